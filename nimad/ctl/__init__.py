@@ -1,0 +1,1 @@
+"""nimactl: talks to the daemon; imports neither numpy nor numba (L5: errors, model, legacy/)."""

@@ -1,0 +1,295 @@
+"""The one exception tree: each failure has a class, a stable code, an exit code and a next step.
+
+The docstring of a class is its message template; keyword arguments fill it.  `code` is the stable
+name programs may match on, `exit` is what nimactl and nimad exit with (after sysexits.h), `wire`
+the JSON-RPC error number, `hint` what to do next.  Numbers are never reused.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class NimadError(Exception):
+    """Something inside nimad went wrong: {detail}"""
+
+    code: ClassVar[str] = "internal"
+    exit: ClassVar[int] = 70
+    wire: ClassVar[int] = -32603
+    hint: ClassVar[str] = "This is a bug. `journalctl -u nimad` has the details; please report it."
+
+    def __init__(self, **fields: Any) -> None:
+        self.fields = fields
+        super().__init__(self.message)
+
+    @property
+    def message(self) -> str:
+        """What happened, to what: the template of the class, filled."""
+        template = " ".join((self.__doc__ or "").split())
+        return template.format(**self.fields)
+
+    @property
+    def next_step(self) -> str:
+        """What to do next."""
+        return self.hint.format(**self.fields)
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON-RPC error object: {"code", "message", "data": {"code", "exit", "hint"}}."""
+        data = {"code": self.code, "exit": self.exit, "hint": self.next_step}
+        return {"code": self.wire, "message": self.message, "data": data}
+
+
+# --- the request itself -------------------------------------------------------------------------
+
+
+class UsageError(NimadError):
+    """{detail}"""
+
+    code, exit, wire = "usage", 64, -32602
+    hint = "See `nimactl --help`."
+
+
+class ParseError(NimadError):
+    """The frame is not one JSON object on one line: {detail}"""
+
+    code, exit, wire = "parse", 76, -32700
+    hint = "Send one UTF-8 JSON object per line."
+
+
+class InvalidRequest(NimadError):
+    """The frame is not a JSON-RPC 2.0 request: {detail}"""
+
+    code, exit, wire = "invalid_request", 76, -32600
+    hint = 'Send {{"jsonrpc": "2.0", "id": 1, "method": "...", "params": {{...}}}}.'
+
+
+class UnknownMethod(NimadError):
+    """There is no method named {method}."""
+
+    code, exit, wire = "unknown_method", 76, -32601
+    hint = "nimactl and nimad may be of different versions: see `nimactl status`."
+
+
+class FrameTooLarge(NimadError):
+    """A frame of more than {limit} bytes was sent; the connection was closed."""
+
+    code, exit, wire = "frame_too_large", 76, -32001
+    hint = "Split the request: `nimactl import` does so by itself."
+
+
+class ReplyTooLarge(NimadError):
+    """The answer would not fit in one frame of {limit} bytes."""
+
+    code, exit, wire = "reply_too_large", 76, -32002
+    hint = "Ask for fewer results (-k)."
+
+
+class NotPermitted(NimadError):
+    """User {uid} may not {verb}."""
+
+    code, exit, wire = "not_permitted", 77, -32003
+    hint = "Join the group {group}: sudo usermod -aG {group} $USER, then log in again."
+
+
+class Busy(NimadError):
+    """nimad is busy: {detail}"""
+
+    code, exit, wire = "busy", 75, -32004
+    hint = "Try again in a moment."
+
+
+class NotFound(NimadError):
+    """There is no {kind} {id}."""
+
+    code, exit, wire = "not_found", 1, -32005
+    hint = "`nimactl query` finds memories, `nimactl migrate --status` names the sources."
+
+
+# --- the daemon and its state -------------------------------------------------------------------
+
+
+class DaemonAbsent(NimadError):
+    """No nimad answers on {socket}: {detail}"""
+
+    code, exit, wire = "daemon_absent", 69, -32010
+    hint = "Start it: sudo systemctl start nimad (or `nimad --foreground`); --socket names another."
+
+
+class StateBusy(NimadError):
+    """Another nimad (process {pid}) already owns {state}."""
+
+    code, exit, wire = "state_busy", 75, -32011
+    hint = "Use that one, stop it first, or give --state another directory."
+
+
+class StateTooNew(NimadError):
+    """{path} was written by a newer nimad (schema {found}; this one knows up to {known})."""
+
+    code, exit, wire = "state_too_new", 78, -32012
+    hint = "Install that newer nimad again; the memories are untouched."
+
+
+class StateUnusable(NimadError):
+    """The state directory {state} cannot be used: {detail}"""
+
+    code, exit, wire = "state_unusable", 73, -32013
+    hint = "Give --state a directory that this user owns and may write."
+
+
+class RecordsDamaged(NimadError):
+    """The records in {path} are damaged: {detail}"""
+
+    code, exit, wire = "records_damaged", 65, -32014
+    hint = "Stop nimad, keep a copy of the file, and run `nimactl doctor` for what can be done."
+
+
+class DiskFull(NimadError):
+    """The disk is full: {detail}"""
+
+    code, exit, wire = "disk_full", 74, -32015
+    hint = "Free some space; nothing was half written and the work goes on by itself."
+
+
+class ConfigError(NimadError):
+    """{path}: {detail}"""
+
+    code, exit, wire = "config", 78, -32016
+    hint = "nimad.yaml(5) lists every key."
+
+
+class EngineUnsupported(NimadError):
+    """The graph engine {engine} cannot run here: {detail}"""
+
+    code, exit, wire = "engine_unsupported", 78, -32017
+    hint = "Set graph.engine: ladybug in nimad.yaml."
+
+
+class GraphFailed(NimadError):
+    """The graph could not do that: {detail}"""
+
+    code, exit, wire = "graph_failed", 70, -32018
+    hint = "The memories are safe in the records; `nimactl rebuild graph` makes the graph anew."
+
+
+class Degraded(NimadError):
+    """That needs the {part}, which is out of service: {detail}"""
+
+    code, exit, wire = "degraded", 75, -32019
+    hint = "`nimactl doctor` tells why; `nimactl rebuild {part}` makes it anew."
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+class FormatCorrupt(NimadError):
+    """{path} is damaged: {detail}"""
+
+    code, exit, wire = "format_corrupt", 65, -32020
+    hint = "It was set aside; `nimactl rebuild blocks` makes it anew from the records."
+
+
+class FormatTooNew(NimadError):
+    """{path} has format version {found}; this nimad reads {oldest} to {newest}."""
+
+    code, exit, wire = "format_too_new", 65, -32021
+    hint = "Install the nimad that wrote it, or run `nimactl rebuild blocks`."
+
+
+class FormatTooOld(NimadError):
+    """{path} has format version {found}; this nimad reads {oldest} to {newest}."""
+
+    code, exit, wire = "format_too_old", 65, -32022
+    hint = "Run `nimactl rebuild blocks`."
+
+
+# --- legacy sources -----------------------------------------------------------------------------
+
+
+class SourceMissing(NimadError):
+    """There is no file {path}."""
+
+    code, exit, wire = "source_missing", 66, -32030
+    hint = "Give the path of a legacy store, such as ~/.nima/memory/graph.sqlite."
+
+
+class SourceUnreadable(NimadError):
+    """{path} cannot be read: {detail}"""
+
+    code, exit, wire = "source_unreadable", 77, -32031
+    hint = "Run nimactl as the user who owns the file: it reads the file itself, nimad never does."
+
+
+class SourceNotRecognised(NimadError):
+    """{path} is not a NIMA store: {detail}"""
+
+    code, exit, wire = "source_not_recognised", 65, -32032
+    hint = "nimad migrates graph.sqlite files (schemas 1 and 3) written by nima-core."
+
+
+class SourceCorrupt(NimadError):
+    """{path} is damaged: {detail}"""
+
+    code, exit, wire = "source_corrupt", 65, -32033
+    hint = "Nothing was taken over. Restore the file from a backup, or try `sqlite3 FILE .recover`."
+
+
+class SourceChanged(NimadError):
+    """{path} kept changing while it was copied: {detail}"""
+
+    code, exit, wire = "source_changed", 75, -32034
+    hint = "Stop the program that writes to it, or try again."
+
+
+class MigrationFailed(NimadError):
+    """The migration of {name} stopped: {detail}"""
+
+    code, exit, wire = "migration_failed", 65, -32035
+    hint = "`nimactl migrate --status` tells where; --resume {name} goes on from there."
+
+
+class VerifyFailed(NimadError):
+    """{name}: {differences} rows differ from the source."""
+
+    code, exit, wire = "verify_failed", 65, -32036
+    hint = "`nimactl --json migrate --verify {name}` lists them; --rollback {name} undoes it."
+
+
+class BadRecord(NimadError):
+    """{where}: {detail}"""
+
+    code, exit, wire = "bad_record", 65, -32040
+    hint = "Mend that line and import again; what was imported before it is kept."
+
+
+class Interrupted(NimadError):
+    """Stopped by the user."""
+
+    code, exit, wire = "interrupted", 130, -32099
+    hint = "What was acknowledged is kept; a migration goes on in the daemon."
+
+
+class RemoteError(NimadError):
+    """{detail}"""
+
+    # An error the daemon sent; code, exit and hint are the daemon's own.
+    code, exit, wire = "remote", 70, -32098
+    hint = "{remote_hint}"
+
+    @classmethod
+    def from_wire(cls, error: dict[str, Any]) -> RemoteError:
+        """Rebuild what `to_wire` sent, keeping the sender's code, exit and hint."""
+        data = error.get("data") if isinstance(error.get("data"), dict) else {}
+        assert isinstance(data, dict)
+        made = cls(detail=str(error.get("message", "")), remote_hint=str(data.get("hint", "")))
+        made.__dict__["code"] = str(data.get("code", "remote"))
+        made.__dict__["exit"] = int(data.get("exit", 70))
+        made.__dict__["wire"] = int(error.get("code", -32603))
+        return made
+
+
+def all_errors() -> list[type[NimadError]]:
+    """Every class of the tree, for the manual's table and the tests."""
+    found: list[type[NimadError]] = [NimadError]
+    for cls in found:
+        found.extend(cls.__subclasses__())
+    return found

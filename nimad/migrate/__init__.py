@@ -1,0 +1,1 @@
+"""Legacy sources become memories: batches, stages, verification, rollback (L3: above core)."""

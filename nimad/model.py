@@ -1,0 +1,114 @@
+"""What a memory, a turn and a relation are: plain records that every layer passes around."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+LAYERS = ("input", "contemplation", "output", "legacy_vsa", "note")
+DEFAULT_NAMESPACE = "default"
+MAX_TEXT = 200_000
+"""Longest text of one memory [characters]: a frame of 1 MiB holds it with room for the rest."""
+
+
+@dataclass(slots=True)
+class Memory:
+    """One memory.
+
+    `id` is 0 until the records have given it one; ids are never reused.  `timestamp` and `created`
+    are epoch milliseconds (UTC); `importance` is in [0, 1] or None where the source had none.
+    `who`, `affect` and the like are None where the source had NULL, "" where it had "".
+    `turn` is the turn's name in its source.  `extra` holds what a source had that is not modelled:
+    it is kept, exported, and comes back in results.  `source` is (name, key there) or None.
+    """
+
+    text: str
+    id: int = 0
+    who: str | None = None
+    where: str | None = None
+    timestamp: int = 0
+    layer: str = "note"
+    importance: float | None = None
+    tags: tuple[str, ...] = ()
+    namespace: str = DEFAULT_NAMESPACE
+    conversation: str | None = None
+    session: str | None = None
+    turn: str | None = None
+    affect: str | None = None
+    summary: str | None = None
+    created: int = 0
+    last_accessed: int | None = None
+    access_count: int = 0
+    source: tuple[str, str | int] | None = None
+    extra: dict[str, Any] | None = None
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    """Binary columns of the source (such as a legacy embedding), byte for byte."""
+
+
+@dataclass(slots=True, frozen=True)
+class Turn:
+    """One exchange: the ids of its input, contemplation and output memories (None: not there)."""
+
+    name: str
+    input: int | None
+    contemplation: int | None
+    output: int | None
+    timestamp: int | None
+    affect: str | None = None
+    id: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class Relation:
+    """A directed, weighted, named edge between two memories (by id)."""
+
+    source: int
+    target: int
+    relation: str
+    weight: float | None
+    id: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class Change:
+    """One step of the change log: rows `first`..`last` (ids, inclusive) were added or deleted."""
+
+    seq: int
+    op: str  # "add" | "delete"
+    kind: str  # "memory" | "turn" | "relation"
+    first: int
+    last: int
+
+
+@dataclass(slots=True, frozen=True)
+class Filter:
+    """What a memory must have to be looked at: applied before ranking, empty fields ask nothing.
+
+    `after` is inclusive, `before` exclusive (epoch milliseconds); every tag must be present.
+    """
+
+    who: str | None = None
+    where: str | None = None
+    layer: str | None = None
+    namespace: str | None = None
+    tags: tuple[str, ...] = ()
+    after: int | None = None
+    before: int | None = None
+
+    def __bool__(self) -> bool:
+        return self != Filter()
+
+
+@dataclass(slots=True)
+class Hit:
+    """A memory that answers a query, with its score (higher is better) and the score's parts."""
+
+    memory: Memory
+    score: float
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+def now_ms() -> int:
+    """The time now [epoch milliseconds, UTC]."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,1 @@
+"""Ranking: words and blocks fused into one answer (L3: imports L0-L2)."""

@@ -1,0 +1,1 @@
+"""The protocol, access rules, handlers and the socket server (L4: imports L0-L3)."""
