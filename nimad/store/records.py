@@ -1,0 +1,289 @@
+"""The records: one SQLite file, one writer behind a lock, readers that never wait for it."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.errors import DiskFull, NimadError, RecordsDamaged
+from nimad.model import Change, Filter, Memory, Relation, Turn
+from nimad.store import rows, schema
+from nimad.store.transaction import Transaction
+
+CHUNK = 500
+"""Ids in one IN (...) list: well below SQLite's limit on variables."""
+
+
+class Records:
+    """The system of record; open it with `Records.open`.
+
+    `write()` serialises writers in this process.  Reads use a connection per thread and see the
+    last committed state (WAL).  Every method may raise RecordsDamaged when SQLite finds the file
+    malformed, and DiskFull when it cannot grow.
+    """
+
+    def __init__(self, path: Path, writer: sqlite3.Connection) -> None:
+        self.path = path
+        self._writer = writer
+        self._lock = threading.RLock()
+        self._names = rows.Names(writer)
+        self._local = threading.local()
+        self._readers: list[sqlite3.Connection] = []
+        self._readers_lock = threading.Lock()
+        self._closed = False
+
+    @classmethod
+    def open(cls, path: Path) -> Records:
+        """Open or create the file (mode 0600).
+
+        Raises StateTooNew for a newer schema, RecordsDamaged for a file that is no records file.
+        """
+        if not path.exists():
+            path.touch(mode=0o600)
+        try:
+            writer = schema.connect(path)
+        except sqlite3.DatabaseError as error:
+            raise RecordsDamaged(path=path, detail=str(error)) from error
+        try:
+            schema.prepare(writer, path)
+        except BaseException:
+            writer.close()
+            raise
+        return cls(path, writer)
+
+    def close(self) -> None:
+        """Close every connection; SQLite then folds the WAL into the file."""
+        with self._lock, self._readers_lock:
+            self._closed = True
+            for reader in self._readers:
+                reader.close()
+            self._readers.clear()
+            self._writer.close()
+
+    # --- writing ------------------------------------------------------------------------------
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """One transaction: all of it commits (durable on return), or none of it.
+
+        A crash inside leaves nothing: SQLite discards an uncommitted WAL tail at the next open.
+        """
+        with self._lock:
+            with translated(self.path):
+                self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                with translated(self.path):
+                    yield Transaction(self._writer, self._names)
+                    self._writer.execute("COMMIT")
+            except BaseException:
+                self._names.forget()
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    def maintain(self, statement: str) -> None:
+        """Run a PRAGMA or the like on the writer, outside a transaction."""
+        with self._lock, translated(self.path):
+            self._writer.execute(statement).fetchall()
+
+    def checkpoint(self) -> None:
+        """Fold the WAL into the file and cut it to nothing (when no reader is in its way)."""
+        self.maintain("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def release_space(self) -> None:
+        """Give free pages back to the file system."""
+        self.maintain("PRAGMA incremental_vacuum")
+        self.checkpoint()
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def reader(self) -> sqlite3.Connection:
+        """This thread's read-only connection."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = schema.connect(self.path, readonly=True)
+            with self._readers_lock:
+                if self._closed:
+                    connection.close()
+                    raise NimadError(detail="the records are closed")
+                self._readers.append(connection)
+            self._local.connection = connection
+        return connection
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a read-only statement."""
+        with translated(self.path):
+            return self.reader().execute(sql, parameters).fetchall()
+
+    def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        """The first value of the first row, or None."""
+        found = self.rows(sql, parameters)
+        return found[0][0] if found else None
+
+    def get(self, ids: Sequence[int]) -> dict[int, Memory]:
+        """The memories with these ids; those that do not exist are left out.  No blobs."""
+        found: dict[int, Memory] = {}
+        for start in range(0, len(ids), CHUNK):
+            part = [int(i) for i in ids[start : start + CHUNK]]
+            marks = ",".join("?" * len(part))
+            for row in self.rows(f"{rows.SELECT} WHERE m.id IN ({marks})", part):
+                memory = rows.from_row(row)
+                found[memory.id] = memory
+        return found
+
+    def page(self, after: int, limit: int, namespace: str | None = None) -> list[Memory]:
+        """Up to `limit` memories with ids above `after`, by id, with their blobs."""
+        where, parameters = "m.id > ?", [after]
+        if namespace is not None:
+            where += " AND m.namespace = (SELECT id FROM names WHERE name = ?)"
+            parameters.append(namespace)  # type: ignore[arg-type]
+        sql = f"{rows.SELECT} WHERE {where} ORDER BY m.id LIMIT ?"
+        page = [rows.from_row(row) for row in self.rows(sql, [*parameters, limit])]
+        return self.with_blobs(page)
+
+    def with_blobs(self, memories: list[Memory]) -> list[Memory]:
+        """The same memories, their `blobs` filled."""
+        by_id = {memory.id: memory for memory in memories}
+        ids = list(by_id)
+        for start in range(0, len(ids), CHUNK):
+            part = ids[start : start + CHUNK]
+            marks = ",".join("?" * len(part))
+            for memory, name, data in self.rows(
+                f"SELECT memory, name, data FROM blobs WHERE memory IN ({marks})", part
+            ):
+                by_id[memory].blobs[name] = data
+        return memories
+
+    def texts(self, after: int, limit: int) -> list[tuple[int, str]]:
+        """(id, text) of up to `limit` memories with ids above `after`, by id."""
+        return self.rows(
+            "SELECT id, text FROM memories WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
+        )
+
+    def texts_of(self, ids: Sequence[int]) -> list[tuple[int, str]]:
+        """(id, text) of these memories, by id."""
+        found: list[tuple[int, str]] = []
+        for start in range(0, len(ids), CHUNK):
+            part = [int(i) for i in ids[start : start + CHUNK]]
+            marks = ",".join("?" * len(part))
+            found += self.rows(f"SELECT id, text FROM memories WHERE id IN ({marks})", part)
+        return sorted(found)
+
+    def ids(self) -> NDArray[np.int64]:
+        """int64[n]: every memory id, sorted."""
+        found = self.rows("SELECT id FROM memories ORDER BY id")
+        return np.fromiter((row[0] for row in found), dtype=np.int64, count=len(found))
+
+    def matching(self, where: Filter) -> NDArray[np.int64]:
+        """int64[n]: the ids that pass a filter, sorted.  `who` ignores the case of A-Z."""
+        clauses, parameters = [], []
+        for column, name in (("namespace", where.namespace), ("layer", where.layer)):
+            if name is not None:
+                clauses.append(f"{column} = (SELECT id FROM names WHERE name = ?)")
+                parameters.append(name)
+        if where.where is not None:
+            clauses.append("place IN (SELECT id FROM names WHERE name = ? COLLATE NOCASE)")
+            parameters.append(where.where)
+        if where.who is not None:
+            clauses.append("who = ? COLLATE NOCASE")
+            parameters.append(where.who)
+        for tag in where.tags:
+            clauses.append("EXISTS (SELECT 1 FROM json_each(memories.tags) WHERE value = ?)")
+            parameters.append(tag)
+        for sign, moment in ((">=", where.after), ("<", where.before)):
+            if moment is not None:
+                clauses.append(f"timestamp {sign} ?")
+                parameters.append(moment)  # type: ignore[arg-type]
+        sql = f"SELECT id FROM memories WHERE {' AND '.join(clauses) or '1'}"
+        found = self.rows(sql, parameters)
+        return np.sort(np.fromiter((row[0] for row in found), np.int64, len(found)))
+
+    def subjects(self) -> list[str]:
+        """The distinct `who` values that are not empty."""
+        return [row[0] for row in self.rows("SELECT DISTINCT who FROM memories WHERE who != ''")]
+
+    def meta(self, key: str) -> Any:
+        """A single value, or None."""
+        return self.value("SELECT value FROM meta WHERE key = ?", (key,))
+
+    # --- vectors and segments -----------------------------------------------------------------
+
+    def segment_names(self) -> list[str]:
+        """The segments that count, oldest first."""
+        return [r[0] for r in self.rows("SELECT name FROM segments ORDER BY created, name")]
+
+    def hot(self) -> list[tuple[int, bytes]]:
+        """(id, float16 vector) of the memories that no segment holds yet, by id."""
+        return self.rows("SELECT id, vector FROM hot ORDER BY id")
+
+    def tombstones(self) -> list[int]:
+        """Forgotten ids that a listed segment may still hold, sorted."""
+        return [r[0] for r in self.rows("SELECT id FROM tombstones ORDER BY id")]
+
+    # --- the change feed (the graph follows it) -----------------------------------------------
+
+    def head(self) -> int:
+        """The number of the last change; 0 when nothing ever changed."""
+        return int(self.value("SELECT seq FROM sqlite_sequence WHERE name = 'changes'") or 0)
+
+    def pruned_to(self) -> int:
+        """Changes up to this number are gone: who is behind it must be rebuilt."""
+        return int(self.meta("pruned_to") or 0)
+
+    def changes(self, after: int, limit: int) -> list[Change]:
+        """Up to `limit` changes after a sequence number, in order."""
+        sql = "SELECT seq, op, kind, first, last FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
+        return [Change(*row) for row in self.rows(sql, (after, limit))]
+
+    def memory_keys(self, first: int, last: int) -> list[tuple[int, str, str | None, int]]:
+        """(id, layer, who, timestamp) of the memories in an id range that still exist, by id."""
+        return self.rows(
+            "SELECT m.id, n.name, m.who, m.timestamp FROM memories m JOIN names n ON n.id = m.layer"
+            " WHERE m.id BETWEEN ? AND ? ORDER BY m.id",
+            (first, last),
+        )
+
+    def turn_rows(self, first: int, last: int) -> list[Turn]:
+        """The turns in an id range that exist, by id."""
+        sql = (
+            "SELECT name, input, contemplation, output, timestamp, affect, id FROM turns"
+            " WHERE id BETWEEN ? AND ? AND listed ORDER BY id"
+        )
+        return [Turn(*row) for row in self.rows(sql, (first, last))]
+
+    def relation_rows(self, first: int, last: int) -> list[Relation]:
+        """The relations in an id range that exist, by id."""
+        sql = (
+            "SELECT r.origin, r.target, n.name, r.weight, r.id FROM relations r"
+            " JOIN names n ON n.id = r.relation WHERE r.id BETWEEN ? AND ? ORDER BY r.id"
+        )
+        return [Relation(*row) for row in self.rows(sql, (first, last))]
+
+    def counts(self) -> dict[str, int]:
+        """How many memories, turns and relations there are."""
+        row = self.rows(
+            "SELECT (SELECT count(*) FROM memories), (SELECT count(*) FROM turns WHERE listed),"
+            " (SELECT count(*) FROM relations)"
+        )[0]
+        return dict(zip(("memories", "turns", "relations"), row, strict=True))
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """SQLite's errors as ours: DiskFull, RecordsDamaged; others stay bugs."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        name = getattr(error, "sqlite_errorname", "")
+        if name == "SQLITE_FULL" or name.startswith("SQLITE_IOERR"):
+            raise DiskFull(detail=f"{path.name} cannot be written ({error})") from error
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            raise RecordsDamaged(path=path, detail=str(error)) from error
+        raise

@@ -1,0 +1,173 @@
+"""The tables of records.sqlite: created, recognised, and refused when a newer nimad wrote them.
+
+Version 1 (`PRAGMA user_version`), application id 0x6E696D61 ("nima").
+
+=========== ==================================================================================
+table       what a row is
+=========== ==================================================================================
+memories    one memory; `layer`, `namespace`, `conversation`, `session`, `place` are `names` ids,
+            `turn` a `turns` id; `summary` is a number n where it is the first n characters of
+            `text`, else the text itself or NULL; `source_key` is the row's id in its source
+names       interned strings: sessions and the like repeat thousands of times
+blobs       binary columns of a legacy row, byte for byte
+turns       one exchange; `listed` is 0 while only a memory has named it (no row in the source)
+relations   one edge between two memories
+words       FTS5 over memories.text and memories.who (external content: no second copy of the text)
+hot         vectors (float16) of memories that no segment holds yet
+segments    the block segments that count; a file without a row is garbage
+tombstones  forgotten memories that a listed segment still holds
+changes     ranges of ids added or deleted, in order: what the graph follows
+sources     one legacy source and how far each stage came
+quarantine  rows of a source that were not taken over, with the reason
+meta        single values (embedder and revision of the vectors, ...)
+=========== ==================================================================================
+
+AUTOINCREMENT keeps ids from ever being reused.  `auto_vacuum = INCREMENTAL` and `secure_delete`
+exist for `forget --purge`: freed pages are cut off the file, deleted cells are overwritten.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from nimad.errors import RecordsDamaged, StateTooNew
+
+APPLICATION_ID = 0x6E696D61
+SCHEMA = 1
+
+TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE memories (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  text TEXT NOT NULL,
+  who TEXT,
+  place INTEGER,
+  timestamp INTEGER NOT NULL,
+  layer INTEGER NOT NULL,
+  importance REAL,
+  tags TEXT,
+  namespace INTEGER NOT NULL,
+  conversation INTEGER,
+  session INTEGER,
+  turn INTEGER,
+  affect TEXT,
+  summary,
+  created INTEGER NOT NULL,
+  last_accessed INTEGER,
+  access_count INTEGER NOT NULL DEFAULT 0,
+  source INTEGER,
+  source_key,
+  extra TEXT
+);
+CREATE UNIQUE INDEX memories_source ON memories (source, source_key) WHERE source IS NOT NULL;
+CREATE INDEX memories_facets ON memories (namespace, layer, timestamp, who);
+CREATE TABLE blobs (
+  memory INTEGER NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL,
+  PRIMARY KEY (memory, name)
+) WITHOUT ROWID;
+CREATE TABLE turns (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT NOT NULL,
+  source INTEGER NOT NULL DEFAULT 0,
+  source_key,
+  listed INTEGER NOT NULL DEFAULT 0,
+  input INTEGER, contemplation INTEGER, output INTEGER,
+  timestamp INTEGER, affect TEXT, extra TEXT
+);
+CREATE UNIQUE INDEX turns_name ON turns (source, name);
+CREATE TABLE relations (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  origin INTEGER NOT NULL, target INTEGER NOT NULL,
+  relation INTEGER NOT NULL, weight REAL,
+  source INTEGER, source_key, extra TEXT
+);
+CREATE INDEX relations_origin ON relations (origin);
+CREATE INDEX relations_target ON relations (target);
+CREATE VIRTUAL TABLE words USING fts5 (
+  text, who, content = 'memories', content_rowid = 'id',
+  tokenize = 'porter unicode61 remove_diacritics 2'
+);
+CREATE TABLE hot (id INTEGER PRIMARY KEY, vector BLOB NOT NULL);
+CREATE TABLE segments (
+  name TEXT PRIMARY KEY, rows INTEGER NOT NULL, bytes INTEGER NOT NULL, digest TEXT NOT NULL,
+  first_id INTEGER NOT NULL, last_id INTEGER NOT NULL, created INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE tombstones (id INTEGER PRIMARY KEY);
+CREATE TABLE changes (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  op TEXT NOT NULL, kind TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL
+);
+CREATE TABLE sources (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, path TEXT NOT NULL, fingerprint TEXT NOT NULL,
+  format INTEGER NOT NULL, snapshot TEXT, sha256 TEXT NOT NULL, bytes INTEGER NOT NULL,
+  strategy TEXT NOT NULL, batch_size INTEGER NOT NULL DEFAULT 0,
+  stage TEXT NOT NULL, paused INTEGER NOT NULL DEFAULT 0, error TEXT,
+  total INTEGER NOT NULL DEFAULT 0, total_edges INTEGER NOT NULL DEFAULT 0,
+  total_turns INTEGER NOT NULL DEFAULT 0,
+  node_cursor INTEGER NOT NULL DEFAULT 0, edge_cursor INTEGER NOT NULL DEFAULT 0,
+  turn_cursor INTEGER NOT NULL DEFAULT 0, encode_cursor INTEGER NOT NULL DEFAULT 0,
+  copied INTEGER NOT NULL DEFAULT 0, relations INTEGER NOT NULL DEFAULT 0,
+  turns INTEGER NOT NULL DEFAULT 0, encoded INTEGER NOT NULL DEFAULT 0,
+  linked INTEGER NOT NULL DEFAULT 0, verified INTEGER NOT NULL DEFAULT 0,
+  attached INTEGER NOT NULL, started INTEGER, finished INTEGER, report TEXT
+);
+CREATE TABLE quarantine (
+  source INTEGER NOT NULL, kind TEXT NOT NULL, key NOT NULL, reason TEXT NOT NULL,
+  PRIMARY KEY (source, kind, key)
+) WITHOUT ROWID;
+"""
+
+
+def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
+    """A connection with our settings; transactions are begun explicitly."""
+    connection = sqlite3.connect(
+        path, timeout=30.0, isolation_level=None, check_same_thread=False, cached_statements=64
+    )
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cache_size = -2000")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    if readonly:
+        connection.execute("PRAGMA query_only = ON")
+    else:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = FAST")
+        connection.execute("PRAGMA journal_size_limit = 1048576")
+    return connection
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Create the tables in an empty file, or check that the file is ours and of a version we know.
+
+    Raises StateTooNew for a newer schema, RecordsDamaged for a file that is not ours.  A crash
+    before the one COMMIT leaves an empty database, which the next start fills.
+    """
+    try:
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        empty = not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        raise RecordsDamaged(path=path, detail=str(error)) from error
+    if not empty and application != APPLICATION_ID:
+        raise RecordsDamaged(path=path, detail="it is a database, but not one of nimad's")
+    if version > SCHEMA:
+        raise StateTooNew(path=path, found=version, known=SCHEMA)
+    if empty:
+        _create(connection)
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _statements():
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    connection.execute("COMMIT")
+
+
+def _statements() -> list[str]:
+    return [part.strip() for part in TABLES.split(";\n") if part.strip()]

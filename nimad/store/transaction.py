@@ -1,0 +1,259 @@
+"""What one transaction on the records can do: add and delete memories, turns, relations, vectors.
+
+Every method works inside `Records.write()`; nothing is visible or durable before its COMMIT.
+Changes of the graph's subjects are logged as id ranges, so that a batch of 1,000 costs one row.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from nimad.model import Memory, Relation, Turn
+from nimad.store import rows
+
+ROLES = ("input", "contemplation", "output")
+
+
+class Transaction:
+    """The open transaction; `Records.write()` makes it and commits it."""
+
+    def __init__(self, connection: sqlite3.Connection, names: rows.Names) -> None:
+        self.connection = connection
+        self._names = names
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a statement, seen from inside the transaction."""
+        return self.connection.execute(sql, parameters).fetchall()
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run a statement; the number of rows it changed."""
+        return self.connection.execute(sql, parameters).rowcount
+
+    def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
+        """Run a statement for each row of parameters."""
+        self.connection.executemany(sql, parameters)
+
+    def set_meta(self, key: str, value: Any) -> None:
+        """Store a single value."""
+        self.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+
+    # --- adding -------------------------------------------------------------------------------
+
+    def add_memories(self, memories: Sequence[Memory], source: int | None = None) -> list[int]:
+        """Store memories and their words; gives each its id (also set on the object).
+
+        `source` is the row id of a legacy source, whose turns are its own; without one, a memory
+        that names a turn takes its place there by its layer.
+        """
+        first = self._next_id("memories")
+        made: list[rows.Row] = []
+        members: list[tuple[int, Memory]] = []
+        for number, memory in enumerate(memories, first):
+            memory.id = number
+            turn = self._turn_id(memory, source)
+            if turn is not None and source is None and memory.layer in ROLES:
+                members.append((turn, memory))
+            made.append(rows.to_row(memory, self._names, turn, source))
+        self.many(rows.INSERT, made)
+        self.many(
+            "INSERT INTO words (rowid, text, who) VALUES (?, ?, ?)",
+            [(m.id, m.text, m.who) for m in memories],
+        )
+        blobs = [(m.id, name, data) for m in memories for name, data in m.blobs.items()]
+        if blobs:
+            self.many("INSERT INTO blobs (memory, name, data) VALUES (?, ?, ?)", blobs)
+        ids = [memory.id for memory in memories]
+        self._changed("add", "memory", ids)
+        for turn, memory in members:
+            self._join_turn(turn, memory)
+        return ids
+
+    def _next_id(self, table: str) -> int:
+        found = self.rows("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
+        return int(found[0][0]) + 1 if found else 1
+
+    def _turn_id(self, memory: Memory, source: int | None) -> int | None:
+        if memory.turn is None:
+            return None
+        key = (source or 0, memory.turn)
+        found = self.rows("SELECT id FROM turns WHERE source = ? AND name = ?", key)
+        if found:
+            return int(found[0][0])
+        made = self.connection.execute("INSERT INTO turns (source, name) VALUES (?, ?)", key)
+        return int(made.lastrowid or 0)
+
+    def _join_turn(self, turn: int, memory: Memory) -> None:
+        self.execute(
+            f"UPDATE turns SET {memory.layer} = coalesce({memory.layer}, ?), listed = 1,"
+            " timestamp = coalesce(timestamp, ?) WHERE id = ?",
+            (memory.id, memory.timestamp, turn),
+        )
+        self._changed("add", "turn", [turn])
+
+    def add_turns(
+        self, turns: Sequence[tuple[Turn, str | int, dict[str, Any] | None]], source: int
+    ) -> list[int]:
+        """Store the turns of a source: (turn with memory ids, its key there, extra)."""
+        ids: list[int] = []
+        for turn, key, extra in turns:
+            packed = json.dumps(extra, ensure_ascii=False) if extra else None
+            self.execute(
+                "INSERT INTO turns (source, name, source_key, listed, input, contemplation, output,"
+                " timestamp, affect, extra) VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (source, name) DO UPDATE SET source_key = excluded.source_key,"
+                " listed = 1, input = excluded.input, contemplation = excluded.contemplation,"
+                " output = excluded.output, timestamp = excluded.timestamp,"
+                " affect = excluded.affect, extra = excluded.extra",
+                (
+                    *(source, turn.name, key, turn.input, turn.contemplation, turn.output),
+                    *(turn.timestamp, turn.affect, packed),
+                ),
+            )
+            found = self.rows(
+                "SELECT id FROM turns WHERE source = ? AND name = ?", (source, turn.name)
+            )
+            ids.append(int(found[0][0]))
+        self._changed("add", "turn", ids)
+        return ids
+
+    def add_relations(
+        self,
+        relations: Sequence[tuple[Relation, str | int | None, dict[str, Any] | None]],
+        source: int | None = None,
+    ) -> list[int]:
+        """Store relations: (relation with memory ids, its key in the source, extra)."""
+        first = self._next_id("relations")
+        made = [
+            (
+                *(number, relation.source, relation.target, self._names.id(relation.relation)),
+                *(relation.weight, source, key),
+                json.dumps(extra, ensure_ascii=False) if extra else None,
+            )
+            for number, (relation, key, extra) in enumerate(relations, first)
+        ]
+        self.many(
+            "INSERT INTO relations (id, origin, target, relation, weight, source, source_key,"
+            " extra) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            made,
+        )
+        ids = [first + i for i in range(len(made))]
+        self._changed("add", "relation", ids)
+        return ids
+
+    # --- deleting -----------------------------------------------------------------------------
+
+    def delete_memories(self, ids: Sequence[int]) -> dict[str, int]:
+        """Delete memories with words, blobs, hot vectors, relations and their place in turns.
+
+        Ids that a listed segment may hold become tombstones.  Returns what went: memories,
+        relations, turns (those left without a member).  `ids` must exist.
+        """
+        self.execute("CREATE TEMP TABLE IF NOT EXISTS doomed (id INTEGER PRIMARY KEY)")
+        self.execute("DELETE FROM doomed")
+        self.many("INSERT OR IGNORE INTO doomed (id) VALUES (?)", [(i,) for i in ids])
+        self.execute(
+            "INSERT INTO words (words, rowid, text, who) SELECT 'delete', id, text, who"
+            " FROM memories WHERE id IN (SELECT id FROM doomed)"
+        )
+        relations = self._delete_relations()
+        turns = self._leave_turns()
+        self.execute(
+            "INSERT OR IGNORE INTO tombstones (id) SELECT id FROM doomed"
+            " WHERE id NOT IN (SELECT id FROM hot) AND EXISTS (SELECT 1 FROM segments)"
+        )
+        self.execute("DELETE FROM hot WHERE id IN (SELECT id FROM doomed)")
+        self.execute("DELETE FROM blobs WHERE memory IN (SELECT id FROM doomed)")
+        memories = self.execute("DELETE FROM memories WHERE id IN (SELECT id FROM doomed)")
+        self._changed("delete", "memory", sorted(ids))
+        self.execute("DELETE FROM doomed")
+        return {"memories": memories, "relations": relations, "turns": turns}
+
+    def _delete_relations(self) -> int:
+        found = self.rows(
+            "SELECT id FROM relations WHERE origin IN (SELECT id FROM doomed) UNION"
+            " SELECT id FROM relations WHERE target IN (SELECT id FROM doomed) ORDER BY 1"
+        )
+        ids = [row[0] for row in found]
+        self.many("DELETE FROM relations WHERE id = ?", found)
+        self._changed("delete", "relation", ids)
+        return len(ids)
+
+    def _leave_turns(self) -> int:
+        """Clear the members of turns; a turn that nobody belongs to any more goes too.
+
+        An "add" change of a turn that the graph knows already means that it changed.
+        """
+        doomed = "IN (SELECT id FROM doomed)"
+        found = self.rows(
+            f"SELECT id FROM turns WHERE input {doomed} OR contemplation {doomed}"
+            f" OR output {doomed} ORDER BY id"
+        )
+        for role in ROLES:
+            self.execute(f"UPDATE turns SET {role} = NULL WHERE {role} {doomed}")
+        gone = {
+            turn
+            for (turn,) in found
+            if self.execute(
+                "DELETE FROM turns WHERE id = ? AND input IS NULL AND contemplation IS NULL"
+                " AND output IS NULL",
+                (turn,),
+            )
+        }
+        self._changed("delete", "turn", sorted(gone))
+        self._changed("add", "turn", [turn for (turn,) in found if turn not in gone])
+        return len(gone)
+
+    def delete_source_turns(self, source: int) -> int:
+        """Delete what is left of a source's turns."""
+        ids = [r[0] for r in self.rows("SELECT id FROM turns WHERE source = ?", (source,))]
+        self.execute("DELETE FROM turns WHERE source = ?", (source,))
+        self._changed("delete", "turn", sorted(ids))
+        return len(ids)
+
+    def drop_names(self, ids: Iterable[int]) -> None:
+        """Delete interned strings that nothing uses any more (a purge leaves none behind)."""
+        for name in ids:
+            self.execute(
+                "DELETE FROM names WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM memories WHERE"
+                " ?1 IN (place, layer, namespace, conversation, session))"
+                " AND NOT EXISTS (SELECT 1 FROM relations WHERE relation = ?1)",
+                (name,),
+            )
+        self._names.forget()
+
+    # --- vectors and segments -----------------------------------------------------------------
+
+    def add_hot(self, vectors: Iterable[tuple[int, bytes]]) -> None:
+        """Keep vectors (float16 bytes) until a segment holds them."""
+        self.many("INSERT OR REPLACE INTO hot (id, vector) VALUES (?, ?)", vectors)
+
+    def list_segment(self, info: Any, created: int) -> None:
+        """Make a durable segment file count; its rows leave `hot`."""
+        self.execute(
+            "INSERT INTO segments (name, rows, bytes, digest, first_id, last_id, created)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(info.name, info.rows, info.bytes, info.digest),
+                *(info.first_id, info.last_id, created),
+            ),
+        )
+
+    def unlist_segments(self, names: Iterable[str]) -> None:
+        """Take segments off the list; their files may be deleted after the commit."""
+        self.many("DELETE FROM segments WHERE name = ?", [(name,) for name in names])
+
+    # --- the change log -----------------------------------------------------------------------
+
+    def _changed(self, op: str, kind: str, ids: Sequence[int]) -> None:
+        self.many(
+            "INSERT INTO changes (op, kind, first, last) VALUES (?, ?, ?, ?)",
+            [(op, kind, first, last) for first, last in rows.ranges(sorted(ids))],
+        )
+
+    def prune_changes(self, upto: int) -> None:
+        """Forget changes that every projection has applied."""
+        self.execute("DELETE FROM changes WHERE seq <= ?", (upto,))
+        self.set_meta("pruned_to", upto)

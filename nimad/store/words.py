@@ -1,0 +1,86 @@
+"""The words index: FTS5 over text and who, in the same file and transaction as the records."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.store.records import Records, translated
+
+TEXT_WEIGHT, WHO_WEIGHT = 1.0, 0.5
+"""BM25 column weights: a name in the text says as much as in `who`, but `who` is on every row of
+that person, so a match there alone should not outrank a match in the text."""
+
+_WORD = re.compile(r"\w+")
+
+# Words that carry no content in a question.  BM25 would rank them low anyway; leaving them out
+# spares scoring nearly every row of the store.
+_STOP_TEXT = """
+a about am an and any are as at be been being but by can could did do does doing for
+from had has have having he her hers him his how i if in into is it its just me my no
+nor not of on or our ours she should so some such than that the their theirs them then
+there these they this those to too us was we were what when where which who whom whose
+why will with would you your yours
+"""
+STOP_WORDS = frozenset(_STOP_TEXT.split())
+
+
+def terms(text: str) -> list[str]:
+    """The distinct words of a text, lower case, in order; without stop words if others are left."""
+    found = list(dict.fromkeys(word.lower() for word in _WORD.findall(text)))
+    return [word for word in found if word not in STOP_WORDS] or found
+
+
+def search(records: Records, words: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Every memory with any of the words.
+
+    Returns ids: int64[n], sorted, and scores: float32[n], BM25, higher is better, all > 0.
+    Source: https://www.sqlite.org/fts5.html#the_bm25_function (there the sign is reversed).
+    """
+    if not words:
+        return np.empty(0, np.int64), np.empty(0, np.float32)
+    match = " OR ".join('"' + word.replace('"', '""') + '"' for word in words[:64])
+    found = records.rows(
+        f"SELECT rowid, bm25(words, {TEXT_WEIGHT}, {WHO_WEIGHT}) FROM words WHERE words MATCH ?"
+        " ORDER BY rowid",
+        (match,),
+    )
+    ids = np.fromiter((row[0] for row in found), np.int64, len(found))
+    # FTS5 clamps a negative idf to a tiny positive one; a match never counts as none.
+    scores = np.fromiter((max(-row[1], 1e-6) for row in found), np.float32, len(found))
+    return ids, scores
+
+
+def rebuild(records: Records) -> int:
+    """Make the index anew from the records, in one transaction; the number of memories."""
+    with records.write() as tx:
+        tx.execute("INSERT INTO words (words) VALUES ('rebuild')")
+        return int(tx.rows("SELECT count(*) FROM memories")[0][0])
+
+
+def optimise(records: Records) -> None:
+    """Merge the index into one b-tree: deleted words are then gone from the file."""
+    with records.write() as tx:
+        tx.execute("INSERT INTO words (words) VALUES ('optimize')")
+
+
+def problem(records: Records) -> str | None:
+    """What is wrong with the index compared with the records, or None. Cost: reads both whole."""
+    try:
+        with records.write() as tx:
+            tx.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+    except sqlite3.DatabaseError as error:
+        return f"the words do not match the records ({error})"
+    return None
+
+
+def size_bytes(records: Records) -> int:
+    """Bytes of the index within records.sqlite."""
+    with translated(records.path):
+        return int(
+            records.value("SELECT coalesce(sum(length(block)), 0) FROM words_data")
+            + records.value("SELECT coalesce(sum(length(sz)), 0) FROM words_docsize")
+        )
