@@ -56,8 +56,8 @@ _SELECT = f"SELECT {', '.join(COLUMNS)} FROM sources"
 
 
 def _source(row: Sequence[Any]) -> Source:
-    *plain, report = row
-    return Source(*plain, json.loads(report) if report else None)
+    values = [*row[:-1], json.loads(row[-1]) if row[-1] else None]
+    return Source(*values)
 
 
 def all_sources(records: Records) -> list[Source]:
