@@ -91,6 +91,13 @@ class NotPermitted(NimadError):
     hint = "Join the group {group}: sudo usermod -aG {group} $USER, then log in again."
 
 
+class OwnerOnly(NimadError):
+    """User {uid} may not {verb}: only root and the user who runs nimad may."""
+
+    code, exit, wire = "owner_only", 77, -32006
+    hint = "Use sudo, or name a group that exists here in {key} (nimad.yaml)."
+
+
 class Busy(NimadError):
     """nimad is busy: {detail}"""
 
@@ -178,6 +185,20 @@ class Degraded(NimadError):
     hint = "`nimactl doctor` tells why; `nimactl rebuild {part}` makes it anew."
 
 
+class SocketBusy(NimadError):
+    """Another program already listens on {socket}."""
+
+    code, exit, wire = "socket_busy", 75, -32023
+    hint = "Stop it first, or give --socket another path."
+
+
+class SocketUnusable(NimadError):
+    """The socket {socket} cannot be made: {detail}"""
+
+    code, exit, wire = "socket_unusable", 73, -32024
+    hint = "Give --socket a path in a directory that this user may write to."
+
+
 # --- files --------------------------------------------------------------------------------------
 
 
@@ -252,6 +273,20 @@ class VerifyFailed(NimadError):
 
     code, exit, wire = "verify_failed", 65, -32036
     hint = "`nimactl --json migrate --verify {name}` lists them; --rollback {name} undoes it."
+
+
+class SourceUnsupported(NimadError):
+    """{path} is {what}, which this version of nimad cannot take over yet."""
+
+    code, exit, wire = "source_unsupported", 65, -32037
+    hint = "Keep the file: nothing was changed. graph.sqlite files (schemas 1 and 3) can be migrated."
+
+
+class ScratchUnusable(NimadError):
+    """No copy of the source can be made in {path}: {detail}"""
+
+    code, exit, wire = "scratch_unusable", 73, -32038
+    hint = "Set TMPDIR to a directory that you may write to, on a disk with free space."
 
 
 class BadRecord(NimadError):

@@ -1,0 +1,130 @@
+"""Who may do what: the peer of a Unix socket and the groups it belongs to."""
+
+from __future__ import annotations
+
+import grp
+import logging
+import os
+import pwd
+import socket
+import struct
+import threading
+import time
+from dataclasses import dataclass
+
+from nimad.errors import NotPermitted, OwnerOnly
+
+log = logging.getLogger(__name__)
+
+REMEMBERED = 60.0
+"""How long a look into the user database counts [seconds]."""
+SO_PEERGROUPS = 59  # <asm-generic/socket.h>; Python has no name for it
+_CREDENTIALS = struct.Struct("iII")
+
+
+@dataclass(frozen=True)
+class Peer:
+    """The process at the other end as it was when it connected; `groups` are its own (gids)."""
+
+    pid: int
+    uid: int
+    gid: int
+    groups: frozenset[int] = frozenset()
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """The kernel's word on who connected (SO_PEERCRED, SO_PEERGROUPS; unix(7), socket(7))."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(raw)
+    try:
+        listed = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 1024)
+    except OSError:  # more than 256 groups, or a kernel before 4.13: the user database decides
+        listed = b""
+    groups = struct.unpack(f"{len(listed) // 4}I", listed)
+    return Peer(pid, uid, gid, frozenset(groups) | {gid})
+
+
+class Access:
+    """Tells who may use the reading and the control verbs.
+
+    root and the daemon's own user always may.  Others need the group: as the kernel saw their
+    process (so SupplementaryGroups= and newgrp count) or as the user database has them.  The
+    control group may read, too.  A group that does not exist has no members; that is logged once.
+    Thread-safe.
+    """
+
+    def __init__(self, read_group: str, control_group: str, owner: int | None = None) -> None:
+        self._owner = os.geteuid() if owner is None else owner
+        self._lock = threading.Lock()
+        self._missing: set[str] = set()
+        self.configure(read_group, control_group)
+
+    def configure(self, read_group: str, control_group: str) -> None:
+        """Take other groups from now on; an empty read group lets everyone read."""
+        with self._lock:
+            self._read, self._control = read_group, control_group
+            self._members: dict[tuple[int, int], tuple[float, frozenset[int]]] = {}
+            self._gids: dict[str, tuple[float, int | None]] = {}
+
+    def settled(self, peer: Peer, access: str) -> bool:
+        """True when `check` would pass without a look into the user database."""
+        return peer.uid in (0, self._owner) or (access == "read" and not self._read)
+
+    def check(self, peer: Peer, access: str, verb: str) -> None:
+        """Return when the peer may; else raise NotPermitted with the group to join, or OwnerOnly.
+
+        May read the user database, once a minute for each user.
+        """
+        if self.settled(peer, access):
+            return
+        wanted = [self._control] if access == "control" else [self._read, self._control]
+        gids = [gid for gid in map(self._gid, wanted) if gid is not None]
+        if any(gid in peer.groups for gid in gids):
+            return
+        if gids and not self._memberships(peer).isdisjoint(gids):
+            return
+        if self._gid(wanted[0]) is None:
+            raise OwnerOnly(uid=peer.uid, verb=verb, key=f"access.{access}_group")
+        raise NotPermitted(uid=peer.uid, verb=verb, group=wanted[0])
+
+    def _gid(self, name: str) -> int | None:
+        """The id of a group; None when there is none of that name."""
+        if not name:
+            return None
+        with self._lock:
+            when, gid = self._gids.get(name, (float("-inf"), None))
+        if time.monotonic() - when > REMEMBERED:
+            gid = self._look_up_group(name)
+            with self._lock:
+                self._gids[name] = (time.monotonic(), gid)
+        return gid
+
+    def _look_up_group(self, name: str) -> int | None:
+        try:
+            return grp.getgrnam(name).gr_gid
+        except KeyError:
+            if name not in self._missing:
+                self._missing.add(name)
+                message = "there is no group %s: only root and user %d may use what needs it"
+                log.warning(message, name, self._owner)
+            return None
+
+    def _memberships(self, peer: Peer) -> frozenset[int]:
+        key = (peer.uid, peer.gid)
+        with self._lock:
+            when, groups = self._members.get(key, (float("-inf"), frozenset()))
+        if time.monotonic() - when > REMEMBERED:
+            groups = _look_up_memberships(peer)
+            with self._lock:
+                if len(self._members) > 1000:
+                    self._members.clear()
+                self._members[key] = (time.monotonic(), groups)
+        return groups
+
+
+def _look_up_memberships(peer: Peer) -> frozenset[int]:
+    try:
+        name = pwd.getpwuid(peer.uid).pw_name
+        return frozenset(os.getgrouplist(name, peer.gid))
+    except (KeyError, OSError):  # a user that exists only as a number
+        return frozenset({peer.gid})

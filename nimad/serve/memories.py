@@ -1,0 +1,165 @@
+"""The verbs about memories: query, get, related, export, remember, import, forget."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import Any
+
+from nimad.core.store import MemoryStore
+from nimad.core.validate import MAX_NAME, MAX_TAGS, check_memory
+from nimad.errors import BadRecord, ReplyTooLarge, UsageError
+from nimad.model import LAYERS, MAX_TEXT, Filter, Memory
+from nimad.serve import params, protocol, wire
+from nimad.serve.frames import MAX_FRAME
+from nimad.serve.params import Param
+from nimad.serve.verbs import Call, Verb
+
+MODES = ("hybrid", "meaning", "words")
+MAX_IMPORT = 500
+"""Most memories in one import."""
+PAGE_BYTES = MAX_FRAME - 4096
+"""What the memories of one export may take, the rest of the reply apart [bytes]."""
+
+_NAME = Param(params.text(MAX_NAME), None)
+_ID = params.integer(1, 2**63 - 1)
+
+QUERY = {
+    "text": Param(params.text(MAX_TEXT)),
+    "k": Param(params.integer(1, 1000), None),
+    "mode": Param(params.choice(*MODES), "hybrid"),
+    "who": _NAME,
+    "where": _NAME,
+    "layer": Param(params.choice(*LAYERS), None),
+    "namespace": _NAME,
+    "tags": Param(params.texts(MAX_TAGS, MAX_NAME), ()),
+    "after": Param(params.moment, None),
+    "before": Param(params.moment, None),
+    "explain": Param(params.flag, False),
+}
+GET = {"id": Param(_ID)}
+RELATED = {
+    "id": Param(_ID),
+    "depth": Param(params.integer(1, 5), 1),
+    "limit": Param(params.integer(1, 1000), 50),
+}
+EXPORT = {
+    "after": Param(params.integer(0, 2**63 - 1), 0),
+    "limit": Param(params.integer(1, 5000), 500),
+    "namespace": _NAME,
+}
+
+
+def _records(value: Any) -> list[Any]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_IMPORT:
+        raise ValueError(f"must be a list of 1 to {MAX_IMPORT} memories")
+    return value
+
+
+IMPORT = {
+    "memories": Param(_records),
+    "where": Param(params.text(MAX_NAME), None),
+    "namespace": Param(params.text(MAX_NAME), "default"),
+}
+FORGET = {
+    "ids": Param(params.ids(10_000)),
+    "purge": Param(params.flag, False),
+    "dry_run": Param(params.flag, False),
+}
+
+
+class MemoryVerbs:
+    """Answers from one store."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def all(self) -> list[Verb]:
+        """The verbs of this file."""
+        return [
+            Verb("query", "read", self.query),
+            Verb("get", "read", self.get),
+            Verb("related", "read", self.related),
+            Verb("export", "read", self.export),
+            Verb("remember", "control", self.remember),
+            Verb("import", "control", self.import_),
+            Verb("forget", "control", self.forget),
+        ]
+
+    def query(self, call: Call) -> dict[str, Any]:
+        """The memories that answer a text, best first."""
+        given = params.read("query", QUERY, call.params)
+        text, k, mode = given.pop("text"), given.pop("k"), given.pop("mode")
+        explain = given.pop("explain")
+        k = k or self._store.config["recall.results"]
+        answer = self._store.query(text, k, mode, Filter(**given))
+        return {
+            "results": [wire.hit_json(hit, explain=explain) for hit in answer.hits],
+            "took_ms": round(answer.took_ms, 3),
+            "degraded": list(answer.degraded),
+        }
+
+    def get(self, call: Call) -> dict[str, Any]:
+        """One memory."""
+        given = params.read("get", GET, call.params)
+        return {"memory": wire.memory_json(self._store.get(given["id"]))}
+
+    def related(self, call: Call) -> dict[str, Any]:
+        """What the graph connects with a memory."""
+        given = params.read("related", RELATED, call.params)
+        found = self._store.related(given["id"], given["depth"], given["limit"])
+        results = [wire.related_json(related) for related in found]
+        return {"results": results, "degraded": sorted(self._store.degraded())}
+
+    def export(self, call: Call) -> dict[str, Any]:
+        """A page of memories by id: as many as were asked for and fit in a frame."""
+        given = params.read("export", EXPORT, call.params)
+        page: list[dict[str, Any]] = []
+        room = PAGE_BYTES
+        found = self._store.export(given["after"], given["limit"], given["namespace"])
+        for memory in found:
+            record = wire.memory_json(memory, blobs=True)
+            room -= protocol.size_of(record) + 1
+            if room < 0:
+                break
+            page.append(record)
+        if found and not page:
+            raise ReplyTooLarge(limit=MAX_FRAME)
+        more = len(page) < len(found) or len(found) == given["limit"]
+        return {"memories": page, "next": page[-1]["id"] if page and more else None}
+
+    def remember(self, call: Call) -> dict[str, Any]:
+        """Store one memory; it is durable when the reply leaves."""
+        return {"id": self._store.remember(wire.remembered(call.params))}
+
+    def import_(self, call: Call) -> dict[str, Any]:
+        """Store many memories in one transaction; BadRecord names the one that is wrong."""
+        given = params.read("import", IMPORT, call.params)
+        memories = [
+            _record(fields, given["namespace"], _place(given["where"], number))
+            for number, fields in enumerate(given["memories"])
+        ]
+        return {"ids": self._store.remember_many(memories)}
+
+    def forget(self, call: Call) -> dict[str, Any]:
+        """Delete memories; the receipt tells what went."""
+        given = params.read("forget", FORGET, call.params)
+        ids = list(dict.fromkeys(given["ids"]))
+        return asdict(self._store.forget(ids, purge=given["purge"], dry_run=given["dry_run"]))
+
+
+def _record(fields: Any, namespace: str, where: str) -> Memory:
+    try:
+        memory = wire.imported(fields, namespace)
+        check_memory(memory)
+    except UsageError as error:
+        raise BadRecord(where=where, detail=error.message) from None
+    return memory
+
+
+def _place(where: str | None, number: int) -> str:
+    """The name of the number-th memory (from 0): "file.jsonl:1" counts lines."""
+    counted = re.fullmatch(r"(.*):(\d{1,15})", where or "", re.DOTALL)
+    if counted:
+        return f"{counted[1]}:{int(counted[2]) + number}"
+    return f"{where}, memory {number + 1}" if where else f"memory {number + 1}"

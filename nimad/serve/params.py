@@ -1,0 +1,169 @@
+"""What a verb takes: each parameter's check and default, unknown names refused by name."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from nimad.core.validate import MAX_TIME
+from nimad.errors import UsageError
+from nimad.serve.protocol import shown
+
+REQUIRED: Any = object()
+Check = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter: `check` returns the value to use or raises ValueError("must be ...")."""
+
+    check: Check
+    default: Any = REQUIRED
+
+
+Spec = Mapping[str, Param]
+
+
+def read(verb: str, spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every parameter of `spec`, checked; null counts as not given.
+
+    Raises UsageError that names the verb and the parameter: unknown, missing, or out of range.
+    """
+    refuse_unknown(verb, spec, given)
+    values: dict[str, Any] = {}
+    for name, param in spec.items():
+        value = given.get(name)
+        if value is None:
+            if param.default is REQUIRED:
+                raise UsageError(detail=f"{verb} needs {name}")
+            values[name] = param.default
+            continue
+        try:
+            values[name] = param.check(value)
+        except ValueError as error:
+            raise UsageError(detail=f"{verb}: {name} {error}, not {shown(value)}") from None
+    return values
+
+
+def refuse_unknown(verb: str, known: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Raise UsageError for the first name that is not known, with the nearest one that is."""
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UsageError(detail=f"{verb} takes no {shown(name)}{hint}")
+
+
+def text(longest: int, *, empty: bool = False) -> Check:
+    """Text of at most so many characters; blank only where `empty` allows it."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError("must be text")
+        if len(value) > longest:
+            raise ValueError(f"must have at most {longest} characters ({len(value)} were given)")
+        if not empty and not value.strip():
+            raise ValueError("must not be empty")
+        return value
+
+    return check
+
+
+def path(value: Any) -> str:
+    """An absolute path, as the client sees it."""
+    found = text(4096)(value)
+    if "\0" in found or not found.startswith("/"):
+        raise ValueError("must be an absolute path")
+    return found
+
+
+def choice(*names: str) -> Check:
+    """One of some names."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in names:
+            raise ValueError(f"must be one of {', '.join(names)}")
+        return value
+
+    return check
+
+
+def integer(low: int, high: int) -> Check:
+    """A whole number in a range, both ends included."""
+
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return value
+
+    return check
+
+
+def number(low: float, high: float) -> Check:
+    """A finite number in a range, both ends included."""
+
+    def check(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"must be a number from {low:g} to {high:g}")
+        if not math.isfinite(value) or not low <= value <= high:
+            raise ValueError(f"must be a number from {low:g} to {high:g}")
+        return float(value)
+
+    return check
+
+
+def flag(value: Any) -> bool:
+    """true or false."""
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def texts(most: int, longest: int) -> Check:
+    """A list of texts as a tuple, at most `most`, none empty."""
+    one = text(longest)
+
+    def check(value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or len(value) > most:
+            raise ValueError(f"must be a list of at most {most} texts")
+        return tuple(one(item) for item in value)
+
+    return check
+
+
+def ids(most: int) -> Check:
+    """A list of one to `most` ids of memories."""
+    one = integer(1, 2**63 - 1)
+
+    def check(value: Any) -> list[int]:
+        if not isinstance(value, list) or not 1 <= len(value) <= most:
+            raise ValueError(f"must be a list of 1 to {most} ids")
+        return [one(item) for item in value]
+
+    return check
+
+
+def moment(value: Any) -> int:
+    """Epoch milliseconds from a number of them, or from ISO 8601 (UTC where it names no zone)."""
+    if isinstance(value, str):
+        return _from_iso(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("must be epoch milliseconds or an ISO 8601 time")
+    if not math.isfinite(value) or abs(value) > MAX_TIME:
+        raise ValueError("must be epoch milliseconds before the year 10000")
+    return int(value)
+
+
+def _from_iso(value: str) -> int:
+    try:
+        found = datetime.fromisoformat(value.strip())
+        if found.tzinfo is None:
+            found = found.replace(tzinfo=UTC)
+        since = found - datetime(1970, 1, 1, tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("must be epoch milliseconds or an ISO 8601 time") from None
+    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000

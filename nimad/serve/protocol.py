@@ -1,0 +1,206 @@
+"""Frames to requests and answers to frames: JSON-RPC 2.0, as pure functions.
+
+Nothing that a peer sends gets past here as anything but a `Request` or a NimadError: not NUL bytes,
+broken UTF-8, lone surrogates, NaN, numbers beyond measure, repeated keys, or nesting that would
+exhaust the stack.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from nimad.errors import InvalidRequest, NimadError, ParseError, ReplyTooLarge
+from nimad.serve.frames import MAX_FRAME
+
+MAX_DEPTH = 64
+"""Deepest nesting of arrays and objects in a frame."""
+MAX_ID = 256
+"""Longest id of a request [characters]."""
+MAX_MESSAGE = 2000
+"""Longest error message and hint in a reply [characters]."""
+
+Id = str | int | float | None
+
+
+# --- requests -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Request:
+    """A valid JSON-RPC request; `notification` ones get no reply."""
+
+    method: str
+    params: dict[str, Any]
+    id: Id = None
+    notification: bool = False
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """The JSON object of a frame; ParseError when it is none, InvalidRequest for a batch."""
+    try:
+        value = _JSON.decode(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ParseError(detail=f"byte {error.start} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise ParseError(detail=f"{error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise ParseError(detail=f"it is nested deeper than {MAX_DEPTH} levels") from None
+    except ValueError:  # int() refuses thousands of digits
+        raise ParseError(detail="a number in it has too many digits") from None
+    if isinstance(value, list):
+        raise InvalidRequest(detail="batches are not taken; send one request a line")
+    if not isinstance(value, dict):
+        raise InvalidRequest(detail=f"it is {_kind(value)}, not an object")
+    _check_tree(value)
+    return value
+
+
+def request_id(message: dict[str, Any]) -> Id:
+    """The id a reply must carry, None when there is none; InvalidRequest for an unusable one."""
+    found = message.get("id")
+    if found is None or (isinstance(found, str) and len(found) <= MAX_ID):
+        return found
+    if isinstance(found, (int, float)) and not isinstance(found, bool) and abs(found) < 2**63:
+        return found
+    raise InvalidRequest(detail=f"id must be a number or a text of at most {MAX_ID} characters")
+
+
+def request(message: dict[str, Any]) -> Request:
+    """Check a decoded message against JSON-RPC 2.0; InvalidRequest says what is wrong with it."""
+    if message.get("jsonrpc") != "2.0":
+        raise InvalidRequest(detail='"jsonrpc" must be "2.0"')
+    for name in message:
+        if name not in ("jsonrpc", "id", "method", "params"):
+            raise InvalidRequest(detail=f"it has the unknown member {shown(name)}")
+    method = message.get("method")
+    if not isinstance(method, str) or not method:
+        raise InvalidRequest(detail='"method" must be a name')
+    params = message.get("params", {})
+    if not isinstance(params, dict):
+        raise InvalidRequest(detail=f'"params" must be an object, not {_kind(params)}')
+    return Request(method, params, request_id(message), notification="id" not in message)
+
+
+def shown(value: Any, longest: int = 60) -> str:
+    """A value as JSON for an error message, cut short."""
+    text = json.dumps(value, ensure_ascii=False, default=lambda _: "?")
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "an array", str: "text", bool: "a truth value"}
+    return "null" if value is None else names.get(type(value), "a number")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ParseError(detail=f"the key {_safe(shown(twice))} appears twice in one object")
+    return made
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ParseError(detail="a number in it is too large")
+    return number
+
+
+def _no_constant(name: str) -> Any:
+    raise ParseError(detail=f"{name} is not JSON")
+
+
+_JSON = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant
+)
+
+
+def _check_tree(value: Any) -> None:
+    """Refuse what parsed but could not be passed on: deep nesting and lone surrogates."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [item for node in level for item in _children(node)]
+        if not level:
+            return
+    raise ParseError(detail=f"it is nested deeper than {MAX_DEPTH} levels")
+
+
+def _children(node: dict[str, Any] | list[Any]) -> Iterator[Any]:
+    if isinstance(node, dict):
+        for name in node:
+            _check_text(name)
+        items: Any = node.values()
+    else:
+        items = node
+    for item in items:
+        if isinstance(item, (dict, list)):
+            yield item
+        elif isinstance(item, str):
+            _check_text(item)
+
+
+def _check_text(text: str) -> None:
+    if text.isascii():
+        return
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ParseError(detail="a text in it is not Unicode (a lone surrogate)") from None
+
+
+def _safe(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+# --- replies --------------------------------------------------------------------------------------
+
+
+def result_reply(ident: Id, result: Any, limit: int = MAX_FRAME) -> bytes:
+    """The line that answers a request; ReplyTooLarge when it would not fit in a frame."""
+    line = _encode({"jsonrpc": "2.0", "id": ident, "result": result})
+    if len(line) > limit:
+        raise ReplyTooLarge(limit=limit)
+    return line + b"\n"
+
+
+def error_reply(ident: Id, error: NimadError) -> bytes:
+    """The line that refuses a request; over-long messages are cut, so it always fits."""
+    try:
+        body = error.to_wire()
+    except (KeyError, IndexError, ValueError):  # a template with a field that was not given
+        body = NimadError(detail=type(error).__name__).to_wire()
+    body["message"] = body["message"][:MAX_MESSAGE]
+    body["data"]["hint"] = body["data"]["hint"][:MAX_MESSAGE]
+    return _encode({"jsonrpc": "2.0", "id": ident, "error": body}) + b"\n"
+
+
+def size_of(value: Any) -> int:
+    """How many bytes a part of a result takes in its frame."""
+    return len(_encode(value))
+
+
+def _encode(value: Any) -> bytes:
+    """Compact UTF-8 JSON; what JSON or UTF-8 cannot hold becomes null or an escape."""
+    try:
+        return _COMPACT.encode(value).encode("utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode("ascii")
+    except ValueError:  # NaN or infinity, which a legacy column may hold
+        return _encode(_without_nan(value))
+
+
+_COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

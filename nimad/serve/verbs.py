@@ -1,0 +1,39 @@
+"""What a verb is: its name, who may call it, and the function that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from nimad.serve.access import Peer
+
+
+@dataclass
+class Call:
+    """One request on its way to a verb.
+
+    `fds` are the descriptors that came with it, at most one; the server closes what is still in the
+    list when the verb returns, so a verb that keeps one pops it.
+    """
+
+    params: dict[str, Any]
+    peer: Peer
+    fds: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A method of the protocol.
+
+    `access` is "read" or "control".  `run` answers from a worker thread; NimadErrors go to the
+    client, anything else is a bug that is logged.  Reading verbs never queue behind writing ones,
+    nor either behind `lengthy` ones (seconds and more): each kind has threads of its own.  `inline`
+    ones run on the event loop and must not block.
+    """
+
+    name: str
+    access: str
+    run: Callable[[Call], Any]
+    inline: bool = False
+    lengthy: bool = False
