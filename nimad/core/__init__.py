@@ -1,1 +1,1 @@
-"""The MemoryStore that ties records, words, blocks and graph together (L3: imports L0-L2, recall)."""
+"""The MemoryStore that ties records, words, blocks and graph together (L3: L0-L2 and recall)."""

@@ -18,7 +18,7 @@ MAX_TIME = 253_402_300_800_000
 
 
 def check_memory(memory: Memory) -> None:
-    """Raise UsageError, naming the field, unless the memory can be stored and come back as it is."""
+    """Raise UsageError, naming the field, unless the memory can be stored and come back whole."""
     _text("text", memory.text, MAX_TEXT)
     for name in ("who", "where", "conversation", "session", "turn", "affect", "summary"):
         value = getattr(memory, name)

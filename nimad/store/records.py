@@ -88,6 +88,12 @@ class Records:
                     self._writer.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other writers out: for what must follow a commit before the next one."""
+        with self._lock:
+            yield
+
     def maintain(self, statement: str) -> None:
         """Run a PRAGMA or the like on the writer, outside a transaction."""
         with self._lock, translated(self.path):

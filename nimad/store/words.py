@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.errors import RecordsDamaged
 from nimad.store.records import Records, translated
 
 TEXT_WEIGHT, WHO_WEIGHT = 1.0, 0.5
@@ -72,8 +72,8 @@ def problem(records: Records) -> str | None:
     try:
         with records.write() as tx:
             tx.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
-    except sqlite3.DatabaseError as error:
-        return f"the words do not match the records ({error})"
+    except RecordsDamaged as error:
+        return f"they do not match the records ({error.fields['detail']})"
     return None
 
 

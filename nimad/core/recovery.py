@@ -1,0 +1,142 @@
+"""What a start puts right before the daemon says READY.
+
+| a crash left | what is done |
+|---|---|
+| temporary files anywhere in the state directory | removed |
+| a segment file that no row names | removed: its rows are still in `hot` or behind a cursor |
+| a listed segment, damaged or missing | set aside; its memories are encoded again when idle |
+| a graph that does not open | set aside and rebuilt in idle time |
+| a purge that was not finished | finished in idle time (core/purge) |
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nimad import probe
+from nimad.config import Config
+from nimad.core import vectors
+from nimad.disk.durable import set_aside, sweep_temporary
+from nimad.embed.base import Embedder
+from nimad.embed.registry import get_embedder
+from nimad.errors import NimadError
+from nimad.graph.engine import GraphLimits
+from nimad.graph.projection import GraphProjection
+from nimad.index.blocks import BlockIndex
+from nimad.store.records import Records
+
+if TYPE_CHECKING:
+    from nimad.core.store import MemoryStore
+
+log = logging.getLogger(__name__)
+
+
+def sweep(state: Path) -> None:
+    """Remove temporary files that a crash left."""
+    for directory in (state, state / "blocks", state / "graph", state / "snapshots"):
+        for name in sweep_temporary(directory):
+            log.info("removed %s, which an interrupted write had left", name)
+
+
+def signature(embedder: Embedder) -> str:
+    """What the vectors of a store were made with: name, revision and size."""
+    return f"{embedder.name}:{embedder.revision}:{embedder.dims}"
+
+
+def open_embedder(records: Records, wanted: Embedder) -> tuple[Embedder, bool]:
+    """The embedder that fits the stored vectors, and whether they are to be made anew.
+
+    While the configured one differs, the old one serves until the rebuild; when the old one does
+    not exist any more, its vectors cannot be compared with anything.
+    """
+    stored = records.meta("embedder")
+    if stored is None:
+        with records.write() as tx:
+            tx.set_meta("embedder", signature(wanted))
+        return wanted, False
+    if stored == signature(wanted):
+        return wanted, False
+    try:
+        old = get_embedder(str(stored).split(":", 1)[0])
+    except NimadError:
+        return wanted, True
+    return (old if signature(old) == stored else wanted), True
+
+
+def open_blocks(store: MemoryStore) -> BlockIndex:
+    """Map the listed segments, load the hot vectors, lay the tombstones.
+
+    Damage is set aside and noted in `store.out_of_service`; it never stops the start.
+    """
+    records, index = store.records, BlockIndex(store.state / "blocks", store.embedder.dims)
+    stale = records.meta("embedder") != signature(store.embedder)
+    names = records.segment_names()
+    if stale:  # vectors of an embedder that is gone: kept on disk until the rebuild replaces them
+        store.out_of_service["blocks"] = "the vectors are of another embedder; a rebuild is due"
+        index.open([])
+        return index
+    damaged = index.open(names)
+    for damage in damaged:
+        log.error("segment %s: %s", damage.name, damage.error.message)
+        path = index.path_of(damage.name)
+        if path.exists():
+            set_aside(path, store.state / "aside")
+    if damaged:
+        store.out_of_service["blocks"] = f"{len(damaged)} damaged segment(s) are being made anew"
+        with records.write() as tx:
+            tx.unlist_segments([damage.name for damage in damaged])
+    for path in index.unlisted():
+        log.info("removed %s, a segment that was never committed", path.name)
+        path.unlink()
+    index.append(*vectors.from_hot(records.hot(), store.embedder.dims))
+    index.remove(np.array(records.tombstones(), np.int64))
+    return index
+
+
+def missing_vectors(store: MemoryStore) -> list[int]:
+    """Ids whose vector was lost: not in the blocks, and not waiting behind a source's cursor."""
+    records = store.records
+    lost = np.setdiff1d(records.ids(), store.blocks.ids(), assume_unique=True)
+    for source, cursor in records.rows("SELECT id, encode_cursor FROM sources"):
+        waiting = records.rows(
+            "SELECT id FROM memories WHERE source = ? AND id > ?", (source, cursor)
+        )
+        lost = np.setdiff1d(lost, np.array([r[0] for r in waiting], np.int64))
+    return [int(i) for i in lost]
+
+
+def open_graph(store: MemoryStore) -> GraphProjection | None:
+    """Open the graph; one that is damaged is set aside and a fresh one follows the records anew."""
+    engine = store.config["graph.engine"]
+    if engine == "none":
+        return None
+    graph = GraphProjection(store.state / "graph", engine, graph_limits(store.config))
+    try:
+        graph.open()
+    except NimadError as error:
+        if error.code != "graph_failed":
+            store.out_of_service["graph"] = error.message
+            log.error("%s %s", error.message, error.next_step)
+            return None
+        log.error("%s It is set aside and made anew.", error.message)
+        for path in graph.files():
+            set_aside(path, store.state / "aside")
+        graph.open()
+        store.out_of_service["graph"] = "it was damaged and is being made anew"
+    if graph.watermark < store.records.pruned_to() or graph.watermark > store.records.head():
+        store.out_of_service["graph"] = "it does not fit the records and is being made anew"
+    return graph
+
+
+def graph_limits(config: Config) -> GraphLimits:
+    """Pool and address space from the configuration, sized to the board where it says 0."""
+    pool = config["graph.buffer_pool_mb"] << 20
+    limits = GraphLimits.for_memory(probe.total_memory())
+    return GraphLimits(
+        buffer_pool_bytes=pool or limits.buffer_pool_bytes,
+        max_db_size_bytes=config["graph.max_db_size_mb"] << 20,
+    )

@@ -1,0 +1,108 @@
+"""The work that can wait: done in small steps, when the daemon is idle or told to.
+
+Order of the steps, most urgent first: finish a purge; encode memories that lost their vector; make
+the blocks anew for another embedder; let the graph follow; seal hot vectors; merge segments; forget
+old changes; fold the WAL into the file.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from nimad.core import forgetting, rebuilding, vectors
+from nimad.store import words
+
+if TYPE_CHECKING:
+    from nimad.core.store import MemoryStore
+
+log = logging.getLogger(__name__)
+
+KEEP_CHANGES = 10_000
+"""Rows of the change log kept although the graph has applied them."""
+FOLD_BYTES = 256 * 1024
+"""A WAL smaller than this stays: folding it would only write the same pages again."""
+
+
+def step(store: MemoryStore) -> bool:
+    """Do the most urgent piece; False when there was nothing to do."""
+    return any(work(store) for work in STEPS)
+
+
+def finish(store: MemoryStore, stop: Callable[[], bool] = lambda: False) -> None:
+    """Do everything there is, until `stop` says so."""
+    while not stop() and step(store):
+        pass
+
+
+def _purge(store: MemoryStore) -> bool:
+    if store.records.meta("purge") is None:
+        return False
+    forgetting.finish_purge(store)
+    return True
+
+
+def _lost_vectors(store: MemoryStore) -> bool:
+    if store.embedder_due:
+        return False
+    if store.lost_vectors:
+        store.lost_vectors = vectors.repair(store, store.lost_vectors)
+        if store.lost_vectors:
+            return True
+        log.info("the blocks are whole again")
+    return "blocks" in store.out_of_service and store.out_of_service.pop("blocks") != ""
+
+
+def _embedder(store: MemoryStore) -> bool:
+    if not store.embedder_due:
+        return False
+    rows = rebuilding.rebuild_blocks(store)
+    log.info("encoded %d memories with the embedder %s", rows, store.embedder.name)
+    return True
+
+
+def _graph(store: MemoryStore) -> bool:
+    if store.graph is None or (
+        "graph" not in store.out_of_service and store.graph.watermark >= store.records.head()
+    ):
+        return False
+    store.catch_up_graph()
+    return True
+
+
+def _words(store: MemoryStore) -> bool:
+    if "words" not in store.out_of_service:
+        return False
+    words.rebuild(store.records)
+    del store.out_of_service["words"]
+    return True
+
+
+def _hot(store: MemoryStore) -> bool:
+    if store.blocks.stats()["hot"] < store.config["blocks.flush_rows"]:
+        return False
+    return vectors.flush(store) > 0
+
+
+def _merge(store: MemoryStore) -> bool:
+    return vectors.merge_small(store)
+
+
+def _changes(store: MemoryStore) -> bool:
+    upto = store.records.head() if store.graph is None else store.graph.watermark
+    if upto - store.records.pruned_to() < KEEP_CHANGES:
+        return False
+    with store.records.write() as tx:
+        tx.prune_changes(upto)
+    return True
+
+
+def _fold(store: MemoryStore) -> bool:
+    wal = store.records.path.with_name(store.records.path.name + "-wal")
+    if wal.exists() and wal.stat().st_size > FOLD_BYTES:
+        store.records.release_space()
+    return False  # folding again at once would not help: a reader may hold the WAL
+
+
+STEPS = (_purge, _lost_vectors, _embedder, _words, _graph, _hot, _merge, _changes, _fold)
