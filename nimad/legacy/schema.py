@@ -1,0 +1,185 @@
+"""What a NIMA graph database looks like inside: its tables, its columns, its schema number.
+
+Standard library only: nimactl asks this before anything is copied, and the daemon asks it again
+about the copy it was handed.  A database is trusted with nothing: only base tables count (a view
+or a virtual table of the right name runs code when it is read), and only the columns that are
+stored (a generated column is an expression).
+
+| schema | written by            | known by                                                        |
+|--------|-----------------------|-----------------------------------------------------------------|
+| 1      | nima-core 1 and 2     | memory_nodes without the columns below                          |
+| 3      | nima-core 3 and later | memory_nodes with `embedding`, `strength` or `is_ghost`         |
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote_from_bytes
+
+from nimad.errors import (
+    DiskFull,
+    NimadError,
+    SourceChanged,
+    SourceCorrupt,
+    SourceNotRecognised,
+    SourceUnreadable,
+)
+
+if TYPE_CHECKING:
+    import sqlite3
+
+NODES, EDGES, TURNS = "memory_nodes", "memory_edges", "memory_turns"
+REQUIRED = {
+    NODES: ("id", "timestamp", "layer", "text"),
+    EDGES: ("source_id", "target_id", "relation"),
+    TURNS: ("turn_id",),
+}
+"""Columns a table must have to be read at all; the others may be missing."""
+ROW_KEYS = ("rowid", "_rowid_", "oid")
+SCHEMA_3_COLUMNS = ("embedding", "strength", "is_ghost")
+
+# Primary result codes of SQLite that tell us what to say (https://www.sqlite.org/rescode.html).
+BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, CORRUPT, FULL, CANTOPEN = 5, 6, 7, 9, 10, 11, 13, 14
+TOOBIG, NOTADB = 18, 26
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The schema number and, per table, its stored columns in order (empty: no such table)."""
+
+    schema: int
+    nodes: tuple[str, ...]
+    edges: tuple[str, ...]
+    turns: tuple[str, ...]
+
+
+def identify(connection: sqlite3.Connection, path: Path | str) -> Shape:
+    """Say which NIMA schema a database has.
+
+    `path` only names the source in errors.  Raises SourceNotRecognised when the tables are
+    missing, are not base tables, or lack what a memory needs; SourceCorrupt when SQLite cannot
+    make sense of the file.
+    """
+    with sqlite_errors(path):
+        kinds = _table_kinds(connection)
+        if not kinds.get(NODES):
+            missing = [name for name in (NODES, EDGES, TURNS) if name not in kinds]
+            raise SourceNotRecognised(
+                path=path, detail=f"the database has no table {', '.join(missing)}"
+            )
+        columns = {name: _columns(connection, name, kinds, path) for name in REQUIRED}
+        _check_key(connection, path)
+    known = {name.lower() for name in columns[NODES]}
+    schema = 3 if known.intersection(SCHEMA_3_COLUMNS) else 1
+    return Shape(schema, columns[NODES], columns[EDGES], columns[TURNS])
+
+
+def _table_kinds(connection: sqlite3.Connection) -> dict[str, str]:
+    """Name -> "table", "view" or "virtual table" for the three names that matter."""
+    rows = connection.execute(
+        "SELECT lower(name), type, rootpage FROM sqlite_schema WHERE type IN ('table','view')"
+        f" AND lower(name) IN ('{NODES}', '{EDGES}', '{TURNS}') LIMIT 100"
+    )
+    kinds = {}
+    for name, kind, rootpage in rows:
+        kinds[str(name)] = "virtual table" if kind == "table" and not rootpage else str(kind)
+    return kinds
+
+
+def _columns(
+    connection: sqlite3.Connection, table: str, kinds: dict[str, str], path: Path | str
+) -> tuple[str, ...]:
+    kind = kinds.get(table)
+    if kind is None:
+        return ()
+    if kind != "table":
+        raise SourceNotRecognised(path=path, detail=f"{table} is a {kind}, not a table")
+    # table_info leaves generated columns out: they are expressions, not data.
+    columns = tuple(str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})"))
+    lower = {name.lower() for name in columns}
+    if missing := [name for name in REQUIRED[table] if name not in lower]:
+        raise SourceNotRecognised(path=path, detail=f"{table} has no column {', '.join(missing)}")
+    if lower.issuperset(ROW_KEYS) or _without_rowid(connection, table):
+        raise SourceNotRecognised(path=path, detail=f"the rows of {table} have no id of their own")
+    return columns
+
+
+def _without_rowid(connection: sqlite3.Connection, table: str) -> bool:
+    listed = connection.execute(f"PRAGMA table_list({table})").fetchall()
+    return any(row[0] == "main" and row[4] for row in listed)
+
+
+def row_key(columns: tuple[str, ...]) -> str:
+    """The name under which SQLite gives a row's own id: one that no column has taken."""
+    taken = {name.lower() for name in columns}
+    return next(name for name in ROW_KEYS if name not in taken)
+
+
+def _check_key(connection: sqlite3.Connection, path: Path | str) -> None:
+    """Memories are told apart by `id`, so it must be the table's own integer key."""
+    rows = connection.execute(f"PRAGMA table_info({NODES})").fetchall()
+    keys = [(str(row[1]).lower(), str(row[2]).upper()) for row in rows if row[5]]
+    # An index made for the key means that `id` is a column like any other, not the row's own id.
+    indexes = connection.execute(f"PRAGMA index_list({NODES})").fetchall()
+    if keys != [("id", "INTEGER")] or any(row[3] == "pk" for row in indexes):
+        raise SourceNotRecognised(
+            path=path, detail=f"{NODES}.id is not the table's integer primary key"
+        )
+
+
+def open_source(path: Path, flags: str, timeout: float = 5.0) -> sqlite3.Connection:
+    """Connect to a database that is not ours: `flags` are the URI's, such as "mode=ro".
+
+    No statement may run code that the schema brings along, and pages are never mapped (a file that
+    shrinks under a mapping kills the process).  `timeout`: seconds to wait for a lock.
+    """
+    import sqlite3
+
+    uri = f"file:{quote_from_bytes(os.fsencode(path))}?{flags}"
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
+    )
+    for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "mmap_size=0"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+@contextmanager
+def sqlite_errors(path: Path | str) -> Iterator[None]:
+    """Turn what SQLite raises while a source is read into the errors of nimad."""
+    import sqlite3
+
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+
+
+def primary_code(error: BaseException) -> int:
+    """The primary SQLite result code of an exception, 0 when it has none."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def translate(error: sqlite3.Error, path: Path | str) -> NimadError | MemoryError:
+    """The nimad error that says what a SQLite error means to the owner of the source."""
+    code = primary_code(error)
+    if code == NOMEM:
+        return MemoryError(str(error))
+    if code == NOTADB:
+        return SourceNotRecognised(path=path, detail="it is not an SQLite database")
+    if code in (BUSY, LOCKED):
+        return SourceChanged(path=path, detail="another program keeps it locked")
+    if code == FULL:
+        return DiskFull(detail=f"the copy of {path} did not fit")
+    if code == IOERR:
+        return SourceUnreadable(path=path, detail=f"the disk reports an error ({error})")
+    if code == CANTOPEN:
+        return SourceUnreadable(path=path, detail=str(error))
+    if code == INTERRUPT:
+        return SourceCorrupt(path=path, detail="reading one part of it took unreasonably long")
+    return SourceCorrupt(path=path, detail=str(error))

@@ -1,0 +1,219 @@
+"""A snapshot of a NIMA graph database as memories, edges and turns; what it holds is hostile.
+
+How the file is kept from doing harm is told in rows.py; how a row becomes a memory in mapping.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from nimad.legacy.mapping import NodeMapper, UnreadableRowError
+from nimad.legacy.rows import Row, RowReader, open_reader, pages
+from nimad.legacy.schema import EDGES, NODES, TURNS, Shape
+from nimad.model import Memory
+
+MAX_LAYERS = 32
+"""So many different layers are counted by name; a hostile file may have one per row."""
+EMBEDDING_BYTES = 384 * 4
+"""A whole embedding: 384 float32."""
+SURVEY_ROWS = 1000
+EDGE_COLUMNS = ("source_id", "target_id", "relation", "weight")
+TURN_COLUMNS = (
+    "turn_id",
+    "input_node_id",
+    "contemplation_node_id",
+    "output_node_id",
+    "timestamp",
+    "affect_json",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row nothing could be made of: its kind ("node", "edge", "turn"), id and the reason."""
+
+    kind: str
+    key: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyNode:
+    """A memory as it will be stored, the row it is made of, and what is damaged in that row.
+
+    `notes` are (column, reason): the value is kept, but of no use.
+    """
+
+    key: int
+    memory: Memory
+    row: Row
+    notes: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyEdge:
+    """An edge between two nodes, by their ids in the source, which may not exist."""
+
+    key: int
+    source: int
+    target: int
+    relation: str
+    weight: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyTurn:
+    """A turn; its members are ids in the source, which may not exist, or None."""
+
+    key: int
+    name: str
+    input: int | None
+    contemplation: int | None
+    output: int | None
+    timestamp: int | None
+    affect: str | None
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a source holds, counted by reading all of it.
+
+    `unreadable` rows are within the counts; `text_bytes` is the length of all texts in UTF-8.
+    """
+
+    nodes: int
+    edges: int
+    turns: int
+    by_layer: dict[str, int]
+    unreadable: int
+    text_bytes: int
+
+
+class LegacyGraph:
+    """A snapshot, open for reading.  Used by one thread at a time."""
+
+    def __init__(self, reader: RowReader, shape: Shape) -> None:
+        self._reader, self.shape = reader, shape
+
+    @classmethod
+    def open(cls, path: Path) -> LegacyGraph:
+        """Open a snapshot (a database without a write-ahead log, as `take_snapshot` makes it).
+
+        Raises SourceNotRecognised and SourceCorrupt.
+        """
+        return cls(*open_reader(path))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+
+    def __enter__(self) -> LegacyGraph:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def mapper(self, name: str) -> NodeMapper:
+        """What turns this store's rows into memories of the source `name`, and back."""
+        return NodeMapper(self.shape.nodes, name, EMBEDDING_BYTES)
+
+    def nodes(
+        self, mapper: NodeMapper, after: int | None, limit: int
+    ) -> list[LegacyNode | Unreadable]:
+        """Up to `limit` memories after the id `after` (None: the first), by id.
+
+        Only an empty page is the end.  Raises SourceCorrupt, and MemoryError when a page of this
+        size does not fit.
+        """
+        columns = self.shape.nodes
+        found = self._reader.page(NODES, columns, columns, after, limit)
+        return [_node(mapper, key, row) for key, row in found]
+
+    def edges(self, after: int | None, limit: int) -> list[LegacyEdge | Unreadable]:
+        """Up to `limit` edges after the id `after`; otherwise as `nodes`."""
+        if not self.shape.edges:
+            return []
+        found = self._reader.page(EDGES, self.shape.edges, EDGE_COLUMNS, after, limit)
+        return [_edge(key, row) for key, row in found]
+
+    def turns(self, after: int | None, limit: int) -> list[LegacyTurn | Unreadable]:
+        """Up to `limit` turns after the id `after`; otherwise as `nodes`."""
+        if not self.shape.turns:
+            return []
+        found = self._reader.page(TURNS, self.shape.turns, TURN_COLUMNS, after, limit)
+        return [_turn(key, row) for key, row in found]
+
+    def survey(self) -> Totals:
+        """Read every row once and count: damage shows before anything is taken over.
+
+        Raises SourceCorrupt.  Cost: the whole file is read.
+        """
+        mapper = self.mapper("")
+        layers: Counter[str] = Counter()
+        nodes = edges = turns = unreadable = text_bytes = 0
+        for node in pages(lambda after: self.nodes(mapper, after, SURVEY_ROWS), _key):
+            nodes += 1
+            if isinstance(node, Unreadable):
+                unreadable += 1
+                continue
+            layer = str((node.memory.extra or {}).get("layer", node.memory.layer))
+            layers[layer if layer in layers or len(layers) < MAX_LAYERS else "(others)"] += 1
+            text_bytes += len(node.memory.text.encode())
+        for edge in pages(lambda after: self.edges(after, SURVEY_ROWS), _key):
+            edges += 1
+            unreadable += isinstance(edge, Unreadable)
+        for turn in pages(lambda after: self.turns(after, SURVEY_ROWS), _key):
+            turns += 1
+            unreadable += isinstance(turn, Unreadable)
+        return Totals(nodes, edges, turns, dict(sorted(layers.items())), unreadable, text_bytes)
+
+
+def _key(row: LegacyNode | LegacyEdge | LegacyTurn | Unreadable) -> int:
+    return row.key
+
+
+def _node(mapper: NodeMapper, key: int, row: Row | str) -> LegacyNode | Unreadable:
+    if isinstance(row, str):
+        return Unreadable("node", key, row)
+    try:
+        mapped = mapper.memory(row)
+    except UnreadableRowError as error:
+        return Unreadable("node", key, str(error))
+    return LegacyNode(key, mapped.memory, row, mapped.notes)
+
+
+def _edge(key: int, row: Row | str) -> LegacyEdge | Unreadable:
+    if isinstance(row, str):
+        return Unreadable("edge", key, row)
+    source, target, relation, weight = row
+    if not isinstance(source, int) or not isinstance(target, int):
+        return Unreadable("edge", key, "its ends are not two ids")
+    if not isinstance(relation, str):
+        return Unreadable("edge", key, "its relation is not readable text")
+    if weight is not None and not isinstance(weight, (int, float)):
+        return Unreadable("edge", key, "its weight is not a number")
+    return LegacyEdge(key, source, target, relation, None if weight is None else float(weight))
+
+
+def _turn(key: int, row: Row | str) -> LegacyTurn | Unreadable:
+    if isinstance(row, str):
+        return Unreadable("turn", key, row)
+    name, *members, timestamp, affect = row
+    if not isinstance(name, str):
+        return Unreadable("turn", key, "its turn_id is not readable text")
+    if not all(member is None or isinstance(member, int) for member in members):
+        return Unreadable("turn", key, "one of its members is not an id")
+    if timestamp is not None and not isinstance(timestamp, int):
+        return Unreadable("turn", key, "its timestamp is not a whole number")
+    if affect is not None and not isinstance(affect, str):
+        return Unreadable("turn", key, "its affect is not readable text")
+    first, second, third = (int(m) if isinstance(m, int) else None for m in members)
+    return LegacyTurn(key, name, first, second, third, timestamp, affect)
