@@ -95,9 +95,12 @@ class Records:
             yield
 
     def maintain(self, statement: str) -> None:
-        """Run a PRAGMA or the like on the writer, outside a transaction."""
+        """Run a PRAGMA or the like on the writer, outside a transaction.
+
+        As a script, because `execute` would stop after the first step of an incremental vacuum.
+        """
         with self._lock, translated(self.path):
-            self._writer.execute(statement).fetchall()
+            self._writer.executescript(statement)
 
     def checkpoint(self) -> None:
         """Fold the WAL into the file and cut it to nothing (when no reader is in its way)."""

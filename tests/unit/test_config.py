@@ -1,0 +1,86 @@
+"""The configuration: defaults, refusals by name, and the shipped file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nimad.config import KEYS, Config, load
+from nimad.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "nimad.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
+    assert load(write(tmp_path, "")).values == Config().values
+
+
+def test_sections_and_dotted_keys_mean_the_same(tmp_path: Path) -> None:
+    section = load(write(tmp_path, "graph:\n  engine: kuzu\n"))
+    dotted = load(write(tmp_path, "graph.engine: kuzu\n"))
+    assert section["graph.engine"] == dotted["graph.engine"] == "kuzu"
+
+
+def test_an_unknown_key_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"graph\.engin; did you mean graph\.engine\?"):
+        load(write(tmp_path, "graph:\n  engin: kuzu\n"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "graph: {engine: postgres}",
+        "migration: {batch_size: -1}",
+        "migration: {batch_size: true}",
+        "migration: {batch_seconds: fast}",
+        "- a list",
+        "a: [unclosed",
+        "migration: {min_batch: 500, max_batch: 100}",
+        "\x00",
+    ],
+)
+def test_bad_values_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError):
+        load(write(tmp_path, text))
+
+
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no such file"):
+        load(tmp_path / "none.yaml")
+
+
+def test_graph_none_may_stand_unquoted(tmp_path: Path) -> None:
+    assert load(write(tmp_path, "graph:\n  engine: off\n"))["graph.engine"] == "none"
+
+
+def test_the_shipped_file_loads_and_changes_nothing() -> None:
+    assert load(ROOT / "config" / "nimad.yaml").values == Config().values
+
+
+def test_the_shipped_file_with_every_key_switched_on_means_the_defaults(tmp_path: Path) -> None:
+    shipped = (ROOT / "config" / "nimad.yaml").read_text(encoding="utf-8").splitlines()
+    lines = []
+    for line in shipped:
+        bare = line.strip().removeprefix("#")
+        known = {name.rpartition(".")[2] for name in KEYS}
+        if line.strip().startswith("#") and bare.partition(":")[0] in known:
+            line = line.replace("#", "", 1)
+        lines.append(line)
+    assert load(write(tmp_path, "\n".join(lines))).values == Config().values
+
+
+def test_the_shipped_file_and_the_manual_are_up_to_date() -> None:
+    script = ROOT / "packaging" / "make_config.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,234 @@
+"""The records: what goes in comes out, changes are logged, deletions leave nothing behind."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nimad.errors import RecordsDamaged, StateTooNew
+from nimad.model import Change, Filter, Memory, Relation, Turn
+from nimad.store import sources, words
+from nimad.store.records import Records
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Iterator[Records]:
+    opened = Records.open(tmp_path / "records.sqlite")
+    yield opened
+    opened.close()
+
+
+def add(records: Records, *memories: Memory) -> list[int]:
+    with records.write() as tx:
+        return tx.add_memories(memories)
+
+
+FULL = Memory(
+    text="Maya planted basil on the balcony 🌿",
+    who="Maya",
+    where="balcony",
+    timestamp=1_700_000_000_000,
+    layer="input",
+    importance=0.25,
+    tags=("garden", "spring"),
+    namespace="home",
+    conversation="c1",
+    session="s1",
+    turn="t1",
+    affect='{"CARE": 0.5}',
+    summary="Maya planted",
+    created=5,
+    extra={"nested": {"a": [1, None, "ü"]}},
+    blobs={"embedding": b"\x00\x01"},
+)
+
+
+def test_a_memory_comes_back_whole(records: Records) -> None:
+    (number,) = add(records, FULL)
+    found = records.with_blobs(list(records.get([number]).values()))
+    assert found == [FULL]
+
+
+@pytest.mark.parametrize("text", ["", "a\x00b", "\x1b[31m", "x" * 300_000, "日本語", "'; DROP"])
+def test_any_text_is_kept_whole(records: Records, text: str) -> None:
+    (number,) = add(records, Memory(text=text))
+    assert records.get([number])[number].text == text
+
+
+@pytest.mark.parametrize("summary", [None, "", "Maya", "something else"])
+def test_a_summary_is_kept_however_it_is_packed(records: Records, summary: str | None) -> None:
+    (number,) = add(records, Memory(text="Maya planted basil", summary=summary))
+    assert records.get([number])[number].summary == summary
+
+
+def test_null_and_empty_stay_different(records: Records) -> None:
+    ids = add(records, Memory(text="a", who=None), Memory(text="b", who=""))
+    assert [records.get(ids)[i].who for i in ids] == [None, ""]
+
+
+def test_ids_are_never_reused(records: Records) -> None:
+    ids = add(records, Memory(text="a"), Memory(text="b"))
+    with records.write() as tx:
+        tx.delete_memories(ids)
+    assert add(records, Memory(text="c")) == [3]
+
+
+def test_a_failed_transaction_leaves_nothing(records: Records) -> None:
+    with pytest.raises(ZeroDivisionError), records.write() as tx:
+        tx.add_memories([Memory(text="lost", session="only here")])
+        raise ZeroDivisionError
+    assert records.counts()["memories"] == 0
+    assert records.head() == 0
+    # the interned name of the failed transaction must not be remembered under a stale id
+    (number,) = add(records, Memory(text="kept", session="other", conversation="only here"))
+    kept = records.get([number])[number]
+    assert (kept.session, kept.conversation) == ("other", "only here")
+
+
+def test_changes_are_logged_as_ranges(records: Records) -> None:
+    ids = add(records, *(Memory(text=str(n)) for n in range(5)))
+    with records.write() as tx:
+        tx.delete_memories([ids[1], ids[3], ids[4]])
+    assert records.changes(0, 10) == [
+        Change(1, "add", "memory", 1, 5),
+        Change(2, "delete", "memory", 2, 2),
+        Change(3, "delete", "memory", 4, 5),
+    ]
+    assert [row[0] for row in records.memory_keys(1, 5)] == [1, 3]
+
+
+def test_deleting_takes_relations_and_places_in_turns(records: Records) -> None:
+    ids = add(records, *(Memory(text=t, turn="t", layer=t) for t in ("input", "output")))
+    with records.write() as tx:
+        tx.add_relations([(Relation(ids[0], ids[1], "produced", 1.0), None, None)])
+    assert records.counts() == {"memories": 2, "turns": 1, "relations": 1}
+    with records.write() as tx:
+        gone = tx.delete_memories([ids[0]])
+    assert gone == {"memories": 1, "relations": 1, "turns": 0}
+    assert records.turn_rows(1, 9) == [Turn("t", None, None, ids[1], 0, None, 1)]
+    with records.write() as tx:
+        assert tx.delete_memories([ids[1]])["turns"] == 1
+    assert records.counts() == {"memories": 0, "turns": 0, "relations": 0}
+
+
+def test_words_follow_in_the_same_transaction(records: Records) -> None:
+    ids = add(records, FULL, Memory(text="nothing of that kind"))
+    found, scores = words.search(records, words.terms("Who planted some basil?"))
+    assert found.tolist() == [ids[0]] and scores[0] > 0
+    with records.write() as tx:
+        tx.delete_memories([ids[0]])
+    assert not len(words.search(records, ["basil"])[0])
+    assert words.problem(records) is None
+
+
+def test_words_notice_and_mend_a_wrong_index(records: Records) -> None:
+    (number,) = add(records, FULL)
+    with records.write() as tx:
+        tx.execute("UPDATE memories SET text = 'changed behind its back' WHERE id = ?", (number,))
+    assert words.problem(records) is not None
+    assert words.rebuild(records) == 1
+    assert words.problem(records) is None
+
+
+@pytest.mark.parametrize("query", ['"', "a OR", "NEAR(", "* ^", "-", "text:x", "\x00", "(" * 50])
+def test_a_query_is_text_not_syntax(records: Records, query: str) -> None:
+    add(records, FULL)
+    words.search(records, words.terms(query))
+    words.search(records, [query])
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (Filter(), {1, 2, 3}),
+        (Filter(who="maya"), {1}),
+        (Filter(namespace="home"), {1}),
+        (Filter(namespace="nowhere"), set()),
+        (Filter(layer="note"), {2, 3}),
+        (Filter(where="BALCONY"), {1}),
+        (Filter(tags=("garden", "spring")), {1}),
+        (Filter(tags=("garden", "autumn")), set()),
+        (Filter(after=20), {1, 3}),
+        (Filter(before=20), {2}),
+        (Filter(after=20, before=21), {3}),
+    ],
+)
+def test_filters(records: Records, where: Filter, expected: set[int]) -> None:
+    add(records, FULL, Memory(text="b", timestamp=10), Memory(text="c", timestamp=20))
+    assert set(records.matching(where).tolist()) == expected
+
+
+def test_readers_see_only_what_is_committed(records: Records) -> None:
+    seen: list[int] = []
+    with records.write() as tx:
+        tx.add_memories([Memory(text="pending")])
+        thread = threading.Thread(target=lambda: seen.append(records.counts()["memories"]))
+        thread.start()
+        thread.join()
+    assert seen == [0]
+    assert records.counts()["memories"] == 1
+
+
+def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite"
+    Records.open(path).close()
+    raw = sqlite3.connect(path)
+    raw.execute("PRAGMA user_version = 99")
+    raw.close()
+    with pytest.raises(StateTooNew, match=r"schema 99; this one knows up to 1"):
+        Records.open(path)
+
+
+def test_somebody_elses_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite"
+    raw = sqlite3.connect(path)
+    raw.execute("CREATE TABLE t (x)")
+    raw.commit()
+    raw.close()
+    with pytest.raises(RecordsDamaged):
+        Records.open(path)
+    path.write_bytes(b"not a database at all, but long enough to look like one" * 100)
+    with pytest.raises(RecordsDamaged):
+        Records.open(path)
+
+
+def test_the_file_is_private_and_gives_space_back(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite"
+    records = Records.open(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    add(records, *(Memory(text=f"{n} " * 500) for n in range(200)))
+    records.checkpoint()
+    full = path.stat().st_size
+    with records.write() as tx:
+        tx.delete_memories(records.ids().tolist())
+    words.optimise(records)
+    records.release_space()
+    assert path.stat().st_size < full / 2
+    records.close()
+
+
+def test_the_ledger_of_sources(records: Records) -> None:
+    with records.write() as tx:
+        number = sources.insert(
+            tx,
+            name="graph", kind="nima-sqlite", path="/x", fingerprint="f",
+            format=1, sha256="s", bytes=1, strategy="full", stage="attached",
+            attached=1,
+        )
+        tx.add_memories([Memory(text="a", source=("graph", 7))], number)
+        sources.advance(tx, number, copied=1)
+        sources.update(tx, number, node_cursor=7, report={"ok": True})
+        sources.quarantine(tx, number, [("edge", 3, "no such memory")])
+    source = sources.by_name(records, "graph")
+    assert (source.copied, source.node_cursor, source.report) == (1, 7, {"ok": True})
+    assert sources.quarantined(records, number) == [("edge", 3, "no such memory")]
+    assert sources.memory_ids(records, number, [7, 8]) == {7: 1}
+    assert records.get([1])[1].source == ("graph", 7)
+    assert np.array_equal(records.ids(), [1])
+    with pytest.raises(sqlite3.IntegrityError), records.write() as tx:
+        tx.add_memories([Memory(text="again", source=("graph", 7))], number)
