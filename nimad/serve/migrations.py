@@ -103,7 +103,7 @@ class MigrationVerbs:
         """The verbs of this file."""
         return [
             Verb("migrate.attach", "control", self.attach, lengthy=True),
-            Verb("migrate.status", "read", self.status),
+            Verb("migrate.status", "read", self.status, watching=True),
             Verb("migrate.pause", "control", self.pause),
             Verb("migrate.resume", "control", self.resume),
             Verb("migrate.verify", "control", self.verify, lengthy=True),

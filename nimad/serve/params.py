@@ -87,7 +87,7 @@ def choice(*names: str) -> Check:
     def check(value: Any) -> str:
         if not isinstance(value, str) or value not in names:
             raise ValueError(f"must be one of {', '.join(names)}")
-        return value
+        return str(value)
 
     return check
 

@@ -29,7 +29,8 @@ class Verb:
     `access` is "read" or "control".  `run` answers from a worker thread; NimadErrors go to the
     client, anything else is a bug that is logged.  Reading verbs never queue behind writing ones,
     nor either behind `lengthy` ones (seconds and more): each kind has threads of its own.  `inline`
-    ones run on the event loop and must not block.
+    ones run on the event loop and must not block.  `watching` ones ask how nimad is without using
+    it: they do not end its idleness.
     """
 
     name: str
@@ -37,3 +38,4 @@ class Verb:
     run: Callable[[Call], Any]
     inline: bool = False
     lengthy: bool = False
+    watching: bool = False

@@ -1,0 +1,218 @@
+"""One client: reads frames, keeps a bounded number of requests under way, writes the replies.
+
+What a client cannot do: hold more than `IN_FLIGHT` requests or about `HELD` bytes (its frames stay
+in the kernel until there is room, so it waits, not we), keep a reply waiting for more than
+`SEND_SECONDS`, or stay silent for longer than the idle timeout.  A client that has closed its
+writing side still gets its replies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+from collections.abc import Coroutine
+
+from nimad.errors import FrameTooLarge, NimadError, ParseError
+from nimad.serve import protocol
+from nimad.serve.access import Peer
+from nimad.serve.dispatch import Dispatcher, close_all
+from nimad.serve.frames import Frame, FrameDecoder
+
+log = logging.getLogger(__name__)
+
+IN_FLIGHT = 8
+"""Requests of one client under way."""
+HELD = 1 << 20
+"""Requests and replies of one client under way: reading stops beyond this. [bytes]"""
+SEND_SECONDS = 30.0
+"""A client that does not take a reply for so long is dropped."""
+READ_BYTES = 1 << 16
+ONE_DESCRIPTOR = socket.CMSG_LEN(struct.calcsize("i"))
+"""Room for one: the kernel closes the others itself and says so (MSG_CTRUNC)."""
+
+
+def receive(sock: socket.socket) -> tuple[bytes, list[int], bool]:
+    """One read: bytes (empty at the end), descriptors, and whether more of those were cut off."""
+    data, ancillary, flags, _ = sock.recvmsg(READ_BYTES, ONE_DESCRIPTOR, socket.MSG_CMSG_CLOEXEC)
+    fds: list[int] = []
+    for level, kind, body in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            count = len(body) // 4
+            fds += struct.unpack(f"{count}i", body[: count * 4])
+    return data, fds, bool(flags & socket.MSG_CTRUNC)
+
+
+class Connection:
+    """Serves one connected, non-blocking socket: await `serve`; `stop` lets it end early."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        peer: Peer,
+        dispatcher: Dispatcher,
+        idle_seconds: float,
+        send_seconds: float = SEND_SECONDS,
+    ) -> None:
+        self._sock = sock
+        self._peer = peer
+        self._dispatcher = dispatcher
+        self._idle_seconds = idle_seconds
+        self._send_seconds = send_seconds
+        self._loop = asyncio.get_running_loop()
+        self._decoder = FrameDecoder()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._held = 0
+        self._writing = asyncio.Lock()
+        self._waiter: asyncio.Future[None] | None = None
+        self._waits_for_room = False
+        self._stopping = False
+        self._gone = False
+        self._active = self._loop.time()
+        self._timer = self._loop.call_later(idle_seconds, self._check_idle)
+
+    async def serve(self) -> None:
+        """Answer until the client is done, gone or silent for too long, or `stop` is called."""
+        try:
+            await self._read()
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+        finally:
+            self._close()
+
+    def stop(self) -> None:
+        """Read no more; `serve` returns when the replies under way are out."""
+        self._stopping = True
+        self._wake()
+
+    # --- reading ------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        try:
+            while not self._stopping:
+                if self._full:
+                    await self._wait(readable=False)
+                elif frame := self._decoder.take():
+                    self._start(self._answer(frame))
+                elif not await self._fill():
+                    break
+        except FrameTooLarge as error:
+            await self._refuse(error)
+        except OSError as error:
+            self._lose(error)
+
+    async def _fill(self) -> bool:
+        """Wait for bytes and feed them to the decoder; False at the end of the stream."""
+        await self._wait(readable=True)
+        if self._stopping:
+            return False
+        try:
+            data, fds, truncated = receive(self._sock)
+        except (BlockingIOError, InterruptedError):
+            return True
+        close_all(self._decoder.feed(data, fds, truncated))
+        if not data and self._decoder.partial:
+            await self._refuse(ParseError(detail="the connection ended in the middle of a line"))
+        return bool(data)
+
+    @property
+    def _full(self) -> bool:
+        return len(self._tasks) >= IN_FLIGHT or self._held > HELD
+
+    async def _wait(self, *, readable: bool) -> None:
+        """Sleep until there is something to read, or until a request is done; or `stop`."""
+        self._waiter = self._loop.create_future()
+        self._waits_for_room = not readable
+        if readable:
+            self._loop.add_reader(self._sock, self._wake)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            if readable:
+                self._loop.remove_reader(self._sock)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # --- answering ----------------------------------------------------------------------------
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._active = self._loop.time()
+        if self._waits_for_room:
+            self._wake()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a reply could not be sent", exc_info=error)
+            self.stop()
+
+    async def _answer(self, frame: Frame) -> None:
+        size = len(frame.data)
+        self._held += size
+        try:
+            reply = await self._dispatcher.answer(frame, self._peer)
+            if reply is not None:
+                self._held += len(reply) - size
+                size = len(reply)
+                await self._send(reply)
+        finally:
+            self._held -= size
+
+    async def _refuse(self, error: NimadError) -> None:
+        await self._send(protocol.error_reply(None, error))
+
+    # --- writing ------------------------------------------------------------------------------
+
+    async def _send(self, reply: bytes) -> None:
+        """Write one reply whole, or lose the client that does not take it in time."""
+        async with self._writing:
+            if self._gone:
+                return
+            try:
+                sent = self._send_now(reply)
+                if sent < len(reply):
+                    async with asyncio.timeout(self._send_seconds):
+                        await self._loop.sock_sendall(self._sock, memoryview(reply)[sent:])
+            except (OSError, TimeoutError) as error:
+                self._lose(error)
+
+    def _send_now(self, reply: bytes) -> int:
+        try:
+            return self._sock.send(reply)
+        except (BlockingIOError, InterruptedError):
+            return 0
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def _lose(self, error: Exception) -> None:
+        """The client is gone, or as good as gone: nothing more is read or written."""
+        reason = "it does not read" if isinstance(error, TimeoutError) else str(error)
+        log.debug("lost the client of process %d: %s", self._peer.pid, reason)
+        self._gone = True
+        self.stop()
+
+    def _check_idle(self) -> None:
+        """Close a silent connection; one timer for each client, which fires when it may be due."""
+        left = self._active + self._idle_seconds - self._loop.time()
+        if self._tasks or left > 0:
+            self._timer = self._loop.call_later(max(left, 1.0), self._check_idle)
+        else:
+            log.debug("process %d was silent for too long", self._peer.pid)
+            self.stop()
+
+    def _close(self) -> None:
+        self._gone = True
+        self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        close_all(self._decoder.abandon())
+        self._loop.remove_reader(self._sock)
+        self._loop.remove_writer(self._sock)
+        self._sock.close()

@@ -1,0 +1,191 @@
+"""Frames in, replies out: finds the verb, asks whether the peer may, runs it in a worker thread.
+
+The threads come in three lanes, so that a query never queues behind a write, nor either behind a
+verification that takes a minute.  Nothing a verb raises gets further than the reply; what is no
+NimadError is a bug, logged with its traceback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+import traceback
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from nimad.errors import Busy, InvalidRequest, NimadError, UnknownMethod
+from nimad.serve import protocol
+from nimad.serve.access import Access, Peer
+from nimad.serve.frames import Frame
+from nimad.serve.protocol import Request
+from nimad.serve.verbs import Call, Verb
+
+log = logging.getLogger(__name__)
+
+WRITERS = 2
+"""Writes at the same time: one commits while the next is prepared. [threads]"""
+LENGTHY = 2
+"""Lengthy verbs at the same time. [threads]"""
+
+Outcome = asyncio.Future[bytes | None]
+
+
+class Dispatcher:
+    """Answers requests; lives on one event loop.
+
+    `after` is called on the loop when a verb has answered: the daemon hangs itself there.
+    """
+
+    def __init__(self, verbs: Iterable[Verb], access: Access, threads: int) -> None:
+        self._verbs = {verb.name: verb for verb in verbs}
+        self._access = access
+        self._lanes = {
+            "read": ThreadPoolExecutor(threads, "read"),
+            "write": ThreadPoolExecutor(WRITERS, "write"),
+            "lengthy": ThreadPoolExecutor(LENGTHY, "lengthy"),
+        }
+        self._waiting: dict[Outcome, str] = {}
+        self._working: set[Future[bytes | None]] = set()
+        self._lock = threading.Lock()
+        self.after: Callable[[Verb], None] = lambda verb: None
+        self.requests = 0
+
+    async def answer(self, frame: Frame, peer: Peer) -> bytes | None:
+        """The reply to a frame, None for a notification; its descriptors are closed afterwards."""
+        self.requests += 1
+        ident: protocol.Id = None
+        try:
+            message = protocol.decode(frame.data)
+            ident = protocol.request_id(message)
+            request = protocol.request(message)
+        except NimadError as error:
+            close_all(frame.fds)
+            return protocol.error_reply(ident, error)
+        try:
+            verb = self._verb(frame, request)
+            reply = await self._run(verb, request, peer, frame.fds)
+        except NimadError as error:
+            close_all(frame.fds)
+            reply = protocol.error_reply(ident, error)
+        else:
+            self.after(verb)
+        return None if request.notification else reply
+
+    def _verb(self, frame: Frame, request: Request) -> Verb:
+        if frame.refused:
+            raise InvalidRequest(detail="it carries more descriptors than the one it may")
+        verb = self._verbs.get(request.method)
+        if verb is None:
+            raise UnknownMethod(method=protocol.shown(request.method))
+        return verb
+
+    async def _run(self, verb: Verb, request: Request, peer: Peer, fds: list[int]) -> bytes | None:
+        """Perform the verb in its lane; raises Busy when `abandon` gives up on it."""
+        if verb.inline and self._access.settled(peer, verb.access):
+            try:
+                return self._perform(verb, request, peer, fds)
+            finally:
+                close_all(fds)
+        loop = asyncio.get_running_loop()
+        outcome: Outcome = loop.create_future()
+        lane = self._lanes["lengthy" if verb.lengthy else _lane(verb)]
+        try:
+            work = lane.submit(self._perform, verb, request, peer, fds)
+        except RuntimeError:  # the lanes are closed
+            raise Busy(detail="it is stopping") from None
+        with self._lock:
+            self._working.add(work)
+        self._waiting[outcome] = verb.name
+        work.add_done_callback(lambda done: self._finished(done, fds, loop, outcome))
+        try:
+            return await outcome
+        finally:
+            self._waiting.pop(outcome, None)
+
+    def _finished(
+        self,
+        work: Future[bytes | None],
+        fds: list[int],
+        loop: asyncio.AbstractEventLoop,
+        outcome: Outcome,
+    ) -> None:
+        """Runs in the worker, or where a waiting one is cancelled: only now nobody uses the fds."""
+        close_all(fds)
+        with self._lock:
+            self._working.discard(work)
+        if not work.cancelled():
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_settle, outcome, work)
+
+    def _perform(self, verb: Verb, request: Request, peer: Peer, fds: list[int]) -> bytes | None:
+        """Answer one request; never raises."""
+        try:
+            self._access.check(peer, verb.access, verb.name)
+            result = verb.run(Call(request.params, peer, fds))
+            return protocol.result_reply(request.id, result)
+        except NimadError as error:
+            if error.wire == NimadError.wire:
+                log.error("%s: %s", verb.name, error.message)
+            return protocol.error_reply(request.id, error)
+        except BaseException as error:  # SystemExit would end the loop, and the daemon with it
+            log.error("%s failed: %s\n%s", verb.name, describe(error), _frames(error))
+            failure = NimadError(detail=f"{verb.name} failed with {type(error).__name__}")
+            return protocol.error_reply(request.id, failure)
+
+    @property
+    def waiting(self) -> list[str]:
+        """The verbs that somebody waits for."""
+        return sorted(self._waiting.values())
+
+    @property
+    def working(self) -> bool:
+        """True while a thread is at work, whether or not somebody still waits for it."""
+        with self._lock:
+            return bool(self._working)
+
+    def abandon(self) -> None:
+        """Refuse what is under way (Busy) and take no more; threads cannot be stopped, though."""
+        for outcome in list(self._waiting):
+            if not outcome.done():
+                outcome.set_exception(Busy(detail="it is stopping"))
+        for lane in self._lanes.values():
+            lane.shutdown(wait=False, cancel_futures=True)
+
+
+def _lane(verb: Verb) -> str:
+    return "read" if verb.access == "read" else "write"
+
+
+def _settle(outcome: Outcome, work: Future[bytes | None]) -> None:
+    if outcome.done():
+        return
+    if (error := work.exception()) is not None:  # memory ran out while the error was described
+        outcome.set_exception(NimadError(detail=type(error).__name__))
+    else:
+        outcome.set_result(work.result())
+
+
+def close_all(fds: list[int]) -> None:
+    """Close descriptors and forget them."""
+    while fds:
+        with contextlib.suppress(OSError):
+            os.close(fds.pop())
+
+
+def describe(error: BaseException) -> str:
+    """The kind of an error, and its words unless they may quote a memory.
+
+    ValueError and KeyError repeat the value they choked on, and no text of a memory may get into a
+    log; it would outlive `forget --purge`.
+    """
+    name = type(error).__name__
+    if isinstance(error, (ValueError, LookupError)) or not str(error):
+        return name
+    return f"{name}: {str(error)[:300]}"
+
+
+def _frames(error: BaseException) -> str:
+    return "".join(traceback.format_tb(error.__traceback__)).rstrip()

@@ -1,0 +1,18 @@
+"""All verbs of docs/protocol.md, on one store and its migrations."""
+
+from __future__ import annotations
+
+from nimad.core.store import MemoryStore
+from nimad.serve.memories import MemoryVerbs
+from nimad.serve.migrations import Migrations, MigrationVerbs
+from nimad.serve.service import ServiceVerbs, Traffic
+from nimad.serve.verbs import Verb
+
+
+def verbs(store: MemoryStore, migrations: Migrations, traffic: Traffic) -> list[Verb]:
+    """What the server serves; each topic has its file."""
+    return [
+        *ServiceVerbs(store, traffic).all(),
+        *MemoryVerbs(store).all(),
+        *MigrationVerbs(migrations, lambda: store.config).all(),
+    ]

@@ -1,0 +1,160 @@
+"""The socket server: takes connections in, up to a number; drains and closes.
+
+Nothing here ticks: between requests the event loop sleeps in the kernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from nimad.config import Config
+from nimad.serve.access import Access, Peer, peer_of
+from nimad.serve.connection import SEND_SECONDS, Connection
+from nimad.serve.dispatch import Dispatcher
+from nimad.serve.frames import Frame
+from nimad.serve.verbs import Verb
+
+log = logging.getLogger(__name__)
+
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+EXHAUSTED_PAUSE = 1.0
+"""Wait before the next accept when descriptors or memory ran out [seconds]."""
+FAREWELL = 1.0
+"""Time to send the refusals of what did not finish on stop [seconds]."""
+SELF_QUERY = b'{"jsonrpc": "2.0", "id": "self", "method": "ping"}'
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much the server takes on; see the server.* keys of nimad.yaml(5)."""
+
+    max_clients: int = 64
+    threads: int = 2
+    idle_seconds: float = 600.0
+    drain_seconds: float = 10.0
+    send_seconds: float = SEND_SECONDS
+
+    @classmethod
+    def of(cls, config: Config) -> Limits:
+        """The limits that a configuration sets."""
+        return cls(
+            max_clients=config["server.max_clients"],
+            threads=config["server.threads"],
+            idle_seconds=config["server.idle_timeout"],
+            drain_seconds=config["server.drain_seconds"],
+        )
+
+
+class Server:
+    """Serves verbs on listening sockets; make it, `start` it and `drain` it on one event loop."""
+
+    def __init__(self, verbs: Iterable[Verb], access: Access, limits: Limits) -> None:
+        self._limits = limits
+        self.dispatcher = Dispatcher(verbs, access, limits.threads)
+        self._connections: dict[Connection, asyncio.Task[None]] = {}
+        self._listeners: list[socket.socket] = []
+        self._accepting: list[asyncio.Task[None]] = []
+        self._room = asyncio.Event()
+        self._complained = False
+
+    @property
+    def clients(self) -> int:
+        """Connections that are open."""
+        return len(self._connections)
+
+    @property
+    def requests(self) -> int:
+        """Requests since the start."""
+        return self.dispatcher.requests
+
+    def start(self, listeners: Sequence[socket.socket]) -> None:
+        """Accept connections from now on; the sockets are the server's to close."""
+        for listener in listeners:
+            listener.setblocking(False)
+            self._listeners.append(listener)
+            self._accepting.append(asyncio.create_task(self._accept(listener)))
+
+    async def drain(self) -> bool:
+        """Stop accepting, let requests under way finish in time, refuse the rest, close.
+
+        False when a worker thread is still at work: threads cannot be stopped, so its store must
+        not be closed under it.
+        """
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        for listener in self._listeners:
+            listener.close()
+        for connection in self._connections:
+            connection.stop()
+        await self._wait_for_clients(self._limits.drain_seconds)
+        if unfinished := self.dispatcher.waiting:
+            log.warning("stopped before these were done: %s", ", ".join(unfinished))
+        self.dispatcher.abandon()
+        await self._wait_for_clients(FAREWELL)
+        for task in list(self._connections.values()):
+            task.cancel()
+        await asyncio.gather(*self._connections.values(), return_exceptions=True)
+        return not self.dispatcher.working
+
+    async def self_query(self) -> bool:
+        """Ask for a ping as a client would, through the loop and a worker; True when it came."""
+        peer = Peer(os.getpid(), os.geteuid(), os.getegid())
+        reply = await self.dispatcher.answer(Frame(SELF_QUERY), peer)
+        return reply is not None and b'"result"' in reply
+
+    async def _wait_for_clients(self, seconds: float) -> None:
+        if self._connections:
+            await asyncio.wait(list(self._connections.values()), timeout=seconds)
+
+    # --- accepting ----------------------------------------------------------------------------
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            while self.clients >= self._limits.max_clients:
+                self._room.clear()
+                await self._room.wait()
+            try:
+                sock, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                await self._accept_failed(error)
+            else:
+                self._complained = False
+                self._welcome(sock)
+
+    async def _accept_failed(self, error: OSError) -> None:
+        if error.errno not in EXHAUSTED:
+            log.debug("a connection was gone before it was accepted: %s", error)
+            return
+        if not self._complained:
+            self._complained = True
+            log.warning("cannot take more connections for now: %s", error.strerror)
+        await asyncio.sleep(EXHAUSTED_PAUSE)
+
+    def _welcome(self, sock: socket.socket) -> None:
+        try:
+            peer = peer_of(sock)
+        except OSError as error:
+            log.debug("a connection without credentials was closed: %s", error)
+            sock.close()
+            return
+        limits = self._limits
+        connection = Connection(
+            sock, peer, self.dispatcher, limits.idle_seconds, limits.send_seconds
+        )
+        task = asyncio.create_task(connection.serve())
+        self._connections[connection] = task
+        task.add_done_callback(lambda done: self._farewell(connection, done))
+
+    def _farewell(self, connection: Connection, task: asyncio.Task[None]) -> None:
+        self._connections.pop(connection, None)
+        self._room.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a connection ended with a bug", exc_info=error)

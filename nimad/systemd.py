@@ -1,0 +1,110 @@
+"""What systemd is told and what it hands over; the one user of sdnotify.
+
+Everything is a no-op for a process that systemd did not start.  Source: sd_notify(3),
+sd_listen_fds(3), systemd.exec(5).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import MutableMapping
+from typing import TextIO
+
+import sdnotify
+
+from nimad.errors import UsageError
+
+FIRST_FD = 3
+NOTIFY_SECONDS = 1.0
+"""A service manager that does not read must not hold the event loop up."""
+
+
+class Notifier:
+    """Tells the service manager how we are.
+
+    `watchdog_seconds` is how often it wants to hear `watchdog()`, halved as sd_watchdog_enabled(3)
+    advises; None when it does not watch.
+    """
+
+    def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
+        self._manager = sdnotify.SystemdNotifier() if environ.get("NOTIFY_SOCKET") else None
+        if self._manager is not None and self._manager.socket is not None:
+            self._manager.socket.settimeout(NOTIFY_SECONDS)
+        self.watchdog_seconds = _watchdog_seconds(environ)
+        self._told = ""
+
+    def ready(self, status: str) -> None:
+        """Requests are answered from now on."""
+        self._tell("READY=1", _status(status))
+
+    def status(self, status: str) -> None:
+        """One true line for `systemctl status`; told only when it changed."""
+        if status != self._told:
+            self._told = status
+            self._tell(_status(status))
+
+    def reloading(self) -> None:
+        """The configuration is read again; `ready` ends it."""
+        self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def watchdog(self) -> None:
+        """The serving path has just proved itself."""
+        self._tell("WATCHDOG=1")
+
+    def stopping(self, status: str) -> None:
+        """The end has begun."""
+        self._tell("STOPPING=1", _status(status))
+
+    def _tell(self, *lines: str) -> None:
+        if self._manager is not None:
+            text = "\n".join(lines)
+            # sdnotify encodes Latin-1; UTF-8 bytes dressed as Latin-1 arrive as UTF-8
+            self._manager.notify(text.encode("utf-8").decode("latin-1"))
+
+
+def _status(line: str) -> str:
+    return "STATUS=" + " ".join(line.split())
+
+
+def _watchdog_seconds(environ: MutableMapping[str, str]) -> float | None:
+    pid, interval = environ.get("WATCHDOG_PID"), environ.get("WATCHDOG_USEC", "")
+    if (pid and pid != str(os.getpid())) or not interval.isdecimal() or interval == "0":
+        return None
+    return int(interval) / 2_000_000
+
+
+def listening_sockets(environ: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
+    """The sockets of socket activation, ours to close; [] when we are to listen ourselves.
+
+    Raises UsageError for a descriptor that is no listening Unix stream socket.  The variables are
+    removed, so that no child takes them for its own.
+    """
+    given = environ.pop("LISTEN_FDS", "")
+    pid = environ.pop("LISTEN_PID", "")
+    environ.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or not given.isdecimal():
+        return []
+    return [_listening(fd) for fd in range(FIRST_FD, FIRST_FD + int(given))]
+
+
+def _listening(fd: int) -> socket.socket:
+    os.set_inheritable(fd, False)
+    try:
+        sock = socket.socket(fileno=fd)
+        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise UsageError(detail=f"descriptor {fd} is no socket ({error.strerror})") from error
+    if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM or not listens:
+        raise UsageError(detail=f"descriptor {fd} is no listening Unix stream socket")
+    return sock
+
+
+def in_journal(stream: TextIO, environ: MutableMapping[str, str] = os.environ) -> bool:
+    """True when what is written to `stream` goes to the journal (JOURNAL_STREAM names it)."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
