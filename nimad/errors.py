@@ -199,6 +199,13 @@ class SocketUnusable(NimadError):
     hint = "Give --socket a path in a directory that this user may write to."
 
 
+class NoAnswer(NimadError):
+    """nimad on {socket} did not answer within {seconds} seconds."""
+
+    code, exit, wire = "no_answer", 75, -32025
+    hint = "It may be busy, and may still do what was asked: look, then try again (--timeout)."
+
+
 # --- files --------------------------------------------------------------------------------------
 
 
@@ -289,11 +296,35 @@ class ScratchUnusable(NimadError):
     hint = "Set TMPDIR to a directory that you may write to, on a disk with free space."
 
 
+class MigrationPaused(NimadError):
+    """The migration of {name} is paused."""
+
+    code, exit, wire = "migration_paused", 75, -32039
+    hint = "`nimactl migrate --resume {name}` goes on with it."
+
+
+# --- what nimactl reads and writes --------------------------------------------------------------
+
+
 class BadRecord(NimadError):
     """{where}: {detail}"""
 
     code, exit, wire = "bad_record", 65, -32040
-    hint = "Mend that line and import again; what was imported before it is kept."
+    hint = "Mend that line and go on from it; what was imported before it is kept."
+
+
+class InputUnusable(NimadError):
+    """{path} cannot be read: {detail}"""
+
+    code, exit, wire = "input_unusable", 66, -32041
+    hint = "Give the name of a file that this user may read, or - for standard input."
+
+
+class OutputUnusable(NimadError):
+    """{path} cannot be written: {detail}"""
+
+    code, exit, wire = "output_unusable", 73, -32042
+    hint = "Give a path in a directory that this user may write to."
 
 
 class Interrupted(NimadError):
