@@ -1,0 +1,300 @@
+"""BlockIndex: the vectors of all memories, sealed in segments and hot in memory, searched as one.
+
+    write_segment / merge_segments   a new file, durable, that nothing reads yet
+    (the records commit its name)    the commit point of the whole store
+    publish                          readers see it; files that were dropped are removed
+
+Crash prose: before the records' commit a new segment file is garbage, which `unlisted` finds.
+After it the next start opens the new list.  A crash between the commit and the removal of dropped
+files leaves them on the disk, unlisted: garbage again.
+
+Nothing here says which rows exist: the records do.  Tombstones live in memory only; after a start
+the records say again what was removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.disk.durable import crash_point, fsync_dir
+from nimad.errors import NimadError, NotFound
+from nimad.index.kernels.loader import load_kernels
+from nimad.index.params import BlockParams, Damage, SegmentInfo
+from nimad.index.quantise import Query, quantise_rows
+from nimad.index.segment import SUFFIX, Segment
+from nimad.index.view import Found, Ids, Scores, Sealed, Search, View, scores_of
+from nimad.index.writer import MemoryRows, MergedRows, write_segment
+
+__all__ = ["BlockIndex", "BlockParams", "Damage", "SegmentInfo"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class BlockIndex:
+    """The index over one directory of segments.
+
+    All methods may be called from any thread.  Readers (`search`, `scores`, `ids`, `stats`,
+    `verify`) never wait; writers of the view take turns; writing a segment blocks neither.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        dims: int,
+        params: BlockParams = BlockParams(),  # noqa: B008
+    ) -> None:
+        """An empty index; `open` loads what is on the disk.
+
+        Raises:
+            ValueError: when `dims` is not in 1..512.
+        """
+        if not 0 < dims <= 512:
+            raise ValueError(f"dims must be 1..512, got {dims}")
+        self.directory = directory
+        self.dims = dims
+        self.params = params
+        self._kernels = load_kernels()
+        self._view = View()
+        self._writing = threading.Lock()
+        self._known: set[str] = set()  # listed but damaged, or written and not yet published
+
+    @property
+    def kernels(self) -> str:
+        """Which form of the kernels runs: "numpy", "numba", or the name of an object."""
+        return self._kernels.name
+
+    def path(self, name: str) -> Path:
+        """Where segment `name` is.
+
+        Raises:
+            ValueError: when it is not a name of letters, digits, dot, dash and underscore.
+        """
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"not a segment name: {name!r}")
+        return self.directory / (name + SUFFIX)
+
+    def open(self, names: Sequence[str]) -> list[Damage]:
+        """Map these segments in place of the present ones; hot rows and tombstones stay.
+
+        A damaged or missing segment is reported, not loaded.  Reads the files once, in order,
+        except for the vectors of a large segment (over 32 MiB), which `verify` reads.
+        """
+        sealed, damaged = [], []
+        for name in names:
+            try:
+                sealed.append(Sealed(Segment.open(self.path(name), self.dims)))
+            except NimadError as error:
+                damaged.append(Damage(name, error))
+        with self._writing:
+            self._known.update(damage.name for damage in damaged)
+            view = replace(self._view, sealed=())
+            self._view = self._with(view, sealed)
+        return damaged
+
+    def write_segment(self, name: str, ids: Ids, vectors: Scores) -> SegmentInfo:
+        """Seal `vectors: float32[n, dims]` of `ids: int64[n]` in a file, durable, not yet visible.
+
+        Raises:
+            ValueError: when an id comes twice, or a vector is not finite or of other dimensions.
+            DiskFull: when there is no room; nothing is left behind.
+        """
+        ids, rows = self._rows(ids, vectors)
+        source = MemoryRows(ids, rows)
+        with self._pending(name) as path:
+            return write_segment(path, source, self.params, self._kernels)
+
+    def merge_segments(self, names: Sequence[str], into: str) -> SegmentInfo:
+        """Seal the live rows of these open segments in one new file, durable, not yet visible.
+
+        Rows are copied as they are, so they keep their scores.  Codebooks are learned anew.  What
+        is removed while this runs is removed from the new segment, too, when it is published.
+
+        Raises:
+            NotFound: when one of `names` is not open.
+            DiskFull: when there is no room; nothing is left behind.
+        """
+        present = {sealed.segment.name: sealed for sealed in self._view.sealed}
+        missing = [name for name in names if name not in present]
+        if missing:
+            raise NotFound(kind="segment", id=missing[0])
+        live = [(present[name].segment, present[name].every()) for name in names]
+        with self._pending(into) as path:
+            return write_segment(path, MergedRows(live, self.dims), self.params, self._kernels)
+
+    def publish(self, add: Sequence[str], drop: Sequence[str] = ()) -> None:
+        """Show readers the segments `add` in place of `drop`, at once; then remove the dropped
+        files.  To be called after the records' commit.
+
+        An id that an older segment holds too is taken from the new one.  A name in `drop` that is
+        not open (a damaged one) is only removed from the disk.
+
+        Raises:
+            FormatCorrupt, FormatTooOld, FormatTooNew: when a segment cannot be opened; nothing
+                has changed then.
+        """
+        opened = [
+            Sealed(Segment.open(self.path(name), self.dims, check=name not in self._known))
+            for name in add
+        ]
+        with self._writing:
+            gone = set(drop) | set(add)
+            kept = tuple(s for s in self._view.sealed if s.segment.name not in gone)
+            self._view = self._with(replace(self._view, sealed=kept), opened)
+            self._known.difference_update(gone)
+        crash_point("index.before_drop")
+        for name in set(drop) - set(add):
+            self.path(name).unlink(missing_ok=True)
+        if drop:
+            fsync_dir(self.directory)
+
+    def append(self, ids: Ids, vectors: Scores) -> None:
+        """Add hot rows, searched at once; a row takes the place of an older one of its id.
+
+        Ids that were removed stay removed.
+
+        Raises:
+            ValueError: as `write_segment`; nothing has changed then.
+        """
+        ids, rows = self._rows(ids, vectors)
+        if len(np.unique(ids)) != len(ids):
+            raise ValueError("ids must be unique")
+        with self._writing:
+            view = self._view
+            if len(view.removed):
+                wanted = ~np.isin(ids, view.removed)
+                ids, rows = ids[wanted], rows[wanted]
+            replaced = np.sort(ids)
+            sealed = tuple(s.without(replaced) for s in view.sealed)
+            hot = view.hot.minus(replaced).plus(ids, rows)
+            self._view = replace(view, sealed=sealed, hot=hot)
+
+    def trim(self, ids: Ids) -> None:
+        """Forget the hot rows of `ids`: a published segment holds them now."""
+        gone = _sorted(ids)
+        with self._writing:
+            self._view = replace(self._view, hot=self._view.hot.minus(gone))
+
+    def remove(self, ids: Ids) -> None:
+        """Never return these again, wherever they are or will be; they need not exist."""
+        gone = _sorted(ids)
+        with self._writing:
+            view = self._view
+            sealed = tuple(s.without(gone) for s in view.sealed)
+            removed = np.union1d(view.removed, gone)
+            self._view = View(sealed, view.hot.minus(gone), removed)
+
+    def search(self, query: Scores, k: int, allowed: Ids | None = None) -> Found:
+        """The k memories nearest to `query: float32[dims]`: ids int64[n <= k], cosines float32[n].
+
+        Best first, equal ones by id.  Cosines are those of the 8-bit rows, within about 0.005 of
+        the exact ones; the nearest ten are found with a recall of about .99.  A query of zeros, and
+        a row of zeros, find nothing.
+
+        Args:
+            allowed: int64[m], ascending and unique: only these may be returned.  Few are scored
+                exactly, many filter the scan; neither loses recall.
+
+        Raises:
+            ValueError: when `query` has other dimensions or is not finite.
+        """
+        asked = Query.of(query, self.dims)
+        if asked is None or k <= 0:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        return Search(self._kernels, self.params, asked, k, allowed).run(self._view)
+
+    def scores(self, query: Scores, ids: Ids) -> Scores:
+        """The cosine of each of `ids: int64[m]` with `query: float32[dims]`: float32[m].
+
+        nan where an id has no row; 0 where its row, or the query, is all zeros.  The same numbers
+        as `search` gives.
+        """
+        unique, back = np.unique(np.asarray(ids, np.int64), return_inverse=True)
+        asked = Query.of(query, self.dims)
+        return scores_of(self._view, self._kernels, asked, unique)[back]
+
+    def ids(self) -> Ids:
+        """The live ids, hot and sealed, ascending: int64[n]."""
+        return self._view.ids()
+
+    def unlisted(self) -> list[Path]:
+        """Segment files that no call has named: a crash's garbage, to be removed.
+
+        Neither the open ones, nor damaged ones that `open` reported, nor new ones that wait to be
+        published.
+        """
+        known = {sealed.segment.name for sealed in self._view.sealed} | self._known
+        files = sorted(self.directory.glob(f"*{SUFFIX}"))
+        return [file for file in files if file.name.removesuffix(SUFFIX) not in known]
+
+    def verify(self) -> list[Damage]:
+        """Re-read every byte of the open segments and compare checksums; takes as long as reading.
+
+        Damaged ones stay open: what to do with them is for the caller to decide.
+        """
+        damaged = []
+        for sealed in self._view.sealed:
+            try:
+                sealed.segment.container.verify()
+            except NimadError as error:
+                damaged.append(Damage(sealed.segment.name, error))
+        return damaged
+
+    def stats(self) -> dict[str, int]:
+        """Counts: live `rows` (all) and `hot` ones, `tombstones` (sealed rows that are not live),
+        `segments`, `disk_bytes`, and `resident_bytes`: memory of hot rows, bitmaps and codes."""
+        view = self._view
+        sealed = view.sealed
+        hot = len(view.hot.ids())
+        bitmaps = sum(s.alive.nbytes for s in sealed if s.alive is not None)
+        codes = sum(s.segment.codes.nbytes + s.segment.cell_codes.nbytes for s in sealed)
+        return {
+            "rows": hot + sum(s.segment.meta.rows - s.dead for s in sealed),
+            "hot": hot,
+            "tombstones": sum(s.dead for s in sealed),
+            "segments": len(sealed),
+            "disk_bytes": sum(s.segment.container.bytes for s in sealed),
+            "resident_bytes": view.hot.bytes + bitmaps + codes,
+        }
+
+    @contextlib.contextmanager
+    def _pending(self, name: str):  # type: ignore[no-untyped-def]
+        """The path of a segment being written; afterwards it waits to be published."""
+        path = self.path(name)
+        with self._writing:
+            self._known.add(name)
+        try:
+            yield path
+        except BaseException:
+            with self._writing:
+                self._known.discard(name)
+            raise
+
+    def _with(self, view: View, fresh: Sequence[Sealed]) -> View:
+        """`view` with more segments: without what was removed, each id in its newest segment."""
+        sealed = list(view.sealed)
+        for new in fresh:
+            segment = new.segment
+            first, last = segment.meta.first, segment.meta.last
+            for number, old in enumerate(sealed):
+                if old.segment.meta.first <= last and first <= old.segment.meta.last:
+                    sealed[number] = old.without(np.sort(segment.ids()))
+            sealed.append(new.without(view.removed))
+        return replace(view, sealed=tuple(sealed))
+
+    def _rows(self, ids: Ids, vectors: Scores) -> tuple[Ids, NDArray[np.int8]]:
+        ids = np.asarray(ids, np.int64)
+        if ids.ndim != 1 or vectors.shape != (len(ids), self.dims):
+            raise ValueError(f"{ids.shape} ids need vectors [n, {self.dims}], got {vectors.shape}")
+        return ids, quantise_rows(vectors)
+
+
+def _sorted(ids: Ids) -> Ids:
+    return np.unique(np.asarray(ids, np.int64))

@@ -1,0 +1,93 @@
+"""What every form of the kernels offers, and the constants of the code they work on.
+
+Notation: d dimensions of a vector (1..512); n rows; g = ceil(n / 32) groups.
+
+The sign code of a row is 512 bits, one per coordinate of the rotated, centred row; 32 rows form a
+group in which word w of all rows lies together, so that a scan reads memory in order and a
+vectoriser finds 32 equal lanes: `codes: uint64[g, 8, 32]`, unused lanes zero.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+BITS = 512
+WORDS = BITS // 64
+LANES = 32
+PLANES = 4
+ROUNDS = 3
+ROW_MAX = 127
+QUERY_MAX = 16383
+ROTATION = 1
+
+Codes = NDArray[np.uint64]
+Rows = NDArray[np.int8]
+Picks = NDArray[np.int64]
+
+
+def rotation_signs() -> NDArray[np.float32]:
+    """The random signs of rotation 1: float32[3, 512], each +1 or -1.
+
+    Part of the segment format: taken from SHAKE-256, so they are the same everywhere and for ever.
+    """
+    raw = hashlib.shake_256(b"nimad rotation 1").digest(ROUNDS * BITS // 8)
+    bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
+    return (1.0 - 2.0 * bits.astype(np.float32)).reshape(ROUNDS, BITS)
+
+
+def groups(rows: int) -> int:
+    """How many groups of 32 hold so many rows."""
+    return -(-rows // LANES)
+
+
+class Kernels(Protocol):
+    """The inner loops.  All results are exact: the same bits on every machine and in every form.
+
+    Every method may be called from several threads at once.
+    """
+
+    name: str
+
+    def encode(self, rows: Rows, mean: NDArray[np.float32]) -> Codes:
+        """The sign codes of `rows: int8[n, d]`, centred on `mean: float32[d]`; codes[g, 8, 32].
+
+        Bit i of a row's code says whether coordinate i of R(x - |x| mean) is above zero; R is three
+        rounds of random signs and a Hadamard transform of the row, zero-padded to 512.
+        """
+
+    def planes(self, query: NDArray[np.int16], mean: NDArray[np.float32]) -> NDArray[np.uint64]:
+        """The query as four bit planes: uint64[4, 8].
+
+        With v = R(q - |q| mean) and s = max|v| / 15, coordinate i becomes the level
+        clip(rint((v_i / s + 15) / 2), 0, 15); plane j holds bit j of each level.
+        """
+
+    def distances(self, codes: Codes, n: int, planes: NDArray[np.uint64]) -> NDArray[np.int32]:
+        """int32[n]: the sum over planes j of 2^j popcount(code XOR plane_j), 0..7680.
+
+        The smaller, the nearer: it is affine in <2 code - 1, levels>.
+        """
+
+    def scan(
+        self,
+        codes: Codes,
+        spans: NDArray[np.int64],
+        planes: NDArray[np.uint64],
+        marks: NDArray[np.uint8] | None,
+        k: int,
+    ) -> Picks:
+        """The k nearest rows by `distances`, equal ones by row number; int64[<= k], rows ascending.
+
+        Args:
+            spans: int64[r, 2], disjoint ranges of rows [first, end) to look at, ascending.
+            marks: bitmap, bit (row % 8) of byte row // 8; only marked rows count.  None: all do.
+        """
+
+    def dots(
+        self, rows: Rows, picks: Picks, query: NDArray[np.int16]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """int32[m] each: <x, q> and <x, x> of the picked rows of `rows: int8[n, d]`."""

@@ -1,0 +1,142 @@
+"""The kernels in plain numpy: the definition that every other form must equal bit for bit.
+
+Why equality is possible at all: the rotation adds, subtracts and flips signs, each rounded once by
+IEEE 754 in a fixed order; everything after it is whole numbers.  Dot products use the float32
+matrix product and are exact all the same: each partial sum is a whole number below 2^24
+(127 * 127 * 512 = 8,258,048), whatever order the library adds in.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.index.kernels.contract import (
+    BITS,
+    LANES,
+    PLANES,
+    ROUNDS,
+    WORDS,
+    Codes,
+    Picks,
+    Rows,
+    groups,
+    rotation_signs,
+)
+
+_SIGNS = rotation_signs()
+_BATCH = 128
+_SPLIT = 128
+
+
+def rotate(columns: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Three rounds of signs and Hadamard butterflies, not scaled; `columns: float32[512, n]`.
+
+    Stage h combines rows that lie h apart, h = 1, 2, 4 .. 256: (a, b) becomes (a + b, a - b).  The
+    order of the stages is part of the definition, for it decides how sums are rounded.
+    """
+    width = columns.shape[1]
+    here, there = columns.copy(), np.empty_like(columns)
+    for round_ in range(ROUNDS):
+        here *= _SIGNS[round_][:, None]
+        span = 1
+        while span < BITS:
+            a = here.reshape(-1, 2, span * width)
+            b = there.reshape(-1, 2, span * width)
+            np.add(a[:, 0], a[:, 1], out=b[:, 0])
+            np.subtract(a[:, 0], a[:, 1], out=b[:, 1])
+            here, there = there, here
+            span *= 2
+    return here
+
+
+def centred(values: NDArray[np.integer], mean: NDArray[np.float32]) -> NDArray[np.float32]:
+    """x - |x| mean, one column per row of `values: int[n, d]`, zero-padded: float32[512, n]."""
+    n, dims = values.shape
+    wide = values.astype(np.int64)
+    norms = np.sqrt(np.einsum("ij,ij->i", wide, wide).astype(np.float64)).astype(np.float32)
+    out = np.zeros((BITS, n), np.float32)
+    out[:dims] = values.T.astype(np.float32) - mean[:, None] * norms
+    return out
+
+
+class Reference:
+    """See `nimad.index.kernels.contract.Kernels` for what each method means."""
+
+    name = "numpy"
+
+    def encode(self, rows: Rows, mean: NDArray[np.float32]) -> Codes:
+        n = len(rows)
+        packed = np.zeros((groups(n) * LANES, WORDS), np.uint64)
+        for first in range(0, n, _BATCH):
+            turned = rotate(centred(rows[first : first + _BATCH], mean))
+            bits = np.packbits(turned.T > 0, axis=1, bitorder="little")
+            packed[first : first + len(bits)] = np.ascontiguousarray(bits).view("<u8")
+        return np.ascontiguousarray(packed.reshape(-1, LANES, WORDS).transpose(0, 2, 1))
+
+    def planes(self, query: NDArray[np.int16], mean: NDArray[np.float32]) -> NDArray[np.uint64]:
+        turned = rotate(centred(query[None, :], mean))[:, 0]
+        step = np.abs(turned).max() / np.float32(15)
+        if step == 0:
+            return np.zeros((PLANES, WORDS), np.uint64)
+        raised = np.rint((turned / step + np.float32(15)) / np.float32(2))
+        levels = np.clip(raised, 0, 15).astype(np.uint8)
+        bits = (levels[None, :] >> np.arange(PLANES, dtype=np.uint8)[:, None]) & 1
+        return np.packbits(bits, axis=1, bitorder="little").view("<u8")
+
+    def distances(self, codes: Codes, n: int, planes: NDArray[np.uint64]) -> NDArray[np.int32]:
+        total = np.zeros((len(codes), LANES), np.uint16)
+        for number, plane in enumerate(planes):
+            counts = np.bitwise_count(codes ^ plane[None, :, None])
+            total += counts.sum(axis=1, dtype=np.uint16) << np.uint16(number)
+        return total.reshape(-1)[:n].astype(np.int32)
+
+    def scan(
+        self,
+        codes: Codes,
+        spans: NDArray[np.int64],
+        planes: NDArray[np.uint64],
+        marks: NDArray[np.uint8] | None,
+        k: int,
+    ) -> Picks:
+        rows, distances = self._spans(codes, spans, planes)
+        if marks is not None:
+            kept = (marks[rows >> 3] >> (rows & 7).astype(np.uint8)) & 1 == 1
+            rows, distances = rows[kept], distances[kept]
+        if len(rows) <= k:
+            return rows
+        bar = np.partition(distances, k - 1)[k - 1]
+        near = np.flatnonzero(distances < bar)
+        tied = np.flatnonzero(distances == bar)[: k - len(near)]
+        return rows[np.sort(np.concatenate([near, tied]))]
+
+    def _spans(
+        self, codes: Codes, spans: NDArray[np.int64], planes: NDArray[np.uint64]
+    ) -> tuple[Picks, NDArray[np.int32]]:
+        """Rows of the spans, ascending, and their distances; whole groups are scored at a time."""
+        if len(spans) == 1:
+            first, end = (int(edge) for edge in spans[0])
+            group = first // LANES
+            found = self.distances(codes[group : groups(end)], end - group * LANES, planes)
+            return np.arange(first, end), found[first - group * LANES :]
+        rows = _members(spans)
+        wanted = np.unique(rows // LANES)
+        place = np.searchsorted(wanted, rows // LANES) * LANES + rows % LANES
+        return rows, self.distances(codes[wanted], len(wanted) * LANES, planes)[place]
+
+    def dots(
+        self, rows: Rows, picks: Picks, query: NDArray[np.int16]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        taken = rows[picks].astype(np.float32)
+        high = query // _SPLIT
+        halves = np.stack([high, query - high * _SPLIT], axis=1).astype(np.float32)
+        products = (taken @ halves).astype(np.int32)
+        norms = np.einsum("ij,ij->i", taken, taken).astype(np.int32)
+        return products[:, 0] * np.int32(_SPLIT) + products[:, 1], norms
+
+
+def _members(spans: NDArray[np.int64]) -> Picks:
+    """The numbers in the ranges [first, end), in order."""
+    lengths = spans[:, 1] - spans[:, 0]
+    starts = np.cumsum(lengths) - lengths
+    return np.arange(int(lengths.sum())) + np.repeat(spans[:, 0] - starts, lengths)

@@ -1,0 +1,78 @@
+"""From vectors to whole numbers, and from whole numbers back to cosines.
+
+After these functions everything in the index is integer arithmetic, so scores are the same bits on
+every machine.  A row keeps 8 bits a coordinate and no scale: a cosine does not need one.  A query
+keeps 15 bits, which costs nothing (the products fit 32 bits) and leaves the rows' rounding as the
+only loss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.index.kernels.contract import BITS, QUERY_MAX, ROW_MAX
+
+_BATCH = 4096
+
+
+def quantise_rows(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
+    """rint(127 x / max|x|) per row of `vectors: float32[n, d]`; a row of zeros stays one: int8[n, d].
+
+    Raises:
+        ValueError: when a value is not finite, or d is not in 1..512.
+    """
+    if vectors.ndim != 2 or not 0 < vectors.shape[1] <= BITS:
+        raise ValueError(f"vectors must be float32[n, 1..{BITS}], got shape {vectors.shape}")
+    out = np.empty(vectors.shape, np.int8)
+    for first in range(0, len(vectors), _BATCH):
+        batch = np.asarray(vectors[first : first + _BATCH], np.float32)
+        out[first : first + _BATCH] = np.rint(batch * _scale(batch, ROW_MAX)[:, None])
+    return out
+
+
+def _scale(vectors: NDArray[np.float32], most: int) -> NDArray[np.float32]:
+    peak = np.abs(vectors).max(axis=1)
+    if not np.isfinite(peak).all():
+        raise ValueError("vectors must be finite")
+    # Subnormal peaks would overflow the quotient; such a row has no direction worth keeping.
+    usable = peak > np.finfo(np.float32).tiny
+    return np.where(usable, np.float32(most) / np.where(usable, peak, 1), 0).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query in whole numbers: `values: int16[d]`, and its length `norm`, never 0."""
+
+    values: NDArray[np.int16]
+    norm: float
+
+    @classmethod
+    def of(cls, vector: NDArray[np.float32], dims: int) -> Query | None:
+        """The query for `vector: float32[dims]`; None when it is zero: nothing is near it.
+
+        Raises:
+            ValueError: when the shape is not (dims,) or a value is not finite.
+        """
+        if vector.shape != (dims,):
+            raise ValueError(f"the query must be float32[{dims}], got shape {vector.shape}")
+        single = np.asarray(vector, np.float32)[None, :]
+        values = np.rint(single * _scale(single, QUERY_MAX)[:, None])[0].astype(np.int16)
+        wide = values.astype(np.int64)
+        square = int(wide @ wide)
+        return cls(values, float(np.sqrt(np.float64(square)))) if square else None
+
+
+def cosines(dots: NDArray[np.int32], norms: NDArray[np.int32], query: Query) -> NDArray[np.float32]:
+    """<x, q> / (|x| |q|) in float64, rounded once to float32; 0 where x is zero."""
+    lengths = np.sqrt(np.maximum(norms, 1).astype(np.float64))
+    return (dots / (lengths * query.norm)).astype(np.float32)
+
+
+def directions(rows: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Unit rows: float32[n, d] of `rows: int8[n, d]`, none of them zero."""
+    wide = rows.astype(np.float32)
+    norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    return wide / norms[:, None]

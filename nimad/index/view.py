@@ -1,0 +1,224 @@
+"""One immutable state of the index and the search over it.
+
+Readers take the current view once and never wait: a change makes a new view, and what only the old
+one refers to (mapped files, chunks, bitmaps) goes with its last reader.
+
+An id is live in one place, except between a segment's publishing and the trimming of the hot rows
+it was made from: then both copies have the same score, and one is returned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.index.hot import Hot
+from nimad.index.kernels.contract import LANES, Kernels
+from nimad.index.params import BlockParams
+from nimad.index.quantise import Query, cosines
+from nimad.index.segment import Segment
+
+Ids = NDArray[np.int64]
+Scores = NDArray[np.float32]
+Found = tuple[Ids, Scores]
+
+_NO_IDS: Ids = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A segment and which of its rows are live.
+
+    Attributes:
+        alive: bitmap over the rows, bit (row % 8) of byte row // 8; None: all of them.
+        dead: how many are not.
+    """
+
+    segment: Segment
+    alive: NDArray[np.uint8] | None = None
+    dead: int = 0
+
+    def live(self, rows: Ids) -> Ids:
+        """Those of `rows` that exist (not -1) and are live."""
+        rows = rows[rows >= 0]
+        if self.alive is None:
+            return rows
+        return rows[(self.alive[rows >> 3] >> (rows & 7).astype(np.uint8)) & 1 == 1]
+
+    def every(self) -> Ids:
+        """All live rows, ascending."""
+        return self.live(np.arange(self.segment.meta.rows))
+
+    def without(self, ids: Ids) -> Sealed:
+        """With the rows of these ids struck out; copies one bit a row."""
+        rows = self.live(self.segment.rows_of(ids))
+        if not len(rows):
+            return self
+        size = -(-self.segment.meta.rows // 8)
+        alive = np.full(size, 0xFF, np.uint8) if self.alive is None else self.alive.copy()
+        np.bitwise_and.at(alive, rows >> 3, ~(np.uint8(1) << (rows & 7).astype(np.uint8)))
+        return Sealed(self.segment, alive, self.dead + len(rows))
+
+
+@dataclass(frozen=True)
+class View:
+    """Segments (in the order they were published), hot rows, and the ids never to be returned.
+
+    Attributes:
+        removed: int64[r], ascending.
+    """
+
+    sealed: tuple[Sealed, ...] = ()
+    hot: Hot = field(default_factory=Hot)
+    removed: Ids = field(default_factory=lambda: _NO_IDS)
+
+    def ids(self) -> Ids:
+        """The live ids, ascending: int64[n], a copy."""
+        pieces = [sealed.segment.ids_at(sealed.every()) for sealed in self.sealed]
+        return np.unique(np.concatenate([self.hot.ids(), *pieces]))
+
+
+@dataclass(frozen=True)
+class Search:
+    """One question to one view."""
+
+    kernels: Kernels
+    params: BlockParams
+    query: Query
+    k: int
+    allowed: Ids | None
+
+    def run(self, view: View) -> Found:
+        """The k best by (score descending, id ascending)."""
+        pieces = [self._sealed(sealed) for sealed in view.sealed]
+        pieces += [self._hot(view.hot)]
+        ids = np.concatenate([ids for ids, _ in pieces])
+        scores = np.concatenate([scores for _, scores in pieces])
+        order = np.lexsort((ids, -scores))
+        ids, scores = ids[order], scores[order]
+        first = np.ones(len(ids), np.bool_)
+        first[1:] = ids[1:] != ids[:-1]
+        return ids[first][: self.k], scores[first][: self.k]
+
+    def _hot(self, hot: Hot) -> Found:
+        pieces = []
+        for part in hot:
+            slots = part.live() if self.allowed is None else part.slots_of(self.allowed)[0]
+            dots, norms = self.kernels.dots(part.chunk.rows, slots, self.query.values)
+            directed = norms > 0
+            scores = cosines(dots[directed], norms[directed], self.query)
+            pieces.append(best(part.chunk.ids[slots[directed]], scores, self.k))
+        if not pieces:
+            return _NO_IDS, np.zeros(0, np.float32)
+        return np.concatenate([p[0] for p in pieces]), np.concatenate([p[1] for p in pieces])
+
+    def _sealed(self, sealed: Sealed) -> Found:
+        segment = sealed.segment
+        scored = segment.meta.scored
+        marks, live = sealed.alive, scored - sealed.dead
+        picks: Ids | None = None
+        if self.allowed is not None:
+            picks = sealed.live(segment.rows_of(self.allowed))
+            picks = np.sort(picks[picks < scored])
+            live = len(picks)
+            marks = _bitmap(picks, segment.meta.rows)
+        if live <= (self.params.exact_rows if picks is None else self.params.exact_filter):
+            rows = sealed.live(np.arange(scored)) if picks is None else picks
+        else:
+            rows = self._candidates(segment, marks, live)
+        dots, norms = self.kernels.dots(segment.vectors, rows, self.query.values)
+        scores = cosines(dots, norms, self.query)
+        return best(segment.ids_at(rows), scores, self.k)
+
+    def _candidates(self, segment: Segment, marks: NDArray[np.uint8] | None, live: int) -> Ids:
+        """The rows worth rescoring, by their codes."""
+        planes = self.kernels.planes(self.query.values, segment.mean)
+        scored = segment.meta.scored
+        # A filter thins out each posting list, so as many more of them are scanned.
+        wanted = self.params.scanned(scored) * scored // max(live, 1)
+        if segment.meta.cells and wanted < scored:
+            spans = self._spans(segment, planes, wanted)
+        else:
+            spans = np.array([[0, scored]], np.int64)
+        return self.kernels.scan(segment.codes, spans, planes, marks, self.params.rescored(self.k))
+
+    def _spans(self, segment: Segment, planes: NDArray[np.uint64], wanted: int) -> Ids:
+        """The posting lists to scan, int64[r, 2]: of the nearest cells of the active blocks, as
+        many as hold `wanted` rows together."""
+        every = np.arange(segment.meta.blocks)
+        dots, norms = self.kernels.dots(segment.blocks, every, self.query.values)
+        nearness = cosines(dots, norms, self.query)
+        active = np.sort(np.lexsort((every, -nearness))[: self.params.probes])
+        starts = segment.block_start.astype(np.int64)
+        cells = spread(starts[active], starts[active + 1])
+        distances = self._cell_distances(segment, cells, planes)
+        near = cells[np.lexsort((cells, distances))]
+        edges = segment.cell_start
+        sizes = np.cumsum(edges[near + 1].astype(np.int64) - edges[near])
+        chosen = np.sort(near[: int(np.searchsorted(sizes, wanted)) + 1])
+        return joined(edges[chosen].astype(np.int64), edges[chosen + 1].astype(np.int64))
+
+    def _cell_distances(
+        self, segment: Segment, cells: Ids, planes: NDArray[np.uint64]
+    ) -> NDArray[np.int32]:
+        """The code distance of each of `cells`; whole groups are read."""
+        wanted = np.unique(cells // LANES)
+        found = self.kernels.distances(segment.cell_codes[wanted], len(wanted) * LANES, planes)
+        return found[np.searchsorted(wanted, cells // LANES) * LANES + cells % LANES]
+
+
+def scores_of(view: View, kernels: Kernels, query: Query | None, ids: Ids) -> Scores:
+    """The cosine for each of `ids` (ascending); nan where it has no live row, 0 without direction."""
+    out = np.full(len(ids), np.nan, np.float32)
+    for sealed in view.sealed:
+        rows = sealed.segment.rows_of(ids)
+        mine = np.flatnonzero(rows >= 0)
+        mine = mine[np.isin(rows[mine], sealed.live(rows[mine]))]
+        out[mine] = 0.0
+        if query is not None:
+            mine = mine[rows[mine] < sealed.segment.meta.scored]
+            dots, norms = kernels.dots(sealed.segment.vectors, rows[mine], query.values)
+            out[mine] = cosines(dots, norms, query)
+    for part in view.hot:
+        slots, place = part.slots_of(ids)
+        out[place] = 0.0
+        if query is not None:
+            dots, norms = kernels.dots(part.chunk.rows, slots, query.values)
+            out[place] = cosines(dots, norms, query)
+    return out
+
+
+def best(ids: Ids, scores: Scores, k: int) -> Found:
+    """Everything that may be among the k best: the best k and what is equal to the last of them."""
+    if len(scores) <= k:
+        return ids, scores
+    bar = np.partition(scores, len(scores) - k)[len(scores) - k]
+    kept = scores >= bar
+    return ids[kept], scores[kept]
+
+
+def spread(firsts: Ids, ends: Ids) -> Ids:
+    """The numbers of the ranges [first, end), one range after the other."""
+    lengths = ends - firsts
+    starts = np.cumsum(lengths) - lengths
+    return np.arange(int(lengths.sum())) + np.repeat(firsts - starts, lengths)
+
+
+def joined(firsts: Ids, ends: Ids) -> Ids:
+    """Ascending ranges as int64[r, 2], neighbours made one, empty ones left out."""
+    kept = ends > firsts
+    firsts, ends = firsts[kept], ends[kept]
+    if not len(firsts):
+        return np.zeros((0, 2), np.int64)
+    breaks = np.flatnonzero(firsts[1:] != ends[:-1])
+    return np.stack(
+        [firsts[np.append(0, breaks + 1)], ends[np.append(breaks, len(ends) - 1)]], axis=1
+    )
+
+
+def _bitmap(rows: Ids, size: int) -> NDArray[np.uint8]:
+    bits = np.zeros(-(-size // 8) * 8, np.uint8)
+    bits[rows] = 1
+    return np.packbits(bits, bitorder="little")
