@@ -101,7 +101,7 @@ def rebuild_blocks(store: MemoryStore) -> int:
             store.lost_vectors = []
             store.out_of_service.pop("blocks", None)
         for name in old:
-            index.path_of(name).unlink(missing_ok=True)
+            index.path(name).unlink(missing_ok=True)
         return len(covered)
 
 

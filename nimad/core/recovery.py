@@ -82,7 +82,7 @@ def open_blocks(store: MemoryStore) -> BlockIndex:
     damaged = index.open(names)
     for damage in damaged:
         log.error("segment %s: %s", damage.name, damage.error.message)
-        path = index.path_of(damage.name)
+        path = index.path(damage.name)
         if path.exists():
             set_aside(path, store.state / "aside")
     if damaged:

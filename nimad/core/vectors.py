@@ -125,11 +125,12 @@ def merge(store: MemoryStore, names: Sequence[str]) -> None:
         crash_point("merge.written")
         with store.records.write() as tx:
             tx.unlist_segments(names)
-            if info is not None:
+            if info.rows:
                 tx.list_segment(info, now_ms())
             tx.many("DELETE FROM tombstones WHERE id = ?", [(int(i),) for i in held])
         crash_point("merge.listed")
-        store.blocks.publish([name] if info is not None else [], names)
+        # a segment without rows is not listed: it goes with those that it was made of
+        store.blocks.publish([name] if info.rows else [], names if info.rows else [*names, name])
 
 
 def merge_small(store: MemoryStore) -> bool:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -224,6 +224,12 @@ class BlockIndex:
         """The live ids, hot and sealed, ascending: int64[n]."""
         return self._view.ids()
 
+    def segment_ids(self, names: Sequence[str]) -> Ids:
+        """Every id in these open segments, removed ones too, ascending: int64[n]."""
+        wanted = set(names)
+        pieces = [s.segment.ids() for s in self._view.sealed if s.segment.name in wanted]
+        return np.unique(np.concatenate([np.zeros(0, np.int64), *pieces]))
+
     def unlisted(self) -> list[Path]:
         """Segment files that no call has named: a crash's garbage, to be removed.
 
@@ -265,7 +271,7 @@ class BlockIndex:
         }
 
     @contextlib.contextmanager
-    def _pending(self, name: str):  # type: ignore[no-untyped-def]
+    def _pending(self, name: str) -> Iterator[Path]:
         """The path of a segment being written; afterwards it waits to be published."""
         path = self.path(name)
         with self._writing:
