@@ -1,0 +1,91 @@
+"""Makes the Debian package: dist/nimad_VERSION_ARCH.deb and the same as dist/nimad.deb.
+
+    python packaging/build_deb.py [--release bookworm|trixie] [--arch amd64|arm64]
+
+Needs the network only for wheels that are not in the cache yet.  The tree is built from a copy, so
+nothing is left in the checkout; the same sources and locks give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from fetch_wheels import default_cache, fetch
+from targets import ROOT, Target, add_arguments
+
+TOOLS = {
+    "dpkg-buildpackage": "dpkg-dev",
+    "dh": "debhelper",
+    "dh_bash-completion": "bash-completion",
+    "readelf": "binutils",
+}
+STRIP = {"amd64": "binutils-x86-64-linux-gnu", "arm64": "binutils-aarch64-linux-gnu"}
+
+
+def missing_tools(target: Target) -> list[str]:
+    """The Debian packages that are still needed to build for the target."""
+    tools = {**TOOLS, f"{target.machine}-linux-gnu-strip": STRIP[target.arch]}
+    return sorted({package for tool, package in tools.items() if not shutil.which(tool)})
+
+
+def copy_sources(into: Path) -> None:
+    """What git knows or would add, as it stands in the checkout now."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
+    for name in filter(None, listing.decode().split("\0")):
+        source, place = ROOT / name, into / name
+        if source.is_file() or source.is_symlink():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, place, follow_symlinks=False)
+
+
+def build(target: Target, wheels: Path) -> Path:
+    """Runs dpkg-buildpackage on a fresh copy and returns the package it made."""
+    work = ROOT / "build" / "deb" / target.name
+    shutil.rmtree(work, ignore_errors=True)
+    copy_sources(work / "nimad")
+    command = ["dpkg-buildpackage", "--build=binary", "--no-sign", f"--host-arch={target.arch}"]
+    # A foreign architecture would ask for a cross compiler, and nothing is compiled.
+    command += ["-d"] if target.arch != native_arch() else []
+    variables = {"NIMAD_RELEASE": target.release, "NIMAD_WHEELS": str(wheels)}
+    # dpkg-buildpackage fails when PYTHONPATH or a virtualenv hides the system's modules.
+    variables["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
+    subprocess.run(command, cwd=work / "nimad", env={**os.environ, **variables}, check=True)
+    (made,) = work.glob("nimad_*.deb")
+    return made
+
+
+def native_arch() -> str:
+    command = ["dpkg", "--print-architecture"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    options = parser.parse_args()
+    target = Target(options.release, options.arch)
+    if packages := missing_tools(target):
+        print(f"To build the package: sudo apt install {' '.join(packages)}", file=sys.stderr)
+        return 1
+    try:
+        made = build(target, fetch(target, default_cache()))
+    except subprocess.CalledProcessError as error:
+        print(f"build_deb.py: {error}", file=sys.stderr)
+        return 1
+    dist = ROOT / "dist"
+    dist.mkdir(exist_ok=True)
+    versioned = dist / made.name
+    shutil.copyfile(made, versioned)
+    shutil.copyfile(made, dist / "nimad.deb")
+    print(f"dist/{made.name}: {versioned.stat().st_size / 1e6:.1f} MB (also as dist/nimad.deb)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""Unpacks the locked wheels into the package tree, without what a board never needs.
+
+    python3 packaging/vendor.py --release R --arch A --wheels DIR --into DIR --licenses DIR
+
+Run by debian/rules, so it needs the standard library only and no network.  Every file is checked
+against its lock before a byte of it is unpacked.  Only modules and shared libraries come in; tests,
+headers, type stubs, numpy's f2py and distutils, and all *.dist-info stay out, but the license texts
+are collected into one file per project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import hashlib
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from fetch_wheels import LOCK_LINE
+from targets import SDIST_LOCK, Target, add_arguments
+
+DROPPED = (
+    "*/tests/*",
+    "*/_examples/*",
+    "*/conftest.py",
+    "numpy/distutils/*",
+    "numpy/f2py/*",
+    "numpy/_pyinstaller/*",
+    "numpy/_core/_simd.*",  # numpy's own test of its vector instructions, as are the *_tests below
+    "numpy/_core/_*_tests.*",
+    "psutil/_ps[absw][!o]*.py",  # AIX, BSD, Solaris, Windows
+    "psutil/_psosx.py",
+)
+
+
+class VendorError(Exception):
+    """The cache does not hold what the locks say; the message names the file and what to do."""
+
+
+def wanted(path: str) -> bool:
+    """Whether a file of a wheel goes into the package: modules and shared libraries that we use."""
+    name = PurePosixPath(path).name
+    if not (name.endswith(".py") or ".so" in name):
+        return False
+    return not any(fnmatch.fnmatchcase(path, pattern) for pattern in DROPPED)
+
+
+def is_license(path: str) -> bool:
+    """Whether a file is a license text that belongs to what we take."""
+    name = PurePosixPath(path).name.upper()
+    return name.startswith(("LICENSE", "COPYING")) or name.endswith("LICENSE.TXT")
+
+
+def locked_files(target: Target, wheels: Path) -> Iterator[tuple[str, Path]]:
+    """(project, file) of everything in the target's locks; VendorError when one is absent."""
+    by_digest = {hashlib.sha256(p.read_bytes()).hexdigest(): p for p in wheels.iterdir()}
+    for lock in (target.lock, SDIST_LOCK):
+        for name, version, digest in LOCK_LINE.findall(lock.read_text(encoding="utf-8")):
+            if digest not in by_digest:
+                raise VendorError(
+                    f"{wheels} has no file of {name} {version} with the digest that "
+                    f"{lock.name} demands; run packaging/fetch_wheels.py, or simply `make deb`"
+                )
+            yield name, by_digest[digest]
+
+
+def wheel_members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """(path, content) of each file of a wheel."""
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if not info.is_dir():
+                yield info.filename, archive.read(info)
+
+
+def sdist_members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """(path, content) of each file of a source archive, less its one top folder."""
+    with tarfile.open(path) as archive:
+        for member in archive:
+            inner = PurePosixPath(*PurePosixPath(member.name).parts[1:])
+            content = archive.extractfile(member) if member.isfile() else None
+            if content is not None:
+                yield str(inner), content.read()
+
+
+def members(project: str, path: Path) -> Iterator[tuple[str, bytes]]:
+    """(path, content) of what an archive installs, and of its license files."""
+    if path.suffix == ".whl":
+        yield from wheel_members(path)
+        return
+    for name, content in sdist_members(path):
+        if name.startswith(f"{project}/") or is_license(name):
+            yield name, content
+
+
+def write_licenses(project: str, path: Path, place: Path) -> None:
+    """One file with every license text of an archive, each under its own name."""
+    found = sorted((name, text) for name, text in members(project, path) if is_license(name))
+    if not found:
+        raise VendorError(f"{path.name} carries no license text")
+    parts = [f"=== {name} ===\n\n".encode() + text.strip() + b"\n" for name, text in found]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(b"\n".join(parts))
+
+
+def unpack(project: str, path: Path, into: Path) -> int:
+    """Writes the wanted files of one archive below `into`; returns how many bytes."""
+    size = 0
+    for name, content in members(project, path):
+        if not wanted(name):
+            continue
+        if ".." in PurePosixPath(name).parts or name.startswith("/"):
+            raise VendorError(f"{path.name} wants to write outside its folder: {name}")
+        place = into / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+        size += len(content)
+    return size
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    parser.add_argument("--wheels", type=Path, required=True)
+    parser.add_argument("--into", type=Path, required=True)
+    parser.add_argument("--licenses", type=Path, required=True)
+    options = parser.parse_args()
+    try:
+        for project, path in locked_files(Target(options.release, options.arch), options.wheels):
+            size = unpack(project, path, options.into)
+            write_licenses(project, path, options.licenses / f"{project}.txt")
+            print(f"  {path.name}: {size / 1e6:.1f} MB")
+    except (VendorError, OSError) as error:
+        print(f"vendor.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
