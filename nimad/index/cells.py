@@ -71,11 +71,8 @@ def learn(source: RowSource, params: BlockParams) -> Codebook:
 
     Holds one block's sample (at most 30 * dims rows as float32) and 5 bytes a row at a time.
     """
-    blocks = quantise_rows(
-        spherical_means(
-            directions(source.take(sample(len(source.ids)))), params.blocks, _BLOCK_ROUNDS
-        )
-    )
+    some = directions(source.take(sample(len(source.ids))))
+    blocks = quantise_rows(spherical_means(some, params.blocks, _BLOCK_ROUNDS))
     block_of = np.concatenate(list(_nearest(source, np.arange(len(source.ids)), blocks)))
     members = np.argsort(block_of, kind="stable")
     edges = np.searchsorted(block_of[members], np.arange(len(blocks) + 1))

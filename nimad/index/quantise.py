@@ -19,7 +19,7 @@ _BATCH = 4096
 
 
 def quantise_rows(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
-    """rint(127 x / max|x|) per row of `vectors: float32[n, d]`; a row of zeros stays one: int8[n, d].
+    """rint(127 x / max|x|) of each row of `vectors: float32[n, d]`: int8[n, d]; zeros stay zeros.
 
     Raises:
         ValueError: when a value is not finite, or d is not in 1..512.
@@ -75,4 +75,5 @@ def directions(rows: NDArray[np.int8]) -> NDArray[np.float32]:
     """Unit rows: float32[n, d] of `rows: int8[n, d]`, none of them zero."""
     wide = rows.astype(np.float32)
     norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
-    return wide / norms[:, None]
+    unit: NDArray[np.float32] = wide / norms[:, None]
+    return unit

@@ -44,6 +44,7 @@ import mmap
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +107,7 @@ class Segment:
         self.block_start = self._array("block_start", np.uint32, (meta.blocks + 1) * edges)
         self.cell_start = self._array("cell_start", np.uint32, (meta.cells + 1) * edges)
         width: type[np.uint32 | np.uint64] = np.uint32 if meta.id_bytes == 4 else np.uint64
-        self._ids: NDArray[np.uint32 | np.uint64] = self._array("ids", width, meta.rows)
+        self._ids: NDArray[Any] = self._array("ids", width, meta.rows)
         ordered = not container.regions["order"].length
         self._order = None if ordered else self._array("order", np.uint32, meta.rows)
         self._check_edges()
@@ -164,7 +165,7 @@ class Segment:
         found[inside[hit]] = rows[hit]
         return found
 
-    def _array(self, region: str, dtype: type, *shape: int) -> NDArray[np.generic]:
+    def _array(self, region: str, dtype: type, *shape: int) -> NDArray[Any]:
         raw = self.container.region(region)
         array = np.frombuffer(raw, np.dtype(dtype).newbyteorder("<"))
         if array.size != int(np.prod(shape)):

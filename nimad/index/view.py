@@ -18,6 +18,7 @@ from nimad.index.hot import Hot
 from nimad.index.kernels.contract import LANES, Kernels
 from nimad.index.params import BlockParams
 from nimad.index.quantise import Query, cosines
+from nimad.index.rowsets import bitmap_of, joined, marked, spread
 from nimad.index.segment import Segment
 
 Ids = NDArray[np.int64]
@@ -45,7 +46,7 @@ class Sealed:
         rows = rows[rows >= 0]
         if self.alive is None:
             return rows
-        return rows[(self.alive[rows >> 3] >> (rows & 7).astype(np.uint8)) & 1 == 1]
+        return rows[marked(self.alive, rows)]
 
     def every(self) -> Ids:
         """All live rows, ascending."""
@@ -123,7 +124,7 @@ class Search:
             picks = sealed.live(segment.rows_of(self.allowed))
             picks = np.sort(picks[picks < scored])
             live = len(picks)
-            marks = _bitmap(picks, segment.meta.rows)
+            marks = bitmap_of(picks, segment.meta.rows)
         if live <= (self.params.exact_rows if picks is None else self.params.exact_filter):
             rows = sealed.live(np.arange(scored)) if picks is None else picks
         else:
@@ -166,11 +167,13 @@ class Search:
         """The code distance of each of `cells`; whole groups are read."""
         wanted = np.unique(cells // LANES)
         found = self.kernels.distances(segment.cell_codes[wanted], len(wanted) * LANES, planes)
-        return found[np.searchsorted(wanted, cells // LANES) * LANES + cells % LANES]
+        place = np.searchsorted(wanted, cells // LANES) * LANES + cells % LANES
+        mine: NDArray[np.int32] = found[place]
+        return mine
 
 
 def scores_of(view: View, kernels: Kernels, query: Query | None, ids: Ids) -> Scores:
-    """The cosine for each of `ids` (ascending); nan where it has no live row, 0 without direction."""
+    """The cosine of each of `ids` (ascending): nan without a live row, 0 without a direction."""
     out = np.full(len(ids), np.nan, np.float32)
     for sealed in view.sealed:
         rows = sealed.segment.rows_of(ids)
@@ -197,28 +200,3 @@ def best(ids: Ids, scores: Scores, k: int) -> Found:
     bar = np.partition(scores, len(scores) - k)[len(scores) - k]
     kept = scores >= bar
     return ids[kept], scores[kept]
-
-
-def spread(firsts: Ids, ends: Ids) -> Ids:
-    """The numbers of the ranges [first, end), one range after the other."""
-    lengths = ends - firsts
-    starts = np.cumsum(lengths) - lengths
-    return np.arange(int(lengths.sum())) + np.repeat(firsts - starts, lengths)
-
-
-def joined(firsts: Ids, ends: Ids) -> Ids:
-    """Ascending ranges as int64[r, 2], neighbours made one, empty ones left out."""
-    kept = ends > firsts
-    firsts, ends = firsts[kept], ends[kept]
-    if not len(firsts):
-        return np.zeros((0, 2), np.int64)
-    breaks = np.flatnonzero(firsts[1:] != ends[:-1])
-    return np.stack(
-        [firsts[np.append(0, breaks + 1)], ends[np.append(breaks, len(ends) - 1)]], axis=1
-    )
-
-
-def _bitmap(rows: Ids, size: int) -> NDArray[np.uint8]:
-    bits = np.zeros(-(-size // 8) * 8, np.uint8)
-    bits[rows] = 1
-    return np.packbits(bits, bitorder="little")

@@ -37,7 +37,7 @@ class MemoryRows:
         order = np.argsort(ids, kind="stable")
         if len(ids) and (np.diff(ids[order]) == 0).any():
             raise ValueError("ids must be unique")
-        directed = rows.any(axis=1)[order]
+        directed: NDArray[np.bool_] = np.asarray(rows.any(axis=1))[order]
         self._place = order[directed]
         self._rows = rows
         self.ids = ids[self._place]
@@ -114,7 +114,7 @@ def _mean(source: RowSource) -> NDArray[np.float32]:
     if not len(source.ids):
         return np.zeros(source.dims, np.float32)
     some = directions(source.take(sample(len(source.ids))))
-    return some.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return np.asarray(some.mean(axis=0, dtype=np.float64), np.float32)
 
 
 def _meta(plan: _Plan, ids: NDArray[np.int64]) -> Meta:
@@ -164,4 +164,4 @@ def _raw(array: NDArray[np.generic], dtype: str) -> Iterator[memoryview]:
 
 
 def _bytes(array: NDArray[np.generic]) -> memoryview:
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

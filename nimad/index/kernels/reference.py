@@ -23,6 +23,7 @@ from nimad.index.kernels.contract import (
     groups,
     rotation_signs,
 )
+from nimad.index.rowsets import marked, spread
 
 _SIGNS = rotation_signs()
 _BATCH = 128
@@ -101,14 +102,15 @@ class Reference:
     ) -> Picks:
         rows, distances = self._spans(codes, spans, planes)
         if marks is not None:
-            kept = (marks[rows >> 3] >> (rows & 7).astype(np.uint8)) & 1 == 1
+            kept = marked(marks, rows)
             rows, distances = rows[kept], distances[kept]
         if len(rows) <= k:
             return rows
         bar = np.partition(distances, k - 1)[k - 1]
         near = np.flatnonzero(distances < bar)
         tied = np.flatnonzero(distances == bar)[: k - len(near)]
-        return rows[np.sort(np.concatenate([near, tied]))]
+        nearest: Picks = rows[np.sort(np.concatenate([near, tied]))]
+        return nearest
 
     def _spans(
         self, codes: Codes, spans: NDArray[np.int64], planes: NDArray[np.uint64]
@@ -119,7 +121,7 @@ class Reference:
             group = first // LANES
             found = self.distances(codes[group : groups(end)], end - group * LANES, planes)
             return np.arange(first, end), found[first - group * LANES :]
-        rows = _members(spans)
+        rows = spread(spans[:, 0], spans[:, 1])
         wanted = np.unique(rows // LANES)
         place = np.searchsorted(wanted, rows // LANES) * LANES + rows % LANES
         return rows, self.distances(codes[wanted], len(wanted) * LANES, planes)[place]
@@ -133,10 +135,3 @@ class Reference:
         products = (taken @ halves).astype(np.int32)
         norms = np.einsum("ij,ij->i", taken, taken).astype(np.int32)
         return products[:, 0] * np.int32(_SPLIT) + products[:, 1], norms
-
-
-def _members(spans: NDArray[np.int64]) -> Picks:
-    """The numbers in the ranges [first, end), in order."""
-    lengths = spans[:, 1] - spans[:, 0]
-    starts = np.cumsum(lengths) - lengths
-    return np.arange(int(lengths.sum())) + np.repeat(spans[:, 0] - starts, lengths)
