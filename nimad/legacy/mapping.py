@@ -9,7 +9,7 @@
 | session_key, conversation_id | `session`, `conversation`                                         |
 | fe_score                     | `importance`, when within [0, 1]                                  |
 | created_at                   | `created`, when it is "YYYY-MM-DD HH:MM:SS" (UTC)                 |
-| last_accessed                | the same, and in `extra` too: the field moves on when it is read   |
+| last_accessed                | the same, and in `extra` too: the field moves on when it is read  |
 | any other column             | `extra` under its own name, BLOBs in `blobs`; NULL is left out    |
 
 **One rule makes it reversible:** when `extra` or `blobs` has a column's name, that is its value;
@@ -17,31 +17,22 @@ else the field has it.  So a value that its field cannot hold exactly (a fe_scor
 nobody knows, a NULL text) is kept in `extra` beside the nearest thing the field can hold.
 
     blobs["name"]       a BLOB, byte for byte
-    blobs["name:text"]  TEXT that is not UTF-8, or longer than a memory's text may be
-    {"$real": "inf"}    in extra: a number that JSON has no word for
+    blobs["name:text"]  TEXT that is not UTF-8, or longer than its field may be
 
-`canonical` turns a row into bytes that differ whenever any column differs, in type too; verifying
-compares those of the snapshot's row with those of `NodeMapper.row(memory)`.
+Verifying compares `values.canonical` of the snapshot's row with that of `NodeMapper.row(memory)`.
 """
 
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any
 
+from nimad.legacy.values import BrokenText, Value, pack, unpack
 from nimad.model import LAYERS, MAX_TEXT, Memory
 
-
-class BrokenText(bytes):
-    """TEXT of a row that is not UTF-8: its bytes as they are."""
-
-
-Value: TypeAlias = int | float | str | bytes | None
-"""What SQLite stores; `BrokenText` is the bytes that should have been a str."""
 LEGACY_LAYERS = frozenset(LAYERS) - {"note"}
 TEXT_FIELDS = {
     "summary": "summary",
@@ -54,6 +45,10 @@ TEXT_FIELDS = {
 """Legacy column -> field of Memory, where both hold text or nothing."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INT64 = 1 << 63
+
+
+MAX_KEPT = 20_000
+"""Longest text outside `text` [characters]: with it, an answer still fits in a frame."""
 
 
 class UnreadableRowError(ValueError):
@@ -119,25 +114,6 @@ class NodeMapper:
             mapped.notes.append(("embedding", reason))
 
 
-def canonical(row: Sequence[Value]) -> bytes:
-    """A row as bytes: equal exactly when every column is equal, type included."""
-    return b"".join(map(_canonical_value, row))
-
-
-def _canonical_value(value: Value) -> bytes:
-    if value is None:
-        return b"N"
-    if isinstance(value, int):
-        return b"I" + struct.pack("<q", value)
-    if isinstance(value, float):
-        return b"F" + struct.pack("<d", value)
-    if isinstance(value, str):
-        data, tag = value.encode(), b"T"
-    else:
-        data, tag = bytes(value), b"T" if isinstance(value, BrokenText) else b"B"
-    return tag + struct.pack("<q", len(data)) + data
-
-
 # --- from the row to the memory -----------------------------------------------------------------
 
 
@@ -148,12 +124,13 @@ def _keep(mapped: Mapped, column: str, value: Value) -> None:
     if isinstance(value, BrokenText):
         memory.blobs[column + ":text"] = bytes(value)
         mapped.notes.append((column, "not UTF-8 text; kept as bytes"))
+    elif isinstance(value, str) and len(value) > MAX_KEPT:
+        memory.blobs[column + ":text"] = value.encode()
+        mapped.notes.append((column, f"{len(value)} characters long; kept, but not shown"))
     elif isinstance(value, bytes):
         memory.blobs[column] = value
-    elif isinstance(value, float) and not math.isfinite(value):
-        memory.extra[column] = {"$real": repr(value)}
     else:
-        memory.extra[column] = value
+        memory.extra[column] = pack(value)
 
 
 def _take_key(mapped: Mapped, column: str, value: Value) -> None:
@@ -219,7 +196,7 @@ def _take_accessed(mapped: Mapped, column: str, value: Value) -> None:
 
 def _text_taker(field_name: str) -> Callable[[Mapped, str, Value], None]:
     def take(mapped: Mapped, column: str, value: Value) -> None:
-        if isinstance(value, str):
+        if isinstance(value, str) and len(value) <= MAX_KEPT:
             setattr(mapped.memory, field_name, value)
         elif value is not None:
             _keep(mapped, column, value)
@@ -277,7 +254,7 @@ def _column_value(
     column: str, memory: Memory, extra: dict[str, Any], blobs: dict[str, bytes]
 ) -> Value:
     if column in extra:
-        return _unkeep(extra[column])
+        return unpack(extra[column])
     if column in blobs:
         return blobs[column]
     if (raw := blobs.get(column + ":text")) is not None:
@@ -287,13 +264,6 @@ def _column_value(
             return BrokenText(raw)
     back = _BACKWARD.get(column.lower())
     return back(memory) if back else None
-
-
-def _unkeep(value: Any) -> Value:
-    if isinstance(value, dict):
-        return float(value["$real"])
-    kept: Value = value
-    return kept
 
 
 def _created_back(memory: Memory) -> Value:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from nimad.errors import SourceCorrupt
-from nimad.legacy.mapping import BrokenText, Value
 from nimad.legacy.schema import (
     TOOBIG,
     Shape,
@@ -28,6 +27,7 @@ from nimad.legacy.schema import (
     sqlite_errors,
     translate,
 )
+from nimad.legacy.values import BrokenText, Value
 
 MAX_VALUE_BYTES = 16 << 20
 """Largest value, and largest row, that is read [bytes]."""

@@ -158,6 +158,8 @@ def sqlite_errors(path: Path | str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise translate(error, path) from error
+    except UnicodeDecodeError as error:  # SQLite quotes the damaged schema in its complaint
+        raise SourceCorrupt(path=path, detail="its table list is not text") from error
 
 
 def primary_code(error: BaseException) -> int:
@@ -177,9 +179,15 @@ def translate(error: sqlite3.Error, path: Path | str) -> NimadError | MemoryErro
     if code == FULL:
         return DiskFull(detail=f"the copy of {path} did not fit")
     if code == IOERR:
-        return SourceUnreadable(path=path, detail=f"the disk reports an error ({error})")
+        return SourceUnreadable(path=path, detail=f"the disk reports an error ({_one_line(error)})")
     if code == CANTOPEN:
-        return SourceUnreadable(path=path, detail=str(error))
+        return SourceUnreadable(path=path, detail=_one_line(error))
     if code == INTERRUPT:
         return SourceCorrupt(path=path, detail="reading one part of it took unreasonably long")
-    return SourceCorrupt(path=path, detail=str(error))
+    return SourceCorrupt(path=path, detail=_one_line(error))
+
+
+def _one_line(error: Exception) -> str:
+    """What SQLite says, short and printable: it quotes what a damaged file holds."""
+    line = " ".join(str(error).split())
+    return "".join(c if c.isprintable() else "?" for c in line[:100])

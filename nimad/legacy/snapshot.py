@@ -11,7 +11,8 @@ after each way of opening):
 | neither           | none          | copy the file (`mode=ro` would leave an empty -wal)         |
 | -journal, or none | rollback mode | copy both; the unfinished commit is undone in the copy      |
 
-`mode=ro` alone rewrites -shm; with `readonly_shm=1` no byte changes.  Through all of it a shared
+`mode=ro` alone rewrites -shm; with `readonly_shm=1` no byte changes (for root SQLite sets the log's
+owner to the database's, so its change time moves).  Through all of it a shared
 lock, SQLite's own, is held on the source: a commit in rollback mode waits, and no process that
 leaves can take the write-ahead log with it.  A plain copy counts when the size, times and inode of
 every file are the same before and after; else it is made again.
@@ -229,22 +230,22 @@ def _copy_file(source: Path, target: Path, required: bool) -> None:
             pass
 
 
-def _signatures(source: Path) -> list[tuple[int, int, int, int]]:
+def _signatures(source: Path) -> list[tuple[int, int, int]]:
     """What changes when a file is written, for the source and each file beside it.
 
     -shm counts by its inode alone: locking writes to it, and its birth means that a writer came.
     """
     found = [_signature(_beside(source, suffix)) for suffix in ("", "-wal", "-journal")]
-    return [*found, (_signature(_beside(source, "-shm"))[0], 0, 0, 0)]
+    return [*found, (_signature(_beside(source, "-shm"))[0], 0, 0)]
 
 
-def _signature(path: Path) -> tuple[int, int, int, int]:
-    """(inode, size in bytes, mtime in ns, ctime in ns), zeros when there is no such file."""
+def _signature(path: Path) -> tuple[int, int, int]:
+    """(inode, size in bytes, mtime in ns), zeros when there is no such file."""
     try:
         status = path.stat()
     except FileNotFoundError:
-        return (0, 0, 0, 0)
-    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return (0, 0, 0)
+    return (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def _beside(path: Path, suffix: str) -> Path:

@@ -9,10 +9,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from nimad.legacy.mapping import NodeMapper, UnreadableRowError
 from nimad.legacy.rows import Row, RowReader, open_reader, pages
 from nimad.legacy.schema import EDGES, NODES, TURNS, Shape
+from nimad.legacy.values import Value, pack
 from nimad.model import Memory
 
 MAX_LAYERS = 32
@@ -55,18 +57,25 @@ class LegacyNode:
 
 @dataclass(frozen=True, slots=True)
 class LegacyEdge:
-    """An edge between two nodes, by their ids in the source, which may not exist."""
+    """An edge between two nodes, by their ids in the source, which may not exist.
+
+    `extra` are the columns that are not modelled, as JSON can hold them (None: there are none).
+    """
 
     key: int
     source: int
     target: int
     relation: str
     weight: float | None
+    extra: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
 class LegacyTurn:
-    """A turn; its members are ids in the source, which may not exist, or None."""
+    """A turn; its members are ids in the source, which may not exist, or None.
+
+    `extra` as in `LegacyEdge`.
+    """
 
     key: int
     name: str
@@ -75,6 +84,7 @@ class LegacyTurn:
     output: int | None
     timestamp: int | None
     affect: str | None
+    extra: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -141,15 +151,19 @@ class LegacyGraph:
         """Up to `limit` edges after the id `after`; otherwise as `nodes`."""
         if not self.shape.edges:
             return []
-        found = self._reader.page(EDGES, self.shape.edges, EDGE_COLUMNS, after, limit)
-        return [_edge(key, row) for key, row in found]
+        more = _unmodelled(self.shape.edges, EDGE_COLUMNS)
+        columns = EDGE_COLUMNS + more
+        found = self._reader.page(EDGES, self.shape.edges, columns, after, limit)
+        return [_edge(key, row, more) for key, row in found]
 
     def turns(self, after: int | None, limit: int) -> list[LegacyTurn | Unreadable]:
         """Up to `limit` turns after the id `after`; otherwise as `nodes`."""
         if not self.shape.turns:
             return []
-        found = self._reader.page(TURNS, self.shape.turns, TURN_COLUMNS, after, limit)
-        return [_turn(key, row) for key, row in found]
+        more = _unmodelled(self.shape.turns, TURN_COLUMNS)
+        columns = TURN_COLUMNS + more
+        found = self._reader.page(TURNS, self.shape.turns, columns, after, limit)
+        return [_turn(key, row, more) for key, row in found]
 
     def survey(self) -> Totals:
         """Read every row once and count: damage shows before anything is taken over.
@@ -190,23 +204,35 @@ def _node(mapper: NodeMapper, key: int, row: Row | str) -> LegacyNode | Unreadab
     return LegacyNode(key, mapped.memory, row, mapped.notes)
 
 
-def _edge(key: int, row: Row | str) -> LegacyEdge | Unreadable:
+def _unmodelled(stored: tuple[str, ...], modelled: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns of a table that go to `extra`; `id` is the row's key."""
+    return tuple(name for name in stored if name.lower() not in (*modelled, "id"))
+
+
+def _extra(names: tuple[str, ...], values: list[Value]) -> dict[str, Any] | None:
+    kept = zip(names, values, strict=True)
+    return {name: pack(value) for name, value in kept if value is not None} or None
+
+
+def _edge(key: int, row: Row | str, more: tuple[str, ...]) -> LegacyEdge | Unreadable:
     if isinstance(row, str):
         return Unreadable("edge", key, row)
-    source, target, relation, weight = row
+    source, target, relation, weight, *others = row
     if not isinstance(source, int) or not isinstance(target, int):
         return Unreadable("edge", key, "its ends are not two ids")
     if not isinstance(relation, str):
         return Unreadable("edge", key, "its relation is not readable text")
     if weight is not None and not isinstance(weight, (int, float)):
         return Unreadable("edge", key, "its weight is not a number")
-    return LegacyEdge(key, source, target, relation, None if weight is None else float(weight))
+    strength = None if weight is None else float(weight)
+    return LegacyEdge(key, source, target, relation, strength, _extra(more, others))
 
 
-def _turn(key: int, row: Row | str) -> LegacyTurn | Unreadable:
+def _turn(key: int, row: Row | str, more: tuple[str, ...]) -> LegacyTurn | Unreadable:
     if isinstance(row, str):
         return Unreadable("turn", key, row)
-    name, *members, timestamp, affect = row
+    name, *members = row[:4]
+    timestamp, affect, *others = row[4:]
     if not isinstance(name, str):
         return Unreadable("turn", key, "its turn_id is not readable text")
     if not all(member is None or isinstance(member, int) for member in members):
@@ -216,4 +242,4 @@ def _turn(key: int, row: Row | str) -> LegacyTurn | Unreadable:
     if affect is not None and not isinstance(affect, str):
         return Unreadable("turn", key, "its affect is not readable text")
     first, second, third = (int(m) if isinstance(m, int) else None for m in members)
-    return LegacyTurn(key, name, first, second, third, timestamp, affect)
+    return LegacyTurn(key, name, first, second, third, timestamp, affect, _extra(more, others))
