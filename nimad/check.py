@@ -55,31 +55,27 @@ def _records(store: MemoryStore) -> Iterator[Problem]:
             )
 
 
-REFERENCES = {
-    "relation(s) lead to a memory that does not exist": (
-        "SELECT count(*) FROM relations WHERE origin NOT IN (SELECT id FROM memories)"
-        " OR target NOT IN (SELECT id FROM memories)"
-    ),
-    "turn(s) name a memory that does not exist": (
-        "SELECT count(*) FROM turns WHERE input NOT IN (SELECT id FROM memories)"
-        " OR contemplation NOT IN (SELECT id FROM memories)"
-        " OR output NOT IN (SELECT id FROM memories)"
-    ),
-    "memories belong to a turn that does not exist": (
-        "SELECT count(*) FROM memories WHERE turn NOT IN (SELECT id FROM turns)"
-    ),
-    "memories use a name that does not exist": (
-        "SELECT count(*) FROM memories WHERE layer NOT IN (SELECT id FROM names)"
-        " OR namespace NOT IN (SELECT id FROM names) OR place NOT IN (SELECT id FROM names)"
-        " OR session NOT IN (SELECT id FROM names)"
-        " OR conversation NOT IN (SELECT id FROM names)"
-    ),
-    "hot vector(s) belong to no memory": (
-        "SELECT count(*) FROM hot WHERE id NOT IN (SELECT id FROM memories)"
-    ),
-    "blob(s) belong to no memory": (
-        "SELECT count(*) FROM blobs WHERE memory NOT IN (SELECT id FROM memories)"
-    ),
+_STRANGER = (
+    "SELECT count(*) FROM {table} t WHERE t.{column} IS NOT NULL"
+    " AND NOT EXISTS (SELECT 1 FROM {other} o WHERE o.id = t.{column})"
+)
+REFERENCES = (
+    ("relations", "origin", "memories"),
+    ("relations", "target", "memories"),
+    ("turns", "input", "memories"),
+    ("turns", "contemplation", "memories"),
+    ("turns", "output", "memories"),
+    ("memories", "turn", "turns"),
+    ("memories", "layer", "names"),
+    ("memories", "namespace", "names"),
+    ("memories", "place", "names"),
+    ("memories", "session", "names"),
+    ("memories", "conversation", "names"),
+    ("memories", "source", "sources"),
+    ("hot", "id", "memories"),
+    ("blobs", "memory", "memories"),
+)
+OTHERS = {
     "tombstone(s) lie on living memories": (
         "SELECT count(*) FROM tombstones WHERE id IN (SELECT id FROM memories)"
     ),
@@ -91,9 +87,15 @@ REFERENCES = {
 
 
 def _references(store: MemoryStore) -> Iterator[Problem]:
-    for what, sql in REFERENCES.items():
+    bug = "please report this: it is a bug"
+    for table, column, other in REFERENCES:
+        sql = _STRANGER.format(table=table, column=column, other=other)
         if number := store.records.value(sql):
-            yield Problem("records", f"{number} {what}", "please report this: it is a bug")
+            what = f"{number} {column} of {table} point to {other} that do not exist"
+            yield Problem("records", what, bug)
+    for what, sql in OTHERS.items():
+        if number := store.records.value(sql):
+            yield Problem("records", f"{number} {what}", bug)
 
 
 def _words(store: MemoryStore) -> Iterator[Problem]:

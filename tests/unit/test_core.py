@@ -1,0 +1,274 @@
+"""The MemoryStore: remember, query, forget, purge, rebuild, recovery, through its public face."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nimad.check import check
+from nimad.config import Config
+from nimad.core import rebuilding, upkeep, vectors
+from nimad.core.store import MemoryStore
+from nimad.errors import Degraded, NotFound, StateBusy, UsageError
+from nimad.model import Filter, Memory, Relation
+
+TEXTS = [
+    "Maya planted basil and tomatoes on the balcony",
+    "The gate in the garden squeaks and needs oil",
+    "Jonas repaired the bicycle brake on Saturday",
+    "The water meter showed 512 cubic metres in March",
+    "Grandmother's plum cake recipe needs cinnamon",
+    "The heating fails whenever it freezes outside",
+]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[MemoryStore]:
+    opened = MemoryStore.open(tmp_path / "state", Config())
+    yield opened
+    opened.close()
+
+
+def reopen(store: MemoryStore, **changes: object) -> MemoryStore:
+    store.close()
+    return MemoryStore.open(store.state, store.config.replace(**changes))
+
+
+def fill(store: MemoryStore) -> list[int]:
+    return store.remember_many([Memory(text=text, who="Maya") for text in TEXTS])
+
+
+def errors(store: MemoryStore) -> list[str]:
+    return [f"{p.part}: {p.what}" for p in check(store) if p.severity != "note"]
+
+
+def test_what_is_remembered_is_found_at_once_and_after_a_restart(store: MemoryStore) -> None:
+    ids = fill(store)
+    for number, text in zip(ids, TEXTS, strict=True):
+        assert store.query(text, k=1).hits[0].memory.id == number
+    before = [(h.memory.id, h.score) for h in store.query("what needs oil?").hits]
+    again = reopen(store)
+    assert [(h.memory.id, h.score) for h in again.query("what needs oil?").hits] == before
+    assert before[0][0] == ids[1]
+    assert errors(again) == []
+    again.close()
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "meaning", "words"])
+def test_every_mode_finds_an_exact_sentence(store: MemoryStore, mode: str) -> None:
+    ids = fill(store)
+    assert store.query(TEXTS[4], k=1, mode=mode).hits[0].memory.id == ids[4]
+
+
+def test_filters_never_leak(store: MemoryStore) -> None:
+    store.remember(Memory(text="the secret word is heron", namespace="a"))
+    store.remember(Memory(text="the secret word is magpie", namespace="b"))
+    for mode in ("hybrid", "meaning", "words"):
+        hits = store.query("secret word", mode=mode, where=Filter(namespace="b")).hits
+        assert [hit.memory.namespace for hit in hits] == ["b"]
+    assert store.query("secret word", where=Filter(namespace="c")).hits == []
+
+
+def test_nothing_relevant_means_nothing(store: MemoryStore) -> None:
+    assert store.query("anything").hits == []
+    fill(store)
+    assert store.query("quantum chromodynamics lagrangian", k=5).hits == []
+
+
+def test_bad_memories_are_refused_and_leave_nothing(store: MemoryStore) -> None:
+    good = Memory(text="fine")
+    for bad in (
+        Memory(text="\ud800"),
+        Memory(text="x" * 200_001),
+        Memory(text="x", layer="dream"),
+        Memory(text="x", importance=float("nan")),
+        Memory(text="x", namespace=""),
+        Memory(text="x", timestamp=10**18),
+        Memory(text="x", extra={"a": float("inf")}),
+    ):
+        with pytest.raises(UsageError):
+            store.remember_many([good, bad])
+    assert store.records.counts()["memories"] == 0
+
+
+def test_one_process_owns_a_state_directory(store: MemoryStore) -> None:
+    with pytest.raises(StateBusy, match="already owns"):
+        MemoryStore.open(store.state, Config())
+
+
+def test_related_sees_what_was_just_written(store: MemoryStore) -> None:
+    first, second, third = fill(store)[:3]
+    with store.records.write() as tx:
+        tx.add_relations([(Relation(first, second, "before", 0.5), None, None)])
+        tx.add_relations([(Relation(third, first, "explains", None), None, None)])
+    near = {(r.memory.id, r.relation, r.direction) for r in store.related(first)}
+    assert near == {(second, "before", "out"), (third, "explains", "in")}
+    with pytest.raises(NotFound):
+        store.related(999)
+
+
+def test_without_a_graph_everything_else_works(tmp_path: Path) -> None:
+    store = MemoryStore.open(tmp_path / "s", Config().replace(graph__engine="none"))
+    ids = fill(store)
+    assert store.query(TEXTS[0], k=1).hits[0].memory.id == ids[0]
+    with pytest.raises(Degraded):
+        store.related(ids[0])
+    assert errors(store) == []
+    store.close()
+
+
+def test_forget_removes_from_every_part(store: MemoryStore) -> None:
+    ids = fill(store)
+    vectors.flush(store)
+    receipt = store.forget([ids[0], ids[0], 999], dry_run=True)
+    assert (receipt.forgotten, receipt.missing, receipt.dry_run) == ([ids[0]], [999], True)
+    assert store.get(ids[0]).text == TEXTS[0]
+    assert store.forget([ids[0], 999]).forgotten == [ids[0]]
+    for mode in ("hybrid", "meaning", "words"):
+        assert ids[0] not in [h.memory.id for h in store.query(TEXTS[0], mode=mode).hits]
+    with pytest.raises(NotFound):
+        store.get(ids[0])
+    again = reopen(store)
+    assert ids[0] not in [h.memory.id for h in again.query(TEXTS[0]).hits]
+    assert errors(again) == []
+    again.close()
+
+
+def traces(directory: Path, *needles: bytes) -> list[str]:
+    """Files below a directory that hold any of the byte strings."""
+    return [
+        f"{path.relative_to(directory)}: {needle!r}"
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+        for needle in needles
+        if needle in path.read_bytes()
+    ]
+
+
+def test_a_purge_leaves_no_trace(store: MemoryStore) -> None:
+    fill(store)
+    rng = random.Random(7)
+    noise = [Memory(text=" ".join(rng.choices("abcdefghij", k=300))) for _ in range(200)]
+    store.remember_many(noise[:100])
+    secret = Memory(
+        text="The qxzvworm sleeps under the wjkplank. " * 60,
+        who="Zzyzxperson",
+        session="sessionqqq",
+        turn="turnqqq",
+        layer="input",
+        where="placeqqq",
+        tags=("tagqqq",),
+        extra={"note": "extraqqq"},
+    )
+    number = store.remember(secret)
+    store.remember_many(noise[100:])
+    vectors.flush(store)
+    store.catch_up_graph()
+    needles = [b"qxzvworm", b"wjkplank", b"Zzyzxperson", b"sessionqqq", b"turnqqq", b"placeqqq"]
+    needles += [b"tagqqq", b"extraqqq"]
+    assert traces(store.state, b"qxzvworm")
+    receipt = store.forget([number], purge=True)
+    assert receipt.purged
+    assert traces(store.state, *needles) == []
+    assert errors(store) == []
+    assert store.query(TEXTS[0], k=1).hits[0].memory.text == TEXTS[0]
+
+
+@pytest.mark.parametrize("part", ["words", "blocks", "graph", "all"])
+def test_every_projection_can_be_made_anew(store: MemoryStore, part: str) -> None:
+    fill(store)
+    vectors.flush(store)
+    store.remember(Memory(text="a late one"))
+    store.forget([2])
+    before = [(h.memory.id, h.score) for h in store.query("bicycle brake").hits]
+    made = rebuilding.rebuild(store, part)
+    assert set(made) == ({"words", "blocks", "graph"} if part == "all" else {part})
+    assert all(item.rows == len(TEXTS) for item in made.values())
+    assert [(h.memory.id, h.score) for h in store.query("bicycle brake").hits] == before
+    assert errors(store) == []
+
+
+def test_another_embedder_takes_over_in_idle_time(store: MemoryStore) -> None:
+    ids = fill(store)
+    vectors.flush(store)
+    again = reopen(store, embedder="hash")
+    assert again.embedder.name == "static" and again.embedder_due
+    late = again.remember(Memory(text="written while the old one still serves"))
+    upkeep.finish(again)
+    assert again.embedder.name == "hash" and not again.embedder_due
+    assert again.query(TEXTS[0], k=1, mode="meaning").hits[0].memory.id == ids[0]
+    assert len(again.blocks.ids()) == len(ids) + 1 and late in again.blocks.ids()
+    assert errors(again) == []
+    once_more = reopen(again)
+    assert once_more.embedder.name == "hash" and not once_more.embedder_due
+    once_more.close()
+
+
+def test_a_damaged_segment_is_set_aside_and_made_anew(store: MemoryStore) -> None:
+    ids = fill(store)
+    vectors.flush(store)
+    store.close()
+    (segment,) = (store.state / "blocks").iterdir()
+    data = bytearray(segment.read_bytes())
+    data[len(data) // 2] ^= 1
+    segment.write_bytes(data)
+    again = MemoryStore.open(store.state, store.config)
+    assert "blocks" in again.degraded()
+    answer = again.query(TEXTS[0], k=1)
+    assert answer.hits[0].memory.id == ids[0] and answer.degraded == ["blocks"]
+    assert list((again.state / "aside").iterdir())
+    upkeep.finish(again)
+    assert again.degraded() == {}
+    assert again.blocks.ids().tolist() == ids
+    assert errors(again) == []
+    again.close()
+
+
+def test_a_damaged_graph_is_set_aside_and_made_anew(store: MemoryStore) -> None:
+    first, second = fill(store)[:2]
+    with store.records.write() as tx:
+        tx.add_relations([(Relation(first, second, "before", 0.5), None, None)])
+    store.catch_up_graph()
+    assert store.graph is not None
+    store.close()
+    for path in store.graph.files():
+        path.write_bytes(b"rubbish" * 1000)
+    again = MemoryStore.open(store.state, store.config)
+    assert again.query(TEXTS[0], k=1).degraded == ["graph"]
+    assert [r.memory.id for r in again.related(first)] == [second]
+    assert again.degraded() == {}
+    assert errors(again) == []
+    again.close()
+
+
+def test_upkeep_seals_and_merges_small_segments(store: MemoryStore) -> None:
+    store.config = store.config.replace(blocks__flush_rows=100, blocks__merge_segments=2)
+    for n in range(5):
+        store.remember_many([Memory(text=f"note {n} {m}") for m in range(100)])
+        upkeep.finish(store)
+    stats = store.blocks.stats()
+    assert stats["rows"] == 500 and stats["hot"] == 0 and stats["segments"] <= 2
+    assert len(list((store.state / "blocks").iterdir())) == stats["segments"]
+    assert errors(store) == []
+
+
+def test_access_counts_are_saved_on_close(store: MemoryStore) -> None:
+    ids = fill(store)
+    store.query(TEXTS[0], k=1)
+    store.query(TEXTS[0], k=1)
+    again = reopen(store)
+    assert again.get(ids[0]).access_count == 2
+    assert again.get(ids[0]).last_accessed is not None
+    again.close()
+
+
+def test_export_pages_by_id_and_keeps_blobs(store: MemoryStore) -> None:
+    fill(store)
+    store.remember(Memory(text="with a blob", blobs={"embedding": b"\x00\xff"}))
+    first = store.export(0, 4)
+    rest = store.export(first[-1].id, 400)
+    assert [m.id for m in first + rest] == list(range(1, 8))
+    assert rest[-1].blobs == {"embedding": b"\x00\xff"}
