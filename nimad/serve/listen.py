@@ -32,7 +32,7 @@ class Listener:
 
     sock: socket.socket
     path: Path
-    identity: tuple[int, int]
+    identity: tuple[int, int, int]
 
     def remove(self) -> None:
         """Delete the socket file, unless somebody has put another one there."""
@@ -118,6 +118,6 @@ def _locked(handle: int) -> bool:
     return True
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def _identity(path: Path) -> tuple[int, int, int]:
     found = path.lstat()
-    return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_mtime_ns  # inode numbers are given again at once
