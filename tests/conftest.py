@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.process import DaemonProcess
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +23,25 @@ def legacy_dir() -> Path:
     if not (root / "expected.json").is_file():
         pytest.skip(f"no real legacy stores in {root} (NIMAD_LEGACY names another place)")
     return root
+
+
+@pytest.fixture
+def make_daemon(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
+    """Makes daemons that are not started yet (see DaemonProcess); all are ended afterwards."""
+    made: list[DaemonProcess] = []
+
+    def make(place: str = "", **options: Any) -> DaemonProcess:
+        directory = tmp_path / place
+        directory.mkdir(exist_ok=True)
+        made.append(DaemonProcess(directory, **options))
+        return made[-1]
+
+    yield make
+    for daemon in made:
+        daemon.finish()
+
+
+@pytest.fixture
+def daemon(make_daemon: Callable[..., DaemonProcess]) -> DaemonProcess:
+    """A running nimad with an empty state directory."""
+    return make_daemon().start()

@@ -9,6 +9,7 @@ writing side still gets its replies.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import struct
@@ -42,6 +43,22 @@ def receive(sock: socket.socket) -> tuple[bytes, list[int], bool]:
             count = len(body) // 4
             fds += struct.unpack(f"{count}i", body[: count * 4])
     return data, fds, bool(flags & socket.MSG_CTRUNC)
+
+
+def hang_up(sock: socket.socket) -> None:
+    """Close so that the peer reads its last replies and then an end, not a reset.
+
+    Closing with requests unread would be a reset (Linux); after the shutdown no more can come, so
+    what is discarded is at most what the kernel had queued.
+    """
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+        while True:
+            data, fds, _ = receive(sock)
+            close_all(fds)
+            if not data:
+                break
+    sock.close()
 
 
 class Connection:
@@ -215,4 +232,4 @@ class Connection:
         close_all(self._decoder.abandon())
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
-        self._sock.close()
+        hang_up(self._sock)

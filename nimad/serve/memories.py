@@ -136,7 +136,7 @@ class MemoryVerbs:
         """Store many memories in one transaction; BadRecord names the one that is wrong."""
         given = params.read("import", IMPORT, call.params)
         memories = [
-            _record(fields, given["namespace"], _place(given["where"], number))
+            _record(fields, given["namespace"], place(given["where"], number))
             for number, fields in enumerate(given["memories"])
         ]
         return {"ids": self._store.remember_many(memories)}
@@ -157,7 +157,7 @@ def _record(fields: Any, namespace: str, where: str) -> Memory:
     return memory
 
 
-def _place(where: str | None, number: int) -> str:
+def place(where: str | None, number: int) -> str:
     """The name of the number-th memory (from 0): "file.jsonl:1" counts lines."""
     counted = re.fullmatch(r"(.*):(\d{1,15})", where or "", re.DOTALL)
     if counted:

@@ -75,7 +75,7 @@ def text(longest: int, *, empty: bool = False) -> Check:
 
 def path(value: Any) -> str:
     """An absolute path, as the client sees it."""
-    found = text(4096)(value)
+    found: str = text(4096)(value)
     if "\0" in found or not found.startswith("/"):
         raise ValueError("must be an absolute path")
     return found
@@ -87,7 +87,7 @@ def choice(*names: str) -> Check:
     def check(value: Any) -> str:
         if not isinstance(value, str) or value not in names:
             raise ValueError(f"must be one of {', '.join(names)}")
-        return str(value)
+        return value
 
     return check
 

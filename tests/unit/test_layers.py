@@ -29,7 +29,9 @@ LEVELS = {
     "check": 3.4,
     "serve": 4,
     "systemd": 5,
-    "daemon": 5.1,
+    "logs": 5.1,
+    "lifecycle": 5.2,
+    "daemon": 5.3,
     "ctl": 5,
 }
 FORBIDDEN_PAIRS = {("index", "store"), ("graph", "store"), ("graph", "index")}
@@ -46,7 +48,7 @@ OWNERS = {
     "tenacity": {"migrate", "ctl"},
     "sdnotify": {"systemd"},
     "pickle": set(),
-    "socket": {"serve", "systemd", "daemon", "ctl"},
+    "socket": {"serve", "systemd", "lifecycle", "ctl"},
 }
 
 

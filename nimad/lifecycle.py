@@ -1,0 +1,208 @@
+"""A running daemon: signals, reload, watchdog, the status line, and a clean end.
+
+Signal handlers only set flags or start a task; whatever the daemon does, it does on the event loop
+or in a thread.  At rest nothing ticks: the status line is looked at after something was done, and
+every other second only while a migration is under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from nimad import __version__, config, logs
+from nimad.config import KEYS, Config
+from nimad.core.store import MemoryStore
+from nimad.errors import ConfigError
+from nimad.serve.access import Access
+from nimad.serve.handlers import verbs
+from nimad.serve.migrations import Migrations
+from nimad.serve.server import Limits, Server
+from nimad.serve.service import Traffic
+from nimad.serve.verbs import Verb
+from nimad.systemd import Notifier
+
+log = logging.getLogger(__name__)
+
+STATUS_DELAY = 0.5
+"""The status line follows a change after so long [seconds]."""
+STATUS_EVERY = 2.0
+"""How often it follows a migration under way [seconds]."""
+LAST_COMMIT = 30.0
+"""How long the end waits for a migration's batch to commit [seconds]."""
+
+
+class Daemon:
+    """One store, its migrations and its server from READY to the end."""
+
+    def __init__(
+        self, store: MemoryStore, migrations: Migrations, notifier: Notifier, place: Path
+    ) -> None:
+        self._store = store
+        self._migrations = migrations
+        self._notifier = notifier
+        self._config_path = store.config.path
+        settings = store.config
+        self._access = Access(settings["access.read_group"], settings["access.control_group"])
+        traffic = Traffic(str(place), lambda: self._server.clients, lambda: self._server.requests)
+        self._server = Server(verbs(store, migrations, traffic), self._access, Limits.of(settings))
+        self._server.dispatcher.after = self._answered
+        self._terminal_is_gone = logs.terminal_watch()
+        self._line_due: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped_by: signal.Signals | None = None
+
+    async def run(self, listeners: Sequence[socket.socket]) -> bool:
+        """Serve until a signal; True when nothing is under way any more, False when threads are."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(1, "aside"))
+        self._stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._asked_to_stop, number)
+        self._loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
+        self._server.start(listeners)
+        self._migrations.start()
+        line, resting = await asyncio.to_thread(self._look)
+        self._notifier.ready(line)
+        log.info("nimad %s is ready: %s", __version__, line)
+        if not resting:
+            self._follow_status(STATUS_EVERY)
+        if self._notifier.watchdog_seconds:
+            self._begin(self._watch(self._notifier.watchdog_seconds))
+        await self._stop.wait()
+        return await self._end()
+
+    async def _end(self) -> bool:
+        waiting = len(self._server.dispatcher.waiting)
+        log.info("stopping: %d request(s) under way", waiting)
+        self._notifier.stopping(f"stopping, {waiting} requests under way")
+        if self._line_due is not None:
+            self._line_due.cancel()
+        migrations = self._loop.run_in_executor(None, self._migrations.stop)
+        drained = await self._server.drain()
+        try:
+            await asyncio.wait_for(migrations, LAST_COMMIT)
+        except TimeoutError:
+            log.warning("a migration did not stop in time; its last commit counts")
+            return False
+        for task in self._tasks:
+            task.cancel()
+        return drained
+
+    def _begin(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- signals ------------------------------------------------------------------------------
+
+    def _asked_to_stop(self, number: signal.Signals) -> None:
+        if self._stopped_by is not None:
+            log.warning("stopped at once; what was acknowledged is safe")
+            logging.shutdown()
+            os._exit(128 + number)
+        self._stopped_by = number
+        self._stop.set()
+
+    def _asked_to_reload(self) -> None:
+        if self._terminal_is_gone():  # closing a terminal hangs its programs up
+            self._asked_to_stop(signal.SIGTERM)
+        else:
+            self._begin(self._reload())
+
+    async def _reload(self) -> None:
+        """Read the configuration again; a bad file changes nothing."""
+        self._notifier.reloading()
+        try:
+            self._apply(config.load(self._config_path))
+        except ConfigError as error:
+            log.error("%s The configuration stays as it was. %s", error.message, error.next_step)
+        self._notifier.ready((await asyncio.to_thread(self._look))[0])
+
+    def _apply(self, found: Config) -> None:
+        old = self._store.config
+        changed = {name for name in KEYS if found[name] != old[name]}
+        live = {name for name in changed if KEYS[name].live}
+        values = {**old.values, **{name: found[name] for name in live}}
+        self._store.config = Config(values, found.path)
+        logs.set_level(values["log_level"])
+        self._access.configure(values["access.read_group"], values["access.control_group"])
+        applied = ", ".join(f"{name} = {values[name]!r}" for name in sorted(live))
+        log.info("the configuration was read again: %s", applied or "nothing to apply")
+        if waiting := sorted(changed - live):
+            log.warning("changed, but only a restart applies it: %s", ", ".join(waiting))
+
+    # --- watchdog and status ------------------------------------------------------------------
+
+    async def _watch(self, seconds: float) -> None:
+        """Vouch for the serving path after it has answered, never because time has passed."""
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                async with asyncio.timeout(seconds):
+                    answered = await self._server.self_query()
+            except TimeoutError:
+                answered = False
+            if answered:
+                self._notifier.watchdog()
+            else:
+                log.error("a query to itself was not answered: %s", self._server.dispatcher.waiting)
+
+    def _answered(self, verb: Verb) -> None:
+        if verb.access == "control":
+            self._follow_status(STATUS_DELAY)
+
+    def _follow_status(self, seconds: float) -> None:
+        if self._line_due is None and not self._stop.is_set():
+            self._line_due = self._loop.call_later(seconds, lambda: self._begin(self._tell()))
+
+    async def _tell(self) -> None:
+        try:
+            line, resting = await asyncio.to_thread(self._look)
+        finally:
+            self._line_due = None
+        self._notifier.status(line)
+        if not resting:
+            self._follow_status(STATUS_EVERY)
+
+    def _look(self) -> tuple[str, bool]:
+        """The status line, and whether nothing moves on by itself."""
+        memories = self._store.records.counts()["memories"]
+        migrations = self._migrations.status()
+        line = status_line(memories, migrations, self._store.degraded())
+        return line, bool(migrations["idle"])
+
+
+def status_line(memories: int, migrations: dict[str, Any], degraded: dict[str, str]) -> str:
+    """What `systemctl status` shows: "4,112 memories, 1 source verified, idle"."""
+    parts = ["1 memory" if memories == 1 else f"{memories:,} memories"]
+    states: Counter[str] = Counter()
+    for source in migrations["sources"]:
+        state = source["state"]
+        if state in MOVING:
+            done, total = source[MOVING[state]], source["total"]
+            parts.append(f"{source['name']}: {state} {done:,} of {total:,}")
+        else:
+            states[state.replace("_", " ")] += 1
+    for state, number in sorted(states.items()):
+        parts.append(f"{number} source{'s' if number > 1 else ''} {state}")
+    parts += [f"{part} out of service" for part in sorted(degraded)]
+    parts.append("idle" if migrations["idle"] else "migrating")
+    return ", ".join(parts)
+
+
+MOVING = {
+    "copying": "copied",
+    "encoding": "encoded",
+    "linking": "linked",
+    "verifying": "verified",
+}
+"""States that move on, and the number that tells how far."""

@@ -1,0 +1,62 @@
+"""Where the daemon's log goes and how a line of it looks: for the journal, a file or a person."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import TextIO
+
+from nimad import systemd
+
+PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
+"""The journal's priorities, sd-daemon(3)."""
+
+
+class JournalFormatter(logging.Formatter):
+    """`<priority>message` on every line: the journal adds time and name itself."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record, each of its lines with the priority."""
+        mark = f"<{PRIORITIES.get(record.levelname, 6)}>"
+        return "\n".join(mark + line for line in super().format(record).splitlines())
+
+
+class PersonFormatter(logging.Formatter):
+    """`12:34:56 message`, with the level where it matters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record; warnings and worse say so."""
+        level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+        return f"{self.formatTime(record, '%H:%M:%S')} {level}{super().format(record)}"
+
+
+def set_up(foreground: bool, stream: TextIO = sys.stderr) -> None:
+    """Log to `stream`: with priorities when it is the journal, else readable or with the date."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_formatter(foreground, stream))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.raiseExceptions = False  # a full disk or a closed terminal must not add noise to it
+
+
+def _formatter(foreground: bool, stream: TextIO) -> logging.Formatter:
+    if systemd.in_journal(stream):
+        return JournalFormatter("%(message)s")
+    if foreground:
+        return PersonFormatter("%(message)s")
+    return logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
+
+
+def set_level(name: str) -> None:
+    """Log this level ("debug", "info", "warning", "error") and above from now on."""
+    logging.getLogger().setLevel(name.upper())
+
+
+def terminal_watch(fd: int = 2) -> Callable[[], bool]:
+    """A function that tells whether the terminal the process started on has gone away since."""
+    started_on_one = os.isatty(fd)
+    return lambda: started_on_one and not os.isatty(fd)

@@ -1,0 +1,198 @@
+"""Parameters and memories on the wire: strict in, complete out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nimad.errors import UsageError
+from nimad.model import LAYERS, Hit, Memory
+from nimad.serve import memories, migrations, params, service, wire
+from nimad.serve.params import Param
+
+SPECS = {
+    "query": memories.QUERY,
+    "get": memories.GET,
+    "related": memories.RELATED,
+    "export": memories.EXPORT,
+    "import": memories.IMPORT,
+    "forget": memories.FORGET,
+    "rebuild": service.REBUILD,
+    "remember": wire.REMEMBER,
+    "migrate.attach": migrations.ATTACH,
+    "migrate.verify": migrations.ONE_NAME,
+}
+SPEC = {
+    "text": Param(params.text(10)),
+    "k": Param(params.integer(1, 9), 5),
+    "tags": Param(params.texts(2, 5), ()),
+}
+
+
+def refusal(given: dict[str, Any], spec: params.Spec = SPEC) -> str:
+    with pytest.raises(UsageError) as caught:
+        params.read("verb", spec, given)
+    return caught.value.message
+
+
+def test_parameters_get_their_defaults_and_null_is_not_given() -> None:
+    assert params.read("verb", SPEC, {"text": "a", "k": None}) == {"text": "a", "k": 5, "tags": ()}
+
+
+def test_a_refusal_names_the_verb_the_parameter_and_what_it_must_be() -> None:
+    assert refusal({"text": "a", "tgas": []}) == 'verb takes no "tgas"; did you mean tags?'
+    assert refusal({"k": 1}) == "verb needs text"
+    assert refusal({"text": "a", "k": 10}) == "verb: k must be a whole number from 1 to 9, not 10"
+    assert refusal({"text": "a" * 11}).startswith("verb: text must have at most 10 characters (11")
+    assert len(refusal({"text": "a", "k": "x" * 9999})) < 200
+
+
+@pytest.mark.parametrize("value", [True, 1.0, "1", [], {}, 0, 10, 2**70])
+def test_a_whole_number_is_nothing_else(value: Any) -> None:
+    assert "whole number" in refusal({"text": "a", "k": value})
+
+
+@pytest.mark.parametrize("value", ["x", ["a", "b", "c"], [1], [""], [None], {"a": 1}])
+def test_a_list_of_texts_is_nothing_else(value: Any) -> None:
+    assert "verb: tags must" in refusal({"text": "a", "tags": value})
+
+
+TIMES = {
+    1683554160000: 1683554160000,
+    1683554160000.9: 1683554160000,
+    -1: -1,
+    "2023-05-08T13:56:00Z": 1683554160000,
+    "2023-05-08T15:56:00+02:00": 1683554160000,
+    "2023-05-08 13:56": 1683554160000,
+    "2023-05-08": 1683504000000,
+    "1969-12-31T23:59:59.999": -1,
+    "0001-01-01": -62135596800000,
+    "9999-12-31T23:59:59.999999": 253402300799999,
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), TIMES.items())
+def test_times_are_milliseconds_or_iso(given: Any, expected: int) -> None:
+    assert params.moment(given) == expected
+
+
+@pytest.mark.parametrize("given", ["", "yesterday", "2023-02-30", True, [], 10**18, float("inf")])
+def test_what_is_no_time_is_refused(given: Any) -> None:
+    with pytest.raises(ValueError, match="must be epoch milliseconds"):
+        params.moment(given)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.data())
+def test_whatever_is_given_is_read_or_refused(data: st.DataObject) -> None:
+    verb = data.draw(st.sampled_from(sorted(SPECS)))
+    names = st.sampled_from(sorted(SPECS[verb])) | st.text(max_size=3)
+    given_params = data.draw(st.dictionaries(names, JSON, max_size=5))
+    try:
+        found = params.read(verb, SPECS[verb], given_params)
+    except UsageError as error:
+        assert verb in error.message
+    else:
+        assert found.keys() == SPECS[verb].keys()
+
+
+# --- memories -------------------------------------------------------------------------------------
+
+FULL: dict[str, Any] = {
+    "text": "Maya oiled the gate",
+    "who": "Maya",
+    "where": "garden",
+    "timestamp": 1683554160000,
+    "layer": "output",
+    "importance": 0.4,
+    "tags": ["gate", "oil"],
+    "namespace": "home",
+    "conversation": "c1",
+    "session": "s1",
+    "turn": "t1",
+    "affect": '{"joy": 0.3}',
+    "summary": "Maya oiled",
+    "extra": {"weather": ["sun", None, 1.5]},
+}
+
+
+def test_every_field_that_is_given_comes_back() -> None:
+    memory = wire.remembered(FULL)
+    shown = wire.memory_json(memory)
+    assert {name: shown[name] for name in FULL} == FULL
+    assert shown["source"] is None and "blobs" not in shown
+
+
+def test_what_a_user_may_not_set_is_refused() -> None:
+    for name in ("id", "created", "access_count", "source", "blobs"):
+        with pytest.raises(UsageError) as caught:
+            wire.remembered({"text": "a", name: 1})
+        assert f'takes no "{name}"' in caught.value.message
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_an_export_can_be_imported(layer: str) -> None:
+    before = Memory(
+        text="",
+        id=17,
+        who="",
+        layer=layer,
+        tags=("a",),
+        namespace="n",
+        created=5,
+        last_accessed=6,
+        access_count=7,
+        source=("graph", 12),
+        extra={"strength": 0.5},
+        blobs={"embedding": bytes(range(256))},
+    )
+    line = json.loads(json.dumps(wire.memory_json(before, blobs=True)))
+    after = wire.imported(line, "ignored: the line names one")
+    assert after.id == 0 and after.source is None
+    assert after.extra == {"source": {"name": "graph", "id": 12}, "strength": 0.5}
+    after.id, after.source, after.extra = before.id, before.source, before.extra
+    assert after == before
+
+
+def test_the_namespace_of_an_import_is_for_lines_without_one() -> None:
+    assert wire.imported({"text": "a"}, "box").namespace == "box"
+    assert wire.imported({"text": "a", "namespace": None}, "box").namespace == "box"
+    assert wire.imported({"text": "a", "namespace": "own"}, "box").namespace == "own"
+
+
+@pytest.mark.parametrize(
+    "line", [None, 1, "text", [], {"who": "x"}, {"text": "a", "blobs": {"b": "?"}}]
+)
+def test_lines_that_are_no_memory_are_refused(line: Any) -> None:
+    with pytest.raises(UsageError):
+        wire.imported(line, "default")
+
+
+def test_the_parts_of_a_score_come_only_when_asked_for() -> None:
+    hit = Hit(Memory("a"), 0.5, {"words": 0.5})
+    assert "parts" not in wire.hit_json(hit, explain=False)
+    assert wire.hit_json(hit, explain=True)["parts"] == {"words": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("where", "number", "expected"),
+    [
+        ("file.jsonl:1", 0, "file.jsonl:1"),
+        ("file.jsonl:501", 3, "file.jsonl:504"),
+        ("a:b.jsonl:7", 1, "a:b.jsonl:8"),
+        ("standard input", 2, "standard input, memory 3"),
+        (None, 0, "memory 1"),
+    ],
+)
+def test_a_bad_line_is_found_again(where: str | None, number: int, expected: str) -> None:
+    assert memories.place(where, number) == expected
