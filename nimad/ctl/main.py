@@ -1,0 +1,67 @@
+"""nimactl: reads the command line, runs one command, and ends with its exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from nimad.ctl.arguments import build, with_hint
+from nimad.ctl.client import Client
+from nimad.ctl.screen import Screen
+from nimad.errors import Interrupted, NimadError, UsageError
+
+CLOSED_PIPE = 141
+"""Exit code when whoever read the output went away: what a shell shows for SIGPIPE."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code (the table is in nimactl(1))."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    screen = Screen("--json" in given)
+    try:
+        return _run(given, screen)
+    except BrokenPipeError:  # `| head`
+        _swallow_output()
+        return CLOSED_PIPE
+    except KeyboardInterrupt:
+        return screen.fail(Interrupted())
+    except NimadError as error:
+        return screen.fail(error)
+    except Exception as error:
+        if os.environ.get("NIMAD_DEBUG"):
+            raise
+        return screen.fail(_bug(error))
+
+
+def _run(given: list[str], screen: Screen) -> int:
+    try:
+        args = build().parse_args(given)
+    except SystemExit as done:  # --help and --version
+        screen.flush()
+        return int(done.code or 0)
+    screen.json = args.json
+    if args.command is None:
+        raise UsageError(detail="nimactl needs a command.")
+    with Client(args.socket, args.timeout) as client:
+        code: int = args.run(args, client, screen)
+    screen.flush()
+    return code
+
+
+def _bug(error: Exception) -> NimadError:
+    return with_hint(
+        NimadError(detail=f"{type(error).__name__} in nimactl: {error}"),
+        "This is a bug; please report it with what NIMAD_DEBUG=1 in the environment shows.",
+    )
+
+
+def _swallow_output() -> None:
+    """Give the interpreter somewhere to flush to when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

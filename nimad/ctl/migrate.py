@@ -1,0 +1,229 @@
+"""`nimactl migrate`: takes over a legacy store, and shows or steers the migrations under way."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from nimad.ctl.arguments import add_command, number
+from nimad.errors import UsageError, VerifyFailed
+
+if TYPE_CHECKING:
+    from nimad.ctl.arguments import Commands, Parser
+    from nimad.ctl.client import Client
+    from nimad.ctl.screen import Screen
+
+STRATEGIES = ("full", "incremental")
+EVERY = "*"
+"""What --status, --pause and --resume stand for without a name."""
+DECLINED = 1
+"""Exit code when the question of --rollback was answered with no."""
+BELONGS = {
+    "strategy": "PATH",
+    "batch_size": "PATH",
+    "start_offset": "PATH",
+    "name": "PATH",
+    "dry_run": "PATH",
+    "wait": "PATH",
+    "watch": "--status",
+    "yes": "--rollback",
+}
+"""Options that mean something only beside another."""
+
+
+def register(commands: Commands) -> None:
+    """Add the command of this file."""
+    parser = add_command(
+        commands,
+        "migrate",
+        run_migrate,
+        "take over a legacy NIMA store, or look after such a migration",
+        "nimactl copies the store as it is at one moment and hands the copy to nimad, which moves"
+        " it in batch by batch; the store itself is only read. Running it again adds nothing that"
+        " is there already.",
+    )
+    _register_actions(parser)
+    taking = parser.add_argument_group("with PATH")
+    taking.add_argument(
+        "--strategy",
+        choices=STRATEGIES,
+        help="full: now, as fast as memory allows; incremental: when nothing else is to be done",
+    )
+    taking.add_argument(
+        "--batch-size",
+        metavar="N",
+        type=number(1, 100_000),
+        help="rows at a time; by default the batches follow free memory",
+    )
+    taking.add_argument(
+        "--start-offset", metavar="N", type=number(0, 2**53), help="leave the first N rows out"
+    )
+    taking.add_argument(
+        "--name", metavar="NAME", help="the name of the source; default by its file"
+    )
+    taking.add_argument(
+        "--dry-run", action="store_true", help="only report what there is; nothing is written"
+    )
+    taking.add_argument(
+        "--wait", action="store_true", help="follow it until all is verified; Ctrl-C leaves it be"
+    )
+    parser.add_argument(
+        "--watch", action="store_true", help="with --status: show it anew each second until done"
+    )
+    parser.add_argument("--yes", action="store_true", help="with --rollback: do not ask")
+
+
+def _register_actions(parser: Parser) -> None:
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument(
+        "path", metavar="PATH", nargs="?", help="a graph.sqlite file of nima-core (schema 1 or 3)"
+    )
+    every = {"metavar": "NAME", "nargs": "?", "const": EVERY}
+    action.add_argument("--status", help="show how far the sources are", **every)  # type: ignore[arg-type]
+    action.add_argument("--pause", help="stop at the next batch", **every)  # type: ignore[arg-type]
+    action.add_argument("--resume", help="go on after a pause or a failure", **every)  # type: ignore[arg-type]
+    action.add_argument(
+        "--verify", metavar="NAME", help="compare every row with the copy of the source"
+    )
+    action.add_argument(
+        "--rollback", metavar="NAME", help="remove exactly what came from a source; asks first"
+    )
+    action.add_argument(
+        "--forget-backup", metavar="NAME", help="delete the copy of the source that nimad keeps"
+    )
+
+
+def run_migrate(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl migrate`: one action."""
+    actions = {
+        "path": _take_over,
+        "status": _status,
+        "pause": _pause,
+        "resume": _resume,
+        "verify": _verify,
+        "rollback": _roll_back,
+        "forget_backup": _forget_backup,
+    }
+    chosen = next((name for name in actions if getattr(args, name) is not None), None)
+    if chosen is None:
+        raise UsageError(detail="migrate needs the PATH of a legacy store, or --status.")
+    for option, owner in BELONGS.items():
+        given = getattr(args, option)
+        if given is not None and given is not False and owner.strip("-").lower() != chosen:
+            shown = option.replace("_", "-")
+            raise UsageError(detail=f"--{shown} means something only with {owner}.")
+    return actions[chosen](args, client, screen)
+
+
+def _take_over(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    from nimad.ctl.attach import attach
+
+    return attach(args, client, screen)
+
+
+def _status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    name = _name(args.status)
+    if args.watch:
+        from nimad.ctl.follow import watch
+
+        return watch(client, screen, name)
+    result = client.call("migrate.status", name=name)
+    if screen.json:
+        screen.result(result)
+        return 0
+    from nimad.ctl.sources import overview
+
+    for line in overview(screen, result):
+        screen.line(line)
+    return 0
+
+
+def _pause(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    return _steer(client, screen, "migrate.pause", args.pause, "paused")
+
+
+def _resume(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    return _steer(client, screen, "migrate.resume", args.resume, "goes on")
+
+
+def _steer(client: Client, screen: Screen, verb: str, name: str, done: str) -> int:
+    result = client.call(verb, name=_name(name))
+    if screen.json:
+        screen.result(result)
+    elif result["sources"]:
+        for source in result["sources"]:
+            screen.paragraph(f"{source}: {done}")
+    else:
+        screen.line("No migration is under way.")
+    return 0
+
+
+def _verify(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    result = client.call("migrate.verify", name=args.verify)
+    if screen.json:
+        screen.result(result)
+    else:
+        from nimad.ctl.sources import comparison
+
+        comparison(screen, result)
+    if result["ok"]:
+        return 0
+    return screen.fail(VerifyFailed(name=args.verify, differences=_differing(result)))
+
+
+def _differing(result: dict[str, dict[str, int]]) -> int:
+    kinds = ("memories", "relations", "turns")
+    faults = ("differing", "missing", "added")
+    return sum(result.get(kind, {}).get(fault, 0) for kind in kinds for fault in faults)
+
+
+def _roll_back(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    if not args.yes and not _agreed(args.rollback, client, screen):
+        screen.note("nothing was changed.")
+        return DECLINED
+    result = client.call("migrate.rollback", name=args.rollback)
+    if screen.json:
+        screen.result(result)
+        return 0
+    from nimad.ctl.human import count
+
+    removed = [
+        count(result["removed"].get(kind, 0), thing)
+        for kind, thing in (("memories", "memory"), ("relations", "relation"), ("turns", "turn"))
+    ]
+    screen.paragraph(f"rolled back {result['name']}: {', '.join(removed)} removed")
+    return 0
+
+
+def _agreed(name: str, client: Client, screen: Screen) -> bool:
+    """Ask whoever sits at the terminal; without one, the command is answer enough."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return True
+    from nimad.ctl.human import count
+    from nimad.ctl.text import one_line
+
+    sources = client.call("migrate.status", name=name)["sources"]
+    held = count(sources[0]["copied"], "memory") if sources else "the memories"
+    screen.flush()
+    print(f"Remove {held} that came from {one_line(name)}? [y/N] ", end="", file=sys.stderr)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _forget_backup(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    result = client.call("migrate.forget_backup", name=args.forget_backup)
+    if screen.json:
+        screen.result(result)
+        return 0
+    from nimad.ctl.human import size
+
+    screen.paragraph(
+        f"deleted the copy of {result['name']}: {size(result['freed_bytes'])} freed; it can no"
+        " longer be verified"
+    )
+    return 0
+
+
+def _name(given: str) -> str | None:
+    return None if given == EVERY else given

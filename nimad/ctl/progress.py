@@ -1,0 +1,68 @@
+"""One line about something that takes long: redrawn on a terminal, silent elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from types import TracebackType
+from typing import TextIO
+
+from nimad.ctl.text import shorten
+
+REDRAW = 0.1
+"""Between two drawings [seconds]."""
+
+
+def bar(fraction: float, cells: int = 24) -> str:
+    """`[######------]`: full only when all is done."""
+    inside = min(max(fraction, 0.0), 1.0)
+    full = cells if inside >= 1 else min(int(inside * cells), cells - 1)
+    return f"[{'#' * full}{'-' * (cells - full)}]"
+
+
+class Progress:
+    """Draws on a stream that is a terminal; with None it draws nothing.  Use it in `with`."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self._drawn = False
+        self._last = 0.0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.clear()
+
+    def show(self, text: str, *, now: bool = False) -> None:
+        """Draw the line anew, cut to the terminal; at most ten times a second unless `now`."""
+        if self._stream is None or (time.monotonic() - self._last < REDRAW and not now):
+            return
+        self._last = time.monotonic()
+        self._drawn = True
+        self._write(f"\r\x1b[K{shorten(text, self._columns() - 1)}")
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._drawn:
+            self._drawn = False
+            self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        assert self._stream is not None
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+            self._stream.flush()
+
+    def _columns(self) -> int:
+        assert self._stream is not None
+        try:
+            return max(os.get_terminal_size(self._stream.fileno()).columns, 20)
+        except (OSError, ValueError):
+            return 80

@@ -1,0 +1,148 @@
+"""What nimactl prints: text for people, JSON for programs, notes and errors on standard error.
+
+Colours only on a terminal and without $NO_COLOR.  Text is wrapped on a terminal, or to $COLUMNS
+when that is set; a pipe gets each line whole.  JSON is UTF-8 whatever the locale.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from typing import Any, TextIO
+
+from nimad.ctl.text import safe, safe_json, wrap
+from nimad.errors import NimadError, OutputUnusable
+
+BOLD, DIM, RED, GREEN, YELLOW = "1", "2", "31", "32", "33"
+NARROWEST = 20
+"""Fewer columns than this are not believed."""
+
+
+class Screen:
+    """Standard output and error of one run; `json` says that a program reads them."""
+
+    def __init__(self, as_json: bool = False) -> None:
+        self.json = as_json
+        self._out = _stream(sys.stdout)
+        self._err = _stream(sys.stderr)
+        self.terminal = self._out.isatty()
+        self.width = _width(self._out)
+        plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+        self._coloured = self.terminal and not plain
+
+    @property
+    def progress(self) -> TextIO | None:
+        """Where progress may be drawn: standard error, when it is a terminal."""
+        return self._err if self._err.isatty() else None
+
+    def style(self, text: str, *codes: str) -> str:
+        """The text in a colour, where colours are shown."""
+        return f"\x1b[{';'.join(codes)}m{text}\x1b[0m" if self._coloured and text else text
+
+    def line(self, text: str = "") -> None:
+        """Print a line that is already safe."""
+        self._write(self._out, text + "\n")
+
+    def paragraph(self, text: str, indent: str = "") -> None:
+        """Print any text: made safe, indented, wrapped."""
+        room = None if self.width is None else max(self.width - len(indent), NARROWEST)
+        for line in wrap(safe(text), room):
+            self.line(f"{indent}{line}".rstrip())
+
+    def result(self, value: Any) -> None:
+        """Print a result as one JSON document: a line of its own, indented on a terminal."""
+        self.raw(json_bytes(value, indent=2 if self.terminal else None))
+
+    def raw(self, data: bytes) -> None:
+        """Write bytes to standard output, after what was printed before."""
+        self.flush()
+        binary = getattr(self._out, "buffer", None)
+        if binary is None:
+            self._write(self._out, data.decode("utf-8", "replace"))
+            return
+        with _said(self._out):
+            binary.write(data)
+
+    def note(self, text: str) -> None:
+        """Say something beside the result, on standard error."""
+        self.flush()
+        self._write(self._err, f"nimactl: {safe(text)}\n")
+
+    def fail(self, error: NimadError, **more: Any) -> int:
+        """Say what went wrong and what to do next; returns the exit code.
+
+        With --json: one object {"error": {"code", "message", "hint", "exit", ...}}.
+        """
+        with contextlib.suppress(OSError, NimadError):
+            self.flush()
+        if self.json:
+            about = {"code": error.code, "message": error.message, "hint": error.next_step}
+            document = json_bytes({"error": {**about, "exit": error.exit, **more}})
+            text = document.decode("utf-8", "replace")
+        else:
+            text = (
+                f"nimactl: {safe(sentence(error.message))} {safe(error.next_step)}".rstrip() + "\n"
+            )
+        with contextlib.suppress(OSError, ValueError, NimadError):
+            self._write(self._err, text.replace("\n", " ").rstrip() + "\n")
+        return error.exit
+
+    def flush(self) -> None:
+        """Everything printed so far is out; OutputUnusable when it cannot be."""
+        with _said(self._out):
+            self._out.flush()
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        with _said(stream):
+            stream.write(text)
+            if stream is self._err:
+                stream.flush()
+
+
+class _said(contextlib.AbstractContextManager[None]):  # noqa: N801
+    """Turns what a full disk does to standard output into an error; a closed pipe stays one."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            raise OutputUnusable(path="standard output", detail=error.strerror) from error
+
+
+def json_bytes(value: Any, indent: int | None = None) -> bytes:
+    """A JSON document and a newline, in UTF-8, without any control character."""
+    separators = (",", ":") if indent is None else None
+    document = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
+    return f"{safe_json(document)}\n".encode()
+
+
+def sentence(text: str) -> str:
+    """The text with a full stop, unless it ends with a mark of its own."""
+    return text if text.endswith((".", "!", "?")) else text + "."
+
+
+def _stream(stream: TextIO | None) -> TextIO:
+    """A standard stream that can say anything in its encoding; closed ones swallow it."""
+    if stream is None:
+        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+    return stream
+
+
+def _width(stream: TextIO) -> int | None:
+    """Columns to wrap to: $COLUMNS, the terminal's, or None."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdigit() and int(given) >= NARROWEST:
+        return int(given)
+    if not stream.isatty():
+        return None
+    try:
+        found = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 80
+    return found if found >= NARROWEST else 80

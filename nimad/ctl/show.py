@@ -1,0 +1,138 @@
+"""Memories as text: results of a query, neighbours in the graph, one memory whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from nimad.ctl.human import ago, date
+from nimad.ctl.screen import BOLD, DIM, YELLOW, Screen
+from nimad.ctl.text import columns, one_line, safe, wrap
+
+MOST_LINES = 8
+"""Lines of one memory's text in a list on a terminal; `nimactl get` shows the rest."""
+LABEL = 14
+"""Width of the names of fields in `whole` [columns]."""
+
+
+def results(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
+    """The answers to a query, best first, each with its id and score."""
+    if not found:
+        screen.line("Nothing relevant was found.")
+        return
+    margin = _margin(found)
+    for place, memory in enumerate(found):
+        if place:
+            screen.line()
+        score = screen.style(f"score {memory['score']:.2f}", DIM)
+        _heading(screen, memory, margin, [score])
+        _body(screen, memory, margin)
+        if parts := memory.get("parts"):
+            shown = "  ".join(f"{one_line(name)} {value:.3f}" for name, value in parts.items())
+            screen.line(" " * margin + screen.style(shown, DIM))
+
+
+def neighbours(screen: Screen, found: Sequence[dict[str, Any]], origin: int) -> None:
+    """What the graph reached from a memory; `->` leads away from it, `<-` to it."""
+    if not found:
+        screen.line(f"Nothing is connected with {origin}.")
+        return
+    margin = _margin(found)
+    for place, memory in enumerate(found):
+        if place:
+            screen.line()
+        arrow = "<-" if memory["direction"] == "in" else "->"
+        how = screen.style(f"{arrow} {one_line(str(memory['relation']))}", BOLD)
+        about = [] if memory.get("weight") is None else [f"weight {memory['weight']:.2f}"]
+        if memory.get("distance", 1) > 1:
+            about.append(f"{memory['distance']} steps away")
+        _heading(screen, memory, margin, [screen.style(text, DIM) for text in about], how)
+        _body(screen, memory, margin)
+
+
+def whole(screen: Screen, memory: dict[str, Any]) -> None:
+    """One memory with everything that is known about it."""
+    margin = _margin([memory])
+    _heading(screen, memory, margin, [])
+    screen.line()
+    screen.paragraph(memory["text"], " " * margin)
+    screen.line()
+    for name, value in _fields(memory):
+        _field(screen, name, value)
+
+
+def degraded(screen: Screen, parts: Sequence[str]) -> None:
+    """Say that some parts could not help with the answer."""
+    if parts:
+        named = " and ".join(one_line(part) for part in parts)
+        screen.note(f"answered without {named}. `nimactl doctor` tells why.")
+
+
+# --- pieces ---------------------------------------------------------------------------------------
+
+
+def _margin(found: Sequence[dict[str, Any]]) -> int:
+    return max(len(str(memory["id"])) for memory in found) + 2
+
+
+def _heading(
+    screen: Screen, memory: dict[str, Any], margin: int, more: list[str], lead: str = ""
+) -> None:
+    """`17  Maya, 3 months ago, input` and whatever more there is."""
+    ident = screen.style(str(memory["id"]).rjust(margin - 2), BOLD)
+    who = memory.get("who")
+    known = [one_line(who)] if who else []
+    when = memory.get("timestamp")
+    known.append(ago(when) if when else "undated")
+    known.append(one_line(memory["layer"]))
+    if memory.get("where"):
+        known.append(f"at {one_line(memory['where'])}")
+    if memory.get("namespace", "default") != "default":
+        known.append(f"in {one_line(memory['namespace'])}")
+    known += [f"#{one_line(tag)}" for tag in memory.get("tags") or ()]
+    screen.line("  ".join([ident, *([lead] if lead else []), ", ".join(known), *more]))
+
+
+def _body(screen: Screen, memory: dict[str, Any], margin: int) -> None:
+    """The text below its heading, cut short on a terminal."""
+    room = None if screen.width is None else max(screen.width - margin, 20)
+    text = safe(memory["text"])
+    lines = wrap(text, room) if text.strip() else [screen.style("(no text)", DIM)]
+    for line in lines[:MOST_LINES] if screen.terminal else lines:
+        screen.line(f"{' ' * margin}{line}".rstrip())
+    if screen.terminal and len(lines) > MOST_LINES:
+        rest = f"... {len(lines) - MOST_LINES} more lines: nimactl get {memory['id']}"
+        screen.line(" " * margin + screen.style(rest, YELLOW))
+
+
+def _fields(memory: dict[str, Any]) -> list[tuple[str, str]]:
+    """Every field that says something, but those of the heading."""
+    found: list[tuple[str, str]] = []
+    for name in ("timestamp", "created", "last_accessed"):
+        if memory.get(name):
+            found.append((name.replace("_", " "), f"{date(memory[name])} ({ago(memory[name])})"))
+    if memory.get("access_count"):
+        found.append(("accesses", str(memory["access_count"])))
+    if memory.get("importance") is not None:
+        found.append(("importance", f"{memory['importance']:g}"))
+    found.append(("namespace", memory["namespace"]))
+    for name in ("conversation", "session", "turn", "affect", "summary"):
+        if memory.get(name):
+            found.append((name, str(memory[name])))
+    if source := memory.get("source"):
+        found.append(("source", f"{source['name']}, row {source['id']}"))
+    for name, value in (memory.get("extra") or {}).items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        found.append((name, text))
+    return found
+
+
+def _field(screen: Screen, name: str, value: str) -> None:
+    label = one_line(name)
+    padding = " " * max(LABEL - columns(label), 1)
+    room = None if screen.width is None else max(screen.width - LABEL, 20)
+    first, *rest = wrap(safe(value), room)
+    screen.line(f"{screen.style(label, DIM)}{padding}{first}".rstrip())
+    for line in rest:
+        screen.line(f"{' ' * LABEL}{line}".rstrip())

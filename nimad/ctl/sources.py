@@ -1,0 +1,180 @@
+"""Migrations as text: how far each source is, what a dry run found, how a comparison ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from nimad.ctl.human import clock, count, share, size
+from nimad.ctl.progress import bar
+from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW
+from nimad.ctl.text import one_line, safe, shorten, wrap
+
+if TYPE_CHECKING:
+    from nimad.ctl.screen import Screen
+
+STAGES = ("copied", "encoded", "linked", "verified")
+ENDED = frozenset({"verified", "paused", "failed", "rolled_back"})
+"""States in which nothing happens by itself any more."""
+COLOURS = {"verified": GREEN, "failed": RED, "paused": YELLOW, "rolled_back": YELLOW}
+QUARANTINE_LINES = 5
+"""Reasons shown of rows that could not be taken over; --json has more."""
+KINDS = (("memories", "memory"), ("relations", "relation"), ("turns", "turn"))
+
+
+def progress_of(source: dict[str, Any]) -> float:
+    """How much of all stages is done, 0 to 1."""
+    if source["state"] == "verified":
+        return 1.0
+    whole = len(STAGES) * source["total"]
+    return min(sum(source[stage] for stage in STAGES) / whole, 1.0) if whole else 0.0
+
+
+def stage_line(source: dict[str, Any], *, idle: bool) -> tuple[str, float, str]:
+    """The state, the whole's share that is done, and one line with a bar for the terminal."""
+    fraction = progress_of(source)
+    parts = [one_line(source["name"]), _state(source), bar(fraction), share(fraction, 1)]
+    if source.get("rows_per_second"):
+        parts.append(f"{source['rows_per_second']:,.0f}/s")
+    if source.get("eta_seconds") is not None:
+        parts.append(f"{clock(source['eta_seconds'])} left")
+    if source.get("strategy") == "incremental" and not idle:
+        parts.append("(waits for an idle moment)")
+    return source["state"], fraction, "  ".join(parts)
+
+
+def brief(source: dict[str, Any]) -> str:
+    """The same without a bar, for a log."""
+    fraction = progress_of(source)
+    done = ", ".join(f"{source[stage]:,} {stage}" for stage in STAGES if source[stage])
+    text = f"{one_line(source['name'])}: {_state(source)}, {share(fraction, 1)}"
+    return f"{text} ({done} of {source['total']:,})" if done else text
+
+
+def overview(screen: Screen, result: dict[str, Any]) -> Iterator[str]:
+    """The lines of `nimactl migrate --status`, safe to print."""
+    if not result["sources"]:
+        yield "Nothing was migrated yet: nimactl migrate PATH takes over a legacy store."
+    for place, source in enumerate(result["sources"]):
+        if place:
+            yield ""
+        yield from _source(screen, source)
+
+
+def _source(screen: Screen, source: dict[str, Any]) -> Iterator[str]:
+    state, fraction = source["state"], progress_of(source)
+    name = screen.style(one_line(source["name"]), BOLD)
+    coloured = screen.style(_state(source), COLOURS.get(state, BOLD))
+    yield f"{name}  {coloured}  {bar(fraction)} {share(fraction, 1)}"
+    yield shorten(
+        f"  from {source['path']} ({source.get('strategy') or source['kind']})", screen.width
+    )
+    if state == "rolled_back":
+        return
+    done = [f"{stage} {source[stage]:,}" for stage in STAGES]
+    yield f"  {count(source['total'], 'memory')}: {', '.join(done)}"
+    yield f"  {count(source['relations'], 'relation')}, {count(source['turns'], 'turn')}"
+    if state not in ENDED:
+        yield f"  {_pace(source)}"
+    yield from _quarantined(screen, source)
+    if source.get("error"):
+        yield from _wrapped(screen, f"stopped: {source['error']}", "  ", RED)
+    if state in ("paused", "failed"):
+        yield f"  nimactl migrate --resume {one_line(source['name'])} goes on"
+
+
+def _state(source: dict[str, Any]) -> str:
+    return one_line(source["state"]).replace("_", " ")
+
+
+def _pace(source: dict[str, Any]) -> str:
+    parts = [f"batches of {source['batch_size']:,}"]
+    if source.get("rows_per_second"):
+        parts.append(f"{source['rows_per_second']:,.0f} rows a second")
+    if source.get("eta_seconds") is not None:
+        parts.append(f"{clock(source['eta_seconds'])} left")
+    return ", ".join(parts)
+
+
+def _quarantined(screen: Screen, source: dict[str, Any]) -> Iterator[str]:
+    number = source["quarantined"]
+    if not number:
+        return
+    yield screen.style(f"  {count(number, 'row')} quarantined: not taken over, or damaged", YELLOW)
+    shown = (source.get("quarantine") or [])[:QUARANTINE_LINES]
+    for row in shown:
+        yield from _wrapped(screen, f"{row['kind']} {row['key']}: {row['reason']}", "    ", DIM)
+    if number > len(shown):
+        yield f"    and {number - len(shown):,} more"
+
+
+def _wrapped(screen: Screen, text: str, indent: str, colour: str) -> Iterator[str]:
+    room = None if screen.width is None else max(screen.width - len(indent), 20)
+    for line in wrap(safe(text), room):
+        yield indent + screen.style(line, colour)
+
+
+# --- after attaching ------------------------------------------------------------------------------
+
+
+def attached(screen: Screen, result: dict[str, Any]) -> None:
+    """What `nimactl migrate PATH` says when nimad has taken the copy."""
+    name, total = one_line(result["name"]), count(result["total"], "memory")
+    if result["new"]:
+        screen.line(f"nimad takes over {total} as {screen.style(name, BOLD)}.")
+    else:
+        screen.line(f"{screen.style(name, BOLD)} is known already ({total}).")
+    screen.line("nimactl migrate --status --watch shows how far it is.")
+
+
+def forecast(screen: Screen, result: dict[str, Any]) -> None:
+    """What `--dry-run` says."""
+    screen.line(f"{one_line(result['name'])}: {count(result['total'], 'memory')}; nothing written")
+    for name, value in (result.get("report") or {}).items():
+        screen.paragraph(f"{name.replace('_', ' ')}: {_told(name, value)}", "  ")
+
+
+def _told(name: str, value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_told(key, item)}" for key, item in value.items()) or "none"
+    if isinstance(value, list):
+        return "; ".join(_told(name, item) for item in value) or "none"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "unknown"}[value]
+    if isinstance(value, (int, float)):
+        if name.endswith("bytes"):
+            return size(value)
+        if name.endswith("seconds"):
+            return clock(value)
+        return f"{value:,}"
+    return str(value)
+
+
+# --- after verifying ------------------------------------------------------------------------------
+
+
+def comparison(screen: Screen, result: dict[str, Any]) -> None:
+    """What `--verify` found: identical, or a table of what is not."""
+    name = screen.style(one_line(result["name"]), BOLD)
+    taken = f"compared in {result['took_ms'] / 1000:.1f} s"
+    if result["ok"]:
+        same = [count(result[kind]["identical"], thing) for kind, thing in KINDS if kind in result]
+        verdict = screen.style("identical with its source", GREEN)
+        screen.line(f"{name} is {verdict}: {', '.join(same)}; {taken}")
+    else:
+        screen.line(f"{name} {screen.style('differs from its source', RED)}; {taken}")
+        _table(screen, result)
+    if number := result.get("quarantined"):
+        screen.line(f"{count(number, 'row')} quarantined (nimactl migrate --status tells why)")
+    for found in result["differences"]:
+        what = f"{found['kind']} {found['id']}: {found['field']}: {found['detail']}"
+        screen.paragraph(what, "  ")
+
+
+def _table(screen: Screen, result: dict[str, Any]) -> None:
+    heads = ("expected", "found", "identical", "differing", "missing", "added")
+    screen.line("  " + " " * 10 + "".join(f"{head:>11}" for head in heads))
+    for kind, _ in KINDS:
+        if kind in result:
+            cells = "".join(f"{result[kind].get(head, 0):>11,}" for head in heads)
+            screen.line(f"  {kind:<10}{cells}")
