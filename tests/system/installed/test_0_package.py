@@ -1,0 +1,27 @@
+"""The package before it is installed: Debian's own checker, and the same bytes when made again."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.system.installed.conftest import CHECKOUT
+
+
+def test_lintian_is_content(package: Path) -> None:
+    command = ["lintian", "--pedantic", "--fail-on", "error,warning,pedantic"]
+    command += ["--allow-root", "--tag-display-limit", "0", str(package)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_making_it_again_gives_the_same_bytes(package: Path, tmp_path: Path) -> None:
+    release = "trixie" if "+deb13" in package.name else "bookworm"
+    command = [sys.executable, CHECKOUT / "packaging/build_deb.py", "--release", release]
+    subprocess.run([*command, "--into", tmp_path], check=True, capture_output=True)
+    first, again = (
+        hashlib.sha256(path.read_bytes()).hexdigest() for path in (package, tmp_path / package.name)
+    )
+    assert first == again

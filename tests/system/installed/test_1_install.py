@@ -1,0 +1,80 @@
+"""Installing without a network on the smallest Debian: it starts, fenced in, and says how it is."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from tests.system.installed.machine import Machine
+
+INSIDE = "/var/tmp/nimad.deb"
+
+
+def test_apt_installs_it_without_a_network(machine: Machine, package: Path) -> None:
+    machine.put(package, INSIDE)
+    assert machine.run("ls /sys/class/net").stdout.split() == ["lo"]
+    said = machine.run(f"apt-get install --yes {INSIDE} 2>&1", timeout=300).stdout
+    assert "Setting up nimad" in said
+    assert not re.search(r"(?im)^(error|warning|traceback).*", said), said
+
+
+def test_it_runs_and_says_how_it_is(machine: Machine) -> None:
+    assert machine.run("systemctl is-active nimad.service nimad.socket").stdout.split() == [
+        "active",
+        "active",
+    ]
+    shown = machine.run("systemctl status --no-pager nimad").stdout
+    assert "active (running)" in shown
+    assert re.search(r"Status: \".*\b0 memories\b.*\"", shown), shown
+
+
+def test_it_starts_with_the_machine(machine: Machine) -> None:
+    enabled = machine.run("systemctl is-enabled nimad.service nimad.socket").stdout.split()
+    assert enabled == ["enabled", "enabled"]
+
+
+def test_systemd_finds_no_mistake_in_the_units(machine: Machine) -> None:
+    # --man=no: this machine has no man(1); the pages themselves are checked below.
+    done = machine.run("systemd-analyze verify --man=no nimad.service nimad.socket 2>&1")
+    assert done.stdout == ""
+
+
+def test_its_exposure_is_small(machine: Machine) -> None:
+    shown = machine.run("systemd-analyze security --no-pager nimad.service").stdout
+    found = re.search(r"Overall exposure level for nimad.service: ([0-9.]+)", shown)
+    assert found is not None
+    assert float(found[1]) <= 0.7, shown
+
+
+def test_the_memories_are_the_daemon_s_alone(machine: Machine) -> None:
+    shown = machine.run("stat --format='%a %U:%G' /var/lib/nimad /var/cache/nimad").stdout
+    assert shown.split("\n")[:2] == ["700 nimad:nimad", "700 nimad:nimad"]
+    shown = machine.run("stat --format='%a %U:%G' /run/nimad/nimad.sock").stdout
+    assert shown.strip() == "660 root:nimad"
+
+
+def test_its_byte_code_is_made_at_installation(machine: Machine) -> None:
+    sources = machine.run("find /usr/lib/nimad -name '*.py' | wc -l").stdout
+    compiled = machine.run("find /usr/lib/nimad -name '*.cpython-3*.pyc' | wc -l").stdout
+    assert int(compiled) == int(sources) > 200
+
+
+def test_the_search_runs_on_compiled_kernels(machine: Machine) -> None:
+    log = machine.run("journalctl --unit nimad --no-pager --output cat").stdout
+    assert not re.search(r"(?i)numba|fallback|slow|reference kernels", log), log
+
+
+def test_the_manuals_are_there(machine: Machine) -> None:
+    for page in ("man8/nimad.8.gz", "man1/nimactl.1.gz", "man5/nimad.yaml.5.gz"):
+        path = machine.root / "usr/share/man" / page
+        text = subprocess.run(["gunzip", "--stdout", path], check=True, capture_output=True).stdout
+        shown = subprocess.run(
+            ["mandoc", "-T", "utf8"], input=text, check=True, capture_output=True
+        )
+        assert b"nimad" in shown.stdout
+
+
+def test_the_configuration_is_the_owner_s_to_change(machine: Machine) -> None:
+    assert "/etc/nimad/nimad.yaml" in machine.run("cat /var/lib/dpkg/info/nimad.conffiles").stdout
+    assert machine.run("nimad --check-config").returncode == 0

@@ -1,0 +1,109 @@
+"""Members of the group use it, others cannot; it costs little while it rests."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.system.installed.conftest import Ask
+from tests.system.installed.machine import Machine
+
+LARGEST_PSS = 130 * 1024
+"""KiB that the resting daemon may hold."""
+
+LONGEST_HELP = 0.15
+"""Seconds from calling `nimactl --help` to its end."""
+
+WATCHED = 20.0
+"""Seconds over which wake-ups are counted."""
+
+
+def main_pid(machine: Machine) -> int:
+    return int(machine.run("systemctl show --property MainPID --value nimad").stdout)
+
+
+def test_who_is_not_in_the_group_gets_one_clear_line(machine: Machine) -> None:
+    for user in ("maya", "eve"):
+        done = machine.run("nimactl query anything", user=user, check=False)
+        assert done.returncode == 77
+        assert "usermod -aG nimad" in done.stderr
+        assert len(done.stderr.strip().splitlines()) <= 2
+        assert "Traceback" not in done.stderr
+
+
+def test_a_member_remembers_and_finds(machine: Machine, ask: Ask) -> None:
+    machine.run("usermod --append --groups nimad maya")
+    made = ask("remember 'The ladder leans on the apple tree.' --who Maya")
+    assert made["id"] > 0
+    assert [r["id"] for r in ask("query ladder --mode words")["results"]] == [made["id"]]
+    assert made["id"] in [r["id"] for r in ask("query 'Where is the ladder?'")["results"]]
+
+
+def test_somebody_else_still_cannot(machine: Machine) -> None:
+    assert machine.run("nimactl query ladder", user="eve", check=False).returncode == 77
+    assert machine.run("nimactl remember spam", user="eve", check=False).returncode == 77
+
+
+def test_a_member_migrates_a_store_from_a_closed_home(
+    machine: Machine, ask: Ask, sample_store: Path
+) -> None:
+    machine.put(sample_store, "/home/maya/graph.sqlite", owner="maya")
+    machine.run("chmod 700 /home/maya && chmod 600 /home/maya/graph.sqlite")
+    ask("migrate /home/maya/graph.sqlite --strategy full --wait")
+    (source,) = ask("migrate --status")["sources"]
+    assert source["state"] == "verified"
+    assert source["total"] == source["copied"] == source["verified"] > 400
+    found = ask("query 'What did Maya plant on the balcony?' -k 3")["results"]
+    assert any("strawberries" in result["text"] for result in found)
+
+
+def test_the_status_line_stays_true(machine: Machine, ask: Ask) -> None:
+    count = ask("status")["memories"]
+    deadline = time.monotonic() + 40
+    shown = ""
+    while time.monotonic() < deadline and f"{count} memories" not in shown.replace(",", ""):
+        shown = machine.run("systemctl show --property StatusText --value nimad").stdout
+        time.sleep(0.5)
+    assert f"{count} memories" in shown.replace(",", ""), shown
+
+
+def test_the_doctor_finds_nothing(machine: Machine, ask: Ask) -> None:
+    assert ask("doctor")["problems"] == []
+
+
+def test_help_comes_at_once(machine: Machine) -> None:
+    best = min(_seconds_of(machine, "nimactl --help") for _ in range(5))
+    assert best < LONGEST_HELP
+
+
+def _seconds_of(machine: Machine, command: str) -> float:
+    script = f"s=$(date +%s%N); {command} >/dev/null; echo $(( $(date +%s%N) - s ))"
+    return int(machine.run(script, user="maya").stdout) / 1e9
+
+
+def wakeups(machine: Machine, pid: int) -> int:
+    """How often the process's threads have gone to sleep so far, which is once per wake-up."""
+    shown = machine.run(f"cat /proc/{pid}/task/*/status").stdout.splitlines()
+    return sum(int(line.split()[1]) for line in shown if line.startswith("voluntary_ctxt"))
+
+
+def test_a_resting_daemon_sleeps(machine: Machine) -> None:
+    pid = main_pid(machine)
+    time.sleep(15)  # what the migration left for idle time is done by then
+    before = wakeups(machine, pid)
+    time.sleep(WATCHED)
+    assert wakeups(machine, pid) - before <= WATCHED
+
+
+def test_a_resting_daemon_is_small(machine: Machine) -> None:
+    shown = machine.run(f"cat /proc/{main_pid(machine)}/smaps_rollup").stdout
+    sizes: dict[str, Any] = dict(line.split()[:2] for line in shown.splitlines()[1:])
+    assert int(sizes["Pss:"]) <= LARGEST_PSS, shown
+
+
+def test_no_network_socket_is_open(machine: Machine) -> None:
+    shown = machine.run("cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6").stdout
+    assert [
+        line for line in shown.splitlines() if ":" in line and "local_address" not in line
+    ] == []

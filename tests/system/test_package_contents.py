@@ -1,0 +1,119 @@
+"""The package that `make deb` made: files, dependencies, and what must not be in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.system.tools import need
+
+PACKAGE = Path(os.environ.get("NIMAD_DEB", Path(__file__).parents[2] / "dist" / "nimad.deb"))
+LARGEST = 40_000_000
+"""Bytes to download: an hour on the slowest link a board may have is too much."""
+
+PRESENT_IN_EVERY_DEBIAN = {"libc6", "libgcc-s1", "libstdc++6", "zlib1g"}
+COME_WITH_PYTHON = {"libssl3", "libssl3t64", "python3", "python3.11", "python3.13"}
+
+if not PACKAGE.exists():
+    pytest.skip("there is no dist/nimad.deb yet: `make deb` makes it", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def package() -> Path:
+    need("dpkg-deb", "dpkg")
+    return PACKAGE
+
+
+@pytest.fixture(scope="module")
+def files(package: Path) -> dict[str, str]:
+    """Path (without the leading dot) to the mode string of every file."""
+    command = ["dpkg-deb", "--contents", str(package)]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    return {line.split()[5][1:]: line.split()[0] for line in lines}
+
+
+def field(package: Path, name: str) -> str:
+    command = ["dpkg-deb", "--field", str(package), name]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/nimad/nimad.yaml",
+        "/usr/bin/nimad",
+        "/usr/bin/nimactl",
+        "/usr/lib/nimad/nimad/daemon.py",
+        "/usr/lib/nimad/vendor/numpy/__init__.py",
+        "/usr/lib/nimad/vendor/ladybug/__init__.py",
+        "/usr/lib/nimad/vendor/kuzu/__init__.py",
+        "/usr/lib/systemd/system/nimad.service",
+        "/usr/lib/systemd/system/nimad.socket",
+        "/usr/lib/sysusers.d/nimad.conf",
+        "/usr/share/bash-completion/completions/nimactl",
+        "/usr/share/doc/nimad/README.Debian",
+        "/usr/share/doc/nimad/copyright",
+        "/usr/share/doc/nimad/vendored.txt",
+        "/usr/share/man/man1/nimactl.1.gz",
+        "/usr/share/man/man5/nimad.yaml.5.gz",
+        "/usr/share/man/man8/nimad.8.gz",
+    ],
+)
+def test_it_has(files: dict[str, str], path: str) -> None:
+    assert path in files
+
+
+def test_it_has_the_model_and_the_kernels_of_its_architecture(
+    files: dict[str, str], package: Path
+) -> None:
+    assert any(re.match(r"/usr/lib/nimad/nimad/embed/data/.+[^/]$", path) for path in files)
+    kernels = [p for p in files if re.match(r"/usr/lib/nimad/nimad/index/native/.+\.so$", p)]
+    wanted = "x86" if field(package, "Architecture") == "amd64" else "cortex"
+    assert kernels
+    assert all(wanted in path for path in kernels)
+
+
+@pytest.mark.parametrize(
+    "unwanted",
+    [
+        r"\.pyc$",
+        r"/__pycache__/",
+        r"/tests/",
+        r"\.pyi$",
+        r"\.h$",
+        r"\.a$",
+        r"dist-info",
+        r"\bnumba\b/",
+    ],
+)
+def test_it_carries_nothing_that_a_board_does_not_need(
+    files: dict[str, str], unwanted: str
+) -> None:
+    assert [path for path in files if re.search(unwanted, path)] == []
+
+
+def test_only_the_two_commands_are_executable(files: dict[str, str]) -> None:
+    executable = [path for path, mode in files.items() if mode.startswith("-") and "x" in mode]
+    assert sorted(executable) == ["/usr/bin/nimactl", "/usr/bin/nimad"]
+
+
+def test_it_depends_only_on_what_a_minimal_system_has(package: Path) -> None:
+    depends = [text.strip() for text in field(package, "Depends").split(",")]
+    names = {re.split(r"[ |(]", text)[0] for text in depends}
+    assert names <= PRESENT_IN_EVERY_DEBIAN | COME_WITH_PYTHON | {"systemd"}
+
+
+def test_it_is_tied_to_the_python_its_libraries_were_built_for(
+    package: Path, files: dict[str, str]
+) -> None:
+    (python,) = re.findall(r"python3\.(\d+)", field(package, "Depends"))
+    tags = {found[1] for path in files if (found := re.search(r"\.cpython-3(\d+)-", path))}
+    assert tags == {python}
+
+
+def test_the_download_stays_small(package: Path) -> None:
+    assert package.stat().st_size < LARGEST

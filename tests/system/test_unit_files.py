@@ -1,0 +1,133 @@
+"""The units say what they must: lifecycle, limits, walls; systemd itself reads and scores them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.system.tools import need
+
+UNITS = Path(__file__).parents[2] / "systemd"
+CEILING = 0.7
+"""Highest exposure score that `systemd-analyze security` may give (0 is best, 10 worst)."""
+
+LIFECYCLE = """
+Type=notify
+NotifyAccess=main
+WatchdogSec=60
+Restart=on-failure
+RestartPreventExitStatus=64 65 78
+ExecReload=/bin/kill -HUP $MAINPID
+User=nimad
+StateDirectory=nimad
+StateDirectoryMode=0700
+CacheDirectoryMode=0700
+UMask=0077
+LimitCORE=0
+MemoryHigh=50%
+MemoryMax=75%
+TasksMax=64
+"""
+WALLS = """
+CapabilityBoundingSet=
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+PrivateNetwork=yes
+PrivateIPC=yes
+IPAddressDeny=any
+RestrictAddressFamilies=AF_UNIX
+ProtectProc=invisible
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged
+SystemCallErrorNumber=EPERM
+"""
+WOULD_BREAK = {
+    "PrivateUsers": "SO_PEERCRED would show 65534 for every caller",
+    "ProcSubset": "free memory and pressure could not be read",
+    "LimitAS": "the graph database could not reserve its address space",
+    "RuntimeDirectory": "stopping the service would remove the socket of nimad.socket",
+    "DynamicUser": "the group, which is the right of access, would change its number",
+}
+
+
+def settings(name: str) -> list[str]:
+    lines = (UNITS / name).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith(("#", "["))]
+
+
+@pytest.mark.parametrize("line", (LIFECYCLE + WALLS).split("\n")[1:-1])
+def test_the_service_has(line: str) -> None:
+    if line:
+        assert line in settings("nimad.service")
+
+
+@pytest.mark.parametrize("key", WOULD_BREAK)
+def test_the_service_leaves_out_what_would_break_it(key: str) -> None:
+    assert not [line for line in settings("nimad.service") if line.startswith(f"{key}=")]
+
+
+def test_the_socket_is_for_the_group() -> None:
+    assert {
+        "ListenStream=/run/nimad/nimad.sock",
+        "SocketMode=0660",
+        "SocketGroup=nimad",
+        "RemoveOnStop=yes",
+    } <= set(settings("nimad.socket"))
+
+
+def test_the_user_is_one_that_systemd_252_understands() -> None:
+    (line,) = settings("nimad.sysusers")
+    assert re.match(r"u nimad - ", line)
+
+
+def test_the_service_is_stopped_only_after_its_requests_were_drained() -> None:
+    from nimad.config import KEYS
+
+    (stop,) = [line for line in settings("nimad.service") if line.startswith("TimeoutStopSec=")]
+    assert float(stop.partition("=")[2].rstrip("s")) > KEYS["server.drain_seconds"].default
+
+
+def test_debian_takes_these_very_files() -> None:
+    for kind in ("service", "socket", "sysusers"):
+        link = UNITS.parent / "debian" / f"nimad.{kind}"
+        assert link.is_symlink()
+        assert link.resolve() == (UNITS / f"nimad.{kind}").resolve()
+
+
+def test_systemd_finds_no_mistake(tmp_path: Path) -> None:
+    program = need("systemd-analyze", "systemd")
+    for name in ("nimad.service", "nimad.socket"):
+        text = (UNITS / name).read_text(encoding="utf-8").replace("/usr/bin/nimad", "/bin/true")
+        text = "\n".join(line for line in text.splitlines() if "Documentation=" not in line)
+        (tmp_path / name).write_text(text + "\n", encoding="utf-8")
+    command = [program, "verify", str(tmp_path / "nimad.service"), str(tmp_path / "nimad.socket")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    ours = [line for line in done.stderr.splitlines() if "nimad" in line]
+    assert (done.returncode, ours) == (0, [])
+
+
+def test_the_exposure_score_stays_below_the_ceiling() -> None:
+    program = need("systemd-analyze", "systemd")
+    command = [program, "security", "--offline=true", "--no-pager", str(UNITS / "nimad.service")]
+    report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"Overall exposure level for nimad.service: ([0-9.]+)", report)
+    assert found is not None, report
+    assert float(found[1]) <= CEILING, report
