@@ -1,0 +1,38 @@
+# `make help` tells what there is. Whatever needs .venv makes it first.
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+STAMP := .venv/.complete
+TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
+
+.PHONY: help setup run test lint deb test-deb clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@echo "  deb and test-deb take RELEASE=bookworm|trixie, deb takes ARCH=amd64|arm64, too"
+
+setup: $(STAMP) ## make .venv with nimad, nimactl and the tools
+
+$(STAMP): pyproject.toml packaging/setup.sh
+	@packaging/setup.sh .venv
+	@touch $@
+
+run: $(STAMP) ## show the whole path once, on a daemon of its own
+	@$(BIN)/python packaging/run_demo.py
+
+test: $(STAMP) ## run the tests; PYTEST="-x -k words" is passed on
+	@$(BIN)/pytest $(PYTEST)
+
+lint: $(STAMP) ## check style and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+deb: $(STAMP) ## make the Debian package dist/nimad.deb
+	@$(BIN)/python packaging/build_deb.py $(TARGET)
+
+test-deb: $(STAMP) ## install that package on a real systemd in a container and use it (as root)
+	@$(BIN)/python packaging/test_deb.py $(TARGET) -- $(PYTEST)
+
+clean: ## remove what was built, but neither .venv nor the caches in ~/.cache/nimad
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
