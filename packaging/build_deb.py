@@ -23,6 +23,7 @@ TOOLS = {
     "dh": "debhelper",
     "dh_bash-completion": "bash-completion",
     "readelf": "binutils",
+    "git": "git",
 }
 STRIP = {"amd64": "binutils-x86-64-linux-gnu", "arm64": "binutils-aarch64-linux-gnu"}
 
@@ -35,7 +36,8 @@ def missing_tools(target: Target) -> list[str]:
 
 def copy_sources(into: Path) -> None:
     """What git knows or would add, as it stands in the checkout now."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
+    command += ["--cached", "--others", "--exclude-standard"]
     listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
     for name in filter(None, listing.decode().split("\0")):
         source, place = ROOT / name, into / name
@@ -68,6 +70,7 @@ def native_arch() -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
+    parser.add_argument("--into", type=Path, default=ROOT / "dist")
     options = parser.parse_args()
     target = Target(options.release, options.arch)
     if packages := missing_tools(target):
@@ -78,12 +81,10 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         print(f"build_deb.py: {error}", file=sys.stderr)
         return 1
-    dist = ROOT / "dist"
-    dist.mkdir(exist_ok=True)
-    versioned = dist / made.name
-    shutil.copyfile(made, versioned)
-    shutil.copyfile(made, dist / "nimad.deb")
-    print(f"dist/{made.name}: {versioned.stat().st_size / 1e6:.1f} MB (also as dist/nimad.deb)")
+    options.into.mkdir(parents=True, exist_ok=True)
+    for name in (made.name, "nimad.deb"):
+        shutil.copyfile(made, options.into / name)
+    print(f"{options.into / made.name}: {made.stat().st_size / 1e6:.1f} MB (also as nimad.deb)")
     return 0
 
 
