@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +37,7 @@ STATUS_DELAY = 0.5
 """The status line follows a change after so long [seconds]."""
 STATUS_EVERY = 2.0
 """How often it follows a migration under way [seconds]."""
-LAST_COMMIT = 30.0
+LAST_COMMIT = 15.0
 """How long the end waits for a migration's batch to commit [seconds]."""
 
 
@@ -54,6 +55,7 @@ class Daemon:
         self._access = Access(settings["access.read_group"], settings["access.control_group"])
         traffic = Traffic(str(place), lambda: self._server.clients, lambda: self._server.requests)
         self._server = Server(verbs(store, migrations, traffic), self._access, Limits.of(settings))
+        self._server.dispatcher.before = self._asked
         self._server.dispatcher.after = self._answered
         self._terminal_is_gone = logs.terminal_watch()
         self._line_due: asyncio.TimerHandle | None = None
@@ -155,6 +157,10 @@ class Daemon:
                 self._notifier.watchdog()
             else:
                 log.error("a query to itself was not answered: %s", self._server.dispatcher.waiting)
+
+    def _asked(self, verb: Verb) -> None:
+        if not verb.watching:  # watching a migration must not keep it from going on
+            self._store.last_used = time.monotonic()
 
     def _answered(self, verb: Verb) -> None:
         if verb.access == "control":

@@ -36,7 +36,8 @@ Outcome = asyncio.Future[bytes | None]
 class Dispatcher:
     """Answers requests; lives on one event loop.
 
-    `after` is called on the loop when a verb has answered: the daemon hangs itself there.
+    `before` is called on the loop when a verb begins, `after` when it has answered: the daemon
+    hangs itself there.
     """
 
     def __init__(self, verbs: Iterable[Verb], access: Access, threads: int) -> None:
@@ -50,6 +51,7 @@ class Dispatcher:
         self._waiting: dict[Outcome, str] = {}
         self._working: set[Future[bytes | None]] = set()
         self._lock = threading.Lock()
+        self.before: Callable[[Verb], None] = lambda verb: None
         self.after: Callable[[Verb], None] = lambda verb: None
         self.requests = 0
 
@@ -66,6 +68,7 @@ class Dispatcher:
             return protocol.error_reply(ident, error)
         try:
             verb = self._verb(frame, request)
+            self.before(verb)
             reply = await self._run(verb, request, peer, frame.fds)
         except NimadError as error:
             close_all(frame.fds)

@@ -1,0 +1,282 @@
+"""Every verb on a real store, as the dispatcher calls it: results, refusals, and the document."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nimad.config import Config
+from nimad.core.store import MemoryStore
+from nimad.errors import NimadError, NotFound
+from nimad.migrate.manager import MigrationManager
+from nimad.serve import memories, migrations, service, wire
+from nimad.serve.access import Access, Peer
+from nimad.serve.dispatch import Dispatcher
+from nimad.serve.frames import MAX_FRAME, Frame
+from nimad.serve.handlers import verbs
+from nimad.serve.params import REQUIRED, Spec
+from nimad.serve.verbs import Verb
+
+ME = Peer(os.getpid(), 0, 0)
+
+
+class Refusal(Exception):
+    """The error object of a reply."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(f"{error['message']} {error['data']['hint']}")
+        self.code = error["data"]["code"]
+
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[MemoryStore]:
+    opened = MemoryStore.open(tmp_path / "state", Config())
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def served(store: MemoryStore) -> dict[str, Verb]:
+    found = verbs(store, MigrationManager(store), service.Traffic("x.sock"))
+    return {verb.name: verb for verb in found}
+
+
+@pytest.fixture
+def ask(served: dict[str, Verb]) -> Iterator[Ask]:
+    """Asks one verb through a dispatcher, from frame to frame."""
+
+    async def answer(frame: bytes, fds: list[int]) -> bytes | None:
+        dispatcher = Dispatcher(served.values(), Access("", ""), threads=1)
+        try:
+            return await dispatcher.answer(Frame(frame, fds), ME)
+        finally:
+            dispatcher.abandon()
+
+    def asked(method: str, fds: tuple[int, ...] = (), **params: Any) -> Any:
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        line = asyncio.run(answer(json.dumps(request).encode(), list(fds)))
+        assert line is not None and len(line) <= MAX_FRAME + 1
+        reply = json.loads(line)
+        if "error" in reply:
+            raise Refusal(reply["error"])
+        return reply["result"]
+
+    yield asked
+
+
+def refused(ask: Ask, method: str, **params: Any) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        ask(method, **params)
+    return caught.value
+
+
+# --- memories -------------------------------------------------------------------------------------
+
+
+def test_remember_get_query_forget(ask: Ask) -> None:
+    given = {"text": "The boiler makes a knocking noise", "who": "Maya", "tags": ["house"]}
+    made = ask("remember", **given, timestamp="2024-05-01T10:00:00Z", extra={"floor": 2})["id"]
+    memory = ask("get", id=made)["memory"]
+    assert {name: memory[name] for name in given} == given
+    assert memory["timestamp"] == 1714557600000 and memory["extra"] == {"floor": 2}
+    assert memory["layer"] == "note" and memory["namespace"] == "default"
+    found = ask("query", text="knocking boiler", mode="words", explain=True)
+    assert found["results"][0]["id"] == made and found["results"][0]["parts"]
+    assert found["took_ms"] >= 0 and found["degraded"] == []
+    assert ask("query", text="knocking boiler", who="Jonas")["results"] == []
+    assert ask("query", text="boiler", before="2024-05-01")["results"] == []
+    assert ask("query", text="boiler", after="2024-05-01", tags=["house"])["results"]
+    planned = ask("forget", ids=[made, 999], dry_run=True)
+    assert (planned["forgotten"], planned["missing"], planned["dry_run"]) == ([made], [999], True)
+    receipt = ask("forget", ids=[made, made, 999])
+    assert receipt["forgotten"] == [made] and receipt["removed"]["records"] == 1
+    assert refused(ask, "get", id=made).code == "not_found"
+
+
+def test_what_is_remembered_without_a_time_happened_now(ask: Ask) -> None:
+    memory = ask("get", id=ask("remember", text="now")["id"])["memory"]
+    assert memory["timestamp"] == memory["created"] > 1_600_000_000_000
+
+
+def test_an_import_is_all_or_nothing_and_names_the_bad_line(ask: Ask) -> None:
+    lines = [{"text": f"line {n}", "conversation": "c"} for n in range(5)]
+    bad = refused(ask, "import", memories=[*lines, {"text": "x", "importance": 2}], where="f:11")
+    assert bad.code == "bad_record" and str(bad).startswith("f:16: a memory: importance must be")
+    assert ask("status")["memories"] == 0
+    assert len(ask("import", memories=lines, namespace="box")["ids"]) == 5
+    assert ask("status")["namespaces"] == {"box": 5}
+    assert refused(ask, "import", memories=[]).code == "usage"
+    assert refused(ask, "import", memories=[{"text": "x"}] * 501).code == "usage"
+
+
+def test_an_export_comes_in_pages_that_fit(ask: Ask) -> None:
+    texts = [f"{number} " + "ü\n" * 60_000 for number in range(9)]
+    for text in texts:
+        ask("remember", text=text)
+    seen, after, pages = [], 0, 0
+    while after is not None:
+        page = ask("export", after=after, limit=7)
+        seen += [memory["text"] for memory in page["memories"]]
+        after, pages = page["next"], pages + 1
+    assert seen == texts and pages > 2
+    assert refused(ask, "query", text="ü", mode="words", k=9).code in ("reply_too_large",)
+
+
+def test_an_export_of_one_namespace_can_be_imported_into_another(ask: Ask) -> None:
+    ask("import", memories=[{"text": "a", "extra": {"n": 1}}, {"text": ""}], namespace="one")
+    ask("remember", text="elsewhere")
+    lines = ask("export", namespace="one")["memories"]
+    assert ask("export", namespace="none of these") == {"memories": [], "next": None}
+    for line in lines:
+        line["namespace"] = None
+    ask("import", memories=lines, namespace="two")
+    again = ask("export", namespace="two")["memories"]
+    own = ("id", "namespace")
+    assert [{k: v for k, v in m.items() if k not in own} for m in again] == [
+        {k: v for k, v in m.items() if k not in own} for m in lines
+    ]
+
+
+def test_related_follows_a_turn(ask: Ask) -> None:
+    asked = ask("remember", text="Is the gate shut?", layer="input", turn="t1")["id"]
+    answered = ask("remember", text="Yes, since noon.", layer="output", turn="t1")["id"]
+    found = ask("related", id=asked)
+    assert found["degraded"] == []
+    assert [result["id"] for result in found["results"]] in ([answered], [])
+    assert refused(ask, "related", id=999).code == "not_found"
+    assert refused(ask, "related", id=asked, depth=0).code == "usage"
+
+
+# --- nimad itself ---------------------------------------------------------------------------------
+
+
+def test_ping_status_doctor_rebuild(ask: Ask) -> None:
+    for number in range(3):
+        ask("remember", text=f"The clock struck {number}")
+    assert ask("ping")["state"] == "ready"
+    status = ask("status")
+    assert status["socket"] == "x.sock" and status["memories"] == 3
+    found = ask("doctor")
+    assert found["problems"] == [] and found["checked"]["memories"] == 3
+    rebuilt = ask("rebuild", part="all")["rebuilt"]
+    assert rebuilt["words"]["rows"] == rebuilt["blocks"]["rows"] == 3
+    assert refused(ask, "rebuild", part="soup").code == "usage"
+
+
+# --- migrations -----------------------------------------------------------------------------------
+
+ATTACH = {"path": "/home/x/graph.sqlite", "kind": "nima-sqlite", "sha256": "0" * 64, "size": 0}
+
+
+def test_migration_verbs_are_strict(ask: Ask) -> None:
+    assert ask("migrate.status")["sources"] == []
+    assert ask("migrate.pause") == {"sources": []} == ask("migrate.resume")
+    assert "descriptor" in str(refused(ask, "migrate.attach", **ATTACH))
+    for name, value in {
+        "path": "relative",
+        "sha256": "A" * 64,
+        "strategy": "lazy",
+        "name": "../../etc",
+        "batch_size": -1,
+        "start_offset": 0.5,
+    }.items():
+        assert f"{name} must" in str(refused(ask, "migrate.attach", **{**ATTACH, name: value}))
+    for verb in ("verify", "rollback", "forget_backup"):
+        assert refused(ask, f"migrate.{verb}", name="nobody").code == "not_found"
+        assert refused(ask, f"migrate.{verb}").code == "usage"
+
+
+class Recorder:
+    """Stands where the migrations do, to see what the verbs pass on."""
+
+    def attach(self, fd: int, **given: Any) -> dict[str, Any]:
+        return {"read": os.read(fd, 9).decode(), **given}
+
+    def pause(self, names: list[str] | None) -> list[str]:
+        return names or ["all"]
+
+    def status(self, name: str | None = None) -> dict[str, Any]:
+        raise NotFound(kind="source", id=name)
+
+
+def test_what_was_asked_reaches_the_migrations(tmp_path: Path, store: MemoryStore) -> None:
+    asked = migrations.MigrationVerbs(Recorder(), lambda: store.config)  # type: ignore[arg-type]
+    (tmp_path / "file").write_bytes(b"snapshot")
+    with (tmp_path / "file").open("rb") as file:
+        call = memories.Call({**ATTACH, "batch_size": 7}, ME, [file.fileno()])
+        passed = asked.attach(call)
+        assert call.fds == [file.fileno()], "the descriptor is only lent"
+    assert passed == {
+        "read": "snapshot",
+        **ATTACH,
+        "batch_size": 7,
+        "strategy": "incremental",
+        "start_offset": 0,
+        "name": None,
+        "dry_run": False,
+    }
+    assert asked.pause(memories.Call({"name": "graph"}, ME)) == {"sources": ["graph"]}
+    assert asked.pause(memories.Call({}, ME)) == {"sources": ["all"]}
+    with pytest.raises(NimadError):
+        asked.status(memories.Call({"name": "graph"}, ME))
+
+
+# --- the document ---------------------------------------------------------------------------------
+
+SPECS: dict[str, Spec] = {
+    "ping": {},
+    "status": {},
+    "doctor": {},
+    "query": memories.QUERY,
+    "get": memories.GET,
+    "related": memories.RELATED,
+    "export": memories.EXPORT,
+    "remember": wire.REMEMBER,
+    "import": memories.IMPORT,
+    "forget": memories.FORGET,
+    "rebuild": service.REBUILD,
+    "migrate.attach": migrations.ATTACH,
+    "migrate.status": migrations.ANY_NAME,
+    "migrate.pause": migrations.ANY_NAME,
+    "migrate.resume": migrations.ANY_NAME,
+    "migrate.verify": migrations.ONE_NAME,
+    "migrate.rollback": migrations.ONE_NAME,
+    "migrate.forget_backup": migrations.ONE_NAME,
+}
+
+
+def documented() -> dict[str, tuple[str, str]]:
+    """method → (parameters, access), from the table of docs/protocol.md."""
+    text = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+    table = re.sub(r"\\\|", "or", text)
+    rows = re.findall(r"^\| (`[a-z].*?) \| (.*?) \| .* \| (read|control) \|$", table, re.MULTILINE)
+    return {
+        name: (params, access)
+        for names, params, access in rows
+        for name in re.findall("`([^`]+)`", names)
+    }
+
+
+def test_the_document_lists_every_verb_its_parameters_and_who_may(served: dict[str, Verb]) -> None:
+    described = documented()
+    assert described.keys() == served.keys() == SPECS.keys()
+    for name, (params, access) in described.items():
+        assert served[name].access == access, name
+        if name == "remember":
+            continue  # "a memory's fields"
+        listed = set(re.findall("`([a-z_0-9]+)`", params)) - {"graph.sqlite"}
+        assert listed == SPECS[name].keys(), name
+        for parameter, value in re.findall(r"`(\w+)`=(\w+)", params):
+            default = SPECS[name][parameter].default
+            if default is not None and default is not REQUIRED:
+                assert str(default).lower() == value.split("or")[0], (name, parameter)
