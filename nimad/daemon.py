@@ -129,8 +129,10 @@ def _run(options: argparse.Namespace, settings: Config, notifier: systemd.Notifi
             closing.callback(own.remove)
             sockets = [own.sock]
         else:
-            place = Path(sockets[0].getsockname())
+            place = Path(os.fsdecode(sockets[0].getsockname()))
         log.info("state %s, socket %s", state, place)
+        if options.foreground and sys.stderr.isatty():
+            log.info("stop it with Ctrl-C")
         daemon = Daemon(store, migrations, notifier, place)
         if not asyncio.run(daemon.run(sockets)):
             _leave_at_once(own)

@@ -173,6 +173,7 @@ class Connection:
     async def _answer(self, frame: Frame) -> None:
         size = len(frame.data)
         self._held += size
+        self._dispatcher.requests += 1
         try:
             reply = await self._dispatcher.answer(frame, self._peer)
             if reply is not None:

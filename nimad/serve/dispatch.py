@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -53,11 +54,10 @@ class Dispatcher:
         self._lock = threading.Lock()
         self.before: Callable[[Verb], None] = lambda verb: None
         self.after: Callable[[Verb], None] = lambda verb: None
-        self.requests = 0
+        self.requests = 0  # of clients; a query to oneself is none
 
     async def answer(self, frame: Frame, peer: Peer) -> bytes | None:
         """The reply to a frame, None for a notification; its descriptors are closed afterwards."""
-        self.requests += 1
         ident: protocol.Id = None
         try:
             message = protocol.decode(frame.data)
@@ -125,10 +125,14 @@ class Dispatcher:
 
     def _perform(self, verb: Verb, request: Request, peer: Peer, fds: list[int]) -> bytes | None:
         """Answer one request; never raises."""
+        began = time.perf_counter()
         try:
             self._access.check(peer, verb.access, verb.name)
             result = verb.run(Call(request.params, peer, fds))
-            return protocol.result_reply(request.id, result)
+            reply = protocol.result_reply(request.id, result)
+            took = (time.perf_counter() - began) * 1000
+            log.debug("%s for process %d took %.1f ms", verb.name, peer.pid, took)
+            return reply
         except NimadError as error:
             if error.wire == NimadError.wire:
                 log.error("%s: %s", verb.name, error.message)
