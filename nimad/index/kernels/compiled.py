@@ -1,0 +1,137 @@
+"""The kernels as machine code behind plain C functions, wherever those come from.
+
+A call through ctypes releases the interpreter's lock, so searches of several threads run side by
+side.  Lengths are checked here: the functions themselves trust them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.index.kernels.contract import (
+    BITS,
+    LANES,
+    PLANES,
+    WORDS,
+    Codes,
+    Picks,
+    Rows,
+    groups,
+    rotation_signs,
+)
+
+_A, _N = ctypes.c_void_p, ctypes.c_int64
+
+# Name: (result, arguments); A is an address, N a length.  The order is that of kernels/source.py.
+PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "encode": (None, (_A, _N, _N, _A, _A, _A, _A)),
+    "planes": (None, (_A, _N, _A, _A, _A, _A)),
+    "distances": (None, (_A, _N, _A, _A, _A)),
+    "scan": (_N, (_A, _A, _N, _A, _A, _N, _N, _A, _A)),
+    "dots": (None, (_A, _N, _A, _N, _A, _A, _A)),
+}
+
+_SIGNS = rotation_signs()
+_HALF_GROUP = 16
+_NO_MARKS = np.zeros(0, np.uint8)
+
+
+def _at(array: NDArray[Any]) -> int:
+    """The address of an array's first element."""
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def _plain(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """The array itself when it is contiguous and of that type, or a copy that is."""
+    return np.ascontiguousarray(array, dtype)
+
+
+class Compiled:
+    """Kernels over C functions; see `nimad.index.kernels.contract.Kernels` for their meaning."""
+
+    def __init__(self, name: str, functions: Mapping[str, Callable[..., Any]]) -> None:
+        """`functions`: what PROTOTYPES names, with result and argument types set."""
+        self.name = name
+        self._encode = functions["encode"]
+        self._planes = functions["planes"]
+        self._distances = functions["distances"]
+        self._scan = functions["scan"]
+        self._dots = functions["dots"]
+
+    def encode(self, rows: Rows, mean: NDArray[np.float32]) -> Codes:
+        n, dims = rows.shape
+        _require(0 < dims <= BITS and mean.shape == (dims,), "encode")
+        rows, mean = _plain(rows, np.int8), _plain(mean, np.float32)
+        codes = np.empty((groups(n), WORDS, LANES), np.uint64)
+        scratch = np.empty(BITS * _HALF_GROUP, np.float32)
+        self._encode(_at(rows), n, dims, _at(mean), _at(_SIGNS), _at(codes), _at(scratch))
+        return codes
+
+    def planes(self, query: NDArray[np.int16], mean: NDArray[np.float32]) -> NDArray[np.uint64]:
+        dims = len(query)
+        _require(0 < dims <= BITS and mean.shape == (dims,), "planes")
+        query, mean = _plain(query, np.int16), _plain(mean, np.float32)
+        out, scratch = np.empty((PLANES, WORDS), np.uint64), np.empty(BITS, np.float32)
+        self._planes(_at(query), dims, _at(mean), _at(_SIGNS), _at(out), _at(scratch))
+        return out
+
+    def distances(self, codes: Codes, n: int, planes: NDArray[np.uint64]) -> NDArray[np.int32]:
+        _require(_are_codes(codes, n) and planes.shape == (PLANES, WORDS), "distances")
+        codes, planes = _plain(codes, np.uint64), _plain(planes, np.uint64)
+        out, scratch = np.empty(n, np.int32), np.empty(LANES, np.uint64)
+        self._distances(_at(codes), n, _at(planes), _at(out), _at(scratch))
+        return out
+
+    def scan(
+        self,
+        codes: Codes,
+        spans: NDArray[np.int64],
+        planes: NDArray[np.uint64],
+        marks: NDArray[np.uint8] | None,
+        k: int,
+    ) -> Picks:
+        end = int(spans[-1, 1]) if len(spans) else 0
+        _require(_are_codes(codes, end) and planes.shape == (PLANES, WORDS) and k > 0, "scan")
+        _require(marks is None or len(marks) * 8 >= end, "scan")
+        codes, planes = _plain(codes, np.uint64), _plain(planes, np.uint64)
+        spans = _plain(spans, np.int64)
+        bits = _NO_MARKS if marks is None else _plain(marks, np.uint8)
+        heap, scratch = np.empty(k, np.int64), np.empty(LANES, np.uint64)
+        size = self._scan(
+            *(_at(codes), _at(spans), len(spans), _at(planes)),
+            *(_at(bits), marks is not None, k, _at(heap), _at(scratch)),
+        )
+        rows: Picks = heap[:size] & 0xFFFFFFFF
+        rows.sort()
+        return rows
+
+    def dots(
+        self, rows: Rows, picks: Picks, query: NDArray[np.int16]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        n, dims = rows.shape
+        _require(0 < dims <= BITS and len(query) == dims, "dots")
+        _require(not len(picks) or (picks.min() >= 0 and picks.max() < n), "dots")
+        rows, query = _plain(rows, np.int8), _plain(query, np.int16)
+        picks = _plain(picks, np.int64)
+        out, norms = np.empty(len(picks), np.int32), np.empty(len(picks), np.int32)
+        self._dots(
+            *(_at(rows), dims, _at(picks), len(picks)),
+            *(_at(query), _at(out), _at(norms)),
+        )
+        return out, norms
+
+
+def _are_codes(codes: Codes, rows: int) -> bool:
+    return codes.shape[1:] == (WORDS, LANES) and len(codes) * LANES >= rows
+
+
+def _require(sound: Any, kernel: str) -> None:
+    """A wrong length would make a kernel read foreign memory."""
+    if not sound:
+        raise ValueError(f"shapes do not fit each other in kernel {kernel}")

@@ -1,0 +1,62 @@
+"""Single machine operations that numba has no name for, as building bricks of the kernels."""
+# mypy: disable-error-code="untyped-decorator,no-untyped-call"
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+
+inline = njit(forceinline=True, **OPTIONS)
+
+
+@intrinsic
+def popcount(typing: Any, word: Any) -> Any:
+    """How many bits of a uint64 are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def multiply_add(typing: Any, total: Any, a: Any, b: Any) -> Any:
+    """total + a * b in 32 bits; numba itself would go to 64 and halve what fits a register."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.add(args[0], builder.mul(args[1], args[2]))
+
+    return types.int32(types.int32, types.int32, types.int32), generate
+
+
+@intrinsic
+def prefetch(typing: Any, base: Any, index: Any) -> Any:
+    """Ask for the cache line of base[index]; reading nothing, it cannot fault."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        place = builder.bitcast(builder.gep(args[0], [args[1]]), byte)
+        builder.call(function, [place, flag(0), flag(3), flag(1)])
+        return context.get_dummy_value()
+
+    return types.void(base, types.int64), generate
+
+
+@intrinsic
+def root(typing: Any, square: Any) -> Any:
+    """The square root of a float64 >= 0, without asking a mathematical library."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.DoubleType(), [ir.DoubleType()])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.sqrt.f64")
+        return builder.call(function, args)
+
+    return types.float64(types.float64), generate
