@@ -93,8 +93,13 @@ class Client:
         given = {name: value for name, value in params.items() if value is not None}
         request = {"jsonrpc": "2.0", "id": self._ident, "method": verb, "params": given}
         try:
-            frame = json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
-        except UnicodeEncodeError:  # an argument that is not text in the locale's encoding
+            text = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
+            # In a locale without UTF-8, Python keeps an argument's bytes as surrogates: give back
+            # what the user typed, and refuse what is not UTF-8.
+            frame = text.encode("utf-8", "surrogateescape")
+            if not text.isascii():
+                frame.decode("utf-8")
+        except UnicodeError:
             raise UsageError(detail="what was given is not valid UTF-8") from None
         if len(frame) > MAX_FRAME:
             raise FrameTooLarge(limit=MAX_FRAME)

@@ -67,7 +67,7 @@ def _follow(client: Client, screen: Screen, name: str, progress: Progress) -> di
         plain = screen.progress is None and not screen.json
         if plain and (state != told[0] or fraction - told[1] >= STEP):
             told = (state, fraction)
-            screen.note(brief(source))
+            screen.aside(brief(source))
         time.sleep(pause)
         pause = min(pause * 1.2, SLOW)
 

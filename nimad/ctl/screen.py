@@ -67,8 +67,12 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Say something beside the result, on standard error."""
+        self.aside(f"nimactl: {text}")
+
+    def aside(self, text: str) -> None:
+        """Print a line on standard error."""
         self.flush()
-        self._write(self._err, f"nimactl: {safe(text)}\n")
+        self._write(self._err, f"{safe(text)}\n")
 
     def fail(self, error: NimadError, **more: Any) -> int:
         """Say what went wrong and what to do next; returns the exit code.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +45,13 @@ def stage_line(source: dict[str, Any], *, idle: bool) -> tuple[str, float, str]:
 
 
 def brief(source: dict[str, Any]) -> str:
-    """The same without a bar, for a log."""
-    fraction = progress_of(source)
-    done = ", ".join(f"{source[stage]:,} {stage}" for stage in STAGES if source[stage])
-    text = f"{one_line(source['name'])}: {_state(source)}, {share(fraction, 1)}"
-    return f"{text} ({done} of {source['total']:,})" if done else text
+    """The same without a bar, as a line of migration.log."""
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+    eta = source.get("eta_seconds")
+    left = "unknown" if eta is None else f"{eta:.0f}s"
+    name = one_line(source["name"])
+    done = f"{100 * progress_of(source):.1f}% complete, ETA: {left}"
+    return f"[{stamp}] [INFO] {name}: {_state(source)} ({done})"
 
 
 def overview(screen: Screen, result: dict[str, Any]) -> Iterator[str]:

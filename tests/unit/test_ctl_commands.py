@@ -1,0 +1,366 @@
+"""nimactl's commands about memories and the daemon: what they send, print and exit with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from nimad.ctl.main import main
+from nimad.errors import NotFound
+from nimad.model import LAYERS
+from tests.fake_daemon import FakeDaemon, memory
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
+    with FakeDaemon(tmp_path / "s") as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def run(
+    daemon: FakeDaemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    monkeypatch.setenv("NIMAD_SOCKET", str(daemon.path))
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+    def run(*args: str) -> Ran:
+        code = main(args)
+        return Ran(code, *capsys.readouterr())
+
+    return run
+
+
+# --- query ----------------------------------------------------------------------------------------
+
+
+def answers(*memories: dict[str, Any], degraded: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {"results": list(memories), "took_ms": 4.2, "degraded": list(degraded)}
+
+
+def test_query_shows_ids_who_and_scores(daemon: FakeDaemon, run: Run) -> None:
+    daemon.answers["query"] = answers(
+        memory(17, score=0.834), memory(4, "Two\nlines", who=None, score=0.5, tags=["home"])
+    )
+    ran = run("query", "Where", "are", "the tomatoes?")
+    assert ran.code == 0
+    assert daemon.sent("query") == [{"text": "Where are the tomatoes?"}]
+    first, text, blank, second, *lines = ran.out.splitlines()
+    assert first.startswith("17  Maya, ") and first.endswith("ago, input  score 0.83")
+    assert text == "    The tomatoes moved." and blank == ""
+    assert second.startswith(" 4  ") and "#home" in second
+    assert lines == ["    Two", "    lines"]
+
+
+def test_query_sends_what_was_asked(daemon: FakeDaemon, run: Run) -> None:
+    daemon.answers["query"] = answers()
+    run(
+        *("query", "x", "-k", "3", "--mode", "words", "--who", "Maya", "--where", "home"),
+        *("--layer", "input", "--namespace", "n", "--tag", "a", "--tag", "b"),
+        *("--after", "2023-05-08T00:00Z", "--before", "1683554160000", "--explain"),
+    )
+    assert daemon.sent("query") == [
+        {
+            "text": "x",
+            "k": 3,
+            "mode": "words",
+            "who": "Maya",
+            "where": "home",
+            "layer": "input",
+            "namespace": "n",
+            "tags": ["a", "b"],
+            "after": 1_683_504_000_000,
+            "before": 1_683_554_160_000,
+            "explain": True,
+        }
+    ]
+
+
+def test_query_without_an_answer_says_so(daemon: FakeDaemon, run: Run) -> None:
+    daemon.answers["query"] = answers()
+    assert run("query", "x") == Ran(0, "Nothing relevant was found.\n", "")
+
+
+def test_query_explains_its_scores(daemon: FakeDaemon, run: Run) -> None:
+    daemon.answers["query"] = answers(memory(score=1.0, parts={"semantic": 0.7, "recency": 0.05}))
+    assert "semantic 0.700  recency 0.050" in run("query", "x", "--explain").out
+
+
+def test_query_names_what_could_not_help(daemon: FakeDaemon, run: Run) -> None:
+    daemon.answers["query"] = answers(memory(score=1.0), degraded=("blocks",))
+    assert run("query", "x").err.startswith("nimactl: answered without blocks.")
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_json_is_the_daemons_result(daemon: FakeDaemon, run: Run, place: str) -> None:
+    result = answers(memory(score=0.834, text="ä \x1b[31m \x9b \ud83c"), degraded=("graph",))
+    daemon.answers["query"] = json.loads(json.dumps(result))
+    ran = run("--json", "query", "x") if place == "before" else run("query", "x", "--json")
+    assert json.loads(ran.out) == result
+    assert ran.out.count("\n") == 1 and "ä" in ran.out
+    assert "\x1b" not in ran.out and "\x9b" not in ran.out
+    assert ran.err == ""
+
+
+def test_nothing_a_memory_holds_reaches_the_terminal_raw(daemon: FakeDaemon, run: Run) -> None:
+    evil = "\x1b]0;owned\x07\x9b31m\u202e"
+    daemon.answers["query"] = answers(
+        memory(text=evil, who=evil, where=evil, tags=[evil], namespace=evil, layer=evil, score=1)
+    )
+    daemon.answers["get"] = {"memory": memory(text=evil, extra={evil: evil}, summary=evil)}
+    for ran in (run("query", "x"), run("get", "17")):
+        assert not set("\x1b\x07\x9b\u202e") & set(ran.out)
+        assert "\\x1b]0;owned\\x07" in ran.out
+
+
+def test_text_is_wrapped_to_the_columns(
+    daemon: FakeDaemon, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.answers["query"] = answers(memory(text="word " * 100, score=1))
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = run("query", "x").out.splitlines()
+    assert len(lines) > 10 and max(map(len, lines[1:])) <= 40
+
+
+# --- get, related, remember, forget ---------------------------------------------------------------
+
+
+def test_get_shows_everything(daemon: FakeDaemon, run: Run) -> None:
+    extra = {"created_at": "2026-11-21", "list": [1]}
+    daemon.answers["get"] = {"memory": memory(extra=extra, session="s1", summary="Short")}
+    out = run("get", "17").out
+    for part in ("The tomatoes", "0.4", "s1", "Short", "graph, row 12", "created_at", "[1]"):
+        assert part in out
+    assert "2023-05-08" in out
+
+
+def test_get_of_what_is_not_there(daemon: FakeDaemon, run: Run) -> None:
+    def get(params: dict[str, Any]) -> Any:
+        raise NotFound(kind="memory", id=params["id"])
+
+    daemon.answers["get"] = get
+    ran = run("get", "99")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("nimactl: There is no memory 99. `nimactl query` finds memories")
+    ran = run("get", "99", "--json")
+    error = json.loads(ran.err)["error"]
+    assert (error["code"], error["exit"]) == ("not_found", 1)
+
+
+def test_related_shows_how(daemon: FakeDaemon, run: Run) -> None:
+    way = {"relation": "caused_by", "weight": 0.5}
+    daemon.answers["related"] = answers(
+        memory(18, **way, direction="out", distance=1),
+        memory(19, **way, direction="in", distance=2),
+    )
+    out = run("related", "17", "--depth", "2", "-k", "5").out
+    assert daemon.sent("related") == [{"id": 17, "depth": 2, "limit": 5}]
+    assert "18  -> caused_by" in out
+    assert "19  <- caused_by" in out and "2 steps away" in out
+
+
+def test_related_to_nothing(daemon: FakeDaemon, run: Run) -> None:
+    daemon.answers["related"] = answers()
+    assert run("related", "17").out == "Nothing is connected with 17.\n"
+
+
+def test_remember_prints_the_id(daemon: FakeDaemon, run: Run) -> None:
+    daemon.answers["remember"] = {"id": 17}
+    options = ("--who", "Maya", "--where", "home", "--when", "2023-05-08T14:36Z", "--tag", "a")
+    more = ("--importance", "0.5", "--layer", "note", "--namespace", "n")
+    assert run("remember", "The", "key", *options, *more) == Ran(0, "remembered as 17\n", "")
+    assert daemon.sent("remember") == [
+        {
+            "text": "The key",
+            "who": "Maya",
+            "where": "home",
+            "timestamp": 1_683_556_560_000,
+            "importance": 0.5,
+            "layer": "note",
+            "tags": ["a"],
+            "namespace": "n",
+        }
+    ]
+    assert run("remember", "x", "--json").out == '{"id":17}\n'
+
+
+def receipt(**more: Any) -> dict[str, Any]:
+    made = {"forgotten": [17], "missing": [], "purged": False, "dry_run": False}
+    return {**made, "removed": {"records": 1, "relations": 2, "turns": 0, "snapshots": 0}, **more}
+
+
+def test_forget_gives_a_receipt(daemon: FakeDaemon, run: Run) -> None:
+    daemon.answers["forget"] = receipt()
+    assert run("forget", "17") == Ran(0, "forgot 17\nwith 2 relations\n", "")
+    assert daemon.sent("forget") == [{"ids": [17]}]
+
+
+def test_forget_of_some_that_are_missing(daemon: FakeDaemon, run: Run) -> None:
+    daemon.answers["forget"] = receipt(missing=[18, 19], dry_run=True)
+    ran = run("forget", "17", "18", "19", "--purge", "--dry-run")
+    assert daemon.sent("forget") == [{"ids": [17, 18, 19], "purge": True, "dry_run": True}]
+    assert ran.code == 1
+    assert "would forget 17" in ran.out and "there is no memory 18, 19" in ran.out
+
+
+# --- status, rebuild, doctor ----------------------------------------------------------------------
+
+STATUS: dict[str, Any] = {
+    "version": "0.1.0",
+    "pid": 812,
+    "uptime_seconds": 11_000.0,
+    "state_dir": "/var/lib/nimad",
+    "socket": "/run/nimad/nimad.sock",
+    "memories": 4112,
+    "turns": 1346,
+    "relations": 4038,
+    "namespaces": {"default": 4112},
+    "sequence": 12,
+    "embedder": {"name": "static", "revision": "r", "dims": 256},
+    "blocks": {"rows": 4112, "hot": 0, "segments": 1, "tombstones": 0, "backlog": 0},
+    "graph": {"engine": "ladybug", "watermark": 12, "behind": 0},
+    "disk": {
+        "records": 2_300_000,
+        "words": 500_000,
+        "blocks": 1_400_000,
+        "graph": 900_000,
+        "snapshots": 3_100_000,
+        "aside": 0,
+        "log": 3000,
+        "total": 7_703_000,
+        "free": 80_000_000_000,
+    },
+    "memory": {"pss_bytes": 80_000_000, "available_bytes": 20_000_000_000},
+    "degraded": {},
+    "sources": 1,
+    "clients": 1,
+    "requests": 17,
+}
+
+
+def test_status_tells_the_share_of_each_part(daemon: FakeDaemon, run: Run) -> None:
+    daemon.answers["status"] = STATUS
+    out = run("status").out
+    assert "nimad 0.1.0, up for 3 hours" in out
+    assert "7.7 MB in /var/lib/nimad, 80 GB free" in out
+    rows = [line.split() for line in out.splitlines()]
+    assert ["records", "1.8", "MB", "23", "%"] in [row[:5] for row in rows]
+    assert ["words", "500", "kB", "6", "%"] in [row[:5] for row in rows]
+    assert ["log", "3.0", "kB", "<1", "%"] in [row[:5] for row in rows]
+    assert "aside" not in out, "what takes nothing is not shown"
+    assert json.loads(run("status", "--json").out) == STATUS
+
+
+def test_status_puts_what_is_broken_first(daemon: FakeDaemon, run: Run) -> None:
+    daemon.answers["status"] = {**STATUS, "degraded": {"graph": "it is damaged"}}
+    assert "graph is out of service\n  it is damaged" in run("status").out
+
+
+def test_status_tells_of_another_version(daemon: FakeDaemon, run: Run) -> None:
+    daemon.answers["status"] = {**STATUS, "version": "9.9"}
+    assert "restart nimad" in run("status").out
+
+
+def test_rebuild(daemon: FakeDaemon, run: Run) -> None:
+    daemon.answers["rebuild"] = {"rebuilt": {"blocks": {"rows": 4112, "seconds": 1.23}}}
+    assert run("rebuild", "blocks").out == "rebuilt blocks: 4,112 memories in 1.2 s\n"
+    run("rebuild")
+    assert daemon.sent("rebuild") == [{"part": "blocks"}, {"part": "all"}]
+
+
+def finding(severity: str) -> dict[str, str]:
+    return {"part": "blocks", "what": "a is damaged", "fix": "rebuild it", "severity": severity}
+
+
+@pytest.mark.parametrize(
+    ("severities", "code", "verdict"),
+    [([], 0, "all well"), (["note"], 0, "all well"), (["error", "note"], 1, "1 problem")],
+)
+def test_doctor(
+    daemon: FakeDaemon, run: Run, severities: list[str], code: int, verdict: str
+) -> None:
+    problems = [finding(severity) for severity in severities]
+    daemon.answers["doctor"] = {"problems": problems, "checked": {"memories": 5}, "took_ms": 12.0}
+    ran = run("doctor")
+    assert ran.code == code
+    assert f"{verdict} (5 memories checked in 0.0 s)" in ran.out
+    assert ran.out.count("Fix: rebuild it") == len(problems)
+    assert run("doctor", "--json").code == code
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((), "nimactl needs a command. See `nimactl --help`."),
+        (("qurey", "x"), "There is no command qurey; did you mean query? See `nimactl --help`."),
+        (("query",), "required: TEXT. See `nimactl query --help`."),
+        (("query", " "), "the text is empty."),
+        (("query", "x", "--mod", "words"), "Unrecognized arguments: --mod words"),
+        (("query", "x", "-k", "0"), "'0' is not a number from 1 to 1000"),
+        (("query", "x", "--after", "soon"), "--after must be a date"),
+        (("get", "abc"), "'abc' is not the id of a memory"),
+        (("remember", "x", "--importance", "2"), "'2' is not a number from 0 to 1"),
+        (("status", "--timeout", "-1"), "'-1' is not a positive number of seconds"),
+        (("migrate",), "migrate needs the PATH of a legacy store, or --status."),
+        (("migrate", "--status", "--wait"), "--wait means something only with PATH."),
+        (("migrate", "x", "--watch"), "--watch means something only with --status."),
+        (("migrate", "x", "--yes"), "--yes means something only with --rollback."),
+        (("migrate", "x", "--verify", "y"), "not allowed with argument"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_64(
+    daemon: FakeDaemon, run: Run, args: tuple[str, ...], message: str
+) -> None:
+    ran = run(*args)
+    assert (ran.code, ran.out) == (64, "")
+    assert ran.err.startswith("nimactl: ") and message in ran.err
+    assert ran.err.count("\n") == 1
+    assert daemon.calls == []
+
+
+def test_usage_errors_are_json_for_programs(run: Run) -> None:
+    error = json.loads(run("--json", "query").err)["error"]
+    assert (error["code"], error["exit"]) == ("usage", 64)
+
+
+def test_no_daemon_is_exit_69(run: Run, tmp_path: Path) -> None:
+    ran = run("status", "--socket", str(tmp_path / "none"))
+    assert ran.code == 69
+    assert f"No nimad answers on {tmp_path / 'none'}: there is no such socket. Start it" in ran.err
+
+
+def test_a_bug_is_one_line_too(
+    daemon: FakeDaemon, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.answers["status"] = {"version": "0.1.0"}
+    ran = run("status")
+    assert ran.code == 70 and ran.err.count("\n") == 1 and "NIMAD_DEBUG=1" in ran.err
+    monkeypatch.setenv("NIMAD_DEBUG", "1")
+    with pytest.raises(KeyError):
+        run("status")
+
+
+def test_the_layers_in_the_help_are_those_there_are(run: Run) -> None:
+    for command in ("query", "remember"):
+        shown = " ".join(run(command, "--help").out.split())
+        assert all(layer in shown for layer in LAYERS)
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").out == "nimactl 0.1.0\n"
