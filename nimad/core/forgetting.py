@@ -76,7 +76,7 @@ def forget(store: MemoryStore, ids: Sequence[int], *, purge: bool, dry_run: bool
 
 def _existing(tx: Transaction, ids: Sequence[int]) -> list[tuple[int]]:
     marks = json.dumps(list(ids))
-    return tx.rows(  # type: ignore[return-value]
+    return tx.rows(
         "SELECT id FROM memories WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id", (marks,)
     )
 
