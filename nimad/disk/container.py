@@ -41,10 +41,8 @@ The three refusals: `FormatCorrupt` (not what was written), `FormatTooOld` and `
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import os
-import struct
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -52,38 +50,21 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nimad.disk.durable import Buffer, replacing
+from nimad.disk.layout import (
+    ENTRY,
+    FOOT,
+    HEAD,
+    MOST_REGIONS,
+    Header,
+    Region,
+    make_footer,
+    make_header,
+    padded,
+    read_header,
+)
 from nimad.errors import FormatCorrupt, FormatTooNew, FormatTooOld
 
-MAGIC = b"\x89NMD\r\n\x1a\n"
-COMPLEMENT = bytes(byte ^ 0xFF for byte in MAGIC)
-CONTAINER_VERSION = 1
-ALIGN = 64
-
-_HEAD = struct.Struct("<8s16sHHI16sQII")
-_ENTRY = struct.Struct("<16sQQII")
-_FOOT = struct.Struct("<8s16sII")
-_MOST_REGIONS = 4096
 _READ = 1 << 20
-
-
-@dataclass(frozen=True)
-class Region:
-    """One entry of the region table; `offset` and `length` in bytes."""
-
-    name: str
-    offset: int
-    length: int
-    crc: int
-
-    @property
-    def extent(self) -> int:
-        """The bytes it takes in the file, padding included."""
-        return padded(self.length)
-
-
-def padded(length: int) -> int:
-    """`length` bytes, rounded up to the alignment of regions."""
-    return -(-length // ALIGN) * ALIGN
 
 
 @dataclass(frozen=True)
@@ -114,17 +95,17 @@ def write_container(
         DiskFull: when there is no room; nothing is left behind.
     """
     names = [name for name, _ in regions]
-    if len(set(names)) != len(names) or len(names) > _MOST_REGIONS:
-        raise ValueError(f"region names must be unique and at most {_MOST_REGIONS}: {names}")
-    start = padded(_HEAD.size + _ENTRY.size * len(regions))
+    if len(set(names)) != len(names) or len(names) > MOST_REGIONS:
+        raise ValueError(f"region names must be unique and at most {MOST_REGIONS}: {names}")
+    start = padded(HEAD.size + ENTRY.size * len(regions))
     with replacing(path, crash) as file:
         file.write(bytes(start))
         table = []
         for name, chunks in regions:
             table.append(_write_region(file, name, chunks))
-        length = file.tell() + _FOOT.size
-        head, digest = _header(format_name, version, table, length)
-        file.write(_footer(head, digest))
+        length = file.tell() + FOOT.size
+        head, digest = make_header(format_name, version, table, length)
+        file.write(make_footer(head, digest))
         file.seek(0)
         file.write(head)
     return Summary(length, digest.hex())
@@ -142,38 +123,6 @@ def _write_region(file: BinaryIO, name: str, chunks: Iterable[Buffer]) -> Region
     return Region(name, offset, length, zlib.crc32(rest, crc))
 
 
-def _header(
-    format_name: str, version: int, table: Sequence[Region], length: int
-) -> tuple[bytes, bytes]:
-    entries = b"".join(
-        _ENTRY.pack(_ascii(region.name), region.offset, region.length, region.crc, 0)
-        for region in table
-    )
-    name = _ascii(format_name)
-    stamp = struct.pack("<16sHHI", name, version, CONTAINER_VERSION, len(table))
-    digest = hashlib.blake2b(stamp + entries, digest_size=16).digest()
-
-    def fill(crc: int) -> bytes:
-        head = _HEAD.pack(
-            MAGIC, name, version, CONTAINER_VERSION, len(table), digest, length, 0, crc
-        )
-        return (head + entries).ljust(padded(len(head) + len(entries)), b"\0")
-
-    return fill(zlib.crc32(fill(0))), digest
-
-
-def _footer(head: bytes, digest: bytes) -> bytes:
-    first = _FOOT.pack(COMPLEMENT, digest, _HEAD.unpack_from(head)[-1], 0)[:-4]
-    return first + struct.pack("<I", zlib.crc32(first))
-
-
-def _ascii(name: str) -> bytes:
-    raw = name.encode("ascii")
-    if not 0 < len(raw) <= 16 or b"\0" in raw:
-        raise ValueError(f"a name has 1 to 16 ASCII characters: {name!r}")
-    return raw
-
-
 class Container:
     """A container file, mapped read-only.
 
@@ -181,13 +130,11 @@ class Container:
     map goes when the last reader drops it, even when the file was removed or replaced long before.
     """
 
-    def __init__(
-        self, path: Path, version: int, digest: str, table: dict[str, Region], map_: mmap.mmap
-    ) -> None:
+    def __init__(self, path: Path, head: Header, map_: mmap.mmap) -> None:
         self.path = path
-        self.version = version
-        self.digest = digest
-        self.regions = table
+        self.version = head.version
+        self.digest = head.digest
+        self.regions = head.regions
         self.bytes = len(map_)
         self._map = map_
         self._view = memoryview(map_)
@@ -205,15 +152,14 @@ class Container:
         try:
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                head, table = _read_header(path, file, size, format_name)
-                version = head[2]
-                if not oldest <= version <= newest:
-                    refusal = FormatTooNew if version > newest else FormatTooOld
-                    raise refusal(path=path, found=version, oldest=oldest, newest=newest)
+                head = read_header(path, file, size, format_name)
+                if not oldest <= head.version <= newest:
+                    refusal = FormatTooNew if head.version > newest else FormatTooOld
+                    raise refusal(path=path, found=head.version, oldest=oldest, newest=newest)
                 map_ = mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ)
         except OSError as error:
             raise FormatCorrupt(path=path, detail=f"it cannot be read ({error})") from error
-        return cls(path, version, head[5].hex(), table, map_)
+        return cls(path, head, map_)
 
     def region(self, name: str) -> memoryview:
         """The bytes of a region, read-only, aligned to 64 bytes in the file.
@@ -245,7 +191,7 @@ class Container:
         wanted = self.regions if names is None else {name: self._entry(name) for name in names}
         try:
             with self.path.open("rb", buffering=0) as file:
-                _read_header(self.path, file, os.fstat(file.fileno()).st_size, None)
+                read_header(self.path, file, os.fstat(file.fileno()).st_size, None)
                 for entry in wanted.values():
                     self._compare(entry, _checksum(file, entry))
         except OSError as error:
@@ -277,50 +223,3 @@ def _checksum(file: BinaryIO, entry: Region) -> int:
         crc = zlib.crc32(view[:got], crc)
         left -= got
     return crc
-
-
-def _read_header(
-    path: Path, file: BinaryIO, size: int, format_name: str | None
-) -> tuple[tuple[bytes, bytes, int, int, int, bytes, int, int, int], dict[str, Region]]:
-    """Read and check header and footer; see the table above for the fields."""
-
-    def corrupt(detail: str) -> FormatCorrupt:
-        return FormatCorrupt(path=path, detail=detail)
-
-    raw = file.read(_HEAD.size)
-    if len(raw) < _HEAD.size:
-        raise corrupt(f"it has {size} bytes, a header alone takes {_HEAD.size}")
-    head = _HEAD.unpack(raw)
-    magic, name, _, container, count, digest, length, _, crc = head
-    if magic != MAGIC:
-        raise corrupt(f"it begins with {magic.hex()}, expected {MAGIC.hex()}")
-    if container != CONTAINER_VERSION:
-        refusal = FormatTooNew if container > CONTAINER_VERSION else FormatTooOld
-        raise refusal(path=path, found=container, oldest=1, newest=CONTAINER_VERSION)
-    if length != size:
-        raise corrupt(f"it has {size} bytes, {length} were written")
-    if count > _MOST_REGIONS:
-        raise corrupt(f"its header names {count} regions, at most {_MOST_REGIONS} are possible")
-    rest = padded(_HEAD.size + count * _ENTRY.size) - _HEAD.size
-    body = file.read(rest)
-    found = zlib.crc32(body, zlib.crc32(raw[:-4] + bytes(4)))
-    if len(body) != rest or found != crc:
-        raise corrupt(f"its header has checksum {found:08x}, {crc:08x} was written")
-    file.seek(size - _FOOT.size)
-    if file.read(_FOOT.size) != _footer(raw, digest):
-        raise corrupt("its footer does not belong to its header: the end is missing or changed")
-    if format_name is not None and name.rstrip(b"\0") != format_name.encode("ascii"):
-        kind = name.rstrip(b"\0").decode("ascii", "replace")
-        raise corrupt(f"it holds {kind!r}, expected {format_name!r}")
-    return head, _table(path, body, count, size)
-
-
-def _table(path: Path, body: bytes, count: int, size: int) -> dict[str, Region]:
-    table = {}
-    for number in range(count):
-        raw, offset, length, crc, _ = _ENTRY.unpack_from(body, number * _ENTRY.size)
-        region = Region(raw.rstrip(b"\0").decode("ascii", "replace"), offset, length, crc)
-        if offset % ALIGN or offset + region.extent > size - _FOOT.size:
-            raise FormatCorrupt(path=path, detail=f"region {region.name} lies outside the file")
-        table[region.name] = region
-    return table

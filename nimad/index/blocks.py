@@ -158,20 +158,21 @@ class BlockIndex:
     def append(self, ids: Ids, vectors: Scores) -> None:
         """Add hot rows, searched at once; a row takes the place of an older one of its id.
 
-        Ids that were removed stay removed.
+        Ids that were removed stay removed.  Of an id that a segment under way holds already, that
+        older row comes back when the segment is published: replace rows when nothing is merged.
 
         Raises:
             ValueError: as `write_segment`; nothing has changed then.
         """
         ids, rows = self._rows(ids, vectors)
-        if len(np.unique(ids)) != len(ids):
+        replaced = np.sort(ids)
+        if len(ids) > 1 and (replaced[1:] == replaced[:-1]).any():
             raise ValueError("ids must be unique")
         with self._writing:
             view = self._view
             if len(view.removed):
                 wanted = ~np.isin(ids, view.removed)
                 ids, rows = ids[wanted], rows[wanted]
-            replaced = np.sort(ids)
             sealed = tuple(s.without(replaced) for s in view.sealed)
             hot = view.hot.minus(replaced).plus(ids, rows)
             self._view = replace(view, sealed=sealed, hot=hot)

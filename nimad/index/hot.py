@@ -56,9 +56,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Hot:
-    """The hot rows of one moment."""
+    """The hot rows of one moment.
+
+    Attributes:
+        lowest, highest: no id lies outside; ids that do are new without looking.
+    """
 
     parts: tuple[Part, ...] = ()
+    lowest: int = 0
+    highest: int = -1
 
     def __iter__(self) -> Iterator[Part]:
         return iter(self.parts)
@@ -73,6 +79,11 @@ class Hot:
 
         A few microseconds: two small arrays are written, the tuple of parts is copied.
         """
+        if not len(ids):
+            return self
+        lowest, highest = int(ids.min()), int(ids.max())
+        if self.parts:
+            lowest, highest = min(lowest, self.lowest), max(highest, self.highest)
         parts = list(self.parts)
         done = 0
         while done < len(ids):
@@ -83,15 +94,17 @@ class Hot:
             last.chunk.put(last.count, ids[done : done + fits], rows[done : done + fits])
             parts[-1] = Part(last.chunk, last.count + fits, last.gone)
             done += fits
-        return Hot(tuple(parts))
+        return Hot(tuple(parts), lowest, highest)
 
     def minus(self, ids: NDArray[np.int64]) -> Hot:
         """Without the rows of `ids` (ascending).  Copies the rest when most slots are empty."""
+        if not len(ids) or ids[0] > self.highest or ids[-1] < self.lowest:
+            return self
         parts = [self._strike(part, ids) for part in self.parts]
         live = [len(part.live()) for part in parts]
         if sum(live) * 2 < sum(part.count for part in parts):
             return self._packed(parts)
-        return Hot(tuple(parts))
+        return Hot(tuple(parts), self.lowest, self.highest)
 
     @staticmethod
     def _strike(part: Part, ids: NDArray[np.int64]) -> Part:

@@ -53,11 +53,14 @@ class Sealed:
         return self.live(np.arange(self.segment.meta.rows))
 
     def without(self, ids: Ids) -> Sealed:
-        """With the rows of these ids struck out; copies one bit a row."""
+        """With the rows of these ids (ascending) struck out; copies one bit a row."""
+        meta = self.segment.meta
+        if not len(ids) or ids[0] > meta.last or ids[-1] < meta.first:
+            return self
         rows = self.live(self.segment.rows_of(ids))
         if not len(rows):
             return self
-        size = -(-self.segment.meta.rows // 8)
+        size = -(-meta.rows // 8)
         alive = np.full(size, 0xFF, np.uint8) if self.alive is None else self.alive.copy()
         np.bitwise_and.at(alive, rows >> 3, ~(np.uint8(1) << (rows & 7).astype(np.uint8)))
         return Sealed(self.segment, alive, self.dead + len(rows))

@@ -7,6 +7,7 @@ side.  Lengths are checked here: the functions themselves trust them.
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -47,9 +48,23 @@ def _at(array: NDArray[Any]) -> int:
     return address
 
 
+class _Scratch(threading.local):
+    """Room that a thread's calls work in, and its address: asking for an address takes 1 us."""
+
+    def __init__(self) -> None:
+        self._floats = np.empty(BITS * _HALF_GROUP, np.float32)
+        self._words = np.empty(LANES, np.uint64)
+        self.floats = _at(self._floats)
+        self.words = _at(self._words)
+
+
 def _plain(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
     """The array itself when it is contiguous and of that type, or a copy that is."""
     return np.ascontiguousarray(array, dtype)
+
+
+_SIGNS_AT = _at(_SIGNS)
+_scratch = _Scratch()
 
 
 class Compiled:
@@ -69,23 +84,23 @@ class Compiled:
         _require(0 < dims <= BITS and mean.shape == (dims,), "encode")
         rows, mean = _plain(rows, np.int8), _plain(mean, np.float32)
         codes = np.empty((groups(n), WORDS, LANES), np.uint64)
-        scratch = np.empty(BITS * _HALF_GROUP, np.float32)
-        self._encode(_at(rows), n, dims, _at(mean), _at(_SIGNS), _at(codes), _at(scratch))
+        room = _scratch.floats
+        self._encode(_at(rows), n, dims, _at(mean), _SIGNS_AT, _at(codes), room)
         return codes
 
     def planes(self, query: NDArray[np.int16], mean: NDArray[np.float32]) -> NDArray[np.uint64]:
         dims = len(query)
         _require(0 < dims <= BITS and mean.shape == (dims,), "planes")
         query, mean = _plain(query, np.int16), _plain(mean, np.float32)
-        out, scratch = np.empty((PLANES, WORDS), np.uint64), np.empty(BITS, np.float32)
-        self._planes(_at(query), dims, _at(mean), _at(_SIGNS), _at(out), _at(scratch))
+        out = np.empty((PLANES, WORDS), np.uint64)
+        self._planes(_at(query), dims, _at(mean), _SIGNS_AT, _at(out), _scratch.floats)
         return out
 
     def distances(self, codes: Codes, n: int, planes: NDArray[np.uint64]) -> NDArray[np.int32]:
         _require(_are_codes(codes, n) and planes.shape == (PLANES, WORDS), "distances")
         codes, planes = _plain(codes, np.uint64), _plain(planes, np.uint64)
-        out, scratch = np.empty(n, np.int32), np.empty(LANES, np.uint64)
-        self._distances(_at(codes), n, _at(planes), _at(out), _at(scratch))
+        out = np.empty(n, np.int32)
+        self._distances(_at(codes), n, _at(planes), _at(out), _scratch.words)
         return out
 
     def scan(
@@ -102,10 +117,10 @@ class Compiled:
         codes, planes = _plain(codes, np.uint64), _plain(planes, np.uint64)
         spans = _plain(spans, np.int64)
         bits = _NO_MARKS if marks is None else _plain(marks, np.uint8)
-        heap, scratch = np.empty(k, np.int64), np.empty(LANES, np.uint64)
+        heap = np.empty(k, np.int64)
         size = self._scan(
             *(_at(codes), _at(spans), len(spans), _at(planes)),
-            *(_at(bits), marks is not None, k, _at(heap), _at(scratch)),
+            *(_at(bits), marks is not None, k, _at(heap), _scratch.words),
         )
         rows: Picks = heap[:size] & 0xFFFFFFFF
         rows.sort()
