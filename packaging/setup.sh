@@ -18,7 +18,8 @@ if [ ! -x "$venv/bin/python" ]; then
     fi
     # Debian leaves ensurepip out of its python3; without it venv fails with a longer message.
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-        echo "Python's venv is missing. On Debian: sudo apt install python$version-venv" >&2
+        case $python in python3) package=python3-venv ;; *) package=python$version-venv ;; esac
+        echo "Python's venv is missing. On Debian: sudo apt install $package" >&2
         exit 1
     fi
     "$python" -m venv "$venv"
