@@ -131,26 +131,31 @@ def attached(screen: Screen, result: dict[str, Any]) -> None:
 
 
 def forecast(screen: Screen, result: dict[str, Any]) -> None:
-    """What `--dry-run` says."""
-    screen.line(f"{one_line(result['name'])}: {count(result['total'], 'memory')}; nothing written")
-    for name, value in (result.get("report") or {}).items():
-        screen.paragraph(f"{name.replace('_', ' ')}: {_told(name, value)}", "  ")
+    """What `--dry-run` says: what there is, what it will take, what will not come over."""
+    report = result["report"]
+    known = "new" if result["new"] else "known already"
+    name = screen.style(one_line(result["name"]), BOLD)
+    screen.line(f"{name} ({known}, schema {report['schema']}); nothing was written")
+    for label, text in _forecast(report):
+        screen.line(f"  {label:<14}{text}")
+    if report["refusals"]:
+        screen.line(screen.style("  will not come over:", YELLOW))
+        for row in report["refusals"]:
+            screen.paragraph(f"{row['kind']} {row['key']}: {row['reason']}", "    ")
 
 
-def _told(name: str, value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_told(key, item)}" for key, item in value.items()) or "none"
-    if isinstance(value, list):
-        return "; ".join(_told(name, item) for item in value) or "none"
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "unknown"}[value]
-    if isinstance(value, (int, float)):
-        if name.endswith("bytes"):
-            return size(value)
-        if name.endswith("seconds"):
-            return clock(value)
-        return f"{value:,}"
-    return str(value)
+def _forecast(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    layers = ", ".join(f"{number:,} {one_line(name)}" for name, number in report["layers"].items())
+    yield "memories", f"{report['memories']:,}" + (f" ({layers})" if layers else "")
+    if report["already"]:
+        yield "here already", f"{report['already']:,}"
+    dangling = f" ({report['dangling']:,} more lead nowhere)" if report["dangling"] else ""
+    yield "relations", f"{report['relations']:,}{dangling}"
+    yield "turns", f"{report['turns']:,}"
+    yield "text", size(report["text_bytes"])
+    yield "batches", f"{report['batches']:,} of {report['batch_size']:,}"
+    yield "time", f"about {max(1, round(report['estimate_seconds'])):,} s without a pause"
+    yield "disk", f"about {size(report['estimate_bytes'])}; {size(report['free_bytes'])} are free"
 
 
 # --- after verifying ------------------------------------------------------------------------------

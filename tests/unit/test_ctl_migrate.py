@@ -129,6 +129,42 @@ def test_a_known_source_is_said_to_be_known(run: Run, daemon: FakeDaemon, graph:
     assert "graph is known already (2 memories)." in run("migrate", graph).out
 
 
+def test_a_dry_run_tells_what_there_is(run: Run, daemon: FakeDaemon, graph: Path) -> None:
+    report = {
+        "schema": 1,
+        "memories": 4112,
+        "relations": 4038,
+        "turns": 1346,
+        "layers": {"input": 1417, "output": 2695},
+        "already": 5,
+        "unreadable": 0,
+        "dangling": 1,
+        "text_bytes": 1_200_000,
+        "batch_size": 1000,
+        "batches": 5,
+        "estimate_seconds": 2.6,
+        "estimate_bytes": 6_100_000,
+        "free_bytes": 80_000_000_000,
+        "free_memory_bytes": 1,
+        "refusals": [{"kind": "edge", "key": 9, "reason": "memory 7 does not exist"}],
+    }
+    answer = {"name": "graph", "new": True, "total": 4112, "report": report}
+    daemon.answers["migrate.attach"] = answer
+    out = run("migrate", graph, "--dry-run", "--wait").out
+    assert daemon.sent("migrate.attach")[0]["dry_run"] is True
+    for part in (
+        "graph (new, schema 1); nothing was written",
+        "4,112 (1,417 input, 2,695 output)",
+        "4,038 (1 more lead nowhere)",
+        "5 of 1,000",
+        "about 3 s",
+        "about 6.1 MB; 80 GB are free",
+        "edge 9: memory 7 does not exist",
+    ):
+        assert part in out
+    assert json.loads(run("migrate", graph, "--dry-run", "--json").out) == answer
+
+
 # --- waiting --------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,80 @@
+# Completion of nimactl(1) for bash.
+# The lists of commands and options are written by packaging/make_manual.py.
+
+_nimactl_sources() {
+  # The names of the migrated sources; a daemon that does not answer at once is not waited for.
+  nimactl --json --timeout 0.5 migrate --status 2>/dev/null |
+    sed 's/"name":/\n&/g' | sed -n 's/^"name": *"\([^"]*\)".*/\1/p'
+}
+
+_nimactl_files() {
+  compopt -o filenames 2>/dev/null
+  mapfile -t COMPREPLY < <(compgen -f -- "$1")
+}
+
+_nimactl() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+  local command="" word place
+  for ((place = 1; place < COMP_CWORD; place++)); do
+    word=${COMP_WORDS[place]}
+    case $word in
+      --socket | --timeout) ((place++)) ;;
+      -*) ;;
+      *) command=$word && break ;;
+    esac
+  done
+
+  # BEGIN words
+  local commands="query get related remember forget import export migrate status rebuild doctor"
+  local options="--help --json --socket --timeout --version"
+  case $command in
+    query) options="-k --mode --who --where --layer --namespace --tag --after --before --explain --help --json --socket --timeout --version" ;;
+    related) options="--depth -k --help --json --socket --timeout --version" ;;
+    remember) options="--who --where --when --importance --layer --tag --namespace --help --json --socket --timeout --version" ;;
+    forget) options="--purge --dry-run --help --json --socket --timeout --version" ;;
+    import) options="--namespace --from-line --help --json --socket --timeout --version" ;;
+    export) options="--namespace --output --help --json --socket --timeout --version" ;;
+    migrate) options="--status --pause --resume --verify --rollback --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --watch --yes --help --json --socket --timeout --version" ;;
+  esac
+  # END words
+
+  COMPREPLY=()
+  case $previous in
+    --socket | --output) _nimactl_files "$current" && return ;;
+    --mode) mapfile -t COMPREPLY < <(compgen -W "hybrid meaning words" -- "$current") && return ;;
+    --strategy) mapfile -t COMPREPLY < <(compgen -W "full incremental" -- "$current") && return ;;
+    --layer)
+      mapfile -t COMPREPLY < <(
+        compgen -W "input contemplation output legacy_vsa note" -- "$current"
+      )
+      return
+      ;;
+    --verify | --rollback | --forget-backup)
+      mapfile -t COMPREPLY < <(compgen -W "$(_nimactl_sources)" -- "$current")
+      return
+      ;;
+    --status | --pause | --resume)
+      if [[ $command == migrate && $current != -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_nimactl_sources)" -- "$current")
+        return
+      fi
+      ;;
+    -k | --timeout | --who | --where | --when | --namespace | --tag | --after | --before | \
+      --importance | --depth | --batch-size | --start-offset | --name | --from-line)
+      return
+      ;;
+  esac
+
+  if [[ -z $command && $current != -* ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$current")
+  elif [[ $current == -* ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
+  else
+    case $command in
+      import | migrate) _nimactl_files "$current" ;;
+      rebuild) mapfile -t COMPREPLY < <(compgen -W "words blocks graph all" -- "$current") ;;
+    esac
+  fi
+}
+
+complete -F _nimactl nimactl
