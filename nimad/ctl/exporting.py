@@ -58,7 +58,7 @@ def run_export(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     if screen.json:
         screen.result({"exported": written, "file": args.output})
     else:
-        screen.paragraph(f"exported {count(written, 'memory')} to {args.output}")
+        screen.said(f"exported {count(written, 'memory')} to {args.output}")
     return 0
 
 

@@ -116,7 +116,7 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 def _show_receipt(screen: Screen, receipt: dict[str, Any]) -> None:
     if receipt["forgotten"]:
         verb = "purged" if receipt["purged"] else "forgot"
-        screen.paragraph(
+        screen.said(
             f"{'would forget' if receipt['dry_run'] else verb} {_listed(receipt['forgotten'])}"
         )
         from nimad.ctl.human import count
@@ -132,7 +132,7 @@ def _show_receipt(screen: Screen, receipt: dict[str, Any]) -> None:
         if removed.get("snapshots"):
             screen.line(f"and {count(removed['snapshots'], 'row')} of the sources' backups")
     if receipt["missing"]:
-        screen.paragraph(f"there is no memory {_listed(receipt['missing'])}")
+        screen.said(f"there is no memory {_listed(receipt['missing'])}")
 
 
 def _listed(ids: list[int]) -> str:

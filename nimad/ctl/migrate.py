@@ -153,7 +153,7 @@ def _steer(client: Client, screen: Screen, verb: str, name: str, done: str) -> i
         screen.result(result)
     elif result["sources"]:
         for source in result["sources"]:
-            screen.paragraph(f"{source}: {done}")
+            screen.said(f"{source}: {done}")
     else:
         screen.line("No migration is under way.")
     return 0
@@ -192,7 +192,7 @@ def _roll_back(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         count(result["removed"].get(kind, 0), thing)
         for kind, thing in (("memories", "memory"), ("relations", "relation"), ("turns", "turn"))
     ]
-    screen.paragraph(f"rolled back {result['name']}: {', '.join(removed)} removed")
+    screen.said(f"rolled back {result['name']}: {', '.join(removed)} removed")
     return 0
 
 
@@ -218,7 +218,7 @@ def _forget_backup(args: argparse.Namespace, client: Client, screen: Screen) -> 
         return 0
     from nimad.ctl.human import size
 
-    screen.paragraph(
+    screen.said(
         f"deleted the copy of {result['name']}: {size(result['freed_bytes'])} freed; it can no"
         " longer be verified"
     )
