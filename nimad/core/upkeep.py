@@ -63,12 +63,15 @@ def _embedder(store: MemoryStore) -> bool:
 
 
 def _graph(store: MemoryStore) -> bool:
-    if store.graph is None or (
-        "graph" not in store.out_of_service and store.graph.watermark >= store.records.head()
-    ):
+    if store.graph is None:
         return False
-    store.catch_up_graph()
-    return True
+    if "graph" in store.out_of_service or store.graph.watermark < store.records.head():
+        store.catch_up_graph()
+        return True
+    if store.graph.sparse:  # rows that came one by one take up to eight times the room
+        rebuilding.rebuild_graph(store)
+        return True
+    return False
 
 
 def _words(store: MemoryStore) -> bool:
