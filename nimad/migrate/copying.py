@@ -1,0 +1,94 @@
+"""The first stage: rows of the snapshot become memories with their words.
+
+Crash prose: a batch is one transaction: memories, words, quarantine, counters and the cursor commit
+together or not at all.  A crash leaves whole batches; the next start goes on behind the cursor.
+
+On a snapshot after the first one every row is looked at again.  A row that is here already stays as
+it is; when the source has changed it since, that is noted, and the first version is kept.  A row
+that was forgotten on request does not come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from nimad.disk.durable import crash_point
+from nimad.legacy.mapping import NodeMapper
+from nimad.legacy.sqlite import LegacyNode, Unreadable
+from nimad.legacy.values import canonical
+from nimad.migrate import ledger
+from nimad.migrate.run import Run
+from nimad.model import Memory
+from nimad.store import sources
+from nimad.store.sources import Source
+
+CHANGED = "changed in the source after it was taken over; the first version is kept"
+
+Page = list[LegacyNode | Unreadable]
+
+
+@dataclass
+class _Batch:
+    """A page, sorted out: what to add, what to note, what is no longer to be noted."""
+
+    last_key: int
+    memories: list[Memory] = field(default_factory=list)
+    quarantine: list[tuple[str, str | int, str]] = field(default_factory=list)
+    readable: list[int] = field(default_factory=list)
+
+
+def copy(run: Run) -> Iterator[None]:
+    """Copy the rows behind the cursor, one batch at a time."""
+    graph = run.graph()
+    source = run.source()
+    mapper = graph.mapper(source.name)
+    while page := graph.nodes(mapper, ledger.cursor(source.node_cursor), run.batcher.next_size()):
+        with run.batch(len(page), "copied"):
+            _commit(run, source, _sort_out(run, source, mapper, page))
+        crash_point("migrate.copied")
+        yield
+        source = run.source()
+    with run.store.records.write() as tx:
+        sources.update(tx, source.id, stage="copied")
+
+
+def _sort_out(run: Run, source: Source, mapper: NodeMapper, page: Page) -> _Batch:
+    batch = _Batch(page[-1].key)
+    known = _known(run, source, page) if ledger.note(source, "rerun") else {}
+    for row in page:
+        if isinstance(row, Unreadable):
+            batch.quarantine.append((row.kind, row.key, row.reason))
+        elif row.key in known:
+            memory = known[row.key]
+            if memory is not None and canonical(mapper.row(memory)) != canonical(row.row):
+                batch.quarantine.append(("changed", row.key, CHANGED))
+        else:
+            batch.memories.append(row.memory)
+            batch.readable.append(row.key)
+            batch.quarantine += [(column, row.key, reason) for column, reason in row.notes]
+    return batch
+
+
+def _known(run: Run, source: Source, page: Page) -> dict[int, Memory | None]:
+    """Rows of the page that are here already; None for those forgotten on request."""
+    records = run.store.records
+    forgotten = ledger.keys_of_kind(records, source.id, "forgotten")
+    known: dict[int, Memory | None] = {row.key: None for row in page if row.key in forgotten}
+    ids = sources.memory_ids(records, source.id, [row.key for row in page])
+    memories = records.get(list(ids.values()))
+    records.with_blobs(list(memories.values()))
+    known.update({int(key): memories[number] for key, number in ids.items() if number in memories})
+    return known
+
+
+def _commit(run: Run, source: Source, batch: _Batch) -> None:
+    with run.store.records.write() as tx:
+        if batch.memories:
+            tx.add_memories(batch.memories, source.id)
+        sources.quarantine(tx, source.id, batch.quarantine)
+        if ledger.note(source, "rerun"):
+            ledger.acquit(tx, source.id, "node", batch.readable)
+        sources.update(tx, source.id, node_cursor=batch.last_key)
+        sources.advance(tx, source.id, copied=len(batch.memories))
+    run.store.recall.note_subjects(memory.who for memory in batch.memories)

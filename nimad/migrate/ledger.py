@@ -1,0 +1,154 @@
+"""How far each source is: its stage, what is still due, and what the status shows of it.
+
+The rows are the records' (store/sources.py); this file says what they mean.
+
+    stage        done                                   under way, unless paused or failed
+    attached     the snapshot is ours                   copying
+    copied       memories and words                     encoding
+    encoded      vectors in sealed segments             linking
+    linked       turns, relations, graph                verifying
+    verified     every row compared                     -
+    rolling_back nothing is sure any more               rolling_back
+    rolled_back  everything of it is gone               -
+
+`report` of a source keeps what has no column: `sent` (the digest the client gave), `start_after`
+(rows up to this key were left out on request), `rerun` (a snapshot after the first one),
+`verification` (what the last one found).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nimad.legacy.rows import FIRST_ID
+from nimad.store import sources
+from nimad.store.records import Records
+from nimad.store.sources import Source
+from nimad.store.transaction import Transaction
+
+STATES = {
+    "attached": "copying",
+    "copied": "encoding",
+    "encoded": "linking",
+    "linked": "verifying",
+    "verified": "verified",
+    "rolling_back": "rolling_back",
+    "rolled_back": "rolled_back",
+}
+MOVING = ("attached", "copied", "encoded", "linked", "rolling_back")
+NOTES = ("forgotten", "changed", "removed")
+"""Kinds in the quarantine's table that were taken over, and are noted for other reasons: forgotten
+here on request; changed or deleted in the source afterwards."""
+SHOWN = 20
+"""Rows of the quarantine in a status."""
+
+
+def state(source: Source) -> str:
+    """The one word that the status shows."""
+    if source.stage == "rolled_back":
+        return "rolled_back"
+    if source.error is not None:
+        return "failed"
+    if source.paused:
+        return "paused"
+    if source.stage == "attached" and source.started is None:
+        return "attached"
+    return STATES[source.stage]
+
+
+def is_due(source: Source) -> bool:
+    """Whether there is something to do that nobody has stopped."""
+    return source.stage in MOVING and not source.paused and source.error is None
+
+
+def next_due(records: Records) -> Source | None:
+    """The source to work on: those that were asked for at once first, then in order."""
+    due = [source for source in sources.all_sources(records) if is_due(source)]
+    due.sort(key=lambda source: (source.strategy != "full", source.id))
+    return due[0] if due else None
+
+
+def by_id(records: Records, source: int) -> Source:
+    """The source as it is now."""
+    return next(found for found in sources.all_sources(records) if found.id == source)
+
+
+def note(source: Source, name: str, default: Any = None) -> Any:
+    """A value of the source's `report`."""
+    return (source.report or {}).get(name, default)
+
+
+def with_notes(source: Source, **notes: Any) -> dict[str, Any]:
+    """The source's `report` with some values changed; None takes one away."""
+    merged = {**(source.report or {}), **notes}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def cursor(value: int) -> int | None:
+    """A stored cursor as what the reader wants: None before the first row."""
+    return None if value == FIRST_ID else value
+
+
+# --- what was not taken over --------------------------------------------------------------------
+
+
+def quarantined(records: Records, source: int) -> int:
+    """Rows that were not taken over, or not whole."""
+    marks = ",".join("?" * len(NOTES))
+    found = records.value(
+        f"SELECT count(*) FROM quarantine WHERE source = ? AND kind NOT IN ({marks})",
+        (source, *NOTES),
+    )
+    return int(found or 0)
+
+
+def quarantine_rows(records: Records, source: int, limit: int = SHOWN) -> list[dict[str, Any]]:
+    """The first of them, as the protocol shows them."""
+    marks = ",".join("?" * len(NOTES))
+    found = records.rows(
+        f"SELECT kind, key, reason FROM quarantine WHERE source = ? AND kind NOT IN ({marks})"
+        " ORDER BY kind, key LIMIT ?",
+        (source, *NOTES, limit),
+    )
+    return [{"kind": kind, "key": key, "reason": reason} for kind, key, reason in found]
+
+
+def noted(records: Records, source: int) -> dict[str, int]:
+    """How many rows are noted under each kind of NOTES."""
+    found = records.rows(
+        "SELECT kind, count(*) FROM quarantine WHERE source = ? GROUP BY kind", (source,)
+    )
+    return {**dict.fromkeys(NOTES, 0), **{kind: n for kind, n in found if kind in NOTES}}
+
+
+def keys_of_kind(records: Records, source: int, *kinds: str) -> set[int]:
+    """The source's keys that the quarantine holds under any of these kinds."""
+    marks = ",".join("?" * len(kinds))
+    found = records.rows(
+        f"SELECT key FROM quarantine WHERE source = ? AND kind IN ({marks})", (source, *kinds)
+    )
+    return {int(key) for (key,) in found}
+
+
+def acquit(tx: Transaction, source: int, kind: str, keys: Sequence[int]) -> None:
+    """Take rows out of the quarantine: they came in after all."""
+    tx.many(
+        "DELETE FROM quarantine WHERE source = ? AND kind = ? AND key = ?",
+        [(source, kind, key) for key in keys],
+    )
+
+
+# --- what was taken over ------------------------------------------------------------------------
+
+
+def relation_keys(records: Records, source: int) -> set[int]:
+    """The keys of a source's relations that are in the records."""
+    sql = "SELECT source_key FROM relations WHERE source = ?"
+    return {int(key) for (key,) in records.rows(sql, (source,))}
+
+
+def count(tx: Transaction, table: str, source: int) -> int:
+    """Rows of "relations" or "turns" that came from a source."""
+    listed = " AND listed" if table == "turns" else ""
+    return int(tx.rows(f"SELECT count(*) FROM {table} WHERE source = ?{listed}", (source,))[0][0])

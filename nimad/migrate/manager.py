@@ -1,0 +1,209 @@
+"""The face of the migrations: what the verbs of the protocol ask for, on one store.
+
+All that changes a source takes turns: the background thread for the length of a batch, everybody
+else for the length of a call (`_turn`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from nimad import probe
+from nimad.core.store import MemoryStore
+from nimad.errors import Busy, NotFound, UsageError
+from nimad.legacy.sqlite import LegacyGraph
+from nimad.migrate import attach as attaching
+from nimad.migrate import ledger, receive, report, rollback
+from nimad.migrate.idle import Quiet
+from nimad.migrate.log import MigrationLog
+from nimad.migrate.pipeline import Pipeline
+from nimad.migrate.run import Run
+from nimad.migrate.verify import Comparison
+from nimad.migrate.worker import Worker
+from nimad.store import sources
+from nimad.store.sources import Source
+
+
+class MigrationManager:
+    """Attaches sources and moves them in; safe to use from many threads.
+
+    `start` begins the background thread, which also does the store's upkeep; without it (embedded)
+    `finish` does everything that is due in the calling thread.
+    """
+
+    def __init__(self, store: MemoryStore, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._log = MigrationLog(store.state / "migration.log")
+        self._quiet = Quiet(lambda: store.config["migration.idle_seconds"], clock)
+        self._turn = threading.RLock()
+        self._stop = threading.Event()
+        self._pipeline = Pipeline(store, self._log, self._turn, self._stop)
+        self._worker = Worker(store, self._pipeline, self._quiet, self._log, self._stop, clock)
+        for name in receive.sweep(store):
+            self._log.info(f"removed {name}, which an interrupted migration had left")
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin, or go on where the last process stopped."""
+        self._store.wake = self._worker.changed
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Stop at the next commit, and return then."""
+        self._stop.set()
+        self._store.wake = lambda: None
+        self._worker.stop()
+        self._pipeline.reset()
+
+    def touch(self) -> None:
+        """Somebody asked something: what waits for quiet waits on."""
+        self._quiet.touch()
+
+    def finish(self) -> None:
+        """Move every source on until nothing is due, here and now.  Raises what stops one."""
+        while not self._stop.is_set() and (source := ledger.next_due(self._store.records)):
+            self._pipeline.advance(source)
+        self._pipeline.reset()
+
+    # --- verbs --------------------------------------------------------------------------------
+
+    def attach(
+        self,
+        fd: int,
+        *,
+        path: str,
+        kind: str,
+        sha256: str,
+        size: int,
+        strategy: str,
+        batch_size: int = 0,
+        start_offset: int = 0,
+        name: str | None = None,
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        """Take over a snapshot, or (on a dry run) only report on it; see migrate/attach.py."""
+        asked = attaching.Request(
+            path, kind, sha256, size, strategy, batch_size, start_offset, name, dry_run
+        )
+        with self._my_turn():
+            source, reply = attaching.attach(self._store, fd, asked)
+            if source is not None and not dry_run:
+                self._pipeline.reset()
+                layers = reply["report"]["layers"]
+                self._log.info(f"Source: {source.name}, {source.total} nodes, layers: {layers}")
+        if not dry_run:
+            self._worker.wake()
+        return reply
+
+    def status(self, name: str | None = None) -> dict[str, Any]:
+        """Every source, or one.  Raises NotFound."""
+        records = self._store.records
+        wanted = sources.all_sources(records) if name is None else [sources.by_name(records, name)]
+        return {
+            "sources": [report.status_of(self._store, each, self._run_of(each)) for each in wanted],
+            "idle": self._quiet.closed_for() <= 0,
+            "free_memory_bytes": probe.available_memory(),
+        }
+
+    def pause(self, names: Sequence[str] | None = None) -> list[str]:
+        """Stop working on these (None: all that are under way); the names that are paused now."""
+        with self._my_turn():
+            chosen = self._chosen(names, lambda source: source.stage in ledger.MOVING)
+            with self._store.records.write() as tx:
+                for source in chosen:
+                    sources.update(tx, source.id, paused=1)
+            self._pipeline.reset()
+        for source in chosen:
+            self._log.info(f"{source.name}: paused")
+        return [source.name for source in chosen]
+
+    def resume(self, names: Sequence[str] | None = None) -> list[str]:
+        """Go on with these (None: all that were stopped); the names that go on now."""
+        with self._my_turn():
+            chosen = self._chosen(names, lambda source: bool(source.paused or source.error))
+            chosen = [source for source in chosen if source.stage in ledger.MOVING]
+            with self._store.records.write() as tx:
+                for source in chosen:
+                    sources.update(tx, source.id, paused=0, error=None)
+        self._worker.wake()
+        return [source.name for source in chosen]
+
+    def verify(self, name: str) -> dict[str, Any]:
+        """Compare every row with the snapshot.
+
+        Raises NotFound (no such source, or its backup was deleted), Busy while it is under way.
+        """
+        source = sources.by_name(self._store.records, name)
+        if source.stage not in ("linked", "verified"):
+            raise Busy(detail=f"{name} is still {ledger.state(source)}; verify it when it is done")
+        with self._open_snapshot(source) as graph:
+            comparison = Comparison(self._store, source, graph)
+            for _ in comparison.steps():
+                if self._stop.is_set():
+                    raise Busy(detail="it is stopping")
+        return {
+            "name": name,
+            **comparison.findings.summary(),
+            "quarantined": ledger.quarantined(self._store.records, source.id),
+            **ledger.noted(self._store.records, source.id),
+        }
+
+    def rollback(self, name: str) -> dict[str, Any]:
+        """Remove exactly what came from that source, and its backup.  Raises NotFound."""
+        with self._my_turn():
+            source = sources.by_name(self._store.records, name)
+            if source.stage == "rolled_back":
+                raise UsageError(detail=f"{name} is rolled back already")
+            self._pipeline.reset()
+            removed = rollback.removed(self._store, source)
+            rollback.begin(self._store, source)
+            run = Run.of(self._store, ledger.by_id(self._store.records, source.id), self._log)
+            for _ in rollback.roll_back(run):
+                pass
+        self._log.info(f"{name}: rolled back, {removed['memories']} memories removed")
+        self._store.wake()
+        return {"name": name, "removed": removed}
+
+    def forget_backup(self, name: str) -> dict[str, Any]:
+        """Delete the snapshot that was kept.  Raises NotFound, Busy while it is still needed."""
+        with self._my_turn():
+            source = sources.by_name(self._store.records, name)
+            if source.stage in ledger.MOVING:
+                raise Busy(detail=f"{name} is still {ledger.state(source)} and needs its backup")
+            if source.snapshot is None:
+                raise NotFound(kind="backup of source", id=name)
+            with self._store.records.write() as tx:
+                sources.update(tx, source.id, snapshot=None)
+            freed = rollback.delete_snapshot(self._store, source.snapshot)
+        self._log.info(f"{name}: the backup was deleted")
+        return {"name": name, "freed_bytes": freed}
+
+    # --- helpers ------------------------------------------------------------------------------
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        with self._worker.guest(), self._turn:
+            yield
+
+    def _run_of(self, source: Source) -> Run | None:
+        run = self._pipeline.run
+        return run if run is not None and run.source_id == source.id else None
+
+    def _chosen(self, names: Sequence[str] | None, due: Callable[[Source], bool]) -> list[Source]:
+        """The named sources, each must exist; without names, those that `due` picks."""
+        if names is not None:
+            return [sources.by_name(self._store.records, name) for name in names]
+        return [source for source in sources.all_sources(self._store.records) if due(source)]
+
+    @contextmanager
+    def _open_snapshot(self, source: Source) -> Iterator[LegacyGraph]:
+        run = Run.of(self._store, source, self._log)
+        try:
+            yield run.graph()
+        finally:
+            run.close()

@@ -1,0 +1,207 @@
+"""Moves one source on, batch by batch, stage by stage, through errors that pass.
+
+Each stage is a generator that yields after every batch and takes all it knows from the ledger: so
+after an error, a pause or a crash it is simply made anew, and goes on behind what was committed.
+
+Retries: at once, then after 1, 5 and 15 seconds, but only for errors that can pass.  A memory error
+halves the batch and tries again at once for as long as that helps.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import tenacity
+
+from nimad.core.store import MemoryStore
+from nimad.errors import DiskFull, GraphFailed, MigrationFailed, NimadError, VerifyFailed
+from nimad.migrate import ledger
+from nimad.migrate.copying import copy
+from nimad.migrate.encoding import encode
+from nimad.migrate.linking import link
+from nimad.migrate.log import MigrationLog
+from nimad.migrate.rollback import roll_back
+from nimad.migrate.run import Run
+from nimad.migrate.verify import verify
+from nimad.model import now_ms
+from nimad.store import sources
+from nimad.store.sources import Source
+
+STAGES: dict[str, Callable[[Run], Iterator[None]]] = {
+    "attached": copy,
+    "copied": encode,
+    "encoded": link,
+    "linked": verify,
+    "rolling_back": roll_back,
+}
+WAITS = (0.0, 1.0, 5.0, 15.0)
+"""Before the second, third, ... attempt of a batch [seconds]."""
+
+
+def can_pass(error: BaseException) -> bool:
+    """Whether trying again later may help."""
+    if isinstance(error, (DiskFull, GraphFailed, MemoryError)):
+        return True
+    if isinstance(error, NimadError):
+        return False
+    # SQLite's own complaint that the file is locked, and what a tired card reports
+    return isinstance(error, OSError) or type(error).__name__ == "OperationalError"
+
+
+class Pipeline:
+    """The one source that is under work; `advance` does a batch of it.
+
+    `turn` is the lock of whoever changes sources: it is held for the length of one attempt, and
+    free while an attempt waits to be repeated.
+    """
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        log: MigrationLog,
+        turn: threading.RLock,
+        stop: threading.Event,
+        waits: tuple[float, ...] = WAITS,
+    ) -> None:
+        self._store, self._log = store, log
+        self._turn, self._stop = turn, stop
+        self._waits = waits
+        self._steps: Iterator[None] | None = None
+        self.run: Run | None = None
+
+    def reset(self) -> None:
+        """Forget what was under work; the ledger has changed, or it is time to close."""
+        with self._turn:
+            self._steps = None
+            if self.run is not None:
+                self.run.close()
+                self.run = None
+
+    def advance(self, source: Source) -> None:
+        """Do one batch.  Raises what cannot pass, or did not pass in time; nothing is half done."""
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_any(
+                tenacity.stop_after_attempt(len(self._waits) + 1),
+                tenacity.stop_when_event_set(self._stop),
+            ),
+            wait=tenacity.wait_chain(*(tenacity.wait_fixed(seconds) for seconds in self._waits)),
+            retry=tenacity.retry_if_exception(can_pass),
+            sleep=tenacity.sleep_using_event(self._stop),
+            before_sleep=lambda attempt: self._tell_retry(source, attempt),
+            reraise=True,
+        )
+        for attempt in retrying:
+            with attempt:
+                self._attempt(source.id)
+        number = retrying.statistics.get("attempt_number", 1)
+        if number > 1:
+            self._log.info(f"Batch succeeded on retry {number} {source.name}")
+
+    def _attempt(self, source_id: int) -> None:
+        with self._turn:
+            source = ledger.by_id(self._store.records, source_id)
+            if not ledger.is_due(source):
+                return  # paused, or rolled back, while this attempt waited
+            if self.run is None or self.run.source_id != source_id:
+                self.reset()
+                self.run = self._begin(source)
+            try:
+                self._next(self.run)
+            except BaseException:
+                self._steps = None
+                self.run.close()
+                raise
+
+    def _next(self, run: Run) -> None:
+        """One batch; halved for as long as it does not fit into memory."""
+        while True:
+            if self._steps is None:
+                self._steps = _all_stages(run, self._finished)
+            try:
+                next(self._steps, None)
+                return
+            except MemoryError:
+                self._steps = None
+                run.close()
+                if not run.batcher.failed(memory_error=True):
+                    raise
+                self._log.warn(
+                    f"Batch failed: out of memory. Retrying with {run.batcher.size} rows..."
+                )
+
+    # --- what is told -------------------------------------------------------------------------
+
+    def _begin(self, source: Source) -> Run:
+        run = Run.of(self._store, source, self._log)
+        if source.started is None and source.stage != "rolling_back":
+            with self._store.records.write() as tx:
+                sources.update(tx, source.id, started=now_ms())
+            self._log.heading(f"NIMA Memory Migration: {source.name} → nimad")
+            self._log.info(f"Source: {source.total} nodes, {source.bytes / (1 << 20):.0f} MB")
+            self._log.info(f"Batch size: {run.batcher.size} nodes")
+            self._log.info("Starting migration...")
+        else:
+            self._log.info(f"{source.name}: goes on ({ledger.STATES[source.stage]})")
+        return run
+
+    def _tell_retry(self, source: Source, attempt: tenacity.RetryCallState) -> None:
+        error = attempt.outcome.exception() if attempt.outcome else None
+        seconds = attempt.next_action.sleep if attempt.next_action else 0
+        if self.run is not None:
+            self.run.progress.retries += 1
+        message = error.message if isinstance(error, NimadError) else repr(error)
+        self._log.warn(
+            f"Batch failed (attempt {attempt.attempt_number}/{len(self._waits) + 1}): {message}"
+            f" Retrying in {seconds:.0f}s... {source.name}"
+        )
+
+    def _finished(self, run: Run, stage: str) -> None:
+        source = run.source()
+        if stage == "rolling_back":
+            self._log.info(f"{source.name}: rolled back")
+        elif stage != "linked":
+            self._log.info(f"{source.name}: {source.stage} after {run.progress.elapsed():.1f}s")
+        else:
+            self._summarise(run, source)
+
+    def _summarise(self, run: Run, source: Source) -> None:
+        seconds = run.progress.batch_seconds
+        took = ((source.finished or now_ms()) - (source.started or now_ms())) / 1000
+        left_out = ledger.quarantined(self._store.records, source.id)
+        share = 100 * source.verified / source.total if source.total else 100.0
+        self._log.heading("Migration Summary")
+        for line in (
+            f"Total nodes: {source.total}",
+            f"Migrated: {source.copied}",
+            f"Relations: {source.relations}",
+            f"Turns: {source.turns}",
+            f"Quarantined: {left_out}",
+            f"Retries: {run.progress.retries}",
+            f"Elapsed: {took:.1f}s",
+            f"Avg batch time: {sum(seconds) / max(1, len(seconds)):.2f}s",
+            f"Success rate: {share:.1f}%",
+        ):
+            self._log.info(line, quiet=True)
+        self._log.info(
+            f"{source.name}: verified, {source.verified} memories identical; {took:.1f}s"
+        )
+
+
+def _all_stages(run: Run, finished: Callable[[Run, str], None]) -> Iterator[None]:
+    """Every stage that is still due, one after the other."""
+    while (stage := run.source().stage) in STAGES:
+        run.begin_stage()
+        yield from STAGES[stage](run)
+        finished(run, stage)
+        yield
+    run.close()
+
+
+def failure(error: BaseException) -> str:
+    """What the ledger keeps of an error that stopped a source."""
+    if isinstance(error, (VerifyFailed, MigrationFailed)):
+        return error.message
+    if isinstance(error, NimadError):
+        return f"{error.message} {error.next_step}"
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,112 @@
+"""Takes a snapshot out of the client's hands: a private copy of our own, checked whole.
+
+The descriptor is hostile: only an ordinary file of the promised size and digest is copied, and
+nothing is read from it twice.  The copy is made inside the kernel where that is possible.
+
+Crash prose: the copy is `incoming-*.tmp` in snapshots/, which the next start sweeps.  `keep` fsyncs
+it and renames it; a crash after that leaves a snapshot that no row names: swept by `sweep`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nimad.core.store import MemoryStore
+from nimad.disk.durable import crash_point, fsync_dir
+from nimad.errors import DiskFull, SourceChanged, UsageError
+from nimad.store import sources
+
+CHUNK = 1 << 20
+MARGIN_BYTES = 16 << 20
+"""Left free on the disk for everything else."""
+NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def received(store: MemoryStore, fd: int, path: str, size: int, sha256: str) -> Iterator[Path]:
+    """A copy of the snapshot, checked against its digest; gone afterwards unless it was kept.
+
+    Raises UsageError when the descriptor is no ordinary file, SourceChanged when it is not what
+    was promised, DiskFull.
+    """
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(detail="migrate.attach needs the descriptor of an ordinary file")
+    if status.st_size != size:
+        raise SourceChanged(path=path, detail=f"{status.st_size} bytes came instead of {size}")
+    directory = store.state / "snapshots"
+    check_space(directory, size)
+    handle, name = tempfile.mkstemp(prefix="incoming-", suffix=".tmp", dir=directory)
+    try:
+        with os.fdopen(handle, "wb", buffering=0) as file:
+            _copy(fd, file.fileno(), size)
+        if _digest(Path(name)) != sha256:
+            raise SourceChanged(path=path, detail="the copy differs from what was announced")
+        yield Path(name)
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskFull(detail=f"the snapshot of {path} did not fit") from error
+        raise
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def keep(temporary: Path, final: Path) -> None:
+    """Give a received copy its name, durably."""
+    descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.rename(final)
+    fsync_dir(final.parent)
+    crash_point("migrate.kept")
+
+
+def sweep(store: MemoryStore) -> list[str]:
+    """Remove snapshots that no source names; the names removed."""
+    named = {source.snapshot for source in sources.all_sources(store.records)}
+    removed = []
+    for path in (store.state / "snapshots").iterdir():
+        if path.name not in named:
+            path.unlink()
+            removed.append(path.name)
+    return removed
+
+
+def check_space(directory: Path, needed: int) -> None:
+    """Raise DiskFull when so many bytes would not leave a margin."""
+    free = shutil.disk_usage(directory).free
+    if free < needed + MARGIN_BYTES:
+        raise DiskFull(
+            detail=f"{directory} needs {(needed + MARGIN_BYTES) >> 20} MiB, {free >> 20} are free"
+        )
+
+
+def _copy(source: int, target: int, size: int) -> None:
+    """Copy `size` bytes from the start, inside the kernel if the file systems allow."""
+    done = 0
+    while done < size:
+        try:
+            moved = os.copy_file_range(source, target, min(size - done, 1 << 30), done, done)
+        except OSError as error:
+            if error.errno not in NO_KERNEL_COPY:
+                raise
+            moved = os.pwrite(target, os.pread(source, min(CHUNK, size - done), done), done)
+        if not moved:
+            return  # shorter than it was: the digest will tell
+        done += moved
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,147 @@
+"""What people are told of a source: before (the dry run's report) and meanwhile (the status)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from nimad import probe
+from nimad.core import vectors
+from nimad.core.status import disk
+from nimad.core.store import MemoryStore
+from nimad.legacy.sqlite import LegacyEdge, LegacyGraph, LegacyNode, Totals, Unreadable
+from nimad.migrate import ledger
+from nimad.migrate.batcher import Batcher
+from nimad.migrate.progress import WEIGHTS, Progress
+from nimad.migrate.run import Run, bounds
+from nimad.store.sources import Source
+
+SAMPLE_ROWS = 200
+"""Memories that are read and encoded to estimate how long all will take."""
+REFUSALS = 20
+"""So many refusals are told one by one."""
+ROW_BYTES = 900
+"""Disk that a memory takes besides its text: index, vector, graph [bytes]."""
+
+
+def describe(
+    store: MemoryStore, graph: LegacyGraph, totals: Totals, known: Source | None, batch_size: int
+) -> dict[str, Any]:
+    """The report of docs/protocol.md, migrate.attach: counts, sizes, estimates, refusals."""
+    refusals, dangling = _refusals(graph)
+    already = 0
+    if known is not None and known.stage != "rolled_back":
+        sql = "SELECT count(*) FROM memories WHERE source = ?"
+        already = int(store.records.value(sql, (known.id,)))
+    size = Batcher(bounds(store.config, gated=False), batch_size).next_size()
+    return {
+        "schema": graph.shape.schema,
+        "memories": totals.nodes,
+        "relations": totals.edges - dangling,
+        "turns": totals.turns,
+        "layers": totals.by_layer,
+        "already": already,
+        "unreadable": totals.unreadable,
+        "dangling": dangling,
+        "text_bytes": totals.text_bytes,
+        "batch_size": size,
+        "batches": -(-totals.nodes // size),
+        "estimate_seconds": round(_seconds(store, graph, totals.nodes), 1),
+        "estimate_bytes": totals.text_bytes * 2 + totals.nodes * ROW_BYTES,
+        "free_bytes": disk(store)["free"],
+        "free_memory_bytes": probe.available_memory(),
+        "refusals": refusals,
+    }
+
+
+def _refusals(graph: LegacyGraph) -> tuple[list[dict[str, Any]], int]:
+    """The first rows that will not come over, and how many edges lead nowhere."""
+    told: list[dict[str, Any]] = []
+    mapper, after = graph.mapper(""), None
+    keys: list[int] = []
+    while page := graph.nodes(mapper, after, 1000):
+        after = page[-1].key
+        keys += [row.key for row in page if isinstance(row, LegacyNode)]
+        told += [_told(row) for row in page if isinstance(row, Unreadable)]
+    here = np.array(keys, np.int64)  # sorted: they come by id
+    dangling, after = 0, None
+    while edges := graph.edges(after, 1000):
+        after = edges[-1].key
+        told += [_told(row) for row in edges if isinstance(row, Unreadable)]
+        good = [edge for edge in edges if isinstance(edge, LegacyEdge)]
+        ends = np.array([(edge.source, edge.target) for edge in good], np.int64).reshape(-1, 2)
+        whole = np.all(np.isin(ends, here), axis=1)
+        dangling += int(len(good) - np.count_nonzero(whole))
+        for number in np.flatnonzero(~whole):
+            edge = good[int(number)]
+            if len(told) < REFUSALS:
+                missing = edge.target if edge.source in here else edge.source
+                reason = f"memory {missing} does not exist"
+                told.append({"kind": "edge", "key": edge.key, "reason": reason})
+    return told[:REFUSALS], dangling
+
+
+def _told(row: Unreadable) -> dict[str, Any]:
+    return {"kind": row.kind, "key": row.key, "reason": row.reason}
+
+
+def _seconds(store: MemoryStore, graph: LegacyGraph, rows: int) -> float:
+    """How long all stages will take, from the time that encoding a sample takes here [seconds]."""
+    page = graph.nodes(graph.mapper(""), None, SAMPLE_ROWS)
+    texts = [row.memory.text for row in page if isinstance(row, LegacyNode)]
+    if not texts:
+        return 0.0
+    began = time.perf_counter()
+    vectors.encode(store.embedder, texts)
+    return (time.perf_counter() - began) / len(texts) * rows / WEIGHTS["encoded"]
+
+
+# --- the status ---------------------------------------------------------------------------------
+
+
+def status_of(store: MemoryStore, source: Source, run: Run | None) -> dict[str, Any]:
+    """One source as docs/protocol.md, migrate.status, has it; `run` when it is under work."""
+    progress = run.progress if run is not None and ledger.is_due(source) else None
+    verified = source.verified
+    if progress is not None and source.stage == "linked":
+        verified = progress.done(source, "verified")
+    return {
+        "name": source.name,
+        "kind": source.kind,
+        "path": source.path,
+        "state": ledger.state(source),
+        "stage": source.stage,
+        "total": source.total,
+        "copied": min(source.copied, source.total),
+        "encoded": min(source.encoded, source.total),
+        "linked": source.linked,
+        "verified": verified,
+        "quarantined": ledger.quarantined(store.records, source.id),
+        **ledger.noted(store.records, source.id),
+        "relations": source.relations,
+        "turns": source.turns,
+        "batch_size": run.batcher.size if run is not None else _batch_size(store, source),
+        "eta_seconds": _eta(source, progress),
+        "strategy": source.strategy,
+        "error": source.error,
+        "started": source.started,
+        "finished": source.finished,
+        "rows_per_second": round(progress.rows_per_second(source), 1) if progress else 0.0,
+        "quarantine": ledger.quarantine_rows(store.records, source.id),
+    }
+
+
+def _batch_size(store: MemoryStore, source: Source) -> int:
+    """What its first batch would have."""
+    return Batcher(bounds(store.config, source.strategy != "full"), source.batch_size).size
+
+
+def _eta(source: Source, progress: Progress | None) -> float | None:
+    if source.stage in ("verified", "rolled_back"):
+        return 0
+    if progress is None:
+        return None
+    eta = progress.eta(source)
+    return None if eta is None else round(eta, 1)

@@ -1,0 +1,116 @@
+"""Undoes a migration: exactly what came from one source leaves records, words, blocks and graph.
+
+Crash prose:
+
+1. one transaction sets the stage to `rolling_back`: after a crash it goes on by itself;
+2. memories leave in batches, each one transaction with its counter, words, vectors and relations;
+3. one transaction deletes what is left of turns, notes and quarantine and sets `rolled_back`;
+4. the snapshot is deleted; a crash before that leaves a file that no row names: swept at start;
+5. segments that held the vectors are rewritten, the graph follows, free pages are cut off.
+
+Memories that came by other ways stay, also those remembered while it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from nimad.core import vectors
+from nimad.core.store import MemoryStore
+from nimad.disk.durable import crash_point, fsync_dir
+from nimad.legacy.rows import FIRST_ID
+from nimad.migrate.run import Run
+from nimad.store import sources
+from nimad.store.sources import Source
+
+BATCH = 1000
+"""Memories deleted in one transaction."""
+
+CLEAN = {
+    "stage": "rolled_back",
+    "snapshot": None,
+    "node_cursor": FIRST_ID,
+    "edge_cursor": FIRST_ID,
+    "turn_cursor": FIRST_ID,
+    "encode_cursor": 0,
+    "copied": 0,
+    "relations": 0,
+    "turns": 0,
+    "encoded": 0,
+    "linked": 0,
+    "verified": 0,
+    "paused": 0,
+    "error": None,
+    "report": None,
+}
+"""A source of which nothing is here."""
+
+
+def begin(store: MemoryStore, source: Source) -> None:
+    """Decide it: what follows survives a crash."""
+    with store.records.write() as tx:
+        sources.update(tx, source.id, stage="rolling_back", error=None, paused=0)
+    crash_point("rollback.begun")
+
+
+def roll_back(run: Run) -> Iterator[None]:
+    """The stage `rolling_back`, one batch at a time."""
+    store, source = run.store, run.source()
+    while _delete_batch(store, source):
+        yield
+    run.close()
+    with store.records.write() as tx:
+        tx.delete_source_turns(source.id)
+        tx.execute("DELETE FROM quarantine WHERE source = ?", (source.id,))
+        sources.update(tx, source.id, **CLEAN)
+    crash_point("rollback.emptied")
+    if source.snapshot is not None:
+        delete_snapshot(store, source.snapshot)
+    yield
+    _reclaim(store)
+
+
+def delete_snapshot(store: MemoryStore, name: str) -> int:
+    """Delete a snapshot that no row names any more; its size [bytes]."""
+    path = store.state / "snapshots" / name
+    size = path.stat().st_size if path.exists() else 0
+    path.unlink(missing_ok=True)
+    fsync_dir(path.parent)
+    return size
+
+
+def _delete_batch(store: MemoryStore, source: Source) -> bool:
+    sql = "SELECT id FROM memories WHERE source = ? ORDER BY id LIMIT ?"
+    with store.records.exclusive():
+        with store.records.write() as tx:
+            ids = [number for (number,) in tx.rows(sql, (source.id, BATCH))]
+            if not ids:
+                return False
+            tx.delete_memories(ids)
+            sources.advance(tx, source.id, copied=-len(ids))
+        store.blocks.remove(np.array(ids, np.int64))
+    crash_point("rollback.batch")
+    return True
+
+
+def _reclaim(store: MemoryStore) -> None:
+    """Give the space back: vectors, graph rows, pages."""
+    with store.maintenance:
+        dead = np.array(store.records.tombstones(), np.int64)
+        for name in store.records.segment_names():
+            if len(np.intersect1d(store.blocks.segment_ids([name]), dead)):
+                vectors.merge(store, [name])
+        while "graph" not in store.out_of_service and not store.catch_up_graph():
+            pass
+        store.records.release_space()
+
+
+def removed(store: MemoryStore, source: Source) -> dict[str, int]:
+    """What a rollback would remove now."""
+    count = store.records.value
+    memories = count("SELECT count(*) FROM memories WHERE source = ?", (source.id,))
+    relations = count("SELECT count(*) FROM relations WHERE source = ?", (source.id,))
+    turns = count("SELECT count(*) FROM turns WHERE source = ? AND listed", (source.id,))
+    return {"memories": int(memories), "relations": int(relations), "turns": int(turns)}

@@ -1,0 +1,99 @@
+"""A source under work: its snapshot, its batches, its log; what each stage is handed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from nimad.config import Config
+from nimad.core.store import MemoryStore
+from nimad.errors import NotFound
+from nimad.legacy.sqlite import LegacyGraph
+from nimad.migrate import ledger
+from nimad.migrate.batcher import Batcher, Bounds
+from nimad.migrate.idle import GATED_SECONDS
+from nimad.migrate.log import MigrationLog, progress_line
+from nimad.migrate.progress import Progress
+from nimad.store.sources import Source
+
+
+def bounds(config: Config, gated: bool) -> Bounds:
+    """What the configuration lets a batch be; between two looks at a gate there is less time."""
+    seconds = config["migration.batch_seconds"]
+    return Bounds(
+        least=min(config["migration.min_batch"], 16) if gated else config["migration.min_batch"],
+        most=config["migration.max_batch"],
+        seconds=min(seconds, GATED_SECONDS) if gated else seconds,
+        reserve_bytes=config["migration.reserve_mb"] << 20,
+    )
+
+
+@dataclass
+class Run:
+    """What the stages work on; made anew from the ledger whenever anything went wrong."""
+
+    store: MemoryStore
+    source_id: int
+    log: MigrationLog
+    gated: bool
+    batcher: Batcher
+    progress: Progress = field(default_factory=Progress)
+    _graph: LegacyGraph | None = None
+
+    @classmethod
+    def of(cls, store: MemoryStore, source: Source, log: MigrationLog) -> Run:
+        """A run of a source as the ledger and the configuration have it."""
+        gated = source.strategy != "full"
+        batcher = Batcher(bounds(store.config, gated), source.batch_size)
+        run = cls(store, source.id, log, gated, batcher)
+        run.progress.begin(source)
+        return run
+
+    def begin_stage(self) -> None:
+        """A row costs something else now: the size of the batches is learned anew."""
+        limits = bounds(self.store.config, self.gated)
+        self.batcher = Batcher(limits, self.source().batch_size)
+        self.progress.ahead.clear()
+
+    def source(self) -> Source:
+        """The source as the ledger has it now."""
+        return ledger.by_id(self.store.records, self.source_id)
+
+    def graph(self) -> LegacyGraph:
+        """The snapshot, open.  Raises NotFound when it was deleted, SourceCorrupt, ..."""
+        if self._graph is None:
+            source = self.source()
+            path = self.store.state / "snapshots" / (source.snapshot or "-")
+            if source.snapshot is None or not path.exists():
+                raise NotFound(kind="backup of source", id=source.name)
+            self._graph = LegacyGraph.open(path)
+        return self._graph
+
+    def close(self) -> None:
+        """Let go of the snapshot."""
+        if self._graph is not None:
+            self._graph.close()
+            self._graph = None
+
+    @contextmanager
+    def batch(self, rows: int, done: str) -> Iterator[None]:
+        """Time one batch of `rows`, teach the batcher, write the progress line."""
+        began = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - began
+        self.batcher.succeeded(rows, seconds)
+        self.progress.batch(seconds)
+        source = self.source()
+        so_far = self.progress.done(source, done)
+        self.log.info(
+            progress_line(
+                self.progress.batches,
+                self.progress.batches_in_all(so_far, source.total, self.batcher.size),
+                self.progress.share(source),
+                self.progress.eta(source),
+                f"{source.name}: {so_far} of {source.total} {done}",
+            ),
+            quiet=True,
+        )

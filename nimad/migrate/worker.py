@@ -1,0 +1,178 @@
+"""The thread in the background: moves sources on, and does the store's upkeep when it is quiet.
+
+It sleeps on an event and never ticks: a change wakes it, and while the gate is closed it sleeps for
+exactly as long as the gate says.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from nimad.core import upkeep
+from nimad.core.store import MemoryStore
+from nimad.errors import DiskFull, NimadError
+from nimad.migrate import ledger
+from nimad.migrate.idle import Gate, Open
+from nimad.migrate.log import MigrationLog
+from nimad.migrate.pipeline import Pipeline, can_pass, failure
+from nimad.store import sources
+from nimad.store.sources import Source
+
+log = logging.getLogger(__name__)
+
+DISK_PAUSE = 60.0
+"""After a full disk, or an error in the upkeep, it is tried again in so long [seconds]."""
+LATEST_UPKEEP = 60.0
+"""Upkeep waits for quiet, but no longer than this [seconds]."""
+
+
+class Worker:
+    """Owns the thread; `wake` tells it that there may be something to do."""
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        pipeline: Pipeline,
+        quiet: Gate,
+        migration_log: MigrationLog,
+        stop: threading.Event,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store, self._pipeline, self._log = store, pipeline, migration_log
+        self._gates: dict[str, Gate] = {"full": Open(), "incremental": quiet}
+        self._quiet = quiet
+        self._stop = stop
+        self._clock = clock
+        self._event = threading.Event()
+        self._upkeep_since: float | None = clock()  # what the last process left undone
+        self._not_before = 0.0
+        self._guests = 0
+        self._guests_gone = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread = threading.Thread(target=self._loop, name="migrate", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Return when the batch under way has committed; `stop` has been set before."""
+        self._event.set()
+        with self._guests_gone:
+            self._guests_gone.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def changed(self) -> None:
+        """The store changed: there is upkeep to do, in a while.  Cheap: called after each write."""
+        if self._upkeep_since is None:
+            self._upkeep_since = self._clock()
+            self._event.set()
+
+    def wake(self) -> None:
+        """A source was attached, resumed, ...: look now."""
+        self._not_before = 0.0
+        self._event.set()
+
+    def guest(self) -> _Guest:
+        """`with worker.guest():` keeps the thread between two batches meanwhile."""
+        return _Guest(self)
+
+    # --- the thread ---------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while not self._stop.is_set():
+            self._event.clear()
+            pause: float | None
+            try:
+                pause = self._work()
+            except Exception as error:  # the thread must outlive whatever happens
+                log.exception("upkeep failed: %s", error)
+                self._upkeep_since = self._clock()
+                self._not_before = self._clock() + DISK_PAUSE
+                pause = DISK_PAUSE
+            if pause != 0 and not self._stop.is_set():
+                self._event.wait(pause)
+            self._let_guests_in()
+        self._pipeline.reset()
+
+    def _work(self) -> float | None:
+        """Do one piece of work.  Returns how long to sleep: 0 not at all, None until woken."""
+        if (left := self._not_before - self._clock()) > 0:
+            return left
+        source = ledger.next_due(self._store.records)
+        if source is not None:
+            closed = self._gates[source.strategy].closed_for()
+            if closed <= 0:
+                self._move(source)
+                return 0
+            return min(closed, self._tend() or closed)
+        return self._tend()
+
+    def _move(self, source: Source) -> None:
+        try:
+            self._pipeline.advance(source)
+        except Exception as error:
+            self._pipeline.reset()
+            if self._stop.is_set() and can_pass(error):
+                return
+            self._failed(source, error)
+        self._upkeep_since = self._clock()
+        if source.strategy == "full":  # whoever wanted it at once wants it tidy at once
+            self._upkeep_since -= LATEST_UPKEEP
+
+    def _failed(self, source: Source, error: Exception) -> None:
+        """A full disk is tried again by itself; anything else waits for `--resume`."""
+        message = failure(error)
+        if not isinstance(error, NimadError):
+            log.exception("%s stopped", source.name, exc_info=error)
+        self._log.error(f"{source.name} stopped: {message}")
+        if isinstance(error, DiskFull):
+            self._not_before = self._clock() + DISK_PAUSE
+            return
+        try:
+            with self._store.records.write() as tx:
+                sources.update(tx, source.id, error=message)
+        except NimadError as second:
+            log.error("%s", second.message)
+            self._not_before = self._clock() + DISK_PAUSE
+
+    def _tend(self) -> float | None:
+        """One piece of upkeep, when it is quiet or has waited long enough."""
+        if self._upkeep_since is None:
+            return None
+        waited = self._clock() - self._upkeep_since
+        closed = min(self._quiet.closed_for(), LATEST_UPKEEP - waited)
+        if closed > 0:
+            return closed
+        if not upkeep.step(self._store):
+            self._upkeep_since = None
+            return None
+        return 0
+
+    # --- guests -------------------------------------------------------------------------------
+
+    def _let_guests_in(self) -> None:
+        with self._guests_gone:
+            while self._guests and not self._stop.is_set():
+                self._guests_gone.wait()
+
+
+class _Guest:
+    """Somebody who changes sources: the thread lets them go first, and does not come in between."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def __enter__(self) -> None:
+        with self._worker._guests_gone:
+            self._worker._guests += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._worker._guests_gone:
+            self._worker._guests -= 1
+            self._worker._guests_gone.notify_all()
