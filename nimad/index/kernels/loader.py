@@ -31,6 +31,7 @@ from nimad.index.kernels.contract import Kernels
 from nimad.index.kernels.reference import Reference
 
 NATIVE = Path(__file__).resolve().parent.parent / "native"
+CPUINFO = Path("/proc/cpuinfo")
 ABI = 1
 
 _SOURCES = ("contract.py", "intrinsics.py", "rotation.py", "source.py")
@@ -58,20 +59,22 @@ def load_kernels() -> Kernels:
 
 def objects() -> Iterator[Kernels]:
     """Every object that this machine can run and that is right, the best first."""
-    try:
-        listed = json.loads((NATIVE / "manifest.json").read_text())["objects"]
-    except (OSError, ValueError):
-        return
-    features, part = cpu()
-    fitting = [
-        entry
-        for entry in listed
-        if entry["arch"] == platform.machine() and features.issuperset(entry["needs"])
-    ]
-    for entry in sorted(fitting, key=lambda e: (part in e["parts"], e["rank"]), reverse=True):
+    for entry in fitting():
         kernels = _load(NATIVE / entry["file"], entry)
         if kernels is not None and _agrees(kernels):
             yield kernels
+
+
+def fitting() -> list[dict[str, Any]]:
+    """The manifest's entries for what this CPU can do, the best first."""
+    try:
+        listed = json.loads((NATIVE / "manifest.json").read_text())["objects"]
+    except (OSError, ValueError):
+        return []
+    machine = platform.machine()
+    features, part = cpu()
+    usable = [e for e in listed if e["arch"] == machine and features.issuperset(e["needs"])]
+    return sorted(usable, key=lambda e: (part in e["parts"], e["rank"]), reverse=True)
 
 
 def numba_kernels() -> Kernels:
@@ -96,7 +99,7 @@ def cpu() -> tuple[frozenset[str], str]:
     features: frozenset[str] = frozenset()
     part = ""
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        text = CPUINFO.read_text()
     except OSError:
         return features, part
     for line in text.splitlines():

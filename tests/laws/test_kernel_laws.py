@@ -1,0 +1,126 @@
+"""Every form of the kernels gives the reference's bits: numba, and each object this CPU can run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nimad.index.kernels.contract import LANES, QUERY_MAX, Kernels, groups
+from nimad.index.kernels.loader import numba_kernels, objects
+from nimad.index.kernels.reference import Reference, centred, rotate
+
+REFERENCE = Reference()
+OBJECTS = {kernels.name: kernels for kernels in objects()}
+
+
+@pytest.fixture(scope="module", params=["numba", *OBJECTS])
+def form(request: pytest.FixtureRequest) -> Kernels:
+    """One compiled form after the other; numba takes some seconds to compile."""
+    return numba_kernels() if request.param == "numba" else OBJECTS[request.param]
+
+
+def bitmap(rng: np.random.Generator, rows: int) -> np.ndarray:
+    return rng.integers(0, 256, -(-rows // 8)).astype(np.uint8)
+
+
+def spans(rng: np.random.Generator, rows: int, count: int) -> np.ndarray:
+    """Disjoint ascending ranges, some of them touching."""
+    edges = np.sort(rng.choice(rows + 1, size=min(2 * count, (rows + 1) // 2 * 2), replace=False))
+    return edges.reshape(-1, 2).astype(np.int64)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    rows=st.integers(0, 200),
+    dims=st.one_of(st.integers(1, 512), st.sampled_from([1, 64, 256, 384, 512])),
+    k=st.integers(1, 250),
+    extreme=st.booleans(),
+)
+def test_a_form_equals_the_reference(
+    form: Kernels, seed: int, rows: int, dims: int, k: int, extreme: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    if extreme:
+        matrix = rng.choice(np.array([-127, 0, 127], np.int8), (rows, dims))
+        query = rng.choice(np.array([-QUERY_MAX, 0, QUERY_MAX], np.int16), dims)
+    else:
+        matrix = rng.integers(-127, 128, (rows, dims)).astype(np.int8)
+        query = rng.integers(-QUERY_MAX, QUERY_MAX + 1, dims).astype(np.int16)
+    mean = (rng.standard_normal(dims) * rng.choice([0, 0.01, 1])).astype(np.float32)
+
+    codes, planes = REFERENCE.encode(matrix, mean), REFERENCE.planes(query, mean)
+    assert np.array_equal(form.encode(matrix, mean), codes)
+    assert np.array_equal(form.planes(query, mean), planes)
+    assert np.array_equal(
+        form.distances(codes, rows, planes), REFERENCE.distances(codes, rows, planes)
+    )
+    ranges = spans(rng, rows, int(rng.integers(1, 9)))
+    for marks in (None, bitmap(rng, rows)):
+        found = form.scan(codes, ranges, planes, marks, k)
+        assert np.array_equal(found, REFERENCE.scan(codes, ranges, planes, marks, k))
+    picks = rng.integers(0, rows, 80 if rows else 0)
+    for mine, theirs in zip(
+        form.dots(matrix, picks, query), REFERENCE.dots(matrix, picks, query), strict=True
+    ):
+        assert np.array_equal(mine, theirs)
+        assert mine.dtype == theirs.dtype == np.int32
+
+
+def test_wrong_shapes_are_refused_before_memory_is_touched(form: Kernels) -> None:
+    rows, mean = np.ones((3, 8), np.int8), np.zeros(8, np.float32)
+    codes, planes = form.encode(rows, mean), form.planes(np.ones(8, np.int16), mean)
+    with pytest.raises(ValueError, match="encode"):
+        form.encode(rows, np.zeros(7, np.float32))
+    with pytest.raises(ValueError, match="planes"):
+        form.planes(np.ones(8, np.int16), np.zeros(9, np.float32))
+    with pytest.raises(ValueError, match="distances"):
+        form.distances(codes, LANES + 1, planes)
+    with pytest.raises(ValueError, match="scan"):
+        form.scan(codes, np.array([[0, LANES + 1]]), planes, None, 1)
+    with pytest.raises(ValueError, match="scan"):
+        form.scan(codes, np.array([[0, 9]]), planes, np.zeros(1, np.uint8), 1)
+    with pytest.raises(ValueError, match="dots"):
+        form.dots(rows, np.array([3]), np.ones(8, np.int16))
+    with pytest.raises(ValueError, match="dots"):
+        form.dots(rows, np.array([-1]), np.ones(8, np.int16))
+
+
+def rotated(vectors: np.ndarray) -> Iterator[np.ndarray]:
+    columns = np.zeros((512, len(vectors)), np.float32)
+    columns[: vectors.shape[1]] = vectors.T
+    yield from rotate(columns).T
+
+
+def test_the_rotation_keeps_angles() -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.standard_normal((2, 300)).astype(np.float32)
+    x, y = rotated(np.stack([a, b]))
+    scale = 512**1.5
+    assert np.dot(x, y) / scale**2 == pytest.approx(np.dot(a, b), rel=1e-3)
+    assert np.linalg.norm(x) / scale == pytest.approx(np.linalg.norm(a), rel=1e-4)
+    matrix = rotate(np.eye(512, dtype=np.float32)).astype(np.float64)
+    assert np.allclose(matrix @ matrix.T, scale**2 * np.eye(512), atol=scale**2 * 1e-6)
+
+
+def test_distances_follow_the_definition() -> None:
+    """Bit by bit, from the formulas, for one small case."""
+    rng = np.random.default_rng(2)
+    rows = rng.integers(-127, 128, (5, 40)).astype(np.int8)
+    query = rng.integers(-QUERY_MAX, QUERY_MAX + 1, 40).astype(np.int16)
+    mean = (0.1 * rng.standard_normal(40)).astype(np.float32)
+    bits = rotate(centred(rows, mean)).T > 0
+    turned = rotate(centred(query[None, :], mean))[:, 0]
+    raised = (turned / (np.abs(turned).max() / np.float32(15)) + np.float32(15)) / np.float32(2)
+    levels = np.clip(np.rint(raised), 0, 15).astype(int)
+    expected = [
+        sum(2**j * int(np.sum(row != ((levels >> j) & 1))) for j in range(4)) for row in bits
+    ]
+    codes = REFERENCE.encode(rows, mean)
+    assert codes.shape == (groups(5), 8, 32)
+    found = REFERENCE.distances(codes, 5, REFERENCE.planes(query, mean))
+    assert found.tolist() == expected
