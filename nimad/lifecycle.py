@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import socket
-import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,8 +34,10 @@ log = logging.getLogger(__name__)
 
 STATUS_DELAY = 0.5
 """The status line follows a change after so long [seconds]."""
-STATUS_EVERY = 2.0
+STATUS_MOVING = 2.0
 """How often it follows a migration under way [seconds]."""
+STATUS_DEGRADED = 30.0
+"""How often it looks whether a part that is out of service has been mended [seconds]."""
 LAST_COMMIT = 15.0
 """How long the end waits for a migration's batch to commit [seconds]."""
 
@@ -72,11 +73,10 @@ class Daemon:
         self._loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
         self._server.start(listeners)
         self._migrations.start()
-        line, resting = await asyncio.to_thread(self._look)
+        line, again = await asyncio.to_thread(self._look)
         self._notifier.ready(line)
         log.info("nimad %s is ready: %s", __version__, line)
-        if not resting:
-            self._follow_status(STATUS_EVERY)
+        self._follow_status(again)
         if self._notifier.watchdog_seconds:
             self._begin(self._watch(self._notifier.watchdog_seconds))
         await self._stop.wait()
@@ -160,55 +160,63 @@ class Daemon:
 
     def _asked(self, verb: Verb) -> None:
         if not verb.watching:  # watching a migration must not keep it from going on
-            self._store.last_used = time.monotonic()
+            self._migrations.touch()
 
     def _answered(self, verb: Verb) -> None:
         if verb.access == "control":
             self._follow_status(STATUS_DELAY)
 
-    def _follow_status(self, seconds: float) -> None:
-        if self._line_due is None and not self._stop.is_set():
+    def _follow_status(self, seconds: float | None) -> None:
+        if seconds is not None and self._line_due is None and not self._stop.is_set():
             self._line_due = self._loop.call_later(seconds, lambda: self._begin(self._tell()))
 
     async def _tell(self) -> None:
         try:
-            line, resting = await asyncio.to_thread(self._look)
+            line, again = await asyncio.to_thread(self._look)
         finally:
             self._line_due = None
         self._notifier.status(line)
-        if not resting:
-            self._follow_status(STATUS_EVERY)
+        self._follow_status(again)
 
-    def _look(self) -> tuple[str, bool]:
-        """The status line, and whether nothing moves on by itself."""
+    def _look(self) -> tuple[str, float | None]:
+        """The status line, and when it may change by itself [seconds]; None: not at all."""
         memories = self._store.records.counts()["memories"]
-        migrations = self._migrations.status()
-        line = status_line(memories, migrations, self._store.degraded())
-        return line, bool(migrations["idle"])
+        sources, degraded = self._migrations.status()["sources"], self._store.degraded()
+        again = STATUS_DEGRADED if degraded else None
+        if not resting(sources):
+            again = STATUS_MOVING
+        return status_line(memories, sources, degraded), again
 
 
-def status_line(memories: int, migrations: dict[str, Any], degraded: dict[str, str]) -> str:
+def status_line(memories: int, sources: list[dict[str, Any]], degraded: dict[str, str]) -> str:
     """What `systemctl status` shows: "4,112 memories, 1 source verified, idle"."""
     parts = ["1 memory" if memories == 1 else f"{memories:,} memories"]
     states: Counter[str] = Counter()
-    for source in migrations["sources"]:
-        state = source["state"]
-        if state in MOVING:
-            done, total = source[MOVING[state]], source["total"]
+    for source in sources:
+        state = source["state"].replace("_", " ")
+        if state in PROGRESS:
+            done, total = source[PROGRESS[state]], source["total"]
             parts.append(f"{source['name']}: {state} {done:,} of {total:,}")
         else:
-            states[state.replace("_", " ")] += 1
+            states[state] += 1
     for state, number in sorted(states.items()):
         parts.append(f"{number} source{'s' if number > 1 else ''} {state}")
     parts += [f"{part} out of service" for part in sorted(degraded)]
-    parts.append("idle" if migrations["idle"] else "migrating")
+    if resting(sources):
+        parts.append("idle")
     return ", ".join(parts)
 
 
-MOVING = {
+def resting(sources: list[dict[str, Any]]) -> bool:
+    """True when no source moves on by itself."""
+    return all(source["state"] in AT_REST for source in sources)
+
+
+AT_REST = {"verified", "paused", "failed", "rolled_back"}
+PROGRESS = {
     "copying": "copied",
     "encoding": "encoded",
     "linking": "linked",
     "verifying": "verified",
 }
-"""States that move on, and the number that tells how far."""
+"""States of a source on its way, and the number that tells how far."""

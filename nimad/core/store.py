@@ -62,8 +62,6 @@ class MemoryStore:
 
     `maintenance` is held by whoever seals, merges, rebuilds or purges: one at a time, while reads
     and `remember` go on.  `wake` is called after each change (a worker hangs itself there).
-    `last_used` is when somebody last asked for something [time.monotonic() seconds]: work that
-    waits for idleness looks at it; the daemon sets it.
     """
 
     def __init__(self, state: Path, config: Config, lock: StateLock) -> None:
@@ -73,7 +71,7 @@ class MemoryStore:
         self.maintenance = threading.RLock()
         self.wake: Callable[[], None] = lambda: None
         self.out_of_service: dict[str, str] = {}
-        self.started = self.last_used = time.monotonic()
+        self.started = time.monotonic()
         self._accesses = _Accesses()
         self.records = Records.open(state / "records.sqlite")
         self.wanted_embedder = get_embedder(config["embedder"])

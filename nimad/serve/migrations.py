@@ -62,6 +62,9 @@ class Migrations(Protocol):
     def stop(self) -> None:
         """Stop at the next commit."""
 
+    def touch(self) -> None:
+        """Somebody asked something: what waits for quiet waits on.  Called on the event loop."""
+
 
 def _digest(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):

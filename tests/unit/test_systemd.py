@@ -120,32 +120,29 @@ def source(name: str, state: str, **numbers: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("memories", "sources", "idle", "degraded", "expected"),
+    ("memories", "sources", "degraded", "expected"),
     [
-        (0, [], True, {}, "0 memories, idle"),
-        (1, [], True, {}, "1 memory, idle"),
-        (4112, [source("g", "verified")], True, {}, "4,112 memories, 1 source verified, idle"),
+        (0, [], {}, "0 memories, idle"),
+        (1, [], {}, "1 memory, idle"),
+        (4112, [source("g", "verified")], {}, "4,112 memories, 1 source verified, idle"),
         (
             4112,
             [source("g", "verified"), source("h", "verified"), source("i", "paused")],
-            True,
             {"graph": "damaged"},
             "4,112 memories, 1 source paused, 2 sources verified, graph out of service, idle",
         ),
         (
             2000,
             [source("graph", "copying", copied=2000)],
-            False,
             {},
-            "2,000 memories, graph: copying 2,000 of 4,112, migrating",
+            "2,000 memories, graph: copying 2,000 of 4,112",
         ),
     ],
 )
 def test_the_status_line_is_true_and_short(
     memories: int,
     sources: list[dict[str, Any]],
-    idle: bool,
     degraded: dict[str, str],
     expected: str,
 ) -> None:
-    assert status_line(memories, {"sources": sources, "idle": idle}, degraded) == expected
+    assert status_line(memories, sources, degraded) == expected
