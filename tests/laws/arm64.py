@@ -1,0 +1,163 @@
+"""Runs the kernels' arm64 objects under user emulation, one call at a time, as C functions would.
+
+A program of forty instructions maps memory at a fixed address, reads an image of it (the object and
+the arguments' buffers), calls the function that the image names, and writes the image back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nimad.index.kernels.contract import BITS, PLANES, ROUNDS, WORDS, groups
+
+QEMU = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+ASSEMBLER = shutil.which("aarch64-linux-gnu-as")
+LINKER = shutil.which("aarch64-linux-gnu-ld")
+
+BASE = 0x10000000
+OBJECT = 0x1000
+BUFFERS = 0x100000
+
+PROGRAM = f"""
+.global _start
+_start:
+    mov x8, #222            // mmap(BASE, 64 MiB, rwx, private | fixed | anonymous)
+    mov x0, #{BASE}
+    mov x1, #0x4000000
+    mov x2, #7
+    mov x3, #0x32
+    mov x4, #-1
+    mov x5, #0
+    svc #0
+    mov x19, x0
+    mov x20, #0
+1:  mov x8, #63             // read the image
+    mov x0, #0
+    add x1, x19, x20
+    mov x2, #0x100000
+    svc #0
+    cmp x0, #0
+    b.le 2f
+    add x20, x20, x0
+    b 1b
+2:  ldr x9, [x19]           // call it with ten arguments, two of them on the stack
+    ldp x10, x11, [x19, #72]
+    stp x10, x11, [sp, #-16]!
+    ldp x0, x1, [x19, #8]
+    ldp x2, x3, [x19, #24]
+    ldp x4, x5, [x19, #40]
+    ldp x6, x7, [x19, #56]
+    blr x9
+    str x0, [x19]
+    mov x21, #0
+3:  mov x8, #64             // write the image
+    mov x0, #1
+    add x1, x19, x21
+    sub x2, x20, x21
+    svc #0
+    cmp x0, #0
+    b.le 4f
+    add x21, x21, x0
+    cmp x21, x20
+    b.lt 3b
+4:  mov x8, #93
+    mov x0, #0
+    svc #0
+"""
+
+_CODES = WORDS * 32 * 8
+
+
+def _scan_sizes(a: tuple[int, ...]) -> list[int]:
+    spans = np.frombuffer(ctypes.string_at(a[1], a[2] * 16), np.int64)
+    end = int(spans.max(initial=0))
+    marks = -(-end // 8) if a[5] else 0
+    planes = PLANES * WORDS * 8
+    return [groups(end) * _CODES, a[2] * 16, 0, planes, marks, 0, 0, a[6] * 8, 256]
+
+
+def _dots_sizes(a: tuple[int, ...]) -> list[int]:
+    picks = np.frombuffer(ctypes.string_at(a[2], a[3] * 8), np.int64)
+    rows = int(picks.max(initial=-1)) + 1
+    return [rows * a[1], 0, a[3] * 8, 0, a[1] * 2, a[3] * 4, a[3] * 4]
+
+
+# How many bytes each pointer argument points to; 0 for a number.
+SIZES: dict[str, Callable[[tuple[int, ...]], list[int]]] = {
+    "encode": lambda a: [
+        *(a[1] * a[2], 0, 0, a[2] * 4, ROUNDS * BITS * 4, groups(a[1]) * _CODES, BITS * 64)
+    ],
+    "planes": lambda a: [a[1] * 2, 0, a[1] * 4, ROUNDS * BITS * 4, PLANES * WORDS * 8, BITS * 4],
+    "distances": lambda a: [groups(a[1]) * _CODES, 0, PLANES * WORDS * 8, a[1] * 4, 256],
+    "scan": _scan_sizes,
+    "dots": _dots_sizes,
+}
+POINTERS = {
+    "encode": (0, 3, 4, 5, 6),
+    "planes": (0, 2, 3, 4, 5),
+    "distances": (0, 2, 3, 4),
+    "scan": (0, 1, 3, 4, 7, 8),
+    "dots": (0, 2, 4, 5, 6),
+}
+
+
+def build_program(directory: Path) -> Path:
+    """Assemble and link the program."""
+    assert ASSEMBLER and LINKER
+    (directory / "program.s").write_text(PROGRAM)
+    subprocess.run([ASSEMBLER, "-o", "program.o", "program.s"], cwd=directory, check=True)
+    subprocess.run([LINKER, "-o", "program", "program.o"], cwd=directory, check=True)
+    return directory / "program"
+
+
+def functions(program: Path, library: Path) -> dict[str, Callable[..., int]]:
+    """The kernels of an arm64 object, as functions that take what the C functions take."""
+    raw = library.read_bytes()
+    symbols = _symbols(raw)
+    return {name: _Function(program, raw, symbols[f"nimad_{name}"], name) for name in SIZES}
+
+
+class _Function:
+    def __init__(self, program: Path, raw: bytes, offset: int, name: str) -> None:
+        self.program, self.raw, self.offset, self.name = program, raw, offset, name
+
+    def __call__(self, *args: int) -> int:
+        assert QEMU
+        image = bytearray(BUFFERS)
+        image[OBJECT : OBJECT + len(self.raw)] = self.raw
+        values, places = list(args), {}
+        for number in POINTERS[self.name]:
+            size = SIZES[self.name](args)[number]
+            places[number] = (len(image), size)
+            values[number] = BASE + len(image)
+            image += ctypes.string_at(args[number], size) + bytes(-size % 64)
+        values += [0] * (10 - len(values))
+        struct.pack_into("<11q", image, 0, BASE + OBJECT + self.offset, *(int(v) for v in values))
+        done = subprocess.run([QEMU, self.program], input=image, capture_output=True, check=True)
+        assert len(done.stdout) == len(image)
+        for number, (first, size) in places.items():
+            ctypes.memmove(args[number], done.stdout[first : first + size], size)
+        return int(struct.unpack_from("<q", done.stdout)[0])
+
+
+def _symbols(raw: bytes) -> dict[str, int]:
+    """The exported functions and where they are, from the dynamic symbol table."""
+    (table,) = struct.unpack_from("<Q", raw, 40)
+    size, count = struct.unpack_from("<HH", raw, 58)
+    headers = [struct.unpack_from("<IIQQQQIIQQ", raw, table + size * n) for n in range(count)]
+    symbols = next(header for header in headers if header[1] == 11)
+    names = headers[symbols[6]][4]
+    found: dict[str, Any] = {}
+    for at in range(symbols[4], symbols[4] + symbols[5], 24):
+        name, _, _, _, value, _ = struct.unpack_from("<IBBHQQ", raw, at)
+        end = raw.index(b"\0", names + name)
+        found[raw[names + name : end].decode()] = value
+    return found

@@ -1,0 +1,48 @@
+"""The arm64 objects give the reference's bits: what a Pi answers is what this machine answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nimad.index.kernels.compiled import Compiled
+from nimad.index.kernels.contract import QUERY_MAX
+from nimad.index.kernels.loader import NATIVE
+from nimad.index.kernels.reference import Reference
+from tests.laws import arm64
+
+REFERENCE = Reference()
+
+pytestmark = pytest.mark.skipif(
+    not (arm64.QEMU and arm64.ASSEMBLER and arm64.LINKER),
+    reason="needs qemu-user-static and binutils-aarch64-linux-gnu",
+)
+
+
+@pytest.fixture(scope="module", params=["cortex-a53", "cortex-a72", "cortex-a76"])
+def emulated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    directory: Path = tmp_path_factory.mktemp("arm64")
+    program = arm64.build_program(directory)
+    return Compiled(request.param, arm64.functions(program, NATIVE / f"{request.param}.so"))
+
+
+@pytest.mark.parametrize(("rows", "dims"), [(1, 1), (33, 64), (200, 256), (130, 384), (70, 512)])
+def test_an_arm64_object_equals_the_reference(emulated: Compiled, rows: int, dims: int) -> None:
+    rng = np.random.default_rng(rows * dims)
+    matrix = rng.integers(-127, 128, (rows, dims)).astype(np.int8)
+    query = rng.integers(-QUERY_MAX, QUERY_MAX + 1, dims).astype(np.int16)
+    mean = (0.1 * rng.standard_normal(dims)).astype(np.float32)
+    codes, planes = REFERENCE.encode(matrix, mean), REFERENCE.planes(query, mean)
+    assert np.array_equal(emulated.encode(matrix, mean), codes)
+    assert np.array_equal(emulated.planes(query, mean), planes)
+    expected = REFERENCE.distances(codes, rows, planes)
+    assert np.array_equal(emulated.distances(codes, rows, planes), expected)
+    spans = np.array([[0, rows // 3], [rows // 2, rows]])
+    marks = rng.integers(0, 256, -(-rows // 8)).astype(np.uint8)
+    for filtered in (None, marks):
+        found = emulated.scan(codes, spans, planes, filtered, 20)
+        assert np.array_equal(found, REFERENCE.scan(codes, spans, planes, filtered, 20))
+    picks = rng.integers(0, rows, 40)
+    assert np.array_equal(emulated.dots(matrix, picks, query), REFERENCE.dots(matrix, picks, query))
