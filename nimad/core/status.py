@@ -36,7 +36,11 @@ def status(store: MemoryStore) -> dict[str, Any]:
             "dims": store.embedder.dims,
             "wanted": store.wanted_embedder.name,
         },
-        "blocks": {**blocks, "backlog": max(0, counts["memories"] - blocks["rows"])},
+        "blocks": {
+            **blocks,
+            "backlog": max(0, counts["memories"] - blocks["rows"]),
+            "kernels": store.blocks.kernels,
+        },
         "graph": _graph(store),
         "disk": disk(store),
         "memory": {
