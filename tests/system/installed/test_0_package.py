@@ -24,4 +24,4 @@ def test_making_it_again_gives_the_same_bytes(package: Path, tmp_path: Path) -> 
     first, again = (
         hashlib.sha256(path.read_bytes()).hexdigest() for path in (package, tmp_path / package.name)
     )
-    assert first == again
+    assert first == again, "or the checkout has changed since: `make deb`, and again"

@@ -20,9 +20,9 @@ def test_kill_9_is_followed_by_a_start_with_everything_there(machine: Machine, a
     before = main_pid(machine)
     machine.run("systemctl kill --signal=KILL nimad")
     # The socket holds this question until the daemon is back.
-    assert ask(f"get {made[-1]}")["text"].startswith("Note 19")
+    assert ask(f"get {made[-1]}")["memory"]["text"].startswith("Note 19")
     assert main_pid(machine) != before
-    assert [ask(f"get {n}")["id"] for n in made] == made
+    assert [ask(f"get {n}")["memory"]["id"] for n in made] == made
     assert ask("doctor")["problems"] == []
 
 
@@ -30,7 +30,7 @@ def test_a_power_cut_is_survived_and_it_starts_by_itself(machine: Machine, ask: 
     made = remember(ask, "The fuse box hums.")
     machine.cut_power()
     machine.boot()
-    assert ask(f"get {made}")["text"] == "The fuse box hums."
+    assert ask(f"get {made}")["memory"]["text"] == "The fuse box hums."
     assert machine.run("systemctl is-active nimad").stdout.strip() == "active"
     assert ask("doctor")["problems"] == []
 

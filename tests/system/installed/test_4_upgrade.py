@@ -44,7 +44,7 @@ def test_an_upgrade_keeps_everything(
     assert main_pid(machine) != before
     assert machine.run("stat --format=%i /run/nimad/nimad.sock").stdout == socket
     assert ask("status")["memories"] == count
-    assert ask(f"get {made}")["text"] == "The well was cleaned before the upgrade."
+    assert ask(f"get {made}")["memory"]["text"] == "The well was cleaned before the upgrade."
     assert ask("doctor")["problems"] == []
 
 
