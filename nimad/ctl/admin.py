@@ -68,11 +68,11 @@ def run_rebuild(args: argparse.Namespace, client: Client, screen: Screen) -> int
     if screen.json:
         screen.result(result)
         return 0
-    from nimad.ctl.human import count
+    from nimad.ctl.human import count, took
     from nimad.ctl.text import one_line
 
     for part, made in result["rebuilt"].items():
-        taken = f"in {made['seconds']:.1f} s"
+        taken = f"in {took(made['seconds'] * 1000)}"
         screen.line(f"rebuilt {one_line(part)}: {count(made['rows'], 'memory')} {taken}")
     return 0
 

@@ -57,6 +57,11 @@ def span(seconds: float) -> str:
     return "no time"
 
 
+def took(milliseconds: float) -> str:
+    """How long something took: `40 ms`, `1.2 s`."""
+    return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
+
+
 def clock(seconds: float) -> str:
     """A time that is left or was taken: `0:07`, `12:30`, `1:02:03`."""
     whole = max(0, round(seconds))

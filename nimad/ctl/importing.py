@@ -147,7 +147,11 @@ class _Import:
             return None
         found = re.match(r":(\d+): (.*)", error.message.removeprefix(self.name), re.DOTALL)
         index = int(found[1]) - batch.numbers[0] if found else -1
-        return (index, found[2]) if found and 0 <= index < len(batch.numbers) else None
+        return (
+            (index, found[2].removeprefix("a memory: "))
+            if found and 0 <= index < len(batch.numbers)
+            else None
+        )
 
     def _share(self) -> str:
         from nimad.ctl.human import share

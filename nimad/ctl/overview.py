@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nimad import __version__
-from nimad.ctl.human import count, share, size, span
+from nimad.ctl.human import count, share, size, span, took
 from nimad.ctl.progress import bar
 from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen
 from nimad.ctl.text import one_line, shorten
@@ -61,7 +61,10 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
         ("meaning", _meaning(status)),
         ("graph", _graph(status["graph"])),
         ("RAM", f"{size(memory['pss_bytes'])} used, {size(memory['available_bytes'])} available"),
-        ("requests", f"{count(status['requests'])} from {count(status['clients'], 'client')} now"),
+        (
+            "requests",
+            f"{count(status['requests'])} so far, {count(status['clients'], 'client')} now",
+        ),
         ("socket", one_line(status["socket"])),
     ]
     return [(label, text) for label, text in rows if text]
@@ -120,10 +123,16 @@ def findings(screen: Screen, result: dict[str, Any]) -> None:
         screen.paragraph(f"Fix: {problem['fix']}", "  ")
         screen.line()
     checked = result["checked"]
-    looked = ", ".join(f"{count(number)} {one_line(name)}" for name, number in checked.items())
+    looked = ", ".join(count(number, _singular(name)) for name, number in checked.items())
     serious = [p for p in result["problems"] if p["severity"] != "note"]
     if serious:
         verdict = screen.style(count(len(serious), "problem"), RED, BOLD)
     else:
         verdict = screen.style("all well", GREEN, BOLD)
-    screen.line(f"{verdict} ({looked} checked in {result['took_ms'] / 1000:.1f} s)")
+    screen.line(f"{verdict} ({looked} checked in {took(result['took_ms'])})")
+
+
+def _singular(name: str) -> str:
+    """memories → memory, turns → turn."""
+    shown = one_line(name)
+    return shown[:-3] + "y" if shown.endswith("ies") else shown.removesuffix("s")

@@ -30,7 +30,8 @@ def results(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
         _body(screen, memory, margin)
         if parts := memory.get("parts"):
             shown = "  ".join(f"{one_line(name)} {value:.3f}" for name, value in parts.items())
-            screen.line(" " * margin + screen.style(shown, DIM))
+            for line in wrap(shown, _room(screen, margin)):
+                screen.line(" " * margin + screen.style(line, DIM))
 
 
 def neighbours(screen: Screen, found: Sequence[dict[str, Any]], origin: int) -> None:
@@ -39,16 +40,25 @@ def neighbours(screen: Screen, found: Sequence[dict[str, Any]], origin: int) -> 
         screen.line(f"Nothing is connected with {origin}.")
         return
     margin = _margin(found)
-    for place, memory in enumerate(found):
+    ways: dict[int, list[dict[str, Any]]] = {}
+    for memory in found:
+        ways.setdefault(memory["id"], []).append(memory)
+    for place, reached in enumerate(ways.values()):
         if place:
             screen.line()
-        arrow = "<-" if memory["direction"] == "in" else "->"
-        how = screen.style(f"{arrow} {one_line(str(memory['relation']))}", BOLD)
-        about = [] if memory.get("weight") is None else [f"weight {memory['weight']:.2f}"]
-        if memory.get("distance", 1) > 1:
-            about.append(f"{memory['distance']} steps away")
-        _heading(screen, memory, margin, [screen.style(text, DIM) for text in about], how)
-        _body(screen, memory, margin)
+        how = screen.style(", ".join(_way(one) for one in reached), BOLD)
+        distance = reached[0].get("distance", 1)
+        about = [screen.style(f"{distance} steps away", DIM)] if distance > 1 else []
+        _heading(screen, reached[0], margin, about, how)
+        _body(screen, reached[0], margin)
+
+
+def _way(reached: dict[str, Any]) -> str:
+    """`-> responded_to 0.8`: one relation that leads to a memory, with its weight."""
+    arrow = "<-" if reached["direction"] == "in" else "->"
+    weight = reached.get("weight")
+    shown = f"{arrow} {one_line(str(reached['relation']))}"
+    return shown if weight in (None, 1.0) else f"{shown} {weight:.2f}"
 
 
 def whole(screen: Screen, memory: dict[str, Any]) -> None:
@@ -76,6 +86,11 @@ def _margin(found: Sequence[dict[str, Any]]) -> int:
     return max(len(str(memory["id"])) for memory in found) + 2
 
 
+def _room(screen: Screen, margin: int) -> int | None:
+    """Columns for text beside a margin; None when nothing is wrapped."""
+    return None if screen.width is None else max(screen.width - margin, 20)
+
+
 def _heading(
     screen: Screen, memory: dict[str, Any], margin: int, more: list[str], lead: str = ""
 ) -> None:
@@ -96,9 +111,8 @@ def _heading(
 
 def _body(screen: Screen, memory: dict[str, Any], margin: int) -> None:
     """The text below its heading, cut short on a terminal."""
-    room = None if screen.width is None else max(screen.width - margin, 20)
     text = safe(memory["text"])
-    lines = wrap(text, room) if text.strip() else [screen.style("(no text)", DIM)]
+    lines = wrap(text, _room(screen, margin)) if text.strip() else [screen.style("(no text)", DIM)]
     for line in lines[:MOST_LINES] if screen.terminal else lines:
         screen.line(f"{' ' * margin}{line}".rstrip())
     if screen.terminal and len(lines) > MOST_LINES:
@@ -131,8 +145,7 @@ def _fields(memory: dict[str, Any]) -> list[tuple[str, str]]:
 def _field(screen: Screen, name: str, value: str) -> None:
     label = one_line(name)
     padding = " " * max(LABEL - columns(label), 1)
-    room = None if screen.width is None else max(screen.width - LABEL, 20)
-    first, *rest = wrap(safe(value), room)
+    first, *rest = wrap(safe(value), _room(screen, LABEL))
     screen.line(f"{screen.style(label, DIM)}{padding}{first}".rstrip())
     for line in rest:
         screen.line(f"{' ' * LABEL}{line}".rstrip())

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from nimad.ctl.human import clock, count, share, size
+from nimad.ctl.human import clock, count, share, size, took
 from nimad.ctl.progress import bar
 from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW
 from nimad.ctl.text import one_line, safe, shorten, wrap
@@ -164,7 +164,7 @@ def _forecast(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def comparison(screen: Screen, result: dict[str, Any]) -> None:
     """What `--verify` found: identical, or a table of what is not."""
     name = screen.style(one_line(result["name"]), BOLD)
-    taken = f"compared in {result['took_ms'] / 1000:.1f} s"
+    taken = f"compared in {took(result['took_ms'])}"
     if result["ok"]:
         same = [count(result[kind]["identical"], thing) for kind, thing in KINDS if kind in result]
         verdict = screen.style("identical with its source", GREEN)

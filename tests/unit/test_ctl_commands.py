@@ -165,11 +165,12 @@ def test_related_shows_how(daemon: FakeDaemon, run: Run) -> None:
     daemon.answers["related"] = answers(
         memory(18, **way, direction="out", distance=1),
         memory(19, **way, direction="in", distance=2),
+        memory(18, relation="same_turn", weight=None, direction="out", distance=1),
     )
     out = run("related", "17", "--depth", "2", "-k", "5").out
     assert daemon.sent("related") == [{"id": 17, "depth": 2, "limit": 5}]
-    assert "18  -> caused_by" in out
-    assert "19  <- caused_by" in out and "2 steps away" in out
+    assert out.count("18  -> caused_by 0.50, -> same_turn  Maya") == 1
+    assert "19  <- caused_by 0.50" in out and "2 steps away" in out
 
 
 def test_related_to_nothing(daemon: FakeDaemon, run: Run) -> None:
@@ -296,7 +297,7 @@ def test_doctor(
     daemon.answers["doctor"] = {"problems": problems, "checked": {"memories": 5}, "took_ms": 12.0}
     ran = run("doctor")
     assert ran.code == code
-    assert f"{verdict} (5 memories checked in 0.0 s)" in ran.out
+    assert f"{verdict} (5 memories checked in 12 ms)" in ran.out
     assert ran.out.count("Fix: rebuild it") == len(problems)
     assert run("doctor", "--json").code == code
 
