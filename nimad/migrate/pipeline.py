@@ -191,7 +191,7 @@ class Pipeline:
 def _all_stages(run: Run, finished: Callable[[Run, str], None]) -> Iterator[None]:
     """Every stage that is still due, one after the other."""
     while (stage := run.source().stage) in STAGES:
-        run.begin_stage()
+        run.begin_stage(stage)
         yield from STAGES[stage](run)
         finished(run, stage)
         yield

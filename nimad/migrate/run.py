@@ -41,6 +41,7 @@ class Run:
     batcher: Batcher
     progress: Progress = field(default_factory=Progress)
     _graph: LegacyGraph | None = None
+    _stage: str = ""
 
     @classmethod
     def of(cls, store: MemoryStore, source: Source, log: MigrationLog) -> Run:
@@ -51,11 +52,16 @@ class Run:
         run.progress.begin(source)
         return run
 
-    def begin_stage(self) -> None:
-        """A row costs something else now: the size of the batches is learned anew."""
-        limits = bounds(self.store.config, self.gated)
-        self.batcher = Batcher(limits, self.source().batch_size)
+    def begin_stage(self, stage: str) -> None:
+        """A row costs something else now: the size of the batches is learned anew.
+
+        A stage that is only begun again, after an error, keeps what it has learned.
+        """
         self.progress.ahead.clear()
+        if stage != self._stage:
+            self._stage = stage
+            limits = bounds(self.store.config, self.gated)
+            self.batcher = Batcher(limits, self.source().batch_size)
 
     def source(self) -> Source:
         """The source as the ledger has it now."""

@@ -77,15 +77,16 @@ def execute(path: Path, script: str) -> None:
         connection.executescript(script)
 
 
-def node(key: int, text: str = "", **more: Any) -> dict[str, Any]:
+def node(key: int, text: Any = None, **more: Any) -> dict[str, Any]:
     """A row of memory_nodes; every third is an input, a contemplation, an output."""
+    said = f"memory number {key}" if text is None else text
     layer = ("input", "contemplation", "output")[(key - 1) % 3]
     return {
         "id": key,
         "timestamp": 1_700_000_000_000 + key * 1000,
         "layer": layer,
-        "text": text or f"memory number {key}",
-        "summary": (text or f"memory number {key}")[:80],
+        "text": said,
+        "summary": said[:80],
         "who": "Ada",
         "affect_json": '{"CARE": 0.5}',
         "session_key": "agent:main:s1",
