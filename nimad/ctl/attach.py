@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nimad.ctl.arguments import with_hint
 from nimad.ctl.human import size
 from nimad.ctl.progress import Progress, bar
+from nimad.errors import Interrupted
 from nimad.legacy.detect import detect
 from nimad.legacy.scratch import private_directory, scratch_directory
 from nimad.legacy.snapshot import Snapshot, take_snapshot
@@ -31,7 +33,12 @@ def attach(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """Take over the store at `args.path`; with --wait, follow it to its end."""
     found = detect(Path(args.path))
     client.call("ping")  # before gigabytes are copied for nobody
-    with _copied(found.path, found.size_bytes, screen) as snapshot:
+    with (
+        _copied(found.path, found.size_bytes, screen) as snapshot,
+        Progress(screen.progress) as progress,
+        _interruptible(),
+    ):
+        progress.show("nimad takes the copy and looks through it")
         result = client.call(
             "migrate.attach",
             fd=snapshot.fd,
@@ -51,6 +58,16 @@ def attach(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         return wait(client, screen, result)
     _report(screen, result, dry_run=args.dry_run)
     return 0
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C while nimad takes the copy: it may go on with what it was handed."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        hint = "nimad may take the copy over all the same: `nimactl migrate --status` tells."
+        raise with_hint(Interrupted(), hint) from None
 
 
 def _report(screen: Screen, result: dict[str, Any], *, dry_run: bool) -> None:

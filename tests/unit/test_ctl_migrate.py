@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from nimad.ctl import follow
+from nimad.ctl.client import Client
 from nimad.ctl.main import main
 from nimad.errors import NotFound
 from tests.fake_daemon import FakeDaemon, source
@@ -226,6 +227,22 @@ def test_waiting_gives_up_on_a_daemon_that_stays_away(
     monkeypatch.setattr(follow, "RESTART", 0.3)
     daemon.answers["migrate.status"] = FakeDaemon.DROP
     assert run("migrate", graph, "--wait").code == 69
+
+
+def test_interrupting_the_handover_tells_that_it_may_go_on(
+    run: Run, daemon: FakeDaemon, graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Client.call
+
+    def call(client: Client, verb: str, fd: int | None = None, **params: Any) -> dict[str, Any]:
+        if verb == "migrate.attach":
+            raise KeyboardInterrupt
+        return original(client, verb, fd, **params)
+
+    monkeypatch.setattr(Client, "call", call)
+    ran = run("migrate", graph, "--wait")
+    assert ran.code == 130
+    assert "nimad may take the copy over all the same" in ran.err
 
 
 def test_interrupting_leaves_the_migration_be(
