@@ -128,6 +128,10 @@ class Container:
 
     What `region` returns points into the map and stays valid as long as anything refers to it: the
     map goes when the last reader drops it, even when the file was removed or replaced long before.
+
+    The limit of a map: when the card fails while a page is fetched, the process gets a signal
+    (SIGBUS) that Python cannot turn into an error.  So what opening and `verify` can read with
+    `read`, they do.
     """
 
     def __init__(self, path: Path, head: Header, map_: mmap.mmap) -> None:

@@ -104,8 +104,7 @@ def read_header(path: Path, file: BinaryIO, size: int, format_name: str | None) 
     raw = file.read(HEAD.size)
     if len(raw) < HEAD.size:
         raise corrupt(f"it has {size} bytes, a header alone takes {HEAD.size}")
-    head = HEAD.unpack(raw)
-    magic, name, version, container, count, digest, length, _, crc = head
+    magic, name, version, container, count, digest, length, _, crc = HEAD.unpack(raw)
     if magic != MAGIC:
         raise corrupt(f"it begins with {magic.hex()}, expected {MAGIC.hex()}")
     if container != CONTAINER_VERSION:
@@ -123,8 +122,8 @@ def read_header(path: Path, file: BinaryIO, size: int, format_name: str | None) 
     file.seek(size - FOOT.size)
     if file.read(FOOT.size) != make_footer(raw, digest):
         raise corrupt("its footer does not belong to its header: the end is missing or changed")
-    if format_name is not None and name.rstrip(b"\0") != format_name.encode("ascii"):
-        kind = name.rstrip(b"\0").decode("ascii", "replace")
+    kind = name.rstrip(b"\0").decode("ascii", "replace")
+    if format_name is not None and kind != format_name:
         raise corrupt(f"it holds {kind!r}, expected {format_name!r}")
     return Header(version, digest.hex(), _table(path, body, count, size))
 
