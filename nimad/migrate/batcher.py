@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from nimad import probe
 
 START_ROWS = {"pi": 300, "arm64": 500, "x86_64": 1000}
-"""First batch by kind of board [rows]; the numbers of the legacy guide."""
+"""First batch by kind of board, when it may take USUAL_SECONDS [rows]; from the legacy guide."""
+USUAL_SECONDS = 2.0
 OTHER_START = 300
 ROW_BYTES = 24 * 1024
 """Memory that a row in flight may need [bytes]: the texts it may have, not those it usually has."""
@@ -49,7 +50,8 @@ class Batcher:
         self._bounds = bounds
         self._fixed = fixed
         self._available = available
-        self._step = START_ROWS.get(board(), OTHER_START)
+        share = min(1.0, bounds.seconds / USUAL_SECONDS)
+        self._step = max(1, round(START_ROWS.get(board(), OTHER_START) * share))
         self._size = fixed or self._within(self._step)
 
     @property

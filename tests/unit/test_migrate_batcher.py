@@ -19,6 +19,11 @@ def test_the_board_gives_the_first_size() -> None:
     assert made("riscv64").next_size() == OTHER_START
 
 
+def test_a_short_time_gives_a_small_first_size() -> None:
+    assert made("x86_64", least=16, seconds=0.05).next_size() == 25
+    assert made("pi", least=16, seconds=0.05).next_size() == 16
+
+
 def test_a_quick_batch_grows_by_one_step() -> None:
     batcher = made("pi")
     batcher.succeeded(300, 0.2)

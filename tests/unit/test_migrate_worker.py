@@ -1,0 +1,228 @@
+"""The background thread: moves sources, waits for quiet, tends the store, sleeps, stops."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nimad.core.store import MemoryStore
+from nimad.errors import DiskFull
+from nimad.migrate import copying, worker
+from nimad.migrate.manager import MigrationManager
+from nimad.model import Memory
+from tests.legacy import stores
+from tests.legacy.moving import attach, opened, status
+
+Opened = tuple[MemoryStore, MigrationManager]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return stores.small_store(tmp_path / "graph.sqlite", count=300)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Opened]:
+    settings = {"migration__idle_seconds": 0.3, "blocks__flush_rows": 100}
+    with opened(tmp_path / "state", **settings) as made:
+        made[1]._pipeline._waits = (0.0, 0.01, 0.01, 0.01)
+        yield made
+
+
+def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def verified(manager: MigrationManager) -> bool:
+    return bool(status(manager, "graph")["state"] == "verified")
+
+
+def test_a_source_moves_in_by_itself(source: Path, here: Opened) -> None:
+    store, manager = here
+    manager.start()
+    attach(manager, source, batch_size=10)
+    until(lambda: verified(manager))
+    assert store.records.counts()["memories"] == 300
+
+
+def test_a_source_goes_on_after_a_stop(source: Path, tmp_path: Path) -> None:
+    with opened(tmp_path / "state") as (_, manager):
+        manager.start()
+        attach(manager, source, batch_size=1)
+        until(lambda: status(manager, "graph")["copied"] > 3)
+        manager.stop()
+        assert status(manager, "graph")["state"] == "copying"
+    with opened(tmp_path / "state") as (_, manager):
+        manager.start()
+        until(lambda: verified(manager))
+
+
+def test_incremental_waits_for_quiet(source: Path, here: Opened) -> None:
+    _, manager = here
+    manager.start()
+    manager.touch()
+    attach(manager, source, strategy="incremental")
+    end = time.monotonic() + 0.6
+    while time.monotonic() < end:
+        manager.touch()
+        assert status(manager, "graph")["copied"] == 0
+        assert not manager.status()["idle"]
+        time.sleep(0.02)
+    until(lambda: verified(manager))
+
+
+def test_full_waits_for_nobody(source: Path, here: Opened) -> None:
+    _, manager = here
+    manager.start()
+    attach(manager, source)
+    end = time.monotonic() + 20
+    while not verified(manager):
+        manager.touch()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_steps_between_two_looks_at_the_gate_are_short(source: Path, here: Opened) -> None:
+    store, manager = here
+    stores.insert(source, "memory_nodes", [stores.node(key) for key in range(301, 3001)])
+    took: list[float] = []
+    real = manager._pipeline.advance
+
+    def advance(due: Any) -> None:
+        began = time.perf_counter()
+        real(due)
+        took.append(time.perf_counter() - began)
+
+    manager._pipeline.advance = advance  # type: ignore[method-assign]
+    manager.start()
+    attach(manager, source, strategy="incremental")
+    until(lambda: verified(manager))
+    usual = sorted(took)[len(took) // 2]
+    assert len(took) > 20 and usual < 0.15, "50 ms are aimed at; others run on this machine too"
+    assert store.records.counts()["memories"] == 3000
+
+
+def test_others_come_in_between(source: Path, here: Opened) -> None:
+    """Rollback, pause and attach do not wait for the end of a long migration."""
+    store, manager = here
+    manager.start()
+    attach(manager, source, batch_size=1)
+    until(lambda: status(manager, "graph")["copied"] > 3)
+    assert manager.pause() == ["graph"]
+    held = status(manager, "graph")["copied"]
+    assert held < 300
+    time.sleep(0.1)
+    assert status(manager, "graph")["copied"] == held
+    manager.resume()
+    until(lambda: status(manager, "graph")["copied"] > held)
+    manager.rollback("graph")
+    assert store.records.counts()["memories"] == 0
+    assert status(manager, "graph")["state"] == "rolled_back"
+
+
+def test_queries_and_remember_go_on_meanwhile(source: Path, here: Opened) -> None:
+    store, manager = here
+    manager.start()
+    attach(manager, source, batch_size=5)
+    mine = 0
+    while not verified(manager):
+        store.remember(Memory(f"said meanwhile, number {mine}"))
+        assert store.query("said meanwhile", mode="words").hits
+        mine += 1
+    assert mine > 0 and store.records.counts()["memories"] == 300 + mine
+    assert manager.verify("graph")["ok"]
+
+
+def test_upkeep_is_done_when_it_is_quiet(here: Opened) -> None:
+    store, manager = here
+    manager.start()
+    store.remember_many([Memory(f"note {number}") for number in range(150)])
+    assert store.blocks.stats()["hot"] == 150
+    until(lambda: store.blocks.stats()["hot"] == 0 and store.blocks.stats()["segments"] == 1)
+
+
+def test_a_resting_thread_sleeps(here: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, manager = here
+    wakes: list[float] = []
+    real = worker.Worker._work
+
+    def work(self: worker.Worker) -> float | None:
+        wakes.append(time.monotonic())
+        return real(self)
+
+    monkeypatch.setattr(worker.Worker, "_work", work)
+    manager.start()
+    until(lambda: manager._worker._upkeep_since is None)
+    time.sleep(0.1)
+    before = len(wakes)
+    time.sleep(0.7)
+    assert len(wakes) == before
+
+
+def fail_first(
+    error: BaseException, times: int, monkeypatch: pytest.MonkeyPatch
+) -> threading.Event:
+    """The commit of a copied batch fails so often; the event tells that it did."""
+    failed = threading.Event()
+    left = [times]
+    real = copying._commit
+
+    def commit(*args: Any) -> None:
+        if left[0]:
+            left[0] -= 1
+            failed.set()
+            raise error
+        real(*args)
+
+    monkeypatch.setattr(copying, "_commit", commit)
+    return failed
+
+
+def test_a_failure_is_told_and_resumed(
+    source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, manager = here
+    fail_first(sqlite3.OperationalError("database is locked"), 5, monkeypatch)
+    manager.start()
+    attach(manager, source)
+    until(lambda: status(manager, "graph")["state"] == "failed")
+    assert "database is locked" in status(manager, "graph")["error"]
+    assert manager.resume() == ["graph"]
+    until(lambda: verified(manager))
+    assert status(manager, "graph")["error"] is None
+
+
+def test_a_full_disk_is_no_failure(
+    source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, manager = here
+    monkeypatch.setattr(worker, "DISK_PAUSE", 0.2)
+    failed = fail_first(DiskFull(detail="full on purpose"), 7, monkeypatch)
+    manager.start()
+    attach(manager, source)
+    assert failed.wait(10)
+    until(lambda: verified(manager))
+
+
+def test_stopping_does_not_wait_for_a_retry(
+    source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, manager = here
+    manager._pipeline._waits = (30.0,)
+    failed = fail_first(sqlite3.OperationalError("locked"), 99, monkeypatch)
+    manager.start()
+    attach(manager, source)
+    assert failed.wait(10)
+    began = time.monotonic()
+    manager.stop()
+    assert time.monotonic() - began < 5
+    assert status(manager, "graph")["error"] is None
