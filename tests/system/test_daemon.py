@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -288,13 +289,14 @@ def wakeups(daemon: DaemonProcess, seconds: float) -> int:
     return switches() - before
 
 
-def test_a_resting_daemon_sleeps_and_holds_no_compiler(daemon: DaemonProcess) -> None:
+def test_a_resting_daemon_sleeps_and_holds_no_compiler(make_daemon: Make) -> None:
+    daemon = make_daemon(config="migration: {idle_seconds: 0.2}").start()
     daemon.call("remember", text="The lake was frozen over")
     daemon.call("query", text="was the lake frozen?")
     deadline = time.monotonic() + 20
-    while wakeups(daemon, 1.0) > 0:
+    while wakeups(daemon, 0.8) > 0:
         assert time.monotonic() < deadline, "what follows a change ends"
-    assert wakeups(daemon, 3.0) <= 3
+    assert wakeups(daemon, 2.0) <= 2
     mapped = Path(f"/proc/{daemon.pid}/maps").read_text()
     assert "llvmlite" not in mapped and "numba" not in mapped
     assert Path(f"/proc/{daemon.pid}/comm").read_text().strip() == "nimad"
@@ -357,8 +359,8 @@ def hostile_frames(seed: int, number: int) -> Iterator[bytes]:
             cut = bytearray(good)
             cut[chance.randrange(len(cut))] = chance.randrange(256)
             yield bytes(cut).replace(b"\n", b" ")
-        elif kind == 3 and chance.random() < 0.02:
-            yield b'{"jsonrpc":"2.0","id":1,"method":"' + b"a" * chance.randrange(1 << 20) + b'"}'
+        elif kind == 3 and chance.random() < 0.03:
+            yield b'{"jsonrpc":"2.0","id":1,"method":"' + b"a" * chance.randrange(1 << 21) + b'"}'
         else:
             params = {chance.choice(names): chance.choice(values) for _ in range(3)}
             request = {"jsonrpc": "2.0", "id": chance.choice(values), "params": params}
@@ -370,7 +372,10 @@ def storm(daemon: DaemonProcess, seed: int, number: int) -> None:
     chance = random.Random(seed)
     frames = hostile_frames(seed, number)
     while chunk := list(zip(range(chance.randrange(1, 60)), frames, strict=False)):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock,
+            contextlib.suppress(BrokenPipeError, ConnectionResetError),  # a frame was too large
+        ):
             sock.settimeout(20)
             sock.connect(str(daemon.socket))
             sock.sendall(b"".join(frame + b"\n" for _, frame in chunk))
@@ -393,7 +398,8 @@ def test_ten_thousand_hostile_frames(daemon: DaemonProcess) -> None:
     grown = daemon.resident() - settled
     assert grown < 8 << 20, f"grew by {grown >> 10} KiB"
     assert daemon.call("get", id=kept)["memory"]["text"] == "The one true memory"
-    assert daemon.call("status")["clients"] == 1
+    status = daemon.call("status")
+    assert status["clients"] == 1 and status["requests"] > 8000
     assert "failed:" not in daemon.log() and "Traceback" not in daemon.log()
     assert [p for p in daemon.call("doctor")["problems"] if p["severity"] == "error"] == []
     assert daemon.stop() == 0
