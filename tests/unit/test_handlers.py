@@ -40,7 +40,7 @@ Ask = Callable[..., Any]
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[MemoryStore]:
-    opened = MemoryStore.open(tmp_path / "state", Config())
+    opened = MemoryStore.open(tmp_path / "state", Config().replace(embedder="hash"))
     yield opened
     opened.close()
 
