@@ -30,6 +30,8 @@ from nimad.store import sources
 from nimad.store.sources import Source
 
 PAGE = 1000
+RELATIONS_PAGE = 10_000
+"""Larger, because each page costs a look at every relation: there is no index by key."""
 REMOVED = "no longer in the source; it is kept here"
 
 
@@ -153,22 +155,27 @@ class Comparison:
     # --- relations and turns ------------------------------------------------------------------
 
     def _relations(self) -> Iterator[None]:
-        stored = _relation_rows(self._store, self._source)
         tally, after = self.findings.relations, None
-        tally.found = len(stored)
-        while page := self._graph.edges(after, PAGE):
+        count = "SELECT count(*) FROM relations WHERE source = ?"
+        tally.found = int(self._store.records.value(count, (self._source.id,)))
+        matched: set[int] = set()
+        while page := self._graph.edges(after, RELATIONS_PAGE):
             after = page[-1].key
             edges = [edge for edge in page if isinstance(edge, LegacyEdge)]
             ends = [key for edge in edges for key in (edge.source, edge.target)]
             ids = linking.resolve(self._store.records, self._source.id, ends)
+            stored = _relation_rows(self._store, self._source, page[0].key, after)
             for edge in edges:
                 if linking.dangling(edge, ids):
                     continue
                 tally.expected += 1
                 due = (ids[edge.source], ids[edge.target], edge.relation, edge.weight, edge.extra)
-                self._judge("relation", tally, edge.key, due, stored.pop(edge.key, None))
+                self._judge("relation", tally, edge.key, due, stored.get(edge.key))
+                matched.add(edge.key)
             yield
-        self._leftover("relation", tally, list(stored))
+        if tally.found > tally.identical + tally.differing:
+            mine = ledger.relation_keys(self._store.records, self._source.id)
+            self._leftover("relation", tally, sorted(mine - matched))
 
     def _turns(self) -> Iterator[None]:
         tally, after = self.findings.turns, None
@@ -230,10 +237,12 @@ def _keys(store: MemoryStore, source: Source) -> list[int]:
     return [key for (key,) in store.records.rows(sql, (source.id,))]
 
 
-def _relation_rows(store: MemoryStore, source: Source) -> dict[int, tuple[Any, ...]]:
+def _relation_rows(
+    store: MemoryStore, source: Source, first: int, last: int
+) -> dict[int, tuple[Any, ...]]:
     rows = store.records.rows(
         "SELECT r.source_key, r.origin, r.target, n.name, r.weight, r.extra FROM relations r"
-        " JOIN names n ON n.id = r.relation WHERE r.source = ?",
-        (source.id,),
+        " JOIN names n ON n.id = r.relation WHERE r.source = ? AND r.source_key BETWEEN ? AND ?",
+        (source.id, first, last),
     )
     return {key: (*values, json.loads(extra) if extra else None) for key, *values, extra in rows}
