@@ -137,13 +137,19 @@ def _take_key(mapped: Mapped, column: str, value: Value) -> None:
     """The key is in `source` already."""
 
 
-def _take_text(mapped: Mapped, column: str, value: Value) -> None:
+def text_problem(value: Value) -> str | None:
+    """Why the text of a row cannot be read; None when it can."""
+    if value is None or isinstance(value, str):
+        return None
     if isinstance(value, BrokenText):
-        raise UnreadableRowError("its text is not UTF-8")
-    if value is not None and not isinstance(value, str):
-        kind = "BLOB" if isinstance(value, bytes) else "number"
-        raise UnreadableRowError(f"its text is a {kind}")
-    if value is None:
+        return "its text is not UTF-8"
+    return f"its text is a {'BLOB' if isinstance(value, bytes) else 'number'}"
+
+
+def _take_text(mapped: Mapped, column: str, value: Value) -> None:
+    if problem := text_problem(value):
+        raise UnreadableRowError(problem)
+    if not isinstance(value, str):
         _keep(mapped, column, None)
     elif len(value) > MAX_TEXT:
         mapped.memory.text = value[:MAX_TEXT]

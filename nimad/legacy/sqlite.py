@@ -5,23 +5,19 @@ How the file is kept from doing harm is told in rows.py; how a row becomes a mem
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from nimad.legacy.mapping import NodeMapper, UnreadableRowError
-from nimad.legacy.rows import Row, RowReader, open_reader, pages
+from nimad.legacy.rows import Row, RowReader, open_reader
 from nimad.legacy.schema import EDGES, NODES, TURNS, Shape
 from nimad.legacy.values import Value, pack
 from nimad.model import Memory
 
-MAX_LAYERS = 32
-"""So many different layers are counted by name; a hostile file may have one per row."""
 EMBEDDING_BYTES = 384 * 4
 """A whole embedding: 384 float32."""
-SURVEY_ROWS = 1000
 EDGE_COLUMNS = ("source_id", "target_id", "relation", "weight")
 TURN_COLUMNS = (
     "turn_id",
@@ -87,21 +83,6 @@ class LegacyTurn:
     extra: dict[str, Any] | None
 
 
-@dataclass(frozen=True)
-class Totals:
-    """What a source holds, counted by reading all of it.
-
-    `unreadable` rows are within the counts; `text_bytes` is the length of all texts in UTF-8.
-    """
-
-    nodes: int
-    edges: int
-    turns: int
-    by_layer: dict[str, int]
-    unreadable: int
-    text_bytes: int
-
-
 class LegacyGraph:
     """A snapshot, open for reading.  Used by one thread at a time."""
 
@@ -143,9 +124,7 @@ class LegacyGraph:
         Only an empty page is the end.  Raises SourceCorrupt, and MemoryError when a page of this
         size does not fit.
         """
-        columns = self.shape.nodes
-        found = self._reader.page(NODES, columns, columns, after, limit)
-        return [_node(mapper, key, row) for key, row in found]
+        return [_node(mapper, key, row) for key, row in self.raw_nodes(after, limit)]
 
     def edges(self, after: int | None, limit: int) -> list[LegacyEdge | Unreadable]:
         """Up to `limit` edges after the id `after`; otherwise as `nodes`."""
@@ -165,33 +144,10 @@ class LegacyGraph:
         found = self._reader.page(TURNS, self.shape.turns, columns, after, limit)
         return [_turn(key, row, more) for key, row in found]
 
-    def survey(self) -> Totals:
-        """Read every row once and count: damage shows before anything is taken over.
-
-        Raises SourceCorrupt.  Cost: the whole file is read.
-        """
-        mapper = self.mapper("")
-        layers: Counter[str] = Counter()
-        nodes = edges = turns = unreadable = text_bytes = 0
-        for node in pages(lambda after: self.nodes(mapper, after, SURVEY_ROWS), _key):
-            nodes += 1
-            if isinstance(node, Unreadable):
-                unreadable += 1
-                continue
-            layer = str((node.memory.extra or {}).get("layer", node.memory.layer))
-            layers[layer if layer in layers or len(layers) < MAX_LAYERS else "(others)"] += 1
-            text_bytes += len(node.memory.text.encode())
-        for edge in pages(lambda after: self.edges(after, SURVEY_ROWS), _key):
-            edges += 1
-            unreadable += isinstance(edge, Unreadable)
-        for turn in pages(lambda after: self.turns(after, SURVEY_ROWS), _key):
-            turns += 1
-            unreadable += isinstance(turn, Unreadable)
-        return Totals(nodes, edges, turns, dict(sorted(layers.items())), unreadable, text_bytes)
-
-
-def _key(row: LegacyNode | LegacyEdge | LegacyTurn | Unreadable) -> int:
-    return row.key
+    def raw_nodes(self, after: int | None, limit: int) -> list[tuple[int, Row | str]]:
+        """As `nodes`, but (id, the row itself or why SQLite could not hand it over)."""
+        columns = self.shape.nodes
+        return self._reader.page(NODES, columns, columns, after, limit)
 
 
 def _node(mapper: NodeMapper, key: int, row: Row | str) -> LegacyNode | Unreadable:

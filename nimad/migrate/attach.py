@@ -26,7 +26,8 @@ from nimad.disk.durable import crash_point
 from nimad.errors import SourceUnsupported, UsageError
 from nimad.legacy.rows import FIRST_ID
 from nimad.legacy.scrub import scrub_snapshot
-from nimad.legacy.sqlite import LegacyGraph, LegacyNode, Totals
+from nimad.legacy.sqlite import LegacyGraph, LegacyNode
+from nimad.legacy.survey import Totals, survey
 from nimad.migrate import ledger, receive
 from nimad.migrate.report import describe
 from nimad.migrate.rollback import CLEAN, delete_snapshot
@@ -68,7 +69,7 @@ def attach(store: MemoryStore, fd: int, asked: Request) -> tuple[Source | None, 
         raise SourceUnsupported(path=asked.path, what=f"a source of the kind {asked.kind}")
     with receive.received(store, fd, asked.path, asked.size, asked.sha256) as copy:
         with LegacyGraph.open(copy) as graph:
-            totals = graph.survey()
+            totals = survey(graph)
             known = _known_source(store, graph, asked)
             name = known.name if known else _free_name(store, asked)
             fingerprint = _fingerprint(graph)

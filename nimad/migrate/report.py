@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Any
-
-import numpy as np
 
 from nimad import probe
 from nimad.core import vectors
 from nimad.core.status import disk
 from nimad.core.store import MemoryStore
-from nimad.legacy.sqlite import LegacyEdge, LegacyGraph, LegacyNode, Totals, Unreadable
+from nimad.legacy.sqlite import LegacyGraph, LegacyNode
+from nimad.legacy.survey import Totals
 from nimad.migrate import ledger
 from nimad.migrate.batcher import Batcher
 from nimad.migrate.progress import WEIGHTS, Progress
@@ -20,8 +20,6 @@ from nimad.store.sources import Source
 
 SAMPLE_ROWS = 200
 """Memories that are read and encoded to estimate how long all will take."""
-REFUSALS = 20
-"""So many refusals are told one by one."""
 ROW_BYTES = 900
 """Disk that a memory takes besides its text: index, vector, graph [bytes]."""
 
@@ -30,7 +28,6 @@ def describe(
     store: MemoryStore, graph: LegacyGraph, totals: Totals, known: Source | None, batch_size: int
 ) -> dict[str, Any]:
     """The report of docs/protocol.md, migrate.attach: counts, sizes, estimates, refusals."""
-    refusals, dangling = _refusals(graph)
     already = 0
     if known is not None and known.stage != "rolled_back":
         sql = "SELECT count(*) FROM memories WHERE source = ?"
@@ -39,12 +36,12 @@ def describe(
     return {
         "schema": graph.shape.schema,
         "memories": totals.nodes,
-        "relations": totals.edges - dangling,
+        "relations": totals.edges - totals.dangling,
         "turns": totals.turns,
         "layers": totals.by_layer,
         "already": already,
         "unreadable": totals.unreadable,
-        "dangling": dangling,
+        "dangling": totals.dangling,
         "text_bytes": totals.text_bytes,
         "batch_size": size,
         "batches": -(-totals.nodes // size),
@@ -52,39 +49,8 @@ def describe(
         "estimate_bytes": totals.text_bytes * 2 + totals.nodes * ROW_BYTES,
         "free_bytes": disk(store)["free"],
         "free_memory_bytes": probe.available_memory(),
-        "refusals": refusals,
+        "refusals": [asdict(row) for row in totals.refusals],
     }
-
-
-def _refusals(graph: LegacyGraph) -> tuple[list[dict[str, Any]], int]:
-    """The first rows that will not come over, and how many edges lead nowhere."""
-    told: list[dict[str, Any]] = []
-    mapper, after = graph.mapper(""), None
-    keys: list[int] = []
-    while page := graph.nodes(mapper, after, 1000):
-        after = page[-1].key
-        keys += [row.key for row in page if isinstance(row, LegacyNode)]
-        told += [_told(row) for row in page if isinstance(row, Unreadable)]
-    here = np.array(keys, np.int64)  # sorted: they come by id
-    dangling, after = 0, None
-    while edges := graph.edges(after, 1000):
-        after = edges[-1].key
-        told += [_told(row) for row in edges if isinstance(row, Unreadable)]
-        good = [edge for edge in edges if isinstance(edge, LegacyEdge)]
-        ends = np.array([(edge.source, edge.target) for edge in good], np.int64).reshape(-1, 2)
-        whole = np.all(np.isin(ends, here), axis=1)
-        dangling += int(len(good) - np.count_nonzero(whole))
-        for number in np.flatnonzero(~whole):
-            edge = good[int(number)]
-            if len(told) < REFUSALS:
-                missing = edge.target if edge.source in here else edge.source
-                reason = f"memory {missing} does not exist"
-                told.append({"kind": "edge", "key": edge.key, "reason": reason})
-    return told[:REFUSALS], dangling
-
-
-def _told(row: Unreadable) -> dict[str, Any]:
-    return {"kind": row.kind, "key": row.key, "reason": row.reason}
 
 
 def _seconds(store: MemoryStore, graph: LegacyGraph, rows: int) -> float:

@@ -22,7 +22,7 @@ from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.legacy.rows import FIRST_ID
 from nimad.migrate.run import Run
-from nimad.store import sources
+from nimad.store import sources, words
 from nimad.store.sources import Source
 
 BATCH = 1000
@@ -96,7 +96,7 @@ def _delete_batch(store: MemoryStore, source: Source) -> bool:
 
 
 def _reclaim(store: MemoryStore) -> None:
-    """Give the space back: vectors, graph rows, pages."""
+    """Give the space back: vectors, graph rows, words, pages."""
     with store.maintenance:
         dead = np.array(store.records.tombstones(), np.int64)
         for name in store.records.segment_names():
@@ -104,6 +104,7 @@ def _reclaim(store: MemoryStore) -> None:
                 vectors.merge(store, [name])
         while "graph" not in store.out_of_service and not store.catch_up_graph():
             pass
+        words.optimise(store.records)
         store.records.release_space()
 
 
