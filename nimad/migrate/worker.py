@@ -48,6 +48,8 @@ class Worker:
         self._clock = clock
         self._event = threading.Event()
         self._upkeep_since: float | None = clock()  # what the last process left undone
+        self._changes = 0
+        self._changing = threading.Lock()
         self._not_before = 0.0
         self._guests = 0
         self._guests_gone = threading.Condition()
@@ -69,9 +71,11 @@ class Worker:
 
     def changed(self) -> None:
         """The store changed: there is upkeep to do, in a while.  Cheap: called after each write."""
-        if self._upkeep_since is None:
-            self._upkeep_since = self._clock()
-            self._event.set()
+        with self._changing:
+            self._changes += 1
+            if self._upkeep_since is None:
+                self._upkeep_since = self._clock()
+                self._event.set()
 
     def wake(self) -> None:
         """A source was attached, resumed, ...: look now."""
@@ -149,10 +153,13 @@ class Worker:
         closed = min(self._quiet.closed_for(), LATEST_UPKEEP - waited)
         if closed > 0:
             return closed
-        if not upkeep.step(self._store):
-            self._upkeep_since = None
-            return None
-        return 0
+        seen = self._changes
+        if upkeep.step(self._store):
+            return 0
+        with self._changing:
+            if self._changes == seen:
+                self._upkeep_since = None
+        return None if self._upkeep_since is None else 0
 
     # --- guests -------------------------------------------------------------------------------
 
