@@ -175,7 +175,12 @@ KEYS: dict[str, Key] = {
     "server.max_clients": Key(
         64, _integer(1, 4096), "Connections at the same time; more wait in the kernel's queue."
     ),
-    "server.threads": Key(2, _integer(1, 64), "Requests answered at the same time.", "threads"),
+    "server.threads": Key(
+        2,
+        _integer(1, 64),
+        "Reading requests answered at the same time; writing and lengthy ones have two threads each.",
+        "threads",
+    ),
     "server.idle_timeout": Key(
         600.0,
         _number(1, 86400),
