@@ -178,7 +178,7 @@ KEYS: dict[str, Key] = {
     "server.threads": Key(
         2,
         _integer(1, 64),
-        "Reading requests answered at the same time; writing and lengthy ones have two threads each.",
+        "Reading requests answered at the same time; writing and lengthy ones have two each.",
         "threads",
     ),
     "server.idle_timeout": Key(
