@@ -3,6 +3,7 @@
 The only importer of `ladybug` and `kuzu`; the selected one is imported when a database is opened.
 Measured with ladybug 0.22.0 and kuzu 0.11.3:
 
+- One process can load one of them: both register the same names with pybind11.
 - An open, idle database wakes nobody (one context switch in 4 s, with two engine threads).
 - Both write checkpoints by themselves unless told not to, at commit and on closing, and kuzu ends
   the process when one fails while closing.  So neither may: `Engine.checkpoint` is called when its
@@ -28,6 +29,7 @@ import ctypes
 import importlib.util
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -82,6 +84,8 @@ def check_supported(name: str, page_size: int | None = None) -> None:
         )
     if importlib.util.find_spec(name) is None:
         raise EngineUnsupported(engine=name, detail=f"the Python package {name} is not installed")
+    if other := next((other for other in ENGINES if other != name and other in sys.modules), None):
+        raise EngineUnsupported(engine=name, detail=f"this process has loaded {other}; restart it")
 
 
 def check_writable() -> None:

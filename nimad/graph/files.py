@@ -104,17 +104,24 @@ class GraphFiles:
 
         Raises GraphFailed when it is not, or when opening it has ended the process before.
         """
-        try:
-            word, *numbers = self.seal_path.read_text("ascii").split()
-        except (FileNotFoundError, ValueError):
-            return False
-        if word == "open" and int(numbers[0]) >= TRIES:
+        if self._tries() >= TRIES:
             raise GraphFailed(detail=f"opening {self.main} ended nimad {TRIES} times")
-        if word != "sealed":
+        sealed = self._read_seal()
+        if not sealed.startswith("sealed "):
             return False
-        if [word, *numbers] != self._summary().split():
+        if sealed != self._summary():
             raise GraphFailed(detail=f"{self.main} is not what was last written to it")
         return True
+
+    def _read_seal(self) -> str:
+        try:
+            return self.seal_path.read_text("ascii").strip()
+        except (FileNotFoundError, UnicodeDecodeError):
+            return ""
+
+    def _tries(self) -> int:
+        word, _, number = self._read_seal().partition(" ")
+        return int(number) if word == "open" and number.isdecimal() else 0
 
     def unseal(self) -> None:
         """Note that the file may be in between; call it before anything changes it."""
@@ -122,13 +129,8 @@ class GraphFiles:
 
     def trying(self) -> None:
         """Note one more try at opening a file after a crash."""
-        try:
-            word, number = self.seal_path.read_text("ascii").split()[:2]
-            tries = int(number) if word == "open" else 0
-        except (FileNotFoundError, ValueError):
-            tries = 0
         with suppress(DiskFull):  # it is only a precaution
-            self._write_seal(f"open {tries + 1}")
+            self._write_seal(f"open {self._tries() + 1}")
 
     def opened(self) -> None:
         """Note that a try went well."""
