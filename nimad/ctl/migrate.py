@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nimad.ctl.arguments import add_command, number
 from nimad.errors import UsageError, VerifyFailed
@@ -172,10 +172,11 @@ def _verify(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     return screen.fail(VerifyFailed(name=args.verify, differences=_differing(result)))
 
 
-def _differing(result: dict[str, dict[str, int]]) -> int:
+def _differing(result: dict[str, Any]) -> int:
     kinds = ("memories", "relations", "turns")
     faults = ("differing", "missing", "added")
-    return sum(result.get(kind, {}).get(fault, 0) for kind in kinds for fault in faults)
+    rows: int = sum(result.get(kind, {}).get(fault, 0) for kind in kinds for fault in faults)
+    return rows + int(result.get("vectors_missing", 0))
 
 
 def _roll_back(args: argparse.Namespace, client: Client, screen: Screen) -> int:

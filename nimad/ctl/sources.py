@@ -79,6 +79,7 @@ def _source(screen: Screen, source: dict[str, Any]) -> Iterator[str]:
     yield f"  {count(source['relations'], 'relation')}, {count(source['turns'], 'turn')}"
     if state not in ENDED:
         yield f"  {_pace(source)}"
+    yield from (f"  {text}" for text in _since(source))
     yield from _quarantined(screen, source)
     if source.get("error"):
         yield from _wrapped(screen, f"stopped: {source['error']}", "  ", RED)
@@ -109,6 +110,18 @@ def _quarantined(screen: Screen, source: dict[str, Any]) -> Iterator[str]:
         yield from _wrapped(screen, f"{row['kind']} {row['key']}: {row['reason']}", "    ", DIM)
     if number > len(shown):
         yield f"    and {number - len(shown):,} more"
+
+
+def _since(found: dict[str, Any]) -> Iterator[str]:
+    """What became of rows after they were taken over, here and in the source."""
+    if number := found.get("forgotten"):
+        yield f"{count(number, 'memory')} forgotten here on request"
+    changed, removed = found.get("changed", 0), found.get("removed", 0)
+    if changed or removed:
+        yield (
+            f"{count(changed + removed, 'row')} changed or deleted in the source since;"
+            " what was taken over first is kept"
+        )
 
 
 def _wrapped(screen: Screen, text: str, indent: str, colour: str) -> Iterator[str]:
@@ -172,6 +185,10 @@ def comparison(screen: Screen, result: dict[str, Any]) -> None:
     else:
         screen.line(f"{name} {screen.style('differs from its source', RED)}; {taken}")
         _table(screen, result)
+        if missing := result.get("vectors_missing"):
+            screen.line(f"  {count(missing, 'memory')} without a vector: nimactl rebuild blocks")
+    for text in _since(result):
+        screen.line(text)
     if number := result.get("quarantined"):
         screen.line(f"{count(number, 'row')} quarantined (nimactl migrate --status tells why)")
     for found in result["differences"]:

@@ -321,7 +321,11 @@ def compared(ok: bool) -> dict[str, Any]:
         "memories": memories,
         "relations": same,
         "turns": same,
+        "vectors_missing": 0 if ok else 4,
         "quarantined": 1,
+        "forgotten": 3,
+        "changed": 1,
+        "removed": 1,
         "differences": [] if ok else [found],
         "took_ms": 1200.0,
     }
@@ -331,6 +335,8 @@ def test_verify_says_that_all_is_alike(run: Run, daemon: FakeDaemon) -> None:
     daemon.answers["migrate.verify"] = compared(True)
     ran = run("migrate", "--verify", "graph")
     assert ran.code == 0
+    assert "3 memories forgotten here on request" in ran.out
+    assert "2 rows changed or deleted in the source since" in ran.out
     assert (
         "identical with its source: 5 memories, 5 relations, 5 turns; compared in 1.2 s" in ran.out
     )
@@ -341,7 +347,8 @@ def test_verify_lists_what_differs(run: Run, daemon: FakeDaemon) -> None:
     ran = run("migrate", "--verify", "graph")
     assert ran.code == 65
     assert "memory 3: text: it differs" in ran.out
-    assert "graph: 2 rows differ from the source." in ran.err
+    assert "4 memories without a vector: nimactl rebuild blocks" in ran.out
+    assert "graph: 6 rows differ from the source." in ran.err
 
 
 def test_rollback_asks_on_a_terminal(
