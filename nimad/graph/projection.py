@@ -4,8 +4,11 @@ Two ways to follow, both exactly once: a stretch of the log in one transaction w
 (`steps`), or, when at least half of what will be there is new, everything anew in a file of its own
 (`build`), which is faster and leaves a smaller file.  The old file serves until the swap.
 
-Measured on two cores, 4,112 memories, 4,038 relations, 1,346 turns (see tests/unit/test_graph.py):
-ladybug builds them in 0.2 s into 0.3 MB; kuzu in 0.25 s into 8.6 MB.
+Measured on two cores under load, 4,112 memories, 4,038 relations, 1,346 turns of three: ladybug
+makes the empty graph in 0.2 s (import included), follows the records in 0.2 s and takes 0.3 MB on
+disk; kuzu 0.2 s, 0.4 s, 8.6 MB.  100,000 memories: 0.9 s and 4.7 MB.  In resident memory ladybug
+adds 19 MB when opened (6 of its own, the rest is its code), 26 MB after the first traversal, and up
+to 16 MB more between the first edge that is added and the next checkpoint.
 """
 
 from __future__ import annotations
