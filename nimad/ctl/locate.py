@@ -89,13 +89,13 @@ def _reason(error: OSError) -> str:
 
 
 def _forbidden(path: str) -> NimadError:
-    """Name the group that may, when the socket is meant for one."""
+    """Name the group to join, when there is one for the purpose: not root's, not a person's own."""
     uid, verb = os.geteuid(), f"use {path}"
     if path == SYSTEM_SOCKET:
         return NotPermitted(uid=uid, verb=verb, group=SYSTEM_GROUP)
     try:
         status = Path(path).stat()
-        if status.st_mode & stat.S_IWGRP:
+        if status.st_mode & stat.S_IWGRP and status.st_gid not in (0, status.st_uid):
             import grp
 
             return NotPermitted(uid=uid, verb=verb, group=grp.getgrgid(status.st_gid).gr_name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import json
 import os
 import socket
@@ -112,8 +113,19 @@ def test_a_forbidden_socket_of_someone_else(
         with pytest.raises(OwnerOnly):
             Client(str(daemon.path)).call("ping")
         daemon.path.chmod(0o660)
-        with pytest.raises(NotPermitted):
+        with pytest.raises(OwnerOnly):  # nobody should be told to join root, or a person's group
             Client(str(daemon.path)).call("ping")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a socket to a group")
+def test_a_forbidden_socket_of_a_group(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with FakeDaemon(tmp_path / "s") as daemon:
+        forbid(monkeypatch)
+        os.chown(daemon.path, 0, grp.getgrnam("audio").gr_gid)
+        daemon.path.chmod(0o660)
+        with pytest.raises(NotPermitted) as caught:
+            Client(str(daemon.path)).call("ping")
+        assert "usermod -aG audio" in caught.value.next_step
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become someone else")
