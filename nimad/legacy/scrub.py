@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ def scrub_snapshot(path: Path, keys: Sequence[int | str]) -> Scrubbed:
     temporary.unlink(missing_ok=True)
     working = path.with_name(path.name + ".scrub.tmp")
     working.unlink(missing_ok=True)
-    working.write_bytes(path.read_bytes())
+    shutil.copyfile(path, working)  # by the kernel: a snapshot may be larger than the memory
     working.chmod(0o600)
     try:
         connection = sqlite3.connect(working, isolation_level=None)
