@@ -5,7 +5,8 @@ Crash prose of a purge:
 1. one transaction deletes the memories everywhere in the records and notes, under the key
    `purge`, what is still to be scrubbed: from here on they are forgotten, whatever happens;
 2. the words are merged into one b-tree, segments that held the vectors are rewritten, the
-   snapshots of the sources lose the rows, the graph is made anew, free pages are cut off;
+   snapshots of the sources lose the rows, the graph is made anew, what was set aside as damaged
+   is deleted, free pages are cut off;
 3. the note is deleted.  A crash before that leaves the note; the next start's upkeep does all of
    step 2 again (each part may be repeated).
 """
@@ -13,6 +14,8 @@ Crash prose of a purge:
 from __future__ import annotations
 
 import json
+import logging
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,6 +31,9 @@ from nimad.store.transaction import Transaction
 
 if TYPE_CHECKING:
     from nimad.core.store import MemoryStore
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -160,6 +166,7 @@ def finish_purge(store: MemoryStore) -> int:
         crash_point("purge.snapshots")
         if store.graph is not None and "graph" not in store.out_of_service:
             store.graph.rebuild(store.records)
+        _clear_aside(store)
         with store.records.write() as tx:
             tx.execute("DELETE FROM meta WHERE key = 'purge'")
         _cut_off(store)
@@ -187,6 +194,16 @@ def _scrub_snapshots(store: MemoryStore, keys: dict[str, list[Any]]) -> int:
         with store.records.write() as tx:
             sources.update(tx, source.id, sha256=done.sha256, bytes=done.bytes)
     return scrubbed
+
+
+def _clear_aside(store: MemoryStore) -> None:
+    """Damaged projections that were set aside may hold names or vectors of what is purged."""
+    for path in sorted((store.state / "aside").iterdir()):
+        log.warning("a purge deletes %s, which was set aside as damaged", path.name)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _cut_off(store: MemoryStore) -> None:
