@@ -230,6 +230,13 @@ class FormatTooOld(NimadError):
     hint = "Run `nimactl rebuild blocks`."
 
 
+class TableDamaged(FormatCorrupt):
+    """{path} is damaged: {detail}"""
+
+    code, exit, wire = "table_damaged", 65, -32026
+    hint = "It belongs to the package: install nimad again, or set embedder: hash in nimad.yaml."
+
+
 # --- legacy sources -----------------------------------------------------------------------------
 
 
@@ -286,7 +293,9 @@ class SourceUnsupported(NimadError):
     """{path} is {what}, which this version of nimad cannot take over yet."""
 
     code, exit, wire = "source_unsupported", 65, -32037
-    hint = "Keep the file: nothing was changed. graph.sqlite files (schemas 1 and 3) can be migrated."
+    hint = (
+        "Keep the file: nothing was changed. graph.sqlite files (schemas 1 and 3) can be migrated."
+    )
 
 
 class ScratchUnusable(NimadError):
