@@ -1,1 +1,1 @@
-"""Text to vectors, without any network (L1: imports errors, model, config)."""
+"""Text to vectors, without any network (L1: imports errors, model, config, disk)."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+DIMS = 256
+"""Of the embedders here."""
+
+_BITS = 22
+_TEXTS = 512
 
 
 class Embedder(Protocol):
@@ -28,3 +34,39 @@ class Embedder(Protocol):
         A row depends on its text alone, bit for bit: not on its neighbours, nor on the machine.
         Any str is taken, lone surrogates included; nothing is raised.
         """
+
+
+def unit_rows(sums: NDArray[np.float64]) -> NDArray[np.float32]:
+    """float32[n, dims]: the rows of `sums` at length 1; a zero row stays zero.
+
+    Exact where order could matter.  The sums are whole numbers below 2**53, so adding them up gave
+    one result in any order, with or without fused instructions.  Here each row is scaled to whole
+    numbers of 22 bits, whose squares add up below 2**53 for up to 512 dimensions; what follows is
+    one square root and one division, which IEEE 754 rounds alike on every machine.
+
+    Args:
+        sums: float64[n, dims], dims <= 512; whole numbers.  Overwritten.
+    """
+    _, exponents = np.frexp(np.abs(sums).max(axis=1, initial=0.0))
+    np.rint(np.ldexp(sums, (_BITS - exponents)[:, None], out=sums), out=sums)
+    lengths = np.sqrt(np.square(sums).sum(axis=1))
+    lengths[lengths == 0] = 1.0
+    rows: NDArray[np.float32] = (sums / lengths[:, None]).astype(np.float32)
+    return rows
+
+
+def in_steps(
+    texts: Sequence[str], add: Callable[[str, NDArray[np.float64]], None]
+) -> NDArray[np.float32]:
+    """float32[n, 256]: the unit rows of texts; `add(text, row)` puts a text's sum into a zero row.
+
+    Some hundred texts at a time, so that a large batch needs little more than its result.
+    """
+    rows = np.empty((len(texts), DIMS), np.float32)
+    for start in range(0, len(texts), _TEXTS):
+        part = texts[start : start + _TEXTS]
+        sums = np.zeros((len(part), DIMS), np.float64)
+        for row, text in zip(sums, part, strict=True):
+            add(text, row)
+        rows[start : start + _TEXTS] = unit_rows(sums)
+    return rows

@@ -1,59 +1,50 @@
-"""The embedder without a model: words and their character n-grams, hashed into signed buckets.
+"""The embedder without a model: vectors from spelling alone.
 
-Feature hashing after Weinberger et al., "Feature Hashing for Large Scale Multitask Learning"
-(ICML 2009); character n-grams after Bojanowski et al., "Enriching Word Vectors with Subword
-Information" (TACL 2017).  It knows no meaning, but it forgives endings and typing errors, in any
-language.
+It knows no meaning, but it forgives endings and typing errors, in any language.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import re
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-DIMS = 256
-GRAM = 4
-"""Length of the character n-grams, word borders included."""
-GRAM_WEIGHT = 0.5
-"""All n-grams of a word together weigh half of the word itself."""
+from nimad.embed.base import DIMS, in_steps
+from nimad.embed.features import add_features, features, words
 
-_WORD = re.compile(r"\w+")
+_WORDS_KEPT = 4096
+_STEP = 4096
+
+
+class _Known(dict[str, list[int]]):
+    """The features of the words met lately; emptied when full, so that it stays small."""
+
+    def __missing__(self, word: str) -> list[int]:
+        found = features(word)
+        if len(found) <= 64:
+            if len(self) >= _WORDS_KEPT:
+                self.clear()
+            self[word] = found
+        return found
 
 
 class HashEmbedder:
-    """Deterministic vectors from spelling alone: 256 dimensions, no data, any language."""
+    """Deterministic vectors of 256 dimensions, without any data, for any language."""
 
     name = "hash"
     revision = "1"
     dims = DIMS
 
+    def __init__(self) -> None:
+        self._known = _Known()
+
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """float32[n, 256]: see `nimad.embed.base.Embedder`."""
-        rows = np.zeros((len(texts), DIMS), np.float64)
-        for row, text in zip(rows, texts, strict=True):
-            for word in _WORD.findall(text.lower()):
-                for bucket, weight in _features(word):
-                    row[bucket] += weight
-        norms = np.linalg.norm(rows, axis=1, keepdims=True)
-        np.divide(rows, norms, out=rows, where=norms > 0)
-        return rows.astype(np.float32)
+        """float32[n, 256]: see `nimad.embed.base.Embedder`.  About 0.05 ms a chat sentence."""
+        return in_steps(texts, self._sum)
 
-
-@functools.lru_cache(maxsize=20_000)
-def _features(word: str) -> tuple[tuple[int, float], ...]:
-    """(bucket, signed weight) of a word and of its character n-grams."""
-    padded = f"<{word}>"
-    grams = sorted({padded[i : i + GRAM] for i in range(len(padded) - GRAM + 1)})
-    share = GRAM_WEIGHT / np.sqrt(max(len(grams), 1))
-    return (_bucket("w" + word, 1.0), *(_bucket("g" + gram, float(share)) for gram in grams))
-
-
-def _bucket(feature: str, weight: float) -> tuple[int, float]:
-    digest = hashlib.blake2b(feature.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    number = int.from_bytes(digest, "little")
-    return number % DIMS, weight if number >> 63 else -weight
+    def _sum(self, text: str, row: NDArray[np.float64]) -> None:
+        found = list(chain.from_iterable(map(self._known.__getitem__, words(text))))
+        for start in range(0, len(found), _STEP):  # bounds the memory that a long text takes
+            add_features(np.array(found[start : start + _STEP], np.int64), 1, row)

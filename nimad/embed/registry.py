@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
-from nimad.embed.base import Embedder
-from nimad.embed.hash import HashEmbedder
 from nimad.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nimad.embed.base import Embedder
 
 NAMES = ("static", "hash")
 
 
 @functools.cache
 def get_embedder(name: str) -> Embedder:
-    """The embedder of that name; raises ConfigError, which lists the names, for any other.
+    """The embedder of that name, shared by all who ask; its code and its table load only now.
 
-    Raises FormatCorrupt and its kin when the table that it is made from is damaged.
+    Raises:
+        ConfigError: when there is none of that name; it lists the names.
+        TableDamaged: when the table behind it is missing or not what was shipped.
     """
     if name == "hash":
+        from nimad.embed.hash import HashEmbedder
+
         return HashEmbedder()
     if name == "static":
         from nimad.embed.static import StaticEmbedder

@@ -1,0 +1,124 @@
+"""The table of token vectors behind the static embedder, and its file.
+
+The file is a container (`nimad.disk.container`: magic, checksums, refusals) of the format "tokens",
+made by packaging/distill_static.py.  Everything is little-endian.  Version 1 has these regions, for
+N tokens of 256 dimensions:
+
+    name        type          meaning
+    ----------  ------------  ------------------------------------------------------------------
+    numbers     u32[2]        id of the first token; size of one bucket of a hashed feature
+    rows        i8[N, 256]    token vectors
+    weights     u16[N]        how much a token counts: its vector is `row * weight`
+    tokens      UTF-8         the N tokens, one a line, none with a line feed; "##" continues a word
+    characters  UTF-8         what code points become (`wordpiece.Characters`), one span a line:
+                              FIRST LAST KIND[TEXT], code points in hexadecimal, and KIND
+                              "=" stands alone, ">" becomes TEXT (which may be empty)
+
+All vectors are whole numbers in one common unit, whose size does not matter: sums of them are
+exact, and the caller makes unit rows of the sums.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.disk.container import Container, Summary, write_container
+from nimad.embed.base import DIMS
+from nimad.embed.wordpiece import Span
+from nimad.errors import FormatCorrupt, FormatTooNew, FormatTooOld, TableDamaged
+
+FORMAT = "tokens"
+VERSION = 1
+_NUMBERS = struct.Struct("<II")
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """Token vectors and what it takes to cut text into tokens.
+
+    Attributes:
+        tokens: token i has the id `first + i`.
+        spans: what code points become, in order.
+        rows: int8[n, 256]; with `read`, mapped from the file: shared, and read as it is used.
+        weights: uint16[n], at most 4095, so that 2**30 tokens add up below 2**53.
+        hashed: what one bucket of a hashed feature adds, in the unit of `rows * weights`.
+        digest: of the content; equal content, equal digest.  "" before it is written.
+    """
+
+    tokens: Sequence[str]
+    spans: Sequence[Span]
+    rows: NDArray[np.int8]
+    weights: NDArray[np.uint16]
+    first: int
+    hashed: int
+    digest: str = ""
+
+
+def write_table(path: Path, table: TokenTable) -> Summary:
+    """Write a table durably; the same table gives the same bytes."""
+    numbers = _NUMBERS.pack(table.first, table.hashed)
+    regions = [
+        ("numbers", [numbers]),
+        ("rows", [table.rows.astype("<i1").tobytes()]),
+        ("weights", [table.weights.astype("<u2").tobytes()]),
+        ("tokens", ["\n".join(table.tokens).encode()]),
+        ("characters", ["\n".join(map(_line, table.spans)).encode()]),
+    ]
+    return write_container(path, FORMAT, VERSION, regions)
+
+
+def read_table(path: Path) -> TokenTable:
+    """Map a table after comparing every checksum.  About 30 ms.
+
+    Raises:
+        TableDamaged: when the file is missing, is not what was written, or is of another version.
+    """
+    try:
+        container = Container.open(path, FORMAT, VERSION, VERSION)
+        container.verify()
+        table = _parsed(container)
+    except FormatCorrupt as error:
+        raise TableDamaged(path=path, detail=error.fields["detail"]) from error
+    except (FormatTooNew, FormatTooOld) as error:
+        detail = f"it has format version {error.fields['found']}, this nimad reads {VERSION}"
+        raise TableDamaged(path=path, detail=detail) from error
+    except ValueError as error:  # whole, but written wrongly
+        raise TableDamaged(
+            path=path, detail=f"its content does not fit together ({error})"
+        ) from error
+    if not len(table.tokens) == len(table.rows) == len(table.weights) > 0:
+        counts = f"{len(table.tokens)} tokens, {len(table.rows)} rows, {len(table.weights)} weights"
+        raise TableDamaged(path=path, detail=f"its parts have different lengths: {counts}")
+    return table
+
+
+def _parsed(container: Container) -> TokenTable:
+    try:
+        first, hashed = _NUMBERS.unpack(container.region("numbers"))
+    except struct.error as error:
+        raise ValueError(error) from error
+    return TokenTable(
+        tokens=str(container.region("tokens"), "utf-8").split("\n"),
+        spans=[_span(line) for line in str(container.region("characters"), "utf-8").split("\n")],
+        rows=np.frombuffer(container.region("rows"), "<i1").reshape(-1, DIMS),
+        weights=np.frombuffer(container.region("weights"), "<u2"),
+        first=first,
+        hashed=hashed,
+        digest=container.digest,
+    )
+
+
+def _line(span: Span) -> str:
+    what = "=" if span.text is None else f">{span.text}"
+    return f"{span.first:x} {span.last:x} {what}"
+
+
+def _span(line: str) -> Span:
+    first, last, what = line.split(" ", 2)
+    return Span(int(first, 16), int(last, 16), None if what == "=" else what[1:])
