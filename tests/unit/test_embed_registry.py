@@ -1,0 +1,71 @@
+"""Embedders by name, and what importing and loading them costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from nimad.config import KEYS
+from nimad.embed.registry import NAMES, get_embedder
+from nimad.embed.static import TABLE, StaticEmbedder
+from nimad.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_name_gives_one_shared_embedder(name: str) -> None:
+    embedder = get_embedder(name)
+    assert embedder is get_embedder(name)
+    assert (embedder.name, embedder.dims) == (name, 256)
+    assert embedder.revision and ":" not in embedder.revision
+    assert embedder.embed(["a sentence"]).shape == (1, 256)
+
+
+def test_the_configuration_offers_the_same_names() -> None:
+    for name in NAMES:
+        assert KEYS["embedder"].check(name) == name
+
+
+def test_another_name_is_refused_with_the_valid_ones() -> None:
+    with pytest.raises(ConfigError, match="'minilm' is none of static, hash"):
+        get_embedder("minilm")
+
+
+def test_importing_the_registry_loads_neither_numpy_nor_the_table() -> None:
+    code = "import sys, nimad.embed.registry; print('numpy' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
+
+
+MEMORY = """
+import json, nimad.embed.static as static
+def resident():
+    lines = dict(line.split(":") for line in open("/proc/self/status") if ":" in line)
+    return {name: int(lines[name].split()[0]) for name in ("RssAnon", "RssFile")}
+before = resident()
+embedder = static.StaticEmbedder()
+embedder.embed([f"word{i} and some more of a chat sentence" for i in range(20_000)])
+after = resident()
+print(json.dumps({name: after[name] - before[name] for name in before}))
+"""
+
+
+def test_the_static_embedder_is_small() -> None:
+    assert TABLE.stat().st_size <= 8_000_000
+    run = [sys.executable, "-c", MEMORY]
+    found = json.loads(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
+    # kB, with the cache full and its working space: its own, and with what it used of the table
+    assert found["RssAnon"] <= 12_000
+    assert found["RssAnon"] + found["RssFile"] <= 18_000
+
+
+def test_the_static_embedder_loads_fast() -> None:
+    best = 9.0
+    for _ in range(3):  # the best of three: other programs run here too
+        start = time.perf_counter()
+        StaticEmbedder()
+        best = min(best, time.perf_counter() - start)
+    assert best <= 0.1
