@@ -168,7 +168,9 @@ def _forecast(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "text", size(report["text_bytes"])
     yield "batches", f"{report['batches']:,} of {report['batch_size']:,}"
     yield "time", f"about {max(1, round(report['estimate_seconds'])):,} s without a pause"
-    yield "disk", f"about {size(report['estimate_bytes'])}; {size(report['free_bytes'])} are free"
+    backup = f"{size(report['backup_bytes'])} of it the backup"
+    free = f"{size(report['free_bytes'])} are free"
+    yield "disk", f"about {size(report['estimate_bytes'])}, {backup}; {free}"
 
 
 # --- after verifying ------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ class Totals:
 
     `unreadable` rows and `dangling` edges (an end of theirs is no readable memory) are within the
     counts; the first `refusals` tell which and why.  `text_bytes` is the length of all texts in
-    UTF-8.
+    UTF-8, `blob_bytes` that of all binary values.
     """
 
     nodes: int = 0
@@ -37,6 +37,7 @@ class Totals:
     unreadable: int = 0
     dangling: int = 0
     text_bytes: int = 0
+    blob_bytes: int = 0
     refusals: list[Unreadable] = field(default_factory=list)
 
     def refuse(self, row: Unreadable) -> None:
@@ -77,6 +78,7 @@ def _nodes(graph: LegacyGraph, totals: Totals) -> array[int]:
         layer, text = str(row[layer_at]), row[text_at]
         layers[layer if layer in layers or len(layers) < MAX_LAYERS else "(others)"] += 1
         totals.text_bytes += len(text.encode()) if isinstance(text, str) else 0
+        totals.blob_bytes += sum(len(value) for value in row if isinstance(value, bytes))
     totals.by_layer = dict(sorted(layers.items()))
     return ids
 

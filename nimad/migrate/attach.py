@@ -74,7 +74,7 @@ def attach(store: MemoryStore, fd: int, asked: Request) -> tuple[Source | None, 
             name = known.name if known else _free_name(store, asked)
             fingerprint = _fingerprint(graph)
             start = _start_key(graph, asked.start_offset)
-            report = describe(store, graph, totals, known, asked.batch_size)
+            report = describe(store, graph, totals, known, asked.batch_size, asked.size)
         new = known is None or known.stage == "rolled_back"
         reply = {"name": name, "new": new, "total": totals.nodes, "report": report}
         if asked.dry_run:

@@ -25,9 +25,17 @@ ROW_BYTES = 900
 
 
 def describe(
-    store: MemoryStore, graph: LegacyGraph, totals: Totals, known: Source | None, batch_size: int
+    store: MemoryStore,
+    graph: LegacyGraph,
+    totals: Totals,
+    known: Source | None,
+    batch_size: int,
+    backup_bytes: int,
 ) -> dict[str, Any]:
-    """The report of docs/protocol.md, migrate.attach: counts, sizes, estimates, refusals."""
+    """The report of docs/protocol.md, migrate.attach: counts, sizes, estimates, refusals.
+
+    `backup_bytes` is the size of the snapshot, which is kept.
+    """
     already = 0
     if known is not None and known.stage != "rolled_back":
         sql = "SELECT count(*) FROM memories WHERE source = ?"
@@ -46,7 +54,11 @@ def describe(
         "batch_size": size,
         "batches": -(-totals.nodes // size),
         "estimate_seconds": round(_seconds(store, graph, totals.nodes), 1),
-        "estimate_bytes": totals.text_bytes * 2 + totals.nodes * ROW_BYTES,
+        "backup_bytes": backup_bytes,
+        "estimate_bytes": totals.text_bytes * 2
+        + totals.blob_bytes
+        + totals.nodes * ROW_BYTES
+        + backup_bytes,
         "free_bytes": disk(store)["free"],
         "free_memory_bytes": probe.available_memory(),
         "refusals": [asdict(row) for row in totals.refusals],

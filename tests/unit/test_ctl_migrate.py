@@ -144,6 +144,7 @@ def test_a_dry_run_tells_what_there_is(run: Run, daemon: FakeDaemon, graph: Path
         "batch_size": 1000,
         "batches": 5,
         "estimate_seconds": 2.6,
+        "backup_bytes": 3_100_000,
         "estimate_bytes": 6_100_000,
         "free_bytes": 80_000_000_000,
         "free_memory_bytes": 1,
@@ -159,7 +160,7 @@ def test_a_dry_run_tells_what_there_is(run: Run, daemon: FakeDaemon, graph: Path
         "4,038 (1 more lead nowhere)",
         "5 of 1,000",
         "about 3 s",
-        "about 6.1 MB; 80 GB are free",
+        "about 6.1 MB, 3.1 MB of it the backup; 80 GB are free",
         "edge 9: memory 7 does not exist",
     ):
         assert part in out
