@@ -34,7 +34,7 @@ def missing_tools(target: Target) -> list[str]:
     return sorted({package for tool, package in tools.items() if not shutil.which(tool)})
 
 
-def copy_sources(into: Path) -> None:
+def copy_checkout(into: Path) -> None:
     """What git knows or would add, as it stands in the checkout now."""
     command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
     command += ["--cached", "--others", "--exclude-standard"]
@@ -46,19 +46,24 @@ def copy_sources(into: Path) -> None:
             shutil.copy2(source, place, follow_symlinks=False)
 
 
-def build(target: Target, wheels: Path) -> Path:
-    """Runs dpkg-buildpackage on a fresh copy and returns the package it made."""
+def fresh_copy(target: Target) -> Path:
+    """A copy of the checkout to build in; the last one for this target is removed."""
     work = ROOT / "build" / "deb" / target.name
     shutil.rmtree(work, ignore_errors=True)
-    copy_sources(work / "nimad")
+    copy_checkout(work / "nimad")
+    return work / "nimad"
+
+
+def build(target: Target, sources: Path, wheels: Path) -> Path:
+    """Runs dpkg-buildpackage in a copy of the sources and returns the package it made."""
     command = ["dpkg-buildpackage", "--build=binary", "--no-sign", f"--host-arch={target.arch}"]
     # A foreign architecture would ask for a cross compiler, and nothing is compiled.
     command += ["-d"] if target.arch != native_arch() else []
     variables = {"NIMAD_RELEASE": target.release, "NIMAD_WHEELS": str(wheels)}
     # dpkg-buildpackage fails when PYTHONPATH or a virtualenv hides the system's modules.
     variables["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
-    subprocess.run(command, cwd=work / "nimad", env={**os.environ, **variables}, check=True)
-    (made,) = work.glob("nimad_*.deb")
+    subprocess.run(command, cwd=sources, env={**os.environ, **variables}, check=True)
+    (made,) = sources.parent.glob("nimad_*.deb")
     return made
 
 
@@ -70,14 +75,16 @@ def native_arch() -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
-    parser.add_argument("--into", type=Path, default=ROOT / "dist")
+    parser.add_argument("--into", type=Path, default=ROOT / "dist", help="where the package goes")
+    parser.add_argument("--sources", type=Path, help="build here, not in a new copy")
     options = parser.parse_args()
     target = Target(options.release, options.arch)
     if packages := missing_tools(target):
         print(f"To build the package: sudo apt install {' '.join(packages)}", file=sys.stderr)
         return 1
     try:
-        made = build(target, fetch(target, default_cache()))
+        wheels = fetch(target, default_cache())
+        made = build(target, options.sources or fresh_copy(target), wheels)
     except subprocess.CalledProcessError as error:
         print(f"build_deb.py: {error}", file=sys.stderr)
         return 1

@@ -68,7 +68,8 @@ def main() -> int:
         "NIMAD_ROOT": str(cached_root(target.release)),
         "NIMAD_RELEASE": target.release,
     }
-    command = [sys.executable, "-m", "pytest", "-v", *TESTS, *options.pytest]
+    # -rP also shows what the passing tests measured.
+    command = [sys.executable, "-m", "pytest", "-vv", "-rP", *TESTS, *options.pytest]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **settings}).returncode
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 
 from tests.system.installed.machine import Machine
@@ -15,7 +16,9 @@ INSIDE = "/var/tmp/nimad.deb"
 def test_apt_installs_it_without_a_network(machine: Machine, package: Path) -> None:
     machine.put(package, INSIDE)
     assert machine.run("ls /sys/class/net").stdout.split() == ["lo"]
+    start = time.monotonic()
     said = machine.run(f"apt-get install --yes {INSIDE} 2>&1", timeout=300).stdout
+    print(f"installed in {time.monotonic() - start:.1f} s")
     assert "Setting up nimad" in said
     assert not re.search(r"(?im)^(error|warning|traceback).*", said), said
 
@@ -45,6 +48,7 @@ def test_its_exposure_is_small(machine: Machine) -> None:
     shown = machine.run("systemd-analyze security --no-pager nimad.service").stdout
     found = re.search(r"Overall exposure level for nimad.service: ([0-9.]+)", shown)
     assert found is not None
+    print(f"exposure {found[1]}")
     assert float(found[1]) <= 0.7, shown
 
 
