@@ -159,33 +159,37 @@ class Recall:
         k: int,
         mode: str,
     ) -> list[Hit]:
-        kept = [int(i) for i in ids if i in lexical or semantic.get(int(i), 0.0) >= floor]
-        traits = self._traits(kept)
-        kept = [i for i in kept if i in traits]
+        near = [i for i in ids.tolist() if i in lexical or semantic.get(i, 0.0) >= floor]
+        traits = self._traits(near)
+        kept = [i for i in near if i in traits]
         if not kept:
             return []
         weight = {"hybrid": SEMANTIC_WEIGHT, "meaning": 1.0, "words": 0.0}[mode]
+        cosine = np.array([semantic.get(i, np.nan) for i in kept])
         nearest = max(max(semantic.values(), default=0.0), 1e-6)
-        times = [traits[i].timestamp for i in kept]
-        oldest, span = min(times), max(max(times) - min(times), 1)
-        scored: list[tuple[float, int, dict[str, float]]] = []
-        for i in kept:
-            trait = traits[i]
-            named = bool(trait.who) and str(trait.who).casefold() in subjects
-            parts = {
-                "lexical": (1 - weight) * lexical.get(i, 0.0),
-                "semantic": weight * max(semantic.get(i, 0.0), 0.0) / nearest,
-                "subject": SUBJECT_BONUS if named else 0.0,
-                "importance": IMPORTANCE_WEIGHT
-                * (0.5 if trait.importance is None else trait.importance),
-                "recency": RECENCY_WEIGHT * (trait.timestamp - oldest) / span,
-            }
-            if i in semantic:
-                parts["cosine"] = semantic[i]
-            score = sum(value for name, value in parts.items() if name != "cosine")
-            scored.append((score, i, parts))
-        scored.sort(key=lambda item: (-item[0], item[1]))
-        return self._hits(scored[:k])
+        times = np.array([traits[i].timestamp for i in kept], np.float64)
+        named = [(traits[i].who or "").casefold() in subjects for i in kept]
+        given = [traits[i].importance for i in kept]
+        parts = {
+            "lexical": (1 - weight) * np.array([lexical.get(i, 0.0) for i in kept]),
+            "semantic": weight * np.maximum(np.nan_to_num(cosine), 0.0) / nearest,
+            "subject": SUBJECT_BONUS * np.array(named, np.float64),
+            "importance": IMPORTANCE_WEIGHT * np.array([0.5 if g is None else g for g in given]),
+            "recency": RECENCY_WEIGHT * (times - times.min()) / max(np.ptp(times), 1.0),
+        }
+        score = sum(parts.values(), np.zeros(len(kept)))
+        parts["cosine"] = cosine
+        best = np.lexsort((kept, -score))[:k]
+        return self._hits(
+            [
+                (
+                    float(score[n]),
+                    kept[n],
+                    {name: float(v[n]) for name, v in parts.items() if not np.isnan(v[n])},
+                )
+                for n in best
+            ]
+        )
 
     def _traits(self, ids: Sequence[int]) -> dict[int, _Traits]:
         found: dict[int, _Traits] = {}

@@ -48,9 +48,11 @@ def search(records: Records, words: list[str]) -> tuple[NDArray[np.int64], NDArr
         " ORDER BY rowid",
         (match,),
     )
-    ids = np.fromiter((row[0] for row in found), np.int64, len(found))
+    # ids fit a float64 exactly up to 2**53; one conversion is faster than two
+    columns = np.array(found, np.float64).reshape(-1, 2)
+    ids = columns[:, 0].astype(np.int64)
     # FTS5 clamps a negative idf to a tiny positive one; a match never counts as none.
-    scores = np.fromiter((max(-row[1], 1e-6) for row in found), np.float32, len(found))
+    scores = np.maximum(-columns[:, 1], 1e-6).astype(np.float32)
     return ids, scores
 
 
