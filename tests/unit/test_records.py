@@ -216,8 +216,15 @@ def test_the_ledger_of_sources(records: Records) -> None:
     with records.write() as tx:
         number = sources.insert(
             tx,
-            name="graph", kind="nima-sqlite", path="/x", fingerprint="f",
-            format=1, sha256="s", bytes=1, strategy="full", stage="attached",
+            name="graph",
+            kind="nima-sqlite",
+            path="/x",
+            fingerprint="f",
+            format=1,
+            sha256="s",
+            bytes=1,
+            strategy="full",
+            stage="attached",
             attached=1,
         )
         tx.add_memories([Memory(text="a", source=("graph", 7))], number)
