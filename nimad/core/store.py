@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 ACCESS_FLUSH_SECONDS = 900
 """Reading must not wear the card: access counts wait for a write that happens anyway."""
 
+PATIENCE = 0.5
+"""How long `related` waits for the graph to follow, when something else is under way [seconds]."""
+
 
 @dataclass(slots=True)
 class Answer:
@@ -174,13 +177,18 @@ class MemoryStore:
     def related(self, memory_id: int, depth: int = 1, limit: int = 50) -> list[RelatedMemory]:
         """What the graph connects with a memory, nearest first; what was just written included.
 
+        While a rebuild or a merge runs, the answer is what the graph knew before it began.
         Raises NotFound, and Degraded when there is no graph.
         """
         self.get(memory_id)
         if self.graph is None:
             reason = self.out_of_service.get("graph", "graph.engine is none")
             raise Degraded(part="graph", detail=reason)
-        self.catch_up_graph()
+        if self.maintenance.acquire(timeout=PATIENCE):
+            try:
+                self.catch_up_graph()
+            finally:
+                self.maintenance.release()
         near = self.graph.related(memory_id, depth, limit)
         memories = self.records.get([neighbour.id for neighbour in near])
         return [

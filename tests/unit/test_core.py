@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,6 +109,31 @@ def test_related_sees_what_was_just_written(store: MemoryStore) -> None:
     assert near == {(second, "before", "out"), (third, "explains", "in")}
     with pytest.raises(NotFound):
         store.related(999)
+
+
+def test_maintenance_keeps_nobody_waiting(store: MemoryStore) -> None:
+    first, second = fill(store)[:2]
+    with store.records.write() as tx:
+        tx.add_relations([(Relation(first, second, "before", 0.5), None, None)])
+    store.catch_up_graph()
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store.maintenance:
+            held.set()
+            done.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        held.wait(10)
+        late = store.remember(Memory(text="written during maintenance"))
+        assert store.query("written during maintenance", k=1).hits[0].memory.id == late
+        assert [r.memory.id for r in store.related(first)] == [second]
+        assert store.forget([late]).forgotten == [late]
+    finally:
+        done.set()
+        thread.join()
 
 
 def test_without_a_graph_everything_else_works(tmp_path: Path) -> None:
