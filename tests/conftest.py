@@ -19,7 +19,7 @@ def legacy_dir() -> Path:
     Nothing may be written there, not even by SQLite: copy what an engine would write beside.
     """
     given = os.environ.get("NIMAD_LEGACY")
-    root = Path(given) if given else Path(__file__).parents[2] / "shared" / "legacy"
+    root = (Path(given) if given else Path(__file__).parents[2] / "shared" / "legacy").resolve()
     if not (root / "expected.json").is_file():
         pytest.skip(f"no real legacy stores in {root} (NIMAD_LEGACY names another place)")
     return root
