@@ -24,4 +24,8 @@ if [ ! -x "$venv/bin/python" ]; then
     fi
     "$python" -m venv "$venv"
 fi
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+pip() { "$venv/bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
+# The build runs with the setuptools installed here: pip's own isolated one would be downloaded again,
+# and without the settings for certificates and proxies that this machine may need.
+pip install 'setuptools>=71'
+pip install --no-build-isolation --editable '.[dev]'
