@@ -21,7 +21,13 @@ from pathlib import Path
 
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point, fsync_dir
-from nimad.errors import DiskFull, SourceChanged, UsageError
+from nimad.errors import (
+    DiskFull,
+    SourceChanged,
+    SourceCorrupt,
+    SourceNotRecognised,
+    UsageError,
+)
 from nimad.store import sources
 
 CHUNK = 1 << 20
@@ -52,6 +58,9 @@ def received(store: MemoryStore, fd: int, path: str, size: int, sha256: str) -> 
         if _digest(Path(name)) != sha256:
             raise SourceChanged(path=path, detail="the copy differs from what was announced")
         yield Path(name)
+    except (SourceNotRecognised, SourceCorrupt) as error:
+        # the user knows the file that was copied, not the copy
+        raise type(error)(**{**error.fields, "path": path}) from error
     except OSError as error:
         if error.errno in FULL:
             raise DiskFull(detail=f"the snapshot of {path} did not fit") from error

@@ -345,8 +345,9 @@ def test_a_damaged_snapshot_is_refused_whole(source: Path, here: Opened) -> None
     data = bytearray(source.read_bytes())
     data[40 * 4096 : 41 * 4096] = b"\xff" * 4096
     source.write_bytes(data)
-    with pytest.raises(SourceCorrupt):
+    with pytest.raises(SourceCorrupt) as refused:
         attach(manager, source)
+    assert refused.value.message.startswith(str(source)), "the file people know, not the copy"
     assert counts(store) == (0, 0, 0) and not list((store.state / "snapshots").iterdir())
 
 
