@@ -113,6 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         frames = "".join(traceback.format_tb(error.__traceback__))
         log.critical("nimad cannot go on: %s\n%s", describe(error), frames)
         return NimadError.exit
+    finally:
+        logs.let_go()
 
 
 def _run(options: argparse.Namespace, settings: Config, notifier: systemd.Notifier) -> int:

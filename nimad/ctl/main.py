@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from nimad.ctl.arguments import build, with_hint
 from nimad.ctl.client import Client
 from nimad.ctl.screen import Screen
-from nimad.errors import Interrupted, NimadError, UsageError
+from nimad.errors import Interrupted, NimadError, OutputUnusable, UsageError
 
 CLOSED_PIPE = 141
 """Exit code when whoever read the output went away: what a shell shows for SIGPIPE."""
@@ -27,7 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return screen.fail(Interrupted())
     except NimadError as error:
-        return screen.fail(error)
+        code = screen.fail(error)
+        if isinstance(error, OutputUnusable):
+            _swallow_output()
+        return code
     except Exception as error:
         if os.environ.get("NIMAD_DEBUG"):
             raise
@@ -57,7 +60,7 @@ def _bug(error: Exception) -> NimadError:
 
 
 def _swallow_output() -> None:
-    """Give the interpreter somewhere to flush to when it ends."""
+    """Give the interpreter somewhere to flush to when it ends, or it would exit with 120."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
