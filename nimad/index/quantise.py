@@ -8,6 +8,7 @@ only loss.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from nimad.index.kernels.contract import BITS, QUERY_MAX, ROW_MAX
 
 _BATCH = 4096
+_TINY = np.finfo(np.float32).tiny
 
 
 def quantise_rows(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
@@ -38,7 +40,7 @@ def _scale(vectors: NDArray[np.float32], most: int) -> NDArray[np.float32]:
     if not np.isfinite(peak).all():
         raise ValueError("vectors must be finite")
     # Subnormal peaks would overflow the quotient; such a row has no direction worth keeping.
-    usable = peak > np.finfo(np.float32).tiny
+    usable = peak > _TINY
     return np.where(usable, np.float32(most) / np.where(usable, peak, 1), 0).astype(np.float32)
 
 
@@ -58,11 +60,16 @@ class Query:
         """
         if vector.shape != (dims,):
             raise ValueError(f"the query must be float32[{dims}], got shape {vector.shape}")
-        single = np.asarray(vector, np.float32)[None, :]
-        values = np.rint(single * _scale(single, QUERY_MAX)[:, None])[0].astype(np.int16)
-        wide = values.astype(np.int64)
-        square = int(wide @ wide)
-        return cls(values, float(np.sqrt(np.float64(square)))) if square else None
+        single = np.asarray(vector, np.float32)
+        peak = np.abs(single).max()
+        if not np.isfinite(peak):
+            raise ValueError("vectors must be finite")
+        if not peak > _TINY:
+            return None
+        values = np.rint(single * (np.float32(QUERY_MAX) / peak)).astype(np.int16)
+        wide = values.astype(np.float64)
+        # Whole numbers below 2^53: exact, in whatever order they are added.
+        return cls(values, math.sqrt(float(wide @ wide)))
 
 
 def cosines(dots: NDArray[np.int32], norms: NDArray[np.int32], query: Query) -> NDArray[np.float32]:

@@ -51,7 +51,7 @@ from numpy.typing import NDArray
 
 from nimad.disk.container import Container
 from nimad.errors import FormatCorrupt
-from nimad.index.kernels.contract import BITS, LANES, ROTATION, WORDS, groups
+from nimad.index.kernels.contract import BITS, LANES, ROTATION, WORDS, Space, groups
 from nimad.index.params import SegmentInfo
 
 FORMAT = "segment"
@@ -111,6 +111,10 @@ class Segment:
         ordered = not container.regions["order"].length
         self._order = None if ordered else self._array("order", np.uint32, meta.rows)
         self._check_edges()
+        self.space = Space(
+            *(self.mean, self.blocks, self.block_start, self.cell_codes, self.cell_start),
+            *(self.codes, self.vectors),
+        )
 
     @classmethod
     def open(cls, path: Path, dims: int, *, check: bool = True) -> Segment:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.index.hot import Hot
-from nimad.index.kernels.contract import LANES, Kernels
+from nimad.index.kernels.contract import Kernels
 from nimad.index.params import BlockParams
 from nimad.index.quantise import Query, cosines
-from nimad.index.rowsets import bitmap_of, joined, marked, spread
+from nimad.index.rowsets import bitmap_of, marked
 from nimad.index.segment import Segment
 
 Ids = NDArray[np.int64]
@@ -97,14 +97,20 @@ class Search:
     def run(self, view: View) -> Found:
         """The k best by (score descending, id ascending)."""
         pieces = [self._sealed(sealed) for sealed in view.sealed]
-        pieces += [self._hot(view.hot)]
+        if view.hot.parts or not pieces:
+            pieces.append(self._hot(view.hot))
+        if len(pieces) == 1:
+            return self._ordered(*pieces[0])
         ids = np.concatenate([ids for ids, _ in pieces])
         scores = np.concatenate([scores for _, scores in pieces])
-        order = np.lexsort((ids, -scores))
-        ids, scores = ids[order], scores[order]
+        ids, scores = self._ordered(ids, scores, len(ids))
         first = np.ones(len(ids), np.bool_)
         first[1:] = ids[1:] != ids[:-1]
         return ids[first][: self.k], scores[first][: self.k]
+
+    def _ordered(self, ids: Ids, scores: Scores, most: int = 0) -> Found:
+        order = np.lexsort((ids, -scores))[: most or self.k]
+        return ids[order], scores[order]
 
     def _hot(self, hot: Hot) -> Found:
         pieces = []
@@ -131,48 +137,21 @@ class Search:
         if live <= (self.params.exact_rows if picks is None else self.params.exact_filter):
             rows = sealed.live(np.arange(scored)) if picks is None else picks
         else:
-            rows = self._candidates(segment, marks, live)
+            return self._found(segment, marks, live)
         dots, norms = self.kernels.dots(segment.vectors, rows, self.query.values)
         scores = cosines(dots, norms, self.query)
         return best(segment.ids_at(rows), scores, self.k)
 
-    def _candidates(self, segment: Segment, marks: NDArray[np.uint8] | None, live: int) -> Ids:
-        """The rows worth rescoring, by their codes."""
-        planes = self.kernels.planes(self.query.values, segment.mean)
+    def _found(self, segment: Segment, marks: NDArray[np.uint8] | None, live: int) -> Found:
+        """The rows that are nearest by their codes, rescored."""
         scored = segment.meta.scored
         # A filter thins out each posting list, so as many more of them are scanned.
         wanted = self.params.scanned(scored) * scored // max(live, 1)
-        if segment.meta.cells and wanted < scored:
-            spans = self._spans(segment, planes, wanted)
-        else:
-            spans = np.array([[0, scored]], np.int64)
-        return self.kernels.scan(segment.codes, spans, planes, marks, self.params.rescored(self.k))
-
-    def _spans(self, segment: Segment, planes: NDArray[np.uint64], wanted: int) -> Ids:
-        """The posting lists to scan, int64[r, 2]: of the nearest cells of the active blocks, as
-        many as hold `wanted` rows together."""
-        every = np.arange(segment.meta.blocks)
-        dots, norms = self.kernels.dots(segment.blocks, every, self.query.values)
-        nearness = cosines(dots, norms, self.query)
-        active = np.sort(np.lexsort((every, -nearness))[: self.params.probes])
-        starts = segment.block_start.astype(np.int64)
-        cells = spread(starts[active], starts[active + 1])
-        distances = self._cell_distances(segment, cells, planes)
-        near = cells[np.lexsort((cells, distances))]
-        edges = segment.cell_start
-        sizes = np.cumsum(edges[near + 1].astype(np.int64) - edges[near])
-        chosen = np.sort(near[: int(np.searchsorted(sizes, wanted)) + 1])
-        return joined(edges[chosen].astype(np.int64), edges[chosen + 1].astype(np.int64))
-
-    def _cell_distances(
-        self, segment: Segment, cells: Ids, planes: NDArray[np.uint64]
-    ) -> NDArray[np.int32]:
-        """The code distance of each of `cells`; whole groups are read."""
-        wanted = np.unique(cells // LANES)
-        found = self.kernels.distances(segment.cell_codes[wanted], len(wanted) * LANES, planes)
-        place = np.searchsorted(wanted, cells // LANES) * LANES + cells % LANES
-        mine: NDArray[np.int32] = found[place]
-        return mine
+        rows, scores = self.kernels.find(
+            *(segment.space, self.query.values, marks),
+            *(self.params.probes, wanted, self.params.rescored(self.k)),
+        )
+        return segment.ids_at(rows), scores
 
 
 def scores_of(view: View, kernels: Kernels, query: Query | None, ids: Ids) -> Scores:

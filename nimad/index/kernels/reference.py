@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nimad.index.kernels.contract import (
     BITS,
+    FARTHEST,
     LANES,
     PLANES,
     ROUNDS,
@@ -20,10 +21,11 @@ from nimad.index.kernels.contract import (
     Codes,
     Picks,
     Rows,
+    Space,
     groups,
     rotation_signs,
 )
-from nimad.index.rowsets import marked, spread
+from nimad.index.rowsets import joined, marked, spread
 
 _SIGNS = rotation_signs()
 _BATCH = 128
@@ -135,3 +137,48 @@ class Reference:
         products = (taken @ halves).astype(np.int32)
         norms = np.einsum("ij,ij->i", taken, taken).astype(np.int32)
         return products[:, 0] * np.int32(_SPLIT) + products[:, 1], norms
+
+    def find(
+        self,
+        space: Space,
+        query: NDArray[np.int16],
+        marks: NDArray[np.uint8] | None,
+        probes: int,
+        wanted: int,
+        k: int,
+    ) -> tuple[Picks, NDArray[np.float32]]:
+        planes = self.planes(query, space.mean)
+        rows = len(space.vectors)
+        if len(space.blocks) and wanted < rows:
+            spans = self._chosen(space, query, planes, probes, wanted)
+        else:
+            spans = np.array([[0, rows]])
+        picks = self.scan(space.codes, spans, planes, marks, k)
+        dots, norms = self.dots(space.vectors, picks, query)
+        wide = query.astype(np.int64)
+        length = np.sqrt(np.float64(max(int(wide @ wide), 1)))
+        return picks, (dots / (_lengths(norms) * length)).astype(np.float32)
+
+    def _chosen(
+        self,
+        space: Space,
+        query: NDArray[np.int16],
+        planes: NDArray[np.uint64],
+        probes: int,
+        wanted: int,
+    ) -> NDArray[np.int64]:
+        every = np.arange(len(space.blocks))
+        dots, norms = self.dots(space.blocks, every, query)
+        away = FARTHEST - (dots / _lengths(norms)).astype(np.int64)
+        active = np.sort(np.lexsort((every, away))[:probes])
+        starts, edges = space.block_start.astype(np.int64), space.cell_start.astype(np.int64)
+        cells = spread(starts[active], starts[active + 1])
+        distances = self.distances(space.cell_codes, len(edges) - 1, planes)[cells]
+        near = cells[np.lexsort((cells, distances >> 3))]
+        sizes = np.cumsum(edges[near + 1] - edges[near])
+        chosen = np.sort(near[: int(np.searchsorted(sizes, wanted)) + 1])
+        return joined(edges[chosen], edges[chosen + 1])
+
+
+def _lengths(squares: NDArray[np.int32]) -> NDArray[np.float64]:
+    return np.sqrt(np.maximum(squares, 1).astype(np.float64))
