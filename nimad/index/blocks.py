@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import NimadError, NotFound
+from nimad.index.filters import FilterCache
 from nimad.index.kernels.loader import load_kernels
 from nimad.index.params import BlockParams, Damage, SegmentInfo
 from nimad.index.quantise import Query, quantise_rows
@@ -63,6 +64,7 @@ class BlockIndex:
         self.params = params
         self._kernels = load_kernels()
         self._view = View()
+        self._filters = FilterCache()
         self._writing = threading.Lock()
         self._known: set[str] = set()  # listed but damaged, or written and not yet published
 
@@ -149,6 +151,7 @@ class BlockIndex:
             kept = tuple(s for s in self._view.sealed if s.segment.name not in gone)
             self._view = self._with(replace(self._view, sealed=kept), opened)
             self._known.difference_update(gone)
+        self._filters.clear()
         crash_point("index.before_drop")
         for name in set(drop) - set(add):
             self.path(name).unlink(missing_ok=True)
@@ -191,6 +194,7 @@ class BlockIndex:
             sealed = tuple(s.without(gone) for s in view.sealed)
             removed = np.union1d(view.removed, gone)
             self._view = View(sealed, view.hot.minus(gone), removed)
+        self._filters.clear()
 
     def search(self, query: Scores, k: int, allowed: Ids | None = None) -> Found:
         """The k memories nearest to `query: float32[dims]`: ids int64[n <= k], cosines float32[n].
@@ -209,7 +213,7 @@ class BlockIndex:
         asked = Query.of(query, self.dims)
         if asked is None or k <= 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        return Search(self._kernels, self.params, asked, k, allowed).run(self._view)
+        return Search(self._kernels, self.params, asked, k, allowed, self._filters).run(self._view)
 
     def scores(self, query: Scores, ids: Ids) -> Scores:
         """The cosine of each of `ids: int64[m]` with `query: float32[dims]`: float32[m].

@@ -169,6 +169,22 @@ class Segment:
         found[inside[hit]] = rows[hit]
         return found
 
+    def has(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the id of each row is among `ids: int64[m]`: bool[n]; O(m log n), or O(n) for
+        many ids that lie close together, as they do in a store."""
+        meta = self.meta
+        found = np.zeros(meta.rows, np.bool_)
+        width = meta.last - meta.first + 1
+        if width > 8 * meta.rows or len(ids) * 64 < meta.rows:
+            rows = self.rows_of(ids)
+            found[rows[rows >= 0]] = True
+            return found
+        inside = ids[(ids >= meta.first) & (ids <= meta.last)] - meta.first
+        wanted = np.zeros(width, np.bool_)
+        wanted[inside] = True
+        chosen: NDArray[np.bool_] = wanted[self._ids]
+        return chosen
+
     def _array(self, region: str, dtype: type, *shape: int) -> NDArray[Any]:
         raw = self.container.region(region)
         array = np.frombuffer(raw, np.dtype(dtype).newbyteorder("<"))

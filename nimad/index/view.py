@@ -9,16 +9,18 @@ it was made from: then both copies have the same score, and one is returned.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.index.filters import FilterCache
 from nimad.index.hot import Hot
-from nimad.index.kernels.contract import Kernels
+from nimad.index.kernels.contract import Kernels, Marks
 from nimad.index.params import BlockParams
 from nimad.index.quantise import Query, cosines
-from nimad.index.rowsets import bitmap_of, marked
+from nimad.index.rowsets import marked
 from nimad.index.segment import Segment
 
 Ids = NDArray[np.int64]
@@ -40,6 +42,15 @@ class Sealed:
     segment: Segment
     alive: NDArray[np.uint8] | None = None
     dead: int = 0
+
+    @functools.cached_property
+    def marks(self) -> Marks | None:
+        """The live rows with a direction as the kernels want them; None: all."""
+        if self.alive is None:
+            return None
+        scored = self.segment.meta.scored
+        alive = np.unpackbits(self.alive, bitorder="little", count=scored).view(np.bool_)
+        return Marks.of(self.segment.space, alive)
 
     def live(self, rows: Ids) -> Ids:
         """Those of `rows` that exist (not -1) and are live."""
@@ -93,6 +104,7 @@ class Search:
     query: Query
     k: int
     allowed: Ids | None
+    filters: FilterCache = field(default_factory=FilterCache)
 
     def run(self, view: View) -> Found:
         """The k best by (score descending, id ascending)."""
@@ -125,31 +137,31 @@ class Search:
         return np.concatenate([p[0] for p in pieces]), np.concatenate([p[1] for p in pieces])
 
     def _sealed(self, sealed: Sealed) -> Found:
-        segment = sealed.segment
-        scored = segment.meta.scored
-        marks, live = sealed.alive, scored - sealed.dead
-        picks: Ids | None = None
+        scored = sealed.segment.meta.scored
         if self.allowed is not None:
-            picks = sealed.live(segment.rows_of(self.allowed))
-            picks = np.sort(picks[picks < scored])
-            live = len(picks)
-            marks = bitmap_of(picks, segment.meta.rows)
-        if live <= (self.params.exact_rows if picks is None else self.params.exact_filter):
-            rows = sealed.live(np.arange(scored)) if picks is None else picks
-        else:
-            return self._found(segment, marks, live)
+            few = self.params.exact_filter
+            allowed = self.filters.of(sealed, self.allowed, few)
+            if allowed.rows is not None:
+                return self._exact(sealed.segment, allowed.rows)
+            # What is allowed may lie in any block, so all of them are active.
+            wanted = self.params.admitted(scored, allowed.count)
+            return self._found(sealed.segment, allowed.marks, sealed.segment.meta.blocks, wanted)
+        if scored - sealed.dead <= self.params.exact_rows:
+            return self._exact(sealed.segment, sealed.live(np.arange(scored)))
+        return self._found(
+            sealed.segment, sealed.marks, self.params.probes, self.params.scanned(scored)
+        )
+
+    def _exact(self, segment: Segment, rows: Ids) -> Found:
         dots, norms = self.kernels.dots(segment.vectors, rows, self.query.values)
         scores = cosines(dots, norms, self.query)
         return best(segment.ids_at(rows), scores, self.k)
 
-    def _found(self, segment: Segment, marks: NDArray[np.uint8] | None, live: int) -> Found:
+    def _found(self, segment: Segment, marks: Marks | None, probes: int, wanted: int) -> Found:
         """The rows that are nearest by their codes, rescored."""
-        scored = segment.meta.scored
-        # A filter thins out each posting list, so as many more of them are scanned.
-        wanted = self.params.scanned(scored) * scored // max(live, 1)
         rows, scores = self.kernels.find(
             *(segment.space, self.query.values, marks),
-            *(self.params.probes, wanted, self.params.rescored(self.k)),
+            *(max(probes, 1), wanted, self.params.rescored(self.k, segment.meta.scored)),
         )
         return segment.ids_at(rows), scores
 

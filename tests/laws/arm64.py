@@ -97,14 +97,14 @@ def _dots_sizes(a: tuple[int, ...]) -> list[int]:
 
 
 def _find_sizes(a: tuple[int, ...]) -> list[int]:
-    dims, blocks, rows, k = a[1], a[5], a[10], a[16]
+    dims, blocks, rows, k = a[1], a[5], a[10], a[17]
     starts = np.frombuffer(ctypes.string_at(a[6], (blocks + 1) * 4 if blocks else 0), np.uint32)
     cells = int(starts.max(initial=0))
     edges = (cells + 1) * 4 if blocks else 0
     return [
         *(dims * 2, 0, dims * 4, ROUNDS * BITS * 4, blocks * dims, 0, len(starts) * 4),
         *(groups(cells) * _CODES, edges, groups(rows) * _CODES, 0, rows * dims, 0, 0),
-        *(-(-rows // 8) if a[15] else 0, 0, 0, k * 8, k * 4, BITS * 4, 512),
+        *(-(-rows // 8) if a[16] else 0, edges, 0, 0, k * 8, k * 4, BITS * 4, 512),
         (a[12] + BINS + 3 * cells + 2) * 8,
     ]
 
@@ -125,7 +125,7 @@ POINTERS = {
     "planes": (0, 2, 3, 4, 5),
     "distances": (0, 2, 3, 4),
     "scan": (0, 1, 3, 4, 7, 8),
-    "find": (0, 2, 3, 4, 6, 7, 8, 9, 11, 14, 17, 18, 19, 20, 21),
+    "find": (0, 2, 3, 4, 6, 7, 8, 9, 11, 14, 15, 18, 19, 20, 21, 22),
     "dots": (0, 2, 4, 5, 6),
 }
 

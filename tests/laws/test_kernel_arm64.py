@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nimad.index.kernels.compiled import Compiled
-from nimad.index.kernels.contract import QUERY_MAX, Space
+from nimad.index.kernels.contract import QUERY_MAX, Marks, Space
 from nimad.index.kernels.loader import NATIVE
 from nimad.index.kernels.reference import Reference
 from tests.laws import arm64
@@ -58,8 +58,10 @@ def test_an_arm64_object_equals_the_reference(emulated: Compiled, rows: int, dim
         assert np.array_equal(found, REFERENCE.scan(codes, spans, planes, filtered, 20))
         for cells in (0, 5):
             space = a_space(matrix, codes, mean, cells)
-            found = emulated.find(space, query, filtered, 2, rows // 2 + 1, 20)
-            expected = REFERENCE.find(space, query, filtered, 2, rows // 2 + 1, 20)
+            bits = np.unpackbits(marks, bitorder="little", count=rows).view(np.bool_)
+            chosen = None if filtered is None else Marks.of(space, bits)
+            found = emulated.find(space, query, chosen, 2, rows // 2 + 1, 20)
+            expected = REFERENCE.find(space, query, chosen, 2, rows // 2 + 1, 20)
             assert [a.tobytes() for a in found] == [a.tobytes() for a in expected]
     picks = rng.integers(0, rows, 40)
     assert np.array_equal(emulated.dots(matrix, picks, query), REFERENCE.dots(matrix, picks, query))

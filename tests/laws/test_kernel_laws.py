@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nimad.index.kernels.contract import LANES, QUERY_MAX, Kernels, Space, groups
+from nimad.index.kernels.contract import LANES, QUERY_MAX, Kernels, Marks, Space, groups
 from nimad.index.kernels.loader import numba_kernels, objects
 from nimad.index.kernels.reference import Reference, centred, rotate
 
@@ -89,10 +89,12 @@ def test_a_form_equals_the_reference(
         found = form.scan(codes, ranges, planes, marks, k)
         assert np.array_equal(found, REFERENCE.scan(codes, ranges, planes, marks, k))
         space = a_space(rng, matrix, codes, mean)
+        bits = None if marks is None else np.unpackbits(marks, bitorder="little", count=rows)
+        chosen = None if bits is None else Marks.of(space, bits.view(np.bool_))
         effort = [int(rng.integers(1, most)) for most in (5, rows + 9)]
         for mine, theirs in zip(
-            form.find(space, query, marks, *effort, k),
-            REFERENCE.find(space, query, marks, *effort, k),
+            form.find(space, query, chosen, *effort, k),
+            REFERENCE.find(space, query, chosen, *effort, k),
             strict=True,
         ):
             assert mine.tobytes() == theirs.tobytes()
@@ -121,7 +123,7 @@ def test_wrong_shapes_are_refused_before_memory_is_touched(form: Kernels) -> Non
     empty = np.zeros(0, np.uint32)
     space = Space(mean, rows[:0], empty, codes[:0], empty, codes, rows)
     ones = np.ones(8, np.int16)
-    for wrong in ((ones[:7], None, 1, 1, 1), (ones, codes[:0, 0, 0].view(np.uint8), 1, 1, 1)):
+    for wrong in ((ones[:7], None, 1, 1, 1), (ones, Marks(np.zeros(0, np.uint8), empty), 1, 1, 1)):
         with pytest.raises(ValueError, match="find"):
             form.find(space, *wrong)
     with pytest.raises(ValueError, match="find"):

@@ -39,13 +39,13 @@ def _weigh(
     active_count: Any,
     block_start: Any,
     cell_codes: Any,
-    cell_start: Any,
+    weights: Any,
     planes: Any,
     near: Any,
     bins: Any,
     tallies: Any,
 ) -> None:
-    """The bin of each cell of the active blocks, one after the other, and the rows in each bin."""
+    """The bin of each cell of the active blocks, one by one, and the weight of each bin."""
     for number in range(BINS):
         tallies[number] = 0
     at = 0
@@ -59,7 +59,7 @@ def _weigh(
             for mine in range(cell, stop):
                 found = np.int64(near[mine - group * LANES]) >> 3
                 bins[at] = found
-                tallies[found] += np.int64(cell_start[mine + 1]) - np.int64(cell_start[mine])
+                tallies[found] += np.int64(weights[mine + 1]) - np.int64(weights[mine])
                 at += 1
             cell = stop
 
@@ -71,6 +71,7 @@ def choose_spans(
     block_start: Any,
     cell_codes: Any,
     cell_start: Any,
+    weights: Any,
     planes: Any,
     near: Any,
     wanted: Any,
@@ -79,7 +80,7 @@ def choose_spans(
 ) -> Any:
     """Kernels.choose, once the blocks are known; `room` is for int64[BINS + cells]."""
     tallies, bins = room, onward(room, BINS)
-    _weigh(active, active_count, block_start, cell_codes, cell_start, planes, near, bins, tallies)
+    _weigh(active, active_count, block_start, cell_codes, weights, planes, near, bins, tallies)
     bar, left = 0, wanted
     while bar < BINS and tallies[bar] < left:
         left -= tallies[bar]
@@ -93,8 +94,8 @@ def choose_spans(
                 continue
             first, end = np.int64(cell_start[cell]), np.int64(cell_start[cell + 1])
             if mine == bar:
-                left -= end - first
-            if first == end:
+                left -= np.int64(weights[cell + 1]) - np.int64(weights[cell])
+            if weights[cell] == weights[cell + 1]:
                 continue
             if count > 0 and spans[2 * count - 1] == first:
                 spans[2 * count - 1] = end

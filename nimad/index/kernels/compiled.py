@@ -21,6 +21,7 @@ from nimad.index.kernels.contract import (
     PLANES,
     WORDS,
     Codes,
+    Marks,
     Picks,
     Rows,
     Space,
@@ -40,7 +41,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         _N,
         (
             *(_A, _N, _A, _A, _A, _N, _A, _A, _A, _A, _N, _A),
-            *(_N, _N, _A, _N, _N, _A, _A, _A, _A, _A),
+            *(_N, _N, _A, _A, _N, _N, _A, _A, _A, _A, _A),
         ),
     ),
     "dots": (None, (_A, _N, _A, _N, _A, _A, _A)),
@@ -164,24 +165,23 @@ class Compiled:
         self,
         space: Space,
         query: NDArray[np.int16],
-        marks: NDArray[np.uint8] | None,
+        marks: Marks | None,
         probes: int,
         wanted: int,
         k: int,
     ) -> tuple[Picks, NDArray[np.float32]]:
-        rows, dims = space.vectors.shape
+        dims = space.vectors.shape[1]
         _require(len(query) == dims and min(probes, wanted, k) > 0, "find")
-        _require(marks is None or len(marks) * 8 >= rows, "find")
+        _require(marks is None or marks.fits(space), "find")
         query = _plain(query, np.int16)
-        bits = _NO_MARKS if marks is None else _plain(marks, np.uint8)
         own = _scratch
         room = probes + BINS + 3 * len(space.cell_start) + 2
         if k > own.k or room > own.size:
             own.fit(max(k, own.k), max(room, own.size))
         size = self._find(
-            *(_at(query), *_places(space), probes, wanted),
-            *(_at(bits) if marks is not None else 0, marks is not None, k),
-            *(own.rows_at, own.scores_at, own.floats, own.words, own.room),
+            *(_at(query), *(places := _places(space)), probes, wanted),
+            *((0, places[7], 0) if marks is None else (_at(marks.bits), _at(marks.weights), 1)),
+            *(k, own.rows_at, own.scores_at, own.floats, own.words, own.room),
         )
         return own.rows[:size].copy(), own.scores[:size].copy()
 

@@ -82,6 +82,36 @@ class Space:
             raise ValueError("the arrays of a space do not fit each other")
 
 
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """Which rows of a space count.
+
+    Attributes:
+        bits: bitmap, bit (row % 8) of byte row // 8.
+        weights: uint32[cells + 1], the marked rows before each cell; empty without blocks.
+    """
+
+    bits: NDArray[np.uint8]
+    weights: NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, space: Space, marked: NDArray[np.bool_]) -> Marks:
+        """The marks for `marked: bool[>= m]`; takes about a nanosecond a row."""
+        before = np.zeros(len(marked) + 1, np.uint32)
+        if len(space.cell_start):
+            np.cumsum(marked, out=before[1:])
+        return cls(np.packbits(marked, bitorder="little"), before[space.cell_start])
+
+    def fits(self, space: Space) -> bool:
+        """Whether these can be marks of that space."""
+        return (
+            len(self.bits) * 8 >= len(space.vectors)
+            and self.weights.shape == space.cell_start.shape
+            and self.bits.dtype == np.uint8
+            and self.weights.dtype == np.uint32
+        )
+
+
 _KINDS = {
     "mean": np.float32,
     "blocks": np.int8,
@@ -152,23 +182,23 @@ class Kernels(Protocol):
         self,
         space: Space,
         query: NDArray[np.int16],
-        marks: NDArray[np.uint8] | None,
+        marks: Marks | None,
         probes: int,
         wanted: int,
         k: int,
     ) -> tuple[Picks, NDArray[np.float32]]:
         """The k rows nearest by code, ascending, and their cosines: int64[<= k], float32[<= k].
 
-        Without blocks, or when as many rows are wanted as there are, all rows are scanned;
+        Without blocks, or when as many rows are wanted as count, all rows are scanned;
         otherwise posting lists are, chosen like this:
 
         1. the `probes` blocks of the largest trunc(<x, q> / |x|) are active, equal ones by number;
         2. their cells are ordered by (distance of the cell's code // 8, number);
-        3. the first of them that hold `wanted` rows together are scanned.
+        3. the first of them that hold `wanted` marked rows together are scanned.
 
         A cosine is <x, q> / (|x| |q|) in float64, rounded once to float32.
 
         Args:
-            marks: as `scan`; wanted counts unmarked rows, too.
+            marks: only these rows count.  None: all do.
             probes, wanted, k: at least 1.
         """

@@ -19,6 +19,7 @@ from nimad.index.kernels.contract import (
     ROUNDS,
     WORDS,
     Codes,
+    Marks,
     Picks,
     Rows,
     Space,
@@ -142,18 +143,19 @@ class Reference:
         self,
         space: Space,
         query: NDArray[np.int16],
-        marks: NDArray[np.uint8] | None,
+        marks: Marks | None,
         probes: int,
         wanted: int,
         k: int,
     ) -> tuple[Picks, NDArray[np.float32]]:
         planes = self.planes(query, space.mean)
-        rows = len(space.vectors)
-        if len(space.blocks) and wanted < rows:
-            spans = self._chosen(space, query, planes, probes, wanted)
+        weights = (space.cell_start if marks is None else marks.weights).astype(np.int64)
+        if len(space.blocks) and wanted < weights[-1]:
+            spans = self._chosen(space, weights, query, planes, probes, wanted)
         else:
-            spans = np.array([[0, rows]])
-        picks = self.scan(space.codes, spans, planes, marks, k)
+            spans = np.array([[0, len(space.vectors)]])
+        bits = None if marks is None else marks.bits
+        picks = self.scan(space.codes, spans, planes, bits, k)
         dots, norms = self.dots(space.vectors, picks, query)
         wide = query.astype(np.int64)
         length = np.sqrt(np.float64(max(int(wide @ wide), 1)))
@@ -162,6 +164,7 @@ class Reference:
     def _chosen(
         self,
         space: Space,
+        weights: NDArray[np.int64],
         query: NDArray[np.int16],
         planes: NDArray[np.uint64],
         probes: int,
@@ -175,8 +178,9 @@ class Reference:
         cells = spread(starts[active], starts[active + 1])
         distances = self.distances(space.cell_codes, len(edges) - 1, planes)[cells]
         near = cells[np.lexsort((cells, distances >> 3))]
-        sizes = np.cumsum(edges[near + 1] - edges[near])
-        chosen = np.sort(near[: int(np.searchsorted(sizes, wanted)) + 1])
+        sizes = weights[near + 1] - weights[near]
+        enough = int(np.searchsorted(np.cumsum(sizes), wanted)) + 1
+        chosen = np.sort(near[:enough][sizes[:enough] > 0])
         return joined(edges[chosen], edges[chosen + 1])
 
 

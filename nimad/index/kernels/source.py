@@ -186,6 +186,7 @@ def find(
     probes: Any,
     wanted: Any,
     marks: Any,
+    weights: Any,
     filtered: Any,
     k: Any,
     heap: Any,
@@ -201,7 +202,7 @@ def find(
     """
     plane, near = words, onward(words, PLANES * WORDS)
     _planes(query, dims, mean, signs, plane, floats)
-    if block_count == 0 or wanted >= scored:
+    if block_count == 0 or wanted >= np.int64(weights[block_start[block_count]]):
         spans = room
         spans[0], spans[1] = 0, scored
         count = 1
@@ -216,6 +217,7 @@ def find(
             block_start,
             cell_codes,
             cell_start,
+            weights,
             plane,
             near,
             wanted,
@@ -253,7 +255,7 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], Any]] = {
         find,
         types.int64(
             *(_i16, _size, _f32, _f32, _i8, _size, _u32, _u64, _u32, _u64, _size, _i8),
-            *(_size, _size, _u8, _size, _size, _i64, _f32, _f32, _u64, _i64),
+            *(_size, _size, _u8, _u32, _size, _size, _i64, _f32, _f32, _u64, _i64),
         ),
     ),
     "dots": (dots, types.void(_i8, _size, _i64, _size, _i16, _i32, _i32)),
