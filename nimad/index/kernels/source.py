@@ -25,7 +25,7 @@ from nimad.index.kernels.choosing import choose_spans, nearest_blocks
 from nimad.index.kernels.coding import encode, planes
 from nimad.index.kernels.contract import BINS, BITS, LANES, PLANES, QUERY_MAX, ROW_MAX, WORDS
 from nimad.index.kernels.distance import distances32
-from nimad.index.kernels.heap import sift_down, sift_up, sort_numbers
+from nimad.index.kernels.heap import push, sort_numbers
 from nimad.index.kernels.intrinsics import OPTIONS, inline, multiply_add, onward, prefetch, root
 
 ABI = 2
@@ -33,6 +33,7 @@ ABI = 2
 _GROUP = WORDS * LANES
 _AHEAD = 3
 _LINE = 64
+_AWAY = 1 << 32
 
 
 def distances(codes: Any, n: Any, planes: Any, out: Any, near: Any) -> None:
@@ -46,46 +47,41 @@ def distances(codes: Any, n: Any, planes: Any, out: Any, near: Any) -> None:
 
 
 @inline
-def _marked(marks: Any, row: Any) -> Any:
-    return (marks[row >> 3] >> np.uint8(row & 7)) & np.uint8(1) != 0
+def _marked(marks: Any, group: Any, end: Any) -> Any:
+    """The marks of a group's 32 rows; nothing beyond row `end` is read."""
+    word = np.uint64(0)
+    for byte in range(group * 4, min(group * 4 + 4, (end + 7) >> 3)):
+        word |= np.uint64(marks[byte]) << np.uint64(8 * (byte - group * 4))
+    return word
 
 
 @inline
-def _offer(
-    near: Any,
-    first: Any,
-    end: Any,
-    group: Any,
-    marks: Any,
-    filtered: Any,
-    heap: Any,
-    size: Any,
-    k: Any,
-) -> Any:
+def _put_away(near: Any, word: Any) -> None:
+    """Make the distances of unmarked rows larger than any."""
+    for lane in range(LANES):
+        near[lane] |= (~(word >> np.uint64(lane)) & np.uint64(1)) << np.uint64(32)
+
+
+@inline
+def _offer(near: Any, first: Any, end: Any, group: Any, heap: Any, size: Any, k: Any) -> Any:
     """Offer the rows first..end of a group to the k nearest; how many there are then.
 
     Rows come in ascending order, so an equal distance never takes an earlier row's place.
     """
-    if size == k:
-        least = near[0]
-        for lane in range(1, LANES):
-            least = min(least, near[lane])
-        if np.int64(least) >= heap[0] >> 32:
-            return size
+    bar = heap[0] >> 32 if size == k else np.int64(_AWAY)
+    least = near[0]
+    for lane in range(1, LANES):
+        least = min(least, near[lane])
+    if np.int64(least) >= bar:
+        return size
     for lane in range(first - group * LANES, end - group * LANES):
         distance = np.int64(near[lane])
-        if size == k and distance >= heap[0] >> 32:
+        if distance >= bar:
             continue
-        row = group * LANES + lane
-        if filtered != 0 and not _marked(marks, row):
-            continue
-        key = (distance << 32) | row
-        if size < k:
-            sift_up(heap, size, key)
-            size += 1
-        else:
-            heap[0] = key
-            sift_down(heap, k)
+        key = (distance << 32) | (group * LANES + lane)
+        size = push(heap, size, k, key)
+        if size == k:
+            bar = heap[0] >> 32
     return size
 
 
@@ -121,8 +117,14 @@ def scan(
         while first < end:
             group = first // LANES
             stop = min(end, (group + 1) * LANES)
-            distances32(codes, group * _GROUP, planes, near)
-            size = _offer(near, first, stop, group, marks, filtered, heap, size, k)
+            word = np.uint64(0)
+            if filtered != 0:
+                word = _marked(marks, group, stop)
+            if filtered == 0 or word != 0:
+                distances32(codes, group * _GROUP, planes, near)
+                if filtered != 0:
+                    _put_away(near, word)
+                size = _offer(near, first, stop, group, heap, size, k)
             first = stop
     return size
 
