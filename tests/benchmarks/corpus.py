@@ -44,7 +44,8 @@ def load(size: int) -> Corpus:
     root = Path(given) if given else Path(__file__).parents[3] / "shared" / "index"
     if (root / "base.f16.npy").is_file():
         base, queries = np.load(root / "base.f16.npy"), np.load(root / "queries.f16.npy")
-        source, chat = "30,000 real sentences", CHAT_QUERIES
+        base = base[base.any(axis=1)]  # an empty text has no direction; peers trip over it
+        source, chat = f"{len(base):,} real sentences", CHAT_QUERIES
     else:
         base, queries = _made_up(30_000, 600)
         source, chat = "made-up clusters", 0
@@ -58,13 +59,13 @@ def grown(base: Halves, size: int) -> Halves:
     if size <= len(base):
         return base[:size]
     rng = np.random.default_rng(20_261_121)
-    unit = _unit(base[base.any(axis=1)].astype(np.float32))
-    members, edges = _cells(unit, rng)
+    parents = unit(base.astype(np.float32))
+    members, edges = _cells(parents, rng)
     out = np.empty((size, base.shape[1]), np.float16)
     out[: len(base)] = base
     for first in range(len(base), size, _BATCH):
         count = min(_BATCH, size - first)
-        out[first : first + count] = _crossovers(unit, members, edges, count, rng)
+        out[first : first + count] = _crossovers(parents, members, edges, count, rng)
     return out
 
 
@@ -72,9 +73,9 @@ def exact(rows: Halves, queries: Floats, k: int) -> NDArray[np.int64]:
     """The k rows nearest to each query by float32 brute force, best first: int64[q, k]."""
     best = np.full((len(queries), k), -np.inf, np.float32)
     ids = np.zeros((len(queries), k), np.int64)
-    asked = _unit(queries)
+    asked = unit(queries)
     for first in range(0, len(rows), _BATCH):
-        near = asked @ _unit(rows[first : first + _BATCH].astype(np.float32)).T
+        near = asked @ unit(rows[first : first + _BATCH].astype(np.float32)).T
         here = np.broadcast_to(np.arange(first, first + near.shape[1]), near.shape)
         near, here = np.concatenate([best, near], 1), np.concatenate([ids, here], 1)
         order = np.argsort(-near, axis=1, kind="stable")[:, :k]
@@ -88,23 +89,25 @@ def recall(found: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
     return float(np.sum(hits) / truth.size)
 
 
-def _cells(unit: Floats, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _cells(
+    parents: Floats, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows grouped by spherical k-means: members[edges[c] : edges[c + 1]] are those of cell c."""
-    count = len(unit) // _ROWS_PER_CELL
-    centres = unit[rng.choice(len(unit), count, replace=False)]
-    cell = np.zeros(len(unit), np.int64)
+    count = len(parents) // _ROWS_PER_CELL
+    centres = parents[rng.choice(len(parents), count, replace=False)]
+    cell = np.zeros(len(parents), np.int64)
     for _ in range(_ROUNDS):
-        cell = np.argmax(unit @ centres.T, axis=1)
+        cell = np.argmax(parents @ centres.T, axis=1)
         sums = np.zeros_like(centres)
-        np.add.at(sums, cell, unit)
+        np.add.at(sums, cell, parents)
         full = np.bincount(cell, minlength=count) > 0
-        centres[full] = _unit(sums[full])
+        centres[full] = unit(sums[full])
     members = np.argsort(cell, kind="stable")
     return members, np.searchsorted(cell[members], np.arange(count + 1))
 
 
 def _crossovers(
-    unit: Floats,
+    parents: Floats,
     members: NDArray[np.int64],
     edges: NDArray[np.int64],
     count: int,
@@ -113,11 +116,11 @@ def _crossovers(
     place = rng.integers(0, len(members), count)
     cell = np.searchsorted(edges, place, side="right") - 1
     other = edges[cell] + (rng.random(count) * (edges[cell + 1] - edges[cell])).astype(np.int64)
-    turn = np.linalg.qr(rng.standard_normal((unit.shape[1],) * 2))[0].astype(np.float32)
+    turn = np.linalg.qr(rng.standard_normal((parents.shape[1],) * 2))[0].astype(np.float32)
     share = rng.uniform(0.3, 0.7, (count, 1)).astype(np.float32)
-    first = rng.random((count, unit.shape[1]), np.float32) < share
-    mixed = np.where(first, unit[members[place]] @ turn, unit[members[other]] @ turn)
-    return _unit(mixed @ turn.T).astype(np.float16)
+    first = rng.random((count, parents.shape[1]), np.float32) < share
+    mixed = np.where(first, parents[members[place]] @ turn, parents[members[other]] @ turn)
+    return unit(mixed @ turn.T).astype(np.float16)
 
 
 def _made_up(rows: int, queries: int) -> tuple[Halves, Halves]:
@@ -128,9 +131,9 @@ def _made_up(rows: int, queries: int) -> tuple[Halves, Halves]:
     which = rng.choice(_CENTRES, rows + queries, p=weight / weight.sum())
     inner = centres[which] + 0.8 * rng.standard_normal((len(which), _SUBSPACE))
     noise = 0.1 * rng.standard_normal((len(which), _DIMS))
-    made = _unit((inner @ frame.T + noise).astype(np.float32)).astype(np.float16)
+    made = unit((inner @ frame.T + noise).astype(np.float32)).astype(np.float16)
     return made[:rows], made[rows:]
 
 
-def _unit(rows: Floats) -> Floats:
+def unit(rows: Floats) -> Floats:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
