@@ -31,7 +31,7 @@ from nimad.index.kernels.loader import load_kernels
 from nimad.index.params import BlockParams, Damage, SegmentInfo
 from nimad.index.quantise import Query, quantise_rows
 from nimad.index.segment import SUFFIX, Segment
-from nimad.index.view import Found, Ids, Scores, Sealed, Search, View, scores_of
+from nimad.index.view import Found, Ids, Scores, Sealed, Search, View, scores_of, vector_of
 from nimad.index.writer import MemoryRows, MergedRows, write_segment
 
 __all__ = ["BlockIndex", "BlockParams", "Damage", "SegmentInfo"]
@@ -224,6 +224,11 @@ class BlockIndex:
         unique, back = np.unique(np.asarray(ids, np.int64), return_inverse=True)
         asked = Query.of(query, self.dims)
         return scores_of(self._view, self._kernels, asked, unique)[back]
+
+    def vector(self, number: int) -> Scores | None:
+        """The direction of a live id as the index knows it, 8 bits a coordinate: float32[dims],
+        not of unit length.  None where there is no row, or one of zeros."""
+        return vector_of(self._view, number)
 
     def ids(self) -> Ids:
         """The live ids, hot and sealed, ascending: int64[n]."""

@@ -187,6 +187,22 @@ def scores_of(view: View, kernels: Kernels, query: Query | None, ids: Ids) -> Sc
     return out
 
 
+def vector_of(view: View, number: int) -> Scores | None:
+    """The row of an id, as numbers: float32[d]; None without a live row that has a direction."""
+    wanted = np.array([number], np.int64)
+    for part in view.hot:
+        slots, _ = part.slots_of(wanted)
+        if len(slots):
+            row = part.chunk.rows[slots[0]]
+            return row.astype(np.float32) if row.any() else None
+    for sealed in reversed(view.sealed):
+        rows = sealed.live(sealed.segment.rows_of(wanted))
+        if len(rows):
+            scored = rows[0] < sealed.segment.meta.scored
+            return sealed.segment.vectors[rows[0]].astype(np.float32) if scored else None
+    return None
+
+
 def best(ids: Ids, scores: Scores, k: int) -> Found:
     """Everything that may be among the k best: the best k and what is equal to the last of them."""
     if len(scores) <= k:
