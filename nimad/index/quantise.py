@@ -82,5 +82,5 @@ def directions(rows: NDArray[np.int8]) -> NDArray[np.float32]:
     """Unit rows: float32[n, d] of `rows: int8[n, d]`, none of them zero."""
     wide = rows.astype(np.float32)
     norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
-    unit: NDArray[np.float32] = wide / norms[:, None]
-    return unit
+    wide /= norms[:, None]
+    return wide
