@@ -98,7 +98,7 @@ class BlockIndex:
         with self._writing:
             self._known.update(damage.name for damage in damaged)
             view = replace(self._view, sealed=())
-            self._view = self._with(view, sealed)
+            self._view = view.joined_by(sealed)
         return damaged
 
     def write_segment(self, name: str, ids: Ids, vectors: Scores) -> SegmentInfo:
@@ -149,7 +149,7 @@ class BlockIndex:
         with self._writing:
             gone = set(drop) | set(add)
             kept = tuple(s for s in self._view.sealed if s.segment.name not in gone)
-            self._view = self._with(replace(self._view, sealed=kept), opened)
+            self._view = replace(self._view, sealed=kept).joined_by(opened)
             self._known.difference_update(gone)
         self._filters.clear()
         crash_point("index.before_drop")
@@ -168,7 +168,7 @@ class BlockIndex:
             ValueError: as `write_segment`; nothing has changed then.
         """
         ids, rows = self._rows(ids, vectors)
-        replaced = np.sort(ids)
+        replaced = np.sort(ids) if len(ids) > 1 else ids
         if len(ids) > 1 and (replaced[1:] == replaced[:-1]).any():
             raise ValueError("ids must be unique")
         with self._writing:
@@ -178,7 +178,7 @@ class BlockIndex:
                 ids, rows = ids[wanted], rows[wanted]
             sealed = tuple(s.without(replaced) for s in view.sealed)
             hot = view.hot.minus(replaced).plus(ids, rows)
-            self._view = replace(view, sealed=sealed, hot=hot)
+            self._view = View(sealed, hot, view.removed)
 
     def trim(self, ids: Ids) -> None:
         """Forget the hot rows of `ids`: a published segment holds them now."""
@@ -266,19 +266,7 @@ class BlockIndex:
     def stats(self) -> dict[str, int]:
         """Counts: live `rows` (all) and `hot` ones, `tombstones` (sealed rows that are not live),
         `segments`, `disk_bytes`, and `resident_bytes`: memory of hot rows, bitmaps and codes."""
-        view = self._view
-        sealed = view.sealed
-        hot = len(view.hot.ids())
-        bitmaps = sum(s.alive.nbytes for s in sealed if s.alive is not None)
-        codes = sum(s.segment.codes.nbytes + s.segment.cell_codes.nbytes for s in sealed)
-        return {
-            "rows": hot + sum(s.segment.meta.rows - s.dead for s in sealed),
-            "hot": hot,
-            "tombstones": sum(s.dead for s in sealed),
-            "segments": len(sealed),
-            "disk_bytes": sum(s.segment.container.bytes for s in sealed),
-            "resident_bytes": view.hot.bytes + bitmaps + codes,
-        }
+        return self._view.stats()
 
     @contextlib.contextmanager
     def _pending(self, name: str) -> Iterator[Path]:
@@ -292,18 +280,6 @@ class BlockIndex:
             with self._writing:
                 self._known.discard(name)
             raise
-
-    def _with(self, view: View, fresh: Sequence[Sealed]) -> View:
-        """`view` with more segments: without what was removed, each id in its newest segment."""
-        sealed = list(view.sealed)
-        for new in fresh:
-            segment = new.segment
-            first, last = segment.meta.first, segment.meta.last
-            for number, old in enumerate(sealed):
-                if old.segment.meta.first <= last and first <= old.segment.meta.last:
-                    sealed[number] = old.without(np.sort(segment.ids()))
-            sealed.append(new.without(view.removed))
-        return replace(view, sealed=tuple(sealed))
 
     def _rows(self, ids: Ids, vectors: Scores) -> tuple[Ids, NDArray[np.int8]]:
         ids = np.asarray(ids, np.int64)

@@ -10,6 +10,7 @@ it was made from: then both copies have the same score, and one is returned.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -93,6 +94,32 @@ class View:
         """The live ids, ascending: int64[n], a copy."""
         pieces = [sealed.segment.ids_at(sealed.every()) for sealed in self.sealed]
         return np.unique(np.concatenate([self.hot.ids(), *pieces]))
+
+    def joined_by(self, fresh: Sequence[Sealed]) -> View:
+        """With more segments: without what was removed, each id in its newest segment."""
+        sealed = list(self.sealed)
+        for new in fresh:
+            segment = new.segment
+            first, last = segment.meta.first, segment.meta.last
+            for number, old in enumerate(sealed):
+                if old.segment.meta.first <= last and first <= old.segment.meta.last:
+                    sealed[number] = old.without(np.sort(segment.ids()))
+            sealed.append(new.without(self.removed))
+        return View(tuple(sealed), self.hot, self.removed)
+
+    def stats(self) -> dict[str, int]:
+        """See BlockIndex.stats."""
+        hot = len(self.hot.ids())
+        bitmaps = sum(s.alive.nbytes for s in self.sealed if s.alive is not None)
+        codes = sum(s.segment.codes.nbytes + s.segment.cell_codes.nbytes for s in self.sealed)
+        return {
+            "rows": hot + sum(s.segment.meta.rows - s.dead for s in self.sealed),
+            "hot": hot,
+            "tombstones": sum(s.dead for s in self.sealed),
+            "segments": len(self.sealed),
+            "disk_bytes": sum(s.segment.container.bytes for s in self.sealed),
+            "resident_bytes": self.hot.bytes + bitmaps + codes,
+        }
 
 
 @dataclass(frozen=True)
