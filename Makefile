@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.complete
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
-.PHONY: help setup run test lint deb test-deb clean
+.PHONY: help setup run test bench lint deb test-deb clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -21,6 +21,10 @@ run: $(STAMP) ## show the whole path once, on a daemon of its own
 
 test: $(STAMP) ## run the tests; PYTEST="-x -k words" is passed on
 	@$(BIN)/pytest $(PYTEST)
+
+bench: $(STAMP) ## measure the index beside its peers; BENCH="--sizes 1000000" is passed on
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	@$(BIN)/python -m tests.benchmarks.compare $(BENCH)
 
 lint: $(STAMP) ## check style and types
 	@$(BIN)/ruff check

@@ -174,6 +174,15 @@ class MemoryStore:
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()))
 
+    def similar(self, memory_id: int, k: int = 10) -> Answer:
+        """The memories nearest in meaning to one, best first, itself left out; raises NotFound."""
+        began = time.perf_counter()
+        memory = self.get(memory_id)
+        hits = self.recall.similar(memory, k)
+        self._accessed([hit.memory.id for hit in hits])
+        took = (time.perf_counter() - began) * 1000
+        return Answer(hits, took, sorted(self.degraded()))
+
     def related(self, memory_id: int, depth: int = 1, limit: int = 50) -> list[RelatedMemory]:
         """What the graph connects with a memory, nearest first; what was just written included.
 

@@ -1,4 +1,4 @@
-"""The commands that ask: query, get, related."""
+"""The commands that ask: query, get, similar, related."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ def register(commands: Commands) -> None:
     _register_query(commands)
     get = add_command(commands, "get", run_get, "show one memory, whole")
     get.add_argument("id", metavar="ID", type=memory_id, help="its id, as `nimactl query` shows it")
+    similar = add_command(
+        commands,
+        "similar",
+        run_similar,
+        "show the memories nearest in meaning to one",
+        "The nearest come first, each with its cosine; the memory itself is left out.",
+    )
+    similar.add_argument("id", metavar="ID", type=memory_id, help="the memory to compare with")
+    similar.add_argument("-k", metavar="N", type=number(1, 1000), help="most memories to show")
     related = add_command(
         commands,
         "related",
@@ -102,6 +111,19 @@ def run_get(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     from nimad.ctl import show
 
     show.whole(screen, result["memory"])
+    return 0
+
+
+def run_similar(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl similar`."""
+    result = client.call("similar", id=args.id, k=args.k)
+    if screen.json:
+        screen.result(result)
+        return 0
+    from nimad.ctl import show
+
+    show.results(screen, result["results"])
+    show.degraded(screen, result.get("degraded") or [])
     return 0
 
 

@@ -26,11 +26,12 @@ from numpy.typing import NDArray
 
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import NimadError, NotFound
+from nimad.index.filters import FilterCache
 from nimad.index.kernels.loader import load_kernels
 from nimad.index.params import BlockParams, Damage, SegmentInfo
 from nimad.index.quantise import Query, quantise_rows
 from nimad.index.segment import SUFFIX, Segment
-from nimad.index.view import Found, Ids, Scores, Sealed, Search, View, scores_of
+from nimad.index.view import Found, Ids, Scores, Sealed, Search, View, scores_of, vector_of
 from nimad.index.writer import MemoryRows, MergedRows, write_segment
 
 __all__ = ["BlockIndex", "BlockParams", "Damage", "SegmentInfo"]
@@ -63,6 +64,7 @@ class BlockIndex:
         self.params = params
         self._kernels = load_kernels()
         self._view = View()
+        self._filters = FilterCache()
         self._writing = threading.Lock()
         self._known: set[str] = set()  # listed but damaged, or written and not yet published
 
@@ -96,7 +98,7 @@ class BlockIndex:
         with self._writing:
             self._known.update(damage.name for damage in damaged)
             view = replace(self._view, sealed=())
-            self._view = self._with(view, sealed)
+            self._view = view.joined_by(sealed)
         return damaged
 
     def write_segment(self, name: str, ids: Ids, vectors: Scores) -> SegmentInfo:
@@ -147,8 +149,9 @@ class BlockIndex:
         with self._writing:
             gone = set(drop) | set(add)
             kept = tuple(s for s in self._view.sealed if s.segment.name not in gone)
-            self._view = self._with(replace(self._view, sealed=kept), opened)
+            self._view = replace(self._view, sealed=kept).joined_by(opened)
             self._known.difference_update(gone)
+        self._filters.clear()
         crash_point("index.before_drop")
         for name in set(drop) - set(add):
             self.path(name).unlink(missing_ok=True)
@@ -165,7 +168,7 @@ class BlockIndex:
             ValueError: as `write_segment`; nothing has changed then.
         """
         ids, rows = self._rows(ids, vectors)
-        replaced = np.sort(ids)
+        replaced = np.sort(ids) if len(ids) > 1 else ids
         if len(ids) > 1 and (replaced[1:] == replaced[:-1]).any():
             raise ValueError("ids must be unique")
         with self._writing:
@@ -175,7 +178,7 @@ class BlockIndex:
                 ids, rows = ids[wanted], rows[wanted]
             sealed = tuple(s.without(replaced) for s in view.sealed)
             hot = view.hot.minus(replaced).plus(ids, rows)
-            self._view = replace(view, sealed=sealed, hot=hot)
+            self._view = View(sealed, hot, view.removed)
 
     def trim(self, ids: Ids) -> None:
         """Forget the hot rows of `ids`: a published segment holds them now."""
@@ -191,6 +194,7 @@ class BlockIndex:
             sealed = tuple(s.without(gone) for s in view.sealed)
             removed = np.union1d(view.removed, gone)
             self._view = View(sealed, view.hot.minus(gone), removed)
+        self._filters.clear()
 
     def search(self, query: Scores, k: int, allowed: Ids | None = None) -> Found:
         """The k memories nearest to `query: float32[dims]`: ids int64[n <= k], cosines float32[n].
@@ -209,7 +213,7 @@ class BlockIndex:
         asked = Query.of(query, self.dims)
         if asked is None or k <= 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        return Search(self._kernels, self.params, asked, k, allowed).run(self._view)
+        return Search(self._kernels, self.params, asked, k, allowed, self._filters).run(self._view)
 
     def scores(self, query: Scores, ids: Ids) -> Scores:
         """The cosine of each of `ids: int64[m]` with `query: float32[dims]`: float32[m].
@@ -220,6 +224,11 @@ class BlockIndex:
         unique, back = np.unique(np.asarray(ids, np.int64), return_inverse=True)
         asked = Query.of(query, self.dims)
         return scores_of(self._view, self._kernels, asked, unique)[back]
+
+    def vector(self, number: int) -> Scores | None:
+        """The direction of a live id as the index knows it, 8 bits a coordinate: float32[dims],
+        not of unit length.  None where there is no row, or one of zeros."""
+        return vector_of(self._view, number)
 
     def ids(self) -> Ids:
         """The live ids, hot and sealed, ascending: int64[n]."""
@@ -257,19 +266,7 @@ class BlockIndex:
     def stats(self) -> dict[str, int]:
         """Counts: live `rows` (all) and `hot` ones, `tombstones` (sealed rows that are not live),
         `segments`, `disk_bytes`, and `resident_bytes`: memory of hot rows, bitmaps and codes."""
-        view = self._view
-        sealed = view.sealed
-        hot = len(view.hot.ids())
-        bitmaps = sum(s.alive.nbytes for s in sealed if s.alive is not None)
-        codes = sum(s.segment.codes.nbytes + s.segment.cell_codes.nbytes for s in sealed)
-        return {
-            "rows": hot + sum(s.segment.meta.rows - s.dead for s in sealed),
-            "hot": hot,
-            "tombstones": sum(s.dead for s in sealed),
-            "segments": len(sealed),
-            "disk_bytes": sum(s.segment.container.bytes for s in sealed),
-            "resident_bytes": view.hot.bytes + bitmaps + codes,
-        }
+        return self._view.stats()
 
     @contextlib.contextmanager
     def _pending(self, name: str) -> Iterator[Path]:
@@ -283,18 +280,6 @@ class BlockIndex:
             with self._writing:
                 self._known.discard(name)
             raise
-
-    def _with(self, view: View, fresh: Sequence[Sealed]) -> View:
-        """`view` with more segments: without what was removed, each id in its newest segment."""
-        sealed = list(view.sealed)
-        for new in fresh:
-            segment = new.segment
-            first, last = segment.meta.first, segment.meta.last
-            for number, old in enumerate(sealed):
-                if old.segment.meta.first <= last and first <= old.segment.meta.last:
-                    sealed[number] = old.without(np.sort(segment.ids()))
-            sealed.append(new.without(view.removed))
-        return replace(view, sealed=tuple(sealed))
 
     def _rows(self, ids: Ids, vectors: Scores) -> tuple[Ids, NDArray[np.int8]]:
         ids = np.asarray(ids, np.int64)

@@ -71,8 +71,7 @@ def learn(source: RowSource, params: BlockParams) -> Codebook:
 
     Holds one block's sample (at most 30 * dims rows as float32) and 5 bytes a row at a time.
     """
-    some = directions(source.take(sample(len(source.ids))))
-    blocks = quantise_rows(spherical_means(some, params.blocks, _BLOCK_ROUNDS))
+    blocks = _learn_blocks(source, params.blocks)
     block_of = np.concatenate(list(_nearest(source, np.arange(len(source.ids)), blocks)))
     members = np.argsort(block_of, kind="stable")
     edges = np.searchsorted(block_of[members], np.arange(len(blocks) + 1))
@@ -92,6 +91,12 @@ def learn(source: RowSource, params: BlockParams) -> Codebook:
 def sample(rows: int, most: int = SAMPLE) -> NDArray[np.int64]:
     """At most `most` positions out of `rows`, evenly spread."""
     return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
+
+
+def _learn_blocks(source: RowSource, most: int) -> NDArray[np.int8]:
+    """A function of its own, so that the sample (31 MB) is gone before dimensions are learned."""
+    some = directions(source.take(sample(len(source.ids))))
+    return quantise_rows(spherical_means(some, most, _BLOCK_ROUNDS))
 
 
 def _learn_dims(source: RowSource, rows: NDArray[np.int64], most: int) -> NDArray[np.int8]:

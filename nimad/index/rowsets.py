@@ -14,13 +14,6 @@ def marked(bitmap: NDArray[np.uint8], rows: Ints) -> NDArray[np.bool_]:
     return (bits & 1).astype(np.bool_)
 
 
-def bitmap_of(rows: Ints, size: int) -> NDArray[np.uint8]:
-    """The bitmap over `size` rows in which `rows` are set: uint8[ceil(size / 8)]."""
-    bits = np.zeros(-(-size // 8) * 8, np.uint8)
-    bits[rows] = 1
-    return np.packbits(bits, bitorder="little")
-
-
 def spread(firsts: Ints, ends: Ints) -> Ints:
     """The numbers of the ranges, one range after the other: int64[sum of lengths]."""
     lengths = ends - firsts

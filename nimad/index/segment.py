@@ -51,7 +51,7 @@ from numpy.typing import NDArray
 
 from nimad.disk.container import Container
 from nimad.errors import FormatCorrupt
-from nimad.index.kernels.contract import BITS, LANES, ROTATION, WORDS, groups
+from nimad.index.kernels.contract import BITS, LANES, ROTATION, WORDS, Space, groups
 from nimad.index.params import SegmentInfo
 
 FORMAT = "segment"
@@ -111,6 +111,10 @@ class Segment:
         ordered = not container.regions["order"].length
         self._order = None if ordered else self._array("order", np.uint32, meta.rows)
         self._check_edges()
+        self.space = Space(
+            *(self.mean, self.blocks, self.block_start, self.cell_codes, self.cell_start),
+            *(self.codes, self.vectors),
+        )
 
     @classmethod
     def open(cls, path: Path, dims: int, *, check: bool = True) -> Segment:
@@ -164,6 +168,22 @@ class Segment:
         hit = self._ids[rows] == wanted
         found[inside[hit]] = rows[hit]
         return found
+
+    def has(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the id of each row is among `ids: int64[m]`: bool[n]; O(m log n), or O(n) for
+        many ids that lie close together, as they do in a store."""
+        meta = self.meta
+        found = np.zeros(meta.rows, np.bool_)
+        width = meta.last - meta.first + 1
+        if width > 8 * meta.rows or len(ids) * 64 < meta.rows:
+            rows = self.rows_of(ids)
+            found[rows[rows >= 0]] = True
+            return found
+        inside = ids[(ids >= meta.first) & (ids <= meta.last)] - meta.first
+        wanted = np.zeros(width, np.bool_)
+        wanted[inside] = True
+        chosen: NDArray[np.bool_] = wanted[self._ids]
+        return chosen
 
     def _array(self, region: str, dtype: type, *shape: int) -> NDArray[Any]:
         raw = self.container.region(region)

@@ -9,16 +9,19 @@ it was made from: then both copies have the same score, and one is returned.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.index.filters import FilterCache
 from nimad.index.hot import Hot
-from nimad.index.kernels.contract import LANES, Kernels
+from nimad.index.kernels.contract import Kernels, Marks
 from nimad.index.params import BlockParams
 from nimad.index.quantise import Query, cosines
-from nimad.index.rowsets import bitmap_of, joined, marked, spread
+from nimad.index.rowsets import marked
 from nimad.index.segment import Segment
 
 Ids = NDArray[np.int64]
@@ -40,6 +43,15 @@ class Sealed:
     segment: Segment
     alive: NDArray[np.uint8] | None = None
     dead: int = 0
+
+    @functools.cached_property
+    def marks(self) -> Marks | None:
+        """The live rows with a direction as the kernels want them; None: all."""
+        if self.alive is None:
+            return None
+        scored = self.segment.meta.scored
+        alive = np.unpackbits(self.alive, bitorder="little", count=scored).view(np.bool_)
+        return Marks.of(self.segment.space, alive)
 
     def live(self, rows: Ids) -> Ids:
         """Those of `rows` that exist (not -1) and are live."""
@@ -83,6 +95,32 @@ class View:
         pieces = [sealed.segment.ids_at(sealed.every()) for sealed in self.sealed]
         return np.unique(np.concatenate([self.hot.ids(), *pieces]))
 
+    def joined_by(self, fresh: Sequence[Sealed]) -> View:
+        """With more segments: without what was removed, each id in its newest segment."""
+        sealed = list(self.sealed)
+        for new in fresh:
+            segment = new.segment
+            first, last = segment.meta.first, segment.meta.last
+            for number, old in enumerate(sealed):
+                if old.segment.meta.first <= last and first <= old.segment.meta.last:
+                    sealed[number] = old.without(np.sort(segment.ids()))
+            sealed.append(new.without(self.removed))
+        return View(tuple(sealed), self.hot, self.removed)
+
+    def stats(self) -> dict[str, int]:
+        """See BlockIndex.stats."""
+        hot = len(self.hot.ids())
+        bitmaps = sum(s.alive.nbytes for s in self.sealed if s.alive is not None)
+        codes = sum(s.segment.codes.nbytes + s.segment.cell_codes.nbytes for s in self.sealed)
+        return {
+            "rows": hot + sum(s.segment.meta.rows - s.dead for s in self.sealed),
+            "hot": hot,
+            "tombstones": sum(s.dead for s in self.sealed),
+            "segments": len(self.sealed),
+            "disk_bytes": sum(s.segment.container.bytes for s in self.sealed),
+            "resident_bytes": self.hot.bytes + bitmaps + codes,
+        }
+
 
 @dataclass(frozen=True)
 class Search:
@@ -93,18 +131,25 @@ class Search:
     query: Query
     k: int
     allowed: Ids | None
+    filters: FilterCache = field(default_factory=FilterCache)
 
     def run(self, view: View) -> Found:
         """The k best by (score descending, id ascending)."""
         pieces = [self._sealed(sealed) for sealed in view.sealed]
-        pieces += [self._hot(view.hot)]
+        if view.hot.parts or not pieces:
+            pieces.append(self._hot(view.hot))
+        if len(pieces) == 1:
+            return self._ordered(*pieces[0])
         ids = np.concatenate([ids for ids, _ in pieces])
         scores = np.concatenate([scores for _, scores in pieces])
-        order = np.lexsort((ids, -scores))
-        ids, scores = ids[order], scores[order]
+        ids, scores = self._ordered(ids, scores, len(ids))
         first = np.ones(len(ids), np.bool_)
         first[1:] = ids[1:] != ids[:-1]
         return ids[first][: self.k], scores[first][: self.k]
+
+    def _ordered(self, ids: Ids, scores: Scores, most: int = 0) -> Found:
+        order = np.lexsort((ids, -scores))[: most or self.k]
+        return ids[order], scores[order]
 
     def _hot(self, hot: Hot) -> Found:
         pieces = []
@@ -119,60 +164,33 @@ class Search:
         return np.concatenate([p[0] for p in pieces]), np.concatenate([p[1] for p in pieces])
 
     def _sealed(self, sealed: Sealed) -> Found:
-        segment = sealed.segment
-        scored = segment.meta.scored
-        marks, live = sealed.alive, scored - sealed.dead
-        picks: Ids | None = None
+        scored = sealed.segment.meta.scored
         if self.allowed is not None:
-            picks = sealed.live(segment.rows_of(self.allowed))
-            picks = np.sort(picks[picks < scored])
-            live = len(picks)
-            marks = bitmap_of(picks, segment.meta.rows)
-        if live <= (self.params.exact_rows if picks is None else self.params.exact_filter):
-            rows = sealed.live(np.arange(scored)) if picks is None else picks
-        else:
-            rows = self._candidates(segment, marks, live)
+            few = self.params.exact_filter
+            allowed = self.filters.of(sealed, self.allowed, few)
+            if allowed.rows is not None:
+                return self._exact(sealed.segment, allowed.rows)
+            # What is allowed may lie in any block, so all of them are active.
+            wanted = self.params.admitted(scored, allowed.count)
+            return self._found(sealed.segment, allowed.marks, sealed.segment.meta.blocks, wanted)
+        if scored - sealed.dead <= self.params.exact_rows:
+            return self._exact(sealed.segment, sealed.live(np.arange(scored)))
+        return self._found(
+            sealed.segment, sealed.marks, self.params.probes, self.params.scanned(scored)
+        )
+
+    def _exact(self, segment: Segment, rows: Ids) -> Found:
         dots, norms = self.kernels.dots(segment.vectors, rows, self.query.values)
         scores = cosines(dots, norms, self.query)
         return best(segment.ids_at(rows), scores, self.k)
 
-    def _candidates(self, segment: Segment, marks: NDArray[np.uint8] | None, live: int) -> Ids:
-        """The rows worth rescoring, by their codes."""
-        planes = self.kernels.planes(self.query.values, segment.mean)
-        scored = segment.meta.scored
-        # A filter thins out each posting list, so as many more of them are scanned.
-        wanted = self.params.scanned(scored) * scored // max(live, 1)
-        if segment.meta.cells and wanted < scored:
-            spans = self._spans(segment, planes, wanted)
-        else:
-            spans = np.array([[0, scored]], np.int64)
-        return self.kernels.scan(segment.codes, spans, planes, marks, self.params.rescored(self.k))
-
-    def _spans(self, segment: Segment, planes: NDArray[np.uint64], wanted: int) -> Ids:
-        """The posting lists to scan, int64[r, 2]: of the nearest cells of the active blocks, as
-        many as hold `wanted` rows together."""
-        every = np.arange(segment.meta.blocks)
-        dots, norms = self.kernels.dots(segment.blocks, every, self.query.values)
-        nearness = cosines(dots, norms, self.query)
-        active = np.sort(np.lexsort((every, -nearness))[: self.params.probes])
-        starts = segment.block_start.astype(np.int64)
-        cells = spread(starts[active], starts[active + 1])
-        distances = self._cell_distances(segment, cells, planes)
-        near = cells[np.lexsort((cells, distances))]
-        edges = segment.cell_start
-        sizes = np.cumsum(edges[near + 1].astype(np.int64) - edges[near])
-        chosen = np.sort(near[: int(np.searchsorted(sizes, wanted)) + 1])
-        return joined(edges[chosen].astype(np.int64), edges[chosen + 1].astype(np.int64))
-
-    def _cell_distances(
-        self, segment: Segment, cells: Ids, planes: NDArray[np.uint64]
-    ) -> NDArray[np.int32]:
-        """The code distance of each of `cells`; whole groups are read."""
-        wanted = np.unique(cells // LANES)
-        found = self.kernels.distances(segment.cell_codes[wanted], len(wanted) * LANES, planes)
-        place = np.searchsorted(wanted, cells // LANES) * LANES + cells % LANES
-        mine: NDArray[np.int32] = found[place]
-        return mine
+    def _found(self, segment: Segment, marks: Marks | None, probes: int, wanted: int) -> Found:
+        """The rows that are nearest by their codes, rescored."""
+        rows, scores = self.kernels.find(
+            *(segment.space, self.query.values, marks),
+            *(max(probes, 1), wanted, self.params.rescored(self.k, segment.meta.scored)),
+        )
+        return segment.ids_at(rows), scores
 
 
 def scores_of(view: View, kernels: Kernels, query: Query | None, ids: Ids) -> Scores:
@@ -194,6 +212,22 @@ def scores_of(view: View, kernels: Kernels, query: Query | None, ids: Ids) -> Sc
             dots, norms = kernels.dots(part.chunk.rows, slots, query.values)
             out[place] = cosines(dots, norms, query)
     return out
+
+
+def vector_of(view: View, number: int) -> Scores | None:
+    """The row of an id, as numbers: float32[d]; None without a live row that has a direction."""
+    wanted = np.array([number], np.int64)
+    for part in view.hot:
+        slots, _ = part.slots_of(wanted)
+        if len(slots):
+            row = part.chunk.rows[slots[0]]
+            return row.astype(np.float32) if row.any() else None
+    for sealed in reversed(view.sealed):
+        rows = sealed.live(sealed.segment.rows_of(wanted))
+        if len(rows):
+            scored = rows[0] < sealed.segment.meta.scored
+            return sealed.segment.vectors[rows[0]].astype(np.float32) if scored else None
+    return None
 
 
 def best(ids: Ids, scores: Scores, k: int) -> Found:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from nimad.embed.base import Embedder
 from nimad.errors import UsageError
 from nimad.index.blocks import BlockIndex
-from nimad.model import Filter, Hit
+from nimad.model import Filter, Hit, Memory
 from nimad.store import words
 from nimad.store.records import Records
 
@@ -94,6 +94,19 @@ class Recall:
         semantic, floor = self._semantic(meaning, mode, allowed, lexical)
         ids = np.array(sorted({*lexical, *semantic}), np.int64)
         return self._ranked(ids, lexical, semantic, floor, subjects, k, mode)
+
+    def similar(self, memory: Memory, k: int) -> list[Hit]:
+        """The `k` memories nearest in meaning to one, itself left out; scores are cosines.
+
+        By the vector that the index holds of it; one that is not encoded yet is embedded now.
+        """
+        blocks, embedder = self._parts()
+        query = blocks.vector(memory.id)
+        if query is None:
+            query = embedder.embed([memory.text])[0]
+        ids, scores = blocks.search(query, k + 1)
+        near = [(float(s), int(i)) for i, s in zip(ids, scores, strict=True) if i != memory.id]
+        return self._hits([(score, i, {"cosine": score}) for score, i in near[:k] if score > 0])
 
     # --- the two sides --------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The verbs about memories: query, get, related, export, remember, import, forget."""
+"""The verbs about memories: query, get, similar, related, export, remember, import, forget."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ QUERY = {
     "explain": Param(params.flag, False),
 }
 GET = {"id": Param(_ID)}
+SIMILAR = {"id": Param(_ID), "k": Param(params.integer(1, 1000), None)}
 RELATED = {
     "id": Param(_ID),
     "depth": Param(params.integer(1, 5), 1),
@@ -79,6 +80,7 @@ class MemoryVerbs:
         return [
             Verb("query", "read", self.query),
             Verb("get", "read", self.get),
+            Verb("similar", "read", self.similar),
             Verb("related", "read", self.related),
             Verb("export", "read", self.export),
             Verb("remember", "control", self.remember),
@@ -103,6 +105,18 @@ class MemoryVerbs:
         """One memory."""
         given = params.read("get", GET, call.params)
         return {"memory": wire.memory_json(self._store.get(given["id"]))}
+
+    def similar(self, call: Call) -> dict[str, Any]:
+        """The memories nearest in meaning to one."""
+        given = params.read("similar", SIMILAR, call.params)
+        answer = self._store.similar(
+            given["id"], given["k"] or self._store.config["recall.results"]
+        )
+        return {
+            "results": [wire.hit_json(hit, explain=False) for hit in answer.hits],
+            "took_ms": round(answer.took_ms, 3),
+            "degraded": list(answer.degraded),
+        }
 
     def related(self, call: Call) -> dict[str, Any]:
         """What the graph connects with a memory."""

@@ -25,10 +25,11 @@ _nimactl() {
   done
 
   # BEGIN words
-  local commands="query get related remember forget import export migrate status rebuild doctor"
+  local commands="query get similar related remember forget import export migrate status rebuild doctor"
   local options="--help --json --socket --timeout --version"
   case $command in
     query) options="-k --mode --who --where --layer --namespace --tag --after --before --explain --help --json --socket --timeout --version" ;;
+    similar) options="-k --help --json --socket --timeout --version" ;;
     related) options="--depth -k --help --json --socket --timeout --version" ;;
     remember) options="--who --where --when --importance --layer --tag --namespace --help --json --socket --timeout --version" ;;
     forget) options="--purge --dry-run --help --json --socket --timeout --version" ;;

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nimad.index.kernels.contract import BITS, PLANES, ROUNDS, WORDS, groups
+from nimad.index.kernels.contract import BINS, BITS, PLANES, ROUNDS, WORDS, groups
 
 QEMU = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
 ASSEMBLER = shutil.which("aarch64-linux-gnu-as")
@@ -48,9 +48,15 @@ _start:
     b.le 2f
     add x20, x20, x0
     b 1b
-2:  ldr x9, [x19]           // call it with ten arguments, two of them on the stack
-    ldp x10, x11, [x19, #72]
-    stp x10, x11, [sp, #-16]!
+2:  ldr x9, [x19]           // call it with 24 arguments, 16 of them on the stack
+    sub sp, sp, #128
+    mov x12, #0
+5:  add x13, x19, x12
+    ldr x10, [x13, #72]
+    str x10, [sp, x12]
+    add x12, x12, #8
+    cmp x12, #128
+    b.lt 5b
     ldp x0, x1, [x19, #8]
     ldp x2, x3, [x19, #24]
     ldp x4, x5, [x19, #40]
@@ -90,6 +96,19 @@ def _dots_sizes(a: tuple[int, ...]) -> list[int]:
     return [rows * a[1], 0, a[3] * 8, 0, a[1] * 2, a[3] * 4, a[3] * 4]
 
 
+def _find_sizes(a: tuple[int, ...]) -> list[int]:
+    dims, blocks, rows, k = a[1], a[5], a[10], a[17]
+    starts = np.frombuffer(ctypes.string_at(a[6], (blocks + 1) * 4 if blocks else 0), np.uint32)
+    cells = int(starts.max(initial=0))
+    edges = (cells + 1) * 4 if blocks else 0
+    return [
+        *(dims * 2, 0, dims * 4, ROUNDS * BITS * 4, blocks * dims, 0, len(starts) * 4),
+        *(groups(cells) * _CODES, edges, groups(rows) * _CODES, 0, rows * dims, 0, 0),
+        *(-(-rows // 8) if a[16] else 0, edges, 0, 0, k * 8, k * 4, BITS * 4, 512),
+        (a[12] + BINS + 3 * cells + 2) * 8,
+    ]
+
+
 # How many bytes each pointer argument points to; 0 for a number.
 SIZES: dict[str, Callable[[tuple[int, ...]], list[int]]] = {
     "encode": lambda a: [
@@ -98,6 +117,7 @@ SIZES: dict[str, Callable[[tuple[int, ...]], list[int]]] = {
     "planes": lambda a: [a[1] * 2, 0, a[1] * 4, ROUNDS * BITS * 4, PLANES * WORDS * 8, BITS * 4],
     "distances": lambda a: [groups(a[1]) * _CODES, 0, PLANES * WORDS * 8, a[1] * 4, 256],
     "scan": _scan_sizes,
+    "find": _find_sizes,
     "dots": _dots_sizes,
 }
 POINTERS = {
@@ -105,6 +125,7 @@ POINTERS = {
     "planes": (0, 2, 3, 4, 5),
     "distances": (0, 2, 3, 4),
     "scan": (0, 1, 3, 4, 7, 8),
+    "find": (0, 2, 3, 4, 6, 7, 8, 9, 11, 14, 15, 18, 19, 20, 21, 22),
     "dots": (0, 2, 4, 5, 6),
 }
 
@@ -139,8 +160,8 @@ class _Function:
             places[number] = (len(image), size)
             values[number] = BASE + len(image)
             image += ctypes.string_at(args[number], size) + bytes(-size % 64)
-        values += [0] * (10 - len(values))
-        struct.pack_into("<11q", image, 0, BASE + OBJECT + self.offset, *(int(v) for v in values))
+        values += [0] * (24 - len(values))
+        struct.pack_into("<25q", image, 0, BASE + OBJECT + self.offset, *(int(v) for v in values))
         done = subprocess.run([QEMU, self.program], input=image, capture_output=True, check=True)
         assert len(done.stdout) == len(image)
         for number, (first, size) in places.items():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nimad.index.kernels.compiled import Compiled
-from nimad.index.kernels.contract import QUERY_MAX
+from nimad.index.kernels.contract import QUERY_MAX, Marks, Space
 from nimad.index.kernels.loader import NATIVE
 from nimad.index.kernels.reference import Reference
 from tests.laws import arm64
@@ -28,6 +28,18 @@ def emulated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return Compiled(request.param, arm64.functions(program, NATIVE / f"{request.param}.so"))
 
 
+def a_space(matrix: np.ndarray, codes: np.ndarray, mean: np.ndarray, cells: int) -> Space:
+    """Three blocks of `cells` cells, or none."""
+    if not cells:
+        none = np.zeros(0, np.uint32)
+        return Space(mean, matrix[:0], none, codes[:0], none, codes, matrix)
+    block_start = np.array([0, 1, cells - 1, cells], np.uint32)
+    cell_start = np.linspace(0, len(matrix), cells + 1).astype(np.uint32)
+    centres = np.resize(matrix[::-1], (3, matrix.shape[1]))
+    cell_codes = REFERENCE.encode(np.resize(matrix, (cells, matrix.shape[1])), mean)
+    return Space(mean, centres, block_start, cell_codes, cell_start, codes, matrix)
+
+
 @pytest.mark.parametrize(("rows", "dims"), [(1, 1), (33, 64), (200, 256), (130, 384), (70, 512)])
 def test_an_arm64_object_equals_the_reference(emulated: Compiled, rows: int, dims: int) -> None:
     rng = np.random.default_rng(rows * dims)
@@ -44,5 +56,12 @@ def test_an_arm64_object_equals_the_reference(emulated: Compiled, rows: int, dim
     for filtered in (None, marks):
         found = emulated.scan(codes, spans, planes, filtered, 20)
         assert np.array_equal(found, REFERENCE.scan(codes, spans, planes, filtered, 20))
+        for cells in (0, 5):
+            space = a_space(matrix, codes, mean, cells)
+            bits = np.unpackbits(marks, bitorder="little", count=rows).view(np.bool_)
+            chosen = None if filtered is None else Marks.of(space, bits)
+            found = emulated.find(space, query, chosen, 2, rows // 2 + 1, 20)
+            expected = REFERENCE.find(space, query, chosen, 2, rows // 2 + 1, 20)
+            assert [a.tobytes() for a in found] == [a.tobytes() for a in expected]
     picks = rng.integers(0, rows, 40)
     assert np.array_equal(emulated.dots(matrix, picks, query), REFERENCE.dots(matrix, picks, query))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nimad.index.kernels.contract import LANES, QUERY_MAX, Kernels, groups
+from nimad.index.kernels.contract import LANES, QUERY_MAX, Kernels, Marks, Space, groups
 from nimad.index.kernels.loader import numba_kernels, objects
 from nimad.index.kernels.reference import Reference, centred, rotate
 
@@ -31,6 +31,31 @@ def spans(rng: np.random.Generator, rows: int, count: int) -> np.ndarray:
     """Disjoint ascending ranges, some of them touching."""
     edges = np.sort(rng.choice(rows + 1, size=min(2 * count, (rows + 1) // 2 * 2), replace=False))
     return edges.reshape(-1, 2).astype(np.int64)
+
+
+def a_space(
+    rng: np.random.Generator, matrix: np.ndarray, codes: np.ndarray, mean: np.ndarray
+) -> Space:
+    """A segment's arrays: up to four blocks of up to 50 cells, some of them empty, or none."""
+    rows, dims = matrix.shape
+    blocks, cells = int(rng.integers(0, 5)), int(rng.integers(0, 50))
+    no_edges = np.zeros(0, np.uint32)
+    if not blocks:
+        nothing = np.zeros((0, dims), np.int8)
+        return Space(mean, nothing, no_edges, codes[:0], no_edges, codes, matrix)
+    centres = rng.integers(-127, 128, (blocks, dims)).astype(np.int8)
+    centres[-1] = centres[0]
+    middles = rng.integers(-127, 128, (cells, dims)).astype(np.int8)
+    middles[cells // 2 :] = middles[: cells - cells // 2]
+    block_start = np.sort(rng.integers(0, cells + 1, blocks + 1)).astype(np.uint32)
+    cell_start = np.sort(rng.integers(0, rows + 1, cells + 1)).astype(np.uint32)
+    block_start[[0, -1]], cell_start[0], cell_start[-1] = [0, cells], 0, rows
+    if not cells and rows:
+        cell_start = np.array([0, rows], np.uint32)
+        block_start[-1] = 1
+        middles = centres[:1]
+    cell_codes = REFERENCE.encode(middles, mean)
+    return Space(mean, centres, block_start, cell_codes, cell_start, codes, matrix)
 
 
 @settings(max_examples=120, deadline=None)
@@ -63,6 +88,17 @@ def test_a_form_equals_the_reference(
     for marks in (None, bitmap(rng, rows)):
         found = form.scan(codes, ranges, planes, marks, k)
         assert np.array_equal(found, REFERENCE.scan(codes, ranges, planes, marks, k))
+        space = a_space(rng, matrix, codes, mean)
+        bits = None if marks is None else np.unpackbits(marks, bitorder="little", count=rows)
+        chosen = None if bits is None else Marks.of(space, bits.view(np.bool_))
+        effort = [int(rng.integers(1, most)) for most in (5, rows + 9)]
+        for mine, theirs in zip(
+            form.find(space, query, chosen, *effort, k),
+            REFERENCE.find(space, query, chosen, *effort, k),
+            strict=True,
+        ):
+            assert mine.tobytes() == theirs.tobytes()
+            assert mine.dtype == theirs.dtype
     picks = rng.integers(0, rows, 80 if rows else 0)
     for mine, theirs in zip(
         form.dots(matrix, picks, query), REFERENCE.dots(matrix, picks, query), strict=True
@@ -84,6 +120,14 @@ def test_wrong_shapes_are_refused_before_memory_is_touched(form: Kernels) -> Non
         form.scan(codes, np.array([[0, LANES + 1]]), planes, None, 1)
     with pytest.raises(ValueError, match="scan"):
         form.scan(codes, np.array([[0, 9]]), planes, np.zeros(1, np.uint8), 1)
+    empty = np.zeros(0, np.uint32)
+    space = Space(mean, rows[:0], empty, codes[:0], empty, codes, rows)
+    ones = np.ones(8, np.int16)
+    for wrong in ((ones[:7], None, 1, 1, 1), (ones, Marks(np.zeros(0, np.uint8), empty), 1, 1, 1)):
+        with pytest.raises(ValueError, match="find"):
+            form.find(space, *wrong)
+    with pytest.raises(ValueError, match="find"):
+        form.find(space, ones, None, 1, 1, 0)
     with pytest.raises(ValueError, match="dots"):
         form.dots(rows, np.array([3]), np.ones(8, np.int16))
     with pytest.raises(ValueError, match="dots"):
@@ -124,3 +168,30 @@ def test_distances_follow_the_definition() -> None:
     assert codes.shape == (groups(5), 8, 32)
     found = REFERENCE.distances(codes, 5, REFERENCE.planes(query, mean))
     assert found.tolist() == expected
+
+
+def test_a_space_that_contradicts_itself_is_refused() -> None:
+    rows, mean = np.ones((40, 8), np.int8), np.zeros(8, np.float32)
+    codes = REFERENCE.encode(rows, mean)
+    good = {
+        "mean": mean,
+        "blocks": rows[:2],
+        "block_start": np.array([0, 1, 3], np.uint32),
+        "cell_codes": codes[:1],
+        "cell_start": np.array([0, 9, 9, 40], np.uint32),
+        "codes": codes,
+        "vectors": rows,
+    }
+    Space(**good)
+    bad = {
+        "mean": mean[:7],
+        "blocks": rows[:3],
+        "block_start": np.array([0, 4, 3], np.uint32),
+        "cell_codes": codes[:0],
+        "cell_start": np.array([0, 9, 9, 41], np.uint32),
+        "codes": codes[:1],
+        "vectors": rows.T,
+    }
+    for name, array in bad.items():
+        with pytest.raises(ValueError, match="space"):
+            Space(**{**good, name: array})

@@ -343,7 +343,17 @@ def as_user(uid: int, groups: list[int], path: Path) -> list[str]:
 def hostile_frames(seed: int, number: int) -> Iterator[bytes]:
     """Frames of every bad kind: random bytes, near-JSON, wrong types, deep, wide, large."""
     chance = random.Random(seed)
-    methods = ["ping", "query", "get", "remember", "import", "forget", "export", "related"]
+    methods = [
+        "ping",
+        "query",
+        "get",
+        "remember",
+        "import",
+        "forget",
+        "export",
+        "related",
+        "similar",
+    ]
     methods += ["status", "migrate.attach", "migrate.status", "migrate.verify", "rebuild", "x"]
     values: list[Any] = [None, True, -1, 0, 2**70, 1e300, "", "\0", "ü" * 300, [], {}, [[]]]
     values += [{"id": 1}, ["x"] * 50, "9" * 400, -0.0, "2024-02-30", {"a": {"b": None}}]

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nimad.check import check
@@ -98,6 +99,20 @@ def test_bad_memories_are_refused_and_leave_nothing(store: MemoryStore) -> None:
 def test_one_process_owns_a_state_directory(store: MemoryStore) -> None:
     with pytest.raises(StateBusy, match="already owns"):
         MemoryStore.open(store.state, Config())
+
+
+def test_similar_is_the_same_hot_and_sealed(store: MemoryStore) -> None:
+    ids = fill(store)
+    hot = [(hit.memory.id, hit.score) for hit in store.similar(ids[0], 3).hits]
+    assert hot and ids[0] not in [memory for memory, _ in hot]
+    store.blocks.write_segment("seg-1", np.array(ids), store.embedder.embed(TEXTS))
+    store.blocks.publish(["seg-1"])
+    store.blocks.trim(np.array(ids))
+    sealed = [(hit.memory.id, hit.score) for hit in store.similar(ids[0], 3).hits]
+    assert [memory for memory, _ in sealed] == [memory for memory, _ in hot]
+    assert sealed[0][1] == pytest.approx(hot[0][1], abs=0.01)
+    with pytest.raises(NotFound):
+        store.similar(999)
 
 
 def test_related_sees_what_was_just_written(store: MemoryStore) -> None:

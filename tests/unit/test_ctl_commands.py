@@ -173,6 +173,13 @@ def test_related_shows_how(daemon: FakeDaemon, run: Run) -> None:
     assert "19  <- caused_by 0.50" in out and "2 steps away" in out
 
 
+def test_similar_shows_the_nearest(daemon: FakeDaemon, run: Run) -> None:
+    daemon.answers["similar"] = answers(memory(18, score=0.71))
+    out = run("similar", "17", "-k", "5").out
+    assert daemon.sent("similar") == [{"id": 17, "k": 5}]
+    assert "18" in out and "Maya" in out
+
+
 def test_related_to_nothing(daemon: FakeDaemon, run: Run) -> None:
     daemon.answers["related"] = answers()
     assert run("related", "17").out == "Nothing is connected with 17.\n"

@@ -157,6 +157,18 @@ def test_related_follows_a_turn(ask: Ask) -> None:
     assert refused(ask, "related", id=asked, depth=0).code == "usage"
 
 
+def test_similar_leaves_itself_out(ask: Ask) -> None:
+    texts = ["The heron stood in the reeds", "A heron waited in the reeds", "Taxes are due in May"]
+    ids = [ask("remember", text=text)["id"] for text in texts]
+    found = ask("similar", id=ids[0])
+    assert found["results"][0]["id"] == ids[1]
+    assert ids[0] not in [result["id"] for result in found["results"]]
+    assert 0 < found["results"][0]["score"] < 1
+    assert len(ask("similar", id=ids[0], k=1)["results"]) == 1
+    assert refused(ask, "similar", id=999).code == "not_found"
+    assert refused(ask, "similar", id=ids[0], k=0).code == "usage"
+
+
 # --- nimad itself ---------------------------------------------------------------------------------
 
 
@@ -239,6 +251,7 @@ SPECS: dict[str, Spec] = {
     "doctor": {},
     "query": memories.QUERY,
     "get": memories.GET,
+    "similar": memories.SIMILAR,
     "related": memories.RELATED,
     "export": memories.EXPORT,
     "remember": wire.REMEMBER,

@@ -136,6 +136,37 @@ def test_filters_lose_nothing(tmp_path: Path, params: BlockParams, share: float)
     assert np.mean(hits) >= max(unfiltered - 0.01, 0.93)
 
 
+def test_a_filter_is_never_the_one_before(tmp_path: Path) -> None:
+    """The last filter is kept; a changed array, a removal or a merge must not bring it back."""
+    vectors = clustered(2000, 32, seed=20)
+    index = sealed(tmp_path, vectors, BlockParams(exact_filter=50))
+    allowed = np.arange(0, 2000, 2)
+    for _ in range(2):
+        assert set(index.search(vectors[0], 20, allowed)[0] % 2) == {0}
+    allowed += 1
+    assert set(index.search(vectors[0], 20, allowed)[0] % 2) == {1}
+    nearest_odd = index.search(vectors[0], 5, allowed)[0]
+    index.remove(nearest_odd)
+    assert not set(index.search(vectors[0], 20, allowed)[0]) & set(nearest_odd)
+    index.merge_segments(["all"], "new")
+    index.publish(["new"], ["all"])
+    again = index.search(vectors[0], 20, allowed)[0]
+    assert set(again % 2) == {1}
+    assert not set(again) & set(nearest_odd)
+    assert not (tmp_path / "all.nsb").exists()
+
+
+def test_a_filter_far_from_the_question_fills_its_answer(tmp_path: Path) -> None:
+    """What is allowed lies in blocks that the question alone would not activate."""
+    vectors = clustered(6000, 64, seed=21, clusters=60)
+    index = sealed(tmp_path, vectors, replace(LEARNED, probes=2, exact_filter=50))
+    for query in vectors[:50]:
+        allowed = np.sort(np.argsort(vectors @ query)[:3000])
+        ids, scores = index.search(query, 10, allowed)
+        assert len(ids) == 10
+        assert scores.min() > np.quantile(vectors[allowed] @ query, 0.9)
+
+
 def test_a_filter_may_name_what_does_not_exist(tmp_path: Path) -> None:
     vectors = clustered(50, 16, seed=8)
     index = sealed(tmp_path, vectors)

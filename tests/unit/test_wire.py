@@ -17,6 +17,7 @@ from nimad.serve.params import Param
 SPECS = {
     "query": memories.QUERY,
     "get": memories.GET,
+    "similar": memories.SIMILAR,
     "related": memories.RELATED,
     "export": memories.EXPORT,
     "import": memories.IMPORT,

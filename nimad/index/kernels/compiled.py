@@ -15,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.index.kernels.contract import (
+    BINS,
     BITS,
     LANES,
     PLANES,
     WORDS,
     Codes,
+    Marks,
     Picks,
     Rows,
+    Space,
     groups,
     rotation_signs,
 )
@@ -34,6 +37,13 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "planes": (None, (_A, _N, _A, _A, _A, _A)),
     "distances": (None, (_A, _N, _A, _A, _A)),
     "scan": (_N, (_A, _A, _N, _A, _A, _N, _N, _A, _A)),
+    "find": (
+        _N,
+        (
+            *(_A, _N, _A, _A, _A, _N, _A, _A, _A, _A, _N, _A),
+            *(_N, _N, _A, _A, _N, _N, _A, _A, _A, _A, _A),
+        ),
+    ),
     "dots": (None, (_A, _N, _A, _N, _A, _A, _A)),
 }
 
@@ -53,9 +63,18 @@ class _Scratch(threading.local):
 
     def __init__(self) -> None:
         self._floats = np.empty(BITS * _HALF_GROUP, np.float32)
-        self._words = np.empty(LANES, np.uint64)
+        self._words = np.empty(LANES + PLANES * WORDS, np.uint64)
         self.floats = _at(self._floats)
         self.words = _at(self._words)
+        self.fit(256, 8192)
+
+    def fit(self, k: int, room: int) -> None:
+        """Room for k results and `room` whole numbers; grows only."""
+        self.k, self.size = k, room
+        self.rows, self.scores = np.empty(k, np.int64), np.empty(k, np.float32)
+        self._room = np.empty(room, np.int64)
+        self.rows_at, self.scores_at = _at(self.rows), _at(self.scores)
+        self.room = _at(self._room)
 
 
 def _plain(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
@@ -78,6 +97,7 @@ class Compiled:
         self._distances = functions["distances"]
         self._scan = functions["scan"]
         self._dots = functions["dots"]
+        self._find = functions["find"]
 
     def encode(self, rows: Rows, mean: NDArray[np.float32]) -> Codes:
         n, dims = rows.shape
@@ -140,6 +160,44 @@ class Compiled:
             *(_at(query), _at(out), _at(norms)),
         )
         return out, norms
+
+    def find(
+        self,
+        space: Space,
+        query: NDArray[np.int16],
+        marks: Marks | None,
+        probes: int,
+        wanted: int,
+        k: int,
+    ) -> tuple[Picks, NDArray[np.float32]]:
+        dims = space.vectors.shape[1]
+        _require(len(query) == dims and min(probes, wanted, k) > 0, "find")
+        _require(marks is None or marks.fits(space), "find")
+        query = _plain(query, np.int16)
+        own = _scratch
+        room = probes + BINS + 3 * len(space.cell_start) + 2
+        if k > own.k or room > own.size:
+            own.fit(max(k, own.k), max(room, own.size))
+        size = self._find(
+            *(_at(query), *(places := _places(space)), probes, wanted),
+            *((0, places[7], 0) if marks is None else (_at(marks.bits), _at(marks.weights), 1)),
+            *(k, own.rows_at, own.scores_at, own.floats, own.words, own.room),
+        )
+        return own.rows[:size].copy(), own.scores[:size].copy()
+
+
+def _places(space: Space) -> tuple[int, ...]:
+    """The arguments of `find` that stay the same for a space; made once."""
+    made: tuple[int, ...] | None = space.__dict__.get("_places")
+    if made is None:
+        rows, dims = space.vectors.shape
+        made = (
+            *(dims, _at(space.mean), _SIGNS_AT, _at(space.blocks), len(space.blocks)),
+            *(_at(space.block_start), _at(space.cell_codes), _at(space.cell_start)),
+            *(_at(space.codes), rows, _at(space.vectors)),
+        )
+        space.__dict__["_places"] = made
+    return made
 
 
 def _are_codes(codes: Codes, rows: int) -> bool:

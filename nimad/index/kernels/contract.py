@@ -10,6 +10,7 @@ vectoriser finds 32 equal lanes: `codes: uint64[g, 8, 32]`, unused lanes zero.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +24,8 @@ ROUNDS = 3
 ROW_MAX = 127
 QUERY_MAX = 16383
 ROTATION = 1
+BINS = 961
+FARTHEST = 1 << 20
 
 Codes = NDArray[np.uint64]
 Rows = NDArray[np.int8]
@@ -42,6 +45,89 @@ def rotation_signs() -> NDArray[np.float32]:
 def groups(rows: int) -> int:
     """How many groups of 32 hold so many rows."""
     return -(-rows // LANES)
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """What `Kernels.find` searches: the arrays of one segment, contiguous, checked once.
+
+    Attributes:
+        mean: float32[d].  codes: uint64[g, 8, 32].  vectors: int8[m, d].
+        blocks: int8[b, d].  block_start: uint32[b + 1], ascending from 0 to the count of cells.
+        cell_codes: uint64[g, 8, 32].  cell_start: uint32[cells + 1], ascending from 0 to m.
+            All four are empty where there are no blocks.
+    """
+
+    mean: NDArray[np.float32]
+    blocks: Rows
+    block_start: NDArray[np.uint32]
+    cell_codes: Codes
+    cell_start: NDArray[np.uint32]
+    codes: Codes
+    vectors: Rows
+
+    def __post_init__(self) -> None:
+        m, dims = self.vectors.shape
+        cells = max(len(self.cell_start) - 1, 0)
+        sound = 0 < dims <= BITS and self.mean.shape == (dims,)
+        sound = sound and len(self.codes) == groups(m) and len(self.cell_codes) >= groups(cells)
+        if len(self.blocks):
+            sound = sound and self.blocks.shape[1] == dims
+            sound = sound and len(self.block_start) == len(self.blocks) + 1
+            sound = sound and _runs(self.block_start, cells) and _runs(self.cell_start, m)
+        for name, kind in _KINDS.items():
+            array = getattr(self, name)
+            sound = sound and array.dtype == kind and array.flags.c_contiguous
+        if not sound:
+            raise ValueError("the arrays of a space do not fit each other")
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """Which rows of a space count.
+
+    Attributes:
+        bits: bitmap, bit (row % 8) of byte row // 8.
+        weights: uint32[cells + 1], the marked rows before each cell; empty without blocks.
+    """
+
+    bits: NDArray[np.uint8]
+    weights: NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, space: Space, marked: NDArray[np.bool_]) -> Marks:
+        """The marks for `marked: bool[>= m]`; takes about a nanosecond a row."""
+        before = np.zeros(len(marked) + 1, np.uint32)
+        if len(space.cell_start):
+            np.cumsum(marked, out=before[1:])
+        return cls(np.packbits(marked, bitorder="little"), before[space.cell_start])
+
+    def fits(self, space: Space) -> bool:
+        """Whether these can be marks of that space."""
+        return (
+            len(self.bits) * 8 >= len(space.vectors)
+            and self.weights.shape == space.cell_start.shape
+            and self.bits.dtype == np.uint8
+            and self.weights.dtype == np.uint32
+        )
+
+
+_KINDS = {
+    "mean": np.float32,
+    "blocks": np.int8,
+    "block_start": np.uint32,
+    "cell_codes": np.uint64,
+    "cell_start": np.uint32,
+    "codes": np.uint64,
+    "vectors": np.int8,
+}
+
+
+def _runs(edges: NDArray[np.uint32], end: int) -> bool:
+    """Whether `edges` ascend from 0 to `end`; a range beyond it would read foreign memory."""
+    return bool(
+        len(edges) and edges[0] == 0 and edges[-1] == end and (edges[1:] >= edges[:-1]).all()
+    )
 
 
 class Kernels(Protocol):
@@ -91,3 +177,28 @@ class Kernels(Protocol):
         self, rows: Rows, picks: Picks, query: NDArray[np.int16]
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """int32[m] each: <x, q> and <x, x> of the picked rows of `rows: int8[n, d]`."""
+
+    def find(
+        self,
+        space: Space,
+        query: NDArray[np.int16],
+        marks: Marks | None,
+        probes: int,
+        wanted: int,
+        k: int,
+    ) -> tuple[Picks, NDArray[np.float32]]:
+        """The k rows nearest by code, ascending, and their cosines: int64[<= k], float32[<= k].
+
+        Without blocks, or when as many rows are wanted as count, all rows are scanned;
+        otherwise posting lists are, chosen like this:
+
+        1. the `probes` blocks of the largest trunc(<x, q> / |x|) are active, equal ones by number;
+        2. their cells are ordered by (distance of the cell's code // 8, number);
+        3. the first of them that hold `wanted` marked rows together are scanned.
+
+        A cosine is <x, q> / (|x| |q|) in float64, rounded once to float32.
+
+        Args:
+            marks: only these rows count.  None: all do.
+            probes, wanted, k: at least 1.
+        """

@@ -60,3 +60,13 @@ def root(typing: Any, square: Any) -> Any:
         return builder.call(function, args)
 
     return types.float64(types.float64), generate
+
+
+@intrinsic
+def onward(typing: Any, base: Any, index: Any) -> Any:
+    """The pointer to base[index]."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.gep(args[0], [args[1]])
+
+    return base(base, types.int64), generate

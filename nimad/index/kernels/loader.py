@@ -27,14 +27,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.index.kernels.compiled import PROTOTYPES, Compiled
-from nimad.index.kernels.contract import Kernels
+from nimad.index.kernels.contract import Kernels, Space
 from nimad.index.kernels.reference import Reference
 
 NATIVE = Path(__file__).resolve().parent.parent / "native"
 CPUINFO = Path("/proc/cpuinfo")
-ABI = 1
+ABI = 2
 
-_SOURCES = ("contract.py", "intrinsics.py", "rotation.py", "source.py")
+_SOURCES = (
+    *("choosing.py", "coding.py", "contract.py", "distance.py", "heap.py"),
+    *("intrinsics.py", "rotation.py", "source.py"),
+)
 
 
 @functools.cache
@@ -147,6 +150,8 @@ def _agrees(kernels: Kernels) -> bool:
     query, picks = numbers[7].astype(np.int16) * 128, np.arange(40)
     codes, planes = reference.encode(numbers, mean), reference.planes(query, mean)
     spans = np.array([[1, 9], [20, 40]])
+    edges = np.array([0, 3, 24, 40], np.uint32)
+    space = Space(mean, numbers[:2], edges[[0, 1, 3]] // 13, codes[:1], edges, codes, numbers)
 
     def results(form: Kernels) -> list[NDArray[Any]]:
         return [
@@ -154,6 +159,7 @@ def _agrees(kernels: Kernels) -> bool:
             form.planes(query, mean),
             form.distances(codes, 40, planes),
             form.scan(codes, spans, planes, None, 5),
+            *form.find(space, query, None, 1, 20, 5),
             *form.dots(numbers, picks, query),
         ]
 

@@ -13,17 +13,20 @@ from numpy.typing import NDArray
 
 from nimad.index.kernels.contract import (
     BITS,
+    FARTHEST,
     LANES,
     PLANES,
     ROUNDS,
     WORDS,
     Codes,
+    Marks,
     Picks,
     Rows,
+    Space,
     groups,
     rotation_signs,
 )
-from nimad.index.rowsets import marked, spread
+from nimad.index.rowsets import joined, marked, spread
 
 _SIGNS = rotation_signs()
 _BATCH = 128
@@ -135,3 +138,51 @@ class Reference:
         products = (taken @ halves).astype(np.int32)
         norms = np.einsum("ij,ij->i", taken, taken).astype(np.int32)
         return products[:, 0] * np.int32(_SPLIT) + products[:, 1], norms
+
+    def find(
+        self,
+        space: Space,
+        query: NDArray[np.int16],
+        marks: Marks | None,
+        probes: int,
+        wanted: int,
+        k: int,
+    ) -> tuple[Picks, NDArray[np.float32]]:
+        planes = self.planes(query, space.mean)
+        weights = (space.cell_start if marks is None else marks.weights).astype(np.int64)
+        if len(space.blocks) and wanted < weights[-1]:
+            spans = self._chosen(space, weights, query, planes, probes, wanted)
+        else:
+            spans = np.array([[0, len(space.vectors)]])
+        bits = None if marks is None else marks.bits
+        picks = self.scan(space.codes, spans, planes, bits, k)
+        dots, norms = self.dots(space.vectors, picks, query)
+        wide = query.astype(np.int64)
+        length = np.sqrt(np.float64(max(int(wide @ wide), 1)))
+        return picks, (dots / (_lengths(norms) * length)).astype(np.float32)
+
+    def _chosen(
+        self,
+        space: Space,
+        weights: NDArray[np.int64],
+        query: NDArray[np.int16],
+        planes: NDArray[np.uint64],
+        probes: int,
+        wanted: int,
+    ) -> NDArray[np.int64]:
+        every = np.arange(len(space.blocks))
+        dots, norms = self.dots(space.blocks, every, query)
+        away = FARTHEST - (dots / _lengths(norms)).astype(np.int64)
+        active = np.sort(np.lexsort((every, away))[:probes])
+        starts, edges = space.block_start.astype(np.int64), space.cell_start.astype(np.int64)
+        cells = spread(starts[active], starts[active + 1])
+        distances = self.distances(space.cell_codes, len(edges) - 1, planes)[cells]
+        near = cells[np.lexsort((cells, distances >> 3))]
+        sizes = weights[near + 1] - weights[near]
+        enough = int(np.searchsorted(np.cumsum(sizes), wanted)) + 1
+        chosen = np.sort(near[:enough][sizes[:enough] > 0])
+        return joined(edges[chosen], edges[chosen + 1])
+
+
+def _lengths(squares: NDArray[np.int32]) -> NDArray[np.float64]:
+    return np.sqrt(np.maximum(squares, 1).astype(np.float64))

@@ -11,7 +11,7 @@ may be negative, and that question alone makes it gather where it could load, 3 
 
 Imported only by the builder and on request: importing numba takes 0.3 s and 66 MB.
 """
-# mypy: disable-error-code="untyped-decorator,call-arg,no-untyped-call"
+# mypy: disable-error-code="untyped-decorator,call-arg,no-untyped-call,var-annotated"
 
 from __future__ import annotations
 
@@ -21,184 +21,67 @@ from typing import Any
 import numpy as np
 from numba import cfunc, types
 
-from nimad.index.kernels.contract import BITS, LANES, PLANES, QUERY_MAX, ROW_MAX, WORDS
-from nimad.index.kernels.intrinsics import OPTIONS, inline, multiply_add, popcount, prefetch, root
-from nimad.index.kernels.rotation import WIDTH, rotate_lone, rotate_wide
+from nimad.index.kernels.choosing import choose_spans, nearest_blocks
+from nimad.index.kernels.coding import encode, planes
+from nimad.index.kernels.contract import BINS, BITS, LANES, PLANES, QUERY_MAX, ROW_MAX, WORDS
+from nimad.index.kernels.distance import distances32
+from nimad.index.kernels.heap import push, sort_numbers
+from nimad.index.kernels.intrinsics import OPTIONS, inline, multiply_add, onward, prefetch, root
 
-ABI = 1
+ABI = 2
 
 _GROUP = WORDS * LANES
 _AHEAD = 3
 _LINE = 64
-
-
-@inline
-def _length(square: Any) -> Any:
-    return np.float32(root(np.float64(square)))
-
-
-@inline
-def _load_wide(rows: Any, first: Any, count: Any, dims: Any, mean: Any, values: Any) -> None:
-    """Sixteen centred rows, column by column; lanes from `count` on are zero."""
-    for at in range(BITS * WIDTH):
-        values[at] = np.float32(0)
-    for lane in range(count):
-        start = (first + lane) * dims
-        square = np.int32(0)
-        for i in range(dims):
-            x = np.int32(rows[start + i])
-            square = multiply_add(square, x, x)
-        length = _length(square)
-        for i in range(dims):
-            values[i * WIDTH + lane] = np.float32(rows[start + i]) - np.float32(mean[i] * length)
-
-
-@inline
-def _pack_wide(values: Any, count: Any, codes: Any, start: Any) -> None:
-    """Sign bits of sixteen rows into one half of a group that begins at codes[start]."""
-    for word in range(WORDS):
-        for lane in range(WIDTH):
-            codes[start + word * LANES + lane] = np.uint64(0)
-        for bit in range(64):
-            at = (word * 64 + bit) * WIDTH
-            for lane in range(WIDTH):
-                above = np.uint64(values[at + lane] > np.float32(0))
-                codes[start + word * LANES + lane] |= above << np.uint64(bit)
-        for lane in range(count, WIDTH):
-            codes[start + word * LANES + lane] = np.uint64(0)
-
-
-def encode(rows: Any, n: Any, dims: Any, mean: Any, signs: Any, codes: Any, scratch: Any) -> None:
-    """Kernels.encode; `codes` has room for whole groups, `scratch` is float32[512 * 16]."""
-    halves = (n + LANES - 1) // LANES * (LANES // WIDTH)
-    for half in range(halves):
-        first = half * WIDTH
-        count = max(0, min(WIDTH, n - first))
-        if count > 0:
-            _load_wide(rows, first, count, dims, mean, scratch)
-            rotate_wide(scratch, signs)
-        _pack_wide(scratch, count, codes, half // 2 * _GROUP + half % 2 * WIDTH)
-
-
-def planes(query: Any, dims: Any, mean: Any, signs: Any, out: Any, values: Any) -> None:
-    """Kernels.planes; `values` is room for float32[512]."""
-    square = np.int64(0)
-    for i in range(dims):
-        square += np.int64(query[i]) * np.int64(query[i])
-    length = _length(square)
-    for i in range(BITS):
-        values[i] = np.float32(0)
-    for i in range(dims):
-        values[i] = np.float32(query[i]) - np.float32(mean[i] * length)
-    rotate_lone(values, signs)
-    peak = np.float32(0)
-    for i in range(BITS):
-        peak = max(peak, abs(values[i]))
-    step = np.float32(peak / np.float32(15))
-    for i in range(PLANES * WORDS):
-        out[i] = np.uint64(0)
-    if step == np.float32(0):
-        return
-    for i in range(BITS):
-        raised = np.float32(values[i] / step) + np.float32(15)
-        level = np.uint64(min(max(np.rint(raised / np.float32(2)), np.float32(0)), np.float32(15)))
-        for plane in range(PLANES):
-            bit = (level >> np.uint64(plane)) & np.uint64(1)
-            out[plane * WORDS + i // 64] |= bit << np.uint64(i % 64)
-
-
-@inline
-def _distances32(codes: Any, start: Any, planes: Any, near: Any) -> None:
-    """The distances of the 32 rows whose group begins at codes[start]."""
-    for lane in range(LANES):
-        near[lane] = np.uint64(0)
-    for word in range(WORDS):
-        one, two = planes[word], planes[WORDS + word]
-        four, eight = planes[2 * WORDS + word], planes[3 * WORDS + word]
-        for lane in range(LANES):
-            code = codes[start + word * LANES + lane]
-            near[lane] += (
-                popcount(code ^ one)
-                + (popcount(code ^ two) << np.uint64(1))
-                + (popcount(code ^ four) << np.uint64(2))
-                + (popcount(code ^ eight) << np.uint64(3))
-            )
+_AWAY = 1 << 32
 
 
 def distances(codes: Any, n: Any, planes: Any, out: Any, near: Any) -> None:
     """Kernels.distances; `near` is room for uint64[32]."""
     all_groups = (n + LANES - 1) // LANES
     for group in range(all_groups):
-        _distances32(codes, group * _GROUP, planes, near)
+        distances32(codes, group * _GROUP, planes, near)
         first = group * LANES
         for lane in range(min(LANES, n - first)):
             out[first + lane] = np.int32(near[lane])
 
 
 @inline
-def _sift_down(heap: Any, size: Any) -> None:
-    """Put the first of a largest-first heap where it belongs."""
-    key, at = heap[0], 0
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            break
-        if child + 1 < size and heap[child + 1] > heap[child]:
-            child += 1
-        if heap[child] <= key:
-            break
-        heap[at] = heap[child]
-        at = child
-    heap[at] = key
+def _marked(marks: Any, group: Any, end: Any) -> Any:
+    """The marks of a group's 32 rows; nothing beyond row `end` is read."""
+    word = np.uint64(0)
+    for byte in range(group * 4, min(group * 4 + 4, (end + 7) >> 3)):
+        word |= np.uint64(marks[byte]) << np.uint64(8 * (byte - group * 4))
+    return word
 
 
 @inline
-def _sift_up(heap: Any, at: Any, key: Any) -> None:
-    """Add a key at the end, `at`, of a largest-first heap."""
-    while at > 0:
-        parent = (at - 1) // 2
-        if heap[parent] >= key:
-            break
-        heap[at] = heap[parent]
-        at = parent
-    heap[at] = key
+def _put_away(near: Any, word: Any) -> None:
+    """Make the distances of unmarked rows larger than any."""
+    for lane in range(LANES):
+        near[lane] |= (~(word >> np.uint64(lane)) & np.uint64(1)) << np.uint64(32)
 
 
 @inline
-def _marked(marks: Any, row: Any) -> Any:
-    return (marks[row >> 3] >> np.uint8(row & 7)) & np.uint8(1) != 0
-
-
-@inline
-def _offer(
-    near: Any,
-    first: Any,
-    end: Any,
-    group: Any,
-    marks: Any,
-    filtered: Any,
-    heap: Any,
-    size: Any,
-    k: Any,
-) -> Any:
+def _offer(near: Any, first: Any, end: Any, group: Any, heap: Any, size: Any, k: Any) -> Any:
     """Offer the rows first..end of a group to the k nearest; how many there are then.
 
     Rows come in ascending order, so an equal distance never takes an earlier row's place.
     """
+    bar = heap[0] >> 32 if size == k else np.int64(_AWAY)
+    least = near[0]
+    for lane in range(1, LANES):
+        least = min(least, near[lane])
+    if np.int64(least) >= bar:
+        return size
     for lane in range(first - group * LANES, end - group * LANES):
         distance = np.int64(near[lane])
-        if size == k and distance >= heap[0] >> 32:
+        if distance >= bar:
             continue
-        row = group * LANES + lane
-        if filtered != 0 and not _marked(marks, row):
-            continue
-        key = (distance << 32) | row
-        if size < k:
-            _sift_up(heap, size, key)
-            size += 1
-        else:
-            heap[0] = key
-            _sift_down(heap, k)
+        key = (distance << 32) | (group * LANES + lane)
+        size = push(heap, size, k, key)
+        if size == k:
+            bar = heap[0] >> 32
     return size
 
 
@@ -234,8 +117,14 @@ def scan(
         while first < end:
             group = first // LANES
             stop = min(end, (group + 1) * LANES)
-            _distances32(codes, group * _GROUP, planes, near)
-            size = _offer(near, first, stop, group, marks, filtered, heap, size, k)
+            word = np.uint64(0)
+            if filtered != 0:
+                word = _marked(marks, group, stop)
+            if filtered == 0 or word != 0:
+                distances32(codes, group * _GROUP, planes, near)
+                if filtered != 0:
+                    _put_away(near, word)
+                size = _offer(near, first, stop, group, heap, size, k)
             first = stop
     return size
 
@@ -258,6 +147,91 @@ def dots(
         products[at], norms[at] = product, square
 
 
+_planes, _scan = inline(planes), inline(scan)
+
+
+@inline
+def _score(vectors: Any, dims: Any, picks: Any, count: Any, query: Any, scores: Any) -> None:
+    """The cosine of each picked row with the query."""
+    whole = np.int64(0)
+    for i in range(dims):
+        whole += np.int64(query[i]) * np.int64(query[i])
+    length = root(np.float64(max(whole, np.int64(1))))
+    for at in range(count):
+        if at + _AHEAD < count:
+            ahead = picks[at + _AHEAD] * dims
+            for line in range(0, dims, _LINE):
+                prefetch(vectors, ahead + line)
+        start = picks[at] * dims
+        product = square = np.int32(0)
+        for i in range(dims):
+            x = np.int32(vectors[start + i])
+            product = multiply_add(product, x, np.int32(query[i]))
+            square = multiply_add(square, x, x)
+        norm = root(np.float64(max(square, np.int32(1))))
+        scores[at] = np.float32(np.float64(product) / (norm * length))
+
+
+def find(
+    query: Any,
+    dims: Any,
+    mean: Any,
+    signs: Any,
+    blocks: Any,
+    block_count: Any,
+    block_start: Any,
+    cell_codes: Any,
+    cell_start: Any,
+    codes: Any,
+    scored: Any,
+    vectors: Any,
+    probes: Any,
+    wanted: Any,
+    marks: Any,
+    weights: Any,
+    filtered: Any,
+    k: Any,
+    heap: Any,
+    scores: Any,
+    floats: Any,
+    words: Any,
+    room: Any,
+) -> int:
+    """Kernels.find: leaves rows in `heap: int64[k]` and cosines in `scores: float32[k]`.
+
+    `floats` is room for float32[512], `words` for uint64[64], `room` for
+    int64[probes + BINS + 3 * cells + 2].
+    """
+    plane, near = words, onward(words, PLANES * WORDS)
+    _planes(query, dims, mean, signs, plane, floats)
+    if block_count == 0 or wanted >= np.int64(weights[block_start[block_count]]):
+        spans = room
+        spans[0], spans[1] = 0, scored
+        count = 1
+    else:
+        active, rest = room, onward(room, probes)
+        cells = np.int64(block_start[block_count])
+        spans = onward(rest, BINS + cells)
+        found = nearest_blocks(query, dims, blocks, block_count, probes, active)
+        count = choose_spans(
+            active,
+            found,
+            block_start,
+            cell_codes,
+            cell_start,
+            weights,
+            plane,
+            near,
+            wanted,
+            rest,
+            spans,
+        )
+    size = _scan(codes, spans, count, plane, marks, filtered, k, heap, near)
+    sort_numbers(heap, size)
+    _score(vectors, dims, heap, size, query, scores)
+    return size
+
+
 # Dot products are summed in 32 bits.
 assert QUERY_MAX * ROW_MAX * BITS < 1 << 31
 
@@ -268,6 +242,7 @@ def _pointer(kind: Any) -> Any:
 
 _i8, _i16, _i32 = _pointer(types.int8), _pointer(types.int16), _pointer(types.int32)
 _i64, _u8, _u64 = _pointer(types.int64), _pointer(types.uint8), _pointer(types.uint64)
+_u32 = _pointer(types.uint32)
 _f32, _size = _pointer(types.float32), types.int64
 
 SIGNATURES: dict[str, tuple[Callable[..., Any], Any]] = {
@@ -277,6 +252,13 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], Any]] = {
     "scan": (
         scan,
         types.int64(_u64, _i64, _size, _u64, _u8, _size, _size, _i64, _u64),
+    ),
+    "find": (
+        find,
+        types.int64(
+            *(_i16, _size, _f32, _f32, _i8, _size, _u32, _u64, _u32, _u64, _size, _i8),
+            *(_size, _size, _u8, _u32, _size, _size, _i64, _f32, _f32, _u64, _i64),
+        ),
     ),
     "dots": (dots, types.void(_i8, _size, _i64, _size, _i16, _i32, _i32)),
 }
