@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from nimad.ctl.arguments import build, with_hint
 from nimad.ctl.client import Client
 from nimad.ctl.screen import Screen
-from nimad.errors import Interrupted, NimadError, OutputUnusable, UsageError
+from nimad.errors import Interrupted, NimadError, UsageError
 
 CLOSED_PIPE = 141
 """Exit code when whoever read the output went away: what a shell shows for SIGPIPE."""
@@ -28,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return screen.fail(Interrupted())
     except NimadError as error:
         code = screen.fail(error)
-        if isinstance(error, OutputUnusable):
+        try:
+            sys.stdout.flush()
+        except OSError:
             _swallow_output()
         return code
     except Exception as error:
