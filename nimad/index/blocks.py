@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import NimadError, NotFound
 from nimad.index.kernels.loader import load_kernels
+from nimad.index.located import Located
 from nimad.index.params import BlockParams, Damage, SegmentInfo
 from nimad.index.quantise import Query, quantise_rows
 from nimad.index.segment import SUFFIX, Segment
@@ -220,6 +221,16 @@ class BlockIndex:
         unique, back = np.unique(np.asarray(ids, np.int64), return_inverse=True)
         asked = Query.of(query, self.dims)
         return scores_of(self._view, self._kernels, asked, unique)[back]
+
+    def locate(self, ids: Ids, known: Located | None = None) -> Located:
+        """Where the vectors of `ids: int64[m]` (ascending, unique) are now.
+
+        `known`, from an earlier call with the same ids, is given back while it holds.
+        """
+        view = self._view
+        if known is not None and known.view is view:
+            return known
+        return Located(view, self._kernels, ids, self.dims)
 
     def ids(self) -> Ids:
         """The live ids, hot and sealed, ascending: int64[n]."""
