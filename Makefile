@@ -4,10 +4,10 @@ BIN := .venv/bin
 STAMP := .venv/.complete
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
-.PHONY: help setup run test lint deb test-deb clean
+.PHONY: help setup run test bench-recall lint deb test-deb clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 	@echo "  deb and test-deb take RELEASE=bookworm|trixie, deb takes ARCH=amd64|arm64, too"
 
 setup: $(STAMP) ## make .venv with nimad, nimactl and the tools
@@ -21,6 +21,10 @@ run: $(STAMP) ## show the whole path once, on a daemon of its own
 
 test: $(STAMP) ## run the tests; PYTEST="-x -k words" is passed on
 	@$(BIN)/pytest $(PYTEST)
+
+bench-recall: $(STAMP) ## measure recall on labelled dialogues: DATA=file JSON=file EMBEDDER=name
+	@$(BIN)/python packaging/bench_recall.py $(if $(EMBEDDER),--embedder $(EMBEDDER)) \
+	  $(if $(JSON),--json $(JSON)) $(if $(DATA),$(DATA),$(error give the dialogues: DATA=file))
 
 lint: $(STAMP) ## check style and types
 	@$(BIN)/ruff check

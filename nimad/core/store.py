@@ -141,7 +141,6 @@ class MemoryStore:
                 tx.add_hot(vectors.to_hot(ids, encoded))
                 self._flush_accesses_into(tx)
             self.blocks.append(np.array(ids, np.int64), encoded)
-
         self.wake()
         return ids
 

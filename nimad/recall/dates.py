@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -188,19 +189,22 @@ def _calendar(quarters: Ints, part: str) -> Ints:
     """The year, month, day or weekday of quarters of an hour since 1970, here."""
     unique, back = np.unique(quarters // 96, return_inverse=True)
     offsets = np.array([_offset(int(day)) for day in unique], np.int64)
-    days = (quarters + offsets[back] // 900) // 96
+    days: Ints = (quarters + offsets[back] // 900) // 96
     if part == "weekday":
-        weekdays: Ints = (days + 3) % 7
-        return weekdays
+        days += 3
+        days %= 7  # 1 January 1970 was a Thursday
+        return days
     dates = days.astype("datetime64[D]")
     months = dates.astype("datetime64[M]")
     if part == "day":
-        return (dates - months).astype(np.int64) + 1
-    if part == "month":
-        return months.astype(np.int64) % 12 + 1
-    return months.astype(np.int64) // 12 + 1970
+        day: Ints = (dates - months).astype(np.int64) + 1
+        return day
+    whole = months.astype(np.int64)
+    found: Ints = whole % 12 + 1 if part == "month" else whole // 12 + 1970
+    return found
 
 
+@lru_cache(maxsize=20_000)
 def _offset(day: int) -> int:
     """Seconds that this machine's clock is ahead of UTC at noon of a day since 1970."""
     try:

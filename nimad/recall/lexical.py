@@ -22,7 +22,7 @@ class Lexical:
     """Attributes:
     own: float32[n], BM25 of each row; 0 outside of the mask.
     shared: float32[n], with what the neighbours in the session give.
-    whole: int64[m], rows that hold every word of the question that any row holds.
+    whole: bool[n], rows that hold every word of the question that any row holds.
     best: what a memory would score that held each word once, at the usual length: the measure of
         how much of a question is met.
     unknown: the terms that no row holds.
@@ -30,7 +30,7 @@ class Lexical:
 
     own: Floats
     shared: Floats
-    whole: NDArray[np.int64]
+    whole: NDArray[np.bool_]
     best: float
     unknown: frozenset[str]
 
@@ -38,7 +38,7 @@ class Lexical:
 def nothing(count: int) -> Lexical:
     """For a mode that leaves words aside."""
     zeros = np.zeros(count, np.float32)
-    return Lexical(zeros, zeros, np.zeros(0, np.int64), 0.0, frozenset())
+    return Lexical(zeros, zeros, np.zeros(count, np.bool_), 0.0, frozenset())
 
 
 def score(
@@ -75,7 +75,7 @@ def score(
         sizes = weights.k1 * (1 - weights.b + weights.b * columns.words[rows] / average)
         own[rows] += rarity * counts * (weights.k1 + 1) / (counts + sizes)
         met[rows] += 1
-    whole = np.flatnonzero(met == known) if known else np.zeros(0, np.int64)
+    whole = (met == known) & (known > 0)
     for named in question.dates:
         hit = on_date(columns.time, named) & mask
         if 0 < (count := int(np.count_nonzero(hit))) < total:

@@ -27,10 +27,10 @@ from nimad.errors import UsageError
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, now_ms
 from nimad.recall import lexical, question
-from nimad.recall.columns import NONE, Columns
+from nimad.recall.columns import Columns
 from nimad.recall.lexical import Lexical
 from nimad.recall.question import Question
-from nimad.recall.semantic import Meaning, Semantic
+from nimad.recall.semantic import Meaning, Semantic, best_places
 from nimad.recall.weights import DEFAULT, OTHER_FLOOR, Floor, Weights
 from nimad.store.records import Records
 from nimad.store.terms import TermIndex
@@ -155,7 +155,7 @@ class Recall:
         parts["exact"] = self._exact(text, rows, words, plain)
         score = sum(parts.values(), np.zeros(len(rows)))
         parts["cosine"] = plain
-        best = _best(score, k)
+        best = best_places(score, k)
         ids = columns.id[rows]
         return [
             (
@@ -174,9 +174,7 @@ class Recall:
         query = embedder.embed([text])[0]
         if mode == "words" or not query.any():
             return None, floor
-        more = np.sort(_best(words.shared, self.weights.candidates))
-        more = more[words.shared[more] > 0]
-        return self._meaning.score(blocks, query, scope.mask, scope.filtered, more), floor
+        return self._meaning.score(blocks, query, scope.mask, scope.filtered, words.shared), floor
 
     def _fits(
         self,
@@ -236,11 +234,13 @@ class Recall:
         top = max(float(words.shared.max(initial=0.0)), 1e-6)
         low, spread = (near.low, max(near.high - near.low, 1e-6)) if near else (0.0, 1.0)
         age = (columns.time[rows] - scope.first) / max(scope.last - scope.first, 1)
-        who = columns.who[rows]
+        named = np.zeros(len(rows), np.bool_)
+        for code in asked.subjects:
+            named |= columns.who[rows] == code
         return {
             "lexical": (1 - share) * words.shared[rows] / top,
             "semantic": share * np.nan_to_num((mixed - low) / spread),
-            "subject": weights.subject * (np.isin(who, asked.subjects) & (who != NONE)),
+            "subject": weights.subject * named,
             "asks": -weights.asks * columns.asks[rows],
             "importance": weights.importance * columns.importance[rows],
             "recency": weights.recency * age,
@@ -253,9 +253,10 @@ class Recall:
         bonus = np.zeros(len(rows))
         wanted = question.plain(text)
         near = np.flatnonzero(plain >= _SAME)[:_EXACT_LOOKS]
-        holds = np.flatnonzero(np.isin(rows, words.whole))
-        short = holds[self._columns.words[rows[holds]] <= 1.2 * len(question.spoken(text)) + 2]
-        short = short[np.argsort(self._columns.words[rows[short]], kind="stable")][:_EXACT_LOOKS]
+        short = np.flatnonzero(words.whole[rows])
+        sizes = self._columns.words[rows[short]]
+        few = sizes <= 1.2 * len(question.spoken(text)) + 2
+        short = short[few][np.argsort(sizes[few], kind="stable")][:_EXACT_LOOKS]
         looks = np.union1d(near, short)
         if len(looks):
             texts = dict(self._records.texts_of(self._columns.id[rows[looks]].tolist()))
@@ -263,12 +264,3 @@ class Recall:
                 if question.plain(texts.get(int(self._columns.id[rows[n]]), "")) == wanted:
                     bonus[n] = EXACT
         return bonus
-
-
-def _best(score: NDArray[np.floating], k: int) -> NDArray[np.int64]:
-    """The places of the k highest scores, highest first, equal ones in order."""
-    if len(score) <= k:
-        return np.lexsort((np.arange(len(score)), -score))
-    bar = np.partition(score, len(score) - k)[len(score) - k]
-    places = np.flatnonzero(score >= bar)
-    return places[np.lexsort((places, -score[places]))][:k]

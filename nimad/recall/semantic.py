@@ -8,6 +8,7 @@ the columns.  The lengths come of whole numbers, so they are the same on every m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,9 +56,9 @@ class Meaning:
         query: Floats,
         mask: NDArray[np.bool_],
         filtered: bool,
-        more: Rows,
+        words: Floats,
     ) -> Semantic:
-        """Score every row in `mask`, or of a large store the nearest and `more` (ascending)."""
+        """Score every row in `mask`; of a large store the nearest, and the best by `words`."""
         columns = self._columns
         if blocks is not self._blocks:  # another embedder, or a rebuild: other lengths
             columns.length[:] = np.nan
@@ -72,9 +73,14 @@ class Meaning:
             allowed = columns.id[picked] if filtered else None
             near, _ = blocks.search(query, self._weights.candidates, allowed)
             near_rows = columns.rows_of(np.sort(near))
-            picked = np.union1d(near_rows[mask[near_rows]], more)
+            worded = np.flatnonzero(words)
+            worded = worded[best_places(words[worded], self._weights.candidates)]
+            picked = np.concatenate([near_rows[mask[near_rows]], worded])
         # the probes are for the low end only, but scoring them as well does no harm
-        rows = np.union1d(picked, probes)
+        chosen = np.zeros(columns.count, np.bool_)
+        chosen[picked] = True
+        chosen[probes] = True
+        rows = np.flatnonzero(chosen)
         return self._finish(rows, self._some(blocks, query, rows))
 
     def _all(self, blocks: BlockIndex, query: Floats) -> Floats:
@@ -88,8 +94,7 @@ class Meaning:
     def _some(self, blocks: BlockIndex, query: Floats, rows: Rows) -> Floats:
         """float32[n]: the cosines of `rows` and of their neighbours; nan elsewhere."""
         columns = self._columns
-        near = np.concatenate([rows, columns.before[rows], columns.after[rows]])
-        near = np.unique(near[near != NONE])
+        near = self._with_neighbours(rows)
         located = blocks.locate(columns.id[near])
         out = np.full(columns.count, np.nan, np.float32)
         out[near] = located.cosines(query)
@@ -110,15 +115,21 @@ class Meaning:
             return Semantic(rows, plain, mixed, 0.0, 0.0)
         return Semantic(rows, plain, mixed, float(known.min()), float(known.max()))
 
+    def _with_neighbours(self, rows: Rows) -> Rows:
+        """`rows` and whoever is beside them, ascending."""
+        columns = self._columns
+        wanted = np.zeros(columns.count + 1, np.bool_)  # the last one for nobody, row -1
+        for found in (rows, columns.before[rows], columns.after[rows]):
+            wanted[found] = True
+        return np.flatnonzero(wanted[:-1])
+
     # --- lengths of mixtures ------------------------------------------------------------------
 
     def _measure(self, every: Located) -> None:
         unknown = np.flatnonzero(np.isnan(self._columns.length) & self._columns.alive)
         for start in range(0, len(unknown), _BATCH):
             rows = unknown[start : start + _BATCH]
-            columns = self._columns
-            near = np.concatenate([rows, columns.before[rows], columns.after[rows]])
-            near = np.unique(near[near != NONE])
+            near = self._with_neighbours(rows)
             self._measure_rows(rows, near, every.part(near))
 
     def _measure_rows(self, rows: Rows, near: Rows, located: Located) -> None:
@@ -147,3 +158,12 @@ class Meaning:
         lengths = np.sqrt(np.maximum(square, 1e-6)).astype(np.float32)
         lengths[missing] = np.nan
         columns.length[rows] = lengths
+
+
+def best_places(score: NDArray[Any], k: int) -> Rows:
+    """The places of the k highest scores, highest first, equal ones in order."""
+    if len(score) <= k:
+        return np.lexsort((np.arange(len(score)), -score))
+    bar = np.partition(score, len(score) - k)[len(score) - k]
+    places = np.flatnonzero(score >= bar)
+    return places[np.lexsort((places, -score[places]))][:k]
