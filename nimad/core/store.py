@@ -112,6 +112,7 @@ class MemoryStore:
                 log.warning("access counts were not saved: %s", error.message)
             if self.graph is not None:
                 self.graph.close()
+            self.recall.close()
             self.records.close()
             self._lock.release()
 

@@ -284,10 +284,6 @@ class Columns:
             mask &= kept
         return mask
 
-    def bytes(self) -> int:
-        """Memory held by the columns."""
-        return sum(array.nbytes for array in self._store.values())
-
     def _grow(self, wanted: int) -> None:
         room = len(self._store["id"])
         if wanted <= room:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -102,6 +102,12 @@ def named_dates(text: str, now: int) -> list[Named]:
         now: epoch milliseconds; "yesterday" counts from here.
     """
     return list(dict.fromkeys([*_written(text), *_relative(text, now)]))
+
+
+def date_words(words: Iterable[str]) -> set[str]:
+    """Those of `words` that write dates: names of months and weekdays, and numbers."""
+    low = {word.casefold() for word in words}
+    return {word for word in low if word in _MONTHS or word in _WEEKDAYS or word[:1].isdecimal()}
 
 
 def _written(text: str) -> Iterator[Named]:

@@ -67,10 +67,12 @@ def score(
         if not inside.all():
             rows, counts = rows[inside], counts[inside]
         rarity = _rarity(total, len(rows))
-        best += rarity
         if not len(rows):
-            unknown.add(term)
+            if term not in question.met:
+                unknown.add(term)
+                best += rarity
             continue
+        best += rarity
         known += 1
         sizes = weights.k1 * (1 - weights.b + weights.b * columns.words[rows] / average)
         own[rows] += rarity * counts * (weights.k1 + 1) / (counts + sizes)

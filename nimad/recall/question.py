@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.recall.columns import Columns
-from nimad.recall.dates import Named, named_dates
+from nimad.recall.dates import Named, date_words, named_dates
 from nimad.store import words
 from nimad.store.terms import TermIndex
 
@@ -24,6 +24,7 @@ _ENDING = re.compile(r"(?<=\w)['’](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
 class Question:
     """Attributes:
     terms: of the index, each once.
+    met: those that a subject or a date stands for: no memory needs to hold them.
     subjects: codes of the subjects that are named and have memories to be looked at.
     meaning: the text without the words that named them.
     dates: what is asked of dates.
@@ -31,6 +32,7 @@ class Question:
     """
 
     terms: list[str]
+    met: frozenset[str]
     subjects: NDArray[np.int64]
     meaning: str
     dates: list[Named]
@@ -52,11 +54,14 @@ def read(
     rest = _WORD.sub(lambda m: "" if m[0].casefold() in drop else m[0], plain)
     whole = not _WORD.search(rest)
     asked = [term for word in words.terms(plain) for term in terms.cut(word)]
+    dates = named_dates(text, now)
+    met = drop | (date_words(spoken) if dates else set())
     return Question(
         list(dict.fromkeys(asked))[:MOST_TERMS],
+        frozenset(term for word in met for term in terms.cut(word)),
         np.array(sorted(named), np.int64),
         text if whole else rest,
-        named_dates(text, now),
+        dates,
         whole and bool(named),
     )
 

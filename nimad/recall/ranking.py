@@ -87,9 +87,9 @@ class Recall:
         """Load the columns and touch every part once: the first query is as fast as the second."""
         self.query("warm up", 1, "hybrid", Filter())
 
-    def bytes(self) -> int:
-        """Memory held by the columns."""
-        return self._columns.bytes()
+    def close(self) -> None:
+        """Give back what is held besides memory."""
+        self._terms.close()
 
     def query(self, text: str, k: int, mode: str, where: Filter) -> list[Hit]:
         """The best `k` memories for a text, best first; none when nothing fits.

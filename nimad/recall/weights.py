@@ -23,7 +23,7 @@ class Floor:
     stranger: float
 
 
-OTHER_FLOOR = Floor(near=0.30, fits=0.5, stranger=0.8)
+OTHER_FLOOR = Floor(near=0.30, fits=0.35, stranger=0.9)
 """For an embedder that was not measured."""
 
 
@@ -51,24 +51,24 @@ class Weights:
 
     semantic: float = 0.6
     subject: float = 0.3
-    word_before: float = 0.4
-    word_after: float = 0.3
-    word_beyond: float = 0.2
+    word_before: float = 0.5
+    word_after: float = 0.4
+    word_beyond: float = 0.3
     meaning_before: float = 0.2
     meaning_after: float = 0.1
     date: float = 1.0
     k1: float = 1.2
     b: float = 0.75
-    asks: float = 0.05
+    asks: float = 0.08
     importance: float = 0.02
-    recency: float = 0.01
+    recency: float = 0.005
     exact_rows: int = 20_000
     candidates: int = 400
     sample: int = 1000
     floors: dict[str, Floor] = field(
         default_factory=lambda: {
-            "static": Floor(near=0.45, fits=0.6, stranger=1.0),
-            "hash": Floor(near=0.30, fits=0.5, stranger=0.8),
+            "static": Floor(near=0.45, fits=0.45, stranger=1.2),
+            "hash": Floor(near=0.30, fits=0.35, stranger=0.9),
         }
     )
 
