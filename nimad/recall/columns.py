@@ -109,15 +109,18 @@ class Columns:
         head = self._records.head()
         if head == self._seen:
             return
+        changes = self._records.changes(self._seen, 1 << 30)
+        # asked last: what was pruned while the changes were read would be missing from them
         if self._seen < self._records.pruned_to() or self._seen > head:
             self._reload(head)
             return
-        for change in self._records.changes(self._seen, 1 << 30):
+        for change in changes:
             if change.kind == "memory" and change.op == "add":
                 if self._add(change.first, change.last):
                     self._terms.added(change.first, change.last)
             elif change.kind == "memory":
                 self._delete(change.first, change.last)
+                self._terms.removed(change.first, change.last)
             self._seen = change.seq
         if self.dead * _DEAD_SHARE > self.count:
             self._reload(self._seen)

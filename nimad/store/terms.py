@@ -105,6 +105,11 @@ class TermIndex:
         self._tail.executemany("INSERT INTO tail (rowid, text) VALUES (?, ?)", rows)
         self._tail_rows += len(rows)
 
+    def removed(self, first: int, last: int) -> None:
+        """Memories with these ids (a range) are gone: their texts leave the tail."""
+        if self._tail_rows:
+            self._tail.execute("DELETE FROM tail WHERE rowid BETWEEN ? AND ?", (first, last))
+
     # --- what a query asks --------------------------------------------------------------------
 
     def _cut(self, word: str) -> tuple[str, ...]:
