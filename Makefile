@@ -4,10 +4,10 @@ BIN := .venv/bin
 STAMP := .venv/.complete
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
-.PHONY: help setup run test bench lint deb test-deb clean
+.PHONY: help setup run test bench bench-recall lint deb test-deb clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 	@echo "  deb and test-deb take RELEASE=bookworm|trixie, deb takes ARCH=amd64|arm64, too"
 
 setup: $(STAMP) ## make .venv with nimad, nimactl and the tools
@@ -25,6 +25,10 @@ test: $(STAMP) ## run the tests; PYTEST="-x -k words" is passed on
 bench: $(STAMP) ## measure the index beside its peers; BENCH="--sizes 1000000" is passed on
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
 	@$(BIN)/python -m tests.benchmarks.compare $(BENCH)
+
+bench-recall: $(STAMP) ## measure recall on labelled dialogues: DATA=file JSON=file EMBEDDER=name
+	@$(BIN)/python packaging/bench_recall.py $(if $(EMBEDDER),--embedder $(EMBEDDER)) \
+	  $(if $(JSON),--json $(JSON)) $(if $(DATA),$(DATA),$(error give the dialogues: DATA=file))
 
 lint: $(STAMP) ## check style and types
 	@$(BIN)/ruff check

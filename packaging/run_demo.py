@@ -57,9 +57,9 @@ def is_answering(socket: Path) -> bool:
 
 
 @contextmanager
-def daemon(state: Path, socket: Path) -> Iterator[None]:
+def daemon(state: Path, socket: Path, *options: str) -> Iterator[None]:
     """A nimad that answers; it is stopped with SIGTERM and must end well."""
-    command = [str(COMMANDS / "nimad"), "--foreground"]
+    command = [str(COMMANDS / "nimad"), "--foreground", *options]
     process = subprocess.Popen([*command, "--state", str(state), "--socket", str(socket)])
     try:
         deadline = time.monotonic() + START_SECONDS

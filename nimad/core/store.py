@@ -112,6 +112,7 @@ class MemoryStore:
                 log.warning("access counts were not saved: %s", error.message)
             if self.graph is not None:
                 self.graph.close()
+            self.recall.close()
             self.records.close()
             self._lock.release()
 
@@ -141,7 +142,6 @@ class MemoryStore:
                 tx.add_hot(vectors.to_hot(ids, encoded))
                 self._flush_accesses_into(tx)
             self.blocks.append(np.array(ids, np.int64), encoded)
-        self.recall.note_subjects(memory.who for memory in memories)
         self.wake()
         return ids
 

@@ -28,6 +28,7 @@ from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import NimadError, NotFound
 from nimad.index.filters import FilterCache
 from nimad.index.kernels.loader import load_kernels
+from nimad.index.located import Located
 from nimad.index.params import BlockParams, Damage, SegmentInfo
 from nimad.index.quantise import Query, quantise_rows
 from nimad.index.segment import SUFFIX, Segment
@@ -229,6 +230,16 @@ class BlockIndex:
         """The direction of a live id as the index knows it, 8 bits a coordinate: float32[dims],
         not of unit length.  None where there is no row, or one of zeros."""
         return vector_of(self._view, number)
+
+    def locate(self, ids: Ids, known: Located | None = None) -> Located:
+        """Where the vectors of `ids: int64[m]` (ascending, unique) are now.
+
+        `known`, from an earlier call with the same ids, is given back while it holds.
+        """
+        view = self._view
+        if known is not None and known.view is view:
+            return known
+        return Located(view, self._kernels, ids, self.dims)
 
     def ids(self) -> Ids:
         """The live ids, hot and sealed, ascending: int64[n]."""

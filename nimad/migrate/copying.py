@@ -91,4 +91,3 @@ def _commit(run: Run, source: Source, batch: _Batch) -> None:
             ledger.acquit(tx, source.id, "node", batch.readable)
         sources.update(tx, source.id, node_cursor=batch.last_key)
         sources.advance(tx, source.id, copied=len(batch.memories))
-    run.store.recall.note_subjects(memory.who for memory in batch.memories)

@@ -1,20 +1,23 @@
 """Hybrid recall: words (BM25) and blocks (cosine) fused into one ranking.
 
-    score = (1 - w) lexical + w semantic + subject + importance + recency
+    score = (1 - w) lexical + w semantic + subject - asks + importance + recency (+ exact)
 
-`lexical` is BM25 divided by the best BM25 of this query, `semantic` the cosine, cut at 0 and
-divided by the best one: normalised scores, because fusing ranks throws the distances away.  A query
-word that names a subject (`who`) of the store is taken out of what is embedded, since a name says
-little about meaning, and gives that subject's memories a bonus instead.  Everything is
-deterministic: equal scores are ordered by id.
+Both sides look at every memory that a query may return, and both are brought to 0..1 over all of
+them: fusing ranks, or the best hundred of each side, throws the distances away.  What the sides
+are is told in `lexical` and `semantic`, every weight in `weights`.
+
+Nothing is returned when nothing fits: a question must be met by words and meaning together to a
+degree that depends on the embedder (`weights.Floor`).  A memory that is the query, word for word,
+always comes first.  Everything is deterministic: equal scores are ordered by id.
 """
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,62 +25,71 @@ from numpy.typing import NDArray
 from nimad.embed.base import Embedder
 from nimad.errors import UsageError
 from nimad.index.blocks import BlockIndex
-from nimad.model import Filter, Hit, Memory
-from nimad.store import words
+from nimad.model import Filter, Hit, Memory, now_ms
+from nimad.recall import lexical, question
+from nimad.recall.columns import Columns
+from nimad.recall.lexical import Lexical
+from nimad.recall.question import Question
+from nimad.recall.semantic import Meaning, Semantic, best_places
+from nimad.recall.weights import DEFAULT, OTHER_FLOOR, Floor, Weights
 from nimad.store.records import Records
+from nimad.store.terms import TermIndex
 
 MODES = ("hybrid", "meaning", "words")
 
-CANDIDATES = 100
-"""Best rows that each side brings in; both sides score all of them."""
-SEMANTIC_WEIGHT = 0.5
-"""w for static vectors; the lexical side gets the rest."""
-SUBJECT_BONUS = 0.3
-"""For memories of a subject that the query names."""
-IMPORTANCE_WEIGHT = 0.02
-RECENCY_WEIGHT = 0.01
-"""Small: they order what is otherwise alike, they never lift the irrelevant."""
-FLOORS = {"static": 0.45, "hash": 0.30}
-"""Cosine below which a memory without a common word is not an answer, per embedder.
+EXACT = 2.0
+"""Above the sum of everything else."""
+_SCOPES_KEPT = 8
+_EXACT_LOOKS = 24
+_SAME = 0.995
 
-Measured on labelled dialogues: a question's evidence lies above 0.43 in 95 % of cases (static)."""
-
-_WORD = re.compile(r"\w+")
+Floats = NDArray[Any]
+"""float32 or float64."""
 
 
-@dataclass(slots=True)
-class _Traits:
-    """What the small terms need of a candidate."""
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """The rows that a query may return, and what is true of them together."""
 
-    who: str | None
-    importance: float | None
-    timestamp: int
+    mask: NDArray[np.bool_]
+    filtered: bool
+    count: int
+    words: float
+    first: int
+    last: int
 
 
 class Recall:
-    """Answers queries over one store; safe to use from many threads.
+    """Answers queries over one store; safe to use from many threads, one query at a time.
 
     `parts` gives the index and the embedder that belong together at this moment.
     """
 
-    def __init__(self, records: Records, parts: Callable[[], tuple[BlockIndex, Embedder]]) -> None:
+    def __init__(
+        self,
+        records: Records,
+        parts: Callable[[], tuple[BlockIndex, Embedder]],
+        weights: Weights = DEFAULT,
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
+        self.weights = weights
         self._records = records
         self._parts = parts
-        self._subjects: set[str] | None = None
-        self._subjects_lock = threading.Lock()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._terms = TermIndex(records)
+        self._columns = Columns(records, self._terms)
+        self._meaning = Meaning(self._columns, weights)
+        self._scopes: OrderedDict[Filter, _Scope] = OrderedDict()
+        self._version = -1
 
     def warm_up(self) -> None:
-        """Touch every part once, so that the first query is as fast as the second."""
-        with self._subjects_lock:
-            self._subjects = {name.casefold() for name in self._records.subjects()}
+        """Load the columns and touch every part once: the first query is as fast as the second."""
         self.query("warm up", 1, "hybrid", Filter())
 
-    def note_subjects(self, names: Iterable[str | None]) -> None:
-        """New memories may bring new subjects."""
-        new = {name.casefold() for name in names if name}
-        with self._subjects_lock:
-            if self._subjects is not None and not new <= self._subjects:
-                self._subjects = self._subjects | new
+    def close(self) -> None:
+        """Give back what is held besides memory."""
+        self._terms.close()
 
     def query(self, text: str, k: int, mode: str, where: Filter) -> list[Hit]:
         """The best `k` memories for a text, best first; none when nothing fits.
@@ -86,14 +98,14 @@ class Recall:
         """
         if mode not in MODES:
             raise UsageError(detail=f"mode must be one of {', '.join(MODES)}, not {mode!r}")
-        allowed = self._records.matching(where) if where else None
-        if k < 1 or (allowed is not None and not len(allowed)):
+        if k < 1:
             return []
-        subjects, meaning = self._split_subjects(text)
-        lexical = self._lexical(text, mode, allowed)
-        semantic, floor = self._semantic(meaning, mode, allowed, lexical)
-        ids = np.array(sorted({*lexical, *semantic}), np.int64)
-        return self._ranked(ids, lexical, semantic, floor, subjects, k, mode)
+        with self._lock:
+            self._columns.sync()
+            scope = self._scope(where)
+            scored = self._scored(text, k, mode, scope) if scope.count else []
+        memories = self._records.get([number for number, _, _ in scored])
+        return [Hit(memories[i], score, parts) for i, score, parts in scored if i in memories]
 
     def similar(self, memory: Memory, k: int) -> list[Hit]:
         """The `k` memories nearest in meaning to one, itself left out; scores are cosines.
@@ -106,115 +118,167 @@ class Recall:
             query = embedder.embed([memory.text])[0]
         ids, scores = blocks.search(query, k + 1)
         near = [(float(s), int(i)) for i, s in zip(ids, scores, strict=True) if i != memory.id]
-        return self._hits([(score, i, {"cosine": score}) for score, i in near[:k] if score > 0])
+        memories = self._records.get([i for _, i in near[:k]])
+        return [
+            Hit(memories[i], score, {"cosine": score})
+            for score, i in near[:k]
+            if score > 0 and i in memories
+        ]
 
-    # --- the two sides --------------------------------------------------------------------------
+    # --- what may be returned -------------------------------------------------------------------
 
-    def _split_subjects(self, text: str) -> tuple[set[str], str]:
-        """The subjects that a text names (case-folded), and the text without their words."""
-        known = self._subjects or set()
-        spoken = {word.casefold() for word in _WORD.findall(text)}
-        named = {
-            name for name in known & (spoken | {text.casefold()}) if name not in words.STOP_WORDS
-        }
-        named |= {name for name in known if " " in name and spoken.issuperset(_WORD.findall(name))}
-        drop = {word for name in named for word in _WORD.findall(name)}
-        rest = _WORD.sub(lambda m: "" if m[0].casefold() in drop else m[0], text)
-        return named, rest if _WORD.search(rest) else text
-
-    def _lexical(self, text: str, mode: str, allowed: NDArray[np.int64] | None) -> dict[int, float]:
-        """Id → BM25 over the best, for the best rows that share a word with the text."""
-        if mode == "meaning":
-            return {}
-        ids, scores = words.search(self._records, words.terms(text))
-        if allowed is not None:
-            inside = np.isin(ids, allowed, assume_unique=True)
-            ids, scores = ids[inside], scores[inside]
-        if not len(ids):
-            return {}
-        best = np.lexsort((ids, -scores))[:CANDIDATES]
-        top = float(scores[best[0]])
-        return {int(ids[n]): float(scores[n]) / top for n in best}
-
-    def _semantic(
-        self,
-        text: str,
-        mode: str,
-        allowed: NDArray[np.int64] | None,
-        lexical: dict[int, float],
-    ) -> tuple[dict[int, float], float]:
-        """Id → cosine, for the nearest rows and the lexical ones; and the embedder's floor."""
-        blocks, embedder = self._parts()
-        floor = FLOORS.get(embedder.name, 0.3)
-        if mode == "words":
-            return {}, floor
-        query = embedder.embed([text])[0]
-        if not query.any():
-            return {}, floor
-        ids, scores = blocks.search(query, CANDIDATES, allowed)
-        found = {int(i): float(s) for i, s in zip(ids, scores, strict=True)}
-        others = np.array(sorted(set(lexical) - set(found)), np.int64)
-        if len(others):
-            for i, score in zip(others, blocks.scores(query, others), strict=True):
-                if score == score:  # nan: not encoded yet
-                    found[int(i)] = float(score)
-        return found, floor
-
-    # --- fusion ---------------------------------------------------------------------------------
-
-    def _ranked(
-        self,
-        ids: NDArray[np.int64],
-        lexical: dict[int, float],
-        semantic: dict[int, float],
-        floor: float,
-        subjects: set[str],
-        k: int,
-        mode: str,
-    ) -> list[Hit]:
-        near = [i for i in ids.tolist() if i in lexical or semantic.get(i, 0.0) >= floor]
-        traits = self._traits(near)
-        kept = [i for i in near if i in traits]
-        if not kept:
-            return []
-        weight = {"hybrid": SEMANTIC_WEIGHT, "meaning": 1.0, "words": 0.0}[mode]
-        cosine = np.array([semantic.get(i, np.nan) for i in kept])
-        nearest = max(max(semantic.values(), default=0.0), 1e-6)
-        times = np.array([traits[i].timestamp for i in kept], np.float64)
-        named = [(traits[i].who or "").casefold() in subjects for i in kept]
-        given = [traits[i].importance for i in kept]
-        parts = {
-            "lexical": (1 - weight) * np.array([lexical.get(i, 0.0) for i in kept]),
-            "semantic": weight * np.maximum(np.nan_to_num(cosine), 0.0) / nearest,
-            "subject": SUBJECT_BONUS * np.array(named, np.float64),
-            "importance": IMPORTANCE_WEIGHT * np.array([0.5 if g is None else g for g in given]),
-            "recency": RECENCY_WEIGHT * (times - times.min()) / max(np.ptp(times), 1.0),
-        }
-        score = sum(parts.values(), np.zeros(len(kept)))
-        parts["cosine"] = cosine
-        best = np.lexsort((kept, -score))[:k]
-        return self._hits(
-            [
-                (
-                    float(score[n]),
-                    kept[n],
-                    {name: float(v[n]) for name, v in parts.items() if not np.isnan(v[n])},
-                )
-                for n in best
-            ]
+    def _scope(self, where: Filter) -> _Scope:
+        """The rows that pass a filter; kept, since the same filters come again and again."""
+        columns = self._columns
+        if self._version != columns.version:
+            self._scopes.clear()
+            self._version = columns.version
+        known = self._scopes.get(where)
+        if known is not None:
+            self._scopes.move_to_end(where)
+            return known
+        mask = columns.allowed(where)
+        times = columns.time[mask]
+        scope = _Scope(
+            mask,
+            bool(where),
+            len(times),
+            max(float(columns.words[mask].mean(dtype=np.float64)), 1.0) if len(times) else 1.0,
+            int(times.min()) if len(times) else 0,
+            int(times.max()) if len(times) else 0,
         )
+        self._scopes[where] = scope
+        if len(self._scopes) > _SCOPES_KEPT:
+            self._scopes.popitem(last=False)
+        return scope
 
-    def _traits(self, ids: Sequence[int]) -> dict[int, _Traits]:
-        found: dict[int, _Traits] = {}
-        for start in range(0, len(ids), 500):
-            part = ids[start : start + 500]
-            marks = ",".join("?" * len(part))
-            for i, who, importance, timestamp in self._records.rows(
-                f"SELECT id, who, importance, timestamp FROM memories WHERE id IN ({marks})", part
-            ):
-                found[i] = _Traits(who, importance, timestamp)
-        return found
+    # --- scoring --------------------------------------------------------------------------------
 
-    def _hits(self, scored: Sequence[tuple[float, int, dict[str, float]]]) -> list[Hit]:
-        memories = self._records.get([i for _, i, _ in scored])
-        return [Hit(memories[i], score, parts) for score, i, parts in scored if i in memories]
+    def _scored(
+        self, text: str, k: int, mode: str, scope: _Scope
+    ) -> list[tuple[int, float, dict[str, float]]]:
+        """(id, score, parts) of the best `k`, best first."""
+        columns, weights = self._columns, self.weights
+        asked = question.read(text, columns, self._terms, scope.mask, self._clock())
+        words = lexical.nothing(columns.count)
+        if mode != "meaning":
+            words = lexical.score(asked, columns, self._terms, scope.mask, scope.words, weights)
+        near, floor = self._near(asked.meaning, mode, scope, words)
+        if not self._fits(asked, text, words, near, floor, mode):
+            return []
+        rows, plain, mixed = self._candidates(asked, words, near, floor)
+        if not len(rows):
+            return []
+        parts = self._parts_of(rows, words, near, mixed, asked, scope, mode)
+        parts["exact"] = self._exact(text, rows, words, plain)
+        score = sum(parts.values(), np.zeros(len(rows)))
+        parts["cosine"] = plain
+        best = best_places(score, k)
+        ids = columns.id[rows]
+        return [
+            (
+                int(ids[n]),
+                float(score[n]),
+                {name: float(v[n]) for name, v in parts.items() if not np.isnan(v[n])},
+            )
+            for n in best
+        ]
+
+    def _near(
+        self, text: str, mode: str, scope: _Scope, words: Lexical
+    ) -> tuple[Semantic | None, Floor]:
+        blocks, embedder = self._parts()
+        floor = self.weights.floors.get(embedder.name, OTHER_FLOOR)
+        query = embedder.embed([text])[0]
+        if mode == "words" or not query.any():
+            return None, floor
+        return self._meaning.score(blocks, query, scope.mask, scope.filtered, words.shared), floor
+
+    def _fits(
+        self,
+        asked: Question,
+        text: str,
+        words: Lexical,
+        near: Semantic | None,
+        floor: Floor,
+        mode: str,
+    ) -> bool:
+        """Whether there is enough to a question in this store to answer at all."""
+        if asked.only_names or mode != "hybrid":
+            return True
+        covered = float(words.own.max(initial=0.0)) / words.best if words.best else 0.0
+        evidence = covered + (near.high if near else 0.0)
+        strange = not len(asked.subjects) and bool(words.unknown & self._names_in(text))
+        return evidence >= (floor.stranger if strange else floor.fits)
+
+    def _names_in(self, text: str) -> set[str]:
+        """The terms of words inside a text that begin with a capital letter."""
+        return {term for word in question.capitals(text) for term in self._terms.cut(word)}
+
+    def _candidates(
+        self, asked: Question, words: Lexical, near: Semantic | None, floor: Floor
+    ) -> tuple[NDArray[np.int64], Floats, Floats]:
+        """rows: int64[m], with their own cosine and the mixed one: float32[m], nan for unknown."""
+        wanted = words.shared > 0
+        if asked.only_names:
+            wanted |= np.isin(self._columns.who, asked.subjects)
+        if near is None:
+            rows = np.flatnonzero(wanted & self._columns.alive)
+            unknown = np.full(len(rows), np.nan, np.float32)
+            return rows, unknown, unknown
+        rows = near.rows
+        if asked.only_names:  # they may be missing among the nearest
+            extra = np.setdiff1d(np.flatnonzero(wanted), rows)
+            rows = np.concatenate([rows, extra])
+            gap = np.full(len(extra), np.nan, np.float32)
+            plain, mixed = np.append(near.plain, gap), np.append(near.mixed, gap)
+        else:
+            plain, mixed = near.plain, near.mixed
+        kept = wanted[rows] | (mixed >= floor.near)
+        return rows[kept], plain[kept], mixed[kept]
+
+    def _parts_of(
+        self,
+        rows: NDArray[np.int64],
+        words: Lexical,
+        near: Semantic | None,
+        mixed: Floats,
+        asked: Question,
+        scope: _Scope,
+        mode: str,
+    ) -> dict[str, Floats]:
+        columns, weights = self._columns, self.weights
+        share = {"hybrid": weights.semantic, "meaning": 1.0, "words": 0.0}[mode]
+        top = max(float(words.shared.max(initial=0.0)), 1e-6)
+        low, spread = (near.low, max(near.high - near.low, 1e-6)) if near else (0.0, 1.0)
+        age = (columns.time[rows] - scope.first) / max(scope.last - scope.first, 1)
+        named = np.zeros(len(rows), np.bool_)
+        for code in asked.subjects:
+            named |= columns.who[rows] == code
+        return {
+            "lexical": (1 - share) * words.shared[rows] / top,
+            "semantic": share * np.nan_to_num((mixed - low) / spread),
+            "subject": weights.subject * named,
+            "asks": -weights.asks * columns.asks[rows],
+            "importance": weights.importance * columns.importance[rows],
+            "recency": weights.recency * age,
+        }
+
+    def _exact(
+        self, text: str, rows: NDArray[np.int64], words: Lexical, plain: Floats
+    ) -> NDArray[np.float64]:
+        """EXACT for the memories whose text is the query, however it is cased and spaced."""
+        bonus = np.zeros(len(rows))
+        wanted = question.plain(text)
+        near = np.flatnonzero(plain >= _SAME)[:_EXACT_LOOKS]
+        short = np.flatnonzero(words.whole[rows])
+        sizes = self._columns.words[rows[short]]
+        few = sizes <= 1.2 * len(question.spoken(text)) + 2
+        short = short[few][np.argsort(sizes[few], kind="stable")][:_EXACT_LOOKS]
+        looks = np.union1d(near, short)
+        if len(looks):
+            texts = dict(self._records.texts_of(self._columns.id[rows[looks]].tolist()))
+            for n in looks:
+                if question.plain(texts.get(int(self._columns.id[rows[n]]), "")) == wanted:
+                    bonus[n] = EXACT
+        return bonus

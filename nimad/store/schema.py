@@ -35,8 +35,9 @@ from nimad.errors import RecordsDamaged, StateTooNew
 
 APPLICATION_ID = 0x6E696D61
 SCHEMA = 1
+TOKENIZER = "porter unicode61 remove_diacritics 2"
 
-TABLES = """
+TABLES = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE memories (
@@ -87,7 +88,7 @@ CREATE INDEX relations_origin ON relations (origin);
 CREATE INDEX relations_target ON relations (target);
 CREATE VIRTUAL TABLE words USING fts5 (
   text, who, content = 'memories', content_rowid = 'id',
-  tokenize = 'porter unicode61 remove_diacritics 2'
+  tokenize = '{TOKENIZER}'
 );
 CREATE TABLE hot (id INTEGER PRIMARY KEY, vector BLOB NOT NULL);
 CREATE TABLE segments (
@@ -120,6 +121,9 @@ CREATE TABLE quarantine (
 ) WITHOUT ROWID;
 """
 
+TERMS = "CREATE VIRTUAL TABLE temp.terms USING fts5vocab (main, words, instance)"
+"""What a reader has besides: each place of each term in the words index, without a copy."""
+
 
 def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     """A connection with our settings; transactions are begun explicitly."""
@@ -130,6 +134,7 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     connection.execute("PRAGMA cache_size = -2000")
     connection.execute("PRAGMA temp_store = MEMORY")
     if readonly:
+        connection.execute(TERMS)
         connection.execute("PRAGMA query_only = ON")
     else:
         connection.execute("PRAGMA synchronous = FULL")

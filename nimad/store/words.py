@@ -35,7 +35,9 @@ def terms(text: str) -> list[str]:
 
 
 def search(records: Records, words: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Every memory with any of the words.
+    """Every memory with any of the words, scored by FTS5 itself.
+
+    Recall does its own scoring (`nimad.store.terms`); this is what it is checked against.
 
     Returns ids: int64[n], sorted, and scores: float32[n], BM25, higher is better, all > 0.
     Source: https://www.sqlite.org/fts5.html#the_bm25_function (there the sign is reversed).

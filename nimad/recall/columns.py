@@ -1,0 +1,302 @@
+"""What ranking needs of every memory, as columns in RAM: no SQL for a filter or a neighbour.
+
+A row is a memory, rows are in the order of ids.  `sync` follows the records' change log, so it does
+not matter who wrote; what the log no longer holds is read anew.
+
+The memories of one session form a chain in the order of time (equal times by id).  A session is
+namespace, conversation and session together; memories that name neither conversation nor session
+have no neighbours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.model import Filter
+from nimad.store.records import Records
+from nimad.store.terms import TermIndex, lengths
+
+Rows = NDArray[np.int64]
+NONE = -1
+"""In a chain: there is nobody. As a code: no value."""
+
+_WORD = re.compile(r"\w+")
+_PAGE = 5000
+_DEAD_SHARE = 4
+_SQL = """
+SELECT m.id, m.timestamp, m.namespace, m.layer, m.conversation, m.session, m.who, m.importance,
+       substr(rtrim(m.text), -1) IN ('?', '？', '؟'), d.sz
+FROM memories m LEFT JOIN words_docsize d ON d.id = m.id
+WHERE m.id BETWEEN ? AND ? ORDER BY m.id
+"""
+_TYPES: dict[str, tuple[type, float]] = {
+    "id": (np.int64, 0),
+    "time": (np.int64, 0),
+    "session": (np.int32, NONE),
+    "who": (np.int32, NONE),
+    "before": (np.int32, NONE),
+    "after": (np.int32, NONE),
+    "namespace": (np.int32, NONE),
+    "layer": (np.int32, NONE),
+    "importance": (np.float32, 0.5),
+    "words": (np.float32, 0),
+    "length": (np.float32, np.nan),
+    "asks": (np.bool_, False),
+    "alive": (np.bool_, False),
+}
+
+
+class Columns:
+    """The columns; each attribute below is an array over the rows.  Not for several threads.
+
+    Attributes:
+        id, time: int64[n].  namespace, layer: int32[n], ids of names.
+        session, who: int32[n], codes given here; -1 where there is none.
+        before, after: int32[n], the row of the neighbour in the chain, or -1.
+        importance, words (how many the text has): float32[n].
+        length: float32[n], for who computes it: nan while unknown, or when neighbours changed.
+        subjects: names, case-folded, and their codes.
+        parts, named_by, capitals: the words of a name, the names of a word (case-folded), and
+            which words of a name of several words begin with a capital letter.
+        asks: bool[n], whether the text ends as a question.  alive: bool[n], whether it exists.
+    """
+
+    id: Rows
+    time: Rows
+    session: NDArray[np.int32]
+    who: NDArray[np.int32]
+    before: NDArray[np.int32]
+    after: NDArray[np.int32]
+    namespace: NDArray[np.int32]
+    layer: NDArray[np.int32]
+    importance: NDArray[np.float32]
+    words: NDArray[np.float32]
+    length: NDArray[np.float32]
+    asks: NDArray[np.bool_]
+    alive: NDArray[np.bool_]
+
+    def __init__(self, records: Records, terms: TermIndex) -> None:
+        self._records = records
+        self._terms = terms
+        self._seen = -1
+        self._clear()
+
+    def _clear(self) -> None:
+        self.count = 0
+        self.dead = 0
+        self.version = 0
+        self.subjects: dict[str, int] = {}
+        self.named_by: dict[str, list[str]] = {}
+        self.parts: dict[str, frozenset[str]] = {}
+        self.capitals: dict[str, set[str]] = {}
+        self._spelled: dict[str, int] = {}
+        self._sessions: dict[Hashable, int] = {}
+        self._ends: dict[int, int] = {}
+        self._store: dict[str, NDArray[Any]] = {
+            name: np.full(0, empty, kind) for name, (kind, empty) in _TYPES.items()
+        }
+        self._show()
+
+    # --- following the records ----------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Apply what changed since the last call; some 10 µs when nothing did."""
+        head = self._records.head()
+        if head == self._seen:
+            return
+        changes = self._records.changes(self._seen, 1 << 30)
+        # asked last: what was pruned while the changes were read would be missing from them
+        if self._seen < self._records.pruned_to() or self._seen > head:
+            self._reload(head)
+            return
+        for change in changes:
+            if change.kind == "memory" and change.op == "add":
+                if self._add(change.first, change.last):
+                    self._terms.added(change.first, change.last)
+            elif change.kind == "memory":
+                self._delete(change.first, change.last)
+                self._terms.removed(change.first, change.last)
+            self._seen = change.seq
+        if self.dead * _DEAD_SHARE > self.count:
+            self._reload(self._seen)
+
+    def _reload(self, head: int) -> None:
+        self._terms.clear()
+        self._clear()
+        last = int(self._records.value("SELECT max(id) FROM memories") or 0)
+        self._add(0, last)
+        self._seen = head
+
+    def _add(self, first: int, last: int) -> int:
+        """Read a range of ids; how many were new."""
+        known = int(self.id[-1]) if self.count else 0
+        start, added = self.count, 0
+        for low in range(max(first, known + 1), last + 1, _PAGE):
+            page = self._records.rows(_SQL, (low, min(low + _PAGE - 1, last)))
+            added += len(page)
+            if page:
+                self._append(page)
+        if added > _PAGE // 10:
+            self._chain_all()
+        elif added:
+            for row in range(start, self.count):
+                self._chain(row)
+        self.version += 1
+        return added
+
+    def _append(self, page: Sequence[tuple[Any, ...]]) -> None:
+        start, end = self.count, self.count + len(page)
+        self._grow(end)
+        (ids, times, spaces, layers, talks, sessions, who, weights, asks, sizes) = zip(
+            *page, strict=True
+        )
+        fresh = {
+            "id": ids,
+            "time": times,
+            "namespace": spaces,
+            "layer": layers,
+            "session": [
+                NONE
+                if talk is None and session is None
+                else self._sessions.setdefault((space, talk, session), len(self._sessions))
+                for space, talk, session in zip(spaces, talks, sessions, strict=True)
+            ],
+            "who": [self._subject(name) for name in who],
+            "importance": [0.5 if weight is None else weight for weight in weights],
+            "words": lengths(sizes),
+            "asks": [bool(ask) for ask in asks],
+        }
+        for name, values in fresh.items():
+            self._store[name][start:end] = values
+        self._store["alive"][start:end] = True
+        self.count = end
+        self._show()
+
+    def _subject(self, name: str | None) -> int:
+        """The code of a name, the same however it is cased."""
+        if not name:
+            return NONE
+        code = self._spelled.get(name)
+        if code is None:
+            folded = name.casefold()
+            code = self._spelled[name] = self.subjects.setdefault(folded, len(self.subjects))
+            spelled = _WORD.findall(name)
+            if folded not in self.parts:
+                self.parts[folded] = frozenset(word.casefold() for word in spelled)
+                for word in self.parts[folded]:
+                    self.named_by.setdefault(word, []).append(folded)
+            capital = {word.casefold() for word in spelled if word[:1].isupper()}
+            if capital and len(spelled) > 1:
+                self.capitals.setdefault(folded, set()).update(capital)
+        return code
+
+    def _delete(self, first: int, last: int) -> None:
+        low, high = np.searchsorted(self.id, [first, last + 1])
+        for row in range(int(low), int(high)):
+            if self.alive[row]:
+                self.alive[row] = False
+                self.dead += 1
+                before, after = int(self.before[row]), int(self.after[row])
+                if self._ends.get(int(self.session[row])) == row:
+                    self._ends[int(self.session[row])] = before
+                self._link(before, after)
+                self.before[row] = self.after[row] = NONE
+        self.version += 1
+
+    # --- the chains ---------------------------------------------------------------------------
+
+    def _chain(self, row: int) -> None:
+        """Put a new row where its time belongs in its session: nearly always at the end."""
+        session = int(self.session[row])
+        if session == NONE:
+            return
+        before, after = self._ends.get(session, NONE), NONE
+        while before != NONE and self.time[before] > self.time[row]:
+            before, after = int(self.before[before]), before
+        self._link(before, row)
+        self._link(row, after)
+        if after == NONE:
+            self._ends[session] = row
+
+    def _link(self, before: int, after: int) -> None:
+        if before != NONE:
+            self.after[before] = after
+            self.length[before] = np.nan
+        if after != NONE:
+            self.before[after] = before
+            self.length[after] = np.nan
+
+    def _chain_all(self) -> None:
+        """All chains anew; 15 ms for 100,000 rows."""
+        rows = np.flatnonzero(self.alive & (self.session != NONE))
+        order = rows[np.lexsort((rows, self.time[rows], self.session[rows]))]
+        self.before[:] = NONE
+        self.after[:] = NONE
+        self.length[:] = np.nan
+        same = self.session[order[1:]] == self.session[order[:-1]]
+        self.after[order[:-1][same]] = order[1:][same]
+        self.before[order[1:][same]] = order[:-1][same]
+        last = order[np.append(~same, True)] if len(order) else order
+        self._ends = dict(zip(self.session[last].tolist(), last.tolist(), strict=True))
+
+    # --- asking -------------------------------------------------------------------------------
+
+    def rows_of(self, ids: Rows) -> Rows:
+        """The rows of `ids: int64[m]` (ascending); those that are not here are left out."""
+        if not self.count or not len(ids):
+            return np.zeros(0, np.int64)
+        base = int(self.id[0])
+        if int(self.id[-1]) - base == self.count - 1:  # no gaps: the usual case
+            rows = ids - base
+            return (
+                rows
+                if rows[0] >= 0 and rows[-1] < self.count
+                else rows[(rows >= 0) & (rows < self.count)]
+            )
+        rows = np.minimum(np.searchsorted(self.id, ids), self.count - 1)
+        found: Rows = rows[self.id[rows] == ids]
+        return found
+
+    def among(self, ids: Rows, values: NDArray[np.float32]) -> tuple[Rows, NDArray[np.float32]]:
+        """The rows of `ids: int64[m]` (ascending) and their `values: float32[m]`."""
+        rows = self.rows_of(ids)
+        if len(rows) == len(ids):
+            return rows, values
+        return rows, values[np.isin(ids, self.id[rows], assume_unique=True)]
+
+    def allowed(self, where: Filter) -> NDArray[np.bool_]:
+        """bool[n]: which rows exist and pass a filter."""
+        mask = self.alive.copy()
+        for column, name in ((self.namespace, where.namespace), (self.layer, where.layer)):
+            if name is not None:
+                code = self._records.value("SELECT id FROM names WHERE name = ?", (name,))
+                mask &= column == (NONE if code is None else code)
+        if where.after is not None:
+            mask &= self.time >= where.after
+        if where.before is not None:
+            mask &= self.time < where.before
+        if where.who is not None or where.where is not None or where.tags:
+            rest = Filter(who=where.who, where=where.where, tags=where.tags)
+            kept = np.zeros(self.count, np.bool_)
+            kept[self.rows_of(self._records.matching(rest))] = True
+            mask &= kept
+        return mask
+
+    def _grow(self, wanted: int) -> None:
+        room = len(self._store["id"])
+        if wanted <= room:
+            return
+        size = max(wanted, room + room // 4, 1024)
+        for name, (kind, empty) in _TYPES.items():
+            grown: NDArray[Any] = np.full(size, empty, kind)
+            grown[:room] = self._store[name]
+            self._store[name] = grown
+
+    def _show(self) -> None:
+        for name, array in self._store.items():
+            setattr(self, name, array[: self.count])

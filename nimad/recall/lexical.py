@@ -1,0 +1,109 @@
+"""The lexical side: BM25 of a question's words and dates, over every memory at once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.recall.columns import NONE, Columns
+from nimad.recall.dates import on_date
+from nimad.recall.question import Question
+from nimad.recall.weights import Weights
+from nimad.store.terms import TermIndex
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Lexical:
+    """Attributes:
+    own: float32[n], BM25 of each row; 0 outside of the mask.
+    shared: float32[n], with what the neighbours in the session give.
+    whole: bool[n], rows that hold every word of the question that any row holds.
+    best: what a memory would score that held each word once, at the usual length: the measure of
+        how much of a question is met.
+    unknown: the terms that no row holds.
+    """
+
+    own: Floats
+    shared: Floats
+    whole: NDArray[np.bool_]
+    best: float
+    unknown: frozenset[str]
+
+
+def nothing(count: int) -> Lexical:
+    """For a mode that leaves words aside."""
+    zeros = np.zeros(count, np.float32)
+    return Lexical(zeros, zeros, np.zeros(count, np.bool_), 0.0, frozenset())
+
+
+def score(
+    question: Question,
+    columns: Columns,
+    terms: TermIndex,
+    mask: NDArray[np.bool_],
+    average: float,
+    weights: Weights,
+) -> Lexical:
+    """Score every row in `mask`; only rows in it have a say in how rare a word is.
+
+    Args:
+        average: words of a text in `mask`, on average.
+    """
+    own = np.zeros(columns.count, np.float32)
+    met = np.zeros(columns.count, np.int16)
+    total = int(np.count_nonzero(mask))
+    last = int(columns.id[-1]) if columns.count else 0
+    best, known = 0.0, 0
+    unknown: set[str] = set()
+    for term in question.terms:
+        postings = terms.postings(term, last)
+        rows, counts = columns.among(postings.ids, postings.counts)
+        inside = mask[rows]
+        if not inside.all():
+            rows, counts = rows[inside], counts[inside]
+        rarity = _rarity(total, len(rows))
+        if not len(rows):
+            if term not in question.met:
+                unknown.add(term)
+                best += rarity
+            continue
+        best += rarity
+        known += 1
+        sizes = weights.k1 * (1 - weights.b + weights.b * columns.words[rows] / average)
+        own[rows] += rarity * counts * (weights.k1 + 1) / (counts + sizes)
+        met[rows] += 1
+    whole = (met == known) & (known > 0)
+    for named in question.dates:
+        hit = on_date(columns.time, named) & mask
+        if 0 < (count := int(np.count_nonzero(hit))) < total:
+            own[hit] += weights.date * _rarity(total, count)
+    return Lexical(own, spread(own, columns, mask, weights), whole, best, frozenset(unknown))
+
+
+def _rarity(total: int, holders: int) -> float:
+    """BM25's idf; never negative, for a match never counts against."""
+    return max(math.log((total - holders + 0.5) / (holders + 0.5)), 1e-6)
+
+
+def spread(own: Floats, columns: Columns, mask: NDArray[np.bool_], weights: Weights) -> Floats:
+    """Each row's score and its share of the neighbours', two turns far.
+
+    A chain gives each row at most one neighbour a side, so no row is written twice at once.
+    """
+    shared = own.copy()
+    rows = np.flatnonzero(own)
+    given = own[rows]
+    for chain, near in ((columns.after, weights.word_before), (columns.before, weights.word_after)):
+        reached, has = chain[rows], given
+        for share in (near, weights.word_beyond):
+            there = reached != NONE
+            reached, has = reached[there], has[there]
+            shared[reached] += np.float32(share) * has
+            reached = chain[reached]
+    shared[~mask] = 0
+    return shared

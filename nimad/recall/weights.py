@@ -1,0 +1,76 @@
+"""Every constant of the ranking, with its reason; docs/recall.md has the ablations.
+
+`make bench-recall` measures what each of them is worth on any labelled dialogues.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What an embedder's cosines mean.
+
+    Attributes:
+        near: a memory without a common word must be at least so near to be shown.
+        fits: the least evidence (coverage + cosine) for showing anything at all.
+        stranger: the same, when the store knows people and the question names none of them.
+    """
+
+    near: float
+    fits: float
+    stranger: float
+
+
+OTHER_FLOOR = Floor(near=0.30, fits=0.35, stranger=0.9)
+"""For an embedder that was not measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The weights in use; a bench makes others.
+
+    Attributes:
+        semantic: share of the semantic side; the lexical one gets the rest.
+        subject: for memories of a subject that the query names: a name says who, and little about
+            what, so it is taken out of what is embedded, and must count elsewhere.
+        word_before, word_after: what a turn takes of the lexical scores of its neighbours, because
+            an answer often repeats nothing of its question.
+        word_beyond: the same, of those two turns away.
+        meaning_before, meaning_after: how much of its neighbours' vectors is in a turn's.
+        date: a part of a date counts like a word that is as rare.
+        k1, b: of BM25; the usual values, which FTS5 has, too.
+        asks: taken off a memory that ends as a question: it asks what is wanted, it does not say.
+        importance, recency: small: they order what is otherwise alike, they never lift the
+            irrelevant.
+        exact_rows: up to so many memories are all scored by meaning; of more, candidates.
+        candidates: the nearest ones and the best by words, each, in a larger store.
+        sample: rows evenly spread over a larger store, for the low end of its cosines.
+    """
+
+    semantic: float = 0.6
+    subject: float = 0.3
+    word_before: float = 0.5
+    word_after: float = 0.4
+    word_beyond: float = 0.3
+    meaning_before: float = 0.2
+    meaning_after: float = 0.1
+    date: float = 1.0
+    k1: float = 1.2
+    b: float = 0.75
+    asks: float = 0.08
+    importance: float = 0.02
+    recency: float = 0.005
+    exact_rows: int = 20_000
+    candidates: int = 400
+    sample: int = 1000
+    floors: dict[str, Floor] = field(
+        default_factory=lambda: {
+            "static": Floor(near=0.45, fits=0.45, stranger=1.2),
+            "hash": Floor(near=0.30, fits=0.35, stranger=0.9),
+        }
+    )
+
+
+DEFAULT = Weights()

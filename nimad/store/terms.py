@@ -1,0 +1,195 @@
+"""Postings of the words index, read a term at a time and kept: what BM25 needs, without FTS5's.
+
+FTS5 finds rows fast and scores them slowly: its `bm25()` costs more than everything else in a
+query.  So the postings of a term (which memory holds it, how often) are read once, through
+`fts5vocab`, and kept in RAM within a budget.  Memories that came later stand in a small FTS5 table
+in memory, the tail, until it is full and everything is read anew.  Forgotten memories may stay in
+the postings: whoever uses them knows what exists.
+
+Scripts that are written without spaces are no words to FTS5 but one long token.  Their runs are
+cut into pairs of characters, and where those occur is found by looking through the texts.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.store.records import Records, translated
+from nimad.store.schema import TOKENIZER
+
+POSTINGS_KEPT = 600_000
+"""Of all terms together: about 5 MB."""
+TAIL_ROWS = 512
+"""Memories in the tail at most: a look into it costs some microseconds."""
+PAIR = re.compile(
+    r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]"
+)
+"""Letters of the scripts that are matched by pairs: Thai, kana, Chinese characters, Hangul."""
+_RUN = re.compile(rf"{PAIR.pattern}+|(?:(?!{PAIR.pattern})\w)+")
+
+
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """ids: int64[n], ascending; counts: float32[n], how often each holds the term in its text."""
+
+    ids: NDArray[np.int64]
+    counts: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, ids: NDArray[np.int64]) -> Postings:
+        """From ids in any order, one for each occurrence."""
+        unique, counts = np.unique(ids, return_counts=True)
+        return cls(unique, counts.astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    postings: Postings
+    upto: int
+    """Later memories are in the tail."""
+
+
+def pairs(run: str) -> list[str]:
+    """A run of such letters as overlapping pairs; one letter alone stays alone."""
+    return [run[n : n + 2] for n in range(len(run) - 1)] or [run]
+
+
+class TermIndex:
+    """Terms and their postings over one store.  Not for several threads at once."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._size = 0
+        self._tail = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self._tail.executescript(
+            f"CREATE VIRTUAL TABLE tail USING fts5 (text, tokenize = '{TOKENIZER}');"
+            "CREATE VIRTUAL TABLE tail_terms USING fts5vocab (tail, instance);"
+            f"CREATE VIRTUAL TABLE one USING fts5 (text, tokenize = '{TOKENIZER}');"
+            "CREATE VIRTUAL TABLE one_terms USING fts5vocab (one, instance);"
+        )
+        self._tail_rows = 0
+        self.cut: Callable[[str], tuple[str, ...]] = lru_cache(maxsize=4096)(self._cut)
+
+    def close(self) -> None:
+        """Close the tail."""
+        self._tail.close()
+
+    # --- what the records say -----------------------------------------------------------------
+
+    def clear(self) -> None:
+        """Forget everything that was read: the index was made anew, or much was added."""
+        self._kept.clear()
+        self._size = 0
+        self._tail.execute("DELETE FROM tail")
+        self._tail_rows = 0
+
+    def added(self, first: int, last: int) -> None:
+        """Memories with these ids (a range) came; reads their texts when they are few."""
+        if not self._kept:
+            return
+        if self._tail_rows + last - first + 1 > TAIL_ROWS:
+            self.clear()
+            return
+        rows = self._records.rows(
+            "SELECT id, text FROM memories WHERE id BETWEEN ? AND ?", (first, last)
+        )
+        self._tail.executemany("INSERT INTO tail (rowid, text) VALUES (?, ?)", rows)
+        self._tail_rows += len(rows)
+
+    def removed(self, first: int, last: int) -> None:
+        """Memories with these ids (a range) are gone: their texts leave the tail."""
+        if self._tail_rows:
+            self._tail.execute("DELETE FROM tail WHERE rowid BETWEEN ? AND ?", (first, last))
+
+    # --- what a query asks --------------------------------------------------------------------
+
+    def _cut(self, word: str) -> tuple[str, ...]:
+        """The terms of a word as the index has them (stemmed, without accents), or its pairs."""
+        if PAIR.search(word):
+            found: list[str] = []
+            for run in _RUN.findall(word):
+                found += pairs(run) if PAIR.match(run) else self._cut(run)
+            return tuple(found)
+        self._tail.execute("DELETE FROM one")
+        self._tail.execute("INSERT INTO one VALUES (?)", (word.replace("\0", " "),))
+        rows = self._tail.execute("SELECT term FROM one_terms ORDER BY offset").fetchall()
+        return tuple(row[0] for row in rows)
+
+    def postings(self, term: str, upto: int) -> Postings:
+        """Who holds a term; `upto` is the last id that the caller knows of."""
+        kept = self._kept.get(term)
+        if kept is None:
+            kept = self._read(term, upto)
+        else:
+            self._kept.move_to_end(term)
+        if not self._tail_rows:
+            return kept.postings
+        late = self._late(term, kept.upto)
+        if not len(late):
+            return kept.postings
+        more = Postings.of(late)
+        return Postings(
+            np.concatenate([kept.postings.ids, more.ids]),
+            np.concatenate([kept.postings.counts, more.counts]),
+        )
+
+    def _read(self, term: str, upto: int) -> _Kept:
+        if PAIR.match(term):
+            rows = self._records.rows(
+                "SELECT id, (length(text) - length(replace(text, ?1, ''))) / length(?1)"
+                " FROM memories WHERE instr(text, ?1) AND id <= ?2 ORDER BY id",
+                (term, upto),
+            )
+            both = np.array(rows, np.int64).reshape(-1, 2)
+            found = Postings(both[:, 0].copy(), both[:, 1].astype(np.float32))
+        else:
+            ids = occurrences(self._records, term)
+            found = Postings.of(ids[ids <= upto])
+        kept = _Kept(found, upto)
+        self._kept[term] = kept
+        self._size += len(found.ids)
+        while self._size > POSTINGS_KEPT and len(self._kept) > 1:
+            _, gone = self._kept.popitem(last=False)
+            self._size -= len(gone.postings.ids)
+        return kept
+
+    def _late(self, term: str, after: int) -> NDArray[np.int64]:
+        if PAIR.match(term):
+            sql = "SELECT rowid FROM tail WHERE instr(text, ?) AND rowid > ?"
+        else:
+            sql = "SELECT doc FROM tail_terms WHERE term = ? AND doc > ?"
+        rows = self._tail.execute(sql, (term, after)).fetchall()
+        return np.array([row[0] for row in rows], np.int64)
+
+
+def occurrences(records: Records, term: str) -> NDArray[np.int64]:
+    """The id of a memory for each time its text holds a term of the index; int64[n]."""
+    with translated(records.path):
+        reader = records.reader()
+        rows = reader.execute(
+            "SELECT doc FROM temp.terms WHERE term = ? AND col = 'text'", (term,)
+        ).fetchall()
+    return np.array(rows, np.int64).reshape(-1)
+
+
+def lengths(sizes: Sequence[bytes | None]) -> list[int]:
+    """How many words each text has, of FTS5's `docsize` records: a varint for each column."""
+    return [_varint(size) if size else 0 for size in sizes]
+
+
+def _varint(data: bytes) -> int:
+    value = 0
+    for byte in data[:9]:
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            return value
+    return value
