@@ -182,26 +182,36 @@ class Usearch:
 
 
 class SqliteVec:
-    """sqlite-vec: float32 rows, and their sign bits with the best 100 rescored."""
+    """sqlite-vec: float32 rows, and sign bits with the best 100 rescored from an ordinary table.
+
+    The file holds all three tables; building and adding are those of the bits and the rows.
+    """
 
     def build(self, rows: Floats, extra: Floats, folder: Path) -> tuple[float, float]:
         base = self.open(folder, rows.shape[1])
         dims = rows.shape[1]
-        base.execute(f"CREATE VIRTUAL TABLE v USING vec0(f float[{dims}], b bit[{dims}])")
-        put = "INSERT INTO v(rowid, f, b) VALUES (?, ?, vec_quantize_binary(?))"
+        base.execute(f"CREATE VIRTUAL TABLE v USING vec0(f float[{dims}])")
+        base.execute(f"CREATE VIRTUAL TABLE b USING vec0(b bit[{dims}])")
+        put = "INSERT INTO v(rowid, f) VALUES (?, ?)"
+        put_bits = "INSERT INTO b(rowid, b) VALUES (?, vec_quantize_binary(?))"
+        base.execute("CREATE TABLE plain (id INTEGER PRIMARY KEY, f BLOB)")
+        put_plain = "INSERT INTO plain VALUES (?, ?)"
 
         def work() -> None:
-            base.executemany(put, ((i, r.tobytes(), r.tobytes()) for i, r in enumerate(rows)))
+            for sql in (put_bits, put_plain):
+                base.executemany(sql, ((i, r.tobytes()) for i, r in enumerate(rows)))
             base.commit()
 
         def add(number: int) -> None:
             raw = extra[number].tobytes()
-            base.execute(put, (len(rows) + number, raw, raw))
+            base.execute(put_bits, (len(rows) + number, raw))
+            base.execute(put_plain, (len(rows) + number, raw))
             base.commit()
 
         seconds = timed(work)
         adding = timed(lambda: [add(i) for i in range(len(extra))])
-        base.execute("DELETE FROM v WHERE rowid >= ?", (len(rows),))
+        base.execute("DELETE FROM b WHERE rowid >= ?", (len(rows),))
+        base.executemany(put, ((i, r.tobytes()) for i, r in enumerate(rows)))
         base.commit()
         base.close()
         return seconds, adding / len(extra)
@@ -217,9 +227,9 @@ class SqliteVec:
     def settings(self, base: Any) -> Iterator[tuple[str, Search]]:
         whole = "SELECT rowid FROM v WHERE f MATCH ? AND k = 10 ORDER BY distance"
         bits = (
-            "WITH near AS (SELECT rowid, f FROM v"
-            " WHERE b MATCH vec_quantize_binary(?) AND k = 100)"
-            " SELECT rowid FROM near ORDER BY vec_distance_cosine(f, ?) LIMIT 10"
+            "WITH near AS (SELECT rowid FROM b WHERE b MATCH vec_quantize_binary(?) AND k = 100)"
+            " SELECT id FROM plain WHERE id IN (SELECT rowid FROM near)"
+            " ORDER BY vec_distance_cosine(f, ?) LIMIT 10"
         )
 
         def ask(sql: str, count: int) -> Search:
