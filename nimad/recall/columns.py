@@ -253,11 +253,9 @@ class Columns:
         base = int(self.id[0])
         if int(self.id[-1]) - base == self.count - 1:  # no gaps: the usual case
             rows = ids - base
-            return (
-                rows
-                if rows[0] >= 0 and rows[-1] < self.count
-                else rows[(rows >= 0) & (rows < self.count)]
-            )
+            if rows[0] < 0 or rows[-1] >= self.count:
+                rows = rows[(rows >= 0) & (rows < self.count)]
+            return rows
         rows = np.minimum(np.searchsorted(self.id, ids), self.count - 1)
         found: Rows = rows[self.id[rows] == ids]
         return found
