@@ -61,7 +61,7 @@ class Located:
         """float32[m]: the cosine of each id with `query: float32[d]`; nan without a vector,
         0 where it is all zeros.
 
-        The numbers that `BlockIndex.search` gives.  22 µs for 1,000 ids.
+        The numbers that `BlockIndex.search` gives.  0.05 ms for 1,000 ids.
         """
         out = np.where(self.present, np.float32(0), np.float32(np.nan))
         asked = Query.of(query, self.dims)

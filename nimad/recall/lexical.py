@@ -63,8 +63,8 @@ def score(
     for term in question.terms:
         postings = terms.postings(term, last)
         rows, counts = columns.among(postings.ids, postings.counts)
-        inside = mask[rows]
-        if not inside.all():
+        if total < columns.count:
+            inside = mask[rows]
             rows, counts = rows[inside], counts[inside]
         rarity = _rarity(total, len(rows))
         if not len(rows):
@@ -96,7 +96,7 @@ def spread(own: Floats, columns: Columns, mask: NDArray[np.bool_], weights: Weig
     A chain gives each row at most one neighbour a side, so no row is written twice at once.
     """
     shared = own.copy()
-    rows = np.flatnonzero(own)
+    rows = np.flatnonzero(own > 0)
     given = own[rows]
     for chain, near in ((columns.after, weights.word_before), (columns.before, weights.word_after)):
         reached, has = chain[rows], given
@@ -105,5 +105,5 @@ def spread(own: Floats, columns: Columns, mask: NDArray[np.bool_], weights: Weig
             reached, has = reached[there], has[there]
             shared[reached] += np.float32(share) * has
             reached = chain[reached]
-    shared[~mask] = 0
+    np.multiply(shared, mask, out=shared)
     return shared

@@ -250,6 +250,7 @@ class Recall:
         columns, weights = self._columns, self.weights
         share = {"hybrid": weights.semantic, "meaning": 1.0, "words": 0.0}[mode]
         top = max(float(words.shared.max(initial=0.0)), 1e-6)
+        nearness = np.where(np.isnan(mixed), np.float32(0), mixed)
         low, spread = (near.low, max(near.high - near.low, 1e-6)) if near else (0.0, 1.0)
         age = (columns.time[rows] - scope.first) / max(scope.last - scope.first, 1)
         named = np.zeros(len(rows), np.bool_)
@@ -257,7 +258,7 @@ class Recall:
             named |= columns.who[rows] == code
         return {
             "lexical": (1 - share) * words.shared[rows] / top,
-            "semantic": share * np.nan_to_num((mixed - low) / spread),
+            "semantic": share * np.maximum(nearness - low, 0) / spread,
             "subject": weights.subject * named,
             "asks": -weights.asks * columns.asks[rows],
             "importance": weights.importance * columns.importance[rows],

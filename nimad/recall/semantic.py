@@ -73,7 +73,7 @@ class Meaning:
             allowed = columns.id[picked] if filtered else None
             near, _ = blocks.search(query, self._weights.candidates, allowed)
             near_rows = columns.rows_of(np.sort(near))
-            worded = np.flatnonzero(words)
+            worded = np.flatnonzero(words > 0)
             worded = worded[best_places(words[worded], self._weights.candidates)]
             picked = np.concatenate([near_rows[mask[near_rows]], worded])
         # the probes are for the low end only, but scoring them as well does no harm
@@ -105,7 +105,8 @@ class Meaning:
     def _finish(self, rows: Rows, cosines: Floats) -> Semantic:
         columns, weights = self._columns, self._weights
         plain = cosines[rows]
-        padded = np.append(np.nan_to_num(cosines), np.float32(0))  # row -1, nobody, has none
+        padded = np.append(cosines, np.float32(0))  # row -1, nobody, has none
+        padded[np.isnan(padded)] = 0
         mixed = plain + np.float32(weights.meaning_before) * padded[columns.before[rows]]
         mixed += np.float32(weights.meaning_after) * padded[columns.after[rows]]
         lengths = columns.length[rows]
