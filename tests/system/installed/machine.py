@@ -37,6 +37,8 @@ class Machine:
         """Starts systemd and waits until it has started everything; raises when it does not."""
         command = ["systemd-nspawn", "--quiet", "--directory", str(self.root), "--boot"]
         command += ["--register=no", "--keep-unit", "--private-network", "--console=pipe"]
+        # Linking journals would need this machine to have a machine id; fresh ones have none.
+        command.append("--link-journal=no")
         with self.console.open("ab") as log:
             self.container = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
