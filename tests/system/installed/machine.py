@@ -73,15 +73,8 @@ class Machine:
         stdin: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Runs one shell command inside; with `check`, a failure raises and shows its output."""
-        enter = [
-            "nsenter",
-            f"--target={self.leader}",
-            "--mount",
-            "--uts",
-            "--ipc",
-            "--net",
-            "--pid",
-        ]
+        enter = ["nsenter", f"--target={self.leader}", "--root", "--wd"]
+        enter += ["--mount", "--uts", "--ipc", "--net", "--pid"]
         home = "/root" if user == "root" else f"/home/{user}"
         clean = ["env", "-i", f"PATH={PATH}", f"HOME={home}", "LANG=C.UTF-8"]
         clean += ["DEBIAN_FRONTEND=noninteractive"]
