@@ -1,6 +1,7 @@
 """The tables of records.sqlite: created, recognised, and refused when a newer nimad wrote them.
 
-Version 1 (`PRAGMA user_version`), application id 0x6E696D61 ("nima").
+Version 2 (`PRAGMA user_version`), application id 0x6E696D61 ("nima").  A file of an older version
+is brought up to date in one transaction when it is opened: `UPGRADES` only ever adds.
 
 =========== ==================================================================================
 table       what a row is
@@ -19,6 +20,7 @@ tombstones  forgotten memories that a listed segment still holds
 changes     ranges of ids added or deleted, in order: what the graph follows
 sources     one legacy source and how far each stage came
 quarantine  rows of a source that were not taken over, with the reason
+dense       files of converted legacy hypervectors that count; a file without a row is garbage
 meta        single values (embedder and revision of the vectors, ...)
 =========== ==================================================================================
 
@@ -34,7 +36,7 @@ from pathlib import Path
 from nimad.errors import RecordsDamaged, StateTooNew
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 1
+SCHEMA = 2
 TOKENIZER = "porter unicode61 remove_diacritics 2"
 
 TABLES = f"""
@@ -120,6 +122,21 @@ CREATE TABLE quarantine (
   PRIMARY KEY (source, kind, key)
 ) WITHOUT ROWID;
 """
+"""What version 1 had; later versions are made of it by `UPGRADES`."""
+
+UPGRADES = {
+    2: """
+ALTER TABLE sources ADD COLUMN follow INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sources ADD COLUMN total_dense INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sources ADD COLUMN dense_cursor INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sources ADD COLUMN converted INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE dense (
+  name TEXT PRIMARY KEY, source INTEGER NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL,
+  digest TEXT NOT NULL, dimension INTEGER NOT NULL, created INTEGER NOT NULL
+) WITHOUT ROWID;
+""",
+}
+"""By the version it leads to: what an older file lacks."""
 
 TERMS = "CREATE VIRTUAL TABLE temp.terms USING fts5vocab (main, words, instance)"
 """What a reader has besides: each place of each term in the words index, without a copy."""
@@ -144,10 +161,10 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Create the tables in an empty file, or check that the file is ours and of a version we know.
+    """Create the tables in an empty file, or check that the file is ours, and bring it up to date.
 
     Raises StateTooNew for a newer schema, RecordsDamaged for a file that is not ours.  A crash
-    before the one COMMIT leaves an empty database, which the next start fills.
+    before the one COMMIT leaves the file as it was; the next start does it again.
     """
     try:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -160,19 +177,27 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     if version > SCHEMA:
         raise StateTooNew(path=path, found=version, known=SCHEMA)
     if empty:
-        _create(connection)
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        _apply(connection, [TABLES, *UPGRADES.values()])
+    elif version < SCHEMA:
+        _apply(connection, [UPGRADES[number] for number in range(version + 1, SCHEMA + 1)])
 
 
-def _create(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = WAL")
+def _apply(connection: sqlite3.Connection, scripts: list[str]) -> None:
+    """Run the statements of scripts and note the version: all of it, or nothing."""
     connection.execute("BEGIN IMMEDIATE")
-    for statement in _statements():
-        connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    try:
+        for script in scripts:
+            for statement in _statements(script):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
     connection.execute("COMMIT")
 
 
-def _statements() -> list[str]:
-    return [part.strip() for part in TABLES.split(";\n") if part.strip()]
+def _statements(script: str) -> list[str]:
+    return [part.strip() for part in script.split(";\n") if part.strip()]

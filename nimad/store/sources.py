@@ -48,6 +48,10 @@ class Source:
     attached: int
     started: int | None
     finished: int | None
+    follow: int
+    total_dense: int
+    dense_cursor: int
+    converted: int
     report: dict[str, Any] | None
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from nimad.errors import RecordsDamaged, StateTooNew
 from nimad.model import Change, Filter, Memory, Relation, Turn
-from nimad.store import sources, words
+from nimad.store import schema, sources, words
 from nimad.store.records import Records
 
 
@@ -180,7 +180,7 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     raw = sqlite3.connect(path)
     raw.execute("PRAGMA user_version = 99")
     raw.close()
-    with pytest.raises(StateTooNew, match=r"schema 99; this one knows up to 1"):
+    with pytest.raises(StateTooNew, match=r"schema 99; this one knows up to 2"):
         Records.open(path)
 
 
@@ -239,3 +239,22 @@ def test_the_ledger_of_sources(records: Records) -> None:
     assert np.array_equal(records.ids(), [1])
     with pytest.raises(sqlite3.IntegrityError), records.write() as tx:
         tx.add_memories([Memory(text="again", source=("graph", 7))], number)
+
+
+def test_a_store_of_version_one_is_brought_up_to_date_and_keeps_what_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite"
+    old = sqlite3.connect(path)
+    old.executescript(schema.TABLES)
+    old.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+    old.execute("PRAGMA user_version = 1")
+    old.execute("INSERT INTO meta VALUES ('kept', 'yes')")
+    old.commit()
+    old.close()
+
+    records = Records.open(path)
+
+    assert records.meta("kept") == "yes"
+    assert records.value("PRAGMA user_version") == schema.SCHEMA
+    assert records.rows("SELECT * FROM dense") == []
+    assert records.value("SELECT count(follow) FROM sources") == 0
+    records.close()
