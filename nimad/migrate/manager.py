@@ -15,7 +15,7 @@ from typing import Any
 from nimad import probe
 from nimad.core.store import MemoryStore
 from nimad.errors import Busy, NotFound, UsageError
-from nimad.legacy.sqlite import LegacyGraph
+from nimad.legacy.source import LegacySource
 from nimad.migrate import attach as attaching
 from nimad.migrate import ledger, receive, report, rollback
 from nimad.migrate.idle import Quiet
@@ -201,7 +201,7 @@ class MigrationManager:
         return [source for source in sources.all_sources(self._store.records) if due(source)]
 
     @contextmanager
-    def _open_snapshot(self, source: Source) -> Iterator[LegacyGraph]:
+    def _open_snapshot(self, source: Source) -> Iterator[LegacySource]:
         run = Run.of(self._store, source, self._log)
         try:
             yield run.graph()
