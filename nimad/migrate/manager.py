@@ -18,6 +18,7 @@ from nimad.errors import Busy, NotFound, UsageError
 from nimad.legacy.source import LegacySource
 from nimad.migrate import attach as attaching
 from nimad.migrate import ledger, receive, report, rollback
+from nimad.migrate.auto import auto_migrate
 from nimad.migrate.idle import Quiet
 from nimad.migrate.log import MigrationLog
 from nimad.migrate.pipeline import Pipeline
@@ -59,6 +60,10 @@ class MigrationManager:
         self._store.wake = lambda: None
         self._worker.stop()
         self._pipeline.reset()
+
+    def begin_automatically(self) -> None:
+        """Take over what the configuration asks for, once; never raises what stands in the way."""
+        auto_migrate(self._store, self)
 
     def touch(self) -> None:
         """Somebody asked something: what waits for quiet waits on."""
