@@ -6,7 +6,6 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from nimad import probe
 from nimad.core import vectors
 from nimad.core.status import disk
 from nimad.core.store import MemoryStore
@@ -15,6 +14,7 @@ from nimad.migrate import ledger
 from nimad.migrate.batcher import Batcher
 from nimad.migrate.progress import WEIGHTS, Progress
 from nimad.migrate.run import Run, bounds
+from nimad.probe import memory
 from nimad.store.sources import Source
 
 SAMPLE_ROWS = 200
@@ -59,7 +59,7 @@ def describe(
         + totals.nodes * ROW_BYTES
         + backup_bytes,
         "free_bytes": disk(store)["free"],
-        "free_memory_bytes": probe.available_memory(),
+        "free_memory_bytes": memory.available_memory(),
         "refusals": [asdict(row) for row in totals.refusals],
     }
 
@@ -99,7 +99,7 @@ def status_of(store: MemoryStore, source: Source, run: Run | None) -> dict[str, 
         **ledger.noted(store.records, source.id),
         "relations": source.relations,
         "turns": source.turns,
-        "batch_size": run.batcher.size if run is not None else _batch_size(store, source),
+        **_batch(store, source, run),
         "eta_seconds": _eta(source, progress),
         "strategy": source.strategy,
         "error": source.error,
@@ -110,9 +110,17 @@ def status_of(store: MemoryStore, source: Source, run: Run | None) -> dict[str, 
     }
 
 
-def _batch_size(store: MemoryStore, source: Source) -> int:
-    """What its first batch would have."""
-    return Batcher(bounds(store.config, source.strategy != "full"), source.batch_size).size
+def _batch(store: MemoryStore, source: Source, run: Run | None) -> dict[str, Any]:
+    """Rows of a batch, and why so many; without a run, what its first batch would have."""
+    if run is not None:
+        batcher = run.batcher
+    else:
+        batcher = Batcher(bounds(store.config, not ledger.at_once(source)), source.batch_size)
+    return {
+        "batch_size": batcher.size,
+        "batch_reason": batcher.reason,
+        "now": bool(ledger.note(source, "now")),
+    }
 
 
 def _eta(source: Source, progress: Progress | None) -> float | None:
