@@ -15,6 +15,8 @@ LEVELS = {
     "errors": 0,
     "model": 0.1,
     "config": 0.2,
+    "datewords": 0.3,
+    "when": 0.4,
     "disk": 1,
     "vsa": 1.1,
     "embed": 1.2,
@@ -35,7 +37,7 @@ LEVELS = {
     "ctl": 5,
 }
 FORBIDDEN_PAIRS = {("index", "store"), ("graph", "store"), ("graph", "index")}
-CTL_MAY_USE = {"errors", "model", "config", "legacy", "disk", "ctl"}
+CTL_MAY_USE = {"errors", "model", "config", "when", "legacy", "disk", "ctl"}
 
 OWNERS = {
     "yaml": {"config"},
