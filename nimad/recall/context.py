@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nimad.model import Hit, Memory
 from nimad.recall.columns import NONE, Columns
@@ -50,25 +51,29 @@ def alone(hits: Sequence[Hit]) -> list[Passage]:
     return [Passage(hit, [hit], {}, [hit.memory]) for hit in hits]
 
 
-def chains(columns: Columns, ids: Sequence[int], reach: int) -> dict[int, list[int]]:
-    """For each id the ids around it in its session, itself included, `reach` to each side."""
+def chains(columns: Columns, hits: Sequence[Hit]) -> dict[int, list[int]]:
+    """For the id of each hit, the ids around it in its session that may be shown, it included.
+
+    They are in the order of time; as far as a turn may reach where the hit belongs to one.
+    """
     found = {}
-    for number in ids:
-        rows = columns.rows_of(np.array([number], np.int64))
+    for hit in hits:
+        rows = columns.rows_of(np.array([hit.memory.id], np.int64))
         if not len(rows):
             continue
-        around = [int(rows[0])]
-        for chain, place in ((columns.before, 0), (columns.after, -1)):
-            for _ in range(reach):
-                beside = int(chain[around[place]])
-                if beside == NONE:
-                    break
-                around.insert(0 if place == 0 else len(around), beside)
-        found[number] = [int(columns.id[row]) for row in around]
+        reach = NEIGHBOURS if hit.memory.turn is None else NEIGHBOURS + _LONGEST_TURN
+        before = _along(columns.before, int(rows[0]), reach)
+        after = _along(columns.after, int(rows[0]), reach)
+        around = [*reversed(before), int(rows[0]), *after]
+        found[hit.memory.id] = [int(columns.id[row]) for row in around]
     return found
 
 
-REACH = _LONGEST_TURN + NEIGHBOURS
+def _along(chain: NDArray[np.int32], row: int, reach: int) -> list[int]:
+    found: list[int] = []
+    while len(found) < reach and (row := int(chain[row])) != NONE:
+        found.append(row)
+    return found
 
 
 def passages(
@@ -78,7 +83,7 @@ def passages(
 
     Args:
         hits: best first.
-        around: `chains` of them, REACH wide.
+        around: `chains` of them.
         upto: nothing later is shown [epoch milliseconds]; None: everything is.
     """
     turns = _turns(records, hits)
@@ -95,7 +100,9 @@ def passages(
         chain = [i for i in around.get(number, [number]) if i in known]
         turn = _turn(hit.memory, turns.get(number, {}), chain, known)
         shown = {number, *turn.values(), *_beside(chain, {number, *turn.values()})}
-        passage = places.get(number) or next((places[i] for i in turn.values() if i in places), None)
+        passage = places.get(number) or next(
+            (places[i] for i in turn.values() if i in places), None
+        )
         if passage is None:
             if len(made) == most:
                 continue
