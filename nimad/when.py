@@ -55,7 +55,7 @@ def read(text: str, now: int) -> Span:
     if (age := _age(given)) is not None:
         return _moment(now - age // _MS)
     if found := _LAST_SOME.fullmatch(given):
-        return Span(now - _amount(found) // _MS, now)
+        return Span(now - _amount(found) // _MS, now + 1)
     try:
         named = _written(given, datetime.fromtimestamp(now / 1000))
         if named is not None:
@@ -284,5 +284,5 @@ _WORDED = re.compile(
     re.IGNORECASE,
 )
 _CLOCK = re.compile(
-    r"(?:^| )(?:at |um )?(\d\d?)(?::(\d\d)(?: ?([ap]m))?| ?([ap]m)| Uhr)$", re.IGNORECASE
+    r"(?:^| )(?:at |um )?(\d\d?)(?::(\d\d)(?: ?([ap]m)| Uhr)?| ?([ap]m)| Uhr)$", re.IGNORECASE
 )
