@@ -39,7 +39,7 @@ PER_SECOND = 5
 AFTERWARDS = 100
 """Questions asked of the idle daemon."""
 STAGES = {"copying": "copied", "encoding": "encoded", "linking": "linked", "verifying": "verified"}
-BARS = {"rows_per_second": 4000.0, "incremental_ratio": 1.3, "p95_ratio": 2.0}
+BARS = {"rows_per_second": 4000, "incremental_ratio": 1.3, "p95_ratio": 2.0}
 
 Figures = dict[str, Any]
 
@@ -156,9 +156,7 @@ def measure(memories: int) -> Figures:
         "runs": runs,
         "compared": {
             "rows_per_second": runs["full"]["rows_per_second"],
-            "incremental_ratio": round(
-                runs["incremental"]["seconds"] / runs["full"]["seconds"], 2
-            ),
+            "incremental_ratio": round(runs["incremental"]["seconds"] / runs["full"]["seconds"], 2),
             "p95_ratio": round(asked["meanwhile"]["p95_ms"] / asked["idle"]["p95_ms"], 2),
         },
     }
@@ -190,10 +188,10 @@ def table(figures: Figures) -> str:
         f" {asked['meanwhile']['p95_ms']} ms ({asked['meanwhile']['asked']} asked); afterwards: p50"
         f" {asked['idle']['p50_ms']} ms, p95 {asked['idle']['p95_ms']} ms.",
         "",
-        f"full {compared['rows_per_second']:,} memories/s (at least {BARS['rows_per_second']:,.0f});"
-        f" incremental {compared['incremental_ratio']} times full (at most"
-        f" {BARS['incremental_ratio']}); p95 {compared['p95_ratio']} times idle (at most"
-        f" {BARS['p95_ratio']}).",
+        f"full: {compared['rows_per_second']:,} memories/s, at least {BARS['rows_per_second']:,}.",
+        f"incremental: {compared['incremental_ratio']} times full, at most"
+        f" {BARS['incremental_ratio']}.",
+        f"p95 meanwhile: {compared['p95_ratio']} times idle, at most {BARS['p95_ratio']}.",
     ]
     return "\n".join(lines)
 
