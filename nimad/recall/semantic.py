@@ -120,6 +120,7 @@ class Meaning:
         if self._measured == (every, self._columns.version):
             return
         unknown = np.flatnonzero(np.isnan(self._columns.length) & self._columns.alive)
+        unknown = unknown[every.present(unknown)]
         for start in range(0, len(unknown), _BATCH):
             self._measure_rows(unknown[start : start + _BATCH], every)
         self._measured = (every, self._columns.version)
