@@ -173,6 +173,14 @@ KEYS: dict[str, Key] = {
         "seconds",
         live=True,
     ),
+    "openclaw.config": Key(
+        "",
+        _text,
+        "An OpenClaw JSON file. When its plugin nima-memory has database.backend ladybugdb and"
+        " database.auto_migrate true, the store database.path (default"
+        " ~/.nima/memory/graph.sqlite) is taken over once, at start. nimad must be able to read"
+        " both files; the packaged unit hides home directories from it.",
+    ),
     "recall.results": Key(
         10, _integer(1, 1000), "Results of a query that does not say how many.", live=True
     ),

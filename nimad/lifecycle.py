@@ -77,6 +77,7 @@ class Daemon:
         self._notifier.ready(line)
         log.info("nimad %s is ready: %s", __version__, line)
         self._follow_status(again)
+        self._begin(asyncio.to_thread(self._migrations.begin_automatically))
         if self._notifier.watchdog_seconds:
             self._begin(self._watch(self._notifier.watchdog_seconds))
         await self._stop.wait()

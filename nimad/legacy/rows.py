@@ -27,7 +27,8 @@ from nimad.legacy.schema import (
     sqlite_errors,
     translate,
 )
-from nimad.legacy.values import BrokenText, Value
+from nimad.legacy.source import Row
+from nimad.legacy.values import BrokenText
 
 MAX_VALUE_BYTES = 16 << 20
 """Largest value, and largest row, that is read [bytes]."""
@@ -39,7 +40,6 @@ FIRST_ID, LAST_ID = -(1 << 63), (1 << 63) - 1
 STEPS_BETWEEN_CHECKS = 50_000
 """SQLite's virtual machine looks at the clock so often [instructions]."""
 
-Row = tuple[Value, ...]
 T = TypeVar("T")
 
 

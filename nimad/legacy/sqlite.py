@@ -5,16 +5,24 @@ How the file is kept from doing harm is told in rows.py; how a row becomes a mem
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from nimad.legacy.mapping import NodeMapper, UnreadableRowError
-from nimad.legacy.rows import Row, RowReader, open_reader
+from nimad.legacy.rows import RowReader, open_reader
 from nimad.legacy.schema import EDGES, NODES, TURNS, Shape
+from nimad.legacy.source import (
+    DenseRows,
+    LegacyEdge,
+    LegacyNode,
+    LegacyTurn,
+    Row,
+    Totals,
+    Unreadable,
+)
+from nimad.legacy.survey import survey
 from nimad.legacy.values import Value, pack
-from nimad.model import Memory
 
 EMBEDDING_BYTES = 384 * 4
 """A whole embedding: 384 float32."""
@@ -27,60 +35,6 @@ TURN_COLUMNS = (
     "timestamp",
     "affect_json",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A row nothing could be made of: its kind ("node", "edge", "turn"), id and the reason."""
-
-    kind: str
-    key: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class LegacyNode:
-    """A memory as it will be stored, the row it is made of, and what is damaged in that row.
-
-    `notes` are (column, reason): the value is kept, but of no use.
-    """
-
-    key: int
-    memory: Memory
-    row: Row
-    notes: list[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class LegacyEdge:
-    """An edge between two nodes, by their ids in the source, which may not exist.
-
-    `extra` are the columns that are not modelled, as JSON can hold them (None: there are none).
-    """
-
-    key: int
-    source: int
-    target: int
-    relation: str
-    weight: float | None
-    extra: dict[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class LegacyTurn:
-    """A turn; its members are ids in the source, which may not exist, or None.
-
-    `extra` as in `LegacyEdge`.
-    """
-
-    key: int
-    name: str
-    input: int | None
-    contemplation: int | None
-    output: int | None
-    timestamp: int | None
-    affect: str | None
-    extra: dict[str, Any] | None
 
 
 class LegacyGraph:
@@ -111,6 +65,19 @@ class LegacyGraph:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def schema(self) -> int:
+        """1 or 3."""
+        return self.shape.schema
+
+    def survey(self) -> Totals:
+        """Read every row once.  Raises SourceCorrupt.  Cost: the whole file, 8 bytes a memory."""
+        return survey(self)
+
+    def dense(self) -> DenseRows | None:
+        """A graph database holds no hypervectors: its embeddings come over with their rows."""
+        return None
 
     def mapper(self, name: str) -> NodeMapper:
         """What turns this store's rows into memories of the source `name`, and back."""

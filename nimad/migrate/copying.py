@@ -10,12 +10,11 @@ that was forgotten on request does not come back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from nimad.disk.durable import crash_point
-from nimad.legacy.mapping import NodeMapper
-from nimad.legacy.sqlite import LegacyNode, Unreadable
+from nimad.legacy.source import LegacyNode, Mapper, Unreadable
 from nimad.legacy.values import canonical
 from nimad.migrate import ledger
 from nimad.migrate.run import Run
@@ -25,7 +24,7 @@ from nimad.store.sources import Source
 
 CHANGED = "changed in the source after it was taken over; the first version is kept"
 
-Page = list[LegacyNode | Unreadable]
+Page = Sequence[LegacyNode | Unreadable]
 
 
 @dataclass
@@ -53,7 +52,7 @@ def copy(run: Run) -> Iterator[None]:
         sources.update(tx, source.id, stage="copied")
 
 
-def _sort_out(run: Run, source: Source, mapper: NodeMapper, page: Page) -> _Batch:
+def _sort_out(run: Run, source: Source, mapper: Mapper, page: Page) -> _Batch:
     batch = _Batch(page[-1].key)
     known = _known(run, source, page) if ledger.note(source, "rerun") else {}
     for row in page:

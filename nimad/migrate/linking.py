@@ -17,7 +17,7 @@ from typing import Any
 
 from nimad.disk.durable import crash_point
 from nimad.errors import GraphFailed
-from nimad.legacy.sqlite import LegacyEdge, LegacyTurn, Unreadable
+from nimad.legacy.source import LegacyEdge, LegacyTurn, Unreadable
 from nimad.migrate import ledger
 from nimad.migrate.run import Run
 from nimad.model import Relation, Turn

@@ -15,9 +15,10 @@ from typing import Any
 from nimad import probe
 from nimad.core.store import MemoryStore
 from nimad.errors import Busy, NotFound, UsageError
-from nimad.legacy.sqlite import LegacyGraph
+from nimad.legacy.source import LegacySource
 from nimad.migrate import attach as attaching
 from nimad.migrate import ledger, receive, report, rollback
+from nimad.migrate.auto import auto_migrate
 from nimad.migrate.idle import Quiet
 from nimad.migrate.log import MigrationLog
 from nimad.migrate.pipeline import Pipeline
@@ -59,6 +60,10 @@ class MigrationManager:
         self._store.wake = lambda: None
         self._worker.stop()
         self._pipeline.reset()
+
+    def begin_automatically(self) -> None:
+        """Take over what the configuration asks for, once; never raises what stands in the way."""
+        auto_migrate(self._store, self)
 
     def touch(self) -> None:
         """Somebody asked something: what waits for quiet waits on."""
@@ -201,7 +206,7 @@ class MigrationManager:
         return [source for source in sources.all_sources(self._store.records) if due(source)]
 
     @contextmanager
-    def _open_snapshot(self, source: Source) -> Iterator[LegacyGraph]:
+    def _open_snapshot(self, source: Source) -> Iterator[LegacySource]:
         run = Run.of(self._store, source, self._log)
         try:
             yield run.graph()

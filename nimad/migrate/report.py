@@ -10,8 +10,7 @@ from nimad import probe
 from nimad.core import vectors
 from nimad.core.status import disk
 from nimad.core.store import MemoryStore
-from nimad.legacy.sqlite import LegacyGraph, LegacyNode
-from nimad.legacy.survey import Totals
+from nimad.legacy.source import LegacyNode, LegacySource, Totals
 from nimad.migrate import ledger
 from nimad.migrate.batcher import Batcher
 from nimad.migrate.progress import WEIGHTS, Progress
@@ -26,7 +25,7 @@ ROW_BYTES = 900
 
 def describe(
     store: MemoryStore,
-    graph: LegacyGraph,
+    graph: LegacySource,
     totals: Totals,
     known: Source | None,
     batch_size: int,
@@ -42,7 +41,7 @@ def describe(
         already = int(store.records.value(sql, (known.id,)))
     size = Batcher(bounds(store.config, gated=False), batch_size).next_size()
     return {
-        "schema": graph.shape.schema,
+        "schema": graph.schema,
         "memories": totals.nodes,
         "relations": totals.edges - totals.dangling,
         "turns": totals.turns,
@@ -65,7 +64,7 @@ def describe(
     }
 
 
-def _seconds(store: MemoryStore, graph: LegacyGraph, rows: int) -> float:
+def _seconds(store: MemoryStore, graph: LegacySource, rows: int) -> float:
     """How long all stages will take, from the time that encoding a sample takes here [seconds]."""
     page = graph.nodes(graph.mapper(""), None, SAMPLE_ROWS)
     texts = [row.memory.text for row in page if isinstance(row, LegacyNode)]

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.errors import NotFound
-from nimad.legacy.sqlite import LegacyGraph
+from nimad.legacy.opening import open_snapshot
+from nimad.legacy.source import LegacySource
 from nimad.migrate import ledger
 from nimad.migrate.batcher import Batcher, Bounds
 from nimad.migrate.idle import GATED_SECONDS
@@ -40,7 +41,7 @@ class Run:
     gated: bool
     batcher: Batcher
     progress: Progress = field(default_factory=Progress)
-    _graph: LegacyGraph | None = None
+    _graph: LegacySource | None = None
     _stage: str = ""
 
     @classmethod
@@ -67,14 +68,14 @@ class Run:
         """The source as the ledger has it now."""
         return ledger.by_id(self.store.records, self.source_id)
 
-    def graph(self) -> LegacyGraph:
+    def graph(self) -> LegacySource:
         """The snapshot, open.  Raises NotFound when it was deleted, SourceCorrupt, ..."""
         if self._graph is None:
             source = self.source()
             path = self.store.state / "snapshots" / (source.snapshot or "-")
             if source.snapshot is None or not path.exists():
                 raise NotFound(kind="backup of source", id=source.name)
-            self._graph = LegacyGraph.open(path)
+            self._graph = open_snapshot(source.kind, path)
         return self._graph
 
     def close(self) -> None:

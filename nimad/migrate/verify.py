@@ -20,8 +20,7 @@ import numpy as np
 
 from nimad.core.store import MemoryStore
 from nimad.errors import VerifyFailed
-from nimad.legacy.mapping import NodeMapper
-from nimad.legacy.sqlite import LegacyEdge, LegacyGraph, LegacyNode, LegacyTurn
+from nimad.legacy.source import LegacyEdge, LegacyNode, LegacySource, LegacyTurn, Mapper
 from nimad.legacy.values import Value, canonical
 from nimad.migrate import ledger, linking
 from nimad.migrate.findings import LISTED, Findings, Tally, shape
@@ -62,11 +61,11 @@ def verify(run: Run) -> Iterator[None]:
 class Comparison:
     """One source against one snapshot; `steps` does the work page by page."""
 
-    def __init__(self, store: MemoryStore, source: Source, graph: LegacyGraph) -> None:
+    def __init__(self, store: MemoryStore, source: Source, graph: LegacySource) -> None:
         self.findings = Findings()
         self.removed: list[int] = []
         self._store, self._source, self._graph = store, source, graph
-        self._mapper: NodeMapper = graph.mapper(source.name)
+        self._mapper: Mapper = graph.mapper(source.name)
         kinds = ("forgotten", "changed")
         keys = ledger.keys_of_kind
         self._forgotten, self._changed = (keys(store.records, source.id, kind) for kind in kinds)

@@ -62,6 +62,9 @@ class Migrations(Protocol):
     def stop(self) -> None:
         """Stop at the next commit."""
 
+    def begin_automatically(self) -> None:
+        """Take over what the configuration asks for, once.  Called in a thread, after READY."""
+
     def touch(self) -> None:
         """Somebody asked something: what waits for quiet waits on.  Called on the event loop."""
 

@@ -15,6 +15,7 @@ LEVELS = {
     "errors": 0,
     "model": 0.1,
     "config": 0.2,
+    "openclaw": 0.3,
     "disk": 1,
     "vsa": 1.1,
     "embed": 1.2,
@@ -27,12 +28,15 @@ LEVELS = {
     "core": 3.2,
     "migrate": 3.3,
     "check": 3.4,
+    "cognition": 3.5,
     "serve": 4,
     "systemd": 5,
     "logs": 5.1,
     "lifecycle": 5.2,
     "daemon": 5.3,
     "ctl": 5,
+    "health_check": 5.4,
+    "migrate_to_ladybug": 5.5,
 }
 FORBIDDEN_PAIRS = {("index", "store"), ("graph", "store"), ("graph", "index")}
 CTL_MAY_USE = {"errors", "model", "config", "legacy", "disk", "ctl"}
