@@ -10,12 +10,8 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "HybridMemoryStore": "nimad.cognition.migrate_to_sparse_block",
-    "LazyMigrationStore": "nimad.cognition.migrate_to_sparse_block",
-    "MigrationConfig": "nimad.cognition.migrate_to_sparse_block",
     "SparseBlockConfig": "nimad.cognition.sparse_block_memory",
     "SparseBlockMemory": "nimad.cognition.sparse_block_memory",
-    "VSAMigrator": "nimad.cognition.migrate_to_sparse_block",
     "get_embedder": "nimad.cognition.embeddings",
 }
 
