@@ -166,10 +166,15 @@ class MemoryStore:
         k: int = 10,
         mode: str = "hybrid",
         where: Filter | None = None,
+        now: int | None = None,
     ) -> Answer:
-        """The memories that answer a text, best first; see nimad.recall.ranking."""
+        """The memories that answer a text, best first; see nimad.recall.ranking.
+
+        Args:
+            now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
+        """
         began = time.perf_counter()
-        hits = self.recall.query(text, k, mode, where or Filter())
+        hits = self.recall.query(text, k, mode, where or Filter(), now)
         self._accessed([hit.memory.id for hit in hits])
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()))

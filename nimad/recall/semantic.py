@@ -87,9 +87,11 @@ class Meaning:
         """float32[n]: the cosine of every row."""
         if self._version != self._columns.version:
             self._every, self._version = None, self._columns.version
-        self._every = blocks.locate(self._columns.id, self._every)
-        self._measure(self._every)
-        return self._every.cosines(query)
+        every = blocks.locate(self._columns.id, self._every)
+        if every is not self._every:  # else nothing came that could be measured
+            self._measure(every)
+            self._every = every
+        return every.cosines(query)
 
     def _some(self, blocks: BlockIndex, query: Floats, rows: Rows) -> Floats:
         """float32[n]: the cosines of `rows` and of their neighbours; nan elsewhere."""
@@ -127,7 +129,8 @@ class Meaning:
     # --- lengths of mixtures ------------------------------------------------------------------
 
     def _measure(self, every: Located) -> None:
-        unknown = np.flatnonzero(np.isnan(self._columns.length) & self._columns.alive)
+        unmeasured = np.isnan(self._columns.length) & self._columns.alive & every.present
+        unknown = np.flatnonzero(unmeasured)
         for start in range(0, len(unknown), _BATCH):
             rows = unknown[start : start + _BATCH]
             near = self._with_neighbours(rows)

@@ -28,7 +28,7 @@ _nimactl() {
   local commands="query get similar related remember forget import export migrate status rebuild doctor"
   local options="--help --json --socket --timeout --version"
   case $command in
-    query) options="-k --mode --who --where --layer --namespace --tag --after --before --explain --help --json --socket --timeout --version" ;;
+    query) options="-k --mode --who --where --layer --namespace --tag --after --before --as-of --context --budget --explain --help --json --socket --timeout --version" ;;
     similar) options="-k --help --json --socket --timeout --version" ;;
     related) options="--depth -k --help --json --socket --timeout --version" ;;
     remember) options="--who --where --when --importance --layer --tag --namespace --help --json --socket --timeout --version" ;;

@@ -15,7 +15,10 @@ LEVELS = {
     "errors": 0,
     "model": 0.1,
     "config": 0.2,
-    "openclaw": 0.3,
+    "datewords": 0.3,
+    "when": 0.4,
+    "prompt": 0.5,
+    "openclaw": 0.6,
     "disk": 1,
     "vsa": 1.1,
     "embed": 1.2,
@@ -39,7 +42,7 @@ LEVELS = {
     "migrate_to_ladybug": 5.5,
 }
 FORBIDDEN_PAIRS = {("index", "store"), ("graph", "store"), ("graph", "index")}
-CTL_MAY_USE = {"errors", "model", "config", "legacy", "disk", "ctl"}
+CTL_MAY_USE = {"errors", "model", "config", "when", "prompt", "legacy", "disk", "ctl"}
 
 OWNERS = {
     "yaml": {"config"},
