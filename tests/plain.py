@@ -67,7 +67,11 @@ def spread(own: Floats, columns: Columns, mask: NDArray[np.bool_], weights: Weig
 
 
 def mixed(
-    query: Floats, blocks: BlockIndex, columns: Columns, rows: NDArray[np.int64], weights: Weights
+    query: Floats,
+    blocks: BlockIndex,
+    columns: Columns,
+    rows: NDArray[np.int64],
+    shares: tuple[float, float],
 ) -> Floats:
     """float32[m]: cosines with the neighbours' share, each vector taken out of the index."""
     vectors = {int(i): blocks.vector(int(i)) for i in columns.id}
@@ -77,10 +81,7 @@ def mixed(
         value = cosines[row]
         unit = _unit(vectors[int(columns.id[row])])
         total = unit.copy()
-        for chain, share in (
-            (columns.before, weights.meaning_before),
-            (columns.after, weights.meaning_after),
-        ):
+        for chain, share in zip((columns.before, columns.after), shares, strict=True):
             if (other := int(chain[row])) != NONE:
                 value += np.float32(share) * np.nan_to_num(cosines[other])
                 total += share * _unit(vectors[int(columns.id[other])], len(unit))

@@ -77,9 +77,9 @@ class MemoryStore:
         self.started = time.monotonic()
         self._accesses = _Accesses()
         self.records = Records.open(state / "records.sqlite")
-        self.wanted_embedder = get_embedder(config["embedder"])
+        self.wanted_embedder = get_embedder(config["embedder"], config)
         self.embedder, self.embedder_due = recovery.open_embedder(
-            self.records, self.wanted_embedder
+            self.records, self.wanted_embedder, config
         )
         self.blocks = recovery.open_blocks(self)
         self.lost_vectors = [] if self.embedder_due else recovery.missing_vectors(self)

@@ -164,7 +164,8 @@ class Recall:
         query = embedder.embed([text])[0]
         if mode == "words" or not query.any():
             return None, floor
-        return self._meaning.score(blocks, query, scope, words.shared), floor
+        shares = self.weights.near(embedder.name)
+        return self._meaning.score(blocks, query, scope, words.shared, shares), floor
 
     def _fits(
         self,

@@ -1,6 +1,6 @@
 """The semantic side: cosines of memories that carry a little of their neighbours in the session.
 
-What is compared is `v + 0.2 before + 0.1 after`, at length 1.  Only the plain vectors are stored;
+What is compared is `v + a before + b after`, at length 1.  Only the plain vectors are stored;
 the mixture's cosine is the mixture of the cosines, over a length that is computed once and kept in
 the columns.  The lengths come of whole numbers, so they are the same on every machine.
 """
@@ -49,13 +49,25 @@ class Meaning:
     def __init__(self, columns: Columns, weights: Weights) -> None:
         self._columns = columns
         self._weights = weights
+        self._shares = (weights.meaning_before, weights.meaning_after)
         self._blocks: BlockIndex | None = None
         self._every: Located | None = None
         self._measured: tuple[Located, int] | None = None
 
-    def score(self, blocks: BlockIndex, query: Floats, scope: Scope, words: Floats) -> Semantic:
-        """Score every row in the scope; of a large store the nearest, and the best by `words`."""
+    def score(
+        self,
+        blocks: BlockIndex,
+        query: Floats,
+        scope: Scope,
+        words: Floats,
+        shares: tuple[float, float],
+    ) -> Semantic:
+        """Score every row in the scope; of a large store the nearest, and the best by `words`.
+
+        `shares` of the neighbours' vectors are those of the embedder that made the blocks.
+        """
         columns = self._columns
+        self._shares = shares
         if blocks is not self._blocks:  # another embedder, or a rebuild: other lengths
             columns.length[:] = np.nan
             self._blocks, self._every = blocks, None
@@ -88,13 +100,10 @@ class Meaning:
 
     def _finish(self, rows: Rows, cosines: Floats) -> Semantic:
         """`cosines: float32[n + 1]`; nan where there is no vector, 0 for nobody at the end."""
-        columns, weights = self._columns, self._weights
+        columns = self._columns
         plain = cosines[rows]
         mixed = plain.copy()
-        for chain, share in (
-            (columns.before, weights.meaning_before),
-            (columns.after, weights.meaning_after),
-        ):
+        for chain, share in zip((columns.before, columns.after), self._shares, strict=True):
             theirs = cosines[chain[rows]]
             theirs[np.isnan(theirs)] = 0
             theirs *= np.float32(share)
@@ -129,7 +138,7 @@ class Meaning:
         """Keep |v + a before + b after| of `rows`."""
         if not len(rows):
             return
-        columns, weights = self._columns, self._weights
+        columns = self._columns
         near = self._with_neighbours(rows)
         vectors = np.vstack([every.rows(near), np.zeros((1, every.dims), np.float32)])
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors).astype(np.float64))
@@ -137,7 +146,7 @@ class Meaning:
             np.where(found == NONE, len(near), np.searchsorted(near, found))
             for found in (rows, columns.before[rows], columns.after[rows])
         ]
-        shares = (1.0, weights.meaning_before, weights.meaning_after)
+        shares = (1.0, *self._shares)
         square = np.zeros(len(rows), np.float64)
         for n, (one, a) in enumerate(zip(places, shares, strict=True)):
             square += a * a * (norms[one] > 0)

@@ -35,13 +35,13 @@ _nimactl() {
     forget) options="--purge --dry-run --help --json --socket --timeout --version" ;;
     import) options="--namespace --from-line --help --json --socket --timeout --version" ;;
     export) options="--namespace --output --help --json --socket --timeout --version" ;;
-    migrate) options="--status --pause --resume --verify --rollback --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --watch --yes --help --json --socket --timeout --version" ;;
+    migrate) options="--status --pause --resume --verify --rollback --quarantine --retry-quarantined --restore --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --watch --to --yes --help --json --socket --timeout --version" ;;
   esac
   # END words
 
   COMPREPLY=()
   case $previous in
-    --socket | --output) _nimactl_files "$current" && return ;;
+    --socket | --output | --to) _nimactl_files "$current" && return ;;
     --mode) mapfile -t COMPREPLY < <(compgen -W "hybrid meaning words" -- "$current") && return ;;
     --strategy) mapfile -t COMPREPLY < <(compgen -W "full incremental" -- "$current") && return ;;
     --layer)
@@ -50,7 +50,7 @@ _nimactl() {
       )
       return
       ;;
-    --verify | --rollback | --forget-backup)
+    --verify | --rollback | --forget-backup | --quarantine | --retry-quarantined | --restore)
       mapfile -t COMPREPLY < <(compgen -W "$(_nimactl_sources)" -- "$current")
       return
       ;;

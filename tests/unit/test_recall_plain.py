@@ -31,6 +31,7 @@ from tests import plain
 from tests.benchmarks.talk import make_talk
 
 CONFIG = Config().replace(graph__engine="none")
+NEIGHBOURS = DEFAULT.near("static")
 NOW = 1_700_000_000_000
 DEV = Path(__file__).parents[3] / "shared" / "quality" / "locomo_dev.json"
 
@@ -61,10 +62,10 @@ class Sides:
             assert np.array_equal(shared, plain.spread(own, columns, scope.mask, self.weights))
         query = self.store.embedder.embed([asked.meaning])[0]
         if meaning and query.any():
-            near = self.meaning.score(self.store.blocks, query, scope, words.shared)
+            near = self.meaning.score(self.store.blocks, query, scope, words.shared, NEIGHBOURS)
             cosines = self.store.blocks.scores(query, columns.id[near.rows])
             assert np.array_equal(near.plain, cosines, equal_nan=True)
-            made = plain.mixed(query, self.store.blocks, columns, near.rows, self.weights)
+            made = plain.mixed(query, self.store.blocks, columns, near.rows, NEIGHBOURS)
             assert np.allclose(near.mixed, made, atol=1e-5, equal_nan=True)
 
     def close(self) -> None:
