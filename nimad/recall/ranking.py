@@ -41,6 +41,7 @@ MODES = ("hybrid", "meaning", "words")
 EXACT = 2.0
 """Above the sum of everything else."""
 _SCOPES_KEPT = 8
+_FOLLOW_ROWS = 200
 _EXACT_LOOKS = 24
 _SAME = 0.995
 
@@ -87,6 +88,16 @@ class Recall:
     def warm_up(self) -> None:
         """Load the columns and touch every part once: the first query is as fast as the second."""
         self.query("warm up", 1, "hybrid", Filter())
+
+    def follow(self) -> None:
+        """Take in what was written, a little at a time: then the next query need not.
+
+        For whoever writes many; queries come in between.
+        """
+        done = False
+        while not done:
+            with self._lock:
+                done = self._columns.sync(_FOLLOW_ROWS)
 
     def close(self) -> None:
         """Give back what is held besides memory."""
