@@ -80,9 +80,9 @@ class MemoryStore:
         self._accesses = _Accesses()
         self.courtesy = Courtesy()
         self.records = Records.open(state / "records.sqlite")
-        self.wanted_embedder = get_embedder(config["embedder"])
+        self.wanted_embedder = get_embedder(config["embedder"], config)
         self.embedder, self.embedder_due = recovery.open_embedder(
-            self.records, self.wanted_embedder
+            self.records, self.wanted_embedder, config
         )
         self.blocks = recovery.open_blocks(self)
         self.lost_vectors = [] if self.embedder_due else recovery.missing_vectors(self)

@@ -170,7 +170,8 @@ def _forecast(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "time", f"about {max(1, round(report['estimate_seconds'])):,} s without a pause"
     backup = f"{size(report['backup_bytes'])} of it the backup"
     free = f"{size(report['free_bytes'])} are free"
-    yield "disk", f"about {size(report['estimate_bytes'])}, {backup}; {free}"
+    verdict = "" if report.get("fits", True) else ": it will not fit"
+    yield "disk", f"about {size(report['estimate_bytes'])}, {backup}; {free}{verdict}"
 
 
 # --- after verifying ------------------------------------------------------------------------------
