@@ -77,6 +77,7 @@ class Daemon:
         self._notifier.ready(line)
         log.info("nimad %s is ready: %s", __version__, line)
         self._follow_status(again)
+        self._begin(asyncio.to_thread(self._migrations.begin_automatically))
         if self._notifier.watchdog_seconds:
             self._begin(self._watch(self._notifier.watchdog_seconds))
         await self._stop.wait()
@@ -159,8 +160,8 @@ class Daemon:
                 log.error("a query to itself was not answered: %s", self._server.dispatcher.waiting)
 
     def _asked(self, verb: Verb) -> None:
-        if not verb.watching:  # watching a migration must not keep it from going on
-            self._migrations.touch()
+        # watching a migration must not keep it from going on
+        self._migrations.touch(watching=verb.watching)
 
     def _answered(self, verb: Verb) -> None:
         if verb.access == "control":

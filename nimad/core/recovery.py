@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nimad import probe
 from nimad.config import Config
 from nimad.core import vectors
 from nimad.disk.durable import set_aside, sweep_temporary
@@ -27,6 +26,7 @@ from nimad.errors import NimadError
 from nimad.graph.engine import GraphLimits
 from nimad.graph.projection import GraphProjection
 from nimad.index.blocks import BlockIndex
+from nimad.probe import memory
 from nimad.store.records import Records
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def signature(embedder: Embedder) -> str:
     return f"{embedder.name}:{embedder.revision}:{embedder.dims}"
 
 
-def open_embedder(records: Records, wanted: Embedder) -> tuple[Embedder, bool]:
+def open_embedder(records: Records, wanted: Embedder, config: Config) -> tuple[Embedder, bool]:
     """The embedder that fits the stored vectors, and whether they are to be made anew.
 
     While the configured one differs, the old one serves until the rebuild; when the old one does
@@ -61,7 +61,7 @@ def open_embedder(records: Records, wanted: Embedder) -> tuple[Embedder, bool]:
     if stored == signature(wanted):
         return wanted, False
     try:
-        old = get_embedder(str(stored).split(":", 1)[0])
+        old = get_embedder(str(stored).split(":", 1)[0], config)
     except NimadError:
         return wanted, True
     return (old if signature(old) == stored else wanted), True
@@ -135,7 +135,7 @@ def open_graph(store: MemoryStore) -> GraphProjection | None:
 def graph_limits(config: Config) -> GraphLimits:
     """Pool and address space from the configuration, sized to the board where it says 0."""
     pool = config["graph.buffer_pool_mb"] << 20
-    limits = GraphLimits.for_memory(probe.total_memory())
+    limits = GraphLimits.for_memory(memory.total_memory())
     return GraphLimits(
         buffer_pool_bytes=pool or limits.buffer_pool_bytes,
         max_db_size_bytes=config["graph.max_db_size_mb"] << 20,

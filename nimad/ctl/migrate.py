@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nimad.ctl.arguments import add_command, number
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 STRATEGIES = ("full", "incremental")
 EVERY = "*"
-"""What --status, --pause and --resume stand for without a name."""
+"""What --status, --pause, --resume and --now stand for without a name."""
 DECLINED = 1
 """Exit code when the question of --rollback was answered with no."""
 BELONGS = {
@@ -28,6 +29,7 @@ BELONGS = {
     "wait": "PATH",
     "watch": "--status",
     "yes": "--rollback",
+    "to": "--restore",
 }
 """Options that mean something only beside another."""
 
@@ -71,6 +73,9 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--watch", action="store_true", help="with --status: show it anew each second until done"
     )
+    parser.add_argument(
+        "--to", metavar="FILE", help="with --restore: write there; a directory for several files"
+    )
     parser.add_argument("--yes", action="store_true", help="with --rollback: do not ask")
 
 
@@ -83,11 +88,19 @@ def _register_actions(parser: Parser) -> None:
     action.add_argument("--status", help="show how far the sources are", **every)  # type: ignore[arg-type]
     action.add_argument("--pause", help="stop at the next batch", **every)  # type: ignore[arg-type]
     action.add_argument("--resume", help="go on after a pause or a failure", **every)  # type: ignore[arg-type]
+    action.add_argument("--now", help="do not wait for an idle moment", **every)  # type: ignore[arg-type]
     action.add_argument(
         "--verify", metavar="NAME", help="compare every row with the copy of the source"
     )
     action.add_argument(
         "--rollback", metavar="NAME", help="remove exactly what came from a source; asks first"
+    )
+    action.add_argument(
+        "--quarantine", metavar="NAME", help="list the rows that were not taken over, and why"
+    )
+    action.add_argument("--retry-quarantined", metavar="NAME", help="look at those rows again")
+    action.add_argument(
+        "--restore", metavar="NAME", help="write the copy of the source to the new file --to"
     )
     action.add_argument(
         "--forget-backup", metavar="NAME", help="delete the copy of the source that nimad keeps"
@@ -101,8 +114,12 @@ def run_migrate(args: argparse.Namespace, client: Client, screen: Screen) -> int
         "status": _status,
         "pause": _pause,
         "resume": _resume,
+        "now": _now,
         "verify": _verify,
         "rollback": _roll_back,
+        "quarantine": _mend("quarantine"),
+        "retry_quarantined": _mend("retry"),
+        "restore": _mend("restore"),
         "forget_backup": _forget_backup,
     }
     chosen = next((name for name in actions if getattr(args, name) is not None), None)
@@ -145,6 +162,10 @@ def _pause(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 
 def _resume(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     return _steer(client, screen, "migrate.resume", args.resume, "goes on")
+
+
+def _now(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    return _steer(client, screen, "migrate.now", args.now, "goes on now, idle or not")
 
 
 def _steer(client: Client, screen: Screen, verb: str, name: str, done: str) -> int:
@@ -224,6 +245,16 @@ def _forget_backup(args: argparse.Namespace, client: Client, screen: Screen) -> 
         " longer be verified"
     )
     return 0
+
+
+def _mend(action: str) -> Callable[[argparse.Namespace, Client, Screen], int]:
+    def run(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+        from nimad.ctl import mend
+
+        done: int = getattr(mend, action)(args, client, screen)
+        return done
+
+    return run
 
 
 def _name(given: str) -> str | None:

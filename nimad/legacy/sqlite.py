@@ -5,14 +5,23 @@ How the file is kept from doing harm is told in rows.py; how a row becomes a mem
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from nimad.legacy.mapping import NodeMapper, UnreadableRowError
-from nimad.legacy.rows import Row, RowReader, open_reader
+from nimad.legacy.mapping import Mapped, NodeMapper
+from nimad.legacy.rows import RowReader, open_reader
 from nimad.legacy.schema import EDGES, NODES, TURNS, Shape
+from nimad.legacy.source import (
+    DenseRows,
+    LegacyEdge,
+    LegacyNode,
+    LegacyTurn,
+    Row,
+    Totals,
+    Unreadable,
+)
+from nimad.legacy.survey import survey
 from nimad.legacy.values import Value, pack
 from nimad.model import Memory
 
@@ -27,60 +36,6 @@ TURN_COLUMNS = (
     "timestamp",
     "affect_json",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A row nothing could be made of: its kind ("node", "edge", "turn"), id and the reason."""
-
-    kind: str
-    key: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class LegacyNode:
-    """A memory as it will be stored, the row it is made of, and what is damaged in that row.
-
-    `notes` are (column, reason): the value is kept, but of no use.
-    """
-
-    key: int
-    memory: Memory
-    row: Row
-    notes: list[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class LegacyEdge:
-    """An edge between two nodes, by their ids in the source, which may not exist.
-
-    `extra` are the columns that are not modelled, as JSON can hold them (None: there are none).
-    """
-
-    key: int
-    source: int
-    target: int
-    relation: str
-    weight: float | None
-    extra: dict[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class LegacyTurn:
-    """A turn; its members are ids in the source, which may not exist, or None.
-
-    `extra` as in `LegacyEdge`.
-    """
-
-    key: int
-    name: str
-    input: int | None
-    contemplation: int | None
-    output: int | None
-    timestamp: int | None
-    affect: str | None
-    extra: dict[str, Any] | None
 
 
 class LegacyGraph:
@@ -111,6 +66,19 @@ class LegacyGraph:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def schema(self) -> int:
+        """1 or 3."""
+        return self.shape.schema
+
+    def survey(self) -> Totals:
+        """Read every row once.  Raises SourceCorrupt.  Cost: the whole file, 8 bytes a memory."""
+        return survey(self)
+
+    def dense(self) -> DenseRows | None:
+        """A graph database holds no hypervectors: its embeddings come over with their rows."""
+        return None
 
     def mapper(self, name: str) -> NodeMapper:
         """What turns this store's rows into memories of the source `name`, and back."""
@@ -150,14 +118,42 @@ class LegacyGraph:
         return self._reader.page(NODES, columns, columns, after, limit)
 
 
+class _Node(LegacyNode):
+    """A node whose memory is made when it is asked for: comparing rows does without."""
+
+    __slots__ = ("_mapped", "_mapper")
+    _mapper: NodeMapper
+    _mapped: Mapped | None
+
+    def __init__(self, mapper: NodeMapper, key: int, row: Row) -> None:
+        put = object.__setattr__
+        put(self, "key", key)
+        put(self, "row", row)
+        put(self, "_mapper", mapper)
+        put(self, "_mapped", None)
+
+    def _made(self) -> Mapped:
+        mapped = self._mapped
+        if mapped is None:
+            mapped = self._mapper.memory(self.row)
+            object.__setattr__(self, "_mapped", mapped)
+        return mapped
+
+    @property
+    def memory(self) -> Memory:
+        return self._made().memory
+
+    @property
+    def notes(self) -> list[tuple[str, str]]:
+        return self._made().notes
+
+
 def _node(mapper: NodeMapper, key: int, row: Row | str) -> LegacyNode | Unreadable:
     if isinstance(row, str):
         return Unreadable("node", key, row)
-    try:
-        mapped = mapper.memory(row)
-    except UnreadableRowError as error:
-        return Unreadable("node", key, str(error))
-    return LegacyNode(key, mapped.memory, row, mapped.notes)
+    if problem := mapper.problem(row):
+        return Unreadable("node", key, problem)
+    return _Node(mapper, key, row)
 
 
 def _unmodelled(stored: tuple[str, ...], modelled: tuple[str, ...]) -> tuple[str, ...]:

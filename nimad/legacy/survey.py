@@ -8,42 +8,18 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from nimad.legacy.mapping import text_problem
-from nimad.legacy.rows import Row, pages
-from nimad.legacy.sqlite import LegacyEdge, LegacyGraph, LegacyTurn, Unreadable
+from nimad.legacy.rows import pages
+from nimad.legacy.source import LegacyEdge, LegacyTurn, Row, Totals, Unreadable
+
+if TYPE_CHECKING:
+    from nimad.legacy.sqlite import LegacyGraph
 
 PAGE = 1000
 MAX_LAYERS = 32
 """So many different layers are counted by name; a hostile file may have one per row."""
-LISTED = 20
-"""So many refusals are told one by one."""
-
-
-@dataclass
-class Totals:
-    """What a source holds.
-
-    `unreadable` rows and `dangling` edges (an end of theirs is no readable memory) are within the
-    counts; the first `refusals` tell which and why.  `text_bytes` is the length of all texts in
-    UTF-8, `blob_bytes` that of all binary values.
-    """
-
-    nodes: int = 0
-    edges: int = 0
-    turns: int = 0
-    by_layer: dict[str, int] = field(default_factory=dict)
-    unreadable: int = 0
-    dangling: int = 0
-    text_bytes: int = 0
-    blob_bytes: int = 0
-    refusals: list[Unreadable] = field(default_factory=list)
-
-    def refuse(self, row: Unreadable) -> None:
-        """Note a row that will not come over."""
-        if len(self.refusals) < LISTED:
-            self.refusals.append(row)
 
 
 def survey(graph: LegacyGraph) -> Totals:

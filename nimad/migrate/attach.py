@@ -23,11 +23,11 @@ from typing import Any
 
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
-from nimad.errors import SourceUnsupported, UsageError
+from nimad.errors import DiskFull, SourceUnsupported, UsageError
+from nimad.legacy.opening import SUFFIXES, open_snapshot
 from nimad.legacy.rows import FIRST_ID
 from nimad.legacy.scrub import scrub_snapshot
-from nimad.legacy.sqlite import LegacyGraph, LegacyNode
-from nimad.legacy.survey import Totals, survey
+from nimad.legacy.source import LegacyNode, LegacySource, Totals
 from nimad.migrate import ledger, receive
 from nimad.migrate.report import describe
 from nimad.migrate.rollback import CLEAN, delete_snapshot
@@ -35,7 +35,6 @@ from nimad.model import now_ms
 from nimad.store import sources
 from nimad.store.sources import Source
 
-KIND = "nima-sqlite"
 FINGERPRINT_ROWS = 16
 SAMPLE_ROWS = 200
 """Memories looked at to tell whether a store is one we know."""
@@ -65,11 +64,11 @@ def attach(store: MemoryStore, fd: int, asked: Request) -> tuple[Source | None, 
     SourceUnsupported, SourceNotRecognised, SourceCorrupt, SourceChanged, DiskFull, UsageError: then
     nothing was changed.
     """
-    if asked.kind != KIND:
+    if asked.kind not in SUFFIXES:
         raise SourceUnsupported(path=asked.path, what=f"a source of the kind {asked.kind}")
     with receive.received(store, fd, asked.path, asked.size, asked.sha256) as copy:
-        with LegacyGraph.open(copy) as graph:
-            totals = survey(graph)
+        with open_snapshot(asked.kind, copy) as graph:
+            totals = graph.survey()
             known = _known_source(store, graph, asked)
             name = known.name if known else _free_name(store, asked)
             fingerprint = _fingerprint(graph)
@@ -79,10 +78,20 @@ def attach(store: MemoryStore, fd: int, asked: Request) -> tuple[Source | None, 
         reply = {"name": name, "new": new, "total": totals.nodes, "report": report}
         if asked.dry_run:
             return known, reply
+        _check_fits(asked, report)
         entry = _Entry(asked, name, fingerprint, totals, start)
         if known is None:
             return _enter(store, copy, entry), reply
         return _turn_to(store, copy, entry, known), reply
+
+
+def _check_fits(asked: Request, report: dict[str, Any]) -> None:
+    """Refuse before anything is written what would not fit on the disk."""
+    if not report["fits"]:
+        needed, free = report["estimate_bytes"] >> 20, report["free_bytes"] >> 20
+        raise DiskFull(
+            detail=f"{asked.path} will take about {needed} MiB here, {free} MiB are free"
+        )
 
 
 @dataclass(frozen=True)
@@ -125,7 +134,7 @@ class _Entry:
 
 def _enter(store: MemoryStore, copy: Path, entry: _Entry) -> Source:
     """A source that was not known."""
-    snapshot = _snapshot_name(store, entry.name)
+    snapshot = _snapshot_name(store, entry.name, entry.asked.kind)
     receive.keep(copy, store.state / "snapshots" / snapshot)
     fields = entry.fields(snapshot, entry.asked.size, entry.asked.sha256)
     report = {"sent": entry.asked.sha256, "start_after": entry.start}
@@ -133,7 +142,7 @@ def _enter(store: MemoryStore, copy: Path, entry: _Entry) -> Source:
         number = sources.insert(
             tx,
             name=entry.name,
-            kind=KIND,
+            kind=entry.asked.kind,
             format=1,
             attached=now_ms(),
             report={key: value for key, value in report.items() if value is not None},
@@ -157,7 +166,7 @@ def _turn_to(store: MemoryStore, copy: Path, entry: _Entry, known: Source) -> So
     if gone:  # what was forgotten on request does not come back with a new snapshot
         scrubbed = scrub_snapshot(copy, gone)
         size, sha256 = scrubbed.bytes, scrubbed.sha256
-    snapshot = _snapshot_name(store, entry.name)
+    snapshot = _snapshot_name(store, entry.name, entry.asked.kind)
     receive.keep(copy, store.state / "snapshots" / snapshot)
     fields = entry.fields(snapshot, size, sha256)
     notes = {"sent": entry.asked.sha256, "start_after": entry.start, "verification": None}
@@ -175,7 +184,7 @@ def _turn_to(store: MemoryStore, copy: Path, entry: _Entry, known: Source) -> So
 # --- which source is it -------------------------------------------------------------------------
 
 
-def _known_source(store: MemoryStore, graph: LegacyGraph, asked: Request) -> Source | None:
+def _known_source(store: MemoryStore, graph: LegacySource, asked: Request) -> Source | None:
     """The source that this snapshot is of, when it is known already."""
     fingerprint = _fingerprint(graph)
     everything = sources.all_sources(store.records)
@@ -194,7 +203,7 @@ def _known_source(store: MemoryStore, graph: LegacyGraph, asked: Request) -> Sou
     return None
 
 
-def _fingerprint(graph: LegacyGraph) -> str:
+def _fingerprint(graph: LegacySource) -> str:
     """What does not change while a store is in use: its first memories."""
     digest = hashlib.sha256()
     for row in graph.nodes(graph.mapper(""), None, FINGERPRINT_ROWS):
@@ -204,7 +213,7 @@ def _fingerprint(graph: LegacyGraph) -> str:
     return digest.hexdigest()
 
 
-def _overlap(store: MemoryStore, graph: LegacyGraph, source: Source) -> tuple[float, float]:
+def _overlap(store: MemoryStore, graph: LegacySource, source: Source) -> tuple[float, float]:
     """Of a sample of our memories of a source: the share that is the same in the snapshot, among
     those that are in it at all, and the share that is in it at all."""
     if not source.copied:
@@ -235,16 +244,16 @@ def _free_name(store: MemoryStore, asked: Request) -> str:
     return next(name for name in names if name not in taken)
 
 
-def _snapshot_name(store: MemoryStore, name: str) -> str:
+def _snapshot_name(store: MemoryStore, name: str, kind: str) -> str:
     """A file name for a snapshot that nothing has: NAME.sqlite, NAME.2.sqlite, ..."""
-    directory, number = store.state / "snapshots", 2
-    made = f"{name}.sqlite"
+    directory, number, suffix = store.state / "snapshots", 2, SUFFIXES[kind]
+    made = f"{name}{suffix}"
     while (directory / made).exists():
-        made, number = f"{name}.{number}.sqlite", number + 1
+        made, number = f"{name}.{number}{suffix}", number + 1
     return made
 
 
-def _start_key(graph: LegacyGraph, offset: int) -> int | None:
+def _start_key(graph: LegacySource, offset: int) -> int | None:
     """The id of the last row that `--start-offset` leaves out; None when it leaves none out."""
     mapper, after, left = graph.mapper(""), None, offset
     while left > 0:

@@ -10,13 +10,12 @@ that was forgotten on request does not come back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from nimad.disk.durable import crash_point
-from nimad.legacy.mapping import NodeMapper
-from nimad.legacy.sqlite import LegacyNode, Unreadable
-from nimad.legacy.values import canonical
+from nimad.legacy.source import LegacyNode, Mapper, Unreadable
+from nimad.legacy.values import identical
 from nimad.migrate import ledger
 from nimad.migrate.run import Run
 from nimad.model import Memory
@@ -25,7 +24,7 @@ from nimad.store.sources import Source
 
 CHANGED = "changed in the source after it was taken over; the first version is kept"
 
-Page = list[LegacyNode | Unreadable]
+Page = Sequence[LegacyNode | Unreadable]
 
 
 @dataclass
@@ -53,7 +52,7 @@ def copy(run: Run) -> Iterator[None]:
         sources.update(tx, source.id, stage="copied")
 
 
-def _sort_out(run: Run, source: Source, mapper: NodeMapper, page: Page) -> _Batch:
+def _sort_out(run: Run, source: Source, mapper: Mapper, page: Page) -> _Batch:
     batch = _Batch(page[-1].key)
     known = _known(run, source, page) if ledger.note(source, "rerun") else {}
     for row in page:
@@ -61,7 +60,7 @@ def _sort_out(run: Run, source: Source, mapper: NodeMapper, page: Page) -> _Batc
             batch.quarantine.append((row.kind, row.key, row.reason))
         elif row.key in known:
             memory = known[row.key]
-            if memory is not None and canonical(mapper.row(memory)) != canonical(row.row):
+            if memory is not None and not identical(mapper.row(memory), row.row):
                 batch.quarantine.append(("changed", row.key, CHANGED))
         else:
             batch.memories.append(row.memory)

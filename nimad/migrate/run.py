@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.errors import NotFound
-from nimad.legacy.sqlite import LegacyGraph
+from nimad.legacy.opening import open_snapshot
+from nimad.legacy.source import LegacySource
 from nimad.migrate import ledger
 from nimad.migrate.batcher import Batcher, Bounds
 from nimad.migrate.idle import GATED_SECONDS
@@ -40,15 +41,16 @@ class Run:
     gated: bool
     batcher: Batcher
     progress: Progress = field(default_factory=Progress)
-    _graph: LegacyGraph | None = None
+    _graph: LegacySource | None = None
     _stage: str = ""
 
     @classmethod
     def of(cls, store: MemoryStore, source: Source, log: MigrationLog) -> Run:
         """A run of a source as the ledger and the configuration have it."""
-        gated = source.strategy != "full"
+        gated = not ledger.at_once(source)
         batcher = Batcher(bounds(store.config, gated), source.batch_size)
         run = cls(store, source.id, log, gated, batcher)
+        batcher.changed = run.tell_size
         run.progress.begin(source)
         return run
 
@@ -61,20 +63,25 @@ class Run:
         if stage != self._stage:
             self._stage = stage
             limits = bounds(self.store.config, self.gated)
-            self.batcher = Batcher(limits, self.source().batch_size)
+            self.batcher = Batcher(limits, self.source().batch_size, changed=self.tell_size)
+
+    def tell_size(self, old: int, new: int, why: str) -> None:
+        """The batcher changed the size: migration.log tells it, the journal only what is short."""
+        name = self.source().name
+        self.log.info(f"Batch size {old} → {new} ({why}) {name}", quiet="memory" not in why)
 
     def source(self) -> Source:
         """The source as the ledger has it now."""
         return ledger.by_id(self.store.records, self.source_id)
 
-    def graph(self) -> LegacyGraph:
+    def graph(self) -> LegacySource:
         """The snapshot, open.  Raises NotFound when it was deleted, SourceCorrupt, ..."""
         if self._graph is None:
             source = self.source()
             path = self.store.state / "snapshots" / (source.snapshot or "-")
             if source.snapshot is None or not path.exists():
                 raise NotFound(kind="backup of source", id=source.name)
-            self._graph = LegacyGraph.open(path)
+            self._graph = open_snapshot(source.kind, path)
         return self._graph
 
     def close(self) -> None:

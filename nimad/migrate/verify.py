@@ -20,9 +20,8 @@ import numpy as np
 
 from nimad.core.store import MemoryStore
 from nimad.errors import VerifyFailed
-from nimad.legacy.mapping import NodeMapper
-from nimad.legacy.sqlite import LegacyEdge, LegacyGraph, LegacyNode, LegacyTurn
-from nimad.legacy.values import Value, canonical
+from nimad.legacy.source import LegacyEdge, LegacyNode, LegacySource, LegacyTurn, Mapper
+from nimad.legacy.values import Value, canonical, identical
 from nimad.migrate import ledger, linking
 from nimad.migrate.findings import LISTED, Findings, Tally, shape
 from nimad.migrate.run import Run
@@ -56,17 +55,20 @@ def verify(run: Run) -> Iterator[None]:
     with run.store.records.write() as tx:
         now = int(time.time() * 1000)
         number = findings.memories.found - len(comparison.removed)
-        sources.update(tx, source.id, stage="verified", verified=number, finished=now)
+        report = ledger.with_notes(run.source(), now=None)
+        sources.update(
+            tx, source.id, stage="verified", verified=number, finished=now, report=report
+        )
 
 
 class Comparison:
     """One source against one snapshot; `steps` does the work page by page."""
 
-    def __init__(self, store: MemoryStore, source: Source, graph: LegacyGraph) -> None:
+    def __init__(self, store: MemoryStore, source: Source, graph: LegacySource) -> None:
         self.findings = Findings()
         self.removed: list[int] = []
         self._store, self._source, self._graph = store, source, graph
-        self._mapper: NodeMapper = graph.mapper(source.name)
+        self._mapper: Mapper = graph.mapper(source.name)
         kinds = ("forgotten", "changed")
         keys = ledger.keys_of_kind
         self._forgotten, self._changed = (keys(store.records, source.id, kind) for kind in kinds)
@@ -117,9 +119,9 @@ class Comparison:
                 continue
             tally.expected += 1
             mine = self._mapper.row(memory)
-            if canonical(mine) == (theirs := canonical(row.row)):
+            if identical(mine, row.row):
                 tally.identical += 1
-                self._digest.update(theirs)
+                self._digest.update(canonical(row.row))
             else:
                 tally.differing += 1
                 self._tell(row, mine)

@@ -47,6 +47,9 @@ class Migrations(Protocol):
     def resume(self, names: Sequence[str] | None = None) -> list[str]:
         """Go on with these (None: all); the names that go on now."""
 
+    def now(self, names: Sequence[str] | None = None) -> list[str]:
+        """These (None: all under way) wait for no idle moment until they are done; their names."""
+
     def verify(self, name: str) -> dict[str, Any]:
         """Compare every row with the snapshot."""
 
@@ -56,14 +59,29 @@ class Migrations(Protocol):
     def forget_backup(self, name: str) -> dict[str, Any]:
         """Delete the snapshot that was kept."""
 
+    def quarantine(self, name: str, offset: int, limit: int) -> dict[str, Any]:
+        """A page of the rows that were not taken over."""
+
+    def retry_quarantined(self, name: str) -> dict[str, Any]:
+        """Look at those rows again."""
+
+    def restore(self, name: str, fd: int) -> dict[str, Any]:
+        """Write the snapshot that was kept into the file behind a descriptor."""
+
     def start(self) -> None:
         """Begin, or go on where the last process stopped."""
 
     def stop(self) -> None:
         """Stop at the next commit."""
 
-    def touch(self) -> None:
-        """Somebody asked something: what waits for quiet waits on.  Called on the event loop."""
+    def begin_automatically(self) -> None:
+        """Take over what the configuration asks for, once.  Called in a thread, after READY."""
+
+    def touch(self, watching: bool = False) -> None:
+        """Somebody asked something: what waits for quiet waits on, unless they only watch.
+
+        Called on the event loop.
+        """
 
 
 def _digest(value: Any) -> str:
@@ -93,6 +111,11 @@ ATTACH = {
 }
 ANY_NAME = {"name": Param(_name, None)}
 ONE_NAME = {"name": Param(_name)}
+QUARANTINE = {
+    "name": Param(_name),
+    "offset": Param(params.integer(0, 2**53), 0),
+    "limit": Param(params.integer(1, 1000), 100),
+}
 
 
 class MigrationVerbs:
@@ -109,9 +132,13 @@ class MigrationVerbs:
             Verb("migrate.status", "read", self.status, watching=True),
             Verb("migrate.pause", "control", self.pause),
             Verb("migrate.resume", "control", self.resume),
+            Verb("migrate.now", "control", self.now),
             Verb("migrate.verify", "control", self.verify, lengthy=True),
             Verb("migrate.rollback", "control", self.rollback, lengthy=True),
             Verb("migrate.forget_backup", "control", self.forget_backup, lengthy=True),
+            Verb("migrate.quarantine", "read", self.quarantine),
+            Verb("migrate.retry_quarantined", "control", self.retry_quarantined, lengthy=True),
+            Verb("migrate.restore", "control", self.restore, lengthy=True),
         ]
 
     def attach(self, call: Call) -> dict[str, Any]:
@@ -141,6 +168,11 @@ class MigrationVerbs:
         given = params.read("migrate.resume", ANY_NAME, call.params)
         return {"sources": self._migrations.resume(_names(given["name"]))}
 
+    def now(self, call: Call) -> dict[str, Any]:
+        """Let a source, or all under way, wait for no idle moment."""
+        given = params.read("migrate.now", ANY_NAME, call.params)
+        return {"sources": self._migrations.now(_names(given["name"]))}
+
     def verify(self, call: Call) -> dict[str, Any]:
         """Compare a source row by row with its snapshot."""
         return self._migrations.verify(params.read("migrate.verify", ONE_NAME, call.params)["name"])
@@ -154,6 +186,23 @@ class MigrationVerbs:
         """Delete a source's snapshot."""
         given = params.read("migrate.forget_backup", ONE_NAME, call.params)
         return self._migrations.forget_backup(given["name"])
+
+    def quarantine(self, call: Call) -> dict[str, Any]:
+        """A page of the rows of a source that were not taken over."""
+        given = params.read("migrate.quarantine", QUARANTINE, call.params)
+        return self._migrations.quarantine(given["name"], given["offset"], given["limit"])
+
+    def retry_quarantined(self, call: Call) -> dict[str, Any]:
+        """Look at the quarantined rows of a source again."""
+        given = params.read("migrate.retry_quarantined", ONE_NAME, call.params)
+        return self._migrations.retry_quarantined(given["name"])
+
+    def restore(self, call: Call) -> dict[str, Any]:
+        """Write a source's backup into the file whose descriptor came with the request."""
+        given = params.read("migrate.restore", ONE_NAME, call.params)
+        if not call.fds:
+            raise UsageError(detail="migrate.restore needs the descriptor of an empty file")
+        return self._migrations.restore(given["name"], call.fds[0])
 
 
 def _names(name: str | None) -> list[str] | None:

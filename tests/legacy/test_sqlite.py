@@ -16,7 +16,8 @@ from nimad.errors import NimadError, SourceCorrupt, SourceNotRecognised
 from nimad.legacy import rows as rows_module
 from nimad.legacy.rows import pages
 from nimad.legacy.snapshot import take_snapshot
-from nimad.legacy.sqlite import LegacyGraph, LegacyNode, Unreadable
+from nimad.legacy.source import LegacyNode, Unreadable
+from nimad.legacy.sqlite import LegacyGraph
 from nimad.legacy.survey import survey
 from nimad.legacy.values import canonical
 from tests.legacy import stores

@@ -1,0 +1,173 @@
+"""What an OpenClaw file wishes is done once, at start; the guide's command is a face of nimactl."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nimad.errors import ConfigError
+from nimad.openclaw import Wish, read_wish
+from tests.legacy import stores
+from tests.process import DaemonProcess
+
+Make = Callable[..., DaemonProcess]
+
+
+def write(path: Path, database: Any, plugin: bool = True) -> Path:
+    entries = {"plugins": {"entries": {"nima-memory": {"database": database}}}}
+    path.write_text(json.dumps(entries if plugin else {"database": database}))
+    return path
+
+
+def ladybug(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nimad.migrate_to_ladybug", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+# --- the file -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plugin", [True, False])
+def test_a_wish_is_read_from_either_place(tmp_path: Path, plugin: bool) -> None:
+    wishes = {"backend": "ladybugdb", "auto_migrate": True, "migration_batch_size": 300}
+    path = write(tmp_path / "openclaw.json", wishes, plugin)
+    assert read_wish(path) == Wish(True, 300, None, "")
+
+
+@pytest.mark.parametrize(
+    "database",
+    [
+        {"backend": "sqlite", "auto_migrate": True},
+        {"backend": "ladybugdb", "auto_migrate": False},
+        {"backend": "ladybugdb"},
+        {},
+        None,
+    ],
+)
+def test_both_keys_are_needed(tmp_path: Path, database: Any) -> None:
+    wish = read_wish(write(tmp_path / "openclaw.json", database))
+    assert not wish.migrate and wish.reason
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"{", "JSON"),
+        (b"\xff", "JSON"),
+        (b"[" * 100_000, "JSON"),
+        (b'{"database": {"backend": "oracle"}}', "backend"),
+        (b'{"database": {"backend": "ladybugdb", "auto_migrate": 1}}', "auto_migrate"),
+        (b'{"database": {"migration_batch_size": -1}}', "migration_batch_size"),
+        (b'{"database": {"migration_batch_size": true}}', "migration_batch_size"),
+        (b'{"database": {"path": 7}}', "path"),
+        (b" " * ((4 << 20) + 1), "larger"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "openclaw.json"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=says):
+        read_wish(path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_wish(tmp_path / "none.json")
+
+
+# --- at start -------------------------------------------------------------------------------------
+
+
+def settled(daemon: DaemonProcess, count: int) -> list[dict[str, Any]]:
+    """The sources, when `count` are verified; fails after a while."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        found: list[dict[str, Any]] = daemon.call("migrate.status")["sources"]
+        if [source["state"] for source in found] == ["verified"] * count:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(found)
+
+
+def test_it_migrates_once_at_start(tmp_path: Path, make_daemon: Make) -> None:
+    store = stores.small_store(tmp_path / "graph.sqlite")
+    wishes = {"backend": "ladybugdb", "auto_migrate": True, "path": str(store)}
+    claw = write(tmp_path / "openclaw.json", {**wishes, "migration_batch_size": 7})
+    config = f"openclaw:\n  config: {claw}\nmigration:\n  strategy: full\n"
+    daemon = make_daemon("home", config=config).start()
+    (source,) = settled(daemon, 1)
+    assert (source["total"], source["batch_size"]) == (30, 7)
+    daemon.call("migrate.rollback", {"name": source["name"]})
+    daemon.restart()
+    time.sleep(0.5)
+    (again,) = daemon.call("migrate.status")["sources"]
+    assert again["state"] == "rolled_back"  # once means once: the user may have undone it
+
+
+def test_what_stands_in_the_way_is_logged_and_the_daemon_serves(
+    tmp_path: Path, make_daemon: Make
+) -> None:
+    wishes = {"backend": "ladybugdb", "auto_migrate": True, "path": str(tmp_path / "none")}
+    claw = write(tmp_path / "openclaw.json", wishes)
+    daemon = make_daemon("home", config=f"openclaw:\n  config: {claw}\n").start()
+    until = time.monotonic() + 10
+    while "no auto-migration" not in daemon.log() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert "nimactl migrate" in daemon.log()
+    assert daemon.call("migrate.status")["sources"] == []
+
+
+# --- the guide's command --------------------------------------------------------------------------
+
+
+def test_the_command_of_the_guide(tmp_path: Path, daemon: DaemonProcess) -> None:
+    store = stores.small_store(tmp_path / "graph.sqlite", count=31)
+    common = ("--db", store, "--socket", daemon.socket, "--json")
+    tried = ladybug("--batch-size", 500, "--dry-run", *common)
+    assert tried.returncode == 0, tried.stderr
+    assert json.loads(tried.stdout)["total"] == 31
+    assert daemon.call("migrate.status")["sources"] == []
+    done = ladybug("--batch-size", 10, *common)
+    assert done.returncode == 0, done.stderr
+    (source,) = settled(daemon, 1)
+    assert source["verified"] == 31 and source["batch_size"] == 10
+    again = ladybug(*common)
+    assert again.returncode == 0
+    assert daemon.call("status")["memories"] == 31
+
+
+def test_a_start_offset_leaves_the_first_rows_out(tmp_path: Path, daemon: DaemonProcess) -> None:
+    store = stores.small_store(tmp_path / "graph.sqlite", count=30)
+    done = ladybug("--db", store, "--socket", daemon.socket, "--start-offset", 20)
+    assert done.returncode == 0, done.stderr
+    assert settled(daemon, 1)[0]["verified"] == 10
+
+
+def test_auto_does_what_the_file_wishes(tmp_path: Path, daemon: DaemonProcess) -> None:
+    store = stores.small_store(tmp_path / "graph.sqlite")
+    claw = tmp_path / "openclaw.json"
+    config = tmp_path / "nimad.yaml"
+    config.write_text(f"openclaw:\n  config: {claw}\n")
+    common = ("--auto", "--config", config, "--socket", daemon.socket)
+    missing = ladybug(*common)
+    assert missing.returncode == ConfigError.exit and str(claw) in missing.stderr
+    write(claw, {"backend": "sqlite", "path": str(store)})
+    nothing = ladybug(*common)
+    assert nothing.returncode == 0 and "Nothing was migrated" in nothing.stdout
+    wishes = {"backend": "ladybugdb", "auto_migrate": True, "migration_batch_size": 9}
+    write(claw, {**wishes, "path": str(store)})
+    assert ladybug(*common).returncode == 0
+    assert settled(daemon, 1)[0]["batch_size"] == 9
+
+
+def test_without_a_daemon_it_says_so(tmp_path: Path) -> None:
+    store = stores.small_store(tmp_path / "graph.sqlite")
+    tried = ladybug("--db", store, "--socket", tmp_path / "none.sock")
+    assert tried.returncode == 69 and "nimad" in tried.stderr
