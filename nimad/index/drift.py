@@ -13,7 +13,8 @@ little, and blocks are learned anew too soon rather than too late.)
 
 Why it is worth knowing: blocks of 15,000 rows of reference text that 1,800 rows of chat are added
 to lose 10 points of recall on questions about the chat; their drift is .09, that of 1,800 more rows
-of reference text .01, that of text after chat .31.
+of reference text .01, that of text after chat .31.  Growth alone costs little: blocks of 75,000
+rows, kept when 25,000 of the same kind are added, find .975 where new ones find .978.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class BlockParams:
     dims: int = 500
     learn_rows: int = 50_000
     relearn_drift: float = 0.03
-    relearn_growth: float = 0.1
+    relearn_growth: float = 0.25
     probes: int = 40
     scan_share: float = 0.16
     scan_least: int = 10_000

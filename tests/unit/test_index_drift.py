@@ -100,7 +100,7 @@ def test_a_merge_of_the_same_rows_gives_the_same_answers(tmp_path: Path) -> None
     ("fresh", "params"),
     [
         (UNLIKE[:180], PARAMS),  # other text
-        (LIKE[2000:2500], PARAMS),  # more than a tenth
+        (LIKE[2000:2600], PARAMS),  # more than a quarter
         (LIKE[2000:2150], replace(PARAMS, blocks=12)),  # another form is wanted
     ],
     ids=["drifted", "grown", "reshaped"],
