@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from nimad import probe
 from nimad.core.status import disk
 from nimad.core.store import MemoryStore
 from nimad.legacy.source import LegacySource, Totals
@@ -15,6 +14,7 @@ from nimad.migrate.progress import Progress
 from nimad.migrate.receive import MARGIN_BYTES
 from nimad.migrate.run import Run, bounds
 from nimad.migrate.sampling import Sample, measure
+from nimad.probe import memory
 from nimad.store.sources import Source
 
 
@@ -57,7 +57,7 @@ def describe(
         "estimate_bytes": needed,
         "free_bytes": free,
         "fits": free >= needed + MARGIN_BYTES,
-        "free_memory_bytes": probe.available_memory(),
+        "free_memory_bytes": memory.available_memory(),
         "refusals": [asdict(row) for row in totals.refusals],
     }
 
@@ -86,7 +86,7 @@ def status_of(store: MemoryStore, source: Source, run: Run | None) -> dict[str, 
         **ledger.noted(store.records, source.id),
         "relations": source.relations,
         "turns": source.turns,
-        "batch_size": run.batcher.size if run is not None else _batch_size(store, source),
+        **_batch(store, source, run),
         "eta_seconds": _eta(source, progress),
         "strategy": source.strategy,
         "error": source.error,
@@ -97,9 +97,17 @@ def status_of(store: MemoryStore, source: Source, run: Run | None) -> dict[str, 
     }
 
 
-def _batch_size(store: MemoryStore, source: Source) -> int:
-    """What its first batch would have."""
-    return Batcher(bounds(store.config, source.strategy != "full"), source.batch_size).size
+def _batch(store: MemoryStore, source: Source, run: Run | None) -> dict[str, Any]:
+    """Rows of a batch, and why so many; without a run, what its first batch would have."""
+    if run is not None:
+        batcher = run.batcher
+    else:
+        batcher = Batcher(bounds(store.config, not ledger.at_once(source)), source.batch_size)
+    return {
+        "batch_size": batcher.size,
+        "batch_reason": batcher.reason,
+        "now": bool(ledger.note(source, "now")),
+    }
 
 
 def _eta(source: Source, progress: Progress | None) -> float | None:
