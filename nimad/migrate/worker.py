@@ -173,7 +173,7 @@ class Worker:
             self._upkeep_since -= LATEST_UPKEEP
 
     def _failed(self, source: Source, error: Exception) -> None:
-        """A full disk, or an embedder that is away, is waited for; what may pass, `SETBACKS` times."""
+        """A full disk or an absent embedder is waited for; what may pass, `SETBACKS` times."""
         message = failure(error)
         if not isinstance(error, NimadError):
             log.exception("%s stopped", source.name, exc_info=error)
