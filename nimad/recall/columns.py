@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Sequence
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ _PAGE = 5000
 _DEAD_SHARE = 4
 _SQL = """
 SELECT m.id, m.timestamp, m.namespace, m.layer, m.conversation, m.session, m.who, m.importance,
-       substr(rtrim(m.text), -1) IN ('?', '？', '؟'), d.sz
+       m.text, d.sz
 FROM memories m LEFT JOIN words_docsize d ON d.id = m.id
 WHERE m.id BETWEEN ? AND ? ORDER BY m.id
 """
@@ -48,6 +49,7 @@ _TYPES: dict[str, tuple[type, float]] = {
     "words": (np.float32, 0),
     "length": (np.float32, np.nan),
     "asks": (np.bool_, False),
+    "print": (np.int64, 0),
     "alive": (np.bool_, False),
 }
 
@@ -64,6 +66,7 @@ class Columns:
         subjects: names, case-folded, and their codes.
         parts, named_by, capitals: the words of a name, the names of a word (case-folded), and
             which words of a name of several words begin with a capital letter.
+        print: int64[n], the fingerprint of the text (see `fingerprint`).
         asks: bool[n], whether the text ends as a question.  alive: bool[n], whether it exists.
     """
 
@@ -79,6 +82,7 @@ class Columns:
     words: NDArray[np.float32]
     length: NDArray[np.float32]
     asks: NDArray[np.bool_]
+    print: NDArray[np.int64]
     alive: NDArray[np.bool_]
 
     def __init__(self, records: Records, terms: TermIndex) -> None:
@@ -107,8 +111,12 @@ class Columns:
 
     # --- following the records ----------------------------------------------------------------
 
+    def stale(self) -> bool:
+        """Whether something changed since the last `sync`; 5 µs."""
+        return self._records.head() != self._seen
+
     def sync(self) -> None:
-        """Apply what changed since the last call; 5 µs when nothing did."""
+        """Apply what changed since the last call."""
         head = self._records.head()
         if head == self._seen:
             return
@@ -155,7 +163,7 @@ class Columns:
     def _append(self, page: Sequence[tuple[Any, ...]]) -> None:
         start, end = self.count, self.count + len(page)
         self._grow(end)
-        (ids, times, spaces, layers, talks, sessions, who, weights, asks, sizes) = zip(
+        (ids, times, spaces, layers, talks, sessions, who, weights, texts, sizes) = zip(
             *page, strict=True
         )
         fresh = {
@@ -172,7 +180,8 @@ class Columns:
             "who": [self._subject(name) for name in who],
             "importance": [0.5 if weight is None else weight for weight in weights],
             "words": lengths(sizes),
-            "asks": [bool(ask) for ask in asks],
+            "asks": [text.rstrip(" ").endswith(("?", "？", "؟")) for text in texts],
+            "print": [fingerprint(text) for text in texts],
         }
         for name, values in fresh.items():
             self._store[name][start:end] = values
@@ -270,6 +279,10 @@ class Columns:
         found: Rows = rows[self.id[rows] == ids]
         return found
 
+    def same_as(self, text: str) -> Rows:
+        """int64[m]: the rows whose text is this one, however it is cased and spaced."""
+        return np.flatnonzero((self.print == fingerprint(text)) & self.alive)
+
     def among(self, ids: Rows, values: NDArray[np.float32]) -> tuple[Rows, NDArray[np.float32]]:
         """The rows of `ids: int64[m]` (ascending) and their `values: float32[m]`."""
         rows = self.rows_of(ids)
@@ -308,3 +321,11 @@ class Columns:
     def _show(self) -> None:
         for name, array in self._store.items():
             setattr(self, name, array[: self.count])
+
+
+def fingerprint(text: str) -> int:
+    """64 bits of a text without what does not change it, case and space; equal ones are the same
+    text, but for one chance in 2**64.  About 1.5 µs for a sentence.
+    """
+    plain = " ".join(text.casefold().split()).encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(plain, digest_size=8).digest(), "little", signed=True)

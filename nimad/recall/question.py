@@ -86,16 +86,6 @@ def _named(spoken: list[str], columns: Columns) -> dict[str, set[str]]:
     return found
 
 
-def spoken(text: str) -> list[str]:
-    """The words of a text."""
-    return _WORD.findall(text)
-
-
 def capitals(text: str) -> list[str]:
     """The words inside a text that begin with a capital letter: names, mostly."""
     return [word for word in _WORD.findall(_ENDING.sub("", text))[1:] if word[:1].isupper()]
-
-
-def plain(text: str) -> str:
-    """A text without what does not change it: case and space."""
-    return " ".join(text.casefold().split())
