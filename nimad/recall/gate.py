@@ -47,3 +47,10 @@ class Gate:
                 self._readers -= 1
                 if self._readers == 0:
                     self._free.notify_all()
+
+    def alone(self, change: Callable[[], T]) -> T:
+        """Call `change` when nobody reads."""
+        with self._free:
+            while self._readers:
+                self._free.wait()
+            return change()

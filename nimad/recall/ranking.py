@@ -41,6 +41,7 @@ MODES = ("hybrid", "meaning", "words")
 
 EXACT = 2.0
 """Above the sum of everything else."""
+_FOLLOW_ROWS = 200
 
 Floats = NDArray[Any]
 """float32 or float64."""
@@ -87,6 +88,15 @@ class Recall:
     def warm_up(self) -> None:
         """Load the columns and touch every part once: the first query is as fast as the second."""
         self.query("warm up", 1, "hybrid", Filter())
+
+    def follow(self) -> None:
+        """Take in what was written, a little at a time: then the next query need not.
+
+        For whoever writes many; queries come in between.
+        """
+        done = False
+        while not done:
+            done = self._gate.alone(lambda: self._columns.sync(_FOLLOW_ROWS))
 
     def close(self) -> None:
         """Give back what is held besides memory."""
