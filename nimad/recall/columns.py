@@ -10,9 +10,7 @@ have no neighbours.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Sequence
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -20,22 +18,14 @@ from numpy.typing import NDArray
 
 from nimad.model import Filter
 from nimad.recall.links import Links
+from nimad.recall.reading import NONE, PAGE_SQL, fields, fingerprint
+from nimad.recall.subjects import Subjects
 from nimad.store.records import Records
-from nimad.store.terms import TermIndex, lengths
+from nimad.store.terms import TermIndex
 
 Rows = NDArray[np.int64]
-NONE = -1
-"""In a chain: there is nobody. As a code: no value."""
-
-_WORD = re.compile(r"\w+")
 _PAGE = 5000
 _DEAD_SHARE = 4
-_SQL = """
-SELECT m.id, m.timestamp, m.namespace, m.layer, m.conversation, m.session, m.who, m.importance,
-       m.text, d.sz
-FROM memories m LEFT JOIN words_docsize d ON d.id = m.id
-WHERE m.id BETWEEN ? AND ? ORDER BY m.id
-"""
 _TYPES: dict[str, tuple[type, float]] = {
     "id": (np.int64, 0),
     "time": (np.int64, 0),
@@ -63,9 +53,7 @@ class Columns:
         before, after: int32[n], the row of the neighbour in the chain, or -1.
         importance, words (how many the text has): float32[n].
         length: float32[n], for who computes it: nan while unknown, or when neighbours changed.
-        subjects: names, case-folded, and their codes.
-        parts, named_by, capitals: the words of a name, the names of a word (case-folded), and
-            which words of a name of several words begin with a capital letter.
+        subjects: the names in `who` and their codes.
         print: int64[n], the fingerprint of the text (see `fingerprint`).
         asks: bool[n], whether the text ends as a question.  alive: bool[n], whether it exists.
     """
@@ -97,11 +85,7 @@ class Columns:
         self.count = 0
         self.dead = 0
         self.version += 1
-        self.subjects: dict[str, int] = {}
-        self.named_by: dict[str, list[str]] = {}
-        self.parts: dict[str, frozenset[str]] = {}
-        self.capitals: dict[str, set[str]] = {}
-        self._spelled: dict[str, int] = {}
+        self.subjects = Subjects()
         self._sessions: dict[Hashable, int] = {}
         self._ends: dict[int, int] = {}
         self._store: dict[str, NDArray[Any]] = {
@@ -157,7 +141,7 @@ class Columns:
         known = int(self.id[-1]) if self.count else 0
         start, added = self.count, 0
         for low in range(max(first, known + 1), last + 1, _PAGE):
-            page = self._records.rows(_SQL, (low, min(low + _PAGE - 1, last)))
+            page = self._records.rows(PAGE_SQL, (low, min(low + _PAGE - 1, last)))
             added += len(page)
             if page:
                 self._append(page)
@@ -172,49 +156,12 @@ class Columns:
     def _append(self, page: Sequence[tuple[Any, ...]]) -> None:
         start, end = self.count, self.count + len(page)
         self._grow(end)
-        (ids, times, spaces, layers, talks, sessions, who, weights, texts, sizes) = zip(
-            *page, strict=True
-        )
-        fresh = {
-            "id": ids,
-            "time": times,
-            "namespace": spaces,
-            "layer": layers,
-            "session": [
-                NONE
-                if talk is None and session is None
-                else self._sessions.setdefault((space, talk, session), len(self._sessions))
-                for space, talk, session in zip(spaces, talks, sessions, strict=True)
-            ],
-            "who": [self._subject(name) for name in who],
-            "importance": [0.5 if weight is None else weight for weight in weights],
-            "words": lengths(sizes),
-            "asks": [text.rstrip(" ").endswith(("?", "？", "؟")) for text in texts],
-            "print": [fingerprint(text) for text in texts],
-        }
+        fresh = fields(page, self.subjects, self._sessions)
         for name, values in fresh.items():
             self._store[name][start:end] = values
         self._store["alive"][start:end] = True
         self.count = end
         self._show()
-
-    def _subject(self, name: str | None) -> int:
-        """The code of a name, the same however it is cased."""
-        if not name:
-            return NONE
-        code = self._spelled.get(name)
-        if code is None:
-            folded = name.casefold()
-            code = self._spelled[name] = self.subjects.setdefault(folded, len(self.subjects))
-            spelled = _WORD.findall(name)
-            if folded not in self.parts:
-                self.parts[folded] = frozenset(word.casefold() for word in spelled)
-                for word in self.parts[folded]:
-                    self.named_by.setdefault(word, []).append(folded)
-            capital = {word.casefold() for word in spelled if word[:1].isupper()}
-            if capital and len(spelled) > 1:
-                self.capitals.setdefault(folded, set()).update(capital)
-        return code
 
     def _delete(self, first: int, last: int) -> None:
         low, high = np.searchsorted(self.id, [first, last + 1])
@@ -330,11 +277,3 @@ class Columns:
     def _show(self) -> None:
         for name, array in self._store.items():
             setattr(self, name, array[: self.count])
-
-
-def fingerprint(text: str) -> int:
-    """64 bits of a text without what does not change it, case and space; equal ones are the same
-    text, but for one chance in 2**64.  About 1.5 µs for a sentence.
-    """
-    plain = " ".join(text.casefold().split()).encode("utf-8", "surrogatepass")
-    return int.from_bytes(blake2b(plain, digest_size=8).digest(), "little", signed=True)
