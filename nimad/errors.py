@@ -298,6 +298,20 @@ class SourceUnsupported(NimadError):
     )
 
 
+class SourceUnsafe(NimadError):
+    """{path} is refused: it {detail}."""
+
+    code, exit, wire = "source_unsafe", 65, -32044
+    hint = "Nothing of it was run and nothing taken over. Find out where the file comes from."
+
+
+class SourceAltered(NimadError):
+    """{path} is not the file that its checksum was made of: {detail}"""
+
+    code, exit, wire = "source_altered", 65, -32045
+    hint = "Nothing of it was taken over. Restore the file, or its checksum, from a backup."
+
+
 class ScratchUnusable(NimadError):
     """No copy of the source can be made in {path}: {detail}"""
 
