@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.model import Filter
+from nimad.recall.links import Links
 from nimad.store.records import Records
 from nimad.store.terms import TermIndex, lengths
 
@@ -84,12 +85,14 @@ class Columns:
         self._records = records
         self._terms = terms
         self._seen = -1
+        self.version = 0
+        self._links: tuple[int, Links] | None = None
         self._clear()
 
     def _clear(self) -> None:
         self.count = 0
         self.dead = 0
-        self.version = 0
+        self.version += 1
         self.subjects: dict[str, int] = {}
         self.named_by: dict[str, list[str]] = {}
         self.parts: dict[str, frozenset[str]] = {}
@@ -232,17 +235,24 @@ class Columns:
             self.length[after] = np.nan
 
     def _chain_all(self) -> None:
-        """All chains anew: one sort."""
+        """All chains anew: one sort.  Who keeps his neighbours keeps his length."""
+        old_before, old_after = self.before.copy(), self.after.copy()
         rows = np.flatnonzero(self.alive & (self.session != NONE))
         order = rows[np.lexsort((rows, self.time[rows], self.session[rows]))]
         self.before[:] = NONE
         self.after[:] = NONE
-        self.length[:] = np.nan
         same = self.session[order[1:]] == self.session[order[:-1]]
         self.after[order[:-1][same]] = order[1:][same]
         self.before[order[1:][same]] = order[:-1][same]
+        self.length[(self.before != old_before) | (self.after != old_after)] = np.nan
         last = order[np.append(~same, True)] if len(order) else order
         self._ends = dict(zip(self.session[last].tolist(), last.tolist(), strict=True))
+
+    def links(self) -> Links:
+        """The chains as they are now, made once for each version."""
+        if self._links is None or self._links[0] != self.version:
+            self._links = (self.version, Links(self.before, self.after))
+        return self._links[1]
 
     # --- asking -------------------------------------------------------------------------------
 

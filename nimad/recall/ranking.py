@@ -14,9 +14,7 @@ always comes first.  Everything is deterministic: equal scores are ordered by id
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,10 +24,12 @@ from nimad.embed.base import Embedder
 from nimad.errors import UsageError
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
-from nimad.recall import lexical, question
+from nimad.recall import context, lexical, question
 from nimad.recall.columns import Columns
+from nimad.recall.context import Passage
 from nimad.recall.lexical import Lexical
 from nimad.recall.question import Question
+from nimad.recall.scopes import Scope, Scopes
 from nimad.recall.semantic import Meaning, Semantic, best_places
 from nimad.recall.weights import DEFAULT, OTHER_FLOOR, Floor, Weights
 from nimad.store.records import Records
@@ -39,24 +39,11 @@ MODES = ("hybrid", "meaning", "words")
 
 EXACT = 2.0
 """Above the sum of everything else."""
-_SCOPES_KEPT = 8
 _EXACT_LOOKS = 24
 _SAME = 0.995
 
 Floats = NDArray[Any]
 """float32 or float64."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """The rows that a query may return, and what is true of them together."""
-
-    mask: NDArray[np.bool_]
-    filtered: bool
-    count: int
-    words: float
-    first: int
-    last: int
 
 
 class Recall:
@@ -80,8 +67,7 @@ class Recall:
         self._terms = TermIndex(records)
         self._columns = Columns(records, self._terms)
         self._meaning = Meaning(self._columns, weights)
-        self._scopes: OrderedDict[Filter, _Scope] = OrderedDict()
-        self._version = -1
+        self._scopes = Scopes(self._columns, weights)
 
     def warm_up(self) -> None:
         """Load the columns and touch every part once: the first query is as fast as the second."""
@@ -91,8 +77,13 @@ class Recall:
         """Give back what is held besides memory."""
         self._terms.close()
 
-    def query(self, text: str, k: int, mode: str, where: Filter) -> list[Hit]:
+    def query(
+        self, text: str, k: int, mode: str, where: Filter, now: int | None = None
+    ) -> list[Hit]:
         """The best `k` memories for a text, best first; none when nothing fits.
+
+        Args:
+            now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
 
         Raises UsageError for an unknown mode.
         """
@@ -102,8 +93,9 @@ class Recall:
             return []
         with self._lock:
             self._columns.sync()
-            scope = self._scope(where)
-            scored = self._scored(text, k, mode, scope) if scope.count else []
+            scope = self._scopes.of(where)
+            at = self._clock() if now is None else now
+            scored = self._scored(text, k, mode, scope, at) if scope.count else []
         memories = self._records.get([number for number, _, _ in scored])
         return [Hit(memories[i], score, parts) for i, score, parts in scored if i in memories]
 
@@ -125,44 +117,24 @@ class Recall:
             if score > 0 and i in memories
         ]
 
-    # --- what may be returned -------------------------------------------------------------------
-
-    def _scope(self, where: Filter) -> _Scope:
-        """The rows that pass a filter; kept, since the same filters come again and again."""
-        columns = self._columns
-        if self._version != columns.version:
-            self._scopes.clear()
-            self._version = columns.version
-        known = self._scopes.get(where)
-        if known is not None:
-            self._scopes.move_to_end(where)
-            return known
-        mask = columns.allowed(where)
-        times = columns.time[mask]
-        scope = _Scope(
-            mask,
-            bool(where),
-            len(times),
-            max(float(columns.words[mask].mean(dtype=np.float64)), 1.0) if len(times) else 1.0,
-            int(times.min()) if len(times) else 0,
-            int(times.max()) if len(times) else 0,
-        )
-        self._scopes[where] = scope
-        if len(self._scopes) > _SCOPES_KEPT:
-            self._scopes.popitem(last=False)
-        return scope
+    def passages(self, hits: list[Hit], most: int, upto: int | None = None) -> list[Passage]:
+        """The best `most` passages of hits, nothing in them later than `upto`; see `context`."""
+        with self._lock:
+            self._columns.sync()
+            around = context.chains(self._columns, hits)
+        return context.passages(self._records, hits, around, upto, most)
 
     # --- scoring --------------------------------------------------------------------------------
 
     def _scored(
-        self, text: str, k: int, mode: str, scope: _Scope
+        self, text: str, k: int, mode: str, scope: Scope, now: int
     ) -> list[tuple[int, float, dict[str, float]]]:
         """(id, score, parts) of the best `k`, best first."""
         columns, weights = self._columns, self.weights
-        asked = question.read(text, columns, self._terms, scope.mask, self._clock())
+        asked = question.read(text, columns, self._terms, scope, now)
         words = lexical.nothing(columns.count)
         if mode != "meaning":
-            words = lexical.score(asked, columns, self._terms, scope.mask, scope.words, weights)
+            words = lexical.score(asked, columns, self._terms, scope, weights)
         near, floor = self._near(asked.meaning, mode, scope, words)
         if not self._fits(asked, text, words, near, floor, mode):
             return []
@@ -185,14 +157,15 @@ class Recall:
         ]
 
     def _near(
-        self, text: str, mode: str, scope: _Scope, words: Lexical
+        self, text: str, mode: str, scope: Scope, words: Lexical
     ) -> tuple[Semantic | None, Floor]:
         blocks, embedder = self._parts()
         floor = self.weights.floors.get(embedder.name, OTHER_FLOOR)
         query = embedder.embed([text])[0]
         if mode == "words" or not query.any():
             return None, floor
-        return self._meaning.score(blocks, query, scope.mask, scope.filtered, words.shared), floor
+        shares = self.weights.near(embedder.name)
+        return self._meaning.score(blocks, query, scope, words.shared, shares), floor
 
     def _fits(
         self,
@@ -244,7 +217,7 @@ class Recall:
         near: Semantic | None,
         mixed: Floats,
         asked: Question,
-        scope: _Scope,
+        scope: Scope,
         mode: str,
     ) -> dict[str, Floats]:
         columns, weights = self._columns, self.weights
