@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nimad.errors import NimadError, SourceNotRecognised, SourceUnreadable
-from nimad.legacy.detect import HEAD_BYTES, Detected, detect, open_plain, os_error, store_of
+from nimad.legacy.detect import GRAPH, HEAD_BYTES, Detected, detect, open_plain, os_error, store_of
 
 DATABASES = {".sqlite", ".sqlite3", ".db"}
 CHECKPOINTS = {".pt", ".pth"}
@@ -58,10 +58,12 @@ def find(path: Path) -> Found:
         if kind == "database":
             _try(found, file)
         elif kind is not None:
-            _sort_in(found, groups, file, kind)
+            _sort_in(found, root, groups, file, kind)
     for (directory, kind), files in sorted(groups.items()):
-        path_of = directory if kind == "checkpoint" else files[0]
-        found.stores.append(store_of(files, directory, path_of))
+        # the pickle of a sparse memory is the store; JSON beside it is an export of it
+        main = min(files, key=lambda file: (file.suffix == ".json", file))
+        called = directory if kind == "checkpoint" else main
+        found.stores.append(store_of(files, directory, called))
     if not found.stores and not found.refused:
         raise SourceNotRecognised(path=path, detail="there is no NIMA store in that directory")
     return found
@@ -110,18 +112,18 @@ def _try(found: Found, file: Path) -> Detected | None:
     except NimadError as error:
         found.refused.append((file, error))
         return None
-    if store.kind == "nima-sqlite":
+    if store.kind == GRAPH:
         found.stores.append(store)
     return store
 
 
 def _sort_in(
-    found: Found, groups: dict[tuple[Path, str], list[Path]], file: Path, kind: str
+    found: Found, root: Path, groups: dict[tuple[Path, str], list[Path]], file: Path, kind: str
 ) -> None:
     """Put a checkpoint or a sparse memory where it belongs: an archive to the directory above."""
     if _try(found, file) is None:
         return
     directory = file.parent
-    if directory.name == ARCHIVE and any(directory.parent.glob("*.p*")):
+    if directory.name == ARCHIVE and directory != root and any(directory.parent.glob("*.p*")):
         directory = directory.parent
     groups.setdefault((directory, kind), []).append(file)

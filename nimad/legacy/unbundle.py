@@ -9,13 +9,19 @@ from __future__ import annotations
 import contextlib
 import mmap
 import tarfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from nimad.errors import SourceCorrupt, SourceNotRecognised
+from nimad.legacy.sidecar import SUFFIX
 
 BLOCK = tarfile.BLOCKSIZE
 MAX_MEMBERS = 20_000
+CHUNK = 4 << 20
+
+
+END = bytes(2 * BLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +95,26 @@ class Bundle:
         if offset + info.size > len(self.view):
             raise SourceCorrupt(path=self.path, detail=f"{info.name} in the bundle is cut short")
         return Packed(info.name, offset, info.size, float(info.mtime))
+
+
+def strip(path: Path, names: Collection[str]) -> None:
+    """Take files, and the checksums beside them, out of a bundle that nobody has open.
+
+    The new bundle is written beside the old one and renamed over it.
+    """
+    gone = {*names, *(name + SUFFIX for name in names)}
+    bundle, working = Bundle(path), path.with_name(path.name + ".strip.tmp")
+    try:
+        with working.open("wb") as out:
+            for file in bundle.files.values():
+                if file.name not in gone:
+                    end = file.offset + file.size + -file.size % BLOCK
+                    for start in range(file.offset - BLOCK, end, CHUNK):
+                        out.write(bundle.view[start : min(start + CHUNK, end)])
+                        bundle.drop()
+            out.write(END)
+        working.chmod(0o600)
+        working.rename(path)
+    finally:
+        working.unlink(missing_ok=True)
+        bundle.close()

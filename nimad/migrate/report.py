@@ -19,6 +19,8 @@ from nimad.store.sources import Source
 
 SAMPLE_ROWS = 200
 """Memories that are read and encoded to estimate how long all will take."""
+NOTES = 50
+"""So many notes and refused files are told."""
 ROW_BYTES = 900
 """Disk that a memory takes besides its text: index, vector, graph [bytes]."""
 
@@ -61,6 +63,13 @@ def describe(
         "free_bytes": disk(store)["free"],
         "free_memory_bytes": probe.available_memory(),
         "refusals": [asdict(row) for row in totals.refusals],
+        "vectors": totals.vectors,
+        "dimension": totals.dimension,
+        "notes": totals.notes[:NOTES],
+        "refused_files": [
+            {"name": name, "code": error.code, "reason": error.message}
+            for name, error in totals.refused[:NOTES]
+        ],
     }
 
 
