@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from nimad.errors import SourceCorrupt, SourceNotRecognised
 from nimad.legacy import outline
 from nimad.legacy.inert import BUILDERS, ITEM_BYTES, Array
+from nimad.legacy.machine import Span, TextSink
 from nimad.legacy.parsed import Parsed, check_dimension, metadata_of, uneven
 from nimad.legacy.tensors import BFLOAT16, as_float32
-from nimad.legacy.unpickle import Span, TextSink, load
+from nimad.legacy.unpickle import load
 
 MAX_VECTOR = 16 << 20
 """Largest vector in JSON that is read [bytes]."""
