@@ -276,7 +276,8 @@ class SourceCorrupt(NimadError):
 
     code, exit, wire = "source_corrupt", 65, -32033
     hint = (
-        "Nothing of it was taken over. Restore it from a backup; `sqlite3 FILE .recover` may help."
+        "Nothing of it was taken over. Restore it from a backup; a database may be mended with"
+        " `sqlite3 FILE .recover`."
     )
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from nimad.core.store import MemoryStore
 from nimad.legacy.detect import FILES
+from nimad.legacy.opening import open_snapshot
 from nimad.legacy.rows import pages
 from nimad.legacy.source import LegacyNode, LegacySource
 from nimad.migrate import ledger
@@ -50,7 +51,7 @@ def known_source(
         elif kind == FILES:
             same = _same_files(store, graph, source, path)
         else:
-            same = same_prints and bool(source.copied) and _moved(store, graph, source)
+            same = same_prints and source.snapshot is not None and _moved(store, graph, source)
         if same:
             return source
     return None
@@ -125,18 +126,40 @@ def _count(graph: LegacySource) -> int:
 def _overlap(store: MemoryStore, graph: LegacySource, source: Source) -> tuple[float, float]:
     """Of a sample of our memories of a source: the share that is the same in the snapshot, among
     those that are in it at all, and the share that is in it at all."""
-    if not source.copied:
-        return 1.0, 1.0
+    ours = _from_snapshot(store, source) if source.stage == "attached" else None
+    if ours is None:
+        ours = _from_records(store, source)
+    mapper: Any = graph.mapper(source.name)
+    same = there = 0
+    for key, said in ours.items():
+        for row in graph.nodes(mapper, key - 1, 1):
+            if isinstance(row, LegacyNode) and row.key == key:
+                there += 1
+                same += said == (row.memory.text, row.memory.timestamp)
+    return same / max(1, there), there / max(1, len(ours))
+
+
+def _from_records(store: MemoryStore, source: Source) -> dict[int, tuple[str, int]]:
+    """Key -> (text, timestamp) of a sample of our memories of a source."""
     sql = "SELECT source_key, id FROM memories WHERE source = ? AND id % ? = 0 LIMIT ?"
     stride = max(1, source.copied // SAMPLE_ROWS)
     ours = dict(store.records.rows(sql, (source.id, stride, 2 * SAMPLE_ROWS)))
     memories = store.records.get(list(ours.values()))
-    mapper: Any = graph.mapper(source.name)
-    same = there = 0
-    for key, number in ours.items():
-        for row in graph.nodes(mapper, int(key) - 1, 1):
-            if isinstance(row, LegacyNode) and row.key == key and number in memories:
-                there += 1
-                mine = memories[number]
-                same += (mine.text, mine.timestamp) == (row.memory.text, row.memory.timestamp)
-    return same / max(1, there), there / max(1, len(ours))
+    found = ((int(key), memories.get(number)) for key, number in ours.items())
+    return {key: (memory.text, memory.timestamp) for key, memory in found if memory is not None}
+
+
+def _from_snapshot(store: MemoryStore, source: Source) -> dict[int, tuple[str, int]] | None:
+    """The same of a source that is not here whole yet, from its snapshot; None without one."""
+    path = store.state / "snapshots" / (source.snapshot or "-")
+    if not path.exists():
+        return None
+    stride = max(1, source.total // SAMPLE_ROWS)
+    with open_snapshot(source.kind, path) as kept:
+        mapper: Any = kept.mapper(source.name)
+        rows = pages(lambda at: kept.nodes(mapper, at, PAGE), lambda row: row.key)
+        return {
+            row.key: (row.memory.text, row.memory.timestamp)
+            for number, row in enumerate(rows)
+            if number % stride == 0 and isinstance(row, LegacyNode)
+        }
