@@ -12,7 +12,7 @@ from nimad.store.terms import lengths
 NONE = -1
 """In a chain: there is nobody. As a code: no value."""
 
-PAGE__SQL = """
+PAGE_SQL = """
 SELECT m.id, m.timestamp, m.namespace, m.layer, m.conversation, m.session, m.who, m.importance,
        m.text, d.sz
 FROM memories m LEFT JOIN words_docsize d ON d.id = m.id

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from nimad.index.blocks import BlockIndex
 from nimad.index.located import Located
-from nimad.recall.columns import NONE, Columns
+from nimad.recall.columns import Columns
+from nimad.recall.reading import NONE
 from nimad.recall.scopes import Scope
 from nimad.recall.stopwatch import Stopwatch
 from nimad.recall.weights import Weights

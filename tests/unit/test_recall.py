@@ -16,8 +16,9 @@ from nimad.config import Config
 from nimad.core import rebuilding, vectors
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Hit, Memory
-from nimad.recall.columns import NONE, Columns
+from nimad.recall.columns import Columns
 from nimad.recall.ranking import Recall
+from nimad.recall.reading import NONE
 from nimad.recall.stopwatch import PARTS
 from nimad.recall.weights import Weights
 from nimad.store import words
