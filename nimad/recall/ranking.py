@@ -14,7 +14,7 @@ always comes first.  Everything is deterministic: equal scores are ordered by id
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,10 @@ from nimad.embed.base import Embedder
 from nimad.errors import UsageError
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
-from nimad.recall import context, lexical, question
+from nimad.recall import context, evidence, lexical, question
 from nimad.recall.columns import Columns
 from nimad.recall.context import Passage
+from nimad.recall.evidence import Evidence
 from nimad.recall.lexical import Lexical
 from nimad.recall.question import Question
 from nimad.recall.scopes import Scope, Scopes
@@ -136,7 +137,7 @@ class Recall:
         if mode != "meaning":
             words = lexical.score(asked, columns, self._terms, scope, weights)
         near, floor = self._near(asked.meaning, mode, scope, words)
-        if not self._fits(asked, text, words, near, floor, mode):
+        if not self._evidence(asked, text, words, near, floor, scope, mode).enough:
             return []
         rows, plain, mixed = self._candidates(asked, words, near, floor)
         if not len(rows):
@@ -167,26 +168,26 @@ class Recall:
         shares = self.weights.near(embedder.name)
         return self._meaning.score(blocks, query, scope, words.shared, shares), floor
 
-    def _fits(
+    def _evidence(
         self,
         asked: Question,
         text: str,
         words: Lexical,
         near: Semantic | None,
         floor: Floor,
+        scope: Scope,
         mode: str,
-    ) -> bool:
+    ) -> Evidence:
         """Whether there is enough to a question in this store to answer at all."""
-        if asked.only_names or mode != "hybrid":
-            return True
-        covered = float(words.own.max(initial=0.0)) / words.best if words.best else 0.0
-        evidence = covered + (near.high if near else 0.0)
-        strange = not len(asked.subjects) and bool(words.unknown & self._names_in(text))
-        return evidence >= (floor.stranger if strange else floor.fits)
 
-    def _names_in(self, text: str) -> set[str]:
-        """The terms of words inside a text that begin with a capital letter."""
-        return {term for word in question.capitals(text) for term in self._terms.cut(word)}
+        def unknown(terms: Iterable[str]) -> set[str]:
+            if mode == "meaning":  # nobody has looked for them yet
+                return lexical.unheard(terms, self._columns, self._terms, scope)
+            return words.unknown & set(terms)
+
+        least = evidence.least(self.weights, floor, mode)
+        strange = evidence.strange(asked, text, self._terms.cut, unknown)
+        return evidence.weigh(asked, words, near.high if near else 0.0, least, mode, strange)
 
     def _candidates(
         self, asked: Question, words: Lexical, near: Semantic | None, floor: Floor
