@@ -22,9 +22,9 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Memory
 from nimad.recall.ranking import Recall
-from nimad.recall.weights import DEFAULT, Floor, Weights
+from nimad.recall.weights import DEFAULT, Floor, Least, Weights
 
-OPEN = Floor(near=-1.0, fits=-1.0, stranger=-1.0)
+OPEN = Floor(near=-1.0, hybrid=Least(-1.0, -1.0), meaning=Least(-1.0, -1.0))
 WRONG_EVERY = 4
 STRANGERS = (0.6, 0.8, 0.9, 1.0, 1.1, 1.2)
 FITS = (0.3, 0.6, 0.7, 0.8)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nimad import probe
 from nimad.config import Config
 from nimad.core import vectors
 from nimad.disk.durable import set_aside, sweep_temporary
@@ -26,7 +25,8 @@ from nimad.embed.registry import get_embedder
 from nimad.errors import NimadError
 from nimad.graph.engine import GraphLimits
 from nimad.graph.projection import GraphProjection
-from nimad.index.blocks import BlockIndex
+from nimad.index.blocks import BlockIndex, Damage
+from nimad.probe import memory
 from nimad.store.records import Records
 
 if TYPE_CHECKING:
@@ -97,6 +97,30 @@ def open_blocks(store: MemoryStore) -> BlockIndex:
     return index
 
 
+def retire_damaged(store: MemoryStore) -> list[Damage]:
+    """Read every byte of the segments; damaged ones are set aside and made anew in idle time.
+
+    Queries go on with the rest.  Crash prose: a crash after the file was moved leaves a listed
+    segment without a file, which the next start treats as damaged; one after the transaction
+    leaves memories without a vector, which every start looks for.
+    """
+    with store.maintenance:
+        damaged = store.blocks.verify()
+        if not damaged:
+            return []
+        names = [damage.name for damage in damaged]
+        for damage in damaged:
+            log.error("segment %s: %s", damage.name, damage.error.message)
+            set_aside(store.blocks.path(damage.name), store.state / "aside")
+        store.out_of_service["blocks"] = f"{len(names)} damaged segment(s) are being made anew"
+        with store.records.write() as tx:
+            tx.unlist_segments(names)
+        store.blocks.publish([], names)
+        store.lost_vectors = missing_vectors(store)
+    store.wake()
+    return damaged
+
+
 def missing_vectors(store: MemoryStore) -> list[int]:
     """Ids whose vector was lost: not in the blocks, and not waiting behind a source's cursor."""
     records = store.records
@@ -135,7 +159,7 @@ def open_graph(store: MemoryStore) -> GraphProjection | None:
 def graph_limits(config: Config) -> GraphLimits:
     """Pool and address space from the configuration, sized to the board where it says 0."""
     pool = config["graph.buffer_pool_mb"] << 20
-    limits = GraphLimits.for_memory(probe.total_memory())
+    limits = GraphLimits.for_memory(memory.total_memory())
     return GraphLimits(
         buffer_pool_bytes=pool or limits.buffer_pool_bytes,
         max_db_size_bytes=config["graph.max_db_size_mb"] << 20,

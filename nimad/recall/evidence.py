@@ -4,6 +4,9 @@ Evidence is how much of the question is met: the share of its words, weighted by
 best memory holds (coverage), plus the best cosine; in the modes words and meaning one of the two
 alone.  Below the floor (`weights.Least`) nothing is shown.
 
+The best of a few memories is less near than the best of many, whatever is asked: so the floor of a
+smaller store is lower.
+
 The floor is higher for a question about strangers: it has a word inside that begins with a capital
 letter and occurs nowhere here, and names nobody who is known.  A wrong store is found out so, where
 a few common words would always be met.  Languages that capitalise every noun are left out of it.
@@ -11,6 +14,7 @@ a few common words would always be met.  Languages that capitalise every noun ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -18,6 +22,11 @@ from nimad.recall import question
 from nimad.recall.lexical import Lexical
 from nimad.recall.question import Question
 from nimad.recall.weights import Floor, Least, Weights
+
+MANY = 500
+"""The floors are those of a store with so many memories, or more."""
+_GROWTH = {"words": 0.03, "meaning": 0.02, "hybrid": 0.05}
+"""What the best wrong memory gains when a store grows by a factor of e; measured from 5 to 600."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +69,11 @@ def weigh(
     return Evidence(met, floor.stranger if strange else floor.fits, strange)
 
 
-def least(weights: Weights, embedder: Floor, mode: str) -> Least:
-    """The one of a mode."""
-    return {"hybrid": embedder.hybrid, "meaning": embedder.meaning, "words": weights.words}[mode]
+def least(weights: Weights, embedder: Floor, mode: str, count: int) -> Least:
+    """The floor of a mode, in a store of `count` memories."""
+    floors = {"hybrid": embedder.hybrid, "meaning": embedder.meaning, "words": weights.words}
+    lower = _GROWTH[mode] * math.log(MANY / min(max(count, 1), MANY))
+    return Least(*(floor - lower for floor in floors[mode]))
 
 
 def strange(

@@ -185,7 +185,7 @@ class Recall:
                 return lexical.unheard(terms, self._columns, self._terms, scope)
             return words.unknown & set(terms)
 
-        least = evidence.least(self.weights, floor, mode)
+        least = evidence.least(self.weights, floor, mode, scope.count)
         strange = evidence.strange(asked, text, self._terms.cut, unknown)
         return evidence.weigh(asked, words, near.high if near else 0.0, least, mode, strange)
 

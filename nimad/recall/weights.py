@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Least(NamedTuple):
-    """The least evidence for showing anything at all (`nimad.recall.evidence`).
+    """The least evidence for showing anything at all, in a store of 500 (`nimad.recall.evidence`).
 
     Attributes:
         fits: of any question.
@@ -86,7 +86,7 @@ class Weights:
     candidates: int = 400
     sample: int = 1000
     mixing: dict[str, tuple[float, float]] = field(default_factory=lambda: {"minilm": (0.3, 0.2)})
-    words: Least = Least(0.20, 0.60)
+    words: Least = field(default=Least(0.20, 0.60))
     floors: dict[str, Floor] = field(
         default_factory=lambda: {
             "static": Floor(near=0.45, hybrid=Least(0.75, 1.25), meaning=Least(0.45, 0.75)),
