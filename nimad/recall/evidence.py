@@ -27,6 +27,9 @@ MANY = 500
 """The floors are those of a store with so many memories, or more."""
 _GROWTH = {"words": 0.03, "meaning": 0.02, "hybrid": 0.05}
 """What the best wrong memory gains when a store grows by a factor of e; measured from 5 to 600."""
+KNOWN = 0.1
+"""Counts like so much of a cosine: a question about somebody who is known here belongs here, and the
+name itself is not in the text that is compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ def weigh(
     if asked.only_names:
         return CERTAIN
     covered = float(words.own.max(initial=0.0)) / words.best if words.best else 0.0
+    if len(asked.subjects):
+        nearest += KNOWN
     met = {"hybrid": covered + nearest, "words": covered, "meaning": nearest}[mode]
     return Evidence(met, floor.stranger if strange else floor.fits, strange)
 
