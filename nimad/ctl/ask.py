@@ -119,6 +119,7 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         show.prompt(screen, result["results"])
     else:
         show.results(screen, result["results"])
+    show.evidence(screen, result.get("evidence"))
     show.degraded(screen, result.get("degraded") or [])
     return 0
 

@@ -28,8 +28,8 @@ MANY = 500
 _GROWTH = {"words": 0.03, "meaning": 0.02, "hybrid": 0.05}
 """What the best wrong memory gains when a store grows by a factor of e; measured from 5 to 600."""
 KNOWN = 0.1
-"""Counts like so much of a cosine: a question about somebody who is known here belongs here, and the
-name itself is not in the text that is compared."""
+"""Counts like so much of a cosine: a question about somebody who is known here belongs here, while
+the name itself is not in the text that is compared."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,19 @@ class Recall:
         memories = self._records.get([number for number, _, _ in scored])
         return [Hit(memories[i], score, parts) for i, score, parts in scored if i in memories]
 
+    def evidence(
+        self, text: str, mode: str, where: Filter, now: int | None = None
+    ) -> Evidence | None:
+        """What `query` decides by whether to answer; None when there is nothing to look at."""
+        with self._lock:
+            self._columns.sync()
+            scope = self._scopes.of(where)
+            if not scope.count:
+                return None
+            at = self._clock() if now is None else now
+            asked, words, near, floor = self._taken_apart(text, mode, scope, at)
+            return self._evidence(asked, text, words, near, floor, scope, mode)
+
     def similar(self, memory: Memory, k: int) -> list[Hit]:
         """The `k` memories nearest in meaning to one, itself left out; scores are cosines.
 
@@ -142,12 +155,8 @@ class Recall:
         self, text: str, k: int, mode: str, scope: Scope, now: int
     ) -> list[tuple[int, float, dict[str, float]]]:
         """(id, score, parts) of the best `k`, best first."""
-        columns, weights = self._columns, self.weights
-        asked = question.read(text, columns, self._terms, scope, now)
-        words = lexical.nothing(columns.count)
-        if mode != "meaning":
-            words = lexical.score(asked, columns, self._terms, scope, weights)
-        near, floor = self._near(asked.meaning, mode, scope, words)
+        columns = self._columns
+        asked, words, near, floor = self._taken_apart(text, mode, scope, now)
         if not self._evidence(asked, text, words, near, floor, scope, mode).enough:
             return []
         rows, plain, mixed = self._candidates(asked, words, near, floor, scope.mask)
@@ -167,6 +176,17 @@ class Recall:
             )
             for n in best
         ]
+
+    def _taken_apart(
+        self, text: str, mode: str, scope: Scope, now: int
+    ) -> tuple[Question, Lexical, Semantic | None, Floor]:
+        columns = self._columns
+        asked = question.read(text, columns, self._terms, scope, now)
+        words = lexical.nothing(columns.count)
+        if mode != "meaning":
+            words = lexical.score(asked, columns, self._terms, scope, self.weights)
+        near, floor = self._near(asked.meaning, mode, scope, words)
+        return asked, words, near, floor
 
     def _near(
         self, text: str, mode: str, scope: Scope, words: Lexical
@@ -194,7 +214,7 @@ class Recall:
         def unknown(terms: Iterable[str]) -> set[str]:
             if mode == "meaning":  # nobody has looked for them yet
                 return lexical.unheard(terms, self._columns, self._terms, scope)
-            return words.unknown & set(terms)
+            return set(words.unknown.intersection(terms))
 
         least = evidence.least(self.weights, floor, mode, scope.count)
         strange = evidence.strange(asked, text, self._terms.cut, unknown)

@@ -86,7 +86,7 @@ class Weights:
     candidates: int = 400
     sample: int = 1000
     mixing: dict[str, tuple[float, float]] = field(default_factory=lambda: {"minilm": (0.3, 0.2)})
-    words: Least = field(default=Least(0.20, 0.60))
+    words: Least = field(default=Least(0.16, 0.60))
     floors: dict[str, Floor] = field(
         default_factory=lambda: {
             "static": Floor(near=0.45, hybrid=Least(0.75, 1.25), meaning=Least(0.45, 0.75)),
