@@ -79,9 +79,10 @@ class QueryVerb:
         if given["context"] or given["budget"]:
             reply = self._prompt(answer, k, given, times.now)
         else:
-            hits = [wire.hit_json(hit, explain=given["explain"]) for hit in answer.hits]
-            reply = _reply(answer, hits)
+            shown = [wire.hit_json(hit, explain=given["explain"]) for hit in answer.hits]
+            reply = _reply(answer, shown)
         if given["explain"]:
+            reply["timings"] = answer.timings
             found = self._store.recall.evidence(given["text"], given["mode"], where, times.now)
             reply["evidence"] = asdict(found) if found else None
         return reply
