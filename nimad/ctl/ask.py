@@ -73,6 +73,23 @@ def _register_query(commands: Commands) -> None:
     )
     query.add_argument("--after", metavar="DATE", help="only from this moment on")
     query.add_argument("--before", metavar="DATE", help="only before this moment")
+    query.add_argument(
+        "--as-of",
+        metavar="DATE",
+        help="as it was then: only what had happened by the end of that day, month or moment;"
+        " yesterday and the like count from there",
+    )
+    query.add_argument(
+        "--context",
+        action="store_true",
+        help="show each result with its turn and its neighbours in the session, for a prompt",
+    )
+    query.add_argument(
+        "--budget",
+        metavar="TOKENS",
+        type=number(1, 10_000_000),
+        help="show what fits in about so many tokens of a prompt, the best first",
+    )
     query.add_argument("--explain", action="store_true", help="show the parts of each score")
 
 
@@ -88,8 +105,9 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         layer=args.layer,
         namespace=args.namespace,
         tags=args.tag,
-        after=_moment(args.after, "--after"),
-        before=_moment(args.before, "--before"),
+        **_times(args),
+        context=args.context or None,
+        budget=args.budget,
         explain=args.explain or None,
     )
     if screen.json:
@@ -97,7 +115,10 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         return 0
     from nimad.ctl import show
 
-    show.results(screen, result["results"])
+    if args.context or args.budget is not None:
+        show.prompt(screen, result["results"])
+    else:
+        show.results(screen, result["results"])
     show.degraded(screen, result.get("degraded") or [])
     return 0
 
@@ -140,9 +161,15 @@ def run_related(args: argparse.Namespace, client: Client, screen: Screen) -> int
     return 0
 
 
-def _moment(given: str | None, option: str) -> int | None:
-    if given is None:
-        return None
-    from nimad.ctl.when import parse
+def _times(args: argparse.Namespace) -> dict[str, int | None]:
+    """The three dates in epoch milliseconds; ages count from --as-of when it is given."""
+    if args.after is None and args.before is None and args.as_of is None:
+        return {}
+    from nimad.ctl.when import parse, parse_last
 
-    return parse(given, option)
+    as_of = None if args.as_of is None else parse_last(args.as_of, "--as-of")
+    return {
+        "after": None if args.after is None else parse(args.after, "--after", as_of),
+        "before": None if args.before is None else parse(args.before, "--before", as_of),
+        "as_of": as_of,
+    }

@@ -25,6 +25,8 @@ LENGTHY = frozenset(
         "migrate.verify",
         "migrate.rollback",
         "migrate.forget_backup",
+        "migrate.retry_quarantined",
+        "migrate.restore",
     }
 )
 """Verbs that take as long as they take: only --timeout limits them."""

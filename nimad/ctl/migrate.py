@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nimad.ctl.arguments import add_command, number
@@ -28,6 +29,7 @@ BELONGS = {
     "wait": "PATH",
     "watch": "--status",
     "yes": "--rollback",
+    "to": "--restore",
 }
 """Options that mean something only beside another."""
 
@@ -71,6 +73,9 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--watch", action="store_true", help="with --status: show it anew each second until done"
     )
+    parser.add_argument(
+        "--to", metavar="FILE", help="with --restore: write there; a directory for several files"
+    )
     parser.add_argument("--yes", action="store_true", help="with --rollback: do not ask")
 
 
@@ -90,6 +95,13 @@ def _register_actions(parser: Parser) -> None:
         "--rollback", metavar="NAME", help="remove exactly what came from a source; asks first"
     )
     action.add_argument(
+        "--quarantine", metavar="NAME", help="list the rows that were not taken over, and why"
+    )
+    action.add_argument("--retry-quarantined", metavar="NAME", help="look at those rows again")
+    action.add_argument(
+        "--restore", metavar="NAME", help="write the copy of the source to the new file --to"
+    )
+    action.add_argument(
         "--forget-backup", metavar="NAME", help="delete the copy of the source that nimad keeps"
     )
 
@@ -103,6 +115,9 @@ def run_migrate(args: argparse.Namespace, client: Client, screen: Screen) -> int
         "resume": _resume,
         "verify": _verify,
         "rollback": _roll_back,
+        "quarantine": _mend("quarantine"),
+        "retry_quarantined": _mend("retry"),
+        "restore": _mend("restore"),
         "forget_backup": _forget_backup,
     }
     chosen = next((name for name in actions if getattr(args, name) is not None), None)
@@ -224,6 +239,16 @@ def _forget_backup(args: argparse.Namespace, client: Client, screen: Screen) -> 
         " longer be verified"
     )
     return 0
+
+
+def _mend(action: str) -> Callable[[argparse.Namespace, Client, Screen], int]:
+    def run(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+        from nimad.ctl import mend
+
+        done: int = getattr(mend, action)(args, client, screen)
+        return done
+
+    return run
 
 
 def _name(given: str) -> str | None:

@@ -34,6 +34,20 @@ def results(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
                 screen.line(" " * margin + screen.style(line, DIM))
 
 
+def prompt(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
+    """The answers as text for a prompt: a block for each, a line for each memory, no decoration."""
+    from nimad.prompt import line
+
+    if not found:
+        screen.note("nothing relevant was found.")
+    for place, result in enumerate(found):
+        if place:
+            screen.line()
+        for memory in result["context"]["memories"] if "context" in result else [result]:
+            parts = (memory["text"], memory["who"], memory["layer"], memory["timestamp"])
+            screen.line(safe(line(*parts)))
+
+
 def neighbours(screen: Screen, found: Sequence[dict[str, Any]], origin: int) -> None:
     """What the graph reached from a memory; `->` leads away from it, `<-` to it."""
     if not found:

@@ -1,67 +1,28 @@
-"""Points in time as people type them: 2023-05-08, 2023-05, 7d, yesterday, epoch milliseconds."""
+"""Points in time as people type them after an option."""
 
 from __future__ import annotations
 
-import re
-import time
-
+from nimad import when
 from nimad.errors import UsageError
-
-FORMS = "a date (2023, 2023-05, 2023-05-08, 2023-05-08T14:30), an age (30min, 12h, 7d, 3w, 6mo, 2y)"
-_AGES = {
-    "min": 60,
-    "h": 3600,
-    "d": 86_400,
-    "w": 7 * 86_400,
-    "mo": 30 * 86_400,
-    "y": 365 * 86_400,
-}
+from nimad.model import now_ms
 
 
-def parse(text: str, option: str) -> int:
-    """Epoch milliseconds of a date or an age; a date without a zone is in this machine's zone.
+def parse(text: str, option: str, now: int | None = None) -> int:
+    """Epoch milliseconds of a date or an age: the first moment of what it names.
 
-    `7d` is seven days before now; `today` and `yesterday` are their first moments.  Raises
-    UsageError, naming the option, for anything else: seconds since 1970, too, because they look
-    like milliseconds of January 1970.
+    Ages count from `now` [epoch milliseconds]; default: the clock.
+    Raises UsageError, naming the option, for anything else.
     """
-    given = text.strip()
-    if age := re.fullmatch(r"(\d{1,6}) ?(min|h|d|w|mo|y)", given):
-        return round((time.time() - int(age[1]) * _AGES[age[2]]) * 1000)
-    if re.fullmatch(r"-?\d{11,15}", given):
-        return int(given)
-    if re.fullmatch(r"\d{9,10}", given):
-        raise UsageError(
-            detail=f"{option} {given} looks like seconds; milliseconds would be {given}000"
-        )
-    found = _calendar(given)
-    if found is None:
-        raise UsageError(
-            detail=f"{option} must be {FORMS}, today, yesterday, now, or epoch milliseconds,"
-            f" not {given[:60]!r}"
-        )
-    return found
+    return _span(text, option, now).first
 
 
-def _calendar(given: str) -> int | None:
-    from datetime import datetime, timedelta
+def parse_last(text: str, option: str) -> int:
+    """The same, but the last moment: "May 2023" is its end."""
+    return _span(text, option, None).last
 
-    midnight = datetime.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    named = {
-        "now": datetime.now(),
-        "today": midnight,
-        "yesterday": (midnight - timedelta(hours=12)).replace(hour=0),
-    }
+
+def _span(text: str, option: str, now: int | None) -> when.Span:
     try:
-        if (moment := named.get(given)) is None:
-            moment = datetime.fromisoformat(_completed(given))
-        return round(moment.timestamp() * 1000)
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def _completed(given: str) -> str:
-    """A year or a month stands for its first day."""
-    if re.fullmatch(r"\d{4}", given):
-        return f"{given}-01-01"
-    return f"{given}-01" if re.fullmatch(r"\d{4}-\d{2}", given) else given
+        return when.read(text, now_ms() if now is None else now)
+    except ValueError as error:
+        raise UsageError(detail=f"{option} {error}, not {text.strip()[:60]!r}") from None

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.disk.container import Container, Summary, write_container
+from nimad.disk.durable import Buffer
 from nimad.embed.base import DIMS
 from nimad.embed.wordpiece import Span
 from nimad.errors import FormatCorrupt, FormatTooNew, FormatTooOld, TableDamaged
@@ -68,7 +69,7 @@ def write_table(path: Path, table: TokenTable) -> Summary:
         ("rows", [table.rows.astype("<i1").tobytes()]),
         ("weights", [table.weights.astype("<u2").tobytes()]),
         ("tokens", ["\n".join(table.tokens).encode()]),
-        ("characters", ["\n".join(map(_line, table.spans)).encode()]),
+        ("characters", [write_spans(table.spans)]),
     ]
     return write_container(path, FORMAT, VERSION, regions)
 
@@ -105,13 +106,23 @@ def _parsed(container: Container) -> TokenTable:
         raise ValueError(error) from error
     return TokenTable(
         tokens=str(container.region("tokens"), "utf-8").split("\n"),
-        spans=[_span(line) for line in str(container.region("characters"), "utf-8").split("\n")],
+        spans=read_spans(container.region("characters")),
         rows=np.frombuffer(container.region("rows"), "<i1").reshape(-1, DIMS),
         weights=np.frombuffer(container.region("weights"), "<u2"),
         first=first,
         hashed=hashed,
         digest=container.digest,
     )
+
+
+def write_spans(spans: Sequence[Span]) -> bytes:
+    """The region "characters"."""
+    return "\n".join(map(_line, spans)).encode()
+
+
+def read_spans(region: Buffer) -> list[Span]:
+    """What `write_spans` wrote.  Raises ValueError for anything else."""
+    return [_span(line) for line in str(region, "utf-8").split("\n")]
 
 
 def _line(span: Span) -> str:

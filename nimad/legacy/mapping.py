@@ -25,9 +25,12 @@ Verifying compares `values.canonical` of the snapshot's row with that of `NodeMa
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from nimad.legacy.values import BrokenText, Value, pack, unpack
@@ -44,7 +47,9 @@ TEXT_FIELDS = {
 }
 """Legacy column -> field of Memory, where both hold text or nothing."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NAIVE_EPOCH = datetime(1970, 1, 1)
 INT64 = 1 << 63
+_CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 
 
 MAX_KEPT = 20_000
@@ -80,12 +85,18 @@ class NodeMapper:
         self._forward: list[tuple[str, Callable[..., None] | None]] = [
             (column, _FORWARD.get(column.lower())) for column in columns
         ]
+        self._backward = [_BACKWARD.get(column.lower(), _nothing) for column in columns]
+        self._text = [column.lower() for column in columns].index("text")
 
     def key(self, row: Sequence[Value]) -> int:
         """The row's id in its source."""
         key = row[self._key]
         assert isinstance(key, int)
         return key
+
+    def problem(self, row: Sequence[Value]) -> str | None:
+        """Why no memory can be made of a row; None when one can."""
+        return text_problem(row[self._text])
 
     def memory(self, row: Sequence[Value]) -> Mapped:
         """The memory of a row.  Raises UnreadableRowError when its text cannot be read."""
@@ -105,7 +116,10 @@ class NodeMapper:
     def row(self, memory: Memory) -> tuple[Value, ...]:
         """The row a memory was made of: the inverse of `memory`."""
         extra, blobs = memory.extra or {}, memory.blobs
-        return tuple(_column_value(column, memory, extra, blobs) for column in self.columns)
+        if not extra and not blobs:  # most rows, and a third of the time
+            return tuple([back(memory) for back in self._backward])
+        columns = zip(self.columns, self._backward, strict=True)
+        return tuple([_column_value(name, back, memory, extra, blobs) for name, back in columns])
 
     def _check_embedding(self, mapped: Mapped) -> None:
         blob = mapped.memory.blobs.get("embedding")
@@ -187,7 +201,7 @@ def _take_score(mapped: Mapped, column: str, value: Value) -> None:
 
 def _take_created(mapped: Mapped, column: str, value: Value) -> None:
     created = _parse_created(value)
-    if created and _format_created(created) == value:
+    if created:
         mapped.memory.created = created
     elif value is not None:
         _keep(mapped, column, value)
@@ -223,17 +237,26 @@ _FORWARD: dict[str, Callable[[Mapped, str, Value], None]] = {
 
 
 def _parse_created(value: Value) -> int:
-    """The form above in epoch milliseconds; 0 for anything else."""
-    if not isinstance(value, str) or len(value) != 19:
+    """The form above in epoch milliseconds; 0 for anything else, and for the epoch itself."""
+    if not isinstance(value, str) or not _CREATED.fullmatch(value):
         return 0
     try:
-        return _epoch_ms(datetime.fromisoformat(value).replace(tzinfo=UTC))
-    except (ValueError, OverflowError):
+        since = datetime.fromisoformat(value) - NAIVE_EPOCH
+    except ValueError:  # a 30th of February
         return 0
+    return (since.days * 86_400 + since.seconds) * 1000
 
 
 def _format_created(created: int) -> str:
-    return str(EPOCH + timedelta(milliseconds=created))[:19]
+    days, seconds = divmod(created // 1000, 86_400)
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{_date(days)} {hour:02}:{minute:02}:{second:02}"
+
+
+@lru_cache(maxsize=256)
+def _date(days: int) -> str:
+    return str(EPOCH + timedelta(days=days))[:10]
 
 
 def _as_time(value: Value) -> int:
@@ -257,7 +280,11 @@ def _epoch_ms(moment: datetime) -> int:
 
 
 def _column_value(
-    column: str, memory: Memory, extra: dict[str, Any], blobs: dict[str, bytes]
+    column: str,
+    back: Callable[[Memory], Value],
+    memory: Memory,
+    extra: dict[str, Any],
+    blobs: dict[str, bytes],
 ) -> Value:
     if column in extra:
         return unpack(extra[column])
@@ -268,8 +295,12 @@ def _column_value(
             return raw.decode()
         except UnicodeDecodeError:
             return BrokenText(raw)
-    back = _BACKWARD.get(column.lower())
-    return back(memory) if back else None
+    return back(memory)
+
+
+def _nothing(memory: Memory) -> Value:
+    """A column that no field holds, and that was NULL."""
+    return None
 
 
 def _created_back(memory: Memory) -> Value:
@@ -278,13 +309,10 @@ def _created_back(memory: Memory) -> Value:
 
 _BACKWARD: dict[str, Callable[[Memory], Value]] = {
     "id": lambda memory: int(memory.source[1]) if memory.source else None,
-    "text": lambda memory: memory.text,
-    "layer": lambda memory: memory.layer,
-    "timestamp": lambda memory: memory.timestamp,
-    "fe_score": lambda memory: memory.importance,
+    "text": attrgetter("text"),
+    "layer": attrgetter("layer"),
+    "timestamp": attrgetter("timestamp"),
+    "fe_score": attrgetter("importance"),
     "created_at": _created_back,
-    **{
-        column: (lambda memory, name=name: getattr(memory, name))  # type: ignore[misc]
-        for column, name in TEXT_FIELDS.items()
-    },
+    **{column: attrgetter(name) for column, name in TEXT_FIELDS.items()},
 }

@@ -40,6 +40,8 @@ FIRST_ID, LAST_ID = -(1 << 63), (1 << 63) - 1
 STEPS_BETWEEN_CHECKS = 50_000
 """SQLite's virtual machine looks at the clock so often [instructions]."""
 
+SIZED = frozenset({str, bytes, BrokenText})
+
 T = TypeVar("T")
 
 
@@ -129,9 +131,9 @@ class RowReader:
     def _read(self, sql: str, first: int, limit: int) -> list[tuple[int, Row | str]]:
         found: list[tuple[int, Row | str]] = []
         size = 0
-        for key, *row in self._connection.execute(sql, (first, limit)):
-            found.append((key, tuple(row)))
-            size += sum(len(value) for value in row if isinstance(value, (str, bytes)))
+        for row in self._connection.execute(sql, (first, limit)):
+            found.append((row[0], row[1:]))
+            size += sum([len(value) for value in row if value.__class__ in SIZED])
             if size > PAGE_BYTES:
                 break
         return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from nimad.legacy.mapping import NodeMapper, UnreadableRowError
+from nimad.legacy.mapping import Mapped, NodeMapper
 from nimad.legacy.rows import RowReader, open_reader
 from nimad.legacy.schema import EDGES, NODES, TURNS, Shape
 from nimad.legacy.source import (
@@ -23,6 +23,7 @@ from nimad.legacy.source import (
 )
 from nimad.legacy.survey import survey
 from nimad.legacy.values import Value, pack
+from nimad.model import Memory
 
 EMBEDDING_BYTES = 384 * 4
 """A whole embedding: 384 float32."""
@@ -117,14 +118,42 @@ class LegacyGraph:
         return self._reader.page(NODES, columns, columns, after, limit)
 
 
+class _Node(LegacyNode):
+    """A node whose memory is made when it is asked for: comparing rows does without."""
+
+    __slots__ = ("_mapped", "_mapper")
+    _mapper: NodeMapper
+    _mapped: Mapped | None
+
+    def __init__(self, mapper: NodeMapper, key: int, row: Row) -> None:
+        put = object.__setattr__
+        put(self, "key", key)
+        put(self, "row", row)
+        put(self, "_mapper", mapper)
+        put(self, "_mapped", None)
+
+    def _made(self) -> Mapped:
+        mapped = self._mapped
+        if mapped is None:
+            mapped = self._mapper.memory(self.row)
+            object.__setattr__(self, "_mapped", mapped)
+        return mapped
+
+    @property
+    def memory(self) -> Memory:
+        return self._made().memory
+
+    @property
+    def notes(self) -> list[tuple[str, str]]:
+        return self._made().notes
+
+
 def _node(mapper: NodeMapper, key: int, row: Row | str) -> LegacyNode | Unreadable:
     if isinstance(row, str):
         return Unreadable("node", key, row)
-    try:
-        mapped = mapper.memory(row)
-    except UnreadableRowError as error:
-        return Unreadable("node", key, str(error))
-    return LegacyNode(key, mapped.memory, row, mapped.notes)
+    if problem := mapper.problem(row):
+        return Unreadable("node", key, problem)
+    return _Node(mapper, key, row)
 
 
 def _unmodelled(stored: tuple[str, ...], modelled: tuple[str, ...]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from nimad.disk.durable import crash_point
 from nimad.legacy.source import LegacyNode, Mapper, Unreadable
-from nimad.legacy.values import canonical
+from nimad.legacy.values import identical
 from nimad.migrate import ledger
 from nimad.migrate.run import Run
 from nimad.model import Memory
@@ -60,7 +60,7 @@ def _sort_out(run: Run, source: Source, mapper: Mapper, page: Page) -> _Batch:
             batch.quarantine.append((row.kind, row.key, row.reason))
         elif row.key in known:
             memory = known[row.key]
-            if memory is not None and canonical(mapper.row(memory)) != canonical(row.row):
+            if memory is not None and not identical(mapper.row(memory), row.row):
                 batch.quarantine.append(("changed", row.key, CHANGED))
         else:
             batch.memories.append(row.memory)

@@ -103,13 +103,15 @@ def quarantined(records: Records, source: int) -> int:
     return int(found or 0)
 
 
-def quarantine_rows(records: Records, source: int, limit: int = SHOWN) -> list[dict[str, Any]]:
-    """The first of them, as the protocol shows them."""
+def quarantine_rows(
+    records: Records, source: int, limit: int = SHOWN, offset: int = 0
+) -> list[dict[str, Any]]:
+    """`limit` of them from `offset`, by kind and key, as the protocol shows them."""
     marks = ",".join("?" * len(NOTES))
     found = records.rows(
         f"SELECT kind, key, reason FROM quarantine WHERE source = ? AND kind NOT IN ({marks})"
-        " ORDER BY kind, key LIMIT ?",
-        (source, *NOTES, limit),
+        " ORDER BY kind, key LIMIT ? OFFSET ?",
+        (source, *NOTES, limit, offset),
     )
     return [{"kind": kind, "key": key, "reason": reason} for kind, key, reason in found]
 

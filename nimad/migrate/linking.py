@@ -54,6 +54,8 @@ def _turns(run: Run) -> Iterator[None]:
             turns, quarantine = _sort_turns(run.store.records, source, page)
             with run.store.records.write() as tx:
                 tx.add_turns(turns, source.id)
+                if ledger.note(source, "rerun"):
+                    ledger.acquit(tx, source.id, "turn", [row.key for row in page])
                 sources.quarantine(tx, source.id, quarantine)
                 number = ledger.count(tx, "turns", source.id)
                 sources.update(tx, source.id, turn_cursor=page[-1].key, turns=number)

@@ -17,7 +17,7 @@ from nimad.core.store import MemoryStore
 from nimad.errors import Busy, NotFound, UsageError
 from nimad.legacy.source import LegacySource
 from nimad.migrate import attach as attaching
-from nimad.migrate import ledger, receive, report, rollback
+from nimad.migrate import ledger, mending, receive, report, rollback
 from nimad.migrate.auto import auto_migrate
 from nimad.migrate.idle import Quiet
 from nimad.migrate.log import MigrationLog
@@ -173,6 +173,25 @@ class MigrationManager:
         self._log.info(f"{name}: rolled back, {removed['memories']} memories removed")
         self._store.wake()
         return {"name": name, "removed": removed}
+
+    def quarantine(self, name: str, offset: int, limit: int) -> dict[str, Any]:
+        """A page of the rows that were not taken over, with the reasons.  Raises NotFound."""
+        source = sources.by_name(self._store.records, name)
+        return mending.quarantine(self._store, source, offset, limit)
+
+    def retry_quarantined(self, name: str) -> dict[str, Any]:
+        """Look at those rows again.  Raises NotFound, Busy while it is under way."""
+        with self._my_turn():
+            self._pipeline.reset()
+            source = sources.by_name(self._store.records, name)
+            retried = mending.retry(self._store, source)
+        self._log.info(f"{name}: {retried} quarantined rows are looked at again")
+        self._worker.wake()
+        return {"name": name, "retried": retried}
+
+    def restore(self, name: str, fd: int) -> dict[str, Any]:
+        """Write the backup into the empty file behind `fd`.  Raises NotFound, UsageError, ..."""
+        return mending.give_back(self._store, sources.by_name(self._store.records, name), fd)
 
     def forget_backup(self, name: str) -> dict[str, Any]:
         """Delete the snapshot that was kept.  Raises NotFound, Busy while it is still needed."""

@@ -21,7 +21,7 @@ import numpy as np
 from nimad.core.store import MemoryStore
 from nimad.errors import VerifyFailed
 from nimad.legacy.source import LegacyEdge, LegacyNode, LegacySource, LegacyTurn, Mapper
-from nimad.legacy.values import Value, canonical
+from nimad.legacy.values import Value, canonical, identical
 from nimad.migrate import ledger, linking
 from nimad.migrate.findings import LISTED, Findings, Tally, shape
 from nimad.migrate.run import Run
@@ -116,9 +116,9 @@ class Comparison:
                 continue
             tally.expected += 1
             mine = self._mapper.row(memory)
-            if canonical(mine) == (theirs := canonical(row.row)):
+            if identical(mine, row.row):
                 tally.identical += 1
-                self._digest.update(theirs)
+                self._digest.update(canonical(row.row))
             else:
                 tally.differing += 1
                 self._tell(row, mine)

@@ -232,15 +232,16 @@ class Columns:
             self.length[after] = np.nan
 
     def _chain_all(self) -> None:
-        """All chains anew: one sort."""
+        """All chains anew: one sort.  Who keeps his neighbours keeps his length."""
+        old_before, old_after = self.before.copy(), self.after.copy()
         rows = np.flatnonzero(self.alive & (self.session != NONE))
         order = rows[np.lexsort((rows, self.time[rows], self.session[rows]))]
         self.before[:] = NONE
         self.after[:] = NONE
-        self.length[:] = np.nan
         same = self.session[order[1:]] == self.session[order[:-1]]
         self.after[order[:-1][same]] = order[1:][same]
         self.before[order[1:][same]] = order[:-1][same]
+        self.length[(self.before != old_before) | (self.after != old_after)] = np.nan
         last = order[np.append(~same, True)] if len(order) else order
         self._ends = dict(zip(self.session[last].tolist(), last.tolist(), strict=True))
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.recall.columns import Columns
-from nimad.recall.dates import Named, date_words, named_dates
+from nimad.recall.dates import Named, named_dates
 from nimad.store import words
 from nimad.store.terms import TermIndex
 
@@ -54,8 +54,8 @@ def read(
     rest = _WORD.sub(lambda m: "" if m[0].casefold() in drop else m[0], plain)
     whole = not _WORD.search(rest)
     asked = [term for word in words.terms(plain) for term in terms.cut(word)]
-    dates = named_dates(text, now)
-    met = drop | (date_words(spoken) if dates else set())
+    dates, dated = named_dates(text, now)
+    met = drop | dated
     return Question(
         list(dict.fromkeys(asked))[:MOST_TERMS],
         frozenset(term for word in met for term in terms.cut(word)),

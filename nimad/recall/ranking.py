@@ -26,8 +26,9 @@ from nimad.embed.base import Embedder
 from nimad.errors import UsageError
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
-from nimad.recall import lexical, question
+from nimad.recall import context, lexical, question
 from nimad.recall.columns import Columns
+from nimad.recall.context import Passage
 from nimad.recall.lexical import Lexical
 from nimad.recall.question import Question
 from nimad.recall.semantic import Meaning, Semantic, best_places
@@ -91,8 +92,13 @@ class Recall:
         """Give back what is held besides memory."""
         self._terms.close()
 
-    def query(self, text: str, k: int, mode: str, where: Filter) -> list[Hit]:
+    def query(
+        self, text: str, k: int, mode: str, where: Filter, now: int | None = None
+    ) -> list[Hit]:
         """The best `k` memories for a text, best first; none when nothing fits.
+
+        Args:
+            now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
 
         Raises UsageError for an unknown mode.
         """
@@ -103,7 +109,8 @@ class Recall:
         with self._lock:
             self._columns.sync()
             scope = self._scope(where)
-            scored = self._scored(text, k, mode, scope) if scope.count else []
+            at = self._clock() if now is None else now
+            scored = self._scored(text, k, mode, scope, at) if scope.count else []
         memories = self._records.get([number for number, _, _ in scored])
         return [Hit(memories[i], score, parts) for i, score, parts in scored if i in memories]
 
@@ -124,6 +131,13 @@ class Recall:
             for score, i in near[:k]
             if score > 0 and i in memories
         ]
+
+    def passages(self, hits: list[Hit], most: int, upto: int | None = None) -> list[Passage]:
+        """The best `most` passages of hits, nothing in them later than `upto`; see `context`."""
+        with self._lock:
+            self._columns.sync()
+            around = context.chains(self._columns, hits)
+        return context.passages(self._records, hits, around, upto, most)
 
     # --- what may be returned -------------------------------------------------------------------
 
@@ -155,11 +169,11 @@ class Recall:
     # --- scoring --------------------------------------------------------------------------------
 
     def _scored(
-        self, text: str, k: int, mode: str, scope: _Scope
+        self, text: str, k: int, mode: str, scope: _Scope, now: int
     ) -> list[tuple[int, float, dict[str, float]]]:
         """(id, score, parts) of the best `k`, best first."""
         columns, weights = self._columns, self.weights
-        asked = question.read(text, columns, self._terms, scope.mask, self._clock())
+        asked = question.read(text, columns, self._terms, scope.mask, now)
         words = lexical.nothing(columns.count)
         if mode != "meaning":
             words = lexical.score(asked, columns, self._terms, scope.mask, scope.words, weights)
@@ -192,7 +206,9 @@ class Recall:
         query = embedder.embed([text])[0]
         if mode == "words" or not query.any():
             return None, floor
-        return self._meaning.score(blocks, query, scope.mask, scope.filtered, words.shared), floor
+        shares = self.weights.near(embedder.name)
+        near = self._meaning.score(blocks, query, scope.mask, scope.filtered, words.shared, shares)
+        return near, floor
 
     def _fits(
         self,

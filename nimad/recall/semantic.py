@@ -1,6 +1,6 @@
 """The semantic side: cosines of memories that carry a little of their neighbours in the session.
 
-What is compared is `v + 0.2 before + 0.1 after`, at length 1.  Only the plain vectors are stored;
+What is compared is `v + a before + b after`, at length 1.  Only the plain vectors are stored;
 the mixture's cosine is the mixture of the cosines, over a length that is computed once and kept in
 the columns.  The lengths come of whole numbers, so they are the same on every machine.
 """
@@ -46,6 +46,7 @@ class Meaning:
     def __init__(self, columns: Columns, weights: Weights) -> None:
         self._columns = columns
         self._weights = weights
+        self._shares = (weights.meaning_before, weights.meaning_after)
         self._blocks: BlockIndex | None = None
         self._every: Located | None = None
         self._version = -1
@@ -57,9 +58,14 @@ class Meaning:
         mask: NDArray[np.bool_],
         filtered: bool,
         words: Floats,
+        shares: tuple[float, float],
     ) -> Semantic:
-        """Score every row in `mask`; of a large store the nearest, and the best by `words`."""
+        """Score every row in `mask`; of a large store the nearest, and the best by `words`.
+
+        `shares` of the neighbours' vectors are those of the embedder that made the blocks.
+        """
         columns = self._columns
+        self._shares = shares
         if blocks is not self._blocks:  # another embedder, or a rebuild: other lengths
             columns.length[:] = np.nan
             self._blocks, self._every = blocks, None
@@ -87,9 +93,11 @@ class Meaning:
         """float32[n]: the cosine of every row."""
         if self._version != self._columns.version:
             self._every, self._version = None, self._columns.version
-        self._every = blocks.locate(self._columns.id, self._every)
-        self._measure(self._every)
-        return self._every.cosines(query)
+        every = blocks.locate(self._columns.id, self._every)
+        if every is not self._every:  # else nothing came that could be measured
+            self._measure(every)
+            self._every = every
+        return every.cosines(query)
 
     def _some(self, blocks: BlockIndex, query: Floats, rows: Rows) -> Floats:
         """float32[n]: the cosines of `rows` and of their neighbours; nan elsewhere."""
@@ -103,12 +111,12 @@ class Meaning:
         return out
 
     def _finish(self, rows: Rows, cosines: Floats) -> Semantic:
-        columns, weights = self._columns, self._weights
+        columns, (before, after) = self._columns, self._shares
         plain = cosines[rows]
         padded = np.append(cosines, np.float32(0))  # row -1, nobody, has none
         padded[np.isnan(padded)] = 0
-        mixed = plain + np.float32(weights.meaning_before) * padded[columns.before[rows]]
-        mixed += np.float32(weights.meaning_after) * padded[columns.after[rows]]
+        mixed = plain + np.float32(before) * padded[columns.before[rows]]
+        mixed += np.float32(after) * padded[columns.after[rows]]
         lengths = columns.length[rows]
         mixed /= np.where(np.isnan(lengths), np.float32(1), lengths)
         known = mixed[~np.isnan(mixed)]
@@ -127,7 +135,8 @@ class Meaning:
     # --- lengths of mixtures ------------------------------------------------------------------
 
     def _measure(self, every: Located) -> None:
-        unknown = np.flatnonzero(np.isnan(self._columns.length) & self._columns.alive)
+        unmeasured = np.isnan(self._columns.length) & self._columns.alive & every.present
+        unknown = np.flatnonzero(unmeasured)
         for start in range(0, len(unknown), _BATCH):
             rows = unknown[start : start + _BATCH]
             near = self._with_neighbours(rows)
@@ -137,14 +146,14 @@ class Meaning:
         """Keep |v + a before + b after| of `rows`; `located` holds the vectors of `near`."""
         if not len(rows):
             return
-        columns, weights = self._columns, self._weights
+        columns = self._columns
         vectors = np.vstack([located.rows(), np.zeros((1, located.dims), np.float32)])
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors).astype(np.float64))
         places = [
             np.where(found == NONE, len(near), np.searchsorted(near, found))
             for found in (rows, columns.before[rows], columns.after[rows])
         ]
-        shares = (1.0, weights.meaning_before, weights.meaning_after)
+        shares = (1.0, *self._shares)
         square = np.zeros(len(rows), np.float64)
         for n, (one, a) in enumerate(zip(places, shares, strict=True)):
             square += a * a * (norms[one] > 0)

@@ -39,6 +39,8 @@ class Weights:
             an answer often repeats nothing of its question.
         word_beyond: the same, of those two turns away.
         meaning_before, meaning_after: how much of its neighbours' vectors is in a turn's.
+        mixing: the same two for embedders that are measured to want others: the transformer reads
+            a turn as a whole, so its neighbours say more that is new.
         date: a part of a date counts like a word that is as rare.
         k1, b: of BM25; the usual values, which FTS5 has, too.
         asks: taken off a memory that ends as a question: it asks what is wanted, it does not say.
@@ -65,12 +67,18 @@ class Weights:
     exact_rows: int = 20_000
     candidates: int = 400
     sample: int = 1000
+    mixing: dict[str, tuple[float, float]] = field(default_factory=lambda: {"minilm": (0.3, 0.2)})
     floors: dict[str, Floor] = field(
         default_factory=lambda: {
             "static": Floor(near=0.45, fits=0.45, stranger=1.2),
+            "minilm": Floor(near=0.15, fits=0.40, stranger=1.0),
             "hash": Floor(near=0.30, fits=0.35, stranger=0.9),
         }
     )
+
+    def near(self, embedder: str) -> tuple[float, float]:
+        """Shares of the vectors before and after, for an embedder."""
+        return self.mixing.get(embedder, (self.meaning_before, self.meaning_after))
 
 
 DEFAULT = Weights()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nimad.core.store import MemoryStore
 from nimad.serve.memories import MemoryVerbs
 from nimad.serve.migrations import Migrations, MigrationVerbs
+from nimad.serve.queries import QueryVerb
 from nimad.serve.service import ServiceVerbs, Traffic
 from nimad.serve.verbs import Verb
 
@@ -13,6 +14,7 @@ def verbs(store: MemoryStore, migrations: Migrations, traffic: Traffic) -> list[
     """What the server serves; each topic has its file."""
     return [
         *ServiceVerbs(store, traffic).all(),
+        *QueryVerb(store).all(),
         *MemoryVerbs(store).all(),
         *MigrationVerbs(migrations, lambda: store.config).all(),
     ]

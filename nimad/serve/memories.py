@@ -1,4 +1,4 @@
-"""The verbs about memories: query, get, similar, related, export, remember, import, forget."""
+"""The verbs about memories, all but query: get, similar, related, export, remember, import, ..."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from dataclasses import asdict
 from typing import Any
 
 from nimad.core.store import MemoryStore
-from nimad.core.validate import MAX_NAME, MAX_TAGS, check_memory
+from nimad.core.validate import MAX_NAME, check_memory
 from nimad.errors import BadRecord, ReplyTooLarge, UsageError
-from nimad.model import LAYERS, MAX_TEXT, Filter, Memory
+from nimad.model import Memory
 from nimad.serve import params, protocol, wire
 from nimad.serve.frames import MAX_FRAME
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
 
-MODES = ("hybrid", "meaning", "words")
 MAX_IMPORT = 500
 """Most memories in one import."""
 PAGE_BYTES = MAX_FRAME - 4096
@@ -24,19 +23,6 @@ PAGE_BYTES = MAX_FRAME - 4096
 _NAME = Param(params.text(MAX_NAME), None)
 _ID = params.integer(1, 2**63 - 1)
 
-QUERY = {
-    "text": Param(params.text(MAX_TEXT)),
-    "k": Param(params.integer(1, 1000), None),
-    "mode": Param(params.choice(*MODES), "hybrid"),
-    "who": _NAME,
-    "where": _NAME,
-    "layer": Param(params.choice(*LAYERS), None),
-    "namespace": _NAME,
-    "tags": Param(params.texts(MAX_TAGS, MAX_NAME), ()),
-    "after": Param(params.moment, None),
-    "before": Param(params.moment, None),
-    "explain": Param(params.flag, False),
-}
 GET = {"id": Param(_ID)}
 SIMILAR = {"id": Param(_ID), "k": Param(params.integer(1, 1000), None)}
 RELATED = {
@@ -78,7 +64,6 @@ class MemoryVerbs:
     def all(self) -> list[Verb]:
         """The verbs of this file."""
         return [
-            Verb("query", "read", self.query),
             Verb("get", "read", self.get),
             Verb("similar", "read", self.similar),
             Verb("related", "read", self.related),
@@ -87,19 +72,6 @@ class MemoryVerbs:
             Verb("import", "control", self.import_),
             Verb("forget", "control", self.forget),
         ]
-
-    def query(self, call: Call) -> dict[str, Any]:
-        """The memories that answer a text, best first."""
-        given = params.read("query", QUERY, call.params)
-        text, k, mode = given.pop("text"), given.pop("k"), given.pop("mode")
-        explain = given.pop("explain")
-        k = k or self._store.config["recall.results"]
-        answer = self._store.query(text, k, mode, Filter(**given))
-        return {
-            "results": [wire.hit_json(hit, explain=explain) for hit in answer.hits],
-            "took_ms": round(answer.took_ms, 3),
-            "degraded": list(answer.degraded),
-        }
 
     def get(self, call: Call) -> dict[str, Any]:
         """One memory."""

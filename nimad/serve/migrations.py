@@ -56,6 +56,15 @@ class Migrations(Protocol):
     def forget_backup(self, name: str) -> dict[str, Any]:
         """Delete the snapshot that was kept."""
 
+    def quarantine(self, name: str, offset: int, limit: int) -> dict[str, Any]:
+        """A page of the rows that were not taken over."""
+
+    def retry_quarantined(self, name: str) -> dict[str, Any]:
+        """Look at those rows again."""
+
+    def restore(self, name: str, fd: int) -> dict[str, Any]:
+        """Write the snapshot that was kept into the file behind a descriptor."""
+
     def start(self) -> None:
         """Begin, or go on where the last process stopped."""
 
@@ -96,6 +105,11 @@ ATTACH = {
 }
 ANY_NAME = {"name": Param(_name, None)}
 ONE_NAME = {"name": Param(_name)}
+QUARANTINE = {
+    "name": Param(_name),
+    "offset": Param(params.integer(0, 2**53), 0),
+    "limit": Param(params.integer(1, 1000), 100),
+}
 
 
 class MigrationVerbs:
@@ -115,6 +129,9 @@ class MigrationVerbs:
             Verb("migrate.verify", "control", self.verify, lengthy=True),
             Verb("migrate.rollback", "control", self.rollback, lengthy=True),
             Verb("migrate.forget_backup", "control", self.forget_backup, lengthy=True),
+            Verb("migrate.quarantine", "read", self.quarantine),
+            Verb("migrate.retry_quarantined", "control", self.retry_quarantined, lengthy=True),
+            Verb("migrate.restore", "control", self.restore, lengthy=True),
         ]
 
     def attach(self, call: Call) -> dict[str, Any]:
@@ -157,6 +174,23 @@ class MigrationVerbs:
         """Delete a source's snapshot."""
         given = params.read("migrate.forget_backup", ONE_NAME, call.params)
         return self._migrations.forget_backup(given["name"])
+
+    def quarantine(self, call: Call) -> dict[str, Any]:
+        """A page of the rows of a source that were not taken over."""
+        given = params.read("migrate.quarantine", QUARANTINE, call.params)
+        return self._migrations.quarantine(given["name"], given["offset"], given["limit"])
+
+    def retry_quarantined(self, call: Call) -> dict[str, Any]:
+        """Look at the quarantined rows of a source again."""
+        given = params.read("migrate.retry_quarantined", ONE_NAME, call.params)
+        return self._migrations.retry_quarantined(given["name"])
+
+    def restore(self, call: Call) -> dict[str, Any]:
+        """Write a source's backup into the file whose descriptor came with the request."""
+        given = params.read("migrate.restore", ONE_NAME, call.params)
+        if not call.fds:
+            raise UsageError(detail="migrate.restore needs the descriptor of an empty file")
+        return self._migrations.restore(given["name"], call.fds[0])
 
 
 def _names(name: str | None) -> list[str] | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from nimad import when
 from nimad.core.validate import MAX_TIME
 from nimad.errors import UsageError
 from nimad.serve.protocol import shown
@@ -156,6 +157,21 @@ def moment(value: Any) -> int:
     if not math.isfinite(value) or abs(value) > MAX_TIME:
         raise ValueError("must be epoch milliseconds before the year 10000")
     return int(value)
+
+
+def date(value: Any) -> Any:
+    """Epoch milliseconds, or a date as people write it: text, for `nimad.when.read`."""
+    return text(100)(value) if isinstance(value, str) else moment(value)
+
+
+def span(verb: str, name: str, value: int | str, now: int) -> when.Span:
+    """What a checked `date` names; UsageError says which parameter is wrong."""
+    if isinstance(value, int):
+        return when.Span(value, value + 1)
+    try:
+        return when.read(value, now)
+    except ValueError as error:
+        raise UsageError(detail=f"{verb}: {name} {error}, not {shown(value)}") from None
 
 
 def _from_iso(value: str) -> int:

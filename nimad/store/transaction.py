@@ -15,6 +15,8 @@ from nimad.model import Memory, Relation, Turn
 from nimad.store import rows
 
 ROLES = ("input", "contemplation", "output")
+CHUNK = 500
+"""Names in one IN (...) list."""
 
 
 class Transaction:
@@ -51,9 +53,10 @@ class Transaction:
         first = self._next_id("memories")
         made: list[rows.Row] = []
         members: list[tuple[int, Memory]] = []
+        turns = self._turn_ids([m.turn for m in memories if m.turn is not None], source or 0)
         for number, memory in enumerate(memories, first):
             memory.id = number
-            turn = self._turn_id(memory, source)
+            turn = None if memory.turn is None else turns[memory.turn]
             if turn is not None and source is None and memory.layer in ROLES:
                 members.append((turn, memory))
             made.append(rows.to_row(memory, self._names, turn, source))
@@ -75,15 +78,20 @@ class Transaction:
         found = self.rows("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
         return int(found[0][0]) + 1 if found else 1
 
-    def _turn_id(self, memory: Memory, source: int | None) -> int | None:
-        if memory.turn is None:
-            return None
-        key = (source or 0, memory.turn)
-        found = self.rows("SELECT id FROM turns WHERE source = ? AND name = ?", key)
-        if found:
-            return int(found[0][0])
-        made = self.connection.execute("INSERT INTO turns (source, name) VALUES (?, ?)", key)
-        return int(made.lastrowid or 0)
+    def _turn_ids(self, names: Sequence[str], source: int) -> dict[str, int]:
+        """The ids of the turns with these names, made where they are new."""
+        wanted = list(dict.fromkeys(names))
+        ids: dict[str, int] = {}
+        for start in range(0, len(wanted), CHUNK):
+            part = wanted[start : start + CHUNK]
+            marks = ",".join("?" * len(part))
+            sql = f"SELECT name, id FROM turns WHERE source = ? AND name IN ({marks})"
+            ids.update(self.rows(sql, (source, *part)))
+        for name in wanted:
+            if name not in ids:
+                sql = "INSERT INTO turns (source, name) VALUES (?, ?)"
+                ids[name] = int(self.connection.execute(sql, (source, name)).lastrowid or 0)
+        return ids
 
     def _join_turn(self, turn: int, memory: Memory) -> None:
         self.execute(
@@ -100,20 +108,17 @@ class Transaction:
         ids: list[int] = []
         for turn, key, extra in turns:
             packed = json.dumps(extra, ensure_ascii=False) if extra else None
-            self.execute(
+            found = self.rows(
                 "INSERT INTO turns (source, name, source_key, listed, input, contemplation, output,"
                 " timestamp, affect, extra) VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (source, name) DO UPDATE SET source_key = excluded.source_key,"
                 " listed = 1, input = excluded.input, contemplation = excluded.contemplation,"
                 " output = excluded.output, timestamp = excluded.timestamp,"
-                " affect = excluded.affect, extra = excluded.extra",
+                " affect = excluded.affect, extra = excluded.extra RETURNING id",
                 (
                     *(source, turn.name, key, turn.input, turn.contemplation, turn.output),
                     *(turn.timestamp, turn.affect, packed),
                 ),
-            )
-            found = self.rows(
-                "SELECT id FROM turns WHERE source = ? AND name = ?", (source, turn.name)
             )
             ids.append(int(found[0][0]))
         self._changed("add", "turn", ids)

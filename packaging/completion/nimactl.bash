@@ -28,20 +28,20 @@ _nimactl() {
   local commands="query get similar related remember forget import export migrate status rebuild doctor"
   local options="--help --json --socket --timeout --version"
   case $command in
-    query) options="-k --mode --who --where --layer --namespace --tag --after --before --explain --help --json --socket --timeout --version" ;;
+    query) options="-k --mode --who --where --layer --namespace --tag --after --before --as-of --context --budget --explain --help --json --socket --timeout --version" ;;
     similar) options="-k --help --json --socket --timeout --version" ;;
     related) options="--depth -k --help --json --socket --timeout --version" ;;
     remember) options="--who --where --when --importance --layer --tag --namespace --help --json --socket --timeout --version" ;;
     forget) options="--purge --dry-run --help --json --socket --timeout --version" ;;
     import) options="--namespace --from-line --help --json --socket --timeout --version" ;;
     export) options="--namespace --output --help --json --socket --timeout --version" ;;
-    migrate) options="--status --pause --resume --verify --rollback --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --watch --yes --help --json --socket --timeout --version" ;;
+    migrate) options="--status --pause --resume --verify --rollback --quarantine --retry-quarantined --restore --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --watch --to --yes --help --json --socket --timeout --version" ;;
   esac
   # END words
 
   COMPREPLY=()
   case $previous in
-    --socket | --output) _nimactl_files "$current" && return ;;
+    --socket | --output | --to) _nimactl_files "$current" && return ;;
     --mode) mapfile -t COMPREPLY < <(compgen -W "hybrid meaning words" -- "$current") && return ;;
     --strategy) mapfile -t COMPREPLY < <(compgen -W "full incremental" -- "$current") && return ;;
     --layer)
@@ -50,7 +50,7 @@ _nimactl() {
       )
       return
       ;;
-    --verify | --rollback | --forget-backup)
+    --verify | --rollback | --forget-backup | --quarantine | --retry-quarantined | --restore)
       mapfile -t COMPREPLY < <(compgen -W "$(_nimactl_sources)" -- "$current")
       return
       ;;

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from nimad.embed.base import unit_rows
 from nimad.embed.features import add_features, features, words
-from nimad.embed.registry import NAMES, get_embedder
+from nimad.embed.registry import ALWAYS_THERE, get_embedder
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=60)
 
 laws = settings(max_examples=100, deadline=None)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALWAYS_THERE)
 @given(texts=st.lists(ANY_TEXT, max_size=4))
 @laws
 def test_rows_are_unit_or_zero_and_independent(name: str, texts: list[str]) -> None:
@@ -28,7 +28,7 @@ def test_rows_are_unit_or_zero_and_independent(name: str, texts: list[str]) -> N
         assert embedder.embed([text]).tobytes() == row.tobytes()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALWAYS_THERE)
 @given(left=ANY_TEXT, right=ANY_TEXT)
 @laws
 def test_the_order_of_texts_around_a_space_does_not_matter(

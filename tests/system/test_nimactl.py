@@ -234,3 +234,31 @@ def test_an_import_names_the_line_and_keeps_what_came_before(tool: Tool, tmp_pat
         "good",
         "memory 1018",
     ]
+
+
+def test_the_quarantine_and_the_backup_of_a_source(tmp_path: Path) -> None:
+    store = stores.small_store(tmp_path / "graph.sqlite")
+    stores.execute(store, "INSERT INTO memory_edges VALUES (900, 1, 4711, 'lost', 1.0)")
+    with running(tmp_path) as tool:
+        tool.run("migrate", store, "--strategy", "full", "--wait")
+        listed = tool.json("migrate", "--quarantine", "graph")
+        assert listed["total"] == 1 and listed["rows"][0]["key"] == 900
+        assert "edge 900  target memory 4711" in tool.run("migrate", "--quarantine", "graph")
+        assert "1 row" in tool.run("migrate", "--retry-quarantined", "graph")
+        tool.run("migrate", store, "--wait")
+        assert tool.json("migrate", "--quarantine", "graph")["total"] == 1
+        store.unlink()
+        back = tmp_path / "back.sqlite"
+        told = tool.json("migrate", "--restore", "graph", "--to", back)
+        assert (told["bytes"], told["to"]) == (back.stat().st_size, str(back))
+        assert back.stat().st_mode & 0o777 == 0o600
+        assert "exists" in tool.run("migrate", "--restore", "graph", "--to", back, code=73)
+        assert "--to" in tool.run("migrate", "--restore", "graph", code=64)
+        assert "other" in tool.run(
+            "migrate", "--restore", "other", "--to", back.parent / "x", code=1
+        )
+        tool.run("migrate", "--forget-backup", "graph")
+        gone = tool.run("migrate", "--restore", "graph", "--to", tmp_path / "no", code=1)
+        assert "backup" in gone and not list(tmp_path.glob("no*"))
+        tool.run("migrate", back, "--name", "graph", "--wait")
+        assert tool.json("status")["memories"] == 30

@@ -16,7 +16,8 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.errors import NimadError, NotFound
 from nimad.migrate.manager import MigrationManager
-from nimad.serve import memories, migrations, service, wire
+from nimad.model import now_ms
+from nimad.serve import memories, migrations, queries, service, wire
 from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
 from nimad.serve.frames import MAX_FRAME, Frame
@@ -101,6 +102,46 @@ def test_remember_get_query_forget(ask: Ask) -> None:
     receipt = ask("forget", ids=[made, made, 999])
     assert receipt["forgotten"] == [made] and receipt["removed"]["records"] == 1
     assert refused(ask, "get", id=made).code == "not_found"
+
+
+def test_dates_of_a_question_may_be_words(ask: Ask) -> None:
+    day = 86_400_000
+    now = now_ms()
+    for age in range(6):
+        ask("remember", text=f"The boiler was repaired, {age}", timestamp=now - age * day - 1000)
+
+    def ages(**more: Any) -> list[int]:
+        found = ask("query", text="boiler repaired", mode="words", **more)["results"]
+        return sorted((now - memory["timestamp"]) // day for memory in found)
+
+    assert ages(after="2 days ago") == [0, 1]
+    assert ages(before="2d") == [2, 3, 4, 5]
+    assert ages(as_of="3 days ago") == [3, 4, 5]
+    assert ages(as_of=now - 3 * day, after="1d") == [3]
+    assert ages(as_of="3d", before="2d") == [5]
+    assert "as_of must be a date" in str(refused(ask, "query", text="x", as_of="soon"))
+
+
+def test_a_query_with_context_and_a_budget(ask: Ask) -> None:
+    roles = {"input": "Is the boiler mended?", "output": "The boiler was mended on Monday."}
+    for n, (layer, text) in enumerate(roles.items()):
+        ask("remember", text=text, layer=layer, turn="t", session="s", timestamp=n + 1)
+    last = ask("remember", text="Thanks.", session="s", timestamp=9)["id"]
+    (found,) = ask("query", text="boiler mended", context=True)["results"]
+    around = found["context"]
+    turn = around["turn"]
+    assert turn["contemplation"] is None and sorted(around["hits"])[:2] == sorted(
+        [turn["input"], turn["output"]]
+    )
+    assert [m["id"] for m in around["memories"]] == [turn["input"], turn["output"], last]
+    packed = ask("query", text="boiler mended", budget=60)
+    assert 0 < packed["tokens"] == sum(r["tokens"] for r in packed["results"]) <= 60
+    assert "context" not in packed["results"][0] and packed["budget"] == 60
+    both = ask("query", text="boiler mended", context=True, budget=25)
+    assert [len(r["context"]["memories"]) for r in both["results"]] == [1]
+    ask("remember", text="The kettle is old. " * 20)
+    (cut,) = ask("query", text="kettle old", budget=30)["results"]
+    assert cut["cut"] and cut["text"].endswith("old. …") and cut["tokens"] <= 30
 
 
 def test_what_is_remembered_without_a_time_happened_now(ask: Ask) -> None:
@@ -249,7 +290,7 @@ SPECS: dict[str, Spec] = {
     "ping": {},
     "status": {},
     "doctor": {},
-    "query": memories.QUERY,
+    "query": queries.QUERY,
     "get": memories.GET,
     "similar": memories.SIMILAR,
     "related": memories.RELATED,

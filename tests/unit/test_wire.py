@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from nimad.errors import UsageError
 from nimad.model import LAYERS, Hit, Memory
-from nimad.serve import memories, migrations, params, service, wire
+from nimad.serve import memories, migrations, params, queries, service, wire
 from nimad.serve.params import Param
 
 SPECS = {
-    "query": memories.QUERY,
+    "query": queries.QUERY,
     "get": memories.GET,
     "similar": memories.SIMILAR,
     "related": memories.RELATED,

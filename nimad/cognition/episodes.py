@@ -1,0 +1,145 @@
+"""An episode of the legacy guides (who, what, where, when, ...) as a memory, and as a hypervector.
+
+Hypervectors are derived from the records on demand, so they cost no storage: each word of a role's
+value is an item with a few active blocks, bound to the role's item; an episode is the sum.  Words,
+not whole values, so that a part of a value is found, too.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.model import Memory
+from nimad.vsa import algebra, sparse
+from nimad.vsa.sparse import Sparse
+
+ROLES = ("WHO", "WHAT", "WHERE", "WHEN", "CONTEXT", "EMOTION", "THEME")
+FIELDS = {
+    "WHO": "who",
+    "WHAT": "what",
+    "WHERE": "where",
+    "WHEN": "when",
+    "CONTEXT": "context",
+    "EMOTION": "emotions",
+    "THEME": "themes",
+}
+_WORD = re.compile(r"\w+")
+
+
+def memory_of(meta: dict[str, Any]) -> Memory:
+    """The memory of an episode given by the guides' names; unknown names are kept in `extra`.
+
+    The text is `raw_text`, else what, else context.  Raises TypeError for what JSON cannot hold.
+    """
+    given = {name: value for name, value in meta.items() if value not in (None, "", [], ())}
+    text = str(given.get("raw_text") or given.get("what") or given.get("context") or "")
+    importance = given.get("importance")
+    kept = {n: v for n, v in given.items() if n not in ("who", "where", "importance", "timestamp")}
+    for name in ("raw_text", "what"):
+        if kept.get(name) == text:
+            del kept[name]
+    return Memory(
+        text=text,
+        who=_text(given.get("who")),
+        where=_text(given.get("where")),
+        importance=None if importance is None else min(1.0, max(0.0, float(importance))),
+        timestamp=_epoch_ms(given.get("timestamp")),
+        layer="input",
+        extra=json.loads(json.dumps(kept)) or None,
+    )
+
+
+def metadata_of(memory: Memory) -> dict[str, Any]:
+    """The metadata of a memory with the guides' names; every name is there."""
+    extra = memory.extra or {}
+    meta: dict[str, Any] = {
+        "who": memory.who or "",
+        "what": extra.get("what", memory.text),
+        "where": memory.where or "",
+        "when": extra.get("when", ""),
+        "context": extra.get("context", ""),
+        "emotions": extra.get("emotions", []),
+        "themes": extra.get("themes", []),
+        "importance": 0.5 if memory.importance is None else memory.importance,
+        "raw_text": extra.get("raw_text", memory.text),
+        "timestamp": datetime.fromtimestamp(memory.timestamp / 1000, UTC).isoformat(),
+    }
+    meta.update({name: value for name, value in extra.items() if name not in meta})
+    return meta
+
+
+def factors_of(meta: dict[str, Any]) -> dict[str, str]:
+    """Role → value, as text, of what an episode has."""
+    found = {}
+    for role, name in FIELDS.items():
+        value = meta.get(name)
+        found[role] = " ".join(map(str, value)) if isinstance(value, list) else str(value or "")
+    return {role: value for role, value in found.items() if value}
+
+
+def filler(text: str, blocks: int, dims: int, active: int) -> Sparse:
+    """The hypervector of a value: the sum of its words, whatever their case and order."""
+    total = np.zeros((blocks, dims), np.float32)
+    for word in _WORD.findall(text.casefold()) or [text]:
+        _add(total, word, None, active)
+    return _sparse(total)
+
+
+def episode(factors: dict[str, str], blocks: int, dims: int, active: int) -> Sparse:
+    """The hypervector of an episode: the sum over its roles of role (x) value."""
+    total = np.zeros((blocks, dims), np.float32)
+    for role, value in factors.items():
+        for word in _WORD.findall(value.casefold()) or [value]:
+            _add(total, word, role, active)
+    return _sparse(total)
+
+
+def role(name: str, blocks: int, dims: int) -> Sparse:
+    """The hypervector of a role: one 1 in every block."""
+    return sparse.sparsify(algebra.item(f"role {name}", blocks, dims), blocks)
+
+
+def _add(total: NDArray[np.float32], word: str, role_name: str | None, active: int) -> None:
+    """Add a word's item, bound to a role: one-hot blocks bind by adding their positions."""
+    blocks, dims = total.shape
+    chosen, at = _places(f"word {word}", blocks, dims, active)
+    if role_name is not None:
+        at = (at + _places(f"role {role_name}", blocks, dims, blocks)[1][chosen]) % dims
+    total[chosen, at] += 1
+
+
+@functools.lru_cache(maxsize=4096)
+def _places(
+    name: str, blocks: int, dims: int, active: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The active blocks of an item and the place of the 1 in each."""
+    made = algebra.item(name, blocks, dims, active)
+    chosen, at = np.nonzero(made)
+    return chosen, at
+
+
+def _sparse(total: NDArray[np.float32]) -> Sparse:
+    active = np.flatnonzero(total.any(axis=1))
+    return Sparse(active, total[active], len(total))
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _epoch_ms(value: Any) -> int:
+    """Epoch milliseconds of an ISO 8601 text (no zone: UTC); 0, which means now, without one."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return 0
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

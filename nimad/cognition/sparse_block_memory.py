@@ -1,0 +1,246 @@
+"""SparseBlockMemory of the legacy guides: episodes stored, found by role and by meaning.
+
+A face on a MemoryStore: `semantic_query` is nimad's recall, `memory_vectors` are derived from the
+records or, where a dense hypervector was taken over, converted from it.  The numbers of memories
+are the legacy ones: 0, 1, 2, ... in the order in which they came.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nimad.cognition import episodes
+from nimad.cognition.embedded import MARKER, Embedded, embedded, is_state, state_of
+from nimad.cognition.saving import copy_into, load_into, mark
+from nimad.cognition.sparse_block_vsa import SparseBlockHDVector
+from nimad.cognition.views import Metadata, Vectors
+from nimad.errors import NotFound
+from nimad.model import Filter
+from nimad.vsa import sparse
+
+CANDIDATES = 200
+"""Memories that a role query compares, when recall has narrowed them down."""
+
+
+@dataclass(frozen=True)
+class SparseBlockConfig:
+    """The shape of hypervectors, and what a role query must reach to count (0..1)."""
+
+    block_dim: int = 500
+    num_blocks: int = 100
+    default_sparsity: float = 0.1
+    similarity_threshold: float = 0.3
+
+    @property
+    def total_dim(self) -> int:
+        """Dimensions of the whole hypervector."""
+        return self.block_dim * self.num_blocks
+
+    @property
+    def active_blocks_per_vector(self) -> int:
+        """Active blocks of one item."""
+        return max(1, int(self.default_sparsity * self.num_blocks))
+
+
+class SparseBlockMemory:
+    """Episodic memory over a store in this process; a temporary one until `save` or `load`.
+
+    Attributes:
+        memory_vectors: a sequence of SparseBlockHDVector.
+        memory_metadata: a sequence of dicts with the guides' names.
+        resonator: whatever a caller attaches; kept, not used here.
+    """
+
+    def __init__(
+        self, config: SparseBlockConfig | None = None, path: str | Path | None = None
+    ) -> None:
+        """With `path` the memories lie in that state directory from the start.  See `embedded`."""
+        self.config = config or SparseBlockConfig()
+        self.resonator: Any = None
+        self._queries, self._milliseconds = 0, 0.0
+        self._take(embedded(None if path is None else state_of(path)))
+
+    def _take(self, home: Embedded) -> None:
+        self._home = home
+        self._store = home.store
+        self.memory_metadata = Metadata(home.store)
+        self.memory_vectors = Vectors(home.store, self.config)
+
+    def __len__(self) -> int:
+        return len(self.memory_metadata)
+
+    def close(self) -> None:
+        """Give the directory free; a temporary one goes."""
+        self._home.close()
+
+    # --- storing and asking -------------------------------------------------------------------
+
+    def store(
+        self,
+        who: str = "",
+        what: str = "",
+        where: str = "",
+        when: str = "",
+        context: str = "",
+        emotions: Sequence[str] | None = None,
+        themes: Sequence[str] | None = None,
+        importance: float = 0.5,
+        raw_text: str = "",
+        **more: Any,
+    ) -> int:
+        """Store an episode; its number.  Raises UsageError for what a memory cannot hold."""
+        meta = {
+            "who": who,
+            "what": what,
+            "where": where,
+            "when": when,
+            "context": context,
+            "emotions": list(emotions or ()),
+            "themes": list(themes or ()),
+            "importance": importance,
+            "raw_text": raw_text,
+            **more,
+        }
+        self._store.remember(episodes.memory_of(meta))
+        return len(self) - 1
+
+    def query(self, role: str, value: str, top_k: int = 5) -> list[dict[str, Any]]:
+        """Episodes whose `role` ("WHO", "WHERE", ...) has that value, best first.
+
+        The score is the cosine of the values' hypervectors, weighted by importance: 1 for the same
+        words, less for some of them.  Unknown roles are compared with the whole episode.
+        """
+        began = time.perf_counter()
+        shape = (self.config.num_blocks, self.config.block_dim)
+        active = self.config.active_blocks_per_vector
+        wanted = episodes.filler(value, *shape, active)
+        scored: list[tuple[float, int]] = []
+        for place in self._candidates(role.upper(), value):
+            meta = self.memory_metadata[place]
+            text = _of_role(role.upper(), episodes.factors_of(meta))
+            match = sparse.similarity(wanted, episodes.filler(text, *shape, active)) if text else 0
+            if match >= self.config.similarity_threshold:
+                scored.append((match * (0.5 + 0.5 * float(meta["importance"])), place))
+        scored.sort(key=lambda item: (-item[0], item[1]))
+        self._count(began)
+        return [self._result(place, score) for score, place in scored[:top_k]]
+
+    def semantic_query(self, query_text: str, top_k: int = 5) -> list[dict[str, Any]]:
+        """The episodes that answer a text, best first: recall, and then the nearest in meaning.
+
+        Unlike `nimactl query` it fills up to `top_k` when less is relevant, as the guides expect.
+        """
+        began = time.perf_counter()
+        answer = self._store.query(query_text, top_k)
+        found = {hit.memory.id: hit.score for hit in answer.hits}
+        if len(found) < top_k:
+            vector = self._store.embedder.embed([query_text])[0]
+            ids, scores = self._store.blocks.search(vector, top_k)
+            least = min(found.values(), default=1.0)
+            for number, score in zip(ids.tolist(), scores.tolist(), strict=True):
+                found.setdefault(number, min(float(score), least))
+        best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:top_k]
+        self._count(began)
+        return [self._result(self.memory_metadata.place(i), score) for i, score in best]
+
+    def _candidates(self, role: str, value: str) -> list[int]:
+        everything = self.memory_metadata.ids()
+        if role in ("WHO", "WHERE"):
+            named = Filter(who=value) if role == "WHO" else Filter(where=value)
+            exact = self._store.records.matching(named)
+            if len(exact):
+                return [int(i) for i in np.searchsorted(everything, exact)]
+        if len(everything) <= 5 * CANDIDATES:
+            return list(range(len(everything)))
+        hits = self._store.query(value, CANDIDATES, "words").hits
+        return sorted(self.memory_metadata.place(hit.memory.id) for hit in hits)
+
+    def _result(self, place: int, score: float) -> dict[str, Any]:
+        return {"id": place, "score": float(score), "metadata": self.memory_metadata[place]}
+
+    # --- hypervectors -------------------------------------------------------------------------
+
+    def similarity(self, id1: int, id2: int) -> float:
+        """The cosine of two memories' hypervectors.  Raises IndexError."""
+        return self.memory_vectors[id1].similarity(self.memory_vectors[id2])
+
+    def bind(self, id1: int, id2: int) -> SparseBlockHDVector:
+        """Two memories bound.  Raises IndexError."""
+        return SparseBlockHDVector.bind(self.memory_vectors[id1], self.memory_vectors[id2])
+
+    def bundle(self, ids: Sequence[int]) -> SparseBlockHDVector:
+        """The sum of memories.  Raises IndexError, ValueError when there are none."""
+        return SparseBlockHDVector.bundle(*(self.memory_vectors[number] for number in ids))
+
+    # --- keeping ------------------------------------------------------------------------------
+
+    def save(self, filepath: str | Path) -> None:
+        """Keep the memories where the path lies, durably; from now on they live there.
+
+        `DIR/sparse_memory.pkl` and `DIR` mean the same: a state directory of nimad.  Raises
+        UsageError when it holds other memories already.
+        """
+        target = embedded(state_of(filepath))
+        if target is not self._home:
+            copy_into(self._home, target)
+            old, temporary = self._home, self._home.temporary
+            self._take(target)
+            if temporary:
+                old.close()
+        self._store.records.checkpoint()
+        mark(filepath)
+
+    def load(self, filepath: str | Path) -> None:
+        """Take the memories of a state directory, or of a legacy file, which is only read.
+
+        Raises NotFound when there is neither, SourceCorrupt and the like for a bad file.
+        """
+        place = state_of(filepath)
+        if is_state(place):
+            self._take(embedded(place))
+        elif Path(filepath).expanduser().exists():
+            load_into(self._home, Path(filepath).expanduser())
+        else:
+            raise NotFound(kind="saved memory", id=f"{place}/{MARKER}")
+
+    # --- figures ------------------------------------------------------------------------------
+
+    def get_memory_usage(self) -> dict[str, float]:
+        """What the memories take on the disk, beside float32 hypervectors of the same shape."""
+        files = [path for path in self._home.state.rglob("*") if path.is_file()]
+        taken = sum(path.stat().st_size for path in files)
+        dense = 4 * len(self) * self.config.total_dim
+        return {
+            "memory_count": len(self),
+            "sparse_storage_mb": taken / (1 << 20),
+            "dense_equivalent_mb": dense / (1 << 20),
+            "compression_ratio": dense / max(1, taken),
+        }
+
+    def get_stats(self) -> dict[str, Any]:
+        """Counts, shape and times."""
+        return {
+            "vsa_dimension": self.config.total_dim,
+            "block_structure": f"{self.config.num_blocks}x{self.config.block_dim}",
+            "total_memories": len(self),
+            "stats": {
+                "queries": self._queries,
+                "avg_query_time_ms": self._milliseconds / max(1, self._queries),
+            },
+            "memory_usage": self.get_memory_usage(),
+        }
+
+    def _count(self, began: float) -> None:
+        self._queries += 1
+        self._milliseconds += 1000 * (time.perf_counter() - began)
+
+
+def _of_role(role: str, factors: dict[str, str]) -> str:
+    """What an episode says of a role; all it says where the role is unknown."""
+    return factors.get(role, "") if role in episodes.ROLES else " ".join(factors.values())

@@ -1,0 +1,25 @@
+"""A memory as a line of a prompt: what nimactl prints, and what the daemon counts for a budget."""
+
+from __future__ import annotations
+
+import time
+
+
+def line(text: str, who: str | None, layer: str, timestamp: int) -> str:
+    """`2023-05-08 13:56 Maya: text`, the time in this machine's zone.
+
+    Who said nothing of who gets the layer instead, and a contemplation says that it is one: it was
+    thought, not said.  Further lines of the text are indented.
+    """
+    speaker = who or layer
+    if who and layer == "contemplation":
+        speaker = f"{who} (contemplation)"
+    shown = "\n  ".join(text.strip().splitlines())
+    return f"{_date(timestamp)}{speaker}: {shown}"
+
+
+def _date(milliseconds: int) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M ", time.localtime(milliseconds / 1000))
+    except (ValueError, OverflowError, OSError):
+        return ""  # no calendar has it

@@ -1,0 +1,164 @@
+"""What stands around a hit: its turn and its neighbours in the session, as passages.
+
+A passage is a stretch of one session with at least one hit in it.  Hits of one turn, and hits that
+are already in a better hit's passage, join it instead of making one of their own, so no memory is
+ever shown twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.model import Hit, Memory
+from nimad.recall.columns import NONE, Columns
+from nimad.store.records import Records
+
+NEIGHBOURS = 1
+"""Memories beyond the turn on each side: what was asked, and what came back."""
+_LONGEST_TURN = 8
+"""How far from a hit the rest of its turn may stand."""
+ROLES = ("input", "contemplation", "output")
+
+
+@dataclass(slots=True)
+class Passage:
+    """A stretch of one session.
+
+    Attributes:
+        hit: the best one in it.
+        hits: all of them, best first.
+        turn: ids of the best hit's turn by role; empty when it has none.
+        memories: in the order of time, hits included.
+    """
+
+    hit: Hit
+    hits: list[Hit] = field(default_factory=list)
+    turn: dict[str, int] = field(default_factory=dict)
+    memories: list[Memory] = field(default_factory=list)
+
+    def kept(self, ids: Iterable[int]) -> list[Memory]:
+        """Those of its memories, in order."""
+        wanted = set(ids)
+        return [memory for memory in self.memories if memory.id in wanted]
+
+
+def alone(hits: Sequence[Hit]) -> list[Passage]:
+    """Each hit as a passage without anything around it."""
+    return [Passage(hit, [hit], {}, [hit.memory]) for hit in hits]
+
+
+def chains(columns: Columns, hits: Sequence[Hit]) -> dict[int, list[int]]:
+    """For the id of each hit, the ids around it in its session that may be shown, it included.
+
+    They are in the order of time; as far as a turn may reach where the hit belongs to one.
+    """
+    found = {}
+    for hit in hits:
+        rows = columns.rows_of(np.array([hit.memory.id], np.int64))
+        if not len(rows):
+            continue
+        reach = NEIGHBOURS if hit.memory.turn is None else NEIGHBOURS + _LONGEST_TURN
+        before = _along(columns.before, int(rows[0]), reach)
+        after = _along(columns.after, int(rows[0]), reach)
+        around = [*reversed(before), int(rows[0]), *after]
+        found[hit.memory.id] = [int(columns.id[row]) for row in around]
+    return found
+
+
+def _along(chain: NDArray[np.int32], row: int, reach: int) -> list[int]:
+    found: list[int] = []
+    while len(found) < reach and (row := int(chain[row])) != NONE:
+        found.append(row)
+    return found
+
+
+def passages(
+    records: Records, hits: Sequence[Hit], around: dict[int, list[int]], upto: int | None, most: int
+) -> list[Passage]:
+    """The best `most` passages of hits, best first.
+
+    Args:
+        hits: best first.
+        around: `chains` of them.
+        upto: nothing later is shown [epoch milliseconds]; None: everything is.
+    """
+    turns = _turns(records, hits)
+    wanted = {i for ids in (*around.values(), *(t.values() for t in turns.values())) for i in ids}
+    known = records.get(sorted(wanted | {hit.memory.id for hit in hits}))
+    if upto is not None:
+        known = {i: memory for i, memory in known.items() if memory.timestamp <= upto}
+    made: list[Passage] = []
+    places: dict[int, Passage] = {}
+    for hit in hits:
+        number = hit.memory.id
+        if number not in known:  # forgotten meanwhile
+            continue
+        chain = [i for i in around.get(number, [number]) if i in known]
+        turn = _turn(hit.memory, turns.get(number, {}), chain, known)
+        shown = {number, *turn.values(), *_beside(chain, {number, *turn.values()})}
+        passage = places.get(number) or next(
+            (places[i] for i in turn.values() if i in places), None
+        )
+        if passage is None:
+            if len(made) == most:
+                continue
+            passage = Passage(hit, [], turn, [])
+            made.append(passage)
+        passage.hits.append(hit)
+        fresh = [known[i] for i in shown if i not in places]
+        passage.memories = sorted([*passage.memories, *fresh], key=lambda m: (m.timestamp, m.id))
+        places.update((memory.id, passage) for memory in fresh)
+    return made
+
+
+def _turns(records: Records, hits: Sequence[Hit]) -> dict[int, dict[str, int]]:
+    """For the hits that belong to a turn: its members by role, as the turn's row lists them."""
+    ids = [hit.memory.id for hit in hits if hit.memory.turn is not None]
+    if not ids:
+        return {}
+    rows = records.rows(
+        "SELECT m.id, t.input, t.contemplation, t.output FROM memories m"
+        f" JOIN turns t ON t.id = m.turn WHERE m.id IN ({','.join('?' * len(ids))})",
+        ids,
+    )
+    return {
+        row[0]: {role: member for role, member in zip(ROLES, row[1:], strict=True) if member}
+        for row in rows
+    }
+
+
+def _turn(
+    memory: Memory, listed: dict[str, int], chain: Sequence[int], known: dict[int, Memory]
+) -> dict[str, int]:
+    """The members of a memory's turn by role.
+
+    What the row lists counts where it is of the same session: two sessions may both have a turn
+    "1", and the row knows one of them.  The other's members are found beside it.
+    """
+    if memory.turn is None:
+        return {}
+    near = {i: known[i] for i in [*listed.values(), *chain] if i in known}
+    mine = _session(memory)
+    found = {memory.layer: memory.id} if memory.layer in ROLES else {}
+    for number, other in near.items():
+        if other.turn == memory.turn and _session(other) == mine and other.layer in ROLES:
+            found.setdefault(other.layer, number)
+    return {role: found[role] for role in ROLES if role in found}
+
+
+def _session(memory: Memory) -> tuple[object, ...]:
+    source = memory.source[0] if memory.source else None
+    return memory.namespace, memory.conversation, memory.session, source
+
+
+def _beside(chain: Sequence[int], inside: set[int]) -> list[int]:
+    """The neighbours on both sides of those in `inside`."""
+    places = [place for place, number in enumerate(chain) if number in inside]
+    if not places:
+        return []
+    first, last = places[0], places[-1]
+    return [*chain[max(0, first - NEIGHBOURS) : first], *chain[last + 1 : last + 1 + NEIGHBOURS]]

@@ -1,0 +1,288 @@
+"""Points in time as people write them, the same for nimactl, the protocol and questions.
+
+A written date is a span: "May 2023" is a month, "yesterday" a day, "14:30" and "2 hours ago" are
+moments.  Days and months are those of the time zone of the process that reads them (`$TZ`, else
+/etc/localtime), unless the text names a zone (+02:00, Z).  English, German and Japanese words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from nimad import datewords as words
+
+FORMS = (
+    "a date (2023, 2023-05-08, 8 May 2023, May 2023), with or without a time (14:30, 3pm), an age"
+    " (30min, 12h, 7d, 3w, 6mo, 2y, 2 hours ago), today, yesterday, last week, Friday, now, or"
+    " epoch milliseconds"
+)
+_MS = timedelta(milliseconds=1)
+_HOUR = timedelta(hours=1)
+_DAY = timedelta(days=1)
+
+
+class Span(NamedTuple):
+    """Epoch milliseconds from `first` up to before `end`; a moment lasts one millisecond."""
+
+    first: int
+    end: int
+
+    @property
+    def last(self) -> int:
+        """The last millisecond that belongs to it."""
+        return self.end - 1
+
+
+def read(text: str, now: int) -> Span:
+    """The span that a whole text names.
+
+    A date without a year is the last one that has begun; so is a weekday, today left out.
+
+    Args:
+        now: epoch milliseconds; ages and "yesterday" count from here.
+
+    Raises ValueError("must be ...", or what else is wrong) for anything else: for seconds since
+    1970, too, because they look like milliseconds of January 1970.
+    """
+    given = " ".join(text.split())
+    if re.fullmatch(r"-?\d{11,15}", given):
+        return _moment(int(given))
+    if re.fullmatch(r"\d{9,10}", given):
+        raise ValueError(f"looks like seconds; milliseconds would be {given}000")
+    if (age := _age(given)) is not None:
+        return _moment(now - age // _MS)
+    if found := _LAST_SOME.fullmatch(given):
+        return Span(now - _amount(found) // _MS, now + 1)
+    try:
+        named = _written(given, datetime.fromtimestamp(now / 1000))
+        if named is not None:
+            return _milliseconds(*named)
+    except (ValueError, OverflowError, OSError):
+        pass  # no calendar has it
+    raise ValueError(f"must be {FORMS}")
+
+
+def relative(text: str, now: int) -> Iterator[tuple[Span, str]]:
+    """The spans that "yesterday" or "3 weeks ago" inside a text names, with the words that do.
+
+    What counts weeks or more is not meant to the day: it gets a quarter of its unit on both sides.
+    """
+    low = text.casefold()
+    if not any(hint in low for hint in _HINTS):
+        return
+    at = datetime.fromtimestamp(now / 1000)
+    for pattern, bounds in _NAMED:
+        if found := pattern.search(text):
+            yield _milliseconds(*bounds(at)), found[0]
+    for found in _LAST_DAY.finditer(text):
+        yield _milliseconds(*_weekday(at, found[1])), found[0]
+    for found in _AGO.finditer(text):
+        yield _milliseconds(*_around(at, _amount(found), _unit(found))), found[0]
+    for found in _LAST_SOME.finditer(text):
+        yield Span(now - _amount(found) // _MS, now + 1), found[0]
+
+
+# --- one whole text -------------------------------------------------------------------------------
+
+Bounds = tuple[datetime, datetime]
+
+
+def _age(given: str) -> timedelta | None:
+    """How long ago: "7d", "2 hours ago"."""
+    if short := re.fullmatch(r"(\d{1,6}) ?(min|h|d|w|mo|y)", given):
+        return int(short[1]) * words.UNITS[short[2]]
+    found = _AGO.fullmatch(given)
+    return _amount(found) if found else None
+
+
+def _written(given: str, now: datetime) -> Bounds | None:
+    if given.casefold() in ("now", "jetzt", "今"):
+        return _instant(now)
+    day = _day(given, now)
+    if day is not None:
+        return day
+    if found := _CLOCK.search(given):
+        day = _day(given[: found.start()], now) if found.start() else _today(now)
+        if day is None or day[1] - day[0] > _DAY + 2 * _HOUR:
+            return None
+        return _instant(day[0].replace(hour=_hour(found), minute=int(found[2] or 0)))
+    return None
+
+
+def _day(given: str, now: datetime) -> Bounds | None:
+    """A day, a month, a year, or a moment in ISO 8601."""
+    for pattern, bounds in _NAMED:
+        if pattern.fullmatch(given):
+            return bounds(now)
+    if found := _WEEKDAY.fullmatch(given):
+        return _weekday(now, found[1])
+    if re.fullmatch(r"\d{4}(-\d\d?){0,2}", given):
+        return _calendar(now, *given.split("-"))
+    if found := _DOTTED.fullmatch(given):
+        return _calendar(now, found[3], found[2], found[1])
+    if (found := _KANJI.fullmatch(given)) and (found[2] or (found[1] and not found[3])):
+        return _calendar(now, *found.groups())
+    if found := _WORDED.fullmatch(given.replace(",", " ").replace("  ", " ")):
+        month = words.MONTHS.get((found["month"] or found["first"]).casefold())
+        year, day = found["year"] or found["late"], found["day"] or found["after"]
+        return _calendar(now, year, str(month), day) if month else None
+    if re.match(r"\d{4}-?\d\d-?\d\d[T ]\d", given):
+        return _instant(datetime.fromisoformat(given))
+    return None
+
+
+def _calendar(
+    now: datetime, year: str | None, month: str | None = None, day: str | None = None
+) -> Bounds:
+    """A year, a month or a day; without a year the last one that has begun."""
+    if year is None:
+        first = datetime(now.year, int(month or 1), 1)
+        found = _calendar(now, str(now.year), month, day) if day or first <= now else None
+        if found is not None and found[0] <= now:
+            return found
+        return _calendar(now, str(now.year - 1), month, day)
+    first = datetime(int(year), int(month or 1), int(day or 1))
+    if day:
+        return first, first + _DAY
+    return first, _month_after(first) if month else first.replace(year=first.year + 1)
+
+
+def _instant(at: datetime) -> Bounds:
+    return at, at + timedelta(milliseconds=1)
+
+
+def _milliseconds(first: datetime, end: datetime) -> Span:
+    return Span(round(first.timestamp() * 1000), round(end.timestamp() * 1000))
+
+
+def _moment(at: int) -> Span:
+    return Span(at, at + 1)
+
+
+def _hour(found: re.Match[str]) -> int:
+    hour, half = int(found[1]), (found[3] or found[4] or "").casefold()
+    if half and not 1 <= hour <= 12:
+        raise ValueError
+    return hour % 12 + (12 if half == "pm" else 0) if half else hour
+
+
+# --- spans that count from now --------------------------------------------------------------------
+
+
+def _today(now: datetime) -> Bounds:
+    return _days(0)(now)
+
+
+def _days(first: int, count: int = 1) -> Callable[[datetime], Bounds]:
+    def bounds(now: datetime) -> Bounds:
+        start = datetime(now.year, now.month, now.day) + first * _DAY
+        return start, start + count * _DAY
+
+    return bounds
+
+
+def _hours(first: int, end: int) -> Callable[[datetime], Bounds]:
+    """From and to an hour of today; below 0 of the day before."""
+
+    def bounds(now: datetime) -> Bounds:
+        start = datetime(now.year, now.month, now.day)
+        return start + first * _HOUR, start + end * _HOUR
+
+    return bounds
+
+
+def _weeks(first: int) -> Callable[[datetime], Bounds]:
+    return lambda now: _days(7 * first - now.weekday(), 7)(now)
+
+
+def _months(first: int) -> Callable[[datetime], Bounds]:
+    def bounds(now: datetime) -> Bounds:
+        month = now.year * 12 + now.month - 1 + first
+        start = datetime(month // 12, month % 12 + 1, 1)
+        return start, _month_after(start)
+
+    return bounds
+
+
+def _years(first: int) -> Callable[[datetime], Bounds]:
+    return lambda now: (datetime(now.year + first, 1, 1), datetime(now.year + first + 1, 1, 1))
+
+
+def _month_after(first: datetime) -> datetime:
+    return (first + 31 * _DAY).replace(day=1)
+
+
+def _weekday(now: datetime, name: str) -> Bounds:
+    """The last one before today."""
+    back = (now.weekday() - words.WEEKDAYS[name.casefold()] - 1) % 7 + 1
+    return _days(-back)(now)
+
+
+def _around(now: datetime, ago: timedelta, unit: timedelta) -> Bounds:
+    at = now - ago
+    if unit < _DAY:
+        return at - unit, at + unit
+    slack = 0 if unit == _DAY else max(1, unit.days // 4)
+    return _days(-slack, 1 + 2 * slack)(at)
+
+
+def _amount(found: re.Match[str]) -> timedelta:
+    """How long: the number and the unit, of whichever language matched."""
+    number = next(part for part in found.groups() if part).casefold()
+    return (words.NUMBERS.get(number) or int(number)) * _unit(found)
+
+
+def _unit(found: re.Match[str]) -> timedelta:
+    return words.UNITS[[part for part in found.groups() if part][1].casefold()]
+
+
+_NAMED = tuple(
+    (re.compile(pattern, re.IGNORECASE), bounds)
+    for pattern, bounds in (
+        (r"\bday before yesterday\b|\bvorgestern\b|一昨日|おととい", _days(-2)),
+        (r"(?<!day before )\byesterday\b|\bgestern\b|(?<!一)昨日|きのう", _days(-1)),
+        (r"\btoday\b|\bheute\b|今日", _days(0)),
+        (r"\btomorrow\b|明日", _days(1)),
+        (r"\blast night\b|\bgestern abend\b|昨夜|昨晩", _hours(-6, 6)),
+        (r"\bthis morning\b|\bheute morgen\b|今朝", _hours(0, 12)),
+        (r"\bthis week\b|\bdiese(?:r|n)? woche\b|今週", _weeks(0)),
+        (r"\b(?:last|past|letzten?|letzter) (?:week|woche)\b|先週", _weeks(-1)),
+        (r"\bthis month\b|\bdiese[nr]? monat\b|今月", _months(0)),
+        (r"\b(?:last|past|letzten?|letzter) (?:month|monat)\b|先月", _months(-1)),
+        (r"\bthis year\b|\bdieses jahr\b|今年", _years(0)),
+        (r"\b(?:last|past|letzte[ns]) (?:year|jahr)\b|去年|昨年", _years(-1)),
+    )
+)
+_NUMBER = rf"(\d{{1,4}}|{'|'.join(words.NUMBERS)})"
+_UNIT = "minute|hour|day|week|month|year"
+_EINHEIT = "minute|stunde|tag|woche|monat|jahr"
+_AGO = re.compile(
+    rf"\b{_NUMBER} ({_UNIT})s? ago\b|\bvor {_NUMBER} ({_EINHEIT})(?:e[nrs]?|n)?\b"
+    r"|(\d{1,4})(分|時間|日|週|か月|ヶ月|年)間?前",
+    re.IGNORECASE,
+)
+_HINTS = (
+    *("last", "past", "ago", "this", "day", "morrow", "vor", "letzt", "gestern", "heute", "dies"),
+    *("前", "日", "夜", "晩", "朝", "週", "月", "年", "きのう", "おととい"),
+)
+"""Something of every pattern above and below: most questions have none of it."""
+_LAST_SOME = re.compile(
+    rf"\b(?:last|past) {_NUMBER} ({_UNIT})s?\b|\bletzten {_NUMBER} ({_EINHEIT})(?:e[nrs]?|n)?\b",
+    re.IGNORECASE,
+)
+_NAMES = "|".join(words.WEEKDAYS)
+_LAST_DAY = re.compile(rf"\b(?:last|letzte[nr]?) ({_NAMES})\b", re.IGNORECASE)
+_WEEKDAY = re.compile(rf"(?:(?:on|last|am|letzte[nr]?) )?({_NAMES})", re.IGNORECASE)
+_DOTTED = re.compile(r"(\d\d?)\. ?(\d\d?)\. ?(\d{4})?")
+_KANJI = re.compile(r"(?:(\d{4})年)?(?:(\d\d?)月)?(?:(\d\d?)日)?")
+_WORDED = re.compile(
+    r"(?:(?P<day>\d\d?)(?:st|nd|rd|th|\.)? (?:of )?)?(?P<month>[^\W\d_]+)\.?(?: (?P<year>\d{4}))?"
+    r"|(?P<first>[^\W\d_]+)\.? (?P<after>\d\d?)(?:st|nd|rd|th)?(?: (?P<late>\d{4}))?",
+    re.IGNORECASE,
+)
+_CLOCK = re.compile(
+    r"(?:^| )(?:at |um )?(\d\d?)(?::(\d\d)(?: ?([ap]m)| Uhr)?| ?([ap]m)| Uhr)$", re.IGNORECASE
+)
