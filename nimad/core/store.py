@@ -14,6 +14,7 @@ import numpy as np
 
 from nimad.config import Config
 from nimad.core import forgetting, recovery, status, vectors
+from nimad.core.hyper import Hypervectors
 from nimad.core.lock import StateLock, prepare_state
 from nimad.core.validate import check_memory
 from nimad.embed.registry import get_embedder
@@ -83,6 +84,7 @@ class MemoryStore:
         )
         self.blocks = recovery.open_blocks(self)
         self.lost_vectors = [] if self.embedder_due else recovery.missing_vectors(self)
+        self.dense = Hypervectors(self)
         self.graph = recovery.open_graph(self)
         self.recall = Recall(self.records, lambda: (self.blocks, self.embedder))
 
@@ -179,11 +181,14 @@ class MemoryStore:
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()))
 
-    def similar(self, memory_id: int, k: int = 10) -> Answer:
-        """The memories nearest in meaning to one, best first, itself left out; raises NotFound."""
+    def similar(self, memory_id: int, k: int = 10, *, dense: bool = False) -> Answer:
+        """The memories nearest in meaning to one, best first, itself left out.
+
+        With `dense`, those whose legacy hypervectors are nearest.  Raises NotFound, NoHypervector.
+        """
         began = time.perf_counter()
         memory = self.get(memory_id)
-        hits = self.recall.similar(memory, k)
+        hits = self.dense.similar(memory_id, k) if dense else self.recall.similar(memory, k)
         self._accessed([hit.memory.id for hit in hits])
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()))

@@ -55,12 +55,14 @@ NO_BASIS = bytes(16)
 class Basis:
     """Directions: `words: uint16[m, blocks, w]`, their products `gram: float32[m, m]`.
 
-    The arrays may point into a map; they stay valid as long as anything refers to them.
+    The arrays may point into a map; they stay valid as long as anything refers to them.  `held` are
+    the directions, decoded, where they are wanted often.
     """
 
     shape: Shape
     words: NDArray[np.uint16]
     gram: NDArray[np.float32]
+    held: Rows | None = None
 
     @classmethod
     def empty(cls, shape: Shape) -> Basis:
@@ -82,13 +84,19 @@ class Basis:
         values /= np.float32(np.sqrt(self.shape.size))
         return values.reshape(len(self), -1)
 
+    def in_memory(self) -> Basis:
+        """The same, decoded once and for all: for who projects many rows (4 bytes a number)."""
+        return Basis(self.shape, self.words, self.gram, self.directions())
+
     def pieces(self, values: int = 1 << 19) -> Iterator[tuple[slice, Rows]]:
         """The directions a few blocks at a time: (which coordinates, float32[m, k])."""
+        if self.held is not None:
+            values = self.held.size
         blocks = max(1, values // max(1, len(self) * self.shape.width))
         for first in range(0, self.shape.blocks if len(self) else 0, blocks):
             end = min(first + blocks, self.shape.blocks)
             place = slice(first * self.shape.width, end * self.shape.width)
-            yield place, self.directions(first, end)
+            yield place, self.directions(first, end) if self.held is None else self.held[:, place]
 
     def project(self, spectra: Rows) -> tuple[Rows, Rows]:
         """The coefficients, float32[n, m], and the rests, float32[n, size], of spectra."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,23 +31,21 @@ def code(learned: Learned, ids: NDArray[np.int64], vectors: Rows) -> Coded:
     shape = plan.shape
     spectra, norms = unit(to_spectrum(vectors, shape))
     shares, rests = basis.project(spectra)
-    shares = shares.astype(np.float16)
     lengths = np.sqrt(np.einsum("ij,ij->i", rests, rests))
-    filled = rests.reshape(len(rests), shape.blocks, shape.width).any(axis=2)
+    filled = np.asarray(rests.reshape(len(rests), shape.blocks, shape.width).any(axis=2))
     used = filled.sum(axis=1) * shape.width if shape.sparse else shape.size
     size = lengths / np.sqrt(np.maximum(used, 1))
     scaled = rests / np.where(size > 0, size, 1)[:, None]
-    words = plan.encode(scaled)
-    empty = np.zeros((len(ids), 0), np.uint8)
+    words = plan.encode(np.asarray(scaled, np.float32))
     coded = Coded(
-        ids,
-        norms,
-        lengths.astype(np.float32),
-        np.ones(len(ids), np.float32),
-        shares,
-        np.zeros((len(ids), 0), np.uint8),
-        np.packbits(filled, axis=1) if shape.sparse else empty,
-        _rows(words, filled, plan),
+        ids=ids,
+        norms=norms,
+        rests=lengths,
+        gains=np.ones(len(ids), np.float32),
+        shares=shares.astype(np.float16),
+        sketch=np.zeros((len(ids), 0), np.uint8),
+        active=np.packbits(filled, axis=1) if shape.sparse else np.zeros((len(ids), 0), np.uint8),
+        words=_rows(words, filled, plan),
     )
     return _finished(plan, coded, rests)
 
@@ -65,8 +65,4 @@ def _finished(plan: Plan, coded: Coded, rests: Rows) -> Coded:
     found = np.einsum("ij,ij->i", rests, decoded)
     usable = found > 0
     gains = np.where(usable, coded.rests**2 / np.where(usable, found, 1), 0).astype(np.float32)
-    return Coded(
-        *(coded.ids, coded.norms, coded.rests, gains, coded.shares, sketch(decoded)),
-        active=coded.active,
-        words=coded.words,
-    )
+    return replace(coded, gains=gains, sketch=sketch(decoded))

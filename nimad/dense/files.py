@@ -76,6 +76,24 @@ class DenseFiles:
             self._files = tuple(files)
         return damaged
 
+    def add(self, listed: Sequence[Listed]) -> None:
+        """Open files that were just written, besides those that are open.  Raises FormatCorrupt."""
+        bases, damaged = self._bases(listed)
+        bases.update({each.basis.id: each.basis for each in self._files})
+        made = [self._open(each, bases) for each in listed if each.kind != "basis"]
+        for each in damaged:
+            raise each.error
+        with self._lock:
+            self._files = (*self._files, *made)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Forget files and delete them; whoever still reads them keeps them."""
+        gone = set(names)
+        with self._lock:
+            self._files = tuple(each for each in self._files if each.listed.name not in gone)
+        for name in gone:
+            self.path(name).unlink(missing_ok=True)
+
     def _bases(self, listed: Sequence[Listed]) -> tuple[dict[bytes, Basis], list[Damage]]:
         bases: dict[bytes, Basis] = {}
         damaged: list[Damage] = []

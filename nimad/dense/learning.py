@@ -2,9 +2,9 @@
 
 The sample's principal directions come from the products of its rows (512 of them at most), so
 that rows of 50,000 coordinates cost no more than their number.  How many directions to keep is a
-question of bytes: each costs its own code, shared by all rows, and a coefficient in every row, which
-the codes of the rests then lack.  What a direction is worth is measured on rows that were kept out,
-because on its own sample every direction looks good.
+question of bytes: each costs its own code, shared by all rows, and a coefficient in every row,
+which the codes of the rests then lack.  What a direction is worth is measured on rows that were
+kept out, because on its own sample every direction looks good.
 
 Every step takes a few ten milliseconds and ends with a `yield`.
 """
@@ -35,6 +35,8 @@ FIXED_BYTES = 160
 FILE_BYTES = 6144
 """Of the files besides their rows, at most as much as this a row: few rows stay good rows."""
 LEAST_BITS = 1.0
+MOST_HELD = 10_000_000
+"""Coordinates of all directions together, which converting holds in memory (40 MB)."""
 
 Read = Callable[[NDArray[np.int64]], Rows]
 Steps = Generator[None, None, "Learned"]
@@ -61,9 +63,10 @@ def learn(shape: Shape, read: Read, total: int, ratio: float = RATIO) -> Steps:
     sample = yield from _sample(shape, read, total)
     gram = yield from _products(sample)
     words = _Budget(shape, total, ratio)
-    count, values, vectors = _choose(gram, words)
-    yield
+    count = yield from _choose(gram, words)
     if count:
+        values, vectors = _sorted_eigen(gram)
+        yield
         basis = yield from _directions(shape, sample, vectors[:, :count] / np.sqrt(values[:count]))
     else:
         basis = Basis.empty(shape)
@@ -89,9 +92,7 @@ class _Budget:
         return max(left, LEAST_BITS * self.shape.size / 8 if not directions else 0) / 2
 
 
-def _sample(
-    shape: Shape, read: Read, total: int
-) -> Generator[None, None, NDArray[np.float16]]:
+def _sample(shape: Shape, read: Read, total: int) -> Generator[None, None, NDArray[np.float16]]:
     """float16[n, size]: unit spectra spread over all rows, times sqrt(size)."""
     picks = np.unique(np.linspace(0, total - 1, min(total, SAMPLE)).astype(np.int64))
     out = np.empty((len(picks), shape.size), np.float16)
@@ -106,7 +107,8 @@ def _sample(
 def unit(spectra: Rows) -> tuple[Rows, NDArray[np.float32]]:
     """The rows with length one, and their lengths: float32[n]; zero stays zero."""
     lengths = np.sqrt(np.einsum("ij,ij->i", spectra, spectra, dtype=np.float64)).astype(np.float32)
-    return spectra / np.where(lengths > 0, lengths, 1)[:, None], lengths
+    divisors = np.where(lengths > 0, lengths, np.float32(1))
+    return np.asarray(spectra / divisors[:, None], np.float32), np.asarray(lengths, np.float32)
 
 
 def _columns(sample: NDArray[np.float16], products: int) -> list[slice]:
@@ -121,20 +123,21 @@ def _products(sample: NDArray[np.float16]) -> Generator[None, None, NDArray[np.f
         part = sample[:, place].astype(np.float32)
         gram += part @ part.T
         yield
-    return gram / sample.shape[1]
+    gram /= sample.shape[1]
+    return gram
 
 
-def _choose(
-    gram: NDArray[np.float64], budget: _Budget
-) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
-    """How many directions; and all of them, as values and vectors over the sample."""
+def _choose(gram: NDArray[np.float64], budget: _Budget) -> Generator[None, None, int]:
+    """How many directions lose least in the bytes that there are."""
     rows = len(gram)
     kept = np.arange(rows) % 8 != 7
     values, vectors = _sorted_eigen(gram[np.ix_(kept, kept)])
+    yield
     out = gram[np.ix_(~kept, kept)] @ vectors / np.sqrt(values)
     left = 1 - np.cumsum(np.mean(out**2, axis=0)) if (~kept).any() else np.ones(len(values))
     best, least = 0, np.inf
-    for count in (0, *(8 * n for n in range(1, len(values) // 16 + 1))):
+    most = min(len(values) // 2, MOST_HELD // budget.shape.size)
+    for count in range(0, most + 1, 8):
         words = budget.of_row(count)
         if 16 * words / budget.shape.size < LEAST_BITS:
             break
@@ -144,7 +147,7 @@ def _choose(
         error = rest**2 * loss / (1 - loss)
         if error < least:
             best, least = count, error
-    return (best, *_sorted_eigen(gram))
+    return best
 
 
 def _sorted_eigen(

@@ -96,7 +96,7 @@ def decode(words: NDArray[np.uint16], width: int, levels: int) -> NDArray[np.flo
 
 def _centroids(levels: int) -> NDArray[np.float64]:
     if levels == 256:
-        return (np.arange(256) - 127.5) * _UNIFORM_STEP
+        return np.asarray((np.arange(256) - 127.5) * _UNIFORM_STEP, np.float64)
     upper = np.array(_CENTROIDS[levels])
     return np.concatenate([-upper[::-1], upper[levels % 2 :]])
 

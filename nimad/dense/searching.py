@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.dense.basis import Basis
 from nimad.dense.files import Opened
 from nimad.dense.sketch import bins, estimate
 from nimad.dense.spectrum import Rows
@@ -80,16 +79,11 @@ def _cosines(each: Opened, rows: NDArray[np.intp], aim: _Aim) -> NDArray[np.floa
     for first in range(0, len(rows), page):
         part = rows[first : first + page]
         out[first : first + page] += each.file.rest_spectra(part) @ aim.rest
-    return np.clip(out, -1, 1)
+    return np.asarray(np.clip(out, -1, 1), np.float32)
 
 
 def spectrum_of(each: Opened, row: int) -> Rows:
     """float32[size]: the unit spectrum of a row, as far as it is known."""
     whole = each.file.spectra(np.array([row]), each.basis)[0]
     length = float(np.linalg.norm(whole))
-    return whole / np.float32(length) if length > 0 else whole
-
-
-def whole_basis(basis: Basis) -> Basis:
-    """The same basis in memory of its own, not in a map."""
-    return Basis(basis.shape, np.array(basis.words), np.array(basis.gram))
+    return np.asarray(whole / length, np.float32) if length > 0 else whole

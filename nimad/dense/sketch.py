@@ -28,7 +28,7 @@ def bins(spectra: Rows) -> Rows:
     signed = spectra * _signs(spectra.shape[1])
     whole = np.zeros((len(spectra), -(-spectra.shape[1] // BITS) * BITS), np.float32)
     whole[:, : spectra.shape[1]] = signed
-    return whole.reshape(len(spectra), -1, BITS).sum(axis=1)
+    return np.asarray(whole.reshape(len(spectra), -1, BITS).sum(axis=1), np.float32)
 
 
 def sketch(spectra: Rows) -> NDArray[np.uint8]:

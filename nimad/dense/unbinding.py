@@ -52,14 +52,11 @@ def item_spectrum(files: list[Opened], number: int) -> Rows | None:
     for each in files:
         row = each.file.row_of(number)
         if row is not None:
-            whole = each.file.spectra(np.array([row]), each.basis)[0]
-            return whole
+            return np.asarray(each.file.spectra(np.array([row]), each.basis)[0], np.float32)
     return None
 
 
-def _pages(
-    each: Opened, numbers: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.intp], Rows]]:
+def _pages(each: Opened, numbers: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.intp], Rows]]:
     chosen = np.flatnonzero(np.isin(each.file.ids, numbers, assume_unique=True))
     page = max(1, PAGE_VALUES // each.file.shape.size)
     for first in range(0, len(chosen), page):

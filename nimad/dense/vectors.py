@@ -27,8 +27,8 @@ n rows over b blocks of w coordinates, m directions (0 without a basis, see `bas
     32       4       u32       kind: 1 memories, 2 fillers and roles
     36       12                zero
 
-A row, decoded, is  gain * decode(words), less its share of the directions, plus shares * directions:
-a unit spectrum whose dot products with others come out right on average.
+A row, decoded, is  gain * decode(words), less its share of the directions, plus shares *
+directions: a unit spectrum whose dot products with others come out right on average.
 """
 
 from __future__ import annotations
@@ -55,10 +55,8 @@ from nimad.errors import FormatCorrupt
 FORMAT, VERSION = "densevectors", 1
 META = struct.Struct("<IIII16sI12x")
 MEMORIES, ITEMS = 1, 2
-SMALL = (
-    *("meta", "levels", "scales", "ids", "norms", "rests", "gains"),
-    *("shares", "sketch", "active"),
-)
+ARRAYS = ("ids", "norms", "rests", "gains", "shares", "sketch", "active")
+SMALL = ("meta", "levels", "scales", *ARRAYS)
 """Regions that are checked when a file is opened; the words are checked by `verify`."""
 
 
@@ -81,27 +79,22 @@ class Coded:
     @property
     def bytes(self) -> int:
         """Memory of the arrays."""
-        fixed = (self.ids, self.norms, self.rests, self.gains, self.shares, self.sketch)
-        return sum(part.nbytes for part in (*fixed, self.active, *self.words))
-
-    def sorted(self) -> Coded:
-        """The same rows, by id."""
-        order = np.argsort(self.ids, kind="stable")
-        return self.take(order)
+        arrays: list[NDArray[Any]] = [*(getattr(self, name) for name in ARRAYS), *self.words]
+        return sum(array.nbytes for array in arrays)
 
     def take(self, rows: NDArray[np.intp]) -> Coded:
         """Some of the rows, in that order."""
-        fixed = (self.ids, self.norms, self.rests, self.gains, self.shares, self.sketch)
-        return Coded(
-            *(part[rows] for part in (*fixed, self.active)),  # type: ignore[arg-type]
-            words=[self.words[int(row)] for row in rows],
-        )
+        arrays = {name: getattr(self, name)[rows] for name in ARRAYS}
+        return Coded(**arrays, words=[self.words[int(row)] for row in rows])
+
+    def sorted(self) -> Coded:
+        """The same rows, by id."""
+        return self.take(np.argsort(self.ids, kind="stable"))
 
 
 def joined(parts: Sequence[Coded]) -> Coded:
     """The rows of several, one after the other; `parts` is not empty."""
-    names = ("ids", "norms", "rests", "gains", "shares", "sketch", "active")
-    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS}
     return Coded(**arrays, words=[row for part in parts for row in part.words])
 
 
@@ -204,11 +197,9 @@ class VectorFile:
     def coded(self, rows: NDArray[np.intp] | None = None) -> Coded:
         """Rows (all by default) as they are stored."""
         picked = np.arange(len(self)) if rows is None else rows
-        fixed = (self.ids, self.norms, self.rests, self.gains, self.shares, self.sketch)
-        return Coded(
-            *(part[picked] for part in (*fixed, self.active)),  # type: ignore[arg-type]
-            words=[self._words[self._starts[row] : self._starts[row + 1]] for row in picked],
-        )
+        arrays = {name: getattr(self, name)[picked] for name in ARRAYS}
+        words = [self._words[self._starts[row] : self._starts[row + 1]] for row in picked]
+        return Coded(**arrays, words=words)
 
     def rest_spectra(self, rows: NDArray[np.intp]) -> Rows:
         """float32[k, size]: gain * decode(words) of rows."""
@@ -234,7 +225,8 @@ def rest_spectra(plan: Plan, rows: Coded) -> Rows:
     for number, words in enumerate(rows.words):
         whole[number, blocks[number]] = words.reshape(-1, plan.block_words)
     out = plan.decode(whole.reshape(len(rows), -1)) * rows.gains[:, None]
-    return out * np.repeat(blocks, shape.width, axis=1)
+    out *= np.repeat(blocks, shape.width, axis=1)
+    return out
 
 
 def spectra(plan: Plan, basis: Basis, rows: Coded) -> Rows:
