@@ -1,4 +1,4 @@
-"""The configuration: every key, its default, unit and check; yaml is read here and nowhere else.
+"""The configuration, resolved: yaml is read here and nowhere else; the keys are in nimad/keys.py.
 
 A configuration is resolved once, at start (and again on SIGHUP), into one frozen `Config`.  Unknown
 keys are refused by name, with the nearest valid one.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nimad.errors import ConfigError
+from nimad.keys import KEYS, Key
+
+__all__ = ["KEYS", "Config", "Key", "default_socket", "default_state", "load"]
 
 SYSTEM_CONFIG = Path("/etc/nimad/nimad.yaml")
 SYSTEM_STATE = Path("/var/lib/nimad")
@@ -36,186 +38,6 @@ def default_socket() -> Path:
         return SYSTEM_SOCKET
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     return Path(runtime) / "nimad.sock" if runtime else default_state() / "nimad.sock"
-
-
-@dataclass(frozen=True)
-class Key:
-    """One configuration key: its default, what it must be, and how the manual describes it."""
-
-    default: Any
-    check: Callable[[Any], Any]
-    about: str
-    unit: str = ""
-    live: bool = False
-    """True when SIGHUP applies a new value without a restart."""
-
-
-def _integer(low: int, high: int) -> Callable[[Any], Any]:
-    def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return value
-
-    return check
-
-
-def _number(low: float, high: float) -> Callable[[Any], Any]:
-    def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"must be a number from {low} to {high}")
-        if not low <= value <= high:
-            raise ValueError(f"must be a number from {low} to {high}")
-        return float(value)
-
-    return check
-
-
-def _choice(*names: str) -> Callable[[Any], Any]:
-    def check(value: Any) -> str:
-        if value is False and "none" in names:  # yaml reads an unquoted `off` or `no` as false
-            return "none"
-        if value not in names:
-            raise ValueError(f"must be one of {', '.join(names)}")
-        return str(value)
-
-    return check
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be text")
-    return value
-
-
-KEYS: dict[str, Key] = {
-    "log_level": Key(
-        "info",
-        _choice("debug", "info", "warning", "error"),
-        "How much goes to the journal.",
-        live=True,
-    ),
-    "embedder": Key(
-        "static",
-        _choice("static", "hash", "minilm"),
-        "What turns text into vectors: static (distilled, shipped with the package), minilm (a "
-        "transformer, in the package nimad-minilm) or hash (no model at all). After a change and "
-        "a restart the memories are encoded again in idle time, while the old vectors serve.",
-    ),
-    "minilm.threads": Key(
-        1, _integer(1, 16), "Threads that the transformer of embedder minilm works with.", "threads"
-    ),
-    "graph.engine": Key(
-        "ladybug",
-        _choice("ladybug", "kuzu", "none"),
-        "The graph database: ladybug, kuzu (4 KiB pages only: not on a Raspberry Pi 5), or none.",
-    ),
-    "graph.buffer_pool_mb": Key(
-        0,
-        _integer(0, 65536),
-        "Most memory the graph database may use for its pages; 0 sizes it to the board "
-        "(1/32 of the RAM, 64 to 256).",
-        "MiB",
-    ),
-    "graph.max_db_size_mb": Key(
-        4096,
-        _integer(64, 1 << 20),
-        "Address space the graph database reserves; also the largest it can grow.",
-        "MiB",
-    ),
-    "blocks.flush_rows": Key(
-        2000,
-        _integer(100, 100_000),
-        "So many new memories are kept in the records before they become a segment of the index.",
-        "memories",
-        live=True,
-    ),
-    "blocks.merge_segments": Key(
-        8,
-        _integer(2, 64),
-        "When there are more segments than this, the small ones are merged in idle time.",
-        "segments",
-        live=True,
-    ),
-    "migration.strategy": Key(
-        "incremental",
-        _choice("incremental", "full"),
-        "How sources move on when `nimactl migrate` does not say: incremental (in idle time) or "
-        "full (at once).",
-        live=True,
-    ),
-    "migration.batch_size": Key(
-        0,
-        _integer(0, 100_000),
-        "Rows in a batch; 0 lets the batches follow free memory and time.",
-        "rows",
-        live=True,
-    ),
-    "migration.min_batch": Key(
-        50, _integer(1, 100_000), "Smallest automatic batch.", "rows", live=True
-    ),
-    "migration.max_batch": Key(
-        5000, _integer(1, 100_000), "Largest automatic batch.", "rows", live=True
-    ),
-    "migration.batch_seconds": Key(
-        2.0, _number(0.1, 60), "What an automatic batch should take.", "seconds", live=True
-    ),
-    "migration.reserve_mb": Key(
-        128,
-        _integer(16, 65536),
-        "Memory that a batch must leave free for everything else.",
-        "MiB",
-        live=True,
-    ),
-    "migration.idle_seconds": Key(
-        3.0,
-        _number(0, 3600),
-        "Without a request for so long, the daemon counts as idle.",
-        "seconds",
-        live=True,
-    ),
-    "openclaw.config": Key(
-        "",
-        _text,
-        "An OpenClaw JSON file. When its plugin nima-memory has database.backend ladybugdb and"
-        " database.auto_migrate true, the store database.path (default"
-        " ~/.nima/memory/graph.sqlite) is taken over once, at start. nimad must be able to read"
-        " both files; the packaged unit hides home directories from it.",
-    ),
-    "recall.results": Key(
-        10, _integer(1, 1000), "Results of a query that does not say how many.", live=True
-    ),
-    "server.max_clients": Key(
-        64, _integer(1, 4096), "Connections at the same time; more wait in the kernel's queue."
-    ),
-    "server.threads": Key(
-        2,
-        _integer(1, 64),
-        "Reading requests answered at the same time; writing and lengthy ones have two each.",
-        "threads",
-    ),
-    "server.idle_timeout": Key(
-        600.0,
-        _number(1, 86400),
-        "A connection without a complete request for so long is closed.",
-        "seconds",
-    ),
-    "server.drain_seconds": Key(
-        10.0, _number(0, 600), "On stop, requests under way may take so long to finish.", "seconds"
-    ),
-    "access.read_group": Key(
-        "nimad",
-        _text,
-        "Members may query; root, the daemon's own user and the control group always may. "
-        '"" lets everyone who reaches the socket.',
-        live=True,
-    ),
-    "access.control_group": Key(
-        "nimad",
-        _text,
-        "Members may remember, forget and migrate; root and the daemon's own user always may.",
-        live=True,
-    ),
-}
 
 
 @dataclass(frozen=True)

@@ -160,8 +160,8 @@ class Daemon:
                 log.error("a query to itself was not answered: %s", self._server.dispatcher.waiting)
 
     def _asked(self, verb: Verb) -> None:
-        if not verb.watching:  # watching a migration must not keep it from going on
-            self._migrations.touch()
+        # watching a migration must not keep it from going on
+        self._migrations.touch(watching=verb.watching)
 
     def _answered(self, verb: Verb) -> None:
         if verb.access == "control":

@@ -3,7 +3,7 @@
     python packaging/make_config.py          writes both
     python packaging/make_config.py --check  exits 1 when either is out of date
 
-The table in nimad/config.py is the one source, so the shipped file and the manual cannot drift.
+The table in nimad/keys.py is the one source, so the shipped file and the manual cannot drift.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ YAML_HEAD = """\
 """
 
 MANUAL_HEAD = """\
-.\\" Written by packaging/make_config.py from nimad/config.py: edit there.
+.\\" Written by packaging/make_config.py from nimad/keys.py: edit there.
 .TH NIMAD.YAML 5 "2026-11-21" "nimad 0.1.0" "File formats"
 .SH NAME
 nimad.yaml \\- configuration of the memory daemon nimad

@@ -107,7 +107,9 @@ class Hypervectors:
         source = each.listed.source
         items = hyper.items(self._store.records, source)
         files = [other for other in self.files.items(source) if other.file.shape == each.file.shape]
-        number = next((item.number for item in items if (item.kind, item.name) == ("role", role)), 0)
+        number = next(
+            (item.number for item in items if (item.kind, item.name) == ("role", role)), 0
+        )
         known = item_spectrum(files, number) if number else None
         if known is None:
             raise NotFound(kind="role", id=role)
@@ -279,6 +281,4 @@ def _listed(store: MemoryStore) -> list[Listed]:
 def _entry(
     name: str, source: int, kind: str, rows: int, written: Summary, dimension: int
 ) -> DenseFile:
-    return DenseFile(
-        name, source, kind, rows, written.bytes, written.digest, dimension, now_ms()
-    )
+    return DenseFile(name, source, kind, rows, written.bytes, written.digest, dimension, now_ms())

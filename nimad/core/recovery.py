@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nimad import probe
 from nimad.config import Config
 from nimad.core import vectors
 from nimad.disk.durable import set_aside, sweep_temporary
@@ -27,6 +26,7 @@ from nimad.errors import NimadError
 from nimad.graph.engine import GraphLimits
 from nimad.graph.projection import GraphProjection
 from nimad.index.blocks import BlockIndex
+from nimad.probe import memory
 from nimad.store.records import Records
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def open_graph(store: MemoryStore) -> GraphProjection | None:
 def graph_limits(config: Config) -> GraphLimits:
     """Pool and address space from the configuration, sized to the board where it says 0."""
     pool = config["graph.buffer_pool_mb"] << 20
-    limits = GraphLimits.for_memory(probe.total_memory())
+    limits = GraphLimits.for_memory(memory.total_memory())
     return GraphLimits(
         buffer_pool_bytes=pool or limits.buffer_pool_bytes,
         max_db_size_bytes=config["graph.max_db_size_mb"] << 20,

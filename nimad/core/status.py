@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nimad import probe
+from nimad.probe import memory
 from nimad.store import words
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def status(store: MemoryStore) -> dict[str, Any]:
         "graph": _graph(store),
         "disk": disk(store),
         "memory": {
-            "pss_bytes": probe.own_memory(),
-            "available_bytes": probe.available_memory(),
+            "pss_bytes": memory.own_memory(),
+            "available_bytes": memory.available_memory(),
         },
         "degraded": store.degraded(),
         "sources": store.records.value("SELECT count(*) FROM sources WHERE stage != 'rolled_back'"),

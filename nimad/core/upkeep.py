@@ -1,8 +1,8 @@
 """The work that can wait: done in small steps, when the daemon is idle or told to.
 
 Order of the steps, most urgent first: finish a purge; encode memories that lost their vector; make
-the blocks anew for another embedder; let the graph follow; seal hot vectors; drop forgotten hypervectors; merge segments; forget
-old changes; fold the WAL into the file.
+the blocks anew for another embedder; let the graph follow; seal hot vectors; drop forgotten
+hypervectors; merge segments; forget old changes; fold the WAL into the file.
 """
 
 from __future__ import annotations

@@ -62,7 +62,9 @@ def _follow(client: Client, screen: Screen, name: str, progress: Progress) -> di
         source = _source(result, name)
         if source["state"] in ENDED:
             return result
-        state, fraction, text = stage_line(source, idle=result.get("idle", True))
+        state, fraction, text = stage_line(
+            source, idle=result.get("idle", True), because=result.get("because")
+        )
         progress.show(text)
         plain = screen.progress is None and not screen.json
         if plain and (state != told[0] or fraction - told[1] >= STEP):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 STRATEGIES = ("full", "incremental")
 EVERY = "*"
-"""What --status, --pause and --resume stand for without a name."""
+"""What --status, --pause, --resume and --now stand for without a name."""
 DECLINED = 1
 """Exit code when the question of --rollback was answered with no."""
 BELONGS = {
@@ -88,6 +88,7 @@ def _register_actions(parser: Parser) -> None:
     action.add_argument("--status", help="show how far the sources are", **every)  # type: ignore[arg-type]
     action.add_argument("--pause", help="stop at the next batch", **every)  # type: ignore[arg-type]
     action.add_argument("--resume", help="go on after a pause or a failure", **every)  # type: ignore[arg-type]
+    action.add_argument("--now", help="do not wait for an idle moment", **every)  # type: ignore[arg-type]
     action.add_argument(
         "--verify", metavar="NAME", help="compare every row with the copy of the source"
     )
@@ -113,6 +114,7 @@ def run_migrate(args: argparse.Namespace, client: Client, screen: Screen) -> int
         "status": _status,
         "pause": _pause,
         "resume": _resume,
+        "now": _now,
         "verify": _verify,
         "rollback": _roll_back,
         "quarantine": _mend("quarantine"),
@@ -160,6 +162,10 @@ def _pause(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 
 def _resume(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     return _steer(client, screen, "migrate.resume", args.resume, "goes on")
+
+
+def _now(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    return _steer(client, screen, "migrate.now", args.now, "goes on now, idle or not")
 
 
 def _steer(client: Client, screen: Screen, verb: str, name: str, done: str) -> int:

@@ -31,7 +31,9 @@ def progress_of(source: dict[str, Any]) -> float:
     return min(sum(source[stage] for stage in STAGES) / whole, 1.0) if whole else 0.0
 
 
-def stage_line(source: dict[str, Any], *, idle: bool) -> tuple[str, float, str]:
+def stage_line(
+    source: dict[str, Any], *, idle: bool, because: str | None = None
+) -> tuple[str, float, str]:
     """The state, the whole's share that is done, and one line with a bar for the terminal."""
     fraction = progress_of(source)
     parts = [one_line(source["name"]), _state(source), bar(fraction), share(fraction, 1)]
@@ -39,9 +41,14 @@ def stage_line(source: dict[str, Any], *, idle: bool) -> tuple[str, float, str]:
         parts.append(f"{source['rows_per_second']:,.0f}/s")
     if source.get("eta_seconds") is not None:
         parts.append(f"{clock(source['eta_seconds'])} left")
-    if source.get("strategy") == "incremental" and not idle:
-        parts.append("(waits for an idle moment)")
+    if _waits(source) and not idle:
+        parts.append(f"(waits: {one_line(because)})" if because else "(waits for an idle moment)")
     return source["state"], fraction, "  ".join(parts)
+
+
+def _waits(source: dict[str, Any]) -> bool:
+    """Whether it moves on in idle moments only."""
+    return source.get("strategy") == "incremental" and not source.get("now")
 
 
 def brief(source: dict[str, Any]) -> str:
@@ -62,6 +69,20 @@ def overview(screen: Screen, result: dict[str, Any]) -> Iterator[str]:
         if place:
             yield ""
         yield from _source(screen, source)
+    yield from _surroundings(result)
+
+
+def _surroundings(result: dict[str, Any]) -> Iterator[str]:
+    """What the sources under way wait for, and the memory their batches have."""
+    moving = [source for source in result["sources"] if source["state"] not in ENDED]
+    if not moving:
+        return
+    if result.get("because") and any(_waits(source) for source in moving):
+        name = f" {one_line(moving[0]['name'])}" if len(moving) == 1 else ""
+        yield f"not idle: {one_line(result['because'])}"
+        yield f"nimactl migrate --now{name} does not wait"
+    if result.get("free_memory_bytes"):
+        yield f"{size(result['free_memory_bytes'])} of memory free"
 
 
 def _source(screen: Screen, source: dict[str, Any]) -> Iterator[str]:
@@ -92,7 +113,8 @@ def _state(source: dict[str, Any]) -> str:
 
 
 def _pace(source: dict[str, Any]) -> str:
-    parts = [f"batches of {source['batch_size']:,}"]
+    why = source.get("batch_reason")
+    parts = [f"batches of {source['batch_size']:,}{f' ({one_line(why)})' if why else ''}"]
     if source.get("rows_per_second"):
         parts.append(f"{source['rows_per_second']:,.0f} rows a second")
     if source.get("eta_seconds") is not None:
@@ -170,7 +192,8 @@ def _forecast(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "time", f"about {max(1, round(report['estimate_seconds'])):,} s without a pause"
     backup = f"{size(report['backup_bytes'])} of it the backup"
     free = f"{size(report['free_bytes'])} are free"
-    yield "disk", f"about {size(report['estimate_bytes'])}, {backup}; {free}"
+    verdict = "" if report.get("fits", True) else ": it will not fit"
+    yield "disk", f"about {size(report['estimate_bytes'])}, {backup}; {free}{verdict}"
 
 
 # --- after verifying ------------------------------------------------------------------------------

@@ -234,12 +234,12 @@ class BlockIndex:
     def locate(self, ids: Ids, known: Located | None = None) -> Located:
         """Where the vectors of `ids: int64[m]` (ascending, unique) are now.
 
-        `known`, from an earlier call with the same ids, is given back while it holds.
+        `known`, from an earlier call, is given back while it holds, and helps when it nearly does.
         """
         view = self._view
-        if known is not None and known.view is view:
+        if known is not None and known.view is view and known.ids is ids:
             return known
-        return Located(view, self._kernels, ids, self.dims)
+        return Located(view, self._kernels, ids, self.dims, known)
 
     def ids(self) -> Ids:
         """The live ids, hot and sealed, ascending: int64[n]."""

@@ -190,7 +190,7 @@ class Search:
             *(segment.space, self.query.values, marks),
             *(max(probes, 1), wanted, self.params.rescored(self.k, segment.meta.scored)),
         )
-        return segment.ids_at(rows), scores
+        return best(segment.ids_at(rows), scores, self.k)
 
 
 def scores_of(view: View, kernels: Kernels, query: Query | None, ids: Ids) -> Scores:

@@ -23,7 +23,7 @@ from typing import Any
 
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
-from nimad.errors import SourceUnsupported, UsageError
+from nimad.errors import DiskFull, SourceUnsupported, UsageError
 from nimad.legacy.opening import SUFFIXES, open_snapshot
 from nimad.legacy.rows import FIRST_ID
 from nimad.legacy.scrub import scrub_snapshot
@@ -78,10 +78,20 @@ def attach(store: MemoryStore, fd: int, asked: Request) -> tuple[Source | None, 
         reply = {"name": name, "new": new, "total": totals.nodes, "report": report}
         if asked.dry_run:
             return known, reply
+        _check_fits(asked, report)
         entry = _Entry(asked, name, fingerprint, totals, start)
         if known is None:
             return _enter(store, copy, entry), reply
         return _turn_to(store, copy, entry, known), reply
+
+
+def _check_fits(asked: Request, report: dict[str, Any]) -> None:
+    """Refuse before anything is written what would not fit on the disk."""
+    if not report["fits"]:
+        needed, free = report["estimate_bytes"] >> 20, report["free_bytes"] >> 20
+        raise DiskFull(
+            detail=f"{asked.path} will take about {needed} MiB here, {free} MiB are free"
+        )
 
 
 @dataclass(frozen=True)

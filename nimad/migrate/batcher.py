@@ -1,17 +1,21 @@
 """How many rows the next batch has: additive increase, multiplicative decrease.
 
 A batch that took less time than it should lets the next one grow by a fixed step; one that took
-much longer, or ran out of memory, halves it.  Free memory bounds it from above, always.
+much longer, ran out of memory, or found memory short halves it.  Memory is short when what can be
+had (on the machine, and within the limits of the control group) does not hold a batch beside the
+reserve, and when tasks wait for memory: then the kernel already takes pages from somebody.
 Source: D. Chiu, R. Jain: Analysis of the increase and decrease algorithms for congestion avoidance
 in computer networks, 1989.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nimad import probe
+from nimad.probe import cgroup, memory, pressure
+from nimad.probe.board import board as this_board
 
 START_ROWS = {"pi": 300, "arm64": 500, "x86_64": 1000}
 """First batch by kind of board, when it may take USUAL_SECONDS [rows]; from the legacy guide."""
@@ -21,6 +25,10 @@ ROW_BYTES = 24 * 1024
 """Memory that a row in flight may need [bytes]: the texts it may have, not those it usually has."""
 TOO_SLOW = 1.5
 """A batch this much over its time halves the next one."""
+MOST_PRESSURE = 0.10
+"""Tasks that wait for memory more of the time than this halve the next batch."""
+LOOK_SECONDS = 0.5
+"""Memory and pressure are looked at no more often than this [seconds]."""
 
 
 @dataclass(frozen=True)
@@ -33,61 +41,115 @@ class Bounds:
     reserve_bytes: int = 128 << 20
 
 
+class Surroundings:
+    """Free memory and memory pressure, looked at no more often than needed."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        paths = [pressure.PRESSURE / "memory", *cgroup.pressure_files()]
+        self._stalls = pressure.Stalls(paths, LOOK_SECONDS, clock)
+        self._at = -LOOK_SECONDS
+        self._available = 0
+
+    def available(self) -> int:
+        """Memory that can be had [bytes], at most LOOK_SECONDS old."""
+        if (now := self._clock()) - self._at >= LOOK_SECONDS:
+            self._at, self._available = now, memory.available_memory()
+        return self._available
+
+    def pressure(self) -> float | None:
+        """How much of the time tasks waited for memory [0, 1]; None when looked at just now."""
+        return self._stalls.share()
+
+
 class Batcher:
     """Gives the size of each batch and learns from how the last one went.
 
     `fixed` rows (0: none) switch the learning off, except after a memory error: what did not fit
-    would not fit again.  `available` tells the memory that can be had [bytes].
+    would not fit again.  `available` tells the memory that can be had [bytes], `pressure` how much
+    of the time tasks wait for memory [0, 1] (None: nothing new).  `changed` is told of each change:
+    old size, new size, why.
+
+    Attributes:
+        size: rows of a batch as things are.
+        reason: why it is that, in words.
     """
 
     def __init__(
         self,
         bounds: Bounds,
         fixed: int = 0,
-        available: Callable[[], int] = probe.available_memory,
-        board: Callable[[], str] = probe.board,
+        available: Callable[[], int] | None = None,
+        board: Callable[[], str] = this_board,
+        pressure: Callable[[], float | None] | None = None,
+        changed: Callable[[int, int, str], None] = lambda old, new, why: None,
     ) -> None:
+        around = Surroundings()
         self._bounds = bounds
         self._fixed = fixed
-        self._available = available
+        self._available = available or around.available
+        self._pressure = pressure or around.pressure
+        self.changed = changed
         share = min(1.0, bounds.seconds / USUAL_SECONDS)
         self._step = max(1, round(START_ROWS.get(board(), OTHER_START) * share))
-        self._size = fixed or self._within(self._step)
-
-    @property
-    def size(self) -> int:
-        """Rows of a batch as things are, memory aside."""
-        return self._size
+        self.size = fixed or self._within(self._step)
+        self.reason = "as asked for" if fixed else f"where {board()} begins"
 
     def next_size(self) -> int:
         """Rows of the next batch: at least 1, and no more than free memory holds."""
-        spare = max(0, self._available() - self._bounds.reserve_bytes)
-        fits = spare // ROW_BYTES
-        if fits >= self._size:
-            return self._size
-        return max(1, min(self._size, max(fits, min(self._bounds.least, self._size))))
+        fits = self._fits()
+        if not self._fixed:
+            self._heed(fits)
+        if fits >= self.size:
+            return self.size
+        return max(1, min(self.size, max(fits, min(self._bounds.least, self.size))))
 
     def succeeded(self, rows: int, seconds: float) -> None:
         """A batch of `rows` committed after so long; one that was not full teaches nothing good."""
         if self._fixed:
             return
-        if seconds > self._bounds.seconds * TOO_SLOW:
-            self._size = self._within(self._size // 2)
-        elif seconds < self._bounds.seconds and rows >= self._size:
-            # never more at once than the time allows, as far as the last batch can tell
-            room = int(rows * self._bounds.seconds / max(seconds, 1e-6))
-            self._size = self._within(min(self._size + self._step, max(room, self._size)))
+        target = self._bounds.seconds
+        took = f"the last batch took {seconds:.2g} s of {target:g}"
+        if seconds > target * TOO_SLOW:
+            self._to(self.size // 2, f"halved: {took}")
+        elif seconds < target and rows >= self.size:
+            # never more at once than the time and the memory allow, as far as one can tell
+            room = min(int(rows * target / max(seconds, 1e-6)), self._fits())
+            self._to(min(self.size + self._step, max(room, self.size)), f"grown: {took}")
 
-    def failed(self, memory_error: bool) -> bool:
-        """A batch failed; after a memory error the next is half as large.
+    def failed(self, memory_error: bool, where: str = "") -> bool:
+        """A batch failed; after a memory error (`where` names who ran out) the next is halved.
 
         Returns whether trying again at once can help: not when a single row does not fit.
         """
         if not memory_error:
             return False
-        smaller = max(1, self._size // 2)
-        helps, self._size = smaller < self._size, smaller
+        smaller = max(1, self.size // 2)
+        helps = smaller < self.size
+        self._set(smaller, f"halved: out of memory{where and f' in {where}'}")
         return helps
+
+    def _heed(self, fits: int) -> None:
+        """Halve when memory is short."""
+        share = self._pressure()
+        if fits < self.size:
+            kept = self._bounds.reserve_bytes >> 20
+            free = self._available() >> 20
+            why = f"lowered: {free} MiB of memory free, {kept} of them kept back"
+            self._to(max(self.size // 2, fits), why)
+        elif share is not None and share > MOST_PRESSURE:
+            self._to(self.size // 2, f"halved: memory pressure {100 * share:.0f} %")
+
+    def _fits(self) -> int:
+        return max(0, self._available() - self._bounds.reserve_bytes) // ROW_BYTES
+
+    def _to(self, rows: int, why: str) -> None:
+        self._set(self._within(rows), why)
+
+    def _set(self, rows: int, why: str) -> None:
+        if rows != self.size:
+            old, self.size, self.reason = self.size, rows, why
+            self.changed(old, rows, why)
 
     def _within(self, rows: int) -> int:
         return max(self._bounds.least, min(self._bounds.most, rows))

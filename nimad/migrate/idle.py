@@ -1,8 +1,8 @@
 """When work that can wait may go on: a gate that is asked between small steps.
 
 The gate of `full` is always open.  The gate of `incremental` opens when nobody has asked anything
-for a while; it is asked before each step, and a gated step is kept so short that whoever asks
-meanwhile hardly waits.
+for a while and the machine has nothing better to do (migrate/calm.py); it is asked before each
+step, and a gated step is kept so short that whoever asks meanwhile hardly waits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ class Gate(Protocol):
     """Lets work go on, or makes it wait."""
 
     def closed_for(self) -> float:
-        """Seconds until it opens if nothing happens meanwhile; 0 when it is open."""
+        """Seconds until it opens, or is worth another look; 0 when it is open."""
+
+    def because(self) -> str | None:
+        """Why it is closed; None when it is open."""
 
 
 class Open:
@@ -28,6 +31,10 @@ class Open:
     def closed_for(self) -> float:
         """It is open."""
         return 0.0
+
+    def because(self) -> str | None:
+        """It is open."""
+        return None
 
 
 class Quiet:
@@ -50,3 +57,25 @@ class Quiet:
     def closed_for(self) -> float:
         """Seconds of quiet that are still missing."""
         return max(0.0, self._last + self._seconds() - self._clock())
+
+    def because(self) -> str | None:
+        """How long ago somebody asked."""
+        if self.closed_for() <= 0:
+            return None
+        ago = self._clock() - self._last
+        return f"a request {ago:.1f} s ago; it waits for {self._seconds():g} s without one"
+
+
+class All:
+    """Open when every one of several gates is; asked in order, the first that is closed answers."""
+
+    def __init__(self, *gates: Gate) -> None:
+        self._gates = gates
+
+    def closed_for(self) -> float:
+        """What the first closed one says."""
+        return next((wait for gate in self._gates if (wait := gate.closed_for()) > 0), 0.0)
+
+    def because(self) -> str | None:
+        """What the first closed one says."""
+        return next((why for gate in self._gates if (why := gate.because())), None)

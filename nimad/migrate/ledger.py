@@ -13,7 +13,7 @@ The rows are the records' (store/sources.py); this file says what they mean.
 
 `report` of a source keeps what has no column: `sent` (the digest the client gave), `start_after`
 (rows up to this key were left out on request), `rerun` (a snapshot after the first one),
-`verification` (what the last one found).
+`verification` (what the last one found), `now` (it waits for no idle moment until it is done).
 """
 
 from __future__ import annotations
@@ -62,10 +62,15 @@ def is_due(source: Source) -> bool:
     return source.stage in MOVING and not source.paused and source.error is None
 
 
+def at_once(source: Source) -> bool:
+    """Whether it waits for no idle moment: asked for so at the beginning, or by `--now` since."""
+    return source.strategy == "full" or bool(note(source, "now"))
+
+
 def next_due(records: Records) -> Source | None:
     """The source to work on: those that were asked for at once first, then in order."""
     due = [source for source in sources.all_sources(records) if is_due(source)]
-    due.sort(key=lambda source: (source.strategy != "full", source.id))
+    due.sort(key=lambda source: (not at_once(source), source.id))
     return due[0] if due else None
 
 

@@ -12,19 +12,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from nimad import probe
 from nimad.core.store import MemoryStore
 from nimad.errors import Busy, NotFound, UsageError
 from nimad.legacy.source import LegacySource
 from nimad.migrate import attach as attaching
 from nimad.migrate import ledger, mending, receive, report, rollback
 from nimad.migrate.auto import auto_migrate
-from nimad.migrate.idle import Quiet
+from nimad.migrate.calm import Calm, Limits
+from nimad.migrate.idle import All, Quiet
 from nimad.migrate.log import MigrationLog
 from nimad.migrate.pipeline import Pipeline
 from nimad.migrate.run import Run
 from nimad.migrate.verify import Comparison
 from nimad.migrate.worker import Worker
+from nimad.probe import memory
 from nimad.store import sources
 from nimad.store.sources import Source
 
@@ -40,10 +41,14 @@ class MigrationManager:
         self._store = store
         self._log = MigrationLog(store.state / "migration.log")
         self._quiet = Quiet(lambda: store.config["migration.idle_seconds"], clock)
+        self._calm = Calm(lambda: Limits.of(store.config), clock)
+        self._idle = All(self._quiet, self._calm)
         self._turn = threading.RLock()
         self._stop = threading.Event()
         self._pipeline = Pipeline(store, self._log, self._turn, self._stop)
-        self._worker = Worker(store, self._pipeline, self._quiet, self._log, self._stop, clock)
+        self._worker = Worker(
+            store, self._pipeline, self._idle, self._calm.processors, self._log, self._stop, clock
+        )
         for name in receive.sweep(store):
             self._log.info(f"removed {name}, which an interrupted migration had left")
 
@@ -65,9 +70,11 @@ class MigrationManager:
         """Take over what the configuration asks for, once; never raises what stands in the way."""
         auto_migrate(self._store, self)
 
-    def touch(self) -> None:
-        """Somebody asked something: what waits for quiet waits on."""
-        self._quiet.touch()
+    def touch(self, watching: bool = False) -> None:
+        """Somebody asked something: what waits for quiet waits on, unless they only watch."""
+        if not watching:
+            self._quiet.touch()
+        self._worker.lift()
 
     def finish(self) -> None:
         """Move every source on until nothing is due, here and now.  Raises what stops one."""
@@ -111,8 +118,9 @@ class MigrationManager:
         wanted = sources.all_sources(records) if name is None else [sources.by_name(records, name)]
         return {
             "sources": [report.status_of(self._store, each, self._run_of(each)) for each in wanted],
-            "idle": self._quiet.closed_for() <= 0,
-            "free_memory_bytes": probe.available_memory(),
+            "idle": (because := self._idle.because()) is None,
+            "because": because,
+            "free_memory_bytes": memory.available_memory(),
         }
 
     def pause(self, names: Sequence[str] | None = None) -> list[str]:
@@ -135,6 +143,27 @@ class MigrationManager:
             with self._store.records.write() as tx:
                 for source in chosen:
                     sources.update(tx, source.id, paused=0, error=None)
+        self._worker.wake()
+        return [source.name for source in chosen]
+
+    def now(self, names: Sequence[str] | None = None) -> list[str]:
+        """Let these (None: all under way) wait for no idle moment until they are done.
+
+        It outlasts a restart.  Returns the names that go on now; raises NotFound, and Busy for a
+        named one that nothing is due for: it is paused, has failed, or is done.
+        """
+        with self._my_turn():
+            chosen = self._chosen(names, ledger.is_due)
+            for source in chosen:
+                if not ledger.is_due(source):
+                    raise Busy(detail=f"nothing of {source.name} is due: {ledger.state(source)}")
+            with self._store.records.write() as tx:
+                for source in chosen:
+                    report = ledger.with_notes(source, now=True)
+                    sources.update(tx, source.id, report=report)
+            self._pipeline.reset()  # a batch may take longer now
+        for source in chosen:
+            self._log.info(f"{source.name}: goes on now, idle or not")
         self._worker.wake()
         return [source.name for source in chosen]
 

@@ -30,7 +30,6 @@ from nimad.store import sources
 from nimad.store.sources import Source
 
 
-
 def _convert_and_link(run: Run) -> Iterator[None]:
     yield from convert(run)
     yield from link(run)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from typing import Any
 
-from nimad import probe
-from nimad.core import vectors
 from nimad.core.status import disk
 from nimad.core.store import MemoryStore
-from nimad.legacy.source import LegacyNode, LegacySource, Totals
+from nimad.legacy.source import LegacySource, Totals
 from nimad.migrate import ledger
 from nimad.migrate.batcher import Batcher
-from nimad.migrate.progress import WEIGHTS, Progress
+from nimad.migrate.progress import Progress
+from nimad.migrate.receive import MARGIN_BYTES
 from nimad.migrate.run import Run, bounds
+from nimad.migrate.sampling import Sample, measure
+from nimad.probe import memory
 from nimad.store.sources import Source
-
-SAMPLE_ROWS = 200
-"""Memories that are read and encoded to estimate how long all will take."""
-ROW_BYTES = 900
-"""Disk that a memory takes besides its text: index, vector, graph [bytes]."""
 
 
 def describe(
@@ -40,10 +35,14 @@ def describe(
         sql = "SELECT count(*) FROM memories WHERE source = ?"
         already = int(store.records.value(sql, (known.id,)))
     size = Batcher(bounds(store.config, gated=False), batch_size).next_size()
+    relations, due = totals.edges - totals.dangling, max(0, totals.nodes - already)
+    sample = measure(store, graph, due) if due else Sample()
+    needed = sample.bytes(due, relations, totals.turns) + backup_bytes
+    free = disk(store)["free"] + backup_bytes  # the copy is there already, and within `needed`
     return {
         "schema": graph.schema,
         "memories": totals.nodes,
-        "relations": totals.edges - totals.dangling,
+        "relations": relations,
         "turns": totals.turns,
         "layers": totals.by_layer,
         "already": already,
@@ -52,27 +51,15 @@ def describe(
         "text_bytes": totals.text_bytes,
         "batch_size": size,
         "batches": -(-totals.nodes // size),
-        "estimate_seconds": round(_seconds(store, graph, totals.nodes), 1),
+        "sample": sample.rows,
+        "estimate_seconds": round(sample.seconds(due), 1),
         "backup_bytes": backup_bytes,
-        "estimate_bytes": totals.text_bytes * 2
-        + totals.blob_bytes
-        + totals.nodes * ROW_BYTES
-        + backup_bytes,
-        "free_bytes": disk(store)["free"],
-        "free_memory_bytes": probe.available_memory(),
+        "estimate_bytes": needed,
+        "free_bytes": free,
+        "fits": free >= needed + MARGIN_BYTES,
+        "free_memory_bytes": memory.available_memory(),
         "refusals": [asdict(row) for row in totals.refusals],
     }
-
-
-def _seconds(store: MemoryStore, graph: LegacySource, rows: int) -> float:
-    """How long all stages will take, from the time that encoding a sample takes here [seconds]."""
-    page = graph.nodes(graph.mapper(""), None, SAMPLE_ROWS)
-    texts = [row.memory.text for row in page if isinstance(row, LegacyNode)]
-    if not texts:
-        return 0.0
-    began = time.perf_counter()
-    vectors.encode(store.embedder, texts)
-    return (time.perf_counter() - began) / len(texts) * rows / WEIGHTS["encoded"]
 
 
 # --- the status ---------------------------------------------------------------------------------
@@ -101,7 +88,7 @@ def status_of(store: MemoryStore, source: Source, run: Run | None) -> dict[str, 
         **ledger.noted(store.records, source.id),
         "relations": source.relations,
         "turns": source.turns,
-        "batch_size": run.batcher.size if run is not None else _batch_size(store, source),
+        **_batch(store, source, run),
         "eta_seconds": _eta(source, progress),
         "strategy": source.strategy,
         "error": source.error,
@@ -112,9 +99,17 @@ def status_of(store: MemoryStore, source: Source, run: Run | None) -> dict[str, 
     }
 
 
-def _batch_size(store: MemoryStore, source: Source) -> int:
-    """What its first batch would have."""
-    return Batcher(bounds(store.config, source.strategy != "full"), source.batch_size).size
+def _batch(store: MemoryStore, source: Source, run: Run | None) -> dict[str, Any]:
+    """Rows of a batch, and why so many; without a run, what its first batch would have."""
+    if run is not None:
+        batcher = run.batcher
+    else:
+        batcher = Batcher(bounds(store.config, not ledger.at_once(source)), source.batch_size)
+    return {
+        "batch_size": batcher.size,
+        "batch_reason": batcher.reason,
+        "now": bool(ledger.note(source, "now")),
+    }
 
 
 def _eta(source: Source, progress: Progress | None) -> float | None:

@@ -47,9 +47,10 @@ class Run:
     @classmethod
     def of(cls, store: MemoryStore, source: Source, log: MigrationLog) -> Run:
         """A run of a source as the ledger and the configuration have it."""
-        gated = source.strategy != "full"
+        gated = not ledger.at_once(source)
         batcher = Batcher(bounds(store.config, gated), source.batch_size)
         run = cls(store, source.id, log, gated, batcher)
+        batcher.changed = run.tell_size
         run.progress.begin(source)
         return run
 
@@ -62,7 +63,12 @@ class Run:
         if stage != self._stage:
             self._stage = stage
             limits = bounds(self.store.config, self.gated)
-            self.batcher = Batcher(limits, self.source().batch_size)
+            self.batcher = Batcher(limits, self.source().batch_size, changed=self.tell_size)
+
+    def tell_size(self, old: int, new: int, why: str) -> None:
+        """The batcher changed the size: migration.log tells it, the journal only what is short."""
+        name = self.source().name
+        self.log.info(f"Batch size {old} → {new} ({why}) {name}", quiet="memory" not in why)
 
     def source(self) -> Source:
         """The source as the ledger has it now."""

@@ -55,7 +55,10 @@ def verify(run: Run) -> Iterator[None]:
     with run.store.records.write() as tx:
         now = int(time.time() * 1000)
         number = findings.memories.found - len(comparison.removed)
-        sources.update(tx, source.id, stage="verified", verified=number, finished=now)
+        report = ledger.with_notes(run.source(), now=None)
+        sources.update(
+            tx, source.id, stage="verified", verified=number, finished=now, report=report
+        )
 
 
 class Comparison:

@@ -2,6 +2,12 @@
 
 It sleeps on an event and never ticks: a change wakes it, and while the gate is closed it sleeps for
 exactly as long as the gate says.
+
+Behind the gate it runs at SCHED_IDLE (probe/priority.py).  Then a machine that is suddenly busy may
+starve it while it holds the interpreter or a lock that a request needs: measured, with two busy
+processes on each of two processors, others waited up to 5.5 s for the interpreter.  So each request
+lifts it to the usual priority until its step is done (`lift`), and the gate closes when somebody
+waits for a processor.
 """
 
 from __future__ import annotations
@@ -15,9 +21,12 @@ from nimad.core import upkeep
 from nimad.core.store import MemoryStore
 from nimad.errors import DiskFull, NimadError
 from nimad.migrate import ledger
+from nimad.migrate.calm import Processors
 from nimad.migrate.idle import Gate, Open
 from nimad.migrate.log import MigrationLog
 from nimad.migrate.pipeline import Pipeline, can_pass, failure
+from nimad.probe.pressure import waited
+from nimad.probe.priority import Priority
 from nimad.store import sources
 from nimad.store.sources import Source
 
@@ -36,14 +45,16 @@ class Worker:
         self,
         store: MemoryStore,
         pipeline: Pipeline,
-        quiet: Gate,
+        idle: Gate,
+        processors: Processors,
         migration_log: MigrationLog,
         stop: threading.Event,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._pipeline, self._log = store, pipeline, migration_log
-        self._gates: dict[str, Gate] = {"full": Open(), "incremental": quiet}
-        self._quiet = quiet
+        self._idle, self._open = idle, Open()
+        self._processors = processors
+        self._priority: Priority | None = None
         self._stop = stop
         self._clock = clock
         self._event = threading.Event()
@@ -82,6 +93,11 @@ class Worker:
         self._not_before = 0.0
         self._event.set()
 
+    def lift(self) -> None:
+        """Somebody waits: the step under way goes on at the usual priority.  From any thread."""
+        if self._priority is not None:
+            self._priority.lift()
+
     def guest(self) -> _Guest:
         """`with worker.guest():` keeps the thread between two batches meanwhile."""
         return _Guest(self)
@@ -89,6 +105,7 @@ class Worker:
     # --- the thread ---------------------------------------------------------------------------
 
     def _loop(self) -> None:
+        self._priority = Priority()
         while not self._stop.is_set():
             self._event.clear()
             pause: float | None
@@ -110,12 +127,29 @@ class Worker:
             return left
         source = ledger.next_due(self._store.records)
         if source is not None:
-            closed = self._gates[source.strategy].closed_for()
+            gate = self._open if ledger.at_once(source) else self._idle
+            closed = gate.closed_for()
             if closed <= 0:
-                self._move(source)
+                self._step(lambda: self._move(source), gate is self._idle)
                 return 0
             return min(closed, self._tend() or closed)
         return self._tend()
+
+    def _step(self, work: Callable[[], object], yielding: bool) -> None:
+        """Do a piece of work; a yielding one lets everybody else go first."""
+        thread, priority = threading.get_native_id(), self._priority
+        if priority is not None:
+            (priority.lower if yielding else priority.lift)()
+        began, before = self._clock(), waited(thread)
+        try:
+            work()
+        finally:
+            after = waited(thread)
+            known = before is not None and after is not None
+            self._processors.worked(
+                self._clock() - began,
+                after - before if known else 0.0,  # type: ignore[operator]
+            )
 
     def _move(self, source: Source) -> None:
         try:
@@ -126,7 +160,7 @@ class Worker:
                 return
             self._failed(source, error)
         self._upkeep_since = self._clock()
-        if source.strategy == "full":  # whoever wanted it at once wants it tidy at once
+        if ledger.at_once(source):  # whoever wanted it at once wants it tidy at once
             self._upkeep_since -= LATEST_UPKEEP
 
     def _failed(self, source: Source, error: Exception) -> None:
@@ -149,12 +183,14 @@ class Worker:
         """One piece of upkeep, when it is quiet or has waited long enough."""
         if self._upkeep_since is None:
             return None
-        waited = self._clock() - self._upkeep_since
-        closed = min(self._quiet.closed_for(), LATEST_UPKEEP - waited)
-        if closed > 0:
+        since = self._clock() - self._upkeep_since
+        busy = self._idle.closed_for()
+        if (closed := min(busy, LATEST_UPKEEP - since)) > 0:
             return closed
         seen = self._changes
-        if upkeep.step(self._store):
+        more: list[bool] = []
+        self._step(lambda: more.append(upkeep.step(self._store)), yielding=busy <= 0)
+        if more[0]:
             return 0
         with self._changing:
             if self._changes == seen:

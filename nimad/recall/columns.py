@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.model import Filter
+from nimad.recall.links import Links
 from nimad.store.records import Records
 from nimad.store.terms import TermIndex, lengths
 
@@ -84,12 +85,14 @@ class Columns:
         self._records = records
         self._terms = terms
         self._seen = -1
+        self.version = 0
+        self._links: tuple[int, Links] | None = None
         self._clear()
 
     def _clear(self) -> None:
         self.count = 0
         self.dead = 0
-        self.version = 0
+        self.version += 1
         self.subjects: dict[str, int] = {}
         self.named_by: dict[str, list[str]] = {}
         self.parts: dict[str, frozenset[str]] = {}
@@ -244,6 +247,12 @@ class Columns:
         self.length[(self.before != old_before) | (self.after != old_after)] = np.nan
         last = order[np.append(~same, True)] if len(order) else order
         self._ends = dict(zip(self.session[last].tolist(), last.tolist(), strict=True))
+
+    def links(self) -> Links:
+        """The chains as they are now, made once for each version."""
+        if self._links is None or self._links[0] != self.version:
+            self._links = (self.version, Links(self.before, self.after))
+        return self._links[1]
 
     # --- asking -------------------------------------------------------------------------------
 

@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 from nimad.recall.columns import NONE, Columns
 from nimad.recall.dates import on_date
 from nimad.recall.question import Question
+from nimad.recall.scopes import Scope
 from nimad.recall.weights import Weights
 from nimad.store.terms import TermIndex
 
 Floats = NDArray[np.float32]
+
+_FEW = 16
+"""Where fewer than one row in so many has a score, they give; else all take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,31 +46,21 @@ def nothing(count: int) -> Lexical:
 
 
 def score(
-    question: Question,
-    columns: Columns,
-    terms: TermIndex,
-    mask: NDArray[np.bool_],
-    average: float,
-    weights: Weights,
+    question: Question, columns: Columns, terms: TermIndex, scope: Scope, weights: Weights
 ) -> Lexical:
-    """Score every row in `mask`; only rows in it have a say in how rare a word is.
-
-    Args:
-        average: words of a text in `mask`, on average.
-    """
+    """Score every row in the scope; only rows in it have a say in how rare a word is."""
     own = np.zeros(columns.count, np.float32)
-    met = np.zeros(columns.count, np.int16)
-    total = int(np.count_nonzero(mask))
+    met = np.zeros(columns.count, np.uint8)  # a question has at most 64 terms
     last = int(columns.id[-1]) if columns.count else 0
     best, known = 0.0, 0
     unknown: set[str] = set()
     for term in question.terms:
         postings = terms.postings(term, last)
         rows, counts = columns.among(postings.ids, postings.counts)
-        if total < columns.count:
-            inside = mask[rows]
+        if not scope.whole:
+            inside = scope.mask[rows]
             rows, counts = rows[inside], counts[inside]
-        rarity = _rarity(total, len(rows))
+        rarity = _rarity(scope.count, len(rows))
         if not len(rows):
             if term not in question.met:
                 unknown.add(term)
@@ -74,15 +68,14 @@ def score(
             continue
         best += rarity
         known += 1
-        sizes = weights.k1 * (1 - weights.b + weights.b * columns.words[rows] / average)
-        own[rows] += rarity * counts * (weights.k1 + 1) / (counts + sizes)
+        own[rows] += rarity * counts * (weights.k1 + 1) / (counts + scope.sizes[rows])
         met[rows] += 1
     whole = (met == known) & (known > 0)
     for named in question.dates:
-        hit = on_date(columns.time, named) & mask
-        if 0 < (count := int(np.count_nonzero(hit))) < total:
-            own[hit] += weights.date * _rarity(total, count)
-    return Lexical(own, spread(own, columns, mask, weights), whole, best, frozenset(unknown))
+        hit = on_date(columns.time, named) & scope.mask
+        if 0 < (count := int(np.count_nonzero(hit))) < scope.count:
+            own[hit] += weights.date * _rarity(scope.count, count)
+    return Lexical(own, spread(own, columns, scope, weights), whole, best, frozenset(unknown))
 
 
 def _rarity(total: int, holders: int) -> float:
@@ -90,13 +83,26 @@ def _rarity(total: int, holders: int) -> float:
     return max(math.log((total - holders + 0.5) / (holders + 0.5)), 1e-6)
 
 
-def spread(own: Floats, columns: Columns, mask: NDArray[np.bool_], weights: Weights) -> Floats:
+def spread(own: Floats, columns: Columns, scope: Scope, weights: Weights) -> Floats:
     """Each row's score and its share of the neighbours', two turns far.
+
+    Both ways add the same numbers in the same order: to a row's own score that of the one before,
+    of the one before that, of the one after, of the one after that.
+    """
+    few = np.count_nonzero(own) * _FEW < columns.count
+    shared = _given(own, columns, weights) if few else _taken(own, columns, weights)
+    if not scope.whole:
+        np.multiply(shared, scope.mask, out=shared)
+    return shared
+
+
+def _given(own: Floats, columns: Columns, weights: Weights) -> Floats:
+    """From the rows with a score to their neighbours: its cost is that of those rows.
 
     A chain gives each row at most one neighbour a side, so no row is written twice at once.
     """
     shared = own.copy()
-    rows = np.flatnonzero(own > 0)
+    rows = np.flatnonzero(own)
     given = own[rows]
     for chain, near in ((columns.after, weights.word_before), (columns.before, weights.word_after)):
         reached, has = chain[rows], given
@@ -105,5 +111,19 @@ def spread(own: Floats, columns: Columns, mask: NDArray[np.bool_], weights: Weig
             reached, has = reached[there], has[there]
             shared[reached] += np.float32(share) * has
             reached = chain[reached]
-    np.multiply(shared, mask, out=shared)
+    return shared
+
+
+def _taken(own: Floats, columns: Columns, weights: Weights) -> Floats:
+    """To every row from its neighbours, which nearly always are the rows beside it."""
+    shared = own.copy()
+    links = columns.links()
+    near, beyond = np.empty_like(own), np.empty_like(own)
+    for earlier, share in ((True, weights.word_before), (False, weights.word_after)):
+        links.beside(own, near, earlier=earlier)
+        links.beside(near, beyond, earlier=earlier)
+        near *= np.float32(share)
+        beyond *= np.float32(weights.word_beyond)
+        shared += near
+        shared += beyond
     return shared

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nimad.recall.columns import Columns
 from nimad.recall.dates import Named, named_dates
+from nimad.recall.scopes import Scope
 from nimad.store import words
 from nimad.store.terms import TermIndex
 
@@ -39,16 +40,14 @@ class Question:
     only_names: bool
 
 
-def read(
-    text: str, columns: Columns, terms: TermIndex, mask: NDArray[np.bool_], now: int
-) -> Question:
-    """Take a query apart; only subjects of the rows in `mask` are known."""
+def read(text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int) -> Question:
+    """Take a query apart; only subjects of the rows in the scope are known."""
     plain = _ENDING.sub("", text)
     spoken = _WORD.findall(plain)
     named = {
         columns.subjects[name]: words_
         for name, words_ in _named(spoken, columns).items()
-        if bool((mask & (columns.who == columns.subjects[name])).any())
+        if scope.subjects[columns.subjects[name]]
     }
     drop = {word for words_ in named.values() for word in words_}
     rest = _WORD.sub(lambda m: "" if m[0].casefold() in drop else m[0], plain)

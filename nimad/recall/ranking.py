@@ -14,9 +14,7 @@ always comes first.  Everything is deterministic: equal scores are ordered by id
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +29,7 @@ from nimad.recall.columns import Columns
 from nimad.recall.context import Passage
 from nimad.recall.lexical import Lexical
 from nimad.recall.question import Question
+from nimad.recall.scopes import Scope, Scopes
 from nimad.recall.semantic import Meaning, Semantic, best_places
 from nimad.recall.weights import DEFAULT, OTHER_FLOOR, Floor, Weights
 from nimad.store.records import Records
@@ -40,24 +39,11 @@ MODES = ("hybrid", "meaning", "words")
 
 EXACT = 2.0
 """Above the sum of everything else."""
-_SCOPES_KEPT = 8
 _EXACT_LOOKS = 24
 _SAME = 0.995
 
 Floats = NDArray[Any]
 """float32 or float64."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """The rows that a query may return, and what is true of them together."""
-
-    mask: NDArray[np.bool_]
-    filtered: bool
-    count: int
-    words: float
-    first: int
-    last: int
 
 
 class Recall:
@@ -81,8 +67,7 @@ class Recall:
         self._terms = TermIndex(records)
         self._columns = Columns(records, self._terms)
         self._meaning = Meaning(self._columns, weights)
-        self._scopes: OrderedDict[Filter, _Scope] = OrderedDict()
-        self._version = -1
+        self._scopes = Scopes(self._columns, weights)
 
     def warm_up(self) -> None:
         """Load the columns and touch every part once: the first query is as fast as the second."""
@@ -108,7 +93,7 @@ class Recall:
             return []
         with self._lock:
             self._columns.sync()
-            scope = self._scope(where)
+            scope = self._scopes.of(where)
             at = self._clock() if now is None else now
             scored = self._scored(text, k, mode, scope, at) if scope.count else []
         memories = self._records.get([number for number, _, _ in scored])
@@ -139,44 +124,17 @@ class Recall:
             around = context.chains(self._columns, hits)
         return context.passages(self._records, hits, around, upto, most)
 
-    # --- what may be returned -------------------------------------------------------------------
-
-    def _scope(self, where: Filter) -> _Scope:
-        """The rows that pass a filter; kept, since the same filters come again and again."""
-        columns = self._columns
-        if self._version != columns.version:
-            self._scopes.clear()
-            self._version = columns.version
-        known = self._scopes.get(where)
-        if known is not None:
-            self._scopes.move_to_end(where)
-            return known
-        mask = columns.allowed(where)
-        times = columns.time[mask]
-        scope = _Scope(
-            mask,
-            bool(where),
-            len(times),
-            max(float(columns.words[mask].mean(dtype=np.float64)), 1.0) if len(times) else 1.0,
-            int(times.min()) if len(times) else 0,
-            int(times.max()) if len(times) else 0,
-        )
-        self._scopes[where] = scope
-        if len(self._scopes) > _SCOPES_KEPT:
-            self._scopes.popitem(last=False)
-        return scope
-
     # --- scoring --------------------------------------------------------------------------------
 
     def _scored(
-        self, text: str, k: int, mode: str, scope: _Scope, now: int
+        self, text: str, k: int, mode: str, scope: Scope, now: int
     ) -> list[tuple[int, float, dict[str, float]]]:
         """(id, score, parts) of the best `k`, best first."""
         columns, weights = self._columns, self.weights
-        asked = question.read(text, columns, self._terms, scope.mask, now)
+        asked = question.read(text, columns, self._terms, scope, now)
         words = lexical.nothing(columns.count)
         if mode != "meaning":
-            words = lexical.score(asked, columns, self._terms, scope.mask, scope.words, weights)
+            words = lexical.score(asked, columns, self._terms, scope, weights)
         near, floor = self._near(asked.meaning, mode, scope, words)
         if not self._fits(asked, text, words, near, floor, mode):
             return []
@@ -199,7 +157,7 @@ class Recall:
         ]
 
     def _near(
-        self, text: str, mode: str, scope: _Scope, words: Lexical
+        self, text: str, mode: str, scope: Scope, words: Lexical
     ) -> tuple[Semantic | None, Floor]:
         blocks, embedder = self._parts()
         floor = self.weights.floors.get(embedder.name, OTHER_FLOOR)
@@ -207,8 +165,7 @@ class Recall:
         if mode == "words" or not query.any():
             return None, floor
         shares = self.weights.near(embedder.name)
-        near = self._meaning.score(blocks, query, scope.mask, scope.filtered, words.shared, shares)
-        return near, floor
+        return self._meaning.score(blocks, query, scope, words.shared, shares), floor
 
     def _fits(
         self,
@@ -260,7 +217,7 @@ class Recall:
         near: Semantic | None,
         mixed: Floats,
         asked: Question,
-        scope: _Scope,
+        scope: Scope,
         mode: str,
     ) -> dict[str, Floats]:
         columns, weights = self._columns, self.weights

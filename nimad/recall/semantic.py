@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 from nimad.index.blocks import BlockIndex
 from nimad.index.located import Located
 from nimad.recall.columns import NONE, Columns
+from nimad.recall.scopes import Scope
 from nimad.recall.weights import Weights
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
 _BATCH = 4096
+_STRIDE = 16
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +52,17 @@ class Meaning:
         self._shares = (weights.meaning_before, weights.meaning_after)
         self._blocks: BlockIndex | None = None
         self._every: Located | None = None
-        self._version = -1
+        self._measured: tuple[Located, int] | None = None
 
     def score(
         self,
         blocks: BlockIndex,
         query: Floats,
-        mask: NDArray[np.bool_],
-        filtered: bool,
+        scope: Scope,
         words: Floats,
         shares: tuple[float, float],
     ) -> Semantic:
-        """Score every row in `mask`; of a large store the nearest, and the best by `words`.
+        """Score every row in the scope; of a large store the nearest, and the best by `words`.
 
         `shares` of the neighbours' vectors are those of the embedder that made the blocks.
         """
@@ -69,60 +71,48 @@ class Meaning:
         if blocks is not self._blocks:  # another embedder, or a rebuild: other lengths
             columns.length[:] = np.nan
             self._blocks, self._every = blocks, None
+        every = self._every = blocks.locate(columns.id, self._every)
         if columns.count <= self._weights.exact_rows:
-            rows = np.flatnonzero(mask) if filtered or columns.dead else np.arange(columns.count)
-            return self._finish(rows, self._all(blocks, query))
-        picked = np.flatnonzero(mask)
-        probes = np.zeros(0, np.int64)
-        if len(picked) > self._weights.exact_rows // 4:
-            probes = picked[:: max(1, len(picked) // self._weights.sample)]
-            allowed = columns.id[picked] if filtered else None
-            near, _ = blocks.search(query, self._weights.candidates, allowed)
-            near_rows = columns.rows_of(np.sort(near))
-            worded = np.flatnonzero(words > 0)
-            worded = worded[best_places(words[worded], self._weights.candidates)]
-            picked = np.concatenate([near_rows[mask[near_rows]], worded])
-        # the probes are for the low end only, but scoring them as well does no harm
-        chosen = np.zeros(columns.count, np.bool_)
-        chosen[picked] = True
-        chosen[probes] = True
-        rows = np.flatnonzero(chosen)
-        return self._finish(rows, self._some(blocks, query, rows))
-
-    def _all(self, blocks: BlockIndex, query: Floats) -> Floats:
-        """float32[n]: the cosine of every row."""
-        if self._version != self._columns.version:
-            self._every, self._version = None, self._columns.version
-        every = blocks.locate(self._columns.id, self._every)
-        if every is not self._every:  # else nothing came that could be measured
             self._measure(every)
-            self._every = every
-        return every.cosines(query)
-
-    def _some(self, blocks: BlockIndex, query: Floats, rows: Rows) -> Floats:
-        """float32[n]: the cosines of `rows` and of their neighbours; nan elsewhere."""
-        columns = self._columns
+            rows = np.arange(columns.count) if scope.whole else scope.rows
+            return self._finish(rows, np.append(every.cosines(query), np.float32(0)))
+        rows = self._picked(blocks, query, scope, words)
         near = self._with_neighbours(rows)
-        located = blocks.locate(columns.id[near])
-        out = np.full(columns.count, np.nan, np.float32)
-        out[near] = located.cosines(query)
-        unknown = rows[np.isnan(columns.length[rows])]
-        self._measure_rows(unknown, near, located)
-        return out
+        cosines = np.zeros(columns.count + 1, np.float32)  # the last for nobody, row -1
+        cosines[near] = every.cosines(query, near)
+        self._measure_rows(rows[np.isnan(columns.length[rows])], every)
+        return self._finish(rows, cosines)
+
+    def _picked(self, blocks: BlockIndex, query: Floats, scope: Scope, words: Floats) -> Rows:
+        """The rows of a large store that are scored, ascending."""
+        columns, weights = self._columns, self._weights
+        if scope.count <= weights.exact_rows // 4:
+            return scope.rows
+        step = max(1, scope.count // weights.sample)
+        chosen = np.zeros(columns.count, np.bool_)
+        # these are for the low end only, but scoring them as well does no harm
+        chosen[slice(None, None, step) if scope.whole else scope.rows[::step]] = True
+        near, _ = blocks.search(query, weights.candidates, scope.ids)
+        near_rows = columns.rows_of(np.sort(near))
+        chosen[near_rows[scope.mask[near_rows]]] = True
+        chosen[highest(words, weights.candidates)] = True
+        return np.flatnonzero(chosen)
 
     def _finish(self, rows: Rows, cosines: Floats) -> Semantic:
-        columns, (before, after) = self._columns, self._shares
+        """`cosines: float32[n + 1]`; nan where there is no vector, 0 for nobody at the end."""
+        columns = self._columns
         plain = cosines[rows]
-        padded = np.append(cosines, np.float32(0))  # row -1, nobody, has none
-        padded[np.isnan(padded)] = 0
-        mixed = plain + np.float32(before) * padded[columns.before[rows]]
-        mixed += np.float32(after) * padded[columns.after[rows]]
+        mixed = plain.copy()
+        for chain, share in zip((columns.before, columns.after), self._shares, strict=True):
+            theirs = cosines[chain[rows]]
+            theirs[np.isnan(theirs)] = 0
+            theirs *= np.float32(share)
+            mixed += theirs
         lengths = columns.length[rows]
         mixed /= np.where(np.isnan(lengths), np.float32(1), lengths)
-        known = mixed[~np.isnan(mixed)]
-        if not len(known):
+        if np.isnan(mixed).all():
             return Semantic(rows, plain, mixed, 0.0, 0.0)
-        return Semantic(rows, plain, mixed, float(known.min()), float(known.max()))
+        return Semantic(rows, plain, mixed, float(np.nanmin(mixed)), float(np.nanmax(mixed)))
 
     def _with_neighbours(self, rows: Rows) -> Rows:
         """`rows` and whoever is beside them, ascending."""
@@ -135,19 +125,22 @@ class Meaning:
     # --- lengths of mixtures ------------------------------------------------------------------
 
     def _measure(self, every: Located) -> None:
-        unmeasured = np.isnan(self._columns.length) & self._columns.alive & every.present
-        unknown = np.flatnonzero(unmeasured)
+        """Keep the length of every row's mixture that is not known yet."""
+        if self._measured == (every, self._columns.version):
+            return
+        unknown = np.flatnonzero(np.isnan(self._columns.length) & self._columns.alive)
+        unknown = unknown[every.present(unknown)]
         for start in range(0, len(unknown), _BATCH):
-            rows = unknown[start : start + _BATCH]
-            near = self._with_neighbours(rows)
-            self._measure_rows(rows, near, every.part(near))
+            self._measure_rows(unknown[start : start + _BATCH], every)
+        self._measured = (every, self._columns.version)
 
-    def _measure_rows(self, rows: Rows, near: Rows, located: Located) -> None:
-        """Keep |v + a before + b after| of `rows`; `located` holds the vectors of `near`."""
+    def _measure_rows(self, rows: Rows, every: Located) -> None:
+        """Keep |v + a before + b after| of `rows`."""
         if not len(rows):
             return
         columns = self._columns
-        vectors = np.vstack([located.rows(), np.zeros((1, located.dims), np.float32)])
+        near = self._with_neighbours(rows)
+        vectors = np.vstack([every.rows(near), np.zeros((1, every.dims), np.float32)])
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors).astype(np.float64))
         places = [
             np.where(found == NONE, len(near), np.searchsorted(near, found))
@@ -162,12 +155,29 @@ class Meaning:
                 dots = np.einsum("ij,ij->i", vectors[one], vectors[other]).astype(np.float64)
                 square += 2 * a * b * dots / np.maximum(norms[one] * norms[other], 1)
         missing = np.zeros(len(rows), np.bool_)
-        present = np.append(located.present, True)
+        present = np.append(every.present(near), True)
         for one in places:  # a vector that is still to come would change the length
             missing |= ~present[one]
         lengths = np.sqrt(np.maximum(square, 1e-6)).astype(np.float32)
         lengths[missing] = np.nan
         columns.length[rows] = lengths
+
+
+def highest(values: Floats, k: int) -> Rows:
+    """The places of the k highest values above 0, equal ones in order; in no order themselves.
+
+    A bar that every 16th value suggests spares sorting the low ones; where it was too high, all
+    above 0 are looked at.
+    """
+    sample = values[::_STRIDE]
+    rank = 2 * k // _STRIDE + 8
+    if len(sample) > 4 * rank:
+        bar = float(np.partition(sample, len(sample) - rank)[len(sample) - rank])
+        places = np.flatnonzero(values >= max(bar, _TINY))
+        if len(places) >= k:
+            return places[best_places(values[places], k)]
+    places = np.flatnonzero(values > 0)
+    return places[best_places(values[places], k)]
 
 
 def best_places(score: NDArray[Any], k: int) -> Rows:

@@ -47,6 +47,9 @@ class Migrations(Protocol):
     def resume(self, names: Sequence[str] | None = None) -> list[str]:
         """Go on with these (None: all); the names that go on now."""
 
+    def now(self, names: Sequence[str] | None = None) -> list[str]:
+        """These (None: all under way) wait for no idle moment until they are done; their names."""
+
     def verify(self, name: str) -> dict[str, Any]:
         """Compare every row with the snapshot."""
 
@@ -74,8 +77,11 @@ class Migrations(Protocol):
     def begin_automatically(self) -> None:
         """Take over what the configuration asks for, once.  Called in a thread, after READY."""
 
-    def touch(self) -> None:
-        """Somebody asked something: what waits for quiet waits on.  Called on the event loop."""
+    def touch(self, watching: bool = False) -> None:
+        """Somebody asked something: what waits for quiet waits on, unless they only watch.
+
+        Called on the event loop.
+        """
 
 
 def _digest(value: Any) -> str:
@@ -126,6 +132,7 @@ class MigrationVerbs:
             Verb("migrate.status", "read", self.status, watching=True),
             Verb("migrate.pause", "control", self.pause),
             Verb("migrate.resume", "control", self.resume),
+            Verb("migrate.now", "control", self.now),
             Verb("migrate.verify", "control", self.verify, lengthy=True),
             Verb("migrate.rollback", "control", self.rollback, lengthy=True),
             Verb("migrate.forget_backup", "control", self.forget_backup, lengthy=True),
@@ -160,6 +167,11 @@ class MigrationVerbs:
         """Go on with a source, or with all."""
         given = params.read("migrate.resume", ANY_NAME, call.params)
         return {"sources": self._migrations.resume(_names(given["name"]))}
+
+    def now(self, call: Call) -> dict[str, Any]:
+        """Let a source, or all under way, wait for no idle moment."""
+        given = params.read("migrate.now", ANY_NAME, call.params)
+        return {"sources": self._migrations.now(_names(given["name"]))}
 
     def verify(self, call: Call) -> dict[str, Any]:
         """Compare a source row by row with its snapshot."""

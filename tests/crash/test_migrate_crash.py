@@ -26,6 +26,9 @@ with opened(Path(sys.argv[1]), embedder="hash", graph__engine=sys.argv[4]) as (s
     if sys.argv[3] == "rollback":
         if known["graph"] not in ("rolling_back", "rolled_back"):
             manager.rollback("graph")
+    elif sys.argv[3] == "retry":
+        if known["graph"] == "verified":
+            manager.retry_quarantined("graph")
     elif "graph" not in known or sys.argv[3] == "again":
         attach(manager, Path(sys.argv[2]), batch_size=64)
     print("ready", flush=True)
@@ -155,3 +158,14 @@ def test_killed_at_random(source: Path, tmp_path: Path) -> None:
         process.stdout.close()
     assert run(state, source, engine="ladybug") == 0
     check_whole(state, engine="ladybug")
+
+
+@pytest.mark.parametrize("point", ["migrate.retried", "migrate.turns", "migrate.relations"])
+def test_a_retry_of_the_quarantine_goes_on(
+    source: Path, migrated: Path, tmp_path: Path, point: str
+) -> None:
+    state = tmp_path / "state"
+    subprocess.run(["cp", "-a", str(migrated), str(state)], check=True)
+    assert run(state, source, "retry", crash_at=point) == -signal.SIGKILL
+    assert run(state, source) == 0
+    check_whole(state)

@@ -13,7 +13,14 @@ from nimad.core.store import MemoryStore
 from nimad.legacy.snapshot import take_snapshot
 from nimad.migrate.manager import MigrationManager
 
-QUICK = {"embedder": "hash", "graph__engine": "none"}
+CALM = {
+    "migration__max_pressure": 0,
+    "migration__max_load": 0,
+    "migration__max_temperature": 0,
+    "migration__min_battery": 0,
+}
+"""However busy the machine is that the tests run on: to the daemon it is at rest."""
+QUICK = {"embedder": "hash", "graph__engine": "none", **CALM}
 """Settings of tests that are about neither meaning nor graph."""
 
 

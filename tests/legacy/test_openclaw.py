@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -109,6 +110,22 @@ def test_it_migrates_once_at_start(tmp_path: Path, make_daemon: Make) -> None:
     time.sleep(0.5)
     (again,) = daemon.call("migrate.status")["sources"]
     assert again["state"] == "rolled_back"  # once means once: the user may have undone it
+
+
+def test_killed_before_it_is_noted_it_is_done_once_all_the_same(
+    tmp_path: Path, make_daemon: Make
+) -> None:
+    store = stores.small_store(tmp_path / "graph.sqlite")
+    wishes = {"backend": "ladybugdb", "auto_migrate": True, "path": str(store)}
+    claw = write(tmp_path / "openclaw.json", wishes)
+    config = f"openclaw:\n  config: {claw}\nmigration:\n  strategy: full\n"
+    daemon = make_daemon("home", config=config, environment={"NIMAD_CRASH_AT": "auto.attached"})
+    daemon.spawn()
+    assert daemon.wait() == -signal.SIGKILL
+    daemon.environment.clear()
+    daemon.start()
+    (source,) = settled(daemon, 1)
+    assert source["verified"] == daemon.call("status")["memories"] == 30
 
 
 def test_what_stands_in_the_way_is_logged_and_the_daemon_serves(

@@ -27,6 +27,7 @@ StateDirectoryMode=0700
 CacheDirectoryMode=0700
 UMask=0077
 LimitCORE=0
+LimitNICE=+0
 MemoryHigh=50%
 MemoryMax=75%
 TasksMax=64

@@ -234,6 +234,7 @@ ATTACH = {"path": "/home/x/graph.sqlite", "kind": "nima-sqlite", "sha256": "0" *
 def test_migration_verbs_are_strict(ask: Ask) -> None:
     assert ask("migrate.status")["sources"] == []
     assert ask("migrate.pause") == {"sources": []} == ask("migrate.resume")
+    assert ask("migrate.now") == {"sources": []}
     assert "descriptor" in str(refused(ask, "migrate.attach", **ATTACH))
     for name, value in {
         "path": "relative",
@@ -302,6 +303,7 @@ SPECS: dict[str, Spec] = {
     "migrate.attach": migrations.ATTACH,
     "migrate.status": migrations.ANY_NAME,
     "migrate.pause": migrations.ANY_NAME,
+    "migrate.now": migrations.ANY_NAME,
     "migrate.resume": migrations.ANY_NAME,
     "migrate.verify": migrations.ONE_NAME,
     "migrate.rollback": migrations.ONE_NAME,

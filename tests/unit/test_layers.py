@@ -14,6 +14,7 @@ PACKAGE = ROOT / "nimad"
 LEVELS = {
     "errors": 0,
     "model": 0.1,
+    "keys": 0.15,
     "config": 0.2,
     "datewords": 0.3,
     "when": 0.4,
@@ -44,7 +45,7 @@ LEVELS = {
 }
 FORBIDDEN_PAIRS = {("index", "store"), ("graph", "store"), ("graph", "index"), ("dense", "store")}
 FORBIDDEN_PAIRS |= {("dense", "index"), ("graph", "dense")}
-CTL_MAY_USE = {"errors", "model", "config", "when", "prompt", "legacy", "disk", "ctl"}
+CTL_MAY_USE = {"errors", "model", "keys", "config", "when", "prompt", "legacy", "disk", "ctl"}
 
 OWNERS = {
     "yaml": {"config"},

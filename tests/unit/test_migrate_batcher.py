@@ -11,7 +11,8 @@ PLENTY = 8 << 30
 
 
 def made(board: str = "pi", free: int = PLENTY, fixed: int = 0, **bounds: float) -> Batcher:
-    return Batcher(Bounds(**bounds), fixed, lambda: free, lambda: board)  # type: ignore[arg-type]
+    sizes = Bounds(**bounds)  # type: ignore[arg-type]
+    return Batcher(sizes, fixed, lambda: free, lambda: board, lambda: None)
 
 
 def test_the_board_gives_the_first_size() -> None:

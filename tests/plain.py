@@ -1,0 +1,97 @@
+"""Both sides of the ranking as they are defined, row by row: what the fast forms must equal."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.index.blocks import BlockIndex
+from nimad.recall.columns import NONE, Columns
+from nimad.recall.dates import on_date
+from nimad.recall.question import Question
+from nimad.recall.weights import Weights
+from nimad.store.terms import TermIndex
+
+Floats = NDArray[np.float32]
+
+
+def bm25(
+    question: Question,
+    columns: Columns,
+    terms: TermIndex,
+    mask: NDArray[np.bool_],
+    weights: Weights,
+) -> Floats:
+    """float32[n]: BM25 of each row, terms added up in the question's order."""
+    own = np.zeros(columns.count, np.float32)
+    total = int(mask.sum())
+    average = max(float(columns.words[mask].mean(dtype=np.float64)), 1.0)
+    row_of = {int(number): row for row, number in enumerate(columns.id)}
+    for term in question.terms:
+        found = terms.postings(term, int(columns.id[-1]))
+        pairs = [
+            (row_of[int(i)], c)
+            for i, c in zip(found.ids, found.counts, strict=True)
+            if int(i) in row_of
+        ]
+        pairs = [(row, count) for row, count in pairs if mask[row]]
+        if not pairs:
+            continue
+        rows = np.array([row for row, _ in pairs])
+        counts = np.array([count for _, count in pairs], np.float32)
+        rarity = max(math.log((total - len(rows) + 0.5) / (len(rows) + 0.5)), 1e-6)
+        sizes = weights.k1 * (1 - weights.b + weights.b * columns.words[rows] / average)
+        own[rows] += rarity * counts * (weights.k1 + 1) / (counts + sizes)
+    for named in question.dates:
+        hit = on_date(columns.time, named) & mask
+        if 0 < (count := int(hit.sum())) < total:
+            rarity = max(math.log((total - count + 0.5) / (count + 0.5)), 1e-6)
+            own[hit] += weights.date * rarity
+    return own
+
+
+def spread(own: Floats, columns: Columns, mask: NDArray[np.bool_], weights: Weights) -> Floats:
+    """float32[n]: with what the neighbours give, looked up one row after the other."""
+    shared = own.copy()
+    for chain, near in ((columns.before, weights.word_before), (columns.after, weights.word_after)):
+        for row in range(len(own)):
+            other = int(chain[row])
+            if other == NONE:
+                continue
+            shared[row] += np.float32(near) * own[other]
+            if chain[other] != NONE:
+                shared[row] += np.float32(weights.word_beyond) * own[chain[other]]
+    return shared * mask
+
+
+def mixed(
+    query: Floats,
+    blocks: BlockIndex,
+    columns: Columns,
+    rows: NDArray[np.int64],
+    shares: tuple[float, float],
+) -> Floats:
+    """float32[m]: cosines with the neighbours' share, each vector taken out of the index."""
+    vectors = {int(i): blocks.vector(int(i)) for i in columns.id}
+    cosines = blocks.scores(query, columns.id)
+    out = np.zeros(len(rows), np.float32)
+    for place, row in enumerate(rows):
+        value = cosines[row]
+        unit = _unit(vectors[int(columns.id[row])])
+        total = unit.copy()
+        for chain, share in zip((columns.before, columns.after), shares, strict=True):
+            if (other := int(chain[row])) != NONE:
+                value += np.float32(share) * np.nan_to_num(cosines[other])
+                total += share * _unit(vectors[int(columns.id[other])], len(unit))
+        out[place] = value / np.float32(max(float(np.linalg.norm(total)), 1e-3))
+    return out
+
+
+def _unit(vector: Floats | None, dims: int = 256) -> NDArray[np.float64]:
+    if vector is None:
+        return np.zeros(dims)
+    wide = vector.astype(np.float64)
+    unit: NDArray[np.float64] = wide / np.linalg.norm(wide)
+    return unit

@@ -1,0 +1,204 @@
+"""The fast forms of the ranking equal the plain ones, bit for bit: random stores and real talk."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from nimad.config import Config
+from nimad.core import vectors
+from nimad.core.store import MemoryStore
+from nimad.index.blocks import BlockIndex
+from nimad.model import Filter, Memory
+from nimad.recall import lexical, question
+from nimad.recall.columns import Columns
+from nimad.recall.links import Links
+from nimad.recall.scopes import Scopes
+from nimad.recall.semantic import Meaning, best_places, highest
+from nimad.recall.weights import DEFAULT, Weights
+from nimad.store.terms import TermIndex
+from tests import plain
+from tests.benchmarks.talk import make_talk
+
+CONFIG = Config().replace(graph__engine="none")
+NEIGHBOURS = DEFAULT.near("static")
+NOW = 1_700_000_000_000
+DEV = Path(__file__).parents[3] / "shared" / "quality" / "locomo_dev.json"
+
+
+class Sides:
+    """Both sides of the ranking over one store."""
+
+    def __init__(self, store: MemoryStore, weights: Weights = DEFAULT) -> None:
+        self.store = store
+        self.weights = weights
+        self.terms = TermIndex(store.records)
+        self.columns = Columns(store.records, self.terms)
+        self.scopes = Scopes(self.columns, weights)
+        self.meaning = Meaning(self.columns, weights)
+
+    def check(self, text: str, where: Filter, *, meaning: bool) -> None:
+        """The fast forms against the plain ones for one question."""
+        self.columns.sync()
+        columns, scope = self.columns, self.scopes.of(where)
+        if not scope.count:
+            return
+        asked = question.read(text, columns, self.terms, scope, NOW)
+        words = lexical.score(asked, columns, self.terms, scope, self.weights)
+        own = plain.bm25(asked, columns, self.terms, scope.mask, self.weights)
+        assert np.array_equal(words.own, own)
+        for form in (lexical._given, lexical._taken):
+            shared = form(own, columns, self.weights) * scope.mask
+            assert np.array_equal(shared, plain.spread(own, columns, scope.mask, self.weights))
+        query = self.store.embedder.embed([asked.meaning])[0]
+        if meaning and query.any():
+            near = self.meaning.score(self.store.blocks, query, scope, words.shared, NEIGHBOURS)
+            cosines = self.store.blocks.scores(query, columns.id[near.rows])
+            assert np.array_equal(near.plain, cosines, equal_nan=True)
+            made = plain.mixed(query, self.store.blocks, columns, near.rows, NEIGHBOURS)
+            assert np.allclose(near.mixed, made, atol=1e-5, equal_nan=True)
+
+    def close(self) -> None:
+        self.terms.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[MemoryStore]:
+    made = MemoryStore.open(tmp_path / "state", CONFIG)
+    yield made
+    made.close()
+
+
+def remember(store: MemoryStore, records: list[dict[str, Any]]) -> None:
+    store.remember_many([Memory(**record) for record in records])
+
+
+@pytest.mark.parametrize("exact_rows", [20_000, 0])
+def test_random_talk(store: MemoryStore, exact_rows: int) -> None:
+    """Sessions that go on at the same time, several segments, hot rows, forgotten ones."""
+    weights = Weights(exact_rows=exact_rows, candidates=40, sample=30)
+    sides = Sides(store, weights)
+    talk = make_talk(600, 12, seed=4)
+    mixed = talk.memories
+    random.Random(5).shuffle(mixed)
+    for number, record in enumerate(mixed):
+        record["namespace"] = f"space {number % 3}"
+    filters = [Filter(), Filter(namespace="space 1"), Filter(who="Anna"), Filter(layer="input")]
+
+    def check() -> None:
+        for text in talk.questions:
+            for where in filters:
+                sides.check(text, where, meaning=where == filters[0])
+
+    remember(store, mixed[:300])
+    check()
+    vectors.flush(store)
+    remember(store, mixed[300:500])
+    check()
+    vectors.flush(store)
+    store.forget(list(range(3, 500, 11)))
+    check()
+    remember(store, mixed[500:])
+    check()
+    sides.close()
+
+
+def test_real_talk(store: MemoryStore) -> None:
+    if not DEV.is_file():
+        pytest.skip(f"no labelled dialogues at {DEV}")
+    (sample, *_) = json.loads(DEV.read_text())
+    said = sample["conversation"]
+    records = [
+        {"text": turn.get("text") or "-", "who": turn["speaker"], "session": key, "timestamp": NOW}
+        for key, turns in said.items()
+        if re.fullmatch(r"session_\d+", key) and isinstance(turns, list)
+        for turn in turns
+    ]
+    remember(store, records)
+    sides = Sides(store)
+    for one in sample["qa"][::4]:
+        sides.check(one["question"], Filter(), meaning=False)
+    sides.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), count=st.integers(1, 60))
+def test_links_look_up_what_the_chains_say(data: st.DataObject, count: int) -> None:
+    """Chains through rows in any order, not only through those beside each other."""
+    order = data.draw(st.permutations(range(count)) | st.just(list(range(count))))
+    cuts = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
+    before, after = np.full(count, -1, np.int32), np.full(count, -1, np.int32)
+    for one, other, cut in zip(order, order[1:], cuts, strict=False):
+        if not cut:
+            before[other], after[one] = one, other
+    links = Links(before, after)
+    values = np.random.default_rng(count).random(count, np.float32)
+    for chain, earlier in ((before, True), (after, False)):
+        out = np.full(count, 7, np.float32)
+        links.beside(values, out, earlier=earlier)
+        expected = np.where(chain >= 0, values[chain], np.float32(0))
+        assert np.array_equal(out, expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    count=st.integers(0, 3000),
+    kinds=st.integers(1, 400),
+    k=st.integers(1, 120),
+    empty=st.floats(0, 1),
+    seed=st.integers(0, 99),
+)
+def test_the_highest_are_those_of_a_sort(
+    count: int, kinds: int, k: int, empty: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, kinds, count).astype(np.float32) / 7
+    values[rng.random(count) < empty] = 0
+    positive = np.flatnonzero(values > 0)
+    expected = positive[best_places(values[positive], k)]
+    assert highest(values, k).tolist() == expected.tolist()
+
+
+def test_what_was_located_follows_the_index(tmp_path: Path) -> None:
+    """Rows that are sealed, published, trimmed, joined by others and removed, in this order."""
+    rng = np.random.default_rng(1)
+    index = BlockIndex(tmp_path, 32)
+    rows = rng.standard_normal((40, 32)).astype(np.float32)
+    rows[7] = 0
+    ids, query = np.arange(1, 41), rows[3]
+    known = index.locate(ids[:20])
+
+    def check(wanted: NDArray[np.int64]) -> None:
+        nonlocal known
+        known = index.locate(wanted, known)
+        assert np.array_equal(known.cosines(query), index.scores(query, wanted), equal_nan=True)
+        picks = np.arange(0, len(wanted), 3)
+        fresh = index.locate(wanted[picks])
+        assert np.array_equal(known.cosines(query, picks), fresh.cosines(query), equal_nan=True)
+        assert np.array_equal(known.rows(picks), fresh.rows(np.arange(len(picks))))
+
+    check(ids[:20])
+    index.append(ids[:20], rows[:20])
+    check(ids[:20])
+    index.write_segment("seg-1", ids[:20], rows[:20])
+    index.publish(["seg-1"])
+    check(ids[:20])  # both copies are there; the hot one is looked at
+    index.trim(ids[:20])
+    check(ids[:20])
+    index.append(ids[20:30], rows[20:30])
+    check(ids[:30])
+    index.remove(ids[2:25:5])
+    check(ids[:30])
+    index.append(ids[30:], rows[30:])
+    check(ids)
+    check(np.delete(ids, [4, 9]))
