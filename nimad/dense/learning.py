@@ -35,6 +35,7 @@ FIXED_BYTES = 160
 FILE_BYTES = 6144
 """Of the files besides their rows, at most as much as this a row: few rows stay good rows."""
 LEAST_BITS = 1.0
+PRIOR = 300
 MOST_HELD = 10_000_000
 """Coordinates of all directions together, which converting holds in memory (40 MB)."""
 
@@ -200,4 +201,6 @@ def _energies(
             rest -= shares @ basis.directions(block, block + 1) * root
         energies[block] = np.mean(rest.astype(np.float64) ** 2)
         yield
-    return energies
+    # a few rows say little of a single block: PRIOR coordinates of the usual size are added to each
+    seen = len(sample) * shape.width
+    return (energies * seen + np.mean(energies) * PRIOR) / (seen + PRIOR)
