@@ -1,7 +1,8 @@
 """Walks every invariant of a store and names what is wrong, with its fix: behind `nimactl doctor`.
 
 It changes nothing, except that the graph first catches up with the records (otherwise every recent
-memory would look missing).  Cost: reads every file whole once.
+memory would look missing), and that a damaged segment of the blocks is set aside.  Cost: reads
+every file whole once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nimad.core.recovery import missing_vectors
+from nimad.core.recovery import missing_vectors, retire_damaged
 from nimad.core.status import disk
 from nimad.core.store import MemoryStore
 from nimad.errors import NimadError
@@ -108,8 +109,9 @@ def _words(store: MemoryStore) -> Iterator[Problem]:
 
 def _blocks(store: MemoryStore) -> Iterator[Problem]:
     fix = "nimactl rebuild blocks"
-    for damage in store.blocks.verify():
-        yield Problem("blocks", damage.error.message, fix)
+    for damage in retire_damaged(store):
+        anew = "nothing: it was set aside and is made anew in idle time (or now: " + fix + ")"
+        yield Problem("blocks", damage.error.message, anew)
     if store.embedder_due:
         yield Problem(
             "blocks",
@@ -132,6 +134,14 @@ def _blocks(store: MemoryStore) -> Iterator[Problem]:
     for path in store.blocks.unlisted():
         if path.stem not in listed:
             yield Problem("blocks", f"{path.name} is not listed", "restart nimad", "note")
+
+
+# --- hypervectors -------------------------------------------------------------------------------
+
+
+def _dense(store: MemoryStore) -> Iterator[Problem]:
+    for problem in store.dense.problems():
+        yield Problem("dense", *problem)
 
 
 # --- graph ------------------------------------------------------------------------------------
@@ -215,6 +225,7 @@ CHECKS: tuple[Callable[[MemoryStore], Iterator[Problem]], ...] = (
     _references,
     _words,
     _blocks,
+    _dense,
     _graph,
     _sources,
     _rest,

@@ -25,7 +25,7 @@ from nimad.embed.registry import get_embedder
 from nimad.errors import NimadError
 from nimad.graph.engine import GraphLimits
 from nimad.graph.projection import GraphProjection
-from nimad.index.blocks import BlockIndex
+from nimad.index.blocks import BlockIndex, Damage
 from nimad.probe import memory
 from nimad.store.records import Records
 
@@ -96,6 +96,30 @@ def open_blocks(store: MemoryStore) -> BlockIndex:
     index.append(*vectors.from_hot(records.hot(), store.embedder.dims))
     index.remove(np.array(records.tombstones(), np.int64))
     return index
+
+
+def retire_damaged(store: MemoryStore) -> list[Damage]:
+    """Read every byte of the segments; damaged ones are set aside and made anew in idle time.
+
+    Queries go on with the rest.  Crash prose: a crash after the file was moved leaves a listed
+    segment without a file, which the next start treats as damaged; one after the transaction
+    leaves memories without a vector, which every start looks for.
+    """
+    with store.maintenance:
+        damaged = store.blocks.verify()
+        if not damaged:
+            return []
+        names = [damage.name for damage in damaged]
+        for damage in damaged:
+            log.error("segment %s: %s", damage.name, damage.error.message)
+            set_aside(store.blocks.path(damage.name), store.state / "aside")
+        store.out_of_service["blocks"] = f"{len(names)} damaged segment(s) are being made anew"
+        with store.records.write() as tx:
+            tx.unlist_segments(names)
+        store.blocks.publish([], names)
+        store.lost_vectors = missing_vectors(store)
+    store.wake()
+    return damaged
 
 
 def missing_vectors(store: MemoryStore) -> list[int]:

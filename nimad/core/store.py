@@ -14,11 +14,13 @@ import numpy as np
 
 from nimad.config import Config
 from nimad.core import forgetting, recovery, status, vectors
+from nimad.core.courtesy import Courtesy
 from nimad.core.hyper import Hypervectors
 from nimad.core.lock import StateLock, prepare_state
 from nimad.core.validate import check_memory
 from nimad.embed.registry import get_embedder
 from nimad.errors import Degraded, NimadError, NotFound
+from nimad.graph.feed import ChangeFeed
 from nimad.model import Filter, Hit, Memory, now_ms
 from nimad.recall.ranking import Recall
 from nimad.store.records import Records
@@ -77,6 +79,7 @@ class MemoryStore:
         self.out_of_service: dict[str, str] = {}
         self.started = time.monotonic()
         self._accesses = _Accesses()
+        self.courtesy = Courtesy()
         self.records = Records.open(state / "records.sqlite")
         self.wanted_embedder = get_embedder(config["embedder"], config)
         self.embedder, self.embedder_due = recovery.open_embedder(
@@ -176,7 +179,8 @@ class MemoryStore:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
         """
         began = time.perf_counter()
-        hits = self.recall.query(text, k, mode, where or Filter(), now)
+        with self.courtesy:
+            hits = self.recall.query(text, k, mode, where or Filter(), now)
         self._accessed([hit.memory.id for hit in hits])
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()))
@@ -188,7 +192,8 @@ class MemoryStore:
         """
         began = time.perf_counter()
         memory = self.get(memory_id)
-        hits = self.dense.similar(memory_id, k) if dense else self.recall.similar(memory, k)
+        with self.courtesy:
+            hits = self.dense.similar(memory_id, k) if dense else self.recall.similar(memory, k)
         self._accessed([hit.memory.id for hit in hits])
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()))
@@ -230,17 +235,18 @@ class MemoryStore:
 
     # --- the graph ------------------------------------------------------------------------------
 
-    def catch_up_graph(self, max_rows: int = 100_000) -> bool:
-        """Let the graph follow the records; True when nothing is left."""
+    def catch_up_graph(self, max_rows: int = 100_000, feed: ChangeFeed | None = None) -> bool:
+        """Let the graph follow the records, read by way of `feed`; True when nothing is left."""
+        feed = feed or self.records
         if self.graph is None:
             return True
         with self.maintenance:
             if "graph" in self.out_of_service:
-                self.graph.rebuild(self.records)
+                self.graph.rebuild(feed)
                 del self.out_of_service["graph"]
                 return True
             return self.graph.watermark >= self.records.head() or self.graph.catch_up(
-                self.records, max_rows
+                feed, max_rows
             )
 
     # --- access counts ----------------------------------------------------------------------------

@@ -86,6 +86,8 @@ class Basis:
 
     def in_memory(self) -> Basis:
         """The same, decoded once and for all: for who projects many rows (4 bytes a number)."""
+        if not len(self):
+            return self
         return Basis(self.shape, self.words, self.gram, self.directions())
 
     def pieces(self, values: int = 1 << 19) -> Iterator[tuple[slice, Rows]]:

@@ -29,11 +29,12 @@ from nimad.errors import NimadError, NotFound
 from nimad.index.filters import FilterCache
 from nimad.index.kernels.loader import load_kernels
 from nimad.index.located import Located
+from nimad.index.merge import write_merged
 from nimad.index.params import BlockParams, Damage, SegmentInfo
 from nimad.index.quantise import Query, quantise_rows
 from nimad.index.segment import SUFFIX, Segment
 from nimad.index.view import Found, Ids, Scores, Sealed, Search, View, scores_of, vector_of
-from nimad.index.writer import MemoryRows, MergedRows, write_segment
+from nimad.index.writer import MemoryRows, write_segment
 
 __all__ = ["BlockIndex", "BlockParams", "Damage", "SegmentInfo"]
 
@@ -109,16 +110,16 @@ class BlockIndex:
             ValueError: when an id comes twice, or a vector is not finite or of other dimensions.
             DiskFull: when there is no room; nothing is left behind.
         """
-        ids, rows = self._rows(ids, vectors)
-        source = MemoryRows(ids, rows)
+        source = MemoryRows(*self._rows(ids, vectors))
         with self._pending(name) as path:
             return write_segment(path, source, self.params, self._kernels)
 
     def merge_segments(self, names: Sequence[str], into: str) -> SegmentInfo:
         """Seal the live rows of these open segments in one new file, durable, not yet visible.
 
-        Rows are copied as they are, so they keep their scores.  Codebooks are learned anew.  What
-        is removed while this runs is removed from the new segment, too, when it is published.
+        Rows are copied as they are, so they keep their scores.  Codebooks are kept while they fit
+        (see `nimad.index.merge`), else learned anew.  What is removed while this runs is removed
+        from the new segment, too, when it is published.
 
         Raises:
             NotFound: when one of `names` is not open.
@@ -130,7 +131,7 @@ class BlockIndex:
             raise NotFound(kind="segment", id=missing[0])
         live = [(present[name].segment, present[name].every()) for name in names]
         with self._pending(into) as path:
-            return write_segment(path, MergedRows(live, self.dims), self.params, self._kernels)
+            return write_merged(path, live, self.dims, self.params, self._kernels)
 
     def publish(self, add: Sequence[str], drop: Sequence[str] = ()) -> None:
         """Show readers the segments `add` in place of `drop`, at once; then remove the dropped
@@ -252,20 +253,15 @@ class BlockIndex:
         return np.unique(np.concatenate([np.zeros(0, np.int64), *pieces]))
 
     def unlisted(self) -> list[Path]:
-        """Segment files that no call has named: a crash's garbage, to be removed.
-
-        Neither the open ones, nor damaged ones that `open` reported, nor new ones that wait to be
-        published.
-        """
+        """Segment files that no call has named: a crash's garbage.  Not the open ones, nor damaged
+        ones that `open` reported, nor new ones that wait to be published."""
         known = {sealed.segment.name for sealed in self._view.sealed} | self._known
         files = sorted(self.directory.glob(f"*{SUFFIX}"))
         return [file for file in files if file.name.removesuffix(SUFFIX) not in known]
 
     def verify(self) -> list[Damage]:
         """Re-read every byte of the open segments and compare checksums; takes as long as reading.
-
-        Damaged ones stay open: what to do with them is for the caller to decide.
-        """
+        Damaged ones stay open: what to do with them is for the caller to decide."""
         damaged = []
         for sealed in self._view.sealed:
             try:

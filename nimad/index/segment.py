@@ -1,6 +1,6 @@
 """A sealed segment: an immutable, checksummed, memory-mapped file of vectors.
 
-It is a container (see `nimad.disk.container`) of format "segment".  Version 1, little-endian; d
+It is a container (see `nimad.disk.container`) of format "segment".  Version 2, little-endian; d
 dimensions, n rows of which m have a direction (the others are vectors of zeros: known, never
 found), b blocks, c cells (a cell is one learned dimension of one block), g(x) = ceil(x / 32):
 
@@ -12,6 +12,8 @@ found), b blocks, c cells (a cell is one learned dimension of one block), g(x) =
     block_start  uint32[b + 1] or empty  cells of block i: block_start[i] .. block_start[i + 1]
     cell_codes   uint64[g(c), 8, 32]     sign codes of the learned dimensions
     cell_start   uint32[c + 1] or empty  rows of cell i: cell_start[i] .. cell_start[i + 1]
+    fit          float32[19] or empty    cosines that cut held-out rows into 20 equal parts
+    added        uint32[20] or empty     rows added since, in each part (`nimad.index.drift`)
     ids          uint32[n] or uint64[n]  id of each row, less `first`
     order        uint32[n] or empty      rows in ascending order of id; empty: they are in order
     codes        uint64[g(m), 8, 32]     sign codes of the rows, 32 rows a group
@@ -28,11 +30,14 @@ found), b blocks, c cells (a cell is one learned dimension of one block), g(x) =
     44           4     u32   b; 0 in a segment that is scanned flat
     48           4     u32   c; 0 in a segment that is scanned flat
     52           4     u32   number of the rotation, 1 (see `nimad.index.kernels.contract`)
-    56           8           zero
+    56           8     u64   rows that the blocks were learned from; 0 in a flat segment
 
 Rows with a direction come first, sorted by (cell, id); rows of zeros follow, sorted by id, and have
 neither code nor vector.  A posting list is therefore a range of rows, and no list of ids is stored.
 Codes and rows are functions of each other and `mean`: a merge copies rows and codes them anew.
+
+Version 1 has neither `fit` nor `added`, and zeros at offset 56 of `meta`: it is read, but a merge
+cannot tell whether its codebooks still fit, and learns new ones.
 
 At 384 dimensions a row takes 456 bytes (384 + 64 + 4 + 4) and cells about 2 more.  A query reads
 codes in order and rows at random, so only touched pages of `rows` become resident.
@@ -51,13 +56,15 @@ from numpy.typing import NDArray
 
 from nimad.disk.container import Container
 from nimad.errors import FormatCorrupt
+from nimad.index.drift import EDGES, PARTS, Fit
 from nimad.index.kernels.contract import BITS, LANES, ROTATION, WORDS, Space, groups
 from nimad.index.params import SegmentInfo
+from nimad.index.rowsets import Ranks
 
 FORMAT = "segment"
-VERSION = 1
+VERSION, OLDEST = 2, 1
 SUFFIX = ".nsb"
-META = struct.Struct("<IIQQqqIIII8x")
+META = struct.Struct("<IIQQqqIIIIQ")
 
 # Opening reads everything but the rows, and those too while they are few: a start stays short on
 # a card that reads 40 MB a second, and `verify` checks the rest.
@@ -78,6 +85,7 @@ class Meta:
     blocks: int
     cells: int
     rotation: int = ROTATION
+    learned: int = 0
 
     def pack(self) -> bytes:
         """The 64 bytes of the region."""
@@ -92,6 +100,7 @@ class Segment:
     Attributes:
         mean: float32[d].  codes: uint64[g, 8, 32].  vectors: int8[m, d].
         blocks: int8[b, d].  block_start, cell_start: uint32.  cell_codes: uint64[g, 8, 32].
+        fit: how near rows lie to their block; None when flat, or written as version 1.
     """
 
     def __init__(self, name: str, container: Container) -> None:
@@ -106,11 +115,13 @@ class Segment:
         edges = int(meta.cells > 0)
         self.block_start = self._array("block_start", np.uint32, (meta.blocks + 1) * edges)
         self.cell_start = self._array("cell_start", np.uint32, (meta.cells + 1) * edges)
+        self.fit = self._fit()
         width: type[np.uint32 | np.uint64] = np.uint32 if meta.id_bytes == 4 else np.uint64
         self._ids: NDArray[Any] = self._array("ids", width, meta.rows)
         ordered = not container.regions["order"].length
         self._order = None if ordered else self._array("order", np.uint32, meta.rows)
         self._check_edges()
+        self._ranks = Ranks.of(self._ids, meta.last - meta.first + 1)
         self.space = Space(
             *(self.mean, self.blocks, self.block_start, self.cell_codes, self.cell_start),
             *(self.codes, self.vectors),
@@ -127,7 +138,7 @@ class Segment:
             FormatCorrupt: when anything is not what was written, or the dimensions are others.
             FormatTooOld, FormatTooNew: when another nimad wrote it.
         """
-        container = Container.open(path, FORMAT, VERSION, VERSION)
+        container = Container.open(path, FORMAT, OLDEST, VERSION)
         small = container.regions["rows"].length <= _CHECK_ROWS_UP_TO
         if check:
             container.verify(name for name in container.regions if small or name != "rows")
@@ -145,7 +156,8 @@ class Segment:
         meta = self.meta
         container = self.container
         return SegmentInfo(
-            self.name, meta.rows, container.bytes, container.digest, meta.first, meta.last
+            *(self.name, meta.rows, container.bytes, container.digest, meta.first, meta.last),
+            *(meta.learned, self.fit.drift if self.fit else 0.0),
         )
 
     def ids_at(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -157,32 +169,35 @@ class Segment:
         return self._ids.astype(np.int64) + self.meta.first
 
     def rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The row of each of `ids: int64[m]`, -1 where the segment has none; O(m log n)."""
+        """The row of each of `ids: int64[m]`, -1 where the segment has none; O(m), or O(m log n)
+        where ids lie far apart."""
         found = np.full(len(ids), -1, np.int64)
         inside = np.flatnonzero((ids >= self.meta.first) & (ids <= self.meta.last))
         if not len(inside):
             return found
         wanted = (ids[inside] - self.meta.first).astype(self._ids.dtype)
-        place = np.searchsorted(self._ids, wanted, sorter=self._order)
+        if self._ranks is not None:
+            place = self._ranks.of_each(wanted)
+        else:
+            place = np.searchsorted(self._ids, wanted, sorter=self._order)
         rows = place if self._order is None else self._order[place]
         hit = self._ids[rows] == wanted
         found[inside[hit]] = rows[hit]
         return found
 
     def has(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether the id of each row is among `ids: int64[m]`: bool[n]; O(m log n), or O(n) for
-        many ids that lie close together, as they do in a store."""
+        """Whether the id of each row is among `ids: int64[m]`: bool[n]; O(n) for many ids that lie
+        close together, as they do in a store."""
         meta = self.meta
         found = np.zeros(meta.rows, np.bool_)
-        width = meta.last - meta.first + 1
-        if width > 8 * meta.rows or len(ids) * 64 < meta.rows:
+        if self._ranks is None or len(ids) * 8 < meta.rows:
             rows = self.rows_of(ids)
             found[rows[rows >= 0]] = True
             return found
         inside = ids[(ids >= meta.first) & (ids <= meta.last)] - meta.first
-        wanted = np.zeros(width, np.bool_)
+        wanted = np.zeros(meta.last - meta.first + 1, np.bool_)
         wanted[inside] = True
-        chosen: NDArray[np.bool_] = wanted[self._ids]
+        chosen: NDArray[np.bool_] = wanted.take(self._ids)
         return chosen
 
     def _array(self, region: str, dtype: type, *shape: int) -> NDArray[Any]:
@@ -192,6 +207,12 @@ class Segment:
             detail = f"region {region} has {array.size} values, expected {int(np.prod(shape))}"
             raise FormatCorrupt(path=self.container.path, detail=detail)
         return array.reshape(shape)
+
+    def _fit(self) -> Fit | None:
+        if not self.meta.learned:
+            return None
+        edges, added = self._array("fit", np.float32, EDGES), self._array("added", np.uint32, PARTS)
+        return Fit(self.meta.learned, edges, added)
 
     def _check_edges(self) -> None:
         """A range that leaves the file would make a kernel read foreign memory."""

@@ -171,13 +171,15 @@ class Search:
             if allowed.rows is not None:
                 return self._exact(sealed.segment, allowed.rows)
             # What is allowed may lie in any block, so all of them are active.
-            wanted = self.params.admitted(scored, allowed.count)
+            admitted = self.params.admitted(scored, allowed.count)
+            wanted = Marks.weight(scored, allowed.count, admitted)
             return self._found(sealed.segment, allowed.marks, sealed.segment.meta.blocks, wanted)
         if scored - sealed.dead <= self.params.exact_rows:
             return self._exact(sealed.segment, sealed.live(np.arange(scored)))
-        return self._found(
-            sealed.segment, sealed.marks, self.params.probes, self.params.scanned(scored)
-        )
+        wanted = self.params.scanned(scored)
+        if sealed.marks is not None:
+            wanted = Marks.weight(scored, scored - sealed.dead, wanted)
+        return self._found(sealed.segment, sealed.marks, self.params.probes, wanted)
 
     def _exact(self, segment: Segment, rows: Ids) -> Found:
         dots, norms = self.kernels.dots(segment.vectors, rows, self.query.values)

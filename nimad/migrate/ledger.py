@@ -48,10 +48,10 @@ def state(source: Source) -> str:
     """The one word that the status shows."""
     if source.stage == "rolled_back":
         return "rolled_back"
-    if source.error is not None:
-        return "failed"
     if source.paused:
         return "paused"
+    if source.error is not None:
+        return "failed"
     if source.stage == "attached" and source.started is None:
         return "attached"
     return STATES[source.stage]

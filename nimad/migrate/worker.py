@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 DISK_PAUSE = 60.0
 """After a full disk, or an error in the upkeep, it is tried again in so long [seconds]."""
+SETBACKS = 3
+"""So many batches of a source may fail one after the other, each with its retries."""
 LATEST_UPKEEP = 60.0
 """Upkeep waits for quiet, but no longer than this [seconds]."""
 
@@ -58,6 +60,7 @@ class Worker:
         self._stop = stop
         self._clock = clock
         self._event = threading.Event()
+        self._setbacks: dict[int, int] = {}
         self._upkeep_since: float | None = clock()  # what the last process left undone
         self._changes = 0
         self._changing = threading.Lock()
@@ -154,6 +157,7 @@ class Worker:
     def _move(self, source: Source) -> None:
         try:
             self._pipeline.advance(source)
+            self._setbacks.pop(source.id, None)
         except Exception as error:
             self._pipeline.reset()
             if self._stop.is_set() and can_pass(error):
@@ -164,7 +168,7 @@ class Worker:
             self._upkeep_since -= LATEST_UPKEEP
 
     def _failed(self, source: Source, error: Exception) -> None:
-        """A full disk is tried again by itself; anything else waits for `--resume`."""
+        """A full disk is tried again by itself, what may pass as often as SETBACKS allows."""
         message = failure(error)
         if not isinstance(error, NimadError):
             log.exception("%s stopped", source.name, exc_info=error)
@@ -172,9 +176,34 @@ class Worker:
         if isinstance(error, DiskFull):
             self._not_before = self._clock() + DISK_PAUSE
             return
+        paused = 0
+        if can_pass(error):
+            number = self._setbacks[source.id] = self._setbacks.get(source.id, 0) + 1
+            if number < SETBACKS:
+                told = f"failed batch {number} of {SETBACKS}; tried again in {DISK_PAUSE:.0f}s"
+                self._log.warn(f"{source.name}: {told}")
+                self._not_before = self._clock() + DISK_PAUSE
+                return
+            message, paused = self._give_up(source, message), 1
+        self._stop_source(source, message, paused)
+
+    def _give_up(self, source: Source, message: str) -> str:
+        """Why a source pauses after its last setback, where it is, and what goes on from there."""
+        self._setbacks.pop(source.id, None)
+        now = ledger.by_id(self._store.records, source.id)
+        done = {"attached": now.copied, "copied": now.encoded}.get(now.stage, now.linked)
+        told = (
+            f"{SETBACKS} batches failed one after the other at offset {done} of {now.total}"
+            f" ({ledger.STATES[now.stage]}): {message} When that is mended,"
+            f" `nimactl migrate --resume {source.name}` goes on there."
+        )
+        self._log.error(f"{source.name}: {told}")
+        return told
+
+    def _stop_source(self, source: Source, message: str, paused: int) -> None:
         try:
             with self._store.records.write() as tx:
-                sources.update(tx, source.id, error=message)
+                sources.update(tx, source.id, error=message, paused=paused)
         except NimadError as second:
             log.error("%s", second.message)
             self._not_before = self._clock() + DISK_PAUSE

@@ -107,26 +107,35 @@ class Columns:
 
     # --- following the records ----------------------------------------------------------------
 
-    def sync(self) -> None:
-        """Apply what changed since the last call; 5 µs when nothing did."""
+    def sync(self, most: int = 1 << 60) -> bool:
+        """Apply what changed since the last call; 5 µs when nothing did.
+
+        At most `most` new memories; True when nothing is left.
+        """
         head = self._records.head()
         if head == self._seen:
-            return
+            return True
         changes = self._records.changes(self._seen, 1 << 30)
         # asked last: what was pruned while the changes were read would be missing from them
         if self._seen < self._records.pruned_to() or self._seen > head:
             self._reload(head)
-            return
+            return True
         for change in changes:
             if change.kind == "memory" and change.op == "add":
-                if self._add(change.first, change.last):
-                    self._terms.added(change.first, change.last)
+                first = max(change.first, int(self.id[-1]) + 1 if self.count else 0)
+                last = min(change.last, first + most - 1)
+                if self._add(first, last):
+                    self._terms.added(first, last)
+                if last < change.last:
+                    return False  # it is not seen whole: the next call goes on behind the last row
+                most -= max(0, last - first + 1)
             elif change.kind == "memory":
                 self._delete(change.first, change.last)
                 self._terms.removed(change.first, change.last)
             self._seen = change.seq
         if self.dead * _DEAD_SHARE > self.count:
             self._reload(self._seen)
+        return True
 
     def _reload(self, head: int) -> None:
         self._terms.clear()

@@ -39,6 +39,7 @@ MODES = ("hybrid", "meaning", "words")
 
 EXACT = 2.0
 """Above the sum of everything else."""
+_FOLLOW_ROWS = 200
 _EXACT_LOOKS = 24
 _SAME = 0.995
 
@@ -72,6 +73,16 @@ class Recall:
     def warm_up(self) -> None:
         """Load the columns and touch every part once: the first query is as fast as the second."""
         self.query("warm up", 1, "hybrid", Filter())
+
+    def follow(self) -> None:
+        """Take in what was written, a little at a time: then the next query need not.
+
+        For whoever writes many; queries come in between.
+        """
+        done = False
+        while not done:
+            with self._lock:
+                done = self._columns.sync(_FOLLOW_ROWS)
 
     def close(self) -> None:
         """Give back what is held besides memory."""
@@ -138,7 +149,7 @@ class Recall:
         near, floor = self._near(asked.meaning, mode, scope, words)
         if not self._fits(asked, text, words, near, floor, mode):
             return []
-        rows, plain, mixed = self._candidates(asked, words, near, floor)
+        rows, plain, mixed = self._candidates(asked, words, near, floor, scope.mask)
         if not len(rows):
             return []
         parts = self._parts_of(rows, words, near, mixed, asked, scope, mode)
@@ -189,12 +200,17 @@ class Recall:
         return {term for word in question.capitals(text) for term in self._terms.cut(word)}
 
     def _candidates(
-        self, asked: Question, words: Lexical, near: Semantic | None, floor: Floor
+        self,
+        asked: Question,
+        words: Lexical,
+        near: Semantic | None,
+        floor: Floor,
+        mask: NDArray[np.bool_],
     ) -> tuple[NDArray[np.int64], Floats, Floats]:
         """rows: int64[m], with their own cosine and the mixed one: float32[m], nan for unknown."""
         wanted = words.shared > 0
         if asked.only_names:
-            wanted |= np.isin(self._columns.who, asked.subjects)
+            wanted |= np.isin(self._columns.who, asked.subjects) & mask
         if near is None:
             rows = np.flatnonzero(wanted & self._columns.alive)
             unknown = np.full(len(rows), np.nan, np.float32)

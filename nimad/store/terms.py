@@ -29,6 +29,8 @@ POSTINGS_KEPT = 600_000
 """Of all terms together: about 5 MB."""
 TAIL_ROWS = 512
 """Memories in the tail at most: a look into it costs some microseconds."""
+BULK_ROWS = 100
+"""So many that come at once are not put there: reading their terms anew costs a query less."""
 PAIR = re.compile(
     r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]"
 )
@@ -96,7 +98,8 @@ class TermIndex:
         """Memories with these ids (a range) came; reads their texts when they are few."""
         if not self._kept:
             return
-        if self._tail_rows + last - first + 1 > TAIL_ROWS:
+        many = last - first + 1
+        if many > BULK_ROWS or self._tail_rows + many > TAIL_ROWS:
             self.clear()
             return
         rows = self._records.rows(

@@ -1,7 +1,7 @@
-"""The bytes of segments: version 1 is written like this, and can be read for ever.
+"""The bytes of segments: the newest version is written like this, all can be read for ever.
 
-`segment-v1-flat.nsb` and `segment-v1-blocks.nsb` were written by the first version of the format.
-They are never written anew: a change that alters the bytes needs a new version and new files.
+`segment-v1-*.nsb` and `segment-v2-*.nsb` were written when their version was the newest.  They are
+never written anew: a change that alters the bytes needs a new version and new files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from nimad.index.kernels.contract import rotation_signs
 from tests.vectors import Floats
 
 HERE = Path(__file__).parent
-FLAT, BLOCKS = "segment-v1-flat", "segment-v1-blocks"
+FLAT, BLOCKS = "segment-v2-flat", "segment-v2-blocks"
+EVERY = [FLAT, BLOCKS, "segment-v1-flat", "segment-v1-blocks"]
 DIMS = 24
 IDS = np.arange(100, 160, dtype=np.int64)[::-1]
 
@@ -69,7 +70,7 @@ def test_a_flat_segment_has_these_bytes(tmp_path: Path) -> None:
     assert index.path(FLAT).read_bytes() == (HERE / f"{FLAT}.nsb").read_bytes()
 
 
-@pytest.mark.parametrize("name", [FLAT, BLOCKS])
+@pytest.mark.parametrize("name", EVERY)
 def test_old_segments_give_these_answers(name: str, tmp_path: Path) -> None:
     index = opened(name, tmp_path)
     assert index.verify() == []
@@ -79,15 +80,28 @@ def test_old_segments_give_these_answers(name: str, tmp_path: Path) -> None:
     assert scores.view(np.uint32).tolist() == [1060209374, 1057745820, 1053245252, 1051194017]
 
 
+@pytest.mark.parametrize("name", EVERY)
+def test_old_segments_can_be_merged(name: str, tmp_path: Path) -> None:
+    """What version 1 does not tell about its codebooks is learned anew."""
+    index = opened(name, tmp_path)
+    index.params = BlockParams(blocks=3, learn_rows=1)
+    info = index.merge_segments([name], "merged")
+    assert (info.rows, info.learned) == (60, 53)
+    index.publish(["merged"], [name])
+    assert index.search(vectors()[1] + vectors()[2], 4)[0].tolist() == [158, 157, 151, 139]
+
+
 def test_the_regions_are_where_the_specification_says(tmp_path: Path) -> None:
     shutil.copy(HERE / f"{BLOCKS}.nsb", tmp_path)
-    box = Container.open(tmp_path / f"{BLOCKS}.nsb", "segment", 1, 1)
+    box = Container.open(tmp_path / f"{BLOCKS}.nsb", "segment", 2, 2)
     assert list(box.regions) == [
         *("meta", "mean", "blocks", "block_start", "cell_codes", "cell_start"),
-        *("ids", "order", "codes", "rows"),
+        *("fit", "added", "ids", "order", "codes", "rows"),
     ]
-    meta = struct.unpack("<IIQQqqIIII8x", box.region("meta"))
-    assert meta == (24, 512, 60, 53, 100, 159, 4, 3, 3, 1)
+    meta = struct.unpack("<IIQQqqIIIIQ", box.region("meta"))
+    assert meta == (24, 512, 60, 53, 100, 159, 4, 3, 3, 1, 53)
+    assert (np.diff(np.frombuffer(box.region("fit"), "<f4")) >= 0).all()
+    assert np.frombuffer(box.region("added"), "<u4").tolist() == [0] * 20
     assert len(box.region("rows")) == 53 * 24
     assert len(box.region("codes")) == 2 * 2048
     ids = np.frombuffer(box.region("ids"), "<u4")
@@ -99,6 +113,6 @@ def test_the_regions_are_where_the_specification_says(tmp_path: Path) -> None:
 
 
 def make_blocks(directory: Path) -> None:
-    """How `segment-v1-blocks.nsb` was made."""
+    """How `segment-v2-blocks.nsb` was made."""
     index = BlockIndex(directory, DIMS, BlockParams(blocks=3, learn_rows=1))
     index.write_segment(BLOCKS, IDS, vectors())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from nimad.index.kernels.contract import LANES, QUERY_MAX, Kernels, Marks, Space, groups
 from nimad.index.kernels.loader import numba_kernels, objects
 from nimad.index.kernels.reference import Reference, centred, rotate
+from nimad.index.rowsets import Ranks
 
 REFERENCE = Reference()
 OBJECTS = {kernels.name: kernels for kernels in objects()}
@@ -195,3 +197,34 @@ def test_a_space_that_contradicts_itself_is_refused() -> None:
     for name, array in bad.items():
         with pytest.raises(ValueError, match="space"):
             Space(**{**good, name: array})
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32), numbers=st.integers(1, 300), gaps=st.integers(1, 8))
+def test_ranks_count_what_is_below(seed: int, numbers: int, gaps: int) -> None:
+    rng = np.random.default_rng(seed)
+    width = numbers * gaps
+    chosen = rng.permutation(width)[:numbers]
+    ranks = Ranks.of(chosen.astype(np.uint32), width)
+    assert ranks is not None
+    every = np.arange(width, dtype=np.uint32)
+    assert ranks.of_each(every).tolist() == np.searchsorted(np.sort(chosen), every).tolist()
+    assert Ranks.of(chosen, 8 * numbers + 1) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), rows=st.integers(0, 300))
+def test_marks_weigh_cells_by_what_is_marked(seed: int, rows: int) -> None:
+    rng = np.random.default_rng(seed)
+    matrix = rng.integers(-127, 128, (rows, 8)).astype(np.int8)
+    mean = np.zeros(8, np.float32)
+    space = a_space(rng, matrix, REFERENCE.encode(matrix, mean), mean)
+    marked = rng.random(rows) < rng.random()
+    marks = Marks.of(space, marked)
+    edges = space.cell_start.astype(np.int64)
+    cells = [marked[first:end] for first, end in pairwise(edges)]
+    weights = [2 * int(cell.sum()) + len(cell) if cell.any() else 0 for cell in cells]
+    assert np.diff(marks.weights.astype(np.int64)).tolist() == weights
+    assert np.unpackbits(marks.bits, bitorder="little", count=rows).tolist() == marked.tolist()
+    if rows and marked.all() and len(edges):
+        assert Marks.weight(rows, rows, rows) == marks.weights[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,6 +135,49 @@ def test_filters_lose_nothing(tmp_path: Path, params: BlockParams, share: float)
         assert scores.tolist() == index.scores(query, ids).tolist()
         hits.append(len(set(ids) & set(best)) / 10)
     assert np.mean(hits) >= max(unfiltered - 0.01, 0.93)
+
+
+@pytest.mark.parametrize("share", [0.03, 0.1, 0.3])
+@pytest.mark.parametrize("kind", ["anywhere", "near", "half of the near"])
+def test_filters_of_real_sentences(tmp_path: Path, kind: str, share: float) -> None:
+    """Wherever what is allowed lies: everywhere, or all of it where the question looks."""
+    base, queries = real_vectors()
+    index = sealed(tmp_path, base, BlockParams(learn_rows=10_000, exact_filter=500))
+    rng, hits = np.random.default_rng(22), []
+    some = rng.random(len(base))
+    for query in queries[::8]:
+        likeness = np.where(base.any(axis=1), base @ query, -1)
+        lax = share if kind == "near" else 2 * share
+        near = likeness >= np.quantile(likeness, 1 - lax)
+        half = some < (share if kind == "anywhere" else 0.5)
+        chosen = {"anywhere": half, "near": near, "half of the near": half & near}[kind]
+        allowed = np.flatnonzero(chosen & (likeness > -1))
+        truth = allowed[np.argsort(-likeness[allowed], kind="stable")[:10]]
+        found, _ = index.search(query, 10, allowed)
+        assert chosen[found].all()
+        hits.append(len(set(found) & set(truth)) / 10)
+    assert np.mean(hits) >= 0.96
+
+
+def test_threads_give_the_bits_of_one(tmp_path: Path) -> None:
+    """Searches that run side by side, in segments with and without blocks and in hot rows."""
+    vectors = clustered(6000, 64, seed=30, clusters=100)
+    index = BlockIndex(tmp_path, 64, LEARNED)
+    index.write_segment("learned", np.arange(4000), vectors[:4000])
+    index.write_segment("flat", np.arange(4000, 4900), vectors[4000:4900])
+    index.open(["learned", "flat"])
+    index.append(np.arange(5000, 6000), vectors[5000:])
+    allowed = np.arange(0, 6000, 3)
+    allowed.flags.writeable = False
+
+    def ask(query: Floats) -> bytes:
+        found = [*index.search(query, 10), *index.search(query, 25, allowed)]
+        return b"".join(part.tobytes() for part in found)
+
+    alone = [ask(query) for query in vectors[::10]]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(4):
+            assert list(pool.map(ask, vectors[::10])) == alone
 
 
 def test_a_filter_is_never_the_one_before(tmp_path: Path) -> None:

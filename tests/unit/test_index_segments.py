@@ -163,7 +163,7 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
 
 def test_verify_reads_what_opening_left(index: BlockIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nimad.index.segment._CHECK_ROWS_UP_TO", 0)
-    box = Container.open(index.path("b"), "segment", 1, 1)
+    box = Container.open(index.path("b"), "segment", 2, 2)
     raw = bytearray(index.path("b").read_bytes())
     raw[box.regions["rows"].offset + 77] ^= 4
     index.path("b").unlink()

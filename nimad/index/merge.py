@@ -1,0 +1,136 @@
+"""Merging: the live rows of several segments as one source, and whether codebooks can stay.
+
+The rule.  Among the segments that are merged, the one with learned blocks that brings the most rows
+is the heir.  Its codebooks (mean, blocks, dimensions) are kept while they fit: see
+`nimad.index.drift`.  Then its rows stay in the lists they are in, only the others are assigned, and
+the same rows give the same bytes.  In all other cases codebooks are learned anew from all rows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.index.cells import Codebook, grouped, nearest
+from nimad.index.drift import Fit
+from nimad.index.kernels.contract import Kernels
+from nimad.index.params import BlockParams, SegmentInfo
+from nimad.index.quantise import directions, quantise_rows
+from nimad.index.segment import Segment
+from nimad.index.writer import write_segment
+
+log = logging.getLogger(__name__)
+
+
+class MergedRows:
+    """A RowSource over the live rows of several segments, which stay mapped as long as it lives.
+
+    Where an id is live in several, the later segment's row is taken.  Holds 14 bytes a row.
+
+    Attributes:
+        part: uint16[m], the segment of each row with a direction.  place: uint32[m], its row there.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Segment, NDArray[np.int64]]], dims: int) -> None:
+        """`parts`: segments, each with its live rows, ascending."""
+        self.segments = [segment for segment, _ in parts]
+        self.dims = dims
+        ids = [segment.ids_at(rows) for segment, rows in parts]
+        every = np.concatenate([np.zeros(0, np.int64), *ids])
+        part = np.repeat(np.arange(len(parts), dtype=np.uint16), [len(rows) for _, rows in parts])
+        place = np.concatenate([np.zeros(0, np.uint32), *(r.astype(np.uint32) for _, r in parts)])
+        order = np.lexsort((part, every))
+        latest = order[np.append(every[order][1:] != every[order][:-1], True)[: len(order)]]
+        scored = np.array([segment.meta.scored for segment in self.segments] or [0])
+        directed = place[latest] < scored[part[latest]]
+        self.ids, self.zero_ids = every[latest[directed]], every[latest[~directed]]
+        self.part, self.place = part[latest[directed]], place[latest[directed]]
+
+    def take(self, picks: NDArray[np.int64]) -> NDArray[np.int8]:
+        out = np.empty((len(picks), self.dims), np.int8)
+        part = self.part[picks]
+        for number in np.unique(part):
+            mine = np.flatnonzero(part == number)
+            out[mine] = self.segments[number].vectors[self.place[picks[mine]]]
+        return out
+
+    def heir(self) -> tuple[int, Segment, Fit] | None:
+        """The learned segment that brings the most rows: its number, itself, its fit."""
+        brought = np.bincount(self.part, minlength=len(self.segments))
+        for number in np.argsort(-brought, kind="stable"):
+            fit = self.segments[number].fit
+            if fit is not None and brought[number]:
+                return int(number), self.segments[number], fit
+        return None
+
+
+def write_merged(
+    path: Path,
+    parts: Sequence[tuple[Segment, NDArray[np.int64]]],
+    dims: int,
+    params: BlockParams,
+    kernels: Kernels,
+) -> SegmentInfo:
+    """Write the live rows of `parts` as one segment, as `write_segment` does.
+
+    Raises:
+        DiskFull: when there is no room; nothing is left behind.
+    """
+    source = MergedRows(parts, dims)
+    return write_segment(path, source, params, kernels, kept_book(source, params))
+
+
+def kept_book(source: MergedRows, params: BlockParams) -> Codebook | None:
+    """The codebooks that the merged rows can keep, with all rows assigned; None: learn anew.
+
+    Costs one comparison with the blocks, and one with the dimensions of a block, for each row that
+    the heir does not bring.
+    """
+    heir = source.heir() if params.learns(len(source.ids)) else None
+    if heir is None or heir[1].meta.blocks != params.blocks:
+        return None
+    number, segment, fit = heir
+    strange = np.flatnonzero(source.part != number)
+    usable = np.flatnonzero(np.diff(segment.cell_start[segment.block_start]))
+    places, cosines = nearest(source, strange, segment.blocks[usable])
+    fit = fit.plus(cosines)
+    if fit.stale(len(source.ids), params.relearn_drift, params.relearn_growth):
+        reason = "blocks are learned anew: drift %.3f over %d rows added to %d"
+        log.info(reason, fit.drift, fit.count, fit.learned)
+        return None
+    own = source.part == number
+    cell_of = np.empty(len(source.ids), np.uint32)
+    cell_of[own] = np.searchsorted(segment.cell_start, source.place[own], side="right") - 1
+    cell_of[strange] = _assigned(source, strange, usable[places].astype(np.uint32), segment)
+    return Codebook(
+        *(segment.mean, segment.blocks, segment.block_start, segment.cell_codes, cell_of, fit)
+    )
+
+
+def _assigned(
+    source: MergedRows, rows: NDArray[np.int64], block_of: NDArray[np.uint32], segment: Segment
+) -> NDArray[np.uint32]:
+    """The cell nearest to each of `rows` within its block: uint32[m].
+
+    A segment keeps only the codes of its cells; their directions are those of their rows' sums.
+    """
+    cells = np.empty(len(rows), np.uint32)
+    order, edges = grouped(block_of, segment.meta.blocks)
+    for block in np.flatnonzero(np.diff(edges)):
+        mine = order[edges[block] : edges[block + 1]]
+        first, end = int(segment.block_start[block]), int(segment.block_start[block + 1])
+        full = first + np.flatnonzero(np.diff(segment.cell_start[first : end + 1]))
+        centres = _centres(segment, segment.cell_start[full], segment.cell_start[end])
+        cells[mine] = full[nearest(source, rows[mine], centres)[0]]
+    return cells
+
+
+def _centres(segment: Segment, firsts: NDArray[np.uint32], end: int) -> NDArray[np.int8]:
+    """The directions of the sums of rows firsts[i] .. firsts[i + 1], the last up to `end`."""
+    start = int(firsts[0])
+    sums = np.add.reduceat(directions(segment.vectors[start:end]), firsts - start, axis=0)
+    return quantise_rows(sums)
