@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nimad.core.hypercheck import problems
 from nimad.core.recovery import missing_vectors, retire_damaged
 from nimad.core.status import disk
 from nimad.core.store import MemoryStore
@@ -140,7 +141,7 @@ def _blocks(store: MemoryStore) -> Iterator[Problem]:
 
 
 def _dense(store: MemoryStore) -> Iterator[Problem]:
-    for problem in store.dense.problems():
+    for problem in problems(store):
         yield Problem("dense", *problem)
 
 

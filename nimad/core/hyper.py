@@ -49,7 +49,6 @@ log = logging.getLogger(__name__)
 
 PART = "dense"
 """Its name in `degraded`."""
-BUG = "please report this: it is a bug"
 AFTER = ("encoded", "linked", "verified")
 """Stages of a source that come when hypervectors were converted; the first one does it."""
 
@@ -72,11 +71,10 @@ class Hypervectors:
         self.files = DenseFiles(store.state / "dense")
         self.stale = True
         """Whether memories may have been forgotten whose rows are still there."""
-        listed = _listed(store)
-        damaged = self.files.open(listed)
+        damaged = self.files.open(listed(store))
         if damaged:
             self.give_up(damaged)
-        for path in self.files.unlisted(each.name for each in _listed(store)):
+        for path in self.files.unlisted(each.name for each in listed(store)):
             log.info("removed %s, which was never committed", path.name)
             path.unlink()
 
@@ -227,45 +225,6 @@ class Hypervectors:
         self.files.remove([listed.name, *lone])
         return True
 
-    # --- invariants -------------------------------------------------------------------------------
-
-    def problems(self) -> list[tuple[str, str, str]]:
-        """(what, fix, severity) of everything that is not as it must be; for `nimad.check`.
-
-        Damaged files are set aside, as a start would do.
-        """
-        records, found = self._store.records, []
-        damaged = self.files.verify(_listed(self._store))
-        if damaged:
-            self.give_up(damaged)
-            self._store.wake()
-        anew = "nothing: it was set aside and is converted again when its backup is there"
-        found += [(damage.error.message, anew, "error") for damage in damaged]
-        if twice := len(self.files.ids()) - len(np.unique(self.files.ids())):
-            found.append((f"{twice} memories have two hypervectors", BUG, "error"))
-        for source in sources.all_sources(records):
-            found += self._problems_of(source)
-        strangers = np.setdiff1d(self.files.ids(), records.ids())
-        if len(strangers) and not self.stale:
-            found.append((f"{len(strangers)} hypervectors belong to no memory", BUG, "error"))
-        return found
-
-    def _problems_of(self, source: sources.Source) -> list[tuple[str, str, str]]:
-        found = []
-        held = len(self.files.ids(source.id))
-        if held != source.converted:
-            what = f"{source.name}: {held} hypervectors, but {source.converted} were converted"
-            found.append((what, BUG, "error"))
-        if source.stage in AFTER[1:] and source.converted < source.total_dense:
-            lost = source.total_dense - source.converted
-            again = "migrate the source again, its backup is gone"
-            found.append((f"{source.name}: {lost} hypervectors are lost", again, "warning"))
-        items = sum(len(each.file) for each in self.files.items(source.id))
-        if items != len(hyper.items(self._store.records, source.id)):
-            what = f"{source.name}: its codebook does not fit the names of its fillers"
-            found.append((what, BUG, "error"))
-        return found
-
     # --- damage -----------------------------------------------------------------------------------
 
     def give_up(self, damaged: Sequence[Damage]) -> None:
@@ -313,7 +272,8 @@ def _convert_again(tx: Transaction, source: sources.Source) -> bool:
     return possible
 
 
-def _listed(store: MemoryStore) -> list[Listed]:
+def listed(store: MemoryStore) -> list[Listed]:
+    """The files that count."""
     found = hyper.files(store.records)
     return [Listed(file.name, file.source, file.kind) for file in found]
 
