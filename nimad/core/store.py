@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from nimad.graph.feed import ChangeFeed
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
 from nimad.recall.ranking import Recall
+from nimad.recall.stopwatch import Stopwatch
 from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
@@ -37,11 +38,13 @@ PATIENCE = 0.5
 
 @dataclass(slots=True)
 class Answer:
-    """What a query found: hits, best first, and the parts that could not help (name → reason)."""
+    """What a query found: hits, best first, the parts that could not help (name → reason), and what
+    each step took (name → milliseconds)."""
 
     hits: list[Hit]
     took_ms: float
     degraded: list[str]
+    timings: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -215,11 +218,12 @@ class MemoryStore:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
         """
         began = time.perf_counter()
+        watch = Stopwatch()
         with self.courtesy:
-            hits = self.recall.query(text, k, mode, where or Filter(), now)
+            hits = self.recall.query(text, k, mode, where or Filter(), now, watch)
         self._accesses.count([hit.memory.id for hit in hits])
         took = (time.perf_counter() - began) * 1000
-        return Answer(hits, took, sorted(self.degraded()))
+        return Answer(hits, took, sorted(self.degraded()), watch.milliseconds())
 
     def similar(self, memory_id: int, k: int = 10, *, dense: bool = False) -> Answer:
         """The memories nearest in meaning to one, best first, itself left out.
