@@ -1,4 +1,4 @@
-"""The invariants of converted hypervectors: files, rows, codebooks and the source's counts agree."""
+"""The invariants of converted hypervectors: files, rows, codebooks and counts agree."""
 
 from __future__ import annotations
 
