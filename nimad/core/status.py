@@ -34,7 +34,7 @@ def status(store: MemoryStore) -> dict[str, Any]:
             "name": store.embedder.name,
             "revision": store.embedder.revision,
             "dims": store.embedder.dims,
-            "wanted": store.wanted_embedder.name,
+            **_encoding(store, counts["memories"]),
         },
         "blocks": {
             **blocks,
@@ -52,6 +52,16 @@ def status(store: MemoryStore) -> dict[str, Any]:
     }
 
 
+def _encoding(store: MemoryStore, memories: int) -> dict[str, Any]:
+    """Which embedder is wanted, and how many memories have its vectors already."""
+    done = memories
+    if store.reencoding is not None:
+        done = store.reencoding.done
+    elif store.embedder_due:
+        done = int(store.records.value("SELECT coalesce(sum(rows), 0) FROM pending"))
+    return {"wanted": store.wanted_embedder.name, "done": min(done, memories), "total": memories}
+
+
 def _graph(store: MemoryStore) -> dict[str, Any]:
     engine = store.config["graph.engine"]
     if store.graph is None:
@@ -67,6 +77,7 @@ def disk(store: MemoryStore) -> dict[str, int]:
     parts = {
         "records": sum(size(state / f"records.sqlite{end}") for end in ("", "-wal", "-shm")),
         "blocks": size(state / "blocks"),
+        "dense": size(state / "dense"),
         "graph": size(state / "graph"),
         "snapshots": size(state / "snapshots"),
         "aside": size(state / "aside"),

@@ -1,8 +1,8 @@
 """The work that can wait: done in small steps, when the daemon is idle or told to.
 
 Order of the steps, most urgent first: finish a purge; encode memories that lost their vector; make
-the blocks anew for another embedder; let the graph follow; seal hot vectors; merge segments; forget
-old changes; fold the WAL into the file.
+the blocks anew for another embedder; let the graph follow; seal hot vectors; drop forgotten
+hypervectors; merge segments; forget old changes; fold the WAL into the file.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from nimad.core import forgetting, rebuilding, vectors
+from nimad.errors import Degraded, DiskFull, NimadError
 from nimad.store import words
 
 if TYPE_CHECKING:
@@ -26,8 +27,20 @@ FOLD_BYTES = 256 * 1024
 
 
 def step(store: MemoryStore) -> bool:
-    """Do the most urgent piece; False when there was nothing to do."""
-    return any(work(store) for work in STEPS)
+    """Do the most urgent piece; False when there was nothing to do.
+
+    Raises Degraded or DiskFull when all that is left to do waits for an embedder or for room.
+    """
+    waits: NimadError | None = None
+    for work in STEPS:
+        try:
+            if work(store):
+                return True
+        except (Degraded, DiskFull) as error:
+            waits = waits or error
+    if waits is not None:
+        raise waits
+    return False
 
 
 def finish(store: MemoryStore, stop: Callable[[], bool] = lambda: False) -> None:
@@ -57,8 +70,10 @@ def _lost_vectors(store: MemoryStore) -> bool:
 def _embedder(store: MemoryStore) -> bool:
     if not store.embedder_due:
         return False
-    rows = rebuilding.rebuild_blocks(store)
-    log.info("encoded %d memories with the embedder %s", rows, store.embedder.name)
+    work = store.begin_reencoding()
+    if not work.step():
+        rows = work.finish()
+        log.info("encoded %d memories with the embedder %s", rows, store.embedder.name)
     return True
 
 
@@ -88,6 +103,10 @@ def _hot(store: MemoryStore) -> bool:
     return vectors.flush(store) > 0
 
 
+def _dense(store: MemoryStore) -> bool:
+    return store.dense.drop_forgotten()
+
+
 def _merge(store: MemoryStore) -> bool:
     return vectors.merge_small(store)
 
@@ -108,4 +127,4 @@ def _fold(store: MemoryStore) -> bool:
     return False  # folding again at once would not help: a reader may hold the WAL
 
 
-STEPS = (_purge, _lost_vectors, _embedder, _words, _graph, _hot, _merge, _changes, _fold)
+STEPS = (_purge, _lost_vectors, _embedder, _words, _graph, _hot, _dense, _merge, _changes, _fold)

@@ -24,6 +24,9 @@ from nimad.store.sources import Source
 
 CHANGED = "changed in the source after it was taken over; the first version is kept"
 
+POLITE_ROWS = 64
+"""So many rows are sorted out between two looks at who is waiting: 2 ms."""
+
 Page = Sequence[LegacyNode | Unreadable]
 
 
@@ -46,6 +49,8 @@ def copy(run: Run) -> Iterator[None]:
         with run.batch(len(page), "copied"):
             _commit(run, source, _sort_out(run, source, mapper, page))
         crash_point("migrate.copied")
+        if run.gated:  # else the next query would have to
+            run.store.recall.follow()
         yield
         source = run.source()
     with run.store.records.write() as tx:
@@ -55,7 +60,9 @@ def copy(run: Run) -> Iterator[None]:
 def _sort_out(run: Run, source: Source, mapper: Mapper, page: Page) -> _Batch:
     batch = _Batch(page[-1].key)
     known = _known(run, source, page) if ledger.note(source, "rerun") else {}
-    for row in page:
+    for place, row in enumerate(page):
+        if not place % POLITE_ROWS:
+            run.give_way()
         if isinstance(row, Unreadable):
             batch.quarantine.append((row.kind, row.key, row.reason))
         elif row.key in known:
@@ -82,6 +89,7 @@ def _known(run: Run, source: Source, page: Page) -> dict[int, Memory | None]:
 
 
 def _commit(run: Run, source: Source, batch: _Batch) -> None:
+    run.give_way()
     with run.store.records.write() as tx:
         if batch.memories:
             tx.add_memories(batch.memories, source.id)

@@ -21,6 +21,8 @@ from nimad.store.transaction import Transaction
 
 SEGMENT_ROWS = 16_384
 """A segment is sealed at this size: 16 MiB of vectors in memory at 256 dimensions."""
+POLITE_ROWS = 256
+"""So many texts are encoded between two looks at who is waiting: 5 ms."""
 
 
 def encode(run: Run) -> Iterator[None]:
@@ -33,7 +35,10 @@ def encode(run: Run) -> Iterator[None]:
             gathered, after, embedder = _Gathered(), run.source().encode_cursor, store.embedder
             continue
         with run.batch(len(rows), "encoded"):
-            gathered.add([i for i, _ in rows], vectors.encode(embedder, [t for _, t in rows]))
+            for part in range(0, len(rows), POLITE_ROWS):
+                run.give_way()
+                ids, texts = zip(*rows[part : part + POLITE_ROWS], strict=True)
+                gathered.add(list(ids), vectors.encode(embedder, texts))
             after = rows[-1][0]
             run.progress.ahead["encoded"] = len(gathered)
         if len(gathered) >= SEGMENT_ROWS:

@@ -19,6 +19,7 @@ from nimad.disk.durable import crash_point
 from nimad.errors import GraphFailed
 from nimad.legacy.source import LegacyEdge, LegacyTurn, Unreadable
 from nimad.migrate import ledger
+from nimad.migrate.polite import PoliteFeed
 from nimad.migrate.run import Run
 from nimad.model import Relation, Turn
 from nimad.store import sources
@@ -52,6 +53,7 @@ def _turns(run: Run) -> Iterator[None]:
     while page := graph.turns(ledger.cursor(source.turn_cursor), run.batcher.next_size()):
         with run.batch(len(page), "linked"):
             turns, quarantine = _sort_turns(run.store.records, source, page)
+            run.give_way()
             with run.store.records.write() as tx:
                 tx.add_turns(turns, source.id)
                 if ledger.note(source, "rerun"):
@@ -152,6 +154,7 @@ def _relations(run: Run) -> Iterator[None]:
     while page := graph.edges(ledger.cursor(source.edge_cursor), run.batcher.next_size()):
         with run.batch(len(page), "linked"):
             relations, quarantine = _sort_relations(run.store.records, source.id, page, here)
+            run.give_way()
             with run.store.records.write() as tx:
                 tx.add_relations(relations, source.id)
                 if rerun:
@@ -214,7 +217,7 @@ def _graph(run: Run) -> Iterator[None]:
         try:
             rows = _graph_rows(run, source)
             with run.batch(rows, "linked"):
-                done = store.catch_up_graph(rows)
+                done = store.catch_up_graph(rows, PoliteFeed(store) if run.gated else None)
                 linked = source.total if done else min(source.total, source.linked + rows)
                 with store.records.write() as tx:
                     sources.update(tx, source.id, linked=linked)

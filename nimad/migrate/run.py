@@ -84,6 +84,11 @@ class Run:
             self._graph = open_snapshot(source.kind, path)
         return self._graph
 
+    def give_way(self) -> None:
+        """Let whoever asks something go first, when this work can wait."""
+        if self.gated:
+            self.store.courtesy.give_way()
+
     def close(self) -> None:
         """Let go of the snapshot."""
         if self._graph is not None:

@@ -2,7 +2,8 @@
 
 A memory is turned back into the row it was made of (legacy/mapping.py), and both rows are compared
 as bytes, every column and type.  Relations and turns are compared with what the snapshot says of
-them.  Besides, every memory must have its vector.  Nothing is changed by comparing.
+them.  Besides, every memory must have its vector, and every hypervector its compact
+form, which must point where it points (comparing.py).  Nothing is changed by comparing.
 
 What is not compared: rows that were quarantined, forgotten on request, left out on request, or
 changed or deleted in the source after they were taken over; each kind is counted or noted.
@@ -13,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,15 @@ from nimad.errors import VerifyFailed
 from nimad.legacy.source import LegacyEdge, LegacyNode, LegacySource, LegacyTurn, Mapper
 from nimad.legacy.values import Value, canonical, identical
 from nimad.migrate import ledger, linking
+from nimad.migrate.comparing import hypervectors
 from nimad.migrate.findings import LISTED, Findings, Tally, shape
 from nimad.migrate.run import Run
 from nimad.store import sources
 from nimad.store.sources import Source
 
 PAGE = 1000
+POLITE_ROWS = 100
+"""So many memories are compared between two looks at who is waiting: 3 ms."""
 RELATIONS_PAGE = 10_000
 """Larger, because each page costs a look at every relation: there is no index by key."""
 REMOVED = "no longer in the source; it is kept here"
@@ -37,7 +41,7 @@ REMOVED = "no longer in the source; it is kept here"
 def verify(run: Run) -> Iterator[None]:
     """The stage: compare, keep the findings, and call the source verified or failed."""
     source = run.source()
-    comparison = Comparison(run.store, source, run.graph())
+    comparison = Comparison(run.store, source, run.graph(), run.give_way)
     for compared in comparison.steps():
         run.progress.ahead["verified"] = compared
         yield
@@ -64,10 +68,17 @@ def verify(run: Run) -> Iterator[None]:
 class Comparison:
     """One source against one snapshot; `steps` does the work page by page."""
 
-    def __init__(self, store: MemoryStore, source: Source, graph: LegacySource) -> None:
+    def __init__(
+        self,
+        store: MemoryStore,
+        source: Source,
+        graph: LegacySource,
+        give_way: Callable[[], None] = lambda: None,
+    ) -> None:
         self.findings = Findings()
         self.removed: list[int] = []
         self._store, self._source, self._graph = store, source, graph
+        self._give_way = give_way
         self._mapper: Mapper = graph.mapper(source.name)
         kinds = ("forgotten", "changed")
         keys = ledger.keys_of_kind
@@ -82,6 +93,9 @@ class Comparison:
         self._strangers()
         self._vectors()
         yield len(self._seen)
+        for _ in hypervectors(self._store, self._source, self._graph.dense(), self.findings):
+            self._give_way()
+            yield len(self._seen)
         for _ in self._relations():
             yield len(self._seen)
         for _ in self._turns():
@@ -105,7 +119,9 @@ class Comparison:
         memories = records.get(list(ids.values()))
         records.with_blobs(list(memories.values()))
         left_out = ledger.note(self._source, "start_after")
-        for row in rows:
+        for place, row in enumerate(rows):
+            if not place % POLITE_ROWS:
+                self._give_way()
             memory = memories.get(ids.get(row.key, 0))
             if memory is None:
                 asked_for = left_out is not None and row.key <= left_out
@@ -162,6 +178,7 @@ class Comparison:
         tally.found = int(self._store.records.value(count, (self._source.id,)))
         matched: set[int] = set()
         while page := self._graph.edges(after, RELATIONS_PAGE):
+            self._give_way()
             after = page[-1].key
             edges = [edge for edge in page if isinstance(edge, LegacyEdge)]
             ends = [key for edge in edges for key in (edge.source, edge.target)]
@@ -187,6 +204,7 @@ class Comparison:
         left = {key for (key,) in known}
         tally.found = len(left)
         while page := self._graph.turns(after, PAGE):
+            self._give_way()
             after = page[-1].key
             turns = [turn for turn in page if isinstance(turn, LegacyTurn)]
             keys = [key for turn in turns for key in linking.member_keys(turn)]

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from nimad.core import upkeep
 from nimad.core.store import MemoryStore
-from nimad.errors import DiskFull, NimadError
+from nimad.errors import Degraded, DiskFull, NimadError
 from nimad.migrate import ledger
 from nimad.migrate.calm import Processors
 from nimad.migrate.idle import Gate, Open
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 DISK_PAUSE = 60.0
 """After a full disk, or an error in the upkeep, it is tried again in so long [seconds]."""
+SETBACKS = 3
+"""So many batches of a source may fail one after the other, each with its retries."""
 LATEST_UPKEEP = 60.0
 """Upkeep waits for quiet, but no longer than this [seconds]."""
 
@@ -58,6 +60,7 @@ class Worker:
         self._stop = stop
         self._clock = clock
         self._event = threading.Event()
+        self._setbacks: dict[int, int] = {}
         self._upkeep_since: float | None = clock()  # what the last process left undone
         self._changes = 0
         self._changing = threading.Lock()
@@ -111,6 +114,11 @@ class Worker:
             pause: float | None
             try:
                 pause = self._work()
+            except (Degraded, DiskFull) as error:  # an embedder is away, or there is no room: later
+                log.warning("upkeep waits: %s", error.message)
+                self._upkeep_since = self._clock()
+                self._not_before = self._clock() + DISK_PAUSE
+                pause = DISK_PAUSE
             except Exception as error:  # the thread must outlive whatever happens
                 log.exception("upkeep failed: %s", error)
                 self._upkeep_since = self._clock()
@@ -154,6 +162,7 @@ class Worker:
     def _move(self, source: Source) -> None:
         try:
             self._pipeline.advance(source)
+            self._setbacks.pop(source.id, None)
         except Exception as error:
             self._pipeline.reset()
             if self._stop.is_set() and can_pass(error):
@@ -164,17 +173,42 @@ class Worker:
             self._upkeep_since -= LATEST_UPKEEP
 
     def _failed(self, source: Source, error: Exception) -> None:
-        """A full disk is tried again by itself; anything else waits for `--resume`."""
+        """A full disk or an absent embedder is waited for; what may pass, `SETBACKS` times."""
         message = failure(error)
         if not isinstance(error, NimadError):
             log.exception("%s stopped", source.name, exc_info=error)
         self._log.error(f"{source.name} stopped: {message}")
-        if isinstance(error, DiskFull):
+        if isinstance(error, (Degraded, DiskFull)):
             self._not_before = self._clock() + DISK_PAUSE
             return
+        paused = 0
+        if can_pass(error):
+            number = self._setbacks[source.id] = self._setbacks.get(source.id, 0) + 1
+            if number < SETBACKS:
+                told = f"failed batch {number} of {SETBACKS}; tried again in {DISK_PAUSE:.0f}s"
+                self._log.warn(f"{source.name}: {told}")
+                self._not_before = self._clock() + DISK_PAUSE
+                return
+            message, paused = self._give_up(source, message), 1
+        self._stop_source(source, message, paused)
+
+    def _give_up(self, source: Source, message: str) -> str:
+        """Why a source pauses after its last setback, where it is, and what goes on from there."""
+        self._setbacks.pop(source.id, None)
+        now = ledger.by_id(self._store.records, source.id)
+        done = {"attached": now.copied, "copied": now.encoded}.get(now.stage, now.linked)
+        told = (
+            f"{SETBACKS} batches failed one after the other at offset {done} of {now.total}"
+            f" ({ledger.STATES[now.stage]}): {message} When that is mended,"
+            f" `nimactl migrate --resume {source.name}` goes on there."
+        )
+        self._log.error(f"{source.name}: {told}")
+        return told
+
+    def _stop_source(self, source: Source, message: str, paused: int) -> None:
         try:
             with self._store.records.write() as tx:
-                sources.update(tx, source.id, error=message)
+                sources.update(tx, source.id, error=message, paused=paused)
         except NimadError as second:
             log.error("%s", second.message)
             self._not_before = self._clock() + DISK_PAUSE

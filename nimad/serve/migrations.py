@@ -128,7 +128,7 @@ class MigrationVerbs:
     def all(self) -> list[Verb]:
         """The verbs of this file."""
         return [
-            Verb("migrate.attach", "control", self.attach, lengthy=True),
+            Verb("migrate.attach", "control", self.attach, lengthy=True, watching=True),
             Verb("migrate.status", "read", self.status, watching=True),
             Verb("migrate.pause", "control", self.pause),
             Verb("migrate.resume", "control", self.resume),

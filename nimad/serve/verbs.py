@@ -29,8 +29,8 @@ class Verb:
     `access` is "read" or "control".  `run` answers from a worker thread; NimadErrors go to the
     client, anything else is a bug that is logged.  Reading verbs never queue behind writing ones,
     nor either behind `lengthy` ones (seconds and more): each kind has threads of its own.  `inline`
-    ones run on the event loop and must not block.  `watching` ones ask how nimad is without using
-    it: they do not end its idleness.
+    ones run on the event loop and must not block.  `watching` ones ask how nimad is, or give it
+    work for idle hours, without using it: they do not end its idleness.
     """
 
     name: str

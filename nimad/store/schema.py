@@ -16,11 +16,13 @@ relations   one edge between two memories
 words       FTS5 over memories.text and memories.who (external content: no second copy of the text)
 hot         vectors (float16) of memories that no segment holds yet
 segments    the block segments that count; a file without a row is garbage
+pending     segments of an index that is being made anew for an embedder; not in use yet
 tombstones  forgotten memories that a listed segment still holds
 changes     ranges of ids added or deleted, in order: what the graph follows
 sources     one legacy source and how far each stage came
 quarantine  rows of a source that were not taken over, with the reason
 dense       files of converted legacy hypervectors that count; a file without a row is garbage
+dense_items names of the fillers and roles in those files
 meta        single values (embedder and revision of the vectors, ...)
 =========== ==================================================================================
 
@@ -126,13 +128,23 @@ CREATE TABLE quarantine (
 
 UPGRADES = {
     2: """
+CREATE TABLE pending (
+  name TEXT PRIMARY KEY, signature TEXT NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL,
+  digest TEXT NOT NULL, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL,
+  created INTEGER NOT NULL
+) WITHOUT ROWID;
 ALTER TABLE sources ADD COLUMN follow INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sources ADD COLUMN total_dense INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sources ADD COLUMN dense_cursor INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sources ADD COLUMN converted INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE dense (
   name TEXT PRIMARY KEY, source INTEGER NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL,
-  digest TEXT NOT NULL, dimension INTEGER NOT NULL, created INTEGER NOT NULL
+  digest TEXT NOT NULL, dimension INTEGER NOT NULL, created INTEGER NOT NULL,
+  kind TEXT NOT NULL DEFAULT 'rows'
+) WITHOUT ROWID;
+CREATE TABLE dense_items (
+  source INTEGER NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
+  PRIMARY KEY (source, number)
 ) WITHOUT ROWID;
 """,
 }

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ POSTINGS_KEPT = 600_000
 """Of all terms together: about 5 MB."""
 TAIL_ROWS = 512
 """Memories in the tail at most: a look into it costs some microseconds."""
+BULK_ROWS = 100
+"""So many that come at once are not put there: reading their terms anew costs a query less."""
 PAIR = re.compile(
     r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]"
 )
@@ -63,10 +66,11 @@ def pairs(run: str) -> list[str]:
 
 
 class TermIndex:
-    """Terms and their postings over one store.  Not for several threads at once."""
+    """Terms and their postings over one store; `cut` and `postings` are for many threads."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
+        self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._size = 0
         self._tail = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
@@ -96,7 +100,8 @@ class TermIndex:
         """Memories with these ids (a range) came; reads their texts when they are few."""
         if not self._kept:
             return
-        if self._tail_rows + last - first + 1 > TAIL_ROWS:
+        many = last - first + 1
+        if many > BULK_ROWS or self._tail_rows + many > TAIL_ROWS:
             self.clear()
             return
         rows = self._records.rows(
@@ -119,13 +124,18 @@ class TermIndex:
             for run in _RUN.findall(word):
                 found += pairs(run) if PAIR.match(run) else self._cut(run)
             return tuple(found)
-        self._tail.execute("DELETE FROM one")
-        self._tail.execute("INSERT INTO one VALUES (?)", (word.replace("\0", " "),))
-        rows = self._tail.execute("SELECT term FROM one_terms ORDER BY offset").fetchall()
+        with self._lock:
+            self._tail.execute("DELETE FROM one")
+            self._tail.execute("INSERT INTO one VALUES (?)", (word.replace("\0", " "),))
+            rows = self._tail.execute("SELECT term FROM one_terms ORDER BY offset").fetchall()
         return tuple(row[0] for row in rows)
 
     def postings(self, term: str, upto: int) -> Postings:
         """Who holds a term; `upto` is the last id that the caller knows of."""
+        with self._lock:
+            return self._postings(term, upto)
+
+    def _postings(self, term: str, upto: int) -> Postings:
         kept = self._kept.get(term)
         if kept is None:
             kept = self._read(term, upto)

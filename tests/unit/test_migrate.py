@@ -448,7 +448,7 @@ def test_a_graph_that_fails_does_not_hold_the_memories_up(source: Path, tmp_path
     with opened(tmp_path / "state", graph__engine="ladybug") as (store, manager):
         real = store.catch_up_graph
 
-        def broken(max_rows: int = 0) -> bool:
+        def broken(max_rows: int = 0, feed: object = None) -> bool:
             raise GraphFailed(detail="broken on purpose")
 
         store.catch_up_graph = broken  # type: ignore[method-assign]

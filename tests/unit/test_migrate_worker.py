@@ -187,15 +187,60 @@ def fail_first(
     return failed
 
 
-def test_a_failure_is_told_and_resumed(
+def test_after_three_failed_batches_it_pauses_and_says_where(
     source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, manager = here
-    fail_first(sqlite3.OperationalError("database is locked"), 5, monkeypatch)
+    monkeypatch.setattr(worker, "DISK_PAUSE", 0.05)
+    real, attempts = copying._commit, [0]
+
+    def commit(run: Any, of: Any, batch: Any) -> None:
+        if batch.last_key > 40 and attempts[0] < 15:  # three batches of five attempts each
+            attempts[0] += 1
+            raise sqlite3.OperationalError("the card is tired")
+        real(run, of, batch)
+
+    monkeypatch.setattr(copying, "_commit", commit)
+    manager.start()
+    attach(manager, source, batch_size=20)
+    until(lambda: status(manager, "graph")["state"] == "paused")
+    told = status(manager, "graph")["error"]
+    assert "offset 40 of 300" in told and "the card is tired" in told
+    assert "nimactl migrate --resume graph" in told and attempts == [15]
+    assert status(manager, "graph")["copied"] == 40
+    assert manager.resume() == ["graph"]
+    until(lambda: verified(manager))
+    assert status(manager, "graph")["error"] is None
+
+
+def test_a_batch_that_succeeds_wipes_the_slate(
+    source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, manager = here
+    monkeypatch.setattr(worker, "DISK_PAUSE", 0.02)
+    real, failures = copying._commit, [0] * 400
+
+    def commit(run: Any, of: Any, batch: Any) -> None:
+        if failures[batch.last_key] < 10:  # each batch fails twice, with all its retries
+            failures[batch.last_key] += 1
+            raise sqlite3.OperationalError("locked")
+        real(run, of, batch)
+
+    monkeypatch.setattr(copying, "_commit", commit)
+    manager.start()
+    attach(manager, source, batch_size=100)
+    until(lambda: verified(manager))
+
+
+def test_what_cannot_pass_stops_it_at_once(
+    source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, manager = here
+    fail_first(RuntimeError("a bug"), 1, monkeypatch)
     manager.start()
     attach(manager, source)
     until(lambda: status(manager, "graph")["state"] == "failed")
-    assert "database is locked" in status(manager, "graph")["error"]
+    assert "a bug" in status(manager, "graph")["error"]
     assert manager.resume() == ["graph"]
     until(lambda: verified(manager))
     assert status(manager, "graph")["error"] is None
