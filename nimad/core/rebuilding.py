@@ -157,6 +157,11 @@ def _catch_up_sources(tx: Transaction, covered: int) -> None:
     tx.execute(
         "UPDATE sources SET encode_cursor = max(encode_cursor, coalesce((SELECT max(id) FROM"
         " memories WHERE source = sources.id AND id <= ?1), 0)), encoded = (SELECT count(*) FROM"
-        " memories WHERE source = sources.id AND id <= max(encode_cursor, ?1))",
+        " memories WHERE source = sources.id AND (id <= max(encode_cursor, ?1)"
+        " OR id IN (SELECT id FROM hot)))",
         (covered,),
+    )
+    tx.execute(  # whoever encoded only what was asked for has all now
+        "UPDATE sources SET stage = 'verified', verified = encoded WHERE stage = 'lazy' AND"
+        " encode_cursor >= (SELECT coalesce(max(id), 0) FROM memories WHERE source = sources.id)"
     )

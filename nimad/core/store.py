@@ -66,7 +66,8 @@ class MemoryStore:
     """Records, words, blocks and graph of one state directory; safe to use from many threads.
 
     `maintenance` is held by whoever seals, merges, rebuilds or purges: one at a time, while reads
-    and `remember` go on.  `wake` is called after each change (a worker hangs itself there).
+    and `remember` go on.  `wake` is called after each change, `seen` with the
+    ids that somebody was given (a worker hangs itself there).
     """
 
     def __init__(self, state: Path, config: Config, lock: StateLock) -> None:
@@ -75,6 +76,7 @@ class MemoryStore:
         self._lock = lock
         self.maintenance = threading.RLock()
         self.wake: Callable[[], None] = lambda: None
+        self.seen: Callable[[Sequence[int]], None] = lambda ids: None
         self.out_of_service: dict[str, str] = {}
         self.started = time.monotonic()
         self._accesses = _Accesses()
@@ -161,6 +163,7 @@ class MemoryStore:
         found = self.records.get([memory_id])
         if memory_id not in found:
             raise NotFound(kind="memory", id=memory_id)
+        self.seen([memory_id])
         return self.records.with_blobs([found[memory_id]])[0]
 
     def query(
@@ -247,6 +250,7 @@ class MemoryStore:
     # --- access counts ----------------------------------------------------------------------------
 
     def _accessed(self, ids: Sequence[int]) -> None:
+        self.seen(ids)
         now = now_ms()
         with self._accesses.lock:
             for number in ids:

@@ -47,7 +47,7 @@ def wait(client: Client, screen: Screen, attached: dict[str, Any]) -> int:
         for line in overview(screen, result):
             screen.line(line)
     source = _source(result, name)
-    if source["state"] == "verified":
+    if source["state"] in ("verified", "lazy"):
         return 0
     if source["state"] == "paused":
         raise MigrationPaused(name=name)

@@ -36,6 +36,7 @@ class Findings:
     relations: Tally = field(default_factory=Tally)
     turns: Tally = field(default_factory=Tally)
     vectors_missing: int = 0
+    vectors_waiting: int = 0
     differences: list[dict[str, Any]] = field(default_factory=list)
     digest: str = ""
     took_ms: float = 0.0
@@ -60,6 +61,7 @@ class Findings:
             "relations": asdict(self.relations),
             "turns": asdict(self.turns),
             "vectors_missing": self.vectors_missing,
+            "vectors_waiting": self.vectors_waiting,
             "digest": self.digest,
             "differences": self.differences,
             "took_ms": round(self.took_ms, 3),
