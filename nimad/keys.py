@@ -71,7 +71,8 @@ KEYS: dict[str, Key] = {
         _choice("static", "hash", "minilm"),
         "What turns text into vectors: static (distilled, shipped with the package), minilm (a "
         "transformer, in the package nimad-minilm) or hash (no model at all). After a change and "
-        "a restart the memories are encoded again in idle time, while the old vectors serve.",
+        "a reload the memories are encoded again in idle time, while the old vectors serve.",
+        live=True,
     ),
     "minilm.threads": Key(
         1, _integer(1, 16), "Threads that the transformer of embedder minilm works with.", "threads"

@@ -21,7 +21,7 @@ from typing import Any
 from nimad import __version__, config, logs
 from nimad.config import KEYS, Config
 from nimad.core.store import MemoryStore
-from nimad.errors import ConfigError
+from nimad.errors import NimadError
 from nimad.serve.access import Access
 from nimad.serve.handlers import verbs
 from nimad.serve.migrations import Migrations
@@ -125,8 +125,8 @@ class Daemon:
         """Read the configuration again; a bad file changes nothing."""
         self._notifier.reloading()
         try:
-            self._apply(config.load(self._config_path))
-        except ConfigError as error:
+            await asyncio.to_thread(self._apply, config.load(self._config_path))
+        except NimadError as error:
             log.error("%s The configuration stays as it was. %s", error.message, error.next_step)
         self._notifier.ready((await asyncio.to_thread(self._look))[0])
 
@@ -135,7 +135,7 @@ class Daemon:
         changed = {name for name in KEYS if found[name] != old[name]}
         live = {name for name in changed if KEYS[name].live}
         values = {**old.values, **{name: found[name] for name in live}}
-        self._store.config = Config(values, found.path)
+        self._store.configure(Config(values, found.path))
         logs.set_level(values["log_level"])
         self._access.configure(values["access.read_group"], values["access.control_group"])
         applied = ", ".join(f"{name} = {values[name]!r}" for name in sorted(live))

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.index.blocks import BlockIndex
-from nimad.recall.columns import NONE, Columns
+from nimad.recall.columns import Columns
 from nimad.recall.dates import on_date
 from nimad.recall.question import Question
+from nimad.recall.reading import NONE
 from nimad.recall.weights import Weights
 from nimad.store.terms import TermIndex
 

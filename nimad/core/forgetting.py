@@ -178,6 +178,8 @@ def _rewrite_segments(store: MemoryStore, ids: Sequence[int]) -> None:
     for name in store.records.segment_names():
         if len(np.intersect1d(store.blocks.segment_ids([name]), doomed)):
             vectors.merge(store, [name])
+    if store.embedder_due:
+        store.begin_reencoding().discard(doomed)
 
 
 def _scrub_snapshots(store: MemoryStore, keys: dict[str, list[Any]]) -> int:

@@ -4,6 +4,7 @@
 |---|---|
 | temporary files anywhere in the state directory | removed |
 | a segment file that no row names | removed: its rows are still in `hot` or behind a cursor |
+| an index half made anew | goes on when the same embedder is still wanted, else removed |
 | a listed segment, damaged or missing | set aside; its memories are encoded again when idle |
 | a graph that does not open | set aside and rebuilt in idle time |
 | a purge that was not finished | finished in idle time (core/purge) |
@@ -20,13 +21,14 @@ import numpy as np
 from nimad.config import Config
 from nimad.core import vectors
 from nimad.disk.durable import set_aside, sweep_temporary
-from nimad.embed.base import Embedder
+from nimad.embed.base import Embedder, signature
 from nimad.embed.registry import get_embedder
 from nimad.errors import NimadError
 from nimad.graph.engine import GraphLimits
 from nimad.graph.projection import GraphProjection
 from nimad.index.blocks import BlockIndex, Damage
 from nimad.probe import memory
+from nimad.store import pending
 from nimad.store.records import Records
 
 if TYPE_CHECKING:
@@ -40,11 +42,6 @@ def sweep(state: Path) -> None:
     for directory in (state, state / "blocks", state / "graph", state / "snapshots"):
         for name in sweep_temporary(directory):
             log.info("removed %s, which an interrupted write had left", name)
-
-
-def signature(embedder: Embedder) -> str:
-    """What the vectors of a store were made with: name, revision and size."""
-    return f"{embedder.name}:{embedder.revision}:{embedder.dims}"
 
 
 def open_embedder(records: Records, wanted: Embedder, config: Config) -> tuple[Embedder, bool]:
@@ -67,13 +64,13 @@ def open_embedder(records: Records, wanted: Embedder, config: Config) -> tuple[E
     return (old if signature(old) == stored else wanted), True
 
 
-def open_blocks(store: MemoryStore) -> BlockIndex:
+def open_blocks(store: MemoryStore, embedder: Embedder) -> BlockIndex:
     """Map the listed segments, load the hot vectors, lay the tombstones.
 
     Damage is set aside and noted in `store.out_of_service`; it never stops the start.
     """
-    records, index = store.records, BlockIndex(store.state / "blocks", store.embedder.dims)
-    stale = records.meta("embedder") != signature(store.embedder)
+    records, index = store.records, BlockIndex(store.state / "blocks", embedder.dims)
+    stale = records.meta("embedder") != signature(embedder)
     names = records.segment_names()
     if stale:  # vectors of an embedder that is gone: kept on disk until the rebuild replaces them
         store.out_of_service["blocks"] = "the vectors are of another embedder; a rebuild is due"
@@ -89,12 +86,23 @@ def open_blocks(store: MemoryStore) -> BlockIndex:
         store.out_of_service["blocks"] = f"{len(damaged)} damaged segment(s) are being made anew"
         with records.write() as tx:
             tx.unlist_segments([damage.name for damage in damaged])
+    spared = _spared(store)
     for path in index.unlisted():
+        if path.stem in spared:
+            continue
         log.info("removed %s, a segment that was never committed", path.name)
         path.unlink()
-    index.append(*vectors.from_hot(records.hot(), store.embedder.dims))
+    index.append(*vectors.from_hot(records.hot(), embedder.dims))
     index.remove(np.array(records.tombstones(), np.int64))
     return index
+
+
+def _spared(store: MemoryStore) -> set[str]:
+    """Segments of an index that is being made anew and goes on; other notes are forgotten."""
+    wanted = signature(store.wanted_embedder) if store.embedder_due else None
+    with store.records.write() as tx:
+        pending.forget_others(tx, wanted)
+    return set(pending.names(store.records))
 
 
 def retire_damaged(store: MemoryStore) -> list[Damage]:

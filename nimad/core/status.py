@@ -34,7 +34,7 @@ def status(store: MemoryStore) -> dict[str, Any]:
             "name": store.embedder.name,
             "revision": store.embedder.revision,
             "dims": store.embedder.dims,
-            "wanted": store.wanted_embedder.name,
+            **_encoding(store, counts["memories"]),
         },
         "blocks": {
             **blocks,
@@ -50,6 +50,16 @@ def status(store: MemoryStore) -> dict[str, Any]:
         "degraded": store.degraded(),
         "sources": store.records.value("SELECT count(*) FROM sources WHERE stage != 'rolled_back'"),
     }
+
+
+def _encoding(store: MemoryStore, memories: int) -> dict[str, Any]:
+    """Which embedder is wanted, and how many memories have its vectors already."""
+    done = memories
+    if store.reencoding is not None:
+        done = store.reencoding.done
+    elif store.embedder_due:
+        done = int(store.records.value("SELECT coalesce(sum(rows), 0) FROM pending"))
+    return {"wanted": store.wanted_embedder.name, "done": min(done, memories), "total": memories}
 
 
 def _graph(store: MemoryStore) -> dict[str, Any]:

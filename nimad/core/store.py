@@ -14,20 +14,22 @@ import numpy as np
 
 from nimad.config import Config
 from nimad.core import forgetting, recovery, status, vectors
+from nimad.core.accesses import Accesses
 from nimad.core.courtesy import Courtesy
 from nimad.core.lock import StateLock, prepare_state
+from nimad.core.reencoding import Reencoding
 from nimad.core.validate import check_memory
+from nimad.embed.base import Embedder, signature
 from nimad.embed.registry import get_embedder
 from nimad.errors import Degraded, NimadError, NotFound
 from nimad.graph.feed import ChangeFeed
+from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
 from nimad.recall.ranking import Recall
+from nimad.recall.stopwatch import Stopwatch
 from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
-
-ACCESS_FLUSH_SECONDS = 900
-"""Reading must not wear the card: access counts wait for a write that happens anyway."""
 
 PATIENCE = 0.5
 """How long `related` waits for the graph to follow, when something else is under way [seconds]."""
@@ -35,11 +37,13 @@ PATIENCE = 0.5
 
 @dataclass(slots=True)
 class Answer:
-    """What a query found: hits, best first, and the parts that could not help (name → reason)."""
+    """What a query found: hits, best first, the parts that could not help (name → reason), and what
+    each step took (name → milliseconds)."""
 
     hits: list[Hit]
     took_ms: float
     degraded: list[str]
+    timings: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -51,15 +55,6 @@ class RelatedMemory:
     direction: str
     weight: float | None
     distance: int
-
-
-@dataclass(slots=True)
-class _Accesses:
-    """Reads since the last flush: id → (count, last time)."""
-
-    counts: dict[int, tuple[int, int]] = field(default_factory=dict)
-    flushed: float = field(default_factory=time.monotonic)
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class MemoryStore:
@@ -79,17 +74,18 @@ class MemoryStore:
         self.seen: Callable[[Sequence[int]], None] = lambda ids: None
         self.out_of_service: dict[str, str] = {}
         self.started = time.monotonic()
-        self._accesses = _Accesses()
+        self._accesses = Accesses()
         self.courtesy = Courtesy()
         self.records = Records.open(state / "records.sqlite")
         self.wanted_embedder = get_embedder(config["embedder"], config)
-        self.embedder, self.embedder_due = recovery.open_embedder(
+        embedder, self.embedder_due = recovery.open_embedder(
             self.records, self.wanted_embedder, config
         )
-        self.blocks = recovery.open_blocks(self)
+        self._serving = (recovery.open_blocks(self, embedder), embedder)
+        self.reencoding: Reencoding | None = None
         self.lost_vectors = [] if self.embedder_due else recovery.missing_vectors(self)
         self.graph = recovery.open_graph(self)
-        self.recall = Recall(self.records, lambda: (self.blocks, self.embedder))
+        self.recall = Recall(self.records, lambda: self._serving)
 
     @classmethod
     def open(cls, state: Path, config: Config) -> MemoryStore:
@@ -112,7 +108,7 @@ class MemoryStore:
         """Flush what is kept in RAM and give the directory free."""
         with self.maintenance:
             try:
-                self._flush_accesses(force=True)
+                self._accesses.save(self.records)
             except NimadError as error:  # a full disk must not keep the daemon from stopping
                 log.warning("access counts were not saved: %s", error.message)
             if self.graph is not None:
@@ -120,6 +116,49 @@ class MemoryStore:
             self.recall.close()
             self.records.close()
             self._lock.release()
+
+    @property
+    def blocks(self) -> BlockIndex:
+        """The index that serves now."""
+        return self._serving[0]
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder that made the vectors in `blocks`."""
+        return self._serving[1]
+
+    # --- another embedder ---------------------------------------------------------------------
+
+    def configure(self, config: Config) -> None:
+        """Take a configuration that was read again; another embedder is changed to in idle time.
+
+        Raises ConfigError, EmbedderMissing, TableDamaged: nothing has changed then.
+        """
+        wanted = get_embedder(config["embedder"], config)
+        with self.maintenance:
+            self.config = config
+            if signature(wanted) != signature(self.wanted_embedder):
+                self.wanted_embedder, self.reencoding = wanted, None
+                self.embedder_due = signature(wanted) != self.records.meta("embedder")
+        self.wake()
+
+    def begin_reencoding(self) -> Reencoding:
+        """The work of encoding everything with the wanted embedder; one at a time.
+
+        Raises DiskFull when there is not the room for a second index.
+        """
+        with self.maintenance:
+            if self.reencoding is None:
+                self.reencoding = Reencoding(self, self.wanted_embedder)
+            return self.reencoding
+
+    def swap(self, blocks: BlockIndex, embedder: Embedder) -> None:
+        """Let another index serve, with the embedder that made it; the records know already."""
+        self._serving = (blocks, embedder)
+        self.reencoding = None
+        self.embedder_due = signature(embedder) != signature(self.wanted_embedder)
+        self.lost_vectors = []
+        self.out_of_service.pop("blocks", None)
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -145,7 +184,7 @@ class MemoryStore:
             with self.records.write() as tx:
                 ids = tx.add_memories(memories)
                 tx.add_hot(vectors.to_hot(ids, encoded))
-                self._flush_accesses_into(tx)
+                self._accesses.flush(tx)
             self.blocks.append(np.array(ids, np.int64), encoded)
         self.wake()
         return ids
@@ -180,11 +219,12 @@ class MemoryStore:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
         """
         began = time.perf_counter()
+        watch = Stopwatch()
         with self.courtesy:
-            hits = self.recall.query(text, k, mode, where or Filter(), now)
-        self._accessed([hit.memory.id for hit in hits])
+            hits = self.recall.query(text, k, mode, where or Filter(), now, watch)
+        self._given([hit.memory.id for hit in hits])
         took = (time.perf_counter() - began) * 1000
-        return Answer(hits, took, sorted(self.degraded()))
+        return Answer(hits, took, sorted(self.degraded()), watch.milliseconds())
 
     def similar(self, memory_id: int, k: int = 10) -> Answer:
         """The memories nearest in meaning to one, best first, itself left out; raises NotFound."""
@@ -192,9 +232,14 @@ class MemoryStore:
         memory = self.get(memory_id)
         with self.courtesy:
             hits = self.recall.similar(memory, k)
-        self._accessed([hit.memory.id for hit in hits])
+        self._given([hit.memory.id for hit in hits])
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()))
+
+    def _given(self, ids: list[int]) -> None:
+        """Somebody got these memories."""
+        self._accesses.count(ids)
+        self.seen(ids)
 
     def related(self, memory_id: int, depth: int = 1, limit: int = 50) -> list[RelatedMemory]:
         """What the graph connects with a memory, nearest first; what was just written included.
@@ -246,31 +291,3 @@ class MemoryStore:
             return self.graph.watermark >= self.records.head() or self.graph.catch_up(
                 feed, max_rows
             )
-
-    # --- access counts ----------------------------------------------------------------------------
-
-    def _accessed(self, ids: Sequence[int]) -> None:
-        self.seen(ids)
-        now = now_ms()
-        with self._accesses.lock:
-            for number in ids:
-                count = self._accesses.counts.get(number, (0, 0))[0]
-                self._accesses.counts[number] = (count + 1, now)
-
-    def _flush_accesses_into(self, tx: Any, force: bool = False) -> None:
-        with self._accesses.lock:
-            due = time.monotonic() - self._accesses.flushed > ACCESS_FLUSH_SECONDS
-            if not self._accesses.counts or not (due or force):
-                return
-            tx.many(
-                "UPDATE memories SET access_count = access_count + ?, last_accessed = ?"
-                " WHERE id = ?",
-                [(n, at, i) for i, (n, at) in self._accesses.counts.items()],
-            )
-            self._accesses.counts.clear()
-            self._accesses.flushed = time.monotonic()
-
-    def _flush_accesses(self, force: bool = False) -> None:
-        if self._accesses.counts:
-            with self.records.write() as tx:
-                self._flush_accesses_into(tx, force)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from nimad.core import forgetting, rebuilding, vectors
+from nimad.errors import Degraded, DiskFull, NimadError
 from nimad.store import words
 
 if TYPE_CHECKING:
@@ -26,8 +27,20 @@ FOLD_BYTES = 256 * 1024
 
 
 def step(store: MemoryStore) -> bool:
-    """Do the most urgent piece; False when there was nothing to do."""
-    return any(work(store) for work in STEPS)
+    """Do the most urgent piece; False when there was nothing to do.
+
+    Raises Degraded or DiskFull when all that is left to do waits for an embedder or for room.
+    """
+    waits: NimadError | None = None
+    for work in STEPS:
+        try:
+            if work(store):
+                return True
+        except (Degraded, DiskFull) as error:
+            waits = waits or error
+    if waits is not None:
+        raise waits
+    return False
 
 
 def finish(store: MemoryStore, stop: Callable[[], bool] = lambda: False) -> None:
@@ -57,8 +70,10 @@ def _lost_vectors(store: MemoryStore) -> bool:
 def _embedder(store: MemoryStore) -> bool:
     if not store.embedder_due:
         return False
-    rows = rebuilding.rebuild_blocks(store)
-    log.info("encoded %d memories with the embedder %s", rows, store.embedder.name)
+    work = store.begin_reencoding()
+    if not work.step():
+        rows = work.finish()
+        log.info("encoded %d memories with the embedder %s", rows, store.embedder.name)
     return True
 
 

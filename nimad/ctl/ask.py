@@ -90,7 +90,11 @@ def _register_query(commands: Commands) -> None:
         type=number(1, 10_000_000),
         help="show what fits in about so many tokens of a prompt, the best first",
     )
-    query.add_argument("--explain", action="store_true", help="show the parts of each score")
+    query.add_argument(
+        "--explain",
+        action="store_true",
+        help="show the parts of each score, and the time of each step",
+    )
 
 
 def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
@@ -119,6 +123,7 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         show.prompt(screen, result["results"])
     else:
         show.results(screen, result["results"])
+        show.timings(screen, result)
     show.degraded(screen, result.get("degraded") or [])
     return 0
 

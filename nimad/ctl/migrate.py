@@ -83,7 +83,11 @@ def register(commands: Commands) -> None:
 def _register_actions(parser: Parser) -> None:
     action = parser.add_mutually_exclusive_group()
     action.add_argument(
-        "path", metavar="PATH", nargs="?", help="a graph.sqlite file of nima-core (schema 1 or 3)"
+        "path",
+        metavar="PATH",
+        nargs="?",
+        help="what nima-core left: graph.sqlite (schema 1 or 3), a PyTorch checkpoint (.pt), a"
+        " sparse memory (.pkl, .json), or a directory with any of them",
     )
     every = {"metavar": "NAME", "nargs": "?", "const": EVERY}
     action.add_argument("--status", help="show how far the sources are", **every)  # type: ignore[arg-type]

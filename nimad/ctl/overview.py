@@ -81,7 +81,10 @@ def _meaning(status: dict[str, Any]) -> str:
     state = f"{count(backlog)} still to encode" if backlog else "all encoded"
     text = f"{state}, embedder {one_line(embedder['name'])}, {embedder['dims']} dimensions"
     wanted = embedder.get("wanted", embedder["name"])
-    return text if wanted == embedder["name"] else f"{text}; {one_line(wanted)} is to come"
+    if wanted == embedder["name"] and embedder.get("done") == embedder.get("total"):
+        return text
+    done, total = (count(embedder.get(key, 0)) for key in ("done", "total"))
+    return f"{text}; {done} of {total} encoded with {one_line(wanted)}"
 
 
 def _graph(graph: dict[str, Any]) -> str:

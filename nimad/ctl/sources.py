@@ -158,14 +158,21 @@ def _wrapped(screen: Screen, text: str, indent: str, colour: str) -> Iterator[st
 # --- after attaching ------------------------------------------------------------------------------
 
 
-def attached(screen: Screen, result: dict[str, Any]) -> None:
+def attached(screen: Screen, result: dict[str, Any], *, last: bool = True) -> None:
     """What `nimactl migrate PATH` says when nimad has taken the copy."""
     name, total = one_line(result["name"]), count(result["total"], "memory")
     if result["new"]:
         screen.line(f"nimad takes over {total} as {screen.style(name, BOLD)}.")
     else:
         screen.line(f"{screen.style(name, BOLD)} is known already ({total}).")
-    screen.line("nimactl migrate --status --watch shows how far it is.")
+    _notes(screen, result["report"])
+    if last:
+        screen.line("nimactl migrate --status --watch shows how far it is.")
+
+
+def _notes(screen: Screen, report: dict[str, Any]) -> None:
+    for note in report.get("notes") or []:
+        screen.paragraph(note, "  ")
 
 
 def forecast(screen: Screen, result: dict[str, Any]) -> None:
@@ -173,9 +180,11 @@ def forecast(screen: Screen, result: dict[str, Any]) -> None:
     report = result["report"]
     known = "new" if result["new"] else "known already"
     name = screen.style(one_line(result["name"]), BOLD)
-    screen.line(f"{name} ({known}, schema {report['schema']}); nothing was written")
+    schema = f", schema {report['schema']}" if report["schema"] else ""
+    screen.line(f"{name} ({known}{schema}); nothing was written")
     for label, text in _forecast(report):
         screen.line(f"  {label:<14}{text}")
+    _notes(screen, report)
     if report["refusals"]:
         screen.line(screen.style("  will not come over:", YELLOW))
         for row in report["refusals"]:
@@ -190,6 +199,8 @@ def _forecast(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     dangling = f" ({report['dangling']:,} more lead nowhere)" if report["dangling"] else ""
     yield "relations", f"{report['relations']:,}{dangling}"
     yield "turns", f"{report['turns']:,}"
+    if vectors := report.get("vectors"):
+        yield "hypervectors", f"{vectors:,} of {report['dimension']:,} dimensions"
     yield "text", size(report["text_bytes"])
     yield "batches", f"{report['batches']:,} of {report['batch_size']:,}"
     yield "time", f"about {max(1, round(report['estimate_seconds'])):,} s without a pause"

@@ -36,6 +36,11 @@ class Embedder(Protocol):
         """
 
 
+def signature(embedder: Embedder) -> str:
+    """What vectors were made with: name, revision and size.  Only equal ones can be compared."""
+    return f"{embedder.name}:{embedder.revision}:{embedder.dims}"
+
+
 def unit_rows(sums: NDArray[np.float64]) -> NDArray[np.float32]:
     """float32[n, dims]: the rows of `sums` at length 1; a zero row stays zero.
 

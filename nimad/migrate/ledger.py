@@ -14,8 +14,9 @@ The rows are the records' (store/sources.py); this file says what they mean.
     rolled_back  everything of it is gone               -
 
 `report` of a source keeps what has no column: `sent` (the digest the client gave), `start_after`
-(rows up to this key were left out on request), `rerun` (a snapshot after the first one),
-`verification` (what the last one found), `now` (it waits for no idle moment until it is done).
+(rows up to this key were left out on request), `form` (of its hypervectors: dimension, block size),
+`rerun` (a snapshot after the first one), `verification` (what the last one found), `now` (it waits
+for no idle moment until it is done).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from nimad.core import upkeep
 from nimad.core.store import MemoryStore
-from nimad.errors import DiskFull, NimadError
+from nimad.errors import Degraded, DiskFull, NimadError
 from nimad.migrate import ledger
 from nimad.migrate.calm import Processors
 from nimad.migrate.idle import Gate, Open
@@ -118,6 +118,11 @@ class Worker:
             pause: float | None
             try:
                 pause = self._work()
+            except (Degraded, DiskFull) as error:  # an embedder is away, or there is no room: later
+                log.warning("upkeep waits: %s", error.message)
+                self._upkeep_since = self._clock()
+                self._not_before = self._clock() + DISK_PAUSE
+                pause = DISK_PAUSE
             except Exception as error:  # the thread must outlive whatever happens
                 log.exception("upkeep failed: %s", error)
                 self._upkeep_since = self._clock()
@@ -182,12 +187,12 @@ class Worker:
             self._upkeep_since -= LATEST_UPKEEP
 
     def _failed(self, source: Source, error: Exception) -> None:
-        """A full disk is tried again by itself, what may pass as often as SETBACKS allows."""
+        """A full disk or an absent embedder is waited for; what may pass, `SETBACKS` times."""
         message = failure(error)
         if not isinstance(error, NimadError):
             log.exception("%s stopped", source.name, exc_info=error)
         self._log.error(f"{source.name} stopped: {message}")
-        if isinstance(error, DiskFull):
+        if isinstance(error, (Degraded, DiskFull)):
             self._not_before = self._clock() + DISK_PAUSE
             return
         paused = 0

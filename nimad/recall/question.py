@@ -45,9 +45,9 @@ def read(text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int) 
     plain = _ENDING.sub("", text)
     spoken = _WORD.findall(plain)
     named = {
-        columns.subjects[name]: words_
+        columns.subjects.codes[name]: words_
         for name, words_ in _named(spoken, columns).items()
-        if scope.subjects[columns.subjects[name]]
+        if scope.subjects[columns.subjects.codes[name]]
     }
     drop = {word for words_ in named.values() for word in words_}
     rest = _WORD.sub(lambda m: "" if m[0].casefold() in drop else m[0], plain)
@@ -78,24 +78,16 @@ def _named(spoken: list[str], columns: Columns) -> dict[str, set[str]]:
     for word in low:
         if word in words.STOP_WORDS and word not in marked:
             continue
-        for name in columns.named_by.get(word, ()):
-            parts = columns.parts[name]
+        for name in columns.subjects.named_by.get(word, ()):
+            parts = columns.subjects.parts[name]
             said = parts & low
-            if said == parts or (word in columns.capitals.get(name, ()) and word in capital):
+            if said == parts or (
+                word in columns.subjects.capitals.get(name, ()) and word in capital
+            ):
                 found.setdefault(name, set()).update(said if said == parts else {word})
     return found
-
-
-def spoken(text: str) -> list[str]:
-    """The words of a text."""
-    return _WORD.findall(text)
 
 
 def capitals(text: str) -> list[str]:
     """The words inside a text that begin with a capital letter: names, mostly."""
     return [word for word in _WORD.findall(_ENDING.sub("", text))[1:] if word[:1].isupper()]
-
-
-def plain(text: str) -> str:
-    """A text without what does not change it: case and space."""
-    return " ".join(text.casefold().split())

@@ -16,6 +16,7 @@ relations   one edge between two memories
 words       FTS5 over memories.text and memories.who (external content: no second copy of the text)
 hot         vectors (float16) of memories that no segment holds yet
 segments    the block segments that count; a file without a row is garbage
+pending     segments of an index that is being made anew for an embedder; not in use yet
 tombstones  forgotten memories that a listed segment still holds
 changes     ranges of ids added or deleted, in order: what the graph follows
 sources     one legacy source and how far each stage came
@@ -126,6 +127,11 @@ CREATE TABLE quarantine (
 
 UPGRADES = {
     2: """
+CREATE TABLE pending (
+  name TEXT PRIMARY KEY, signature TEXT NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL,
+  digest TEXT NOT NULL, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL,
+  created INTEGER NOT NULL
+) WITHOUT ROWID;
 ALTER TABLE sources ADD COLUMN follow INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sources ADD COLUMN total_dense INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sources ADD COLUMN dense_cursor INTEGER NOT NULL DEFAULT 0;

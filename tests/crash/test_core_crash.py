@@ -101,6 +101,44 @@ def test_a_crash_is_recovered(filled: Path, tmp_path: Path, work: str, point: st
     store.close()
 
 
+SWITCH = """
+from nimad.core import reencoding
+reencoding.SEAL_ROWS = 30
+store.close()
+store = MemoryStore.open(Path(sys.argv[1]), Config().replace(embedder="hash"))
+store.begin_reencoding()._size = 20
+store.remember(Memory(text="written between two embedders"))
+upkeep.finish(store)
+store.close()
+"""
+
+
+@pytest.mark.parametrize("point", ["rebuild.written", "rebuild.noted", "rebuild.listed"])
+@pytest.mark.parametrize("back", [False, True], ids=["goes on", "is called off"])
+def test_a_crash_between_two_embedders_loses_nothing(
+    filled: Path, tmp_path: Path, point: str, back: bool
+) -> None:
+    state = tmp_path / "state"
+    subprocess.run(["cp", "-a", filled, state], check=True)
+    assert run(state, SWITCH, crash_at=point) == -signal.SIGKILL, "the point was not reached"
+    store = MemoryStore.open(state, Config().replace(embedder="static" if back else "hash"))
+    progress = store.status()["embedder"]
+    assert progress["total"] == 122
+    if point == "rebuild.noted" and not back:  # what was noted is not done again
+        assert progress["done"] >= 30 and progress["name"] == "static"
+    found = [hit.memory.text for hit in store.query(SECRET).hits]
+    assert SECRET in found
+    upkeep.finish(store)
+    assert [p.what for p in check(store)] == []
+    assert store.embedder.name == ("static" if back else "hash")
+    assert len(store.blocks.ids()) == 122
+    assert {path.stem for path in (state / "blocks").iterdir()} == set(
+        store.records.segment_names()
+    )
+    assert store.records.value("SELECT count(*) FROM pending") == 0
+    store.close()
+
+
 def test_every_acknowledged_memory_survives_kills(tmp_path: Path) -> None:
     """A writer is killed at random; what it had printed as done must be there afterwards."""
     state = tmp_path / "state"

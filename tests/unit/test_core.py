@@ -12,10 +12,11 @@ import pytest
 
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import rebuilding, upkeep, vectors
+from nimad.core import rebuilding, reencoding, upkeep, vectors
 from nimad.core.store import MemoryStore
-from nimad.errors import Degraded, NotFound, StateBusy, UsageError
+from nimad.errors import Degraded, DiskFull, NotFound, StateBusy, UsageError
 from nimad.model import Filter, Memory, Relation
+from nimad.store import pending
 
 TEXTS = [
     "Maya planted basil and tomatoes on the balcony",
@@ -247,6 +248,76 @@ def test_another_embedder_takes_over_in_idle_time(store: MemoryStore) -> None:
     once_more = reopen(again)
     assert once_more.embedder.name == "hash" and not once_more.embedder_due
     once_more.close()
+
+
+def test_the_old_vectors_serve_until_the_new_ones_are_complete(store: MemoryStore) -> None:
+    fill(store)
+    again = reopen(store, embedder="hash")
+    work = again.begin_reencoding()
+    work._size = 2
+    assert work.step()
+    progress = again.status()["embedder"]
+    assert (progress["name"], progress["wanted"], progress["done"]) == ("static", "hash", 2)
+    before = again.query(TEXTS[0], k=3, mode="meaning")
+    late = again.remember(Memory(text="a late one about an umbrella"))
+    assert again.query("umbrella", mode="meaning").hits[0].memory.id == late
+    again.forget([1])
+    again.forget([2], purge=True)
+    assert before.hits[0].memory.id == 1
+    while work.step():
+        pass
+    assert again.embedder.name == "static"
+    assert work.finish() == len(TEXTS) - 1
+    assert again.embedder.name == "hash" and work.finish() == len(TEXTS) - 1
+    assert again.query("umbrella", mode="meaning").hits[0].memory.id == late
+    assert sorted(again.blocks.ids()) == again.records.ids().tolist()
+    assert errors(again) == []
+    again.close()
+
+
+def test_a_purge_reaches_the_vectors_that_are_not_in_use_yet(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reencoding, "SEAL_ROWS", 2)
+    fill(store)
+    again = reopen(store, embedder="hash")
+    work = again.begin_reencoding()
+    work._size = 2
+    assert work.step() and again.records.value("SELECT sum(rows) FROM pending") == 2
+    (noted,) = pending.names(again.records)
+    again.forget([1], purge=True)
+    assert pending.names(again.records) == [] and not again.blocks.path(noted).exists()
+    upkeep.finish(again)
+    assert again.embedder.name == "hash" and errors(again) == []
+    assert sorted(again.blocks.ids()) == again.records.ids().tolist()
+    again.close()
+
+
+def test_without_room_for_a_second_index_the_old_one_stays(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store)
+    again = reopen(store, embedder="hash")
+    with monkeypatch.context() as full:
+        full.setattr(reencoding, "SPARE_BYTES", 1 << 60)
+        with pytest.raises(DiskFull, match="beside the old ones"):
+            upkeep.finish(again)
+        assert again.embedder.name == "static" and again.query(TEXTS[0]).hits
+    upkeep.finish(again)
+    assert again.embedder.name == "hash"
+    again.close()
+
+
+def test_a_reload_changes_the_embedder_and_changes_it_back(store: MemoryStore) -> None:
+    fill(store)
+    store.configure(store.config.replace(embedder="hash"))
+    assert store.embedder_due and store.status()["embedder"]["wanted"] == "hash"
+    store.begin_reencoding().step()
+    store.configure(store.config.replace(embedder="static"))
+    assert not store.embedder_due
+    store.configure(store.config.replace(embedder="hash"))
+    upkeep.finish(store)
+    assert store.embedder.name == "hash" and errors(store) == []
 
 
 def test_a_damaged_segment_is_set_aside_and_made_anew(store: MemoryStore) -> None:

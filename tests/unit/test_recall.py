@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,8 +16,10 @@ from nimad.config import Config
 from nimad.core import rebuilding, vectors
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Hit, Memory
-from nimad.recall.columns import NONE, Columns
+from nimad.recall.columns import Columns
 from nimad.recall.ranking import Recall
+from nimad.recall.reading import NONE
+from nimad.recall.stopwatch import PARTS
 from nimad.recall.weights import Weights
 from nimad.store import words
 from nimad.store.terms import TAIL_ROWS, TermIndex
@@ -261,6 +264,14 @@ def test_no_namespace_leaks(
         alone.close()
 
 
+@pytest.mark.parametrize("mode", ["hybrid", "words", "meaning"])
+def test_a_name_alone_does_not_leak(store: MemoryStore, mode: str) -> None:
+    store.remember_many([*chat(namespace="a"), *chat(namespace="b")])
+    found = store.query("Ben", 50, mode, Filter(namespace="a")).hits
+    assert {hit.memory.namespace for hit in found} == {"a"}
+    assert store.query("Ben", 50, mode, Filter(namespace="a", who="Anna")).hits == []
+
+
 @LAWS
 @given(memories=st.lists(MEMORY, min_size=1, max_size=25), data=st.data())
 def test_the_exact_sentence_comes_first(
@@ -279,6 +290,76 @@ def test_the_exact_sentence_comes_first(
             assert texts(store, f"  {wanted.upper() if wanted.isascii() else wanted} ")[0] == wanted
     finally:
         store.close()
+
+
+@LAWS
+@given(memories=st.lists(MEMORY, min_size=1, max_size=25), data=st.data())
+def test_the_exact_sentence_comes_first_in_a_large_store_and_with_filters(
+    tmp_path_factory: pytest.TempPathFactory,
+    memories: list[tuple[str, str | None, str]],
+    data: st.DataObject,
+) -> None:
+    """However few candidates there are, whatever it is made of, and how often it was said."""
+    store = MemoryStore.open(tmp_path_factory.mktemp("exact") / "state", CONFIG)
+    large = Weights(exact_rows=0, candidates=1, sample=1)
+    recall = Recall(store.records, lambda: (store.blocks, store.embedder), large)
+    try:
+        store.remember_many(
+            [
+                Memory(text=t, who=w, session="s", timestamp=n, namespace=space)
+                for n, (t, w, space) in enumerate(memories, 1)
+            ]
+        )
+        n = data.draw(st.integers(0, len(memories) - 1))
+        wanted, who, space = memories[n]
+        mode = data.draw(st.sampled_from(MODES))
+        for where in (Filter(), Filter(namespace=space), Filter(who=who, after=n + 1)):
+            found = recall.query(wanted.upper() + " ", 30, mode, where)
+            assert " ".join(found[0].memory.text.casefold().split()) == wanted.casefold()
+            plain = wanted.casefold()
+            same = [hit for hit in found if hit.memory.text.casefold() == plain]
+            assert found[: len(same)] == same
+    finally:
+        recall.close()
+        store.close()
+
+
+def test_two_ask_and_one_writes_at_the_same_time(store: MemoryStore) -> None:
+    """Nobody sees half a change; what was written before a question is in its answer."""
+    store.remember_many([Memory(text=f"Note {n} about shelf {n % 9}.") for n in range(300)])
+    failures: list[BaseException] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        try:
+            while not done.is_set():
+                hits = store.query("Which note is about shelf 4?", 20).hits
+                assert hits and len({hit.memory.id for hit in hits}) == len(hits)
+        except BaseException as error:
+            failures.append(error)
+
+    askers = [threading.Thread(target=ask) for _ in range(3)]
+    for asker in askers:
+        asker.start()
+    for n in range(60):
+        (made,) = store.remember_many([Memory(text=f"Parcel {n} came.", session="s")])
+        assert store.query(f"Parcel {n} came.", 1).hits[0].memory.id == made
+        if n % 3 == 0:
+            store.forget([made])
+            assert made not in [hit.memory.id for hit in store.query(f"Parcel {n} came.").hits]
+        if n == 30:
+            rebuilding.rebuild(store, "blocks")
+    done.set()
+    for asker in askers:
+        asker.join()
+    assert failures == []
+
+
+def test_the_steps_of_a_query_are_timed(store: MemoryStore) -> None:
+    store.remember_many(chat())
+    answer = store.query("Which pet did Anna adopt?")
+    assert list(answer.timings) == [f"{part}_ms" for part in PARTS]
+    assert 0 < sum(answer.timings.values()) <= answer.took_ms + 0.01
 
 
 def test_the_same_scores_after_a_restart_a_seal_and_a_rebuild(

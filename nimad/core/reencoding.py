@@ -1,0 +1,242 @@
+"""Encoding every memory anew, a step at a time, while the old vectors serve.
+
+It happens when the embedder changes, and on `nimactl rebuild blocks`.  Vectors gather in memory
+until there are enough for a segment, or until they have cost `SEAL_SECONDS`: so a crash costs no
+more than that.  New memories meanwhile get a vector of the old embedder at once, which the old
+index finds, and one of the new embedder when the steps come to them.
+
+Crash prose:
+
+1. a segment file is written: a crash leaves a file that no row names; the next start removes it;
+2. one transaction notes it in `pending`, with the signature of its embedder: from here on its
+   memories are not encoded again.  A start that wants another embedder by then forgets the note;
+3. when nothing is left, one transaction lists what is pending in place of the old segments, lays
+   the tombstones, fills `hot` with the last few vectors and notes the new embedder: before its
+   COMMIT the old index counts, after it the new one;
+4. the old files are deleted: a crash leaves some, unlisted, which the next start removes.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.core import vectors
+from nimad.disk.durable import crash_point
+from nimad.embed.base import Embedder, signature
+from nimad.errors import DiskFull
+from nimad.index.blocks import BlockIndex
+from nimad.model import now_ms
+from nimad.store import pending
+from nimad.store.transaction import Transaction
+
+if TYPE_CHECKING:
+    from nimad.core.store import MemoryStore
+
+log = logging.getLogger(__name__)
+
+STEP_SECONDS = 0.1
+"""What a step should take; between steps it is looked whether somebody wants something."""
+MOST_ROWS = 1000
+SEAL_ROWS = 32_768
+"""Rows of one segment: 34 MB of gathered vectors at 512 dimensions."""
+SEAL_SECONDS = 30.0
+"""Work that is sealed at the latest, whatever it made: a crash costs so much."""
+TAIL = 32
+"""So few may be left for the swap itself, which encodes them one more time if it fails."""
+SPARE_BYTES = 32 << 20
+"""Free space that is left to everything else."""
+
+
+class Reencoding:
+    """All memories on their way into a new index.  `store.maintenance` is held by each method."""
+
+    def __init__(self, store: MemoryStore, embedder: Embedder) -> None:
+        """Take up what an earlier run had noted; begins nothing.
+
+        Raises DiskFull when there is not the room for the second index.
+        """
+        self._store = store
+        self.embedder = embedder
+        self.index = BlockIndex(store.blocks.directory, embedder.dims)
+        with store.maintenance:
+            self._take_up()
+            self._todo = self._left()
+            check_room(store, len(self._todo), embedder.dims)
+        self._ids: list[int] = []
+        self._rows: list[NDArray[np.float16]] = []
+        self._seconds = 0.0
+        self._size = 16
+        self._finished = False
+
+    @property
+    def done(self) -> int:
+        """Memories that have their new vector."""
+        return int(self.index.stats()["rows"]) + len(self._ids)
+
+    def step(self) -> bool:
+        """Encode some memories; False once nothing is left but the swap.
+
+        Raises Degraded when the embedder is away for the moment, DiskFull: it may be called again.
+        """
+        with self._store.maintenance:
+            if self._finished:
+                return False
+            if not len(self._todo):
+                self._seal()
+                self._todo = self._left()
+                return len(self._todo) > TAIL
+            began = time.perf_counter()
+            part, self._todo = self._todo[: self._size], self._todo[self._size :]
+            try:
+                ids, rows = self._encode(part)
+            except BaseException:
+                self._todo = np.concatenate([part, self._todo])
+                raise
+            self._ids += ids
+            self._rows.append(rows.astype(np.float16))
+            took = time.perf_counter() - began
+            self._seconds += took
+            self._size = int(np.clip(self._size * min(2.0, STEP_SECONDS / took), 1, MOST_ROWS))
+            if len(self._ids) >= SEAL_ROWS or self._seconds >= SEAL_SECONDS:
+                self._seal()
+            return True
+
+    def finish(self) -> int:
+        """Swap the new index in; the number of its memories.  Raises as `step`."""
+        store = self._store
+        while True:
+            while self.step():
+                pass
+            with store.maintenance:
+                if self._finished:
+                    return len(self.index.ids())
+                self._seal()  # what another thread has gathered meanwhile
+                self._todo = self._left()
+                if len(self._todo) <= TAIL:
+                    return self._swap()
+
+    def _swap(self) -> int:
+        store = self._store
+        tail = self._encode(self._todo)
+        with store.records.exclusive():
+            known = np.union1d(self.index.ids(), np.array(tail[0], np.int64))
+            late = self._encode(np.setdiff1d(store.records.ids(), known))
+            ids = [*tail[0], *late[0]]
+            rows = np.concatenate([tail[1], late[1]])
+            old = store.records.segment_names()
+            with store.records.write() as tx:
+                gone = self._commit(tx, old, ids, rows)
+            crash_point("rebuild.listed")
+            self.index.append(np.array(ids, np.int64), rows)
+            self.index.remove(np.array(gone, np.int64))
+            store.swap(self.index, self.embedder)
+        self._finished = True
+        for name in old:
+            self.index.path(name).unlink(missing_ok=True)
+        return len(self.index.ids())
+
+    # --- the parts of a step ------------------------------------------------------------------
+
+    def _take_up(self) -> None:
+        names = pending.names(self._store.records, signature(self.embedder))
+        damaged = self.index.open(names)
+        if damaged:
+            with self._store.records.write() as tx:
+                pending.forget(tx, [damage.name for damage in damaged])
+        for damage in damaged:
+            log.warning("%s is made again: %s", damage.name, damage.error.message)
+            self.index.path(damage.name).unlink(missing_ok=True)
+        if len(self.index.ids()):
+            log.info("goes on behind %d memories that are encoded anew", len(self.index.ids()))
+
+    def _left(self) -> NDArray[np.int64]:
+        return np.setdiff1d(self._store.records.ids(), self.index.ids(), assume_unique=True)
+
+    def _encode(self, ids: NDArray[np.int64]) -> tuple[list[int], NDArray[np.float32]]:
+        """The ids that still exist, and their vectors."""
+        part = self._store.records.texts_of(ids.tolist())
+        rows = vectors.encode(self.embedder, [text for _, text in part])
+        return [number for number, _ in part], rows
+
+    def _seal(self) -> None:
+        """Write what has gathered, and note it."""
+        store = self._store
+        if not self._ids:
+            return
+        order = np.argsort(np.array(self._ids, np.int64))
+        ids = np.array(self._ids, np.int64)[order]
+        rows = np.concatenate(self._rows)[order].astype(np.float32)
+        name = vectors.new_segment_name(store.records, self.index)
+        info = self.index.write_segment(name, ids, rows)
+        crash_point("rebuild.written")
+        with store.records.write() as tx:
+            pending.note(tx, info, signature(self.embedder), now_ms())
+        crash_point("rebuild.noted")
+        self.index.publish([name])
+        self._ids, self._rows, self._seconds = [], [], 0.0
+
+    def _commit(
+        self, tx: Transaction, old: list[str], ids: list[int], rows: NDArray[np.float32]
+    ) -> list[int]:
+        """The swap's transaction; returns what was forgotten since it had been encoded."""
+        tx.unlist_segments(old)
+        pending.adopt(tx, signature(self.embedder))
+        alive = np.array([r[0] for r in tx.rows("SELECT id FROM memories ORDER BY id")], np.int64)
+        gone = [int(i) for i in np.setdiff1d(self.index.ids(), alive)]
+        tx.execute("DELETE FROM tombstones")
+        tx.many("INSERT INTO tombstones (id) VALUES (?)", [(i,) for i in gone])
+        tx.execute("DELETE FROM hot")
+        tx.add_hot(vectors.to_hot(ids, rows))
+        _catch_up_sources(tx)
+        tx.set_meta("embedder", signature(self.embedder))
+        return gone
+
+    # --- what others do meanwhile -------------------------------------------------------------
+
+    def discard(self, ids: NDArray[np.int64]) -> None:
+        """Leave no trace of purged memories: a segment that holds one is made again without."""
+        with self._store.maintenance:
+            doomed = [
+                name
+                for name in pending.names(self._store.records, signature(self.embedder))
+                if len(np.intersect1d(self.index.segment_ids([name]), ids))
+            ]
+            with self._store.records.write() as tx:
+                pending.forget(tx, doomed)
+            self.index.publish([], doomed)
+            kept = ~np.isin(np.array(self._ids, np.int64), ids)
+            if self._ids:
+                rows = np.concatenate(self._rows)
+                self._ids = np.array(self._ids, np.int64)[kept].tolist()
+                self._rows = [rows[kept]]
+            known = np.union1d(self.index.ids(), np.array(self._ids, np.int64))
+            self._todo = np.setdiff1d(self._store.records.ids(), known)
+
+
+def check_room(store: MemoryStore, rows: int, dims: int) -> None:
+    """Raises DiskFull when the disk has no room for so many vectors beside the old ones."""
+    # a row, its code, its id, its share of the cells; and the same once more when segments merge
+    need = 2 * rows * (dims + 64 + 16) + SPARE_BYTES
+    free = shutil.disk_usage(store.state).free
+    if free < need:
+        raise DiskFull(
+            detail=f"the vectors of {rows} memories take {need >> 20} MiB beside the old ones,"
+            f" {free >> 20} are free"
+        )
+
+
+def _catch_up_sources(tx: Transaction) -> None:
+    """Every memory is encoded now: no source's cursor must do it again."""
+    tx.execute(
+        "UPDATE sources SET encode_cursor = max(encode_cursor, coalesce((SELECT max(id) FROM"
+        " memories WHERE source = sources.id), 0)), encoded = (SELECT count(*) FROM"
+        " memories WHERE source = sources.id)"
+    )
+    # whoever encoded only what was asked for has all now
+    tx.execute("UPDATE sources SET stage = 'verified', verified = encoded WHERE stage = 'lazy'")
