@@ -2,9 +2,9 @@
 
 A memory is turned back into the row it was made of (legacy/mapping.py), and both rows are compared
 as bytes, every column and type.  Relations and turns are compared with what the snapshot says of
-them.  Besides, every memory must have its vector, and every hypervector its compact form, which must
-point where it points (comparing.py).  Vectors that a lazy source has not made yet are counted as
-waiting, and it is not called verified before the last of them is.  Nothing is changed by comparing.
+them.  Besides, every memory must have its vector, and every hypervector its compact form, which
+must point where it points (comparing.py).  Vectors that a lazy source has not made yet are counted
+as waiting, and it is not called verified before the last of them is.  Comparing changes nothing.
 
 What is not compared: rows that were quarantined, forgotten on request, left out on request, or
 changed or deleted in the source after they were taken over; each kind is counted or noted.
