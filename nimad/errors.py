@@ -191,7 +191,7 @@ class GraphFailed(NimadError):
 class GraphMemory(GraphFailed):
     """The graph ran out of memory: {detail}"""
 
-    code, exit, wire = "graph_memory", 70, -32044
+    code, exit, wire = "graph_memory", 70, -32048
     hint = "The memories are safe in the records; graph.buffer_pool_mb may give the graph more."
 
 
