@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from nimad.recall import context, lexical, question
 from nimad.recall.columns import Columns
 from nimad.recall.context import Passage
 from nimad.recall.gate import Gate
+from nimad.recall.keeping import Keeper
 from nimad.recall.lexical import Lexical
 from nimad.recall.question import Question
 from nimad.recall.scopes import Scope, Scopes
@@ -73,13 +75,16 @@ class Recall:
         parts: Callable[[], tuple[BlockIndex, Embedder]],
         weights: Weights = DEFAULT,
         clock: Callable[[], int] = now_ms,
+        file: Path | None = None,
     ) -> None:
+        """`file` is where the columns are kept between two starts; without one they are not."""
         self.weights = weights
         self._records = records
         self._parts = parts
         self._clock = clock
         self._terms = TermIndex(records)
         self._columns = Columns(records, self._terms)
+        self.keeper = Keeper(file, records, self._columns)
         self._meaning = Meaning(self._columns, weights)
         self._scopes = Scopes(self._columns, weights)
         self._serving: tuple[BlockIndex, Embedder] | None = None
@@ -97,6 +102,10 @@ class Recall:
         done = False
         while not done:
             done = self._gate.alone(lambda: self._columns.sync(_FOLLOW_ROWS))
+
+    def keep(self) -> bool:
+        """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
+        return self.keeper.save_when_due(self._gate)
 
     def close(self) -> None:
         """Give back what is held besides memory."""
@@ -165,6 +174,8 @@ class Recall:
 
     def _follow(self) -> None:
         """Take over what changed, while nobody reads."""
+        if self._serving is None:
+            self.keeper.restore()
         self._columns.sync()
         parts = self._parts()
         if parts != self._serving:  # another embedder, or a rebuild: other lengths
