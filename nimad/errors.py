@@ -112,6 +112,16 @@ class NotFound(NimadError):
     hint = "`nimactl query` finds memories, `nimactl migrate --status` names the sources."
 
 
+class NoHypervector(NimadError):
+    """Memory {id} has no dense hypervector."""
+
+    code, exit, wire = "no_hypervector", 1, -32007
+    hint = (
+        "Only memories of checkpoints and sparse stores have one, once they are converted"
+        " (`nimactl migrate --status`); `nimactl similar {id}` compares by meaning."
+    )
+
+
 # --- the daemon and its state -------------------------------------------------------------------
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from nimad.core import vectors
 from nimad.disk.durable import crash_point
 from nimad.legacy.scrub import scrub_snapshot
-from nimad.store import sources, words
+from nimad.store import hyper, sources, words
 from nimad.store.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def forget(store: MemoryStore, ids: Sequence[int], *, purge: bool, dry_run: bool
         with store.records.write() as tx:
             found = [i for (i,) in _existing(tx, found)]
             note = _note_purge(tx, found) if purge else None
+            store.dense.stale = True
             _remember_keys(tx, found)
             removed = tx.delete_memories(found)
         store.blocks.remove(np.array(found, np.int64))
@@ -139,10 +140,17 @@ def _note_purge(tx: Transaction, ids: Sequence[int]) -> dict[str, Any]:
     for row in tx.rows(f"SELECT place, namespace, conversation, session {picked}", (marks,)):
         names.update(number for number in row if number is not None)
     earlier = tx.rows("SELECT value FROM meta WHERE key = 'purge'")
-    note: dict[str, Any] = {"ids": list(ids), "keys": keys, "names": sorted(names)}
+    items = [list(item) for item in hyper.items_named_in(tx, ids)]
+    note: dict[str, Any] = {
+        "ids": list(ids),
+        "keys": keys,
+        "names": sorted(names),
+        "items": items,
+    }
     if earlier:
         old = json.loads(earlier[0][0])
         note["ids"] += old["ids"]
+        note["items"] += old.get("items", [])
         note["names"] = sorted({*names, *old["names"]})
         for source, more in old["keys"].items():
             keys.setdefault(source, []).extend(more)
@@ -162,6 +170,9 @@ def finish_purge(store: MemoryStore) -> int:
         words.optimise(store.records)
         store.recall.keeper.discard()
         _rewrite_segments(store, note["ids"])
+        store.dense.stale = True
+        store.dense.drop_forgotten()
+        store.dense.drop_items(note.get("items", []))
         crash_point("purge.vectors")
         scrubbed = _scrub_snapshots(store, note["keys"])
         crash_point("purge.snapshots")

@@ -77,6 +77,7 @@ def disk(store: MemoryStore) -> dict[str, int]:
     parts = {
         "records": sum(size(state / f"records.sqlite{end}") for end in ("", "-wal", "-shm")),
         "blocks": size(state / "blocks"),
+        "dense": size(state / "dense"),
         "graph": size(state / "graph"),
         "snapshots": size(state / "snapshots"),
         "aside": size(state / "aside"),

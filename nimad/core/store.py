@@ -16,6 +16,7 @@ from nimad.config import Config
 from nimad.core import forgetting, recovery, status, vectors
 from nimad.core.accesses import Accesses
 from nimad.core.courtesy import Courtesy
+from nimad.core.hyper import Hypervectors
 from nimad.core.lock import StateLock, prepare_state
 from nimad.core.reencoding import Reencoding
 from nimad.core.validate import check_memory
@@ -82,6 +83,7 @@ class MemoryStore:
         self._serving = (recovery.open_blocks(self, embedder), embedder)
         self.reencoding: Reencoding | None = None
         self.lost_vectors = [] if self.embedder_due else recovery.missing_vectors(self)
+        self.dense = Hypervectors(self)
         self.graph = recovery.open_graph(self)
         self.recall = Recall(self.records, lambda: self._serving, file=state / "columns.nrc")
 
@@ -223,12 +225,15 @@ class MemoryStore:
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()), watch.milliseconds())
 
-    def similar(self, memory_id: int, k: int = 10) -> Answer:
-        """The memories nearest in meaning to one, best first, itself left out; raises NotFound."""
+    def similar(self, memory_id: int, k: int = 10, *, dense: bool = False) -> Answer:
+        """The memories nearest in meaning to one, best first, itself left out.
+
+        With `dense`, those whose legacy hypervectors are nearest.  Raises NotFound, NoHypervector.
+        """
         began = time.perf_counter()
         memory = self.get(memory_id)
         with self.courtesy:
-            hits = self.recall.similar(memory, k)
+            hits = self.dense.similar(memory_id, k) if dense else self.recall.similar(memory, k)
         self._accesses.count([hit.memory.id for hit in hits])
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()))

@@ -1,8 +1,9 @@
 """The work that can wait: done in small steps, when the daemon is idle or told to.
 
 Order of the steps, most urgent first: finish a purge; encode memories that lost their vector; make
-the blocks anew for another embedder; let the graph follow; seal hot vectors; merge segments; forget
-old changes; keep what ranking needs in a file; fold the WAL into the file.
+the blocks anew for another embedder; let the graph follow; seal hot vectors; drop forgotten
+hypervectors; merge segments; forget old changes; keep what ranking needs in a file; fold the WAL
+into the file.
 """
 
 from __future__ import annotations
@@ -103,6 +104,10 @@ def _hot(store: MemoryStore) -> bool:
     return vectors.flush(store) > 0
 
 
+def _dense(store: MemoryStore) -> bool:
+    return store.dense.drop_forgotten()
+
+
 def _merge(store: MemoryStore) -> bool:
     return vectors.merge_small(store)
 
@@ -127,4 +132,7 @@ def _fold(store: MemoryStore) -> bool:
     return False  # folding again at once would not help: a reader may hold the WAL
 
 
-STEPS = (_purge, _lost_vectors, _embedder, _words, _graph, _hot, _merge, _changes, _columns, _fold)
+STEPS = (
+    *(_purge, _lost_vectors, _embedder, _words, _graph, _hot, _dense, _merge, _changes),
+    *(_columns, _fold),
+)

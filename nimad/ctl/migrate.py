@@ -198,7 +198,7 @@ def _verify(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 
 
 def _differing(result: dict[str, Any]) -> int:
-    kinds = ("memories", "relations", "turns")
+    kinds = ("memories", "relations", "turns", "hypervectors")
     faults = ("differing", "missing", "added")
     rows: int = sum(result.get(kind, {}).get(fault, 0) for kind in kinds for fault in faults)
     return rows + int(result.get("vectors_missing", 0))

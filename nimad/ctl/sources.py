@@ -20,7 +20,12 @@ ENDED = frozenset({"verified", "paused", "failed", "rolled_back"})
 COLOURS = {"verified": GREEN, "failed": RED, "paused": YELLOW, "rolled_back": YELLOW}
 QUARANTINE_LINES = 5
 """Reasons shown of rows that could not be taken over; --json has more."""
-KINDS = (("memories", "memory"), ("relations", "relation"), ("turns", "turn"))
+KINDS = (
+    ("memories", "memory"),
+    ("relations", "relation"),
+    ("turns", "turn"),
+    ("hypervectors", "hypervector"),
+)
 
 
 def progress_of(source: dict[str, Any]) -> float:
@@ -215,7 +220,7 @@ def comparison(screen: Screen, result: dict[str, Any]) -> None:
     name = screen.style(one_line(result["name"]), BOLD)
     taken = f"compared in {took(result['took_ms'])}"
     if result["ok"]:
-        same = [count(result[kind]["identical"], thing) for kind, thing in KINDS if kind in result]
+        same = [count(result[kind]["identical"], thing) for kind, thing in _kinds(result)]
         verdict = screen.style("identical with its source", GREEN)
         screen.line(f"{name} is {verdict}: {', '.join(same)}; {taken}")
     else:
@@ -232,10 +237,15 @@ def comparison(screen: Screen, result: dict[str, Any]) -> None:
         screen.paragraph(what, "  ")
 
 
+def _kinds(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """The kinds of rows that were compared; most sources have no hypervectors."""
+    found = [(kind, thing) for kind, thing in KINDS if kind in result]
+    return [each for each in found if each[0] != "hypervectors" or result[each[0]]["expected"]]
+
+
 def _table(screen: Screen, result: dict[str, Any]) -> None:
     heads = ("expected", "found", "identical", "differing", "missing", "added")
-    screen.line("  " + " " * 10 + "".join(f"{head:>11}" for head in heads))
-    for kind, _ in KINDS:
-        if kind in result:
-            cells = "".join(f"{result[kind].get(head, 0):>11,}" for head in heads)
-            screen.line(f"  {kind:<10}{cells}")
+    screen.line("  " + " " * 12 + "".join(f"{head:>11}" for head in heads))
+    for kind, _ in _kinds(result):
+        cells = "".join(f"{result[kind].get(head, 0):>11,}" for head in heads)
+        screen.line(f"  {kind:<12}{cells}")

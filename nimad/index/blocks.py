@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import NimadError, NotFound
 from nimad.index.filters import FilterCache
+from nimad.index.kernels.contract import MOST_DIMS
 from nimad.index.kernels.loader import load_kernels
 from nimad.index.located import Located
 from nimad.index.merge import write_merged
@@ -57,10 +58,10 @@ class BlockIndex:
         """An empty index; `open` loads what is on the disk.
 
         Raises:
-            ValueError: when `dims` is not in 1..512.
+            ValueError: when `dims` is not in 1..1024.
         """
-        if not 0 < dims <= 512:
-            raise ValueError(f"dims must be 1..512, got {dims}")
+        if not 0 < dims <= MOST_DIMS:
+            raise ValueError(f"dims must be 1..{MOST_DIMS}, got {dims}")
         self.directory = directory
         self.dims = dims
         self.params = params

@@ -17,6 +17,7 @@ import tenacity
 from nimad.core.store import MemoryStore
 from nimad.errors import DiskFull, GraphFailed, MigrationFailed, NimadError, VerifyFailed
 from nimad.migrate import ledger
+from nimad.migrate.converting import convert
 from nimad.migrate.copying import copy
 from nimad.migrate.encoding import encode
 from nimad.migrate.linking import link
@@ -28,10 +29,16 @@ from nimad.model import now_ms
 from nimad.store import sources
 from nimad.store.sources import Source
 
+
+def _convert_and_link(run: Run) -> Iterator[None]:
+    yield from convert(run)
+    yield from link(run)
+
+
 STAGES: dict[str, Callable[[Run], Iterator[None]]] = {
     "attached": copy,
     "copied": encode,
-    "encoded": link,
+    "encoded": _convert_and_link,
     "linked": verify,
     "rolling_back": roll_back,
 }

@@ -2,7 +2,8 @@
 
 A memory is turned back into the row it was made of (legacy/mapping.py), and both rows are compared
 as bytes, every column and type.  Relations and turns are compared with what the snapshot says of
-them.  Besides, every memory must have its vector.  Nothing is changed by comparing.
+them.  Besides, every memory must have its vector, and every hypervector its compact
+form, which must point where it points (comparing.py).  Nothing is changed by comparing.
 
 What is not compared: rows that were quarantined, forgotten on request, left out on request, or
 changed or deleted in the source after they were taken over; each kind is counted or noted.
@@ -23,6 +24,7 @@ from nimad.errors import VerifyFailed
 from nimad.legacy.source import LegacyEdge, LegacyNode, LegacySource, LegacyTurn, Mapper
 from nimad.legacy.values import Value, canonical, identical
 from nimad.migrate import ledger, linking
+from nimad.migrate.comparing import hypervectors
 from nimad.migrate.findings import LISTED, Findings, Tally, shape
 from nimad.migrate.run import Run
 from nimad.store import sources
@@ -91,6 +93,9 @@ class Comparison:
         self._strangers()
         self._vectors()
         yield len(self._seen)
+        for _ in hypervectors(self._store, self._source, self._graph.dense(), self.findings):
+            self._give_way()
+            yield len(self._seen)
         for _ in self._relations():
             yield len(self._seen)
         for _ in self._turns():

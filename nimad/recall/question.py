@@ -18,6 +18,16 @@ MOST_TERMS = 64
 """A longer query, a pasted page say, is asked by its first words."""
 
 _WORD = re.compile(r"\w+")
+_SMALL_WORDS = """
+aus auf bei beim dann das dem den denn der dich dir du ein eine einem einen einer eines er euch
+euer für gegen haben hatte hatten ich ihm ihn ihr ihre ihrem ihren ihrer im ist kann keine können
+mein meine meinem meinen meiner mich mir mit muss nach nicht noch nur oder schon sein seine seinem
+seinen seiner seit sich sie sind soll über und uns unser unsere unserem unseren unserer vom von vor
+wann warum welche welchem welchen welcher welches wem wen wenn wer werden wessen wie wir wird wo
+woher wohin womit wurde wurden zu zum zur zwischen
+"""
+_GERMAN = frozenset(_SMALL_WORDS.split())
+"""Small words of German that are hardly ever words of English."""
 _ENDING = re.compile(r"(?<=\w)['’](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
 
 
@@ -89,5 +99,11 @@ def _named(spoken: list[str], columns: Columns) -> dict[str, set[str]]:
 
 
 def capitals(text: str) -> list[str]:
-    """The words inside a text that begin with a capital letter: names, mostly."""
-    return [word for word in _WORD.findall(_ENDING.sub("", text))[1:] if word[:1].isupper()]
+    """The words inside a text that begin with a capital letter: names, mostly.
+
+    None of a text that is German by its small words: there every noun has one.
+    """
+    found = _WORD.findall(_ENDING.sub("", text))
+    if not _GERMAN.isdisjoint([word.casefold() for word in found[:1]] + found[1:]):
+        return []
+    return [word for word in found[1:] if word[:1].isupper()]

@@ -309,6 +309,9 @@ SPECS: dict[str, Spec] = {
     "migrate.verify": migrations.ONE_NAME,
     "migrate.rollback": migrations.ONE_NAME,
     "migrate.forget_backup": migrations.ONE_NAME,
+    "migrate.quarantine": migrations.QUARANTINE,
+    "migrate.retry_quarantined": migrations.ONE_NAME,
+    "migrate.restore": migrations.ONE_NAME,
 }
 
 
