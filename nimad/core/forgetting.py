@@ -24,9 +24,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nimad.core import vectors
-from nimad.disk.durable import crash_point
+from nimad.disk.durable import crash_point, fsync_dir
+from nimad.errors import NimadError
 from nimad.legacy.scrub import scrub_snapshot
 from nimad.store import hyper, sources, words
+from nimad.store.sources import Source
 from nimad.store.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -203,11 +205,27 @@ def _scrub_snapshots(store: MemoryStore, keys: dict[str, list[Any]]) -> int:
         path = store.state / "snapshots" / source.snapshot
         if not path.exists():
             continue
-        done = scrub_snapshot(path, doomed)
+        try:
+            done = scrub_snapshot(path, doomed, source.kind)
+        except (ValueError, NimadError) as error:
+            log.warning("a purge deletes the backup of %s, because %s", source.name, error)
+            _drop_snapshot(store, source)
+            scrubbed += len(doomed)
+            continue
         scrubbed += done.rows
         with store.records.write() as tx:
             sources.update(tx, source.id, sha256=done.sha256, bytes=done.bytes)
     return scrubbed
+
+
+def _drop_snapshot(store: MemoryStore, source: Source) -> None:
+    """Delete a backup that what is purged cannot be taken out of: first the name, then the file."""
+    assert source.snapshot is not None
+    with store.records.write() as tx:
+        sources.update(tx, source.id, snapshot=None)
+    path = store.state / "snapshots" / source.snapshot
+    path.unlink(missing_ok=True)
+    fsync_dir(path.parent)
 
 
 def _clear_aside(store: MemoryStore) -> None:

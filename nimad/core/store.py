@@ -62,7 +62,8 @@ class MemoryStore:
     """Records, words, blocks and graph of one state directory; safe to use from many threads.
 
     `maintenance` is held by whoever seals, merges, rebuilds or purges: one at a time, while reads
-    and `remember` go on.  `wake` is called after each change (a worker hangs itself there).
+    and `remember` go on.  `wake` is called after each change, `seen` with the
+    ids that somebody was given (a worker hangs itself there).
     """
 
     def __init__(self, state: Path, config: Config, lock: StateLock) -> None:
@@ -71,6 +72,7 @@ class MemoryStore:
         self._lock = lock
         self.maintenance = threading.RLock()
         self.wake: Callable[[], None] = lambda: None
+        self.seen: Callable[[Sequence[int]], None] = lambda ids: None
         self.out_of_service: dict[str, str] = {}
         self.started = time.monotonic()
         self._accesses = Accesses()
@@ -202,6 +204,7 @@ class MemoryStore:
         found = self.records.get([memory_id])
         if memory_id not in found:
             raise NotFound(kind="memory", id=memory_id)
+        self.seen([memory_id])
         return self.records.with_blobs([found[memory_id]])[0]
 
     def query(
@@ -221,7 +224,7 @@ class MemoryStore:
         watch = Stopwatch()
         with self.courtesy:
             hits = self.recall.query(text, k, mode, where or Filter(), now, watch)
-        self._accesses.count([hit.memory.id for hit in hits])
+        self._given([hit.memory.id for hit in hits])
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()), watch.milliseconds())
 
@@ -234,9 +237,14 @@ class MemoryStore:
         memory = self.get(memory_id)
         with self.courtesy:
             hits = self.dense.similar(memory_id, k) if dense else self.recall.similar(memory, k)
-        self._accesses.count([hit.memory.id for hit in hits])
+        self._given([hit.memory.id for hit in hits])
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()))
+
+    def _given(self, ids: list[int]) -> None:
+        """Somebody got these memories."""
+        self._accesses.count(ids)
+        self.seen(ids)
 
     def related(self, memory_id: int, depth: int = 1, limit: int = 50) -> list[RelatedMemory]:
         """What the graph connects with a memory, nearest first; what was just written included.
