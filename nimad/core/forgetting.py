@@ -5,8 +5,8 @@ Crash prose of a purge:
 1. one transaction deletes the memories everywhere in the records and notes, under the key
    `purge`, what is still to be scrubbed: from here on they are forgotten, whatever happens;
 2. the words are merged into one b-tree, segments that held the vectors are rewritten, the
-   snapshots of the sources lose the rows, the graph is made anew, what was set aside as damaged
-   is deleted, free pages are cut off;
+   snapshots of the sources lose the rows, the file of the columns goes, the graph is made anew,
+   what was set aside as damaged is deleted, free pages are cut off;
 3. the note is deleted.  A crash before that leaves the note; the next start's upkeep does all of
    step 2 again (each part may be repeated).
 """
@@ -170,6 +170,7 @@ def finish_purge(store: MemoryStore) -> int:
         with store.records.write() as tx:
             tx.drop_names(note["names"])
         words.optimise(store.records)
+        store.recall.keeper.discard()
         _rewrite_segments(store, note["ids"])
         store.dense.stale = True
         store.dense.drop_forgotten()
