@@ -82,6 +82,7 @@ def disk(store: MemoryStore) -> dict[str, int]:
         "snapshots": size(state / "snapshots"),
         "aside": size(state / "aside"),
         "log": size(state / "migration.log"),
+        "columns": size(state / "columns.nrc"),
     }
     total = sum(parts.values())
     return {

@@ -87,7 +87,7 @@ class MemoryStore:
         self.lost_vectors = [] if self.embedder_due else recovery.missing_vectors(self)
         self.dense = Hypervectors(self)
         self.graph = recovery.open_graph(self)
-        self.recall = Recall(self.records, lambda: self._serving)
+        self.recall = Recall(self.records, lambda: self._serving, file=state / "columns.nrc")
 
     @classmethod
     def open(cls, state: Path, config: Config) -> MemoryStore:

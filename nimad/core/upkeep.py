@@ -2,7 +2,8 @@
 
 Order of the steps, most urgent first: finish a purge; encode memories that lost their vector; make
 the blocks anew for another embedder; let the graph follow; seal hot vectors; drop forgotten
-hypervectors; merge segments; forget old changes; fold the WAL into the file.
+hypervectors; merge segments; forget old changes; keep what ranking needs in a file; fold the WAL
+into the file.
 """
 
 from __future__ import annotations
@@ -120,6 +121,10 @@ def _changes(store: MemoryStore) -> bool:
     return True
 
 
+def _columns(store: MemoryStore) -> bool:
+    return store.recall.keep()
+
+
 def _fold(store: MemoryStore) -> bool:
     wal = store.records.path.with_name(store.records.path.name + "-wal")
     if wal.exists() and wal.stat().st_size > FOLD_BYTES:
@@ -127,4 +132,7 @@ def _fold(store: MemoryStore) -> bool:
     return False  # folding again at once would not help: a reader may hold the WAL
 
 
-STEPS = (_purge, _lost_vectors, _embedder, _words, _graph, _hot, _dense, _merge, _changes, _fold)
+STEPS = (
+    *(_purge, _lost_vectors, _embedder, _words, _graph, _hot, _dense, _merge, _changes),
+    *(_columns, _fold),
+)

@@ -187,7 +187,7 @@ def _turn_to(store: MemoryStore, copy: Path, entry: _Entry, known: Source) -> So
     gone = sorted(ledger.keys_of_kind(store.records, known.id, "forgotten"))
     size, sha256 = entry.size, entry.sha256
     if gone:  # what was forgotten on request does not come back with a new snapshot
-        scrubbed = scrub_snapshot(copy, gone)
+        scrubbed = scrub_snapshot(copy, gone, entry.asked.kind)
         size, sha256 = scrubbed.bytes, scrubbed.sha256
     snapshot = _snapshot_name(store, entry.name, entry.asked.kind)
     receive.keep(copy, store.state / "snapshots" / snapshot)
