@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.embed.base import Embedder
-from nimad.errors import UsageError
+from nimad.errors import Degraded, UsageError
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
 from nimad.recall import context, lexical, question
@@ -172,8 +172,13 @@ class Recall:
     ) -> tuple[Semantic | None, Floor]:
         blocks, embedder = self._parts()
         floor = self.weights.floors.get(embedder.name, OTHER_FLOOR)
-        query = embedder.embed([text])[0]
-        if mode == "words" or not query.any():
+        if mode == "words":
+            return None, floor
+        try:
+            query = embedder.embed([text])[0]
+        except Degraded:  # words go on without it; the reply says so
+            return None, floor
+        if not query.any():
             return None, floor
         shares = self.weights.near(embedder.name)
         return self._meaning.score(blocks, query, scope, words.shared, shares), floor
