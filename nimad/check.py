@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nimad.core.hypercheck import problems
 from nimad.core.recovery import missing_vectors, retire_damaged
 from nimad.core.status import disk
 from nimad.core.store import MemoryStore
@@ -136,6 +137,14 @@ def _blocks(store: MemoryStore) -> Iterator[Problem]:
             yield Problem("blocks", f"{path.name} is not listed", "restart nimad", "note")
 
 
+# --- hypervectors -------------------------------------------------------------------------------
+
+
+def _dense(store: MemoryStore) -> Iterator[Problem]:
+    for problem in problems(store):
+        yield Problem("dense", *problem)
+
+
 # --- graph ------------------------------------------------------------------------------------
 
 
@@ -218,6 +227,7 @@ CHECKS: tuple[Callable[[MemoryStore], Iterator[Problem]], ...] = (
     _references,
     _words,
     _blocks,
+    _dense,
     _graph,
     _sources,
     _rest,

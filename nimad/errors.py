@@ -112,6 +112,16 @@ class NotFound(NimadError):
     hint = "`nimactl query` finds memories, `nimactl migrate --status` names the sources."
 
 
+class NoHypervector(NimadError):
+    """Memory {id} has no dense hypervector."""
+
+    code, exit, wire = "no_hypervector", 1, -32007
+    hint = (
+        "Only memories of checkpoints and sparse stores have one, once they are converted"
+        " (`nimactl migrate --status`); `nimactl similar {id}` compares by meaning."
+    )
+
+
 # --- the daemon and its state -------------------------------------------------------------------
 
 
@@ -176,6 +186,13 @@ class GraphFailed(NimadError):
 
     code, exit, wire = "graph_failed", 70, -32018
     hint = "The memories are safe in the records; `nimactl rebuild graph` makes the graph anew."
+
+
+class GraphMemory(GraphFailed):
+    """The graph ran out of memory: {detail}"""
+
+    code, exit, wire = "graph_memory", 70, -32048
+    hint = "The memories are safe in the records; graph.buffer_pool_mb may give the graph more."
 
 
 class Degraded(NimadError):
@@ -251,7 +268,7 @@ class SourceMissing(NimadError):
     """There is no file {path}."""
 
     code, exit, wire = "source_missing", 66, -32030
-    hint = "Give the path of a legacy store, such as ~/.nima/memory/graph.sqlite."
+    hint = "Give the path of a legacy store or its directory, such as ~/.nima/memory."
 
 
 class SourceUnreadable(NimadError):
@@ -265,14 +282,20 @@ class SourceNotRecognised(NimadError):
     """{path} is not a NIMA store: {detail}"""
 
     code, exit, wire = "source_not_recognised", 65, -32032
-    hint = "nimad migrates graph.sqlite files (schemas 1 and 3) written by nima-core."
+    hint = (
+        "nimad migrates what nima-core wrote: graph.sqlite (schemas 1 and 3), checkpoints (.pt),"
+        " sparse memories (.pkl, .json), and directories with any of them."
+    )
 
 
 class SourceCorrupt(NimadError):
     """{path} is damaged: {detail}"""
 
     code, exit, wire = "source_corrupt", 65, -32033
-    hint = "Nothing was taken over. Restore the file from a backup, or try `sqlite3 FILE .recover`."
+    hint = (
+        "Nothing of it was taken over. Restore it from a backup; a database may be mended with"
+        " `sqlite3 FILE .recover`."
+    )
 
 
 class SourceChanged(NimadError):
@@ -301,8 +324,23 @@ class SourceUnsupported(NimadError):
 
     code, exit, wire = "source_unsupported", 65, -32037
     hint = (
-        "Keep the file: nothing was changed. graph.sqlite files (schemas 1 and 3) can be migrated."
+        "Keep the file: nothing was changed. nimad migrates graph.sqlite (schemas 1 and 3),"
+        " checkpoints of PyTorch 1.6 and later (.pt), and sparse memories (.pkl, .json)."
     )
+
+
+class SourceUnsafe(NimadError):
+    """{path} is refused: it {detail}."""
+
+    code, exit, wire = "source_unsafe", 65, -32044
+    hint = "Nothing of it was run and nothing taken over. Find out where the file comes from."
+
+
+class SourceAltered(NimadError):
+    """{path} is not the file that its checksum was made of: {detail}"""
+
+    code, exit, wire = "source_altered", 65, -32045
+    hint = "Nothing of it was taken over. Restore the file, or its checksum, from a backup."
 
 
 class ScratchUnusable(NimadError):

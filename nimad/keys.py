@@ -145,9 +145,10 @@ KEYS: dict[str, Key] = {
     ),
     "migration.strategy": Key(
         "incremental",
-        _choice("incremental", "full"),
-        "How sources move on when `nimactl migrate` does not say: incremental (in idle time) or "
-        "full (at once).",
+        _choice("incremental", "full", "lazy"),
+        "How sources move on when `nimactl migrate` does not say: incremental (in idle time, what "
+        "was accessed first), full (at once), or lazy (as incremental, but vectors are made only "
+        "for memories that a query finds by their words).",
         live=True,
     ),
     "migration.batch_size": Key(

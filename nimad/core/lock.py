@@ -42,7 +42,7 @@ def prepare_state(state: Path) -> None:
     """Make the state directory and its parts (mode 0700); StateUnusable when that cannot be."""
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for part in ("blocks", "graph", "snapshots", "aside"):
+        for part in ("blocks", "dense", "graph", "snapshots", "aside"):
             (state / part).mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise StateUnusable(state=state, detail=f"{error.filename}: {error.strerror}") from error

@@ -40,7 +40,8 @@ log = logging.getLogger(__name__)
 
 def sweep(state: Path) -> None:
     """Remove temporary files that a crash left."""
-    for directory in (state, state / "blocks", state / "graph", state / "snapshots"):
+    parts = ("blocks", "dense", "graph", "snapshots")
+    for directory in (state, *(state / part for part in parts)):
         for name in sweep_temporary(directory):
             log.info("removed %s, which an interrupted write had left", name)
 

@@ -79,10 +79,12 @@ def disk(store: MemoryStore) -> dict[str, int]:
     parts = {
         "records": sum(size(state / f"records.sqlite{end}") for end in ("", "-wal", "-shm")),
         "blocks": size(state / "blocks"),
+        "dense": size(state / "dense"),
         "graph": size(state / "graph"),
         "snapshots": size(state / "snapshots"),
         "aside": size(state / "aside"),
         "log": size(state / "migration.log"),
+        "columns": size(state / "columns.nrc"),
     }
     total = sum(parts.values())
     return {

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from nimad.config import Config
 from nimad.core import forgetting, recovery, status, vectors
 from nimad.core.accesses import Accesses
 from nimad.core.courtesy import Courtesy
+from nimad.core.hyper import Hypervectors
 from nimad.core.lock import StateLock, prepare_state
 from nimad.core.reencoding import Reencoding
 from nimad.core.validate import check_memory
@@ -26,6 +27,7 @@ from nimad.graph.feed import ChangeFeed
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
 from nimad.recall.ranking import Recall
+from nimad.recall.stopwatch import Stopwatch
 from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
@@ -36,11 +38,13 @@ PATIENCE = 0.5
 
 @dataclass(slots=True)
 class Answer:
-    """What a query found: hits, best first, and the parts that could not help (name → reason)."""
+    """What a query found: hits, best first, the parts that could not help (name → reason), and what
+    each step took (name → milliseconds)."""
 
     hits: list[Hit]
     took_ms: float
     degraded: list[str]
+    timings: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -58,7 +62,8 @@ class MemoryStore:
     """Records, words, blocks and graph of one state directory; safe to use from many threads.
 
     `maintenance` is held by whoever seals, merges, rebuilds or purges: one at a time, while reads
-    and `remember` go on.  `wake` is called after each change (a worker hangs itself there).
+    and `remember` go on.  `wake` is called after each change, `seen` with the
+    ids that somebody was given (a worker hangs itself there).
     """
 
     def __init__(self, state: Path, config: Config, lock: StateLock) -> None:
@@ -67,6 +72,7 @@ class MemoryStore:
         self._lock = lock
         self.maintenance = threading.RLock()
         self.wake: Callable[[], None] = lambda: None
+        self.seen: Callable[[Sequence[int]], None] = lambda ids: None
         self.out_of_service: dict[str, str] = {}
         self.started = time.monotonic()
         self._accesses = Accesses()
@@ -79,8 +85,9 @@ class MemoryStore:
         self._serving = (recovery.open_blocks(self, embedder), embedder)
         self.reencoding: Reencoding | None = None
         self.lost_vectors = [] if self.embedder_due else recovery.missing_vectors(self)
+        self.dense = Hypervectors(self)
         self.graph = recovery.open_graph(self)
-        self.recall = Recall(self.records, lambda: self._serving)
+        self.recall = Recall(self.records, lambda: self._serving, file=state / "columns.nrc")
 
     @classmethod
     def open(cls, state: Path, config: Config) -> MemoryStore:
@@ -202,6 +209,7 @@ class MemoryStore:
         found = self.records.get([memory_id])
         if memory_id not in found:
             raise NotFound(kind="memory", id=memory_id)
+        self.seen([memory_id])
         return self.records.with_blobs([found[memory_id]])[0]
 
     def query(
@@ -218,21 +226,30 @@ class MemoryStore:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
         """
         began = time.perf_counter()
+        watch = Stopwatch()
         with self.courtesy:
-            hits = self.recall.query(text, k, mode, where or Filter(), now)
-        self._accesses.count([hit.memory.id for hit in hits])
+            hits = self.recall.query(text, k, mode, where or Filter(), now, watch)
+        self._given([hit.memory.id for hit in hits])
         took = (time.perf_counter() - began) * 1000
-        return Answer(hits, took, sorted(self.degraded()))
+        return Answer(hits, took, sorted(self.degraded()), watch.milliseconds())
 
-    def similar(self, memory_id: int, k: int = 10) -> Answer:
-        """The memories nearest in meaning to one, best first, itself left out; raises NotFound."""
+    def similar(self, memory_id: int, k: int = 10, *, dense: bool = False) -> Answer:
+        """The memories nearest in meaning to one, best first, itself left out.
+
+        With `dense`, those whose legacy hypervectors are nearest.  Raises NotFound, NoHypervector.
+        """
         began = time.perf_counter()
         memory = self.get(memory_id)
         with self.courtesy:
-            hits = self.recall.similar(memory, k)
-        self._accesses.count([hit.memory.id for hit in hits])
+            hits = self.dense.similar(memory_id, k) if dense else self.recall.similar(memory, k)
+        self._given([hit.memory.id for hit in hits])
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()))
+
+    def _given(self, ids: list[int]) -> None:
+        """Somebody got these memories."""
+        self._accesses.count(ids)
+        self.seen(ids)
 
     def related(self, memory_id: int, depth: int = 1, limit: int = 50) -> list[RelatedMemory]:
         """What the graph connects with a memory, nearest first; what was just written included.

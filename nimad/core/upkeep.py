@@ -1,8 +1,9 @@
 """The work that can wait: done in small steps, when the daemon is idle or told to.
 
 Order of the steps, most urgent first: finish a purge; encode memories that lost their vector; make
-the blocks anew for another embedder; let the graph follow; seal hot vectors; merge segments; forget
-old changes; fold the WAL into the file.
+the blocks anew for another embedder; let the graph follow; seal hot vectors; drop forgotten
+hypervectors; merge segments; forget old changes; keep what ranking needs in a file; fold the WAL
+into the file.
 """
 
 from __future__ import annotations
@@ -102,6 +103,10 @@ def _hot(store: MemoryStore) -> bool:
     return vectors.flush(store) > 0
 
 
+def _dense(store: MemoryStore) -> bool:
+    return store.dense.drop_forgotten()
+
+
 def _merge(store: MemoryStore) -> bool:
     return vectors.merge_small(store)
 
@@ -115,6 +120,10 @@ def _changes(store: MemoryStore) -> bool:
     return True
 
 
+def _columns(store: MemoryStore) -> bool:
+    return store.recall.keep()
+
+
 def _fold(store: MemoryStore) -> bool:
     wal = store.records.path.with_name(store.records.path.name + "-wal")
     if wal.exists() and wal.stat().st_size > FOLD_BYTES:
@@ -122,4 +131,7 @@ def _fold(store: MemoryStore) -> bool:
     return False  # folding again at once would not help: a reader may hold the WAL
 
 
-STEPS = (_purge, _lost_vectors, _embedder, _words, _graph, _hot, _merge, _changes, _fold)
+STEPS = (
+    *(_purge, _lost_vectors, _embedder, _words, _graph, _hot, _dense, _merge, _changes),
+    *(_columns, _fold),
+)

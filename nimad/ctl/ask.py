@@ -28,6 +28,11 @@ def register(commands: Commands) -> None:
         "The nearest come first, each with its cosine; the memory itself is left out.",
     )
     similar.add_argument("id", metavar="ID", type=memory_id, help="the memory to compare with")
+    similar.add_argument(
+        "--dense",
+        action="store_true",
+        help="compare the hypervectors of the legacy store instead of the meaning",
+    )
     similar.add_argument("-k", metavar="N", type=number(1, 1000), help="most memories to show")
     related = add_command(
         commands,
@@ -90,7 +95,11 @@ def _register_query(commands: Commands) -> None:
         type=number(1, 10_000_000),
         help="show what fits in about so many tokens of a prompt, the best first",
     )
-    query.add_argument("--explain", action="store_true", help="show the parts of each score")
+    query.add_argument(
+        "--explain",
+        action="store_true",
+        help="show the parts of each score, and the time of each step",
+    )
 
 
 def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
@@ -119,6 +128,8 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         show.prompt(screen, result["results"])
     else:
         show.results(screen, result["results"])
+        show.timings(screen, result)
+    show.evidence(screen, result.get("evidence"))
     show.degraded(screen, result.get("degraded") or [])
     return 0
 
@@ -137,7 +148,7 @@ def run_get(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 
 def run_similar(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl similar`."""
-    result = client.call("similar", id=args.id, k=args.k)
+    result = client.call("similar", id=args.id, k=args.k, dense=args.dense or None)
     if screen.json:
         screen.result(result)
         return 0

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 from nimad.ctl.arguments import with_hint
 from nimad.ctl.human import size
 from nimad.ctl.progress import Progress, bar
-from nimad.errors import Interrupted
-from nimad.legacy.detect import detect
+from nimad.errors import Interrupted, NimadError, SourceNotRecognised, UsageError
+from nimad.legacy.bundle import take_bundle
+from nimad.legacy.detect import GRAPH, Detected
 from nimad.legacy.scratch import private_directory, scratch_directory
 from nimad.legacy.snapshot import Snapshot, take_snapshot
+from nimad.legacy.stores import Found, find
 
 if TYPE_CHECKING:
     from nimad.ctl.client import Client
@@ -30,16 +32,69 @@ TICK = 0.25
 
 
 def attach(args: argparse.Namespace, client: Client, screen: Screen) -> int:
-    """Take over the store at `args.path`; with --wait, follow it to its end."""
-    found = detect(Path(args.path))
+    """Take over the store at `args.path`, or all stores below it; --wait follows them to their end.
+
+    Of several, those that can be taken over are; the exit code is that of the first that cannot.
+    """
+    found = find(Path(args.path))
+    _check_options(args, found)
     client.call("ping")  # before gigabytes are copied for nobody
+    refused = list(found.refused)
+    taken: list[dict[str, Any]] = []
+    for store in found.stores:
+        try:
+            taken.append(_hand_over(args, client, screen, store))
+        except NimadError as error:
+            if not _is_of_source(error) or (len(found.stores) == 1 and not refused):
+                raise
+            refused.append((store.path, error))
+    left_out = [_refusal(path, error) for path, error in refused]
+    code = 0
+    if args.wait and not args.dry_run and taken:
+        from nimad.ctl.follow import wait
+
+        code = wait(client, screen, [result["name"] for result in taken], left_out)
+    else:
+        _report(args, screen, taken, left_out)
+    if not screen.json:
+        for told in left_out:
+            screen.aside(f"left out: {told['reason']}")
+    return code or next((error.exit for _, error in refused if _is_fault(error)), 0)
+
+
+def _check_options(args: argparse.Namespace, found: Found) -> None:
+    for option in ("name", "start_offset"):
+        if getattr(args, option) is not None and len(found.stores) != 1:
+            shown = option.replace("_", "-")
+            holds = f"{args.path} holds {len(found.stores)}"
+            raise UsageError(detail=f"--{shown} is for one store, and {holds}.")
+
+
+def _is_of_source(error: NimadError) -> bool:
+    """Whether it is the store that is not fit, and the next one may be."""
+    return error.code.startswith("source_")
+
+
+def _is_fault(error: NimadError) -> bool:
+    """Whether a store is damaged or dangerous; a file that is none of NIMA's is no fault."""
+    return error.code != SourceNotRecognised.code
+
+
+def _refusal(path: Path, error: NimadError) -> dict[str, Any]:
+    return {"path": str(path), "code": error.code, "reason": error.message}
+
+
+def _hand_over(
+    args: argparse.Namespace, client: Client, screen: Screen, store: Detected
+) -> dict[str, Any]:
+    """Copy one store and hand the copy to nimad; its answer."""
     with (
-        _copied(found.path, found.size_bytes, screen) as snapshot,
+        _copied(store, screen) as snapshot,
         Progress(screen.progress) as progress,
         _interruptible(),
     ):
         progress.show("nimad takes the copy and looks through it")
-        result = client.call(
+        return client.call(
             "migrate.attach",
             fd=snapshot.fd,
             path=snapshot.origin,
@@ -52,12 +107,6 @@ def attach(args: argparse.Namespace, client: Client, screen: Screen) -> int:
             name=args.name,
             dry_run=args.dry_run or None,
         )
-    if args.wait and not args.dry_run:
-        from nimad.ctl.follow import wait
-
-        return wait(client, screen, result)
-    _report(screen, result, dry_run=args.dry_run)
-    return 0
 
 
 @contextmanager
@@ -70,34 +119,51 @@ def _interruptible() -> Iterator[None]:
         raise with_hint(Interrupted(), hint) from None
 
 
-def _report(screen: Screen, result: dict[str, Any], *, dry_run: bool) -> None:
+def _report(
+    args: argparse.Namespace,
+    screen: Screen,
+    taken: list[dict[str, Any]],
+    left_out: list[dict[str, Any]],
+) -> None:
+    """One store as itself; several, or a directory, as a list with what was left out."""
     if screen.json:
-        screen.result(result)
+        alone = taken[0] if len(taken) == 1 and not left_out else {}
+        listed = {} if alone and not Path(args.path).is_dir() else {"sources": taken}
+        screen.result({**alone, **listed, **({"refused": left_out} if listed else {})})
         return
     from nimad.ctl.sources import attached, forecast
 
-    if dry_run:
-        forecast(screen, result)
-    else:
-        attached(screen, result)
+    for place, result in enumerate(taken):
+        if place:
+            screen.line("")
+        if args.dry_run:
+            forecast(screen, result)
+        else:
+            attached(screen, result, last=place == len(taken) - 1)
 
 
 @contextmanager
-def _copied(path: Path, expected: int, screen: Screen) -> Iterator[Snapshot]:
+def _copied(store: Detected, screen: Screen) -> Iterator[Snapshot]:
     """A snapshot of the store, drawing how far the copy is when that takes long."""
     with private_directory(scratch_directory()) as mine:
         done = threading.Event()
         with Progress(screen.progress) as progress:
-            args = (mine, path.name, expected, progress, done)
+            args = (mine, store.path.name, store.size_bytes, progress, done)
             watcher = threading.Thread(target=_watch_copy, args=args, daemon=True)
             watcher.start()
             try:
-                snapshot = take_snapshot(path, mine)
+                snapshot = _copy(store, mine)
             finally:
                 done.set()
                 watcher.join()
     with snapshot:
         yield snapshot
+
+
+def _copy(store: Detected, into: Path) -> Snapshot:
+    if store.kind == GRAPH:
+        return take_snapshot(store.path, into)
+    return take_bundle(store.members, store.path, into)
 
 
 def _watch_copy(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nimad.ctl.arguments import with_hint
@@ -32,27 +32,42 @@ STEP = 0.1
 """Without a terminal, a line is printed for each such part of the whole."""
 
 
-def wait(client: Client, screen: Screen, attached: dict[str, Any]) -> int:
-    """Follow one source until it is verified, paused or failed; the exit code says which."""
-    name = attached["name"]
+def wait(
+    client: Client, screen: Screen, names: Sequence[str], left_out: Sequence[dict[str, Any]] = ()
+) -> int:
+    """Follow sources until each is verified, paused or failed; the exit code says which.
+
+    `left_out` are stores that were not taken over, for the JSON.
+    """
+    ended: list[dict[str, Any]] = []
+    result: dict[str, Any] = {}
     try:
         with Progress(screen.progress) as progress:
-            result = _follow(client, screen, name, progress)
+            for name in names:
+                result = _follow(client, screen, name, progress)
+                ended.append(_source(result, name))
     except KeyboardInterrupt:
         hint = "It goes on in nimad: `nimactl migrate --status --watch` shows it."
         raise with_hint(Interrupted(), hint) from None
+    result = {**result, "sources": ended, **({"refused": left_out} if left_out else {})}
     if screen.json:
         screen.result(result)
     else:
         for line in overview(screen, result):
             screen.line(line)
-    source = _source(result, name)
-    if source["state"] == "verified":
-        return 0
+    for source in ended:
+        _check(source)
+    return 0
+
+
+def _check(source: dict[str, Any]) -> None:
+    """Raise what became of a source that is not verified."""
+    name = source["name"]
     if source["state"] == "paused":
         raise MigrationPaused(name=name)
-    detail = source.get("error") or "it was rolled back meanwhile"
-    raise MigrationFailed(name=name, detail=detail)
+    if source["state"] not in ("verified", "lazy"):
+        detail = source.get("error") or "it was rolled back meanwhile"
+        raise MigrationFailed(name=name, detail=detail)
 
 
 def _follow(client: Client, screen: Screen, name: str, progress: Progress) -> dict[str, Any]:

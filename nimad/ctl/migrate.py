@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nimad.ctl.client import Client
     from nimad.ctl.screen import Screen
 
-STRATEGIES = ("full", "incremental")
+STRATEGIES = ("full", "incremental", "lazy")
 EVERY = "*"
 """What --status, --pause, --resume and --now stand for without a name."""
 DECLINED = 1
@@ -50,7 +50,8 @@ def register(commands: Commands) -> None:
     taking.add_argument(
         "--strategy",
         choices=STRATEGIES,
-        help="full: now, as fast as memory allows; incremental: when nothing else is to be done",
+        help="full: now, as fast as memory allows; incremental: when nothing else is to be done;"
+        " lazy: the same, but memories are encoded only when a query finds them by their words",
     )
     taking.add_argument(
         "--batch-size",
@@ -82,7 +83,11 @@ def register(commands: Commands) -> None:
 def _register_actions(parser: Parser) -> None:
     action = parser.add_mutually_exclusive_group()
     action.add_argument(
-        "path", metavar="PATH", nargs="?", help="a graph.sqlite file of nima-core (schema 1 or 3)"
+        "path",
+        metavar="PATH",
+        nargs="?",
+        help="what nima-core left: graph.sqlite (schema 1 or 3), a PyTorch checkpoint (.pt), a"
+        " sparse memory (.pkl, .json), or a directory with any of them",
     )
     every = {"metavar": "NAME", "nargs": "?", "const": EVERY}
     action.add_argument("--status", help="show how far the sources are", **every)  # type: ignore[arg-type]
@@ -194,7 +199,7 @@ def _verify(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 
 
 def _differing(result: dict[str, Any]) -> int:
-    kinds = ("memories", "relations", "turns")
+    kinds = ("memories", "relations", "turns", "hypervectors")
     faults = ("differing", "missing", "added")
     rows: int = sum(result.get(kind, {}).get(fault, 0) for kind in kinds for fault in faults)
     return rows + int(result.get("vectors_missing", 0))

@@ -16,6 +16,7 @@ DISK_PARTS = {
     "records": "the memories",
     "words": "index of their words",
     "blocks": "index of their meaning",
+    "dense": "legacy hypervectors, compact",
     "graph": "their relations",
     "snapshots": "backups of migrated sources",
     "aside": "damaged files, set aside",

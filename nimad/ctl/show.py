@@ -34,6 +34,14 @@ def results(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
                 screen.line(" " * margin + screen.style(line, DIM))
 
 
+def timings(screen: Screen, reply: dict[str, Any]) -> None:
+    """What the daemon spent its time on, where the reply tells."""
+    if spent := reply.get("timings"):
+        steps = "  ".join(f"{one_line(n.removesuffix('_ms'))} {ms:.2f}" for n, ms in spent.items())
+        screen.line()
+        screen.line(screen.style(f"{reply['took_ms']:.2f} ms: {steps}", DIM))
+
+
 def prompt(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
     """The answers as text for a prompt: a block for each, a line for each memory, no decoration."""
     from nimad.prompt import line
@@ -84,6 +92,14 @@ def whole(screen: Screen, memory: dict[str, Any]) -> None:
     screen.line()
     for name, value in _fields(memory):
         _field(screen, name, value)
+
+
+def evidence(screen: Screen, found: dict[str, Any] | None) -> None:
+    """What decided whether anything is shown, as --explain tells it."""
+    if found:
+        about = ", which names a stranger" if found["strange"] else ""
+        floor = f"the floor of this question{about} is {found['least']:.2f}"
+        screen.note(f"evidence {found['met']:.2f}; {floor}")
 
 
 def degraded(screen: Screen, parts: Sequence[str]) -> None:

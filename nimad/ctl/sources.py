@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from nimad.ctl.screen import Screen
 
 STAGES = ("copied", "encoded", "linked", "verified")
-ENDED = frozenset({"verified", "paused", "failed", "rolled_back"})
+ENDED = frozenset({"verified", "lazy", "paused", "failed", "rolled_back"})
 """States in which nothing happens by itself any more."""
 COLOURS = {"verified": GREEN, "failed": RED, "paused": YELLOW, "rolled_back": YELLOW}
 QUARANTINE_LINES = 5
 """Reasons shown of rows that could not be taken over; --json has more."""
-KINDS = (("memories", "memory"), ("relations", "relation"), ("turns", "turn"))
+KINDS = (
+    ("memories", "memory"),
+    ("relations", "relation"),
+    ("turns", "turn"),
+    ("hypervectors", "hypervector"),
+)
 
 
 def progress_of(source: dict[str, Any]) -> float:
@@ -48,7 +53,7 @@ def stage_line(
 
 def _waits(source: dict[str, Any]) -> bool:
     """Whether it moves on in idle moments only."""
-    return source.get("strategy") == "incremental" and not source.get("now")
+    return source.get("strategy") in ("incremental", "lazy") and not source.get("now")
 
 
 def brief(source: dict[str, Any]) -> str:
@@ -100,6 +105,9 @@ def _source(screen: Screen, source: dict[str, Any]) -> Iterator[str]:
     yield f"  {count(source['relations'], 'relation')}, {count(source['turns'], 'turn')}"
     if state not in ENDED:
         yield f"  {_pace(source)}"
+    if state == "lazy":
+        made = f"{source['encoded']:,} of {source['copied']:,} encoded"
+        yield f"  lazy: {made}; all are found by their words, and encoded when a query finds them"
     yield from (f"  {text}" for text in _since(source))
     yield from _quarantined(screen, source)
     if source.get("error"):
@@ -155,14 +163,21 @@ def _wrapped(screen: Screen, text: str, indent: str, colour: str) -> Iterator[st
 # --- after attaching ------------------------------------------------------------------------------
 
 
-def attached(screen: Screen, result: dict[str, Any]) -> None:
+def attached(screen: Screen, result: dict[str, Any], *, last: bool = True) -> None:
     """What `nimactl migrate PATH` says when nimad has taken the copy."""
     name, total = one_line(result["name"]), count(result["total"], "memory")
     if result["new"]:
         screen.line(f"nimad takes over {total} as {screen.style(name, BOLD)}.")
     else:
         screen.line(f"{screen.style(name, BOLD)} is known already ({total}).")
-    screen.line("nimactl migrate --status --watch shows how far it is.")
+    _notes(screen, result["report"])
+    if last:
+        screen.line("nimactl migrate --status --watch shows how far it is.")
+
+
+def _notes(screen: Screen, report: dict[str, Any]) -> None:
+    for note in report.get("notes") or []:
+        screen.paragraph(note, "  ")
 
 
 def forecast(screen: Screen, result: dict[str, Any]) -> None:
@@ -170,9 +185,11 @@ def forecast(screen: Screen, result: dict[str, Any]) -> None:
     report = result["report"]
     known = "new" if result["new"] else "known already"
     name = screen.style(one_line(result["name"]), BOLD)
-    screen.line(f"{name} ({known}, schema {report['schema']}); nothing was written")
+    schema = f", schema {report['schema']}" if report["schema"] else ""
+    screen.line(f"{name} ({known}{schema}); nothing was written")
     for label, text in _forecast(report):
         screen.line(f"  {label:<14}{text}")
+    _notes(screen, report)
     if report["refusals"]:
         screen.line(screen.style("  will not come over:", YELLOW))
         for row in report["refusals"]:
@@ -187,6 +204,8 @@ def _forecast(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     dangling = f" ({report['dangling']:,} more lead nowhere)" if report["dangling"] else ""
     yield "relations", f"{report['relations']:,}{dangling}"
     yield "turns", f"{report['turns']:,}"
+    if vectors := report.get("vectors"):
+        yield "hypervectors", f"{vectors:,} of {report['dimension']:,} dimensions"
     yield "text", size(report["text_bytes"])
     yield "batches", f"{report['batches']:,} of {report['batch_size']:,}"
     yield "time", f"about {max(1, round(report['estimate_seconds'])):,} s without a pause"
@@ -204,7 +223,7 @@ def comparison(screen: Screen, result: dict[str, Any]) -> None:
     name = screen.style(one_line(result["name"]), BOLD)
     taken = f"compared in {took(result['took_ms'])}"
     if result["ok"]:
-        same = [count(result[kind]["identical"], thing) for kind, thing in KINDS if kind in result]
+        same = [count(result[kind]["identical"], thing) for kind, thing in _kinds(result)]
         verdict = screen.style("identical with its source", GREEN)
         screen.line(f"{name} is {verdict}: {', '.join(same)}; {taken}")
     else:
@@ -212,6 +231,8 @@ def comparison(screen: Screen, result: dict[str, Any]) -> None:
         _table(screen, result)
         if missing := result.get("vectors_missing"):
             screen.line(f"  {count(missing, 'memory')} without a vector: nimactl rebuild blocks")
+    if waiting := result.get("vectors_waiting"):
+        screen.line(f"{count(waiting, 'memory')} of a lazy source not encoded yet: not compared")
     for text in _since(result):
         screen.line(text)
     if number := result.get("quarantined"):
@@ -221,10 +242,15 @@ def comparison(screen: Screen, result: dict[str, Any]) -> None:
         screen.paragraph(what, "  ")
 
 
+def _kinds(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """The kinds of rows that were compared; most sources have no hypervectors."""
+    found = [(kind, thing) for kind, thing in KINDS if kind in result]
+    return [each for each in found if each[0] != "hypervectors" or result[each[0]]["expected"]]
+
+
 def _table(screen: Screen, result: dict[str, Any]) -> None:
     heads = ("expected", "found", "identical", "differing", "missing", "added")
-    screen.line("  " + " " * 10 + "".join(f"{head:>11}" for head in heads))
-    for kind, _ in KINDS:
-        if kind in result:
-            cells = "".join(f"{result[kind].get(head, 0):>11,}" for head in heads)
-            screen.line(f"  {kind:<10}{cells}")
+    screen.line("  " + " " * 12 + "".join(f"{head:>11}" for head in heads))
+    for kind, _ in _kinds(result):
+        cells = "".join(f"{result[kind].get(head, 0):>11,}" for head in heads)
+        screen.line(f"  {kind:<12}{cells}")

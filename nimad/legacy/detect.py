@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,12 @@ from nimad.legacy.schema import identify, open_source, sqlite_errors
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 NOT_SQLITE = "it does not begin like an SQLite database"
+NO_STORE = "it begins like no database, checkpoint, pickle or JSON of NIMA's"
+BEFORE_ZIP = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""How checkpoints of torch before 1.6 begin: the pickle of a magic number."""
+ZIP_MAGIC = b"PK\x03\x04"
+PICKLE_PROTOCOLS = b"\x02\x03\x04\x05"
+"""What follows 0x80 at the begin of a pickle."""
 HEADER_BYTES = 100
 """Length of the header of an SQLite database (https://www.sqlite.org/fileformat.html)."""
 HEAD_BYTES = 4096
@@ -37,18 +44,34 @@ COMPANIONS = {
 }
 
 
+GRAPH, FILES = "nima-sqlite", "nima-files"
+"""The kinds of sources: a graph database; checkpoints, pickles and JSON."""
+CHECKSUM = ".sha256"
+MAX_NAME = 90
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file of a store: its name in the store, such as "archive/2026-02-03.pt", and its path."""
+
+    name: str
+    path: Path
+
+
 @dataclass(frozen=True)
 class Detected:
-    """A legacy store: `kind` is "nima-sqlite"; `path` is absolute, with links followed.
+    """A legacy store: `kind` is GRAPH or FILES; `path` is absolute, with links followed.
 
-    `schema` is 1 or 3, or 0 when only a snapshot can tell (the tables may live in the write-ahead
-    log).  `size_bytes` counts the file and its write-ahead log.
+    `schema` is 1 or 3 of a graph, or 0 when only a snapshot can tell (the tables may live in the
+    write-ahead log).  `size_bytes` counts the file and its write-ahead log, or all `members`: the
+    files of a store of the kind FILES with the checksums beside them.
     """
 
     kind: str
     schema: int
     path: Path
     size_bytes: int
+    members: tuple[Member, ...] = ()
 
 
 def detect(path: Path) -> Detected:
@@ -60,11 +83,35 @@ def detect(path: Path) -> Detected:
     """
     resolved, head, size = _peek(Path(path))
     if not head.startswith(SQLITE_MAGIC):
-        raise _refusal(resolved, head, size)
+        if refusal := _refusal(resolved, head, size):
+            raise refusal
+        return store_of([resolved], resolved.parent, resolved)
     _check_header(resolved, head, size)
     log = _companion(resolved, "-wal")
     log_bytes = log.stat().st_size if log.exists() else 0
-    return Detected("nima-sqlite", _glance(resolved, head), resolved, size + log_bytes)
+    return Detected(GRAPH, _glance(resolved, head), resolved, size + log_bytes)
+
+
+def store_of(files: Sequence[Path], root: Path, path: Path) -> Detected:
+    """The store of the kind FILES that these files below `root` are, called `path`."""
+    members: list[Member] = []
+    for file in files:
+        name = _member_name(file, root, {member.name for member in members})
+        members.append(Member(name, file))
+        if (checksum := _companion(file, CHECKSUM)).is_file():
+            members.append(Member(name + CHECKSUM, checksum))
+    size = sum(member.path.stat().st_size for member in members)
+    return Detected(FILES, 0, path, size, tuple(members))
+
+
+def _member_name(file: Path, root: Path, taken: set[str]) -> str:
+    """A name that any tar holds and no shell trips over."""
+    relative = file.relative_to(root).as_posix()
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-/+@") else "_" for c in relative)
+    made, number = plain[-MAX_NAME:].lstrip("/"), 2
+    while made in taken:
+        made, number = f"{number}-{made}"[:MAX_NAME], number + 1
+    return made
 
 
 def _peek(path: Path) -> tuple[Path, bytes, int]:
@@ -73,7 +120,7 @@ def _peek(path: Path) -> tuple[Path, bytes, int]:
         resolved = path.resolve(strict=True)
         status = resolved.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise SourceNotRecognised(path=path, detail=_about_directory(resolved))
+            raise SourceNotRecognised(path=path, detail="it is a directory")
         if not stat.S_ISREG(status.st_mode):
             raise SourceNotRecognised(path=path, detail="it is not an ordinary file")
         with open_plain(resolved) as file:
@@ -99,40 +146,32 @@ def os_error(error: OSError, path: Path | str) -> NimadError:
     return SourceUnreadable(path=path, detail=error.strerror or str(error))
 
 
-def _about_directory(directory: Path) -> str:
-    """Why a directory is refused, naming the file inside that was probably meant."""
-    for name in ("graph.sqlite", "memory/graph.sqlite"):
-        if (directory / name).is_file():
-            return f"it is a directory; did you mean {directory / name}?"
-    return "it is a directory; name the graph.sqlite file (directories come with later formats)"
-
-
 def _companion(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def _refusal(path: Path, head: bytes, size: int) -> NimadError:
-    """The error for a file that does not begin like an SQLite database."""
+def _refusal(path: Path, head: bytes, size: int) -> NimadError | None:
+    """The error for a file that begins neither like an SQLite database nor like one of FILES."""
     for suffix, role in COMPANIONS.items():
         if path.name.endswith(suffix):
             main = path.name.removesuffix(suffix)
             return SourceNotRecognised(path=path, detail=f"it is the {role} of {main}: name that")
     if size == 0:
         return SourceNotRecognised(path=path, detail="it is empty")
-    if what := _other_format(path, head):
-        return SourceUnsupported(path=path, what=what)
-    return SourceNotRecognised(path=path, detail=NOT_SQLITE)
+    if head.startswith(BEFORE_ZIP):
+        return SourceUnsupported(path=path, what="a checkpoint of PyTorch before 1.6 (not a zip)")
+    if begins_like_files(head):
+        return None
+    return SourceNotRecognised(path=path, detail=NO_STORE)
 
 
-def _other_format(path: Path, head: bytes) -> str | None:
-    """What a file of NIMA's other formats is, known by its first bytes; nothing is unpickled."""
-    if head.startswith(b"PK\x03\x04") and b"data.pkl" in head[:512]:
-        return "a checkpoint of hypervectors (PyTorch)"
-    if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
-        return "a pickle, such as sparse_memory.pkl"
-    if head[:1] == b"{" and b'"num_blocks"' in head:
-        return "a sparse block memory (JSON)"
-    return None
+def begins_like_files(head: bytes) -> bool:
+    """Whether it may be a checkpoint, a pickle or JSON of NIMA's; nothing is unpickled."""
+    if head.startswith(ZIP_MAGIC):
+        return True
+    if head[:1] == b"\x80" and head[1:2] in PICKLE_PROTOCOLS:
+        return True
+    return head.lstrip()[:1] == b"{"
 
 
 def _check_header(path: Path, head: bytes, size: int) -> None:

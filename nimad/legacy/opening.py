@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from nimad.errors import SourceUnsupported
+from nimad.legacy.detect import FILES, GRAPH
 from nimad.legacy.source import LegacySource
 
-GRAPH = "nima-sqlite"
-"""A graph database: the snapshot is an SQLite file without a write-ahead log."""
-SUFFIXES = {GRAPH: ".sqlite"}
-"""Kind -> how the file name of its snapshot ends."""
+SUFFIXES = {GRAPH: ".sqlite", FILES: ".tar"}
+"""Kind -> how the file name of its snapshot ends: a database without a write-ahead log; a tar of
+the files as they are."""
 
 
 def open_snapshot(kind: str, path: Path) -> LegacySource:
@@ -23,4 +23,8 @@ def open_snapshot(kind: str, path: Path) -> LegacySource:
         from nimad.legacy.sqlite import LegacyGraph
 
         return LegacyGraph.open(path)
+    if kind == FILES:
+        from nimad.legacy.files import LegacyFiles
+
+        return LegacyFiles.open(path)
     raise SourceUnsupported(path=path, what=f"a source of the kind {kind}")

@@ -105,7 +105,7 @@ def take_snapshot(path: Path, into: Path | None = None) -> Snapshot:
         schema = _finish(copy, source)
         fd = os.open(copy, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            digest, size = _digest(fd)
+            digest, size = digest_of(fd)
         except BaseException:
             os.close(fd)
             raise
@@ -272,7 +272,7 @@ def _finish(copy: Path, source: Path) -> int:
         return identify(connection, source).schema
 
 
-def _digest(fd: int) -> tuple[str, int]:
+def digest_of(fd: int) -> tuple[str, int]:
     """SHA-256 in hex and size in bytes of an open file; the descriptor is left at the start."""
     import hashlib
 

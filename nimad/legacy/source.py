@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nimad.errors import NimadError
 from nimad.legacy.values import Value
 from nimad.model import Memory
 
@@ -85,7 +86,9 @@ class Totals:
     `unreadable` rows and `dangling` edges (an end of theirs is no readable memory) are within the
     counts; the first `refusals` tell which and why.  `text_bytes` is the length of all texts in
     UTF-8, `blob_bytes` that of all binary values that become part of the records.  `notes` are
-    what else its owner should know of the files, one sentence each.
+    what else its owner should know of the files, one sentence each; `refused` are the files of it
+    that cannot be taken over, (name in the bundle, error).  `vectors` memories have a hypervector,
+    of `dimension` numbers.
     """
 
     nodes: int = 0
@@ -98,6 +101,9 @@ class Totals:
     blob_bytes: int = 0
     refusals: list[Unreadable] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    refused: list[tuple[str, NimadError]] = field(default_factory=list)
+    vectors: int = 0
+    dimension: int = 0
 
     def refuse(self, row: Unreadable) -> None:
         """Note a row that will not come over."""

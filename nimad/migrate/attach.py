@@ -1,12 +1,6 @@
 """Attaches a source: says what is in a snapshot, whether we know it, and enters it in the ledger.
 
-Whether a snapshot is of a source that is known already, and so may not come in twice:
-
-- the same path, and most of the memories that both have are the same, or
-- another path (the file was moved), and nearly all memories that we have are in it unchanged.
-
-A new store at an old path, whose ids begin at 1 again, is another source; so is a store that only
-begins like one we know.
+Whether a snapshot is of a source that is known already is decided in known.py.
 
 Crash prose: the snapshot is kept first (receive.keep), then one transaction enters the source or
 turns an entered one to the new snapshot, then the old snapshot is deleted.  A crash in between
@@ -15,7 +9,6 @@ leaves a snapshot without a row, which the next start sweeps.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,19 +20,19 @@ from nimad.errors import DiskFull, SourceUnsupported, UsageError
 from nimad.legacy.opening import SUFFIXES, open_snapshot
 from nimad.legacy.rows import FIRST_ID
 from nimad.legacy.scrub import scrub_snapshot
-from nimad.legacy.source import LegacyNode, LegacySource, Totals
+from nimad.legacy.source import LegacySource, Totals
+from nimad.legacy.unbundle import strip
 from nimad.migrate import ledger, receive
+from nimad.migrate.encoding import recount
+from nimad.migrate.known import adds_nothing, fingerprint_of, form_of, known_source
 from nimad.migrate.report import describe
 from nimad.migrate.rollback import CLEAN, delete_snapshot
 from nimad.model import now_ms
 from nimad.store import sources
 from nimad.store.sources import Source
 
-FINGERPRINT_ROWS = 16
-SAMPLE_ROWS = 200
-"""Memories looked at to tell whether a store is one we know."""
-MOVED_SHARE = 0.9
-"""So many of our memories must be in a file at another path for it to be the same store, moved."""
+GENERIC = {"latest", "memories", "memory", "checkpoint"}
+"""Names of files that say nothing: the source is called after the directory."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +62,20 @@ def attach(store: MemoryStore, fd: int, asked: Request) -> tuple[Source | None, 
     with receive.received(store, fd, asked.path, asked.size, asked.sha256) as copy:
         with open_snapshot(asked.kind, copy) as graph:
             totals = graph.survey()
-            known = _known_source(store, graph, asked)
+            known = _known(store, graph, asked)
             name = known.name if known else _free_name(store, asked)
-            fingerprint = _fingerprint(graph)
+            fingerprint = fingerprint_of(graph)
             start = _start_key(graph, asked.start_offset)
             report = describe(store, graph, totals, known, asked.batch_size, asked.size)
+            nothing_new = adds_nothing(store, graph, known, asked.path, asked.sha256)
+            form = form_of(graph)
         new = known is None or known.stage == "rolled_back"
         reply = {"name": name, "new": new, "total": totals.nodes, "report": report}
-        if asked.dry_run:
+        if asked.dry_run or nothing_new:
             return known, reply
         _check_fits(asked, report)
-        entry = _Entry(asked, name, fingerprint, totals, start)
+        size, sha256 = _without_refused(copy, asked, totals)
+        entry = _Entry(asked, name, fingerprint, totals, start, size, sha256, form)
         if known is None:
             return _enter(store, copy, entry), reply
         return _turn_to(store, copy, entry, known), reply
@@ -103,6 +99,9 @@ class _Entry:
     fingerprint: str
     totals: Totals
     start: int | None
+    size: int
+    sha256: str
+    form: list[int | None] | None
 
     def fields(self, snapshot: str, size: int, sha256: str) -> dict[str, Any]:
         """Columns of `sources` that a snapshot sets."""
@@ -132,12 +131,28 @@ class _Entry:
         }
 
 
+def _known(store: MemoryStore, graph: LegacySource, asked: Request) -> Source | None:
+    """The source that this snapshot is of.  Raises UsageError when it has another name."""
+    known = known_source(store, graph, asked.kind, asked.path, asked.sha256)
+    if known is not None and asked.name is not None and asked.name != known.name:
+        raise UsageError(detail=f"that source is known already, as {known.name}")
+    return known
+
+
+def _without_refused(copy: Path, asked: Request, totals: Totals) -> tuple[int, str]:
+    """Take the files that are not taken over out of the copy; its size and digest then."""
+    if not totals.refused:
+        return asked.size, asked.sha256
+    strip(copy, [name for name, _ in totals.refused])
+    return copy.stat().st_size, receive.digest_of(copy)
+
+
 def _enter(store: MemoryStore, copy: Path, entry: _Entry) -> Source:
     """A source that was not known."""
     snapshot = _snapshot_name(store, entry.name, entry.asked.kind)
     receive.keep(copy, store.state / "snapshots" / snapshot)
-    fields = entry.fields(snapshot, entry.asked.size, entry.asked.sha256)
-    report = {"sent": entry.asked.sha256, "start_after": entry.start}
+    fields = entry.fields(snapshot, entry.size, entry.sha256)
+    report = {"sent": entry.asked.sha256, "start_after": entry.start, "form": entry.form}
     with store.records.write() as tx:
         number = sources.insert(
             tx,
@@ -156,24 +171,32 @@ def _turn_to(store: MemoryStore, copy: Path, entry: _Entry, known: Source) -> So
     """A source that is known: nothing to do, or rows that are new since the last snapshot."""
     same = ledger.note(known, "sent") == entry.asked.sha256 and known.snapshot is not None
     same = same and ledger.note(known, "start_after") == entry.start
-    wishes = {"strategy": entry.asked.strategy, "batch_size": entry.asked.batch_size}
+    wishes: dict[str, Any] = {
+        "strategy": entry.asked.strategy,
+        "batch_size": entry.asked.batch_size,
+    }
     if same and known.stage != "rolled_back":
+        stage = known.stage
+        if entry.asked.strategy != "lazy" and stage in ("encoded", "linked", "lazy"):
+            # what it has not encoded while it was lazy is due now
+            stage = "copied" if recount(store, known.id) else stage
+        wishes |= {"stage": stage, "paused": 0, "error": None, "path": entry.asked.path}
         with store.records.write() as tx:
-            sources.update(tx, known.id, **wishes, paused=0, error=None, path=entry.asked.path)
+            sources.update(tx, known.id, **wishes)
         return ledger.by_id(store.records, known.id)
     gone = sorted(ledger.keys_of_kind(store.records, known.id, "forgotten"))
-    size, sha256 = entry.asked.size, entry.asked.sha256
+    size, sha256 = entry.size, entry.sha256
     if gone:  # what was forgotten on request does not come back with a new snapshot
-        scrubbed = scrub_snapshot(copy, gone)
+        scrubbed = scrub_snapshot(copy, gone, entry.asked.kind)
         size, sha256 = scrubbed.bytes, scrubbed.sha256
     snapshot = _snapshot_name(store, entry.name, entry.asked.kind)
     receive.keep(copy, store.state / "snapshots" / snapshot)
     fields = entry.fields(snapshot, size, sha256)
-    notes = {"sent": entry.asked.sha256, "start_after": entry.start, "verification": None}
+    notes = {"sent": entry.asked.sha256, "start_after": entry.start, "form": entry.form}
     rerun = True if known.stage != "rolled_back" else None
     with store.records.write() as tx:
         clean = {} if rerun else {key: CLEAN[key] for key in CLEAN if key not in fields}
-        report = ledger.with_notes(known, **notes, rerun=rerun)
+        report = ledger.with_notes(known, **notes, verification=None, rerun=rerun)
         sources.update(tx, known.id, **{**clean, **fields, "report": report})
     crash_point("migrate.turned")
     if known.snapshot is not None:
@@ -181,56 +204,7 @@ def _turn_to(store: MemoryStore, copy: Path, entry: _Entry, known: Source) -> So
     return ledger.by_id(store.records, known.id)
 
 
-# --- which source is it -------------------------------------------------------------------------
-
-
-def _known_source(store: MemoryStore, graph: LegacySource, asked: Request) -> Source | None:
-    """The source that this snapshot is of, when it is known already."""
-    fingerprint = _fingerprint(graph)
-    everything = sources.all_sources(store.records)
-    everything.sort(key=lambda source: (source.path != asked.path, -source.id))
-    for source in everything:
-        at_home = source.path == asked.path
-        same = ledger.note(source, "sent") == asked.sha256
-        if not same and at_home:
-            same = source.fingerprint == fingerprint or _overlap(store, graph, source)[0] >= 0.5
-        elif not same and source.fingerprint == fingerprint and source.copied:
-            same = min(_overlap(store, graph, source)) >= MOVED_SHARE
-        if same:
-            if asked.name is not None and asked.name != source.name:
-                raise UsageError(detail=f"that source is known already, as {source.name}")
-            return source
-    return None
-
-
-def _fingerprint(graph: LegacySource) -> str:
-    """What does not change while a store is in use: its first memories."""
-    digest = hashlib.sha256()
-    for row in graph.nodes(graph.mapper(""), None, FINGERPRINT_ROWS):
-        digest.update(str(row.key).encode())
-        if isinstance(row, LegacyNode):
-            digest.update(f"|{row.memory.timestamp}|{row.memory.text}\n".encode())
-    return digest.hexdigest()
-
-
-def _overlap(store: MemoryStore, graph: LegacySource, source: Source) -> tuple[float, float]:
-    """Of a sample of our memories of a source: the share that is the same in the snapshot, among
-    those that are in it at all, and the share that is in it at all."""
-    if not source.copied:
-        return 1.0, 1.0
-    sql = "SELECT source_key, id FROM memories WHERE source = ? AND id % ? = 0 LIMIT ?"
-    stride = max(1, source.copied // SAMPLE_ROWS)
-    ours = dict(store.records.rows(sql, (source.id, stride, 2 * SAMPLE_ROWS)))
-    memories = store.records.get(list(ours.values()))
-    mapper = graph.mapper(source.name)
-    same = there = 0
-    for key, number in ours.items():
-        for row in graph.nodes(mapper, int(key) - 1, 1):
-            if isinstance(row, LegacyNode) and row.key == key and number in memories:
-                there += 1
-                mine = memories[number]
-                same += (mine.text, mine.timestamp) == (row.memory.text, row.memory.timestamp)
-    return same / max(1, there), there / max(1, len(ours))
+# --- names and places ---------------------------------------------------------------------------
 
 
 def _free_name(store: MemoryStore, asked: Request) -> str:
@@ -239,7 +213,9 @@ def _free_name(store: MemoryStore, asked: Request) -> str:
         if asked.name in taken:
             raise UsageError(detail=f"the name {asked.name} belongs to another source")
         return asked.name
-    stem = re.sub(r"[^\w.@+-]+", "-", Path(asked.path).stem).strip(".-")[:80] or "source"
+    path = Path(asked.path)
+    said = path.parent.name if path.stem in GENERIC and path.parent.name else path.stem
+    stem = re.sub(r"[^\w.@+-]+", "-", said).strip(".-")[:80] or "source"
     names = [stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 3))]
     return next(name for name in names if name not in taken)
 

@@ -36,6 +36,8 @@ class Findings:
     relations: Tally = field(default_factory=Tally)
     turns: Tally = field(default_factory=Tally)
     vectors_missing: int = 0
+    vectors_waiting: int = 0
+    hypervectors: Tally = field(default_factory=Tally)
     differences: list[dict[str, Any]] = field(default_factory=list)
     digest: str = ""
     took_ms: float = 0.0
@@ -44,7 +46,7 @@ class Findings:
     def wrong(self) -> int:
         """Rows that are not as they must be, in all."""
         rows = self.memories.wrong + self.relations.wrong + self.turns.wrong
-        return rows + self.vectors_missing
+        return rows + self.vectors_missing + self.hypervectors.wrong
 
     def differ(self, kind: str, key: int | str, name: str, detail: str) -> None:
         """Note a difference; no text of a memory stands in it."""
@@ -60,6 +62,8 @@ class Findings:
             "relations": asdict(self.relations),
             "turns": asdict(self.turns),
             "vectors_missing": self.vectors_missing,
+            "vectors_waiting": self.vectors_waiting,
+            "hypervectors": asdict(self.hypervectors),
             "digest": self.digest,
             "differences": self.differences,
             "took_ms": round(self.took_ms, 3),

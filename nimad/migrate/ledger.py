@@ -8,12 +8,15 @@ The rows are the records' (store/sources.py); this file says what they mean.
     encoded      vectors in sealed segments             linking
     linked       turns, relations, graph                verifying
     verified     every row compared                     -
+    lazy         the same, but vectors are still made   -
+                 for what queries find only
     rolling_back nothing is sure any more               rolling_back
     rolled_back  everything of it is gone               -
 
 `report` of a source keeps what has no column: `sent` (the digest the client gave), `start_after`
-(rows up to this key were left out on request), `rerun` (a snapshot after the first one),
-`verification` (what the last one found), `now` (it waits for no idle moment until it is done).
+(rows up to this key were left out on request), `form` (of its hypervectors: dimension, block size),
+`rerun` (a snapshot after the first one), `verification` (what the last one found), `now` (it waits
+for no idle moment until it is done).
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ STATES = {
     "encoded": "linking",
     "linked": "verifying",
     "verified": "verified",
+    "lazy": "lazy",
     "rolling_back": "rolling_back",
     "rolled_back": "rolled_back",
 }

@@ -17,6 +17,7 @@ import tenacity
 from nimad.core.store import MemoryStore
 from nimad.errors import DiskFull, GraphFailed, MigrationFailed, NimadError, VerifyFailed
 from nimad.migrate import ledger
+from nimad.migrate.converting import convert
 from nimad.migrate.copying import copy
 from nimad.migrate.encoding import encode
 from nimad.migrate.linking import link
@@ -28,10 +29,16 @@ from nimad.model import now_ms
 from nimad.store import sources
 from nimad.store.sources import Source
 
+
+def _convert_and_link(run: Run) -> Iterator[None]:
+    yield from convert(run)
+    yield from link(run)
+
+
 STAGES: dict[str, Callable[[Run], Iterator[None]]] = {
     "attached": copy,
     "copied": encode,
-    "encoded": link,
+    "encoded": _convert_and_link,
     "linked": verify,
     "rolling_back": roll_back,
 }
@@ -169,7 +176,8 @@ class Pipeline:
         seconds = run.progress.batch_seconds
         took = ((source.finished or now_ms()) - (source.started or now_ms())) / 1000
         left_out = ledger.quarantined(self._store.records, source.id)
-        share = 100 * source.verified / source.total if source.total else 100.0
+        done = source.copied if source.stage == "lazy" else source.verified
+        share = 100 * done / source.total if source.total else 100.0
         self._log.heading("Migration Summary")
         for line in (
             f"Total nodes: {source.total}",
@@ -183,9 +191,11 @@ class Pipeline:
             f"Success rate: {share:.1f}%",
         ):
             self._log.info(line, quiet=True)
-        self._log.info(
-            f"{source.name}: verified, {source.verified} memories identical; {took:.1f}s"
-        )
+        if source.stage == "lazy":
+            how = f"lazy, {source.encoded} of {source.copied} memories encoded, all identical"
+        else:
+            how = f"verified, {source.verified} memories identical"
+        self._log.info(f"{source.name}: {how}; {took:.1f}s")
 
 
 def _all_stages(run: Run, finished: Callable[[Run, str], None]) -> Iterator[None]:

@@ -23,9 +23,13 @@ from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import (
     DiskFull,
+    NimadError,
+    SourceAltered,
     SourceChanged,
     SourceCorrupt,
     SourceNotRecognised,
+    SourceUnsafe,
+    SourceUnsupported,
     UsageError,
 )
 from nimad.store import sources
@@ -34,6 +38,14 @@ CHUNK = 1 << 20
 MARGIN_BYTES = 16 << 20
 """Left free on the disk for everything else."""
 NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
+REFUSALS = (
+    SourceNotRecognised,
+    SourceCorrupt,
+    SourceUnsafe,
+    SourceAltered,
+    SourceUnsupported,
+)
+"""What the readers raise; they name the copy, or a file in it."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -55,12 +67,11 @@ def received(store: MemoryStore, fd: int, path: str, size: int, sha256: str) -> 
     try:
         with os.fdopen(handle, "wb", buffering=0) as file:
             _copy(fd, file.fileno(), size)
-        if _digest(Path(name)) != sha256:
+        if digest_of(Path(name)) != sha256:
             raise SourceChanged(path=path, detail="the copy differs from what was announced")
         yield Path(name)
-    except (SourceNotRecognised, SourceCorrupt) as error:
-        # the user knows the file that was copied, not the copy
-        raise type(error)(**{**error.fields, "path": path}) from error
+    except REFUSALS as error:
+        raise type(error)(**{**error.fields, "path": _known_as(path, error)}) from error
     except OSError as error:
         if error.errno in FULL:
             raise DiskFull(detail=f"the snapshot of {path} did not fit") from error
@@ -101,6 +112,14 @@ def check_space(directory: Path, needed: int) -> None:
         )
 
 
+def _known_as(path: str, error: NimadError) -> str:
+    """The user knows the file that was copied, not the copy: what to call it."""
+    named = Path(str(error.fields["path"]))
+    if named.is_absolute() or named.name == Path(path).name:
+        return path
+    return f"{path}/{named}"
+
+
 def _copy(source: int, target: int, size: int) -> None:
     """Copy `size` bytes from the start, inside the kernel if the file systems allow."""
     done = 0
@@ -116,6 +135,6 @@ def _copy(source: int, target: int, size: int) -> None:
         done += moved
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

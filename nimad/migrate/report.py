@@ -17,6 +17,9 @@ from nimad.migrate.sampling import Sample, measure
 from nimad.probe import memory
 from nimad.store.sources import Source
 
+NOTES = 50
+"""So many notes and refused files are told."""
+
 
 def describe(
     store: MemoryStore,
@@ -59,6 +62,13 @@ def describe(
         "fits": free >= needed + MARGIN_BYTES,
         "free_memory_bytes": memory.available_memory(),
         "refusals": [asdict(row) for row in totals.refusals],
+        "vectors": totals.vectors,
+        "dimension": totals.dimension,
+        "notes": totals.notes[:NOTES],
+        "refused_files": [
+            {"name": name, "code": error.code, "reason": error.message}
+            for name, error in totals.refused[:NOTES]
+        ],
     }
 
 
@@ -80,6 +90,8 @@ def status_of(store: MemoryStore, source: Source, run: Run | None) -> dict[str, 
         "total": source.total,
         "copied": min(source.copied, source.total),
         "encoded": min(source.encoded, source.total),
+        "converted": source.converted,
+        "total_dense": source.total_dense,
         "linked": source.linked,
         "verified": verified,
         "quarantined": ledger.quarantined(store.records, source.id),

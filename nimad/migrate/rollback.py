@@ -22,7 +22,7 @@ from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.legacy.rows import FIRST_ID
 from nimad.migrate.run import Run
-from nimad.store import sources, words
+from nimad.store import hyper, sources, words
 from nimad.store.sources import Source
 
 BATCH = 1000
@@ -39,6 +39,9 @@ CLEAN = {
     "relations": 0,
     "turns": 0,
     "encoded": 0,
+    "dense_cursor": 0,
+    "total_dense": 0,
+    "converted": 0,
     "linked": 0,
     "verified": 0,
     "paused": 0,
@@ -65,7 +68,9 @@ def roll_back(run: Run) -> Iterator[None]:
         tx.delete_source_turns(source.id)
         tx.execute("DELETE FROM quarantine WHERE source = ?", (source.id,))
         sources.update(tx, source.id, **CLEAN)
+        dense = hyper.remove_source(tx, source.id)
     crash_point("rollback.emptied")
+    store.dense.files.remove(dense)
     if source.snapshot is not None:
         delete_snapshot(store, source.snapshot)
     yield

@@ -10,31 +10,24 @@ have no neighbours.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nimad.model import Filter
+from nimad.recall.chains import chain, chain_all, link
 from nimad.recall.links import Links
+from nimad.recall.reading import NONE, PAGE_SQL, Session, fields, fingerprint
+from nimad.recall.saved import Saved
+from nimad.recall.subjects import Subjects
 from nimad.store.records import Records
-from nimad.store.terms import TermIndex, lengths
+from nimad.store.terms import TermIndex
 
 Rows = NDArray[np.int64]
-NONE = -1
-"""In a chain: there is nobody. As a code: no value."""
-
-_WORD = re.compile(r"\w+")
 _PAGE = 5000
 _DEAD_SHARE = 4
-_SQL = """
-SELECT m.id, m.timestamp, m.namespace, m.layer, m.conversation, m.session, m.who, m.importance,
-       substr(rtrim(m.text), -1) IN ('?', '？', '؟'), d.sz
-FROM memories m LEFT JOIN words_docsize d ON d.id = m.id
-WHERE m.id BETWEEN ? AND ? ORDER BY m.id
-"""
 _TYPES: dict[str, tuple[type, float]] = {
     "id": (np.int64, 0),
     "time": (np.int64, 0),
@@ -48,8 +41,12 @@ _TYPES: dict[str, tuple[type, float]] = {
     "words": (np.float32, 0),
     "length": (np.float32, np.nan),
     "asks": (np.bool_, False),
+    "print": (np.int64, 0),
     "alive": (np.bool_, False),
 }
+
+SAVED = {name: kind for name, (kind, _) in _TYPES.items() if name != "length"}
+"""The columns that a file holds; lengths depend on the embedder, too."""
 
 
 class Columns:
@@ -61,9 +58,10 @@ class Columns:
         before, after: int32[n], the row of the neighbour in the chain, or -1.
         importance, words (how many the text has): float32[n].
         length: float32[n], for who computes it: nan while unknown, or when neighbours changed.
-        subjects: names, case-folded, and their codes.
-        parts, named_by, capitals: the words of a name, the names of a word (case-folded), and
-            which words of a name of several words begin with a capital letter.
+        subjects: the names in `who` and their codes.
+        print: int64[n], the fingerprint of the text (see `fingerprint`).
+        changed: how many rows came or went since the columns were in a file.
+        ends: the last row of each session.
         asks: bool[n], whether the text ends as a question.  alive: bool[n], whether it exists.
     """
 
@@ -79,6 +77,7 @@ class Columns:
     words: NDArray[np.float32]
     length: NDArray[np.float32]
     asks: NDArray[np.bool_]
+    print: NDArray[np.int64]
     alive: NDArray[np.bool_]
 
     def __init__(self, records: Records, terms: TermIndex) -> None:
@@ -86,6 +85,7 @@ class Columns:
         self._terms = terms
         self._seen = -1
         self.version = 0
+        self.changed = 0
         self._links: tuple[int, Links] | None = None
         self._clear()
 
@@ -93,22 +93,52 @@ class Columns:
         self.count = 0
         self.dead = 0
         self.version += 1
-        self.subjects: dict[str, int] = {}
-        self.named_by: dict[str, list[str]] = {}
-        self.parts: dict[str, frozenset[str]] = {}
-        self.capitals: dict[str, set[str]] = {}
-        self._spelled: dict[str, int] = {}
-        self._sessions: dict[Hashable, int] = {}
-        self._ends: dict[int, int] = {}
+        self.subjects = Subjects()
+        self._sessions: dict[Session, int] = {}
+        self.ends: dict[int, int] = {}
         self._store: dict[str, NDArray[Any]] = {
             name: np.full(0, empty, kind) for name, (kind, empty) in _TYPES.items()
         }
         self._show()
 
+    # --- the file -----------------------------------------------------------------------------
+
+    def snapshot(self) -> Saved:
+        """A copy of everything but the lengths, for the file."""
+        keys = [[NONE if key is None else key for key in session] for session in self._sessions]
+        return Saved(
+            *(self._seen, self.count, self.dead, self.subjects.next_code),
+            np.array(keys, np.int64).reshape(-1, 3),
+            self.subjects.spellings(),
+            {name: self._store[name][: self.count].copy() for name in SAVED},
+        )
+
+    def restore(self, saved: Saved) -> None:
+        """Take over what a file held, in place of reading the memories."""
+        self._clear()
+        self._grow(saved.count)
+        for name, values in saved.columns.items():
+            self._store[name][: saved.count] = values
+        self.subjects = Subjects(saved.subjects, saved.next_code)
+        keys = saved.sessions.tolist()
+        self._sessions = {
+            (space, None if talk == NONE else talk, None if session == NONE else session): code
+            for code, (space, talk, session) in enumerate(keys)
+        }
+        self._seen, self.count, self.dead = saved.seen, saved.count, saved.dead
+        self.changed = 0
+        self._show()
+        last = np.flatnonzero(self.alive & (self.session != NONE) & (self.after == NONE))
+        self.ends = dict(zip(self.session[last].tolist(), last.tolist(), strict=True))
+
     # --- following the records ----------------------------------------------------------------
 
+    def stale(self) -> bool:
+        """Whether something changed since the last `sync`; 5 µs."""
+        return self._records.head() != self._seen
+
     def sync(self, most: int = 1 << 60) -> bool:
-        """Apply what changed since the last call; 5 µs when nothing did.
+        """Apply what changed since the last call.
 
         At most `most` new memories; True when nothing is left.
         """
@@ -149,113 +179,43 @@ class Columns:
         known = int(self.id[-1]) if self.count else 0
         start, added = self.count, 0
         for low in range(max(first, known + 1), last + 1, _PAGE):
-            page = self._records.rows(_SQL, (low, min(low + _PAGE - 1, last)))
+            page = self._records.rows(PAGE_SQL, (low, min(low + _PAGE - 1, last)))
             added += len(page)
             if page:
                 self._append(page)
         if added > _PAGE // 10:
-            self._chain_all()
+            chain_all(self)
         elif added:
             for row in range(start, self.count):
-                self._chain(row)
+                chain(self, row)
         self.version += 1
+        self.changed += added
         return added
 
     def _append(self, page: Sequence[tuple[Any, ...]]) -> None:
         start, end = self.count, self.count + len(page)
         self._grow(end)
-        (ids, times, spaces, layers, talks, sessions, who, weights, asks, sizes) = zip(
-            *page, strict=True
-        )
-        fresh = {
-            "id": ids,
-            "time": times,
-            "namespace": spaces,
-            "layer": layers,
-            "session": [
-                NONE
-                if talk is None and session is None
-                else self._sessions.setdefault((space, talk, session), len(self._sessions))
-                for space, talk, session in zip(spaces, talks, sessions, strict=True)
-            ],
-            "who": [self._subject(name) for name in who],
-            "importance": [0.5 if weight is None else weight for weight in weights],
-            "words": lengths(sizes),
-            "asks": [bool(ask) for ask in asks],
-        }
+        fresh = fields(page, self.subjects, self._sessions)
         for name, values in fresh.items():
             self._store[name][start:end] = values
         self._store["alive"][start:end] = True
         self.count = end
         self._show()
 
-    def _subject(self, name: str | None) -> int:
-        """The code of a name, the same however it is cased."""
-        if not name:
-            return NONE
-        code = self._spelled.get(name)
-        if code is None:
-            folded = name.casefold()
-            code = self._spelled[name] = self.subjects.setdefault(folded, len(self.subjects))
-            spelled = _WORD.findall(name)
-            if folded not in self.parts:
-                self.parts[folded] = frozenset(word.casefold() for word in spelled)
-                for word in self.parts[folded]:
-                    self.named_by.setdefault(word, []).append(folded)
-            capital = {word.casefold() for word in spelled if word[:1].isupper()}
-            if capital and len(spelled) > 1:
-                self.capitals.setdefault(folded, set()).update(capital)
-        return code
-
     def _delete(self, first: int, last: int) -> None:
         low, high = np.searchsorted(self.id, [first, last + 1])
         for row in range(int(low), int(high)):
             if self.alive[row]:
                 self.alive[row] = False
+                self.print[row] = 0  # what is forgotten leaves no trace
+                self.changed += 1
                 self.dead += 1
                 before, after = int(self.before[row]), int(self.after[row])
-                if self._ends.get(int(self.session[row])) == row:
-                    self._ends[int(self.session[row])] = before
-                self._link(before, after)
+                if self.ends.get(int(self.session[row])) == row:
+                    self.ends[int(self.session[row])] = before
+                link(self, before, after)
                 self.before[row] = self.after[row] = NONE
         self.version += 1
-
-    # --- the chains ---------------------------------------------------------------------------
-
-    def _chain(self, row: int) -> None:
-        """Put a new row where its time belongs in its session: nearly always at the end."""
-        session = int(self.session[row])
-        if session == NONE:
-            return
-        before, after = self._ends.get(session, NONE), NONE
-        while before != NONE and self.time[before] > self.time[row]:
-            before, after = int(self.before[before]), before
-        self._link(before, row)
-        self._link(row, after)
-        if after == NONE:
-            self._ends[session] = row
-
-    def _link(self, before: int, after: int) -> None:
-        if before != NONE:
-            self.after[before] = after
-            self.length[before] = np.nan
-        if after != NONE:
-            self.before[after] = before
-            self.length[after] = np.nan
-
-    def _chain_all(self) -> None:
-        """All chains anew: one sort.  Who keeps his neighbours keeps his length."""
-        old_before, old_after = self.before.copy(), self.after.copy()
-        rows = np.flatnonzero(self.alive & (self.session != NONE))
-        order = rows[np.lexsort((rows, self.time[rows], self.session[rows]))]
-        self.before[:] = NONE
-        self.after[:] = NONE
-        same = self.session[order[1:]] == self.session[order[:-1]]
-        self.after[order[:-1][same]] = order[1:][same]
-        self.before[order[1:][same]] = order[:-1][same]
-        self.length[(self.before != old_before) | (self.after != old_after)] = np.nan
-        last = order[np.append(~same, True)] if len(order) else order
-        self._ends = dict(zip(self.session[last].tolist(), last.tolist(), strict=True))
 
     def links(self) -> Links:
         """The chains as they are now, made once for each version."""
@@ -278,6 +238,10 @@ class Columns:
         rows = np.minimum(np.searchsorted(self.id, ids), self.count - 1)
         found: Rows = rows[self.id[rows] == ids]
         return found
+
+    def same_as(self, text: str) -> Rows:
+        """int64[m]: the rows whose text is this one, however it is cased and spaced."""
+        return np.flatnonzero((self.print == fingerprint(text)) & self.alive)
 
     def among(self, ids: Rows, values: NDArray[np.float32]) -> tuple[Rows, NDArray[np.float32]]:
         """The rows of `ids: int64[m]` (ascending) and their `values: float32[m]`."""

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.model import Hit, Memory
-from nimad.recall.columns import NONE, Columns
+from nimad.recall.columns import Columns
+from nimad.recall.reading import NONE
 from nimad.store.records import Records
 
 NEIGHBOURS = 1

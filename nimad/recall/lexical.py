@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.recall.columns import NONE, Columns
+from nimad.recall.columns import Columns
 from nimad.recall.dates import on_date
 from nimad.recall.question import Question
+from nimad.recall.reading import NONE
 from nimad.recall.scopes import Scope
 from nimad.recall.weights import Weights
 from nimad.store.terms import TermIndex
@@ -26,7 +28,6 @@ class Lexical:
     """Attributes:
     own: float32[n], BM25 of each row; 0 outside of the mask.
     shared: float32[n], with what the neighbours in the session give.
-    whole: bool[n], rows that hold every word of the question that any row holds.
     best: what a memory would score that held each word once, at the usual length: the measure of
         how much of a question is met.
     unknown: the terms that no row holds.
@@ -34,7 +35,6 @@ class Lexical:
 
     own: Floats
     shared: Floats
-    whole: NDArray[np.bool_]
     best: float
     unknown: frozenset[str]
 
@@ -42,7 +42,7 @@ class Lexical:
 def nothing(count: int) -> Lexical:
     """For a mode that leaves words aside."""
     zeros = np.zeros(count, np.float32)
-    return Lexical(zeros, zeros, np.zeros(count, np.bool_), 0.0, frozenset())
+    return Lexical(zeros, zeros, 0.0, frozenset())
 
 
 def score(
@@ -50,9 +50,9 @@ def score(
 ) -> Lexical:
     """Score every row in the scope; only rows in it have a say in how rare a word is."""
     own = np.zeros(columns.count, np.float32)
-    met = np.zeros(columns.count, np.uint8)  # a question has at most 64 terms
     last = int(columns.id[-1]) if columns.count else 0
-    best, known = 0.0, 0
+    total = scope.count + weights.unseen
+    best = 0.0
     unknown: set[str] = set()
     for term in question.terms:
         postings = terms.postings(term, last)
@@ -60,22 +60,33 @@ def score(
         if not scope.whole:
             inside = scope.mask[rows]
             rows, counts = rows[inside], counts[inside]
-        rarity = _rarity(scope.count, len(rows))
+        rarity = _rarity(total, len(rows))
         if not len(rows):
             if term not in question.met:
                 unknown.add(term)
                 best += rarity
             continue
         best += rarity
-        known += 1
         own[rows] += rarity * counts * (weights.k1 + 1) / (counts + scope.sizes[rows])
-        met[rows] += 1
-    whole = (met == known) & (known > 0)
     for named in question.dates:
         hit = on_date(columns.time, named) & scope.mask
         if 0 < (count := int(np.count_nonzero(hit))) < scope.count:
-            own[hit] += weights.date * _rarity(scope.count, count)
-    return Lexical(own, spread(own, columns, scope, weights), whole, best, frozenset(unknown))
+            rarity = weights.date * _rarity(total, count)
+            own[hit] += rarity
+            best += rarity
+    return Lexical(own, spread(own, columns, scope, weights), best, frozenset(unknown))
+
+
+def unheard(words: Iterable[str], columns: Columns, terms: TermIndex, scope: Scope) -> set[str]:
+    """Those of some terms that no row in the scope holds."""
+    last = int(columns.id[-1]) if columns.count else 0
+    found = set()
+    for term in words:
+        postings = terms.postings(term, last)
+        rows, _ = columns.among(postings.ids, postings.counts)
+        if not scope.mask[rows].any():
+            found.add(term)
+    return found
 
 
 def _rarity(total: int, holders: int) -> float:

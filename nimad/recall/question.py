@@ -18,6 +18,16 @@ MOST_TERMS = 64
 """A longer query, a pasted page say, is asked by its first words."""
 
 _WORD = re.compile(r"\w+")
+_SMALL_WORDS = """
+aus auf bei beim dann das dem den denn der dich dir du ein eine einem einen einer eines er euch
+euer für gegen haben hatte hatten ich ihm ihn ihr ihre ihrem ihren ihrer im ist kann keine können
+mein meine meinem meinen meiner mich mir mit muss nach nicht noch nur oder schon sein seine seinem
+seinen seiner seit sich sie sind soll über und uns unser unsere unserem unseren unserer vom von vor
+wann warum welche welchem welchen welcher welches wem wen wenn wer werden wessen wie wir wird wo
+woher wohin womit wurde wurden zu zum zur zwischen
+"""
+_GERMAN = frozenset(_SMALL_WORDS.split())
+"""Small words of German that are hardly ever words of English."""
 _ENDING = re.compile(r"(?<=\w)['’](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
 
 
@@ -45,9 +55,9 @@ def read(text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int) 
     plain = _ENDING.sub("", text)
     spoken = _WORD.findall(plain)
     named = {
-        columns.subjects[name]: words_
+        columns.subjects.codes[name]: words_
         for name, words_ in _named(spoken, columns).items()
-        if scope.subjects[columns.subjects[name]]
+        if scope.subjects[columns.subjects.codes[name]]
     }
     drop = {word for words_ in named.values() for word in words_}
     rest = _WORD.sub(lambda m: "" if m[0].casefold() in drop else m[0], plain)
@@ -78,24 +88,22 @@ def _named(spoken: list[str], columns: Columns) -> dict[str, set[str]]:
     for word in low:
         if word in words.STOP_WORDS and word not in marked:
             continue
-        for name in columns.named_by.get(word, ()):
-            parts = columns.parts[name]
+        for name in columns.subjects.named_by.get(word, ()):
+            parts = columns.subjects.parts[name]
             said = parts & low
-            if said == parts or (word in columns.capitals.get(name, ()) and word in capital):
+            if said == parts or (
+                word in columns.subjects.capitals.get(name, ()) and word in capital
+            ):
                 found.setdefault(name, set()).update(said if said == parts else {word})
     return found
 
 
-def spoken(text: str) -> list[str]:
-    """The words of a text."""
-    return _WORD.findall(text)
-
-
 def capitals(text: str) -> list[str]:
-    """The words inside a text that begin with a capital letter: names, mostly."""
-    return [word for word in _WORD.findall(_ENDING.sub("", text))[1:] if word[:1].isupper()]
+    """The words inside a text that begin with a capital letter: names, mostly.
 
-
-def plain(text: str) -> str:
-    """A text without what does not change it: case and space."""
-    return " ".join(text.casefold().split())
+    None of a text that is German by its small words: there every noun has one.
+    """
+    found = _WORD.findall(_ENDING.sub("", text))
+    if not _GERMAN.isdisjoint([word.casefold() for word in found[:1]] + found[1:]):
+        return []
+    return [word for word in found[1:] if word[:1].isupper()]

@@ -13,8 +13,8 @@ always comes first.  Everything is deterministic: equal scores are ordered by id
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,13 +24,18 @@ from nimad.embed.base import Embedder
 from nimad.errors import Degraded, UsageError
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
-from nimad.recall import context, lexical, question
+from nimad.recall import context, evidence, lexical, question
+from nimad.recall.asking import Asking
 from nimad.recall.columns import Columns
 from nimad.recall.context import Passage
+from nimad.recall.evidence import Evidence
+from nimad.recall.gate import Gate
+from nimad.recall.keeping import Keeper
 from nimad.recall.lexical import Lexical
 from nimad.recall.question import Question
 from nimad.recall.scopes import Scope, Scopes
-from nimad.recall.semantic import Meaning, Semantic, best_places
+from nimad.recall.semantic import Meaning, Semantic, Sought, best_places
+from nimad.recall.stopwatch import Stopwatch
 from nimad.recall.weights import DEFAULT, OTHER_FLOOR, Floor, Weights
 from nimad.store.records import Records
 from nimad.store.terms import TermIndex
@@ -40,15 +45,13 @@ MODES = ("hybrid", "meaning", "words")
 EXACT = 2.0
 """Above the sum of everything else."""
 _FOLLOW_ROWS = 200
-_EXACT_LOOKS = 24
-_SAME = 0.995
 
 Floats = NDArray[Any]
 """float32 or float64."""
 
 
 class Recall:
-    """Answers queries over one store; safe to use from many threads, one query at a time.
+    """Answers queries over one store; safe to use from many threads.
 
     `parts` gives the index and the embedder that belong together at this moment.
     """
@@ -59,16 +62,20 @@ class Recall:
         parts: Callable[[], tuple[BlockIndex, Embedder]],
         weights: Weights = DEFAULT,
         clock: Callable[[], int] = now_ms,
+        file: Path | None = None,
     ) -> None:
+        """`file` is where the columns are kept between two starts; without one they are not."""
         self.weights = weights
         self._records = records
         self._parts = parts
         self._clock = clock
-        self._lock = threading.Lock()
         self._terms = TermIndex(records)
         self._columns = Columns(records, self._terms)
+        self.keeper = Keeper(file, records, self._columns)
         self._meaning = Meaning(self._columns, weights)
         self._scopes = Scopes(self._columns, weights)
+        self._serving: tuple[BlockIndex, Embedder] | None = None
+        self._gate = Gate(self._stale, self._follow)
 
     def warm_up(self) -> None:
         """Load the columns and touch every part once: the first query is as fast as the second."""
@@ -81,20 +88,30 @@ class Recall:
         """
         done = False
         while not done:
-            with self._lock:
-                done = self._columns.sync(_FOLLOW_ROWS)
+            done = self._gate.alone(lambda: self._columns.sync(_FOLLOW_ROWS))
+
+    def keep(self) -> bool:
+        """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
+        return self.keeper.save_when_due(self._gate)
 
     def close(self) -> None:
         """Give back what is held besides memory."""
         self._terms.close()
 
     def query(
-        self, text: str, k: int, mode: str, where: Filter, now: int | None = None
+        self,
+        text: str,
+        k: int,
+        mode: str,
+        where: Filter,
+        now: int | None = None,
+        watch: Stopwatch | None = None,
     ) -> list[Hit]:
         """The best `k` memories for a text, best first; none when nothing fits.
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
+            watch: is told how long each part took.
 
         Raises UsageError for an unknown mode.
         """
@@ -102,13 +119,28 @@ class Recall:
             raise UsageError(detail=f"mode must be one of {', '.join(MODES)}, not {mode!r}")
         if k < 1:
             return []
-        with self._lock:
-            self._columns.sync()
-            scope = self._scopes.of(where)
-            at = self._clock() if now is None else now
-            scored = self._scored(text, k, mode, scope, at) if scope.count else []
+        watch = watch or Stopwatch()
+        at = self._clock() if now is None else now
+        with self._gate.reading(lambda: (self._scopes.of(where), self._parts())) as (scope, parts):
+            watch.lap("wait")
+            asking = Asking(text, k, mode, scope, at, *parts, watch)
+            scored = self._scored(asking) if scope.count else []
+        watch.lap("fusion")
         memories = self._records.get([number for number, _, _ in scored])
-        return [Hit(memories[i], score, parts) for i, score, parts in scored if i in memories]
+        watch.lap("records")
+        return [Hit(memories[i], score, made) for i, score, made in scored if i in memories]
+
+    def evidence(
+        self, text: str, mode: str, where: Filter, now: int | None = None
+    ) -> Evidence | None:
+        """What `query` decides by whether to answer; None when there is nothing to look at."""
+        at = self._clock() if now is None else now
+        with self._gate.reading(lambda: (self._scopes.of(where), self._parts())) as (scope, parts):
+            if not scope.count:
+                return None
+            asking = Asking(text, 1, mode, scope, at, *parts, Stopwatch())
+            asked, words, near, _ = self._taken_apart(asking)
+            return self._evidence(asked, asking, words, near)
 
     def similar(self, memory: Memory, k: int) -> list[Hit]:
         """The `k` memories nearest in meaning to one, itself left out; scores are cosines.
@@ -130,34 +162,43 @@ class Recall:
 
     def passages(self, hits: list[Hit], most: int, upto: int | None = None) -> list[Passage]:
         """The best `most` passages of hits, nothing in them later than `upto`; see `context`."""
-        with self._lock:
-            self._columns.sync()
+        with self._gate.reading(lambda: None):
             around = context.chains(self._columns, hits)
         return context.passages(self._records, hits, around, upto, most)
 
+    # --- following what changes -----------------------------------------------------------------
+
+    def _stale(self) -> bool:
+        return self._columns.stale() or self._parts() != self._serving
+
+    def _follow(self) -> None:
+        """Take over what changed, while nobody reads."""
+        if self._serving is None:
+            self.keeper.restore()
+        self._columns.sync()
+        parts = self._parts()
+        if parts != self._serving:  # another embedder, or a rebuild: other lengths
+            self._columns.length[:] = np.nan
+            self._serving = parts
+
     # --- scoring --------------------------------------------------------------------------------
 
-    def _scored(
-        self, text: str, k: int, mode: str, scope: Scope, now: int
-    ) -> list[tuple[int, float, dict[str, float]]]:
+    def _scored(self, asking: Asking) -> list[tuple[int, float, dict[str, float]]]:
         """(id, score, parts) of the best `k`, best first."""
-        columns, weights = self._columns, self.weights
-        asked = question.read(text, columns, self._terms, scope, now)
-        words = lexical.nothing(columns.count)
-        if mode != "meaning":
-            words = lexical.score(asked, columns, self._terms, scope, weights)
-        near, floor = self._near(asked.meaning, mode, scope, words)
-        if not self._fits(asked, text, words, near, floor, mode):
+        asked, words, near, same = self._taken_apart(asking)
+        if not len(same) and not self._evidence(asked, asking, words, near).enough:
             return []
-        rows, plain, mixed = self._candidates(asked, words, near, floor, scope.mask)
+        rows, plain, mixed = self._candidates(
+            asked, asking.scope, words, near, self._floor(asking), same
+        )
         if not len(rows):
             return []
-        parts = self._parts_of(rows, words, near, mixed, asked, scope, mode)
-        parts["exact"] = self._exact(text, rows, words, plain)
+        parts = self._parts_of(rows, words, near, mixed, asked, asking)
+        parts["exact"] = EXACT * np.isin(rows, same)
         score = sum(parts.values(), np.zeros(len(rows)))
         parts["cosine"] = plain
-        best = best_places(score, k)
-        ids = columns.id[rows]
+        best = best_places(score, asking.k)
+        ids = self._columns.id[rows]
         return [
             (
                 int(ids[n]),
@@ -167,57 +208,70 @@ class Recall:
             for n in best
         ]
 
+    def _taken_apart(
+        self, asking: Asking
+    ) -> tuple[Question, Lexical, Semantic | None, NDArray[np.int64]]:
+        """What is asked, both sides of it, and the rows whose text is the question itself."""
+        columns, scope = self._columns, asking.scope
+        asked = question.read(asking.text, columns, self._terms, scope, asking.now)
+        same = columns.same_as(asking.text)
+        same = same[scope.mask[same]]
+        words = lexical.nothing(columns.count)
+        if asking.mode != "meaning":
+            words = lexical.score(asked, columns, self._terms, scope, self.weights)
+        asking.watch.lap("words")
+        return asked, words, self._near(asking, asked, words, same), same
+
     def _near(
-        self, text: str, mode: str, scope: Scope, words: Lexical
-    ) -> tuple[Semantic | None, Floor]:
-        blocks, embedder = self._parts()
-        floor = self.weights.floors.get(embedder.name, OTHER_FLOOR)
-        if mode == "words":
-            return None, floor
+        self, asking: Asking, asked: Question, words: Lexical, same: NDArray[np.int64]
+    ) -> Semantic | None:
+        if asking.mode == "words":
+            return None
         try:
-            query = embedder.embed([text])[0]
+            query = asking.embedder.embed([asked.meaning])[0]
         except Degraded:  # words go on without it; the reply says so
-            return None, floor
+            return None
+        asking.watch.lap("embed")
         if not query.any():
-            return None, floor
-        shares = self.weights.near(embedder.name)
-        return self._meaning.score(blocks, query, scope, words.shared, shares), floor
+            return None
+        shares = self.weights.near(asking.embedder.name)
+        about = Sought(query, asking.scope, words.shared, same, shares)
+        return self._meaning.score(asking.blocks, about, asking.watch)
 
-    def _fits(
-        self,
-        asked: Question,
-        text: str,
-        words: Lexical,
-        near: Semantic | None,
-        floor: Floor,
-        mode: str,
-    ) -> bool:
+    def _evidence(
+        self, asked: Question, asking: Asking, words: Lexical, near: Semantic | None
+    ) -> Evidence:
         """Whether there is enough to a question in this store to answer at all."""
-        if asked.only_names or mode != "hybrid":
-            return True
-        covered = float(words.own.max(initial=0.0)) / words.best if words.best else 0.0
-        evidence = covered + (near.high if near else 0.0)
-        strange = not len(asked.subjects) and bool(words.unknown & self._names_in(text))
-        return evidence >= (floor.stranger if strange else floor.fits)
+        scope, mode = asking.scope, asking.mode
 
-    def _names_in(self, text: str) -> set[str]:
-        """The terms of words inside a text that begin with a capital letter."""
-        return {term for word in question.capitals(text) for term in self._terms.cut(word)}
+        def unknown(terms: Iterable[str]) -> set[str]:
+            if mode == "meaning":  # nobody has looked for them yet
+                return lexical.unheard(terms, self._columns, self._terms, scope)
+            return set(words.unknown.intersection(terms))
+
+        least = evidence.least(self.weights, self._floor(asking), mode, scope.count)
+        strange = evidence.strange(asked, asking.text, self._terms.cut, unknown)
+        return evidence.weigh(asked, words, near.high if near else 0.0, least, mode, strange)
+
+    def _floor(self, asking: Asking) -> Floor:
+        return self.weights.floors.get(asking.embedder.name, OTHER_FLOOR)
 
     def _candidates(
         self,
         asked: Question,
+        scope: Scope,
         words: Lexical,
         near: Semantic | None,
         floor: Floor,
-        mask: NDArray[np.bool_],
+        same: NDArray[np.int64],
     ) -> tuple[NDArray[np.int64], Floats, Floats]:
         """rows: int64[m], with their own cosine and the mixed one: float32[m], nan for unknown."""
         wanted = words.shared > 0
+        wanted[same] = True
         if asked.only_names:
-            wanted |= np.isin(self._columns.who, asked.subjects) & mask
+            wanted |= np.isin(self._columns.who, asked.subjects) & scope.mask
         if near is None:
-            rows = np.flatnonzero(wanted & self._columns.alive)
+            rows = np.flatnonzero(wanted)
             unknown = np.full(len(rows), np.nan, np.float32)
             return rows, unknown, unknown
         rows = near.rows
@@ -238,11 +292,10 @@ class Recall:
         near: Semantic | None,
         mixed: Floats,
         asked: Question,
-        scope: Scope,
-        mode: str,
+        asking: Asking,
     ) -> dict[str, Floats]:
-        columns, weights = self._columns, self.weights
-        share = {"hybrid": weights.semantic, "meaning": 1.0, "words": 0.0}[mode]
+        columns, weights, scope = self._columns, self.weights, asking.scope
+        share = {"hybrid": weights.semantic, "meaning": 1.0, "words": 0.0}[asking.mode]
         top = max(float(words.shared.max(initial=0.0)), 1e-6)
         nearness = np.where(np.isnan(mixed), np.float32(0), mixed)
         low, spread = (near.low, max(near.high - near.low, 1e-6)) if near else (0.0, 1.0)
@@ -258,22 +311,3 @@ class Recall:
             "importance": weights.importance * columns.importance[rows],
             "recency": weights.recency * age,
         }
-
-    def _exact(
-        self, text: str, rows: NDArray[np.int64], words: Lexical, plain: Floats
-    ) -> NDArray[np.float64]:
-        """EXACT for the memories whose text is the query, however it is cased and spaced."""
-        bonus = np.zeros(len(rows))
-        wanted = question.plain(text)
-        near = np.flatnonzero(plain >= _SAME)[:_EXACT_LOOKS]
-        short = np.flatnonzero(words.whole[rows])
-        sizes = self._columns.words[rows[short]]
-        few = sizes <= 1.2 * len(question.spoken(text)) + 2
-        short = short[few][np.argsort(sizes[few], kind="stable")][:_EXACT_LOOKS]
-        looks = np.union1d(near, short)
-        if len(looks):
-            texts = dict(self._records.texts_of(self._columns.id[rows[looks]].tolist()))
-            for n in looks:
-                if question.plain(texts.get(int(self._columns.id[rows[n]]), "")) == wanted:
-                    bonus[n] = EXACT
-        return bonus

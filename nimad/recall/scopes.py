@@ -86,7 +86,9 @@ class Scopes:
         times = columns.time[mask]
         count = len(times)
         average = max(float(columns.words[mask].mean(dtype=np.float64)), 1.0) if count else 1.0
-        present = np.bincount(columns.who[mask] + 1, minlength=len(columns.subjects) + 1)[1:] > 0
+        present = (
+            np.bincount(columns.who[mask] + 1, minlength=columns.subjects.next_code + 1)[1:] > 0
+        )
         return Scope(
             mask=mask,
             whole=count == columns.count,

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from nimad.index.blocks import BlockIndex
 from nimad.index.located import Located
-from nimad.recall.columns import NONE, Columns
+from nimad.recall.columns import Columns
+from nimad.recall.reading import NONE
 from nimad.recall.scopes import Scope
+from nimad.recall.stopwatch import Stopwatch
 from nimad.recall.weights import Weights
 
 Floats = NDArray[np.float32]
@@ -43,67 +45,78 @@ class Semantic:
     high: float
 
 
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What is compared with the memories.
+
+    Attributes:
+        query: float32[d].  words: float32[n], the lexical score of each row.
+        same: rows to be scored in any case.
+        shares: of the vectors of the one before and the one after, for the embedder in use.
+    """
+
+    query: Floats
+    scope: Scope
+    words: Floats
+    same: Rows
+    shares: tuple[float, float]
+
+
 class Meaning:
-    """Scores rows of the columns by the blocks.  Not for several threads at once."""
+    """Scores rows of the columns by the blocks.
+
+    For several threads, as long as neither the columns nor what blocks there are changes meanwhile.
+    """
 
     def __init__(self, columns: Columns, weights: Weights) -> None:
         self._columns = columns
         self._weights = weights
-        self._shares = (weights.meaning_before, weights.meaning_after)
-        self._blocks: BlockIndex | None = None
         self._every: Located | None = None
         self._measured: tuple[Located, int] | None = None
 
-    def score(
-        self,
-        blocks: BlockIndex,
-        query: Floats,
-        scope: Scope,
-        words: Floats,
-        shares: tuple[float, float],
-    ) -> Semantic:
-        """Score every row in the scope; of a large store the nearest, and the best by `words`.
-
-        `shares` of the neighbours' vectors are those of the embedder that made the blocks.
-        """
-        columns = self._columns
-        self._shares = shares
-        if blocks is not self._blocks:  # another embedder, or a rebuild: other lengths
-            columns.length[:] = np.nan
-            self._blocks, self._every = blocks, None
-        every = self._every = blocks.locate(columns.id, self._every)
+    def score(self, blocks: BlockIndex, sought: Sought, watch: Stopwatch) -> Semantic:
+        """Score every row in the scope; of a large store the nearest, and the best by words."""
+        columns, query = self._columns, sought.query
+        known = self._every
+        every = self._every = blocks.locate(columns.id, known)
         if columns.count <= self._weights.exact_rows:
-            self._measure(every)
-            rows = np.arange(columns.count) if scope.whole else scope.rows
-            return self._finish(rows, np.append(every.cosines(query), np.float32(0)))
-        rows = self._picked(blocks, query, scope, words)
-        near = self._with_neighbours(rows)
-        cosines = np.zeros(columns.count + 1, np.float32)  # the last for nobody, row -1
-        cosines[near] = every.cosines(query, near)
-        self._measure_rows(rows[np.isnan(columns.length[rows])], every)
-        return self._finish(rows, cosines)
+            self._measure(every, sought.shares)
+            watch.lap("blocks")
+            rows = np.arange(columns.count) if sought.scope.whole else sought.scope.rows
+            found = self._mix(rows, np.append(every.cosines(query), np.float32(0)), sought.shares)
+        else:
+            rows = self._picked(blocks, sought)
+            watch.lap("blocks")
+            near = self._with_neighbours(rows)
+            cosines = np.zeros(columns.count + 1, np.float32)  # the last for nobody, row -1
+            cosines[near] = every.cosines(query, near)
+            self._measure_rows(rows[np.isnan(columns.length[rows])], every, sought.shares)
+            found = self._mix(rows, cosines, sought.shares)
+        watch.lap("cosines")
+        return found
 
-    def _picked(self, blocks: BlockIndex, query: Floats, scope: Scope, words: Floats) -> Rows:
+    def _picked(self, blocks: BlockIndex, sought: Sought) -> Rows:
         """The rows of a large store that are scored, ascending."""
-        columns, weights = self._columns, self._weights
+        columns, weights, scope = self._columns, self._weights, sought.scope
         if scope.count <= weights.exact_rows // 4:
             return scope.rows
         step = max(1, scope.count // weights.sample)
         chosen = np.zeros(columns.count, np.bool_)
         # these are for the low end only, but scoring them as well does no harm
         chosen[slice(None, None, step) if scope.whole else scope.rows[::step]] = True
-        near, _ = blocks.search(query, weights.candidates, scope.ids)
+        near, _ = blocks.search(sought.query, weights.candidates, scope.ids)
         near_rows = columns.rows_of(np.sort(near))
         chosen[near_rows[scope.mask[near_rows]]] = True
-        chosen[highest(words, weights.candidates)] = True
+        chosen[highest(sought.words, weights.candidates)] = True
+        chosen[sought.same] = True
         return np.flatnonzero(chosen)
 
-    def _finish(self, rows: Rows, cosines: Floats) -> Semantic:
+    def _mix(self, rows: Rows, cosines: Floats, shares: tuple[float, float]) -> Semantic:
         """`cosines: float32[n + 1]`; nan where there is no vector, 0 for nobody at the end."""
         columns = self._columns
         plain = cosines[rows]
         mixed = plain.copy()
-        for chain, share in zip((columns.before, columns.after), self._shares, strict=True):
+        for chain, share in zip((columns.before, columns.after), shares, strict=True):
             theirs = cosines[chain[rows]]
             theirs[np.isnan(theirs)] = 0
             theirs *= np.float32(share)
@@ -124,17 +137,17 @@ class Meaning:
 
     # --- lengths of mixtures ------------------------------------------------------------------
 
-    def _measure(self, every: Located) -> None:
+    def _measure(self, every: Located, shares: tuple[float, float]) -> None:
         """Keep the length of every row's mixture that is not known yet."""
         if self._measured == (every, self._columns.version):
             return
         unknown = np.flatnonzero(np.isnan(self._columns.length) & self._columns.alive)
         unknown = unknown[every.present(unknown)]
         for start in range(0, len(unknown), _BATCH):
-            self._measure_rows(unknown[start : start + _BATCH], every)
+            self._measure_rows(unknown[start : start + _BATCH], every, shares)
         self._measured = (every, self._columns.version)
 
-    def _measure_rows(self, rows: Rows, every: Located) -> None:
+    def _measure_rows(self, rows: Rows, every: Located, near_by: tuple[float, float]) -> None:
         """Keep |v + a before + b after| of `rows`."""
         if not len(rows):
             return
@@ -146,7 +159,7 @@ class Meaning:
             np.where(found == NONE, len(near), np.searchsorted(near, found))
             for found in (rows, columns.before[rows], columns.after[rows])
         ]
-        shares = (1.0, *self._shares)
+        shares = (1.0, *near_by)
         square = np.zeros(len(rows), np.float64)
         for n, (one, a) in enumerate(zip(places, shares, strict=True)):
             square += a * a * (norms[one] > 0)

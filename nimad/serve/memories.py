@@ -24,7 +24,11 @@ _NAME = Param(params.text(MAX_NAME), None)
 _ID = params.integer(1, 2**63 - 1)
 
 GET = {"id": Param(_ID)}
-SIMILAR = {"id": Param(_ID), "k": Param(params.integer(1, 1000), None)}
+SIMILAR = {
+    "id": Param(_ID),
+    "k": Param(params.integer(1, 1000), None),
+    "dense": Param(params.flag, False),
+}
 RELATED = {
     "id": Param(_ID),
     "depth": Param(params.integer(1, 5), 1),
@@ -81,9 +85,8 @@ class MemoryVerbs:
     def similar(self, call: Call) -> dict[str, Any]:
         """The memories nearest in meaning to one."""
         given = params.read("similar", SIMILAR, call.params)
-        answer = self._store.similar(
-            given["id"], given["k"] or self._store.config["recall.results"]
-        )
+        k = given["k"] or self._store.config["recall.results"]
+        answer = self._store.similar(given["id"], k, dense=given["dense"])
         return {
             "results": [wire.hit_json(hit, explain=False) for hit in answer.hits],
             "took_ms": round(answer.took_ms, 3),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from nimad.core.store import Answer, MemoryStore
@@ -77,8 +77,15 @@ class QueryVerb:
         looked = min(MOST, k * SPARE) if given["context"] else k
         answer = self._store.query(given["text"], looked, given["mode"], where, times.now)
         if given["context"] or given["budget"]:
-            return self._prompt(answer, k, given, times.now)
-        return _reply(answer, [wire.hit_json(h, explain=given["explain"]) for h in answer.hits])
+            reply = self._prompt(answer, k, given, times.now)
+        else:
+            shown = [wire.hit_json(hit, explain=given["explain"]) for hit in answer.hits]
+            reply = _reply(answer, shown)
+        if given["explain"]:
+            reply["timings"] = answer.timings
+            found = self._store.recall.evidence(given["text"], given["mode"], where, times.now)
+            reply["evidence"] = asdict(found) if found else None
+        return reply
 
     def _prompt(
         self, answer: Answer, k: int, given: dict[str, Any], upto: int | None

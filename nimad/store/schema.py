@@ -22,6 +22,7 @@ changes     ranges of ids added or deleted, in order: what the graph follows
 sources     one legacy source and how far each stage came
 quarantine  rows of a source that were not taken over, with the reason
 dense       files of converted legacy hypervectors that count; a file without a row is garbage
+dense_items names of the fillers and roles in those files
 meta        single values (embedder and revision of the vectors, ...)
 =========== ==================================================================================
 
@@ -138,7 +139,12 @@ ALTER TABLE sources ADD COLUMN dense_cursor INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sources ADD COLUMN converted INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE dense (
   name TEXT PRIMARY KEY, source INTEGER NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL,
-  digest TEXT NOT NULL, dimension INTEGER NOT NULL, created INTEGER NOT NULL
+  digest TEXT NOT NULL, dimension INTEGER NOT NULL, created INTEGER NOT NULL,
+  kind TEXT NOT NULL DEFAULT 'rows'
+) WITHOUT ROWID;
+CREATE TABLE dense_items (
+  source INTEGER NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
+  PRIMARY KEY (source, number)
 ) WITHOUT ROWID;
 """,
 }

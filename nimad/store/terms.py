@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -65,10 +66,11 @@ def pairs(run: str) -> list[str]:
 
 
 class TermIndex:
-    """Terms and their postings over one store.  Not for several threads at once."""
+    """Terms and their postings over one store; `cut` and `postings` are for many threads."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
+        self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._size = 0
         self._tail = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
@@ -122,13 +124,18 @@ class TermIndex:
             for run in _RUN.findall(word):
                 found += pairs(run) if PAIR.match(run) else self._cut(run)
             return tuple(found)
-        self._tail.execute("DELETE FROM one")
-        self._tail.execute("INSERT INTO one VALUES (?)", (word.replace("\0", " "),))
-        rows = self._tail.execute("SELECT term FROM one_terms ORDER BY offset").fetchall()
+        with self._lock:
+            self._tail.execute("DELETE FROM one")
+            self._tail.execute("INSERT INTO one VALUES (?)", (word.replace("\0", " "),))
+            rows = self._tail.execute("SELECT term FROM one_terms ORDER BY offset").fetchall()
         return tuple(row[0] for row in rows)
 
     def postings(self, term: str, upto: int) -> Postings:
         """Who holds a term; `upto` is the last id that the caller knows of."""
+        with self._lock:
+            return self._postings(term, upto)
+
+    def _postings(self, term: str, upto: int) -> Postings:
         kept = self._kept.get(term)
         if kept is None:
             kept = self._read(term, upto)

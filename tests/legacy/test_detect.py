@@ -19,7 +19,7 @@ from nimad.errors import (
     SourceUnreadable,
     SourceUnsupported,
 )
-from nimad.legacy.detect import detect
+from nimad.legacy.detect import BEFORE_ZIP, detect
 from tests.legacy import stores
 
 
@@ -86,10 +86,21 @@ def test_no_permission(tmp_path: Path, ordinary_user: None) -> None:
     assert "permission denied" in error.message
 
 
-def test_a_directory_names_the_file_inside(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"PK\x03\x04...", b"\x80\x04\x95....", b' {"config": {}}'])
+def test_what_may_be_a_checkpoint_is_packed_with_its_checksum(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "ein Ding.pt"
+    path.write_bytes(content)
+    Path(f"{path}.sha256").write_text("{}")
+    found = detect(path)
+    assert (found.kind, found.schema, found.path) == ("nima-files", 0, path)
+    assert [member.name for member in found.members] == ["ein_Ding.pt", "ein_Ding.pt.sha256"]
+    assert found.size_bytes == len(content) + 2
+
+
+def test_a_directory_is_no_store_by_itself(tmp_path: Path) -> None:
     assert "it is a directory" in refused(tmp_path).message
-    stores.small_store(tmp_path / "graph.sqlite")
-    assert f"did you mean {tmp_path / 'graph.sqlite'}?" in refused(tmp_path).message
 
 
 def test_what_is_no_ordinary_file(tmp_path: Path) -> None:
@@ -102,11 +113,8 @@ def test_what_is_no_ordinary_file(tmp_path: Path) -> None:
     ("name", "content", "kind", "says"),
     [
         ("empty", b"", SourceNotRecognised, "it is empty"),
-        ("a.txt", b"Dear diary", SourceNotRecognised, "does not begin like an SQLite database"),
-        ("a.pt", b"PK\x03\x04" + b"\0" * 26 + b"x/data.pkl", SourceUnsupported, "checkpoint"),
-        ("a.zip", b"PK\x03\x04" + b"\0" * 26 + b"x/letter.txt", SourceNotRecognised, "SQLite"),
-        ("a.pkl", b"\x80\x04\x95....", SourceUnsupported, "pickle"),
-        ("a.json", b'{"config": {"num_blocks": 100}}', SourceUnsupported, "sparse block"),
+        ("a.txt", b"Dear diary", SourceNotRecognised, "no database, checkpoint, pickle or JSON"),
+        ("a.pt", BEFORE_ZIP + b"....", SourceUnsupported, "PyTorch before 1.6"),
         ("g.sqlite-wal", b"\x37\x7f\x06\x82", SourceNotRecognised, "log of g.sqlite: name that"),
         ("g.pt.sha256", b'{"hash": ""}', SourceNotRecognised, "checksum of g.pt: name that"),
         ("short", b"SQLite format 3\0", SourceCorrupt, "ends after 16 bytes"),
@@ -186,10 +194,10 @@ def test_the_real_files(legacy_dir: Path) -> None:
     assert type(refused(legacy_dir / "bad" / "corrupt.sqlite")) is SourceCorrupt
     assert type(refused(legacy_dir / "bad" / "not_nima.sqlite")) is SourceNotRecognised
     assert type(refused(legacy_dir / "bad" / "empty.pt")) is SourceNotRecognised
-    later = [path for path in legacy_dir.rglob("*") if path.suffix in (".pt", ".pkl")]
-    for path in [*later, legacy_dir / "sparse_memories" / "sparse_memory.json"]:
+    files = [path for path in legacy_dir.rglob("*") if path.suffix in (".pt", ".pkl", ".json")]
+    for path in files:
         if path.stat().st_size:
-            assert type(refused(path)) is SourceUnsupported
+            assert detect(path).kind == "nima-files", "whether it is whole, its reader says"
     assert json.loads((legacy_dir / "expected.json").read_text())
     assert not Path("/tmp/nimad-pickle-bomb").exists()
 

@@ -99,6 +99,12 @@ def test_query_explains_its_scores(daemon: FakeDaemon, run: Run) -> None:
     assert "semantic 0.700  recency 0.050" in run("query", "x", "--explain").out
 
 
+def test_query_explains_its_time(daemon: FakeDaemon, run: Run) -> None:
+    spent = {"words_ms": 1.25, "blocks_ms": 0.3}
+    daemon.answers["query"] = answers(memory(score=1.0)) | {"took_ms": 1.75, "timings": spent}
+    assert "1.75 ms: words 1.25  blocks 0.30" in run("query", "x", "--explain").out
+
+
 def test_query_names_what_could_not_help(daemon: FakeDaemon, run: Run) -> None:
     daemon.answers["query"] = answers(memory(score=1.0), degraded=("blocks",))
     assert run("query", "x").err.startswith("nimactl: answered without blocks.")

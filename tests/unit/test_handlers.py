@@ -94,6 +94,7 @@ def test_remember_get_query_forget(ask: Ask) -> None:
     found = ask("query", text="knocking boiler", mode="words", explain=True)
     assert found["results"][0]["id"] == made and found["results"][0]["parts"]
     assert found["took_ms"] >= 0 and found["degraded"] == []
+    assert found["timings"]["words_ms"] > 0 and "timings" not in ask("query", text="boiler")
     assert ask("query", text="knocking boiler", who="Jonas")["results"] == []
     assert ask("query", text="boiler", before="2024-05-01")["results"] == []
     assert ask("query", text="boiler", after="2024-05-01", tags=["house"])["results"]
@@ -239,7 +240,7 @@ def test_migration_verbs_are_strict(ask: Ask) -> None:
     for name, value in {
         "path": "relative",
         "sha256": "A" * 64,
-        "strategy": "lazy",
+        "strategy": "eager",
         "name": "../../etc",
         "batch_size": -1,
         "start_offset": 0.5,
@@ -308,6 +309,9 @@ SPECS: dict[str, Spec] = {
     "migrate.verify": migrations.ONE_NAME,
     "migrate.rollback": migrations.ONE_NAME,
     "migrate.forget_backup": migrations.ONE_NAME,
+    "migrate.quarantine": migrations.QUARANTINE,
+    "migrate.retry_quarantined": migrations.ONE_NAME,
+    "migrate.restore": migrations.ONE_NAME,
 }
 
 

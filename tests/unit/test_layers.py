@@ -26,6 +26,7 @@ LEVELS = {
     "legacy": 1.3,
     "store": 2,
     "index": 2.1,
+    "dense": 2.15,
     "graph": 2.2,
     "probe": 3,
     "recall": 3.1,
@@ -43,7 +44,8 @@ LEVELS = {
     "health_check": 5.4,
     "migrate_to_ladybug": 5.5,
 }
-FORBIDDEN_PAIRS = {("index", "store"), ("graph", "store"), ("graph", "index")}
+FORBIDDEN_PAIRS = {("index", "store"), ("graph", "store"), ("graph", "index"), ("dense", "store")}
+FORBIDDEN_PAIRS |= {("dense", "index"), ("graph", "dense")}
 CTL_MAY_USE = {"errors", "model", "keys", "config", "when", "prompt", "legacy", "disk", "ctl"}
 
 OWNERS = {

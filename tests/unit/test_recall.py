@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,8 +16,10 @@ from nimad.config import Config
 from nimad.core import rebuilding, vectors
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Hit, Memory
-from nimad.recall.columns import NONE, Columns
+from nimad.recall.columns import Columns
 from nimad.recall.ranking import Recall
+from nimad.recall.reading import NONE
+from nimad.recall.stopwatch import PARTS
 from nimad.recall.weights import Weights
 from nimad.store import words
 from nimad.store.terms import TAIL_ROWS, TermIndex
@@ -196,6 +199,57 @@ def test_nothing_where_nothing_fits(store: MemoryStore, query: str) -> None:
     assert texts(store, query) == []
 
 
+@pytest.mark.parametrize("mode", ["hybrid", "words", "meaning"])
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_small_stores_answer_and_abstain(store: MemoryStore, size: int, mode: str) -> None:
+    """Neither silent nor talkative, however little they know."""
+    store.remember_many(chat()[:size])
+    assert texts(store, "Which kitten did Anna adopt?", mode=mode)[0] == CHAT[0][1]
+    for stranger in (
+        "How is Quentin's zeppelin licence going?",
+        "What is the capital of Norway?",
+        "tell me about quantum physics",
+    ):
+        assert texts(store, stranger, mode=mode) == [], stranger
+
+
+def test_german_nouns_are_no_strangers(store: MemoryStore) -> None:
+    """Every noun has a capital letter there, so one that is nowhere says little."""
+    store.remember_many([Memory(text=text) for text in GERMAN])
+    query = "Wann kommt der Klempner mit seinem Werkzeug wegen der Heizung?"
+    assert texts(store, query)[0] == GERMAN[3]
+    found = store.recall.evidence(query, "hybrid", Filter())
+    assert found is not None and not found.strange
+    other = store.recall.evidence("When did the Klempner call Zebulon?", "hybrid", Filter())
+    assert other is not None and other.strange
+
+
+def test_the_evidence_decides(store: MemoryStore) -> None:
+    store.remember_many(chat())
+    for query in ("Which pet did Anna adopt?", "How is Quentin's zeppelin licence going?"):
+        for mode in MODES:
+            found = store.recall.evidence(query, mode, Filter())
+            assert found is not None
+            assert found.enough == bool(store.query(query, 1, mode).hits), (query, mode)
+    assert store.recall.evidence("x", "hybrid", Filter(namespace="nowhere")) is None
+
+
+def test_a_date_alone_is_a_question(store: MemoryStore) -> None:
+    """ "What did we do yesterday?" has no other word that says anything."""
+    now = round(datetime(2024, 3, 5, 15).timestamp() * 1000)
+    store.remember_many(
+        [Memory(text=f"Lap {n} along the river.", timestamp=now - n * DAY) for n in range(30)]
+    )
+    for query, days in [
+        ("What did we do yesterday?", {1}),
+        ("What happened last Friday?", {4}),
+        ("What happened 3 days ago?", {3}),
+        ("What happened last week?", set(range(2, 9))),
+    ]:
+        hits = store.recall.query(query, 2, "hybrid", Filter(), now)
+        assert hits and (now - hits[0].memory.timestamp) // DAY in days, query
+
+
 def test_the_parts_add_up(store: MemoryStore) -> None:
     store.remember_many(chat())
     for hit in store.query("Which pet did Anna adopt?").hits:
@@ -261,6 +315,14 @@ def test_no_namespace_leaks(
         alone.close()
 
 
+@pytest.mark.parametrize("mode", ["hybrid", "words", "meaning"])
+def test_a_name_alone_does_not_leak(store: MemoryStore, mode: str) -> None:
+    store.remember_many([*chat(namespace="a"), *chat(namespace="b")])
+    found = store.query("Ben", 50, mode, Filter(namespace="a")).hits
+    assert {hit.memory.namespace for hit in found} == {"a"}
+    assert store.query("Ben", 50, mode, Filter(namespace="a", who="Anna")).hits == []
+
+
 @LAWS
 @given(memories=st.lists(MEMORY, min_size=1, max_size=25), data=st.data())
 def test_the_exact_sentence_comes_first(
@@ -279,6 +341,76 @@ def test_the_exact_sentence_comes_first(
             assert texts(store, f"  {wanted.upper() if wanted.isascii() else wanted} ")[0] == wanted
     finally:
         store.close()
+
+
+@LAWS
+@given(memories=st.lists(MEMORY, min_size=1, max_size=25), data=st.data())
+def test_the_exact_sentence_comes_first_in_a_large_store_and_with_filters(
+    tmp_path_factory: pytest.TempPathFactory,
+    memories: list[tuple[str, str | None, str]],
+    data: st.DataObject,
+) -> None:
+    """However few candidates there are, whatever it is made of, and how often it was said."""
+    store = MemoryStore.open(tmp_path_factory.mktemp("exact") / "state", CONFIG)
+    large = Weights(exact_rows=0, candidates=1, sample=1)
+    recall = Recall(store.records, lambda: (store.blocks, store.embedder), large)
+    try:
+        store.remember_many(
+            [
+                Memory(text=t, who=w, session="s", timestamp=n, namespace=space)
+                for n, (t, w, space) in enumerate(memories, 1)
+            ]
+        )
+        n = data.draw(st.integers(0, len(memories) - 1))
+        wanted, who, space = memories[n]
+        mode = data.draw(st.sampled_from(MODES))
+        for where in (Filter(), Filter(namespace=space), Filter(who=who, after=n + 1)):
+            found = recall.query(wanted.upper() + " ", 30, mode, where)
+            assert " ".join(found[0].memory.text.casefold().split()) == wanted.casefold()
+            plain = wanted.casefold()
+            same = [hit for hit in found if hit.memory.text.casefold() == plain]
+            assert found[: len(same)] == same
+    finally:
+        recall.close()
+        store.close()
+
+
+def test_two_ask_and_one_writes_at_the_same_time(store: MemoryStore) -> None:
+    """Nobody sees half a change; what was written before a question is in its answer."""
+    store.remember_many([Memory(text=f"Note {n} about shelf {n % 9}.") for n in range(300)])
+    failures: list[BaseException] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        try:
+            while not done.is_set():
+                hits = store.query("Which note is about shelf 4?", 20).hits
+                assert hits and len({hit.memory.id for hit in hits}) == len(hits)
+        except BaseException as error:
+            failures.append(error)
+
+    askers = [threading.Thread(target=ask) for _ in range(3)]
+    for asker in askers:
+        asker.start()
+    for n in range(60):
+        (made,) = store.remember_many([Memory(text=f"Parcel {n} came.", session="s")])
+        assert store.query(f"Parcel {n} came.", 1).hits[0].memory.id == made
+        if n % 3 == 0:
+            store.forget([made])
+            assert made not in [hit.memory.id for hit in store.query(f"Parcel {n} came.").hits]
+        if n == 30:
+            rebuilding.rebuild(store, "blocks")
+    done.set()
+    for asker in askers:
+        asker.join()
+    assert failures == []
+
+
+def test_the_steps_of_a_query_are_timed(store: MemoryStore) -> None:
+    store.remember_many(chat())
+    answer = store.query("Which pet did Anna adopt?")
+    assert list(answer.timings) == [f"{part}_ms" for part in PARTS]
+    assert 0 < sum(answer.timings.values()) <= answer.took_ms + 0.01
 
 
 def test_the_same_scores_after_a_restart_a_seal_and_a_rebuild(

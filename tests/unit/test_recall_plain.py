@@ -24,7 +24,8 @@ from nimad.recall import lexical, question
 from nimad.recall.columns import Columns
 from nimad.recall.links import Links
 from nimad.recall.scopes import Scopes
-from nimad.recall.semantic import Meaning, best_places, highest
+from nimad.recall.semantic import Meaning, Sought, best_places, highest
+from nimad.recall.stopwatch import Stopwatch
 from nimad.recall.weights import DEFAULT, Weights
 from nimad.store.terms import TermIndex
 from tests import plain
@@ -62,7 +63,8 @@ class Sides:
             assert np.array_equal(shared, plain.spread(own, columns, scope.mask, self.weights))
         query = self.store.embedder.embed([asked.meaning])[0]
         if meaning and query.any():
-            near = self.meaning.score(self.store.blocks, query, scope, words.shared, NEIGHBOURS)
+            sought = Sought(query, scope, words.shared, columns.same_as(text), NEIGHBOURS)
+            near = self.meaning.score(self.store.blocks, sought, Stopwatch())
             cosines = self.store.blocks.scores(query, columns.id[near.rows])
             assert np.array_equal(near.plain, cosines, equal_nan=True)
             made = plain.mixed(query, self.store.blocks, columns, near.rows, NEIGHBOURS)
