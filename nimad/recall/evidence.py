@@ -33,8 +33,8 @@ the name itself is not in the text that is compared."""
 
 
 FOREIGN = 0.5
-"""What a cosine of German texts counts beside their words: the vocabulary is English, it cuts German
-into little pieces, and all texts are rather near to each other (wrong ones up to 0.81)."""
+"""What a cosine of German texts counts beside their words: the vocabulary is English, cuts German
+into little pieces, and finds all texts rather near to each other (wrong ones up to 0.81)."""
 
 
 @dataclass(frozen=True, slots=True)
