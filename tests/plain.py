@@ -42,13 +42,13 @@ def bm25(
             continue
         rows = np.array([row for row, _ in pairs])
         counts = np.array([count for _, count in pairs], np.float32)
-        rarity = max(math.log((total - len(rows) + 0.5) / (len(rows) + 0.5)), 1e-6)
+        rarity = max(math.log((total + weights.unseen - len(rows) + 0.5) / (len(rows) + 0.5)), 1e-6)
         sizes = weights.k1 * (1 - weights.b + weights.b * columns.words[rows] / average)
         own[rows] += rarity * counts * (weights.k1 + 1) / (counts + sizes)
     for named in question.dates:
         hit = on_date(columns.time, named) & mask
         if 0 < (count := int(hit.sum())) < total:
-            rarity = max(math.log((total - count + 0.5) / (count + 0.5)), 1e-6)
+            rarity = max(math.log((total + weights.unseen - count + 0.5) / (count + 0.5)), 1e-6)
             own[hit] += weights.date * rarity
     return own
 

@@ -129,6 +129,7 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     else:
         show.results(screen, result["results"])
         show.timings(screen, result)
+    show.evidence(screen, result.get("evidence"))
     show.degraded(screen, result.get("degraded") or [])
     return 0
 

@@ -94,6 +94,14 @@ def whole(screen: Screen, memory: dict[str, Any]) -> None:
         _field(screen, name, value)
 
 
+def evidence(screen: Screen, found: dict[str, Any] | None) -> None:
+    """What decided whether anything is shown, as --explain tells it."""
+    if found:
+        about = ", which names a stranger" if found["strange"] else ""
+        floor = f"the floor of this question{about} is {found['least']:.2f}"
+        screen.note(f"evidence {found['met']:.2f}; {floor}")
+
+
 def degraded(screen: Screen, parts: Sequence[str]) -> None:
     """Say that some parts could not help with the answer."""
     if parts:

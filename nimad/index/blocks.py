@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import NimadError, NotFound
 from nimad.index.filters import FilterCache
+from nimad.index.kernels.contract import MOST_DIMS
 from nimad.index.kernels.loader import load_kernels
 from nimad.index.located import Located
 from nimad.index.merge import write_merged
@@ -57,10 +58,10 @@ class BlockIndex:
         """An empty index; `open` loads what is on the disk.
 
         Raises:
-            ValueError: when `dims` is not in 1..512.
+            ValueError: when `dims` is not in 1..1024.
         """
-        if not 0 < dims <= 512:
-            raise ValueError(f"dims must be 1..512, got {dims}")
+        if not 0 < dims <= MOST_DIMS:
+            raise ValueError(f"dims must be 1..{MOST_DIMS}, got {dims}")
         self.directory = directory
         self.dims = dims
         self.params = params
@@ -226,6 +227,11 @@ class BlockIndex:
         unique, back = np.unique(np.asarray(ids, np.int64), return_inverse=True)
         asked = Query.of(query, self.dims)
         return scores_of(self._view, self._kernels, asked, unique)[back]
+
+    def holds(self, ids: Ids) -> NDArray[np.bool_]:
+        """bool[m]: which of `ids: int64[m]` have a vector, hot or sealed, one of zeros too."""
+        unique, back = np.unique(np.asarray(ids, np.int64), return_inverse=True)
+        return self.locate(unique).present(back)
 
     def vector(self, number: int) -> Scores | None:
         """The direction of a live id as the index knows it, 8 bits a coordinate: float32[dims],

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.index.kernels.contract import BITS, QUERY_MAX, ROW_MAX
+from nimad.index.kernels.contract import MOST_DIMS, QUERY_MAX, ROW_MAX
 
 _BATCH = 4096
 _TINY = np.finfo(np.float32).tiny
@@ -24,10 +24,10 @@ def quantise_rows(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
     """rint(127 x / max|x|) of each row of `vectors: float32[n, d]`: int8[n, d]; zeros stay zeros.
 
     Raises:
-        ValueError: when a value is not finite, or d is not in 1..512.
+        ValueError: when a value is not finite, or d is not in 1..1024.
     """
-    if vectors.ndim != 2 or not 0 < vectors.shape[1] <= BITS:
-        raise ValueError(f"vectors must be float32[n, 1..{BITS}], got shape {vectors.shape}")
+    if vectors.ndim != 2 or not 0 < vectors.shape[1] <= MOST_DIMS:
+        raise ValueError(f"vectors must be float32[n, 1..{MOST_DIMS}], got shape {vectors.shape}")
     if len(vectors) == 1:  # what `remember` does: the path below takes 8 us more
         scaled = _scaled(np.asarray(vectors[0], np.float32), ROW_MAX)
         lone = np.zeros(vectors.shape[1], np.float32) if scaled is None else scaled

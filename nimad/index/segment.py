@@ -20,7 +20,7 @@ found), b blocks, c cells (a cell is one learned dimension of one block), g(x) =
     rows         int8[m, d]              the rows: rint(127 x / max|x|)
 
     meta offset  size  type  field
-    0            4     u32   d, 1..512
+    0            4     u32   d, 1..1024 (1..512 in version 1)
     4            4     u32   bits of a code, 512
     8            8     u64   n
     16           8     u64   m
@@ -57,7 +57,7 @@ from numpy.typing import NDArray
 from nimad.disk.container import Container
 from nimad.errors import FormatCorrupt
 from nimad.index.drift import EDGES, PARTS, Fit
-from nimad.index.kernels.contract import BITS, LANES, ROTATION, WORDS, Space, groups
+from nimad.index.kernels.contract import BITS, LANES, MOST_DIMS, ROTATION, WORDS, Space, groups
 from nimad.index.params import SegmentInfo
 from nimad.index.rowsets import Ranks
 
@@ -237,6 +237,6 @@ def _meta(container: Container) -> Meta:
         raise FormatCorrupt(path=container.path, detail=detail)
     meta = Meta(*META.unpack(raw))
     known = (meta.bits, meta.rotation) == (BITS, ROTATION) and meta.id_bytes in (4, 8)
-    if not known or not 0 < meta.dims <= BITS or meta.scored > meta.rows:
+    if not known or not 0 < meta.dims <= MOST_DIMS or meta.scored > meta.rows:
         raise FormatCorrupt(path=container.path, detail=f"its description is impossible: {meta}")
     return meta

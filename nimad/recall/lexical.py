@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,7 @@ def score(
     """Score every row in the scope; only rows in it have a say in how rare a word is."""
     own = np.zeros(columns.count, np.float32)
     last = int(columns.id[-1]) if columns.count else 0
+    total = scope.count + weights.unseen
     best = 0.0
     unknown: set[str] = set()
     for term in question.terms:
@@ -58,7 +60,7 @@ def score(
         if not scope.whole:
             inside = scope.mask[rows]
             rows, counts = rows[inside], counts[inside]
-        rarity = _rarity(scope.count, len(rows))
+        rarity = _rarity(total, len(rows))
         if not len(rows):
             if term not in question.met:
                 unknown.add(term)
@@ -69,8 +71,22 @@ def score(
     for named in question.dates:
         hit = on_date(columns.time, named) & scope.mask
         if 0 < (count := int(np.count_nonzero(hit))) < scope.count:
-            own[hit] += weights.date * _rarity(scope.count, count)
+            rarity = weights.date * _rarity(total, count)
+            own[hit] += rarity
+            best += rarity
     return Lexical(own, spread(own, columns, scope, weights), best, frozenset(unknown))
+
+
+def unheard(words: Iterable[str], columns: Columns, terms: TermIndex, scope: Scope) -> set[str]:
+    """Those of some terms that no row in the scope holds."""
+    last = int(columns.id[-1]) if columns.count else 0
+    found = set()
+    for term in words:
+        postings = terms.postings(term, last)
+        rows, _ = columns.among(postings.ids, postings.counts)
+        if not scope.mask[rows].any():
+            found.add(term)
+    return found
 
 
 def _rarity(total: int, holders: int) -> float:

@@ -30,6 +30,7 @@ class Question:
     meaning: the text without the words that named them.
     dates: what is asked of dates.
     only_names: nothing was left without the names: whoever is named is the question.
+    german: whether it is, by its small words.
     """
 
     terms: list[str]
@@ -38,6 +39,7 @@ class Question:
     meaning: str
     dates: list[Named]
     only_names: bool
+    german: bool
 
 
 def read(text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int) -> Question:
@@ -53,6 +55,10 @@ def read(text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int) 
     rest = _WORD.sub(lambda m: "" if m[0].casefold() in drop else m[0], plain)
     whole = not _WORD.search(rest)
     asked = [term for word in words.terms(plain) for term in terms.cut(word)]
+    german = words.is_german(spoken)
+    if german:  # its small words are in every text, and embedders do not know that they say little
+        less = _WORD.sub(lambda m: "" if m[0].casefold() in words.GERMAN else m[0], rest)
+        rest = less if _WORD.search(less) else rest
     dates, dated = named_dates(text, now)
     met = drop | dated
     return Question(
@@ -62,6 +68,7 @@ def read(text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int) 
         text if whole else rest,
         dates,
         whole and bool(named),
+        german,
     )
 
 
@@ -89,5 +96,11 @@ def _named(spoken: list[str], columns: Columns) -> dict[str, set[str]]:
 
 
 def capitals(text: str) -> list[str]:
-    """The words inside a text that begin with a capital letter: names, mostly."""
-    return [word for word in _WORD.findall(_ENDING.sub("", text))[1:] if word[:1].isupper()]
+    """The words inside a text that begin with a capital letter: names, mostly.
+
+    None of a text that is German by its small words: there every noun has one.
+    """
+    found = _WORD.findall(_ENDING.sub("", text))
+    if words.is_german(found):
+        return []
+    return [word for word in found[1:] if word[:1].isupper()]

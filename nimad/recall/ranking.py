@@ -13,21 +13,24 @@ always comes first.  Everything is deterministic: equal scores are ordered by id
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nimad.embed.base import Embedder
-from nimad.errors import UsageError
+from nimad.errors import Degraded, UsageError
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
-from nimad.recall import context, lexical, question
+from nimad.recall import context, evidence, lexical, question
+from nimad.recall.asking import Asking
 from nimad.recall.columns import Columns
 from nimad.recall.context import Passage
+from nimad.recall.evidence import Evidence
 from nimad.recall.gate import Gate
+from nimad.recall.keeping import Keeper
 from nimad.recall.lexical import Lexical
 from nimad.recall.question import Question
 from nimad.recall.scopes import Scope, Scopes
@@ -47,20 +50,6 @@ Floats = NDArray[Any]
 """float32 or float64."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asking:
-    """One query on its way: what was asked, of what, and with which parts of the store."""
-
-    text: str
-    k: int
-    mode: str
-    scope: Scope
-    now: int
-    blocks: BlockIndex
-    embedder: Embedder
-    watch: Stopwatch
-
-
 class Recall:
     """Answers queries over one store; safe to use from many threads.
 
@@ -73,13 +62,16 @@ class Recall:
         parts: Callable[[], tuple[BlockIndex, Embedder]],
         weights: Weights = DEFAULT,
         clock: Callable[[], int] = now_ms,
+        file: Path | None = None,
     ) -> None:
+        """`file` is where the columns are kept between two starts; without one they are not."""
         self.weights = weights
         self._records = records
         self._parts = parts
         self._clock = clock
         self._terms = TermIndex(records)
         self._columns = Columns(records, self._terms)
+        self.keeper = Keeper(file, records, self._columns)
         self._meaning = Meaning(self._columns, weights)
         self._scopes = Scopes(self._columns, weights)
         self._serving: tuple[BlockIndex, Embedder] | None = None
@@ -97,6 +89,10 @@ class Recall:
         done = False
         while not done:
             done = self._gate.alone(lambda: self._columns.sync(_FOLLOW_ROWS))
+
+    def keep(self) -> bool:
+        """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
+        return self.keeper.save_when_due(self._gate)
 
     def close(self) -> None:
         """Give back what is held besides memory."""
@@ -127,12 +123,24 @@ class Recall:
         at = self._clock() if now is None else now
         with self._gate.reading(lambda: (self._scopes.of(where), self._parts())) as (scope, parts):
             watch.lap("wait")
-            asking = _Asking(text, k, mode, scope, at, *parts, watch)
+            asking = Asking(text, k, mode, scope, at, *parts, watch)
             scored = self._scored(asking) if scope.count else []
         watch.lap("fusion")
         memories = self._records.get([number for number, _, _ in scored])
         watch.lap("records")
         return [Hit(memories[i], score, made) for i, score, made in scored if i in memories]
+
+    def evidence(
+        self, text: str, mode: str, where: Filter, now: int | None = None
+    ) -> Evidence | None:
+        """What `query` decides by whether to answer; None when there is nothing to look at."""
+        at = self._clock() if now is None else now
+        with self._gate.reading(lambda: (self._scopes.of(where), self._parts())) as (scope, parts):
+            if not scope.count:
+                return None
+            asking = Asking(text, 1, mode, scope, at, *parts, Stopwatch())
+            asked, words, near, _ = self._taken_apart(asking)
+            return self._evidence(asked, asking, words, near)
 
     def similar(self, memory: Memory, k: int) -> list[Hit]:
         """The `k` memories nearest in meaning to one, itself left out; scores are cosines.
@@ -165,6 +173,8 @@ class Recall:
 
     def _follow(self) -> None:
         """Take over what changed, while nobody reads."""
+        if self._serving is None:
+            self.keeper.restore()
         self._columns.sync()
         parts = self._parts()
         if parts != self._serving:  # another embedder, or a rebuild: other lengths
@@ -173,21 +183,14 @@ class Recall:
 
     # --- scoring --------------------------------------------------------------------------------
 
-    def _scored(self, asking: _Asking) -> list[tuple[int, float, dict[str, float]]]:
+    def _scored(self, asking: Asking) -> list[tuple[int, float, dict[str, float]]]:
         """(id, score, parts) of the best `k`, best first."""
-        columns, scope, watch = self._columns, asking.scope, asking.watch
-        asked = question.read(asking.text, columns, self._terms, scope, asking.now)
-        same = columns.same_as(asking.text)
-        same = same[scope.mask[same]]
-        words = lexical.nothing(columns.count)
-        if asking.mode != "meaning":
-            words = lexical.score(asked, columns, self._terms, scope, self.weights)
-        watch.lap("words")
-        floor = self.weights.floors.get(asking.embedder.name, OTHER_FLOOR)
-        near = self._near(asking, asked, words, same)
-        if not len(same) and not self._fits(asked, asking, words, near, floor):
+        asked, words, near, same = self._taken_apart(asking)
+        if not len(same) and not self._evidence(asked, asking, words, near).enough:
             return []
-        rows, plain, mixed = self._candidates(asked, scope, words, near, floor, same)
+        rows, plain, mixed = self._candidates(
+            asked, asking.scope, words, near, self._floor(asking), same
+        )
         if not len(rows):
             return []
         parts = self._parts_of(rows, words, near, mixed, asked, asking)
@@ -195,7 +198,7 @@ class Recall:
         score = sum(parts.values(), np.zeros(len(rows)))
         parts["cosine"] = plain
         best = best_places(score, asking.k)
-        ids = columns.id[rows]
+        ids = self._columns.id[rows]
         return [
             (
                 int(ids[n]),
@@ -205,12 +208,29 @@ class Recall:
             for n in best
         ]
 
+    def _taken_apart(
+        self, asking: Asking
+    ) -> tuple[Question, Lexical, Semantic | None, NDArray[np.int64]]:
+        """What is asked, both sides of it, and the rows whose text is the question itself."""
+        columns, scope = self._columns, asking.scope
+        asked = question.read(asking.text, columns, self._terms, scope, asking.now)
+        same = columns.same_as(asking.text)
+        same = same[scope.mask[same]]
+        words = lexical.nothing(columns.count)
+        if asking.mode != "meaning":
+            words = lexical.score(asked, columns, self._terms, scope, self.weights)
+        asking.watch.lap("words")
+        return asked, words, self._near(asking, asked, words, same), same
+
     def _near(
-        self, asking: _Asking, asked: Question, words: Lexical, same: NDArray[np.int64]
+        self, asking: Asking, asked: Question, words: Lexical, same: NDArray[np.int64]
     ) -> Semantic | None:
         if asking.mode == "words":
             return None
-        query = asking.embedder.embed([asked.meaning])[0]
+        try:
+            query = asking.embedder.embed([asked.meaning])[0]
+        except Degraded:  # words go on without it; the reply says so
+            return None
         asking.watch.lap("embed")
         if not query.any():
             return None
@@ -218,25 +238,23 @@ class Recall:
         about = Sought(query, asking.scope, words.shared, same, shares)
         return self._meaning.score(asking.blocks, about, asking.watch)
 
-    def _fits(
-        self,
-        asked: Question,
-        asking: _Asking,
-        words: Lexical,
-        near: Semantic | None,
-        floor: Floor,
-    ) -> bool:
+    def _evidence(
+        self, asked: Question, asking: Asking, words: Lexical, near: Semantic | None
+    ) -> Evidence:
         """Whether there is enough to a question in this store to answer at all."""
-        if asked.only_names or asking.mode != "hybrid":
-            return True
-        covered = float(words.own.max(initial=0.0)) / words.best if words.best else 0.0
-        evidence = covered + (near.high if near else 0.0)
-        strange = not len(asked.subjects) and bool(words.unknown & self._names_in(asking.text))
-        return evidence >= (floor.stranger if strange else floor.fits)
+        scope, mode = asking.scope, asking.mode
 
-    def _names_in(self, text: str) -> set[str]:
-        """The terms of words inside a text that begin with a capital letter."""
-        return {term for word in question.capitals(text) for term in self._terms.cut(word)}
+        def unknown(terms: Iterable[str]) -> set[str]:
+            if mode == "meaning":  # nobody has looked for them yet
+                return lexical.unheard(terms, self._columns, self._terms, scope)
+            return set(words.unknown.intersection(terms))
+
+        least = evidence.least(self.weights, self._floor(asking), mode, scope.count)
+        strange = evidence.strange(asked, asking.text, self._terms.cut, unknown)
+        return evidence.weigh(asked, words, near.high if near else 0.0, least, mode, strange)
+
+    def _floor(self, asking: Asking) -> Floor:
+        return self.weights.floors.get(asking.embedder.name, OTHER_FLOOR)
 
     def _candidates(
         self,
@@ -274,7 +292,7 @@ class Recall:
         near: Semantic | None,
         mixed: Floats,
         asked: Question,
-        asking: _Asking,
+        asking: Asking,
     ) -> dict[str, Floats]:
         columns, weights, scope = self._columns, self.weights, asking.scope
         share = {"hybrid": weights.semantic, "meaning": 1.0, "words": 0.0}[asking.mode]

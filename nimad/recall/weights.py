@@ -6,24 +6,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """What an embedder's cosines mean.
+class Least(NamedTuple):
+    """The least evidence for showing anything at all, in a store of 500 (`nimad.recall.evidence`).
 
     Attributes:
-        near: a memory without a common word must be at least so near to be shown.
-        fits: the least evidence (coverage + cosine) for showing anything at all.
-        stranger: the same, when the store knows people and the question names none of them.
+        fits: of any question.
+        stranger: of one that names something or somebody that occurs nowhere, and nobody who does.
     """
 
-    near: float
     fits: float
     stranger: float
 
 
-OTHER_FLOOR = Floor(near=0.30, fits=0.35, stranger=0.9)
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What an embedder's cosines mean; `packaging/recall_floors.py` measures it.
+
+    Attributes:
+        near: a memory without a common word must be at least so near to be shown.
+        hybrid: by coverage + cosine.
+        meaning: by the cosine alone.
+    """
+
+    near: float
+    hybrid: Least
+    meaning: Least
+
+
+OTHER_FLOOR = Floor(near=0.30, hybrid=Least(0.35, 0.9), meaning=Least(0.30, 0.5))
 """For an embedder that was not measured."""
 
 
@@ -46,9 +59,13 @@ class Weights:
         asks: taken off a memory that ends as a question: it asks what is wanted, it does not say.
         importance, recency: small: they order what is otherwise alike, they never lift the
             irrelevant.
+        unseen: memories that a store is taken to have besides, without any word of the question:
+            in a store of a few, every word is in half of them, and would seem worthless.
         exact_rows: up to so many memories are all scored by meaning; of more, candidates.
         candidates: the nearest ones and the best by words, each, in a larger store.
         sample: rows evenly spread over a larger store, for the low end of its cosines.
+        words: the floor of the mode words, by coverage alone.
+        floors: those of the other modes, by embedder.
     """
 
     semantic: float = 0.6
@@ -64,15 +81,17 @@ class Weights:
     asks: float = 0.08
     importance: float = 0.02
     recency: float = 0.005
+    unseen: int = 10
     exact_rows: int = 20_000
     candidates: int = 400
     sample: int = 1000
     mixing: dict[str, tuple[float, float]] = field(default_factory=lambda: {"minilm": (0.3, 0.2)})
+    words: Least = field(default=Least(0.16, 0.60))
     floors: dict[str, Floor] = field(
         default_factory=lambda: {
-            "static": Floor(near=0.45, fits=0.45, stranger=1.2),
-            "minilm": Floor(near=0.15, fits=0.40, stranger=1.0),
-            "hash": Floor(near=0.30, fits=0.35, stranger=0.9),
+            "static": Floor(near=0.45, hybrid=Least(0.55, 1.25), meaning=Least(0.45, 0.75)),
+            "minilm": Floor(near=0.15, hybrid=Least(0.40, 1.00), meaning=Least(0.15, 0.60)),
+            "hash": Floor(near=0.30, hybrid=Least(0.35, 0.90), meaning=Least(0.30, 0.50)),
         }
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from nimad.core.store import Answer, MemoryStore
@@ -83,6 +83,8 @@ class QueryVerb:
             reply = _reply(answer, shown)
         if given["explain"]:
             reply["timings"] = answer.timings
+            found = self._store.recall.evidence(given["text"], given["mode"], where, times.now)
+            reply["evidence"] = asdict(found) if found else None
         return reply
 
     def _prompt(

@@ -22,8 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.index.blocks import BlockIndex
+from nimad.index.kernels.contract import MOST_DIMS
 
 PASSES = 3
+_BATCH = 10_000
 
 
 def built(folder: Path, vectors: NDArray[Any]) -> tuple[BlockIndex, float]:
@@ -53,6 +55,25 @@ def asked(
             index.search(query, k, allowed)
             passed[number] = time.perf_counter() - began
     return found, took.min(axis=0) * 1000
+
+
+def loaded(option: str, path: Path) -> NDArray[Any]:
+    """The matrix in a file, mapped.
+
+    Raises:
+        OSError: when it cannot be read.
+        ValueError: when it is no matrix of finite numbers, or has too many columns.
+    """
+    matrix: NDArray[Any] = np.load(path, mmap_mode="r")
+    if matrix.ndim != 2 or not np.issubdtype(matrix.dtype, np.floating):
+        raise ValueError(f"{option}: {path} is {matrix.dtype}{list(matrix.shape)}, not float[n, d]")
+    if not 0 < matrix.shape[1] <= MOST_DIMS:
+        raise ValueError(f"{option}: {matrix.shape[1]} dimensions, 1 to {MOST_DIMS} are possible")
+    for first in range(0, len(matrix), _BATCH):
+        bad = np.flatnonzero(~np.isfinite(matrix[first : first + _BATCH]).all(axis=1))
+        if len(bad):
+            raise ValueError(f"{option}: row {first + bad[0]} of {path} is not finite")
+    return matrix
 
 
 def measured(vectors: NDArray[Any], queries: NDArray[np.float32], k: int) -> tuple[Any, Any]:
@@ -86,8 +107,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.k < 1:
         parser.error("-k must be at least 1")
-    vectors = np.load(options.vectors, mmap_mode="r")
-    queries = np.load(options.queries).astype(np.float32)
+    try:
+        vectors = loaded("--vectors", options.vectors)
+        queries = loaded("--queries", options.queries).astype(np.float32)
+        if vectors.shape[1] != queries.shape[1]:
+            both = f"{vectors.shape[1]} and {queries.shape[1]}"
+            raise ValueError(f"vectors and queries have {both} dimensions: they must be the same")
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     found, figures = measured(vectors, queries, options.k)
     if options.out:
         with options.out.open("wb") as file:

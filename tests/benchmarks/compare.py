@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks import corpus, engines, report
+from tests.benchmarks import acceptance, corpus, engines, report
+from tests.benchmarks.life import life
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDED = 200
@@ -54,7 +55,7 @@ def build(engine: str, size: int, folder: Path) -> Figures:
 def search(engine: str, size: int, folder: Path) -> list[Figures]:
     """Child process: open the engine of `folder`/index and ask it."""
     queries = corpus.unit(np.load(folder / "queries.npy"))
-    truth = np.load(folder / "truth.npy")
+    truth, chat = np.load(folder / "truth.npy"), int(np.load(folder / "chat.npy"))
     peer = engines.engines(size)[engine]
     cold = _cold(peer, folder, queries) if engine == "nimad" else {}
     if module := _MODULES.get(engine.split()[0]):
@@ -69,6 +70,7 @@ def search(engine: str, size: int, folder: Path) -> list[Figures]:
                 "engine": engine,
                 "setting": setting,
                 "recall": round(corpus.recall(ids, truth[picked]), 4),
+                "recall_chat": _chat(ids, truth[picked], picked < chat),
                 "p50_ms": round(float(np.percentile(took, 50)), 4),
                 "p95_ms": round(float(np.percentile(took, 95)), 4),
                 "resident_bytes": round((_resident() - before) / size, 1),
@@ -76,6 +78,10 @@ def search(engine: str, size: int, folder: Path) -> list[Figures]:
             }
         )
     return found
+
+
+def _chat(ids: Any, truth: Any, chat: Any) -> float | None:
+    return round(corpus.recall(ids[chat], truth[chat]), 4) if chat.any() else None
 
 
 def _ask(ask: engines.Search, queries: corpus.Floats) -> tuple[Any, Any, Any]:
@@ -129,13 +135,15 @@ def _read() -> int:
 
 
 def _child(step: str, engine: str, size: int, folder: Path) -> Any:
-    """Run one step in a process of its own, on one thread of one processor."""
-    processor = max(os.sched_getaffinity(0))
+    """Run one step in a process of its own, on one thread of one processor; `life` has them all,
+    for it asks and merges at once."""
+    every = os.sched_getaffinity(0)
+    allowed = every if step == "life" else {max(every)}
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     done = subprocess.run(
         [sys.executable, "-m", __spec__.name, "--step", step, engine, str(size), str(folder)],
         env={**os.environ, **dict.fromkeys(threads, "1")},
-        preexec_fn=lambda: os.sched_setaffinity(0, {processor}),
+        preexec_fn=lambda: os.sched_setaffinity(0, allowed),
         capture_output=True,
         text=True,
         check=False,
@@ -159,10 +167,12 @@ def compare(size: int, only: list[str]) -> Figures:
     everything = corpus.load(size)
     results: list[Figures] = []
     absent: dict[str, str] = {}
+    run: Figures = {"size": size, "corpus": everything.source, "results": results}
     with tempfile.TemporaryDirectory(prefix="nimad-bench-") as scratch:
         data = Path(scratch)
         np.save(data / "rows.npy", everything.rows)
         np.save(data / "queries.npy", everything.queries)
+        np.save(data / "chat.npy", np.array(everything.chat))
         np.save(data / "truth.npy", corpus.exact(everything.rows, everything.queries, engines.K))
         for engine in engines.engines(size):
             module = _MODULES.get(engine.split()[0])
@@ -175,10 +185,12 @@ def compare(size: int, only: list[str]) -> Figures:
             try:
                 made = _child("build", engine, size, data)
                 results += [{**row, **made} for row in _child("search", engine, size, data)]
+                if engine == "nimad":
+                    run["life"] = _child("life", engine, size, data)
             except RuntimeError as error:
                 absent[engine] = str(error)
             subprocess.run(["rm", "-rf", data / "index"], check=True)
-    return {"size": size, "corpus": everything.source, "results": results, "absent": absent}
+    return {**run, "absent": absent, "acceptance": acceptance.lines(run)}
 
 
 def main() -> int:
@@ -190,12 +202,13 @@ def main() -> int:
     options = parser.parse_args()
     if options.step:
         step, engine, size, folder = options.step
-        work = {"build": build, "search": search}[step]
+        work = {"build": build, "search": search, "life": lambda *given: life(given[-1])}[step]
         print(json.dumps(work(engine, int(size), Path(folder))))
         return 0
     runs = [compare(size, options.only) for size in options.sizes]
     report.write(runs, options.out)
     print(report.table(runs))
+    print(report.summary(runs))
     return 0
 
 

@@ -31,6 +31,11 @@ def timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
+def each(work: Callable[[int], Any], count: int) -> float:
+    """The median of how many seconds work(0), work(1) .. took."""
+    return float(np.median([timed(lambda: work(number)) for number in range(count)]))  # noqa: B023
+
+
 class Nimad:
     """The shipped index with its own parameters, and with less and more effort."""
 
@@ -39,10 +44,9 @@ class Nimad:
 
         index, seconds = built(folder, rows)
         numbers = np.arange(len(rows), len(rows) + len(extra))
-        adding = timed(
-            lambda: [index.append(numbers[i : i + 1], extra[i : i + 1]) for i in range(len(extra))]
+        return seconds, each(
+            lambda i: index.append(numbers[i : i + 1], extra[i : i + 1]), len(extra)
         )
-        return seconds, adding / len(extra)
 
     def open(self, folder: Path, dims: int) -> Any:
         from nimad.index.blocks import BlockIndex
@@ -102,8 +106,7 @@ class Faiss:
 
         seconds = timed(work)
         faiss.write_index(index, str(folder / "faiss"))
-        adding = timed(lambda: [index.add(extra[i : i + 1]) for i in range(len(extra))])
-        return seconds, adding / len(extra)
+        return seconds, each(lambda i: index.add(extra[i : i + 1]), len(extra))
 
     def open(self, folder: Path, dims: int) -> Any:
         import faiss
@@ -129,13 +132,9 @@ class Hnswlib:
         index.init_index(len(rows) + len(extra), M=16, ef_construction=200, random_seed=1)
         seconds = timed(lambda: index.add_items(rows, np.arange(len(rows)), num_threads=1))
         index.save_index(str(folder / "hnsw"))
-        adding = timed(
-            lambda: [
-                index.add_items(extra[i : i + 1], [len(rows) + i], num_threads=1)
-                for i in range(len(extra))
-            ]
+        return seconds, each(
+            lambda i: index.add_items(extra[i : i + 1], [len(rows) + i], num_threads=1), len(extra)
         )
-        return seconds, adding / len(extra)
 
     def open(self, folder: Path, dims: int) -> Any:
         import hnswlib
@@ -163,10 +162,8 @@ class Usearch:
         index = Index(ndim=rows.shape[1], metric="cos", dtype=self.dtype)
         seconds = timed(lambda: index.add(np.arange(len(rows)), rows, threads=1))
         index.save(str(folder / "usearch"))
-        adding = timed(
-            lambda: [index.add(len(rows) + i, extra[i], threads=1) for i in range(len(extra))]
-        )
-        return seconds, adding / len(extra)
+        adding = each(lambda i: index.add(len(rows) + i, extra[i], threads=1), len(extra))
+        return seconds, adding
 
     def open(self, folder: Path, dims: int) -> Any:
         from usearch.index import Index
@@ -209,12 +206,12 @@ class SqliteVec:
             base.commit()
 
         seconds = timed(work)
-        adding = timed(lambda: [add(i) for i in range(len(extra))])
+        adding = each(add, len(extra))
         base.execute("DELETE FROM b WHERE rowid >= ?", (len(rows),))
         base.executemany(put, ((i, r.tobytes()) for i, r in enumerate(rows)))
         base.commit()
         base.close()
-        return seconds, adding / len(extra)
+        return seconds, adding
 
     def open(self, folder: Path, dims: int) -> Any:
         import sqlite_vec

@@ -1,6 +1,6 @@
-"""What a comparison becomes: performance.json, a plot, and the table in performance.md.
+"""What a comparison becomes: performance.json, a plot, and the tables in performance.md.
 
-Sizes that a run did not measure keep their last figures.
+Sizes and engines that a run did not measure keep their last figures, and the page says which.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks import acceptance
+
 BEGIN, END = "<!-- figures: make bench -->", "<!-- end of figures -->"
 _COLUMNS = {
     "engine": "engine",
     "setting": "setting",
     "recall": "recall@10",
+    "recall_chat": "chat",
     "p50_ms": "p50 ms",
     "p95_ms": "p95 ms",
     "resident_bytes": "resident B",
@@ -30,15 +33,25 @@ def write(runs: list[Run], folder: Path) -> None:
     """Merge the runs into what is in `folder` and write all three anew."""
     file = folder / "performance.json"
     known = json.loads(file.read_text())["runs"] if file.is_file() else []
-    merged = {run["size"]: run for run in [*known, *runs]}
+    merged = {run["size"]: run for run in known}
+    merged |= {run["size"]: _with_earlier(run, merged.get(run["size"])) for run in runs}
     ordered = [merged[size] for size in sorted(merged)]
     file.write_text(json.dumps({"machine": machine(), "runs": ordered}, indent=1) + "\n")
     page = folder / "performance.md"
     text = page.read_text() if page.is_file() else f"# Performance\n\n{BEGIN}\n{END}\n"
     head, _, rest = text.partition(BEGIN)
     tail = rest.partition(END)[2]
-    page.write_text(f"{head}{BEGIN}\n\n{table(ordered)}\n{END}{tail}")
+    figures = f"{summary(ordered)}\n{table(ordered)}"
+    page.write_text(f"{head}{BEGIN}\n\n{figures}\n{END}{tail}")
     plot(ordered, folder / "performance.svg")
+
+
+def _with_earlier(run: Run, before: Run | None) -> Run:
+    """The run, and the rows of engines that only an earlier one had, named as such."""
+    measured = {row["engine"] for row in run["results"]}
+    older = [row for row in (before or run)["results"] if row["engine"] not in measured]
+    names = list(dict.fromkeys(row["engine"] for row in older))
+    return {**run, "results": [*run["results"], *older], "earlier": names}
 
 
 def machine() -> str:
@@ -46,6 +59,18 @@ def machine() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def summary(runs: list[Run]) -> str:
+    """Every bar, what was measured, and whether it is reached; a table a size."""
+    parts = []
+    for run in runs:
+        if made := run.get("acceptance"):
+            short = sum(not line["passed"] for line in made)
+            verdict = f"{short} of {len(made)} bars missed" if short else "all bars reached"
+            heading = f"### Bars at {run['size']:,} memories: {verdict}"
+            parts.append(f"{heading}\n\n{acceptance.table(made)}\n")
+    return "\n".join(parts)
 
 
 def table(runs: list[Run]) -> str:
@@ -63,6 +88,8 @@ def table(runs: list[Run]) -> str:
             if row["engine"] == "nimad" and "cold_faults" in row:
                 lines += ["", _cold(row)]
                 break
+        if run.get("earlier"):
+            lines += [f"\nFrom an earlier run: {', '.join(run['earlier'])}."]
         lines += [f"\nNot run: {name} ({why})." for name, why in run["absent"].items()]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)

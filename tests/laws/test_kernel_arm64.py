@@ -40,7 +40,9 @@ def a_space(matrix: np.ndarray, codes: np.ndarray, mean: np.ndarray, cells: int)
     return Space(mean, centres, block_start, cell_codes, cell_start, codes, matrix)
 
 
-@pytest.mark.parametrize(("rows", "dims"), [(1, 1), (33, 64), (200, 256), (130, 384), (70, 512)])
+@pytest.mark.parametrize(
+    ("rows", "dims"), [(1, 1), (33, 64), (200, 256), (130, 384), (70, 512), (40, 1000)]
+)
 def test_an_arm64_object_equals_the_reference(emulated: Compiled, rows: int, dims: int) -> None:
     rng = np.random.default_rng(rows * dims)
     matrix = rng.integers(-127, 128, (rows, dims)).astype(np.int8)

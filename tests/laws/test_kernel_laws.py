@@ -64,7 +64,7 @@ def a_space(
 @given(
     seed=st.integers(0, 2**32),
     rows=st.integers(0, 200),
-    dims=st.one_of(st.integers(1, 512), st.sampled_from([1, 64, 256, 384, 512])),
+    dims=st.one_of(st.integers(1, 1024), st.sampled_from([1, 64, 256, 384, 512, 513, 768, 1024])),
     k=st.integers(1, 250),
     extreme=st.booleans(),
 )

@@ -199,6 +199,57 @@ def test_nothing_where_nothing_fits(store: MemoryStore, query: str) -> None:
     assert texts(store, query) == []
 
 
+@pytest.mark.parametrize("mode", ["hybrid", "words", "meaning"])
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_small_stores_answer_and_abstain(store: MemoryStore, size: int, mode: str) -> None:
+    """Neither silent nor talkative, however little they know."""
+    store.remember_many(chat()[:size])
+    assert texts(store, "Which kitten did Anna adopt?", mode=mode)[0] == CHAT[0][1]
+    for stranger in (
+        "How is Quentin's zeppelin licence going?",
+        "What is the capital of Norway?",
+        "tell me about quantum physics",
+    ):
+        assert texts(store, stranger, mode=mode) == [], stranger
+
+
+def test_german_nouns_are_no_strangers(store: MemoryStore) -> None:
+    """Every noun has a capital letter there, so one that is nowhere says little."""
+    store.remember_many([Memory(text=text) for text in GERMAN])
+    query = "Wann kommt der Klempner mit seinem Werkzeug wegen der Heizung?"
+    assert texts(store, query)[0] == GERMAN[3]
+    found = store.recall.evidence(query, "hybrid", Filter())
+    assert found is not None and not found.strange
+    other = store.recall.evidence("When did the Klempner call Zebulon?", "hybrid", Filter())
+    assert other is not None and other.strange
+
+
+def test_the_evidence_decides(store: MemoryStore) -> None:
+    store.remember_many(chat())
+    for query in ("Which pet did Anna adopt?", "How is Quentin's zeppelin licence going?"):
+        for mode in MODES:
+            found = store.recall.evidence(query, mode, Filter())
+            assert found is not None
+            assert found.enough == bool(store.query(query, 1, mode).hits), (query, mode)
+    assert store.recall.evidence("x", "hybrid", Filter(namespace="nowhere")) is None
+
+
+def test_a_date_alone_is_a_question(store: MemoryStore) -> None:
+    """ "What did we do yesterday?" has no other word that says anything."""
+    now = round(datetime(2024, 3, 5, 15).timestamp() * 1000)
+    store.remember_many(
+        [Memory(text=f"Lap {n} along the river.", timestamp=now - n * DAY) for n in range(30)]
+    )
+    for query, days in [
+        ("What did we do yesterday?", {1}),
+        ("What happened last Friday?", {4}),
+        ("What happened 3 days ago?", {3}),
+        ("What happened last week?", set(range(2, 9))),
+    ]:
+        hits = store.recall.query(query, 2, "hybrid", Filter(), now)
+        assert hits and (now - hits[0].memory.timestamp) // DAY in days, query
+
+
 def test_the_parts_add_up(store: MemoryStore) -> None:
     store.remember_many(chat())
     for hit in store.query("Which pet did Anna adopt?").hits:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from nimad.index.kernels.contract import BITS, LANES, PLANES, WORDS
+from nimad.index.kernels.contract import BITS, LANES, PLANES, ROUNDS, WORDS
 from nimad.index.kernels.intrinsics import inline, multiply_add, root
 from nimad.index.kernels.rotation import WIDTH, rotate_lone, rotate_wide
 
 _GROUP = WORDS * LANES
+_FOLD = (ROUNDS - 1) * BITS - BITS
 
 
 @inline
@@ -20,8 +21,10 @@ def _length(square: Any) -> Any:
 
 
 @inline
-def _load_wide(rows: Any, first: Any, count: Any, dims: Any, mean: Any, values: Any) -> None:
-    """Sixteen centred rows, column by column; lanes from `count` on are zero."""
+def _load_wide(
+    rows: Any, first: Any, count: Any, dims: Any, mean: Any, signs: Any, values: Any
+) -> None:
+    """Sixteen centred rows, folded, column by column; lanes from `count` on are zero."""
     for at in range(BITS * WIDTH):
         values[at] = np.float32(0)
     for lane in range(count):
@@ -31,8 +34,11 @@ def _load_wide(rows: Any, first: Any, count: Any, dims: Any, mean: Any, values: 
             x = np.int32(rows[start + i])
             square = multiply_add(square, x, x)
         length = _length(square)
-        for i in range(dims):
+        for i in range(min(dims, BITS)):
             values[i * WIDTH + lane] = np.float32(rows[start + i]) - np.float32(mean[i] * length)
+        for i in range(BITS, dims):
+            more = np.float32(rows[start + i]) - np.float32(mean[i] * length)
+            values[(i - BITS) * WIDTH + lane] += more * signs[_FOLD + i]
 
 
 @inline
@@ -57,7 +63,7 @@ def encode(rows: Any, n: Any, dims: Any, mean: Any, signs: Any, codes: Any, scra
         first = half * WIDTH
         count = max(0, min(WIDTH, n - first))
         if count > 0:
-            _load_wide(rows, first, count, dims, mean, scratch)
+            _load_wide(rows, first, count, dims, mean, signs, scratch)
             rotate_wide(scratch, signs)
         _pack_wide(scratch, count, codes, half // 2 * _GROUP + half % 2 * WIDTH)
 
@@ -70,8 +76,11 @@ def planes(query: Any, dims: Any, mean: Any, signs: Any, out: Any, values: Any) 
     length = _length(square)
     for i in range(BITS):
         values[i] = np.float32(0)
-    for i in range(dims):
+    for i in range(min(dims, BITS)):
         values[i] = np.float32(query[i]) - np.float32(mean[i] * length)
+    for i in range(BITS, dims):
+        more = np.float32(query[i]) - np.float32(mean[i] * length)
+        values[i - BITS] += more * signs[_FOLD + i]
     rotate_lone(values, signs)
     peak = np.float32(0)
     for i in range(BITS):

@@ -18,6 +18,7 @@ from nimad.index.kernels.contract import (
     BINS,
     BITS,
     LANES,
+    MOST_DIMS,
     PLANES,
     WORDS,
     Codes,
@@ -101,7 +102,7 @@ class Compiled:
 
     def encode(self, rows: Rows, mean: NDArray[np.float32]) -> Codes:
         n, dims = rows.shape
-        _require(0 < dims <= BITS and mean.shape == (dims,), "encode")
+        _require(0 < dims <= MOST_DIMS and mean.shape == (dims,), "encode")
         rows, mean = _plain(rows, np.int8), _plain(mean, np.float32)
         codes = np.empty((groups(n), WORDS, LANES), np.uint64)
         room = _scratch.floats
@@ -110,7 +111,7 @@ class Compiled:
 
     def planes(self, query: NDArray[np.int16], mean: NDArray[np.float32]) -> NDArray[np.uint64]:
         dims = len(query)
-        _require(0 < dims <= BITS and mean.shape == (dims,), "planes")
+        _require(0 < dims <= MOST_DIMS and mean.shape == (dims,), "planes")
         query, mean = _plain(query, np.int16), _plain(mean, np.float32)
         out = np.empty((PLANES, WORDS), np.uint64)
         self._planes(_at(query), dims, _at(mean), _SIGNS_AT, _at(out), _scratch.floats)
@@ -150,7 +151,7 @@ class Compiled:
         self, rows: Rows, picks: Picks, query: NDArray[np.int16]
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         n, dims = rows.shape
-        _require(0 < dims <= BITS and len(query) == dims, "dots")
+        _require(0 < dims <= MOST_DIMS and len(query) == dims, "dots")
         _require(not len(picks) or (picks.min() >= 0 and picks.max() < n), "dots")
         rows, query = _plain(rows, np.int8), _plain(query, np.int16)
         picks = _plain(picks, np.int64)

@@ -1,6 +1,6 @@
 """What every form of the kernels offers, and the constants of the code they work on.
 
-Notation: d dimensions of a vector (1..512); n rows; g = ceil(n / 32) groups.
+Notation: d dimensions of a vector (1..1024); n rows; g = ceil(n / 32) groups.
 
 The sign code of a row is 512 bits, one per coordinate of the rotated, centred row; 32 rows form a
 group in which word w of all rows lies together, so that a scan reads memory in order and a
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BITS = 512
+MOST_DIMS = 2 * BITS
 WORDS = BITS // 64
 LANES = 32
 PLANES = 4
@@ -70,7 +71,7 @@ class Space:
     def __post_init__(self) -> None:
         m, dims = self.vectors.shape
         cells = max(len(self.cell_start) - 1, 0)
-        sound = 0 < dims <= BITS and self.mean.shape == (dims,)
+        sound = 0 < dims <= MOST_DIMS and self.mean.shape == (dims,)
         sound = sound and len(self.codes) == groups(m) and len(self.cell_codes) >= groups(cells)
         if len(self.blocks):
             sound = sound and self.blocks.shape[1] == dims
@@ -166,7 +167,8 @@ class Kernels(Protocol):
         """The sign codes of `rows: int8[n, d]`, centred on `mean: float32[d]`; codes[g, 8, 32].
 
         Bit i of a row's code says whether coordinate i of R(x - |x| mean) is above zero; R is three
-        rounds of random signs and a Hadamard transform of the row, zero-padded to 512.
+        rounds of random signs and a Hadamard transform of the row, zero-padded to 512.  Of a longer
+        row, coordinate 512 + i times sign i of the third round is first added to coordinate i.
         """
 
     def planes(self, query: NDArray[np.int16], mean: NDArray[np.float32]) -> NDArray[np.uint64]:

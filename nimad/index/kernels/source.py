@@ -23,7 +23,7 @@ from numba import cfunc, types
 
 from nimad.index.kernels.choosing import choose_spans, nearest_blocks
 from nimad.index.kernels.coding import encode, planes
-from nimad.index.kernels.contract import BINS, BITS, LANES, PLANES, QUERY_MAX, ROW_MAX, WORDS
+from nimad.index.kernels.contract import BINS, LANES, MOST_DIMS, PLANES, QUERY_MAX, ROW_MAX, WORDS
 from nimad.index.kernels.distance import distances32
 from nimad.index.kernels.heap import push, sort_numbers
 from nimad.index.kernels.intrinsics import OPTIONS, inline, multiply_add, onward, prefetch, root
@@ -233,7 +233,7 @@ def find(
 
 
 # Dot products are summed in 32 bits.
-assert QUERY_MAX * ROW_MAX * BITS < 1 << 31
+assert QUERY_MAX * ROW_MAX * MOST_DIMS < 1 << 31
 
 
 def _pointer(kind: Any) -> Any:
