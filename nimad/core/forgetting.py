@@ -5,8 +5,8 @@ Crash prose of a purge:
 1. one transaction deletes the memories everywhere in the records and notes, under the key
    `purge`, what is still to be scrubbed: from here on they are forgotten, whatever happens;
 2. the words are merged into one b-tree, segments that held the vectors are rewritten, the
-   snapshots of the sources lose the rows, the graph is made anew, what was set aside as damaged
-   is deleted, free pages are cut off;
+   snapshots of the sources lose the rows, the file of the columns goes, the graph is made anew,
+   what was set aside as damaged is deleted, free pages are cut off;
 3. the note is deleted.  A crash before that leaves the note; the next start's upkeep does all of
    step 2 again (each part may be repeated).
 """
@@ -24,9 +24,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nimad.core import vectors
-from nimad.disk.durable import crash_point
+from nimad.disk.durable import crash_point, fsync_dir
+from nimad.errors import NimadError
 from nimad.legacy.scrub import scrub_snapshot
 from nimad.store import hyper, sources, words
+from nimad.store.sources import Source
 from nimad.store.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -168,6 +170,7 @@ def finish_purge(store: MemoryStore) -> int:
         with store.records.write() as tx:
             tx.drop_names(note["names"])
         words.optimise(store.records)
+        store.recall.keeper.discard()
         _rewrite_segments(store, note["ids"])
         store.dense.stale = True
         store.dense.drop_forgotten()
@@ -202,11 +205,27 @@ def _scrub_snapshots(store: MemoryStore, keys: dict[str, list[Any]]) -> int:
         path = store.state / "snapshots" / source.snapshot
         if not path.exists():
             continue
-        done = scrub_snapshot(path, doomed)
+        try:
+            done = scrub_snapshot(path, doomed, source.kind)
+        except (ValueError, NimadError) as error:
+            log.warning("a purge deletes the backup of %s, because %s", source.name, error)
+            _drop_snapshot(store, source)
+            scrubbed += len(doomed)
+            continue
         scrubbed += done.rows
         with store.records.write() as tx:
             sources.update(tx, source.id, sha256=done.sha256, bytes=done.bytes)
     return scrubbed
+
+
+def _drop_snapshot(store: MemoryStore, source: Source) -> None:
+    """Delete a backup that what is purged cannot be taken out of: first the name, then the file."""
+    assert source.snapshot is not None
+    with store.records.write() as tx:
+        sources.update(tx, source.id, snapshot=None)
+    path = store.state / "snapshots" / source.snapshot
+    path.unlink(missing_ok=True)
+    fsync_dir(path.parent)
 
 
 def _clear_aside(store: MemoryStore) -> None:

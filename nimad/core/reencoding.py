@@ -238,3 +238,5 @@ def _catch_up_sources(tx: Transaction) -> None:
         " memories WHERE source = sources.id), 0)), encoded = (SELECT count(*) FROM"
         " memories WHERE source = sources.id)"
     )
+    # whoever encoded only what was asked for has all now
+    tx.execute("UPDATE sources SET stage = 'verified', verified = encoded WHERE stage = 'lazy'")

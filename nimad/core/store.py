@@ -62,7 +62,8 @@ class MemoryStore:
     """Records, words, blocks and graph of one state directory; safe to use from many threads.
 
     `maintenance` is held by whoever seals, merges, rebuilds or purges: one at a time, while reads
-    and `remember` go on.  `wake` is called after each change (a worker hangs itself there).
+    and `remember` go on.  `wake` is called after each change, `seen` with the
+    ids that somebody was given (a worker hangs itself there).
     """
 
     def __init__(self, state: Path, config: Config, lock: StateLock) -> None:
@@ -71,12 +72,13 @@ class MemoryStore:
         self._lock = lock
         self.maintenance = threading.RLock()
         self.wake: Callable[[], None] = lambda: None
+        self.seen: Callable[[Sequence[int]], None] = lambda ids: None
         self.out_of_service: dict[str, str] = {}
         self.started = time.monotonic()
         self._accesses = Accesses()
         self.courtesy = Courtesy()
         self.records = Records.open(state / "records.sqlite")
-        self.wanted_embedder = get_embedder(config["embedder"], config)
+        self.wanted_embedder = recovery.wanted_embedder(self)
         embedder, self.embedder_due = recovery.open_embedder(
             self.records, self.wanted_embedder, config
         )
@@ -85,7 +87,7 @@ class MemoryStore:
         self.lost_vectors = [] if self.embedder_due else recovery.missing_vectors(self)
         self.dense = Hypervectors(self)
         self.graph = recovery.open_graph(self)
-        self.recall = Recall(self.records, lambda: self._serving)
+        self.recall = Recall(self.records, lambda: self._serving, file=state / "columns.nrc")
 
     @classmethod
     def open(cls, state: Path, config: Config) -> MemoryStore:
@@ -137,6 +139,7 @@ class MemoryStore:
         wanted = get_embedder(config["embedder"], config)
         with self.maintenance:
             self.config = config
+            self.out_of_service.pop("embedder", None)
             if signature(wanted) != signature(self.wanted_embedder):
                 self.wanted_embedder, self.reencoding = wanted, None
                 self.embedder_due = signature(wanted) != self.records.meta("embedder")
@@ -177,15 +180,19 @@ class MemoryStore:
             return []
         texts = [memory.text for memory in memories]
         embedder = self.embedder
-        encoded = vectors.encode(embedder, texts)
+        encoded = vectors.encode_if_possible(embedder, texts)
         with self.records.exclusive():
             if self.embedder is not embedder:  # a rebuild swapped it meanwhile
-                encoded = vectors.encode(self.embedder, texts)
+                encoded = vectors.encode_if_possible(self.embedder, texts)
             with self.records.write() as tx:
                 ids = tx.add_memories(memories)
-                tx.add_hot(vectors.to_hot(ids, encoded))
+                if encoded is not None:
+                    tx.add_hot(vectors.to_hot(ids, encoded))
                 self._accesses.flush(tx)
-            self.blocks.append(np.array(ids, np.int64), encoded)
+            if encoded is None:  # found by words until the embedder is back
+                self.lost_vectors = [*self.lost_vectors, *ids]
+            else:
+                self.blocks.append(np.array(ids, np.int64), encoded)
         self.wake()
         return ids
 
@@ -202,6 +209,7 @@ class MemoryStore:
         found = self.records.get([memory_id])
         if memory_id not in found:
             raise NotFound(kind="memory", id=memory_id)
+        self.seen([memory_id])
         return self.records.with_blobs([found[memory_id]])[0]
 
     def query(
@@ -221,7 +229,7 @@ class MemoryStore:
         watch = Stopwatch()
         with self.courtesy:
             hits = self.recall.query(text, k, mode, where or Filter(), now, watch)
-        self._accesses.count([hit.memory.id for hit in hits])
+        self._given([hit.memory.id for hit in hits])
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()), watch.milliseconds())
 
@@ -234,9 +242,14 @@ class MemoryStore:
         memory = self.get(memory_id)
         with self.courtesy:
             hits = self.dense.similar(memory_id, k) if dense else self.recall.similar(memory, k)
-        self._accesses.count([hit.memory.id for hit in hits])
+        self._given([hit.memory.id for hit in hits])
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()))
+
+    def _given(self, ids: list[int]) -> None:
+        """Somebody got these memories."""
+        self._accesses.count(ids)
+        self.seen(ids)
 
     def related(self, memory_id: int, depth: int = 1, limit: int = 50) -> list[RelatedMemory]:
         """What the graph connects with a memory, nearest first; what was just written included.
@@ -267,7 +280,8 @@ class MemoryStore:
 
     def degraded(self) -> dict[str, str]:
         """The parts that are out of service: name → reason."""
-        return dict(self.out_of_service)
+        trouble = self.embedder.trouble
+        return {**self.out_of_service, **({"embedder": trouble} if trouble else {})}
 
     def status(self) -> dict[str, Any]:
         """The store's share of docs/protocol.md's status."""

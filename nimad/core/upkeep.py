@@ -2,7 +2,8 @@
 
 Order of the steps, most urgent first: finish a purge; encode memories that lost their vector; make
 the blocks anew for another embedder; let the graph follow; seal hot vectors; drop forgotten
-hypervectors; merge segments; forget old changes; fold the WAL into the file.
+hypervectors; merge segments; forget old changes; keep what ranking needs in a file; fold the WAL
+into the file.
 """
 
 from __future__ import annotations
@@ -60,8 +61,7 @@ def _lost_vectors(store: MemoryStore) -> bool:
     if store.embedder_due:
         return False
     if store.lost_vectors:
-        store.lost_vectors = vectors.repair(store, store.lost_vectors)
-        if store.lost_vectors:
+        if vectors.repair(store):
             return True
         log.info("the blocks are whole again")
     return "blocks" in store.out_of_service and store.out_of_service.pop("blocks") != ""
@@ -120,6 +120,10 @@ def _changes(store: MemoryStore) -> bool:
     return True
 
 
+def _columns(store: MemoryStore) -> bool:
+    return store.recall.keep()
+
+
 def _fold(store: MemoryStore) -> bool:
     wal = store.records.path.with_name(store.records.path.name + "-wal")
     if wal.exists() and wal.stat().st_size > FOLD_BYTES:
@@ -127,4 +131,7 @@ def _fold(store: MemoryStore) -> bool:
     return False  # folding again at once would not help: a reader may hold the WAL
 
 
-STEPS = (_purge, _lost_vectors, _embedder, _words, _graph, _hot, _dense, _merge, _changes, _fold)
+STEPS = (
+    *(_purge, _lost_vectors, _embedder, _words, _graph, _hot, _dense, _merge, _changes),
+    *(_columns, _fold),
+)

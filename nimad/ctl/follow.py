@@ -65,7 +65,7 @@ def _check(source: dict[str, Any]) -> None:
     name = source["name"]
     if source["state"] == "paused":
         raise MigrationPaused(name=name)
-    if source["state"] != "verified":
+    if source["state"] not in ("verified", "lazy"):
         detail = source.get("error") or "it was rolled back meanwhile"
         raise MigrationFailed(name=name, detail=detail)
 

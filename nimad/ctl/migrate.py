@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nimad.ctl.client import Client
     from nimad.ctl.screen import Screen
 
-STRATEGIES = ("full", "incremental")
+STRATEGIES = ("full", "incremental", "lazy")
 EVERY = "*"
 """What --status, --pause, --resume and --now stand for without a name."""
 DECLINED = 1
@@ -50,7 +50,8 @@ def register(commands: Commands) -> None:
     taking.add_argument(
         "--strategy",
         choices=STRATEGIES,
-        help="full: now, as fast as memory allows; incremental: when nothing else is to be done",
+        help="full: now, as fast as memory allows; incremental: when nothing else is to be done;"
+        " lazy: the same, but memories are encoded only when a query finds them by their words",
     )
     taking.add_argument(
         "--batch-size",

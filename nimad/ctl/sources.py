@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nimad.ctl.screen import Screen
 
 STAGES = ("copied", "encoded", "linked", "verified")
-ENDED = frozenset({"verified", "paused", "failed", "rolled_back"})
+ENDED = frozenset({"verified", "lazy", "paused", "failed", "rolled_back"})
 """States in which nothing happens by itself any more."""
 COLOURS = {"verified": GREEN, "failed": RED, "paused": YELLOW, "rolled_back": YELLOW}
 QUARANTINE_LINES = 5
@@ -53,7 +53,7 @@ def stage_line(
 
 def _waits(source: dict[str, Any]) -> bool:
     """Whether it moves on in idle moments only."""
-    return source.get("strategy") == "incremental" and not source.get("now")
+    return source.get("strategy") in ("incremental", "lazy") and not source.get("now")
 
 
 def brief(source: dict[str, Any]) -> str:
@@ -105,6 +105,9 @@ def _source(screen: Screen, source: dict[str, Any]) -> Iterator[str]:
     yield f"  {count(source['relations'], 'relation')}, {count(source['turns'], 'turn')}"
     if state not in ENDED:
         yield f"  {_pace(source)}"
+    if state == "lazy":
+        made = f"{source['encoded']:,} of {source['copied']:,} encoded"
+        yield f"  lazy: {made}; all are found by their words, and encoded when a query finds them"
     yield from (f"  {text}" for text in _since(source))
     yield from _quarantined(screen, source)
     if source.get("error"):
@@ -228,6 +231,8 @@ def comparison(screen: Screen, result: dict[str, Any]) -> None:
         _table(screen, result)
         if missing := result.get("vectors_missing"):
             screen.line(f"  {count(missing, 'memory')} without a vector: nimactl rebuild blocks")
+    if waiting := result.get("vectors_waiting"):
+        screen.line(f"{count(waiting, 'memory')} of a lazy source not encoded yet: not compared")
     for text in _since(result):
         screen.line(text)
     if number := result.get("quarantined"):

@@ -228,6 +228,11 @@ class BlockIndex:
         asked = Query.of(query, self.dims)
         return scores_of(self._view, self._kernels, asked, unique)[back]
 
+    def holds(self, ids: Ids) -> NDArray[np.bool_]:
+        """bool[m]: which of `ids: int64[m]` have a vector, hot or sealed, one of zeros too."""
+        unique, back = np.unique(np.asarray(ids, np.int64), return_inverse=True)
+        return self.locate(unique).present(back)
+
     def vector(self, number: int) -> Scores | None:
         """The direction of a live id as the index knows it, 8 bits a coordinate: float32[dims],
         not of unit length.  None where there is no row, or one of zeros."""

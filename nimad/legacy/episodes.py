@@ -61,8 +61,6 @@ LAYER = "legacy_vsa"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECONDS_FROM = -(1 << 31)
 TIMELESS = 1 << 62
-PURGED = "\x7f"
-"""What the texts of a purged episode are overwritten with (blanking.py)."""
 
 Episode = dict[str, Any]
 
@@ -153,14 +151,6 @@ def key_of(episode: Any, same: bytes, before: int) -> int:
         return TIMELESS | (low & (TIMELESS - 1))
     seconds = min(max(moment // 1000 - SECONDS_FROM, 0), (1 << 33) - 1)
     return seconds << 29 | (low & ((1 << 29) - 1))
-
-
-def is_purged(episode: Any) -> bool:
-    """Whether its texts were overwritten by a purge."""
-    if not isinstance(episode, dict):
-        return False
-    texts = [text for field in ("raw_text", "what") if (text := episode.get(field))]
-    return bool(texts) and all(isinstance(t, str) and not t.strip(PURGED) for t in texts)
 
 
 # --- from the episode to the memory ---------------------------------------------------------------

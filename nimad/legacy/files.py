@@ -7,21 +7,22 @@ file that has one tells its fields, and the newest that has a vector for it tell
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from nimad.errors import NimadError, SourceNotRecognised
+from nimad.errors import NimadError, SourceCorrupt, SourceNotRecognised
 from nimad.legacy import sidecar
 from nimad.legacy.dense import FileRows
 from nimad.legacy.episodes import (
     LAYER,
     EpisodeMapper,
     identity,
-    is_purged,
     key_of,
     row_of,
 )
@@ -29,7 +30,7 @@ from nimad.legacy.formats import check_entries, read_file
 from nimad.legacy.mapping import UnreadableRowError
 from nimad.legacy.parsed import Parsed, Vectors
 from nimad.legacy.source import DenseRows, LegacyNode, Totals, Unreadable
-from nimad.legacy.unbundle import Bundle, Packed
+from nimad.legacy.unbundle import PURGED, Bundle, Packed
 
 PAGE_BYTES = 16 << 20
 """A page ends early when its texts are this long [bytes]."""
@@ -58,8 +59,9 @@ class LegacyFiles:
         self._places: dict[int, _Place] = {}
         self._keys: list[int] = []
         for file in bundle.files.values():
-            if not file.name.endswith(sidecar.SUFFIX):
+            if not file.name.endswith(sidecar.SUFFIX) and file.name != PURGED:
                 self._read(file)
+        self._purged = self._read_purged()
         self._index()
 
     @classmethod
@@ -190,6 +192,40 @@ class LegacyFiles:
             if others := sum(p.vectors is not None for p in self._places.values()) - len(fits):
                 totals.notes.append(f"{others} hypervectors are not of {dense.dimension} numbers")
 
+    # --- purging --------------------------------------------------------------------------------
+
+    def keys(self) -> set[int]:
+        """The keys of all episodes."""
+        return set(self._keys)
+
+    def occurrences(self, keys: set[int]) -> dict[str, set[int]]:
+        """File -> rows of it that are the episodes with these keys."""
+        found: dict[str, set[int]] = defaultdict(set)
+        for key, parsed, row in self._walk():
+            if key in keys:
+                found[parsed.name].add(row)
+        return dict(found)
+
+    def purged_with(self, more: dict[str, set[int]]) -> dict[str, list[int]]:
+        """File -> purged rows, with more of them."""
+        names = {*self._purged, *more}
+        return {
+            name: sorted(self._purged.get(name, set()) | more.get(name, set())) for name in names
+        }
+
+    def _read_purged(self) -> dict[str, set[int]]:
+        """What blanking.py wrote; a list that cannot be read is none of ours."""
+        file = self._bundle.files.get(PURGED)
+        if file is None:
+            return {}
+        try:
+            told = json.loads(bytes(self._bundle.of(file)))
+            return {name: {int(row) for row in rows} for name, rows in told.items()}
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            raise SourceCorrupt(
+                path=self._bundle.path, detail="its list of purged rows cannot be read"
+            ) from None
+
     # --- reading --------------------------------------------------------------------------------
 
     def _read(self, file: Packed) -> None:
@@ -204,24 +240,30 @@ class LegacyFiles:
             raise self._nothing()
         self._files.sort(key=lambda p: (Path(p.name).stem.startswith(LATEST), p.written, p.name))
         self._places = {}
-        taken: dict[tuple[bytes, int], int] = {}
-        for parsed in self._files:
-            before: Counter[bytes] = Counter()
-            for row, episode in enumerate(parsed.episodes):
-                if is_purged(episode):
-                    continue
-                same = identity(episode)
-                number = (same, before[same])
-                before[same] += 1
-                if number not in taken:
-                    taken[number] = self._free(key_of(episode, *number))
-                self._enter(taken[number], parsed, row, episode)
+        for key, parsed, row in self._walk():
+            self._enter(key, parsed, row, parsed.episodes[row])
         self._keys = sorted(self._places)
 
-    def _free(self, key: int) -> int:
-        while key in self._places:
-            key += 1
-        return key
+    def _walk(self) -> Iterator[tuple[int, Parsed, int]]:
+        """(key, file, row) of every episode that was not purged, the oldest file first."""
+        taken: dict[tuple[bytes, int], int] = {}
+        used: set[int] = set()
+        for parsed in self._files:
+            before: Counter[bytes] = Counter()
+            purged = self._purged.get(parsed.name, set())
+            for row, episode in enumerate(parsed.episodes):
+                same = identity(episode)
+                number = (same, before[same])
+                before[same] += 1  # a purged one, too, that says the same as one that stays
+                if row in purged:
+                    continue
+                if number not in taken:
+                    key = key_of(episode, *number)
+                    while key in used:
+                        key += 1
+                    used.add(key)
+                    taken[number] = key
+                yield taken[number], parsed, row
 
     def _enter(self, key: int, parsed: Parsed, row: int, episode: Any) -> None:
         place = self._places.setdefault(key, _Place(episode))

@@ -153,6 +153,13 @@ def _latin1(text: Any, encoding: Any = "latin1") -> bytes:
     return text.encode("latin-1")
 
 
+def _no_bytes(*given: Any) -> bytes:
+    """How protocol 2 writes bytes of no length."""
+    if given:
+        raise ValueError("bytes in an unknown coding")
+    return b""
+
+
 def _never(*_: Any) -> None:
     raise ValueError("a type is called that is only to be named")
 
@@ -251,7 +258,9 @@ BUILDERS: Builders = {
     "collections.OrderedDict": _dict,
     "collections.defaultdict": _default_dict,
     **{f"builtins.{name}": _never for name in ("int", "float", "list", "dict", "str")},
-    **{f"__builtin__.{name}": _never for name in ("int", "float", "list", "dict", "str")},
+    **{f"__builtin__.{name}": _never for name in ("int", "long", "float", "list", "dict", "str")},
+    "builtins.bytes": _no_bytes,
+    "__builtin__.bytes": _no_bytes,
     "_codecs.encode": _latin1,
     "datetime.datetime": _moment,
     "datetime.date": _day,

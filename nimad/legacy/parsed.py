@@ -34,6 +34,12 @@ class Vectors(Protocol):
         Raises SourceCorrupt when one cannot be read.
         """
 
+    def spots(self, row: int) -> list[tuple[int, int]]:
+        """(offset, length) of the bytes in the file that hold a vector, and nothing else.
+
+        Raises ValueError when that cannot be said.
+        """
+
 
 @dataclass
 class Parsed:

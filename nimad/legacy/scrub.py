@@ -2,6 +2,7 @@
 
 The snapshot is our own copy; the source itself is never touched.  The full-text tables of the
 legacy store repeat the text, so they go whole: they can be derived and nothing here reads them.
+How it is done in a bundle of files is told in blanking.py.
 
 Crash prose: the scrubbed database is written beside the snapshot as `NAME.tmp` (swept at start) and
 renamed over it; a crash leaves the old snapshot or the new one.
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nimad.disk.durable import fsync_dir
+from nimad.legacy.detect import GRAPH
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,24 @@ class Scrubbed:
     sha256: str
 
 
-def scrub_snapshot(path: Path, keys: Sequence[int | str]) -> Scrubbed:
-    """Delete memory_nodes rows by id, and whatever the text index repeated of them.
+def scrub_snapshot(path: Path, keys: Sequence[int | str], kind: str = GRAPH) -> Scrubbed:
+    """Take rows out of a snapshot of this kind, and whatever else in it repeats what they say.
 
-    Raises sqlite3.DatabaseError when the snapshot cannot be read.
+    Raises sqlite3.DatabaseError when a database cannot be read, SourceCorrupt or ValueError when
+    a file of a bundle cannot be overwritten.
     """
+    if kind == GRAPH:
+        return _scrub_database(path, keys)
+    from nimad.legacy.blanking import blank
+
+    rows = blank(path, keys)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Scrubbed(rows, path.stat().st_size, digest)
+
+
+def _scrub_database(path: Path, keys: Sequence[int | str]) -> Scrubbed:
+    """Delete memory_nodes rows by id, and the text index."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.unlink(missing_ok=True)
     working = path.with_name(path.name + ".scrub.tmp")

@@ -117,6 +117,10 @@ class _Rows:
                 made[row, self._number(number)] = self._numbers(packed)
         return made.reshape(len(at), self.dimension)
 
+    def spots(self, row: int) -> list[tuple[int, int]]:
+        """As `Vectors.spots`."""
+        raise NotImplementedError
+
     def _vector(self, place: int) -> Any:
         raise NotImplementedError
 
@@ -139,6 +143,17 @@ class _Rows:
 
 
 class _PickledRows(_Rows):
+    def spots(self, row: int) -> list[tuple[int, int]]:
+        vector = self._vectors[row]
+        blocks = vector.get("blocks") if isinstance(vector, dict) else None
+        found: list[tuple[int, int]] = []
+        for packed in blocks.values() if isinstance(blocks, dict) else ():
+            where = packed.data if isinstance(packed, Array) else packed
+            if not isinstance(where, Span):
+                raise ValueError("a block is too short to be overwritten in place")
+            found.append((where.offset, where.length))
+        return found
+
     def _vector(self, place: int) -> Any:
         return self._vectors[place]
 
@@ -154,6 +169,10 @@ class _PickledRows(_Rows):
 
 
 class _JsonRows(_Rows):
+    def spots(self, row: int) -> list[tuple[int, int]]:
+        start, end = self._vectors[row]
+        return [(start, end - start)]
+
     def _vector(self, place: int) -> Any:
         start, end = self._vectors[place]
         if end - start > MAX_VECTOR:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.errors import SourceCorrupt
-from nimad.legacy.inert import Tensor
+from nimad.legacy.inert import ITEM_BYTES, Tensor
 
 BFLOAT16 = "bfloat16"
 
@@ -55,6 +55,19 @@ class TensorRows:
             made[row] = as_float32(self._array(place), self._tensors[place].storage.dtype)
         return made
 
+    def spots(self, row: int) -> list[tuple[int, int]]:
+        """As `Vectors.spots`."""
+        tensor = self._tensors[0 if self._table else row]
+        place = self._places[0 if self._table else row]
+        item = ITEM_BYTES[tensor.storage.dtype]
+        if self._table and _overlaps(tensor):
+            raise ValueError("the rows of a tensor overlap")
+        begin = tensor.offset + (row * tensor.stride[0] if self._table else 0)
+        step = tensor.stride[-1]
+        if step == 1:
+            return [(place + begin * item, self.dimension * item)]
+        return [(place + (begin + n * step) * item, item) for n in range(self.dimension)]
+
     def _array(self, place: int) -> NDArray[Any]:
         """A tensor as a view of the file; bounds were checked when it was unpickled."""
         tensor = self._tensors[place]
@@ -68,3 +81,9 @@ class TensorRows:
             )
         except (ValueError, OverflowError) as error:
             raise SourceCorrupt(path=self._path, detail=f"a tensor: {error}") from None
+
+
+def _overlaps(tensor: Tensor) -> bool:
+    """Whether two rows of a table share an item."""
+    (inner, length), (outer, rows) = sorted(zip(tensor.stride, tensor.size, strict=True))
+    return rows > 1 and length > 1 and (inner < 1 or outer < inner * length)

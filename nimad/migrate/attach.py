@@ -23,6 +23,7 @@ from nimad.legacy.scrub import scrub_snapshot
 from nimad.legacy.source import LegacySource, Totals
 from nimad.legacy.unbundle import strip
 from nimad.migrate import ledger, receive
+from nimad.migrate.encoding import recount
 from nimad.migrate.known import adds_nothing, fingerprint_of, form_of, known_source
 from nimad.migrate.report import describe
 from nimad.migrate.rollback import CLEAN, delete_snapshot
@@ -170,15 +171,23 @@ def _turn_to(store: MemoryStore, copy: Path, entry: _Entry, known: Source) -> So
     """A source that is known: nothing to do, or rows that are new since the last snapshot."""
     same = ledger.note(known, "sent") == entry.asked.sha256 and known.snapshot is not None
     same = same and ledger.note(known, "start_after") == entry.start
-    wishes = {"strategy": entry.asked.strategy, "batch_size": entry.asked.batch_size}
+    wishes: dict[str, Any] = {
+        "strategy": entry.asked.strategy,
+        "batch_size": entry.asked.batch_size,
+    }
     if same and known.stage != "rolled_back":
+        stage = known.stage
+        if entry.asked.strategy != "lazy" and stage in ("encoded", "linked", "lazy"):
+            # what it has not encoded while it was lazy is due now
+            stage = "copied" if recount(store, known.id) else stage
+        wishes |= {"stage": stage, "paused": 0, "error": None, "path": entry.asked.path}
         with store.records.write() as tx:
-            sources.update(tx, known.id, **wishes, paused=0, error=None, path=entry.asked.path)
+            sources.update(tx, known.id, **wishes)
         return ledger.by_id(store.records, known.id)
     gone = sorted(ledger.keys_of_kind(store.records, known.id, "forgotten"))
     size, sha256 = entry.size, entry.sha256
     if gone:  # what was forgotten on request does not come back with a new snapshot
-        scrubbed = scrub_snapshot(copy, gone)
+        scrubbed = scrub_snapshot(copy, gone, entry.asked.kind)
         size, sha256 = scrubbed.bytes, scrubbed.sha256
     snapshot = _snapshot_name(store, entry.name, entry.asked.kind)
     receive.keep(copy, store.state / "snapshots" / snapshot)

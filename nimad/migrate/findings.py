@@ -36,6 +36,7 @@ class Findings:
     relations: Tally = field(default_factory=Tally)
     turns: Tally = field(default_factory=Tally)
     vectors_missing: int = 0
+    vectors_waiting: int = 0
     hypervectors: Tally = field(default_factory=Tally)
     differences: list[dict[str, Any]] = field(default_factory=list)
     digest: str = ""
@@ -61,6 +62,7 @@ class Findings:
             "relations": asdict(self.relations),
             "turns": asdict(self.turns),
             "vectors_missing": self.vectors_missing,
+            "vectors_waiting": self.vectors_waiting,
             "hypervectors": asdict(self.hypervectors),
             "digest": self.digest,
             "differences": self.differences,

@@ -8,6 +8,8 @@ The rows are the records' (store/sources.py); this file says what they mean.
     encoded      vectors in sealed segments             linking
     linked       turns, relations, graph                verifying
     verified     every row compared                     -
+    lazy         the same, but vectors are still made   -
+                 for what queries find only
     rolling_back nothing is sure any more               rolling_back
     rolled_back  everything of it is gone               -
 
@@ -34,6 +36,7 @@ STATES = {
     "encoded": "linking",
     "linked": "verifying",
     "verified": "verified",
+    "lazy": "lazy",
     "rolling_back": "rolling_back",
     "rolled_back": "rolled_back",
 }

@@ -23,6 +23,7 @@ from nimad.migrate.idle import All, Quiet
 from nimad.migrate.log import MigrationLog
 from nimad.migrate.pipeline import Pipeline
 from nimad.migrate.run import Run
+from nimad.migrate.urgent import Urgent
 from nimad.migrate.verify import Comparison
 from nimad.migrate.worker import Worker
 from nimad.probe import memory
@@ -46,8 +47,17 @@ class MigrationManager:
         self._turn = threading.RLock()
         self._stop = threading.Event()
         self._pipeline = Pipeline(store, self._log, self._turn, self._stop)
+        self._urgent = Urgent(store, self._turn, clock)
+        store.seen = self._urgent.seen
         self._worker = Worker(
-            store, self._pipeline, self._idle, self._calm.processors, self._log, self._stop, clock
+            store,
+            self._pipeline,
+            self._urgent,
+            self._idle,
+            self._calm.processors,
+            self._log,
+            self._stop,
+            clock,
         )
         for name in receive.sweep(store):
             self._log.info(f"removed {name}, which an interrupted migration had left")
@@ -63,6 +73,7 @@ class MigrationManager:
         """Stop at the next commit, and return then."""
         self._stop.set()
         self._store.wake = lambda: None
+        self._store.seen = lambda ids: None
         self._worker.stop()
         self._pipeline.reset()
 
@@ -81,6 +92,9 @@ class MigrationManager:
         while not self._stop.is_set() and (source := ledger.next_due(self._store.records)):
             self._pipeline.advance(source)
         self._pipeline.reset()
+        while not self._stop.is_set() and self._urgent.due_in() is not None:
+            self._urgent.step()
+        self._urgent.look(sources.all_sources(self._store.records))
 
     # --- verbs --------------------------------------------------------------------------------
 
@@ -106,6 +120,7 @@ class MigrationManager:
             source, reply = attaching.attach(self._store, fd, asked)
             if source is not None and not dry_run:
                 self._pipeline.reset()
+                self._urgent.needed = True
                 layers = reply["report"]["layers"]
                 self._log.info(f"Source: {source.name}, {source.total} nodes, layers: {layers}")
         if not dry_run:
@@ -173,7 +188,7 @@ class MigrationManager:
         Raises NotFound (no such source, or its backup was deleted), Busy while it is under way.
         """
         source = sources.by_name(self._store.records, name)
-        if source.stage not in ("linked", "verified"):
+        if source.stage not in ("linked", "verified", "lazy"):
             raise Busy(detail=f"{name} is still {ledger.state(source)}; verify it when it is done")
         with self._open_snapshot(source) as graph:
             comparison = Comparison(self._store, source, graph)

@@ -176,7 +176,8 @@ class Pipeline:
         seconds = run.progress.batch_seconds
         took = ((source.finished or now_ms()) - (source.started or now_ms())) / 1000
         left_out = ledger.quarantined(self._store.records, source.id)
-        share = 100 * source.verified / source.total if source.total else 100.0
+        done = source.copied if source.stage == "lazy" else source.verified
+        share = 100 * done / source.total if source.total else 100.0
         self._log.heading("Migration Summary")
         for line in (
             f"Total nodes: {source.total}",
@@ -190,9 +191,11 @@ class Pipeline:
             f"Success rate: {share:.1f}%",
         ):
             self._log.info(line, quiet=True)
-        self._log.info(
-            f"{source.name}: verified, {source.verified} memories identical; {took:.1f}s"
-        )
+        if source.stage == "lazy":
+            how = f"lazy, {source.encoded} of {source.copied} memories encoded, all identical"
+        else:
+            how = f"verified, {source.verified} memories identical"
+        self._log.info(f"{source.name}: {how}; {took:.1f}s")
 
 
 def _all_stages(run: Run, finished: Callable[[Run, str], None]) -> Iterator[None]:

@@ -25,6 +25,7 @@ from nimad.migrate.calm import Processors
 from nimad.migrate.idle import Gate, Open
 from nimad.migrate.log import MigrationLog
 from nimad.migrate.pipeline import Pipeline, can_pass, failure
+from nimad.migrate.urgent import Urgent
 from nimad.probe.pressure import waited
 from nimad.probe.priority import Priority
 from nimad.store import sources
@@ -47,6 +48,7 @@ class Worker:
         self,
         store: MemoryStore,
         pipeline: Pipeline,
+        urgent: Urgent,
         idle: Gate,
         processors: Processors,
         migration_log: MigrationLog,
@@ -55,11 +57,13 @@ class Worker:
     ) -> None:
         self._store, self._pipeline, self._log = store, pipeline, migration_log
         self._idle, self._open = idle, Open()
+        self._urgent = urgent
         self._processors = processors
         self._priority: Priority | None = None
         self._stop = stop
         self._clock = clock
         self._event = threading.Event()
+        urgent.wake = self._event.set
         self._setbacks: dict[int, int] = {}
         self._upkeep_since: float | None = clock()  # what the last process left undone
         self._changes = 0
@@ -133,6 +137,15 @@ class Worker:
         """Do one piece of work.  Returns how long to sleep: 0 not at all, None until woken."""
         if (left := self._not_before - self._clock()) > 0:
             return left
+        queued = self._urgent.due_in()
+        if queued == 0:
+            self._step(self._urgent.step, False)
+            return 0
+        pause = self._work_in_turn()
+        return pause if queued is None else min(queued, queued if pause is None else pause)
+
+    def _work_in_turn(self) -> float | None:
+        """The same for what no query asks for."""
         source = ledger.next_due(self._store.records)
         if source is not None:
             gate = self._open if ledger.at_once(source) else self._idle
@@ -163,6 +176,7 @@ class Worker:
         try:
             self._pipeline.advance(source)
             self._setbacks.pop(source.id, None)
+            self._urgent.look(sources.all_sources(self._store.records))
         except Exception as error:
             self._pipeline.reset()
             if self._stop.is_set() and can_pass(error):

@@ -10,15 +10,17 @@ have no neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nimad.model import Filter
+from nimad.recall.chains import chain, chain_all, link
 from nimad.recall.links import Links
-from nimad.recall.reading import NONE, PAGE_SQL, fields, fingerprint
+from nimad.recall.reading import NONE, PAGE_SQL, Session, fields, fingerprint
+from nimad.recall.saved import Saved
 from nimad.recall.subjects import Subjects
 from nimad.store.records import Records
 from nimad.store.terms import TermIndex
@@ -43,6 +45,9 @@ _TYPES: dict[str, tuple[type, float]] = {
     "alive": (np.bool_, False),
 }
 
+SAVED = {name: kind for name, (kind, _) in _TYPES.items() if name != "length"}
+"""The columns that a file holds; lengths depend on the embedder, too."""
+
 
 class Columns:
     """The columns; each attribute below is an array over the rows.  Not for several threads.
@@ -55,6 +60,8 @@ class Columns:
         length: float32[n], for who computes it: nan while unknown, or when neighbours changed.
         subjects: the names in `who` and their codes.
         print: int64[n], the fingerprint of the text (see `fingerprint`).
+        changed: how many rows came or went since the columns were in a file.
+        ends: the last row of each session.
         asks: bool[n], whether the text ends as a question.  alive: bool[n], whether it exists.
     """
 
@@ -78,6 +85,7 @@ class Columns:
         self._terms = terms
         self._seen = -1
         self.version = 0
+        self.changed = 0
         self._links: tuple[int, Links] | None = None
         self._clear()
 
@@ -86,12 +94,42 @@ class Columns:
         self.dead = 0
         self.version += 1
         self.subjects = Subjects()
-        self._sessions: dict[Hashable, int] = {}
-        self._ends: dict[int, int] = {}
+        self._sessions: dict[Session, int] = {}
+        self.ends: dict[int, int] = {}
         self._store: dict[str, NDArray[Any]] = {
             name: np.full(0, empty, kind) for name, (kind, empty) in _TYPES.items()
         }
         self._show()
+
+    # --- the file -----------------------------------------------------------------------------
+
+    def snapshot(self) -> Saved:
+        """A copy of everything but the lengths, for the file."""
+        keys = [[NONE if key is None else key for key in session] for session in self._sessions]
+        return Saved(
+            *(self._seen, self.count, self.dead, self.subjects.next_code),
+            np.array(keys, np.int64).reshape(-1, 3),
+            self.subjects.spellings(),
+            {name: self._store[name][: self.count].copy() for name in SAVED},
+        )
+
+    def restore(self, saved: Saved) -> None:
+        """Take over what a file held, in place of reading the memories."""
+        self._clear()
+        self._grow(saved.count)
+        for name, values in saved.columns.items():
+            self._store[name][: saved.count] = values
+        self.subjects = Subjects(saved.subjects, saved.next_code)
+        keys = saved.sessions.tolist()
+        self._sessions = {
+            (space, None if talk == NONE else talk, None if session == NONE else session): code
+            for code, (space, talk, session) in enumerate(keys)
+        }
+        self._seen, self.count, self.dead = saved.seen, saved.count, saved.dead
+        self.changed = 0
+        self._show()
+        last = np.flatnonzero(self.alive & (self.session != NONE) & (self.after == NONE))
+        self.ends = dict(zip(self.session[last].tolist(), last.tolist(), strict=True))
 
     # --- following the records ----------------------------------------------------------------
 
@@ -146,11 +184,12 @@ class Columns:
             if page:
                 self._append(page)
         if added > _PAGE // 10:
-            self._chain_all()
+            chain_all(self)
         elif added:
             for row in range(start, self.count):
-                self._chain(row)
+                chain(self, row)
         self.version += 1
+        self.changed += added
         return added
 
     def _append(self, page: Sequence[tuple[Any, ...]]) -> None:
@@ -168,50 +207,15 @@ class Columns:
         for row in range(int(low), int(high)):
             if self.alive[row]:
                 self.alive[row] = False
+                self.print[row] = 0  # what is forgotten leaves no trace
+                self.changed += 1
                 self.dead += 1
                 before, after = int(self.before[row]), int(self.after[row])
-                if self._ends.get(int(self.session[row])) == row:
-                    self._ends[int(self.session[row])] = before
-                self._link(before, after)
+                if self.ends.get(int(self.session[row])) == row:
+                    self.ends[int(self.session[row])] = before
+                link(self, before, after)
                 self.before[row] = self.after[row] = NONE
         self.version += 1
-
-    # --- the chains ---------------------------------------------------------------------------
-
-    def _chain(self, row: int) -> None:
-        """Put a new row where its time belongs in its session: nearly always at the end."""
-        session = int(self.session[row])
-        if session == NONE:
-            return
-        before, after = self._ends.get(session, NONE), NONE
-        while before != NONE and self.time[before] > self.time[row]:
-            before, after = int(self.before[before]), before
-        self._link(before, row)
-        self._link(row, after)
-        if after == NONE:
-            self._ends[session] = row
-
-    def _link(self, before: int, after: int) -> None:
-        if before != NONE:
-            self.after[before] = after
-            self.length[before] = np.nan
-        if after != NONE:
-            self.before[after] = before
-            self.length[after] = np.nan
-
-    def _chain_all(self) -> None:
-        """All chains anew: one sort.  Who keeps his neighbours keeps his length."""
-        old_before, old_after = self.before.copy(), self.after.copy()
-        rows = np.flatnonzero(self.alive & (self.session != NONE))
-        order = rows[np.lexsort((rows, self.time[rows], self.session[rows]))]
-        self.before[:] = NONE
-        self.after[:] = NONE
-        same = self.session[order[1:]] == self.session[order[:-1]]
-        self.after[order[:-1][same]] = order[1:][same]
-        self.before[order[1:][same]] = order[:-1][same]
-        self.length[(self.before != old_before) | (self.after != old_after)] = np.nan
-        last = order[np.append(~same, True)] if len(order) else order
-        self._ends = dict(zip(self.session[last].tolist(), last.tolist(), strict=True))
 
     def links(self) -> Links:
         """The chains as they are now, made once for each version."""

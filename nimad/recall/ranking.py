@@ -14,21 +14,23 @@ always comes first.  Everything is deterministic: equal scores are ordered by id
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nimad.embed.base import Embedder
-from nimad.errors import UsageError
+from nimad.errors import Degraded, UsageError
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
 from nimad.recall import context, evidence, lexical, question
+from nimad.recall.asking import Asking
 from nimad.recall.columns import Columns
 from nimad.recall.context import Passage
 from nimad.recall.evidence import Evidence
 from nimad.recall.gate import Gate
+from nimad.recall.keeping import Keeper
 from nimad.recall.lexical import Lexical
 from nimad.recall.question import Question
 from nimad.recall.scopes import Scope, Scopes
@@ -48,20 +50,6 @@ Floats = NDArray[Any]
 """float32 or float64."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asking:
-    """One query on its way: what was asked, of what, and with which parts of the store."""
-
-    text: str
-    k: int
-    mode: str
-    scope: Scope
-    now: int
-    blocks: BlockIndex
-    embedder: Embedder
-    watch: Stopwatch
-
-
 class Recall:
     """Answers queries over one store; safe to use from many threads.
 
@@ -74,13 +62,16 @@ class Recall:
         parts: Callable[[], tuple[BlockIndex, Embedder]],
         weights: Weights = DEFAULT,
         clock: Callable[[], int] = now_ms,
+        file: Path | None = None,
     ) -> None:
+        """`file` is where the columns are kept between two starts; without one they are not."""
         self.weights = weights
         self._records = records
         self._parts = parts
         self._clock = clock
         self._terms = TermIndex(records)
         self._columns = Columns(records, self._terms)
+        self.keeper = Keeper(file, records, self._columns)
         self._meaning = Meaning(self._columns, weights)
         self._scopes = Scopes(self._columns, weights)
         self._serving: tuple[BlockIndex, Embedder] | None = None
@@ -98,6 +89,10 @@ class Recall:
         done = False
         while not done:
             done = self._gate.alone(lambda: self._columns.sync(_FOLLOW_ROWS))
+
+    def keep(self) -> bool:
+        """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
+        return self.keeper.save_when_due(self._gate)
 
     def close(self) -> None:
         """Give back what is held besides memory."""
@@ -128,7 +123,7 @@ class Recall:
         at = self._clock() if now is None else now
         with self._gate.reading(lambda: (self._scopes.of(where), self._parts())) as (scope, parts):
             watch.lap("wait")
-            asking = _Asking(text, k, mode, scope, at, *parts, watch)
+            asking = Asking(text, k, mode, scope, at, *parts, watch)
             scored = self._scored(asking) if scope.count else []
         watch.lap("fusion")
         memories = self._records.get([number for number, _, _ in scored])
@@ -143,7 +138,7 @@ class Recall:
         with self._gate.reading(lambda: (self._scopes.of(where), self._parts())) as (scope, parts):
             if not scope.count:
                 return None
-            asking = _Asking(text, 1, mode, scope, at, *parts, Stopwatch())
+            asking = Asking(text, 1, mode, scope, at, *parts, Stopwatch())
             asked, words, near, _ = self._taken_apart(asking)
             return self._evidence(asked, asking, words, near)
 
@@ -178,6 +173,8 @@ class Recall:
 
     def _follow(self) -> None:
         """Take over what changed, while nobody reads."""
+        if self._serving is None:
+            self.keeper.restore()
         self._columns.sync()
         parts = self._parts()
         if parts != self._serving:  # another embedder, or a rebuild: other lengths
@@ -186,7 +183,7 @@ class Recall:
 
     # --- scoring --------------------------------------------------------------------------------
 
-    def _scored(self, asking: _Asking) -> list[tuple[int, float, dict[str, float]]]:
+    def _scored(self, asking: Asking) -> list[tuple[int, float, dict[str, float]]]:
         """(id, score, parts) of the best `k`, best first."""
         asked, words, near, same = self._taken_apart(asking)
         if not len(same) and not self._evidence(asked, asking, words, near).enough:
@@ -212,7 +209,7 @@ class Recall:
         ]
 
     def _taken_apart(
-        self, asking: _Asking
+        self, asking: Asking
     ) -> tuple[Question, Lexical, Semantic | None, NDArray[np.int64]]:
         """What is asked, both sides of it, and the rows whose text is the question itself."""
         columns, scope = self._columns, asking.scope
@@ -226,11 +223,14 @@ class Recall:
         return asked, words, self._near(asking, asked, words, same), same
 
     def _near(
-        self, asking: _Asking, asked: Question, words: Lexical, same: NDArray[np.int64]
+        self, asking: Asking, asked: Question, words: Lexical, same: NDArray[np.int64]
     ) -> Semantic | None:
         if asking.mode == "words":
             return None
-        query = asking.embedder.embed([asked.meaning])[0]
+        try:
+            query = asking.embedder.embed([asked.meaning])[0]
+        except Degraded:  # words go on without it; the reply says so
+            return None
         asking.watch.lap("embed")
         if not query.any():
             return None
@@ -239,7 +239,7 @@ class Recall:
         return self._meaning.score(asking.blocks, about, asking.watch)
 
     def _evidence(
-        self, asked: Question, asking: _Asking, words: Lexical, near: Semantic | None
+        self, asked: Question, asking: Asking, words: Lexical, near: Semantic | None
     ) -> Evidence:
         """Whether there is enough to a question in this store to answer at all."""
         scope, mode = asking.scope, asking.mode
@@ -253,7 +253,7 @@ class Recall:
         strange = evidence.strange(asked, asking.text, self._terms.cut, unknown)
         return evidence.weigh(asked, words, near.high if near else 0.0, least, mode, strange)
 
-    def _floor(self, asking: _Asking) -> Floor:
+    def _floor(self, asking: Asking) -> Floor:
         return self.weights.floors.get(asking.embedder.name, OTHER_FLOOR)
 
     def _candidates(
@@ -292,7 +292,7 @@ class Recall:
         near: Semantic | None,
         mixed: Floats,
         asked: Question,
-        asking: _Asking,
+        asking: Asking,
     ) -> dict[str, Floats]:
         columns, weights, scope = self._columns, self.weights, asking.scope
         share = {"hybrid": weights.semantic, "meaning": 1.0, "words": 0.0}[asking.mode]

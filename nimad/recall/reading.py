@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -11,6 +11,9 @@ from nimad.store.terms import lengths
 
 NONE = -1
 """In a chain: there is nobody. As a code: no value."""
+
+Session = tuple[int, int | None, int | None]
+"""Namespace, conversation and session: ids of names."""
 
 PAGE_SQL = """
 SELECT m.id, m.timestamp, m.namespace, m.layer, m.conversation, m.session, m.who, m.importance,
@@ -23,7 +26,7 @@ _QUESTION_MARKS = ("?", "？", "؟")
 
 
 def fields(
-    page: Sequence[tuple[Any, ...]], subjects: Subjects, sessions: dict[Hashable, int]
+    page: Sequence[tuple[Any, ...]], subjects: Subjects, sessions: dict[Session, int]
 ) -> dict[str, Sequence[Any]]:
     """The values of each column for rows of PAGE_SQL; new names and sessions are given codes."""
     (ids, times, spaces, layers, talks, names, who, weights, texts, sizes) = zip(*page, strict=True)

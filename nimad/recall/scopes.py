@@ -87,7 +87,7 @@ class Scopes:
         count = len(times)
         average = max(float(columns.words[mask].mean(dtype=np.float64)), 1.0) if count else 1.0
         present = (
-            np.bincount(columns.who[mask] + 1, minlength=len(columns.subjects.codes) + 1)[1:] > 0
+            np.bincount(columns.who[mask] + 1, minlength=columns.subjects.next_code + 1)[1:] > 0
         )
         return Scope(
             mask=mask,

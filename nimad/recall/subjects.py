@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 NOBODY = -1
 
@@ -13,32 +14,41 @@ class Subjects:
     """Names and their codes, the same however a name is cased.
 
     Attributes:
-        codes: names, case-folded, and their codes, in the order they came.
+        codes: names, case-folded, and their codes.
+        next_code: above every code.
         parts, named_by, capitals: the words of a name, the names of a word (case-folded), and
             which words of a name of several words begin with a capital letter.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: Iterable[tuple[str, int]] = (), next_code: int = 0) -> None:
+        """`known`: spellings that have a code already; `next_code`: above all of them."""
+        self.next_code = next_code
         self.codes: dict[str, int] = {}
         self.named_by: dict[str, list[str]] = {}
         self.parts: dict[str, frozenset[str]] = {}
         self.capitals: dict[str, set[str]] = {}
         self._spelled: dict[str, int] = {}
+        for name, code in known:
+            self._enter(name, code)
 
     def code(self, name: str | None) -> int:
         """The code of a name, given when it is new; NOBODY for none."""
         if not name:
             return NOBODY
         code = self._spelled.get(name)
-        return self._new(name) if code is None else code
+        if code is None:
+            code = self.codes.get(name.casefold(), self.next_code)
+            self.next_code = max(self.next_code, code + 1)
+            self._enter(name, code)
+        return code
 
-    def spellings(self) -> list[str]:
-        """Every name as it was written; `code` gives the same codes for them in this order."""
-        return list(self._spelled)
+    def spellings(self) -> list[tuple[str, int]]:
+        """Every name as it was written, and its code."""
+        return list(self._spelled.items())
 
-    def _new(self, name: str) -> int:
+    def _enter(self, name: str, code: int) -> None:
         folded = name.casefold()
-        code = self._spelled[name] = self.codes.setdefault(folded, len(self.codes))
+        self.codes[folded] = self._spelled[name] = code
         spelled = _WORD.findall(name)
         if folded not in self.parts:
             self.parts[folded] = frozenset(word.casefold() for word in spelled)
@@ -47,4 +57,3 @@ class Subjects:
         capital = {word.casefold() for word in spelled if word[:1].isupper()}
         if capital and len(spelled) > 1:
             self.capitals.setdefault(folded, set()).update(capital)
-        return code

@@ -103,7 +103,7 @@ ATTACH = {
     "kind": Param(params.text(100)),
     "sha256": Param(_digest),
     "size": Param(params.integer(0, 2**53)),
-    "strategy": Param(params.choice("incremental", "full"), None),
+    "strategy": Param(params.choice("incremental", "full", "lazy"), None),
     "batch_size": Param(params.integer(0, 100_000), None),
     "start_offset": Param(params.integer(0, 2**53), 0),
     "name": Param(_name, None),

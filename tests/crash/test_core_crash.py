@@ -25,6 +25,7 @@ from nimad.config import Config
 from nimad.core import rebuilding, upkeep, vectors
 from nimad.core.store import MemoryStore
 from nimad.model import Memory
+from nimad.recall import keeping
 store = MemoryStore.open(Path(sys.argv[1]), Config())
 """
 
@@ -61,6 +62,7 @@ WORK = {
     "rebuild": "rebuilding.rebuild_blocks(store)",
     "purge": "store.forget([121, 5], purge=True)",
     "graph": "rebuilding.rebuild_graph(store)",
+    "columns": "keeping.KEEP_ROWS = 20; store.recall.keep()",
 }
 
 POINTS = [
@@ -73,6 +75,7 @@ POINTS = [
     ("purge", "forget.committed"),
     ("purge", "purge.vectors"),
     ("purge", "purge.snapshots"),
+    ("columns", "columns.written"),
 ]
 
 

@@ -30,7 +30,11 @@ with opened(Path(sys.argv[1]), embedder="hash", graph__engine=sys.argv[4]) as (s
         if known["graph"] == "verified":
             manager.retry_quarantined("graph")
     elif "graph" not in known or sys.argv[3] == "again":
-        attach(manager, Path(sys.argv[2]), batch_size=64)
+        lazy = sys.argv[3].startswith("lazy")
+        attach(manager, Path(sys.argv[2]), batch_size=64, strategy="lazy" if lazy else "full")
+    if sys.argv[3] == "lazy find":
+        manager.finish()
+        store.get(250)
     print("ready", flush=True)
     manager.finish()
 """
@@ -137,6 +141,20 @@ def test_a_rollback_goes_on(source: Path, migrated: Path, tmp_path: Path, point:
         attach(manager, source)
         manager.finish()
         assert status(manager, "graph")["verified"] == 300
+
+
+def test_what_a_query_found_is_encoded_once(source: Path, tmp_path: Path) -> None:
+    """Killed behind the commit of the hot vector; then all the rest is encoded."""
+    state = tmp_path / "state"
+    assert run(state, source, "lazy find", crash_at="migrate.urgent") == -signal.SIGKILL
+    with opened(state, embedder="hash") as (store, manager):
+        assert store.blocks.ids().tolist() == [250]
+        told = status(manager, "graph")
+        assert (told["state"], told["encoded"]) == ("lazy", 1)
+        attach(manager, source)
+        manager.finish()
+        assert len(store.blocks.ids()) == 300
+    check_whole(state)
 
 
 def test_killed_at_random(source: Path, tmp_path: Path) -> None:

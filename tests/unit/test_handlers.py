@@ -240,7 +240,7 @@ def test_migration_verbs_are_strict(ask: Ask) -> None:
     for name, value in {
         "path": "relative",
         "sha256": "A" * 64,
-        "strategy": "lazy",
+        "strategy": "eager",
         "name": "../../etc",
         "batch_size": -1,
         "start_offset": 0.5,

@@ -1,0 +1,122 @@
+"""The columns in a file, so that a start need not read every memory: a projection, never the truth.
+
+It is a container (see `nimad.disk.container`) of format "columns", version 1, little-endian:
+
+    region    type           content
+    --------  -------------  ----------------------------------------------------------------
+    state     int64[4]       number of the last change in it, rows, dead rows, highest code of a
+                             subject + 1
+    sessions  int64[s, 3]    namespace, conversation, session (ids of names; -1: none) by code
+    subjects  int64[k, 2]    for each spelling in `who`: the id of a memory that has it, its code
+    (column)  see `columns`  each column but `length`, one region each
+
+No text is in it: names are read from the records again.  Texts are there as fingerprints, which is
+why a purge deletes the file.
+
+Crash prose of `save`: the file is written and renamed; a crash then leaves a file whose digest the
+records do not know, so the next start reads the memories and ignores it.  One transaction notes the
+digest; after it the file counts.  A file that does not fit (an older copy of the records was put in
+place, a bit flipped) is ignored in the same way, and written anew in idle time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.disk.container import Container, write_container
+from nimad.disk.durable import crash_point
+from nimad.errors import FormatCorrupt, FormatTooNew, FormatTooOld
+from nimad.store.records import Records
+
+log = logging.getLogger(__name__)
+
+FORMAT, VERSION = "columns", 1
+DIGEST = "columns"
+"""The key in `meta` of the file that counts."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What is in the file: see its regions; `columns` by name, `subjects` as (name, code)."""
+
+    seen: int
+    count: int
+    dead: int
+    next_code: int
+    sessions: NDArray[np.int64]
+    subjects: list[tuple[str, int]]
+    columns: Mapping[str, NDArray[Any]]
+
+
+def save(path: Path, records: Records, saved: Saved) -> None:
+    """Write the file and make it count. Raises DiskFull."""
+    known = dict(records.rows("SELECT who, min(id) FROM memories WHERE who != '' GROUP BY who"))
+    spelled = [(known[name], code) for name, code in saved.subjects if name in known]
+    state = np.array([saved.seen, saved.count, saved.dead, saved.next_code], "<i8")
+    regions = [
+        ("state", [state.tobytes()]),
+        ("sessions", [saved.sessions.astype("<i8").tobytes()]),
+        ("subjects", [np.array(spelled, "<i8").reshape(-1, 2).tobytes()]),
+        *((name, [array.tobytes()]) for name, array in saved.columns.items()),
+    ]
+    summary = write_container(path, FORMAT, VERSION, regions)
+    crash_point("columns.written")
+    with records.write() as tx:
+        tx.set_meta(DIGEST, summary.digest)
+
+
+def load(path: Path, records: Records, types: Mapping[str, type]) -> Saved | None:
+    """What the file holds, with a private copy of each column; None when it does not count."""
+    wanted = records.meta(DIGEST)
+    if wanted is None or not path.exists():
+        return None
+    try:
+        container = Container.open(path, FORMAT, VERSION, VERSION)
+        if container.digest != wanted:
+            log.info("%s does not fit the records; the memories are read instead", path.name)
+            return None
+        container.verify()
+        return _read(container, records, types)
+    except (FormatCorrupt, FormatTooOld, FormatTooNew) as error:
+        log.warning("%s The memories are read instead.", error.message)
+        return None
+
+
+def _read(container: Container, records: Records, types: Mapping[str, type]) -> Saved | None:
+    seen, count, dead, next_code = _array(container, "state", np.int64).tolist()
+    if not records.pruned_to() <= seen <= records.head():
+        return None
+    spelled = _array(container, "subjects", np.int64).reshape(-1, 2)
+    subjects = _names(records, spelled)
+    if subjects is None:
+        return None
+    columns = {name: _array(container, name, kind) for name, kind in types.items()}
+    if any(len(array) != count for array in columns.values()):
+        raise FormatCorrupt(path=container.path, detail="its columns have different lengths")
+    sessions = _array(container, "sessions", np.int64).reshape(-1, 3)
+    return Saved(seen, count, dead, next_code, sessions, subjects, columns)
+
+
+def _names(records: Records, spelled: NDArray[np.int64]) -> list[tuple[str, int]] | None:
+    """(name, code) of each spelling; None when a memory that had one is gone."""
+    rows = records.rows(
+        "SELECT id, who FROM memories WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(spelled[:, 0].tolist()),),
+    )
+    by_id = dict(rows)
+    if len(by_id) < len(spelled):
+        return None
+    return [(by_id[number], code) for number, code in spelled.tolist()]
+
+
+def _array(container: Container, region: str, kind: type) -> NDArray[Any]:
+    dtype = np.dtype(kind).newbyteorder("<")
+    return np.frombuffer(container.region(region), dtype).astype(kind)

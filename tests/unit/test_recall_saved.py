@@ -1,0 +1,196 @@
+"""The columns' file: used when it fits, ignored when it does not, gone after a purge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nimad.config import Config
+from nimad.core import upkeep
+from nimad.core.store import MemoryStore
+from nimad.model import Filter, Memory
+from nimad.recall import keeping, saved
+from nimad.recall.columns import SAVED, Columns
+from nimad.recall.saved import Saved
+from nimad.store.terms import TermIndex
+from tests.benchmarks.talk import make_talk
+
+CONFIG = Config().replace(graph__engine="none")
+FILE = "columns.nrc"
+NO_FILTER = Filter()
+TALK = make_talk(400, 8, seed=7)
+Shape = list[list[tuple[int, float]]]
+
+
+@pytest.fixture(autouse=True)
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small stores are kept, too."""
+    monkeypatch.setattr(keeping, "KEEP_ROWS", 20)
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Saved | None]:
+    """What each start got out of the file."""
+    found: list[Saved | None] = []
+    plain = saved.load
+
+    def load(*given: object) -> Saved | None:
+        found.append(plain(*given))  # type: ignore[arg-type]
+        return found[-1]
+
+    monkeypatch.setattr(saved, "load", load)
+    return found
+
+
+@pytest.fixture
+def open_store(tmp_path: Path) -> Iterator[Callable[[], MemoryStore]]:
+    made: list[MemoryStore] = []
+
+    def open_at() -> MemoryStore:
+        for store in made:
+            store.close()
+        made[:] = [MemoryStore.open(tmp_path / "state", CONFIG)]
+        return made[0]
+
+    yield open_at
+    for store in made:
+        store.close()
+
+
+def fill(store: MemoryStore, first: int, last: int) -> None:
+    store.remember_many([Memory(**record) for record in TALK.memories[first:last]])
+
+
+def ask(store: MemoryStore) -> Shape:
+    return [[(h.memory.id, h.score) for h in store.query(q, 20).hits] for q in TALK.questions]
+
+
+def test_a_start_reads_the_file_and_answers_the_same(
+    open_store: Callable[[], MemoryStore], loaded: list[Saved | None], tmp_path: Path
+) -> None:
+    store = open_store()
+    fill(store, 0, 300)
+    store.forget([5, 6, 7, 290])
+    ask(store)
+    upkeep.finish(store)
+    written = (tmp_path / "state" / FILE).stat().st_mtime_ns
+    fill(store, 300, 310)
+    before = ask(store)
+    upkeep.finish(store)
+    assert (tmp_path / "state" / FILE).stat().st_mtime_ns == written  # ten rows are not worth it
+    store = open_store()
+    assert loaded[-1] is not None and loaded[-1].count == 296
+    assert ask(store) == before
+    (tmp_path / "state" / FILE).unlink()
+    assert ask(open_store()) == before
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "older", "gone", "empty"])
+def test_a_file_that_does_not_fit_is_ignored(
+    open_store: Callable[[], MemoryStore], loaded: list[Saved | None], tmp_path: Path, harm: str
+) -> None:
+    file = tmp_path / "state" / FILE
+    store = open_store()
+    fill(store, 0, 200)
+    ask(store)
+    upkeep.finish(store)
+    older = file.read_bytes()
+    fill(store, 200, 400)
+    before = ask(store)
+    upkeep.finish(store)
+    data = bytearray(file.read_bytes())
+    assert data != older
+    data[len(data) // 2] ^= 4
+    harmed = {"flip": bytes(data), "cut": bytes(data[:-9]), "older": older, "empty": b""}
+    if harm == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(harmed[harm])
+    store = open_store()
+    assert loaded[-1] is None
+    assert ask(store) == before
+    upkeep.finish(store)  # what was read anew is kept
+    assert ask(open_store()) == before
+    assert loaded[-1] is not None
+
+
+def test_a_purge_deletes_the_file(open_store: Callable[[], MemoryStore], tmp_path: Path) -> None:
+    file = tmp_path / "state" / FILE
+    store = open_store()
+    fill(store, 0, 200)
+    ask(store)
+    upkeep.finish(store)
+    columns = store.recall._columns
+    secret = int(columns.print[9]).to_bytes(8, "little", signed=True)
+    assert secret in file.read_bytes()
+    store.forget([10], purge=True)
+    assert not file.exists()
+    ask(store)
+    upkeep.finish(store)
+    assert secret not in file.read_bytes()
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.integers(1, 40)),
+        st.tuples(st.just("forget"), st.integers(1, 200), st.integers(1, 30)),
+        st.tuples(st.just("keep"), st.just(0)),
+        st.tuples(st.just("start"), st.just(0)),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(steps=STEPS)
+def test_columns_out_of_a_file_are_those_of_the_records(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
+) -> None:
+    """Whatever came, went and was kept before: the same chains, names, sessions and times."""
+    place = tmp_path_factory.mktemp("saved") / "state"
+    store = MemoryStore.open(place, CONFIG)
+    added = 0
+    try:
+        for step in [*steps, ("start", 0)]:
+            match step:
+                case ("add", count):
+                    fill(store, added % 360, added % 360 + count)
+                    added += count
+                case ("forget", first, count):  # type: ignore[misc]
+                    store.forget(list(range(first, first + count)))
+                case ("keep", _):
+                    store.recall.query("anything", 1, "hybrid", where=NO_FILTER)
+                    store.recall.keep()
+                case _:
+                    store.close()
+                    store = MemoryStore.open(place, CONFIG)
+            check_columns(store)
+    finally:
+        store.close()
+
+
+def check_columns(store: MemoryStore) -> None:
+    """What the store has against what is read anew, codes translated to what they stand for."""
+    store.recall.query("anything", 1, "hybrid", where=NO_FILTER)
+    kept, fresh = store.recall._columns, Columns(store.records, TermIndex(store.records))
+    fresh.sync()
+    mine, read = np.flatnonzero(kept.alive), np.flatnonzero(fresh.alive)
+    for name in SAVED.keys() - {"session", "who", "before", "after"}:
+        assert np.array_equal(getattr(kept, name)[mine], getattr(fresh, name)[read]), name
+    for name in ("before", "after"):
+        sides = []
+        for columns, rows in ((kept, mine), (fresh, read)):
+            other = getattr(columns, name)[rows]
+            sides.append(np.where(other >= 0, columns.id[other], -1).tolist())
+        assert sides[0] == sides[1], name
+    for columns, rows in ((kept, mine), (fresh, read)):
+        spelled = {code: name for name, code in columns.subjects.codes.items()}
+        who = store.records.rows("SELECT lower(who) FROM memories ORDER BY id")
+        assert [spelled.get(code) for code in columns.who[rows].tolist()] == [w for (w,) in who]
+    pairs = set(zip(kept.session[mine].tolist(), fresh.session[read].tolist(), strict=True))
+    assert len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
