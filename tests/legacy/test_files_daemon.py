@@ -17,7 +17,7 @@ from tests.legacy.checkpoints import episode, nested, save, tensor
 from tests.process import DaemonProcess
 
 SECRET = "The spare key hangs behind the third painting."
-D = 1000
+D = 10_000
 
 
 def nimactl(daemon: DaemonProcess, *args: object) -> tuple[int, Any]:
