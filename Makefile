@@ -4,7 +4,8 @@ BIN := .venv/bin
 STAMP := .venv/.complete
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
-.PHONY: help setup run test bench bench-recall bench-migration minilm lint deb test-deb clean
+.PHONY: help setup run test bench bench-recall bench-migration minilm lint deb deb-minilm test-deb
+.PHONY: test-vm clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -47,8 +48,14 @@ lint: $(STAMP) ## check style and types
 deb: $(STAMP) ## make the Debian package dist/nimad.deb
 	@$(BIN)/python packaging/build_deb.py $(TARGET)
 
+deb-minilm: minilm ## make dist/nimad-minilm.deb as well: the transformer as an embedder
+	@$(BIN)/python packaging/build_deb.py $(TARGET) --minilm
+
 test-deb: $(STAMP) ## install that package on a real systemd in a container and use it (as root)
 	@$(BIN)/python packaging/test_deb.py $(TARGET) -- $(PYTEST)
+
+test-vm: $(STAMP) ## the same on a machine of its own with 512 MB, limits and power cuts (as root)
+	@$(BIN)/python packaging/test_vm.py $(TARGET) -- $(PYTEST)
 
 clean: ## remove what was built, but neither .venv nor the caches in ~/.cache/nimad
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -209,7 +209,8 @@ def _snapshot(store: MemoryStore, source: sources.Source) -> Iterator[Problem]:
 
 def _rest(store: MemoryStore) -> Iterator[Problem]:
     for part, reason in store.degraded().items():
-        yield Problem(part, reason, f"nimactl rebuild {part}", "warning")
+        fix = "see above; it goes on by itself" if part == "embedder" else f"nimactl rebuild {part}"
+        yield Problem(part, reason, fix, "warning")
     if left := sorted(path.name for path in (store.state / "aside").iterdir()):
         yield Problem(
             "aside",

@@ -188,6 +188,13 @@ class GraphFailed(NimadError):
     hint = "The memories are safe in the records; `nimactl rebuild graph` makes the graph anew."
 
 
+class GraphMemory(GraphFailed):
+    """The graph ran out of memory: {detail}"""
+
+    code, exit, wire = "graph_memory", 70, -32048
+    hint = "The memories are safe in the records; graph.buffer_pool_mb may give the graph more."
+
+
 class Degraded(NimadError):
     """That needs the {part}, which is out of service: {detail}"""
 

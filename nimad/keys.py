@@ -68,14 +68,48 @@ KEYS: dict[str, Key] = {
     ),
     "embedder": Key(
         "static",
-        _choice("static", "hash", "minilm"),
+        _choice("static", "hash", "minilm", "http"),
         "What turns text into vectors: static (distilled, shipped with the package), minilm (a "
-        "transformer, in the package nimad-minilm) or hash (no model at all). After a change and "
-        "a reload the memories are encoded again in idle time, while the old vectors serve.",
+        "transformer, in the package nimad-minilm), hash (no model at all) or http (an endpoint, "
+        "asked by nimad-embedder). After a change and a reload the memories are encoded again in "
+        "idle time, while the old vectors serve.",
         live=True,
     ),
     "minilm.threads": Key(
         1, _integer(1, 16), "Threads that the transformer of embedder minilm works with.", "threads"
+    ),
+    "http.url": Key(
+        "",
+        _text,
+        "The OpenAI-compatible endpoint for embedder http, such as "
+        "http://127.0.0.1:11434/v1/embeddings; nimad-embedder asks it, never the daemon itself.",
+    ),
+    "http.model": Key("", _text, "The model that the endpoint is asked for."),
+    "http.dims": Key(
+        384,
+        _integer(8, 512),
+        "Dimensions of a vector; of longer ones the first so many are used, which is right for "
+        "models that were trained for it.",
+        "dimensions",
+    ),
+    "http.batch": Key(32, _integer(1, 2048), "Texts in one request to the endpoint.", "texts"),
+    "http.max_chars": Key(
+        8000, _integer(100, 1_000_000), "Longer texts are cut off here.", "characters"
+    ),
+    "http.timeout": Key(
+        30.0,
+        _number(0.5, 600),
+        "What a request may take, retries included; a single text is given 3 at most.",
+        "seconds",
+    ),
+    "http.key_file": Key(
+        "",
+        _text,
+        "A file with the endpoint's key, for a nimad-embedder without systemd; its unit takes "
+        "/etc/credstore/nimad-embedder.key.",
+    ),
+    "http.socket": Key(
+        "/run/nimad-embedder.sock", _text, "Where nimad-embedder listens and nimad finds it."
     ),
     "graph.engine": Key(
         "ladybug",

@@ -1,6 +1,8 @@
 """Makes the Debian package: dist/nimad_VERSION_ARCH.deb and the same as dist/nimad.deb.
 
-    python packaging/build_deb.py [--release bookworm|trixie] [--arch amd64|arm64]
+    python packaging/build_deb.py [--release bookworm|trixie] [--arch amd64|arm64] [--minilm]
+
+With --minilm the package nimad-minilm is made as well; `make minilm` makes its model first.
 
 Needs the network only for wheels that are not in the cache yet.  The tree is built from a copy, so
 nothing is left in the checkout; the same sources and locks give the same bytes.
@@ -54,18 +56,29 @@ def fresh_copy(target: Target) -> Path:
     return work / "nimad"
 
 
-def build(target: Target, sources: Path, wheels: Path) -> Path:
-    """Runs dpkg-buildpackage in a copy of the sources and returns the package it made."""
+def build(target: Target, sources: Path, wheels: Path, more: dict[str, str]) -> list[Path]:
+    """Runs dpkg-buildpackage in a copy of the sources and returns the packages it made."""
     command = ["dpkg-buildpackage", "--build=binary", "--no-sign", f"--host-arch={target.arch}"]
     # Debian implies a compiler (for another architecture: a cross compiler), and nothing is
     # compiled; missing_tools() has looked for what is really needed.
     command.append("--no-check-builddeps")
-    variables = {"NIMAD_RELEASE": target.release, "NIMAD_WHEELS": str(wheels)}
+    variables = {"NIMAD_RELEASE": target.release, "NIMAD_WHEELS": str(wheels), **more}
     # dpkg-buildpackage fails when PYTHONPATH or a virtualenv hides the system's modules.
     variables["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
     subprocess.run(command, cwd=sources, env={**os.environ, **variables}, check=True)
-    (made,) = sources.parent.glob("nimad_*.deb")
-    return made
+    return sorted(sources.parent.glob("nimad*_*.deb"))
+
+
+def for_minilm(target: Target) -> dict[str, str]:
+    """The variables that make nimad-minilm, too; SystemExit when the model is missing."""
+    model = default_cache().parent / "minilm.model"
+    if not model.exists():
+        raise SystemExit(f"build_deb.py: there is no {model}; `make minilm` makes it")
+    return {
+        "DEB_BUILD_PROFILES": "pkg.nimad.minilm",
+        "NIMAD_MINILM_WHEELS": str(fetch(target, default_cache(), minilm=True)),
+        "NIMAD_MODEL": str(model),
+    }
 
 
 def main() -> int:
@@ -73,6 +86,7 @@ def main() -> int:
     add_arguments(parser)
     parser.add_argument("--into", type=Path, default=ROOT / "dist", help="where the package goes")
     parser.add_argument("--sources", type=Path, help="build here, not in a new copy")
+    parser.add_argument("--minilm", action="store_true", help="make nimad-minilm, too")
     options = parser.parse_args()
     target = Target(options.release, options.arch)
     if packages := missing_tools(target):
@@ -80,14 +94,18 @@ def main() -> int:
         return 1
     try:
         wheels = fetch(target, default_cache())
-        made = build(target, options.sources or fresh_copy(target), wheels)
+        more = for_minilm(target) if options.minilm else {}
+        made = build(target, options.sources or fresh_copy(target), wheels, more)
     except subprocess.CalledProcessError as error:
         print(f"build_deb.py: {error}", file=sys.stderr)
         return 1
     options.into.mkdir(parents=True, exist_ok=True)
-    for name in (made.name, "nimad.deb"):
-        shutil.copyfile(made, options.into / name)
-    print(f"{options.into / made.name}: {made.stat().st_size / 1e6:.1f} MB (also as nimad.deb)")
+    for package in made:
+        short = package.name.partition("_")[0] + ".deb"
+        for name in (package.name, short):
+            shutil.copyfile(package, options.into / name)
+        size = package.stat().st_size / 1e6
+        print(f"{options.into / package.name}: {size:.1f} MB (also as {short})")
     return 0
 
 

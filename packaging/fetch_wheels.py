@@ -32,13 +32,16 @@ def missing(lock: Path, folder: Path) -> list[str]:
     return [name for name, _version, digest in entries if digest not in have]
 
 
-def fetch(target: Target, cache: Path) -> Path:
-    """Completes the target's folder in the cache and returns it."""
-    folder = cache / target.lock.stem
+def fetch(target: Target, cache: Path, minilm: bool = False) -> Path:
+    """Completes the target's folder in the cache and returns it; the one of nimad-minilm if so."""
+    folder = cache / (target.minilm_lock if minilm else target.lock).stem
     folder.mkdir(parents=True, exist_ok=True)
     # Without build isolation pip uses the setuptools at hand instead of fetching an unlocked one.
     sdist_options = ["--no-binary=:all:", "--no-build-isolation"]
-    for lock, options in ((target.lock, target.pip_options()), (SDIST_LOCK, sdist_options)):
+    locks = [(target.lock, target.pip_options()), (SDIST_LOCK, sdist_options)]
+    if minilm:
+        locks = [(target.minilm_lock, target.pip_options())]
+    for lock, options in locks:
         if not missing(lock, folder):
             continue
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes"]

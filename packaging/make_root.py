@@ -1,9 +1,10 @@
-"""Makes the smallest Debian that boots, as a tar file: the machine that `make test-deb` uses.
+"""Makes the smallest Debian that boots, as a tar file: the machine of `make test-deb` and test-vm.
 
     python packaging/make_root.py [--release bookworm|trixie]
 
-minbase, systemd and Python, nothing else: a dependency that the package forgot shows up there.  The
-tar file is cached (its path is printed).  apt's own sources and proxy settings of this machine are
+minbase, systemd and Python, nothing else: a dependency that the package forgot shows up there.
+With a kernel it boots in an emulator, too; then it also has udev, which finds the disks.  The tar
+file is cached (its path is printed).  apt's own sources and proxy settings of this machine are
 used, so it works wherever `apt update` does.
 """
 
@@ -47,26 +48,28 @@ def apt_settings() -> str:
     return "".join(f"{line}\n" for line in lines if line.startswith(PASSED_ON))
 
 
-def make_root(release: str, place: Path) -> None:
+def make_root(release: str, place: Path, kernel: str | None = None) -> None:
     """Runs mmdebstrap; the tar file appears under its name only when it is complete."""
+    included = f"{INCLUDED},udev,{kernel}" if kernel else INCLUDED
     place.parent.mkdir(parents=True, exist_ok=True)
     half = place.with_suffix(".part.tar")
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as settings:
         settings.write(apt_settings())
         settings.flush()
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={INCLUDED}"]
+        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={included}"]
         command += [f"--architectures={host_arch()}", f"--aptopt={settings.name}"]
         command += ['--customize-hook=rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap']
         subprocess.run([*command, release, str(half), *sources(release)], check=True)
     half.rename(place)
 
 
-def cached_root(release: str) -> Path:
+def cached_root(release: str, kernel: str | None = None) -> Path:
     """The tar file of a release, made at the first call."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    place = Path(base) / "nimad" / "rig" / f"{release}-{host_arch()}.tar"
+    name = f"{release}-{host_arch()}-{kernel}.tar" if kernel else f"{release}-{host_arch()}.tar"
+    place = Path(base) / "nimad" / "rig" / name
     if not place.exists():
-        make_root(release, place)
+        make_root(release, place, kernel)
     return place
 
 

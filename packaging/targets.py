@@ -46,6 +46,11 @@ class Target:
         return LOCKS / f"py{self.python}-{self.arch}.txt"
 
     @property
+    def minilm_lock(self) -> Path:
+        """The same for the package nimad-minilm."""
+        return LOCKS / f"minilm-py{self.python}-{self.arch}.txt"
+
+    @property
     def version_suffix(self) -> str:
         return VERSION_SUFFIXES[self.release]
 

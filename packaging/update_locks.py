@@ -1,4 +1,4 @@
-"""Writes the hash locks of the vendored wheels from packaging/locks/vendored.in.
+"""Writes the hash locks of the vendored wheels from packaging/locks/vendored.in and minilm.in.
 
     python packaging/update_locks.py
 
@@ -17,11 +17,12 @@ from pathlib import Path
 from targets import LOCKS, SDIST_LOCK, SDISTS, Target, all_targets
 
 HEAD = "# Written by packaging/update_locks.py from vendored.in: edit there.\n"
+MINILM = "minilm.in"
 
 
-def pins() -> list[str]:
-    """The "name==version" lines of vendored.in."""
-    lines = (LOCKS / "vendored.in").read_text(encoding="utf-8").splitlines()
+def pins(source: str = "vendored.in") -> list[str]:
+    """The "name==version" lines of one of the lists."""
+    lines = (LOCKS / source).read_text(encoding="utf-8").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
@@ -39,14 +40,16 @@ def locked(pin: str, options: list[str]) -> str:
     return f"{pin} --hash=sha256:{digest}\n"
 
 
-def write_lock(path: Path, lines: list[str]) -> None:
-    path.write_text(HEAD + "".join(lines), encoding="utf-8")
+def write_lock(path: Path, lines: list[str], source: str = "vendored.in") -> None:
+    path.write_text(HEAD.replace("vendored.in", source) + "".join(lines), encoding="utf-8")
     print(f"wrote {path.relative_to(LOCKS.parent.parent)}")
 
 
 def lock_target(target: Target) -> None:
     wheels = [pin for pin in pins() if not is_sdist(pin)]
     write_lock(target.lock, [locked(pin, target.pip_options()) for pin in wheels])
+    lines = [locked(pin, target.pip_options()) for pin in pins(MINILM)]
+    write_lock(target.minilm_lock, lines, MINILM)
 
 
 def main() -> int:

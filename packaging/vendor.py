@@ -1,6 +1,6 @@
 """Unpacks the locked wheels into the package tree, without what a board never needs.
 
-    python3 packaging/vendor.py --release R --arch A --wheels DIR --into DIR --licenses DIR
+    python3 packaging/vendor.py --release R --arch A --wheels W --into I --licenses L [--minilm]
 
 Run by debian/rules, so it needs the standard library only and no network.  Every file is checked
 against its lock before a byte of it is unpacked.  Only modules and shared libraries come in; tests,
@@ -16,7 +16,7 @@ import hashlib
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from fetch_wheels import LOCK_LINE
@@ -33,6 +33,12 @@ DROPPED = (
     "numpy/_core/_*_tests.*",
     "psutil/_ps[absw][!o]*.py",  # AIX, BSD, Solaris, Windows
     "psutil/_psosx.py",
+    "onnxruntime/backend/*",
+    "onnxruntime/datasets/*",
+    "onnxruntime/quantization/*",
+    "onnxruntime/tools/*",
+    "onnxruntime/transformers/*",
+    "onnxruntime/capi/libonnxruntime*",  # for programs in C; the Python module holds it all, too
     "yaml/_yaml.*",  # libyaml: the pure reader takes 2 ms for the whole configuration
 )
 
@@ -52,13 +58,15 @@ def wanted(path: str) -> bool:
 def is_license(path: str) -> bool:
     """Whether a file is a license text that belongs to what we take."""
     name = PurePosixPath(path).name.upper()
-    return name.startswith(("LICENSE", "COPYING")) or name.endswith("LICENSE.TXT")
+    return name.startswith(("LICENSE", "COPYING", "THIRDPARTYNOTICES")) or name.endswith(
+        "LICENSE.TXT"
+    )
 
 
-def locked_files(target: Target, wheels: Path) -> Iterator[tuple[str, Path]]:
-    """(project, file) of everything in the target's locks; VendorError when one is absent."""
+def locked_files(locks: Sequence[Path], wheels: Path) -> Iterator[tuple[str, Path]]:
+    """(project, file) of everything in the locks; VendorError when one is absent."""
     by_digest = {hashlib.sha256(p.read_bytes()).hexdigest(): p for p in wheels.iterdir()}
-    for lock in (target.lock, SDIST_LOCK):
+    for lock in locks:
         for name, version, digest in LOCK_LINE.findall(lock.read_text(encoding="utf-8")):
             if digest not in by_digest:
                 raise VendorError(
@@ -127,9 +135,12 @@ def main() -> int:
     parser.add_argument("--wheels", type=Path, required=True)
     parser.add_argument("--into", type=Path, required=True)
     parser.add_argument("--licenses", type=Path, required=True)
+    parser.add_argument("--minilm", action="store_true", help="what nimad-minilm carries")
     options = parser.parse_args()
+    target = Target(options.release, options.arch)
+    locks = [target.minilm_lock] if options.minilm else [target.lock, SDIST_LOCK]
     try:
-        for project, path in locked_files(Target(options.release, options.arch), options.wheels):
+        for project, path in locked_files(locks, options.wheels):
             size = unpack(project, path, options.into)
             write_licenses(project, path, options.licenses / f"{project}.txt")
             print(f"  {path.name}: {size / 1e6:.1f} MB")

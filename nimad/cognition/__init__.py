@@ -10,8 +10,12 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "HybridMemoryStore": "nimad.cognition.hybrid",
+    "LazyMigrationStore": "nimad.cognition.hybrid",
+    "MigrationConfig": "nimad.cognition.migrate_to_sparse_block",
     "SparseBlockConfig": "nimad.cognition.sparse_block_memory",
     "SparseBlockMemory": "nimad.cognition.sparse_block_memory",
+    "VSAMigrator": "nimad.cognition.migrate_to_sparse_block",
     "get_embedder": "nimad.cognition.embeddings",
 }
 

@@ -31,7 +31,10 @@ def copy_into(source: Embedded, target: Embedded) -> int:
 
 
 def load_into(home: Embedded, path: Path) -> int:
-    """Take over a legacy file or directory into a store; how many memories it has now."""
+    """Take over a legacy file or directory into a store; how many memories it has now.
+
+    Raises SourceNotRecognised and the like.
+    """
     from nimad.cognition.taking import take_over
 
     take_over(home, path)

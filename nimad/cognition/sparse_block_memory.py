@@ -66,6 +66,15 @@ class SparseBlockMemory:
         self._queries, self._milliseconds = 0, 0.0
         self._take(embedded(None if path is None else state_of(path)))
 
+    @classmethod
+    def over(cls, home: Embedded, config: SparseBlockConfig | None = None) -> SparseBlockMemory:
+        """The face of a store that is open already."""
+        made = cls.__new__(cls)
+        made.config, made.resonator = config or SparseBlockConfig(), None
+        made._queries, made._milliseconds = 0, 0.0
+        made._take(home)
+        return made
+
     def _take(self, home: Embedded) -> None:
         self._home = home
         self._store = home.store

@@ -21,9 +21,10 @@ import numpy as np
 from nimad.config import Config
 from nimad.core import vectors
 from nimad.disk.durable import set_aside, sweep_temporary
+from nimad.embed.absent import AbsentEmbedder
 from nimad.embed.base import Embedder, signature
 from nimad.embed.registry import get_embedder
-from nimad.errors import NimadError
+from nimad.errors import EmbedderMissing, NimadError, TableDamaged
 from nimad.graph.engine import GraphLimits
 from nimad.graph.projection import GraphProjection
 from nimad.index.blocks import BlockIndex, Damage
@@ -43,6 +44,27 @@ def sweep(state: Path) -> None:
     for directory in (state, *(state / part for part in parts)):
         for name in sweep_temporary(directory):
             log.info("removed %s, which an interrupted write had left", name)
+
+
+def wanted_embedder(store: MemoryStore) -> Embedder:
+    """The configured embedder.  One that is not there does not keep the memories from being found:
+    the vectors that it made stay, and queries go by words; those of another serve on.
+
+    Raises EmbedderMissing, TableDamaged: in a store that has no vectors yet.
+    """
+    name = store.config["embedder"]
+    try:
+        return get_embedder(name, store.config)
+    except (EmbedderMissing, TableDamaged) as error:
+        stored = store.records.meta("embedder")
+        if stored is None:
+            raise
+        log.error("%s %s", error.message, error.next_step)
+        if str(stored).partition(":")[0] == name:
+            return AbsentEmbedder(stored, f"{error.message} {error.next_step}")
+        serving = get_embedder(str(stored).partition(":")[0], store.config)
+        store.out_of_service["embedder"] = f"{error.message} {error.next_step}"
+        return serving
 
 
 def open_embedder(records: Records, wanted: Embedder, config: Config) -> tuple[Embedder, bool]:

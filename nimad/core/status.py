@@ -59,7 +59,9 @@ def _encoding(store: MemoryStore, memories: int) -> dict[str, Any]:
         done = store.reencoding.done
     elif store.embedder_due:
         done = int(store.records.value("SELECT coalesce(sum(rows), 0) FROM pending"))
-    return {"wanted": store.wanted_embedder.name, "done": min(done, memories), "total": memories}
+    shown = {"wanted": store.wanted_embedder.name, "done": min(done, memories), "total": memories}
+    trouble = store.wanted_embedder.trouble or store.embedder.trouble
+    return {**shown, "trouble": trouble} if trouble else shown
 
 
 def _graph(store: MemoryStore) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class MemoryStore:
         self._accesses = Accesses()
         self.courtesy = Courtesy()
         self.records = Records.open(state / "records.sqlite")
-        self.wanted_embedder = get_embedder(config["embedder"], config)
+        self.wanted_embedder = recovery.wanted_embedder(self)
         embedder, self.embedder_due = recovery.open_embedder(
             self.records, self.wanted_embedder, config
         )
@@ -139,6 +139,7 @@ class MemoryStore:
         wanted = get_embedder(config["embedder"], config)
         with self.maintenance:
             self.config = config
+            self.out_of_service.pop("embedder", None)
             if signature(wanted) != signature(self.wanted_embedder):
                 self.wanted_embedder, self.reencoding = wanted, None
                 self.embedder_due = signature(wanted) != self.records.meta("embedder")
@@ -179,15 +180,19 @@ class MemoryStore:
             return []
         texts = [memory.text for memory in memories]
         embedder = self.embedder
-        encoded = vectors.encode(embedder, texts)
+        encoded = vectors.encode_if_possible(embedder, texts)
         with self.records.exclusive():
             if self.embedder is not embedder:  # a rebuild swapped it meanwhile
-                encoded = vectors.encode(self.embedder, texts)
+                encoded = vectors.encode_if_possible(self.embedder, texts)
             with self.records.write() as tx:
                 ids = tx.add_memories(memories)
-                tx.add_hot(vectors.to_hot(ids, encoded))
+                if encoded is not None:
+                    tx.add_hot(vectors.to_hot(ids, encoded))
                 self._accesses.flush(tx)
-            self.blocks.append(np.array(ids, np.int64), encoded)
+            if encoded is None:  # found by words until the embedder is back
+                self.lost_vectors = [*self.lost_vectors, *ids]
+            else:
+                self.blocks.append(np.array(ids, np.int64), encoded)
         self.wake()
         return ids
 
@@ -275,7 +280,8 @@ class MemoryStore:
 
     def degraded(self) -> dict[str, str]:
         """The parts that are out of service: name → reason."""
-        return dict(self.out_of_service)
+        trouble = self.embedder.trouble
+        return {**self.out_of_service, **({"embedder": trouble} if trouble else {})}
 
     def status(self) -> dict[str, Any]:
         """The store's share of docs/protocol.md's status."""

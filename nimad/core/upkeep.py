@@ -61,8 +61,7 @@ def _lost_vectors(store: MemoryStore) -> bool:
     if store.embedder_due:
         return False
     if store.lost_vectors:
-        store.lost_vectors = vectors.repair(store, store.lost_vectors)
-        if store.lost_vectors:
+        if vectors.repair(store):
             return True
         log.info("the blocks are whole again")
     return "blocks" in store.out_of_service and store.out_of_service.pop("blocks") != ""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from nimad.disk.durable import crash_point
 from nimad.embed.base import Embedder
+from nimad.errors import Degraded
 from nimad.index.blocks import BlockIndex
 from nimad.model import now_ms
 from nimad.store.records import Records
@@ -38,6 +39,14 @@ SEAL_ROWS = 65_536
 def encode(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
     """float32[n, dims]: the vectors of texts, rounded to float16."""
     return embedder.embed(texts).astype(np.float16).astype(np.float32)
+
+
+def encode_if_possible(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32] | None:
+    """The same, or None while the embedder is away."""
+    try:
+        return encode(embedder, texts)
+    except Degraded:
+        return None
 
 
 def to_hot(ids: Sequence[int], vectors: NDArray[np.float32]) -> list[tuple[int, bytes]]:
@@ -143,11 +152,30 @@ def merge_small(store: MemoryStore) -> bool:
     return True
 
 
-def repair(store: MemoryStore, ids: Sequence[int], limit: int = 1000) -> list[int]:
-    """Encode memories that lost their vector (a damaged segment); the ids that are left."""
+def repair(store: MemoryStore, limit: int = 1000) -> bool:
+    """Encode memories without a vector (a damaged segment, an embedder that was away); some at a
+    time, and whether any are left.  Raises Degraded while the embedder is away."""
     with store.maintenance:
-        part = store.records.texts_of(list(ids[:limit]))
+        ids = store.lost_vectors[:limit]
+        part = store.records.texts_of(ids)
         if part:
-            vectors = encode(store.embedder, [text for _, text in part])
-            seal(store, np.array([i for i, _ in part], np.int64), vectors)
-    return list(ids[limit:])
+            rows = encode(store.embedder, [text for _, text in part])
+            numbers = np.array([i for i, _ in part], np.int64)
+            if len(part) + store.blocks.stats()["hot"] < store.config["blocks.flush_rows"]:
+                _warm(store, numbers, rows)
+            else:
+                seal(store, numbers, rows)
+        done = set(ids)
+        with store.records.exclusive():
+            store.lost_vectors = [i for i in store.lost_vectors if i not in done]
+        return bool(store.lost_vectors)
+
+
+def _warm(store: MemoryStore, ids: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
+    """Put rows among the hot ones; those forgotten meanwhile are left out."""
+    with store.records.exclusive():
+        alive = np.isin(ids, store.records.ids())
+        ids, rows = ids[alive], rows[alive]
+        with store.records.write() as tx:
+            tx.add_hot(to_hot(ids.tolist(), rows))
+        store.blocks.append(ids, rows)

@@ -111,7 +111,8 @@ class DenseFiles:
     def _open(self, listed: Listed, bases: dict[bytes, Basis]) -> Opened:
         file = VectorFile.open(self.path(listed.name))
         empty = Basis.empty(file.shape)
-        basis = bases.get(file.basis_id, empty)
+        # every shape has an empty basis, and all of those have one id
+        basis = empty if file.basis_id == empty.id else bases.get(file.basis_id, empty)
         if basis.id != file.basis_id or basis.shape != file.shape:
             raise FormatCorrupt(path=file.path, detail="the basis that it was made with is missing")
         if file.kind != {"rows": MEMORIES, "items": ITEMS}[listed.kind]:

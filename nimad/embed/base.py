@@ -19,20 +19,23 @@ class Embedder(Protocol):
     """Turns texts into vectors.  An instance is shared between threads.
 
     Attributes:
-        name: "static" or "hash".
+        name: as the configuration has it.
         revision: changes whenever a vector would change.
         dims: dimensions of a vector.
+        trouble: why it cannot be used at this moment; None when all is well.
     """
 
     name: str
     revision: str
     dims: int
+    trouble: str | None
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[n, dims]: a unit row for each text; a zero row where nothing in it is known.
 
         A row depends on its text alone, bit for bit: not on its neighbours, nor on the machine.
-        Any str is taken, lone surrogates included; nothing is raised.
+        Any str is taken, lone surrogates included.  Raises nothing but Degraded, and that only
+        where the vectors come from elsewhere.
         """
 
 

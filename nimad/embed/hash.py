@@ -36,6 +36,7 @@ class HashEmbedder:
     name = "hash"
     revision = "1"
     dims = DIMS
+    trouble: str | None = None
 
     def __init__(self) -> None:
         self._known = _Known()

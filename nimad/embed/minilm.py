@@ -38,6 +38,7 @@ class MiniLmEmbedder:
     """Vectors of 384 dimensions; 2 to 4 ms a text on one core."""
 
     name = "minilm"
+    trouble: str | None = None
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         """Raises EmbedderMissing without ONNX Runtime, TableDamaged when the model is not whole."""
@@ -98,6 +99,7 @@ def _session(layers: bytes, threads: int) -> Any:
             name="minilm", detail=f"ONNX Runtime cannot be loaded: {error}"
         ) from error
     onnxruntime.set_default_logger_severity(3)
+    onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -13,7 +13,7 @@ from nimad.errors import ConfigError, EmbedderMissing
 if TYPE_CHECKING:
     from nimad.embed.base import Embedder
 
-NAMES = ("static", "hash", "minilm")
+NAMES = ("static", "hash", "minilm", "http")
 ALWAYS_THERE = ("static", "hash")
 """Those that need nothing but this package."""
 
@@ -49,6 +49,10 @@ def _make(name: str, settings: Config) -> Embedder:
         from nimad.embed.minilm import MiniLmEmbedder
 
         return MiniLmEmbedder(find_model(), settings["minilm.threads"])
+    if name == "http":
+        from nimad.embed.http import HttpEmbedder
+
+        return HttpEmbedder(settings)
     from nimad.embed.static import StaticEmbedder
 
     return StaticEmbedder()

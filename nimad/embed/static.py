@@ -30,6 +30,7 @@ class StaticEmbedder:
 
     name = "static"
     dims = DIMS
+    trouble: str | None = None
 
     def __init__(self, path: Path = TABLE) -> None:
         """Raises TableDamaged when the table at `path` cannot be trusted."""

@@ -14,6 +14,9 @@ Measured with ladybug 0.22.0 and kuzu 0.11.3:
   0.5 MB each (kuzu): 100 different ones fill a pool of 64 MiB.  So ids stand in the text, and
   strings only travel in `tables`' CSV.
 - Reading beside a write transaction is safe and sees the state before it.
+- A full pool fails a statement ("Buffer manager exception ... The buffer pool is full"), and a
+  checkpoint too; with 4 MiB after 117,000 rows.  What was committed stays; closed and opened
+  again, it goes on.
 - After a failed write to its log (a full disk), ladybug writes again when it is closed, and ends
   the process when that fails too.  Such a database is left alone for good: `close` abandons it.
 - A log that ends in the middle (a power cut) makes ladybug refuse the file unless told otherwise:
@@ -36,7 +39,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nimad.errors import Busy, DiskFull, EngineUnsupported, GraphFailed, NimadError
+from nimad.errors import (
+    Busy,
+    DiskFull,
+    EngineUnsupported,
+    GraphFailed,
+    GraphMemory,
+    NimadError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +133,8 @@ class Engine:
     by one thread at a time; the last two only while nobody reads.
 
     Attributes:
-        tainted: something failed in a way that only closing and opening again puts right.
+        tainted: something failed in a way that only closing and opening again puts right; what was
+            committed is there then.
     """
 
     def __init__(self, path: Path, name: str, limits: GraphLimits) -> None:
@@ -135,6 +146,7 @@ class Engine:
         check_supported(name)
         self.name = name
         self.tainted = False
+        self._unsafe = False  # destroying it might end the process
         self._idle: list[Any] = []
         self._module = _module(name)
         try:
@@ -180,14 +192,14 @@ class Engine:
             return _run(self._writer, cypher)
         except NimadError as error:
             if isinstance(error, DiskFull) or "IO exception" in str(error) or "WAL" in str(error):
-                self.tainted = True
+                self.tainted = self._unsafe = True
             raise
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Everything inside commits or nothing does; durable (fdatasync) when the block has ended.
 
-        Raises GraphFailed or DiskFull; then nothing was committed.
+        Raises GraphFailed, GraphMemory or DiskFull; then nothing was committed.
         """
         self.write("BEGIN TRANSACTION")
         try:
@@ -204,6 +216,7 @@ class Engine:
             if "Transaction committed successfully" in str(error):  # but its checkpoint failed
                 log.warning("the graph will be opened again: %s", error.message)
                 self.tainted = True
+                self._unsafe |= not isinstance(error, GraphMemory)
                 return
             self._roll_back()
             raise
@@ -213,19 +226,23 @@ class Engine:
             self.write("ROLLBACK")
 
     def checkpoint(self) -> None:
-        """Fold the write-ahead log into the file. Raises GraphFailed, DiskFull; nothing is lost."""
+        """Fold the write-ahead log into the file; nothing is lost when that fails.
+
+        Raises GraphFailed, GraphMemory, DiskFull.
+        """
         try:
             self.write("CHECKPOINT")
-        except NimadError:
+        except NimadError as error:
             self.tainted = True
+            self._unsafe |= not isinstance(error, GraphMemory)
             raise
 
     def close(self) -> None:
         """Give the file free, without writing to it. Never raises.
 
-        A tainted one is never destroyed: it costs its memory until the process ends.
+        One that failed to write is never destroyed: it costs its memory until the process ends.
         """
-        if self.tainted:
+        if self._unsafe:
             _abandoned.append(self.name)
             for thing in (self._writer, *self._idle, self._database):
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
@@ -267,6 +284,8 @@ def _translated(error: Exception) -> NimadError:
     text = str(error).partition("Line/record")[0].strip() or type(error).__name__
     if "Cannot write to file" in text or "No space left" in text:
         return DiskFull(detail=f"the graph cannot be written ({text})")
+    if "Buffer manager exception" in text or "buffer pool is full" in text:
+        return GraphMemory(detail=text)
     return GraphFailed(detail=text)
 
 

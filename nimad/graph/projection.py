@@ -18,20 +18,23 @@ import threading
 from pathlib import Path
 
 from nimad.disk.durable import crash_point
-from nimad.errors import GraphFailed, NimadError
+from nimad.errors import GraphFailed, GraphMemory, NimadError
 from nimad.graph import steps
+from nimad.graph.attach import attach
 from nimad.graph.build import build
 from nimad.graph.engine import Engine, GraphLimits, Rows, check_supported, release_memory
 from nimad.graph.feed import ChangeFeed
 from nimad.graph.files import GraphFiles
 from nimad.graph.gate import Gate
-from nimad.graph.tables import VERSION, Meta, drop_old_meta, read_meta
+from nimad.graph.tables import Meta, drop_old_meta
 from nimad.graph.traverse import Neighbour, walk
 
 log = logging.getLogger(__name__)
 
 STEP_ROWS = 2000
 """Ids in one transaction: 40 ms."""
+LEAST_STEP_ROWS = 16
+"""A step that runs out of memory is halved and tried again, down to this."""
 STEP_BYTES = 300
 """An id grows the log by 200 bytes."""
 BUILD_ROWS = 500
@@ -54,6 +57,9 @@ class GraphProjection:
 
     Safe to use from many threads: one writes at a time (`catch_up`, `rebuild`, `close`), others
     read meanwhile; they wait only while the log is folded in or a new file is swapped in.
+
+    Attributes:
+        memory_errors: how often the engine ran out of memory and the work went on in smaller steps.
     """
 
     def __init__(self, directory: Path, engine: str, limits: GraphLimits) -> None:
@@ -66,6 +72,8 @@ class GraphProjection:
         self._gate = Gate()
         self._fold_at = FOLD_BYTES
         self._steps = 0  # transactions since the log was folded in
+        self._step_rows = STEP_ROWS
+        self.memory_errors = 0
 
     @property
     def watermark(self) -> int:
@@ -114,17 +122,7 @@ class GraphProjection:
             self._files.sweep_others()
 
     def _attach(self) -> None:
-        engine = Engine(self._files.main, self._name, self._limits)
-        try:
-            meta = read_meta(engine)
-        except NimadError as error:
-            engine.close()
-            detail = f"{self._files.main} is no graph of nimad's ({error.fields['detail']})"
-            raise GraphFailed(detail=detail) from error
-        if meta is None or (meta.version, meta.engine) != (VERSION, self._name):
-            engine.close()
-            raise GraphFailed(detail=f"{self._files.main} is of another version of nimad")
-        self._engine, self._meta = engine, meta
+        self._engine, self._meta = attach(self._files, self._name, self._limits)
 
     def close(self) -> None:
         """Fold the log into the file and give it free; may be called twice. Never raises."""
@@ -154,22 +152,52 @@ class GraphProjection:
         """Apply the changes after the watermark, at most `max_rows` ids; True when none is left.
 
         Whatever ends the process, each change is applied exactly once.  A graph that is ahead of
-        the feed does not belong to it and is made anew.  Raises GraphFailed, DiskFull; what was
-        applied before stays applied.
+        the feed does not belong to it and is made anew.  When memory runs out, smaller steps do it.
+        Raises GraphFailed (GraphMemory when even the smallest fails), DiskFull; what was applied
+        before stays applied.
         """
         with self._writing:
             self._opened()
-            if self._anew_is_better(feed, max_rows):
-                self.rebuild(feed)
+            if self._anew_is_better(feed, max_rows) and self._made_anew(feed):
                 return self.watermark >= feed.head()
             left = max_rows
             while left > 0:
-                done = self._step(feed, min(left, STEP_ROWS))
+                done = self._step_that_fits(feed, left)
                 if not done:
                     break
                 left -= done
             self._fold_if_due()
             return self.watermark >= feed.head()
+
+    def _made_anew(self, feed: ChangeFeed) -> bool:
+        """Rebuild; False when there is no memory for all at once, but steps can follow."""
+        try:
+            self.rebuild(feed)
+        except GraphMemory as error:
+            if self.watermark > feed.head():
+                raise
+            self.memory_errors += 1
+            log.warning("%s It follows in steps instead.", error.message)
+            return False
+        return True
+
+    def _step_that_fits(self, feed: ChangeFeed, most: int) -> int:
+        """A step, halved for as long as it runs out of memory; how many ids it applied."""
+        while True:
+            try:
+                done = self._step(feed, min(most, self._step_rows))
+            except GraphMemory as error:
+                if self._step_rows <= LEAST_STEP_ROWS:
+                    raise
+                self.memory_errors += 1
+                self._step_rows = max(LEAST_STEP_ROWS, self._step_rows // 2)
+                log.warning("%s It goes on with %d rows a step.", error.message, self._step_rows)
+                with self._gate.exclusive():  # opened again and folded in, its pool is empty
+                    self._reopen()
+                    self._try_to_fold()
+                continue
+            self._step_rows = min(STEP_ROWS, self._step_rows + STEP_ROWS // 8)
+            return done
 
     def _anew_is_better(self, feed: ChangeFeed, max_rows: int) -> bool:
         if self.watermark > feed.head():

@@ -164,19 +164,19 @@ class Search:
         return np.concatenate([p[0] for p in pieces]), np.concatenate([p[1] for p in pieces])
 
     def _sealed(self, sealed: Sealed) -> Found:
-        scored = sealed.segment.meta.scored
+        scored, cells = sealed.segment.meta.scored, sealed.segment.meta.cells
         if self.allowed is not None:
             few = self.params.exact_filter
             allowed = self.filters.of(sealed, self.allowed, few)
             if allowed.rows is not None:
                 return self._exact(sealed.segment, allowed.rows)
             # What is allowed may lie in any block, so all of them are active.
-            admitted = self.params.admitted(scored, allowed.count)
+            admitted = self.params.admitted(scored, cells, allowed.count)
             wanted = Marks.weight(scored, allowed.count, admitted)
             return self._found(sealed.segment, allowed.marks, sealed.segment.meta.blocks, wanted)
         if scored - sealed.dead <= self.params.exact_rows:
             return self._exact(sealed.segment, sealed.live(np.arange(scored)))
-        wanted = self.params.scanned(scored)
+        wanted = self.params.scanned(scored, cells)
         if sealed.marks is not None:
             wanted = Marks.weight(scored, scored - sealed.dead, wanted)
         return self._found(sealed.segment, sealed.marks, self.params.probes, wanted)

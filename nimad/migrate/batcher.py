@@ -30,6 +30,9 @@ MOST_PRESSURE = 0.10
 LOOK_SECONDS = 0.5
 """Memory and pressure are looked at no more often than this [seconds]."""
 
+TOLD_PART = 8
+"""A change smaller than this part of the size that was told last is not told."""
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -67,8 +70,8 @@ class Batcher:
 
     `fixed` rows (0: none) switch the learning off, except after a memory error: what did not fit
     would not fit again.  `available` tells the memory that can be had [bytes], `pressure` how much
-    of the time tasks wait for memory [0, 1] (None: nothing new).  `changed` is told of each change:
-    old size, new size, why.
+    of the time tasks wait for memory [0, 1] (None: nothing new).  `changed` is told of each change
+    that is worth it: old size, new size, why.
 
     Attributes:
         size: rows of a batch as things are.
@@ -93,6 +96,7 @@ class Batcher:
         share = min(1.0, bounds.seconds / USUAL_SECONDS)
         self._step = max(1, round(START_ROWS.get(board(), OTHER_START) * share))
         self.size = fixed or self._within(self._step)
+        self._told = self.size
         self.reason = "as asked for" if fixed else f"where {board()} begins"
 
     def next_size(self) -> int:
@@ -147,8 +151,11 @@ class Batcher:
         self._set(self._within(rows), why)
 
     def _set(self, rows: int, why: str) -> None:
-        if rows != self.size:
-            old, self.size, self.reason = self.size, rows, why
+        if rows == self.size:
+            return
+        self.size, self.reason = rows, why
+        if abs(rows - self._told) >= self._told / TOLD_PART:
+            old, self._told = self._told, rows
             self.changed(old, rows, why)
 
     def _within(self, rows: int) -> int:

@@ -211,13 +211,17 @@ def _graph(run: Run) -> Iterator[None]:
         if store.graph is not None:
             run.log.warn(f"{name}: the graph is out of service; it is made anew when idle")
         return
-    done = False
+    done, short = False, 0
+    errors = store.graph.memory_errors
     while not done:
         source = run.source()
         try:
-            rows = _graph_rows(run, source)
+            rows = _graph_rows(run, source, tight=short > 0)
             with run.batch(rows, "linked"):
                 done = store.catch_up_graph(rows, PoliteFeed(store) if run.gated else None)
+                if store.graph.memory_errors > errors + short:  # it went on in smaller steps
+                    short = store.graph.memory_errors - errors
+                    run.batcher.failed(memory_error=True, where="the graph")
                 linked = source.total if done else min(source.total, source.linked + rows)
                 with store.records.write() as tx:
                     sources.update(tx, source.id, linked=linked)
@@ -229,12 +233,14 @@ def _graph(run: Run) -> Iterator[None]:
         yield
 
 
-def _graph_rows(run: Run, source: Source) -> int:
-    """Rows for the graph's next step.
+def _graph_rows(run: Run, source: Source, tight: bool) -> int:
+    """Rows for the graph's next step; `tight`: it has run out of memory before.
 
     All there are when most of them are new, because then it is made anew beside the old one, which
     disturbs nobody and is by far the cheapest (see graph/projection).
     """
+    if tight:
+        return run.batcher.next_size()
     there = sum(run.store.records.counts().values())
     new = source.copied + source.relations + source.turns
     if 2 * new >= there:

@@ -18,16 +18,6 @@ MOST_TERMS = 64
 """A longer query, a pasted page say, is asked by its first words."""
 
 _WORD = re.compile(r"\w+")
-_SMALL_WORDS = """
-aus auf bei beim dann das dem den denn der dich dir du ein eine einem einen einer eines er euch
-euer für gegen haben hatte hatten ich ihm ihn ihr ihre ihrem ihren ihrer im ist kann keine können
-mein meine meinem meinen meiner mich mir mit muss nach nicht noch nur oder schon sein seine seinem
-seinen seiner seit sich sie sind soll über und uns unser unsere unserem unseren unserer vom von vor
-wann warum welche welchem welchen welcher welches wem wen wenn wer werden wessen wie wir wird wo
-woher wohin womit wurde wurden zu zum zur zwischen
-"""
-_GERMAN = frozenset(_SMALL_WORDS.split())
-"""Small words of German that are hardly ever words of English."""
 _ENDING = re.compile(r"(?<=\w)['’](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
 
 
@@ -40,6 +30,7 @@ class Question:
     meaning: the text without the words that named them.
     dates: what is asked of dates.
     only_names: nothing was left without the names: whoever is named is the question.
+    german: whether it is, by its small words.
     """
 
     terms: list[str]
@@ -48,6 +39,7 @@ class Question:
     meaning: str
     dates: list[Named]
     only_names: bool
+    german: bool
 
 
 def read(text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int) -> Question:
@@ -63,6 +55,10 @@ def read(text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int) 
     rest = _WORD.sub(lambda m: "" if m[0].casefold() in drop else m[0], plain)
     whole = not _WORD.search(rest)
     asked = [term for word in words.terms(plain) for term in terms.cut(word)]
+    german = words.is_german(spoken)
+    if german:  # its small words are in every text, and embedders do not know that they say little
+        less = _WORD.sub(lambda m: "" if m[0].casefold() in words.GERMAN else m[0], rest)
+        rest = less if _WORD.search(less) else rest
     dates, dated = named_dates(text, now)
     met = drop | dated
     return Question(
@@ -72,6 +68,7 @@ def read(text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int) 
         text if whole else rest,
         dates,
         whole and bool(named),
+        german,
     )
 
 
@@ -104,6 +101,6 @@ def capitals(text: str) -> list[str]:
     None of a text that is German by its small words: there every noun has one.
     """
     found = _WORD.findall(_ENDING.sub("", text))
-    if not _GERMAN.isdisjoint([word.casefold() for word in found[:1]] + found[1:]):
+    if words.is_german(found):
         return []
     return [word for word in found[1:] if word[:1].isupper()]

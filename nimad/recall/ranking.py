@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.embed.base import Embedder
-from nimad.errors import UsageError
+from nimad.errors import Degraded, UsageError
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
 from nimad.recall import context, evidence, lexical, question
@@ -227,7 +227,10 @@ class Recall:
     ) -> Semantic | None:
         if asking.mode == "words":
             return None
-        query = asking.embedder.embed([asked.meaning])[0]
+        try:
+            query = asking.embedder.embed([asked.meaning])[0]
+        except Degraded:  # words go on without it; the reply says so
+            return None
         asking.watch.lap("embed")
         if not query.any():
             return None

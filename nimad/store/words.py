@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +29,33 @@ why will with would you your yours
 STOP_WORDS = frozenset(_STOP_TEXT.split())
 
 
+_GERMAN_TEXT = """
+aus auf bei beim dann das dem den denn der dich dir du ein eine einem einen einer eines er euch
+euer für gegen haben hatte hatten ich ihm ihn ihr ihre ihrem ihren ihrer im ist kann keine können
+mein meine meinem meinen meiner mich mir mit muss nach nicht noch nur oder schon sein seine seinem
+seinen seiner seit sich sie sind soll über und uns unser unsere unserem unseren unserer vom von vor
+wann warum welche welchem welchen welcher welches wem wen wenn wer werden wessen wie wir wird wo
+woher wohin womit wurde wurden zu zum zur zwischen
+"""
+_SURE = frozenset(_GERMAN_TEXT.split())
+GERMAN = _SURE | {
+    *("am", "an", "die", "des", "es", "hat", "in", "man"),
+    *("so", "um", "war", "was"),
+}
+"""The same of German; the last ones are words of English, too."""
+
+
+def is_german(spoken: Sequence[str]) -> bool:
+    """Whether the words of a text, as they are written, are German by the small ones."""
+    return not _SURE.isdisjoint([word.lower() for word in spoken[:1]] + list(spoken[1:]))
+
+
 def terms(text: str) -> list[str]:
     """The distinct words of a text, lower case, in order; without stop words if others are left."""
-    found = list(dict.fromkeys(word.lower() for word in _WORD.findall(text)))
-    return [word for word in found if word not in STOP_WORDS] or found
+    spoken = _WORD.findall(text)
+    found = list(dict.fromkeys(word.lower() for word in spoken))
+    stop = STOP_WORDS | GERMAN if is_german(spoken) else STOP_WORDS
+    return [word for word in found if word not in stop] or found
 
 
 def search(records: Records, words: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -77,8 +77,9 @@ def _life(size: int, life: Line) -> Iterator[Line]:
         yield _line("touched by a question", life["touched_bytes"] / 1e6, 2, " MB")
     plain = life["plain_ms"]
     yield _line("recall@10 among 1 % that a filter allows", life["filter_recall"], 0.96, least=True)
-    yield _line("p50 with that filter / without", life["filter_ms"] / plain, 2)
-    yield _line("the same, first question of a filter", life["first_filter_ms"] / plain, 2)
+    if size <= 100_000:
+        yield _line("p50 with that filter / without", life["filter_ms"] / plain, 2)
+        yield _line("the same, first question of a filter", life["first_filter_ms"] / plain, 2)
     yield _line("merge, a memory, processor time", life["merge_us"], 50, " us")
     if life["kept_merge_us"]:
         yield _line("the same, when codebooks are kept", life["kept_merge_us"], 50, " us")

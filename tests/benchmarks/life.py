@@ -88,7 +88,7 @@ def touched(index: BlockIndex, query: corpus.Floats) -> int:
         return space.codes.nbytes + rescored
     form = Reference()
     planes, weights = form.planes(asked.values, space.mean), space.cell_start.astype(np.int64)
-    wanted = params.scanned(scored)
+    wanted = params.scanned(scored, sealed.segment.meta.cells)
     spans = form._chosen(space, weights, asked.values, planes, params.probes, wanted)
     active = _active(form, space, asked, params.probes)
     starts = space.block_start.astype(np.int64)

@@ -1,7 +1,8 @@
-"""tests/system/installed needs root and a package: only `make test-deb` runs it."""
+"""tests/system/installed and machine need root and a package: `make test-deb`, `make test-vm`."""
 
 from __future__ import annotations
 
 import os
 
-collect_ignore = [] if os.environ.get("NIMAD_DEB") else ["installed"]
+RIGS = {"installed": "NIMAD_DEB", "machine": "NIMAD_VM_DEB"}
+collect_ignore = [folder for folder, variable in RIGS.items() if not os.environ.get(variable)]

@@ -53,6 +53,8 @@ def field(package: Path, name: str) -> str:
         "/usr/lib/nimad/vendor/kuzu/__init__.py",
         "/usr/lib/systemd/system/nimad.service",
         "/usr/lib/systemd/system/nimad.socket",
+        "/usr/lib/systemd/system/nimad-embedder.service",
+        "/usr/lib/systemd/system/nimad-embedder.socket",
         "/usr/lib/sysusers.d/nimad.conf",
         "/usr/share/bash-completion/completions/nimactl",
         "/usr/share/doc/nimad/README.Debian",
@@ -96,9 +98,9 @@ def test_it_carries_nothing_that_a_board_does_not_need(
     assert [path for path in files if re.search(unwanted, path)] == []
 
 
-def test_only_the_two_commands_are_executable(files: dict[str, str]) -> None:
+def test_only_the_commands_are_executable(files: dict[str, str]) -> None:
     executable = [path for path, mode in files.items() if mode.startswith("-") and "x" in mode]
-    assert sorted(executable) == ["/usr/bin/nimactl", "/usr/bin/nimad"]
+    assert sorted(executable) == ["/usr/bin/nimactl", "/usr/bin/nimad", "/usr/bin/nimad-embedder"]
 
 
 def test_it_depends_only_on_what_a_minimal_system_has(package: Path) -> None:

@@ -312,6 +312,29 @@ def test_pause_and_resume(run: Run, daemon: FakeDaemon) -> None:
     assert daemon.sent("migrate.resume") == [{"name": "graph"}]
 
 
+def test_now_names_what_goes_on(run: Run, daemon: FakeDaemon) -> None:
+    daemon.answers["migrate.now"] = {"sources": ["graph"]}
+    assert run("migrate", "--now").out == "graph: goes on now, idle or not\n"
+    assert run("migrate", "--now", "graph", "--json").code == 0
+    assert daemon.sent("migrate.now") == [{}, {"name": "graph"}]
+
+
+def test_the_status_says_what_it_waits_for_and_why_batches_are_so_large(
+    run: Run, daemon: FakeDaemon
+) -> None:
+    why = "halved: memory pressure 12 %"
+    moving = source(state="copying", strategy="incremental", batch_size=500, batch_reason=why)
+    told = {"idle": False, "because": "load 1.20 over 0.70 per processor"}
+    daemon.answers["migrate.status"] = {**listing(moving), **told, "free_memory_bytes": 150 << 20}
+    out = run("migrate", "--status").out
+    assert f"batches of 500 ({why})" in out
+    assert "not idle: load 1.20 over 0.70 per processor\n" in out
+    assert "nimactl migrate --now graph does not wait" in out
+    assert "of memory free" in out
+    daemon.answers["migrate.status"] = {**listing({**moving, "now": True}), **told}
+    assert "not idle" not in run("migrate", "--status").out, "it does not wait for that"
+
+
 def compared(ok: bool) -> dict[str, Any]:
     same = {"expected": 5, "found": 5, "identical": 5, "differing": 0, "missing": 0, "added": 0}
     memories = same if ok else {**same, "identical": 3, "differing": 1, "missing": 1}

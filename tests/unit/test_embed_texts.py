@@ -42,7 +42,7 @@ ODD = {
 }
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=[name for name in NAMES if name != "http"])
 def embedder(request: pytest.FixtureRequest) -> Embedder:
     try:
         return get_embedder(request.param)

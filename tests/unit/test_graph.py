@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nimad.disk.durable import set_aside
-from nimad.errors import DiskFull, EngineUnsupported, GraphFailed
+from nimad.errors import DiskFull, EngineUnsupported, GraphFailed, GraphMemory
 from nimad.graph import engine as engines
 from nimad.graph import files as graph_files
 from nimad.graph import projection, steps
@@ -350,7 +350,7 @@ def test_another_version_is_refused(
     graph: GraphProjection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph.close()
-    monkeypatch.setattr(projection, "VERSION", 2)
+    monkeypatch.setattr("nimad.graph.attach.VERSION", 2)
     with pytest.raises(GraphFailed, match="another version"):
         graph.open()
 
@@ -559,6 +559,93 @@ def test_a_failing_checkpoint_loses_nothing(
         assert shown(graph) == expected(feed)
         graph.close()
     graph.open()
+    assert shown(graph) == expected(feed)
+
+
+POOL_IS_FULL = "Buffer manager exception: Unable to allocate memory! The buffer pool is full"
+
+
+@pytest.mark.slow
+def test_a_pool_that_is_really_full_is_worked_around(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """4 MiB hold about 100,000 rows that are not folded in; then it goes on after opening again."""
+    monkeypatch.setattr(projection, "FOLD_BYTES", 1 << 40)
+    monkeypatch.setattr(projection, "FOLD_BYTES_MOST", 1 << 40)
+    monkeypatch.setattr(projection, "FOLD_STEPS", 1 << 40)
+    monkeypatch.setattr(projection, "BUILD_ROWS", 1 << 40)
+    small = GraphProjection(tmp_path / "graph", ENGINE, GraphLimits(buffer_pool_bytes=4 << 20))
+    small.open()
+    feed = household(125_000, 200, 0)
+    follow(small, feed)
+    assert small.memory_errors > 0, "the pool was never full: this test proves nothing"
+    assert shown(small) == expected(feed)
+    small.close()
+
+
+def fail_each(number: int, only: str, monkeypatch: pytest.MonkeyPatch, text: str) -> list[int]:
+    """Every so-many-th statement of a kind fails before it does anything; counts what came."""
+    seen, write = [0], Engine.write
+
+    def sometimes(self: Engine, cypher: str) -> engines.Rows:
+        if cypher == only:
+            seen[0] += 1
+            if seen[0] % number == 0:
+                if "committed" in text:
+                    write(self, cypher)
+                raise engines._translated(RuntimeError(text))
+        return write(self, cypher)
+
+    monkeypatch.setattr(Engine, "write", sometimes)
+    return seen
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        POOL_IS_FULL,
+        f"Transaction committed successfully, but its checkpoint failed: {POOL_IS_FULL}",
+    ],
+    ids=["failed", "committed"],
+)
+def test_every_seventh_batch_fails_and_all_is_there_once(
+    graph: GraphProjection, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(projection, "BUILD_ROWS", 1 << 40)
+    feed = household(3000, 2000, 900)
+    seen = fail_each(7, "COMMIT", monkeypatch, text)
+    abandoned = list(engines._abandoned)
+    while not graph.catch_up(feed, 100):
+        pass
+    assert seen[0] > 21, "three failures at least"
+    assert graph.watermark == feed.head()
+    assert shown(graph) == expected(feed)
+    assert (graph.memory_errors > 0) == ("committed" not in text)
+    assert engines._abandoned == abandoned, "what ran out of memory is destroyed in order"
+
+
+def test_without_memory_for_all_at_once_it_follows_in_steps(
+    graph: GraphProjection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = household(3000, 2000, 900)
+    monkeypatch.setattr(projection, "BUILD_ROWS", 1)
+    with monkeypatch.context() as patch:
+        fail_each(1, "CHECKPOINT", patch, POOL_IS_FULL)
+        follow(graph, feed)
+    assert graph.memory_errors > 0
+    assert shown(graph) == expected(feed)
+
+
+def test_when_the_smallest_step_fails_it_says_so(
+    graph: GraphProjection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = family()
+    with monkeypatch.context() as patch:
+        fail_each(1, "COMMIT", patch, POOL_IS_FULL)
+        with pytest.raises(GraphMemory, match="pool is full"):
+            graph.catch_up(feed, ALL)
+    assert graph.watermark == 0
+    follow(graph, feed)
     assert shown(graph) == expected(feed)
 
 

@@ -277,3 +277,18 @@ def test_sparse_ones_keep_their_blocks(
         for place, i in enumerate(ids)
     ]
     assert np.mean(hits) > 4.8
+
+
+def test_sparse_ones_stand_beside_dense_ones(
+    source: Path, here: Opened, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every shape has its own empty basis: that of the fillers must not be taken for theirs."""
+    store, manager = here
+    migrate(manager, source)
+    other = stores.small_store(source.parent / "other.sqlite", count=30)
+    stores.execute(other, "UPDATE memory_nodes SET text = 'other ' || text")
+    made = Rows(sparse_rows(30, 20, 100, 4), block_size=100)
+    monkeypatch.setattr(LegacyGraph, "dense", lambda _: made)
+    assert migrate(manager, other)["state"] == "verified"
+    (first, *_) = store.export(COUNT, 1)
+    assert store.similar(first.id, 3, dense=True).hits

@@ -37,6 +37,7 @@ LEVELS = {
     "serve": 4,
     "systemd": 5,
     "logs": 5.1,
+    "endpoint": 5.15,
     "lifecycle": 5.2,
     "daemon": 5.3,
     "ctl": 5,
@@ -55,10 +56,12 @@ OWNERS = {
     "ladybug": {"graph"},
     "kuzu": {"graph"},
     "psutil": {"probe"},
-    "tenacity": {"migrate", "ctl"},
+    "tenacity": {"migrate", "ctl", "endpoint"},
     "sdnotify": {"systemd"},
     "pickle": set(),
-    "socket": {"serve", "systemd", "lifecycle", "ctl"},
+    "http": {"endpoint"},
+    "ssl": {"endpoint"},
+    "socket": {"embed", "endpoint", "serve", "systemd", "lifecycle", "ctl"},
 }
 
 

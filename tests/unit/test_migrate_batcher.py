@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nimad.migrate import batcher
 from nimad.migrate.batcher import OTHER_START, ROW_BYTES, START_ROWS, Batcher, Bounds
 
 PLENTY = 8 << 30
@@ -26,41 +28,41 @@ def test_a_short_time_gives_a_small_first_size() -> None:
 
 
 def test_a_quick_batch_grows_by_one_step() -> None:
-    batcher = made("pi")
-    batcher.succeeded(300, 0.2)
-    assert batcher.next_size() == 600
-    batcher.succeeded(600, 0.2)
-    assert batcher.next_size() == 900
+    sizes = made("pi")
+    sizes.succeeded(300, 0.2)
+    assert sizes.next_size() == 600
+    sizes.succeeded(600, 0.2)
+    assert sizes.next_size() == 900
 
 
 def test_growth_stays_within_the_time() -> None:
-    batcher = made("pi")
-    batcher.succeeded(300, 1.5)  # 400 rows would take the 2 seconds
-    assert batcher.next_size() == 400
+    sizes = made("pi")
+    sizes.succeeded(300, 1.5)  # 400 rows would take the 2 seconds
+    assert sizes.next_size() == 400
 
 
 def test_a_slow_batch_halves() -> None:
-    batcher = made("x86_64")
-    batcher.succeeded(1000, 3.5)
-    assert batcher.next_size() == 500
-    batcher.succeeded(500, 2.5)  # a little over: leave it
-    assert batcher.next_size() == 500
+    sizes = made("x86_64")
+    sizes.succeeded(1000, 3.5)
+    assert sizes.next_size() == 500
+    sizes.succeeded(500, 2.5)  # a little over: leave it
+    assert sizes.next_size() == 500
 
 
 def test_a_batch_that_was_not_full_does_not_grow() -> None:
-    batcher = made("pi")
-    batcher.succeeded(12, 0.001)
-    assert batcher.next_size() == 300
+    sizes = made("pi")
+    sizes.succeeded(12, 0.001)
+    assert sizes.next_size() == 300
 
 
 def test_bounds_hold() -> None:
-    batcher = made("pi", least=100, most=500)
+    sizes = made("pi", least=100, most=500)
     for _ in range(10):
-        batcher.succeeded(batcher.next_size(), 0.001)
-    assert batcher.next_size() == 500
+        sizes.succeeded(sizes.next_size(), 0.001)
+    assert sizes.next_size() == 500
     for _ in range(10):
-        batcher.succeeded(batcher.next_size(), 100.0)
-    assert batcher.next_size() == 100
+        sizes.succeeded(sizes.next_size(), 100.0)
+    assert sizes.next_size() == 100
 
 
 def test_free_memory_bounds_it() -> None:
@@ -71,19 +73,19 @@ def test_free_memory_bounds_it() -> None:
 
 
 def test_a_memory_error_halves_even_a_fixed_size_and_below_the_least() -> None:
-    batcher = made(fixed=4, least=50)
-    assert batcher.next_size() == 4
-    assert batcher.failed(memory_error=True) and batcher.next_size() == 2
-    assert batcher.failed(memory_error=True) and batcher.next_size() == 1
-    assert not batcher.failed(memory_error=True)
+    sizes = made(fixed=4, least=50)
+    assert sizes.next_size() == 4
+    assert sizes.failed(memory_error=True) and sizes.next_size() == 2
+    assert sizes.failed(memory_error=True) and sizes.next_size() == 1
+    assert not sizes.failed(memory_error=True)
     assert not made().failed(memory_error=False)
 
 
 def test_a_fixed_size_learns_nothing() -> None:
-    batcher = made(fixed=77)
-    batcher.succeeded(77, 0.001)
-    batcher.succeeded(77, 99.0)
-    assert batcher.next_size() == 77
+    sizes = made(fixed=77)
+    sizes.succeeded(77, 0.001)
+    sizes.succeeded(77, 99.0)
+    assert sizes.next_size() == 77
 
 
 @given(
@@ -91,11 +93,96 @@ def test_a_fixed_size_learns_nothing() -> None:
     st.integers(0, 1 << 31),
 )
 def test_it_is_always_a_size(history: list[tuple[float, bool]], free: int) -> None:
-    batcher = made(free=free, least=20, most=3000)
+    sizes = made(free=free, least=20, most=3000)
     for seconds, memory_error in history:
-        size = batcher.next_size()
+        size = sizes.next_size()
         assert 1 <= size <= 3000
         if memory_error:
-            batcher.failed(memory_error=True)
+            sizes.failed(memory_error=True)
         else:
-            batcher.succeeded(size, seconds)
+            sizes.succeeded(size, seconds)
+
+
+# --- what it heeds, and what it tells -------------------------------------------------------------
+
+
+class Told:
+    """A batcher whose surroundings a test sets; notes what it tells."""
+
+    def __init__(self, fixed: int = 0, **bounds: float) -> None:
+        self.free, self.share = PLENTY, None  # type: int, float | None
+        self.changes: list[tuple[int, int, str]] = []
+        self.batcher = Batcher(
+            Bounds(**bounds),  # type: ignore[arg-type]
+            fixed,
+            lambda: self.free,
+            lambda: "x86_64",
+            lambda: self.share,
+            lambda *change: self.changes.append(change),
+        )
+
+
+def test_pressure_halves_and_its_end_lets_it_grow() -> None:
+    told = Told()
+    told.share = 0.12
+    assert told.batcher.next_size() == 500
+    assert told.batcher.reason == "halved: memory pressure 12 %"
+    told.share = 0.04
+    assert told.batcher.next_size() == 500
+    told.batcher.succeeded(500, 0.1)
+    assert told.batcher.size == 1500 and told.batcher.reason.startswith("grown: ")
+    assert [change[:2] for change in told.changes] == [(1000, 500), (500, 1500)]
+
+
+def test_short_memory_lowers_it_and_bounds_the_growth() -> None:
+    told = Told()
+    reserve = Bounds().reserve_bytes
+    told.free = reserve + 100 * ROW_BYTES
+    assert told.batcher.next_size() == 100
+    assert told.batcher.size == 500, "no more than by half at once"
+    assert "130 MiB of memory free, 128 of them kept back" in told.batcher.reason
+    assert told.batcher.next_size() == 100
+    for _ in range(4):
+        told.batcher.next_size()
+    told.batcher.succeeded(100, 0.1)
+    assert told.batcher.size <= 125
+    told.free = PLENTY
+    told.batcher.succeeded(told.batcher.size, 0.1)
+    assert told.batcher.size > 1000
+
+
+def test_a_memory_error_says_whose() -> None:
+    told = Told()
+    told.batcher.failed(memory_error=True, where="the graph")
+    assert told.batcher.reason == "halved: out of memory in the graph"
+    told.batcher.failed(memory_error=True)
+    assert told.changes[-1] == (500, 250, "halved: out of memory")
+
+
+def test_a_fixed_size_heeds_no_pressure_but_what_fits() -> None:
+    told = Told(fixed=400)
+    told.share = 0.9
+    assert told.batcher.next_size() == 400 and told.batcher.reason == "as asked for"
+    told.free = Bounds().reserve_bytes + 70 * ROW_BYTES
+    assert told.batcher.next_size() == 70
+    told.free = PLENTY
+    assert told.batcher.next_size() == 400
+
+
+def test_small_changes_are_not_told() -> None:
+    told = Told()
+    told.batcher.succeeded(1000, 1.9)  # 1052 rows would take the 2 seconds
+    assert told.batcher.size == 1052 and told.changes == []
+    told.batcher.succeeded(1052, 1.8)
+    assert told.batcher.size > 1125 and [change[0] for change in told.changes] == [1000]
+
+
+def test_the_real_surroundings_are_looked_at_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    monkeypatch.setattr(batcher.memory, "available_memory", lambda: looks.append(1) or PLENTY)
+    now = [100.0]
+    around = batcher.Surroundings(lambda: now[0])
+    for _ in range(10):
+        assert around.available() == PLENTY
+        now[0] += batcher.LOOK_SECONDS / 5
+    assert len(looks) == 2

@@ -1,0 +1,137 @@
+"""The endpoint: POST URL {"model", "input"}, as the embeddings of OpenAI and its likes work."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import ssl
+import time
+from array import array
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import tenacity
+
+from nimad import __version__
+from nimad.config import Config
+from nimad.errors import ConfigError
+
+MOST_BYTES = 64 << 20
+"""Of one reply."""
+ATTEMPTS = 4
+PASSING = {408, 425, 429, 500, 502, 503, 504}
+"""Statuses after which it is tried again."""
+
+
+class EndpointError(Exception):
+    """What the endpoint did wrong, in words for a person.
+
+    Attributes:
+        passes: whether trying again may help.
+    """
+
+    def __init__(self, message: str, passes: bool) -> None:
+        super().__init__(message)
+        self.passes = passes
+
+
+class Endpoint:
+    """One endpoint; safe to use from many threads: each request has a connection of its own."""
+
+    def __init__(self, config: Config, key: str | None = None) -> None:
+        """`key` is sent as a bearer token.  Raises ConfigError when http.url is no http(s) URL."""
+        self.url = _checked(config["http.url"])
+        self.model: str = config["http.model"]
+        self.dims: int = config["http.dims"]
+        self.most_characters: int = config["http.max_chars"]
+        self._key = key
+
+    def embed(self, texts: Sequence[str], seconds: float) -> tuple[int, array[float]]:
+        """Dimensions, and the vectors of `texts` one after the other, as float32.
+
+        Longer texts are cut at http.max_chars.  Tries again within `seconds`, with growing pauses.
+        Raises EndpointError.
+        """
+        deadline = time.monotonic() + seconds
+        cut = [text[: self.most_characters].encode("utf-8", "replace").decode() for text in texts]
+        body = json.dumps({"model": self.model, "input": cut, "encoding_format": "float"}).encode()
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_any(
+                tenacity.stop_after_attempt(ATTEMPTS), tenacity.stop_before_delay(seconds)
+            ),
+            wait=tenacity.wait_exponential_jitter(initial=0.2, max=5.0),
+            retry=tenacity.retry_if_exception(
+                lambda error: isinstance(error, EndpointError) and error.passes
+            ),
+            reraise=True,
+        )
+        reply: bytes = retrying(self._post, body, deadline)
+        return _vectors(reply, len(cut))
+
+    def _post(self, body: bytes, deadline: float) -> bytes:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise EndpointError("the endpoint took too long", passes=False)
+        connection = self._connection(left)
+        try:
+            connection.request("POST", self._target(), body, self._headers())
+            response = connection.getresponse()
+            reply = response.read(MOST_BYTES + 1)
+        except (OSError, http.client.HTTPException) as error:
+            reason = str(error) or type(error).__name__
+            raise EndpointError(f"{self.url.netloc}: {reason}", passes=True) from error
+        finally:
+            connection.close()
+        if response.status != 200:
+            detail = reply[:200].decode("utf-8", "replace")
+            message = f"{self.url.netloc} answered {response.status} {response.reason}: {detail}"
+            raise EndpointError(message, response.status in PASSING)
+        if len(reply) > MOST_BYTES:
+            raise EndpointError(f"{self.url.netloc} answered without an end", passes=False)
+        return reply
+
+    def _connection(self, seconds: float) -> http.client.HTTPConnection:
+        host, port = self.url.hostname or "", self.url.port
+        if self.url.scheme == "https":
+            context = ssl.create_default_context()
+            return http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
+        return http.client.HTTPConnection(host, port, timeout=seconds)
+
+    def _target(self) -> str:
+        return (self.url.path or "/") + (f"?{self.url.query}" if self.url.query else "")
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Content-Type": "application/json", "User-Agent": f"nimad/{__version__}"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        return headers
+
+
+def _checked(url: str) -> SplitResult:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(path="http.url", detail=f"{url!r} is no address with http or https")
+    return parts
+
+
+def _vectors(reply: bytes, count: int) -> tuple[int, array[float]]:
+    """The "data" of a reply, in the order of "index"."""
+    try:
+        items: list[dict[str, Any]] = json.loads(reply)["data"]
+        if len(items) != count:
+            raise ValueError(f"{len(items)} vectors for {count} texts")
+        places = [int(item.get("index", n)) for n, item in enumerate(items)]
+        if sorted(places) != list(range(count)):
+            raise ValueError("its indices are not those of the texts")
+        order = sorted(range(count), key=places.__getitem__)
+        rows = [items[n]["embedding"] for n in order]
+        size = len(rows[0])
+        values = array("f", [float(value) for row in rows for value in row])
+        if any(len(row) != size for row in rows) or not all(map(math.isfinite, values)):
+            raise ValueError("its vectors differ in length, or are not finite")
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        message = f"the endpoint's answer is not one of embeddings ({error!r})"
+        raise EndpointError(message[:300], passes=False) from error
+    return size, values

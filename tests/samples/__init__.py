@@ -1,0 +1,1 @@
+"""Small labelled sets, written for these tests: memories, questions, and which answers which."""

@@ -1,0 +1,203 @@
+"""The idle gate at work: it closes, says why, is overruled; the thread yields and is lifted; and a
+graph that runs out of memory delays nothing but itself."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nimad.core.store import MemoryStore
+from nimad.errors import Busy, NotFound
+from nimad.graph import engine as engines
+from nimad.graph import projection
+from nimad.graph.engine import Engine
+from nimad.migrate import calm
+from nimad.migrate.manager import MigrationManager
+from nimad.probe import heat, priority
+from tests.engines import ENGINE
+from tests.legacy import stores
+from tests.legacy.moving import attach, migrate, opened, status
+from tests.unit.test_migrate_worker import until, verified
+
+Opened = tuple[MemoryStore, MigrationManager]
+FULL = "Buffer manager exception: Unable to allocate memory! The buffer pool is full"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return stores.small_store(tmp_path / "graph.sqlite", count=300)
+
+
+@pytest.fixture
+def hot(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The temperature of the processor, for the test to set."""
+    degrees = [90.0]
+    monkeypatch.setattr(heat, "temperature", lambda: degrees[0])
+    monkeypatch.setattr(calm, "OPEN_SECONDS", 0.02)
+    monkeypatch.setattr(calm, "LATEST_SECONDS", 0.1)
+    return degrees
+
+
+@pytest.fixture
+def here(tmp_path: Path, hot: list[float]) -> Iterator[Opened]:
+    settings = {"migration__idle_seconds": 0, "migration__max_temperature": 75}
+    with opened(tmp_path / "state", **settings) as made:
+        yield made
+
+
+def test_a_hot_machine_waits_and_says_why(source: Path, here: Opened, hot: list[float]) -> None:
+    _, manager = here
+    manager.start()
+    attach(manager, source, strategy="incremental")
+    time.sleep(0.3)
+    told = manager.status()
+    assert told["idle"] is False
+    assert told["because"] == "processor at 90 °C, over 75 °C"
+    assert told["sources"][0]["copied"] == 0
+    hot[0] = 50.0
+    until(lambda: verified(manager))
+    assert manager.status()["because"] is None
+
+
+def test_now_does_not_wait_and_is_over_when_it_is_done(source: Path, here: Opened) -> None:
+    store, manager = here
+    manager.start()
+    attach(manager, source, strategy="incremental")
+    time.sleep(0.1)
+    assert status(manager, "graph")["copied"] == 0
+    assert manager.now() == ["graph"]
+    until(lambda: verified(manager))
+    assert status(manager, "graph")["now"] is False
+    stores.insert(source, "memory_nodes", [stores.node(301)])
+    attach(manager, source, strategy="incremental")
+    time.sleep(0.3)
+    assert store.records.counts()["memories"] == 300, "the next snapshot waits again"
+    manager.now(["graph"])
+    until(lambda: store.records.counts()["memories"] == 301 and verified(manager))
+
+
+def test_now_outlasts_a_restart(source: Path, tmp_path: Path, hot: list[float]) -> None:
+    settings = {"migration__max_temperature": 75}
+    with opened(tmp_path / "state", **settings) as (_, manager):
+        attach(manager, source, strategy="incremental")
+        manager.now(["graph"])
+    with opened(tmp_path / "state", **settings) as (_, manager):
+        assert status(manager, "graph")["now"] is True
+        manager.start()
+        until(lambda: verified(manager))
+
+
+def test_now_is_refused_where_nothing_is_due(source: Path, here: Opened) -> None:
+    _, manager = here
+    assert manager.now() == []
+    with pytest.raises(NotFound):
+        manager.now(["nobody"])
+    attach(manager, source, strategy="incremental")
+    manager.pause(["graph"])
+    with pytest.raises(Busy, match="graph is due: paused"):
+        manager.now(["graph"])
+    assert manager.now() == []
+
+
+# --- priority -------------------------------------------------------------------------------------
+
+
+def slow_steps(manager: MigrationManager, seen: list[tuple[int, int]]) -> threading.Event:
+    """Each step notes its policy at its beginning and its end, and takes until it is let go."""
+    real, let_go = manager._pipeline.advance, threading.Event()
+
+    def advance(due: Any) -> None:
+        before = os.sched_getscheduler(0)
+        let_go.wait(5)
+        seen.append((before, os.sched_getscheduler(0)))
+        real(due)
+
+    manager._pipeline.advance = advance  # type: ignore[method-assign]
+    return let_go
+
+
+def test_a_request_lifts_the_step_under_way(source: Path, here: Opened, hot: list[float]) -> None:
+    _, manager = here
+    hot[0] = 20.0
+    seen: list[tuple[int, int]] = []
+    let_go = slow_steps(manager, seen)
+    manager.start()
+    attach(manager, source, strategy="incremental")
+    time.sleep(0.2)
+    manager.touch(watching=True)
+    let_go.set()
+    until(lambda: verified(manager))
+    assert seen[0] == (priority.lowest(), os.SCHED_OTHER), "lifted in the middle"
+    assert seen[1][0] == priority.lowest(), "and down again for the next"
+
+
+def test_full_yields_to_nobody(source: Path, here: Opened) -> None:
+    _, manager = here
+    seen: list[tuple[int, int]] = []
+    slow_steps(manager, seen).set()
+    manager.start()
+    attach(manager, source, strategy="full")
+    until(lambda: verified(manager))
+    assert set(seen) == {(os.SCHED_OTHER, os.SCHED_OTHER)}
+
+
+# --- a graph without memory -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("committed", [False, True], ids=["failed", "committed"])
+def test_every_seventh_graph_batch_runs_out_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    source = stores.small_store(tmp_path / "graph.sqlite", count=3000)
+    monkeypatch.setattr(projection, "BUILD_ROWS", 1 << 40)  # in steps, not all at once
+    monkeypatch.setattr(projection, "STEP_ROWS", 100)
+    commits, write = [0], Engine.write
+
+    def sometimes(self: Engine, cypher: str) -> engines.Rows:
+        if cypher != "COMMIT":
+            return write(self, cypher)
+        commits[0] += 1
+        rows = write(self, cypher) if committed or commits[0] % 7 else []
+        if commits[0] % 7 == 0:
+            prefix = "Transaction committed successfully, but: " if committed else ""
+            raise engines._translated(RuntimeError(prefix + FULL))
+        return rows
+
+    monkeypatch.setattr(Engine, "write", sometimes)
+    with opened(tmp_path / "state", graph__engine=ENGINE) as (store, manager):
+        done = migrate(manager, source)
+        assert done["state"] == "verified" and done["linked"] == 3000
+        assert store.degraded() == {} and commits[0] >= 21
+        assert store.graph is not None
+        assert store.graph.counts() == {"memories": 3000, "turns": 1000, "relations": 2000}
+        assert manager.verify("graph")["ok"]
+    log = (tmp_path / "state" / "migration.log").read_text()
+    assert ("out of memory in the graph" in log) is not committed
+
+
+def test_every_seventh_batch_of_rows_runs_out_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = stores.small_store(tmp_path / "graph.sqlite", count=3000)
+    from nimad.migrate import copying
+
+    real, calls = copying._commit, [0]
+
+    def sometimes(*given: Any) -> None:
+        calls[0] += 1
+        if calls[0] % 7 == 0:
+            raise MemoryError
+        real(*given)
+
+    monkeypatch.setattr(copying, "_commit", sometimes)
+    with opened(tmp_path / "state") as (store, manager):
+        done = migrate(manager, source, batch_size=40)
+        assert done["state"] == "verified" and done["copied"] == 3000
+        assert store.records.counts()["memories"] == 3000
+    assert "halved: out of memory" in (tmp_path / "state" / "migration.log").read_text()
