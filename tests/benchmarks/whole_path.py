@@ -5,9 +5,9 @@
 
 Memories are made-up talk (`tests.benchmarks.talk`), given by `import`; then what a daemon does
 in idle moments is done.  Measured on a second start: seconds to the first answer, PSS before use
-and after 200 queries and 200 calls of `related`, the time of queries by one client and by two, and by
-the daemon's own account (`explain`) the share of each step.  Each question is asked once for
-nothing; a time is the best of three passes, for the machine is shared.
+and after 200 queries and 200 calls of `related`, the time of queries by one client and by two,
+and by the daemon's own account (`explain`) the share of each step.  Each question is asked once
+for nothing; a time is the best of three passes, for the machine is shared.
 """
 
 from __future__ import annotations
