@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.dense.basis import Basis
-from nimad.dense.learning import Learned, unit
-from nimad.dense.plan import Plan
+from nimad.dense.learning import FIXED_BYTES, RATIO, Learned, unit
+from nimad.dense.plan import Plan, allocate
 from nimad.dense.sketch import sketch
 from nimad.dense.spectrum import Rows, Shape, to_spectrum
 from nimad.dense.vectors import Coded, rest_spectra
@@ -18,8 +18,11 @@ ITEM_LEVELS = 16
 
 
 def for_items(shape: Shape) -> Learned:
-    """What fillers and roles are coded with: four bits a coordinate, nothing shared."""
-    return Learned(Basis.empty(shape), Plan.even(shape, ITEM_LEVELS))
+    """What fillers and roles are coded with: a little under four bits, and nothing shared."""
+    if shape.sparse:
+        return Learned(Basis.empty(shape), Plan.even(shape, ITEM_LEVELS))
+    words = (4 * shape.dimension / RATIO - FIXED_BYTES) / 2
+    return Learned(Basis.empty(shape), allocate(shape, np.ones(shape.blocks), words))
 
 
 def code(learned: Learned, ids: NDArray[np.int64], vectors: Rows) -> Coded:
