@@ -26,14 +26,15 @@ test: $(STAMP) ## run the tests; PYTEST="-x -k words" is passed on
 bench: $(STAMP) ## measure the index beside its peers, then migrations; BENCH="--sizes 1000000" is passed on
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
 	@$(BIN)/python -m tests.benchmarks.compare $(BENCH)
+	@$(BIN)/python -m tests.benchmarks.whole_path
 	@$(BIN)/python -m tests.benchmarks.migration
 
 bench-migration: $(STAMP) ## measure how fast 50,000 memories come in, and what queries notice
 	@$(BIN)/python -m tests.benchmarks.migration $(BENCH)
 
-bench-recall: $(STAMP) ## measure recall on labelled dialogues: DATA=file JSON=file EMBEDDER=name
+bench-recall: $(STAMP) ## measure recall on labelled dialogues: DATA=file EMBEDDER=name JSON=file SVG=file
 	@$(BIN)/python packaging/bench_recall.py $(if $(EMBEDDER),--embedder $(EMBEDDER)) \
-	  $(if $(JSON),--json $(JSON)) $(if $(DATA),$(DATA),$(error give the dialogues: DATA=file))
+	  $(if $(JSON),--json $(JSON)) $(if $(SVG),--svg $(SVG)) $(if $(DATA),$(DATA),$(error give the dialogues: DATA=file))
 
 static: minilm ## distil the static table again, and compare it with the one that is shipped
 	@PYTHONPATH=. $${XDG_CACHE_HOME:-$$HOME/.cache}/nimad/teacher/bin/python \
