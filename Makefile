@@ -26,6 +26,7 @@ test: $(STAMP) ## run the tests; PYTEST="-x -k words" is passed on
 bench: $(STAMP) ## measure the index beside its peers, then migrations; BENCH="--sizes 1000000" is passed on
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
 	@$(BIN)/python -m tests.benchmarks.compare $(BENCH)
+	@$(BIN)/python -m tests.benchmarks.whole_path
 	@$(BIN)/python -m tests.benchmarks.migration
 
 bench-migration: $(STAMP) ## measure how fast 50,000 memories come in, and what queries notice
