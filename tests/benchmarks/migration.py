@@ -186,14 +186,15 @@ def table(figures: Figures) -> str:
         f"{figures['memories']:,} memories, {figures['source_bytes'] / 1e6:.0f} MB,"
         f" {figures['processors']} processors",
         "",
-        "| run | seconds | of a processor | memories/s | attached | copied | encoded | linked | verified |",
+        "| run | seconds | CPU s | memories/s | attached | copied | encoded | linked | verified |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, run in figures["runs"].items():
         stages = ("attached", *STAGES.values())
         shares = " | ".join(f"{run['shares'].get(stage, 0):.0%}" for stage in stages)
         lines.append(
-            f"| {name} | {run['seconds']} | {run['cpu_seconds']} | {run['rows_per_second']:,} | {shares} |"
+            f"| {name} | {run['seconds']} | {run['cpu_seconds']} |"
+            f" {run['rows_per_second']:,} | {shares} |"
         )
     asked, compared = figures["runs"]["asked"], figures["compared"]
     lines += [
