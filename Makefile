@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.complete
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
-.PHONY: help setup run test bench bench-recall bench-migration minilm lint deb deb-minilm test-deb
+.PHONY: help setup run test bench bench-recall bench-migration minilm static lint deb deb-minilm test-deb
 .PHONY: test-vm clean
 
 help: ## this list
@@ -31,9 +31,13 @@ bench: $(STAMP) ## measure the index beside its peers, then migrations; BENCH="-
 bench-migration: $(STAMP) ## measure how fast 50,000 memories come in, and what queries notice
 	@$(BIN)/python -m tests.benchmarks.migration $(BENCH)
 
-bench-recall: $(STAMP) ## measure recall on labelled dialogues: DATA=file JSON=file EMBEDDER=name
+bench-recall: $(STAMP) ## measure recall on labelled dialogues: DATA=file EMBEDDER=name JSON=file SVG=file
 	@$(BIN)/python packaging/bench_recall.py $(if $(EMBEDDER),--embedder $(EMBEDDER)) \
-	  $(if $(JSON),--json $(JSON)) $(if $(DATA),$(DATA),$(error give the dialogues: DATA=file))
+	  $(if $(JSON),--json $(JSON)) $(if $(SVG),--svg $(SVG)) $(if $(DATA),$(DATA),$(error give the dialogues: DATA=file))
+
+static: minilm ## distil the static table again, and compare it with the one that is shipped
+	@PYTHONPATH=. $${XDG_CACHE_HOME:-$$HOME/.cache}/nimad/teacher/bin/python \
+	  packaging/distill_static.py --output build/static.tokens --check nimad/embed/data/static.tokens
 
 minilm: $(STAMP) ## make the model of the embedder minilm in ~/.cache/nimad (needs the network once)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[minilm]'

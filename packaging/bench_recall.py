@@ -1,11 +1,13 @@
 """`make bench-recall DATA=file`: how well and how fast nimad finds, through its socket.
 
-    python packaging/bench_recall.py DATA [--embedder NAME] [--json FILE]
+    python packaging/bench_recall.py DATA [--embedder NAME] [--json FILE] [--svg FILE]
 
 DATA holds labelled dialogues in the format of LoCoMo (packaging/dialogues.py).  A daemon of its own
 gets every turn as a memory: once each conversation in a namespace of its own, once all of them in
 one.  Every question is asked in each mode; a sample is also asked of the wrong conversations, where
-the right answer is nothing at all.  Nothing of the file is kept.
+the right answer is nothing at all.  Beside that, in this process: the usual ways (baselines.py),
+and the recipe with exact float32 vectors and with candidates of the block index.  Nothing of the
+file is kept.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import recall_report
 from dialogues import (
     CATEGORIES,
     DEPTH,
@@ -29,6 +32,7 @@ from dialogues import (
     read_dialogues,
     score,
 )
+from recall_beside import beside
 from run_demo import daemon
 
 from nimad.ctl.client import Client
@@ -131,29 +135,14 @@ def run(dialogues: Sequence[Dialogue], embedder: str) -> dict[str, Any]:
     with bench(dialogues, embedder) as made:
         made.measure("hybrid", merged=True)  # once for nothing: what a running daemon has read
         rows = [made.measure(mode, merged) for merged in (False, True) for mode in MODES]
-        return {
-            "embedder": embedder,
-            "memories": 2 * sum(len(dialogue.turns) for dialogue in dialogues),
-            "runs": rows,
-            "wrong_questions_answered": made.surfaced() if len(dialogues) > 1 else None,
-        }
-
-
-def table(report: dict[str, Any]) -> str:
-    """The figures for people."""
-    columns = ("recall@5", "recall@10", "recall@20", "ndcg@10", "p50_ms", "p95_ms")
-    lines = [f"{'store':10}{'mode':10}" + "".join(f"{name:>11}" for name in columns)]
-    for row in report["runs"]:
-        figures = "".join(f"{row[name]:>11.3f}" for name in columns)
-        lines.append(f"{row['store']:10}{row['mode']:10}{figures}")
-        if row["mode"] == "hybrid":
-            for name, part in row["categories"].items():
-                figures = "".join(f"{part[column]:>11.3f}" for column in columns[:4])
-                lines.append(f"{'':10}  {name:12}{figures[4:]}")
-    lines.append(f"{report['memories']:,} memories, embedder {report['embedder']}")
-    if (share := report["wrong_questions_answered"]) is not None:
-        lines.append(f"questions of another conversation that surfaced anything: {share:.1%}")
-    return "\n".join(lines)
+        surfaced = made.surfaced() if len(dialogues) > 1 else None
+    return {
+        "embedder": embedder,
+        "memories": 2 * sum(len(dialogue.turns) for dialogue in dialogues),
+        "runs": rows,
+        "wrong_questions_answered": surfaced,
+        "beside": beside(dialogues, embedder),
+    }
 
 
 def main() -> int:
@@ -162,11 +151,14 @@ def main() -> int:
     parser.add_argument("data", type=Path)
     parser.add_argument("--embedder", default="static")
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--svg", type=Path, metavar="FILE")
     given = parser.parse_args()
     report = run(read_dialogues(given.data), given.embedder)
-    print(table(report))
+    print(recall_report.table(report))
     if given.json:
         given.json.write_text(json.dumps(report, indent=1) + "\n")
+    if given.svg:
+        recall_report.draw(report, given.svg)
     return 0
 
 

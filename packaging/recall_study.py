@@ -1,20 +1,24 @@
 """Makes docs/recall.md: what each part of the ranking is worth, and where its floors lie.
 
-    python packaging/recall_study.py DATA [--embedder NAME] [--output docs/recall.md] [--svg FILE]
+    python packaging/recall_study.py DATA [--embedder NAME] [--bench docs/recall.json]
+                                     [--output docs/recall.md] [--svg FILE]
 
-DATA as in bench_recall.py.  Each row of the first table is the whole recipe with one thing changed,
-asked in this process.  The floors are measured by recall_floors.py.
+`--bench` takes what `make bench-recall` wrote, whose table then stands first.  DATA as in
+bench_recall.py.  Each row of the first table is the whole recipe with one thing changed, asked in
+this process.  The floors are measured by recall_floors.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import recall_floors
+import recall_report
 from dialogues import DEPTH, Dialogue, mean, read_dialogues, score
 from recall_store import NO_FLOOR, OPEN, loaded, recall_with
 
@@ -61,19 +65,29 @@ HEAD = """# Recall
 How the ranking works is told in `nimad/recall/ranking.py` and its neighbours; every constant and
 its reason stand in `nimad/recall/weights.py`. This page is what they are worth. It is made by
 
-    python packaging/recall_study.py DATA --output docs/recall.md --svg docs/recall-floors.svg
+    make bench-recall DATA=file JSON=docs/recall.json SVG=docs/recall.svg
+    python packaging/recall_study.py file --bench docs/recall.json --output docs/recall.md \\
+        --svg docs/recall-floors.svg
 
 from labelled dialogues in the format of LoCoMo (snap-research/LoCoMo, CC BY-NC 4.0; not part of
-nimad). `make bench-recall DATA=file` measures the whole through the daemon's socket, beside other
-ways and with times.
+nimad).
 
-Here: {dialogues} conversations, {turns:,} turns, {questions} questions, embedder `{embedder}`.
+Here: {dialogues} conversations, {turns:,} turns, {questions} questions, embedder `{embedder}`."""
+BENCH = """
+## Beside other ways
 
+The first command's table: the usual ways as anybody would build them (`packaging/baselines.py`),
+this recipe on other vectors, and nimad through its socket (floors as shipped, times of this
+machine, which did other work, too).
+`merged`: all conversations asked as one store.
+
+![recall of each way](recall.svg)
+"""
+PARTS = """
 ## What each part is worth
 
-One thing changed at a time, without floors; each conversation asked as a store of its own, and all
-of them as one (merged). `better in`: the number of conversations in which the recipe has the higher
-nDCG@10.
+One thing changed at a time, without floors. `better in`: the number of conversations in which the
+recipe has the higher nDCG@10.
 
 | change | recall@10 | | nDCG@10 | | merged recall@10 | merged nDCG@10 | better in |
 |---|---|---|---|---|---|---|---|"""
@@ -162,6 +176,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--embedder", default="static")
+    parser.add_argument("--bench", type=Path)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--svg", type=Path)
     given = parser.parse_args()
@@ -174,6 +189,10 @@ def main() -> int:
             embedder=given.embedder,
         )
     )
+    if given.bench:
+        say(BENCH)
+        say(recall_report.page(json.loads(given.bench.read_text())))
+    say(PARTS)
     with loaded(dialogues, given.embedder) as store:
         rows = ablations(store, dialogues)
         say(CHOSEN)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,11 +39,15 @@ def attach(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     found = find(Path(args.path))
     _check_options(args, found)
     client.call("ping")  # before gigabytes are copied for nobody
+    if args.follow:
+        from nimad.ctl.tracking import follow
+
+        return follow(args, client, screen, _only(found))
     refused = list(found.refused)
     taken: list[dict[str, Any]] = []
     for store in found.stores:
         try:
-            taken.append(_hand_over(args, client, screen, store))
+            taken.append(hand_over(args, client, screen, store))
         except NimadError as error:
             if not _is_of_source(error) or (len(found.stores) == 1 and not refused):
                 raise
@@ -84,12 +88,25 @@ def _refusal(path: Path, error: NimadError) -> dict[str, Any]:
     return {"path": str(path), "code": error.code, "reason": error.message}
 
 
-def _hand_over(
-    args: argparse.Namespace, client: Client, screen: Screen, store: Detected
+def _only(found: Found) -> Detected:
+    if len(found.stores) != 1:
+        raise UsageError(detail=f"--follow is for one store, and it holds {len(found.stores)}")
+    return found.stores[0]
+
+
+def hand_over(
+    args: argparse.Namespace,
+    client: Client,
+    screen: Screen,
+    store: Detected,
+    look: Callable[[Path], None] = lambda copy: None,
 ) -> dict[str, Any]:
-    """Copy one store and hand the copy to nimad; its answer."""
+    """Copy one store and hand the copy to nimad; its answer.
+
+    `look` may read the copy of a graph.sqlite.
+    """
     with (
-        _copied(store, screen) as snapshot,
+        _copied(store, screen, look) as snapshot,
         Progress(screen.progress) as progress,
         _interruptible(),
     ):
@@ -143,7 +160,7 @@ def _report(
 
 
 @contextmanager
-def _copied(store: Detected, screen: Screen) -> Iterator[Snapshot]:
+def _copied(store: Detected, screen: Screen, look: Callable[[Path], None]) -> Iterator[Snapshot]:
     """A snapshot of the store, drawing how far the copy is when that takes long."""
     with private_directory(scratch_directory()) as mine:
         done = threading.Event()
@@ -152,7 +169,7 @@ def _copied(store: Detected, screen: Screen) -> Iterator[Snapshot]:
             watcher = threading.Thread(target=_watch_copy, args=args, daemon=True)
             watcher.start()
             try:
-                snapshot = _copy(store, mine)
+                snapshot = _copy(store, mine, look)
             finally:
                 done.set()
                 watcher.join()
@@ -160,9 +177,9 @@ def _copied(store: Detected, screen: Screen) -> Iterator[Snapshot]:
         yield snapshot
 
 
-def _copy(store: Detected, into: Path) -> Snapshot:
+def _copy(store: Detected, into: Path, look: Callable[[Path], None]) -> Snapshot:
     if store.kind == GRAPH:
-        return take_snapshot(store.path, into)
+        return take_snapshot(store.path, into, look)
     return take_bundle(store.members, store.path, into)
 
 

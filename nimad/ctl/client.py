@@ -22,6 +22,7 @@ LENGTHY = frozenset(
         "doctor",
         "rebuild",
         "migrate.attach",
+        "migrate.append",
         "migrate.verify",
         "migrate.rollback",
         "migrate.forget_backup",

@@ -27,6 +27,8 @@ BELONGS = {
     "name": "PATH",
     "dry_run": "PATH",
     "wait": "PATH",
+    "follow": "PATH",
+    "every": "PATH",
     "watch": "--status",
     "yes": "--rollback",
     "to": "--restore",
@@ -70,6 +72,17 @@ def register(commands: Commands) -> None:
     )
     taking.add_argument(
         "--wait", action="store_true", help="follow it until all is verified; Ctrl-C leaves it be"
+    )
+    taking.add_argument(
+        "--follow",
+        action="store_true",
+        help="keep handing over what the store gets, until Ctrl-C or SIGTERM",
+    )
+    taking.add_argument(
+        "--every",
+        metavar="SECONDS",
+        type=number(1, 86_400),
+        help="with --follow: between two looks at the store (30)",
     )
     parser.add_argument(
         "--watch", action="store_true", help="with --status: show it anew each second until done"

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from nimad.disk.container import Container, Summary, write_container
 from nimad.embed.table import read_spans, write_spans
+from nimad.embed.vocabulary import TokenLines
 from nimad.embed.wordpiece import Span
 from nimad.errors import FormatCorrupt, FormatTooNew, FormatTooOld, TableDamaged
 
@@ -105,7 +106,7 @@ def _parsed(container: Container) -> Model:
         scales=np.frombuffer(container.region("scales"), "<f4"),
         places=np.frombuffer(container.region("places"), "<f4").reshape(-1, dims),
         layers=container.region("layers"),
-        tokens=str(container.region("tokens"), "utf-8").split("\n"),
+        tokens=TokenLines(container.region("tokens")),
         spans=read_spans(container.region("characters")),
         first=first,
         opens=opens,

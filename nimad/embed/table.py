@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from nimad.disk.container import Container, Summary, write_container
 from nimad.disk.durable import Buffer
 from nimad.embed.base import DIMS
+from nimad.embed.vocabulary import TokenLines
 from nimad.embed.wordpiece import Span
 from nimad.errors import FormatCorrupt, FormatTooNew, FormatTooOld, TableDamaged
 
@@ -105,7 +106,7 @@ def _parsed(container: Container) -> TokenTable:
     except struct.error as error:
         raise ValueError(error) from error
     return TokenTable(
-        tokens=str(container.region("tokens"), "utf-8").split("\n"),
+        tokens=TokenLines(container.region("tokens")),
         spans=read_spans(container.region("characters")),
         rows=np.frombuffer(container.region("rows"), "<i1").reshape(-1, DIMS),
         weights=np.frombuffer(container.region("weights"), "<u2"),

@@ -17,6 +17,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from nimad.embed.vocabulary import heads_and_tails
+
 UNKNOWN = 100
 """The id of a word that the vocabulary cannot spell."""
 LONGEST_WORD = 100
@@ -57,9 +59,8 @@ class WordPiece:
     def __init__(self, tokens: Sequence[str], first: int, spans: Iterable[Span]) -> None:
         """`tokens[i]` has the id `first + i`; one that continues a word begins with "##"."""
         self.characters = Characters(spans)
-        self._heads = {t: n for n, t in enumerate(tokens, first) if not t.startswith("##")}
-        self._tails = {t[2:]: n for n, t in enumerate(tokens, first) if t.startswith("##")}
-        self._longest = max(map(len, (*self._heads, *self._tails)))
+        self._heads, self._tails = heads_and_tails(tokens, first)
+        self._longest = max(self._heads.longest, self._tails.longest)
 
     def words(self, text: str) -> list[str]:
         """The words, punctuation marks and ideographs of a text, in the vocabulary's spelling."""

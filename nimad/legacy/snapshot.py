@@ -27,6 +27,7 @@ import contextlib
 import errno
 import os
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,10 +83,13 @@ class Snapshot:
         self.close()
 
 
-def take_snapshot(path: Path, into: Path | None = None) -> Snapshot:
+def take_snapshot(
+    path: Path, into: Path | None = None, look: Callable[[Path], None] = lambda copy: None
+) -> Snapshot:
     """Copy a legacy database as it is at one moment, its write-ahead log included.
 
-    `into` is a directory for the copy (default `scratch_directory()`); nothing stays in it.
+    `into` is a directory for the copy (default `scratch_directory()`); nothing stays in it.  `look`
+    may read the copy while it has a name.
     Raises what `detect` raises, SourceChanged when a writer without locks never paused, DiskFull
     before anything is written or when the space goes meanwhile, ScratchUnusable when `into`
     cannot be written.  Cost: the database is read once and written once, then read for its digest.
@@ -103,6 +107,7 @@ def take_snapshot(path: Path, into: Path | None = None) -> Snapshot:
         except OSError as error:
             raise _copy_error(error, source, into) from error
         schema = _finish(copy, source)
+        look(copy)
         fd = os.open(copy, os.O_RDONLY | os.O_CLOEXEC)
         try:
             digest, size = digest_of(fd)

@@ -43,6 +43,8 @@ class LegacyGraph:
 
     def __init__(self, reader: RowReader, shape: Shape) -> None:
         self._reader, self.shape = reader, shape
+        self._more_of_edges = _unmodelled(shape.edges, EDGE_COLUMNS)
+        self._more_of_turns = _unmodelled(shape.turns, TURN_COLUMNS)
 
     @classmethod
     def open(cls, path: Path) -> LegacyGraph:
@@ -96,21 +98,44 @@ class LegacyGraph:
 
     def edges(self, after: int | None, limit: int) -> list[LegacyEdge | Unreadable]:
         """Up to `limit` edges after the id `after`; otherwise as `nodes`."""
-        if not self.shape.edges:
-            return []
-        more = _unmodelled(self.shape.edges, EDGE_COLUMNS)
-        columns = EDGE_COLUMNS + more
-        found = self._reader.page(EDGES, self.shape.edges, columns, after, limit)
-        return [_edge(key, row, more) for key, row in found]
+        return [self.made_edge(key, row) for key, row in self.raw_edges(after, limit)]
 
     def turns(self, after: int | None, limit: int) -> list[LegacyTurn | Unreadable]:
         """Up to `limit` turns after the id `after`; otherwise as `nodes`."""
-        if not self.shape.turns:
-            return []
-        more = _unmodelled(self.shape.turns, TURN_COLUMNS)
-        columns = TURN_COLUMNS + more
-        found = self._reader.page(TURNS, self.shape.turns, columns, after, limit)
-        return [_turn(key, row, more) for key, row in found]
+        return [self.made_turn(key, row) for key, row in self.raw_turns(after, limit)]
+
+    # --- rows as they are ---------------------------------------------------------------------
+
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """Kind -> the columns of its raw rows, in order; none for a table that is missing."""
+        edges, turns = self.shape.edges, self.shape.turns
+        return {
+            "node": self.shape.nodes,
+            "edge": EDGE_COLUMNS + self._more_of_edges if edges else (),
+            "turn": TURN_COLUMNS + self._more_of_turns if turns else (),
+        }
+
+    def raw_edges(self, after: int | None, limit: int) -> list[tuple[int, Row | str]]:
+        """As `edges`, but (id, the row itself or why SQLite could not hand it over)."""
+        columns = self.columns()["edge"]
+        return self._reader.page(EDGES, self.shape.edges, columns, after, limit) if columns else []
+
+    def raw_turns(self, after: int | None, limit: int) -> list[tuple[int, Row | str]]:
+        """As `turns`, but (id, the row itself or why SQLite could not hand it over)."""
+        columns = self.columns()["turn"]
+        return self._reader.page(TURNS, self.shape.turns, columns, after, limit) if columns else []
+
+    def made_node(self, mapper: NodeMapper, key: int, row: Row | str) -> LegacyNode | Unreadable:
+        """The memory of a raw row."""
+        return _node(mapper, key, row)
+
+    def made_edge(self, key: int, row: Row | str) -> LegacyEdge | Unreadable:
+        """The edge of a raw row."""
+        return _edge(key, row, self._more_of_edges)
+
+    def made_turn(self, key: int, row: Row | str) -> LegacyTurn | Unreadable:
+        """The turn of a raw row."""
+        return _turn(key, row, self._more_of_turns)
 
     def raw_nodes(self, after: int | None, limit: int) -> list[tuple[int, Row | str]]:
         """As `nodes`, but (id, the row itself or why SQLite could not hand it over)."""

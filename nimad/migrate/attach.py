@@ -28,7 +28,7 @@ from nimad.migrate.known import adds_nothing, fingerprint_of, form_of, known_sou
 from nimad.migrate.report import describe
 from nimad.migrate.rollback import CLEAN, delete_snapshot
 from nimad.model import now_ms
-from nimad.store import sources
+from nimad.store import later, sources
 from nimad.store.sources import Source
 
 GENERIC = {"latest", "memories", "memory", "checkpoint"}
@@ -196,7 +196,8 @@ def _turn_to(store: MemoryStore, copy: Path, entry: _Entry, known: Source) -> So
     rerun = True if known.stage != "rolled_back" else None
     with store.records.write() as tx:
         clean = {} if rerun else {key: CLEAN[key] for key in CLEAN if key not in fields}
-        report = ledger.with_notes(known, **notes, verification=None, rerun=rerun)
+        report = ledger.with_notes(known, **notes, verification=None, rerun=rerun, partial=None)
+        later.forget(tx, known.id)  # the snapshot has those rows, too
         sources.update(tx, known.id, **{**clean, **fields, "report": report})
     crash_point("migrate.turned")
     if known.snapshot is not None:

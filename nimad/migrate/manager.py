@@ -15,8 +15,8 @@ from typing import Any
 from nimad.core.store import MemoryStore
 from nimad.errors import Busy, NotFound, UsageError
 from nimad.legacy.source import LegacySource
+from nimad.migrate import appending, ledger, mending, receive, report, rollback
 from nimad.migrate import attach as attaching
-from nimad.migrate import ledger, mending, receive, report, rollback
 from nimad.migrate.auto import auto_migrate
 from nimad.migrate.calm import Calm, Limits
 from nimad.migrate.idle import All, Quiet
@@ -27,7 +27,7 @@ from nimad.migrate.urgent import Urgent
 from nimad.migrate.verify import Comparison
 from nimad.migrate.worker import Worker
 from nimad.probe import memory
-from nimad.store import sources
+from nimad.store import later, sources
 from nimad.store.sources import Source
 
 
@@ -125,6 +125,16 @@ class MigrationManager:
                 self._log.info(f"Source: {source.name}, {source.total} nodes, layers: {layers}")
         if not dry_run:
             self._worker.wake()
+        return reply
+
+    def append(self, fd: int, *, name: str, sha256: str, size: int) -> dict[str, Any]:
+        """Take over what a followed source got since; see migrate/appending.py."""
+        with self._my_turn():
+            reply = appending.append(self._store, fd, name, sha256, size)
+            if reply["taken"]:
+                self._pipeline.reset()
+                self._urgent.needed = True
+        self._worker.wake()
         return reply
 
     def status(self, name: str | None = None) -> dict[str, Any]:
@@ -247,6 +257,7 @@ class MigrationManager:
                 raise NotFound(kind="backup of source", id=name)
             with self._store.records.write() as tx:
                 sources.update(tx, source.id, snapshot=None)
+                later.forget(tx, source.id)
             freed = rollback.delete_snapshot(self._store, source.snapshot)
         self._log.info(f"{name}: the backup was deleted")
         return {"name": name, "freed_bytes": freed}

@@ -169,6 +169,8 @@ class Pipeline:
             self._log.info(f"{source.name}: rolled back")
         elif stage != "linked":
             self._log.info(f"{source.name}: {source.stage} after {run.progress.elapsed():.1f}s")
+        elif source.follow:
+            self._log.info(f"{source.name}: up to date, {source.copied} memories")
         else:
             self._summarise(run, source)
 

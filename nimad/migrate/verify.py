@@ -30,6 +30,7 @@ from nimad.migrate.findings import LISTED, Findings, Tally, shape
 from nimad.migrate.run import Run
 from nimad.store import sources
 from nimad.store.sources import Source
+from nimad.store.transaction import Transaction
 
 PAGE = 1000
 POLITE_ROWS = 100
@@ -42,16 +43,16 @@ REMOVED = "no longer in the source; it is kept here"
 def verify(run: Run) -> Iterator[None]:
     """The stage: compare, keep the findings, and call the source verified or failed."""
     source = run.source()
-    comparison = Comparison(run.store, source, run.graph(), run.give_way)
+    whole = not ledger.note(source, "partial")
+    graph = run.graph() if whole else run.later_rows()
+    comparison = Comparison(run.store, source, graph, run.give_way, whole)
     for compared in comparison.steps():
         run.progress.ahead["verified"] = compared
         yield
+    graph.close()
     findings = comparison.findings
-    with run.store.records.write() as tx:
-        removed = [("removed", key, REMOVED) for key in comparison.removed]
-        sources.quarantine(tx, source.id, removed)
-        report = ledger.with_notes(source, verification=findings.summary())
-        sources.update(tx, source.id, report=report)
+    if whole:
+        _keep(run, source, comparison)
     notes = ledger.noted(run.store.records, source.id)
     if changed := notes["changed"] + notes["removed"]:
         run.log.warn(f"{source.name}: {changed} rows changed or went in the source since")
@@ -59,14 +60,34 @@ def verify(run: Run) -> Iterator[None]:
         raise VerifyFailed(name=source.name, differences=findings.wrong)
     with run.store.records.write() as tx:
         now = int(time.time() * 1000)
-        number = findings.memories.found - len(comparison.removed) - findings.vectors_waiting
+        number = _still_there(tx, source) - findings.vectors_waiting
         stage = "lazy" if findings.vectors_waiting else "verified"
-        report = ledger.with_notes(run.source(), now=None)
+        report = ledger.with_notes(run.source(), now=None, partial=None)
         sources.update(tx, source.id, stage=stage, verified=number, finished=now, report=report)
 
 
+def _keep(run: Run, source: Source, comparison: Comparison) -> None:
+    with run.store.records.write() as tx:
+        removed = [("removed", key, REMOVED) for key in comparison.removed]
+        sources.quarantine(tx, source.id, removed)
+        report = ledger.with_notes(source, verification=comparison.findings.summary())
+        sources.update(tx, source.id, report=report)
+
+
+def _still_there(tx: Transaction, source: Source) -> int:
+    """How many memories of a source the source still has."""
+    sql = (
+        "SELECT count(*) FROM memories m WHERE source = ?1 AND NOT EXISTS (SELECT 1 FROM quarantine"
+        " q WHERE q.source = ?1 AND q.kind = 'removed' AND q.key = m.source_key)"
+    )
+    return int(tx.rows(sql, (source.id,))[0][0])
+
+
 class Comparison:
-    """One source against one snapshot; `steps` does the work page by page."""
+    """One source against one snapshot; `steps` does the work page by page.
+
+    Not `whole`: the graph holds only what came last, and says nothing of what it does not hold.
+    """
 
     def __init__(
         self,
@@ -74,7 +95,9 @@ class Comparison:
         source: Source,
         graph: LegacySource,
         give_way: Callable[[], None] = lambda: None,
+        whole: bool = True,
     ) -> None:
+        self._whole = whole
         self.findings = Findings()
         self.removed: list[int] = []
         self._store, self._source, self._graph = store, source, graph
@@ -150,6 +173,8 @@ class Comparison:
 
     def _strangers(self) -> None:
         """Memories of this source that its snapshot does not have."""
+        if not self._whole:
+            return
         known = {int(key) for key in _keys(self._store, self._source)}
         strangers = sorted(known - self._seen)
         if ledger.note(self._source, "rerun"):
@@ -249,7 +274,7 @@ class Comparison:
 
     def _leftover(self, kind: str, tally: Tally, keys: list[int]) -> None:
         """Rows here that the snapshot does not have."""
-        if ledger.note(self._source, "rerun"):
+        if ledger.note(self._source, "rerun") or not self._whole:
             return
         tally.added += len(keys)
         for key in keys:

@@ -38,6 +38,9 @@ class Migrations(Protocol):
     ) -> dict[str, Any]:
         """Take over a snapshot (or, on a dry run, report on it)."""
 
+    def append(self, fd: int, *, name: str, sha256: str, size: int) -> dict[str, Any]:
+        """Take over what a followed source got since; the descriptor stays the caller's."""
+
     def status(self, name: str | None = None) -> dict[str, Any]:
         """Every source, or one."""
 
@@ -109,6 +112,11 @@ ATTACH = {
     "name": Param(_name, None),
     "dry_run": Param(params.flag, False),
 }
+APPEND = {
+    "name": Param(_name),
+    "sha256": Param(_digest),
+    "size": Param(params.integer(0, 2**53)),
+}
 ANY_NAME = {"name": Param(_name, None)}
 ONE_NAME = {"name": Param(_name)}
 QUARANTINE = {
@@ -129,6 +137,7 @@ class MigrationVerbs:
         """The verbs of this file."""
         return [
             Verb("migrate.attach", "control", self.attach, lengthy=True, watching=True),
+            Verb("migrate.append", "control", self.append, lengthy=True, watching=True),
             Verb("migrate.status", "read", self.status, watching=True),
             Verb("migrate.pause", "control", self.pause),
             Verb("migrate.resume", "control", self.resume),
@@ -152,6 +161,13 @@ class MigrationVerbs:
         if given["batch_size"] is None:
             given["batch_size"] = config["migration.batch_size"]
         return self._migrations.attach(call.fds[0], **given)
+
+    def append(self, call: Call) -> dict[str, Any]:
+        """Take over what a followed source got since its snapshot."""
+        given = params.read("migrate.append", APPEND, call.params)
+        if not call.fds:
+            raise UsageError(detail="migrate.append needs the descriptor of a delivery")
+        return self._migrations.append(call.fds[0], **given)
 
     def status(self, call: Call) -> dict[str, Any]:
         """How far each source is."""

@@ -21,6 +21,7 @@ tombstones  forgotten memories that a listed segment still holds
 changes     ranges of ids added or deleted, in order: what the graph follows
 sources     one legacy source and how far each stage came
 quarantine  rows of a source that were not taken over, with the reason
+later       rows of a followed source that came after its snapshot (`follow`: the last of them)
 dense       files of converted legacy hypervectors that count; a file without a row is garbage
 dense_items names of the fillers and roles in those files
 meta        single values (embedder and revision of the vectors, ...)
@@ -134,6 +135,10 @@ CREATE TABLE pending (
   created INTEGER NOT NULL
 ) WITHOUT ROWID;
 ALTER TABLE sources ADD COLUMN follow INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE later (
+  source INTEGER NOT NULL, kind TEXT NOT NULL, key INTEGER NOT NULL, row TEXT NOT NULL,
+  PRIMARY KEY (source, kind, key)
+) WITHOUT ROWID;
 ALTER TABLE sources ADD COLUMN total_dense INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sources ADD COLUMN dense_cursor INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sources ADD COLUMN converted INTEGER NOT NULL DEFAULT 0;

@@ -35,7 +35,7 @@ _nimactl() {
     forget) options="--purge --dry-run --help --json --socket --timeout --version" ;;
     import) options="--namespace --from-line --help --json --socket --timeout --version" ;;
     export) options="--namespace --output --help --json --socket --timeout --version" ;;
-    migrate) options="--status --pause --resume --now --verify --rollback --quarantine --retry-quarantined --restore --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --watch --to --yes --help --json --socket --timeout --version" ;;
+    migrate) options="--status --pause --resume --now --verify --rollback --quarantine --retry-quarantined --restore --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --follow --every --watch --to --yes --help --json --socket --timeout --version" ;;
   esac
   # END words
 

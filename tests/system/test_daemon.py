@@ -290,9 +290,7 @@ def wakeups(daemon: DaemonProcess, seconds: float) -> int:
 
 
 def test_a_resting_daemon_sleeps_and_holds_no_compiler(make_daemon: Make) -> None:
-    daemon = make_daemon(
-        config="migration: {idle_seconds: 0.2, max_pressure: 0, max_load: 0}"
-    ).start()
+    daemon = make_daemon(config="migration: {idle_seconds: 0.2}").start()
     daemon.call("remember", text="The lake was frozen over")
     daemon.call("query", text="was the lake frozen?")
     deadline = time.monotonic() + 20

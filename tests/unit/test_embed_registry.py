@@ -47,7 +47,8 @@ def resident():
     return {name: int(lines[name].split()[0]) for name in ("RssAnon", "RssFile")}
 before = resident()
 embedder = static.StaticEmbedder()
-embedder.embed([f"word{i} and some more of a chat sentence" for i in range(20_000)])
+for n in range(200):  # some at a time: the texts and the vectors are not the embedder's
+    embedder.embed([f"word{n * 100 + i} and some more of a chat sentence" for i in range(100)])
 after = resident()
 print(json.dumps({name: after[name] - before[name] for name in before}))
 """
@@ -58,14 +59,14 @@ def test_the_static_embedder_is_small() -> None:
     run = [sys.executable, "-c", MEMORY]
     found = json.loads(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
     # kB, with the cache full and its working space: its own, and with what it used of the table
-    assert found["RssAnon"] <= 12_000
-    assert found["RssAnon"] + found["RssFile"] <= 18_000
+    assert found["RssAnon"] <= 8_000
+    assert found["RssAnon"] + found["RssFile"] <= 12_000
 
 
 def test_the_static_embedder_loads_fast() -> None:
     best = 9.0
     for _ in range(3):  # the best of three: other programs run here too
-        start = time.perf_counter()
+        start = time.process_time()
         StaticEmbedder()
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     assert best <= 0.1

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
 
-from tests.system.machine.conftest import MEMORY_MAX, NODES, Ask
+from tests.system.machine.conftest import MEMORY_MAX, NODES, Ask, wait_until_done
 from tests.system.machine.emulated import Emulated
 
 GROUP = "/sys/fs/cgroup/system.slice/nimad.service"
@@ -20,18 +19,6 @@ def events(board: Emulated) -> dict[str, int]:
     """memory.events of the unit."""
     lines = board.run(f"cat {GROUP}/memory.events").splitlines()
     return {name: int(number) for name, _, number in (line.partition(" ") for line in lines)}
-
-
-def wait_until_done(ask: Ask, name: str, seconds: float) -> dict[str, Any]:
-    """Look at a source now and then until nothing is due any more."""
-    deadline = time.monotonic() + seconds
-    while True:
-        status = ask(f"migrate --status {name}")
-        (source,) = status["sources"]
-        if source["state"] in ("verified", "failed", "paused"):
-            return dict(source)
-        assert time.monotonic() < deadline, status
-        time.sleep(5)
 
 
 def test_the_limit_holds(board: Emulated, ask: Ask) -> None:

@@ -1,0 +1,165 @@
+"""`nimactl migrate PATH --follow`: keeps handing over what a store that is still written to gets.
+
+It looks at the size and time of the file and its write-ahead log, and reads the store only when one
+of them has changed.  The difference alone goes to nimad, in memory: nothing is written to disk
+here.  A daemon that is being restarted is waited for; what it did not confirm is sent again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nimad.ctl.attach import hand_over
+from nimad.ctl.human import count
+from nimad.ctl.text import one_line
+from nimad.errors import DaemonAbsent, NimadError, NoAnswer, RemoteError, SourceChanged, UsageError
+from nimad.legacy.detect import GRAPH, Detected
+from nimad.legacy.watching import Difference, Seen, Signature, look, seen_in, signature
+
+if TYPE_CHECKING:
+    from nimad.ctl.client import Client
+    from nimad.ctl.screen import Screen
+
+EVERY = 30.0
+"""Between two looks at the store, if nothing else is asked for [seconds]."""
+AGAIN = 2.0
+"""After a look that failed, the next comes as soon as this [seconds]."""
+PASSING = ("busy", "source_changed", "disk_full")
+"""Refusals of the daemon after which it is worth to send the same again later."""
+
+
+def follow(args: argparse.Namespace, client: Client, screen: Screen, store: Detected) -> int:
+    """Take the store over, then follow it until Ctrl-C or SIGTERM, which end it with 0."""
+    if store.kind != GRAPH:
+        raise UsageError(detail=f"--follow is for a graph.sqlite; {store.path} is none")
+    tracker = _Tracker(args, client, screen, store)
+    with _ended_by_a_signal():
+        try:
+            tracker.run()
+        except KeyboardInterrupt:
+            screen.note(f"no longer following {one_line(str(store.path))}")
+    return 0
+
+
+@contextmanager
+def _ended_by_a_signal() -> Iterator[None]:
+    """SIGTERM, which a service manager sends, ends it as Ctrl-C does."""
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Tracker:
+    """One store on its way: what nimad has confirmed of it, and what it looked like then."""
+
+    def __init__(
+        self, args: argparse.Namespace, client: Client, screen: Screen, store: Detected
+    ) -> None:
+        self._args, self._client, self._screen, self._store = args, client, screen, store
+        self._every: float = args.every or EVERY
+        self._name = ""
+        self._seen: dict[str, Seen] = {}
+        self._looked: Signature | None = None
+        self._trouble = ""
+
+    def run(self) -> None:
+        """Until somebody ends it.  Raises what can never go well."""
+        self._whole()
+        while True:
+            time.sleep(min(self._every, AGAIN) if self._trouble else self._every)
+            if self._trouble or signature(self._store.path) != self._looked:
+                self._patiently(self._look)
+
+    def _patiently(self, work: Callable[[], None]) -> None:
+        """Do it; what may pass is told once, and tried again."""
+        try:
+            work()
+        except NimadError as error:
+            if not _may_pass(error):
+                raise
+            if error.message != self._trouble:
+                self._screen.note(error.message)
+            self._trouble = error.message
+            return
+        if self._trouble:
+            self._trouble = ""
+            self._screen.note("it goes on")
+
+    def _whole(self) -> None:
+        """Hand over a snapshot, and remember its rows."""
+        before = signature(self._store.path)
+        seen: dict[str, Seen] = {}
+
+        def remember(copy: Path) -> None:
+            seen.update(seen_in(copy, None).seen)
+
+        result = hand_over(self._args, self._client, self._screen, self._store, remember)
+        self._name, self._seen, self._looked = result["name"], seen, before
+        self._args.name = None  # it has its name now
+        self._tell(result, count(result["total"], "memory"))
+
+    def _look(self) -> None:
+        before = signature(self._store.path)
+        found = look(self._store.path, self._seen)
+        if found and not (found.readable and self._deliver(found)):
+            self._whole()
+            return
+        self._seen, self._looked = found.seen, before
+
+    def _deliver(self, found: Difference) -> bool:
+        """Hand over a difference; False when nimad wants the whole."""
+        data = found.delivery()
+        fd = os.memfd_create("nimactl-follow", os.MFD_CLOEXEC)
+        try:
+            _write(fd, data)
+            result = self._client.call(
+                "migrate.append",
+                fd=fd,
+                name=self._name,
+                sha256=hashlib.sha256(data).hexdigest(),
+                size=len(data),
+            )
+        finally:
+            os.close(fd)
+        if result["taken"]:
+            told = [count(found.rows, "row")] if found.rows else []
+            told += [f"{count(found.gone, 'memory')} gone"] if found.gone else []
+            self._tell(result, ", ".join(told))
+        return bool(result["taken"]) and not result["whole"]
+
+    def _tell(self, result: dict[str, Any], what: str) -> None:
+        if self._screen.json:
+            self._screen.result(result)
+        else:
+            stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+            self._screen.line(f"[{stamp}] [INFO] {one_line(self._name)}: {what}")
+        self._screen.flush()
+
+
+def _write(fd: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]
+
+
+def _may_pass(error: NimadError) -> bool:
+    if isinstance(error, RemoteError):
+        return error.code in PASSING
+    if isinstance(error, (DaemonAbsent, NoAnswer, SourceChanged)):
+        return True
+    # it may be replaced just now
+    return error.code in ("source_missing", "source_unreadable", "source_corrupt")
