@@ -29,6 +29,7 @@ NOT_SQLITE = "it does not begin like an SQLite database"
 NO_STORE = "it begins like no database, checkpoint, pickle or JSON of NIMA's"
 BEFORE_ZIP = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How checkpoints of torch before 1.6 begin: the pickle of a magic number."""
+OLD_TORCH = "a checkpoint in the form of PyTorch before 1.6 (no zip; a newer one can rewrite it)"
 ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_PROTOCOLS = b"\x02\x03\x04\x05"
 """What follows 0x80 at the begin of a pickle."""
@@ -159,7 +160,7 @@ def _refusal(path: Path, head: bytes, size: int) -> NimadError | None:
     if size == 0:
         return SourceNotRecognised(path=path, detail="it is empty")
     if head.startswith(BEFORE_ZIP):
-        return SourceUnsupported(path=path, what="a checkpoint of PyTorch before 1.6 (not a zip)")
+        return SourceUnsupported(path=path, what=OLD_TORCH)
     if begins_like_files(head):
         return None
     return SourceNotRecognised(path=path, detail=NO_STORE)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nimad.errors import SourceNotRecognised, SourceUnsupported
 from nimad.legacy import checkpoint, sparse
-from nimad.legacy.detect import BEFORE_ZIP, NO_STORE, PICKLE_PROTOCOLS, ZIP_MAGIC
+from nimad.legacy.detect import BEFORE_ZIP, NO_STORE, OLD_TORCH, PICKLE_PROTOCOLS, ZIP_MAGIC
 from nimad.legacy.machine import TextSink
 from nimad.legacy.parsed import Parsed
 
@@ -24,7 +24,7 @@ def read_file(view: memoryview, name: str, written: float, texts: TextSink | Non
     if head.startswith(ZIP_MAGIC):
         return checkpoint.read(view, name, name, written, texts)
     if head.startswith(BEFORE_ZIP):
-        raise SourceUnsupported(path=name, what="a checkpoint of PyTorch before 1.6 (not a zip)")
+        raise SourceUnsupported(path=name, what=OLD_TORCH)
     if head[:1] == b"\x80" and head[1:2] in PICKLE_PROTOCOLS:
         return sparse.read_pickle(view, name, name, written, texts)
     if head.lstrip()[:1] == b"{":

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nimad.core.store import MemoryStore
+from nimad.disk.durable import crash_point
 from nimad.errors import NotFound, SourceChanged, UsageError
 from nimad.legacy.detect import GRAPH
 from nimad.legacy.source import LegacyEdge, Row
@@ -188,6 +189,7 @@ class _Sorting:
             sources.quarantine(tx, source.id, self._notes)
             sources.update(tx, source.id, **fields)
             self.bytes = later.size_bytes(tx, source.id)
+        crash_point("migrate.appended")
 
     def _packed(self) -> Iterator[tuple[str, int, list[Any]]]:
         for kind, rows in self.rows.items():

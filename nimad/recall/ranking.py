@@ -34,7 +34,7 @@ from nimad.recall.keeping import Keeper
 from nimad.recall.lexical import Lexical
 from nimad.recall.question import Question
 from nimad.recall.scopes import Scope, Scopes
-from nimad.recall.semantic import Meaning, Semantic, Sought, best_places
+from nimad.recall.semantic import Meaning, Semantic, Sought, best_places, late_cosines
 from nimad.recall.stopwatch import Stopwatch
 from nimad.recall.weights import DEFAULT, OTHER_FLOOR, Floor, Weights
 from nimad.store.records import Records
@@ -235,7 +235,8 @@ class Recall:
         if not query.any():
             return None
         shares = self.weights.near(asking.embedder.name)
-        about = Sought(query, asking.scope, words.shared, same, shares)
+        late = late_cosines(self._records, asking.embedder, query)
+        about = Sought(query, asking.scope, words.shared, same, shares, late)
         return self._meaning.score(asking.blocks, about, asking.watch)
 
     def _evidence(

@@ -157,6 +157,37 @@ def test_what_a_query_found_is_encoded_once(source: Path, tmp_path: Path) -> Non
     check_whole(state)
 
 
+APPEND = """
+import hashlib, os, sys
+from pathlib import Path
+from nimad.legacy import watching
+from tests.legacy.moving import opened
+with opened(Path(sys.argv[1])) as (store, manager):
+    seen = watching.look(Path(sys.argv[2]), None).seen
+    data = watching.look(Path(sys.argv[3]), seen).delivery()
+    fd = os.memfd_create("delivery")
+    os.write(fd, data)
+    manager.append(fd, name="graph", sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+    manager.finish()
+"""
+
+
+@pytest.mark.parametrize("point", ["migrate.appended", "migrate.copied", "seal.listed", ""])
+def test_a_delivery_goes_on(source: Path, migrated: Path, tmp_path: Path, point: str) -> None:
+    """Killed anywhere behind its one transaction, and sent again because nobody confirmed it."""
+    state, later = tmp_path / "state", tmp_path / "graph.sqlite"
+    subprocess.run(["cp", "-a", str(migrated), str(state)], check=True)
+    subprocess.run(["cp", "-a", str(source), str(later)], check=True)
+    stores.insert(later, "memory_nodes", [stores.node(key, turn_id="") for key in range(301, 311)])
+    root = str(Path(__file__).parents[2])
+    for crash_at in (point, ""):
+        environment = {**os.environ, "NIMAD_CRASH_AT": crash_at, "PYTHONPATH": root}
+        command = [sys.executable, "-c", APPEND, str(state), str(source), str(later)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == (-signal.SIGKILL if crash_at else 0), done.stderr
+    check_whole(state, 310)
+
+
 def test_killed_at_random(source: Path, tmp_path: Path) -> None:
     """Ten kills at any moment, the store opened anew each time."""
     state = tmp_path / "state"

@@ -302,6 +302,7 @@ SPECS: dict[str, Spec] = {
     "forget": memories.FORGET,
     "rebuild": service.REBUILD,
     "migrate.attach": migrations.ATTACH,
+    "migrate.append": migrations.APPEND,
     "migrate.status": migrations.ANY_NAME,
     "migrate.pause": migrations.ANY_NAME,
     "migrate.now": migrations.ANY_NAME,

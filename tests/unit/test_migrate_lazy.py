@@ -68,6 +68,21 @@ def test_words_find_what_is_not_encoded_and_get_it_encoded(
     assert manager.verify("graph")["vectors_waiting"] == 56
 
 
+def test_a_hybrid_query_scores_them_as_if_they_were_encoded(source: Path, tmp_path: Path) -> None:
+    """Not only found: by words they are compared in meaning, too, before they have a vector."""
+    asked = "what was memory number 17 about"
+    found = []
+    for strategy in ("lazy", "full"):
+        with opened(tmp_path / strategy, embedder="static") as (store, manager):
+            migrate(manager, source, strategy=strategy)
+            assert len(held(store)) == (0 if strategy == "lazy" else 60)
+            found.append(store.query(asked, 1).hits[0])
+    lazy, full = found
+    assert lazy.memory.text == full.memory.text == "memory number 17"
+    assert abs(lazy.parts["cosine"] - full.parts["cosine"]) < 0.01
+    assert lazy.parts["semantic"] > 0.1
+
+
 def test_with_the_last_of_them_it_is_verified(source: Path, here: Opened) -> None:
     store, manager = here
     migrate(manager, source, strategy="lazy")

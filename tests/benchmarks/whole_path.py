@@ -1,0 +1,191 @@
+"""The whole path, socket in to socket out, of a real daemon: start, query, memory; bars and JSON.
+
+    python -m tests.benchmarks.whole_path                        10,000 and 100,000 memories
+    python -m tests.benchmarks.whole_path --sizes 5882 --json F
+
+Memories are made-up talk (`tests.benchmarks.talk`), given by `import`; then what a daemon does
+in idle moments is done.  Measured on a second start: seconds to the first answer, PSS before use
+and after 200 queries and 200 calls of `related`, the time of queries by one client and by two,
+and by the daemon's own account (`explain`) the share of each step.  Each question is asked once
+for nothing; a time is the best of three passes, for the machine is shared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nimad.config import Config
+from nimad.core import upkeep
+from nimad.core.store import MemoryStore
+from tests.benchmarks.talk import make_talk
+from tests.client import Client
+from tests.process import DaemonProcess
+
+QUESTIONS, PASSES, PAGE = 200, 3, 500
+BARS = {
+    "start_s": {100_000: 1.0},
+    "p50_ms": {5_882: 1.5, 10_000: 1.5, 100_000: 8.0},
+    "blocks_ms": {100_000: 0.3},
+    "pss_after_mb": {10_000: 80.0},
+}
+"""What issues 3 and 5 ask for, by size."""
+
+
+def measure(size: int) -> dict[str, Any]:
+    """All figures of one size."""
+    talk = make_talk(size, QUESTIONS)
+    with tempfile.TemporaryDirectory(prefix="nimad-path-") as folder:
+        daemon = DaemonProcess(Path(folder))
+        try:
+            imported = _fill(daemon, talk.memories)
+            started = _start(daemon)
+            before = pss_mb(daemon.pid)
+            with daemon.client(60) as client:
+                figures = _asked(client, talk.questions)
+                for number in range(1, 201):
+                    client.call("related", id=number)
+            figures |= _two(daemon, talk.questions)
+            time.sleep(5)
+            after = pss_mb(daemon.pid)
+        finally:
+            daemon.finish()
+    return {
+        "memories": size,
+        "import_s": round(imported, 2),
+        "start_s": round(started, 3),
+        "pss_start_mb": before,
+        "pss_after_mb": after,
+        **figures,
+    }
+
+
+def _fill(daemon: DaemonProcess, memories: Sequence[dict[str, Any]]) -> float:
+    """Import everything, do what waits for idle moments; seconds of the import."""
+    daemon.start()
+    with daemon.client(120) as client:
+        began = time.perf_counter()
+        for first in range(0, len(memories), PAGE):
+            client.call("import", memories=list(memories[first : first + PAGE]))
+        took = time.perf_counter() - began
+    daemon.stop()
+    store = MemoryStore.open(daemon.state, Config())
+    upkeep.finish(store)  # a busy machine is never idle
+    store.close()
+    return took
+
+
+def _start(daemon: DaemonProcess) -> float:
+    """Seconds from nothing to the first answer."""
+    began = time.perf_counter()
+    daemon.spawn()
+    while True:
+        try:
+            with daemon.client() as client:
+                client.call("ping")
+            return time.perf_counter() - began
+        except OSError:
+            assert daemon.process is not None
+            if daemon.process.poll() is not None:
+                raise RuntimeError(daemon.log()) from None
+            time.sleep(0.005)
+
+
+def _asked(client: Client, questions: Sequence[str]) -> dict[str, Any]:
+    """p50 and p95 of one client, the first time and later, and the share of each step."""
+    first = _pass(client, questions)
+    best = [
+        min(times) for times in zip(*(_pass(client, questions) for _ in range(PASSES)), strict=True)
+    ]
+    steps: dict[str, list[float]] = {}
+    for question in questions:
+        for name, spent in client.call("query", text=question, explain=True)["timings"].items():
+            steps.setdefault(name, []).append(spent)
+    return {
+        "first_p50_ms": _share(first, 0.5),
+        "p50_ms": _share(best, 0.5),
+        "p95_ms": _share(best, 0.95),
+        "steps_ms": {name: round(statistics.median(spent), 3) for name, spent in steps.items()},
+    }
+
+
+def _pass(client: Client, questions: Sequence[str]) -> list[float]:
+    times = []
+    for question in questions:
+        began = time.perf_counter()
+        client.call("query", text=question)
+        times.append((time.perf_counter() - began) * 1000)
+    return times
+
+
+def _two(daemon: DaemonProcess, questions: Sequence[str]) -> dict[str, float]:
+    """Queries a second of one client, and of two at once."""
+
+    def ask() -> None:
+        with daemon.client(60) as client:
+            _pass(client, questions)
+
+    rates = {}
+    for name, count in (("one_per_s", 1), ("two_per_s", 2)):
+        askers = [threading.Thread(target=ask) for _ in range(count)]
+        began = time.perf_counter()
+        for asker in askers:
+            asker.start()
+        for asker in askers:
+            asker.join()
+        rates[name] = round(count * len(questions) / (time.perf_counter() - began), 1)
+    return rates
+
+
+def pss_mb(pid: int) -> float:
+    """Proportional set size [MB]."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return round(int(line.split()[1]) * 1024 / 1e6, 1)
+    raise RuntimeError("the kernel tells no PSS")
+
+
+def _share(times: Sequence[float], share: float) -> float:
+    return round(sorted(times)[int(share * (len(times) - 1))], 3)
+
+
+def judged(figures: dict[str, Any]) -> list[str]:
+    """A line for each bar of this size: met or not."""
+    flat = {**figures, **figures["steps_ms"]}
+    lines = []
+    for name, sizes in BARS.items():
+        if (bar := sizes.get(figures["memories"])) is not None:
+            word = "met" if flat[name] <= bar else "MISSED"
+            lines.append(f"  {name} {flat[name]:g} (at most {bar:g}): {word}")
+    return lines
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    given = parser.parse_args()
+    report = []
+    for size in given.sizes:
+        figures = measure(size)
+        report.append(figures)
+        print(f"{size:,} memories")
+        for name, value in figures.items():
+            print(f"  {name:14} {value}")
+        print("\n".join(judged(figures)), flush=True)
+    if given.json:
+        given.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""What is found below a directory, how it is packed while it changes, and hostile bundles."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nimad.errors import (
+    NimadError,
+    SourceChanged,
+    SourceCorrupt,
+    SourceMissing,
+    SourceNotRecognised,
+)
+from nimad.legacy.bundle import take_bundle
+from nimad.legacy.detect import Member
+from nimad.legacy.files import LegacyFiles
+from nimad.legacy.stores import find
+from nimad.legacy.unbundle import Bundle, strip
+from tests.legacy import stores
+from tests.legacy.bundles import bundle
+from tests.legacy.checkpoints import episode, save
+
+
+def checkpoint(path: Path, checksum: bool = False) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return save(path, {"metadata": [episode(1), episode(2)]}, checksum=checksum)
+
+
+def test_each_store_by_itself(tmp_path: Path) -> None:
+    root = tmp_path / "nima"
+    checkpoint(root / "sessions" / "latest.pt", checksum=True)
+    checkpoint(root / "sessions" / "archive" / "a b.pt")
+    checkpoint(root / "loose" / "archive" / "only.pt")
+    checkpoint(root / ".hidden" / "latest.pt")
+    (root / "memory").mkdir()
+    stores.small_store(root / "memory" / "graph.sqlite")
+    (root / "memory" / "sparse_memory.pkl").write_bytes(b"\x80\x04}.")
+    (root / "memory" / "sparse_memory.json").write_text('{"config": {"num_blocks": 1}}')
+    (root / "memory" / "settings.json").write_text('{"a": 1}')
+    (root / "memory" / "notes.txt").write_text("PK")
+    (root / "memory" / "cache.db").write_bytes(b"no database")
+    found = find(root)
+    told = {
+        str(store.path.relative_to(root)): [member.name for member in store.members]
+        for store in found.stores
+    }
+    assert told == {
+        "memory/graph.sqlite": [],
+        "sessions": ["latest.pt", "latest.pt.sha256", "archive/a_b.pt"],
+        "loose/archive": ["only.pt"],
+        "memory/sparse_memory.pkl": ["sparse_memory.json", "sparse_memory.pkl"],
+    }
+    assert [path.name for path, _ in found.refused] == ["cache.db"]
+    assert [store.path for store in find(root / "sessions" / "archive").stores] == [
+        root / "sessions" / "archive"
+    ]
+
+
+def test_nothing_to_find(tmp_path: Path) -> None:
+    with pytest.raises(SourceNotRecognised, match="no NIMA store in that directory"):
+        find(tmp_path)
+    with pytest.raises(SourceMissing):
+        find(tmp_path / "none")
+
+
+def test_links_that_lead_round_are_not_followed(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "a" / "latest.pt")
+    (tmp_path / "a" / "again").symlink_to(tmp_path)
+    assert len(find(tmp_path).stores) == 1
+
+
+# --- packing --------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_written_meanwhile_is_read_again(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path / "latest.pt")
+    good, stop = path.read_bytes(), threading.Event()
+
+    def write() -> None:
+        for _ in range(3):
+            path.write_bytes(good[: len(good) // 2])
+            stop.wait(0.02)
+            path.write_bytes(good)
+            stop.wait(0.02)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    taken = bundle(path, tmp_path / "b.tar")
+    thread.join()
+    with LegacyFiles.open(taken) as files:
+        assert files.survey().nodes == 2
+
+
+def test_a_writer_that_never_pauses(tmp_path: Path) -> None:
+    path, stop = checkpoint(tmp_path / "latest.pt"), threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            path.write_bytes(path.read_bytes() + b"x")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        with pytest.raises(SourceChanged):
+            take_bundle([Member("latest.pt", path)], path, tmp_path)
+    finally:
+        stop.set()
+        thread.join()
+    assert list(tmp_path.glob("nimad-snapshot-*")) == []
+
+
+# --- hostile bundles ------------------------------------------------------------------------------
+
+
+def tar(path: Path, *members: tarfile.TarInfo, data: bytes = b"") -> Path:
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for member in members:
+            member.size = len(data) if member.isfile() else 0
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def test_names_and_kinds_that_are_none_of_ours(tmp_path: Path) -> None:
+    for name in ("../evil.pt", "/etc/passwd", "a//b", "a/./b", "a\\b"):
+        with pytest.raises(SourceCorrupt):
+            Bundle(tar(tmp_path / "b.tar", tarfile.TarInfo(name), data=b"x"))
+    for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE):
+        member = tarfile.TarInfo("a.pt")
+        member.type = kind
+        with pytest.raises(SourceCorrupt):
+            Bundle(tar(tmp_path / "b.tar", member))
+    with pytest.raises(SourceCorrupt, match="twice"):
+        Bundle(tar(tmp_path / "b.tar", tarfile.TarInfo("a"), tarfile.TarInfo("a"), data=b"x"))
+
+
+def test_a_bundle_that_is_cut_short(tmp_path: Path) -> None:
+    path = bundle(checkpoint(tmp_path / "latest.pt"), tmp_path / "b.tar")
+    whole = path.read_bytes()
+    for length in range(0, len(whole) - 1024, 211):
+        path.write_bytes(whole[:length])
+        with pytest.raises(NimadError):
+            LegacyFiles.open(path)
+
+
+def test_stripping_leaves_the_others(tmp_path: Path) -> None:
+    home = tmp_path / "s"
+    checkpoint(home / "latest.pt", checksum=True)
+    checkpoint(home / "other.pt", checksum=True)
+    path = bundle(home, tmp_path / "b.tar")
+    strip(path, ["other.pt"])
+    kept = Bundle(path)
+    assert list(kept.files) == ["latest.pt", "latest.pt.sha256"]
+    kept.close()
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_changed_bytes_anywhere_end_in_memories_or_a_reason(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    place = tmp_path_factory.mktemp("fuzz")
+    if data.draw(st.booleans()):
+        checkpoint(place / "latest.pt")
+    else:
+        text = json.dumps({"metadata": [episode(1)], "vectors": [], "config": {}})
+        (place / "sparse_memory.json").write_text(text)
+    (store,) = find(place).stores if place.exists() else ()
+    path = bundle(store.members[0].path, place / "b.tar")
+    whole = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(bytes(whole))
+    try:
+        with LegacyFiles.open(path) as files:
+            files.survey()
+            files.nodes(files.mapper("x"), None, 10)
+    except NimadError:
+        pass
