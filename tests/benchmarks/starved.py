@@ -1,6 +1,6 @@
 """What a thread at a low priority costs whoever needs the interpreter, while processors are busy.
 
-    python -m tests.benchmarks.starved            no, two and four busy processes; a minute and a half
+    python -m tests.benchmarks.starved      beside no, two and four busy processes: 75 seconds
 
 A thread counts in Python at one policy; another sleeps 20 ms again and again and notes how much
 later than that it got the interpreter.
