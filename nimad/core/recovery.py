@@ -59,11 +59,12 @@ def wanted_embedder(store: MemoryStore) -> Embedder:
         stored = store.records.meta("embedder")
         if stored is None:
             raise
-        log.error("%s %s", error.message, error.next_step)
+        reason = f"{error.message}. {error.next_step}"
+        log.error("%s", reason)
         if str(stored).partition(":")[0] == name:
-            return AbsentEmbedder(stored, f"{error.message} {error.next_step}")
+            return AbsentEmbedder(stored, reason)
         serving = get_embedder(str(stored).partition(":")[0], store.config)
-        store.out_of_service["embedder"] = f"{error.message} {error.next_step}"
+        store.out_of_service["embedder"] = reason
         return serving
 
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dense.basis import Basis
 from nimad.dense.files import Opened
 from nimad.dense.sketch import bins, estimate
 from nimad.dense.spectrum import Rows
 
 CANDIDATES = 256
 """Rows that are decoded for a search, at least."""
+HANDY_VALUES = 4_000_000
+"""Coordinates of directions that a search may hold decoded (16 MB)."""
 PAGE_VALUES = 1 << 21
 """Coordinates decoded at a time."""
 
@@ -63,10 +66,15 @@ def search(
     return every[best[order]], scores[order]
 
 
+def _handy(basis: Basis) -> Basis:
+    """A small basis decoded once instead of piece by piece, each piece more than once."""
+    return basis.in_memory() if len(basis) * basis.shape.size <= HANDY_VALUES else basis
+
+
 def _aims(files: list[Opened], query: Rows) -> dict[bytes, _Aim]:
     aims: dict[bytes, _Aim] = {}
     for basis in {each.basis.id: each.basis for each in files}.values():
-        shares, rest = basis.project(query[None])
+        shares, rest = _handy(basis).project(query[None])
         weights = shares[0] @ basis.gram if len(basis) else shares[0]
         aims[basis.id] = _Aim(weights, rest[0], bins(rest)[0])
     return aims
@@ -84,6 +92,6 @@ def _cosines(each: Opened, rows: NDArray[np.intp], aim: _Aim) -> NDArray[np.floa
 
 def spectrum_of(each: Opened, row: int) -> Rows:
     """float32[size]: the unit spectrum of a row, as far as it is known."""
-    whole = each.file.spectra(np.array([row]), each.basis)[0]
+    whole = each.file.spectra(np.array([row]), _handy(each.basis))[0]
     length = float(np.linalg.norm(whole))
     return np.asarray(whole / length, np.float32) if length > 0 else whole

@@ -90,7 +90,7 @@ class Weights:
     floors: dict[str, Floor] = field(
         default_factory=lambda: {
             "static": Floor(near=0.45, hybrid=Least(0.55, 1.25), meaning=Least(0.45, 0.75)),
-            "minilm": Floor(near=0.15, hybrid=Least(0.40, 1.00), meaning=Least(0.15, 0.60)),
+            "minilm": Floor(near=0.15, hybrid=Least(0.40, 1.10), meaning=Least(0.20, 0.60)),
             "hash": Floor(near=0.30, hybrid=Least(0.35, 0.90), meaning=Least(0.30, 0.50)),
         }
     )
