@@ -5,8 +5,9 @@ apart they are in time.
 
 Memories that name neither may be talk all the same, of somebody who keeps no sessions: those of one
 namespace that say who speaks, follow each other within GAP, and are by two speakers.  Two by the
-same speaker belong to it where another one speaks close by (BURST).  What one person notes down is
-no talk, nor is what has no speaker.  Equal times are in the order of ids, that of their arrival: so
+same speaker belong to it where another one speaks close by (BURST); a speaker that only the text
+names ("Anna: ...", see `heads`) must speak again so close by.  What one person notes down is no
+talk, nor is what has no speaker.  Equal times are in the order of ids, that of their arrival: so
 talk keeps its neighbours when it came without times, or with those of its sessions only.
 """
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.recall.reading import NONE
+from nimad.recall.subjects import NOBODY
 
 if TYPE_CHECKING:
     from nimad.recall.columns import Columns
@@ -30,7 +32,7 @@ GAP = 10 * 60_000
 labelled dialogues give the time of a session at best, and there any gap does the same."""
 BURST = 4
 """So many memories further on another one must speak, for two by the same speaker to be talk."""
-_REACH = (BURST + 1) * GAP
+_REACH = (2 * BURST + 1) * GAP
 """No neighbours change further than this from a row that comes or goes."""
 
 
@@ -138,10 +140,26 @@ def _talk(columns: Columns, order: Rows, same: Flags) -> Flags:
     `same: bool[n - 1]`, whether both are of one namespace.
     """
     close = same & (np.diff(columns.time[order]) <= GAP)
-    talk: Flags = close & (np.diff(columns.who[order]) != 0)
+    who = columns.who[order]
+    speaks = _speaks(who, np.cumsum(np.append(True, ~close))[: len(order)])
+    close &= speaks[1:] & speaks[:-1]
+    talk: Flags = close & (np.diff(who) != 0)
     for _ in range(BURST):
         nearby = talk.copy()
         nearby[1:] |= talk[:-1]
         nearby[:-1] |= talk[1:]
         talk = nearby & close
     return talk
+
+
+def _speaks(who: NDArray[np.int32], stretch: Rows) -> Flags:
+    """bool[n]: whether `who: int32[n]` is a speaker; a head that does not recur may be a title.
+
+    `stretch: int64[n]` is the same for rows without a silence between them.
+    """
+    speaks: Flags = who > NOBODY
+    for step in range(1, BURST + 1):
+        again = (who[step:] == who[:-step]) & (stretch[step:] == stretch[:-step])
+        speaks[step:] |= again
+        speaks[:-step] |= again
+    return speaks

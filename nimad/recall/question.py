@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.recall import heads
 from nimad.recall.columns import Columns
 from nimad.recall.dates import Named, named_dates
 from nimad.recall.scopes import Scope
@@ -51,6 +52,7 @@ def read(text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int) 
         for name, words_ in _named(spoken, columns).items()
         if scope.subjects[columns.subjects.codes[name]]
     }
+    named |= _headed(spoken, scope)
     drop = {word for words_ in named.values() for word in words_}
     rest = _WORD.sub(lambda m: "" if m[0].casefold() in drop else m[0], plain)
     whole = not _WORD.search(rest)
@@ -92,6 +94,24 @@ def _named(spoken: list[str], columns: Columns) -> dict[str, set[str]]:
                 word in columns.subjects.capitals.get(name, ()) and word in capital
             ):
                 found.setdefault(name, set()).update(said if said == parts else {word})
+    return found
+
+
+def _headed(spoken: list[str], scope: Scope) -> dict[int, set[str]]:
+    """The speakers in the texts that words name, all words of the name in their order."""
+    found: dict[int, set[str]] = {}
+    if not scope.heads:
+        return found
+    low = [word.casefold() for word in spoken]
+    for length in range(1, heads.LONGEST + 1):
+        for start in range(len(low) - length + 1):
+            said = low[start : start + length]
+            plain = length == 1 and said[0] in words.STOP_WORDS
+            if plain and not (start and spoken[start][0].isupper()):
+                continue
+            code = heads.code_of(said)
+            if code in scope.heads:
+                found.setdefault(code, set()).update(said)
     return found
 
 

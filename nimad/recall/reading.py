@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
+from nimad.recall import heads
 from nimad.recall.subjects import NOBODY, Subjects
 from nimad.store.terms import lengths
 
@@ -30,7 +31,10 @@ def fields(
 ) -> dict[str, Sequence[Any]]:
     """The values of each column for rows of PAGE_SQL; new names and sessions are given codes."""
     (ids, times, spaces, layers, talks, names, who, weights, texts, sizes) = zip(*page, strict=True)
-    speakers = [subjects.code(name) for name in who]
+    speakers = [
+        subjects.code(name) if name else heads.code(text)
+        for name, text in zip(who, texts, strict=True)
+    ]
     return {
         "id": ids,
         "time": times,

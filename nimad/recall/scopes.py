@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.model import Filter
+from nimad.recall import heads
 from nimad.recall.columns import Columns
+from nimad.recall.subjects import NOBODY
 from nimad.recall.weights import Weights
 
 _KEPT = 8
@@ -28,6 +30,7 @@ class Scope:
         count: how many may be returned.
         sizes: float32[n], BM25's measure of each text's length against the usual one.
         subjects: bool[codes], whose memories are among them.
+        heads: the codes of speakers in the texts, see `heads`.
         first, last: the times between which they lie.
     """
 
@@ -37,6 +40,7 @@ class Scope:
     count: int
     sizes: NDArray[np.float32]
     subjects: NDArray[np.bool_]
+    heads: frozenset[int]
     first: int
     last: int
     id: NDArray[np.int64]
@@ -86,9 +90,9 @@ class Scopes:
         times = columns.time[mask]
         count = len(times)
         average = max(float(columns.words[mask].mean(dtype=np.float64)), 1.0) if count else 1.0
-        present = (
-            np.bincount(columns.who[mask] + 1, minlength=columns.subjects.next_code + 1)[1:] > 0
-        )
+        who = columns.who[mask]
+        known = np.maximum(who, NOBODY) + 1
+        present = np.bincount(known, minlength=columns.subjects.next_code + 1)[1:] > 0
         return Scope(
             mask=mask,
             whole=count == columns.count,
@@ -96,6 +100,7 @@ class Scopes:
             count=count,
             sizes=weights.k1 * (1 - weights.b + weights.b * columns.words / average),
             subjects=present,
+            heads=heads.recurring(who),
             first=int(times.min()) if count else 0,
             last=int(times.max()) if count else 0,
             id=columns.id,

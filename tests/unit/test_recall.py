@@ -23,6 +23,7 @@ from nimad.recall.stopwatch import PARTS
 from nimad.recall.weights import Weights
 from nimad.store import words
 from nimad.store.terms import TAIL_ROWS, TermIndex
+from tests.unit.test_recall_chains import by_definition
 
 CONFIG = Config().replace(graph__engine="none")
 DAY = 86_400_000
@@ -488,9 +489,12 @@ def check_columns(store: MemoryStore, columns: Columns) -> None:
     }
     for row in alive:
         number, place = int(columns.id[row]), int(columns.before[row])
-        assert (int(columns.id[place]) if place != NONE else None) == before.get(number)
+        if columns.session[row] > NONE:
+            assert (int(columns.id[place]) if place != NONE else None) == before.get(number)
         if place != NONE:
             assert columns.after[place] == row
+    now = list(zip(columns.before.tolist(), columns.after.tolist(), strict=True))
+    assert now == by_definition(columns)  # those without sessions, too
     for who in ("Anna", "Ben", "anna"):
         mask = columns.allowed(Filter(who=who, after=3))
         assert (

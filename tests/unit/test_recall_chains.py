@@ -89,6 +89,11 @@ def test_a_burst_belongs_to_the_talk(store: MemoryStore, columns: Columns) -> No
     assert stretches(columns) == []
 
 
+def test_speakers_in_the_text(store: MemoryStore, columns: Columns) -> None:
+    spoken = ["Anna: hi", "Ben: hello", "Anna: well?", "Ben: no", "Tea: brew it", "Jam: cook it"]
+    assert chained(store, columns, [Memory(text=text) for text in spoken]) == [[1, 2, 3, 4]]
+
+
 def test_without_times_by_arrival(store: MemoryStore, columns: Columns) -> None:
     spoken = [Memory(text="...", who=who) for who in ("Anna", "Ben", "Anna")]
     assert chained(store, columns, spoken) == [[1, 2, 3]]
@@ -106,18 +111,31 @@ def test_namespaces_and_conversations_apart(store: MemoryStore, columns: Columns
     assert chained(store, columns, spoken) == [[1, 5], [3, 6]]  # a conversation has its order
 
 
+def speaks(columns: Columns, rows: list[int], place: int, close: list[bool]) -> bool:
+    """Whether the row at a place is by a speaker; a head must recur close by."""
+    who = columns.who[rows[place]]
+    low, high = place, place
+    while low > max(0, place - BURST) and close[low - 1]:
+        low -= 1
+    while high < min(len(rows) - 1, place + BURST) and close[high]:
+        high += 1
+    return bool(who > NONE) or sum(columns.who[row] == who for row in rows[low : high + 1]) > 1
+
+
 def by_definition(columns: Columns) -> list[tuple[int, int]]:
     """(before, after) of each row, one pair after the other."""
     made = [(NONE, NONE)] * columns.count
     for code in set(columns.session.tolist()) - {NONE}:
-        rows = [r for r in range(columns.count) if columns.session[r] == code and columns.alive[r]]
+        rows = np.flatnonzero((columns.session == code) & columns.alive).tolist()
         rows.sort(key=lambda r: (int(columns.time[r]), r))
         pairs = list(itertools.pairwise(rows))
         close = [code > NONE or columns.time[b] - columns.time[a] <= GAP for a, b in pairs]
+        spoken = [code > NONE or speaks(columns, rows, n, close) for n in range(len(rows))]
+        fit = [near and all(spoken[n : n + 2]) for n, near in enumerate(close)]
         other = [code > NONE or columns.who[a] != columns.who[b] for a, b in pairs]
         for n, (a, b) in enumerate(pairs):
             near = range(max(0, n - BURST), min(len(pairs), n + BURST + 1))
-            if any(other[m] and all(close[min(m, n) : max(m, n) + 1]) for m in near):
+            if any(other[m] and all(fit[min(m, n) : max(m, n) + 1]) for m in near):
                 made[a] = (made[a][0], b)
                 made[b] = (a, made[b][1])
     return made
@@ -130,8 +148,10 @@ def test_rows_that_come_and_go(store: MemoryStore, columns: Columns, seed: int) 
     def some() -> Memory:
         session = "s" if chance.random() < 0.2 else None
         who = chance.choice(["Anna", "Anna", "Anna", "Ben", None])
+        text = chance.choice(["...", "Carl: yes", "Dora: no", "Tea: brew it", "Jam: cook it"])
         space = chance.choice(["a", "a", "b"])
-        return said(who, chance.randrange(300), session=session, namespace=space)
+        when = START + chance.randrange(300) * MINUTE
+        return Memory(text=text, who=who, timestamp=when, session=session, namespace=space)
 
     for _ in range(25):
         store.remember_many([some() for _ in range(chance.choice([1, 1, 1, 5, 20]))])
