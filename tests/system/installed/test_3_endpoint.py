@@ -109,14 +109,14 @@ def test_the_daemon_itself_still_has_no_network(machine: Machine) -> None:
 
 def test_while_the_endpoint_is_away_memories_are_kept(machine: Machine, ask: Ask) -> None:
     machine.run("systemctl stop api.service")
-    made = ask("remember 'The lantern hangs beside the rain barrel.'")["id"]
-    reply = ask("query 'rain barrel'")
+    made = ask("remember 'The lantern hangs beside the zeppelin.'")["id"]
+    reply = ask("query zeppelin")
     assert reply["results"][0]["id"] == made and reply["degraded"] == ["embedder"]
     assert "127.0.0.1" in embedder(ask)["trouble"]
     machine.run(START_API)
     wait_until(lambda: ask("status")["blocks"]["backlog"] == 0, lambda: ask("status"))
-    wait_until(lambda: ask("query barrel")["degraded"] == [], lambda: ask("status"))
-    found = ask("query 'The lantern hangs beside the rain barrel' --mode meaning")["results"]
+    wait_until(lambda: ask("query zeppelin")["degraded"] == [], lambda: ask("status"))
+    found = ask("query 'The lantern hangs beside the zeppelin' --mode meaning")["results"]
     assert found[0]["id"] == made
 
 
@@ -125,10 +125,10 @@ def test_without_a_key_it_starts_and_says_what_the_endpoint_says(
 ) -> None:
     machine.run(f"mv {KEY} {KEY}.away && systemctl restart nimad-embedder.service")
     assert state(machine, "nimad-embedder.service") == "active"
-    assert ask("query 'rain barrel'")["degraded"] == ["embedder"]
+    assert ask("query zeppelin")["degraded"] == ["embedder"]
     assert "401" in embedder(ask)["trouble"]
     machine.run(f"mv {KEY}.away {KEY} && systemctl restart nimad-embedder.service")
-    wait_until(lambda: ask("query barrel")["degraded"] == [], lambda: ask("status"))
+    wait_until(lambda: ask("query zeppelin")["degraded"] == [], lambda: ask("status"))
 
 
 def test_a_wrong_configuration_stops_it_for_good(machine: Machine) -> None:
@@ -148,5 +148,5 @@ def test_switching_back_needs_no_endpoint(machine: Machine, ask: Ask) -> None:
     machine.run(f"systemctl stop api.service; rm {KEY}; mv {CONFIG}.static {CONFIG}")
     machine.run("systemctl reload nimad")
     wait_until(lambda: embedder(ask)["name"] == "static", lambda: embedder(ask), 240.0)
-    assert ask("query 'rain barrel'")["degraded"] == []
+    assert ask("query zeppelin")["degraded"] == []
     assert ask("doctor")["problems"] == []
