@@ -1,8 +1,8 @@
 """What stands around a hit: its turn and its neighbours in the session, as passages.
 
-A passage is a stretch of one session with at least one hit in it.  Hits of one turn, and hits that
-are already in a better hit's passage, join it instead of making one of their own, so no memory is
-ever shown twice.
+A passage is a stretch of one session (or of talk, see `chains`) with at least one hit in it.  Hits
+of one turn, and hits that are already in a better hit's passage, join it instead of making one of
+their own, so no memory is ever shown twice.
 """
 
 from __future__ import annotations

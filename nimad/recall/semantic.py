@@ -1,4 +1,4 @@
-"""The semantic side: cosines of memories that carry a little of their neighbours in the session.
+"""The semantic side: cosines of memories that carry a little of their neighbours in the chain.
 
 What is compared is `v + a before + b after`, at length 1.  Only the plain vectors are stored;
 the mixture's cosine is the mixture of the cosines, over a length that is computed once and kept in
