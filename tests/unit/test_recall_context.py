@@ -97,6 +97,17 @@ def test_turns_of_the_same_name_are_told_apart(store: MemoryStore) -> None:
         assert [m.id for m in passage.memories] == list(range(first, first + 4))
 
 
+def test_what_two_sources_both_have_is_shown_once(store: MemoryStore) -> None:
+    ids = store.remember_many([*session("a"), *session("a", namespace="copy")])
+    first, again = ids[3], ids[12]
+    assert store.get(first).text == store.get(again).text
+    found = store.recall.passages(hits_of(store, first, again, ids[13]), 5)
+    shown = [memory for passage in found for memory in passage.memories]
+    assert len(found) == 1 and first in {memory.id for memory in shown}
+    said = [(memory.text, memory.timestamp) for memory in shown]
+    assert len(said) == len(set(said))
+
+
 def test_nothing_without_a_session_or_turn_stands_around(store: MemoryStore) -> None:
     ids = store.remember_many([Memory(text=f"note {n}") for n in range(4)])
     (passage,) = store.recall.passages(hits_of(store, ids[1]), 10)
