@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.dense.basis import Basis
-from nimad.dense.learning import FIXED_BYTES, RATIO, Learned, unit
+from nimad.dense.learning import FIXED_BYTES, RATIO, Learned, good_words, unit
 from nimad.dense.plan import Plan, allocate
 from nimad.dense.sketch import sketch
 from nimad.dense.spectrum import Rows, Shape, to_spectrum
@@ -21,7 +21,7 @@ def for_items(shape: Shape) -> Learned:
     """What fillers and roles are coded with: a little under four bits, and nothing shared."""
     if shape.sparse:
         return Learned(Basis.empty(shape), Plan.even(shape, ITEM_LEVELS))
-    words = (4 * shape.dimension / RATIO - FIXED_BYTES) / 2
+    words = max((4 * shape.dimension / RATIO - FIXED_BYTES) / 2, good_words(shape))
     return Learned(Basis.empty(shape), allocate(shape, np.ones(shape.blocks), words))
 
 

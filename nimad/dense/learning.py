@@ -35,6 +35,11 @@ FIXED_BYTES = 160
 FILE_BYTES = 6144
 """Of the files besides their rows, at most as much as this a row: few rows stay good rows."""
 LEAST_BITS = 1.0
+"""Of a coordinate that shared directions leave; with fewer, directions cost more than they give."""
+GOOD_LEVELS = 9
+"""Of every coordinate where nothing is shared, at least: cosines of .98.  Short hypervectors, under
+about 3,400 dimensions, would have fewer at RATIO, because what a row costs besides is fixed; they
+are small enough to be stored well instead."""
 PRIOR = 300
 MOST_HELD = 10_000_000
 """Coordinates of all directions together, which converting holds in memory (40 MB)."""
@@ -90,7 +95,12 @@ class _Budget:
         files = min(128.0, FILE_BYTES / self.total)
         whole = 4 * self.shape.dimension / self.ratio
         left = whole - FIXED_BYTES - files - shared - 2 * directions
-        return max(left, LEAST_BITS * self.shape.size / 8 if not directions else 0) / 2
+        return max(left / 2, good_words(self.shape) if not directions else 0)
+
+
+def good_words(shape: Shape) -> int:
+    """Words of a row whose every block has GOOD_LEVELS."""
+    return shape.blocks * levels.words_of(shape.width, GOOD_LEVELS)
 
 
 def _sample(shape: Shape, read: Read, total: int) -> Generator[None, None, NDArray[np.float16]]:

@@ -108,12 +108,6 @@ def check_writable() -> None:
         raise DiskFull(detail=f"writing the graph failed {times} times; restart nimad with room")
 
 
-def release_memory() -> None:
-    """Give freed memory back to the system: after a load the C library keeps 5 to 20 MB of it."""
-    with suppress(AttributeError):  # only glibc has it
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 def _module(name: str) -> Any:
     try:
         if name == "kuzu":

@@ -17,12 +17,13 @@ import logging
 import threading
 from pathlib import Path
 
+from nimad import heap
 from nimad.disk.durable import crash_point
 from nimad.errors import GraphFailed, GraphMemory, NimadError
 from nimad.graph import steps
 from nimad.graph.attach import attach
 from nimad.graph.build import build
-from nimad.graph.engine import Engine, GraphLimits, Rows, check_supported, release_memory
+from nimad.graph.engine import Engine, GraphLimits, Rows, check_supported
 from nimad.graph.feed import ChangeFeed
 from nimad.graph.files import GraphFiles
 from nimad.graph.gate import Gate
@@ -260,7 +261,7 @@ class GraphProjection:
         crash_point("graph.folded")
         self._files.seal()
         self._steps = 0
-        release_memory()
+        heap.give_back()
 
     def rebuild(self, feed: ChangeFeed) -> None:
         """Make the graph anew from the feed's rows and swap it in; the old one serves until then.
@@ -279,7 +280,7 @@ class GraphProjection:
                 finally:  # whatever happened, one whole file is there
                     self._attach()
                     self._steps = 0
-            release_memory()
+            heap.give_back()
 
     # --- reading --------------------------------------------------------------------------------
 

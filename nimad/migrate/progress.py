@@ -15,6 +15,8 @@ from nimad.store.sources import Source
 
 WEIGHTS = {"copied": 0.25, "encoded": 0.35, "linked": 0.15, "verified": 0.25}
 """Share of the time that each stage takes."""
+DENSE = 0.8
+"""Of the time of encoding, what converting takes where a source has hypervectors."""
 
 
 @dataclass
@@ -45,11 +47,11 @@ class Progress:
         """How much of all the work is done, within [0, 1]."""
         if source.stage == "verified" or not source.total:
             return 1.0 if source.stage == "verified" else 0.0
-        parts = (
-            weight * min(1.0, self.done(source, name) / source.total)
-            for name, weight in WEIGHTS.items()
-        )
-        return min(1.0, sum(parts))
+        parts = {name: min(1.0, self.done(source, name) / source.total) for name in WEIGHTS}
+        if source.total_dense and source.stage in ("copied", "encoded"):
+            converted = min(1.0, source.converted / source.total_dense)
+            parts["encoded"] = (1 - DENSE) * parts["encoded"] + DENSE * converted
+        return min(1.0, sum(weight * parts[name] for name, weight in WEIGHTS.items()))
 
     def done(self, source: Source, name: str) -> int:
         """Rows that a stage ("copied", ...) has behind it, those in memory included."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from nimad.core.status import disk
 from nimad.core.store import MemoryStore
+from nimad.dense.learning import RATIO
 from nimad.legacy.source import LegacySource, Totals
 from nimad.migrate import ledger
 from nimad.migrate.batcher import Batcher
@@ -41,6 +42,7 @@ def describe(
     relations, due = totals.edges - totals.dangling, max(0, totals.nodes - already)
     sample = measure(store, graph, due) if due else Sample()
     needed = sample.bytes(due, relations, totals.turns) + backup_bytes
+    needed += int(totals.vectors * 4 * totals.dimension / RATIO)
     free = disk(store)["free"] + backup_bytes  # the copy is there already, and within `needed`
     return {
         "schema": graph.schema,

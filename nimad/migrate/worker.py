@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from nimad import heap
 from nimad.core import upkeep
 from nimad.core.store import MemoryStore
 from nimad.errors import Degraded, DiskFull, NimadError
@@ -243,7 +244,10 @@ class Worker:
         with self._changing:
             if self._changes == seen:
                 self._upkeep_since = None
-        return None if self._upkeep_since is None else 0
+        if self._upkeep_since is not None:
+            return 0
+        heap.give_back()
+        return None
 
     # --- guests -------------------------------------------------------------------------------
 

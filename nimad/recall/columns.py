@@ -4,8 +4,8 @@ A row is a memory, rows are in the order of ids.  `sync` follows the records' ch
 not matter who wrote; what the log no longer holds is read anew.
 
 The memories of one session form a chain in the order of time (equal times by id).  A session is
-namespace, conversation and session together; memories that name neither conversation nor session
-have no neighbours.
+namespace, conversation and session together; for memories that name neither conversation nor
+session see `chains`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.model import Filter
-from nimad.recall.chains import chain, chain_all, link
+from nimad.recall import chains
 from nimad.recall.links import Links
 from nimad.recall.reading import NONE, PAGE_SQL, Session, fields, fingerprint
 from nimad.recall.saved import Saved
@@ -54,7 +54,8 @@ class Columns:
 
     Attributes:
         id, time: int64[n].  namespace, layer: int32[n], ids of names.
-        session, who: int32[n], codes given here; -1 where there is none.
+        session, who: int32[n], codes given here; -1 where there is none.  A session below that
+            stands for memories of a namespace without sessions: see `nimad.recall.reading.loose`.
         before, after: int32[n], the row of the neighbour in the chain, or -1.
         importance, words (how many the text has): float32[n].
         length: float32[n], for who computes it: nan while unknown, or when neighbours changed.
@@ -128,8 +129,7 @@ class Columns:
         self._seen, self.count, self.dead = saved.seen, saved.count, saved.dead
         self.changed = 0
         self._show()
-        last = np.flatnonzero(self.alive & (self.session != NONE) & (self.after == NONE))
-        self.ends = dict(zip(self.session[last].tolist(), last.tolist(), strict=True))
+        self.ends = chains.ends(self)
 
     # --- following the records ----------------------------------------------------------------
 
@@ -184,10 +184,9 @@ class Columns:
             if page:
                 self._append(page)
         if added > _PAGE // 10:
-            chain_all(self)
+            chains.chain_all(self)
         elif added:
-            for row in range(start, self.count):
-                chain(self, row)
+            chains.chain_new(self, start)
         self.version += 1
         self.changed += added
         return added
@@ -204,17 +203,12 @@ class Columns:
 
     def _delete(self, first: int, last: int) -> None:
         low, high = np.searchsorted(self.id, [first, last + 1])
-        for row in range(int(low), int(high)):
-            if self.alive[row]:
-                self.alive[row] = False
-                self.print[row] = 0  # what is forgotten leaves no trace
-                self.changed += 1
-                self.dead += 1
-                before, after = int(self.before[row]), int(self.after[row])
-                if self.ends.get(int(self.session[row])) == row:
-                    self.ends[int(self.session[row])] = before
-                link(self, before, after)
-                self.before[row] = self.after[row] = NONE
+        rows = np.flatnonzero(self.alive[low:high]) + low
+        self.alive[rows] = False
+        self.print[rows] = 0  # what is forgotten leaves no trace
+        self.changed += len(rows)
+        self.dead += len(rows)
+        chains.unchain(self, rows)
         self.version += 1
 
     def links(self) -> Links:
@@ -238,6 +232,16 @@ class Columns:
         rows = np.minimum(np.searchsorted(self.id, ids), self.count - 1)
         found: Rows = rows[self.id[rows] == ids]
         return found
+
+    def spoken_by(
+        self, subjects: NDArray[np.int64], rows: Rows | slice = slice(None)
+    ) -> NDArray[np.bool_]:
+        """bool[m]: which rows (all, unless some are given) are of one of these subjects."""
+        who = self.who[rows]
+        named = np.zeros(len(who), np.bool_)
+        for code in subjects:
+            named |= who == code
+        return named
 
     def same_as(self, text: str) -> Rows:
         """int64[m]: the rows whose text is this one, however it is cased and spaced."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
-from nimad.recall.subjects import Subjects
+from nimad.recall.subjects import NOBODY, Subjects
 from nimad.store.terms import lengths
 
 NONE = -1
@@ -30,23 +30,31 @@ def fields(
 ) -> dict[str, Sequence[Any]]:
     """The values of each column for rows of PAGE_SQL; new names and sessions are given codes."""
     (ids, times, spaces, layers, talks, names, who, weights, texts, sizes) = zip(*page, strict=True)
+    speakers = [subjects.code(name) for name in who]
     return {
         "id": ids,
         "time": times,
         "namespace": spaces,
         "layer": layers,
         "session": [
-            NONE
+            loose(space, speaker)
             if talk is None and session is None
             else sessions.setdefault((space, talk, session), len(sessions))
-            for space, talk, session in zip(spaces, talks, names, strict=True)
+            for space, talk, session, speaker in zip(spaces, talks, names, speakers, strict=True)
         ],
-        "who": [subjects.code(name) for name in who],
+        "who": speakers,
         "importance": [0.5 if weight is None else weight for weight in weights],
         "words": lengths(sizes),
         "asks": [text.rstrip(" ").endswith(_QUESTION_MARKS) for text in texts],
         "print": [fingerprint(text) for text in texts],
     }
+
+
+def loose(space: int, speaker: int) -> int:
+    """The code in place of a session's for a memory that names none: below NONE, one for each
+    namespace (an id of a name); NONE for a memory without a speaker.
+    """
+    return NONE if speaker == NOBODY else NONE - space
 
 
 def fingerprint(text: str) -> int:

@@ -1,6 +1,6 @@
 """The columns in a file, so that a start need not read every memory: a projection, never the truth.
 
-It is a container (see `nimad.disk.container`) of format "columns", version 1, little-endian:
+It is a container (see `nimad.disk.container`) of format "columns", version 2, little-endian:
 
     region    type           content
     --------  -------------  ----------------------------------------------------------------
@@ -38,7 +38,7 @@ from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
 
-FORMAT, VERSION = "columns", 1
+FORMAT, VERSION = "columns", 2
 DIGEST = "columns"
 """The key in `meta` of the file that counts."""
 

@@ -260,3 +260,17 @@ def test_even_plans_and_empty_bases() -> None:
     assert Plan.even(shape, 16).bits == 4 and not len(Basis.empty(shape))
     shares, rests = Basis.empty(shape).project(np.ones((2, shape.size), np.float32))
     assert shares.shape == (2, 0) and (rests == 1).all()
+
+
+@pytest.mark.parametrize("dimension", [64, 256, 500, 1000, 2000, 5000])
+def test_short_hypervectors_are_stored_well(dimension: int, tmp_path: Path) -> None:
+    """They are small enough that eight times smaller would cost more than it saves."""
+    shape = Shape.of(dimension, None)
+    rows = np.random.default_rng(9).standard_normal((40, dimension)).astype(np.float32)
+    learned, coded = converted(rows, shape)
+    stored = vectors.spectra(learned.plan, learned.basis, coded)
+    truth = to_spectrum(rows, shape)
+    lengths = np.linalg.norm(truth, axis=1) * np.linalg.norm(stored, axis=1)
+    cosines = np.einsum("ij,ij->i", truth, stored) / lengths
+    assert cosines.min() > 0.96
+    assert coded.bytes / 40 <= max(4 * dimension / 6, 400)

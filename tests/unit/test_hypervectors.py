@@ -292,3 +292,20 @@ def test_sparse_ones_stand_beside_dense_ones(
     assert migrate(manager, other)["state"] == "verified"
     (first, *_) = store.export(COUNT, 1)
     assert store.similar(first.id, 3, dense=True).hits
+
+
+def test_what_suits_no_quantiser_is_verified_by_its_code(
+    source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A constant vector is one strong frequency: its form is coarse, and yet nothing is wrong."""
+    flat = np.ones((COUNT, 2000), np.float32)
+    flat[:, :COUNT] += np.eye(COUNT, dtype=np.float32) / 100
+    made = Rows(flat)
+    monkeypatch.setattr(LegacyGraph, "dense", lambda _: made)
+    _, manager = here
+    assert migrate(manager, source)["state"] == "verified"
+    assert manager.verify("graph")["hypervectors"]["identical"] == COUNT
+    made.vectors[7] = -made.vectors[7]  # the snapshot says something else than what was coded
+    found = manager.verify("graph")
+    assert (found["ok"], found["hypervectors"]["differing"]) == (False, 1)
+    made.vectors[7] = -made.vectors[7]

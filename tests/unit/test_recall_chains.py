@@ -1,0 +1,154 @@
+"""Talk without sessions: who is whose neighbour, and that it stays true as memories come and go."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nimad.config import Config
+from nimad.core.store import MemoryStore
+from nimad.model import Memory
+from nimad.recall import chains
+from nimad.recall.chains import BURST, GAP
+from nimad.recall.columns import Columns
+from nimad.recall.reading import NONE
+from nimad.store.terms import TermIndex
+
+START = 1_700_000_000_000
+MINUTE = 60_000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[MemoryStore]:
+    config = Config().replace(graph__engine="none", embedder="hash")
+    with closing(MemoryStore.open(tmp_path / "state", config)) as made:
+        yield made
+
+
+@pytest.fixture
+def columns(store: MemoryStore) -> Iterator[Columns]:
+    with closing(TermIndex(store.records)) as terms:
+        yield Columns(store.records, terms)
+
+
+def said(who: str | None, minutes: float, **more: object) -> Memory:
+    return Memory(text="...", who=who, timestamp=START + round(minutes * MINUTE), **more)  # type: ignore[arg-type]
+
+
+def stretches(columns: Columns) -> list[list[int]]:
+    """The ids of each chain of two and more."""
+    first = np.flatnonzero((columns.before == NONE) & (columns.after != NONE))
+    found = []
+    for row in first.tolist():
+        found.append([int(columns.id[row])])
+        while (row := int(columns.after[row])) != NONE:
+            found[-1].append(int(columns.id[row]))
+    return found
+
+
+def chained(store: MemoryStore, columns: Columns, memories: Sequence[Memory]) -> list[list[int]]:
+    store.remember_many(list(memories))
+    columns.sync()
+    return stretches(columns)
+
+
+def test_talk_until_a_silence(store: MemoryStore, columns: Columns) -> None:
+    times = [0, 1, 11, 21.1, 22]
+    spoken = [said("Anna" if n % 2 else "Ben", t) for n, t in enumerate(times)]
+    assert chained(store, columns, spoken) == [[1, 2, 3], [4, 5]]
+
+
+def test_what_comes_late_goes_where_its_time_is(store: MemoryStore, columns: Columns) -> None:
+    assert chained(store, columns, [said("Anna", 0), said("Ben", 15)]) == []
+    assert chained(store, columns, [said("Ben", 6)]) == [[1, 3, 2]]
+    store.forget([3])
+    columns.sync()
+    assert stretches(columns) == []
+
+
+def test_one_speaker_is_no_talk(store: MemoryStore, columns: Columns) -> None:
+    assert chained(store, columns, [said("Anna", n) for n in range(9)]) == []
+
+
+def test_nor_is_what_has_no_speaker(store: MemoryStore, columns: Columns) -> None:
+    notes = [said(None, 0), said("Anna", 1), said(None, 2), said("", 3)]
+    assert chained(store, columns, notes) == []
+
+
+def test_a_burst_belongs_to_the_talk(store: MemoryStore, columns: Columns) -> None:
+    spoken = [said("Anna", n / 10) for n in range(BURST + 3)] + [said("Ben", 1)]
+    assert chained(store, columns, spoken) == [list(range(3, BURST + 5))]
+    store.forget([BURST + 4])  # what Ben said
+    columns.sync()
+    assert stretches(columns) == []
+
+
+def test_without_times_by_arrival(store: MemoryStore, columns: Columns) -> None:
+    spoken = [Memory(text="...", who=who) for who in ("Anna", "Ben", "Anna")]
+    assert chained(store, columns, spoken) == [[1, 2, 3]]
+
+
+def test_namespaces_and_conversations_apart(store: MemoryStore, columns: Columns) -> None:
+    spoken = [
+        said("Anna", 0, namespace="a"),
+        said("Ben", 1, namespace="b"),
+        said("Ben", 2, namespace="a", conversation="c"),
+        said("Anna", 3, namespace="a", session="s"),
+        said("Ben", 4, namespace="a"),
+        said("Anna", 900, namespace="a", conversation="c"),
+    ]
+    assert chained(store, columns, spoken) == [[1, 5], [3, 6]]  # a conversation has its order
+
+
+def by_definition(columns: Columns) -> list[tuple[int, int]]:
+    """(before, after) of each row, one pair after the other."""
+    made = [(NONE, NONE)] * columns.count
+    for code in set(columns.session.tolist()) - {NONE}:
+        rows = [r for r in range(columns.count) if columns.session[r] == code and columns.alive[r]]
+        rows.sort(key=lambda r: (int(columns.time[r]), r))
+        pairs = list(itertools.pairwise(rows))
+        close = [code > NONE or columns.time[b] - columns.time[a] <= GAP for a, b in pairs]
+        other = [code > NONE or columns.who[a] != columns.who[b] for a, b in pairs]
+        for n, (a, b) in enumerate(pairs):
+            near = range(max(0, n - BURST), min(len(pairs), n + BURST + 1))
+            if any(other[m] and all(close[min(m, n) : max(m, n) + 1]) for m in near):
+                made[a] = (made[a][0], b)
+                made[b] = (a, made[b][1])
+    return made
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_that_come_and_go(store: MemoryStore, columns: Columns, seed: int) -> None:
+    chance = random.Random(seed)
+
+    def some() -> Memory:
+        session = "s" if chance.random() < 0.2 else None
+        who = chance.choice(["Anna", "Anna", "Anna", "Ben", None])
+        space = chance.choice(["a", "a", "b"])
+        return said(who, chance.randrange(300), session=session, namespace=space)
+
+    for _ in range(25):
+        store.remember_many([some() for _ in range(chance.choice([1, 1, 1, 5, 20]))])
+        columns.sync()
+        known = columns.id[columns.alive].tolist()
+        if chance.random() < 0.5:
+            store.forget(chance.sample(known, min(len(known), chance.choice([1, 1, 8]))))
+            columns.sync()
+        columns.length[:] = 1
+        now = list(zip(columns.before.tolist(), columns.after.tolist(), strict=True))
+        assert now == by_definition(columns)
+        chains.chain_all(columns)
+        assert not np.isnan(columns.length).any(), "nobody has other neighbours after a sort"
+
+
+def test_who_gets_another_neighbour_is_measured_anew(store: MemoryStore, columns: Columns) -> None:
+    chained(store, columns, [said("Anna", 0), said("Ben", 1), said("Anna", 2), said("Ben", 99)])
+    columns.length[:] = 1
+    chained(store, columns, [said("Ben", 1.5)])
+    assert np.isnan(columns.length).tolist() == [False, True, True, False, True]
