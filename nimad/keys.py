@@ -83,33 +83,42 @@ KEYS: dict[str, Key] = {
         _text,
         "The OpenAI-compatible endpoint for embedder http, such as "
         "http://127.0.0.1:11434/v1/embeddings; nimad-embedder asks it, never the daemon itself.",
+        live=True,
     ),
-    "http.model": Key("", _text, "The model that the endpoint is asked for."),
+    "http.model": Key("", _text, "The model that the endpoint is asked for.", live=True),
     "http.dims": Key(
         384,
         _integer(8, 512),
         "Dimensions of a vector; of longer ones the first so many are used, which is right for "
         "models that were trained for it.",
         "dimensions",
+        live=True,
     ),
-    "http.batch": Key(32, _integer(1, 2048), "Texts in one request to the endpoint.", "texts"),
+    "http.batch": Key(
+        32, _integer(1, 2048), "Texts in one request to the endpoint.", "texts", live=True
+    ),
     "http.max_chars": Key(
-        8000, _integer(100, 1_000_000), "Longer texts are cut off here.", "characters"
+        8000, _integer(100, 1_000_000), "Longer texts are cut off here.", "characters", live=True
     ),
     "http.timeout": Key(
         30.0,
         _number(0.5, 600),
         "What a request may take, retries included; a single text is given 3 at most.",
         "seconds",
+        live=True,
     ),
     "http.key_file": Key(
         "",
         _text,
         "A file with the endpoint's key, for a nimad-embedder without systemd; its unit takes "
         "/etc/credstore/nimad-embedder.key.",
+        live=True,
     ),
     "http.socket": Key(
-        "/run/nimad-embedder.sock", _text, "Where nimad-embedder listens and nimad finds it."
+        "/run/nimad-embedder.sock",
+        _text,
+        "Where nimad-embedder listens and nimad finds it.",
+        live=True,
     ),
     "graph.engine": Key(
         "ladybug",

@@ -127,7 +127,8 @@ class Daemon:
         try:
             await asyncio.to_thread(self._apply, config.load(self._config_path))
         except NimadError as error:
-            log.error("%s The configuration stays as it was. %s", error.message, error.next_step)
+            why = error.message.rstrip(".")
+            log.error("%s. The configuration stays as it was. %s", why, error.next_step)
         self._notifier.ready((await asyncio.to_thread(self._look))[0])
 
     def _apply(self, found: Config) -> None:

@@ -58,7 +58,7 @@ CHANGES: Sequence[tuple[str, dict[str, float]]] = (
     ("b 0.5", {"b": 0.5}),
     ("unseen 0", {"unseen": 0}),
     ("exact_rows 0: candidates only", {"exact_rows": 0}),
-    ("exact_rows 0, candidates 100", {"exact_rows": 0, "candidates": 100}),
+    ("exact_rows 0, candidates 100", {"exact_rows": 0, "candidates": 100, "nearest": 50}),
 )
 HEAD = """# Recall
 

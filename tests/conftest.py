@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.process import DaemonProcess
+
+# How long an example takes says more about the machine's other work than about ours.
+settings.register_profile("nimad", settings(), deadline=None)
+settings.load_profile("nimad")
 
 
 @pytest.fixture(scope="session")

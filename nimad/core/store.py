@@ -143,6 +143,10 @@ class MemoryStore:
             if signature(wanted) != signature(self.wanted_embedder):
                 self.wanted_embedder, self.reencoding = wanted, None
                 self.embedder_due = signature(wanted) != self.records.meta("embedder")
+            elif wanted is not self.wanted_embedder:  # the same vectors, got in another way
+                if self.embedder is self.wanted_embedder:
+                    self._serving = (self.blocks, wanted)
+                self.wanted_embedder, self.reencoding = wanted, None
         self.wake()
 
     def begin_reencoding(self) -> Reencoding:

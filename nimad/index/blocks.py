@@ -199,7 +199,9 @@ class BlockIndex:
             self._view = View(sealed, view.hot.minus(gone), removed)
         self._filters.clear()
 
-    def search(self, query: Scores, k: int, allowed: Ids | None = None) -> Found:
+    def search(
+        self, query: Scores, k: int, allowed: Ids | None = None, *, effort: float = 1.0
+    ) -> Found:
         """The k memories nearest to `query: float32[dims]`: ids int64[n <= k], cosines float32[n].
 
         Best first, equal ones by id.  Cosines are those of the 8-bit rows, within about 0.005 of
@@ -209,6 +211,7 @@ class BlockIndex:
         Args:
             allowed: int64[m], ascending and unique: only these may be returned.  Few are scored
                 exactly, many filter the scan; neither loses recall.
+            effort: in (0, 1], the share of the usual scan, where nothing filters it.
 
         Raises:
             ValueError: when `query` has other dimensions or is not finite.
@@ -216,7 +219,8 @@ class BlockIndex:
         asked = Query.of(query, self.dims)
         if asked is None or k <= 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        return Search(self._kernels, self.params, asked, k, allowed, self._filters).run(self._view)
+        search = Search(self._kernels, self.params, asked, k, allowed, self._filters, effort)
+        return search.run(self._view)
 
     def scores(self, query: Scores, ids: Ids) -> Scores:
         """The cosine of each of `ids: int64[m]` with `query: float32[dims]`: float32[m].

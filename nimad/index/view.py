@@ -124,7 +124,7 @@ class View:
 
 @dataclass(frozen=True)
 class Search:
-    """One question to one view."""
+    """One question to one view; `effort`: the share of the usual scan, where nothing filters."""
 
     kernels: Kernels
     params: BlockParams
@@ -132,6 +132,7 @@ class Search:
     k: int
     allowed: Ids | None
     filters: FilterCache = field(default_factory=FilterCache)
+    effort: float = 1.0
 
     def run(self, view: View) -> Found:
         """The k best by (score descending, id ascending)."""
@@ -179,7 +180,8 @@ class Search:
         wanted = self.params.scanned(scored, cells)
         if sealed.marks is not None:
             wanted = Marks.weight(scored, scored - sealed.dead, wanted)
-        return self._found(sealed.segment, sealed.marks, self.params.probes, wanted)
+        probes = int(self.params.probes * self.effort)
+        return self._found(sealed.segment, sealed.marks, probes, max(1, int(wanted * self.effort)))
 
     def _exact(self, segment: Segment, rows: Ids) -> Found:
         dots, norms = self.kernels.dots(segment.vectors, rows, self.query.values)

@@ -233,6 +233,16 @@ class Columns:
         found: Rows = rows[self.id[rows] == ids]
         return found
 
+    def spoken_by(
+        self, subjects: NDArray[np.int64], rows: Rows | slice = slice(None)
+    ) -> NDArray[np.bool_]:
+        """bool[m]: which rows (all, unless some are given) are of one of these subjects."""
+        who = self.who[rows]
+        named = np.zeros(len(who), np.bool_)
+        for code in subjects:
+            named |= who == code
+        return named
+
     def same_as(self, text: str) -> Rows:
         """int64[m]: the rows whose text is this one, however it is cased and spaced."""
         return np.flatnonzero((self.print == fingerprint(text)) & self.alive)

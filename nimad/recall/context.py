@@ -2,7 +2,8 @@
 
 A passage is a stretch of one session (or of talk, see `chains`) with at least one hit in it.  Hits
 of one turn, and hits that are already in a better hit's passage, join it instead of making one of
-their own, so no memory is ever shown twice.
+their own, so no memory is ever shown twice; nor is one that says the same as another, word by word,
+by the same person at the same moment: two sources may both have it.
 """
 
 from __future__ import annotations
@@ -94,9 +95,12 @@ def passages(
         known = {i: memory for i, memory in known.items() if memory.timestamp <= upto}
     made: list[Passage] = []
     places: dict[int, Passage] = {}
+    said: dict[tuple[object, ...], int] = {}
     for hit in hits:
         number = hit.memory.id
         if number not in known:  # forgotten meanwhile
+            continue
+        if said.get(_saying(hit.memory), number) != number:
             continue
         chain = [i for i in around.get(number, [number]) if i in known]
         turn = _turn(hit.memory, turns.get(number, {}), chain, known)
@@ -110,10 +114,25 @@ def passages(
             passage = Passage(hit, [], turn, [])
             made.append(passage)
         passage.hits.append(hit)
-        fresh = [known[i] for i in shown if i not in places]
+        fresh = _unsaid([known[i] for i in sorted(shown, key=lambda i: i != number)], places, said)
         passage.memories = sorted([*passage.memories, *fresh], key=lambda m: (m.timestamp, m.id))
         places.update((memory.id, passage) for memory in fresh)
     return made
+
+
+def _unsaid(
+    memories: Sequence[Memory], places: dict[int, Passage], said: dict[tuple[object, ...], int]
+) -> list[Memory]:
+    """Those that no passage has and that say what none has said; they count as said from now on."""
+    fresh = []
+    for memory in memories:
+        if memory.id not in places and said.setdefault(_saying(memory), memory.id) == memory.id:
+            fresh.append(memory)
+    return fresh
+
+
+def _saying(memory: Memory) -> tuple[object, ...]:
+    return memory.text, memory.who, memory.timestamp
 
 
 def _turns(records: Records, hits: Sequence[Hit]) -> dict[int, dict[str, int]]:

@@ -101,8 +101,25 @@ class Scoring:
             return None
         shares = self._weights.near(asking.embedder.name)
         late = late_cosines(self._records, asking.embedder, query)
-        about = Sought(query, asking.scope, words.shared, same, shares, late)
+        promise = (
+            self._promise(asked, words) if self._columns.count > self._weights.exact_rows else None
+        )
+        about = Sought(
+            *(query, asking.scope, words.shared, same, shares, late, promise, asking.k),
+        )
         return self._meaning.score(asking.blocks, about, asking.watch)
+
+    def _promise(self, asked: Question, words: Lexical) -> Floats:
+        """float32[n]: words and subject of each row that has words, in the unit of the words."""
+        weights, columns = self._weights, self._columns
+        promise = words.shared
+        top = float(promise.max(initial=0.0))
+        if not len(asked.subjects) or top <= 0:
+            return promise
+        bonus = weights.subject / max(1 - weights.semantic, 1e-6) * top
+        named = promise > 0
+        named &= columns.spoken_by(asked.subjects)
+        return promise + named * np.float32(bonus)
 
     def _evidence(
         self, asked: Question, asking: Asking, words: Lexical, near: Semantic | None
@@ -166,9 +183,7 @@ class Scoring:
         nearness = np.where(np.isnan(mixed), np.float32(0), mixed)
         low, spread = (near.low, max(near.high - near.low, 1e-6)) if near else (0.0, 1.0)
         age = (columns.time[rows] - scope.first) / max(scope.last - scope.first, 1)
-        named = np.zeros(len(rows), np.bool_)
-        for code in asked.subjects:
-            named |= columns.who[rows] == code
+        named = columns.spoken_by(asked.subjects, rows)
         return {
             "lexical": (1 - share) * words.shared[rows] / top,
             "semantic": share * np.maximum(nearness - low, 0) / spread,

@@ -31,6 +31,8 @@ LATE_ROWS = 32
 """So many memories without a vector, the best by words, are encoded for a query: 1.5 ms."""
 QUICK_EMBEDDERS = ("static", "hash")
 """These take 0.03 ms for a text."""
+EFFORT = 0.3
+"""Of the usual, in the search for the furthest: any of them will do."""
 _BATCH = 4096
 _STRIDE = 16
 _TINY = float(np.finfo(np.float32).tiny)
@@ -61,6 +63,9 @@ class Sought:
         same: rows to be scored in any case.
         shares: of the vectors of the one before and the one after, for the embedder in use.
         late: the cosines of memories, by id, whose vectors are not stored yet; None: too slow.
+        promise: float32[n], what is known of each row's score; of a large store the best by it
+            are compared.  None: as `words`.
+        wanted: how many memories are asked for.
     """
 
     query: Floats
@@ -69,6 +74,8 @@ class Sought:
     same: Rows
     shares: tuple[float, float]
     late: Callable[[Rows], Floats] | None = None
+    promise: Floats | None = None
+    wanted: int = 10
 
 
 def late_cosines(
@@ -112,7 +119,7 @@ class Meaning:
             self._encode_late(cosines, sought)
             found = self._mix(rows, cosines, sought.shares)
         else:
-            rows = self._picked(blocks, sought)
+            rows = self._picked(blocks, sought, watch)
             watch.lap("blocks")
             near = self._with_neighbours(rows)
             cosines = np.zeros(columns.count + 1, np.float32)  # the last for nobody, row -1
@@ -133,21 +140,20 @@ class Meaning:
         if len(rows):
             cosines[rows] = sought.late(self._columns.id[rows])
 
-    def _picked(self, blocks: BlockIndex, sought: Sought) -> Rows:
+    def _picked(self, blocks: BlockIndex, sought: Sought, watch: Stopwatch) -> Rows:
         """The rows of a large store that are scored, ascending."""
         columns, weights, scope = self._columns, self._weights, sought.scope
         if scope.count <= weights.exact_rows // 4:
             return scope.rows
-        step = max(1, scope.count // weights.sample)
-        chosen = np.zeros(columns.count, np.bool_)
+        promise = sought.words if sought.promise is None else sought.promise
+        most, few = (max(n, 2 * sought.wanted) for n in (weights.candidates, weights.nearest))
+        best = highest(promise, most)
+        watch.lap("words")
+        near, _ = blocks.search(sought.query, few if len(best) else most, scope.ids)
         # these are for the low end only, but scoring them as well does no harm
-        chosen[slice(None, None, step) if scope.whole else scope.rows[::step]] = True
-        near, _ = blocks.search(sought.query, weights.candidates, scope.ids)
-        near_rows = columns.rows_of(np.sort(near))
-        chosen[near_rows[scope.mask[near_rows]]] = True
-        chosen[highest(sought.words, weights.candidates)] = True
-        chosen[sought.same] = True
-        return np.flatnonzero(chosen)
+        far, _ = blocks.search(-sought.query, weights.furthest, scope.ids, effort=EFFORT)
+        found = columns.rows_of(np.sort(np.concatenate([near, far])))
+        return np.unique(np.concatenate([found[scope.mask[found]], best, sought.same]))
 
     def _mix(self, rows: Rows, cosines: Floats, shares: tuple[float, float]) -> Semantic:
         """`cosines: float32[n + 1]`; nan where there is no vector, 0 for nobody at the end."""

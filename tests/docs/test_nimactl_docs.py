@@ -13,6 +13,7 @@ import pytest
 
 from nimad.ctl.arguments import build
 from nimad.errors import RemoteError, all_errors
+from tests.system.tools import need
 
 ROOT = Path(__file__).resolve().parents[2]
 MANUAL = ROOT / "docs" / "man" / "nimactl.1"
@@ -77,10 +78,10 @@ def test_exit_codes_without_an_error_are_there_too(manual: str, code: int) -> No
 
 
 def test_the_manual_can_be_set(manual: str) -> None:
-    if shutil.which("man") is None:
-        pytest.skip("man is not installed")
     ran = subprocess.run(
-        ["man", "--warnings", "-E", "UTF-8", "-l", MANUAL], capture_output=True, text=True
+        [need("man", "man-db"), "--warnings", "-E", "UTF-8", "-l", MANUAL],
+        capture_output=True,
+        text=True,
     )
     assert ran.returncode == 0
     assert ran.stderr == ""

@@ -12,17 +12,17 @@ from nimad.index.kernels.contract import QUERY_MAX, Marks, Space
 from nimad.index.kernels.loader import NATIVE
 from nimad.index.kernels.reference import Reference
 from tests.laws import arm64
+from tests.system.tools import need
 
 REFERENCE = Reference()
-
-pytestmark = pytest.mark.skipif(
-    not (arm64.QEMU and arm64.ASSEMBLER and arm64.LINKER),
-    reason="needs qemu-user-static and binutils-aarch64-linux-gnu",
-)
 
 
 @pytest.fixture(scope="module", params=["cortex-a53", "cortex-a72", "cortex-a76"])
 def emulated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    if not arm64.QEMU:
+        need("qemu-aarch64-static", "qemu-user-static")
+    for tool in ("as", "ld"):
+        need(f"aarch64-linux-gnu-{tool}", "binutils-aarch64-linux-gnu")
     directory: Path = tmp_path_factory.mktemp("arm64")
     program = arm64.build_program(directory)
     return Compiled(request.param, arm64.functions(program, NATIVE / f"{request.param}.so"))

@@ -244,7 +244,8 @@ def test_it_feeds_the_watchdog_and_a_frozen_one_does_not(
 
 def test_no_manager_no_watchdog(make_daemon: Make) -> None:
     daemon = make_daemon(environment={"WATCHDOG_USEC": "200000", "WATCHDOG_PID": "1"}).start()
-    assert wakeups(daemon, 1.0) <= 2
+    # Fed, it would be ten in each second; what follows a start is over in some second.
+    assert min(wakeups(daemon, 1.0) for _ in range(3)) <= 2
 
 
 def test_socket_activation(make_daemon: Make, tmp_path: Path) -> None:

@@ -222,6 +222,22 @@ def test_switching_to_it_waits_for_it(api: Api, helper: Helper, tmp_path: Path) 
     store.close()
 
 
+def test_another_way_to_the_same_vectors_is_taken_without_encoding_anew(
+    api: Api, helper: Helper, tmp_path: Path
+) -> None:
+    store = MemoryStore.open(tmp_path / "state", helper.start().config)
+    store.remember_many([Memory(text=text) for text in TEXTS])
+    upkeep.finish(store)
+    api.asked.clear()
+    store.configure(helper.config.replace(http__batch=1))
+    assert not store.embedder_due
+    store.remember_many([Memory(text="A fox in the snow"), Memory(text="The ferry was late")])
+    upkeep.finish(store)
+    asked = [request["input"] for request in api.asked]
+    assert asked == [["A fox in the snow"], ["The ferry was late"]]
+    store.close()
+
+
 def test_without_an_address_it_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"http\.url"):
         get_embedder("http")

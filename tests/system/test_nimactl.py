@@ -149,7 +149,7 @@ def test_waiting_goes_on_through_a_kill(tool: Tool, tmp_path: Path) -> None:
     ("name", "code", "message"),
     [
         ("missing.sqlite", 66, "There is no file"),
-        (".", 65, "it is a directory"),
+        ("nothing", 65, "no NIMA store in that directory"),
         ("text.txt", 65, "is not a NIMA store"),
         ("empty.sqlite", 65, "it is empty"),
         ("other.sqlite", 65, "no table memory_nodes"),
@@ -159,6 +159,7 @@ def test_waiting_goes_on_through_a_kill(tool: Tool, tmp_path: Path) -> None:
 def test_what_is_no_store_is_refused(
     shared: Tool, tmp_path: Path, name: str, code: int, message: str
 ) -> None:
+    (tmp_path / "nothing").mkdir()
     (tmp_path / "text.txt").write_text("hello " * 100)
     (tmp_path / "empty.sqlite").touch()
     (tmp_path / "other.sqlite").touch()

@@ -570,6 +570,8 @@ def test_a_pool_that_is_really_full_is_worked_around(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """4 MiB hold about 100,000 rows that are not folded in; then it goes on after opening again."""
+    if ENGINE == "kuzu":
+        pytest.skip("what fills the pool of ladybug does not fill that of kuzu")
     monkeypatch.setattr(projection, "FOLD_BYTES", 1 << 40)
     monkeypatch.setattr(projection, "FOLD_BYTES_MOST", 1 << 40)
     monkeypatch.setattr(projection, "FOLD_STEPS", 1 << 40)

@@ -355,7 +355,7 @@ def test_the_exact_sentence_comes_first_in_a_large_store_and_with_filters(
 ) -> None:
     """However few candidates there are, whatever it is made of, and how often it was said."""
     store = MemoryStore.open(tmp_path_factory.mktemp("exact") / "state", CONFIG)
-    large = Weights(exact_rows=0, candidates=1, sample=1)
+    large = Weights(exact_rows=0, candidates=1, furthest=8)
     recall = Recall(store.records, lambda: (store.blocks, store.embedder), large)
     try:
         store.remember_many(
@@ -450,7 +450,7 @@ def test_a_large_store_finds_what_a_small_one_finds(store: MemoryStore) -> None:
     few = Recall(
         store.records,
         lambda: (store.blocks, store.embedder),
-        Weights(exact_rows=0, candidates=20, sample=50),
+        Weights(exact_rows=0, candidates=20, furthest=8),
     )
     for query, where in [
         ("Which pet did Anna adopt?", Filter()),

@@ -88,7 +88,7 @@ def remember(store: MemoryStore, records: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("exact_rows", [20_000, 0])
 def test_random_talk(store: MemoryStore, exact_rows: int) -> None:
     """Sessions that go on at the same time, several segments, hot rows, forgotten ones."""
-    weights = Weights(exact_rows=exact_rows, candidates=40, sample=30)
+    weights = Weights(exact_rows=exact_rows, candidates=40, furthest=8)
     sides = Sides(store, weights)
     talk = make_talk(600, 12, seed=4)
     mixed = talk.memories

@@ -18,6 +18,12 @@ import pytest
 from tests.system.installed.machine import Machine
 
 CHECKOUT = Path(__file__).parents[3]
+CONFIG = "/etc/nimad/nimad.yaml"
+AT_REST = "".join(
+    f"migration.{key}: 0\n"
+    for key in ("max_pressure", "max_load", "max_temperature", "min_battery")
+)
+"""However busy the machine is that the tests run on: to the daemon it is at rest."""
 Ask = Callable[..., Any]
 
 

@@ -17,7 +17,7 @@ MEMORIES = 4200
 """As many as a well-used legacy store has."""
 
 LONGEST_HELP = 0.15
-"""Seconds from calling `nimactl --help` to its end."""
+"""Seconds of the processor for `nimactl --help`; three times as many may pass."""
 
 WATCHED = 20.0
 """Seconds over which wake-ups are counted."""
@@ -80,14 +80,17 @@ def test_the_doctor_finds_nothing(machine: Machine, ask: Ask) -> None:
 
 
 def test_help_comes_at_once(machine: Machine) -> None:
-    best = min(_seconds_of(machine, "nimactl --help") for _ in range(5))
-    print(f"nimactl --help in {best:.3f} s")
-    assert best < LONGEST_HELP
+    runs = [_seconds_of(machine, "nimactl --help") for _ in range(5)]
+    passed, used = (min(seconds) for seconds in zip(*runs, strict=True))
+    print(f"nimactl --help in {passed:.3f} s, {used:.3f} s of the processor")
+    assert used < LONGEST_HELP and passed < 3 * LONGEST_HELP
 
 
-def _seconds_of(machine: Machine, command: str) -> float:
-    script = f"s=$(date +%s%N); {command} >/dev/null; echo $(( $(date +%s%N) - s ))"
-    return int(machine.run(script, user="maya").stdout) / 1e9
+def _seconds_of(machine: Machine, command: str) -> tuple[float, float]:
+    """How long a command takes, and its share of a processor."""
+    script = f"TIMEFORMAT='%R %U %S'; time {command} >/dev/null"
+    passed, user, system = machine.run("bash", user="maya", stdin=script).stderr.split()
+    return float(passed), float(user) + float(system)
 
 
 def wakeups(machine: Machine, pid: int) -> int:

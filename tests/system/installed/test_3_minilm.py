@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.installed.conftest import Ask
+from tests.system.installed.conftest import AT_REST, CONFIG, Ask
 from tests.system.installed.machine import Machine
 
-CONFIG = "/etc/nimad/nimad.yaml"
 INSIDE = "/var/tmp/nimad-minilm.deb"
 
 
@@ -40,7 +39,8 @@ def test_installing_it_and_one_line_switch_to_it(machine: Machine, ask: Ask, min
     machine.put(minilm, INSIDE)
     said = machine.run(f"apt-get install --yes {INSIDE} 2>&1", timeout=300).stdout
     assert "Setting up nimad-minilm" in said
-    machine.run(f"echo 'embedder: minilm' >> {CONFIG} && systemctl reload nimad")
+    machine.run(f"cat >> {CONFIG}", stdin=f"embedder: minilm\n{AT_REST}")
+    machine.run("systemctl reload nimad")
     embedder = wait_for(ask, "minilm")
     assert embedder["done"] == embedder["total"] and embedder["dims"] == 384
     found = ask("query 'which pet did my sibling get' --mode meaning")["results"]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 
-from tests.system.installed.conftest import Ask
+from tests.system.installed.conftest import CONFIG, Ask
 from tests.system.installed.machine import Machine
 from tests.system.installed.test_2_use import main_pid
-
-CONFIG = "/etc/nimad/nimad.yaml"
 
 
 def remember(ask: Ask, text: str) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from nimad.store import schema
 from tests.system.installed.conftest import Ask
 from tests.system.installed.machine import Machine
 from tests.system.installed.test_2_use import main_pid
@@ -46,6 +49,54 @@ def test_an_upgrade_keeps_everything(
     assert ask("status")["memories"] == count
     assert ask(f"get {made}")["memory"]["text"] == "The well was cleaned before the upgrade."
     assert ask("doctor")["problems"] == []
+
+
+def columns(connection: sqlite3.Connection) -> dict[str, list[str]]:
+    """The names of the columns of each table."""
+    found = connection.execute(
+        "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c"
+        " WHERE t.type = 'table' ORDER BY c.cid"
+    )
+    tables: dict[str, list[str]] = {}
+    for table, column in found:
+        tables.setdefault(table, []).append(column)
+    return tables
+
+
+def make_it_version_one(connection: sqlite3.Connection) -> None:
+    """Take away what later versions of records.sqlite brought."""
+    with closing(sqlite3.connect(":memory:")) as empty:
+        empty.executescript(schema.TABLES)
+        first = columns(empty)
+    for table, names in columns(connection).items():
+        if table.startswith("sqlite_"):
+            continue
+        if table not in first:
+            connection.execute(f"DROP TABLE {table}")
+            continue
+        for name in set(names) - set(first[table]):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    kept = {t: c for t, c in columns(connection).items() if not t.startswith("sqlite_")}
+    assert kept == {t: c for t, c in first.items() if not t.startswith("sqlite_")}
+
+
+def test_an_upgrade_takes_a_store_of_the_first_schema_along(
+    machine: Machine, ask: Ask, newer: Path
+) -> None:
+    before = machine.run("nimactl export", user="maya").stdout
+    machine.run("systemctl stop nimad.socket nimad.service")
+    with closing(sqlite3.connect(machine.root / "var/lib/nimad/records.sqlite")) as connection:
+        make_it_version_one(connection)
+    machine.put(newer, "/var/tmp/next.deb")
+    machine.run("apt-get install --yes --reinstall /var/tmp/next.deb", timeout=300)
+    machine.run("systemctl start nimad.socket nimad.service")
+    assert machine.run("nimactl export", user="maya").stdout == before
+    assert ask("query 'apple tree' --mode words")["results"]
+    assert ask("doctor")["problems"] == []
+    with closing(sqlite3.connect(machine.root / "var/lib/nimad/records.sqlite")) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (schema.SCHEMA,)
 
 
 def test_the_owner_s_configuration_is_kept(machine: Machine) -> None:
