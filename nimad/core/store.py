@@ -87,6 +87,8 @@ class MemoryStore:
         self.lost_vectors = [] if self.embedder_due else recovery.missing_vectors(self)
         self.dense = Hypervectors(self)
         self.graph = recovery.open_graph(self)
+        if self.graph is not None:
+            self.graph.woken = lambda: self.wake()
         self.recall = Recall(self.records, lambda: self._serving, file=state / "columns.nrc")
 
     @classmethod

@@ -12,7 +12,9 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from nimad import heap
 from nimad.core import forgetting, rebuilding, vectors
+from nimad.embed.static import StaticEmbedder
 from nimad.errors import Degraded, DiskFull, NimadError
 from nimad.store import words
 
@@ -42,6 +44,15 @@ def step(store: MemoryStore) -> bool:
     if waits is not None:
         raise waits
     return False
+
+
+def rest(store: MemoryStore) -> None:
+    """Nothing is left to do: give back the memory that the work took."""
+    if store.graph is not None:
+        store.graph.rest()
+    if isinstance(store.embedder, StaticEmbedder):
+        store.embedder.rest()
+    heap.give_back()
 
 
 def finish(store: MemoryStore, stop: Callable[[], bool] = lambda: False) -> None:

@@ -40,10 +40,15 @@ class StaticEmbedder:
         self._spelling = Spelling(self.wordpiece)
         self._rows, self._first, self._hashed = table.rows, table.first, table.hashed
         self._weights = table.weights.astype(np.float64)
+        self._unmap = table.unmap
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[n, 256]: see `nimad.embed.base.Embedder`.  About 0.03 ms a chat sentence."""
         return in_steps(texts, self._sum)
+
+    def rest(self) -> None:
+        """Give the table's pages back: after an import all 7 MB of it count as this process's."""
+        self._unmap()
 
     def _sum(self, text: str, row: NDArray[np.float64]) -> None:
         self._add(self._spelling.read(text), row)

@@ -20,8 +20,9 @@ exact, and the caller makes unit rows of the sums.
 
 from __future__ import annotations
 
+import mmap
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,7 @@ class TokenTable:
         weights: uint16[n], at most 4095, so that 2**30 tokens add up below 2**53.
         hashed: what one bucket of a hashed feature adds, in the unit of `rows * weights`.
         digest: of the content; equal content, equal digest.  "" before it is written.
+        unmap: gives the mapped rows back to the system; the next use reads them again.
     """
 
     tokens: Sequence[str]
@@ -60,6 +62,7 @@ class TokenTable:
     first: int
     hashed: int
     digest: str = ""
+    unmap: Callable[[], None] = lambda: None
 
 
 def write_table(path: Path, table: TokenTable) -> Summary:
@@ -113,6 +116,7 @@ def _parsed(container: Container) -> TokenTable:
         first=first,
         hashed=hashed,
         digest=container.digest,
+        unmap=lambda: container.advise("rows", mmap.MADV_DONTNEED),
     )
 
 

@@ -113,3 +113,16 @@ def _turns(query: Query, ends: dict[str, str], limit: int) -> Iterable[tuple[int
         if len(rows) < asked or len(later) > limit:  # the last one may be cut short
             return later.items()
         asked *= 4
+
+
+def totals(read: Callable[[str], Rows]) -> dict[str, int]:
+    """How many memories, turns and relations there are."""
+    patterns = {
+        "memories": "(n:Memory)",
+        "turns": "(n:Turn)",
+        "relations": "(:Memory)-[n:Relation]->(:Memory)",
+    }
+    return {
+        kind: int(read(f"MATCH {pattern} RETURN count(*)")[0][0])
+        for kind, pattern in patterns.items()
+    }

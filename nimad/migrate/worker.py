@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from nimad import heap
 from nimad.core import upkeep
 from nimad.core.store import MemoryStore
 from nimad.errors import Degraded, DiskFull, NimadError
@@ -246,7 +245,7 @@ class Worker:
                 self._upkeep_since = None
         if self._upkeep_since is not None:
             return 0
-        heap.give_back()
+        upkeep.rest(self._store)
         return None
 
     # --- guests -------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ LATE_ROWS = 32
 """So many memories without a vector, the best by words, are encoded for a query: 1.5 ms."""
 QUICK_EMBEDDERS = ("static", "hash")
 """These take 0.03 ms for a text."""
-EFFORT = 0.3
+EFFORT = 0.5
 """Of the usual, in the search for the furthest: any of them will do."""
 _BATCH = 4096
 _STRIDE = 16

@@ -67,7 +67,7 @@ class Weights:
             Both twice as many as are wanted, at least.  In 100,000 memories of made-up talk the
             best ten are 99.5 % of those that scoring every row gives (`whole_path`).
         furthest: and of those that lie opposite, for the low end of a store's cosines: in 100,000
-            memories off by 0.01 of a cosine; that of 1,000 memories picked evenly, by up to 0.1.
+            memories off by 0.007 of a cosine; that of 1,000 memories picked evenly, by up to 0.1.
         words: the floor of the mode words, by coverage alone.
         floors: those of the other modes, by embedder.
     """
@@ -89,7 +89,7 @@ class Weights:
     exact_rows: int = 20_000
     candidates: int = 600
     nearest: int = 64
-    furthest: int = 8
+    furthest: int = 16
     mixing: dict[str, tuple[float, float]] = field(default_factory=lambda: {"minilm": (0.3, 0.2)})
     words: Least = field(default=Least(0.16, 0.60))
     floors: dict[str, Floor] = field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,50 @@ def test_the_budget(graph: GraphProjection) -> None:
     assert graph.counts() == {"memories": 4112, "turns": 1346, "relations": 4038}
     assert graph.size_bytes() <= (400_000 if ENGINE == "ladybug" else 9_000_000)
     assert {path.suffix for path in graph.files()} == {".db", ".seal"}, "no log is left"
+
+
+def test_a_graph_that_rests_wakes_for_whoever_asks(graph: GraphProjection) -> None:
+    feed, woken = family(), []
+    graph.woken = lambda: woken.append(True)
+    graph.rebuild(feed)
+    for wake in (
+        lambda: graph.counts(),
+        lambda: graph.related(1, 3, 50),
+        lambda: graph.query("RETURN 1"),
+        lambda: graph.rebuild(feed),
+    ):
+        graph.rest()
+        assert graph.watermark == feed.head()
+        assert graph._engine is None, "its memory is given back"
+        wake()
+        assert woken.pop() and not woken
+        assert graph._engine is not None
+        assert shown(graph) == expected(feed)
+    graph.rest()
+    feed.add_memories(("input", "maya", 99))
+    follow(graph, feed)
+    assert shown(graph) == expected(feed)
+
+
+def test_many_wake_it_at_once(graph: GraphProjection) -> None:
+    feed = family()
+    graph.rebuild(feed)
+    wanted = graph.related(1, 3, 50)
+    for _ in range(10):
+        graph.rest()
+        with ThreadPoolExecutor(4) as readers:
+            asked = [readers.submit(graph.related, 1, 3, 50) for _ in range(4)]
+        assert [each.result() for each in asked] == [wanted] * 4
+
+
+def test_a_graph_closed_while_it_rests_stays_closed(graph: GraphProjection) -> None:
+    graph.rebuild(family())
+    graph.rest()
+    graph.close()
+    with pytest.raises(GraphFailed):
+        graph.counts()
+    graph.open()
+    assert shown(graph) == expected(family())
 
 
 # --- walking --------------------------------------------------------------------------------------
