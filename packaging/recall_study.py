@@ -18,16 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import recall_floors
+import recall_forms
 import recall_report
-from dialogues import DEPTH, Dialogue, mean, read_dialogues, score
-from recall_store import NO_FLOOR, OPEN, loaded, recall_with
+from dialogues import Dialogue, read_dialogues
+from recall_store import NO_FLOOR, OPEN, Figures, figures, loaded, overall, recall_with
 
 from nimad.core.store import MemoryStore
-from nimad.model import Filter
-from nimad.recall.ranking import Recall
 from nimad.recall.weights import DEFAULT, Weights
 
-Figures = dict[str, float]
 CHANGES: Sequence[tuple[str, dict[str, float]]] = (
     ("the recipe", {}),
     ("semantic 0: words alone", {"semantic": 0.0}),
@@ -108,25 +106,6 @@ own conversation, and every second one of each other conversation, where all ans
 ![recall against false answers](recall-floors.svg)"""
 
 
-def figures(recall: Recall, dialogues: Sequence[Dialogue], merged: bool) -> list[Figures]:
-    """The means of each conversation, weighted in `overall`."""
-    made = []
-    for dialogue in dialogues:
-        where = Filter() if merged else Filter(namespace=dialogue.name)
-        scores = []
-        for asked in dialogue.questions:
-            hits = recall.query(asked.text, DEPTH, "hybrid", where)
-            found = [str((hit.memory.extra or {}).get("turn")) for hit in hits]
-            scores.append(score(found, frozenset(f"{dialogue.name}/{e}" for e in asked.evidence)))
-        made.append({**mean(scores), "questions": len(scores)})
-    return made
-
-
-def overall(parts: Sequence[Figures], name: str) -> float:
-    """The mean over all questions."""
-    return sum(p[name] * p["questions"] for p in parts) / sum(p["questions"] for p in parts)
-
-
 def changed(store: MemoryStore, change: dict[str, float]) -> Weights:
     """The weights of a row: without floors, the embedder's own mixing spelt out."""
     before, after = DEFAULT.near(store.embedder.name)
@@ -197,6 +176,7 @@ def main() -> int:
         rows = ablations(store, dialogues)
         say(CHOSEN)
         left_out(rows, dialogues)
+        recall_forms.study(dialogues, given.embedder, say)
         say(FLOORS)
         recall_floors.study(store, dialogues, say, given.svg)
     if given.output:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,22 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from nimad.probe import priority
 from tests.process import DaemonProcess
 
 # How long an example takes says more about the machine's other work than about ours.
 settings.register_profile("nimad", settings(), deadline=None)
 settings.load_profile("nimad")
+
+# A shell starts what runs in the background with Ctrl-C ignored, and a process passes that on: what
+# the tests start would not heed it either.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def at_usual_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Idle work gets its turn on a busy machine, too: at SCHED_IDLE it would hardly get one."""
+    monkeypatch.setattr(priority, "lowest", lambda: os.SCHED_BATCH)
 
 
 @pytest.fixture(scope="session")

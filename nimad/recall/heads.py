@@ -11,6 +11,7 @@ thousands of titles that stand once each, and two heads are the same in one of 6
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -35,7 +36,13 @@ def code(text: str) -> int:
     found = _HEAD.match(text)
     if found is None:
         return NOBODY
-    words = _WORD.findall(found[1])
+    return _code_of_head(found[1])
+
+
+@functools.lru_cache(maxsize=256)
+def _code_of_head(head: str) -> int:
+    """Kept for the few who speak all the time."""
+    words = _WORD.findall(head)
     if len(words) > 1 and any(word[0].islower() for word in words):
         return NOBODY
     return code_of([word.casefold() for word in words])

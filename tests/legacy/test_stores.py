@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,6 +19,7 @@ from nimad.errors import (
     SourceMissing,
     SourceNotRecognised,
 )
+from nimad.legacy import bundle as packing
 from nimad.legacy.bundle import take_bundle
 from nimad.legacy.detect import Member
 from nimad.legacy.files import LegacyFiles
@@ -80,40 +81,36 @@ def test_links_that_lead_round_are_not_followed(tmp_path: Path) -> None:
 # --- packing --------------------------------------------------------------------------------------
 
 
-def test_a_file_that_is_written_meanwhile_is_read_again(tmp_path: Path) -> None:
+def test_a_file_that_is_written_meanwhile_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = checkpoint(tmp_path / "latest.pt")
-    good, stop = path.read_bytes(), threading.Event()
+    good, real, copies = path.read_bytes(), packing._write, [0]
 
-    def write() -> None:
-        for _ in range(3):
+    def overtaken(*given: Any) -> None:
+        copies[0] += 1
+        if copies[0] <= 2:  # half of it is there while it is copied, all of it a moment later
             path.write_bytes(good[: len(good) // 2])
-            stop.wait(0.02)
+        real(*given)
+        if copies[0] <= 2:
             path.write_bytes(good)
-            stop.wait(0.02)
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    taken = bundle(path, tmp_path / "b.tar")
-    thread.join()
-    with LegacyFiles.open(taken) as files:
+    monkeypatch.setattr(packing, "_write", overtaken)
+    with LegacyFiles.open(bundle(path, tmp_path / "b.tar")) as files:
         assert files.survey().nodes == 2
+    assert copies[0] == 3
 
 
-def test_a_writer_that_never_pauses(tmp_path: Path) -> None:
-    path, stop = checkpoint(tmp_path / "latest.pt"), threading.Event()
+def test_a_writer_that_never_pauses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, real = checkpoint(tmp_path / "latest.pt"), packing._write
 
-    def write() -> None:
-        while not stop.is_set():
-            path.write_bytes(path.read_bytes() + b"x")
+    def overtaken(*given: Any) -> None:
+        real(*given)
+        path.write_bytes(path.read_bytes() + b"x")
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        with pytest.raises(SourceChanged):
-            take_bundle([Member("latest.pt", path)], path, tmp_path)
-    finally:
-        stop.set()
-        thread.join()
+    monkeypatch.setattr(packing, "_write", overtaken)
+    with pytest.raises(SourceChanged):
+        take_bundle([Member("latest.pt", path)], path, tmp_path)
     assert list(tmp_path.glob("nimad-snapshot-*")) == []
 
 

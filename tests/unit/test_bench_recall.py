@@ -79,3 +79,22 @@ def test_the_floors_are_measured(data: Path) -> None:
     with loaded(dialogues, "static") as store:
         recall_floors.study(store, dialogues, lines.append, None)
     assert sum("(default)" in line for line in lines) == 3
+
+
+def test_memories_that_tell_less_are_measured(data: Path) -> None:
+    import recall_forms
+    from dialogues import read_dialogues
+    from recall_store import loaded
+
+    lines: list[str] = []
+    dialogues = read_dialogues(data)
+    recall_forms.study(dialogues, "static", lines.append)
+    assert lines[1] == "| session, who, time | 1.000 | 1.000 |"
+    assert len(lines) == 1 + len(recall_forms.FORMS)
+    told = {name: form for name, form, _ in recall_forms.FORMS}
+    with loaded(dialogues, "static", told['"Anna: ..." in the text']) as store:
+        kept = list(store.records.get([1, 2]).values())
+    assert [(m.text[:5], m.who, m.session) for m in kept] == [
+        ("Anna:", None, None),
+        ("Ben: ", None, None),
+    ]

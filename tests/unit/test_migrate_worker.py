@@ -20,6 +20,7 @@ from tests.legacy import stores
 from tests.legacy.moving import attach, opened, status
 
 Opened = tuple[MemoryStore, MigrationManager]
+pytestmark = pytest.mark.usefixtures("at_usual_priority")
 
 
 @pytest.fixture
