@@ -30,9 +30,8 @@ from numpy.typing import NDArray
 from nimad.dense import vectors
 from nimad.dense.basis import Basis
 from nimad.dense.files import Damage, DenseFiles, Listed, Opened
-from nimad.dense.learning import Learned
-from nimad.dense.searching import search, spectrum_of
-from nimad.dense.unbinding import fillers_of, item_spectrum
+from nimad.dense.search import fillers_of, item_spectrum, search, spectrum_of
+from nimad.dense.training import Learned
 from nimad.dense.vectors import Coded
 from nimad.disk.container import Summary
 from nimad.disk.durable import crash_point, set_aside
