@@ -27,7 +27,7 @@ from nimad.core import vectors
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import NimadError
 from nimad.legacy.scrub import scrub_snapshot
-from nimad.store import hyper, later, sources, words
+from nimad.store import hyper, source_delta, sources, words
 from nimad.store.sources import Source
 from nimad.store.transaction import Transaction
 
@@ -139,7 +139,7 @@ def _note_purge(tx: Transaction, ids: Sequence[int]) -> dict[str, Any]:
         if source is not None:
             keys.setdefault(str(source), []).append(key)
     for source, mine in keys.items():
-        later.forget(tx, int(source), mine)
+        source_delta.forget(tx, int(source), mine)
     names: set[int] = set()
     for row in tx.rows(f"SELECT place, namespace, conversation, session {picked}", (marks,)):
         names.update(number for number in row if number is not None)

@@ -29,7 +29,7 @@ from nimad.graph.engine import GraphLimits
 from nimad.graph.projection import GraphProjection
 from nimad.index.blocks import BlockIndex, Damage
 from nimad.probe import memory
-from nimad.store import pending
+from nimad.store import staged_segments
 from nimad.store.records import Records
 
 if TYPE_CHECKING:
@@ -125,8 +125,8 @@ def _spared(store: MemoryStore) -> set[str]:
     """Segments of an index that is being made anew and goes on; other notes are forgotten."""
     wanted = signature(store.wanted_embedder) if store.embedder_due else None
     with store.records.write() as tx:
-        pending.forget_others(tx, wanted)
-    return set(pending.names(store.records))
+        staged_segments.forget_others(tx, wanted)
+    return set(staged_segments.names(store.records))
 
 
 def retire_damaged(store: MemoryStore) -> list[Damage]:

@@ -22,7 +22,7 @@ from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.legacy.rows import FIRST_ID
 from nimad.migrate.run import Run
-from nimad.store import hyper, later, sources, words
+from nimad.store import hyper, source_delta, sources, words
 from nimad.store.sources import Source
 
 BATCH = 1000
@@ -67,7 +67,7 @@ def roll_back(run: Run) -> Iterator[None]:
     run.close()
     with store.records.write() as tx:
         tx.delete_source_turns(source.id)
-        later.forget(tx, source.id)
+        source_delta.forget(tx, source.id)
         tx.execute("DELETE FROM quarantine WHERE source = ?", (source.id,))
         sources.update(tx, source.id, **CLEAN)
         dense = hyper.remove_source(tx, source.id)

@@ -25,7 +25,7 @@ SCRIPT = f"""
 import sys
 from pathlib import Path
 from nimad.legacy.sqlite import LegacyGraph
-from nimad.migrate import converting
+from nimad.migrate import hypervector_stage
 from tests.hypervectors import Rows, episodes
 from tests.legacy.moving import attach, opened
 told = episodes({COUNT}, {DIMENSION})
@@ -34,8 +34,8 @@ names += [("filler", name, row) for name, row in list(told.codebook.items())[:40
 names.append(("filler", {SECRET!r}, told.vectors[0]))
 rows = Rows(told.vectors, names)
 LegacyGraph.dense = lambda _: rows
-converting.FILE_BYTES = 30_000
-converting.STEP_VALUES = 8 * {DIMENSION}
+hypervector_stage.FILE_BYTES = 30_000
+hypervector_stage.STEP_VALUES = 8 * {DIMENSION}
 with opened(Path(sys.argv[1]), embedder="hash", graph__engine="none") as (store, manager):
     known = {{source["name"]: source["stage"] for source in manager.status()["sources"]}}
     what = sys.argv[3]

@@ -16,7 +16,7 @@ from nimad.core import rebuilding, reencoding, upkeep, vectors
 from nimad.core.store import MemoryStore
 from nimad.errors import Degraded, DiskFull, NotFound, StateBusy, UsageError
 from nimad.model import Filter, Memory, Relation
-from nimad.store import pending
+from nimad.store import staged_segments
 
 TEXTS = [
     "Maya planted basil and tomatoes on the balcony",
@@ -284,9 +284,9 @@ def test_a_purge_reaches_the_vectors_that_are_not_in_use_yet(
     work = again.begin_reencoding()
     work._size = 2
     assert work.step() and again.records.value("SELECT sum(rows) FROM pending") == 2
-    (noted,) = pending.names(again.records)
+    (noted,) = staged_segments.names(again.records)
     again.forget([1], purge=True)
-    assert pending.names(again.records) == [] and not again.blocks.path(noted).exists()
+    assert staged_segments.names(again.records) == [] and not again.blocks.path(noted).exists()
     upkeep.finish(again)
     assert again.embedder.name == "hash" and errors(again) == []
     assert sorted(again.blocks.ids()) == again.records.ids().tolist()

@@ -14,7 +14,7 @@ from nimad.core import upkeep
 from nimad.core.store import MemoryStore
 from nimad.errors import NoHypervector, NotFound
 from nimad.legacy.sqlite import LegacyGraph
-from nimad.migrate import converting
+from nimad.migrate import hypervector_stage
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
 from nimad.store import hyper
@@ -127,8 +127,8 @@ def test_it_goes_on_where_it_stopped(
     source: Path, here: Opened, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, manager = here
-    monkeypatch.setattr(converting, "FILE_BYTES", 20_000)
-    monkeypatch.setattr(converting, "STEP_VALUES", 4 * DIMENSION)
+    monkeypatch.setattr(hypervector_stage, "FILE_BYTES", 20_000)
+    monkeypatch.setattr(hypervector_stage, "STEP_VALUES", 4 * DIMENSION)
     attach(manager, source)
     sealed = store.dense.seal
     seen = 0

@@ -32,6 +32,7 @@ LEVELS = {
     "probe": 3,
     "recall": 3.1,
     "core": 3.2,
+    "background": 3.25,
     "migrate": 3.3,
     "check": 3.4,
     "cognition": 3.5,

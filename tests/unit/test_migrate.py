@@ -25,7 +25,7 @@ from nimad.errors import (
     UsageError,
 )
 from nimad.legacy.snapshot import take_snapshot
-from nimad.migrate import copying, receive, rollback, verify
+from nimad.migrate import copy_stage, rollback, snapshots, verification
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
 from tests.legacy import stores
@@ -356,7 +356,7 @@ def test_no_space_for_the_snapshot(
 ) -> None:
     store, manager = here
     stores.small_store(source)
-    monkeypatch.setattr(receive, "MARGIN_BYTES", 1 << 60)
+    monkeypatch.setattr(snapshots, "MARGIN_BYTES", 1 << 60)
     with pytest.raises(DiskFull):
         attach(manager, source)
     monkeypatch.undo()
@@ -389,7 +389,7 @@ def test_a_copy_across_file_systems(
 def failing(error: BaseException, times: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Make the commit of a copied batch fail the first `times` times; sizes of all attempts."""
     sizes: list[int] = []
-    real = copying._commit
+    real = copy_stage._commit
 
     def commit(run: Any, source: Any, batch: Any) -> None:
         sizes.append(len(batch.memories))
@@ -397,7 +397,7 @@ def failing(error: BaseException, times: int, monkeypatch: pytest.MonkeyPatch) -
             raise error
         real(run, source, batch)
 
-    monkeypatch.setattr(copying, "_commit", commit)
+    monkeypatch.setattr(copy_stage, "_commit", commit)
     return sizes
 
 
@@ -516,14 +516,14 @@ def test_a_source_that_fails_its_verification_says_so(
 ) -> None:
     _, manager = here
     stores.small_store(source)
-    monkeypatch.setattr(verify.Comparison, "_vectors", lambda self: None)
-    real = verify.Comparison._compare
+    monkeypatch.setattr(verification.Comparison, "_vectors", lambda self: None)
+    real = verification.Comparison._compare
 
     def compare(self: Any, rows: Any) -> None:
         real(self, rows)
         self.findings.memories.differing += 1
 
-    monkeypatch.setattr(verify.Comparison, "_compare", compare)
+    monkeypatch.setattr(verification.Comparison, "_compare", compare)
     attach(manager, source)
     with pytest.raises(NimadError) as caught:
         manager.finish()

@@ -1,8 +1,8 @@
 """The second stage: texts become vectors in sealed segments.
 
 What was accessed comes first (`warm`), then the rest in the order of ids; a memory that has its
-vector already, because a query found it meanwhile (see urgent.py), is passed over.  A source whose
-strategy is `lazy` leaves it at that: only urgent.py encodes its memories.
+vector already, because a query found it meanwhile (see encode_on_hit.py), is passed over.  A source
+whose strategy is `lazy` leaves it at that: only encode_on_hit.py encodes its memories.
 
 Vectors gather in memory until there are enough for a segment, or no more texts: few large segments
 search faster than many small ones.  A segment is written, then listed in the transaction that moves

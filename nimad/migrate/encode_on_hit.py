@@ -40,7 +40,7 @@ def unfinished(source: Source) -> bool:
     return source.stage != "rolled_back" and source.encoded < source.copied
 
 
-class Urgent:
+class EncodeOnHit:
     """The queue; `seen` may be called from any thread, `step` by one at a time.
 
     `needed` is set by whoever knows whether any source has memories without a vector: while it is
