@@ -4,8 +4,8 @@ BIN := .venv/bin
 STAMP := .venv/.complete
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
-.PHONY: help setup run test measure bench bench-recall bench-migration minilm static lint deb deb-minilm test-deb
-.PHONY: test-vm clean
+.PHONY: help setup run test measure bench bench-recall bench-migration minilm static lint deb
+.PHONY: deb-minilm test-deb test-vm clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile

@@ -1,7 +1,8 @@
 """The shape of the house: layers, circles, owners of libraries, sizes.
 
-Each test lists all offenders. Layers are those of docs/architecture.md. An import counts wherever it stands: at the top of a
-file, inside a function or under TYPE_CHECKING, because a reader needs the other file anyway.
+Each test lists all offenders. Layers are those of docs/architecture.md. An import counts wherever
+it stands: at the top of a file, inside a function or under TYPE_CHECKING, because a reader needs
+the other file anyway.
 """
 
 from __future__ import annotations
