@@ -19,7 +19,6 @@ from nimad.errors import Busy, NotFound, UsageError
 from nimad.legacy.source import LegacySource
 from nimad.migrate import attachment as attaching
 from nimad.migrate import delta, ledger, mending, report, rollback, snapshots
-from nimad.migrate.auto_migration import auto_migrate
 from nimad.migrate.encode_on_hit import EncodeOnHit
 from nimad.migrate.log import MigrationLog
 from nimad.migrate.pipeline import Pipeline
@@ -76,10 +75,6 @@ class MigrationManager:
         self._store.seen = lambda ids: None
         self._worker.stop()
         self._pipeline.reset()
-
-    def begin_automatically(self) -> None:
-        """Take over what the configuration asks for, once; never raises what stands in the way."""
-        auto_migrate(self._store, self)
 
     def touch(self, watching: bool = False) -> None:
         """Somebody asked something: what waits for quiet waits on, unless they only watch."""
