@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from nimad import heap
 from nimad.core import purge, rebuild, segments
-from nimad.embed.static import StaticEmbedder
 from nimad.errors import Degraded, DiskFull, NimadError
 from nimad.store import words
 
@@ -50,8 +49,7 @@ def rest(store: MemoryStore) -> None:
     """Nothing is left to do: give back the memory that the work took."""
     if store.graph is not None:
         store.graph.rest()
-    if isinstance(store.embedder, StaticEmbedder):
-        store.embedder.rest()
+    store.embedder.rest()
     heap.give_back()
 
 
