@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.core import vectors
+from nimad.core import segments
 from nimad.disk.durable import crash_point
 from nimad.embed.base import Embedder, signature
 from nimad.errors import DiskFull
@@ -161,7 +161,7 @@ class Reencoding:
     def _encode(self, ids: NDArray[np.int64]) -> tuple[list[int], NDArray[np.float32]]:
         """The ids that still exist, and their vectors."""
         part = self._store.records.texts_of(ids.tolist())
-        rows = vectors.encode(self.embedder, [text for _, text in part])
+        rows = segments.encode(self.embedder, [text for _, text in part])
         return [number for number, _ in part], rows
 
     def _seal(self) -> None:
@@ -172,7 +172,7 @@ class Reencoding:
         order = np.argsort(np.array(self._ids, np.int64))
         ids = np.array(self._ids, np.int64)[order]
         rows = np.concatenate(self._rows)[order].astype(np.float32)
-        name = vectors.new_segment_name(store.records, self.index)
+        name = segments.new_segment_name(store.records, self.index)
         info = self.index.write_segment(name, ids, rows)
         crash_point("rebuild.written")
         with store.records.write() as tx:
@@ -192,7 +192,7 @@ class Reencoding:
         tx.execute("DELETE FROM tombstones")
         tx.many("INSERT INTO tombstones (id) VALUES (?)", [(i,) for i in gone])
         tx.execute("DELETE FROM hot")
-        tx.add_hot(vectors.to_hot(ids, rows))
+        tx.add_hot(segments.to_hot(ids, rows))
         _catch_up_sources(tx)
         tx.set_meta("embedder", signature(self.embedder))
         return gone

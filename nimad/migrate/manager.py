@@ -47,7 +47,7 @@ class MigrationManager:
         self._stop = threading.Event()
         self._pipeline = Pipeline(store, self._log, self._turn, self._stop)
         self._urgent = EncodeOnHit(store, self._turn, clock)
-        store.seen = self._urgent.seen
+        store.on_returned = self._urgent.seen
         self._worker = Worker(
             store,
             self._pipeline,
@@ -65,14 +65,14 @@ class MigrationManager:
 
     def start(self) -> None:
         """Begin, or go on where the last process stopped."""
-        self._store.wake = self._worker.changed
+        self._store.on_change = self._worker.changed
         self._worker.start()
 
     def stop(self) -> None:
         """Stop at the next commit, and return then."""
         self._stop.set()
-        self._store.wake = lambda: None
-        self._store.seen = lambda ids: None
+        self._store.on_change = lambda: None
+        self._store.on_returned = lambda ids: None
         self._worker.stop()
         self._pipeline.reset()
 
@@ -220,7 +220,7 @@ class MigrationManager:
             for _ in rollback.roll_back(run):
                 pass
         self._log.info(f"{name}: rolled back, {removed['memories']} memories removed")
-        self._store.wake()
+        self._store.on_change()
         return {"name": name, "removed": removed}
 
     def quarantine(self, name: str, offset: int, limit: int) -> dict[str, Any]:

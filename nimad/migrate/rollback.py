@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nimad.core import vectors
+from nimad.core import segments
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.legacy.rows import FIRST_ID
@@ -108,8 +108,8 @@ def _reclaim(store: MemoryStore) -> None:
         dead = np.array(store.records.tombstones(), np.int64)
         for name in store.records.segment_names():
             if len(np.intersect1d(store.blocks.segment_ids([name]), dead)):
-                vectors.merge(store, [name])
-        while "graph" not in store.out_of_service and not store.catch_up_graph():
+                segments.merge(store, [name])
+        while store.health.reason("graph") is None and not store.catch_up_graph():
             pass
         words.optimise(store.records)
         store.records.release_space()

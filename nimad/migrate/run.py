@@ -108,7 +108,7 @@ class Run:
     def give_way(self) -> None:
         """Let whoever asks something go first, when this work can wait."""
         if self.gated:
-            self.store.courtesy.give_way()
+            self.store.query_priority.yield_to_queries()
 
     def close(self) -> None:
         """Let go of the snapshot."""

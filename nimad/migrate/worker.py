@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from nimad.background.idle_conditions import Always, IdleCondition
 from nimad.background.machine_idle import Processors
-from nimad.core import upkeep
+from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.errors import Degraded, DiskFull, NimadError
 from nimad.migrate import ledger
@@ -237,7 +237,7 @@ class Worker:
             return closed
         seen = self._changes
         more: list[bool] = []
-        self._step(lambda: more.append(upkeep.step(self._store)), yielding=busy <= 0)
+        self._step(lambda: more.append(maintenance.step(self._store)), yielding=busy <= 0)
         if more[0]:
             return 0
         with self._changing:
@@ -245,7 +245,7 @@ class Worker:
                 self._upkeep_since = None
         if self._upkeep_since is not None:
             return 0
-        upkeep.rest(self._store)
+        maintenance.rest(self._store)
         return None
 
     # --- guests -------------------------------------------------------------------------------

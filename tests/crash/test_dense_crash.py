@@ -13,7 +13,7 @@ import pytest
 
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import upkeep
+from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.store import hyper
 from tests.hypervectors import episodes, neighbours
@@ -102,7 +102,7 @@ def migrated(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def check_whole(state: Path, memories: int, items: int = 48) -> None:
     store = MemoryStore.open(state, Config().replace(embedder="hash", graph__engine="none"))
-    upkeep.finish(store)
+    maintenance.finish(store)
     assert [problem.what for problem in check(store)] == []
     ids = store.dense.files.ids()
     assert len(ids) == len(np.unique(ids)) == memories

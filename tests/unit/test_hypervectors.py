@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nimad.check import check
-from nimad.core import upkeep
+from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.errors import NoHypervector, NotFound
 from nimad.legacy.sqlite import LegacyGraph
@@ -158,7 +158,7 @@ def test_forgetting_takes_them_along(source: Path, here: Opened, rows: Rows) -> 
     store.forget([gone])
     assert gone not in {hit.memory.id for hit in store.similar(near, 59, dense=True).hits}
     assert len(store.similar(near, 59, dense=True).hits) == 58
-    upkeep.finish(store)
+    maintenance.finish(store)
     assert gone not in store.dense.files.ids() and len(store.dense.files.ids()) == COUNT - 1
     assert status(manager, "graph")["converted"] == COUNT - 1
     assert len(files(store)) == len(hyper.files(store.records))

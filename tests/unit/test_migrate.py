@@ -453,9 +453,9 @@ def test_a_graph_that_fails_does_not_hold_the_memories_up(source: Path, tmp_path
 
         store.catch_up_graph = broken  # type: ignore[method-assign]
         assert migrate(manager, source)["state"] == "verified"
-        assert "broken on purpose" in store.out_of_service["graph"]
+        assert "broken on purpose" in store.health.reasons()["graph"]
         store.catch_up_graph = real  # type: ignore[method-assign]
-        assert store.catch_up_graph() and not store.out_of_service
+        assert store.catch_up_graph() and not store.health.reasons()
 
 
 # --- verifying ----------------------------------------------------------------------------------
@@ -506,9 +506,9 @@ def test_verification_finds_a_missing_row_and_vector(source: Path, here: Opened)
         tx.execute("UPDATE sources SET copied = copied - 1")
         tx.add_hot([(9, np.zeros(store.embedder.dims, np.float16).tobytes())])
     store.lost_vectors = [9]
-    from nimad.core import rebuilding
+    from nimad.core import rebuild
 
-    rebuilding.rebuild_blocks(store)
+    rebuild.rebuild_blocks(store)
 
 
 def test_a_source_that_fails_its_verification_says_so(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nimad.core import rebuilding, upkeep
+from nimad.core import maintenance, rebuild
 from nimad.core.store import MemoryStore
 from nimad.migrate import encode_on_hit, encode_stage
 from nimad.migrate.manager import MigrationManager
@@ -117,7 +117,7 @@ def test_another_strategy_encodes_the_rest_once(
     for number in (3, 30, 60):
         store.get(number)
     manager.finish()
-    upkeep.finish(store)
+    maintenance.finish(store)
     sealed: list[int] = []
     real = encode_stage.vectors.seal
 
@@ -137,7 +137,7 @@ def test_a_rebuild_encodes_all(source: Path, here: Opened) -> None:
     migrate(manager, source, strategy="lazy")
     store.get(9)
     manager.finish()
-    rebuilding.rebuild_blocks(store)
+    rebuild.rebuild_blocks(store)
     told = status(manager, "graph")
     assert (told["state"], told["encoded"], told["verified"]) == ("verified", 60, 60)
 
