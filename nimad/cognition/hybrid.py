@@ -22,7 +22,7 @@ from nimad.cognition.sparse_block_vsa import SparseBlockHDVector
 from nimad.cognition.taking import take_over
 from nimad.legacy.snapshot_kinds import open_snapshot
 from nimad.legacy.source import DenseRows, LegacySource
-from nimad.migrate.urgent import Urgent
+from nimad.migrate.encode_on_hit import EncodeOnHit
 from nimad.store import sources
 
 
@@ -34,7 +34,7 @@ class _BitByBit(Closing):
         home = embedded(None if state is None else state_of(state))
         take_over(home, Path(source).expanduser(), strategy="lazy")
         self._home = home
-        self._urgent = Urgent(home.store, threading.RLock())
+        self._urgent = EncodeOnHit(home.store, threading.RLock())
         self.sparse = SparseBlockMemory.over(home)
 
     def __len__(self) -> int:

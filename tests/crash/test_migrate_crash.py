@@ -18,9 +18,9 @@ from tests.legacy.moving import attach, opened, status
 MIGRATE = """
 import sys
 from pathlib import Path
-from nimad.migrate import encoding
+from nimad.migrate import encode_stage
 from tests.legacy.moving import attach, opened
-encoding.SEGMENT_ROWS = 100
+encode_stage.SEGMENT_ROWS = 100
 with opened(Path(sys.argv[1]), embedder="hash", graph__engine=sys.argv[4]) as (store, manager):
     known = {source["name"]: source["stage"] for source in manager.status()["sources"]}
     if sys.argv[3] == "rollback":

@@ -16,7 +16,7 @@ from nimad.core.store import MemoryStore
 from nimad.errors import SourceChanged, UsageError
 from nimad.legacy import source_changes
 from nimad.legacy.detect import detect
-from nimad.migrate import appending
+from nimad.migrate import delta
 from nimad.migrate.manager import MigrationManager
 from tests.legacy import stores
 from tests.legacy.moving import migrate, opened, status
@@ -221,12 +221,12 @@ def test_too_much_and_other_columns_ask_for_the_whole(
 ) -> None:
     store, _ = here
     grow(source, 31, 32)
-    monkeypatch.setattr(appending, "KEPT_BYTES", 100)
+    monkeypatch.setattr(delta, "KEPT_BYTES", 100)
     assert follower.deliver()["whole"]
     stores.execute(source, "ALTER TABLE memory_nodes ADD COLUMN more TEXT")
     reply = follower.deliver()
     assert (reply["taken"], reply["whole"]) == (False, True)
-    monkeypatch.setattr(appending, "MOST_BYTES", 10)
+    monkeypatch.setattr(delta, "MOST_BYTES", 10)
     assert not follower.deliver()["taken"]
     assert store.records.counts()["memories"] == 32
 

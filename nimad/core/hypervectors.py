@@ -248,7 +248,7 @@ class Hypervectors:
                     again += [source.name] if _convert_again(tx, source) else []
         self.files.remove(gone)
         if again:
-            store.out_of_service[PART] = f"hypervectors of {', '.join(again)} are converted again"
+            store.health.fail(PART, f"hypervectors of {', '.join(again)} are converted again")
 
     def whole_again(self) -> None:
         """No source has hypervectors to convert: nothing is out of service any more."""
@@ -258,7 +258,7 @@ class Hypervectors:
             if source.converted < source.total_dense and source.stage == AFTER[0]
         ]
         if not waiting:
-            self._store.out_of_service.pop(PART, None)
+            self._store.health.restore(PART)
 
 
 def _convert_again(tx: Transaction, source: sources.Source) -> bool:
