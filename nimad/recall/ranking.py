@@ -33,6 +33,7 @@ from nimad.recall.scopes import Scopes
 from nimad.recall.scoring import Scoring
 from nimad.recall.stopwatch import Stopwatch
 from nimad.recall.weights import DEFAULT, Weights
+from nimad.store.bounded import get_within
 from nimad.store.records import Records
 from nimad.store.terms import TermIndex
 
@@ -117,7 +118,7 @@ class Recall:
             asking = Asking(text, k, mode, scope, at, *parts, watch)
             scored = self._scoring.best(asking) if scope.count else []
         watch.lap("fusion")
-        memories = self._records.get([number for number, _, _ in scored])
+        memories = get_within(self._records, [number for number, _, _ in scored])
         watch.lap("records")
         return [Hit(memories[i], score, made) for i, score, made in scored if i in memories]
 
@@ -143,7 +144,7 @@ class Recall:
             query = embedder.embed([memory.text])[0]
         ids, scores = blocks.search(query, k + 1)
         near = [(float(s), int(i)) for i, s in zip(ids, scores, strict=True) if i != memory.id]
-        memories = self._records.get([i for _, i in near[:k]])
+        memories = get_within(self._records, [i for _, i in near[:k]])
         return [
             Hit(memories[i], score, {"cosine": score})
             for score, i in near[:k]
