@@ -7,7 +7,7 @@ them: fusing ranks, or the best hundred of each side, throws the distances away.
 are is told in `lexical` and `semantic`, every weight in `weights`.
 
 Nothing is returned when nothing fits: a question must be met by words and meaning together to a
-degree that depends on the embedder (`weights.Floor`).  A memory that is the query, word for word,
+degree that depends on the embedder (`CosineScale`).  A memory that is the query, word for word,
 always comes first.  Everything is deterministic: equal scores are ordered by id.
 """
 
