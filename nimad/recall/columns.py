@@ -219,10 +219,10 @@ class Columns:
         """Mark the rows of ranges of ids as dead; those that are not here are left out."""
         if not ranges or not self.count:
             return
-        bounds = np.array(ranges, np.int64) + [0, 1]
-        places = np.searchsorted(self.id, bounds)
+        first, last = np.array(ranges, np.int64).T
+        lows, highs = np.searchsorted(self.id, first), np.searchsorted(self.id, last, "right")
         doomed = np.zeros(self.count, np.bool_)
-        for low, high in places.tolist():
+        for low, high in zip(lows.tolist(), highs.tolist(), strict=True):
             doomed[low:high] = True
         rows = np.flatnonzero(doomed & self.alive)
         if not len(rows):

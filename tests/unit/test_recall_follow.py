@@ -33,7 +33,7 @@ def fill(store: MemoryStore, count: int) -> list[int]:
 
 
 def rollback(store: MemoryStore, count: int) -> None:
-    """Memories come and are gone again in one transaction, as when a migration is undone at once."""
+    """Memories come and are gone again before anything follows, as after an undone migration."""
     with store.records.write() as tx:
         ids = tx.add_memories([Memory(text="undone") for _ in range(count)])
         tx.delete_memories(ids)
