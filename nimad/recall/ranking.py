@@ -40,6 +40,7 @@ from nimad.store.terms import TermIndex
 MODES = ("hybrid", "meaning", "words")
 
 _FOLLOW_ROWS = 200
+"""New memories or changes taken over between two queries: 2 ms."""
 
 
 class Recall:
@@ -74,13 +75,13 @@ class Recall:
         self.query("warm up", 1, "hybrid", Filter())
 
     def follow(self) -> None:
-        """Take in what was written, a little at a time: then the next query need not.
+        """Take over what was written up to now, in steps: then the next query need not.
 
-        For whoever writes many; queries come in between.
+        Call it after writing many memories; queries are answered between the steps.
         """
-        done = False
-        while not done:
-            done = self._gate.alone(lambda: self._columns.sync(_FOLLOW_ROWS))
+        head = self._records.head()
+        while self._columns.seen < head:
+            self._gate.alone(lambda: self._columns.sync(_FOLLOW_ROWS))
 
     def keep(self) -> bool:
         """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
@@ -166,7 +167,8 @@ class Recall:
         """Take over what changed, while nobody reads."""
         if self._serving is None:
             self.keeper.restore()
-        self._columns.sync()
+        while not self._columns.sync():
+            pass
         parts = self._parts()
         if parts != self._serving:  # another embedder, or a rebuild: other lengths
             self._columns.length[:] = np.nan

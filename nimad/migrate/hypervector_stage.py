@@ -4,8 +4,8 @@ Rows are read, coded and dropped a few at a time, so memory does not depend on h
 what is held are the sample (float16) or the decoded directions, one step's rows, and coded rows for
 one file.  Which rows are due is told by the files: those of memories that are in none.
 
-Crash prose: see core/hyper.  Rows that were coded but not sealed are coded again, and what a crash
-took of the learning is learned anew; what is listed is never converted twice.
+Crash prose: see core/hypervectors.  Rows that were coded but not sealed are coded again, and what a
+crash took of the learning is learned anew; what is listed is never converted twice.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.core.hyper import New
-from nimad.dense.coding import code, for_items
-from nimad.dense.learning import STEP_VALUES, Learned, learn
+from nimad.core.hypervectors import New
+from nimad.dense.encoder import code, for_items
 from nimad.dense.spectrum import Shape
+from nimad.dense.training import STEP_VALUES, Learned, learn
 from nimad.dense.vectors import Coded, joined
 from nimad.disk.durable import crash_point
 from nimad.legacy.source import DenseRows

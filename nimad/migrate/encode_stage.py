@@ -1,12 +1,12 @@
 """The second stage: texts become vectors in sealed segments.
 
 What was accessed comes first (`warm`), then the rest in the order of ids; a memory that has its
-vector already, because a query found it meanwhile (see urgent.py), is passed over.  A source whose
-strategy is `lazy` leaves it at that: only urgent.py encodes its memories.
+vector already, because a query found it meanwhile (see encode_on_hit.py), is passed over.  A source
+whose strategy is `lazy` leaves it at that: only encode_on_hit.py encodes its memories.
 
 Vectors gather in memory until there are enough for a segment, or no more texts: few large segments
 search faster than many small ones.  A segment is written, then listed in the transaction that moves
-the cursor (see core/vectors.seal).  A crash before that loses the gathered vectors, which the next
+the cursor (see core/segments.seal).  A crash before that loses the gathered vectors, which the next
 start computes again; what is listed is never encoded twice.
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.core import vectors
+from nimad.core import segments
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
 from nimad.embed.base import Embedder
@@ -60,7 +60,7 @@ class _Gathered:
         for start in range(0, len(rows), POLITE_ROWS):
             run.give_way()
             ids, texts = zip(*rows[start : start + POLITE_ROWS], strict=True)
-            self.parts.append(vectors.encode(embedder, texts))
+            self.parts.append(segments.encode(embedder, texts))
             self.ids += ids
 
 
@@ -139,7 +139,7 @@ def _seal(run: Run, embedder: Embedder, gathered: _Gathered) -> None:
 
         if fresh.any():
             rows = np.concatenate(gathered.parts)[fresh]
-            vectors.seal(store, ids[fresh], rows, within=move_cursor)
+            segments.seal(store, ids[fresh], rows, within=move_cursor)
         else:
             with store.records.write() as tx:
                 move_cursor(tx)

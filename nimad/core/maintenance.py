@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from nimad import heap
-from nimad.core import forgetting, rebuilding, vectors
+from nimad.core import purge, rebuild, segments
 from nimad.errors import Degraded, DiskFull, NimadError
 from nimad.store import words
 
@@ -62,7 +62,7 @@ def finish(store: MemoryStore, stop: Callable[[], bool] = lambda: False) -> None
 def _purge(store: MemoryStore) -> bool:
     if store.records.meta("purge") is None:
         return False
-    forgetting.finish_purge(store)
+    purge.finish_purge(store)
     return True
 
 
@@ -70,10 +70,10 @@ def _lost_vectors(store: MemoryStore) -> bool:
     if store.embedder_due:
         return False
     if store.lost_vectors:
-        if vectors.repair(store):
+        if segments.repair(store):
             return True
         log.info("the blocks are whole again")
-    return "blocks" in store.out_of_service and store.out_of_service.pop("blocks") != ""
+    return store.health.restore("blocks")
 
 
 def _embedder(store: MemoryStore) -> bool:
@@ -89,27 +89,27 @@ def _embedder(store: MemoryStore) -> bool:
 def _graph(store: MemoryStore) -> bool:
     if store.graph is None:
         return False
-    if "graph" in store.out_of_service or store.graph.watermark < store.records.head():
+    if store.health.reason("graph") or store.graph.watermark < store.records.head():
         store.catch_up_graph()
         return True
     if store.graph.sparse:  # rows that came one by one take up to eight times the room
-        rebuilding.rebuild_graph(store)
+        rebuild.rebuild_graph(store)
         return True
     return False
 
 
 def _words(store: MemoryStore) -> bool:
-    if "words" not in store.out_of_service:
+    if store.health.reason("words") is None:
         return False
     words.rebuild(store.records)
-    del store.out_of_service["words"]
+    store.health.restore("words")
     return True
 
 
 def _hot(store: MemoryStore) -> bool:
     if store.blocks.stats()["hot"] < store.config["blocks.flush_rows"]:
         return False
-    return vectors.flush(store) > 0
+    return segments.flush(store) > 0
 
 
 def _dense(store: MemoryStore) -> bool:
@@ -117,7 +117,7 @@ def _dense(store: MemoryStore) -> bool:
 
 
 def _merge(store: MemoryStore) -> bool:
-    return vectors.merge_small(store)
+    return segments.merge_small(store)
 
 
 def _changes(store: MemoryStore) -> bool:

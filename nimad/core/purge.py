@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nimad.core import vectors
+from nimad.core import segments
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import NimadError
-from nimad.legacy.scrub import scrub_snapshot
-from nimad.store import hyper, later, sources, words
+from nimad.legacy.redact_database import scrub_snapshot
+from nimad.store import hyper, source_delta, sources, words
 from nimad.store.sources import Source
 from nimad.store.transaction import Transaction
 
@@ -79,7 +79,7 @@ def forget(store: MemoryStore, ids: Sequence[int], *, purge: bool, dry_run: bool
     crash_point("forget.committed")
     if note is not None:
         receipt.removed["snapshots"] = finish_purge(store)
-    store.wake()
+    store.on_change()
     return receipt
 
 
@@ -139,7 +139,7 @@ def _note_purge(tx: Transaction, ids: Sequence[int]) -> dict[str, Any]:
         if source is not None:
             keys.setdefault(str(source), []).append(key)
     for source, mine in keys.items():
-        later.forget(tx, int(source), mine)
+        source_delta.forget(tx, int(source), mine)
     names: set[int] = set()
     for row in tx.rows(f"SELECT place, namespace, conversation, session {picked}", (marks,)):
         names.update(number for number in row if number is not None)
@@ -180,7 +180,7 @@ def finish_purge(store: MemoryStore) -> int:
         crash_point("purge.vectors")
         scrubbed = _scrub_snapshots(store, note["keys"])
         crash_point("purge.snapshots")
-        if store.graph is not None and "graph" not in store.out_of_service:
+        if store.graph is not None and store.health.reason("graph") is None:
             store.graph.rebuild(store.records)
         _clear_aside(store)
         with store.records.write() as tx:
@@ -193,7 +193,7 @@ def _rewrite_segments(store: MemoryStore, ids: Sequence[int]) -> None:
     doomed = np.array(sorted(ids), np.int64)
     for name in store.records.segment_names():
         if len(np.intersect1d(store.blocks.segment_ids([name]), doomed)):
-            vectors.merge(store, [name])
+            segments.merge(store, [name])
     if store.embedder_due:
         store.begin_reencoding().discard(doomed)
 

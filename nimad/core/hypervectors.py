@@ -30,9 +30,8 @@ from numpy.typing import NDArray
 from nimad.dense import vectors
 from nimad.dense.basis import Basis
 from nimad.dense.files import Damage, DenseFiles, Listed, Opened
-from nimad.dense.learning import Learned
-from nimad.dense.searching import search, spectrum_of
-from nimad.dense.unbinding import fillers_of, item_spectrum
+from nimad.dense.search import fillers_of, item_spectrum, search, spectrum_of
+from nimad.dense.training import Learned
 from nimad.dense.vectors import Coded
 from nimad.disk.container import Summary
 from nimad.disk.durable import crash_point, set_aside
@@ -250,7 +249,7 @@ class Hypervectors:
                     again += [source.name] if _convert_again(tx, source) else []
         self.files.remove(gone)
         if again:
-            store.out_of_service[PART] = f"hypervectors of {', '.join(again)} are converted again"
+            store.health.fail(PART, f"hypervectors of {', '.join(again)} are converted again")
 
     def whole_again(self) -> None:
         """No source has hypervectors to convert: nothing is out of service any more."""
@@ -260,7 +259,7 @@ class Hypervectors:
             if source.converted < source.total_dense and source.stage == AFTER[0]
         ]
         if not waiting:
-            self._store.out_of_service.pop(PART, None)
+            self._store.health.restore(PART)
 
 
 def _convert_again(tx: Transaction, source: sources.Source) -> bool:

@@ -113,7 +113,7 @@ class Processors:
         return None
 
 
-def strained(limits: Limits) -> str | None:
+def thermal_or_power_limit(limits: Limits) -> str | None:
     """Why heat or power forbid work that can wait; None when they do not."""
     if limits.temperature:
         degrees = heat.temperature()
@@ -128,7 +128,7 @@ def strained(limits: Limits) -> str | None:
     return None
 
 
-class Calm:
+class MachineIdle:
     """The gate; safe to ask from several threads."""
 
     def __init__(
@@ -159,7 +159,7 @@ class Calm:
         if now < self._next:
             return now
         limits = self._limits()
-        self._reason = self.processors.busy(limits) or strained(limits)
+        self._reason = self.processors.busy(limits) or thermal_or_power_limit(limits)
         self._pause = min(2 * self._pause, LATEST_SECONDS) if self._reason else OPEN_SECONDS / 2
         self._next = now + max(self._pause, OPEN_SECONDS)
         return now

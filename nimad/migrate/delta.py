@@ -29,10 +29,10 @@ from nimad.legacy.source import LegacyEdge, Row
 from nimad.legacy.sqlite import LegacyGraph
 from nimad.legacy.values import identical, pack, unpack
 from nimad.migrate import ledger
-from nimad.migrate.copying import CHANGED
-from nimad.migrate.verify import REMOVED
+from nimad.migrate.copy_stage import CHANGED
+from nimad.migrate.verification import REMOVED
 from nimad.model import now_ms
-from nimad.store import later, sources
+from nimad.store import source_delta, sources
 from nimad.store.sources import Source
 
 MOST_BYTES = 16 << 20
@@ -86,11 +86,11 @@ def _read(fd: int, sha256: str, size: int) -> _Delivery:
     data = os.pread(fd, size, 0)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise SourceChanged(path="the delivery", detail="it differs from what was announced")
-    delivery = _Delivery(rows={kind: {} for kind in later.KINDS})
+    delivery = _Delivery(rows={kind: {} for kind in source_delta.KINDS})
     try:
         lines = [json.loads(line) for line in data.splitlines()]
         delivery.columns = {
-            kind: tuple(_text(name) for name in lines[0][kind]) for kind in later.KINDS
+            kind: tuple(_text(name) for name in lines[0][kind]) for kind in source_delta.KINDS
         }
         for kind, key, *row in lines[1:]:
             _take(delivery, kind, key, row)
@@ -139,7 +139,7 @@ class _Sorting:
     ) -> None:
         self._store, self._source, self._graph, self._delivery = store, source, graph, delivery
         self._mapper = graph.mapper(source.name)
-        self.rows: dict[str, dict[int, Row]] = {kind: {} for kind in later.KINDS}
+        self.rows: dict[str, dict[int, Row]] = {kind: {} for kind in source_delta.KINDS}
         self._notes: list[tuple[str, str | int, str]] = []
         self._added = 0
         self.bytes = 0
@@ -160,7 +160,7 @@ class _Sorting:
         memories = records.get([ids[key] for key in nodes if key in ids])
         records.with_blobs(list(memories.values()))
         forgotten = ledger.keys_of_kind(records, source.id, "forgotten")
-        known = later.keys(records, source.id, "node")
+        known = source_delta.keys(records, source.id, "node")
         refused = ledger.keys_of_kind(records, source.id, "node")
         for key, row in nodes.items():
             memory = memories.get(ids.get(key, 0))
@@ -185,10 +185,10 @@ class _Sorting:
         if packed:
             fields |= self._moving()
         with self._store.records.write() as tx:
-            later.add(tx, source.id, packed)
+            source_delta.add(tx, source.id, packed)
             sources.quarantine(tx, source.id, self._notes)
             sources.update(tx, source.id, **fields)
-            self.bytes = later.size_bytes(tx, source.id)
+            self.bytes = source_delta.size_bytes(tx, source.id)
         crash_point("migrate.appended")
 
     def _packed(self) -> Iterator[tuple[str, int, list[Any]]]:

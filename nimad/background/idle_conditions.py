@@ -1,7 +1,7 @@
 """When work that can wait may go on: a gate that is asked between small steps.
 
 The gate of `full` is always open.  The gate of `incremental` opens when nobody has asked anything
-for a while and the machine has nothing better to do (migrate/calm.py); it is asked before each
+for a while and the machine has nothing better to do (machine_idle.py); it is asked before each
 step, and a gated step is kept so short that whoever asks meanwhile hardly waits.
 """
 
@@ -15,7 +15,7 @@ GATED_SECONDS = 0.05
 """What a step between two looks at the gate should take [seconds]."""
 
 
-class Gate(Protocol):
+class IdleCondition(Protocol):
     """Lets work go on, or makes it wait."""
 
     def closed_for(self) -> float:
@@ -25,7 +25,7 @@ class Gate(Protocol):
         """Why it is closed; None when it is open."""
 
 
-class Open:
+class Always:
     """Never makes anybody wait."""
 
     def closed_for(self) -> float:
@@ -37,7 +37,7 @@ class Open:
         return None
 
 
-class Quiet:
+class NoRecentRequests:
     """Opens when there has been no request for `seconds()`.
 
     `touch` is called for each request, from any thread.
@@ -66,10 +66,10 @@ class Quiet:
         return f"a request {ago:.1f} s ago; it waits for {self._seconds():g} s without one"
 
 
-class All:
-    """Open when every one of several gates is; asked in order, the first that is closed answers."""
+class AllOf:
+    """Open when all of several conditions are; the first closed one, in order, answers."""
 
-    def __init__(self, *gates: Gate) -> None:
+    def __init__(self, *gates: IdleCondition) -> None:
         self._gates = gates
 
     def closed_for(self) -> float:

@@ -24,7 +24,7 @@ from nimad.core.store import MemoryStore
 from nimad.errors import VerifyFailed
 from nimad.legacy.source import LegacyEdge, LegacyNode, LegacySource, LegacyTurn, Mapper
 from nimad.legacy.values import Value, canonical, identical
-from nimad.migrate import ledger, linking
+from nimad.migrate import ledger, link_stage
 from nimad.migrate.comparing import hypervectors
 from nimad.migrate.findings import LISTED, Findings, Tally, shape
 from nimad.migrate.run import Run
@@ -138,7 +138,7 @@ class Comparison:
 
     def _compare(self, rows: list[LegacyNode]) -> None:
         records, tally = self._store.records, self.findings.memories
-        ids = linking.resolve(records, self._source.id, [row.key for row in rows])
+        ids = link_stage.resolve(records, self._source.id, [row.key for row in rows])
         memories = records.get(list(ids.values()))
         records.with_blobs(list(memories.values()))
         left_out = ledger.note(self._source, "start_after")
@@ -193,7 +193,7 @@ class Comparison:
             waiting = lost > self._source.encode_cursor
             self.findings.vectors_waiting = int(waiting.sum())
             lost = lost[~waiting]
-        if self._store.embedder_due or "blocks" in self._store.out_of_service:
+        if self._store.embedder_due or self._store.health.reason("blocks"):
             return  # known already, told elsewhere, and on its way to be mended
         self.findings.vectors_missing = len(lost)
         for number in lost[:LISTED]:
@@ -211,10 +211,10 @@ class Comparison:
             after = page[-1].key
             edges = [edge for edge in page if isinstance(edge, LegacyEdge)]
             ends = [key for edge in edges for key in (edge.source, edge.target)]
-            ids = linking.resolve(self._store.records, self._source.id, ends)
+            ids = link_stage.resolve(self._store.records, self._source.id, ends)
             stored = _relation_rows(self._store, self._source, page[0].key, after)
             for edge in edges:
-                if linking.dangling(edge, ids):
+                if link_stage.dangling(edge, ids):
                     continue
                 tally.expected += 1
                 due = (ids[edge.source], ids[edge.target], edge.relation, edge.weight, edge.extra)
@@ -236,10 +236,10 @@ class Comparison:
             self._give_way()
             after = page[-1].key
             turns = [turn for turn in page if isinstance(turn, LegacyTurn)]
-            keys = [key for turn in turns for key in linking.member_keys(turn)]
-            ids = linking.resolve(self._store.records, self._source.id, keys)
+            keys = [key for turn in turns for key in link_stage.member_keys(turn)]
+            ids = link_stage.resolve(self._store.records, self._source.id, keys)
             names = [turn.name for turn in turns]
-            stored = linking.stored_turns(self._store.records, self._source.id, names)
+            stored = link_stage.stored_turns(self._store.records, self._source.id, names)
             for legacy in turns:
                 self._compare_turn(legacy, ids, stored.get(legacy.name))
                 left.discard(legacy.key)
@@ -249,15 +249,15 @@ class Comparison:
     def _compare_turn(
         self, legacy: LegacyTurn, ids: dict[int, int], stored: tuple[Any, ...] | None
     ) -> None:
-        gone = self._forgotten.intersection(linking.member_keys(legacy))
+        gone = self._forgotten.intersection(link_stage.member_keys(legacy))
         if stored is not None and stored[0] != legacy.key:
             return  # a second turn of that name: quarantined
-        if stored is None and gone and not set(linking.member_keys(legacy)) - gone:
+        if stored is None and gone and not set(link_stage.member_keys(legacy)) - gone:
             return  # every member was forgotten, and the turn with them
         tally = self.findings.turns
         tally.expected += 1
-        turn, extra = linking.make_turn(legacy, ids)
-        due = linking.turn_values(turn, legacy.key, extra)
+        turn, extra = link_stage.make_turn(legacy, ids)
+        due = link_stage.turn_values(turn, legacy.key, extra)
         if gone and stored is not None:  # what was forgotten leaves a gap, and no note of it
             due, stored = due[:-1], stored[:-1]
         self._judge("turn", tally, legacy.key, due, stored)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from nimad.background import machine_idle
+from nimad.background.idle_conditions import AllOf, Always, NoRecentRequests
+from nimad.background.machine_idle import LATEST_SECONDS, OPEN_SECONDS, Limits, MachineIdle, OwnLoad
 from nimad.config import Config
-from nimad.migrate import calm
-from nimad.migrate.calm import LATEST_SECONDS, OPEN_SECONDS, Calm, Limits, OwnLoad
-from nimad.migrate.idle import All, Open, Quiet
 from nimad.probe import board, heat, pressure
 
 
@@ -54,9 +54,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
     yield made
 
 
-def gate(machine: Machine, **limits: float) -> Calm:
+def gate(machine: Machine, **limits: float) -> MachineIdle:
     wanted = Limits.of(Config()) if not limits else Limits(**limits)
-    return Calm(lambda: wanted, machine.clock)
+    return MachineIdle(lambda: wanted, machine.clock)
 
 
 def test_a_machine_at_rest(machine: Machine) -> None:
@@ -130,16 +130,18 @@ def test_own_load_follows_the_kernels_average(machine: Machine) -> None:
 def test_heat_throttling_and_battery(machine: Machine) -> None:
     limits = Limits(temperature=75, battery=30)
     machine.degrees = 81.4
-    assert calm.strained(limits) == "processor at 81 °C, over 75 °C"
+    assert machine_idle.thermal_or_power_limit(limits) == "processor at 81 °C, over 75 °C"
     machine.degrees = 60.0
-    assert calm.strained(limits) is None
+    assert machine_idle.thermal_or_power_limit(limits) is None
     machine.throttled = "under-voltage"
-    assert calm.strained(limits) == "the processor is slowed down: under-voltage"
+    assert (
+        machine_idle.thermal_or_power_limit(limits) == "the processor is slowed down: under-voltage"
+    )
     machine.throttled = None
     machine.battery = heat.Battery(18.0, in_use=True)
-    assert calm.strained(limits) == "battery at 18 %, under 30 %"
+    assert machine_idle.thermal_or_power_limit(limits) == "battery at 18 %, under 30 %"
     machine.battery = heat.Battery(18.0, in_use=False)
-    assert calm.strained(limits) is None
+    assert machine_idle.thermal_or_power_limit(limits) is None
 
 
 def test_nothing_is_looked_at_that_is_switched_off(machine: Machine) -> None:
@@ -151,9 +153,9 @@ def test_nothing_is_looked_at_that_is_switched_off(machine: Machine) -> None:
 
 
 def test_the_first_closed_gate_answers(machine: Machine) -> None:
-    quiet = Quiet(lambda: 3.0, machine.clock)
+    quiet = NoRecentRequests(lambda: 3.0, machine.clock)
     quiet.touch()
-    both = All(Open(), quiet, gate(machine, temperature=70))
+    both = AllOf(Always(), quiet, gate(machine, temperature=70))
     machine.degrees = 90.0
     assert both.closed_for() == 3.0
     assert both.because() == "a request 0.0 s ago; it waits for 3 s without one"

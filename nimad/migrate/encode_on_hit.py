@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from nimad.core import vectors
+from nimad.core import segments
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
 from nimad.store import sources
@@ -40,7 +40,7 @@ def unfinished(source: Source) -> bool:
     return source.stage != "rolled_back" and source.encoded < source.copied
 
 
-class Urgent:
+class EncodeOnHit:
     """The queue; `seen` may be called from any thread, `step` by one at a time.
 
     `needed` is set by whoever knows whether any source has memories without a vector: while it is
@@ -111,18 +111,18 @@ class Urgent:
         rows = store.records.texts_of(list(owners))
         if not rows:
             return 0
-        made = vectors.encode(store.embedder, [text for _, text in rows])
+        made = segments.encode(store.embedder, [text for _, text in rows])
         with store.records.exclusive():
             with store.records.write() as tx:
                 kept = [n for n, (number, _) in enumerate(rows) if _exists(tx, number)]
                 numbers = [rows[n][0] for n in kept]
-                tx.add_hot(vectors.to_hot(numbers, made[kept]))
+                tx.add_hot(segments.to_hot(numbers, made[kept]))
                 for source in set(owners.values()):
                     count = sum(owners[number] == source for number in numbers)
                     sources.advance(tx, source, encoded=count)
             store.blocks.append(np.array(numbers, np.int64), made[kept])
         crash_point("migrate.urgent")
-        store.wake()
+        store.on_change()
         for source in set(owners.values()):
             settle(store, source)
         return len(numbers)

@@ -207,7 +207,7 @@ def resolve(records: Records, source: int, keys: Sequence[int]) -> dict[int, int
 def _graph(run: Run) -> Iterator[None]:
     """Let the graph catch up; one that fails does not hold the memories up."""
     store, name = run.store, run.source().name
-    if store.graph is None or "graph" in store.out_of_service:
+    if store.graph is None or store.health.reason("graph"):
         if store.graph is not None:
             run.log.warn(f"{name}: the graph is out of service; it is made anew when idle")
         return
@@ -226,7 +226,7 @@ def _graph(run: Run) -> Iterator[None]:
                 with store.records.write() as tx:
                     sources.update(tx, source.id, linked=linked)
         except GraphFailed as error:
-            store.out_of_service["graph"] = error.message
+            store.health.fail("graph", error.message)
             run.log.warn(f"{name}: {error.message} It is made anew when idle.")
             return
         crash_point("migrate.graph")

@@ -43,18 +43,18 @@ def rebuild_words(store: MemoryStore) -> int:
     """Index every memory's text again; the number of memories."""
     with store.maintenance:
         rows = words.rebuild(store.records)
-        store.out_of_service.pop("words", None)
+        store.health.restore("words")
         return rows
 
 
 def rebuild_graph(store: MemoryStore) -> int:
     """Project every memory into a new graph; the number of memories."""
     if store.graph is None:
-        reason = store.out_of_service.get("graph", "graph.engine is none")
+        reason = store.health.reason("graph") or "graph.engine is none"
         raise Degraded(part="graph", detail=reason)
     with store.maintenance:
         store.graph.rebuild(store.records)
-        store.out_of_service.pop("graph", None)
+        store.health.restore("graph")
         return store.graph.counts()["memories"]
 
 

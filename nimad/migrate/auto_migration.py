@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
 from nimad.errors import NimadError
 from nimad.legacy.snapshot import take_snapshot
+from nimad.migrate.manager import MigrationManager
 from nimad.openclaw import read_wish
-
-if TYPE_CHECKING:
-    from nimad.migrate.manager import MigrationManager
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """Attaches a source: says what is in a snapshot, whether we know it, and enters it in the ledger.
 
-Whether a snapshot is of a source that is known already is decided in known.py.
+Whether a snapshot is of a source that is known already is decided in source_identity.py.
 
-Crash prose: the snapshot is kept first (receive.keep), then one transaction enters the source or
+Crash prose: the snapshot is kept first (snapshots.keep), then one transaction enters the source or
 turns an entered one to the new snapshot, then the old snapshot is deleted.  A crash in between
 leaves a snapshot without a row, which the next start sweeps.
 """
@@ -17,18 +17,18 @@ from typing import Any
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
 from nimad.errors import DiskFull, SourceUnsupported, UsageError
-from nimad.legacy.opening import SUFFIXES, open_snapshot
-from nimad.legacy.rows import FIRST_ID
-from nimad.legacy.scrub import scrub_snapshot
+from nimad.legacy.hostile_reader import FIRST_ID
+from nimad.legacy.redact_database import scrub_snapshot
+from nimad.legacy.snapshot_kinds import SUFFIXES, open_snapshot
 from nimad.legacy.source import LegacySource, Totals
 from nimad.legacy.unbundle import strip
-from nimad.migrate import ledger, receive
-from nimad.migrate.encoding import recount
-from nimad.migrate.known import adds_nothing, fingerprint_of, form_of, known_source
+from nimad.migrate import ledger, snapshots
+from nimad.migrate.encode_stage import recount
 from nimad.migrate.report import describe
 from nimad.migrate.rollback import CLEAN, delete_snapshot
+from nimad.migrate.source_identity import adds_nothing, fingerprint_of, form_of, known_source
 from nimad.model import now_ms
-from nimad.store import later, sources
+from nimad.store import source_delta, sources
 from nimad.store.sources import Source
 
 GENERIC = {"latest", "memories", "memory", "checkpoint"}
@@ -59,7 +59,7 @@ def attach(store: MemoryStore, fd: int, asked: Request) -> tuple[Source | None, 
     """
     if asked.kind not in SUFFIXES:
         raise SourceUnsupported(path=asked.path, what=f"a source of the kind {asked.kind}")
-    with receive.received(store, fd, asked.path, asked.size, asked.sha256) as copy:
+    with snapshots.received(store, fd, asked.path, asked.size, asked.sha256) as copy:
         with open_snapshot(asked.kind, copy) as graph:
             totals = graph.survey()
             known = _known(store, graph, asked)
@@ -144,13 +144,13 @@ def _without_refused(copy: Path, asked: Request, totals: Totals) -> tuple[int, s
     if not totals.refused:
         return asked.size, asked.sha256
     strip(copy, [name for name, _ in totals.refused])
-    return copy.stat().st_size, receive.digest_of(copy)
+    return copy.stat().st_size, snapshots.digest_of(copy)
 
 
 def _enter(store: MemoryStore, copy: Path, entry: _Entry) -> Source:
     """A source that was not known."""
     snapshot = _snapshot_name(store, entry.name, entry.asked.kind)
-    receive.keep(copy, store.state / "snapshots" / snapshot)
+    snapshots.keep(copy, store.state / "snapshots" / snapshot)
     fields = entry.fields(snapshot, entry.size, entry.sha256)
     report = {"sent": entry.asked.sha256, "start_after": entry.start, "form": entry.form}
     with store.records.write() as tx:
@@ -190,14 +190,14 @@ def _turn_to(store: MemoryStore, copy: Path, entry: _Entry, known: Source) -> So
         scrubbed = scrub_snapshot(copy, gone, entry.asked.kind)
         size, sha256 = scrubbed.bytes, scrubbed.sha256
     snapshot = _snapshot_name(store, entry.name, entry.asked.kind)
-    receive.keep(copy, store.state / "snapshots" / snapshot)
+    snapshots.keep(copy, store.state / "snapshots" / snapshot)
     fields = entry.fields(snapshot, size, sha256)
     notes = {"sent": entry.asked.sha256, "start_after": entry.start, "form": entry.form}
     rerun = True if known.stage != "rolled_back" else None
     with store.records.write() as tx:
         clean = {} if rerun else {key: CLEAN[key] for key in CLEAN if key not in fields}
         report = ledger.with_notes(known, **notes, verification=None, rerun=rerun, partial=None)
-        later.forget(tx, known.id)  # the snapshot has those rows, too
+        source_delta.forget(tx, known.id)  # the snapshot has those rows, too
         sources.update(tx, known.id, **{**clean, **fields, "report": report})
     crash_point("migrate.turned")
     if known.snapshot is not None:
