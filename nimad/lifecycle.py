@@ -22,9 +22,10 @@ from nimad import __version__, config, logs
 from nimad.config import KEYS, Config
 from nimad.core.store import MemoryStore
 from nimad.errors import NimadError
+from nimad.migrate.auto_migration import auto_migrate
+from nimad.migrate.manager import MigrationManager
 from nimad.serve.access import Access
 from nimad.serve.handlers import verbs
-from nimad.serve.migrations import Migrations
 from nimad.serve.server import Limits, Server
 from nimad.serve.service import Traffic
 from nimad.serve.verbs import Verb
@@ -46,7 +47,7 @@ class Daemon:
     """One store, its migrations and its server from READY to the end."""
 
     def __init__(
-        self, store: MemoryStore, migrations: Migrations, notifier: Notifier, place: Path
+        self, store: MemoryStore, migrations: MigrationManager, notifier: Notifier, place: Path
     ) -> None:
         self._store = store
         self._migrations = migrations
@@ -77,7 +78,7 @@ class Daemon:
         self._notifier.ready(line)
         log.info("nimad %s is ready: %s", __version__, line)
         self._follow_status(again)
-        self._begin(asyncio.to_thread(self._migrations.begin_automatically))
+        self._begin(asyncio.to_thread(auto_migrate, self._store, self._migrations))
         if self._notifier.watchdog_seconds:
             self._begin(self._watch(self._notifier.watchdog_seconds))
         await self._stop.wait()

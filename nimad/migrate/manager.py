@@ -12,22 +12,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from nimad.background.idle_conditions import AllOf, NoRecentRequests
+from nimad.background.machine_idle import Limits, MachineIdle
 from nimad.core.store import MemoryStore
 from nimad.errors import Busy, NotFound, UsageError
 from nimad.legacy.source import LegacySource
-from nimad.migrate import appending, ledger, mending, receive, report, rollback
-from nimad.migrate import attach as attaching
-from nimad.migrate.auto import auto_migrate
-from nimad.migrate.calm import Calm, Limits
-from nimad.migrate.idle import All, Quiet
+from nimad.migrate import attachment as attaching
+from nimad.migrate import delta, ledger, mending, report, rollback, snapshots
+from nimad.migrate.encode_on_hit import EncodeOnHit
 from nimad.migrate.log import MigrationLog
 from nimad.migrate.pipeline import Pipeline
 from nimad.migrate.run import Run
-from nimad.migrate.urgent import Urgent
-from nimad.migrate.verify import Comparison
+from nimad.migrate.verification import Comparison
 from nimad.migrate.worker import Worker
 from nimad.probe import memory
-from nimad.store import later, sources
+from nimad.store import source_delta, sources
 from nimad.store.sources import Source
 
 
@@ -41,14 +40,14 @@ class MigrationManager:
     def __init__(self, store: MemoryStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._log = MigrationLog(store.state / "migration.log")
-        self._quiet = Quiet(lambda: store.config["migration.idle_seconds"], clock)
-        self._calm = Calm(lambda: Limits.of(store.config), clock)
-        self._idle = All(self._quiet, self._calm)
+        self._quiet = NoRecentRequests(lambda: store.config["migration.idle_seconds"], clock)
+        self._calm = MachineIdle(lambda: Limits.of(store.config), clock)
+        self._idle = AllOf(self._quiet, self._calm)
         self._turn = threading.RLock()
         self._stop = threading.Event()
         self._pipeline = Pipeline(store, self._log, self._turn, self._stop)
-        self._urgent = Urgent(store, self._turn, clock)
-        store.seen = self._urgent.seen
+        self._urgent = EncodeOnHit(store, self._turn, clock)
+        store.on_returned = self._urgent.seen
         self._worker = Worker(
             store,
             self._pipeline,
@@ -59,27 +58,23 @@ class MigrationManager:
             self._stop,
             clock,
         )
-        for name in receive.sweep(store):
+        for name in snapshots.sweep(store):
             self._log.info(f"removed {name}, which an interrupted migration had left")
 
     # --- life ---------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin, or go on where the last process stopped."""
-        self._store.wake = self._worker.changed
+        self._store.on_change = self._worker.changed
         self._worker.start()
 
     def stop(self) -> None:
         """Stop at the next commit, and return then."""
         self._stop.set()
-        self._store.wake = lambda: None
-        self._store.seen = lambda ids: None
+        self._store.on_change = lambda: None
+        self._store.on_returned = lambda ids: None
         self._worker.stop()
         self._pipeline.reset()
-
-    def begin_automatically(self) -> None:
-        """Take over what the configuration asks for, once; never raises what stands in the way."""
-        auto_migrate(self._store, self)
 
     def touch(self, watching: bool = False) -> None:
         """Somebody asked something: what waits for quiet waits on, unless they only watch."""
@@ -112,7 +107,7 @@ class MigrationManager:
         name: str | None = None,
         dry_run: bool = False,
     ) -> dict[str, Any]:
-        """Take over a snapshot, or (on a dry run) only report on it; see migrate/attach.py."""
+        """Take over a snapshot, or (on a dry run) only report on it; see migrate/attachment.py."""
         asked = attaching.Request(
             path, kind, sha256, size, strategy, batch_size, start_offset, name, dry_run
         )
@@ -128,9 +123,9 @@ class MigrationManager:
         return reply
 
     def append(self, fd: int, *, name: str, sha256: str, size: int) -> dict[str, Any]:
-        """Take over what a followed source got since; see migrate/appending.py."""
+        """Take over what a followed source got since; see migrate/delta.py."""
         with self._my_turn():
-            reply = appending.append(self._store, fd, name, sha256, size)
+            reply = delta.append(self._store, fd, name, sha256, size)
             if reply["taken"]:
                 self._pipeline.reset()
                 self._urgent.needed = True
@@ -225,7 +220,7 @@ class MigrationManager:
             for _ in rollback.roll_back(run):
                 pass
         self._log.info(f"{name}: rolled back, {removed['memories']} memories removed")
-        self._store.wake()
+        self._store.on_change()
         return {"name": name, "removed": removed}
 
     def quarantine(self, name: str, offset: int, limit: int) -> dict[str, Any]:
@@ -257,7 +252,7 @@ class MigrationManager:
                 raise NotFound(kind="backup of source", id=name)
             with self._store.records.write() as tx:
                 sources.update(tx, source.id, snapshot=None)
-                later.forget(tx, source.id)
+                source_delta.forget(tx, source.id)
             freed = rollback.delete_snapshot(self._store, source.snapshot)
         self._log.info(f"{name}: the backup was deleted")
         return {"name": name, "freed_bytes": freed}

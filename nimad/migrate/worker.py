@@ -17,15 +17,15 @@ import threading
 import time
 from collections.abc import Callable
 
-from nimad.core import upkeep
+from nimad.background.idle_conditions import Always, IdleCondition
+from nimad.background.machine_idle import Processors
+from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.errors import Degraded, DiskFull, NimadError
 from nimad.migrate import ledger
-from nimad.migrate.calm import Processors
-from nimad.migrate.idle import Gate, Open
+from nimad.migrate.encode_on_hit import EncodeOnHit
 from nimad.migrate.log import MigrationLog
 from nimad.migrate.pipeline import Pipeline, can_pass, failure
-from nimad.migrate.urgent import Urgent
 from nimad.probe.pressure import waited
 from nimad.probe.priority import Priority
 from nimad.store import sources
@@ -48,15 +48,15 @@ class Worker:
         self,
         store: MemoryStore,
         pipeline: Pipeline,
-        urgent: Urgent,
-        idle: Gate,
+        urgent: EncodeOnHit,
+        idle: IdleCondition,
         processors: Processors,
         migration_log: MigrationLog,
         stop: threading.Event,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._pipeline, self._log = store, pipeline, migration_log
-        self._idle, self._open = idle, Open()
+        self._idle, self._open = idle, Always()
         self._urgent = urgent
         self._processors = processors
         self._priority: Priority | None = None
@@ -237,7 +237,7 @@ class Worker:
             return closed
         seen = self._changes
         more: list[bool] = []
-        self._step(lambda: more.append(upkeep.step(self._store)), yielding=busy <= 0)
+        self._step(lambda: more.append(maintenance.step(self._store)), yielding=busy <= 0)
         if more[0]:
             return 0
         with self._changing:
@@ -245,7 +245,7 @@ class Worker:
                 self._upkeep_since = None
         if self._upkeep_since is not None:
             return 0
-        upkeep.rest(self._store)
+        maintenance.rest(self._store)
         return None
 
     # --- guests -------------------------------------------------------------------------------

@@ -77,9 +77,6 @@ class Migrations(Protocol):
     def stop(self) -> None:
         """Stop at the next commit."""
 
-    def begin_automatically(self) -> None:
-        """Take over what the configuration asks for, once.  Called in a thread, after READY."""
-
     def touch(self, watching: bool = False) -> None:
         """Somebody asked something: what waits for quiet waits on, unless they only watch.
 

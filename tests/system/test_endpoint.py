@@ -17,7 +17,7 @@ import pytest
 
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import upkeep
+from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.embed.http import FIRST_PAUSE, HttpEmbedder
 from nimad.embed.registry import get_embedder
@@ -192,13 +192,13 @@ def test_memories_wait_for_it_and_words_find_them(
     answer = store.query("bicycle")
     assert [hit.memory.id for hit in answer.hits] == [late] and answer.degraded == ["embedder"]
     with pytest.raises(Degraded):
-        upkeep.finish(store)
+        maintenance.finish(store)
     store.close()
     store = MemoryStore.open(state, helper.config)  # and a restart does not forget who waits
     late_too = store.remember(Memory(text=TEXTS[2]))
     assert store.blocks.ids().tolist() == [first]
     helper.start()
-    upkeep.finish(store)
+    maintenance.finish(store)
     assert store.blocks.ids().tolist() == [first, late, late_too]
     answer = store.query(TEXTS[1], mode="meaning")
     assert answer.hits[0].memory.id == late and answer.degraded == []
@@ -211,13 +211,13 @@ def test_switching_to_it_waits_for_it(api: Api, helper: Helper, tmp_path: Path) 
     ids = store.remember_many([Memory(text=text) for text in TEXTS])
     store.configure(helper.config)
     with pytest.raises(Degraded):
-        upkeep.finish(store)
+        maintenance.finish(store)
     shown = store.status()["embedder"]
     assert shown["name"] == "static" and "nimad-embedder" in shown["trouble"]
     assert store.query("basil").hits[0].memory.id == ids[0] and not store.degraded()
     helper.start()
     store.wanted_embedder._not_before = 0.0  # type: ignore[attr-defined]
-    upkeep.finish(store)
+    maintenance.finish(store)
     assert store.embedder.name == "http" and check(store) == []
     store.close()
 
@@ -227,12 +227,12 @@ def test_another_way_to_the_same_vectors_is_taken_without_encoding_anew(
 ) -> None:
     store = MemoryStore.open(tmp_path / "state", helper.start().config)
     store.remember_many([Memory(text=text) for text in TEXTS])
-    upkeep.finish(store)
+    maintenance.finish(store)
     api.asked.clear()
     store.configure(helper.config.replace(http__batch=1))
     assert not store.embedder_due
     store.remember_many([Memory(text="A fox in the snow"), Memory(text="The ferry was late")])
-    upkeep.finish(store)
+    maintenance.finish(store)
     asked = [request["input"] for request in api.asked]
     assert asked == [["A fox in the snow"], ["The ferry was late"]]
     store.close()

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from nimad.background import machine_idle
 from nimad.core.store import MemoryStore
 from nimad.errors import Busy, NotFound
 from nimad.graph import engine as engines
 from nimad.graph import projection
 from nimad.graph.engine import Engine
-from nimad.migrate import calm
 from nimad.migrate.manager import MigrationManager
 from nimad.probe import heat, priority
 from tests.engines import ENGINE
@@ -39,8 +39,8 @@ def hot(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The temperature of the processor, for the test to set."""
     degrees = [90.0]
     monkeypatch.setattr(heat, "temperature", lambda: degrees[0])
-    monkeypatch.setattr(calm, "OPEN_SECONDS", 0.02)
-    monkeypatch.setattr(calm, "LATEST_SECONDS", 0.1)
+    monkeypatch.setattr(machine_idle, "OPEN_SECONDS", 0.02)
+    monkeypatch.setattr(machine_idle, "LATEST_SECONDS", 0.1)
     return degrees
 
 
@@ -185,9 +185,9 @@ def test_every_seventh_batch_of_rows_runs_out_of_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = stores.small_store(tmp_path / "graph.sqlite", count=3000)
-    from nimad.migrate import copying
+    from nimad.migrate import copy_stage
 
-    real, calls = copying._commit, [0]
+    real, calls = copy_stage._commit, [0]
 
     def sometimes(*given: Any) -> None:
         calls[0] += 1
@@ -195,7 +195,7 @@ def test_every_seventh_batch_of_rows_runs_out_of_memory(
             raise MemoryError
         real(*given)
 
-    monkeypatch.setattr(copying, "_commit", sometimes)
+    monkeypatch.setattr(copy_stage, "_commit", sometimes)
     with opened(tmp_path / "state") as (store, manager):
         done = migrate(manager, source, batch_size=40)
         assert done["state"] == "verified" and done["copied"] == 3000

@@ -13,7 +13,7 @@ import pytest
 
 from nimad.core.store import MemoryStore
 from nimad.errors import DiskFull
-from nimad.migrate import copying, worker
+from nimad.migrate import copy_stage, worker
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
 from tests.legacy import stores
@@ -175,7 +175,7 @@ def fail_first(
     """The commit of a copied batch fails so often; the event tells that it did."""
     failed = threading.Event()
     left = [times]
-    real = copying._commit
+    real = copy_stage._commit
 
     def commit(*args: Any) -> None:
         if left[0]:
@@ -184,7 +184,7 @@ def fail_first(
             raise error
         real(*args)
 
-    monkeypatch.setattr(copying, "_commit", commit)
+    monkeypatch.setattr(copy_stage, "_commit", commit)
     return failed
 
 
@@ -193,7 +193,7 @@ def test_after_three_failed_batches_it_pauses_and_says_where(
 ) -> None:
     _, manager = here
     monkeypatch.setattr(worker, "DISK_PAUSE", 0.05)
-    real, attempts = copying._commit, [0]
+    real, attempts = copy_stage._commit, [0]
 
     def commit(run: Any, of: Any, batch: Any) -> None:
         if batch.last_key > 40 and attempts[0] < 15:  # three batches of five attempts each
@@ -201,7 +201,7 @@ def test_after_three_failed_batches_it_pauses_and_says_where(
             raise sqlite3.OperationalError("the card is tired")
         real(run, of, batch)
 
-    monkeypatch.setattr(copying, "_commit", commit)
+    monkeypatch.setattr(copy_stage, "_commit", commit)
     manager.start()
     attach(manager, source, batch_size=20)
     until(lambda: status(manager, "graph")["state"] == "paused")
@@ -219,7 +219,7 @@ def test_a_batch_that_succeeds_wipes_the_slate(
 ) -> None:
     _, manager = here
     monkeypatch.setattr(worker, "DISK_PAUSE", 0.02)
-    real, failures = copying._commit, [0] * 400
+    real, failures = copy_stage._commit, [0] * 400
 
     def commit(run: Any, of: Any, batch: Any) -> None:
         if failures[batch.last_key] < 10:  # each batch fails twice, with all its retries
@@ -227,7 +227,7 @@ def test_a_batch_that_succeeds_wipes_the_slate(
             raise sqlite3.OperationalError("locked")
         real(run, of, batch)
 
-    monkeypatch.setattr(copying, "_commit", commit)
+    monkeypatch.setattr(copy_stage, "_commit", commit)
     manager.start()
     attach(manager, source, batch_size=100)
     until(lambda: verified(manager))
