@@ -26,7 +26,7 @@ import numpy as np
 from nimad.core import segments
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import NimadError
-from nimad.legacy.scrub import scrub_snapshot
+from nimad.legacy.redact_database import scrub_snapshot
 from nimad.store import hyper, source_delta, sources, words
 from nimad.store.sources import Source
 from nimad.store.transaction import Transaction

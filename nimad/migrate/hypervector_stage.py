@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.core.hypervectors import New
-from nimad.dense.coding import code, for_items
-from nimad.dense.learning import STEP_VALUES, Learned, learn
+from nimad.dense.encoder import code, for_items
 from nimad.dense.spectrum import Shape
+from nimad.dense.training import STEP_VALUES, Learned, learn
 from nimad.dense.vectors import Coded, joined
 from nimad.disk.durable import crash_point
 from nimad.legacy.source import DenseRows

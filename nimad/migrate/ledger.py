@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nimad.legacy.rows import FIRST_ID
+from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.store import sources
 from nimad.store.records import Records
 from nimad.store.sources import Source

@@ -17,7 +17,7 @@ from typing import Any
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
 from nimad.errors import Busy, DiskFull, NotFound, SourceCorrupt, UsageError
-from nimad.legacy.rows import FIRST_ID
+from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.migrate import ledger
 from nimad.store import sources
 from nimad.store.sources import Source

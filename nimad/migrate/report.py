@@ -7,7 +7,7 @@ from typing import Any
 
 from nimad.core.status import disk
 from nimad.core.store import MemoryStore
-from nimad.dense.learning import RATIO
+from nimad.dense.training import RATIO
 from nimad.legacy.source import LegacySource, Totals
 from nimad.migrate import ledger
 from nimad.migrate.batcher import Batcher

@@ -20,7 +20,7 @@ import numpy as np
 from nimad.core import segments
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point, fsync_dir
-from nimad.legacy.rows import FIRST_ID
+from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.migrate.run import Run
 from nimad.store import hyper, source_delta, sources, words
 from nimad.store.sources import Source

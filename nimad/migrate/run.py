@@ -11,8 +11,8 @@ from nimad.background.idle_conditions import GATED_SECONDS
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.errors import NotFound
-from nimad.legacy.opening import open_snapshot
 from nimad.legacy.overlay import Overlay
+from nimad.legacy.snapshot_kinds import open_snapshot
 from nimad.legacy.source import LegacySource
 from nimad.legacy.sqlite import LegacyGraph
 from nimad.legacy.values import unpack

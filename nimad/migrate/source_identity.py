@@ -20,8 +20,8 @@ from typing import Any
 
 from nimad.core.store import MemoryStore
 from nimad.legacy.detect import FILES
-from nimad.legacy.opening import open_snapshot
-from nimad.legacy.rows import pages
+from nimad.legacy.hostile_reader import pages
+from nimad.legacy.snapshot_kinds import open_snapshot
 from nimad.legacy.source import LegacyNode, LegacySource
 from nimad.migrate import ledger
 from nimad.store import sources

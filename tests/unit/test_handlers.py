@@ -174,7 +174,8 @@ def test_an_export_comes_in_pages_that_fit(ask: Ask) -> None:
         seen += [memory["text"] for memory in page["memories"]]
         after, pages = page["next"], pages + 1
     assert seen == texts and pages > 2
-    assert refused(ask, "query", text="ü", mode="words", k=9).code in ("reply_too_large",)
+    found = ask("query", text="ü", mode="words", k=9)["results"]
+    assert len(found) == 9 and all("cut" in memory for memory in found)
 
 
 def test_an_export_of_one_namespace_can_be_imported_into_another(ask: Ask) -> None:

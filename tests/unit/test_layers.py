@@ -20,6 +20,7 @@ MODULES = [file for name, file in TREE.files.items() if name != "nimad"]
 # Higher numbers may import lower ones (and their own); equal numbers of different units may not.
 LEVELS = {
     "errors": 0,
+    "closing": 0.05,
     "model": 0.1,
     "keys": 0.15,
     "config": 0.2,
@@ -56,7 +57,18 @@ LEVELS = {
 }
 FORBIDDEN_PAIRS = {("index", "store"), ("graph", "store"), ("graph", "index"), ("dense", "store")}
 FORBIDDEN_PAIRS |= {("dense", "index"), ("graph", "dense")}
-CTL_MAY_USE = {"errors", "model", "keys", "config", "when", "prompt", "legacy", "disk", "ctl"}
+CTL_MAY_USE = {
+    "errors",
+    "closing",
+    "model",
+    "keys",
+    "config",
+    "when",
+    "prompt",
+    "legacy",
+    "disk",
+    "ctl",
+}
 
 OWNERS = {
     "yaml": {"config"},

@@ -2,7 +2,7 @@
 
 The snapshot is our own copy; the source itself is never touched.  The full-text tables of the
 legacy store repeat the text, so they go whole: they can be derived and nothing here reads them.
-How it is done in a bundle of files is told in blanking.py.
+How it is done in a bundle of files is told in redact_bundle.py.
 
 Crash prose: the scrubbed database is written beside the snapshot as `NAME.tmp` (swept at start) and
 renamed over it; a crash leaves the old snapshot or the new one.
@@ -39,7 +39,7 @@ def scrub_snapshot(path: Path, keys: Sequence[int | str], kind: str = GRAPH) -> 
     """
     if kind == GRAPH:
         return _scrub_database(path, keys)
-    from nimad.legacy.blanking import blank
+    from nimad.legacy.redact_bundle import blank
 
     rows = blank(path, keys)
     with path.open("rb") as file:

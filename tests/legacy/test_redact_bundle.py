@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from nimad.legacy.files import LegacyFiles
-from nimad.legacy.scrub import scrub_snapshot
+from nimad.legacy.redact_database import scrub_snapshot
 from tests.legacy.bundles import bundle, nodes, texts
 from tests.legacy.checkpoints import Storage, Tensor, episode, nested, save, sign, sparse, tensor
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from nimad.errors import SourceChanged
 from nimad.legacy.detect import os_error
-from nimad.legacy.rows import RowReader, pages
+from nimad.legacy.hostile_reader import RowReader, pages
 from nimad.legacy.schema import identify, open_source, sqlite_errors
 from nimad.legacy.snapshot import SETTLE_SECONDS, take_snapshot
 from nimad.legacy.source import Row

@@ -34,9 +34,9 @@ class Part:
     elements: list[tuple[int, int]] = field(default_factory=list)
 
 
-def outline(view: memoryview, path: Path | str) -> dict[str, Part]:
+def index_parts(view: memoryview, path: Path | str) -> dict[str, Part]:
     """The parts of the object that a document is.  Raises SourceCorrupt.  Cost: one pass."""
-    return _Outline(view, path).read()
+    return _Index(view, path).read()
 
 
 def parse(view: memoryview, start: int, end: int, path: Path | str) -> Any:
@@ -47,7 +47,7 @@ def parse(view: memoryview, start: int, end: int, path: Path | str) -> Any:
         raise SourceCorrupt(path=path, detail=f"its JSON: {error}"[:200]) from None
 
 
-class _Outline:
+class _Index:
     """One pass; `_key` is the name of the value under way, `_from` where it begins."""
 
     def __init__(self, view: memoryview, path: Path | str) -> None:

@@ -19,7 +19,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from nimad.legacy.machine import Builders, Name, Span
+from nimad.legacy.pickle_vm import Builders, Name, Span
 
 STORAGES = {
     "torch.FloatStorage": "float32",

@@ -29,12 +29,12 @@ from typing import Any
 
 from nimad.disk.durable import fsync_dir
 from nimad.errors import NimadError
-from nimad.legacy import outline, sidecar, zipped
+from nimad.legacy import json_index, sidecar, zipped
 from nimad.legacy.detect import ZIP_MAGIC
 from nimad.legacy.files import LegacyFiles
 from nimad.legacy.formats import read_file
-from nimad.legacy.inert import BUILDERS
 from nimad.legacy.parsed import Parsed
+from nimad.legacy.pickle_allowlist import BUILDERS
 from nimad.legacy.unbundle import BLOCK, END, PURGED, Bundle, Packed
 
 DEL = b"\x7f"
@@ -184,13 +184,13 @@ class _File:
                     self._put(offset, bytes(length))
 
     def _json(self, doomed: _Doomed) -> None:
-        for token in outline.TOKEN.finditer(self._view):
+        for token in json_index.TOKEN.finditer(self._view):
             start, end = token.span()
             if self._view[start] == ord('"') and end - start > 2:
-                text = outline.parse(self._view, start, end, self._file.name)
+                text = json_index.parse(self._view, start, end, self._file.name)
                 if doomed.has(text):
                     self._put(start + 1, DEL * (end - start - 2))
-        parts = outline.outline(self._view, self._file.name)
+        parts = json_index.index_parts(self._view, self._file.name)
         for name in ROWS:
             elements = parts[name].elements if name in parts else []
             for row in doomed.rows:
@@ -263,11 +263,11 @@ def _strings(value: Any, *, keys: bool, depth: int = 0) -> Iterator[str]:
     """The texts within a value, `keys` of dicts included or not."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict) and depth < outline.MAX_DEPTH:
+    elif isinstance(value, dict) and depth < json_index.MAX_DEPTH:
         for name, item in value.items():
             if keys and isinstance(name, str):
                 yield name
             yield from _strings(item, keys=keys, depth=depth + 1)
-    elif isinstance(value, (list, tuple, set)) and depth < outline.MAX_DEPTH:
+    elif isinstance(value, (list, tuple, set)) and depth < json_index.MAX_DEPTH:
         for item in value:
             yield from _strings(item, keys=keys, depth=depth + 1)

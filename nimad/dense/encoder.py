@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.dense.basis import Basis
-from nimad.dense.learning import FIXED_BYTES, RATIO, Learned, good_words, unit
 from nimad.dense.plan import Plan, allocate
 from nimad.dense.sketch import sketch
 from nimad.dense.spectrum import Rows, Shape, to_spectrum
+from nimad.dense.training import FIXED_BYTES, RATIO, Learned, good_words, unit
 from nimad.dense.vectors import Coded, rest_spectra
 
 ITEM_LEVELS = 16
