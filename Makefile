@@ -4,8 +4,8 @@ BIN := .venv/bin
 STAMP := .venv/.complete
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
-.PHONY: help setup run test bench bench-recall bench-migration minilm static lint deb deb-minilm test-deb
-.PHONY: test-vm clean
+.PHONY: help setup run test measure bench bench-recall bench-migration minilm static lint deb
+.PHONY: deb-minilm test-deb test-vm clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,9 @@ static: minilm ## distil the static table again, and compare it with the one tha
 minilm: $(STAMP) ## make the model of the embedder minilm in ~/.cache/nimad (needs the network once)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[minilm]'
 	@$(BIN)/python packaging/build_minilm.py
+
+measure: $(STAMP) ## print the size and shape of the code: lines, files, functions, circles
+	@$(BIN)/python -m tests.measure_code
 
 lint: $(STAMP) ## check style and types
 	@$(BIN)/ruff check

@@ -59,6 +59,9 @@ def _text(value: Any) -> str:
     return value
 
 
+EMBEDDERS = ("static", "hash", "minilm", "http")
+"""Names of the embedders, the default first; `nimad.embed.registry` knows their classes."""
+
 KEYS: dict[str, Key] = {
     "log_level": Key(
         "info",
@@ -68,7 +71,7 @@ KEYS: dict[str, Key] = {
     ),
     "embedder": Key(
         "static",
-        _choice("static", "hash", "minilm", "http"),
+        _choice(*EMBEDDERS),
         "What turns text into vectors: static (distilled, shipped with the package), minilm (a "
         "transformer, in the package nimad-minilm), hash (no model at all) or http (an endpoint, "
         "asked by nimad-embedder). After a change and a reload the memories are encoded again in "

@@ -19,8 +19,9 @@ from dialogues import Dialogue, read_dialogues, score
 from recall_store import NO_FLOOR, OPEN, loaded, recall_with
 
 from nimad.core.store import MemoryStore
+from nimad.embed.base import AnswerThreshold
 from nimad.model import Filter
-from nimad.recall.weights import DEFAULT, OTHER_FLOOR, Least
+from nimad.recall.weights import DEFAULT
 
 WRONG_EVERY = 2
 COST = 0.005
@@ -52,19 +53,17 @@ class Asked:
     recall: float
     lower: float
 
-    def shown(self, floor: Least) -> bool:
+    def shown(self, floor: AnswerThreshold) -> bool:
         """Whether a floor lets it pass."""
-        return self.met >= (floor.stranger if self.strange else floor.fits) - self.lower
+        return self.met >= (floor.unknown_name if self.strange else floor.usual) - self.lower
 
 
 def gather(store: MemoryStore, dialogues: Sequence[Dialogue], mode: str) -> list[Asked]:
     """The evidence of every question in every conversation."""
-    zero = Least(0.0, 0.0)
-    floors = {store.embedder.name: replace(OPEN, hybrid=zero, meaning=zero)}
-    measured = recall_with(store, replace(DEFAULT, floors=floors, words=zero))
-    opened = recall_with(
-        store, replace(DEFAULT, floors={store.embedder.name: OPEN}, words=NO_FLOOR)
-    )
+    zero = AnswerThreshold(0.0, 0.0)
+    scale = replace(OPEN, hybrid=zero, meaning=zero)
+    measured = recall_with(store, replace(DEFAULT, scale=scale, words=zero))
+    opened = recall_with(store, replace(DEFAULT, scale=OPEN, words=NO_FLOOR))
     made = []
     for own in dialogues:
         for other in dialogues:
@@ -82,7 +81,7 @@ def gather(store: MemoryStore, dialogues: Sequence[Dialogue], mode: str) -> list
     return made
 
 
-def worth(asked: Sequence[Asked], floor: Least) -> tuple[float, float, float]:
+def worth(asked: Sequence[Asked], floor: AnswerThreshold) -> tuple[float, float, float]:
     """(recall@10, its cost, the share of wrong questions that surface anything)."""
     own = [one for one in asked if one.own == one.asked]
     wrong = [one for one in asked if one.own != one.asked]
@@ -91,13 +90,13 @@ def worth(asked: Sequence[Asked], floor: Least) -> tuple[float, float, float]:
     return got, lost, sum(one.shown(floor) for one in wrong) / max(len(wrong), 1)
 
 
-def chosen(asked: Sequence[Asked], mode: str) -> Least:
+def chosen(asked: Sequence[Asked], mode: str) -> AnswerThreshold:
     """The floor that lets the least through at no more than COST."""
-    floors = [Least(fits, fits + MARGIN[mode]) for fits in FITS[mode]]
+    floors = [AnswerThreshold(fits, fits + MARGIN[mode]) for fits in FITS[mode]]
     return max((f for f in floors if worth(asked, f)[1] <= COST), default=floors[0])
 
 
-def left_out(asked: Sequence[Asked], mode: str) -> list[tuple[str, Least, float, float]]:
+def left_out(asked: Sequence[Asked], mode: str) -> list[tuple[str, AnswerThreshold, float, float]]:
     """For each conversation: a floor chosen without it, its cost and its false answers there."""
     made = []
     for name in dict.fromkeys(one.asked for one in asked):
@@ -107,20 +106,22 @@ def left_out(asked: Sequence[Asked], mode: str) -> list[tuple[str, Least, float,
     return made
 
 
-def report(asked: Sequence[Asked], mode: str, floor: Least, say: Callable[[str], None]) -> None:
+def report(
+    asked: Sequence[Asked], mode: str, floor: AnswerThreshold, say: Callable[[str], None]
+) -> None:
     """The tables of one mode."""
     say(f"\n### {mode}\n")
-    say("| fits | stranger | recall@10 | cost | wrong questions answered |")
+    say("| usual | unknown name | recall@10 | cost | wrong questions answered |")
     say("|---|---|---|---|---|")
-    for one in [floor, *(Least(fits, fits + MARGIN[mode]) for fits in FITS[mode])]:
+    for one in [floor, *(AnswerThreshold(fits, fits + MARGIN[mode]) for fits in FITS[mode])]:
         got, lost, surfaced = worth(asked, one)
-        name = f"{one.fits:.2f} | {one.stranger:.2f}" + (" (default)" if one is floor else "")
+        name = f"{one.usual:.2f} | {one.unknown_name:.2f}" + (" (default)" if one is floor else "")
         say(f"| {name} | {got:.3f} | {lost:.3f} | {surfaced:.1%} |")
-    say("\n| left out | chosen fits | stranger | cost there | wrong questions answered there |")
+    say("\n| left out | usual | unknown name | cost there | wrong questions answered there |")
     say("|---|---|---|---|---|")
     rows = left_out(asked, mode)
     for name, one, lost, surfaced in rows:
-        say(f"| {name} | {one.fits:.2f} | {one.stranger:.2f} | {lost:.3f} | {surfaced:.1%} |")
+        say(f"| {name} | {one.usual:.2f} | {one.unknown_name:.2f} | {lost:.3f} | {surfaced:.1%} |")
     cost, share = sum(row[2] for row in rows), sum(row[3] for row in rows)
     say(f"| mean | | | {cost / len(rows):.3f} | {share / len(rows):.1%} |")
 
@@ -154,13 +155,13 @@ def study(
     svg: Path | None,
 ) -> None:
     """Say the tables of every mode, and draw them."""
-    embedder = DEFAULT.floors.get(store.embedder.name, OTHER_FLOOR)
-    floors = {"hybrid": embedder.hybrid, "words": DEFAULT.words, "meaning": embedder.meaning}
+    scale = store.embedder.scale
+    floors = {"hybrid": scale.hybrid, "words": DEFAULT.words, "meaning": scale.meaning}
     curves, marks = {}, {}
     for mode, floor in floors.items():
         asked = gather(store, dialogues, mode)
         report(asked, mode, floor, say)
-        tried = [worth(asked, Least(f, f + MARGIN[mode])) for f in FITS[mode]]
+        tried = [worth(asked, AnswerThreshold(f, f + MARGIN[mode])) for f in FITS[mode]]
         curves[mode] = [(100 * surfaced, got) for got, _, surfaced in tried]
         got, _, surfaced = worth(asked, floor)
         marks[mode] = (100 * surfaced, got)

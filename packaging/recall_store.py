@@ -11,13 +11,14 @@ from dialogues import DEPTH, Dialogue, mean, score
 
 from nimad.config import Config
 from nimad.core.store import MemoryStore
+from nimad.embed.base import AnswerThreshold, CosineScale
 from nimad.model import Filter, Memory
 from nimad.recall.ranking import Recall
-from nimad.recall.weights import Floor, Least, Weights
+from nimad.recall.weights import Weights
 
 Figures = dict[str, float]
-NO_FLOOR = Least(-1.0, -1.0)
-OPEN = Floor(near=-1.0, hybrid=NO_FLOOR, meaning=NO_FLOOR)
+NO_FLOOR = AnswerThreshold(-1.0, -1.0)
+OPEN = CosineScale(near=-1.0, hybrid=NO_FLOOR, meaning=NO_FLOOR)
 """Lets everything pass."""
 
 

@@ -98,27 +98,25 @@ best on the others (nDCG@10), and what it does on this one.
 FLOORS = """
 ## When nothing is shown
 
-What is measured is told in `nimad/recall/evidence.py`. Below `fits` nothing is shown; below
-`stranger` nothing is shown when the question names strangers only. Each question was asked of its
-own conversation, and every second one of each other conversation, where all answers are wrong
+What is measured is told in `nimad/recall/evidence.py`. Below `usual` nothing is shown; below
+`unknown name` nothing is shown when the question names something that no memory mentions. Each
+question was asked of its own conversation, and every second one of each other conversation, where
+all answers are wrong
 (`python packaging/recall_floors.py DATA` prints this part alone).
 
 ![recall against false answers](recall-floors.svg)"""
 
 
-def changed(store: MemoryStore, change: dict[str, float]) -> Weights:
-    """The weights of a row: without floors, the embedder's own mixing spelt out."""
-    before, after = DEFAULT.near(store.embedder.name)
-    values = {"meaning_before": before, "meaning_after": after, **change}
-    floors = {store.embedder.name: OPEN}
-    return replace(DEFAULT, floors=floors, words=NO_FLOOR, mixing={}, **values)  # type: ignore[arg-type]
+def changed(change: dict[str, float]) -> Weights:
+    """The weights of a row, without floors."""
+    return replace(DEFAULT, scale=OPEN, words=NO_FLOOR, **change)  # type: ignore[arg-type]
 
 
 def ablations(store: MemoryStore, dialogues: Sequence[Dialogue]) -> list[list[Figures]]:
     """Prints the table of changes; the figures of each row by conversation."""
     rows: list[list[Figures]] = []
     for name, change in CHANGES:
-        recall = recall_with(store, changed(store, change))
+        recall = recall_with(store, changed(change))
         own = figures(recall, dialogues, False)
         merged = figures(recall, dialogues, True)
         rows.append(own)

@@ -10,23 +10,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.closing import Closing
 from nimad.cognition.embedded import Embedded, embedded, state_of
 from nimad.cognition.sparse_block_memory import SparseBlockMemory
 from nimad.cognition.sparse_block_vsa import SparseBlockHDVector
 from nimad.cognition.taking import take_over
-from nimad.legacy.opening import open_snapshot
+from nimad.legacy.snapshot_kinds import open_snapshot
 from nimad.legacy.source import DenseRows, LegacySource
-from nimad.migrate.urgent import Urgent
+from nimad.migrate.encode_on_hit import EncodeOnHit
 from nimad.store import sources
 
 
-class _BitByBit:
+class _BitByBit(Closing):
     """A store that copies now and encodes on demand; the numbers of memories are those of the
     sparse store: 0, 1, 2, ... in the order in which they were copied."""
 
@@ -34,7 +34,7 @@ class _BitByBit:
         home = embedded(None if state is None else state_of(state))
         take_over(home, Path(source).expanduser(), strategy="lazy")
         self._home = home
-        self._urgent = Urgent(home.store, threading.RLock())
+        self._urgent = EncodeOnHit(home.store, threading.RLock())
         self.sparse = SparseBlockMemory.over(home)
 
     def __len__(self) -> int:
@@ -43,17 +43,6 @@ class _BitByBit:
     def close(self) -> None:
         """Give the directory free; a temporary one goes."""
         self._home.close()
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _id(self, place: int) -> int:
         ids = self.sparse.memory_metadata.ids()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nimad.cognition.embedded import Embedded
-from nimad.core import upkeep
+from nimad.core import maintenance
 from nimad.errors import NimadError
 from nimad.legacy.bundle import take_bundle
 from nimad.legacy.detect import GRAPH, Detected
@@ -82,5 +82,5 @@ def take_over(
                 raise
             refused.append(error)
     home.manager.finish()
-    upkeep.finish(home.store)
+    maintenance.finish(home.store)
     return taken, refused

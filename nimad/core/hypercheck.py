@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nimad.core.hyper import AFTER, listed
+from nimad.core.hypervectors import AFTER, listed
 from nimad.store import hyper, sources
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def problems(store: MemoryStore) -> Told:
     damaged = files.verify(listed(store))
     if damaged:
         store.dense.give_up(damaged)
-        store.wake()
+        store.on_change()
     found: Told = [(damage.error.message, ANEW, "error") for damage in damaged]
     if twice := len(files.ids()) - len(np.unique(files.ids())):
         found.append((f"{twice} memories have two hypervectors", BUG, "error"))

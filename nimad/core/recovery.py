@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nimad.config import Config
-from nimad.core import vectors
+from nimad.core import segments
 from nimad.disk.durable import set_aside, sweep_temporary
 from nimad.embed.absent import AbsentEmbedder
 from nimad.embed.base import Embedder, signature
@@ -29,7 +29,7 @@ from nimad.graph.engine import GraphLimits
 from nimad.graph.projection import GraphProjection
 from nimad.index.blocks import BlockIndex, Damage
 from nimad.probe import memory
-from nimad.store import pending
+from nimad.store import staged_segments
 from nimad.store.records import Records
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def wanted_embedder(store: MemoryStore) -> Embedder:
         if str(stored).partition(":")[0] == name:
             return AbsentEmbedder(stored, reason)
         serving = get_embedder(str(stored).partition(":")[0], store.config)
-        store.out_of_service["embedder"] = reason
+        store.health.fail("embedder", reason)
         return serving
 
 
@@ -91,13 +91,13 @@ def open_embedder(records: Records, wanted: Embedder, config: Config) -> tuple[E
 def open_blocks(store: MemoryStore, embedder: Embedder) -> BlockIndex:
     """Map the listed segments, load the hot vectors, lay the tombstones.
 
-    Damage is set aside and noted in `store.out_of_service`; it never stops the start.
+    Damage is set aside and told to `store.health`; it never stops the start.
     """
     records, index = store.records, BlockIndex(store.state / "blocks", embedder.dims)
     stale = records.meta("embedder") != signature(embedder)
     names = records.segment_names()
     if stale:  # vectors of an embedder that is gone: kept on disk until the rebuild replaces them
-        store.out_of_service["blocks"] = "the vectors are of another embedder; a rebuild is due"
+        store.health.fail("blocks", "the vectors are of another embedder; a rebuild is due")
         index.open([])
         return index
     damaged = index.open(names)
@@ -107,7 +107,7 @@ def open_blocks(store: MemoryStore, embedder: Embedder) -> BlockIndex:
         if path.exists():
             set_aside(path, store.state / "aside")
     if damaged:
-        store.out_of_service["blocks"] = f"{len(damaged)} damaged segment(s) are being made anew"
+        store.health.fail("blocks", f"{len(damaged)} damaged segment(s) are being made anew")
         with records.write() as tx:
             tx.unlist_segments([damage.name for damage in damaged])
     spared = _spared(store)
@@ -116,7 +116,7 @@ def open_blocks(store: MemoryStore, embedder: Embedder) -> BlockIndex:
             continue
         log.info("removed %s, a segment that was never committed", path.name)
         path.unlink()
-    index.append(*vectors.from_hot(records.hot(), embedder.dims))
+    index.append(*segments.from_hot(records.hot(), embedder.dims))
     index.remove(np.array(records.tombstones(), np.int64))
     return index
 
@@ -125,8 +125,8 @@ def _spared(store: MemoryStore) -> set[str]:
     """Segments of an index that is being made anew and goes on; other notes are forgotten."""
     wanted = signature(store.wanted_embedder) if store.embedder_due else None
     with store.records.write() as tx:
-        pending.forget_others(tx, wanted)
-    return set(pending.names(store.records))
+        staged_segments.forget_others(tx, wanted)
+    return set(staged_segments.names(store.records))
 
 
 def retire_damaged(store: MemoryStore) -> list[Damage]:
@@ -144,12 +144,12 @@ def retire_damaged(store: MemoryStore) -> list[Damage]:
         for damage in damaged:
             log.error("segment %s: %s", damage.name, damage.error.message)
             set_aside(store.blocks.path(damage.name), store.state / "aside")
-        store.out_of_service["blocks"] = f"{len(names)} damaged segment(s) are being made anew"
+        store.health.fail("blocks", f"{len(names)} damaged segment(s) are being made anew")
         with store.records.write() as tx:
             tx.unlist_segments(names)
         store.blocks.publish([], names)
         store.lost_vectors = missing_vectors(store)
-    store.wake()
+    store.on_change()
     return damaged
 
 
@@ -175,16 +175,16 @@ def open_graph(store: MemoryStore) -> GraphProjection | None:
         graph.open()
     except NimadError as error:
         if error.code != "graph_failed":
-            store.out_of_service["graph"] = error.message
+            store.health.fail("graph", error.message)
             log.error("%s %s", error.message, error.next_step)
             return None
         log.error("%s It is set aside and made anew.", error.message)
         for path in graph.files():
             set_aside(path, store.state / "aside")
         graph.open()
-        store.out_of_service["graph"] = "it was damaged and is being made anew"
+        store.health.fail("graph", "it was damaged and is being made anew")
     if graph.watermark < store.records.pruned_to() or graph.watermark > store.records.head():
-        store.out_of_service["graph"] = "it does not fit the records and is being made anew"
+        store.health.fail("graph", "it does not fit the records and is being made anew")
     return graph
 
 

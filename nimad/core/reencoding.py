@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.core import vectors
+from nimad.core import segments
 from nimad.disk.durable import crash_point
 from nimad.embed.base import Embedder, signature
 from nimad.errors import DiskFull
 from nimad.index.blocks import BlockIndex
 from nimad.model import now_ms
-from nimad.store import pending
+from nimad.store import staged_segments
 from nimad.store.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -144,11 +144,11 @@ class Reencoding:
     # --- the parts of a step ------------------------------------------------------------------
 
     def _take_up(self) -> None:
-        names = pending.names(self._store.records, signature(self.embedder))
+        names = staged_segments.names(self._store.records, signature(self.embedder))
         damaged = self.index.open(names)
         if damaged:
             with self._store.records.write() as tx:
-                pending.forget(tx, [damage.name for damage in damaged])
+                staged_segments.forget(tx, [damage.name for damage in damaged])
         for damage in damaged:
             log.warning("%s is made again: %s", damage.name, damage.error.message)
             self.index.path(damage.name).unlink(missing_ok=True)
@@ -161,7 +161,7 @@ class Reencoding:
     def _encode(self, ids: NDArray[np.int64]) -> tuple[list[int], NDArray[np.float32]]:
         """The ids that still exist, and their vectors."""
         part = self._store.records.texts_of(ids.tolist())
-        rows = vectors.encode(self.embedder, [text for _, text in part])
+        rows = segments.encode(self.embedder, [text for _, text in part])
         return [number for number, _ in part], rows
 
     def _seal(self) -> None:
@@ -172,11 +172,11 @@ class Reencoding:
         order = np.argsort(np.array(self._ids, np.int64))
         ids = np.array(self._ids, np.int64)[order]
         rows = np.concatenate(self._rows)[order].astype(np.float32)
-        name = vectors.new_segment_name(store.records, self.index)
+        name = segments.new_segment_name(store.records, self.index)
         info = self.index.write_segment(name, ids, rows)
         crash_point("rebuild.written")
         with store.records.write() as tx:
-            pending.note(tx, info, signature(self.embedder), now_ms())
+            staged_segments.note(tx, info, signature(self.embedder), now_ms())
         crash_point("rebuild.noted")
         self.index.publish([name])
         self._ids, self._rows, self._seconds = [], [], 0.0
@@ -186,13 +186,13 @@ class Reencoding:
     ) -> list[int]:
         """The swap's transaction; returns what was forgotten since it had been encoded."""
         tx.unlist_segments(old)
-        pending.adopt(tx, signature(self.embedder))
+        staged_segments.adopt(tx, signature(self.embedder))
         alive = np.array([r[0] for r in tx.rows("SELECT id FROM memories ORDER BY id")], np.int64)
         gone = [int(i) for i in np.setdiff1d(self.index.ids(), alive)]
         tx.execute("DELETE FROM tombstones")
         tx.many("INSERT INTO tombstones (id) VALUES (?)", [(i,) for i in gone])
         tx.execute("DELETE FROM hot")
-        tx.add_hot(vectors.to_hot(ids, rows))
+        tx.add_hot(segments.to_hot(ids, rows))
         _catch_up_sources(tx)
         tx.set_meta("embedder", signature(self.embedder))
         return gone
@@ -204,11 +204,11 @@ class Reencoding:
         with self._store.maintenance:
             doomed = [
                 name
-                for name in pending.names(self._store.records, signature(self.embedder))
+                for name in staged_segments.names(self._store.records, signature(self.embedder))
                 if len(np.intersect1d(self.index.segment_ids([name]), ids))
             ]
             with self._store.records.write() as tx:
-                pending.forget(tx, doomed)
+                staged_segments.forget(tx, doomed)
             self.index.publish([], doomed)
             kept = ~np.isin(np.array(self._ids, np.int64), ids)
             if self._ids:

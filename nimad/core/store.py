@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from nimad.config import Config
-from nimad.core import forgetting, recovery, status, vectors
+from nimad.core import recovery, segments, status
 from nimad.core.accesses import Accesses
-from nimad.core.courtesy import Courtesy
-from nimad.core.hyper import Hypervectors
+from nimad.core.health import Health
+from nimad.core.hypervectors import Hypervectors
 from nimad.core.lock import StateLock, prepare_state
+from nimad.core.purge import Receipt, forget
+from nimad.core.query_priority import QueryPriority
 from nimad.core.reencoding import Reencoding
 from nimad.core.validate import check_memory
 from nimad.embed.base import Embedder, signature
@@ -28,6 +30,7 @@ from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
 from nimad.recall.ranking import Recall
 from nimad.recall.stopwatch import Stopwatch
+from nimad.store.bounded import get_within
 from nimad.store.records import Records
 from nimad.store.relations import neighbours
 
@@ -60,8 +63,9 @@ class MemoryStore:
     """Records, words, blocks and graph of one state directory; safe to use from many threads.
 
     `maintenance` is held by whoever seals, merges, rebuilds or purges: one at a time, while reads
-    and `remember` go on.  `wake` is called after each change, `seen` with the
-    ids that somebody was given (a worker hangs itself there).
+    and `remember` go on.  The background worker registers two
+    callbacks: `on_change` is called after each change, `on_returned` with the ids of memories that
+    a caller was given.
     """
 
     def __init__(self, state: Path, config: Config, lock: StateLock) -> None:
@@ -69,12 +73,12 @@ class MemoryStore:
         self.config = config
         self._lock = lock
         self.maintenance = threading.RLock()
-        self.wake: Callable[[], None] = lambda: None
-        self.seen: Callable[[Sequence[int]], None] = lambda ids: None
-        self.out_of_service: dict[str, str] = {}
+        self.on_change: Callable[[], None] = lambda: None
+        self.on_returned: Callable[[Sequence[int]], None] = lambda ids: None
+        self.health = Health(lambda: self.on_change())
         self.started = time.monotonic()
         self._accesses = Accesses()
-        self.courtesy = Courtesy()
+        self.query_priority = QueryPriority()
         self.records = Records.open(state / "records.sqlite")
         self.wanted_embedder = recovery.wanted_embedder(self)
         embedder, self.embedder_due = recovery.open_embedder(
@@ -86,7 +90,7 @@ class MemoryStore:
         self.dense = Hypervectors(self)
         self.graph = recovery.open_graph(self)
         if self.graph is not None:
-            self.graph.woken = lambda: self.wake()
+            self.graph.woken = lambda: self.on_change()
         self.recall = Recall(self.records, lambda: self._serving, file=state / "columns.nrc")
 
     @classmethod
@@ -139,7 +143,7 @@ class MemoryStore:
         wanted = get_embedder(config["embedder"], config)
         with self.maintenance:
             self.config = config
-            self.out_of_service.pop("embedder", None)
+            self.health.restore("embedder")
             if signature(wanted) != signature(self.wanted_embedder):
                 self.wanted_embedder, self.reencoding = wanted, None
                 self.embedder_due = signature(wanted) != self.records.meta("embedder")
@@ -147,7 +151,7 @@ class MemoryStore:
                 if self.embedder is self.wanted_embedder:
                     self._serving = (self.blocks, wanted)
                 self.wanted_embedder, self.reencoding = wanted, None
-        self.wake()
+        self.on_change()
 
     def begin_reencoding(self) -> Reencoding:
         """The work of encoding everything with the wanted embedder; one at a time.
@@ -165,7 +169,7 @@ class MemoryStore:
         self.reencoding = None
         self.embedder_due = signature(embedder) != signature(self.wanted_embedder)
         self.lost_vectors = []
-        self.out_of_service.pop("blocks", None)
+        self.health.restore("blocks")
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -184,27 +188,25 @@ class MemoryStore:
             return []
         texts = [memory.text for memory in memories]
         embedder = self.embedder
-        encoded = vectors.encode_if_possible(embedder, texts)
+        encoded = segments.encode_if_possible(embedder, texts)
         with self.records.exclusive():
             if self.embedder is not embedder:  # a rebuild swapped it meanwhile
-                encoded = vectors.encode_if_possible(self.embedder, texts)
+                encoded = segments.encode_if_possible(self.embedder, texts)
             with self.records.write() as tx:
                 ids = tx.add_memories(memories)
                 if encoded is not None:
-                    tx.add_hot(vectors.to_hot(ids, encoded))
+                    tx.add_hot(segments.to_hot(ids, encoded))
                 self._accesses.flush(tx)
             if encoded is None:  # found by words until the embedder is back
                 self.lost_vectors = [*self.lost_vectors, *ids]
             else:
                 self.blocks.append(np.array(ids, np.int64), encoded)
-        self.wake()
+        self.on_change()
         return ids
 
-    def forget(
-        self, ids: Sequence[int], *, purge: bool = False, dry_run: bool = False
-    ) -> forgetting.Receipt:
+    def forget(self, ids: Sequence[int], *, purge: bool = False, dry_run: bool = False) -> Receipt:
         """Delete memories from every part; with `purge` no trace of them is left in the files."""
-        return forgetting.forget(self, ids, purge=purge, dry_run=dry_run)
+        return forget(self, ids, purge=purge, dry_run=dry_run)
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -213,7 +215,7 @@ class MemoryStore:
         found = self.records.get([memory_id])
         if memory_id not in found:
             raise NotFound(kind="memory", id=memory_id)
-        self.seen([memory_id])
+        self.on_returned([memory_id])
         return self.records.with_blobs([found[memory_id]])[0]
 
     def query(
@@ -231,7 +233,7 @@ class MemoryStore:
         """
         began = time.perf_counter()
         watch = Stopwatch()
-        with self.courtesy:
+        with self.query_priority:
             hits = self.recall.query(text, k, mode, where or Filter(), now, watch)
         self._given([hit.memory.id for hit in hits])
         took = (time.perf_counter() - began) * 1000
@@ -244,7 +246,7 @@ class MemoryStore:
         """
         began = time.perf_counter()
         memory = self.get(memory_id)
-        with self.courtesy:
+        with self.query_priority:
             hits = self.dense.similar(memory_id, k) if dense else self.recall.similar(memory, k)
         self._given([hit.memory.id for hit in hits])
         took = (time.perf_counter() - began) * 1000
@@ -253,13 +255,13 @@ class MemoryStore:
     def _given(self, ids: list[int]) -> None:
         """Somebody got these memories."""
         self._accesses.count(ids)
-        self.seen(ids)
+        self.on_returned(ids)
 
     def related(self, memory_id: int, depth: int = 1, limit: int = 50) -> list[RelatedMemory]:
         """What relations and turns connect with a memory, nearest first. Raises NotFound."""
         self.get(memory_id)
         near = neighbours(self.records, memory_id, depth, limit)
-        memories = self.records.get(list({neighbour.id for neighbour in near}))
+        memories = get_within(self.records, list(dict.fromkeys(neighbour.id for neighbour in near)))
         return [
             RelatedMemory(memories[n.id], n.relation, n.direction, n.weight, n.distance)
             for n in near
@@ -273,7 +275,7 @@ class MemoryStore:
     def degraded(self) -> dict[str, str]:
         """The parts that are out of service: name → reason."""
         trouble = self.embedder.trouble
-        return {**self.out_of_service, **({"embedder": trouble} if trouble else {})}
+        return {**self.health.reasons(), **({"embedder": trouble} if trouble else {})}
 
     def status(self) -> dict[str, Any]:
         """The store's share of docs/protocol.md's status."""
@@ -287,9 +289,9 @@ class MemoryStore:
         if self.graph is None:
             return True
         with self.maintenance:
-            if "graph" in self.out_of_service:
+            if self.health.reason("graph"):
                 self.graph.rebuild(feed)
-                del self.out_of_service["graph"]
+                self.health.restore("graph")
                 return True
             return self.graph.watermark >= self.records.head() or self.graph.catch_up(
                 feed, max_rows

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import time
-from types import TracebackType
 from typing import Any
 
+from nimad.closing import Closing
 from nimad.ctl.locate import candidates, connect
 from nimad.errors import DaemonAbsent, FrameTooLarge, NoAnswer, RemoteError, UsageError
 
@@ -33,7 +33,7 @@ LENGTHY = frozenset(
 """Verbs that take as long as they take: only --timeout limits them."""
 
 
-class Client:
+class Client(Closing):
     """Calls the daemon's verbs over one connection, made when it is first needed.
 
     After an error of the connection the next call makes a new one.  Use it in `with`.
@@ -46,17 +46,6 @@ class Client:
         self.path = self._paths[0]
         self._ident = 0
         self._buffer = b""
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -90,6 +79,25 @@ class Client:
             raise RemoteError.from_wire(refused)
         result = reply.get("result")
         return result if isinstance(result, dict) else {}
+
+    def call_in_pieces(self, verb: str, **params: Any) -> tuple[str | None, dict[str, Any]]:
+        """The JSON of a memory that may be larger than a frame, and the last reply.
+
+        For the verbs that take `offset`.  Begins anew when the memory changes meanwhile; None when
+        there is no such memory.
+        """
+        text, crc32 = "", None
+        while True:
+            reply = self.call(verb, offset=len(text), **params)
+            piece = reply["piece"]
+            if piece is None:
+                return None, reply
+            if crc32 not in (None, piece["crc32"]):
+                text, crc32 = "", None
+                continue
+            text, crc32 = text + piece["json"], piece["crc32"]
+            if len(text) >= piece["length"]:
+                return text, reply
 
     def _frame(self, verb: str, params: dict[str, Any]) -> bytes:
         self._ident += 1

@@ -22,7 +22,7 @@ from nimad.ctl.human import count
 from nimad.ctl.text import one_line
 from nimad.errors import DaemonAbsent, NimadError, NoAnswer, RemoteError, SourceChanged, UsageError
 from nimad.legacy.detect import GRAPH, Detected
-from nimad.legacy.watching import Difference, Seen, Signature, look, seen_in, signature
+from nimad.legacy.source_changes import Difference, Seen, Signature, look, seen_in, signature
 
 if TYPE_CHECKING:
     from nimad.ctl.client import Client

@@ -64,7 +64,7 @@ LADDER = (
 """What a block may be stored with; one level is nothing at all."""
 STEPS = {step.levels: step for step in LADDER}
 FINEST_PLANNED = 16
-"""What `learning` gives a block at most; 256 is for sparse blocks, which are few."""
+"""What `training` gives a block at most; 256 is for sparse blocks, which are few."""
 
 
 def words_of(width: int, levels: int) -> int:

@@ -2,34 +2,85 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.config import Config
+
 DIMS = 256
-"""Of the embedders here."""
+"""Dimensions of the vectors of the embedders static and hash."""
 
 _BITS = 22
 _TEXTS = 512
 
 
-class Embedder(Protocol):
+class AnswerThreshold(NamedTuple):
+    """The least evidence with which anything is shown, in a store of 500 memories or more.
+
+    Attributes:
+        usual: for any question.
+        unknown_name: for one that names something that no memory mentions, and nobody known.
+    """
+
+    usual: float
+    unknown_name: float
+
+
+@dataclass(frozen=True, slots=True)
+class CosineScale:
+    """What an embedder's cosines mean; `packaging/recall_floors.py` measures it.
+
+    Attributes:
+        near: cosine from which a memory is shown that has no word in common with the question.
+        hybrid: threshold for the words' coverage plus the best cosine.
+        meaning: threshold for the best cosine alone.
+    """
+
+    near: float
+    hybrid: AnswerThreshold
+    meaning: AnswerThreshold
+
+
+class Embedder(ABC):
     """Turns texts into vectors.  An instance is shared between threads.
+
+    What the layers above must know of an embedder is an attribute here, with a value that suits
+    one that was not measured: so a new embedder is its file, its name in `nimad.keys.EMBEDDERS`
+    and its line in `nimad.embed.registry`.
 
     Attributes:
         name: as the configuration has it.
         revision: changes whenever a vector would change.
         dims: dimensions of a vector.
         trouble: why it cannot be used at this moment; None when all is well.
+        quick: a text takes less than 0.1 ms, so that a query may embed some memories itself.
+        scale: what its cosines mean.
+        neighbour_shares: how much of the vectors of the turns before and after is mixed into a
+            turn's.
     """
 
     name: str
     revision: str
     dims: int
-    trouble: str | None
+    trouble: str | None = None
+    quick: ClassVar[bool] = False
+    scale: CosineScale = CosineScale(0.30, AnswerThreshold(0.35, 0.90), AnswerThreshold(0.30, 0.50))
+    neighbour_shares: tuple[float, float] = (0.2, 0.1)
 
+    @classmethod
+    def create(cls, config: Config) -> Embedder:
+        """The embedder as configured.  Raises ConfigError, TableDamaged, EmbedderMissing."""
+        return cls()
+
+    def rest(self) -> None:  # noqa: B027 - most embedders have nothing to give back
+        """Give memory back that the next call of `embed` can have again."""
+
+    @abstractmethod
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[n, dims]: a unit row for each text; a zero row where nothing in it is known.
 

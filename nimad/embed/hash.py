@@ -11,7 +11,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.embed.base import DIMS, in_steps
+from nimad.embed.base import DIMS, Embedder, in_steps
 from nimad.embed.features import add_features, features, words
 
 _WORDS_KEPT = 4096
@@ -30,13 +30,13 @@ class _Known(dict[str, list[int]]):
         return found
 
 
-class HashEmbedder:
+class HashEmbedder(Embedder):
     """Deterministic vectors of 256 dimensions, without any data, for any language."""
 
     name = "hash"
     revision = "1"
     dims = DIMS
-    trouble: str | None = None
+    quick = True
 
     def __init__(self) -> None:
         self._known = _Known()

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.config import Config
+from nimad.embed.base import Embedder
 from nimad.errors import ConfigError, Degraded
 
 QUICK_SECONDS = 3.0
@@ -33,7 +34,7 @@ MOST_BYTES = 16 << 20
 """Of one reply."""
 
 
-class HttpEmbedder:
+class HttpEmbedder(Embedder):
     """An OpenAI-compatible endpoint behind the helper; safe to use from many threads."""
 
     name = "http"
@@ -45,7 +46,6 @@ class HttpEmbedder:
         which = f"{config['http.url']} {config['http.model']}"
         self.revision = hashlib.blake2b(which.encode(), digest_size=8).hexdigest()
         self.dims: int = config["http.dims"]
-        self.trouble: str | None = None
         self._socket = config["http.socket"]
         self._seconds: float = config["http.timeout"]
         self._batch: int = config["http.batch"]
@@ -53,6 +53,11 @@ class HttpEmbedder:
         self._pause = 0.0
         self._not_before = 0.0
         self._lock = threading.Lock()
+
+    @classmethod
+    def create(cls, config: Config) -> HttpEmbedder:
+        """The endpoint of the section `http` of the configuration.  Raises ConfigError."""
+        return cls(config)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[n, dims]: see `nimad.embed.base.Embedder`.  Raises Degraded."""

@@ -15,6 +15,7 @@ bit.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.embed.base import DIMS, unit_rows
+from nimad.config import Config
+from nimad.embed.base import DIMS, AnswerThreshold, CosineScale, Embedder, unit_rows
 from nimad.embed.features import add_features
 from nimad.embed.model import Model, read_model
 from nimad.embed.spelling import HASHED, Spelling
@@ -34,11 +36,13 @@ RULES = 1
 _STEP = 4096
 
 
-class MiniLmEmbedder:
+class MiniLmEmbedder(Embedder):
     """Vectors of 384 dimensions; 2 to 4 ms a text on one core."""
 
     name = "minilm"
-    trouble: str | None = None
+    scale = CosineScale(0.15, AnswerThreshold(0.40, 1.10), AnswerThreshold(0.20, 0.60))
+    # it reads a turn as a whole, so the neighbours' vectors say more that is new
+    neighbour_shares = (0.3, 0.2)
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         """Raises EmbedderMissing without ONNX Runtime, TableDamaged when the model is not whole."""
@@ -50,6 +54,11 @@ class MiniLmEmbedder:
         self._words, self._scales, self._places = model.words, model.scales, model.places
         self._frame = (model.opens, model.closes)
         self._run = _session(bytes(model.layers), threads).run
+
+    @classmethod
+    def create(cls, config: Config) -> MiniLmEmbedder:
+        """The model of the package nimad-minilm.  Raises EmbedderMissing, TableDamaged."""
+        return cls(find_model(), config["minilm.threads"])
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[n, 384]: see `nimad.embed.base.Embedder`."""
@@ -88,6 +97,21 @@ class MiniLmEmbedder:
         row = np.zeros(self.dims, np.float32)
         row[:DIMS] = unit_rows(sums)[0]
         return row
+
+
+def model_places() -> list[Path]:
+    """Where minilm.model is looked for: beside the static table (the package nimad-minilm puts it
+    there), then in the user's cache (`make minilm` does)."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
+    return [Path(__file__).parent / "data" / "minilm.model", Path(base) / "nimad" / "minilm.model"]
+
+
+def find_model() -> Path:
+    """The file of the embedder minilm.  Raises EmbedderMissing."""
+    for place in model_places():
+        if os.access(place, os.R_OK):
+            return place
+    raise EmbedderMissing(name="minilm", detail=f"there is no {model_places()[0]}")
 
 
 def _session(layers: bytes, threads: int) -> Any:

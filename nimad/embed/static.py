@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.embed.base import DIMS, in_steps
+from nimad.embed.base import DIMS, AnswerThreshold, CosineScale, Embedder, in_steps
 from nimad.embed.features import add_features
 from nimad.embed.spelling import HASHED, Spelling
 from nimad.embed.table import TokenTable, read_table
@@ -25,12 +25,13 @@ RULES = 1
 _STEP = 1024
 
 
-class StaticEmbedder:
+class StaticEmbedder(Embedder):
     """Sums of token vectors, 256 dimensions; the table is mapped: it costs what is used of it."""
 
     name = "static"
     dims = DIMS
-    trouble: str | None = None
+    quick = True
+    scale = CosineScale(0.45, AnswerThreshold(0.55, 1.25), AnswerThreshold(0.45, 0.75))
 
     def __init__(self, path: Path = TABLE) -> None:
         """Raises TableDamaged when the table at `path` cannot be trusted."""

@@ -16,11 +16,10 @@ from typing import Any
 
 from nimad.errors import SourceCorrupt, SourceUnsupported
 from nimad.legacy import zipped
-from nimad.legacy.inert import BUILDERS, ITEM_BYTES, Storage, Tensor, persistent
-from nimad.legacy.machine import TextSink
 from nimad.legacy.parsed import Parsed, Vectors, check_dimension, metadata_of, uneven
+from nimad.legacy.pickle_allowlist import BUILDERS, ITEM_BYTES, Storage, Tensor, persistent
+from nimad.legacy.pickle_vm import TextSink, load
 from nimad.legacy.tensors import TensorRows
-from nimad.legacy.unpickle import load
 
 MAX_PICKLE = 256 << 20
 """Largest `data.pkl` that is read [bytes]: a million episodes."""

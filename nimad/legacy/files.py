@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.closing import Closing
 from nimad.errors import NimadError, SourceCorrupt, SourceNotRecognised
 from nimad.legacy import sidecar
-from nimad.legacy.dense import FileRows
 from nimad.legacy.episodes import (
     LAYER,
     EpisodeMapper,
@@ -34,6 +36,8 @@ from nimad.legacy.unbundle import PURGED, Bundle, Packed
 
 PAGE_BYTES = 16 << 20
 """A page ends early when its texts are this long [bytes]."""
+SCAN_BYTES = 8 << 20
+"""Vectors looked at before pages are let go of [bytes]."""
 LATEST = "latest"
 """A file whose name begins so is newer than all others."""
 
@@ -47,7 +51,7 @@ class _Place:
     row: int = 0
 
 
-class LegacyFiles:
+class LegacyFiles(Closing):
     """A bundle, open for reading.  Used by one thread at a time."""
 
     schema = 0
@@ -82,17 +86,6 @@ class LegacyFiles:
         """Unmap the bundle."""
         self._files, self._places, self._keys = [], {}, []
         self._bundle.close()
-
-    def __enter__(self) -> LegacyFiles:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # --- what it holds --------------------------------------------------------------------------
 
@@ -214,7 +207,7 @@ class LegacyFiles:
         }
 
     def _read_purged(self) -> dict[str, set[int]]:
-        """What blanking.py wrote; a list that cannot be read is none of ours."""
+        """What redact_bundle.py wrote; a list that cannot be read is none of ours."""
         file = self._bundle.files.get(PURGED)
         if file is None:
             return {}
@@ -294,3 +287,64 @@ def _node(mapper: EpisodeMapper, key: int, episode: Any) -> LegacyNode | Unreada
     except UnreadableRowError as error:
         return Unreadable("node", key, str(error))
     return LegacyNode(key, mapped.memory, row_of(key, episode), mapped.notes)
+
+
+# --- hypervectors ---------------------------------------------------------------------------------
+
+
+class FileRows:
+    """`DenseRows` of a bundle; `drop` lets go of the pages that were looked at."""
+
+    def __init__(
+        self,
+        places: Mapping[int, tuple[Vectors, int]],
+        newest_first: Sequence[Parsed],
+        drop: Callable[[], None],
+    ) -> None:
+        self._places, self._files, self._drop = places, newest_first, drop
+        first = next(iter(places.values()))[0]
+        self.dimension, self.block_size = first.dimension, first.block_size
+        self._keys: NDArray[np.int64] | None = None
+
+    def keys(self) -> NDArray[np.int64]:
+        """As `DenseRows.keys`."""
+        if self._keys is None:
+            self._keys = self._finite(sorted(self._places))
+        return self._keys
+
+    def rows(self, keys: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
+        """As `DenseRows.rows`."""
+        made = np.empty((len(keys), self.dimension), np.float32)
+        groups: dict[int, list[int]] = defaultdict(list)
+        found = [self._places[int(key)] for key in keys]
+        for row, (vectors, _) in enumerate(found):
+            groups[id(vectors)].append(row)
+        for rows in groups.values():
+            made[rows] = found[rows[0]][0].rows([found[row][1] for row in rows])
+        self._drop()
+        return made
+
+    def items(self) -> Iterator[tuple[str, str, NDArray[np.float32]]]:
+        """As `DenseRows.items`; a name that several files have is the newest one's."""
+        told: set[tuple[str, str]] = set()
+        for parsed in self._files:
+            for kind, name, vectors, row in parsed.items:
+                if (kind, name) in told or vectors.dimension != self.dimension:
+                    continue
+                told.add((kind, name))
+                vector = vectors.rows([row])[0]
+                if _whole(vector):
+                    yield kind, name, vector
+            self._drop()
+
+    def _finite(self, keys: list[int]) -> NDArray[np.int64]:
+        step = max(1, SCAN_BYTES // (4 * self.dimension))
+        good: list[int] = []
+        for start in range(0, len(keys), step):
+            part = keys[start : start + step]
+            good += [key for key, row in zip(part, self.rows(part), strict=True) if _whole(row)]
+        return np.array(good, np.int64)
+
+
+def _whole(vector: NDArray[np.float32]) -> bool:
+    return bool(np.isfinite(vector).all())

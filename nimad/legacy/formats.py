@@ -8,8 +8,8 @@ from pathlib import Path
 from nimad.errors import SourceNotRecognised, SourceUnsupported
 from nimad.legacy import checkpoint, sparse
 from nimad.legacy.detect import BEFORE_ZIP, NO_STORE, OLD_TORCH, PICKLE_PROTOCOLS, ZIP_MAGIC
-from nimad.legacy.machine import TextSink
 from nimad.legacy.parsed import Parsed
+from nimad.legacy.pickle_vm import TextSink
 
 
 def read_file(view: memoryview, name: str, written: float, texts: TextSink | None = None) -> Parsed:

@@ -17,7 +17,6 @@ from nimad.legacy.schema import EDGES, NODES, TURNS, open_source, sqlite_errors
 from nimad.legacy.scratch import private_directory, scratch_directory
 from nimad.legacy.snapshot import take_snapshot
 from nimad.legacy.sqlite import LegacyGraph
-from nimad.legacy.survey import survey
 
 DAY_MS = 86_400_000
 CONTRIBUTORS = 5
@@ -66,7 +65,7 @@ def examine(path: Path, now_ms: int) -> Health:
             shutil.copyfileobj(file, target)
         found = Health(snapshot.origin, _size(Path(snapshot.origin)), snapshot.schema)
         with LegacyGraph.open(copy) as graph:
-            totals = survey(graph)
+            totals = graph.survey()
         found.nodes, found.edges, found.turns = totals.nodes, totals.edges, totals.turns
         found.layers = totals.by_layer
         found.unreadable, found.dangling = totals.unreadable, totals.dangling

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
 
+from nimad.closing import Closing
 from nimad.legacy.mapping import NodeMapper
 from nimad.legacy.source import (
     DenseRows,
@@ -24,7 +24,7 @@ from nimad.legacy.sqlite import LegacyGraph
 Page = list[tuple[int, Row | str]]
 
 
-class Overlay:
+class Overlay(Closing):
     """See `source.LegacySource`.  `base` None: only the later rows are read.
 
     `shown` gives the columns; `later` are (kind "node", "edge" or "turn", key, row), the rows in
@@ -89,14 +89,3 @@ class Overlay:
     def close(self) -> None:
         """Close the snapshot."""
         self._base.close()
-
-    def __enter__(self) -> Overlay:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

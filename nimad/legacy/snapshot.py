@@ -31,8 +31,8 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
+from nimad.closing import Closing
 from nimad.errors import DiskFull, NimadError, SourceChanged, SourceNotRecognised
 from nimad.legacy.detect import NOT_SQLITE, SQLITE_MAGIC, open_plain, os_error
 from nimad.legacy.schema import FULL, identify, open_source, primary_code, sqlite_errors
@@ -52,7 +52,7 @@ CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Snapshot(Closing):
     """A copy of a legacy database: one file, no write-ahead log, open for reading, without a name.
 
     `fd` belongs to the snapshot (close it, or use it in `with`); `digest` is its SHA-256 in hex;
@@ -70,17 +70,6 @@ class Snapshot:
         """Give the descriptor, and with it the disk space, back."""
         with contextlib.suppress(OSError):
             os.close(self.fd)
-
-    def __enter__(self) -> Snapshot:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def take_snapshot(

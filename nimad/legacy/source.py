@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nimad.errors import NimadError
@@ -121,7 +120,7 @@ class Mapper(Protocol):
 
 
 class DenseRows(Protocol):
-    """The hypervectors of a source, read where they lie; see legacy/dense.py for the files'.
+    """The hypervectors of a source, read where they lie; see legacy/files.py.
 
     `dimension` is the length of each, such as 10,000 or 50,000; `block_size` is the length of a
     block where the vectors are sparse (100 blocks of 500, about 10 active), else None.
@@ -186,10 +185,5 @@ class LegacySource(Protocol):
     def __enter__(self) -> LegacySource:
         """Itself."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close it."""

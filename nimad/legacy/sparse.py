@@ -17,12 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.errors import SourceCorrupt, SourceNotRecognised
-from nimad.legacy import outline
-from nimad.legacy.inert import BUILDERS, ITEM_BYTES, Array
-from nimad.legacy.machine import Span, TextSink
+from nimad.legacy.json_index import index_parts, parse
 from nimad.legacy.parsed import Parsed, check_dimension, metadata_of, uneven
+from nimad.legacy.pickle_allowlist import BUILDERS, ITEM_BYTES, Array
+from nimad.legacy.pickle_vm import Span, TextSink, load
 from nimad.legacy.tensors import BFLOAT16, as_float32
-from nimad.legacy.unpickle import load
 
 MAX_VECTOR = 16 << 20
 """Largest vector in JSON that is read [bytes]."""
@@ -41,9 +40,9 @@ def read_json(view: memoryview, name: str, path: Path | str, written: float) -> 
 
     The vectors stay in the file, and are parsed one by one when they are asked for.
     """
-    parts = outline.outline(view, path)
+    parts = index_parts(view, path)
     value: dict[str, Any] = {
-        key: part.elements if key == "vectors" else outline.parse(view, part.start, part.end, path)
+        key: part.elements if key == "vectors" else parse(view, part.start, part.end, path)
         for key, part in parts.items()
         if key in ("config", "metadata", "factors", "vectors")
     }
@@ -177,7 +176,7 @@ class _JsonRows(_Rows):
         start, end = self._vectors[place]
         if end - start > MAX_VECTOR:
             raise SourceCorrupt(path=self._path, detail=f"its vector {place} is too long")
-        return outline.parse(self._view, start, end, self._path)
+        return parse(self._view, start, end, self._path)
 
     def _bytes(self, packed: Any) -> tuple[bytes | memoryview, str]:
         if isinstance(packed, dict) and isinstance(packed.get("data"), str):

@@ -1,16 +1,20 @@
 """A snapshot of a NIMA graph database as memories, edges and turns; what it holds is hostile.
 
-How the file is kept from doing harm is told in rows.py; how a row becomes a memory in mapping.py.
+How the file is kept from doing harm is told in hostile_reader.py; how a row becomes a memory in
+mapping.py.
 """
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
+from collections import Counter
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from nimad.legacy.mapping import Mapped, NodeMapper
-from nimad.legacy.rows import RowReader, open_reader
+from nimad.closing import Closing
+from nimad.legacy.hostile_reader import RowReader, open_reader, pages
+from nimad.legacy.mapping import Mapped, NodeMapper, text_problem
 from nimad.legacy.schema import EDGES, NODES, TURNS, Shape
 from nimad.legacy.source import (
     DenseRows,
@@ -21,13 +25,15 @@ from nimad.legacy.source import (
     Totals,
     Unreadable,
 )
-from nimad.legacy.survey import survey
 from nimad.legacy.values import Value, pack
 from nimad.model import Memory
 
 EMBEDDING_BYTES = 384 * 4
 """A whole embedding: 384 float32."""
 EDGE_COLUMNS = ("source_id", "target_id", "relation", "weight")
+PAGE = 1000
+MAX_LAYERS = 32
+"""Layers that are counted by name at most; a hostile file may have one in each row."""
 TURN_COLUMNS = (
     "turn_id",
     "input_node_id",
@@ -38,7 +44,7 @@ TURN_COLUMNS = (
 )
 
 
-class LegacyGraph:
+class LegacyGraph(Closing):
     """A snapshot, open for reading.  Used by one thread at a time."""
 
     def __init__(self, reader: RowReader, shape: Shape) -> None:
@@ -58,17 +64,6 @@ class LegacyGraph:
         """Close the file."""
         self._reader.close()
 
-    def __enter__(self) -> LegacyGraph:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     @property
     def schema(self) -> int:
         """1 or 3."""
@@ -76,7 +71,7 @@ class LegacyGraph:
 
     def survey(self) -> Totals:
         """Read every row once.  Raises SourceCorrupt.  Cost: the whole file, 8 bytes a memory."""
-        return survey(self)
+        return _survey(self)
 
     def dense(self) -> DenseRows | None:
         """A graph database holds no hypervectors: its embeddings come over with their rows."""
@@ -220,3 +215,63 @@ def _turn(key: int, row: Row | str, more: tuple[str, ...]) -> LegacyTurn | Unrea
         return Unreadable("turn", key, "its affect is not readable text")
     first, second, third = (int(m) if isinstance(m, int) else None for m in members)
     return LegacyTurn(key, name, first, second, third, timestamp, affect, _extra(more, others))
+
+
+# --- counting -------------------------------------------------------------------------------------
+
+
+def _survey(graph: LegacyGraph) -> Totals:
+    """Count what a snapshot holds by reading all of it: damage shows before anything is taken over.
+
+    Rows are looked at but not turned into memories: half the time.
+    """
+    totals = Totals()
+    ids = _survey_nodes(graph, totals)
+    for edge in pages(lambda after: graph.edges(after, PAGE), lambda row: row.key):
+        totals.edges += 1
+        if isinstance(edge, LegacyEdge):
+            _check_ends(edge, ids, totals)
+        else:
+            _count_unreadable(edge, totals)
+    for turn in pages(lambda after: graph.turns(after, PAGE), lambda row: row.key):
+        totals.turns += 1
+        if not isinstance(turn, LegacyTurn):
+            _count_unreadable(turn, totals)
+    return totals
+
+
+def _survey_nodes(graph: LegacyGraph, totals: Totals) -> array[int]:
+    """Count the memories; the ids of the readable ones, sorted because they come so."""
+    names = [name.lower() for name in graph.shape.nodes]
+    text_at, layer_at = names.index("text"), names.index("layer")
+    layers: Counter[str] = Counter()
+    ids = array("q")
+    for key, row in pages(lambda after: graph.raw_nodes(after, PAGE), lambda item: item[0]):
+        totals.nodes += 1
+        if reason := row if isinstance(row, str) else text_problem(row[text_at]):
+            _count_unreadable(Unreadable("node", key, reason), totals)
+            continue
+        ids.append(key)
+        layer, text = str(row[layer_at]), row[text_at]
+        layers[layer if layer in layers or len(layers) < MAX_LAYERS else "(others)"] += 1
+        totals.text_bytes += len(text.encode()) if isinstance(text, str) else 0
+        totals.blob_bytes += sum(len(value) for value in row if isinstance(value, bytes))
+    totals.by_layer = dict(sorted(layers.items()))
+    return ids
+
+
+def _check_ends(edge: LegacyEdge, ids: array[int], totals: Totals) -> None:
+    missing = next((key for key in (edge.source, edge.target) if not _has(ids, key)), None)
+    if missing is not None:
+        totals.dangling += 1
+        totals.refuse(Unreadable("edge", edge.key, f"memory {missing} does not exist"))
+
+
+def _has(ids: array[int], key: int) -> bool:
+    at = bisect_left(ids, key)
+    return at < len(ids) and ids[at] == key
+
+
+def _count_unreadable(row: Unreadable, totals: Totals) -> None:
+    totals.unreadable += 1
+    totals.refuse(row)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.errors import SourceCorrupt
-from nimad.legacy.inert import ITEM_BYTES, Tensor
+from nimad.legacy.pickle_allowlist import ITEM_BYTES, Tensor
 
 BFLOAT16 = "bfloat16"
 

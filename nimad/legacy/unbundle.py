@@ -19,7 +19,7 @@ from nimad.legacy.sidecar import SUFFIX
 BLOCK = tarfile.BLOCKSIZE
 MAX_MEMBERS = 20_000
 PURGED = "nimad-purged.json"
-"""The member that lists purged rows, {file: [rows]}; see blanking.py."""
+"""The member that lists purged rows, {file: [rows]}; see redact_bundle.py."""
 CHUNK = 4 << 20
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.core.store import MemoryStore
-from nimad.dense.coding import code
+from nimad.dense.encoder import code
 from nimad.dense.files import Opened
-from nimad.dense.learning import STEP_VALUES, Learned, unit
 from nimad.dense.spectrum import Shape, to_spectrum
+from nimad.dense.training import STEP_VALUES, Learned, unit
 from nimad.legacy.source import DenseRows
 from nimad.migrate.findings import Findings
 from nimad.store import sources

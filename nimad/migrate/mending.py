@@ -1,7 +1,7 @@
 """What can be done about a source afterwards: see its quarantine, try it again, take the backup.
 
 Crash prose of `retry`: one transaction sends the source back to its first stage, where every row
-of the snapshot is looked at again and what is here already stays as it is (see copying.py).  A
+of the snapshot is looked at again and what is here already stays as it is (see copy_stage.py).  A
 crash leaves it before or after that.  `give_back` writes only to the descriptor that it was handed.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
 from nimad.errors import Busy, DiskFull, NotFound, SourceCorrupt, UsageError
-from nimad.legacy.rows import FIRST_ID
+from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.migrate import ledger
 from nimad.store import sources
 from nimad.store.sources import Source

@@ -17,14 +17,14 @@ import tenacity
 from nimad.core.store import MemoryStore
 from nimad.errors import DiskFull, GraphFailed, MigrationFailed, NimadError, VerifyFailed
 from nimad.migrate import ledger
-from nimad.migrate.converting import convert
-from nimad.migrate.copying import copy
-from nimad.migrate.encoding import encode
-from nimad.migrate.linking import link
+from nimad.migrate.copy_stage import copy
+from nimad.migrate.encode_stage import encode
+from nimad.migrate.hypervector_stage import convert
+from nimad.migrate.link_stage import link
 from nimad.migrate.log import MigrationLog
 from nimad.migrate.rollback import roll_back
 from nimad.migrate.run import Run
-from nimad.migrate.verify import verify
+from nimad.migrate.verification import verify
 from nimad.model import now_ms
 from nimad.store import sources
 from nimad.store.sources import Source

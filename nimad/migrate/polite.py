@@ -10,7 +10,7 @@ class PoliteFeed:
     """Gives way before each page; otherwise the records (see graph/feed.ChangeFeed)."""
 
     def __init__(self, store: MemoryStore) -> None:
-        self._records, self._give_way = store.records, store.courtesy.give_way
+        self._records, self._give_way = store.records, store.query_priority.yield_to_queries
 
     def head(self) -> int:
         """The last change's sequence number."""

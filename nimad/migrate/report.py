@@ -7,14 +7,14 @@ from typing import Any
 
 from nimad.core.status import disk
 from nimad.core.store import MemoryStore
-from nimad.dense.learning import RATIO
+from nimad.dense.training import RATIO
 from nimad.legacy.source import LegacySource, Totals
 from nimad.migrate import ledger
 from nimad.migrate.batcher import Batcher
 from nimad.migrate.progress import Progress
-from nimad.migrate.receive import MARGIN_BYTES
 from nimad.migrate.run import Run, bounds
 from nimad.migrate.sampling import Sample, measure
+from nimad.migrate.snapshots import MARGIN_BYTES
 from nimad.probe import memory
 from nimad.store.sources import Source
 

@@ -17,12 +17,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nimad.core import vectors
+from nimad.core import segments
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point, fsync_dir
-from nimad.legacy.rows import FIRST_ID
+from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.migrate.run import Run
-from nimad.store import hyper, later, sources, words
+from nimad.store import hyper, source_delta, sources, words
 from nimad.store.sources import Source
 
 BATCH = 1000
@@ -67,7 +67,7 @@ def roll_back(run: Run) -> Iterator[None]:
     run.close()
     with store.records.write() as tx:
         tx.delete_source_turns(source.id)
-        later.forget(tx, source.id)
+        source_delta.forget(tx, source.id)
         tx.execute("DELETE FROM quarantine WHERE source = ?", (source.id,))
         sources.update(tx, source.id, **CLEAN)
         dense = hyper.remove_source(tx, source.id)
@@ -108,8 +108,8 @@ def _reclaim(store: MemoryStore) -> None:
         dead = np.array(store.records.tombstones(), np.int64)
         for name in store.records.segment_names():
             if len(np.intersect1d(store.blocks.segment_ids([name]), dead)):
-                vectors.merge(store, [name])
-        while "graph" not in store.out_of_service and not store.catch_up_graph():
+                segments.merge(store, [name])
+        while store.health.reason("graph") is None and not store.catch_up_graph():
             pass
         words.optimise(store.records)
         store.records.release_space()

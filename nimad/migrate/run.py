@@ -7,20 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from nimad.background.idle_conditions import GATED_SECONDS
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.errors import NotFound
-from nimad.legacy.opening import open_snapshot
 from nimad.legacy.overlay import Overlay
+from nimad.legacy.snapshot_kinds import open_snapshot
 from nimad.legacy.source import LegacySource
 from nimad.legacy.sqlite import LegacyGraph
 from nimad.legacy.values import unpack
 from nimad.migrate import ledger
 from nimad.migrate.batcher import Batcher, Bounds
-from nimad.migrate.idle import GATED_SECONDS
 from nimad.migrate.log import MigrationLog, progress_line
 from nimad.migrate.progress import Progress
-from nimad.store import later
+from nimad.store import source_delta
 from nimad.store.sources import Source
 
 
@@ -91,7 +91,7 @@ class Run:
 
     def _with_later_rows(self, graph: LegacySource, alone: bool = False) -> LegacySource:
         """The snapshot, and over it what was appended since (`alone`: only that)."""
-        rows = later.rows(self.store.records, self.source_id)
+        rows = source_delta.rows(self.store.records, self.source_id)
         if not isinstance(graph, LegacyGraph) or not (rows or alone):
             return graph
         unpacked = ((kind, key, tuple(map(unpack, row))) for kind, key, row in rows)
@@ -108,7 +108,7 @@ class Run:
     def give_way(self) -> None:
         """Let whoever asks something go first, when this work can wait."""
         if self.gated:
-            self.store.courtesy.give_way()
+            self.store.query_priority.yield_to_queries()
 
     def close(self) -> None:
         """Let go of the snapshot."""

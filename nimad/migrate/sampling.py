@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nimad.core import vectors
+from nimad.core import segments
 from nimad.core.status import size
 from nimad.core.store import MemoryStore
 from nimad.index.blocks import BlockIndex
@@ -72,7 +72,7 @@ def _weigh(store: MemoryStore, scratch: Path, rows: list[LegacyNode]) -> Sample:
         before, began = size(scratch), time.perf_counter()
         with records.write() as tx:
             ids = tx.add_memories([row.memory for row in rows])
-        encoded = vectors.encode(store.embedder, [row.memory.text for row in rows])
+        encoded = segments.encode(store.embedder, [row.memory.text for row in rows])
         index = BlockIndex(scratch / "blocks", store.embedder.dims)
         index.write_segment("sample", np.array(ids, np.int64), encoded)
         records.checkpoint()

@@ -2,7 +2,7 @@
 
 Evidence is how much of the question is met: the share of its words, weighted by rarity, that the
 best memory holds (coverage), plus the best cosine; in the modes words and meaning one of the two
-alone.  Below the floor (`weights.Least`) nothing is shown.
+alone.  Below the floor (`AnswerThreshold`) nothing is shown.
 
 The best of a few memories is less near than the best of many, whatever is asked: so the floor of a
 smaller store is lower.
@@ -18,10 +18,11 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from nimad.embed.base import AnswerThreshold, CosineScale
 from nimad.recall import question
 from nimad.recall.lexical import Lexical
 from nimad.recall.question import Question
-from nimad.recall.weights import Floor, Least, Weights
+from nimad.recall.weights import Weights
 
 MANY = 500
 """The floors are those of a store with so many memories, or more."""
@@ -65,7 +66,7 @@ def weigh(
     asked: Question,
     words: Lexical,
     nearest: float,
-    floor: Least,
+    floor: AnswerThreshold,
     mode: str,
     strange: bool,
 ) -> Evidence:
@@ -78,14 +79,14 @@ def weigh(
     if asked.german and mode == "hybrid":
         nearest *= FOREIGN
     met = {"hybrid": covered + nearest, "words": covered, "meaning": nearest}[mode]
-    return Evidence(met, floor.stranger if strange else floor.fits, strange)
+    return Evidence(met, floor.unknown_name if strange else floor.usual, strange)
 
 
-def least(weights: Weights, embedder: Floor, mode: str, count: int) -> Least:
+def least(weights: Weights, scale: CosineScale, mode: str, count: int) -> AnswerThreshold:
     """The floor of a mode, in a store of `count` memories."""
-    floors = {"hybrid": embedder.hybrid, "meaning": embedder.meaning, "words": weights.words}
+    floors = {"hybrid": scale.hybrid, "meaning": scale.meaning, "words": weights.words}
     lower = _GROWTH[mode] * math.log(MANY / min(max(count, 1), MANY))
-    return Least(*(floor - lower for floor in floors[mode]))
+    return AnswerThreshold(*(floor - lower for floor in floors[mode]))
 
 
 def strange(

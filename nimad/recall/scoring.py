@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.embed.base import CosineScale
 from nimad.errors import Degraded
 from nimad.recall import evidence, lexical, question
 from nimad.recall.asking import Asking
@@ -20,7 +21,7 @@ from nimad.recall.lexical import Lexical
 from nimad.recall.question import Question
 from nimad.recall.scopes import Scope
 from nimad.recall.semantic import Meaning, Semantic, Sought, best_places, late_cosines
-from nimad.recall.weights import OTHER_FLOOR, Floor, Weights
+from nimad.recall.weights import Weights
 from nimad.store.records import Records
 from nimad.store.terms import TermIndex
 
@@ -49,7 +50,7 @@ class Scoring:
         if not len(same) and not self._evidence(asked, asking, words, near).enough:
             return []
         rows, plain, mixed = self._candidates(
-            asked, asking.scope, words, near, self._floor(asking), same
+            asked, asking.scope, words, near, self._scale(asking), same
         )
         if not len(rows):
             return []
@@ -99,7 +100,7 @@ class Scoring:
         asking.watch.lap("embed")
         if not query.any():
             return None
-        shares = self._weights.near(asking.embedder.name)
+        shares = self._weights.shares_of(asking.embedder)
         late = late_cosines(self._records, asking.embedder, query)
         promise = (
             self._promise(asked, words) if self._columns.count > self._weights.exact_rows else None
@@ -132,12 +133,12 @@ class Scoring:
                 return lexical.unheard(terms, self._columns, self._terms, scope)
             return set(words.unknown.intersection(terms))
 
-        least = evidence.least(self._weights, self._floor(asking), mode, scope.count)
+        least = evidence.least(self._weights, self._scale(asking), mode, scope.count)
         strange = evidence.strange(asked, asking.text, self._terms.cut, unknown)
         return evidence.weigh(asked, words, near.high if near else 0.0, least, mode, strange)
 
-    def _floor(self, asking: Asking) -> Floor:
-        return self._weights.floors.get(asking.embedder.name, OTHER_FLOOR)
+    def _scale(self, asking: Asking) -> CosineScale:
+        return self._weights.scale or asking.embedder.scale
 
     def _candidates(
         self,
@@ -145,7 +146,7 @@ class Scoring:
         scope: Scope,
         words: Lexical,
         near: Semantic | None,
-        floor: Floor,
+        scale: CosineScale,
         same: NDArray[np.int64],
     ) -> tuple[NDArray[np.int64], Floats, Floats]:
         """rows: int64[m], with their own cosine and the mixed one: float32[m], nan for unknown."""
@@ -165,7 +166,7 @@ class Scoring:
             plain, mixed = np.append(near.plain, gap), np.append(near.mixed, gap)
         else:
             plain, mixed = near.plain, near.mixed
-        kept = wanted[rows] | (mixed >= floor.near)
+        kept = wanted[rows] | (mixed >= scale.near)
         return rows[kept], plain[kept], mixed[kept]
 
     def _parts_of(

@@ -29,8 +29,6 @@ Rows = NDArray[np.int64]
 
 LATE_ROWS = 32
 """So many memories without a vector, the best by words, are encoded for a query: 1.5 ms."""
-QUICK_EMBEDDERS = ("static", "hash")
-"""These take 0.03 ms for a text."""
 EFFORT = 0.25
 """Of the usual, in the search for the furthest: any of them will do."""
 NEAR = 0.4
@@ -86,7 +84,7 @@ def late_cosines(
     records: Records, embedder: Embedder, query: Floats
 ) -> Callable[[Rows], Floats] | None:
     """What compares memories that are not encoded yet with a query, where that takes no time."""
-    if embedder.name not in QUICK_EMBEDDERS:
+    if not embedder.quick:
         return None
 
     def cosines(ids: Rows) -> Floats:

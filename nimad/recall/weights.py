@@ -6,38 +6,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-
-class Least(NamedTuple):
-    """The least evidence for showing anything at all, in a store of 500 (`nimad.recall.evidence`).
-
-    Attributes:
-        fits: of any question.
-        stranger: of one that names something or somebody that occurs nowhere, and nobody who does.
-    """
-
-    fits: float
-    stranger: float
-
-
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """What an embedder's cosines mean; `packaging/recall_floors.py` measures it.
-
-    Attributes:
-        near: a memory without a common word must be at least so near to be shown.
-        hybrid: by coverage + cosine.
-        meaning: by the cosine alone.
-    """
-
-    near: float
-    hybrid: Least
-    meaning: Least
-
-
-OTHER_FLOOR = Floor(near=0.30, hybrid=Least(0.35, 0.9), meaning=Least(0.30, 0.5))
-"""For an embedder that was not measured."""
+from nimad.embed.base import AnswerThreshold, CosineScale, Embedder
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +21,8 @@ class Weights:
         word_before, word_after: what a turn takes of the lexical scores of its neighbours, because
             an answer often repeats nothing of its question.
         word_beyond: the same, of those two turns away.
-        meaning_before, meaning_after: how much of its neighbours' vectors is in a turn's.
-        mixing: the same two for embedders that are measured to want others: the transformer reads
-            a turn as a whole, so its neighbours say more that is new.
+        meaning_before, meaning_after: how much of its neighbours' vectors is in a turn's; None:
+            as the embedder has it.
         date: a part of a date counts like a word that is as rare.
         k1, b: of BM25; the usual values, which FTS5 has, too.
         asks: taken off a memory that ends as a question: it asks what is wanted, it does not say.
@@ -68,8 +37,8 @@ class Weights:
             best ten are 99.5 % of those that scoring every row gives (`whole_path`).
         furthest: and of those that lie opposite, for the low end of a store's cosines: in 100,000
             memories off by 0.007 of a cosine; that of 1,000 memories picked evenly, by up to 0.1.
-        words: the floor of the mode words, by coverage alone.
-        floors: those of the other modes, by embedder.
+        words: the threshold of the mode words, by coverage alone.
+        scale: the thresholds of the other modes; None: as the embedder has them.
     """
 
     semantic: float = 0.6
@@ -77,8 +46,8 @@ class Weights:
     word_before: float = 0.5
     word_after: float = 0.4
     word_beyond: float = 0.3
-    meaning_before: float = 0.2
-    meaning_after: float = 0.1
+    meaning_before: float | None = None
+    meaning_after: float | None = None
     date: float = 1.0
     k1: float = 1.2
     b: float = 0.75
@@ -90,19 +59,16 @@ class Weights:
     candidates: int = 600
     nearest: int = 64
     furthest: int = 16
-    mixing: dict[str, tuple[float, float]] = field(default_factory=lambda: {"minilm": (0.3, 0.2)})
-    words: Least = field(default=Least(0.16, 0.60))
-    floors: dict[str, Floor] = field(
-        default_factory=lambda: {
-            "static": Floor(near=0.45, hybrid=Least(0.55, 1.25), meaning=Least(0.45, 0.75)),
-            "minilm": Floor(near=0.15, hybrid=Least(0.40, 1.10), meaning=Least(0.20, 0.60)),
-            "hash": Floor(near=0.30, hybrid=Least(0.35, 0.90), meaning=Least(0.30, 0.50)),
-        }
-    )
+    words: AnswerThreshold = field(default=AnswerThreshold(0.16, 0.60))
+    scale: CosineScale | None = None
 
-    def near(self, embedder: str) -> tuple[float, float]:
+    def shares_of(self, embedder: Embedder) -> tuple[float, float]:
         """Shares of the vectors before and after, for an embedder."""
-        return self.mixing.get(embedder, (self.meaning_before, self.meaning_after))
+        before, after = embedder.neighbour_shares
+        return (
+            before if self.meaning_before is None else self.meaning_before,
+            after if self.meaning_after is None else self.meaning_after,
+        )
 
 
 DEFAULT = Weights()

@@ -10,13 +10,13 @@ from typing import Any
 
 from nimad import __version__
 from nimad.check import check
-from nimad.core import rebuilding
+from nimad.core import rebuild
 from nimad.core.store import MemoryStore
 from nimad.serve import params
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
 
-REBUILD = {"part": Param(params.choice(*rebuilding.PARTS, "all"))}
+REBUILD = {"part": Param(params.choice(*rebuild.PARTS, "all"))}
 
 
 @dataclass
@@ -81,5 +81,5 @@ class ServiceVerbs:
     def rebuild(self, call: Call) -> dict[str, Any]:
         """Make a projection anew; the old one serves until then."""
         part = params.read("rebuild", REBUILD, call.params)["part"]
-        made = rebuilding.rebuild(self._store, part)
+        made = rebuild.rebuild(self._store, part)
         return {"rebuilt": {name: asdict(rebuilt) for name, rebuilt in made.items()}}

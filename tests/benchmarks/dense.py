@@ -24,12 +24,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from nimad.dense import vectors
-from nimad.dense.coding import code, for_items
+from nimad.dense.encoder import code, for_items
 from nimad.dense.files import DenseFiles, Listed
-from nimad.dense.learning import Learned, learn
-from nimad.dense.searching import search, spectrum_of
+from nimad.dense.search import fillers_of, item_spectrum, search, spectrum_of
 from nimad.dense.spectrum import Shape
-from nimad.dense.unbinding import fillers_of, item_spectrum
+from nimad.dense.training import Learned, learn
 from tests.benchmarks.curve import draw
 from tests.hypervectors import Episodes, Floats, episodes, neighbours
 

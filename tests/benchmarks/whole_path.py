@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from nimad.config import Config
-from nimad.core import upkeep
+from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.model import Filter
 from nimad.recall.ranking import Recall
@@ -87,7 +87,7 @@ def _fill(daemon: DaemonProcess, memories: Sequence[dict[str, Any]]) -> float:
         took = time.perf_counter() - began
     daemon.stop()
     store = MemoryStore.open(daemon.state, Config())
-    upkeep.finish(store)  # a busy machine is never idle
+    maintenance.finish(store)  # a busy machine is never idle
     store.close()
     return took
 

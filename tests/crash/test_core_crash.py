@@ -13,7 +13,7 @@ import pytest
 
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import upkeep
+from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 
 SECRET = "qxzvworm under the plank"
@@ -22,7 +22,7 @@ PRELUDE = """
 import sys
 from pathlib import Path
 from nimad.config import Config
-from nimad.core import rebuilding, upkeep, vectors
+from nimad.core import maintenance, rebuild, segments
 from nimad.core.store import MemoryStore
 from nimad.model import Memory
 from nimad.recall import keeping
@@ -50,7 +50,7 @@ def run(state: Path, work: str, crash_at: str | None = None) -> int:
 FILL = f"""
 for n in range(3):
     store.remember_many([Memory(text=f"note {{n}} {{m}} about the garden") for m in range(40)])
-    vectors.flush(store)
+    segments.flush(store)
 store.remember(Memory(text={SECRET!r}))
 store.catch_up_graph()
 store.close()
@@ -92,7 +92,7 @@ def test_a_crash_is_recovered(filled: Path, tmp_path: Path, work: str, point: st
     subprocess.run(["cp", "-a", filled, state], check=True)
     assert run(state, WORK[work], crash_at=point) == -signal.SIGKILL, "the point was not reached"
     store = MemoryStore.open(state, Config())
-    upkeep.finish(store)
+    maintenance.finish(store)
     assert [p.what for p in check(store)] == []
     expected = 119 if work == "purge" else 121
     assert store.records.counts()["memories"] == len(store.blocks.ids()) == expected
@@ -111,7 +111,7 @@ store.close()
 store = MemoryStore.open(Path(sys.argv[1]), Config().replace(embedder="hash"))
 store.begin_reencoding()._size = 20
 store.remember(Memory(text="written between two embedders"))
-upkeep.finish(store)
+maintenance.finish(store)
 store.close()
 """
 
@@ -131,7 +131,7 @@ def test_a_crash_between_two_embedders_loses_nothing(
         assert progress["done"] >= 30 and progress["name"] == "static"
     found = [hit.memory.text for hit in store.query(SECRET).hits]
     assert SECRET in found
-    upkeep.finish(store)
+    maintenance.finish(store)
     assert [p.what for p in check(store)] == []
     assert store.embedder.name == ("static" if back else "hash")
     assert len(store.blocks.ids()) == 122

@@ -13,7 +13,7 @@ import pytest
 
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import upkeep
+from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.store import hyper
 from tests.hypervectors import episodes, neighbours
@@ -25,7 +25,7 @@ SCRIPT = f"""
 import sys
 from pathlib import Path
 from nimad.legacy.sqlite import LegacyGraph
-from nimad.migrate import converting
+from nimad.migrate import hypervector_stage
 from tests.hypervectors import Rows, episodes
 from tests.legacy.moving import attach, opened
 told = episodes({COUNT}, {DIMENSION})
@@ -34,8 +34,8 @@ names += [("filler", name, row) for name, row in list(told.codebook.items())[:40
 names.append(("filler", {SECRET!r}, told.vectors[0]))
 rows = Rows(told.vectors, names)
 LegacyGraph.dense = lambda _: rows
-converting.FILE_BYTES = 30_000
-converting.STEP_VALUES = 8 * {DIMENSION}
+hypervector_stage.FILE_BYTES = 30_000
+hypervector_stage.STEP_VALUES = 8 * {DIMENSION}
 with opened(Path(sys.argv[1]), embedder="hash", graph__engine="none") as (store, manager):
     known = {{source["name"]: source["stage"] for source in manager.status()["sources"]}}
     what = sys.argv[3]
@@ -102,7 +102,7 @@ def migrated(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def check_whole(state: Path, memories: int, items: int = 48) -> None:
     store = MemoryStore.open(state, Config().replace(embedder="hash", graph__engine="none"))
-    upkeep.finish(store)
+    maintenance.finish(store)
     assert [problem.what for problem in check(store)] == []
     ids = store.dense.files.ids()
     assert len(ids) == len(np.unique(ids)) == memories

@@ -18,9 +18,9 @@ from tests.legacy.moving import attach, opened, status
 MIGRATE = """
 import sys
 from pathlib import Path
-from nimad.migrate import encoding
+from nimad.migrate import encode_stage
 from tests.legacy.moving import attach, opened
-encoding.SEGMENT_ROWS = 100
+encode_stage.SEGMENT_ROWS = 100
 with opened(Path(sys.argv[1]), embedder="hash", graph__engine=sys.argv[4]) as (store, manager):
     known = {source["name"]: source["stage"] for source in manager.status()["sources"]}
     if sys.argv[3] == "rollback":
@@ -160,11 +160,11 @@ def test_what_a_query_found_is_encoded_once(source: Path, tmp_path: Path) -> Non
 APPEND = """
 import hashlib, os, sys
 from pathlib import Path
-from nimad.legacy import watching
+from nimad.legacy import source_changes
 from tests.legacy.moving import opened
 with opened(Path(sys.argv[1])) as (store, manager):
-    seen = watching.look(Path(sys.argv[2]), None).seen
-    data = watching.look(Path(sys.argv[3]), seen).delivery()
+    seen = source_changes.look(Path(sys.argv[2]), None).seen
+    data = source_changes.look(Path(sys.argv[3]), seen).delivery()
     fd = os.memfd_create("delivery")
     os.write(fd, data)
     manager.append(fd, name="graph", sha256=hashlib.sha256(data).hexdigest(), size=len(data))

@@ -9,7 +9,7 @@ import pytest
 
 from nimad.config import Config
 from nimad.core.store import MemoryStore
-from nimad.legacy.opening import open_snapshot
+from nimad.legacy.snapshot_kinds import open_snapshot
 from nimad.store import hyper, sources
 from tests.hypervectors import neighbours
 from tests.legacy.test_expected import migrated, nimactl

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nimad.legacy.episodes import COLUMNS, FIELDS, EpisodeMapper, identity, key_of, row_of
-from nimad.legacy.inert import Array
 from nimad.legacy.mapping import MAX_KEPT, UnreadableRowError
+from nimad.legacy.pickle_allowlist import Array
 from nimad.legacy.values import BrokenText, canonical
 from nimad.model import MAX_TEXT
 from tests.legacy.checkpoints import episode

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nimad.errors import NimadError, SourceCorrupt, SourceNotRecognised, SourceUnsafe
-from nimad.legacy import outline
+from nimad.legacy import json_index
 from tests.legacy.bundles import nodes, opened, texts
 from tests.legacy.checkpoints import episode, sign, sparse
 
@@ -117,12 +117,12 @@ def test_json_that_is_damaged(tmp_path: Path, rows: Any) -> None:
         assert type(refused(path, tmp_path)) is kind, text[:40]
 
 
-def test_the_outline_finds_what_json_finds(tmp_path: Path) -> None:
+def test_the_index_finds_what_json_finds(tmp_path: Path) -> None:
     value = {"a": [1, {"x": '"]'}, "s,\\", [], None], "b": {"c": [1]}, "d": "t", "e": [], "f": 1}
     for indent in (None, 2):
         data = memoryview(json.dumps(value, indent=indent).encode())
-        parts = outline.outline(data, "x")
+        parts = json_index.index_parts(data, "x")
         for name, due in value.items():
-            assert outline.parse(data, parts[name].start, parts[name].end, "x") == due
-        elements = [outline.parse(data, *spot, "x") for spot in parts["a"].elements]
+            assert json_index.parse(data, parts[name].start, parts[name].end, "x") == due
+        elements = [json_index.parse(data, *spot, "x") for spot in parts["a"].elements]
         assert elements == value["a"] and parts["e"].elements == []

@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 
 from nimad.errors import NimadError, SourceCorrupt, SourceNotRecognised
-from nimad.legacy import rows as rows_module
-from nimad.legacy.rows import pages
+from nimad.legacy import hostile_reader
+from nimad.legacy.hostile_reader import pages
 from nimad.legacy.snapshot import take_snapshot
 from nimad.legacy.source import LegacyNode, Unreadable
 from nimad.legacy.sqlite import LegacyGraph
-from nimad.legacy.survey import survey
 from nimad.legacy.values import canonical
 from tests.legacy import stores
 
@@ -55,7 +54,7 @@ def test_pages_give_every_row_once(source: Path, tmp_path: Path, schema: int, li
         turns = list(pages(lambda after: graph.turns(after, limit), lambda row: row.key))
         assert (len(edges), len(turns)) == (20, 10)
         assert graph.nodes(graph.mapper("g"), (1 << 63) - 1, 10) == []
-        totals = survey(graph)
+        totals = graph.survey()
     assert (totals.nodes, totals.edges, totals.turns) == (30, 20, 10)
     assert totals.by_layer == {"contemplation": 10, "input": 10, "output": 10}
     assert totals.text_bytes == sum(len(f"memory number {key}") for key in range(1, 31))
@@ -109,8 +108,8 @@ def test_rows_that_cannot_be_read_do_not_stop_the_rest(source: Path, tmp_path: P
     )
     with LegacyGraph.open(snapshot(source, tmp_path)) as graph:
         found = all_nodes(graph)
-        assert survey(graph).unreadable == 4
-        assert survey(graph).by_layer["dream"] == 1
+        assert graph.survey().unreadable == 4
+        assert graph.survey().by_layer["dream"] == 1
     reasons = {row.key: row.reason for row in found if isinstance(row, Unreadable)}
     assert reasons == {
         2: "its text is not UTF-8",
@@ -156,7 +155,7 @@ def test_a_store_without_edges_and_turns(source: Path, tmp_path: Path) -> None:
 def test_a_page_ends_when_it_grows_large(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows_module, "PAGE_BYTES", 10_000)
+    monkeypatch.setattr(hostile_reader, "PAGE_BYTES", 10_000)
     stores.create(source)
     rows = [stores.node(key, text="x" * 3000) for key in range(1, 21)]
     stores.insert(source, "memory_nodes", rows)
@@ -178,7 +177,7 @@ def test_nothing_that_the_file_brings_along_runs(source: Path, tmp_path: Path) -
     )
     with LegacyGraph.open(snapshot(source, tmp_path)) as graph:
         assert "huge" not in graph.shape.nodes
-        assert survey(graph).nodes == 30
+        assert graph.survey().nodes == 30
         connection = graph._reader._connection
         with pytest.raises(sqlite3.OperationalError):
             connection.execute("DELETE FROM memory_nodes")
@@ -200,10 +199,10 @@ def test_reading_that_never_ends_is_stopped(
 ) -> None:
     stores.small_store(source, count=3000)
     copy = snapshot(source, tmp_path)
-    monkeypatch.setattr(rows_module, "PAGE_SECONDS", -1.0)
-    monkeypatch.setattr(rows_module, "STEPS_BETWEEN_CHECKS", 10)
+    monkeypatch.setattr(hostile_reader, "PAGE_SECONDS", -1.0)
+    monkeypatch.setattr(hostile_reader, "STEPS_BETWEEN_CHECKS", 10)
     with pytest.raises(SourceCorrupt, match="unreasonably long"):
-        survey(LegacyGraph.open(copy))
+        LegacyGraph.open(copy).survey()
 
 
 def damage(path: Path, table: str, sql: str, change: bytes) -> None:
@@ -227,7 +226,7 @@ def test_a_damaged_page_in_the_middle(source: Path, tmp_path: Path, table: str) 
     with pytest.raises(NimadError) as caught:
         copy = snapshot(source, tmp_path)
         with LegacyGraph.open(copy) as graph:
-            survey(graph)
+            graph.survey()
     assert type(caught.value) is SourceCorrupt
     assert "\n" not in caught.value.message
 
@@ -247,7 +246,7 @@ def test_a_tree_that_leads_back_into_itself(source: Path, tmp_path: Path) -> Non
     del page
     source.write_bytes(data)
     with LegacyGraph.open(snapshot(source, tmp_path)) as graph, pytest.raises(SourceCorrupt):
-        survey(graph)
+        graph.survey()
 
 
 def test_random_damage_never_does_harm(source: Path, tmp_path: Path) -> None:
@@ -265,7 +264,7 @@ def test_random_damage_never_does_harm(source: Path, tmp_path: Path) -> None:
         broken.write_bytes(data)
         try:
             with LegacyGraph.open(broken) as graph:
-                survey(graph)
+                graph.survey()
         except NimadError as error:
             refused += 1
             assert "\n" not in error.message, seed
@@ -276,7 +275,7 @@ def test_random_damage_never_does_harm(source: Path, tmp_path: Path) -> None:
 def test_the_real_stores(tmp_path: Path, legacy_dir: Path, name: str) -> None:
     expected: dict[str, Any] = json.loads((legacy_dir / "expected.json").read_text())[name]
     with LegacyGraph.open(snapshot(legacy_dir / name, tmp_path)) as graph:
-        totals = survey(graph)
+        totals = graph.survey()
         assert totals.nodes == expected["nodes"] and totals.turns == expected["turns"]
         assert totals.edges == expected["edges_valid"] + expected["edges_dangling"]
         assert totals.by_layer == expected["layers"] and totals.unreadable == 0

@@ -12,11 +12,11 @@ import pytest
 
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import rebuilding, reencoding, upkeep, vectors
+from nimad.core import maintenance, rebuild, reencoding, segments
 from nimad.core.store import MemoryStore
 from nimad.errors import DiskFull, NotFound, StateBusy, UsageError
 from nimad.model import Filter, Memory, Relation
-from nimad.store import pending
+from nimad.store import staged_segments
 
 TEXTS = [
     "Maya planted basil and tomatoes on the balcony",
@@ -166,7 +166,7 @@ def test_without_a_graph_everything_else_works(tmp_path: Path) -> None:
 
 def test_forget_removes_from_every_part(store: MemoryStore) -> None:
     ids = fill(store)
-    vectors.flush(store)
+    segments.flush(store)
     receipt = store.forget([ids[0], ids[0], 999], dry_run=True)
     assert (receipt.forgotten, receipt.missing, receipt.dry_run) == ([ids[0]], [999], True)
     assert store.get(ids[0]).text == TEXTS[0]
@@ -209,7 +209,7 @@ def test_a_purge_leaves_no_trace(store: MemoryStore) -> None:
     )
     number = store.remember(secret)
     store.remember_many(noise[100:])
-    vectors.flush(store)
+    segments.flush(store)
     store.catch_up_graph()
     needles = [b"qxzvworm", b"wjkplank", b"Zzyzxperson", b"sessionqqq", b"turnqqq", b"placeqqq"]
     needles += [b"tagqqq", b"extraqqq"]
@@ -225,11 +225,11 @@ def test_a_purge_leaves_no_trace(store: MemoryStore) -> None:
 @pytest.mark.parametrize("part", ["words", "blocks", "graph", "all"])
 def test_every_projection_can_be_made_anew(store: MemoryStore, part: str) -> None:
     fill(store)
-    vectors.flush(store)
+    segments.flush(store)
     store.remember(Memory(text="a late one"))
     store.forget([2])
     before = [(h.memory.id, h.score) for h in store.query("bicycle brake").hits]
-    made = rebuilding.rebuild(store, part)
+    made = rebuild.rebuild(store, part)
     assert set(made) == ({"words", "blocks", "graph"} if part == "all" else {part})
     assert all(item.rows == len(TEXTS) for item in made.values())
     assert [(h.memory.id, h.score) for h in store.query("bicycle brake").hits] == before
@@ -238,11 +238,11 @@ def test_every_projection_can_be_made_anew(store: MemoryStore, part: str) -> Non
 
 def test_another_embedder_takes_over_in_idle_time(store: MemoryStore) -> None:
     ids = fill(store)
-    vectors.flush(store)
+    segments.flush(store)
     again = reopen(store, embedder="hash")
     assert again.embedder.name == "static" and again.embedder_due
     late = again.remember(Memory(text="written while the old one still serves"))
-    upkeep.finish(again)
+    maintenance.finish(again)
     assert again.embedder.name == "hash" and not again.embedder_due
     assert again.query(TEXTS[0], k=1, mode="meaning").hits[0].memory.id == ids[0]
     assert len(again.blocks.ids()) == len(ids) + 1 and late in again.blocks.ids()
@@ -286,10 +286,10 @@ def test_a_purge_reaches_the_vectors_that_are_not_in_use_yet(
     work = again.begin_reencoding()
     work._size = 2
     assert work.step() and again.records.value("SELECT sum(rows) FROM pending") == 2
-    (noted,) = pending.names(again.records)
+    (noted,) = staged_segments.names(again.records)
     again.forget([1], purge=True)
-    assert pending.names(again.records) == [] and not again.blocks.path(noted).exists()
-    upkeep.finish(again)
+    assert staged_segments.names(again.records) == [] and not again.blocks.path(noted).exists()
+    maintenance.finish(again)
     assert again.embedder.name == "hash" and errors(again) == []
     assert sorted(again.blocks.ids()) == again.records.ids().tolist()
     again.close()
@@ -303,9 +303,9 @@ def test_without_room_for_a_second_index_the_old_one_stays(
     with monkeypatch.context() as full:
         full.setattr(reencoding, "SPARE_BYTES", 1 << 60)
         with pytest.raises(DiskFull, match="beside the old ones"):
-            upkeep.finish(again)
+            maintenance.finish(again)
         assert again.embedder.name == "static" and again.query(TEXTS[0]).hits
-    upkeep.finish(again)
+    maintenance.finish(again)
     assert again.embedder.name == "hash"
     again.close()
 
@@ -318,13 +318,13 @@ def test_a_reload_changes_the_embedder_and_changes_it_back(store: MemoryStore) -
     store.configure(store.config.replace(embedder="static"))
     assert not store.embedder_due
     store.configure(store.config.replace(embedder="hash"))
-    upkeep.finish(store)
+    maintenance.finish(store)
     assert store.embedder.name == "hash" and errors(store) == []
 
 
 def test_a_damaged_segment_is_set_aside_and_made_anew(store: MemoryStore) -> None:
     ids = fill(store)
-    vectors.flush(store)
+    segments.flush(store)
     store.close()
     (segment,) = (store.state / "blocks").iterdir()
     data = bytearray(segment.read_bytes())
@@ -335,7 +335,7 @@ def test_a_damaged_segment_is_set_aside_and_made_anew(store: MemoryStore) -> Non
     answer = again.query(TEXTS[0], k=1)
     assert answer.hits[0].memory.id == ids[0] and answer.degraded == ["blocks"]
     assert list((again.state / "aside").iterdir())
-    upkeep.finish(again)
+    maintenance.finish(again)
     assert again.degraded() == {}
     assert again.blocks.ids().tolist() == ids
     assert errors(again) == []
@@ -354,7 +354,7 @@ def test_a_damaged_graph_is_set_aside_and_made_anew(store: MemoryStore) -> None:
     again = MemoryStore.open(store.state, store.config)
     assert again.query(TEXTS[0], k=1).degraded == ["graph"]
     assert [r.memory.id for r in again.related(first)] == [second]
-    upkeep.finish(again)
+    maintenance.finish(again)
     assert again.degraded() == {}
     assert errors(again) == []
     again.close()
@@ -364,7 +364,7 @@ def test_upkeep_seals_and_merges_small_segments(store: MemoryStore) -> None:
     store.config = store.config.replace(blocks__flush_rows=100, blocks__merge_segments=2)
     for n in range(5):
         store.remember_many([Memory(text=f"note {n} {m}") for m in range(100)])
-        upkeep.finish(store)
+        maintenance.finish(store)
     stats = store.blocks.stats()
     assert stats["rows"] == 500 and stats["hot"] == 0 and stats["segments"] <= 2
     assert len(list((store.state / "blocks").iterdir())) == stats["segments"]

@@ -11,14 +11,13 @@ import pytest
 
 from nimad.dense import levels, spectrum, vectors
 from nimad.dense.basis import Basis
-from nimad.dense.coding import code, for_items
+from nimad.dense.encoder import code, for_items
 from nimad.dense.files import DenseFiles, Listed
-from nimad.dense.learning import Learned, learn
 from nimad.dense.levels import LADDER
 from nimad.dense.plan import Plan, allocate
-from nimad.dense.searching import search, spectrum_of
+from nimad.dense.search import fillers_of, item_spectrum, search, spectrum_of
 from nimad.dense.spectrum import Shape, from_spectrum, to_spectrum
-from nimad.dense.unbinding import fillers_of, item_spectrum
+from nimad.dense.training import Learned, learn
 from nimad.errors import FormatCorrupt
 from tests.hypervectors import Episodes, episodes, neighbours, sparse_rows
 

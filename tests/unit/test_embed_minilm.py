@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 
 from nimad.config import Config
-from nimad.embed import registry
-from nimad.embed.minilm import MiniLmEmbedder
+from nimad.embed.minilm import MiniLmEmbedder, find_model
 from nimad.embed.model import Model, read_model, write_model
-from nimad.embed.registry import find_model, get_embedder
+from nimad.embed.registry import get_embedder
 from nimad.embed.static import StaticEmbedder
 from nimad.errors import EmbedderMissing, TableDamaged
 
@@ -88,7 +87,7 @@ def test_a_file_is_what_was_written_or_refused(path: Path, tmp_path: Path) -> No
 def test_a_missing_model_is_named_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "model_places", lambda: [tmp_path / "minilm.model"])
+    monkeypatch.setattr("nimad.embed.minilm.model_places", lambda: [tmp_path / "minilm.model"])
     with pytest.raises(EmbedderMissing, match="minilm") as found:
         find_model()
     assert "nimad-minilm" in found.value.next_step

@@ -10,9 +10,12 @@ import time
 import pytest
 
 from nimad.config import KEYS
-from nimad.embed.registry import ALWAYS_THERE, NAMES, get_embedder
+from nimad.embed.absent import AbsentEmbedder
+from nimad.embed.base import Embedder
+from nimad.embed.registry import ALWAYS_THERE, embedder_class, get_embedder
 from nimad.embed.static import TABLE, StaticEmbedder
 from nimad.errors import ConfigError
+from nimad.keys import EMBEDDERS
 
 
 @pytest.mark.parametrize("name", ALWAYS_THERE)
@@ -24,9 +27,22 @@ def test_each_name_gives_one_shared_embedder(name: str) -> None:
     assert embedder.embed(["a sentence"]).shape == (1, 256)
 
 
-def test_the_configuration_offers_the_same_names() -> None:
-    for name in NAMES:
-        assert KEYS["embedder"].check(name) == name
+@pytest.mark.parametrize("name", EMBEDDERS)
+def test_each_name_of_the_configuration_has_a_class_with_its_traits(name: str) -> None:
+    assert KEYS["embedder"].check(name) == name
+    made_by = embedder_class(name)
+    assert made_by.name == name
+    assert made_by.quick == (name in ALWAYS_THERE)
+    assert 0 < made_by.scale.near < 1
+    assert all(0 < share < 1 for share in made_by.neighbour_shares)
+
+
+def test_an_absent_embedder_keeps_the_traits_of_the_one_that_made_the_vectors() -> None:
+    absent = AbsentEmbedder("minilm:1-0123456789abcdef:384", "it is not installed")
+    made_by = embedder_class("minilm")
+    assert (absent.scale, absent.neighbour_shares) == (made_by.scale, made_by.neighbour_shares)
+    later = AbsentEmbedder("later:1:512", "unknown")
+    assert (later.name, later.dims, later.scale) == ("later", 512, Embedder.scale)
 
 
 def test_another_name_is_refused_with_the_valid_ones() -> None:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from nimad.embed.base import Embedder
-from nimad.embed.registry import NAMES, get_embedder
+from nimad.embed.registry import get_embedder
 from nimad.errors import EmbedderMissing
+from nimad.keys import EMBEDDERS
 
 TEXTS = [
     "The heating in the kitchen is broken again, the plumber comes on Thursday.",
@@ -42,7 +43,7 @@ ODD = {
 }
 
 
-@pytest.fixture(params=[name for name in NAMES if name != "http"])
+@pytest.fixture(params=[name for name in EMBEDDERS if name != "http"])
 def embedder(request: pytest.FixtureRequest) -> Embedder:
     try:
         return get_embedder(request.param)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from nimad.check import check
-from nimad.core import upkeep
+from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.errors import NoHypervector, NotFound
 from nimad.legacy.sqlite import LegacyGraph
-from nimad.migrate import converting
+from nimad.migrate import hypervector_stage
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
 from nimad.store import hyper
@@ -127,8 +127,8 @@ def test_it_goes_on_where_it_stopped(
     source: Path, here: Opened, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, manager = here
-    monkeypatch.setattr(converting, "FILE_BYTES", 20_000)
-    monkeypatch.setattr(converting, "STEP_VALUES", 4 * DIMENSION)
+    monkeypatch.setattr(hypervector_stage, "FILE_BYTES", 20_000)
+    monkeypatch.setattr(hypervector_stage, "STEP_VALUES", 4 * DIMENSION)
     attach(manager, source)
     sealed = store.dense.seal
     seen = 0
@@ -158,7 +158,7 @@ def test_forgetting_takes_them_along(source: Path, here: Opened, rows: Rows) -> 
     store.forget([gone])
     assert gone not in {hit.memory.id for hit in store.similar(near, 59, dense=True).hits}
     assert len(store.similar(near, 59, dense=True).hits) == 58
-    upkeep.finish(store)
+    maintenance.finish(store)
     assert gone not in store.dense.files.ids() and len(store.dense.files.ids()) == COUNT - 1
     assert status(manager, "graph")["converted"] == COUNT - 1
     assert len(files(store)) == len(hyper.files(store.records))

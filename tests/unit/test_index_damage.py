@@ -10,7 +10,7 @@ import pytest
 
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import upkeep, vectors
+from nimad.core import maintenance, segments
 from nimad.core.store import MemoryStore
 from nimad.disk.container import Container
 from nimad.index.blocks import BlockParams
@@ -34,7 +34,7 @@ def store(tmp_path: Path) -> Iterator[MemoryStore]:
     opened = MemoryStore.open(tmp_path / "state", Config().replace(graph__engine="none"))
     opened.blocks.params = BlockParams(blocks=4, learn_rows=100)
     opened.remember_many([Memory(text=text) for text in TEXTS])
-    vectors.flush(opened)
+    segments.flush(opened)
     yield opened
     opened.close()
 
@@ -67,7 +67,7 @@ def test_a_start_finds_it(store: MemoryStore, region: str) -> None:
     assert list(again.degraded()) == ["blocks"]
     assert answers(again) == before
     assert [path.name for path in (again.state / "aside").iterdir()] == [segment.name]
-    upkeep.finish(again)
+    maintenance.finish(again)
     assert again.degraded() == {}
     assert len(again.blocks.ids()) == len(TEXTS)
     assert answers(again) == before
@@ -94,7 +94,7 @@ def test_doctor_finds_it_in_the_rows_of_a_large_segment(
     assert answers(again) == before
     again = reopened(again)  # a crash now changes nothing
     assert answers(again) == before
-    upkeep.finish(again)
+    maintenance.finish(again)
     assert again.degraded() == {}
     assert len(again.blocks.ids()) == len(TEXTS)
     assert answers(again) == before

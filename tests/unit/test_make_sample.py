@@ -10,7 +10,6 @@ from pathlib import Path
 
 from nimad.legacy.detect import detect
 from nimad.legacy.sqlite import LegacyGraph
-from nimad.legacy.survey import survey
 
 SCRIPT = Path(__file__).parents[2] / "packaging" / "make_sample.py"
 
@@ -25,7 +24,7 @@ def test_the_sample_is_a_legacy_store(tmp_path: Path) -> None:
     assert made[0].read_bytes() == made[1].read_bytes()
     assert detect(made[0]).schema == 1
     with LegacyGraph.open(made[0]) as graph:
-        totals = survey(graph)
+        totals = graph.survey()
         nodes = graph.nodes(graph.mapper("sample"), None, 1000)
     assert 450 <= totals.nodes <= 550 and totals.unreadable == 0
     assert set(totals.by_layer) == {"input", "contemplation", "output", "legacy_vsa"}

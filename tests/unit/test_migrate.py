@@ -25,7 +25,7 @@ from nimad.errors import (
     UsageError,
 )
 from nimad.legacy.snapshot import take_snapshot
-from nimad.migrate import copying, receive, rollback, verify
+from nimad.migrate import copy_stage, rollback, snapshots, verification
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
 from tests.legacy import stores
@@ -389,7 +389,7 @@ def test_no_space_for_the_snapshot(
 ) -> None:
     store, manager = here
     stores.small_store(source)
-    monkeypatch.setattr(receive, "MARGIN_BYTES", 1 << 60)
+    monkeypatch.setattr(snapshots, "MARGIN_BYTES", 1 << 60)
     with pytest.raises(DiskFull):
         attach(manager, source)
     monkeypatch.undo()
@@ -422,7 +422,7 @@ def test_a_copy_across_file_systems(
 def failing(error: BaseException, times: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Make the commit of a copied batch fail the first `times` times; sizes of all attempts."""
     sizes: list[int] = []
-    real = copying._commit
+    real = copy_stage._commit
 
     def commit(run: Any, source: Any, batch: Any) -> None:
         sizes.append(len(batch.memories))
@@ -430,7 +430,7 @@ def failing(error: BaseException, times: int, monkeypatch: pytest.MonkeyPatch) -
             raise error
         real(run, source, batch)
 
-    monkeypatch.setattr(copying, "_commit", commit)
+    monkeypatch.setattr(copy_stage, "_commit", commit)
     return sizes
 
 
@@ -486,9 +486,9 @@ def test_a_graph_that_fails_does_not_hold_the_memories_up(source: Path, tmp_path
 
         store.catch_up_graph = broken  # type: ignore[method-assign]
         assert migrate(manager, source)["state"] == "verified"
-        assert "broken on purpose" in store.out_of_service["graph"]
+        assert "broken on purpose" in store.health.reasons()["graph"]
         store.catch_up_graph = real  # type: ignore[method-assign]
-        assert store.catch_up_graph() and not store.out_of_service
+        assert store.catch_up_graph() and not store.health.reasons()
 
 
 # --- verifying ----------------------------------------------------------------------------------
@@ -539,9 +539,9 @@ def test_verification_finds_a_missing_row_and_vector(source: Path, here: Opened)
         tx.execute("UPDATE sources SET copied = copied - 1")
         tx.add_hot([(9, np.zeros(store.embedder.dims, np.float16).tobytes())])
     store.lost_vectors = [9]
-    from nimad.core import rebuilding
+    from nimad.core import rebuild
 
-    rebuilding.rebuild_blocks(store)
+    rebuild.rebuild_blocks(store)
 
 
 def test_a_source_that_fails_its_verification_says_so(
@@ -549,14 +549,14 @@ def test_a_source_that_fails_its_verification_says_so(
 ) -> None:
     _, manager = here
     stores.small_store(source)
-    monkeypatch.setattr(verify.Comparison, "_vectors", lambda self: None)
-    real = verify.Comparison._compare
+    monkeypatch.setattr(verification.Comparison, "_vectors", lambda self: None)
+    real = verification.Comparison._compare
 
     def compare(self: Any, rows: Any) -> None:
         real(self, rows)
         self.findings.memories.differing += 1
 
-    monkeypatch.setattr(verify.Comparison, "_compare", compare)
+    monkeypatch.setattr(verification.Comparison, "_compare", compare)
     attach(manager, source)
     with pytest.raises(NimadError) as caught:
         manager.finish()
@@ -633,7 +633,7 @@ def test_rollback_in_the_middle(source: Path, here: Opened) -> None:
 def manager_source(manager: MigrationManager) -> Any:
     from nimad.migrate import ledger
 
-    return ledger.next_due(manager._store.records)
+    return ledger.due(manager._store.records)[0]
 
 
 def test_pause_and_resume(source: Path, here: Opened) -> None:

@@ -14,9 +14,9 @@ import pytest
 
 from nimad.core.store import MemoryStore
 from nimad.errors import SourceChanged, UsageError
-from nimad.legacy import watching
+from nimad.legacy import source_changes
 from nimad.legacy.detect import detect
-from nimad.migrate import appending
+from nimad.migrate import delta
 from nimad.migrate.manager import MigrationManager
 from tests.legacy import stores
 from tests.legacy.moving import migrate, opened, status
@@ -29,7 +29,7 @@ class Follower:
 
     def __init__(self, manager: MigrationManager, path: Path) -> None:
         self.manager, self.path = manager, path
-        self.seen = watching.look(path, None).seen
+        self.seen = source_changes.look(path, None).seen
 
     def send(self, data: bytes, **wrong: Any) -> dict[str, Any]:
         fd = os.memfd_create("delivery")
@@ -42,7 +42,7 @@ class Follower:
             os.close(fd)
 
     def deliver(self, confirmed: bool = True) -> dict[str, Any]:
-        found = watching.look(self.path, self.seen)
+        found = source_changes.look(self.path, self.seen)
         reply = self.send(found.delivery())
         if confirmed:
             self.seen = found.seen
@@ -101,7 +101,7 @@ def test_what_came_later_comes_in_once(source: Path, here: Opened, follower: Fol
 
 
 def test_nothing_new_is_no_difference(source: Path, follower: Follower) -> None:
-    found = watching.look(source, follower.seen)
+    found = source_changes.look(source, follower.seen)
     assert not found and found.delivery().count(b"\n") == 1
 
 
@@ -175,7 +175,9 @@ def test_what_was_forgotten_or_purged_does_not_come_back(
     follower.deliver()
     store.forget([31])
     store.forget([32], purge=True)
-    follower.seen = {kind: watching.Seen() for kind in watching.KINDS}  # all of it once more
+    follower.seen = {
+        kind: source_changes.Seen() for kind in source_changes.KINDS
+    }  # all of it once more
     follower.deliver()
     assert store.records.counts()["memories"] == 32
     assert manager.verify("graph")["ok"]
@@ -219,12 +221,12 @@ def test_too_much_and_other_columns_ask_for_the_whole(
 ) -> None:
     store, _ = here
     grow(source, 31, 32)
-    monkeypatch.setattr(appending, "KEPT_BYTES", 100)
+    monkeypatch.setattr(delta, "KEPT_BYTES", 100)
     assert follower.deliver()["whole"]
     stores.execute(source, "ALTER TABLE memory_nodes ADD COLUMN more TEXT")
     reply = follower.deliver()
     assert (reply["taken"], reply["whole"]) == (False, True)
-    monkeypatch.setattr(appending, "MOST_BYTES", 10)
+    monkeypatch.setattr(delta, "MOST_BYTES", 10)
     assert not follower.deliver()["taken"]
     assert store.records.counts()["memories"] == 32
 
@@ -257,7 +259,7 @@ def test_what_is_no_delivery_is_refused_whole(
 ) -> None:
     store, _ = here
     grow(source, 31, 32)
-    data = watching.look(source, follower.seen).delivery()
+    data = source_changes.look(source, follower.seen).delivery()
     head = store.records.head()
     with pytest.raises(UsageError):
         follower.send(BAD[what](data))
@@ -271,45 +273,45 @@ def test_what_is_no_delivery_is_refused_whole(
 # --- looking --------------------------------------------------------------------------------------
 
 
-def rows_of(difference: watching.Difference) -> tuple[int, int]:
+def rows_of(difference: source_changes.Difference) -> tuple[int, int]:
     return difference.rows, difference.gone
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])
 def test_looking_leaves_the_source_alone(tmp_path: Path, mode: str) -> None:
     path = stores.small_store(tmp_path / "graph.sqlite", mode=mode)
-    seen = watching.look(path, None).seen
+    seen = source_changes.look(path, None).seen
     stores.insert(path, "memory_nodes", [stores.node(31)])
     listing = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    assert rows_of(watching.look(path, seen)) == (1, 0)
+    assert rows_of(source_changes.look(path, seen)) == (1, 0)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == listing
     assert detect(path).kind == "nima-sqlite"
 
 
 def test_a_live_writer_is_seen_and_not_kept_waiting(tmp_path: Path) -> None:
     path = stores.small_store(tmp_path / "graph.sqlite")
-    seen = watching.look(path, None).seen
+    seen = source_changes.look(path, None).seen
     with stores.writer(path, "add(31); add(32)"):
-        before = watching.signature(path)
-        found = watching.look(path, seen)
+        before = source_changes.signature(path)
+        found = source_changes.look(path, seen)
         assert rows_of(found) == (2, 0)
         connection = sqlite3.connect(path, timeout=0.2)
         with connection:
             connection.execute("DELETE FROM memory_nodes WHERE id = 4")
         connection.close()
-        assert watching.signature(path) != before
-        assert rows_of(watching.look(path, found.seen)) == (0, 1)
+        assert source_changes.signature(path) != before
+        assert rows_of(source_changes.look(path, found.seen)) == (0, 1)
 
 
 def test_a_log_without_its_memory(tmp_path: Path) -> None:
     """What a crash of the whole machine leaves: -wal, but no -shm."""
     path = stores.small_store(tmp_path / "graph.sqlite")
-    seen = watching.look(path, None).seen
+    seen = source_changes.look(path, None).seen
     with stores.writer(path, "add(31)"):
         data = {suffix: Path(f"{path}{suffix}").read_bytes() for suffix in ("", "-wal")}
     other = tmp_path / "copy"
     other.mkdir()
     for suffix, content in data.items():
         (other / f"graph.sqlite{suffix}").write_bytes(content)
-    assert rows_of(watching.look(other / "graph.sqlite", seen)) == (1, 0)
+    assert rows_of(source_changes.look(other / "graph.sqlite", seen)) == (1, 0)
     assert sorted(p.name for p in other.iterdir()) == ["graph.sqlite", "graph.sqlite-wal"]

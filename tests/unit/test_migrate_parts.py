@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from nimad.background.idle_conditions import Always, NoRecentRequests
 from nimad.migrate import log as log_module
-from nimad.migrate.idle import Open, Quiet
 from nimad.migrate.log import MigrationLog, progress_line
 from nimad.migrate.progress import WEIGHTS, Progress
 from nimad.store.sources import COLUMNS, Source
@@ -24,7 +24,7 @@ class Clock:
 
 def test_the_gate_opens_after_a_quiet_while() -> None:
     clock = Clock()
-    gate = Quiet(lambda: 3.0, clock)
+    gate = NoRecentRequests(lambda: 3.0, clock)
     assert gate.closed_for() == 0.0
     gate.touch()
     assert gate.closed_for() == 3.0
@@ -33,7 +33,7 @@ def test_the_gate_opens_after_a_quiet_while() -> None:
     gate.touch()
     clock.now += 3
     assert gate.closed_for() == 0.0
-    assert Open().closed_for() == 0.0
+    assert Always().closed_for() == 0.0
 
 
 def test_lines_have_the_legacy_format(tmp_path: Path) -> None:

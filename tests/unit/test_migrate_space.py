@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from nimad.core import status, upkeep
+from nimad.core import maintenance, status
 from nimad.errors import DiskFull
 from nimad.legacy.sqlite import LegacyGraph
 from nimad.migrate.sampling import spread
@@ -68,7 +68,7 @@ def test_the_estimate_is_near_what_it_takes(
         report = attach(manager, source, dry_run=True)["report"]
         assert taken(store.state) == before  # nothing was written
         migrate(manager, source)
-        upkeep.finish(store)
+        maintenance.finish(store)
         store.records.checkpoint()
         real = taken(store.state) - before
     assert report["sample"] == 250 and report["fits"]

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nimad.config import Config
-from nimad.core import rebuilding, vectors
+from nimad.core import rebuild, segments
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Hit, Memory
 from nimad.recall.columns import Columns
@@ -402,7 +402,7 @@ def test_two_ask_and_one_writes_at_the_same_time(store: MemoryStore) -> None:
             store.forget([made])
             assert made not in [hit.memory.id for hit in store.query(f"Parcel {n} came.").hits]
         if n == 30:
-            rebuilding.rebuild(store, "blocks")
+            rebuild.rebuild(store, "blocks")
     done.set()
     for asker in askers:
         asker.join()
@@ -428,10 +428,10 @@ def test_the_same_scores_after_a_restart_a_seal_and_a_rebuild(
 
     before = ask(store)
     assert any(before)
-    vectors.flush(store)
+    segments.flush(store)
     assert ask(store) == before
-    rebuilding.rebuild(store, "all" if store.graph else "blocks")
-    rebuilding.rebuild(store, "words")
+    rebuild.rebuild(store, "all" if store.graph else "blocks")
+    rebuild.rebuild(store, "words")
     assert ask(store) == before
     store.close()
     again = open_store()
@@ -446,7 +446,7 @@ def test_a_large_store_finds_what_a_small_one_finds(store: MemoryStore) -> None:
     store.remember_many(chat())
     filler = [Memory(text=f"Note {n} about shelf {n % 7}.", namespace="other") for n in range(900)]
     store.remember_many(filler)
-    vectors.flush(store)
+    segments.flush(store)
     few = Recall(
         store.records,
         lambda: (store.blocks, store.embedder),

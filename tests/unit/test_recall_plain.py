@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nimad.config import Config
-from nimad.core import vectors
+from nimad.core import segments
 from nimad.core.store import MemoryStore
+from nimad.embed.static import StaticEmbedder
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Memory
 from nimad.recall import lexical, question
@@ -32,7 +33,7 @@ from tests import plain
 from tests.benchmarks.talk import make_talk
 
 CONFIG = Config().replace(graph__engine="none")
-NEIGHBOURS = DEFAULT.near("static")
+NEIGHBOURS = StaticEmbedder.neighbour_shares
 NOW = 1_700_000_000_000
 DEV = Path(__file__).parents[3] / "shared" / "quality" / "locomo_dev.json"
 
@@ -104,10 +105,10 @@ def test_random_talk(store: MemoryStore, exact_rows: int) -> None:
 
     remember(store, mixed[:300])
     check()
-    vectors.flush(store)
+    segments.flush(store)
     remember(store, mixed[300:500])
     check()
-    vectors.flush(store)
+    segments.flush(store)
     store.forget(list(range(3, 500, 11)))
     check()
     remember(store, mixed[500:])

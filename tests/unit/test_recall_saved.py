@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nimad.config import Config
-from nimad.core import upkeep
+from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Memory
 from nimad.recall import keeping, saved
@@ -77,11 +77,11 @@ def test_a_start_reads_the_file_and_answers_the_same(
     fill(store, 0, 300)
     store.forget([5, 6, 7, 290])
     ask(store)
-    upkeep.finish(store)
+    maintenance.finish(store)
     written = (tmp_path / "state" / FILE).stat().st_mtime_ns
     fill(store, 300, 310)
     before = ask(store)
-    upkeep.finish(store)
+    maintenance.finish(store)
     assert (tmp_path / "state" / FILE).stat().st_mtime_ns == written  # ten rows are not worth it
     store = open_store()
     assert loaded[-1] is not None and loaded[-1].count == 296
@@ -98,11 +98,11 @@ def test_a_file_that_does_not_fit_is_ignored(
     store = open_store()
     fill(store, 0, 200)
     ask(store)
-    upkeep.finish(store)
+    maintenance.finish(store)
     older = file.read_bytes()
     fill(store, 200, 400)
     before = ask(store)
-    upkeep.finish(store)
+    maintenance.finish(store)
     data = bytearray(file.read_bytes())
     assert data != older
     data[len(data) // 2] ^= 4
@@ -114,7 +114,7 @@ def test_a_file_that_does_not_fit_is_ignored(
     store = open_store()
     assert loaded[-1] is None
     assert ask(store) == before
-    upkeep.finish(store)  # what was read anew is kept
+    maintenance.finish(store)  # what was read anew is kept
     assert ask(open_store()) == before
     assert loaded[-1] is not None
 
@@ -124,14 +124,14 @@ def test_a_purge_deletes_the_file(open_store: Callable[[], MemoryStore], tmp_pat
     store = open_store()
     fill(store, 0, 200)
     ask(store)
-    upkeep.finish(store)
+    maintenance.finish(store)
     columns = store.recall._columns
     secret = int(columns.print[9]).to_bytes(8, "little", signed=True)
     assert secret in file.read_bytes()
     store.forget([10], purge=True)
     assert not file.exists()
     ask(store)
-    upkeep.finish(store)
+    maintenance.finish(store)
     assert secret not in file.read_bytes()
 
 

@@ -1,0 +1,284 @@
+"""The converted hypervectors of a store: listed in the records, searched, and kept in step.
+
+Crash prose of `seal` (rows converted, or fillers and roles):
+
+1. the files are written, fsynced and renamed: a crash leaves files that no row names; the next
+   start removes them;
+2. one transaction lists them and moves the source's cursor: a crash before COMMIT leaves step 1,
+   after it everything;
+3. they are opened: memory only, the next start does it from the list.
+
+Crash prose of `rewrite` (forgotten memories leave their files): a new file is written as above; one
+transaction takes the old one off the list and puts the new one on; the old file is deleted.  A
+crash leaves one of the two unlisted, which the next start removes.
+
+A damaged file is set aside and taken off the list at start, and its source goes back to the stage
+in which hypervectors are converted; when its backup is gone, so are they, and `doctor` says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.dense import vectors
+from nimad.dense.basis import Basis
+from nimad.dense.files import Damage, DenseFiles, Listed, Opened
+from nimad.dense.search import fillers_of, item_spectrum, search, spectrum_of
+from nimad.dense.training import Learned
+from nimad.dense.vectors import Coded
+from nimad.disk.container import Summary
+from nimad.disk.durable import crash_point, set_aside
+from nimad.errors import NoHypervector, NotFound
+from nimad.model import Hit, now_ms
+from nimad.store import hyper, sources
+from nimad.store.bounded import get_within
+from nimad.store.hyper import DenseFile
+from nimad.store.transaction import Transaction
+
+if TYPE_CHECKING:
+    from nimad.core.store import MemoryStore
+
+log = logging.getLogger(__name__)
+
+PART = "dense"
+"""Its name in `degraded`."""
+AFTER = ("encoded", "linked", "verified")
+"""Stages of a source that come when hypervectors were converted; the first one does it."""
+
+
+@dataclass(frozen=True, eq=False)
+class New:
+    """A file to write: memories or fillers and roles of a source, and what they are coded with."""
+
+    source: int
+    kind: str
+    learned: Learned
+    rows: Coded
+
+
+class Hypervectors:
+    """What a MemoryStore has of dense hypervectors; safe to use from many threads."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.files = DenseFiles(store.state / "dense")
+        self.stale = True
+        """Whether memories may have been forgotten whose rows are still there."""
+        damaged = self.files.open(listed(store))
+        if damaged:
+            self.give_up(damaged)
+        for path in self.files.unlisted(each.name for each in listed(store)):
+            log.info("removed %s, which was never committed", path.name)
+            path.unlink()
+
+    # --- asking -----------------------------------------------------------------------------------
+
+    def similar(self, memory: int, k: int) -> list[Hit]:
+        """The `k` memories whose hypervectors are nearest to a memory's, itself left out.
+
+        Scores are cosines of the legacy hypervectors, nearly.  Only those of the same dimension
+        (and block size) are compared.  Raises NoHypervector.
+        """
+        each, row = self._find(memory)
+        files = [other for other in self.files.rows() if other.file.shape == each.file.shape]
+        alive = self._store.records.ids() if self.stale else None
+        ids, scores = search(files, spectrum_of(each, row), k + 1, alive)
+        near = [(int(i), float(s)) for i, s in zip(ids, scores, strict=True) if i != memory][:k]
+        memories = get_within(self._store.records, [i for i, _ in near])
+        return [Hit(memories[i], s, {"cosine": s}) for i, s in near if i in memories]
+
+    def unbind(self, memory: int, role: str, k: int = 5) -> list[tuple[str, float]]:
+        """The fillers that a memory's hypervector most likely binds to a role, with scores.
+
+        The codebook is that of the memory's source.  A score is the cosine of the hypervector and
+        role (x) filler: about 1 / sqrt(n) for one of n pairs, about 0 for none.
+
+        Raises NoHypervector, NotFound (the source has no such role).
+        """
+        each, row = self._find(memory)
+        source = each.listed.source
+        items = hyper.items(self._store.records, source)
+        files = [other for other in self.files.items(source) if other.file.shape == each.file.shape]
+        number = next(
+            (item.number for item in items if (item.kind, item.name) == ("role", role)), 0
+        )
+        known = item_spectrum(files, number) if number else None
+        if known is None:
+            raise NotFound(kind="role", id=role)
+        names = {item.number: item.name for item in items if item.kind == "filler"}
+        wanted = np.array(sorted(names), np.int64)
+        found, scores = fillers_of(spectrum_of(each, row), known, files, wanted)
+        best = zip(found[:k], scores[:k], strict=True)
+        return [(names[int(number)], float(score)) for number, score in best]
+
+    def _find(self, memory: int) -> tuple[Opened, int]:
+        self._store.get(memory)
+        found = self.files.find(memory)
+        if found is None or not found[0].file.norms[found[1]] > 0:
+            raise NoHypervector(id=memory)
+        return found
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def seal(self, new: New, within: Callable[[Transaction, int], None]) -> None:
+        """Put rows into a new file; `within` joins its transaction and is told how many they are.
+
+        Memories forgotten meanwhile are left out.  A basis that no file of the source has yet is
+        written and listed with them.
+        """
+        with self._store.maintenance:
+            rows = new.rows.sorted()
+            if new.kind == "rows":
+                alive = np.isin(rows.ids, self._store.records.ids())
+                rows = rows.take(np.flatnonzero(alive))
+            made: list[DenseFile] = []
+            if not self._has_basis(new):
+                made.append(self._write_basis(new, new.learned.basis))
+            if len(rows):
+                made.append(self._write(new.source, new.kind, new.learned, rows))
+            crash_point("dense.written")
+            with self._store.records.write() as tx:
+                for file in made:
+                    hyper.list_file(tx, file)
+                within(tx, len(rows))
+            crash_point("dense.listed")
+            self.files.add([Listed(file.name, file.source, file.kind) for file in made])
+            self.stale = True
+
+    def _has_basis(self, new: New) -> bool:
+        wanted = new.learned.basis.id
+        known = {each.basis.id for each in self.files.rows(new.source)}
+        return not len(new.learned.basis) or wanted in known
+
+    def _write_basis(self, new: New, basis: Basis) -> DenseFile:
+        name = self._free_name()
+        written = basis.write(self.files.path(name))
+        return _entry(name, new.source, "basis", len(basis), written, basis.shape.dimension)
+
+    def _write(self, source: int, kind: str, learned: Learned, rows: Coded) -> DenseFile:
+        name = self._free_name()
+        number = vectors.MEMORIES if kind == "rows" else vectors.ITEMS
+        path = self.files.path(name)
+        written = vectors.write(path, number, learned.plan, learned.basis.id, rows)
+        return _entry(name, source, kind, len(rows), written, learned.plan.shape.dimension)
+
+    def _free_name(self) -> str:
+        taken = [file.name for file in hyper.files(self._store.records)]
+        taken += [path.name for path in self.files.directory.iterdir()]
+        numbers = [int(found[1]) for name in taken if (found := re.match(r"dns-(\d+)", name))]
+        return f"dns-{max(numbers, default=0) + 1:08d}"
+
+    # --- forgetting -------------------------------------------------------------------------------
+
+    def drop_forgotten(self) -> bool:
+        """Take the rows of forgotten memories out of their files; whether there were any."""
+        with self._store.maintenance:
+            if not self.stale:
+                return False
+            self.stale = False
+            alive = self._store.records.ids()
+            dropped = [self._rewrite(each, alive) for each in self.files.rows()]
+            return any(dropped)
+
+    def drop_items(self, named: Iterable[Sequence[int]]) -> None:
+        """Forget fillers, (source, number), whose name stands in no memory any more."""
+        with self._store.maintenance:
+            with self._store.records.write() as tx:
+                gone = hyper.unused(tx, [(int(source), int(number)) for source, number in named])
+            for source in {source for source, _ in gone}:
+                numbers = np.array([number for owner, number in gone if owner == source], np.int64)
+                for each in self.files.items(source):
+                    kept = np.setdiff1d(each.file.ids, numbers)
+                    self._rewrite(each, kept)
+                with self._store.records.write() as tx:
+                    hyper.drop_items(tx, source, [int(number) for number in numbers])
+
+    def _rewrite(self, each: Opened, kept: NDArray[np.int64]) -> bool:
+        """Only the ids `kept` stay in a file; whether it lost any."""
+        stays = np.isin(each.file.ids, kept)
+        gone = int(np.count_nonzero(~stays))
+        if not gone:
+            return False
+        listed = each.listed
+        learned = Learned(each.basis, each.file.plan)
+        made = []
+        if stays.any():
+            rows = each.file.coded(np.flatnonzero(stays))
+            made.append(self._write(listed.source, listed.kind, learned, rows))
+        crash_point("dense.rewritten")
+        with self._store.records.write() as tx:
+            hyper.unlist(tx, [listed.name])
+            for file in made:
+                hyper.list_file(tx, file)
+            lone = hyper.remove_lone_bases(tx, listed.source)
+            if listed.kind == "rows":
+                sources.advance(tx, listed.source, converted=-gone, total_dense=-gone)
+        crash_point("dense.relisted")
+        self.files.add([Listed(file.name, file.source, file.kind) for file in made])
+        self.files.remove([listed.name, *lone])
+        return True
+
+    # --- damage -----------------------------------------------------------------------------------
+
+    def give_up(self, damaged: Sequence[Damage]) -> None:
+        """Set damaged files aside; their sources convert again, where the backup is there."""
+        store = self._store
+        for damage in damaged:
+            log.error("%s: %s", damage.listed.name, damage.error.message)
+            path = self.files.path(damage.listed.name)
+            if path.exists():
+                set_aside(path, store.state / "aside")
+        lost = {damage.listed.source for damage in damaged}
+        gone = [damage.listed.name for damage in damaged]
+        again = []
+        with store.records.write() as tx:
+            hyper.unlist(tx, gone)
+            for damage in damaged:  # a codebook is whole or not there
+                if damage.listed.kind == "items":
+                    gone += hyper.remove_items(tx, damage.listed.source)
+            for source in sources.all_sources(store.records):
+                if source.id in lost:
+                    gone += hyper.remove_lone_bases(tx, source.id)
+                    again += [source.name] if _convert_again(tx, source) else []
+        self.files.remove(gone)
+        if again:
+            store.health.fail(PART, f"hypervectors of {', '.join(again)} are converted again")
+
+    def whole_again(self) -> None:
+        """No source has hypervectors to convert: nothing is out of service any more."""
+        waiting = [
+            source
+            for source in sources.all_sources(self._store.records)
+            if source.converted < source.total_dense and source.stage == AFTER[0]
+        ]
+        if not waiting:
+            self._store.health.restore(PART)
+
+
+def _convert_again(tx: Transaction, source: sources.Source) -> bool:
+    """Note what is left of a source's hypervectors; whether they can be converted again."""
+    sql = "SELECT coalesce(sum(rows), 0) FROM dense WHERE source = ? AND kind = 'rows'"
+    left = int(tx.rows(sql, (source.id,))[0][0])
+    possible = source.snapshot is not None and source.stage in AFTER
+    stage = AFTER[0] if possible else source.stage
+    sources.update(tx, source.id, converted=left, dense_cursor=0, stage=stage)
+    return possible
+
+
+def listed(store: MemoryStore) -> list[Listed]:
+    """The files that count."""
+    found = hyper.files(store.records)
+    return [Listed(file.name, file.source, file.kind) for file in found]
+
+
+def _entry(
+    name: str, source: int, kind: str, rows: int, written: Summary, dimension: int
+) -> DenseFile:
+    return DenseFile(name, source, kind, rows, written.bytes, written.digest, dimension, now_ms())

@@ -1,0 +1,111 @@
+"""Projection: what can be made anew from the records, as the rest of the store sees it.
+
+The records are the truth (nimad/store).  The words index, the semantic index, the hypervectors, the
+graph and the file of the columns repeat a part of it in a form that answers fast.  Each of them is
+a class of this shape in nimad/core, in the one list of `MemoryStore`; maintenance, purge, doctor,
+status, rebuild and the pruning of the change log are loops over that list.  So a new projection is
+one new file and one line in the list.
+
+A projection gets what it needs (records, health, directory, lock) when it is made, never the store.
+What does the work may live in a lower layer (`nimad.graph`, `nimad.recall`), which knows nothing of
+this module: then the class here is a thin one around it.
+
+| the loop | calls | where |
+|---|---|---|
+| start, end | `open`, `close` | core/store |
+| idle time, in the order of the list | `follow`, then `rest` | core/maintenance |
+| `nimactl rebuild` | `rebuild` | core/rebuild |
+| `forget --purge` | `scrub` | core/purge |
+| `nimactl doctor` | `check` | nimad/check |
+| `nimactl status` | `size` | core/status |
+| pruning of the change log | `position` | core/maintenance |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not as it must be: "error" costs answers, "warning" may, "note" is news."""
+
+    part: str
+    what: str
+    fix: str
+    severity: str = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeNote:
+    """What a purge takes out of the files, after the records have forgotten it.
+
+    Attributes:
+        ids: of the memories.
+        keys: by source (its id as text): the keys that these memories had there.
+        names: ids of rows of `names` that they used; gone where nothing else uses them.
+        items: (source, number) of fillers and roles that these memories named.
+    """
+
+    ids: list[int]
+    keys: dict[str, list[Any]] = field(default_factory=dict)
+    names: list[int] = field(default_factory=list)
+    items: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Projection(Protocol):
+    """One form of what the records hold; every method may be called from any thread.
+
+    `open`, `rebuild`, `scrub`, `follow`, `rest` and `close` are called with `store.maintenance`
+    held, so one at a time over all projections; queries and `remember` go on meanwhile.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name in `status`, `doctor`, `degraded` and `nimactl rebuild`."""
+
+    @property
+    def position(self) -> int | None:
+        """The number of the last change of the records that is wholly in it.
+
+        The change log is kept from there on (up to a bound, see core/maintenance).  None when it
+        does not need the log: it is written in the records' own transactions, or it is to be made
+        anew, or it is not wanted.
+        """
+
+    def open(self) -> None:
+        """Take up what is on the disk.  Damage is set aside and told to Health, never raised."""
+
+    def follow(self) -> bool:
+        """One bounded step of what is to be done in idle time; True while more is left.
+
+        To catch up, to mend what is out of service, to tidy up.  A NimadError or OSError sets this
+        projection aside for a while (others go on), and it is tried more and more seldom.
+        """
+
+    def rebuild(self) -> int:
+        """Make it anew from the records while the old one serves; how many rows it has.
+
+        Raises Degraded when it cannot be made here, DiskFull; the old one stays then.
+        """
+
+    def scrub(self, note: PurgeNote) -> None:
+        """Leave no trace of what is purged; may be repeated.
+
+        An error does not stop the rest of the purge: this step alone is repeated later.
+        """
+
+    def check(self) -> list[Problem]:
+        """What is not as it must be.  Writes nothing; damage that it finds it tells to Health, and
+        `follow` mends it."""
+
+    def size(self) -> int:
+        """What it takes on the disk [bytes]."""
+
+    def rest(self) -> None:
+        """Nothing is left to do: give back memory that the next request can get again."""
+
+    def close(self) -> None:
+        """The end of the process: make durable what only memory holds, close files.  Never
+        raises."""

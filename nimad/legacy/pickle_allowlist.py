@@ -1,0 +1,276 @@
+"""The names that NIMA's pickles may use, and the plain values they become; no torch, no numpy.
+
+| name                                            | becomes                                        |
+|-------------------------------------------------|------------------------------------------------|
+| torch._utils._rebuild_tensor_v2, _rebuild_tensor | `Tensor`: where its numbers lie               |
+| torch.FloatStorage and its kin                  | the dtype of a `Storage`                       |
+| collections.OrderedDict, defaultdict            | dict                                           |
+| torch.Size                                      | tuple                                          |
+| datetime.datetime, date                         | its ISO 8601 text                              |
+| numpy arrays, scalars, dtypes                   | `Array`, a number, the dtype's name            |
+
+Every builder checks what it is given and raises ValueError (or TypeError) when that is not fit.
+"""
+
+from __future__ import annotations
+
+import datetime
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+from nimad.legacy.pickle_vm import Builders, Name, Span
+
+STORAGES = {
+    "torch.FloatStorage": "float32",
+    "torch.DoubleStorage": "float64",
+    "torch.HalfStorage": "float16",
+    "torch.BFloat16Storage": "bfloat16",
+    "torch.LongStorage": "int64",
+    "torch.IntStorage": "int32",
+    "torch.ShortStorage": "int16",
+    "torch.CharStorage": "int8",
+    "torch.ByteStorage": "uint8",
+    "torch.BoolStorage": "uint8",
+}
+"""torch's names for arrays of numbers -> their dtype; all little-endian in the file."""
+ITEM_BYTES = {
+    "float32": 4,
+    "float64": 8,
+    "float16": 2,
+    "bfloat16": 2,
+    "int64": 8,
+    "int32": 4,
+    "int16": 2,
+    "int8": 1,
+    "uint8": 1,
+}
+NUMPY_TYPES = {
+    "f4": "float32",
+    "f8": "float64",
+    "f2": "float16",
+    "i8": "int64",
+    "i4": "int32",
+    "i2": "int16",
+    "i1": "int8",
+    "u1": "uint8",
+    "b1": "uint8",
+}
+MAX_DIMENSIONS = 8
+SCALARS = {"float64": "<d", "float32": "<f", "float16": "<e", "int64": "<q", "int32": "<i"}
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Numbers of a checkpoint: `items` of `dtype` in the zip's entry `data/KEY`."""
+
+    dtype: str
+    key: str
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A view of a storage: offset and strides count items."""
+
+    storage: Storage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Array:
+    """A numpy array; `data` is where its bytes are, None until the pickle has said so."""
+
+    dtype: str = "float64"
+    shape: tuple[int, ...] = ()
+    data: Span | bytes | None = None
+
+
+def persistent(given: Any) -> Storage:
+    """A persistent id of torch: ("storage", type, key, place, number of items)."""
+    if not isinstance(given, tuple) or len(given) < 5 or given[0] != "storage":
+        raise ValueError("it refers to something that is no storage")
+    kind, key, items = given[1], given[2], given[4]
+    if not isinstance(kind, Name) or kind.name not in STORAGES:
+        raise ValueError("its storage has a type that is not known")
+    if not isinstance(key, str) or not isinstance(items, int) or not 0 <= items < 1 << 48:
+        raise ValueError("its storage has no name, or no length")
+    return Storage(STORAGES[kind.name], key, items)
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any, **__: Any) -> Tensor:
+    if not isinstance(storage, Storage):
+        raise ValueError("a tensor lies in what is no storage")
+    numbers = (offset, *size, *stride)
+    if len(size) != len(stride) or len(size) > MAX_DIMENSIONS:
+        raise ValueError("a tensor has a shape that fits no strides")
+    if not all(type(n) is int and 0 <= n < 1 << 48 for n in numbers):
+        raise ValueError("a tensor has a shape of what are no counts")
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if 0 not in size and last >= storage.items:
+        raise ValueError("a tensor reaches beyond its storage")
+    return Tensor(storage, offset, tuple(size), tuple(stride))
+
+
+def _parameter(tensor: Any, *_: Any) -> Tensor:
+    if not isinstance(tensor, Tensor):
+        raise ValueError("a parameter is no tensor")
+    return tensor
+
+
+def _dict(items: Any = ()) -> dict[Any, Any]:
+    made: dict[Any, Any] = {}
+    for key, value in items:
+        if not isinstance(key, (str, int)):
+            raise ValueError("a key is no text")
+        made[key] = value
+    return made
+
+
+def _default_dict(_: Any = None) -> dict[Any, Any]:
+    return {}
+
+
+def _size(numbers: Any = ()) -> tuple[int, ...]:
+    if len(numbers) > MAX_DIMENSIONS or not all(type(n) is int for n in numbers):
+        raise ValueError("a shape of too many dimensions, or of what are no counts")
+    if not all(0 <= number < 1 << 48 for number in numbers):
+        raise ValueError("a shape that is too large")
+    return tuple(numbers)
+
+
+def _text(value: Any = "", *_: Any) -> str:
+    if not isinstance(value, (str, int)):
+        raise ValueError("a name is no text")
+    return str(value)
+
+
+def _latin1(text: Any, encoding: Any = "latin1") -> bytes:
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise ValueError("bytes in an unknown coding")
+    return text.encode("latin-1")
+
+
+def _no_bytes(*given: Any) -> bytes:
+    """How protocol 2 writes bytes of no length."""
+    if given:
+        raise ValueError("bytes in an unknown coding")
+    return b""
+
+
+def _never(*_: Any) -> None:
+    raise ValueError("a type is called that is only to be named")
+
+
+# --- times ----------------------------------------------------------------------------------------
+
+
+def _delta(days: Any = 0, seconds: Any = 0, microseconds: Any = 0) -> datetime.timedelta:
+    return datetime.timedelta(int(days), int(seconds), int(microseconds))
+
+
+def _zone(offset: Any, *_: Any) -> datetime.timezone:
+    if not isinstance(offset, datetime.timedelta):
+        raise ValueError("a zone without an offset")
+    return datetime.timezone(offset)
+
+
+def _moment(packed: Any, zone: Any = None) -> str:
+    """The ten bytes in which Python pickles a datetime."""
+    if not isinstance(packed, bytes) or len(packed) != 10:
+        raise ValueError("a datetime is not ten bytes")
+    year, month, day, hour, minute, second = struct.unpack(">H5B", packed[:7])
+    micro = int.from_bytes(packed[7:], "big")
+    tz = zone if isinstance(zone, datetime.timezone) else None
+    return datetime.datetime(
+        year, month & 0x7F, day, hour, minute, second, micro, tzinfo=tz
+    ).isoformat()
+
+
+def _day(packed: Any) -> str:
+    if not isinstance(packed, bytes) or len(packed) != 4:
+        raise ValueError("a date is not four bytes")
+    year, month, day = struct.unpack(">HBB", packed)
+    return datetime.date(year, month, day).isoformat()
+
+
+# --- numpy ----------------------------------------------------------------------------------------
+
+
+def _dtype(name: Any, *_: Any) -> Name:
+    if not isinstance(name, str) or name.lstrip("<|=") not in NUMPY_TYPES:
+        raise ValueError("an array of a type that is not known")
+    return Name(NUMPY_TYPES[name.lstrip("<|=")])
+
+
+def _dtype_state(_: Any, state: Any) -> None:
+    if not isinstance(state, tuple) or len(state) < 2 or state[1] not in ("<", "|", "="):
+        raise ValueError("an array that is not little-endian")
+
+
+def _empty_array(*_: Any) -> Array:
+    return Array()
+
+
+def _array_state(array: Array, state: Any) -> None:
+    _, shape, dtype, fortran, data = state
+    if fortran or not isinstance(dtype, Name) or not isinstance(data, (bytes, Span)):
+        raise ValueError("an array that is not laid out row by row")
+    array.dtype, array.shape, array.data = _checked(dtype.name, shape, data), _size(shape), data
+
+
+def _array_from_bytes(data: Any, dtype: Any, shape: Any, order: Any = "C") -> Array:
+    if not isinstance(dtype, Name) or order != "C" or not isinstance(data, (bytes, Span)):
+        raise ValueError("an array that is not laid out row by row")
+    return Array(_checked(dtype.name, shape, data), _size(shape), data)
+
+
+def _checked(dtype: str, shape: Any, data: Span | bytes) -> str:
+    items = 1
+    for number in _size(shape):
+        items *= number
+    length = data.length if isinstance(data, Span) else len(data)
+    if items < 0 or length != items * ITEM_BYTES[dtype]:
+        raise ValueError("an array whose bytes do not fit its shape")
+    return dtype
+
+
+def _scalar(dtype: Any, data: Any) -> int | float:
+    if not isinstance(dtype, Name) or not isinstance(data, bytes) or dtype.name not in SCALARS:
+        raise ValueError("a number of a type that is not known")
+    value: int | float = struct.unpack(SCALARS[dtype.name], data)[0]
+    return value
+
+
+_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
+_NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
+
+BUILDERS: Builders = {
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch.Size": _size,
+    "torch.device": _text,
+    **dict.fromkeys(STORAGES, _never),
+    **{f"torch.{name}": _never for name in ("float32", "float64", "float16", "bfloat16")},
+    "collections.OrderedDict": _dict,
+    "collections.defaultdict": _default_dict,
+    **{f"builtins.{name}": _never for name in ("int", "float", "list", "dict", "str")},
+    **{f"__builtin__.{name}": _never for name in ("int", "long", "float", "list", "dict", "str")},
+    "builtins.bytes": _no_bytes,
+    "__builtin__.bytes": _no_bytes,
+    "_codecs.encode": _latin1,
+    "datetime.datetime": _moment,
+    "datetime.date": _day,
+    "datetime.timedelta": _delta,
+    "datetime.timezone": _zone,
+    "numpy.dtype": _dtype,
+    "numpy.ndarray": _never,
+    **{f"{module}._reconstruct": _empty_array for module in _MULTIARRAY},
+    **{f"{module}.scalar": _scalar for module in _MULTIARRAY},
+    **{f"{module}._frombuffer": _array_from_bytes for module in _NUMERIC},
+    "Name state": _dtype_state,
+    "Array state": _array_state,
+}

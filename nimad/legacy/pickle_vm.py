@@ -1,0 +1,371 @@
+"""Reads pickles without running anything of them: a closed list of opcodes, names and limits.
+
+A pickle is a program for a small stack machine, and the stock machine calls whatever the program
+names.  This one knows the opcodes that NIMA's files are made of, and no others.  A name it meets is
+looked up in a fixed table of `Builders` (pickle_allowlist.py), which are functions of ours that
+check their arguments and return plain values; a name that is not there ends the reading.  Nothing
+is imported, no attribute is set, no method of the file's choice is called.
+
+Limits: what is made may not cost more than `MAX_BYTES` (each opcode is charged what its value
+takes), only scalars and flat tuples are keys, bytes longer than `IN_PLACE` stay in the file as a
+`Span`.  Values may be nested deeper than Python likes to recurse, or contain themselves: whoever
+walks them counts the levels.
+
+Source: the opcodes are described in Python's own pickletools.py.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from nimad.errors import SourceCorrupt, SourceUnsafe
+from nimad.legacy.values import BrokenText
+
+MAX_BYTES = 512 << 20
+"""Memory that the values of one pickle may take, as estimated [bytes]."""
+IN_PLACE = 256
+"""Bytes objects longer than this are not copied out of the file [bytes]."""
+MAX_NAME = 200
+CONTAINER, SCALAR, MEMO = 120, 40, 100
+"""What is charged for an empty container, a number, an entry of the memo [bytes]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes that stay where they are: `length` of them, `offset` from the pickle's begin."""
+
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A "module.name" of the table, not yet called."""
+
+    name: str
+
+
+Builders = Mapping[str, Callable[..., Any]]
+"""Name -> what makes an inert value of the arguments; raises ValueError when they are not fit."""
+TextSink = Callable[[int, int, str], None]
+"""Told of each text: offset of its bytes, their number, the text."""
+
+
+class Machine:
+    """One reading: the stack, the marks on it, the memo."""
+
+    def __init__(
+        self,
+        view: memoryview,
+        path: str,
+        builders: Builders,
+        persistent: Callable[[Any], Any] | None,
+        texts: TextSink | None,
+        room: int,
+    ) -> None:
+        self.view, self.path, self.at, self.room = view, path, 0, room
+        self.builders, self.persistent, self.texts = builders, persistent, texts
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+
+    # --- complaints -----------------------------------------------------------------------------
+
+    def damaged(self, detail: str) -> NoReturn:
+        raise SourceCorrupt(path=self.path, detail=f"its pickle, at byte {self.at}: {detail}")
+
+    def unsafe(self, detail: str) -> NoReturn:
+        raise SourceUnsafe(path=self.path, detail=detail)
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def take(self, length: int) -> memoryview:
+        """The next bytes of the file."""
+        start, self.at = self.at, self.at + length
+        if length < 0 or self.at > len(self.view):
+            raise IndexError
+        return self.view[start : self.at]
+
+    def number(self, form: str) -> int:
+        value: int = struct.unpack(form, self.take(struct.calcsize(form)))[0]
+        return value
+
+    def line(self) -> str:
+        """A text up to the next newline."""
+        start = self.at
+        ahead = bytes(self.view[start : start + MAX_NAME])
+        end = ahead.find(b"\n")
+        if end < 0:
+            self.damaged("a name has no end")
+        self.at = start + end + 1
+        return ahead[:end].decode("utf-8")
+
+    # --- the stack ------------------------------------------------------------------------------
+
+    def push(self, value: Any, cost: int = SCALAR) -> None:
+        self.room -= cost
+        self.stack.append(value)
+
+    def pop(self) -> Any:
+        if self.marks and len(self.stack) <= self.marks[-1]:
+            self.damaged("it takes a value from below its mark")
+        return self.stack.pop()
+
+    def top(self) -> Any:
+        if self.marks and len(self.stack) <= self.marks[-1]:
+            self.damaged("it takes a value from below its mark")
+        return self.stack[-1]
+
+    def since_mark(self) -> list[Any]:
+        """Take everything down to the last mark, and the mark."""
+        if not self.marks:
+            self.damaged("a mark is missing")
+        start = self.marks.pop()
+        found = self.stack[start:]
+        del self.stack[start:]
+        return found
+
+    def push_text(self, length: int) -> None:
+        start = self.at
+        raw = bytes(self.take(length))
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            self.push(BrokenText(raw), length + SCALAR)
+            return
+        if self.texts is not None:
+            self.texts(start, length, text)
+        self.push(text, len(text) * (1 if len(text) == length else 4) + 60)
+
+    def push_bytes(self, length: int) -> None:
+        if length <= IN_PLACE:
+            self.push(bytes(self.take(length)), length + SCALAR)
+            return
+        start = self.at
+        self.take(length)
+        self.push(Span(start, length), 80)
+
+    def remember(self, key: int) -> None:
+        self.room -= MEMO
+        self.memo[key] = self.top()
+
+    def recall(self, key: int) -> None:
+        if key not in self.memo:
+            self.damaged(f"it refers to value {key}, which there is not")
+        self.push(self.memo[key], 8)
+
+    def fill_dict(self, pairs: list[Any]) -> None:
+        target = self.top()
+        if not isinstance(target, dict) or len(pairs) % 2:
+            self.damaged("it puts an item into what is no dict")
+        self.room -= len(pairs) * 50
+        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+            target[as_key(key)] = value
+
+    def fill_list(self, values: list[Any]) -> None:
+        target = self.top()
+        if not isinstance(target, list):
+            self.damaged("it appends to what is no list")
+        self.room -= len(values) * 8
+        target.extend(values)
+
+    # --- names ----------------------------------------------------------------------------------
+
+    def push_name(self, module: Any, name: Any) -> None:
+        full = f"{module}.{name}"
+        if not isinstance(module, str) or not isinstance(name, str) or full not in self.builders:
+            shown = "".join(c if c.isprintable() else "?" for c in full[:MAX_NAME])
+            self.unsafe(f"asks for {shown}, which no NIMA file needs")
+        self.push(Name(full))
+
+    def call(self) -> None:
+        arguments, what = self.pop(), self.pop()
+        if not isinstance(what, Name):
+            self.unsafe("calls what is no name")
+        if not isinstance(arguments, tuple):
+            self.damaged(f"{what.name} has no arguments")
+        # a builder may copy what it is given, and one value may be given many times
+        sizes = (len(given) for given in arguments if hasattr(given, "__len__"))
+        self.room -= CONTAINER + 60 * sum(sizes)
+        if self.room >= 0:
+            self.stack.append(self.builders[what.name](*arguments))
+
+    def build(self) -> None:
+        state, target = self.pop(), self.top()
+        fill = self.builders.get(f"{type(target).__name__} state")
+        if fill is None:
+            self.unsafe("changes the inside of a value")
+        fill(target, state)
+
+    def push_persistent(self) -> None:
+        if self.persistent is None:
+            self.unsafe("refers to something outside of itself")
+        self.push(self.persistent(self.pop()), CONTAINER)
+
+
+def as_key(value: Any) -> Any:
+    """A key as it may be: hashing a deeply nested tuple would overflow the stack."""
+    parts = value if isinstance(value, tuple) else (value,)
+    if all(part is None or isinstance(part, (str, int, float, bytes)) for part in parts):
+        return value
+    raise ValueError(f"a {type(value).__name__} is no key")
+
+
+def load(
+    view: memoryview,
+    path: Path | str,
+    builders: Builders,
+    persistent: Callable[[Any], Any] | None = None,
+    texts: TextSink | None = None,
+    room: int = MAX_BYTES,
+) -> Any:
+    """The value of a pickle.  `path` only names the file in errors.
+
+    `persistent` makes a value of a persistent id (without it the pickle may have none).  Raises
+    SourceUnsafe when the pickle asks for anything that is not in `builders`, SourceCorrupt when it
+    is damaged, cut short, or larger than `room` [bytes] once read.
+    """
+    machine = Machine(view, str(path), builders, persistent, texts, room)
+    try:
+        return _run(machine)
+    except (IndexError, struct.error, UnicodeDecodeError):
+        machine.damaged("it ends too early")
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+        machine.damaged(f"{type(error).__name__}: {error}"[:200])
+
+
+def _run(machine: Machine) -> Any:
+    view, stack = machine.view, machine.stack
+    while True:
+        code = view[machine.at]
+        machine.at += 1
+        if code == STOP:
+            break
+        step = STEPS.get(code)
+        if step is None:
+            machine.unsafe(f"uses the opcode {code:#04x}, which no NIMA file has")
+        step(machine)
+        if machine.room < 0:
+            machine.damaged("what it holds would take more memory than a NIMA file ever does")
+    if len(stack) != 1 or machine.marks:
+        machine.damaged("it ends with a value unfinished")
+    return stack[0]
+
+
+# --- the opcodes ----------------------------------------------------------------------------------
+
+Step = Callable[[Machine], None]
+STOP = ord(".")
+
+
+def _proto(m: Machine) -> None:
+    if not 2 <= m.number("<B") <= 5:
+        m.unsafe("is of a protocol other than 2 to 5")
+
+
+def _frame(m: Machine) -> None:
+    if m.number("<Q") > len(m.view) - m.at:
+        raise IndexError
+
+
+def _mark(m: Machine) -> None:
+    m.room -= SCALAR
+    m.marks.append(len(m.stack))
+
+
+def _tuple(count: int) -> Step:
+    def step(m: Machine) -> None:
+        values = [m.pop() for _ in range(count)]
+        m.push(tuple(reversed(values)), CONTAINER)
+
+    return step
+
+
+def _put_item(m: Machine) -> None:
+    value, key = m.pop(), m.pop()
+    m.fill_dict([key, value])
+
+
+def _append(m: Machine) -> None:
+    value = m.pop()
+    m.fill_list([value])
+
+
+def _stack_global(m: Machine) -> None:
+    name, module = m.pop(), m.pop()
+    m.push_name(module, name)
+
+
+def _set_items(m: Machine) -> None:
+    values, target = m.since_mark(), m.top()
+    if not isinstance(target, set):
+        m.damaged("it adds to what is no set")
+    m.room -= len(values) * 50
+    target.update(as_key(value) for value in values)
+
+
+def _long(m: Machine, length: int) -> None:
+    if length > 255:
+        m.damaged("a number is too long")
+    m.push(int.from_bytes(m.take(length), "little", signed=True), SCALAR + length)
+
+
+def _dict_from_mark(m: Machine) -> None:
+    pairs = m.since_mark()
+    m.push({}, CONTAINER)
+    m.fill_dict(pairs)
+
+
+STEPS: dict[int, Step] = {
+    ord(code): step
+    for code, step in {
+        "\x80": _proto,
+        "\x95": _frame,
+        "(": _mark,
+        "N": lambda m: m.push(None, 8),
+        "\x88": lambda m: m.push(True, 8),
+        "\x89": lambda m: m.push(False, 8),
+        "J": lambda m: m.push(m.number("<i")),
+        "K": lambda m: m.push(m.number("<B")),
+        "M": lambda m: m.push(m.number("<H")),
+        "\x8a": lambda m: _long(m, m.number("<B")),
+        "\x8b": lambda m: _long(m, m.number("<i")),
+        "G": lambda m: m.push(struct.unpack(">d", m.take(8))[0]),
+        "\x8c": lambda m: m.push_text(m.number("<B")),
+        "X": lambda m: m.push_text(m.number("<I")),
+        "\x8d": lambda m: m.push_text(m.number("<Q")),
+        "C": lambda m: m.push_bytes(m.number("<B")),
+        "B": lambda m: m.push_bytes(m.number("<I")),
+        "\x8e": lambda m: m.push_bytes(m.number("<Q")),
+        "\x96": lambda m: m.push_bytes(m.number("<Q")),
+        "]": lambda m: m.push([], CONTAINER),
+        "}": lambda m: m.push({}, CONTAINER),
+        ")": lambda m: m.push((), 8),
+        "\x8f": lambda m: m.push(set(), 2 * CONTAINER),
+        "t": lambda m: m.push(tuple(m.since_mark()), CONTAINER),
+        "l": lambda m: m.push(list(m.since_mark()), CONTAINER),
+        "d": _dict_from_mark,
+        "\x85": _tuple(1),
+        "\x86": _tuple(2),
+        "\x87": _tuple(3),
+        "a": _append,
+        "e": lambda m: m.fill_list(m.since_mark()),
+        "s": _put_item,
+        "u": lambda m: m.fill_dict(m.since_mark()),
+        "\x90": _set_items,
+        "h": lambda m: m.recall(m.number("<B")),
+        "j": lambda m: m.recall(m.number("<I")),
+        "q": lambda m: m.remember(m.number("<B")),
+        "r": lambda m: m.remember(m.number("<I")),
+        "\x94": lambda m: m.remember(len(m.memo)),
+        "c": lambda m: m.push_name(m.line(), m.line()),
+        "\x93": _stack_global,
+        "R": lambda m: m.call(),
+        "b": lambda m: m.build(),
+        "Q": lambda m: m.push_persistent(),
+    }.items()
+}

@@ -1,0 +1,273 @@
+"""Takes purged episodes out of a kept bundle: overwrites what they say, where it stands.
+
+A file keeps its length and its form: the texts of a purged episode become DEL characters, its
+hypervector zeros, in JSON it becomes an empty object; CRCs and checksums are made anew, so that the
+files of a restored backup still open.  The bundle gets a member `PURGED` that lists the rows, which
+the reader then leaves out.
+
+A text goes wherever else in the file it stands (lists of fillers, their names, texts that hold it),
+unless an episode that stays says the same.
+
+Crash prose: the new bundle is written beside the old one as `NAME.scrub.tmp` (swept at start) and
+renamed over it; a crash leaves the old bundle or the new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import re
+import shutil
+import tarfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nimad.disk.durable import fsync_dir
+from nimad.errors import NimadError
+from nimad.legacy import json_index, sidecar, zipped
+from nimad.legacy.detect import ZIP_MAGIC
+from nimad.legacy.files import LegacyFiles
+from nimad.legacy.formats import read_file
+from nimad.legacy.parsed import Parsed
+from nimad.legacy.pickle_allowlist import BUILDERS
+from nimad.legacy.unbundle import BLOCK, END, PURGED, Bundle, Packed
+
+DEL = b"\x7f"
+WITHIN = 16
+"""A text of at least this many characters is also looked for inside of other texts."""
+CHUNK = 4 << 20
+ROWS = ("metadata", "factors", "vectors")
+"""Arrays of a JSON document with one element for each episode."""
+
+STRUCTURE = frozenset(
+    {"state", "tensors", "vectors", "fillers", "roles", "metadata", "config", "factors", "blocks"}
+    | {"timestamp", "num_blocks", "block_dim", "storage", "cpu", "data", "dtype", "shape"}
+    | {part for name in BUILDERS for part in (*name.rsplit(".", 1), *name.split("."))}
+)
+"""Words that readers look for: an episode that says no more than one of them loses its fields
+in the list of rows, not in the file."""
+
+Spot = tuple[int, int]
+"""Where something stands in a file: offset and length in bytes."""
+
+
+@dataclass
+class _Doomed:
+    """What one file loses: `rows` of it, and texts that no other row needs."""
+
+    rows: set[int]
+    texts: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
+    inside: re.Pattern[str] | None = None
+
+    @classmethod
+    def of(cls, parsed: Parsed, rows: set[int]) -> _Doomed:
+        made = cls(rows)
+        for row, episode in enumerate(parsed.episodes):
+            if row in rows:
+                made.texts.update(_strings(episode, keys=False))
+                if isinstance(episode, dict):
+                    made.kept.update(name for name in episode if isinstance(name, str))
+            else:
+                made.kept.update(_strings(episode, keys=True))
+        made.texts = {text for text in made.texts - made.kept if not _is_structure(text)}
+        long = sorted((text for text in made.texts if len(text) >= WITHIN), key=len, reverse=True)
+        made.inside = re.compile("|".join(map(re.escape, long))) if long else None
+        return made
+
+    def has(self, text: str) -> bool:
+        """Whether a text has to go."""
+        if text in self.kept:
+            return False
+        return text in self.texts or (self.inside is not None and bool(self.inside.search(text)))
+
+
+def blank(path: Path, keys: Sequence[int | str]) -> int:
+    """Take the episodes with these keys out of the bundle at `path`; how many there were.
+
+    Raises ValueError when that cannot be done without harm to the others, or nothing would be left.
+    """
+    with LegacyFiles.open(path) as files:
+        gone = files.keys() & {int(key) for key in keys}
+        stay = files.keys() - gone
+        rows = files.occurrences(gone)
+        purged = files.purged_with(rows)
+    if not rows:
+        return 0
+    if not stay:
+        raise ValueError("nothing would be left of it")
+    working = path.with_name(path.name + ".scrub.tmp")
+    try:
+        shutil.copyfile(path, working)  # by the kernel: a bundle may be larger than the memory
+        working.chmod(0o600)
+        _overwrite(path, working, {name: set(purged[name]) for name in rows})
+        _append_list(working, purged)
+        _compare(working, stay)
+        working.rename(path)
+        fsync_dir(path.parent)
+    finally:
+        working.unlink(missing_ok=True)
+    return len(gone)
+
+
+def _compare(working: Path, due: set[int]) -> None:
+    """Look whether all the others are still there."""
+    try:
+        with LegacyFiles.open(working) as files:
+            if files.keys() == due and not files.refused:
+                return
+    except NimadError as error:
+        raise ValueError(error.message) from error
+    raise ValueError("other memories would go with it")
+
+
+def _overwrite(path: Path, working: Path, rows: dict[str, set[int]]) -> None:
+    """Overwrite in `working` what is found by reading `path`, which holds the same."""
+    bundle = Bundle(path)
+    try:
+        with working.open("r+b") as file, mmap.mmap(file.fileno(), 0) as target:
+            for name, gone in rows.items():
+                _File(bundle, bundle.files[name], target).overwrite(gone)
+            target.flush()
+    finally:
+        bundle.close()
+
+
+class _File:
+    """One file of the bundle: read from the old one, overwritten in the new."""
+
+    def __init__(self, bundle: Bundle, file: Packed, target: mmap.mmap) -> None:
+        self._bundle, self._file, self._target = bundle, file, target
+        self._view = bundle.of(file)
+        self._changed: list[Spot] = []
+
+    def overwrite(self, rows: set[int]) -> None:
+        name = self._file.name
+        spots: list[tuple[int, int, str]] = []
+        parsed = read_file(self._view, name, 0.0, lambda *found: spots.append(found))
+        doomed = _Doomed.of(parsed, rows)
+        if bytes(self._view[:64]).lstrip()[:1] == b"{":
+            self._json(doomed)
+        else:
+            entries = self._entries()
+            begin = entries["data.pkl"].offset if entries else 0
+            for offset, length, text in spots:
+                if doomed.has(text):
+                    self._put(begin + offset, DEL * length)
+            self._vectors(parsed, doomed)
+            self._crcs(entries)
+        self._checksum()
+
+    def _put(self, offset: int, data: bytes) -> None:
+        at = self._file.offset + offset
+        self._target[at : at + len(data)] = data
+        self._changed.append((offset, len(data)))
+
+    def _entries(self) -> dict[str, zipped.Entry]:
+        is_zip = bytes(self._view[:4]) == ZIP_MAGIC
+        return zipped.entries(self._view, self._file.name) if is_zip else {}
+
+    def _vectors(self, parsed: Parsed, doomed: _Doomed) -> None:
+        vectors = parsed.vectors
+        for row in sorted(doomed.rows):
+            if vectors is not None and row < vectors.count:
+                for offset, length in vectors.spots(row):
+                    self._put(offset, bytes(length))
+        for _, name, items, row in parsed.items:
+            if doomed.has(name):
+                for offset, length in items.spots(row):
+                    self._put(offset, bytes(length))
+
+    def _json(self, doomed: _Doomed) -> None:
+        for token in json_index.TOKEN.finditer(self._view):
+            start, end = token.span()
+            if self._view[start] == ord('"') and end - start > 2:
+                text = json_index.parse(self._view, start, end, self._file.name)
+                if doomed.has(text):
+                    self._put(start + 1, DEL * (end - start - 2))
+        parts = json_index.index_parts(self._view, self._file.name)
+        for name in ROWS:
+            elements = parts[name].elements if name in parts else []
+            for row in doomed.rows:
+                if row < len(elements):
+                    start, end = elements[row]
+                    self._put(start, b"{" + b" " * (end - start - 2) + b"}")
+
+    # --- what tells that a file is whole --------------------------------------------------------
+
+    def _crcs(self, entries: dict[str, zipped.Entry]) -> None:
+        touched = sorted(offset for offset, _ in self._changed)
+        for entry in entries.values():
+            if _any_within(touched, entry.offset, entry.offset + entry.size):
+                crc = 0
+                for data in self._pieces(entry.offset, entry.size):
+                    crc = zlib.crc32(data, crc)
+                for at in entry.crc_at:
+                    self._put(at, crc.to_bytes(4, "little"))
+                self._bundle.drop()
+
+    def _checksum(self) -> None:
+        """Tell the new SHA-256 in the file beside it, in the place of the old one."""
+        said = self._bundle.files.get(self._file.name + sidecar.SUFFIX)
+        if said is None:
+            return
+        old = hashlib.sha256(self._view).hexdigest().encode()
+        place = bytes(self._bundle.of(said)).lower().find(old)
+        if place >= 0:
+            digest = hashlib.sha256()
+            for data in self._pieces(0, self._file.size):
+                digest.update(data)
+            at = said.offset + place
+            self._target[at : at + len(old)] = digest.hexdigest().encode()
+
+    def _pieces(self, offset: int, size: int) -> Iterator[bytes]:
+        begin, end = self._file.offset + offset, self._file.offset + offset + size
+        for start in range(begin, end, CHUNK):
+            yield self._target[start : min(start + CHUNK, end)]
+
+
+def _is_structure(text: str) -> bool:
+    """Whether a text may be part of what holds the file together: those are left alone."""
+    return not text or text.isdigit() or text in STRUCTURE
+
+
+def _any_within(touched: Sequence[int], start: int, end: int) -> bool:
+    from bisect import bisect_left
+
+    at = bisect_left(touched, start)
+    return at < len(touched) and touched[at] < end
+
+
+def _append_list(working: Path, purged: dict[str, list[int]]) -> None:
+    """Put the list of purged rows at the end of a bundle, in the place of an earlier one."""
+    data = json.dumps(purged, sort_keys=True).encode()
+    info = tarfile.TarInfo(PURGED)
+    info.size, info.mode = len(data), 0o600
+    bundle = Bundle(working)
+    ends = [f.offset + f.size + -f.size % BLOCK for f in bundle.files.values() if f.name != PURGED]
+    bundle.close()
+    with working.open("r+b") as file:
+        file.seek(max(ends))
+        file.write(info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % BLOCK) + END)
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _strings(value: Any, *, keys: bool, depth: int = 0) -> Iterator[str]:
+    """The texts within a value, `keys` of dicts included or not."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict) and depth < json_index.MAX_DEPTH:
+        for name, item in value.items():
+            if keys and isinstance(name, str):
+                yield name
+            yield from _strings(item, keys=keys, depth=depth + 1)
+    elif isinstance(value, (list, tuple, set)) and depth < json_index.MAX_DEPTH:
+        for item in value:
+            yield from _strings(item, keys=keys, depth=depth + 1)

@@ -1,0 +1,196 @@
+"""What a graph database got since it was looked at last: for whoever follows one still written to.
+
+Standard library only: this runs in nimactl, as the user who owns the file.  The source is only
+read, nothing is copied where that can be helped, and nothing is written beside it:
+
+| beside it      | way                                                                            |
+|----------------|--------------------------------------------------------------------------------|
+| -wal and -shm  | one read transaction over `mode=ro&readonly_shm=1`: no writer is kept waiting  |
+| none of them   | `immutable=1`; what changed meanwhile is looked at again                       |
+| another state  | a snapshot in the scratch directory (see snapshot.py)                          |
+
+Of each row 16 bytes are remembered, its key and a digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nimad.errors import SourceChanged
+from nimad.legacy.detect import os_error
+from nimad.legacy.hostile_reader import RowReader, pages
+from nimad.legacy.schema import identify, open_source, sqlite_errors
+from nimad.legacy.snapshot import SETTLE_SECONDS, take_snapshot
+from nimad.legacy.source import Row
+from nimad.legacy.sqlite import LegacyGraph
+from nimad.legacy.values import canonical, pack
+
+PAGE = 1000
+KINDS = ("node", "edge", "turn")
+Signature = tuple[tuple[int, int, int], ...]
+
+
+@dataclass
+class Seen:
+    """The rows of one kind as they were: keys (ascending) and digests, both of 64 bits."""
+
+    keys: array[int] = field(default_factory=lambda: array("q"))
+    digests: array[int] = field(default_factory=lambda: array("Q"))
+
+    def add(self, key: int, digest: int) -> None:
+        """Note the next row."""
+        self.keys.append(key)
+        self.digests.append(digest)
+
+
+@dataclass
+class Difference:
+    """What came and what went; `lines` are those of docs/protocol.md, migrate.append.
+
+    `readable` is False when a row could not be read: then a whole snapshot has to tell.
+    """
+
+    seen: dict[str, Seen]
+    columns: dict[str, tuple[str, ...]]
+    lines: list[str] = field(default_factory=list)
+    rows: int = 0
+    gone: int = 0
+    readable: bool = True
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self.rows or self.gone) or not self.readable
+
+    def delivery(self) -> bytes:
+        """The bytes to be handed over."""
+        head = json.dumps(self.columns, ensure_ascii=False)
+        return "\n".join([head, *self.lines, ""]).encode()
+
+
+def signature(path: Path) -> Signature:
+    """What changes when the source is written: (inode, bytes, mtime in ns) of it and its log."""
+    return tuple(_of(path.with_name(path.name + suffix)) for suffix in ("", "-wal", "-journal"))
+
+
+def _of(path: Path) -> tuple[int, int, int]:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return (0, 0, 0)
+    return (status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def look(path: Path, before: dict[str, Seen] | None) -> Difference:
+    """Compare the source at `path` with what was seen `before` (None: only look).
+
+    Raises SourceChanged when it was overtaken by a writer: look again; SourceMissing,
+    SourceUnreadable, SourceCorrupt.  Cost: reads every row once.
+    """
+    try:
+        beside = {name for name in ("-wal", "-shm", "-journal") if _exists(path, name)}
+        if {"-wal", "-shm"} <= beside:
+            return seen_in(path, before, "mode=ro&readonly_shm=1")
+        if not beside:
+            return _while_nobody_writes(path, before)
+        found: list[Difference] = []
+        take_snapshot(path, look=lambda copy: found.append(seen_in(copy, before))).close()
+        return found[0]
+    except OSError as error:
+        raise os_error(error, path) from error
+
+
+def seen_in(
+    path: Path, before: dict[str, Seen] | None, flags: str = "mode=ro&immutable=1"
+) -> Difference:
+    """The same of a database that nobody writes, or that `flags` open consistently."""
+    with _opened(path, flags) as graph:
+        return compare(graph, before)
+
+
+def _while_nobody_writes(path: Path, before: dict[str, Seen] | None) -> Difference:
+    was = _settled(path)
+    found = seen_in(path, before)
+    if signature(path) != was:
+        raise SourceChanged(path=path, detail="it was written while it was read")
+    return found
+
+
+def compare(graph: LegacyGraph, before: dict[str, Seen] | None) -> Difference:
+    """The same of an open database."""
+    found = Difference({kind: Seen() for kind in KINDS}, graph.columns())
+    reads = (graph.raw_nodes, graph.raw_edges, graph.raw_turns)
+    for kind, read in zip(KINDS, reads, strict=True):
+        _compare(found, kind, read, None if before is None else before[kind])
+    return found
+
+
+def _compare(found: Difference, kind: str, read: Callable[..., Any], before: Seen | None) -> None:
+    at, now = 0, found.seen[kind]
+    old = before or Seen()
+    for key, row in pages(lambda after: read(after, PAGE), lambda item: item[0]):
+        digest = _digest(row)
+        now.add(key, digest)
+        while at < len(old.keys) and old.keys[at] < key:
+            _went(found, kind, old.keys[at])
+            at += 1
+        known = at < len(old.keys) and old.keys[at] == key
+        if before is not None and not (known and old.digests[at] == digest):
+            _came(found, kind, key, row)
+        at += known
+    for key in old.keys[at:]:
+        _went(found, kind, key)
+
+
+def _digest(row: Row | str) -> int:
+    data = row.encode() if isinstance(row, str) else canonical(row)
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
+
+
+def _came(found: Difference, kind: str, key: int, row: Row | str) -> None:
+    if isinstance(row, str):
+        found.readable = False
+        return
+    found.rows += 1
+    values = [kind, key, *map(pack, row)]
+    found.lines.append(json.dumps(values, ensure_ascii=False, separators=(",", ":")))
+
+
+def _went(found: Difference, kind: str, key: int) -> None:
+    if kind == "node":
+        found.gone += 1
+        found.lines.append(json.dumps(["gone", key]))
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def _settled(path: Path) -> Signature:
+    """The signature, once the last write is so old that another one would change it."""
+    age = time.time() - path.stat().st_mtime
+    if 0 <= age < SETTLE_SECONDS:
+        time.sleep(SETTLE_SECONDS - age)
+    return signature(path)
+
+
+def _exists(path: Path, suffix: str) -> bool:
+    return path.with_name(path.name + suffix).exists()
+
+
+@contextmanager
+def _opened(path: Path, flags: str) -> Iterator[LegacyGraph]:
+    connection = open_source(path, flags)
+    try:
+        with sqlite_errors(path):
+            connection.execute("BEGIN")
+            shape = identify(connection, path)  # the first reading fixes the moment
+        yield LegacyGraph(RowReader(connection, path), shape)
+    finally:
+        connection.close()

@@ -1,0 +1,226 @@
+"""Takes over what a followed source got since: new rows, turns completed, what changed or went.
+
+The client compares the source with what it handed over before and sends only the difference, so
+nothing large is written.  New rows become part of the backup (table `later`), the cursors go back
+where that is needed, and the source moves through its stages once more: copied, encoded, linked,
+and compared as far as it is new.
+
+Crash prose: everything is one transaction.  Whoever is not sure whether it came to that may send
+the same again: a row that is here already is compared, not added.
+
+What comes is hostile: its size, its form and every value are checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from nimad.core.store import MemoryStore
+from nimad.disk.durable import crash_point
+from nimad.errors import NotFound, SourceChanged, UsageError
+from nimad.legacy.detect import GRAPH
+from nimad.legacy.source import LegacyEdge, Row
+from nimad.legacy.sqlite import LegacyGraph
+from nimad.legacy.values import identical, pack, unpack
+from nimad.migrate import ledger
+from nimad.migrate.copy_stage import CHANGED
+from nimad.migrate.verification import REMOVED
+from nimad.model import now_ms
+from nimad.store import source_delta, sources
+from nimad.store.sources import Source
+
+MOST_BYTES = 16 << 20
+"""Of one delivery; what is more comes as a whole snapshot."""
+KEPT_BYTES = 8 << 20
+"""When the later rows of a source take more, the next delivery is to be a whole snapshot."""
+RETRIED = 1000
+"""So many edges without a memory are looked at again when memories come."""
+
+
+@dataclass
+class _Delivery:
+    """What the client sent: rows by key, and keys that are gone."""
+
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    rows: dict[str, dict[int, Row]] = field(default_factory=dict)
+    gone: list[int] = field(default_factory=list)
+
+
+def append(store: MemoryStore, fd: int, name: str, sha256: str, size: int) -> dict[str, Any]:
+    """Take a delivery over; the reply of docs/protocol.md, migrate.append.
+
+    Raises NotFound, UsageError (rolled back, or not what a delivery looks like), SourceChanged.
+    """
+    source = sources.by_name(store.records, name)
+    if source.stage in ("rolled_back", "rolling_back"):
+        raise UsageError(detail=f"{name} was rolled back: migrate it again first")
+    if size > MOST_BYTES or source.kind != GRAPH or source.snapshot is None:
+        return {"name": name, "taken": False, "whole": True, "rows": {}}
+    path = store.state / "snapshots" / source.snapshot
+    if not path.exists():
+        raise NotFound(kind="backup of source", id=name)
+    delivery = _read(fd, sha256, size)
+    with LegacyGraph.open(path) as graph:
+        if delivery.columns != graph.columns():
+            return {"name": name, "taken": False, "whole": True, "rows": {}}
+        kept = _Sorting(store, source, graph, delivery)
+        kept.sort()
+        kept.commit()
+    told = {kind: len(rows) for kind, rows in kept.rows.items()}
+    return {"name": name, "taken": True, "whole": kept.bytes > KEPT_BYTES, "rows": told}
+
+
+# --- reading what came ----------------------------------------------------------------------------
+
+
+def _read(fd: int, sha256: str, size: int) -> _Delivery:
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+        raise UsageError(detail="migrate.append needs the descriptor of a file of that size")
+    data = os.pread(fd, size, 0)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise SourceChanged(path="the delivery", detail="it differs from what was announced")
+    delivery = _Delivery(rows={kind: {} for kind in source_delta.KINDS})
+    try:
+        lines = [json.loads(line) for line in data.splitlines()]
+        delivery.columns = {
+            kind: tuple(_text(name) for name in lines[0][kind]) for kind in source_delta.KINDS
+        }
+        for kind, key, *row in lines[1:]:
+            _take(delivery, kind, key, row)
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        raise UsageError(detail=f"that is no delivery of migrate.append: {error}") from None
+    return delivery
+
+
+def _take(delivery: _Delivery, kind: str, key: Any, row: list[Any]) -> None:
+    if isinstance(key, bool) or not isinstance(key, int) or not -(1 << 63) <= key < 1 << 63:
+        raise ValueError("a key must be a whole number of 64 bits")
+    if kind == "gone":
+        delivery.gone.append(key)
+        return
+    values = tuple(_value(value) for value in row)
+    if len(values) != len(delivery.columns[kind]):
+        raise ValueError("a row must have a value for each column")
+    delivery.rows[kind][key] = values
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a column must have a name")
+    return value
+
+
+def _value(packed: Any) -> Any:
+    value = unpack(packed)
+    if isinstance(value, bool) or not isinstance(value, (str, int, float, bytes, type(None))):
+        raise TypeError("a value must be one that SQLite has")
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise ValueError("a number must have at most 64 bits")
+    if isinstance(value, str):
+        value.encode()  # a lone surrogate is a ValueError
+    return value
+
+
+# --- sorting it out -------------------------------------------------------------------------------
+
+
+class _Sorting:
+    """What of a delivery is new, and what else is to be noted."""
+
+    def __init__(
+        self, store: MemoryStore, source: Source, graph: LegacyGraph, delivery: _Delivery
+    ) -> None:
+        self._store, self._source, self._graph, self._delivery = store, source, graph, delivery
+        self._mapper = graph.mapper(source.name)
+        self.rows: dict[str, dict[int, Row]] = {kind: {} for kind in source_delta.KINDS}
+        self._notes: list[tuple[str, str | int, str]] = []
+        self._added = 0
+        self.bytes = 0
+
+    def sort(self) -> None:
+        """Decide on every row."""
+        self._sort_nodes()
+        here = ledger.relation_keys(self._store.records, self._source.id)
+        for key, row in self._delivery.rows["edge"].items():
+            if key not in here:  # of one that is here the first version is kept
+                self.rows["edge"][key] = row
+        self.rows["turn"] = dict(self._delivery.rows["turn"])
+
+    def _sort_nodes(self) -> None:
+        records, source = self._store.records, self._source
+        nodes = self._delivery.rows["node"]
+        ids = sources.memory_ids(records, source.id, sorted({*nodes, *self._delivery.gone}))
+        memories = records.get([ids[key] for key in nodes if key in ids])
+        records.with_blobs(list(memories.values()))
+        forgotten = ledger.keys_of_kind(records, source.id, "forgotten")
+        known = source_delta.keys(records, source.id, "node")
+        refused = ledger.keys_of_kind(records, source.id, "node")
+        for key, row in nodes.items():
+            memory = memories.get(ids.get(key, 0))
+            if memory is not None:
+                if not identical(self._mapper.row(memory), row):
+                    self._notes.append(("changed", key, CHANGED))
+            elif key not in forgotten and not self._left_out(key):
+                self.rows["node"][key] = row
+                self._added += key not in known and key not in refused
+        self._notes += [("removed", key, REMOVED) for key in self._delivery.gone if key in ids]
+
+    def _left_out(self, key: int) -> bool:
+        start = ledger.note(self._source, "start_after")
+        return start is not None and key <= start
+
+    # --- the transaction ------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """Keep what is new, and send the source on its way; nothing else when nothing is."""
+        source, packed = self._source, [*self._packed()]
+        fields: dict[str, Any] = {"follow": now_ms()}
+        if packed:
+            fields |= self._moving()
+        with self._store.records.write() as tx:
+            source_delta.add(tx, source.id, packed)
+            sources.quarantine(tx, source.id, self._notes)
+            sources.update(tx, source.id, **fields)
+            self.bytes = source_delta.size_bytes(tx, source.id)
+        crash_point("migrate.appended")
+
+    def _packed(self) -> Iterator[tuple[str, int, list[Any]]]:
+        for kind, rows in self.rows.items():
+            for key, row in rows.items():
+                yield kind, key, [pack(value) for value in row]
+
+    def _moving(self) -> dict[str, Any]:
+        """The columns that begin another round."""
+        source = self._source
+        whole = source.stage not in ("verified", "lazy") and not ledger.note(source, "partial")
+        report = ledger.with_notes(source, rerun=True, partial=None if whole else True)
+        return {
+            "stage": "attached",
+            "total": source.total + self._added,
+            "total_edges": source.total_edges + len(self.rows["edge"]),
+            "total_turns": max(source.total_turns, source.turns + len(self.rows["turn"])),
+            "node_cursor": self._behind(source.node_cursor, self.rows["node"]),
+            "edge_cursor": self._behind(source.edge_cursor, [*self.rows["edge"], *self._freed()]),
+            "turn_cursor": self._behind(source.turn_cursor, self.rows["turn"]),
+            "report": report,
+        }
+
+    def _behind(self, cursor: int, keys: Iterable[int]) -> int:
+        return min([cursor, *(key - 1 for key in keys)])
+
+    def _freed(self) -> Iterator[int]:
+        """Edges that waited for a memory which comes now."""
+        waiting = sorted(ledger.keys_of_kind(self._store.records, self._source.id, "edge"))
+        for key in waiting[:RETRIED]:
+            for edge in self._graph.edges(key - 1, 1):
+                if not isinstance(edge, LegacyEdge) or edge.key != key:
+                    continue
+                if {edge.source, edge.target} & self.rows["node"].keys():
+                    yield key

@@ -1,0 +1,172 @@
+"""Memories that a query found before their turn: encoded at once, as hot vectors.
+
+Whoever asks tells which memories he got (`seen`); the background thread encodes those that wait
+for it in its next step, without waiting for an idle hour: so little is done in a few milliseconds,
+each memory is done once, and the same question finds it by its meaning the next time.  Two seconds'
+worth goes into one transaction, to spare the card.
+
+Crash prose: hot vector and counter are one transaction; what was only queued is forgotten, and
+found again by the next query.  The cursor of the stage passes over what has its vector, so nothing
+is encoded twice.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from nimad.background.worker import Step
+from nimad.core import segments
+from nimad.core.store import MemoryStore
+from nimad.disk.durable import crash_point
+from nimad.store import sources
+from nimad.store.sources import Source
+from nimad.store.transaction import Transaction
+
+MOST_QUEUED = 1024
+"""Of more, the oldest are left to the next query that finds them."""
+STEP_ROWS = 128
+"""Encoded in one step: 4 ms."""
+GATHER_SECONDS = 2.0
+"""The first of a step waits so long for others."""
+PATIENCE = 0.01
+"""A merge or rebuild under way is not waited for any longer [seconds]."""
+
+
+def unfinished(source: Source) -> bool:
+    """Whether memories of a source may still wait for their vector."""
+    return source.stage != "rolled_back" and source.encoded < source.copied
+
+
+class EncodeOnHit:
+    """The queue; `seen` may be called from any thread, `step` by one at a time.
+
+    `needed` is set by whoever knows whether any source has memories without a vector: while it is
+    False, `seen` costs nothing.  `wake` is called when the first of a step is queued.
+    """
+
+    name = "encoding what was found"
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        turn: threading.RLock,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store, self._turn, self._clock = store, turn, clock
+        self.wake: Callable[[], object] = lambda: None
+        self._lock = threading.Lock()
+        self._queued: dict[int, None] = {}
+        self._since = 0.0
+        self.look(sources.all_sources(store.records))
+
+    def look(self, known: Sequence[Source]) -> None:
+        """Learn from the ledger whether there is anything to wait for."""
+        self.needed = any(unfinished(source) for source in known)
+
+    def seen(self, ids: Sequence[int]) -> None:
+        """Somebody got these memories: those without a vector go to the front."""
+        if not self.needed or not ids:
+            return
+        with self._lock:
+            first = not self._queued
+            if first:
+                self._since = self._clock()
+            for number in reversed(ids):  # the best hit last: the queue is taken from its end
+                self._queued.pop(number, None)
+                self._queued[number] = None
+            while len(self._queued) > MOST_QUEUED:
+                del self._queued[next(iter(self._queued))]
+        if first:
+            self.wake()
+
+    def next_step(self) -> Step | None:
+        """The job of the background thread: a step once the ids have gathered for a while."""
+        wait = self.due_in()
+        return None if wait is None else Step(self.step, wait)
+
+    def close(self) -> None:
+        """Learn of no more hits."""
+        self._store.on_returned = lambda ids: None
+
+    def due_in(self) -> float | None:
+        """Seconds until a step is due; 0 when it is, None when nothing is queued."""
+        with self._lock:
+            if not self._queued:
+                return None
+            return max(0.0, self._since + GATHER_SECONDS - self._clock())
+
+    def step(self) -> int:
+        """Encode the latest of them that wait; how many there were."""
+        with self._lock:
+            ids = list(self._queued)[-STEP_ROWS:]
+        with self._turn:
+            if not ids or not self._store.maintenance.acquire(timeout=PATIENCE):
+                self._since = self._clock()  # they stay queued: the next step is as far away again
+                return 0
+            try:
+                done = self._encode(np.array(sorted(ids), np.int64))
+            finally:
+                self._store.maintenance.release()
+            with self._lock:
+                for number in ids:
+                    self._queued.pop(number, None)
+            self.look(sources.all_sources(self._store.records))
+            return done
+
+    def _encode(self, ids: np.ndarray) -> int:
+        store = self._store
+        if store.embedder_due:  # all vectors are about to be made anew
+            return 0
+        owners = dict(self._owners(ids[~store.blocks.holds(ids)]))
+        rows = store.records.texts_of(list(owners))
+        if not rows:
+            return 0
+        made = segments.encode(store.embedder, [text for _, text in rows])
+        with store.records.exclusive():
+            with store.records.write() as tx:
+                kept = [n for n, (number, _) in enumerate(rows) if _exists(tx, number)]
+                numbers = [rows[n][0] for n in kept]
+                tx.add_hot(segments.to_hot(numbers, made[kept]))
+                for source in set(owners.values()):
+                    count = sum(owners[number] == source for number in numbers)
+                    sources.advance(tx, source, encoded=count)
+            store.blocks.append(np.array(numbers, np.int64), made[kept])
+        crash_point("migrate.urgent")
+        store.on_change()
+        for source in set(owners.values()):
+            settle(store, source)
+        return len(numbers)
+
+    def _owners(self, ids: np.ndarray) -> list[tuple[int, int]]:
+        """(memory, source) of the memories that a source still has to encode."""
+        marks = ",".join("?" * len(ids))
+        return self._store.records.rows(
+            "SELECT m.id, m.source FROM memories m JOIN sources s ON s.id = m.source"
+            f" WHERE m.id > s.encode_cursor AND s.stage != 'rolling_back' AND m.id IN ({marks})",
+            [int(number) for number in ids],
+        )
+
+
+def _exists(tx: Transaction, number: int) -> bool:
+    return bool(tx.rows("SELECT 1 FROM memories WHERE id = ?", (number,)))
+
+
+def settle(store: MemoryStore, source: int) -> None:
+    """Call a lazy source verified once each of its memories has its vector.
+
+    Its rows were compared before it became lazy; `verified` counts those that have a vector, too.
+    """
+    (found,) = [each for each in sources.all_sources(store.records) if each.id == source]
+    if found.stage != "lazy":
+        return
+    ids = np.array(sources.all_memory_ids(store.records, source), np.int64)
+    whole = bool(store.blocks.holds(ids).all())
+    with store.records.write() as tx:
+        sources.update(tx, source, verified=found.encoded)
+        if whole:
+            now = int(time.time() * 1000)
+            sources.update(tx, source, stage="verified", finished=now)

@@ -1,0 +1,159 @@
+"""The second stage: texts become vectors in sealed segments.
+
+What was accessed comes first (`warm`), then the rest in the order of ids; a memory that has its
+vector already, because a query found it meanwhile (see encode_on_hit.py), is passed over.  A source
+whose strategy is `lazy` leaves it at that: only encode_on_hit.py encodes its memories.
+
+Vectors gather in memory until there are enough for a segment, or no more texts: few large segments
+search faster than many small ones.  A segment is written, then listed in the transaction that moves
+the cursor (see core/segments.seal).  A crash before that loses the gathered vectors, which the next
+start computes again; what is listed is never encoded twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.core import segments
+from nimad.core.store import MemoryStore
+from nimad.disk.durable import crash_point
+from nimad.embed.base import Embedder
+from nimad.migrate.run import Run
+from nimad.store import sources
+from nimad.store.transaction import Transaction
+
+SEGMENT_ROWS = 16_384
+"""A segment is sealed at this size: 16 MiB of vectors in memory at 256 dimensions."""
+GATED_ROWS = 4096
+"""And at this one where others are to be spared: sealing takes 40 ms.  Upkeep merges them."""
+POLITE_ROWS = 256
+"""So many texts are encoded between two looks at who is waiting: 5 ms."""
+
+Texts = list[tuple[int, str]]
+
+
+def encode(run: Run) -> Iterator[None]:
+    """Encode what has no vector, one batch at a time."""
+    if run.source().strategy != "lazy":
+        recount(run.store, run.source_id)
+        while not (yield from _encode(run, run.store.embedder)):
+            pass  # a rebuild swapped the embedder, and moved the cursor
+    yield
+    with run.store.records.write() as tx:
+        sources.update(tx, run.source_id, stage="encoded")
+
+
+@dataclass
+class _Gathered:
+    """Vectors that no segment holds yet; `cursor` moves when they are sealed (None: it stays)."""
+
+    ids: list[int] = field(default_factory=list)
+    parts: list[NDArray[np.float32]] = field(default_factory=list)
+    cursor: int | None = None
+
+    def add(self, run: Run, embedder: Embedder, rows: Texts) -> None:
+        """Encode rows."""
+        for start in range(0, len(rows), POLITE_ROWS):
+            run.give_way()
+            ids, texts = zip(*rows[start : start + POLITE_ROWS], strict=True)
+            self.parts.append(segments.encode(embedder, texts))
+            self.ids += ids
+
+
+def _encode(run: Run, embedder: Embedder) -> Generator[None, None, bool]:
+    """All batches; False when another embedder took over meanwhile."""
+    most = min(SEGMENT_ROWS, GATED_ROWS) if run.gated else SEGMENT_ROWS
+    gathered = _Gathered()
+    for rows, cursor in _pages(run):
+        if run.store.embedder is not embedder:
+            return False
+        with run.batch(len(rows), "encoded"):
+            gathered.add(run, embedder, _waiting(run.store, rows, gathered.ids))
+            gathered.cursor = gathered.cursor if cursor is None else cursor
+            run.progress.ahead["encoded"] = len(gathered.ids)
+        if len(gathered.ids) >= most:
+            _seal(run, embedder, gathered)
+            gathered = _Gathered()
+        yield
+    _seal(run, embedder, gathered)
+    return run.store.embedder is embedder
+
+
+def _pages(run: Run) -> Iterator[tuple[Texts, int | None]]:
+    """Texts a batch at a time, and where the cursor is once they are encoded."""
+    records, source = run.store.records, run.source()
+    first = warm(run.store, source.id, source.encode_cursor)
+    while len(first):
+        size = run.batcher.next_size()
+        yield records.texts_of(first[:size].tolist()), None
+        first = first[size:]
+    after = source.encode_cursor
+    while rows := sources.unencoded(records, source.id, after, run.batcher.next_size()):
+        after = rows[-1][0]
+        yield rows, after
+
+
+def warm(store: MemoryStore, source: int, after: int) -> NDArray[np.int64]:
+    """int64[n]: the memories of a source with ids above `after` that somebody asks for soonest.
+
+    Those that were accessed, in the source or here, the latest first; where no access is known, the
+    youngest quarter.
+    """
+    mine = "FROM memories WHERE source = ? AND id > ?"
+    found = store.records.rows(
+        f"SELECT id {mine} AND last_accessed > 0 ORDER BY last_accessed DESC, id", (source, after)
+    )
+    if not found:
+        quarter = f"(SELECT (count(*) + 3) / 4 {mine})"
+        found = store.records.rows(
+            f"SELECT id {mine} ORDER BY timestamp DESC, id LIMIT {quarter}",
+            (source, after, source, after),
+        )
+    ids = np.fromiter((number for (number,) in found), np.int64, len(found))
+    return ids[~store.blocks.holds(ids)]
+
+
+def _waiting(store: MemoryStore, rows: Texts, gathered: Sequence[int]) -> Texts:
+    """The rows that have no vector yet, sealed, hot or gathered."""
+    ids = np.fromiter((number for number, _ in rows), np.int64, len(rows))
+    done = store.blocks.holds(ids) | np.isin(ids, np.array(gathered, np.int64))
+    return [row for row, has in zip(rows, done, strict=True) if not has]
+
+
+def _seal(run: Run, embedder: Embedder, gathered: _Gathered) -> None:
+    store = run.store
+    with store.maintenance:  # so that no rebuild swaps the embedder in between
+        if store.embedder is not embedder:
+            return
+        ids = np.array(gathered.ids, np.int64)
+        fresh = ~store.blocks.holds(ids)
+
+        def move_cursor(tx: Transaction) -> None:
+            if gathered.cursor is not None:
+                sources.update(tx, run.source_id, encode_cursor=gathered.cursor)
+            sources.advance(tx, run.source_id, encoded=int(fresh.sum()))
+
+        if fresh.any():
+            rows = np.concatenate(gathered.parts)[fresh]
+            segments.seal(store, ids[fresh], rows, within=move_cursor)
+        else:
+            with store.records.write() as tx:
+                move_cursor(tx)
+    run.progress.ahead.clear()
+    crash_point("migrate.encoded")
+
+
+def recount(store: MemoryStore, source: int) -> int:
+    """Set `encoded` to the memories that have a vector (a damaged segment takes some away).
+
+    Returns how many have none.
+    """
+    ids = np.array(sources.all_memory_ids(store.records, source), np.int64)
+    encoded = int(store.blocks.holds(ids).sum())
+    with store.records.write() as tx:
+        sources.update(tx, source, encoded=encoded)
+    return len(ids) - encoded

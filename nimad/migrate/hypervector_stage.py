@@ -1,0 +1,152 @@
+"""The hypervectors of a source become compact: part of the stage `encoded`, before linking.
+
+Rows are read, coded and dropped a few at a time, so memory does not depend on how many there are:
+what is held are the sample (float16) or the decoded directions, one step's rows, and coded rows for
+one file.  Which rows are due is told by the files: those of memories that are in none.
+
+Crash prose: see core/hypervectors.  Rows that were coded but not sealed are coded again, and what a
+crash took of the learning is learned anew; what is listed is never converted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.core.hypervectors import New
+from nimad.dense.encoder import code, for_items
+from nimad.dense.spectrum import Shape
+from nimad.dense.training import STEP_VALUES, Learned, learn
+from nimad.dense.vectors import Coded, joined
+from nimad.disk.durable import crash_point
+from nimad.legacy.source import DenseRows
+from nimad.migrate.run import Run
+from nimad.store import hyper, sources
+from nimad.store.hyper import Item
+from nimad.store.transaction import Transaction
+
+FILE_BYTES = 16 << 20
+"""A file is sealed at this size of coded rows, which are in memory until then."""
+
+
+def convert(run: Run) -> Iterator[None]:
+    """Convert what is due, a few hypervectors at a time."""
+    dense = run.graph().dense()
+    if dense is None:
+        return
+    yield
+    shape = Shape.of(dense.dimension, dense.block_size)
+    keys, ids = _memories(run, dense)
+    _count(run, keys, ids)
+    yield
+    due = ~np.isin(ids, run.store.dense.files.ids(run.source_id))
+    keys, ids = keys[due], ids[due]
+    if len(keys):
+        learned = _known(run, shape)
+        if learned is None:
+            learned = yield from learn(shape, lambda picks: dense.rows(keys[picks]), len(keys))
+        yield from _rows(run, dense, learned, keys, ids)
+    yield from _items(run, dense, shape)
+    run.store.dense.whole_again()
+    if len(keys):
+        _tell(run, shape)
+
+
+def _memories(run: Run, dense: DenseRows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The keys that have become memories, and the memories' ids: int64[n] each, by key."""
+    keys = dense.keys()
+    found = sources.memory_ids(run.store.records, run.source_id, keys.tolist())
+    ids = np.array([found.get(key, 0) for key in keys.tolist()], np.int64)
+    return keys[ids > 0], ids[ids > 0]
+
+
+def _count(run: Run, keys: NDArray[np.int64], ids: NDArray[np.int64]) -> None:
+    have = np.isin(ids, run.store.dense.files.ids(run.source_id))
+    with run.store.records.write() as tx:
+        sources.update(
+            tx, run.source_id, total_dense=len(keys), converted=int(np.count_nonzero(have))
+        )
+
+
+def _known(run: Run, shape: Shape) -> Learned | None:
+    """What the source's rows are coded with already."""
+    for each in run.store.dense.files.rows(run.source_id):
+        if each.file.shape == shape:
+            return Learned(each.basis, each.file.plan)
+    return None
+
+
+def _page(shape: Shape) -> int:
+    """Hypervectors of one step."""
+    return max(1, STEP_VALUES // shape.size)
+
+
+def _rows(
+    run: Run,
+    dense: DenseRows,
+    learned: Learned,
+    keys: NDArray[np.int64],
+    ids: NDArray[np.int64],
+) -> Iterator[None]:
+    quick = Learned(learned.basis.in_memory(), learned.plan)
+    parts: list[Coded] = []
+    page, held = _page(learned.plan.shape), 0
+    for first in range(0, len(keys), page):
+        some = slice(first, first + page)
+        parts.append(code(quick, ids[some], dense.rows(keys[some])))
+        held += parts[-1].bytes
+        if held >= FILE_BYTES or first + page >= len(keys):
+            _seal(run, learned, joined(parts), int(keys[some][-1]))
+            parts, held = [], 0
+        yield
+
+
+def _seal(run: Run, learned: Learned, rows: Coded, last: int) -> None:
+    def move_cursor(tx: Transaction, number: int) -> None:
+        sources.update(tx, run.source_id, dense_cursor=last)
+        sources.advance(tx, run.source_id, converted=number, total_dense=number - len(rows))
+
+    run.store.dense.seal(New(run.source_id, "rows", learned, rows), move_cursor)
+    crash_point("migrate.converted")
+
+
+def _items(run: Run, dense: DenseRows, shape: Shape) -> Iterator[None]:
+    """Fillers and roles become codebooks: those that are not there yet."""
+    known = hyper.items(run.store.records, run.source_id)
+    have = {(item.kind, item.name) for item in known}
+    number = max((item.number for item in known), default=0)
+    learned, parts, new, held = for_items(shape), list[Coded](), list[Item](), 0
+    for kind, name, vector in dense.items():
+        if (kind, name) in have or vector.shape != (shape.dimension,):
+            continue
+        number += 1
+        parts.append(code(learned, np.array([number]), vector[None]))
+        new.append(Item(number, kind, name))
+        held += parts[-1].bytes
+        if held >= FILE_BYTES:
+            _seal_items(run, learned, joined(parts), new)
+            parts, new, held = [], [], 0
+        yield
+    if parts:
+        _seal_items(run, learned, joined(parts), new)
+
+
+def _seal_items(run: Run, learned: Learned, rows: Coded, items: list[Item]) -> None:
+    def name_them(tx: Transaction, _: int) -> None:
+        hyper.add_items(tx, run.source_id, items)
+
+    run.store.dense.seal(New(run.source_id, "items", learned, rows), name_them)
+    crash_point("migrate.codebook")
+
+
+def _tell(run: Run, shape: Shape) -> None:
+    source = run.source()
+    size = hyper.bytes_of(run.store.records, source.id)
+    items = len(hyper.items(run.store.records, source.id))
+    smaller = 4 * shape.dimension * (source.converted + items) / max(1, size)
+    run.log.info(
+        f"{source.name}: {source.converted} hypervectors of {shape.dimension} dimensions converted,"
+        f" {smaller:.1f} times smaller than float32 ({size / 1e6:.1f} MB)"
+    )

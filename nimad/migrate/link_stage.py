@@ -1,0 +1,272 @@
+"""The third stage: turns and relations, then the graph follows.
+
+Crash prose: each batch of turns, and each of relations, is one transaction with its cursor.  The
+graph keeps its own watermark in its own transactions (see graph/projection): a crash costs at most
+the step under way, which it does again.
+
+A relation that leads to a memory which is not there is quarantined with the reason, and tried again
+with the next snapshot.  A turn is taken over as the source has it now: one that was still under way
+in the first snapshot is completed by the next.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from nimad.disk.durable import crash_point
+from nimad.errors import GraphFailed
+from nimad.legacy.source import LegacyEdge, LegacyTurn, Unreadable
+from nimad.migrate import ledger
+from nimad.migrate.polite import PoliteFeed
+from nimad.migrate.run import Run
+from nimad.model import Relation, Turn
+from nimad.store import sources
+from nimad.store.records import Records
+from nimad.store.sources import Source
+
+GRAPH_ROWS = 100_000
+"""Rows the graph takes in one step when nobody is to be spared."""
+MEMBERS = ("input", "contemplation", "output")
+NO_SCOPE = [0, 0, 0]
+"""Namespace, conversation and session of a turn of which no member is here."""
+SAME_NAME = "its name is that of turn"
+
+Quarantine = list[tuple[str, str | int, str]]
+NewTurn = tuple[Turn, str | int, dict[str, Any] | None]
+Identity = tuple[str, *tuple[int, ...]]
+"""What tells turns apart: name, namespace, conversation, session."""
+NewRelation = tuple[Relation, str | int | None, dict[str, Any] | None]
+
+
+def link(run: Run) -> Iterator[None]:
+    """Take over turns and relations behind their cursors, then let the graph catch up."""
+    yield from _turns(run)
+    yield from _relations(run)
+    yield from _graph(run)
+    source = run.source()
+    with run.store.records.write() as tx:
+        sources.update(tx, source.id, stage="linked", linked=source.total)
+
+
+# --- turns --------------------------------------------------------------------------------------
+
+
+def _turns(run: Run) -> Iterator[None]:
+    source, graph = run.source(), run.graph()
+    while page := graph.turns(ledger.cursor(source.turn_cursor), run.batcher.next_size()):
+        with run.batch(len(page), "linked"):
+            turns, quarantine = _sort_turns(run.store.records, source, page)
+            run.give_way()
+            with run.store.records.write() as tx:
+                tx.add_turns(turns, source.id)
+                if ledger.note(source, "rerun"):
+                    ledger.acquit(tx, source.id, "turn", [row.key for row in page])
+                sources.quarantine(tx, source.id, quarantine)
+                number = ledger.count(tx, "turns", source.id)
+                sources.update(tx, source.id, turn_cursor=page[-1].key, turns=number)
+        crash_point("migrate.turns")
+        yield
+        source = run.source()
+
+
+def _sort_turns(
+    records: Records, source: Source, page: Sequence[LegacyTurn | Unreadable]
+) -> tuple[list[NewTurn], Quarantine]:
+    """What of a page is to be added, and what to be noted."""
+    readable = [turn for turn in page if isinstance(turn, LegacyTurn)]
+    quarantine: Quarantine = [
+        (row.kind, row.key, row.reason) for row in page if isinstance(row, Unreadable)
+    ]
+    ids = resolve(records, source.id, [key for turn in readable for key in member_keys(turn)])
+    stored = stored_turns(records, source.id, [turn.name for turn in readable])
+    forgotten = ledger.keys_of_kind(records, source.id, "forgotten")
+    taken = {identity: key for key, (identity, _) in stored.items()}
+    scopes = _scopes(records, ids.values())
+    turns: list[NewTurn] = []
+    for legacy in readable:
+        turn, extra = make_turn(legacy, ids)
+        first = next((i for i in (turn.input, turn.contemplation, turn.output) if i), 0)
+        identity: Identity = (legacy.name, *scopes.get(first, NO_SCOPE))
+        if taken.setdefault(identity, legacy.key) != legacy.key:
+            reason = f"{SAME_NAME} {taken[identity]} already"
+            quarantine.append(("turn", legacy.key, reason))
+            continue
+        lost = [(role, extra[column]) for role, column in _lost(legacy, ids)]
+        if missing := [f"{role} memory {key}" for role, key in lost if key not in forgotten]:
+            reason = f"its {' and '.join(missing)} cannot be found; the rest is kept"
+            quarantine.append(("turn", legacy.key, reason))
+        if legacy.key not in stored or stored[legacy.key][1] != turn_values(turn, extra):
+            turns.append((turn, legacy.key, extra or None))
+    return turns, quarantine
+
+
+def member_keys(turn: LegacyTurn) -> list[int]:
+    """The keys of a turn's memories."""
+    members = (turn.input, turn.contemplation, turn.output)
+    return [key for key in members if key is not None]
+
+
+def _lost(turn: LegacyTurn, ids: dict[int, int]) -> list[tuple[str, str]]:
+    """(role, column) of the members that are not here."""
+    return [
+        (role, f"{role}_node_id")
+        for role in MEMBERS
+        if (key := getattr(turn, role)) is not None and key not in ids
+    ]
+
+
+def make_turn(legacy: LegacyTurn, ids: dict[int, int]) -> tuple[Turn, dict[str, Any]]:
+    """A turn with memory ids, and its extra, which keeps the members that are not here."""
+    extra = dict(legacy.extra or {})
+    for role, column in _lost(legacy, ids):
+        extra[column] = getattr(legacy, role)
+    first, second, third = (
+        None if (key := getattr(legacy, role)) is None else ids.get(key) for role in MEMBERS
+    )
+    return Turn(legacy.name, first, second, third, legacy.timestamp, legacy.affect), extra
+
+
+def turn_values(turn: Turn, extra: dict[str, Any]) -> tuple[Any, ...]:
+    """A turn as `stored_turns` shows it."""
+    members = (turn.input, turn.contemplation, turn.output)
+    return (*members, turn.timestamp, turn.affect, extra or None)
+
+
+def stored_turns(
+    records: Records, source: int, names: Sequence[str]
+) -> dict[int, tuple[Identity, tuple[Any, ...]]]:
+    """Key -> identity and `turn_values` of a source's listed turns with these names."""
+    rows = records.rows(
+        "SELECT source_key, name, namespace, conversation, session, input, contemplation, output,"
+        " timestamp, affect, extra FROM turns"
+        " WHERE source = ? AND listed AND name IN (SELECT value FROM json_each(?))",
+        (source, json.dumps(names)),
+    )
+    return {
+        row[0]: (row[1:5], (*row[5:10], json.loads(row[10]) if row[10] else None)) for row in rows
+    }
+
+
+def refused_turns(records: Records, source: int) -> set[int]:
+    """The keys of turns that were left out because another one has their identity."""
+    rows = records.rows(
+        "SELECT key FROM quarantine WHERE source = ? AND kind = 'turn' AND reason GLOB ?",
+        (source, f"{SAME_NAME}*"),
+    )
+    return {int(key) for (key,) in rows}
+
+
+def _scopes(records: Records, ids: Iterable[int]) -> dict[int, list[int]]:
+    """Namespace, conversation and session (`names` ids, 0: none) of memories."""
+    rows = records.rows(
+        "SELECT id, namespace, coalesce(conversation, 0), coalesce(session, 0) FROM memories"
+        " WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(sorted(set(ids))),),
+    )
+    return {number: scope for number, *scope in rows}
+
+
+# --- relations ----------------------------------------------------------------------------------
+
+
+def _relations(run: Run) -> Iterator[None]:
+    source, graph = run.source(), run.graph()
+    rerun = bool(ledger.note(source, "rerun"))
+    here = ledger.relation_keys(run.store.records, source.id) if rerun else set()
+    while page := graph.edges(ledger.cursor(source.edge_cursor), run.batcher.next_size()):
+        with run.batch(len(page), "linked"):
+            relations, quarantine = _sort_relations(run.store.records, source.id, page, here)
+            run.give_way()
+            with run.store.records.write() as tx:
+                tx.add_relations(relations, source.id)
+                if rerun:
+                    came_in = [int(key) for _, key, _ in relations if key is not None]
+                    ledger.acquit(tx, source.id, "edge", came_in)
+                sources.quarantine(tx, source.id, quarantine)
+                number = ledger.count(tx, "relations", source.id)
+                sources.update(tx, source.id, edge_cursor=page[-1].key, relations=number)
+        crash_point("migrate.relations")
+        yield
+        source = run.source()
+
+
+def _sort_relations(
+    records: Records, source: int, page: Sequence[LegacyEdge | Unreadable], here: set[int]
+) -> tuple[list[NewRelation], Quarantine]:
+    edges = [edge for edge in page if isinstance(edge, LegacyEdge) and edge.key not in here]
+    quarantine: Quarantine = [
+        (row.kind, row.key, row.reason) for row in page if isinstance(row, Unreadable)
+    ]
+    ids = resolve(records, source, [key for edge in edges for key in (edge.source, edge.target)])
+    relations: list[NewRelation] = []
+    for edge in edges:
+        if reason := dangling(edge, ids):
+            quarantine.append(("edge", edge.key, reason))
+            continue
+        made = Relation(ids[edge.source], ids[edge.target], edge.relation, edge.weight)
+        relations.append((made, edge.key, edge.extra))
+    return relations, quarantine
+
+
+def dangling(edge: LegacyEdge, ids: dict[int, int]) -> str | None:
+    """Why an edge cannot be a relation; None when both its ends are here."""
+    ends = (("source", edge.source), ("target", edge.target))
+    missing = [f"{end} memory {key}" for end, key in ends if key not in ids]
+    if not missing:
+        return None
+    return f"{' and '.join(missing)} {'does' if len(missing) == 1 else 'do'} not exist"
+
+
+def resolve(records: Records, source: int, keys: Sequence[int]) -> dict[int, int]:
+    """Key in the source -> memory id, for those that are here."""
+    found = sources.memory_ids(records, source, sorted(set(keys)))
+    return {int(key): number for key, number in found.items()}
+
+
+# --- the graph ----------------------------------------------------------------------------------
+
+
+def _graph(run: Run) -> Iterator[None]:
+    """Let the graph catch up; one that fails does not hold the memories up."""
+    store, name = run.store, run.source().name
+    if store.graph is None or store.health.reason("graph"):
+        if store.graph is not None:
+            run.log.warn(f"{name}: the graph is out of service; it is made anew when idle")
+        return
+    done, short = False, 0
+    errors = store.graph.memory_errors
+    while not done:
+        source = run.source()
+        try:
+            rows = _graph_rows(run, source, tight=short > 0)
+            with run.batch(rows, "linked"):
+                done = store.catch_up_graph(rows, PoliteFeed(store) if run.gated else None)
+                if store.graph.memory_errors > errors + short:  # it went on in smaller steps
+                    short = store.graph.memory_errors - errors
+                    run.batcher.failed(memory_error=True, where="the graph")
+                linked = source.total if done else min(source.total, source.linked + rows)
+                with store.records.write() as tx:
+                    sources.update(tx, source.id, linked=linked)
+        except GraphFailed as error:
+            store.health.fail("graph", error.message)
+            run.log.warn(f"{name}: {error.message} It is made anew when idle.")
+            return
+        crash_point("migrate.graph")
+        yield
+
+
+def _graph_rows(run: Run, source: Source, tight: bool) -> int:
+    """Rows for the graph's next step; `tight`: it has run out of memory before.
+
+    All there are when most of them are new, because then it is made anew beside the old one, which
+    disturbs nobody and is by far the cheapest (see graph/projection).
+    """
+    if tight:
+        return run.batcher.next_size()
+    there = sum(run.store.records.counts().values())
+    new = source.copied + source.relations + source.turns
+    if 2 * new >= there:
+        return max(there, GRAPH_ROWS)
+    return run.batcher.next_size() if run.gated else GRAPH_ROWS

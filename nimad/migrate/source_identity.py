@@ -1,0 +1,165 @@
+"""Tells whether a snapshot is of a source that is known already, and so may not come in twice.
+
+- the same path, and most of the memories that both have are the same, or
+- another path (the file was moved), and nearly all memories that we have are in it unchanged.
+
+A new store at an old path, whose ids begin at 1 again, is another source; so is a store that only
+begins like one we know.
+
+Checkpoints need more care: stores in different directories may hold the same episodes in other
+forms, and each is a source of its own.  Another path is the same source there when it is a file of
+the same directory (`latest.pt`, and later the directory itself) with vectors of the same form, or
+when exactly the same memories were moved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from nimad.core.store import MemoryStore
+from nimad.legacy.detect import FILES
+from nimad.legacy.hostile_reader import pages
+from nimad.legacy.snapshot_kinds import open_snapshot
+from nimad.legacy.source import LegacyNode, LegacySource
+from nimad.migrate import ledger
+from nimad.store import sources
+from nimad.store.sources import Source
+
+FINGERPRINT_ROWS = 16
+SAMPLE_ROWS = 200
+"""Memories looked at to tell whether a store is one we know."""
+MOVED_SHARE = 0.9
+"""So many of our memories must be in a file at another path for it to be the same store, moved."""
+PAGE = 500
+
+
+def known_source(
+    store: MemoryStore, graph: LegacySource, kind: str, path: str, sha256: str
+) -> Source | None:
+    """The source that this snapshot is of, when it is known already."""
+    fingerprint = fingerprint_of(graph)
+    everything = [each for each in sources.all_sources(store.records) if each.kind == kind]
+    everything.sort(key=lambda source: (source.path != path, -source.id))
+    for source in everything:
+        if ledger.note(source, "sent") == sha256:
+            return source
+        same_prints = source.fingerprint == fingerprint
+        if source.path == path:
+            same = same_prints or _overlap(store, graph, source)[0] >= 0.5
+        elif kind == FILES:
+            same = _same_files(store, graph, source, path)
+        else:
+            same = same_prints and source.snapshot is not None and _moved(store, graph, source)
+        if same:
+            return source
+    return None
+
+
+def adds_nothing(
+    store: MemoryStore, graph: LegacySource, known: Source | None, path: str, sha256: str
+) -> bool:
+    """Whether a snapshot is but a part of a source that is here whole, such as an archived file."""
+    if known is None or known.kind != FILES or known.stage == "rolled_back":
+        return False
+    if known.path == path or ledger.note(known, "sent") == sha256:
+        return False
+    return _all_here(store, graph, known)
+
+
+def fingerprint_of(graph: LegacySource) -> str:
+    """What does not change while a store is in use: its first memories."""
+    digest = hashlib.sha256()
+    for row in graph.nodes(graph.mapper(""), None, FINGERPRINT_ROWS):
+        digest.update(str(row.key).encode())
+        if isinstance(row, LegacyNode):
+            digest.update(f"|{row.memory.timestamp}|{row.memory.text}\n".encode())
+    return digest.hexdigest()
+
+
+def form_of(graph: LegacySource) -> list[int | None] | None:
+    """The form of a source's hypervectors, [dimension, block size], as JSON keeps it."""
+    dense = graph.dense()
+    return None if dense is None else [dense.dimension, dense.block_size]
+
+
+def _same_files(store: MemoryStore, graph: LegacySource, source: Source, path: str) -> bool:
+    if form_of(graph) != ledger.note(source, "form"):
+        return False
+    if _home(source.path) == _home(path):
+        return _moved(store, graph, source) or _all_here(store, graph, source)
+    if not source.copied or not _all_here(store, graph, source):
+        return False
+    return _count(graph) == source.total and min(_overlap(store, graph, source)) == 1.0
+
+
+def _home(path: str) -> Path:
+    """The directory of a store, whether it was named itself or by one of its files."""
+    found = Path(path)
+    home = found.parent if found.suffix else found
+    return home.parent if home.name == "archive" else home
+
+
+def _moved(store: MemoryStore, graph: LegacySource, source: Source) -> bool:
+    return min(_overlap(store, graph, source)) >= MOVED_SHARE
+
+
+def _all_here(store: MemoryStore, graph: LegacySource, source: Source) -> bool:
+    """Whether every memory of a snapshot is known to a source."""
+    noted = ledger.keys_of_kind(store.records, source.id, "forgotten", "node")
+    mapper: Any = graph.mapper("")
+    after: int | None = None
+    while page := graph.nodes(mapper, after, PAGE):
+        keys = [row.key for row in page if row.key not in noted]
+        if len(sources.memory_ids(store.records, source.id, keys)) < len(keys):
+            return False
+        after = page[-1].key
+    return True
+
+
+def _count(graph: LegacySource) -> int:
+    mapper: Any = graph.mapper("")
+    return sum(1 for _ in pages(lambda at: graph.nodes(mapper, at, PAGE), lambda row: row.key))
+
+
+def _overlap(store: MemoryStore, graph: LegacySource, source: Source) -> tuple[float, float]:
+    """Of a sample of our memories of a source: the share that is the same in the snapshot, among
+    those that are in it at all, and the share that is in it at all."""
+    ours = _from_snapshot(store, source) if source.stage == "attached" else None
+    if ours is None:
+        ours = _from_records(store, source)
+    mapper: Any = graph.mapper(source.name)
+    same = there = 0
+    for key, said in ours.items():
+        for row in graph.nodes(mapper, key - 1, 1):
+            if isinstance(row, LegacyNode) and row.key == key:
+                there += 1
+                same += said == (row.memory.text, row.memory.timestamp)
+    return same / max(1, there), there / max(1, len(ours))
+
+
+def _from_records(store: MemoryStore, source: Source) -> dict[int, tuple[str, int]]:
+    """Key -> (text, timestamp) of a sample of our memories of a source."""
+    sql = "SELECT source_key, id FROM memories WHERE source = ? AND id % ? = 0 LIMIT ?"
+    stride = max(1, source.copied // SAMPLE_ROWS)
+    ours = dict(store.records.rows(sql, (source.id, stride, 2 * SAMPLE_ROWS)))
+    memories = store.records.get(list(ours.values()))
+    found = ((int(key), memories.get(number)) for key, number in ours.items())
+    return {key: (memory.text, memory.timestamp) for key, memory in found if memory is not None}
+
+
+def _from_snapshot(store: MemoryStore, source: Source) -> dict[int, tuple[str, int]] | None:
+    """The same of a source that is not here whole yet, from its snapshot; None without one."""
+    path = store.state / "snapshots" / (source.snapshot or "-")
+    if not path.exists():
+        return None
+    stride = max(1, source.total // SAMPLE_ROWS)
+    with open_snapshot(source.kind, path) as kept:
+        mapper: Any = kept.mapper(source.name)
+        rows = pages(lambda at: kept.nodes(mapper, at, PAGE), lambda row: row.key)
+        return {
+            row.key: (row.memory.text, row.memory.timestamp)
+            for number, row in enumerate(rows)
+            if number % stride == 0 and isinstance(row, LegacyNode)
+        }

@@ -1,0 +1,298 @@
+"""The last stage: everything is read again and compared, row by row, with the snapshot.
+
+A memory is turned back into the row it was made of (legacy/mapping.py), and both rows are compared
+as bytes, every column and type.  Relations and turns are compared with what the snapshot says of
+them.  Besides, every memory must have its vector, and every hypervector its compact form, which
+must point where it points (comparing.py).  Vectors that a lazy source has not made yet are counted
+as waiting, and it is not called verified before the last of them is.  Comparing changes nothing.
+
+What is not compared: rows that were quarantined, forgotten on request, left out on request, or
+changed or deleted in the source after they were taken over; each kind is counted or noted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from nimad.core.store import MemoryStore
+from nimad.errors import VerifyFailed
+from nimad.legacy.source import LegacyEdge, LegacyNode, LegacySource, LegacyTurn, Mapper
+from nimad.legacy.values import Value, canonical, identical
+from nimad.migrate import ledger, link_stage
+from nimad.migrate.comparing import hypervectors
+from nimad.migrate.findings import LISTED, Findings, Tally, shape
+from nimad.migrate.run import Run
+from nimad.store import sources
+from nimad.store.sources import Source
+from nimad.store.transaction import Transaction
+
+PAGE = 1000
+POLITE_ROWS = 100
+"""So many memories are compared between two looks at who is waiting: 3 ms."""
+RELATIONS_PAGE = 10_000
+"""Larger, because each page costs a look at every relation: there is no index by key."""
+REMOVED = "no longer in the source; it is kept here"
+
+
+def verify(run: Run) -> Iterator[None]:
+    """The stage: compare, keep the findings, and call the source verified or failed."""
+    source = run.source()
+    whole = not ledger.note(source, "partial")
+    graph = run.graph() if whole else run.later_rows()
+    comparison = Comparison(run.store, source, graph, run.give_way, whole)
+    for compared in comparison.steps():
+        run.progress.ahead["verified"] = compared
+        yield
+    graph.close()
+    findings = comparison.findings
+    if whole:
+        _keep(run, source, comparison)
+    notes = ledger.noted(run.store.records, source.id)
+    if changed := notes["changed"] + notes["removed"]:
+        run.log.warn(f"{source.name}: {changed} rows changed or went in the source since")
+    if findings.wrong:
+        raise VerifyFailed(name=source.name, differences=findings.wrong)
+    with run.store.records.write() as tx:
+        now = int(time.time() * 1000)
+        number = _still_there(tx, source) - findings.vectors_waiting
+        stage = "lazy" if findings.vectors_waiting else "verified"
+        report = ledger.with_notes(run.source(), now=None, partial=None)
+        sources.update(tx, source.id, stage=stage, verified=number, finished=now, report=report)
+
+
+def _keep(run: Run, source: Source, comparison: Comparison) -> None:
+    with run.store.records.write() as tx:
+        removed = [("removed", key, REMOVED) for key in comparison.removed]
+        sources.quarantine(tx, source.id, removed)
+        report = ledger.with_notes(source, verification=comparison.findings.summary())
+        sources.update(tx, source.id, report=report)
+
+
+def _still_there(tx: Transaction, source: Source) -> int:
+    """How many memories of a source the source still has."""
+    sql = (
+        "SELECT count(*) FROM memories m WHERE source = ?1 AND NOT EXISTS (SELECT 1 FROM quarantine"
+        " q WHERE q.source = ?1 AND q.kind = 'removed' AND q.key = m.source_key)"
+    )
+    return int(tx.rows(sql, (source.id,))[0][0])
+
+
+class Comparison:
+    """One source against one snapshot; `steps` does the work page by page.
+
+    Not `whole`: the graph holds only what came last, and says nothing of what it does not hold.
+    """
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        source: Source,
+        graph: LegacySource,
+        give_way: Callable[[], None] = lambda: None,
+        whole: bool = True,
+    ) -> None:
+        self._whole = whole
+        self.findings = Findings()
+        self.removed: list[int] = []
+        self._store, self._source, self._graph = store, source, graph
+        self._give_way = give_way
+        self._mapper: Mapper = graph.mapper(source.name)
+        kinds = ("forgotten", "changed")
+        keys = ledger.keys_of_kind
+        self._forgotten, self._changed = (keys(store.records, source.id, kind) for kind in kinds)
+        self._seen: set[int] = set()
+        self._digest = hashlib.sha256()
+
+    def steps(self) -> Iterator[int]:
+        """Compare a page, then yield how many memories have been compared so far."""
+        began = time.perf_counter()
+        yield from self._memories()
+        self._strangers()
+        self._vectors()
+        yield len(self._seen)
+        for _ in hypervectors(self._store, self._source, self._graph.dense(), self.findings):
+            self._give_way()
+            yield len(self._seen)
+        for _ in self._relations():
+            yield len(self._seen)
+        for _ in self._turns():
+            yield len(self._seen)
+        self.findings.digest = self._digest.hexdigest()
+        self.findings.took_ms = (time.perf_counter() - began) * 1000
+
+    # --- memories -----------------------------------------------------------------------------
+
+    def _memories(self) -> Iterator[int]:
+        after: int | None = None
+        while page := self._graph.nodes(self._mapper, after, PAGE):
+            after = page[-1].key
+            self._seen.update(row.key for row in page)
+            self._compare([row for row in page if isinstance(row, LegacyNode)])
+            yield len(self._seen)
+
+    def _compare(self, rows: list[LegacyNode]) -> None:
+        records, tally = self._store.records, self.findings.memories
+        ids = link_stage.resolve(records, self._source.id, [row.key for row in rows])
+        memories = records.get(list(ids.values()))
+        records.with_blobs(list(memories.values()))
+        left_out = ledger.note(self._source, "start_after")
+        for place, row in enumerate(rows):
+            if not place % POLITE_ROWS:
+                self._give_way()
+            memory = memories.get(ids.get(row.key, 0))
+            if memory is None:
+                asked_for = left_out is not None and row.key <= left_out
+                if row.key not in self._forgotten and not asked_for:
+                    tally.expected += 1
+                    tally.missing += 1
+                    self.findings.differ("memory", row.key, "", "it is not in the records")
+                continue
+            tally.found += 1
+            if row.key in self._changed:
+                continue
+            tally.expected += 1
+            mine = self._mapper.row(memory)
+            if identical(mine, row.row):
+                tally.identical += 1
+                self._digest.update(canonical(row.row))
+            else:
+                tally.differing += 1
+                self._tell(row, mine)
+
+    def _tell(self, row: LegacyNode, mine: tuple[Value, ...]) -> None:
+        for column, here, there in zip(self._mapper.columns, mine, row.row, strict=True):
+            if canonical([here]) != canonical([there]):
+                detail = f"{shape(here)} here, {shape(there)} in the source"
+                self.findings.differ("memory", row.key, column, detail)
+
+    def _strangers(self) -> None:
+        """Memories of this source that its snapshot does not have."""
+        if not self._whole:
+            return
+        known = {int(key) for key in _keys(self._store, self._source)}
+        strangers = sorted(known - self._seen)
+        if ledger.note(self._source, "rerun"):
+            self.removed = strangers
+            self.findings.memories.found += len(strangers)
+            return
+        self.findings.memories.found += len(strangers)
+        self.findings.memories.added += len(strangers)
+        for key in strangers:
+            self.findings.differ("memory", key, "", "it is not in the source")
+
+    def _vectors(self) -> None:
+        mine = np.array(sources.all_memory_ids(self._store.records, self._source.id), np.int64)
+        lost = np.setdiff1d(mine, self._store.blocks.ids(), assume_unique=True)
+        if self._source.strategy == "lazy":  # what its cursor has not reached was never encoded
+            waiting = lost > self._source.encode_cursor
+            self.findings.vectors_waiting = int(waiting.sum())
+            lost = lost[~waiting]
+        if self._store.embedder_due or self._store.health.reason("blocks"):
+            return  # known already, told elsewhere, and on its way to be mended
+        self.findings.vectors_missing = len(lost)
+        for number in lost[:LISTED]:
+            self.findings.differ("memory", int(number), "vector", "it has none in the blocks")
+
+    # --- relations and turns ------------------------------------------------------------------
+
+    def _relations(self) -> Iterator[None]:
+        tally, after = self.findings.relations, None
+        count = "SELECT count(*) FROM relations WHERE source = ?"
+        tally.found = int(self._store.records.value(count, (self._source.id,)))
+        matched: set[int] = set()
+        while page := self._graph.edges(after, RELATIONS_PAGE):
+            self._give_way()
+            after = page[-1].key
+            edges = [edge for edge in page if isinstance(edge, LegacyEdge)]
+            ends = [key for edge in edges for key in (edge.source, edge.target)]
+            ids = link_stage.resolve(self._store.records, self._source.id, ends)
+            stored = _relation_rows(self._store, self._source, page[0].key, after)
+            for edge in edges:
+                if link_stage.dangling(edge, ids):
+                    continue
+                tally.expected += 1
+                due = (ids[edge.source], ids[edge.target], edge.relation, edge.weight, edge.extra)
+                self._judge("relation", tally, edge.key, due, stored.get(edge.key))
+                matched.add(edge.key)
+            yield
+        if tally.found > tally.identical + tally.differing:
+            mine = ledger.relation_keys(self._store.records, self._source.id)
+            self._leftover("relation", tally, sorted(mine - matched))
+
+    def _turns(self) -> Iterator[None]:
+        tally, after = self.findings.turns, None
+        known = self._store.records.rows(
+            "SELECT source_key FROM turns WHERE source = ? AND listed", (self._source.id,)
+        )
+        left = {key for (key,) in known}
+        tally.found = len(left)
+        refused = link_stage.refused_turns(self._store.records, self._source.id)
+        while page := self._graph.turns(after, PAGE):
+            self._give_way()
+            after = page[-1].key
+            turns = [turn for turn in page if isinstance(turn, LegacyTurn)]
+            keys = [key for turn in turns for key in link_stage.member_keys(turn)]
+            ids = link_stage.resolve(self._store.records, self._source.id, keys)
+            names = [turn.name for turn in turns]
+            stored = link_stage.stored_turns(self._store.records, self._source.id, names)
+            for legacy in turns:
+                if legacy.key not in refused:
+                    values = stored[legacy.key][1] if legacy.key in stored else None
+                    self._compare_turn(legacy, ids, values)
+                left.discard(legacy.key)
+            yield
+        self._leftover("turn", tally, sorted(left))
+
+    def _compare_turn(
+        self, legacy: LegacyTurn, ids: dict[int, int], stored: tuple[Any, ...] | None
+    ) -> None:
+        gone = self._forgotten.intersection(link_stage.member_keys(legacy))
+        if stored is None and gone and not set(link_stage.member_keys(legacy)) - gone:
+            return  # every member was forgotten, and the turn with them
+        tally = self.findings.turns
+        tally.expected += 1
+        turn, extra = link_stage.make_turn(legacy, ids)
+        due = link_stage.turn_values(turn, extra)
+        if gone and stored is not None:  # what was forgotten leaves a gap, and no note of it
+            due, stored = due[:-1], stored[:-1]
+        self._judge("turn", tally, legacy.key, due, stored)
+
+    def _judge(self, kind: str, tally: Tally, key: int, due: tuple[Any, ...], found: Any) -> None:
+        if found is None:
+            tally.missing += 1
+            self.findings.differ(kind, key, "", "it is not in the records")
+        elif found == due:
+            tally.identical += 1
+        else:
+            tally.differing += 1
+            self.findings.differ(kind, key, "", "it does not say what the source says")
+
+    def _leftover(self, kind: str, tally: Tally, keys: list[int]) -> None:
+        """Rows here that the snapshot does not have."""
+        if ledger.note(self._source, "rerun") or not self._whole:
+            return
+        tally.added += len(keys)
+        for key in keys:
+            self.findings.differ(kind, key, "", "it is not in the source")
+
+
+def _keys(store: MemoryStore, source: Source) -> list[int]:
+    sql = "SELECT source_key FROM memories WHERE source = ?"
+    return [key for (key,) in store.records.rows(sql, (source.id,))]
+
+
+def _relation_rows(
+    store: MemoryStore, source: Source, first: int, last: int
+) -> dict[int, tuple[Any, ...]]:
+    rows = store.records.rows(
+        "SELECT r.source_key, r.origin, r.target, n.name, r.weight, r.extra FROM relations r"
+        " JOIN names n ON n.id = r.relation WHERE r.source = ? AND r.source_key BETWEEN ? AND ?",
+        (source.id, first, last),
+    )
+    return {key: (*values, json.loads(extra) if extra else None) for key, *values, extra in rows}
