@@ -81,7 +81,7 @@ class ReplyTooLarge(NimadError):
     """The answer would not fit in one frame of {limit} bytes."""
 
     code, exit, wire = "reply_too_large", 76, -32002
-    hint = "Ask for fewer results (-k)."
+    hint = "Ask for less at a time (limit); `offset` gets a memory in pieces."
 
 
 class NotPermitted(NimadError):

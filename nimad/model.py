@@ -46,6 +46,11 @@ class Memory:
     """Binary columns of the source (such as a legacy embedding), byte for byte."""
 
 
+@dataclass(slots=True)
+class CutMemory(Memory):
+    """A memory whose long values were read only in part; such a value ends in " …"."""
+
+
 @dataclass(slots=True, frozen=True)
 class Turn:
     """One exchange: the ids of its input, contemplation and output memories (None: not there)."""

@@ -38,6 +38,7 @@ from nimad.disk.durable import crash_point, set_aside
 from nimad.errors import NoHypervector, NotFound
 from nimad.model import Hit, now_ms
 from nimad.store import hyper, sources
+from nimad.store.bounded import get_within
 from nimad.store.hyper import DenseFile
 from nimad.store.transaction import Transaction
 
@@ -90,7 +91,7 @@ class Hypervectors:
         alive = self._store.records.ids() if self.stale else None
         ids, scores = search(files, spectrum_of(each, row), k + 1, alive)
         near = [(int(i), float(s)) for i, s in zip(ids, scores, strict=True) if i != memory][:k]
-        memories = self._store.records.get([i for i, _ in near])
+        memories = get_within(self._store.records, [i for i, _ in near])
         return [Hit(memories[i], s, {"cosine": s}) for i, s in near if i in memories]
 
     def unbind(self, memory: int, role: str, k: int = 5) -> list[tuple[str, float]]:

@@ -30,6 +30,7 @@ from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
 from nimad.recall.ranking import Recall
 from nimad.recall.stopwatch import Stopwatch
+from nimad.store.bounded import get_within
 from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
@@ -274,7 +275,7 @@ class MemoryStore:
             finally:
                 self.maintenance.release()
         near = self.graph.related(memory_id, depth, limit)
-        memories = self.records.get([neighbour.id for neighbour in near])
+        memories = get_within(self.records, [neighbour.id for neighbour in near])
         return [
             RelatedMemory(memories[n.id], n.relation, n.direction, n.weight, n.distance)
             for n in near

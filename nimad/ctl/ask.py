@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import TYPE_CHECKING
 
 from nimad.ctl.arguments import DATES, add_command, memory_id, number, text_of
@@ -129,6 +130,7 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     else:
         show.results(screen, result["results"])
         show.timings(screen, result)
+    show.cut(screen, result)
     show.evidence(screen, result.get("evidence"))
     show.degraded(screen, result.get("degraded") or [])
     return 0
@@ -137,6 +139,9 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 def run_get(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl get`."""
     result = client.call("get", id=args.id)
+    if result["memory"].get("cut"):  # it is larger than a frame
+        document, _ = client.call_in_pieces("get", id=args.id)
+        result = {"memory": json.loads(document or "")}
     if screen.json:
         screen.result(result)
         return 0
@@ -155,6 +160,7 @@ def run_similar(args: argparse.Namespace, client: Client, screen: Screen) -> int
     from nimad.ctl import show
 
     show.results(screen, result["results"])
+    show.cut(screen, result)
     show.degraded(screen, result.get("degraded") or [])
     return 0
 
@@ -168,6 +174,7 @@ def run_related(args: argparse.Namespace, client: Client, screen: Screen) -> int
     from nimad.ctl import show
 
     show.neighbours(screen, result["results"], args.id)
+    show.cut(screen, result)
     show.degraded(screen, result.get("degraded") or [])
     return 0
 

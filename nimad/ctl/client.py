@@ -80,6 +80,25 @@ class Client(Closing):
         result = reply.get("result")
         return result if isinstance(result, dict) else {}
 
+    def call_in_pieces(self, verb: str, **params: Any) -> tuple[str | None, dict[str, Any]]:
+        """The JSON of a memory that may be larger than a frame, and the last reply.
+
+        For the verbs that take `offset`.  Begins anew when the memory changes meanwhile; None when
+        there is no such memory.
+        """
+        text, crc32 = "", None
+        while True:
+            reply = self.call(verb, offset=len(text), **params)
+            piece = reply["piece"]
+            if piece is None:
+                return None, reply
+            if crc32 not in (None, piece["crc32"]):
+                text, crc32 = "", None
+                continue
+            text, crc32 = text + piece["json"], piece["crc32"]
+            if len(text) >= piece["length"]:
+                return text, reply
+
     def _frame(self, verb: str, params: dict[str, Any]) -> bytes:
         self._ident += 1
         given = {name: value for name, value in params.items() if value is not None}

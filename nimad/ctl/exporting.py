@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from nimad.ctl.arguments import add_command
-from nimad.errors import OutputUnusable
+from nimad.errors import OutputUnusable, RemoteError, ReplyTooLarge
 
 if TYPE_CHECKING:
     from nimad.ctl.arguments import Commands
@@ -43,17 +44,17 @@ def run_export(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl export`."""
     pages = _pages(client, args.namespace)
     if args.output is None or args.output == "-":
-        for page in pages:
-            screen.raw(_lines(page))
+        for _, lines in pages:
+            screen.raw(lines)
         return 0
     from nimad.ctl.human import count
     from nimad.ctl.progress import Progress
 
     written = 0
     with Progress(screen.progress) as progress, _target(Path(args.output)) as file:
-        for page in pages:
-            file.write(_lines(page))
-            written += len(page)
+        for memories, lines in pages:
+            file.write(lines)
+            written += memories
             progress.show(f"exported {count(written, 'memory')}")
     if screen.json:
         screen.result({"exported": written, "file": args.output})
@@ -62,20 +63,25 @@ def run_export(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     return 0
 
 
-def _pages(client: Client, namespace: str | None) -> Iterator[list[dict[str, Any]]]:
+def _pages(client: Client, namespace: str | None) -> Iterator[tuple[int, bytes]]:
+    """How many memories a page has, and their lines."""
+    from nimad.ctl.screen import json_bytes
+
     after: int | None = None
     while True:
-        result = client.call("export", after=after, namespace=namespace)
-        yield result["memories"]
+        try:
+            result = client.call("export", after=after, namespace=namespace)
+            page = result["memories"]
+            yield len(page), b"".join(json_bytes(memory) for memory in page)
+        except RemoteError as error:
+            if error.code != ReplyTooLarge.code:
+                raise
+            line, result = client.call_in_pieces("export", after=after, namespace=namespace)
+            if line is not None:
+                yield 1, json_bytes(json.loads(line))
         after = result["next"]
         if after is None:
             return
-
-
-def _lines(page: list[dict[str, Any]]) -> bytes:
-    from nimad.ctl.screen import json_bytes
-
-    return b"".join(json_bytes(memory) for memory in page)
 
 
 @contextlib.contextmanager

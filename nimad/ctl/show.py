@@ -102,6 +102,12 @@ def evidence(screen: Screen, found: dict[str, Any] | None) -> None:
         screen.note(f"evidence {found['met']:.2f}; {floor}")
 
 
+def cut(screen: Screen, result: dict[str, Any]) -> None:
+    """Say that the last results did not fit in the reply."""
+    if result.get("cut"):
+        screen.note("not all results fit in one answer; fewer (-k) show the rest of each.")
+
+
 def degraded(screen: Screen, parts: Sequence[str]) -> None:
     """Say that some parts could not help with the answer."""
     if parts:

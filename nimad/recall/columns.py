@@ -27,6 +27,7 @@ from nimad.store.terms import TermIndex
 
 Rows = NDArray[np.int64]
 _PAGE = 5000
+_CHANGES = 100_000
 _DEAD_SHARE = 4
 _TYPES: dict[str, tuple[type, float]] = {
     "id": (np.int64, 0),
@@ -84,7 +85,7 @@ class Columns:
     def __init__(self, records: Records, terms: TermIndex) -> None:
         self._records = records
         self._terms = terms
-        self._seen = -1
+        self.seen = -1
         self.version = 0
         self.changed = 0
         self._links: tuple[int, Links] | None = None
@@ -108,7 +109,7 @@ class Columns:
         """A copy of everything but the lengths, for the file."""
         keys = [[NONE if key is None else key for key in session] for session in self._sessions]
         return Saved(
-            *(self._seen, self.count, self.dead, self.subjects.next_code),
+            *(self.seen, self.count, self.dead, self.subjects.next_code),
             np.array(keys, np.int64).reshape(-1, 3),
             self.subjects.spellings(),
             {name: self._store[name][: self.count].copy() for name in SAVED},
@@ -126,7 +127,7 @@ class Columns:
             (space, None if talk == NONE else talk, None if session == NONE else session): code
             for code, (space, talk, session) in enumerate(keys)
         }
-        self._seen, self.count, self.dead = saved.seen, saved.count, saved.dead
+        self.seen, self.count, self.dead = saved.seen, saved.count, saved.dead
         self.changed = 0
         self._show()
         self.ends = chains.ends(self)
@@ -135,61 +136,74 @@ class Columns:
 
     def stale(self) -> bool:
         """Whether something changed since the last `sync`; 5 µs."""
-        return self._records.head() != self._seen
+        return self._records.head() != self.seen
 
     def sync(self, most: int = 1 << 60) -> bool:
-        """Apply what changed since the last call.
+        """Take over what changed since the last call; True when nothing is left.
 
-        At most `most` new memories; True when nothing is left.
+        `most` bounds the changes and the new memories of one call.  Every call gets further (it
+        reads new rows, or ends at a later change), whatever was deleted meanwhile.
+
+        Changes are applied together: the memories that came are those with ids above all known
+        ones, so whether they came one by one or at once is the same, and one that is gone again is
+        not read at all.  Deletions follow; to delete what is not here does nothing.
         """
         head = self._records.head()
-        if head == self._seen:
+        if head == self.seen:
             return True
-        changes = self._records.changes(self._seen, 1 << 30)
+        changes = self._records.changes(self.seen, min(most, _CHANGES))
         # asked last: what was pruned while the changes were read would be missing from them
-        if self._seen < self._records.pruned_to() or self._seen > head:
-            self._reload(head)
-            return True
-        for change in changes:
-            if change.kind == "memory" and change.op == "add":
-                first = max(change.first, int(self.id[-1]) + 1 if self.count else 0)
-                last = min(change.last, first + most - 1)
-                if self._add(first, last):
-                    self._terms.added(first, last)
-                if last < change.last:
-                    return False  # it is not seen whole: the next call goes on behind the last row
-                most -= max(0, last - first + 1)
-            elif change.kind == "memory":
-                self._delete(change.first, change.last)
-                self._terms.removed(change.first, change.last)
-            self._seen = change.seq
+        if self.seen < self._records.pruned_to():
+            return self._reconcile(head, most)
+        memories = [change for change in changes if change.kind == "memory"]
+        last = max((change.last for change in memories if change.op == "add"), default=0)
+        if not self._read(last, most):
+            return False
+        gone = [(c.first, c.last) for c in memories if c.op == "delete"]
+        self._delete(gone)
+        for first, last in gone:
+            self._terms.removed(first, last)
+        self.seen = changes[-1].seq if changes else head
         if self.dead * _DEAD_SHARE > self.count:
-            self._reload(self._seen)
+            self._compact()
+        return self.seen >= head
+
+    def _reconcile(self, head: int, most: int) -> bool:
+        """As `sync`, when the change log no longer reaches back: by the ids that exist.
+
+        No memory changes what the columns hold of it, and no id is given twice, so nothing needs
+        to be read again.
+        """
+        last = int(self._records.value("SELECT max(id) FROM memories") or 0)
+        if not self._read(last, most):
+            return False
+        gone = self.id[self.alive & ~np.isin(self.id, self._records.ids())]
+        self._delete([(number, number) for number in gone.tolist()])
+        self._terms.clear()
+        self.seen = head
         return True
 
-    def _reload(self, head: int) -> None:
-        self._terms.clear()
-        self._clear()
-        last = int(self._records.value("SELECT max(id) FROM memories") or 0)
-        self._add(0, last)
-        self._seen = head
-
-    def _add(self, first: int, last: int) -> int:
-        """Read a range of ids; how many were new."""
-        known = int(self.id[-1]) if self.count else 0
-        start, added = self.count, 0
-        for low in range(max(first, known + 1), last + 1, _PAGE):
-            page = self._records.rows(PAGE_SQL, (low, min(low + _PAGE - 1, last)))
-            added += len(page)
+    def _read(self, last: int, most: int) -> bool:
+        """Read the memories above the known ones, up to an id; whether all of them were read."""
+        start, first = self.count, self.last_id + 1
+        while most and self.last_id < last:
+            limit = min(most, _PAGE)
+            page = self._records.rows(PAGE_SQL, (self.last_id + 1, last, limit))
             if page:
                 self._append(page)
-        if added > _PAGE // 10:
-            chains.chain_all(self)
-        elif added:
-            chains.chain_new(self, start)
-        self.version += 1
-        self.changed += added
-        return added
+            if len(page) < limit:
+                break
+            most -= limit
+        added = self.count - start
+        if added:
+            self._terms.added(first, self.last_id)
+            if added > _PAGE // 10:
+                chains.chain_all(self)
+            else:
+                chains.chain_new(self, start)
+            self.version += 1
+            self.changed += added
+        return most > 0
 
     def _append(self, page: Sequence[tuple[Any, ...]]) -> None:
         start, end = self.count, self.count + len(page)
@@ -201,15 +215,43 @@ class Columns:
         self.count = end
         self._show()
 
-    def _delete(self, first: int, last: int) -> None:
-        low, high = np.searchsorted(self.id, [first, last + 1])
-        rows = np.flatnonzero(self.alive[low:high]) + low
+    def _delete(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Mark the rows of ranges of ids as dead; those that are not here are left out."""
+        if not ranges or not self.count:
+            return
+        first, last = np.array(ranges, np.int64).T
+        lows, highs = np.searchsorted(self.id, first), np.searchsorted(self.id, last, "right")
+        doomed = np.zeros(self.count, np.bool_)
+        for low, high in zip(lows.tolist(), highs.tolist(), strict=True):
+            doomed[low:high] = True
+        rows = np.flatnonzero(doomed & self.alive)
+        if not len(rows):
+            return
         self.alive[rows] = False
         self.print[rows] = 0  # what is forgotten leaves no trace
         self.changed += len(rows)
         self.dead += len(rows)
         chains.unchain(self, rows)
         self.version += 1
+
+    def _compact(self) -> None:
+        """Take the dead rows out; no chain leads to one."""
+        kept = np.flatnonzero(self.alive)
+        place = np.full(self.count + 1, NONE, np.int32)  # the last one for nobody, row -1
+        place[kept] = np.arange(len(kept))
+        for name in _TYPES:
+            self._store[name] = self._store[name][kept]
+        for name in ("before", "after"):
+            self._store[name] = place[self._store[name]]
+        self.count, self.dead = len(kept), 0
+        self._show()
+        self.ends = chains.ends(self)
+        self.version += 1
+
+    @property
+    def last_id(self) -> int:
+        """The highest id of a row, 0 without any."""
+        return int(self.id[-1]) if self.count else 0
 
     def links(self) -> Links:
         """The chains as they are now, made once for each version."""

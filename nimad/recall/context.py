@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nimad.model import Hit, Memory
 from nimad.recall.columns import Columns
 from nimad.recall.reading import NONE
+from nimad.store.bounded import get_within
 from nimad.store.records import Records
 
 NEIGHBOURS = 1
@@ -90,7 +91,7 @@ def passages(
     """
     turns = _turns(records, hits)
     wanted = {i for ids in (*around.values(), *(t.values() for t in turns.values())) for i in ids}
-    known = records.get(sorted(wanted | {hit.memory.id for hit in hits}))
+    known = get_within(records, sorted(wanted | {hit.memory.id for hit in hits}))
     if upto is not None:
         known = {i: memory for i, memory in known.items() if memory.timestamp <= upto}
     made: list[Passage] = []

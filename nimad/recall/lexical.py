@@ -50,12 +50,11 @@ def score(
 ) -> Lexical:
     """Score every row in the scope; only rows in it have a say in how rare a word is."""
     own = np.zeros(columns.count, np.float32)
-    last = int(columns.id[-1]) if columns.count else 0
     total = scope.count + weights.unseen
     best = 0.0
     unknown: set[str] = set()
     for term in question.terms:
-        postings = terms.postings(term, last)
+        postings = terms.postings(term, columns.last_id)
         rows, counts = columns.among(postings.ids, postings.counts)
         if not scope.whole:
             inside = scope.mask[rows]
@@ -79,10 +78,9 @@ def score(
 
 def unheard(words: Iterable[str], columns: Columns, terms: TermIndex, scope: Scope) -> set[str]:
     """Those of some terms that no row in the scope holds."""
-    last = int(columns.id[-1]) if columns.count else 0
     found = set()
     for term in words:
-        postings = terms.postings(term, last)
+        postings = terms.postings(term, columns.last_id)
         rows, _ = columns.among(postings.ids, postings.counts)
         if not scope.mask[rows].any():
             found.add(term)

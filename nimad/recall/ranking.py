@@ -33,12 +33,14 @@ from nimad.recall.scopes import Scopes
 from nimad.recall.scoring import Scoring
 from nimad.recall.stopwatch import Stopwatch
 from nimad.recall.weights import DEFAULT, Weights
+from nimad.store.bounded import get_within
 from nimad.store.records import Records
 from nimad.store.terms import TermIndex
 
 MODES = ("hybrid", "meaning", "words")
 
 _FOLLOW_ROWS = 200
+"""New memories or changes taken over between two queries: 2 ms."""
 
 
 class Recall:
@@ -73,13 +75,13 @@ class Recall:
         self.query("warm up", 1, "hybrid", Filter())
 
     def follow(self) -> None:
-        """Take in what was written, a little at a time: then the next query need not.
+        """Take over what was written up to now, in steps: then the next query need not.
 
-        For whoever writes many; queries come in between.
+        Call it after writing many memories; queries are answered between the steps.
         """
-        done = False
-        while not done:
-            done = self._gate.alone(lambda: self._columns.sync(_FOLLOW_ROWS))
+        head = self._records.head()
+        while self._columns.seen < head:
+            self._gate.alone(lambda: self._columns.sync(_FOLLOW_ROWS))
 
     def keep(self) -> bool:
         """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
@@ -117,7 +119,7 @@ class Recall:
             asking = Asking(text, k, mode, scope, at, *parts, watch)
             scored = self._scoring.best(asking) if scope.count else []
         watch.lap("fusion")
-        memories = self._records.get([number for number, _, _ in scored])
+        memories = get_within(self._records, [number for number, _, _ in scored])
         watch.lap("records")
         return [Hit(memories[i], score, made) for i, score, made in scored if i in memories]
 
@@ -143,7 +145,7 @@ class Recall:
             query = embedder.embed([memory.text])[0]
         ids, scores = blocks.search(query, k + 1)
         near = [(float(s), int(i)) for i, s in zip(ids, scores, strict=True) if i != memory.id]
-        memories = self._records.get([i for _, i in near[:k]])
+        memories = get_within(self._records, [i for _, i in near[:k]])
         return [
             Hit(memories[i], score, {"cosine": score})
             for score, i in near[:k]
@@ -165,7 +167,8 @@ class Recall:
         """Take over what changed, while nobody reads."""
         if self._serving is None:
             self.keeper.restore()
-        self._columns.sync()
+        while not self._columns.sync():
+            pass
         parts = self._parts()
         if parts != self._serving:  # another embedder, or a rebuild: other lengths
             self._columns.length[:] = np.nan

@@ -20,7 +20,7 @@ PAGE_SQL = """
 SELECT m.id, m.timestamp, m.namespace, m.layer, m.conversation, m.session, m.who, m.importance,
        m.text, d.sz
 FROM memories m LEFT JOIN words_docsize d ON d.id = m.id
-WHERE m.id BETWEEN ? AND ? ORDER BY m.id
+WHERE m.id BETWEEN ? AND ? ORDER BY m.id LIMIT ?
 """
 
 _QUESTION_MARKS = ("?", "？", "؟")

@@ -66,16 +66,12 @@ class Access:
             self._members: dict[tuple[int, int], tuple[float, frozenset[int]]] = {}
             self._gids: dict[str, tuple[float, int | None]] = {}
 
-    def settled(self, peer: Peer, access: str) -> bool:
-        """True when `check` would pass without a look into the user database."""
-        return peer.uid in (0, self._owner) or (access == "read" and not self._read)
-
     def check(self, peer: Peer, access: str, verb: str) -> None:
         """Return when the peer may; else raise NotPermitted with the group to join, or OwnerOnly.
 
         May read the user database, once a minute for each user.
         """
-        if self.settled(peer, access):
+        if peer.uid in (0, self._owner) or (access == "read" and not self._read):
             return
         wanted = [self._control] if access == "control" else [self._read, self._control]
         gids = [gid for gid in map(self._gid, wanted) if gid is not None]

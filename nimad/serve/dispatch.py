@@ -16,8 +16,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
-from nimad.errors import Busy, InvalidRequest, NimadError, UnknownMethod
+from nimad.errors import Busy, InvalidRequest, NimadError, ReplyTooLarge, UnknownMethod
 from nimad.serve import protocol
 from nimad.serve.access import Access, Peer
 from nimad.serve.frames import Frame
@@ -38,7 +39,7 @@ class Dispatcher:
     """Answers requests; lives on one event loop.
 
     `before` is called on the loop when a verb begins, `after` when it has answered: the daemon
-    hangs itself there.
+    registers its callbacks there.
     """
 
     def __init__(self, verbs: Iterable[Verb], access: Access, threads: int) -> None:
@@ -87,11 +88,6 @@ class Dispatcher:
 
     async def _run(self, verb: Verb, request: Request, peer: Peer, fds: list[int]) -> bytes | None:
         """Perform the verb in its lane; raises Busy when `abandon` gives up on it."""
-        if verb.inline and self._access.settled(peer, verb.access):
-            try:
-                return self._perform(verb, request, peer, fds)
-            finally:
-                close_all(fds)
         loop = asyncio.get_running_loop()
         outcome: Outcome = loop.create_future()
         lane = self._lanes["lengthy" if verb.lengthy else _lane(verb)]
@@ -129,7 +125,7 @@ class Dispatcher:
         try:
             self._access.check(peer, verb.access, verb.name)
             result = verb.run(Call(request.params, peer, fds))
-            reply = protocol.result_reply(request.id, result)
+            reply = _result_reply(verb, request, result)
             took = (time.perf_counter() - began) * 1000
             log.debug("%s for process %d took %.1f ms", verb.name, peer.pid, took)
             return reply
@@ -160,6 +156,15 @@ class Dispatcher:
                 outcome.set_exception(Busy(detail="it is stopping"))
         for lane in self._lanes.values():
             lane.shutdown(wait=False, cancel_futures=True)
+
+
+def _result_reply(verb: Verb, request: Request, result: Any) -> bytes:
+    try:
+        return protocol.result_reply(request.id, result)
+    except ReplyTooLarge:
+        if verb.shorten is None:
+            raise
+        return protocol.result_reply(request.id, verb.shorten(result))
 
 
 def _lane(verb: Verb) -> str:

@@ -12,18 +12,19 @@ from nimad.errors import BadRecord, ReplyTooLarge, UsageError
 from nimad.model import Memory
 from nimad.serve import params, protocol, wire
 from nimad.serve.frames import MAX_FRAME
+from nimad.serve.oversize import ROOM, cut_to_fit, piece_of
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
+from nimad.store.bounded import page_within
 
 MAX_IMPORT = 500
 """Most memories in one import."""
-PAGE_BYTES = MAX_FRAME - 4096
-"""What the memories of one export may take, the rest of the reply apart [bytes]."""
 
 _NAME = Param(params.text(MAX_NAME), None)
 _ID = params.integer(1, 2**63 - 1)
 
-GET = {"id": Param(_ID)}
+_OFFSET = Param(params.integer(0, 2**53), None)
+GET = {"id": Param(_ID), "offset": _OFFSET}
 SIMILAR = {
     "id": Param(_ID),
     "k": Param(params.integer(1, 1000), None),
@@ -38,6 +39,7 @@ EXPORT = {
     "after": Param(params.integer(0, 2**63 - 1), 0),
     "limit": Param(params.integer(1, 5000), 500),
     "namespace": _NAME,
+    "offset": _OFFSET,
 }
 
 
@@ -68,9 +70,9 @@ class MemoryVerbs:
     def all(self) -> list[Verb]:
         """The verbs of this file."""
         return [
-            Verb("get", "read", self.get),
-            Verb("similar", "read", self.similar),
-            Verb("related", "read", self.related),
+            Verb("get", "read", self.get, shorten=cut_to_fit),
+            Verb("similar", "read", self.similar, shorten=cut_to_fit),
+            Verb("related", "read", self.related, shorten=cut_to_fit),
             Verb("export", "read", self.export),
             Verb("remember", "control", self.remember),
             Verb("import", "control", self.import_),
@@ -78,9 +80,12 @@ class MemoryVerbs:
         ]
 
     def get(self, call: Call) -> dict[str, Any]:
-        """One memory."""
+        """One memory, or with `offset` a piece of its JSON."""
         given = params.read("get", GET, call.params)
-        return {"memory": wire.memory_json(self._store.get(given["id"]))}
+        record = wire.memory_json(self._store.get(given["id"]))
+        if given["offset"] is not None:
+            return {"piece": piece_of(record, given["offset"])}
+        return {"memory": record}
 
     def similar(self, call: Call) -> dict[str, Any]:
         """The memories nearest in meaning to one."""
@@ -101,21 +106,28 @@ class MemoryVerbs:
         return {"results": results, "degraded": sorted(self._store.degraded())}
 
     def export(self, call: Call) -> dict[str, Any]:
-        """A page of memories by id: as many as were asked for and fit in a frame."""
+        """A page of memories by id: as many as were asked for and fit in a frame.
+
+        With `offset` it is a piece of the first one's JSON: the way past a memory that alone is
+        larger than a frame (ReplyTooLarge).
+        """
         given = params.read("export", EXPORT, call.params)
-        page: list[dict[str, Any]] = []
-        room = PAGE_BYTES
-        found = self._store.export(given["after"], given["limit"], given["namespace"])
-        for memory in found:
-            record = wire.memory_json(memory, blobs=True)
-            room -= protocol.size_of(record) + 1
-            if room < 0:
-                break
-            page.append(record)
-        if found and not page:
+        offset = given["offset"]
+        limit = given["limit"] if offset is None else 1
+        found, more = page_within(
+            self._store.records, given["after"], limit, given["namespace"], ROOM
+        )
+        records = [wire.memory_json(memory, blobs=True) for memory in found]
+        if offset is not None:
+            piece = piece_of(records[0], offset) if records else None
+            return {"memories": [], "piece": piece, "next": found[0].id if more else None}
+        room, fits = ROOM, 0
+        while fits < len(records) and (room := room - protocol.size_of(records[fits]) - 1) >= 0:
+            fits += 1
+        if found and not fits:
             raise ReplyTooLarge(limit=MAX_FRAME)
-        more = len(page) < len(found) or len(found) == given["limit"]
-        return {"memories": page, "next": page[-1]["id"] if page and more else None}
+        more = more or fits < len(records)
+        return {"memories": records[:fits], "next": found[fits - 1].id if more else None}
 
     def remember(self, call: Call) -> dict[str, Any]:
         """Store one memory; it is durable when the reply leaves."""

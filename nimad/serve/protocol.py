@@ -163,7 +163,7 @@ def _safe(text: str) -> str:
 
 def result_reply(ident: Id, result: Any, limit: int = MAX_FRAME) -> bytes:
     """The line that answers a request; ReplyTooLarge when it would not fit in a frame."""
-    line = _encode({"jsonrpc": "2.0", "id": ident, "result": result})
+    line = encode({"jsonrpc": "2.0", "id": ident, "result": result})
     if len(line) > limit:
         raise ReplyTooLarge(limit=limit)
     return line + b"\n"
@@ -177,22 +177,22 @@ def error_reply(ident: Id, error: NimadError) -> bytes:
         body = NimadError(detail=type(error).__name__).to_wire()
     body["message"] = body["message"][:MAX_MESSAGE]
     body["data"]["hint"] = body["data"]["hint"][:MAX_MESSAGE]
-    return _encode({"jsonrpc": "2.0", "id": ident, "error": body}) + b"\n"
+    return encode({"jsonrpc": "2.0", "id": ident, "error": body}) + b"\n"
 
 
 def size_of(value: Any) -> int:
     """How many bytes a part of a result takes in its frame."""
-    return len(_encode(value))
+    return len(encode(value))
 
 
-def _encode(value: Any) -> bytes:
+def encode(value: Any) -> bytes:
     """Compact UTF-8 JSON; what JSON or UTF-8 cannot hold becomes null or an escape."""
     try:
         return _COMPACT.encode(value).encode("utf-8")
     except UnicodeEncodeError:
         return json.dumps(value, separators=(",", ":")).encode("ascii")
     except ValueError:  # NaN or infinity, which a legacy column may hold
-        return _encode(_without_nan(value))
+        return encode(_without_nan(value))
 
 
 _COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -13,6 +13,7 @@ from nimad.recall import context, packing
 from nimad.recall.packing import Packed
 from nimad.recall.ranking import MODES
 from nimad.serve import params, wire
+from nimad.serve.oversize import cut_to_fit
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
 
@@ -60,7 +61,7 @@ class QueryVerb:
 
     def all(self) -> list[Verb]:
         """The verb of this file."""
-        return [Verb("query", "read", self.query)]
+        return [Verb("query", "read", self.query, shorten=cut_to_fit)]
 
     def query(self, call: Call) -> dict[str, Any]:
         """The memories that answer a text, best first."""

@@ -28,14 +28,15 @@ class Verb:
 
     `access` is "read" or "control".  `run` answers from a worker thread; NimadErrors go to the
     client, anything else is a bug that is logged.  Reading verbs never queue behind writing ones,
-    nor either behind `lengthy` ones (seconds and more): each kind has threads of its own.  `inline`
-    ones run on the event loop and must not block.  `watching` ones ask how nimad is, or give it
-    work for idle hours, without using it: they do not end its idleness.
+    nor either behind `lengthy` ones (seconds and more): each kind has threads of its own.
+    `watching` ones ask how nimad is, or give it work for idle hours, without using it: they do not
+    end its idleness.  `shorten` makes a result that does not fit in a frame smaller; without it
+    the request is refused (ReplyTooLarge).
     """
 
     name: str
     access: str
     run: Callable[[Call], Any]
-    inline: bool = False
     lengthy: bool = False
     watching: bool = False
+    shorten: Callable[[Any], Any] | None = None

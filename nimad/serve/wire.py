@@ -10,7 +10,7 @@ from typing import Any
 from nimad.core.store import RelatedMemory
 from nimad.core.validate import MAX_NAME, MAX_TAGS
 from nimad.errors import UsageError
-from nimad.model import DEFAULT_NAMESPACE, LAYERS, MAX_TEXT, Hit, Memory
+from nimad.model import DEFAULT_NAMESPACE, LAYERS, MAX_TEXT, CutMemory, Hit, Memory
 from nimad.serve import params
 from nimad.serve.params import Param
 
@@ -117,6 +117,8 @@ def memory_json(memory: Memory, *, blobs: bool = False) -> dict[str, Any]:
     }
     if memory.source is not None:
         found["source"] = {"name": memory.source[0], "id": memory.source[1]}
+    if isinstance(memory, CutMemory):
+        found["cut"] = True
     if blobs and memory.blobs:
         found["blobs"] = {n: base64.b64encode(b).decode() for n, b in memory.blobs.items()}
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import pytest
 
 from nimad.ctl.lines import BATCH_BYTES, LINE_BYTES, LineReader
 from nimad.ctl.main import main
-from nimad.errors import BadRecord, Busy
+from nimad.errors import BadRecord, Busy, ReplyTooLarge
 from tests.fake_daemon import FakeDaemon, memory
 
 
@@ -230,6 +231,30 @@ def test_export_writes_every_page(run: Run, daemon: FakeDaemon) -> None:
     assert [one["id"] for one in found] == [1, 2]
     assert found[1]["text"] == "zwei\u2028" and found[1]["blobs"] == {"e": "AAE="}
     assert daemon.sent("export") == [{"namespace": "n"}, {"namespace": "n", "after": 1}]
+
+
+def test_export_gets_a_memory_larger_than_a_frame_in_pieces(run: Run, daemon: FakeDaemon) -> None:
+    texts = {1: "eins", 2: "zwei\u2028" * 10, 3: "drei"}
+    changed = iter(["zw", "zwei\u2028" * 10])
+
+    def answer(params: dict[str, Any]) -> Any:
+        number = params.get("after", 0) + 1
+        following = number if number < 3 else None
+        offset = params.get("offset")
+        if offset is None:
+            if number == 2:
+                raise ReplyTooLarge(limit=1 << 20)
+            return {"memories": [memory(number, texts[number])], "next": following}
+        whole = json.dumps(memory(2, next(changed) if offset == 0 else texts[2]))
+        piece = {"length": len(whole), "crc32": zlib.crc32(whole.encode())}
+        piece["json"] = whole[offset : offset + 50]
+        return {"memories": [], "piece": piece, "next": following}
+
+    daemon.answers["export"] = answer
+    ran = run("export")
+    assert [json.loads(line)["text"] for line in ran.out.splitlines()] == [*texts.values()]
+    assert "\u2028" not in ran.out, "what could confuse a terminal or a reader of lines is escaped"
+    assert [p["offset"] for p in daemon.sent("export") if "offset" in p][:3] == [0, 50, 0]
 
 
 def test_export_replaces_a_file_only_when_all_is_there(

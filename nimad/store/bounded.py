@@ -1,0 +1,130 @@
+"""Reads memories within a bound on what they take in RAM: lengths first, then texts.
+
+A memory may hold 16 MiB in each column (a legacy store's), so how many fit is not known by their
+number.  Long values are cut where all together would not fit; pages end where their bytes do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+
+from nimad.model import CutMemory, Memory
+from nimad.store.records import CHUNK, Records, translated
+
+READ_CHARS = 4 << 20
+"""Length of all memories of one answer; longer ones are cut to a fair share [characters]."""
+FEW = 16
+"""Number of memories that are read without a look at their lengths first [memories]."""
+CUT = " …"
+"""Ends a value that was cut."""
+
+_LENGTH = (
+    "length(text) + ifnull(length(affect), 0) + ifnull(length(extra), 0)"
+    " + CASE typeof(summary) WHEN 'text' THEN length(summary) ELSE 0 END"
+)
+_BYTES = (
+    "length(CAST(text AS BLOB)) + ifnull(length(affect), 0) + ifnull(length(extra), 0)"
+    " + ifnull((SELECT sum(length(data)) FROM blobs WHERE memory = memories.id), 0) * 4 / 3"
+)
+"""Least that a memory takes in an export [bytes]."""
+
+
+def get_within(records: Records, ids: Sequence[int], room: int = READ_CHARS) -> dict[int, Memory]:
+    """As `Records.get`, but long values are cut (CutMemory) when all would exceed `room`.
+
+    `room` is in characters.  A few memories are read whole, whatever they take: the look at
+    lengths would cost an ordinary query more than it saves.
+    """
+    if len(ids) <= FEW:
+        return records.get(ids)
+    lengths = _lengths(records, ids)
+    if sum(lengths.values()) <= room:
+        return records.get(ids)
+    share = fair_share(lengths.values(), room)
+    found: dict[int, Memory] = {}
+    for part in _parts(lengths, room):
+        for number, memory in records.get(part).items():
+            found[number] = memory if lengths[number] <= share else cut_memory(memory, share)
+    return found
+
+
+def _lengths(records: Records, ids: Sequence[int]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for start in range(0, len(ids), CHUNK):
+        part = [int(number) for number in ids[start : start + CHUNK]]
+        marks = ",".join("?" * len(part))
+        found |= dict(
+            records.rows(f"SELECT id, {_LENGTH} FROM memories WHERE id IN ({marks})", part)
+        )
+    return found
+
+
+def _parts(lengths: dict[int, int], room: int) -> Iterator[list[int]]:
+    """The ids in lists that are at most `room` long together; one that is longer comes alone."""
+    part: list[int] = []
+    taken = 0
+    for number, length in lengths.items():
+        if part and taken + length > room:
+            yield part
+            part, taken = [], 0
+        part.append(number)
+        taken += length
+    yield part
+
+
+def fair_share(sizes: Iterable[int], room: int) -> int:
+    """The limit for each value so that all fit in `room`: short ones leave their rest to long ones.
+
+    Any unit; 0 when there is no room at all.
+    """
+    ordered = sorted(sizes)
+    for place, size in enumerate(ordered):
+        share = max(room, 0) // (len(ordered) - place)
+        if size > share:
+            return share
+        room -= size
+    return ordered[-1] if ordered else 0
+
+
+def cut_memory(memory: Memory, share: int) -> Memory:
+    """The memory with its long values cut, so that they are `share` characters together."""
+    values = {field.name: getattr(memory, field.name) for field in fields(memory)}
+    long = {name: values[name] for name in ("text", "affect", "summary") if values[name]}
+    extra = len(str(memory.extra or ""))
+    most = fair_share([*map(len, long.values()), extra], share)
+    values |= {name: text[:most] + CUT for name, text in long.items() if len(text) > most}
+    if extra > most:
+        values["extra"] = None
+    return CutMemory(**values)
+
+
+def page_within(
+    records: Records, after: int, limit: int, namespace: str | None, room: int
+) -> tuple[list[Memory], bool]:
+    """Memories with ids above `after`, by id, blobs included, and whether more follow.
+
+    The page ends at `limit` memories, or before one whose bytes would exceed `room`; a first
+    memory that is larger than that comes alone.
+    """
+    where, parameters = "id > ?", [after]
+    if namespace is not None:
+        where += " AND namespace = (SELECT id FROM names WHERE name = ?)"
+        parameters.append(namespace)  # type: ignore[arg-type]
+    sql = f"SELECT id, {_BYTES} FROM memories WHERE {where} ORDER BY id LIMIT ?"
+    ids: list[int] = []
+    with translated(records.path):
+        # read row by row: what comes after a full page is never looked at
+        cursor = records.reader().execute(sql, [*parameters, limit + 1])
+        for number, size in cursor:
+            room -= size
+            if ids and (room < 0 or len(ids) == limit):
+                cursor.close()
+                return _whole(records, ids), True
+            ids.append(number)
+    return _whole(records, ids), False
+
+
+def _whole(records: Records, ids: list[int]) -> list[Memory]:
+    found = records.get(ids)
+    return records.with_blobs([found[number] for number in ids if number in found])

@@ -1,0 +1,210 @@
+"""What is larger than a frame: exported and got in pieces, cut in answers, never in RAM at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nimad.config import Config
+from nimad.core.store import MemoryStore
+from nimad.migrate.manager import MigrationManager
+from nimad.model import MAX_TEXT, Memory
+from nimad.serve import service
+from nimad.serve.access import Access, Peer
+from nimad.serve.dispatch import Dispatcher
+from nimad.serve.frames import MAX_FRAME, Frame
+from nimad.serve.handlers import verbs
+from nimad.serve.oversize import ROOM, cut_to_fit, piece_of
+from nimad.serve.protocol import size_of
+from nimad.store.bounded import fair_share, get_within, page_within
+
+ME = Peer(os.getpid(), 0, 0)
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[MemoryStore]:
+    opened = MemoryStore.open(tmp_path / "state", Config().replace(embedder="hash"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def ask(store: MemoryStore) -> Ask:
+    """Asks one verb through a dispatcher; the whole reply."""
+    served = verbs(store, MigrationManager(store), service.Traffic("x.sock"))
+
+    async def answer(frame: bytes) -> bytes | None:
+        dispatcher = Dispatcher(served, Access("", ""), threads=1)
+        try:
+            return await dispatcher.answer(Frame(frame), ME)
+        finally:
+            dispatcher.abandon()
+
+    def asked(method: str, **params: Any) -> Any:
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        line = asyncio.run(answer(json.dumps(request).encode()))
+        assert line is not None and len(line) <= MAX_FRAME + 1
+        return json.loads(line)
+
+    return asked
+
+
+def pieces(ask: Ask, verb: str, **params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A record put together, and the last reply."""
+    text = ""
+    while True:
+        reply = ask(verb, offset=len(text), **params)["result"]
+        piece = reply["piece"]
+        text += piece["json"]
+        if len(text) == piece["length"]:
+            return json.loads(text), reply
+
+
+def large(number: int, size: int = 200_000) -> Memory:
+    """A memory whose JSON is larger than a frame: \\x01 takes six bytes there."""
+    return Memory(text=f"{number} kettle " + "\x01" * (size - 20), affect="ü" * 1000)
+
+
+def test_an_export_gets_past_memories_larger_than_a_frame(ask: Ask, store: MemoryStore) -> None:
+    blob = bytes(range(256)) * 8000
+    given = [
+        Memory(text="first"),
+        large(2),
+        Memory(text="a picture", blobs={"embedding": blob}),
+        Memory(text="last"),
+    ]
+    store.remember_many(given)
+    seen: list[dict[str, Any]] = []
+    after: int | None = 0
+    while after is not None:
+        reply = ask("export", after=after)
+        if "error" in reply:
+            assert reply["error"]["data"]["code"] == "reply_too_large"
+            record, last = pieces(ask, "export", after=after)
+            seen.append(record)
+            after = last["next"]
+        else:
+            seen += reply["result"]["memories"]
+            after = reply["result"]["next"]
+    assert [memory["text"] for memory in seen] == [memory.text for memory in given]
+    assert len(seen[2]["blobs"]["embedding"]) == 4 * -(-len(blob) // 3)
+
+
+def test_pieces_end_with_the_store(ask: Ask, store: MemoryStore) -> None:
+    assert ask("export", offset=0)["result"] == {"memories": [], "piece": None, "next": None}
+    (number,) = store.remember_many([Memory(text="one")])
+    found, last = pieces(ask, "export")
+    assert found["text"] == "one" and last["next"] is None
+    assert ask("export", after=number, offset=0)["result"]["piece"] is None
+    assert ask("get", id=number, offset=10**9)["result"]["piece"]["json"] == ""
+
+
+def test_a_large_memory_is_got_cut_and_in_pieces_whole(ask: Ask, store: MemoryStore) -> None:
+    (number,) = store.remember_many([large(1)])
+    short = ask("get", id=number)["result"]["memory"]
+    assert short["cut"] is True and short["text"].endswith(" …") and short["affect"] == "ü" * 1000
+    assert size_of(short) > ROOM // 2
+    found, _ = pieces(ask, "get", id=number)
+    assert found["text"] == large(1).text and "cut" not in found
+
+
+@pytest.mark.parametrize("more", [{}, {"context": True}, {"mode": "words"}, {"explain": True}])
+def test_a_query_is_cut_to_the_frame(ask: Ask, store: MemoryStore, more: dict[str, Any]) -> None:
+    store.remember_many([Memory(text="who mended the kettle?"), *map(large, range(12))])
+    reply = ask("query", text="kettle mended", k=10, **more)["result"]
+    assert len(reply["results"]) == 10 and "cut" not in reply
+    whole = [memory for memory in reply["results"] if "cut" not in memory]
+    assert [memory["text"] for memory in whole] == ["who mended the kettle?"]
+    assert all(memory["text"].endswith(" …") for memory in reply["results"] if "cut" in memory)
+
+
+def test_similar_and_related_are_cut_to_the_frame(ask: Ask, store: MemoryStore) -> None:
+    ids = store.remember_many([large(number) for number in range(8)])
+    assert any("cut" in memory for memory in ask("similar", id=ids[0])["result"]["results"])
+    turn = [large(number) for number in range(3)]
+    for memory, layer in zip(turn, ("input", "contemplation", "output"), strict=True):
+        memory.turn, memory.layer = "t", layer
+    ids = store.remember_many(turn)
+    reply = ask("related", id=ids[0])["result"]
+    assert reply["results"] and all("cut" in memory for memory in reply["results"])
+
+
+def test_a_query_for_a_thousand_large_memories_holds_few_megabytes(
+    ask: Ask, store: MemoryStore
+) -> None:
+    for start in range(0, 200, 20):
+        store.remember_many(
+            [Memory(text=f"kettle {n} " + "x" * (MAX_TEXT - 20)) for n in range(start, start + 20)]
+        )
+    ask("query", text="kettle", k=1)
+    tracemalloc.start()
+    try:
+        reply = ask("query", text="kettle", k=1000, mode="words")["result"]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(reply["results"]) > 100 and reply["results"][0]["cut"] is True
+    assert peak < 48 << 20, "40 MB of texts were in RAM at once, several times over"
+
+
+def test_results_are_left_out_where_cutting_is_not_enough(ask: Ask) -> None:
+    memory = {"id": 1, "text": "x" * 300, "tags": ["t"] * 30}
+    result = cut_to_fit({"results": [dict(memory) for _ in range(10)]}, 2000)
+    assert result["cut"] is True and 1 <= len(result["results"]) < 10
+    assert size_of(result) <= 2000
+
+
+@pytest.mark.parametrize("room", [3000, 5000, 20_000, 10**6])
+def test_whatever_the_texts_are_the_result_fits(room: int) -> None:
+    rng = np.random.default_rng(room)
+    alphabet = ["a", "ü", "😀", '"', "\x01", "日"]
+    memories = [
+        {"id": n, "text": "".join(rng.choice(alphabet, int(rng.integers(0, 5000)))), "extra": None}
+        for n in range(5)
+    ]
+    kept = [memory["text"] for memory in memories]
+    result = cut_to_fit({"results": memories}, room)
+    assert size_of(result) <= room
+    for memory in result["results"]:
+        whole = kept[memory["id"]]
+        assert memory["text"] == whole if "cut" not in memory else len(memory["text"]) < len(whole)
+
+
+def test_a_fair_share_leaves_short_ones_whole() -> None:
+    assert fair_share([], 10) == 0 and fair_share([1, 2, 3], 100) == 3
+    assert fair_share([1, 100, 100], 101) == 50 and fair_share([5, 5], 0) == 0
+
+
+def test_pieces_of_any_text_fit_and_make_the_whole() -> None:
+    record = {"id": 1, "text": '"\\😀\x01ü' * 300_000}
+    text = ""
+    while len(text) < (piece := piece_of(record, len(text)))["length"]:
+        assert size_of(piece) < MAX_FRAME - 1000
+        text += piece["json"]
+    assert json.loads(text) == record
+
+
+def test_reading_within_a_bound(store: MemoryStore) -> None:
+    ids = store.remember_many(
+        [Memory(text=f"{n}" * 1000, affect="a" * 50, extra={"n": "e" * 900}) for n in range(1, 10)]
+        + [Memory(text="short") for _ in range(20)]
+    )
+    found = get_within(store.records, ids, 6000)
+    assert list(found) == ids and found[ids[-1]] == store.records.get(ids[-1:])[ids[-1]]
+    assert found[ids[0]].text.endswith(" …") and found[ids[0]].extra is None
+    assert sum(len(memory.text) for memory in found.values()) < 6100
+    assert get_within(store.records, ids, 10**6) == store.records.get(ids)
+    page, more = page_within(store.records, 0, 500, None, 5000)
+    assert more and 1 <= len(page) <= 3
+    assert page_within(store.records, 0, len(ids), None, 10**7)[1] is False
+    assert page_within(store.records, 0, 2, "default", 10**7)[1] is True
+    assert page_within(store.records, 0, 2, "other", 10**7) == ([], False)

@@ -1,0 +1,169 @@
+"""Following the change log: it ends, it is quick, and it comes to what reading everything gives."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nimad.config import Config
+from nimad.core.store import MemoryStore
+from nimad.model import Filter, Memory
+from tests.benchmarks.talk import make_talk
+from tests.unit.test_recall_saved import check_columns
+
+CONFIG = Config().replace(graph__engine="none", embedder="hash")
+TALK = make_talk(400, 8, seed=7)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[MemoryStore]:
+    with closing(MemoryStore.open(tmp_path / "state", CONFIG)) as made:
+        yield made
+
+
+def fill(store: MemoryStore, count: int) -> list[int]:
+    return store.remember_many([Memory(**TALK.memories[n % 400]) for n in range(count)])
+
+
+def rollback(store: MemoryStore, count: int) -> None:
+    """Memories come and are gone again before anything follows, as after an undone migration."""
+    with store.records.write() as tx:
+        ids = tx.add_memories([Memory(text="undone") for _ in range(count)])
+        tx.delete_memories(ids)
+
+
+@contextmanager
+def ends_within(seconds: int) -> Iterator[None]:
+    """Fail when the block takes longer, rather than hang."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def prune(store: MemoryStore) -> None:
+    with store.records.write() as tx:
+        tx.prune_changes(store.records.head())
+
+
+@pytest.mark.parametrize("gone", [slice(0, 300), slice(100, 500), slice(0, 600), slice(400, 600)])
+def test_following_ends_when_the_memories_of_a_change_are_gone(
+    store: MemoryStore, gone: slice
+) -> None:
+    ids = fill(store, 600)
+    store.forget(ids[gone])
+    with ends_within(20):
+        store.recall.follow()
+    check_columns(store)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.integers(1, 260)),
+        st.tuples(st.just("forget"), st.tuples(st.integers(0, 700), st.integers(1, 250))),
+        st.tuples(st.just("rollback"), st.integers(1, 260)),
+        st.tuples(st.just("singles"), st.integers(1, 20)),
+        st.tuples(st.just("prune"), st.just(0)),
+        st.tuples(st.just("follow"), st.just(0)),
+        st.tuples(st.just("save"), st.just(0)),
+        st.tuples(st.just("start"), st.just(0)),
+    ),
+    max_size=10,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps=STEPS)
+def test_following_ends_at_what_reading_everything_gives(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, Any]]
+) -> None:
+    """Whatever comes, goes, and is forgotten by the log between two follows."""
+    place = tmp_path_factory.mktemp("follow") / "state"
+    store = MemoryStore.open(place, CONFIG)
+    try:
+        for step, value in [*steps, ("follow", 0)]:
+            match step:
+                case "add":
+                    fill(store, value)
+                case "forget":
+                    store.forget(list(range(value[0], sum(value))))
+                case "rollback":
+                    rollback(store, value)
+                case "singles":
+                    for n in range(value):
+                        store.forget(fill(store, 1) if n % 3 == 0 else [n * 7])
+                        fill(store, 1)
+                case "prune":
+                    prune(store)
+                case "follow":
+                    with ends_within(20):
+                        store.recall.follow()
+                case "save":
+                    store.recall.keep()
+                case _:
+                    store.close()
+                    store = MemoryStore.open(place, CONFIG)
+        check_columns(store)
+    finally:
+        store.close()
+
+
+def test_a_thousand_single_memories_are_read_together(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A query after them waits for a few statements, not for some for each memory."""
+    store.recall.follow()
+    for n in range(300):
+        store.remember(Memory(text=f"note {n} of a busy day", who="Anna"))
+    for n in range(1, 300, 7):
+        store.forget([n])
+    statements: list[str] = []
+    plain = store.records.rows
+
+    def counted(sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        statements.append(sql)
+        return plain(sql, parameters)
+
+    monkeypatch.setattr(store.records, "rows", counted)
+    found = store.recall.query("which note of a busy day?", 3, "hybrid", Filter())
+    assert len(found) == 3
+    assert len(statements) < 30
+    check_columns(store)
+
+
+def test_what_the_log_no_longer_holds_is_found_by_the_ids(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Columns that are behind the log read what came, and nothing again."""
+    ids = fill(store, 300)
+    store.recall.follow()
+    store.forget(ids[10:20])
+    more = fill(store, 5)
+    prune(store)
+    read: list[int] = []
+    plain = store.records.rows
+
+    def watched(sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        found = plain(sql, parameters)
+        if "m.text" in sql:
+            read.extend(row[0] for row in found)
+        return found
+
+    monkeypatch.setattr(store.records, "rows", watched)
+    store.recall.follow()
+    assert read == more
+    check_columns(store)
