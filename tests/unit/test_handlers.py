@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from nimad.background.worker import Worker
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.errors import NimadError, NotFound
@@ -48,7 +49,8 @@ def store(tmp_path: Path) -> Iterator[MemoryStore]:
 
 @pytest.fixture
 def served(store: MemoryStore) -> dict[str, Verb]:
-    found = verbs(store, MigrationManager(store), service_verbs.Traffic("x.sock"))
+    migrations = MigrationManager(store, Worker(lambda: store.config))
+    found = verbs(store, migrations, service_verbs.Traffic("x.sock"))
     return {verb.name: verb for verb in found}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nimad.background.worker import Worker
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.migrate.manager import MigrationManager
@@ -40,7 +41,11 @@ def store(tmp_path: Path) -> Iterator[MemoryStore]:
 @pytest.fixture
 def ask(store: MemoryStore) -> Ask:
     """Asks one verb through a dispatcher; the whole reply."""
-    served = verbs(store, MigrationManager(store), service_verbs.Traffic("x.sock"))
+    served = verbs(
+        store,
+        MigrationManager(store, Worker(lambda: store.config)),
+        service_verbs.Traffic("x.sock"),
+    )
 
     async def answer(frame: bytes) -> bytes | None:
         dispatcher = Dispatcher(served, Access("", ""), threads=1)

@@ -600,7 +600,7 @@ def test_rollback_in_the_middle(source: Path, here: Opened) -> None:
 def manager_source(manager: MigrationManager) -> Any:
     from nimad.migrate import ledger
 
-    return ledger.next_due(manager._store.records)
+    return ledger.due(manager._store.records)[0]
 
 
 def test_pause_and_resume(source: Path, here: Opened) -> None:
