@@ -20,6 +20,8 @@ class Keeper:
         self._path = path
         self._records = records
         self._columns = columns
+        self.position: int | None = None
+        """The last change of the records that is in the file; None while there is no such file."""
 
     def restore(self) -> None:
         """Fill the columns from the file, when it counts; nobody may read them meanwhile."""
@@ -28,25 +30,37 @@ class Keeper:
         found = saved.load(self._path, self._records, SAVED)
         if found is not None:
             self._columns.restore(found)
+            self.position = found.seen
 
-    def save_when_due(self, gate: Gate) -> bool:
+    def save_when_due(self, gate: Gate, most_changes: int) -> bool:
         """Write the file when many rows changed since; whether it did.  Raises DiskFull.
 
         A store is written anew when it has changed by an eighth, so the card wears little, and a
-        start reads the rest from the records.
+        start reads the rest from the records.  The file must not fall more than `most_changes`
+        behind: the log is not kept for ever.
         """
         columns = self._columns
         least = max(KEEP_ROWS, columns.count // KEEP_SHARE)
-        if self._path is None or columns.changed < least:
+        behind = 0 if self.position is None else self._records.head() - self.position
+        if self._path is None or (columns.changed < least and behind < most_changes):
             return False
+        return self.save(gate) > 0
+
+    def save(self, gate: Gate) -> int:
+        """Write the file; the number of rows in it.  Raises DiskFull."""
+        if self._path is None:
+            return 0
+        columns = self._columns
         with gate.reading(lambda: (columns.changed, columns.snapshot())) as (changed, snapshot):
             pass
         saved.save(self._path, self._records, snapshot)
         columns.changed = max(0, columns.changed - changed)
-        return True
+        self.position = snapshot.seen
+        return snapshot.count
 
     def discard(self) -> None:
         """Delete the file: something that it tells of is to be purged."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
             self._columns.changed += self._columns.count
+        self.position = None

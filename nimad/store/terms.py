@@ -23,6 +23,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.errors import RecordsDamaged
 from nimad.store.records import Records, translated
 from nimad.store.schema import TOKENIZER
 
@@ -68,8 +69,13 @@ def pairs(run: str) -> list[str]:
 class TermIndex:
     """Terms and their postings over one store; `cut` and `postings` are for many threads."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(
+        self, records: Records, on_damage: Callable[[RecordsDamaged], None] | None = None
+    ) -> None:
+        """`on_damage` is told when the words index cannot be read, and a term then has no postings;
+        without it that is raised."""
         self._records = records
+        self._on_damage = on_damage
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._size = 0
@@ -162,7 +168,13 @@ class TermIndex:
             both = np.array(rows, np.int64).reshape(-1, 2)
             found = Postings(both[:, 0].copy(), both[:, 1].astype(np.float32))
         else:
-            ids = occurrences(self._records, term)
+            try:
+                ids = occurrences(self._records, term)
+            except RecordsDamaged as error:
+                if self._on_damage is None:
+                    raise
+                self._on_damage(error)
+                return _Kept(Postings.of(np.zeros(0, np.int64)), upto)
             found = Postings.of(ids[ids <= upto])
         kept = _Kept(found, upto)
         self._kept[term] = kept
