@@ -139,7 +139,7 @@ def _seal(run: Run, embedder: Embedder, gathered: _Gathered) -> None:
 
         if fresh.any():
             rows = np.concatenate(gathered.parts)[fresh]
-            segments.seal(store, ids[fresh], rows, within=move_cursor)
+            store.semantic.seal(ids[fresh], rows, within=move_cursor)
         else:
             with store.records.write() as tx:
                 move_cursor(tx)
