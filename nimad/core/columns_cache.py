@@ -12,9 +12,6 @@ from nimad.core.projection import Problem, PurgeNote
 from nimad.disk.durable import size_of
 from nimad.recall.ranking import Recall
 
-MOST_BEHIND = 50_000
-"""Changes that the file may lag behind before it is written anew, whatever its share [changes]."""
-
 
 class ColumnsCache:
     """`columns.nrc`; a Projection."""
@@ -34,11 +31,10 @@ class ColumnsCache:
 
     def follow(self) -> bool:
         """Write the file when much has changed since."""
-        return self._recall.keep(MOST_BEHIND)
+        return self._recall.keep()
 
-    def rebuild(self) -> int:
-        """Write the file now; how many memories are in it."""
-        return self._recall.keep_anew()
+    def rebuild(self) -> None:
+        """Nothing to be made on request: it only saves a start some time."""
 
     def scrub(self, note: PurgeNote) -> None:
         """Delete the file: there are fingerprints of texts in it.  It is written anew when idle."""

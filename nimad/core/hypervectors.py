@@ -71,7 +71,9 @@ class Hypervectors:
     name = PART
     position = None  # their files are listed in the records' own transactions
 
-    def __init__(self, state: Path, records: Records, health: Health, lock: threading.RLock) -> None:
+    def __init__(
+        self, state: Path, records: Records, health: Health, lock: threading.RLock
+    ) -> None:
         self._state, self._records, self._health, self._lock = state, records, health, lock
         self._damaged: list[Damage] = []
         self.files = DenseFiles(state / "dense")

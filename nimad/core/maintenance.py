@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEEP_CHANGES = 100_000
-"""Changes kept at most for a projection that is behind: it is made anew when it needs more [rows]."""
+"""Changes kept at most for a projection that is behind; one that needs more is made anew [rows]."""
 PRUNE_CHANGES = 10_000
 """Changes that are pruned at once, at least: less is not worth a write [rows]."""
 FOLD_BYTES = 256 * 1024

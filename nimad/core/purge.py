@@ -31,8 +31,8 @@ import numpy as np
 from nimad.core.hypervectors import Hypervectors
 from nimad.core.projection import Projection, PurgeNote
 from nimad.core.semantic import SemanticIndex
-from nimad.disk.durable import crash_point, fsync_dir
 from nimad.core.setbacks import describe
+from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import DiskFull, NimadError
 from nimad.legacy.redact_database import scrub_snapshot
 from nimad.store import hyper, source_delta, sources
@@ -56,7 +56,6 @@ class Receipt:
     dry_run: bool
     removed: dict[str, int] = field(default_factory=dict)
     unfinished: dict[str, str] = field(default_factory=dict)
-
 
 
 class Purge:
@@ -161,17 +160,18 @@ class Purge:
 
     def _steps(self, note: PurgeNote) -> list[tuple[str, Callable[[], int | None]]]:
         """Name and work of each step, in order; each may be repeated.  Rows of snapshots count."""
+
+        def drop_names() -> None:
+            with self._records.write() as tx:
+                tx.drop_names(note.names)
+
         return [
-            ("names", lambda: self._drop_names(note)),
+            ("names", drop_names),
             *((each.name, partial(each.scrub, note)) for each in self._projections),
             ("snapshots", lambda: self._scrub_snapshots(note.keys)),
             ("aside", self._clear_aside),
             ("free pages", self._cut_off),
         ]
-
-    def _drop_names(self, note: PurgeNote) -> None:
-        with self._records.write() as tx:
-            tx.drop_names(note.names)
 
     def _scrub_snapshots(self, keys: dict[str, list[Any]]) -> int:
         """Take the rows out of the sources' snapshots; how many.  A snapshot that cannot be

@@ -35,6 +35,7 @@ from nimad.errors import DiskFull
 from nimad.index.blocks import BlockIndex
 from nimad.model import now_ms
 from nimad.store import staged_segments
+from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
 log = logging.getLogger(__name__)

@@ -190,7 +190,11 @@ class SemanticIndex:
         with self._lock:
             if self.reencoding is None:
                 self.reencoding = Reencoding(
-                    self._records, self.index.directory, self.wanted_embedder, self._lock, self._swap
+                    self._records,
+                    self.index.directory,
+                    self.wanted_embedder,
+                    self._lock,
+                    self._swap,
                 )
             return self.reencoding
 
@@ -270,7 +274,9 @@ class SemanticIndex:
                 return True
         except (Degraded, DiskFull) as error:  # what is there already is tidied up nevertheless
             waits = error
-        if self._flush_when_full() or self._merge_small():
+        if self.index.stats()["hot"] >= self._config["blocks.flush_rows"] and self.flush():
+            return True
+        if self._merge_small():
             return True
         if waits is not None:
             raise waits
@@ -316,11 +322,6 @@ class SemanticIndex:
             with self._records.write() as tx:
                 tx.add_hot(segments.to_hot(ids.tolist(), rows))
             self.index.append(ids, rows)
-
-    def _flush_when_full(self) -> bool:
-        if self.index.stats()["hot"] < self._config["blocks.flush_rows"]:
-            return False
-        return self.flush() > 0
 
     def _merge_small(self) -> bool:
         """Merge the smallest segments when there are more than configured; whether it did."""

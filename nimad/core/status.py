@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+
 def describe(store: MemoryStore) -> dict[str, Any]:
     """The store's share of the reply that docs/protocol.md describes."""
     records, semantic = store.records, store.semantic
@@ -75,7 +76,9 @@ def waiting(store: MemoryStore) -> dict[str, str]:
     found = store.setbacks.reasons()
     note = store.purge.unfinished()
     if note is not None:
-        found.setdefault("purge", f"traces of {len(set(note.ids))} memories are still to be removed")
+        found.setdefault(
+            "purge", f"traces of {len(set(note.ids))} memories are still to be removed"
+        )
     return found
 
 

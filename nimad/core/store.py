@@ -210,9 +210,7 @@ class MemoryStore:
             self.semantic.add(ids, rows)
         return ids
 
-    def forget(
-        self, ids: Sequence[int], *, purge: bool = False, dry_run: bool = False
-    ) -> Receipt:
+    def forget(self, ids: Sequence[int], *, purge: bool = False, dry_run: bool = False) -> Receipt:
         """Delete memories from every part; with `purge` no trace of them is left in the files."""
         try:
             receipt = self.purge.forget(ids, purge=purge, dry_run=dry_run)

@@ -35,7 +35,7 @@ class WordsIndex:
         lock: threading.RLock,
         on_rebuilt: Callable[[], None],
     ) -> None:
-        """`on_rebuilt` is called after the index was made anew: what was read of it may be wrong."""
+        """`on_rebuilt` is called once the index was made anew: what was read may be wrong."""
         self._records, self._health, self._lock = records, health, lock
         self._on_rebuilt = on_rebuilt
         self._sampled = False

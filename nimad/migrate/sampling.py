@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from nimad.core import segments
-from nimad.disk.durable import size_of
 from nimad.core.store import MemoryStore
+from nimad.disk.durable import size_of
 from nimad.index.blocks import BlockIndex
 from nimad.legacy.source import LegacyNode, LegacySource, Mapper
 from nimad.migrate.progress import WEIGHTS

@@ -11,6 +11,8 @@ from nimad.store.records import Records
 
 KEEP_ROWS = 1000
 KEEP_SHARE = 8
+MOST_BEHIND = 50_000
+"""Changes that the file may lag behind before it is written anew, whatever their share [rows]."""
 
 
 class Keeper:
@@ -32,31 +34,24 @@ class Keeper:
             self._columns.restore(found)
             self.position = found.seen
 
-    def save_when_due(self, gate: Gate, most_changes: int) -> bool:
+    def save_when_due(self, gate: Gate) -> bool:
         """Write the file when many rows changed since; whether it did.  Raises DiskFull.
 
         A store is written anew when it has changed by an eighth, so the card wears little, and a
-        start reads the rest from the records.  The file must not fall more than `most_changes`
-        behind: the log is not kept for ever.
+        start reads the rest from the records.  The file must not fall further behind than
+        MOST_BEHIND: the change log is not kept for ever.
         """
         columns = self._columns
         least = max(KEEP_ROWS, columns.count // KEEP_SHARE)
         behind = 0 if self.position is None else self._records.head() - self.position
-        if self._path is None or (columns.changed < least and behind < most_changes):
+        if self._path is None or (columns.changed < least and behind < MOST_BEHIND):
             return False
-        return self.save(gate) > 0
-
-    def save(self, gate: Gate) -> int:
-        """Write the file; the number of rows in it.  Raises DiskFull."""
-        if self._path is None:
-            return 0
-        columns = self._columns
         with gate.reading(lambda: (columns.changed, columns.snapshot())) as (changed, snapshot):
             pass
         saved.save(self._path, self._records, snapshot)
         columns.changed = max(0, columns.changed - changed)
         self.position = snapshot.seen
-        return snapshot.count
+        return True
 
     def discard(self) -> None:
         """Delete the file: something that it tells of is to be purged."""

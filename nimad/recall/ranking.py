@@ -88,13 +88,9 @@ class Recall:
         while self._columns.seen < head:
             self._gate.alone(lambda: self._columns.sync(_FOLLOW_ROWS))
 
-    def keep(self, most_changes: int) -> bool:
+    def keep(self) -> bool:
         """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
-        return self.keeper.save_when_due(self._gate, most_changes)
-
-    def keep_anew(self) -> int:
-        """Write the columns to their file now; how many rows.  Raises DiskFull."""
-        return self.keeper.save(self._gate)
+        return self.keeper.save_when_due(self._gate)
 
     def words_were_rebuilt(self) -> None:
         """Forget what was read of the words index while it may have been damaged."""
