@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import stat
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -50,6 +51,18 @@ def crash_point(name: str) -> None:
         passage = _passages[name]
     if passage >= int(count or "1"):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory (mode 0700) and its missing parents, and their names durable.
+
+    Raises:
+        OSError: any refusal of the system; a file in its place, too.
+    """
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for made in missing:
+        fsync_dir(made.parent)
 
 
 def fsync_dir(directory: Path) -> None:
@@ -96,7 +109,15 @@ def replacing(path: Path, crash: str = "durable") -> Iterator[BinaryIO]:
 
 
 def _create(path: Path) -> BinaryIO:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    """A new file, never one that stood there: what another user planted would stay his to read.
+
+    What a crash of our own left is removed first.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        found = path.lstat()
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+            path.unlink()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     return os.fdopen(os.open(path, flags, 0o600), "wb", buffering=1 << 16)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from nimad.background.worker import Step
 from nimad.core import segments
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
@@ -46,6 +47,8 @@ class EncodeOnHit:
     `needed` is set by whoever knows whether any source has memories without a vector: while it is
     False, `seen` costs nothing.  `wake` is called when the first of a step is queued.
     """
+
+    name = "encoding what was found"
 
     def __init__(
         self,
@@ -80,6 +83,15 @@ class EncodeOnHit:
         if first:
             self.wake()
 
+    def next_step(self) -> Step | None:
+        """The job of the background thread: a step once the ids have gathered for a while."""
+        wait = self.due_in()
+        return None if wait is None else Step(self.step, wait)
+
+    def close(self) -> None:
+        """Learn of no more hits."""
+        self._store.on_returned = lambda ids: None
+
     def due_in(self) -> float | None:
         """Seconds until a step is due; 0 when it is, None when nothing is queued."""
         with self._lock:
@@ -91,15 +103,17 @@ class EncodeOnHit:
         """Encode the latest of them that wait; how many there were."""
         with self._lock:
             ids = list(self._queued)[-STEP_ROWS:]
-            for number in ids:
-                del self._queued[number]
         with self._turn:
             if not ids or not self._store.maintenance.acquire(timeout=PATIENCE):
+                self._since = self._clock()  # they stay queued: the next step is as far away again
                 return 0
             try:
                 done = self._encode(np.array(sorted(ids), np.int64))
             finally:
                 self._store.maintenance.release()
+            with self._lock:
+                for number in ids:
+                    self._queued.pop(number, None)
             self.look(sources.all_sources(self._store.records))
             return done
 

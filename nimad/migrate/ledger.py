@@ -71,11 +71,10 @@ def at_once(source: Source) -> bool:
     return source.strategy == "full" or bool(note(source, "now"))
 
 
-def next_due(records: Records) -> Source | None:
-    """The source to work on: those that were asked for at once first, then in order."""
-    due = [source for source in sources.all_sources(records) if is_due(source)]
-    due.sort(key=lambda source: (not at_once(source), source.id))
-    return due[0] if due else None
+def due(records: Records) -> list[Source]:
+    """The sources to work on: those that wait for no idle moment first, then in order."""
+    found = [source for source in sources.all_sources(records) if is_due(source)]
+    return sorted(found, key=lambda source: not at_once(source))
 
 
 def by_id(records: Records, source: int) -> Source:

@@ -7,24 +7,22 @@ else for the length of a call (`_turn`).
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from nimad.background.idle_conditions import AllOf, NoRecentRequests
-from nimad.background.machine_idle import Limits, MachineIdle
+from nimad.background.worker import Worker
 from nimad.core.store import MemoryStore
 from nimad.errors import Busy, NotFound, UsageError
 from nimad.legacy.source import LegacySource
 from nimad.migrate import attachment as attaching
 from nimad.migrate import delta, ledger, mending, report, rollback, snapshots
 from nimad.migrate.encode_on_hit import EncodeOnHit
+from nimad.migrate.job import MigrationJob
 from nimad.migrate.log import MigrationLog
 from nimad.migrate.pipeline import Pipeline
 from nimad.migrate.run import Run
 from nimad.migrate.verification import Comparison
-from nimad.migrate.worker import Worker
 from nimad.probe import memory
 from nimad.store import source_delta, sources
 from nimad.store.sources import Source
@@ -33,63 +31,38 @@ from nimad.store.sources import Source
 class MigrationManager:
     """Attaches sources and moves them in; safe to use from many threads.
 
-    `start` begins the background thread, which also does the store's upkeep; without it (embedded)
-    `finish` does everything that is due in the calling thread.
+    Its jobs are done by the worker once that is started; without a thread (embedded) `finish` does
+    everything that is due in the calling thread.  `moved` is called after each batch of a source
+    that waits for no idle moment.
     """
 
-    def __init__(self, store: MemoryStore, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, store: MemoryStore, worker: Worker, moved: Callable[[], None] = lambda: None
+    ) -> None:
         self._store = store
+        self.worker = worker
         self._log = MigrationLog(store.state / "migration.log")
-        self._quiet = NoRecentRequests(lambda: store.config["migration.idle_seconds"], clock)
-        self._calm = MachineIdle(lambda: Limits.of(store.config), clock)
-        self._idle = AllOf(self._quiet, self._calm)
         self._turn = threading.RLock()
-        self._stop = threading.Event()
-        self._pipeline = Pipeline(store, self._log, self._turn, self._stop)
-        self._urgent = EncodeOnHit(store, self._turn, clock)
-        store.on_returned = self._urgent.seen
-        self._worker = Worker(
-            store,
-            self._pipeline,
-            self._urgent,
-            self._idle,
-            self._calm.processors,
-            self._log,
-            self._stop,
-            clock,
+        self._pipeline = Pipeline(store, self._log, self._turn, worker.stopping)
+        self._encode_on_hit = EncodeOnHit(store, self._turn, worker.clock)
+        self._encode_on_hit.wake = worker.wake
+        store.on_returned = self._encode_on_hit.seen
+        self._job = MigrationJob(
+            store, worker, self._pipeline, self._encode_on_hit, self._log, moved
         )
+        worker.add(self._encode_on_hit)
+        worker.add(self._job)
         for name in snapshots.sweep(store):
             self._log.info(f"removed {name}, which an interrupted migration had left")
 
-    # --- life ---------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Begin, or go on where the last process stopped."""
-        self._store.on_change = self._worker.changed
-        self._worker.start()
-
-    def stop(self) -> None:
-        """Stop at the next commit, and return then."""
-        self._stop.set()
-        self._store.on_change = lambda: None
-        self._store.on_returned = lambda ids: None
-        self._worker.stop()
-        self._pipeline.reset()
-
-    def touch(self, watching: bool = False) -> None:
-        """Somebody asked something: what waits for quiet waits on, unless they only watch."""
-        if not watching:
-            self._quiet.touch()
-        self._worker.lift()
-
     def finish(self) -> None:
         """Move every source on until nothing is due, here and now.  Raises what stops one."""
-        while not self._stop.is_set() and (source := ledger.next_due(self._store.records)):
-            self._pipeline.advance(source)
+        while not self.worker.stopping.is_set() and (due := ledger.due(self._store.records)):
+            self._pipeline.advance(due[0])
         self._pipeline.reset()
-        while not self._stop.is_set() and self._urgent.due_in() is not None:
-            self._urgent.step()
-        self._urgent.look(sources.all_sources(self._store.records))
+        while not self.worker.stopping.is_set() and self._encode_on_hit.due_in() is not None:
+            self._encode_on_hit.step()
+        self._encode_on_hit.look(sources.all_sources(self._store.records))
 
     # --- verbs --------------------------------------------------------------------------------
 
@@ -115,11 +88,11 @@ class MigrationManager:
             source, reply = attaching.attach(self._store, fd, asked)
             if source is not None and not dry_run:
                 self._pipeline.reset()
-                self._urgent.needed = True
+                self._encode_on_hit.needed = True
                 layers = reply["report"]["layers"]
                 self._log.info(f"Source: {source.name}, {source.total} nodes, layers: {layers}")
         if not dry_run:
-            self._worker.wake()
+            self._job.retry()
         return reply
 
     def append(self, fd: int, *, name: str, sha256: str, size: int) -> dict[str, Any]:
@@ -128,8 +101,8 @@ class MigrationManager:
             reply = delta.append(self._store, fd, name, sha256, size)
             if reply["taken"]:
                 self._pipeline.reset()
-                self._urgent.needed = True
-        self._worker.wake()
+                self._encode_on_hit.needed = True
+        self._job.retry()
         return reply
 
     def status(self, name: str | None = None) -> dict[str, Any]:
@@ -138,7 +111,7 @@ class MigrationManager:
         wanted = sources.all_sources(records) if name is None else [sources.by_name(records, name)]
         return {
             "sources": [report.status_of(self._store, each, self._run_of(each)) for each in wanted],
-            "idle": (because := self._idle.because()) is None,
+            "idle": (because := self.worker.idle.because()) is None,
             "because": because,
             "free_memory_bytes": memory.available_memory(),
         }
@@ -163,7 +136,7 @@ class MigrationManager:
             with self._store.records.write() as tx:
                 for source in chosen:
                     sources.update(tx, source.id, paused=0, error=None)
-        self._worker.wake()
+        self._job.retry()
         return [source.name for source in chosen]
 
     def now(self, names: Sequence[str] | None = None) -> list[str]:
@@ -184,7 +157,7 @@ class MigrationManager:
             self._pipeline.reset()  # a batch may take longer now
         for source in chosen:
             self._log.info(f"{source.name}: goes on now, idle or not")
-        self._worker.wake()
+        self._job.retry()
         return [source.name for source in chosen]
 
     def verify(self, name: str) -> dict[str, Any]:
@@ -198,7 +171,7 @@ class MigrationManager:
         with self._open_snapshot(source) as graph:
             comparison = Comparison(self._store, source, graph)
             for _ in comparison.steps():
-                if self._stop.is_set():
+                if self.worker.stopping.is_set():
                     raise Busy(detail="it is stopping")
         return {
             "name": name,
@@ -235,7 +208,7 @@ class MigrationManager:
             source = sources.by_name(self._store.records, name)
             retried = mending.retry(self._store, source)
         self._log.info(f"{name}: {retried} quarantined rows are looked at again")
-        self._worker.wake()
+        self._job.retry()
         return {"name": name, "retried": retried}
 
     def restore(self, name: str, fd: int) -> dict[str, Any]:
@@ -261,7 +234,7 @@ class MigrationManager:
 
     @contextmanager
     def _my_turn(self) -> Iterator[None]:
-        with self._worker.guest(), self._turn:
+        with self.worker.hold(), self._turn:
             yield
 
     def _run_of(self, source: Source) -> Run | None:

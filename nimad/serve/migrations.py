@@ -71,18 +71,6 @@ class Migrations(Protocol):
     def restore(self, name: str, fd: int) -> dict[str, Any]:
         """Write the snapshot that was kept into the file behind a descriptor."""
 
-    def start(self) -> None:
-        """Begin, or go on where the last process stopped."""
-
-    def stop(self) -> None:
-        """Stop at the next commit."""
-
-    def touch(self, watching: bool = False) -> None:
-        """Somebody asked something: what waits for quiet waits on, unless they only watch.
-
-        Called on the event loop.
-        """
-
 
 def _digest(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):

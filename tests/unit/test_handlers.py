@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -12,11 +13,12 @@ from typing import Any
 
 import pytest
 
+from nimad.background.worker import Worker
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.errors import NimadError, NotFound
 from nimad.migrate.manager import MigrationManager
-from nimad.model import now_ms
+from nimad.model import Relation, now_ms
 from nimad.serve import memories, migrations, queries, service, wire
 from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
@@ -48,7 +50,9 @@ def store(tmp_path: Path) -> Iterator[MemoryStore]:
 
 @pytest.fixture
 def served(store: MemoryStore) -> dict[str, Verb]:
-    found = verbs(store, MigrationManager(store), service.Traffic("x.sock"))
+    found = verbs(
+        store, MigrationManager(store, Worker(lambda: store.config)), service.Traffic("x.sock")
+    )
     return {verb.name: verb for verb in found}
 
 
@@ -195,9 +199,33 @@ def test_related_follows_a_turn(ask: Ask) -> None:
     answered = ask("remember", text="Yes, since noon.", layer="output", turn="t1")["id"]
     found = ask("related", id=asked)
     assert found["degraded"] == []
-    assert [result["id"] for result in found["results"]] in ([answered], [])
+    assert [result["id"] for result in found["results"]] == [answered]
     assert refused(ask, "related", id=999).code == "not_found"
     assert refused(ask, "related", id=asked, depth=0).code == "usage"
+
+
+def test_a_turn_of_another_session_is_another_turn(ask: Ask) -> None:
+    lines = [
+        {"text": f"{layer} of {session}", "layer": layer, "turn": "1", "session": session}
+        for session in ("monday", "tuesday")
+        for layer in ("input", "output")
+    ]
+    ids = ask("import", memories=lines)["ids"]
+    for one, other in ((0, 1), (1, 0), (2, 3), (3, 2)):
+        results = ask("related", id=ids[one], depth=5)["results"]
+        assert [(r["id"], r["relation"]) for r in results] == [(ids[other], "same_turn")]
+
+
+def test_related_goes_as_deep_as_it_says(ask: Ask, store: MemoryStore) -> None:
+    ids = [ask("remember", text=f"step {number}")["id"] for number in range(7)]
+    with store.records.write() as tx:
+        tx.add_relations(
+            [(Relation(a, b, "next", 1.0), None, None) for a, b in itertools.pairwise(ids)]
+        )
+    for depth in range(1, 6):
+        found = ask("related", id=ids[0], depth=depth)["results"]
+        assert [r["distance"] for r in found] == [*range(1, depth + 1)]
+    assert refused(ask, "related", id=ids[0], depth=6).code == "usage"
 
 
 def test_similar_leaves_itself_out(ask: Ask) -> None:

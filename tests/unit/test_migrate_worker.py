@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from nimad.background import worker
 from nimad.core.store import MemoryStore
 from nimad.errors import DiskFull
-from nimad.migrate import copy_stage, worker
+from nimad.migrate import copy_stage
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
 from tests.legacy import stores
@@ -49,7 +50,7 @@ def verified(manager: MigrationManager) -> bool:
 
 def test_a_source_moves_in_by_itself(source: Path, here: Opened) -> None:
     store, manager = here
-    manager.start()
+    manager.worker.start()
     attach(manager, source, batch_size=10)
     until(lambda: verified(manager))
     assert store.records.counts()["memories"] == 300
@@ -57,24 +58,24 @@ def test_a_source_moves_in_by_itself(source: Path, here: Opened) -> None:
 
 def test_a_source_goes_on_after_a_stop(source: Path, tmp_path: Path) -> None:
     with opened(tmp_path / "state") as (_, manager):
-        manager.start()
+        manager.worker.start()
         attach(manager, source, batch_size=1)
         until(lambda: status(manager, "graph")["copied"] > 3)
-        manager.stop()
+        manager.worker.stop()
         assert status(manager, "graph")["state"] == "copying"
     with opened(tmp_path / "state") as (_, manager):
-        manager.start()
+        manager.worker.start()
         until(lambda: verified(manager))
 
 
 def test_incremental_waits_for_quiet(source: Path, here: Opened) -> None:
     _, manager = here
-    manager.start()
-    manager.touch()
+    manager.worker.start()
+    manager.worker.touch()
     attach(manager, source, strategy="incremental")
     end = time.monotonic() + 0.6
     while time.monotonic() < end:
-        manager.touch()
+        manager.worker.touch()
         assert status(manager, "graph")["copied"] == 0
         assert not manager.status()["idle"]
         time.sleep(0.02)
@@ -83,11 +84,11 @@ def test_incremental_waits_for_quiet(source: Path, here: Opened) -> None:
 
 def test_full_waits_for_nobody(source: Path, here: Opened) -> None:
     _, manager = here
-    manager.start()
+    manager.worker.start()
     attach(manager, source)
     end = time.monotonic() + 20
     while not verified(manager):
-        manager.touch()
+        manager.worker.touch()
         assert time.monotonic() < end
         time.sleep(0.01)
 
@@ -104,7 +105,7 @@ def test_steps_between_two_looks_at_the_gate_are_short(source: Path, here: Opene
         took.append(time.perf_counter() - began)
 
     manager._pipeline.advance = advance  # type: ignore[method-assign]
-    manager.start()
+    manager.worker.start()
     attach(manager, source, strategy="incremental")
     until(lambda: verified(manager))
     usual = sorted(took)[len(took) // 2]
@@ -115,7 +116,7 @@ def test_steps_between_two_looks_at_the_gate_are_short(source: Path, here: Opene
 def test_others_come_in_between(source: Path, here: Opened) -> None:
     """Rollback, pause and attach do not wait for the end of a long migration."""
     store, manager = here
-    manager.start()
+    manager.worker.start()
     attach(manager, source, batch_size=1)
     until(lambda: status(manager, "graph")["copied"] > 3)
     assert manager.pause() == ["graph"]
@@ -132,7 +133,7 @@ def test_others_come_in_between(source: Path, here: Opened) -> None:
 
 def test_queries_and_remember_go_on_meanwhile(source: Path, here: Opened) -> None:
     store, manager = here
-    manager.start()
+    manager.worker.start()
     attach(manager, source, batch_size=5)
     mine = 0
     while not verified(manager):
@@ -145,7 +146,7 @@ def test_queries_and_remember_go_on_meanwhile(source: Path, here: Opened) -> Non
 
 def test_upkeep_is_done_when_it_is_quiet(here: Opened) -> None:
     store, manager = here
-    manager.start()
+    manager.worker.start()
     store.remember_many([Memory(f"note {number}") for number in range(150)])
     assert store.blocks.stats()["hot"] == 150
     until(lambda: store.blocks.stats()["hot"] == 0 and store.blocks.stats()["segments"] == 1)
@@ -161,9 +162,9 @@ def test_a_resting_thread_sleeps(here: Opened, monkeypatch: pytest.MonkeyPatch) 
         return real(self)
 
     monkeypatch.setattr(worker.Worker, "_work", work)
-    manager.start()
-    until(lambda: manager._worker._upkeep_since is None)
-    time.sleep(0.1)
+    manager.worker.start()
+    time.sleep(0.5)
+    until(lambda: not wakes or time.monotonic() - wakes[-1] > 0.3)
     before = len(wakes)
     time.sleep(0.7)
     assert len(wakes) == before
@@ -192,7 +193,7 @@ def test_after_three_failed_batches_it_pauses_and_says_where(
     source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, manager = here
-    monkeypatch.setattr(worker, "DISK_PAUSE", 0.05)
+    monkeypatch.setattr(worker, "RETRY_SECONDS", 0.05)
     real, attempts = copy_stage._commit, [0]
 
     def commit(run: Any, of: Any, batch: Any) -> None:
@@ -202,7 +203,7 @@ def test_after_three_failed_batches_it_pauses_and_says_where(
         real(run, of, batch)
 
     monkeypatch.setattr(copy_stage, "_commit", commit)
-    manager.start()
+    manager.worker.start()
     attach(manager, source, batch_size=20)
     until(lambda: status(manager, "graph")["state"] == "paused")
     told = status(manager, "graph")["error"]
@@ -218,7 +219,7 @@ def test_a_batch_that_succeeds_wipes_the_slate(
     source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, manager = here
-    monkeypatch.setattr(worker, "DISK_PAUSE", 0.02)
+    monkeypatch.setattr(worker, "RETRY_SECONDS", 0.02)
     real, failures = copy_stage._commit, [0] * 400
 
     def commit(run: Any, of: Any, batch: Any) -> None:
@@ -228,7 +229,7 @@ def test_a_batch_that_succeeds_wipes_the_slate(
         real(run, of, batch)
 
     monkeypatch.setattr(copy_stage, "_commit", commit)
-    manager.start()
+    manager.worker.start()
     attach(manager, source, batch_size=100)
     until(lambda: verified(manager))
 
@@ -238,7 +239,7 @@ def test_what_cannot_pass_stops_it_at_once(
 ) -> None:
     _, manager = here
     fail_first(RuntimeError("a bug"), 1, monkeypatch)
-    manager.start()
+    manager.worker.start()
     attach(manager, source)
     until(lambda: status(manager, "graph")["state"] == "failed")
     assert "a bug" in status(manager, "graph")["error"]
@@ -251,9 +252,9 @@ def test_a_full_disk_is_no_failure(
     source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, manager = here
-    monkeypatch.setattr(worker, "DISK_PAUSE", 0.2)
+    monkeypatch.setattr(worker, "RETRY_SECONDS", 0.2)
     failed = fail_first(DiskFull(detail="full on purpose"), 7, monkeypatch)
-    manager.start()
+    manager.worker.start()
     attach(manager, source)
     assert failed.wait(10)
     until(lambda: verified(manager))
@@ -265,10 +266,10 @@ def test_stopping_does_not_wait_for_a_retry(
     _, manager = here
     manager._pipeline._waits = (30.0,)
     failed = fail_first(sqlite3.OperationalError("locked"), 99, monkeypatch)
-    manager.start()
+    manager.worker.start()
     attach(manager, source)
     assert failed.wait(10)
     began = time.monotonic()
-    manager.stop()
+    manager.worker.stop()
     assert time.monotonic() - began < 5
     assert status(manager, "graph")["error"] is None
