@@ -11,8 +11,8 @@
 |                       | CANTOPEN        | StateUnusable                             |
 
 SQLite says IOERR and CANTOPEN for a full and for a read-only disk, too (where it makes room for the
-shared memory of the WAL, say) and keeps errno to itself.  So some pages are written beside the database:
-what the system says to them tells the three apart.
+shared memory of the WAL, say) and keeps errno to itself.  So some pages are written beside the
+database: what the system says to them tells the three apart.
 
 SQLite is not imported: nimactl reads result codes of a legacy database without it.
 """
