@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.errors import RecordsDamaged, WordsDamaged
+from nimad.errors import RecordsDamaged
 from nimad.store.records import Records
 
 TEXT_WEIGHT, WHO_WEIGHT = 1.0, 0.5
@@ -105,7 +105,7 @@ def problem(records: Records) -> str | None:
     try:
         with records.write() as tx:
             tx.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
-    except (RecordsDamaged, WordsDamaged) as error:
+    except RecordsDamaged as error:
         return f"they do not match the records ({error.fields['detail']})"
     return None
 
