@@ -100,20 +100,19 @@ def _read(container: Container, records: Records, types: Mapping[str, type]) -> 
         raise FormatCorrupt(path=container.path, detail="its columns have different lengths")
     sessions = _array(container, "sessions", np.int64).reshape(-1, 3)
     spelled = _array(container, "subjects", np.int64).reshape(-1, 2)
-    subjects = _names(records, spelled.tolist(), columns["id"], columns["who"])
+    subjects = _names(records, dict(spelled.tolist()), columns["id"], columns["who"])
     return Saved(seen, count, dead, next_code, sessions, subjects, columns)
 
 
 def _names(
-    records: Records, spelled: list[tuple[int, int]], ids: NDArray[Any], who: NDArray[Any]
+    records: Records, code_of: dict[int, int], ids: NDArray[Any], who: NDArray[Any]
 ) -> list[tuple[str, int]]:
-    """(name, code) of each spelling.
+    """(name, code) of each spelling; `code_of` knows them by the id of a memory that has it.
 
     Where the memory that stands for a spelling is gone, the others of the same code are asked.
     """
     sql = "SELECT min(id), who FROM memories WHERE id IN (SELECT value FROM json_each(?))"
     sql += " AND who != '' GROUP BY who"
-    code_of = dict(spelled)
     found = records.rows(sql, (json.dumps(list(code_of)),))
     lost = code_of.keys() - {number for number, _ in found}
     if lost:
