@@ -107,6 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NimadError as error:
         log.error("%s %s", error.message, error.next_step)
         notifier.status(f"failed: {error.message}")
+        if error.exit in systemd.FINAL_EXITS:
+            systemd.turn_callers_away()
         return error.exit
     except Exception as error:
         frames = "".join(traceback.format_tb(error.__traceback__))

@@ -13,17 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nimad.background.worker import Worker
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.migrate.manager import MigrationManager
 from nimad.model import MAX_TEXT, Memory
-from nimad.serve import service
+from nimad.serve import service_verbs
 from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
 from nimad.serve.frames import MAX_FRAME, Frame
-from nimad.serve.handlers import verbs
 from nimad.serve.oversize import ROOM, cut_to_fit, piece_of
 from nimad.serve.protocol import size_of
+from nimad.serve.verb_table import verbs
 from nimad.store.bounded import fair_share, get_within, page_within
 
 ME = Peer(os.getpid(), 0, 0)
@@ -40,7 +41,11 @@ def store(tmp_path: Path) -> Iterator[MemoryStore]:
 @pytest.fixture
 def ask(store: MemoryStore) -> Ask:
     """Asks one verb through a dispatcher; the whole reply."""
-    served = verbs(store, MigrationManager(store), service.Traffic("x.sock"))
+    served = verbs(
+        store,
+        MigrationManager(store, Worker(lambda: store.config)),
+        service_verbs.Traffic("x.sock"),
+    )
 
     async def answer(frame: bytes) -> bytes | None:
         dispatcher = Dispatcher(served, Access("", ""), threads=1)

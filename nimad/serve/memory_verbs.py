@@ -99,11 +99,11 @@ class MemoryVerbs:
         }
 
     def related(self, call: Call) -> dict[str, Any]:
-        """What the graph connects with a memory."""
+        """What relations and turns connect with a memory: the records answer, never degraded."""
         given = params.read("related", RELATED, call.params)
         found = self._store.related(given["id"], given["depth"], given["limit"])
         results = [wire.related_json(related) for related in found]
-        return {"results": results, "degraded": sorted(self._store.degraded())}
+        return {"results": results, "degraded": []}
 
     def export(self, call: Call) -> dict[str, Any]:
         """A page of memories by id: as many as were asked for and fit in a frame.
