@@ -157,7 +157,10 @@ class RecordsDamaged(NimadError):
     """The records in {path} are damaged: {detail}"""
 
     code, exit, wire = "records_damaged", 65, -32014
-    hint = "Stop nimad, keep a copy of the file, and run `nimactl doctor` for what can be done."
+    hint = (
+        "Stop nimad and keep a copy of its state directory. Put a backup in its place, or mend the"
+        " file with `sqlite3 FILE .recover`; indexes are made anew from it."
+    )
 
 
 class DiskFull(NimadError):
