@@ -11,7 +11,8 @@ version what is new
 2       `pending`, `later`, `dense`, `dense_items`; columns of `sources` for following and for
         hypervectors
 3       a turn belongs to a namespace, conversation and session: turns of the same name in two
-        sessions, which were one row, are taken apart; `turns` are found by their members
+        sessions, which were one row, are taken apart (one of two namespaces in one session stays
+        as it was); `turns` are found by their members
 ======= ======================================================================================
 
 =========== ==================================================================================
@@ -172,7 +173,7 @@ DROP INDEX turns_name;
 CREATE TEMP TABLE parts AS
   SELECT turn, namespace, coalesce(conversation, 0) AS conversation,
     coalesce(session, 0) AS session, min(id) AS first
-  FROM memories WHERE turn IS NOT NULL GROUP BY 1, 2, 3, 4;
+  FROM memories WHERE turn IS NOT NULL GROUP BY turn, 3, 4;
 CREATE INDEX temp.parts_turn ON parts (turn, first);
 UPDATE turns SET (namespace, conversation, session) = (
     SELECT namespace, coalesce(conversation, 0), coalesce(session, 0)
@@ -184,18 +185,17 @@ UPDATE turns SET (namespace, conversation, session) = (
 CREATE UNIQUE INDEX turns_identity ON turns (source, name, namespace, conversation, session);
 CREATE TEMP TABLE apart AS
   SELECT p.*, t.source, t.name FROM parts p JOIN turns t ON t.id = p.turn
-  WHERE (p.namespace, p.conversation, p.session) != (t.namespace, t.conversation, t.session);
+  WHERE (p.conversation, p.session) != (t.conversation, t.session);
 INSERT INTO turns (source, name, namespace, conversation, session)
   SELECT source, name, namespace, conversation, session FROM apart ORDER BY first;
 UPDATE memories SET turn = (
     SELECT t.id FROM apart a JOIN turns t ON (t.source, t.name, t.namespace, t.conversation,
       t.session) = (a.source, a.name, a.namespace, a.conversation, a.session)
-    WHERE a.turn = memories.turn AND (a.namespace, a.conversation, a.session)
-      = (memories.namespace, coalesce(memories.conversation, 0), coalesce(memories.session, 0))
+    WHERE a.turn = memories.turn AND (a.conversation, a.session)
+      = (coalesce(memories.conversation, 0), coalesce(memories.session, 0))
   ) WHERE turn IN (SELECT turn FROM apart) AND EXISTS (
-    SELECT 1 FROM apart a
-    WHERE a.turn = memories.turn AND (a.namespace, a.conversation, a.session)
-      = (memories.namespace, coalesce(memories.conversation, 0), coalesce(memories.session, 0)));
+    SELECT 1 FROM apart a WHERE a.turn = memories.turn AND (a.conversation, a.session)
+      = (coalesce(memories.conversation, 0), coalesce(memories.session, 0)));
 CREATE TEMP TABLE mixed AS
   SELECT DISTINCT turn AS id FROM apart WHERE source = 0 UNION
   SELECT t.id FROM apart a JOIN turns t ON (t.source, t.name, t.namespace, t.conversation,
@@ -214,6 +214,7 @@ UPDATE turns SET listed = coalesce(input, contemplation, output) IS NOT NULL,
     timestamp = (SELECT timestamp FROM memories WHERE id IN
       (turns.input, turns.contemplation, turns.output) ORDER BY id LIMIT 1)
   WHERE id IN (SELECT id FROM mixed);
+INSERT INTO changes (op, kind, first, last) SELECT 'add', 'turn', id, id FROM mixed ORDER BY id;
 DROP TABLE temp.parts;
 DROP TABLE temp.apart;
 DROP TABLE temp.mixed;
@@ -250,15 +251,13 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Create the tables in an empty file, or check that the file is ours, and bring it up to date.
 
-    Raises StateTooNew for a newer schema, RecordsDamaged for a file that is not ours.  A crash
+    Raises StateTooNew for a newer schema, RecordsDamaged for a file that is not ours, and what
+    SQLite raises (the caller translates it).  A crash
     before the one COMMIT leaves the file as it was; the next start does it again.
     """
-    try:
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        empty = not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        raise RecordsDamaged(path=path, detail=str(error)) from error
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    empty = not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if not empty and application != APPLICATION_ID:
         raise RecordsDamaged(path=path, detail="it is a database, but not one of nimad's")
     if version > SCHEMA:

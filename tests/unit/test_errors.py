@@ -18,7 +18,7 @@ from nimad.errors import (
     all_errors,
 )
 
-SYSEXITS = {1, 64, 65, 66, 69, 70, 73, 74, 75, 76, 77, 78, 130}
+SYSEXITS = {1, 64, 65, 66, 69, 70, 71, 73, 74, 75, 76, 77, 78, 130}
 
 
 def filled(cls: type[NimadError]) -> NimadError:
