@@ -18,12 +18,13 @@ from nimad.background.worker import Worker
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.errors import NimadError, NotFound
+from nimad.limits import MAX_FRAME
 from nimad.migrate.manager import MigrationManager
 from nimad.model import AttachRequest, Relation, now_ms
 from nimad.serve import memory_verbs, migration_verbs, query_verb, service_verbs, wire
 from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
-from nimad.serve.frames import MAX_FRAME, Frame
+from nimad.serve.frames import Frame
 from nimad.serve.params import REQUIRED, Spec
 from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Verb
