@@ -26,9 +26,9 @@ from nimad.errors import NimadError
 from nimad.migrate.auto_migration import auto_migrate
 from nimad.migrate.manager import MigrationManager
 from nimad.serve.access import Access
-from nimad.serve.handlers import verbs
 from nimad.serve.server import Limits, Server
-from nimad.serve.service import Traffic
+from nimad.serve.service_verbs import Traffic
+from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Verb
 from nimad.systemd import Notifier
 

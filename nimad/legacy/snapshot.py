@@ -33,9 +33,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nimad.closing import Closing
+from nimad.disk.failures import Fault, sqlite_fault
 from nimad.errors import DiskFull, NimadError, SourceChanged, SourceNotRecognised
 from nimad.legacy.detect import NOT_SQLITE, SQLITE_MAGIC, open_plain, os_error
-from nimad.legacy.schema import FULL, identify, open_source, primary_code, sqlite_errors
+from nimad.legacy.schema import identify, open_source, sqlite_errors
 from nimad.legacy.scratch import private_directory, scratch_directory
 
 TRIES = 8
@@ -183,7 +184,7 @@ def _backup(source: Path, copy: Path) -> bool:
             target.execute("PRAGMA journal_mode=OFF")
             origin.backup(target)
     except sqlite3.Error as error:
-        if primary_code(error) == FULL:
+        if sqlite_fault(error) is Fault.FULL:
             raise OSError(errno.ENOSPC, "the disk is full") from error
         return False
     return True

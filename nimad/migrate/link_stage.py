@@ -12,7 +12,7 @@ in the first snapshot is completed by the next.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from nimad.disk.durable import crash_point
@@ -29,9 +29,14 @@ from nimad.store.sources import Source
 GRAPH_ROWS = 100_000
 """Rows the graph takes in one step when nobody is to be spared."""
 MEMBERS = ("input", "contemplation", "output")
+NO_SCOPE = [0, 0, 0]
+"""Namespace, conversation and session of a turn of which no member is here."""
+SAME_NAME = "its name is that of turn"
 
 Quarantine = list[tuple[str, str | int, str]]
 NewTurn = tuple[Turn, str | int, dict[str, Any] | None]
+Identity = tuple[str, *tuple[int, ...]]
+"""What tells turns apart: name, namespace, conversation, session."""
 NewRelation = tuple[Relation, str | int | None, dict[str, Any] | None]
 
 
@@ -77,19 +82,22 @@ def _sort_turns(
     ids = resolve(records, source.id, [key for turn in readable for key in member_keys(turn)])
     stored = stored_turns(records, source.id, [turn.name for turn in readable])
     forgotten = ledger.keys_of_kind(records, source.id, "forgotten")
-    taken = {name: key for name, (key, *_) in stored.items()}
+    taken = {identity: key for key, (identity, _) in stored.items()}
+    scopes = _scopes(records, ids.values())
     turns: list[NewTurn] = []
     for legacy in readable:
-        if taken.setdefault(legacy.name, legacy.key) != legacy.key:
-            reason = f"its name is that of turn {taken[legacy.name]} already"
+        turn, extra = make_turn(legacy, ids)
+        first = next((i for i in (turn.input, turn.contemplation, turn.output) if i), 0)
+        identity: Identity = (legacy.name, *scopes.get(first, NO_SCOPE))
+        if taken.setdefault(identity, legacy.key) != legacy.key:
+            reason = f"{SAME_NAME} {taken[identity]} already"
             quarantine.append(("turn", legacy.key, reason))
             continue
-        turn, extra = make_turn(legacy, ids)
         lost = [(role, extra[column]) for role, column in _lost(legacy, ids)]
         if missing := [f"{role} memory {key}" for role, key in lost if key not in forgotten]:
             reason = f"its {' and '.join(missing)} cannot be found; the rest is kept"
             quarantine.append(("turn", legacy.key, reason))
-        if stored.get(legacy.name) != turn_values(turn, legacy.key, extra):
+        if legacy.key not in stored or stored[legacy.key][1] != turn_values(turn, extra):
             turns.append((turn, legacy.key, extra or None))
     return turns, quarantine
 
@@ -120,28 +128,44 @@ def make_turn(legacy: LegacyTurn, ids: dict[int, int]) -> tuple[Turn, dict[str, 
     return Turn(legacy.name, first, second, third, legacy.timestamp, legacy.affect), extra
 
 
-def turn_values(turn: Turn, key: int, extra: dict[str, Any]) -> tuple[Any, ...]:
+def turn_values(turn: Turn, extra: dict[str, Any]) -> tuple[Any, ...]:
     """A turn as `stored_turns` shows it."""
-    return (
-        *(key, turn.input, turn.contemplation, turn.output, turn.timestamp, turn.affect),
-        extra or None,
+    members = (turn.input, turn.contemplation, turn.output)
+    return (*members, turn.timestamp, turn.affect, extra or None)
+
+
+def stored_turns(
+    records: Records, source: int, names: Sequence[str]
+) -> dict[int, tuple[Identity, tuple[Any, ...]]]:
+    """Key -> identity and `turn_values` of a source's listed turns with these names."""
+    rows = records.rows(
+        "SELECT source_key, name, namespace, conversation, session, input, contemplation, output,"
+        " timestamp, affect, extra FROM turns"
+        " WHERE source = ? AND listed AND name IN (SELECT value FROM json_each(?))",
+        (source, json.dumps(names)),
     )
+    return {
+        row[0]: (row[1:5], (*row[5:10], json.loads(row[10]) if row[10] else None)) for row in rows
+    }
 
 
-def stored_turns(records: Records, source: int, names: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-    """Name -> (key, members, timestamp, affect, extra) of the listed turns with these names."""
-    found: dict[str, tuple[Any, ...]] = {}
-    for start in range(0, len(names), 500):
-        part = names[start : start + 500]
-        marks = ",".join("?" * len(part))
-        rows = records.rows(
-            "SELECT name, source_key, input, contemplation, output, timestamp, affect, extra"
-            f" FROM turns WHERE source = ? AND listed AND name IN ({marks})",
-            (source, *part),
-        )
-        for name, *values, extra in rows:
-            found[name] = (*values, json.loads(extra) if extra else None)
-    return found
+def refused_turns(records: Records, source: int) -> set[int]:
+    """The keys of turns that were left out because another one has their identity."""
+    rows = records.rows(
+        "SELECT key FROM quarantine WHERE source = ? AND kind = 'turn' AND reason GLOB ?",
+        (source, f"{SAME_NAME}*"),
+    )
+    return {int(key) for (key,) in rows}
+
+
+def _scopes(records: Records, ids: Iterable[int]) -> dict[int, list[int]]:
+    """Namespace, conversation and session (`names` ids, 0: none) of memories."""
+    rows = records.rows(
+        "SELECT id, namespace, coalesce(conversation, 0), coalesce(session, 0) FROM memories"
+        " WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(sorted(set(ids))),),
+    )
+    return {number: scope for number, *scope in rows}
 
 
 # --- relations ----------------------------------------------------------------------------------

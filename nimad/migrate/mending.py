@@ -7,7 +7,6 @@ crash leaves it before or after that.  `give_back` writes only to the descriptor
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -16,14 +15,14 @@ from typing import Any
 
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
-from nimad.errors import Busy, DiskFull, NotFound, SourceCorrupt, UsageError
+from nimad.disk.failures import disk_errors
+from nimad.errors import Busy, NotFound, SourceCorrupt, UsageError
 from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.migrate import ledger
 from nimad.store import sources
 from nimad.store.sources import Source
 
 CHUNK = 1 << 20
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def quarantine(store: MemoryStore, source: Source, offset: int, limit: int) -> dict[str, Any]:
@@ -86,16 +85,14 @@ def give_back(store: MemoryStore, source: Source, fd: int) -> dict[str, Any]:
     if source.snapshot is None or not path.exists():
         raise NotFound(kind="backup of source", id=source.name)
     digest, done = hashlib.sha256(), 0
-    try:
-        with path.open("rb", buffering=0) as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-                done += _write(fd, chunk, done)
+    with (
+        disk_errors(f"the backup of {source.name} could not be written"),
+        path.open("rb", buffering=0) as file,
+    ):
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            done += _write(fd, chunk, done)
         os.fsync(fd)
-    except OSError as error:
-        if error.errno in FULL:
-            raise DiskFull(detail=f"the backup of {source.name} did not fit") from error
-        raise
     if digest.hexdigest() != source.sha256:
         raise SourceCorrupt(
             path=f"snapshots/{source.snapshot}", detail="the backup is not what was kept"

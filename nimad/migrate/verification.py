@@ -233,6 +233,7 @@ class Comparison:
         )
         left = {key for (key,) in known}
         tally.found = len(left)
+        refused = link_stage.refused_turns(self._store.records, self._source.id)
         while page := self._graph.turns(after, PAGE):
             self._give_way()
             after = page[-1].key
@@ -242,7 +243,9 @@ class Comparison:
             names = [turn.name for turn in turns]
             stored = link_stage.stored_turns(self._store.records, self._source.id, names)
             for legacy in turns:
-                self._compare_turn(legacy, ids, stored.get(legacy.name))
+                if legacy.key not in refused:
+                    values = stored[legacy.key][1] if legacy.key in stored else None
+                    self._compare_turn(legacy, ids, values)
                 left.discard(legacy.key)
             yield
         self._leftover("turn", tally, sorted(left))
@@ -251,14 +254,12 @@ class Comparison:
         self, legacy: LegacyTurn, ids: dict[int, int], stored: tuple[Any, ...] | None
     ) -> None:
         gone = self._forgotten.intersection(link_stage.member_keys(legacy))
-        if stored is not None and stored[0] != legacy.key:
-            return  # a second turn of that name: quarantined
         if stored is None and gone and not set(link_stage.member_keys(legacy)) - gone:
             return  # every member was forgotten, and the turn with them
         tally = self.findings.turns
         tally.expected += 1
         turn, extra = link_stage.make_turn(legacy, ids)
-        due = link_stage.turn_values(turn, legacy.key, extra)
+        due = link_stage.turn_values(turn, extra)
         if gone and stored is not None:  # what was forgotten leaves a gap, and no note of it
             due, stored = due[:-1], stored[:-1]
         self._judge("turn", tally, legacy.key, due, stored)

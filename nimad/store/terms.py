@@ -23,7 +23,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.store.records import Records, translated
+from nimad.errors import RecordsDamaged, WordsDamaged
+from nimad.store.records import Records
 from nimad.store.schema import TOKENIZER
 
 POSTINGS_KEPT = 600_000
@@ -182,12 +183,14 @@ class TermIndex:
 
 
 def occurrences(records: Records, term: str) -> NDArray[np.int64]:
-    """The id of a memory for each time its text holds a term of the index; int64[n]."""
-    with translated(records.path):
-        reader = records.reader()
-        rows = reader.execute(
-            "SELECT doc FROM temp.terms WHERE term = ? AND col = 'text'", (term,)
-        ).fetchall()
+    """The id of a memory for each time its text holds a term of the index; int64[n].
+
+    Raises WordsDamaged.
+    """
+    try:
+        rows = records.rows("SELECT doc FROM temp.terms WHERE term = ? AND col = 'text'", (term,))
+    except RecordsDamaged as error:  # nothing but the index was read
+        raise WordsDamaged(part="words", detail=error.fields["detail"]) from error
     return np.array(rows, np.int64).reshape(-1)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.errors import RecordsDamaged
-from nimad.store.records import Records, translated
+from nimad.errors import RecordsDamaged, WordsDamaged
+from nimad.store.records import Records
 
 TEXT_WEIGHT, WHO_WEIGHT = 1.0, 0.5
 """BM25 column weights: a name in the text says as much as in `who`, but `who` is on every row of
@@ -105,15 +105,14 @@ def problem(records: Records) -> str | None:
     try:
         with records.write() as tx:
             tx.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
-    except RecordsDamaged as error:
+    except (RecordsDamaged, WordsDamaged) as error:
         return f"they do not match the records ({error.fields['detail']})"
     return None
 
 
 def size_bytes(records: Records) -> int:
     """Bytes of the index within records.sqlite."""
-    with translated(records.path):
-        return int(
-            records.value("SELECT coalesce(sum(length(block)), 0) FROM words_data")
-            + records.value("SELECT coalesce(sum(length(sz)), 0) FROM words_docsize")
-        )
+    return int(
+        records.value("SELECT coalesce(sum(length(block)), 0) FROM words_data")
+        + records.value("SELECT coalesce(sum(length(sz)), 0) FROM words_docsize")
+    )

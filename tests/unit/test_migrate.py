@@ -123,6 +123,39 @@ def test_odd_rows(source: Path, here: Opened) -> None:
     assert by_key[4].importance is None and by_key[4].extra == {"fe_score": 7.5}
 
 
+def test_turns_of_the_same_name_in_two_sessions(source: Path, here: Opened) -> None:
+    store, manager = here
+    stores.create(source)
+    stores.execute(
+        source,
+        "ALTER TABLE memory_turns RENAME TO strict; CREATE TABLE memory_turns AS"
+        " SELECT * FROM strict; DROP TABLE strict",
+    )
+    rows = [stores.node(key, turn_id="1", session_key=f"s{(key - 1) // 3}") for key in range(1, 10)]
+    stores.insert(source, "memory_nodes", rows)
+    turns = [
+        {
+            "id": number + 1,
+            "turn_id": "1",
+            "input_node_id": 3 * number + 1,
+            "output_node_id": 3 * number + 3,
+            "timestamp": 5,
+        }
+        for number in (0, 1, 1)  # the third session's is missing, the second's is there twice
+    ]
+    stores.insert(source, "memory_turns", [*turns[:2], {**turns[2], "id": 3}])
+    told = migrate(manager, source)
+    assert told["state"] == "verified"
+    assert [(row["key"], row["reason"]) for row in told["quarantine"]] == [
+        (3, "its name is that of turn 2 already")
+    ]
+    assert counts(store) == (9, 0, 2)
+    ids = {memory.source[1]: memory.id for memory in store.export(0, 100) if memory.source}
+    for key, fellow in ((1, [3]), (3, [1]), (4, [6]), (6, [4]), (7, []), (2, [])):
+        assert [r.memory.source for r in store.related(ids[key])] == [("graph", i) for i in fellow]
+    assert manager.verify("graph")["turns"]["identical"] == 2
+
+
 def test_an_empty_store(source: Path, here: Opened) -> None:
     _, manager = here
     stores.create(source)

@@ -121,18 +121,18 @@ class MigrationVerbs:
     def all(self) -> list[Verb]:
         """The verbs of this file."""
         return [
-            Verb("migrate.attach", "control", self.attach, lengthy=True, watching=True),
-            Verb("migrate.append", "control", self.append, lengthy=True, watching=True),
+            Verb("migrate.attach", "control", self.attach, watching=True),
+            Verb("migrate.append", "control", self.append, watching=True),
             Verb("migrate.status", "read", self.status, watching=True),
             Verb("migrate.pause", "control", self.pause),
             Verb("migrate.resume", "control", self.resume),
             Verb("migrate.now", "control", self.now),
-            Verb("migrate.verify", "control", self.verify, lengthy=True),
-            Verb("migrate.rollback", "control", self.rollback, lengthy=True),
-            Verb("migrate.forget_backup", "control", self.forget_backup, lengthy=True),
+            Verb("migrate.verify", "control", self.verify),
+            Verb("migrate.rollback", "control", self.rollback),
+            Verb("migrate.forget_backup", "control", self.forget_backup),
             Verb("migrate.quarantine", "read", self.quarantine),
-            Verb("migrate.retry_quarantined", "control", self.retry_quarantined, lengthy=True),
-            Verb("migrate.restore", "control", self.restore, lengthy=True),
+            Verb("migrate.retry_quarantined", "control", self.retry_quarantined),
+            Verb("migrate.restore", "control", self.restore),
         ]
 
     def attach(self, call: Call) -> dict[str, Any]:

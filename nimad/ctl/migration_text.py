@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nimad.ctl.human import clock, count, share, size, took
 from nimad.ctl.progress import bar
 from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW
-from nimad.ctl.text import one_line, safe, shorten, wrap
+from nimad.ctl.terminal_text import one_line, safe, shorten, wrap
 
 if TYPE_CHECKING:
     from nimad.ctl.screen import Screen
