@@ -82,7 +82,7 @@ class _MappedEpisode(Mapped):
 class EpisodeMapper(Mapper):
     """Turns episodes into memories of the source `name`, and memories back into rows."""
 
-    columns = COLUMNS
+    columns: tuple[str, ...] = COLUMNS
     long_json = True
 
     def __init__(self, name: str) -> None:

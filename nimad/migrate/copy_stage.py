@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from nimad.disk.durable import crash_point
-from nimad.legacy.source import LegacyNode, Mapper, Unreadable
+from nimad.legacy.mapping import Mapper
+from nimad.legacy.source import LegacyNode, Unreadable
 from nimad.legacy.values import identical
 from nimad.migrate.run import Run, cursor
 from nimad.model import Memory, Stage

@@ -20,7 +20,8 @@ from nimad.core import segments
 from nimad.core.status import size
 from nimad.core.store import MemoryStore
 from nimad.index.blocks import BlockIndex
-from nimad.legacy.source import LegacyNode, LegacySource, Mapper
+from nimad.legacy.mapping import Mapper
+from nimad.legacy.source import LegacyNode, LegacySource
 from nimad.migrate.progress import WEIGHTS
 from nimad.model import Stage
 from nimad.store.records import Records

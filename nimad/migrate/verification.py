@@ -22,7 +22,8 @@ import numpy as np
 
 from nimad.core.store import MemoryStore
 from nimad.errors import VerifyFailed
-from nimad.legacy.source import LegacyEdge, LegacyNode, LegacySource, LegacyTurn, Mapper
+from nimad.legacy.mapping import Mapper
+from nimad.legacy.source import LegacyEdge, LegacyNode, LegacySource, LegacyTurn
 from nimad.legacy.values import Value, canonical, identical
 from nimad.migrate import link_stage
 from nimad.migrate.comparing import hypervectors
