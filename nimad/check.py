@@ -13,6 +13,7 @@ from nimad.core import rebuild, status
 from nimad.core.projection import Problem, Projection
 from nimad.core.store import MemoryStore
 from nimad.errors import NimadError
+from nimad.model import Stage
 from nimad.store import sources
 
 LOW_DISK = 200 << 20
@@ -97,7 +98,7 @@ def _references(store: MemoryStore) -> Iterator[Problem]:
 
 def _sources(store: MemoryStore) -> Iterator[Problem]:
     for source in sources.all_sources(store.records):
-        if source.stage == "rolled_back":
+        if source.stage == Stage.ROLLED_BACK:
             continue
         if source.error:
             yield Problem(

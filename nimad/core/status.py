@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nimad.disk.durable import size_of
 from nimad.errors import NimadError
+from nimad.model import Stage
 from nimad.probe import memory
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ def describe(store: MemoryStore) -> dict[str, Any]:
         },
         "degraded": store.degraded(),
         "waiting": waiting(store),
-        "sources": records.value("SELECT count(*) FROM sources WHERE stage != 'rolled_back'"),
+        "sources": records.value(
+            "SELECT count(*) FROM sources WHERE stage != ?", (Stage.ROLLED_BACK.value,)
+        ),
     }
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from nimad.core.health import Health
 from nimad.core.projection import Problem, PurgeNote
-from nimad.errors import RecordsDamaged
+from nimad.errors import RecordsDamaged, WordsDamaged
 from nimad.store import words
 from nimad.store.records import Records
 
@@ -45,7 +45,7 @@ class WordsIndex:
 
     def meet(self, error: RecordsDamaged) -> None:
         """A query or a write met damage; raises it again unless it lies in this index."""
-        if not words.is_damage(error):
+        if not isinstance(error, WordsDamaged):
             raise error
         log.error("the words index is damaged: %s", error.message)
         self._health.fail(self.name, WHY)

@@ -28,7 +28,7 @@ from nimad.recall.columns import Columns
 from nimad.recall.context import Passage
 from nimad.recall.evidence import Evidence
 from nimad.recall.gate import Gate
-from nimad.recall.keeping import Keeper
+from nimad.recall.keeping import KEEP_CHANGES, Keeper
 from nimad.recall.scopes import Scopes
 from nimad.recall.scoring import Scoring
 from nimad.recall.stopwatch import Stopwatch
@@ -60,8 +60,8 @@ class Recall:
     ) -> None:
         """`file` is where the columns are kept between two starts; without one they are not.
 
-        `on_words_damaged` is told when the words index cannot be read; the query goes on without
-        the word.  By default the query fails.
+        `on_words_damaged` is told when the words index cannot be read; the query is then answered
+        by meaning alone.  Without it the query fails.
         """
         self.weights = weights
         self._records = records
@@ -88,13 +88,13 @@ class Recall:
         while self._columns.seen < head:
             self._gate.alone(lambda: self._columns.sync(_FOLLOW_ROWS))
 
-    def keep(self) -> bool:
-        """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
-        return self.keeper.save_when_due(self._gate)
-
     def words_were_rebuilt(self) -> None:
-        """Forget what was read of the words index while it may have been damaged."""
-        self._gate.alone(self._terms.clear)
+        """Read anew what was read of the words index while it may have been damaged."""
+        self._gate.alone(self._columns.clear)
+
+    def keep(self, most_changes: int = KEEP_CHANGES) -> bool:
+        """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
+        return self.keeper.save_when_due(self._gate, most_changes)
 
     def close(self) -> None:
         """Give back what is held besides memory."""

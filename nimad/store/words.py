@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.errors import RecordsDamaged
-from nimad.store.records import Records, translated
+from nimad.store.records import Records
 
 TEXT_WEIGHT, WHO_WEIGHT = 1.0, 0.5
 """BM25 column weights: a name in the text says as much as in `who`, but `who` is on every row of
@@ -115,16 +115,10 @@ def problem(records: Records) -> str | None:
 
 def size_bytes(records: Records) -> int:
     """Bytes of the index within records.sqlite."""
-    with translated(records.path):
-        return int(
-            records.value("SELECT coalesce(sum(length(block)), 0) FROM words_data")
-            + records.value("SELECT coalesce(sum(length(sz)), 0) FROM words_docsize")
-        )
-
-
-def is_damage(error: RecordsDamaged) -> bool:
-    """Whether SQLite found the words index damaged, and not the file around it."""
-    return getattr(error.__cause__, "sqlite_errorname", "") == "SQLITE_CORRUPT_VTAB"
+    return int(
+        records.value("SELECT coalesce(sum(length(block)), 0) FROM words_data")
+        + records.value("SELECT coalesce(sum(length(sz)), 0) FROM words_docsize")
+    )
 
 
 def missing_of_sample(records: Records, size: int = 64) -> int:
