@@ -18,6 +18,7 @@ from nimad.core.recovery import missing_vectors, retire_damaged
 from nimad.core.status import disk
 from nimad.core.store import MemoryStore
 from nimad.errors import NimadError
+from nimad.model import Stage
 from nimad.store import sources, words
 
 LOW_DISK = 200 << 20
@@ -168,7 +169,7 @@ def _graph(store: MemoryStore) -> Iterator[Problem]:
 
 def _sources(store: MemoryStore) -> Iterator[Problem]:
     for source in sources.all_sources(store.records):
-        if source.stage == "rolled_back":
+        if source.stage == Stage.ROLLED_BACK:
             continue
         if source.error:
             yield Problem(

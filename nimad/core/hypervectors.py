@@ -36,7 +36,7 @@ from nimad.dense.vectors import Coded
 from nimad.disk.container import Summary
 from nimad.disk.durable import crash_point, set_aside
 from nimad.errors import NoHypervector, NotFound
-from nimad.model import Hit, now_ms
+from nimad.model import Hit, Stage, now_ms
 from nimad.store import hyper, sources
 from nimad.store.bounded import get_within
 from nimad.store.hyper import DenseFile
@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 PART = "dense"
 """Its name in `degraded`."""
-AFTER = ("encoded", "linked", "verified")
+AFTER = (Stage.ENCODED, Stage.LINKED, Stage.VERIFIED)
 """Stages of a source that come when hypervectors were converted; the first one does it."""
 
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nimad.model import Stage
 from nimad.probe import memory
 from nimad.store import words
 
@@ -48,7 +49,9 @@ def status(store: MemoryStore) -> dict[str, Any]:
             "available_bytes": memory.available_memory(),
         },
         "degraded": store.degraded(),
-        "sources": store.records.value("SELECT count(*) FROM sources WHERE stage != 'rolled_back'"),
+        "sources": store.records.value(
+            "SELECT count(*) FROM sources WHERE stage != ?", (Stage.ROLLED_BACK.value,)
+        ),
     }
 
 

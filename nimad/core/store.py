@@ -24,7 +24,7 @@ from nimad.core.reencoding import Reencoding
 from nimad.core.validate import check_memory
 from nimad.embed.base import Embedder, signature
 from nimad.embed.registry import get_embedder
-from nimad.errors import Degraded, NimadError, NotFound
+from nimad.errors import NimadError, NotFound
 from nimad.graph.feed import ChangeFeed
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
@@ -32,11 +32,9 @@ from nimad.recall.ranking import Recall
 from nimad.recall.stopwatch import Stopwatch
 from nimad.store.bounded import get_within
 from nimad.store.records import Records
+from nimad.store.relations import neighbours
 
 log = logging.getLogger(__name__)
-
-PATIENCE = 0.5
-"""How long `related` waits for the graph to follow, when something else is under way [seconds]."""
 
 
 @dataclass(slots=True)
@@ -52,7 +50,7 @@ class Answer:
 
 @dataclass(slots=True)
 class RelatedMemory:
-    """A memory reached through the graph."""
+    """A memory reached from another one: see nimad.store.relations.Neighbour."""
 
     memory: Memory
     relation: str
@@ -260,22 +258,10 @@ class MemoryStore:
         self.on_returned(ids)
 
     def related(self, memory_id: int, depth: int = 1, limit: int = 50) -> list[RelatedMemory]:
-        """What the graph connects with a memory, nearest first; what was just written included.
-
-        While a rebuild or a merge runs, the answer is what the graph knew before it began.
-        Raises NotFound, and Degraded when there is no graph.
-        """
+        """What relations and turns connect with a memory, nearest first. Raises NotFound."""
         self.get(memory_id)
-        if self.graph is None:
-            reason = self.health.reason("graph") or "graph.engine is none"
-            raise Degraded(part="graph", detail=reason)
-        if self.maintenance.acquire(timeout=PATIENCE):
-            try:
-                self.catch_up_graph()
-            finally:
-                self.maintenance.release()
-        near = self.graph.related(memory_id, depth, limit)
-        memories = get_within(self.records, [neighbour.id for neighbour in near])
+        near = neighbours(self.records, memory_id, depth, limit)
+        memories = get_within(self.records, list(dict.fromkeys(neighbour.id for neighbour in near)))
         return [
             RelatedMemory(memories[n.id], n.relation, n.direction, n.weight, n.distance)
             for n in near

@@ -22,6 +22,7 @@ from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.migrate.run import Run
+from nimad.model import Stage
 from nimad.store import hyper, source_delta, sources, words
 from nimad.store.sources import Source
 
@@ -29,7 +30,7 @@ BATCH = 1000
 """Memories deleted in one transaction."""
 
 CLEAN = {
-    "stage": "rolled_back",
+    "stage": Stage.ROLLED_BACK,
     "snapshot": None,
     "node_cursor": FIRST_ID,
     "edge_cursor": FIRST_ID,
@@ -55,7 +56,7 @@ CLEAN = {
 def begin(store: MemoryStore, source: Source) -> None:
     """Decide it: what follows survives a crash."""
     with store.records.write() as tx:
-        sources.update(tx, source.id, stage="rolling_back", error=None, paused=0)
+        sources.update(tx, source.id, stage=Stage.ROLLING_BACK, error=None, paused=0)
     crash_point("rollback.begun")
 
 

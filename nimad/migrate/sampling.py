@@ -20,8 +20,10 @@ from nimad.core import segments
 from nimad.core.status import size
 from nimad.core.store import MemoryStore
 from nimad.index.blocks import BlockIndex
-from nimad.legacy.source import LegacyNode, LegacySource, Mapper
+from nimad.legacy.mapping import Mapper
+from nimad.legacy.source import LegacyNode, LegacySource
 from nimad.migrate.progress import WEIGHTS
+from nimad.model import Stage
 from nimad.store.records import Records
 
 SHARE = 0.1
@@ -45,7 +47,7 @@ class Sample:
 
     def seconds(self, memories: int) -> float:
         """All stages of so many memories [seconds]; copying and encoding were measured."""
-        return memories * self.seconds_per_row / (WEIGHTS["copied"] + WEIGHTS["encoded"])
+        return memories * self.seconds_per_row / (WEIGHTS[Stage.COPIED] + WEIGHTS[Stage.ENCODED])
 
     def bytes(self, memories: int, relations: int, turns: int) -> int:
         """What records, words, blocks and graph will take [bytes]."""

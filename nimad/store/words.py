@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.errors import RecordsDamaged
-from nimad.store.records import Records, translated
+from nimad.store.records import Records
 
 TEXT_WEIGHT, WHO_WEIGHT = 1.0, 0.5
 """BM25 column weights: a name in the text says as much as in `who`, but `who` is on every row of
@@ -112,8 +112,7 @@ def problem(records: Records) -> str | None:
 
 def size_bytes(records: Records) -> int:
     """Bytes of the index within records.sqlite."""
-    with translated(records.path):
-        return int(
-            records.value("SELECT coalesce(sum(length(block)), 0) FROM words_data")
-            + records.value("SELECT coalesce(sum(length(sz)), 0) FROM words_docsize")
-        )
+    return int(
+        records.value("SELECT coalesce(sum(length(block)), 0) FROM words_data")
+        + records.value("SELECT coalesce(sum(length(sz)), 0) FROM words_docsize")
+    )

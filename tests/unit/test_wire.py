@@ -11,21 +11,21 @@ from hypothesis import strategies as st
 
 from nimad.errors import UsageError
 from nimad.model import LAYERS, Hit, Memory
-from nimad.serve import memories, migrations, params, queries, service, wire
+from nimad.serve import memory_verbs, migration_verbs, params, query_verb, service_verbs, wire
 from nimad.serve.params import Param
 
 SPECS = {
-    "query": queries.QUERY,
-    "get": memories.GET,
-    "similar": memories.SIMILAR,
-    "related": memories.RELATED,
-    "export": memories.EXPORT,
-    "import": memories.IMPORT,
-    "forget": memories.FORGET,
-    "rebuild": service.REBUILD,
+    "query": query_verb.QUERY,
+    "get": memory_verbs.GET,
+    "similar": memory_verbs.SIMILAR,
+    "related": memory_verbs.RELATED,
+    "export": memory_verbs.EXPORT,
+    "import": memory_verbs.IMPORT,
+    "forget": memory_verbs.FORGET,
+    "rebuild": service_verbs.REBUILD,
     "remember": wire.REMEMBER,
-    "migrate.attach": migrations.ATTACH,
-    "migrate.verify": migrations.ONE_NAME,
+    "migrate.attach": migration_verbs.ATTACH,
+    "migrate.verify": migration_verbs.ONE_NAME,
 }
 SPEC = {
     "text": Param(params.text(10)),
@@ -196,4 +196,4 @@ def test_the_parts_of_a_score_come_only_when_asked_for() -> None:
     ],
 )
 def test_a_bad_line_is_found_again(where: str | None, number: int, expected: str) -> None:
-    assert memories.place(where, number) == expected
+    assert memory_verbs.place(where, number) == expected

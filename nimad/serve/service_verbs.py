@@ -40,8 +40,8 @@ class ServiceVerbs:
         return [
             Verb("ping", "read", self.ping, watching=True),
             Verb("status", "read", self.status, watching=True),
-            Verb("doctor", "read", self.doctor, lengthy=True),
-            Verb("rebuild", "control", self.rebuild, lengthy=True),
+            Verb("doctor", "read", self.doctor),
+            Verb("rebuild", "control", self.rebuild),
         ]
 
     def ping(self, call: Call) -> dict[str, Any]:

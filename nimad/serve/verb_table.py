@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from nimad.core.store import MemoryStore
-from nimad.serve.memories import MemoryVerbs
-from nimad.serve.migrations import Migrations, MigrationVerbs
-from nimad.serve.queries import QueryVerb
-from nimad.serve.service import ServiceVerbs, Traffic
+from nimad.serve.memory_verbs import MemoryVerbs
+from nimad.serve.migration_verbs import Migrations, MigrationVerbs
+from nimad.serve.query_verb import QueryVerb
+from nimad.serve.service_verbs import ServiceVerbs, Traffic
 from nimad.serve.verbs import Verb
 
 
@@ -16,5 +16,5 @@ def verbs(store: MemoryStore, migrations: Migrations, traffic: Traffic) -> list[
         *ServiceVerbs(store, traffic).all(),
         *QueryVerb(store).all(),
         *MemoryVerbs(store).all(),
-        *MigrationVerbs(migrations, lambda: store.config).all(),
+        *MigrationVerbs(migrations).all(),
     ]

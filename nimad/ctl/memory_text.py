@@ -8,7 +8,7 @@ from typing import Any
 
 from nimad.ctl.human import ago, date
 from nimad.ctl.screen import BOLD, DIM, YELLOW, Screen
-from nimad.ctl.text import columns, one_line, safe, wrap
+from nimad.ctl.terminal_text import columns, one_line, safe, wrap
 
 MOST_LINES = 8
 """Lines of one memory's text in a list on a terminal; `nimactl get` shows the rest."""

@@ -31,31 +31,40 @@ TICK = 0.25
 """Between two looks at how far the copy is [seconds]."""
 
 
-def attach(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+def stores_at(args: argparse.Namespace, client: Client) -> Found:
+    """The stores that `args.path` names, when the options fit them and nimad answers."""
+    found = find(Path(args.path))
+    for option in ("name", "start_offset", "follow"):
+        if getattr(args, option) not in (None, False) and len(found.stores) != 1:
+            shown = option.replace("_", "-")
+            holds = f"{args.path} holds {len(found.stores)}"
+            raise UsageError(detail=f"--{shown} is for one store, and {holds}.")
+    client.call("ping")  # before gigabytes are copied for nobody
+    return found
+
+
+def take_over(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """Take over the store at `args.path`, or all stores below it; --wait follows them to their end.
 
     Of several, those that can be taken over are; the exit code is that of the first that cannot.
     """
-    found = find(Path(args.path))
-    _check_options(args, found)
-    client.call("ping")  # before gigabytes are copied for nobody
-    if args.follow:
-        from nimad.ctl.tracking import follow
-
-        return follow(args, client, screen, _only(found))
+    found = stores_at(args, client)
     refused = list(found.refused)
     taken: list[dict[str, Any]] = []
     for store in found.stores:
         try:
             taken.append(hand_over(args, client, screen, store))
         except NimadError as error:
-            if not _is_of_source(error) or (len(found.stores) == 1 and not refused):
+            of_source = error.code.startswith("source_")  # the next store may be fit
+            if not of_source or (len(found.stores) == 1 and not refused):
                 raise
             refused.append((store.path, error))
-    left_out = [_refusal(path, error) for path, error in refused]
+    left_out = [
+        {"path": str(path), "code": error.code, "reason": error.message} for path, error in refused
+    ]
     code = 0
     if args.wait and not args.dry_run and taken:
-        from nimad.ctl.follow import wait
+        from nimad.ctl.wait import wait
 
         code = wait(client, screen, [result["name"] for result in taken], left_out)
     else:
@@ -63,35 +72,9 @@ def attach(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     if not screen.json:
         for told in left_out:
             screen.aside(f"left out: {told['reason']}")
-    return code or next((error.exit for _, error in refused if _is_fault(error)), 0)
-
-
-def _check_options(args: argparse.Namespace, found: Found) -> None:
-    for option in ("name", "start_offset"):
-        if getattr(args, option) is not None and len(found.stores) != 1:
-            shown = option.replace("_", "-")
-            holds = f"{args.path} holds {len(found.stores)}"
-            raise UsageError(detail=f"--{shown} is for one store, and {holds}.")
-
-
-def _is_of_source(error: NimadError) -> bool:
-    """Whether it is the store that is not fit, and the next one may be."""
-    return error.code.startswith("source_")
-
-
-def _is_fault(error: NimadError) -> bool:
-    """Whether a store is damaged or dangerous; a file that is none of NIMA's is no fault."""
-    return error.code != SourceNotRecognised.code
-
-
-def _refusal(path: Path, error: NimadError) -> dict[str, Any]:
-    return {"path": str(path), "code": error.code, "reason": error.message}
-
-
-def _only(found: Found) -> Detected:
-    if len(found.stores) != 1:
-        raise UsageError(detail=f"--follow is for one store, and it holds {len(found.stores)}")
-    return found.stores[0]
+    # a store that is damaged or dangerous is a fault, a file that is none of NIMA's is not
+    faults = (error.exit for _, error in refused if error.code != SourceNotRecognised.code)
+    return code or next(faults, 0)
 
 
 def hand_over(
@@ -114,15 +97,13 @@ def hand_over(
         return client.call(
             "migrate.attach",
             fd=snapshot.fd,
-            path=snapshot.origin,
-            kind=snapshot.kind,
-            sha256=snapshot.digest,
-            size=snapshot.size_bytes,
-            strategy=args.strategy,
-            batch_size=args.batch_size,
-            start_offset=args.start_offset,
-            name=args.name,
-            dry_run=args.dry_run or None,
+            **snapshot.request(
+                strategy=args.strategy,
+                batch_size=args.batch_size,
+                start_offset=args.start_offset or 0,
+                name=args.name,
+                dry_run=args.dry_run,
+            ).params(),
         )
 
 
@@ -148,7 +129,7 @@ def _report(
         listed = {} if alone and not Path(args.path).is_dir() else {"sources": taken}
         screen.result({**alone, **listed, **({"refused": left_out} if listed else {})})
         return
-    from nimad.ctl.sources import attached, forecast
+    from nimad.ctl.migration_text import attached, forecast
 
     for place, result in enumerate(taken):
         if place:
@@ -169,18 +150,15 @@ def _copied(store: Detected, screen: Screen, look: Callable[[Path], None]) -> It
             watcher = threading.Thread(target=_watch_copy, args=args, daemon=True)
             watcher.start()
             try:
-                snapshot = _copy(store, mine, look)
+                if store.kind == GRAPH:
+                    snapshot = take_snapshot(store.path, mine, look)
+                else:
+                    snapshot = take_bundle(store.members, store.path, mine)
             finally:
                 done.set()
                 watcher.join()
     with snapshot:
         yield snapshot
-
-
-def _copy(store: Detected, into: Path, look: Callable[[Path], None]) -> Snapshot:
-    if store.kind == GRAPH:
-        return take_snapshot(store.path, into, look)
-    return take_bundle(store.members, store.path, into)
 
 
 def _watch_copy(

@@ -8,7 +8,7 @@ from nimad import __version__
 from nimad.ctl.human import count, share, size, span, took
 from nimad.ctl.progress import bar
 from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen
-from nimad.ctl.text import one_line, shorten
+from nimad.ctl.terminal_text import one_line, shorten
 
 LABEL = 12
 """Width of the names on the left [columns]."""

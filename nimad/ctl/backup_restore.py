@@ -1,4 +1,4 @@
-"""`nimactl migrate --quarantine`, `--retry-quarantined`, `--restore`: after a migration."""
+"""`nimactl migrate --restore`: the copy of a source that nimad keeps, written to a new file."""
 
 from __future__ import annotations
 
@@ -8,55 +8,15 @@ import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nimad.ctl.human import count, size
-from nimad.ctl.screen import DIM
-from nimad.ctl.text import one_line
+from nimad.ctl.human import size
+from nimad.ctl.terminal_text import one_line
 from nimad.errors import OutputUnusable, UsageError
 
 if TYPE_CHECKING:
     from nimad.ctl.client import Client
     from nimad.ctl.screen import Screen
 
-PAGE = 500
-"""Rows of the quarantine asked for at a time."""
 GRAPH = "nima-sqlite"
-
-
-def quarantine(args: argparse.Namespace, client: Client, screen: Screen) -> int:
-    """List the rows of a source that were not taken over, all of them, with the reason."""
-    name = args.quarantine
-    rows: list[dict[str, Any]] = []
-    while True:
-        result = client.call("migrate.quarantine", name=name, offset=len(rows), limit=PAGE)
-        rows += result["rows"]
-        if len(rows) >= result["total"] or not result["rows"]:
-            break
-    if screen.json:
-        screen.result({**result, "rows": rows})
-        return 0
-    if not rows:
-        screen.line(f"{one_line(name)}: every row was taken over whole.")
-        return 0
-    for row in rows:
-        what = screen.style(f"{row['kind']} {row['key']}", DIM)
-        screen.line(f"{what}  {one_line(row['reason'])}")
-    screen.line(f"{count(len(rows), 'row')}; --retry-quarantined {one_line(name)} tries them again")
-    return 0
-
-
-def retry(args: argparse.Namespace, client: Client, screen: Screen) -> int:
-    """Have the quarantined rows of a source looked at again."""
-    name = args.retry_quarantined
-    result = client.call("migrate.retry_quarantined", name=name)
-    if screen.json:
-        screen.result(result)
-    elif result["retried"]:
-        rows = count(result["retried"], "row")
-        screen.said(f"{one_line(name)}: {rows} will be looked at again")
-        screen.line("nimactl migrate --status --watch shows how far it is.")
-    else:
-        screen.line(f"{one_line(name)}: nothing is in quarantine.")
-    return 0
 
 
 def restore(args: argparse.Namespace, client: Client, screen: Screen) -> int:

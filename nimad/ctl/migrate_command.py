@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nimad.ctl.arguments import add_command, number
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from nimad.ctl.client import Client
     from nimad.ctl.screen import Screen
 
+PAGE = 500
+"""Number of quarantined rows asked for at a time [rows]."""
 STRATEGIES = ("full", "incremental", "lazy")
 EVERY = "*"
 """What --status, --pause, --resume and --now stand for without a name."""
@@ -135,9 +136,9 @@ def run_migrate(args: argparse.Namespace, client: Client, screen: Screen) -> int
         "now": _now,
         "verify": _verify,
         "rollback": _roll_back,
-        "quarantine": _mend("quarantine"),
-        "retry_quarantined": _mend("retry"),
-        "restore": _mend("restore"),
+        "quarantine": _quarantine,
+        "retry_quarantined": _retry,
+        "restore": _restore,
         "forget_backup": _forget_backup,
     }
     chosen = next((name for name in actions if getattr(args, name) is not None), None)
@@ -152,22 +153,26 @@ def run_migrate(args: argparse.Namespace, client: Client, screen: Screen) -> int
 
 
 def _take_over(args: argparse.Namespace, client: Client, screen: Screen) -> int:
-    from nimad.ctl.attach import attach
+    if args.follow:
+        from nimad.ctl.follow import follow
 
-    return attach(args, client, screen)
+        return follow(args, client, screen)
+    from nimad.ctl.handover import take_over
+
+    return take_over(args, client, screen)
 
 
 def _status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     name = _name(args.status)
     if args.watch:
-        from nimad.ctl.follow import watch
+        from nimad.ctl.wait import watch
 
         return watch(client, screen, name)
     result = client.call("migrate.status", name=name)
     if screen.json:
         screen.result(result)
         return 0
-    from nimad.ctl.sources import overview
+    from nimad.ctl.migration_text import overview
 
     for line in overview(screen, result):
         screen.line(line)
@@ -203,7 +208,7 @@ def _verify(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     if screen.json:
         screen.result(result)
     else:
-        from nimad.ctl.sources import comparison
+        from nimad.ctl.migration_text import comparison
 
         comparison(screen, result)
     if result["ok"]:
@@ -241,7 +246,7 @@ def _agreed(name: str, client: Client, screen: Screen) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         return True
     from nimad.ctl.human import count
-    from nimad.ctl.text import one_line
+    from nimad.ctl.terminal_text import one_line
 
     sources = client.call("migrate.status", name=name)["sources"]
     held = count(sources[0]["copied"], "memory") if sources else "the memories"
@@ -265,14 +270,54 @@ def _forget_backup(args: argparse.Namespace, client: Client, screen: Screen) -> 
     return 0
 
 
-def _mend(action: str) -> Callable[[argparse.Namespace, Client, Screen], int]:
-    def run(args: argparse.Namespace, client: Client, screen: Screen) -> int:
-        from nimad.ctl import mend
+def _quarantine(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """List the rows of a source that were not taken over, all of them, with the reason."""
+    from nimad.ctl.human import count
+    from nimad.ctl.screen import DIM
+    from nimad.ctl.terminal_text import one_line
 
-        done: int = getattr(mend, action)(args, client, screen)
-        return done
+    name = args.quarantine
+    rows: list[dict[str, Any]] = []
+    while True:
+        result = client.call("migrate.quarantine", name=name, offset=len(rows), limit=PAGE)
+        rows += result["rows"]
+        if len(rows) >= result["total"] or not result["rows"]:
+            break
+    if screen.json:
+        screen.result({**result, "rows": rows})
+        return 0
+    if not rows:
+        screen.line(f"{one_line(name)}: every row was taken over whole.")
+        return 0
+    for row in rows:
+        what = screen.style(one_line(f"{row['kind']} {row['key']}"), DIM)
+        screen.line(f"{what}  {one_line(row['reason'])}")
+    screen.line(f"{count(len(rows), 'row')}; --retry-quarantined {one_line(name)} tries them again")
+    return 0
 
-    return run
+
+def _retry(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """Have the quarantined rows of a source looked at again."""
+    from nimad.ctl.human import count
+    from nimad.ctl.terminal_text import one_line
+
+    name = args.retry_quarantined
+    result = client.call("migrate.retry_quarantined", name=name)
+    if screen.json:
+        screen.result(result)
+    elif result["retried"]:
+        rows = count(result["retried"], "row")
+        screen.said(f"{one_line(name)}: {rows} will be looked at again")
+        screen.line("nimactl migrate --status --watch shows how far it is.")
+    else:
+        screen.line(f"{one_line(name)}: nothing is in quarantine.")
+    return 0
+
+
+def _restore(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    from nimad.ctl.backup_restore import restore
+
+    return restore(args, client, screen)
 
 
 def _name(given: str) -> str | None:

@@ -56,7 +56,7 @@ def run_status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     if screen.json:
         screen.result(result)
         return 0
-    from nimad.ctl.overview import overview
+    from nimad.ctl.status_text import overview
 
     overview(screen, result)
     return 0
@@ -69,7 +69,7 @@ def run_rebuild(args: argparse.Namespace, client: Client, screen: Screen) -> int
         screen.result(result)
         return 0
     from nimad.ctl.human import count, took
-    from nimad.ctl.text import one_line
+    from nimad.ctl.terminal_text import one_line
 
     for part, made in result["rebuilt"].items():
         taken = f"in {took(made['seconds'] * 1000)}"
@@ -83,7 +83,7 @@ def run_doctor(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     if screen.json:
         screen.result(result)
     else:
-        from nimad.ctl.overview import findings
+        from nimad.ctl.status_text import findings
 
         findings(screen, result)
     return UNWELL if any(p["severity"] != "note" for p in result["problems"]) else 0

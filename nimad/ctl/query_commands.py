@@ -6,7 +6,15 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from nimad.ctl.arguments import DATES, add_command, memory_id, number, text_of
+from nimad.ctl.arguments import (
+    DATES,
+    add_command,
+    first_moment,
+    last_moment,
+    memory_id,
+    number,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from nimad.ctl.arguments import Commands
@@ -105,6 +113,7 @@ def _register_query(commands: Commands) -> None:
 
 def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl query`."""
+    as_of = last_moment(args.as_of, "--as-of")
     result = client.call(
         "query",
         text=text_of(args.text),
@@ -115,7 +124,9 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         layer=args.layer,
         namespace=args.namespace,
         tags=args.tag,
-        **_times(args),
+        after=first_moment(args.after, "--after", as_of),
+        before=first_moment(args.before, "--before", as_of),
+        as_of=as_of,
         context=args.context or None,
         budget=args.budget,
         explain=args.explain or None,
@@ -123,16 +134,16 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     if screen.json:
         screen.result(result)
         return 0
-    from nimad.ctl import show
+    from nimad.ctl import memory_text
 
     if args.context or args.budget is not None:
-        show.prompt(screen, result["results"])
+        memory_text.prompt(screen, result["results"])
     else:
-        show.results(screen, result["results"])
-        show.timings(screen, result)
-    show.cut(screen, result)
-    show.evidence(screen, result.get("evidence"))
-    show.degraded(screen, result.get("degraded") or [])
+        memory_text.results(screen, result["results"])
+        memory_text.timings(screen, result)
+    memory_text.cut(screen, result)
+    memory_text.evidence(screen, result.get("evidence"))
+    memory_text.degraded(screen, result.get("degraded") or [])
     return 0
 
 
@@ -145,9 +156,9 @@ def run_get(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     if screen.json:
         screen.result(result)
         return 0
-    from nimad.ctl import show
+    from nimad.ctl import memory_text
 
-    show.whole(screen, result["memory"])
+    memory_text.whole(screen, result["memory"])
     return 0
 
 
@@ -157,11 +168,11 @@ def run_similar(args: argparse.Namespace, client: Client, screen: Screen) -> int
     if screen.json:
         screen.result(result)
         return 0
-    from nimad.ctl import show
+    from nimad.ctl import memory_text
 
-    show.results(screen, result["results"])
-    show.cut(screen, result)
-    show.degraded(screen, result.get("degraded") or [])
+    memory_text.results(screen, result["results"])
+    memory_text.cut(screen, result)
+    memory_text.degraded(screen, result.get("degraded") or [])
     return 0
 
 
@@ -171,23 +182,9 @@ def run_related(args: argparse.Namespace, client: Client, screen: Screen) -> int
     if screen.json:
         screen.result(result)
         return 0
-    from nimad.ctl import show
+    from nimad.ctl import memory_text
 
-    show.neighbours(screen, result["results"], args.id)
-    show.cut(screen, result)
-    show.degraded(screen, result.get("degraded") or [])
+    memory_text.neighbours(screen, result["results"], args.id)
+    memory_text.cut(screen, result)
+    memory_text.degraded(screen, result.get("degraded") or [])
     return 0
-
-
-def _times(args: argparse.Namespace) -> dict[str, int | None]:
-    """The three dates in epoch milliseconds; ages count from --as-of when it is given."""
-    if args.after is None and args.before is None and args.as_of is None:
-        return {}
-    from nimad.ctl.when import parse, parse_last
-
-    as_of = None if args.as_of is None else parse_last(args.as_of, "--as-of")
-    return {
-        "after": None if args.after is None else parse(args.after, "--after", as_of),
-        "before": None if args.before is None else parse(args.before, "--before", as_of),
-        "as_of": as_of,
-    }

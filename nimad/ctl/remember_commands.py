@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from nimad.ctl.arguments import DATES, add_command, fraction, memory_id, text_of
+from nimad.ctl.arguments import DATES, add_command, first_moment, fraction, memory_id, text_of
 from nimad.errors import InputUnusable
 
 if TYPE_CHECKING:
@@ -65,18 +65,13 @@ def register(commands: Commands) -> None:
 
 def run_remember(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl remember`."""
-    timestamp = None
-    if args.when is not None:
-        from nimad.ctl.when import parse
-
-        timestamp = parse(args.when, "--when")
     text = _standard_input() if args.text == ["-"] else args.text
     result = client.call(
         "remember",
         text=text_of(text),
         who=args.who,
         where=args.where,
-        timestamp=timestamp,
+        timestamp=first_moment(args.when, "--when"),
         importance=args.importance,
         layer=args.layer,
         tags=args.tag,
