@@ -25,6 +25,7 @@ from nimad.core.store import MemoryStore
 from nimad.errors import NimadError
 from nimad.migrate.auto_migration import auto_migrate
 from nimad.migrate.manager import MigrationManager
+from nimad.model import COUNTED_STAGES, STATES_AT_REST, Stage, State
 from nimad.serve.access import Access
 from nimad.serve.server import Limits, Server
 from nimad.serve.service_verbs import Traffic
@@ -63,7 +64,9 @@ class Daemon:
         settings = store.config
         self._access = Access(settings["access.read_group"], settings["access.control_group"])
         traffic = Traffic(str(place), lambda: self._server.clients, lambda: self._server.requests)
-        self._server = Server(verbs(store, migrations, traffic), self._access, Limits.of(settings))
+        self._server = Server(
+            verbs(store, migrations, traffic, self._access), self._access, Limits.of(settings)
+        )
         self._server.dispatcher.before = self._asked
         self._server.dispatcher.after = self._answered
         self._terminal_is_gone = logs.terminal_watch()
@@ -220,14 +223,9 @@ def status_line(memories: int, sources: list[dict[str, Any]], degraded: dict[str
 
 def resting(sources: list[dict[str, Any]]) -> bool:
     """True when no source moves on by itself."""
-    return all(source["state"] in AT_REST for source in sources)
+    return all(source["state"] in STATES_AT_REST for source in sources)
 
 
-AT_REST = {"verified", "paused", "failed", "rolled_back"}
-PROGRESS = {
-    "copying": "copied",
-    "encoding": "encoded",
-    "linking": "linked",
-    "verifying": "verified",
-}
+_UNDER_WAY = (State.COPYING, State.ENCODING, State.LINKING, State.VERIFYING)
+PROGRESS: dict[str, Stage] = dict(zip(_UNDER_WAY, COUNTED_STAGES, strict=True))
 """States of a source on its way, and the number that tells how far."""

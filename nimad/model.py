@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from typing import Any
 
 LAYERS = ("input", "contemplation", "output", "legacy_vsa", "note")
@@ -117,3 +118,95 @@ class Hit:
 def now_ms() -> int:
     """The time now [epoch milliseconds, UTC]."""
     return time.time_ns() // 1_000_000
+
+
+class State(StrEnum):
+    """What `migrate.status` calls a legacy source."""
+
+    ATTACHED = "attached"
+    COPYING = "copying"
+    ENCODING = "encoding"
+    LINKING = "linking"
+    VERIFYING = "verifying"
+    VERIFIED = "verified"
+    LAZY = "lazy"
+    PAUSED = "paused"
+    FAILED = "failed"
+    ROLLING_BACK = "rolling_back"
+    ROLLED_BACK = "rolled_back"
+
+
+STATES_AT_REST = frozenset(
+    {State.VERIFIED, State.LAZY, State.PAUSED, State.FAILED, State.ROLLED_BACK}
+)
+"""States that a source stays in until somebody asks for something."""
+
+
+class Stage(StrEnum):
+    """What has been done of a legacy source, in this order; the column `stage` of the records.
+
+    | stage        | done                                 | under way                           |
+    |--------------|--------------------------------------|-------------------------------------|
+    | attached     | the snapshot is ours                 | copying                             |
+    | copied       | memories and words                   | encoding                            |
+    | encoded      | vectors in sealed segments           | linking                             |
+    | linked       | turns, relations                     | verifying                           |
+    | verified     | every row compared                   |                                     |
+    | lazy         | the same                             | vectors, of what queries find only  |
+    | rolling_back | nothing is sure any more             | rolling back                        |
+    | rolled_back  | everything of it is gone             |                                     |
+    """
+
+    ATTACHED = "attached"
+    COPIED = "copied"
+    ENCODED = "encoded"
+    LINKED = "linked"
+    VERIFIED = "verified"
+    LAZY = "lazy"
+    ROLLING_BACK = "rolling_back"
+    ROLLED_BACK = "rolled_back"
+
+    @property
+    def state(self) -> State:
+        """What is under way in it, unless the source was stopped."""
+        begun = {
+            Stage.ATTACHED: State.COPYING,
+            Stage.COPIED: State.ENCODING,
+            Stage.ENCODED: State.LINKING,
+            Stage.LINKED: State.VERIFYING,
+        }
+        return begun.get(self) or State(self)
+
+    @property
+    def moving(self) -> bool:
+        """Whether there is something to do in it that needs no query."""
+        return self.state not in STATES_AT_REST
+
+
+COUNTED_STAGES = (Stage.COPIED, Stage.ENCODED, Stage.LINKED, Stage.VERIFIED)
+"""Stages whose rows are counted: in columns of the records, and fields of the status, of the same
+names."""
+
+
+@dataclass(frozen=True)
+class AttachRequest:
+    """What `migrate.attach` asks for (see docs/protocol.md); the snapshot's descriptor comes beside
+    it.
+
+    `strategy` and `batch_size` None: as configured.
+    """
+
+    path: str
+    kind: str
+    sha256: str
+    size: int
+    strategy: str | None = None
+    batch_size: int | None = None
+    start_offset: int = 0
+    name: str | None = None
+    dry_run: bool = False
+
+    def params(self) -> dict[str, Any]:
+        """As `params` of the protocol: without what is as by default."""
+        named = ((each, getattr(self, each.name)) for each in fields(self))
+        return {each.name: value for each, value in named if value != each.default}

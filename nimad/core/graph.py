@@ -28,6 +28,8 @@ from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
 
+MAX_SECONDS = 600.0
+"""Time that a question may be given at most [seconds]."""
 FAR_ROWS = 5000
 """Rows that must have changed, at least, before the graph is made anew in idle time [rows]."""
 FAR_SHARE = 4
@@ -186,9 +188,13 @@ class Graph:
         self._health.restore(self.name)
         return seal
 
-    def rebuild(self) -> int:
-        """Make it anew; the number of memories.  Raises Degraded, GraphFailed, DiskFull."""
-        self._require_engine()
+    def rebuild(self) -> int | None:
+        """Make it anew; the number of memories, None without an engine.
+
+        Raises EngineUnsupported, GraphFailed, DiskFull; the old one stays then.
+        """
+        if self.engine == "none":
+            return None
         with self._building:
             return self._build().rows["Memory"]
 
@@ -226,9 +232,13 @@ class Graph:
         self.build_if_far_behind()
         return False
 
-    def scrub(self, note: PurgeNote) -> None:
-        """Drop every file, of every engine: it is made anew when it is asked."""
+    def drop(self) -> None:
+        """Remove every file, of every engine: it is made anew when it is asked."""
         self._database.drop()
+
+    def scrub(self, note: PurgeNote) -> None:
+        """Drop it: no byte of what is purged is left."""
+        self.drop()
 
     def check(self) -> list[Problem]:
         """The file is what was written, and holds as much as the records when it knows them all."""
@@ -258,9 +268,13 @@ class Graph:
         seal = self._database.seal
         if seal is None:
             return {"engine": self.engine, "watermark": 0, "behind": 0, "built": None}
-        rows = {KINDS[kind]: seal.rows[TABLES[kind]] for kind in KINDS}
         known = {"watermark": seal.watermark, "behind": self._behind(), "built": seal.built}
-        return {"engine": self.engine, **known, **rows}
+        return {"engine": self.engine, **known, **self.counts()}
+
+    def counts(self) -> dict[str, int]:
+        """How many memories, turns and relations it has; empty when there is none."""
+        seal = self._database.seal
+        return {KINDS[kind]: seal.rows[TABLES[kind]] for kind in KINDS} if seal else {}
 
     def size(self) -> int:
         """Bytes of its files."""

@@ -15,7 +15,6 @@ container find that out when the file is read.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import stat
@@ -25,13 +24,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from nimad.errors import DiskFull
+from nimad.disk.failures import disk_errors
 
 Buffer = bytes | bytearray | memoryview
 
 TEMPORARY = ".tmp"
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _passages: dict[str, int] = {}
 _passages_lock = threading.Lock()
 
@@ -89,22 +87,22 @@ def replacing(path: Path, crash: str = "durable") -> Iterator[BinaryIO]:
 
     Raises:
         DiskFull: when the medium, the quota or a size limit has no room; nothing is left behind.
+        DiskFailed: on an I/O error; DiskReadOnly when the system made the disk so.
         OSError: any other refusal of the system.
     """
     temporary = path.with_name(path.name + TEMPORARY)
     try:
-        with _create(temporary) as file:
-            yield file
-            file.flush()
-            crash_point(f"{crash}.before_fsync")
-            os.fsync(file.fileno())
-        crash_point(f"{crash}.before_rename")
-        temporary.rename(path)
-    except BaseException as error:
+        with disk_errors(f"{path} could not be written"):
+            with _create(temporary) as file:
+                yield file
+                file.flush()
+                crash_point(f"{crash}.before_fsync")
+                os.fsync(file.fileno())
+            crash_point(f"{crash}.before_rename")
+            temporary.rename(path)
+    except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError) and error.errno in _FULL:
-            raise DiskFull(detail=f"{path} could not be written ({error.strerror})") from error
         raise
     crash_point(f"{crash}.after_rename")
     fsync_dir(path.parent)
@@ -169,3 +167,13 @@ def set_aside(path: Path, aside: Path) -> Path:
     fsync_dir(aside)
     fsync_dir(path.parent)
     return target
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of the files below a directory; 0 where there is nothing."""
+    if path.is_dir():
+        return sum(size_of(Path(entry)) for entry in os.scandir(path))
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

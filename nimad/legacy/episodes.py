@@ -59,7 +59,7 @@ FIELDS = (
 IDENTITY = ("who", "what", "where", "when", "context", "raw_text", "timestamp")
 """Fields that make an episode the same in two checkpoints; the others may change with time."""
 STORED = (*FIELDS, "factors")
-COLUMNS = ("id", *STORED, "more")
+COLUMNS: tuple[str, ...] = ("id", *STORED, "more")
 OWN = frozenset((*STORED, "more", "absent"))
 """Names in `extra` that mean something here; a field of the source named so is in "more"."""
 LAYER = "legacy_vsa"
@@ -82,7 +82,7 @@ class _MappedEpisode(Mapped):
 class EpisodeMapper(Mapper):
     """Turns episodes into memories of the source `name`, and memories back into rows."""
 
-    columns = COLUMNS
+    columns: tuple[str, ...] = COLUMNS
     long_json = True
 
     def __init__(self, name: str) -> None:

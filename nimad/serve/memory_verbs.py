@@ -9,16 +9,13 @@ from typing import Any
 from nimad.core.store import MemoryStore
 from nimad.core.validate import MAX_NAME, check_memory
 from nimad.errors import BadRecord, ReplyTooLarge, UsageError
+from nimad.limits import MAX_FRAME, MAX_IMPORT, MAX_PAYLOAD
 from nimad.model import Memory
 from nimad.serve import params, protocol, wire
-from nimad.serve.frames import MAX_FRAME
-from nimad.serve.oversize import ROOM, cut_to_fit, piece_of
+from nimad.serve.oversize import cut_to_fit, piece_of
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
 from nimad.store.bounded import page_within
-
-MAX_IMPORT = 500
-"""Most memories in one import."""
 
 _NAME = Param(params.text(MAX_NAME), None)
 _ID = params.integer(1, 2**63 - 1)
@@ -115,13 +112,13 @@ class MemoryVerbs:
         offset = given["offset"]
         limit = given["limit"] if offset is None else 1
         found, more = page_within(
-            self._store.records, given["after"], limit, given["namespace"], ROOM
+            self._store.records, given["after"], limit, given["namespace"], MAX_PAYLOAD
         )
         records = [wire.memory_json(memory, blobs=True) for memory in found]
         if offset is not None:
             piece = piece_of(records[0], offset) if records else None
             return {"memories": [], "piece": piece, "next": found[0].id if more else None}
-        room, fits = ROOM, 0
+        room, fits = MAX_PAYLOAD, 0
         while fits < len(records) and (room := room - protocol.size_of(records[fits]) - 1) >= 0:
             fits += 1
         if found and not fits:

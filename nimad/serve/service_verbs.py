@@ -10,7 +10,7 @@ from typing import Any
 
 from nimad import __version__
 from nimad.check import check
-from nimad.core import rebuild
+from nimad.core import rebuild, status
 from nimad.core.store import MemoryStore
 from nimad.serve import params
 from nimad.serve.params import Param
@@ -40,8 +40,8 @@ class ServiceVerbs:
         return [
             Verb("ping", "read", self.ping, watching=True),
             Verb("status", "read", self.status, watching=True),
-            Verb("doctor", "read", self.doctor, lengthy=True),
-            Verb("rebuild", "control", self.rebuild, lengthy=True),
+            Verb("doctor", "read", self.doctor),
+            Verb("rebuild", "control", self.rebuild),
         ]
 
     def ping(self, call: Call) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class ServiceVerbs:
             "version": __version__,
             "pid": os.getpid(),
             "socket": self._traffic.socket,
-            **self._store.status(),
+            **status.describe(self._store),
             "clients": self._traffic.clients(),
             "requests": self._traffic.requests(),
         }

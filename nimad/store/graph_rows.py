@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nimad.store.records import Records, translated
+from nimad.disk.failures import translated
+from nimad.store.records import Records
 from nimad.store.relations import LABEL
 from nimad.store.transaction import ROLES
 

@@ -251,15 +251,13 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Create the tables in an empty file, or check that the file is ours, and bring it up to date.
 
-    Raises StateTooNew for a newer schema, RecordsDamaged for a file that is not ours.  A crash
+    Raises StateTooNew for a newer schema, RecordsDamaged for a file that is not ours, and what
+    SQLite raises (the caller translates it).  A crash
     before the one COMMIT leaves the file as it was; the next start does it again.
     """
-    try:
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        empty = not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        raise RecordsDamaged(path=path, detail=str(error)) from error
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    empty = not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if not empty and application != APPLICATION_ID:
         raise RecordsDamaged(path=path, detail="it is a database, but not one of nimad's")
     if version > SCHEMA:

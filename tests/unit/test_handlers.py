@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from nimad.background.worker import Worker
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.errors import NimadError, NotFound
+from nimad.limits import MAX_FRAME
 from nimad.migrate.manager import MigrationManager
-from nimad.model import Relation, now_ms
+from nimad.model import AttachRequest, Relation, now_ms
 from nimad.serve import memory_verbs, migration_verbs, query_verb, service_verbs, wire
 from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
-from nimad.serve.frames import MAX_FRAME, Frame
+from nimad.serve.frames import Frame
 from nimad.serve.params import REQUIRED, Spec
 from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Verb
@@ -282,8 +284,8 @@ def test_migration_verbs_are_strict(ask: Ask) -> None:
 class Recorder:
     """Stands where the migrations do, to see what the verbs pass on."""
 
-    def attach(self, fd: int, **given: Any) -> dict[str, Any]:
-        return {"read": os.read(fd, 9).decode(), **given}
+    def attach(self, fd: int, asked: AttachRequest) -> dict[str, Any]:
+        return {"read": os.read(fd, 9).decode(), **asdict(asked)}
 
     def pause(self, names: list[str] | None) -> list[str]:
         return names or ["all"]
@@ -292,8 +294,8 @@ class Recorder:
         raise NotFound(kind="source", id=name)
 
 
-def test_what_was_asked_reaches_the_migrations(tmp_path: Path, store: MemoryStore) -> None:
-    asked = migration_verbs.MigrationVerbs(Recorder(), lambda: store.config)  # type: ignore[arg-type]
+def test_what_was_asked_reaches_the_migrations(tmp_path: Path) -> None:
+    asked = migration_verbs.MigrationVerbs(Recorder())  # type: ignore[arg-type]
     (tmp_path / "file").write_bytes(b"snapshot")
     with (tmp_path / "file").open("rb") as file:
         call = memory_verbs.Call({**ATTACH, "batch_size": 7}, ME, [file.fileno()])
@@ -303,7 +305,7 @@ def test_what_was_asked_reaches_the_migrations(tmp_path: Path, store: MemoryStor
         "read": "snapshot",
         **ATTACH,
         "batch_size": 7,
-        "strategy": "incremental",
+        "strategy": None,
         "start_offset": 0,
         "name": None,
         "dry_run": False,
