@@ -158,7 +158,7 @@ def test_what_is_remembered_without_a_time_happened_now(ask: Ask) -> None:
 def test_an_import_is_all_or_nothing_and_names_the_bad_line(ask: Ask) -> None:
     lines = [{"text": f"line {n}", "conversation": "c"} for n in range(5)]
     bad = refused(ask, "import", memories=[*lines, {"text": "x", "importance": 2}], where="f:11")
-    assert bad.code == "bad_record" and str(bad).startswith("f:16: a memory: importance must be")
+    assert bad.code == "bad_record" and str(bad).startswith("f:16: importance must be")
     assert ask("status")["memories"] == 0
     assert len(ask("import", memories=lines, namespace="box")["ids"]) == 5
     assert ask("status")["namespaces"] == {"box": 5}

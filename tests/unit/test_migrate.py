@@ -544,10 +544,10 @@ def test_verification_finds_a_missing_row_and_vector(source: Path, here: Opened)
     with store.records.write() as tx:
         tx.execute("UPDATE sources SET copied = copied - 1")
         tx.add_hot([(9, np.zeros(store.embedder.dims, np.float16).tobytes())])
-    store.lost_vectors = [9]
+    store.semantic.unencoded_ids = [9]
     from nimad.core import rebuild
 
-    rebuild.rebuild_blocks(store)
+    rebuild.rebuild(store, "blocks")
 
 
 def test_a_source_that_fails_its_verification_says_so(
