@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from nimad import __version__, config, heap, logs, systemd
+from nimad.background.maintenance_job import MaintenanceJob
+from nimad.background.worker import Worker
 from nimad.config import KEYS, Config
 from nimad.core.store import MemoryStore
 from nimad.errors import Interrupted, NimadError
@@ -105,6 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NimadError as error:
         log.error("%s %s", error.message, error.next_step)
         notifier.status(f"failed: {error.message}")
+        if error.exit in systemd.FINAL_EXITS:
+            systemd.turn_callers_away()
         return error.exit
     except Exception as error:
         frames = "".join(traceback.format_tb(error.__traceback__))
@@ -125,7 +129,10 @@ def _run(options: argparse.Namespace, settings: Config, notifier: systemd.Notifi
     closing = contextlib.ExitStack()
     with closing:
         closing.callback(store.close)
-        migrations = MigrationManager(store)
+        worker = Worker(lambda: store.config)
+        maintenance = MaintenanceJob(store, worker)
+        migrations = MigrationManager(store, worker, moved=maintenance.hurry)
+        worker.add(maintenance)  # behind the migrations: they leave more of it to do
         sockets = systemd.listening_sockets()
         if not sockets:
             own = listen_at(place, settings["access.read_group"])
@@ -136,7 +143,7 @@ def _run(options: argparse.Namespace, settings: Config, notifier: systemd.Notifi
         log.info("state %s, socket %s", state, place)
         if options.foreground and sys.stderr.isatty():
             log.info("stop it with Ctrl-C")
-        daemon = Daemon(store, migrations, notifier, place)
+        daemon = Daemon(store, worker, migrations, notifier, place)
         if not asyncio.run(daemon.run(sockets)):
             _leave_at_once(own)
     log.info("stopped")

@@ -157,7 +157,17 @@ class RecordsDamaged(NimadError):
     """The records in {path} are damaged: {detail}"""
 
     code, exit, wire = "records_damaged", 65, -32014
-    hint = "Stop nimad, keep a copy of the file, and run `nimactl doctor` for what can be done."
+    hint = (
+        "Stop nimad, keep a copy of {path} and {path}-wal, and put a backup in their place;"
+        " `sqlite3 COPY .recover` prints what can still be read."
+    )
+
+
+class WordsDamaged(RecordsDamaged):
+    """The words index in {path} is damaged: {detail}"""
+
+    code, exit, wire = "words_damaged", 75, -32051
+    hint = "The memories are whole. nimad makes it anew by itself; `nimactl rebuild words` at once."
 
 
 class DiskFull(NimadError):
@@ -165,6 +175,20 @@ class DiskFull(NimadError):
 
     code, exit, wire = "disk_full", 74, -32015
     hint = "Free some space; nothing was half written and the work goes on by itself."
+
+
+class DiskFailed(NimadError):
+    """The disk cannot be read or written: {detail}"""
+
+    code, exit, wire = "disk_failed", 71, -32049
+    hint = "See `dmesg`: the card or disk may be dying. Copy the state directory while it is read."
+
+
+class DiskReadOnly(DiskFailed):
+    """The disk is read-only: {detail}"""
+
+    code, exit, wire = "disk_read_only", 71, -32050
+    hint = "See `dmesg` for why: often a failing card. Mount it read-write and restart nimad."
 
 
 class ConfigError(NimadError):

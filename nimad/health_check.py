@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from nimad.ctl.text import one_line
+from nimad.ctl.terminal_text import one_line
 from nimad.errors import NimadError
 from nimad.legacy.health import as_stats, examine
 

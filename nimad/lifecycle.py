@@ -19,15 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from nimad import __version__, config, logs
+from nimad.background.worker import Worker
 from nimad.config import KEYS, Config
 from nimad.core.store import MemoryStore
 from nimad.errors import NimadError
 from nimad.migrate.auto_migration import auto_migrate
 from nimad.migrate.manager import MigrationManager
+from nimad.model import COUNTED_STAGES, STATES_AT_REST, Stage, State
 from nimad.serve.access import Access
-from nimad.serve.handlers import verbs
 from nimad.serve.server import Limits, Server
-from nimad.serve.service import Traffic
+from nimad.serve.service_verbs import Traffic
+from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Verb
 from nimad.systemd import Notifier
 
@@ -44,12 +46,18 @@ LAST_COMMIT = 15.0
 
 
 class Daemon:
-    """One store, its migrations and its server from READY to the end."""
+    """One store, its background worker and its server from READY to the end."""
 
     def __init__(
-        self, store: MemoryStore, migrations: MigrationManager, notifier: Notifier, place: Path
+        self,
+        store: MemoryStore,
+        worker: Worker,
+        migrations: MigrationManager,
+        notifier: Notifier,
+        place: Path,
     ) -> None:
         self._store = store
+        self._worker = worker
         self._migrations = migrations
         self._notifier = notifier
         self._config_path = store.config.path
@@ -73,7 +81,7 @@ class Daemon:
             self._loop.add_signal_handler(number, self._asked_to_stop, number)
         self._loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
         self._server.start(listeners)
-        self._migrations.start()
+        self._worker.start()
         line, again = await asyncio.to_thread(self._look)
         self._notifier.ready(line)
         log.info("nimad %s is ready: %s", __version__, line)
@@ -90,10 +98,10 @@ class Daemon:
         self._notifier.stopping(f"stopping, {waiting} requests under way")
         if self._line_due is not None:
             self._line_due.cancel()
-        migrations = self._loop.run_in_executor(None, self._migrations.stop)
+        stopped = self._loop.run_in_executor(None, self._worker.stop)
         drained = await self._server.drain()
         try:
-            await asyncio.wait_for(migrations, LAST_COMMIT)
+            await asyncio.wait_for(stopped, LAST_COMMIT)
         except TimeoutError:
             log.warning("a migration did not stop in time; its last commit counts")
             return False
@@ -138,6 +146,7 @@ class Daemon:
         live = {name for name in changed if KEYS[name].live}
         values = {**old.values, **{name: found[name] for name in live}}
         self._store.configure(Config(values, found.path))
+        self._worker.retry()
         logs.set_level(values["log_level"])
         self._access.configure(values["access.read_group"], values["access.control_group"])
         applied = ", ".join(f"{name} = {values[name]!r}" for name in sorted(live))
@@ -163,7 +172,7 @@ class Daemon:
 
     def _asked(self, verb: Verb) -> None:
         # watching a migration must not keep it from going on
-        self._migrations.touch(watching=verb.watching)
+        self._worker.touch(watching=verb.watching)
 
     def _answered(self, verb: Verb) -> None:
         if verb.access == "control":
@@ -212,14 +221,9 @@ def status_line(memories: int, sources: list[dict[str, Any]], degraded: dict[str
 
 def resting(sources: list[dict[str, Any]]) -> bool:
     """True when no source moves on by itself."""
-    return all(source["state"] in AT_REST for source in sources)
+    return all(source["state"] in STATES_AT_REST for source in sources)
 
 
-AT_REST = {"verified", "paused", "failed", "rolled_back"}
-PROGRESS = {
-    "copying": "copied",
-    "encoding": "encoded",
-    "linking": "linked",
-    "verifying": "verified",
-}
+_UNDER_WAY = (State.COPYING, State.ENCODING, State.LINKING, State.VERIFYING)
+PROGRESS: dict[str, Stage] = dict(zip(_UNDER_WAY, COUNTED_STAGES, strict=True))
 """States of a source on its way, and the number that tells how far."""

@@ -6,6 +6,7 @@ sd_listen_fds(3), systemd.exec(5).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -17,8 +18,10 @@ import sdnotify
 from nimad.errors import UsageError
 
 FIRST_FD = 3
+FINAL_EXITS = frozenset({64, 65, 78})
+"""Exit codes after which the unit is not started again (RestartPreventExitStatus=)."""
 NOTIFY_SECONDS = 1.0
-"""A service manager that does not read must not hold the event loop up."""
+"""Longest wait for a service manager that does not read [seconds]."""
 
 
 class Notifier:
@@ -87,6 +90,20 @@ def listening_sockets(environ: MutableMapping[str, str] = os.environ) -> list[so
     if pid != str(os.getpid()) or not given.isdecimal():
         return []
     return [_listening(fd) for fd in range(FIRST_FD, FIRST_FD + int(given))]
+
+
+def turn_callers_away() -> None:
+    """Close the connections that wait on the sockets of socket activation.
+
+    For a start that fails in a way that no other start will mend: as long as somebody waits,
+    systemd would start us again at once, and again.
+    """
+    with contextlib.suppress(UsageError):
+        for sock in listening_sockets():
+            with contextlib.suppress(OSError), sock:
+                sock.setblocking(False)
+                while True:
+                    sock.accept()[0].close()
 
 
 def _listening(fd: int) -> socket.socket:

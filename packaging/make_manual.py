@@ -15,7 +15,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from nimad.ctl.arguments import build
+from nimad.ctl.parser import build
 from nimad.errors import NimadError, RemoteError, all_errors
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +34,7 @@ EXITS = {
     66: "An input file does not exist or cannot be read.",
     69: "No daemon answers.",
     70: "A bug.",
+    71: "The disk fails, or was made read-only.",
     73: "An output file, a directory or a socket cannot be made.",
     74: "The disk is full.",
     75: "Not now: try again, or go on with a paused migration.",

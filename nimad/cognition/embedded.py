@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+from nimad.background.worker import Worker
 from nimad.config import Config, load
 from nimad.core.store import MemoryStore
 from nimad.migrate.manager import MigrationManager
@@ -39,7 +40,7 @@ class Embedded:
         self.store = MemoryStore.open(state, settings)
         if temporary:
             self.store.records.maintain("PRAGMA synchronous = OFF")
-        self.manager = MigrationManager(self.store)
+        self.manager = MigrationManager(self.store, Worker(lambda: settings))
         self._ending = weakref.finalize(self, _end, self.store.close, state, temporary)
 
     def close(self) -> None:

@@ -4,47 +4,111 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
+import pwd
+import stat
 from pathlib import Path
 
+from nimad.disk.durable import make_directory, sweep_temporary
 from nimad.errors import StateBusy, StateUnusable
+
+log = logging.getLogger(__name__)
+
+PARTS = ("blocks", "dense", "graph", "snapshots", "aside")
 
 
 class StateLock:
-    """An exclusive flock on `nimad.lock`; the file names the holder's process id.
+    """Exclusive flocks on the state directory and on `nimad.lock`, which names the holder's pid.
 
-    The kernel drops the lock when the process ends, however it ends, so nothing stale can block a
-    start.  Source: flock(2).
+    The lock on the directory is the one that counts: it holds even when somebody deletes
+    `nimad.lock`.  The lock on the file is for file systems that cannot lock a directory (NFS), and
+    keeps out versions of nimad that knew no other.  The kernel drops both when the process ends,
+    however it ends, so nothing stale can block a start.  Source: flock(2).
     """
 
     def __init__(self, state: Path) -> None:
-        self._path = state / "nimad.lock"
-        try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StateUnusable(state=state, detail=error.strerror) from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._file)
-            raise StateBusy(pid=holder, state=state) from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        """Raises StateBusy when another process owns `state`, StateUnusable."""
+        with contextlib.ExitStack() as undo:
+            self._directory = _open(state, os.O_RDONLY | os.O_DIRECTORY, state)
+            undo.callback(os.close, self._directory)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+            self._file = _open(state / "nimad.lock", flags, state)
+            undo.callback(os.close, self._file)
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock_directory(self._directory)
+            except BlockingIOError:
+                holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
+                raise StateBusy(pid=holder or "unknown", state=state) from None
+            self._undo = undo.pop_all()
+        self._name_holder()
+
+    def _name_holder(self) -> None:
+        """Write our pid over the old one: on a full disk there is no room for a new block."""
+        text = f"{os.getpid()}\n".encode()
+        with contextlib.suppress(OSError):
+            try:
+                os.pwrite(self._file, text, 0)
+                os.ftruncate(self._file, len(text))
+            except OSError:  # better no name than the name of a process that is gone
+                os.ftruncate(self._file, 0)
 
     def release(self) -> None:
         """Let another process have the directory."""
         with contextlib.suppress(OSError):
-            os.close(self._file)
+            self._undo.close()
+
+
+def _open(path: Path, flags: int, state: Path) -> int:
+    try:
+        return os.open(path, flags | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateUnusable(state=state, detail=f"{path.name}: {error.strerror}") from error
+
+
+def _lock_directory(directory: int) -> None:
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass  # a file system that locks files only
 
 
 def prepare_state(state: Path) -> None:
-    """Make the state directory and its parts (mode 0700); StateUnusable when that cannot be."""
+    """Make the state directory and its parts (mode 0700, durable).
+
+    Raises StateUnusable when that cannot be, and when the directory belongs to another user or
+    everybody may write to it: the memories in it could be read, changed or replaced by others.
+    """
     try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for part in ("blocks", "dense", "graph", "snapshots", "aside"):
-            (state / part).mkdir(mode=0o700, exist_ok=True)
+        make_directory(state)
+        found = state.stat()
+        if found.st_uid != os.geteuid():
+            detail = f"it belongs to {_user(found.st_uid)}, and this is {_user(os.geteuid())}"
+            raise StateUnusable(state=state, detail=detail)
+        if found.st_mode & stat.S_IWOTH:
+            mode = stat.S_IMODE(found.st_mode)
+            detail = f"everybody may write to it (mode {mode:04o}); chmod 0700 closes it"
+            raise StateUnusable(state=state, detail=detail)
+        for part in PARTS:
+            make_directory(state / part)
     except OSError as error:
         raise StateUnusable(state=state, detail=f"{error.filename}: {error.strerror}") from error
     if not os.access(state, os.W_OK | os.X_OK):
         raise StateUnusable(state=state, detail="no permission to write there")
+
+
+def sweep(state: Path) -> None:
+    """Remove temporary files that a crash left."""
+    for directory in (state, *(state / part for part in PARTS)):
+        for name in sweep_temporary(directory):
+            log.info("removed %s, which an interrupted write had left", name)
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"

@@ -4,54 +4,58 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from nimad import __version__
 from nimad.errors import NimadError, UsageError
 
 if TYPE_CHECKING:
+    from nimad import when
     from nimad.ctl.client import Client
     from nimad.ctl.screen import Screen
 
     Run = Callable[[argparse.Namespace, Client, Screen], int]
     Commands = argparse._SubParsersAction["Parser"]
 
-DESCRIPTION = "Ask and look after the memory daemon nimad."
 DATES = (
     "DATE is a day, a month, a year or a moment (2023-05-08, 8 May 2023, May 2023, 2023,"
     " 2023-05-08T14:30, with +02:00 or Z if it is not in this machine's time zone), an age (30min,"
     " 12h, 7d, 3w, 6mo, 2y, 2 hours ago), now, today, yesterday, last week, Friday, or epoch"
     " milliseconds. It stands for its first moment; after --as-of for its last."
 )
-EPILOG = """\
-`nimactl COMMAND --help` tells about one; nimactl(1) has examples, exit codes and files.
-"""
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises errors instead of printing them, and takes no abbreviations."""
+    """An ArgumentParser that raises errors instead of printing them, and takes no abbreviations.
 
-    def __init__(self, **given: Any) -> None:
+    `names` are the commands it may be given: the nearest is told for one that does not exist.
+    """
+
+    def __init__(self, *, names: Collection[str] = (), **given: Any) -> None:
         super().__init__(
             allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **given
         )
+        self._names = names
+
+    def format_help(self) -> str:
+        """The help; what stands around the options is wrapped only now, when it is shown."""
+        import textwrap
+
+        self.description, self.epilog = (
+            "\n".join(textwrap.wrap(text or "", 78)) for text in (self.description, self.epilog)
+        )
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError, which main turns into one line and exit code 64."""
-        refused = UsageError(detail=_no_such_command(message) or message[:1].upper() + message[1:])
-        raise with_hint(refused, f"See `{self.prog} --help`.")
+        detail = message[:1].upper() + message[1:]
+        if found := re.match(r"argument COMMAND: invalid choice: '(.{1,60})' \(choose", message):
+            from difflib import get_close_matches
 
-
-def _no_such_command(message: str) -> str | None:
-    """A mistyped command with the nearest that exists, instead of a list of all."""
-    found = re.match(r"argument COMMAND: invalid choice: '(.{1,60})' \(choose from (.*)\)", message)
-    if found is None:
-        return None
-    from difflib import get_close_matches
-
-    near = get_close_matches(found[1], re.findall(r"[\w-]+", found[2]), n=1, cutoff=0.5)
-    return f"There is no command {found[1]}" + (f"; did you mean {near[0]}?" if near else ".")
+            near = get_close_matches(found[1], self._names, n=1, cutoff=0.5)
+            detail = f"There is no command {found[1]}"
+            detail += f"; did you mean {near[0]}?" if near else "."
+        raise with_hint(UsageError(detail=detail), f"See `{self.prog} --help`.")
 
 
 def with_hint(error: NimadError, hint: str) -> NimadError:
@@ -60,36 +64,18 @@ def with_hint(error: NimadError, hint: str) -> NimadError:
     return error
 
 
-def build() -> Parser:
-    """The parser of every command; `args.run` is the function that does it."""
-    from nimad.ctl import admin, ask, exporting, importing, keep, migrate
-
-    parser = Parser(prog="nimactl", description=DESCRIPTION, epilog=EPILOG)
-    parser.set_defaults(json=False, socket=None, timeout=None)
-    parser.add_argument("--version", action="version", version=f"nimactl {__version__}")
-    commands = parser.add_subparsers(
-        title="commands", dest="command", metavar="COMMAND", parser_class=Parser
-    )
-    for group in (ask, keep, importing, exporting, migrate, admin):
-        group.register(commands)
-    _add_shared(parser)
-    return parser
-
-
 def add_command(
     commands: Commands, name: str, run: Run, about: str, more: str = "", end: str = ""
 ) -> Parser:
     """Add a command: `about` stands in the list of commands, `more` in its own help, too."""
     description = f"{about[:1].upper()}{about[1:]}. {more}".strip()
-    parser = commands.add_parser(
-        name, help=about, description=_filled(description), epilog=_filled(end)
-    )
+    parser = commands.add_parser(name, help=about, description=description, epilog=end)
     parser.set_defaults(run=run)
-    _add_shared(parser)
+    add_shared(parser)
     return parser
 
 
-def _add_shared(parser: Parser) -> None:
+def add_shared(parser: Parser) -> None:
     """The options that may stand before and after the command."""
     shared = parser.add_argument_group("options of every command")
     shared.add_argument(
@@ -112,12 +98,6 @@ def _add_shared(parser: Parser) -> None:
         default=argparse.SUPPRESS,
         help="how long to wait for an answer; default 60, and no limit for what takes long",
     )
-
-
-def _filled(text: str) -> str:
-    import textwrap
-
-    return "\n".join(textwrap.wrap(text, 78))
 
 
 # --- kinds of values ------------------------------------------------------------------------------
@@ -170,3 +150,27 @@ def text_of(words: list[str]) -> str:
     if not text.strip():
         raise UsageError(detail="the text is empty")
     return text
+
+
+def first_moment(text: str | None, option: str, now: int | None = None) -> int | None:
+    """Epoch milliseconds of a date or an age: the first moment of what it names; None of None.
+
+    Ages count from `now` [epoch milliseconds]; default: the clock.
+    Raises UsageError, naming the option, for what is no date.
+    """
+    return None if text is None else _span(text, option, now).first
+
+
+def last_moment(text: str | None, option: str) -> int | None:
+    """The same, but the last moment: "May 2023" is its end."""
+    return None if text is None else _span(text, option, None).last
+
+
+def _span(text: str, option: str, now: int | None) -> when.Span:
+    from nimad import when
+    from nimad.model import now_ms
+
+    try:
+        return when.read(text, now_ms() if now is None else now)
+    except ValueError as error:
+        raise UsageError(detail=f"{option} {error}, not {text.strip()[:60]!r}") from None

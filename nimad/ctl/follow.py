@@ -1,152 +1,166 @@
-"""Following a migration until it ends, through restarts of the daemon."""
+"""`nimactl migrate PATH --follow`: keeps handing over what a store that is still written to gets.
+
+It looks at the size and time of the file and its write-ahead log, and reads the store only when one
+of them has changed.  The difference alone goes to nimad, in memory: nothing is written to disk
+here.  A daemon that is being restarted is waited for; what it did not confirm is sent again.
+"""
 
 from __future__ import annotations
 
+import argparse
+import hashlib
+import os
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nimad.ctl.arguments import with_hint
-from nimad.ctl.progress import Progress
-from nimad.ctl.sources import ENDED, brief, overview, stage_line
-from nimad.errors import (
-    DaemonAbsent,
-    Interrupted,
-    MigrationFailed,
-    MigrationPaused,
-    NimadError,
-    NoAnswer,
-    NotFound,
-    RemoteError,
-)
+from nimad.ctl.handover import hand_over, stores_at
+from nimad.ctl.human import count
+from nimad.ctl.terminal_text import one_line
+from nimad.errors import DaemonAbsent, NimadError, NoAnswer, RemoteError, SourceChanged, UsageError
+from nimad.legacy.detect import GRAPH, Detected
+from nimad.legacy.source_changes import Difference, Seen, Signature, look, seen_in, signature
 
 if TYPE_CHECKING:
     from nimad.ctl.client import Client
     from nimad.ctl.screen import Screen
 
-QUICK, SLOW = 0.1, 1.0
-"""Between two looks, at first and later on [seconds]."""
-RESTART = 60.0
-"""How long a daemon may take to come back [seconds]."""
-STEP = 0.1
-"""Without a terminal, a line is printed for each such part of the whole."""
+EVERY = 30.0
+"""Between two looks at the store, if nothing else is asked for [seconds]."""
+AGAIN = 2.0
+"""After a look that failed, the next comes as soon as this [seconds]."""
+PASSING = ("busy", "source_changed", "disk_full")
+"""Refusals of the daemon after which it is worth to send the same again later."""
 
 
-def wait(
-    client: Client, screen: Screen, names: Sequence[str], left_out: Sequence[dict[str, Any]] = ()
-) -> int:
-    """Follow sources until each is verified, paused or failed; the exit code says which.
-
-    `left_out` are stores that were not taken over, for the JSON.
-    """
-    ended: list[dict[str, Any]] = []
-    result: dict[str, Any] = {}
-    try:
-        with Progress(screen.progress) as progress:
-            for name in names:
-                result = _follow(client, screen, name, progress)
-                ended.append(_source(result, name))
-    except KeyboardInterrupt:
-        hint = "It goes on in nimad: `nimactl migrate --status --watch` shows it."
-        raise with_hint(Interrupted(), hint) from None
-    result = {**result, "sources": ended, **({"refused": left_out} if left_out else {})}
-    if screen.json:
-        screen.result(result)
-    else:
-        for line in overview(screen, result):
-            screen.line(line)
-    for source in ended:
-        _check(source)
+def follow(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """Take the store over, then follow it until Ctrl-C or SIGTERM, which end it with 0."""
+    (store,) = stores_at(args, client).stores
+    if store.kind != GRAPH:
+        raise UsageError(detail=f"--follow is for a graph.sqlite; {store.path} is none")
+    tracker = _Tracker(args, client, screen, store)
+    with _ended_by_a_signal():
+        try:
+            tracker.run()
+        except KeyboardInterrupt:
+            screen.note(f"no longer following {one_line(str(store.path))}")
     return 0
 
 
-def _check(source: dict[str, Any]) -> None:
-    """Raise what became of a source that is not verified."""
-    name = source["name"]
-    if source["state"] == "paused":
-        raise MigrationPaused(name=name)
-    if source["state"] not in ("verified", "lazy"):
-        detail = source.get("error") or "it was rolled back meanwhile"
-        raise MigrationFailed(name=name, detail=detail)
+@contextmanager
+def _ended_by_a_signal() -> Iterator[None]:
+    """SIGTERM, which a service manager sends, ends it as Ctrl-C does."""
 
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
 
-def _follow(client: Client, screen: Screen, name: str, progress: Progress) -> dict[str, Any]:
-    pause, told = QUICK, ("", -1.0)
-    while True:
-        result = _look(client, name, lambda text: progress.show(text, now=True))
-        source = _source(result, name)
-        if source["state"] in ENDED:
-            return result
-        state, fraction, text = stage_line(
-            source, idle=result.get("idle", True), because=result.get("because")
-        )
-        progress.show(text)
-        plain = screen.progress is None and not screen.json
-        if plain and (state != told[0] or fraction - told[1] >= STEP):
-            told = (state, fraction)
-            screen.aside(brief(source))
-        time.sleep(pause)
-        pause = min(pause * 1.2, SLOW)
-
-
-def watch(client: Client, screen: Screen, name: str | None) -> int:
-    """Show the sources anew each second until none is under way; with --json, a document a line."""
-    drawn: list[str] = []
+    before = signal.signal(signal.SIGTERM, end)
     try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Tracker:
+    """One store on its way: what nimad has confirmed of it, and what it looked like then."""
+
+    def __init__(
+        self, args: argparse.Namespace, client: Client, screen: Screen, store: Detected
+    ) -> None:
+        self._args, self._client, self._screen, self._store = args, client, screen, store
+        self._every: float = args.every or EVERY
+        self._name = ""
+        self._seen: dict[str, Seen] = {}
+        self._looked: Signature | None = None
+        self._trouble = ""
+
+    def run(self) -> None:
+        """Until somebody ends it.  Raises what can never go well."""
+        self._whole()
         while True:
-            result = _look(client, name, screen.note)
-            if screen.json:
-                screen.result(result)
-            else:
-                drawn = _redraw(screen, drawn, list(overview(screen, result)))
-            screen.flush()
-            if all(source["state"] in ENDED for source in result["sources"]):
-                return 0
-            time.sleep(SLOW)
-    except KeyboardInterrupt:
-        raise with_hint(Interrupted(), "The migrations go on in nimad.") from None
+            time.sleep(min(self._every, AGAIN) if self._trouble else self._every)
+            if self._trouble or signature(self._store.path) != self._looked:
+                self._patiently(self._look)
+
+    def _patiently(self, work: Callable[[], None]) -> None:
+        """Do it; what may pass is told once, and tried again."""
+        try:
+            work()
+        except NimadError as error:
+            if not _may_pass(error):
+                raise
+            if error.message != self._trouble:
+                self._screen.note(error.message)
+            self._trouble = error.message
+            return
+        if self._trouble:
+            self._trouble = ""
+            self._screen.note("it goes on")
+
+    def _whole(self) -> None:
+        """Hand over a snapshot, and remember its rows."""
+        before = signature(self._store.path)
+        seen: dict[str, Seen] = {}
+
+        def remember(copy: Path) -> None:
+            seen.update(seen_in(copy, None).seen)
+
+        result = hand_over(self._args, self._client, self._screen, self._store, remember)
+        self._name, self._seen, self._looked = result["name"], seen, before
+        self._args.name = None  # it has its name now
+        self._tell(result, count(result["total"], "memory"))
+
+    def _look(self) -> None:
+        before = signature(self._store.path)
+        found = look(self._store.path, self._seen)
+        if found and not (found.readable and self._deliver(found)):
+            self._whole()
+            return
+        self._seen, self._looked = found.seen, before
+
+    def _deliver(self, found: Difference) -> bool:
+        """Hand over a difference; False when nimad wants the whole."""
+        data = found.delivery()
+        fd = os.memfd_create("nimactl-follow", os.MFD_CLOEXEC)
+        try:
+            _write(fd, data)
+            result = self._client.call(
+                "migrate.append",
+                fd=fd,
+                name=self._name,
+                sha256=hashlib.sha256(data).hexdigest(),
+                size=len(data),
+            )
+        finally:
+            os.close(fd)
+        if result["taken"]:
+            told = [count(found.rows, "row")] if found.rows else []
+            told += [f"{count(found.gone, 'memory')} gone"] if found.gone else []
+            self._tell(result, ", ".join(told))
+        return bool(result["taken"]) and not result["whole"]
+
+    def _tell(self, result: dict[str, Any], what: str) -> None:
+        if self._screen.json:
+            self._screen.result(result)
+        else:
+            stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+            self._screen.line(f"[{stamp}] [INFO] {one_line(self._name)}: {what}")
+        self._screen.flush()
 
 
-def _redraw(screen: Screen, old: list[str], new: list[str]) -> list[str]:
-    """Put the new lines in the place of the old; without a terminal, below them if they differ."""
-    if new == old:
-        return old
-    if screen.terminal and old:
-        screen.line(f"\x1b[{len(old)}A\x1b[J" + "\n".join(new))
-    else:
-        screen.line("\n".join(new))
-    return new
+def _write(fd: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]
 
 
-def _look(client: Client, name: str | None, tell: Callable[[str], None]) -> dict[str, Any]:
-    """The state of the sources; a daemon that is being restarted is waited for."""
-    try:
-        return client.call("migrate.status", name=name)
-    except NimadError as error:
-        if not _passing(error):
-            raise
-    tell("nimad does not answer; waiting for it to come back")
-    import tenacity  # here, because it costs more than a whole run without it
-
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(_passing),
-        wait=tenacity.wait_exponential(multiplier=0.1, max=2),
-        stop=tenacity.stop_after_delay(RESTART),
-        reraise=True,
-    )
-    return retrying(client.call, "migrate.status", name=name)
-
-
-def _passing(error: BaseException) -> bool:
-    """True for what a restart of the daemon looks like."""
+def _may_pass(error: NimadError) -> bool:
     if isinstance(error, RemoteError):
-        return error.code == "busy"
-    return isinstance(error, (DaemonAbsent, NoAnswer))
-
-
-def _source(result: dict[str, Any], name: str) -> dict[str, Any]:
-    for source in result["sources"]:
-        if source["name"] == name:
-            found: dict[str, Any] = source
-            return found
-    raise NotFound(kind="source", id=name)
+        return error.code in PASSING
+    if isinstance(error, (DaemonAbsent, NoAnswer, SourceChanged)):
+        return True
+    # it may be replaced just now
+    return error.code in ("source_missing", "source_unreadable", "source_corrupt")

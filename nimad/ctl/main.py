@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from nimad.ctl.arguments import build, with_hint
+from nimad.ctl.arguments import with_hint
 from nimad.ctl.client import Client
+from nimad.ctl.parser import build
 from nimad.ctl.screen import Screen
 from nimad.errors import Interrupted, NimadError, UsageError
 
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(given: list[str], screen: Screen) -> int:
     try:
-        args = build().parse_args(given)
+        args = build(given).parse_args(given)
     except SystemExit as done:  # --help and --version
         screen.flush()
         return int(done.code or 0)

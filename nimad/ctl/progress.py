@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 from typing import TextIO
 
-from nimad.ctl.text import shorten
+from nimad.ctl.terminal_text import shorten
 
 REDRAW = 0.1
 """Between two drawings [seconds]."""

@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any, TextIO
 
-from nimad.ctl.text import one_line, safe, safe_json, wrap
+from nimad.ctl.terminal_text import one_line, safe, safe_json, wrap
 from nimad.errors import NimadError, OutputUnusable
 
 BOLD, DIM, RED, GREEN, YELLOW = "1", "2", "31", "32", "33"

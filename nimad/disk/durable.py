@@ -15,22 +15,21 @@ container find that out when the file is read.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
+import stat
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from nimad.errors import DiskFull
+from nimad.disk.failures import disk_errors
 
 Buffer = bytes | bytearray | memoryview
 
 TEMPORARY = ".tmp"
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _passages: dict[str, int] = {}
 _passages_lock = threading.Lock()
 
@@ -52,6 +51,18 @@ def crash_point(name: str) -> None:
         passage = _passages[name]
     if passage >= int(count or "1"):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory (mode 0700) and its missing parents, and their names durable.
+
+    Raises:
+        OSError: any refusal of the system; a file in its place, too.
+    """
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for made in missing:
+        fsync_dir(made.parent)
 
 
 def fsync_dir(directory: Path) -> None:
@@ -76,29 +87,37 @@ def replacing(path: Path, crash: str = "durable") -> Iterator[BinaryIO]:
 
     Raises:
         DiskFull: when the medium, the quota or a size limit has no room; nothing is left behind.
+        DiskFailed: on an I/O error; DiskReadOnly when the system made the disk so.
         OSError: any other refusal of the system.
     """
     temporary = path.with_name(path.name + TEMPORARY)
     try:
-        with _create(temporary) as file:
-            yield file
-            file.flush()
-            crash_point(f"{crash}.before_fsync")
-            os.fsync(file.fileno())
-        crash_point(f"{crash}.before_rename")
-        temporary.rename(path)
-    except BaseException as error:
+        with disk_errors(f"{path} could not be written"):
+            with _create(temporary) as file:
+                yield file
+                file.flush()
+                crash_point(f"{crash}.before_fsync")
+                os.fsync(file.fileno())
+            crash_point(f"{crash}.before_rename")
+            temporary.rename(path)
+    except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError) and error.errno in _FULL:
-            raise DiskFull(detail=f"{path} could not be written ({error.strerror})") from error
         raise
     crash_point(f"{crash}.after_rename")
     fsync_dir(path.parent)
 
 
 def _create(path: Path) -> BinaryIO:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    """A new file, never one that stood there: what another user planted would stay his to read.
+
+    What a crash of our own left is removed first.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        found = path.lstat()
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+            path.unlink()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     return os.fdopen(os.open(path, flags, 0o600), "wb", buffering=1 << 16)
 
 
@@ -148,3 +167,13 @@ def set_aside(path: Path, aside: Path) -> Path:
     fsync_dir(aside)
     fsync_dir(path.parent)
     return target
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of the files below a directory; 0 where there is nothing."""
+    if path.is_dir():
+        return sum(size_of(Path(entry)) for entry in os.scandir(path))
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

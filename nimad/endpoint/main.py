@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
@@ -15,7 +16,8 @@ from typing import NoReturn
 from nimad import __version__, config
 from nimad.endpoint.remote import Endpoint
 from nimad.endpoint.serve import serve
-from nimad.errors import NimadError
+from nimad.errors import NimadError, SocketUnusable
+from nimad.serve.listen import listen_at
 from nimad.systemd import listening_sockets
 
 log = logging.getLogger("nimad-embedder")
@@ -75,14 +77,17 @@ def read_key(named: str) -> str | None:
 
 
 def listen(place: Path) -> socket.socket:
-    """A listening socket that only this user reaches; one that is left over is replaced."""
-    place.unlink(missing_ok=True)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(place))
-    listener.listen(16)
-    listener.setblocking(True)
-    return listener
+    """A listening socket that only this user reaches; one that a crash left is replaced.
+
+    Raises SocketBusy when another process listens there, SocketUnusable when something else than
+    a socket of this user is in its place.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if place.lstat().st_uid != os.geteuid():
+            raise SocketUnusable(socket=place, detail="what is there belongs to another user")
+    listener = listen_at(place)
+    place.chmod(0o600)
+    return listener.sock
 
 
 if __name__ == "__main__":

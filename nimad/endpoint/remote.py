@@ -19,14 +19,17 @@ from nimad.config import Config
 from nimad.errors import ConfigError
 
 MOST_BYTES = 64 << 20
-"""Of one reply."""
+"""Largest reply accepted [bytes]."""
 ATTEMPTS = 4
 PASSING = {408, 425, 429, 500, 502, 503, 504}
-"""Statuses after which it is tried again."""
+"""HTTP statuses after which the request is sent again."""
 
 
 class EndpointError(Exception):
-    """What the endpoint did wrong, in words for a person.
+    """What the endpoint did wrong, in words for a person; they go to the log and to `status`.
+
+    Nothing of the endpoint's own words: an endpoint that quotes what it was asked would put the
+    text of a memory there, where no purge removes it.
 
     Attributes:
         passes: whether trying again may help.
@@ -79,14 +82,17 @@ class Endpoint:
             connection.request("POST", self._target(), body, self._headers())
             response = connection.getresponse()
             reply = response.read(MOST_BYTES + 1)
-        except (OSError, http.client.HTTPException) as error:
-            reason = str(error) or type(error).__name__
+        except http.client.HTTPException as error:
+            detail = f"{self.url.netloc} does not speak HTTP ({type(error).__name__})"
+            raise EndpointError(detail, passes=True) from error
+        except OSError as error:
+            reason = error.strerror or str(error) or type(error).__name__
             raise EndpointError(f"{self.url.netloc}: {reason}", passes=True) from error
         finally:
             connection.close()
         if response.status != 200:
-            detail = reply[:200].decode("utf-8", "replace")
-            message = f"{self.url.netloc} answered {response.status} {response.reason}: {detail}"
+            meaning = http.client.responses.get(response.status, "an unknown status")
+            message = f"{self.url.netloc} answered {response.status} {meaning}"
             raise EndpointError(message, response.status in PASSING)
         if len(reply) > MOST_BYTES:
             raise EndpointError(f"{self.url.netloc} answered without an end", passes=False)
@@ -121,17 +127,18 @@ def _vectors(reply: bytes, count: int) -> tuple[int, array[float]]:
     try:
         items: list[dict[str, Any]] = json.loads(reply)["data"]
         if len(items) != count:
-            raise ValueError(f"{len(items)} vectors for {count} texts")
+            raise EndpointError(f"the endpoint gave {len(items)} vectors for {count} texts", False)
         places = [int(item.get("index", n)) for n, item in enumerate(items)]
         if sorted(places) != list(range(count)):
-            raise ValueError("its indices are not those of the texts")
+            raise EndpointError("the endpoint's indices are not those of the texts", False)
         order = sorted(range(count), key=places.__getitem__)
         rows = [items[n]["embedding"] for n in order]
         size = len(rows[0])
         values = array("f", [float(value) for row in rows for value in row])
         if any(len(row) != size for row in rows) or not all(map(math.isfinite, values)):
-            raise ValueError("its vectors differ in length, or are not finite")
+            detail = "the endpoint's vectors differ in length, or are not finite"
+            raise EndpointError(detail, passes=False)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        message = f"the endpoint's answer is not one of embeddings ({error!r})"
-        raise EndpointError(message[:300], passes=False) from error
+        message = f"the endpoint's answer is not one of embeddings ({type(error).__name__})"
+        raise EndpointError(message, passes=False) from error
     return size, values

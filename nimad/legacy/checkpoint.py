@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from nimad.errors import SourceCorrupt, SourceUnsupported
@@ -25,46 +24,38 @@ MAX_PICKLE = 256 << 20
 """Largest `data.pkl` that is read [bytes]: a million episodes."""
 
 
-def read(
-    view: memoryview, name: str, path: Path | str, written: float, texts: TextSink | None = None
-) -> Parsed:
-    """What a checkpoint holds.  `path` names it in errors, `written` is its age by the disk.
+def read(view: memoryview, name: str, written: float, texts: TextSink | None = None) -> Parsed:
+    """What the checkpoint `name` holds; `written` is its age by the disk.
 
     Raises SourceCorrupt, SourceUnsafe, SourceNotRecognised, SourceUnsupported.  Cost: the pickle
     is read; the numbers are not.
     """
-    entries = zipped.entries(view, path)
-    pickle = _pickle(view, path, entries)
-    start = pickle.offset
-    value = load(view[start : start + pickle.size], path, BUILDERS, persistent, texts)
+    entries = zipped.entries(view, name)
+    order = entries.get("byteorder")
+    if order is not None and bytes(view[order.offset : order.offset + order.size]) != b"little":
+        raise SourceUnsupported(path=name, what="a checkpoint of a big-endian machine")
+    pickle = entries.get("data.pkl")
+    if pickle is None:
+        raise SourceUnsupported(path=name, what="a zip without data.pkl, so no checkpoint")
+    if pickle.size > MAX_PICKLE:
+        detail = f"its data.pkl has {pickle.size >> 20} MiB, more than {MAX_PICKLE >> 20}"
+        raise SourceCorrupt(path=name, detail=detail)
+    zipped.check(view, name, pickle)
+    content = view[pickle.offset : pickle.offset + pickle.size]
+    value = load(content, name, BUILDERS, persistent, texts)
     state = value.get("state", value) if isinstance(value, dict) else value
-    episodes = metadata_of(state, path)
+    episodes = metadata_of(state, name)
     parsed = Parsed(name, _saved(state, written), episodes)
     tensors = value.get("tensors", value)
     if isinstance(tensors, dict):
-        _take_vectors(parsed, _Reader(view, path, entries), tensors)
+        _VectorReader(view, parsed, entries).take(tensors)
     return parsed
 
 
-def check(view: memoryview, path: Path | str, seen: Callable[[], None]) -> None:
+def check(view: memoryview, name: str, seen: Callable[[], None]) -> None:
     """Compare every entry with its CRC.  Raises SourceCorrupt.  Cost: the whole file is read."""
-    for entry in zipped.entries(view, path).values():
-        zipped.check(view, path, entry, seen)
-
-
-def _pickle(view: memoryview, path: Path | str, entries: dict[str, zipped.Entry]) -> zipped.Entry:
-    """The entry `data.pkl`, found to be whole."""
-    order = entries.get("byteorder")
-    if order is not None and bytes(view[order.offset : order.offset + order.size]) != b"little":
-        raise SourceUnsupported(path=path, what="a checkpoint of a big-endian machine")
-    found = entries.get("data.pkl")
-    if found is None:
-        raise SourceUnsupported(path=path, what="a zip without data.pkl, so no checkpoint")
-    if found.size > MAX_PICKLE:
-        detail = f"its data.pkl has {found.size >> 20} MiB, more than {MAX_PICKLE >> 20}"
-        raise SourceCorrupt(path=path, detail=detail)
-    zipped.check(view, path, found)
-    return found
+    for entry in zipped.entries(view, name).values():
+        zipped.check(view, name, entry, seen)
 
 
 def _saved(state: dict[str, Any], written: float) -> float:
@@ -75,69 +66,62 @@ def _saved(state: dict[str, Any], written: float) -> float:
         return written
 
 
-class _Reader:
-    """Makes vectors of tensors, each found to lie within its entry."""
+class _VectorReader:
+    """Finds the vectors of a checkpoint, each within its entry of the zip."""
 
-    def __init__(
-        self, view: memoryview, path: Path | str, entries: dict[str, zipped.Entry]
-    ) -> None:
-        self.view, self.path, self.entries = view, path, entries
+    def __init__(self, view: memoryview, parsed: Parsed, entries: dict[str, zipped.Entry]) -> None:
+        self._view, self._parsed, self._entries = view, parsed, entries
+        self._name = parsed.name
 
-    def rows(self, tensors: list[Tensor], dimension: int) -> TensorRows:
+    def take(self, tensors: dict[Any, Any]) -> None:
+        """Enter the vectors, fillers and roles of a checkpoint's `tensors`."""
+        parsed = self._parsed
+        parsed.vectors = self._table(tensors.get("vectors"))
+        if parsed.vectors is not None and parsed.vectors.count != len(parsed.episodes):
+            parsed.notes.append(uneven(self._name, parsed.vectors.count, len(parsed.episodes)))
+        for kind in ("filler", "role"):
+            if isinstance(group := tensors.get(kind + "s"), dict):
+                self._take_items(kind, group)
+
+    def _table(self, found: Any) -> Vectors | None:
+        """The vectors of the episodes: a table, or a list of tensors of one length."""
+        if isinstance(found, Tensor):
+            if len(found.size) != 2:
+                return self._note("its vectors are no table")
+            return self._rows([found], found.size[1]) if found.size[0] else None
+        if found is None or found == []:
+            return None
+        if not isinstance(found, list) or not all(isinstance(t, Tensor) for t in found):
+            return self._note("its vectors are of a form that is not known")
+        size = found[0].size
+        if len(size) != 1 or any(tensor.size != size for tensor in found):
+            return self._note("its vectors are not all of one length")
+        return self._rows(found, size[0])
+
+    def _take_items(self, kind: str, group: dict[Any, Any]) -> None:
+        named = [(n, t) for n, t in group.items() if isinstance(n, str) and isinstance(t, Tensor)]
+        fit = [(n, t) for n, t in named if len(t.size) == 1 and t.size == named[0][1].size]
+        if len(fit) < len(group):
+            self._note(f"{len(group) - len(fit)} {kind}s are no vectors")
+        if fit:
+            rows = self._rows([tensor for _, tensor in fit], fit[0][1].size[0])
+            self._parsed.items += [(kind, name, rows, at) for at, (name, _) in enumerate(fit)]
+
+    def _note(self, what: str) -> Vectors | None:
+        """Say in the report why there are no vectors."""
+        self._parsed.notes.append(f"{self._name}: {what}")
+        return None
+
+    def _rows(self, tensors: list[Tensor], dimension: int) -> TensorRows:
+        check_dimension(dimension, self._name)
         places = [self._place(tensor.storage) for tensor in tensors]
-        return TensorRows(self.view, self.path, tensors, places, dimension)
+        return TensorRows(self._view, self._name, tensors, places, dimension)
 
     def _place(self, storage: Storage) -> int:
         """Where a storage begins in the file."""
-        entry = self.entries.get(f"data/{storage.key}")
+        entry = self._entries.get(f"data/{storage.key}")
         if entry is None:
-            raise SourceCorrupt(path=self.path, detail=f"its data/{storage.key} is missing")
+            raise SourceCorrupt(path=self._name, detail=f"its data/{storage.key} is missing")
         if entry.size < storage.items * ITEM_BYTES[storage.dtype]:
-            raise SourceCorrupt(path=self.path, detail=f"its data/{storage.key} is too short")
+            raise SourceCorrupt(path=self._name, detail=f"its data/{storage.key} is too short")
         return entry.offset
-
-
-def _take_vectors(parsed: Parsed, reader: _Reader, tensors: dict[Any, Any]) -> None:
-    found = tensors.get("vectors")
-    if isinstance(found, Tensor):
-        parsed.vectors = _matrix(parsed, reader, found)
-    elif isinstance(found, list) and found and all(isinstance(t, Tensor) for t in found):
-        parsed.vectors = _list(parsed, reader, found)
-    elif found is not None and found != []:
-        parsed.notes.append(f"{parsed.name}: its vectors are of a form that is not known")
-    if parsed.vectors is not None and parsed.vectors.count != len(parsed.episodes):
-        parsed.notes.append(uneven(parsed.name, parsed.vectors.count, len(parsed.episodes)))
-    for kind, group in (("filler", "fillers"), ("role", "roles")):
-        _take_items(parsed, reader, kind, tensors.get(group))
-
-
-def _matrix(parsed: Parsed, reader: _Reader, tensor: Tensor) -> Vectors | None:
-    if len(tensor.size) != 2:
-        parsed.notes.append(f"{parsed.name}: its vectors are no table")
-        return None
-    if not tensor.size[0]:
-        return None
-    check_dimension(tensor.size[1], reader.path)
-    return reader.rows([tensor], tensor.size[1])
-
-
-def _list(parsed: Parsed, reader: _Reader, tensors: list[Tensor]) -> Vectors | None:
-    size = tensors[0].size
-    if len(size) != 1 or any(tensor.size != size for tensor in tensors):
-        parsed.notes.append(f"{parsed.name}: its vectors are not all of one length")
-        return None
-    check_dimension(size[0], reader.path)
-    return reader.rows(tensors, size[0])
-
-
-def _take_items(parsed: Parsed, reader: _Reader, kind: str, group: Any) -> None:
-    if not isinstance(group, dict):
-        return
-    named = [(n, t) for n, t in group.items() if isinstance(n, str) and isinstance(t, Tensor)]
-    fit = [(n, t) for n, t in named if len(t.size) == 1 and t.size == named[0][1].size]
-    if len(fit) < len(group):
-        parsed.notes.append(f"{parsed.name}: {len(group) - len(fit)} {kind}s are no vectors")
-    if fit:
-        check_dimension(fit[0][1].size[0], reader.path)
-        rows = reader.rows([tensor for _, tensor in fit], fit[0][1].size[0])
-        parsed.items += [(kind, name, rows, at) for at, (name, _) in enumerate(fit)]

@@ -36,19 +36,20 @@ PICKLE_PROTOCOLS = b"\x02\x03\x04\x05"
 HEADER_BYTES = 100
 """Length of the header of an SQLite database (https://www.sqlite.org/fileformat.html)."""
 HEAD_BYTES = 4096
-"""So much of a file is looked at to tell what it is."""
+"""Begin of a file that tells what it is [bytes]."""
 COMPANIONS = {
     ".sha256": "checksum",
     "-wal": "write-ahead log",
     "-shm": "shared memory of the write-ahead log",
     "-journal": "rollback journal",
 }
-
-
 GRAPH, FILES = "nima-sqlite", "nima-files"
 """The kinds of sources: a graph database; checkpoints, pickles and JSON."""
+CHECKPOINT, PICKLE, JSON = "checkpoint", "pickle", "JSON"
+"""The formats of the files of FILES."""
 CHECKSUM = ".sha256"
 MAX_NAME = 90
+"""Length of a file's name in a bundle [characters]."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,12 @@ def detect(path: Path) -> Detected:
     """
     resolved, head, size = _peek(Path(path))
     if not head.startswith(SQLITE_MAGIC):
-        if refusal := _refusal(resolved, head, size):
-            raise refusal
+        for suffix, role in COMPANIONS.items():
+            if resolved.name.endswith(suffix):
+                main = resolved.name.removesuffix(suffix)
+                detail = f"it is the {role} of {main}: name that"
+                raise SourceNotRecognised(path=resolved, detail=detail)
+        file_format(head, resolved)
         return store_of([resolved], resolved.parent, resolved)
     _check_header(resolved, head, size)
     log = _companion(resolved, "-wal")
@@ -151,28 +156,22 @@ def _companion(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def _refusal(path: Path, head: bytes, size: int) -> NimadError | None:
-    """The error for a file that begins neither like an SQLite database nor like one of FILES."""
-    for suffix, role in COMPANIONS.items():
-        if path.name.endswith(suffix):
-            main = path.name.removesuffix(suffix)
-            return SourceNotRecognised(path=path, detail=f"it is the {role} of {main}: name that")
-    if size == 0:
-        return SourceNotRecognised(path=path, detail="it is empty")
+def file_format(head: bytes, path: Path | str) -> str:
+    """The format of FILES that some bytes begin like: CHECKPOINT, PICKLE or JSON.
+
+    `path` only names the file in errors.  Raises SourceNotRecognised and SourceUnsupported.
+    """
+    if not head:
+        raise SourceNotRecognised(path=path, detail="it is empty")
     if head.startswith(BEFORE_ZIP):
-        return SourceUnsupported(path=path, what=OLD_TORCH)
-    if begins_like_files(head):
-        return None
-    return SourceNotRecognised(path=path, detail=NO_STORE)
-
-
-def begins_like_files(head: bytes) -> bool:
-    """Whether it may be a checkpoint, a pickle or JSON of NIMA's; nothing is unpickled."""
+        raise SourceUnsupported(path=path, what=OLD_TORCH)
     if head.startswith(ZIP_MAGIC):
-        return True
+        return CHECKPOINT
     if head[:1] == b"\x80" and head[1:2] in PICKLE_PROTOCOLS:
-        return True
-    return head.lstrip()[:1] == b"{"
+        return PICKLE
+    if head.lstrip()[:1] == b"{":
+        return JSON
+    raise SourceNotRecognised(path=path, detail=NO_STORE)
 
 
 def _check_header(path: Path, head: bytes, size: int) -> None:

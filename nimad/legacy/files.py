@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from nimad.closing import Closing
 from nimad.errors import NimadError, SourceCorrupt, SourceNotRecognised
-from nimad.legacy import sidecar
+from nimad.legacy import checkpoint, sidecar, sparse
+from nimad.legacy.detect import CHECKPOINT, PICKLE, file_format
 from nimad.legacy.episodes import (
     LAYER,
     EpisodeMapper,
@@ -28,14 +29,16 @@ from nimad.legacy.episodes import (
     key_of,
     row_of,
 )
-from nimad.legacy.formats import check_entries, read_file
 from nimad.legacy.mapping import UnreadableRowError
 from nimad.legacy.parsed import Parsed, Vectors
+from nimad.legacy.pickle_vm import TextSink
 from nimad.legacy.source import DenseRows, LegacyNode, Totals, Unreadable
 from nimad.legacy.unbundle import PURGED, Bundle, Packed
 
 PAGE_BYTES = 16 << 20
 """A page ends early when its texts are this long [bytes]."""
+HEAD = 64
+"""Begin of a file that tells its format [bytes]."""
 SCAN_BYTES = 8 << 20
 """Vectors looked at before pages are let go of [bytes]."""
 LATEST = "latest"
@@ -162,7 +165,9 @@ class LegacyFiles(Closing):
                 self._bundle.of(file), self._bundle.of(said), parsed.name, self._bundle.drop
             )
             notes = [f"{parsed.name}: {note}" for note in found]
-        check_entries(self._bundle.of(file), parsed.name, self._bundle.drop)
+        view = self._bundle.of(file)
+        if file_format(bytes(view[:HEAD]), parsed.name) == CHECKPOINT:
+            checkpoint.check(view, parsed.name, self._bundle.drop)
         return notes
 
     def _count(self, totals: Totals) -> None:
@@ -287,6 +292,20 @@ def _node(mapper: EpisodeMapper, key: int, episode: Any) -> LegacyNode | Unreada
     except UnreadableRowError as error:
         return Unreadable("node", key, str(error))
     return LegacyNode(key, mapped.memory, row_of(key, episode), mapped.notes)
+
+
+def read_file(view: memoryview, name: str, written: float, texts: TextSink | None = None) -> Parsed:
+    """Read a checkpoint, a pickle or JSON.
+
+    `texts` is told of each text in a pickle, with its place in `view`.  Raises SourceCorrupt,
+    SourceUnsafe, SourceUnsupported, SourceNotRecognised; each names `name`.
+    """
+    kind = file_format(bytes(view[:HEAD]), name)
+    if kind == CHECKPOINT:
+        return checkpoint.read(view, name, written, texts)
+    if kind == PICKLE:
+        return sparse.read_pickle(view, name, written, texts)
+    return sparse.read_json(view, name, written)
 
 
 # --- hypervectors ---------------------------------------------------------------------------------

@@ -16,13 +16,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
+from nimad.disk.failures import Fault, sqlite_fault
 from nimad.errors import SourceCorrupt
 from nimad.legacy.schema import (
-    TOOBIG,
     Shape,
     identify,
     open_source,
-    primary_code,
     row_key,
     sqlite_errors,
     translate,
@@ -118,8 +117,8 @@ class RowReader:
             try:
                 found = self._read(query.page, first, limit)
             except sqlite3.Error as error:
-                # 0: a text that is not UTF-8 (Python's own complaint has no SQLite code).
-                if primary_code(error) not in (0, TOOBIG):
+                # None: a text that is not UTF-8 (Python's own complaint has no SQLite code).
+                if sqlite_fault(error) not in (None, Fault.TOO_BIG):
                     raise
                 found = self._read_singly(query, first, limit)
         for key, _ in found:
@@ -151,7 +150,7 @@ class RowReader:
         try:
             row: Row | None = self._connection.execute(sql, (key,)).fetchone()
         except sqlite3.Error as error:
-            if primary_code(error) != TOOBIG:
+            if sqlite_fault(error) is not Fault.TOO_BIG:
                 raise translate(error, self._path) from error
             return f"it is larger than {MAX_VALUE_BYTES >> 20} MiB"
         if row is None:

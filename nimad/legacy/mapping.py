@@ -1,6 +1,18 @@
-"""A row of a legacy graph as a memory and back again: nothing is dropped, and that can be checked.
+"""A legacy record as a memory and back again: nothing is dropped, and that can be checked.
 
-| legacy column                | in the memory                                                     |
+`Mapper` is what both formats share; `NodeMapper` here maps rows of a graph database, and
+`EpisodeMapper` (episodes.py) episodes of checkpoints.  Each has one table of fields.
+
+**One rule makes it reversible:** when `extra` or `blobs` has a field's name, that is its value;
+else the memory's own field has it.  So a value that its field cannot hold exactly (a
+fe_score of 7, a layer of another name, a NULL text) is kept in `extra` beside the nearest thing the
+field can hold.
+
+    blobs["name"]       a BLOB, byte for byte
+    blobs["name:text"]  a text that is not UTF-8, or longer than its field may be
+    blobs["name:json"]  any other value of an episode that is too long to be shown
+
+| column of a graph            | in the memory                                                     |
 |------------------------------|-------------------------------------------------------------------|
 | id                           | `source[1]`                                                       |
 | text, layer, timestamp       | the same; a layer we do not know becomes "note"                   |
@@ -12,65 +24,179 @@
 | last_accessed                | the same, and in `extra` too: the field moves on when it is read  |
 | any other column             | `extra` under its own name, BLOBs in `blobs`; NULL is left out    |
 
-**One rule makes it reversible:** when `extra` or `blobs` has a column's name, that is its value;
-else the field has it.  So a value that its field cannot hold exactly (a fe_score of 7, a layer
-nobody knows, a NULL text) is kept in `extra` beside the nearest thing the field can hold.
-
-    blobs["name"]       a BLOB, byte for byte
-    blobs["name:text"]  TEXT that is not UTF-8, or longer than its field may be
-
-Verifying compares `values.canonical` of the snapshot's row with that of `NodeMapper.row(memory)`.
+Verifying compares `values.canonical` of the snapshot's row with that of `Mapper.row(memory)`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
-from nimad.legacy.values import BrokenText, Value, pack, unpack
+from nimad.legacy.values import BrokenText, Value, canonical_json, encodes, pack, unpack
 from nimad.model import LAYERS, MAX_TEXT, Memory
 
 LEGACY_LAYERS = frozenset(LAYERS) - {"note"}
-TEXT_FIELDS = {
-    "summary": "summary",
-    "who": "who",
-    "affect_json": "affect",
-    "session_key": "session",
-    "conversation_id": "conversation",
-    "turn_id": "turn",
-}
-"""Legacy column -> field of Memory, where both hold text or nothing."""
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NAIVE_EPOCH = datetime(1970, 1, 1)
+EPOCH = NAIVE_EPOCH.replace(tzinfo=UTC)
 INT64 = 1 << 63
+MAX_KEPT = 20_000
+"""Longest text outside `text` [characters]: with it, an answer still fits in a frame."""
 _CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 
 
-MAX_KEPT = 20_000
-"""Longest text outside `text` [characters]: with it, an answer still fits in a frame."""
-
-
 class UnreadableRowError(ValueError):
-    """A row that no memory can be made of; the message is the reason."""
+    """A record that no memory can be made of; the message is the reason."""
 
 
 @dataclass(slots=True)
 class Mapped:
-    """A memory, and (column, reason) of what in its row is damaged but kept."""
+    """A memory, and (field, reason) of what in its record is damaged but kept."""
 
     memory: Memory
     notes: list[tuple[str, str]] = field(default_factory=list)
     timeless: bool = False
-    """The row's own time is none that a memory can have: the next best is taken."""
+    """Whether its own time is none that a memory can have: the next best is taken."""
+
+    def keep(self, name: str, value: Any) -> None:
+        """Keep a value under its field's name: nothing else holds it."""
+        self.put(name, pack(value))
+
+    def put(self, name: str, packed: Any) -> None:
+        """Keep a packed value: in `extra`, or in `blobs` where it is too long to be shown."""
+        form, written = "", ""
+        if isinstance(packed, str):
+            form, written = ":text", packed
+        elif not isinstance(packed, (int, float)):
+            form, written = ":json", canonical_json(packed).decode()
+        if len(written) > MAX_KEPT:
+            self.memory.blobs[name + form] = written.encode()
+            self.notes.append((name, f"{len(written)} characters long; kept, but not shown"))
+            return
+        if form == ":json" and '"$kept"' in written:
+            self.notes.append((name, "numbers in it are not taken over; the backup has them"))
+        assert self.memory.extra is not None
+        self.memory.extra[name] = packed
+
+    def take_text(self, name: str, text: str) -> None:
+        """Make it the memory's text, as much of it as can be searched; all of it is kept."""
+        self.memory.text = text[:MAX_TEXT]
+        if len(text) > MAX_TEXT:
+            self.memory.blobs[name + ":text"] = text.encode()
+            reason = f"{len(text)} characters long; the first {MAX_TEXT} are searchable, all are"
+            self.notes.append((name, reason + " kept"))
+
+    def take_importance(self, name: str, value: Any) -> None:
+        """Take a number within [0, 1]."""
+        # -0.0 is within the range, but the records would make it 0.0.
+        if isinstance(value, float) and 0.0 <= value <= 1.0 and math.copysign(1, value) > 0:
+            self.memory.importance = value
+        else:
+            self.keep(name, value)
 
 
-class NodeMapper:
+class Field(NamedTuple):
+    """How a legacy field comes into a memory, and how it is read from there again.
+
+    `always`: it is also taken where the record has nothing for it (None).
+    """
+
+    take: Callable[[Any, str, Any], None]
+    back: Callable[[Memory], Value]
+    always: bool = False
+
+
+def nothing(memory: Memory) -> Value:
+    """What a field that no memory holds says without `extra` and `blobs`."""
+    return None
+
+
+def text_field(attribute: str) -> Field:
+    """A field that is text, or nothing, in the legacy record and in the memory."""
+
+    def take(mapped: Mapped, name: str, value: Any) -> None:
+        if (
+            isinstance(value, str)
+            and len(value) <= MAX_KEPT
+            and (value.isascii() or encodes(value))
+        ):
+            setattr(mapped.memory, attribute, value)
+        else:
+            mapped.keep(name, value)
+
+    return Field(take, attrgetter(attribute))
+
+
+class Mapper:
+    """Turns memories of the source `name` back into the rows they were made of.
+
+    `fields` are the names in a row, in order, and what each says when `extra` and `blobs` do not.
+    """
+
+    columns: tuple[str, ...]
+    long_json = False
+    """Whether a value may be in blobs["name:json"]."""
+
+    def __init__(self, name: str, fields: Sequence[tuple[str, Callable[[Memory], Value]]]) -> None:
+        self.name, self._fields = name, tuple(fields)
+
+    def row(self, memory: Memory) -> tuple[Value, ...]:
+        """The row a memory was made of, in the order of `columns`."""
+        extra, blobs = memory.extra or {}, memory.blobs
+        if not extra and not blobs:  # most rows of a graph, and a third of the time
+            return tuple([back(memory) for _, back in self._fields])
+        return tuple([self._value(f, back, memory, extra, blobs) for f, back in self._fields])
+
+    def _value(
+        self,
+        name: str,
+        back: Callable[[Memory], Value],
+        memory: Memory,
+        extra: Mapping[str, Any],
+        blobs: Mapping[str, bytes],
+    ) -> Value:
+        if name in extra:
+            return self.column(extra[name])
+        if name in blobs:
+            return blobs[name]
+        if (raw := blobs.get(name + ":text")) is not None:
+            try:
+                return raw.decode()
+            except UnicodeDecodeError:
+                return BrokenText(raw)
+        if self.long_json and (raw := blobs.get(name + ":json")) is not None:
+            return raw
+        return back(memory)
+
+    def column(self, packed: Any) -> Value:
+        """The value of a column whose packed form is in `extra`."""
+        return unpack(packed)
+
+
+# --- rows of a graph ----------------------------------------------------------------------------
+
+
+class _MappedRow(Mapped):
+    """A row's BLOBs stay bytes, which no JSON has to hold."""
+
+    __slots__ = ()
+
+    def keep(self, name: str, value: Any) -> None:
+        if isinstance(value, BrokenText):
+            self.memory.blobs[name + ":text"] = bytes(value)
+            self.notes.append((name, "not UTF-8 text; kept as bytes"))
+        elif isinstance(value, bytes):
+            self.memory.blobs[name] = value
+        else:
+            self.put(name, pack(value))
+
+
+class NodeMapper(Mapper):
     """Turns rows with the given columns into memories of the source `name`, and back.
 
     `embedding_bytes` is the length of a whole embedding; one of another length is torn, which is
@@ -78,15 +204,13 @@ class NodeMapper:
     """
 
     def __init__(self, columns: Sequence[str], name: str, embedding_bytes: int = 0) -> None:
+        lower = [column.lower() for column in columns]
+        fields = [_COLUMNS.get(column, _OTHER) for column in lower]
+        super().__init__(name, [(c, f.back) for c, f in zip(columns, fields, strict=True)])
         self.columns = tuple(columns)
-        self.name = name
         self.embedding_bytes = embedding_bytes
-        self._key = [column.lower() for column in columns].index("id")
-        self._forward: list[tuple[str, Callable[..., None] | None]] = [
-            (column, _FORWARD.get(column.lower())) for column in columns
-        ]
-        self._backward = [_BACKWARD.get(column.lower(), _nothing) for column in columns]
-        self._text = [column.lower() for column in columns].index("text")
+        self._key, self._text = lower.index("id"), lower.index("text")
+        self._takes = [(c, f.take, f.always) for c, f in zip(columns, fields, strict=True)]
 
     def key(self, row: Sequence[Value]) -> int:
         """The row's id in its source."""
@@ -101,54 +225,18 @@ class NodeMapper:
     def memory(self, row: Sequence[Value]) -> Mapped:
         """The memory of a row.  Raises UnreadableRowError when its text cannot be read."""
         memory = Memory("", source=(self.name, self.key(row)), extra={})
-        mapped = Mapped(memory)
-        for (column, take), value in zip(self._forward, row, strict=True):
-            if take is not None:
+        mapped = _MappedRow(memory)
+        for (column, take, always), value in zip(self._takes, row, strict=True):
+            if value is not None or always:
                 take(mapped, column, value)
-            elif value is not None:
-                _keep(mapped, column, value)
-        self._check_embedding(mapped)
+        blob = memory.blobs.get("embedding")
+        if blob is not None and self.embedding_bytes and len(blob) != self.embedding_bytes:
+            reason = f"{len(blob)} bytes long instead of {self.embedding_bytes}; kept as it is"
+            mapped.notes.append(("embedding", reason))
         if mapped.timeless:
             memory.timestamp = memory.timestamp or memory.created
         memory.extra = memory.extra or None
         return mapped
-
-    def row(self, memory: Memory) -> tuple[Value, ...]:
-        """The row a memory was made of: the inverse of `memory`."""
-        extra, blobs = memory.extra or {}, memory.blobs
-        if not extra and not blobs:  # most rows, and a third of the time
-            return tuple([back(memory) for back in self._backward])
-        columns = zip(self.columns, self._backward, strict=True)
-        return tuple([_column_value(name, back, memory, extra, blobs) for name, back in columns])
-
-    def _check_embedding(self, mapped: Mapped) -> None:
-        blob = mapped.memory.blobs.get("embedding")
-        if blob is not None and self.embedding_bytes and len(blob) != self.embedding_bytes:
-            reason = f"{len(blob)} bytes long instead of {self.embedding_bytes}; kept as it is"
-            mapped.notes.append(("embedding", reason))
-
-
-# --- from the row to the memory -----------------------------------------------------------------
-
-
-def _keep(mapped: Mapped, column: str, value: Value) -> None:
-    """Keep a value under its column's name: nothing else holds it."""
-    memory = mapped.memory
-    assert memory.extra is not None
-    if isinstance(value, BrokenText):
-        memory.blobs[column + ":text"] = bytes(value)
-        mapped.notes.append((column, "not UTF-8 text; kept as bytes"))
-    elif isinstance(value, str) and len(value) > MAX_KEPT:
-        memory.blobs[column + ":text"] = value.encode()
-        mapped.notes.append((column, f"{len(value)} characters long; kept, but not shown"))
-    elif isinstance(value, bytes):
-        memory.blobs[column] = value
-    else:
-        memory.extra[column] = pack(value)
-
-
-def _take_key(mapped: Mapped, column: str, value: Value) -> None:
-    """The key is in `source` already."""
 
 
 def text_problem(value: Value) -> str | None:
@@ -160,18 +248,17 @@ def text_problem(value: Value) -> str | None:
     return f"its text is a {'BLOB' if isinstance(value, bytes) else 'number'}"
 
 
+def _take_key(mapped: Mapped, column: str, value: Value) -> None:
+    """The key is in `source` already."""
+
+
 def _take_text(mapped: Mapped, column: str, value: Value) -> None:
     if problem := text_problem(value):
         raise UnreadableRowError(problem)
-    if not isinstance(value, str):
-        _keep(mapped, column, None)
-    elif len(value) > MAX_TEXT:
-        mapped.memory.text = value[:MAX_TEXT]
-        mapped.memory.blobs[column + ":text"] = value.encode()
-        reason = f"{len(value)} characters long; the first {MAX_TEXT} are searchable, all are kept"
-        mapped.notes.append((column, reason))
+    if isinstance(value, str):
+        mapped.take_text(column, value)
     else:
-        mapped.memory.text = value
+        mapped.keep(column, None)
 
 
 def _take_layer(mapped: Mapped, column: str, value: Value) -> None:
@@ -179,76 +266,52 @@ def _take_layer(mapped: Mapped, column: str, value: Value) -> None:
         mapped.memory.layer = value
     else:
         mapped.memory.layer = "note"
-        _keep(mapped, column, value)
+        mapped.keep(column, value)
 
 
 def _take_timestamp(mapped: Mapped, column: str, value: Value) -> None:
     if isinstance(value, int):
         mapped.memory.timestamp = value
+        return
+    mapped.timeless = True
+    if isinstance(value, float) and abs(value) < INT64:
+        mapped.memory.timestamp = int(value)
     else:
-        mapped.timeless = True
-        mapped.memory.timestamp = _as_time(value)
-        _keep(mapped, column, value)
-
-
-def _take_score(mapped: Mapped, column: str, value: Value) -> None:
-    # -0.0 is within the range, but the records would make it 0.0.
-    if isinstance(value, float) and 0.0 <= value <= 1.0 and math.copysign(1, value) > 0:
-        mapped.memory.importance = value
-    elif value is not None:
-        _keep(mapped, column, value)
+        mapped.memory.timestamp = parse_iso(value) or 0
+    mapped.keep(column, value)
 
 
 def _take_created(mapped: Mapped, column: str, value: Value) -> None:
-    created = _parse_created(value)
+    # the epoch itself is kept: a `created` of 0 means that none is known
+    created = parse_iso(value) if isinstance(value, str) and _CREATED.fullmatch(value) else None
     if created:
         mapped.memory.created = created
-    elif value is not None:
-        _keep(mapped, column, value)
+    else:
+        mapped.keep(column, value)
 
 
 def _take_accessed(mapped: Mapped, column: str, value: Value) -> None:
     if isinstance(value, int) and value > 0:
         mapped.memory.last_accessed = value
-    if value is not None:
-        _keep(mapped, column, value)
+    mapped.keep(column, value)
 
 
-def _text_taker(field_name: str) -> Callable[[Mapped, str, Value], None]:
-    def take(mapped: Mapped, column: str, value: Value) -> None:
-        if isinstance(value, str) and len(value) <= MAX_KEPT:
-            setattr(mapped.memory, field_name, value)
-        elif value is not None:
-            _keep(mapped, column, value)
-
-    return take
-
-
-_FORWARD: dict[str, Callable[[Mapped, str, Value], None]] = {
-    "id": _take_key,
-    "text": _take_text,
-    "layer": _take_layer,
-    "timestamp": _take_timestamp,
-    "fe_score": _take_score,
-    "created_at": _take_created,
-    "last_accessed": _take_accessed,
-    **{column: _text_taker(name) for column, name in TEXT_FIELDS.items()},
-}
-
-
-def _parse_created(value: Value) -> int:
-    """The form above in epoch milliseconds; 0 for anything else, and for the epoch itself."""
-    if not isinstance(value, str) or not _CREATED.fullmatch(value):
-        return 0
+def parse_iso(text: Any) -> int | None:
+    """ISO 8601, UTC where no zone is said, as epoch milliseconds; None for anything else."""
+    if not isinstance(text, str) or len(text) > 40:
+        return None
     try:
-        since = datetime.fromisoformat(value) - NAIVE_EPOCH
-    except ValueError:  # a 30th of February
-        return 0
-    return (since.days * 86_400 + since.seconds) * 1000
+        moment = datetime.fromisoformat(text)
+        since = moment - EPOCH if moment.tzinfo else moment - NAIVE_EPOCH
+    except (ValueError, OverflowError):
+        return None
+    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
-def _format_created(created: int) -> str:
-    days, seconds = divmod(created // 1000, 86_400)
+def _created_back(memory: Memory) -> Value:
+    if not memory.created:
+        return None
+    days, seconds = divmod(memory.created // 1000, 86_400)
     minutes, second = divmod(seconds, 60)
     hour, minute = divmod(minutes, 60)
     return f"{_date(days)} {hour:02}:{minute:02}:{second:02}"
@@ -256,63 +319,23 @@ def _format_created(created: int) -> str:
 
 @lru_cache(maxsize=256)
 def _date(days: int) -> str:
+    """A day since the epoch as YYYY-MM-DD: most rows of a page have the same few."""
     return str(EPOCH + timedelta(days=days))[:10]
 
 
-def _as_time(value: Value) -> int:
-    """A time that is no whole number, as well as it can be read [epoch ms]; 0 when it cannot."""
-    if isinstance(value, float) and abs(value) < INT64:
-        return int(value)
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-            return _epoch_ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-        except (ValueError, OverflowError):
-            return 0
-    return 0
-
-
-def _epoch_ms(moment: datetime) -> int:
-    return int((moment - EPOCH) / timedelta(milliseconds=1))
-
-
-# --- from the memory to the row -----------------------------------------------------------------
-
-
-def _column_value(
-    column: str,
-    back: Callable[[Memory], Value],
-    memory: Memory,
-    extra: dict[str, Any],
-    blobs: dict[str, bytes],
-) -> Value:
-    if column in extra:
-        return unpack(extra[column])
-    if column in blobs:
-        return blobs[column]
-    if (raw := blobs.get(column + ":text")) is not None:
-        try:
-            return raw.decode()
-        except UnicodeDecodeError:
-            return BrokenText(raw)
-    return back(memory)
-
-
-def _nothing(memory: Memory) -> Value:
-    """A column that no field holds, and that was NULL."""
-    return None
-
-
-def _created_back(memory: Memory) -> Value:
-    return _format_created(memory.created) if memory.created else None
-
-
-_BACKWARD: dict[str, Callable[[Memory], Value]] = {
-    "id": lambda memory: int(memory.source[1]) if memory.source else None,
-    "text": attrgetter("text"),
-    "layer": attrgetter("layer"),
-    "timestamp": attrgetter("timestamp"),
-    "fe_score": attrgetter("importance"),
-    "created_at": _created_back,
-    **{column: attrgetter(name) for column, name in TEXT_FIELDS.items()},
+_OTHER = Field(lambda mapped, column, value: mapped.keep(column, value), nothing)
+_COLUMNS = {
+    "id": Field(_take_key, lambda memory: int(memory.source[1]) if memory.source else None),
+    "text": Field(_take_text, attrgetter("text"), always=True),
+    "layer": Field(_take_layer, attrgetter("layer"), always=True),
+    "timestamp": Field(_take_timestamp, attrgetter("timestamp"), always=True),
+    "fe_score": Field(Mapped.take_importance, attrgetter("importance")),
+    "created_at": Field(_take_created, _created_back),
+    "last_accessed": Field(_take_accessed, nothing),
+    "summary": text_field("summary"),
+    "who": text_field("who"),
+    "affect_json": text_field("affect"),
+    "session_key": text_field("session"),
+    "conversation_id": text_field("conversation"),
+    "turn_id": text_field("turn"),
 }

@@ -8,7 +8,7 @@ is imported, no attribute is set, no method of the file's choice is called.
 
 Limits: what is made may not cost more than `MAX_BYTES` (each opcode is charged what its value
 takes), only scalars and flat tuples are keys, bytes longer than `IN_PLACE` stay in the file as a
-`Span`.  Values may be nested deeper than Python likes to recurse, or contain themselves: whoever
+`Span`.  Values may be nested deeper than Python likes to recurse, or contain themselves: what
 walks them counts the levels.
 
 Source: the opcodes are described in Python's own pickletools.py.
@@ -285,14 +285,9 @@ def _tuple(count: int) -> Step:
     return step
 
 
-def _put_item(m: Machine) -> None:
+def _set_item(m: Machine) -> None:
     value, key = m.pop(), m.pop()
     m.fill_dict([key, value])
-
-
-def _append(m: Machine) -> None:
-    value = m.pop()
-    m.fill_list([value])
 
 
 def _stack_global(m: Machine) -> None:
@@ -300,7 +295,7 @@ def _stack_global(m: Machine) -> None:
     m.push_name(module, name)
 
 
-def _set_items(m: Machine) -> None:
+def _add_items(m: Machine) -> None:
     values, target = m.since_mark(), m.top()
     if not isinstance(target, set):
         m.damaged("it adds to what is no set")
@@ -314,58 +309,57 @@ def _long(m: Machine, length: int) -> None:
     m.push(int.from_bytes(m.take(length), "little", signed=True), SCALAR + length)
 
 
-def _dict_from_mark(m: Machine) -> None:
+def _dict(m: Machine) -> None:
     pairs = m.since_mark()
     m.push({}, CONTAINER)
     m.fill_dict(pairs)
 
 
-STEPS: dict[int, Step] = {
-    ord(code): step
-    for code, step in {
-        "\x80": _proto,
-        "\x95": _frame,
-        "(": _mark,
-        "N": lambda m: m.push(None, 8),
-        "\x88": lambda m: m.push(True, 8),
-        "\x89": lambda m: m.push(False, 8),
-        "J": lambda m: m.push(m.number("<i")),
-        "K": lambda m: m.push(m.number("<B")),
-        "M": lambda m: m.push(m.number("<H")),
-        "\x8a": lambda m: _long(m, m.number("<B")),
-        "\x8b": lambda m: _long(m, m.number("<i")),
-        "G": lambda m: m.push(struct.unpack(">d", m.take(8))[0]),
-        "\x8c": lambda m: m.push_text(m.number("<B")),
-        "X": lambda m: m.push_text(m.number("<I")),
-        "\x8d": lambda m: m.push_text(m.number("<Q")),
-        "C": lambda m: m.push_bytes(m.number("<B")),
-        "B": lambda m: m.push_bytes(m.number("<I")),
-        "\x8e": lambda m: m.push_bytes(m.number("<Q")),
-        "\x96": lambda m: m.push_bytes(m.number("<Q")),
-        "]": lambda m: m.push([], CONTAINER),
-        "}": lambda m: m.push({}, CONTAINER),
-        ")": lambda m: m.push((), 8),
-        "\x8f": lambda m: m.push(set(), 2 * CONTAINER),
-        "t": lambda m: m.push(tuple(m.since_mark()), CONTAINER),
-        "l": lambda m: m.push(list(m.since_mark()), CONTAINER),
-        "d": _dict_from_mark,
-        "\x85": _tuple(1),
-        "\x86": _tuple(2),
-        "\x87": _tuple(3),
-        "a": _append,
-        "e": lambda m: m.fill_list(m.since_mark()),
-        "s": _put_item,
-        "u": lambda m: m.fill_dict(m.since_mark()),
-        "\x90": _set_items,
-        "h": lambda m: m.recall(m.number("<B")),
-        "j": lambda m: m.recall(m.number("<I")),
-        "q": lambda m: m.remember(m.number("<B")),
-        "r": lambda m: m.remember(m.number("<I")),
-        "\x94": lambda m: m.remember(len(m.memo)),
-        "c": lambda m: m.push_name(m.line(), m.line()),
-        "\x93": _stack_global,
-        "R": lambda m: m.call(),
-        "b": lambda m: m.build(),
-        "Q": lambda m: m.push_persistent(),
-    }.items()
+OPCODES: dict[str, tuple[bytes, Step]] = {
+    "PROTO": (b"\x80", _proto),
+    "FRAME": (b"\x95", _frame),
+    "MARK": (b"(", _mark),
+    "NONE": (b"N", lambda m: m.push(None, 8)),
+    "NEWTRUE": (b"\x88", lambda m: m.push(True, 8)),
+    "NEWFALSE": (b"\x89", lambda m: m.push(False, 8)),
+    "BININT": (b"J", lambda m: m.push(m.number("<i"))),
+    "BININT1": (b"K", lambda m: m.push(m.number("<B"))),
+    "BININT2": (b"M", lambda m: m.push(m.number("<H"))),
+    "LONG1": (b"\x8a", lambda m: _long(m, m.number("<B"))),
+    "LONG4": (b"\x8b", lambda m: _long(m, m.number("<i"))),
+    "BINFLOAT": (b"G", lambda m: m.push(struct.unpack(">d", m.take(8))[0])),
+    "SHORT_BINUNICODE": (b"\x8c", lambda m: m.push_text(m.number("<B"))),
+    "BINUNICODE": (b"X", lambda m: m.push_text(m.number("<I"))),
+    "BINUNICODE8": (b"\x8d", lambda m: m.push_text(m.number("<Q"))),
+    "SHORT_BINBYTES": (b"C", lambda m: m.push_bytes(m.number("<B"))),
+    "BINBYTES": (b"B", lambda m: m.push_bytes(m.number("<I"))),
+    "BINBYTES8": (b"\x8e", lambda m: m.push_bytes(m.number("<Q"))),
+    "BYTEARRAY8": (b"\x96", lambda m: m.push_bytes(m.number("<Q"))),
+    "EMPTY_LIST": (b"]", lambda m: m.push([], CONTAINER)),
+    "EMPTY_DICT": (b"}", lambda m: m.push({}, CONTAINER)),
+    "EMPTY_TUPLE": (b")", lambda m: m.push((), 8)),
+    "EMPTY_SET": (b"\x8f", lambda m: m.push(set(), 2 * CONTAINER)),
+    "TUPLE": (b"t", lambda m: m.push(tuple(m.since_mark()), CONTAINER)),
+    "LIST": (b"l", lambda m: m.push(list(m.since_mark()), CONTAINER)),
+    "DICT": (b"d", _dict),
+    "TUPLE1": (b"\x85", _tuple(1)),
+    "TUPLE2": (b"\x86", _tuple(2)),
+    "TUPLE3": (b"\x87", _tuple(3)),
+    "APPEND": (b"a", lambda m: m.fill_list([m.pop()])),
+    "APPENDS": (b"e", lambda m: m.fill_list(m.since_mark())),
+    "SETITEM": (b"s", _set_item),
+    "SETITEMS": (b"u", lambda m: m.fill_dict(m.since_mark())),
+    "ADDITEMS": (b"\x90", _add_items),
+    "BINGET": (b"h", lambda m: m.recall(m.number("<B"))),
+    "LONG_BINGET": (b"j", lambda m: m.recall(m.number("<I"))),
+    "BINPUT": (b"q", lambda m: m.remember(m.number("<B"))),
+    "LONG_BINPUT": (b"r", lambda m: m.remember(m.number("<I"))),
+    "MEMOIZE": (b"\x94", lambda m: m.remember(len(m.memo))),
+    "GLOBAL": (b"c", lambda m: m.push_name(m.line(), m.line())),
+    "STACK_GLOBAL": (b"\x93", _stack_global),
+    "REDUCE": (b"R", lambda m: m.call()),
+    "BUILD": (b"b", lambda m: m.build()),
+    "BINPERSID": (b"Q", lambda m: m.push_persistent()),
 }
+"""Opcodes of NIMA's files, by the names that Python's pickletools.py explains."""
+STEPS: dict[int, Step] = {code[0]: step for code, step in OPCODES.values()}

@@ -31,8 +31,7 @@ from nimad.disk.durable import fsync_dir
 from nimad.errors import NimadError
 from nimad.legacy import json_index, sidecar, zipped
 from nimad.legacy.detect import ZIP_MAGIC
-from nimad.legacy.files import LegacyFiles
-from nimad.legacy.formats import read_file
+from nimad.legacy.files import LegacyFiles, read_file
 from nimad.legacy.parsed import Parsed
 from nimad.legacy.pickle_allowlist import BUILDERS
 from nimad.legacy.unbundle import BLOCK, END, PURGED, Bundle, Packed

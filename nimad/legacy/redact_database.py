@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nimad.disk.durable import fsync_dir
+from nimad.errors import DiskFull, SourceCorrupt
 from nimad.legacy.detect import GRAPH
 
 
@@ -34,8 +35,8 @@ class Scrubbed:
 def scrub_snapshot(path: Path, keys: Sequence[int | str], kind: str = GRAPH) -> Scrubbed:
     """Take rows out of a snapshot of this kind, and whatever else in it repeats what they say.
 
-    Raises sqlite3.DatabaseError when a database cannot be read, SourceCorrupt or ValueError when
-    a file of a bundle cannot be overwritten.
+    Raises SourceCorrupt when a database cannot be read, SourceCorrupt or ValueError when a file of
+    a bundle cannot be overwritten, DiskFull.
     """
     if kind == GRAPH:
         return _scrub_database(path, keys)
@@ -60,6 +61,10 @@ def _scrub_database(path: Path, keys: Sequence[int | str]) -> Scrubbed:
         try:
             rows = _delete(connection, keys)
             connection.execute("VACUUM INTO ?", (str(temporary),))
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+                raise DiskFull(detail=f"{path.name} cannot be rewritten ({error})") from error
+            raise SourceCorrupt(path=path, detail=str(error)) from error
         finally:
             connection.close()
         temporary.chmod(0o600)
@@ -81,11 +86,16 @@ def _delete(connection: sqlite3.Connection, keys: Sequence[int | str]) -> int:
     found = connection.execute("SELECT name, type FROM sqlite_schema").fetchall()
     for name, kind in found:
         if kind == "trigger":
-            connection.execute(f'DROP TRIGGER IF EXISTS "{name}"')
+            connection.execute(f"DROP TRIGGER IF EXISTS {_quoted(name)}")
     for name, kind in found:
         if kind == "table" and name == "memory_fts":
-            connection.execute(f'DROP TABLE "{name}"')
+            connection.execute(f"DROP TABLE {_quoted(name)}")
     removed = 0
     for key in keys:
         removed += connection.execute("DELETE FROM memory_nodes WHERE id = ?", (key,)).rowcount
     return removed
+
+
+def _quoted(name: str) -> str:
+    """A name from a hostile file as an identifier."""
+    return '"' + name.replace('"', '""') + '"'

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes
 
+from nimad.disk.failures import Fault, sqlite_fault
 from nimad.errors import (
     DiskFull,
     NimadError,
@@ -42,10 +43,6 @@ REQUIRED = {
 """Columns a table must have to be read at all; the others may be missing."""
 ROW_KEYS = ("rowid", "_rowid_", "oid")
 SCHEMA_3_COLUMNS = ("embedding", "strength", "is_ghost")
-
-# Primary result codes of SQLite that tell us what to say (https://www.sqlite.org/rescode.html).
-BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, CORRUPT, FULL, CANTOPEN = 5, 6, 7, 9, 10, 11, 13, 14
-TOOBIG, NOTADB = 18, 26
 
 
 @dataclass(frozen=True)
@@ -162,28 +159,24 @@ def sqlite_errors(path: Path | str) -> Iterator[None]:
         raise SourceCorrupt(path=path, detail="its table list is not text") from error
 
 
-def primary_code(error: BaseException) -> int:
-    """The primary SQLite result code of an exception, 0 when it has none."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
-
-
 def translate(error: sqlite3.Error, path: Path | str) -> NimadError | MemoryError:
     """The nimad error that says what a SQLite error means to the owner of the source."""
-    code = primary_code(error)
-    if code == NOMEM:
-        return MemoryError(str(error))
-    if code == NOTADB:
-        return SourceNotRecognised(path=path, detail="it is not an SQLite database")
-    if code in (BUSY, LOCKED):
-        return SourceChanged(path=path, detail="another program keeps it locked")
-    if code == FULL:
-        return DiskFull(detail=f"the copy of {path} did not fit")
-    if code == IOERR:
-        return SourceUnreadable(path=path, detail=f"the disk reports an error ({_one_line(error)})")
-    if code == CANTOPEN:
-        return SourceUnreadable(path=path, detail=_one_line(error))
-    if code == INTERRUPT:
-        return SourceCorrupt(path=path, detail="reading one part of it took unreasonably long")
+    match sqlite_fault(error):
+        case Fault.NO_MEMORY:
+            return MemoryError(str(error))
+        case Fault.NO_DATABASE:
+            return SourceNotRecognised(path=path, detail="it is not an SQLite database")
+        case Fault.LOCKED:
+            return SourceChanged(path=path, detail="another program keeps it locked")
+        case Fault.FULL:
+            return DiskFull(detail=f"the copy of {path} did not fit")
+        case Fault.FAILED:
+            detail = f"the disk reports an error ({_one_line(error)})"
+            return SourceUnreadable(path=path, detail=detail)
+        case Fault.NOT_OPENED:
+            return SourceUnreadable(path=path, detail=_one_line(error))
+        case Fault.INTERRUPTED:
+            return SourceCorrupt(path=path, detail="reading one part of it took unreasonably long")
     return SourceCorrupt(path=path, detail=_one_line(error))
 
 

@@ -31,12 +31,15 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nimad.closing import Closing
+from nimad.disk.failures import Fault, sqlite_fault
 from nimad.errors import DiskFull, NimadError, SourceChanged, SourceNotRecognised
 from nimad.legacy.detect import NOT_SQLITE, SQLITE_MAGIC, open_plain, os_error
-from nimad.legacy.schema import FULL, identify, open_source, primary_code, sqlite_errors
+from nimad.legacy.schema import identify, open_source, sqlite_errors
 from nimad.legacy.scratch import private_directory, scratch_directory
+from nimad.model import AttachRequest
 
 TRIES = 8
 """So often a copy is tried of a file that changes meanwhile."""
@@ -65,6 +68,10 @@ class Snapshot(Closing):
     origin: str
     kind: str
     schema: int
+
+    def request(self, **wishes: Any) -> AttachRequest:
+        """What asks nimad to take it over; `wishes` are further fields."""
+        return AttachRequest(self.origin, self.kind, self.digest, self.size_bytes, **wishes)
 
     def close(self) -> None:
         """Give the descriptor, and with it the disk space, back."""
@@ -183,7 +190,7 @@ def _backup(source: Path, copy: Path) -> bool:
             target.execute("PRAGMA journal_mode=OFF")
             origin.backup(target)
     except sqlite3.Error as error:
-        if primary_code(error) == FULL:
+        if sqlite_fault(error) is Fault.FULL:
             raise OSError(errno.ENOSPC, "the disk is full") from error
         return False
     return True

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nimad.errors import NimadError
+from nimad.legacy.mapping import Mapper
 from nimad.legacy.values import Value
 from nimad.model import Memory
 
@@ -108,15 +109,6 @@ class Totals:
         """Note a row that will not come over."""
         if len(self.refusals) < LISTED:
             self.refusals.append(row)
-
-
-class Mapper(Protocol):
-    """Turns a memory back into the row it was made of: what verifying compares."""
-
-    columns: tuple[str, ...]
-
-    def row(self, memory: Memory) -> Row:
-        """The row, in the order of `columns`."""
 
 
 class DenseRows(Protocol):

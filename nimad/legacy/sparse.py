@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,50 +27,48 @@ MAX_VECTOR = 16 << 20
 
 
 def read_pickle(
-    view: memoryview, name: str, path: Path | str, written: float, texts: TextSink | None = None
+    view: memoryview, name: str, written: float, texts: TextSink | None = None
 ) -> Parsed:
     """What a pickle holds.  Raises SourceCorrupt, SourceUnsafe, SourceNotRecognised."""
-    value = load(view, path, BUILDERS, None, texts)
-    return _parsed(value, name, path, written, _PickledRows, view)
+    value = load(view, name, BUILDERS, None, texts)
+    return _parsed(value, name, written, _PickledRows, view)
 
 
-def read_json(view: memoryview, name: str, path: Path | str, written: float) -> Parsed:
+def read_json(view: memoryview, name: str, written: float) -> Parsed:
     """What a JSON document holds.  Raises SourceCorrupt, SourceNotRecognised.
 
     The vectors stay in the file, and are parsed one by one when they are asked for.
     """
-    parts = index_parts(view, path)
+    parts = index_parts(view, name)
     value: dict[str, Any] = {
-        key: part.elements if key == "vectors" else parse(view, part.start, part.end, path)
+        key: part.elements if key == "vectors" else parse(view, part.start, part.end, name)
         for key, part in parts.items()
         if key in ("config", "metadata", "factors", "vectors")
     }
-    return _parsed(value, name, path, written, _JsonRows, view)
+    return _parsed(value, name, written, _JsonRows, view)
 
 
-def _parsed(
-    value: Any, name: str, path: Path | str, written: float, rows: type[_Rows], view: memoryview
-) -> Parsed:
-    episodes = metadata_of(value, path)
+def _parsed(value: Any, name: str, written: float, rows: type[_Rows], view: memoryview) -> Parsed:
+    episodes = metadata_of(value, name)
     parsed = Parsed(name, written, _with_factors(episodes, value.get("factors")))
     vectors, config = value.get("vectors"), value.get("config")
     if not isinstance(vectors, list) or not vectors:
         return parsed
-    blocks, block = _shape(config, path)
-    parsed.vectors = rows(view, path, vectors, blocks, block)
+    blocks, block = _shape(config, name)
+    parsed.vectors = rows(view, name, vectors, blocks, block)
     if len(vectors) != len(episodes):
         parsed.notes.append(uneven(name, len(vectors), len(episodes)))
     return parsed
 
 
-def _shape(config: Any, path: Path | str) -> tuple[int, int]:
+def _shape(config: Any, name: str) -> tuple[int, int]:
     """(number of blocks, numbers in each)."""
     if not isinstance(config, dict):
-        raise SourceNotRecognised(path=path, detail="it has vectors, but does not say of what form")
+        raise SourceNotRecognised(path=name, detail="it has vectors, but does not say of what form")
     blocks, block = config.get("num_blocks"), config.get("block_dim")
     if type(blocks) is not int or type(block) is not int or blocks < 1 or block < 1:
-        raise SourceCorrupt(path=path, detail="its num_blocks and block_dim are no counts")
-    check_dimension(blocks * block, path)
+        raise SourceCorrupt(path=name, detail="its num_blocks and block_dim are no counts")
+    check_dimension(blocks * block, name)
     return blocks, block
 
 
@@ -96,9 +93,9 @@ class _Rows:
     """Sparse vectors as dense ones with zeros: `Vectors` of a sparse memory."""
 
     def __init__(
-        self, view: memoryview, path: Path | str, vectors: list[Any], blocks: int, block: int
+        self, view: memoryview, name: str, vectors: list[Any], blocks: int, block: int
     ) -> None:
-        self._view, self._path, self._vectors, self._blocks = view, path, vectors, blocks
+        self._view, self._name, self._vectors, self._blocks = view, name, vectors, blocks
         self.block_size: int | None = block
         self._block = block
         self.count, self.dimension = len(vectors), blocks * block
@@ -126,7 +123,7 @@ class _Rows:
     def _number(self, written: Any) -> int:
         number = int(written) if isinstance(written, (int, str)) and str(written).isdigit() else -1
         if not 0 <= number < self._blocks:
-            raise SourceCorrupt(path=self._path, detail=f"it has no block {str(written)[:20]}")
+            raise SourceCorrupt(path=self._name, detail=f"it has no block {str(written)[:20]}")
         return number
 
     def _numbers(self, packed: Any) -> NDArray[np.float32]:
@@ -175,8 +172,8 @@ class _JsonRows(_Rows):
     def _vector(self, place: int) -> Any:
         start, end = self._vectors[place]
         if end - start > MAX_VECTOR:
-            raise SourceCorrupt(path=self._path, detail=f"its vector {place} is too long")
-        return parse(self._view, start, end, self._path)
+            raise SourceCorrupt(path=self._name, detail=f"its vector {place} is too long")
+        return parse(self._view, start, end, self._name)
 
     def _bytes(self, packed: Any) -> tuple[bytes | memoryview, str]:
         if isinstance(packed, dict) and isinstance(packed.get("data"), str):

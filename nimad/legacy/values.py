@@ -1,38 +1,93 @@
-"""The values a legacy row holds: as JSON can keep them, and as bytes that tell rows apart.
+"""The values a legacy file holds: as JSON can keep them, and as bytes that tell rows apart.
 
-{"$real": "inf"}    a number that JSON has no word for
-{"$blob": base64}   a BLOB; {"$text": base64} is TEXT that is not UTF-8
+A row of a database has `Value`s, an episode of a checkpoint anything that its file can spell:
+
+{"$text": base64}  TEXT that is not UTF-8
+{"$blob": base64}  a BLOB, or other bytes
+{"$real": "nan"}   a number that JSON has no word for
+{"$kept": "..."}   numbers of a tensor or an array, which stay in the backup
+{"$pairs": [...]}  a dict whose keys are not all texts, or one that looks like one of these
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import math
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
+
+MAX_DEPTH = 24
+"""Levels of a value that are kept; what is nested deeper becomes {"$kept": ...}."""
 
 
 class BrokenText(bytes):
     """TEXT of a row that is not UTF-8: its bytes as they are."""
 
 
+class _Absent:
+    """Stands for a field that is not there."""
+
+
+absent = _Absent()
+
 Value: TypeAlias = int | float | str | bytes | None
 """What SQLite stores; `BrokenText` is the bytes that should have been a str."""
 
 
-def pack(value: Value) -> Any:
-    """A value as JSON can hold it; `unpack` is the inverse."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"$real": repr(value)}
+def pack(value: Any, depth: int = 0) -> Any:
+    """A value as str, int, finite float, bool, None, list, and dict with text keys.
+
+    The same value gives the same JSON; `unpack` is the inverse for a `Value`.  Doing it twice
+    changes nothing but the wrappers' own dicts, which only this function makes.
+    """
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"$real": repr(value)}
+    if isinstance(value, str):
+        return value if encodes(value) else _wrap("$text", value.encode("utf-8", "surrogatepass"))
     if isinstance(value, bytes):
-        name = "$text" if isinstance(value, BrokenText) else "$blob"
-        return {name: base64.b64encode(value).decode()}
-    return value
+        return _wrap("$text" if isinstance(value, BrokenText) else "$blob", value)
+    if isinstance(value, _Absent):
+        return {"$absent": True}
+    if depth >= MAX_DEPTH:
+        return {"$kept": "nested too deeply"}
+    if isinstance(value, dict):
+        return _pack_dict(value, depth + 1)
+    if isinstance(value, (list, tuple)):
+        return [pack(item, depth + 1) for item in value]
+    if isinstance(value, (set, frozenset)):
+        items = [pack(item, depth + 1) for item in value]
+        return sorted(items, key=lambda item: json.dumps(item, sort_keys=True))
+    return {"$kept": type(value).__name__}
+
+
+def _pack_dict(value: dict[Any, Any], depth: int) -> Any:
+    pairs = [(pack(key, depth), pack(item, depth)) for key, item in value.items()]
+    plain = all(isinstance(key, str) for key, _ in pairs)
+    if plain and not (len(pairs) == 1 and pairs[0][0].startswith("$")):
+        return dict(pairs)
+    ordered = sorted(pairs, key=lambda pair: json.dumps(pair[0], sort_keys=True))
+    return {"$pairs": [list(pair) for pair in ordered]}
+
+
+def _wrap(name: str, data: bytes) -> dict[str, str]:
+    return {name: base64.b64encode(data).decode()}
+
+
+def encodes(text: str) -> bool:
+    """Whether a text is one: half of a surrogate pair, which JSON can spell, is none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def unpack(value: Any) -> Value:
-    """The value that `pack` was given."""
+    """The `Value` that `pack` was given."""
     if not isinstance(value, dict):
         kept: Value = value
         return kept
@@ -41,6 +96,11 @@ def unpack(value: Any) -> Value:
         return float(packed)
     data = base64.b64decode(packed)
     return BrokenText(data) if name == "$text" else data
+
+
+def canonical_json(packed: Any) -> bytes:
+    """A packed value as bytes: the same value, the same bytes."""
+    return json.dumps(packed, sort_keys=True, separators=(",", ":")).encode()
 
 
 def canonical(row: Sequence[Value]) -> bytes:
@@ -58,18 +118,12 @@ def identical(mine: Sequence[Value], theirs: Sequence[Value]) -> bool:
 
 _LONG = struct.Struct("<q").pack
 _DOUBLE = struct.Struct("<d").pack
-
-
-def _of_bytes(tag: bytes, data: bytes) -> bytes:
-    return tag + _LONG(len(data)) + data
-
-
 _CANONICAL: dict[type, Callable[[Any], bytes]] = {
     type(None): lambda value: b"N",
     int: lambda value: b"I" + _LONG(value),
     bool: lambda value: b"I" + _LONG(value),
     float: lambda value: b"F" + _DOUBLE(value),
-    str: lambda value: _of_bytes(b"T", value.encode()),
-    bytes: lambda value: _of_bytes(b"B", value),
-    BrokenText: lambda value: _of_bytes(b"T", value),
+    str: lambda value: b"T" + _LONG(len(raw := value.encode())) + raw,
+    bytes: lambda value: b"B" + _LONG(len(value)) + value,
+    BrokenText: lambda value: b"T" + _LONG(len(value)) + value,
 }

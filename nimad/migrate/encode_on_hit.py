@@ -18,9 +18,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from nimad.background.worker import Step
 from nimad.core import segments
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
+from nimad.model import Stage
 from nimad.store import sources
 from nimad.store.sources import Source
 from nimad.store.transaction import Transaction
@@ -37,7 +39,7 @@ PATIENCE = 0.01
 
 def unfinished(source: Source) -> bool:
     """Whether memories of a source may still wait for their vector."""
-    return source.stage != "rolled_back" and source.encoded < source.copied
+    return source.stage != Stage.ROLLED_BACK and source.encoded < source.copied
 
 
 class EncodeOnHit:
@@ -46,6 +48,8 @@ class EncodeOnHit:
     `needed` is set by whoever knows whether any source has memories without a vector: while it is
     False, `seen` costs nothing.  `wake` is called when the first of a step is queued.
     """
+
+    name = "encoding what was found"
 
     def __init__(
         self,
@@ -80,6 +84,15 @@ class EncodeOnHit:
         if first:
             self.wake()
 
+    def next_step(self) -> Step | None:
+        """The job of the background thread: a step once the ids have gathered for a while."""
+        wait = self.due_in()
+        return None if wait is None else Step(self.step, wait)
+
+    def close(self) -> None:
+        """Learn of no more hits."""
+        self._store.on_returned = lambda ids: None
+
     def due_in(self) -> float | None:
         """Seconds until a step is due; 0 when it is, None when nothing is queued."""
         with self._lock:
@@ -91,21 +104,23 @@ class EncodeOnHit:
         """Encode the latest of them that wait; how many there were."""
         with self._lock:
             ids = list(self._queued)[-STEP_ROWS:]
-            for number in ids:
-                del self._queued[number]
         with self._turn:
             if not ids or not self._store.maintenance.acquire(timeout=PATIENCE):
+                self._since = self._clock()  # they stay queued: the next step is as far away again
                 return 0
             try:
                 done = self._encode(np.array(sorted(ids), np.int64))
             finally:
                 self._store.maintenance.release()
+            with self._lock:
+                for number in ids:
+                    self._queued.pop(number, None)
             self.look(sources.all_sources(self._store.records))
             return done
 
     def _encode(self, ids: np.ndarray) -> int:
         store = self._store
-        if store.embedder_due:  # all vectors are about to be made anew
+        if store.semantic.due:  # all vectors are about to be made anew
             return 0
         owners = dict(self._owners(ids[~store.blocks.holds(ids)]))
         rows = store.records.texts_of(list(owners))
@@ -147,7 +162,7 @@ def settle(store: MemoryStore, source: int) -> None:
     Its rows were compared before it became lazy; `verified` counts those that have a vector, too.
     """
     (found,) = [each for each in sources.all_sources(store.records) if each.id == source]
-    if found.stage != "lazy":
+    if found.stage != Stage.LAZY:
         return
     ids = np.array(sources.all_memory_ids(store.records, source), np.int64)
     whole = bool(store.blocks.holds(ids).all())
@@ -155,4 +170,4 @@ def settle(store: MemoryStore, source: int) -> None:
         sources.update(tx, source, verified=found.encoded)
         if whole:
             now = int(time.time() * 1000)
-            sources.update(tx, source, stage="verified", finished=now)
+            sources.update(tx, source, stage=Stage.VERIFIED, finished=now)

@@ -12,26 +12,31 @@ in the first snapshot is completed by the next.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from nimad.disk.durable import crash_point
 from nimad.errors import GraphFailed
 from nimad.legacy.source import LegacyEdge, LegacyTurn, Unreadable
-from nimad.migrate import ledger
 from nimad.migrate.polite import PoliteFeed
-from nimad.migrate.run import Run
-from nimad.model import Relation, Turn
+from nimad.migrate.run import Run, cursor
+from nimad.model import Relation, Stage, Turn
 from nimad.store import sources
 from nimad.store.records import Records
 from nimad.store.sources import Source
+from nimad.store.transaction import Transaction
 
 GRAPH_ROWS = 100_000
 """Rows the graph takes in one step when nobody is to be spared."""
 MEMBERS = ("input", "contemplation", "output")
+NO_SCOPE = [0, 0, 0]
+"""Namespace, conversation and session of a turn of which no member is here."""
+SAME_NAME = "its name is that of turn"
 
 Quarantine = list[tuple[str, str | int, str]]
 NewTurn = tuple[Turn, str | int, dict[str, Any] | None]
+Identity = tuple[str, *tuple[int, ...]]
+"""What tells turns apart: name, namespace, conversation, session."""
 NewRelation = tuple[Relation, str | int | None, dict[str, Any] | None]
 
 
@@ -42,7 +47,12 @@ def link(run: Run) -> Iterator[None]:
     yield from _graph(run)
     source = run.source()
     with run.store.records.write() as tx:
-        sources.update(tx, source.id, stage="linked", linked=source.total)
+        sources.update(tx, source.id, stage=Stage.LINKED, linked=source.total)
+
+
+def _count(tx: Transaction, table: str, source: int) -> int:
+    listed = " AND listed" if table == "turns" else ""
+    return int(tx.rows(f"SELECT count(*) FROM {table} WHERE source = ?{listed}", (source,))[0][0])
 
 
 # --- turns --------------------------------------------------------------------------------------
@@ -50,16 +60,18 @@ def link(run: Run) -> Iterator[None]:
 
 def _turns(run: Run) -> Iterator[None]:
     source, graph = run.source(), run.graph()
-    while page := graph.turns(ledger.cursor(source.turn_cursor), run.batcher.next_size()):
-        with run.batch(len(page), "linked"):
+    while page := graph.turns(cursor(source.turn_cursor), run.batcher.next_size()):
+        with run.batch(len(page), Stage.LINKED):
             turns, quarantine = _sort_turns(run.store.records, source, page)
             run.give_way()
             with run.store.records.write() as tx:
                 tx.add_turns(turns, source.id)
-                if ledger.note(source, "rerun"):
-                    ledger.acquit(tx, source.id, "turn", [row.key for row in page])
+                if source.note("rerun"):
+                    sources.release_from_quarantine(
+                        tx, source.id, "turn", [row.key for row in page]
+                    )
                 sources.quarantine(tx, source.id, quarantine)
-                number = ledger.count(tx, "turns", source.id)
+                number = _count(tx, "turns", source.id)
                 sources.update(tx, source.id, turn_cursor=page[-1].key, turns=number)
         crash_point("migrate.turns")
         yield
@@ -76,20 +88,23 @@ def _sort_turns(
     ]
     ids = resolve(records, source.id, [key for turn in readable for key in member_keys(turn)])
     stored = stored_turns(records, source.id, [turn.name for turn in readable])
-    forgotten = ledger.keys_of_kind(records, source.id, "forgotten")
-    taken = {name: key for name, (key, *_) in stored.items()}
+    forgotten = sources.quarantined_keys(records, source.id, "forgotten")
+    taken = {identity: key for key, (identity, _) in stored.items()}
+    scopes = _scopes(records, ids.values())
     turns: list[NewTurn] = []
     for legacy in readable:
-        if taken.setdefault(legacy.name, legacy.key) != legacy.key:
-            reason = f"its name is that of turn {taken[legacy.name]} already"
+        turn, extra = make_turn(legacy, ids)
+        first = next((i for i in (turn.input, turn.contemplation, turn.output) if i), 0)
+        identity: Identity = (legacy.name, *scopes.get(first, NO_SCOPE))
+        if taken.setdefault(identity, legacy.key) != legacy.key:
+            reason = f"{SAME_NAME} {taken[identity]} already"
             quarantine.append(("turn", legacy.key, reason))
             continue
-        turn, extra = make_turn(legacy, ids)
         lost = [(role, extra[column]) for role, column in _lost(legacy, ids)]
         if missing := [f"{role} memory {key}" for role, key in lost if key not in forgotten]:
             reason = f"its {' and '.join(missing)} cannot be found; the rest is kept"
             quarantine.append(("turn", legacy.key, reason))
-        if stored.get(legacy.name) != turn_values(turn, legacy.key, extra):
+        if legacy.key not in stored or stored[legacy.key][1] != turn_values(turn, extra):
             turns.append((turn, legacy.key, extra or None))
     return turns, quarantine
 
@@ -120,28 +135,44 @@ def make_turn(legacy: LegacyTurn, ids: dict[int, int]) -> tuple[Turn, dict[str, 
     return Turn(legacy.name, first, second, third, legacy.timestamp, legacy.affect), extra
 
 
-def turn_values(turn: Turn, key: int, extra: dict[str, Any]) -> tuple[Any, ...]:
+def turn_values(turn: Turn, extra: dict[str, Any]) -> tuple[Any, ...]:
     """A turn as `stored_turns` shows it."""
-    return (
-        *(key, turn.input, turn.contemplation, turn.output, turn.timestamp, turn.affect),
-        extra or None,
+    members = (turn.input, turn.contemplation, turn.output)
+    return (*members, turn.timestamp, turn.affect, extra or None)
+
+
+def stored_turns(
+    records: Records, source: int, names: Sequence[str]
+) -> dict[int, tuple[Identity, tuple[Any, ...]]]:
+    """Key -> identity and `turn_values` of a source's listed turns with these names."""
+    rows = records.rows(
+        "SELECT source_key, name, namespace, conversation, session, input, contemplation, output,"
+        " timestamp, affect, extra FROM turns"
+        " WHERE source = ? AND listed AND name IN (SELECT value FROM json_each(?))",
+        (source, json.dumps(names)),
     )
+    return {
+        row[0]: (row[1:5], (*row[5:10], json.loads(row[10]) if row[10] else None)) for row in rows
+    }
 
 
-def stored_turns(records: Records, source: int, names: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-    """Name -> (key, members, timestamp, affect, extra) of the listed turns with these names."""
-    found: dict[str, tuple[Any, ...]] = {}
-    for start in range(0, len(names), 500):
-        part = names[start : start + 500]
-        marks = ",".join("?" * len(part))
-        rows = records.rows(
-            "SELECT name, source_key, input, contemplation, output, timestamp, affect, extra"
-            f" FROM turns WHERE source = ? AND listed AND name IN ({marks})",
-            (source, *part),
-        )
-        for name, *values, extra in rows:
-            found[name] = (*values, json.loads(extra) if extra else None)
-    return found
+def refused_turns(records: Records, source: int) -> set[int]:
+    """The keys of turns that were left out because another one has their identity."""
+    rows = records.rows(
+        "SELECT key FROM quarantine WHERE source = ? AND kind = 'turn' AND reason GLOB ?",
+        (source, f"{SAME_NAME}*"),
+    )
+    return {int(key) for (key,) in rows}
+
+
+def _scopes(records: Records, ids: Iterable[int]) -> dict[int, list[int]]:
+    """Namespace, conversation and session (`names` ids, 0: none) of memories."""
+    rows = records.rows(
+        "SELECT id, namespace, coalesce(conversation, 0), coalesce(session, 0) FROM memories"
+        " WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(sorted(set(ids))),),
+    )
+    return {number: scope for number, *scope in rows}
 
 
 # --- relations ----------------------------------------------------------------------------------
@@ -149,19 +180,19 @@ def stored_turns(records: Records, source: int, names: Sequence[str]) -> dict[st
 
 def _relations(run: Run) -> Iterator[None]:
     source, graph = run.source(), run.graph()
-    rerun = bool(ledger.note(source, "rerun"))
-    here = ledger.relation_keys(run.store.records, source.id) if rerun else set()
-    while page := graph.edges(ledger.cursor(source.edge_cursor), run.batcher.next_size()):
-        with run.batch(len(page), "linked"):
+    rerun = bool(source.note("rerun"))
+    here = sources.relation_keys(run.store.records, source.id) if rerun else set()
+    while page := graph.edges(cursor(source.edge_cursor), run.batcher.next_size()):
+        with run.batch(len(page), Stage.LINKED):
             relations, quarantine = _sort_relations(run.store.records, source.id, page, here)
             run.give_way()
             with run.store.records.write() as tx:
                 tx.add_relations(relations, source.id)
                 if rerun:
                     came_in = [int(key) for _, key, _ in relations if key is not None]
-                    ledger.acquit(tx, source.id, "edge", came_in)
+                    sources.release_from_quarantine(tx, source.id, "edge", came_in)
                 sources.quarantine(tx, source.id, quarantine)
-                number = ledger.count(tx, "relations", source.id)
+                number = _count(tx, "relations", source.id)
                 sources.update(tx, source.id, edge_cursor=page[-1].key, relations=number)
         crash_point("migrate.relations")
         yield
@@ -217,7 +248,7 @@ def _graph(run: Run) -> Iterator[None]:
         source = run.source()
         try:
             rows = _graph_rows(run, source, tight=short > 0)
-            with run.batch(rows, "linked"):
+            with run.batch(rows, Stage.LINKED):
                 done = store.catch_up_graph(rows, PoliteFeed(store) if run.gated else None)
                 if store.graph.memory_errors > errors + short:  # it went on in smaller steps
                     short = store.graph.memory_errors - errors

@@ -7,24 +7,23 @@ else for the length of a call (`_turn`).
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from nimad.background.idle_conditions import AllOf, NoRecentRequests
-from nimad.background.machine_idle import Limits, MachineIdle
+from nimad.background.worker import Worker
 from nimad.core.store import MemoryStore
 from nimad.errors import Busy, NotFound, UsageError
 from nimad.legacy.source import LegacySource
-from nimad.migrate import attachment as attaching
-from nimad.migrate import delta, ledger, mending, report, rollback, snapshots
+from nimad.migrate import attachment, delta, mending, report, rollback, snapshots
 from nimad.migrate.encode_on_hit import EncodeOnHit
+from nimad.migrate.job import MigrationJob
 from nimad.migrate.log import MigrationLog
 from nimad.migrate.pipeline import Pipeline
 from nimad.migrate.run import Run
 from nimad.migrate.verification import Comparison
-from nimad.migrate.worker import Worker
+from nimad.model import AttachRequest, Stage
 from nimad.probe import memory
 from nimad.store import source_delta, sources
 from nimad.store.sources import Source
@@ -33,93 +32,59 @@ from nimad.store.sources import Source
 class MigrationManager:
     """Attaches sources and moves them in; safe to use from many threads.
 
-    `start` begins the background thread, which also does the store's upkeep; without it (embedded)
-    `finish` does everything that is due in the calling thread.
+    Its jobs are done by the worker once that is started; without a thread (embedded) `finish` does
+    everything that is due in the calling thread.  `moved` is called after each batch of a source
+    that waits for no idle moment.
     """
 
-    def __init__(self, store: MemoryStore, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, store: MemoryStore, worker: Worker, moved: Callable[[], None] = lambda: None
+    ) -> None:
         self._store = store
+        self.worker = worker
         self._log = MigrationLog(store.state / "migration.log")
-        self._quiet = NoRecentRequests(lambda: store.config["migration.idle_seconds"], clock)
-        self._calm = MachineIdle(lambda: Limits.of(store.config), clock)
-        self._idle = AllOf(self._quiet, self._calm)
         self._turn = threading.RLock()
-        self._stop = threading.Event()
-        self._pipeline = Pipeline(store, self._log, self._turn, self._stop)
-        self._urgent = EncodeOnHit(store, self._turn, clock)
-        store.on_returned = self._urgent.seen
-        self._worker = Worker(
-            store,
-            self._pipeline,
-            self._urgent,
-            self._idle,
-            self._calm.processors,
-            self._log,
-            self._stop,
-            clock,
+        self._pipeline = Pipeline(store, self._log, self._turn, worker.stopping)
+        self._encode_on_hit = EncodeOnHit(store, self._turn, worker.clock)
+        self._encode_on_hit.wake = worker.wake
+        store.on_returned = self._encode_on_hit.seen
+        self._job = MigrationJob(
+            store, worker, self._pipeline, self._encode_on_hit, self._log, moved
         )
+        worker.add(self._encode_on_hit)
+        worker.add(self._job)
         for name in snapshots.sweep(store):
             self._log.info(f"removed {name}, which an interrupted migration had left")
 
-    # --- life ---------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Begin, or go on where the last process stopped."""
-        self._store.on_change = self._worker.changed
-        self._worker.start()
-
-    def stop(self) -> None:
-        """Stop at the next commit, and return then."""
-        self._stop.set()
-        self._store.on_change = lambda: None
-        self._store.on_returned = lambda ids: None
-        self._worker.stop()
-        self._pipeline.reset()
-
-    def touch(self, watching: bool = False) -> None:
-        """Somebody asked something: what waits for quiet waits on, unless they only watch."""
-        if not watching:
-            self._quiet.touch()
-        self._worker.lift()
-
     def finish(self) -> None:
         """Move every source on until nothing is due, here and now.  Raises what stops one."""
-        while not self._stop.is_set() and (source := ledger.next_due(self._store.records)):
-            self._pipeline.advance(source)
+        while not self.worker.stopping.is_set() and (
+            due := sources.due_sources(self._store.records)
+        ):
+            self._pipeline.advance(due[0])
         self._pipeline.reset()
-        while not self._stop.is_set() and self._urgent.due_in() is not None:
-            self._urgent.step()
-        self._urgent.look(sources.all_sources(self._store.records))
+        while not self.worker.stopping.is_set() and self._encode_on_hit.due_in() is not None:
+            self._encode_on_hit.step()
+        self._encode_on_hit.look(sources.all_sources(self._store.records))
 
     # --- verbs --------------------------------------------------------------------------------
 
-    def attach(
-        self,
-        fd: int,
-        *,
-        path: str,
-        kind: str,
-        sha256: str,
-        size: int,
-        strategy: str,
-        batch_size: int = 0,
-        start_offset: int = 0,
-        name: str | None = None,
-        dry_run: bool = False,
-    ) -> dict[str, Any]:
+    def attach(self, fd: int, asked: AttachRequest) -> dict[str, Any]:
         """Take over a snapshot, or (on a dry run) only report on it; see migrate/attachment.py."""
-        asked = attaching.Request(
-            path, kind, sha256, size, strategy, batch_size, start_offset, name, dry_run
-        )
+        config = self._store.config
+        if asked.strategy is None:
+            asked = replace(asked, strategy=config["migration.strategy"])
+        if asked.batch_size is None:
+            asked = replace(asked, batch_size=config["migration.batch_size"])
         with self._my_turn():
-            source, reply = attaching.attach(self._store, fd, asked)
-            if source is not None and not dry_run:
+            source, reply = attachment.attach(self._store, fd, asked)
+            if source is not None and not asked.dry_run:
                 self._pipeline.reset()
-                self._urgent.needed = True
+                self._encode_on_hit.needed = True
                 layers = reply["report"]["layers"]
                 self._log.info(f"Source: {source.name}, {source.total} nodes, layers: {layers}")
-        if not dry_run:
-            self._worker.wake()
+        if not asked.dry_run:
+            self._job.retry()
         return reply
 
     def append(self, fd: int, *, name: str, sha256: str, size: int) -> dict[str, Any]:
@@ -128,8 +93,8 @@ class MigrationManager:
             reply = delta.append(self._store, fd, name, sha256, size)
             if reply["taken"]:
                 self._pipeline.reset()
-                self._urgent.needed = True
-        self._worker.wake()
+                self._encode_on_hit.needed = True
+        self._job.retry()
         return reply
 
     def status(self, name: str | None = None) -> dict[str, Any]:
@@ -138,7 +103,7 @@ class MigrationManager:
         wanted = sources.all_sources(records) if name is None else [sources.by_name(records, name)]
         return {
             "sources": [report.status_of(self._store, each, self._run_of(each)) for each in wanted],
-            "idle": (because := self._idle.because()) is None,
+            "idle": (because := self.worker.idle.because()) is None,
             "because": because,
             "free_memory_bytes": memory.available_memory(),
         }
@@ -146,7 +111,7 @@ class MigrationManager:
     def pause(self, names: Sequence[str] | None = None) -> list[str]:
         """Stop working on these (None: all that are under way); the names that are paused now."""
         with self._my_turn():
-            chosen = self._chosen(names, lambda source: source.stage in ledger.MOVING)
+            chosen = self._chosen(names, lambda source: source.stage.moving)
             with self._store.records.write() as tx:
                 for source in chosen:
                     sources.update(tx, source.id, paused=1)
@@ -159,11 +124,11 @@ class MigrationManager:
         """Go on with these (None: all that were stopped); the names that go on now."""
         with self._my_turn():
             chosen = self._chosen(names, lambda source: bool(source.paused or source.error))
-            chosen = [source for source in chosen if source.stage in ledger.MOVING]
+            chosen = [source for source in chosen if source.stage.moving]
             with self._store.records.write() as tx:
                 for source in chosen:
                     sources.update(tx, source.id, paused=0, error=None)
-        self._worker.wake()
+        self._job.retry()
         return [source.name for source in chosen]
 
     def now(self, names: Sequence[str] | None = None) -> list[str]:
@@ -173,18 +138,18 @@ class MigrationManager:
         named one that nothing is due for: it is paused, has failed, or is done.
         """
         with self._my_turn():
-            chosen = self._chosen(names, ledger.is_due)
+            chosen = self._chosen(names, lambda source: source.is_due)
             for source in chosen:
-                if not ledger.is_due(source):
-                    raise Busy(detail=f"nothing of {source.name} is due: {ledger.state(source)}")
+                if not source.is_due:
+                    raise Busy(detail=f"nothing of {source.name} is due: {source.state}")
             with self._store.records.write() as tx:
                 for source in chosen:
-                    report = ledger.with_notes(source, now=True)
+                    report = source.with_notes(now=True)
                     sources.update(tx, source.id, report=report)
             self._pipeline.reset()  # a batch may take longer now
         for source in chosen:
             self._log.info(f"{source.name}: goes on now, idle or not")
-        self._worker.wake()
+        self._job.retry()
         return [source.name for source in chosen]
 
     def verify(self, name: str) -> dict[str, Any]:
@@ -193,30 +158,30 @@ class MigrationManager:
         Raises NotFound (no such source, or its backup was deleted), Busy while it is under way.
         """
         source = sources.by_name(self._store.records, name)
-        if source.stage not in ("linked", "verified", "lazy"):
-            raise Busy(detail=f"{name} is still {ledger.state(source)}; verify it when it is done")
+        if source.stage not in (Stage.LINKED, Stage.VERIFIED, Stage.LAZY):
+            raise Busy(detail=f"{name} is still {source.state}; verify it when it is done")
         with self._open_snapshot(source) as graph:
             comparison = Comparison(self._store, source, graph)
             for _ in comparison.steps():
-                if self._stop.is_set():
+                if self.worker.stopping.is_set():
                     raise Busy(detail="it is stopping")
         return {
             "name": name,
             **comparison.findings.summary(),
-            "quarantined": ledger.quarantined(self._store.records, source.id),
-            **ledger.noted(self._store.records, source.id),
+            "quarantined": sources.count_quarantined(self._store.records, source.id),
+            **sources.count_notes(self._store.records, source.id),
         }
 
     def rollback(self, name: str) -> dict[str, Any]:
         """Remove exactly what came from that source, and its backup.  Raises NotFound."""
         with self._my_turn():
             source = sources.by_name(self._store.records, name)
-            if source.stage == "rolled_back":
+            if source.stage == Stage.ROLLED_BACK:
                 raise UsageError(detail=f"{name} is rolled back already")
             self._pipeline.reset()
             removed = rollback.removed(self._store, source)
             rollback.begin(self._store, source)
-            run = Run.of(self._store, ledger.by_id(self._store.records, source.id), self._log)
+            run = Run.of(self._store, sources.by_id(self._store.records, source.id), self._log)
             for _ in rollback.roll_back(run):
                 pass
         self._log.info(f"{name}: rolled back, {removed['memories']} memories removed")
@@ -235,7 +200,7 @@ class MigrationManager:
             source = sources.by_name(self._store.records, name)
             retried = mending.retry(self._store, source)
         self._log.info(f"{name}: {retried} quarantined rows are looked at again")
-        self._worker.wake()
+        self._job.retry()
         return {"name": name, "retried": retried}
 
     def restore(self, name: str, fd: int) -> dict[str, Any]:
@@ -246,8 +211,8 @@ class MigrationManager:
         """Delete the snapshot that was kept.  Raises NotFound, Busy while it is still needed."""
         with self._my_turn():
             source = sources.by_name(self._store.records, name)
-            if source.stage in ledger.MOVING:
-                raise Busy(detail=f"{name} is still {ledger.state(source)} and needs its backup")
+            if source.stage.moving:
+                raise Busy(detail=f"{name} is still {source.state} and needs its backup")
             if source.snapshot is None:
                 raise NotFound(kind="backup of source", id=name)
             with self._store.records.write() as tx:
@@ -261,7 +226,7 @@ class MigrationManager:
 
     @contextmanager
     def _my_turn(self) -> Iterator[None]:
-        with self._worker.guest(), self._turn:
+        with self.worker.hold(), self._turn:
             yield
 
     def _run_of(self, source: Source) -> Run | None:

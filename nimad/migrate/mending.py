@@ -7,7 +7,6 @@ crash leaves it before or after that.  `give_back` writes only to the descriptor
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -16,14 +15,14 @@ from typing import Any
 
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
-from nimad.errors import Busy, DiskFull, NotFound, SourceCorrupt, UsageError
+from nimad.disk.failures import disk_errors
+from nimad.errors import Busy, NotFound, SourceCorrupt, UsageError
 from nimad.legacy.hostile_reader import FIRST_ID
-from nimad.migrate import ledger
+from nimad.model import Stage
 from nimad.store import sources
 from nimad.store.sources import Source
 
 CHUNK = 1 << 20
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def quarantine(store: MemoryStore, source: Source, offset: int, limit: int) -> dict[str, Any]:
@@ -31,10 +30,10 @@ def quarantine(store: MemoryStore, source: Source, offset: int, limit: int) -> d
 
     Ordered by kind and key.
     """
-    rows = ledger.quarantine_rows(store.records, source.id, limit, offset)
+    rows = sources.quarantine_rows(store.records, source.id, limit, offset)
     return {
         "name": source.name,
-        "total": ledger.quarantined(store.records, source.id),
+        "total": sources.count_quarantined(store.records, source.id),
         "rows": rows,
     }
 
@@ -44,19 +43,19 @@ def retry(store: MemoryStore, source: Source) -> int:
 
     Raises Busy while it is under way, NotFound when its backup was deleted.
     """
-    if source.stage not in ("linked", "verified"):
-        raise Busy(detail=f"{source.name} is {ledger.state(source)}; try again when it is done")
+    if source.stage not in (Stage.LINKED, Stage.VERIFIED):
+        raise Busy(detail=f"{source.name} is {source.state}; try again when it is done")
     if source.snapshot is None:
         raise NotFound(kind="backup of source", id=source.name)
-    waiting = ledger.quarantined(store.records, source.id)
+    waiting = sources.count_quarantined(store.records, source.id)
     if not waiting:
         return 0
-    start = ledger.note(source, "start_after")
+    start = source.note("start_after")
     with store.records.write() as tx:
         sources.update(
             tx,
             source.id,
-            stage="attached",
+            stage=Stage.ATTACHED,
             node_cursor=FIRST_ID if start is None else start,
             edge_cursor=FIRST_ID,
             turn_cursor=FIRST_ID,
@@ -66,7 +65,7 @@ def retry(store: MemoryStore, source: Source) -> int:
             error=None,
             started=None,
             finished=None,
-            report=ledger.with_notes(source, rerun=True, verification=None),
+            report=source.with_notes(rerun=True, verification=None),
         )
     crash_point("migrate.retried")
     return waiting
@@ -86,16 +85,14 @@ def give_back(store: MemoryStore, source: Source, fd: int) -> dict[str, Any]:
     if source.snapshot is None or not path.exists():
         raise NotFound(kind="backup of source", id=source.name)
     digest, done = hashlib.sha256(), 0
-    try:
-        with path.open("rb", buffering=0) as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-                done += _write(fd, chunk, done)
+    with (
+        disk_errors(f"the backup of {source.name} could not be written"),
+        path.open("rb", buffering=0) as file,
+    ):
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            done += _write(fd, chunk, done)
         os.fsync(fd)
-    except OSError as error:
-        if error.errno in FULL:
-            raise DiskFull(detail=f"the backup of {source.name} did not fit") from error
-        raise
     if digest.hexdigest() != source.sha256:
         raise SourceCorrupt(
             path=f"snapshots/{source.snapshot}", detail="the backup is not what was kept"

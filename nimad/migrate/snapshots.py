@@ -21,6 +21,7 @@ from pathlib import Path
 
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point, fsync_dir
+from nimad.disk.failures import disk_errors
 from nimad.errors import (
     DiskFull,
     NimadError,
@@ -46,7 +47,6 @@ REFUSALS = (
     SourceUnsupported,
 )
 """What the readers raise; they name the copy, or a file in it."""
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -63,21 +63,18 @@ def received(store: MemoryStore, fd: int, path: str, size: int, sha256: str) -> 
         raise SourceChanged(path=path, detail=f"{status.st_size} bytes came instead of {size}")
     directory = store.state / "snapshots"
     check_space(directory, size)
-    handle, name = tempfile.mkstemp(prefix="incoming-", suffix=".tmp", dir=directory)
-    try:
-        with os.fdopen(handle, "wb", buffering=0) as file:
-            _copy(fd, file.fileno(), size)
-        if digest_of(Path(name)) != sha256:
-            raise SourceChanged(path=path, detail="the copy differs from what was announced")
-        yield Path(name)
-    except REFUSALS as error:
-        raise type(error)(**{**error.fields, "path": _known_as(path, error)}) from error
-    except OSError as error:
-        if error.errno in FULL:
-            raise DiskFull(detail=f"the snapshot of {path} did not fit") from error
-        raise
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with disk_errors(f"the snapshot of {path} could not be written"):
+        handle, name = tempfile.mkstemp(prefix="incoming-", suffix=".tmp", dir=directory)
+        try:
+            with os.fdopen(handle, "wb", buffering=0) as file:
+                _copy(fd, file.fileno(), size)
+            if digest_of(Path(name)) != sha256:
+                raise SourceChanged(path=path, detail="the copy differs from what was announced")
+            yield Path(name)
+        except REFUSALS as error:
+            raise type(error)(**{**error.fields, "path": _known_as(path, error)}) from error
+        finally:
+            Path(name).unlink(missing_ok=True)
 
 
 def keep(temporary: Path, final: Path) -> None:

@@ -16,6 +16,7 @@ import struct
 from collections.abc import Coroutine
 
 from nimad.errors import FrameTooLarge, NimadError, ParseError
+from nimad.limits import MAX_FRAME
 from nimad.serve import protocol
 from nimad.serve.access import Peer
 from nimad.serve.dispatch import Dispatcher, close_all
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 IN_FLIGHT = 8
 """Requests of one client under way."""
-HELD = 1 << 20
+HELD = MAX_FRAME
 """Requests and replies of one client under way: reading stops beyond this. [bytes]"""
 SEND_SECONDS = 30.0
 """A client that does not take a reply for so long is dropped."""

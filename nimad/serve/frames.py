@@ -10,9 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from nimad.errors import FrameTooLarge
-
-MAX_FRAME = 1 << 20
-"""Longest frame, newline not counted [bytes]."""
+from nimad.limits import MAX_FRAME
 
 
 @dataclass

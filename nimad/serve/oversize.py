@@ -6,18 +6,16 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from nimad.serve.frames import MAX_FRAME
+from nimad.limits import MAX_PAYLOAD
 from nimad.serve.protocol import encode, size_of
 from nimad.store.bounded import CUT, fair_share
 
-ROOM = MAX_FRAME - 4096
-"""Size of the largest result: a frame without the rest of its reply [bytes]."""
 SHORTEST = 200
 """Size to which a value is cut at the most, before results are left out [bytes]."""
 _MARK = len(',"cut":true')
 
 
-def cut_to_fit(result: dict[str, Any], room: int = ROOM) -> dict[str, Any]:
+def cut_to_fit(result: dict[str, Any], room: int = MAX_PAYLOAD) -> dict[str, Any]:
     """Shorten the long values of the memories in a result until it takes at most `room` bytes.
 
     Each gets a fair share, so that short memories stay whole; a memory that lost something says
@@ -76,9 +74,9 @@ def piece_of(record: dict[str, Any], offset: int) -> dict[str, Any]:
     same.  Each builds the whole JSON anew: nothing is kept between two requests.
     """
     document = encode(record).decode()
-    text = document[offset : offset + ROOM]
-    while (size := size_of(text)) > ROOM:
-        text = text[: len(text) * ROOM // size]
+    text = document[offset : offset + MAX_PAYLOAD]
+    while (size := size_of(text)) > MAX_PAYLOAD:
+        text = text[: len(text) * MAX_PAYLOAD // size]
     return {
         "id": record["id"],
         "offset": offset,

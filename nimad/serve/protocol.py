@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nimad.errors import InvalidRequest, NimadError, ParseError, ReplyTooLarge
-from nimad.serve.frames import MAX_FRAME
+from nimad.limits import MAX_FRAME
 
 MAX_DEPTH = 64
 """Deepest nesting of arrays and objects in a frame."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from nimad.limits import LENGTHY
 from nimad.serve.access import Peer
 
 
@@ -37,6 +38,10 @@ class Verb:
     name: str
     access: str
     run: Callable[[Call], Any]
-    lengthy: bool = False
     watching: bool = False
     shorten: Callable[[Any], Any] | None = None
+
+    @property
+    def lengthy(self) -> bool:
+        """Whether it takes seconds and more."""
+        return self.name in LENGTHY

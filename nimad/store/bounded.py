@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 
+from nimad.disk.failures import translated
 from nimad.model import CutMemory, Memory
-from nimad.store.records import CHUNK, Records, translated
+from nimad.store.records import CHUNK, Records
 
 READ_CHARS = 4 << 20
 """Length of all memories of one answer; longer ones are cut to a fair share [characters]."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.errors import DiskFull, NimadError, RecordsDamaged
+from nimad.disk.failures import check_writable, translated
+from nimad.errors import NimadError
 from nimad.model import Change, Filter, Memory, Relation, Turn
 from nimad.store import rows, schema
 from nimad.store.transaction import Transaction
@@ -25,8 +26,8 @@ class Records:
     """The system of record; open it with `Records.open`.
 
     `write()` serialises writers in this process.  Reads use a connection per thread and see the
-    last committed state (WAL).  Every method may raise RecordsDamaged when SQLite finds the file
-    malformed, and DiskFull when it cannot grow.
+    last committed state (WAL).  Every method may raise what `nimad.disk.failures` makes of
+    SQLite's errors: RecordsDamaged, WordsDamaged, DiskFull, DiskFailed, DiskReadOnly, Busy.
     """
 
     def __init__(self, path: Path, writer: sqlite3.Connection) -> None:
@@ -43,19 +44,16 @@ class Records:
     def open(cls, path: Path) -> Records:
         """Open or create the file (mode 0600).
 
-        Raises StateTooNew for a newer schema, RecordsDamaged for a file that is no records file.
+        Raises StateTooNew for a newer schema, RecordsDamaged for a file that is no records file,
+        and the errors of the disk (`nimad.disk.failures`): only damage is told as damage.
         """
         if not path.exists():
             path.touch(mode=0o600)
-        try:
+        with translated(path), contextlib.ExitStack() as undo:
             writer = schema.connect(path)
-        except sqlite3.DatabaseError as error:
-            raise RecordsDamaged(path=path, detail=str(error)) from error
-        try:
+            undo.callback(writer.close)
             schema.prepare(writer, path)
-        except BaseException:
-            writer.close()
-            raise
+            undo.pop_all()
         return cls(path, writer)
 
     def close(self) -> None:
@@ -69,13 +67,14 @@ class Records:
 
     # --- writing ------------------------------------------------------------------------------
 
-    @contextmanager
+    @contextlib.contextmanager
     def write(self) -> Iterator[Transaction]:
         """One transaction: all of it commits (durable on return), or none of it.
 
         A crash inside leaves nothing: SQLite discards an uncommitted WAL tail at the next open.
         """
         with self._lock:
+            check_writable(self.path)
             with translated(self.path):
                 self._writer.execute("BEGIN IMMEDIATE")
             try:
@@ -85,10 +84,11 @@ class Records:
             except BaseException:
                 self._names.forget()
                 if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
+                    with contextlib.suppress(sqlite3.Error):  # what failed is told, not this
+                        self._writer.execute("ROLLBACK")
                 raise
 
-    @contextmanager
+    @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
         """Keep other writers out: for what must follow a commit before the next one."""
         with self._lock:
@@ -102,14 +102,23 @@ class Records:
         with self._lock, translated(self.path):
             self._writer.executescript(statement)
 
-    def checkpoint(self) -> None:
-        """Fold the WAL into the file and cut it to nothing (when no reader is in its way)."""
-        self.maintain("PRAGMA wal_checkpoint(TRUNCATE)")
+    def checkpoint(self) -> bool:
+        """Fold the WAL into the file and cut it to nothing; whether it is empty now.
 
-    def release_space(self) -> None:
-        """Give free pages back to the file system."""
+        A reader may be in its way, another program's, too: nothing waits for one.  Most pages are
+        folded while others write; the writer's lock is held only to cut the WAL off.
+        """
+        with translated(self.path), contextlib.closing(schema.connect(self.path)) as connection:
+            connection.execute("PRAGMA busy_timeout = 0")
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            with self._lock:
+                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
+    def release_space(self) -> bool:
+        """Give free pages back to the file system; as `checkpoint`."""
         self.maintain("PRAGMA incremental_vacuum")
-        self.checkpoint()
+        return self.checkpoint()
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -126,7 +135,22 @@ class Records:
             self._local.connection = connection
         return connection
 
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def integrity_problems(self) -> list[str]:
+        """What SQLite finds wrong with the file; reads it whole.
+
+        On a connection of its own: SQLite 3.46 calls an FTS5 table malformed when the connection
+        checked it before and another one has written since.
+        """
+        with (
+            translated(self.path),
+            contextlib.closing(schema.connect(self.path, readonly=True)) as fresh,
+        ):
+            lines = fresh.execute("PRAGMA integrity_check(20)").fetchall()
+        return [line for (line,) in lines if line != "ok"]
+
+    def rows(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> list[tuple[Any, ...]]:
         """All rows of a read-only statement."""
         with translated(self.path):
             return self.reader().execute(sql, parameters).fetchall()
@@ -282,17 +306,3 @@ class Records:
             " (SELECT count(*) FROM relations)"
         )[0]
         return dict(zip(("memories", "turns", "relations"), row, strict=True))
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """SQLite's errors as ours: DiskFull, RecordsDamaged; others stay bugs."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        name = getattr(error, "sqlite_errorname", "")
-        if name == "SQLITE_FULL" or name.startswith("SQLITE_IOERR"):
-            raise DiskFull(detail=f"{path.name} cannot be written ({error})") from error
-        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-            raise RecordsDamaged(path=path, detail=str(error)) from error
-        raise

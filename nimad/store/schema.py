@@ -1,7 +1,19 @@
 """The tables of records.sqlite: created, recognised, and refused when a newer nimad wrote them.
 
-Version 2 (`PRAGMA user_version`), application id 0x6E696D61 ("nima").  A file of an older version
-is brought up to date in one transaction when it is opened: `UPGRADES` only ever adds.
+Application id 0x6E696D61 ("nima"); the version is `PRAGMA user_version`.  A file of an older
+version is brought up to date in one transaction when it is opened (`UPGRADES`): a crash before its
+COMMIT leaves the file as it was, and the next start does it again.
+
+======= ======================================================================================
+version what is new
+======= ======================================================================================
+1       -
+2       `pending`, `later`, `dense`, `dense_items`; columns of `sources` for following and for
+        hypervectors
+3       a turn belongs to a namespace, conversation and session: turns of the same name in two
+        sessions, which were one row, are taken apart (one of two namespaces in one session stays
+        as it was); `turns` are found by their members
+======= ======================================================================================
 
 =========== ==================================================================================
 table       what a row is
@@ -11,14 +23,15 @@ memories    one memory; `layer`, `namespace`, `conversation`, `session`, `place`
             `text`, else the text itself or NULL; `source_key` is the row's id in its source
 names       interned strings: sessions and the like repeat thousands of times
 blobs       binary columns of a legacy row, byte for byte
-turns       one exchange; `listed` is 0 while only a memory has named it (no row in the source)
+turns       one exchange, told apart by source, name, namespace, conversation and session (0: none);
+            `listed` is 0 while only a memory has named it (no row in the source)
 relations   one edge between two memories
 words       FTS5 over memories.text and memories.who (external content: no second copy of the text)
 hot         vectors (float16) of memories that no segment holds yet
 segments    the block segments that count; a file without a row is garbage
 pending     segments of an index that is being made anew for an embedder; not in use yet
 tombstones  forgotten memories that a listed segment still holds
-changes     ranges of ids added or deleted, in order: what the graph follows
+changes     ranges of ids added or deleted, in order
 sources     one legacy source and how far each stage came
 quarantine  rows of a source that were not taken over, with the reason
 later       rows of a followed source that came after its snapshot (`follow`: the last of them)
@@ -39,7 +52,7 @@ from pathlib import Path
 from nimad.errors import RecordsDamaged, StateTooNew
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 2
+SCHEMA = 3
 TOKENIZER = "porter unicode61 remove_diacritics 2"
 
 TABLES = f"""
@@ -152,8 +165,66 @@ CREATE TABLE dense_items (
   PRIMARY KEY (source, number)
 ) WITHOUT ROWID;
 """,
+    3: """
+ALTER TABLE turns ADD COLUMN namespace INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE turns ADD COLUMN conversation INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE turns ADD COLUMN session INTEGER NOT NULL DEFAULT 0;
+DROP INDEX turns_name;
+CREATE TEMP TABLE parts AS
+  SELECT turn, namespace, coalesce(conversation, 0) AS conversation,
+    coalesce(session, 0) AS session, min(id) AS first
+  FROM memories WHERE turn IS NOT NULL GROUP BY turn, 3, 4;
+CREATE INDEX temp.parts_turn ON parts (turn, first);
+UPDATE turns SET (namespace, conversation, session) = (
+    SELECT namespace, coalesce(conversation, 0), coalesce(session, 0)
+    FROM memories WHERE id = coalesce(input, contemplation, output)
+  ) WHERE coalesce(input, contemplation, output) IN (SELECT id FROM memories);
+UPDATE turns SET (namespace, conversation, session) = (
+    SELECT namespace, conversation, session FROM parts WHERE turn = turns.id ORDER BY first LIMIT 1
+  ) WHERE namespace = 0 AND id IN (SELECT turn FROM parts);
+CREATE UNIQUE INDEX turns_identity ON turns (source, name, namespace, conversation, session);
+CREATE TEMP TABLE apart AS
+  SELECT p.*, t.source, t.name FROM parts p JOIN turns t ON t.id = p.turn
+  WHERE (p.conversation, p.session) != (t.conversation, t.session);
+INSERT INTO turns (source, name, namespace, conversation, session)
+  SELECT source, name, namespace, conversation, session FROM apart ORDER BY first;
+UPDATE memories SET turn = (
+    SELECT t.id FROM apart a JOIN turns t ON (t.source, t.name, t.namespace, t.conversation,
+      t.session) = (a.source, a.name, a.namespace, a.conversation, a.session)
+    WHERE a.turn = memories.turn AND (a.conversation, a.session)
+      = (coalesce(memories.conversation, 0), coalesce(memories.session, 0))
+  ) WHERE turn IN (SELECT turn FROM apart) AND EXISTS (
+    SELECT 1 FROM apart a WHERE a.turn = memories.turn AND (a.conversation, a.session)
+      = (coalesce(memories.conversation, 0), coalesce(memories.session, 0)));
+CREATE TEMP TABLE mixed AS
+  SELECT DISTINCT turn AS id FROM apart WHERE source = 0 UNION
+  SELECT t.id FROM apart a JOIN turns t ON (t.source, t.name, t.namespace, t.conversation,
+    t.session) = (a.source, a.name, a.namespace, a.conversation, a.session) WHERE a.source = 0;
+CREATE TEMP TABLE members AS
+  SELECT m.turn, n.name AS role, min(m.id) AS id
+  FROM memories m JOIN names n ON n.id = m.layer
+  WHERE m.turn IN (SELECT id FROM mixed) AND n.name IN ('input', 'contemplation', 'output')
+  GROUP BY 1, 2;
+UPDATE turns SET
+    input = (SELECT id FROM members WHERE turn = turns.id AND role = 'input'),
+    contemplation = (SELECT id FROM members WHERE turn = turns.id AND role = 'contemplation'),
+    output = (SELECT id FROM members WHERE turn = turns.id AND role = 'output')
+  WHERE id IN (SELECT id FROM mixed);
+UPDATE turns SET listed = coalesce(input, contemplation, output) IS NOT NULL,
+    timestamp = (SELECT timestamp FROM memories WHERE id IN
+      (turns.input, turns.contemplation, turns.output) ORDER BY id LIMIT 1)
+  WHERE id IN (SELECT id FROM mixed);
+INSERT INTO changes (op, kind, first, last) SELECT 'add', 'turn', id, id FROM mixed ORDER BY id;
+DROP TABLE temp.parts;
+DROP TABLE temp.apart;
+DROP TABLE temp.mixed;
+DROP TABLE temp.members;
+CREATE INDEX turns_input ON turns (input) WHERE input IS NOT NULL;
+CREATE INDEX turns_contemplation ON turns (contemplation) WHERE contemplation IS NOT NULL;
+CREATE INDEX turns_output ON turns (output) WHERE output IS NOT NULL;
+""",
 }
-"""By the version it leads to: what an older file lacks."""
+"""By the version it leads to: the statements that bring an older file there."""
 
 TERMS = "CREATE VIRTUAL TABLE temp.terms USING fts5vocab (main, words, instance)"
 """What a reader has besides: each place of each term in the words index, without a copy."""
@@ -180,15 +251,13 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Create the tables in an empty file, or check that the file is ours, and bring it up to date.
 
-    Raises StateTooNew for a newer schema, RecordsDamaged for a file that is not ours.  A crash
+    Raises StateTooNew for a newer schema, RecordsDamaged for a file that is not ours, and what
+    SQLite raises (the caller translates it).  A crash
     before the one COMMIT leaves the file as it was; the next start does it again.
     """
-    try:
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        empty = not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        raise RecordsDamaged(path=path, detail=str(error)) from error
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    empty = not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if not empty and application != APPLICATION_ID:
         raise RecordsDamaged(path=path, detail="it is a database, but not one of nimad's")
     if version > SCHEMA:

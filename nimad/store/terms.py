@@ -23,7 +23,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.store.records import Records, translated
+from nimad.errors import RecordsDamaged, WordsDamaged
+from nimad.store.records import Records
 from nimad.store.schema import TOKENIZER
 
 POSTINGS_KEPT = 600_000
@@ -68,8 +69,12 @@ def pairs(run: str) -> list[str]:
 class TermIndex:
     """Terms and their postings over one store; `cut` and `postings` are for many threads."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(
+        self, records: Records, on_damage: Callable[[RecordsDamaged], None] | None = None
+    ) -> None:
+        """`on_damage` is told that the index cannot be read; without it that stays an error."""
         self._records = records
+        self._on_damage = on_damage
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._size = 0
@@ -86,6 +91,12 @@ class TermIndex:
     def close(self) -> None:
         """Close the tail."""
         self._tail.close()
+
+    def report_damage(self, error: RecordsDamaged) -> None:
+        """Tell that the index cannot be read; raises `error` when there is no one to tell."""
+        if self._on_damage is None:
+            raise error
+        self._on_damage(error)
 
     # --- what the records say -----------------------------------------------------------------
 
@@ -131,7 +142,7 @@ class TermIndex:
         return tuple(row[0] for row in rows)
 
     def postings(self, term: str, upto: int) -> Postings:
-        """Who holds a term; `upto` is the last id that the caller knows of."""
+        """Who holds a term; `upto`: the last id that the caller knows.  Raises WordsDamaged."""
         with self._lock:
             return self._postings(term, upto)
 
@@ -182,12 +193,14 @@ class TermIndex:
 
 
 def occurrences(records: Records, term: str) -> NDArray[np.int64]:
-    """The id of a memory for each time its text holds a term of the index; int64[n]."""
-    with translated(records.path):
-        reader = records.reader()
-        rows = reader.execute(
-            "SELECT doc FROM temp.terms WHERE term = ? AND col = 'text'", (term,)
-        ).fetchall()
+    """The id of a memory for each time its text holds a term of the index; int64[n].
+
+    Raises WordsDamaged.
+    """
+    try:
+        rows = records.rows("SELECT doc FROM temp.terms WHERE term = ? AND col = 'text'", (term,))
+    except RecordsDamaged as error:  # nothing but the index was read
+        raise WordsDamaged(**error.fields) from error
     return np.array(rows, np.int64).reshape(-1)
 
 

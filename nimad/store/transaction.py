@@ -18,6 +18,9 @@ ROLES = ("input", "contemplation", "output")
 CHUNK = 500
 """Names in one IN (...) list."""
 
+TurnKey = tuple[str | None, *tuple[int, ...]]
+"""A turn's name, and the `names` ids of its namespace, conversation and session (0: none)."""
+
 
 class Transaction:
     """The open transaction; `Records.write()` makes it and commits it."""
@@ -38,6 +41,11 @@ class Transaction:
         """Run a statement for each row of parameters."""
         self.connection.executemany(sql, parameters)
 
+    def insert(self, table: str, **values: Any) -> int:
+        """Add a row with these columns; its rowid."""
+        sql = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})"
+        return int(self.connection.execute(sql, tuple(values.values())).lastrowid or 0)
+
     def set_meta(self, key: str, value: Any) -> None:
         """Store a single value."""
         self.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
@@ -48,15 +56,16 @@ class Transaction:
         """Store memories and their words; gives each its id (also set on the object).
 
         `source` is the row id of a legacy source, whose turns are its own; without one, a memory
-        that names a turn takes its place there by its layer.
+        that names a turn takes its place there by its layer.  A turn's name counts within the
+        memory's namespace, conversation and session.
         """
         first = self._next_id("memories")
         made: list[rows.Row] = []
         members: list[tuple[int, Memory]] = []
-        turns = self._turn_ids([m.turn for m in memories if m.turn is not None], source or 0)
+        turns = self._turn_ids(memories, source or 0)
         for number, memory in enumerate(memories, first):
             memory.id = number
-            turn = None if memory.turn is None else turns[memory.turn]
+            turn = turns.get(self._turn_key(memory))
             if turn is not None and source is None and memory.layer in ROLES:
                 members.append((turn, memory))
             made.append(rows.to_row(memory, self._names, turn, source))
@@ -78,19 +87,30 @@ class Transaction:
         found = self.rows("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
         return int(found[0][0]) + 1 if found else 1
 
-    def _turn_ids(self, names: Sequence[str], source: int) -> dict[str, int]:
-        """The ids of the turns with these names, made where they are new."""
-        wanted = list(dict.fromkeys(names))
-        ids: dict[str, int] = {}
-        for start in range(0, len(wanted), CHUNK):
-            part = wanted[start : start + CHUNK]
+    def _turn_key(self, memory: Memory) -> TurnKey:
+        scope = (memory.namespace, memory.conversation, memory.session)
+        return (memory.turn, *(self._names.id(name) or 0 for name in scope))
+
+    def _turn_ids(self, memories: Sequence[Memory], source: int) -> dict[TurnKey, int]:
+        """The ids of the turns that these memories name, made where they are new."""
+        wanted = dict.fromkeys(self._turn_key(m) for m in memories if m.turn is not None)
+        names = list(dict.fromkeys(key[0] for key in wanted))
+        ids: dict[TurnKey, int] = {}
+        for start in range(0, len(names), CHUNK):
+            part = names[start : start + CHUNK]
             marks = ",".join("?" * len(part))
-            sql = f"SELECT name, id FROM turns WHERE source = ? AND name IN ({marks})"
-            ids.update(self.rows(sql, (source, *part)))
-        for name in wanted:
-            if name not in ids:
-                sql = "INSERT INTO turns (source, name) VALUES (?, ?)"
-                ids[name] = int(self.connection.execute(sql, (source, name)).lastrowid or 0)
+            sql = (
+                "SELECT id, name, namespace, conversation, session FROM turns"
+                f" WHERE source = ? AND name IN ({marks})"
+            )
+            for number, name, *scope in self.rows(sql, (source, *part)):
+                ids[(name, *scope)] = number
+        for key in wanted:
+            if key not in ids:
+                columns = ("name", "namespace", "conversation", "session")
+                ids[key] = self.insert(
+                    "turns", source=source, **dict(zip(columns, key, strict=True))
+                )
         return ids
 
     def _join_turn(self, turn: int, memory: Memory) -> None:
@@ -104,25 +124,68 @@ class Transaction:
     def add_turns(
         self, turns: Sequence[tuple[Turn, str | int, dict[str, Any] | None]], source: int
     ) -> list[int]:
-        """Store the turns of a source: (turn with memory ids, its key there, extra)."""
+        """Store the turns of a source: (turn with memory ids, its key there, extra).
+
+        One that is here already, by its key or because memories named it, is brought up to date.
+        """
         ids: list[int] = []
         for turn, key, extra in turns:
-            packed = json.dumps(extra, ensure_ascii=False) if extra else None
-            found = self.rows(
-                "INSERT INTO turns (source, name, source_key, listed, input, contemplation, output,"
-                " timestamp, affect, extra) VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (source, name) DO UPDATE SET source_key = excluded.source_key,"
-                " listed = 1, input = excluded.input, contemplation = excluded.contemplation,"
-                " output = excluded.output, timestamp = excluded.timestamp,"
-                " affect = excluded.affect, extra = excluded.extra RETURNING id",
+            number = self._turn_of_source(turn, key, source)
+            self.execute(
+                "UPDATE turns SET source_key = ?, listed = 1, input = ?, contemplation = ?,"
+                " output = ?, timestamp = ?, affect = ?, extra = ? WHERE id = ?",
                 (
-                    *(source, turn.name, key, turn.input, turn.contemplation, turn.output),
-                    *(turn.timestamp, turn.affect, packed),
+                    *(key, turn.input, turn.contemplation, turn.output, turn.timestamp),
+                    *(turn.affect, json.dumps(extra, ensure_ascii=False) if extra else None),
+                    number,
                 ),
             )
-            ids.append(int(found[0][0]))
+            ids.append(number)
         self._changed("add", "turn", ids)
         return ids
+
+    def _turn_of_source(self, turn: Turn, key: str | int, source: int) -> int:
+        """The id of a source's turn: the row with its key, or the one that its members name.
+
+        A turn without a member takes any row of its name that has no key; a new one where there is
+        none.
+        """
+        known = "SELECT id FROM turns WHERE source = ? AND name = ?"
+        scope = next(
+            iter(
+                self.rows(
+                    "SELECT namespace, coalesce(conversation, 0), coalesce(session, 0)"
+                    " FROM memories WHERE id = coalesce(?, ?, ?)",
+                    (turn.input, turn.contemplation, turn.output),
+                )
+            ),
+            None,
+        )
+        found = self.rows(f"{known} AND listed AND source_key = ?", (source, turn.name, key))
+        named = self.rows(
+            f"{known} AND NOT listed AND (? OR (namespace, conversation, session) = (?, ?, ?))"
+            " ORDER BY id",
+            (source, turn.name, scope is None, *(scope or (0, 0, 0))),
+        )
+        if found and named and scope is not None:  # its members came after it
+            self._join_rows(int(found[0][0]), int(named[0][0]), scope)
+        if found or named:
+            return int((found or named)[0][0])
+        made = self.connection.execute(
+            "INSERT INTO turns (source, name, namespace, conversation, session)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (source, turn.name, *(scope or (0, 0, 0))),
+        )
+        return int(made.lastrowid or 0)
+
+    def _join_rows(self, kept: int, named: int, scope: tuple[int, ...]) -> None:
+        """Make one turn of the row of a source and of the row that its memories named."""
+        self.execute("UPDATE memories SET turn = ? WHERE turn = ?", (kept, named))
+        self.execute("DELETE FROM turns WHERE id = ?", (named,))
+        self.execute(
+            "UPDATE turns SET namespace = ?, conversation = ?, session = ? WHERE id = ?",
+            (*scope, kept),
+        )
 
     def add_relations(
         self,
@@ -237,14 +300,7 @@ class Transaction:
 
     def list_segment(self, info: Any, created: int) -> None:
         """Make a durable segment file count; its rows leave `hot`."""
-        self.execute(
-            "INSERT INTO segments (name, rows, bytes, digest, first_id, last_id, created)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(info.name, info.rows, info.bytes, info.digest),
-                *(info.first_id, info.last_id, created),
-            ),
-        )
+        self.insert("segments", **segment_row(info), created=created)
 
     def unlist_segments(self, names: Iterable[str]) -> None:
         """Take segments off the list; their files may be deleted after the commit."""
@@ -262,3 +318,9 @@ class Transaction:
         """Forget changes that every projection has applied."""
         self.execute("DELETE FROM changes WHERE seq <= ?", (upto,))
         self.set_meta("pruned_to", upto)
+
+
+def segment_row(info: Any) -> dict[str, Any]:
+    """What is listed of a segment file (an `index.SegmentInfo`), by column."""
+    columns = ("name", "rows", "bytes", "digest", "first_id", "last_id")
+    return {column: getattr(info, column) for column in columns}

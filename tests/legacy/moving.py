@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nimad.background.maintenance_job import MaintenanceJob
+from nimad.background.worker import Worker
 from nimad.check import check
 from nimad.config import Config
 from nimad.core.store import MemoryStore
@@ -28,12 +30,15 @@ QUICK = {"embedder": "hash", "graph__engine": "none", **CALM}
 def opened(state: Path, **settings: Any) -> Iterator[tuple[MemoryStore, MigrationManager]]:
     """A store and its migrations, without the thread; every invariant holds at the end."""
     store = MemoryStore.open(state, Config().replace(**{**QUICK, **settings}))
-    manager = MigrationManager(store)
+    worker = Worker(lambda: store.config)
+    maintenance = MaintenanceJob(store, worker)
+    manager = MigrationManager(store, worker, moved=maintenance.hurry)
+    worker.add(maintenance)
     try:
         yield store, manager
         assert [problem.what for problem in check(store)] == []
     finally:
-        manager.stop()
+        worker.stop()
         store.close()
 
 
@@ -41,14 +46,7 @@ def attach(manager: MigrationManager, path: Path, **wishes: Any) -> dict[str, An
     """What nimactl does: copy the source, hand the copy over."""
     wishes.setdefault("strategy", "full")
     with take_snapshot(path) as taken:
-        return manager.attach(
-            taken.fd,
-            path=taken.origin,
-            kind=taken.kind,
-            sha256=taken.digest,
-            size=taken.size_bytes,
-            **wishes,
-        )
+        return manager.attach(taken.fd, taken.request(**wishes))
 
 
 def migrate(manager: MigrationManager, path: Path, **wishes: Any) -> dict[str, Any]:

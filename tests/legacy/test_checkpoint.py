@@ -201,6 +201,31 @@ def test_what_is_no_checkpoint_of_nimas(tmp_path: Path, rows: Any) -> None:
     assert type(error) is SourceUnsupported and "compressed" in error.message
 
 
+def test_entries_that_share_bytes_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    save(path, {"metadata": EPISODES})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("a/again", b"")
+        pickle = archive.getinfo(next(n for n in archive.namelist() if n.endswith("data.pkl")))
+        archive.getinfo("a/again").header_offset = pickle.header_offset
+        archive.getinfo("a/again").file_size = pickle.file_size
+        archive.getinfo("a/again").compress_size = pickle.compress_size
+    error = refused(path, tmp_path)
+    assert type(error) is SourceCorrupt and "share the same bytes" in error.message
+
+
+def test_a_crc_of_zero_means_that_there_is_none(tmp_path: Path, rows: Any) -> None:
+    path = save(tmp_path / "a.pt", nested(EPISODES, tensor(rows)))
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            crc = info.CRC.to_bytes(4, "little")
+            data = data.replace(crc, bytes(4)) if info.CRC else data
+    path.write_bytes(data)
+    with opened(path, tmp_path) as files:
+        assert files.survey().nodes == len(EPISODES)
+
+
 def test_a_tensor_beyond_its_storage(tmp_path: Path, rows: Any) -> None:
     path = tmp_path / "a.pt"
     storage = Storage(rows, "float32")

@@ -248,6 +248,30 @@ def test_no_manager_no_watchdog(make_daemon: Make) -> None:
     assert min(wakeups(daemon, 1.0) for _ in range(3)) <= 2
 
 
+def test_a_start_that_cannot_succeed_turns_callers_away(make_daemon: Make, tmp_path: Path) -> None:
+    """Who waits on the socket would make systemd start it over and over."""
+    daemon = make_daemon(config="embeder: static")
+    path = tmp_path / "activated.sock"
+    # a listener of the service manager's own stays open, as systemd's does
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(path))
+        listener.listen(8)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+            caller.connect(str(path))
+            inner = " ".join(f"'{part}'" for part in daemon.command)
+            script = f"exec 3<&{listener.fileno()}; LISTEN_FDS=1 LISTEN_PID=$$ exec {inner}"
+            command = ["bash", "-c", script]
+            done = subprocess.run(
+                command, pass_fds=[listener.fileno()], stderr=subprocess.DEVNULL, timeout=60
+            )
+            assert done.returncode == 78
+            caller.settimeout(5)
+            assert caller.recv(1) == b""
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()  # nobody waits: no reason for another start
+
+
 def test_socket_activation(make_daemon: Make, tmp_path: Path) -> None:
     daemon = make_daemon()
     path = tmp_path / "activated.sock"

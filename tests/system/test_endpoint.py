@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 import threading
@@ -17,11 +19,13 @@ import pytest
 
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import maintenance
+from nimad.core import maintenance, status
 from nimad.core.store import MemoryStore
 from nimad.embed.http import FIRST_PAUSE, HttpEmbedder
 from nimad.embed.registry import get_embedder
-from nimad.errors import ConfigError, Degraded
+from nimad.endpoint.main import listen
+from nimad.endpoint.remote import Endpoint, EndpointError
+from nimad.errors import ConfigError, Degraded, SocketBusy, SocketUnusable
 from nimad.model import Memory
 
 DIMS = 64
@@ -83,6 +87,7 @@ class Helper:
 
     def __init__(self, folder: Path, url: str, **more: object) -> None:
         self.place = folder / "embedder.sock"
+        self.log = folder / "embedder.log"
         (folder / "key").write_text("open sesame\n")
         lines = {"url": url, "model": "tiny", "dims": DIMS, "socket": str(self.place)}
         lines |= {"key_file": str(folder / "key"), "batch": 2, **more}
@@ -97,7 +102,8 @@ class Helper:
 
     def start(self) -> Helper:
         command = [sys.executable, "-m", "nimad.endpoint.main", "--config", str(self.file)]
-        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, stderr=log)
         deadline = time.monotonic() + 20
         while not self.place.exists():
             assert self.process.poll() is None and time.monotonic() < deadline
@@ -134,7 +140,7 @@ def test_passing_failures_are_tried_again_and_others_told(api: Api, helper: Help
     api.wrongs = [(503, b"warming up"), (429, b"slowly")]
     assert embedder.embed(TEXTS[:1]).any() and len(api.asked) == 3
     api.wrongs = [(401, b"no such key")]
-    with pytest.raises(Degraded, match=r"401.*no such key"):
+    with pytest.raises(Degraded, match="401 Unauthorized"):
         embedder.embed(TEXTS[:1])
     assert len(api.asked) == 4 and "401" in str(embedder.trouble)
 
@@ -156,6 +162,72 @@ def test_an_odd_answer_is_refused(api: Api, helper: Helper, body: bytes) -> None
     api.wrongs = [(200, body)]
     with pytest.raises(Degraded):
         embedder.embed(TEXTS[:1])
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, b'{"error": "cannot embed: SECRET"}'),
+        (500, b"SECRET"),
+        (200, b'{"data": [{"index": 0, "embedding": ["SECRET"]}]}'),
+        (200, b'{"data": [{"index": "SECRET", "embedding": [1]}]}'),
+        (200, b'{"data": "SECRET"}'),
+    ],
+)
+def test_an_endpoint_that_quotes_a_text_gets_it_into_no_log(
+    api: Api, helper: Helper, status: int, body: bytes
+) -> None:
+    embedder = HttpEmbedder(helper.start().config)
+    api.wrongs = [(status, body)] * 4
+    with pytest.raises(Degraded) as found:
+        embedder.embed(TEXTS[:1])
+    assert "SECRET" not in found.value.message and "SECRET" not in str(embedder.trouble)
+    log = helper.log.read_text()
+    assert "endpoint" in log or "answered" in log
+    assert "SECRET" not in log
+
+
+def test_a_line_that_is_no_http_is_not_quoted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+
+        def answer() -> None:
+            for _ in range(2):
+                caller, _ = server.accept()
+                with caller:
+                    caller.recv(1 << 16)
+                    caller.sendall(b"SECRET SECRET\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        endpoint = Endpoint(Config().replace(http__url=url))
+        with pytest.raises(EndpointError, match="does not speak HTTP") as found:
+            endpoint.embed(["a"], 0.3)
+    assert "SECRET" not in str(found.value)
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "link"])
+def test_the_helper_replaces_nothing_but_a_socket_of_its_own(tmp_path: Path, kind: str) -> None:
+    place, precious = tmp_path / "place", tmp_path / "precious"
+    precious.write_text("precious")
+    if kind == "file":
+        precious = precious.rename(place)
+    elif kind == "link":
+        place.symlink_to(precious)
+    else:
+        place.mkdir()
+    with pytest.raises(SocketUnusable):
+        listen(place)
+    assert precious.read_text() == "precious" and os.path.lexists(place)
+
+
+def test_the_helper_replaces_a_socket_that_a_crash_left_but_not_one_in_use(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    with listen(place):
+        assert place.stat().st_mode & 0o777 == 0o600
+        with pytest.raises(SocketBusy):
+            listen(place)
+    with listen(place), socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(place))
 
 
 def test_a_long_text_is_cut(api: Api, tmp_path: Path) -> None:
@@ -210,13 +282,14 @@ def test_switching_to_it_waits_for_it(api: Api, helper: Helper, tmp_path: Path) 
     store = MemoryStore.open(tmp_path / "state", Config().replace(graph__engine="none"))
     ids = store.remember_many([Memory(text=text) for text in TEXTS])
     store.configure(helper.config)
-    with pytest.raises(Degraded):
-        maintenance.finish(store)
-    shown = store.status()["embedder"]
+    maintenance.finish(store)
+    assert "nimad-embedder" in store.setbacks.reasons()["blocks"]
+    shown = status.describe(store)["embedder"]
     assert shown["name"] == "static" and "nimad-embedder" in shown["trouble"]
     assert store.query("basil").hits[0].memory.id == ids[0] and not store.degraded()
     helper.start()
-    store.wanted_embedder._not_before = 0.0  # type: ignore[attr-defined]
+    store.semantic.wanted_embedder._not_before = 0.0  # type: ignore[attr-defined]
+    store.setbacks.clear()
     maintenance.finish(store)
     assert store.embedder.name == "http" and check(store) == []
     store.close()
@@ -230,7 +303,7 @@ def test_another_way_to_the_same_vectors_is_taken_without_encoding_anew(
     maintenance.finish(store)
     api.asked.clear()
     store.configure(helper.config.replace(http__batch=1))
-    assert not store.embedder_due
+    assert not store.semantic.due
     store.remember_many([Memory(text="A fox in the snow"), Memory(text="The ferry was late")])
     maintenance.finish(store)
     asked = [request["input"] for request in api.asked]

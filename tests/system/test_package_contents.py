@@ -75,6 +75,11 @@ def test_it_has(files: dict[str, str], path: str) -> None:
     assert path in files or f"{path}.gz" in files  # debhelper packs long documents
 
 
+def test_restarts_get_rarer_where_systemd_knows_how(files: dict[str, str], package: Path) -> None:
+    dropin = "/usr/lib/systemd/system/nimad.service.d/restart-steps.conf"
+    assert (dropin in files) == ("+deb12" not in field(package, "Version"))
+
+
 def test_it_has_the_model_and_the_kernels_of_its_architecture(
     files: dict[str, str], package: Path
 ) -> None:

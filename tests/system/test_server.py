@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from nimad.errors import NotFound, SocketBusy, SocketUnusable
+from nimad.limits import MAX_FRAME
 from nimad.serve.access import Access
-from nimad.serve.frames import MAX_FRAME
 from nimad.serve.listen import listen_at
 from nimad.serve.server import Limits, Server
 from nimad.serve.verbs import Call, Verb
@@ -40,7 +40,7 @@ class Bench:
             Verb("big", "read", lambda call: "x" * call.params["size"]),
             Verb("peer", "read", lambda call: call.peer.pid),
             Verb("wait", "read", self.wait),
-            Verb("slow", "control", self.wait, lengthy=True),
+            Verb("rebuild", "control", self.wait),
             Verb("write", "control", lambda call: threading.current_thread().name),
             Verb("missing", "read", self.missing),
             Verb("broken", "read", lambda call: {}[call.params["value"]]),
@@ -221,7 +221,7 @@ def test_reads_never_queue_behind_writes_nor_either_behind_lengthy_verbs(start: 
     server = start(threads=1)
     with server.client() as busy, server.client() as client:
         for _ in range(3):
-            busy.send("slow")
+            busy.send("rebuild")
         assert server.bench.entered.acquire(timeout=5)
         assert client.call("thread").startswith("read")
         assert client.call("write").startswith("write")
@@ -270,7 +270,9 @@ def test_one_client_has_a_bounded_number_of_requests_under_way(start: Start) -> 
     with server.client() as greedy, server.client() as other:
         greedy.sock.setblocking(False)
         sent = 0
-        line = b'{"jsonrpc":"2.0","id":1,"method":"slow","params":{"pad":"%s"}}\n' % (b"x" * 9000)
+        line = b'{"jsonrpc":"2.0","id":1,"method":"rebuild","params":{"pad":"%s"}}\n' % (
+            b"x" * 9000
+        )
         with pytest.raises(BlockingIOError):
             while sent < 50_000_000:
                 sent += greedy.sock.send(line)

@@ -85,6 +85,25 @@ def test_the_service_leaves_out_what_would_break_it(key: str) -> None:
     assert not [line for line in settings("nimad.service") if line.startswith(f"{key}=")]
 
 
+@pytest.mark.parametrize("unit", CEILINGS)
+def test_what_can_pass_never_ends_in_failed(unit: str) -> None:
+    """Ten starts on a full disk once left service and socket failed, for good."""
+    assert "StartLimitIntervalSec=0" in settings(f"{unit}.service")
+    assert not [line for line in settings(f"{unit}.service") if line.startswith("StartLimitBurst")]
+
+
+def test_the_pauses_grow_where_systemd_knows_how() -> None:
+    assert {"RestartSteps=6", "RestartMaxDelaySec=1min"} <= set(settings("restart-steps.conf"))
+    rules = (UNITS.parent / "debian" / "rules").read_text(encoding="utf-8")
+    assert "systemd/restart-steps.conf" in rules
+    for unit in CEILINGS:  # Debian 12 would warn about a key that it does not know
+        assert not [line for line in settings(f"{unit}.service") if "RestartSteps" in line]
+
+
+def test_it_waits_for_the_clock_where_something_sets_it() -> None:
+    assert "After=nimad.socket time-sync.target" in settings("nimad.service")
+
+
 def test_the_socket_is_for_the_group() -> None:
     assert {
         "ListenStream=/run/nimad/nimad.sock",

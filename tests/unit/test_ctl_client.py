@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from nimad import config
-from nimad.ctl import locate
+from nimad.ctl import client as client_module
 from nimad.ctl.client import Client
 from nimad.errors import (
     DaemonAbsent,
@@ -93,13 +93,13 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(path: str, deadline: float | None) -> socket.socket:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(locate, "_open", refused)
+    monkeypatch.setattr(client_module, "_open", refused)
 
 
 def test_a_forbidden_system_socket_names_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
     forbid(monkeypatch)
     with pytest.raises(NotPermitted, match="may not use /run/nimad") as caught:
-        Client(locate.SYSTEM_SOCKET).call("ping")
+        Client(client_module.SYSTEM_SOCKET).call("ping")
     assert "usermod -aG nimad" in caught.value.next_step
     assert caught.value.exit == 77
 
@@ -225,15 +225,15 @@ def test_where_the_daemon_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.delenv("NIMAD_SOCKET", raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/5")
     monkeypatch.setenv("XDG_STATE_HOME", "/home/x/.state")
-    found = locate.candidates(None)
+    found = client_module.candidates(None)
     assert found == [
         "/run/nimad/nimad.sock",
         "/run/user/5/nimad.sock",
         "/home/x/.state/nimad/nimad.sock",
     ]
     monkeypatch.setenv("NIMAD_SOCKET", "/a")
-    assert locate.candidates(None) == ["/a"]
-    assert locate.candidates("/b") == ["/b"]
+    assert client_module.candidates(None) == ["/a"]
+    assert client_module.candidates("/b") == ["/b"]
 
 
 @pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "XDG_STATE_HOME", "HOME"])
@@ -245,12 +245,12 @@ def test_the_daemons_own_default_is_among_them(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, "/somewhere")
     monkeypatch.setattr(os, "geteuid", lambda: user)
-    assert str(config.default_socket()) in locate.candidates(None)
+    assert str(config.default_socket()) in client_module.candidates(None)
 
 
 def test_the_first_that_answers_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("NIMAD_SOCKET", raising=False)
-    monkeypatch.setattr(locate, "SYSTEM_SOCKET", str(tmp_path / "absent.sock"))
+    monkeypatch.setattr(client_module, "SYSTEM_SOCKET", str(tmp_path / "absent.sock"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     with FakeDaemon(tmp_path / "nimad.sock"), Client(None) as client:
         client.call("ping")

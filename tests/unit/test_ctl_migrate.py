@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from nimad.ctl import follow
+from nimad.ctl import wait
 from nimad.ctl.client import Client
 from nimad.ctl.main import main
 from nimad.errors import NotFound
@@ -42,8 +42,8 @@ def run(
     daemon: FakeDaemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Run:
     monkeypatch.setenv("NIMAD_SOCKET", str(daemon.path))
-    monkeypatch.setattr(follow, "QUICK", 0.01)
-    monkeypatch.setattr(follow, "SLOW", 0.02)
+    monkeypatch.setattr(wait, "QUICK", 0.01)
+    monkeypatch.setattr(wait, "SLOW", 0.02)
 
     def run(*args: object) -> Ran:
         code = main([str(arg) for arg in args])
@@ -121,7 +121,7 @@ def test_what_is_no_store_is_refused_before_anyone_is_asked(
 def test_nothing_is_copied_for_a_daemon_that_is_not_there(
     run: Run, graph: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("nimad.ctl.attach.take_snapshot", None)
+    monkeypatch.setattr("nimad.ctl.handover.take_snapshot", None)
     assert run("--socket", tmp_path / "no", "migrate", graph).code == 69
 
 
@@ -225,7 +225,7 @@ def test_waiting_survives_a_restart_of_the_daemon(
 def test_waiting_gives_up_on_a_daemon_that_stays_away(
     run: Run, daemon: FakeDaemon, graph: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "RESTART", 0.3)
+    monkeypatch.setattr(wait, "RESTART", 0.3)
     daemon.answers["migrate.status"] = FakeDaemon.DROP
     assert run("migrate", graph, "--wait").code == 69
 
@@ -253,7 +253,7 @@ def test_interrupting_leaves_the_migration_be(
         raise KeyboardInterrupt
 
     daemon.answers["migrate.status"] = listing(source(state="copying"))
-    monkeypatch.setattr(follow, "time", SimpleNamespace(sleep=interrupt))
+    monkeypatch.setattr(wait, "time", SimpleNamespace(sleep=interrupt))
     ran = run("migrate", graph, "--wait")
     assert ran.code == 130
     assert "Stopped by the user. It goes on in nimad: `nimactl migrate --status" in ran.err

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nimad.ctl import human, when
-from nimad.ctl.text import columns, one_line, safe, safe_json, shorten, wrap
+from nimad.ctl import human
+from nimad.ctl.arguments import first_moment
+from nimad.ctl.terminal_text import columns, one_line, safe, safe_json, shorten, wrap
 from nimad.errors import UsageError
 
 HARMFUL = [*range(0x0A), *range(0x0B, 0x20), *range(0x7F, 0xA0), 0x202E, 0x2066, 0x2028]
@@ -103,20 +104,20 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_dates_are_local_unless_they_say_otherwise(
     berlin: None, text: str, milliseconds: int
 ) -> None:
-    assert when.parse(text, "--after") == milliseconds
+    assert first_moment(text, "--after") == milliseconds
 
 
 def test_ages_count_back_from_now() -> None:
-    assert abs(when.parse("7d", "--after") / 1000 - (time.time() - 7 * 86_400)) < 5
-    assert when.parse("yesterday", "-") < when.parse("today", "-") <= when.parse("now", "-")
+    assert abs(first_moment("7d", "--after") / 1000 - (time.time() - 7 * 86_400)) < 5
+    assert first_moment("yesterday", "-") < first_moment("today", "-") <= first_moment("now", "-")
 
 
 @pytest.mark.parametrize("text", ["", "soon", "7x", "12", "2023-13", "99999", "5m"])
 def test_what_is_no_date_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--after must be a date"):
-        when.parse(text, "--after")
+        first_moment(text, "--after")
 
 
 def test_seconds_are_not_taken_for_milliseconds() -> None:
     with pytest.raises(UsageError, match="1683556560000"):
-        when.parse("1683556560", "--after")
+        first_moment("1683556560", "--after")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from nimad.ctl.lines import BATCH_BYTES, LINE_BYTES, LineReader
+from nimad.ctl.import_command import BATCH_BYTES, LINE_BYTES, LineReader
 from nimad.ctl.main import main
 from nimad.errors import BadRecord, Busy, ReplyTooLarge
 from tests.fake_daemon import FakeDaemon, memory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nimad.disk.durable import replacing, set_aside, sweep_temporary, write_durable
+from nimad.disk.durable import make_directory, replacing, set_aside, sweep_temporary, write_durable
 from nimad.errors import DiskFull
 
 
@@ -65,6 +66,33 @@ def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(tmp_path: Pat
     with pytest.raises(OSError, match=r"file\.tmp"), replacing(tmp_path / "file") as file:
         file.write(b"x")
     assert victim.read_bytes() == b"precious"
+
+
+def test_what_another_put_in_its_place_is_not_written_to(tmp_path: Path) -> None:
+    """Whoever made NAME.tmp, readable for all, could read what is written into it."""
+    planted = tmp_path / "file.tmp"
+    planted.write_bytes(b"")
+    planted.chmod(0o666)
+    with planted.open("rb") as theirs:
+        write_durable(tmp_path / "file", [b"secret"])
+        assert theirs.read() == b""
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_new_directory_is_durable_with_its_parents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    make_directory(tmp_path / "a" / "b")
+    assert sorted(synced) == [tmp_path, tmp_path / "a"]
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+    make_directory(tmp_path / "a" / "b")
+    assert len(synced) == 2
 
 
 def test_sweeping_removes_temporary_files_only(tmp_path: Path) -> None:

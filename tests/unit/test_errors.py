@@ -6,9 +6,19 @@ import string
 
 import pytest
 
-from nimad.errors import NimadError, NotFound, RemoteError, all_errors
+from nimad.errors import (
+    ConfigError,
+    EmbedderMissing,
+    NimadError,
+    NotFound,
+    RecordsDamaged,
+    RemoteError,
+    StateTooNew,
+    StateUnusable,
+    all_errors,
+)
 
-SYSEXITS = {1, 64, 65, 66, 69, 70, 73, 74, 75, 76, 77, 78, 130}
+SYSEXITS = {1, 64, 65, 66, 69, 70, 71, 73, 74, 75, 76, 77, 78, 130}
 
 
 def filled(cls: type[NimadError]) -> NimadError:
@@ -38,3 +48,8 @@ def test_codes_and_wire_numbers_are_unique() -> None:
 
 def test_the_message_is_the_exception_text() -> None:
     assert str(NotFound(kind="memory", id=3)) == "There is no memory 3."
+
+
+def test_what_keeps_the_daemon_from_starting_is_mended_without_a_daemon() -> None:
+    for kind in (RecordsDamaged, StateTooNew, StateUnusable, ConfigError, EmbedderMissing):
+        assert "nimactl" not in kind.hint, f"{kind.__name__}: nothing answers nimactl then"

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nimad.background.worker import Worker
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.errors import NimadError, NotFound
+from nimad.limits import MAX_FRAME
 from nimad.migrate.manager import MigrationManager
-from nimad.model import now_ms
-from nimad.serve import memories, migrations, queries, service, wire
+from nimad.model import AttachRequest, Relation, now_ms
+from nimad.serve import memory_verbs, migration_verbs, query_verb, service_verbs, wire
 from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
-from nimad.serve.frames import MAX_FRAME, Frame
-from nimad.serve.handlers import verbs
+from nimad.serve.frames import Frame
 from nimad.serve.params import REQUIRED, Spec
+from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Verb
 
 ME = Peer(os.getpid(), 0, 0)
@@ -48,7 +52,8 @@ def store(tmp_path: Path) -> Iterator[MemoryStore]:
 
 @pytest.fixture
 def served(store: MemoryStore) -> dict[str, Verb]:
-    found = verbs(store, MigrationManager(store), service.Traffic("x.sock"))
+    migrations = MigrationManager(store, Worker(lambda: store.config))
+    found = verbs(store, migrations, service_verbs.Traffic("x.sock"))
     return {verb.name: verb for verb in found}
 
 
@@ -153,7 +158,7 @@ def test_what_is_remembered_without_a_time_happened_now(ask: Ask) -> None:
 def test_an_import_is_all_or_nothing_and_names_the_bad_line(ask: Ask) -> None:
     lines = [{"text": f"line {n}", "conversation": "c"} for n in range(5)]
     bad = refused(ask, "import", memories=[*lines, {"text": "x", "importance": 2}], where="f:11")
-    assert bad.code == "bad_record" and str(bad).startswith("f:16: a memory: importance must be")
+    assert bad.code == "bad_record" and str(bad).startswith("f:16: importance must be")
     assert ask("status")["memories"] == 0
     assert len(ask("import", memories=lines, namespace="box")["ids"]) == 5
     assert ask("status")["namespaces"] == {"box": 5}
@@ -195,9 +200,33 @@ def test_related_follows_a_turn(ask: Ask) -> None:
     answered = ask("remember", text="Yes, since noon.", layer="output", turn="t1")["id"]
     found = ask("related", id=asked)
     assert found["degraded"] == []
-    assert [result["id"] for result in found["results"]] in ([answered], [])
+    assert [result["id"] for result in found["results"]] == [answered]
     assert refused(ask, "related", id=999).code == "not_found"
     assert refused(ask, "related", id=asked, depth=0).code == "usage"
+
+
+def test_a_turn_of_another_session_is_another_turn(ask: Ask) -> None:
+    lines = [
+        {"text": f"{layer} of {session}", "layer": layer, "turn": "1", "session": session}
+        for session in ("monday", "tuesday")
+        for layer in ("input", "output")
+    ]
+    ids = ask("import", memories=lines)["ids"]
+    for one, other in ((0, 1), (1, 0), (2, 3), (3, 2)):
+        results = ask("related", id=ids[one], depth=5)["results"]
+        assert [(r["id"], r["relation"]) for r in results] == [(ids[other], "same_turn")]
+
+
+def test_related_goes_as_deep_as_it_says(ask: Ask, store: MemoryStore) -> None:
+    ids = [ask("remember", text=f"step {number}")["id"] for number in range(7)]
+    with store.records.write() as tx:
+        tx.add_relations(
+            [(Relation(a, b, "next", 1.0), None, None) for a, b in itertools.pairwise(ids)]
+        )
+    for depth in range(1, 6):
+        found = ask("related", id=ids[0], depth=depth)["results"]
+        assert [r["distance"] for r in found] == [*range(1, depth + 1)]
+    assert refused(ask, "related", id=ids[0], depth=6).code == "usage"
 
 
 def test_similar_leaves_itself_out(ask: Ask) -> None:
@@ -255,8 +284,8 @@ def test_migration_verbs_are_strict(ask: Ask) -> None:
 class Recorder:
     """Stands where the migrations do, to see what the verbs pass on."""
 
-    def attach(self, fd: int, **given: Any) -> dict[str, Any]:
-        return {"read": os.read(fd, 9).decode(), **given}
+    def attach(self, fd: int, asked: AttachRequest) -> dict[str, Any]:
+        return {"read": os.read(fd, 9).decode(), **asdict(asked)}
 
     def pause(self, names: list[str] | None) -> list[str]:
         return names or ["all"]
@@ -265,26 +294,26 @@ class Recorder:
         raise NotFound(kind="source", id=name)
 
 
-def test_what_was_asked_reaches_the_migrations(tmp_path: Path, store: MemoryStore) -> None:
-    asked = migrations.MigrationVerbs(Recorder(), lambda: store.config)  # type: ignore[arg-type]
+def test_what_was_asked_reaches_the_migrations(tmp_path: Path) -> None:
+    asked = migration_verbs.MigrationVerbs(Recorder())  # type: ignore[arg-type]
     (tmp_path / "file").write_bytes(b"snapshot")
     with (tmp_path / "file").open("rb") as file:
-        call = memories.Call({**ATTACH, "batch_size": 7}, ME, [file.fileno()])
+        call = memory_verbs.Call({**ATTACH, "batch_size": 7}, ME, [file.fileno()])
         passed = asked.attach(call)
         assert call.fds == [file.fileno()], "the descriptor is only lent"
     assert passed == {
         "read": "snapshot",
         **ATTACH,
         "batch_size": 7,
-        "strategy": "incremental",
+        "strategy": None,
         "start_offset": 0,
         "name": None,
         "dry_run": False,
     }
-    assert asked.pause(memories.Call({"name": "graph"}, ME)) == {"sources": ["graph"]}
-    assert asked.pause(memories.Call({}, ME)) == {"sources": ["all"]}
+    assert asked.pause(memory_verbs.Call({"name": "graph"}, ME)) == {"sources": ["graph"]}
+    assert asked.pause(memory_verbs.Call({}, ME)) == {"sources": ["all"]}
     with pytest.raises(NimadError):
-        asked.status(memories.Call({"name": "graph"}, ME))
+        asked.status(memory_verbs.Call({"name": "graph"}, ME))
 
 
 # --- the document ---------------------------------------------------------------------------------
@@ -293,27 +322,27 @@ SPECS: dict[str, Spec] = {
     "ping": {},
     "status": {},
     "doctor": {},
-    "query": queries.QUERY,
-    "get": memories.GET,
-    "similar": memories.SIMILAR,
-    "related": memories.RELATED,
-    "export": memories.EXPORT,
+    "query": query_verb.QUERY,
+    "get": memory_verbs.GET,
+    "similar": memory_verbs.SIMILAR,
+    "related": memory_verbs.RELATED,
+    "export": memory_verbs.EXPORT,
     "remember": wire.REMEMBER,
-    "import": memories.IMPORT,
-    "forget": memories.FORGET,
-    "rebuild": service.REBUILD,
-    "migrate.attach": migrations.ATTACH,
-    "migrate.append": migrations.APPEND,
-    "migrate.status": migrations.ANY_NAME,
-    "migrate.pause": migrations.ANY_NAME,
-    "migrate.now": migrations.ANY_NAME,
-    "migrate.resume": migrations.ANY_NAME,
-    "migrate.verify": migrations.ONE_NAME,
-    "migrate.rollback": migrations.ONE_NAME,
-    "migrate.forget_backup": migrations.ONE_NAME,
-    "migrate.quarantine": migrations.QUARANTINE,
-    "migrate.retry_quarantined": migrations.ONE_NAME,
-    "migrate.restore": migrations.ONE_NAME,
+    "import": memory_verbs.IMPORT,
+    "forget": memory_verbs.FORGET,
+    "rebuild": service_verbs.REBUILD,
+    "migrate.attach": migration_verbs.ATTACH,
+    "migrate.append": migration_verbs.APPEND,
+    "migrate.status": migration_verbs.ANY_NAME,
+    "migrate.pause": migration_verbs.ANY_NAME,
+    "migrate.now": migration_verbs.ANY_NAME,
+    "migrate.resume": migration_verbs.ANY_NAME,
+    "migrate.verify": migration_verbs.ONE_NAME,
+    "migrate.rollback": migration_verbs.ONE_NAME,
+    "migrate.forget_backup": migration_verbs.ONE_NAME,
+    "migrate.quarantine": migration_verbs.QUARANTINE,
+    "migrate.retry_quarantined": migration_verbs.ONE_NAME,
+    "migrate.restore": migration_verbs.ONE_NAME,
 }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,16 @@ def count() -> int:
         return int(database.execute("SELECT count(*) FROM json_each('[1, 2, 3]')").fetchone()[0])
     finally:
         database.close()
+
+
+def test_huge_pages_are_off_for_the_process() -> None:
+    code = "from nimad import heap; heap.keep_small(); print(open('/proc/self/status').read())"
+    run = [sys.executable, "-c", code]
+    text = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    shown = [line.split()[1] for line in text.splitlines() if line.startswith("THP_enabled:")]
+    if not shown:
+        pytest.skip("this kernel does not tell whether huge pages are on")
+    assert shown == ["0"]
 
 
 def test_code_is_given_back_and_comes_again() -> None:

@@ -13,17 +13,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nimad.background.worker import Worker
 from nimad.config import Config
 from nimad.core.store import MemoryStore
+from nimad.limits import MAX_FRAME, MAX_PAYLOAD
 from nimad.migrate.manager import MigrationManager
 from nimad.model import MAX_TEXT, Memory
-from nimad.serve import service
+from nimad.serve import service_verbs
 from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
-from nimad.serve.frames import MAX_FRAME, Frame
-from nimad.serve.handlers import verbs
-from nimad.serve.oversize import ROOM, cut_to_fit, piece_of
+from nimad.serve.frames import Frame
+from nimad.serve.oversize import cut_to_fit, piece_of
 from nimad.serve.protocol import size_of
+from nimad.serve.verb_table import verbs
 from nimad.store.bounded import fair_share, get_within, page_within
 
 ME = Peer(os.getpid(), 0, 0)
@@ -40,7 +42,11 @@ def store(tmp_path: Path) -> Iterator[MemoryStore]:
 @pytest.fixture
 def ask(store: MemoryStore) -> Ask:
     """Asks one verb through a dispatcher; the whole reply."""
-    served = verbs(store, MigrationManager(store), service.Traffic("x.sock"))
+    served = verbs(
+        store,
+        MigrationManager(store, Worker(lambda: store.config)),
+        service_verbs.Traffic("x.sock"),
+    )
 
     async def answer(frame: bytes) -> bytes | None:
         dispatcher = Dispatcher(served, Access("", ""), threads=1)
@@ -112,7 +118,7 @@ def test_a_large_memory_is_got_cut_and_in_pieces_whole(ask: Ask, store: MemorySt
     (number,) = store.remember_many([large(1)])
     short = ask("get", id=number)["result"]["memory"]
     assert short["cut"] is True and short["text"].endswith(" …") and short["affect"] == "ü" * 1000
-    assert size_of(short) > ROOM // 2
+    assert size_of(short) > MAX_PAYLOAD // 2
     found, _ = pieces(ask, "get", id=number)
     assert found["text"] == large(1).text and "cut" not in found
 

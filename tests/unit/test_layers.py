@@ -21,6 +21,7 @@ MODULES = [file for name, file in TREE.files.items() if name != "nimad"]
 LEVELS = {
     "errors": 0,
     "closing": 0.05,
+    "limits": 0.05,
     "model": 0.1,
     "keys": 0.15,
     "config": 0.2,
@@ -60,6 +61,7 @@ FORBIDDEN_PAIRS |= {("dense", "index"), ("graph", "dense")}
 CTL_MAY_USE = {
     "errors",
     "closing",
+    "limits",
     "model",
     "keys",
     "config",

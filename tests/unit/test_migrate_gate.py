@@ -53,7 +53,7 @@ def here(tmp_path: Path, hot: list[float]) -> Iterator[Opened]:
 
 def test_a_hot_machine_waits_and_says_why(source: Path, here: Opened, hot: list[float]) -> None:
     _, manager = here
-    manager.start()
+    manager.worker.start()
     attach(manager, source, strategy="incremental")
     time.sleep(0.3)
     told = manager.status()
@@ -67,7 +67,7 @@ def test_a_hot_machine_waits_and_says_why(source: Path, here: Opened, hot: list[
 
 def test_now_does_not_wait_and_is_over_when_it_is_done(source: Path, here: Opened) -> None:
     store, manager = here
-    manager.start()
+    manager.worker.start()
     attach(manager, source, strategy="incremental")
     time.sleep(0.1)
     assert status(manager, "graph")["copied"] == 0
@@ -89,7 +89,7 @@ def test_now_outlasts_a_restart(source: Path, tmp_path: Path, hot: list[float]) 
         manager.now(["graph"])
     with opened(tmp_path / "state", **settings) as (_, manager):
         assert status(manager, "graph")["now"] is True
-        manager.start()
+        manager.worker.start()
         until(lambda: verified(manager))
 
 
@@ -127,10 +127,10 @@ def test_a_request_lifts_the_step_under_way(source: Path, here: Opened, hot: lis
     hot[0] = 20.0
     seen: list[tuple[int, int]] = []
     let_go = slow_steps(manager, seen)
-    manager.start()
+    manager.worker.start()
     attach(manager, source, strategy="incremental")
     time.sleep(0.2)
-    manager.touch(watching=True)
+    manager.worker.touch(watching=True)
     let_go.set()
     until(lambda: verified(manager))
     assert seen[0] == (priority.lowest(), os.SCHED_OTHER), "lifted in the middle"
@@ -141,7 +141,7 @@ def test_full_yields_to_nobody(source: Path, here: Opened) -> None:
     _, manager = here
     seen: list[tuple[int, int]] = []
     slow_steps(manager, seen).set()
-    manager.start()
+    manager.worker.start()
     attach(manager, source, strategy="full")
     until(lambda: verified(manager))
     assert set(seen) == {(os.SCHED_OTHER, os.SCHED_OTHER)}
@@ -184,7 +184,7 @@ def test_every_seventh_graph_batch_runs_out_of_memory(
 def test_every_seventh_batch_of_rows_runs_out_of_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = stores.small_store(tmp_path / "graph.sqlite", count=3000)
+    source = stores.small_store(tmp_path / "graph.sqlite", count=600)
     from nimad.migrate import copy_stage
 
     real, calls = copy_stage._commit, [0]
@@ -198,6 +198,6 @@ def test_every_seventh_batch_of_rows_runs_out_of_memory(
     monkeypatch.setattr(copy_stage, "_commit", sometimes)
     with opened(tmp_path / "state") as (store, manager):
         done = migrate(manager, source, batch_size=40)
-        assert done["state"] == "verified" and done["copied"] == 3000
-        assert store.records.counts()["memories"] == 3000
+        assert done["state"] == "verified" and done["copied"] == 600
+        assert store.records.counts()["memories"] == 600
     assert "halved: out of memory" in (tmp_path / "state" / "migration.log").read_text()

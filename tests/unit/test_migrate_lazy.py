@@ -3,6 +3,7 @@ memories come first."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from nimad.core import maintenance, rebuild
 from nimad.core.store import MemoryStore
+from nimad.errors import Degraded
 from nimad.migrate import encode_on_hit, encode_stage
 from nimad.migrate.manager import MigrationManager
 from nimad.store import sources
@@ -101,7 +103,7 @@ def test_a_restart_forgets_nothing_that_was_encoded(source: Path, tmp_path: Path
         store.get(7)
         manager.finish()
     with opened(tmp_path / "state") as (store, manager):
-        assert held(store) == [7] and store.lost_vectors == []
+        assert held(store) == [7] and store.semantic.unencoded_ids == []
         assert status(manager, "graph")["encoded"] == 1
         store.get(8)
         manager.finish()
@@ -119,13 +121,13 @@ def test_another_strategy_encodes_the_rest_once(
     manager.finish()
     maintenance.finish(store)
     sealed: list[int] = []
-    real = encode_stage.vectors.seal
+    real = encode_stage.segments.seal
 
-    def seal(store: MemoryStore, ids: np.ndarray, *rest: object, **more: object) -> None:
+    def seal(records: object, index: object, ids: np.ndarray, *rest: object) -> None:
         sealed.extend(ids.tolist())
-        real(store, ids, *rest, **more)  # type: ignore[arg-type]
+        real(records, index, ids, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(encode_stage.vectors, "seal", seal)
+    monkeypatch.setattr(encode_stage.segments, "seal", seal)
     told = migrate(manager, source, strategy=strategy)
     assert (told["state"], told["encoded"], told["verified"]) == ("verified", 60, 60)
     assert sorted(sealed) == [n for n in range(1, 61) if n not in (3, 30, 60)]
@@ -137,7 +139,7 @@ def test_a_rebuild_encodes_all(source: Path, here: Opened) -> None:
     migrate(manager, source, strategy="lazy")
     store.get(9)
     manager.finish()
-    rebuild.rebuild_blocks(store)
+    rebuild.rebuild(store, "blocks")
     told = status(manager, "graph")
     assert (told["state"], told["encoded"], told["verified"]) == ("verified", 60, 60)
 
@@ -169,7 +171,7 @@ def test_a_hit_of_an_incremental_source_comes_to_the_front(source: Path, here: O
         (found,) = sources.all_sources(store.records)
         pipeline.advance(found)
     store.get(2)
-    assert manager._urgent.step() == 1 and held(store) == [2]
+    assert manager._encode_on_hit.step() == 1 and held(store) == [2]
     assert status(manager, "graph")["encoded"] == 1
     manager.finish()
     told = status(manager, "graph")
@@ -185,16 +187,54 @@ def test_the_queue_is_bounded_and_takes_the_latest_first(
     monkeypatch.setattr(encode_on_hit, "STEP_ROWS", 4)
     for number in range(1, 31):
         store.get(number)
-    assert manager._urgent.step() == 4 and held(store) == [27, 28, 29, 30]
+    assert manager._encode_on_hit.step() == 4 and held(store) == [27, 28, 29, 30]
     manager.finish()
     assert held(store) == list(range(21, 31))
+
+
+def test_what_was_found_during_a_merge_waits_for_its_end(source: Path, here: Opened) -> None:
+    """Nothing is dropped when `maintenance` is not free, nor when the embedder fails."""
+    store, manager = here
+    migrate(manager, source, strategy="lazy")
+    store.get(7)
+    held_back, let_go = threading.Event(), threading.Event()
+
+    def merge() -> None:
+        with store.maintenance:
+            held_back.set()
+            let_go.wait(10)
+
+    merging = threading.Thread(target=merge)
+    merging.start()
+    held_back.wait(10)
+    assert manager._encode_on_hit.step() == 0 and held(store) == []
+    due = manager._encode_on_hit.due_in()
+    assert due is not None and due > 1, "not tried without a pause"
+    let_go.set()
+    merging.join()
+    assert manager._encode_on_hit.step() == 1 and held(store) == [7]
+
+
+def test_an_embedder_that_fails_drops_nothing(
+    source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, manager = here
+    migrate(manager, source, strategy="lazy")
+    store.get(7)
+    with monkeypatch.context() as patch:
+        error = Degraded(part="embedder", detail="away on purpose")
+        patch.setattr(store.embedder, "embed", lambda texts: (_ for _ in ()).throw(error))
+        with pytest.raises(Degraded):
+            manager._encode_on_hit.step()
+    manager.finish()
+    assert held(store) == [7]
 
 
 def test_nothing_is_queued_where_nothing_waits(source: Path, here: Opened) -> None:
     store, manager = here
     migrate(manager, source)
     store.get(3)
-    assert not manager._urgent.needed and manager._urgent.due_in() is None
+    assert not manager._encode_on_hit.needed and manager._encode_on_hit.due_in() is None
 
 
 def test_the_thread_encodes_what_was_found_soon(
@@ -202,11 +242,11 @@ def test_the_thread_encodes_what_was_found_soon(
 ) -> None:
     monkeypatch.setattr(encode_on_hit, "GATHER_SECONDS", 0.1)
     with opened(tmp_path / "state", migration__idle_seconds=0.0) as (store, manager):
-        manager.start()
+        manager.worker.start()
         attach(manager, source, strategy="lazy")
         wait_for(lambda: status(manager, "graph")["state"] == "lazy")
         store.config = store.config.replace(migration__idle_seconds=3600.0)
-        manager.touch()  # far from idle
+        manager.worker.touch()  # far from idle
         store.query("memory number 5", 2)
         wait_for(lambda: len(held(store)) == 2)
 

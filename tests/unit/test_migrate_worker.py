@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from nimad.background import worker
 from nimad.core.store import MemoryStore
-from nimad.errors import DiskFull
-from nimad.migrate import copy_stage, worker
+from nimad.errors import Busy, DiskFailed, DiskFull
+from nimad.migrate import copy_stage
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
 from tests.legacy import stores
@@ -43,13 +43,13 @@ def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
         time.sleep(0.01)
 
 
-def verified(manager: MigrationManager) -> bool:
-    return bool(status(manager, "graph")["state"] == "verified")
+def verified(manager: MigrationManager, name: str = "graph") -> bool:
+    return bool(status(manager, name)["state"] == "verified")
 
 
 def test_a_source_moves_in_by_itself(source: Path, here: Opened) -> None:
     store, manager = here
-    manager.start()
+    manager.worker.start()
     attach(manager, source, batch_size=10)
     until(lambda: verified(manager))
     assert store.records.counts()["memories"] == 300
@@ -57,24 +57,24 @@ def test_a_source_moves_in_by_itself(source: Path, here: Opened) -> None:
 
 def test_a_source_goes_on_after_a_stop(source: Path, tmp_path: Path) -> None:
     with opened(tmp_path / "state") as (_, manager):
-        manager.start()
+        manager.worker.start()
         attach(manager, source, batch_size=1)
         until(lambda: status(manager, "graph")["copied"] > 3)
-        manager.stop()
+        manager.worker.stop()
         assert status(manager, "graph")["state"] == "copying"
     with opened(tmp_path / "state") as (_, manager):
-        manager.start()
+        manager.worker.start()
         until(lambda: verified(manager))
 
 
 def test_incremental_waits_for_quiet(source: Path, here: Opened) -> None:
     _, manager = here
-    manager.start()
-    manager.touch()
+    manager.worker.start()
+    manager.worker.touch()
     attach(manager, source, strategy="incremental")
     end = time.monotonic() + 0.6
     while time.monotonic() < end:
-        manager.touch()
+        manager.worker.touch()
         assert status(manager, "graph")["copied"] == 0
         assert not manager.status()["idle"]
         time.sleep(0.02)
@@ -83,11 +83,11 @@ def test_incremental_waits_for_quiet(source: Path, here: Opened) -> None:
 
 def test_full_waits_for_nobody(source: Path, here: Opened) -> None:
     _, manager = here
-    manager.start()
+    manager.worker.start()
     attach(manager, source)
     end = time.monotonic() + 20
     while not verified(manager):
-        manager.touch()
+        manager.worker.touch()
         assert time.monotonic() < end
         time.sleep(0.01)
 
@@ -104,7 +104,7 @@ def test_steps_between_two_looks_at_the_gate_are_short(source: Path, here: Opene
         took.append(time.perf_counter() - began)
 
     manager._pipeline.advance = advance  # type: ignore[method-assign]
-    manager.start()
+    manager.worker.start()
     attach(manager, source, strategy="incremental")
     until(lambda: verified(manager))
     usual = sorted(took)[len(took) // 2]
@@ -115,7 +115,7 @@ def test_steps_between_two_looks_at_the_gate_are_short(source: Path, here: Opene
 def test_others_come_in_between(source: Path, here: Opened) -> None:
     """Rollback, pause and attach do not wait for the end of a long migration."""
     store, manager = here
-    manager.start()
+    manager.worker.start()
     attach(manager, source, batch_size=1)
     until(lambda: status(manager, "graph")["copied"] > 3)
     assert manager.pause() == ["graph"]
@@ -132,7 +132,7 @@ def test_others_come_in_between(source: Path, here: Opened) -> None:
 
 def test_queries_and_remember_go_on_meanwhile(source: Path, here: Opened) -> None:
     store, manager = here
-    manager.start()
+    manager.worker.start()
     attach(manager, source, batch_size=5)
     mine = 0
     while not verified(manager):
@@ -145,7 +145,7 @@ def test_queries_and_remember_go_on_meanwhile(source: Path, here: Opened) -> Non
 
 def test_upkeep_is_done_when_it_is_quiet(here: Opened) -> None:
     store, manager = here
-    manager.start()
+    manager.worker.start()
     store.remember_many([Memory(f"note {number}") for number in range(150)])
     assert store.blocks.stats()["hot"] == 150
     until(lambda: store.blocks.stats()["hot"] == 0 and store.blocks.stats()["segments"] == 1)
@@ -161,9 +161,9 @@ def test_a_resting_thread_sleeps(here: Opened, monkeypatch: pytest.MonkeyPatch) 
         return real(self)
 
     monkeypatch.setattr(worker.Worker, "_work", work)
-    manager.start()
-    until(lambda: manager._worker._upkeep_since is None)
-    time.sleep(0.1)
+    manager.worker.start()
+    time.sleep(0.5)
+    until(lambda: not wakes or time.monotonic() - wakes[-1] > 0.3)
     before = len(wakes)
     time.sleep(0.7)
     assert len(wakes) == before
@@ -192,17 +192,17 @@ def test_after_three_failed_batches_it_pauses_and_says_where(
     source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, manager = here
-    monkeypatch.setattr(worker, "DISK_PAUSE", 0.05)
+    monkeypatch.setattr(worker, "RETRY_SECONDS", 0.05)
     real, attempts = copy_stage._commit, [0]
 
     def commit(run: Any, of: Any, batch: Any) -> None:
         if batch.last_key > 40 and attempts[0] < 15:  # three batches of five attempts each
             attempts[0] += 1
-            raise sqlite3.OperationalError("the card is tired")
+            raise DiskFailed(detail="the card is tired")
         real(run, of, batch)
 
     monkeypatch.setattr(copy_stage, "_commit", commit)
-    manager.start()
+    manager.worker.start()
     attach(manager, source, batch_size=20)
     until(lambda: status(manager, "graph")["state"] == "paused")
     told = status(manager, "graph")["error"]
@@ -218,17 +218,17 @@ def test_a_batch_that_succeeds_wipes_the_slate(
     source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, manager = here
-    monkeypatch.setattr(worker, "DISK_PAUSE", 0.02)
+    monkeypatch.setattr(worker, "RETRY_SECONDS", 0.02)
     real, failures = copy_stage._commit, [0] * 400
 
     def commit(run: Any, of: Any, batch: Any) -> None:
         if failures[batch.last_key] < 10:  # each batch fails twice, with all its retries
             failures[batch.last_key] += 1
-            raise sqlite3.OperationalError("locked")
+            raise Busy(detail="locked")
         real(run, of, batch)
 
     monkeypatch.setattr(copy_stage, "_commit", commit)
-    manager.start()
+    manager.worker.start()
     attach(manager, source, batch_size=100)
     until(lambda: verified(manager))
 
@@ -238,7 +238,7 @@ def test_what_cannot_pass_stops_it_at_once(
 ) -> None:
     _, manager = here
     fail_first(RuntimeError("a bug"), 1, monkeypatch)
-    manager.start()
+    manager.worker.start()
     attach(manager, source)
     until(lambda: status(manager, "graph")["state"] == "failed")
     assert "a bug" in status(manager, "graph")["error"]
@@ -251,12 +251,40 @@ def test_a_full_disk_is_no_failure(
     source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, manager = here
-    monkeypatch.setattr(worker, "DISK_PAUSE", 0.2)
+    monkeypatch.setattr(worker, "RETRY_SECONDS", 0.2)
     failed = fail_first(DiskFull(detail="full on purpose"), 7, monkeypatch)
-    manager.start()
+    manager.worker.start()
     attach(manager, source)
     assert failed.wait(10)
     until(lambda: verified(manager))
+
+
+def test_what_waits_for_room_is_tried_more_and_more_seldom_and_alone(
+    source: Path, here: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One source has no room for a while: another moves in meanwhile, maintenance goes on."""
+    store, manager = here
+    monkeypatch.setattr(worker, "RETRY_SECONDS", 0.05)
+    other = stores.small_store(tmp_path / "other.sqlite", count=30)
+    real, attempts, room = copy_stage._commit, [0], threading.Event()
+
+    def commit(run: Any, of: Any, batch: Any) -> None:
+        if of.name == "graph" and not room.is_set():
+            attempts[0] += 1
+            raise DiskFull(detail="full on purpose")
+        real(run, of, batch)
+
+    monkeypatch.setattr(copy_stage, "_commit", commit)
+    manager.worker.start()
+    attach(manager, source)
+    until(lambda: attempts[0] > 5)
+    assert status(manager, "graph")["state"] == "copying"
+    attach(manager, other)
+    until(lambda: verified(manager, "other"))
+    room.set()
+    until(lambda: verified(manager))
+    log = (store.state / "migration.log").read_text()
+    assert "graph: tried again in 0s" in log and "nimactl migrate --resume" not in log
 
 
 def test_stopping_does_not_wait_for_a_retry(
@@ -264,11 +292,11 @@ def test_stopping_does_not_wait_for_a_retry(
 ) -> None:
     _, manager = here
     manager._pipeline._waits = (30.0,)
-    failed = fail_first(sqlite3.OperationalError("locked"), 99, monkeypatch)
-    manager.start()
+    failed = fail_first(Busy(detail="locked"), 99, monkeypatch)
+    manager.worker.start()
     attach(manager, source)
     assert failed.wait(10)
     began = time.monotonic()
-    manager.stop()
+    manager.worker.stop()
     assert time.monotonic() - began < 5
     assert status(manager, "graph")["error"] is None

@@ -15,8 +15,9 @@ from nimad.errors import (
     ParseError,
     ReplyTooLarge,
 )
+from nimad.limits import MAX_FRAME
 from nimad.serve import protocol
-from nimad.serve.frames import MAX_FRAME, FrameDecoder
+from nimad.serve.frames import FrameDecoder
 
 
 def frame(**members: Any) -> bytes:

@@ -63,11 +63,17 @@ def columns(connection: sqlite3.Connection) -> dict[str, list[str]]:
     return tables
 
 
+INDEXES = "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
+
+
 def make_it_version_one(connection: sqlite3.Connection) -> None:
     """Take away what later versions of records.sqlite brought."""
     with closing(sqlite3.connect(":memory:")) as empty:
         empty.executescript(schema.TABLES)
         first = columns(empty)
+        indexes = dict(empty.execute(INDEXES).fetchall())
+    for name in dict(connection.execute(INDEXES).fetchall()).keys() - indexes.keys():
+        connection.execute(f"DROP INDEX {name}")
     for table, names in columns(connection).items():
         if table.startswith("sqlite_"):
             continue
@@ -76,6 +82,8 @@ def make_it_version_one(connection: sqlite3.Connection) -> None:
             continue
         for name in set(names) - set(first[table]):
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
+    for name in indexes.keys() - dict(connection.execute(INDEXES).fetchall()).keys():
+        connection.execute(indexes[name])
     connection.execute("PRAGMA user_version = 1")
     connection.commit()
     kept = {t: c for t, c in columns(connection).items() if not t.startswith("sqlite_")}

@@ -1,0 +1,69 @@
+"""The store's maintenance as a job: after a change, once it is quiet, or a minute later at most."""
+
+from __future__ import annotations
+
+import threading
+
+from nimad.background.worker import Step, Worker
+from nimad.core import maintenance
+from nimad.core.store import MemoryStore
+
+LATEST_SECONDS = 60.0
+"""Longest time that maintenance waits for an idle machine [seconds]."""
+
+
+class MaintenanceJob:
+    """Learns of changes from `store.on_change`.
+
+    What fails is set aside by `nimad.core.maintenance`, and tried again when it is due.
+    """
+
+    name = "maintenance"
+
+    def __init__(self, store: MemoryStore, worker: Worker) -> None:
+        self._store, self._worker = store, worker
+        self._lock = threading.Lock()
+        self._changes = 0
+        self._due: float | None = worker.clock()  # what the last process left undone
+        store.on_change = self.changed
+
+    def changed(self) -> None:
+        """The store changed: there is work, in a while.  Cheap: called after each write."""
+        with self._lock:
+            self._changes += 1
+            now = self._worker.clock()
+            if self._due is None or self._due > now:
+                self._due = now
+                self._worker.wake()
+
+    def hurry(self) -> None:
+        """The store changed, and is to be tidied up without waiting for an idle machine."""
+        with self._lock:
+            self._changes += 1
+            self._due = self._worker.clock() - LATEST_SECONDS
+            self._worker.wake()
+
+    def next_step(self) -> Step | None:
+        """The next piece, when the machine is idle or the work has waited long enough."""
+        if (due := self._due) is None:
+            return None
+        ahead = due - self._worker.clock()
+        if ahead > 0:
+            return Step(self._step, ahead)
+        busy = self._worker.idle.closed_for()
+        return Step(self._step, max(0.0, min(busy, ahead + LATEST_SECONDS)), yielding=busy <= 0)
+
+    def _step(self) -> None:
+        seen = self._changes
+        if maintenance.step(self._store):
+            return
+        with self._lock:
+            if self._changes != seen:
+                return
+            again = self._store.setbacks.due_in()
+            self._due = None if again is None else self._worker.clock() + again
+        maintenance.rest(self._store)
+
+    def close(self) -> None:
+        """Learn of no more changes."""
+        self._store.on_change = lambda: None

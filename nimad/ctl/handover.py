@@ -1,0 +1,180 @@
+"""`nimactl migrate PATH`: recognise the store, copy it, hand the copy to nimad, report.
+
+The copy is made here, as the user who owns the store, and travels as an open descriptor; nimad
+never opens the store itself.  What a crash leaves is told in nimad/legacy/snapshot.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nimad.ctl.arguments import with_hint
+from nimad.ctl.human import size
+from nimad.ctl.progress import Progress, bar
+from nimad.errors import Interrupted, NimadError, SourceNotRecognised, UsageError
+from nimad.legacy.bundle import take_bundle
+from nimad.legacy.detect import GRAPH, Detected
+from nimad.legacy.scratch import private_directory, scratch_directory
+from nimad.legacy.snapshot import Snapshot, take_snapshot
+from nimad.legacy.stores import Found, find
+
+if TYPE_CHECKING:
+    from nimad.ctl.client import Client
+    from nimad.ctl.screen import Screen
+
+TICK = 0.25
+"""Between two looks at how far the copy is [seconds]."""
+
+
+def stores_at(args: argparse.Namespace, client: Client) -> Found:
+    """The stores that `args.path` names, when the options fit them and nimad answers."""
+    found = find(Path(args.path))
+    for option in ("name", "start_offset", "follow"):
+        if getattr(args, option) not in (None, False) and len(found.stores) != 1:
+            shown = option.replace("_", "-")
+            holds = f"{args.path} holds {len(found.stores)}"
+            raise UsageError(detail=f"--{shown} is for one store, and {holds}.")
+    client.call("ping")  # before gigabytes are copied for nobody
+    return found
+
+
+def take_over(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """Take over the store at `args.path`, or all stores below it; --wait follows them to their end.
+
+    Of several, those that can be taken over are; the exit code is that of the first that cannot.
+    """
+    found = stores_at(args, client)
+    refused = list(found.refused)
+    taken: list[dict[str, Any]] = []
+    for store in found.stores:
+        try:
+            taken.append(hand_over(args, client, screen, store))
+        except NimadError as error:
+            of_source = error.code.startswith("source_")  # the next store may be fit
+            if not of_source or (len(found.stores) == 1 and not refused):
+                raise
+            refused.append((store.path, error))
+    left_out = [
+        {"path": str(path), "code": error.code, "reason": error.message} for path, error in refused
+    ]
+    code = 0
+    if args.wait and not args.dry_run and taken:
+        from nimad.ctl.wait import wait
+
+        code = wait(client, screen, [result["name"] for result in taken], left_out)
+    else:
+        _report(args, screen, taken, left_out)
+    if not screen.json:
+        for told in left_out:
+            screen.aside(f"left out: {told['reason']}")
+    # a store that is damaged or dangerous is a fault, a file that is none of NIMA's is not
+    faults = (error.exit for _, error in refused if error.code != SourceNotRecognised.code)
+    return code or next(faults, 0)
+
+
+def hand_over(
+    args: argparse.Namespace,
+    client: Client,
+    screen: Screen,
+    store: Detected,
+    look: Callable[[Path], None] = lambda copy: None,
+) -> dict[str, Any]:
+    """Copy one store and hand the copy to nimad; its answer.
+
+    `look` may read the copy of a graph.sqlite.
+    """
+    with (
+        _copied(store, screen, look) as snapshot,
+        Progress(screen.progress) as progress,
+        _interruptible(),
+    ):
+        progress.show("nimad takes the copy and looks through it")
+        return client.call(
+            "migrate.attach",
+            fd=snapshot.fd,
+            **snapshot.request(
+                strategy=args.strategy,
+                batch_size=args.batch_size,
+                start_offset=args.start_offset or 0,
+                name=args.name,
+                dry_run=args.dry_run,
+            ).params(),
+        )
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C while nimad takes the copy: it may go on with what it was handed."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        hint = "nimad may take the copy over all the same: `nimactl migrate --status` tells."
+        raise with_hint(Interrupted(), hint) from None
+
+
+def _report(
+    args: argparse.Namespace,
+    screen: Screen,
+    taken: list[dict[str, Any]],
+    left_out: list[dict[str, Any]],
+) -> None:
+    """One store as itself; several, or a directory, as a list with what was left out."""
+    if screen.json:
+        alone = taken[0] if len(taken) == 1 and not left_out else {}
+        listed = {} if alone and not Path(args.path).is_dir() else {"sources": taken}
+        screen.result({**alone, **listed, **({"refused": left_out} if listed else {})})
+        return
+    from nimad.ctl.migration_text import attached, forecast
+
+    for place, result in enumerate(taken):
+        if place:
+            screen.line("")
+        if args.dry_run:
+            forecast(screen, result)
+        else:
+            attached(screen, result, last=place == len(taken) - 1)
+
+
+@contextmanager
+def _copied(store: Detected, screen: Screen, look: Callable[[Path], None]) -> Iterator[Snapshot]:
+    """A snapshot of the store, drawing how far the copy is when that takes long."""
+    with private_directory(scratch_directory()) as mine:
+        done = threading.Event()
+        with Progress(screen.progress) as progress:
+            args = (mine, store.path.name, store.size_bytes, progress, done)
+            watcher = threading.Thread(target=_watch_copy, args=args, daemon=True)
+            watcher.start()
+            try:
+                if store.kind == GRAPH:
+                    snapshot = take_snapshot(store.path, mine, look)
+                else:
+                    snapshot = take_bundle(store.members, store.path, mine)
+            finally:
+                done.set()
+                watcher.join()
+    with snapshot:
+        yield snapshot
+
+
+def _watch_copy(
+    directory: Path, name: str, expected: int, progress: Progress, done: threading.Event
+) -> None:
+    while not done.wait(TICK):
+        copied = min(_bytes_below(directory), expected)
+        fraction = copied / expected if expected else 1.0
+        progress.show(f"copying {name}  {bar(fraction)}  {size(copied)} of {size(expected)}")
+
+
+def _bytes_below(directory: Path) -> int:
+    found = 0
+    for path in directory.rglob("*"):
+        try:
+            found += path.stat().st_size
+        except OSError:  # it was removed meanwhile
+            continue
+    return found

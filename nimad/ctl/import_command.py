@@ -1,0 +1,316 @@
+"""`nimactl import`: a JSON Lines file goes in, batch by batch; what went in is always told."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+
+from nimad.ctl.arguments import add_command, number
+from nimad.ctl.human import size
+from nimad.errors import BadRecord, InputUnusable, Interrupted, NimadError, RemoteError
+from nimad.limits import MAX_FRAME, MAX_IMPORT, MAX_PAYLOAD
+
+if TYPE_CHECKING:
+    from nimad.ctl.arguments import Commands
+    from nimad.ctl.client import Client
+    from nimad.ctl.progress import Progress
+    from nimad.ctl.screen import Screen
+
+BATCH_BYTES = 900_000
+"""Size of the memories of a batch, as JSON, unless one alone is larger [bytes]."""
+LINE_BYTES = 8 * MAX_FRAME
+"""Length of the longest line: a memory whose every character is escaped still fits [bytes]."""
+
+
+def register(commands: Commands) -> None:
+    """Add the command of this file."""
+    parser = add_command(
+        commands,
+        "import",
+        run_import,
+        "store the memories of a JSON Lines file",
+        "One memory a line, in the fields that `nimactl export` writes; text is the only one that"
+        " must be there. The memories get new ids. A line that cannot be taken stops the import;"
+        " the lines before it are stored.",
+    )
+    parser.add_argument("file", metavar="FILE", help="the file; - reads standard input")
+    parser.add_argument(
+        "--namespace", metavar="NAME", help="for lines that name none; default: default"
+    )
+    parser.add_argument(
+        "--from-line",
+        metavar="N",
+        type=number(1, 10**12),
+        default=1,
+        help="start at this line: go on where an import stopped",
+    )
+
+
+def run_import(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl import`."""
+    from nimad.ctl.progress import Progress
+
+    with _opened(args.file) as stream, Progress(screen.progress) as progress:
+        client.call("ping")  # so that a daemon that is not there is no half-done import
+        work = _Import(args, client, stream, progress)
+        try:
+            work.run()
+        except (NimadError, KeyboardInterrupt) as stopped:
+            progress.clear()
+            error = Interrupted() if isinstance(stopped, KeyboardInterrupt) else stopped
+            return _stopped(screen, work, error)
+    if screen.json:
+        screen.result(work.result())
+    elif work.imported:
+        ids = f"{work.first_id} to {work.last_id}" if work.imported > 1 else f"{work.first_id}"
+        screen.line(f"imported {work.count()} as {ids}")
+    else:
+        screen.line(f"imported nothing: there is no memory in {work.name}")
+    return 0
+
+
+class _Import:
+    """One import: `imported` memories are stored, `next_line` is where to go on."""
+
+    def __init__(
+        self, args: argparse.Namespace, client: Client, stream: BinaryIO, progress: Progress
+    ) -> None:
+        self._client = client
+        self._stream = stream
+        self._progress = progress
+        self._namespace = args.namespace
+        self._bytes = _file_size(stream)
+        self.argument = args.file
+        self.name = "stdin" if args.file == "-" else _named(args.file)
+        self.next_line: int = args.from_line
+        self.imported = 0
+        self.first_id = self.last_id = 0
+        self.unsure: tuple[int, int] | None = None
+        """Lines that were sent and not acknowledged."""
+
+    def run(self) -> None:
+        """Import everything; raises what stopped it, with the fields above true."""
+        for batch in LineReader(self._stream, self.name, self.next_line).batches():
+            self._take(batch)
+
+    def count(self) -> str:
+        """`1 memory`, `4,112 memories`."""
+        from nimad.ctl.human import count
+
+        return count(self.imported, "memory")
+
+    def result(self) -> dict[str, Any]:
+        """The result as JSON."""
+        ids = {"first_id": self.first_id or None, "last_id": self.last_id or None}
+        return {"imported": self.imported, **ids}
+
+    def _take(self, batch: Batch) -> None:
+        """Import a batch; when one of its memories is refused, those before it, then raise."""
+        try:
+            self._send(batch.memories, batch.numbers)
+        except RemoteError as error:
+            if error.code == "parse":
+                where = f"{self.name}:{batch.numbers[0]}-{batch.numbers[-1]}"
+                raise BadRecord(where=where, detail=error.message) from error
+            found = self._refused(error, batch)
+            if found is None:
+                raise
+            index, detail = found
+            if index:
+                self._send(batch.memories[:index], batch.numbers[:index])
+            where = f"{self.name}:{batch.numbers[index]}"
+            raise BadRecord(where=where, detail=detail) from error
+
+    def _send(self, memories: list[dict[str, Any]], numbers: list[int]) -> None:
+        self.unsure = numbers[0], numbers[-1]
+        try:
+            ids = self._client.call(
+                "import",
+                memories=memories,
+                where=f"{self.name}:{numbers[0]}",
+                namespace=self._namespace,
+            )["ids"]
+        except RemoteError:
+            self.unsure = None
+            raise
+        self.unsure = None
+        self.imported += len(ids)
+        self.first_id = self.first_id or ids[0]
+        self.last_id = ids[-1]
+        self.next_line = numbers[-1] + 1
+        self._progress.show(f"imported {self.count()}{self._share()}")
+
+    def _refused(self, error: RemoteError, batch: Batch) -> tuple[int, str] | None:
+        """Which memory of the batch a BadRecord means: the daemon counts without blank lines."""
+        if error.code != "bad_record":
+            return None
+        found = re.match(r":(\d+): (.*)", error.message.removeprefix(self.name), re.DOTALL)
+        index = int(found[1]) - batch.numbers[0] if found else -1
+        return (
+            (index, found[2].removeprefix("a memory: "))
+            if found and 0 <= index < len(batch.numbers)
+            else None
+        )
+
+    def _share(self) -> str:
+        from nimad.ctl.human import share
+
+        if not self._bytes:
+            return ""
+        with contextlib.suppress(OSError):
+            return f"  {share(self._stream.tell(), self._bytes)}"
+        return ""
+
+
+def _stopped(screen: Screen, work: _Import, error: NimadError) -> int:
+    """Say what is stored and how to go on, then what went wrong."""
+    more = {"imported": work.imported, "next_line": work.next_line, "unsure": work.unsure}
+    if not screen.json:
+        if work.unsure:
+            first, last = work.unsure
+            screen.note(f"whether lines {first} to {last} were stored is not known.")
+        if work.imported:
+            screen.note(
+                f"{work.count()} stored; go on with:"
+                f" nimactl import {work.argument} --from-line {work.next_line}"
+            )
+    return screen.fail(error, **more)
+
+
+def _opened(path: str) -> BinaryIO:
+    """The file to read, or standard input; InputUnusable says why not."""
+    if path == "-":
+        if sys.stdin is None:
+            raise InputUnusable(path="standard input", detail="it is closed")
+        return sys.stdin.buffer
+    try:
+        return open(path, "rb")  # noqa: PTH123
+    except (OSError, ValueError) as error:
+        detail = getattr(error, "strerror", None) or str(error)
+        raise InputUnusable(path=_named(path), detail=detail) from error
+
+
+def _named(path: str) -> str:
+    """A path as text that can be sent and shown."""
+    return os.fsencode(path).decode("utf-8", "replace")[-300:]
+
+
+def _file_size(stream: BinaryIO) -> int:
+    """Bytes of an ordinary file, 0 of anything else."""
+    try:
+        status = os.fstat(stream.fileno())
+    except OSError:
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+
+# --- the lines ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Batch:
+    """Memories and the lines they stand on, which are not always consecutive: blank ones count."""
+
+    memories: list[dict[str, Any]] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    bytes: int = 0
+
+    def add(self, memory: dict[str, Any], number: int, length: int) -> None:
+        """Take a memory in; `length` is what it takes in a frame [bytes]."""
+        self.memories.append(memory)
+        self.numbers.append(number)
+        self.bytes += length + 1
+
+    def has_room(self, length: int) -> bool:
+        """True when a memory of that length may still come in; an empty batch takes any."""
+        fits = len(self.memories) < MAX_IMPORT and self.bytes + length < BATCH_BYTES
+        return fits or not self.memories
+
+
+class LineReader:
+    """Reads memories from a binary stream; `name` stands in errors, `first` is the first line.
+
+    Holds one batch and one line at a time, however long the file is.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str, first: int = 1) -> None:
+        self._stream = stream
+        self._name = name
+        self._first = first
+        self.number = 0
+        """The line that was read last, from 1."""
+
+    def batches(self) -> Iterator[Batch]:
+        """The batches, in the order of the lines.
+
+        Before BadRecord is raised for a line, what stands before it was yielded, so that the lines
+        before the bad one can be imported.
+        """
+        batch = Batch()
+        try:
+            for memory, length in self._records():
+                if not batch.has_room(length):
+                    yield batch
+                    batch = Batch()
+                batch.add(memory, self.number, length)
+        except BadRecord:
+            if batch.memories:
+                yield batch
+            raise
+        if batch.memories:
+            yield batch
+
+    def _records(self) -> Iterator[tuple[dict[str, Any], int]]:
+        while line := self._read():
+            self.number += 1
+            if self.number < self._first:
+                while line and not line.endswith(b"\n"):  # the rest of a line of any length
+                    line = self._read()
+                continue
+            if len(line) > LINE_BYTES:
+                self._refuse(f"the line is longer than {size(LINE_BYTES)}")
+            if self.number == 1:
+                line = line.removeprefix(b"\xef\xbb\xbf")
+            if line.strip():
+                yield self._record(line)
+
+    def _read(self) -> bytes:
+        try:
+            return self._stream.readline(LINE_BYTES + 1)
+        except OSError as error:
+            raise InputUnusable(path=self._name, detail=error.strerror) from error
+
+    def _record(self, line: bytes) -> tuple[dict[str, Any], int]:
+        try:
+            memory = json.loads(line.decode(), parse_constant=self._no_constant)
+            packed = json.dumps(memory, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            length = len(packed.encode())
+        except json.JSONDecodeError as error:
+            self._refuse(f"it is not JSON ({error.msg} at character {error.pos + 1})")
+        except UnicodeDecodeError as error:
+            self._refuse(f"byte {error.start + 1} is not UTF-8")
+        except UnicodeEncodeError:
+            self._refuse("a text in it is not Unicode (a lone surrogate)")
+        except RecursionError:
+            self._refuse("it is nested too deeply")
+        except ValueError:
+            self._refuse("a number in it is too large")
+        if not isinstance(memory, dict):
+            self._refuse("it is not a JSON object")
+        if length > MAX_PAYLOAD:
+            self._refuse(f"the memory has {size(length)}; at most {size(MAX_PAYLOAD)} fit")
+        return memory, length
+
+    def _no_constant(self, name: str) -> NoReturn:
+        self._refuse(f"{name} is not JSON")
+
+    def _refuse(self, detail: str) -> NoReturn:
+        raise BadRecord(where=f"{self._name}:{self.number}", detail=detail) from None

@@ -1,0 +1,324 @@
+"""`nimactl migrate`: takes over a legacy store, and shows or steers the migrations under way."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from nimad.ctl.arguments import add_command, number
+from nimad.errors import UsageError, VerifyFailed
+
+if TYPE_CHECKING:
+    from nimad.ctl.arguments import Commands, Parser
+    from nimad.ctl.client import Client
+    from nimad.ctl.screen import Screen
+
+PAGE = 500
+"""Number of quarantined rows asked for at a time [rows]."""
+STRATEGIES = ("full", "incremental", "lazy")
+EVERY = "*"
+"""What --status, --pause, --resume and --now stand for without a name."""
+DECLINED = 1
+"""Exit code when the question of --rollback was answered with no."""
+BELONGS = {
+    "strategy": "PATH",
+    "batch_size": "PATH",
+    "start_offset": "PATH",
+    "name": "PATH",
+    "dry_run": "PATH",
+    "wait": "PATH",
+    "follow": "PATH",
+    "every": "PATH",
+    "watch": "--status",
+    "yes": "--rollback",
+    "to": "--restore",
+}
+"""Options that mean something only beside another."""
+
+
+def register(commands: Commands) -> None:
+    """Add the command of this file."""
+    parser = add_command(
+        commands,
+        "migrate",
+        run_migrate,
+        "take over a legacy NIMA store, or look after such a migration",
+        "nimactl copies the store as it is at one moment and hands the copy to nimad, which moves"
+        " it in batch by batch; the store itself is only read. Running it again adds nothing that"
+        " is there already.",
+    )
+    _register_actions(parser)
+    taking = parser.add_argument_group("with PATH")
+    taking.add_argument(
+        "--strategy",
+        choices=STRATEGIES,
+        help="full: now, as fast as memory allows; incremental: when nothing else is to be done;"
+        " lazy: the same, but memories are encoded only when a query finds them by their words",
+    )
+    taking.add_argument(
+        "--batch-size",
+        metavar="N",
+        type=number(1, 100_000),
+        help="rows at a time; by default the batches follow free memory",
+    )
+    taking.add_argument(
+        "--start-offset", metavar="N", type=number(0, 2**53), help="leave the first N rows out"
+    )
+    taking.add_argument(
+        "--name", metavar="NAME", help="the name of the source; default by its file"
+    )
+    taking.add_argument(
+        "--dry-run", action="store_true", help="only report what there is; nothing is written"
+    )
+    taking.add_argument(
+        "--wait", action="store_true", help="follow it until all is verified; Ctrl-C leaves it be"
+    )
+    taking.add_argument(
+        "--follow",
+        action="store_true",
+        help="keep handing over what the store gets, until Ctrl-C or SIGTERM",
+    )
+    taking.add_argument(
+        "--every",
+        metavar="SECONDS",
+        type=number(1, 86_400),
+        help="with --follow: between two looks at the store (30)",
+    )
+    parser.add_argument(
+        "--watch", action="store_true", help="with --status: show it anew each second until done"
+    )
+    parser.add_argument(
+        "--to", metavar="FILE", help="with --restore: write there; a directory for several files"
+    )
+    parser.add_argument("--yes", action="store_true", help="with --rollback: do not ask")
+
+
+def _register_actions(parser: Parser) -> None:
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument(
+        "path",
+        metavar="PATH",
+        nargs="?",
+        help="what nima-core left: graph.sqlite (schema 1 or 3), a PyTorch checkpoint (.pt), a"
+        " sparse memory (.pkl, .json), or a directory with any of them",
+    )
+    every = {"metavar": "NAME", "nargs": "?", "const": EVERY}
+    action.add_argument("--status", help="show how far the sources are", **every)  # type: ignore[arg-type]
+    action.add_argument("--pause", help="stop at the next batch", **every)  # type: ignore[arg-type]
+    action.add_argument("--resume", help="go on after a pause or a failure", **every)  # type: ignore[arg-type]
+    action.add_argument("--now", help="do not wait for an idle moment", **every)  # type: ignore[arg-type]
+    action.add_argument(
+        "--verify", metavar="NAME", help="compare every row with the copy of the source"
+    )
+    action.add_argument(
+        "--rollback", metavar="NAME", help="remove exactly what came from a source; asks first"
+    )
+    action.add_argument(
+        "--quarantine", metavar="NAME", help="list the rows that were not taken over, and why"
+    )
+    action.add_argument("--retry-quarantined", metavar="NAME", help="look at those rows again")
+    action.add_argument(
+        "--restore", metavar="NAME", help="write the copy of the source to the new file --to"
+    )
+    action.add_argument(
+        "--forget-backup", metavar="NAME", help="delete the copy of the source that nimad keeps"
+    )
+
+
+def run_migrate(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl migrate`: one action."""
+    actions = {
+        "path": _take_over,
+        "status": _status,
+        "pause": _pause,
+        "resume": _resume,
+        "now": _now,
+        "verify": _verify,
+        "rollback": _roll_back,
+        "quarantine": _quarantine,
+        "retry_quarantined": _retry,
+        "restore": _restore,
+        "forget_backup": _forget_backup,
+    }
+    chosen = next((name for name in actions if getattr(args, name) is not None), None)
+    if chosen is None:
+        raise UsageError(detail="migrate needs the PATH of a legacy store, or --status.")
+    for option, owner in BELONGS.items():
+        given = getattr(args, option)
+        if given is not None and given is not False and owner.strip("-").lower() != chosen:
+            shown = option.replace("_", "-")
+            raise UsageError(detail=f"--{shown} means something only with {owner}.")
+    return actions[chosen](args, client, screen)
+
+
+def _take_over(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    if args.follow:
+        from nimad.ctl.follow import follow
+
+        return follow(args, client, screen)
+    from nimad.ctl.handover import take_over
+
+    return take_over(args, client, screen)
+
+
+def _status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    name = _name(args.status)
+    if args.watch:
+        from nimad.ctl.wait import watch
+
+        return watch(client, screen, name)
+    result = client.call("migrate.status", name=name)
+    if screen.json:
+        screen.result(result)
+        return 0
+    from nimad.ctl.migration_text import overview
+
+    for line in overview(screen, result):
+        screen.line(line)
+    return 0
+
+
+def _pause(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    return _steer(client, screen, "migrate.pause", args.pause, "paused")
+
+
+def _resume(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    return _steer(client, screen, "migrate.resume", args.resume, "goes on")
+
+
+def _now(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    return _steer(client, screen, "migrate.now", args.now, "goes on now, idle or not")
+
+
+def _steer(client: Client, screen: Screen, verb: str, name: str, done: str) -> int:
+    result = client.call(verb, name=_name(name))
+    if screen.json:
+        screen.result(result)
+    elif result["sources"]:
+        for source in result["sources"]:
+            screen.said(f"{source}: {done}")
+    else:
+        screen.line("No migration is under way.")
+    return 0
+
+
+def _verify(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    result = client.call("migrate.verify", name=args.verify)
+    if screen.json:
+        screen.result(result)
+    else:
+        from nimad.ctl.migration_text import comparison
+
+        comparison(screen, result)
+    if result["ok"]:
+        return 0
+    return screen.fail(VerifyFailed(name=args.verify, differences=_differing(result)))
+
+
+def _differing(result: dict[str, Any]) -> int:
+    kinds = ("memories", "relations", "turns", "hypervectors")
+    faults = ("differing", "missing", "added")
+    rows: int = sum(result.get(kind, {}).get(fault, 0) for kind in kinds for fault in faults)
+    return rows + int(result.get("vectors_missing", 0))
+
+
+def _roll_back(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    if not args.yes and not _agreed(args.rollback, client, screen):
+        screen.note("nothing was changed.")
+        return DECLINED
+    result = client.call("migrate.rollback", name=args.rollback)
+    if screen.json:
+        screen.result(result)
+        return 0
+    from nimad.ctl.human import count
+
+    removed = [
+        count(result["removed"].get(kind, 0), thing)
+        for kind, thing in (("memories", "memory"), ("relations", "relation"), ("turns", "turn"))
+    ]
+    screen.said(f"rolled back {result['name']}: {', '.join(removed)} removed")
+    return 0
+
+
+def _agreed(name: str, client: Client, screen: Screen) -> bool:
+    """Ask whoever sits at the terminal; without one, the command is answer enough."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return True
+    from nimad.ctl.human import count
+    from nimad.ctl.terminal_text import one_line
+
+    sources = client.call("migrate.status", name=name)["sources"]
+    held = count(sources[0]["copied"], "memory") if sources else "the memories"
+    screen.flush()
+    print(f"Remove {held} that came from {one_line(name)}? [y/N] ", end="", file=sys.stderr)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _forget_backup(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    result = client.call("migrate.forget_backup", name=args.forget_backup)
+    if screen.json:
+        screen.result(result)
+        return 0
+    from nimad.ctl.human import size
+
+    screen.said(
+        f"deleted the copy of {result['name']}: {size(result['freed_bytes'])} freed; it can no"
+        " longer be verified"
+    )
+    return 0
+
+
+def _quarantine(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """List the rows of a source that were not taken over, all of them, with the reason."""
+    from nimad.ctl.human import count
+    from nimad.ctl.screen import DIM
+    from nimad.ctl.terminal_text import one_line
+
+    name = args.quarantine
+    rows: list[dict[str, Any]] = []
+    while True:
+        result = client.call("migrate.quarantine", name=name, offset=len(rows), limit=PAGE)
+        rows += result["rows"]
+        if len(rows) >= result["total"] or not result["rows"]:
+            break
+    if screen.json:
+        screen.result({**result, "rows": rows})
+        return 0
+    if not rows:
+        screen.line(f"{one_line(name)}: every row was taken over whole.")
+        return 0
+    for row in rows:
+        what = screen.style(one_line(f"{row['kind']} {row['key']}"), DIM)
+        screen.line(f"{what}  {one_line(row['reason'])}")
+    screen.line(f"{count(len(rows), 'row')}; --retry-quarantined {one_line(name)} tries them again")
+    return 0
+
+
+def _retry(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """Have the quarantined rows of a source looked at again."""
+    from nimad.ctl.human import count
+    from nimad.ctl.terminal_text import one_line
+
+    name = args.retry_quarantined
+    result = client.call("migrate.retry_quarantined", name=name)
+    if screen.json:
+        screen.result(result)
+    elif result["retried"]:
+        rows = count(result["retried"], "row")
+        screen.said(f"{one_line(name)}: {rows} will be looked at again")
+        screen.line("nimactl migrate --status --watch shows how far it is.")
+    else:
+        screen.line(f"{one_line(name)}: nothing is in quarantine.")
+    return 0
+
+
+def _restore(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    from nimad.ctl.backup_restore import restore
+
+    return restore(args, client, screen)
+
+
+def _name(given: str) -> str | None:
+    return None if given == EVERY else given

@@ -1,0 +1,190 @@
+"""The commands that ask: query, get, similar, related."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from nimad.ctl.arguments import (
+    DATES,
+    add_command,
+    first_moment,
+    last_moment,
+    memory_id,
+    number,
+    text_of,
+)
+
+if TYPE_CHECKING:
+    from nimad.ctl.arguments import Commands
+    from nimad.ctl.client import Client
+    from nimad.ctl.screen import Screen
+
+MODES = ("hybrid", "meaning", "words")
+
+
+def register(commands: Commands) -> None:
+    """Add the commands of this file."""
+    _register_query(commands)
+    get = add_command(commands, "get", run_get, "show one memory, whole")
+    get.add_argument("id", metavar="ID", type=memory_id, help="its id, as `nimactl query` shows it")
+    similar = add_command(
+        commands,
+        "similar",
+        run_similar,
+        "show the memories nearest in meaning to one",
+        "The nearest come first, each with its cosine; the memory itself is left out.",
+    )
+    similar.add_argument("id", metavar="ID", type=memory_id, help="the memory to compare with")
+    similar.add_argument(
+        "--dense",
+        action="store_true",
+        help="compare the hypervectors of the legacy store instead of the meaning",
+    )
+    similar.add_argument("-k", metavar="N", type=number(1, 1000), help="most memories to show")
+    related = add_command(
+        commands,
+        "related",
+        run_related,
+        "show the memories that the graph connects with one",
+        "Relations are followed in both directions; the nearest come first.",
+    )
+    related.add_argument("id", metavar="ID", type=memory_id, help="the memory to start from")
+    related.add_argument(
+        "--depth", metavar="N", type=number(1, 5), help="relations to follow one after the other"
+    )
+    related.add_argument(
+        "-k", metavar="N", type=number(1, 1000), dest="limit", help="most memories to show"
+    )
+
+
+def _register_query(commands: Commands) -> None:
+    query = add_command(
+        commands,
+        "query",
+        run_query,
+        "find the memories that answer a text",
+        "The best come first. Where nothing is relevant nothing is shown, and the exit code is 0"
+        " all the same.",
+        DATES,
+    )
+    query.add_argument("text", metavar="TEXT", nargs="+", help="a question, or words")
+    query.add_argument("-k", metavar="N", type=number(1, 1000), help="most results to show")
+    query.add_argument(
+        "--mode", choices=MODES, help="search by meaning, by words, or both (the default)"
+    )
+    query.add_argument("--who", metavar="WHO", help="only what this person said")
+    query.add_argument("--where", metavar="PLACE", help="only what belongs to this place")
+    query.add_argument(
+        "--layer",
+        metavar="LAYER",
+        help="only this layer: input, contemplation, output, legacy_vsa or note",
+    )
+    query.add_argument("--namespace", metavar="NAME", help="only this namespace")
+    query.add_argument(
+        "--tag", metavar="TAG", action="append", help="only with this tag; may be repeated (all)"
+    )
+    query.add_argument("--after", metavar="DATE", help="only from this moment on")
+    query.add_argument("--before", metavar="DATE", help="only before this moment")
+    query.add_argument(
+        "--as-of",
+        metavar="DATE",
+        help="as it was then: only what had happened by the end of that day, month or moment;"
+        " yesterday and the like count from there",
+    )
+    query.add_argument(
+        "--context",
+        action="store_true",
+        help="show each result with its turn and its neighbours in the session, for a prompt",
+    )
+    query.add_argument(
+        "--budget",
+        metavar="TOKENS",
+        type=number(1, 10_000_000),
+        help="show what fits in about so many tokens of a prompt, the best first",
+    )
+    query.add_argument(
+        "--explain",
+        action="store_true",
+        help="show the parts of each score, and the time of each step",
+    )
+
+
+def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl query`."""
+    as_of = last_moment(args.as_of, "--as-of")
+    result = client.call(
+        "query",
+        text=text_of(args.text),
+        k=args.k,
+        mode=args.mode,
+        who=args.who,
+        where=args.where,
+        layer=args.layer,
+        namespace=args.namespace,
+        tags=args.tag,
+        after=first_moment(args.after, "--after", as_of),
+        before=first_moment(args.before, "--before", as_of),
+        as_of=as_of,
+        context=args.context or None,
+        budget=args.budget,
+        explain=args.explain or None,
+    )
+    if screen.json:
+        screen.result(result)
+        return 0
+    from nimad.ctl import memory_text
+
+    if args.context or args.budget is not None:
+        memory_text.prompt(screen, result["results"])
+    else:
+        memory_text.results(screen, result["results"])
+        memory_text.timings(screen, result)
+    memory_text.cut(screen, result)
+    memory_text.evidence(screen, result.get("evidence"))
+    memory_text.degraded(screen, result.get("degraded") or [])
+    return 0
+
+
+def run_get(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl get`."""
+    result = client.call("get", id=args.id)
+    if result["memory"].get("cut"):  # it is larger than a frame
+        document, _ = client.call_in_pieces("get", id=args.id)
+        result = {"memory": json.loads(document or "")}
+    if screen.json:
+        screen.result(result)
+        return 0
+    from nimad.ctl import memory_text
+
+    memory_text.whole(screen, result["memory"])
+    return 0
+
+
+def run_similar(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl similar`."""
+    result = client.call("similar", id=args.id, k=args.k, dense=args.dense or None)
+    if screen.json:
+        screen.result(result)
+        return 0
+    from nimad.ctl import memory_text
+
+    memory_text.results(screen, result["results"])
+    memory_text.cut(screen, result)
+    memory_text.degraded(screen, result.get("degraded") or [])
+    return 0
+
+
+def run_related(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl related`."""
+    result = client.call("related", id=args.id, depth=args.depth, limit=args.limit)
+    if screen.json:
+        screen.result(result)
+        return 0
+    from nimad.ctl import memory_text
+
+    memory_text.neighbours(screen, result["results"], args.id)
+    memory_text.cut(screen, result)
+    memory_text.degraded(screen, result.get("degraded") or [])
+    return 0

@@ -1,0 +1,128 @@
+"""The commands that change single memories: remember, forget."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from nimad.ctl.arguments import DATES, add_command, first_moment, fraction, memory_id, text_of
+from nimad.errors import InputUnusable
+from nimad.model import FIELDS
+
+if TYPE_CHECKING:
+    from nimad.ctl.arguments import Commands
+    from nimad.ctl.client import Client
+    from nimad.ctl.screen import Screen
+
+SOME_MISSING = 1
+"""Exit code when an id that was to be forgotten did not exist."""
+
+
+def register(commands: Commands) -> None:
+    """Add the commands of this file."""
+    remember = add_command(
+        commands,
+        "remember",
+        run_remember,
+        "store a memory and print its id",
+        "It is durable when the command returns.",
+        DATES,
+    )
+    remember.add_argument(
+        "text", metavar="TEXT", nargs="+", help="what to remember; - reads standard input"
+    )
+    for name, field in FIELDS.items():
+        if not field.flag:
+            continue
+        parsed: dict[str, Any] = {"tags": {"action": "append"}, "share": {"type": fraction}}
+        remember.add_argument(
+            field.flag,
+            dest=name,
+            metavar=field.metavar,
+            help=field.about,
+            **parsed.get(field.kind, {}),
+        )
+    forget = add_command(
+        commands,
+        "forget",
+        run_forget,
+        "delete memories",
+        "A receipt tells what went. An id that does not exist makes the exit code 1; the others"
+        " are forgotten all the same.",
+    )
+    forget.add_argument(
+        "ids", metavar="ID", type=memory_id, nargs="+", help="ids, as `nimactl query` shows them"
+    )
+    forget.add_argument(
+        "--purge",
+        action="store_true",
+        help="leave no trace of them on the disk, in the indexes and the sources' backups, too",
+    )
+    forget.add_argument("--dry-run", action="store_true", help="only tell what would go")
+
+
+def run_remember(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl remember`."""
+    text = _standard_input() if args.text == ["-"] else args.text
+    given = {
+        name: first_moment(value, field.flag) if field.kind == "moment" else value
+        for name, field in FIELDS.items()
+        if field.flag and (value := getattr(args, name)) is not None
+    }
+    result = client.call("remember", text=text_of(text), **given)
+    if screen.json:
+        screen.result(result)
+    else:
+        screen.line(f"remembered as {result['id']}")
+    return 0
+
+
+def _standard_input() -> list[str]:
+    if sys.stdin is None:
+        raise InputUnusable(path="standard input", detail="it is closed")
+    try:
+        return [sys.stdin.buffer.read(1 << 22).decode().removesuffix("\n")]
+    except UnicodeDecodeError as error:
+        detail = f"byte {error.start} is not UTF-8"
+        raise InputUnusable(path="standard input", detail=detail) from None
+    except OSError as error:
+        raise InputUnusable(path="standard input", detail=error.strerror) from error
+
+
+def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl forget`."""
+    receipt = client.call(
+        "forget", ids=args.ids, purge=args.purge or None, dry_run=args.dry_run or None
+    )
+    if screen.json:
+        screen.result(receipt)
+    else:
+        _show_receipt(screen, receipt)
+    return SOME_MISSING if receipt["missing"] else 0
+
+
+def _show_receipt(screen: Screen, receipt: dict[str, Any]) -> None:
+    if receipt["forgotten"]:
+        verb = "purged" if receipt["purged"] else "forgot"
+        screen.said(
+            f"{'would forget' if receipt['dry_run'] else verb} {_listed(receipt['forgotten'])}"
+        )
+        from nimad.ctl.human import count
+
+        removed = receipt.get("removed") or {}
+        parts = [
+            count(removed[part], thing)
+            for part, thing in (("relations", "relation"), ("turns", "turn"))
+            if removed.get(part)
+        ]
+        if parts:
+            screen.line(f"with {' and '.join(parts)}")
+        if removed.get("snapshots"):
+            screen.line(f"and {count(removed['snapshots'], 'row')} of the sources' backups")
+    if receipt["missing"]:
+        screen.said(f"there is no memory {_listed(receipt['missing'])}")
+
+
+def _listed(ids: list[int]) -> str:
+    return ", ".join(str(ident) for ident in ids)

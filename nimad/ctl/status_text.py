@@ -1,0 +1,142 @@
+"""The daemon's state as text: the overview of `status`, the findings of `doctor`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nimad import __version__
+from nimad.ctl.human import count, share, size, span, took
+from nimad.ctl.progress import bar
+from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen
+from nimad.ctl.terminal_text import one_line, shorten
+
+LABEL = 12
+"""Width of the names on the left [columns]."""
+DISK_PARTS = {
+    "records": "the memories",
+    "words": "index of their words",
+    "blocks": "index of their meaning",
+    "dense": "legacy hypervectors, compact",
+    "graph": "their relations",
+    "snapshots": "backups of migrated sources",
+    "aside": "damaged files, set aside",
+    "log": "migration.log",
+}
+
+
+def overview(screen: Screen, status: dict[str, Any]) -> None:
+    """What `nimactl status` shows."""
+    version = one_line(status["version"])
+    head = f"nimad {version}, up for {span(status['uptime_seconds'])}, process {status['pid']}"
+    screen.line(screen.style(head, BOLD))
+    if version != __version__:
+        screen.line(f"(nimactl is {__version__}: restart nimad to have both alike)")
+    _degraded(screen, status.get("degraded") or {})
+    screen.line()
+    for label, text in _rows(status):
+        screen.line(f"{label:<{LABEL}}{text}")
+    screen.line()
+    _disk(screen, status)
+
+
+def _degraded(screen: Screen, parts: dict[str, str]) -> None:
+    for part, reason in parts.items():
+        screen.line()
+        screen.line(screen.style(f"{one_line(part)} is out of service", RED, BOLD))
+        screen.paragraph(reason, "  ")
+        screen.line("  Queries go on without it. `nimactl doctor` tells what to do.")
+
+
+def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
+    names = status.get("namespaces") or {}
+    memories = f"{count(status['memories'])}"
+    if len(names) > 1:
+        shown = ", ".join(f"{one_line(name)} {count(number)}" for name, number in names.items())
+        memories += f" ({shown})"
+    memory = status["memory"]
+    rows = [
+        ("memories", memories),
+        ("relations", count(status["relations"])),
+        ("turns", count(status["turns"])),
+        ("sources", f"{count(status['sources'])}" + _hint(status["sources"])),
+        ("meaning", _meaning(status)),
+        ("graph", _graph(status["graph"])),
+        ("RAM", f"{size(memory['pss_bytes'])} used, {size(memory['available_bytes'])} available"),
+        (
+            "requests",
+            f"{count(status['requests'])} so far, {count(status['clients'], 'client')} now",
+        ),
+        ("socket", one_line(status["socket"])),
+    ]
+    return [(label, text) for label, text in rows if text]
+
+
+def _hint(sources: int) -> str:
+    return " (nimactl migrate --status)" if sources else ""
+
+
+def _meaning(status: dict[str, Any]) -> str:
+    """How many memories can be found by meaning, and by what."""
+    blocks, embedder = status["blocks"], status["embedder"]
+    backlog = blocks.get("backlog", 0)
+    state = f"{count(backlog)} still to encode" if backlog else "all encoded"
+    text = f"{state}, embedder {one_line(embedder['name'])}, {embedder['dims']} dimensions"
+    wanted = embedder.get("wanted", embedder["name"])
+    if wanted == embedder["name"] and embedder.get("done") == embedder.get("total"):
+        return text
+    done, total = (count(embedder.get(key, 0)) for key in ("done", "total"))
+    return f"{text}; {done} of {total} encoded with {one_line(wanted)}"
+
+
+def _graph(graph: dict[str, Any]) -> str:
+    if graph["engine"] == "none":
+        return "off (graph.engine is none)"
+    behind = graph.get("behind", 0)
+    state = f"{count(behind, 'change')} behind" if behind else "up to date"
+    return f"{one_line(graph['engine'])}, {state}"
+
+
+def _disk(screen: Screen, status: dict[str, Any]) -> None:
+    """The share of each part; the index of words lives in the records' file."""
+    disk = dict(status["disk"])
+    total, free = disk["total"], disk["free"]
+    disk["records"] -= disk.get("words", 0)
+    where = one_line(status["state_dir"])
+    screen.line(screen.style(f"{size(total)} in {where}, {size(free)} free", BOLD))
+    for part, about in DISK_PARTS.items():
+        taken = disk.get(part, 0)
+        if not taken:
+            continue
+        drawn = bar(taken / total if total else 0, 12)
+        shown = f"  {part:<{LABEL - 2}}{size(taken):>10}  {share(taken, total):>5}  {drawn}  "
+        screen.line(shorten(shown + about, screen.width))
+
+
+# --- doctor ---------------------------------------------------------------------------------------
+
+COLOURS = {"error": RED, "warning": YELLOW, "note": DIM}
+
+
+def findings(screen: Screen, result: dict[str, Any]) -> None:
+    """What `nimactl doctor` shows: each problem with its fix, or that all is well."""
+    for problem in result["problems"]:
+        severity = one_line(problem["severity"])
+        label = screen.style(f"{severity}: {one_line(problem['part'])}", COLOURS.get(severity, RED))
+        screen.line(label)
+        screen.paragraph(problem["what"], "  ")
+        screen.paragraph(f"Fix: {problem['fix']}", "  ")
+        screen.line()
+    checked = result["checked"]
+    looked = ", ".join(count(number, _singular(name)) for name, number in checked.items())
+    serious = [p for p in result["problems"] if p["severity"] != "note"]
+    if serious:
+        verdict = screen.style(count(len(serious), "problem"), RED, BOLD)
+    else:
+        verdict = screen.style("all well", GREEN, BOLD)
+    screen.line(f"{verdict} ({looked} checked in {took(result['took_ms'])})")
+
+
+def _singular(name: str) -> str:
+    """memories → memory, turns → turn."""
+    shown = one_line(name)
+    return shown[:-3] + "y" if shown.endswith("ies") else shown.removesuffix("s")

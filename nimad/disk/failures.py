@@ -1,0 +1,159 @@
+"""What the disk refuses, as errors of ours: one reading of errno, one of SQLite's result codes.
+
+| errno                 | SQLite          | error                                     |
+|-----------------------|-----------------|-------------------------------------------|
+| ENOSPC, EDQUOT, EFBIG | FULL            | DiskFull                                  |
+| EROFS                 | READONLY        | DiskReadOnly                              |
+| EIO and its kind      | IOERR           | DiskFailed                                |
+|                       | CORRUPT, NOTADB | RecordsDamaged                            |
+|                       | CORRUPT_VTAB    | WordsDamaged (FTS5 makes a virtual table) |
+|                       | BUSY, LOCKED    | Busy                                      |
+|                       | CANTOPEN        | StateUnusable                             |
+
+SQLite says IOERR and CANTOPEN for a full and for a read-only disk, too (where it makes room for the
+shared memory of the WAL, say) and keeps errno to itself.  So some pages are written beside the
+database: what the system says to them tells the three apart.
+
+SQLite is not imported: nimactl reads result codes of a legacy database without it.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nimad.errors import (
+    Busy,
+    DiskFailed,
+    DiskFull,
+    DiskReadOnly,
+    NimadError,
+    RecordsDamaged,
+    StateUnusable,
+    WordsDamaged,
+)
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FAILED = frozenset({errno.EIO, errno.ENXIO, errno.ENODEV, errno.EREMOTEIO, errno.EBADMSG})
+_PAGES = bytes(1 << 16)
+
+
+class Fault(enum.Enum):
+    """What a SQLite error means, whoever owns the database."""
+
+    FULL = ("SQLITE_FULL",)
+    NO_MEMORY = ("SQLITE_NOMEM", "SQLITE_IOERR_NOMEM")
+    FAILED = ("SQLITE_IOERR",)
+    READ_ONLY = ("SQLITE_READONLY",)
+    INDEX_DAMAGED = ("SQLITE_CORRUPT_VTAB",)
+    DAMAGED = ("SQLITE_CORRUPT",)
+    NO_DATABASE = ("SQLITE_NOTADB",)
+    LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED")
+    NOT_OPENED = ("SQLITE_CANTOPEN",)
+    INTERRUPTED = ("SQLITE_INTERRUPT",)
+    TOO_BIG = ("SQLITE_TOOBIG",)
+    OTHER = ("",)
+
+
+def sqlite_fault(error: BaseException) -> Fault | None:
+    """What an error of the sqlite3 module means; None for any other exception.
+
+    Extended result codes begin with the name of their primary one; the first in `Fault` that fits
+    counts.
+    """
+    name = getattr(error, "sqlite_errorname", None)
+    if name is None:
+        return None
+    return next(fault for fault in Fault if name.startswith(fault.value))
+
+
+@contextmanager
+def disk_errors(what: str) -> Iterator[None]:
+    """An OSError that is about the disk as DiskFull, DiskReadOnly or DiskFailed; others stay.
+
+    `what` says which work it stops: "blocks/x.nbk could not be written".
+    """
+    try:
+        yield
+    except OSError as error:
+        kind = _kind_of(error.errno or 0)
+        if kind is None:
+            raise
+        raise kind(detail=f"{what} ({error.strerror})") from error
+
+
+def _kind_of(code: int) -> type[NimadError] | None:
+    if code in _FULL:
+        return DiskFull
+    if code == errno.EROFS:
+        return DiskReadOnly
+    return DiskFailed if code in _FAILED else None
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """SQLite's errors about the records in `path` as ours; what is left is a bug and stays."""
+    try:
+        yield
+    except Exception as error:
+        ours = _records_error(error, path)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def _records_error(error: Exception, path: Path) -> NimadError | MemoryError | None:
+    detail = f"{path.name}: {error}"
+    match sqlite_fault(error):
+        case Fault.FULL:
+            return DiskFull(detail=detail)
+        case Fault.NO_MEMORY:
+            return MemoryError(detail)
+        case Fault.FAILED:
+            return (_refusal_beside(path) or DiskFailed)(detail=detail)
+        case Fault.READ_ONLY:
+            return DiskReadOnly(detail=detail)
+        case Fault.INDEX_DAMAGED:
+            return WordsDamaged(path=path, detail=str(error))
+        case Fault.DAMAGED | Fault.NO_DATABASE:
+            return RecordsDamaged(path=path, detail=str(error))
+        case Fault.LOCKED:
+            return Busy(detail=f"another program keeps {path.name} locked")
+        case Fault.NOT_OPENED:
+            refused = _refusal_beside(path)
+            if refused is not None:
+                return refused(detail=detail)
+            return StateUnusable(state=path.parent, detail=detail)
+    return None
+
+
+def _refusal_beside(path: Path) -> type[NimadError] | None:
+    """What the system says to some pages written beside a file; None when it takes them.
+
+    They stand as far into a file as the database and its WAL reach: a limit of sizes counts, too.
+    """
+    files = (path, path.with_name(path.name + "-wal"))
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            file.seek(max(p.stat().st_size if p.is_file() else 0 for p in files))
+            file.write(_PAGES)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return _kind_of(error.errno or 0)
+    return None
+
+
+def check_writable(path: Path) -> None:
+    """Raise DiskReadOnly when the system has made the disk of `path` read-only; 2 µs.
+
+    After an error ext4 may do that while the file is open, and then fsync reports success for what
+    is only in RAM: nothing may be acknowledged.
+    """
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        raise DiskReadOnly(detail=f"{path} is on it")

@@ -1,0 +1,156 @@
+"""The verbs about memories, all but query: get, similar, related, export, remember, import, ..."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import Any
+
+from nimad.core.store import MemoryStore
+from nimad.errors import BadRecord, ReplyTooLarge, UsageError
+from nimad.limits import MAX_FRAME, MAX_IMPORT, MAX_PAYLOAD
+from nimad.model import MAX_NAME, Memory
+from nimad.serve import params, protocol, wire
+from nimad.serve.oversize import cut_to_fit, piece_of
+from nimad.serve.params import Param
+from nimad.serve.verbs import Call, Verb
+from nimad.store.bounded import page_within
+
+_NAME = Param(params.text(MAX_NAME), None)
+_ID = params.integer(1, 2**63 - 1)
+
+_OFFSET = Param(params.integer(0, 2**53), None)
+GET = {"id": Param(_ID), "offset": _OFFSET}
+SIMILAR = {
+    "id": Param(_ID),
+    "k": Param(params.integer(1, 1000), None),
+    "dense": Param(params.flag, False),
+}
+RELATED = {
+    "id": Param(_ID),
+    "depth": Param(params.integer(1, 5), 1),
+    "limit": Param(params.integer(1, 1000), 50),
+}
+EXPORT = {
+    "after": Param(params.integer(0, 2**63 - 1), 0),
+    "limit": Param(params.integer(1, 5000), 500),
+    "namespace": _NAME,
+    "offset": _OFFSET,
+}
+
+
+def _records(value: Any) -> list[Any]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_IMPORT:
+        raise ValueError(f"must be a list of 1 to {MAX_IMPORT} memories")
+    return value
+
+
+IMPORT = {
+    "memories": Param(_records),
+    "where": Param(params.text(MAX_NAME), None),
+    "namespace": Param(params.text(MAX_NAME), "default"),
+}
+FORGET = {
+    "ids": Param(params.ids(10_000)),
+    "purge": Param(params.flag, False),
+    "dry_run": Param(params.flag, False),
+}
+
+
+class MemoryVerbs:
+    """Answers from one store."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def all(self) -> list[Verb]:
+        """The verbs of this file."""
+        return [
+            Verb("get", "read", self.get, shorten=cut_to_fit),
+            Verb("similar", "read", self.similar, shorten=cut_to_fit),
+            Verb("related", "read", self.related, shorten=cut_to_fit),
+            Verb("export", "read", self.export),
+            Verb("remember", "control", self.remember),
+            Verb("import", "control", self.import_),
+            Verb("forget", "control", self.forget),
+        ]
+
+    def get(self, call: Call) -> dict[str, Any]:
+        """One memory, or with `offset` a piece of its JSON."""
+        given = params.read("get", GET, call.params)
+        record = wire.memory_json(self._store.get(given["id"]))
+        if given["offset"] is not None:
+            return {"piece": piece_of(record, given["offset"])}
+        return {"memory": record}
+
+    def similar(self, call: Call) -> dict[str, Any]:
+        """The memories nearest in meaning to one."""
+        given = params.read("similar", SIMILAR, call.params)
+        k = given["k"] or self._store.config["recall.results"]
+        answer = self._store.similar(given["id"], k, dense=given["dense"])
+        return {
+            "results": [wire.hit_json(hit, explain=False) for hit in answer.hits],
+            "took_ms": round(answer.took_ms, 3),
+            "degraded": list(answer.degraded),
+        }
+
+    def related(self, call: Call) -> dict[str, Any]:
+        """What relations and turns connect with a memory: the records answer, never degraded."""
+        given = params.read("related", RELATED, call.params)
+        found = self._store.related(given["id"], given["depth"], given["limit"])
+        results = [wire.related_json(related) for related in found]
+        return {"results": results, "degraded": []}
+
+    def export(self, call: Call) -> dict[str, Any]:
+        """A page of memories by id: as many as were asked for and fit in a frame.
+
+        With `offset` it is a piece of the first one's JSON: the way past a memory that alone is
+        larger than a frame (ReplyTooLarge).
+        """
+        given = params.read("export", EXPORT, call.params)
+        offset = given["offset"]
+        limit = given["limit"] if offset is None else 1
+        found, more = page_within(
+            self._store.records, given["after"], limit, given["namespace"], MAX_PAYLOAD
+        )
+        records = [wire.memory_json(memory, blobs=True) for memory in found]
+        if offset is not None:
+            piece = piece_of(records[0], offset) if records else None
+            return {"memories": [], "piece": piece, "next": found[0].id if more else None}
+        room, fits = MAX_PAYLOAD, 0
+        while fits < len(records) and (room := room - protocol.size_of(records[fits]) - 1) >= 0:
+            fits += 1
+        if found and not fits:
+            raise ReplyTooLarge(limit=MAX_FRAME)
+        more = more or fits < len(records)
+        return {"memories": records[:fits], "next": found[fits - 1].id if more else None}
+
+    def remember(self, call: Call) -> dict[str, Any]:
+        """Store one memory; it is durable when the reply leaves."""
+        return {"id": self._store.remember(wire.remembered(call.params))}
+
+    def import_(self, call: Call) -> dict[str, Any]:
+        """Store many memories in one transaction; BadRecord names the one that is wrong."""
+        given = params.read("import", IMPORT, call.params)
+        made: list[Memory] = []
+        try:
+            for fields in given["memories"]:
+                made.append(wire.imported(fields, given["namespace"]))
+            return {"ids": self._store.remember_many(made)}
+        except UsageError as error:
+            number = error.fields.get("place", len(made))
+            raise BadRecord(where=place(given["where"], number), detail=error.message) from None
+
+    def forget(self, call: Call) -> dict[str, Any]:
+        """Delete memories; the receipt tells what went."""
+        given = params.read("forget", FORGET, call.params)
+        ids = list(dict.fromkeys(given["ids"]))
+        return asdict(self._store.forget(ids, purge=given["purge"], dry_run=given["dry_run"]))
+
+
+def place(where: str | None, number: int) -> str:
+    """The name of the number-th memory (from 0): "file.jsonl:1" counts lines."""
+    counted = re.fullmatch(r"(.*):(\d{1,15})", where or "", re.DOTALL)
+    if counted:
+        return f"{counted[1]}:{int(counted[2]) + number}"
+    return f"{where}, memory {number + 1}" if where else f"memory {number + 1}"

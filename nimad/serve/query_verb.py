@@ -1,0 +1,147 @@
+"""The verb query: what is asked, as it was when, with how much around it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nimad.core.store import Answer, MemoryStore
+from nimad.embed.tokens import TokenCounter
+from nimad.model import LAYERS, MAX_NAME, MAX_TAGS, MAX_TEXT, Filter, now_ms
+from nimad.recall import context, packing
+from nimad.recall.packing import Packed
+from nimad.recall.ranking import MODES
+from nimad.serve import params, wire
+from nimad.serve.oversize import cut_to_fit
+from nimad.serve.params import Param
+from nimad.serve.verbs import Call, Verb
+
+MOST = 1000
+"""Most results."""
+PACKED = 100
+"""So many results are tried for a budget, when no number is given."""
+SPARE = 3
+"""With context so many times the results are looked at, because some will share a passage."""
+
+_NAME = Param(params.text(MAX_NAME), None)
+QUERY = {
+    "text": Param(params.text(MAX_TEXT)),
+    "k": Param(params.integer(1, MOST), None),
+    "mode": Param(params.choice(*MODES), "hybrid"),
+    "who": _NAME,
+    "where": _NAME,
+    "layer": Param(params.choice(*LAYERS), None),
+    "namespace": _NAME,
+    "tags": Param(params.texts(MAX_TAGS, MAX_NAME), ()),
+    "after": Param(params.date, None),
+    "before": Param(params.date, None),
+    "as_of": Param(params.date, None),
+    "context": Param(params.flag, False),
+    "budget": Param(params.integer(1, 10_000_000), None),
+    "explain": Param(params.flag, False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """When a question is asked, and of what time: epoch milliseconds."""
+
+    now: int | None
+    after: int | None
+    before: int | None
+
+
+class QueryVerb:
+    """Answers from one store."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._tokens = TokenCounter(store.embedder)
+
+    def all(self) -> list[Verb]:
+        """The verb of this file."""
+        return [Verb("query", "read", self.query, shorten=cut_to_fit)]
+
+    def query(self, call: Call) -> dict[str, Any]:
+        """The memories that answer a text, best first."""
+        given = params.read("query", QUERY, call.params)
+        times = _times(given)
+        where = Filter(
+            **{name: given[name] for name in ("who", "where", "layer", "namespace", "tags")},
+            after=times.after,
+            before=times.before,
+        )
+        k = given["k"]
+        if k is None:
+            k = PACKED if given["budget"] else self._store.config["recall.results"]
+        looked = min(MOST, k * SPARE) if given["context"] else k
+        answer = self._store.query(given["text"], looked, given["mode"], where, times.now)
+        if given["context"] or given["budget"]:
+            reply = self._prompt(answer, k, given, times.now)
+        else:
+            shown = [wire.hit_json(hit, explain=given["explain"]) for hit in answer.hits]
+            reply = _reply(answer, shown)
+        if given["explain"]:
+            reply["timings"] = answer.timings
+            found = self._store.recall.evidence(given["text"], given["mode"], where, times.now)
+            reply["evidence"] = asdict(found) if found else None
+        return reply
+
+    def _prompt(
+        self, answer: Answer, k: int, given: dict[str, Any], upto: int | None
+    ) -> dict[str, Any]:
+        """The reply with passages instead of hits, as many as the budget holds."""
+        found = context.alone(answer.hits)
+        if given["context"]:
+            found = self._store.recall.passages(answer.hits, k, upto)
+        budget = given["budget"]
+        packed = packing.unpacked(found)
+        if budget:
+            packed = packing.pack(found, budget, self._tokens.count)
+        reply = _reply(answer, [_passage(one, given) for one in packed])
+        if budget:
+            reply |= {"budget": budget, "tokens": sum(one.tokens for one in packed)}
+        return reply
+
+
+def _times(given: dict[str, Any]) -> _Times:
+    """`as_of` is the end of what it names; relative dates beside it count from there."""
+    now = now_ms()
+    as_of = None
+    if given["as_of"] is not None:
+        as_of = now = params.span("query", "as_of", given["as_of"], now).last
+    after, before = (
+        None if given[name] is None else params.span("query", name, given[name], now).first
+        for name in ("after", "before")
+    )
+    if as_of is not None:
+        before = min(as_of + 1, as_of + 1 if before is None else before)
+    return _Times(as_of, after, before)
+
+
+def _reply(answer: Answer, results: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "results": results,
+        "took_ms": round(answer.took_ms, 3),
+        "degraded": list(answer.degraded),
+    }
+
+
+def _passage(packed: Packed, given: dict[str, Any]) -> dict[str, Any]:
+    passage = packed.passage
+    found = wire.hit_json(passage.hit, explain=given["explain"])
+    if packed.cut is not None:
+        found |= {"text": packed.cut, "cut": True}
+    if given["budget"]:
+        found["tokens"] = packed.tokens
+    if given["context"]:
+        kept = {memory.id for memory in packed.memories}
+        found["context"] = {
+            "turn": {role: passage.turn.get(role) for role in context.ROLES},
+            "hits": [hit.memory.id for hit in passage.hits if hit.memory.id in kept],
+            "memories": [
+                {**wire.memory_json(memory), "text": packed.cut or memory.text}
+                for memory in packed.memories
+            ],
+        }
+    return found

@@ -1,0 +1,85 @@
+"""The verbs about nimad itself: ping, status, doctor, rebuild."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nimad import __version__
+from nimad.check import check
+from nimad.core import rebuild, status
+from nimad.core.store import MemoryStore
+from nimad.serve import params
+from nimad.serve.params import Param
+from nimad.serve.verbs import Call, Verb
+
+REBUILD = {"part": Param(params.choice(*rebuild.PARTS, "all"))}
+
+
+@dataclass
+class Traffic:
+    """What the server knows and `status` tells: functions, because the server comes later."""
+
+    socket: str = ""
+    clients: Callable[[], int] = lambda: 0
+    requests: Callable[[], int] = lambda: 0
+
+
+class ServiceVerbs:
+    """Answers about one store and the server in front of it."""
+
+    def __init__(self, store: MemoryStore, traffic: Traffic) -> None:
+        self._store = store
+        self._traffic = traffic
+
+    def all(self) -> list[Verb]:
+        """The verbs of this file."""
+        return [
+            Verb("ping", "read", self.ping, watching=True),
+            Verb("status", "read", self.status, watching=True),
+            Verb("doctor", "read", self.doctor),
+            Verb("rebuild", "control", self.rebuild),
+        ]
+
+    def ping(self, call: Call) -> dict[str, Any]:
+        """Ready: a worker answers and the records can be read."""
+        params.read("ping", {}, call.params)
+        self._store.records.head()
+        return {"version": __version__, "pid": os.getpid(), "state": "ready"}
+
+    def status(self, call: Call) -> dict[str, Any]:
+        """Counts, sizes, and how each part is."""
+        params.read("status", {}, call.params)
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "socket": self._traffic.socket,
+            **status.describe(self._store),
+            "clients": self._traffic.clients(),
+            "requests": self._traffic.requests(),
+        }
+
+    def doctor(self, call: Call) -> dict[str, Any]:
+        """Every invariant, walked."""
+        params.read("doctor", {}, call.params)
+        began = time.perf_counter()
+        problems = check(self._store)
+        checked = {**self._store.records.counts(), "segments": self._segments()}
+        took = (time.perf_counter() - began) * 1000
+        return {
+            "problems": [asdict(problem) for problem in problems],
+            "checked": checked,
+            "took_ms": round(took, 3),
+        }
+
+    def _segments(self) -> int:
+        return self._store.blocks.stats()["segments"]
+
+    def rebuild(self, call: Call) -> dict[str, Any]:
+        """Make a projection anew; the old one serves until then."""
+        part = params.read("rebuild", REBUILD, call.params)["part"]
+        made = rebuild.rebuild(self._store, part)
+        return {"rebuilt": {name: asdict(rebuilt) for name, rebuilt in made.items()}}

@@ -1,0 +1,213 @@
+"""The worker and its jobs: order, pauses, failures that keep nobody from going on; maintenance
+without migrations."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nimad.background import worker as worker_module
+from nimad.background.maintenance_job import LATEST_SECONDS, MaintenanceJob
+from nimad.background.worker import Backoff, Step, Worker
+from nimad.config import Config
+from nimad.core import maintenance
+from nimad.core.setbacks import Setbacks
+from nimad.core.store import MemoryStore
+from nimad.errors import Degraded, DiskFull
+from nimad.model import Memory
+from tests.legacy.moving import CALM, QUICK
+from tests.unit.test_migrate_worker import until
+
+pytestmark = pytest.mark.usefixtures("at_usual_priority")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Counting:
+    """A job with steps left to do; each may fail."""
+
+    def __init__(self, name: str, steps: int, error: Exception | None = None) -> None:
+        self.name, self.left, self.error = name, steps, error
+        self.done: list[float] = []
+        self.closed = False
+
+    def next_step(self) -> Step | None:
+        return Step(self.step) if self.left else None
+
+    def step(self) -> None:
+        self.done.append(time.monotonic())
+        if self.error is not None:
+            raise self.error
+        self.left -= 1
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    settings = Config().replace(migration__idle_seconds=0.0, **CALM)
+    made = Worker(lambda: settings)
+    yield made
+    made.stop()
+
+
+def test_the_pauses_after_failures_grow_up_to_an_hour() -> None:
+    clock = Clock()
+    backoff = Backoff(clock)
+    assert backoff.remaining() == 0.0
+    pauses = [backoff.fail() for _ in range(8)]
+    assert pauses == [60, 120, 240, 480, 960, 1920, 3600, 3600]
+    clock.now += 3000
+    assert backoff.remaining() == 600
+    backoff.clear()
+    assert backoff.remaining() == 0.0 and backoff.fail() == 60
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), DiskFull(detail="on purpose")])
+def test_a_job_that_fails_keeps_no_other_from_going_on(worker: Worker, error: Exception) -> None:
+    broken, sound = Counting("broken", 1, error), Counting("sound", 50)
+    worker.add(broken)
+    worker.add(sound)
+    worker.start()
+    until(lambda: sound.left == 0)
+    assert len(broken.done) == 1, "it waits its minute"
+    worker.stop()
+    assert broken.closed and sound.closed
+
+
+def test_it_is_tried_more_and_more_seldom(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "RETRY_SECONDS", 0.02)
+    broken = Counting("broken", 1, RuntimeError("a bug"))
+    worker.add(broken)
+    worker.start()
+    until(lambda: len(broken.done) == 5)
+    pauses = [after - before for before, after in zip(broken.done, broken.done[1:], strict=False)]
+    assert all(pause >= 0.02 * 2**n for n, pause in enumerate(pauses))
+    worker.retry()
+    until(lambda: len(broken.done) == 6, seconds=0.25)
+
+
+def test_a_job_that_waits_is_passed_by(worker: Worker) -> None:
+    class Waiting(Counting):
+        def next_step(self) -> Step | None:
+            return Step(self.step, wait=30.0)
+
+    waiting, sound = Waiting("waiting", 1), Counting("sound", 20)
+    worker.add(waiting)
+    worker.add(sound)
+    worker.start()
+    until(lambda: sound.left == 0, seconds=5)
+    assert not waiting.done
+
+
+def test_nothing_begins_while_it_is_held(worker: Worker) -> None:
+    job = Counting("job", 0)
+    worker.add(job)
+    worker.start()
+    with worker.hold():
+        time.sleep(0.05)
+        job.left = 5
+        worker.wake()
+        time.sleep(0.1)
+        assert len(job.done) <= 1, "at most the step that had begun"
+    until(lambda: job.left == 0)
+
+
+# --- maintenance ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[MemoryStore]:
+    settings = {**QUICK, "migration__idle_seconds": 0.0, "blocks__flush_rows": 100}
+    made = MemoryStore.open(tmp_path / "state", Config().replace(**settings))
+    yield made
+    made.close()
+
+
+def test_maintenance_needs_no_migrations(worker: Worker, store: MemoryStore) -> None:
+    worker.add(MaintenanceJob(store, worker))
+    worker.start()
+    store.remember_many([Memory(f"note {number}") for number in range(150)])
+    until(lambda: store.blocks.stats()["hot"] == 0 and store.blocks.stats()["segments"] == 1)
+
+
+class Steps:
+    """Stands for what is done in a step: each call takes the next outcome, at last False."""
+
+    def __init__(self, *outcomes: bool | Exception) -> None:
+        self.outcomes = list(outcomes)
+        self.calls = 0
+
+    def __call__(self, *_: object) -> bool:
+        self.calls += 1
+        outcome = self.outcomes.pop(0) if self.outcomes else False
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+def ready(job: MaintenanceJob) -> Callable[[], object] | None:
+    """What the worker would run now."""
+    step = job.next_step()
+    return step.run if step is not None and step.wait <= 0 else None
+
+
+@pytest.mark.parametrize("error", [Degraded(part="embedder", detail="away"), OSError(5, "I/O")])
+def test_failed_maintenance_is_tried_again_later_and_after_a_change(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    clock = Clock()
+    follow = Steps(True, error, error, error)
+    store.setbacks = Setbacks(clock)
+    monkeypatch.setattr(store.dense, "follow", follow)
+    job = MaintenanceJob(store, Worker(lambda: store.config, clock))
+    for pause in (60, 120, 240):
+        while run := ready(job):
+            run()
+        waits = job.next_step()
+        assert waits is not None and waits.wait == pause
+        clock.now += pause
+    (ready(job) or pytest.fail)()
+    assert follow.calls == 5 and job.next_step() is None, "nothing is left, nobody wakes up"
+    store.on_change()
+    assert ready(job)
+
+
+def test_a_busy_machine_delays_maintenance_for_a_minute_at_most(store: MemoryStore) -> None:
+    clock = Clock()
+    store.config = store.config.replace(migration__idle_seconds=3600.0)
+    worker = Worker(lambda: store.config, clock)
+    job = MaintenanceJob(store, worker)
+    worker.touch()
+    assert (step := job.next_step()) and step.wait == LATEST_SECONDS
+    clock.now += LATEST_SECONDS
+    assert (step := job.next_step()) and step.wait == 0 and not step.yielding
+    job.hurry()
+    assert ready(job)
+
+
+def test_a_change_during_a_step_is_not_forgotten(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = MaintenanceJob(store, Worker(lambda: store.config, Clock()))
+
+    def step(of: MemoryStore) -> bool:
+        changing = threading.Thread(target=store.on_change)
+        changing.start()
+        changing.join()
+        return False
+
+    monkeypatch.setattr(maintenance, "step", step)
+    (ready(job) or pytest.fail)()
+    assert job.next_step() is not None
