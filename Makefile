@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 STAMP := .venv/.complete
+WORKERS ?= 2
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
 .PHONY: help setup run test measure bench bench-recall bench-migration minilm static lint deb
@@ -20,8 +21,8 @@ $(STAMP): pyproject.toml packaging/setup.sh
 run: $(STAMP) ## show the whole path once, on a daemon of its own
 	@$(BIN)/python packaging/run_demo.py
 
-test: $(STAMP) ## run the tests; PYTEST="-x -k words" is passed on
-	@$(BIN)/pytest $(PYTEST)
+test: $(STAMP) ## run the tests in WORKERS=2 processes; PYTEST="-x -k words" is passed on
+	@$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal --durations 10 $(PYTEST)
 
 bench: $(STAMP) ## measure the index beside its peers, then migrations; BENCH="--sizes 1000000" is passed on
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'

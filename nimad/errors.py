@@ -163,6 +163,13 @@ class RecordsDamaged(NimadError):
     )
 
 
+class WordsDamaged(RecordsDamaged):
+    """The words index in {path} is damaged: {detail}"""
+
+    code, exit, wire = "words_damaged", 75, -32051
+    hint = "The memories are whole. nimad makes it anew by itself; `nimactl rebuild words` at once."
+
+
 class DiskFull(NimadError):
     """The disk is full: {detail}"""
 
@@ -217,13 +224,6 @@ class Degraded(NimadError):
 
     code, exit, wire = "degraded", 75, -32019
     hint = "`nimactl doctor` tells why; `nimactl rebuild {part}` makes it anew."
-
-
-class WordsDamaged(Degraded):
-    """That needs the {part}, whose index is damaged: {detail}"""
-
-    code, exit, wire = "words_damaged", 75, -32051
-    hint = "nimad makes the index anew by itself; `nimactl rebuild words` does it at once."
 
 
 class SocketBusy(NimadError):

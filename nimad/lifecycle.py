@@ -25,6 +25,7 @@ from nimad.core.store import MemoryStore
 from nimad.errors import NimadError
 from nimad.migrate.auto_migration import auto_migrate
 from nimad.migrate.manager import MigrationManager
+from nimad.model import COUNTED_STAGES, STATES_AT_REST, Stage, State
 from nimad.serve.access import Access
 from nimad.serve.server import Limits, Server
 from nimad.serve.service_verbs import Traffic
@@ -220,14 +221,9 @@ def status_line(memories: int, sources: list[dict[str, Any]], degraded: dict[str
 
 def resting(sources: list[dict[str, Any]]) -> bool:
     """True when no source moves on by itself."""
-    return all(source["state"] in AT_REST for source in sources)
+    return all(source["state"] in STATES_AT_REST for source in sources)
 
 
-AT_REST = {"verified", "paused", "failed", "rolled_back"}
-PROGRESS = {
-    "copying": "copied",
-    "encoding": "encoded",
-    "linking": "linked",
-    "verifying": "verified",
-}
+_UNDER_WAY = (State.COPYING, State.ENCODING, State.LINKING, State.VERIFYING)
+PROGRESS: dict[str, Stage] = dict(zip(_UNDER_WAY, COUNTED_STAGES, strict=True))
 """States of a source on its way, and the number that tells how far."""

@@ -3,47 +3,101 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from typing import Any
 
 LAYERS = ("input", "contemplation", "output", "legacy_vsa", "note")
 DEFAULT_NAMESPACE = "default"
 MAX_TEXT = 200_000
-"""Longest text of one memory [characters]: a frame of 1 MiB holds it with room for the rest."""
+"""Length of the longest text: a frame holds it in UTF-8 with room for the rest [characters]."""
+MAX_NAME = 1000
+"""Length of the longest name (who, where, session, tag, ...) [characters]."""
+MAX_TAGS = 100
+"""Number of tags of one memory [tags]."""
+MAX_TIME = 253_402_300_800_000
+"""The year 10000: what is beyond it is a wrong unit [epoch milliseconds]."""
+MAX_COUNT = 2**53
+"""The largest count, which JSON readers still hold exactly."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """What one field of a memory may hold, and how `nimactl remember` asks for it.
+
+    `kind` is text, layer, moment (epoch milliseconds), share (0 to 1), count, tags, json, source or
+    blobs; `most` is the longest text, or JSON [characters]; `blank` tells whether it may be empty.
+    `flag`, `metavar` and `about` are the option, which those without a flag have not.  A `kept`
+    field is not for `remember`: only `import` takes it.
+    """
+
+    kind: str
+    most: int = 0
+    blank: bool = True
+    kept: bool = False
+    flag: str = ""
+    metavar: str = ""
+    about: str = ""
+
+
+def _is(kind: str, most: int = 0, **more: Any) -> dict[str, Field]:
+    """The metadata of a field of Memory."""
+    return {"field": Field(kind, most, **more)}
+
+
+def _option(flag: str, metavar: str, about: str) -> dict[str, Any]:
+    return {"flag": flag, "metavar": metavar, "about": about}
+
+
+_WHO = _option("--who", "WHO", "who said or did it")
+_WHERE = _option("--where", "PLACE", "where it happened")
+_WHEN = _option("--when", "DATE", "when it happened; default now")
+_LAYER = _option("--layer", "LAYER", "input, contemplation, output, legacy_vsa or note (default)")
+_SHARE = _option("--importance", "X", "from 0 to 1; a term of the ranking")
+_TAG = _option("--tag", "TAG", "a tag; may be repeated")
+_SPACE = _option("--namespace", "NAME", "the namespace; default: default")
 
 
 @dataclass(slots=True)
 class Memory:
-    """One memory.
+    """One memory.  Its fields, here, are what the protocol, the store and nimactl know of them.
 
     `id` is 0 until the records have given it one; ids are never reused.  `timestamp` and `created`
     are epoch milliseconds (UTC); `importance` is in [0, 1] or None where the source had none.
     `who`, `affect` and the like are None where the source had NULL, "" where it had "".
     `turn` is the turn's name in its source.  `extra` holds what a source had that is not modelled:
     it is kept, exported, and comes back in results.  `source` is (name, key there) or None.
+    `blobs` are binary columns of the source (such as a legacy embedding), byte for byte.
     """
 
-    text: str
+    text: str = field(metadata=_is("text", MAX_TEXT))
     id: int = 0
-    who: str | None = None
-    where: str | None = None
-    timestamp: int = 0
-    layer: str = "note"
-    importance: float | None = None
-    tags: tuple[str, ...] = ()
-    namespace: str = DEFAULT_NAMESPACE
-    conversation: str | None = None
-    session: str | None = None
-    turn: str | None = None
-    affect: str | None = None
-    summary: str | None = None
-    created: int = 0
-    last_accessed: int | None = None
-    access_count: int = 0
-    source: tuple[str, str | int] | None = None
-    extra: dict[str, Any] | None = None
-    blobs: dict[str, bytes] = field(default_factory=dict)
-    """Binary columns of the source (such as a legacy embedding), byte for byte."""
+    who: str | None = field(default=None, metadata=_is("text", MAX_NAME, **_WHO))
+    where: str | None = field(default=None, metadata=_is("text", MAX_NAME, **_WHERE))
+    timestamp: int = field(default=0, metadata=_is("moment", **_WHEN))
+    layer: str = field(default="note", metadata=_is("layer", **_LAYER))
+    importance: float | None = field(default=None, metadata=_is("share", **_SHARE))
+    tags: tuple[str, ...] = field(default=(), metadata=_is("tags", MAX_NAME, blank=False, **_TAG))
+    namespace: str = field(
+        default=DEFAULT_NAMESPACE, metadata=_is("text", MAX_NAME, blank=False, **_SPACE)
+    )
+    conversation: str | None = field(default=None, metadata=_is("text", MAX_NAME))
+    session: str | None = field(default=None, metadata=_is("text", MAX_NAME))
+    turn: str | None = field(default=None, metadata=_is("text", MAX_NAME))
+    affect: str | None = field(default=None, metadata=_is("text", MAX_TEXT))
+    summary: str | None = field(default=None, metadata=_is("text", MAX_TEXT))
+    created: int = field(default=0, metadata=_is("moment", kept=True))
+    last_accessed: int | None = field(default=None, metadata=_is("moment", kept=True))
+    access_count: int = field(default=0, metadata=_is("count", MAX_COUNT, kept=True))
+    source: tuple[str, str | int] | None = field(default=None, metadata=_is("source", kept=True))
+    extra: dict[str, Any] | None = field(default=None, metadata=_is("json", MAX_TEXT))
+    blobs: dict[str, bytes] = field(default_factory=dict, metadata=_is("blobs", kept=True))
+
+
+FIELDS: dict[str, Field] = {
+    each.name: each.metadata["field"] for each in fields(Memory) if "field" in each.metadata
+}
+"""Every field of a memory but its id, in the order of the protocol."""
 
 
 @dataclass(slots=True)
@@ -117,3 +171,95 @@ class Hit:
 def now_ms() -> int:
     """The time now [epoch milliseconds, UTC]."""
     return time.time_ns() // 1_000_000
+
+
+class State(StrEnum):
+    """What `migrate.status` calls a legacy source."""
+
+    ATTACHED = "attached"
+    COPYING = "copying"
+    ENCODING = "encoding"
+    LINKING = "linking"
+    VERIFYING = "verifying"
+    VERIFIED = "verified"
+    LAZY = "lazy"
+    PAUSED = "paused"
+    FAILED = "failed"
+    ROLLING_BACK = "rolling_back"
+    ROLLED_BACK = "rolled_back"
+
+
+STATES_AT_REST = frozenset(
+    {State.VERIFIED, State.LAZY, State.PAUSED, State.FAILED, State.ROLLED_BACK}
+)
+"""States that a source stays in until somebody asks for something."""
+
+
+class Stage(StrEnum):
+    """What has been done of a legacy source, in this order; the column `stage` of the records.
+
+    | stage        | done                                 | under way                           |
+    |--------------|--------------------------------------|-------------------------------------|
+    | attached     | the snapshot is ours                 | copying                             |
+    | copied       | memories and words                   | encoding                            |
+    | encoded      | vectors in sealed segments           | linking                             |
+    | linked       | turns, relations                     | verifying                           |
+    | verified     | every row compared                   |                                     |
+    | lazy         | the same                             | vectors, of what queries find only  |
+    | rolling_back | nothing is sure any more             | rolling back                        |
+    | rolled_back  | everything of it is gone             |                                     |
+    """
+
+    ATTACHED = "attached"
+    COPIED = "copied"
+    ENCODED = "encoded"
+    LINKED = "linked"
+    VERIFIED = "verified"
+    LAZY = "lazy"
+    ROLLING_BACK = "rolling_back"
+    ROLLED_BACK = "rolled_back"
+
+    @property
+    def state(self) -> State:
+        """What is under way in it, unless the source was stopped."""
+        begun = {
+            Stage.ATTACHED: State.COPYING,
+            Stage.COPIED: State.ENCODING,
+            Stage.ENCODED: State.LINKING,
+            Stage.LINKED: State.VERIFYING,
+        }
+        return begun.get(self) or State(self)
+
+    @property
+    def moving(self) -> bool:
+        """Whether there is something to do in it that needs no query."""
+        return self.state not in STATES_AT_REST
+
+
+COUNTED_STAGES = (Stage.COPIED, Stage.ENCODED, Stage.LINKED, Stage.VERIFIED)
+"""Stages whose rows are counted: in columns of the records, and fields of the status, of the same
+names."""
+
+
+@dataclass(frozen=True)
+class AttachRequest:
+    """What `migrate.attach` asks for (see docs/protocol.md); the snapshot's descriptor comes beside
+    it.
+
+    `strategy` and `batch_size` None: as configured.
+    """
+
+    path: str
+    kind: str
+    sha256: str
+    size: int
+    strategy: str | None = None
+    batch_size: int | None = None
+    start_offset: int = 0
+    name: str | None = None
+    dry_run: bool = False
+
+    def params(self) -> dict[str, Any]:
+        """As `params` of the protocol: without what is as by default."""
+        named = ((each, getattr(self, each.name)) for each in fields(self))
+        return {each.name: value for each, value in named if value != each.default}

@@ -43,16 +43,8 @@ def attach(
 ) -> Taken:
     """Enter a store in the ledger.  Raises SourceNotRecognised and the like."""
     with _copy_of(store) as snapshot:
-        reply = home.manager.attach(
-            snapshot.fd,
-            path=snapshot.origin,
-            kind=snapshot.kind,
-            sha256=snapshot.digest,
-            size=snapshot.size_bytes,
-            strategy=strategy,
-            dry_run=dry_run,
-            **wishes,
-        )
+        asked = snapshot.request(strategy=strategy, dry_run=dry_run, **wishes)
+        reply = home.manager.attach(snapshot.fd, asked)
     return Taken(reply["name"], reply["total"], reply["new"], reply["report"])
 
 

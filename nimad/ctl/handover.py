@@ -97,15 +97,13 @@ def hand_over(
         return client.call(
             "migrate.attach",
             fd=snapshot.fd,
-            path=snapshot.origin,
-            kind=snapshot.kind,
-            sha256=snapshot.digest,
-            size=snapshot.size_bytes,
-            strategy=args.strategy,
-            batch_size=args.batch_size,
-            start_offset=args.start_offset,
-            name=args.name,
-            dry_run=args.dry_run or None,
+            **snapshot.request(
+                strategy=args.strategy,
+                batch_size=args.batch_size,
+                start_offset=args.start_offset or 0,
+                name=args.name,
+                dry_run=args.dry_run,
+            ).params(),
         )
 
 

@@ -10,14 +10,17 @@ from nimad.ctl.human import clock, count, share, size, took
 from nimad.ctl.progress import bar
 from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW
 from nimad.ctl.terminal_text import one_line, safe, shorten, wrap
+from nimad.model import COUNTED_STAGES, STATES_AT_REST, State
 
 if TYPE_CHECKING:
     from nimad.ctl.screen import Screen
 
-STAGES = ("copied", "encoded", "linked", "verified")
-ENDED = frozenset({"verified", "lazy", "paused", "failed", "rolled_back"})
-"""States in which nothing happens by itself any more."""
-COLOURS = {"verified": GREEN, "failed": RED, "paused": YELLOW, "rolled_back": YELLOW}
+COLOURS = {
+    State.VERIFIED: GREEN,
+    State.FAILED: RED,
+    State.PAUSED: YELLOW,
+    State.ROLLED_BACK: YELLOW,
+}
 QUARANTINE_LINES = 5
 """Reasons shown of rows that could not be taken over; --json has more."""
 KINDS = (
@@ -30,10 +33,10 @@ KINDS = (
 
 def progress_of(source: dict[str, Any]) -> float:
     """How much of all stages is done, 0 to 1."""
-    if source["state"] == "verified":
+    if source["state"] == State.VERIFIED:
         return 1.0
-    whole = len(STAGES) * source["total"]
-    return min(sum(source[stage] for stage in STAGES) / whole, 1.0) if whole else 0.0
+    whole = len(COUNTED_STAGES) * source["total"]
+    return min(sum(source[stage] for stage in COUNTED_STAGES) / whole, 1.0) if whole else 0.0
 
 
 def stage_line(
@@ -79,7 +82,7 @@ def overview(screen: Screen, result: dict[str, Any]) -> Iterator[str]:
 
 def _surroundings(result: dict[str, Any]) -> Iterator[str]:
     """What the sources under way wait for, and the memory their batches have."""
-    moving = [source for source in result["sources"] if source["state"] not in ENDED]
+    moving = [source for source in result["sources"] if source["state"] not in STATES_AT_REST]
     if not moving:
         return
     if result.get("because") and any(_waits(source) for source in moving):
@@ -98,21 +101,21 @@ def _source(screen: Screen, source: dict[str, Any]) -> Iterator[str]:
     yield shorten(
         f"  from {source['path']} ({source.get('strategy') or source['kind']})", screen.width
     )
-    if state == "rolled_back":
+    if state == State.ROLLED_BACK:
         return
-    done = [f"{stage} {source[stage]:,}" for stage in STAGES]
+    done = [f"{stage} {source[stage]:,}" for stage in COUNTED_STAGES]
     yield f"  {count(source['total'], 'memory')}: {', '.join(done)}"
     yield f"  {count(source['relations'], 'relation')}, {count(source['turns'], 'turn')}"
-    if state not in ENDED:
+    if state not in STATES_AT_REST:
         yield f"  {_pace(source)}"
-    if state == "lazy":
+    if state == State.LAZY:
         made = f"{source['encoded']:,} of {source['copied']:,} encoded"
         yield f"  lazy: {made}; all are found by their words, and encoded when a query finds them"
     yield from (f"  {text}" for text in _since(source))
     yield from _quarantined(screen, source)
     if source.get("error"):
         yield from _wrapped(screen, f"stopped: {source['error']}", "  ", RED)
-    if state in ("paused", "failed"):
+    if state in (State.PAUSED, State.FAILED):
         yield f"  nimactl migrate --resume {one_line(source['name'])} goes on"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nimad.ctl.arguments import with_hint
-from nimad.ctl.migration_text import ENDED, brief, overview, stage_line
+from nimad.ctl.migration_text import brief, overview, stage_line
 from nimad.ctl.progress import Progress
 from nimad.errors import (
     DaemonAbsent,
@@ -19,6 +19,7 @@ from nimad.errors import (
     NotFound,
     RemoteError,
 )
+from nimad.model import STATES_AT_REST, State
 
 if TYPE_CHECKING:
     from nimad.ctl.client import Client
@@ -63,9 +64,9 @@ def wait(
 def _check(source: dict[str, Any]) -> None:
     """Raise what became of a source that is not verified."""
     name = source["name"]
-    if source["state"] == "paused":
+    if source["state"] == State.PAUSED:
         raise MigrationPaused(name=name)
-    if source["state"] not in ("verified", "lazy"):
+    if source["state"] not in (State.VERIFIED, State.LAZY):
         detail = source.get("error") or "it was rolled back meanwhile"
         raise MigrationFailed(name=name, detail=detail)
 
@@ -75,7 +76,7 @@ def _follow(client: Client, screen: Screen, name: str, progress: Progress) -> di
     while True:
         result = _look(client, name, lambda text: progress.show(text, now=True))
         source = _source(result, name)
-        if source["state"] in ENDED:
+        if source["state"] in STATES_AT_REST:
             return result
         state, fraction, text = stage_line(
             source, idle=result.get("idle", True), because=result.get("because")
@@ -100,7 +101,7 @@ def watch(client: Client, screen: Screen, name: str | None) -> int:
             else:
                 drawn = _redraw(screen, drawn, list(overview(screen, result)))
             screen.flush()
-            if all(source["state"] in ENDED for source in result["sources"]):
+            if all(source["state"] in STATES_AT_REST for source in result["sources"]):
                 return 0
             time.sleep(SLOW)
     except KeyboardInterrupt:

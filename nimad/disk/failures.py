@@ -119,7 +119,7 @@ def _records_error(error: Exception, path: Path) -> NimadError | MemoryError | N
         case Fault.READ_ONLY:
             return DiskReadOnly(detail=detail)
         case Fault.INDEX_DAMAGED:
-            return WordsDamaged(part="words", detail=str(error))
+            return WordsDamaged(path=path, detail=str(error))
         case Fault.DAMAGED | Fault.NO_DATABASE:
             return RecordsDamaged(path=path, detail=str(error))
         case Fault.LOCKED:

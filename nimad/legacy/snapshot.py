@@ -31,6 +31,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nimad.closing import Closing
 from nimad.disk.failures import Fault, sqlite_fault
@@ -38,6 +39,7 @@ from nimad.errors import DiskFull, NimadError, SourceChanged, SourceNotRecognise
 from nimad.legacy.detect import NOT_SQLITE, SQLITE_MAGIC, open_plain, os_error
 from nimad.legacy.schema import identify, open_source, sqlite_errors
 from nimad.legacy.scratch import private_directory, scratch_directory
+from nimad.model import AttachRequest
 
 TRIES = 8
 """So often a copy is tried of a file that changes meanwhile."""
@@ -66,6 +68,10 @@ class Snapshot(Closing):
     origin: str
     kind: str
     schema: int
+
+    def request(self, **wishes: Any) -> AttachRequest:
+        """What asks nimad to take it over; `wishes` are further fields."""
+        return AttachRequest(self.origin, self.kind, self.digest, self.size_bytes, **wishes)
 
     def close(self) -> None:
         """Give the descriptor, and with it the disk space, back."""

@@ -22,12 +22,12 @@ from nimad.legacy.redact_database import scrub_snapshot
 from nimad.legacy.snapshot_kinds import SUFFIXES, open_snapshot
 from nimad.legacy.source import LegacySource, Totals
 from nimad.legacy.unbundle import strip
-from nimad.migrate import ledger, snapshots
+from nimad.migrate import snapshots
 from nimad.migrate.encode_stage import recount
 from nimad.migrate.report import describe
 from nimad.migrate.rollback import CLEAN, delete_snapshot
 from nimad.migrate.source_identity import adds_nothing, fingerprint_of, form_of, known_source
-from nimad.model import now_ms
+from nimad.model import AttachRequest, Stage, now_ms
 from nimad.store import source_delta, sources
 from nimad.store.sources import Source
 
@@ -35,22 +35,9 @@ GENERIC = {"latest", "memories", "memory", "checkpoint"}
 """Names of files that say nothing: the source is called after the directory."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the client asks for; see docs/protocol.md, migrate.attach."""
-
-    path: str
-    kind: str
-    sha256: str
-    size: int
-    strategy: str
-    batch_size: int
-    start_offset: int = 0
-    name: str | None = None
-    dry_run: bool = False
-
-
-def attach(store: MemoryStore, fd: int, asked: Request) -> tuple[Source | None, dict[str, Any]]:
+def attach(
+    store: MemoryStore, fd: int, asked: AttachRequest
+) -> tuple[Source | None, dict[str, Any]]:
     """Take over (or, on a dry run, only look at) the snapshot behind `fd`.
 
     Returns the source, None on a dry run of a new one, and the reply of docs/protocol.md.  Raises
@@ -66,10 +53,10 @@ def attach(store: MemoryStore, fd: int, asked: Request) -> tuple[Source | None, 
             name = known.name if known else _free_name(store, asked)
             fingerprint = fingerprint_of(graph)
             start = _start_key(graph, asked.start_offset)
-            report = describe(store, graph, totals, known, asked.batch_size, asked.size)
+            report = describe(store, graph, totals, known, asked.batch_size or 0, asked.size)
             nothing_new = adds_nothing(store, graph, known, asked.path, asked.sha256)
             form = form_of(graph)
-        new = known is None or known.stage == "rolled_back"
+        new = known is None or known.stage == Stage.ROLLED_BACK
         reply = {"name": name, "new": new, "total": totals.nodes, "report": report}
         if asked.dry_run or nothing_new:
             return known, reply
@@ -81,7 +68,7 @@ def attach(store: MemoryStore, fd: int, asked: Request) -> tuple[Source | None, 
         return _turn_to(store, copy, entry, known), reply
 
 
-def _check_fits(asked: Request, report: dict[str, Any]) -> None:
+def _check_fits(asked: AttachRequest, report: dict[str, Any]) -> None:
     """Refuse before anything is written what would not fit on the disk."""
     if not report["fits"]:
         needed, free = report["estimate_bytes"] >> 20, report["free_bytes"] >> 20
@@ -94,7 +81,7 @@ def _check_fits(asked: Request, report: dict[str, Any]) -> None:
 class _Entry:
     """What goes into the ledger of a snapshot."""
 
-    asked: Request
+    asked: AttachRequest
     name: str
     fingerprint: str
     totals: Totals
@@ -115,7 +102,7 @@ class _Entry:
             "bytes": size,
             "strategy": self.asked.strategy,
             "batch_size": self.asked.batch_size,
-            "stage": "attached",
+            "stage": Stage.ATTACHED,
             "paused": 0,
             "error": None,
             "total": self.totals.nodes - left_out,
@@ -131,7 +118,7 @@ class _Entry:
         }
 
 
-def _known(store: MemoryStore, graph: LegacySource, asked: Request) -> Source | None:
+def _known(store: MemoryStore, graph: LegacySource, asked: AttachRequest) -> Source | None:
     """The source that this snapshot is of.  Raises UsageError when it has another name."""
     known = known_source(store, graph, asked.kind, asked.path, asked.sha256)
     if known is not None and asked.name is not None and asked.name != known.name:
@@ -139,7 +126,7 @@ def _known(store: MemoryStore, graph: LegacySource, asked: Request) -> Source | 
     return known
 
 
-def _without_refused(copy: Path, asked: Request, totals: Totals) -> tuple[int, str]:
+def _without_refused(copy: Path, asked: AttachRequest, totals: Totals) -> tuple[int, str]:
     """Take the files that are not taken over out of the copy; its size and digest then."""
     if not totals.refused:
         return asked.size, asked.sha256
@@ -164,27 +151,27 @@ def _enter(store: MemoryStore, copy: Path, entry: _Entry) -> Source:
             **fields,
         )
     crash_point("migrate.attached")
-    return ledger.by_id(store.records, number)
+    return sources.by_id(store.records, number)
 
 
 def _turn_to(store: MemoryStore, copy: Path, entry: _Entry, known: Source) -> Source:
     """A source that is known: nothing to do, or rows that are new since the last snapshot."""
-    same = ledger.note(known, "sent") == entry.asked.sha256 and known.snapshot is not None
-    same = same and ledger.note(known, "start_after") == entry.start
+    same = known.note("sent") == entry.asked.sha256 and known.snapshot is not None
+    same = same and known.note("start_after") == entry.start
     wishes: dict[str, Any] = {
         "strategy": entry.asked.strategy,
         "batch_size": entry.asked.batch_size,
     }
-    if same and known.stage != "rolled_back":
+    if same and known.stage != Stage.ROLLED_BACK:
         stage = known.stage
-        if entry.asked.strategy != "lazy" and stage in ("encoded", "linked", "lazy"):
+        if entry.asked.strategy != "lazy" and stage in (Stage.ENCODED, Stage.LINKED, Stage.LAZY):
             # what it has not encoded while it was lazy is due now
-            stage = "copied" if recount(store, known.id) else stage
+            stage = Stage.COPIED if recount(store, known.id) else stage
         wishes |= {"stage": stage, "paused": 0, "error": None, "path": entry.asked.path}
         with store.records.write() as tx:
             sources.update(tx, known.id, **wishes)
-        return ledger.by_id(store.records, known.id)
-    gone = sorted(ledger.keys_of_kind(store.records, known.id, "forgotten"))
+        return sources.by_id(store.records, known.id)
+    gone = sorted(sources.quarantined_keys(store.records, known.id, "forgotten"))
     size, sha256 = entry.size, entry.sha256
     if gone:  # what was forgotten on request does not come back with a new snapshot
         scrubbed = scrub_snapshot(copy, gone, entry.asked.kind)
@@ -193,22 +180,22 @@ def _turn_to(store: MemoryStore, copy: Path, entry: _Entry, known: Source) -> So
     snapshots.keep(copy, store.state / "snapshots" / snapshot)
     fields = entry.fields(snapshot, size, sha256)
     notes = {"sent": entry.asked.sha256, "start_after": entry.start, "form": entry.form}
-    rerun = True if known.stage != "rolled_back" else None
+    rerun = True if known.stage != Stage.ROLLED_BACK else None
     with store.records.write() as tx:
         clean = {} if rerun else {key: CLEAN[key] for key in CLEAN if key not in fields}
-        report = ledger.with_notes(known, **notes, verification=None, rerun=rerun, partial=None)
+        report = known.with_notes(**notes, verification=None, rerun=rerun, partial=None)
         source_delta.forget(tx, known.id)  # the snapshot has those rows, too
         sources.update(tx, known.id, **{**clean, **fields, "report": report})
     crash_point("migrate.turned")
     if known.snapshot is not None:
         delete_snapshot(store, known.snapshot)
-    return ledger.by_id(store.records, known.id)
+    return sources.by_id(store.records, known.id)
 
 
 # --- names and places ---------------------------------------------------------------------------
 
 
-def _free_name(store: MemoryStore, asked: Request) -> str:
+def _free_name(store: MemoryStore, asked: AttachRequest) -> str:
     taken = {source.name for source in sources.all_sources(store.records)}
     if asked.name is not None:
         if asked.name in taken:

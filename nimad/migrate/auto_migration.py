@@ -39,7 +39,9 @@ def auto_migrate(store: MemoryStore, manager: MigrationManager) -> str | None:
         path = Path(wish.database or DATABASE).expanduser()
         if store.records.meta(NOTE) == str(path):
             return None
-        name = _attach(store, manager, path, wish.batch_size)
+        with take_snapshot(path) as snapshot:
+            asked = snapshot.request(batch_size=wish.batch_size or None)
+            name: str = manager.attach(snapshot.fd, asked)["name"]
     except NimadError as error:
         log.warning("no auto-migration: %s %s", error.message, error.next_step)
         log.warning("as the owner of the store run: nimactl migrate PATH")
@@ -49,17 +51,3 @@ def auto_migrate(store: MemoryStore, manager: MigrationManager) -> str | None:
         tx.set_meta(NOTE, str(path))
     log.info("auto-migration of %s has begun, as the source %s", path, name)
     return name
-
-
-def _attach(store: MemoryStore, manager: MigrationManager, path: Path, batch: int) -> str:
-    with take_snapshot(path) as snapshot:
-        reply = manager.attach(
-            snapshot.fd,
-            path=snapshot.origin,
-            kind=snapshot.kind,
-            sha256=snapshot.digest,
-            size=snapshot.size_bytes,
-            strategy=store.config["migration.strategy"],
-            batch_size=batch or store.config["migration.batch_size"],
-        )
-    return str(reply["name"])

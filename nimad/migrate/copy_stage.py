@@ -17,9 +17,8 @@ from nimad.disk.durable import crash_point
 from nimad.legacy.mapping import Mapper
 from nimad.legacy.source import LegacyNode, Unreadable
 from nimad.legacy.values import identical
-from nimad.migrate import ledger
-from nimad.migrate.run import Run
-from nimad.model import Memory
+from nimad.migrate.run import Run, cursor
+from nimad.model import Memory, Stage
 from nimad.store import sources
 from nimad.store.sources import Source
 
@@ -46,8 +45,8 @@ def copy(run: Run) -> Iterator[None]:
     graph = run.graph()
     source = run.source()
     mapper = graph.mapper(source.name)
-    while page := graph.nodes(mapper, ledger.cursor(source.node_cursor), run.batcher.next_size()):
-        with run.batch(len(page), "copied"):
+    while page := graph.nodes(mapper, cursor(source.node_cursor), run.batcher.next_size()):
+        with run.batch(len(page), Stage.COPIED):
             _commit(run, source, _sort_out(run, source, mapper, page))
         crash_point("migrate.copied")
         if run.gated:  # else the next query would have to
@@ -55,12 +54,12 @@ def copy(run: Run) -> Iterator[None]:
         yield
         source = run.source()
     with run.store.records.write() as tx:
-        sources.update(tx, source.id, stage="copied")
+        sources.update(tx, source.id, stage=Stage.COPIED)
 
 
 def _sort_out(run: Run, source: Source, mapper: Mapper, page: Page) -> _Batch:
     batch = _Batch(page[-1].key)
-    known = _known(run, source, page) if ledger.note(source, "rerun") else {}
+    known = _known(run, source, page) if source.note("rerun") else {}
     for place, row in enumerate(page):
         if not place % POLITE_ROWS:
             run.give_way()
@@ -80,7 +79,7 @@ def _sort_out(run: Run, source: Source, mapper: Mapper, page: Page) -> _Batch:
 def _known(run: Run, source: Source, page: Page) -> dict[int, Memory | None]:
     """Rows of the page that are here already; None for those forgotten on request."""
     records = run.store.records
-    forgotten = ledger.keys_of_kind(records, source.id, "forgotten")
+    forgotten = sources.quarantined_keys(records, source.id, "forgotten")
     known: dict[int, Memory | None] = {row.key: None for row in page if row.key in forgotten}
     ids = sources.memory_ids(records, source.id, [row.key for row in page])
     memories = records.get(list(ids.values()))
@@ -95,7 +94,7 @@ def _commit(run: Run, source: Source, batch: _Batch) -> None:
         if batch.memories:
             tx.add_memories(batch.memories, source.id)
         sources.quarantine(tx, source.id, batch.quarantine)
-        if ledger.note(source, "rerun"):
-            ledger.acquit(tx, source.id, "node", batch.readable)
+        if source.note("rerun"):
+            sources.release_from_quarantine(tx, source.id, "node", batch.readable)
         sources.update(tx, source.id, node_cursor=batch.last_key)
         sources.advance(tx, source.id, copied=len(batch.memories))

@@ -28,10 +28,9 @@ from nimad.legacy.detect import GRAPH
 from nimad.legacy.source import LegacyEdge, Row
 from nimad.legacy.sqlite import LegacyGraph
 from nimad.legacy.values import identical, pack, unpack
-from nimad.migrate import ledger
 from nimad.migrate.copy_stage import CHANGED
 from nimad.migrate.verification import REMOVED
-from nimad.model import now_ms
+from nimad.model import Stage, now_ms
 from nimad.store import source_delta, sources
 from nimad.store.sources import Source
 
@@ -58,7 +57,7 @@ def append(store: MemoryStore, fd: int, name: str, sha256: str, size: int) -> di
     Raises NotFound, UsageError (rolled back, or not what a delivery looks like), SourceChanged.
     """
     source = sources.by_name(store.records, name)
-    if source.stage in ("rolled_back", "rolling_back"):
+    if source.stage in (Stage.ROLLED_BACK, Stage.ROLLING_BACK):
         raise UsageError(detail=f"{name} was rolled back: migrate it again first")
     if size > MOST_BYTES or source.kind != GRAPH or source.snapshot is None:
         return {"name": name, "taken": False, "whole": True, "rows": {}}
@@ -147,7 +146,7 @@ class _Sorting:
     def sort(self) -> None:
         """Decide on every row."""
         self._sort_nodes()
-        here = ledger.relation_keys(self._store.records, self._source.id)
+        here = sources.relation_keys(self._store.records, self._source.id)
         for key, row in self._delivery.rows["edge"].items():
             if key not in here:  # of one that is here the first version is kept
                 self.rows["edge"][key] = row
@@ -159,9 +158,9 @@ class _Sorting:
         ids = sources.memory_ids(records, source.id, sorted({*nodes, *self._delivery.gone}))
         memories = records.get([ids[key] for key in nodes if key in ids])
         records.with_blobs(list(memories.values()))
-        forgotten = ledger.keys_of_kind(records, source.id, "forgotten")
+        forgotten = sources.quarantined_keys(records, source.id, "forgotten")
         known = source_delta.keys(records, source.id, "node")
-        refused = ledger.keys_of_kind(records, source.id, "node")
+        refused = sources.quarantined_keys(records, source.id, "node")
         for key, row in nodes.items():
             memory = memories.get(ids.get(key, 0))
             if memory is not None:
@@ -173,7 +172,7 @@ class _Sorting:
         self._notes += [("removed", key, REMOVED) for key in self._delivery.gone if key in ids]
 
     def _left_out(self, key: int) -> bool:
-        start = ledger.note(self._source, "start_after")
+        start = self._source.note("start_after")
         return start is not None and key <= start
 
     # --- the transaction ------------------------------------------------------------------------
@@ -199,10 +198,10 @@ class _Sorting:
     def _moving(self) -> dict[str, Any]:
         """The columns that begin another round."""
         source = self._source
-        whole = source.stage not in ("verified", "lazy") and not ledger.note(source, "partial")
-        report = ledger.with_notes(source, rerun=True, partial=None if whole else True)
+        whole = source.stage not in (Stage.VERIFIED, Stage.LAZY) and not source.note("partial")
+        report = source.with_notes(rerun=True, partial=None if whole else True)
         return {
-            "stage": "attached",
+            "stage": Stage.ATTACHED,
             "total": source.total + self._added,
             "total_edges": source.total_edges + len(self.rows["edge"]),
             "total_turns": max(source.total_turns, source.turns + len(self.rows["turn"])),
@@ -217,7 +216,7 @@ class _Sorting:
 
     def _freed(self) -> Iterator[int]:
         """Edges that waited for a memory which comes now."""
-        waiting = sorted(ledger.keys_of_kind(self._store.records, self._source.id, "edge"))
+        waiting = sorted(sources.quarantined_keys(self._store.records, self._source.id, "edge"))
         for key in waiting[:RETRIED]:
             for edge in self._graph.edges(key - 1, 1):
                 if not isinstance(edge, LegacyEdge) or edge.key != key:

@@ -22,6 +22,7 @@ from nimad.background.worker import Step
 from nimad.core import segments
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
+from nimad.model import Stage
 from nimad.store import sources
 from nimad.store.sources import Source
 from nimad.store.transaction import Transaction
@@ -38,7 +39,7 @@ PATIENCE = 0.01
 
 def unfinished(source: Source) -> bool:
     """Whether memories of a source may still wait for their vector."""
-    return source.stage != "rolled_back" and source.encoded < source.copied
+    return source.stage != Stage.ROLLED_BACK and source.encoded < source.copied
 
 
 class EncodeOnHit:
@@ -119,7 +120,7 @@ class EncodeOnHit:
 
     def _encode(self, ids: np.ndarray) -> int:
         store = self._store
-        if store.embedder_due:  # all vectors are about to be made anew
+        if store.semantic.due:  # all vectors are about to be made anew
             return 0
         owners = dict(self._owners(ids[~store.blocks.holds(ids)]))
         rows = store.records.texts_of(list(owners))
@@ -161,7 +162,7 @@ def settle(store: MemoryStore, source: int) -> None:
     Its rows were compared before it became lazy; `verified` counts those that have a vector, too.
     """
     (found,) = [each for each in sources.all_sources(store.records) if each.id == source]
-    if found.stage != "lazy":
+    if found.stage != Stage.LAZY:
         return
     ids = np.array(sources.all_memory_ids(store.records, source), np.int64)
     whole = bool(store.blocks.holds(ids).all())
@@ -169,4 +170,4 @@ def settle(store: MemoryStore, source: int) -> None:
         sources.update(tx, source, verified=found.encoded)
         if whole:
             now = int(time.time() * 1000)
-            sources.update(tx, source, stage="verified", finished=now)
+            sources.update(tx, source, stage=Stage.VERIFIED, finished=now)

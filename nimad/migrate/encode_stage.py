@@ -6,7 +6,7 @@ whose strategy is `lazy` leaves it at that: only encode_on_hit.py encodes its me
 
 Vectors gather in memory until there are enough for a segment, or no more texts: few large segments
 search faster than many small ones.  A segment is written, then listed in the transaction that moves
-the cursor (see core/segments.seal).  A crash before that loses the gathered vectors, which the next
+the cursor (see core/segments).  A crash before that loses the gathered vectors, which the next
 start computes again; what is listed is never encoded twice.
 """
 
@@ -23,6 +23,7 @@ from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
 from nimad.embed.base import Embedder
 from nimad.migrate.run import Run
+from nimad.model import Stage
 from nimad.store import sources
 from nimad.store.transaction import Transaction
 
@@ -44,7 +45,7 @@ def encode(run: Run) -> Iterator[None]:
             pass  # a rebuild swapped the embedder, and moved the cursor
     yield
     with run.store.records.write() as tx:
-        sources.update(tx, run.source_id, stage="encoded")
+        sources.update(tx, run.source_id, stage=Stage.ENCODED)
 
 
 @dataclass
@@ -71,10 +72,10 @@ def _encode(run: Run, embedder: Embedder) -> Generator[None, None, bool]:
     for rows, cursor in _pages(run):
         if run.store.embedder is not embedder:
             return False
-        with run.batch(len(rows), "encoded"):
+        with run.batch(len(rows), Stage.ENCODED):
             gathered.add(run, embedder, _waiting(run.store, rows, gathered.ids))
             gathered.cursor = gathered.cursor if cursor is None else cursor
-            run.progress.ahead["encoded"] = len(gathered.ids)
+            run.progress.ahead[Stage.ENCODED] = len(gathered.ids)
         if len(gathered.ids) >= most:
             _seal(run, embedder, gathered)
             gathered = _Gathered()
@@ -139,7 +140,7 @@ def _seal(run: Run, embedder: Embedder, gathered: _Gathered) -> None:
 
         if fresh.any():
             rows = np.concatenate(gathered.parts)[fresh]
-            segments.seal(store, ids[fresh], rows, within=move_cursor)
+            store.semantic.seal(ids[fresh], rows, within=move_cursor)
         else:
             with store.records.write() as tx:
                 move_cursor(tx)

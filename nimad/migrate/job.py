@@ -18,10 +18,10 @@ from collections.abc import Callable
 from nimad.background.worker import Backoff, Step, Worker
 from nimad.core.store import MemoryStore
 from nimad.errors import Degraded, DiskFull, NimadError
-from nimad.migrate import ledger
 from nimad.migrate.encode_on_hit import EncodeOnHit
 from nimad.migrate.log import MigrationLog
-from nimad.migrate.pipeline import Pipeline, can_pass, failure
+from nimad.migrate.pipeline import MAY_PASS, Pipeline, failure
+from nimad.model import Stage
 from nimad.store import sources
 from nimad.store.sources import Source
 
@@ -58,8 +58,8 @@ class MigrationJob:
     def next_step(self) -> Step | None:
         """A batch of the first source that may go on."""
         first: Step | None = None
-        for source in ledger.due(self._store.records):
-            at_once = ledger.at_once(source)
+        for source in sources.due_sources(self._store.records):
+            at_once = source.at_once
             closed = 0.0 if at_once else self._worker.idle.closed_for()
             wait = max(closed, self._backoffs[source.id].remaining())
             if first is None or wait < first.wait:
@@ -75,7 +75,7 @@ class MigrationJob:
             self._pipeline.advance(source)
         except Exception as error:
             self._pipeline.reset()
-            if self._worker.stopping.is_set() and can_pass(error):
+            if self._worker.stopping.is_set() and isinstance(error, MAY_PASS):
                 return
             self._fail(source, error)
         else:
@@ -83,7 +83,7 @@ class MigrationJob:
             self._backoffs.pop(source.id, None)
             self._encode_on_hit.look(sources.all_sources(self._store.records))
         self._store.on_change()
-        if ledger.at_once(source):
+        if source.at_once:
             self._moved()
 
     def _fail(self, source: Source, error: Exception) -> None:
@@ -96,7 +96,7 @@ class MigrationJob:
             self._log.warn(f"{source.name}: tried again in {pause:.0f}s")
             return
         paused = 0
-        if can_pass(error):
+        if isinstance(error, MAY_PASS):
             number = self._setbacks[source.id] = self._setbacks.get(source.id, 0) + 1
             if number < SETBACKS:
                 backoff = self._backoffs[source.id] = Backoff(self._worker.clock)
@@ -110,11 +110,11 @@ class MigrationJob:
     def _tell_where(self, source: Source, message: str) -> str:
         """Why a source pauses after its last setback, where it is, and what goes on from there."""
         del self._setbacks[source.id]
-        now = ledger.by_id(self._store.records, source.id)
-        done = {"attached": now.copied, "copied": now.encoded}.get(now.stage, now.linked)
+        now = sources.by_id(self._store.records, source.id)
+        done = {Stage.ATTACHED: now.copied, Stage.COPIED: now.encoded}.get(now.stage, now.linked)
         told = (
             f"{SETBACKS} batches failed one after the other at offset {done} of {now.total}"
-            f" ({ledger.STATES[now.stage]}): {message} When that is mended,"
+            f" ({now.stage.state}): {message} When that is mended,"
             f" `nimactl migrate --resume {source.name}` goes on there."
         )
         self._log.error(f"{source.name}: {told}")

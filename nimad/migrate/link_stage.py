@@ -18,13 +18,13 @@ from typing import Any
 from nimad.disk.durable import crash_point
 from nimad.errors import GraphFailed
 from nimad.legacy.source import LegacyEdge, LegacyTurn, Unreadable
-from nimad.migrate import ledger
 from nimad.migrate.polite import PoliteFeed
-from nimad.migrate.run import Run
-from nimad.model import Relation, Turn
+from nimad.migrate.run import Run, cursor
+from nimad.model import Relation, Stage, Turn
 from nimad.store import sources
 from nimad.store.records import Records
 from nimad.store.sources import Source
+from nimad.store.transaction import Transaction
 
 GRAPH_ROWS = 100_000
 """Rows the graph takes in one step when nobody is to be spared."""
@@ -47,7 +47,12 @@ def link(run: Run) -> Iterator[None]:
     yield from _graph(run)
     source = run.source()
     with run.store.records.write() as tx:
-        sources.update(tx, source.id, stage="linked", linked=source.total)
+        sources.update(tx, source.id, stage=Stage.LINKED, linked=source.total)
+
+
+def _count(tx: Transaction, table: str, source: int) -> int:
+    listed = " AND listed" if table == "turns" else ""
+    return int(tx.rows(f"SELECT count(*) FROM {table} WHERE source = ?{listed}", (source,))[0][0])
 
 
 # --- turns --------------------------------------------------------------------------------------
@@ -55,16 +60,18 @@ def link(run: Run) -> Iterator[None]:
 
 def _turns(run: Run) -> Iterator[None]:
     source, graph = run.source(), run.graph()
-    while page := graph.turns(ledger.cursor(source.turn_cursor), run.batcher.next_size()):
-        with run.batch(len(page), "linked"):
+    while page := graph.turns(cursor(source.turn_cursor), run.batcher.next_size()):
+        with run.batch(len(page), Stage.LINKED):
             turns, quarantine = _sort_turns(run.store.records, source, page)
             run.give_way()
             with run.store.records.write() as tx:
                 tx.add_turns(turns, source.id)
-                if ledger.note(source, "rerun"):
-                    ledger.acquit(tx, source.id, "turn", [row.key for row in page])
+                if source.note("rerun"):
+                    sources.release_from_quarantine(
+                        tx, source.id, "turn", [row.key for row in page]
+                    )
                 sources.quarantine(tx, source.id, quarantine)
-                number = ledger.count(tx, "turns", source.id)
+                number = _count(tx, "turns", source.id)
                 sources.update(tx, source.id, turn_cursor=page[-1].key, turns=number)
         crash_point("migrate.turns")
         yield
@@ -81,7 +88,7 @@ def _sort_turns(
     ]
     ids = resolve(records, source.id, [key for turn in readable for key in member_keys(turn)])
     stored = stored_turns(records, source.id, [turn.name for turn in readable])
-    forgotten = ledger.keys_of_kind(records, source.id, "forgotten")
+    forgotten = sources.quarantined_keys(records, source.id, "forgotten")
     taken = {identity: key for key, (identity, _) in stored.items()}
     scopes = _scopes(records, ids.values())
     turns: list[NewTurn] = []
@@ -173,19 +180,19 @@ def _scopes(records: Records, ids: Iterable[int]) -> dict[int, list[int]]:
 
 def _relations(run: Run) -> Iterator[None]:
     source, graph = run.source(), run.graph()
-    rerun = bool(ledger.note(source, "rerun"))
-    here = ledger.relation_keys(run.store.records, source.id) if rerun else set()
-    while page := graph.edges(ledger.cursor(source.edge_cursor), run.batcher.next_size()):
-        with run.batch(len(page), "linked"):
+    rerun = bool(source.note("rerun"))
+    here = sources.relation_keys(run.store.records, source.id) if rerun else set()
+    while page := graph.edges(cursor(source.edge_cursor), run.batcher.next_size()):
+        with run.batch(len(page), Stage.LINKED):
             relations, quarantine = _sort_relations(run.store.records, source.id, page, here)
             run.give_way()
             with run.store.records.write() as tx:
                 tx.add_relations(relations, source.id)
                 if rerun:
                     came_in = [int(key) for _, key, _ in relations if key is not None]
-                    ledger.acquit(tx, source.id, "edge", came_in)
+                    sources.release_from_quarantine(tx, source.id, "edge", came_in)
                 sources.quarantine(tx, source.id, quarantine)
-                number = ledger.count(tx, "relations", source.id)
+                number = _count(tx, "relations", source.id)
                 sources.update(tx, source.id, edge_cursor=page[-1].key, relations=number)
         crash_point("migrate.relations")
         yield
@@ -241,7 +248,7 @@ def _graph(run: Run) -> Iterator[None]:
         source = run.source()
         try:
             rows = _graph_rows(run, source, tight=short > 0)
-            with run.batch(rows, "linked"):
+            with run.batch(rows, Stage.LINKED):
                 done = store.catch_up_graph(rows, PoliteFeed(store) if run.gated else None)
                 if store.graph.memory_errors > errors + short:  # it went on in smaller steps
                     short = store.graph.memory_errors - errors

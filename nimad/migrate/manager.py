@@ -9,20 +9,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from nimad.background.worker import Worker
 from nimad.core.store import MemoryStore
 from nimad.errors import Busy, NotFound, UsageError
 from nimad.legacy.source import LegacySource
-from nimad.migrate import attachment as attaching
-from nimad.migrate import delta, ledger, mending, report, rollback, snapshots
+from nimad.migrate import attachment, delta, mending, report, rollback, snapshots
 from nimad.migrate.encode_on_hit import EncodeOnHit
 from nimad.migrate.job import MigrationJob
 from nimad.migrate.log import MigrationLog
 from nimad.migrate.pipeline import Pipeline
 from nimad.migrate.run import Run
 from nimad.migrate.verification import Comparison
+from nimad.model import AttachRequest, Stage
 from nimad.probe import memory
 from nimad.store import source_delta, sources
 from nimad.store.sources import Source
@@ -57,7 +58,9 @@ class MigrationManager:
 
     def finish(self) -> None:
         """Move every source on until nothing is due, here and now.  Raises what stops one."""
-        while not self.worker.stopping.is_set() and (due := ledger.due(self._store.records)):
+        while not self.worker.stopping.is_set() and (
+            due := sources.due_sources(self._store.records)
+        ):
             self._pipeline.advance(due[0])
         self._pipeline.reset()
         while not self.worker.stopping.is_set() and self._encode_on_hit.due_in() is not None:
@@ -66,32 +69,21 @@ class MigrationManager:
 
     # --- verbs --------------------------------------------------------------------------------
 
-    def attach(
-        self,
-        fd: int,
-        *,
-        path: str,
-        kind: str,
-        sha256: str,
-        size: int,
-        strategy: str,
-        batch_size: int = 0,
-        start_offset: int = 0,
-        name: str | None = None,
-        dry_run: bool = False,
-    ) -> dict[str, Any]:
+    def attach(self, fd: int, asked: AttachRequest) -> dict[str, Any]:
         """Take over a snapshot, or (on a dry run) only report on it; see migrate/attachment.py."""
-        asked = attaching.Request(
-            path, kind, sha256, size, strategy, batch_size, start_offset, name, dry_run
-        )
+        config = self._store.config
+        if asked.strategy is None:
+            asked = replace(asked, strategy=config["migration.strategy"])
+        if asked.batch_size is None:
+            asked = replace(asked, batch_size=config["migration.batch_size"])
         with self._my_turn():
-            source, reply = attaching.attach(self._store, fd, asked)
-            if source is not None and not dry_run:
+            source, reply = attachment.attach(self._store, fd, asked)
+            if source is not None and not asked.dry_run:
                 self._pipeline.reset()
                 self._encode_on_hit.needed = True
                 layers = reply["report"]["layers"]
                 self._log.info(f"Source: {source.name}, {source.total} nodes, layers: {layers}")
-        if not dry_run:
+        if not asked.dry_run:
             self._job.retry()
         return reply
 
@@ -119,7 +111,7 @@ class MigrationManager:
     def pause(self, names: Sequence[str] | None = None) -> list[str]:
         """Stop working on these (None: all that are under way); the names that are paused now."""
         with self._my_turn():
-            chosen = self._chosen(names, lambda source: source.stage in ledger.MOVING)
+            chosen = self._chosen(names, lambda source: source.stage.moving)
             with self._store.records.write() as tx:
                 for source in chosen:
                     sources.update(tx, source.id, paused=1)
@@ -132,7 +124,7 @@ class MigrationManager:
         """Go on with these (None: all that were stopped); the names that go on now."""
         with self._my_turn():
             chosen = self._chosen(names, lambda source: bool(source.paused or source.error))
-            chosen = [source for source in chosen if source.stage in ledger.MOVING]
+            chosen = [source for source in chosen if source.stage.moving]
             with self._store.records.write() as tx:
                 for source in chosen:
                     sources.update(tx, source.id, paused=0, error=None)
@@ -146,13 +138,13 @@ class MigrationManager:
         named one that nothing is due for: it is paused, has failed, or is done.
         """
         with self._my_turn():
-            chosen = self._chosen(names, ledger.is_due)
+            chosen = self._chosen(names, lambda source: source.is_due)
             for source in chosen:
-                if not ledger.is_due(source):
-                    raise Busy(detail=f"nothing of {source.name} is due: {ledger.state(source)}")
+                if not source.is_due:
+                    raise Busy(detail=f"nothing of {source.name} is due: {source.state}")
             with self._store.records.write() as tx:
                 for source in chosen:
-                    report = ledger.with_notes(source, now=True)
+                    report = source.with_notes(now=True)
                     sources.update(tx, source.id, report=report)
             self._pipeline.reset()  # a batch may take longer now
         for source in chosen:
@@ -166,8 +158,8 @@ class MigrationManager:
         Raises NotFound (no such source, or its backup was deleted), Busy while it is under way.
         """
         source = sources.by_name(self._store.records, name)
-        if source.stage not in ("linked", "verified", "lazy"):
-            raise Busy(detail=f"{name} is still {ledger.state(source)}; verify it when it is done")
+        if source.stage not in (Stage.LINKED, Stage.VERIFIED, Stage.LAZY):
+            raise Busy(detail=f"{name} is still {source.state}; verify it when it is done")
         with self._open_snapshot(source) as graph:
             comparison = Comparison(self._store, source, graph)
             for _ in comparison.steps():
@@ -176,20 +168,20 @@ class MigrationManager:
         return {
             "name": name,
             **comparison.findings.summary(),
-            "quarantined": ledger.quarantined(self._store.records, source.id),
-            **ledger.noted(self._store.records, source.id),
+            "quarantined": sources.count_quarantined(self._store.records, source.id),
+            **sources.count_notes(self._store.records, source.id),
         }
 
     def rollback(self, name: str) -> dict[str, Any]:
         """Remove exactly what came from that source, and its backup.  Raises NotFound."""
         with self._my_turn():
             source = sources.by_name(self._store.records, name)
-            if source.stage == "rolled_back":
+            if source.stage == Stage.ROLLED_BACK:
                 raise UsageError(detail=f"{name} is rolled back already")
             self._pipeline.reset()
             removed = rollback.removed(self._store, source)
             rollback.begin(self._store, source)
-            run = Run.of(self._store, ledger.by_id(self._store.records, source.id), self._log)
+            run = Run.of(self._store, sources.by_id(self._store.records, source.id), self._log)
             for _ in rollback.roll_back(run):
                 pass
         self._log.info(f"{name}: rolled back, {removed['memories']} memories removed")
@@ -219,8 +211,8 @@ class MigrationManager:
         """Delete the snapshot that was kept.  Raises NotFound, Busy while it is still needed."""
         with self._my_turn():
             source = sources.by_name(self._store.records, name)
-            if source.stage in ledger.MOVING:
-                raise Busy(detail=f"{name} is still {ledger.state(source)} and needs its backup")
+            if source.stage.moving:
+                raise Busy(detail=f"{name} is still {source.state} and needs its backup")
             if source.snapshot is None:
                 raise NotFound(kind="backup of source", id=name)
             with self._store.records.write() as tx:

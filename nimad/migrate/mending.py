@@ -18,7 +18,7 @@ from nimad.disk.durable import crash_point
 from nimad.disk.failures import disk_errors
 from nimad.errors import Busy, NotFound, SourceCorrupt, UsageError
 from nimad.legacy.hostile_reader import FIRST_ID
-from nimad.migrate import ledger
+from nimad.model import Stage
 from nimad.store import sources
 from nimad.store.sources import Source
 
@@ -30,10 +30,10 @@ def quarantine(store: MemoryStore, source: Source, offset: int, limit: int) -> d
 
     Ordered by kind and key.
     """
-    rows = ledger.quarantine_rows(store.records, source.id, limit, offset)
+    rows = sources.quarantine_rows(store.records, source.id, limit, offset)
     return {
         "name": source.name,
-        "total": ledger.quarantined(store.records, source.id),
+        "total": sources.count_quarantined(store.records, source.id),
         "rows": rows,
     }
 
@@ -43,19 +43,19 @@ def retry(store: MemoryStore, source: Source) -> int:
 
     Raises Busy while it is under way, NotFound when its backup was deleted.
     """
-    if source.stage not in ("linked", "verified"):
-        raise Busy(detail=f"{source.name} is {ledger.state(source)}; try again when it is done")
+    if source.stage not in (Stage.LINKED, Stage.VERIFIED):
+        raise Busy(detail=f"{source.name} is {source.state}; try again when it is done")
     if source.snapshot is None:
         raise NotFound(kind="backup of source", id=source.name)
-    waiting = ledger.quarantined(store.records, source.id)
+    waiting = sources.count_quarantined(store.records, source.id)
     if not waiting:
         return 0
-    start = ledger.note(source, "start_after")
+    start = source.note("start_after")
     with store.records.write() as tx:
         sources.update(
             tx,
             source.id,
-            stage="attached",
+            stage=Stage.ATTACHED,
             node_cursor=FIRST_ID if start is None else start,
             edge_cursor=FIRST_ID,
             turn_cursor=FIRST_ID,
@@ -65,7 +65,7 @@ def retry(store: MemoryStore, source: Source) -> int:
             error=None,
             started=None,
             finished=None,
-            report=ledger.with_notes(source, rerun=True, verification=None),
+            report=source.with_notes(rerun=True, verification=None),
         )
     crash_point("migrate.retried")
     return waiting

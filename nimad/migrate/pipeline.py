@@ -15,8 +15,15 @@ from collections.abc import Callable, Iterator
 import tenacity
 
 from nimad.core.store import MemoryStore
-from nimad.errors import DiskFull, GraphFailed, MigrationFailed, NimadError, VerifyFailed
-from nimad.migrate import ledger
+from nimad.errors import (
+    Busy,
+    DiskFailed,
+    DiskFull,
+    GraphFailed,
+    MigrationFailed,
+    NimadError,
+    VerifyFailed,
+)
 from nimad.migrate.copy_stage import copy
 from nimad.migrate.encode_stage import encode
 from nimad.migrate.hypervector_stage import convert
@@ -25,7 +32,7 @@ from nimad.migrate.log import MigrationLog
 from nimad.migrate.rollback import roll_back
 from nimad.migrate.run import Run
 from nimad.migrate.verification import verify
-from nimad.model import now_ms
+from nimad.model import Stage, now_ms
 from nimad.store import sources
 from nimad.store.sources import Source
 
@@ -35,25 +42,19 @@ def _convert_and_link(run: Run) -> Iterator[None]:
     yield from link(run)
 
 
-STAGES: dict[str, Callable[[Run], Iterator[None]]] = {
-    "attached": copy,
-    "copied": encode,
-    "encoded": _convert_and_link,
-    "linked": verify,
-    "rolling_back": roll_back,
+STAGES: dict[Stage, Callable[[Run], Iterator[None]]] = {
+    Stage.ATTACHED: copy,
+    Stage.COPIED: encode,
+    Stage.ENCODED: _convert_and_link,
+    Stage.LINKED: verify,
+    Stage.ROLLING_BACK: roll_back,
 }
 WAITS = (0.0, 1.0, 5.0, 15.0)
 """Before the second, third, ... attempt of a batch [seconds]."""
 
 
-def can_pass(error: BaseException) -> bool:
-    """Whether trying again later may help."""
-    if isinstance(error, (DiskFull, GraphFailed, MemoryError)):
-        return True
-    if isinstance(error, NimadError):
-        return False
-    # SQLite's own complaint that the file is locked, and what a tired card reports
-    return isinstance(error, OSError) or type(error).__name__ == "OperationalError"
+MAY_PASS = (DiskFull, DiskFailed, Busy, GraphFailed, MemoryError, OSError)
+"""Errors that may be gone at the next attempt."""
 
 
 class Pipeline:
@@ -93,7 +94,7 @@ class Pipeline:
                 tenacity.stop_when_event_set(self._stop),
             ),
             wait=tenacity.wait_chain(*(tenacity.wait_fixed(seconds) for seconds in self._waits)),
-            retry=tenacity.retry_if_exception(can_pass),
+            retry=tenacity.retry_if_exception_type(MAY_PASS),
             sleep=tenacity.sleep_using_event(self._stop),
             before_sleep=lambda attempt: self._tell_retry(source, attempt),
             reraise=True,
@@ -107,8 +108,8 @@ class Pipeline:
 
     def _attempt(self, source_id: int) -> None:
         with self._turn:
-            source = ledger.by_id(self._store.records, source_id)
-            if not ledger.is_due(source):
+            source = sources.by_id(self._store.records, source_id)
+            if not source.is_due:
                 return  # paused, or rolled back, while this attempt waited
             if self.run is None or self.run.source_id != source_id:
                 self.reset()
@@ -141,7 +142,7 @@ class Pipeline:
 
     def _begin(self, source: Source) -> Run:
         run = Run.of(self._store, source, self._log)
-        if source.started is None and source.stage != "rolling_back":
+        if source.started is None and source.stage != Stage.ROLLING_BACK:
             with self._store.records.write() as tx:
                 sources.update(tx, source.id, started=now_ms())
             self._log.heading(f"NIMA Memory Migration: {source.name} → nimad")
@@ -149,7 +150,7 @@ class Pipeline:
             self._log.info(f"Batch size: {run.batcher.size} nodes")
             self._log.info("Starting migration...")
         else:
-            self._log.info(f"{source.name}: goes on ({ledger.STATES[source.stage]})")
+            self._log.info(f"{source.name}: goes on ({source.stage.state})")
         return run
 
     def _tell_retry(self, source: Source, attempt: tenacity.RetryCallState) -> None:
@@ -163,11 +164,11 @@ class Pipeline:
             f" Retrying in {seconds:.0f}s... {source.name}"
         )
 
-    def _finished(self, run: Run, stage: str) -> None:
+    def _finished(self, run: Run, stage: Stage) -> None:
         source = run.source()
-        if stage == "rolling_back":
+        if stage == Stage.ROLLING_BACK:
             self._log.info(f"{source.name}: rolled back")
-        elif stage != "linked":
+        elif stage != Stage.LINKED:
             self._log.info(f"{source.name}: {source.stage} after {run.progress.elapsed():.1f}s")
         elif source.follow:
             self._log.info(f"{source.name}: up to date, {source.copied} memories")
@@ -177,8 +178,8 @@ class Pipeline:
     def _summarise(self, run: Run, source: Source) -> None:
         seconds = run.progress.batch_seconds
         took = ((source.finished or now_ms()) - (source.started or now_ms())) / 1000
-        left_out = ledger.quarantined(self._store.records, source.id)
-        done = source.copied if source.stage == "lazy" else source.verified
+        left_out = sources.count_quarantined(self._store.records, source.id)
+        done = source.copied if source.stage == Stage.LAZY else source.verified
         share = 100 * done / source.total if source.total else 100.0
         self._log.heading("Migration Summary")
         for line in (
@@ -193,14 +194,14 @@ class Pipeline:
             f"Success rate: {share:.1f}%",
         ):
             self._log.info(line, quiet=True)
-        if source.stage == "lazy":
+        if source.stage == Stage.LAZY:
             how = f"lazy, {source.encoded} of {source.copied} memories encoded, all identical"
         else:
             how = f"verified, {source.verified} memories identical"
         self._log.info(f"{source.name}: {how}; {took:.1f}s")
 
 
-def _all_stages(run: Run, finished: Callable[[Run, str], None]) -> Iterator[None]:
+def _all_stages(run: Run, finished: Callable[[Run, Stage], None]) -> Iterator[None]:
     """Every stage that is still due, one after the other."""
     while (stage := run.source().stage) in STAGES:
         run.begin_stage(stage)

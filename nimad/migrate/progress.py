@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from nimad.model import COUNTED_STAGES, Stage
 from nimad.store.sources import Source
 
-WEIGHTS = {"copied": 0.25, "encoded": 0.35, "linked": 0.15, "verified": 0.25}
+WEIGHTS = dict(zip(COUNTED_STAGES, (0.25, 0.35, 0.15, 0.25), strict=True))
 """Share of the time that each stage takes."""
 DENSE = 0.8
 """Of the time of encoding, what converting takes where a source has hypervectors."""
@@ -27,7 +28,7 @@ class Progress:
     batches: int = 0
     batch_seconds: list[float] = field(default_factory=list)
     retries: int = 0
-    ahead: dict[str, int] = field(default_factory=dict)
+    ahead: dict[Stage, int] = field(default_factory=dict)
     """Rows of a stage that are done, but in memory only: vectors gathered, rows compared."""
     _began: float = 0.0
     _share: float = 0.0
@@ -45,27 +46,25 @@ class Progress:
 
     def share(self, source: Source) -> float:
         """How much of all the work is done, within [0, 1]."""
-        if source.stage == "verified" or not source.total:
-            return 1.0 if source.stage == "verified" else 0.0
+        if source.stage == Stage.VERIFIED or not source.total:
+            return 1.0 if source.stage == Stage.VERIFIED else 0.0
         parts = {name: min(1.0, self.done(source, name) / source.total) for name in WEIGHTS}
-        if source.total_dense and source.stage in ("copied", "encoded"):
+        if source.total_dense and source.stage in (Stage.COPIED, Stage.ENCODED):
             converted = min(1.0, source.converted / source.total_dense)
-            parts["encoded"] = (1 - DENSE) * parts["encoded"] + DENSE * converted
+            parts[Stage.ENCODED] = (1 - DENSE) * parts[Stage.ENCODED] + DENSE * converted
         return min(1.0, sum(weight * parts[name] for name, weight in WEIGHTS.items()))
 
-    def done(self, source: Source, name: str) -> int:
-        """Rows that a stage ("copied", ...) has behind it, those in memory included."""
-        stages = tuple(WEIGHTS)
-        later = stages.index(source.stage) if source.stage in WEIGHTS else -1
-        if stages.index(name) <= later:
+    def done(self, source: Source, stage: Stage) -> int:
+        """Rows that have come as far as `stage`, those in memory included."""
+        if source.stage in COUNTED_STAGES[COUNTED_STAGES.index(stage) :]:
             return source.total
-        return min(source.total, int(getattr(source, name)) + self.ahead.get(name, 0))
+        return min(source.total, int(getattr(source, stage)) + self.ahead.get(stage, 0))
 
     def eta(self, source: Source) -> float | None:
         """Seconds that are left at this pace; None while there is no pace yet."""
         share, elapsed = self.share(source), self.elapsed()
         gained = share - self._share
-        if source.stage == "verified":
+        if source.stage == Stage.VERIFIED:
             return 0.0
         if gained <= 0 or elapsed <= 0:
             return None

@@ -9,17 +9,20 @@ from nimad.core.status import disk
 from nimad.core.store import MemoryStore
 from nimad.dense.training import RATIO
 from nimad.legacy.source import LegacySource, Totals
-from nimad.migrate import ledger
 from nimad.migrate.batcher import Batcher
 from nimad.migrate.progress import Progress
 from nimad.migrate.run import Run, bounds
 from nimad.migrate.sampling import Sample, measure
 from nimad.migrate.snapshots import MARGIN_BYTES
+from nimad.model import Stage
 from nimad.probe import memory
+from nimad.store import sources
 from nimad.store.sources import Source
 
 NOTES = 50
-"""So many notes and refused files are told."""
+"""Notes and refused files told of a source."""
+SHOWN = 20
+"""Rows of the quarantine in a status."""
 
 
 def describe(
@@ -35,7 +38,7 @@ def describe(
     `backup_bytes` is the size of the snapshot, which is kept.
     """
     already = 0
-    if known is not None and known.stage != "rolled_back":
+    if known is not None and known.stage != Stage.ROLLED_BACK:
         sql = "SELECT count(*) FROM memories WHERE source = ?"
         already = int(store.records.value(sql, (known.id,)))
     size = Batcher(bounds(store.config, gated=False), batch_size).next_size()
@@ -79,15 +82,15 @@ def describe(
 
 def status_of(store: MemoryStore, source: Source, run: Run | None) -> dict[str, Any]:
     """One source as docs/protocol.md, migrate.status, has it; `run` when it is under work."""
-    progress = run.progress if run is not None and ledger.is_due(source) else None
+    progress = run.progress if run is not None and source.is_due else None
     verified = source.verified
-    if progress is not None and source.stage == "linked":
-        verified = progress.done(source, "verified")
+    if progress is not None and source.stage == Stage.LINKED:
+        verified = progress.done(source, Stage.VERIFIED)
     return {
         "name": source.name,
         "kind": source.kind,
         "path": source.path,
-        "state": ledger.state(source),
+        "state": source.state,
         "stage": source.stage,
         "total": source.total,
         "copied": min(source.copied, source.total),
@@ -96,8 +99,8 @@ def status_of(store: MemoryStore, source: Source, run: Run | None) -> dict[str, 
         "total_dense": source.total_dense,
         "linked": source.linked,
         "verified": verified,
-        "quarantined": ledger.quarantined(store.records, source.id),
-        **ledger.noted(store.records, source.id),
+        "quarantined": sources.count_quarantined(store.records, source.id),
+        **sources.count_notes(store.records, source.id),
         "relations": source.relations,
         "turns": source.turns,
         **_batch(store, source, run),
@@ -108,7 +111,7 @@ def status_of(store: MemoryStore, source: Source, run: Run | None) -> dict[str, 
         "started": source.started,
         "finished": source.finished,
         "rows_per_second": round(progress.rows_per_second(source), 1) if progress else 0.0,
-        "quarantine": ledger.quarantine_rows(store.records, source.id),
+        "quarantine": sources.quarantine_rows(store.records, source.id, SHOWN),
     }
 
 
@@ -117,16 +120,16 @@ def _batch(store: MemoryStore, source: Source, run: Run | None) -> dict[str, Any
     if run is not None:
         batcher = run.batcher
     else:
-        batcher = Batcher(bounds(store.config, not ledger.at_once(source)), source.batch_size)
+        batcher = Batcher(bounds(store.config, not source.at_once), source.batch_size)
     return {
         "batch_size": batcher.size,
         "batch_reason": batcher.reason,
-        "now": bool(ledger.note(source, "now")),
+        "now": bool(source.note("now")),
     }
 
 
 def _eta(source: Source, progress: Progress | None) -> float | None:
-    if source.stage in ("verified", "rolled_back"):
+    if source.stage in (Stage.VERIFIED, Stage.ROLLED_BACK):
         return 0
     if progress is None:
         return None

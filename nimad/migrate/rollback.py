@@ -17,11 +17,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nimad.core import segments
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.migrate.run import Run
+from nimad.model import Stage
 from nimad.store import hyper, source_delta, sources, words
 from nimad.store.sources import Source
 
@@ -29,7 +29,7 @@ BATCH = 1000
 """Memories deleted in one transaction."""
 
 CLEAN = {
-    "stage": "rolled_back",
+    "stage": Stage.ROLLED_BACK,
     "snapshot": None,
     "node_cursor": FIRST_ID,
     "edge_cursor": FIRST_ID,
@@ -55,7 +55,7 @@ CLEAN = {
 def begin(store: MemoryStore, source: Source) -> None:
     """Decide it: what follows survives a crash."""
     with store.records.write() as tx:
-        sources.update(tx, source.id, stage="rolling_back", error=None, paused=0)
+        sources.update(tx, source.id, stage=Stage.ROLLING_BACK, error=None, paused=0)
     crash_point("rollback.begun")
 
 
@@ -105,10 +105,7 @@ def _delete_batch(store: MemoryStore, source: Source) -> bool:
 def _reclaim(store: MemoryStore) -> None:
     """Give the space back: vectors, graph rows, words, pages."""
     with store.maintenance:
-        dead = np.array(store.records.tombstones(), np.int64)
-        for name in store.records.segment_names():
-            if len(np.intersect1d(store.blocks.segment_ids([name]), dead)):
-                segments.merge(store, [name])
+        store.semantic.rewrite_segments_with(np.array(store.records.tombstones(), np.int64))
         while store.health.reason("graph") is None and not store.catch_up_graph():
             pass
         words.optimise(store.records)

@@ -11,16 +11,17 @@ from nimad.background.idle_conditions import GATED_SECONDS
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.errors import NotFound
+from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.legacy.overlay import Overlay
 from nimad.legacy.snapshot_kinds import open_snapshot
 from nimad.legacy.source import LegacySource
 from nimad.legacy.sqlite import LegacyGraph
 from nimad.legacy.values import unpack
-from nimad.migrate import ledger
 from nimad.migrate.batcher import Batcher, Bounds
 from nimad.migrate.log import MigrationLog, progress_line
 from nimad.migrate.progress import Progress
-from nimad.store import source_delta
+from nimad.model import Stage
+from nimad.store import source_delta, sources
 from nimad.store.sources import Source
 
 
@@ -35,6 +36,11 @@ def bounds(config: Config, gated: bool) -> Bounds:
     )
 
 
+def cursor(value: int) -> int | None:
+    """A stored cursor as what the reader wants: None before the first row."""
+    return None if value == FIRST_ID else value
+
+
 @dataclass
 class Run:
     """What the stages work on; made anew from the ledger whenever anything went wrong."""
@@ -46,19 +52,19 @@ class Run:
     batcher: Batcher
     progress: Progress = field(default_factory=Progress)
     _graph: LegacySource | None = None
-    _stage: str = ""
+    _stage: Stage | None = None
 
     @classmethod
     def of(cls, store: MemoryStore, source: Source, log: MigrationLog) -> Run:
         """A run of a source as the ledger and the configuration have it."""
-        gated = not ledger.at_once(source)
+        gated = not source.at_once
         batcher = Batcher(bounds(store.config, gated), source.batch_size)
         run = cls(store, source.id, log, gated, batcher)
         batcher.changed = run.tell_size
         run.progress.begin(source)
         return run
 
-    def begin_stage(self, stage: str) -> None:
+    def begin_stage(self, stage: Stage) -> None:
         """A row costs something else now: the size of the batches is learned anew.
 
         A stage that is only begun again, after an error, keeps what it has learned.
@@ -76,7 +82,7 @@ class Run:
 
     def source(self) -> Source:
         """The source as the ledger has it now."""
-        return ledger.by_id(self.store.records, self.source_id)
+        return sources.by_id(self.store.records, self.source_id)
 
     def graph(self) -> LegacySource:
         """The snapshot, open.  Raises NotFound when it was deleted, SourceCorrupt, ..."""
@@ -117,7 +123,7 @@ class Run:
             self._graph = None
 
     @contextmanager
-    def batch(self, rows: int, done: str) -> Iterator[None]:
+    def batch(self, rows: int, done: Stage) -> Iterator[None]:
         """Time one batch of `rows`, teach the batcher, write the progress line."""
         began = time.perf_counter()
         yield

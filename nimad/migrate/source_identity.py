@@ -23,7 +23,7 @@ from nimad.legacy.detect import FILES
 from nimad.legacy.hostile_reader import pages
 from nimad.legacy.snapshot_kinds import open_snapshot
 from nimad.legacy.source import LegacyNode, LegacySource
-from nimad.migrate import ledger
+from nimad.model import Stage
 from nimad.store import sources
 from nimad.store.sources import Source
 
@@ -43,7 +43,7 @@ def known_source(
     everything = [each for each in sources.all_sources(store.records) if each.kind == kind]
     everything.sort(key=lambda source: (source.path != path, -source.id))
     for source in everything:
-        if ledger.note(source, "sent") == sha256:
+        if source.note("sent") == sha256:
             return source
         same_prints = source.fingerprint == fingerprint
         if source.path == path:
@@ -61,9 +61,9 @@ def adds_nothing(
     store: MemoryStore, graph: LegacySource, known: Source | None, path: str, sha256: str
 ) -> bool:
     """Whether a snapshot is but a part of a source that is here whole, such as an archived file."""
-    if known is None or known.kind != FILES or known.stage == "rolled_back":
+    if known is None or known.kind != FILES or known.stage == Stage.ROLLED_BACK:
         return False
-    if known.path == path or ledger.note(known, "sent") == sha256:
+    if known.path == path or known.note("sent") == sha256:
         return False
     return _all_here(store, graph, known)
 
@@ -85,7 +85,7 @@ def form_of(graph: LegacySource) -> list[int | None] | None:
 
 
 def _same_files(store: MemoryStore, graph: LegacySource, source: Source, path: str) -> bool:
-    if form_of(graph) != ledger.note(source, "form"):
+    if form_of(graph) != source.note("form"):
         return False
     if _home(source.path) == _home(path):
         return _moved(store, graph, source) or _all_here(store, graph, source)
@@ -107,7 +107,7 @@ def _moved(store: MemoryStore, graph: LegacySource, source: Source) -> bool:
 
 def _all_here(store: MemoryStore, graph: LegacySource, source: Source) -> bool:
     """Whether every memory of a snapshot is known to a source."""
-    noted = ledger.keys_of_kind(store.records, source.id, "forgotten", "node")
+    noted = sources.quarantined_keys(store.records, source.id, "forgotten", "node")
     mapper: Any = graph.mapper("")
     after: int | None = None
     while page := graph.nodes(mapper, after, PAGE):
@@ -126,7 +126,7 @@ def _count(graph: LegacySource) -> int:
 def _overlap(store: MemoryStore, graph: LegacySource, source: Source) -> tuple[float, float]:
     """Of a sample of our memories of a source: the share that is the same in the snapshot, among
     those that are in it at all, and the share that is in it at all."""
-    ours = _from_snapshot(store, source) if source.stage == "attached" else None
+    ours = _from_snapshot(store, source) if source.stage == Stage.ATTACHED else None
     if ours is None:
         ours = _from_records(store, source)
     mapper: Any = graph.mapper(source.name)

@@ -25,10 +25,11 @@ from nimad.errors import VerifyFailed
 from nimad.legacy.mapping import Mapper
 from nimad.legacy.source import LegacyEdge, LegacyNode, LegacySource, LegacyTurn
 from nimad.legacy.values import Value, canonical, identical
-from nimad.migrate import ledger, link_stage
+from nimad.migrate import link_stage
 from nimad.migrate.comparing import hypervectors
 from nimad.migrate.findings import LISTED, Findings, Tally, shape
 from nimad.migrate.run import Run
+from nimad.model import Stage
 from nimad.store import sources
 from nimad.store.sources import Source
 from nimad.store.transaction import Transaction
@@ -44,17 +45,17 @@ REMOVED = "no longer in the source; it is kept here"
 def verify(run: Run) -> Iterator[None]:
     """The stage: compare, keep the findings, and call the source verified or failed."""
     source = run.source()
-    whole = not ledger.note(source, "partial")
+    whole = not source.note("partial")
     graph = run.graph() if whole else run.later_rows()
     comparison = Comparison(run.store, source, graph, run.give_way, whole)
     for compared in comparison.steps():
-        run.progress.ahead["verified"] = compared
+        run.progress.ahead[Stage.VERIFIED] = compared
         yield
     graph.close()
     findings = comparison.findings
     if whole:
         _keep(run, source, comparison)
-    notes = ledger.noted(run.store.records, source.id)
+    notes = sources.count_notes(run.store.records, source.id)
     if changed := notes["changed"] + notes["removed"]:
         run.log.warn(f"{source.name}: {changed} rows changed or went in the source since")
     if findings.wrong:
@@ -62,8 +63,8 @@ def verify(run: Run) -> Iterator[None]:
     with run.store.records.write() as tx:
         now = int(time.time() * 1000)
         number = _still_there(tx, source) - findings.vectors_waiting
-        stage = "lazy" if findings.vectors_waiting else "verified"
-        report = ledger.with_notes(run.source(), now=None, partial=None)
+        stage = Stage.LAZY if findings.vectors_waiting else Stage.VERIFIED
+        report = run.source().with_notes(now=None, partial=None)
         sources.update(tx, source.id, stage=stage, verified=number, finished=now, report=report)
 
 
@@ -71,7 +72,7 @@ def _keep(run: Run, source: Source, comparison: Comparison) -> None:
     with run.store.records.write() as tx:
         removed = [("removed", key, REMOVED) for key in comparison.removed]
         sources.quarantine(tx, source.id, removed)
-        report = ledger.with_notes(source, verification=comparison.findings.summary())
+        report = source.with_notes(verification=comparison.findings.summary())
         sources.update(tx, source.id, report=report)
 
 
@@ -105,7 +106,7 @@ class Comparison:
         self._give_way = give_way
         self._mapper: Mapper = graph.mapper(source.name)
         kinds = ("forgotten", "changed")
-        keys = ledger.keys_of_kind
+        keys = sources.quarantined_keys
         self._forgotten, self._changed = (keys(store.records, source.id, kind) for kind in kinds)
         self._seen: set[int] = set()
         self._digest = hashlib.sha256()
@@ -142,7 +143,7 @@ class Comparison:
         ids = link_stage.resolve(records, self._source.id, [row.key for row in rows])
         memories = records.get(list(ids.values()))
         records.with_blobs(list(memories.values()))
-        left_out = ledger.note(self._source, "start_after")
+        left_out = self._source.note("start_after")
         for place, row in enumerate(rows):
             if not place % POLITE_ROWS:
                 self._give_way()
@@ -178,7 +179,7 @@ class Comparison:
             return
         known = {int(key) for key in _keys(self._store, self._source)}
         strangers = sorted(known - self._seen)
-        if ledger.note(self._source, "rerun"):
+        if self._source.note("rerun"):
             self.removed = strangers
             self.findings.memories.found += len(strangers)
             return
@@ -194,7 +195,7 @@ class Comparison:
             waiting = lost > self._source.encode_cursor
             self.findings.vectors_waiting = int(waiting.sum())
             lost = lost[~waiting]
-        if self._store.embedder_due or self._store.health.reason("blocks"):
+        if self._store.semantic.due or self._store.health.reason("blocks"):
             return  # known already, told elsewhere, and on its way to be mended
         self.findings.vectors_missing = len(lost)
         for number in lost[:LISTED]:
@@ -223,7 +224,7 @@ class Comparison:
                 matched.add(edge.key)
             yield
         if tally.found > tally.identical + tally.differing:
-            mine = ledger.relation_keys(self._store.records, self._source.id)
+            mine = sources.relation_keys(self._store.records, self._source.id)
             self._leftover("relation", tally, sorted(mine - matched))
 
     def _turns(self) -> Iterator[None]:
@@ -276,7 +277,7 @@ class Comparison:
 
     def _leftover(self, kind: str, tally: Tally, keys: list[int]) -> None:
         """Rows here that the snapshot does not have."""
-        if ledger.note(self._source, "rerun") or not self._whole:
+        if self._source.note("rerun") or not self._whole:
             return
         tally.added += len(keys)
         for key in keys:

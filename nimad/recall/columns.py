@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.errors import RecordsDamaged
 from nimad.model import Filter
 from nimad.recall import chains
 from nimad.recall.links import Links
-from nimad.recall.reading import NONE, PAGE_SQL, Session, fields, fingerprint
+from nimad.recall.reading import NONE, PAGE_SQL, UNSIZED_PAGE_SQL, Session, fields, fingerprint
 from nimad.recall.saved import Saved
 from nimad.recall.subjects import Subjects
 from nimad.store.records import Records
@@ -85,13 +86,15 @@ class Columns:
     def __init__(self, records: Records, terms: TermIndex) -> None:
         self._records = records
         self._terms = terms
-        self.seen = -1
         self.version = 0
         self.changed = 0
         self._links: tuple[int, Links] | None = None
-        self._clear()
+        self.clear()
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Forget everything; the next `sync` reads it anew."""
+        self._terms.clear()
+        self.seen = -1
         self.count = 0
         self.dead = 0
         self.version += 1
@@ -117,7 +120,7 @@ class Columns:
 
     def restore(self, saved: Saved) -> None:
         """Take over what a file held, in place of reading the memories."""
-        self._clear()
+        self.clear()
         self._grow(saved.count)
         for name, values in saved.columns.items():
             self._store[name][: saved.count] = values
@@ -188,7 +191,7 @@ class Columns:
         start, first = self.count, self.last_id + 1
         while most and self.last_id < last:
             limit = min(most, _PAGE)
-            page = self._records.rows(PAGE_SQL, (self.last_id + 1, last, limit))
+            page = self._read_page(self.last_id + 1, last, limit)
             if page:
                 self._append(page)
             if len(page) < limit:
@@ -204,6 +207,15 @@ class Columns:
             self.version += 1
             self.changed += added
         return most > 0
+
+    def _read_page(self, *bounds: int) -> list[tuple[Any, ...]]:
+        """Rows of PAGE_SQL; without lengths when the words index that keeps them is damaged."""
+        try:
+            return self._records.rows(PAGE_SQL, bounds)
+        except RecordsDamaged as error:
+            page = self._records.rows(UNSIZED_PAGE_SQL, bounds)
+            self._terms.report_damage(error)
+            return page
 
     def _append(self, page: Sequence[tuple[Any, ...]]) -> None:
         start, end = self.count, self.count + len(page)

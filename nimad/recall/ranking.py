@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from nimad.embed.base import Embedder
-from nimad.errors import UsageError
+from nimad.errors import RecordsDamaged, UsageError
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
 from nimad.recall import context
@@ -28,7 +28,7 @@ from nimad.recall.columns import Columns
 from nimad.recall.context import Passage
 from nimad.recall.evidence import Evidence
 from nimad.recall.gate import Gate
-from nimad.recall.keeping import Keeper
+from nimad.recall.keeping import KEEP_CHANGES, Keeper
 from nimad.recall.scopes import Scopes
 from nimad.recall.scoring import Scoring
 from nimad.recall.stopwatch import Stopwatch
@@ -56,13 +56,18 @@ class Recall:
         weights: Weights = DEFAULT,
         clock: Callable[[], int] = now_ms,
         file: Path | None = None,
+        on_words_damaged: Callable[[RecordsDamaged], None] | None = None,
     ) -> None:
-        """`file` is where the columns are kept between two starts; without one they are not."""
+        """`file` is where the columns are kept between two starts; without one they are not.
+
+        `on_words_damaged` is told when the words index cannot be read; the query is then answered
+        by meaning alone.  Without it the query fails.
+        """
         self.weights = weights
         self._records = records
         self._parts = parts
         self._clock = clock
-        self._terms = TermIndex(records)
+        self._terms = TermIndex(records, on_words_damaged)
         self._columns = Columns(records, self._terms)
         self.keeper = Keeper(file, records, self._columns)
         self._scoring = Scoring(records, self._columns, self._terms, weights)
@@ -83,9 +88,13 @@ class Recall:
         while self._columns.seen < head:
             self._gate.alone(lambda: self._columns.sync(_FOLLOW_ROWS))
 
-    def keep(self) -> bool:
+    def words_were_rebuilt(self) -> None:
+        """Read anew what was read of the words index while it may have been damaged."""
+        self._gate.alone(self._columns.clear)
+
+    def keep(self, most_changes: int = KEEP_CHANGES) -> bool:
         """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
-        return self.keeper.save_when_due(self._gate)
+        return self.keeper.save_when_due(self._gate, most_changes)
 
     def close(self) -> None:
         """Give back what is held besides memory."""

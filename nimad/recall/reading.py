@@ -22,6 +22,10 @@ SELECT m.id, m.timestamp, m.namespace, m.layer, m.conversation, m.session, m.who
 FROM memories m LEFT JOIN words_docsize d ON d.id = m.id
 WHERE m.id BETWEEN ? AND ? ORDER BY m.id LIMIT ?
 """
+UNSIZED_PAGE_SQL = PAGE_SQL.replace("d.sz", "NULL").replace(
+    "LEFT JOIN words_docsize d ON d.id = m.id", ""
+)
+"""The same without a look into the words index: nothing is known of the texts' lengths."""
 
 _QUESTION_MARKS = ("?", "？", "؟")
 

@@ -11,7 +11,8 @@ It is a container (see `nimad.disk.container`) of format "columns", version 2, l
     (column)  see `columns`  each column but `length`, one region each
 
 No text is in it: names are read from the records again.  Texts are there as fingerprints, which is
-why a purge deletes the file.
+why a purge deletes the file.  A file that is behind the change log still counts: what came and went
+since is found by the ids (`Columns.sync`).
 
 Crash prose of `save`: the file is written and renamed; a crash then leaves a file whose digest the
 records do not know, so the next start reads the memories and ignores it.  One transaction notes the
@@ -92,29 +93,33 @@ def load(path: Path, records: Records, types: Mapping[str, type]) -> Saved | Non
 
 def _read(container: Container, records: Records, types: Mapping[str, type]) -> Saved | None:
     seen, count, dead, next_code = _array(container, "state", np.int64).tolist()
-    if not records.pruned_to() <= seen <= records.head():
-        return None
-    spelled = _array(container, "subjects", np.int64).reshape(-1, 2)
-    subjects = _names(records, spelled)
-    if subjects is None:
+    if seen > records.head():
         return None
     columns = {name: _array(container, name, kind) for name, kind in types.items()}
     if any(len(array) != count for array in columns.values()):
         raise FormatCorrupt(path=container.path, detail="its columns have different lengths")
     sessions = _array(container, "sessions", np.int64).reshape(-1, 3)
+    spelled = _array(container, "subjects", np.int64).reshape(-1, 2)
+    subjects = _names(records, dict(spelled.tolist()), columns["id"], columns["who"])
     return Saved(seen, count, dead, next_code, sessions, subjects, columns)
 
 
-def _names(records: Records, spelled: NDArray[np.int64]) -> list[tuple[str, int]] | None:
-    """(name, code) of each spelling; None when a memory that had one is gone."""
-    rows = records.rows(
-        "SELECT id, who FROM memories WHERE id IN (SELECT value FROM json_each(?))",
-        (json.dumps(spelled[:, 0].tolist()),),
-    )
-    by_id = dict(rows)
-    if len(by_id) < len(spelled):
-        return None
-    return [(by_id[number], code) for number, code in spelled.tolist()]
+def _names(
+    records: Records, code_of: dict[int, int], ids: NDArray[Any], who: NDArray[Any]
+) -> list[tuple[str, int]]:
+    """(name, code) of each spelling; `code_of` knows them by the id of a memory that has it.
+
+    Where the memory that stands for a spelling is gone, the others of the same code are asked.
+    """
+    sql = "SELECT min(id), who FROM memories WHERE id IN (SELECT value FROM json_each(?))"
+    sql += " AND who != '' GROUP BY who"
+    found = records.rows(sql, (json.dumps(list(code_of)),))
+    lost = code_of.keys() - {number for number, _ in found}
+    if lost:
+        others = ids[np.isin(who, [code_of[number] for number in lost])]
+        code_of |= zip(ids.tolist(), who.tolist(), strict=True)
+        found += records.rows(sql, (json.dumps(others.tolist()),))
+    return [(name, code_of[number]) for number, name in found]
 
 
 def _array(container: Container, region: str, kind: type) -> NDArray[Any]:

@@ -6,13 +6,14 @@ One call looks at one version of the columns and changes nothing, so questions g
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nimad.embed.base import CosineScale
-from nimad.errors import Degraded
+from nimad.errors import Degraded, WordsDamaged
 from nimad.recall import evidence, lexical, question
 from nimad.recall.asking import Asking
 from nimad.recall.columns import Columns
@@ -46,7 +47,7 @@ class Scoring:
 
     def best(self, asking: Asking) -> list[tuple[int, float, dict[str, float]]]:
         """(id, score, parts) of the best `k`, best first; none when there is too little to it."""
-        asked, words, near, same = self._taken_apart(asking)
+        asking, asked, words, near, same = self._taken_apart(asking)
         if not len(same) and not self._evidence(asked, asking, words, near).enough:
             return []
         rows, plain, mixed = self._candidates(
@@ -71,22 +72,29 @@ class Scoring:
 
     def evidence(self, asking: Asking) -> Evidence:
         """What `best` decides by whether to answer."""
-        asked, words, near, _ = self._taken_apart(asking)
+        asking, asked, words, near, _ = self._taken_apart(asking)
         return self._evidence(asked, asking, words, near)
 
     def _taken_apart(
         self, asking: Asking
-    ) -> tuple[Question, Lexical, Semantic | None, NDArray[np.int64]]:
-        """What is asked, both sides of it, and the rows whose text is the question itself."""
+    ) -> tuple[Asking, Question, Lexical, Semantic | None, NDArray[np.int64]]:
+        """What is asked, both sides of it, and the rows whose text is the question itself.
+
+        Where the words index is damaged, it is asked by meaning alone.
+        """
         columns, scope = self._columns, asking.scope
         asked = question.read(asking.text, columns, self._terms, scope, asking.now)
         same = columns.same_as(asking.text)
         same = same[scope.mask[same]]
         words = lexical.nothing(columns.count)
         if asking.mode != "meaning":
-            words = lexical.score(asked, columns, self._terms, scope, self._weights)
+            try:
+                words = lexical.score(asked, columns, self._terms, scope, self._weights)
+            except WordsDamaged as error:
+                self._terms.report_damage(error)
+                asking = replace(asking, mode="meaning")
         asking.watch.lap("words")
-        return asked, words, self._near(asking, asked, words, same), same
+        return asking, asked, words, self._near(asking, asked, words, same), same
 
     def _near(
         self, asking: Asking, asked: Question, words: Lexical, same: NDArray[np.int64]
@@ -130,7 +138,11 @@ class Scoring:
 
         def unknown(terms: Iterable[str]) -> set[str]:
             if mode == "meaning":  # nobody has looked for them yet
-                return lexical.unheard(terms, self._columns, self._terms, scope)
+                try:
+                    return lexical.unheard(terms, self._columns, self._terms, scope)
+                except WordsDamaged as error:
+                    self._terms.report_damage(error)
+                    return set()
             return set(words.unknown.intersection(terms))
 
         least = evidence.least(self._weights, self._scale(asking), mode, scope.count)

@@ -7,10 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from nimad.core.store import MemoryStore
-from nimad.core.validate import MAX_NAME, check_memory
 from nimad.errors import BadRecord, ReplyTooLarge, UsageError
 from nimad.limits import MAX_FRAME, MAX_IMPORT, MAX_PAYLOAD
-from nimad.model import Memory
+from nimad.model import MAX_NAME, Memory
 from nimad.serve import params, protocol, wire
 from nimad.serve.oversize import cut_to_fit, piece_of
 from nimad.serve.params import Param
@@ -133,26 +132,20 @@ class MemoryVerbs:
     def import_(self, call: Call) -> dict[str, Any]:
         """Store many memories in one transaction; BadRecord names the one that is wrong."""
         given = params.read("import", IMPORT, call.params)
-        memories = [
-            _record(fields, given["namespace"], place(given["where"], number))
-            for number, fields in enumerate(given["memories"])
-        ]
-        return {"ids": self._store.remember_many(memories)}
+        made: list[Memory] = []
+        try:
+            for fields in given["memories"]:
+                made.append(wire.imported(fields, given["namespace"]))
+            return {"ids": self._store.remember_many(made)}
+        except UsageError as error:
+            number = error.fields.get("place", len(made))
+            raise BadRecord(where=place(given["where"], number), detail=error.message) from None
 
     def forget(self, call: Call) -> dict[str, Any]:
         """Delete memories; the receipt tells what went."""
         given = params.read("forget", FORGET, call.params)
         ids = list(dict.fromkeys(given["ids"]))
         return asdict(self._store.forget(ids, purge=given["purge"], dry_run=given["dry_run"]))
-
-
-def _record(fields: Any, namespace: str, where: str) -> Memory:
-    try:
-        memory = wire.imported(fields, namespace)
-        check_memory(memory)
-    except UsageError as error:
-        raise BadRecord(where=where, detail=error.message) from None
-    return memory
 
 
 def place(where: str | None, number: int) -> str:

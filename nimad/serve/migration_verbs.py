@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from nimad.config import Config
 from nimad.errors import UsageError
+from nimad.model import AttachRequest
 from nimad.serve import params
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
@@ -22,20 +22,7 @@ class Migrations(Protocol):
     own; `stop` returns when the running step has committed.
     """
 
-    def attach(
-        self,
-        fd: int,
-        *,
-        path: str,
-        kind: str,
-        sha256: str,
-        size: int,
-        strategy: str,
-        batch_size: int,
-        start_offset: int,
-        name: str | None,
-        dry_run: bool,
-    ) -> dict[str, Any]:
+    def attach(self, fd: int, asked: AttachRequest) -> dict[str, Any]:
         """Take over a snapshot (or, on a dry run, report on it)."""
 
     def append(self, fd: int, *, name: str, sha256: str, size: int) -> dict[str, Any]:
@@ -114,9 +101,8 @@ QUARANTINE = {
 class MigrationVerbs:
     """Passes what was asked, checked, to the migrations."""
 
-    def __init__(self, migrations: Migrations, config: Callable[[], Config]) -> None:
+    def __init__(self, migrations: Migrations) -> None:
         self._migrations = migrations
-        self._config = config
 
     def all(self) -> list[Verb]:
         """The verbs of this file."""
@@ -140,12 +126,7 @@ class MigrationVerbs:
         given = params.read("migrate.attach", ATTACH, call.params)
         if not call.fds:
             raise UsageError(detail="migrate.attach needs the descriptor of a snapshot")
-        config = self._config()
-        if given["strategy"] is None:
-            given["strategy"] = config["migration.strategy"]
-        if given["batch_size"] is None:
-            given["batch_size"] = config["migration.batch_size"]
-        return self._migrations.attach(call.fds[0], **given)
+        return self._migrations.attach(call.fds[0], AttachRequest(**given))
 
     def append(self, call: Call) -> dict[str, Any]:
         """Take over what a followed source got since its snapshot."""

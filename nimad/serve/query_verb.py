@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nimad.core.store import Answer, MemoryStore
-from nimad.core.validate import MAX_NAME, MAX_TAGS
 from nimad.embed.tokens import TokenCounter
-from nimad.model import LAYERS, MAX_TEXT, Filter, now_ms
+from nimad.model import LAYERS, MAX_NAME, MAX_TAGS, MAX_TEXT, Filter, now_ms
 from nimad.recall import context, packing
 from nimad.recall.packing import Packed
 from nimad.recall.ranking import MODES

@@ -10,7 +10,7 @@ from typing import Any
 
 from nimad import __version__
 from nimad.check import check
-from nimad.core import rebuild
+from nimad.core import rebuild, status
 from nimad.core.store import MemoryStore
 from nimad.serve import params
 from nimad.serve.params import Param
@@ -57,7 +57,7 @@ class ServiceVerbs:
             "version": __version__,
             "pid": os.getpid(),
             "socket": self._traffic.socket,
-            **self._store.status(),
+            **status.describe(self._store),
             "clients": self._traffic.clients(),
             "requests": self._traffic.requests(),
         }

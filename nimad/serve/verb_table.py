@@ -16,5 +16,5 @@ def verbs(store: MemoryStore, migrations: Migrations, traffic: Traffic) -> list[
         *ServiceVerbs(store, traffic).all(),
         *QueryVerb(store).all(),
         *MemoryVerbs(store).all(),
-        *MigrationVerbs(migrations, lambda: store.config).all(),
+        *MigrationVerbs(migrations).all(),
     ]

@@ -6,14 +6,13 @@ written outside the records and the snapshots.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
-
-_COLUMNS = "name, source, kind, rows, bytes, digest, dimension, created"
 
 
 @dataclass(slots=True, frozen=True)
@@ -41,19 +40,13 @@ class Item:
 
 def files(records: Records) -> list[DenseFile]:
     """Every file that counts, by name."""
-    found = records.rows(f"SELECT {_COLUMNS} FROM dense ORDER BY name")
-    return [DenseFile(*row) for row in found]
+    columns = ", ".join(field.name for field in dataclasses.fields(DenseFile))
+    return [DenseFile(*row) for row in records.rows(f"SELECT {columns} FROM dense ORDER BY name")]
 
 
 def list_file(tx: Transaction, file: DenseFile) -> None:
     """Make a durable file count."""
-    tx.execute(
-        f"INSERT INTO dense ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(file.name, file.source, file.kind, file.rows, file.bytes),
-            *(file.digest, file.dimension, file.created),
-        ),
-    )
+    tx.insert("dense", **dataclasses.asdict(file))
 
 
 def unlist(tx: Transaction, names: Iterable[str]) -> None:

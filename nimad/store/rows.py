@@ -1,34 +1,48 @@
-"""Memories as rows of `memories` and back; the interning of names."""
+"""Memories as rows of `memories` and back; the interning of names.
+
+The fields of `nimad.model.Memory`, in their order, are the table: each is a column of its own name
+and holds the value as it is, but for those named here.  A new field is one line in the model and
+one in `nimad.store.schema`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import operator
 import sqlite3
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from nimad.model import Memory
 
-COLUMNS = (
-    "id, text, who, place, timestamp, layer, importance, tags, namespace, conversation, session,"
-    " turn, affect, summary, created, last_accessed, access_count, source, source_key, extra"
-)
-INSERT = f"INSERT INTO memories ({COLUMNS}) VALUES ({', '.join('?' * 20)})"
+FIELDS = tuple(f.name for f in dataclasses.fields(Memory) if f.name != "blobs")
+INTERNED = ("where", "layer", "namespace", "conversation", "session")
+"""Fields whose column holds the id of a row of `names`."""
+RENAMED = {"where": "place"}
+"""Field → column, where SQL has another use for the field's name."""
 
-SELECT = """
-SELECT m.id, m.text, m.who, place.name, m.timestamp, layer.name, m.importance, m.tags,
-       namespace.name, conversation.name, session.name, turns.name, m.affect, m.summary, m.created,
-       m.last_accessed, m.access_count, sources.name, m.source_key, m.extra
+_PLACE = {name: place for place, name in enumerate(FIELDS)}
+_ALL = operator.attrgetter(*FIELDS)
+_COLUMN = {name: RENAMED.get(name, name) for name in FIELDS}
+_SHOWN = {name: f"m.{_COLUMN[name]}" for name in FIELDS}
+_SHOWN |= {name: f"{_COLUMN[name]}.name" for name in INTERNED}
+_SHOWN |= {"turn": "turns.name", "source": "sources.name"}
+
+INSERT = f"""
+INSERT INTO memories ({", ".join(_COLUMN.values())}, source_key)
+VALUES ({", ".join("?" * (len(FIELDS) + 1))})
+"""
+SELECT = f"""
+SELECT {", ".join(_SHOWN.values())}, m.source_key
 FROM memories m
-JOIN names layer ON layer.id = m.layer
-JOIN names namespace ON namespace.id = m.namespace
-LEFT JOIN names place ON place.id = m.place
-LEFT JOIN names conversation ON conversation.id = m.conversation
-LEFT JOIN names session ON session.id = m.session
+{" ".join(f"LEFT JOIN names {_COLUMN[n]} ON {_COLUMN[n]}.id = m.{_COLUMN[n]}" for n in INTERNED)}
 LEFT JOIN turns ON turns.id = m.turn
 LEFT JOIN sources ON sources.id = m.source
 """
+"""A row: the fields of a memory in their order, and its key in its source."""
 
-Row = tuple[object, ...]
+Row = Sequence[Any]
 
 
 class Names:
@@ -66,69 +80,34 @@ class Names:
 
 
 def to_row(memory: Memory, names: Names, turn: int | None, source: int | None) -> Row:
-    """The row of a memory; `turn` and `source` are row ids."""
-    return (
-        memory.id,
-        memory.text,
-        memory.who,
-        names.id(memory.where),
-        memory.timestamp,
-        names.id(memory.layer),
-        memory.importance,
-        json.dumps(memory.tags, ensure_ascii=False) if memory.tags else None,
-        names.id(memory.namespace),
-        names.id(memory.conversation),
-        names.id(memory.session),
-        turn,
-        memory.affect,
-        _packed_summary(memory),
-        memory.created,
-        memory.last_accessed,
-        memory.access_count,
-        source,
-        memory.source[1] if memory.source else None,
-        json.dumps(memory.extra, ensure_ascii=False, separators=(",", ":"))
-        if memory.extra
-        else None,
-    )
+    """The parameters of INSERT; `turn` and `source` are row ids."""
+    row: list[Any] = [*_ALL(memory), memory.source[1] if memory.source else None]
+    for name in INTERNED:
+        row[_PLACE[name]] = names.id(row[_PLACE[name]])
+    tags = json.dumps(memory.tags, ensure_ascii=False) if memory.tags else None
+    extra = None
+    if memory.extra:
+        extra = json.dumps(memory.extra, ensure_ascii=False, separators=(",", ":"))
+    row[_PLACE["tags"]], row[_PLACE["extra"]] = tags, extra
+    row[_PLACE["turn"]], row[_PLACE["source"]] = turn, source
+    if memory.summary is not None and memory.text.startswith(memory.summary):
+        row[_PLACE["summary"]] = len(memory.summary)  # the head of the text is not stored twice
+    return row
 
 
-def _packed_summary(memory: Memory) -> str | int | None:
-    """A summary that is the head of the text is stored as its length."""
-    summary = memory.summary
-    if summary is not None and memory.text.startswith(summary):
-        return len(summary)
-    return summary
-
-
-def from_row(row: Sequence[object]) -> Memory:
+def from_row(row: Row) -> Memory:
     """The memory of a row of SELECT."""
-    (mid, text, who, place, timestamp, layer, importance, tags, namespace, conversation) = row[:10]
-    (session, turn, affect, summary, created, accessed, count, source, key, extra) = row[10:]
-    assert isinstance(text, str)
-    if isinstance(summary, int):
-        summary = text[:summary]
-    return Memory(
-        text=text,
-        id=mid,  # type: ignore[arg-type]
-        who=who,  # type: ignore[arg-type]
-        where=place,  # type: ignore[arg-type]
-        timestamp=timestamp,  # type: ignore[arg-type]
-        layer=layer,  # type: ignore[arg-type]
-        importance=importance,  # type: ignore[arg-type]
-        tags=tuple(json.loads(tags)) if isinstance(tags, str) else (),
-        namespace=namespace,  # type: ignore[arg-type]
-        conversation=conversation,  # type: ignore[arg-type]
-        session=session,  # type: ignore[arg-type]
-        turn=turn,  # type: ignore[arg-type]
-        affect=affect,  # type: ignore[arg-type]
-        summary=summary,  # type: ignore[arg-type]
-        created=created,  # type: ignore[arg-type]
-        last_accessed=accessed,  # type: ignore[arg-type]
-        access_count=count,  # type: ignore[arg-type]
-        source=(source, key) if isinstance(source, str) else None,  # type: ignore[arg-type]
-        extra=json.loads(extra) if isinstance(extra, str) else None,
+    *values, key = row
+    memory = Memory(*values)  # as it is stored; what is packed is unpacked below
+    tags, extra, summary, source = (
+        values[_PLACE[name]] for name in ("tags", "extra", "summary", "source")
     )
+    memory.tags = tuple(json.loads(tags)) if tags is not None else ()
+    memory.extra = json.loads(extra) if extra is not None else None
+    memory.source = (source, key) if source is not None else None
+    if isinstance(summary, int):
+        memory.summary = memory.text[:summary]
+    return memory
 
 
 def ranges(ids: Iterable[int]) -> list[tuple[int, int]]:

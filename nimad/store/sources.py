@@ -1,4 +1,10 @@
-"""The ledger of legacy sources in the records: stages, cursors, totals, quarantine."""
+"""The ledger of legacy sources in the records: stages, cursors, totals, quarantine.
+
+`report` of a source keeps what has no column: `sent` (the digest the client gave), `start_after`
+(rows up to this key were left out on request), `form` (of its hypervectors: dimension, block size),
+`rerun` (a snapshot after the first one), `partial` (only what was appended is compared),
+`verification` (what the last one found), `now` (it waits for no idle moment until it is done).
+"""
 
 from __future__ import annotations
 
@@ -8,10 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from nimad.errors import NotFound
+from nimad.model import Stage, State
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
-STAGES = ("attached", "copied", "encoded", "linked", "verified", "rolled_back", "failed")
+NOTES = ("forgotten", "changed", "removed")
+"""Kinds in the quarantine's table that were taken over, and are noted for other reasons: forgotten
+here on request; changed or deleted in the source afterwards."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -29,7 +38,7 @@ class Source:
     bytes: int
     strategy: str
     batch_size: int
-    stage: str
+    stage: Stage
     paused: int
     error: str | None
     total: int
@@ -54,19 +63,67 @@ class Source:
     converted: int
     report: dict[str, Any] | None
 
+    @property
+    def state(self) -> State:
+        """What the status calls it."""
+        if self.stage is Stage.ROLLED_BACK:
+            return State.ROLLED_BACK
+        if self.paused:
+            return State.PAUSED
+        if self.error is not None:
+            return State.FAILED
+        if self.stage is Stage.ATTACHED and self.started is None:
+            return State.ATTACHED
+        return self.stage.state
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to do that nobody has stopped."""
+        return self.stage.moving and not self.paused and self.error is None
+
+    @property
+    def at_once(self) -> bool:
+        """Whether it waits for no idle moment: asked for so at the beginning, or since."""
+        return self.strategy == "full" or bool(self.note("now"))
+
+    def note(self, name: str, default: Any = None) -> Any:
+        """A value of `report`."""
+        return (self.report or {}).get(name, default)
+
+    def with_notes(self, **notes: Any) -> dict[str, Any]:
+        """`report` with some values changed; None takes one away."""
+        merged = {**(self.report or {}), **notes}
+        return {name: value for name, value in merged.items() if value is not None}
+
 
 COLUMNS = tuple(Source.__dataclass_fields__)
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM sources"
 
 
 def _source(row: Sequence[Any]) -> Source:
-    values = [*row[:-1], json.loads(row[-1]) if row[-1] else None]
-    return Source(*values)
+    values = dict(zip(COLUMNS, row, strict=True))
+    report = values["report"]
+    values |= {"stage": Stage(values["stage"]), "report": json.loads(report) if report else None}
+    return Source(**values)
 
 
 def all_sources(records: Records) -> list[Source]:
     """Every source, in the order they were attached."""
     return [_source(row) for row in records.rows(f"{_SELECT} ORDER BY id")]
+
+
+def due_sources(records: Records) -> list[Source]:
+    """The sources to work on: those that wait for no idle moment first, then in order."""
+    stages = [stage.value for stage in Stage if stage.moving]
+    marks = ",".join("?" * len(stages))
+    sql = f"{_SELECT} WHERE stage IN ({marks}) AND NOT paused AND error IS NULL ORDER BY id"
+    found = [_source(row) for row in records.rows(sql, stages)]
+    return sorted(found, key=lambda source: not source.at_once)
+
+
+def by_id(records: Records, source: int) -> Source:
+    """The source as it is now."""
+    return _source(records.rows(f"{_SELECT} WHERE id = ?", (source,))[0])
 
 
 def by_name(records: Records, name: str) -> Source:
@@ -112,6 +169,9 @@ def _value(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
 
 
+# --- what was not taken over --------------------------------------------------------------------
+
+
 def quarantine(tx: Transaction, source: int, rows: Iterable[tuple[str, str | int, str]]) -> None:
     """Note rows that were not taken over: (kind, key in the source, reason)."""
     tx.many(
@@ -120,18 +180,46 @@ def quarantine(tx: Transaction, source: int, rows: Iterable[tuple[str, str | int
     )
 
 
-def quarantined(records: Records, source: int, limit: int = -1) -> list[tuple[str, str | int, str]]:
-    """(kind, key, reason) of the rows that were not taken over; at most `limit` (-1: all)."""
-    return records.rows(
-        "SELECT kind, key, reason FROM quarantine WHERE source = ? ORDER BY kind, key LIMIT ?",
-        (source, limit),
+def release_from_quarantine(tx: Transaction, source: int, kind: str, keys: Sequence[int]) -> None:
+    """Forget the notes of rows that came in after all."""
+    tx.many(
+        "DELETE FROM quarantine WHERE source = ? AND kind = ? AND key = ?",
+        [(source, kind, key) for key in keys],
     )
 
 
+_QUARANTINED = f"FROM quarantine WHERE source = ? AND kind NOT IN ({','.join(map(repr, NOTES))})"
+
+
 def count_quarantined(records: Records, source: int) -> int:
-    """How many rows of a source were not taken over."""
-    found = records.value("SELECT count(*) FROM quarantine WHERE source = ?", (source,))
-    return int(found or 0)
+    """How many rows were not taken over, or not whole."""
+    return int(records.value(f"SELECT count(*) {_QUARANTINED}", (source,)) or 0)
+
+
+def quarantine_rows(
+    records: Records, source: int, limit: int, offset: int = 0
+) -> list[dict[str, Any]]:
+    """`limit` of them from `offset`, by kind and key, as the protocol shows them."""
+    sql = f"SELECT kind, key, reason {_QUARANTINED} ORDER BY kind, key LIMIT ? OFFSET ?"
+    found = records.rows(sql, (source, limit, offset))
+    return [{"kind": kind, "key": key, "reason": reason} for kind, key, reason in found]
+
+
+def count_notes(records: Records, source: int) -> dict[str, int]:
+    """How many rows are noted under each kind of NOTES."""
+    sql = "SELECT kind, count(*) FROM quarantine WHERE source = ? GROUP BY kind"
+    found = dict(records.rows(sql, (source,)))
+    return {kind: found.get(kind, 0) for kind in NOTES}
+
+
+def quarantined_keys(records: Records, source: int, *kinds: str) -> set[int]:
+    """The source's keys that the quarantine holds under any of these kinds."""
+    marks = ",".join("?" * len(kinds))
+    sql = f"SELECT key FROM quarantine WHERE source = ? AND kind IN ({marks})"
+    return {int(key) for (key,) in records.rows(sql, (source, *kinds))}
+
+
+# --- what was taken over ------------------------------------------------------------------------
 
 
 def memory_ids(records: Records, source: int, keys: Sequence[str | int]) -> dict[str | int, int]:
@@ -157,3 +245,9 @@ def all_memory_ids(records: Records, source: int) -> list[int]:
     """The ids of every memory of a source, sorted."""
     found = records.rows("SELECT id FROM memories WHERE source = ? ORDER BY id", (source,))
     return [row[0] for row in found]
+
+
+def relation_keys(records: Records, source: int) -> set[int]:
+    """The keys of a source's relations that are in the records."""
+    sql = "SELECT source_key FROM relations WHERE source = ?"
+    return {int(key) for (key,) in records.rows(sql, (source,))}

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from nimad.store.records import Records
-from nimad.store.transaction import Transaction
+from nimad.store.transaction import Transaction, segment_row
 
 
 def names(records: Records, signature: str | None = None) -> list[str]:
@@ -17,14 +17,7 @@ def names(records: Records, signature: str | None = None) -> list[str]:
 
 def note(tx: Transaction, info: Any, signature: str, created: int) -> None:
     """Note a durable segment file of an embedder."""
-    tx.execute(
-        "INSERT INTO pending (name, signature, rows, bytes, digest, first_id, last_id, created)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(info.name, signature, info.rows, info.bytes, info.digest),
-            *(info.first_id, info.last_id, created),
-        ),
-    )
+    tx.insert("pending", **segment_row(info), signature=signature, created=created)
 
 
 def forget(tx: Transaction, gone: Iterable[str]) -> None:

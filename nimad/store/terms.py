@@ -69,8 +69,12 @@ def pairs(run: str) -> list[str]:
 class TermIndex:
     """Terms and their postings over one store; `cut` and `postings` are for many threads."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(
+        self, records: Records, on_damage: Callable[[RecordsDamaged], None] | None = None
+    ) -> None:
+        """`on_damage` is told that the index cannot be read; without it that stays an error."""
         self._records = records
+        self._on_damage = on_damage
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._size = 0
@@ -87,6 +91,12 @@ class TermIndex:
     def close(self) -> None:
         """Close the tail."""
         self._tail.close()
+
+    def report_damage(self, error: RecordsDamaged) -> None:
+        """Tell that the index cannot be read; raises `error` when there is no one to tell."""
+        if self._on_damage is None:
+            raise error
+        self._on_damage(error)
 
     # --- what the records say -----------------------------------------------------------------
 
@@ -132,7 +142,7 @@ class TermIndex:
         return tuple(row[0] for row in rows)
 
     def postings(self, term: str, upto: int) -> Postings:
-        """Who holds a term; `upto` is the last id that the caller knows of."""
+        """Who holds a term; `upto`: the last id that the caller knows.  Raises WordsDamaged."""
         with self._lock:
             return self._postings(term, upto)
 
@@ -190,7 +200,7 @@ def occurrences(records: Records, term: str) -> NDArray[np.int64]:
     try:
         rows = records.rows("SELECT doc FROM temp.terms WHERE term = ? AND col = 'text'", (term,))
     except RecordsDamaged as error:  # nothing but the index was read
-        raise WordsDamaged(part="words", detail=error.fields["detail"]) from error
+        raise WordsDamaged(**error.fields) from error
     return np.array(rows, np.int64).reshape(-1)
 
 

@@ -41,6 +41,11 @@ class Transaction:
         """Run a statement for each row of parameters."""
         self.connection.executemany(sql, parameters)
 
+    def insert(self, table: str, **values: Any) -> int:
+        """Add a row with these columns; its rowid."""
+        sql = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})"
+        return int(self.connection.execute(sql, tuple(values.values())).lastrowid or 0)
+
     def set_meta(self, key: str, value: Any) -> None:
         """Store a single value."""
         self.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
@@ -102,12 +107,10 @@ class Transaction:
                 ids[(name, *scope)] = number
         for key in wanted:
             if key not in ids:
-                made = self.connection.execute(
-                    "INSERT INTO turns (source, name, namespace, conversation, session)"
-                    " VALUES (?, ?, ?, ?, ?)",
-                    (source, *key),
+                columns = ("name", "namespace", "conversation", "session")
+                ids[key] = self.insert(
+                    "turns", source=source, **dict(zip(columns, key, strict=True))
                 )
-                ids[key] = int(made.lastrowid or 0)
         return ids
 
     def _join_turn(self, turn: int, memory: Memory) -> None:
@@ -297,14 +300,7 @@ class Transaction:
 
     def list_segment(self, info: Any, created: int) -> None:
         """Make a durable segment file count; its rows leave `hot`."""
-        self.execute(
-            "INSERT INTO segments (name, rows, bytes, digest, first_id, last_id, created)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(info.name, info.rows, info.bytes, info.digest),
-                *(info.first_id, info.last_id, created),
-            ),
-        )
+        self.insert("segments", **segment_row(info), created=created)
 
     def unlist_segments(self, names: Iterable[str]) -> None:
         """Take segments off the list; their files may be deleted after the commit."""
@@ -322,3 +318,9 @@ class Transaction:
         """Forget changes that every projection has applied."""
         self.execute("DELETE FROM changes WHERE seq <= ?", (upto,))
         self.set_meta("pruned_to", upto)
+
+
+def segment_row(info: Any) -> dict[str, Any]:
+    """What is listed of a segment file (an `index.SegmentInfo`), by column."""
+    columns = ("name", "rows", "bytes", "digest", "first_id", "last_id")
+    return {column: getattr(info, column) for column in columns}

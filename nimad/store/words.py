@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.errors import RecordsDamaged, WordsDamaged
+from nimad.errors import RecordsDamaged
 from nimad.store.records import Records
 
 TEXT_WEIGHT, WHO_WEIGHT = 1.0, 0.5
@@ -16,6 +16,9 @@ TEXT_WEIGHT, WHO_WEIGHT = 1.0, 0.5
 that person, so a match there alone should not outrank a match in the text."""
 
 _WORD = re.compile(r"\w+")
+
+_PLAIN_WORD = re.compile(r"(?<![^\s.,;:!?])[A-Za-z]{3,}(?![^\s.,;:!?])")
+"""A word that every tokenizer takes as one: letters of ASCII between blanks or marks."""
 
 # Words that carry no content in a question.  BM25 would rank them low anyway; leaving them out
 # spares scoring nearly every row of the store.
@@ -105,7 +108,7 @@ def problem(records: Records) -> str | None:
     try:
         with records.write() as tx:
             tx.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
-    except (RecordsDamaged, WordsDamaged) as error:
+    except RecordsDamaged as error:
         return f"they do not match the records ({error.fields['detail']})"
     return None
 
@@ -116,3 +119,21 @@ def size_bytes(records: Records) -> int:
         records.value("SELECT coalesce(sum(length(block)), 0) FROM words_data")
         + records.value("SELECT coalesce(sum(length(sz)), 0) FROM words_docsize")
     )
+
+
+def missing_of_sample(records: Records, size: int = 64) -> int:
+    """How many of some memories, spread over all, are not found by a word of their own text.
+
+    Cost: a look into the index for each.  Raises RecordsDamaged when it cannot be read.
+    """
+    first, last = records.rows("SELECT min(id), max(id) FROM memories")[0]
+    if first is None:
+        return 0
+    missing = 0
+    for number in {first + (last - first) * part // size for part in range(size + 1)}:
+        for memory, text in records.texts(number - 1, 1):
+            if found := _PLAIN_WORD.search(text.partition("\0")[0]):
+                match = f'text : "{found[0]}"'
+                sql = "SELECT 1 FROM words WHERE words MATCH ? AND rowid = ?"
+                missing += not records.rows(sql, (match, memory))
+    return missing

@@ -46,14 +46,7 @@ def attach(manager: MigrationManager, path: Path, **wishes: Any) -> dict[str, An
     """What nimactl does: copy the source, hand the copy over."""
     wishes.setdefault("strategy", "full")
     with take_snapshot(path) as taken:
-        return manager.attach(
-            taken.fd,
-            path=taken.origin,
-            kind=taken.kind,
-            sha256=taken.digest,
-            size=taken.size_bytes,
-            **wishes,
-        )
+        return manager.attach(taken.fd, taken.request(**wishes))
 
 
 def migrate(manager: MigrationManager, path: Path, **wishes: Any) -> dict[str, Any]:

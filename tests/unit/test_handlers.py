@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from nimad.core.store import MemoryStore
 from nimad.errors import NimadError, NotFound
 from nimad.limits import MAX_FRAME
 from nimad.migrate.manager import MigrationManager
-from nimad.model import Relation, now_ms
+from nimad.model import AttachRequest, Relation, now_ms
 from nimad.serve import memory_verbs, migration_verbs, query_verb, service_verbs, wire
 from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
@@ -157,7 +158,7 @@ def test_what_is_remembered_without_a_time_happened_now(ask: Ask) -> None:
 def test_an_import_is_all_or_nothing_and_names_the_bad_line(ask: Ask) -> None:
     lines = [{"text": f"line {n}", "conversation": "c"} for n in range(5)]
     bad = refused(ask, "import", memories=[*lines, {"text": "x", "importance": 2}], where="f:11")
-    assert bad.code == "bad_record" and str(bad).startswith("f:16: a memory: importance must be")
+    assert bad.code == "bad_record" and str(bad).startswith("f:16: importance must be")
     assert ask("status")["memories"] == 0
     assert len(ask("import", memories=lines, namespace="box")["ids"]) == 5
     assert ask("status")["namespaces"] == {"box": 5}
@@ -283,8 +284,8 @@ def test_migration_verbs_are_strict(ask: Ask) -> None:
 class Recorder:
     """Stands where the migrations do, to see what the verbs pass on."""
 
-    def attach(self, fd: int, **given: Any) -> dict[str, Any]:
-        return {"read": os.read(fd, 9).decode(), **given}
+    def attach(self, fd: int, asked: AttachRequest) -> dict[str, Any]:
+        return {"read": os.read(fd, 9).decode(), **asdict(asked)}
 
     def pause(self, names: list[str] | None) -> list[str]:
         return names or ["all"]
@@ -293,8 +294,8 @@ class Recorder:
         raise NotFound(kind="source", id=name)
 
 
-def test_what_was_asked_reaches_the_migrations(tmp_path: Path, store: MemoryStore) -> None:
-    asked = migration_verbs.MigrationVerbs(Recorder(), lambda: store.config)  # type: ignore[arg-type]
+def test_what_was_asked_reaches_the_migrations(tmp_path: Path) -> None:
+    asked = migration_verbs.MigrationVerbs(Recorder())  # type: ignore[arg-type]
     (tmp_path / "file").write_bytes(b"snapshot")
     with (tmp_path / "file").open("rb") as file:
         call = memory_verbs.Call({**ATTACH, "batch_size": 7}, ME, [file.fileno()])
@@ -304,7 +305,7 @@ def test_what_was_asked_reaches_the_migrations(tmp_path: Path, store: MemoryStor
         "read": "snapshot",
         **ATTACH,
         "batch_size": 7,
-        "strategy": "incremental",
+        "strategy": None,
         "start_offset": 0,
         "name": None,
         "dry_run": False,

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -352,24 +353,29 @@ def test_what_is_handed_over_is_checked(source: Path, here: Opened, tmp_path: Pa
     store, manager = here
     stores.small_store(source)
     with take_snapshot(source) as taken:
-        good: dict[str, Any] = {
-            "path": taken.origin,
-            "kind": taken.kind,
-            "sha256": taken.digest,
-            "size": taken.size_bytes,
-            "strategy": "full",
-        }
-        for wrong, error in (
+        good = taken.request(strategy="full")
+        wrongs: tuple[tuple[dict[str, Any], type[Exception]], ...] = (
             ({"sha256": "0" * 64}, SourceChanged),
             ({"size": 5}, SourceChanged),
             ({"kind": "torch"}, SourceUnsupported),
-        ):
+        )
+        for wrong, error in wrongs:
             with pytest.raises(error):
-                manager.attach(taken.fd, **{**good, **wrong})
+                manager.attach(taken.fd, replace(good, **wrong))
     for kind in (os.pipe()[0], os.open(tmp_path, os.O_RDONLY)):
         with pytest.raises(UsageError):
-            manager.attach(kind, **good)
+            manager.attach(kind, good)
     assert manager.status()["sources"] == [] and not list((store.state / "snapshots").iterdir())
+
+
+def test_what_is_not_asked_for_is_as_configured(source: Path, here: Opened) -> None:
+    store, manager = here
+    stores.small_store(source)
+    store.config = store.config.replace(migration__strategy="lazy", migration__batch_size=7)
+    with take_snapshot(source) as taken:
+        manager.attach(taken.fd, taken.request())
+    told = status(manager, "graph")
+    assert (told["strategy"], told["batch_size"]) == ("lazy", 7)
 
 
 def test_a_damaged_snapshot_is_refused_whole(source: Path, here: Opened) -> None:
@@ -443,7 +449,7 @@ def patient(here: Opened) -> Opened:
 def test_errors_that_pass(source: Path, patient: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     store, manager = patient
     stores.small_store(source)
-    failing(sqlite3.OperationalError("database is locked"), 4, monkeypatch)
+    failing(Busy(detail="database is locked"), 4, monkeypatch)
     assert migrate(manager, source)["state"] == "verified"
     log = (store.state / "migration.log").read_text()
     assert "[WARN] Batch failed (attempt 4/5)" in log and "Batch succeeded on retry 5" in log
@@ -538,10 +544,10 @@ def test_verification_finds_a_missing_row_and_vector(source: Path, here: Opened)
     with store.records.write() as tx:
         tx.execute("UPDATE sources SET copied = copied - 1")
         tx.add_hot([(9, np.zeros(store.embedder.dims, np.float16).tobytes())])
-    store.lost_vectors = [9]
+    store.semantic.unencoded_ids = [9]
     from nimad.core import rebuild
 
-    rebuild.rebuild_blocks(store)
+    rebuild.rebuild(store, "blocks")
 
 
 def test_a_source_that_fails_its_verification_says_so(
@@ -631,9 +637,9 @@ def test_rollback_in_the_middle(source: Path, here: Opened) -> None:
 
 
 def manager_source(manager: MigrationManager) -> Any:
-    from nimad.migrate import ledger
+    from nimad.store import sources
 
-    return ledger.due(manager._store.records)[0]
+    return sources.due_sources(manager._store.records)[0]
 
 
 def test_pause_and_resume(source: Path, here: Opened) -> None:

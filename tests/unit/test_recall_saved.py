@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -133,6 +134,50 @@ def test_a_purge_deletes_the_file(open_store: Callable[[], MemoryStore], tmp_pat
     ask(store)
     maintenance.finish(store)
     assert secret not in file.read_bytes()
+
+
+def test_a_save_under_way_does_not_bring_the_file_back(
+    open_store: Callable[[], MemoryStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A purge in the middle of it: what is written before is deleted, nothing is written after."""
+    store = open_store()
+    fill(store, 0, 200)
+    ask(store)
+    plain = saved.save
+    purges: list[threading.Thread] = []
+
+    def save(*given: object) -> None:
+        purges.append(threading.Thread(target=store.forget, args=([10],), kwargs={"purge": True}))
+        purges[0].start()
+        purges[0].join(0.3)
+        plain(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(saved, "save", save)
+    assert store.recall.keep()
+    purges[0].join()
+    assert not (tmp_path / "state" / FILE).exists()
+
+
+def test_a_file_behind_the_change_log_counts(
+    open_store: Callable[[], MemoryStore], loaded: list[Saved | None]
+) -> None:
+    """Nor does it matter that the memories are gone by which its names are found."""
+    store = open_store()
+    fill(store, 0, 300)
+    ask(store)
+    maintenance.finish(store)
+    who = {memory.who for memory in store.records.page(0, 300)}
+    first = [store.records.value("SELECT min(id) FROM memories WHERE who = ?", (w,)) for w in who]
+    store.forget([number for number in first if number])
+    fill(store, 300, 320)
+    with store.records.write() as tx:
+        tx.prune_changes(store.records.head())
+    store = open_store()
+    assert loaded[-1] is not None
+    check_columns(store)
+    after = ask(store)
+    store.recall._columns.clear()
+    assert ask(store) == after
 
 
 STEPS = st.lists(

@@ -233,7 +233,8 @@ def test_the_ledger_of_sources(records: Records) -> None:
         sources.quarantine(tx, number, [("edge", 3, "no such memory")])
     source = sources.by_name(records, "graph")
     assert (source.copied, source.node_cursor, source.report) == (1, 7, {"ok": True})
-    assert sources.quarantined(records, number) == [("edge", 3, "no such memory")]
+    (row,) = sources.quarantine_rows(records, number, limit=10)
+    assert row == {"kind": "edge", "key": 3, "reason": "no such memory"}
     assert sources.memory_ids(records, number, [7, 8]) == {7: 1}
     assert records.get([1])[1].source == ("graph", 7)
     assert np.array_equal(records.ids(), [1])

@@ -13,7 +13,9 @@ import pytest
 
 from nimad import logs, systemd
 from nimad.errors import UsageError
-from nimad.lifecycle import status_line
+from nimad.lifecycle import resting, status_line
+from nimad.model import Stage
+from nimad.store.sources import COLUMNS, Source
 
 
 def test_without_a_manager_nothing_happens() -> None:
@@ -125,6 +127,8 @@ def source(name: str, state: str, **numbers: int) -> dict[str, Any]:
         (0, [], {}, "0 memories, idle"),
         (1, [], {}, "1 memory, idle"),
         (4112, [source("g", "verified")], {}, "4,112 memories, 1 source verified, idle"),
+        (4112, [source("g", "lazy")], {}, "4,112 memories, 1 source lazy, idle"),
+        (9, [source("g", "rolling_back")], {}, "9 memories, 1 source rolling back"),
         (
             4112,
             [source("g", "verified"), source("h", "verified"), source("i", "paused")],
@@ -146,3 +150,12 @@ def test_the_status_line_is_true_and_short(
     expected: str,
 ) -> None:
     assert status_line(memories, sources, degraded) == expected
+
+
+@pytest.mark.parametrize("stage", Stage)
+@pytest.mark.parametrize("stopped", [False, True], ids=["", "paused"])
+def test_a_daemon_rests_when_no_source_moves_on_by_itself(stage: Stage, stopped: bool) -> None:
+    """The one set of states at rest agrees with what the ledger calls due, in each stage."""
+    values = {**dict.fromkeys(COLUMNS, 0), "stage": stage, "paused": int(stopped), "error": None}
+    found = Source(**values)  # type: ignore[arg-type]
+    assert resting([source("g", found.state)]) is not found.is_due
