@@ -120,7 +120,8 @@ class Graph:
         CypherRefused, CypherTooMuch, ReplyTooLarge, GraphFailed, DiskFull.
         """
         began = time.perf_counter()
-        self._require_engine()
+        if self.engine == "none":
+            raise Degraded(part=self.name, detail="graph.engine is none in nimad.yaml")
         check_reads(cypher)
         if fresh or not self._ready():
             self._build_if_behind()
@@ -140,10 +141,6 @@ class Graph:
             seal.built,
             (time.perf_counter() - began) * 1000,
         )
-
-    def _require_engine(self) -> None:
-        if self.engine == "none":
-            raise Degraded(part=self.name, detail="graph.engine is none in nimad.yaml")
 
     def needs_build(self, *, fresh: bool) -> bool:
         """Whether a question would make the graph first."""

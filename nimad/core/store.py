@@ -173,10 +173,13 @@ class MemoryStore:
         return self.remember_many([memory])[0]
 
     def remember_many(self, memories: Sequence[Memory]) -> list[int]:
-        """Store memories in one transaction: all of them, or (on an error) none; their ids."""
+        """Store memories in one transaction: all of them, or (on an error) none; their ids.
+
+        The UsageError for a memory has its number in `fields["place"]`.
+        """
         now = now_ms()
-        for memory in memories:
-            check_memory(memory)
+        for place, memory in enumerate(memories):
+            check_memory(memory, place)
             memory.created = memory.created or now
             memory.timestamp = memory.timestamp or now
         if not memories:

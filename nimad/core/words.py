@@ -2,13 +2,14 @@
 
 Damage shows itself in two ways: SQLite refuses to read or to change it (then the query or the write
 that met it tells, see `meet`), or words are simply not found any more.  The second kind is looked
-for once after each start, by a word of some memories; `nimactl doctor` compares everything.
+for in idle time, by a word of some memories; `nimactl doctor` compares everything.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from nimad.core.health import Health
@@ -19,6 +20,8 @@ from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
 
+SAMPLE_SECONDS = 600.0
+"""Time between two looks for silent damage, the first one after the start [seconds]."""
 WHY = "its index is damaged and is being made anew"
 
 
@@ -38,7 +41,7 @@ class WordsIndex:
         """`on_rebuilt` is called once the index was made anew: what was read may be wrong."""
         self._records, self._health, self._lock = records, health, lock
         self._on_rebuilt = on_rebuilt
-        self._sampled = False
+        self._next_sample = 0.0
 
     def open(self) -> None:
         """SQLite opens it when it is asked."""
@@ -51,9 +54,10 @@ class WordsIndex:
         self._health.fail(self.name, WHY)
 
     def follow(self) -> bool:
-        """Make a damaged index anew; look for silent damage once after a start."""
-        if self._health.reason(self.name) is None and not self._sampled:
-            self._sampled = True
+        """Make a damaged index anew; now and then look for silent damage."""
+        now = time.monotonic()
+        if self._health.reason(self.name) is None and now >= self._next_sample:
+            self._next_sample = now + SAMPLE_SECONDS
             try:
                 missing = words.missing_of_sample(self._records)
             except RecordsDamaged as error:

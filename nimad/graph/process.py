@@ -85,7 +85,9 @@ class EngineProcess:
                 raise TimeoutError
             chunk = os.read(output, 1 << 18)
             if not chunk:
-                raise GraphFailed(detail=f"the engine's process ended ({self._ending()})")
+                code = self._process.wait(10)
+                how = f"signal {-code}" if code < 0 else f"exit code {code}"
+                raise GraphFailed(detail=f"the engine's process ended ({how})")
             self._pending += chunk
         line, _, self._pending = self._pending.partition(b"\n")
         reply: dict[str, Any] = json.loads(line)
@@ -94,10 +96,6 @@ class EngineProcess:
             error: NimadError = kind(**failed["fields"])
             raise error
         return reply
-
-    def _ending(self) -> str:
-        code = self._process.wait(10)
-        return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def close(self) -> None:
         """End the process, whatever it is busy with. Never raises."""

@@ -26,7 +26,7 @@ GRAPH = {
     "cypher": Param(params.text(MAX_CYPHER)),
     "parameters": Param(_parameters, None),
     "limit": Param(params.integer(1, 10_000), 1000),
-    "seconds": Param(params.number(0.01, MAX_SECONDS), 10.0),
+    "seconds": Param(params.number(0.01, MAX_SECONDS), 10),
     "fresh": Param(params.flag, False),
 }
 
@@ -40,11 +40,11 @@ class GraphVerb:
 
     def all(self) -> list[Verb]:
         """The verb of this file."""
-        return [Verb("graph", "read", self.graph)]
+        return [Verb("graph", "read", self.graph, GRAPH)]
 
     def graph(self, call: Call) -> dict[str, Any]:
         """The answer; making the graph for it needs the right to control, as it writes a file."""
-        given = params.read("graph", GRAPH, call.params)
+        given = call.params
         if self._access is not None and self._graph.needs_build(fresh=given["fresh"]):
             self._access.check(call.peer, "control", "graph")
         answer = self._graph.query(

@@ -32,7 +32,7 @@ _nimactl() {
     similar) options="--dense -k --help --json --socket --timeout --version" ;;
     related) options="--depth -k --help --json --socket --timeout --version" ;;
     graph) options="--param --limit --fresh --help --json --socket --timeout --version" ;;
-    remember) options="--who --where --when --importance --layer --tag --namespace --help --json --socket --timeout --version" ;;
+    remember) options="--who --where --when --layer --importance --tag --namespace --help --json --socket --timeout --version" ;;
     forget) options="--purge --dry-run --help --json --socket --timeout --version" ;;
     import) options="--namespace --from-line --help --json --socket --timeout --version" ;;
     export) options="--namespace --output --help --json --socket --timeout --version" ;;
