@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nimad import when
-from nimad.core.validate import MAX_TIME
 from nimad.errors import UsageError
+from nimad.model import MAX_TIME
 from nimad.serve.protocol import shown
 
 REQUIRED: Any = object()
@@ -72,6 +72,13 @@ def text(longest: int, *, empty: bool = False) -> Check:
         return value
 
     return check
+
+
+def not_blank(value: Any) -> Any:
+    """Anything but blank text."""
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("must not be empty")
+    return value
 
 
 def path(value: Any) -> str:
