@@ -449,7 +449,7 @@ def patient(here: Opened) -> Opened:
 def test_errors_that_pass(source: Path, patient: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     store, manager = patient
     stores.small_store(source)
-    failing(sqlite3.OperationalError("database is locked"), 4, monkeypatch)
+    failing(Busy(detail="database is locked"), 4, monkeypatch)
     assert migrate(manager, source)["state"] == "verified"
     log = (store.state / "migration.log").read_text()
     assert "[WARN] Batch failed (attempt 4/5)" in log and "Batch succeeded on retry 5" in log
