@@ -11,12 +11,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from nimad.core.health import Health
 from nimad.core.projection import Problem, PurgeNote
 from nimad.errors import RecordsDamaged, WordsDamaged
 from nimad.store import words
 from nimad.store.records import Records
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +56,21 @@ class WordsIndex:
         log.error("the words index is damaged: %s", error.message)
         self._health.fail(self.name, WHY)
 
+    def guard(self, write: Callable[[], T]) -> T:
+        """What `write` gives, a transaction that touches the index; where it meets damage, the
+        index is made anew, because nothing can be written beside it, and `write` is called again.
+        """
+        try:
+            return write()
+        except RecordsDamaged as error:
+            self.mend(error)
+            return write()
+
+    def mend(self, error: RecordsDamaged) -> None:
+        """Make the index anew after a write met damage in it; raises `error` if it is not there."""
+        self.meet(error)
+        self.rebuild()
+
     def follow(self) -> bool:
         """Make a damaged index anew; now and then look for silent damage."""
         now = time.monotonic()
@@ -81,11 +99,7 @@ class WordsIndex:
 
     def scrub(self, note: PurgeNote) -> None:
         """Merge the index into one b-tree: deleted words are then gone from the file."""
-        try:
-            words.optimise(self._records)
-        except RecordsDamaged as error:
-            self.meet(error)
-            self.rebuild()
+        self.guard(lambda: words.optimise(self._records))
 
     def check(self) -> list[Problem]:
         """Each word of each memory stands in the index, and nothing else."""

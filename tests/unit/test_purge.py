@@ -93,7 +93,7 @@ def test_a_step_that_fails_is_tried_again_and_stops_nothing(
         )
     with monkeypatch.context() as broken:
         broken.setattr(
-            "nimad.legacy.redact_database.shutil.copyfile",
+            "nimad.core.purge.scrub_snapshot",
             lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")),
         )
         left = purge_secret(store)

@@ -16,6 +16,8 @@ from nimad.core import maintenance, status
 from nimad.core.store import MemoryStore
 from nimad.errors import DiskFull
 from nimad.model import Memory
+from tests.legacy import stores
+from tests.legacy.moving import migrate, opened
 
 DAMAGE = {
     "pages": "UPDATE words_data SET block = zeroblob(length(block)) WHERE id > 10",
@@ -86,6 +88,15 @@ def test_writing_goes_on(store: MemoryStore, how: str) -> None:
     store.forget([1, 2], purge=True)
     maintenance.finish(store)
     assert [problem for problem in check(store) if problem.severity == "error"] == []
+
+
+def test_a_migration_mends_what_it_meets(tmp_path: Path) -> None:
+    source = stores.small_store(tmp_path / "graph.sqlite")
+    with opened(tmp_path / "migrated") as (store, manager):
+        store.remember_many([Memory(f"the heron number {n}") for n in range(40)])
+        damage(store, "noise")
+        assert migrate(manager, source)["state"] == "verified"
+        assert len(store.query("memory", k=50, mode="words").hits) == 30
 
 
 def test_doctor_tells_and_only_tells(store: MemoryStore) -> None:
