@@ -29,7 +29,7 @@ from nimad.core.setbacks import Setbacks
 from nimad.core.validate import check_memory
 from nimad.core.words import WordsIndex
 from nimad.embed.base import Embedder
-from nimad.errors import NimadError, NotFound, RecordsDamaged
+from nimad.errors import NimadError, NotFound
 from nimad.graph.feed import ChangeFeed
 from nimad.graph.projection import GraphProjection
 from nimad.index.blocks import BlockIndex
@@ -82,7 +82,7 @@ class MemoryStore:
         self.health = Health(lambda: self.on_change())
         self.setbacks = Setbacks()
         self.query_priority = QueryPriority()
-        self._started = time.monotonic()
+        self.started = time.monotonic()
         self._accesses = Accesses()
         self.records = records = Records.open(state / "records.sqlite")
         self.semantic = SemanticIndex(state, config, records, self.health, self.maintenance)
@@ -170,10 +170,6 @@ class MemoryStore:
         """The graph; None when there is none."""
         return self.graph_index.graph
 
-    def uptime(self) -> float:
-        """Time since the store was opened [seconds]."""
-        return time.monotonic() - self._started
-
     # --- writing ------------------------------------------------------------------------------
 
     def remember(self, memory: Memory) -> int:
@@ -192,12 +188,7 @@ class MemoryStore:
             memory.timestamp = memory.timestamp or now
         if not memories:
             return []
-        try:
-            ids = self._write(memories)
-        except RecordsDamaged as error:
-            self.words.meet(error)
-            self.words.rebuild()  # nothing can be written beside a damaged index
-            ids = self._write(memories)
+        ids = self.words.guard(lambda: self._write(memories))
         self.on_change()
         return ids
 
@@ -215,12 +206,7 @@ class MemoryStore:
 
     def forget(self, ids: Sequence[int], *, purge: bool = False, dry_run: bool = False) -> Receipt:
         """Delete memories from every part; with `purge` no trace of them is left in the files."""
-        try:
-            receipt = self.purge.forget(ids, purge=purge, dry_run=dry_run)
-        except RecordsDamaged as error:
-            self.words.meet(error)
-            self.words.rebuild()
-            receipt = self.purge.forget(ids, purge=purge, dry_run=dry_run)
+        receipt = self.words.guard(lambda: self.purge.forget(ids, purge=purge, dry_run=dry_run))
         if receipt.forgotten and not dry_run:
             self.on_change()
         return receipt
