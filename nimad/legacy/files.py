@@ -176,8 +176,7 @@ class LegacyFiles(Closing):
             totals.nodes += 1
             node = _node(mapper, key, self._places[key].episode)
             if isinstance(node, Unreadable):
-                totals.unreadable += 1
-                totals.refuse(node)
+                totals.count_unreadable(node)
                 continue
             totals.text_bytes += len(node.memory.text.encode())
             totals.blob_bytes += sum(map(len, node.memory.blobs.values()))

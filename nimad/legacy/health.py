@@ -77,7 +77,7 @@ def _times(connection: sqlite3.Connection, now_ms: int) -> tuple[int | None, int
 
 
 def _tables(connection: sqlite3.Connection) -> tuple[list[str], bool]:
-    """The tables, NIMA's first, and whether there is a text index, whose own tables are left out."""
+    """The tables, NIMA's first, without those that serve a text index; whether there is one."""
     names = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table'")
     made = {str(name): str(sql or "").lower() for name, sql in names}
     virtual = [f"{name}_" for name, sql in made.items() if sql.startswith("create virtual")]

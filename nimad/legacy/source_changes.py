@@ -17,11 +17,10 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from nimad.errors import SourceChanged
 from nimad.legacy.detect import os_error
@@ -118,16 +117,15 @@ def _while_nobody_writes(path: Path, before: dict[str, Seen] | None) -> Differen
 def compare(graph: LegacyGraph, before: dict[str, Seen] | None) -> Difference:
     """The same of an open database."""
     found = Difference({kind: Seen() for kind in KINDS}, graph.columns())
-    reads = (graph.raw_nodes, graph.raw_edges, graph.raw_turns)
-    for kind, read in zip(KINDS, reads, strict=True):
-        _compare(found, kind, read, None if before is None else before[kind])
+    for kind in KINDS:
+        _compare(found, kind, graph, None if before is None else before[kind])
     return found
 
 
-def _compare(found: Difference, kind: str, read: Callable[..., Any], before: Seen | None) -> None:
+def _compare(found: Difference, kind: str, graph: LegacyGraph, before: Seen | None) -> None:
     at, now = 0, found.seen[kind]
     old = before or Seen()
-    for key, row in pages(lambda after: read(after, PAGE), lambda item: item[0]):
+    for key, row in pages(lambda after: graph.raw_rows(kind, after, PAGE), lambda item: item[0]):
         data = row.encode() if isinstance(row, str) else canonical(row)
         digest = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
         now.add(key, digest)
