@@ -257,6 +257,8 @@ def _survey_nodes(graph: LegacyGraph, totals: Totals) -> array[int]:
         totals.text_bytes += len(text.encode()) if isinstance(text, str) else 0
         totals.blob_bytes += sum(len(value) for value in row if isinstance(value, bytes))
     totals.by_layer = dict(sorted(layers.items()))
+    if ids:
+        totals.first_key, totals.last_key = ids[0], ids[-1]
     return ids
 
 
