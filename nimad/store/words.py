@@ -109,11 +109,13 @@ def _rebuild(records: Records) -> int:
 def _empty(records: Records) -> None:
     """Put what a new table would hold into the tables behind the index.
 
+    A crash before it is rebuilt leaves it empty, which idle time notices (`missing_of_sample`).
     Source: https://www.sqlite.org/fts5.html#fts5_data_structures (the layout of these tables).
     """
     with records.write() as tx:
         tx.execute(
-            f"CREATE VIRTUAL TABLE temp.fresh USING fts5 (text, who, content = '', tokenize = '{TOKENIZER}')"
+            "CREATE VIRTUAL TABLE temp.fresh USING fts5"
+            f" (text, who, content = '', tokenize = '{TOKENIZER}')"
         )
         tx.execute("DELETE FROM words_data")
         tx.execute("INSERT INTO words_data SELECT * FROM temp.fresh_data")
