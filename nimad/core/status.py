@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ def describe(store: MemoryStore) -> dict[str, Any]:
     counts, blocks = records.counts(), semantic.index.stats()
     embedder = semantic.embedder
     return {
-        "uptime_seconds": round(store.uptime(), 1),
+        "uptime_seconds": round(time.monotonic() - store.started, 1),
         "state_dir": str(store.state),
         **counts,
         "namespaces": dict(
@@ -48,7 +49,7 @@ def describe(store: MemoryStore) -> dict[str, Any]:
             "backlog": max(0, counts["memories"] - blocks["rows"]),
             "kernels": semantic.index.kernels,
         },
-        "graph": store.graph_index.status(),
+        "graph": store.graph.status(),
         "disk": disk(store),
         "memory": {
             "pss_bytes": memory.own_memory(),

@@ -17,7 +17,7 @@ from nimad.config import Config
 from nimad.core import segments
 from nimad.core.accesses import Accesses
 from nimad.core.columns_cache import ColumnsCache
-from nimad.core.graph import GraphIndex
+from nimad.core.graph import Graph
 from nimad.core.health import Health
 from nimad.core.hypervectors import Hypervectors
 from nimad.core.lock import StateLock, prepare_state, sweep
@@ -29,9 +29,7 @@ from nimad.core.setbacks import Setbacks
 from nimad.core.validate import check_memory
 from nimad.core.words import WordsIndex
 from nimad.embed.base import Embedder
-from nimad.errors import NimadError, NotFound, RecordsDamaged
-from nimad.graph.feed import ChangeFeed
-from nimad.graph.projection import GraphProjection
+from nimad.errors import NimadError, NotFound
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
 from nimad.recall.ranking import Recall
@@ -82,12 +80,13 @@ class MemoryStore:
         self.health = Health(lambda: self.on_change())
         self.setbacks = Setbacks()
         self.query_priority = QueryPriority()
-        self._started = time.monotonic()
+        self.started = time.monotonic()
         self._accesses = Accesses()
         self.records = records = Records.open(state / "records.sqlite")
         self.semantic = SemanticIndex(state, config, records, self.health, self.maintenance)
         self.dense = Hypervectors(state, records, self.health, self.maintenance)
-        self.graph_index = GraphIndex(state, config, records, self.health)
+        give_way = self.query_priority.yield_to_queries
+        self.graph = Graph(state, config, records, self.health, give_way)
         columns = state / "columns.nrc"
         self.recall = Recall(
             records,
@@ -101,14 +100,12 @@ class MemoryStore:
         self.projections: list[Projection] = [
             self.words,
             self.semantic,
-            self.graph_index,
+            self.graph,
             self.dense,
             ColumnsCache(self.recall, columns),
         ]
         for projection in self.projections:
             projection.open()
-        if self.graph_index.graph is not None:
-            self.graph_index.graph.woken = lambda: self.on_change()
         self.purge = Purge(
             state, records, self.semantic, self.dense, self.projections, self.maintenance
         )
@@ -165,15 +162,6 @@ class MemoryStore:
         """The embedder that made the vectors in `blocks`."""
         return self.semantic.embedder
 
-    @property
-    def graph(self) -> GraphProjection | None:
-        """The graph; None when there is none."""
-        return self.graph_index.graph
-
-    def uptime(self) -> float:
-        """Time since the store was opened [seconds]."""
-        return time.monotonic() - self._started
-
     # --- writing ------------------------------------------------------------------------------
 
     def remember(self, memory: Memory) -> int:
@@ -192,12 +180,7 @@ class MemoryStore:
             memory.timestamp = memory.timestamp or now
         if not memories:
             return []
-        try:
-            ids = self._write(memories)
-        except RecordsDamaged as error:
-            self.words.meet(error)
-            self.words.rebuild()  # nothing can be written beside a damaged index
-            ids = self._write(memories)
+        ids = self.words.guard(lambda: self._write(memories))
         self.on_change()
         return ids
 
@@ -215,12 +198,7 @@ class MemoryStore:
 
     def forget(self, ids: Sequence[int], *, purge: bool = False, dry_run: bool = False) -> Receipt:
         """Delete memories from every part; with `purge` no trace of them is left in the files."""
-        try:
-            receipt = self.purge.forget(ids, purge=purge, dry_run=dry_run)
-        except RecordsDamaged as error:
-            self.words.meet(error)
-            self.words.rebuild()
-            receipt = self.purge.forget(ids, purge=purge, dry_run=dry_run)
+        receipt = self.words.guard(lambda: self.purge.forget(ids, purge=purge, dry_run=dry_run))
         if receipt.forgotten and not dry_run:
             self.on_change()
         return receipt
@@ -291,8 +269,3 @@ class MemoryStore:
         """The parts that are out of service: name → reason."""
         trouble = self.embedder.trouble
         return {**self.health.reasons(), **({"embedder": trouble} if trouble else {})}
-
-    def catch_up_graph(self, max_rows: int = 100_000, feed: ChangeFeed | None = None) -> bool:
-        """Let the graph follow the records, read by way of `feed`; True when nothing is left."""
-        with self.maintenance:
-            return self.graph_index.catch_up(max_rows, feed)

@@ -2,14 +2,16 @@
 
 Damage shows itself in two ways: SQLite refuses to read or to change it (then the query or the write
 that met it tells, see `meet`), or words are simply not found any more.  The second kind is looked
-for once after each start, by a word of some memories; `nimactl doctor` compares everything.
+for in idle time, by a word of some memories; `nimactl doctor` compares everything.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from nimad.core.health import Health
 from nimad.core.projection import Problem, PurgeNote
@@ -17,8 +19,12 @@ from nimad.errors import RecordsDamaged, WordsDamaged
 from nimad.store import words
 from nimad.store.records import Records
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
+SAMPLE_SECONDS = 600.0
+"""Time between two looks for silent damage, the first one after the start [seconds]."""
 WHY = "its index is damaged and is being made anew"
 
 
@@ -38,7 +44,7 @@ class WordsIndex:
         """`on_rebuilt` is called once the index was made anew: what was read may be wrong."""
         self._records, self._health, self._lock = records, health, lock
         self._on_rebuilt = on_rebuilt
-        self._sampled = False
+        self._next_sample = 0.0
 
     def open(self) -> None:
         """SQLite opens it when it is asked."""
@@ -50,10 +56,26 @@ class WordsIndex:
         log.error("the words index is damaged: %s", error.message)
         self._health.fail(self.name, WHY)
 
+    def guard(self, write: Callable[[], T]) -> T:
+        """What `write` gives, a transaction that touches the index; where it meets damage, the
+        index is made anew, because nothing can be written beside it, and `write` is called again.
+        """
+        try:
+            return write()
+        except RecordsDamaged as error:
+            self.mend(error)
+            return write()
+
+    def mend(self, error: RecordsDamaged) -> None:
+        """Make the index anew after a write met damage in it; raises `error` if it is not there."""
+        self.meet(error)
+        self.rebuild()
+
     def follow(self) -> bool:
-        """Make a damaged index anew; look for silent damage once after a start."""
-        if self._health.reason(self.name) is None and not self._sampled:
-            self._sampled = True
+        """Make a damaged index anew; now and then look for silent damage."""
+        now = time.monotonic()
+        if self._health.reason(self.name) is None and now >= self._next_sample:
+            self._next_sample = now + SAMPLE_SECONDS
             try:
                 missing = words.missing_of_sample(self._records)
             except RecordsDamaged as error:
@@ -77,11 +99,7 @@ class WordsIndex:
 
     def scrub(self, note: PurgeNote) -> None:
         """Merge the index into one b-tree: deleted words are then gone from the file."""
-        try:
-            words.optimise(self._records)
-        except RecordsDamaged as error:
-            self.meet(error)
-            self.rebuild()
+        self.guard(lambda: words.optimise(self._records))
 
     def check(self) -> list[Problem]:
         """Each word of each memory stands in the index, and nothing else."""

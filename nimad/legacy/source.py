@@ -107,6 +107,11 @@ class Totals:
     first_key: int = 0
     last_key: int = -1
 
+    def count_unreadable(self, row: Unreadable) -> None:
+        """Count a row that nothing can be made of."""
+        self.unreadable += 1
+        self.refuse(row)
+
     def refuse(self, row: Unreadable) -> None:
         """Note a row that will not come over."""
         if len(self.refusals) < LISTED:

@@ -23,6 +23,7 @@ from nimad.errors import (
     MigrationFailed,
     NimadError,
     VerifyFailed,
+    WordsDamaged,
 )
 from nimad.migrate.copy_stage import copy
 from nimad.migrate.encode_stage import encode
@@ -122,13 +123,24 @@ class Pipeline:
                 raise
 
     def _next(self, run: Run) -> None:
-        """One batch; halved for as long as it does not fit into memory."""
+        """One batch; halved for as long as it does not fit into memory.
+
+        A damaged words index, beside which nothing can be written, is made anew first.
+        """
+        mended = False
         while True:
             if self._steps is None:
                 self._steps = _all_stages(run, self._finished)
             try:
                 next(self._steps, None)
                 return
+            except WordsDamaged as error:
+                self._steps = None
+                run.close()
+                if mended:
+                    raise
+                mended = True
+                self._store.words.mend(error)
             except MemoryError:
                 self._steps = None
                 run.close()

@@ -60,11 +60,11 @@ class QueryVerb:
 
     def all(self) -> list[Verb]:
         """The verb of this file."""
-        return [Verb("query", "read", self.query, shorten=cut_to_fit)]
+        return [Verb("query", "read", self.query, QUERY, shorten=cut_to_fit)]
 
     def query(self, call: Call) -> dict[str, Any]:
         """The memories that answer a text, best first."""
-        given = params.read("query", QUERY, call.params)
+        given = call.params
         times = _times(given)
         where = Filter(
             **{name: given[name] for name in ("who", "where", "layer", "namespace", "tags")},

@@ -57,8 +57,8 @@ REMEMBER = {name: IMPORT[name] for name, field in FIELDS.items() if not field.ke
 
 
 def remembered(fields: Mapping[str, Any]) -> Memory:
-    """The memory that `remember` was given; UsageError names the field that is wrong."""
-    return Memory(**_given(params.read("remember", REMEMBER, fields)))
+    """The memory of the checked parameters of `remember`."""
+    return Memory(**_given(fields))
 
 
 def imported(fields: Any, namespace: str) -> Memory:
@@ -78,7 +78,7 @@ def imported(fields: Any, namespace: str) -> Memory:
     return memory
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     """Without what was not given: those fields get the defaults of a Memory."""
     return {name: value for name, value in values.items() if value is not None}
 

@@ -131,7 +131,7 @@ FULL: dict[str, Any] = {
 
 
 def test_every_field_that_is_given_comes_back() -> None:
-    memory = wire.remembered(FULL)
+    memory = wire.remembered(params.read("remember", wire.REMEMBER, FULL))
     shown = wire.memory_json(memory)
     assert {name: shown[name] for name in FULL} == FULL
     assert shown["source"] is None and "blobs" not in shown
@@ -140,7 +140,7 @@ def test_every_field_that_is_given_comes_back() -> None:
 def test_what_a_user_may_not_set_is_refused() -> None:
     for name in ("id", "created", "access_count", "source", "blobs"):
         with pytest.raises(UsageError) as caught:
-            wire.remembered({"text": "a", name: 1})
+            params.read("remember", wire.REMEMBER, {"text": "a", name: 1})
         assert f'takes no "{name}"' in caught.value.message
 
 
