@@ -22,6 +22,7 @@ MAX_BATCH = 100_000
 LENGTHY = frozenset(
     {
         "doctor",
+        "graph",
         "rebuild",
         "migrate.attach",
         "migrate.append",
