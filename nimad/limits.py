@@ -14,6 +14,8 @@ MAX_RESULTS = 1000
 """Number of results of one query [memories]."""
 MAX_DEPTH = 5
 """Number of relations that `related` follows one after the other [relations]."""
+MAX_ROWS = 10_000
+"""Number of rows of one answer of the graph [rows]."""
 MAX_BUDGET = 10_000_000
 """Budget of a query for a prompt [tokens]."""
 MAX_BATCH = 100_000
