@@ -27,9 +27,9 @@ from nimad.graph.build import build
 from nimad.graph.engine import Engine, GraphLimits, Rows, check_supported
 from nimad.graph.feed import ChangeFeed
 from nimad.graph.files import GraphFiles
-from nimad.graph.gate import Gate
 from nimad.graph.tables import Meta, drop_old_meta
 from nimad.graph.traverse import Neighbour, totals, walk
+from nimad.locks import ReadWriteLock
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class GraphProjection:
         self._resting, self._waking = False, threading.Lock()  # closed until somebody wants it
         self.woken: Callable[[], None] = lambda: None
         self._meta = Meta()
-        self._writing, self._gate = threading.RLock(), Gate()
+        self._writing, self._gate = threading.RLock(), ReadWriteLock()
         self._fold_at = FOLD_BYTES
         self._steps, self._step_rows = 0, STEP_ROWS  # transactions since the log was folded in
         self.memory_errors = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,12 +9,11 @@ from numpy.typing import NDArray
 
 from nimad.errors import RecordsDamaged
 from nimad.store.records import Records
+from nimad.text import words_of
 
 TEXT_WEIGHT, WHO_WEIGHT = 1.0, 0.5
 """BM25 column weights: a name in the text says as much as in `who`, but `who` is on every row of
 that person, so a match there alone should not outrank a match in the text."""
-
-_WORD = re.compile(r"\w+")
 
 # Words that carry no content in a question.  BM25 would rank them low anyway; leaving them out
 # spares scoring nearly every row of the store.
@@ -52,7 +50,7 @@ def is_german(spoken: Sequence[str]) -> bool:
 
 def terms(text: str) -> list[str]:
     """The distinct words of a text, lower case, in order; without stop words if others are left."""
-    spoken = _WORD.findall(text)
+    spoken = words_of(text)
     found = list(dict.fromkeys(word.lower() for word in spoken))
     stop = STOP_WORDS | GERMAN if is_german(spoken) else STOP_WORDS
     return [word for word in found if word not in stop] or found

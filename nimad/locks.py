@@ -1,4 +1,4 @@
-"""Many readers or one who needs the house empty: a checkpoint, a swap, a close."""
+"""A readers-writer lock: for what many threads read and now and then one changes as a whole."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Gate:
-    """Shared for readers, exclusive for whoever must find no reader inside.
+class ReadWriteLock:
+    """Shared by any number of readers, or held by one writer alone; writers go first.
 
-    Whoever waits for exclusive entry goes before readers that come later, so that a stream of
-    readers cannot keep it out.  Not reentrant.
+    Guarantees: no reader is inside while a writer is; a writer that waits goes before readers that
+    come later, so that a stream of readers cannot keep it out; what a writer did is seen by every
+    reader that enters after it.  Not reentrant: a reader that enters again while a writer waits, or
+    that wants to become the writer, waits for itself.
     """
 
     def __init__(self) -> None:
