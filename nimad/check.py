@@ -1,61 +1,53 @@
 """Walks every invariant of a store and names what is wrong, with its fix: behind `nimactl doctor`.
 
-It changes nothing, except that the graph first catches up with the records (otherwise every recent
-memory would look missing), and that a damaged segment of the blocks is set aside.  Cost: reads
-every file whole once.
+It only reads.  What a projection finds damaged it tells to Health, and maintenance mends it in idle
+time.  Cost: reads every file whole once.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-import numpy as np
-
-from nimad.core.hypercheck import problems
-from nimad.core.recovery import missing_vectors, retire_damaged
-from nimad.core.status import disk
+from nimad.core import rebuild, status
+from nimad.core.projection import Problem, Projection
 from nimad.core.store import MemoryStore
 from nimad.errors import NimadError
 from nimad.model import Stage
-from nimad.store import sources, words
+from nimad.store import sources
 
 LOW_DISK = 200 << 20
 """Free space below which a warning is due [bytes]."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that is not as it must be: "error" costs answers, "warning" may, "note" is news."""
-
-    part: str
-    what: str
-    fix: str
-    severity: str = "error"
-
-
 def check(store: MemoryStore) -> list[Problem]:
     """Every problem there is; an empty list means that all invariants hold."""
     found: list[Problem] = []
-    with store.maintenance:
-        for examine in CHECKS:
-            try:
-                found.extend(examine(store))
-            except NimadError as error:
-                found.append(Problem("check", error.message, error.next_step))
+    for examine in (_records, _references, *map(_of, store.projections), _sources, _rest):
+        try:
+            found.extend(examine(store))
+        except (NimadError, OSError) as error:
+            found.append(Problem("check", *_told(error)))
     return found
+
+
+def _of(projection: Projection) -> Callable[[MemoryStore], list[Problem]]:
+    return lambda store: projection.check()
+
+
+def _told(error: NimadError | OSError) -> tuple[str, str]:
+    """What happened, and what to do."""
+    if isinstance(error, NimadError):
+        return error.message, error.next_step
+    return f"it cannot be read: {error}", "look at the disk: `dmesg` may tell more"
 
 
 # --- records ----------------------------------------------------------------------------------
 
 
 def _records(store: MemoryStore) -> Iterator[Problem]:
-    for (line,) in store.records.rows("PRAGMA integrity_check(20)"):
-        if line != "ok":
-            yield Problem(
-                "records", f"SQLite reports: {line}", "restore a backup of records.sqlite"
-            )
+    for line in store.records.integrity_problems():
+        yield Problem("records", f"SQLite reports: {line}", "restore a backup of records.sqlite")
 
 
 _STRANGER = (
@@ -99,69 +91,6 @@ def _references(store: MemoryStore) -> Iterator[Problem]:
     for what, sql in OTHERS.items():
         if number := store.records.value(sql):
             yield Problem("records", f"{number} {what}", bug)
-
-
-def _words(store: MemoryStore) -> Iterator[Problem]:
-    if problem := words.problem(store.records):
-        yield Problem("words", problem, "nimactl rebuild words")
-
-
-# --- blocks -----------------------------------------------------------------------------------
-
-
-def _blocks(store: MemoryStore) -> Iterator[Problem]:
-    fix = "nimactl rebuild blocks"
-    for damage in retire_damaged(store):
-        anew = "nothing: it was set aside and is made anew in idle time (or now: " + fix + ")"
-        yield Problem("blocks", damage.error.message, anew)
-    if store.embedder_due:
-        yield Problem(
-            "blocks",
-            f"the vectors are to be made anew with the embedder {store.wanted_embedder.name}",
-            "nothing: it happens in idle time (or now: nimactl rebuild blocks)",
-            "note",
-        )
-        return
-    indexed = store.blocks.ids()
-    strangers = np.setdiff1d(indexed, store.records.ids(), assume_unique=False)
-    if len(strangers):
-        yield Problem("blocks", f"{len(strangers)} vector(s) belong to no memory", fix)
-    twice = len(indexed) - len(np.unique(indexed))
-    rows = store.blocks.stats()["rows"]
-    if twice or rows != len(indexed):
-        yield Problem("blocks", f"{twice or rows - len(indexed)} memories have two vectors", fix)
-    if lost := missing_vectors(store):
-        yield Problem("blocks", f"{len(lost)} memories have no vector", fix)
-    listed = set(store.records.segment_names())
-    for path in store.blocks.unlisted():
-        if path.stem not in listed:
-            yield Problem("blocks", f"{path.name} is not listed", "restart nimad", "note")
-
-
-# --- hypervectors -------------------------------------------------------------------------------
-
-
-def _dense(store: MemoryStore) -> Iterator[Problem]:
-    for problem in problems(store):
-        yield Problem("dense", *problem)
-
-
-# --- graph ------------------------------------------------------------------------------------
-
-
-def _graph(store: MemoryStore) -> Iterator[Problem]:
-    if store.graph is None:
-        return
-    while not store.catch_up_graph():
-        pass
-    truth, shown = store.records.counts(), store.graph.counts()
-    for kind, number in truth.items():
-        if shown[kind] != number:
-            yield Problem(
-                "graph",
-                f"it has {shown[kind]} {kind}, the records {number}",
-                "nimactl rebuild graph",
-            )
 
 
 # --- sources and the rest -----------------------------------------------------------------------
@@ -210,8 +139,11 @@ def _snapshot(store: MemoryStore, source: sources.Source) -> Iterator[Problem]:
 
 def _rest(store: MemoryStore) -> Iterator[Problem]:
     for part, reason in store.degraded().items():
-        fix = "see above; it goes on by itself" if part == "embedder" else f"nimactl rebuild {part}"
+        fix = f"nimactl rebuild {part}" if part in rebuild.PARTS else "none: it goes on by itself"
         yield Problem(part, reason, fix, "warning")
+    for work, why in status.waiting(store).items():
+        fix = "nothing: it is tried again by itself"
+        yield Problem("maintenance", f"{work} is not finished: {why}", fix, "warning")
     if left := sorted(path.name for path in (store.state / "aside").iterdir()):
         yield Problem(
             "aside",
@@ -219,17 +151,5 @@ def _rest(store: MemoryStore) -> Iterator[Problem]:
             f"delete them from {store.state / 'aside'} when nobody wants to look at them",
             "note",
         )
-    if (free := disk(store)["free"]) < LOW_DISK:
+    if (free := status.disk(store)["free"]) < LOW_DISK:
         yield Problem("disk", f"only {free >> 20} MiB are free", "free some space", "warning")
-
-
-CHECKS: tuple[Callable[[MemoryStore], Iterator[Problem]], ...] = (
-    _records,
-    _references,
-    _words,
-    _blocks,
-    _dense,
-    _graph,
-    _sources,
-    _rest,
-)

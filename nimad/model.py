@@ -10,41 +10,94 @@ from typing import Any
 LAYERS = ("input", "contemplation", "output", "legacy_vsa", "note")
 DEFAULT_NAMESPACE = "default"
 MAX_TEXT = 200_000
-"""Longest text of one memory [characters]: a frame of 1 MiB holds it with room for the rest."""
+"""Length of the longest text: a frame holds it in UTF-8 with room for the rest [characters]."""
+MAX_NAME = 1000
+"""Length of the longest name (who, where, session, tag, ...) [characters]."""
+MAX_TAGS = 100
+"""Number of tags of one memory [tags]."""
+MAX_TIME = 253_402_300_800_000
+"""The year 10000: what is beyond it is a wrong unit [epoch milliseconds]."""
+MAX_COUNT = 2**53
+"""The largest count, which JSON readers still hold exactly."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """What one field of a memory may hold, and how `nimactl remember` asks for it.
+
+    `kind` is text, layer, moment (epoch milliseconds), share (0 to 1), count, tags, json, source or
+    blobs; `most` is the longest text, or JSON [characters]; `blank` tells whether it may be empty.
+    `flag`, `metavar` and `about` are the option, which those without a flag have not.  A `kept`
+    field is not for `remember`: only `import` takes it.
+    """
+
+    kind: str
+    most: int = 0
+    blank: bool = True
+    kept: bool = False
+    flag: str = ""
+    metavar: str = ""
+    about: str = ""
+
+
+def _is(kind: str, most: int = 0, **more: Any) -> dict[str, Field]:
+    """The metadata of a field of Memory."""
+    return {"field": Field(kind, most, **more)}
+
+
+def _option(flag: str, metavar: str, about: str) -> dict[str, Any]:
+    return {"flag": flag, "metavar": metavar, "about": about}
+
+
+_WHO = _option("--who", "WHO", "who said or did it")
+_WHERE = _option("--where", "PLACE", "where it happened")
+_WHEN = _option("--when", "DATE", "when it happened; default now")
+_LAYER = _option("--layer", "LAYER", "input, contemplation, output, legacy_vsa or note (default)")
+_SHARE = _option("--importance", "X", "from 0 to 1; a term of the ranking")
+_TAG = _option("--tag", "TAG", "a tag; may be repeated")
+_SPACE = _option("--namespace", "NAME", "the namespace; default: default")
 
 
 @dataclass(slots=True)
 class Memory:
-    """One memory.
+    """One memory.  Its fields, here, are what the protocol, the store and nimactl know of them.
 
     `id` is 0 until the records have given it one; ids are never reused.  `timestamp` and `created`
     are epoch milliseconds (UTC); `importance` is in [0, 1] or None where the source had none.
     `who`, `affect` and the like are None where the source had NULL, "" where it had "".
     `turn` is the turn's name in its source.  `extra` holds what a source had that is not modelled:
     it is kept, exported, and comes back in results.  `source` is (name, key there) or None.
+    `blobs` are binary columns of the source (such as a legacy embedding), byte for byte.
     """
 
-    text: str
+    text: str = field(metadata=_is("text", MAX_TEXT))
     id: int = 0
-    who: str | None = None
-    where: str | None = None
-    timestamp: int = 0
-    layer: str = "note"
-    importance: float | None = None
-    tags: tuple[str, ...] = ()
-    namespace: str = DEFAULT_NAMESPACE
-    conversation: str | None = None
-    session: str | None = None
-    turn: str | None = None
-    affect: str | None = None
-    summary: str | None = None
-    created: int = 0
-    last_accessed: int | None = None
-    access_count: int = 0
-    source: tuple[str, str | int] | None = None
-    extra: dict[str, Any] | None = None
-    blobs: dict[str, bytes] = field(default_factory=dict)
-    """Binary columns of the source (such as a legacy embedding), byte for byte."""
+    who: str | None = field(default=None, metadata=_is("text", MAX_NAME, **_WHO))
+    where: str | None = field(default=None, metadata=_is("text", MAX_NAME, **_WHERE))
+    timestamp: int = field(default=0, metadata=_is("moment", **_WHEN))
+    layer: str = field(default="note", metadata=_is("layer", **_LAYER))
+    importance: float | None = field(default=None, metadata=_is("share", **_SHARE))
+    tags: tuple[str, ...] = field(default=(), metadata=_is("tags", MAX_NAME, blank=False, **_TAG))
+    namespace: str = field(
+        default=DEFAULT_NAMESPACE, metadata=_is("text", MAX_NAME, blank=False, **_SPACE)
+    )
+    conversation: str | None = field(default=None, metadata=_is("text", MAX_NAME))
+    session: str | None = field(default=None, metadata=_is("text", MAX_NAME))
+    turn: str | None = field(default=None, metadata=_is("text", MAX_NAME))
+    affect: str | None = field(default=None, metadata=_is("text", MAX_TEXT))
+    summary: str | None = field(default=None, metadata=_is("text", MAX_TEXT))
+    created: int = field(default=0, metadata=_is("moment", kept=True))
+    last_accessed: int | None = field(default=None, metadata=_is("moment", kept=True))
+    access_count: int = field(default=0, metadata=_is("count", MAX_COUNT, kept=True))
+    source: tuple[str, str | int] | None = field(default=None, metadata=_is("source", kept=True))
+    extra: dict[str, Any] | None = field(default=None, metadata=_is("json", MAX_TEXT))
+    blobs: dict[str, bytes] = field(default_factory=dict, metadata=_is("blobs", kept=True))
+
+
+FIELDS: dict[str, Field] = {
+    each.name: each.metadata["field"] for each in fields(Memory) if "field" in each.metadata
+}
+"""Every field of a memory but its id, in the order of the protocol."""
 
 
 @dataclass(slots=True)

@@ -19,7 +19,6 @@ import argparse
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -88,19 +87,18 @@ TARGETS = (
 
 def kernels_ir() -> str:
     """The IR of all kernels in one module: `nimad_abi`, `nimad_encode`, ..., all else internal."""
-    from nimad.index.kernels.source import ABI, SIGNATURES, compile_kernel
+    from nimad.index.kernels.source import ABI, KERNELS, compile_kernel
 
     whole = llvm.parse_assembly(f"define i32 @nimad_abi() {{\n  ret i32 {ABI}\n}}\n")
-    for name in SIGNATURES:
+    for name in KERNELS:
         compiled = compile_kernel(name)
         module = llvm.parse_assembly(compiled.inspect_llvm())
-        module.get_function(compiled._wrapper_name).name = f"nimad_{name}"
+        module.get_function(compiled.native_name).name = f"nimad_{name}"
         for thing in (*module.functions, *module.global_variables):
             if not thing.is_declaration and thing.name != f"nimad_{name}":
                 thing.linkage = llvm.Linkage.internal
         whole.link_in(module)
-    # Without this, a loop that writes zeros becomes a call of memset, which somebody must provide.
-    return re.sub(r"(?m)^(define .*?)((?: !dbg !\d+)? \{)$", r'\1 "no-builtins"\2', str(whole))
+    return str(whole)
 
 
 def compile_object(ir: str, target: Target) -> bytes:
@@ -139,6 +137,8 @@ def build(into: Path) -> None:
     """Write every object and `manifest.json` to a directory."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
+    # Otherwise a loop that writes zeros becomes a call of memset, which somebody must provide.
+    llvm.set_option(Path(__file__).name, "--disable-loop-idiom-all")
     ir = kernels_ir()
     into.mkdir(exist_ok=True)
     objects = []

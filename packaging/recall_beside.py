@@ -12,7 +12,6 @@ from dialogues import DEPTH, Dialogue, mean, score
 from recall_exact import exact_recall
 from recall_store import loaded, recall_with
 
-from nimad.core import segments
 from nimad.core.store import MemoryStore
 from nimad.embed.base import Embedder
 from nimad.model import Filter
@@ -36,7 +35,7 @@ def beside(dialogues: Sequence[Dialogue], embedder: str) -> list[Row]:
 
 def _by_blocks(store: MemoryStore, dialogues: Sequence[Dialogue]) -> Row:
     """Candidates from the sealed block index, as in a store too large to be scored whole."""
-    segments.flush(store)
+    store.semantic.flush()
     few = recall_with(store, replace(DEFAULT, exact_rows=0))
     return _recipe("this recipe, candidates of the sparse-block index", few, dialogues)
 

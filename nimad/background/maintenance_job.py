@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 
-from nimad.background.worker import Backoff, Step, Worker
+from nimad.background.worker import Step, Worker
 from nimad.core import maintenance
 from nimad.core.store import MemoryStore
-from nimad.errors import NimadError
-
-log = logging.getLogger(__name__)
 
 LATEST_SECONDS = 60.0
 """Longest time that maintenance waits for an idle machine [seconds]."""
@@ -19,8 +15,7 @@ LATEST_SECONDS = 60.0
 class MaintenanceJob:
     """Learns of changes from `store.on_change`.
 
-    What fails is tried again later and later; a change of the store brings the next attempt
-    forward, because there may be something else to do.
+    What fails is set aside by `nimad.core.maintenance`, and tried again when it is due.
     """
 
     name = "maintenance"
@@ -30,7 +25,6 @@ class MaintenanceJob:
         self._lock = threading.Lock()
         self._changes = 0
         self._due: float | None = worker.clock()  # what the last process left undone
-        self._backoff = Backoff(worker.clock)
         store.on_change = self.changed
 
     def changed(self) -> None:
@@ -61,23 +55,13 @@ class MaintenanceJob:
 
     def _step(self) -> None:
         seen = self._changes
-        try:
-            more = maintenance.step(self._store)
-        except Exception as error:  # the rest of the work is done: this alone is tried again
-            pause = self._backoff.fail()
-            if isinstance(error, NimadError):
-                log.warning("maintenance waits for %.0f s: %s", pause, error.message)
-            else:
-                log.exception("maintenance failed; tried again in %.0f s", pause)
-            with self._lock:
-                if self._changes == seen:
-                    self._due = self._worker.clock() + pause
+        if maintenance.step(self._store):
             return
-        self._backoff.clear()
         with self._lock:
-            if more or self._changes != seen:
+            if self._changes != seen:
                 return
-            self._due = None
+            again = self._store.setbacks.due_in()
+            self._due = None if again is None else self._worker.clock() + again
         maintenance.rest(self._store)
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from nimad.cognition.embedded import MARKER, Embedded, embedded, is_state, state_of
 from nimad.cognition.saving import mark
 from nimad.cognition.taking import attach, stores_at, take_over
-from nimad.core.status import size
+from nimad.disk.durable import size_of
 from nimad.errors import NimadError
 
 
@@ -162,7 +162,7 @@ class VSAMigrator:
 
 def _kept(home: Embedded) -> int:
     """What the state directory takes, the copies of the sources apart [bytes]."""
-    return size(home.state) - size(home.state / "snapshots")
+    return size_of(home.state) - size_of(home.state / "snapshots")
 
 
 def _parser() -> argparse.ArgumentParser:

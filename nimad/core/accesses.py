@@ -11,7 +11,7 @@ from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
 FLUSH_SECONDS = 900
-"""Reading must not wear the card: counts wait so long, and then for the next write."""
+"""Age from which counts go with the next write: reading must not wear the card [seconds]."""
 
 
 class Accesses:
@@ -30,22 +30,34 @@ class Accesses:
                 count = self._counts.get(number, (0, 0))[0]
                 self._counts[number] = (count + 1, now)
 
-    def flush(self, tx: Transaction, force: bool = False) -> None:
-        """Write the counts when they have waited long enough."""
+    def write(self, tx: Transaction, force: bool = False) -> dict[int, int]:
+        """Write the counts when they have waited long enough; what was written.
+
+        To be given to `written` once it is committed: until then the counts stay here.
+        """
         with self._lock:
             due = time.monotonic() - self._flushed > FLUSH_SECONDS
-            if not self._counts or not (due or force):
-                return
-            tx.many(
-                "UPDATE memories SET access_count = access_count + ?, last_accessed = ?"
-                " WHERE id = ?",
-                [(n, at, i) for i, (n, at) in self._counts.items()],
-            )
-            self._counts.clear()
+            counts = dict(self._counts) if due or force else {}
+        tx.many(
+            "UPDATE memories SET access_count = access_count + ?, last_accessed = ? WHERE id = ?",
+            [(n, at, i) for i, (n, at) in counts.items()],
+        )
+        return {i: n for i, (n, _) in counts.items()}
+
+    def written(self, counts: dict[int, int]) -> None:
+        """These counts are durable; what was counted since is kept."""
+        if not counts:
+            return
+        with self._lock:
             self._flushed = time.monotonic()
+            for i, n in counts.items():
+                left, at = self._counts.pop(i)
+                if left > n:
+                    self._counts[i] = (left - n, at)
 
     def save(self, records: Records) -> None:
         """Write the counts in a transaction of their own, when there are any."""
         if self._counts:
             with records.write() as tx:
-                self.flush(tx, force=True)
+                counts = self.write(tx, force=True)
+            self.written(counts)

@@ -20,13 +20,16 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.core.health import Health
+from nimad.core.projection import Problem, PurgeNote
 from nimad.dense import vectors
 from nimad.dense.basis import Basis
 from nimad.dense.files import Damage, DenseFiles, Listed, Opened
@@ -34,21 +37,20 @@ from nimad.dense.search import fillers_of, item_spectrum, search, spectrum_of
 from nimad.dense.training import Learned
 from nimad.dense.vectors import Coded
 from nimad.disk.container import Summary
-from nimad.disk.durable import crash_point, set_aside
+from nimad.disk.durable import crash_point, set_aside, size_of
 from nimad.errors import NoHypervector, NotFound
 from nimad.model import Hit, Stage, now_ms
 from nimad.store import hyper, sources
 from nimad.store.bounded import get_within
 from nimad.store.hyper import DenseFile
+from nimad.store.records import Records
 from nimad.store.transaction import Transaction
-
-if TYPE_CHECKING:
-    from nimad.core.store import MemoryStore
 
 log = logging.getLogger(__name__)
 
 PART = "dense"
 """Its name in `degraded`."""
+BUG = "please report this: it is a bug"
 AFTER = (Stage.ENCODED, Stage.LINKED, Stage.VERIFIED)
 """Stages of a source that come when hypervectors were converted; the first one does it."""
 
@@ -64,19 +66,32 @@ class New:
 
 
 class Hypervectors:
-    """What a MemoryStore has of dense hypervectors; safe to use from many threads."""
+    """The dense hypervectors of a store, a Projection; safe to use from many threads."""
 
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-        self.files = DenseFiles(store.state / "dense")
+    name = PART
+    position = None  # their files are listed in the records' own transactions
+
+    def __init__(
+        self, state: Path, records: Records, health: Health, lock: threading.RLock
+    ) -> None:
+        self._state, self._records, self._health, self._lock = state, records, health, lock
+        self._damaged: list[Damage] = []
+        self.files = DenseFiles(state / "dense")
         self.stale = True
         """Whether memories may have been forgotten whose rows are still there."""
-        damaged = self.files.open(listed(store))
-        if damaged:
-            self.give_up(damaged)
-        for path in self.files.unlisted(each.name for each in listed(store)):
+
+    def open(self) -> None:
+        """Open the listed files; set damaged ones aside; remove those that were never committed."""
+        if damaged := self.files.open(self._listed()):
+            self._give_up(damaged)
+        for path in self.files.unlisted(each.name for each in self._listed()):
             log.info("removed %s, which was never committed", path.name)
             path.unlink()
+
+    def _listed(self) -> list[Listed]:
+        """The files that count."""
+        found = hyper.files(self._records)
+        return [Listed(file.name, file.source, file.kind) for file in found]
 
     # --- asking -----------------------------------------------------------------------------------
 
@@ -88,10 +103,10 @@ class Hypervectors:
         """
         each, row = self._find(memory)
         files = [other for other in self.files.rows() if other.file.shape == each.file.shape]
-        alive = self._store.records.ids() if self.stale else None
+        alive = self._records.ids() if self.stale else None
         ids, scores = search(files, spectrum_of(each, row), k + 1, alive)
         near = [(int(i), float(s)) for i, s in zip(ids, scores, strict=True) if i != memory][:k]
-        memories = get_within(self._store.records, [i for i, _ in near])
+        memories = get_within(self._records, [i for i, _ in near])
         return [Hit(memories[i], s, {"cosine": s}) for i, s in near if i in memories]
 
     def unbind(self, memory: int, role: str, k: int = 5) -> list[tuple[str, float]]:
@@ -104,7 +119,7 @@ class Hypervectors:
         """
         each, row = self._find(memory)
         source = each.listed.source
-        items = hyper.items(self._store.records, source)
+        items = hyper.items(self._records, source)
         files = [other for other in self.files.items(source) if other.file.shape == each.file.shape]
         number = next(
             (item.number for item in items if (item.kind, item.name) == ("role", role)), 0
@@ -119,7 +134,8 @@ class Hypervectors:
         return [(names[int(number)], float(score)) for number, score in best]
 
     def _find(self, memory: int) -> tuple[Opened, int]:
-        self._store.get(memory)
+        if not self._records.get([memory]):
+            raise NotFound(kind="memory", id=memory)
         found = self.files.find(memory)
         if found is None or not found[0].file.norms[found[1]] > 0:
             raise NoHypervector(id=memory)
@@ -133,10 +149,10 @@ class Hypervectors:
         Memories forgotten meanwhile are left out.  A basis that no file of the source has yet is
         written and listed with them.
         """
-        with self._store.maintenance:
+        with self._lock:
             rows = new.rows.sorted()
             if new.kind == "rows":
-                alive = np.isin(rows.ids, self._store.records.ids())
+                alive = np.isin(rows.ids, self._records.ids())
                 rows = rows.take(np.flatnonzero(alive))
             made: list[DenseFile] = []
             if not self._has_basis(new):
@@ -144,7 +160,7 @@ class Hypervectors:
             if len(rows):
                 made.append(self._write(new.source, new.kind, new.learned, rows))
             crash_point("dense.written")
-            with self._store.records.write() as tx:
+            with self._records.write() as tx:
                 for file in made:
                     hyper.list_file(tx, file)
                 within(tx, len(rows))
@@ -170,7 +186,7 @@ class Hypervectors:
         return _entry(name, source, kind, len(rows), written, learned.plan.shape.dimension)
 
     def _free_name(self) -> str:
-        taken = [file.name for file in hyper.files(self._store.records)]
+        taken = [file.name for file in hyper.files(self._records)]
         taken += [path.name for path in self.files.directory.iterdir()]
         numbers = [int(found[1]) for name in taken if (found := re.match(r"dns-(\d+)", name))]
         return f"dns-{max(numbers, default=0) + 1:08d}"
@@ -179,25 +195,25 @@ class Hypervectors:
 
     def drop_forgotten(self) -> bool:
         """Take the rows of forgotten memories out of their files; whether there were any."""
-        with self._store.maintenance:
+        with self._lock:
             if not self.stale:
                 return False
             self.stale = False
-            alive = self._store.records.ids()
+            alive = self._records.ids()
             dropped = [self._rewrite(each, alive) for each in self.files.rows()]
             return any(dropped)
 
-    def drop_items(self, named: Iterable[Sequence[int]]) -> None:
+    def _drop_items(self, named: Iterable[Sequence[int]]) -> None:
         """Forget fillers, (source, number), whose name stands in no memory any more."""
-        with self._store.maintenance:
-            with self._store.records.write() as tx:
+        with self._lock:
+            with self._records.write() as tx:
                 gone = hyper.unused(tx, [(int(source), int(number)) for source, number in named])
             for source in {source for source, _ in gone}:
                 numbers = np.array([number for owner, number in gone if owner == source], np.int64)
                 for each in self.files.items(source):
                     kept = np.setdiff1d(each.file.ids, numbers)
                     self._rewrite(each, kept)
-                with self._store.records.write() as tx:
+                with self._records.write() as tx:
                     hyper.drop_items(tx, source, [int(number) for number in numbers])
 
     def _rewrite(self, each: Opened, kept: NDArray[np.int64]) -> bool:
@@ -213,7 +229,7 @@ class Hypervectors:
             rows = each.file.coded(np.flatnonzero(stays))
             made.append(self._write(listed.source, listed.kind, learned, rows))
         crash_point("dense.rewritten")
-        with self._store.records.write() as tx:
+        with self._records.write() as tx:
             hyper.unlist(tx, [listed.name])
             for file in made:
                 hyper.list_file(tx, file)
@@ -225,41 +241,103 @@ class Hypervectors:
         self.files.remove([listed.name, *lone])
         return True
 
-    # --- damage -----------------------------------------------------------------------------------
+    # --- a projection -----------------------------------------------------------------------------
 
-    def give_up(self, damaged: Sequence[Damage]) -> None:
+    def follow(self) -> bool:
+        """Set damaged files aside; take the rows of forgotten memories out."""
+        if self._damaged:
+            self._give_up(self._damaged)
+            self._damaged = []
+            self.whole_again()
+            return True
+        return self.drop_forgotten()
+
+    def rebuild(self) -> None:
+        """Only a migration can make them again, from the backup of their source."""
+
+    def scrub(self, note: PurgeNote) -> None:
+        """Take out the rows of purged memories, and fillers whose name stands nowhere any more."""
+        self.stale = True
+        self.drop_forgotten()
+        self._drop_items(note.items)
+
+    def check(self) -> list[Problem]:
+        """Files, rows, codebooks and counts agree.  Damage is noted for `follow`."""
+        files = self.files
+        if damaged := files.verify(self._listed()):
+            self._damaged = damaged
+            self._health.fail(self.name, f"{len(damaged)} damaged file(s) are being set aside")
+        fix = "nothing: it is set aside, and converted again when its backup is there"
+        found = [Problem(self.name, damage.error.message, fix) for damage in damaged]
+        if twice := len(files.ids()) - len(np.unique(files.ids())):
+            found.append(Problem(self.name, f"{twice} memories have two hypervectors", BUG))
+        for source in sources.all_sources(self._records):
+            found += self._check_source(source)
+        strangers = np.setdiff1d(files.ids(), self._records.ids())
+        if len(strangers) and not self.stale:
+            what = f"{len(strangers)} hypervectors belong to no memory"
+            found.append(Problem(self.name, what, BUG))
+        return found
+
+    def _check_source(self, source: sources.Source) -> list[Problem]:
+        files, found = self.files, []
+        held = len(files.ids(source.id))
+        if held != source.converted:
+            what = f"{source.name}: {held} hypervectors, but {source.converted} were converted"
+            found.append(Problem(self.name, what, BUG))
+        if source.stage in AFTER[1:] and source.converted < source.total_dense:
+            lost = source.total_dense - source.converted
+            what = f"{source.name}: {lost} hypervectors are lost"
+            fix = f"migrate {source.path} again: its backup is gone"
+            found.append(Problem(self.name, what, fix, "warning"))
+        items = sum(len(each.file) for each in files.items(source.id))
+        if items != len(hyper.items(self._records, source.id)):
+            what = f"{source.name}: its codebook does not fit the names of its fillers"
+            found.append(Problem(self.name, what, BUG))
+        return found
+
+    def size(self) -> int:
+        """Bytes of the files."""
+        return size_of(self._state / "dense")
+
+    def rest(self) -> None:
+        """Only mapped files are open."""
+
+    def close(self) -> None:
+        """Only mapped files are open."""
+
+    def _give_up(self, damaged: Sequence[Damage]) -> None:
         """Set damaged files aside; their sources convert again, where the backup is there."""
-        store = self._store
         for damage in damaged:
             log.error("%s: %s", damage.listed.name, damage.error.message)
             path = self.files.path(damage.listed.name)
             if path.exists():
-                set_aside(path, store.state / "aside")
+                set_aside(path, self._state / "aside")
         lost = {damage.listed.source for damage in damaged}
         gone = [damage.listed.name for damage in damaged]
         again = []
-        with store.records.write() as tx:
+        with self._records.write() as tx:
             hyper.unlist(tx, gone)
             for damage in damaged:  # a codebook is whole or not there
                 if damage.listed.kind == "items":
                     gone += hyper.remove_items(tx, damage.listed.source)
-            for source in sources.all_sources(store.records):
+            for source in sources.all_sources(self._records):
                 if source.id in lost:
                     gone += hyper.remove_lone_bases(tx, source.id)
                     again += [source.name] if _convert_again(tx, source) else []
         self.files.remove(gone)
         if again:
-            store.health.fail(PART, f"hypervectors of {', '.join(again)} are converted again")
+            self._health.fail(PART, f"hypervectors of {', '.join(again)} are converted again")
 
     def whole_again(self) -> None:
-        """No source has hypervectors to convert: nothing is out of service any more."""
+        """Nothing is out of service any more once no source has hypervectors to convert."""
         waiting = [
             source
-            for source in sources.all_sources(self._store.records)
+            for source in sources.all_sources(self._records)
             if source.converted < source.total_dense and source.stage == AFTER[0]
         ]
         if not waiting:
-            self._store.health.restore(PART)
+            self._health.restore(PART)
 
 
 def _convert_again(tx: Transaction, source: sources.Source) -> bool:
@@ -270,12 +348,6 @@ def _convert_again(tx: Transaction, source: sources.Source) -> bool:
     stage = AFTER[0] if possible else source.stage
     sources.update(tx, source.id, converted=left, dense_cursor=0, stage=stage)
     return possible
-
-
-def listed(store: MemoryStore) -> list[Listed]:
-    """The files that count."""
-    found = hyper.files(store.records)
-    return [Listed(file.name, file.source, file.kind) for file in found]
 
 
 def _entry(

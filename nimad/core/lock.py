@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import pwd
 import stat
 from pathlib import Path
 
-from nimad.disk.durable import make_directory
+from nimad.disk.durable import make_directory, sweep_temporary
 from nimad.errors import StateBusy, StateUnusable
+
+log = logging.getLogger(__name__)
 
 PARTS = ("blocks", "dense", "graph", "snapshots", "aside")
 
@@ -95,6 +98,13 @@ def prepare_state(state: Path) -> None:
         raise StateUnusable(state=state, detail=f"{error.filename}: {error.strerror}") from error
     if not os.access(state, os.W_OK | os.X_OK):
         raise StateUnusable(state=state, detail="no permission to write there")
+
+
+def sweep(state: Path) -> None:
+    """Remove temporary files that a crash left."""
+    for directory in (state, *(state / part for part in PARTS)):
+        for name in sweep_temporary(directory):
+            log.info("removed %s, which an interrupted write had left", name)
 
 
 def _user(uid: int) -> str:

@@ -1,146 +1,100 @@
 """The work that can wait: done in small steps, when the daemon is idle or told to.
 
-Order of the steps, most urgent first: finish a purge; encode memories that lost their vector; make
-the blocks anew for another embedder; let the graph follow; seal hot vectors; drop forgotten
-hypervectors; merge segments; forget old changes; keep what ranking needs in a file; fold the WAL
-into the file.
+First a purge is finished, then each projection does what it has to do, in the order of the list;
+then old changes are pruned, and the WAL is folded into the file.  What fails is set aside with its
+reason and tried more and more seldom (`nimad.core.setbacks`); the rest is done nevertheless.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from nimad import heap
-from nimad.core import purge, rebuild, segments
-from nimad.errors import Degraded, DiskFull, NimadError
-from nimad.store import words
+from nimad.errors import NimadError
 
 if TYPE_CHECKING:
     from nimad.core.store import MemoryStore
 
 log = logging.getLogger(__name__)
 
-KEEP_CHANGES = 10_000
-"""Rows of the change log kept although the graph has applied them."""
+KEEP_CHANGES = 100_000
+"""Changes kept at most for a projection that is behind; one that needs more is made anew [rows]."""
+PRUNE_CHANGES = 10_000
+"""Changes that are pruned at once, at least: less is not worth a write [rows]."""
 FOLD_BYTES = 256 * 1024
-"""A WAL smaller than this stays: folding it would only write the same pages again."""
+"""Size from which the WAL is folded: below, it would only write the same pages again [bytes]."""
 
 
 def step(store: MemoryStore) -> bool:
-    """Do the most urgent piece; False when there was nothing to do.
+    """Do the most urgent piece; False when nothing can be done now.  Never raises.
 
-    Raises Degraded or DiskFull when all that is left to do waits for an embedder or for room.
+    `store.setbacks.due_in()` tells when something that failed is to be tried again.
     """
-    waits: NimadError | None = None
-    for work in STEPS:
+    for name, work in _pieces(store):
+        if store.setbacks.waits(name):
+            continue
         try:
-            if work(store):
-                return True
-        except (Degraded, DiskFull) as error:
-            waits = waits or error
-    if waits is not None:
-        raise waits
+            with store.maintenance:
+                more = work()
+        except Exception as error:
+            _set_aside(store, name, error)
+            continue
+        store.setbacks.clear(name)
+        if more:
+            return True
     return False
+
+
+def _pieces(store: MemoryStore) -> Iterator[tuple[str, Callable[[], bool]]]:
+    """Name and work of everything there may be to do, most urgent first."""
+    yield "purge", store.purge.finish
+    for projection in store.projections:
+        yield projection.name, projection.follow
+    yield "changes", lambda: prune_changes(store)
+    yield "wal", lambda: fold(store)
+
+
+def _set_aside(store: MemoryStore, name: str, error: Exception) -> None:
+    setback = store.setbacks.note(name, error)
+    told = f"maintenance of {name} waits: {setback.why}"
+    if isinstance(error, (NimadError, OSError)):
+        log.warning("%s", told)
+    else:
+        log.error("%s", told, exc_info=error)
 
 
 def rest(store: MemoryStore) -> None:
     """Nothing is left to do: give back the memory that the work took."""
-    if store.graph is not None:
-        store.graph.rest()
-    store.embedder.rest()
+    with store.maintenance:
+        for projection in store.projections:
+            projection.rest()
     heap.give_back()
 
 
 def finish(store: MemoryStore, stop: Callable[[], bool] = lambda: False) -> None:
-    """Do everything there is, until `stop` says so."""
+    """Do everything that can be done, until `stop` says so."""
     while not stop() and step(store):
         pass
 
 
-def _purge(store: MemoryStore) -> bool:
-    if store.records.meta("purge") is None:
-        return False
-    purge.finish_purge(store)
-    return True
-
-
-def _lost_vectors(store: MemoryStore) -> bool:
-    if store.embedder_due:
-        return False
-    if store.lost_vectors:
-        if segments.repair(store):
-            return True
-        log.info("the blocks are whole again")
-    return store.health.restore("blocks")
-
-
-def _embedder(store: MemoryStore) -> bool:
-    if not store.embedder_due:
-        return False
-    work = store.begin_reencoding()
-    if not work.step():
-        rows = work.finish()
-        log.info("encoded %d memories with the embedder %s", rows, store.embedder.name)
-    return True
-
-
-def _graph(store: MemoryStore) -> bool:
-    if store.graph is None:
-        return False
-    if store.health.reason("graph") or store.graph.watermark < store.records.head():
-        store.catch_up_graph()
-        return True
-    if store.graph.sparse:  # rows that came one by one take up to eight times the room
-        rebuild.rebuild_graph(store)
-        return True
-    return False
-
-
-def _words(store: MemoryStore) -> bool:
-    if store.health.reason("words") is None:
-        return False
-    words.rebuild(store.records)
-    store.health.restore("words")
-    return True
-
-
-def _hot(store: MemoryStore) -> bool:
-    if store.blocks.stats()["hot"] < store.config["blocks.flush_rows"]:
-        return False
-    return segments.flush(store) > 0
-
-
-def _dense(store: MemoryStore) -> bool:
-    return store.dense.drop_forgotten()
-
-
-def _merge(store: MemoryStore) -> bool:
-    return segments.merge_small(store)
-
-
-def _changes(store: MemoryStore) -> bool:
-    upto = store.records.head() if store.graph is None else store.graph.watermark
-    if upto - store.records.pruned_to() < KEEP_CHANGES:
+def prune_changes(store: MemoryStore) -> bool:
+    """Delete changes that every projection has, and those that are too old to wait for one."""
+    head = store.records.head()
+    positions = [projection.position for projection in store.projections]
+    oldest = min((position for position in positions if position is not None), default=head)
+    upto = max(oldest, head - KEEP_CHANGES)
+    if upto - store.records.pruned_to() < PRUNE_CHANGES:
         return False
     with store.records.write() as tx:
         tx.prune_changes(upto)
     return True
 
 
-def _columns(store: MemoryStore) -> bool:
-    return store.recall.keep()
-
-
-def _fold(store: MemoryStore) -> bool:
+def fold(store: MemoryStore) -> bool:
+    """Fold a large WAL into the file."""
     wal = store.records.path.with_name(store.records.path.name + "-wal")
     if wal.exists() and wal.stat().st_size > FOLD_BYTES:
         store.records.release_space()
     return False  # folding again at once would not help: a reader may hold the WAL
-
-
-STEPS = (
-    *(_purge, _lost_vectors, _embedder, _words, _graph, _hot, _dense, _merge, _changes),
-    *(_columns, _fold),
-)

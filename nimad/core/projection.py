@@ -57,8 +57,9 @@ class PurgeNote:
 class Projection(Protocol):
     """One form of what the records hold; every method may be called from any thread.
 
-    `open`, `rebuild`, `scrub`, `follow`, `rest` and `close` are called with `store.maintenance`
-    held, so one at a time over all projections; queries and `remember` go on meanwhile.
+    `follow`, `scrub`, `rest` and `close` are called with `store.maintenance` held, so one at a time
+    over all projections; `rebuild` takes it itself, as it needs it.  Queries and `remember` go on
+    meanwhile.
     """
 
     @property
@@ -84,10 +85,11 @@ class Projection(Protocol):
         projection aside for a while (others go on), and it is tried more and more seldom.
         """
 
-    def rebuild(self) -> int:
+    def rebuild(self) -> int | None:
         """Make it anew from the records while the old one serves; how many rows it has.
 
-        Raises Degraded when it cannot be made here, DiskFull; the old one stays then.
+        None when there is none, or when the records alone cannot make it.  Raises Degraded when it
+        cannot be made now, DiskFull; the old one stays then.
         """
 
     def scrub(self, note: PurgeNote) -> None:

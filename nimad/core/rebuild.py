@@ -1,4 +1,4 @@
-"""Making a projection anew from the records while the old one serves (blocks: reencoding.py)."""
+"""Making projections anew on request, while the old ones serve."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nimad.errors import Degraded, UsageError
-from nimad.store import words
 
 if TYPE_CHECKING:
     from nimad.core.store import MemoryStore
 
 PARTS = ("words", "blocks", "graph")
+"""What people are offered; the other projections can be named, too."""
 
 
 @dataclass(slots=True)
@@ -24,45 +24,20 @@ class Rebuilt:
 
 
 def rebuild(store: MemoryStore, part: str) -> dict[str, Rebuilt]:
-    """Make "words", "blocks", "graph" or "all" anew. Raises UsageError, Degraded (no graph)."""
-    if part not in (*PARTS, "all"):
-        raise UsageError(detail=f"there is no part {part!r}; parts are {', '.join(PARTS)} and all")
-    made: dict[str, Rebuilt] = {}
-    for name in PARTS if part == "all" else (part,):
-        if name == "graph" and store.graph is None and part == "all":
-            continue
-        began = time.perf_counter()
-        rows = {"words": rebuild_words, "blocks": rebuild_blocks, "graph": rebuild_graph}[name](
-            store
-        )
-        made[name] = Rebuilt(rows, round(time.perf_counter() - began, 3))
-    return made
+    """Make one projection anew, or "all" that can be; what became of each.
 
-
-def rebuild_words(store: MemoryStore) -> int:
-    """Index every memory's text again; the number of memories."""
-    with store.maintenance:
-        rows = words.rebuild(store.records)
-        store.health.restore("words")
-        return rows
-
-
-def rebuild_graph(store: MemoryStore) -> int:
-    """Project every memory into a new graph; the number of memories."""
-    if store.graph is None:
-        reason = store.health.reason("graph") or "graph.engine is none"
-        raise Degraded(part="graph", detail=reason)
-    with store.maintenance:
-        store.graph.rebuild(store.records)
-        store.health.restore("graph")
-        return store.graph.counts()["memories"]
-
-
-def rebuild_blocks(store: MemoryStore) -> int:
-    """Encode every memory again, with the configured embedder; the number of memories.
-
-    Goes on where an earlier one for the same embedder stopped; others may work between the steps.
+    Raises UsageError for a name that is none, Degraded when it cannot be made now, DiskFull.
     """
-    if not store.embedder_due:
-        store.reencoding = None
-    return store.begin_reencoding().finish()
+    known = {projection.name: projection for projection in store.projections}
+    if part not in known and part != "all":
+        raise UsageError(detail=f"there is no part {part!r}; parts are {', '.join(known)} and all")
+    made: dict[str, Rebuilt] = {}
+    for name in known if part == "all" else (part,):
+        began = time.perf_counter()
+        rows = known[name].rebuild()
+        if rows is not None:
+            made[name] = Rebuilt(rows, round(time.perf_counter() - began, 3))
+        elif part != "all":
+            detail = store.health.reason(name) or "it is not there, or cannot be made from here"
+            raise Degraded(part=name, detail=detail)
+    return made

@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +35,8 @@ from nimad.errors import DiskFull
 from nimad.index.blocks import BlockIndex
 from nimad.model import now_ms
 from nimad.store import staged_segments
+from nimad.store.records import Records
 from nimad.store.transaction import Transaction
-
-if TYPE_CHECKING:
-    from nimad.core.store import MemoryStore
 
 log = logging.getLogger(__name__)
 
@@ -54,20 +54,28 @@ SPARE_BYTES = 32 << 20
 
 
 class Reencoding:
-    """All memories on their way into a new index.  `store.maintenance` is held by each method."""
+    """All memories on their way into a new index.  `lock` is held by each method."""
 
-    def __init__(self, store: MemoryStore, embedder: Embedder) -> None:
+    def __init__(
+        self,
+        records: Records,
+        directory: Path,
+        embedder: Embedder,
+        lock: threading.RLock,
+        on_finish: Callable[[BlockIndex, Embedder], None],
+    ) -> None:
         """Take up what an earlier run had noted; begins nothing.
 
-        Raises DiskFull when there is not the room for the second index.
+        `on_finish` is given the new index and its embedder right after the commit of the swap,
+        while the records are held.  Raises DiskFull when there is not the room for a second index.
         """
-        self._store = store
+        self._records, self._lock, self._on_finish = records, lock, on_finish
         self.embedder = embedder
-        self.index = BlockIndex(store.blocks.directory, embedder.dims)
-        with store.maintenance:
+        self.index = BlockIndex(directory, embedder.dims)
+        with lock:
             self._take_up()
             self._todo = self._left()
-            check_room(store, len(self._todo), embedder.dims)
+            check_room(directory, len(self._todo), embedder.dims)
         self._ids: list[int] = []
         self._rows: list[NDArray[np.float16]] = []
         self._seconds = 0.0
@@ -84,7 +92,7 @@ class Reencoding:
 
         Raises Degraded when the embedder is away for the moment, DiskFull: it may be called again.
         """
-        with self._store.maintenance:
+        with self._lock:
             if self._finished:
                 return False
             if not len(self._todo):
@@ -109,11 +117,10 @@ class Reencoding:
 
     def finish(self) -> int:
         """Swap the new index in; the number of its memories.  Raises as `step`."""
-        store = self._store
         while True:
             while self.step():
                 pass
-            with store.maintenance:
+            with self._lock:
                 if self._finished:
                     return len(self.index.ids())
                 self._seal()  # what another thread has gathered meanwhile
@@ -122,20 +129,19 @@ class Reencoding:
                     return self._swap()
 
     def _swap(self) -> int:
-        store = self._store
         tail = self._encode(self._todo)
-        with store.records.exclusive():
+        with self._records.exclusive():
             known = np.union1d(self.index.ids(), np.array(tail[0], np.int64))
-            late = self._encode(np.setdiff1d(store.records.ids(), known))
+            late = self._encode(np.setdiff1d(self._records.ids(), known))
             ids = [*tail[0], *late[0]]
             rows = np.concatenate([tail[1], late[1]])
-            old = store.records.segment_names()
-            with store.records.write() as tx:
+            old = self._records.segment_names()
+            with self._records.write() as tx:
                 gone = self._commit(tx, old, ids, rows)
             crash_point("rebuild.listed")
             self.index.append(np.array(ids, np.int64), rows)
             self.index.remove(np.array(gone, np.int64))
-            store.swap(self.index, self.embedder)
+            self._on_finish(self.index, self.embedder)
         self._finished = True
         for name in old:
             self.index.path(name).unlink(missing_ok=True)
@@ -144,10 +150,10 @@ class Reencoding:
     # --- the parts of a step ------------------------------------------------------------------
 
     def _take_up(self) -> None:
-        names = staged_segments.names(self._store.records, signature(self.embedder))
+        names = staged_segments.names(self._records, signature(self.embedder))
         damaged = self.index.open(names)
         if damaged:
-            with self._store.records.write() as tx:
+            with self._records.write() as tx:
                 staged_segments.forget(tx, [damage.name for damage in damaged])
         for damage in damaged:
             log.warning("%s is made again: %s", damage.name, damage.error.message)
@@ -156,26 +162,25 @@ class Reencoding:
             log.info("goes on behind %d memories that are encoded anew", len(self.index.ids()))
 
     def _left(self) -> NDArray[np.int64]:
-        return np.setdiff1d(self._store.records.ids(), self.index.ids(), assume_unique=True)
+        return np.setdiff1d(self._records.ids(), self.index.ids(), assume_unique=True)
 
     def _encode(self, ids: NDArray[np.int64]) -> tuple[list[int], NDArray[np.float32]]:
         """The ids that still exist, and their vectors."""
-        part = self._store.records.texts_of(ids.tolist())
+        part = self._records.texts_of(ids.tolist())
         rows = segments.encode(self.embedder, [text for _, text in part])
         return [number for number, _ in part], rows
 
     def _seal(self) -> None:
         """Write what has gathered, and note it."""
-        store = self._store
         if not self._ids:
             return
         order = np.argsort(np.array(self._ids, np.int64))
         ids = np.array(self._ids, np.int64)[order]
         rows = np.concatenate(self._rows)[order].astype(np.float32)
-        name = segments.new_segment_name(store.records, self.index)
+        name = segments.new_segment_name(self._records, self.index)
         info = self.index.write_segment(name, ids, rows)
         crash_point("rebuild.written")
-        with store.records.write() as tx:
+        with self._records.write() as tx:
             staged_segments.note(tx, info, signature(self.embedder), now_ms())
         crash_point("rebuild.noted")
         self.index.publish([name])
@@ -201,13 +206,13 @@ class Reencoding:
 
     def discard(self, ids: NDArray[np.int64]) -> None:
         """Leave no trace of purged memories: a segment that holds one is made again without."""
-        with self._store.maintenance:
+        with self._lock:
             doomed = [
                 name
-                for name in staged_segments.names(self._store.records, signature(self.embedder))
+                for name in staged_segments.names(self._records, signature(self.embedder))
                 if len(np.intersect1d(self.index.segment_ids([name]), ids))
             ]
-            with self._store.records.write() as tx:
+            with self._records.write() as tx:
                 staged_segments.forget(tx, doomed)
             self.index.publish([], doomed)
             kept = ~np.isin(np.array(self._ids, np.int64), ids)
@@ -216,14 +221,14 @@ class Reencoding:
                 self._ids = np.array(self._ids, np.int64)[kept].tolist()
                 self._rows = [rows[kept]]
             known = np.union1d(self.index.ids(), np.array(self._ids, np.int64))
-            self._todo = np.setdiff1d(self._store.records.ids(), known)
+            self._todo = np.setdiff1d(self._records.ids(), known)
 
 
-def check_room(store: MemoryStore, rows: int, dims: int) -> None:
+def check_room(directory: Path, rows: int, dims: int) -> None:
     """Raises DiskFull when the disk has no room for so many vectors beside the old ones."""
     # a row, its code, its id, its share of the cells; and the same once more when segments merge
     need = 2 * rows * (dims + 64 + 16) + SPARE_BYTES
-    free = shutil.disk_usage(store.state).free
+    free = shutil.disk_usage(directory).free
     if free < need:
         raise DiskFull(
             detail=f"the vectors of {rows} memories take {need >> 20} MiB beside the old ones,"

@@ -1,4 +1,8 @@
-"""The MemoryStore: everything a state directory holds, behind one object."""
+"""The MemoryStore: everything a state directory holds, behind one object.
+
+The records (`store.records`) are the truth; `store.projections` is the list of what is derived from
+them, see nimad/core/projection.py.  This class ties them together; each verb is a few lines here.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +12,26 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from nimad.config import Config
-from nimad.core import recovery, segments, status
+from nimad.core import segments
 from nimad.core.accesses import Accesses
+from nimad.core.columns_cache import ColumnsCache
+from nimad.core.graph import GraphIndex
 from nimad.core.health import Health
 from nimad.core.hypervectors import Hypervectors
-from nimad.core.lock import StateLock, prepare_state
-from nimad.core.purge import Receipt, forget
+from nimad.core.lock import StateLock, prepare_state, sweep
+from nimad.core.projection import Projection
+from nimad.core.purge import Purge, Receipt
 from nimad.core.query_priority import QueryPriority
-from nimad.core.reencoding import Reencoding
+from nimad.core.semantic import SemanticIndex
+from nimad.core.setbacks import Setbacks
 from nimad.core.validate import check_memory
-from nimad.embed.base import Embedder, signature
-from nimad.embed.registry import get_embedder
+from nimad.core.words import WordsIndex
+from nimad.embed.base import Embedder
 from nimad.errors import NimadError, NotFound
 from nimad.graph.feed import ChangeFeed
+from nimad.graph.projection import GraphProjection
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
 from nimad.recall.query_context import Stopwatch
@@ -39,8 +45,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Answer:
-    """What a query found: hits, best first, the parts that could not help (name → reason), and what
-    each step took (name → milliseconds)."""
+    """What a query found: hits, best first, the names of the parts that could not help, and the
+    time of each step (name → milliseconds)."""
 
     hits: list[Hit]
     took_ms: float
@@ -60,49 +66,64 @@ class RelatedMemory:
 
 
 class MemoryStore:
-    """Records, words, blocks and graph of one state directory; safe to use from many threads.
+    """Records and projections of one state directory; safe to use from many threads.
 
-    `maintenance` is held by whoever seals, merges, rebuilds or purges: one at a time, while reads
-    and `remember` go on.  The background worker registers two
-    callbacks: `on_change` is called after each change, `on_returned` with the ids of memories that
-    a caller was given.
+    `maintenance` is the lock of all work that seals, merges, rebuilds or purges: one piece at a
+    time, while reads and `remember` go on.  The background worker registers two callbacks:
+    `on_change` is called after each change, `on_returned` with the ids of memories that a caller
+    was given.
     """
 
     def __init__(self, state: Path, config: Config, lock: StateLock) -> None:
-        self.state = state
-        self.config = config
-        self._lock = lock
+        self.state, self.config, self._lock = state, config, lock
         self.maintenance = threading.RLock()
         self.on_change: Callable[[], None] = lambda: None
         self.on_returned: Callable[[Sequence[int]], None] = lambda ids: None
         self.health = Health(lambda: self.on_change())
+        self.setbacks = Setbacks()
+        self.query_priority = QueryPriority()
         self.started = time.monotonic()
         self._accesses = Accesses()
-        self.query_priority = QueryPriority()
-        self.records = Records.open(state / "records.sqlite")
-        self.wanted_embedder = recovery.wanted_embedder(self)
-        embedder, self.embedder_due = recovery.open_embedder(
-            self.records, self.wanted_embedder, config
+        self.records = records = Records.open(state / "records.sqlite")
+        self.semantic = SemanticIndex(state, config, records, self.health, self.maintenance)
+        self.dense = Hypervectors(state, records, self.health, self.maintenance)
+        self.graph_index = GraphIndex(state, config, records, self.health)
+        columns = state / "columns.nrc"
+        self.recall = Recall(
+            records,
+            lambda: self.semantic.serving,
+            file=columns,
+            on_words_damaged=lambda error: self.words.meet(error),
         )
-        self._serving = (recovery.open_blocks(self, embedder), embedder)
-        self.reencoding: Reencoding | None = None
-        self.lost_vectors = [] if self.embedder_due else recovery.missing_vectors(self)
-        self.dense = Hypervectors(self)
-        self.graph = recovery.open_graph(self)
-        if self.graph is not None:
-            self.graph.woken = lambda: self.on_change()
-        self.recall = Recall(self.records, lambda: self._serving, file=state / "columns.nrc")
+        self.words = WordsIndex(
+            records, self.health, self.maintenance, self.recall.words_were_rebuilt
+        )
+        self.projections: list[Projection] = [
+            self.words,
+            self.semantic,
+            self.graph_index,
+            self.dense,
+            ColumnsCache(self.recall, columns),
+        ]
+        for projection in self.projections:
+            projection.open()
+        if self.graph_index.graph is not None:
+            self.graph_index.graph.woken = lambda: self.on_change()
+        self.purge = Purge(
+            state, records, self.semantic, self.dense, self.projections, self.maintenance
+        )
 
     @classmethod
     def open(cls, state: Path, config: Config) -> MemoryStore:
         """Take the directory (made when missing), recover what a crash left, warm up.
 
-        Raises StateBusy when another process owns it, StateUnusable, StateTooNew, RecordsDamaged.
+        Raises StateBusy when another process owns it, StateUnusable, StateTooNew, RecordsDamaged;
+        ConfigError, EmbedderMissing, TableDamaged while there are no vectors yet.
         """
         prepare_state(state)
         lock = StateLock(state)
         try:
-            recovery.sweep(state)
+            sweep(state)
             store = cls(state, config, lock)
         except BaseException:
             lock.release()
@@ -111,65 +132,43 @@ class MemoryStore:
         return store
 
     def close(self) -> None:
-        """Flush what is kept in RAM and give the directory free."""
+        """Write what is kept in RAM and give the directory free."""
         with self.maintenance:
             try:
                 self._accesses.save(self.records)
             except NimadError as error:  # a full disk must not keep the daemon from stopping
                 log.warning("access counts were not saved: %s", error.message)
-            if self.graph is not None:
-                self.graph.close()
+            for projection in self.projections:
+                projection.close()
             self.recall.close()
             self.records.close()
             self._lock.release()
-
-    @property
-    def blocks(self) -> BlockIndex:
-        """The index that serves now."""
-        return self._serving[0]
-
-    @property
-    def embedder(self) -> Embedder:
-        """The embedder that made the vectors in `blocks`."""
-        return self._serving[1]
-
-    # --- another embedder ---------------------------------------------------------------------
 
     def configure(self, config: Config) -> None:
         """Take a configuration that was read again; another embedder is changed to in idle time.
 
         Raises ConfigError, EmbedderMissing, TableDamaged: nothing has changed then.
         """
-        wanted = get_embedder(config["embedder"], config)
         with self.maintenance:
+            self.semantic.configure(config)
             self.config = config
-            self.health.restore("embedder")
-            if signature(wanted) != signature(self.wanted_embedder):
-                self.wanted_embedder, self.reencoding = wanted, None
-                self.embedder_due = signature(wanted) != self.records.meta("embedder")
-            elif wanted is not self.wanted_embedder:  # the same vectors, got in another way
-                if self.embedder is self.wanted_embedder:
-                    self._serving = (self.blocks, wanted)
-                self.wanted_embedder, self.reencoding = wanted, None
+        self.setbacks.clear()
         self.on_change()
 
-    def begin_reencoding(self) -> Reencoding:
-        """The work of encoding everything with the wanted embedder; one at a time.
+    @property
+    def blocks(self) -> BlockIndex:
+        """The index of vectors that serves now."""
+        return self.semantic.index
 
-        Raises DiskFull when there is not the room for a second index.
-        """
-        with self.maintenance:
-            if self.reencoding is None:
-                self.reencoding = Reencoding(self, self.wanted_embedder)
-            return self.reencoding
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder that made the vectors in `blocks`."""
+        return self.semantic.embedder
 
-    def swap(self, blocks: BlockIndex, embedder: Embedder) -> None:
-        """Let another index serve, with the embedder that made it; the records know already."""
-        self._serving = (blocks, embedder)
-        self.reencoding = None
-        self.embedder_due = signature(embedder) != signature(self.wanted_embedder)
-        self.lost_vectors = []
-        self.health.restore("blocks")
+    @property
+    def graph(self) -> GraphProjection | None:
+        """The graph; None when there is none."""
+        return self.graph_index.graph
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -178,35 +177,39 @@ class MemoryStore:
         return self.remember_many([memory])[0]
 
     def remember_many(self, memories: Sequence[Memory]) -> list[int]:
-        """Store memories in one transaction: all of them, or (on an error) none; their ids."""
+        """Store memories in one transaction: all of them, or (on an error) none; their ids.
+
+        The UsageError for a memory has its number in `fields["place"]`.
+        """
         now = now_ms()
-        for memory in memories:
-            check_memory(memory)
+        for place, memory in enumerate(memories):
+            check_memory(memory, place)
             memory.created = memory.created or now
             memory.timestamp = memory.timestamp or now
         if not memories:
             return []
-        texts = [memory.text for memory in memories]
-        embedder = self.embedder
-        encoded = segments.encode_if_possible(embedder, texts)
-        with self.records.exclusive():
-            if self.embedder is not embedder:  # a rebuild swapped it meanwhile
-                encoded = segments.encode_if_possible(self.embedder, texts)
+        ids = self.words.guard(lambda: self._write(memories))
+        self.on_change()
+        return ids
+
+    def _write(self, memories: Sequence[Memory]) -> list[int]:
+        """Records, words and hot vectors in one transaction; then readers see the vectors."""
+        with self.semantic.encoded([memory.text for memory in memories]) as rows:
             with self.records.write() as tx:
                 ids = tx.add_memories(memories)
-                if encoded is not None:
-                    tx.add_hot(segments.to_hot(ids, encoded))
-                self._accesses.flush(tx)
-            if encoded is None:  # found by words until the embedder is back
-                self.lost_vectors = [*self.lost_vectors, *ids]
-            else:
-                self.blocks.append(np.array(ids, np.int64), encoded)
-        self.on_change()
+                if rows is not None:
+                    tx.add_hot(segments.to_hot(ids, rows))
+                counts = self._accesses.write(tx)
+            self._accesses.written(counts)
+            self.semantic.add(ids, rows)
         return ids
 
     def forget(self, ids: Sequence[int], *, purge: bool = False, dry_run: bool = False) -> Receipt:
         """Delete memories from every part; with `purge` no trace of them is left in the files."""
-        return forget(self, ids, purge=purge, dry_run=dry_run)
+        receipt = self.words.guard(lambda: self.purge.forget(ids, purge=purge, dry_run=dry_run))
+        if receipt.forgotten and not dry_run:
+            self.on_change()
+        return receipt
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -235,9 +238,7 @@ class MemoryStore:
         watch = Stopwatch()
         with self.query_priority:
             hits = self.recall.query(text, k, mode, where or Filter(), now, watch)
-        self._given([hit.memory.id for hit in hits])
-        took = (time.perf_counter() - began) * 1000
-        return Answer(hits, took, sorted(self.degraded()), watch.milliseconds())
+        return self._answer(hits, began, watch.milliseconds())
 
     def similar(self, memory_id: int, k: int = 10, *, dense: bool = False) -> Answer:
         """The memories nearest in meaning to one, best first, itself left out.
@@ -248,14 +249,14 @@ class MemoryStore:
         memory = self.get(memory_id)
         with self.query_priority:
             hits = self.dense.similar(memory_id, k) if dense else self.recall.similar(memory, k)
-        self._given([hit.memory.id for hit in hits])
-        took = (time.perf_counter() - began) * 1000
-        return Answer(hits, took, sorted(self.degraded()))
+        return self._answer(hits, began, {})
 
-    def _given(self, ids: list[int]) -> None:
-        """Somebody got these memories."""
+    def _answer(self, hits: list[Hit], began: float, timings: dict[str, float]) -> Answer:
+        ids = [hit.memory.id for hit in hits]
         self._accesses.count(ids)
         self.on_returned(ids)
+        took = (time.perf_counter() - began) * 1000
+        return Answer(hits, took, sorted(self.degraded()), timings)
 
     def related(self, memory_id: int, depth: int = 1, limit: int = 50) -> list[RelatedMemory]:
         """What relations and turns connect with a memory, nearest first. Raises NotFound."""
@@ -277,22 +278,7 @@ class MemoryStore:
         trouble = self.embedder.trouble
         return {**self.health.reasons(), **({"embedder": trouble} if trouble else {})}
 
-    def status(self) -> dict[str, Any]:
-        """The store's share of docs/protocol.md's status."""
-        return status.status(self)
-
-    # --- the graph ------------------------------------------------------------------------------
-
     def catch_up_graph(self, max_rows: int = 100_000, feed: ChangeFeed | None = None) -> bool:
         """Let the graph follow the records, read by way of `feed`; True when nothing is left."""
-        feed = feed or self.records
-        if self.graph is None:
-            return True
         with self.maintenance:
-            if self.health.reason("graph"):
-                self.graph.rebuild(feed)
-                self.health.restore("graph")
-                return True
-            return self.graph.watermark >= self.records.head() or self.graph.catch_up(
-                feed, max_rows
-            )
+            return self.graph_index.catch_up(max_rows, feed)

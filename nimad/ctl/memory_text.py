@@ -91,7 +91,12 @@ def whole(screen: Screen, memory: dict[str, Any]) -> None:
     screen.paragraph(memory["text"], " " * margin)
     screen.line()
     for name, value in _fields(memory):
-        _field(screen, name, value)
+        label = one_line(name)
+        padding = " " * max(LABEL - columns(label), 1)
+        first, *rest = wrap(safe(value), _room(screen, LABEL))
+        screen.line(f"{screen.style(label, DIM)}{padding}{first}".rstrip())
+        for line in rest:
+            screen.line(f"{' ' * LABEL}{line}".rstrip())
 
 
 def evidence(screen: Screen, found: dict[str, Any] | None) -> None:
@@ -156,32 +161,32 @@ def _body(screen: Screen, memory: dict[str, Any], margin: int) -> None:
         screen.line(" " * margin + screen.style(rest, YELLOW))
 
 
+HEADING = frozenset({"text", "who", "where", "layer", "tags"})
+"""Fields that are shown elsewhere than in the list of `whole`."""
+
+
 def _fields(memory: dict[str, Any]) -> list[tuple[str, str]]:
-    """Every field that says something, but those of the heading."""
+    """Every field that says something, but those of the heading; moments first, `extra` last."""
+    from nimad.model import FIELDS  # here, because a list of results does not need it
+
+    order = sorted(FIELDS.items(), key=lambda item: (item[1].kind != "moment", item[0] == "extra"))
     found: list[tuple[str, str]] = []
-    for name in ("timestamp", "created", "last_accessed"):
-        if memory.get(name):
-            found.append((name.replace("_", " "), f"{date(memory[name])} ({ago(memory[name])})"))
-    if memory.get("access_count"):
-        found.append(("accesses", str(memory["access_count"])))
-    if memory.get("importance") is not None:
-        found.append(("importance", f"{memory['importance']:g}"))
-    found.append(("namespace", memory["namespace"]))
-    for name in ("conversation", "session", "turn", "affect", "summary"):
-        if memory.get(name):
-            found.append((name, str(memory[name])))
-    if source := memory.get("source"):
-        found.append(("source", f"{source['name']}, row {source['id']}"))
-    for name, value in (memory.get("extra") or {}).items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        found.append((name, text))
+    for name, field in order:
+        value = memory.get(name)
+        if name in HEADING or not (value or (value is not None and field.kind == "share")):
+            continue
+        label = name.replace("_", " ")
+        if field.kind == "moment":
+            found.append((label, f"{date(value)} ({ago(value)})"))
+        elif field.kind == "share":
+            found.append((label, f"{value:g}"))
+        elif field.kind == "source":
+            found.append((label, f"{value['name']}, row {value['id']}"))
+        elif field.kind == "json":
+            found += [
+                (each, inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False))
+                for each, inner in value.items()
+            ]
+        elif field.kind != "blobs":
+            found.append((label, str(value)))
     return found
-
-
-def _field(screen: Screen, name: str, value: str) -> None:
-    label = one_line(name)
-    padding = " " * max(LABEL - columns(label), 1)
-    first, *rest = wrap(safe(value), _room(screen, LABEL))
-    screen.line(f"{screen.style(label, DIM)}{padding}{first}".rstrip())
-    for line in rest:
-        screen.line(f"{' ' * LABEL}{line}".rstrip())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nimad.ctl.arguments import DATES, add_command, first_moment, fraction, memory_id, text_of
 from nimad.errors import InputUnusable
+from nimad.model import FIELDS
 
 if TYPE_CHECKING:
     from nimad.ctl.arguments import Commands
@@ -31,19 +32,17 @@ def register(commands: Commands) -> None:
     remember.add_argument(
         "text", metavar="TEXT", nargs="+", help="what to remember; - reads standard input"
     )
-    remember.add_argument("--who", metavar="WHO", help="who said or did it")
-    remember.add_argument("--where", metavar="PLACE", help="where it happened")
-    remember.add_argument("--when", metavar="DATE", help="when it happened; default now")
-    remember.add_argument(
-        "--importance", metavar="X", type=fraction, help="from 0 to 1; a term of the ranking"
-    )
-    remember.add_argument(
-        "--layer",
-        metavar="LAYER",
-        help="input, contemplation, output, legacy_vsa or note (default)",
-    )
-    remember.add_argument("--tag", metavar="TAG", action="append", help="a tag; may be repeated")
-    remember.add_argument("--namespace", metavar="NAME", help="the namespace; default: default")
+    for name, field in FIELDS.items():
+        if not field.flag:
+            continue
+        parsed: dict[str, Any] = {"tags": {"action": "append"}, "share": {"type": fraction}}
+        remember.add_argument(
+            field.flag,
+            dest=name,
+            metavar=field.metavar,
+            help=field.about,
+            **parsed.get(field.kind, {}),
+        )
     forget = add_command(
         commands,
         "forget",
@@ -66,17 +65,12 @@ def register(commands: Commands) -> None:
 def run_remember(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl remember`."""
     text = _standard_input() if args.text == ["-"] else args.text
-    result = client.call(
-        "remember",
-        text=text_of(text),
-        who=args.who,
-        where=args.where,
-        timestamp=first_moment(args.when, "--when"),
-        importance=args.importance,
-        layer=args.layer,
-        tags=args.tag,
-        namespace=args.namespace,
-    )
+    given = {
+        name: first_moment(value, field.flag) if field.kind == "moment" else value
+        for name, field in FIELDS.items()
+        if field.flag and (value := getattr(args, name)) is not None
+    }
+    result = client.call("remember", text=text_of(text), **given)
     if screen.json:
         screen.result(result)
     else:
@@ -101,14 +95,10 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     receipt = client.call(
         "forget", ids=args.ids, purge=args.purge or None, dry_run=args.dry_run or None
     )
+    code = SOME_MISSING if receipt["missing"] else 0
     if screen.json:
         screen.result(receipt)
-    else:
-        _show_receipt(screen, receipt)
-    return SOME_MISSING if receipt["missing"] else 0
-
-
-def _show_receipt(screen: Screen, receipt: dict[str, Any]) -> None:
+        return code
     if receipt["forgotten"]:
         verb = "purged" if receipt["purged"] else "forgot"
         screen.said(
@@ -128,6 +118,7 @@ def _show_receipt(screen: Screen, receipt: dict[str, Any]) -> None:
             screen.line(f"and {count(removed['snapshots'], 'row')} of the sources' backups")
     if receipt["missing"]:
         screen.said(f"there is no memory {_listed(receipt['missing'])}")
+    return code
 
 
 def _listed(ids: list[int]) -> str:

@@ -167,3 +167,13 @@ def set_aside(path: Path, aside: Path) -> Path:
     fsync_dir(aside)
     fsync_dir(path.parent)
     return target
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of the files below a directory; 0 where there is nothing."""
+    if path.is_dir():
+        return sum(size_of(Path(entry)) for entry in os.scandir(path))
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

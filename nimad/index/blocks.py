@@ -32,9 +32,10 @@ from nimad.index.kernels.loader import load_kernels
 from nimad.index.located import Located
 from nimad.index.merge import write_merged
 from nimad.index.params import BlockParams, Damage, SegmentInfo
-from nimad.index.quantise import Query, quantise_rows
+from nimad.index.quantise import Ids, Query, Scores, quantise_rows
+from nimad.index.sealed import Sealed
 from nimad.index.segment import SUFFIX, Segment
-from nimad.index.view import Found, Ids, Scores, Sealed, Search, View, scores_of, vector_of
+from nimad.index.view import Found, Search, View
 from nimad.index.writer import MemoryRows, write_segment
 
 __all__ = ["BlockIndex", "BlockParams", "Damage", "SegmentInfo"]
@@ -185,13 +186,13 @@ class BlockIndex:
 
     def trim(self, ids: Ids) -> None:
         """Forget the hot rows of `ids`: a published segment holds them now."""
-        gone = _sorted(ids)
+        gone = np.unique(np.asarray(ids, np.int64))
         with self._writing:
             self._view = replace(self._view, hot=self._view.hot.minus(gone))
 
     def remove(self, ids: Ids) -> None:
         """Never return these again, wherever they are or will be; they need not exist."""
-        gone = _sorted(ids)
+        gone = np.unique(np.asarray(ids, np.int64))
         with self._writing:
             view = self._view
             sealed = tuple(s.without(gone) for s in view.sealed)
@@ -229,8 +230,7 @@ class BlockIndex:
         as `search` gives.
         """
         unique, back = np.unique(np.asarray(ids, np.int64), return_inverse=True)
-        asked = Query.of(query, self.dims)
-        return scores_of(self._view, self._kernels, asked, unique)[back]
+        return self.locate(unique).cosines(query, back)
 
     def holds(self, ids: Ids) -> NDArray[np.bool_]:
         """bool[m]: which of `ids: int64[m]` have a vector, hot or sealed, one of zeros too."""
@@ -240,7 +240,8 @@ class BlockIndex:
     def vector(self, number: int) -> Scores | None:
         """The direction of a live id as the index knows it, 8 bits a coordinate: float32[dims],
         not of unit length.  None where there is no row, or one of zeros."""
-        return vector_of(self._view, number)
+        row = self.locate(np.array([number])).rows(np.array([0]))[0]
+        return row if row.any() else None
 
     def locate(self, ids: Ids, known: Located | None = None) -> Located:
         """Where the vectors of `ids: int64[m]` (ascending, unique) are now.
@@ -303,7 +304,3 @@ class BlockIndex:
         if ids.ndim != 1 or vectors.shape != (len(ids), self.dims):
             raise ValueError(f"{ids.shape} ids need vectors [n, {self.dims}], got {vectors.shape}")
         return ids, quantise_rows(vectors)
-
-
-def _sorted(ids: Ids) -> Ids:
-    return np.unique(np.asarray(ids, np.int64))

@@ -83,7 +83,12 @@ def learn(source: RowSource, params: BlockParams, kernels: Kernels) -> Codebook:
 
     Holds one block's sample (at most 30 * dims rows as float32) and 9 bytes a row at a time.
     """
-    blocks = _learn_blocks(source, params.blocks)
+    # one expression, so that the sample (31 MB) is gone before dimensions are learned
+    blocks = quantise_rows(
+        spherical_means(
+            directions(source.take(sample(len(source.ids)))), params.blocks, _BLOCK_ROUNDS
+        )
+    )
     block_of, cosines = nearest(source, np.arange(len(source.ids)), blocks)
     fit = Fit.of(len(source.ids), cosines[held_out(len(source.ids))])
     members, edges = grouped(block_of, len(blocks))
@@ -93,7 +98,9 @@ def learn(source: RowSource, params: BlockParams, kernels: Kernels) -> Codebook:
     for block in range(len(blocks)):
         rows = members[edges[block] : edges[block + 1]]
         if len(rows):
-            dims = _learn_dims(source, rows, params.dims)
+            wanted = max(1, min(params.dims, len(rows) // _ROWS_PER_DIM))
+            picked = directions(source.take(rows[sample(len(rows), _SAMPLE_PER_DIM * wanted)]))
+            dims = quantise_rows(spherical_means(picked, wanted, _DIM_ROUNDS))
             cell_of[rows] = nearest(source, rows, dims)[0] + np.uint32(starts[-1])
             cells.append(dims)
         starts.append(starts[-1] + (len(cells[-1]) if len(rows) else 0))
@@ -129,18 +136,6 @@ def mean_direction(source: RowSource) -> NDArray[np.float32]:
         return np.zeros(source.dims, np.float32)
     some = directions(source.take(sample(len(source.ids))))
     return np.asarray(some.mean(axis=0, dtype=np.float64), np.float32)
-
-
-def _learn_blocks(source: RowSource, most: int) -> NDArray[np.int8]:
-    """A function of its own, so that the sample (31 MB) is gone before dimensions are learned."""
-    some = directions(source.take(sample(len(source.ids))))
-    return quantise_rows(spherical_means(some, most, _BLOCK_ROUNDS))
-
-
-def _learn_dims(source: RowSource, rows: NDArray[np.int64], most: int) -> NDArray[np.int8]:
-    wanted = max(1, min(most, len(rows) // _ROWS_PER_DIM))
-    picked = rows[sample(len(rows), _SAMPLE_PER_DIM * wanted)]
-    return quantise_rows(spherical_means(directions(source.take(picked)), wanted, _DIM_ROUNDS))
 
 
 def nearest(

@@ -1,20 +1,20 @@
-"""Drift: whether what came since blocks were learned lies as near to them as what they learned.
+"""Drift: are rows added since training as close to their centroids as the training rows were?
 
-When blocks are learned, some rows are held out, and the cosine of each with its block is measured:
-19 edges cut these into 20 parts of equal share.  Rows that a merge adds later fall into the same
-parts, are counted there, and the counts stay with the segment from merge to merge.  Drift is how
-much larger the share of added rows below an edge is than the share of held-out rows, at the edge
-where the difference is largest: the one-sided statistic of Kolmogorov and Smirnov (Smirnov 1944).
-0: as near as ever; 1: all lie further off than any did.
+When blocks (centroids) are learned, some rows are held out, and the cosine of each with its block
+is measured: 19 edges cut these cosines into 20 parts of equal share.  Rows that a merge adds later
+are counted in the same parts, and the counts stay with the segment from merge to merge.  Drift is
+how much larger the share of added rows below an edge is than the share of held-out rows, at the
+edge where the difference is largest: the one-sided statistic of Kolmogorov and Smirnov (Smirnov
+1944).  0: as close as the training rows; 1: every added row is farther away than any of those.
 
-Held-out rows, not the learned ones: rows that shaped a centre lie nearer to it than their like.
-(Under 25,000 rows all are learned from, and measured: then any added row seems to have drifted a
+Held-out rows are measured because a row that shaped a centroid lies closer to it than others of
+its kind.  (Under 25,000 rows all are learned from and measured: then added rows seem to drift a
 little, and blocks are learned anew too soon rather than too late.)
 
-Why it is worth knowing: blocks of 15,000 rows of reference text that 1,800 rows of chat are added
-to lose 10 points of recall on questions about the chat; their drift is .09, that of 1,800 more rows
-of reference text .01, that of text after chat .31.  Growth alone costs little: blocks of 75,000
-rows, kept when 25,000 of the same kind are added, find .975 where new ones find .978.
+Why drift matters: blocks of 15,000 rows of reference text, to which 1,800 rows of chat are added,
+lose 10 points of recall on questions about the chat; their drift is .09.  1,800 more rows of
+reference text give .01, text added to chat .31.  Growth alone costs little: blocks of 75,000 rows,
+kept when 25,000 of the same kind are added, find .975 where new ones find .978.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Fit:
 
     @property
     def drift(self) -> float:
-        """See above: [0, 1]; 0 while nothing was added."""
+        """The statistic above, in [0, 1]; 0 while nothing was added."""
         if not self.count:
             return 0.0
         below = np.cumsum(self.added, dtype=np.int64)[:EDGES] / self.count
@@ -72,9 +72,9 @@ class Fit:
     def stale(self, rows: int, most_drift: float, most_growth: float) -> bool:
         """Whether blocks should be learned anew for `rows` rows in all.
 
-        They should when added rows lie further off by more than `most_drift` and what chance does
-        to so few of them; when more than the share `most_growth` was added, for a dimension that
-        holds more rows than it was learned for is a coarser one; or when half of the rows is gone.
+        They should when the drift exceeds `most_drift` by more than chance explains for this
+        number of added rows; when more than the share `most_growth` was added, because a dimension
+        that holds more rows than it was learned for is coarser; or when half of the rows is gone.
         """
         chance = 0.5 / math.sqrt(max(self.count, 1))
         return (

@@ -1,23 +1,18 @@
-"""Filters: which rows of each segment a set of ids allows, kept for the next question.
+"""Filters: which rows of each segment a set of ids allows, kept for the next query.
 
-Those who ask with a filter mostly ask again with the same one (a namespace, a layer), and to look
-up 50,000 ids takes longer than to search.  So the last filter is kept, one bitmap a segment.
+The next query mostly has the same filter (a namespace, a layer), and looking up 50,000 ids takes
+longer than the search.  So the last filter is kept, one bitmap a segment.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nimad.index.kernels.contract import Marks
-
-if TYPE_CHECKING:
-    from nimad.index.view import Sealed
-
-Ids = NDArray[np.int64]
+from nimad.index.quantise import Ids
+from nimad.index.sealed import Sealed
 
 
 @dataclass(frozen=True)

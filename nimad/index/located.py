@@ -1,8 +1,7 @@
-"""Where the vectors of given ids lie, found once: then every query scores them without a search.
+"""Where the vectors of given ids lie: looked up once, then every query scores them directly.
 
-A store that a board holds in a namespace is small enough to score whole, which a fused ranking
-gains by; of a larger one some rows are picked.  Finding the rows of the ids would cost several
-times the scoring.  Six bytes an id are kept.
+The ranking scores all memories of a small store, and picked ones of a large store.  Looking up the
+rows of the ids each time would cost several times the scoring.  Takes six bytes an id.
 """
 
 from __future__ import annotations
@@ -13,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.index.kernels.contract import Kernels
-from nimad.index.quantise import Query, cosines
-from nimad.index.view import Ids, Scores, Sealed, View
+from nimad.index.quantise import Ids, Query, Scores, cosines
+from nimad.index.sealed import Sealed
+from nimad.index.view import View
 
 _NOWHERE, _ZEROS = -1, -2
-"""In place of a matrix: no vector; one of zeros."""
+"""Numbers in place of a matrix's: the id has no vector, or one of zeros."""
 
 
 class Located:

@@ -18,7 +18,7 @@ class BlockParams:
     Attributes:
         blocks: learned blocks of a segment, at most 1,024.
         dims: learned dimensions within a block, at most 500: with 100 blocks 50,000 posting lists.
-        learn_rows: from so many rows on, a segment learns blocks; a smaller one is scanned flat,
+        learn_rows: rows from which on a segment learns blocks; a smaller one is scanned flat,
             which is as fast up to about 50,000 rows and misses nothing.
         relearn_drift, relearn_growth: a merge learns blocks anew when what was added to them has
             drifted further, or is a larger share of what they learned from (`nimad.index.drift`).
@@ -28,7 +28,7 @@ class BlockParams:
             compares; the strongest dimensions of the active blocks come first.
         candidates: rows rescored per segment, at least; more are when more results are wanted, and
             in a large segment, where more rows lie near each other than codes can tell apart.
-        exact_rows, exact_filter: a segment of so few rows, or so few rows that a filter allows in
+        exact_rows, exact_filter: up to this size a segment, or the rows that a filter allows in
             one, are scored exactly, without codes.
     """
 
@@ -46,7 +46,7 @@ class BlockParams:
     exact_filter: int = 2048
 
     def learns(self, rows: int) -> bool:
-        """Whether a segment of so many rows (with a direction) has blocks."""
+        """Whether a segment with this number of rows (with a direction) has blocks."""
         return rows >= max(self.learn_rows, 1)
 
     def rescored(self, k: int, rows: int) -> int:
@@ -83,8 +83,8 @@ class BlockParams:
 class SegmentInfo:
     """A written segment: `bytes` of the file, `digest` of its content, lowest and highest id.
 
-    Without rows, `first_id` is 0 and `last_id` -1.  Its blocks were `learned` from so many rows (0:
-    it has none), and `drift` tells how far those added since lie off (`nimad.index.drift`).
+    Without rows, `first_id` is 0 and `last_id` -1.  `learned` is the number of rows its blocks were
+    learned from (0: it has none), `drift` how far those added since lie off (`nimad.index.drift`).
     """
 
     name: str

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from nimad.index.kernels.contract import MOST_DIMS, QUERY_MAX, ROW_MAX
 
+Ids = NDArray[np.int64]
+Scores = NDArray[np.float32]
+
 _BATCH = 4096
 _TINY = np.finfo(np.float32).tiny
 

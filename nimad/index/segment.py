@@ -57,7 +57,16 @@ from numpy.typing import NDArray
 from nimad.disk.container import Container
 from nimad.errors import FormatCorrupt
 from nimad.index.drift import EDGES, PARTS, Fit
-from nimad.index.kernels.contract import BITS, LANES, MOST_DIMS, ROTATION, WORDS, Space, groups
+from nimad.index.kernels.contract import (
+    BITS,
+    LANES,
+    MOST_DIMS,
+    ROTATION,
+    WORDS,
+    Space,
+    ascends,
+    groups,
+)
 from nimad.index.params import SegmentInfo
 from nimad.index.rowsets import Ranks
 
@@ -218,16 +227,11 @@ class Segment:
         """A range that leaves the file would make a kernel read foreign memory."""
         meta = self.meta
         edges = [(self.cell_start, meta.scored), (self.block_start, meta.cells)]
-        sound = all(_ascends(edge, end) for edge, end in edges if len(edge))
+        sound = all(ascends(edge, end) for edge, end in edges if len(edge))
         if self._order is not None:
             sound = sound and bool((self._order < meta.rows).all())
         if not sound:
             raise FormatCorrupt(path=self.container.path, detail="its row ranges contradict it")
-
-
-def _ascends(edge: NDArray[np.uint32], end: int) -> bool:
-    steps = np.diff(edge.astype(np.int64))
-    return bool(edge[0] == 0 and edge[-1] == end and (steps >= 0).all())
 
 
 def _meta(container: Container) -> Meta:

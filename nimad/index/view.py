@@ -9,73 +9,22 @@ it was made from: then both copies have the same score, and one is returned.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nimad.index.filters import FilterCache
 from nimad.index.hot import Hot
 from nimad.index.kernels.contract import Kernels, Marks
 from nimad.index.params import BlockParams
-from nimad.index.quantise import Query, cosines
-from nimad.index.rowsets import marked
+from nimad.index.quantise import Ids, Query, Scores, cosines
+from nimad.index.sealed import Sealed
 from nimad.index.segment import Segment
 
-Ids = NDArray[np.int64]
-Scores = NDArray[np.float32]
 Found = tuple[Ids, Scores]
 
 _NO_IDS: Ids = np.zeros(0, np.int64)
-
-
-@dataclass(frozen=True)
-class Sealed:
-    """A segment and which of its rows are live.
-
-    Attributes:
-        alive: bitmap over the rows, bit (row % 8) of byte row // 8; None: all of them.
-        dead: how many are not.
-    """
-
-    segment: Segment
-    alive: NDArray[np.uint8] | None = None
-    dead: int = 0
-
-    @functools.cached_property
-    def marks(self) -> Marks | None:
-        """The live rows with a direction as the kernels want them; None: all."""
-        if self.alive is None:
-            return None
-        scored = self.segment.meta.scored
-        alive = np.unpackbits(self.alive, bitorder="little", count=scored).view(np.bool_)
-        return Marks.of(self.segment.space, alive)
-
-    def live(self, rows: Ids) -> Ids:
-        """Those of `rows` that exist (not -1) and are live."""
-        rows = rows[rows >= 0]
-        if self.alive is None:
-            return rows
-        return rows[marked(self.alive, rows)]
-
-    def every(self) -> Ids:
-        """All live rows, ascending."""
-        return self.live(np.arange(self.segment.meta.rows))
-
-    def without(self, ids: Ids) -> Sealed:
-        """With the rows of these ids (ascending) struck out; copies one bit a row."""
-        meta = self.segment.meta
-        if not len(ids) or ids[0] > meta.last or ids[-1] < meta.first:
-            return self
-        rows = self.live(self.segment.rows_of(ids))
-        if not len(rows):
-            return self
-        size = -(-meta.rows // 8)
-        alive = np.full(size, 0xFF, np.uint8) if self.alive is None else self.alive.copy()
-        np.bitwise_and.at(alive, rows >> 3, ~(np.uint8(1) << (rows & 7).astype(np.uint8)))
-        return Sealed(self.segment, alive, self.dead + len(rows))
 
 
 @dataclass(frozen=True)
@@ -195,43 +144,6 @@ class Search:
             *(max(probes, 1), wanted, self.params.rescored(self.k, segment.meta.scored)),
         )
         return best(segment.ids_at(rows), scores, self.k)
-
-
-def scores_of(view: View, kernels: Kernels, query: Query | None, ids: Ids) -> Scores:
-    """The cosine of each of `ids` (ascending): nan without a live row, 0 without a direction."""
-    out = np.full(len(ids), np.nan, np.float32)
-    for sealed in view.sealed:
-        rows = sealed.segment.rows_of(ids)
-        mine = np.flatnonzero(rows >= 0)
-        mine = mine[np.isin(rows[mine], sealed.live(rows[mine]))]
-        out[mine] = 0.0
-        if query is not None:
-            mine = mine[rows[mine] < sealed.segment.meta.scored]
-            dots, norms = kernels.dots(sealed.segment.vectors, rows[mine], query.values)
-            out[mine] = cosines(dots, norms, query)
-    for part in view.hot:
-        slots, place = part.slots_of(ids)
-        out[place] = 0.0
-        if query is not None:
-            dots, norms = kernels.dots(part.chunk.rows, slots, query.values)
-            out[place] = cosines(dots, norms, query)
-    return out
-
-
-def vector_of(view: View, number: int) -> Scores | None:
-    """The row of an id, as numbers: float32[d]; None without a live row that has a direction."""
-    wanted = np.array([number], np.int64)
-    for part in view.hot:
-        slots, _ = part.slots_of(wanted)
-        if len(slots):
-            row = part.chunk.rows[slots[0]]
-            return row.astype(np.float32) if row.any() else None
-    for sealed in reversed(view.sealed):
-        rows = sealed.live(sealed.segment.rows_of(wanted))
-        if len(rows):
-            scored = rows[0] < sealed.segment.meta.scored
-            return sealed.segment.vectors[rows[0]].astype(np.float32) if scored else None
-    return None
 
 
 def best(ids: Ids, scores: Scores, k: int) -> Found:

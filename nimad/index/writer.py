@@ -9,8 +9,8 @@ records' commit makes it part of the store.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ from nimad.index.segment import FORMAT, SUFFIX, VERSION, Meta
 
 # A multiple of 32: each batch of codes is whole groups.
 _BATCH = 128 * LANES
-_NOTHING = np.zeros(0, np.uint32)
 
 
 class MemoryRows:
@@ -48,16 +47,6 @@ class MemoryRows:
         return self._rows[self._place[picks]]
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What goes where: `order` is the position in the source of each row to be written."""
-
-    source: RowSource
-    kernels: Kernels
-    book: Codebook
-    order: NDArray[np.int64]
-
-
 def write_segment(
     path: Path,
     source: RowSource,
@@ -73,65 +62,58 @@ def write_segment(
     Raises:
         DiskFull: when there is no room; nothing is left behind.
     """
-    learned = params.learns(len(source.ids))
-    book = kept or (learn if learned else flat)(source, params, kernels)
-    plan = _Plan(source, kernels, book, np.argsort(book.cell_of, kind="stable"))
-    order = plan.order
-    ids = np.concatenate([source.ids[order], source.zero_ids])
-    meta = _meta(plan, ids)
-    summary = write_container(path, FORMAT, VERSION, list(_regions(plan, meta, ids)), "segment")
-    name = path.name.removesuffix(SUFFIX)
-    size, digest, drift = summary.bytes, summary.digest, book.fit.drift if book.fit else 0.0
-    return SegmentInfo(name, meta.rows, size, digest, meta.first, meta.last, meta.learned, drift)
-
-
-def _meta(plan: _Plan, ids: NDArray[np.int64]) -> Meta:
+    learns = params.learns(len(source.ids))
+    book = kept or (learn if learns else flat)(source, params, kernels)
+    rows = np.argsort(book.cell_of, kind="stable")
+    ids = np.concatenate([source.ids[rows], source.zero_ids])
     first, last = (int(ids.min()), int(ids.max())) if len(ids) else (0, -1)
-    return Meta(
-        dims=plan.source.dims,
+    meta = Meta(
+        dims=source.dims,
         bits=BITS,
         rows=len(ids),
-        scored=len(plan.order),
+        scored=len(rows),
         first=first,
         last=last,
         id_bytes=4 if last - first < 1 << 32 else 8,
-        blocks=len(plan.book.blocks),
-        cells=plan.book.cells,
-        learned=plan.book.fit.learned if plan.book.fit else 0,
+        blocks=len(book.blocks),
+        cells=book.cells,
+        learned=book.fit.learned if book.fit else 0,
     )
 
+    def batches() -> Iterator[NDArray[np.int8]]:
+        for start in range(0, len(rows), _BATCH):
+            yield source.take(rows[start : start + _BATCH])
 
-def _regions(
-    plan: _Plan, meta: Meta, ids: NDArray[np.int64]
+    regions = [
+        ("meta", iter([memoryview(meta.pack())])),
+        *_tables(meta, book, rows, ids),
+        ("codes", (_bytes(kernels.encode(batch, book.mean)) for batch in batches())),
+        ("rows", map(_bytes, batches())),
+    ]
+    made = write_container(path, FORMAT, VERSION, regions, "segment")
+    name, drift = path.name.removesuffix(SUFFIX), book.fit.drift if book.fit else 0.0
+    return SegmentInfo(name, meta.rows, made.bytes, made.digest, first, last, meta.learned, drift)
+
+
+def _tables(
+    meta: Meta, book: Codebook, rows: NDArray[np.int64], ids: NDArray[np.int64]
 ) -> Iterator[tuple[str, Iterator[memoryview]]]:
-    book = plan.book
-    cell_start: NDArray[np.int64] = np.zeros(0, np.int64)
-    if book.cells:
-        cell_start = np.searchsorted(book.cell_of[plan.order], np.arange(book.cells + 1))
+    """The regions between `meta` and `codes`: those of numbers that are all in memory."""
+    cells = np.arange(book.cells + 1) if book.cells else np.zeros(0, np.int64)
     ascending = bool((np.diff(ids) > 0).all())
-    order = np.zeros(0, np.int64) if ascending else np.argsort(ids)
-    yield "meta", iter([memoryview(meta.pack())])
-    yield "mean", _raw(book.mean, "<f4")
-    yield "blocks", _raw(book.blocks, "i1")
-    yield "block_start", _raw(book.block_start, "<u4")
-    yield "cell_codes", _raw(book.cell_codes, "<u8")
-    yield "cell_start", _raw(cell_start, "<u4")
-    yield "fit", _raw(book.fit.edges if book.fit else _NOTHING, "<f4")
-    yield "added", _raw(book.fit.added if book.fit else _NOTHING, "<u4")
-    yield "ids", _raw(ids - meta.first, f"<u{meta.id_bytes}")
-    yield "order", _raw(order, "<u4")
-    yield "codes", (_bytes(plan.kernels.encode(rows, book.mean)) for rows in _batches(plan))
-    yield "rows", (_bytes(rows) for rows in _batches(plan))
-
-
-def _batches(plan: _Plan) -> Iterator[NDArray[np.int8]]:
-    for first in range(0, len(plan.order), _BATCH):
-        yield plan.source.take(plan.order[first : first + _BATCH])
-
-
-def _raw(array: NDArray[np.generic], dtype: str) -> Iterator[memoryview]:
-    if array.size:
-        yield _bytes(array.astype(dtype))
+    tables: list[tuple[str, str, NDArray[Any]]] = [
+        ("mean", "<f4", book.mean),
+        ("blocks", "i1", book.blocks),
+        ("block_start", "<u4", book.block_start),
+        ("cell_codes", "<u8", book.cell_codes),
+        ("cell_start", "<u4", np.searchsorted(book.cell_of[rows], cells)),
+        ("fit", "<f4", book.fit.edges if book.fit else np.zeros(0)),
+        ("added", "<u4", book.fit.added if book.fit else np.zeros(0)),
+        ("ids", f"<u{meta.id_bytes}", ids - meta.first),
+        ("order", "<u4", np.zeros(0) if ascending else np.argsort(ids)),
+    ]
+    for name, kind, table in tables:
+        yield name, iter([_bytes(table.astype(kind))] if table.size else [])
 
 
 def _bytes(array: NDArray[np.generic]) -> memoryview:

@@ -22,6 +22,7 @@ from nimad.legacy.schema import (
     Shape,
     identify,
     open_source,
+    quoted,
     row_key,
     sqlite_errors,
     translate,
@@ -162,7 +163,7 @@ class _Query:
     """The three statements that read a table, with every name quoted."""
 
     def __init__(self, table: str, stored: Sequence[str], wanted: Sequence[str]) -> None:
-        names = {name.lower(): _quote(name) for name in stored}
+        names = {name.lower(): quoted(name) for name in stored}
         columns = ", ".join(names.get(name.lower(), "NULL") for name in wanted)
         key = row_key(tuple(stored))
         # NOT INDEXED: an index may be damaged, or be an expression; the rows are the truth.
@@ -170,10 +171,6 @@ class _Query:
         self.page = f"SELECT {key}, {columns} {where}"
         self.keys = f"SELECT {key} {where}"
         self.one = f"SELECT {columns} FROM {table} NOT INDEXED WHERE {key} = ?1"
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _decode(raw: bytes) -> str | BrokenText:

@@ -1,10 +1,12 @@
 """Takes purged rows out of a kept snapshot, so that `forget --purge` leaves no trace there.
 
-The snapshot is our own copy; the source itself is never touched.  The full-text tables of the
-legacy store repeat the text, so they go whole: they can be derived and nothing here reads them.
+The snapshot is our own copy; the source itself is never touched.  A database is made anew of what
+nimad reads: the three tables of memories, edges and turns, without the purged rows.  Nothing else
+comes along, because anything else may repeat the text (the full-text tables do) or be broken:
+triggers, views, indexes, damaged free pages.  So a purge does not depend on what nobody reads.
 How it is done in a bundle of files is told in redact_bundle.py.
 
-Crash prose: the scrubbed database is written beside the snapshot as `NAME.tmp` (swept at start) and
+Crash prose: the new database is written beside the snapshot as `NAME.tmp` (swept at start) and
 renamed over it; a crash leaves the old snapshot or the new one.
 """
 
@@ -12,14 +14,26 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from nimad.disk.durable import fsync_dir
+from nimad.errors import NimadError
 from nimad.legacy.detect import GRAPH
+from nimad.legacy.schema import (
+    EDGES,
+    NODES,
+    TURNS,
+    Shape,
+    identify,
+    open_source,
+    quoted,
+    row_key,
+    sqlite_errors,
+)
 
 
 @dataclass(frozen=True)
@@ -34,58 +48,84 @@ class Scrubbed:
 def scrub_snapshot(path: Path, keys: Sequence[int | str], kind: str = GRAPH) -> Scrubbed:
     """Take rows out of a snapshot of this kind, and whatever else in it repeats what they say.
 
-    Raises sqlite3.DatabaseError when a database cannot be read, SourceCorrupt or ValueError when
-    a file of a bundle cannot be overwritten.
+    Raises SourceCorrupt, SourceNotRecognised or SourceUnreadable when a snapshot cannot be read,
+    DiskFull when the new one does not fit, ValueError when a file of a bundle cannot be
+    overwritten.
     """
     if kind == GRAPH:
-        return _scrub_database(path, keys)
-    from nimad.legacy.redact_bundle import blank
+        rows = _scrub_database(path, {int(key) for key in keys})
+    else:
+        from nimad.legacy.redact_bundle import blank
 
-    rows = blank(path, keys)
+        rows = blank(path, keys)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Scrubbed(rows, path.stat().st_size, digest)
 
 
-def _scrub_database(path: Path, keys: Sequence[int | str]) -> Scrubbed:
-    """Delete memory_nodes rows by id, and the text index."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.unlink(missing_ok=True)
-    working = path.with_name(path.name + ".scrub.tmp")
-    working.unlink(missing_ok=True)
-    shutil.copyfile(path, working)  # by the kernel: a snapshot may be larger than the memory
-    working.chmod(0o600)
+def _scrub_database(path: Path, keys: set[int]) -> int:
+    """Make the database anew without the memories of these ids; how many there were."""
+    new = path.with_name(path.name + ".tmp")
+    new.unlink(missing_ok=True)
     try:
-        connection = sqlite3.connect(working, isolation_level=None)
-        try:
-            rows = _delete(connection, keys)
-            connection.execute("VACUUM INTO ?", (str(temporary),))
-        finally:
-            connection.close()
-        temporary.chmod(0o600)
-        with temporary.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with sqlite_errors(path):
+            with closing(open_source(path, "mode=ro")) as connection:
+                shape = identify(connection, path)
+                (encoding,) = connection.execute("PRAGMA encoding").fetchone()
+            os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            with closing(open_source(new, "mode=rw")) as connection:
+                connection.execute(f"PRAGMA encoding = {quoted(encoding)}")
+                rows = _copy(connection, path, shape, keys)
+        with new.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.rename(path)
+        new.rename(path)
         fsync_dir(path.parent)
     finally:
-        for left in (working, temporary, Path(f"{working}-journal")):
+        for left in (new, Path(f"{new}-journal")):
             left.unlink(missing_ok=True)
-    return Scrubbed(rows, path.stat().st_size, digest)
+    return rows
 
 
-def _delete(connection: sqlite3.Connection, keys: Sequence[int | str]) -> int:
-    connection.execute("PRAGMA trusted_schema = OFF")
-    connection.execute("PRAGMA journal_mode = OFF")  # a working copy: nothing to roll back to
-    connection.execute("PRAGMA synchronous = OFF")
-    found = connection.execute("SELECT name, type FROM sqlite_schema").fetchall()
-    for name, kind in found:
-        if kind == "trigger":
-            connection.execute(f'DROP TRIGGER IF EXISTS "{name}"')
-    for name, kind in found:
-        if kind == "table" and name == "memory_fts":
-            connection.execute(f'DROP TABLE "{name}"')
-    removed = 0
-    for key in keys:
-        removed += connection.execute("DELETE FROM memory_nodes WHERE id = ?", (key,)).rowcount
-    return removed
+def _copy(connection: sqlite3.Connection, path: Path, shape: Shape, keys: set[int]) -> int:
+    """Fill the new database from the kept one; how many memories were left out."""
+    for pragma in ("journal_mode=MEMORY", "synchronous=OFF", "temp_store=MEMORY"):
+        connection.execute(f"PRAGMA {pragma}")
+    connection.execute("PRAGMA ignore_check_constraints=ON")  # an expression of the file's choice
+    connection.execute("CREATE TEMP TABLE purged (id INTEGER PRIMARY KEY)")
+    connection.executemany("INSERT INTO purged VALUES (?)", ((key,) for key in keys))
+    connection.execute("ATTACH ? AS kept", (f"{path.absolute().as_uri()}?mode=ro",))
+    named = {NODES: shape.nodes, EDGES: shape.edges, TURNS: shape.turns}
+    tables = {table: columns for table, columns in named.items() if columns}
+    try:
+        _copy_tables(connection, tables, as_they_were=True)
+        if identify(connection, path) != shape:
+            raise sqlite3.OperationalError("the copy has other tables")
+    except (sqlite3.Error, NimadError):
+        # a broken constraint, a collation that is not known here: the rows are what counts
+        _copy_tables(connection, tables, as_they_were=False)
+    sql = f"SELECT count(*) FROM kept.{NODES} NOT INDEXED WHERE id IN (SELECT id FROM purged)"
+    return int(connection.execute(sql).fetchone()[0])
+
+
+def _copy_tables(
+    connection: sqlite3.Connection, tables: dict[str, tuple[str, ...]], as_they_were: bool
+) -> None:
+    """Copy rows with their own ids, into tables declared `as_they_were` or by column names only."""
+    for table, columns in tables.items():
+        connection.execute(f"DROP TABLE IF EXISTS main.{table}")
+        names = [quoted(name) for name in columns]
+        if as_they_were:
+            found = connection.execute(f"PRAGMA kept.table_xinfo({table})").fetchall()
+            if len(found) != len(columns):
+                raise sqlite3.OperationalError("a generated column is an expression, not data")
+            sql = "SELECT sql FROM kept.sqlite_schema WHERE type = 'table' AND lower(name) = ?"
+            connection.execute(connection.execute(sql, (table,)).fetchone()[0])
+        else:
+            keyed = [f"{n} INTEGER PRIMARY KEY" if n.lower() == '"id"' else n for n in names]
+            declared = ", ".join(keyed if table == NODES else names)
+            connection.execute(f"CREATE TABLE {table} ({declared})")
+        listed = ", ".join([row_key(columns), *names])
+        rows = f"SELECT {listed} FROM kept.{table} NOT INDEXED"
+        if table == NODES:
+            rows += " WHERE id NOT IN (SELECT id FROM purged)"
+        connection.execute(f"INSERT INTO main.{table} ({listed}) {rows}")

@@ -129,6 +129,11 @@ def _check_key(connection: sqlite3.Connection, path: Path | str) -> None:
         )
 
 
+def quoted(name: str) -> str:
+    """A name as SQL takes it, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def open_source(path: Path, flags: str, timeout: float = 5.0) -> sqlite3.Connection:
     """Connect to a database that is not ours: `flags` are the URI's, such as "mode=ro".
 
@@ -173,7 +178,7 @@ def translate(error: sqlite3.Error, path: Path | str) -> NimadError | MemoryErro
         case Fault.FAILED:
             detail = f"the disk reports an error ({_one_line(error)})"
             return SourceUnreadable(path=path, detail=detail)
-        case Fault.NOT_OPENED:
+        case Fault.NOT_OPENED | Fault.READ_ONLY:
             return SourceUnreadable(path=path, detail=_one_line(error))
         case Fault.INTERRUPTED:
             return SourceCorrupt(path=path, detail="reading one part of it took unreasonably long")

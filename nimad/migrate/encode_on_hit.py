@@ -120,7 +120,7 @@ class EncodeOnHit:
 
     def _encode(self, ids: np.ndarray) -> int:
         store = self._store
-        if store.embedder_due:  # all vectors are about to be made anew
+        if store.semantic.due:  # all vectors are about to be made anew
             return 0
         owners = dict(self._owners(ids[~store.blocks.holds(ids)]))
         rows = store.records.texts_of(list(owners))

@@ -6,7 +6,7 @@ whose strategy is `lazy` leaves it at that: only encode_on_hit.py encodes its me
 
 Vectors gather in memory until there are enough for a segment, or no more texts: few large segments
 search faster than many small ones.  A segment is written, then listed in the transaction that moves
-the cursor (see core/segments.seal).  A crash before that loses the gathered vectors, which the next
+the cursor (see core/segments).  A crash before that loses the gathered vectors, which the next
 start computes again; what is listed is never encoded twice.
 """
 
@@ -140,7 +140,7 @@ def _seal(run: Run, embedder: Embedder, gathered: _Gathered) -> None:
 
         if fresh.any():
             rows = np.concatenate(gathered.parts)[fresh]
-            segments.seal(store, ids[fresh], rows, within=move_cursor)
+            store.semantic.seal(ids[fresh], rows, within=move_cursor)
         else:
             with store.records.write() as tx:
                 move_cursor(tx)

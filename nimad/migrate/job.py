@@ -20,7 +20,7 @@ from nimad.core.store import MemoryStore
 from nimad.errors import Degraded, DiskFull, NimadError
 from nimad.migrate.encode_on_hit import EncodeOnHit
 from nimad.migrate.log import MigrationLog
-from nimad.migrate.pipeline import Pipeline, can_pass, failure
+from nimad.migrate.pipeline import MAY_PASS, Pipeline, failure
 from nimad.model import Stage
 from nimad.store import sources
 from nimad.store.sources import Source
@@ -75,7 +75,7 @@ class MigrationJob:
             self._pipeline.advance(source)
         except Exception as error:
             self._pipeline.reset()
-            if self._worker.stopping.is_set() and can_pass(error):
+            if self._worker.stopping.is_set() and isinstance(error, MAY_PASS):
                 return
             self._fail(source, error)
         else:
@@ -96,7 +96,7 @@ class MigrationJob:
             self._log.warn(f"{source.name}: tried again in {pause:.0f}s")
             return
         paused = 0
-        if can_pass(error):
+        if isinstance(error, MAY_PASS):
             number = self._setbacks[source.id] = self._setbacks.get(source.id, 0) + 1
             if number < SETBACKS:
                 backoff = self._backoffs[source.id] = Backoff(self._worker.clock)

@@ -15,7 +15,16 @@ from collections.abc import Callable, Iterator
 import tenacity
 
 from nimad.core.store import MemoryStore
-from nimad.errors import DiskFull, GraphFailed, MigrationFailed, NimadError, VerifyFailed
+from nimad.errors import (
+    Busy,
+    DiskFailed,
+    DiskFull,
+    GraphFailed,
+    MigrationFailed,
+    NimadError,
+    VerifyFailed,
+    WordsDamaged,
+)
 from nimad.migrate.copy_stage import copy
 from nimad.migrate.encode_stage import encode
 from nimad.migrate.hypervector_stage import convert
@@ -45,14 +54,8 @@ WAITS = (0.0, 1.0, 5.0, 15.0)
 """Before the second, third, ... attempt of a batch [seconds]."""
 
 
-def can_pass(error: BaseException) -> bool:
-    """Whether trying again later may help."""
-    if isinstance(error, (DiskFull, GraphFailed, MemoryError)):
-        return True
-    if isinstance(error, NimadError):
-        return False
-    # SQLite's own complaint that the file is locked, and what a tired card reports
-    return isinstance(error, OSError) or type(error).__name__ == "OperationalError"
+MAY_PASS = (DiskFull, DiskFailed, Busy, GraphFailed, MemoryError, OSError)
+"""Errors that may be gone at the next attempt."""
 
 
 class Pipeline:
@@ -92,7 +95,7 @@ class Pipeline:
                 tenacity.stop_when_event_set(self._stop),
             ),
             wait=tenacity.wait_chain(*(tenacity.wait_fixed(seconds) for seconds in self._waits)),
-            retry=tenacity.retry_if_exception(can_pass),
+            retry=tenacity.retry_if_exception_type(MAY_PASS),
             sleep=tenacity.sleep_using_event(self._stop),
             before_sleep=lambda attempt: self._tell_retry(source, attempt),
             reraise=True,
@@ -120,13 +123,24 @@ class Pipeline:
                 raise
 
     def _next(self, run: Run) -> None:
-        """One batch; halved for as long as it does not fit into memory."""
+        """One batch; halved for as long as it does not fit into memory.
+
+        A damaged words index, beside which nothing can be written, is made anew first.
+        """
+        mended = False
         while True:
             if self._steps is None:
                 self._steps = _all_stages(run, self._finished)
             try:
                 next(self._steps, None)
                 return
+            except WordsDamaged as error:
+                self._steps = None
+                run.close()
+                if mended:
+                    raise
+                mended = True
+                self._store.words.mend(error)
             except MemoryError:
                 self._steps = None
                 run.close()

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nimad.core import segments
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.legacy.hostile_reader import FIRST_ID
@@ -106,10 +105,7 @@ def _delete_batch(store: MemoryStore, source: Source) -> bool:
 def _reclaim(store: MemoryStore) -> None:
     """Give the space back: vectors, graph rows, words, pages."""
     with store.maintenance:
-        dead = np.array(store.records.tombstones(), np.int64)
-        for name in store.records.segment_names():
-            if len(np.intersect1d(store.blocks.segment_ids([name]), dead)):
-                segments.merge(store, [name])
+        store.semantic.rewrite_segments_with(np.array(store.records.tombstones(), np.int64))
         while store.health.reason("graph") is None and not store.catch_up_graph():
             pass
         words.optimise(store.records)

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from nimad.core import segments
-from nimad.core.status import size
 from nimad.core.store import MemoryStore
+from nimad.disk.durable import size_of
 from nimad.index.blocks import BlockIndex
 from nimad.legacy.mapping import Mapper
 from nimad.legacy.source import LegacyNode, LegacySource
@@ -71,7 +71,7 @@ def _weigh(store: MemoryStore, scratch: Path, rows: list[LegacyNode]) -> Sample:
     records = Records.open(scratch / "records.sqlite")
     try:
         records.checkpoint()
-        before, began = size(scratch), time.perf_counter()
+        before, began = size_of(scratch), time.perf_counter()
         with records.write() as tx:
             ids = tx.add_memories([row.memory for row in rows])
         encoded = segments.encode(store.embedder, [row.memory.text for row in rows])
@@ -79,7 +79,7 @@ def _weigh(store: MemoryStore, scratch: Path, rows: list[LegacyNode]) -> Sample:
         index.write_segment("sample", np.array(ids, np.int64), encoded)
         records.checkpoint()
         took = time.perf_counter() - began
-        return Sample(len(rows), took / len(rows), (size(scratch) - before) / len(rows))
+        return Sample(len(rows), took / len(rows), (size_of(scratch) - before) / len(rows))
     finally:
         records.close()
 

@@ -195,7 +195,7 @@ class Comparison:
             waiting = lost > self._source.encode_cursor
             self.findings.vectors_waiting = int(waiting.sum())
             lost = lost[~waiting]
-        if self._store.embedder_due or self._store.health.reason("blocks"):
+        if self._store.semantic.due or self._store.health.reason("blocks"):
             return  # known already, told elsewhere, and on its way to be mended
         self.findings.vectors_missing = len(lost)
         for number in lost[:LISTED]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nimad.errors import RecordsDamaged
+from nimad.errors import RecordsDamaged, WordsDamaged
 from nimad.recall import session_neighbours, speaker_prefix
 from nimad.recall.columns import NONE, Columns, Session, fingerprint
 from nimad.recall.subjects import NOBODY, Subjects
@@ -128,7 +128,7 @@ class ColumnsFollower:
             return self._records.rows(PAGE_SQL, bounds)
         except RecordsDamaged as error:
             page = self._records.rows(UNSIZED_PAGE_SQL, bounds)
-            self._terms.report_damage(error)
+            self._terms.report_damage(WordsDamaged(**error.fields))
             return page
 
     def _remove(self, ranges: Sequence[tuple[int, int]]) -> None:

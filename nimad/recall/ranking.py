@@ -71,7 +71,7 @@ class Recall:
         self._terms = TermIndex(records, on_words_damaged)
         self._columns = Columns()
         self._follower = ColumnsFollower(records, self._terms, self._columns)
-        self.keeper = ColumnsCache(file, records, self._columns)
+        self.columns_cache = ColumnsCache(file, records, self._columns)
         self._scoring = Scoring(records, self._columns, self._terms, weights)
         self._scopes = Scopes(records, self._columns, weights)
         self._serving: tuple[BlockIndex, Embedder] | None = None
@@ -99,7 +99,7 @@ class Recall:
 
     def keep(self, most_changes: int = KEEP_CHANGES) -> bool:
         """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
-        return self.keeper.save_when_due(self._reading(), most_changes)
+        return self.columns_cache.save_when_due(self._reading(), most_changes)
 
     def close(self) -> None:
         """Give back what is held besides memory."""
@@ -197,7 +197,7 @@ class Recall:
     def _catch_up(self) -> None:
         """Take over all that changed, while nothing reads."""
         if self._serving is None:
-            self.keeper.restore()
+            self.columns_cache.restore()
         while not self._follower.sync():
             pass
         parts = self._parts()

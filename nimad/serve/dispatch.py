@@ -68,7 +68,11 @@ class Dispatcher:
             close_all(frame.fds)
             return protocol.error_reply(ident, error)
         try:
-            verb = self._verb(frame, request)
+            if frame.refused:
+                raise InvalidRequest(detail="it carries more descriptors than the one it may")
+            verb = self._verbs.get(request.method)
+            if verb is None:
+                raise UnknownMethod(method=protocol.shown(request.method))
             self.before(verb)
             reply = await self._run(verb, request, peer, frame.fds)
         except NimadError as error:
@@ -78,21 +82,13 @@ class Dispatcher:
             self.after(verb)
         return None if request.notification else reply
 
-    def _verb(self, frame: Frame, request: Request) -> Verb:
-        if frame.refused:
-            raise InvalidRequest(detail="it carries more descriptors than the one it may")
-        verb = self._verbs.get(request.method)
-        if verb is None:
-            raise UnknownMethod(method=protocol.shown(request.method))
-        return verb
-
     async def _run(self, verb: Verb, request: Request, peer: Peer, fds: list[int]) -> bytes | None:
         """Perform the verb in its lane; raises Busy when `abandon` gives up on it."""
         loop = asyncio.get_running_loop()
         outcome: Outcome = loop.create_future()
-        lane = self._lanes["lengthy" if verb.lengthy else _lane(verb)]
+        kind = "lengthy" if verb.lengthy else "read" if verb.access == "read" else "write"
         try:
-            work = lane.submit(self._perform, verb, request, peer, fds)
+            work = self._lanes[kind].submit(self._perform, verb, request, peer, fds)
         except RuntimeError:  # the lanes are closed
             raise Busy(detail="it is stopping") from None
         with self._lock:
@@ -124,7 +120,7 @@ class Dispatcher:
         began = time.perf_counter()
         try:
             self._access.check(peer, verb.access, verb.name)
-            result = verb.run(Call(request.params, peer, fds))
+            result = verb.answer(Call(request.params, peer, fds))
             reply = _result_reply(verb, request, result)
             took = (time.perf_counter() - began) * 1000
             log.debug("%s for process %d took %.1f ms", verb.name, peer.pid, took)
@@ -134,7 +130,8 @@ class Dispatcher:
                 log.error("%s: %s", verb.name, error.message)
             return protocol.error_reply(request.id, error)
         except BaseException as error:  # SystemExit would end the loop, and the daemon with it
-            log.error("%s failed: %s\n%s", verb.name, describe(error), _frames(error))
+            frames = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+            log.error("%s failed: %s\n%s", verb.name, describe(error), frames)
             failure = NimadError(detail=f"{verb.name} failed with {type(error).__name__}")
             return protocol.error_reply(request.id, failure)
 
@@ -167,10 +164,6 @@ def _result_reply(verb: Verb, request: Request, result: Any) -> bytes:
         return protocol.result_reply(request.id, verb.shorten(result))
 
 
-def _lane(verb: Verb) -> str:
-    return "read" if verb.access == "read" else "write"
-
-
 def _settle(outcome: Outcome, work: Future[bytes | None]) -> None:
     if outcome.done():
         return
@@ -197,7 +190,3 @@ def describe(error: BaseException) -> str:
     if isinstance(error, (ValueError, LookupError)) or not str(error):
         return name
     return f"{name}: {str(error)[:300]}"
-
-
-def _frames(error: BaseException) -> str:
-    return "".join(traceback.format_tb(error.__traceback__)).rstrip()

@@ -7,10 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from nimad.core.store import MemoryStore
-from nimad.core.validate import MAX_NAME, check_memory
 from nimad.errors import BadRecord, ReplyTooLarge, UsageError
 from nimad.limits import MAX_FRAME, MAX_IMPORT, MAX_PAYLOAD
-from nimad.model import Memory
+from nimad.model import MAX_NAME, Memory
 from nimad.serve import params, protocol, wire
 from nimad.serve.oversize import cut_to_fit, piece_of
 from nimad.serve.params import Param
@@ -67,18 +66,18 @@ class MemoryVerbs:
     def all(self) -> list[Verb]:
         """The verbs of this file."""
         return [
-            Verb("get", "read", self.get, shorten=cut_to_fit),
-            Verb("similar", "read", self.similar, shorten=cut_to_fit),
-            Verb("related", "read", self.related, shorten=cut_to_fit),
-            Verb("export", "read", self.export),
-            Verb("remember", "control", self.remember),
-            Verb("import", "control", self.import_),
-            Verb("forget", "control", self.forget),
+            Verb("get", "read", self.get, GET, shorten=cut_to_fit),
+            Verb("similar", "read", self.similar, SIMILAR, shorten=cut_to_fit),
+            Verb("related", "read", self.related, RELATED, shorten=cut_to_fit),
+            Verb("export", "read", self.export, EXPORT),
+            Verb("remember", "control", self.remember, wire.REMEMBER),
+            Verb("import", "control", self.import_, IMPORT),
+            Verb("forget", "control", self.forget, FORGET),
         ]
 
     def get(self, call: Call) -> dict[str, Any]:
         """One memory, or with `offset` a piece of its JSON."""
-        given = params.read("get", GET, call.params)
+        given = call.params
         record = wire.memory_json(self._store.get(given["id"]))
         if given["offset"] is not None:
             return {"piece": piece_of(record, given["offset"])}
@@ -86,7 +85,7 @@ class MemoryVerbs:
 
     def similar(self, call: Call) -> dict[str, Any]:
         """The memories nearest in meaning to one."""
-        given = params.read("similar", SIMILAR, call.params)
+        given = call.params
         k = given["k"] or self._store.config["recall.results"]
         answer = self._store.similar(given["id"], k, dense=given["dense"])
         return {
@@ -97,7 +96,7 @@ class MemoryVerbs:
 
     def related(self, call: Call) -> dict[str, Any]:
         """What relations and turns connect with a memory: the records answer, never degraded."""
-        given = params.read("related", RELATED, call.params)
+        given = call.params
         found = self._store.related(given["id"], given["depth"], given["limit"])
         results = [wire.related_json(related) for related in found]
         return {"results": results, "degraded": []}
@@ -108,7 +107,7 @@ class MemoryVerbs:
         With `offset` it is a piece of the first one's JSON: the way past a memory that alone is
         larger than a frame (ReplyTooLarge).
         """
-        given = params.read("export", EXPORT, call.params)
+        given = call.params
         offset = given["offset"]
         limit = given["limit"] if offset is None else 1
         found, more = page_within(
@@ -132,27 +131,21 @@ class MemoryVerbs:
 
     def import_(self, call: Call) -> dict[str, Any]:
         """Store many memories in one transaction; BadRecord names the one that is wrong."""
-        given = params.read("import", IMPORT, call.params)
-        memories = [
-            _record(fields, given["namespace"], place(given["where"], number))
-            for number, fields in enumerate(given["memories"])
-        ]
-        return {"ids": self._store.remember_many(memories)}
+        given = call.params
+        made: list[Memory] = []
+        try:
+            for fields in given["memories"]:
+                made.append(wire.imported(fields, given["namespace"]))
+            return {"ids": self._store.remember_many(made)}
+        except UsageError as error:
+            number = error.fields.get("place", len(made))
+            raise BadRecord(where=place(given["where"], number), detail=error.message) from None
 
     def forget(self, call: Call) -> dict[str, Any]:
         """Delete memories; the receipt tells what went."""
-        given = params.read("forget", FORGET, call.params)
+        given = call.params
         ids = list(dict.fromkeys(given["ids"]))
         return asdict(self._store.forget(ids, purge=given["purge"], dry_run=given["dry_run"]))
-
-
-def _record(fields: Any, namespace: str, where: str) -> Memory:
-    try:
-        memory = wire.imported(fields, namespace)
-        check_memory(memory)
-    except UsageError as error:
-        raise BadRecord(where=where, detail=error.message) from None
-    return memory
 
 
 def place(where: str | None, number: int) -> str:

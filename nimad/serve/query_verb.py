@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nimad.core.store import Answer, MemoryStore
-from nimad.core.validate import MAX_NAME, MAX_TAGS
 from nimad.embed.tokens import TokenCounter
-from nimad.model import LAYERS, MAX_TEXT, Filter, now_ms
+from nimad.model import LAYERS, MAX_NAME, MAX_TAGS, MAX_TEXT, Filter, now_ms
 from nimad.recall import context, packing
 from nimad.recall.packing import Packed
 from nimad.recall.ranking import MODES
@@ -61,11 +60,11 @@ class QueryVerb:
 
     def all(self) -> list[Verb]:
         """The verb of this file."""
-        return [Verb("query", "read", self.query, shorten=cut_to_fit)]
+        return [Verb("query", "read", self.query, QUERY, shorten=cut_to_fit)]
 
     def query(self, call: Call) -> dict[str, Any]:
         """The memories that answer a text, best first."""
-        given = params.read("query", QUERY, call.params)
+        given = call.params
         times = _times(given)
         where = Filter(
             **{name: given[name] for name in ("who", "where", "layer", "namespace", "tags")},

@@ -10,7 +10,7 @@ from typing import Any
 
 from nimad import __version__
 from nimad.check import check
-from nimad.core import rebuild
+from nimad.core import rebuild, status
 from nimad.core.store import MemoryStore
 from nimad.serve import params
 from nimad.serve.params import Param
@@ -21,7 +21,7 @@ REBUILD = {"part": Param(params.choice(*rebuild.PARTS, "all"))}
 
 @dataclass
 class Traffic:
-    """What the server knows and `status` tells: functions, because the server comes later."""
+    """What the server knows and `status` tells.  Callables: the server is built after the verbs."""
 
     socket: str = ""
     clients: Callable[[], int] = lambda: 0
@@ -38,36 +38,34 @@ class ServiceVerbs:
     def all(self) -> list[Verb]:
         """The verbs of this file."""
         return [
-            Verb("ping", "read", self.ping, watching=True),
-            Verb("status", "read", self.status, watching=True),
-            Verb("doctor", "read", self.doctor),
-            Verb("rebuild", "control", self.rebuild),
+            Verb("ping", "read", self.ping, {}, watching=True),
+            Verb("status", "read", self.status, {}, watching=True),
+            Verb("doctor", "read", self.doctor, {}),
+            Verb("rebuild", "control", self.rebuild, REBUILD),
         ]
 
     def ping(self, call: Call) -> dict[str, Any]:
         """Ready: a worker answers and the records can be read."""
-        params.read("ping", {}, call.params)
         self._store.records.head()
         return {"version": __version__, "pid": os.getpid(), "state": "ready"}
 
     def status(self, call: Call) -> dict[str, Any]:
         """Counts, sizes, and how each part is."""
-        params.read("status", {}, call.params)
         return {
             "version": __version__,
             "pid": os.getpid(),
             "socket": self._traffic.socket,
-            **self._store.status(),
+            **status.describe(self._store),
             "clients": self._traffic.clients(),
             "requests": self._traffic.requests(),
         }
 
     def doctor(self, call: Call) -> dict[str, Any]:
         """Every invariant, walked."""
-        params.read("doctor", {}, call.params)
         began = time.perf_counter()
         problems = check(self._store)
-        checked = {**self._store.records.counts(), "segments": self._segments()}
+        segments = self._store.blocks.stats()["segments"]
+        checked = {**self._store.records.counts(), "segments": segments}
         took = (time.perf_counter() - began) * 1000
         return {
             "problems": [asdict(problem) for problem in problems],
@@ -75,11 +73,7 @@ class ServiceVerbs:
             "took_ms": round(took, 3),
         }
 
-    def _segments(self) -> int:
-        return self._store.blocks.stats()["segments"]
-
     def rebuild(self, call: Call) -> dict[str, Any]:
         """Make a projection anew; the old one serves until then."""
-        part = params.read("rebuild", REBUILD, call.params)["part"]
-        made = rebuild.rebuild(self._store, part)
+        made = rebuild.rebuild(self._store, call.params["part"])
         return {"rebuilt": {name: asdict(rebuilt) for name, rebuilt in made.items()}}

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from nimad.core.store import MemoryStore
+from nimad.migrate.manager import MigrationManager
 from nimad.serve.memory_verbs import MemoryVerbs
-from nimad.serve.migration_verbs import Migrations, MigrationVerbs
+from nimad.serve.migration_verbs import migration_verbs
 from nimad.serve.query_verb import QueryVerb
 from nimad.serve.service_verbs import ServiceVerbs, Traffic
 from nimad.serve.verbs import Verb
 
 
-def verbs(store: MemoryStore, migrations: Migrations, traffic: Traffic) -> list[Verb]:
+def verbs(store: MemoryStore, migrations: MigrationManager, traffic: Traffic) -> list[Verb]:
     """What the server serves; each topic has its file."""
     return [
         *ServiceVerbs(store, traffic).all(),
         *QueryVerb(store).all(),
         *MemoryVerbs(store).all(),
-        *MigrationVerbs(migrations).all(),
+        *migration_verbs(migrations),
     ]

@@ -1,4 +1,4 @@
-"""What a verb is: its name, who may call it, and the function that answers."""
+"""What a verb is: its name, who may call it, what it takes, and the function that answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from nimad.errors import UsageError
 from nimad.limits import LENGTHY
+from nimad.serve import params
 from nimad.serve.access import Peer
 
 
@@ -28,16 +30,21 @@ class Verb:
     """A method of the protocol.
 
     `access` is "read" or "control".  `run` answers from a worker thread; NimadErrors go to the
-    client, anything else is a bug that is logged.  Reading verbs never queue behind writing ones,
-    nor either behind `lengthy` ones (seconds and more): each kind has threads of its own.
-    `watching` ones ask how nimad is, or give it work for idle hours, without using it: they do not
-    end its idleness.  `shorten` makes a result that does not fit in a frame smaller; without it
-    the request is refused (ReplyTooLarge).
+    client, anything else is a bug that is logged.  `takes` are the parameters, which `run` gets
+    checked and with their defaults (None: as they are); `descriptor` says of what one must come
+    with the request.
+
+    Reading verbs never queue behind writing ones, nor either behind `lengthy` ones: each kind has
+    threads of its own.  `watching` ones ask how nimad is, or give it work for idle hours, without
+    using it: they do not end its idleness.  `shorten` makes a result that does not fit in a frame
+    smaller; without it the request is refused (ReplyTooLarge).
     """
 
     name: str
     access: str
     run: Callable[[Call], Any]
+    takes: params.Spec | None = None
+    descriptor: str = ""
     watching: bool = False
     shorten: Callable[[Any], Any] | None = None
 
@@ -45,3 +52,11 @@ class Verb:
     def lengthy(self) -> bool:
         """Whether it takes seconds and more."""
         return self.name in LENGTHY
+
+    def answer(self, call: Call) -> Any:
+        """The result for a request; raises UsageError for what it does not take."""
+        if self.takes is not None:
+            call.params = params.read(self.name, self.takes, call.params)
+        if self.descriptor and not call.fds:
+            raise UsageError(detail=f"{self.name} needs the descriptor of {self.descriptor}")
+        return self.run(call)

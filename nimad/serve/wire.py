@@ -5,22 +5,20 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 from nimad.core.store import RelatedMemory
-from nimad.core.validate import MAX_NAME, MAX_TAGS
 from nimad.errors import UsageError
-from nimad.model import DEFAULT_NAMESPACE, LAYERS, MAX_TEXT, CutMemory, Hit, Memory
+from nimad.model import FIELDS, CutMemory, Hit, Memory
 from nimad.serve import params
 from nimad.serve.params import Param
 
-_NAME = params.text(MAX_NAME, empty=True)
+_fields_of = attrgetter(*FIELDS)
 
 
-def _extra(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError("must be an object")
-    return value
+def _tags(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _source(value: Any) -> dict[str, Any]:
@@ -38,40 +36,29 @@ def _blobs(value: Any) -> dict[str, bytes]:
         raise ValueError("must hold base64 texts") from None
 
 
-REMEMBER = {
-    "text": Param(params.text(MAX_TEXT)),
-    "who": Param(_NAME, None),
-    "where": Param(_NAME, None),
-    "timestamp": Param(params.moment, 0),
-    "layer": Param(params.choice(*LAYERS), "note"),
-    "importance": Param(params.number(0, 1), None),
-    "tags": Param(params.texts(MAX_TAGS, MAX_NAME), ()),
-    "namespace": Param(params.text(MAX_NAME), DEFAULT_NAMESPACE),
-    "conversation": Param(_NAME, None),
-    "session": Param(_NAME, None),
-    "turn": Param(_NAME, None),
-    "affect": Param(params.text(MAX_TEXT, empty=True), None),
-    "summary": Param(params.text(MAX_TEXT, empty=True), None),
-    "extra": Param(_extra, None),
+_CONVERTED: dict[str, params.Check] = {
+    "moment": params.moment,
+    "tags": _tags,
+    "source": _source,
+    "blobs": _blobs,
+}
+"""By kind of field, how its JSON becomes the value of a Memory; other kinds are what they are."""
+
+IMPORT = {
+    name: Param(_CONVERTED.get(field.kind, lambda value: value), None)
+    for name, field in FIELDS.items()
+} | {"text": Param(lambda value: value), "id": Param(params.integer(1, 2**63 - 1), None)}
+"""What a line of `import` takes: everything that `export` writes.  The store checks the values."""
+
+REMEMBER = {name: IMPORT[name] for name, field in FIELDS.items() if not field.kept} | {
+    "text": Param(params.not_blank)
 }
 """What `remember` takes: a memory's fields that a user sets; no timestamp means now."""
 
-IMPORT = {
-    **REMEMBER,
-    "text": Param(params.text(MAX_TEXT, empty=True)),
-    "id": Param(params.integer(1, 2**63 - 1), None),
-    "created": Param(params.moment, 0),
-    "last_accessed": Param(params.moment, None),
-    "access_count": Param(params.integer(0, 2**53), 0),
-    "source": Param(_source, None),
-    "blobs": Param(_blobs, None),
-}
-"""What a line of `import` takes: everything that `export` writes."""
-
 
 def remembered(fields: Mapping[str, Any]) -> Memory:
-    """The memory that `remember` was given; UsageError names the field that is wrong."""
-    return Memory(**params.read("remember", REMEMBER, fields))
+    """The memory of the checked parameters of `remember`."""
+    return Memory(**_given(fields))
 
 
 def imported(fields: Any, namespace: str) -> Memory:
@@ -82,41 +69,27 @@ def imported(fields: Any, namespace: str) -> Memory:
     """
     if not isinstance(fields, dict):
         raise UsageError(detail="a memory must be an object")
-    values = params.read("a memory", IMPORT, fields)
-    if fields.get("namespace") is None:
-        values["namespace"] = namespace
-    del values["id"]
-    values["blobs"] = values["blobs"] or {}
-    if (source := values.pop("source")) is not None:
-        values["extra"] = {"source": source, **(values["extra"] or {})}
-    return Memory(**values)
+    values = {"namespace": namespace, **_given(params.read("a memory", IMPORT, fields))}
+    values.pop("id", None)
+    source = values.pop("source", None)
+    memory = Memory(**values)
+    if source is not None and isinstance(memory.extra or {}, dict):
+        memory.extra = {"source": source, **(memory.extra or {})}
+    return memory
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what was not given: those fields get the defaults of a Memory."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def memory_json(memory: Memory, *, blobs: bool = False) -> dict[str, Any]:
     """A memory as docs/protocol.md has it; `blobs` adds its binary columns when there are any."""
-    found: dict[str, Any] = {
-        "id": memory.id,
-        "text": memory.text,
-        "who": memory.who,
-        "where": memory.where,
-        "timestamp": memory.timestamp,
-        "layer": memory.layer,
-        "importance": memory.importance,
-        "tags": list(memory.tags),
-        "namespace": memory.namespace,
-        "conversation": memory.conversation,
-        "session": memory.session,
-        "turn": memory.turn,
-        "affect": memory.affect,
-        "summary": memory.summary,
-        "created": memory.created,
-        "last_accessed": memory.last_accessed,
-        "access_count": memory.access_count,
-        "source": None,
-        "extra": memory.extra,
-    }
+    found = {"id": memory.id, **dict(zip(FIELDS, _fields_of(memory), strict=True))}
+    found["tags"] = list(memory.tags)
     if memory.source is not None:
         found["source"] = {"name": memory.source[0], "id": memory.source[1]}
+    del found["blobs"]
     if isinstance(memory, CutMemory):
         found["cut"] = True
     if blobs and memory.blobs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,9 @@ from nimad.text import words_of
 TEXT_WEIGHT, WHO_WEIGHT = 1.0, 0.5
 """BM25 column weights: a name in the text says as much as in `who`, but `who` is on every row of
 that person, so a match there alone should not outrank a match in the text."""
+
+_PLAIN_WORD = re.compile(r"(?<![^\s.,;:!?])[A-Za-z]{3,}(?![^\s.,;:!?])")
+"""A word that every tokenizer takes as one: letters of ASCII between blanks or marks."""
 
 # Words that carry no content in a question.  BM25 would rank them low anyway; leaving them out
 # spares scoring nearly every row of the store.
@@ -114,3 +118,21 @@ def size_bytes(records: Records) -> int:
         records.value("SELECT coalesce(sum(length(block)), 0) FROM words_data")
         + records.value("SELECT coalesce(sum(length(sz)), 0) FROM words_docsize")
     )
+
+
+def missing_of_sample(records: Records, size: int = 64) -> int:
+    """How many of some memories, spread over all, are not found by a word of their own text.
+
+    Cost: a look into the index for each.  Raises RecordsDamaged when it cannot be read.
+    """
+    first, last = records.rows("SELECT min(id), max(id) FROM memories")[0]
+    if first is None:
+        return 0
+    missing = 0
+    for number in {first + (last - first) * part // size for part in range(size + 1)}:
+        for memory, text in records.texts(number - 1, 1):
+            if found := _PLAIN_WORD.search(text.partition("\0")[0]):
+                match = f'text : "{found[0]}"'
+                sql = "SELECT 1 FROM words WHERE words MATCH ? AND rowid = ?"
+                missing += not records.rows(sql, (match, memory))
+    return missing

@@ -31,7 +31,7 @@ _nimactl() {
     query) options="-k --mode --who --where --layer --namespace --tag --after --before --as-of --context --budget --explain --help --json --socket --timeout --version" ;;
     similar) options="--dense -k --help --json --socket --timeout --version" ;;
     related) options="--depth -k --help --json --socket --timeout --version" ;;
-    remember) options="--who --where --when --importance --layer --tag --namespace --help --json --socket --timeout --version" ;;
+    remember) options="--who --where --when --layer --importance --tag --namespace --help --json --socket --timeout --version" ;;
     forget) options="--purge --dry-run --help --json --socket --timeout --version" ;;
     import) options="--namespace --from-line --help --json --socket --timeout --version" ;;
     export) options="--namespace --output --help --json --socket --timeout --version" ;;

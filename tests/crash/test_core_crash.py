@@ -13,7 +13,7 @@ import pytest
 
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import maintenance
+from nimad.core import maintenance, status
 from nimad.core.store import MemoryStore
 
 SECRET = "qxzvworm under the plank"
@@ -22,7 +22,7 @@ PRELUDE = """
 import sys
 from pathlib import Path
 from nimad.config import Config
-from nimad.core import maintenance, rebuild, segments
+from nimad.core import maintenance, rebuild
 from nimad.core.store import MemoryStore
 from nimad.model import Memory
 from nimad.recall import columns_cache
@@ -50,18 +50,18 @@ def run(state: Path, work: str, crash_at: str | None = None) -> int:
 FILL = f"""
 for n in range(3):
     store.remember_many([Memory(text=f"note {{n}} {{m}} about the garden") for m in range(40)])
-    segments.flush(store)
+    store.semantic.flush()
 store.remember(Memory(text={SECRET!r}))
 store.catch_up_graph()
 store.close()
 """
 
 WORK = {
-    "seal": "vectors.flush(store)",
-    "merge": "vectors.merge(store, store.records.segment_names())",
-    "rebuild": "rebuilding.rebuild_blocks(store)",
+    "seal": "store.semantic.flush()",
+    "merge": "store.semantic.merge(store.records.segment_names())",
+    "rebuild": "rebuild.rebuild(store, 'blocks')",
     "purge": "store.forget([121, 5], purge=True)",
-    "graph": "rebuilding.rebuild_graph(store)",
+    "graph": "rebuild.rebuild(store, 'graph')",
     "columns": "columns_cache.KEEP_ROWS = 20; store.recall.keep()",
 }
 
@@ -109,7 +109,7 @@ from nimad.core import reencoding
 reencoding.SEAL_ROWS = 30
 store.close()
 store = MemoryStore.open(Path(sys.argv[1]), Config().replace(embedder="hash"))
-store.begin_reencoding()._size = 20
+store.semantic.begin_reencoding()._size = 20
 store.remember(Memory(text="written between two embedders"))
 maintenance.finish(store)
 store.close()
@@ -125,7 +125,7 @@ def test_a_crash_between_two_embedders_loses_nothing(
     subprocess.run(["cp", "-a", filled, state], check=True)
     assert run(state, SWITCH, crash_at=point) == -signal.SIGKILL, "the point was not reached"
     store = MemoryStore.open(state, Config().replace(embedder="static" if back else "hash"))
-    progress = store.status()["embedder"]
+    progress = status.describe(store)["embedder"]
     assert progress["total"] == 122
     if point == "rebuild.noted" and not back:  # what was noted is not done again
         assert progress["done"] >= 30 and progress["name"] == "static"

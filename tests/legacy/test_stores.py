@@ -158,20 +158,25 @@ def test_stripping_leaves_the_others(tmp_path: Path) -> None:
     kept.close()
 
 
-@given(st.data())
-@settings(max_examples=150, deadline=None)
-def test_changed_bytes_anywhere_end_in_memories_or_a_reason(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
+@pytest.fixture(scope="module")
+def two_bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A bundle of a checkpoint, and one of a sparse memory."""
     place = tmp_path_factory.mktemp("fuzz")
-    if data.draw(st.booleans()):
-        checkpoint(place / "latest.pt")
-    else:
-        text = json.dumps({"metadata": [episode(1)], "vectors": [], "config": {}})
-        (place / "sparse_memory.json").write_text(text)
-    (store,) = find(place).stores if place.exists() else ()
-    path = bundle(store.members[0].path, place / "b.tar")
-    whole = bytearray(path.read_bytes())
+    checkpoint(place / "latest.pt")
+    text = json.dumps({"metadata": [episode(1)], "vectors": [], "config": {}})
+    (place / "sparse_memory.json").write_text(text)
+    names = ("latest.pt", "sparse_memory.json")
+    return [bundle(place / name, place / f"{name}.tar") for name in names]
+
+
+@given(st.data())
+@settings(max_examples=500, deadline=None)
+def test_changed_bytes_anywhere_end_in_memories_or_a_reason(
+    two_bundles: list[Path], data: st.DataObject
+) -> None:
+    source = data.draw(st.sampled_from(two_bundles))
+    path = source.with_name("changed.tar")
+    whole = bytearray(source.read_bytes())
     for _ in range(data.draw(st.integers(1, 5))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(bytes(whole))

@@ -19,7 +19,7 @@ import pytest
 
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import maintenance
+from nimad.core import maintenance, status
 from nimad.core.store import MemoryStore
 from nimad.embed.http import FIRST_PAUSE, HttpEmbedder
 from nimad.embed.registry import get_embedder
@@ -282,13 +282,14 @@ def test_switching_to_it_waits_for_it(api: Api, helper: Helper, tmp_path: Path) 
     store = MemoryStore.open(tmp_path / "state", Config().replace(graph__engine="none"))
     ids = store.remember_many([Memory(text=text) for text in TEXTS])
     store.configure(helper.config)
-    with pytest.raises(Degraded):
-        maintenance.finish(store)
-    shown = store.status()["embedder"]
+    maintenance.finish(store)
+    assert "nimad-embedder" in store.setbacks.reasons()["blocks"]
+    shown = status.describe(store)["embedder"]
     assert shown["name"] == "static" and "nimad-embedder" in shown["trouble"]
     assert store.query("basil").hits[0].memory.id == ids[0] and not store.degraded()
     helper.start()
-    store.wanted_embedder._not_before = 0.0  # type: ignore[attr-defined]
+    store.semantic.wanted_embedder._not_before = 0.0  # type: ignore[attr-defined]
+    store.setbacks.clear()
     maintenance.finish(store)
     assert store.embedder.name == "http" and check(store) == []
     store.close()
@@ -302,7 +303,7 @@ def test_another_way_to_the_same_vectors_is_taken_without_encoding_anew(
     maintenance.finish(store)
     api.asked.clear()
     store.configure(helper.config.replace(http__batch=1))
-    assert not store.embedder_due
+    assert not store.semantic.due
     store.remember_many([Memory(text="A fox in the snow"), Memory(text="The ferry was late")])
     maintenance.finish(store)
     asked = [request["input"] for request in api.asked]

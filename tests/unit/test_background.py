@@ -15,6 +15,7 @@ from nimad.background.maintenance_job import LATEST_SECONDS, MaintenanceJob
 from nimad.background.worker import Backoff, Step, Worker
 from nimad.config import Config
 from nimad.core import maintenance
+from nimad.core.setbacks import Setbacks
 from nimad.core.store import MemoryStore
 from nimad.errors import Degraded, DiskFull
 from nimad.model import Memory
@@ -142,13 +143,13 @@ def test_maintenance_needs_no_migrations(worker: Worker, store: MemoryStore) -> 
 
 
 class Steps:
-    """Stands for the store's maintenance: each call takes the next outcome, at last False."""
+    """Stands for what is done in a step: each call takes the next outcome, at last False."""
 
     def __init__(self, *outcomes: bool | Exception) -> None:
         self.outcomes = list(outcomes)
         self.calls = 0
 
-    def __call__(self, store: MemoryStore) -> bool:
+    def __call__(self, *_: object) -> bool:
         self.calls += 1
         outcome = self.outcomes.pop(0) if self.outcomes else False
         if isinstance(outcome, Exception):
@@ -167,8 +168,9 @@ def test_failed_maintenance_is_tried_again_later_and_after_a_change(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     clock = Clock()
-    steps = Steps(True, error, error, error)
-    monkeypatch.setattr(maintenance, "step", steps)
+    follow = Steps(True, error, error, error)
+    store.setbacks = Setbacks(clock)
+    monkeypatch.setattr(store.dense, "follow", follow)
     job = MaintenanceJob(store, Worker(lambda: store.config, clock))
     for pause in (60, 120, 240):
         while run := ready(job):
@@ -177,7 +179,7 @@ def test_failed_maintenance_is_tried_again_later_and_after_a_change(
         assert waits is not None and waits.wait == pause
         clock.now += pause
     (ready(job) or pytest.fail)()
-    assert steps.calls == 5 and job.next_step() is None, "nothing is left, nobody wakes up"
+    assert follow.calls == 5 and job.next_step() is None, "nothing is left, nobody wakes up"
     store.on_change()
     assert ready(job)
 

@@ -150,7 +150,6 @@ def test_verbs_that_read_change_no_byte_of_the_state(state: Path) -> None:
         store.close()
 
 
-@pytest.mark.xfail(reason="doctor sets a damaged segment aside", strict=False)
 def test_doctor_tells_of_a_damaged_segment_and_leaves_it_be(state: Path) -> None:
     store = MemoryStore.open(state, Config().replace(embedder="hash"))
     try:

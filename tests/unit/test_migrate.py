@@ -449,7 +449,7 @@ def patient(here: Opened) -> Opened:
 def test_errors_that_pass(source: Path, patient: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     store, manager = patient
     stores.small_store(source)
-    failing(sqlite3.OperationalError("database is locked"), 4, monkeypatch)
+    failing(Busy(detail="database is locked"), 4, monkeypatch)
     assert migrate(manager, source)["state"] == "verified"
     log = (store.state / "migration.log").read_text()
     assert "[WARN] Batch failed (attempt 4/5)" in log and "Batch succeeded on retry 5" in log
@@ -544,10 +544,10 @@ def test_verification_finds_a_missing_row_and_vector(source: Path, here: Opened)
     with store.records.write() as tx:
         tx.execute("UPDATE sources SET copied = copied - 1")
         tx.add_hot([(9, np.zeros(store.embedder.dims, np.float16).tobytes())])
-    store.lost_vectors = [9]
+    store.semantic.unencoded_ids = [9]
     from nimad.core import rebuild
 
-    rebuild.rebuild_blocks(store)
+    rebuild.rebuild(store, "blocks")
 
 
 def test_a_source_that_fails_its_verification_says_so(

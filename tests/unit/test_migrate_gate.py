@@ -184,7 +184,7 @@ def test_every_seventh_graph_batch_runs_out_of_memory(
 def test_every_seventh_batch_of_rows_runs_out_of_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = stores.small_store(tmp_path / "graph.sqlite", count=3000)
+    source = stores.small_store(tmp_path / "graph.sqlite", count=600)
     from nimad.migrate import copy_stage
 
     real, calls = copy_stage._commit, [0]
@@ -198,6 +198,6 @@ def test_every_seventh_batch_of_rows_runs_out_of_memory(
     monkeypatch.setattr(copy_stage, "_commit", sometimes)
     with opened(tmp_path / "state") as (store, manager):
         done = migrate(manager, source, batch_size=40)
-        assert done["state"] == "verified" and done["copied"] == 3000
-        assert store.records.counts()["memories"] == 3000
+        assert done["state"] == "verified" and done["copied"] == 600
+        assert store.records.counts()["memories"] == 600
     assert "halved: out of memory" in (tmp_path / "state" / "migration.log").read_text()

@@ -103,7 +103,7 @@ def test_a_restart_forgets_nothing_that_was_encoded(source: Path, tmp_path: Path
         store.get(7)
         manager.finish()
     with opened(tmp_path / "state") as (store, manager):
-        assert held(store) == [7] and store.lost_vectors == []
+        assert held(store) == [7] and store.semantic.unencoded_ids == []
         assert status(manager, "graph")["encoded"] == 1
         store.get(8)
         manager.finish()
@@ -123,9 +123,9 @@ def test_another_strategy_encodes_the_rest_once(
     sealed: list[int] = []
     real = encode_stage.segments.seal
 
-    def seal(store: MemoryStore, ids: np.ndarray, *rest: object, **more: object) -> None:
+    def seal(records: object, index: object, ids: np.ndarray, *rest: object) -> None:
         sealed.extend(ids.tolist())
-        real(store, ids, *rest, **more)  # type: ignore[arg-type]
+        real(records, index, ids, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(encode_stage.segments, "seal", seal)
     told = migrate(manager, source, strategy=strategy)
@@ -139,7 +139,7 @@ def test_a_rebuild_encodes_all(source: Path, here: Opened) -> None:
     migrate(manager, source, strategy="lazy")
     store.get(9)
     manager.finish()
-    rebuild.rebuild_blocks(store)
+    rebuild.rebuild(store, "blocks")
     told = status(manager, "graph")
     assert (told["state"], told["encoded"], told["verified"]) == ("verified", 60, 60)
 

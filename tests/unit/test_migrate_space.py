@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from nimad.core import maintenance, status
+from nimad.core import maintenance
+from nimad.disk.durable import size_of
 from nimad.errors import DiskFull
 from nimad.legacy.sqlite import LegacyGraph
 from nimad.migrate.sampling import spread
@@ -50,7 +51,7 @@ def fill(path: Path, count: int, words: int, **more: Any) -> Path:
 
 
 def taken(state: Path) -> int:
-    return sum(status.size(state / part) for part in ("records.sqlite", "blocks", "snapshots"))
+    return sum(size_of(state / part) for part in ("records.sqlite", "blocks", "snapshots"))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ import pytest
 
 from nimad.background import worker
 from nimad.core.store import MemoryStore
-from nimad.errors import DiskFull
+from nimad.errors import Busy, DiskFailed, DiskFull
 from nimad.migrate import copy_stage
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
@@ -44,8 +43,8 @@ def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
         time.sleep(0.01)
 
 
-def verified(manager: MigrationManager) -> bool:
-    return bool(status(manager, "graph")["state"] == "verified")
+def verified(manager: MigrationManager, name: str = "graph") -> bool:
+    return bool(status(manager, name)["state"] == "verified")
 
 
 def test_a_source_moves_in_by_itself(source: Path, here: Opened) -> None:
@@ -199,7 +198,7 @@ def test_after_three_failed_batches_it_pauses_and_says_where(
     def commit(run: Any, of: Any, batch: Any) -> None:
         if batch.last_key > 40 and attempts[0] < 15:  # three batches of five attempts each
             attempts[0] += 1
-            raise sqlite3.OperationalError("the card is tired")
+            raise DiskFailed(detail="the card is tired")
         real(run, of, batch)
 
     monkeypatch.setattr(copy_stage, "_commit", commit)
@@ -225,7 +224,7 @@ def test_a_batch_that_succeeds_wipes_the_slate(
     def commit(run: Any, of: Any, batch: Any) -> None:
         if failures[batch.last_key] < 10:  # each batch fails twice, with all its retries
             failures[batch.last_key] += 1
-            raise sqlite3.OperationalError("locked")
+            raise Busy(detail="locked")
         real(run, of, batch)
 
     monkeypatch.setattr(copy_stage, "_commit", commit)
@@ -260,12 +259,40 @@ def test_a_full_disk_is_no_failure(
     until(lambda: verified(manager))
 
 
+def test_what_waits_for_room_is_tried_more_and_more_seldom_and_alone(
+    source: Path, here: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One source has no room for a while: another moves in meanwhile, maintenance goes on."""
+    store, manager = here
+    monkeypatch.setattr(worker, "RETRY_SECONDS", 0.05)
+    other = stores.small_store(tmp_path / "other.sqlite", count=30)
+    real, attempts, room = copy_stage._commit, [0], threading.Event()
+
+    def commit(run: Any, of: Any, batch: Any) -> None:
+        if of.name == "graph" and not room.is_set():
+            attempts[0] += 1
+            raise DiskFull(detail="full on purpose")
+        real(run, of, batch)
+
+    monkeypatch.setattr(copy_stage, "_commit", commit)
+    manager.worker.start()
+    attach(manager, source)
+    until(lambda: attempts[0] > 5)
+    assert status(manager, "graph")["state"] == "copying"
+    attach(manager, other)
+    until(lambda: verified(manager, "other"))
+    room.set()
+    until(lambda: verified(manager))
+    log = (store.state / "migration.log").read_text()
+    assert "graph: tried again in 0s" in log and "nimactl migrate --resume" not in log
+
+
 def test_stopping_does_not_wait_for_a_retry(
     source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, manager = here
     manager._pipeline._waits = (30.0,)
-    failed = fail_first(sqlite3.OperationalError("locked"), 99, monkeypatch)
+    failed = fail_first(Busy(detail="locked"), 99, monkeypatch)
     manager.worker.start()
     attach(manager, source)
     assert failed.wait(10)

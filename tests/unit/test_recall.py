@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nimad.config import Config
-from nimad.core import rebuild, segments
+from nimad.core import rebuild
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Hit, Memory
 from nimad.recall.columns import NONE
@@ -429,7 +429,7 @@ def test_the_same_scores_after_a_restart_a_seal_and_a_rebuild(
 
     before = ask(store)
     assert any(before)
-    segments.flush(store)
+    store.semantic.flush()
     assert ask(store) == before
     rebuild.rebuild(store, "all" if store.graph else "blocks")
     rebuild.rebuild(store, "words")
@@ -447,7 +447,7 @@ def test_a_large_store_finds_what_a_small_one_finds(store: MemoryStore) -> None:
     store.remember_many(chat())
     filler = [Memory(text=f"Note {n} about shelf {n % 7}.", namespace="other") for n in range(900)]
     store.remember_many(filler)
-    segments.flush(store)
+    store.semantic.flush()
     few = Recall(
         store.records,
         lambda: (store.blocks, store.embedder),

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nimad.config import Config
-from nimad.core import segments
 from nimad.core.store import MemoryStore
 from nimad.embed.static import StaticEmbedder
 from nimad.index.blocks import BlockIndex
@@ -105,10 +104,10 @@ def test_random_talk(store: MemoryStore, exact_rows: int) -> None:
 
     remember(store, mixed[:300])
     check()
-    segments.flush(store)
+    store.semantic.flush()
     remember(store, mixed[300:500])
     check()
-    segments.flush(store)
+    store.semantic.flush()
     store.forget(list(range(3, 500, 11)))
     check()
     remember(store, mixed[500:])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nimad.core.validate import check_memory
+from nimad.ctl.parser import build
 from nimad.errors import UsageError
-from nimad.model import LAYERS, Hit, Memory
+from nimad.model import FIELDS, LAYERS, MAX_TIME, Hit, Memory
 from nimad.serve import memory_verbs, migration_verbs, params, query_verb, service_verbs, wire
 from nimad.serve.params import Param
 
@@ -128,7 +131,7 @@ FULL: dict[str, Any] = {
 
 
 def test_every_field_that_is_given_comes_back() -> None:
-    memory = wire.remembered(FULL)
+    memory = wire.remembered(params.read("remember", wire.REMEMBER, FULL))
     shown = wire.memory_json(memory)
     assert {name: shown[name] for name in FULL} == FULL
     assert shown["source"] is None and "blobs" not in shown
@@ -137,7 +140,7 @@ def test_every_field_that_is_given_comes_back() -> None:
 def test_what_a_user_may_not_set_is_refused() -> None:
     for name in ("id", "created", "access_count", "source", "blobs"):
         with pytest.raises(UsageError) as caught:
-            wire.remembered({"text": "a", name: 1})
+            params.read("remember", wire.REMEMBER, {"text": "a", name: 1})
         assert f'takes no "{name}"' in caught.value.message
 
 
@@ -197,3 +200,43 @@ def test_the_parts_of_a_score_come_only_when_asked_for() -> None:
 )
 def test_a_bad_line_is_found_again(where: str | None, number: int, expected: str) -> None:
     assert memory_verbs.place(where, number) == expected
+
+
+# --- one table of fields --------------------------------------------------------------------------
+
+TOO_MUCH: dict[str, Any] = {
+    "text": lambda field: "x" * (field.most + 1),
+    "layer": lambda field: "cellar",
+    "moment": lambda field: MAX_TIME + 1,
+    "share": lambda field: 1.5,
+    "count": lambda field: field.most + 1,
+    "tags": lambda field: ("x" * (field.most + 1),),
+    "json": lambda field: {"x": "y" * field.most},
+}
+"""By kind of field, a value that is just too much."""
+
+
+def test_every_side_reads_the_same_table_of_fields() -> None:
+    """A field that is added to Memory is on the wire, checked, an option, and shown by itself."""
+    shown = wire.memory_json(Memory("a", blobs={"b": b"c"}), blobs=True)
+    assert list(shown) == ["id", *FIELDS]
+    assert set(wire.IMPORT) == {"id", *FIELDS}
+    assert set(wire.REMEMBER) == {name for name, field in FIELDS.items() if not field.kept}
+    options = build(["remember"]).parse_args(["remember", "text"])
+    assert {name for name, field in FIELDS.items() if field.flag} <= vars(options).keys()
+    for name, field in FIELDS.items():
+        memory = Memory("a")
+        check_memory(memory)
+        if field.kind in TOO_MUCH:
+            setattr(memory, name, TOO_MUCH[field.kind](field))
+            with pytest.raises(UsageError, match=name) as caught:
+                check_memory(memory, 7)
+            assert caught.value.fields["place"] == 7
+            setattr(memory, name, object())
+            with pytest.raises(UsageError, match=name):
+                check_memory(memory)
+
+
+def test_each_column_of_a_memory_is_a_field_of_it() -> None:
+    names = {field.name for field in fields(Memory)}
+    assert names == {"id", *FIELDS}, "a field without metadata is known to nobody else"

@@ -30,23 +30,21 @@ from nimad.index.kernels.contract import (
     rotation_signs,
 )
 
-_A, _N = ctypes.c_void_p, ctypes.c_int64
+_TYPES: dict[str, Any] = {"A": ctypes.c_void_p, "N": ctypes.c_int64, "": None}
 
-# Name: (result, arguments); A is an address, N a length.  The order is that of kernels/source.py.
 PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
-    "encode": (None, (_A, _N, _N, _A, _A, _A, _A)),
-    "planes": (None, (_A, _N, _A, _A, _A, _A)),
-    "distances": (None, (_A, _N, _A, _A, _A)),
-    "scan": (_N, (_A, _A, _N, _A, _A, _N, _N, _A, _A)),
-    "find": (
-        _N,
-        (
-            *(_A, _N, _A, _A, _A, _N, _A, _A, _A, _A, _N, _A),
-            *(_N, _N, _A, _A, _N, _N, _A, _A, _A, _A, _A),
-        ),
-    ),
-    "dots": (None, (_A, _N, _A, _N, _A, _A, _A)),
+    name: (_TYPES[result], tuple(_TYPES[kind] for kind in arguments))
+    for name, result, arguments in (
+        ("encode", "", "ANNAAAA"),
+        ("planes", "", "ANAAAA"),
+        ("distances", "", "ANAAA"),
+        ("scan", "N", "AANAANNAA"),
+        ("find", "N", "ANAAANAAAANANNAANNAAAAA"),
+        ("dots", "", "ANANAAA"),
+    )
 }
+"""Result and arguments of each function, in the order of kernels/source.py: A is an address, N a
+number."""
 
 _SIGNS = rotation_signs()
 _HALF_GROUP = 16
@@ -139,10 +137,9 @@ class Compiled:
         spans = _plain(spans, np.int64)
         bits = _NO_MARKS if marks is None else _plain(marks, np.uint8)
         heap = np.empty(k, np.int64)
-        size = self._scan(
-            *(_at(codes), _at(spans), len(spans), _at(planes)),
-            *(_at(bits), marks is not None, k, _at(heap), _scratch.words),
-        )
+        filtered = marks is not None
+        at = (_at(codes), _at(spans), len(spans), _at(planes), _at(bits))
+        size = self._scan(*at, filtered, k, _at(heap), _scratch.words)
         rows: Picks = heap[:size] & 0xFFFFFFFF
         rows.sort()
         return rows
@@ -156,10 +153,7 @@ class Compiled:
         rows, query = _plain(rows, np.int8), _plain(query, np.int16)
         picks = _plain(picks, np.int64)
         out, norms = np.empty(len(picks), np.int32), np.empty(len(picks), np.int32)
-        self._dots(
-            *(_at(rows), dims, _at(picks), len(picks)),
-            *(_at(query), _at(out), _at(norms)),
-        )
+        self._dots(_at(rows), dims, _at(picks), len(picks), _at(query), _at(out), _at(norms))
         return out, norms
 
     def find(
@@ -176,14 +170,16 @@ class Compiled:
         _require(marks is None or marks.fits(space), "find")
         query = _plain(query, np.int16)
         own = _scratch
-        room = probes + BINS + 3 * len(space.cell_start) + 2
-        if k > own.k or room > own.size:
-            own.fit(max(k, own.k), max(room, own.size))
-        size = self._find(
-            *(_at(query), *(places := _places(space)), probes, wanted),
-            *((0, places[7], 0) if marks is None else (_at(marks.bits), _at(marks.weights), 1)),
-            *(k, own.rows_at, own.scores_at, own.floats, own.words, own.room),
-        )
+        size = probes + BINS + 3 * len(space.cell_start) + 2
+        if k > own.k or size > own.size:
+            own.fit(max(k, own.k), max(size, own.size))
+        places = _places(space)
+        bits, weights = 0, places[7]  # unfiltered: a cell counts for its rows
+        if marks is not None:
+            bits, weights = _at(marks.bits), _at(marks.weights)
+        room = (own.rows_at, own.scores_at, own.floats, own.words, own.room)
+        filtered = marks is not None
+        size = self._find(_at(query), *places, probes, wanted, bits, weights, filtered, k, *room)
         return own.rows[:size].copy(), own.scores[:size].copy()
 
 
@@ -192,11 +188,9 @@ def _places(space: Space) -> tuple[int, ...]:
     made: tuple[int, ...] | None = space.__dict__.get("_places")
     if made is None:
         rows, dims = space.vectors.shape
-        made = (
-            *(dims, _at(space.mean), _SIGNS_AT, _at(space.blocks), len(space.blocks)),
-            *(_at(space.block_start), _at(space.cell_codes), _at(space.cell_start)),
-            *(_at(space.codes), rows, _at(space.vectors)),
-        )
+        book = (_at(space.mean), _SIGNS_AT, _at(space.blocks), len(space.blocks))
+        cells = (_at(space.block_start), _at(space.cell_codes), _at(space.cell_start))
+        made = (dims, *book, *cells, _at(space.codes), rows, _at(space.vectors))
         space.__dict__["_places"] = made
     return made
 

@@ -45,7 +45,7 @@ def rotation_signs() -> NDArray[np.float32]:
 
 
 def groups(rows: int) -> int:
-    """How many groups of 32 hold so many rows."""
+    """Number of groups of 32 that hold `rows` rows."""
     return -(-rows // LANES)
 
 
@@ -76,7 +76,8 @@ class Space:
         if len(self.blocks):
             sound = sound and self.blocks.shape[1] == dims
             sound = sound and len(self.block_start) == len(self.blocks) + 1
-            sound = sound and _runs(self.block_start, cells) and _runs(self.cell_start, m)
+            sound = sound and ascends(self.block_start, cells)
+            sound = sound and ascends(self.cell_start, m)
         for name, kind in _KINDS.items():
             array = getattr(self, name)
             sound = sound and array.dtype == kind and array.flags.c_contiguous
@@ -148,7 +149,7 @@ _KINDS = {
 }
 
 
-def _runs(edges: NDArray[np.uint32], end: int) -> bool:
+def ascends(edges: NDArray[np.uint32], end: int) -> bool:
     """Whether `edges` ascend from 0 to `end`; a range beyond it would read foreign memory."""
     return bool(
         len(edges) and edges[0] == 0 and edges[-1] == end and (edges[1:] >= edges[:-1]).all()

@@ -1,18 +1,47 @@
-"""Single machine operations that numba has no name for, as building bricks of the kernels."""
+"""What numba has no name for: single machine operations, and the types of pointers.
+
+A pointer parameter of a kernel is annotated as the array that it points into: a type checker sees
+what can be done with it, and `c_signature` makes the C pointer of it.
+"""
 # mypy: disable-error-code="untyped-decorator,no-untyped-call"
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, get_args, get_type_hints
 
+import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import from_dtype, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+I8 = NDArray[np.int8]
+I16 = NDArray[np.int16]
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+U8 = NDArray[np.uint8]
+U32 = NDArray[np.uint32]
+U64 = NDArray[np.uint64]
+F32 = NDArray[np.float32]
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
 inline = njit(forceinline=True, **OPTIONS)
+
+
+def c_signature(function: Callable[..., Any]) -> Any:
+    """The numba signature of a C function with these annotations: int is an int64."""
+    scalars = {int: types.int64, type(None): types.void}
+    *arguments, result = (  # get_type_hints names the result last
+        scalars[hint]
+        if hint in scalars
+        # NDArray[np.int8] is ndarray[shape, dtype[int8]]
+        else types.CPointer(from_dtype(np.dtype(get_args(get_args(hint)[1])[0])))
+        for hint in get_type_hints(function).values()
+    )
+    return result(*arguments)
 
 
 @intrinsic

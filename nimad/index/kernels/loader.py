@@ -34,10 +34,7 @@ NATIVE = Path(__file__).resolve().parent.parent / "native"
 CPUINFO = Path("/proc/cpuinfo")
 ABI = 2
 
-_SOURCES = (
-    *("choosing.py", "coding.py", "contract.py", "distance.py", "heap.py"),
-    *("intrinsics.py", "rotation.py", "source.py"),
-)
+_SOURCES = ("contract.py", "intrinsics.py", "sign_codes.py", "source.py")
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 Each kernel takes pointers and lengths, allocates nothing, raises nothing and holds no lock, so it
 can become a function of a shared object that knows nothing of Python (packaging/build_kernels.py)
 or be compiled by numba where that is wanted.  `nimad.index.kernels.reference` says what they
-compute, `contract` explains the layout.  Whoever calls them has checked every length.
+compute, `contract` explains the layout.  The caller has checked every length.
 
 Why it looks like this: a vectoriser needs innermost loops of a constant length over neighbouring
 memory; hence 32 rows a group and 16 a rotation.  And bare pointers, not arrays: an array's index
@@ -19,35 +19,142 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import cfunc, types
+from numba import cfunc
 
-from nimad.index.kernels.choosing import choose_spans, nearest_blocks
-from nimad.index.kernels.coding import encode, planes
-from nimad.index.kernels.contract import BINS, LANES, MOST_DIMS, PLANES, QUERY_MAX, ROW_MAX, WORDS
-from nimad.index.kernels.distance import distances32
-from nimad.index.kernels.heap import push, sort_numbers
-from nimad.index.kernels.intrinsics import OPTIONS, inline, multiply_add, onward, prefetch, root
+from nimad.index.kernels.contract import (
+    BINS,
+    FARTHEST,
+    LANES,
+    MOST_DIMS,
+    PLANES,
+    QUERY_MAX,
+    ROW_MAX,
+    WORDS,
+)
+from nimad.index.kernels.intrinsics import (
+    F32,
+    I8,
+    I16,
+    I32,
+    I64,
+    OPTIONS,
+    U8,
+    U32,
+    U64,
+    c_signature,
+    inline,
+    multiply_add,
+    onward,
+    popcount,
+    prefetch,
+    root,
+)
+from nimad.index.kernels.sign_codes import encode, planes
 
 ABI = 2
 
 _GROUP = WORDS * LANES
 _AHEAD = 3
+"""Distance at which rows and posting lists are asked for before their turn [rows, lists]."""
 _LINE = 64
-_AWAY = 1 << 32
+"""Size of a cache line [bytes]."""
+
+# Dot products are summed in 32 bits.
+assert QUERY_MAX * ROW_MAX * MOST_DIMS < 1 << 31
+
+# --- a heap of the k smallest int64 keys, largest first -------------------------------------------
+#
+# A key is a distance in its upper and a number in its lower 32 bits, so that equal distances are
+# ordered by number and every form of the kernels keeps the same ones.
 
 
-def distances(codes: Any, n: Any, planes: Any, out: Any, near: Any) -> None:
+@inline
+def _sift_down(heap: I64, size: int) -> None:
+    """Put the first of a largest-first heap where it belongs."""
+    key, at = heap[0], 0
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            break
+        if child + 1 < size and heap[child + 1] > heap[child]:
+            child += 1
+        if heap[child] <= key:
+            break
+        heap[at] = heap[child]
+        at = child
+    heap[at] = key
+
+
+@inline
+def _sift_up(heap: I64, at: int, key: int) -> None:
+    """Add a key at the end, `at`, of a largest-first heap."""
+    while at > 0:
+        parent = (at - 1) // 2
+        if heap[parent] >= key:
+            break
+        heap[at] = heap[parent]
+        at = parent
+    heap[at] = key
+
+
+@inline
+def _push(heap: I64, size: int, k: int, key: int) -> int:
+    """Keep the k smallest of what was pushed; how many there are now."""
+    if size < k:
+        _sift_up(heap, size, key)
+        return size + 1
+    if key < heap[0]:
+        heap[0] = key
+        _sift_down(heap, k)
+    return size
+
+
+@inline
+def _sort_numbers(heap: I64, size: int) -> None:
+    """Turn a heap of keys into their numbers, ascending."""
+    for at in range(size):
+        key = heap[at] & 0xFFFFFFFF
+        _sift_up(heap, at, key)
+    for last in range(size - 1, 0, -1):
+        key = heap[last]
+        heap[last] = heap[0]
+        heap[0] = key
+        _sift_down(heap, last)
+
+
+# --- scanning codes -------------------------------------------------------------------------------
+
+
+@inline
+def _distances32(codes: U64, start: int, planes: U64, near: U64) -> None:
+    """The distances of the 32 rows whose group begins at codes[start]."""
+    for lane in range(LANES):
+        near[lane] = np.uint64(0)
+    for word in range(WORDS):
+        one, two = planes[word], planes[WORDS + word]
+        four, eight = planes[2 * WORDS + word], planes[3 * WORDS + word]
+        for lane in range(LANES):
+            code = codes[start + word * LANES + lane]
+            near[lane] += (
+                popcount(code ^ one)
+                + (popcount(code ^ two) << np.uint64(1))
+                + (popcount(code ^ four) << np.uint64(2))
+                + (popcount(code ^ eight) << np.uint64(3))
+            )
+
+
+def distances(codes: U64, n: int, planes: U64, out: I32, near: U64) -> None:
     """Kernels.distances; `near` is room for uint64[32]."""
     all_groups = (n + LANES - 1) // LANES
     for group in range(all_groups):
-        distances32(codes, group * _GROUP, planes, near)
+        _distances32(codes, group * _GROUP, planes, near)
         first = group * LANES
         for lane in range(min(LANES, n - first)):
             out[first + lane] = np.int32(near[lane])
 
 
 @inline
-def _marked(marks: Any, group: Any, end: Any) -> Any:
+def _marked(marks: U8, group: int, end: int) -> np.uint64:
     """The marks of a group's 32 rows; nothing beyond row `end` is read."""
     word = np.uint64(0)
     for byte in range(group * 4, min(group * 4 + 4, (end + 7) >> 3)):
@@ -56,19 +163,12 @@ def _marked(marks: Any, group: Any, end: Any) -> Any:
 
 
 @inline
-def _put_away(near: Any, word: Any) -> None:
-    """Make the distances of unmarked rows larger than any."""
-    for lane in range(LANES):
-        near[lane] |= (~(word >> np.uint64(lane)) & np.uint64(1)) << np.uint64(32)
-
-
-@inline
-def _offer(near: Any, first: Any, end: Any, group: Any, heap: Any, size: Any, k: Any) -> Any:
+def _offer(near: U64, first: int, end: int, group: int, heap: I64, size: int, k: int) -> int:
     """Offer the rows first..end of a group to the k nearest; how many there are then.
 
     Rows come in ascending order, so an equal distance never takes an earlier row's place.
     """
-    bar = heap[0] >> 32 if size == k else np.int64(_AWAY)
+    bar = heap[0] >> 32 if size == k else np.int64(1 << 32)
     least = near[0]
     for lane in range(1, LANES):
         least = min(least, near[lane])
@@ -79,14 +179,14 @@ def _offer(near: Any, first: Any, end: Any, group: Any, heap: Any, size: Any, k:
         if distance >= bar:
             continue
         key = (distance << 32) | (group * LANES + lane)
-        size = push(heap, size, k, key)
+        size = _push(heap, size, k, key)
         if size == k:
             bar = heap[0] >> 32
     return size
 
 
 @inline
-def _fetch_span(codes: Any, span: Any) -> None:
+def _fetch_span(codes: U64, span: int) -> None:
     """Ask for the first two groups of a posting list to come."""
     start = span // LANES * _GROUP
     for line in range(2 * _GROUP * 8 // _LINE):
@@ -94,15 +194,15 @@ def _fetch_span(codes: Any, span: Any) -> None:
 
 
 def scan(
-    codes: Any,
-    spans: Any,
-    span_count: Any,
-    planes: Any,
-    marks: Any,
-    filtered: Any,
-    k: Any,
-    heap: Any,
-    near: Any,
+    codes: U64,
+    spans: I64,
+    span_count: int,
+    planes: U64,
+    marks: U8,
+    filtered: int,
+    k: int,
+    heap: I64,
+    near: U64,
 ) -> int:
     """Kernels.scan; leaves distance << 32 | row of each in `heap: int64[k]` and returns how many.
 
@@ -121,29 +221,42 @@ def scan(
             if filtered != 0:
                 word = _marked(marks, group, stop)
             if filtered == 0 or word != 0:
-                distances32(codes, group * _GROUP, planes, near)
-                if filtered != 0:
-                    _put_away(near, word)
+                _distances32(codes, group * _GROUP, planes, near)
+                if filtered != 0:  # unmarked rows get distances larger than any
+                    for lane in range(LANES):
+                        near[lane] |= (~(word >> np.uint64(lane)) & np.uint64(1)) << np.uint64(32)
                 size = _offer(near, first, stop, group, heap, size, k)
             first = stop
     return size
 
 
+@inline
+def _dot(rows: I8, start: int, dims: int, query: I16) -> tuple[np.int32, np.int32]:
+    """<x, q> and <x, x> of the row that begins at rows[start]."""
+    product = square = np.int32(0)
+    for i in range(dims):
+        x = np.int32(rows[start + i])
+        product = multiply_add(product, x, np.int32(query[i]))
+        square = multiply_add(square, x, x)
+    return product, square
+
+
+@inline
+def _fetch_row(rows: I8, dims: int, picks: I64, count: int, at: int) -> None:
+    """Ask for the row that comes some picks later."""
+    if at + _AHEAD < count:
+        ahead = picks[at + _AHEAD] * dims
+        for line in range(0, dims, _LINE):
+            prefetch(rows, ahead + line)
+
+
 def dots(
-    rows: Any, dims: Any, picks: Any, count: Any, query: Any, products: Any, norms: Any
+    rows: I8, dims: int, picks: I64, count: int, query: I16, products: I32, norms: I32
 ) -> None:
     """Kernels.dots."""
     for at in range(count):
-        if at + _AHEAD < count:
-            ahead = picks[at + _AHEAD] * dims
-            for line in range(0, dims, _LINE):
-                prefetch(rows, ahead + line)
-        start = picks[at] * dims
-        product = square = np.int32(0)
-        for i in range(dims):
-            x = np.int32(rows[start + i])
-            product = multiply_add(product, x, np.int32(query[i]))
-            square = multiply_add(square, x, x)
+        _fetch_row(rows, dims, picks, count, at)
+        product, square = _dot(rows, picks[at] * dims, dims, query)
         products[at], norms[at] = product, square
 
 
@@ -151,51 +264,118 @@ _planes, _scan = inline(planes), inline(scan)
 
 
 @inline
-def _score(vectors: Any, dims: Any, picks: Any, count: Any, query: Any, scores: Any) -> None:
+def _score(vectors: I8, dims: int, picks: I64, count: int, query: I16, scores: F32) -> None:
     """The cosine of each picked row with the query."""
     whole = np.int64(0)
     for i in range(dims):
         whole += np.int64(query[i]) * np.int64(query[i])
     length = root(np.float64(max(whole, np.int64(1))))
     for at in range(count):
-        if at + _AHEAD < count:
-            ahead = picks[at + _AHEAD] * dims
-            for line in range(0, dims, _LINE):
-                prefetch(vectors, ahead + line)
-        start = picks[at] * dims
-        product = square = np.int32(0)
-        for i in range(dims):
-            x = np.int32(vectors[start + i])
-            product = multiply_add(product, x, np.int32(query[i]))
-            square = multiply_add(square, x, x)
+        _fetch_row(vectors, dims, picks, count, at)
+        product, square = _dot(vectors, picks[at] * dims, dims, query)
         norm = root(np.float64(max(square, np.int32(1))))
         scores[at] = np.float32(np.float64(product) / (norm * length))
 
 
+# --- choosing posting lists -----------------------------------------------------------------------
+
+
+@inline
+def _nearest_blocks(query: I16, dims: int, blocks: I8, count: int, probes: int, heap: I64) -> int:
+    """The numbers of the blocks nearest to the query, ascending, in `heap`; how many."""
+    size = 0
+    for block in range(count):
+        product, square = _dot(blocks, block * dims, dims, query)
+        length = root(np.float64(max(square, np.int32(1))))
+        away = np.int64(FARTHEST) - np.int64(np.float64(product) / length)
+        size = _push(heap, size, probes, (away << 32) | block)
+    _sort_numbers(heap, size)
+    return size
+
+
+@inline
+def _choose_spans(
+    active: I64,
+    active_count: int,
+    block_start: U32,
+    cell_codes: U64,
+    cell_start: U32,
+    weights: U32,
+    planes: U64,
+    near: U64,
+    wanted: int,
+    room: I64,
+    spans: I64,
+) -> int:
+    """Steps 2 and 3 of Kernels.find; `room` is for int64[BINS + cells].
+
+    Cells are sorted by counting: the weight of each distance first, then what is below the bar.
+    """
+    tallies, bins = room, onward(room, BINS)
+    for number in range(BINS):
+        tallies[number] = 0
+    at = 0
+    for number in range(active_count):
+        cell = np.int64(block_start[active[number]])
+        end = np.int64(block_start[active[number] + 1])
+        while cell < end:
+            group = cell // LANES
+            _distances32(cell_codes, group * _GROUP, planes, near)
+            stop = min(end, (group + 1) * LANES)
+            for mine in range(cell, stop):
+                found = np.int64(near[mine - group * LANES]) >> 3
+                bins[at] = found
+                tallies[found] += np.int64(weights[mine + 1]) - np.int64(weights[mine])
+                at += 1
+            cell = stop
+    bar, left = 0, wanted
+    while bar < BINS and tallies[bar] < left:
+        left -= tallies[bar]
+        bar += 1
+    count = at = 0
+    for number in range(active_count):
+        for cell in range(block_start[active[number]], block_start[active[number] + 1]):
+            mine = bins[at]
+            at += 1
+            if mine > bar or (mine == bar and left <= 0):
+                continue
+            first, end = np.int64(cell_start[cell]), np.int64(cell_start[cell + 1])
+            if mine == bar:
+                left -= np.int64(weights[cell + 1]) - np.int64(weights[cell])
+            if weights[cell] == weights[cell + 1]:
+                continue
+            if count > 0 and spans[2 * count - 1] == first:
+                spans[2 * count - 1] = end
+            else:
+                spans[2 * count], spans[2 * count + 1] = first, end
+                count += 1
+    return count
+
+
 def find(
-    query: Any,
-    dims: Any,
-    mean: Any,
-    signs: Any,
-    blocks: Any,
-    block_count: Any,
-    block_start: Any,
-    cell_codes: Any,
-    cell_start: Any,
-    codes: Any,
-    scored: Any,
-    vectors: Any,
-    probes: Any,
-    wanted: Any,
-    marks: Any,
-    weights: Any,
-    filtered: Any,
-    k: Any,
-    heap: Any,
-    scores: Any,
-    floats: Any,
-    words: Any,
-    room: Any,
+    query: I16,
+    dims: int,
+    mean: F32,
+    signs: F32,
+    blocks: I8,
+    block_count: int,
+    block_start: U32,
+    cell_codes: U64,
+    cell_start: U32,
+    codes: U64,
+    scored: int,
+    vectors: I8,
+    probes: int,
+    wanted: int,
+    marks: U8,
+    weights: U32,
+    filtered: int,
+    k: int,
+    heap: I64,
+    scores: F32,
+    floats: F32,
+    words: U64,
+    room: I64,
 ) -> int:
     """Kernels.find: leaves rows in `heap: int64[k]` and cosines in `scores: float32[k]`.
 
@@ -212,8 +392,8 @@ def find(
         active, rest = room, onward(room, probes)
         cells = np.int64(block_start[block_count])
         spans = onward(rest, BINS + cells)
-        found = nearest_blocks(query, dims, blocks, block_count, probes, active)
-        count = choose_spans(
+        found = _nearest_blocks(query, dims, blocks, block_count, probes, active)
+        count = _choose_spans(
             active,
             found,
             block_start,
@@ -227,44 +407,16 @@ def find(
             spans,
         )
     size = _scan(codes, spans, count, plane, marks, filtered, k, heap, near)
-    sort_numbers(heap, size)
+    _sort_numbers(heap, size)
     _score(vectors, dims, heap, size, query, scores)
     return size
 
 
-# Dot products are summed in 32 bits.
-assert QUERY_MAX * ROW_MAX * MOST_DIMS < 1 << 31
-
-
-def _pointer(kind: Any) -> Any:
-    return types.CPointer(kind)
-
-
-_i8, _i16, _i32 = _pointer(types.int8), _pointer(types.int16), _pointer(types.int32)
-_i64, _u8, _u64 = _pointer(types.int64), _pointer(types.uint8), _pointer(types.uint64)
-_u32 = _pointer(types.uint32)
-_f32, _size = _pointer(types.float32), types.int64
-
-SIGNATURES: dict[str, tuple[Callable[..., Any], Any]] = {
-    "encode": (encode, types.void(_i8, _size, _size, _f32, _f32, _u64, _f32)),
-    "planes": (planes, types.void(_i16, _size, _f32, _f32, _u64, _f32)),
-    "distances": (distances, types.void(_u64, _size, _u64, _i32, _u64)),
-    "scan": (
-        scan,
-        types.int64(_u64, _i64, _size, _u64, _u8, _size, _size, _i64, _u64),
-    ),
-    "find": (
-        find,
-        types.int64(
-            *(_i16, _size, _f32, _f32, _i8, _size, _u32, _u64, _u32, _u64, _size, _i8),
-            *(_size, _size, _u8, _u32, _size, _size, _i64, _f32, _f32, _u64, _i64),
-        ),
-    ),
-    "dots": (dots, types.void(_i8, _size, _i64, _size, _i16, _i32, _i32)),
+KERNELS: dict[str, Callable[..., Any]] = {
+    kernel.__name__: kernel for kernel in (encode, planes, distances, scan, find, dots)
 }
 
 
 def compile_kernel(name: str) -> Any:
     """One kernel as a numba cfunc: `.address` to call, `.inspect_llvm()` to compile ahead."""
-    function, signature = SIGNATURES[name]
-    return cfunc(signature, **OPTIONS)(function)
+    return cfunc(c_signature(KERNELS[name]), **OPTIONS)(KERNELS[name])

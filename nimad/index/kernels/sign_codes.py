@@ -1,18 +1,86 @@
-"""From rows to sign codes and from a query to bit planes, for the compiled kernels."""
+"""From rows to sign codes and from a query to bit planes, for the compiled kernels.
+
+Eight butterflies at a time over 16 rows side by side: the span of a pass is a constant of its
+function, so a vectoriser knows that what is loaded and what is stored do not overlap.
+"""
 # mypy: disable-error-code="untyped-decorator,call-arg,no-untyped-call,var-annotated"
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from nimad.index.kernels.contract import BITS, LANES, PLANES, ROUNDS, WORDS
-from nimad.index.kernels.intrinsics import inline, multiply_add, root
-from nimad.index.kernels.rotation import WIDTH, rotate_lone, rotate_wide
+from nimad.index.kernels.intrinsics import F32, I8, I16, U64, inline, multiply_add, root
 
+WIDTH = 16
+"""Rows that are rotated side by side."""
 _GROUP = WORDS * LANES
 _FOLD = (ROUNDS - 1) * BITS - BITS
+
+
+@inline
+def _eight(v: F32, i: int, s: int) -> Any:
+    """Eight values from v[i] on, `s` apart."""
+    j = i + 4 * s
+    return v[i], v[i + s], v[i + 2 * s], v[i + 3 * s], v[j], v[j + s], v[j + 2 * s], v[j + 3 * s]
+
+
+@inline
+def _combine(v: F32, i: int, s: int, eight: Any) -> None:
+    """Three stages of butterflies on eight values, put where `_eight` takes them from."""
+    a, b, c, d, e, f, g, h = eight
+    a, b, c, d = a + b, a - b, c + d, c - d
+    e, f, g, h = e + f, e - f, g + h, g - h
+    a, c, b, d = a + c, a - c, b + d, b - d
+    e, g, f, h = e + g, e - g, f + h, f - h
+    j = i + 4 * s
+    v[i], v[i + s], v[i + 2 * s], v[i + 3 * s] = a + e, b + f, c + g, d + h
+    v[j], v[j + s], v[j + 2 * s], v[j + 3 * s] = a - e, b - f, c - g, d - h
+
+
+def _rotation(width: int) -> Callable[..., None]:
+    """R of `width` rows side by side: values[512, width], flat."""
+
+    def butterflies(span: int) -> Callable[..., None]:
+        """The stages h, 2h and 4h with h = `span`."""
+        step = span * width
+
+        @inline
+        def run(values: F32) -> None:
+            for base in range(0, BITS * width, 8 * step):
+                for j in range(base, base + step):
+                    _combine(values, j, step, _eight(values, j, step))
+
+        return run  # type: ignore[no-any-return]
+
+    @inline
+    def first(values: F32, signs: F32, start: int) -> None:
+        """The signs of one round and the stages 1, 2 and 4, in one pass."""
+        for row in range(0, BITS, 8):
+            s = _eight(signs, start + row, 1)
+            for j in range(row * width, row * width + width):
+                a, b, c, d, e, f, g, h = _eight(values, j, width)
+                a, b, c, d = a * s[0], b * s[1], c * s[2], d * s[3]
+                e, f, g, h = e * s[4], f * s[5], g * s[6], h * s[7]
+                _combine(values, j, width, (a, b, c, d, e, f, g, h))
+
+    middle, last = butterflies(8), butterflies(64)
+
+    @inline
+    def run(values: F32, signs: F32) -> None:
+        for turn in range(ROUNDS):
+            first(values, signs, turn * BITS)
+            middle(values)
+            last(values)
+
+    return run  # type: ignore[no-any-return]
+
+
+_rotate_wide = _rotation(WIDTH)
+_rotate_lone = _rotation(1)
 
 
 @inline
@@ -22,7 +90,7 @@ def _length(square: Any) -> Any:
 
 @inline
 def _load_wide(
-    rows: Any, first: Any, count: Any, dims: Any, mean: Any, signs: Any, values: Any
+    rows: I8, first: int, count: int, dims: int, mean: F32, signs: F32, values: F32
 ) -> None:
     """Sixteen centred rows, folded, column by column; lanes from `count` on are zero."""
     for at in range(BITS * WIDTH):
@@ -42,7 +110,7 @@ def _load_wide(
 
 
 @inline
-def _pack_wide(values: Any, count: Any, codes: Any, start: Any) -> None:
+def _pack_wide(values: F32, count: int, codes: U64, start: int) -> None:
     """Sign bits of sixteen rows into one half of a group that begins at codes[start]."""
     for word in range(WORDS):
         for lane in range(WIDTH):
@@ -56,7 +124,7 @@ def _pack_wide(values: Any, count: Any, codes: Any, start: Any) -> None:
             codes[start + word * LANES + lane] = np.uint64(0)
 
 
-def encode(rows: Any, n: Any, dims: Any, mean: Any, signs: Any, codes: Any, scratch: Any) -> None:
+def encode(rows: I8, n: int, dims: int, mean: F32, signs: F32, codes: U64, scratch: F32) -> None:
     """Kernels.encode; `codes` has room for whole groups, `scratch` is float32[512 * 16]."""
     halves = (n + LANES - 1) // LANES * (LANES // WIDTH)
     for half in range(halves):
@@ -64,11 +132,11 @@ def encode(rows: Any, n: Any, dims: Any, mean: Any, signs: Any, codes: Any, scra
         count = max(0, min(WIDTH, n - first))
         if count > 0:
             _load_wide(rows, first, count, dims, mean, signs, scratch)
-            rotate_wide(scratch, signs)
+            _rotate_wide(scratch, signs)
         _pack_wide(scratch, count, codes, half // 2 * _GROUP + half % 2 * WIDTH)
 
 
-def planes(query: Any, dims: Any, mean: Any, signs: Any, out: Any, values: Any) -> None:
+def planes(query: I16, dims: int, mean: F32, signs: F32, out: U64, values: F32) -> None:
     """Kernels.planes; `values` is room for float32[512]."""
     square = np.int64(0)
     for i in range(dims):
@@ -81,7 +149,7 @@ def planes(query: Any, dims: Any, mean: Any, signs: Any, out: Any, values: Any) 
     for i in range(BITS, dims):
         more = np.float32(query[i]) - np.float32(mean[i] * length)
         values[i - BITS] += more * signs[_FOLD + i]
-    rotate_lone(values, signs)
+    _rotate_lone(values, signs)
     peak = np.float32(0)
     for i in range(BITS):
         peak = max(peak, abs(values[i]))

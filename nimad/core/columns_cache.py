@@ -1,0 +1,55 @@
+"""The file of the columns as a projection: what ranking keeps in RAM, so that a start is fast.
+
+What it is and when it counts: nimad/recall/columns_cache.py.  A file that is damaged, or does not fit the
+records, is ignored by the start and written anew in idle time, so it is never out of service.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nimad.core.projection import Problem, PurgeNote
+from nimad.disk.durable import size_of
+from nimad.recall.ranking import Recall
+
+
+class ColumnsCache:
+    """`columns.nrc`; a Projection."""
+
+    name = "columns"
+
+    def __init__(self, recall: Recall, path: Path) -> None:
+        self._recall, self._path = recall, path
+
+    @property
+    def position(self) -> int | None:
+        """The last change in the file: without the log since then a start compares every id."""
+        return self._recall.columns_cache.position
+
+    def open(self) -> None:
+        """The first query reads it (`Recall.warm_up`)."""
+
+    def follow(self) -> bool:
+        """Write the file when much has changed since."""
+        return self._recall.keep()
+
+    def rebuild(self) -> None:
+        """Nothing to be made on request: it only saves a start some time."""
+
+    def scrub(self, note: PurgeNote) -> None:
+        """Delete the file: there are fingerprints of texts in it.  It is written anew when idle."""
+        self._recall.columns_cache.discard()
+
+    def check(self) -> list[Problem]:
+        """Nothing can be wrong with it that costs an answer."""
+        return []
+
+    def size(self) -> int:
+        """Bytes of the file."""
+        return size_of(self._path)
+
+    def rest(self) -> None:
+        """Queries need the columns at once."""
+
+    def close(self) -> None:
+        """The file is whole as it is."""

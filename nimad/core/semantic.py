@@ -1,0 +1,424 @@
+"""The semantic index as a projection: the vectors of all memories, and the embedder of both.
+
+It owns the pair that serves (an index and the embedder that made its vectors), the embedder that is
+wanted, the ids of memories that wait for a vector, and the encoding of everything anew when the
+wanted embedder is another one (see reencoding.py).  How vectors become segments: segments.py.
+
+What a start puts right:
+
+| a crash left | what is done |
+|---|---|
+| a segment file that no row names | removed: its rows are still in `hot` or behind a cursor |
+| an index half made anew | goes on when the same embedder is still wanted, else removed |
+| a listed segment, damaged or missing | set aside; its memories are encoded again when idle |
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.config import Config
+from nimad.core import segments
+from nimad.core.health import Health
+from nimad.core.projection import Problem, PurgeNote
+from nimad.core.reencoding import Reencoding
+from nimad.disk.durable import set_aside, size_of
+from nimad.embed.absent import AbsentEmbedder
+from nimad.embed.base import Embedder, signature
+from nimad.embed.registry import get_embedder
+from nimad.errors import Degraded, DiskFull, EmbedderMissing, NimadError, TableDamaged
+from nimad.index.blocks import BlockIndex, Damage
+from nimad.store import staged_segments
+from nimad.store.records import Records
+from nimad.store.transaction import Transaction
+
+log = logging.getLogger(__name__)
+
+REPAIR_ROWS = 1000
+"""Memories without a vector that are encoded in one step."""
+FIX = "nimactl rebuild blocks"
+
+Rows = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+
+class SemanticIndex:
+    """Vectors of one state directory; a Projection, and what `remember` and queries ask."""
+
+    name = "blocks"
+    position = None  # hot vectors are written in the records' own transactions
+
+    def __init__(
+        self, state: Path, config: Config, records: Records, health: Health, lock: threading.RLock
+    ) -> None:
+        """`lock` is held by everything here that seals, merges or rebuilds.
+
+        Raises EmbedderMissing, TableDamaged: in a store that has no vectors yet.
+        """
+        self._state, self._config = state, config
+        self._records, self._health, self._lock = records, health, lock
+        self._damaged: list[Damage] = []
+        self.unencoded_ids: list[int] = []
+        self.reencoding: Reencoding | None = None
+        self.wanted_embedder = self._find_wanted_embedder()
+        embedder, self.due = self._find_serving_embedder()
+        self._serving = (BlockIndex(state / "blocks", embedder.dims), embedder)
+
+    @property
+    def serving(self) -> tuple[BlockIndex, Embedder]:
+        """The index that serves now and the embedder that made its vectors: one pair, read once."""
+        return self._serving
+
+    @property
+    def index(self) -> BlockIndex:
+        """The index that serves now."""
+        return self._serving[0]
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder that made the vectors in `index`."""
+        return self._serving[1]
+
+    # --- start ----------------------------------------------------------------------------------
+
+    def _find_wanted_embedder(self) -> Embedder:
+        """The configured embedder.  A missing one does not keep the memories from being found:
+        the vectors that it made stay, and queries go by words; those of another serve on."""
+        name = self._config["embedder"]
+        try:
+            return get_embedder(name, self._config)
+        except (EmbedderMissing, TableDamaged) as error:
+            stored = self._records.meta("embedder")
+            if stored is None:
+                raise
+            reason = f"{error.message}. {error.next_step}"
+            log.error("%s", reason)
+            if str(stored).partition(":")[0] == name:
+                return AbsentEmbedder(stored, reason)
+            serving = get_embedder(str(stored).partition(":")[0], self._config)
+            self._health.fail("embedder", reason)
+            return serving
+
+    def _find_serving_embedder(self) -> tuple[Embedder, bool]:
+        """The embedder that fits the stored vectors, and whether they are to be made anew.
+
+        While the configured one differs, the old one serves until the rebuild; when the old one
+        does not exist any more, its vectors cannot be compared with anything.
+        """
+        wanted, stored = self.wanted_embedder, self._records.meta("embedder")
+        if stored is None:
+            with self._records.write() as tx:
+                tx.set_meta("embedder", signature(wanted))
+            return wanted, False
+        if stored == signature(wanted):
+            return wanted, False
+        try:
+            old = get_embedder(str(stored).split(":", 1)[0], self._config)
+        except NimadError:
+            return wanted, True
+        return (old if signature(old) == stored else wanted), True
+
+    def open(self) -> None:
+        """Map the listed segments, load the hot vectors, lay the tombstones."""
+        records, (index, embedder) = self._records, self._serving
+        if records.meta("embedder") != signature(embedder):  # kept until the rebuild replaces them
+            why = "the vectors are of another embedder; a rebuild is due"
+            self._health.fail(self.name, why)
+            index.open([])
+            return
+        if damaged := index.open(records.segment_names()):
+            self._retire(damaged)
+        spared = self._spared_segments()
+        for path in index.unlisted():
+            if path.stem not in spared:
+                log.info("removed %s, a segment that was never committed", path.name)
+                path.unlink()
+        index.append(*segments.from_hot(records.hot(), embedder.dims))
+        index.remove(np.array(records.tombstones(), np.int64))
+        if not self.due:
+            self.unencoded_ids = self.missing_vectors()
+
+    def _spared_segments(self) -> set[str]:
+        """Segments of an index that is being made anew and goes on; other notes are forgotten."""
+        wanted = signature(self.wanted_embedder) if self.due else None
+        with self._records.write() as tx:
+            staged_segments.forget_others(tx, wanted)
+        return set(staged_segments.names(self._records))
+
+    def missing_vectors(self) -> list[int]:
+        """Ids without a vector: not in the index, and not waiting behind a source's cursor."""
+        records = self._records
+        lost = np.setdiff1d(records.ids(), self.index.ids(), assume_unique=True)
+        for source, cursor in records.rows("SELECT id, encode_cursor FROM sources"):
+            waiting = records.rows(
+                "SELECT id FROM memories WHERE source = ? AND id > ?", (source, cursor)
+            )
+            lost = np.setdiff1d(lost, np.array([r[0] for r in waiting], np.int64))
+        return [int(i) for i in lost]
+
+    # --- another embedder -----------------------------------------------------------------------
+
+    def configure(self, config: Config) -> None:
+        """Take a configuration that was read again; another embedder is changed to in idle time.
+
+        Raises ConfigError, EmbedderMissing, TableDamaged: nothing has changed then.
+        """
+        wanted = get_embedder(config["embedder"], config)
+        with self._lock:
+            self._config = config
+            self._health.restore("embedder")
+            if signature(wanted) != signature(self.wanted_embedder):
+                self.wanted_embedder, self.reencoding = wanted, None
+                self.due = signature(wanted) != self._records.meta("embedder")
+            elif wanted is not self.wanted_embedder:  # the same vectors, got in another way
+                if self.embedder is self.wanted_embedder:
+                    self._serving = (self.index, wanted)
+                self.wanted_embedder, self.reencoding = wanted, None
+
+    def begin_reencoding(self) -> Reencoding:
+        """The work of encoding everything with the wanted embedder; one at a time.
+
+        Raises DiskFull when there is not the room for a second index.
+        """
+        with self._lock:
+            if self.reencoding is None:
+                self.reencoding = Reencoding(
+                    self._records,
+                    self.index.directory,
+                    self.wanted_embedder,
+                    self._lock,
+                    self._swap,
+                )
+            return self.reencoding
+
+    def _swap(self, index: BlockIndex, embedder: Embedder) -> None:
+        """Let another index serve, with the embedder that made it; the records know already."""
+        self._serving = (index, embedder)
+        self.reencoding = None
+        self.due = signature(embedder) != signature(self.wanted_embedder)
+        self.unencoded_ids, self._damaged = [], []
+        self._health.restore(self.name)
+
+    # --- writing --------------------------------------------------------------------------------
+
+    @contextmanager
+    def encoded(self, texts: Sequence[str]) -> Iterator[Rows | None]:
+        """The vectors of texts, float32[n, dims], or None while the embedder is away.
+
+        In the block the records are held, so that no rebuild swaps the embedder before the rows
+        are written and added.
+        """
+        embedder = self.embedder
+        rows = _encode_if_possible(embedder, texts)
+        with self._records.exclusive():
+            if self.embedder is not embedder:  # a rebuild swapped it meanwhile
+                rows = _encode_if_possible(self.embedder, texts)
+            yield rows
+
+    def add(self, ids: Sequence[int], rows: Rows | None) -> None:
+        """Show readers the vectors of memories that were committed, with their `hot` rows.
+
+        Without vectors the memories are found by words until the embedder is back.
+        """
+        if rows is None:
+            self.unencoded_ids = [*self.unencoded_ids, *ids]
+        else:
+            self.index.append(np.array(ids, np.int64), rows)
+
+    def seal(
+        self, ids: Ids, rows: Rows, within: Callable[[Transaction], None] | None = None
+    ) -> None:
+        """Put rows into a new segment; `within` joins its transaction (to move a cursor, say)."""
+        with self._lock:
+            segments.seal(self._records, self.index, ids, rows, within)
+
+    def flush(self) -> int:
+        """Seal every hot vector into a segment; the number of rows."""
+        with self._lock:
+            ids, rows = segments.from_hot(self._records.hot(), self.embedder.dims)
+            if len(ids):
+                segments.seal(self._records, self.index, ids, rows)
+            return len(ids)
+
+    def merge(self, names: Sequence[str]) -> None:
+        """Make one segment of several: forgotten rows are left out, their tombstones go."""
+        with self._lock:
+            segments.merge(self._records, self.index, names)
+
+    def rewrite_segments_with(self, ids: Ids) -> None:
+        """Make each segment that holds one of these ids again, without what is forgotten."""
+        for name in self._records.segment_names():
+            if len(np.intersect1d(self.index.segment_ids([name]), ids)):
+                self.merge([name])
+
+    # --- idle time ------------------------------------------------------------------------------
+
+    def follow(self) -> bool:
+        """Mend what is damaged, encode what has no vector, seal hot vectors, merge segments."""
+        if self._damaged:
+            self._retire(self._damaged)
+            self.index.publish([], [damage.name for damage in self._damaged])
+            self.unencoded_ids = [] if self.due else self.missing_vectors()
+            self._damaged = []
+            return True
+        waits: NimadError | None = None
+        try:
+            if self._encode_some():
+                return True
+        except (Degraded, DiskFull) as error:  # what is there already is tidied up nevertheless
+            waits = error
+        if self.index.stats()["hot"] >= self._config["blocks.flush_rows"] and self.flush():
+            return True
+        if self._merge_small():
+            return True
+        if waits is not None:
+            raise waits
+        return False
+
+    def _encode_some(self) -> bool:
+        if self.due:
+            work = self.begin_reencoding()
+            if not work.step():
+                rows = work.finish()
+                log.info("encoded %d memories with the embedder %s", rows, self.embedder.name)
+            return True
+        if self.unencoded_ids:
+            self.repair()
+            return True
+        if self._health.restore(self.name):
+            log.info("the blocks are whole again")
+        return False
+
+    def repair(self, limit: int = REPAIR_ROWS) -> bool:
+        """Encode memories without a vector (a damaged segment, an embedder that was away), up to
+        `limit`; whether any are left.  Raises Degraded while the embedder is away."""
+        with self._lock:
+            ids = self.unencoded_ids[:limit]
+            part = self._records.texts_of(ids)
+            if part:
+                rows = segments.encode(self.embedder, [text for _, text in part])
+                numbers = np.array([i for i, _ in part], np.int64)
+                if len(part) + self.index.stats()["hot"] < self._config["blocks.flush_rows"]:
+                    self._add_hot(numbers, rows)
+                else:
+                    self.seal(numbers, rows)
+            done = set(ids)
+            with self._records.exclusive():
+                self.unencoded_ids = [i for i in self.unencoded_ids if i not in done]
+            return bool(self.unencoded_ids)
+
+    def _add_hot(self, ids: Ids, rows: Rows) -> None:
+        """Put rows among the hot ones; those forgotten meanwhile are left out."""
+        with self._records.exclusive():
+            alive = np.isin(ids, self._records.ids())
+            ids, rows = ids[alive], rows[alive]
+            with self._records.write() as tx:
+                tx.add_hot(segments.to_hot(ids.tolist(), rows))
+            self.index.append(ids, rows)
+
+    def _merge_small(self) -> bool:
+        """Merge the smallest segments when there are more than configured; whether it did."""
+        names = self._records.rows("SELECT name FROM segments ORDER BY rows, name")
+        most = self._config["blocks.merge_segments"]
+        if len(names) <= most:
+            return False
+        self.merge([name for (name,) in names[: len(names) - most // 2]])
+        return True
+
+    def _retire(self, damaged: Sequence[Damage]) -> None:
+        """Set segments aside; their memories are encoded again.  Queries go on with the rest.
+
+        Crash prose: a crash after the file was moved leaves a listed segment without a file, which
+        the next start treats as damaged; one after the transaction leaves memories without a
+        vector, which every start looks for.
+        """
+        for damage in damaged:
+            log.error("segment %s: %s", damage.name, damage.error.message)
+            path = self.index.path(damage.name)
+            if path.exists():
+                set_aside(path, self._state / "aside")
+        why = f"{len(damaged)} damaged segment(s) are being made anew"
+        self._health.fail(self.name, why)
+        with self._records.write() as tx:
+            tx.unlist_segments([damage.name for damage in damaged])
+
+    def rebuild(self) -> int:
+        """Encode every memory again, with the wanted embedder; the number of memories.
+
+        Goes on where an earlier one for the same embedder stopped; others may work between the
+        steps.  Raises Degraded while the embedder is away, DiskFull.
+        """
+        with self._lock:
+            if not self.due:
+                self.reencoding = None
+            work = self.begin_reencoding()
+        return work.finish()
+
+    # --- the rest of a projection ---------------------------------------------------------------
+
+    def scrub(self, note: PurgeNote) -> None:
+        """Rewrite the segments that held the vectors, those of an index under way, too."""
+        ids = np.array(sorted(note.ids), np.int64)
+        self.rewrite_segments_with(ids)
+        if self.due:
+            self.begin_reencoding().discard(ids)
+
+    def check(self) -> list[Problem]:
+        """Checksums of all segments; every memory has one vector, every vector a memory."""
+        found = self._check_files()
+        if self.due:
+            what = f"the vectors are to be made anew with the embedder {self.wanted_embedder.name}"
+            fix = f"nothing: it happens in idle time (or now: {FIX})"
+            return [*found, Problem(self.name, what, fix, "note")]
+        with self._lock, self._records.exclusive():  # nothing comes or goes in between
+            indexed, rows = self.index.ids(), self.index.stats()["rows"]
+            strangers = np.setdiff1d(indexed, self._records.ids())
+            lost, listed = self.missing_vectors(), set(self._records.segment_names())
+            stray = [path for path in self.index.unlisted() if path.stem not in listed]
+        if len(strangers):
+            what = f"{len(strangers)} vector(s) belong to no memory"
+            found.append(Problem(self.name, what, FIX))
+        twice = len(indexed) - len(np.unique(indexed))
+        if twice or rows != len(indexed):
+            what = f"{twice or rows - len(indexed)} memories have two vectors"
+            found.append(Problem(self.name, what, FIX))
+        if lost:
+            found.append(Problem(self.name, f"{len(lost)} memories have no vector", FIX))
+        for path in stray:
+            what = f"{path.name} is not listed"
+            found.append(Problem(self.name, what, "restart nimad", "note"))
+        return found
+
+    def _check_files(self) -> list[Problem]:
+        """Damage is noted for `follow`, which sets it aside: a check writes nothing."""
+        damaged = self.index.verify()
+        if damaged:
+            self._damaged = damaged
+            self._health.fail(self.name, f"{len(damaged)} damaged segment(s) are being made anew")
+        fix = f"nothing: it is set aside and made anew in idle time (or now: {FIX})"
+        return [Problem(self.name, damage.error.message, fix) for damage in damaged]
+
+    def size(self) -> int:
+        """Bytes of the segments."""
+        return size_of(self._state / "blocks")
+
+    def rest(self) -> None:
+        """Give back the embedder's table."""
+        self.embedder.rest()
+
+    def close(self) -> None:
+        """Nothing is open but mapped files."""
+
+
+def _encode_if_possible(embedder: Embedder, texts: Sequence[str]) -> Rows | None:
+    try:
+        return segments.encode(embedder, texts)
+    except Degraded:
+        return None
