@@ -75,7 +75,9 @@ def load(path: Path | None) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(path=path, detail=f"cannot be read ({error})") from error
     except yaml.YAMLError as error:
-        raise ConfigError(path=path, detail=f"is not YAML ({_one_line(error)})") from error
+        raise ConfigError(
+            path=path, detail=f"is not YAML ({' '.join(str(error).split())})"
+        ) from error
     if loaded is None:
         loaded = {}
     if not isinstance(loaded, dict):
@@ -112,7 +114,3 @@ def _checked(values: dict[str, Any], path: Path | str) -> dict[str, Any]:
         except ValueError as error:
             raise ConfigError(path=path, detail=f"{name} {error}, not {value!r}") from None
     return checked
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -17,7 +17,7 @@ from typing import Any
 
 from nimad.ctl.terminal_text import one_line
 from nimad.errors import NimadError
-from nimad.legacy.health import as_stats, examine
+from nimad.legacy.health import examine
 
 DEFAULT_DB = Path("~/.nima/memory/graph.sqlite")
 
@@ -29,15 +29,14 @@ def health_check(db_path: str | Path = DEFAULT_DB, verbose: bool = False) -> dic
     """
     path = Path(db_path).expanduser()
     try:
-        found = examine(path, time.time_ns() // 1_000_000)
+        origin, stats = examine(path, time.time_ns() // 1_000_000, verbose)
     except NimadError as error:
         return {"ok": False, "error": error.message, "hint": error.next_step, "path": str(path)}
-    stats = as_stats(found, verbose)
     for name in ("first_memory", "last_memory"):
         stats[name] = _moment(stats[name])
-    answer: dict[str, Any] = {"ok": not found.unreadable, "path": found.path, "stats": stats}
-    if found.unreadable:
-        answer["error"] = f"{found.unreadable} rows cannot be read"
+    answer: dict[str, Any] = {"ok": not stats["unreadable"], "path": origin, "stats": stats}
+    if stats["unreadable"]:
+        answer["error"] = f"{stats['unreadable']} rows cannot be read"
     return answer
 
 

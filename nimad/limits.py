@@ -14,6 +14,7 @@ MAX_IMPORT = 500
 LENGTHY = frozenset(
     {
         "doctor",
+        "graph",
         "rebuild",
         "migrate.attach",
         "migrate.append",

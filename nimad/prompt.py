@@ -15,11 +15,8 @@ def line(text: str, who: str | None, layer: str, timestamp: int) -> str:
     if who and layer == "contemplation":
         speaker = f"{who} (contemplation)"
     shown = "\n  ".join(text.strip().splitlines())
-    return f"{_date(timestamp)}{speaker}: {shown}"
-
-
-def _date(milliseconds: int) -> str:
     try:
-        return time.strftime("%Y-%m-%d %H:%M ", time.localtime(milliseconds / 1000))
+        date = time.strftime("%Y-%m-%d %H:%M ", time.localtime(timestamp / 1000))
     except (ValueError, OverflowError, OSError):
-        return ""  # no calendar has it
+        date = ""  # no calendar has it
+    return f"{date}{speaker}: {shown}"

@@ -12,8 +12,6 @@ import hashlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,27 +39,18 @@ def follow(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     (store,) = stores_at(args, client).stores
     if store.kind != GRAPH:
         raise UsageError(detail=f"--follow is for a graph.sqlite; {store.path} is none")
-    tracker = _Tracker(args, client, screen, store)
-    with _ended_by_a_signal():
-        try:
-            tracker.run()
-        except KeyboardInterrupt:
-            screen.note(f"no longer following {one_line(str(store.path))}")
-    return 0
-
-
-@contextmanager
-def _ended_by_a_signal() -> Iterator[None]:
-    """SIGTERM, which a service manager sends, ends it as Ctrl-C does."""
 
     def end(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt  # SIGTERM, which a service manager sends, ends it as Ctrl-C does
 
     before = signal.signal(signal.SIGTERM, end)
     try:
-        yield
+        _Tracker(args, client, screen, store).run()
+    except KeyboardInterrupt:
+        screen.note(f"no longer following {one_line(str(store.path))}")
     finally:
         signal.signal(signal.SIGTERM, before)
+    return 0
 
 
 class _Tracker:
@@ -83,12 +72,12 @@ class _Tracker:
         while True:
             time.sleep(min(self._every, AGAIN) if self._trouble else self._every)
             if self._trouble or signature(self._store.path) != self._looked:
-                self._patiently(self._look)
+                self._look_patiently()
 
-    def _patiently(self, work: Callable[[], None]) -> None:
-        """Do it; what may pass is told once, and tried again."""
+    def _look_patiently(self) -> None:
+        """Hand over what has changed; a failure that may pass is told once, and tried again."""
         try:
-            work()
+            self._look()
         except NimadError as error:
             if not _may_pass(error):
                 raise
@@ -126,7 +115,8 @@ class _Tracker:
         data = found.delivery()
         fd = os.memfd_create("nimactl-follow", os.MFD_CLOEXEC)
         try:
-            _write(fd, data)
+            with open(fd, "wb", closefd=False) as file:
+                file.write(data)
             result = self._client.call(
                 "migrate.append",
                 fd=fd,
@@ -149,12 +139,6 @@ class _Tracker:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S")
             self._screen.line(f"[{stamp}] [INFO] {one_line(self._name)}: {what}")
         self._screen.flush()
-
-
-def _write(fd: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(fd, left) :]
 
 
 def _may_pass(error: NimadError) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,33 +88,23 @@ def hand_over(
 
     `look` may read the copy of a graph.sqlite.
     """
-    with (
-        _copied(store, screen, look) as snapshot,
-        Progress(screen.progress) as progress,
-        _interruptible(),
-    ):
+    with _copied(store, screen, look) as snapshot, Progress(screen.progress) as progress:
         progress.show("nimad takes the copy and looks through it")
-        return client.call(
-            "migrate.attach",
-            fd=snapshot.fd,
-            **snapshot.request(
-                strategy=args.strategy,
-                batch_size=args.batch_size,
-                start_offset=args.start_offset or 0,
-                name=args.name,
-                dry_run=args.dry_run,
-            ).params(),
-        )
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C while nimad takes the copy: it may go on with what it was handed."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        hint = "nimad may take the copy over all the same: `nimactl migrate --status` tells."
-        raise with_hint(Interrupted(), hint) from None
+        try:
+            return client.call(
+                "migrate.attach",
+                fd=snapshot.fd,
+                **snapshot.request(
+                    strategy=args.strategy,
+                    batch_size=args.batch_size,
+                    start_offset=args.start_offset or 0,
+                    name=args.name,
+                    dry_run=args.dry_run,
+                ).params(),
+            )
+        except KeyboardInterrupt:
+            hint = "nimad may take the copy over all the same: `nimactl migrate --status` tells."
+            raise with_hint(Interrupted(), hint) from None
 
 
 def _report(
@@ -165,16 +155,10 @@ def _watch_copy(
     directory: Path, name: str, expected: int, progress: Progress, done: threading.Event
 ) -> None:
     while not done.wait(TICK):
-        copied = min(_bytes_below(directory), expected)
+        copied = 0
+        for path in directory.rglob("*"):
+            with suppress(OSError):  # it was removed meanwhile
+                copied += path.stat().st_size
+        copied = min(copied, expected)
         fraction = copied / expected if expected else 1.0
         progress.show(f"copying {name}  {bar(fraction)}  {size(copied)} of {size(expected)}")
-
-
-def _bytes_below(directory: Path) -> int:
-    found = 0
-    for path in directory.rglob("*"):
-        try:
-            found += path.stat().st_size
-        except OSError:  # it was removed meanwhile
-            continue
-    return found

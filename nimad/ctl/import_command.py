@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
+from nimad.ctl import human
 from nimad.ctl.arguments import add_command, number
 from nimad.ctl.human import size
 from nimad.errors import BadRecord, InputUnusable, Interrupted, NimadError, RemoteError
@@ -87,7 +88,10 @@ class _Import:
         self._stream = stream
         self._progress = progress
         self._namespace = args.namespace
-        self._bytes = _file_size(stream)
+        self._bytes = 0  # of an ordinary file: how far it is can be told
+        with contextlib.suppress(OSError):
+            status = os.fstat(stream.fileno())
+            self._bytes = status.st_size if stat.S_ISREG(status.st_mode) else 0
         self.argument = args.file
         self.name = "stdin" if args.file == "-" else _named(args.file)
         self.next_line: int = args.from_line
@@ -103,9 +107,7 @@ class _Import:
 
     def count(self) -> str:
         """`1 memory`, `4,112 memories`."""
-        from nimad.ctl.human import count
-
-        return count(self.imported, "memory")
+        return human.count(self.imported, "memory")
 
     def result(self) -> dict[str, Any]:
         """The result as JSON."""
@@ -146,7 +148,11 @@ class _Import:
         self.first_id = self.first_id or ids[0]
         self.last_id = ids[-1]
         self.next_line = numbers[-1] + 1
-        self._progress.show(f"imported {self.count()}{self._share()}")
+        share = ""
+        if self._bytes:
+            with contextlib.suppress(OSError):
+                share = f"  {human.share(self._stream.tell(), self._bytes)}"
+        self._progress.show(f"imported {self.count()}{share}")
 
     def _refused(self, error: RemoteError, batch: Batch) -> tuple[int, str] | None:
         """Which memory of the batch a BadRecord means: the daemon counts without blank lines."""
@@ -159,15 +165,6 @@ class _Import:
             if found and 0 <= index < len(batch.numbers)
             else None
         )
-
-    def _share(self) -> str:
-        from nimad.ctl.human import share
-
-        if not self._bytes:
-            return ""
-        with contextlib.suppress(OSError):
-            return f"  {share(self._stream.tell(), self._bytes)}"
-        return ""
 
 
 def _stopped(screen: Screen, work: _Import, error: NimadError) -> int:
@@ -201,15 +198,6 @@ def _opened(path: str) -> BinaryIO:
 def _named(path: str) -> str:
     """A path as text that can be sent and shown."""
     return os.fsencode(path).decode("utf-8", "replace")[-300:]
-
-
-def _file_size(stream: BinaryIO) -> int:
-    """Bytes of an ordinary file, 0 of anything else."""
-    try:
-        status = os.fstat(stream.fileno())
-    except OSError:
-        return 0
-    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 # --- the lines ------------------------------------------------------------------------------------

@@ -37,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("NIMAD_DEBUG"):
             raise
-        return screen.fail(_bug(error))
+        bug = NimadError(detail=f"{type(error).__name__} in nimactl: {error}")
+        hint = "please report it with what NIMAD_DEBUG=1 in the environment shows."
+        return screen.fail(with_hint(bug, f"This is a bug; {hint}"))
 
 
 def _run(given: list[str], screen: Screen) -> int:
@@ -53,13 +55,6 @@ def _run(given: list[str], screen: Screen) -> int:
         code: int = args.run(args, client, screen)
     screen.flush()
     return code
-
-
-def _bug(error: Exception) -> NimadError:
-    return with_hint(
-        NimadError(detail=f"{type(error).__name__} in nimactl: {error}"),
-        "This is a bug; please report it with what NIMAD_DEBUG=1 in the environment shows.",
-    )
 
 
 def _swallow_output() -> None:

@@ -91,7 +91,12 @@ def whole(screen: Screen, memory: dict[str, Any]) -> None:
     screen.paragraph(memory["text"], " " * margin)
     screen.line()
     for name, value in _fields(memory):
-        _field(screen, name, value)
+        label = one_line(name)
+        padding = " " * max(LABEL - columns(label), 1)
+        first, *rest = wrap(safe(value), _room(screen, LABEL))
+        screen.line(f"{screen.style(label, DIM)}{padding}{first}".rstrip())
+        for line in rest:
+            screen.line(f"{' ' * LABEL}{line}".rstrip())
 
 
 def evidence(screen: Screen, found: dict[str, Any] | None) -> None:
@@ -185,12 +190,3 @@ def _fields(memory: dict[str, Any]) -> list[tuple[str, str]]:
         elif field.kind != "blobs":
             found.append((label, str(value)))
     return found
-
-
-def _field(screen: Screen, name: str, value: str) -> None:
-    label = one_line(name)
-    padding = " " * max(LABEL - columns(label), 1)
-    first, *rest = wrap(safe(value), _room(screen, LABEL))
-    screen.line(f"{screen.style(label, DIM)}{padding}{first}".rstrip())
-    for line in rest:
-        screen.line(f"{' ' * LABEL}{line}".rstrip())

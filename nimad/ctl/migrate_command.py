@@ -213,14 +213,11 @@ def _verify(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         comparison(screen, result)
     if result["ok"]:
         return 0
-    return screen.fail(VerifyFailed(name=args.verify, differences=_differing(result)))
-
-
-def _differing(result: dict[str, Any]) -> int:
     kinds = ("memories", "relations", "turns", "hypervectors")
     faults = ("differing", "missing", "added")
-    rows: int = sum(result.get(kind, {}).get(fault, 0) for kind in kinds for fault in faults)
-    return rows + int(result.get("vectors_missing", 0))
+    rows = sum(result.get(kind, {}).get(fault, 0) for kind in kinds for fault in faults)
+    differences = rows + int(result.get("vectors_missing", 0))
+    return screen.fail(VerifyFailed(name=args.verify, differences=differences))
 
 
 def _roll_back(args: argparse.Namespace, client: Client, screen: Screen) -> int:

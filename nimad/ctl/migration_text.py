@@ -231,7 +231,11 @@ def comparison(screen: Screen, result: dict[str, Any]) -> None:
         screen.line(f"{name} is {verdict}: {', '.join(same)}; {taken}")
     else:
         screen.line(f"{name} {screen.style('differs from its source', RED)}; {taken}")
-        _table(screen, result)
+        heads = ("expected", "found", "identical", "differing", "missing", "added")
+        screen.line("  " + " " * 12 + "".join(f"{head:>11}" for head in heads))
+        for kind, _ in _kinds(result):
+            cells = "".join(f"{result[kind].get(head, 0):>11,}" for head in heads)
+            screen.line(f"  {kind:<12}{cells}")
         if missing := result.get("vectors_missing"):
             screen.line(f"  {count(missing, 'memory')} without a vector: nimactl rebuild blocks")
     if waiting := result.get("vectors_waiting"):
@@ -249,11 +253,3 @@ def _kinds(result: dict[str, Any]) -> list[tuple[str, str]]:
     """The kinds of rows that were compared; most sources have no hypervectors."""
     found = [(kind, thing) for kind, thing in KINDS if kind in result]
     return [each for each in found if each[0] != "hypervectors" or result[each[0]]["expected"]]
-
-
-def _table(screen: Screen, result: dict[str, Any]) -> None:
-    heads = ("expected", "found", "identical", "differing", "missing", "added")
-    screen.line("  " + " " * 12 + "".join(f"{head:>11}" for head in heads))
-    for kind, _ in _kinds(result):
-        cells = "".join(f"{result[kind].get(head, 0):>11,}" for head in heads)
-        screen.line(f"  {kind:<12}{cells}")

@@ -46,7 +46,11 @@ class Progress:
             return
         self._last = time.monotonic()
         self._drawn = True
-        self._write(f"\r\x1b[K{shorten(text, self._columns() - 1)}")
+        try:
+            columns = max(os.get_terminal_size(self._stream.fileno()).columns, 20)
+        except (OSError, ValueError):
+            columns = 80
+        self._write(f"\r\x1b[K{shorten(text, columns - 1)}")
 
     def clear(self) -> None:
         """Take the line away."""
@@ -59,10 +63,3 @@ class Progress:
         with contextlib.suppress(OSError):
             self._stream.write(text)
             self._stream.flush()
-
-    def _columns(self) -> int:
-        assert self._stream is not None
-        try:
-            return max(os.get_terminal_size(self._stream.fileno()).columns, 20)
-        except (OSError, ValueError):
-            return 80

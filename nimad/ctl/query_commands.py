@@ -47,7 +47,7 @@ def register(commands: Commands) -> None:
         commands,
         "related",
         run_related,
-        "show the memories that the graph connects with one",
+        "show the memories that relations and turns connect with one",
         "Relations are followed in both directions; the nearest come first.",
     )
     related.add_argument("id", metavar="ID", type=memory_id, help="the memory to start from")

@@ -95,14 +95,10 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     receipt = client.call(
         "forget", ids=args.ids, purge=args.purge or None, dry_run=args.dry_run or None
     )
+    code = SOME_MISSING if receipt["missing"] else 0
     if screen.json:
         screen.result(receipt)
-    else:
-        _show_receipt(screen, receipt)
-    return SOME_MISSING if receipt["missing"] else 0
-
-
-def _show_receipt(screen: Screen, receipt: dict[str, Any]) -> None:
+        return code
     if receipt["forgotten"]:
         verb = "purged" if receipt["purged"] else "forgot"
         screen.said(
@@ -122,6 +118,7 @@ def _show_receipt(screen: Screen, receipt: dict[str, Any]) -> None:
             screen.line(f"and {count(removed['snapshots'], 'row')} of the sources' backups")
     if receipt["missing"]:
         screen.said(f"there is no memory {_listed(receipt['missing'])}")
+    return code
 
 
 def _listed(ids: list[int]) -> str:

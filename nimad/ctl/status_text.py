@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from nimad import __version__
@@ -31,20 +32,16 @@ def overview(screen: Screen, status: dict[str, Any]) -> None:
     screen.line(screen.style(head, BOLD))
     if version != __version__:
         screen.line(f"(nimactl is {__version__}: restart nimad to have both alike)")
-    _degraded(screen, status.get("degraded") or {})
+    for part, reason in (status.get("degraded") or {}).items():
+        screen.line()
+        screen.line(screen.style(f"{one_line(part)} is out of service", RED, BOLD))
+        screen.paragraph(reason, "  ")
+        screen.line("  Queries go on without it. `nimactl doctor` tells what to do.")
     screen.line()
     for label, text in _rows(status):
         screen.line(f"{label:<{LABEL}}{text}")
     screen.line()
     _disk(screen, status)
-
-
-def _degraded(screen: Screen, parts: dict[str, str]) -> None:
-    for part, reason in parts.items():
-        screen.line()
-        screen.line(screen.style(f"{one_line(part)} is out of service", RED, BOLD))
-        screen.paragraph(reason, "  ")
-        screen.line("  Queries go on without it. `nimactl doctor` tells what to do.")
 
 
 def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
@@ -53,12 +50,12 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
     if len(names) > 1:
         shown = ", ".join(f"{one_line(name)} {count(number)}" for name, number in names.items())
         memories += f" ({shown})"
-    memory = status["memory"]
+    memory, sources = status["memory"], count(status["sources"])
     rows = [
         ("memories", memories),
         ("relations", count(status["relations"])),
         ("turns", count(status["turns"])),
-        ("sources", f"{count(status['sources'])}" + _hint(status["sources"])),
+        ("sources", sources + (" (nimactl migrate --status)" if status["sources"] else "")),
         ("meaning", _meaning(status)),
         ("graph", _graph(status["graph"])),
         ("RAM", f"{size(memory['pss_bytes'])} used, {size(memory['available_bytes'])} available"),
@@ -69,10 +66,6 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
         ("socket", one_line(status["socket"])),
     ]
     return [(label, text) for label, text in rows if text]
-
-
-def _hint(sources: int) -> str:
-    return " (nimactl migrate --status)" if sources else ""
 
 
 def _meaning(status: dict[str, Any]) -> str:
@@ -92,6 +85,8 @@ def _graph(graph: dict[str, Any]) -> str:
     if graph["engine"] == "none":
         return "off (graph.engine is none)"
     behind = graph.get("behind", 0)
+    if "memories" not in graph:
+        return f"{one_line(graph['engine'])}, made when it is asked"
     state = f"{count(behind, 'change')} behind" if behind else "up to date"
     return f"{one_line(graph['engine'])}, {state}"
 
@@ -127,16 +122,13 @@ def findings(screen: Screen, result: dict[str, Any]) -> None:
         screen.paragraph(f"Fix: {problem['fix']}", "  ")
         screen.line()
     checked = result["checked"]
-    looked = ", ".join(count(number, _singular(name)) for name, number in checked.items())
+    looked = ", ".join(
+        count(number, re.sub("ies$", "y", one_line(name)).removesuffix("s"))
+        for name, number in checked.items()
+    )
     serious = [p for p in result["problems"] if p["severity"] != "note"]
     if serious:
         verdict = screen.style(count(len(serious), "problem"), RED, BOLD)
     else:
         verdict = screen.style("all well", GREEN, BOLD)
     screen.line(f"{verdict} ({looked} checked in {took(result['took_ms'])})")
-
-
-def _singular(name: str) -> str:
-    """memories → memory, turns → turn."""
-    shown = one_line(name)
-    return shown[:-3] + "y" if shown.endswith("ies") else shown.removesuffix("s")

@@ -19,7 +19,7 @@ from nimad.errors import (
     NotFound,
     RemoteError,
 )
-from nimad.model import STATES_AT_REST, State
+from nimad.model import STATES_AT_REST
 
 if TYPE_CHECKING:
     from nimad.ctl.client import Client
@@ -57,18 +57,12 @@ def wait(
         for line in overview(screen, result):
             screen.line(line)
     for source in ended:
-        _check(source)
+        if source["state"] == "paused":
+            raise MigrationPaused(name=source["name"])
+        if source["state"] not in ("verified", "lazy"):
+            detail = source.get("error") or "it was rolled back meanwhile"
+            raise MigrationFailed(name=source["name"], detail=detail)
     return 0
-
-
-def _check(source: dict[str, Any]) -> None:
-    """Raise what became of a source that is not verified."""
-    name = source["name"]
-    if source["state"] == State.PAUSED:
-        raise MigrationPaused(name=name)
-    if source["state"] not in (State.VERIFIED, State.LAZY):
-        detail = source.get("error") or "it was rolled back meanwhile"
-        raise MigrationFailed(name=name, detail=detail)
 
 
 def _follow(client: Client, screen: Screen, name: str, progress: Progress) -> dict[str, Any]:

@@ -1,30 +1,59 @@
-"""Packs the files of a legacy store into one: an uncompressed POSIX tar of the files as they are.
+"""A bundle: the files of a legacy store in one, an uncompressed POSIX tar of the files as they are.
 
-nimactl writes it, as the owner of the files; nimad keeps it as the backup and uses what is in it in
-place (unbundle.py).  `tar -xf` gives the files back.  Standard library only.
+nimactl writes it, as the owner of the files; nimad keeps it as the backup, maps it into memory and
+uses what is in it in place: each file is a view of the map.  `tar -xf` gives the files back.
+Standard library only.
 
-A file counts when its inode, size and time of change are the same before and after it was read, and
-all files of the store must hold still together: else all are read again.
+Written: a file counts when its inode, size and time of change are the same before and after it was
+read, and all files of the store must hold still together: else all are read again.  What a crash
+leaves: the private directory that `scratch.py` tells of.
 
-What a crash leaves: the private directory that `scratch.py` tells of.
+Read: only ordinary files with plain relative names are taken, which is what is written here.  Pages
+that were looked at can be let go of (`drop`), so a bundle of gigabytes needs a few megabytes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import os
+import tarfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from nimad.errors import DiskFull, SourceChanged, SourceUnsupported
-from nimad.legacy.detect import FILES, Member, open_plain, os_error
+from nimad.closing import Closing
+from nimad.errors import (
+    DiskFull,
+    SourceChanged,
+    SourceCorrupt,
+    SourceMissing,
+    SourceNotRecognised,
+    SourceUnsupported,
+)
+from nimad.legacy.detect import CHECKSUM, FILES, Member, open_plain, os_error
 from nimad.legacy.scratch import private_directory, scratch_directory
-from nimad.legacy.snapshot import MARGIN_BYTES, SETTLE_SECONDS, TRIES, Snapshot, digest_of
+from nimad.legacy.snapshot import (
+    TRIES,
+    FileSignature,
+    Snapshot,
+    check_space,
+    file_signature,
+    open_copy,
+    settle,
+)
 
-BLOCK = 512
+BLOCK = tarfile.BLOCKSIZE
+END = bytes(2 * BLOCK)
+"""What a tar ends with."""
 CHUNK = 1 << 20
 MAX_FILE = (1 << 33) - 1
 """Largest file whose size a tar header can say [bytes]."""
+MAX_MEMBERS = 20_000
+"""Files in one bundle."""
+PURGED = "nimad-purged.json"
+"""The member that lists purged rows, {file: [rows]}; see redact_bundle.py."""
 
 
 def take_bundle(members: Sequence[Member], origin: Path, into: Path | None = None) -> Snapshot:
@@ -38,50 +67,24 @@ def take_bundle(members: Sequence[Member], origin: Path, into: Path | None = Non
     with private_directory(into) as scratch:
         copy = scratch / "copy.tar"
         for attempt in range(TRIES):
-            before = [_signature(member.path) for member in members]
-            _check_space(before, origin, into)
-            _let_settle(before)
+            before = [_signature(member) for member in members]
+            check_space(sum(size for _, size, _ in before), origin, into)
+            settle(max(modified for _, _, modified in before))
             _write(members, copy, origin, into)
-            if [_signature(member.path) for member in members] == before:
+            if [_signature(member) for member in members] == before:
                 break
             time.sleep(0.05 * (attempt + 1))
         else:
             detail = f"{TRIES} copies in a row were overtaken by a writer"
             raise SourceChanged(path=origin, detail=detail)
-        fd = os.open(copy, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            digest, size = digest_of(fd)
-        except BaseException:
-            os.close(fd)
-            raise
-    return Snapshot(fd, size, digest, str(origin), FILES, 0)
+        return open_copy(copy, origin, FILES, 0)
 
 
-def _signature(path: Path) -> tuple[int, int, int]:
-    """(inode, size in bytes, mtime in ns)."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise os_error(error, path) from error
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _let_settle(signatures: Sequence[tuple[int, int, int]]) -> None:
-    """Two writes within one tick of the clock look the same: a file must be a moment old."""
-    age = time.time() - max(signature[2] for signature in signatures) / 1e9
-    if 0 <= age < SETTLE_SECONDS:
-        time.sleep(SETTLE_SECONDS - age)
-
-
-def _check_space(signatures: Sequence[tuple[int, int, int]], origin: Path, into: Path) -> None:
-    needed = sum(size for _, size, _ in signatures) + MARGIN_BYTES
-    disk = os.statvfs(into)
-    free = disk.f_bavail * disk.f_frsize
-    if free < needed:
-        raise DiskFull(
-            detail=f"a copy of {origin} needs {needed >> 20} MiB in {into}; {free >> 20} MiB are"
-            " free"
-        )
+def _signature(member: Member) -> FileSignature:
+    signature = file_signature(member.path)
+    if not any(signature):
+        raise SourceMissing(path=member.path)
+    return signature
 
 
 def _write(members: Sequence[Member], copy: Path, origin: Path, into: Path) -> None:
@@ -98,12 +101,10 @@ def _write(members: Sequence[Member], copy: Path, origin: Path, into: Path) -> N
 
         for member in members:
             _write_member(member, put)
-        put(bytes(2 * BLOCK))
+        put(END)
 
 
 def _write_member(member: Member, put: Callable[[bytes], None]) -> None:
-    import tarfile
-
     try:
         with open_plain(member.path) as file:
             status = os.fstat(file.fileno())
@@ -122,3 +123,101 @@ def _write_member(member: Member, put: Callable[[bytes], None]) -> None:
     padding = left + -status.st_size % BLOCK
     for start in range(0, padding, CHUNK):
         put(bytes(min(CHUNK, padding - start)))
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A file of the bundle: its name, where its bytes lie, when it was written [epoch seconds]."""
+
+    name: str
+    offset: int
+    size: int
+    written: float
+
+
+class Bundle(Closing):
+    """An open bundle.  Used by one thread at a time; views are dead after `close`."""
+
+    def __init__(self, path: Path) -> None:
+        """Map `path`.  Raises SourceNotRecognised and SourceCorrupt."""
+        self.path = path
+        with path.open("rb") as file:
+            if path.stat().st_size < 2 * BLOCK:
+                raise SourceNotRecognised(path=path, detail="it is no bundle of files")
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.view = memoryview(self._map)
+        try:
+            self.files = self._list()
+        except BaseException:
+            self.close()
+            raise
+
+    def of(self, file: Packed) -> memoryview:
+        """The bytes of a file, not copied."""
+        return self.view[file.offset : file.offset + file.size]
+
+    def drop(self) -> None:
+        """Let go of the pages that were looked at; they come back when they are needed."""
+        self._map.madvise(mmap.MADV_DONTNEED)
+
+    def close(self) -> None:
+        """Unmap it, or, while a view of it is still held, leave that to its last holder."""
+        with contextlib.suppress(BufferError):
+            self.view.release()
+            self._map.close()
+
+    def _list(self) -> dict[str, Packed]:
+        found: dict[str, Packed] = {}
+        at = 0
+        while at + BLOCK <= len(self.view):
+            block = bytes(self.view[at : at + BLOCK])
+            if not any(block):
+                return found
+            file = self._header(block, at)
+            if file.name in found or len(found) >= MAX_MEMBERS:
+                raise SourceCorrupt(path=self.path, detail=f"{file.name} is in the bundle twice")
+            found[file.name] = file
+            at = file.offset + file.size + -file.size % BLOCK
+        raise SourceCorrupt(path=self.path, detail="the bundle has no end")
+
+    def _header(self, block: bytes, at: int) -> Packed:
+        try:
+            info = tarfile.TarInfo.frombuf(block, "ascii", "strict")
+        except (tarfile.TarError, ValueError) as error:
+            raise SourceNotRecognised(
+                path=self.path, detail=f"it is no bundle of files: {error}"
+            ) from None
+        offset = at + BLOCK
+        parts = info.name.split("/")
+        if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or info.size < 0:
+            raise SourceCorrupt(path=self.path, detail=f"{info.name} in the bundle is no file")
+        if not info.name or "\\" in info.name or any(part in ("", ".", "..") for part in parts):
+            raise SourceCorrupt(path=self.path, detail="a name in the bundle leads out of it")
+        if offset + info.size > len(self.view):
+            raise SourceCorrupt(path=self.path, detail=f"{info.name} in the bundle is cut short")
+        return Packed(info.name, offset, info.size, float(info.mtime))
+
+
+def strip(path: Path, names: Collection[str]) -> None:
+    """Take files, and the checksums beside them, out of a bundle that is not open.
+
+    The new bundle is written beside the old one and renamed over it.
+    """
+    gone = {*names, *(name + CHECKSUM for name in names)}
+    working = path.with_name(path.name + ".strip.tmp")
+    try:
+        with Bundle(path) as bundle, working.open("wb") as out:
+            for file in bundle.files.values():
+                if file.name not in gone:
+                    end = file.offset + file.size + -file.size % BLOCK
+                    for start in range(file.offset - BLOCK, end, CHUNK):
+                        out.write(bundle.view[start : min(start + CHUNK, end)])
+                        bundle.drop()
+            out.write(END)
+        working.chmod(0o600)
+        working.rename(path)
+    finally:
+        working.unlink(missing_ok=True)

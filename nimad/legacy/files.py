@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from nimad.closing import Closing
 from nimad.errors import NimadError, SourceCorrupt, SourceNotRecognised
 from nimad.legacy import checkpoint, sidecar, sparse
-from nimad.legacy.detect import CHECKPOINT, PICKLE, file_format
+from nimad.legacy.bundle import PURGED, Bundle, Packed
+from nimad.legacy.detect import CHECKPOINT, CHECKSUM, PICKLE, file_format
 from nimad.legacy.episodes import (
     LAYER,
     EpisodeMapper,
@@ -33,7 +34,6 @@ from nimad.legacy.mapping import UnreadableRowError
 from nimad.legacy.parsed import Parsed, Vectors
 from nimad.legacy.pickle_vm import TextSink
 from nimad.legacy.source import DenseRows, LegacyNode, Totals, Unreadable
-from nimad.legacy.unbundle import PURGED, Bundle, Packed
 
 PAGE_BYTES = 16 << 20
 """A page ends early when its texts are this long [bytes]."""
@@ -66,7 +66,7 @@ class LegacyFiles(Closing):
         self._places: dict[int, _Place] = {}
         self._keys: list[int] = []
         for file in bundle.files.values():
-            if not file.name.endswith(sidecar.SUFFIX) and file.name != PURGED:
+            if not file.name.endswith(CHECKSUM) and file.name != PURGED:
                 self._read(file)
         self._purged = self._read_purged()
         self._index()
@@ -158,7 +158,7 @@ class LegacyFiles(Closing):
 
     def _check(self, parsed: Parsed) -> list[str]:
         file = self._bundle.files[parsed.name]
-        said = self._bundle.files.get(parsed.name + sidecar.SUFFIX)
+        said = self._bundle.files.get(parsed.name + CHECKSUM)
         notes: list[str] = []
         if said is not None:
             found = sidecar.check(
@@ -176,8 +176,7 @@ class LegacyFiles(Closing):
             totals.nodes += 1
             node = _node(mapper, key, self._places[key].episode)
             if isinstance(node, Unreadable):
-                totals.unreadable += 1
-                totals.refuse(node)
+                totals.count_unreadable(node)
                 continue
             totals.text_bytes += len(node.memory.text.encode())
             totals.blob_bytes += sum(map(len, node.memory.blobs.values()))

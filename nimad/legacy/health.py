@@ -9,7 +9,6 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,37 +19,15 @@ from nimad.legacy.sqlite import LegacyGraph
 
 DAY_MS = 86_400_000
 CONTRIBUTORS = 5
+"""People who are named with the number of their memories."""
 
 
-@dataclass
-class Health:
-    """What was found.
+def examine(path: Path, now_ms: int, verbose: bool) -> tuple[str, dict[str, Any]]:
+    """Look at every row of the database at `path`; its absolute path, and what was found.
 
-    `size_bytes` is that of the database with its write-ahead log; `first` and `last` are epoch
-    milliseconds, None in an empty store; `unreadable` rows and `dangling` edges are within the
-    counts; `contributors` are (who, memories), most first; `fe_score` is the mean of the scores.
-    """
-
-    path: str
-    size_bytes: int
-    schema: int
-    nodes: int = 0
-    edges: int = 0
-    turns: int = 0
-    layers: dict[str, int] = field(default_factory=dict)
-    unreadable: int = 0
-    dangling: int = 0
-    recent: int = 0
-    first: int | None = None
-    last: int | None = None
-    tables: list[str] = field(default_factory=list)
-    full_text: bool = False
-    contributors: list[tuple[str, int]] = field(default_factory=list)
-    fe_score: float | None = None
-
-
-def examine(path: Path, now_ms: int) -> Health:
-    """Look at every row of the database at `path`.
+    Found are the `stats` of the legacy tool's JSON, and edges, damage and schema besides.
+    The size is that of the database with its write-ahead log; times are epoch milliseconds, None in
+    an empty store; unreadable rows and dangling edges are within the counts.
 
     Raises SourceNotRecognised, SourceCorrupt, SourceUnreadable, SourceChanged, DiskFull.  Cost: the
     file is copied, and the copy read twice.
@@ -63,69 +40,67 @@ def examine(path: Path, now_ms: int) -> Health:
         with os.fdopen(os.dup(snapshot.fd), "rb") as file, copy.open("wb") as target:
             file.seek(0)
             shutil.copyfileobj(file, target)
-        found = Health(snapshot.origin, _size(Path(snapshot.origin)), snapshot.schema)
         with LegacyGraph.open(copy) as graph:
             totals = graph.survey()
-        found.nodes, found.edges, found.turns = totals.nodes, totals.edges, totals.turns
-        found.layers = totals.by_layer
-        found.unreadable, found.dangling = totals.unreadable, totals.dangling
+        parts = [Path(snapshot.origin + suffix) for suffix in ("", "-wal")]
+        size = sum(part.stat().st_size for part in parts if part.exists())
         with sqlite_errors(path), closing(open_source(copy, "mode=ro")) as connection:
-            _ask(connection, found, now_ms)
-    return found
+            first, last, recent = _times(connection, now_ms)
+            tables, full_text = _tables(connection)
+            stats: dict[str, Any] = {
+                "nodes": totals.nodes,
+                "turns": totals.turns,
+                "edges": totals.edges,
+                "layers": totals.by_layer,
+                "recent_24h": recent,
+                "db_size_bytes": size,
+                "db_size_mb": round(size / (1 << 20), 2),
+                "tables": tables,
+                "fts_enabled": full_text,
+                "first_memory": first,
+                "last_memory": last,
+                "schema": snapshot.schema,
+                "unreadable": totals.unreadable,
+                "dangling_edges": totals.dangling,
+            }
+            if verbose:
+                stats |= _contributors(connection)
+    return snapshot.origin, stats
 
 
-def _size(path: Path) -> int:
-    sizes = [Path(f"{path}{suffix}") for suffix in ("", "-wal")]
-    return sum(part.stat().st_size for part in sizes if part.exists())
-
-
-def _ask(connection: sqlite3.Connection, found: Health, now_ms: int) -> None:
+def _times(connection: sqlite3.Connection, now_ms: int) -> tuple[int | None, int | None, int]:
+    """The first and the last time, and how many memories are of the last day."""
     one = connection.execute(f"SELECT min(timestamp), max(timestamp) FROM {NODES}").fetchone()
-    found.first, found.last = (value if isinstance(value, int) else None for value in one)
+    first, last = (value if isinstance(value, int) else None for value in one)
     sql = f"SELECT count(*) FROM {NODES} WHERE timestamp > ? AND timestamp <= ?"
-    found.recent = connection.execute(sql, (now_ms - DAY_MS, now_ms)).fetchone()[0]
+    return first, last, connection.execute(sql, (now_ms - DAY_MS, now_ms)).fetchone()[0]
+
+
+def _tables(connection: sqlite3.Connection) -> tuple[list[str], bool]:
+    """The tables, NIMA's first, without those that serve a text index; whether there is one."""
     names = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table'")
-    made = {str(name): str(sql or "") for name, sql in names}
-    found.tables = sorted(name for name in made if not _shadow(name, made))
-    found.full_text = any("using fts5" in sql.lower() for sql in made.values())
+    made = {str(name): str(sql or "").lower() for name, sql in names}
+    virtual = [f"{name}_" for name, sql in made.items() if sql.startswith("create virtual")]
+    hidden = ("sqlite_", *virtual)
+    shown = sorted(name for name in made if not name.startswith(hidden))
+    ours = [name for name in shown if name in (NODES, EDGES, TURNS)]
+    others = [name for name in shown if name not in ours]
+    return ours + others, any("using fts5" in sql for sql in made.values())
+
+
+def _contributors(connection: sqlite3.Connection) -> dict[str, Any]:
+    """Who said most, and the mean score."""
     columns = {row[1] for row in connection.execute(f"PRAGMA table_info({NODES})")}
+    found: dict[str, Any] = {"top_contributors": [], "avg_fe_score": None}
     if "who" in columns:
         sql = (
             f"SELECT coalesce(nullif(who, ''), 'unknown'), count(*) FROM {NODES} GROUP BY 1"
             " ORDER BY 2 DESC, 1 LIMIT ?"
         )
-        found.contributors = connection.execute(sql, (CONTRIBUTORS,)).fetchall()
+        rows = connection.execute(sql, (CONTRIBUTORS,))
+        found["top_contributors"] = [{"who": who, "memories": count} for who, count in rows]
     if "fe_score" in columns:
         sql = f"SELECT avg(fe_score) FROM {NODES} WHERE typeof(fe_score) IN ('real', 'integer')"
-        found.fe_score = connection.execute(sql).fetchone()[0]
-
-
-def _shadow(name: str, made: dict[str, str]) -> bool:
-    """Whether a table only serves a virtual one, or SQLite itself."""
-    parents = [other for other, sql in made.items() if sql.lower().startswith("create virtual")]
-    return name.startswith("sqlite_") or any(name.startswith(f"{p}_") for p in parents)
-
-
-def as_stats(found: Health, verbose: bool) -> dict[str, Any]:
-    """The `stats` of the legacy tool's JSON, and what it did not know: edges, damage, schema."""
-    stats: dict[str, Any] = {
-        "nodes": found.nodes,
-        "turns": found.turns,
-        "edges": found.edges,
-        "layers": found.layers,
-        "recent_24h": found.recent,
-        "db_size_bytes": found.size_bytes,
-        "db_size_mb": round(found.size_bytes / (1 << 20), 2),
-        "tables": [t for t in found.tables if t in (NODES, EDGES, TURNS)]
-        + [t for t in found.tables if t not in (NODES, EDGES, TURNS)],
-        "fts_enabled": found.full_text,
-        "first_memory": found.first,
-        "last_memory": found.last,
-        "schema": found.schema,
-        "unreadable": found.unreadable,
-        "dangling_edges": found.dangling,
-    }
-    if verbose:
-        stats["top_contributors"] = [{"who": w, "memories": n} for w, n in found.contributors]
-        stats["avg_fe_score"] = None if found.fe_score is None else round(found.fe_score, 3)
-    return stats
+        score = connection.execute(sql).fetchone()[0]
+        found["avg_fe_score"] = None if score is None else round(score, 3)
+    return found

@@ -29,12 +29,12 @@ from typing import Any
 
 from nimad.disk.durable import fsync_dir
 from nimad.errors import NimadError
-from nimad.legacy import json_index, sidecar, zipped
-from nimad.legacy.detect import ZIP_MAGIC
+from nimad.legacy import json_index, zipped
+from nimad.legacy.bundle import BLOCK, END, PURGED, Bundle, Packed
+from nimad.legacy.detect import CHECKSUM, ZIP_MAGIC
 from nimad.legacy.files import LegacyFiles, read_file
 from nimad.legacy.parsed import Parsed
 from nimad.legacy.pickle_allowlist import BUILDERS
-from nimad.legacy.unbundle import BLOCK, END, PURGED, Bundle, Packed
 
 DEL = b"\x7f"
 WITHIN = 16
@@ -212,7 +212,7 @@ class _File:
 
     def _checksum(self) -> None:
         """Tell the new SHA-256 in the file beside it, in the place of the old one."""
-        said = self._bundle.files.get(self._file.name + sidecar.SUFFIX)
+        said = self._bundle.files.get(self._file.name + CHECKSUM)
         if said is None:
             return
         old = hashlib.sha256(self._view).hexdigest().encode()

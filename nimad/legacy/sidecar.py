@@ -15,7 +15,6 @@ from pathlib import Path
 
 from nimad.errors import SourceAltered
 
-SUFFIX = ".sha256"
 MAX_BYTES = 64 << 10
 CHUNK = 4 << 20
 SUM = re.compile(r"([0-9a-fA-F]{64})\b")

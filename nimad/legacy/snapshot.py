@@ -35,23 +35,25 @@ from typing import Any
 
 from nimad.closing import Closing
 from nimad.disk.failures import Fault, sqlite_fault
-from nimad.errors import DiskFull, NimadError, SourceChanged, SourceNotRecognised
-from nimad.legacy.detect import NOT_SQLITE, SQLITE_MAGIC, open_plain, os_error
+from nimad.errors import DiskFull, SourceChanged, SourceNotRecognised
+from nimad.legacy.detect import GRAPH, NOT_SQLITE, SQLITE_MAGIC, open_plain, os_error
 from nimad.legacy.schema import identify, open_source, sqlite_errors
 from nimad.legacy.scratch import private_directory, scratch_directory
 from nimad.model import AttachRequest
 
 TRIES = 8
-"""So often a copy is tried of a file that changes meanwhile."""
+"""Attempts to copy a file that changes meanwhile."""
 SETTLE_SECONDS = 0.05
-"""Two writes within one tick of the file system's clock look the same: a file must be this old."""
+"""Age of a file whose next write changes its signature [seconds]."""
 MARGIN_BYTES = 8 << 20
-"""Left free on the scratch disk for everyone else."""
+"""Space left free on the scratch disk for other programs [bytes]."""
 LOCK_SECONDS = 5.0
-"""So long a writer in rollback mode may keep the source locked."""
+"""Time that a writer in rollback mode may keep the source locked [seconds]."""
 SHARED_FIRST, SHARED_SIZE = 0x40000002, 510
 """The bytes SQLite locks for reading (https://www.sqlite.org/src/file/src/os.h)."""
 CHUNK = 1 << 20
+FileSignature = tuple[int, int, int]
+"""(inode, size in bytes, time of the last change in ns)."""
 
 
 @dataclass(frozen=True)
@@ -97,39 +99,52 @@ def take_snapshot(
         raise os_error(error, path) from error
     with private_directory(into) as scratch:
         copy = scratch / "copy.sqlite"
-        _check_space(source, into)
+        sizes = [file_signature(_beside(source, suffix))[1] for suffix in ("", "-wal", "-journal")]
+        check_space(sum(sizes) + sizes[1], source, into)  # the log is written twice
         try:
             _copy_consistently(source, copy)
         except OSError as error:
-            raise _copy_error(error, source, into) from error
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(detail=f"the copy of {source} did not fit in {into}") from error
+            raise os_error(error, source) from error
         schema = _finish(copy, source)
         look(copy)
-        fd = os.open(copy, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            digest, size = digest_of(fd)
-        except BaseException:
-            os.close(fd)
-            raise
-    return Snapshot(fd, size, digest, str(source), "nima-sqlite", schema)
+        return open_copy(copy, source, GRAPH, schema)
 
 
-def _check_space(source: Path, into: Path) -> None:
-    """Refuse before the first byte when the copy cannot fit: its log is written twice."""
-    sizes = {suffix: _signature(_beside(source, suffix))[1] for suffix in ("", "-wal", "-journal")}
-    needed = sizes[""] + 2 * sizes["-wal"] + sizes["-journal"] + MARGIN_BYTES
+def open_copy(copy: Path, origin: Path, kind: str, schema: int) -> Snapshot:
+    """A finished copy, whose name may go now.  Cost: it is read for its digest."""
+    fd = os.open(copy, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        digest, size = digest_of(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    return Snapshot(fd, size, digest, str(origin), kind, schema)
+
+
+def check_space(bytes_needed: int, origin: Path, into: Path) -> None:
+    """Raise DiskFull before the first byte when a copy cannot fit."""
+    needed = bytes_needed + MARGIN_BYTES
     disk = os.statvfs(into)
     free = disk.f_bavail * disk.f_frsize
     if free < needed:
         raise DiskFull(
-            detail=f"a copy of {source} needs {needed >> 20} MiB in {into}; "
+            detail=f"a copy of {origin} needs {needed >> 20} MiB in {into}; "
             f"{free >> 20} MiB are free"
         )
 
 
-def _copy_error(error: OSError, source: Path, into: Path) -> NimadError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull(detail=f"the copy of {source} did not fit in {into}")
-    return os_error(error, source)
+def settle(modified_ns: int) -> bool:
+    """Wait until a file is so old that another write changes its signature; whether it was not.
+
+    Two writes within one tick of the file system's clock look the same.
+    """
+    age = time.time() - modified_ns / 1e9
+    if not 0 <= age < SETTLE_SECONDS:
+        return False
+    time.sleep(SETTLE_SECONDS - age)
+    return True
 
 
 # --- copying ------------------------------------------------------------------------------------
@@ -204,9 +219,7 @@ def _copy_files(source: Path, copy: Path, steady: bool) -> None:
     """
     for attempt in range(TRIES):
         before = _signatures(source)
-        age = time.time() - max(signature[2] for signature in before) / 1e9
-        if 0 <= age < SETTLE_SECONDS:
-            time.sleep(SETTLE_SECONDS - age)
+        if settle(max(signature[2] for signature in before)):
             before = _signatures(source)
         for suffix in ("", "-wal", "-journal"):
             _copy_file(_beside(source, suffix), _beside(copy, suffix), required=not suffix)
@@ -231,17 +244,17 @@ def _copy_file(source: Path, target: Path, required: bool) -> None:
             pass
 
 
-def _signatures(source: Path) -> list[tuple[int, int, int]]:
+def _signatures(source: Path) -> list[FileSignature]:
     """What changes when a file is written, for the source and each file beside it.
 
     -shm counts by its inode alone: locking writes to it, and its birth means that a writer came.
     """
-    found = [_signature(_beside(source, suffix)) for suffix in ("", "-wal", "-journal")]
-    return [*found, (_signature(_beside(source, "-shm"))[0], 0, 0)]
+    found = [file_signature(_beside(source, suffix)) for suffix in ("", "-wal", "-journal")]
+    return [*found, (file_signature(_beside(source, "-shm"))[0], 0, 0)]
 
 
-def _signature(path: Path) -> tuple[int, int, int]:
-    """(inode, size in bytes, mtime in ns), zeros when there is no such file."""
+def file_signature(path: Path) -> FileSignature:
+    """What changes when a file is written; zeros when there is no such file."""
     try:
         status = path.stat()
     except FileNotFoundError:

@@ -105,6 +105,11 @@ class Totals:
     vectors: int = 0
     dimension: int = 0
 
+    def count_unreadable(self, row: Unreadable) -> None:
+        """Count a row that nothing can be made of."""
+        self.unreadable += 1
+        self.refuse(row)
+
     def refuse(self, row: Unreadable) -> None:
         """Note a row that will not come over."""
         if len(self.refusals) < LISTED:

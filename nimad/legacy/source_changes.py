@@ -1,4 +1,4 @@
-"""What a graph database got since it was looked at last: for whoever follows one still written to.
+"""What a graph database got since it was looked at last, for following one still written to.
 
 Standard library only: this runs in nimactl, as the user who owns the file.  The source is only
 read, nothing is copied where that can be helped, and nothing is written beside it:
@@ -16,26 +16,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from nimad.errors import SourceChanged
 from nimad.legacy.detect import os_error
 from nimad.legacy.hostile_reader import RowReader, pages
 from nimad.legacy.schema import identify, open_source, sqlite_errors
-from nimad.legacy.snapshot import SETTLE_SECONDS, take_snapshot
+from nimad.legacy.snapshot import FileSignature, file_signature, settle, take_snapshot
 from nimad.legacy.source import Row
 from nimad.legacy.sqlite import LegacyGraph
 from nimad.legacy.values import canonical, pack
 
 PAGE = 1000
 KINDS = ("node", "edge", "turn")
-Signature = tuple[tuple[int, int, int], ...]
+Signature = tuple[FileSignature, ...]
 
 
 @dataclass
@@ -77,15 +75,7 @@ class Difference:
 
 def signature(path: Path) -> Signature:
     """What changes when the source is written: (inode, bytes, mtime in ns) of it and its log."""
-    return tuple(_of(path.with_name(path.name + suffix)) for suffix in ("", "-wal", "-journal"))
-
-
-def _of(path: Path) -> tuple[int, int, int]:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return (0, 0, 0)
-    return (status.st_ino, status.st_size, status.st_mtime_ns)
+    return tuple(file_signature(Path(f"{path}{suffix}")) for suffix in ("", "-wal", "-journal"))
 
 
 def look(path: Path, before: dict[str, Seen] | None) -> Difference:
@@ -95,7 +85,7 @@ def look(path: Path, before: dict[str, Seen] | None) -> Difference:
     SourceUnreadable, SourceCorrupt.  Cost: reads every row once.
     """
     try:
-        beside = {name for name in ("-wal", "-shm", "-journal") if _exists(path, name)}
+        beside = {name for name in ("-wal", "-shm", "-journal") if Path(f"{path}{name}").exists()}
         if {"-wal", "-shm"} <= beside:
             return seen_in(path, before, "mode=ro&readonly_shm=1")
         if not beside:
@@ -116,7 +106,8 @@ def seen_in(
 
 
 def _while_nobody_writes(path: Path, before: dict[str, Seen] | None) -> Difference:
-    was = _settled(path)
+    settle(path.stat().st_mtime_ns)
+    was = signature(path)
     found = seen_in(path, before)
     if signature(path) != was:
         raise SourceChanged(path=path, detail="it was written while it was read")
@@ -126,17 +117,17 @@ def _while_nobody_writes(path: Path, before: dict[str, Seen] | None) -> Differen
 def compare(graph: LegacyGraph, before: dict[str, Seen] | None) -> Difference:
     """The same of an open database."""
     found = Difference({kind: Seen() for kind in KINDS}, graph.columns())
-    reads = (graph.raw_nodes, graph.raw_edges, graph.raw_turns)
-    for kind, read in zip(KINDS, reads, strict=True):
-        _compare(found, kind, read, None if before is None else before[kind])
+    for kind in KINDS:
+        _compare(found, kind, graph, None if before is None else before[kind])
     return found
 
 
-def _compare(found: Difference, kind: str, read: Callable[..., Any], before: Seen | None) -> None:
+def _compare(found: Difference, kind: str, graph: LegacyGraph, before: Seen | None) -> None:
     at, now = 0, found.seen[kind]
     old = before or Seen()
-    for key, row in pages(lambda after: read(after, PAGE), lambda item: item[0]):
-        digest = _digest(row)
+    for key, row in pages(lambda after: graph.raw_rows(kind, after, PAGE), lambda item: item[0]):
+        data = row.encode() if isinstance(row, str) else canonical(row)
+        digest = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
         now.add(key, digest)
         while at < len(old.keys) and old.keys[at] < key:
             _went(found, kind, old.keys[at])
@@ -147,11 +138,6 @@ def _compare(found: Difference, kind: str, read: Callable[..., Any], before: See
         at += known
     for key in old.keys[at:]:
         _went(found, kind, key)
-
-
-def _digest(row: Row | str) -> int:
-    data = row.encode() if isinstance(row, str) else canonical(row)
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
 
 
 def _came(found: Difference, kind: str, key: int, row: Row | str) -> None:
@@ -170,18 +156,6 @@ def _went(found: Difference, kind: str, key: int) -> None:
 
 
 # --- reading --------------------------------------------------------------------------------------
-
-
-def _settled(path: Path) -> Signature:
-    """The signature, once the last write is so old that another one would change it."""
-    age = time.time() - path.stat().st_mtime
-    if 0 <= age < SETTLE_SECONDS:
-        time.sleep(SETTLE_SECONDS - age)
-    return signature(path)
-
-
-def _exists(path: Path, suffix: str) -> bool:
-    return path.with_name(path.name + suffix).exists()
 
 
 @contextmanager

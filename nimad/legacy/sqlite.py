@@ -7,8 +7,9 @@ mapping.py.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,8 @@ from nimad.legacy.values import Value, pack
 from nimad.model import Memory
 
 EMBEDDING_BYTES = 384 * 4
-"""A whole embedding: 384 float32."""
+"""Length of a whole embedding: 384 float32 [bytes]."""
 EDGE_COLUMNS = ("source_id", "target_id", "relation", "weight")
-PAGE = 1000
-MAX_LAYERS = 32
-"""Layers that are counted by name at most; a hostile file may have one in each row."""
 TURN_COLUMNS = (
     "turn_id",
     "input_node_id",
@@ -42,6 +40,9 @@ TURN_COLUMNS = (
     "timestamp",
     "affect_json",
 )
+PAGE = 1000
+MAX_LAYERS = 32
+"""Layers that are counted by name at most; a hostile file may have one in each row."""
 
 
 class LegacyGraph(Closing):
@@ -49,8 +50,14 @@ class LegacyGraph(Closing):
 
     def __init__(self, reader: RowReader, shape: Shape) -> None:
         self._reader, self.shape = reader, shape
-        self._more_of_edges = _unmodelled(shape.edges, EDGE_COLUMNS)
-        self._more_of_turns = _unmodelled(shape.turns, TURN_COLUMNS)
+        edges, turns = shape.edges, shape.turns
+        self._more_of_edges = _unmodelled(edges, EDGE_COLUMNS)
+        self._more_of_turns = _unmodelled(turns, TURN_COLUMNS)
+        self._tables = {
+            "node": (NODES, shape.nodes, shape.nodes),
+            "edge": (EDGES, edges, EDGE_COLUMNS + self._more_of_edges if edges else ()),
+            "turn": (TURNS, turns, TURN_COLUMNS + self._more_of_turns if turns else ()),
+        }
 
     @classmethod
     def open(cls, path: Path) -> LegacyGraph:
@@ -58,7 +65,7 @@ class LegacyGraph(Closing):
 
         Raises SourceNotRecognised and SourceCorrupt.
         """
-        return cls(*open_reader(path))
+        return LegacyGraph(*open_reader(path))
 
     def close(self) -> None:
         """Close the file."""
@@ -68,10 +75,6 @@ class LegacyGraph(Closing):
     def schema(self) -> int:
         """1 or 3."""
         return self.shape.schema
-
-    def survey(self) -> Totals:
-        """Read every row once.  Raises SourceCorrupt.  Cost: the whole file, 8 bytes a memory."""
-        return _survey(self)
 
     def dense(self) -> DenseRows | None:
         """A graph database holds no hypervectors: its embeddings come over with their rows."""
@@ -89,53 +92,110 @@ class LegacyGraph(Closing):
         Only an empty page is the end.  Raises SourceCorrupt, and MemoryError when a page of this
         size does not fit.
         """
-        return [_node(mapper, key, row) for key, row in self.raw_nodes(after, limit)]
+        return [_node(mapper, key, row) for key, row in self.raw_rows("node", after, limit)]
 
     def edges(self, after: int | None, limit: int) -> list[LegacyEdge | Unreadable]:
         """Up to `limit` edges after the id `after`; otherwise as `nodes`."""
-        return [self.made_edge(key, row) for key, row in self.raw_edges(after, limit)]
+        rows = self.raw_rows("edge", after, limit)
+        return [_edge(key, row, self._more_of_edges) for key, row in rows]
 
     def turns(self, after: int | None, limit: int) -> list[LegacyTurn | Unreadable]:
         """Up to `limit` turns after the id `after`; otherwise as `nodes`."""
-        return [self.made_turn(key, row) for key, row in self.raw_turns(after, limit)]
-
-    # --- rows as they are ---------------------------------------------------------------------
+        rows = self.raw_rows("turn", after, limit)
+        return [_turn(key, row, self._more_of_turns) for key, row in rows]
 
     def columns(self) -> dict[str, tuple[str, ...]]:
         """Kind -> the columns of its raw rows, in order; none for a table that is missing."""
-        edges, turns = self.shape.edges, self.shape.turns
-        return {
-            "node": self.shape.nodes,
-            "edge": EDGE_COLUMNS + self._more_of_edges if edges else (),
-            "turn": TURN_COLUMNS + self._more_of_turns if turns else (),
-        }
+        return {kind: columns for kind, (_, _, columns) in self._tables.items()}
 
-    def raw_edges(self, after: int | None, limit: int) -> list[tuple[int, Row | str]]:
-        """As `edges`, but (id, the row itself or why SQLite could not hand it over)."""
-        columns = self.columns()["edge"]
-        return self._reader.page(EDGES, self.shape.edges, columns, after, limit) if columns else []
+    def raw_rows(self, kind: str, after: int | None, limit: int) -> list[tuple[int, Row | str]]:
+        """As `nodes`, but (id, the row itself or why SQLite could not hand it over) of a kind."""
+        table, stored, columns = self._tables[kind]
+        return self._reader.page(table, stored, columns, after, limit) if columns else []
 
-    def raw_turns(self, after: int | None, limit: int) -> list[tuple[int, Row | str]]:
-        """As `turns`, but (id, the row itself or why SQLite could not hand it over)."""
-        columns = self.columns()["turn"]
-        return self._reader.page(TURNS, self.shape.turns, columns, after, limit) if columns else []
+    def survey(self) -> Totals:
+        """Count what it holds by reading every row once: damage shows before anything comes over.
 
-    def made_node(self, mapper: NodeMapper, key: int, row: Row | str) -> LegacyNode | Unreadable:
-        """The memory of a raw row."""
-        return _node(mapper, key, row)
+        Rows are looked at but not turned into memories: half the time.  Raises SourceCorrupt.
+        Cost: the whole file, 8 bytes a memory.
+        """
+        totals = Totals()
+        ids = self._survey_nodes(totals)
+        for edge in pages(lambda after: self.edges(after, PAGE), lambda row: row.key):
+            totals.edges += 1
+            if isinstance(edge, Unreadable):
+                totals.count_unreadable(edge)
+                continue
+            ends = (edge.source, edge.target)
+            missing = next((key for key in ends if not _has(ids, key)), None)
+            if missing is not None:
+                totals.dangling += 1
+                totals.refuse(Unreadable("edge", edge.key, f"memory {missing} does not exist"))
+        for turn in pages(lambda after: self.turns(after, PAGE), lambda row: row.key):
+            totals.turns += 1
+            if isinstance(turn, Unreadable):
+                totals.count_unreadable(turn)
+        return totals
 
-    def made_edge(self, key: int, row: Row | str) -> LegacyEdge | Unreadable:
-        """The edge of a raw row."""
-        return _edge(key, row, self._more_of_edges)
+    def _survey_nodes(self, totals: Totals) -> array[int]:
+        """Count the memories; the ids of the readable ones, sorted because they come so."""
+        names = [name.lower() for name in self.shape.nodes]
+        text_at, layer_at = names.index("text"), names.index("layer")
+        layers: Counter[str] = Counter()
+        ids = array("q")
+        for key, row in pages(lambda after: self.raw_rows("node", after, PAGE), lambda r: r[0]):
+            totals.nodes += 1
+            if reason := row if isinstance(row, str) else text_problem(row[text_at]):
+                totals.count_unreadable(Unreadable("node", key, reason))
+                continue
+            ids.append(key)
+            layer, text = str(row[layer_at]), row[text_at]
+            layers[layer if layer in layers or len(layers) < MAX_LAYERS else "(others)"] += 1
+            totals.text_bytes += len(text.encode()) if isinstance(text, str) else 0
+            totals.blob_bytes += sum(len(value) for value in row if isinstance(value, bytes))
+        totals.by_layer = dict(sorted(layers.items()))
+        return ids
 
-    def made_turn(self, key: int, row: Row | str) -> LegacyTurn | Unreadable:
-        """The turn of a raw row."""
-        return _turn(key, row, self._more_of_turns)
 
-    def raw_nodes(self, after: int | None, limit: int) -> list[tuple[int, Row | str]]:
-        """As `nodes`, but (id, the row itself or why SQLite could not hand it over)."""
-        columns = self.shape.nodes
-        return self._reader.page(NODES, columns, columns, after, limit)
+def _has(ids: array[int], key: int) -> bool:
+    at = bisect_left(ids, key)
+    return at < len(ids) and ids[at] == key
+
+
+class Overlay(LegacyGraph):
+    """A snapshot, and over it the rows that came later: read as one source.
+
+    `later` are (kind "node", "edge" or "turn", key, row), the rows in the order of `columns`; each
+    takes the place of the snapshot's row with its key.  `alone`: only the later rows are read.
+    Its survey is that of the snapshot.  Closing it closes the snapshot.
+    """
+
+    def __init__(
+        self, snapshot: LegacyGraph, later: Iterable[tuple[str, int, Row]], alone: bool = False
+    ) -> None:
+        super().__init__(snapshot._reader, snapshot.shape)
+        self._snapshot, self._alone = snapshot, alone
+        self._rows: dict[str, dict[int, Row]] = {kind: {} for kind in self._tables}
+        for kind, key, row in later:
+            self._rows[kind][key] = row
+        self._keys = {kind: sorted(rows) for kind, rows in self._rows.items()}
+
+    def survey(self) -> Totals:
+        """See above."""
+        return self._snapshot.survey()
+
+    def raw_rows(self, kind: str, after: int | None, limit: int) -> list[tuple[int, Row | str]]:
+        """As `LegacyGraph.raw_rows`."""
+        page = [] if self._alone else self._snapshot.raw_rows(kind, after, limit)
+        keys, rows = self._keys[kind], self._rows[kind]
+        first = 0 if after is None else bisect_right(keys, after)
+        last = bisect_right(keys, page[-1][0]) if page else len(keys)
+        merged: dict[int, Row | str] = dict(page)
+        merged.update((key, rows[key]) for key in keys[first:last])
+        return sorted(merged.items())[:limit]
+
+
+# --- rows ---------------------------------------------------------------------------------------
 
 
 class _Node(LegacyNode):
@@ -215,63 +275,3 @@ def _turn(key: int, row: Row | str, more: tuple[str, ...]) -> LegacyTurn | Unrea
         return Unreadable("turn", key, "its affect is not readable text")
     first, second, third = (int(m) if isinstance(m, int) else None for m in members)
     return LegacyTurn(key, name, first, second, third, timestamp, affect, _extra(more, others))
-
-
-# --- counting -------------------------------------------------------------------------------------
-
-
-def _survey(graph: LegacyGraph) -> Totals:
-    """Count what a snapshot holds by reading all of it: damage shows before anything is taken over.
-
-    Rows are looked at but not turned into memories: half the time.
-    """
-    totals = Totals()
-    ids = _survey_nodes(graph, totals)
-    for edge in pages(lambda after: graph.edges(after, PAGE), lambda row: row.key):
-        totals.edges += 1
-        if isinstance(edge, LegacyEdge):
-            _check_ends(edge, ids, totals)
-        else:
-            _count_unreadable(edge, totals)
-    for turn in pages(lambda after: graph.turns(after, PAGE), lambda row: row.key):
-        totals.turns += 1
-        if not isinstance(turn, LegacyTurn):
-            _count_unreadable(turn, totals)
-    return totals
-
-
-def _survey_nodes(graph: LegacyGraph, totals: Totals) -> array[int]:
-    """Count the memories; the ids of the readable ones, sorted because they come so."""
-    names = [name.lower() for name in graph.shape.nodes]
-    text_at, layer_at = names.index("text"), names.index("layer")
-    layers: Counter[str] = Counter()
-    ids = array("q")
-    for key, row in pages(lambda after: graph.raw_nodes(after, PAGE), lambda item: item[0]):
-        totals.nodes += 1
-        if reason := row if isinstance(row, str) else text_problem(row[text_at]):
-            _count_unreadable(Unreadable("node", key, reason), totals)
-            continue
-        ids.append(key)
-        layer, text = str(row[layer_at]), row[text_at]
-        layers[layer if layer in layers or len(layers) < MAX_LAYERS else "(others)"] += 1
-        totals.text_bytes += len(text.encode()) if isinstance(text, str) else 0
-        totals.blob_bytes += sum(len(value) for value in row if isinstance(value, bytes))
-    totals.by_layer = dict(sorted(layers.items()))
-    return ids
-
-
-def _check_ends(edge: LegacyEdge, ids: array[int], totals: Totals) -> None:
-    missing = next((key for key in (edge.source, edge.target) if not _has(ids, key)), None)
-    if missing is not None:
-        totals.dangling += 1
-        totals.refuse(Unreadable("edge", edge.key, f"memory {missing} does not exist"))
-
-
-def _has(ids: array[int], key: int) -> bool:
-    at = bisect_left(ids, key)
-    return at < len(ids) and ids[at] == key
-
-
-def _count_unreadable(row: Unreadable, totals: Totals) -> None:
-    totals.unreadable += 1
-    totals.refuse(row)

@@ -17,11 +17,11 @@ from typing import Any
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
 from nimad.errors import DiskFull, SourceUnsupported, UsageError
+from nimad.legacy.bundle import strip
 from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.legacy.redact_database import scrub_snapshot
 from nimad.legacy.snapshot_kinds import SUFFIXES, open_snapshot
 from nimad.legacy.source import LegacySource, Totals
-from nimad.legacy.unbundle import strip
 from nimad.migrate import snapshots
 from nimad.migrate.encode_stage import recount
 from nimad.migrate.report import describe

@@ -106,8 +106,7 @@ def _reclaim(store: MemoryStore) -> None:
     """Give the space back: vectors, graph rows, words, pages."""
     with store.maintenance:
         store.semantic.rewrite_segments_with(np.array(store.records.tombstones(), np.int64))
-        while store.health.reason("graph") is None and not store.catch_up_graph():
-            pass
+        store.graph.drop()
         words.optimise(store.records)
         store.records.release_space()
 

@@ -12,10 +12,9 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.errors import NotFound
 from nimad.legacy.hostile_reader import FIRST_ID
-from nimad.legacy.overlay import Overlay
 from nimad.legacy.snapshot_kinds import open_snapshot
 from nimad.legacy.source import LegacySource
-from nimad.legacy.sqlite import LegacyGraph
+from nimad.legacy.sqlite import LegacyGraph, Overlay
 from nimad.legacy.values import unpack
 from nimad.migrate.batcher import Batcher, Bounds
 from nimad.migrate.log import MigrationLog, progress_line

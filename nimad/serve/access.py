@@ -90,37 +90,29 @@ class Access:
         with self._lock:
             when, gid = self._gids.get(name, (float("-inf"), None))
         if time.monotonic() - when > REMEMBERED:
-            gid = self._look_up_group(name)
+            try:
+                gid = grp.getgrnam(name).gr_gid
+            except KeyError:
+                gid = None
+                if name not in self._missing:
+                    self._missing.add(name)
+                    message = "there is no group %s: only root and user %d may use what needs it"
+                    log.warning(message, name, self._owner)
             with self._lock:
                 self._gids[name] = (time.monotonic(), gid)
         return gid
-
-    def _look_up_group(self, name: str) -> int | None:
-        try:
-            return grp.getgrnam(name).gr_gid
-        except KeyError:
-            if name not in self._missing:
-                self._missing.add(name)
-                message = "there is no group %s: only root and user %d may use what needs it"
-                log.warning(message, name, self._owner)
-            return None
 
     def _memberships(self, peer: Peer) -> frozenset[int]:
         key = (peer.uid, peer.gid)
         with self._lock:
             when, groups = self._members.get(key, (float("-inf"), frozenset()))
         if time.monotonic() - when > REMEMBERED:
-            groups = _look_up_memberships(peer)
+            try:
+                groups = frozenset(os.getgrouplist(pwd.getpwuid(peer.uid).pw_name, peer.gid))
+            except (KeyError, OSError):  # a user that exists only as a number
+                groups = frozenset({peer.gid})
             with self._lock:
                 if len(self._members) > 1000:
                     self._members.clear()
                 self._members[key] = (time.monotonic(), groups)
         return groups
-
-
-def _look_up_memberships(peer: Peer) -> frozenset[int]:
-    try:
-        name = pwd.getpwuid(peer.uid).pw_name
-        return frozenset(os.getgrouplist(name, peer.gid))
-    except (KeyError, OSError):  # a user that exists only as a number
-        return frozenset({peer.gid})

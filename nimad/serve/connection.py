@@ -13,7 +13,6 @@ import contextlib
 import logging
 import socket
 import struct
-from collections.abc import Coroutine
 
 from nimad.errors import FrameTooLarge, NimadError, ParseError
 from nimad.limits import MAX_FRAME
@@ -97,7 +96,14 @@ class Connection:
             while self._tasks:
                 await asyncio.wait(self._tasks)
         finally:
-            self._close()
+            self._gone = True
+            self._timer.cancel()
+            for task in self._tasks:
+                task.cancel()
+            close_all(self._decoder.abandon())
+            self._loop.remove_reader(self._sock)
+            self._loop.remove_writer(self._sock)
+            hang_up(self._sock)
 
     def stop(self) -> None:
         """Read no more; `serve` returns when the replies under way are out."""
@@ -112,7 +118,9 @@ class Connection:
                 if self._full:
                     await self._wait(readable=False)
                 elif frame := self._decoder.take():
-                    self._start(self._answer(frame))
+                    task = self._loop.create_task(self._answer(frame))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._done)
                 elif not await self._fill():
                     break
         except FrameTooLarge as error:
@@ -157,11 +165,6 @@ class Connection:
 
     # --- answering ----------------------------------------------------------------------------
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._active = self._loop.time()
@@ -195,18 +198,14 @@ class Connection:
             if self._gone:
                 return
             try:
-                sent = self._send_now(reply)
+                sent = 0
+                with contextlib.suppress(BlockingIOError, InterruptedError):
+                    sent = self._sock.send(reply)
                 if sent < len(reply):
                     async with asyncio.timeout(self._send_seconds):
                         await self._loop.sock_sendall(self._sock, memoryview(reply)[sent:])
             except (OSError, TimeoutError) as error:
                 self._lose(error)
-
-    def _send_now(self, reply: bytes) -> int:
-        try:
-            return self._sock.send(reply)
-        except (BlockingIOError, InterruptedError):
-            return 0
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -225,13 +224,3 @@ class Connection:
         else:
             log.debug("process %d was silent for too long", self._peer.pid)
             self.stop()
-
-    def _close(self) -> None:
-        self._gone = True
-        self._timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        close_all(self._decoder.abandon())
-        self._loop.remove_reader(self._sock)
-        self._loop.remove_writer(self._sock)
-        hang_up(self._sock)

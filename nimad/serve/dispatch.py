@@ -68,7 +68,11 @@ class Dispatcher:
             close_all(frame.fds)
             return protocol.error_reply(ident, error)
         try:
-            verb = self._verb(frame, request)
+            if frame.refused:
+                raise InvalidRequest(detail="it carries more descriptors than the one it may")
+            verb = self._verbs.get(request.method)
+            if verb is None:
+                raise UnknownMethod(method=protocol.shown(request.method))
             self.before(verb)
             reply = await self._run(verb, request, peer, frame.fds)
         except NimadError as error:
@@ -77,14 +81,6 @@ class Dispatcher:
         else:
             self.after(verb)
         return None if request.notification else reply
-
-    def _verb(self, frame: Frame, request: Request) -> Verb:
-        if frame.refused:
-            raise InvalidRequest(detail="it carries more descriptors than the one it may")
-        verb = self._verbs.get(request.method)
-        if verb is None:
-            raise UnknownMethod(method=protocol.shown(request.method))
-        return verb
 
     async def _run(self, verb: Verb, request: Request, peer: Peer, fds: list[int]) -> bytes | None:
         """Perform the verb in its lane; raises Busy when `abandon` gives up on it."""

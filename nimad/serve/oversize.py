@@ -36,7 +36,10 @@ def cut_to_fit(result: dict[str, Any], room: int = MAX_PAYLOAD) -> dict[str, Any
         if size > share:
             memory[name] = _shortened(memory[name], share)
             memory["cut"] = True
-    _drop_last(result, room)
+    excess = size_of(result) + _MARK - room
+    while excess > 0 and result.get("results"):
+        excess -= size_of(result["results"].pop()) + 1
+        result["cut"] = True
     return result
 
 
@@ -57,13 +60,6 @@ def _shortened(value: Any, room: int) -> Any:
     while (size := size_of(text)) > keep:
         text = text[: len(text) * keep // size]
     return text + CUT
-
-
-def _drop_last(result: dict[str, Any], room: int) -> None:
-    excess = size_of(result) + _MARK - room
-    while excess > 0 and result.get("results"):
-        excess -= size_of(result["results"].pop()) + 1
-        result["cut"] = True
 
 
 def piece_of(record: dict[str, Any], offset: int) -> dict[str, Any]:

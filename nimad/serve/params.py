@@ -158,7 +158,14 @@ def ids(most: int) -> Check:
 def moment(value: Any) -> int:
     """Epoch milliseconds from a number of them, or from ISO 8601 (UTC where it names no zone)."""
     if isinstance(value, str):
-        return _from_iso(value)
+        try:
+            found = datetime.fromisoformat(value.strip())
+            if found.tzinfo is None:
+                found = found.replace(tzinfo=UTC)
+            since = found - datetime(1970, 1, 1, tzinfo=UTC)
+        except (ValueError, OverflowError):
+            raise ValueError("must be epoch milliseconds or an ISO 8601 time") from None
+        return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError("must be epoch milliseconds or an ISO 8601 time")
     if not math.isfinite(value) or abs(value) > MAX_TIME:
@@ -179,14 +186,3 @@ def span(verb: str, name: str, value: int | str, now: int) -> when.Span:
         return when.read(value, now)
     except ValueError as error:
         raise UsageError(detail=f"{verb}: {name} {error}, not {shown(value)}") from None
-
-
-def _from_iso(value: str) -> int:
-    try:
-        found = datetime.fromisoformat(value.strip())
-        if found.tzinfo is None:
-            found = found.replace(tzinfo=UTC)
-        since = found - datetime(1970, 1, 1, tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise ValueError("must be epoch milliseconds or an ISO 8601 time") from None
-    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000

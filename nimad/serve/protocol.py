@@ -101,7 +101,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise ParseError(detail=f"the key {_safe(shown(twice))} appears twice in one object")
+        key = shown(twice).encode(errors="replace").decode()
+        raise ParseError(detail=f"the key {key} appears twice in one object")
     return made
 
 
@@ -152,10 +153,6 @@ def _check_text(text: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise ParseError(detail="a text in it is not Unicode (a lone surrogate)") from None
-
-
-def _safe(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 # --- replies --------------------------------------------------------------------------------------

@@ -287,7 +287,7 @@ def test_the_space_goes_while_it_is_copied(
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting is not allowed here")
     try:
-        monkeypatch.setattr(module, "_check_space", lambda source, into: None)
+        monkeypatch.setattr(module, "check_space", lambda needed, source, into: None)
         with pytest.raises(DiskFull):
             take_snapshot(source, disk)
         with stores.writer(source, WAL + insert(9001, 9001)), pytest.raises(DiskFull):

@@ -20,11 +20,10 @@ from nimad.errors import (
     SourceNotRecognised,
 )
 from nimad.legacy import bundle as packing
-from nimad.legacy.bundle import take_bundle
+from nimad.legacy.bundle import Bundle, strip, take_bundle
 from nimad.legacy.detect import Member
 from nimad.legacy.files import LegacyFiles
 from nimad.legacy.stores import find
-from nimad.legacy.unbundle import Bundle, strip
 from tests.legacy import stores
 from tests.legacy.bundles import bundle
 from tests.legacy.checkpoints import episode, save
