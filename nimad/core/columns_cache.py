@@ -1,7 +1,8 @@
 """The file of the columns as a projection: what ranking keeps in RAM, so that a start is fast.
 
-What it is and when it counts: nimad/recall/columns_cache.py.  A file that is damaged, or does not fit the
-records, is ignored by the start and written anew in idle time, so it is never out of service.
+What it is and when it counts: nimad/recall/columns_cache.py.  A file that is damaged, or does not
+fit the records, is ignored by the start and written anew in idle time, so it is never out of
+service.
 """
 
 from __future__ import annotations
