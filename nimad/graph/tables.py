@@ -32,12 +32,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 
 from nimad.graph.engine import Engine
-from nimad.model import Relation, Turn
+from nimad.model import TURN_ROLES, Relation, Turn
 
 VERSION = 1
 """Of the tables; a file of another version is made anew."""
 LABEL = 200  # [characters]
-ROLES = ("input", "contemplation", "output")
 
 MemoryKey = tuple[int, str, str | None, int]
 
@@ -145,7 +144,7 @@ def relation_line(relation: Relation) -> str:
 
 def member_lines(turn: Turn, known: Callable[[int], bool] = lambda _: True) -> Iterator[str]:
     """A turn's lines for the table Member: one for each member that is `known`."""
-    for role in ROLES:
+    for role in TURN_ROLES:
         member = getattr(turn, role)
         if member is not None and known(member):
             yield f'{turn.id},{member},"{role}"\n'

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from nimad.graph.engine import Rows
-from nimad.graph.tables import ROLES
+from nimad.model import TURN_ROLES
 
 MAX_DEPTH = 3
 SAME_TURN = "same_turn"
@@ -108,7 +108,7 @@ def _turns(query: Query, ends: dict[str, str], limit: int) -> Iterable[tuple[int
         rows = query(_TURNS.format(most=asked, **ends))
         later: dict[int, bool] = {}
         for number, role, origin, part in rows:
-            after = (ROLES.index(role), number) > (ROLES.index(part), origin)
+            after = (TURN_ROLES.index(role), number) > (TURN_ROLES.index(part), origin)
             later[number] = later.get(number, False) or after
         if len(rows) < asked or len(later) > limit:  # the last one may be cut short
             return later.items()
