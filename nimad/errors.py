@@ -219,6 +219,20 @@ class GraphMemory(GraphFailed):
     hint = "The memories are safe in the records; graph.buffer_pool_mb may give the graph more."
 
 
+class CypherRefused(NimadError):
+    """The graph cannot be asked that: {detail}"""
+
+    code, exit, wire = "cypher_refused", 64, -32052
+    hint = "The graph is only read; docs/graph.md has its tables and ten questions."
+
+
+class CypherTooMuch(NimadError):
+    """The question took more {what} than it may ({limit})."""
+
+    code, exit, wire = "cypher_too_much", 75, -32053
+    hint = "Ask for less (WHERE, LIMIT, count(*)), or give it more time: --timeout."
+
+
 class Degraded(NimadError):
     """That needs the {part}, which is out of service: {detail}"""
 

@@ -64,7 +64,9 @@ class Daemon:
         settings = store.config
         self._access = Access(settings["access.read_group"], settings["access.control_group"])
         traffic = Traffic(str(place), lambda: self._server.clients, lambda: self._server.requests)
-        self._server = Server(verbs(store, migrations, traffic), self._access, Limits.of(settings))
+        self._server = Server(
+            verbs(store, migrations, traffic, self._access), self._access, Limits.of(settings)
+        )
         self._server.dispatcher.before = self._asked
         self._server.dispatcher.after = self._answered
         self._terminal_is_gone = logs.terminal_watch()

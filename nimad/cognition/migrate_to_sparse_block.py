@@ -63,13 +63,13 @@ class VSAMigrator:
         Raises SourceMissing and the like when there is nothing to migrate.
         """
         looked = self._look()
-        exists = is_state(self._target)
+        home = self._home() if is_state(self._target) else None
         return {
             "source_count": looked["memories"],
             "source_bytes": looked["bytes"],
-            "target_exists": exists,
+            "target_exists": home is not None,
             "estimated_minutes": looked["seconds"] / 60,
-            "migrated": self._home().store.records.counts()["memories"] if exists else 0,
+            "migrated": 0 if home is None else home.store.records.counts()["memories"],
             "problems": looked["problems"],
         }
 

@@ -94,16 +94,18 @@ class _Lazy(Sequence[T]):
             return [self[at] for at in range(*place.indices(len(ids)))]
         if not -len(ids) <= place < len(ids):
             raise IndexError(f"there is no memory {place}; there are {len(ids)}")
-        return self._of(self._store.get(int(ids[place])))
+        return self.view(self._store.get(int(ids[place])))
 
-    def _of(self, memory: Memory) -> T:
+    def view(self, memory: Memory) -> T:
+        """What there is in the list for a memory."""
         raise NotImplementedError
 
 
 class Metadata(_Lazy[dict[str, Any]]):
     """`memory_metadata`: a dict for each memory."""
 
-    def _of(self, memory: Memory) -> dict[str, Any]:
+    def view(self, memory: Memory) -> dict[str, Any]:
+        """Its metadata."""
         return episodes.metadata_of(memory)
 
 
@@ -114,7 +116,8 @@ class Vectors(_Lazy[SparseBlockHDVector]):
         super().__init__(store)
         self._shape = (shape.num_blocks, shape.block_dim, shape.active_blocks_per_vector)
 
-    def _of(self, memory: Memory) -> SparseBlockHDVector:
+    def view(self, memory: Memory) -> SparseBlockHDVector:
+        """Its hypervector."""
         factors = episodes.factors_of(episodes.metadata_of(memory))
         return SparseBlockHDVector.of(episodes.episode(factors, *self._shape))
 

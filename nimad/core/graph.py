@@ -1,150 +1,289 @@
-"""The graph as a projection: it follows the records' change log and answers `related`."""
+"""The graph as a projection: built whole when it is asked or far behind, asked in Cypher.
+
+Nothing else needs it: `related` is answered from the records.  So a change costs nothing here, and
+an answer says how many changes of the records it does not know (`behind`).
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nimad.config import Config
 from nimad.core.health import Health
 from nimad.core.projection import Problem, PurgeNote
-from nimad.disk.durable import set_aside, size_of
-from nimad.errors import Degraded, NimadError
-from nimad.graph.engine import GraphLimits
-from nimad.graph.feed import ChangeFeed
-from nimad.graph.projection import GraphProjection
+from nimad.errors import Degraded, EngineUnsupported, GraphFailed, GraphMemory
+from nimad.graph.cypher import check_reads
+from nimad.graph.database import About, GraphDatabase
+from nimad.graph.files import Seal
+from nimad.graph.limits import GraphLimits, check_supported
 from nimad.probe import memory
+from nimad.store import graph_rows
 from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
 
-FIX = "nimactl rebuild graph"
+MAX_SECONDS = 600.0
+"""Time that a question may be given at most [seconds]."""
+FAR_ROWS = 5000
+"""Rows that must have changed, at least, before the graph is made anew in idle time [rows]."""
+FAR_SHARE = 4
+"""Part of its rows, one in so many, that must have changed as well [rows]."""
+KINDS = {"memory": "memories", "turn": "turns", "relation": "relations"}
+TABLES = {"memory": "Memory", "turn": "Turn", "relation": "Relation"}
 
 
-class GraphIndex:
-    """The graph of one state directory, or none; a Projection."""
+@dataclass(frozen=True)
+class GraphAnswer:
+    """What a question found.
+
+    Attributes:
+        columns, rows: of JSON values.
+        more: rows were left out, because of the limit or because the answer was too long.
+        watermark: the last change of the records that the graph knows.
+        behind: changes since then.
+        built: when the graph was made [epoch ms].
+        took_ms: everything, a build included.
+    """
+
+    columns: list[str]
+    rows: list[list[Any]]
+    more: bool
+    watermark: int
+    behind: int
+    built: int
+    took_ms: float
+
+
+class Graph:
+    """The graph of one state directory, or none (`engine` is "none"); a Projection."""
 
     name = "graph"
 
-    def __init__(self, state: Path, config: Config, records: Records, health: Health) -> None:
-        self._state, self._records, self._health = state, records, health
-        self.engine = config["graph.engine"]
-        self.graph: GraphProjection | None = None
-        if self.engine != "none":
-            self.graph = GraphProjection(state / "graph", self.engine, graph_limits(config))
+    def __init__(
+        self,
+        state: Path,
+        config: Config,
+        records: Records,
+        health: Health,
+        give_way: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._state, self._records, self._health, self._give_way = state, records, health, give_way
+        self.engine: str = config["graph.engine"]
+        kept = self.engine if self.engine != "none" else "ladybug"
+        self._database = GraphDatabase(state / "graph", kept, graph_limits(config))
+        self._building = threading.Lock()
+        self._looked = -1  # the head at which `follow` looked last
 
     @property
-    def position(self) -> int | None:
-        """Its watermark; None when there is no graph, or it is to be made anew."""
-        if self.graph is None or self._health.reason(self.name):
-            return None
-        return self.graph.watermark
+    def position(self) -> None:
+        """None: it is read from the records, never from the change log."""
+        return None
+
+    @property
+    def pid(self) -> int | None:
+        """The engine's process, while there is one."""
+        return self._database.pid
 
     def open(self) -> None:
-        """Open the graph; a damaged one is set aside and a fresh one follows the records anew."""
-        graph = self.graph
-        if graph is None:
+        """Look at what is there.  Without an engine nothing of a graph stays."""
+        if self.engine == "none":
+            self._database.drop()
             return
+        self._database.open()
         try:
-            graph.open()
-        except NimadError as error:
-            if error.code != "graph_failed":
-                self.graph = None
-                self._health.fail(self.name, error.message)
-                log.error("%s %s", error.message, error.next_step)
-                return
-            log.error("%s It is set aside and made anew.", error.message)
-            for path in graph.files():
-                set_aside(path, self._state / "aside")
-            graph.open()
-            self._health.fail(self.name, "it was damaged and is being made anew")
-        if not self._fits():
-            self._health.fail(self.name, "it does not fit the records and is being made anew")
+            check_supported(self.engine)
+        except EngineUnsupported as error:
+            self._health.fail(self.name, error.message)
+            log.error("%s %s", error.message, error.next_step)
 
-    def _fits(self) -> bool:
-        """Whether the change log still has all that the graph has not."""
-        assert self.graph is not None
-        return self._records.pruned_to() <= self.graph.watermark <= self._records.head()
+    # --- asking ---------------------------------------------------------------------------------
 
-    def require(self) -> GraphProjection:
-        """The graph; raises Degraded when there is none."""
-        if self.graph is None:
-            reason = self._health.reason(self.name) or "graph.engine is none"
-            raise Degraded(part="graph", detail=reason)
-        return self.graph
+    def query(
+        self,
+        cypher: str,
+        parameters: dict[str, Any] | None = None,
+        *,
+        limit: int = 1000,
+        seconds: float = 10.0,
+        fresh: bool = False,
+    ) -> GraphAnswer:
+        """The answer to a question in Cypher that only reads.
 
-    def catch_up(self, max_rows: int = 100_000, feed: ChangeFeed | None = None) -> bool:
-        """Let the graph follow the records, read by way of `feed`; True when nothing is left."""
-        feed = feed or self._records
-        if self.graph is None:
-            return True
-        if self._health.reason(self.name) or not self._fits():
-            self.graph.rebuild(feed)
-            self._health.restore(self.name)
-            return True
-        return self.graph.watermark >= self._records.head() or self.graph.catch_up(feed, max_rows)
+        The graph is made first when there is none, and with `fresh` when it is behind.  `seconds`
+        are the question's own, without that.  Raises Degraded (no engine), EngineUnsupported,
+        CypherRefused, CypherTooMuch, ReplyTooLarge, GraphFailed, DiskFull.
+        """
+        began = time.perf_counter()
+        if self.engine == "none":
+            raise Degraded(part=self.name, detail="graph.engine is none in nimad.yaml")
+        check_reads(cypher)
+        if fresh or not self._ready():
+            self._build_if_behind()
+        answer = self._database.ask(cypher, parameters or {}, limit=limit, seconds=seconds)
+        if answer is None:  # a purge has just dropped the file
+            self._build_if_behind()
+            answer = self._database.ask(cypher, parameters or {}, limit=limit, seconds=seconds)
+        if answer is None:
+            raise GraphFailed(detail="it was dropped while it was asked")
+        seal = answer.seal
+        return GraphAnswer(
+            answer.columns,
+            answer.rows,
+            answer.more,
+            seal.watermark,
+            max(0, self._records.head() - seal.watermark),
+            seal.built,
+            (time.perf_counter() - began) * 1000,
+        )
 
-    def follow(self) -> bool:
-        """Catch up; make it anew when that makes it much smaller."""
-        if self.graph is None:
+    def needs_build(self, *, fresh: bool) -> bool:
+        """Whether a question would make the graph first."""
+        return self._database.seal is None or (fresh and self._behind() > 0)
+
+    def _behind(self) -> int:
+        seal = self._database.seal
+        return max(0, self._records.head() - (seal.watermark if seal else 0))
+
+    def _ready(self) -> bool:
+        """Whether the file can be asked; a damaged one is set aside."""
+        try:
+            return self._database.start()
+        except GraphMemory:
+            raise
+        except GraphFailed as error:
+            self._set_aside(error)
             return False
-        if self._health.reason(self.name) or self.graph.watermark < self._records.head():
-            self.catch_up()
-            return True
-        if self.graph.sparse:  # rows that came one by one take up to eight times the room
-            self.rebuild()
-            return True
-        return False
+
+    def _set_aside(self, error: GraphFailed) -> None:
+        log.error("%s It is set aside and made anew.", error.message)
+        self._database.set_aside(self._state / "aside")
+
+    # --- building -------------------------------------------------------------------------------
+
+    def _build_if_behind(self) -> None:
+        with self._building:
+            seal = self._database.seal
+            if seal is None or seal.watermark != self._records.head():
+                self._build()
+
+    def _build(self) -> Seal:
+        with graph_rows.one_moment(self._records):
+            about = About(
+                self._records.head(),
+                sum(self._records.counts().values()),
+                graph_rows.last_ids(self._records),
+            )
+            seal = self._database.build(
+                about, lambda: graph_rows.lines(self._records, self._give_way)
+            )
+        self._health.restore(self.name)
+        return seal
 
     def rebuild(self) -> int | None:
-        """Project every memory into a new graph; the number of memories."""
-        if self.graph is None:
+        """Make it anew; the number of memories, None without an engine.
+
+        Raises EngineUnsupported, GraphFailed, DiskFull; the old one stays then.
+        """
+        if self.engine == "none":
             return None
-        self.graph.rebuild(self._records)
-        self._health.restore(self.name)
-        return self.graph.counts()["memories"]
+        with self._building:
+            return self._build().rows["Memory"]
+
+    def build_if_far_behind(self) -> bool:
+        """Make it anew when much has changed since it was made; whether it was."""
+        seal = self._database.seal
+        if seal is None or self._records.head() == self._looked:
+            return False
+        self._looked = self._records.head()
+        if self._changed(seal) < max(FAR_ROWS, sum(seal.rows.values()) // FAR_SHARE):
+            return False
+        self.rebuild()
+        return True
+
+    def _changed(self, seal: Seal) -> int:
+        """Rows that came or went since it was made: ids are never reused, so two counts tell."""
+        last, counts = graph_rows.last_ids(self._records), self._records.counts()
+        came = {kind: last[kind] - seal.last[kind] for kind in KINDS}
+        went = [seal.rows[TABLES[kind]] + came[kind] - counts[KINDS[kind]] for kind in KINDS]
+        return sum(came.values()) + sum(max(0, number) for number in went)
+
+    # --- the other duties of a projection -------------------------------------------------------
+
+    def follow(self) -> bool:
+        """Mend what `check` found; make it anew when it is far behind, never for single changes."""
+        if self.engine == "none":
+            return False
+        if self._health.reason(self.name) and self._database.seal is not None:
+            try:
+                self._database.verify()
+            except GraphFailed as error:
+                self._set_aside(error)
+                self.rebuild()
+            return False
+        self.build_if_far_behind()
+        return False
+
+    def drop(self) -> None:
+        """Remove every file, of every engine: it is made anew when it is asked."""
+        self._database.drop()
 
     def scrub(self, note: PurgeNote) -> None:
-        """Make it anew: no byte of the old file stays."""
-        if self.graph is not None and self._health.reason(self.name) is None:
-            self.graph.rebuild(self._records)
+        """Drop it: no byte of what is purged is left."""
+        self.drop()
 
     def check(self) -> list[Problem]:
-        """It holds as many of each kind as the records, once it has caught up."""
-        if self.graph is None or self.graph.watermark < self._records.head():
+        """The file is what was written, and holds as much as the records when it knows them all."""
+        seal = self._database.seal
+        if seal is None:
             return []
-        truth, shown = self._records.counts(), self.graph.counts()
+        try:
+            self._database.verify()
+        except GraphFailed as error:
+            self._health.fail(self.name, error.message)
+            return [Problem(self.name, error.message, "nothing: it is made anew in idle time")]
+        if seal.watermark != self._records.head():
+            return []
+        truth = self._records.counts()
         return [
-            Problem(self.name, f"it has {shown[kind]} {kind}, the records {number}", FIX)
-            for kind, number in truth.items()
-            if shown[kind] != number
+            Problem(
+                self.name,
+                f"it has {seal.rows[TABLES[kind]]} {table}, the records {truth[table]}",
+                "nimactl rebuild graph",
+            )
+            for kind, table in KINDS.items()
+            if seal.rows[TABLES[kind]] != truth[table]
         ]
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> dict[str, Any]:
         """Its share of `nimactl status`."""
-        if self.graph is None:
-            return {"engine": self.engine, "watermark": 0, "behind": 0}
-        watermark = self.graph.watermark
-        behind = max(0, self._records.head() - watermark)
-        known = {"engine": self.engine, "watermark": watermark, "behind": behind}
-        try:
-            return {**known, **self.graph.counts()}
-        except NimadError as error:  # what is broken is to be shown, and not to hide the rest
-            return {**known, "trouble": error.message}
+        seal = self._database.seal
+        if seal is None:
+            return {"engine": self.engine, "watermark": 0, "behind": 0, "built": None}
+        known = {"watermark": seal.watermark, "behind": self._behind(), "built": seal.built}
+        return {"engine": self.engine, **known, **self.counts()}
+
+    def counts(self) -> dict[str, int]:
+        """How many memories, turns and relations it has; empty when there is none."""
+        seal = self._database.seal
+        return {KINDS[kind]: seal.rows[TABLES[kind]] for kind in KINDS} if seal else {}
 
     def size(self) -> int:
         """Bytes of its files."""
-        return size_of(self._state / "graph")
+        seal = self._database.seal
+        return seal.bytes if seal else 0
 
     def rest(self) -> None:
-        """Close the engine until it is asked again."""
-        if self.graph is not None:
-            self.graph.rest()
+        """Nothing: the engine's process ends by itself some seconds after the last question."""
 
     def close(self) -> None:
-        """Fold its log in."""
-        if self.graph is not None:
-            self.graph.close()
+        """End the engine's process."""
+        self._database.close()
 
 
 def graph_limits(config: Config) -> GraphLimits:

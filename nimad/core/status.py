@@ -49,7 +49,7 @@ def describe(store: MemoryStore) -> dict[str, Any]:
             "backlog": max(0, counts["memories"] - blocks["rows"]),
             "kernels": semantic.index.kernels,
         },
-        "graph": store.graph_index.status(),
+        "graph": store.graph.status(),
         "disk": disk(store),
         "memory": {
             "pss_bytes": memory.own_memory(),

@@ -17,7 +17,7 @@ from nimad.config import Config
 from nimad.core import segments
 from nimad.core.accesses import Accesses
 from nimad.core.columns_cache import ColumnsCache
-from nimad.core.graph import GraphIndex
+from nimad.core.graph import Graph
 from nimad.core.health import Health
 from nimad.core.hypervectors import Hypervectors
 from nimad.core.lock import StateLock, prepare_state, sweep
@@ -30,8 +30,6 @@ from nimad.core.validate import check_memory
 from nimad.core.words import WordsIndex
 from nimad.embed.base import Embedder
 from nimad.errors import NimadError, NotFound
-from nimad.graph.feed import ChangeFeed
-from nimad.graph.projection import GraphProjection
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
 from nimad.recall.ranking import Recall
@@ -87,7 +85,8 @@ class MemoryStore:
         self.records = records = Records.open(state / "records.sqlite")
         self.semantic = SemanticIndex(state, config, records, self.health, self.maintenance)
         self.dense = Hypervectors(state, records, self.health, self.maintenance)
-        self.graph_index = GraphIndex(state, config, records, self.health)
+        give_way = self.query_priority.yield_to_queries
+        self.graph = Graph(state, config, records, self.health, give_way)
         columns = state / "columns.nrc"
         self.recall = Recall(
             records,
@@ -101,14 +100,12 @@ class MemoryStore:
         self.projections: list[Projection] = [
             self.words,
             self.semantic,
-            self.graph_index,
+            self.graph,
             self.dense,
             ColumnsCache(self.recall, columns),
         ]
         for projection in self.projections:
             projection.open()
-        if self.graph_index.graph is not None:
-            self.graph_index.graph.woken = lambda: self.on_change()
         self.purge = Purge(
             state, records, self.semantic, self.dense, self.projections, self.maintenance
         )
@@ -164,11 +161,6 @@ class MemoryStore:
     def embedder(self) -> Embedder:
         """The embedder that made the vectors in `blocks`."""
         return self.semantic.embedder
-
-    @property
-    def graph(self) -> GraphProjection | None:
-        """The graph; None when there is none."""
-        return self.graph_index.graph
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -277,8 +269,3 @@ class MemoryStore:
         """The parts that are out of service: name → reason."""
         trouble = self.embedder.trouble
         return {**self.health.reasons(), **({"embedder": trouble} if trouble else {})}
-
-    def catch_up_graph(self, max_rows: int = 100_000, feed: ChangeFeed | None = None) -> bool:
-        """Let the graph follow the records, read by way of `feed`; True when nothing is left."""
-        with self.maintenance:
-            return self.graph_index.catch_up(max_rows, feed)

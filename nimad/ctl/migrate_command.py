@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nimad.ctl.arguments import add_command, number
 from nimad.errors import UsageError, VerifyFailed
+from nimad.limits import MAX_BATCH
 
 if TYPE_CHECKING:
     from nimad.ctl.arguments import Commands, Parser
@@ -59,7 +60,7 @@ def register(commands: Commands) -> None:
     taking.add_argument(
         "--batch-size",
         metavar="N",
-        type=number(1, 100_000),
+        type=number(1, MAX_BATCH),
         help="rows at a time; by default the batches follow free memory",
     )
     taking.add_argument(

@@ -13,6 +13,7 @@ COMMANDS = {
     "get": "query_commands",
     "similar": "query_commands",
     "related": "query_commands",
+    "graph": "graph_command",
     "remember": "remember_commands",
     "forget": "remember_commands",
     "import": "import_command",

@@ -85,6 +85,8 @@ def _graph(graph: dict[str, Any]) -> str:
     if graph["engine"] == "none":
         return "off (graph.engine is none)"
     behind = graph.get("behind", 0)
+    if "memories" not in graph:
+        return f"{one_line(graph['engine'])}, made when it is asked"
     state = f"{count(behind, 'change')} behind" if behind else "up to date"
     return f"{one_line(graph['engine'])}, {state}"
 

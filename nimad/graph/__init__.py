@@ -1,1 +1,1 @@
-"""The graph projection over LadybugDB or kuzu (L2: imports L0, disk)."""
+"""The graph over LadybugDB or kuzu, in a process of its own (L2: imports L0, disk)."""

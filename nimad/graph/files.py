@@ -2,42 +2,62 @@
 
 | file in `graph/` | what |
 |---|---|
-| `ENGINE.db` | the database; only a checkpoint changes it |
-| `ENGINE.db.wal`, `ENGINE.db.*` | the engine's log and its leftovers |
-| `ENGINE.db.seal` | what `ENGINE.db` must look like |
-| `ENGINE-new.db`, `ENGINE-new.db.*` | a graph in the making; garbage after a crash |
+| `ENGINE.db` | the database; never changed, only replaced |
+| `ENGINE.db.seal` | JSON: what `ENGINE.db` must look like and what it holds, see `Seal` |
+| `ENGINE-new.db`, `ENGINE-new.db.*` | a graph in the making; garbage after a crash, but see below |
 
 The engines notice a shortened file but not a changed one: of 27 files with 16 bytes altered,
-ladybug opened 13 and returned other numbers than before.  So the file is sealed: `sealed BYTES
-CRC32` after each checkpoint, checked before the engine sees the file.  Around a checkpoint, and
-while a log is read that a crash left, the seal reads `open N`: the file may be in between, the
-engine's own recovery is trusted, and N counts how often opening it was tried.  Three tries that
-ended the process make a damaged file of it.
-
-Crash prose of a checkpoint: 1. seal becomes `open 0`; 2. the engine checkpoints; 3. seal becomes
-`sealed`.  A crash between leaves `open 0`: the next start opens the file unverified and seals it.
+ladybug opened 13 and returned other numbers than before.  So a file is checked against its seal
+before an engine sees it.
 
 Crash prose of a swap (the new file is complete and durable before it begins):
-1. the seal becomes `open 0`;
-2. the old log goes.  A crash leaves the old file as of its last checkpoint: an older watermark;
-3. the new file is renamed to `ENGINE.db`.  A crash leaves the old one or the new one;
-4. the seal becomes `sealed`.
+
+1. `ENGINE-new.db.seal` is written.  A crash leaves both new files: `sweep` removes them;
+2. the old file's log (of older versions) goes, then `ENGINE-new.db` is renamed to `ENGINE.db`: this
+   is the commit point.  A crash after it leaves a new seal without a new file: `sweep` does step 3;
+3. the new seal is renamed to `ENGINE.db.seal`.
+
+A seal of another version, or none, makes the file useless: it is removed and made anew when asked.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import time
 import zlib
-from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nimad.disk.durable import crash_point, fsync_dir, sweep_temporary, write_durable
 from nimad.errors import DiskFull, GraphFailed
-from nimad.graph.engine import ENGINES, check_writable
+from nimad.graph.limits import ENGINES, VERSION
 
-TRIES = 3
-SPARE = 8 << 20  # [bytes] an empty file of kuzu's takes 7.5 MB
+SPARE = 8 << 20
+"""Room that must stay free beside a new file: an empty one of kuzu's takes 7.5 MB [bytes]."""
 _CHUNK = 1 << 20  # [bytes]
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What is known of a graph file without opening it.
+
+    Attributes:
+        version: of the tables.
+        bytes, crc32: of the file.
+        watermark: the number of the last change of the records that is in it.
+        built: when [epoch ms].
+        rows: table → number of rows.
+        last: kind → the highest id that the records had given when it was read.
+    """
+
+    version: int
+    bytes: int
+    crc32: int
+    watermark: int
+    built: int
+    rows: dict[str, int]
+    last: dict[str, int]
 
 
 class GraphFiles:
@@ -45,30 +65,17 @@ class GraphFiles:
 
     def __init__(self, directory: Path, engine: str) -> None:
         self.directory = directory
-        self.engine = engine
         self.main = directory / f"{engine}.db"
-        self.seal_path = directory / f"{engine}.db.seal"
         self.new = directory / f"{engine}-new.db"
+        self._seal = directory / f"{engine}.db.seal"
+        self._new_seal = directory / f"{engine}-new.db.seal"
 
     def all(self) -> list[Path]:
         """Every file of the serving graph: what is set aside when it is damaged."""
-        return sorted([*self.directory.glob(f"{self.engine}.db*")])
-
-    def size_bytes(self) -> int:
-        """What all of the directory's files take."""
-        return sum(entry.stat().st_size for entry in os.scandir(self.directory) if entry.is_file())
-
-    def log_bytes(self) -> int:
-        """What the engine's log takes; 0 when it is folded in."""
-        log = self.main.with_name(self.main.name + ".wal")
-        return log.stat().st_size if log.exists() else 0
+        return sorted(self.directory.glob(f"{self.main.name}*"))
 
     def check_room(self, needed: int) -> None:
-        """Raise DiskFull unless so many bytes and some to spare are free and writing works.
-
-        To ask first is safer than to fail: an engine that cannot write is of no use any more.
-        """
-        check_writable()
+        """Raise DiskFull unless so many bytes and some to spare are free."""
         status = os.statvfs(self.directory)
         free = status.f_bavail * status.f_frsize
         if free < needed + SPARE:
@@ -76,103 +83,81 @@ class GraphFiles:
                 detail=f"the graph needs {(needed + SPARE) >> 20} MiB, {free >> 20} MiB are free"
             )
 
-    def main_bytes(self) -> int:
-        """What the database takes without its log."""
-        return self.main.stat().st_size if self.main.exists() else 0
-
     def sweep(self) -> None:
-        """Remove what a crash left of a graph in the making."""
+        """End a swap that a crash cut short; remove a graph in the making, files of the engine
+        that is not in use, and files that no seal of this version describes."""
         sweep_temporary(self.directory)
+        if self._new_seal.exists() and not self.new.exists():
+            self._finish_swap()
+        serving = self.all() if self.seal() is not None else []
         for engine in ENGINES:
-            for path in self.directory.glob(f"{engine}-new.db*"):
-                path.unlink()
-
-    def sweep_others(self) -> None:
-        """Remove the file of the engine that is not in use: it follows nobody any more.
-
-        It is a copy of what the records hold, and one that a purge would not reach.
-        """
-        for engine in ENGINES:
-            if engine != self.engine:
-                for path in self.directory.glob(f"{engine}.db*"):
+            for path in (*self.directory.glob(f"{engine}.db*"), *self._making(engine)):
+                if path not in serving:
                     path.unlink()
+
+    def _making(self, engine: str) -> list[Path]:
+        return sorted(self.directory.glob(f"{engine}-new.db*"))
+
+    def sweep_new(self) -> None:
+        """Remove a graph in the making."""
+        for path in self._making(self.main.name.removesuffix(".db")):
+            path.unlink()
+
+    def drop(self) -> None:
+        """Remove everything, of every engine."""
+        for engine in ENGINES:
+            for path in (*self.directory.glob(f"{engine}.db*"), *self._making(engine)):
+                path.unlink()
+        if self.directory.exists():
+            fsync_dir(self.directory)
 
     # --- the seal -----------------------------------------------------------------------------
 
-    def verify(self) -> bool:
-        """Whether the file is as it was sealed; False when the seal says nothing about it.
-
-        Raises GraphFailed when it is not, or when opening it has ended the process before.
-        """
-        if self._tries() >= TRIES:
-            raise GraphFailed(detail=f"opening {self.main} ended nimad {TRIES} times")
-        sealed = self._read_seal()
-        if not sealed.startswith("sealed "):
-            return False
-        if sealed != self._summary():
-            raise GraphFailed(detail=f"{self.main} is not what was last written to it")
-        return True
-
-    def _read_seal(self) -> str:
+    def seal(self) -> Seal | None:
+        """What is known of the file; None when there is none of this version."""
         try:
-            return self.seal_path.read_text("ascii").strip()
-        except (FileNotFoundError, UnicodeDecodeError):
-            return ""
+            found = Seal(**json.loads(self._seal.read_text("utf-8")))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+        return found if found.version == VERSION and self.main.exists() else None
 
-    def _tries(self) -> int:
-        word, _, number = self._read_seal().partition(" ")
-        return int(number) if word == "open" and number.isdecimal() else 0
-
-    def unseal(self) -> None:
-        """Note that the file may be in between; call it before anything changes it."""
-        self._write_seal("open 0")
-
-    def trying(self) -> None:
-        """Note one more try at opening a file after a crash."""
-        with suppress(DiskFull):  # it is only a precaution
-            self._write_seal(f"open {self._tries() + 1}")
-
-    def opened(self) -> None:
-        """Note that a try went well."""
-        with suppress(DiskFull):
-            self.unseal()
-
-    def seal(self) -> None:
-        """Note what the file looks like now, and make it durable; cost: it is read once."""
-        _fsync(self.main)
-        crash_point("graph.seal")
-        self._write_seal(self._summary())
-
-    def _write_seal(self, text: str) -> None:
-        write_durable(self.seal_path, [f"{text}\n".encode()])
-
-    def _summary(self) -> str:
-        checksum, size = 0, 0
-        with self.main.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                checksum = zlib.crc32(chunk, checksum)
-                size += len(chunk)
-        return f"sealed {size} {checksum:08x}"
+    def verify(self) -> None:
+        """Read the file whole; raises GraphFailed when it is not what was sealed."""
+        seal = self.seal()
+        if seal is None or summary(self.main) != (seal.bytes, seal.crc32):
+            raise GraphFailed(detail=f"{self.main} is not what was last written to it")
 
     # --- the swap -------------------------------------------------------------------------------
 
-    def swap_in(self) -> None:
-        """Put the finished new file in the place of the serving one, which must be closed."""
-        _fsync(self.new)
-        self.unseal()
-        for path in self.all():
-            if path not in (self.main, self.seal_path):
-                path.unlink()
+    def swap_in(self, watermark: int, rows: dict[str, int], last: dict[str, int]) -> None:
+        """Put the finished new file in the place of the serving one, which nobody may have open."""
+        descriptor = os.open(self.new, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        built = time.time_ns() // 1_000_000
+        seal = Seal(VERSION, *summary(self.new), watermark, built, rows, last)
+        write_durable(self._new_seal, [json.dumps(asdict(seal)).encode()])
         crash_point("graph.swap")
+        for path in self.all():
+            if path not in (self.main, self._seal):
+                path.unlink()
         self.new.rename(self.main)
         crash_point("graph.swapped")
+        self._finish_swap()
+
+    def _finish_swap(self) -> None:
         fsync_dir(self.directory)
-        self.seal()
+        self._new_seal.rename(self._seal)
+        fsync_dir(self.directory)
 
 
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def summary(path: Path) -> tuple[int, int]:
+    """Length [bytes] and CRC-32 of a file."""
+    checksum, size = 0, 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            checksum = zlib.crc32(chunk, checksum)
+            size += len(chunk)
+    return size, checksum

@@ -16,9 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from nimad.disk.durable import crash_point
-from nimad.errors import GraphFailed
+from nimad.errors import NimadError
 from nimad.legacy.source import LegacyEdge, LegacyTurn, Unreadable
-from nimad.migrate.polite import PoliteFeed
 from nimad.migrate.run import Run, cursor
 from nimad.model import Relation, Stage, Turn
 from nimad.store import sources
@@ -26,8 +25,6 @@ from nimad.store.records import Records
 from nimad.store.sources import Source
 from nimad.store.transaction import Transaction
 
-GRAPH_ROWS = 100_000
-"""Rows the graph takes in one step when nobody is to be spared."""
 MEMBERS = ("input", "contemplation", "output")
 NO_SCOPE = [0, 0, 0]
 """Namespace, conversation and session of a turn of which no member is here."""
@@ -41,10 +38,12 @@ NewRelation = tuple[Relation, str | int | None, dict[str, Any] | None]
 
 
 def link(run: Run) -> Iterator[None]:
-    """Take over turns and relations behind their cursors, then let the graph catch up."""
+    """Take over turns and relations behind their cursors, then make the graph anew."""
     yield from _turns(run)
     yield from _relations(run)
-    yield from _graph(run)
+    _build_graph(run)
+    crash_point("migrate.graph")
+    yield
     source = run.source()
     with run.store.records.write() as tx:
         sources.update(tx, source.id, stage=Stage.LINKED, linked=source.total)
@@ -235,45 +234,16 @@ def resolve(records: Records, source: int, keys: Sequence[int]) -> dict[int, int
 # --- the graph ----------------------------------------------------------------------------------
 
 
-def _graph(run: Run) -> Iterator[None]:
-    """Let the graph catch up; one that fails does not hold the memories up."""
-    store, name = run.store, run.source().name
-    if store.graph is None or store.health.reason("graph"):
-        if store.graph is not None:
-            run.log.warn(f"{name}: the graph is out of service; it is made anew when idle")
-        return
-    done, short = False, 0
-    errors = store.graph.memory_errors
-    while not done:
-        source = run.source()
-        try:
-            rows = _graph_rows(run, source, tight=short > 0)
-            with run.batch(rows, Stage.LINKED):
-                done = store.catch_up_graph(rows, PoliteFeed(store) if run.gated else None)
-                if store.graph.memory_errors > errors + short:  # it went on in smaller steps
-                    short = store.graph.memory_errors - errors
-                    run.batcher.failed(memory_error=True, where="the graph")
-                linked = source.total if done else min(source.total, source.linked + rows)
-                with store.records.write() as tx:
-                    sources.update(tx, source.id, linked=linked)
-        except GraphFailed as error:
-            store.health.fail("graph", error.message)
-            run.log.warn(f"{name}: {error.message} It is made anew when idle.")
-            return
-        crash_point("migrate.graph")
-        yield
+def _build_graph(run: Run) -> None:
+    """One build at the end; of what a followed source got since, only when it is much.
 
-
-def _graph_rows(run: Run, source: Source, tight: bool) -> int:
-    """Rows for the graph's next step; `tight`: it has run out of memory before.
-
-    All there are when most of them are new, because then it is made anew beside the old one, which
-    disturbs nobody and is by far the cheapest (see graph/projection).
+    A graph that fails does not hold the memories up: it is made anew when it is asked.
     """
-    if tight:
-        return run.batcher.next_size()
-    there = sum(run.store.records.counts().values())
-    new = source.copied + source.relations + source.turns
-    if 2 * new >= there:
-        return max(there, GRAPH_ROWS)
-    return run.batcher.next_size() if run.gated else GRAPH_ROWS
+    source, graph = run.source(), run.store.graph
+    try:
+        if source.note("rerun"):
+            graph.build_if_far_behind()
+        else:
+            graph.rebuild()
+    except NimadError as error:
+        run.log.warn(f"{source.name}: {error.message} It is made anew when it is asked.")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nimad import checks
 from nimad.core.store import Answer, MemoryStore
 from nimad.embed.tokens import TokenCounter
+from nimad.limits import MAX_BUDGET, MAX_RESULTS
 from nimad.model import LAYERS, MAX_NAME, MAX_TAGS, MAX_TEXT, TURN_ROLES, Filter, now_ms
 from nimad.recall import context, packing
 from nimad.recall.packing import Packed
@@ -16,28 +18,26 @@ from nimad.serve.oversize import cut_to_fit
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
 
-MOST = 1000
-"""Most results."""
 PACKED = 100
 """So many results are tried for a budget, when no number is given."""
 SPARE = 3
 """With context so many times the results are looked at, because some will share a passage."""
 
-_NAME = Param(params.text(MAX_NAME), None)
+_NAME = Param(checks.text(MAX_NAME), None)
 QUERY = {
-    "text": Param(params.text(MAX_TEXT)),
-    "k": Param(params.integer(1, MOST), None),
-    "mode": Param(params.choice(*MODES), "hybrid"),
+    "text": Param(checks.text(MAX_TEXT)),
+    "k": Param(checks.integer(1, MAX_RESULTS), None),
+    "mode": Param(checks.choice(*MODES), "hybrid"),
     "who": _NAME,
     "where": _NAME,
-    "layer": Param(params.choice(*LAYERS), None),
+    "layer": Param(checks.choice(*LAYERS), None),
     "namespace": _NAME,
     "tags": Param(params.texts(MAX_TAGS, MAX_NAME), ()),
     "after": Param(params.date, None),
     "before": Param(params.date, None),
     "as_of": Param(params.date, None),
     "context": Param(params.flag, False),
-    "budget": Param(params.integer(1, 10_000_000), None),
+    "budget": Param(checks.integer(1, MAX_BUDGET), None),
     "explain": Param(params.flag, False),
 }
 
@@ -74,7 +74,7 @@ class QueryVerb:
         k = given["k"]
         if k is None:
             k = PACKED if given["budget"] else self._store.config["recall.results"]
-        looked = min(MOST, k * SPARE) if given["context"] else k
+        looked = min(MAX_RESULTS, k * SPARE) if given["context"] else k
         answer = self._store.query(given["text"], looked, given["mode"], where, times.now)
         if given["context"] or given["budget"]:
             reply = self._prompt(answer, k, given, times.now)

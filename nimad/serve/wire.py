@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any
 
+from nimad import checks
 from nimad.core.store import RelatedMemory
 from nimad.errors import UsageError
 from nimad.model import FIELDS, CutMemory, Hit, Memory
@@ -36,7 +37,7 @@ def _blobs(value: Any) -> dict[str, bytes]:
         raise ValueError("must hold base64 texts") from None
 
 
-_CONVERTED: dict[str, params.Check] = {
+_CONVERTED: dict[str, checks.Check] = {
     "moment": params.moment,
     "tags": _tags,
     "source": _source,
@@ -47,7 +48,7 @@ _CONVERTED: dict[str, params.Check] = {
 IMPORT = {
     name: Param(_CONVERTED.get(field.kind, lambda value: value), None)
     for name, field in FIELDS.items()
-} | {"text": Param(lambda value: value), "id": Param(params.integer(1, 2**63 - 1), None)}
+} | {"text": Param(lambda value: value), "id": Param(checks.integer(1, 2**63 - 1), None)}
 """What a line of `import` takes: everything that `export` writes.  The store checks the values."""
 
 REMEMBER = {name: IMPORT[name] for name, field in FIELDS.items() if not field.kept} | {

@@ -25,12 +25,13 @@ _nimactl() {
   done
 
   # BEGIN words
-  local commands="query get similar related remember forget import export migrate status rebuild doctor"
+  local commands="query get similar related graph remember forget import export migrate status rebuild doctor"
   local options="--help --json --socket --timeout --version"
   case $command in
     query) options="-k --mode --who --where --layer --namespace --tag --after --before --as-of --context --budget --explain --help --json --socket --timeout --version" ;;
     similar) options="--dense -k --help --json --socket --timeout --version" ;;
     related) options="--depth -k --help --json --socket --timeout --version" ;;
+    graph) options="--param --limit --fresh --help --json --socket --timeout --version" ;;
     remember) options="--who --where --when --layer --importance --tag --namespace --help --json --socket --timeout --version" ;;
     forget) options="--purge --dry-run --help --json --socket --timeout --version" ;;
     import) options="--namespace --from-line --help --json --socket --timeout --version" ;;

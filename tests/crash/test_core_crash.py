@@ -52,7 +52,7 @@ for n in range(3):
     store.remember_many([Memory(text=f"note {{n}} {{m}} about the garden") for m in range(40)])
     store.semantic.flush()
 store.remember(Memory(text={SECRET!r}))
-store.catch_up_graph()
+store.graph.rebuild()
 store.close()
 """
 

@@ -22,6 +22,7 @@ LEVELS = {
     "errors": 0,
     "closing": 0.05,
     "limits": 0.05,
+    "checks": 0.06,
     "model": 0.1,
     "keys": 0.15,
     "config": 0.2,

@@ -485,16 +485,16 @@ def test_a_graph_that_fails_does_not_hold_the_memories_up(source: Path, tmp_path
 
     stores.small_store(source)
     with opened(tmp_path / "state", graph__engine="ladybug") as (store, manager):
-        real = store.catch_up_graph
 
-        def broken(max_rows: int = 0, feed: object = None) -> bool:
+        def broken(*_: object) -> None:
             raise GraphFailed(detail="broken on purpose")
 
-        store.catch_up_graph = broken  # type: ignore[method-assign]
-        assert migrate(manager, source)["state"] == "verified"
-        assert "broken on purpose" in store.health.reasons()["graph"]
-        store.catch_up_graph = real  # type: ignore[method-assign]
-        assert store.catch_up_graph() and not store.health.reasons()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(store.graph, "rebuild", broken)
+            assert migrate(manager, source)["state"] == "verified"
+        assert store.health.reasons() == {}
+        assert store.graph.query("MATCH (m:Memory) RETURN count(*)").rows == [[30]]
+    assert "broken on purpose" in (tmp_path / "state" / "migration.log").read_text()
 
 
 # --- verifying ----------------------------------------------------------------------------------

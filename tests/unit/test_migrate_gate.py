@@ -15,18 +15,13 @@ import pytest
 from nimad.background import machine_idle
 from nimad.core.store import MemoryStore
 from nimad.errors import Busy, NotFound
-from nimad.graph import engine as engines
-from nimad.graph import projection
-from nimad.graph.engine import Engine
 from nimad.migrate.manager import MigrationManager
 from nimad.probe import heat, priority
-from tests.engines import ENGINE
 from tests.legacy import stores
 from tests.legacy.moving import attach, migrate, opened, status
 from tests.unit.test_migrate_worker import until, verified
 
 Opened = tuple[MemoryStore, MigrationManager]
-FULL = "Buffer manager exception: Unable to allocate memory! The buffer pool is full"
 
 
 @pytest.fixture
@@ -145,40 +140,6 @@ def test_full_yields_to_nobody(source: Path, here: Opened) -> None:
     attach(manager, source, strategy="full")
     until(lambda: verified(manager))
     assert set(seen) == {(os.SCHED_OTHER, os.SCHED_OTHER)}
-
-
-# --- a graph without memory -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("committed", [False, True], ids=["failed", "committed"])
-def test_every_seventh_graph_batch_runs_out_of_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, committed: bool
-) -> None:
-    source = stores.small_store(tmp_path / "graph.sqlite", count=3000)
-    monkeypatch.setattr(projection, "BUILD_ROWS", 1 << 40)  # in steps, not all at once
-    monkeypatch.setattr(projection, "STEP_ROWS", 100)
-    commits, write = [0], Engine.write
-
-    def sometimes(self: Engine, cypher: str) -> engines.Rows:
-        if cypher != "COMMIT":
-            return write(self, cypher)
-        commits[0] += 1
-        rows = write(self, cypher) if committed or commits[0] % 7 else []
-        if commits[0] % 7 == 0:
-            prefix = "Transaction committed successfully, but: " if committed else ""
-            raise engines._translated(RuntimeError(prefix + FULL))
-        return rows
-
-    monkeypatch.setattr(Engine, "write", sometimes)
-    with opened(tmp_path / "state", graph__engine=ENGINE) as (store, manager):
-        done = migrate(manager, source)
-        assert done["state"] == "verified" and done["linked"] == 3000
-        assert store.degraded() == {} and commits[0] >= 21
-        assert store.graph is not None
-        assert store.graph.counts() == {"memories": 3000, "turns": 1000, "relations": 2000}
-        assert manager.verify("graph")["ok"]
-    log = (tmp_path / "state" / "migration.log").read_text()
-    assert ("out of memory in the graph" in log) is not committed
 
 
 def test_every_seventh_batch_of_rows_runs_out_of_memory(

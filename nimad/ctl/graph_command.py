@@ -1,0 +1,117 @@
+"""The command graph: a question in Cypher, its answer as a table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from nimad.ctl.arguments import add_command, number
+from nimad.ctl.terminal_text import columns, one_line, shorten
+from nimad.errors import UsageError
+from nimad.limits import MAX_ROWS
+
+if TYPE_CHECKING:
+    from nimad.ctl.arguments import Commands
+    from nimad.ctl.client import Client
+    from nimad.ctl.screen import Screen
+
+WIDEST = 60
+"""Width of the widest column of a table on a terminal [columns]."""
+SHARE = 0.8
+"""Part of --timeout that the question itself is given; the rest is for the way."""
+
+
+def register(commands: Commands) -> None:
+    """Add the command of this file."""
+    graph = add_command(
+        commands,
+        "graph",
+        run_graph,
+        "ask the graph of memories, turns and relations a question in Cypher",
+        "The graph is only read. It is made when it is asked for the first time, and does not know"
+        " what was stored since; a note tells how much that is.",
+        "An example: nimactl graph 'MATCH (m:Memory)-[r]->(n) RETURN r.relation, count(*)'."
+        " docs/graph.md has the tables and more questions.",
+    )
+    graph.add_argument("cypher", metavar="CYPHER", help="the question; - reads standard input")
+    graph.add_argument(
+        "--param",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a value for $NAME in the question: JSON, or else text; may be repeated",
+    )
+    graph.add_argument(
+        "--limit", metavar="N", type=number(1, MAX_ROWS), help="most rows to show; default 1000"
+    )
+    graph.add_argument(
+        "--fresh", action="store_true", help="make the graph anew first, when it is behind"
+    )
+
+
+def run_graph(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl graph`."""
+    result = client.call(
+        "graph",
+        cypher=_question(args.cypher),
+        parameters=_parameters(args.param) or None,
+        limit=args.limit,
+        fresh=args.fresh or None,
+        seconds=None if args.timeout is None else min(600.0, args.timeout * SHARE),
+    )
+    if screen.json:
+        screen.result(result)
+        return 0
+    _table(screen, result["columns"], result["rows"])
+    if result["more"]:
+        screen.note(f"these are the first {len(result['rows'])} rows; there are more.")
+    if behind := result["behind"]:
+        changes = "1 change" if behind == 1 else f"{behind:,} changes"
+        screen.note(f"the graph does not know {changes} since it was made; --fresh makes it anew.")
+    return 0
+
+
+def _question(given: str) -> str:
+    if given != "-":
+        return given
+    import sys
+
+    return sys.stdin.read()
+
+
+def _parameters(given: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for one in given:
+        name, sign, value = one.partition("=")
+        if not sign or not name.isidentifier():
+            raise UsageError(detail=f"--param takes NAME=VALUE, not {one[:60]!r}")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def _table(screen: Screen, names: list[str], rows: list[list[Any]]) -> None:
+    """The rows below their names, in columns; numbers stand to the right."""
+    widest = WIDEST if screen.terminal else None
+    cells = [[shorten(_shown(value), widest) for value in row] for row in [names, *rows]]
+    widths = [max(columns(row[place]) for row in cells) for place in range(len(names))]
+    for at, row in enumerate(cells):
+        parts = []
+        for place, text in enumerate(row):
+            padding = " " * (widths[place] - columns(text))
+            right = at > 0 and isinstance(rows[at - 1][place], (int, float))
+            parts.append(padding + text if right else text + padding)
+        line = "  ".join(parts).rstrip()
+        screen.line(screen.style(line, "1") if at == 0 else line)
+
+
+def _shown(value: Any) -> str:
+    """A cell: text as it is, nothing for null, the rest as JSON."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return one_line(value)
+    return one_line(json.dumps(value, ensure_ascii=False))

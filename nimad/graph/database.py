@@ -1,0 +1,276 @@
+"""The graph database of one directory: built whole, asked, closed again.
+
+It knows no records: whoever builds it hands the rows over.
+
+Crash prose of `build`: the new file is written beside the old one, which serves until the swap (see
+`files`); a crash leaves a half built file, which the next start removes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nimad.disk.durable import crash_point, make_directory, set_aside
+from nimad.errors import CypherTooMuch, GraphFailed, GraphMemory
+from nimad.graph.cypher import check_reads
+from nimad.graph.files import GraphFiles, Seal
+from nimad.graph.limits import GraphLimits, Settings, check_supported
+from nimad.graph.process import EngineProcess
+
+log = logging.getLogger(__name__)
+
+ROW_BYTES = 200
+"""Room that a row may take in a file in the making; 20 to 50 in the end [bytes]."""
+PARTS = (100_000, 10_000)
+"""Rows handed over at a time; the next number is tried when memory ran out [rows]."""
+IDLE_SECONDS = 20.0
+"""A process that nobody has asked for so long ends [seconds]."""
+MOST_ASKED = 100
+"""Questions of one process: kuzu keeps 0.5 MB of each [questions]."""
+GRACE = 2.0
+"""A question that the engine does not end in time ends with its process after this [seconds]."""
+
+Pages = Callable[[], Iterable[tuple[str, Sequence[str]]]]
+"""Gives all rows, in the order of `tables.TABLES`: (table, lines of CSV); the same each time."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a graph is built of: see `Seal`."""
+
+    watermark: int
+    rows: int
+    last: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Columns and rows of JSON values; `more`: rows were left out; `seal` of the file asked."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+    more: bool
+    seal: Seal
+
+
+class GraphDatabase:
+    """Safe to use from many threads: one question at a time, and one build beside it."""
+
+    def __init__(self, directory: Path, engine: str, limits: GraphLimits) -> None:
+        self.engine = engine
+        self._limits = limits
+        self._files = GraphFiles(directory, engine)
+        self._building, self._asking = threading.Lock(), threading.Lock()
+        self._process: EngineProcess | None = None
+        self._asked = 0
+        self._used = 0.0
+        self._closer: threading.Timer | None = None
+        self.seal: Seal | None = None
+
+    def open(self) -> None:
+        """Look at what is there; remove what a crash, another engine or version left."""
+        make_directory(self._files.directory)
+        self._files.sweep()
+        self.seal = self._files.seal()
+
+    @property
+    def pid(self) -> int | None:
+        """The engine's process, while there is one."""
+        process = self._process
+        return process.pid if process else None
+
+    def verify(self) -> None:
+        """Raise GraphFailed when the file is not what was written; does nothing without one."""
+        if self.seal is not None:
+            self._files.verify()
+
+    def set_aside(self, aside: Path) -> None:
+        """Move a damaged file away."""
+        with self._asking:
+            self._stop()
+            for path in self._files.all():
+                set_aside(path, aside)
+            self.seal = None
+
+    def drop(self) -> None:
+        """Remove every file: no byte of them is left."""
+        with self._building, self._asking:
+            self._stop()
+            self._files.drop()
+            self.seal = None
+
+    def close(self) -> None:
+        """End the engine's process. Never raises."""
+        with self._asking:
+            self._stop()
+
+    # --- building -------------------------------------------------------------------------------
+
+    def build(self, about: About, pages: Pages) -> Seal:
+        """Make the graph anew; the old one serves until the swap.
+
+        Runs out of memory once: it is tried again in small parts.  Raises EngineUnsupported,
+        GraphFailed (GraphMemory), DiskFull; the old one stays then.
+        """
+        check_supported(self.engine)
+        with self._building:
+            try:
+                return self._build(about, pages)
+            except BaseException:
+                with suppress(OSError):
+                    self._files.sweep_new()
+                raise
+
+    def _build(self, about: About, pages: Pages) -> Seal:
+        self._files.check_room(ROW_BYTES * about.rows)
+        counts: dict[str, int] = {}
+        for rows in PARTS:
+            self._files.sweep_new()
+            try:
+                counts = self._fill(pages, rows, thrifty=rows != PARTS[0])
+                break
+            except GraphMemory as error:
+                if rows == PARTS[-1]:
+                    raise
+                log.warning("%s It is tried again with fewer rows at a time.", error.message)
+        crash_point("graph.built")
+        with self._asking:
+            self._stop()
+            self._files.swap_in(about.watermark, counts, about.last)
+            self.seal = self._files.seal()
+        assert self.seal is not None
+        return self.seal
+
+    def _fill(self, pages: Pages, most: int, *, thrifty: bool) -> dict[str, int]:
+        """Write the new file; table → its rows.  `thrifty`: fold the log in after each part."""
+        descriptor = os.memfd_create("nimad-graph", os.MFD_CLOEXEC)
+        written: dict[str, int] = {}
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="") as file:
+            process = EngineProcess(self._settings(self._files.new, descriptor))
+            try:
+                part = _Part(process, file, most, thrifty)
+                for table, lines in pages():
+                    part.add(table, lines)
+                    written[table] = written.get(table, 0) + len(lines)
+                part.flush()
+                counts: dict[str, int] = process.ask({"do": "finish"})["counts"]
+            finally:
+                process.close()
+        if any(counts[table] != number for table, number in written.items()):
+            raise GraphFailed(detail=f"{counts} rows are in it, and {written} were written")
+        return counts
+
+    def _settings(self, path: Path, rows: int = -1) -> Settings:
+        limits = self._limits
+        return Settings(
+            str(path), self.engine, limits.buffer_pool_bytes, limits.max_db_size_bytes, rows
+        )
+
+    # --- asking ---------------------------------------------------------------------------------
+
+    def ask(
+        self, cypher: str, parameters: dict[str, Any], *, limit: int, seconds: float
+    ) -> Answer | None:
+        """The answer to a question that only reads; None when there is no file.
+
+        Raises CypherRefused, CypherTooMuch, ReplyTooLarge, EngineUnsupported, and GraphFailed when
+        the file is damaged or the engine failed.
+        """
+        check_reads(cypher)
+        check_supported(self.engine)
+        with self._asking:
+            process = self._process or self._start()
+            if process is None or self.seal is None:
+                return None
+            try:
+                question = {"cypher": cypher, "parameters": parameters, "limit": limit}
+                reply = process.ask({"do": "ask", **question, "seconds": seconds}, seconds + GRACE)
+            except TimeoutError:
+                self._stop()
+                raise CypherTooMuch(what="time", limit=f"{seconds:g} seconds") from None
+            except GraphFailed:
+                self._stop()
+                raise
+            self._asked += 1
+            if self._asked >= MOST_ASKED:
+                self._stop()
+            self._used = time.monotonic()
+            return Answer(reply["columns"], reply["rows"], reply["more"], self.seal)
+
+    def start(self) -> bool:
+        """Start the engine's process unless it runs; False when there is no file.
+
+        Raises GraphFailed when the file is damaged, EngineUnsupported.
+        """
+        check_supported(self.engine)
+        with self._asking:
+            return (self._process or self._start()) is not None
+
+    def _start(self) -> EngineProcess | None:
+        if self.seal is None:
+            return None
+        self._files.verify()
+        self._process = EngineProcess(self._settings(self._files.main))
+        self._asked, self._used = 0, time.monotonic()
+        self._close_later(IDLE_SECONDS)
+        return self._process
+
+    def _close_later(self, seconds: float) -> None:
+        self._closer = threading.Timer(seconds, self._close_if_idle)
+        self._closer.daemon = True
+        self._closer.start()
+
+    def _close_if_idle(self) -> None:
+        with self._asking:
+            if self._process is None:
+                return
+            left = self._used + IDLE_SECONDS - time.monotonic()
+            if left > 0:
+                self._close_later(left)
+            else:
+                self._stop()
+
+    def _stop(self) -> None:
+        """End the process; the lock of those who ask is held."""
+        if self._closer is not None:
+            self._closer.cancel()
+            self._closer = None
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+
+class _Part:
+    """Rows of one table on their way to the engine, `most` at a time."""
+
+    def __init__(self, process: EngineProcess, file: Any, most: int, thrifty: bool) -> None:
+        self._process, self._file, self._most, self._thrifty = process, file, most, thrifty
+        self._table, self._rows = "", 0
+
+    def add(self, table: str, lines: Sequence[str]) -> None:
+        """Take lines; those of another table, or one too many, send what was there before."""
+        if table != self._table or self._rows + len(lines) > self._most:
+            self.flush()
+        self._table = table
+        self._file.writelines(lines)
+        self._rows += len(lines)
+
+    def flush(self) -> None:
+        """Let the engine read what is there."""
+        if not self._rows:
+            return
+        self._file.flush()
+        self._process.ask({"do": "copy", "table": self._table})
+        if self._thrifty:
+            self._process.ask({"do": "checkpoint"})
+        self._file.seek(0)
+        self._file.truncate()
+        self._rows = 0
