@@ -20,7 +20,6 @@ from nimad.model import Memory
 from nimad.vsa import algebra, sparse
 from nimad.vsa.sparse import Sparse
 
-ROLES = ("WHO", "WHAT", "WHERE", "WHEN", "CONTEXT", "EMOTION", "THEME")
 FIELDS = {
     "WHO": "who",
     "WHAT": "what",
@@ -30,6 +29,7 @@ FIELDS = {
     "EMOTION": "emotions",
     "THEME": "themes",
 }
+"""Role of the guides -> field of an episode."""
 _WORD = re.compile(r"\w+")
 
 

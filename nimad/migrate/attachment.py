@@ -25,7 +25,7 @@ from nimad.legacy.source import LegacySource, Totals
 from nimad.migrate import snapshots
 from nimad.migrate.encode_stage import recount
 from nimad.migrate.report import describe
-from nimad.migrate.rollback import CLEAN, delete_snapshot
+from nimad.migrate.rollback import CLEAN
 from nimad.migrate.source_identity import adds_nothing, fingerprint_of, form_of, known_source
 from nimad.model import AttachRequest, Stage, now_ms
 from nimad.store import source_delta, sources
@@ -92,9 +92,11 @@ class _Entry:
 
     def fields(self, snapshot: str, size: int, sha256: str) -> dict[str, Any]:
         """Columns of `sources` that a snapshot sets."""
-        begin = FIRST_ID if self.start is None else self.start
         left_out = 0 if self.start is None else self.asked.start_offset
         return {
+            **sources.BEGIN,
+            "started": None,
+            "finished": None,
             "path": self.asked.path,
             "fingerprint": self.fingerprint,
             "snapshot": snapshot,
@@ -102,19 +104,10 @@ class _Entry:
             "bytes": size,
             "strategy": self.asked.strategy,
             "batch_size": self.asked.batch_size,
-            "stage": Stage.ATTACHED,
-            "paused": 0,
-            "error": None,
             "total": self.totals.nodes - left_out,
             "total_edges": self.totals.edges,
             "total_turns": self.totals.turns,
-            "node_cursor": begin,
-            "edge_cursor": FIRST_ID,
-            "turn_cursor": FIRST_ID,
-            "linked": 0,
-            "verified": 0,
-            "started": None,
-            "finished": None,
+            "node_cursor": FIRST_ID if self.start is None else self.start,
         }
 
 
@@ -188,7 +181,7 @@ def _turn_to(store: MemoryStore, copy: Path, entry: _Entry, known: Source) -> So
         sources.update(tx, known.id, **{**clean, **fields, "report": report})
     crash_point("migrate.turned")
     if known.snapshot is not None:
-        delete_snapshot(store, known.snapshot)
+        snapshots.delete(store, known.snapshot)
     return sources.by_id(store.records, known.id)
 
 

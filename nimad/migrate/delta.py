@@ -23,11 +23,12 @@ from typing import Any
 
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
-from nimad.errors import NotFound, SourceChanged, UsageError
+from nimad.errors import SourceChanged, UsageError
 from nimad.legacy.detect import GRAPH
 from nimad.legacy.source import LegacyEdge, Row
 from nimad.legacy.sqlite import LegacyGraph
 from nimad.legacy.values import identical, pack, unpack
+from nimad.migrate import snapshots
 from nimad.migrate.copy_stage import CHANGED
 from nimad.migrate.verification import REMOVED
 from nimad.model import Stage, now_ms
@@ -61,9 +62,7 @@ def append(store: MemoryStore, fd: int, name: str, sha256: str, size: int) -> di
         raise UsageError(detail=f"{name} was rolled back: migrate it again first")
     if size > MOST_BYTES or source.kind != GRAPH or source.snapshot is None:
         return {"name": name, "taken": False, "whole": True, "rows": {}}
-    path = store.state / "snapshots" / source.snapshot
-    if not path.exists():
-        raise NotFound(kind="backup of source", id=name)
+    path = snapshots.path_of(store, source)
     delivery = _read(fd, sha256, size)
     with LegacyGraph.open(path) as graph:
         if delivery.columns != graph.columns():

@@ -25,6 +25,7 @@ from nimad.legacy.source import DenseRows
 from nimad.migrate.run import Run
 from nimad.store import hyper, sources
 from nimad.store.hyper import Item
+from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
 FILE_BYTES = 16 << 20
@@ -38,7 +39,7 @@ def convert(run: Run) -> Iterator[None]:
         return
     yield
     shape = Shape.of(dense.dimension, dense.block_size)
-    keys, ids = _memories(run, dense)
+    keys, ids = memories_of(run.store.records, run.source_id, dense)
     _count(run, keys, ids)
     yield
     due = ~np.isin(ids, run.store.dense.files.ids(run.source_id))
@@ -54,10 +55,13 @@ def convert(run: Run) -> Iterator[None]:
         _tell(run, shape)
 
 
-def _memories(run: Run, dense: DenseRows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The keys that have become memories, and the memories' ids: int64[n] each, by key."""
+def memories_of(
+    records: Records, source: int, dense: DenseRows
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The keys of hypervectors whose rows have become memories, and the memories' ids: int64[n]
+    each, by key."""
     keys = dense.keys()
-    found = sources.memory_ids(run.store.records, run.source_id, keys.tolist())
+    found = sources.memory_ids(records, source, keys.tolist())
     ids = np.array([found.get(key, 0) for key in keys.tolist()], np.int64)
     return keys[ids > 0], ids[ids > 0]
 

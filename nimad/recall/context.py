@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.model import Hit, Memory
+from nimad.model import TURN_ROLES, Hit, Memory
 from nimad.recall.columns import Columns
 from nimad.recall.reading import NONE
 from nimad.store.bounded import get_within
@@ -24,7 +24,6 @@ NEIGHBOURS = 1
 """Memories beyond the turn on each side: what was asked, and what came back."""
 _LONGEST_TURN = 8
 """How far from a hit the rest of its turn may stand."""
-ROLES = ("input", "contemplation", "output")
 
 
 @dataclass(slots=True)
@@ -147,7 +146,7 @@ def _turns(records: Records, hits: Sequence[Hit]) -> dict[int, dict[str, int]]:
         ids,
     )
     return {
-        row[0]: {role: member for role, member in zip(ROLES, row[1:], strict=True) if member}
+        row[0]: {role: member for role, member in zip(TURN_ROLES, row[1:], strict=True) if member}
         for row in rows
     }
 
@@ -164,11 +163,11 @@ def _turn(
         return {}
     near = {i: known[i] for i in [*listed.values(), *chain] if i in known}
     mine = _session(memory)
-    found = {memory.layer: memory.id} if memory.layer in ROLES else {}
+    found = {memory.layer: memory.id} if memory.layer in TURN_ROLES else {}
     for number, other in near.items():
-        if other.turn == memory.turn and _session(other) == mine and other.layer in ROLES:
+        if other.turn == memory.turn and _session(other) == mine and other.layer in TURN_ROLES:
             found.setdefault(other.layer, number)
-    return {role: found[role] for role in ROLES if role in found}
+    return {role: found[role] for role in TURN_ROLES if role in found}
 
 
 def _session(memory: Memory) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ from nimad import checks
 from nimad.core.store import Answer, MemoryStore
 from nimad.embed.tokens import TokenCounter
 from nimad.limits import MAX_BUDGET, MAX_RESULTS
-from nimad.model import LAYERS, MAX_NAME, MAX_TAGS, MAX_TEXT, Filter, now_ms
+from nimad.model import LAYERS, MAX_NAME, MAX_TAGS, MAX_TEXT, TURN_ROLES, Filter, now_ms
 from nimad.recall import context, packing
 from nimad.recall.packing import Packed
 from nimad.recall.ranking import MODES
@@ -119,7 +119,7 @@ def _passage(packed: Packed, given: dict[str, Any]) -> dict[str, Any]:
     if given["context"]:
         kept = {memory.id for memory in packed.memories}
         found["context"] = {
-            "turn": {role: passage.turn.get(role) for role in context.ROLES},
+            "turn": {role: passage.turn.get(role) for role in TURN_ROLES},
             "hits": [hit.memory.id for hit in passage.hits if hit.memory.id in kept],
             "memories": [
                 {**wire.memory_json(memory), "text": packed.cut or memory.text}

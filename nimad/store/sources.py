@@ -14,10 +14,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from nimad.errors import NotFound
+from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.model import Stage, State
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
+BEGIN: dict[str, Any] = {
+    "stage": Stage.ATTACHED,
+    "paused": 0,
+    "error": None,
+    "node_cursor": FIRST_ID,
+    "edge_cursor": FIRST_ID,
+    "turn_cursor": FIRST_ID,
+    "linked": 0,
+    "verified": 0,
+}
+"""A source whose snapshot is to be read from its first row on."""
 NOTES = ("forgotten", "changed", "removed")
 """Kinds in the quarantine's table that were taken over, and are noted for other reasons: forgotten
 here on request; changed or deleted in the source afterwards."""
