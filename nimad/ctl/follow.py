@@ -72,12 +72,17 @@ class _Tracker:
         while True:
             time.sleep(min(self._every, AGAIN) if self._trouble else self._every)
             if self._trouble or signature(self._store.path) != self._looked:
-                self._look_patiently()
+                self._look()
 
-    def _look_patiently(self) -> None:
+    def _look(self) -> None:
         """Hand over what has changed; a failure that may pass is told once, and tried again."""
         try:
-            self._look()
+            before = signature(self._store.path)
+            found = look(self._store.path, self._seen)
+            if found and not (found.readable and self._deliver(found)):
+                self._whole()
+            else:
+                self._seen, self._looked = found.seen, before
         except NimadError as error:
             if not _may_pass(error):
                 raise
@@ -101,14 +106,6 @@ class _Tracker:
         self._name, self._seen, self._looked = result["name"], seen, before
         self._args.name = None  # it has its name now
         self._tell(result, count(result["total"], "memory"))
-
-    def _look(self) -> None:
-        before = signature(self._store.path)
-        found = look(self._store.path, self._seen)
-        if found and not (found.readable and self._deliver(found)):
-            self._whole()
-            return
-        self._seen, self._looked = found.seen, before
 
     def _deliver(self, found: Difference) -> bool:
         """Hand over a difference; False when nimad wants the whole."""

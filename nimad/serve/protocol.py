@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,24 +125,21 @@ def _check_tree(value: Any) -> None:
     """Refuse what parsed but could not be passed on: deep nesting and lone surrogates."""
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
-        level = [item for node in level for item in _children(node)]
+        below: list[Any] = []
+        for node in level:
+            if isinstance(node, dict):
+                for name in node:
+                    _check_text(name)
+                node = node.values()
+            for item in node:
+                if isinstance(item, (dict, list)):
+                    below.append(item)
+                elif isinstance(item, str):
+                    _check_text(item)
+        level = below
         if not level:
             return
     raise ParseError(detail=f"it is nested deeper than {MAX_DEPTH} levels")
-
-
-def _children(node: dict[str, Any] | list[Any]) -> Iterator[Any]:
-    if isinstance(node, dict):
-        for name in node:
-            _check_text(name)
-        items: Any = node.values()
-    else:
-        items = node
-    for item in items:
-        if isinstance(item, (dict, list)):
-            yield item
-        elif isinstance(item, str):
-            _check_text(item)
 
 
 def _check_text(text: str) -> None:

@@ -151,10 +151,11 @@ class Server:
         )
         task = asyncio.create_task(connection.serve())
         self._connections[connection] = task
-        task.add_done_callback(lambda done: self._farewell(connection, done))
 
-    def _farewell(self, connection: Connection, task: asyncio.Task[None]) -> None:
-        self._connections.pop(connection, None)
-        self._room.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a connection ended with a bug", exc_info=error)
+        def ended(task: asyncio.Task[None]) -> None:
+            self._connections.pop(connection, None)
+            self._room.set()
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("a connection ended with a bug", exc_info=error)
+
+        task.add_done_callback(ended)
