@@ -5,9 +5,10 @@ The one source of config/nimad.yaml and nimad.yaml(5), which packaging/make_conf
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from nimad.checks import Check, choice, integer, number
 
 
 @dataclass(frozen=True)
@@ -15,40 +16,20 @@ class Key:
     """One configuration key: its default, what it must be, and how the manual describes it."""
 
     default: Any
-    check: Callable[[Any], Any]
+    check: Check
     about: str
     unit: str = ""
     live: bool = False
     """True when SIGHUP applies a new value without a restart."""
 
 
-def _integer(low: int, high: int) -> Callable[[Any], Any]:
-    def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return value
+def _choice(*names: str) -> Check:
+    one = choice(*names)
 
-    return check
-
-
-def _number(low: float, high: float) -> Callable[[Any], Any]:
-    def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"must be a number from {low} to {high}")
-        if not low <= value <= high:
-            raise ValueError(f"must be a number from {low} to {high}")
-        return float(value)
-
-    return check
-
-
-def _choice(*names: str) -> Callable[[Any], Any]:
-    def check(value: Any) -> str:
+    def check(value: Any) -> Any:
         if value is False and "none" in names:  # yaml reads an unquoted `off` or `no` as false
             return "none"
-        if value not in names:
-            raise ValueError(f"must be one of {', '.join(names)}")
-        return str(value)
+        return one(value)
 
     return check
 
@@ -79,7 +60,7 @@ KEYS: dict[str, Key] = {
         live=True,
     ),
     "minilm.threads": Key(
-        1, _integer(1, 16), "Threads that the transformer of embedder minilm works with.", "threads"
+        1, integer(1, 16), "Threads that the transformer of embedder minilm works with.", "threads"
     ),
     "http.url": Key(
         "",
@@ -91,21 +72,21 @@ KEYS: dict[str, Key] = {
     "http.model": Key("", _text, "The model that the endpoint is asked for.", live=True),
     "http.dims": Key(
         384,
-        _integer(8, 512),
-        "Dimensions of a vector; of longer ones the first so many are used, which is right for "
+        integer(8, 512),
+        "Dimensions of a vector; longer ones are cut to this number, which is right for "
         "models that were trained for it.",
         "dimensions",
         live=True,
     ),
     "http.batch": Key(
-        32, _integer(1, 2048), "Texts in one request to the endpoint.", "texts", live=True
+        32, integer(1, 2048), "Texts in one request to the endpoint.", "texts", live=True
     ),
     "http.max_chars": Key(
-        8000, _integer(100, 1_000_000), "Longer texts are cut off here.", "characters", live=True
+        8000, integer(100, 1_000_000), "Longer texts are cut off here.", "characters", live=True
     ),
     "http.timeout": Key(
         30.0,
-        _number(0.5, 600),
+        number(0.5, 600),
         "What a request may take, retries included; a single text is given 3 at most.",
         "seconds",
         live=True,
@@ -130,27 +111,27 @@ KEYS: dict[str, Key] = {
     ),
     "graph.buffer_pool_mb": Key(
         0,
-        _integer(0, 65536),
+        integer(0, 65536),
         "Most memory the graph database may use for its pages; 0 sizes it to the board "
         "(1/32 of the RAM, 64 to 256).",
         "MiB",
     ),
     "graph.max_db_size_mb": Key(
         4096,
-        _integer(64, 1 << 20),
+        integer(64, 1 << 20),
         "Address space the graph database reserves; also the largest it can grow.",
         "MiB",
     ),
     "blocks.flush_rows": Key(
         2000,
-        _integer(100, 100_000),
-        "So many new memories are kept in the records before they become a segment of the index.",
+        integer(100, 100_000),
+        "Number of new memories kept in the records before they become a segment of the index.",
         "memories",
         live=True,
     ),
     "blocks.merge_segments": Key(
         8,
-        _integer(2, 64),
+        integer(2, 64),
         "When there are more segments than this, the small ones are merged in idle time.",
         "segments",
         live=True,
@@ -165,37 +146,37 @@ KEYS: dict[str, Key] = {
     ),
     "migration.batch_size": Key(
         0,
-        _integer(0, 100_000),
+        integer(0, 100_000),
         "Rows in a batch; 0 lets the batches follow free memory and time.",
         "rows",
         live=True,
     ),
     "migration.min_batch": Key(
-        50, _integer(1, 100_000), "Smallest automatic batch.", "rows", live=True
+        50, integer(1, 100_000), "Smallest automatic batch.", "rows", live=True
     ),
     "migration.max_batch": Key(
-        5000, _integer(1, 100_000), "Largest automatic batch.", "rows", live=True
+        5000, integer(1, 100_000), "Largest automatic batch.", "rows", live=True
     ),
     "migration.batch_seconds": Key(
-        2.0, _number(0.1, 60), "What an automatic batch should take.", "seconds", live=True
+        2.0, number(0.1, 60), "What an automatic batch should take.", "seconds", live=True
     ),
     "migration.reserve_mb": Key(
         128,
-        _integer(16, 65536),
+        integer(16, 65536),
         "Memory that a batch must leave free for everything else.",
         "MiB",
         live=True,
     ),
     "migration.idle_seconds": Key(
         3.0,
-        _number(0, 3600),
+        number(0, 3600),
         "Without a request for so long, the daemon counts as idle.",
         "seconds",
         live=True,
     ),
     "migration.max_pressure": Key(
         40.0,
-        _number(0, 100),
+        number(0, 100),
         "Not idle while something waits for a processor more of the time than this; 0: not looked "
         "at.",
         "percent",
@@ -203,14 +184,14 @@ KEYS: dict[str, Key] = {
     ),
     "migration.max_load": Key(
         0.7,
-        _number(0, 1000),
+        number(0, 1000),
         "Not idle above this load average per processor, without the daemon's own work; for "
         "kernels that do not tell pressure (/proc/pressure). 0: not looked at.",
         live=True,
     ),
     "migration.max_temperature": Key(
         75.0,
-        _number(0, 150),
+        number(0, 150),
         "Not idle while the processor is hotter than this, or slowed down by heat or too little "
         "voltage; 0: not looked at.",
         "degrees Celsius",
@@ -218,7 +199,7 @@ KEYS: dict[str, Key] = {
     ),
     "migration.min_battery": Key(
         30.0,
-        _number(0, 100),
+        number(0, 100),
         "Not idle while the battery is in use and holds less than this; 0: not looked at.",
         "percent",
         live=True,
@@ -232,25 +213,25 @@ KEYS: dict[str, Key] = {
         " both files; the packaged unit hides home directories from it.",
     ),
     "recall.results": Key(
-        10, _integer(1, 1000), "Results of a query that does not say how many.", live=True
+        10, integer(1, 1000), "Results of a query that does not say how many.", live=True
     ),
     "server.max_clients": Key(
-        64, _integer(1, 4096), "Connections at the same time; more wait in the kernel's queue."
+        64, integer(1, 4096), "Connections at the same time; more wait in the kernel's queue."
     ),
     "server.threads": Key(
         2,
-        _integer(1, 64),
+        integer(1, 64),
         "Reading requests answered at the same time; writing and lengthy ones have two each.",
         "threads",
     ),
     "server.idle_timeout": Key(
         600.0,
-        _number(1, 86400),
+        number(1, 86400),
         "A connection without a complete request for so long is closed.",
         "seconds",
     ),
     "server.drain_seconds": Key(
-        10.0, _number(0, 600), "On stop, requests under way may take so long to finish.", "seconds"
+        10.0, number(0, 600), "On stop, requests under way may take so long to finish.", "seconds"
     ),
     "access.read_group": Key(
         "nimad",

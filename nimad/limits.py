@@ -1,4 +1,4 @@
-"""What both sides of the socket keep to: the largest frame, and which verbs take long."""
+"""What both sides of the socket keep to: the bounds of requests, and which verbs take long."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ MAX_PAYLOAD = MAX_FRAME - ENVELOPE
 """Length of the largest result, and of the largest memory of an import, as JSON [bytes]."""
 MAX_IMPORT = 500
 """Number of memories in one import [memories]."""
+MAX_RESULTS = 1000
+"""Number of results of one query [memories]."""
+MAX_DEPTH = 5
+"""Number of relations that `related` follows one after the other [relations]."""
+MAX_ROWS = 10_000
+"""Number of rows of one answer of the graph [rows]."""
+MAX_BUDGET = 10_000_000
+"""Budget of a query for a prompt [tokens]."""
+MAX_BATCH = 100_000
+"""Size of a migration's batch [rows]."""
 
 LENGTHY = frozenset(
     {
@@ -27,4 +37,4 @@ LENGTHY = frozenset(
 )
 """Verbs that take seconds and more: they have threads of their own, and clients wait for them."""
 UNHURRIED = LENGTHY | {"import", "forget"}
-"""Verbs that a client gives as long as they take: lengthy ones, and those as long as their list."""
+"""Verbs that a client sets no time limit: lengthy ones, and those whose list sets the time."""

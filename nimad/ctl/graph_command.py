@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nimad.ctl.arguments import add_command, number
 from nimad.ctl.terminal_text import columns, one_line, shorten
 from nimad.errors import UsageError
+from nimad.limits import MAX_ROWS
 
 if TYPE_CHECKING:
     from nimad.ctl.arguments import Commands
@@ -42,7 +43,7 @@ def register(commands: Commands) -> None:
         help="a value for $NAME in the question: JSON, or else text; may be repeated",
     )
     graph.add_argument(
-        "--limit", metavar="N", type=number(1, 10_000), help="most rows to show; default 1000"
+        "--limit", metavar="N", type=number(1, MAX_ROWS), help="most rows to show; default 1000"
     )
     graph.add_argument(
         "--fresh", action="store_true", help="make the graph anew first, when it is behind"

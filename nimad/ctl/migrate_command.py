@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nimad.ctl.arguments import add_command, number
 from nimad.errors import UsageError, VerifyFailed
+from nimad.limits import MAX_BATCH
 
 if TYPE_CHECKING:
     from nimad.ctl.arguments import Commands, Parser
@@ -18,7 +19,7 @@ PAGE = 500
 """Number of quarantined rows asked for at a time [rows]."""
 STRATEGIES = ("full", "incremental", "lazy")
 EVERY = "*"
-"""What --status, --pause, --resume and --now stand for without a name."""
+"""Name that --status, --pause, --resume and --now have when none is given: all sources."""
 DECLINED = 1
 """Exit code when the question of --rollback was answered with no."""
 BELONGS = {
@@ -59,7 +60,7 @@ def register(commands: Commands) -> None:
     taking.add_argument(
         "--batch-size",
         metavar="N",
-        type=number(1, 100_000),
+        type=number(1, MAX_BATCH),
         help="rows at a time; by default the batches follow free memory",
     )
     taking.add_argument(
@@ -239,7 +240,7 @@ def _roll_back(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 
 
 def _agreed(name: str, client: Client, screen: Screen) -> bool:
-    """Ask whoever sits at the terminal; without one, the command is answer enough."""
+    """Ask at the terminal; without one, the command itself is the consent."""
     if sys.stdin is None or not sys.stdin.isatty():
         return True
     from nimad.ctl.human import count

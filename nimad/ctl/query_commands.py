@@ -15,6 +15,7 @@ from nimad.ctl.arguments import (
     number,
     text_of,
 )
+from nimad.limits import MAX_BUDGET, MAX_DEPTH, MAX_RESULTS
 
 if TYPE_CHECKING:
     from nimad.ctl.arguments import Commands
@@ -42,7 +43,9 @@ def register(commands: Commands) -> None:
         action="store_true",
         help="compare the hypervectors of the legacy store instead of the meaning",
     )
-    similar.add_argument("-k", metavar="N", type=number(1, 1000), help="most memories to show")
+    similar.add_argument(
+        "-k", metavar="N", type=number(1, MAX_RESULTS), help="most memories to show"
+    )
     related = add_command(
         commands,
         "related",
@@ -52,10 +55,13 @@ def register(commands: Commands) -> None:
     )
     related.add_argument("id", metavar="ID", type=memory_id, help="the memory to start from")
     related.add_argument(
-        "--depth", metavar="N", type=number(1, 5), help="relations to follow one after the other"
+        "--depth",
+        metavar="N",
+        type=number(1, MAX_DEPTH),
+        help="relations to follow one after the other",
     )
     related.add_argument(
-        "-k", metavar="N", type=number(1, 1000), dest="limit", help="most memories to show"
+        "-k", metavar="N", type=number(1, MAX_RESULTS), dest="limit", help="most memories to show"
     )
 
 
@@ -70,7 +76,7 @@ def _register_query(commands: Commands) -> None:
         DATES,
     )
     query.add_argument("text", metavar="TEXT", nargs="+", help="a question, or words")
-    query.add_argument("-k", metavar="N", type=number(1, 1000), help="most results to show")
+    query.add_argument("-k", metavar="N", type=number(1, MAX_RESULTS), help="most results to show")
     query.add_argument(
         "--mode", choices=MODES, help="search by meaning, by words, or both (the default)"
     )
@@ -101,8 +107,8 @@ def _register_query(commands: Commands) -> None:
     query.add_argument(
         "--budget",
         metavar="TOKENS",
-        type=number(1, 10_000_000),
-        help="show what fits in about so many tokens of a prompt, the best first",
+        type=number(1, MAX_BUDGET),
+        help="show the best that fits in about this number of tokens of a prompt",
     )
     query.add_argument(
         "--explain",

@@ -33,7 +33,8 @@ the checksums: equal content has an equal id, and writing is deterministic.
 
 Why CRC-32: the standard library has it, it finds every error burst of up to 32 bits, and it is the
 fastest thing there is in it: 3.7 GB/s here against 1.6 GB/s for SHA-256 and 0.8 GB/s for BLAKE2b.
-It guards against rotting cards, not against people: whoever may write the file may write the sum.
+It guards against rotting cards, not against people: a person who may write the file may write its
+checksums, too.
 
 The three refusals: `FormatCorrupt` (not what was written), `FormatTooOld` and `FormatTooNew`
 (whole, but of a version this reader does not know).
@@ -41,8 +42,10 @@ The three refusals: `FormatCorrupt` (not what was written), `FormatTooOld` and `
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
+import struct
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -50,21 +53,42 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nimad.disk.durable import Buffer, replacing
-from nimad.disk.layout import (
-    ENTRY,
-    FOOT,
-    HEAD,
-    MOST_REGIONS,
-    Header,
-    Region,
-    make_footer,
-    make_header,
-    padded,
-    read_header,
-)
 from nimad.errors import FormatCorrupt, FormatTooNew, FormatTooOld
 
+MAGIC = b"\x89NMD\r\n\x1a\n"
+COMPLEMENT = bytes(byte ^ 0xFF for byte in MAGIC)
+CONTAINER_VERSION = 1
+ALIGN = 64
+
+HEAD = struct.Struct("<8s16sHHI16sQII")
+ENTRY = struct.Struct("<16sQQII")
+FOOT = struct.Struct("<8s16sII")
+MOST_REGIONS = 4096
 _READ = 1 << 20
+
+
+@dataclass(frozen=True)
+class Region:
+    """One entry of the region table; `offset` and `length` in bytes."""
+
+    name: str
+    offset: int
+    length: int
+    crc: int
+
+    @property
+    def extent(self) -> int:
+        """The bytes it takes in the file, padding included."""
+        return _padded(self.length)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a header says: the format's version, the id in hexadecimal, and the regions by name."""
+
+    version: int
+    digest: str
+    regions: dict[str, Region]
 
 
 @dataclass(frozen=True)
@@ -97,15 +121,15 @@ def write_container(
     names = [name for name, _ in regions]
     if len(set(names)) != len(names) or len(names) > MOST_REGIONS:
         raise ValueError(f"region names must be unique and at most {MOST_REGIONS}: {names}")
-    start = padded(HEAD.size + ENTRY.size * len(regions))
+    start = _padded(HEAD.size + ENTRY.size * len(regions))
     with replacing(path, crash) as file:
         file.write(bytes(start))
         table = []
         for name, chunks in regions:
             table.append(_write_region(file, name, chunks))
         length = file.tell() + FOOT.size
-        head, digest = make_header(format_name, version, table, length)
-        file.write(make_footer(head, digest))
+        head, digest = _make_header(format_name, version, table, length)
+        file.write(_make_footer(head, digest))
         file.seek(0)
         file.write(head)
     return Summary(length, digest.hex())
@@ -118,7 +142,7 @@ def _write_region(file: BinaryIO, name: str, chunks: Iterable[Buffer]) -> Region
         file.write(chunk)
         crc = zlib.crc32(chunk, crc)
         length += memoryview(chunk).nbytes
-    rest = bytes(padded(length) - length)
+    rest = bytes(_padded(length) - length)
     file.write(rest)
     return Region(name, offset, length, zlib.crc32(rest, crc))
 
@@ -156,7 +180,7 @@ class Container:
         try:
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                head = read_header(path, file, size, format_name)
+                head = _read_header(path, file, size, format_name)
                 if not oldest <= head.version <= newest:
                     refusal = FormatTooNew if head.version > newest else FormatTooOld
                     raise refusal(path=path, found=head.version, oldest=oldest, newest=newest)
@@ -195,19 +219,17 @@ class Container:
         wanted = self.regions if names is None else {name: self._entry(name) for name in names}
         try:
             with self.path.open("rb", buffering=0) as file:
-                read_header(self.path, file, os.fstat(file.fileno()).st_size, None)
+                _read_header(self.path, file, os.fstat(file.fileno()).st_size, None)
                 for entry in wanted.values():
-                    self._compare(entry, _checksum(file, entry))
+                    found = _checksum(file, entry)
+                    if found != entry.crc:
+                        detail = (
+                            f"region {entry.name} has checksum {found:08x}, {entry.crc:08x} was"
+                            f" written ({entry.extent} bytes at {entry.offset})"
+                        )
+                        raise FormatCorrupt(path=self.path, detail=detail)
         except OSError as error:
             raise FormatCorrupt(path=self.path, detail=f"it cannot be read ({error})") from error
-
-    def _compare(self, entry: Region, found: int) -> None:
-        if found != entry.crc:
-            detail = (
-                f"region {entry.name} has checksum {found:08x}, {entry.crc:08x} was written"
-                f" ({entry.extent} bytes at {entry.offset})"
-            )
-            raise FormatCorrupt(path=self.path, detail=detail)
 
     def _entry(self, name: str) -> Region:
         try:
@@ -227,3 +249,98 @@ def _checksum(file: BinaryIO, entry: Region) -> int:
         crc = zlib.crc32(view[:got], crc)
         left -= got
     return crc
+
+
+# --- the bytes around the regions ----------------------------------------------------------------
+
+
+def _padded(length: int) -> int:
+    """`length` bytes, rounded up to the alignment of regions."""
+    return -(-length // ALIGN) * ALIGN
+
+
+def _make_header(
+    format_name: str, version: int, table: Sequence[Region], length: int
+) -> tuple[bytes, bytes]:
+    """The header with its region table and padding, and the id; `length` of the whole file."""
+    entries = b"".join(
+        ENTRY.pack(_ascii(region.name), region.offset, region.length, region.crc, 0)
+        for region in table
+    )
+    name = _ascii(format_name)
+    stamp = struct.pack("<16sHHI", name, version, CONTAINER_VERSION, len(table))
+    digest = hashlib.blake2b(stamp + entries, digest_size=16).digest()
+
+    def fill(crc: int) -> bytes:
+        head = HEAD.pack(
+            MAGIC, name, version, CONTAINER_VERSION, len(table), digest, length, 0, crc
+        )
+        return (head + entries).ljust(_padded(len(head) + len(entries)), b"\0")
+
+    return fill(zlib.crc32(fill(0))), digest
+
+
+def _make_footer(head: bytes, digest: bytes) -> bytes:
+    """The footer that belongs to a header."""
+    first = FOOT.pack(COMPLEMENT, digest, HEAD.unpack_from(head)[-1], 0)[:-4]
+    return first + struct.pack("<I", zlib.crc32(first))
+
+
+def _ascii(name: str) -> bytes:
+    raw = name.encode("ascii")
+    if not 0 < len(raw) <= 16 or b"\0" in raw:
+        raise ValueError(f"a name has 1 to 16 ASCII characters: {name!r}")
+    return raw
+
+
+def _read_header(path: Path, file: BinaryIO, size: int, format_name: str | None) -> Header:
+    """Read and check header, region table and footer.
+
+    Args:
+        size: of the file, in bytes.
+        format_name: what the file should hold; None: anything.
+
+    Raises:
+        FormatCorrupt: when one of them is not what was written, or the format is another.
+        FormatTooOld, FormatTooNew: when the container's own version is unknown.
+    """
+
+    def corrupt(detail: str) -> FormatCorrupt:
+        return FormatCorrupt(path=path, detail=detail)
+
+    raw = file.read(HEAD.size)
+    if len(raw) < HEAD.size:
+        raise corrupt(f"it has {size} bytes, a header alone takes {HEAD.size}")
+    magic, name, version, container, count, digest, length, _, crc = HEAD.unpack(raw)
+    if magic != MAGIC:
+        raise corrupt(f"it begins with {magic.hex()}, expected {MAGIC.hex()}")
+    if container != CONTAINER_VERSION:
+        refusal = FormatTooNew if container > CONTAINER_VERSION else FormatTooOld
+        raise refusal(path=path, found=container, oldest=1, newest=CONTAINER_VERSION)
+    if length != size:
+        raise corrupt(f"it has {size} bytes, {length} were written")
+    if count > MOST_REGIONS:
+        raise corrupt(f"its header names {count} regions, at most {MOST_REGIONS} are possible")
+    rest = _padded(HEAD.size + count * ENTRY.size) - HEAD.size
+    body = file.read(rest)
+    found = zlib.crc32(body, zlib.crc32(raw[:-4] + bytes(4)))
+    if len(body) != rest or found != crc:
+        raise corrupt(f"its header has checksum {found:08x}, {crc:08x} was written")
+    file.seek(size - FOOT.size)
+    if file.read(FOOT.size) != _make_footer(raw, digest):
+        raise corrupt("its footer does not belong to its header: the end is missing or changed")
+    kind = name.rstrip(b"\0").decode("ascii", "replace")
+    if format_name is not None and kind != format_name:
+        raise corrupt(f"it holds {kind!r}, expected {format_name!r}")
+    return Header(version, digest.hex(), _table(path, body, count, size))
+
+
+def _table(path: Path, body: bytes, count: int, size: int) -> dict[str, Region]:
+    table = {}
+    for number in range(count):
+        raw, offset, length, crc, _ = ENTRY.unpack_from(body, number * ENTRY.size)
+        region = Region(raw.rstrip(b"\0").decode("ascii", "replace"), offset, length, crc)
+        if offset % ALIGN or offset + region.extent > size - FOOT.size:
+            raise FormatCorrupt(path=path, detail=f"region {region.name} lies outside the file")
+        table[region.name] = region
+    return table

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.config import Config
+from nimad.embed.wordpiece import WordPiece
 
 DIMS = 256
 """Dimensions of the vectors of the embedders static and hash."""
@@ -58,6 +59,7 @@ class Embedder(ABC):
         revision: changes whenever a vector would change.
         dims: dimensions of a vector.
         trouble: why it cannot be used at this moment; None when all is well.
+        wordpiece: the tokenizer; None for one that has no vocabulary here.
         quick: a text takes less than 0.1 ms, so that a query may embed some memories itself.
         scale: what its cosines mean.
         neighbour_shares: how much of the vectors of the turns before and after is mixed into a
@@ -68,6 +70,7 @@ class Embedder(ABC):
     revision: str
     dims: int
     trouble: str | None = None
+    wordpiece: WordPiece | None = None
     quick: ClassVar[bool] = False
     scale: CosineScale = CosineScale(0.30, AnswerThreshold(0.35, 0.90), AnswerThreshold(0.30, 0.50))
     neighbour_shares: tuple[float, float] = (0.2, 0.1)

@@ -1,4 +1,8 @@
-"""Features from spelling alone: words and character n-grams, hashed to signed buckets.
+"""What a text consists of: tokens of a vocabulary, and hashed features of spelling.
+
+A feature is a word or one of its character n-grams, hashed to signed buckets.  The hash embedder
+uses nothing else.  The others hash what their English vocabulary cannot spell (other scripts,
+emoji, made-up names that fall into single letters): so equal and similar words still meet.
 
 Feature hashing after K. Weinberger et al., Feature Hashing for Large Scale Multitask Learning
 (2009); character n-grams of words after P. Bojanowski et al., Enriching Word Vectors with Subword
@@ -13,24 +17,32 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nimad.embed.base import DIMS
+from nimad.embed.wordpiece import UNKNOWN, WordPiece
 
 PROBES = 4
 """Buckets of one feature, each with its own sign."""
 GRAMS = (4, 5)
 """Lengths of the n-grams of a word, whose ends are marked."""
 SHORT_WORD = 3
-"""Words up to this length have no n-grams.  So they weigh less, as the commonest words should."""
+"""Longest word without n-grams [characters]: so the commonest words weigh less."""
 DENSE_GRAMS = (1, 2)
-"""The same in scripts that write many words in a row or a word in one sign; ends not marked."""
+"""Lengths of n-grams in scripts that write words without spaces; their ends are not marked."""
 LONGEST_WORD = 64
-"""A longer word (a key, a digest, encoded data) is one feature: found again only as a whole."""
+"""Longest word with n-grams [characters]; a longer one (a key, encoded data) is one feature."""
 
+HASHED = 1 << 40
+"""Tokens are numbered by their ids; a hashed feature is this plus its own number."""
+_PIECES_KEPT = 4096
+_LONGEST_KEPT = 48
+_STEP = 4096
 _ACCENTS = re.compile("[\u0300-\u036f]+")
 _DENSE = (
     "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
@@ -65,11 +77,13 @@ def features(word: str) -> list[int]:
     return [_hashed(marked), *(_hashed(gram) for n in GRAMS for gram in _grams(marked, n))]
 
 
-def add_features(numbers: NDArray[np.int64], size: int, row: NDArray[np.float64]) -> None:
+def add_features(found: Sequence[int], size: int, row: NDArray[np.float64]) -> None:
     """Add features to `row`, a float64[256]: each adds or takes away `size` in 4 buckets."""
-    codes = (numbers[:, None] >> (9 * np.arange(PROBES))).ravel()
-    signs = np.where(codes & DIMS, size, -size)
-    row += np.bincount(codes & (DIMS - 1), weights=signs, minlength=DIMS)
+    for start in range(0, len(found), _STEP):  # bounds the memory that a long text takes
+        numbers = np.array(found[start : start + _STEP], np.int64)
+        codes = (numbers[:, None] >> (9 * np.arange(PROBES))).ravel()
+        signs = np.where(codes & DIMS, size, -size)
+        row += np.bincount(codes & (DIMS - 1), weights=signs, minlength=DIMS)
 
 
 def _grams(word: str, length: int) -> list[str]:
@@ -79,3 +93,55 @@ def _grams(word: str, length: int) -> list[str]:
 def _hashed(gram: str) -> int:
     digest = blake2b(gram.encode("utf-8", "surrogatepass"), digest_size=5).digest()
     return int.from_bytes(digest, "little")
+
+
+class Spelling(dict[str, tuple[int, ...]]):
+    """What the space-free pieces of texts met recently consist of; emptied when full (1 MB)."""
+
+    def __init__(self, wordpiece: WordPiece) -> None:
+        super().__init__()
+        self._wordpiece = wordpiece
+
+    def read(self, text: str) -> list[int]:
+        """Token ids in order, and hashed features, each with `HASHED` added."""
+        # a space always ends a word, whatever stands around it: so the parts can be remembered
+        return list(chain.from_iterable(map(self.__getitem__, text.split(" "))))
+
+    def strange(self, text: str) -> int:
+        """How many words of a text are hashed."""
+        read = {word for word in self._wordpiece.words(text) if self._legible(word)}
+        return sum(word not in read and not self._legible(word) for word in words(text))
+
+    def __missing__(self, piece: str) -> tuple[int, ...]:
+        found = tuple(self._spell(piece))
+        if len(piece) <= _LONGEST_KEPT:
+            if len(self) >= _PIECES_KEPT:
+                self.clear()
+            self[piece] = found
+        return found
+
+    def _spell(self, piece: str) -> list[int]:
+        found: list[int] = []
+        read: set[str] = set()
+        unread = False
+        for word in self._wordpiece.words(piece):
+            ids = self._wordpiece.pieces(word)
+            if _legible(word, ids):
+                found += ids
+                read.add(word)
+            else:
+                unread = True
+        if unread:  # what the tokenizer did not read: cut free of its neighbours, or hashed
+            for word in words(piece):
+                if word not in read:
+                    ids = self._wordpiece.pieces(word)
+                    found += ids if _legible(word, ids) else [HASHED + n for n in features(word)]
+        return found
+
+    def _legible(self, word: str) -> bool:
+        return _legible(word, self._wordpiece.pieces(word))
+
+
+def _legible(word: str, ids: tuple[int, ...]) -> bool:
+    """Whether pieces mean something: single letters, as most of a foreign word becomes, do not."""
+    return ids != (UNKNOWN,) and (len(ids) == 1 or len(word) >= 2 * len(ids))

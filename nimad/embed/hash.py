@@ -15,11 +15,10 @@ from nimad.embed.base import DIMS, Embedder, in_steps
 from nimad.embed.features import add_features, features, words
 
 _WORDS_KEPT = 4096
-_STEP = 4096
 
 
 class _Known(dict[str, list[int]]):
-    """The features of the words met lately; emptied when full, so that it stays small."""
+    """The features of the words met recently; emptied when full, so that it stays small."""
 
     def __missing__(self, word: str) -> list[int]:
         found = features(word)
@@ -46,6 +45,4 @@ class HashEmbedder(Embedder):
         return in_steps(texts, self._sum)
 
     def _sum(self, text: str, row: NDArray[np.float64]) -> None:
-        found = list(chain.from_iterable(map(self._known.__getitem__, words(text))))
-        for start in range(0, len(found), _STEP):  # bounds the memory that a long text takes
-            add_features(np.array(found[start : start + _STEP], np.int64), 1, row)
+        add_features(list(chain.from_iterable(map(self._known.__getitem__, words(text)))), 1, row)

@@ -26,12 +26,13 @@ from nimad.embed.base import Embedder
 from nimad.errors import ConfigError, Degraded
 
 QUICK_SECONDS = 3.0
-"""One text is a query or a new memory: somebody waits for it, but no longer than this."""
+"""Longest wait for one text, which is a query or a new memory [seconds]."""
 GRACE = 2.0
-"""How much longer than the endpoint's own limit the helper may take [seconds]."""
+"""Time that the helper may take beyond the endpoint's own limit [seconds]."""
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
+"""Pauses after a failure: the first, doubled up to the longest [seconds]."""
 MOST_BYTES = 16 << 20
-"""Of one reply."""
+"""Largest reply of the helper [bytes]."""
 
 
 class HttpEmbedder(Embedder):

@@ -25,15 +25,13 @@ from numpy.typing import NDArray
 
 from nimad.config import Config
 from nimad.embed.base import DIMS, AnswerThreshold, CosineScale, Embedder, unit_rows
-from nimad.embed.features import add_features
+from nimad.embed.features import HASHED, Spelling, add_features
 from nimad.embed.model import Model, read_model
-from nimad.embed.spelling import HASHED, Spelling
 from nimad.embed.wordpiece import WordPiece
 from nimad.errors import EmbedderMissing
 
 RULES = 1
-"""Counts the changes to this file and to `spelling` that change a vector."""
-_STEP = 4096
+"""Counts the changes to this file and to `features` that change a vector."""
 
 
 class MiniLmEmbedder(Embedder):
@@ -92,8 +90,7 @@ class MiniLmEmbedder(Embedder):
     def _spelt(self, numbers: list[int]) -> NDArray[np.float32]:
         """float32[384]: the direction of hashed features, in the first 256 dimensions."""
         sums = np.zeros((1, DIMS), np.float64)
-        for start in range(0, len(numbers), _STEP):  # bounds the memory that a long text takes
-            add_features(np.array(numbers[start : start + _STEP], np.int64), 1, sums[0])
+        add_features(numbers, 1, sums[0])
         row = np.zeros(self.dims, np.float32)
         row[:DIMS] = unit_rows(sums)[0]
         return row
@@ -115,7 +112,7 @@ def find_model() -> Path:
 
 
 def _session(layers: bytes, threads: int) -> Any:
-    """The runtime with a model in it, on so many threads, without pools that only grow."""
+    """The runtime with a model in it, on `threads` threads, without pools that only grow."""
     try:
         import onnxruntime
     except ImportError as error:

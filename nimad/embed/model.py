@@ -29,10 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.disk.container import Container, Summary, write_container
-from nimad.embed.table import read_spans, write_spans
-from nimad.embed.vocabulary import TokenLines
-from nimad.embed.wordpiece import Span
-from nimad.errors import FormatCorrupt, FormatTooNew, FormatTooOld, TableDamaged
+from nimad.embed.table import read_file, read_spans, write_spans
+from nimad.embed.wordpiece import Span, TokenLines
 
 FORMAT = "minilm"
 VERSION = 1
@@ -85,18 +83,7 @@ def read_model(path: Path) -> Model:
     Raises:
         TableDamaged: when the file is missing, is not what was written, or is of another version.
     """
-    try:
-        container = Container.open(path, FORMAT, VERSION, VERSION)
-        container.verify()
-        return _parsed(container)
-    except FormatCorrupt as error:
-        raise TableDamaged(path=path, detail=error.fields["detail"]) from error
-    except (FormatTooNew, FormatTooOld) as error:
-        detail = f"it has format version {error.fields['found']}, this nimad reads {VERSION}"
-        raise TableDamaged(path=path, detail=detail) from error
-    except (ValueError, struct.error) as error:  # whole, but written wrongly
-        detail = f"its content does not fit together ({error})"
-        raise TableDamaged(path=path, detail=detail) from error
+    return read_file(path, FORMAT, VERSION, _parsed)
 
 
 def _parsed(container: Container) -> Model:

@@ -1,7 +1,7 @@
 """The default embedder: token vectors distilled from all-MiniLM-L6-v2, weighted and added up.
 
 A text is cut into the model's own tokens; its vector is the sum of their rows in the table, at
-length 1.  What the vocabulary cannot spell is hashed into the same space (`nimad.embed.spelling`).
+length 1.  What the vocabulary cannot spell is hashed into the same space (`nimad.embed.features`).
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.embed.base import DIMS, AnswerThreshold, CosineScale, Embedder, in_steps
-from nimad.embed.features import add_features
-from nimad.embed.spelling import HASHED, Spelling
+from nimad.embed.features import HASHED, Spelling, add_features
 from nimad.embed.table import TokenTable, read_table
 from nimad.embed.wordpiece import WordPiece
 
 TABLE = Path(__file__).parent / "data" / "static.tokens"
 RULES = 1
-"""Counts the changes to this file, `spelling` and `features` that change a vector."""
+"""Counts the changes to this file and `features` that change a vector."""
 
 _STEP = 1024
 
@@ -52,15 +51,10 @@ class StaticEmbedder(Embedder):
         self._unmap()
 
     def _sum(self, text: str, row: NDArray[np.float64]) -> None:
-        self._add(self._spelling.read(text), row)
-
-    def _add(self, found: list[int], row: NDArray[np.float64]) -> None:
-        """Add tokens and features to a row; whole numbers, so BLAS may add them in any order."""
-        for start in range(0, len(found), _STEP):  # bounds the memory that a long text takes
-            numbers = np.array(found[start : start + _STEP], np.int64)
-            hashed = numbers >= HASHED
-            if hashed.any():
-                add_features(numbers[hashed] - HASHED, self._hashed, row)
-                numbers = numbers[~hashed]
-            tokens = numbers - self._first
-            row += self._weights[tokens] @ self._rows[tokens].astype(np.float64)
+        found = self._spelling.read(text)
+        add_features([n - HASHED for n in found if n >= HASHED], self._hashed, row)
+        tokens = [n - self._first for n in found if n < HASHED]
+        for start in range(0, len(tokens), _STEP):  # bounds the memory that a long text takes
+            part = tokens[start : start + _STEP]
+            # whole numbers: BLAS may add them in any order
+            row += self._weights[part] @ self._rows[part].astype(np.float64)

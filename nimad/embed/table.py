@@ -25,6 +25,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +33,14 @@ from numpy.typing import NDArray
 from nimad.disk.container import Container, Summary, write_container
 from nimad.disk.durable import Buffer
 from nimad.embed.base import DIMS
-from nimad.embed.vocabulary import TokenLines
-from nimad.embed.wordpiece import Span
+from nimad.embed.wordpiece import Span, TokenLines
 from nimad.errors import FormatCorrupt, FormatTooNew, FormatTooOld, TableDamaged
 
 FORMAT = "tokens"
 VERSION = 1
 _NUMBERS = struct.Struct("<II")
+
+Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
@@ -84,30 +86,37 @@ def read_table(path: Path) -> TokenTable:
     Raises:
         TableDamaged: when the file is missing, is not what was written, or is of another version.
     """
-    try:
-        container = Container.open(path, FORMAT, VERSION, VERSION)
-        container.verify()
-        table = _parsed(container)
-    except FormatCorrupt as error:
-        raise TableDamaged(path=path, detail=error.fields["detail"]) from error
-    except (FormatTooNew, FormatTooOld) as error:
-        detail = f"it has format version {error.fields['found']}, this nimad reads {VERSION}"
-        raise TableDamaged(path=path, detail=detail) from error
-    except ValueError as error:  # whole, but written wrongly
-        raise TableDamaged(
-            path=path, detail=f"its content does not fit together ({error})"
-        ) from error
+    table = read_file(path, FORMAT, VERSION, _parsed)
     if not len(table.tokens) == len(table.rows) == len(table.weights) > 0:
         counts = f"{len(table.tokens)} tokens, {len(table.rows)} rows, {len(table.weights)} weights"
         raise TableDamaged(path=path, detail=f"its parts have different lengths: {counts}")
     return table
 
 
-def _parsed(container: Container) -> TokenTable:
+def read_file(
+    path: Path, format_name: str, version: int, parse: Callable[[Container], Parsed]
+) -> Parsed:
+    """What `parse` makes of a container whose every checksum was compared.
+
+    Raises:
+        TableDamaged: when the file is missing, is not what was written, or is of another version.
+    """
     try:
-        first, hashed = _NUMBERS.unpack(container.region("numbers"))
-    except struct.error as error:
-        raise ValueError(error) from error
+        container = Container.open(path, format_name, version, version)
+        container.verify()
+        return parse(container)
+    except FormatCorrupt as error:
+        raise TableDamaged(path=path, detail=error.fields["detail"]) from error
+    except (FormatTooNew, FormatTooOld) as error:
+        detail = f"it has format version {error.fields['found']}, this nimad reads {version}"
+        raise TableDamaged(path=path, detail=detail) from error
+    except (ValueError, struct.error) as error:  # whole, but written wrongly
+        detail = f"its content does not fit together ({error})"
+        raise TableDamaged(path=path, detail=detail) from error
+
+
+def _parsed(container: Container) -> TokenTable:
+    first, hashed = _NUMBERS.unpack(container.region("numbers"))
     return TokenTable(
         tokens=TokenLines(container.region("tokens")),
         spans=read_spans(container.region("characters")),
@@ -122,19 +131,17 @@ def _parsed(container: Container) -> TokenTable:
 
 def write_spans(spans: Sequence[Span]) -> bytes:
     """The region "characters"."""
-    return "\n".join(map(_line, spans)).encode()
+    lines = (
+        f"{span.first:x} {span.last:x} {'=' if span.text is None else f'>{span.text}'}"
+        for span in spans
+    )
+    return "\n".join(lines).encode()
 
 
 def read_spans(region: Buffer) -> list[Span]:
     """What `write_spans` wrote.  Raises ValueError for anything else."""
-    return [_span(line) for line in str(region, "utf-8").split("\n")]
-
-
-def _line(span: Span) -> str:
-    what = "=" if span.text is None else f">{span.text}"
-    return f"{span.first:x} {span.last:x} {what}"
-
-
-def _span(line: str) -> Span:
-    first, last, what = line.split(" ", 2)
-    return Span(int(first, 16), int(last, 16), None if what == "=" else what[1:])
+    spans = []
+    for line in str(region, "utf-8").split("\n"):
+        first, last, what = line.split(" ", 2)
+        spans.append(Span(int(first, 16), int(last, 16), None if what == "=" else what[1:]))
+    return spans

@@ -1,21 +1,26 @@
-"""The command nimad-embedder: the helper process with a network and without the memories."""
+"""The command nimad-embedder: the helper process with a network and without the memories.
+
+A caller on its Unix socket sends a line of JSON, gets a line of JSON, and is hung up on.
+"""
 
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
+import json
 import logging
 import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from nimad import __version__, config
-from nimad.endpoint.remote import Endpoint
-from nimad.endpoint.serve import serve
+from nimad.endpoint.remote import Endpoint, EndpointError
 from nimad.errors import NimadError, SocketUnusable
 from nimad.serve.listen import listen_at
 from nimad.systemd import listening_sockets
@@ -23,6 +28,12 @@ from nimad.systemd import listening_sockets
 log = logging.getLogger("nimad-embedder")
 
 CREDENTIAL = "nimad-embedder.key"
+MOST_BYTES = 16 << 20
+"""Largest request [bytes]."""
+AT_ONCE = 4
+"""Requests under way at the same time; further ones wait in the kernel's queue."""
+PATIENCE = 10.0
+"""Longest wait for a request [seconds]."""
 
 DESCRIPTION = """\
 Asks an OpenAI-compatible endpoint (http.url in nimad.yaml) for the vectors of texts, for a nimad
@@ -88,6 +99,58 @@ def listen(place: Path) -> socket.socket:
     listener = listen_at(place)
     place.chmod(0o600)
     return listener.sock
+
+
+def serve(listener: socket.socket, endpoint: Endpoint) -> None:
+    """Answer callers until the listener is closed."""
+    free = threading.BoundedSemaphore(AT_ONCE)
+
+    def answer(caller: socket.socket) -> None:
+        try:
+            with caller:
+                caller.settimeout(PATIENCE)
+                caller.sendall(json.dumps(_reply(_line(caller), endpoint)).encode() + b"\n")
+        except OSError as error:
+            log.info("a caller went away: %s", error)
+        finally:
+            free.release()
+
+    while True:
+        free.acquire()
+        try:
+            caller, _ = listener.accept()
+        except OSError:
+            return
+        threading.Thread(target=answer, args=(caller,), daemon=True).start()
+
+
+def _line(caller: socket.socket) -> bytes:
+    found = bytearray()
+    while not found.endswith(b"\n") and len(found) <= MOST_BYTES:
+        more = caller.recv(1 << 16)
+        if not more:
+            break
+        found += more
+    return bytes(found)
+
+
+def _reply(line: bytes, endpoint: Endpoint) -> dict[str, Any]:
+    """{"dims", "vectors": base64 of little-endian float32} or {"error": words}."""
+    try:
+        request = json.loads(line)
+        texts, seconds = request["texts"], float(request["seconds"])
+        if not texts or not all(isinstance(text, str) for text in texts):
+            raise ValueError("texts must be a list of texts")
+    except (ValueError, TypeError, KeyError) as error:
+        return {"error": f"the request is not understood ({error!r})"}
+    try:
+        dims, values = endpoint.embed(texts, seconds)
+    except EndpointError as error:
+        log.warning("%s", error)
+        return {"error": str(error)}
+    if sys.byteorder == "big":
+        values.byteswap()
+    return {"dims": dims, "vectors": base64.b64encode(values.tobytes()).decode()}
 
 
 if __name__ == "__main__":

@@ -79,7 +79,8 @@ class Endpoint:
             raise EndpointError("the endpoint took too long", passes=False)
         connection = self._connection(left)
         try:
-            connection.request("POST", self._target(), body, self._headers())
+            target = (self.url.path or "/") + (f"?{self.url.query}" if self.url.query else "")
+            connection.request("POST", target, body, self._headers())
             response = connection.getresponse()
             reply = response.read(MOST_BYTES + 1)
         except http.client.HTTPException as error:
@@ -104,9 +105,6 @@ class Endpoint:
             context = ssl.create_default_context()
             return http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
         return http.client.HTTPConnection(host, port, timeout=seconds)
-
-    def _target(self) -> str:
-        return (self.url.path or "/") + (f"?{self.url.query}" if self.url.query else "")
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "User-Agent": f"nimad/{__version__}"}

@@ -172,6 +172,8 @@ class LegacyFiles(Closing):
 
     def _count(self, totals: Totals) -> None:
         mapper = self.mapper("")
+        if self._keys:
+            totals.first_key, totals.last_key = self._keys[0], self._keys[-1]
         for key in self._keys:
             totals.nodes += 1
             node = _node(mapper, key, self._places[key].episode)

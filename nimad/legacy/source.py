@@ -88,7 +88,7 @@ class Totals:
     UTF-8, `blob_bytes` that of all binary values that become part of the records.  `notes` are
     what else its owner should know of the files, one sentence each; `refused` are the files of it
     that cannot be taken over, (name in the bundle, error).  `vectors` memories have a hypervector,
-    of `dimension` numbers.
+    of `dimension` numbers.  `first_key` and `last_key` are the smallest and largest of a memory.
     """
 
     nodes: int = 0
@@ -104,6 +104,8 @@ class Totals:
     refused: list[tuple[str, NimadError]] = field(default_factory=list)
     vectors: int = 0
     dimension: int = 0
+    first_key: int = 0
+    last_key: int = -1
 
     def count_unreadable(self, row: Unreadable) -> None:
         """Count a row that nothing can be made of."""

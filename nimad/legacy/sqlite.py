@@ -154,6 +154,8 @@ class LegacyGraph(Closing):
             totals.text_bytes += len(text.encode()) if isinstance(text, str) else 0
             totals.blob_bytes += sum(len(value) for value in row if isinstance(value, bytes))
         totals.by_layer = dict(sorted(layers.items()))
+        if ids:
+            totals.first_key, totals.last_key = ids[0], ids[-1]
         return ids
 
 

@@ -25,6 +25,7 @@ from nimad.legacy.source import DenseRows
 from nimad.migrate.run import Run
 from nimad.store import hyper, sources
 from nimad.store.hyper import Item
+from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
 FILE_BYTES = 16 << 20
@@ -38,7 +39,7 @@ def convert(run: Run) -> Iterator[None]:
         return
     yield
     shape = Shape.of(dense.dimension, dense.block_size)
-    keys, ids = _memories(run, dense)
+    keys, ids = memories_of(run.store.records, run.source_id, dense)
     _count(run, keys, ids)
     yield
     due = ~np.isin(ids, run.store.dense.files.ids(run.source_id))
@@ -54,10 +55,13 @@ def convert(run: Run) -> Iterator[None]:
         _tell(run, shape)
 
 
-def _memories(run: Run, dense: DenseRows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The keys that have become memories, and the memories' ids: int64[n] each, by key."""
+def memories_of(
+    records: Records, source: int, dense: DenseRows
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The keys of hypervectors whose rows have become memories, and the memories' ids: int64[n]
+    each, by key."""
     keys = dense.keys()
-    found = sources.memory_ids(run.store.records, run.source_id, keys.tolist())
+    found = sources.memory_ids(records, source, keys.tolist())
     ids = np.array([found.get(key, 0) for key in keys.tolist()], np.int64)
     return keys[ids > 0], ids[ids > 0]
 
@@ -78,11 +82,6 @@ def _known(run: Run, shape: Shape) -> Learned | None:
     return None
 
 
-def _page(shape: Shape) -> int:
-    """Hypervectors of one step."""
-    return max(1, STEP_VALUES // shape.size)
-
-
 def _rows(
     run: Run,
     dense: DenseRows,
@@ -92,7 +91,7 @@ def _rows(
 ) -> Iterator[None]:
     quick = Learned(learned.basis.in_memory(), learned.plan)
     parts: list[Coded] = []
-    page, held = _page(learned.plan.shape), 0
+    page, held = max(1, STEP_VALUES // learned.plan.shape.size), 0
     for first in range(0, len(keys), page):
         some = slice(first, first + page)
         parts.append(code(quick, ids[some], dense.rows(keys[some])))

@@ -14,9 +14,11 @@ from typing import Any
 
 from nimad.background.worker import Worker
 from nimad.core.store import MemoryStore
+from nimad.disk.durable import crash_point
 from nimad.errors import Busy, NotFound, UsageError
+from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.legacy.source import LegacySource
-from nimad.migrate import attachment, delta, mending, report, rollback, snapshots
+from nimad.migrate import attachment, delta, report, rollback, snapshots
 from nimad.migrate.encode_on_hit import EncodeOnHit
 from nimad.migrate.job import MigrationJob
 from nimad.migrate.log import MigrationLog
@@ -90,7 +92,7 @@ class MigrationManager:
     def append(self, fd: int, *, name: str, sha256: str, size: int) -> dict[str, Any]:
         """Take over what a followed source got since; see migrate/delta.py."""
         with self._my_turn():
-            reply = delta.append(self._store, fd, name, sha256, size)
+            reply = delta.apply_delta(self._store, fd, name, sha256, size)
             if reply["taken"]:
                 self._pipeline.reset()
                 self._encode_on_hit.needed = True
@@ -101,8 +103,10 @@ class MigrationManager:
         """Every source, or one.  Raises NotFound."""
         records = self._store.records
         wanted = sources.all_sources(records) if name is None else [sources.by_name(records, name)]
+        run = self._pipeline.run
+        runs = {} if run is None else {run.source_id: run}
         return {
-            "sources": [report.status_of(self._store, each, self._run_of(each)) for each in wanted],
+            "sources": [report.status_of(self._store, each, runs.get(each.id)) for each in wanted],
             "idle": (because := self.worker.idle.because()) is None,
             "because": because,
             "free_memory_bytes": memory.available_memory(),
@@ -189,23 +193,45 @@ class MigrationManager:
         return {"name": name, "removed": removed}
 
     def quarantine(self, name: str, offset: int, limit: int) -> dict[str, Any]:
-        """A page of the rows that were not taken over, with the reasons.  Raises NotFound."""
-        source = sources.by_name(self._store.records, name)
-        return mending.quarantine(self._store, source, offset, limit)
+        """`limit` rows, from `offset`, that were not taken over, or not whole, with the reasons, by
+        kind and key.  Raises NotFound."""
+        records = self._store.records
+        source = sources.by_name(records, name)
+        return {
+            "name": name,
+            "total": sources.count_quarantined(records, source.id),
+            "rows": sources.quarantine_rows(records, source.id, limit, offset),
+        }
 
     def retry_quarantined(self, name: str) -> dict[str, Any]:
-        """Look at those rows again.  Raises NotFound, Busy while it is under way."""
+        """Look at those rows again.  Raises NotFound (the backup, too), Busy while it is under way.
+
+        One transaction sends the source back to its first stage, where every row of the snapshot is
+        looked at again and what is here already stays as it is (see copy_stage.py).
+        """
         with self._my_turn():
             self._pipeline.reset()
             source = sources.by_name(self._store.records, name)
-            retried = mending.retry(self._store, source)
+            if source.stage not in (Stage.LINKED, Stage.VERIFIED):
+                raise Busy(detail=f"{name} is {source.state}; try again when it is done")
+            snapshots.path_of(self._store, source)
+            retried = sources.count_quarantined(self._store.records, source.id)
+            if retried:
+                with self._store.records.write() as tx:
+                    report = source.with_notes(rerun=True, verification=None)
+                    begin = {**sources.BEGIN, "node_cursor": source.note("start_after", FIRST_ID)}
+                    sources.update(
+                        tx, source.id, **begin, started=None, finished=None, report=report
+                    )
+                crash_point("migrate.retried")
         self._log.info(f"{name}: {retried} quarantined rows are looked at again")
         self._job.retry()
         return {"name": name, "retried": retried}
 
     def restore(self, name: str, fd: int) -> dict[str, Any]:
         """Write the backup into the empty file behind `fd`.  Raises NotFound, UsageError, ..."""
-        return mending.give_back(self._store, sources.by_name(self._store.records, name), fd)
+        source = sources.by_name(self._store.records, name)
+        return snapshots.write_backup(self._store, source, fd)
 
     def forget_backup(self, name: str) -> dict[str, Any]:
         """Delete the snapshot that was kept.  Raises NotFound, Busy while it is still needed."""
@@ -218,7 +244,7 @@ class MigrationManager:
             with self._store.records.write() as tx:
                 sources.update(tx, source.id, snapshot=None)
                 source_delta.forget(tx, source.id)
-            freed = rollback.delete_snapshot(self._store, source.snapshot)
+            freed = snapshots.delete(self._store, source.snapshot)
         self._log.info(f"{name}: the backup was deleted")
         return {"name": name, "freed_bytes": freed}
 
@@ -228,10 +254,6 @@ class MigrationManager:
     def _my_turn(self) -> Iterator[None]:
         with self.worker.hold(), self._turn:
             yield
-
-    def _run_of(self, source: Source) -> Run | None:
-        run = self._pipeline.run
-        return run if run is not None and run.source_id == source.id else None
 
     def _chosen(self, names: Sequence[str] | None, due: Callable[[Source], bool]) -> list[Source]:
         """The named sources, each must exist; without names, those that `due` picks."""

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from nimad.core.store import MemoryStore
-from nimad.disk.durable import crash_point, fsync_dir
-from nimad.legacy.hostile_reader import FIRST_ID
+from nimad.disk.durable import crash_point
+from nimad.migrate import snapshots
 from nimad.migrate.run import Run
 from nimad.model import Stage
 from nimad.store import hyper, source_delta, sources, words
@@ -29,11 +29,9 @@ BATCH = 1000
 """Memories deleted in one transaction."""
 
 CLEAN = {
+    **sources.BEGIN,
     "stage": Stage.ROLLED_BACK,
     "snapshot": None,
-    "node_cursor": FIRST_ID,
-    "edge_cursor": FIRST_ID,
-    "turn_cursor": FIRST_ID,
     "encode_cursor": 0,
     "copied": 0,
     "relations": 0,
@@ -42,10 +40,6 @@ CLEAN = {
     "dense_cursor": 0,
     "total_dense": 0,
     "converted": 0,
-    "linked": 0,
-    "verified": 0,
-    "paused": 0,
-    "error": None,
     "follow": 0,
     "report": None,
 }
@@ -54,8 +48,7 @@ CLEAN = {
 
 def begin(store: MemoryStore, source: Source) -> None:
     """Decide it: what follows survives a crash."""
-    with store.records.write() as tx:
-        sources.update(tx, source.id, stage=Stage.ROLLING_BACK, error=None, paused=0)
+    sources.change(store.records, source.id, stage=Stage.ROLLING_BACK, error=None, paused=0)
     crash_point("rollback.begun")
 
 
@@ -74,18 +67,9 @@ def roll_back(run: Run) -> Iterator[None]:
     crash_point("rollback.emptied")
     store.dense.files.remove(dense)
     if source.snapshot is not None:
-        delete_snapshot(store, source.snapshot)
+        snapshots.delete(store, source.snapshot)
     yield
     _reclaim(store)
-
-
-def delete_snapshot(store: MemoryStore, name: str) -> int:
-    """Delete a snapshot that no row names any more; its size [bytes]."""
-    path = store.state / "snapshots" / name
-    size = path.stat().st_size if path.exists() else 0
-    path.unlink(missing_ok=True)
-    fsync_dir(path.parent)
-    return size
 
 
 def _delete_batch(store: MemoryStore, source: Source) -> bool:

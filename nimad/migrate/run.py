@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from nimad.background.idle_conditions import GATED_SECONDS
 from nimad.config import Config
 from nimad.core.store import MemoryStore
-from nimad.errors import NotFound
 from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.legacy.snapshot_kinds import open_snapshot
 from nimad.legacy.source import LegacySource
 from nimad.legacy.sqlite import LegacyGraph, Overlay
 from nimad.legacy.values import unpack
+from nimad.migrate import snapshots
 from nimad.migrate.batcher import Batcher, Bounds
 from nimad.migrate.log import MigrationLog, progress_line
 from nimad.migrate.progress import Progress
@@ -86,29 +86,22 @@ class Run:
     def graph(self) -> LegacySource:
         """The snapshot, open.  Raises NotFound when it was deleted, SourceCorrupt, ..."""
         if self._graph is None:
-            source = self.source()
-            path = self.store.state / "snapshots" / (source.snapshot or "-")
-            if source.snapshot is None or not path.exists():
-                raise NotFound(kind="backup of source", id=source.name)
-            self._graph = open_snapshot(source.kind, path)
-            self._graph = self._with_later_rows(self._graph)
+            self._graph = self._open()
         return self._graph
 
-    def _with_later_rows(self, graph: LegacySource, alone: bool = False) -> LegacySource:
+    def later_rows(self) -> LegacySource:
+        """Only what was appended since the snapshot; the caller closes it."""
+        return self._open(alone=True)
+
+    def _open(self, alone: bool = False) -> LegacySource:
         """The snapshot, and over it what was appended since (`alone`: only that)."""
-        rows = source_delta.rows(self.store.records, self.source_id)
+        source = self.source()
+        graph = open_snapshot(source.kind, snapshots.path_of(self.store, source))
+        rows = source_delta.rows(self.store.records, source.id)
         if not isinstance(graph, LegacyGraph) or not (rows or alone):
             return graph
         unpacked = ((kind, key, tuple(map(unpack, row))) for kind, key, row in rows)
         return Overlay(graph, unpacked, alone)
-
-    def later_rows(self) -> LegacySource:
-        """Only what was appended since the snapshot; the caller closes it."""
-        source = self.source()
-        path = self.store.state / "snapshots" / (source.snapshot or "-")
-        if source.snapshot is None or not path.exists():
-            raise NotFound(kind="backup of source", id=source.name)
-        return self._with_later_rows(open_snapshot(source.kind, path), alone=True)
 
     def give_way(self) -> None:
         """Let whoever asks something go first, when this work can wait."""

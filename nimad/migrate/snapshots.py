@@ -1,7 +1,8 @@
-"""Takes a snapshot out of the client's hands: a private copy of our own, checked whole.
+"""The snapshots of sources: taken out of the client's hands, kept as backups, given back, deleted.
 
-The descriptor is hostile: only an ordinary file of the promised size and digest is copied, and
-nothing is read from it twice.  The copy is made inside the kernel where that is possible.
+What is handed over is hostile: only an ordinary file of the promised size and digest is copied, and
+nothing is read from it twice.  The copy is made inside the kernel where that is possible.  A backup
+is written only into the empty file that was handed over for it.
 
 Crash prose: the copy is `incoming-*.tmp` in snapshots/, which the next start sweeps.  `keep` fsyncs
 it and renames it; a crash after that leaves a snapshot that no row names: swept by `sweep`.
@@ -10,6 +11,7 @@ it and renames it; a crash after that leaves a snapshot that no row names: swept
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -18,6 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point, fsync_dir
@@ -25,6 +28,7 @@ from nimad.disk.failures import disk_errors
 from nimad.errors import (
     DiskFull,
     NimadError,
+    NotFound,
     SourceAltered,
     SourceChanged,
     SourceCorrupt,
@@ -34,6 +38,7 @@ from nimad.errors import (
     UsageError,
 )
 from nimad.store import sources
+from nimad.store.sources import Source
 
 CHUNK = 1 << 20
 MARGIN_BYTES = 16 << 20
@@ -62,7 +67,9 @@ def received(store: MemoryStore, fd: int, path: str, size: int, sha256: str) -> 
     if status.st_size != size:
         raise SourceChanged(path=path, detail=f"{status.st_size} bytes came instead of {size}")
     directory = store.state / "snapshots"
-    check_space(directory, size)
+    free, needed = shutil.disk_usage(directory).free, size + MARGIN_BYTES
+    if free < needed:
+        raise DiskFull(detail=f"{directory} needs {needed >> 20} MiB, {free >> 20} are free")
     with disk_errors(f"the snapshot of {path} could not be written"):
         handle, name = tempfile.mkstemp(prefix="incoming-", suffix=".tmp", dir=directory)
         try:
@@ -89,6 +96,23 @@ def keep(temporary: Path, final: Path) -> None:
     crash_point("migrate.kept")
 
 
+def path_of(store: MemoryStore, source: Source) -> Path:
+    """Where the snapshot of a source is.  Raises NotFound when it was deleted."""
+    path = store.state / "snapshots" / (source.snapshot or "-")
+    if source.snapshot is None or not path.exists():
+        raise NotFound(kind="backup of source", id=source.name)
+    return path
+
+
+def delete(store: MemoryStore, name: str) -> int:
+    """Delete a snapshot that no row names any more; its size [bytes]."""
+    path = store.state / "snapshots" / name
+    size = path.stat().st_size if path.exists() else 0
+    path.unlink(missing_ok=True)
+    fsync_dir(path.parent)
+    return size
+
+
 def sweep(store: MemoryStore) -> list[str]:
     """Remove snapshots that no source names; the names removed."""
     named = {source.snapshot for source in sources.all_sources(store.records)}
@@ -98,15 +122,6 @@ def sweep(store: MemoryStore) -> list[str]:
             path.unlink()
             removed.append(path.name)
     return removed
-
-
-def check_space(directory: Path, needed: int) -> None:
-    """Raise DiskFull when so many bytes would not leave a margin."""
-    free = shutil.disk_usage(directory).free
-    if free < needed + MARGIN_BYTES:
-        raise DiskFull(
-            detail=f"{directory} needs {(needed + MARGIN_BYTES) >> 20} MiB, {free >> 20} are free"
-        )
 
 
 def _known_as(path: str, error: NimadError) -> str:
@@ -133,5 +148,46 @@ def _copy(source: int, target: int, size: int) -> None:
 
 
 def digest_of(path: Path) -> str:
+    """SHA-256 of a file in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_backup(store: MemoryStore, source: Source, fd: int) -> dict[str, Any]:
+    """Write the backup of a source into an empty file, and compare its digest on the way.
+
+    Raises UsageError when the descriptor is no empty ordinary file open for writing, NotFound when
+    the backup was deleted, SourceCorrupt when it is not what was kept, DiskFull.
+    """
+    status = os.fstat(fd)
+    writable = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE in (os.O_WRONLY, os.O_RDWR)
+    if not stat.S_ISREG(status.st_mode) or status.st_size or not writable:
+        raise UsageError(detail="migrate.restore needs an empty file that is open for writing")
+    path = path_of(store, source)
+    digest, done = hashlib.sha256(), 0
+    with (
+        disk_errors(f"the backup of {source.name} could not be written"),
+        path.open("rb", buffering=0) as file,
+    ):
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            done += _write(fd, chunk, done)
+        os.fsync(fd)
+    if digest.hexdigest() != source.sha256:
+        raise SourceCorrupt(
+            path=f"snapshots/{source.snapshot}", detail="the backup is not what was kept"
+        )
+    return {
+        "name": source.name,
+        "kind": source.kind,
+        "path": source.path,
+        "bytes": done,
+        "sha256": source.sha256,
+    }
+
+
+def _write(fd: int, chunk: bytes, at: int) -> int:
+    written = 0
+    while written < len(chunk):
+        written += os.pwrite(fd, chunk[written:], at + written)
+    return written

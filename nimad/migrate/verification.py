@@ -3,7 +3,7 @@
 A memory is turned back into the row it was made of (legacy/mapping.py), and both rows are compared
 as bytes, every column and type.  Relations and turns are compared with what the snapshot says of
 them.  Besides, every memory must have its vector, and every hypervector its compact form, which
-must point where it points (comparing.py).  Vectors that a lazy source has not made yet are counted
+must point where it points.  Vectors that a lazy source has not made yet are counted
 as waiting, and it is not called verified before the last of them is.  Comparing changes nothing.
 
 What is not compared: rows that were quarantined, forgotten on request, left out on request, or
@@ -16,18 +16,24 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nimad.core.store import MemoryStore
+from nimad.dense.encoder import code
+from nimad.dense.files import Opened
+from nimad.dense.spectrum import Shape, to_spectrum
+from nimad.dense.training import STEP_VALUES, Learned, unit
 from nimad.errors import VerifyFailed
 from nimad.legacy.mapping import Mapper
-from nimad.legacy.source import LegacyEdge, LegacyNode, LegacySource, LegacyTurn
+from nimad.legacy.source import DenseRows, LegacyEdge, LegacyNode, LegacySource, LegacyTurn
 from nimad.legacy.values import Value, canonical, identical
 from nimad.migrate import link_stage
-from nimad.migrate.comparing import hypervectors
-from nimad.migrate.findings import LISTED, Findings, Tally, shape
+from nimad.migrate.hypervector_stage import memories_of
 from nimad.migrate.run import Run
 from nimad.model import Stage
 from nimad.store import sources
@@ -35,11 +41,76 @@ from nimad.store.sources import Source
 from nimad.store.transaction import Transaction
 
 PAGE = 1000
-POLITE_ROWS = 100
-"""So many memories are compared between two looks at who is waiting: 3 ms."""
+YIELD_EVERY = 100
+"""Memories compared between two looks at whether a query waits: 3 ms."""
 RELATIONS_PAGE = 10_000
 """Larger, because each page costs a look at every relation: there is no index by key."""
+LISTED = 100
+"""Differences told one by one; all are counted."""
+LEAST_COSINE = 0.8
+"""Between a hypervector and its compact form.  Episodes have .98 and more; vectors of few strong
+frequencies, which suit the quantiser less, have .93; a wrong or damaged one has about 0.  What is
+below is coded once more: where that gives the same words, it is what its compact form can be."""
 REMOVED = "no longer in the source; it is kept here"
+
+
+@dataclass
+class Tally:
+    """What was found of one kind of row."""
+
+    expected: int = 0
+    found: int = 0
+    identical: int = 0
+    differing: int = 0
+    missing: int = 0
+    added: int = 0
+
+    @property
+    def wrong(self) -> int:
+        """Rows that are not as they must be."""
+        return self.differing + self.missing + self.added
+
+
+@dataclass
+class Findings:
+    """The result of a comparison; `digest` is SHA-256 over the rows of the identical memories."""
+
+    memories: Tally = field(default_factory=Tally)
+    relations: Tally = field(default_factory=Tally)
+    turns: Tally = field(default_factory=Tally)
+    vectors_missing: int = 0
+    vectors_waiting: int = 0
+    hypervectors: Tally = field(default_factory=Tally)
+    differences: list[dict[str, Any]] = field(default_factory=list)
+    digest: str = ""
+    took_ms: float = 0.0
+
+    @property
+    def wrong(self) -> int:
+        """Rows that are not as they must be, in all."""
+        rows = self.memories.wrong + self.relations.wrong + self.turns.wrong
+        return rows + self.vectors_missing + self.hypervectors.wrong
+
+    def differ(self, kind: str, key: int | str, name: str, detail: str) -> None:
+        """Note a difference; no text of a memory stands in it."""
+        if len(self.differences) < LISTED:
+            told = {"kind": kind, "id": key, "field": name, "detail": detail}
+            self.differences.append(told)
+
+    def summary(self) -> dict[str, Any]:
+        """As the protocol shows it, and as the ledger keeps it."""
+        return {
+            "ok": not self.wrong,
+            "memories": asdict(self.memories),
+            "relations": asdict(self.relations),
+            "turns": asdict(self.turns),
+            "vectors_missing": self.vectors_missing,
+            "vectors_waiting": self.vectors_waiting,
+            "hypervectors": asdict(self.hypervectors),
+            "digest": self.digest,
+            "differences": self.differences,
+            "took_ms": round(self.took_ms, 3),
+        }
 
 
 def verify(run: Run) -> Iterator[None]:
@@ -54,7 +125,11 @@ def verify(run: Run) -> Iterator[None]:
     graph.close()
     findings = comparison.findings
     if whole:
-        _keep(run, source, comparison)
+        with run.store.records.write() as tx:
+            removed = [("removed", key, REMOVED) for key in comparison.removed]
+            sources.quarantine(tx, source.id, removed)
+            report = source.with_notes(verification=findings.summary())
+            sources.update(tx, source.id, report=report)
     notes = sources.count_notes(run.store.records, source.id)
     if changed := notes["changed"] + notes["removed"]:
         run.log.warn(f"{source.name}: {changed} rows changed or went in the source since")
@@ -66,14 +141,6 @@ def verify(run: Run) -> Iterator[None]:
         stage = Stage.LAZY if findings.vectors_waiting else Stage.VERIFIED
         report = run.source().with_notes(now=None, partial=None)
         sources.update(tx, source.id, stage=stage, verified=number, finished=now, report=report)
-
-
-def _keep(run: Run, source: Source, comparison: Comparison) -> None:
-    with run.store.records.write() as tx:
-        removed = [("removed", key, REMOVED) for key in comparison.removed]
-        sources.quarantine(tx, source.id, removed)
-        report = source.with_notes(verification=comparison.findings.summary())
-        sources.update(tx, source.id, report=report)
 
 
 def _still_there(tx: Transaction, source: Source) -> int:
@@ -118,12 +185,7 @@ class Comparison:
         self._strangers()
         self._vectors()
         yield len(self._seen)
-        for _ in hypervectors(self._store, self._source, self._graph.dense(), self.findings):
-            self._give_way()
-            yield len(self._seen)
-        for _ in self._relations():
-            yield len(self._seen)
-        for _ in self._turns():
+        for _ in chain(self._hypervectors(), self._relations(), self._turns()):
             yield len(self._seen)
         self.findings.digest = self._digest.hexdigest()
         self.findings.took_ms = (time.perf_counter() - began) * 1000
@@ -140,14 +202,12 @@ class Comparison:
 
     def _compare(self, rows: list[LegacyNode]) -> None:
         records, tally = self._store.records, self.findings.memories
-        ids = link_stage.resolve(records, self._source.id, [row.key for row in rows])
-        memories = records.get(list(ids.values()))
-        records.with_blobs(list(memories.values()))
+        memories = sources.memories(records, self._source.id, [row.key for row in rows])
         left_out = self._source.note("start_after")
         for place, row in enumerate(rows):
-            if not place % POLITE_ROWS:
+            if not place % YIELD_EVERY:
                 self._give_way()
-            memory = memories.get(ids.get(row.key, 0))
+            memory = memories.get(row.key)
             if memory is None:
                 asked_for = left_out is not None and row.key <= left_out
                 if row.key not in self._forgotten and not asked_for:
@@ -170,14 +230,17 @@ class Comparison:
     def _tell(self, row: LegacyNode, mine: tuple[Value, ...]) -> None:
         for column, here, there in zip(self._mapper.columns, mine, row.row, strict=True):
             if canonical([here]) != canonical([there]):
-                detail = f"{shape(here)} here, {shape(there)} in the source"
+                detail = f"{describe_value(here)} here, {describe_value(there)} in the source"
                 self.findings.differ("memory", row.key, column, detail)
 
     def _strangers(self) -> None:
         """Memories of this source that its snapshot does not have."""
         if not self._whole:
             return
-        known = {int(key) for key in _keys(self._store, self._source)}
+        found = self._store.records.rows(
+            "SELECT source_key FROM memories WHERE source = ?", (self._source.id,)
+        )
+        known = {int(key) for (key,) in found}
         strangers = sorted(known - self._seen)
         if self._source.note("rerun"):
             self.removed = strangers
@@ -201,6 +264,51 @@ class Comparison:
         for number in lost[:LISTED]:
             self.findings.differ("memory", int(number), "vector", "it has none in the blocks")
 
+    # --- hypervectors -------------------------------------------------------------------------
+
+    def _hypervectors(self) -> Iterator[None]:
+        """Compare every hypervector of the snapshot that belongs to a memory, a few at a time."""
+        dense = self._graph.dense()
+        if dense is None:
+            return
+        keys, ids = memories_of(self._store.records, self._source.id, dense)
+        tally = self.findings.hypervectors
+        tally.expected = len(keys)
+        missing = ~np.isin(ids, self._store.dense.files.ids(self._source.id))
+        tally.missing = int(np.count_nonzero(missing))
+        for key in keys[missing]:
+            self.findings.differ("hypervector", int(key), "", "it was not converted")
+        yield
+        shape = Shape.of(dense.dimension, dense.block_size)
+        for each in self._store.dense.files.rows(self._source.id):
+            if each.file.shape == shape:
+                yield from self._compare_file(dense, each, keys, ids)
+
+    def _compare_file(
+        self, dense: DenseRows, each: Opened, keys: NDArray[np.int64], ids: NDArray[np.int64]
+    ) -> Iterator[None]:
+        shape, basis = each.file.shape, each.basis.in_memory()
+        tally = self.findings.hypervectors
+        _, rows, places = np.intersect1d(each.file.ids, ids, return_indices=True)
+        page = max(1, STEP_VALUES // shape.size)
+        for first in range(0, len(rows), page):
+            self._give_way()
+            here, there = rows[first : first + page], keys[places[first : first + page]]
+            truth, _ = unit(to_spectrum(dense.rows(there), shape))
+            stored, _ = unit(each.file.spectra(here, basis))
+            cosines = np.einsum("ij,ij->i", truth, stored)
+            zero = ~truth.any(axis=1)
+            right = (cosines >= LEAST_COSINE) | (zero & (each.file.norms[here] == 0))
+            poor = np.flatnonzero(~right)
+            right[poor] = _is_its_code(each, here[poor], dense.rows(there[poor]))
+            tally.found += len(right)
+            tally.identical += int(np.count_nonzero(right))
+            tally.differing += int(np.count_nonzero(~right))
+            for key, cosine in zip(there[~right], cosines[~right], strict=True):
+                detail = f"its compact form has cosine {cosine:.3f}"
+                self.findings.differ("hypervector", int(key), "", detail)
+            yield
+
     # --- relations and turns ------------------------------------------------------------------
 
     def _relations(self) -> Iterator[None]:
@@ -213,7 +321,7 @@ class Comparison:
             after = page[-1].key
             edges = [edge for edge in page if isinstance(edge, LegacyEdge)]
             ends = [key for edge in edges for key in (edge.source, edge.target)]
-            ids = link_stage.resolve(self._store.records, self._source.id, ends)
+            ids = sources.memory_ids(self._store.records, self._source.id, ends)
             stored = _relation_rows(self._store, self._source, page[0].key, after)
             for edge in edges:
                 if link_stage.dangling(edge, ids):
@@ -240,7 +348,7 @@ class Comparison:
             after = page[-1].key
             turns = [turn for turn in page if isinstance(turn, LegacyTurn)]
             keys = [key for turn in turns for key in link_stage.member_keys(turn)]
-            ids = link_stage.resolve(self._store.records, self._source.id, keys)
+            ids = sources.memory_ids(self._store.records, self._source.id, keys)
             names = [turn.name for turn in turns]
             stored = link_stage.stored_turns(self._store.records, self._source.id, names)
             for legacy in turns:
@@ -284,11 +392,6 @@ class Comparison:
             self.findings.differ(kind, key, "", "it is not in the source")
 
 
-def _keys(store: MemoryStore, source: Source) -> list[int]:
-    sql = "SELECT source_key FROM memories WHERE source = ?"
-    return [key for (key,) in store.records.rows(sql, (source.id,))]
-
-
 def _relation_rows(
     store: MemoryStore, source: Source, first: int, last: int
 ) -> dict[int, tuple[Any, ...]]:
@@ -298,3 +401,26 @@ def _relation_rows(
         (source.id, first, last),
     )
     return {key: (*values, json.loads(extra) if extra else None) for key, *values, extra in rows}
+
+
+def _is_its_code(
+    each: Opened, rows: NDArray[np.intp], vectors: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """bool[k]: whether rows of a file are, word by word, what coding these vectors gives."""
+    if not len(rows):
+        return np.zeros(0, np.bool_)
+    stored = each.file.coded(rows)
+    again = code(Learned(each.basis, each.file.plan), stored.ids, vectors)
+    pairs = zip(stored.words, again.words, strict=True)
+    return np.array([np.array_equal(old, new) for old, new in pairs], np.bool_)
+
+
+def describe_value(value: Value) -> str:
+    """What a value is, without saying it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return f"{len(value)} characters"
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    return repr(value)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from nimad import checks
 from nimad.core.graph import MAX_SECONDS, Graph
+from nimad.limits import MAX_ROWS
 from nimad.serve import params
 from nimad.serve.access import Access
 from nimad.serve.params import Param
@@ -23,10 +25,10 @@ def _parameters(value: Any) -> dict[str, Any]:
 
 
 GRAPH = {
-    "cypher": Param(params.text(MAX_CYPHER)),
+    "cypher": Param(checks.text(MAX_CYPHER)),
     "parameters": Param(_parameters, None),
-    "limit": Param(params.integer(1, 10_000), 1000),
-    "seconds": Param(params.number(0.01, MAX_SECONDS), 10),
+    "limit": Param(checks.integer(1, MAX_ROWS), 1000),
+    "seconds": Param(checks.number(0.01, MAX_SECONDS), 10),
     "fresh": Param(params.flag, False),
 }
 

@@ -6,9 +6,10 @@ import re
 from dataclasses import asdict
 from typing import Any
 
+from nimad import checks
 from nimad.core.store import MemoryStore
 from nimad.errors import BadRecord, ReplyTooLarge, UsageError
-from nimad.limits import MAX_FRAME, MAX_IMPORT, MAX_PAYLOAD
+from nimad.limits import MAX_DEPTH, MAX_FRAME, MAX_IMPORT, MAX_PAYLOAD, MAX_RESULTS
 from nimad.model import MAX_NAME, Memory
 from nimad.serve import params, protocol, wire
 from nimad.serve.oversize import cut_to_fit, piece_of
@@ -16,24 +17,24 @@ from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
 from nimad.store.bounded import page_within
 
-_NAME = Param(params.text(MAX_NAME), None)
-_ID = params.integer(1, 2**63 - 1)
+_NAME = Param(checks.text(MAX_NAME), None)
+_ID = checks.integer(1, 2**63 - 1)
 
-_OFFSET = Param(params.integer(0, 2**53), None)
+_OFFSET = Param(checks.integer(0, 2**53), None)
 GET = {"id": Param(_ID), "offset": _OFFSET}
 SIMILAR = {
     "id": Param(_ID),
-    "k": Param(params.integer(1, 1000), None),
+    "k": Param(checks.integer(1, MAX_RESULTS), None),
     "dense": Param(params.flag, False),
 }
 RELATED = {
     "id": Param(_ID),
-    "depth": Param(params.integer(1, 5), 1),
-    "limit": Param(params.integer(1, 1000), 50),
+    "depth": Param(checks.integer(1, MAX_DEPTH), 1),
+    "limit": Param(checks.integer(1, MAX_RESULTS), 50),
 }
 EXPORT = {
-    "after": Param(params.integer(0, 2**63 - 1), 0),
-    "limit": Param(params.integer(1, 5000), 500),
+    "after": Param(checks.integer(0, 2**63 - 1), 0),
+    "limit": Param(checks.integer(1, 5000), 500),
     "namespace": _NAME,
     "offset": _OFFSET,
 }
@@ -47,8 +48,8 @@ def _records(value: Any) -> list[Any]:
 
 IMPORT = {
     "memories": Param(_records),
-    "where": Param(params.text(MAX_NAME), None),
-    "namespace": Param(params.text(MAX_NAME), "default"),
+    "where": Param(checks.text(MAX_NAME), None),
+    "namespace": Param(checks.text(MAX_NAME), "default"),
 }
 FORGET = {
     "ids": Param(params.ids(10_000)),
@@ -88,11 +89,7 @@ class MemoryVerbs:
         given = call.params
         k = given["k"] or self._store.config["recall.results"]
         answer = self._store.similar(given["id"], k, dense=given["dense"])
-        return {
-            "results": [wire.hit_json(hit, explain=False) for hit in answer.hits],
-            "took_ms": round(answer.took_ms, 3),
-            "degraded": list(answer.degraded),
-        }
+        return wire.answer_json(answer, [wire.hit_json(hit) for hit in answer.hits])
 
     def related(self, call: Call) -> dict[str, Any]:
         """What relations and turns connect with a memory: the records answer, never degraded."""

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from nimad import checks
+from nimad.limits import MAX_BATCH
 from nimad.migrate.manager import MigrationManager
 from nimad.model import AttachRequest
 from nimad.serve import params
@@ -29,26 +31,26 @@ def _name(value: Any) -> str:
 
 ATTACH = {
     "path": Param(params.path),
-    "kind": Param(params.text(100)),
+    "kind": Param(checks.text(100)),
     "sha256": Param(_digest),
-    "size": Param(params.integer(0, 2**53)),
-    "strategy": Param(params.choice("incremental", "full", "lazy"), None),
-    "batch_size": Param(params.integer(0, 100_000), None),
-    "start_offset": Param(params.integer(0, 2**53), 0),
+    "size": Param(checks.integer(0, 2**53)),
+    "strategy": Param(checks.choice("incremental", "full", "lazy"), None),
+    "batch_size": Param(checks.integer(0, MAX_BATCH), None),
+    "start_offset": Param(checks.integer(0, 2**53), 0),
     "name": Param(_name, None),
     "dry_run": Param(params.flag, False),
 }
 APPEND = {
     "name": Param(_name),
     "sha256": Param(_digest),
-    "size": Param(params.integer(0, 2**53)),
+    "size": Param(checks.integer(0, 2**53)),
 }
 ANY_NAME = {"name": Param(_name, None)}
 ONE_NAME = {"name": Param(_name)}
 QUARANTINE = {
     "name": Param(_name),
-    "offset": Param(params.integer(0, 2**53), 0),
-    "limit": Param(params.integer(1, 1000), 100),
+    "offset": Param(checks.integer(0, 2**53), 0),
+    "limit": Param(checks.integer(1, 1000), 100),
 }
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from nimad import when
+from nimad.checks import Check, integer, text
 from nimad.errors import UsageError
 from nimad.model import MAX_TIME
 from nimad.serve.protocol import shown
 
 REQUIRED: Any = object()
-Check = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -59,21 +59,6 @@ def refuse_unknown(verb: str, known: Mapping[str, Any], given: Mapping[str, Any]
             raise UsageError(detail=f"{verb} takes no {shown(name)}{hint}")
 
 
-def text(longest: int, *, empty: bool = False) -> Check:
-    """Text of at most so many characters; blank only where `empty` allows it."""
-
-    def check(value: Any) -> str:
-        if not isinstance(value, str):
-            raise ValueError("must be text")
-        if len(value) > longest:
-            raise ValueError(f"must have at most {longest} characters ({len(value)} were given)")
-        if not empty and not value.strip():
-            raise ValueError("must not be empty")
-        return value
-
-    return check
-
-
 def not_blank(value: Any) -> Any:
     """Anything but blank text."""
     if isinstance(value, str) and not value.strip():
@@ -87,41 +72,6 @@ def path(value: Any) -> str:
     if "\0" in found or not found.startswith("/"):
         raise ValueError("must be an absolute path")
     return found
-
-
-def choice(*names: str) -> Check:
-    """One of some names."""
-
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or value not in names:
-            raise ValueError(f"must be one of {', '.join(names)}")
-        return value
-
-    return check
-
-
-def integer(low: int, high: int) -> Check:
-    """A whole number in a range, both ends included."""
-
-    def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return value
-
-    return check
-
-
-def number(low: float, high: float) -> Check:
-    """A finite number in a range, both ends included."""
-
-    def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"must be a number from {low:g} to {high:g}")
-        if not math.isfinite(value) or not low <= value <= high:
-            raise ValueError(f"must be a number from {low:g} to {high:g}")
-        return float(value)
-
-    return check
 
 
 def flag(value: Any) -> bool:

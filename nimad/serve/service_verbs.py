@@ -8,15 +8,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nimad import __version__
+from nimad import __version__, checks
 from nimad.check import check
 from nimad.core import rebuild, status
 from nimad.core.store import MemoryStore
-from nimad.serve import params
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
 
-REBUILD = {"part": Param(params.choice(*rebuild.PARTS, "all"))}
+REBUILD = {"part": Param(checks.choice(*rebuild.PARTS, "all"))}
 
 
 @dataclass

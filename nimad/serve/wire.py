@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any
 
-from nimad.core.store import RelatedMemory
+from nimad import checks
+from nimad.core.store import Answer, RelatedMemory
 from nimad.errors import UsageError
 from nimad.model import FIELDS, CutMemory, Hit, Memory
 from nimad.serve import params
@@ -36,7 +37,7 @@ def _blobs(value: Any) -> dict[str, bytes]:
         raise ValueError("must hold base64 texts") from None
 
 
-_CONVERTED: dict[str, params.Check] = {
+_CONVERTED: dict[str, checks.Check] = {
     "moment": params.moment,
     "tags": _tags,
     "source": _source,
@@ -47,7 +48,7 @@ _CONVERTED: dict[str, params.Check] = {
 IMPORT = {
     name: Param(_CONVERTED.get(field.kind, lambda value: value), None)
     for name, field in FIELDS.items()
-} | {"text": Param(lambda value: value), "id": Param(params.integer(1, 2**63 - 1), None)}
+} | {"text": Param(lambda value: value), "id": Param(checks.integer(1, 2**63 - 1), None)}
 """What a line of `import` takes: everything that `export` writes.  The store checks the values."""
 
 REMEMBER = {name: IMPORT[name] for name, field in FIELDS.items() if not field.kept} | {
@@ -97,12 +98,21 @@ def memory_json(memory: Memory, *, blobs: bool = False) -> dict[str, Any]:
     return found
 
 
-def hit_json(hit: Hit, *, explain: bool) -> dict[str, Any]:
+def hit_json(hit: Hit, *, explain: bool = False) -> dict[str, Any]:
     """A query's result: the memory and its score, with the score's parts when asked for."""
     found = {**memory_json(hit.memory), "score": hit.score}
     if explain:
         found["parts"] = hit.parts
     return found
+
+
+def answer_json(answer: Answer, results: list[dict[str, Any]]) -> dict[str, Any]:
+    """The reply of a query, with its results as they are shown."""
+    return {
+        "results": results,
+        "took_ms": round(answer.took_ms, 3),
+        "degraded": list(answer.degraded),
+    }
 
 
 def related_json(related: RelatedMemory) -> dict[str, Any]:

@@ -14,10 +14,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from nimad.errors import NotFound
-from nimad.model import Stage, State
+from nimad.legacy.hostile_reader import FIRST_ID
+from nimad.model import Memory, Stage, State
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
+BEGIN: dict[str, Any] = {
+    "stage": Stage.ATTACHED,
+    "paused": 0,
+    "error": None,
+    "node_cursor": FIRST_ID,
+    "edge_cursor": FIRST_ID,
+    "turn_cursor": FIRST_ID,
+    "linked": 0,
+    "verified": 0,
+}
+"""A source whose snapshot is to be read from its first row on."""
 NOTES = ("forgotten", "changed", "removed")
 """Kinds in the quarantine's table that were taken over, and are noted for other reasons: forgotten
 here on request; changed or deleted in the source afterwards."""
@@ -152,6 +164,12 @@ def update(tx: Transaction, source: int, **fields: Any) -> None:
     tx.execute(f"UPDATE sources SET {settings} WHERE id = ?", [*values, source])
 
 
+def change(records: Records, source: int, **fields: Any) -> None:
+    """Change columns of a source, in a transaction of its own."""
+    with records.write() as tx:
+        update(tx, source, **fields)
+
+
 def advance(tx: Transaction, source: int, **amounts: int) -> None:
     """Add to counters of a source."""
     _known(amounts)
@@ -222,15 +240,21 @@ def quarantined_keys(records: Records, source: int, *kinds: str) -> set[int]:
 # --- what was taken over ------------------------------------------------------------------------
 
 
-def memory_ids(records: Records, source: int, keys: Sequence[str | int]) -> dict[str | int, int]:
+def memory_ids(records: Records, source: int, keys: Iterable[int]) -> dict[int, int]:
     """Key in the source → memory id, for the keys that were taken over."""
-    found: dict[str | int, int] = {}
-    for start in range(0, len(keys), 500):
-        part = keys[start : start + 500]
-        marks = ",".join("?" * len(part))
-        sql = f"SELECT source_key, id FROM memories WHERE source = ? AND source_key IN ({marks})"
-        found.update(records.rows(sql, (source, *part)))
-    return found
+    sql = (
+        "SELECT source_key, id FROM memories WHERE source = ?"
+        " AND source_key IN (SELECT value FROM json_each(?))"
+    )
+    return dict(records.rows(sql, (source, json.dumps(sorted(set(keys))))))
+
+
+def memories(records: Records, source: int, keys: Iterable[int]) -> dict[int, Memory]:
+    """Key in the source → memory with its blobs, for the keys that were taken over."""
+    ids = memory_ids(records, source, keys)
+    found = records.get(list(ids.values()))
+    records.with_blobs(list(found.values()))
+    return {key: found[number] for key, number in ids.items() if number in found}
 
 
 def unencoded(records: Records, source: int, after: int, limit: int) -> list[tuple[int, str]]:

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.errors import RecordsDamaged
+from nimad.errors import RecordsDamaged, WordsDamaged
 from nimad.store.records import Records
+from nimad.store.schema import TOKENIZER
+from nimad.text import words_of
 
 TEXT_WEIGHT, WHO_WEIGHT = 1.0, 0.5
 """BM25 column weights: a name in the text says as much as in `who`, but `who` is on every row of
 that person, so a match there alone should not outrank a match in the text."""
-
-_WORD = re.compile(r"\w+")
 
 _PLAIN_WORD = re.compile(r"(?<![^\s.,;:!?])[A-Za-z]{3,}(?![^\s.,;:!?])")
 """A word that every tokenizer takes as one: letters of ASCII between blanks or marks."""
@@ -55,7 +55,7 @@ def is_german(spoken: Sequence[str]) -> bool:
 
 def terms(text: str) -> list[str]:
     """The distinct words of a text, lower case, in order; without stop words if others are left."""
-    spoken = _WORD.findall(text)
+    spoken = words_of(text)
     found = list(dict.fromkeys(word.lower() for word in spoken))
     stop = STOP_WORDS | GERMAN if is_german(spoken) else STOP_WORDS
     return [word for word in found if word not in stop] or found
@@ -92,9 +92,35 @@ def _quoted(word: str) -> str:
 
 def rebuild(records: Records) -> int:
     """Make the index anew from the records, in one transaction; the number of memories."""
+    try:
+        return _rebuild(records)
+    except WordsDamaged:  # so damaged that SQLite cannot even open the table
+        _empty(records)
+        return _rebuild(records)
+
+
+def _rebuild(records: Records) -> int:
     with records.write() as tx:
         tx.execute("INSERT INTO words (words) VALUES ('rebuild')")
         return int(tx.rows("SELECT count(*) FROM memories")[0][0])
+
+
+def _empty(records: Records) -> None:
+    """Put what a new table would hold into the tables behind the index.
+
+    A crash before it is rebuilt leaves it empty, which idle time notices (`missing_of_sample`).
+    Source: https://www.sqlite.org/fts5.html#fts5_data_structures (the layout of these tables).
+    """
+    with records.write() as tx:
+        tx.execute(
+            "CREATE VIRTUAL TABLE temp.fresh USING fts5"
+            f" (text, who, content = '', tokenize = '{TOKENIZER}')"
+        )
+        tx.execute("DELETE FROM words_data")
+        tx.execute("INSERT INTO words_data SELECT * FROM temp.fresh_data")
+        tx.execute("DELETE FROM words_idx")
+        tx.execute("DELETE FROM words_docsize")
+        tx.execute("DROP TABLE temp.fresh")
 
 
 def optimise(records: Records) -> None:

@@ -18,11 +18,28 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.ctl.client import Client
 from nimad.ctl.import_command import BATCH_BYTES, LINE_BYTES, LineReader
-from nimad.errors import BadRecord, FrameTooLarge
-from nimad.limits import LENGTHY, MAX_FRAME, MAX_IMPORT, MAX_PAYLOAD, UNHURRIED
+from nimad.ctl.parser import build
+from nimad.errors import BadRecord, FrameTooLarge, UsageError
+from nimad.limits import (
+    LENGTHY,
+    MAX_BUDGET,
+    MAX_DEPTH,
+    MAX_FRAME,
+    MAX_IMPORT,
+    MAX_PAYLOAD,
+    MAX_RESULTS,
+    UNHURRIED,
+)
 from nimad.migrate.manager import MigrationManager
 from nimad.model import MAX_TEXT, Memory
-from nimad.serve import connection, memory_verbs, protocol, service_verbs
+from nimad.serve import (
+    connection,
+    memory_verbs,
+    migration_verbs,
+    protocol,
+    query_verb,
+    service_verbs,
+)
 from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
 from nimad.serve.frames import Frame, FrameDecoder
@@ -66,6 +83,26 @@ def test_what_one_line_of_an_import_may_hold_passes_the_frame() -> None:
         list(LineReader(io.BytesIO(json.dumps({"text": text + "x"}).encode()), "f").batches())
     with pytest.raises(ValueError, match=str(MAX_IMPORT)):
         memory_verbs.IMPORT["memories"].check([{}] * (MAX_IMPORT + 1))
+
+
+BOUNDED = {
+    "k": (["query", "x", "-k"], query_verb.QUERY["k"], MAX_RESULTS),
+    "budget": (["query", "x", "--budget"], query_verb.QUERY["budget"], MAX_BUDGET),
+    "depth": (["related", "1", "--depth"], memory_verbs.RELATED["depth"], MAX_DEPTH),
+    "limit": (["related", "1", "-k"], memory_verbs.RELATED["limit"], MAX_RESULTS),
+    "batch_size": (["migrate", "x", "--batch-size"], migration_verbs.ATTACH["batch_size"], 100_000),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_nimactl_takes_what_the_daemon_takes(name: str) -> None:
+    argv, param, most = BOUNDED[name]
+    options = vars(build(argv).parse_args([*argv, str(most)]))
+    assert options[name] == most == param.check(most)
+    with pytest.raises(UsageError):
+        build(argv).parse_args([*argv, str(most + 1)])
+    with pytest.raises(ValueError, match=str(most)):
+        param.check(most + 1)
 
 
 # --- the table of verbs ---------------------------------------------------------------------------

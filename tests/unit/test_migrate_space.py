@@ -18,7 +18,7 @@ from nimad.core import maintenance
 from nimad.disk.durable import size_of
 from nimad.errors import DiskFull
 from nimad.legacy.sqlite import LegacyGraph
-from nimad.migrate.sampling import spread
+from nimad.migrate.report import spread
 from tests.legacy import stores
 from tests.legacy.moving import attach, migrate, opened
 from tests.process import DaemonProcess
@@ -83,7 +83,7 @@ def test_the_sample_is_spread_over_the_source(tmp_path: Path) -> None:
     stores.insert(path, "memory_nodes", [stores.node(key, "x") for key in keys])
     stores.execute(path, "PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode=DELETE;")
     with LegacyGraph.open(path) as graph:
-        found = {row.key for row in spread(graph, 200)}
+        found = {row.key for row in spread(graph, graph.survey(), 200)}
     assert found <= set(keys) and 20 <= len(found) <= 200
     assert {1, 1 << 40} <= found
     even = tmp_path / "even.sqlite"
@@ -91,7 +91,7 @@ def test_the_sample_is_spread_over_the_source(tmp_path: Path) -> None:
     stores.insert(even, "memory_nodes", [stores.node(key, "x") for key in range(1, 1001)])
     stores.execute(even, "PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode=DELETE;")
     with LegacyGraph.open(even) as graph:
-        found = {row.key for row in spread(graph, 200)}
+        found = {row.key for row in spread(graph, graph.survey(), 200)}
     assert len(found) == 200
     assert [sum(key > edge for key in found) for edge in (500, 900)] == [100, 20]
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nimad import checks
 from nimad.core.validate import check_memory
 from nimad.ctl.parser import build
 from nimad.errors import UsageError
@@ -31,8 +32,8 @@ SPECS = {
     "migrate.verify": migration_verbs.ONE_NAME,
 }
 SPEC = {
-    "text": Param(params.text(10)),
-    "k": Param(params.integer(1, 9), 5),
+    "text": Param(checks.text(10)),
+    "k": Param(checks.integer(1, 9), 5),
     "tags": Param(params.texts(2, 5), ()),
 }
 

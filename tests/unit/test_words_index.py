@@ -23,6 +23,7 @@ DAMAGE = {
     "pages": "UPDATE words_data SET block = zeroblob(length(block)) WHERE id > 10",
     "lost": "DELETE FROM words_data WHERE id > 10",
     "noise": "UPDATE words_data SET block = randomblob(length(block)) WHERE id > 10",
+    "structure": "UPDATE words_data SET block = randomblob(length(block)) WHERE id = 10",
     "emptied": "INSERT INTO words (words) VALUES ('delete-all')",
 }
 
@@ -68,7 +69,7 @@ def test_silent_damage_is_looked_for_again(
     assert len(store.query("heron", k=50, mode="words").hits) == 40
 
 
-@pytest.mark.parametrize("how", ["lost", "noise"])
+@pytest.mark.parametrize("how", ["lost", "noise", "structure"])
 def test_the_query_that_meets_it_goes_on_and_tells(store: MemoryStore, how: str) -> None:
     maintenance.finish(store)  # what a start looks for was looked for
     damage(store, how)
@@ -80,7 +81,7 @@ def test_the_query_that_meets_it_goes_on_and_tells(store: MemoryStore, how: str)
     assert len(store.query("heron", k=50, mode="words").hits) == 40
 
 
-@pytest.mark.parametrize("how", ["pages", "lost", "noise"])
+@pytest.mark.parametrize("how", ["pages", "lost", "noise", "structure"])
 def test_writing_goes_on(store: MemoryStore, how: str) -> None:
     damage(store, how)
     number = store.remember(Memory("a badger in the snow"))
@@ -94,7 +95,7 @@ def test_a_migration_mends_what_it_meets(tmp_path: Path) -> None:
     source = stores.small_store(tmp_path / "graph.sqlite")
     with opened(tmp_path / "migrated") as (store, manager):
         store.remember_many([Memory(f"the heron number {n}") for n in range(40)])
-        damage(store, "noise")
+        damage(store, "structure")
         assert migrate(manager, source)["state"] == "verified"
         assert len(store.query("memory", k=50, mode="words").hits) == 30
 
