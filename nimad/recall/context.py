@@ -1,9 +1,9 @@
 """What stands around a hit: its turn and its neighbours in the session, as passages.
 
-A passage is a stretch of one session (or of talk, see `chains`) with at least one hit in it.  Hits
-of one turn, and hits that are already in a better hit's passage, join it instead of making one of
-their own, so no memory is ever shown twice; nor is one that says the same as another, word by word,
-by the same person at the same moment: two sources may both have it.
+A passage is a stretch of one session (or of talk, see `session_neighbours`) with at least one hit
+in it.  Hits of one turn, and hits that are already in a better hit's passage, join it instead of
+making one of their own, so no memory is ever shown twice; nor is one that says the same as another,
+word by word, by the same person at the same moment: two sources may both have it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.model import TURN_ROLES, Hit, Memory
-from nimad.recall.columns import Columns
-from nimad.recall.reading import NONE
+from nimad.recall.columns import NONE, Columns
 from nimad.store.bounded import get_within
 from nimad.store.records import Records
 
@@ -53,7 +52,7 @@ def alone(hits: Sequence[Hit]) -> list[Passage]:
     return [Passage(hit, [hit], {}, [hit.memory]) for hit in hits]
 
 
-def chains(columns: Columns, hits: Sequence[Hit]) -> dict[int, list[int]]:
+def ids_around(columns: Columns, hits: Sequence[Hit]) -> dict[int, list[int]]:
     """For the id of each hit, the ids around it in its session that may be shown, it included.
 
     They are in the order of time; as far as a turn may reach where the hit belongs to one.
@@ -85,7 +84,7 @@ def passages(
 
     Args:
         hits: best first.
-        around: `chains` of them.
+        around: `ids_around` them.
         upto: nothing later is shown [epoch milliseconds]; None: everything is.
     """
     turns = _turns(records, hits)
