@@ -21,8 +21,6 @@ from nimad.errors import ConfigError, NimadError
 from nimad.health_check import DEFAULT_DB
 from nimad.openclaw import Wish, read_wish
 
-USAGE = 64
-
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(

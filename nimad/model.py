@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-LAYERS = ("input", "contemplation", "output", "legacy_vsa", "note")
+TURN_ROLES = ("input", "contemplation", "output")
+"""What a turn is made of; each role is the layer of its memory, too."""
+LAYERS = (*TURN_ROLES, "legacy_vsa", "note")
 DEFAULT_NAMESPACE = "default"
 MAX_TEXT = 200_000
 """Length of the longest text: a frame holds it in UTF-8 with room for the rest [characters]."""

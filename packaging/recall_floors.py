@@ -41,7 +41,7 @@ class Asked:
 
     Attributes:
         own, asked: the conversation that the question is of, and the one that is asked.
-        met, strange: as `nimad.recall.evidence` has them.
+        met, unknown_name: as `nimad.recall.evidence` has them.
         recall: recall@10 without a floor; 0 where all answers are wrong.
         lower: what the size of the store takes off a floor.
     """
@@ -49,13 +49,13 @@ class Asked:
     own: str
     asked: str
     met: float
-    strange: bool
+    unknown_name: bool
     recall: float
     lower: float
 
     def shown(self, floor: AnswerThreshold) -> bool:
         """Whether a floor lets it pass."""
-        return self.met >= (floor.unknown_name if self.strange else floor.usual) - self.lower
+        return self.met >= (floor.unknown_name if self.unknown_name else floor.usual) - self.lower
 
 
 def gather(store: MemoryStore, dialogues: Sequence[Dialogue], mode: str) -> list[Asked]:
@@ -77,7 +77,9 @@ def gather(store: MemoryStore, dialogues: Sequence[Dialogue], mode: str) -> list
                     recall = score(found, right)["recall@10"]
                 got = measured.evidence(question.text, mode, where)
                 assert got is not None, "a conversation has memories"
-                made.append(Asked(own.name, other.name, got.met, got.strange, recall, -got.least))
+                made.append(
+                    Asked(own.name, other.name, got.met, got.unknown_name, recall, -got.least)
+                )
     return made
 
 

@@ -56,8 +56,8 @@ FORMS: Sequence[tuple[str, Form, bool]] = (
 HEAD = """
 ## When memories tell less
 
-What `nimad.recall.chains` and `nimad.recall.heads` make of the same turns without sessions
-(`python packaging/recall_forms.py DATA` prints this part alone).
+What `nimad.recall.session_neighbours` and `nimad.recall.speaker_prefix` make of the same turns
+without sessions (`python packaging/recall_forms.py DATA` prints this part alone).
 
 | a memory has | recall@10 | nDCG@10 |
 |---|---|---|"""

@@ -8,18 +8,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.index.blocks import BlockIndex
-from nimad.recall.columns import Columns
+from nimad.recall.columns import NONE, Columns
+from nimad.recall.columns_follower import ColumnsFollower
 from nimad.recall.dates import on_date
-from nimad.recall.question import Question
-from nimad.recall.reading import NONE
+from nimad.recall.parsed_query import ParsedQuery
 from nimad.recall.weights import Weights
+from nimad.store.records import Records
 from nimad.store.terms import TermIndex
 
 Floats = NDArray[np.float32]
 
 
+class FollowedColumns(Columns):
+    """Columns that read the records when they are told to."""
+
+    def __init__(self, records: Records, terms: TermIndex) -> None:
+        super().__init__()
+        self._follower = ColumnsFollower(records, terms, self)
+
+    def sync(self) -> None:
+        assert self._follower.sync()
+
+
 def bm25(
-    question: Question,
+    question: ParsedQuery,
     columns: Columns,
     terms: TermIndex,
     mask: NDArray[np.bool_],

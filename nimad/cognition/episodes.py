@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.model import Memory
+from nimad.text import words_of
 from nimad.vsa import algebra, sparse
 from nimad.vsa.sparse import Sparse
 
-ROLES = ("WHO", "WHAT", "WHERE", "WHEN", "CONTEXT", "EMOTION", "THEME")
 FIELDS = {
     "WHO": "who",
     "WHAT": "what",
@@ -30,7 +29,7 @@ FIELDS = {
     "EMOTION": "emotions",
     "THEME": "themes",
 }
-_WORD = re.compile(r"\w+")
+"""Role of the guides -> field of an episode."""
 
 
 def memory_of(meta: dict[str, Any]) -> Memory:
@@ -87,7 +86,7 @@ def factors_of(meta: dict[str, Any]) -> dict[str, str]:
 def filler(text: str, blocks: int, dims: int, active: int) -> Sparse:
     """The hypervector of a value: the sum of its words, whatever their case and order."""
     total = np.zeros((blocks, dims), np.float32)
-    for word in _WORD.findall(text.casefold()) or [text]:
+    for word in words_of(text.casefold()) or [text]:
         _add(total, word, None, active)
     return _sparse(total)
 
@@ -96,7 +95,7 @@ def episode(factors: dict[str, str], blocks: int, dims: int, active: int) -> Spa
     """The hypervector of an episode: the sum over its roles of role (x) value."""
     total = np.zeros((blocks, dims), np.float32)
     for role, value in factors.items():
-        for word in _WORD.findall(value.casefold()) or [value]:
+        for word in words_of(value.casefold()) or [value]:
             _add(total, word, role, active)
     return _sparse(total)
 

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.closing import Closing
-from nimad.cognition.embedded import Embedded, embedded, state_of
+from nimad.cognition.embedded import Embedded, embedded, state_of, take_over
 from nimad.cognition.sparse_block_memory import SparseBlockMemory
 from nimad.cognition.sparse_block_vsa import SparseBlockHDVector
-from nimad.cognition.taking import take_over
 from nimad.legacy.snapshot_kinds import open_snapshot
 from nimad.legacy.source import DenseRows, LegacySource
 from nimad.migrate.encode_on_hit import EncodeOnHit

@@ -15,11 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nimad.cognition.embedded import MARKER, Embedded, embedded, is_state, state_of
-from nimad.cognition.saving import mark
-from nimad.cognition.taking import attach, stores_at, take_over
+from nimad.cognition.embedded import (
+    MARKER,
+    Embedded,
+    attach,
+    embedded,
+    is_state,
+    mark,
+    state_of,
+    stores_at,
+    take_over,
+)
 from nimad.disk.durable import size_of
-from nimad.errors import NimadError
+from nimad.errors import NimadError, VerifyFailed
 
 
 @dataclass(frozen=True)
@@ -55,12 +63,13 @@ class VSAMigrator:
         Raises SourceMissing and the like when there is nothing to migrate.
         """
         looked = self._look()
+        home = self._home() if is_state(self._target) else None
         return {
             "source_count": looked["memories"],
             "source_bytes": looked["bytes"],
-            "target_exists": is_state(self._target),
+            "target_exists": home is not None,
             "estimated_minutes": looked["seconds"] / 60,
-            "migrated": self._migrated() if is_state(self._target) else 0,
+            "migrated": 0 if home is None else home.store.records.counts()["memories"],
             "problems": looked["problems"],
         }
 
@@ -84,10 +93,14 @@ class VSAMigrator:
             }
         stores_at(self._source)  # nothing is made for a source that is none
         home = self._home()
-        taken, refused = take_over(home, self._source, batch_size=self.config.batch_size)
-        names = [one.name for one in taken]
+        names, refused = take_over(home, self._source, batch_size=self.config.batch_size)
         if self.config.verify_migration:
-            refused += self._verify(home, names)
+            compared = {name: home.manager.verify(name) for name in names}
+            refused += [
+                VerifyFailed(name=name, differences=len(found["differences"]))
+                for name, found in compared.items()
+                if not found["ok"]
+            ]
         told = [home.manager.status(name)["sources"][0] for name in names]
         problems = [error.message for error in refused]
         for source in told:
@@ -99,9 +112,10 @@ class VSAMigrator:
                 home.manager.forget_backup(name)
         home.store.records.checkpoint()
         mark(self._target / MARKER)
+        kept = size_of(home.state) - size_of(home.state / "snapshots")
         return {
             "memories": sum(source["copied"] for source in told),
-            "compression": self._bytes() / max(1, _kept(home)),
+            "compression": self._bytes() / max(1, kept),
             "errors": len(refused) + sum(source["quarantined"] for source in told),
             "problems": problems,
             "elapsed_seconds": time.perf_counter() - began,
@@ -126,10 +140,6 @@ class VSAMigrator:
     def _home(self) -> Embedded:
         return embedded(self._target)
 
-    def _migrated(self) -> int:
-        home = self._home()
-        return home.store.records.counts()["memories"]
-
     def _bytes(self) -> int:
         return sum(store.size_bytes for store in stores_at(self._source).stores)
 
@@ -139,7 +149,7 @@ class VSAMigrator:
         total: dict[str, Any] = {"memories": 0, "bytes": self._bytes(), "seconds": 0.0, "kept": 0}
         problems = [error.message for _, error in found.refused]
         for store in found.stores:
-            report = attach(home, store, "full", dry_run=True).report
+            report = attach(home, store, "full", dry_run=True)["report"]
             total["memories"] += report["memories"] - report["unreadable"]
             total["seconds"] += report["estimate_seconds"]
             total["kept"] += report["estimate_bytes"] - report["backup_bytes"]
@@ -148,21 +158,6 @@ class VSAMigrator:
             ]
         home.close()
         return {**total, "problems": problems}
-
-    def _verify(self, home: Embedded, names: Sequence[str]) -> list[NimadError]:
-        from nimad.errors import VerifyFailed
-
-        compared = {name: home.manager.verify(name) for name in names}
-        return [
-            VerifyFailed(name=name, differences=len(found["differences"]))
-            for name, found in compared.items()
-            if not found["ok"]
-        ]
-
-
-def _kept(home: Embedded) -> int:
-    """What the state directory takes, the copies of the sources apart [bytes]."""
-    return size_of(home.state) - size_of(home.state / "snapshots")
 
 
 def _parser() -> argparse.ArgumentParser:

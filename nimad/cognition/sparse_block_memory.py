@@ -11,18 +11,29 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nimad.cognition import episodes
-from nimad.cognition.embedded import MARKER, Embedded, embedded, is_state, state_of
-from nimad.cognition.saving import copy_into, load_into, mark
+from nimad.cognition.embedded import (
+    MARKER,
+    Embedded,
+    copy_into,
+    embedded,
+    is_state,
+    mark,
+    state_of,
+    take_over,
+)
 from nimad.cognition.sparse_block_vsa import SparseBlockHDVector
-from nimad.cognition.views import Metadata, Vectors
+from nimad.core.store import MemoryStore
 from nimad.errors import NotFound
-from nimad.model import Filter
+from nimad.model import Filter, Memory
 from nimad.vsa import sparse
+
+T = TypeVar("T")
 
 CANDIDATES = 200
 """Memories that a role query compares, when recall has narrowed them down."""
@@ -48,32 +59,96 @@ class SparseBlockConfig:
         return max(1, int(self.default_sparsity * self.num_blocks))
 
 
+class _Lazy(Sequence[T]):
+    """The memories of a store as a list: something for each, made when it is asked for.
+
+    The places 0, 1, ... are those of the ids, ascending; they follow the store's change log.
+    """
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._seen = -1
+        self._ids: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def ids(self) -> NDArray[np.int64]:
+        """int64[n]: the store's id of each place."""
+        head = self._store.records.head()
+        if head != self._seen:
+            self._ids, self._seen = self._store.records.ids(), head
+        return self._ids
+
+    def place(self, number: int) -> int:
+        """The place of a store's id."""
+        return int(np.searchsorted(self.ids(), number))
+
+    def __len__(self) -> int:
+        return len(self.ids())
+
+    @overload
+    def __getitem__(self, place: int) -> T: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[T]: ...
+    def __getitem__(self, place: int | slice) -> T | list[T]:
+        ids = self.ids()
+        if isinstance(place, slice):
+            return [self[at] for at in range(*place.indices(len(ids)))]
+        if not -len(ids) <= place < len(ids):
+            raise IndexError(f"there is no memory {place}; there are {len(ids)}")
+        return self.view(self._store.get(int(ids[place])))
+
+    def view(self, memory: Memory) -> T:
+        """What there is in the list for a memory."""
+        raise NotImplementedError
+
+
+class Metadata(_Lazy[dict[str, Any]]):
+    """`memory_metadata`: a dict for each memory."""
+
+    def view(self, memory: Memory) -> dict[str, Any]:
+        """Its metadata."""
+        return episodes.metadata_of(memory)
+
+
+class Vectors(_Lazy[SparseBlockHDVector]):
+    """`memory_vectors`: a hypervector for each memory."""
+
+    def __init__(self, store: MemoryStore, shape: SparseBlockConfig) -> None:
+        super().__init__(store)
+        self._shape = (shape.num_blocks, shape.block_dim, shape.active_blocks_per_vector)
+
+    def view(self, memory: Memory) -> SparseBlockHDVector:
+        """Its hypervector."""
+        factors = episodes.factors_of(episodes.metadata_of(memory))
+        return SparseBlockHDVector.of(episodes.episode(factors, *self._shape))
+
+
 class SparseBlockMemory:
     """Episodic memory over a store in this process; a temporary one until `save` or `load`.
 
     Attributes:
         memory_vectors: a sequence of SparseBlockHDVector.
         memory_metadata: a sequence of dicts with the guides' names.
-        resonator: whatever a caller attaches; kept, not used here.
+        resonator: what a caller attaches; kept, not used here.
     """
 
     def __init__(
         self, config: SparseBlockConfig | None = None, path: str | Path | None = None
     ) -> None:
         """With `path` the memories lie in that state directory from the start.  See `embedded`."""
-        self.config = config or SparseBlockConfig()
-        self.resonator: Any = None
-        self._queries, self._milliseconds = 0, 0.0
-        self._take(embedded(None if path is None else state_of(path)))
+        self._begin(embedded(None if path is None else state_of(path)), config)
 
     @classmethod
     def over(cls, home: Embedded, config: SparseBlockConfig | None = None) -> SparseBlockMemory:
         """The face of a store that is open already."""
         made = cls.__new__(cls)
-        made.config, made.resonator = config or SparseBlockConfig(), None
-        made._queries, made._milliseconds = 0, 0.0
-        made._take(home)
+        made._begin(home, config)
         return made
+
+    def _begin(self, home: Embedded, config: SparseBlockConfig | None) -> None:
+        self.config = config or SparseBlockConfig()
+        self.resonator: Any = None
+        self._queries, self._milliseconds = 0, 0.0
+        self._take(home)
 
     def _take(self, home: Embedded) -> None:
         self._home = home
@@ -132,7 +207,9 @@ class SparseBlockMemory:
         scored: list[tuple[float, int]] = []
         for place in self._candidates(role.upper(), value):
             meta = self.memory_metadata[place]
-            text = _of_role(role.upper(), episodes.factors_of(meta))
+            factors = episodes.factors_of(meta)
+            known = role.upper() in episodes.FIELDS
+            text = factors.get(role.upper(), "") if known else " ".join(factors.values())
             match = sparse.similarity(wanted, episodes.filler(text, *shape, active)) if text else 0
             if match >= self.config.similarity_threshold:
                 scored.append((match * (0.5 + 0.5 * float(meta["importance"])), place))
@@ -214,7 +291,7 @@ class SparseBlockMemory:
         if is_state(place):
             self._take(embedded(place))
         elif Path(filepath).expanduser().exists():
-            load_into(self._home, Path(filepath).expanduser())
+            take_over(self._home, Path(filepath).expanduser())
         else:
             raise NotFound(kind="saved memory", id=f"{place}/{MARKER}")
 
@@ -248,8 +325,3 @@ class SparseBlockMemory:
     def _count(self, began: float) -> None:
         self._queries += 1
         self._milliseconds += 1000 * (time.perf_counter() - began)
-
-
-def _of_role(role: str, factors: dict[str, str]) -> str:
-    """What an episode says of a role; all it says where the role is unknown."""
-    return factors.get(role, "") if role in episodes.ROLES else " ".join(factors.values())

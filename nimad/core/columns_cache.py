@@ -1,7 +1,8 @@
 """The file of the columns as a projection: what ranking keeps in RAM, so that a start is fast.
 
-What it is and when it counts: nimad/recall/saved.py.  A file that is damaged, or does not fit the
-records, is ignored by the start and written anew in idle time, so it is never out of service.
+What it is and when it counts: nimad/recall/columns_cache.py.  A file that is damaged, or does not
+fit the records, is ignored by the start and written anew in idle time, so it is never out of
+service.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ class ColumnsCache:
 
     @property
     def position(self) -> int | None:
-        """The last change in the file: without the log since then a start reads every memory."""
-        return self._recall.keeper.position
+        """The last change in the file: without the log since then a start compares every id."""
+        return self._recall.columns_cache.position
 
     def open(self) -> None:
         """The first query reads it (`Recall.warm_up`)."""
@@ -38,7 +39,7 @@ class ColumnsCache:
 
     def scrub(self, note: PurgeNote) -> None:
         """Delete the file: there are fingerprints of texts in it.  It is written anew when idle."""
-        self._recall.keeper.discard()
+        self._recall.columns_cache.discard()
 
     def check(self) -> list[Problem]:
         """Nothing can be wrong with it that costs an answer."""

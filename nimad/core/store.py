@@ -32,8 +32,8 @@ from nimad.embed.base import Embedder
 from nimad.errors import NimadError, NotFound
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
+from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import Recall
-from nimad.recall.stopwatch import Stopwatch
 from nimad.store.bounded import get_within
 from nimad.store.records import Records
 from nimad.store.relations import neighbours

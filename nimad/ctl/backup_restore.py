@@ -25,7 +25,12 @@ def restore(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         raise UsageError(detail="--restore needs --to FILE, a path where nothing is yet.")
     target = Path(args.to)
     part = target.with_name(f"{target.name}.part")
-    fd = _create(target, part)
+    try:
+        if os.path.lexists(target):
+            raise FileExistsError(17, "it exists; nothing is overwritten")
+        fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise OutputUnusable(path=target, detail=error.strerror) from error
     try:
         try:
             result = client.call("migrate.restore", fd=fd, name=args.restore)
@@ -43,15 +48,6 @@ def restore(args: argparse.Namespace, client: Client, screen: Screen) -> int:
             f" {one_line(str(target))} ({size(result['bytes'])}, digest compared)"
         )
     return 0
-
-
-def _create(target: Path, part: Path) -> int:
-    try:
-        if os.path.lexists(target):
-            raise FileExistsError(17, "it exists; nothing is overwritten")
-        return os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise OutputUnusable(path=target, detail=error.strerror) from error
 
 
 def _finish(part: Path, target: Path, result: dict[str, Any]) -> None:

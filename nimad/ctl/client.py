@@ -25,11 +25,11 @@ from nimad.errors import (
 from nimad.limits import MAX_FRAME, UNHURRIED
 
 PATIENCE = 60.0
-"""How long an ordinary answer may take [seconds]."""
+"""Time limit of an ordinary answer [seconds]."""
 SYSTEM_SOCKET = "/run/nimad/nimad.sock"
 SYSTEM_GROUP = "nimad"
 PAUSE = 0.05
-"""Between two attempts when the daemon's queue of callers is full [seconds]."""
+"""Pause between two attempts while the daemon's queue of callers is full [seconds]."""
 
 
 class Client(Closing):
@@ -122,7 +122,11 @@ class Client(Closing):
             self._socket, self.path = connect(self._paths, deadline)
         broken: OSError | None = None
         try:
-            _send(self._socket, frame, fd, deadline)
+            _limit(self._socket, deadline)
+            # a descriptor rides on the first bytes
+            sent = 0 if fd is None else socket.send_fds(self._socket, [frame], [fd])
+            _limit(self._socket, deadline)
+            self._socket.sendall(frame[sent:])
         except (BrokenPipeError, ConnectionResetError) as error:
             broken = error  # a daemon that closes may have said why first
         try:
@@ -133,26 +137,22 @@ class Client(Closing):
     def _reply(self, sock: socket.socket, deadline: float | None) -> dict[str, Any]:
         """The next reply: ours, or one without an id, which refuses the whole connection."""
         while True:
-            line = self._line(sock, deadline)
+            chunks = [self._buffer]
+            while b"\n" not in chunks[-1]:
+                if sum(map(len, chunks)) > MAX_FRAME + 1:
+                    raise OSError("the answer is longer than a frame may be")
+                _limit(sock, deadline)
+                chunk = sock.recv(1 << 16)
+                if not chunk:
+                    raise ConnectionResetError("it closed the connection")
+                chunks.append(chunk)
+            line, _, self._buffer = b"".join(chunks).partition(b"\n")
             try:
                 reply = json.loads(line)
             except ValueError as error:
                 raise OSError(f"the answer is not JSON: {error}") from error
             if isinstance(reply, dict) and reply.get("id") in (self._ident, None):
                 return reply
-
-    def _line(self, sock: socket.socket, deadline: float | None) -> bytes:
-        chunks = [self._buffer]
-        while b"\n" not in chunks[-1]:
-            if sum(map(len, chunks)) > MAX_FRAME + 1:
-                raise OSError("the answer is longer than a frame may be")
-            _limit(sock, deadline)
-            chunk = sock.recv(1 << 16)
-            if not chunk:
-                raise ConnectionResetError("it closed the connection")
-            chunks.append(chunk)
-        line, _, self._buffer = b"".join(chunks).partition(b"\n")
-        return line
 
 
 def _was_closed(sock: socket.socket) -> bool:
@@ -163,17 +163,6 @@ def _was_closed(sock: socket.socket) -> bool:
         return False
     except OSError:
         return True
-
-
-def _send(sock: socket.socket, frame: bytes, fd: int | None, deadline: float | None) -> None:
-    """Send all of a frame; the descriptor rides on its first bytes."""
-    _limit(sock, deadline)
-    if fd is None:
-        sock.sendall(frame)
-        return
-    sent = socket.send_fds(sock, [frame], [fd])
-    _limit(sock, deadline)
-    sock.sendall(frame[sent:])
 
 
 def _limit(sock: socket.socket, deadline: float | None) -> None:

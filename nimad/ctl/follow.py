@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from nimad.ctl.screen import Screen
 
 EVERY = 30.0
-"""Between two looks at the store, if nothing else is asked for [seconds]."""
+"""Pause between two looks at the store without --every [seconds]."""
 AGAIN = 2.0
-"""After a look that failed, the next comes as soon as this [seconds]."""
+"""Longest pause after a look that failed [seconds]."""
 PASSING = ("busy", "source_changed", "disk_full")
-"""Refusals of the daemon after which it is worth to send the same again later."""
+"""Codes of refusals after which the same request is sent again later."""
 
 
 def follow(args: argparse.Namespace, client: Client, screen: Screen) -> int:
@@ -67,17 +67,22 @@ class _Tracker:
         self._trouble = ""
 
     def run(self) -> None:
-        """Until somebody ends it.  Raises what can never go well."""
+        """Follow until a signal ends it.  Raises errors that no later attempt can mend."""
         self._whole()
         while True:
             time.sleep(min(self._every, AGAIN) if self._trouble else self._every)
             if self._trouble or signature(self._store.path) != self._looked:
-                self._look_patiently()
+                self._look()
 
-    def _look_patiently(self) -> None:
+    def _look(self) -> None:
         """Hand over what has changed; a failure that may pass is told once, and tried again."""
         try:
-            self._look()
+            before = signature(self._store.path)
+            found = look(self._store.path, self._seen)
+            if found and not (found.readable and self._deliver(found)):
+                self._whole()
+            else:
+                self._seen, self._looked = found.seen, before
         except NimadError as error:
             if not _may_pass(error):
                 raise
@@ -101,14 +106,6 @@ class _Tracker:
         self._name, self._seen, self._looked = result["name"], seen, before
         self._args.name = None  # it has its name now
         self._tell(result, count(result["total"], "memory"))
-
-    def _look(self) -> None:
-        before = signature(self._store.path)
-        found = look(self._store.path, self._seen)
-        if found and not (found.readable and self._deliver(found)):
-            self._whole()
-            return
-        self._seen, self._looked = found.seen, before
 
     def _deliver(self, found: Difference) -> bool:
         """Hand over a difference; False when nimad wants the whole."""

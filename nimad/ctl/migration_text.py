@@ -22,7 +22,7 @@ COLOURS = {
     State.ROLLED_BACK: YELLOW,
 }
 QUARANTINE_LINES = 5
-"""Reasons shown of rows that could not be taken over; --json has more."""
+"""Number of reasons shown for rows that were not taken over; --json has more [lines]."""
 KINDS = (
     ("memories", "memory"),
     ("relations", "relation"),
@@ -77,19 +77,12 @@ def overview(screen: Screen, result: dict[str, Any]) -> Iterator[str]:
         if place:
             yield ""
         yield from _source(screen, source)
-    yield from _surroundings(result)
-
-
-def _surroundings(result: dict[str, Any]) -> Iterator[str]:
-    """What the sources under way wait for, and the memory their batches have."""
     moving = [source for source in result["sources"] if source["state"] not in STATES_AT_REST]
-    if not moving:
-        return
-    if result.get("because") and any(_waits(source) for source in moving):
+    if moving and result.get("because") and any(_waits(source) for source in moving):
         name = f" {one_line(moving[0]['name'])}" if len(moving) == 1 else ""
         yield f"not idle: {one_line(result['because'])}"
         yield f"nimactl migrate --now{name} does not wait"
-    if result.get("free_memory_bytes"):
+    if moving and result.get("free_memory_bytes"):
         yield f"{size(result['free_memory_bytes'])} of memory free"
 
 

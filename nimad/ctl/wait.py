@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from nimad.ctl.screen import Screen
 
 QUICK, SLOW = 0.1, 1.0
-"""Between two looks, at first and later on [seconds]."""
+"""Pauses between two looks, at first and later on [seconds]."""
 RESTART = 60.0
-"""How long a daemon may take to come back [seconds]."""
+"""Time a daemon may take to come back [seconds]."""
 STEP = 0.1
-"""Without a terminal, a line is printed for each such part of the whole."""
+"""Part of the whole after which a line is printed where there is no terminal."""
 
 
 def wait(
@@ -93,24 +93,17 @@ def watch(client: Client, screen: Screen, name: str | None) -> int:
             if screen.json:
                 screen.result(result)
             else:
-                drawn = _redraw(screen, drawn, list(overview(screen, result)))
+                lines = list(overview(screen, result))
+                if lines != drawn:  # without a terminal, below what stands there
+                    back = f"\x1b[{len(drawn)}A\x1b[J" if screen.terminal and drawn else ""
+                    screen.line(back + "\n".join(lines))
+                    drawn = lines
             screen.flush()
             if all(source["state"] in STATES_AT_REST for source in result["sources"]):
                 return 0
             time.sleep(SLOW)
     except KeyboardInterrupt:
         raise with_hint(Interrupted(), "The migrations go on in nimad.") from None
-
-
-def _redraw(screen: Screen, old: list[str], new: list[str]) -> list[str]:
-    """Put the new lines in the place of the old; without a terminal, below them if they differ."""
-    if new == old:
-        return old
-    if screen.terminal and old:
-        screen.line(f"\x1b[{len(old)}A\x1b[J" + "\n".join(new))
-    else:
-        screen.line("\n".join(new))
-    return new
 
 
 def _look(client: Client, name: str | None, tell: Callable[[str], None]) -> dict[str, Any]:

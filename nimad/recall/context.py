@@ -1,9 +1,9 @@
 """What stands around a hit: its turn and its neighbours in the session, as passages.
 
-A passage is a stretch of one session (or of talk, see `chains`) with at least one hit in it.  Hits
-of one turn, and hits that are already in a better hit's passage, join it instead of making one of
-their own, so no memory is ever shown twice; nor is one that says the same as another, word by word,
-by the same person at the same moment: two sources may both have it.
+A passage is a stretch of one session (or of talk, see `session_neighbours`) with at least one hit
+in it.  Hits of one turn, and hits that are already in a better hit's passage, join it instead of
+making one of their own, so no memory is ever shown twice; nor is one that says the same as another,
+word by word, by the same person at the same moment: two sources may both have it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.model import Hit, Memory
-from nimad.recall.columns import Columns
-from nimad.recall.reading import NONE
+from nimad.model import TURN_ROLES, Hit, Memory
+from nimad.recall.columns import NONE, Columns
 from nimad.store.bounded import get_within
 from nimad.store.records import Records
 
@@ -24,7 +23,6 @@ NEIGHBOURS = 1
 """Memories beyond the turn on each side: what was asked, and what came back."""
 _LONGEST_TURN = 8
 """How far from a hit the rest of its turn may stand."""
-ROLES = ("input", "contemplation", "output")
 
 
 @dataclass(slots=True)
@@ -54,7 +52,7 @@ def alone(hits: Sequence[Hit]) -> list[Passage]:
     return [Passage(hit, [hit], {}, [hit.memory]) for hit in hits]
 
 
-def chains(columns: Columns, hits: Sequence[Hit]) -> dict[int, list[int]]:
+def ids_around(columns: Columns, hits: Sequence[Hit]) -> dict[int, list[int]]:
     """For the id of each hit, the ids around it in its session that may be shown, it included.
 
     They are in the order of time; as far as a turn may reach where the hit belongs to one.
@@ -86,7 +84,7 @@ def passages(
 
     Args:
         hits: best first.
-        around: `chains` of them.
+        around: `ids_around` them.
         upto: nothing later is shown [epoch milliseconds]; None: everything is.
     """
     turns = _turns(records, hits)
@@ -147,7 +145,7 @@ def _turns(records: Records, hits: Sequence[Hit]) -> dict[int, dict[str, int]]:
         ids,
     )
     return {
-        row[0]: {role: member for role, member in zip(ROLES, row[1:], strict=True) if member}
+        row[0]: {role: member for role, member in zip(TURN_ROLES, row[1:], strict=True) if member}
         for row in rows
     }
 
@@ -164,11 +162,11 @@ def _turn(
         return {}
     near = {i: known[i] for i in [*listed.values(), *chain] if i in known}
     mine = _session(memory)
-    found = {memory.layer: memory.id} if memory.layer in ROLES else {}
+    found = {memory.layer: memory.id} if memory.layer in TURN_ROLES else {}
     for number, other in near.items():
-        if other.turn == memory.turn and _session(other) == mine and other.layer in ROLES:
+        if other.turn == memory.turn and _session(other) == mine and other.layer in TURN_ROLES:
             found.setdefault(other.layer, number)
-    return {role: found[role] for role in ROLES if role in found}
+    return {role: found[role] for role in TURN_ROLES if role in found}
 
 
 def _session(memory: Memory) -> tuple[object, ...]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from nimad import when
 from nimad.datewords import MONTHS, WEEKDAYS
+from nimad.text import letters_and_numbers
 
 Ints = NDArray[np.int64]
 DAY_MS = 86_400_000
@@ -29,7 +30,6 @@ _DOUBTFUL = frozenset({"may", "march", "mar", "jan", "sep", "dec", "mai", "augus
 _ISO = re.compile(r"\b((?:19|20)\d\d)-(\d\d?)(?:-(\d\d?))?\b")
 _DOTTED = re.compile(r"\b(\d\d?)\.\s?(\d\d?)\.\s?((?:19|20)\d\d)\b")
 _KANJI = re.compile(r"(?:((?:19|20)\d\d)年)?(?:(\d\d?)月)?(?:(\d\d?)日)?")
-_WORD = re.compile(r"[^\W\d_]+|\d+")
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 
 
@@ -56,11 +56,11 @@ def named_dates(text: str, now: int) -> tuple[list[Named], set[str]]:
     """
     found, said = list(dict.fromkeys(_written(text))), set[str]()
     if found:
-        low = {word.casefold() for word in _WORD.findall(text)}
+        low = {word.casefold() for word in letters_and_numbers(text)}
         said = {w for w in low if w in MONTHS or w in WEEKDAYS or w[:1].isdecimal()}
     for span, spelled in when.relative(text, now):
         found.append(Named("span", span.first, span.end))
-        said.update(word.casefold() for word in _WORD.findall(spelled))
+        said.update(word.casefold() for word in letters_and_numbers(spelled))
     return list(dict.fromkeys(found)), said
 
 
@@ -74,7 +74,7 @@ def _written(text: str) -> Iterator[Named]:
             if year or month:
                 yield from _parts(year, month, day)
     yield from (Named("year", int(year)) for year in _YEAR.findall(text))
-    words = _WORD.findall(text)
+    words = letters_and_numbers(text)
     for place, word in enumerate(words):
         low = word.lower()
         if low in WEEKDAYS:

@@ -7,24 +7,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nimad.recall.columns import Columns
+from nimad.recall.columns import NONE, Columns, Floats
 from nimad.recall.dates import on_date
-from nimad.recall.question import Question
-from nimad.recall.reading import NONE
+from nimad.recall.parsed_query import ParsedQuery
 from nimad.recall.scopes import Scope
 from nimad.recall.weights import Weights
 from nimad.store.terms import TermIndex
 
-Floats = NDArray[np.float32]
-
 _FEW = 16
-"""Where fewer than one row in so many has a score, they give; else all take."""
+"""Rows for one scored row: above, scores are scattered to the neighbours; below, gathered."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lexical:
+class LexicalScores:
     """Attributes:
     own: float32[n], BM25 of each row; 0 outside of the mask.
     shared: float32[n], with what the neighbours in the session give.
@@ -39,15 +35,15 @@ class Lexical:
     unknown: frozenset[str]
 
 
-def nothing(count: int) -> Lexical:
+def no_scores(count: int) -> LexicalScores:
     """For a mode that leaves words aside."""
     zeros = np.zeros(count, np.float32)
-    return Lexical(zeros, zeros, 0.0, frozenset())
+    return LexicalScores(zeros, zeros, 0.0, frozenset())
 
 
-def score(
-    question: Question, columns: Columns, terms: TermIndex, scope: Scope, weights: Weights
-) -> Lexical:
+def score_words(
+    question: ParsedQuery, columns: Columns, terms: TermIndex, scope: Scope, weights: Weights
+) -> LexicalScores:
     """Score every row in the scope; only rows in it have a say in how rare a word is."""
     own = np.zeros(columns.count, np.float32)
     total = scope.count + weights.unseen
@@ -73,10 +69,12 @@ def score(
             rarity = weights.date * _rarity(total, count)
             own[hit] += rarity
             best += rarity
-    return Lexical(own, spread(own, columns, scope, weights), best, frozenset(unknown))
+    return LexicalScores(own, spread(own, columns, scope, weights), best, frozenset(unknown))
 
 
-def unheard(words: Iterable[str], columns: Columns, terms: TermIndex, scope: Scope) -> set[str]:
+def find_unknown(
+    words: Iterable[str], columns: Columns, terms: TermIndex, scope: Scope
+) -> set[str]:
     """Those of some terms that no row in the scope holds."""
     found = set()
     for term in words:
@@ -99,16 +97,16 @@ def spread(own: Floats, columns: Columns, scope: Scope, weights: Weights) -> Flo
     of the one before that, of the one after, of the one after that.
     """
     few = np.count_nonzero(own) * _FEW < columns.count
-    shared = _given(own, columns, weights) if few else _taken(own, columns, weights)
+    shared = _scatter(own, columns, weights) if few else _gather(own, columns, weights)
     if not scope.whole:
         np.multiply(shared, scope.mask, out=shared)
     return shared
 
 
-def _given(own: Floats, columns: Columns, weights: Weights) -> Floats:
+def _scatter(own: Floats, columns: Columns, weights: Weights) -> Floats:
     """From the rows with a score to their neighbours: its cost is that of those rows.
 
-    A chain gives each row at most one neighbour a side, so no row is written twice at once.
+    Each row has at most one neighbour a side, so no row is written twice at once.
     """
     shared = own.copy()
     rows = np.flatnonzero(own)
@@ -123,14 +121,14 @@ def _given(own: Floats, columns: Columns, weights: Weights) -> Floats:
     return shared
 
 
-def _taken(own: Floats, columns: Columns, weights: Weights) -> Floats:
+def _gather(own: Floats, columns: Columns, weights: Weights) -> Floats:
     """To every row from its neighbours, which nearly always are the rows beside it."""
     shared = own.copy()
-    links = columns.links()
+    neighbours = columns.neighbour_gather()
     near, beyond = np.empty_like(own), np.empty_like(own)
     for earlier, share in ((True, weights.word_before), (False, weights.word_after)):
-        links.beside(own, near, earlier=earlier)
-        links.beside(near, beyond, earlier=earlier)
+        neighbours.beside(own, near, earlier=earlier)
+        neighbours.beside(near, beyond, earlier=earlier)
         near *= np.float32(share)
         beyond *= np.float32(weights.word_beyond)
         shared += near

@@ -18,7 +18,7 @@ from nimad.recall.context import Passage
 CUT = " …"
 """Ends a memory that was cut."""
 _SENTENCE = re.compile(r"[.!?…]['\"”’)]*(?=\s)|[。！？]|\n")
-_WORD = re.compile(r"\s")
+_SPACE = re.compile(r"\s")
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ def _smaller(passage: Passage) -> Iterator[list[Memory]]:
 def _cut(passage: Passage, budget: int, count: Callable[[str], int]) -> Packed | None:
     """The best hit up to the last sentence that fits, or the last word; None when none does."""
     memory = passage.hit.memory
-    for ends in (_SENTENCE, _WORD):
+    for ends in (_SENTENCE, _SPACE):
         places = [found.end() for found in ends.finditer(memory.text)]
         low, high = 0, len(places)
         while low < high:  # a longer text never has fewer tokens, so halving finds the longest

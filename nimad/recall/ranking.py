@@ -13,7 +13,8 @@ always comes first.  Everything is deterministic: equal scores are ordered by id
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +22,17 @@ import numpy as np
 from nimad.embed.base import Embedder
 from nimad.errors import RecordsDamaged, UsageError
 from nimad.index.blocks import BlockIndex
+from nimad.locks import ReadWriteLock
 from nimad.model import Filter, Hit, Memory, now_ms
 from nimad.recall import context
-from nimad.recall.asking import Asking
 from nimad.recall.columns import Columns
+from nimad.recall.columns_cache import KEEP_CHANGES, ColumnsCache
+from nimad.recall.columns_follower import ColumnsFollower
 from nimad.recall.context import Passage
 from nimad.recall.evidence import Evidence
-from nimad.recall.gate import Gate
-from nimad.recall.keeping import KEEP_CHANGES, Keeper
+from nimad.recall.query_context import QueryContext, Stopwatch
 from nimad.recall.scopes import Scopes
 from nimad.recall.scoring import Scoring
-from nimad.recall.stopwatch import Stopwatch
 from nimad.recall.weights import DEFAULT, Weights
 from nimad.store.bounded import get_within
 from nimad.store.records import Records
@@ -68,12 +69,14 @@ class Recall:
         self._parts = parts
         self._clock = clock
         self._terms = TermIndex(records, on_words_damaged)
-        self._columns = Columns(records, self._terms)
-        self.keeper = Keeper(file, records, self._columns)
+        self._columns = Columns()
+        self._follower = ColumnsFollower(records, self._terms, self._columns)
+        self.columns_cache = ColumnsCache(file, records, self._columns)
         self._scoring = Scoring(records, self._columns, self._terms, weights)
-        self._scopes = Scopes(self._columns, weights)
+        self._scopes = Scopes(records, self._columns, weights)
         self._serving: tuple[BlockIndex, Embedder] | None = None
-        self._gate = Gate(self._stale, self._follow)
+        self._lock = ReadWriteLock()
+        """Shared by queries, which change nothing; held alone to follow the records."""
 
     def warm_up(self) -> None:
         """Load the columns and touch every part once: the first query is as fast as the second."""
@@ -86,15 +89,17 @@ class Recall:
         """
         head = self._records.head()
         while self._columns.seen < head:
-            self._gate.alone(lambda: self._columns.sync(_FOLLOW_ROWS))
+            with self._lock.exclusive():
+                self._follower.sync(_FOLLOW_ROWS)
 
     def words_were_rebuilt(self) -> None:
         """Read anew what was read of the words index while it may have been damaged."""
-        self._gate.alone(self._columns.clear)
+        with self._lock.exclusive():
+            self._follower.clear()
 
     def keep(self, most_changes: int = KEEP_CHANGES) -> bool:
         """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
-        return self.keeper.save_when_due(self._gate, most_changes)
+        return self.columns_cache.save_when_due(self._reading(), most_changes)
 
     def close(self) -> None:
         """Give back what is held besides memory."""
@@ -123,12 +128,13 @@ class Recall:
             return []
         watch = watch or Stopwatch()
         at = self._clock() if now is None else now
-        with self._gate.reading(lambda: (self._scopes.of(where), self._parts())) as (scope, parts):
+        with self._reading() as parts:
+            scope = self._scopes.of(where)
             watch.lap("wait")
-            asking = Asking(text, k, mode, scope, at, *parts, watch)
-            scored = self._scoring.best(asking) if scope.count else []
+            context = QueryContext(text, k, mode, scope, at, *parts, watch)
+            scored = self._scoring.best(context) if scope.count else []
         watch.lap("fusion")
-        memories = get_within(self._records, [number for number, _, _ in scored])
+        memories = self._records.get([number for number, _, _ in scored])
         watch.lap("records")
         return [Hit(memories[i], score, made) for i, score, made in scored if i in memories]
 
@@ -137,11 +143,12 @@ class Recall:
     ) -> Evidence | None:
         """What `query` decides by whether to answer; None when there is nothing to look at."""
         at = self._clock() if now is None else now
-        with self._gate.reading(lambda: (self._scopes.of(where), self._parts())) as (scope, parts):
+        with self._reading() as parts:
+            scope = self._scopes.of(where)
             if not scope.count:
                 return None
-            asking = Asking(text, 1, mode, scope, at, *parts, Stopwatch())
-            return self._scoring.evidence(asking)
+            context = QueryContext(text, 1, mode, scope, at, *parts, Stopwatch())
+            return self._scoring.evidence(context)
 
     def similar(self, memory: Memory, k: int) -> list[Hit]:
         """The `k` memories nearest in meaning to one, itself left out; scores are cosines.
@@ -163,20 +170,35 @@ class Recall:
 
     def passages(self, hits: list[Hit], most: int, upto: int | None = None) -> list[Passage]:
         """The best `most` passages of hits, nothing in them later than `upto`; see `context`."""
-        with self._gate.reading(lambda: None):
-            around = context.chains(self._columns, hits)
+        with self._reading():
+            around = context.ids_around(self._columns, hits)
         return context.passages(self._records, hits, around, upto, most)
 
     # --- following what changes -----------------------------------------------------------------
 
     def _stale(self) -> bool:
-        return self._columns.stale() or self._parts() != self._serving
+        return self._follower.stale() or self._parts() != self._serving
 
-    def _follow(self) -> None:
-        """Take over what changed, while nobody reads."""
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[BlockIndex, Embedder]]:
+        """Inside, the columns hold what was written before, and nothing changes them.
+
+        The first reader to find them stale follows the records; later readers also see them stale
+        and wait behind it.  Gives the index and the embedder that the columns' lengths belong to.
+        """
+        if self._stale():
+            with self._lock.exclusive():
+                if self._stale():
+                    self._catch_up()
+        with self._lock.shared():
+            assert self._serving is not None
+            yield self._serving
+
+    def _catch_up(self) -> None:
+        """Take over all that changed, while nothing reads."""
         if self._serving is None:
-            self.keeper.restore()
-        while not self._columns.sync():
+            self.columns_cache.restore()
+        while not self._follower.sync():
             pass
         parts = self._parts()
         if parts != self._serving:  # another embedder, or a rebuild: other lengths

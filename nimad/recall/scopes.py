@@ -1,8 +1,9 @@
-"""The rows that a query may return, and what is true of them together: kept for the next query."""
+"""The rows that a query may return, and figures of them together: kept for the next query."""
 
 from __future__ import annotations
 
 import functools
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -10,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.model import Filter
-from nimad.recall import heads
-from nimad.recall.columns import Columns
+from nimad.recall import speaker_prefix
+from nimad.recall.columns import NONE, Columns
 from nimad.recall.subjects import NOBODY
 from nimad.recall.weights import Weights
+from nimad.store.records import Records
 
 _KEPT = 8
+"""Scopes kept."""
 _LARGE, _LARGE_KEPT = 50_000, 3
-"""Of a store with more rows fewer are kept: one takes up to 17 bytes a row."""
+"""Rows from which on fewer are kept, and how many: one takes up to 17 bytes a row."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,9 @@ class Scope:
         count: how many may be returned.
         sizes: float32[n], BM25's measure of each text's length against the usual one.
         subjects: bool[codes], whose memories are among them.
-        heads: the codes of speakers in the texts, see `heads`.
+        prefixes: the codes of speakers in the texts, see `speaker_prefix`.
         first, last: the times between which they lie.
+        id: int64[n], of every row.
     """
 
     mask: NDArray[np.bool_]
@@ -40,7 +44,7 @@ class Scope:
     count: int
     sizes: NDArray[np.float32]
     subjects: NDArray[np.bool_]
-    heads: frozenset[int]
+    prefixes: frozenset[int]
     first: int
     last: int
     id: NDArray[np.int64]
@@ -61,16 +65,23 @@ class Scope:
 
 
 class Scopes:
-    """The scopes of the filters that were used last.  Not for several threads."""
+    """The scopes of the filters that were used last.  For several threads, as long as nothing
+    changes the columns."""
 
-    def __init__(self, columns: Columns, weights: Weights) -> None:
+    def __init__(self, records: Records, columns: Columns, weights: Weights) -> None:
+        self._records = records
         self._columns = columns
+        self._lock = threading.Lock()
         self._weights = weights
         self._kept: OrderedDict[Filter, Scope] = OrderedDict()
         self._version = -1
 
     def of(self, where: Filter) -> Scope:
         """What passes a filter now."""
+        with self._lock:
+            return self._of(where)
+
+    def _of(self, where: Filter) -> Scope:
         if self._version != self._columns.version:
             self._kept.clear()
             self._version = self._columns.version
@@ -78,15 +89,15 @@ class Scopes:
         if known is not None:
             self._kept.move_to_end(where)
             return known
-        scope = self._kept[where] = self._made(where)
+        scope = self._kept[where] = self._make_scope(where)
         most = _KEPT if self._columns.count <= _LARGE else _LARGE_KEPT
         while len(self._kept) > most:
             self._kept.popitem(last=False)
         return scope
 
-    def _made(self, where: Filter) -> Scope:
+    def _make_scope(self, where: Filter) -> Scope:
         columns, weights = self._columns, self._weights
-        mask = columns.allowed(where)
+        mask = self._allowed(where)
         times = columns.time[mask]
         count = len(times)
         average = max(float(columns.words[mask].mean(dtype=np.float64)), 1.0) if count else 1.0
@@ -100,8 +111,27 @@ class Scopes:
             count=count,
             sizes=weights.k1 * (1 - weights.b + weights.b * columns.words / average),
             subjects=present,
-            heads=heads.recurring(who),
+            prefixes=speaker_prefix.recurring(who),
             first=int(times.min()) if count else 0,
             last=int(times.max()) if count else 0,
             id=columns.id,
         )
+
+    def _allowed(self, where: Filter) -> NDArray[np.bool_]:
+        """bool[n]: which rows exist and pass a filter."""
+        columns = self._columns
+        mask = columns.alive.copy()
+        for column, name in ((columns.namespace, where.namespace), (columns.layer, where.layer)):
+            if name is not None:
+                code = self._records.value("SELECT id FROM names WHERE name = ?", (name,))
+                mask &= column == (NONE if code is None else code)
+        if where.after is not None:
+            mask &= columns.time >= where.after
+        if where.before is not None:
+            mask &= columns.time < where.before
+        if where.who is not None or where.where is not None or where.tags:
+            rest = Filter(who=where.who, where=where.where, tags=where.tags)
+            kept = np.zeros(columns.count, np.bool_)
+            kept[columns.rows_of(self._records.matching(rest))] = True
+            mask &= kept
+        return mask

@@ -17,31 +17,29 @@ from numpy.typing import NDArray
 from nimad.embed.base import Embedder
 from nimad.index.blocks import BlockIndex
 from nimad.index.located import Located
-from nimad.recall.columns import Columns
-from nimad.recall.reading import NONE
+from nimad.recall.columns import NONE, Columns, Floats, Rows
+from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scope
-from nimad.recall.stopwatch import Stopwatch
 from nimad.recall.weights import Weights
 from nimad.store.records import Records
 
-Floats = NDArray[np.float32]
-Rows = NDArray[np.int64]
-
 LATE_ROWS = 32
-"""So many memories without a vector, the best by words, are encoded for a query: 1.5 ms."""
-EFFORT = 0.25
-"""Of the usual, in the search for the furthest: any of them will do."""
-NEAR = 0.4
-"""Of the usual, in the search for the nearest beside those that words have found.  With this and
-EFFORT the two searches take .29 ms of a query at 100,000 memories instead of about .5, and .991 of
+"""Unencoded memories that are embedded during one query (best lexical matches first): 1.5 ms."""
+FAR_EFFORT = 0.25
+"""Search effort (share of normal) for the far end; accuracy does not matter there."""
+NEAR_EFFORT = 0.4
+"""Search effort (share of normal) where words have found candidates, too.  With this and FAR_EFFORT
+the two searches take .29 ms of a query at 100,000 memories instead of about .5, and .991 of
 the best ten are those of scoring every memory instead of .995 (tests/benchmarks/whole_path.py)."""
 _BATCH = 4096
+"""Rows whose lengths are computed at once."""
 _STRIDE = 16
+"""One value in so many is sampled for the bar of `highest`."""
 _TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True, slots=True)
-class Semantic:
+class SemanticScores:
     """Attributes:
     rows: int64[m], ascending: the memories that were scored.
     plain: float32[m], their own cosines.
@@ -57,7 +55,7 @@ class Semantic:
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
+class SemanticQuery:
     """What is compared with the memories.
 
     Attributes:
@@ -96,7 +94,7 @@ def late_cosines(
     return cosines
 
 
-class Meaning:
+class SemanticScorer:
     """Scores rows of the columns by the blocks.
 
     For several threads, as long as neither the columns nor what blocks there are changes meanwhile.
@@ -108,58 +106,61 @@ class Meaning:
         self._every: Located | None = None
         self._measured: tuple[Located, int] | None = None
 
-    def score(self, blocks: BlockIndex, sought: Sought, watch: Stopwatch) -> Semantic:
+    def score(self, blocks: BlockIndex, about: SemanticQuery, watch: Stopwatch) -> SemanticScores:
         """Score every row in the scope; of a large store the nearest, and the best by words."""
-        columns, query = self._columns, sought.query
+        columns, query = self._columns, about.query
         known = self._every
         every = self._every = blocks.locate(columns.id, known)
         if columns.count <= self._weights.exact_rows:
-            self._measure(every, sought.shares)
+            self._measure(every, about.shares)
             watch.lap("blocks")
-            rows = np.arange(columns.count) if sought.scope.whole else sought.scope.rows
+            rows = np.arange(columns.count) if about.scope.whole else about.scope.rows
             cosines = np.append(every.cosines(query), np.float32(0))
-            self._encode_late(cosines, sought)
-            found = self._mix(rows, cosines, sought.shares)
+            self._encode_late(cosines, about)
+            found = self._mix(rows, cosines, about.shares)
         else:
-            rows = self._picked(blocks, sought, watch)
+            rows = self._picked(blocks, about, watch)
             near = self._with_neighbours(rows)
             cosines = np.zeros(columns.count + 1, np.float32)  # the last for nobody, row -1
             cosines[near] = every.cosines(query, near)
-            self._encode_late(cosines, sought)
-            self._measure_rows(rows[np.isnan(columns.length[rows])], every, sought.shares)
-            found = self._mix(rows, cosines, sought.shares)
+            self._encode_late(cosines, about)
+            self._measure_rows(rows[np.isnan(columns.length[rows])], every, about.shares)
+            found = self._mix(rows, cosines, about.shares)
         watch.lap("cosines")
         return found
 
-    def _encode_late(self, cosines: Floats, sought: Sought) -> None:
+    def _encode_late(self, cosines: Floats, about: SemanticQuery) -> None:
         """What is found by its words and has no vector yet is compared all the same."""
-        waiting = np.isnan(cosines[:-1]) & (sought.words > 0)
-        if sought.late is None or not waiting.any():
+        waiting = np.isnan(cosines[:-1]) & (about.words > 0)
+        if about.late is None or not waiting.any():
             return
-        words = np.where(waiting & sought.scope.mask, sought.words, np.float32(0))
+        words = np.where(waiting & about.scope.mask, about.words, np.float32(0))
         rows = np.sort(highest(words, LATE_ROWS))
         if len(rows):
-            cosines[rows] = sought.late(self._columns.id[rows])
+            cosines[rows] = about.late(self._columns.id[rows])
 
-    def _picked(self, blocks: BlockIndex, sought: Sought, watch: Stopwatch) -> Rows:
+    def _picked(self, blocks: BlockIndex, about: SemanticQuery, watch: Stopwatch) -> Rows:
         """The rows of a large store that are scored, ascending."""
-        columns, weights, scope = self._columns, self._weights, sought.scope
+        columns, weights, scope = self._columns, self._weights, about.scope
         if scope.count <= weights.exact_rows // 4:
             return scope.rows
-        promise = sought.words if sought.promise is None else sought.promise
-        most, few = (max(n, 2 * sought.wanted) for n in (weights.candidates, weights.nearest))
+        promise = about.words if about.promise is None else about.promise
+        most, few = (max(n, 2 * about.wanted) for n in (weights.candidates, weights.nearest))
         best = highest(promise, most)
         watch.lap("words")
         near, _ = blocks.search(
-            sought.query, few if len(best) else most, scope.ids, effort=NEAR if len(best) else 1.0
+            about.query,
+            few if len(best) else most,
+            scope.ids,
+            effort=NEAR_EFFORT if len(best) else 1.0,
         )
         # these are for the low end only, but scoring them as well does no harm
-        far, _ = blocks.search(-sought.query, weights.furthest, scope.ids, effort=EFFORT)
+        far, _ = blocks.search(-about.query, weights.furthest, scope.ids, effort=FAR_EFFORT)
         watch.lap("blocks")
         found = columns.rows_of(np.sort(np.concatenate([near, far])))
-        return np.unique(np.concatenate([found[scope.mask[found]], best, sought.same]))
+        return np.unique(np.concatenate([found[scope.mask[found]], best, about.same]))
 
-    def _mix(self, rows: Rows, cosines: Floats, shares: tuple[float, float]) -> Semantic:
+    def _mix(self, rows: Rows, cosines: Floats, shares: tuple[float, float]) -> SemanticScores:
         """`cosines: float32[n + 1]`; nan where there is no vector, 0 for nobody at the end."""
         columns = self._columns
         plain = cosines[rows]
@@ -172,8 +173,8 @@ class Meaning:
         lengths = columns.length[rows]
         mixed /= np.where(np.isnan(lengths), np.float32(1), lengths)
         if np.isnan(mixed).all():
-            return Semantic(rows, plain, mixed, 0.0, 0.0)
-        return Semantic(rows, plain, mixed, float(np.nanmin(mixed)), float(np.nanmax(mixed)))
+            return SemanticScores(rows, plain, mixed, 0.0, 0.0)
+        return SemanticScores(rows, plain, mixed, float(np.nanmin(mixed)), float(np.nanmax(mixed)))
 
     def _with_neighbours(self, rows: Rows) -> Rows:
         """`rows` and whoever is beside them, ascending."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
-NOBODY = -1
+from nimad.text import words_of
 
-_WORD = re.compile(r"\w+")
+NOBODY = -1
+"""As a code: no subject."""
 
 
 class Subjects:
@@ -49,7 +49,7 @@ class Subjects:
     def _enter(self, name: str, code: int) -> None:
         folded = name.casefold()
         self.codes[folded] = self._spelled[name] = code
-        spelled = _WORD.findall(name)
+        spelled = words_of(name)
         if folded not in self.parts:
             self.parts[folded] = frozenset(word.casefold() for word in spelled)
             for word in self.parts[folded]:

@@ -1,8 +1,8 @@
 """Frames in, replies out: finds the verb, asks whether the peer may, runs it in a worker thread.
 
-The threads come in three lanes, so that a query never queues behind a write, nor either behind a
-verification that takes a minute.  Nothing a verb raises gets further than the reply; what is no
-NimadError is a bug, logged with its traceback.
+Reading, writing and lengthy verbs have thread pools of their own, so that a query never queues
+behind a write, nor either behind a verification that takes a minute.  Whatever a verb raises
+becomes an error reply; anything but a NimadError is a bug and is logged with its traceback.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 from nimad.errors import Busy, InvalidRequest, NimadError, ReplyTooLarge, UnknownMethod
 from nimad.serve import protocol
@@ -28,9 +27,9 @@ from nimad.serve.verbs import Call, Verb
 log = logging.getLogger(__name__)
 
 WRITERS = 2
-"""Writes at the same time: one commits while the next is prepared. [threads]"""
+"""Number of threads for writing verbs: one commits while the next is prepared [threads]."""
 LENGTHY = 2
-"""Lengthy verbs at the same time. [threads]"""
+"""Number of threads for lengthy verbs [threads]."""
 
 Outcome = asyncio.Future[bytes | None]
 
@@ -94,26 +93,21 @@ class Dispatcher:
         with self._lock:
             self._working.add(work)
         self._waiting[outcome] = verb.name
-        work.add_done_callback(lambda done: self._finished(done, fds, loop, outcome))
+
+        def finished(work: Future[bytes | None]) -> None:
+            """Close the descriptors, which no thread uses any more, and pass the outcome on."""
+            close_all(fds)
+            with self._lock:
+                self._working.discard(work)
+            if not work.cancelled():
+                with contextlib.suppress(RuntimeError):  # the loop is closed
+                    loop.call_soon_threadsafe(_settle, outcome, work)
+
+        work.add_done_callback(finished)
         try:
             return await outcome
         finally:
             self._waiting.pop(outcome, None)
-
-    def _finished(
-        self,
-        work: Future[bytes | None],
-        fds: list[int],
-        loop: asyncio.AbstractEventLoop,
-        outcome: Outcome,
-    ) -> None:
-        """Runs in the worker, or where a waiting one is cancelled: only now nobody uses the fds."""
-        close_all(fds)
-        with self._lock:
-            self._working.discard(work)
-        if not work.cancelled():
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(_settle, outcome, work)
 
     def _perform(self, verb: Verb, request: Request, peer: Peer, fds: list[int]) -> bytes | None:
         """Answer one request; never raises."""
@@ -121,7 +115,12 @@ class Dispatcher:
         try:
             self._access.check(peer, verb.access, verb.name)
             result = verb.answer(Call(request.params, peer, fds))
-            reply = _result_reply(verb, request, result)
+            try:
+                reply = protocol.result_reply(request.id, result)
+            except ReplyTooLarge:
+                if verb.shorten is None:
+                    raise
+                reply = protocol.result_reply(request.id, verb.shorten(result))
             took = (time.perf_counter() - began) * 1000
             log.debug("%s for process %d took %.1f ms", verb.name, peer.pid, took)
             return reply
@@ -137,12 +136,12 @@ class Dispatcher:
 
     @property
     def waiting(self) -> list[str]:
-        """The verbs that somebody waits for."""
+        """The verbs whose replies a client waits for."""
         return sorted(self._waiting.values())
 
     @property
     def working(self) -> bool:
-        """True while a thread is at work, whether or not somebody still waits for it."""
+        """True while a thread is at work, whether or not a client still waits for the reply."""
         with self._lock:
             return bool(self._working)
 
@@ -153,15 +152,6 @@ class Dispatcher:
                 outcome.set_exception(Busy(detail="it is stopping"))
         for lane in self._lanes.values():
             lane.shutdown(wait=False, cancel_futures=True)
-
-
-def _result_reply(verb: Verb, request: Request, result: Any) -> bytes:
-    try:
-        return protocol.result_reply(request.id, result)
-    except ReplyTooLarge:
-        if verb.shorten is None:
-            raise
-        return protocol.result_reply(request.id, verb.shorten(result))
 
 
 def _settle(outcome: Outcome, work: Future[bytes | None]) -> None:

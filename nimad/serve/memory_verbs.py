@@ -89,11 +89,7 @@ class MemoryVerbs:
         given = call.params
         k = given["k"] or self._store.config["recall.results"]
         answer = self._store.similar(given["id"], k, dense=given["dense"])
-        return {
-            "results": [wire.hit_json(hit, explain=False) for hit in answer.hits],
-            "took_ms": round(answer.took_ms, 3),
-            "degraded": list(answer.degraded),
-        }
+        return wire.answer_json(answer, [wire.hit_json(hit) for hit in answer.hits])
 
     def related(self, call: Call) -> dict[str, Any]:
         """What relations and turns connect with a memory: the records answer, never degraded."""

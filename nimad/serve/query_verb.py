@@ -1,15 +1,15 @@
-"""The verb query: what is asked, as it was when, with how much around it."""
+"""The verb query: filters, dates, passages around the hits, a budget of tokens."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from nimad import checks
 from nimad.core.store import Answer, MemoryStore
 from nimad.embed.tokens import TokenCounter
 from nimad.limits import MAX_BUDGET, MAX_RESULTS
-from nimad.model import LAYERS, MAX_NAME, MAX_TAGS, MAX_TEXT, Filter, now_ms
+from nimad.model import LAYERS, MAX_NAME, MAX_TAGS, MAX_TEXT, TURN_ROLES, Filter, now_ms
 from nimad.recall import context, packing
 from nimad.recall.packing import Packed
 from nimad.recall.ranking import MODES
@@ -19,9 +19,9 @@ from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
 
 PACKED = 100
-"""So many results are tried for a budget, when no number is given."""
+"""Number of results tried for a budget when no number is given [memories]."""
 SPARE = 3
-"""With context so many times the results are looked at, because some will share a passage."""
+"""Factor of results looked at with context, because some share a passage."""
 
 _NAME = Param(checks.text(MAX_NAME), None)
 QUERY = {
@@ -42,15 +42,6 @@ QUERY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Times:
-    """When a question is asked, and of what time: epoch milliseconds."""
-
-    now: int | None
-    after: int | None
-    before: int | None
-
-
 class QueryVerb:
     """Answers from one store."""
 
@@ -65,47 +56,45 @@ class QueryVerb:
     def query(self, call: Call) -> dict[str, Any]:
         """The memories that answer a text, best first."""
         given = call.params
-        times = _times(given)
-        where = Filter(
-            **{name: given[name] for name in ("who", "where", "layer", "namespace", "tags")},
-            after=times.after,
-            before=times.before,
-        )
+        where, as_of = _filter(given)
         k = given["k"]
         if k is None:
             k = PACKED if given["budget"] else self._store.config["recall.results"]
         looked = min(MAX_RESULTS, k * SPARE) if given["context"] else k
-        answer = self._store.query(given["text"], looked, given["mode"], where, times.now)
+        answer = self._store.query(given["text"], looked, given["mode"], where, as_of)
         if given["context"] or given["budget"]:
-            reply = self._prompt(answer, k, given, times.now)
+            reply = self._prompt(answer, k, given, as_of)
         else:
             shown = [wire.hit_json(hit, explain=given["explain"]) for hit in answer.hits]
-            reply = _reply(answer, shown)
+            reply = wire.answer_json(answer, shown)
         if given["explain"]:
             reply["timings"] = answer.timings
-            found = self._store.recall.evidence(given["text"], given["mode"], where, times.now)
+            found = self._store.recall.evidence(given["text"], given["mode"], where, as_of)
             reply["evidence"] = asdict(found) if found else None
         return reply
 
     def _prompt(
-        self, answer: Answer, k: int, given: dict[str, Any], upto: int | None
+        self, answer: Answer, k: int, given: dict[str, Any], as_of: int | None
     ) -> dict[str, Any]:
         """The reply with passages instead of hits, as many as the budget holds."""
         found = context.alone(answer.hits)
         if given["context"]:
-            found = self._store.recall.passages(answer.hits, k, upto)
+            found = self._store.recall.passages(answer.hits, k, as_of)
         budget = given["budget"]
         packed = packing.unpacked(found)
         if budget:
             packed = packing.pack(found, budget, self._tokens.count)
-        reply = _reply(answer, [_passage(one, given) for one in packed])
+        reply = wire.answer_json(answer, [_passage(one, given) for one in packed])
         if budget:
             reply |= {"budget": budget, "tokens": sum(one.tokens for one in packed)}
         return reply
 
 
-def _times(given: dict[str, Any]) -> _Times:
-    """`as_of` is the end of what it names; relative dates beside it count from there."""
+def _filter(given: dict[str, Any]) -> tuple[Filter, int | None]:
+    """What a memory must have, and the moment that is now for the question (None: now).
+
+    `as_of` is the end of what it names; relative dates beside it count from there.
+    """
     now = now_ms()
     as_of = None
     if given["as_of"] is not None:
@@ -116,15 +105,8 @@ def _times(given: dict[str, Any]) -> _Times:
     )
     if as_of is not None:
         before = min(as_of + 1, as_of + 1 if before is None else before)
-    return _Times(as_of, after, before)
-
-
-def _reply(answer: Answer, results: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "results": results,
-        "took_ms": round(answer.took_ms, 3),
-        "degraded": list(answer.degraded),
-    }
+    names = ("who", "where", "layer", "namespace", "tags")
+    return Filter(**{name: given[name] for name in names}, after=after, before=before), as_of
 
 
 def _passage(packed: Packed, given: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +119,7 @@ def _passage(packed: Packed, given: dict[str, Any]) -> dict[str, Any]:
     if given["context"]:
         kept = {memory.id for memory in packed.memories}
         found["context"] = {
-            "turn": {role: passage.turn.get(role) for role in context.ROLES},
+            "turn": {role: passage.turn.get(role) for role in TURN_ROLES},
             "hits": [hit.memory.id for hit in passage.hits if hit.memory.id in kept],
             "memories": [
                 {**wire.memory_json(memory), "text": packed.cut or memory.text}

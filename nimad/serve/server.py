@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 EXHAUSTED_PAUSE = 1.0
-"""Wait before the next accept when descriptors or memory ran out [seconds]."""
+"""Pause before the next accept when descriptors or memory ran out [seconds]."""
 FAREWELL = 1.0
-"""Time to send the refusals of what did not finish on stop [seconds]."""
+"""Time to send the refusals of unfinished requests on stop [seconds]."""
 SELF_QUERY = b'{"jsonrpc": "2.0", "id": "self", "method": "ping"}'
 
 
@@ -151,10 +151,11 @@ class Server:
         )
         task = asyncio.create_task(connection.serve())
         self._connections[connection] = task
-        task.add_done_callback(lambda done: self._farewell(connection, done))
 
-    def _farewell(self, connection: Connection, task: asyncio.Task[None]) -> None:
-        self._connections.pop(connection, None)
-        self._room.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a connection ended with a bug", exc_info=error)
+        def ended(task: asyncio.Task[None]) -> None:
+            self._connections.pop(connection, None)
+            self._room.set()
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("a connection ended with a bug", exc_info=error)
+
+        task.add_done_callback(ended)

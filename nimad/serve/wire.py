@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from nimad import checks
-from nimad.core.store import RelatedMemory
+from nimad.core.store import Answer, RelatedMemory
 from nimad.errors import UsageError
 from nimad.model import FIELDS, CutMemory, Hit, Memory
 from nimad.serve import params
@@ -98,12 +98,21 @@ def memory_json(memory: Memory, *, blobs: bool = False) -> dict[str, Any]:
     return found
 
 
-def hit_json(hit: Hit, *, explain: bool) -> dict[str, Any]:
+def hit_json(hit: Hit, *, explain: bool = False) -> dict[str, Any]:
     """A query's result: the memory and its score, with the score's parts when asked for."""
     found = {**memory_json(hit.memory), "score": hit.score}
     if explain:
         found["parts"] = hit.parts
     return found
+
+
+def answer_json(answer: Answer, results: list[dict[str, Any]]) -> dict[str, Any]:
+    """The reply of a query, with its results as they are shown."""
+    return {
+        "results": results,
+        "took_ms": round(answer.took_ms, 3),
+        "degraded": list(answer.degraded),
+    }
 
 
 def related_json(related: RelatedMemory) -> dict[str, Any]:

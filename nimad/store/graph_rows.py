@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from nimad.disk.failures import translated
+from nimad.model import TURN_ROLES
 from nimad.store.records import Records
 from nimad.store.relations import LABEL
-from nimad.store.transaction import ROLES
 
 PAGE = 2000
 """Lines handed over at a time [rows]."""
@@ -98,7 +98,7 @@ def lines(records: Records, give_way: Callable[[], None]) -> Iterator[tuple[str,
             [
                 f'{turn},{member},"{role}"\n'
                 for turn, *members in page
-                for member, role in zip(members, ROLES, strict=True)
+                for member, role in zip(members, TURN_ROLES, strict=True)
                 if member is not None
             ],
         )

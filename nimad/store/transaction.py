@@ -11,10 +11,9 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nimad.model import Memory, Relation, Turn
+from nimad.model import TURN_ROLES, Memory, Relation, Turn
 from nimad.store import rows
 
-ROLES = ("input", "contemplation", "output")
 CHUNK = 500
 """Names in one IN (...) list."""
 
@@ -66,7 +65,7 @@ class Transaction:
         for number, memory in enumerate(memories, first):
             memory.id = number
             turn = turns.get(self._turn_key(memory))
-            if turn is not None and source is None and memory.layer in ROLES:
+            if turn is not None and source is None and memory.layer in TURN_ROLES:
                 members.append((turn, memory))
             made.append(rows.to_row(memory, self._names, turn, source))
         self.many(rows.INSERT, made)
@@ -259,7 +258,7 @@ class Transaction:
             f"SELECT id FROM turns WHERE input {doomed} OR contemplation {doomed}"
             f" OR output {doomed} ORDER BY id"
         )
-        for role in ROLES:
+        for role in TURN_ROLES:
             self.execute(f"UPDATE turns SET {role} = NULL WHERE {role} {doomed}")
         gone = {
             turn

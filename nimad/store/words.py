@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from nimad.errors import RecordsDamaged, WordsDamaged
 from nimad.store.records import Records
 from nimad.store.schema import TOKENIZER
+from nimad.text import words_of
 
 TEXT_WEIGHT, WHO_WEIGHT = 1.0, 0.5
 """BM25 column weights: a name in the text says as much as in `who`, but `who` is on every row of
 that person, so a match there alone should not outrank a match in the text."""
-
-_WORD = re.compile(r"\w+")
 
 _PLAIN_WORD = re.compile(r"(?<![^\s.,;:!?])[A-Za-z]{3,}(?![^\s.,;:!?])")
 """A word that every tokenizer takes as one: letters of ASCII between blanks or marks."""
@@ -56,7 +55,7 @@ def is_german(spoken: Sequence[str]) -> bool:
 
 def terms(text: str) -> list[str]:
     """The distinct words of a text, lower case, in order; without stop words if others are left."""
-    spoken = _WORD.findall(text)
+    spoken = words_of(text)
     found = list(dict.fromkeys(word.lower() for word in spoken))
     stop = STOP_WORDS | GERMAN if is_german(spoken) else STOP_WORDS
     return [word for word in found if word not in stop] or found

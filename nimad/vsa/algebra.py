@@ -125,17 +125,6 @@ def similarity(a: Vector, b: Vector) -> NDArray[np.float32]:
     return np.asarray(np.clip(cosine, -1, 1), np.float32)
 
 
-def normalise(a: Vector) -> Vector:
-    """a with length 1; the zero hypervector stays zero.
-
-    Shapes: a (*, B, D), result (*, B, D).
-    """
-    x = _wide(a)
-    lengths = np.sqrt(np.einsum("...ij,...ij->...", x, x))[..., None, None]
-    unit = np.divide(x, lengths, out=np.zeros_like(x), where=lengths > 0)
-    return np.asarray(unit, np.float32)
-
-
 def _wide(a: Vector) -> NDArray[np.float64]:
     return np.asarray(a, np.float64)
 

@@ -116,7 +116,7 @@ def test_a_role_can_be_unbound_again(memory: SparseBlockMemory) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.dictionaries(st.sampled_from(episodes.ROLES), st.text(max_size=30), max_size=5))
+@given(st.dictionaries(st.sampled_from(list(episodes.FIELDS)), st.text(max_size=30), max_size=5))
 def test_an_episode_is_the_sum_of_its_bound_roles(factors: dict[str, str]) -> None:
     blocks, dims, active = 10, 50, 3
     total = np.zeros((blocks, dims), np.float32)

@@ -25,7 +25,7 @@ from nimad.config import Config
 from nimad.core import maintenance, rebuild
 from nimad.core.store import MemoryStore
 from nimad.model import Memory
-from nimad.recall import keeping
+from nimad.recall import columns_cache
 store = MemoryStore.open(Path(sys.argv[1]), Config())
 """
 
@@ -62,7 +62,7 @@ WORK = {
     "rebuild": "rebuild.rebuild(store, 'blocks')",
     "purge": "store.forget([121, 5], purge=True)",
     "graph": "rebuild.rebuild(store, 'graph')",
-    "columns": "keeping.KEEP_ROWS = 20; store.recall.keep()",
+    "columns": "columns_cache.KEEP_ROWS = 20; store.recall.keep()",
 }
 
 POINTS = [

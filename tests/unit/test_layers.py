@@ -28,6 +28,7 @@ LEVELS = {
     "config": 0.2,
     "heap": 0.25,
     "datewords": 0.3,
+    "locks": 0.32,
     "text": 0.35,
     "when": 0.4,
     "prompt": 0.5,

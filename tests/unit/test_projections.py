@@ -194,16 +194,16 @@ def test_the_change_log_is_kept_while_the_file_of_the_columns_needs_it(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maintenance, "PRUNE_CHANGES", 10)
-    monkeypatch.setattr("nimad.recall.keeping.KEEP_ROWS", 20)
+    monkeypatch.setattr("nimad.recall.columns_cache.KEEP_ROWS", 20)
     for count in (30, 15):  # the second time too few for the file to be written anew
         for n in range(count):
             store.remember(Memory(f"note {n} of {count}"))
         store.query("note")
         maintenance.finish(store)
-    written = store.recall.keeper.position
+    written = store.recall.columns_cache.position
     assert written is not None and written < store.records.head()
     assert 0 < store.records.pruned_to() <= written
     store.close()
     again = MemoryStore.open(store.state, store.config)
-    assert again.recall.keeper.position == written, "the start reads only what came later"
+    assert again.recall.columns_cache.position == written, "the start reads only what came later"
     again.close()

@@ -16,14 +16,15 @@ from nimad.config import Config
 from nimad.core import rebuild
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Hit, Memory
-from nimad.recall.columns import Columns
+from nimad.recall.columns import NONE
+from nimad.recall.query_context import PARTS
 from nimad.recall.ranking import Recall
-from nimad.recall.reading import NONE
-from nimad.recall.stopwatch import PARTS
-from nimad.recall.weights import Weights
+from nimad.recall.scopes import Scopes
+from nimad.recall.weights import DEFAULT, Weights
 from nimad.store import words
 from nimad.store.terms import TAIL_ROWS, TermIndex
-from tests.unit.test_recall_chains import by_definition
+from tests.plain import FollowedColumns
+from tests.unit.test_recall_session_neighbours import by_definition
 
 CONFIG = Config().replace(graph__engine="none")
 DAY = 86_400_000
@@ -222,9 +223,9 @@ def test_german_nouns_are_no_strangers(store: MemoryStore) -> None:
     query = "Wann kommt der Klempner mit seinem Werkzeug wegen der Heizung?"
     assert texts(store, query)[0] == GERMAN[3]
     found = store.recall.evidence(query, "hybrid", Filter())
-    assert found is not None and not found.strange
+    assert found is not None and not found.unknown_name
     other = store.recall.evidence("When did the Klempner call Zebulon?", "hybrid", Filter())
-    assert other is not None and other.strange
+    assert other is not None and other.unknown_name
 
 
 def test_the_evidence_decides(store: MemoryStore) -> None:
@@ -466,7 +467,7 @@ def test_a_large_store_finds_what_a_small_one_finds(store: MemoryStore) -> None:
 # --- the columns and the terms follow the records -------------------------------------------------
 
 
-def check_columns(store: MemoryStore, columns: Columns) -> None:
+def check_columns(store: MemoryStore, columns: FollowedColumns) -> None:
     """The columns as SQL would give them."""
     columns.sync()
     rows = store.records.rows(
@@ -496,10 +497,9 @@ def check_columns(store: MemoryStore, columns: Columns) -> None:
     now = list(zip(columns.before.tolist(), columns.after.tolist(), strict=True))
     assert now == by_definition(columns)  # those without sessions, too
     for who in ("Anna", "Ben", "anna"):
-        mask = columns.allowed(Filter(who=who, after=3))
-        assert (
-            columns.id[mask].tolist() == store.records.matching(Filter(who=who, after=3)).tolist()
-        )
+        where = Filter(who=who, after=3)
+        mask = Scopes(store.records, columns, DEFAULT).of(where).mask
+        assert columns.id[mask].tolist() == store.records.matching(where).tolist()
 
 
 STEPS = st.lists(
@@ -526,7 +526,7 @@ def test_columns_and_postings_follow_the_change_log(
 ) -> None:
     store = MemoryStore.open(tmp_path_factory.mktemp("columns") / "state", CONFIG)
     terms = TermIndex(store.records)
-    columns = Columns(store.records, terms)
+    columns = FollowedColumns(store.records, terms)
     try:
         for step in steps:
             match step:

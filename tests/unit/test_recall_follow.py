@@ -16,7 +16,7 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Memory
 from tests.benchmarks.talk import make_talk
-from tests.unit.test_recall_saved import check_columns
+from tests.unit.test_recall_columns_cache import check_columns
 
 CONFIG = Config().replace(graph__engine="none", embedder="hash")
 TALK = make_talk(400, 8, seed=7)

@@ -20,12 +20,12 @@ from nimad.core.store import MemoryStore
 from nimad.embed.static import StaticEmbedder
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Memory
-from nimad.recall import lexical, question
-from nimad.recall.columns import Columns
-from nimad.recall.links import Links
+from nimad.recall import lexical
+from nimad.recall.columns import NeighbourGather
+from nimad.recall.parsed_query import parse_query
+from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scopes
-from nimad.recall.semantic import Meaning, Sought, best_places, highest
-from nimad.recall.stopwatch import Stopwatch
+from nimad.recall.semantic import SemanticQuery, SemanticScorer, best_places, highest
 from nimad.recall.weights import DEFAULT, Weights
 from nimad.store.terms import TermIndex
 from tests import plain
@@ -44,9 +44,9 @@ class Sides:
         self.store = store
         self.weights = weights
         self.terms = TermIndex(store.records)
-        self.columns = Columns(store.records, self.terms)
-        self.scopes = Scopes(self.columns, weights)
-        self.meaning = Meaning(self.columns, weights)
+        self.columns = plain.FollowedColumns(store.records, self.terms)
+        self.scopes = Scopes(store.records, self.columns, weights)
+        self.meaning = SemanticScorer(self.columns, weights)
 
     def check(self, text: str, where: Filter, *, meaning: bool) -> None:
         """The fast forms against the plain ones for one question."""
@@ -54,16 +54,16 @@ class Sides:
         columns, scope = self.columns, self.scopes.of(where)
         if not scope.count:
             return
-        asked = question.read(text, columns, self.terms, scope, NOW)
-        words = lexical.score(asked, columns, self.terms, scope, self.weights)
+        asked = parse_query(text, columns, self.terms, scope, NOW)
+        words = lexical.score_words(asked, columns, self.terms, scope, self.weights)
         own = plain.bm25(asked, columns, self.terms, scope.mask, self.weights)
         assert np.array_equal(words.own, own)
-        for form in (lexical._given, lexical._taken):
+        for form in (lexical._scatter, lexical._gather):
             shared = form(own, columns, self.weights) * scope.mask
             assert np.array_equal(shared, plain.spread(own, columns, scope.mask, self.weights))
         query = self.store.embedder.embed([asked.meaning])[0]
         if meaning and query.any():
-            sought = Sought(query, scope, words.shared, columns.same_as(text), NEIGHBOURS)
+            sought = SemanticQuery(query, scope, words.shared, columns.same_as(text), NEIGHBOURS)
             near = self.meaning.score(self.store.blocks, sought, Stopwatch())
             cosines = self.store.blocks.scores(query, columns.id[near.rows])
             assert np.array_equal(near.plain, cosines, equal_nan=True)
@@ -135,7 +135,7 @@ def test_real_talk(store: MemoryStore) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), count=st.integers(1, 60))
-def test_links_look_up_what_the_chains_say(data: st.DataObject, count: int) -> None:
+def test_a_gather_looks_up_what_the_neighbours_say(data: st.DataObject, count: int) -> None:
     """Chains through rows in any order, not only through those beside each other."""
     order = data.draw(st.permutations(range(count)) | st.just(list(range(count))))
     cuts = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
@@ -143,11 +143,11 @@ def test_links_look_up_what_the_chains_say(data: st.DataObject, count: int) -> N
     for one, other, cut in zip(order, order[1:], cuts, strict=False):
         if not cut:
             before[other], after[one] = one, other
-    links = Links(before, after)
+    gather = NeighbourGather(before, after)
     values = np.random.default_rng(count).random(count, np.float32)
     for chain, earlier in ((before, True), (after, False)):
         out = np.full(count, 7, np.float32)
-        links.beside(values, out, earlier=earlier)
+        gather.beside(values, out, earlier=earlier)
         expected = np.where(chain >= 0, values[chain], np.float32(0))
         assert np.array_equal(out, expected)
 

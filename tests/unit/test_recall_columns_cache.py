@@ -15,9 +15,10 @@ from nimad.config import Config
 from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Memory
-from nimad.recall import keeping, saved
+from nimad.recall import columns_cache
 from nimad.recall.columns import SAVED, Columns
-from nimad.recall.saved import Saved
+from nimad.recall.columns_cache import Saved
+from nimad.recall.columns_follower import ColumnsFollower
 from nimad.store.terms import TermIndex
 from tests.benchmarks.talk import make_talk
 
@@ -31,20 +32,20 @@ Shape = list[list[tuple[int, float]]]
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small stores are kept, too."""
-    monkeypatch.setattr(keeping, "KEEP_ROWS", 20)
+    monkeypatch.setattr(columns_cache, "KEEP_ROWS", 20)
 
 
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Saved | None]:
     """What each start got out of the file."""
     found: list[Saved | None] = []
-    plain = saved.load
+    plain = columns_cache.load
 
     def load(*given: object) -> Saved | None:
         found.append(plain(*given))  # type: ignore[arg-type]
         return found[-1]
 
-    monkeypatch.setattr(saved, "load", load)
+    monkeypatch.setattr(columns_cache, "load", load)
     return found
 
 
@@ -143,7 +144,7 @@ def test_a_save_under_way_does_not_bring_the_file_back(
     store = open_store()
     fill(store, 0, 200)
     ask(store)
-    plain = saved.save
+    plain = columns_cache.save
     purges: list[threading.Thread] = []
 
     def save(*given: object) -> None:
@@ -152,7 +153,7 @@ def test_a_save_under_way_does_not_bring_the_file_back(
         purges[0].join(0.3)
         plain(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(saved, "save", save)
+    monkeypatch.setattr(columns_cache, "save", save)
     assert store.recall.keep()
     purges[0].join()
     assert not (tmp_path / "state" / FILE).exists()
@@ -176,7 +177,7 @@ def test_a_file_behind_the_change_log_counts(
     assert loaded[-1] is not None
     check_columns(store)
     after = ask(store)
-    store.recall._columns.clear()
+    store.recall.words_were_rebuilt()
     assert ask(store) == after
 
 
@@ -222,8 +223,8 @@ def test_columns_out_of_a_file_are_those_of_the_records(
 def check_columns(store: MemoryStore) -> None:
     """What the store has against what is read anew, codes translated to what they stand for."""
     store.recall.query("anything", 1, "hybrid", where=NO_FILTER)
-    kept, fresh = store.recall._columns, Columns(store.records, TermIndex(store.records))
-    fresh.sync()
+    kept, fresh = store.recall._columns, Columns()
+    assert ColumnsFollower(store.records, TermIndex(store.records), fresh).sync()
     mine, read = np.flatnonzero(kept.alive), np.flatnonzero(fresh.alive)
     for name in SAVED.keys() - {"session", "who", "before", "after"}:
         assert np.array_equal(getattr(kept, name)[mine], getattr(fresh, name)[read]), name

@@ -1,51 +1,45 @@
-"""Which memories are neighbours: chains in the order of time, kept right as rows come and go.
+"""Which memories are neighbours in a session, kept right as rows come and go.
 
-The memories of one session, or of one conversation without sessions, form a chain, however far
-apart they are in time.
+A session is namespace, conversation and session together; its memories are neighbours in the order
+of time, however far apart they are.
 
-Memories that name neither may be talk all the same, of somebody who keeps no sessions: those of one
-namespace that say who speaks, follow each other within GAP, and are by two speakers.  Two by the
-same speaker belong to it where another one speaks close by (BURST); a speaker that only the text
-names ("Anna: ...", see `heads`) must speak again so close by.  What one person notes down is no
-talk, nor is what has no speaker.  Equal times are in the order of ids, that of their arrival: so
-talk keeps its neighbours when it came without times, or with those of its sessions only.
+Memories that name neither conversation nor session may still be talk: those of one namespace that
+say who speaks, follow each other within GAP, and are by two speakers.  Two by the same speaker
+belong to it where another one speaks close by (BURST); a speaker that only the text names ("Anna:
+...", see `speaker_prefix`) must speak again so close by.  Notes of one person are no talk, nor is
+what has no speaker.  Equal times are in the order of ids, that of arrival: so talk keeps its
+neighbours when it came without times, or with those of its sessions only.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.recall.reading import NONE
+from nimad.recall.columns import NONE, Columns, Rows
 from nimad.recall.subjects import NOBODY
 
-if TYPE_CHECKING:
-    from nimad.recall.columns import Columns
-
-Rows = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 GAP = 10 * 60_000
-"""So long a silence [ms] does not end talk: after a longer one, something else began.  Not fitted:
-labelled dialogues give the time of a session at best, and there any gap does the same."""
+"""Silence after which talk is taken to be over [ms].  Not fitted: labelled dialogues give the time
+of a session at best, and there any gap does the same."""
 BURST = 4
-"""So many memories further on another one must speak, for two by the same speaker to be talk."""
+"""Memories within which another one must speak, for two by the same speaker to be talk."""
 _REACH = (2 * BURST + 1) * GAP
-"""No neighbours change further than this from a row that comes or goes."""
+"""Time around a row that comes or goes in which neighbours may change [ms]."""
 
 
-def chain_new(columns: Columns, start: int) -> None:
-    """Put the rows from `start` on where they belong."""
+def link_new_rows(columns: Columns, start: int) -> None:
+    """Give the rows from `start` on their neighbours."""
     rows = np.arange(start, columns.count)
     for row in rows[columns.session[rows] > NONE].tolist():
-        _chain(columns, row)
-    _renew(columns, rows)
+        _insert_row(columns, row)
+    _renew_talk(columns, rows)
 
 
-def chain_all(columns: Columns) -> None:
-    """All chains anew: one sort.  Who keeps his neighbours keeps his length."""
+def link_all_rows(columns: Columns) -> None:
+    """All neighbours anew, by one sort.  Rows whose neighbours are unchanged keep their length."""
     old_before, old_after = columns.before.copy(), columns.after.copy()
     rows = np.flatnonzero(columns.alive & (columns.session != NONE))
     order = rows[np.lexsort((rows, columns.time[rows], columns.session[rows]))]
@@ -57,13 +51,13 @@ def chain_all(columns: Columns) -> None:
     columns.after[order[:-1][near]] = order[1:][near]
     columns.before[order[1:][near]] = order[:-1][near]
     columns.length[(columns.before != old_before) | (columns.after != old_after)] = np.nan
-    columns.ends = ends(columns)
+    columns.find_ends()
 
 
-def unchain(columns: Columns, rows: Rows) -> None:
-    """Take rows that are no longer alive out of their chains; those beside them become neighbours.
+def unlink_rows(columns: Columns, rows: Rows) -> None:
+    """Take rows that are no longer alive out of their sessions; the rows beside become neighbours.
 
-    In talk without a session only where that is not too far.
+    In talk without a session only where they are close enough.
     """
     for row in rows[columns.session[rows] > NONE].tolist():
         before, after = int(columns.before[row]), int(columns.after[row])
@@ -71,16 +65,10 @@ def unchain(columns: Columns, rows: Rows) -> None:
             columns.ends[int(columns.session[row])] = before
         _link(columns, before, after)
     columns.before[rows] = columns.after[rows] = NONE
-    _renew(columns, rows)
+    _renew_talk(columns, rows)
 
 
-def ends(columns: Columns) -> dict[int, int]:
-    """The last row of every session, by its code."""
-    last = np.flatnonzero(columns.alive & (columns.session > NONE) & (columns.after == NONE))
-    return dict(zip(columns.session[last].tolist(), last.tolist(), strict=True))
-
-
-def _chain(columns: Columns, row: int) -> None:
+def _insert_row(columns: Columns, row: int) -> None:
     """Put a new row where its time belongs in its session: nearly always at the end."""
     session = int(columns.session[row])
     before, after = columns.ends.get(session, NONE), NONE
@@ -105,18 +93,18 @@ def _link(columns: Columns, before: int, after: int) -> None:
 # --- talk without a session ---------------------------------------------------------------------
 
 
-def _renew(columns: Columns, rows: Rows) -> None:
-    """The neighbours anew around rows that came or went, of those without a session."""
+def _renew_talk(columns: Columns, rows: Rows) -> None:
+    """The neighbours anew around rows without a session that came or went."""
     codes = columns.session[rows]
     for code in np.unique(codes[codes < NONE]).tolist():
         times = columns.time[rows[codes == code]]
-        _renew_between(columns, code, int(times.min()) - _REACH, int(times.max()) + _REACH)
+        _renew_talk_between(columns, code, int(times.min()) - _REACH, int(times.max()) + _REACH)
 
 
-def _renew_between(columns: Columns, code: int, first: int, last: int) -> None:
-    """The neighbours anew between two times; who speaks beyond them counts for bursts.
+def _renew_talk_between(columns: Columns, code: int, first: int, last: int) -> None:
+    """The neighbours anew between two times; speakers beyond them count for bursts.
 
-    One comparison of every time, 40 µs for 100,000; the rest has to do with those found.
+    Costs one comparison of every time, 40 µs for 100,000 rows.
     """
     order = np.flatnonzero(columns.time >= first - _REACH)
     time = columns.time[order]
@@ -153,7 +141,7 @@ def _talk(columns: Columns, order: Rows, same: Flags) -> Flags:
 
 
 def _speaks(who: NDArray[np.int32], stretch: Rows) -> Flags:
-    """bool[n]: whether `who: int32[n]` is a speaker; a head that does not recur may be a title.
+    """bool[n]: whether `who: int32[n]` is a speaker; a prefix that does not recur may be a title.
 
     `stretch: int64[n]` is the same for rows without a silence between them.
     """

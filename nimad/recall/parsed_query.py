@@ -1,4 +1,4 @@
-"""A query taken apart: its words as the index has them, whom it names, when, and the rest."""
+"""A query taken apart: its words as the index has them, the speakers and dates it names."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.recall import heads
+from nimad.recall import speaker_prefix
 from nimad.recall.columns import Columns
 from nimad.recall.dates import Named, named_dates
 from nimad.recall.scopes import Scope
 from nimad.store import words
 from nimad.store.terms import TermIndex
+from nimad.text import WORD, words_of
 
 MOST_TERMS = 64
-"""A longer query, a pasted page say, is asked by its first words."""
+"""Terms of one query; a longer one, a pasted page say, is asked by its first words."""
 
-_WORD = re.compile(r"\w+")
 _ENDING = re.compile(r"(?<=\w)['’](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ParsedQuery:
     """Attributes:
     terms: of the index, each once.
     met: those that a subject or a date stands for: no memory needs to hold them.
     subjects: codes of the subjects that are named and have memories to be looked at.
     meaning: the text without the words that named them.
     dates: what is asked of dates.
-    only_names: nothing was left without the names: whoever is named is the question.
-    german: whether it is, by its small words.
+    only_names: nothing is left without the names: what these speakers said is asked.
+    german: whether it is German, by its small words.
     """
 
     terms: list[str]
@@ -43,27 +43,29 @@ class Question:
     german: bool
 
 
-def read(text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int) -> Question:
+def parse_query(
+    text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int
+) -> ParsedQuery:
     """Take a query apart; only subjects of the rows in the scope are known."""
     plain = _ENDING.sub("", text)
-    spoken = _WORD.findall(plain)
+    spoken = words_of(plain)
     named = {
         columns.subjects.codes[name]: words_
-        for name, words_ in _named(spoken, columns).items()
+        for name, words_ in _named_subjects(spoken, columns).items()
         if scope.subjects[columns.subjects.codes[name]]
     }
-    named |= _headed(spoken, scope)
+    named |= _named_prefixes(spoken, scope)
     drop = {word for words_ in named.values() for word in words_}
-    rest = _WORD.sub(lambda m: "" if m[0].casefold() in drop else m[0], plain)
-    whole = not _WORD.search(rest)
+    rest = WORD.sub(lambda m: "" if m[0].casefold() in drop else m[0], plain)
+    whole = not WORD.search(rest)
     asked = [term for word in words.terms(plain) for term in terms.cut(word)]
     german = words.is_german(spoken)
     if german:  # its small words are in every text, and embedders do not know that they say little
-        less = _WORD.sub(lambda m: "" if m[0].casefold() in words.GERMAN else m[0], rest)
-        rest = less if _WORD.search(less) else rest
+        less = WORD.sub(lambda m: "" if m[0].casefold() in words.GERMAN else m[0], rest)
+        rest = less if WORD.search(less) else rest
     dates, dated = named_dates(text, now)
     met = drop | dated
-    return Question(
+    return ParsedQuery(
         list(dict.fromkeys(asked))[:MOST_TERMS],
         frozenset(term for word in met for term in terms.cut(word)),
         np.array(sorted(named), np.int64),
@@ -74,7 +76,7 @@ def read(text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int) 
     )
 
 
-def _named(spoken: list[str], columns: Columns) -> dict[str, set[str]]:
+def _named_subjects(spoken: list[str], columns: Columns) -> dict[str, set[str]]:
     """The subjects that words may name, with the words that do, case-folded.
 
     All words of a name in any case; or one of them, when both write it with a capital letter.  A
@@ -97,30 +99,30 @@ def _named(spoken: list[str], columns: Columns) -> dict[str, set[str]]:
     return found
 
 
-def _headed(spoken: list[str], scope: Scope) -> dict[int, set[str]]:
+def _named_prefixes(spoken: list[str], scope: Scope) -> dict[int, set[str]]:
     """The speakers in the texts that words name, all words of the name in their order."""
     found: dict[int, set[str]] = {}
-    if not scope.heads:
+    if not scope.prefixes:
         return found
     low = [word.casefold() for word in spoken]
-    for length in range(1, heads.LONGEST + 1):
+    for length in range(1, speaker_prefix.LONGEST + 1):
         for start in range(len(low) - length + 1):
             said = low[start : start + length]
             plain = length == 1 and said[0] in words.STOP_WORDS
             if plain and not (start and spoken[start][0].isupper()):
                 continue
-            code = heads.code_of(said)
-            if code in scope.heads:
+            code = speaker_prefix.code_of_words(said)
+            if code in scope.prefixes:
                 found.setdefault(code, set()).update(said)
     return found
 
 
-def capitals(text: str) -> list[str]:
+def capitalised_words(text: str) -> list[str]:
     """The words inside a text that begin with a capital letter: names, mostly.
 
     None of a text that is German by its small words: there every noun has one.
     """
-    found = _WORD.findall(_ENDING.sub("", text))
+    found = words_of(_ENDING.sub("", text))
     if words.is_german(found):
         return []
     return [word for word in found[1:] if word[:1].isupper()]

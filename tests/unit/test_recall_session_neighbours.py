@@ -14,11 +14,11 @@ import pytest
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.model import Memory
-from nimad.recall import chains
-from nimad.recall.chains import BURST, GAP
-from nimad.recall.columns import Columns
-from nimad.recall.reading import NONE
+from nimad.recall import session_neighbours
+from nimad.recall.columns import NONE
+from nimad.recall.session_neighbours import BURST, GAP
 from nimad.store.terms import TermIndex
+from tests.plain import FollowedColumns
 
 START = 1_700_000_000_000
 MINUTE = 60_000
@@ -32,16 +32,16 @@ def store(tmp_path: Path) -> Iterator[MemoryStore]:
 
 
 @pytest.fixture
-def columns(store: MemoryStore) -> Iterator[Columns]:
+def columns(store: MemoryStore) -> Iterator[FollowedColumns]:
     with closing(TermIndex(store.records)) as terms:
-        yield Columns(store.records, terms)
+        yield FollowedColumns(store.records, terms)
 
 
 def said(who: str | None, minutes: float, **more: object) -> Memory:
     return Memory(text="...", who=who, timestamp=START + round(minutes * MINUTE), **more)  # type: ignore[arg-type]
 
 
-def stretches(columns: Columns) -> list[list[int]]:
+def stretches(columns: FollowedColumns) -> list[list[int]]:
     """The ids of each chain of two and more."""
     first = np.flatnonzero((columns.before == NONE) & (columns.after != NONE))
     found = []
@@ -52,19 +52,23 @@ def stretches(columns: Columns) -> list[list[int]]:
     return found
 
 
-def chained(store: MemoryStore, columns: Columns, memories: Sequence[Memory]) -> list[list[int]]:
+def chained(
+    store: MemoryStore, columns: FollowedColumns, memories: Sequence[Memory]
+) -> list[list[int]]:
     store.remember_many(list(memories))
     columns.sync()
     return stretches(columns)
 
 
-def test_talk_until_a_silence(store: MemoryStore, columns: Columns) -> None:
+def test_talk_until_a_silence(store: MemoryStore, columns: FollowedColumns) -> None:
     times = [0, 1, 11, 21.1, 22]
     spoken = [said("Anna" if n % 2 else "Ben", t) for n, t in enumerate(times)]
     assert chained(store, columns, spoken) == [[1, 2, 3], [4, 5]]
 
 
-def test_what_comes_late_goes_where_its_time_is(store: MemoryStore, columns: Columns) -> None:
+def test_what_comes_late_goes_where_its_time_is(
+    store: MemoryStore, columns: FollowedColumns
+) -> None:
     assert chained(store, columns, [said("Anna", 0), said("Ben", 15)]) == []
     assert chained(store, columns, [said("Ben", 6)]) == [[1, 3, 2]]
     store.forget([3])
@@ -72,16 +76,16 @@ def test_what_comes_late_goes_where_its_time_is(store: MemoryStore, columns: Col
     assert stretches(columns) == []
 
 
-def test_one_speaker_is_no_talk(store: MemoryStore, columns: Columns) -> None:
+def test_one_speaker_is_no_talk(store: MemoryStore, columns: FollowedColumns) -> None:
     assert chained(store, columns, [said("Anna", n) for n in range(9)]) == []
 
 
-def test_nor_is_what_has_no_speaker(store: MemoryStore, columns: Columns) -> None:
+def test_nor_is_what_has_no_speaker(store: MemoryStore, columns: FollowedColumns) -> None:
     notes = [said(None, 0), said("Anna", 1), said(None, 2), said("", 3)]
     assert chained(store, columns, notes) == []
 
 
-def test_a_burst_belongs_to_the_talk(store: MemoryStore, columns: Columns) -> None:
+def test_a_burst_belongs_to_the_talk(store: MemoryStore, columns: FollowedColumns) -> None:
     spoken = [said("Anna", n / 10) for n in range(BURST + 3)] + [said("Ben", 1)]
     assert chained(store, columns, spoken) == [list(range(3, BURST + 5))]
     store.forget([BURST + 4])  # what Ben said
@@ -89,17 +93,17 @@ def test_a_burst_belongs_to_the_talk(store: MemoryStore, columns: Columns) -> No
     assert stretches(columns) == []
 
 
-def test_speakers_in_the_text(store: MemoryStore, columns: Columns) -> None:
+def test_speakers_in_the_text(store: MemoryStore, columns: FollowedColumns) -> None:
     spoken = ["Anna: hi", "Ben: hello", "Anna: well?", "Ben: no", "Tea: brew it", "Jam: cook it"]
     assert chained(store, columns, [Memory(text=text) for text in spoken]) == [[1, 2, 3, 4]]
 
 
-def test_without_times_by_arrival(store: MemoryStore, columns: Columns) -> None:
+def test_without_times_by_arrival(store: MemoryStore, columns: FollowedColumns) -> None:
     spoken = [Memory(text="...", who=who) for who in ("Anna", "Ben", "Anna")]
     assert chained(store, columns, spoken) == [[1, 2, 3]]
 
 
-def test_namespaces_and_conversations_apart(store: MemoryStore, columns: Columns) -> None:
+def test_namespaces_and_conversations_apart(store: MemoryStore, columns: FollowedColumns) -> None:
     spoken = [
         said("Anna", 0, namespace="a"),
         said("Ben", 1, namespace="b"),
@@ -111,7 +115,7 @@ def test_namespaces_and_conversations_apart(store: MemoryStore, columns: Columns
     assert chained(store, columns, spoken) == [[1, 5], [3, 6]]  # a conversation has its order
 
 
-def speaks(columns: Columns, rows: list[int], place: int, close: list[bool]) -> bool:
+def speaks(columns: FollowedColumns, rows: list[int], place: int, close: list[bool]) -> bool:
     """Whether the row at a place is by a speaker; a head must recur close by."""
     who = columns.who[rows[place]]
     low, high = place, place
@@ -122,7 +126,7 @@ def speaks(columns: Columns, rows: list[int], place: int, close: list[bool]) -> 
     return bool(who > NONE) or sum(columns.who[row] == who for row in rows[low : high + 1]) > 1
 
 
-def by_definition(columns: Columns) -> list[tuple[int, int]]:
+def by_definition(columns: FollowedColumns) -> list[tuple[int, int]]:
     """(before, after) of each row, one pair after the other."""
     made = [(NONE, NONE)] * columns.count
     for code in set(columns.session.tolist()) - {NONE}:
@@ -142,7 +146,7 @@ def by_definition(columns: Columns) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_rows_that_come_and_go(store: MemoryStore, columns: Columns, seed: int) -> None:
+def test_rows_that_come_and_go(store: MemoryStore, columns: FollowedColumns, seed: int) -> None:
     chance = random.Random(seed)
 
     def some() -> Memory:
@@ -163,11 +167,13 @@ def test_rows_that_come_and_go(store: MemoryStore, columns: Columns, seed: int) 
         columns.length[:] = 1
         now = list(zip(columns.before.tolist(), columns.after.tolist(), strict=True))
         assert now == by_definition(columns)
-        chains.chain_all(columns)
+        session_neighbours.link_all_rows(columns)
         assert not np.isnan(columns.length).any(), "nobody has other neighbours after a sort"
 
 
-def test_who_gets_another_neighbour_is_measured_anew(store: MemoryStore, columns: Columns) -> None:
+def test_who_gets_another_neighbour_is_measured_anew(
+    store: MemoryStore, columns: FollowedColumns
+) -> None:
     chained(store, columns, [said("Anna", 0), said("Ben", 1), said("Anna", 2), said("Ben", 99)])
     columns.length[:] = 1
     chained(store, columns, [said("Ben", 1.5)])

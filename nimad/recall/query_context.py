@@ -1,8 +1,13 @@
-"""How long each part of a query took: what `--explain` shows."""
+"""One query on its way through the ranking: what it asks, of what, and how long each part takes."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+
+from nimad.embed.base import Embedder
+from nimad.index.blocks import BlockIndex
+from nimad.recall.scopes import Scope
 
 PARTS = ("wait", "words", "embed", "blocks", "cosines", "fusion", "records")
 """In the order of a query: wait for other queries and follow what changed; score the words; embed
@@ -11,14 +16,14 @@ sides; read the memories that are shown."""
 
 
 class Stopwatch:
-    """Laps of one query; not for several threads."""
+    """Laps of one query, what `--explain` shows; not for several threads."""
 
     def __init__(self) -> None:
         self._last = time.perf_counter()
         self._spent = dict.fromkeys(PARTS, 0.0)
 
     def lap(self, part: str) -> None:
-        """The time since the last lap, or the start, was this part's."""
+        """Count the time since the last lap, or the start, to a part."""
         now = time.perf_counter()
         self._spent[part] += now - self._last
         self._last = now
@@ -26,3 +31,20 @@ class Stopwatch:
     def milliseconds(self) -> dict[str, float]:
         """{"words_ms": ..., ...}: one for each part, zero for what was not needed."""
         return {f"{part}_ms": round(spent * 1000, 3) for part, spent in self._spent.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class QueryContext:
+    """The query's text and bounds, and the parts of the store that it runs on.
+
+    `mode` is hybrid, meaning or words; `now` [epoch milliseconds] is what "yesterday" counts from.
+    """
+
+    text: str
+    k: int
+    mode: str
+    scope: Scope
+    now: int
+    blocks: BlockIndex
+    embedder: Embedder
+    watch: Stopwatch

@@ -12,7 +12,7 @@ import pytest
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.model import Hit, Memory
-from nimad.recall import heads
+from nimad.recall import speaker_prefix
 from nimad.recall.subjects import NOBODY
 from tests.unit.test_recall import CHAT
 
@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> Iterator[MemoryStore]:
     ],
 )
 def test_what_a_head_is(text: str, words: list[str]) -> None:
-    assert heads.code(text) == heads.code_of(words) < NOBODY
+    assert speaker_prefix.code_of_text(text) == speaker_prefix.code_of_words(words) < NOBODY
 
 
 @pytest.mark.parametrize(
@@ -55,13 +55,17 @@ def test_what_a_head_is(text: str, words: list[str]) -> None:
     ],
 )
 def test_what_none_is(text: str) -> None:
-    assert heads.code(text) == NOBODY
+    assert speaker_prefix.code_of_text(text) == NOBODY
 
 
 def test_only_those_that_recur_count() -> None:
-    often, seldom = heads.code_of(["anna"]), heads.code_of(["ben"])
-    who = [often] * heads.RECURRING + [seldom] * (heads.RECURRING - 1) + [NOBODY, 0, 1]
-    assert heads.recurring(np.array(who, np.int32)) == {often}
+    often, seldom = speaker_prefix.code_of_words(["anna"]), speaker_prefix.code_of_words(["ben"])
+    who = (
+        [often] * speaker_prefix.RECURRING
+        + [seldom] * (speaker_prefix.RECURRING - 1)
+        + [NOBODY, 0, 1]
+    )
+    assert speaker_prefix.recurring(np.array(who, np.int32)) == {often}
 
 
 def written(store: MemoryStore, times: int) -> None:

@@ -12,9 +12,9 @@ It is a container (see `nimad.disk.container`) of format "columns", version 2, l
 
 No text is in it: names are read from the records again.  Texts are there as fingerprints, which is
 why a purge deletes the file.  A file that is behind the change log still counts: what came and went
-since is found by the ids (`Columns.sync`).
+since is found by the ids (`ColumnsFollower.sync`).
 
-Crash prose of `save`: the file is written and renamed; a crash then leaves a file whose digest the
+Crash prose of writing: the file is written and renamed; a crash then leaves a file whose digest the
 records do not know, so the next start reads the memories and ignores it.  One transaction notes the
 digest; after it the file counts.  A file that does not fit (an older copy of the records was put in
 place, a bit flipped) is ignored in the same way, and written anew in idle time.
@@ -24,7 +24,9 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,13 +35,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.disk.container import Container, write_container
-from nimad.disk.durable import crash_point
+from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import FormatCorrupt, FormatTooNew, FormatTooOld
+from nimad.recall.columns import NONE, SAVED, Columns
+from nimad.recall.subjects import Subjects
 from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
 
 FORMAT, VERSION = "columns", 2
+KEEP_ROWS = 1000
+"""Rows that must have changed before the file of a small store is written anew."""
+KEEP_SHARE = 8
+"""For a large store: one row in eight must have changed, so the card wears little."""
+KEEP_CHANGES = 50_000
+"""Changes that the file may lag behind, however few rows they are of."""
 DIGEST = "columns"
 """The key in `meta` of the file that counts."""
 
@@ -55,6 +65,87 @@ class Saved:
     sessions: NDArray[np.int64]
     subjects: list[tuple[str, int]]
     columns: Mapping[str, NDArray[Any]]
+
+    @classmethod
+    def of(cls, columns: Columns) -> Saved:
+        """A copy of everything but the lengths."""
+        keys = [[NONE if key is None else key for key in session] for session in columns.sessions]
+        return cls(
+            seen=columns.seen,
+            count=columns.count,
+            dead=columns.dead,
+            next_code=columns.subjects.next_code,
+            sessions=np.array(keys, np.int64).reshape(-1, 3),
+            subjects=columns.subjects.spellings(),
+            columns={name: getattr(columns, name).copy() for name in SAVED},
+        )
+
+    def restore(self, columns: Columns) -> None:
+        """Fill columns with it, in place of reading the memories."""
+        columns.clear()
+        columns.append(self.columns)
+        columns.subjects = Subjects(self.subjects, self.next_code)
+        columns.sessions = {
+            (space, None if talk == NONE else talk, None if session == NONE else session): code
+            for code, (space, talk, session) in enumerate(self.sessions.tolist())
+        }
+        columns.seen, columns.dead, columns.changed = self.seen, self.dead, 0
+        columns.find_ends()
+
+
+class ColumnsCache:
+    """The file of one store's columns; without a path nothing is kept.
+
+    A lock makes writing and deleting the file follow each other.  A purge deletes it after its
+    transaction, and what is written is taken from the columns under the lock, after they followed
+    the records: so no file that is written later tells of what was purged.
+
+    Attributes:
+        position: the last change of the records that is in the file; None without such a file.
+    """
+
+    def __init__(self, path: Path | None, records: Records, columns: Columns) -> None:
+        self._path = path
+        self._records = records
+        self._columns = columns
+        self._lock = threading.Lock()
+        self.position: int | None = None
+
+    def restore(self) -> None:
+        """Fill the columns from the file, when it counts; nothing may read them meanwhile."""
+        found = self._path and load(self._path, self._records, SAVED)
+        if found:
+            found.restore(self._columns)
+            self.position = found.seen
+
+    def save_when_due(self, reading: AbstractContextManager[object], most_changes: int) -> bool:
+        """Write the file when enough has changed since; whether it did.  Raises DiskFull.
+
+        A start reads from the records what is not in it.  Within `reading` the columns have
+        followed the records and nothing changes them.
+        """
+        columns = self._columns
+        least = max(KEEP_ROWS, columns.count // KEEP_SHARE)
+        behind = 0 if self.position is None else self._records.head() - self.position
+        if self._path is None or (columns.changed < least and behind < most_changes):
+            return False
+        with self._lock:
+            with reading:
+                changed, saved = columns.changed, Saved.of(columns)
+            save(self._path, self._records, saved)
+            columns.changed = max(0, columns.changed - changed)
+            self.position = saved.seen
+        return True
+
+    def discard(self) -> None:
+        """Delete the file, durably: something that it tells of is to be purged."""
+        if self._path is None:
+            return
+        with self._lock:
+            self._path.unlink(missing_ok=True)
+            fsync_dir(self._path.parent)
+            self._columns.changed += self._columns.count
+            self.position = None
 
 
 def save(path: Path, records: Records, saved: Saved) -> None:

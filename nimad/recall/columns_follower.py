@@ -1,0 +1,186 @@
+"""Follows the records: new memories become rows of the columns, deleted ones leave them.
+
+It does not matter what wrote them.  What the log no longer holds is found by comparing ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nimad.errors import RecordsDamaged, WordsDamaged
+from nimad.recall import session_neighbours, speaker_prefix
+from nimad.recall.columns import NONE, Columns, Session, fingerprint
+from nimad.recall.subjects import NOBODY, Subjects
+from nimad.store.records import Records
+from nimad.store.terms import TermIndex, lengths
+
+_PAGE = 5000
+"""Memories read by one statement."""
+_CHANGES = 100_000
+"""Changes of the log read at once."""
+_BULK_ROWS = _PAGE // 10
+"""New rows from which on all neighbours are found by one sort."""
+_DEAD_SHARE = 4
+"""One dead row in so many, and they are taken out."""
+
+PAGE_SQL = """
+SELECT m.id, m.timestamp, m.namespace, m.layer, m.conversation, m.session, m.who, m.importance,
+       m.text, d.sz
+FROM memories m LEFT JOIN words_docsize d ON d.id = m.id
+WHERE m.id BETWEEN ? AND ? ORDER BY m.id LIMIT ?
+"""
+UNSIZED_PAGE_SQL = PAGE_SQL.replace("d.sz", "NULL").replace(
+    "LEFT JOIN words_docsize d ON d.id = m.id", ""
+)
+"""The same without a look into the words index: nothing is known of the texts' lengths."""
+
+_QUESTION_MARKS = ("?", "？", "؟")
+
+
+class ColumnsFollower:
+    """Keeps columns and postings in step with the records.  Not for several threads."""
+
+    def __init__(self, records: Records, terms: TermIndex, columns: Columns) -> None:
+        self._records = records
+        self._terms = terms
+        self._columns = columns
+
+    def clear(self) -> None:
+        """Forget everything; the next `sync` reads it anew."""
+        self._terms.clear()
+        self._columns.clear()
+
+    def stale(self) -> bool:
+        """Whether something changed since the last `sync`; 5 µs."""
+        return self._records.head() != self._columns.seen
+
+    def sync(self, most: int = 1 << 60) -> bool:
+        """Take over what changed since the last call; True when nothing is left.
+
+        `most` bounds the changes and the new memories of one call.  Every call gets further (it
+        reads new rows, or ends at a later change), whatever was deleted meanwhile.
+
+        Changes are applied together: the memories that came are those with ids above all known
+        ones, so whether they came one by one or at once is the same, and one that is gone again is
+        not read at all.  Deletions follow; to delete what is not here does nothing.
+        """
+        columns, head = self._columns, self._records.head()
+        if head == columns.seen:
+            return True
+        changes = self._records.changes(columns.seen, min(most, _CHANGES))
+        # asked last: what was pruned while the changes were read would be missing from them
+        if columns.seen < self._records.pruned_to():
+            return self._compare_ids(head, most)
+        memories = [change for change in changes if change.kind == "memory"]
+        last = max((change.last for change in memories if change.op == "add"), default=0)
+        if not self._read_new(last, most):
+            return False
+        self._remove([(c.first, c.last) for c in memories if c.op == "delete"])
+        columns.seen = changes[-1].seq if changes else head
+        if columns.dead * _DEAD_SHARE > columns.count:
+            columns.compact()
+        return columns.seen >= head
+
+    def _compare_ids(self, head: int, most: int) -> bool:
+        """As `sync`, when the change log no longer reaches back: by the ids that exist.
+
+        No memory changes what the columns hold of it, and no id is given twice, so nothing needs
+        to be read again.
+        """
+        columns = self._columns
+        last = int(self._records.value("SELECT max(id) FROM memories") or 0)
+        if not self._read_new(last, most):
+            return False
+        gone = columns.id[columns.alive & ~np.isin(columns.id, self._records.ids())]
+        self._remove([(number, number) for number in gone.tolist()])
+        columns.seen = head
+        return True
+
+    def _read_new(self, last: int, most: int) -> bool:
+        """Read the memories above the known ones, up to an id; whether all of them were read."""
+        columns = self._columns
+        start, first = columns.count, columns.last_id + 1
+        while most and columns.last_id < last:
+            limit = min(most, _PAGE)
+            page = self._read_page(columns.last_id + 1, last, limit)
+            if page:
+                columns.append(_fields_of(page, columns.subjects, columns.sessions))
+            if len(page) < limit:
+                break
+            most -= limit
+        added = columns.count - start
+        if added:
+            self._terms.added(first, columns.last_id)
+            if added > _BULK_ROWS:
+                session_neighbours.link_all_rows(columns)
+            else:
+                session_neighbours.link_new_rows(columns, start)
+            columns.version += 1
+            columns.changed += added
+        return most > 0
+
+    def _read_page(self, *bounds: int) -> list[tuple[Any, ...]]:
+        """Rows of PAGE_SQL; without lengths when the words index that keeps them is damaged."""
+        try:
+            return self._records.rows(PAGE_SQL, bounds)
+        except RecordsDamaged as error:
+            page = self._records.rows(UNSIZED_PAGE_SQL, bounds)
+            self._terms.report_damage(WordsDamaged(**error.fields))
+            return page
+
+    def _remove(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """The memories in ranges of ids are gone; those that are not here are left out."""
+        columns = self._columns
+        if not ranges or not columns.count:
+            return
+        first, last = np.array(ranges, np.int64).T
+        lows, highs = np.searchsorted(columns.id, first), np.searchsorted(columns.id, last, "right")
+        doomed = np.zeros(columns.count, np.bool_)
+        for low, high in zip(lows.tolist(), highs.tolist(), strict=True):
+            doomed[low:high] = True
+        rows = np.flatnonzero(doomed & columns.alive)
+        if len(rows):
+            columns.mark_dead(rows)
+            session_neighbours.unlink_rows(columns, rows)
+        for low, high in ranges:
+            self._terms.removed(low, high)
+
+
+def _fields_of(
+    page: Sequence[tuple[Any, ...]], subjects: Subjects, sessions: dict[Session, int]
+) -> dict[str, Sequence[Any]]:
+    """The values of each column for rows of PAGE_SQL; new names and sessions are given codes."""
+    (ids, times, spaces, layers, talks, names, who, weights, texts, sizes) = zip(*page, strict=True)
+    speakers = [
+        subjects.code(name) if name else speaker_prefix.code_of_text(text)
+        for name, text in zip(who, texts, strict=True)
+    ]
+    return {
+        "id": ids,
+        "time": times,
+        "namespace": spaces,
+        "layer": layers,
+        "session": [
+            loose_session(space, speaker)
+            if talk is None and session is None
+            else sessions.setdefault((space, talk, session), len(sessions))
+            for space, talk, session, speaker in zip(spaces, talks, names, speakers, strict=True)
+        ],
+        "who": speakers,
+        "alive": [True] * len(page),
+        "importance": [0.5 if weight is None else weight for weight in weights],
+        "words": lengths(sizes),
+        "asks": [text.rstrip(" ").endswith(_QUESTION_MARKS) for text in texts],
+        "print": [fingerprint(text) for text in texts],
+    }
+
+
+def loose_session(space: int, speaker: int) -> int:
+    """The code in place of a session's for a memory that names none.
+
+    Below NONE, one for each namespace (an id of a name); NONE for a memory without a speaker.
+    """
+    return NONE if speaker == NOBODY else NONE - space
