@@ -197,8 +197,7 @@ class Purge:
                 scrubbed += len(doomed)
                 continue
             scrubbed += done.rows
-            with self._records.write() as tx:
-                sources.update(tx, source.id, sha256=done.sha256, bytes=done.bytes)
+            sources.change(self._records, source.id, sha256=done.sha256, bytes=done.bytes)
         crash_point("purge.snapshots")
         if full is not None:
             raise full
@@ -207,8 +206,7 @@ class Purge:
     def _drop_snapshot(self, source: Source) -> None:
         """Delete a backup that the rows cannot be taken out of: first the name, then the file."""
         assert source.snapshot is not None
-        with self._records.write() as tx:
-            sources.update(tx, source.id, snapshot=None)
+        sources.change(self._records, source.id, snapshot=None)
         path = self._state / "snapshots" / source.snapshot
         path.unlink(missing_ok=True)
         fsync_dir(path.parent)

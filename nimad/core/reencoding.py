@@ -33,7 +33,7 @@ from nimad.disk.durable import crash_point
 from nimad.embed.base import Embedder, signature
 from nimad.errors import DiskFull
 from nimad.index.blocks import BlockIndex
-from nimad.model import now_ms
+from nimad.model import Stage, now_ms
 from nimad.store import staged_segments
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
@@ -245,4 +245,7 @@ def _catch_up_sources(tx: Transaction) -> None:
         " memories WHERE source = sources.id)"
     )
     # a source that encodes only what queries find has all its vectors now
-    tx.execute("UPDATE sources SET stage = 'verified', verified = encoded WHERE stage = 'lazy'")
+    tx.execute(
+        "UPDATE sources SET stage = ?, verified = encoded WHERE stage = ?",
+        (Stage.VERIFIED.value, Stage.LAZY.value),
+    )

@@ -104,8 +104,7 @@ class MigrationJob:
                 self._log.warn(f"{source.name}: {told}")
                 return
             message, paused = self._tell_where(source, message), 1
-        with self._store.records.write() as tx:
-            sources.update(tx, source.id, error=message, paused=paused)
+        sources.change(self._store.records, source.id, error=message, paused=paused)
 
     def _tell_where(self, source: Source, message: str) -> str:
         """Why a source pauses after its last setback, where it is, and what goes on from there."""
