@@ -33,7 +33,7 @@ def step(store: MemoryStore) -> bool:
     `store.setbacks.due_in()` tells when something that failed is to be tried again.
     """
     for name, work in _pieces(store):
-        if store.setbacks.waits(name):
+        if store.setbacks.remaining(name):
             continue
         try:
             with store.maintenance:
