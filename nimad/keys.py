@@ -73,7 +73,7 @@ KEYS: dict[str, Key] = {
     "http.dims": Key(
         384,
         integer(8, 512),
-        "Dimensions of a vector; of longer ones the first so many are used, which is right for "
+        "Dimensions of a vector; longer ones are cut to this number, which is right for "
         "models that were trained for it.",
         "dimensions",
         live=True,
@@ -125,7 +125,7 @@ KEYS: dict[str, Key] = {
     "blocks.flush_rows": Key(
         2000,
         integer(100, 100_000),
-        "So many new memories are kept in the records before they become a segment of the index.",
+        "Number of new memories kept in the records before they become a segment of the index.",
         "memories",
         live=True,
     ),

@@ -37,4 +37,4 @@ LENGTHY = frozenset(
 )
 """Verbs that take seconds and more: they have threads of their own, and clients wait for them."""
 UNHURRIED = LENGTHY | {"import", "forget"}
-"""Verbs that a client gives as long as they take: lengthy ones, and those as long as their list."""
+"""Verbs that a client sets no time limit: lengthy ones, and those whose list sets the time."""

@@ -85,7 +85,8 @@ class Purge:
             return receipt
         with self._records.exclusive():
             with self._records.write() as tx:
-                found = [i for (i,) in _existing(tx, found)]
+                alive = "SELECT id FROM memories WHERE id IN (SELECT value FROM json_each(?))"
+                found = sorted(number for (number,) in tx.rows(alive, (json.dumps(found),)))
                 if purge:
                     _note_purge(tx, found)
                 self._dense.stale = True
@@ -196,8 +197,7 @@ class Purge:
                 scrubbed += len(doomed)
                 continue
             scrubbed += done.rows
-            with self._records.write() as tx:
-                sources.update(tx, source.id, sha256=done.sha256, bytes=done.bytes)
+            sources.change(self._records, source.id, sha256=done.sha256, bytes=done.bytes)
         crash_point("purge.snapshots")
         if full is not None:
             raise full
@@ -206,8 +206,7 @@ class Purge:
     def _drop_snapshot(self, source: Source) -> None:
         """Delete a backup that the rows cannot be taken out of: first the name, then the file."""
         assert source.snapshot is not None
-        with self._records.write() as tx:
-            sources.update(tx, source.id, snapshot=None)
+        sources.change(self._records, source.id, snapshot=None)
         path = self._state / "snapshots" / source.snapshot
         path.unlink(missing_ok=True)
         fsync_dir(path.parent)
@@ -229,13 +228,6 @@ class Purge:
             if not wal.exists() or wal.stat().st_size == 0:
                 return
             time.sleep(0.02)
-
-
-def _existing(tx: Transaction, ids: Sequence[int]) -> list[tuple[int]]:
-    marks = json.dumps(list(ids))
-    return tx.rows(
-        "SELECT id FROM memories WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id", (marks,)
-    )
 
 
 def _would_remove(records: Records, ids: Sequence[int]) -> dict[str, int]:

@@ -25,11 +25,11 @@ from nimad.errors import (
 from nimad.limits import MAX_FRAME, UNHURRIED
 
 PATIENCE = 60.0
-"""How long an ordinary answer may take [seconds]."""
+"""Time limit of an ordinary answer [seconds]."""
 SYSTEM_SOCKET = "/run/nimad/nimad.sock"
 SYSTEM_GROUP = "nimad"
 PAUSE = 0.05
-"""Between two attempts when the daemon's queue of callers is full [seconds]."""
+"""Pause between two attempts while the daemon's queue of callers is full [seconds]."""
 
 
 class Client(Closing):

@@ -64,7 +64,7 @@ def run_export(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 
 
 def _pages(client: Client, namespace: str | None) -> Iterator[tuple[int, bytes]]:
-    """How many memories a page has, and their lines."""
+    """The pages: number of memories, and their lines."""
     from nimad.ctl.screen import json_bytes
 
     after: int | None = None

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from nimad.ctl.screen import Screen
 
 EVERY = 30.0
-"""Between two looks at the store, if nothing else is asked for [seconds]."""
+"""Pause between two looks at the store without --every [seconds]."""
 AGAIN = 2.0
-"""After a look that failed, the next comes as soon as this [seconds]."""
+"""Longest pause after a look that failed [seconds]."""
 PASSING = ("busy", "source_changed", "disk_full")
-"""Refusals of the daemon after which it is worth to send the same again later."""
+"""Codes of refusals after which the same request is sent again later."""
 
 
 def follow(args: argparse.Namespace, client: Client, screen: Screen) -> int:
@@ -67,7 +67,7 @@ class _Tracker:
         self._trouble = ""
 
     def run(self) -> None:
-        """Until somebody ends it.  Raises what can never go well."""
+        """Follow until a signal ends it.  Raises errors that no later attempt can mend."""
         self._whole()
         while True:
             time.sleep(min(self._every, AGAIN) if self._trouble else self._every)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nimad.ctl.screen import Screen
 
 TICK = 0.25
-"""Between two looks at how far the copy is [seconds]."""
+"""Pause between two looks at how far the copy is [seconds]."""
 
 
 def stores_at(args: argparse.Namespace, client: Client) -> Found:
@@ -39,7 +39,7 @@ def stores_at(args: argparse.Namespace, client: Client) -> Found:
             shown = option.replace("_", "-")
             holds = f"{args.path} holds {len(found.stores)}"
             raise UsageError(detail=f"--{shown} is for one store, and {holds}.")
-    client.call("ping")  # before gigabytes are copied for nobody
+    client.call("ping")  # before gigabytes are copied in vain
     return found
 
 

@@ -13,7 +13,7 @@ from nimad.ctl.screen import Screen
 from nimad.errors import Interrupted, NimadError, UsageError
 
 CLOSED_PIPE = 141
-"""Exit code when whoever read the output went away: what a shell shows for SIGPIPE."""
+"""Exit code when the reader of the output went away: what a shell shows for SIGPIPE."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

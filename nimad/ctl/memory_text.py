@@ -11,9 +11,9 @@ from nimad.ctl.screen import BOLD, DIM, YELLOW, Screen
 from nimad.ctl.terminal_text import columns, one_line, safe, wrap
 
 MOST_LINES = 8
-"""Lines of one memory's text in a list on a terminal; `nimactl get` shows the rest."""
+"""Number of lines of one memory's text in a list on a terminal [lines]."""
 LABEL = 14
-"""Width of the names of fields in `whole` [columns]."""
+"""Width of the field names in `whole` [columns]."""
 
 
 def results(screen: Screen, found: Sequence[dict[str, Any]]) -> None:

@@ -19,7 +19,7 @@ PAGE = 500
 """Number of quarantined rows asked for at a time [rows]."""
 STRATEGIES = ("full", "incremental", "lazy")
 EVERY = "*"
-"""What --status, --pause, --resume and --now stand for without a name."""
+"""Name that --status, --pause, --resume and --now have when none is given: all sources."""
 DECLINED = 1
 """Exit code when the question of --rollback was answered with no."""
 BELONGS = {
@@ -240,7 +240,7 @@ def _roll_back(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 
 
 def _agreed(name: str, client: Client, screen: Screen) -> bool:
-    """Ask whoever sits at the terminal; without one, the command is answer enough."""
+    """Ask at the terminal; without one, the command itself is the consent."""
     if sys.stdin is None or not sys.stdin.isatty():
         return True
     from nimad.ctl.human import count

@@ -22,7 +22,7 @@ COLOURS = {
     State.ROLLED_BACK: YELLOW,
 }
 QUARANTINE_LINES = 5
-"""Reasons shown of rows that could not be taken over; --json has more."""
+"""Number of reasons shown for rows that were not taken over; --json has more [lines]."""
 KINDS = (
     ("memories", "memory"),
     ("relations", "relation"),

@@ -11,7 +11,7 @@ from typing import TextIO
 from nimad.ctl.terminal_text import shorten
 
 REDRAW = 0.1
-"""Between two drawings [seconds]."""
+"""Pause between two drawings [seconds]."""
 
 
 def bar(fraction: float, cells: int = 24) -> str:

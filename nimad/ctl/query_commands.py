@@ -108,7 +108,7 @@ def _register_query(commands: Commands) -> None:
         "--budget",
         metavar="TOKENS",
         type=number(1, MAX_BUDGET),
-        help="show what fits in about so many tokens of a prompt, the best first",
+        help="show the best that fits in about this number of tokens of a prompt",
     )
     query.add_argument(
         "--explain",

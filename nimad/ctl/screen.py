@@ -17,7 +17,7 @@ from nimad.errors import NimadError, OutputUnusable
 
 BOLD, DIM, RED, GREEN, YELLOW = "1", "2", "31", "32", "33"
 NARROWEST = 20
-"""Fewer columns than this are not believed."""
+"""Width below which what a terminal says of itself is taken for wrong [columns]."""
 
 
 class Screen:

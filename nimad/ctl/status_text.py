@@ -12,7 +12,7 @@ from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen
 from nimad.ctl.terminal_text import one_line, shorten
 
 LABEL = 12
-"""Width of the names on the left [columns]."""
+"""Width of the labels on the left [columns]."""
 DISK_PARTS = {
     "records": "the memories",
     "words": "index of their words",
@@ -37,6 +37,11 @@ def overview(screen: Screen, status: dict[str, Any]) -> None:
         screen.line(screen.style(f"{one_line(part)} is out of service", RED, BOLD))
         screen.paragraph(reason, "  ")
         screen.line("  Queries go on without it. `nimactl doctor` tells what to do.")
+    for work, reason in (status.get("waiting") or {}).items():
+        screen.line()
+        screen.line(screen.style(f"{one_line(work)} is not finished", BOLD))
+        screen.paragraph(reason, "  ")
+        screen.line("  It is tried again by itself.")
     screen.line()
     for label, text in _rows(status):
         screen.line(f"{label:<{LABEL}}{text}")
@@ -69,7 +74,7 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _meaning(status: dict[str, Any]) -> str:
-    """How many memories can be found by meaning, and by what."""
+    """How far the encoding is, and which embedder made the vectors."""
     blocks, embedder = status["blocks"], status["embedder"]
     backlog = blocks.get("backlog", 0)
     state = f"{count(backlog)} still to encode" if backlog else "all encoded"

@@ -39,7 +39,7 @@ def _visible(found: re.Match[str]) -> str:
 
 
 def columns(text: str) -> int:
-    """How many columns of a terminal the text takes: two for wide characters, none for marks."""
+    """Width of a text on a terminal: two for wide characters, none for marks [columns]."""
     if text.isascii():
         return len(text)
     from unicodedata import category, east_asian_width

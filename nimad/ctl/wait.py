@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from nimad.ctl.screen import Screen
 
 QUICK, SLOW = 0.1, 1.0
-"""Between two looks, at first and later on [seconds]."""
+"""Pauses between two looks, at first and later on [seconds]."""
 RESTART = 60.0
-"""How long a daemon may take to come back [seconds]."""
+"""Time a daemon may take to come back [seconds]."""
 STEP = 0.1
-"""Without a terminal, a line is printed for each such part of the whole."""
+"""Part of the whole after which a line is printed where there is no terminal."""
 
 
 def wait(

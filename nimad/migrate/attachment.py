@@ -10,7 +10,6 @@ leaves a snapshot without a row, which the next start sweeps.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,140 +48,99 @@ def attach(
     with snapshots.received(store, fd, asked.path, asked.size, asked.sha256) as copy:
         with open_snapshot(asked.kind, copy) as graph:
             totals = graph.survey()
-            known = _known(store, graph, asked)
+            known = known_source(store, graph, totals, asked)
             name = known.name if known else _free_name(store, asked)
-            fingerprint = fingerprint_of(graph)
             start = _start_key(graph, asked.start_offset)
             report = describe(store, graph, totals, known, asked.batch_size or 0, asked.size)
-            nothing_new = adds_nothing(store, graph, known, asked.path, asked.sha256)
-            form = form_of(graph)
+            nothing_new = adds_nothing(store, graph, known, asked)
+            notes = {"sent": asked.sha256, "start_after": start, "form": form_of(graph)}
+            fields = {**_columns(asked, totals, start), "fingerprint": fingerprint_of(graph)}
         new = known is None or known.stage == Stage.ROLLED_BACK
         reply = {"name": name, "new": new, "total": totals.nodes, "report": report}
         if asked.dry_run or nothing_new:
             return known, reply
-        _check_fits(asked, report)
-        size, sha256 = _without_refused(copy, asked, totals)
-        entry = _Entry(asked, name, fingerprint, totals, start, size, sha256, form)
+        if not report["fits"]:  # refused before anything is written
+            needed, free = report["estimate_bytes"] >> 20, report["free_bytes"] >> 20
+            detail = f"{asked.path} will take about {needed} MiB here, {free} MiB are free"
+            raise DiskFull(detail=detail)
+        if totals.refused:  # files that are not taken over leave the copy, too
+            strip(copy, [refused for refused, _ in totals.refused])
+            fields |= {"bytes": copy.stat().st_size, "sha256": snapshots.digest_of(copy)}
         if known is None:
-            return _enter(store, copy, entry), reply
-        return _turn_to(store, copy, entry, known), reply
+            number = _enter(store, copy, name, asked.kind, fields, notes)
+        else:
+            number = _renew(store, copy, known, asked, fields, notes)
+        return sources.by_id(store.records, number), reply
 
 
-def _check_fits(asked: AttachRequest, report: dict[str, Any]) -> None:
-    """Refuse before anything is written what would not fit on the disk."""
-    if not report["fits"]:
-        needed, free = report["estimate_bytes"] >> 20, report["free_bytes"] >> 20
-        raise DiskFull(
-            detail=f"{asked.path} will take about {needed} MiB here, {free} MiB are free"
-        )
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """What goes into the ledger of a snapshot."""
-
-    asked: AttachRequest
-    name: str
-    fingerprint: str
-    totals: Totals
-    start: int | None
-    size: int
-    sha256: str
-    form: list[int | None] | None
-
-    def fields(self, snapshot: str, size: int, sha256: str) -> dict[str, Any]:
-        """Columns of `sources` that a snapshot sets."""
-        left_out = 0 if self.start is None else self.asked.start_offset
-        return {
-            **sources.BEGIN,
-            "started": None,
-            "finished": None,
-            "path": self.asked.path,
-            "fingerprint": self.fingerprint,
-            "snapshot": snapshot,
-            "sha256": sha256,
-            "bytes": size,
-            "strategy": self.asked.strategy,
-            "batch_size": self.asked.batch_size,
-            "total": self.totals.nodes - left_out,
-            "total_edges": self.totals.edges,
-            "total_turns": self.totals.turns,
-            "node_cursor": FIRST_ID if self.start is None else self.start,
-        }
-
-
-def _known(store: MemoryStore, graph: LegacySource, asked: AttachRequest) -> Source | None:
-    """The source that this snapshot is of.  Raises UsageError when it has another name."""
-    known = known_source(store, graph, asked.kind, asked.path, asked.sha256)
-    if known is not None and asked.name is not None and asked.name != known.name:
-        raise UsageError(detail=f"that source is known already, as {known.name}")
-    return known
-
-
-def _without_refused(copy: Path, asked: AttachRequest, totals: Totals) -> tuple[int, str]:
-    """Take the files that are not taken over out of the copy; its size and digest then."""
-    if not totals.refused:
-        return asked.size, asked.sha256
-    strip(copy, [name for name, _ in totals.refused])
-    return copy.stat().st_size, snapshots.digest_of(copy)
-
-
-def _enter(store: MemoryStore, copy: Path, entry: _Entry) -> Source:
-    """A source that was not known."""
-    snapshot = _snapshot_name(store, entry.name, entry.asked.kind)
-    snapshots.keep(copy, store.state / "snapshots" / snapshot)
-    fields = entry.fields(snapshot, entry.size, entry.sha256)
-    report = {"sent": entry.asked.sha256, "start_after": entry.start, "form": entry.form}
-    with store.records.write() as tx:
-        number = sources.insert(
-            tx,
-            name=entry.name,
-            kind=entry.asked.kind,
-            format=1,
-            attached=now_ms(),
-            report={key: value for key, value in report.items() if value is not None},
-            **fields,
-        )
-    crash_point("migrate.attached")
-    return sources.by_id(store.records, number)
-
-
-def _turn_to(store: MemoryStore, copy: Path, entry: _Entry, known: Source) -> Source:
-    """A source that is known: nothing to do, or rows that are new since the last snapshot."""
-    same = known.note("sent") == entry.asked.sha256 and known.snapshot is not None
-    same = same and known.note("start_after") == entry.start
-    wishes: dict[str, Any] = {
-        "strategy": entry.asked.strategy,
-        "batch_size": entry.asked.batch_size,
+def _columns(asked: AttachRequest, totals: Totals, start: int | None) -> dict[str, Any]:
+    """Columns of `sources` that a snapshot sets."""
+    return {
+        **sources.BEGIN,
+        "started": None,
+        "finished": None,
+        "path": asked.path,
+        "sha256": asked.sha256,
+        "bytes": asked.size,
+        "strategy": asked.strategy,
+        "batch_size": asked.batch_size,
+        "total": totals.nodes - (0 if start is None else asked.start_offset),
+        "total_edges": totals.edges,
+        "total_turns": totals.turns,
+        "node_cursor": FIRST_ID if start is None else start,
     }
-    if same and known.stage != Stage.ROLLED_BACK:
+
+
+def _enter(
+    store: MemoryStore,
+    copy: Path,
+    name: str,
+    kind: str,
+    fields: dict[str, Any],
+    notes: dict[str, Any],
+) -> int:
+    """A source that was not known."""
+    fields |= {"name": name, "kind": kind, "format": 1, "attached": now_ms()}
+    fields["report"] = {key: value for key, value in notes.items() if value is not None}
+    fields["snapshot"] = _keep(store, copy, name, kind)
+    with store.records.write() as tx:
+        number = sources.insert(tx, **fields)
+    crash_point("migrate.attached")
+    return number
+
+
+def _renew(
+    store: MemoryStore,
+    copy: Path,
+    known: Source,
+    asked: AttachRequest,
+    fields: dict[str, Any],
+    notes: dict[str, Any],
+) -> int:
+    """A source that is known: nothing to do, or rows that are new since the last snapshot."""
+    rerun = True if known.stage != Stage.ROLLED_BACK else None
+    same = all(known.note(name) == notes[name] for name in ("sent", "start_after"))
+    if same and rerun and known.snapshot is not None:
         stage = known.stage
-        if entry.asked.strategy != "lazy" and stage in (Stage.ENCODED, Stage.LINKED, Stage.LAZY):
+        if asked.strategy != "lazy" and stage in (Stage.ENCODED, Stage.LINKED, Stage.LAZY):
             # what it has not encoded while it was lazy is due now
             stage = Stage.COPIED if recount(store, known.id) else stage
-        wishes |= {"stage": stage, "paused": 0, "error": None, "path": entry.asked.path}
-        with store.records.write() as tx:
-            sources.update(tx, known.id, **wishes)
-        return sources.by_id(store.records, known.id)
-    gone = sorted(sources.quarantined_keys(store.records, known.id, "forgotten"))
-    size, sha256 = entry.size, entry.sha256
-    if gone:  # what was forgotten on request does not come back with a new snapshot
-        scrubbed = scrub_snapshot(copy, gone, entry.asked.kind)
-        size, sha256 = scrubbed.bytes, scrubbed.sha256
-    snapshot = _snapshot_name(store, entry.name, entry.asked.kind)
-    snapshots.keep(copy, store.state / "snapshots" / snapshot)
-    fields = entry.fields(snapshot, size, sha256)
-    notes = {"sent": entry.asked.sha256, "start_after": entry.start, "form": entry.form}
-    rerun = True if known.stage != Stage.ROLLED_BACK else None
+        wishes = {name: fields[name] for name in ("strategy", "batch_size", "path")}
+        sources.change(store.records, known.id, **wishes, stage=stage, paused=0, error=None)
+        return known.id
+    # what was forgotten on request does not come back with a new snapshot
+    if gone := sorted(sources.quarantined_keys(store.records, known.id, "forgotten")):
+        scrubbed = scrub_snapshot(copy, gone, asked.kind)
+        fields |= {"bytes": scrubbed.bytes, "sha256": scrubbed.sha256}
+    fields["snapshot"] = _keep(store, copy, known.name, asked.kind)
+    fields["report"] = known.with_notes(**notes, verification=None, rerun=rerun, partial=None)
     with store.records.write() as tx:
-        clean = {} if rerun else {key: CLEAN[key] for key in CLEAN if key not in fields}
-        report = known.with_notes(**notes, verification=None, rerun=rerun, partial=None)
         source_delta.forget(tx, known.id)  # the snapshot has those rows, too
-        sources.update(tx, known.id, **{**clean, **fields, "report": report})
+        sources.update(tx, known.id, **{**({} if rerun else CLEAN), **fields})
     crash_point("migrate.turned")
     if known.snapshot is not None:
         snapshots.delete(store, known.snapshot)
-    return sources.by_id(store.records, known.id)
+    return known.id
 
 
 # --- names and places ---------------------------------------------------------------------------
@@ -201,12 +159,13 @@ def _free_name(store: MemoryStore, asked: AttachRequest) -> str:
     return next(name for name in names if name not in taken)
 
 
-def _snapshot_name(store: MemoryStore, name: str, kind: str) -> str:
-    """A file name for a snapshot that nothing has: NAME.sqlite, NAME.2.sqlite, ..."""
+def _keep(store: MemoryStore, copy: Path, name: str, kind: str) -> str:
+    """Give the copy a name that no snapshot has: NAME.sqlite, NAME.2.sqlite, ..."""
     directory, number, suffix = store.state / "snapshots", 2, SUFFIXES[kind]
     made = f"{name}{suffix}"
     while (directory / made).exists():
         made, number = f"{name}.{number}{suffix}", number + 1
+    snapshots.keep(copy, directory / made)
     return made
 
 

@@ -24,8 +24,8 @@ from nimad.store.sources import Source
 
 CHANGED = "changed in the source after it was taken over; the first version is kept"
 
-POLITE_ROWS = 64
-"""So many rows are sorted out between two looks at who is waiting: 2 ms."""
+YIELD_EVERY = 64
+"""Rows sorted out between two looks at whether a query waits: 2 ms."""
 
 Page = Sequence[LegacyNode | Unreadable]
 
@@ -53,15 +53,14 @@ def copy(run: Run) -> Iterator[None]:
             run.store.recall.follow()
         yield
         source = run.source()
-    with run.store.records.write() as tx:
-        sources.update(tx, source.id, stage=Stage.COPIED)
+    sources.change(run.store.records, source.id, stage=Stage.COPIED)
 
 
 def _sort_out(run: Run, source: Source, mapper: Mapper, page: Page) -> _Batch:
     batch = _Batch(page[-1].key)
     known = _known(run, source, page) if source.note("rerun") else {}
     for place, row in enumerate(page):
-        if not place % POLITE_ROWS:
+        if not place % YIELD_EVERY:
             run.give_way()
         if isinstance(row, Unreadable):
             batch.quarantine.append((row.kind, row.key, row.reason))
@@ -81,11 +80,7 @@ def _known(run: Run, source: Source, page: Page) -> dict[int, Memory | None]:
     records = run.store.records
     forgotten = sources.quarantined_keys(records, source.id, "forgotten")
     known: dict[int, Memory | None] = {row.key: None for row in page if row.key in forgotten}
-    ids = sources.memory_ids(records, source.id, [row.key for row in page])
-    memories = records.get(list(ids.values()))
-    records.with_blobs(list(memories.values()))
-    known.update({int(key): memories[number] for key, number in ids.items() if number in memories})
-    return known
+    return {**known, **sources.memories(records, source.id, [row.key for row in page])}
 
 
 def _commit(run: Run, source: Source, batch: _Batch) -> None:

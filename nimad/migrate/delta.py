@@ -36,15 +36,15 @@ from nimad.store import source_delta, sources
 from nimad.store.sources import Source
 
 MOST_BYTES = 16 << 20
-"""Of one delivery; what is more comes as a whole snapshot."""
+"""Largest delta; what is more comes as a whole snapshot [bytes]."""
 KEPT_BYTES = 8 << 20
-"""When the later rows of a source take more, the next delivery is to be a whole snapshot."""
+"""Appended rows of a source; beyond it the next delivery is to be a whole snapshot [bytes]."""
 RETRIED = 1000
-"""So many edges without a memory are looked at again when memories come."""
+"""Edges without a memory that are looked at again when memories come."""
 
 
 @dataclass
-class _Delivery:
+class Delta:
     """What the client sent: rows by key, and keys that are gone."""
 
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -52,10 +52,10 @@ class _Delivery:
     gone: list[int] = field(default_factory=list)
 
 
-def append(store: MemoryStore, fd: int, name: str, sha256: str, size: int) -> dict[str, Any]:
-    """Take a delivery over; the reply of docs/protocol.md, migrate.append.
+def apply_delta(store: MemoryStore, fd: int, name: str, sha256: str, size: int) -> dict[str, Any]:
+    """Take a delta over; the reply of docs/protocol.md, migrate.append.
 
-    Raises NotFound, UsageError (rolled back, or not what a delivery looks like), SourceChanged.
+    Raises NotFound, UsageError (rolled back, or not what a delta looks like), SourceChanged.
     """
     source = sources.by_name(store.records, name)
     if source.stage in (Stage.ROLLED_BACK, Stage.ROLLING_BACK):
@@ -63,11 +63,11 @@ def append(store: MemoryStore, fd: int, name: str, sha256: str, size: int) -> di
     if size > MOST_BYTES or source.kind != GRAPH or source.snapshot is None:
         return {"name": name, "taken": False, "whole": True, "rows": {}}
     path = snapshots.path_of(store, source)
-    delivery = _read(fd, sha256, size)
+    delta = _read(fd, sha256, size)
     with LegacyGraph.open(path) as graph:
-        if delivery.columns != graph.columns():
+        if delta.columns != graph.columns():
             return {"name": name, "taken": False, "whole": True, "rows": {}}
-        kept = _Sorting(store, source, graph, delivery)
+        kept = DeltaPlan(store, source, graph, delta)
         kept.sort()
         kept.commit()
     told = {kind: len(rows) for kind, rows in kept.rows.items()}
@@ -77,42 +77,36 @@ def append(store: MemoryStore, fd: int, name: str, sha256: str, size: int) -> di
 # --- reading what came ----------------------------------------------------------------------------
 
 
-def _read(fd: int, sha256: str, size: int) -> _Delivery:
+def _read(fd: int, sha256: str, size: int) -> Delta:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode) or status.st_size != size:
         raise UsageError(detail="migrate.append needs the descriptor of a file of that size")
     data = os.pread(fd, size, 0)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise SourceChanged(path="the delivery", detail="it differs from what was announced")
-    delivery = _Delivery(rows={kind: {} for kind in source_delta.KINDS})
+    delta = Delta(rows={kind: {} for kind in source_delta.KINDS})
     try:
         lines = [json.loads(line) for line in data.splitlines()]
-        delivery.columns = {
-            kind: tuple(_text(name) for name in lines[0][kind]) for kind in source_delta.KINDS
-        }
+        delta.columns = {kind: tuple(lines[0][kind]) for kind in source_delta.KINDS}
+        if not all(isinstance(name, str) for names in delta.columns.values() for name in names):
+            raise TypeError("a column must have a name")
         for kind, key, *row in lines[1:]:
-            _take(delivery, kind, key, row)
+            _take(delta, kind, key, row)
     except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise UsageError(detail=f"that is no delivery of migrate.append: {error}") from None
-    return delivery
+    return delta
 
 
-def _take(delivery: _Delivery, kind: str, key: Any, row: list[Any]) -> None:
+def _take(delta: Delta, kind: str, key: Any, row: list[Any]) -> None:
     if isinstance(key, bool) or not isinstance(key, int) or not -(1 << 63) <= key < 1 << 63:
         raise ValueError("a key must be a whole number of 64 bits")
     if kind == "gone":
-        delivery.gone.append(key)
+        delta.gone.append(key)
         return
     values = tuple(_value(value) for value in row)
-    if len(values) != len(delivery.columns[kind]):
+    if len(values) != len(delta.columns[kind]):
         raise ValueError("a row must have a value for each column")
-    delivery.rows[kind][key] = values
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("a column must have a name")
-    return value
+    delta.rows[kind][key] = values
 
 
 def _value(packed: Any) -> Any:
@@ -129,13 +123,13 @@ def _value(packed: Any) -> Any:
 # --- sorting it out -------------------------------------------------------------------------------
 
 
-class _Sorting:
-    """What of a delivery is new, and what else is to be noted."""
+class DeltaPlan:
+    """What of a delta is new, and what else is to be noted."""
 
     def __init__(
-        self, store: MemoryStore, source: Source, graph: LegacyGraph, delivery: _Delivery
+        self, store: MemoryStore, source: Source, graph: LegacyGraph, delta: Delta
     ) -> None:
-        self._store, self._source, self._graph, self._delivery = store, source, graph, delivery
+        self._store, self._source, self._graph, self._delta = store, source, graph, delta
         self._mapper = graph.mapper(source.name)
         self.rows: dict[str, dict[int, Row]] = {kind: {} for kind in source_delta.KINDS}
         self._notes: list[tuple[str, str | int, str]] = []
@@ -146,39 +140,42 @@ class _Sorting:
         """Decide on every row."""
         self._sort_nodes()
         here = sources.relation_keys(self._store.records, self._source.id)
-        for key, row in self._delivery.rows["edge"].items():
+        for key, row in self._delta.rows["edge"].items():
             if key not in here:  # of one that is here the first version is kept
                 self.rows["edge"][key] = row
-        self.rows["turn"] = dict(self._delivery.rows["turn"])
+        self.rows["turn"] = dict(self._delta.rows["turn"])
 
     def _sort_nodes(self) -> None:
         records, source = self._store.records, self._source
-        nodes = self._delivery.rows["node"]
-        ids = sources.memory_ids(records, source.id, sorted({*nodes, *self._delivery.gone}))
-        memories = records.get([ids[key] for key in nodes if key in ids])
-        records.with_blobs(list(memories.values()))
+        nodes = self._delta.rows["node"]
+        memories = sources.memories(records, source.id, nodes)
+        gone = sources.memory_ids(records, source.id, self._delta.gone)
         forgotten = sources.quarantined_keys(records, source.id, "forgotten")
         known = source_delta.keys(records, source.id, "node")
+        start = source.note("start_after")
         refused = sources.quarantined_keys(records, source.id, "node")
         for key, row in nodes.items():
-            memory = memories.get(ids.get(key, 0))
+            memory = memories.get(key)
             if memory is not None:
                 if not identical(self._mapper.row(memory), row):
                     self._notes.append(("changed", key, CHANGED))
-            elif key not in forgotten and not self._left_out(key):
+            elif key not in forgotten and (start is None or key > start):
                 self.rows["node"][key] = row
                 self._added += key not in known and key not in refused
-        self._notes += [("removed", key, REMOVED) for key in self._delivery.gone if key in ids]
-
-    def _left_out(self, key: int) -> bool:
-        start = self._source.note("start_after")
-        return start is not None and key <= start
+        self._notes += [("removed", key, REMOVED) for key in gone]
 
     # --- the transaction ------------------------------------------------------------------------
 
     def commit(self) -> None:
         """Keep what is new, and send the source on its way; nothing else when nothing is."""
-        source, packed = self._source, [*self._packed()]
+        source, packed = (
+            self._source,
+            [
+                (kind, key, [pack(value) for value in row])
+                for kind, rows in self.rows.items()
+                for key, row in rows.items()
+            ],
+        )
         fields: dict[str, Any] = {"follow": now_ms()}
         if packed:
             fields |= self._moving()
@@ -188,11 +185,6 @@ class _Sorting:
             sources.update(tx, source.id, **fields)
             self.bytes = source_delta.size_bytes(tx, source.id)
         crash_point("migrate.appended")
-
-    def _packed(self) -> Iterator[tuple[str, int, list[Any]]]:
-        for kind, rows in self.rows.items():
-            for key, row in rows.items():
-                yield kind, key, [pack(value) for value in row]
 
     def _moving(self) -> dict[str, Any]:
         """The columns that begin another round."""

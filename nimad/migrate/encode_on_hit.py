@@ -12,6 +12,7 @@ is encoded twice.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +26,6 @@ from nimad.disk.durable import crash_point
 from nimad.model import Stage
 from nimad.store import sources
 from nimad.store.sources import Source
-from nimad.store.transaction import Transaction
 
 MOST_QUEUED = 1024
 """Of more, the oldest are left to the next query that finds them."""
@@ -129,8 +129,11 @@ class EncodeOnHit:
         made = segments.encode(store.embedder, [text for _, text in rows])
         with store.records.exclusive():
             with store.records.write() as tx:
-                kept = [n for n, (number, _) in enumerate(rows) if _exists(tx, number)]
-                numbers = [rows[n][0] for n in kept]
+                numbers = [number for number, _ in rows]
+                sql = "SELECT id FROM memories WHERE id IN (SELECT value FROM json_each(?))"
+                alive = {number for (number,) in tx.rows(sql, (json.dumps(numbers),))}
+                kept = [n for n, number in enumerate(numbers) if number in alive]
+                numbers = [numbers[n] for n in kept]
                 tx.add_hot(segments.to_hot(numbers, made[kept]))
                 for source in set(owners.values()):
                     count = sum(owners[number] == source for number in numbers)
@@ -147,13 +150,9 @@ class EncodeOnHit:
         marks = ",".join("?" * len(ids))
         return self._store.records.rows(
             "SELECT m.id, m.source FROM memories m JOIN sources s ON s.id = m.source"
-            f" WHERE m.id > s.encode_cursor AND s.stage != 'rolling_back' AND m.id IN ({marks})",
-            [int(number) for number in ids],
+            f" WHERE m.id > s.encode_cursor AND s.stage != ? AND m.id IN ({marks})",
+            (Stage.ROLLING_BACK.value, *ids.tolist()),
         )
-
-
-def _exists(tx: Transaction, number: int) -> bool:
-    return bool(tx.rows("SELECT 1 FROM memories WHERE id = ?", (number,)))
 
 
 def settle(store: MemoryStore, source: int) -> None:
@@ -161,7 +160,7 @@ def settle(store: MemoryStore, source: int) -> None:
 
     Its rows were compared before it became lazy; `verified` counts those that have a vector, too.
     """
-    (found,) = [each for each in sources.all_sources(store.records) if each.id == source]
+    found = sources.by_id(store.records, source)
     if found.stage != Stage.LAZY:
         return
     ids = np.array(sources.all_memory_ids(store.records, source), np.int64)

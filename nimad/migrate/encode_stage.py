@@ -31,8 +31,8 @@ SEGMENT_ROWS = 16_384
 """A segment is sealed at this size: 16 MiB of vectors in memory at 256 dimensions."""
 GATED_ROWS = 4096
 """And at this one where others are to be spared: sealing takes 40 ms.  Upkeep merges them."""
-POLITE_ROWS = 256
-"""So many texts are encoded between two looks at who is waiting: 5 ms."""
+YIELD_EVERY = 256
+"""Texts encoded between two looks at whether a query waits: 5 ms."""
 
 Texts = list[tuple[int, str]]
 
@@ -44,8 +44,7 @@ def encode(run: Run) -> Iterator[None]:
         while not (yield from _encode(run, run.store.embedder)):
             pass  # a rebuild swapped the embedder, and moved the cursor
     yield
-    with run.store.records.write() as tx:
-        sources.update(tx, run.source_id, stage=Stage.ENCODED)
+    sources.change(run.store.records, run.source_id, stage=Stage.ENCODED)
 
 
 @dataclass
@@ -58,9 +57,9 @@ class _Gathered:
 
     def add(self, run: Run, embedder: Embedder, rows: Texts) -> None:
         """Encode rows."""
-        for start in range(0, len(rows), POLITE_ROWS):
+        for start in range(0, len(rows), YIELD_EVERY):
             run.give_way()
-            ids, texts = zip(*rows[start : start + POLITE_ROWS], strict=True)
+            ids, texts = zip(*rows[start : start + YIELD_EVERY], strict=True)
             self.parts.append(segments.encode(embedder, texts))
             self.ids += ids
 
@@ -155,6 +154,5 @@ def recount(store: MemoryStore, source: int) -> int:
     """
     ids = np.array(sources.all_memory_ids(store.records, source), np.int64)
     encoded = int(store.blocks.holds(ids).sum())
-    with store.records.write() as tx:
-        sources.update(tx, source, encoded=encoded)
+    sources.change(store.records, source, encoded=encoded)
     return len(ids) - encoded

@@ -82,11 +82,6 @@ def _known(run: Run, shape: Shape) -> Learned | None:
     return None
 
 
-def _page(shape: Shape) -> int:
-    """Hypervectors of one step."""
-    return max(1, STEP_VALUES // shape.size)
-
-
 def _rows(
     run: Run,
     dense: DenseRows,
@@ -96,7 +91,7 @@ def _rows(
 ) -> Iterator[None]:
     quick = Learned(learned.basis.in_memory(), learned.plan)
     parts: list[Coded] = []
-    page, held = _page(learned.plan.shape), 0
+    page, held = max(1, STEP_VALUES // learned.plan.shape.size), 0
     for first in range(0, len(keys), page):
         some = slice(first, first + page)
         parts.append(code(quick, ids[some], dense.rows(keys[some])))

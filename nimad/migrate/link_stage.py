@@ -45,8 +45,7 @@ def link(run: Run) -> Iterator[None]:
     crash_point("migrate.graph")
     yield
     source = run.source()
-    with run.store.records.write() as tx:
-        sources.update(tx, source.id, stage=Stage.LINKED, linked=source.total)
+    sources.change(run.store.records, source.id, stage=Stage.LINKED, linked=source.total)
 
 
 def _count(tx: Transaction, table: str, source: int) -> int:
@@ -85,7 +84,9 @@ def _sort_turns(
     quarantine: Quarantine = [
         (row.kind, row.key, row.reason) for row in page if isinstance(row, Unreadable)
     ]
-    ids = resolve(records, source.id, [key for turn in readable for key in member_keys(turn)])
+    ids = sources.memory_ids(
+        records, source.id, [key for turn in readable for key in member_keys(turn)]
+    )
     stored = stored_turns(records, source.id, [turn.name for turn in readable])
     forgotten = sources.quarantined_keys(records, source.id, "forgotten")
     taken = {identity: key for key, (identity, _) in stored.items()}
@@ -205,7 +206,9 @@ def _sort_relations(
     quarantine: Quarantine = [
         (row.kind, row.key, row.reason) for row in page if isinstance(row, Unreadable)
     ]
-    ids = resolve(records, source, [key for edge in edges for key in (edge.source, edge.target)])
+    ids = sources.memory_ids(
+        records, source, [key for edge in edges for key in (edge.source, edge.target)]
+    )
     relations: list[NewRelation] = []
     for edge in edges:
         if reason := dangling(edge, ids):
@@ -223,12 +226,6 @@ def dangling(edge: LegacyEdge, ids: dict[int, int]) -> str | None:
     if not missing:
         return None
     return f"{' and '.join(missing)} {'does' if len(missing) == 1 else 'do'} not exist"
-
-
-def resolve(records: Records, source: int, keys: Sequence[int]) -> dict[int, int]:
-    """Key in the source -> memory id, for those that are here."""
-    found = sources.memory_ids(records, source, sorted(set(keys)))
-    return {int(key): number for key, number in found.items()}
 
 
 # --- the graph ----------------------------------------------------------------------------------

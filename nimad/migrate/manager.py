@@ -92,7 +92,7 @@ class MigrationManager:
     def append(self, fd: int, *, name: str, sha256: str, size: int) -> dict[str, Any]:
         """Take over what a followed source got since; see migrate/delta.py."""
         with self._my_turn():
-            reply = delta.append(self._store, fd, name, sha256, size)
+            reply = delta.apply_delta(self._store, fd, name, sha256, size)
             if reply["taken"]:
                 self._pipeline.reset()
                 self._encode_on_hit.needed = True
@@ -103,8 +103,10 @@ class MigrationManager:
         """Every source, or one.  Raises NotFound."""
         records = self._store.records
         wanted = sources.all_sources(records) if name is None else [sources.by_name(records, name)]
+        run = self._pipeline.run
+        runs = {} if run is None else {run.source_id: run}
         return {
-            "sources": [report.status_of(self._store, each, self._run_of(each)) for each in wanted],
+            "sources": [report.status_of(self._store, each, runs.get(each.id)) for each in wanted],
             "idle": (because := self.worker.idle.because()) is None,
             "because": because,
             "free_memory_bytes": memory.available_memory(),
@@ -252,10 +254,6 @@ class MigrationManager:
     def _my_turn(self) -> Iterator[None]:
         with self.worker.hold(), self._turn:
             yield
-
-    def _run_of(self, source: Source) -> Run | None:
-        run = self._pipeline.run
-        return run if run is not None and run.source_id == source.id else None
 
     def _chosen(self, names: Sequence[str] | None, due: Callable[[Source], bool]) -> list[Source]:
         """The named sources, each must exist; without names, those that `due` picks."""

@@ -155,8 +155,7 @@ class Pipeline:
     def _begin(self, source: Source) -> Run:
         run = Run.of(self._store, source, self._log)
         if source.started is None and source.stage != Stage.ROLLING_BACK:
-            with self._store.records.write() as tx:
-                sources.update(tx, source.id, started=now_ms())
+            sources.change(self._store.records, source.id, started=now_ms())
             self._log.heading(f"NIMA Memory Migration: {source.name} → nimad")
             self._log.info(f"Source: {source.total} nodes, {source.bytes / (1 << 20):.0f} MB")
             self._log.info(f"Batch size: {run.batcher.size} nodes")

@@ -48,8 +48,7 @@ CLEAN = {
 
 def begin(store: MemoryStore, source: Source) -> None:
     """Decide it: what follows survives a crash."""
-    with store.records.write() as tx:
-        sources.update(tx, source.id, stage=Stage.ROLLING_BACK, error=None, paused=0)
+    sources.change(store.records, source.id, stage=Stage.ROLLING_BACK, error=None, paused=0)
     crash_point("rollback.begun")
 
 

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from nimad.core.store import MemoryStore
+from nimad.errors import UsageError
 from nimad.legacy.detect import FILES
 from nimad.legacy.hostile_reader import pages
 from nimad.legacy.snapshot_kinds import open_snapshot
-from nimad.legacy.source import LegacyNode, LegacySource
-from nimad.model import Stage
+from nimad.legacy.source import LegacyNode, LegacySource, Totals
+from nimad.model import AttachRequest, Stage
 from nimad.store import sources
 from nimad.store.sources import Source
 
@@ -36,34 +37,39 @@ PAGE = 500
 
 
 def known_source(
-    store: MemoryStore, graph: LegacySource, kind: str, path: str, sha256: str
+    store: MemoryStore, graph: LegacySource, totals: Totals, asked: AttachRequest
 ) -> Source | None:
-    """The source that this snapshot is of, when it is known already."""
+    """The source that this snapshot is of, when it is known already.
+
+    Raises UsageError when another name was asked for.
+    """
     fingerprint = fingerprint_of(graph)
-    everything = [each for each in sources.all_sources(store.records) if each.kind == kind]
-    everything.sort(key=lambda source: (source.path != path, -source.id))
-    for source in everything:
-        if source.note("sent") == sha256:
-            return source
-        same_prints = source.fingerprint == fingerprint
-        if source.path == path:
-            same = same_prints or _overlap(store, graph, source)[0] >= 0.5
-        elif kind == FILES:
-            same = _same_files(store, graph, source, path)
-        else:
-            same = same_prints and source.snapshot is not None and _moved(store, graph, source)
-        if same:
-            return source
-    return None
+
+    def is_of(source: Source) -> bool:
+        if source.note("sent") == asked.sha256:
+            return True
+        same_start = source.fingerprint == fingerprint
+        if source.path == asked.path:
+            return same_start or _overlap(store, graph, source)[0] >= 0.5
+        if source.kind == FILES:
+            return _same_files(store, graph, totals, source, asked.path)
+        return same_start and source.snapshot is not None and _moved(store, graph, source)
+
+    everything = [each for each in sources.all_sources(store.records) if each.kind == asked.kind]
+    everything.sort(key=lambda source: (source.path != asked.path, -source.id))
+    known = next(filter(is_of, everything), None)
+    if known is not None and asked.name not in (None, known.name):
+        raise UsageError(detail=f"that source is known already, as {known.name}")
+    return known
 
 
 def adds_nothing(
-    store: MemoryStore, graph: LegacySource, known: Source | None, path: str, sha256: str
+    store: MemoryStore, graph: LegacySource, known: Source | None, asked: AttachRequest
 ) -> bool:
     """Whether a snapshot is but a part of a source that is here whole, such as an archived file."""
     if known is None or known.kind != FILES or known.stage == Stage.ROLLED_BACK:
         return False
-    if known.path == path or known.note("sent") == sha256:
+    if known.path == asked.path or known.note("sent") == asked.sha256:
         return False
     return _all_here(store, graph, known)
 
@@ -84,14 +90,16 @@ def form_of(graph: LegacySource) -> list[int | None] | None:
     return None if dense is None else [dense.dimension, dense.block_size]
 
 
-def _same_files(store: MemoryStore, graph: LegacySource, source: Source, path: str) -> bool:
+def _same_files(
+    store: MemoryStore, graph: LegacySource, totals: Totals, source: Source, path: str
+) -> bool:
     if form_of(graph) != source.note("form"):
         return False
     if _home(source.path) == _home(path):
         return _moved(store, graph, source) or _all_here(store, graph, source)
     if not source.copied or not _all_here(store, graph, source):
         return False
-    return _count(graph) == source.total and min(_overlap(store, graph, source)) == 1.0
+    return totals.nodes == source.total and min(_overlap(store, graph, source)) == 1.0
 
 
 def _home(path: str) -> Path:
@@ -116,11 +124,6 @@ def _all_here(store: MemoryStore, graph: LegacySource, source: Source) -> bool:
             return False
         after = page[-1].key
     return True
-
-
-def _count(graph: LegacySource) -> int:
-    mapper: Any = graph.mapper("")
-    return sum(1 for _ in pages(lambda at: graph.nodes(mapper, at, PAGE), lambda row: row.key))
 
 
 def _overlap(store: MemoryStore, graph: LegacySource, source: Source) -> tuple[float, float]:

@@ -202,14 +202,12 @@ class Comparison:
 
     def _compare(self, rows: list[LegacyNode]) -> None:
         records, tally = self._store.records, self.findings.memories
-        ids = link_stage.resolve(records, self._source.id, [row.key for row in rows])
-        memories = records.get(list(ids.values()))
-        records.with_blobs(list(memories.values()))
+        memories = sources.memories(records, self._source.id, [row.key for row in rows])
         left_out = self._source.note("start_after")
         for place, row in enumerate(rows):
             if not place % YIELD_EVERY:
                 self._give_way()
-            memory = memories.get(ids.get(row.key, 0))
+            memory = memories.get(row.key)
             if memory is None:
                 asked_for = left_out is not None and row.key <= left_out
                 if row.key not in self._forgotten and not asked_for:
@@ -323,7 +321,7 @@ class Comparison:
             after = page[-1].key
             edges = [edge for edge in page if isinstance(edge, LegacyEdge)]
             ends = [key for edge in edges for key in (edge.source, edge.target)]
-            ids = link_stage.resolve(self._store.records, self._source.id, ends)
+            ids = sources.memory_ids(self._store.records, self._source.id, ends)
             stored = _relation_rows(self._store, self._source, page[0].key, after)
             for edge in edges:
                 if link_stage.dangling(edge, ids):
@@ -350,7 +348,7 @@ class Comparison:
             after = page[-1].key
             turns = [turn for turn in page if isinstance(turn, LegacyTurn)]
             keys = [key for turn in turns for key in link_stage.member_keys(turn)]
-            ids = link_stage.resolve(self._store.records, self._source.id, keys)
+            ids = sources.memory_ids(self._store.records, self._source.id, keys)
             names = [turn.name for turn in turns]
             stored = link_stage.stored_turns(self._store.records, self._source.id, names)
             for legacy in turns:

@@ -16,8 +16,8 @@ from nimad.errors import NotPermitted, OwnerOnly
 
 log = logging.getLogger(__name__)
 
-REMEMBERED = 60.0
-"""How long a look into the user database counts [seconds]."""
+CACHE_SECONDS = 60.0
+"""Lifetime of an entry read from the user database [seconds]."""
 SO_PEERGROUPS = 59  # <asm-generic/socket.h>; Python has no name for it
 _CREDENTIALS = struct.Struct("iII")
 
@@ -33,7 +33,7 @@ class Peer:
 
 
 def peer_of(connection: socket.socket) -> Peer:
-    """The kernel's word on who connected (SO_PEERCRED, SO_PEERGROUPS; unix(7), socket(7))."""
+    """Who connected, by the kernel (SO_PEERCRED, SO_PEERGROUPS; unix(7), socket(7))."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(raw)
     try:
@@ -89,7 +89,7 @@ class Access:
             return None
         with self._lock:
             when, gid = self._gids.get(name, (float("-inf"), None))
-        if time.monotonic() - when > REMEMBERED:
+        if time.monotonic() - when > CACHE_SECONDS:
             try:
                 gid = grp.getgrnam(name).gr_gid
             except KeyError:
@@ -106,7 +106,7 @@ class Access:
         key = (peer.uid, peer.gid)
         with self._lock:
             when, groups = self._members.get(key, (float("-inf"), frozenset()))
-        if time.monotonic() - when > REMEMBERED:
+        if time.monotonic() - when > CACHE_SECONDS:
             try:
                 groups = frozenset(os.getgrouplist(pwd.getpwuid(peer.uid).pw_name, peer.gid))
             except (KeyError, OSError):  # a user that exists only as a number

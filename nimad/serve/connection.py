@@ -1,9 +1,9 @@
 """One client: reads frames, keeps a bounded number of requests under way, writes the replies.
 
-What a client cannot do: hold more than `IN_FLIGHT` requests or about `HELD` bytes (its frames stay
-in the kernel until there is room, so it waits, not we), keep a reply waiting for more than
-`SEND_SECONDS`, or stay silent for longer than the idle timeout.  A client that has closed its
-writing side still gets its replies.
+A client holds at most `IN_FLIGHT` requests or about `HELD` bytes: further frames stay in the kernel
+until there is room, so the client waits and not the server.  It is dropped when it does not take a
+reply within `SEND_SECONDS`, or is silent for longer than the idle timeout.  A client that has
+closed its writing side still gets its replies.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from nimad.serve.frames import Frame, FrameDecoder
 log = logging.getLogger(__name__)
 
 IN_FLIGHT = 8
-"""Requests of one client under way."""
+"""Number of requests of one client under way [requests]."""
 HELD = MAX_FRAME
-"""Requests and replies of one client under way: reading stops beyond this. [bytes]"""
+"""Size of one client's requests and replies under way at which reading stops [bytes]."""
 SEND_SECONDS = 30.0
-"""A client that does not take a reply for so long is dropped."""
+"""Time a client has to take a reply, before it is dropped [seconds]."""
 READ_BYTES = 1 << 16
 ONE_DESCRIPTOR = socket.CMSG_LEN(struct.calcsize("i"))
-"""Room for one: the kernel closes the others itself and says so (MSG_CTRUNC)."""
+"""Room for one descriptor: the kernel closes further ones and sets MSG_CTRUNC [bytes]."""
 
 
 def receive(sock: socket.socket) -> tuple[bytes, list[int], bool]:

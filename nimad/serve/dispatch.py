@@ -1,8 +1,8 @@
 """Frames in, replies out: finds the verb, asks whether the peer may, runs it in a worker thread.
 
-The threads come in three lanes, so that a query never queues behind a write, nor either behind a
-verification that takes a minute.  Nothing a verb raises gets further than the reply; what is no
-NimadError is a bug, logged with its traceback.
+Reading, writing and lengthy verbs have thread pools of their own, so that a query never queues
+behind a write, nor either behind a verification that takes a minute.  Whatever a verb raises
+becomes an error reply; anything but a NimadError is a bug and is logged with its traceback.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from nimad.serve.verbs import Call, Verb
 log = logging.getLogger(__name__)
 
 WRITERS = 2
-"""Writes at the same time: one commits while the next is prepared. [threads]"""
+"""Number of threads for writing verbs: one commits while the next is prepared [threads]."""
 LENGTHY = 2
-"""Lengthy verbs at the same time. [threads]"""
+"""Number of threads for lengthy verbs [threads]."""
 
 Outcome = asyncio.Future[bytes | None]
 
@@ -95,12 +95,12 @@ class Dispatcher:
         self._waiting[outcome] = verb.name
 
         def finished(work: Future[bytes | None]) -> None:
-            """Runs in the worker, or where a waiting one is cancelled: now nobody uses the fds."""
+            """Close the descriptors, which no thread uses any more, and pass the outcome on."""
             close_all(fds)
             with self._lock:
                 self._working.discard(work)
             if not work.cancelled():
-                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                with contextlib.suppress(RuntimeError):  # the loop is closed
                     loop.call_soon_threadsafe(_settle, outcome, work)
 
         work.add_done_callback(finished)
@@ -136,12 +136,12 @@ class Dispatcher:
 
     @property
     def waiting(self) -> list[str]:
-        """The verbs that somebody waits for."""
+        """The verbs whose replies a client waits for."""
         return sorted(self._waiting.values())
 
     @property
     def working(self) -> bool:
-        """True while a thread is at work, whether or not somebody still waits for it."""
+        """True while a thread is at work, whether or not a client still waits for the reply."""
         with self._lock:
             return bool(self._working)
 

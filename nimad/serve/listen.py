@@ -1,4 +1,4 @@
-"""The listening socket: made where nobody else listens, with the right mode from the first moment.
+"""The listening socket: made where no other process listens, never open to the wrong users.
 
 Crash prose: a kill leaves the socket file; connecting to it is refused, so the next start removes
 it.  A crash between bind and listen leaves the same.
@@ -21,7 +21,7 @@ from pathlib import Path
 from nimad.errors import SocketBusy, SocketUnusable
 
 LONGEST_PATH = 107
-"""What sun_path holds without its end [bytes]; unix(7)."""
+"""Length of the longest socket path, sun_path without its end (unix(7)) [bytes]."""
 BACKLOG = 128
 LOCK_SECONDS = 2.0
 
@@ -35,7 +35,7 @@ class Listener:
     identity: tuple[int, int, int]
 
     def remove(self) -> None:
-        """Delete the socket file, unless somebody has put another one there."""
+        """Delete the socket file, unless another one is in its place by now."""
         with contextlib.suppress(OSError):
             if _identity(self.path) == self.identity:
                 self.path.unlink()
@@ -45,7 +45,7 @@ def listen_at(path: Path, group: str | None = None) -> Listener:
     """Bind and listen, mode 0660; `group` gets the socket when this user may give it away.
 
     With group "" everyone may connect (0666).  A directory that is missing is made: 0755 by root,
-    0700 by others.  A file that a dead process left is replaced.  Raises SocketBusy when somebody
+    0700 by others.  A file that a dead process left is replaced.  Raises SocketBusy when a process
     listens there, SocketUnusable otherwise (too long, no permission, not a socket).
     """
     size = len(os.fsencode(path))
@@ -91,7 +91,7 @@ def _remove_stale(path: Path) -> None:
         code = probe.connect_ex(os.fspath(path))
     if code == errno.ECONNREFUSED:
         path.unlink(missing_ok=True)
-    elif code in (0, errno.EAGAIN):  # accepted, or the queue is full: somebody is there
+    elif code in (0, errno.EAGAIN):  # accepted, or the queue is full: a process listens
         raise SocketBusy(socket=path)
     elif code != errno.ENOENT:
         raise SocketUnusable(socket=path, detail=f"what is there does not go: {os.strerror(code)}")

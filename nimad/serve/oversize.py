@@ -11,7 +11,7 @@ from nimad.serve.protocol import encode, size_of
 from nimad.store.bounded import CUT, fair_share
 
 SHORTEST = 200
-"""Size to which a value is cut at the most, before results are left out [bytes]."""
+"""Smallest size a value is cut to; below that, results are left out instead [bytes]."""
 _MARK = len(',"cut":true')
 
 

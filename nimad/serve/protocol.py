@@ -1,8 +1,7 @@
 """Frames to requests and answers to frames: JSON-RPC 2.0, as pure functions.
 
-Nothing that a peer sends gets past here as anything but a `Request` or a NimadError: not NUL bytes,
-broken UTF-8, lone surrogates, NaN, numbers beyond measure, repeated keys, or nesting that would
-exhaust the stack.
+Whatever a peer sends becomes a `Request` or a NimadError: NUL bytes, broken UTF-8, lone surrogates,
+NaN, infinite numbers, repeated keys and nesting that would exhaust the stack are refused here.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from nimad.errors import InvalidRequest, NimadError, ParseError, ReplyTooLarge
 from nimad.limits import MAX_FRAME
 
 MAX_DEPTH = 64
-"""Deepest nesting of arrays and objects in a frame."""
+"""Depth of nested arrays and objects in a frame [levels]."""
 MAX_ID = 256
-"""Longest id of a request [characters]."""
+"""Length of the longest id of a request [characters]."""
 MAX_MESSAGE = 2000
-"""Longest error message and hint in a reply [characters]."""
+"""Length of the longest error message and hint in a reply [characters]."""
 
 Id = str | int | float | None
 
@@ -174,7 +173,7 @@ def error_reply(ident: Id, error: NimadError) -> bytes:
 
 
 def size_of(value: Any) -> int:
-    """How many bytes a part of a result takes in its frame."""
+    """Size of a part of a result in its frame [bytes]."""
     return len(encode(value))
 
 

@@ -1,4 +1,4 @@
-"""The verb query: what is asked, as it was when, with how much around it."""
+"""The verb query: filters, dates, passages around the hits, a budget of tokens."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
 
 PACKED = 100
-"""So many results are tried for a budget, when no number is given."""
+"""Number of results tried for a budget when no number is given [memories]."""
 SPARE = 3
-"""With context so many times the results are looked at, because some will share a passage."""
+"""Factor of results looked at with context, because some share a passage."""
 
 _NAME = Param(checks.text(MAX_NAME), None)
 QUERY = {

@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 EXHAUSTED_PAUSE = 1.0
-"""Wait before the next accept when descriptors or memory ran out [seconds]."""
+"""Pause before the next accept when descriptors or memory ran out [seconds]."""
 FAREWELL = 1.0
-"""Time to send the refusals of what did not finish on stop [seconds]."""
+"""Time to send the refusals of unfinished requests on stop [seconds]."""
 SELF_QUERY = b'{"jsonrpc": "2.0", "id": "self", "method": "ping"}'
 
 

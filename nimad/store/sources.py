@@ -15,7 +15,7 @@ from typing import Any
 
 from nimad.errors import NotFound
 from nimad.legacy.hostile_reader import FIRST_ID
-from nimad.model import Stage, State
+from nimad.model import Memory, Stage, State
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
@@ -164,6 +164,12 @@ def update(tx: Transaction, source: int, **fields: Any) -> None:
     tx.execute(f"UPDATE sources SET {settings} WHERE id = ?", [*values, source])
 
 
+def change(records: Records, source: int, **fields: Any) -> None:
+    """Change columns of a source, in a transaction of its own."""
+    with records.write() as tx:
+        update(tx, source, **fields)
+
+
 def advance(tx: Transaction, source: int, **amounts: int) -> None:
     """Add to counters of a source."""
     _known(amounts)
@@ -234,15 +240,21 @@ def quarantined_keys(records: Records, source: int, *kinds: str) -> set[int]:
 # --- what was taken over ------------------------------------------------------------------------
 
 
-def memory_ids(records: Records, source: int, keys: Sequence[str | int]) -> dict[str | int, int]:
+def memory_ids(records: Records, source: int, keys: Iterable[int]) -> dict[int, int]:
     """Key in the source → memory id, for the keys that were taken over."""
-    found: dict[str | int, int] = {}
-    for start in range(0, len(keys), 500):
-        part = keys[start : start + 500]
-        marks = ",".join("?" * len(part))
-        sql = f"SELECT source_key, id FROM memories WHERE source = ? AND source_key IN ({marks})"
-        found.update(records.rows(sql, (source, *part)))
-    return found
+    sql = (
+        "SELECT source_key, id FROM memories WHERE source = ?"
+        " AND source_key IN (SELECT value FROM json_each(?))"
+    )
+    return dict(records.rows(sql, (source, json.dumps(sorted(set(keys))))))
+
+
+def memories(records: Records, source: int, keys: Iterable[int]) -> dict[int, Memory]:
+    """Key in the source → memory with its blobs, for the keys that were taken over."""
+    ids = memory_ids(records, source, keys)
+    found = records.get(list(ids.values()))
+    records.with_blobs(list(found.values()))
+    return {key: found[number] for key, number in ids.items() if number in found}
 
 
 def unencoded(records: Records, source: int, after: int, limit: int) -> list[tuple[int, str]]:

@@ -1,0 +1,74 @@
+"""A field that is added to a memory takes two lines: one in the model, one in the schema."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+MODEL = """    mood: str | None = field(
+        default=None, metadata=_is("text", 20, **_option("--mood", "MOOD", "how it felt"))
+    )
+    created: int = field("""
+
+SCRIPT = r'''
+import importlib, importlib.util, io, sys
+from pathlib import Path
+
+import nimad.store
+
+
+def patch(name, old, new):
+    """Load a module from its source with one more line."""
+    spec = importlib.util.find_spec(name)
+    source = Path(spec.origin).read_text()
+    assert source.count(old) == 1, (name, old)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    exec(compile(source.replace(old, new), spec.origin, "exec"), module.__dict__)
+    parent, _, tail = name.rpartition(".")
+    setattr(sys.modules[parent], tail, module)
+
+
+patch("nimad.model", "    created: int = field(", sys.argv[2])
+patch("nimad.store.schema", "  extra TEXT\n);", "  extra TEXT,\n  mood TEXT\n);")
+
+from nimad.config import Config
+from nimad.core.store import MemoryStore
+from nimad.ctl.memory_text import whole
+from nimad.ctl.parser import build
+from nimad.ctl.screen import Screen
+from nimad.errors import UsageError
+from nimad.serve import params, wire
+
+options = build(["remember"]).parse_args(["remember", "the kettle sings", "--mood", "merry"])
+assert options.mood == "merry"
+store = MemoryStore.open(Path(sys.argv[1]), Config().replace(embedder="hash"))
+given = params.read("remember", wire.REMEMBER, {"text": "the kettle sings", "mood": options.mood})
+number = store.remember(wire.remembered(given))
+found = wire.memory_json(store.get(number))
+assert found["mood"] == "merry", found
+again = store.remember(wire.imported(found, "default"))
+assert store.get(again).mood == "merry"
+try:
+    store.remember(wire.imported({"text": "x", "mood": "y" * 21}, "default"))
+except UsageError as error:
+    assert "mood has 21 characters; at most 20 fit" in error.message
+else:
+    raise AssertionError("a bound that nobody keeps")
+store.close()
+whole(Screen(), found)
+'''
+
+
+def test_a_field_of_a_memory_is_one_line_in_the_model_and_one_in_the_schema(
+    tmp_path: Path,
+) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "state"), MODEL],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "mood" in ran.stdout and "merry" in ran.stdout
