@@ -105,7 +105,7 @@ def _written(given: str, now: datetime) -> Bounds | None:
     if day is not None:
         return day
     if found := _CLOCK.search(given):
-        day = _day(given[: found.start()], now) if found.start() else _today(now)
+        day = _day(given[: found.start()], now) if found.start() else _days(0)(now)
         if day is None or day[1] - day[0] > _DAY + 2 * _HOUR:
             return None
         return _instant(day[0].replace(hour=_hour(found), minute=int(found[2] or 0)))
@@ -170,10 +170,6 @@ def _hour(found: re.Match[str]) -> int:
 
 
 # --- spans that count from now --------------------------------------------------------------------
-
-
-def _today(now: datetime) -> Bounds:
-    return _days(0)(now)
 
 
 def _days(first: int, count: int = 1) -> Callable[[datetime], Bounds]:

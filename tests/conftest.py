@@ -14,6 +14,9 @@ from hypothesis import settings
 from nimad.probe import priority
 from tests.process import DaemonProcess
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # the processors are taken by the other workers
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # How long an example takes says more about the machine's other work than about ours.
 settings.register_profile("nimad", settings(), deadline=None)
 settings.load_profile("nimad")

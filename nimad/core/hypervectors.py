@@ -31,7 +31,6 @@ from numpy.typing import NDArray
 from nimad.core.health import Health
 from nimad.core.projection import Problem, PurgeNote
 from nimad.dense import vectors
-from nimad.dense.basis import Basis
 from nimad.dense.files import Damage, DenseFiles, Listed, Opened
 from nimad.dense.search import fillers_of, item_spectrum, search, spectrum_of
 from nimad.dense.training import Learned
@@ -155,8 +154,13 @@ class Hypervectors:
                 alive = np.isin(rows.ids, self._records.ids())
                 rows = rows.take(np.flatnonzero(alive))
             made: list[DenseFile] = []
-            if not self._has_basis(new):
-                made.append(self._write_basis(new, new.learned.basis))
+            basis = new.learned.basis
+            known = {each.basis.id for each in self.files.rows(new.source)}
+            if len(basis) and basis.id not in known:
+                name = self._free_name()
+                written = basis.write(self.files.path(name))
+                dimension = basis.shape.dimension
+                made.append(_entry(name, new.source, "basis", len(basis), written, dimension))
             if len(rows):
                 made.append(self._write(new.source, new.kind, new.learned, rows))
             crash_point("dense.written")
@@ -167,16 +171,6 @@ class Hypervectors:
             crash_point("dense.listed")
             self.files.add([Listed(file.name, file.source, file.kind) for file in made])
             self.stale = True
-
-    def _has_basis(self, new: New) -> bool:
-        wanted = new.learned.basis.id
-        known = {each.basis.id for each in self.files.rows(new.source)}
-        return not len(new.learned.basis) or wanted in known
-
-    def _write_basis(self, new: New, basis: Basis) -> DenseFile:
-        name = self._free_name()
-        written = basis.write(self.files.path(name))
-        return _entry(name, new.source, "basis", len(basis), written, basis.shape.dimension)
 
     def _write(self, source: int, kind: str, learned: Learned, rows: Coded) -> DenseFile:
         name = self._free_name()

@@ -85,7 +85,8 @@ class Purge:
             return receipt
         with self._records.exclusive():
             with self._records.write() as tx:
-                found = [i for (i,) in _existing(tx, found)]
+                alive = "SELECT id FROM memories WHERE id IN (SELECT value FROM json_each(?))"
+                found = sorted(number for (number,) in tx.rows(alive, (json.dumps(found),)))
                 if purge:
                     _note_purge(tx, found)
                 self._dense.stale = True
@@ -227,13 +228,6 @@ class Purge:
             if not wal.exists() or wal.stat().st_size == 0:
                 return
             time.sleep(0.02)
-
-
-def _existing(tx: Transaction, ids: Sequence[int]) -> list[tuple[int]]:
-    marks = json.dumps(list(ids))
-    return tx.rows(
-        "SELECT id FROM memories WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id", (marks,)
-    )
 
 
 def _would_remove(records: Records, ids: Sequence[int]) -> dict[str, int]:

@@ -110,6 +110,8 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
             screen.line(f"with {' and '.join(parts)}")
         if removed.get("snapshots"):
             screen.line(f"and {count(removed['snapshots'], 'row')} of the sources' backups")
+    for step, reason in (receipt.get("unfinished") or {}).items():
+        screen.said(f"the purge of {step} is tried again by itself: {reason}")
     if receipt["missing"]:
         screen.said(f"there is no memory {_listed(receipt['missing'])}")
     return code

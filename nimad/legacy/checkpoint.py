@@ -15,6 +15,7 @@ from typing import Any
 
 from nimad.errors import SourceCorrupt, SourceUnsupported
 from nimad.legacy import zipped
+from nimad.legacy.budget import Budget
 from nimad.legacy.parsed import Parsed, Vectors, check_dimension, metadata_of, uneven
 from nimad.legacy.pickle_allowlist import BUILDERS, ITEM_BYTES, Storage, Tensor, persistent
 from nimad.legacy.pickle_vm import TextSink, load
@@ -24,7 +25,9 @@ MAX_PICKLE = 256 << 20
 """Largest `data.pkl` that is read [bytes]: a million episodes."""
 
 
-def read(view: memoryview, name: str, written: float, texts: TextSink | None = None) -> Parsed:
+def read(
+    view: memoryview, name: str, written: float, budget: Budget, texts: TextSink | None = None
+) -> Parsed:
     """What the checkpoint `name` holds; `written` is its age by the disk.
 
     Raises SourceCorrupt, SourceUnsafe, SourceNotRecognised, SourceUnsupported.  Cost: the pickle
@@ -42,9 +45,10 @@ def read(view: memoryview, name: str, written: float, texts: TextSink | None = N
         raise SourceCorrupt(path=name, detail=detail)
     zipped.check(view, name, pickle)
     content = view[pickle.offset : pickle.offset + pickle.size]
-    value = load(content, name, BUILDERS, persistent, texts)
+    value = load(content, name, BUILDERS, persistent, texts, budget)
     state = value.get("state", value) if isinstance(value, dict) else value
     episodes = metadata_of(state, name)
+    budget.check_episodes(episodes, name)
     parsed = Parsed(name, _saved(state, written), episodes)
     tensors = value.get("tensors", value)
     if isinstance(tensors, dict):

@@ -11,7 +11,7 @@ import json
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from nimad.closing import Closing
 from nimad.errors import NimadError, SourceCorrupt, SourceNotRecognised
 from nimad.legacy import checkpoint, sidecar, sparse
+from nimad.legacy.budget import MAX_EPISODE_VALUES, Budget, TooLarge
 from nimad.legacy.bundle import PURGED, Bundle, Packed
 from nimad.legacy.detect import CHECKPOINT, CHECKSUM, PICKLE, file_format
 from nimad.legacy.episodes import (
@@ -63,6 +64,7 @@ class LegacyFiles(Closing):
         self._bundle = bundle
         self.refused: list[tuple[str, NimadError]] = []
         self._files: list[Parsed] = []
+        self._budget = Budget()
         self._places: dict[int, _Place] = {}
         self._keys: list[int] = []
         for file in bundle.files.values():
@@ -228,10 +230,13 @@ class LegacyFiles(Closing):
     # --- reading --------------------------------------------------------------------------------
 
     def _read(self, file: Packed) -> None:
+        view, budget = self._bundle.of(file), replace(self._budget)
         try:
-            self._files.append(read_file(self._bundle.of(file), file.name, file.written))
+            self._files.append(read_file(view, file.name, file.written, budget))
         except NimadError as error:
             self.refused.append((file.name, error))
+        else:
+            self._budget = budget
 
     def _index(self) -> None:
         """Give each episode its key and its place; the oldest file first."""
@@ -286,6 +291,8 @@ def _form(vectors: Vectors) -> tuple[int, int | None]:
 
 
 def _node(mapper: EpisodeMapper, key: int, episode: Any) -> LegacyNode | Unreadable:
+    if isinstance(episode, TooLarge):
+        return Unreadable("node", key, f"it holds more than {MAX_EPISODE_VALUES} values")
     if not isinstance(episode, dict):
         return Unreadable("node", key, f"it is a {type(episode).__name__}, not an episode")
     try:
@@ -295,18 +302,25 @@ def _node(mapper: EpisodeMapper, key: int, episode: Any) -> LegacyNode | Unreada
     return LegacyNode(key, mapped.memory, row_of(key, episode), mapped.notes)
 
 
-def read_file(view: memoryview, name: str, written: float, texts: TextSink | None = None) -> Parsed:
+def read_file(
+    view: memoryview,
+    name: str,
+    written: float,
+    budget: Budget,
+    texts: TextSink | None = None,
+) -> Parsed:
     """Read a checkpoint, a pickle or JSON.
 
-    `texts` is told of each text in a pickle, with its place in `view`.  Raises SourceCorrupt,
+    What it holds is charged to `budget`; `texts` is told of each text in a pickle, with its place
+    in `view`.  Raises SourceCorrupt,
     SourceUnsafe, SourceUnsupported, SourceNotRecognised; each names `name`.
     """
     kind = file_format(bytes(view[:HEAD]), name)
     if kind == CHECKPOINT:
-        return checkpoint.read(view, name, written, texts)
+        return checkpoint.read(view, name, written, budget, texts)
     if kind == PICKLE:
-        return sparse.read_pickle(view, name, written, texts)
-    return sparse.read_json(view, name, written)
+        return sparse.read_pickle(view, name, written, budget, texts)
+    return sparse.read_json(view, name, written, budget)
 
 
 # --- hypervectors ---------------------------------------------------------------------------------

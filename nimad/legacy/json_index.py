@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from nimad.errors import SourceCorrupt
+from nimad.legacy.budget import TOO_MUCH, Budget
 
 # A quote that no string begins with is a token of its own: without it the search would begin anew
 # behind each quote of a string that has no end.
 TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:"]', re.DOTALL)
 MAX_DEPTH = 64
-MAX_BYTES = 512 << 20
-"""Memory that the values outside of long arrays' elements may take, as estimated [bytes]."""
+"""Levels of a document."""
 CONTAINER = 120
 BLANK = 200
 """An array with more space than this between its brackets is not called empty [bytes]."""
@@ -34,9 +34,18 @@ class Part:
     elements: list[tuple[int, int]] = field(default_factory=list)
 
 
-def index_parts(view: memoryview, path: Path | str) -> dict[str, Part]:
-    """The parts of the object that a document is.  Raises SourceCorrupt.  Cost: one pass."""
-    return _Index(view, path).read()
+def index_parts(
+    view: memoryview, path: Path | str, budget: Budget | None = None
+) -> dict[str, Part]:
+    """The parts of the object that a document is.  Raises SourceCorrupt.  Cost: one pass.
+
+    What is read in one piece, all but the vectors, is charged to `budget`.
+    """
+    budget = budget or Budget()
+    index = _Index(view, path, budget.bytes)
+    parts = index.read()
+    budget.bytes = index.room
+    return parts
 
 
 def parse(view: memoryview, start: int, end: int, path: Path | str) -> Any:
@@ -50,7 +59,7 @@ def parse(view: memoryview, start: int, end: int, path: Path | str) -> Any:
 class _Index:
     """One pass; `_key` is the name of the value under way, `_from` where it begins."""
 
-    def __init__(self, view: memoryview, path: Path | str) -> None:
+    def __init__(self, view: memoryview, path: Path | str, room: int) -> None:
         self._view, self._path = view, path
         self._found: dict[str, Part] = {}
         self._open: list[int] = []
@@ -58,7 +67,7 @@ class _Index:
         self._text: tuple[int, int] | None = None
         self._from = self._element = 0
         self._elements: list[tuple[int, int]] = []
-        self._room = MAX_BYTES
+        self.room = room
 
     def read(self) -> dict[str, Part]:
         for token in TOKEN.finditer(self._view):
@@ -85,15 +94,13 @@ class _Index:
             self._name(end)
         elif code == ord(","):
             self._comma(start, end)
-        self._charge(code, end - start)
+        if self._key != "vectors":  # those are read one by one
+            self._charge(CONTAINER if code in b"{[" else end - start)
 
-    def _charge(self, code: int, length: int) -> None:
-        """What is read in one piece may not be large; elements of arrays are read one by one."""
-        self._room -= CONTAINER if code in b"{[" else length
-        if self._room < 0 and self._key != "vectors":
-            self._damaged("what it holds would take more memory than a NIMA file ever does")
-        if self._key == "vectors":
-            self._room += CONTAINER if code in b"{[" else length
+    def _charge(self, cost: int) -> None:
+        self.room -= cost
+        if self.room < 0:
+            self._damaged(TOO_MUCH)
 
     def _enter(self, code: int, end: int) -> None:
         if not self._open and (code != ord("{") or self._found):
@@ -130,6 +137,7 @@ class _Index:
         said = self._view[self._element : min(end, self._element + BLANK)]
         if end - self._element > BLANK or bytes(said).strip():
             self._elements.append((self._element, end))
+            self._charge(CONTAINER)
 
     def _end_value(self, end: int) -> None:
         if self._key is not None:

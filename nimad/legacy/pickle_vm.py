@@ -6,7 +6,7 @@ looked up in a fixed table of `Builders` (pickle_allowlist.py), which are functi
 check their arguments and return plain values; a name that is not there ends the reading.  Nothing
 is imported, no attribute is set, no method of the file's choice is called.
 
-Limits: what is made may not cost more than `MAX_BYTES` (each opcode is charged what its value
+Limits: what is made may not cost more than its budget (each opcode is charged what its value
 takes), only scalars and flat tuples are keys, bytes longer than `IN_PLACE` stay in the file as a
 `Span`.  Values may be nested deeper than Python likes to recurse, or contain themselves: what
 walks them counts the levels.
@@ -23,10 +23,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from nimad.errors import SourceCorrupt, SourceUnsafe
+from nimad.legacy.budget import TOO_MUCH, Budget
 from nimad.legacy.values import BrokenText
 
-MAX_BYTES = 512 << 20
-"""Memory that the values of one pickle may take, as estimated [bytes]."""
 IN_PLACE = 256
 """Bytes objects longer than this are not copied out of the file [bytes]."""
 MAX_NAME = 200
@@ -221,17 +220,21 @@ def load(
     builders: Builders,
     persistent: Callable[[Any], Any] | None = None,
     texts: TextSink | None = None,
-    room: int = MAX_BYTES,
+    budget: Budget | None = None,
 ) -> Any:
     """The value of a pickle.  `path` only names the file in errors.
 
     `persistent` makes a value of a persistent id (without it the pickle may have none).  Raises
     SourceUnsafe when the pickle asks for anything that is not in `builders`, SourceCorrupt when it
-    is damaged, cut short, or larger than `room` [bytes] once read.
+    is damaged, cut short, or larger than `budget` lets it be once read.  What is left of that is in
+    `budget` afterwards.
     """
-    machine = Machine(view, str(path), builders, persistent, texts, room)
+    budget = budget or Budget()
+    machine = Machine(view, str(path), builders, persistent, texts, budget.bytes)
     try:
-        return _run(machine)
+        value = _run(machine)
+        budget.bytes = machine.room
+        return value
     except (IndexError, struct.error, UnicodeDecodeError):
         machine.damaged("it ends too early")
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
@@ -250,7 +253,7 @@ def _run(machine: Machine) -> Any:
             machine.unsafe(f"uses the opcode {code:#04x}, which no NIMA file has")
         step(machine)
         if machine.room < 0:
-            machine.damaged("what it holds would take more memory than a NIMA file ever does")
+            machine.damaged(TOO_MUCH)
     if len(stack) != 1 or machine.marks:
         machine.damaged("it ends with a value unfinished")
     return stack[0]

@@ -30,6 +30,7 @@ from typing import Any
 from nimad.disk.durable import fsync_dir
 from nimad.errors import NimadError
 from nimad.legacy import json_index, zipped
+from nimad.legacy.budget import Budget
 from nimad.legacy.bundle import BLOCK, END, PURGED, Bundle, Packed
 from nimad.legacy.detect import CHECKSUM, ZIP_MAGIC
 from nimad.legacy.files import LegacyFiles, read_file
@@ -148,7 +149,7 @@ class _File:
     def overwrite(self, rows: set[int]) -> None:
         name = self._file.name
         spots: list[tuple[int, int, str]] = []
-        parsed = read_file(self._view, name, 0.0, lambda *found: spots.append(found))
+        parsed = read_file(self._view, name, 0.0, Budget(), lambda *found: spots.append(found))
         doomed = _Doomed.of(parsed, rows)
         if bytes(self._view[:64]).lstrip()[:1] == b"{":
             self._json(doomed)

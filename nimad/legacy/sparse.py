@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.errors import SourceCorrupt, SourceNotRecognised
+from nimad.legacy.budget import Budget
 from nimad.legacy.json_index import index_parts, parse
 from nimad.legacy.parsed import Parsed, check_dimension, metadata_of, uneven
 from nimad.legacy.pickle_allowlist import BUILDERS, ITEM_BYTES, Array
@@ -27,30 +28,36 @@ MAX_VECTOR = 16 << 20
 
 
 def read_pickle(
-    view: memoryview, name: str, written: float, texts: TextSink | None = None
+    view: memoryview, name: str, written: float, budget: Budget, texts: TextSink | None = None
 ) -> Parsed:
     """What a pickle holds.  Raises SourceCorrupt, SourceUnsafe, SourceNotRecognised."""
-    value = load(view, name, BUILDERS, None, texts)
-    return _parsed(value, name, written, _PickledRows, view)
+    value = load(view, name, BUILDERS, None, texts, budget)
+    return _parsed(value, name, written, budget, _PickledRows, view)
 
 
-def read_json(view: memoryview, name: str, written: float) -> Parsed:
+def read_json(view: memoryview, name: str, written: float, budget: Budget) -> Parsed:
     """What a JSON document holds.  Raises SourceCorrupt, SourceNotRecognised.
 
     The vectors stay in the file, and are parsed one by one when they are asked for.
     """
-    parts = index_parts(view, name)
+    parts = index_parts(view, name, budget)
     value: dict[str, Any] = {
         key: part.elements if key == "vectors" else parse(view, part.start, part.end, name)
         for key, part in parts.items()
         if key in ("config", "metadata", "factors", "vectors")
     }
-    return _parsed(value, name, written, _JsonRows, view)
+    return _parsed(value, name, written, budget, _JsonRows, view)
 
 
-def _parsed(value: Any, name: str, written: float, rows: type[_Rows], view: memoryview) -> Parsed:
-    episodes = metadata_of(value, name)
-    parsed = Parsed(name, written, _with_factors(episodes, value.get("factors")))
+def _parsed(
+    value: Any, name: str, written: float, budget: Budget, rows: type[_Rows], view: memoryview
+) -> Parsed:
+    episodes, factors = metadata_of(value, name), value.get("factors")
+    budget.check_episodes(episodes, name)
+    if isinstance(factors, list):
+        budget.check_episodes(factors, name)
+        _add_factors(episodes, factors)
+    parsed = Parsed(name, written, episodes)
     vectors, config = value.get("vectors"), value.get("config")
     if not isinstance(vectors, list) or not vectors:
         return parsed
@@ -72,14 +79,11 @@ def _shape(config: Any, name: str) -> tuple[int, int]:
     return blocks, block
 
 
-def _with_factors(episodes: list[Any], factors: Any) -> list[Any]:
-    """The episodes, each with its factors where they say more than its own fields do."""
-    if not isinstance(factors, list):
-        return episodes
+def _add_factors(episodes: list[Any], factors: list[Any]) -> None:
+    """Give each episode its factors where they say more than its own fields do."""
     for episode, said in zip(episodes, factors, strict=False):
         if isinstance(episode, dict) and isinstance(said, dict) and not _repeats(said, episode):
             episode.setdefault("factors", said)
-    return episodes
 
 
 def _repeats(factors: dict[Any, Any], episode: dict[Any, Any]) -> bool:

@@ -24,6 +24,8 @@ from nimad.index.quantise import Query
 from tests.benchmarks import corpus
 
 K, FEW = 10, 60
+ASK_SECONDS = 2.0
+"""Least time that questions are asked for one percentile [seconds]."""
 NICE = 10
 """Of the merging thread while questions are asked; the daemon's yields more (SCHED_IDLE)."""
 _LINE = 64
@@ -164,10 +166,10 @@ def _merge(
 
 
 def _asked(index: BlockIndex, queries: corpus.Floats, work: Callable[[], object]) -> float:
-    """The p95 of single questions, in milliseconds, asked while `work` runs (2 to 30 s)."""
+    """The p95 of single questions, in milliseconds, asked while `work` runs, for 30 s at most."""
     worker, took, began = threading.Thread(target=work), [], time.perf_counter()
     worker.start()
-    while (worker.is_alive() or time.perf_counter() - began < 2) and _within(began, 30):
+    while (worker.is_alive() or time.perf_counter() - began < ASK_SECONDS) and _within(began, 30):
         for query in queries[:FEW]:
             asked = time.perf_counter()
             index.search(query, K)

@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nimad.errors import NimadError, SourceCorrupt, SourceUnsafe
+from nimad.legacy.budget import Budget
 from nimad.legacy.pickle_allowlist import BUILDERS, persistent
 from nimad.legacy.pickle_vm import OPCODES, Span, load
 from nimad.legacy.values import BrokenText
@@ -156,7 +157,7 @@ def test_bombs_are_bounded(program: bytes) -> None:
     tracemalloc.start()
     try:
         try:
-            read(program, room=room)
+            read(program, budget=Budget(room))
         except NimadError as error:
             assert isinstance(error, SourceCorrupt)
         used = tracemalloc.get_traced_memory()[1]
@@ -172,7 +173,7 @@ def test_bombs_are_bounded(program: bytes) -> None:
 def test_any_bytes_end_in_a_value_or_a_reason(data: bytes) -> None:
     for program in (data, b"\x80\x04" + data):
         try:
-            read(program, room=1 << 20)
+            read(program, budget=Budget(1 << 20))
         except NimadError as error:
             assert isinstance(error, (SourceCorrupt, SourceUnsafe))
 
@@ -184,7 +185,7 @@ def test_a_changed_pickle_ends_in_a_value_or_a_reason(data: st.DataObject) -> No
     for _ in range(data.draw(st.integers(1, 4))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     try:
-        read(bytes(whole), room=1 << 20)
+        read(bytes(whole), budget=Budget(1 << 20))
     except NimadError as error:
         assert isinstance(error, (SourceCorrupt, SourceUnsafe))
     assert not Path("/tmp/nimad-pickle-bomb").exists()

@@ -66,7 +66,8 @@ def test_what_cannot_be_searched_is_refused(
     assert re.search(said, capsys.readouterr().err)
 
 
-def test_the_life_of_an_index_is_measured(tmp_path: Path) -> None:
+def test_the_life_of_an_index_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.benchmarks.life.ASK_SECONDS", 0.2)
     vectors, queries = clustered(2500, 32, seed=6), clustered(70, 32, seed=7)
     np.save(tmp_path / "rows.npy", vectors.astype(np.float16))
     np.save(tmp_path / "queries.npy", queries)

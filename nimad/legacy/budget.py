@@ -1,0 +1,77 @@
+"""What reading one bundle may cost: one budget for all its files, and for all that walks them.
+
+A pickle may name the same value many times: 72 bytes can stand for a tree of millions.  So values
+are counted as a walk meets them, before anything walks them: an episode that is larger than any of
+NIMA's becomes `TooLarge`, and a bundle that holds too much of them is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nimad.errors import SourceCorrupt
+
+MAX_BYTES = 512 << 20
+"""Memory that the values of one bundle may take, as estimated [bytes]."""
+MAX_VALUES = 20_000_000
+"""Values in the episodes of one bundle, as a walk meets them."""
+MAX_EPISODE_VALUES = 100_000
+"""Values in one episode, as a walk meets them."""
+MAX_EPISODE_TEXT = 16 << 20
+"""Length of all texts in one episode, as a walk meets them [characters]."""
+MAX_DEPTH = 64
+"""Levels that are walked."""
+EPISODE = 400
+"""Memory that an episode takes besides its values: its key and its place [bytes]."""
+TOO_MUCH = "what it holds would take more memory than a NIMA file ever does"
+
+
+class TooLarge:
+    """Stands for an episode that is larger than any of NIMA's."""
+
+
+@dataclass
+class Budget:
+    """What may still be read: `bytes` of memory, and `values` of episodes."""
+
+    bytes: int = MAX_BYTES
+    values: int = MAX_VALUES
+
+    def check_episodes(self, episodes: list[Any], path: Path | str) -> None:
+        """Charge for a list of episodes; those that are too large become `TooLarge`.
+
+        Raises SourceCorrupt when the budget is spent.  Cost: one walk.
+        """
+        self.bytes -= EPISODE * len(episodes)
+        for row, episode in enumerate(episodes):
+            if self.bytes < 0 or self.values < 0:
+                raise SourceCorrupt(path=path, detail=TOO_MUCH)
+            counted = _count(episode)
+            self.values -= counted
+            if counted > MAX_EPISODE_VALUES:
+                episodes[row] = TooLarge()
+
+
+def _count(value: Any) -> int:
+    """The values in one, level by level; more than MAX_EPISODE_VALUES where it is too large."""
+    level: list[Any] = [value]
+    counted = text = 0
+    for _ in range(MAX_DEPTH):
+        counted += len(level)
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, (str, bytes)):
+                text += len(item)
+            elif isinstance(item, dict):
+                below += item
+                below += item.values()
+            elif isinstance(item, (list, tuple, set, frozenset)):
+                below += item
+            if counted + len(below) > MAX_EPISODE_VALUES or text > MAX_EPISODE_TEXT:
+                return MAX_EPISODE_VALUES + 1
+        if not below:
+            break
+        level = below
+    return counted
