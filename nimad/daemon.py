@@ -32,8 +32,8 @@ from nimad.serve.listen import Listener, listen_at
 log = logging.getLogger("nimad")
 
 SWITCH_SECONDS = 0.001
-"""A thread that computes in Python lets others run after so long: the default of 0.005 made a ping
-beside a busy thread take 5.4 ms instead of 1.5 ms (median)."""
+"""Time after which a thread that computes in Python lets others run [seconds].  With the default of
+0.005 a ping beside a busy thread took 5.4 ms instead of 1.5 ms (median)."""
 
 DESCRIPTION = """\
 Memory for AI agents, on the device: keeps memories and answers over a Unix socket.

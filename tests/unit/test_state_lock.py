@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nimad.core.lock import StateLock, prepare_state
+from nimad.core.state_directory import StateLock, prepare_state
 from nimad.errors import StateBusy, StateUnusable
 
 
@@ -90,7 +90,7 @@ START = """
 import os, sys
 from pathlib import Path
 from nimad.config import Config
-from nimad.core.lock import StateLock, prepare_state
+from nimad.core.state_directory import StateLock, prepare_state
 from nimad.core.store import MemoryStore
 from nimad.model import Memory
 state = Path(sys.argv[1])
