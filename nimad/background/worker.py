@@ -21,8 +21,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from nimad.background.idle_conditions import AllOf, IdleCondition, NoRecentRequests
-from nimad.background.machine_idle import Limits, MachineIdle
+from nimad.background.idle_conditions import (
+    AllOf,
+    IdleCondition,
+    Limits,
+    MachineIdle,
+    NoRecentRequests,
+)
 from nimad.config import Config
 from nimad.core.setbacks import Setbacks
 from nimad.errors import NimadError

@@ -46,7 +46,7 @@ def temperature() -> float | None:
 
 
 def throttled(sys: Path = SYS) -> str | None:
-    """Why the processor is slowed down right now; None when it is not, or nobody tells."""
+    """Why the processor is slowed down right now; None when it is not, or unknown."""
     for path in sorted(sys.glob("devices/platform/soc*/soc*:firmware/get_throttled")):
         bits = _hexadecimal(path)
         if reasons := [text for bit, text in THROTTLED.items() if bits >> bit & 1]:
