@@ -13,7 +13,6 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from nimad.config import Config, load
 from nimad.ctl.main import main as nimactl
@@ -61,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NimadError as error:
         return _fail(error, args.json)
     if args.auto and not wish.migrate:
-        return _say({"migrated": False, "reason": wish.reason}, args.json)
+        told = {"migrated": False, "reason": wish.reason}
+        print(json.dumps(told) if args.json else f"Nothing was migrated: {wish.reason}.")
+        return 0
     batch = args.batch_size if args.batch_size is not None else wish.batch_size
     path = Path(args.db or wish.database or DEFAULT_DB).expanduser()
     command = ["migrate", str(path), "--strategy", "full"]
@@ -89,11 +90,6 @@ def _fail(error: NimadError, as_json: bool) -> int:
         print(json.dumps({"error": {"code": error.code, "message": error.message}}))
     print(f"{error.message} {error.next_step}", file=sys.stderr)
     return error.exit
-
-
-def _say(result: dict[str, Any], as_json: bool) -> int:
-    print(json.dumps(result) if as_json else f"Nothing was migrated: {result['reason']}.")
-    return 0
 
 
 if __name__ == "__main__":

@@ -60,8 +60,10 @@ class TensorRows:
         tensor = self._tensors[0 if self._table else row]
         place = self._places[0 if self._table else row]
         item = ITEM_BYTES[tensor.storage.dtype]
-        if self._table and _overlaps(tensor):
-            raise ValueError("the rows of a tensor overlap")
+        if self._table:
+            (inner, length), (outer, rows) = sorted(zip(tensor.stride, tensor.size, strict=True))
+            if rows > 1 and length > 1 and (inner < 1 or outer < inner * length):
+                raise ValueError("the rows of a tensor overlap")
         begin = tensor.offset + (row * tensor.stride[0] if self._table else 0)
         step = tensor.stride[-1]
         if step == 1:
@@ -81,9 +83,3 @@ class TensorRows:
             )
         except (ValueError, OverflowError) as error:
             raise SourceCorrupt(path=self._path, detail=f"a tensor: {error}") from None
-
-
-def _overlaps(tensor: Tensor) -> bool:
-    """Whether two rows of a table share an item."""
-    (inner, length), (outer, rows) = sorted(zip(tensor.stride, tensor.size, strict=True))
-    return rows > 1 and length > 1 and (inner < 1 or outer < inner * length)
