@@ -38,7 +38,7 @@ FILE_BYTES = 6144
 LEAST_BITS = 1.0
 """Fewest bits of a coordinate beside directions: with fewer, these cost more than they give."""
 GOOD_LEVELS = 9
-"""Fewest levels of a coordinate where nothing is shared (cosines of .98).  At RATIO, hypervectors of
+"""Fewest levels of a coordinate where nothing is shared (cosines of .98).  At RATIO, those of
 under about 3,400 dimensions would have fewer, because the fixed cost of a row weighs more there;
 they are small enough to be stored well instead."""
 PRIOR = 300
