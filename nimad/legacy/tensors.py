@@ -26,8 +26,9 @@ def as_float32(raw: NDArray[Any], dtype: str) -> NDArray[np.float32]:
 class TensorRows:
     """The rows of one table, or of many vectors of the same length: `Vectors` of a checkpoint.
 
-    `places` are where each tensor's storage begins in `view` [bytes].  Tensors may overlap, skip
-    items (a slice), or run across (a transposed table): strides are followed as they are.
+    `places` are where each tensor's storage begins in `view` [bytes]: the file (`in_place`), or
+    a copy of numbers that the pickle itself holds.  Tensors may overlap, skip items (a slice), or
+    run across (a transposed table): strides are followed as they are.
     """
 
     block_size: int | None = None
@@ -39,24 +40,31 @@ class TensorRows:
         tensors: Sequence[Tensor],
         places: Sequence[int],
         dimension: int,
+        in_place: bool = True,
     ) -> None:
         self._view, self._path, self.dimension = view, path, dimension
-        self._tensors, self._places = tensors, places
+        self._tensors, self._places, self._in_place = tensors, places, in_place
         self._table = len(tensors[0].size) == 2
         self.count = tensors[0].size[0] if self._table else len(tensors)
 
     def rows(self, at: Sequence[int]) -> NDArray[np.float32]:
         """As `Vectors.rows`."""
         if self._table:
-            dtype = self._tensors[0].storage.dtype
-            return as_float32(self._array(0)[np.asarray(at, np.int64)], dtype)
+            return self._read(0, np.asarray(at, np.int64))
         made = np.empty((len(at), self.dimension), np.float32)
         for row, place in enumerate(at):
-            made[row] = as_float32(self._array(place), self._tensors[place].storage.dtype)
+            made[row] = self._read(place, slice(None))
         return made
+
+    def _read(self, place: int, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        tensor = self._tensors[place]
+        numbers = as_float32(self._array(place)[rows], tensor.storage.dtype)
+        return -numbers if tensor.negative else numbers
 
     def spots(self, row: int) -> list[tuple[int, int]]:
         """As `Vectors.spots`."""
+        if not self._in_place:
+            raise ValueError("a numpy array is not kept where it could be overwritten")
         tensor = self._tensors[0 if self._table else row]
         place = self._places[0 if self._table else row]
         item = ITEM_BYTES[tensor.storage.dtype]
