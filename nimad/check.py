@@ -7,10 +7,11 @@ time.  Cost: reads every file whole once.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from nimad.core import rebuild, status
-from nimad.core.projection import Problem, Projection
+from nimad.core.projection import Problem
 from nimad.core.store import MemoryStore
 from nimad.errors import NimadError
 from nimad.model import Stage
@@ -23,16 +24,19 @@ LOW_DISK = 200 << 20
 def check(store: MemoryStore) -> list[Problem]:
     """Every problem there is; an empty list means that all invariants hold."""
     found: list[Problem] = []
-    for examine in (_records, _references, *map(_of, store.projections), _sources, _rest):
+    examinations: list[Callable[[], Iterable[Problem]]] = [
+        partial(_records, store),
+        partial(_references, store),
+        *(projection.check for projection in store.projections),
+        partial(_sources, store),
+        partial(_rest, store),
+    ]
+    for examine in examinations:
         try:
-            found.extend(examine(store))
+            found.extend(examine())
         except (NimadError, OSError) as error:
             found.append(Problem("check", *_told(error)))
     return found
-
-
-def _of(projection: Projection) -> Callable[[MemoryStore], list[Problem]]:
-    return lambda store: projection.check()
 
 
 def _told(error: NimadError | OSError) -> tuple[str, str]:
@@ -148,7 +152,7 @@ def _rest(store: MemoryStore) -> Iterator[Problem]:
         yield Problem(
             "aside",
             f"damaged files were set aside: {', '.join(left[:5])}",
-            f"delete them from {store.state / 'aside'} when nobody wants to look at them",
+            f"delete them from {store.state / 'aside'} once they are not needed to find the cause",
             "note",
         )
     if (free := status.disk(store)["free"]) < LOW_DISK:

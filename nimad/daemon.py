@@ -32,8 +32,8 @@ from nimad.serve.listen import Listener, listen_at
 log = logging.getLogger("nimad")
 
 SWITCH_SECONDS = 0.001
-"""A thread that computes in Python lets others run after so long: the default of 0.005 made a ping
-beside a busy thread take 5.4 ms instead of 1.5 ms (median)."""
+"""Time after which a thread that computes in Python lets others run [seconds].  With the default of
+0.005 a ping beside a busy thread took 5.4 ms instead of 1.5 ms (median)."""
 
 DESCRIPTION = """\
 Memory for AI agents, on the device: keeps memories and answers over a Unix socket.
@@ -98,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logs.set_level(settings["log_level"])
         if options.check_config:
             return _report_config(settings)
-        _take_name()
+        with contextlib.suppress(OSError):  # what `ps` and `top` show
+            Path("/proc/self/comm").write_text("nimad", encoding="ascii")
         heap.keep_small()
         sys.setswitchinterval(SWITCH_SECONDS)
         return _run(options, settings, notifier)
@@ -166,11 +167,6 @@ def _report_config(settings: Config) -> int:
         if settings[name] != key.default:
             print(f"  {name}: {settings[name]!r} (default {key.default!r})")
     return 0
-
-
-def _take_name() -> None:
-    with contextlib.suppress(OSError):
-        Path("/proc/self/comm").write_text("nimad", encoding="ascii")
 
 
 if __name__ == "__main__":

@@ -36,13 +36,13 @@ from nimad.systemd import Notifier
 log = logging.getLogger(__name__)
 
 STATUS_DELAY = 0.5
-"""The status line follows a change after so long [seconds]."""
+"""Time after which the status line follows a change [seconds]."""
 STATUS_MOVING = 2.0
-"""How often it follows a migration under way [seconds]."""
+"""Time between two looks at a migration under way [seconds]."""
 STATUS_DEGRADED = 30.0
-"""How often it looks whether a part that is out of service has been mended [seconds]."""
+"""Time between two looks whether a part that is out of service has been mended [seconds]."""
 LAST_COMMIT = 15.0
-"""How long the end waits for a migration's batch to commit [seconds]."""
+"""Time that the end waits for a migration's batch to commit [seconds]."""
 
 
 class Daemon:

@@ -35,20 +35,16 @@ class PersonFormatter(logging.Formatter):
 def set_up(foreground: bool, stream: TextIO = sys.stderr) -> None:
     """Log to `stream`: with priorities when it is the journal, else readable or with the date."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(_formatter(foreground, stream))
+    dated = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
+    if systemd.in_journal(stream):
+        handler.setFormatter(JournalFormatter("%(message)s"))
+    else:
+        handler.setFormatter(PersonFormatter("%(message)s") if foreground else dated)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.raiseExceptions = False  # a full disk or a closed terminal must not add noise to it
-
-
-def _formatter(foreground: bool, stream: TextIO) -> logging.Formatter:
-    if systemd.in_journal(stream):
-        return JournalFormatter("%(message)s")
-    if foreground:
-        return PersonFormatter("%(message)s")
-    return logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
 
 
 def set_level(name: str) -> None:

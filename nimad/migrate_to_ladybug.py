@@ -60,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NimadError as error:
         return _fail(error, args.json)
     if args.auto and not wish.migrate:
-        told = {"migrated": False, "reason": wish.reason}
-        print(json.dumps(told) if args.json else f"Nothing was migrated: {wish.reason}.")
+        result = {"migrated": False, "reason": wish.reason}
+        print(json.dumps(result) if args.json else f"Nothing was migrated: {wish.reason}.")
         return 0
     batch = args.batch_size if args.batch_size is not None else wish.batch_size
     path = Path(args.db or wish.database or DEFAULT_DB).expanduser()

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 from nimad import datewords as words
@@ -22,6 +24,10 @@ FORMS = (
 _MS = timedelta(milliseconds=1)
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
+
+
+Bounds = tuple[datetime, datetime]
+"""Beginning and end of a span; the end does not belong to it."""
 
 
 class Span(NamedTuple):
@@ -74,20 +80,25 @@ def relative(text: str, now: int) -> Iterator[tuple[Span, str]]:
     if not any(hint in low for hint in _HINTS):
         return
     at = datetime.fromtimestamp(now / 1000)
+    for found, bounds in _relative_bounds(text):
+        with suppress(ValueError, OverflowError, OSError):  # no calendar has it
+            yield _milliseconds(*bounds(at)), found
+    for last in _LAST_SOME.finditer(text):
+        yield Span(now - _amount(last) // _MS, now + 1), last[0]
+
+
+def _relative_bounds(text: str) -> Iterator[tuple[str, Callable[[datetime], Bounds]]]:
+    """The words of each span, and what makes its bounds from the time now."""
     for pattern, bounds in _NAMED:
         if found := pattern.search(text):
-            yield _milliseconds(*bounds(at)), found[0]
+            yield found[0], bounds
     for found in _LAST_DAY.finditer(text):
-        yield _milliseconds(*_weekday(at, found[1])), found[0]
+        yield found[0], partial(_weekday, name=found[1])
     for found in _AGO.finditer(text):
-        yield _milliseconds(*_around(at, _amount(found), _unit(found))), found[0]
-    for found in _LAST_SOME.finditer(text):
-        yield Span(now - _amount(found) // _MS, now + 1), found[0]
+        yield found[0], partial(_around, ago=_amount(found), unit=_unit(found))
 
 
 # --- one whole text -------------------------------------------------------------------------------
-
-Bounds = tuple[datetime, datetime]
 
 
 def _age(given: str) -> timedelta | None:
@@ -105,7 +116,7 @@ def _written(given: str, now: datetime) -> Bounds | None:
     if day is not None:
         return day
     if found := _CLOCK.search(given):
-        day = _day(given[: found.start()], now) if found.start() else _today(now)
+        day = _day(given[: found.start()], now) if found.start() else _days(0)(now)
         if day is None or day[1] - day[0] > _DAY + 2 * _HOUR:
             return None
         return _instant(day[0].replace(hour=_hour(found), minute=int(found[2] or 0)))
@@ -170,10 +181,6 @@ def _hour(found: re.Match[str]) -> int:
 
 
 # --- spans that count from now --------------------------------------------------------------------
-
-
-def _today(now: datetime) -> Bounds:
-    return _days(0)(now)
 
 
 def _days(first: int, count: int = 1) -> Callable[[datetime], Bounds]:

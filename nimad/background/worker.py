@@ -2,7 +2,7 @@
 
 It sleeps on an event and never ticks: `wake` ends its sleep, and while every job waits it sleeps
 for exactly as long as the first of them says.  A job whose step fails is left alone for a while,
-longer each time (`Backoff`), and never keeps the others from going on.
+longer each time (`nimad.core.setbacks`), and never keeps the others from going on.
 
 A yielding step runs at SCHED_IDLE (probe/priority.py).  Then a machine that is suddenly busy may
 starve it while it holds the interpreter or a lock that a request needs: measured, with two busy
@@ -21,19 +21,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from nimad.background.idle_conditions import AllOf, IdleCondition, NoRecentRequests
-from nimad.background.machine_idle import Limits, MachineIdle
+from nimad.background.idle_conditions import (
+    AllOf,
+    IdleCondition,
+    Limits,
+    MachineIdle,
+    NoRecentRequests,
+)
 from nimad.config import Config
+from nimad.core.setbacks import Setbacks
 from nimad.errors import NimadError
 from nimad.probe.pressure import waited
 from nimad.probe.priority import Priority
 
 log = logging.getLogger(__name__)
-
-RETRY_SECONDS = 60.0
-"""Pause after a failure; each further failure doubles it [seconds]."""
-LONGEST_RETRY_SECONDS = 3600.0
-"""Pause after many failures [seconds]."""
 
 
 @dataclass(frozen=True)
@@ -68,31 +69,6 @@ class Job(Protocol):
         """The thread has ended: let go of what is open."""
 
 
-class Backoff:
-    """When to try again what has failed: after a minute, then twice as late each time, up to an
-    hour."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._failures = 0
-        self._not_before = 0.0
-
-    def fail(self) -> float:
-        """Note a failure; how long to wait now [seconds]."""
-        pause = min(LONGEST_RETRY_SECONDS, RETRY_SECONDS * (1 << self._failures))
-        self._failures = min(self._failures + 1, 16)
-        self._not_before = self._clock() + pause
-        return pause
-
-    def clear(self) -> None:
-        """It worked, or something changed that may let it work."""
-        self._failures, self._not_before = 0, 0.0
-
-    def remaining(self) -> float:
-        """How long it still has to wait; 0: it may be tried [seconds]."""
-        return max(0.0, self._not_before - self._clock()) if self._failures else 0.0
-
-
 class Worker:
     """Owns the thread and knows when it may work; jobs are added before `start`, most urgent first.
 
@@ -109,7 +85,8 @@ class Worker:
         self._machine = MachineIdle(lambda: Limits.of(config()), clock)
         self.idle: IdleCondition = AllOf(self._requests, self._machine)
         self.stopping = threading.Event()
-        self._jobs: list[tuple[Job, Backoff]] = []
+        self._jobs: list[Job] = []
+        self._setbacks = Setbacks(clock)
         self._event = threading.Event()
         self._holders = 0
         self._released = threading.Condition()
@@ -118,7 +95,7 @@ class Worker:
 
     def add(self, job: Job) -> None:
         """Register a job; its steps come after those of the jobs that are registered already."""
-        self._jobs.append((job, Backoff(self.clock)))
+        self._jobs.append(job)
 
     def start(self) -> None:
         """Begin."""
@@ -134,7 +111,7 @@ class Worker:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        for job, _ in self._jobs:
+        for job in self._jobs:
             job.close()
 
     def wake(self) -> None:
@@ -143,8 +120,7 @@ class Worker:
 
     def retry(self) -> None:
         """The configuration changed: try at once what failed before."""
-        for _, backoff in self._jobs:
-            backoff.clear()
+        self._setbacks.clear()
         self._event.set()
 
     def touch(self, watching: bool = False) -> None:
@@ -186,17 +162,17 @@ class Worker:
         Returns how long to sleep [seconds]: 0 after a step, None until woken.
         """
         pauses = []
-        for job, backoff in self._jobs:
-            pause = self._advance(job, backoff)
+        for job in self._jobs:
+            pause = self._advance(job)
             if pause == 0:
                 return 0
             if pause is not None:
                 pauses.append(pause)
         return min(pauses, default=None)
 
-    def _advance(self, job: Job, backoff: Backoff) -> float | None:
+    def _advance(self, job: Job) -> float | None:
         """Do a job's next step if it may begin; what it waits for otherwise (see `_work`)."""
-        if (pause := backoff.remaining()) > 0:
+        if (pause := self._setbacks.remaining(job.name)) > 0:
             return pause
         try:
             step = job.next_step()
@@ -206,13 +182,12 @@ class Worker:
                 return step.wait
             self._run(step)
         except Exception as error:  # the thread must outlive whatever happens
-            pause = backoff.fail()
-            if isinstance(error, NimadError):
-                log.warning("%s waits for %.0f s: %s", job.name, pause, error.message)
-            else:
-                log.exception("%s failed; tried again in %.0f s", job.name, pause)
-            return pause
-        backoff.clear()
+            told = f"{job.name} waits: {self._setbacks.note(job.name, error).why}"
+            expected = isinstance(error, (NimadError, OSError))
+            level = logging.WARNING if expected else logging.ERROR
+            log.log(level, "%s", told, exc_info=not expected)
+            return self._setbacks.remaining(job.name)
+        self._setbacks.clear(job.name)
         return 0
 
     def _run(self, step: Step) -> None:

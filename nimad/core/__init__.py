@@ -1,1 +1,1 @@
-"""The MemoryStore that ties records, words, blocks and graph together (L3: L0-L2 and recall)."""
+"""The MemoryStore, its projections, and what is done with all of them (L3: L0-L2 and recall)."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nimad import heap
 from nimad.config import Config
 from nimad.core.health import Health
 from nimad.core.projection import Problem, PurgeNote
@@ -183,6 +184,7 @@ class Graph:
                 about, lambda: graph_rows.lines(self._records, self._give_way)
             )
         self._health.restore(self.name)
+        heap.give_back()
         return seal
 
     def rebuild(self) -> int | None:

@@ -31,7 +31,6 @@ from numpy.typing import NDArray
 from nimad.core.health import Health
 from nimad.core.projection import Problem, PurgeNote
 from nimad.dense import vectors
-from nimad.dense.basis import Basis
 from nimad.dense.files import Damage, DenseFiles, Listed, Opened
 from nimad.dense.search import fillers_of, item_spectrum, search, spectrum_of
 from nimad.dense.training import Learned
@@ -40,9 +39,9 @@ from nimad.disk.container import Summary
 from nimad.disk.durable import crash_point, set_aside, size_of
 from nimad.errors import NoHypervector, NotFound
 from nimad.model import Hit, Stage, now_ms
-from nimad.store import hyper, sources
+from nimad.store import hypervector_files, sources
 from nimad.store.bounded import get_within
-from nimad.store.hyper import DenseFile
+from nimad.store.hypervector_files import DenseFile
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
@@ -90,7 +89,7 @@ class Hypervectors:
 
     def _listed(self) -> list[Listed]:
         """The files that count."""
-        found = hyper.files(self._records)
+        found = hypervector_files.files(self._records)
         return [Listed(file.name, file.source, file.kind) for file in found]
 
     # --- asking -----------------------------------------------------------------------------------
@@ -119,7 +118,7 @@ class Hypervectors:
         """
         each, row = self._find(memory)
         source = each.listed.source
-        items = hyper.items(self._records, source)
+        items = hypervector_files.items(self._records, source)
         files = [other for other in self.files.items(source) if other.file.shape == each.file.shape]
         number = next(
             (item.number for item in items if (item.kind, item.name) == ("role", role)), 0
@@ -155,28 +154,23 @@ class Hypervectors:
                 alive = np.isin(rows.ids, self._records.ids())
                 rows = rows.take(np.flatnonzero(alive))
             made: list[DenseFile] = []
-            if not self._has_basis(new):
-                made.append(self._write_basis(new, new.learned.basis))
+            basis = new.learned.basis
+            known = {each.basis.id for each in self.files.rows(new.source)}
+            if len(basis) and basis.id not in known:
+                name = self._free_name()
+                written = basis.write(self.files.path(name))
+                dimension = basis.shape.dimension
+                made.append(_entry(name, new.source, "basis", len(basis), written, dimension))
             if len(rows):
                 made.append(self._write(new.source, new.kind, new.learned, rows))
             crash_point("dense.written")
             with self._records.write() as tx:
                 for file in made:
-                    hyper.list_file(tx, file)
+                    hypervector_files.list_file(tx, file)
                 within(tx, len(rows))
             crash_point("dense.listed")
             self.files.add([Listed(file.name, file.source, file.kind) for file in made])
             self.stale = True
-
-    def _has_basis(self, new: New) -> bool:
-        wanted = new.learned.basis.id
-        known = {each.basis.id for each in self.files.rows(new.source)}
-        return not len(new.learned.basis) or wanted in known
-
-    def _write_basis(self, new: New, basis: Basis) -> DenseFile:
-        name = self._free_name()
-        written = basis.write(self.files.path(name))
-        return _entry(name, new.source, "basis", len(basis), written, basis.shape.dimension)
 
     def _write(self, source: int, kind: str, learned: Learned, rows: Coded) -> DenseFile:
         name = self._free_name()
@@ -186,7 +180,7 @@ class Hypervectors:
         return _entry(name, source, kind, len(rows), written, learned.plan.shape.dimension)
 
     def _free_name(self) -> str:
-        taken = [file.name for file in hyper.files(self._records)]
+        taken = [file.name for file in hypervector_files.files(self._records)]
         taken += [path.name for path in self.files.directory.iterdir()]
         numbers = [int(found[1]) for name in taken if (found := re.match(r"dns-(\d+)", name))]
         return f"dns-{max(numbers, default=0) + 1:08d}"
@@ -207,14 +201,16 @@ class Hypervectors:
         """Forget fillers, (source, number), whose name stands in no memory any more."""
         with self._lock:
             with self._records.write() as tx:
-                gone = hyper.unused(tx, [(int(source), int(number)) for source, number in named])
+                gone = hypervector_files.unused(
+                    tx, [(int(source), int(number)) for source, number in named]
+                )
             for source in {source for source, _ in gone}:
                 numbers = np.array([number for owner, number in gone if owner == source], np.int64)
                 for each in self.files.items(source):
                     kept = np.setdiff1d(each.file.ids, numbers)
                     self._rewrite(each, kept)
                 with self._records.write() as tx:
-                    hyper.drop_items(tx, source, [int(number) for number in numbers])
+                    hypervector_files.drop_items(tx, source, [int(number) for number in numbers])
 
     def _rewrite(self, each: Opened, kept: NDArray[np.int64]) -> bool:
         """Only the ids `kept` stay in a file; whether it lost any."""
@@ -230,10 +226,10 @@ class Hypervectors:
             made.append(self._write(listed.source, listed.kind, learned, rows))
         crash_point("dense.rewritten")
         with self._records.write() as tx:
-            hyper.unlist(tx, [listed.name])
+            hypervector_files.unlist(tx, [listed.name])
             for file in made:
-                hyper.list_file(tx, file)
-            lone = hyper.remove_lone_bases(tx, listed.source)
+                hypervector_files.list_file(tx, file)
+            lone = hypervector_files.remove_lone_bases(tx, listed.source)
             if listed.kind == "rows":
                 sources.advance(tx, listed.source, converted=-gone, total_dense=-gone)
         crash_point("dense.relisted")
@@ -291,7 +287,7 @@ class Hypervectors:
             fix = f"migrate {source.path} again: its backup is gone"
             found.append(Problem(self.name, what, fix, "warning"))
         items = sum(len(each.file) for each in files.items(source.id))
-        if items != len(hyper.items(self._records, source.id)):
+        if items != len(hypervector_files.items(self._records, source.id)):
             what = f"{source.name}: its codebook does not fit the names of its fillers"
             found.append(Problem(self.name, what, BUG))
         return found
@@ -317,13 +313,13 @@ class Hypervectors:
         gone = [damage.listed.name for damage in damaged]
         again = []
         with self._records.write() as tx:
-            hyper.unlist(tx, gone)
+            hypervector_files.unlist(tx, gone)
             for damage in damaged:  # a codebook is whole or not there
                 if damage.listed.kind == "items":
-                    gone += hyper.remove_items(tx, damage.listed.source)
+                    gone += hypervector_files.remove_items(tx, damage.listed.source)
             for source in sources.all_sources(self._records):
                 if source.id in lost:
-                    gone += hyper.remove_lone_bases(tx, source.id)
+                    gone += hypervector_files.remove_lone_bases(tx, source.id)
                     again += [source.name] if _convert_again(tx, source) else []
         self.files.remove(gone)
         if again:

@@ -33,13 +33,17 @@ def step(store: MemoryStore) -> bool:
     `store.setbacks.due_in()` tells when something that failed is to be tried again.
     """
     for name, work in _pieces(store):
-        if store.setbacks.waits(name):
+        if store.setbacks.remaining(name):
             continue
         try:
             with store.maintenance:
                 more = work()
         except Exception as error:
-            _set_aside(store, name, error)
+            setback = store.setbacks.note(name, error)
+            expected = isinstance(error, (NimadError, OSError))
+            level = logging.WARNING if expected else logging.ERROR
+            told = "maintenance of %s waits: %s"
+            log.log(level, told, name, setback.why, exc_info=None if expected else error)
             continue
         store.setbacks.clear(name)
         if more:
@@ -54,15 +58,6 @@ def _pieces(store: MemoryStore) -> Iterator[tuple[str, Callable[[], bool]]]:
         yield projection.name, projection.follow
     yield "changes", lambda: prune_changes(store)
     yield "wal", lambda: fold(store)
-
-
-def _set_aside(store: MemoryStore, name: str, error: Exception) -> None:
-    setback = store.setbacks.note(name, error)
-    told = f"maintenance of {name} waits: {setback.why}"
-    if isinstance(error, (NimadError, OSError)):
-        log.warning("%s", told)
-    else:
-        log.error("%s", told, exc_info=error)
 
 
 def rest(store: MemoryStore) -> None:

@@ -35,7 +35,7 @@ from nimad.core.setbacks import describe
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import DiskFull, NimadError
 from nimad.legacy.redact_database import scrub_snapshot
-from nimad.store import hyper, source_delta, sources
+from nimad.store import hypervector_files, source_delta, sources
 from nimad.store.records import Records
 from nimad.store.sources import Source
 from nimad.store.transaction import Transaction
@@ -85,7 +85,8 @@ class Purge:
             return receipt
         with self._records.exclusive():
             with self._records.write() as tx:
-                found = [i for (i,) in _existing(tx, found)]
+                alive = "SELECT id FROM memories WHERE id IN (SELECT value FROM json_each(?))"
+                found = sorted(number for (number,) in tx.rows(alive, (json.dumps(found),)))
                 if purge:
                     _note_purge(tx, found)
                 self._dense.stale = True
@@ -229,13 +230,6 @@ class Purge:
             time.sleep(0.02)
 
 
-def _existing(tx: Transaction, ids: Sequence[int]) -> list[tuple[int]]:
-    marks = json.dumps(list(ids))
-    return tx.rows(
-        "SELECT id FROM memories WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id", (marks,)
-    )
-
-
 def _would_remove(records: Records, ids: Sequence[int]) -> dict[str, int]:
     marks = json.dumps(list(ids))
     relations = records.value(
@@ -292,7 +286,7 @@ def _note_purge(tx: Transaction, ids: Sequence[int]) -> None:
     names: set[int] = set()
     for row in tx.rows(f"SELECT place, namespace, conversation, session {picked}", (marks,)):
         names.update(number for number in row if number is not None)
-    note = PurgeNote(list(ids), keys, sorted(names), hyper.items_named_in(tx, ids))
+    note = PurgeNote(list(ids), keys, sorted(names), hypervector_files.items_named_in(tx, ids))
     earlier = tx.rows("SELECT value FROM meta WHERE key = 'purge'")
     if earlier:
         old = json.loads(earlier[0][0])

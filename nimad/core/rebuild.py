@@ -37,6 +37,7 @@ def rebuild(store: MemoryStore, part: str) -> dict[str, Rebuilt]:
         rows = known[name].rebuild()
         if rows is not None:
             made[name] = Rebuilt(rows, round(time.perf_counter() - began, 3))
+            store.setbacks.clear(name)
         elif part != "all":
             detail = store.health.reason(name) or "it is not there, or cannot be made from here"
             raise Degraded(part=name, detail=detail)

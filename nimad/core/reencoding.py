@@ -41,16 +41,17 @@ from nimad.store.transaction import Transaction
 log = logging.getLogger(__name__)
 
 STEP_SECONDS = 0.1
-"""What a step should take; between steps it is looked whether somebody wants something."""
+"""Time that a step should take; others get their turn between two steps [seconds]."""
 MOST_ROWS = 1000
+"""Memories that are encoded in one step at most [rows]."""
 SEAL_ROWS = 32_768
-"""Rows of one segment: 34 MB of gathered vectors at 512 dimensions."""
+"""Rows of one segment: 34 MB of gathered vectors at 512 dimensions [rows]."""
 SEAL_SECONDS = 30.0
-"""Work that is sealed at the latest, whatever it made: a crash costs so much."""
+"""Time of encoding after which its vectors are sealed, so that a crash costs no more [seconds]."""
 TAIL = 32
-"""So few may be left for the swap itself, which encodes them one more time if it fails."""
+"""Memories that the swap itself may have to encode; it does so again if it fails [rows]."""
 SPARE_BYTES = 32 << 20
-"""Free space that is left to everything else."""
+"""Free space that is left to everything else [bytes]."""
 
 
 class Reencoding:
@@ -225,7 +226,7 @@ class Reencoding:
 
 
 def check_room(directory: Path, rows: int, dims: int) -> None:
-    """Raises DiskFull when the disk has no room for so many vectors beside the old ones."""
+    """Raises DiskFull when the disk has no room for `rows` vectors beside the old ones."""
     # a row, its code, its id, its share of the cells; and the same once more when segments merge
     need = 2 * rows * (dims + 64 + 16) + SPARE_BYTES
     free = shutil.disk_usage(directory).free
@@ -243,7 +244,7 @@ def _catch_up_sources(tx: Transaction) -> None:
         " memories WHERE source = sources.id), 0)), encoded = (SELECT count(*) FROM"
         " memories WHERE source = sources.id)"
     )
-    # whoever encoded only what was asked for has all now
+    # a source that encodes only what queries find has all its vectors now
     tx.execute(
         "UPDATE sources SET stage = ?, verified = encoded WHERE stage = ?",
         (Stage.VERIFIED.value, Stage.LAZY.value),

@@ -42,7 +42,7 @@ from nimad.store.transaction import Transaction
 log = logging.getLogger(__name__)
 
 REPAIR_ROWS = 1000
-"""Memories without a vector that are encoded in one step."""
+"""Memories without a vector that are encoded in one step [rows]."""
 FIX = "nimactl rebuild blocks"
 
 Rows = NDArray[np.float32]
@@ -135,7 +135,9 @@ class SemanticIndex:
             return
         if damaged := index.open(records.segment_names()):
             self._retire(damaged)
-        spared = self._spared_segments()
+        with records.write() as tx:  # an index under way for another embedder is given up
+            staged_segments.forget_others(tx, signature(self.wanted_embedder) if self.due else None)
+        spared = set(staged_segments.names(records))
         for path in index.unlisted():
             if path.stem not in spared:
                 log.info("removed %s, a segment that was never committed", path.name)
@@ -144,13 +146,6 @@ class SemanticIndex:
         index.remove(np.array(records.tombstones(), np.int64))
         if not self.due:
             self.unencoded_ids = self.missing_vectors()
-
-    def _spared_segments(self) -> set[str]:
-        """Segments of an index that is being made anew and goes on; other notes are forgotten."""
-        wanted = signature(self.wanted_embedder) if self.due else None
-        with self._records.write() as tx:
-            staged_segments.forget_others(tx, wanted)
-        return set(staged_segments.names(self._records))
 
     def missing_vectors(self) -> list[int]:
         """Ids without a vector: not in the index, and not waiting behind a source's cursor."""

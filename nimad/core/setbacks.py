@@ -1,4 +1,4 @@
-"""What maintenance could not do: why, and when it is tried again."""
+"""What could not be done in the background: why, and when it is tried again."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Setbacks:
         self._lock = threading.Lock()
 
     def note(self, work: str, error: BaseException) -> Setback:
-        """It failed."""
+        """It failed; `remaining` tells the pause."""
         why = describe(error)
         with self._lock:
             before = self._known.get(work)
@@ -53,10 +53,10 @@ class Setbacks:
             else:
                 self._known.pop(work, None)
 
-    def waits(self, work: str) -> bool:
-        """Whether it is too early to try again."""
+    def remaining(self, work: str) -> float:
+        """Time until it is tried again; 0 when it may be tried now [seconds]."""
         setback = self._known.get(work)
-        return setback is not None and setback.due > self._clock()
+        return 0.0 if setback is None else max(0.0, setback.due - self._clock())
 
     def due_in(self) -> float | None:
         """Time until the next piece is due again [seconds]; None when nothing failed."""

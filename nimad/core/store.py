@@ -20,12 +20,12 @@ from nimad.core.columns_cache import ColumnsCache
 from nimad.core.graph import Graph
 from nimad.core.health import Health
 from nimad.core.hypervectors import Hypervectors
-from nimad.core.lock import StateLock, prepare_state, sweep
 from nimad.core.projection import Projection
 from nimad.core.purge import Purge, Receipt
 from nimad.core.query_priority import QueryPriority
 from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import Setbacks
+from nimad.core.state_directory import StateLock, prepare_state, sweep
 from nimad.core.validate import check_memory
 from nimad.core.words import WordsIndex
 from nimad.embed.base import Embedder
@@ -194,6 +194,8 @@ class MemoryStore:
                 counts = self._accesses.write(tx)
             self._accesses.written(counts)
             self.semantic.add(ids, rows)
+        if rows is not None and self.semantic.unencoded_ids:
+            self.setbacks.clear(self.semantic.name)  # the embedder is back: no need to wait longer
         return ids
 
     def forget(self, ids: Sequence[int], *, purge: bool = False, dry_run: bool = False) -> Receipt:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from nimad.errors import NimadError, UsageError
+from nimad.errors import InputUnusable, NimadError, UsageError
 
 if TYPE_CHECKING:
     from nimad import when
@@ -150,6 +150,21 @@ def text_of(words: list[str]) -> str:
     if not text.strip():
         raise UsageError(detail="the text is empty")
     return text
+
+
+def standard_input() -> str:
+    """What stands on standard input, up to 4 MiB; InputUnusable when it is no text."""
+    import sys
+
+    if sys.stdin is None:
+        raise InputUnusable(path="standard input", detail="it is closed")
+    try:
+        return sys.stdin.buffer.read(1 << 22).decode().removesuffix("\n")
+    except UnicodeDecodeError as error:
+        detail = f"byte {error.start} is not UTF-8"
+        raise InputUnusable(path="standard input", detail=detail) from None
+    except OSError as error:
+        raise InputUnusable(path="standard input", detail=error.strerror) from error
 
 
 def first_moment(text: str | None, option: str, now: int | None = None) -> int | None:

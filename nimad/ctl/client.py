@@ -234,19 +234,16 @@ def _refusal(refusals: list[tuple[str, OSError]]) -> NimadError:
             return _forbidden(path)
     for path, error in refusals:
         if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
-            return DaemonAbsent(socket=path, detail=_reason(error))
+            detail = error.strerror or str(error)
+            if isinstance(error, ConnectionRefusedError):
+                detail = "the socket is there, but no daemon behind it (killed, or starting)"
+            elif isinstance(error, (BlockingIOError, TimeoutError)):
+                detail = "too many callers are waiting already"
+            elif error.errno == errno.ENOTSOCK:
+                detail = "it is not a socket"
+            return DaemonAbsent(socket=path, detail=detail)
     named = " or ".join(path for path, _ in refusals)
     return DaemonAbsent(socket=named, detail="there is no such socket")
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, ConnectionRefusedError):
-        return "the socket is there, but no daemon behind it (it was killed, or is starting)"
-    if isinstance(error, (BlockingIOError, TimeoutError)):
-        return "too many callers are waiting already"
-    if error.errno == errno.ENOTSOCK:
-        return "it is not a socket"
-    return error.strerror or str(error)
 
 
 def _forbidden(path: str) -> NimadError:

@@ -33,6 +33,9 @@ AGAIN = 2.0
 PASSING = ("busy", "source_changed", "disk_full")
 """Codes of refusals after which the same request is sent again later."""
 
+MOVED = ("source_missing", "source_unreadable", "source_corrupt")
+"""Codes of failures that a store shows while it is being replaced."""
+
 
 def follow(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """Take the store over, then follow it until Ctrl-C or SIGTERM, which end it with 0."""
@@ -84,7 +87,10 @@ class _Tracker:
             else:
                 self._seen, self._looked = found.seen, before
         except NimadError as error:
-            if not _may_pass(error):
+            lost = isinstance(error, (DaemonAbsent, NoAnswer, SourceChanged))
+            if not lost and error.code not in (
+                PASSING if isinstance(error, RemoteError) else MOVED
+            ):
                 raise
             if error.message != self._trouble:
                 self._screen.note(error.message)
@@ -136,12 +142,3 @@ class _Tracker:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S")
             self._screen.line(f"[{stamp}] [INFO] {one_line(self._name)}: {what}")
         self._screen.flush()
-
-
-def _may_pass(error: NimadError) -> bool:
-    if isinstance(error, RemoteError):
-        return error.code in PASSING
-    if isinstance(error, (DaemonAbsent, NoAnswer, SourceChanged)):
-        return True
-    # it may be replaced just now
-    return error.code in ("source_missing", "source_unreadable", "source_corrupt")

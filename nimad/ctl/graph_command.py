@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from nimad.ctl.arguments import add_command, number
+from nimad.ctl.arguments import add_command, number, standard_input
 from nimad.ctl.terminal_text import columns, one_line, shorten
 from nimad.errors import UsageError
 from nimad.limits import MAX_ROWS
@@ -54,15 +54,14 @@ def run_graph(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl graph`."""
     result = client.call(
         "graph",
-        cypher=_question(args.cypher),
+        cypher=standard_input() if args.cypher == "-" else args.cypher,
         parameters=_parameters(args.param) or None,
         limit=args.limit,
         fresh=args.fresh or None,
         seconds=None if args.timeout is None else min(600.0, args.timeout * SHARE),
     )
     if screen.json:
-        screen.result(result)
-        return 0
+        return screen.result(result)
     _table(screen, result["columns"], result["rows"])
     if result["more"]:
         screen.note(f"these are the first {len(result['rows'])} rows; there are more.")
@@ -70,14 +69,6 @@ def run_graph(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         changes = "1 change" if behind == 1 else f"{behind:,} changes"
         screen.note(f"the graph does not know {changes} since it was made; --fresh makes it anew.")
     return 0
-
-
-def _question(given: str) -> str:
-    if given != "-":
-        return given
-    import sys
-
-    return sys.stdin.read()
 
 
 def _parameters(given: list[str]) -> dict[str, Any]:

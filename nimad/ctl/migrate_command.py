@@ -171,8 +171,7 @@ def _status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         return watch(client, screen, name)
     result = client.call("migrate.status", name=name)
     if screen.json:
-        screen.result(result)
-        return 0
+        return screen.result(result)
     from nimad.ctl.migration_text import overview
 
     for line in overview(screen, result):
@@ -227,8 +226,7 @@ def _roll_back(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         return DECLINED
     result = client.call("migrate.rollback", name=args.rollback)
     if screen.json:
-        screen.result(result)
-        return 0
+        return screen.result(result)
     from nimad.ctl.human import count
 
     removed = [
@@ -257,8 +255,7 @@ def _agreed(name: str, client: Client, screen: Screen) -> bool:
 def _forget_backup(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     result = client.call("migrate.forget_backup", name=args.forget_backup)
     if screen.json:
-        screen.result(result)
-        return 0
+        return screen.result(result)
     from nimad.ctl.human import size
 
     screen.said(
@@ -282,8 +279,7 @@ def _quarantine(args: argparse.Namespace, client: Client, screen: Screen) -> int
         if len(rows) >= result["total"] or not result["rows"]:
             break
     if screen.json:
-        screen.result({**result, "rows": rows})
-        return 0
+        return screen.result({**result, "rows": rows})
     if not rows:
         screen.line(f"{one_line(name)}: every row was taken over whole.")
         return 0

@@ -138,8 +138,7 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         explain=args.explain or None,
     )
     if screen.json:
-        screen.result(result)
-        return 0
+        return screen.result(result)
     from nimad.ctl import memory_text
 
     if args.context or args.budget is not None:
@@ -160,8 +159,7 @@ def run_get(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         document, _ = client.call_in_pieces("get", id=args.id)
         result = {"memory": json.loads(document or "")}
     if screen.json:
-        screen.result(result)
-        return 0
+        return screen.result(result)
     from nimad.ctl import memory_text
 
     memory_text.whole(screen, result["memory"])
@@ -172,8 +170,7 @@ def run_similar(args: argparse.Namespace, client: Client, screen: Screen) -> int
     """`nimactl similar`."""
     result = client.call("similar", id=args.id, k=args.k, dense=args.dense or None)
     if screen.json:
-        screen.result(result)
-        return 0
+        return screen.result(result)
     from nimad.ctl import memory_text
 
     memory_text.results(screen, result["results"])
@@ -186,8 +183,7 @@ def run_related(args: argparse.Namespace, client: Client, screen: Screen) -> int
     """`nimactl related`."""
     result = client.call("related", id=args.id, depth=args.depth, limit=args.limit)
     if screen.json:
-        screen.result(result)
-        return 0
+        return screen.result(result)
     from nimad.ctl import memory_text
 
     memory_text.neighbours(screen, result["results"], args.id)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any
 
-from nimad.ctl.arguments import DATES, add_command, first_moment, fraction, memory_id, text_of
-from nimad.errors import InputUnusable
+from nimad.ctl.arguments import (
+    DATES,
+    add_command,
+    first_moment,
+    fraction,
+    memory_id,
+    standard_input,
+    text_of,
+)
 from nimad.model import FIELDS
 
 if TYPE_CHECKING:
@@ -64,7 +70,7 @@ def register(commands: Commands) -> None:
 
 def run_remember(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl remember`."""
-    text = _standard_input() if args.text == ["-"] else args.text
+    text = [standard_input()] if args.text == ["-"] else args.text
     given = {
         name: first_moment(value, field.flag) if field.kind == "moment" else value
         for name, field in FIELDS.items()
@@ -76,18 +82,6 @@ def run_remember(args: argparse.Namespace, client: Client, screen: Screen) -> in
     else:
         screen.line(f"remembered as {result['id']}")
     return 0
-
-
-def _standard_input() -> list[str]:
-    if sys.stdin is None:
-        raise InputUnusable(path="standard input", detail="it is closed")
-    try:
-        return [sys.stdin.buffer.read(1 << 22).decode().removesuffix("\n")]
-    except UnicodeDecodeError as error:
-        detail = f"byte {error.start} is not UTF-8"
-        raise InputUnusable(path="standard input", detail=detail) from None
-    except OSError as error:
-        raise InputUnusable(path="standard input", detail=error.strerror) from error
 
 
 def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
@@ -116,6 +110,8 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
             screen.line(f"with {' and '.join(parts)}")
         if removed.get("snapshots"):
             screen.line(f"and {count(removed['snapshots'], 'row')} of the sources' backups")
+    for step, reason in (receipt.get("unfinished") or {}).items():
+        screen.said(f"the purge of {step} is tried again by itself: {reason}")
     if receipt["missing"]:
         screen.said(f"there is no memory {_listed(receipt['missing'])}")
     return code

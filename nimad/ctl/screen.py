@@ -55,9 +55,13 @@ class Screen:
         for line in wrap(safe(text), room):
             self.line(f"{indent}{line}".rstrip())
 
-    def result(self, value: Any) -> None:
-        """Print a result as one JSON document: a line of its own, indented on a terminal."""
+    def result(self, value: Any) -> int:
+        """Print a result as one JSON document: a line of its own, indented on a terminal.
+
+        Returns the exit code 0.
+        """
         self.raw(json_bytes(value, indent=2 if self.terminal else None))
+        return 0
 
     def raw(self, data: bytes) -> None:
         """Write bytes to standard output, after what was printed before."""

@@ -54,8 +54,7 @@ def run_status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl status`."""
     result = client.call("status")
     if screen.json:
-        screen.result(result)
-        return 0
+        return screen.result(result)
     from nimad.ctl.status_text import overview
 
     overview(screen, result)
@@ -66,8 +65,7 @@ def run_rebuild(args: argparse.Namespace, client: Client, screen: Screen) -> int
     """`nimactl rebuild`."""
     result = client.call("rebuild", part=args.part)
     if screen.json:
-        screen.result(result)
-        return 0
+        return screen.result(result)
     from nimad.ctl.human import count, took
     from nimad.ctl.terminal_text import one_line
 

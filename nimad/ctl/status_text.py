@@ -37,6 +37,11 @@ def overview(screen: Screen, status: dict[str, Any]) -> None:
         screen.line(screen.style(f"{one_line(part)} is out of service", RED, BOLD))
         screen.paragraph(reason, "  ")
         screen.line("  Queries go on without it. `nimactl doctor` tells what to do.")
+    for work, reason in (status.get("waiting") or {}).items():
+        screen.line()
+        screen.line(screen.style(f"{one_line(work)} is not finished", BOLD))
+        screen.paragraph(reason, "  ")
+        screen.line("  It is tried again by itself.")
     screen.line()
     for label, text in _rows(status):
         screen.line(f"{label:<{LABEL}}{text}")

@@ -70,7 +70,10 @@ class MiniLmEmbedder(Embedder):
         tokens = [number for number in found if number < HASHED]
         if len(tokens) == len(found):
             return self._meant(tokens) if tokens else np.zeros(self.dims, np.float32)
-        spelt = self._spelt([number - HASHED for number in found if number >= HASHED])
+        sums = np.zeros((1, DIMS), np.float64)
+        add_features([number - HASHED for number in found if number >= HASHED], 1, sums[0])
+        spelt = np.zeros(self.dims, np.float32)
+        spelt[:DIMS] = unit_rows(sums)[0]
         if not tokens:
             return spelt
         # features of a word are several: what counts is how many words they stand for
@@ -86,14 +89,6 @@ class MiniLmEmbedder(Embedder):
         inputs = self._words[ids] * self._scales[ids, None] + self._places[: len(ids)]
         mean = self._run(None, {"inputs": inputs[None]})[0][0].astype(np.float64)
         return np.asarray(mean / np.sqrt(np.square(mean).sum()), np.float32)
-
-    def _spelt(self, numbers: list[int]) -> NDArray[np.float32]:
-        """float32[384]: the direction of hashed features, in the first 256 dimensions."""
-        sums = np.zeros((1, DIMS), np.float64)
-        add_features(numbers, 1, sums[0])
-        row = np.zeros(self.dims, np.float32)
-        row[:DIMS] = unit_rows(sums)[0]
-        return row
 
 
 def model_places() -> list[Path]:

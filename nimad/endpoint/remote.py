@@ -10,7 +10,7 @@ import time
 from array import array
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import tenacity
 
@@ -45,11 +45,16 @@ class Endpoint:
 
     def __init__(self, config: Config, key: str | None = None) -> None:
         """`key` is sent as a bearer token.  Raises ConfigError when http.url is no http(s) URL."""
-        self.url = _checked(config["http.url"])
+        self.url = urlsplit(config["http.url"])
+        if self.url.scheme not in ("http", "https") or not self.url.hostname:
+            detail = f"{config['http.url']!r} is no address with http or https"
+            raise ConfigError(path="http.url", detail=detail)
         self.model: str = config["http.model"]
         self.dims: int = config["http.dims"]
         self.most_characters: int = config["http.max_chars"]
-        self._key = key
+        self._headers = {"Content-Type": "application/json", "User-Agent": f"nimad/{__version__}"}
+        if key:
+            self._headers["Authorization"] = f"Bearer {key}"
 
     def embed(self, texts: Sequence[str], seconds: float) -> tuple[int, array[float]]:
         """Dimensions, and the vectors of `texts` one after the other, as float32.
@@ -80,7 +85,7 @@ class Endpoint:
         connection = self._connection(left)
         try:
             target = (self.url.path or "/") + (f"?{self.url.query}" if self.url.query else "")
-            connection.request("POST", target, body, self._headers())
+            connection.request("POST", target, body, self._headers)
             response = connection.getresponse()
             reply = response.read(MOST_BYTES + 1)
         except http.client.HTTPException as error:
@@ -105,19 +110,6 @@ class Endpoint:
             context = ssl.create_default_context()
             return http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
         return http.client.HTTPConnection(host, port, timeout=seconds)
-
-    def _headers(self) -> dict[str, str]:
-        headers = {"Content-Type": "application/json", "User-Agent": f"nimad/{__version__}"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        return headers
-
-
-def _checked(url: str) -> SplitResult:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(path="http.url", detail=f"{url!r} is no address with http or https")
-    return parts
 
 
 def _vectors(reply: bytes, count: int) -> tuple[int, array[float]]:

@@ -1,9 +1,8 @@
 """Hot rows: what was remembered since the last segment, in memory, scored exactly.
 
-A few thousand rows at most (core seals them at `blocks.flush_rows`), so they have no codes: every
-row is scored, which is exact and, for so few, as fast.  A state is immutable; a new one shares its
-chunks.  Appending fills slots of the last chunk that older states do not look at, so nothing is
-copied.
+A few thousand rows at most (core seals them at `blocks.flush_rows`), so they have no codes: scoring
+each row is exact and just as fast.  A state is immutable; a new one shares its chunks.  Appending
+fills slots of the last chunk that older states do not look at, so nothing is copied.
 """
 
 from __future__ import annotations
@@ -53,6 +52,15 @@ class Part:
         hit = ids[place] == mine if len(ids) else np.zeros(len(mine), np.bool_)
         return slots[hit], place[hit]
 
+    def without(self, ids: NDArray[np.int64]) -> Part:
+        """With the rows of `ids` (ascending) struck out."""
+        slots, _ = self.slots_of(ids)
+        if not len(slots):
+            return self
+        gone = np.zeros(CHUNK, np.bool_) if self.gone is None else self.gone.copy()
+        gone[slots] = True
+        return Part(self.chunk, self.count, gone)
+
 
 @dataclass(frozen=True)
 class Hot:
@@ -100,26 +108,12 @@ class Hot:
         """Without the rows of `ids` (ascending).  Copies the rest when most slots are empty."""
         if not len(ids) or ids[0] > self.highest or ids[-1] < self.lowest:
             return self
-        parts = [self._strike(part, ids) for part in self.parts]
-        live = [len(part.live()) for part in parts]
-        if sum(live) * 2 < sum(part.count for part in parts):
-            return self._packed(parts)
-        return Hot(tuple(parts), self.lowest, self.highest)
-
-    @staticmethod
-    def _strike(part: Part, ids: NDArray[np.int64]) -> Part:
-        slots, _ = part.slots_of(ids)
-        if not len(slots):
-            return part
-        gone = np.zeros(CHUNK, np.bool_) if part.gone is None else part.gone.copy()
-        gone[slots] = True
-        return Part(part.chunk, part.count, gone)
-
-    @staticmethod
-    def _packed(parts: list[Part]) -> Hot:
+        parts = [part.without(ids) for part in self.parts]
+        live = [part.live() for part in parts]
+        if sum(map(len, live)) * 2 >= sum(part.count for part in parts):
+            return Hot(tuple(parts), self.lowest, self.highest)
         fresh = Hot()
-        for part in parts:
-            slots = part.live()
+        for part, slots in zip(parts, live, strict=True):
             fresh = fresh.plus(part.chunk.ids[slots], part.chunk.rows[slots])
         return fresh
 

@@ -1,7 +1,7 @@
 """Merging: the live rows of several segments as one source, and whether codebooks can stay.
 
-The rule.  Among the segments that are merged, the one with learned blocks that brings the most rows
-is the heir.  Its codebooks (mean, blocks, dimensions) are kept while they fit: see
+Among the segments that are merged, the one with learned blocks that brings the most rows is the
+heir.  Its codebooks (mean, blocks, dimensions) are kept while they fit: see
 `nimad.index.drift`.  Then its rows stay in the lists they are in, only the others are assigned, and
 the same rows give the same bytes.  In all other cases codebooks are learned anew from all rows.
 """
@@ -94,9 +94,9 @@ def kept_book(source: MergedRows, params: BlockParams) -> Codebook | None:
     if heir is None or heir[1].meta.blocks != params.blocks:
         return None
     number, segment, fit = heir
-    strange = np.flatnonzero(source.part != number)
+    foreign = np.flatnonzero(source.part != number)
     usable = np.flatnonzero(np.diff(segment.cell_start[segment.block_start]))
-    places, cosines = nearest(source, strange, segment.blocks[usable])
+    places, cosines = nearest(source, foreign, segment.blocks[usable])
     fit = fit.plus(cosines)
     if fit.stale(len(source.ids), params.relearn_drift, params.relearn_growth):
         reason = "blocks are learned anew: drift %.3f over %d rows added to %d"
@@ -105,10 +105,9 @@ def kept_book(source: MergedRows, params: BlockParams) -> Codebook | None:
     own = source.part == number
     cell_of = np.empty(len(source.ids), np.uint32)
     cell_of[own] = np.searchsorted(segment.cell_start, source.place[own], side="right") - 1
-    cell_of[strange] = _assigned(source, strange, usable[places].astype(np.uint32), segment)
-    return Codebook(
-        *(segment.mean, segment.blocks, segment.block_start, segment.cell_codes, cell_of, fit)
-    )
+    cell_of[foreign] = _assigned(source, foreign, usable[places].astype(np.uint32), segment)
+    book = (segment.mean, segment.blocks, segment.block_start, segment.cell_codes)
+    return Codebook(*book, cell_of, fit)
 
 
 def _assigned(
@@ -124,13 +123,9 @@ def _assigned(
         mine = order[edges[block] : edges[block + 1]]
         first, end = int(segment.block_start[block]), int(segment.block_start[block + 1])
         full = first + np.flatnonzero(np.diff(segment.cell_start[first : end + 1]))
-        centres = _centres(segment, segment.cell_start[full], segment.cell_start[end])
+        start, stop = (int(segment.cell_start[cell]) for cell in (first, end))
+        held = directions(segment.vectors[start:stop])
+        sums = np.add.reduceat(held, segment.cell_start[full] - np.uint32(start), axis=0)
+        centres = quantise_rows(sums)
         cells[mine] = full[nearest(source, rows[mine], centres)[0]]
     return cells
-
-
-def _centres(segment: Segment, firsts: NDArray[np.uint32], end: int) -> NDArray[np.int8]:
-    """The directions of the sums of rows firsts[i] .. firsts[i + 1], the last up to `end`."""
-    start = int(firsts[0])
-    sums = np.add.reduceat(directions(segment.vectors[start:end]), firsts - start, axis=0)
-    return quantise_rows(sums)

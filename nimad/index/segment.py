@@ -121,20 +121,21 @@ class Segment:
         self.codes = self._array("codes", np.uint64, groups(meta.scored), WORDS, LANES)
         self.blocks = self._array("blocks", np.int8, meta.blocks, meta.dims)
         self.cell_codes = self._array("cell_codes", np.uint64, groups(meta.cells), WORDS, LANES)
-        edges = int(meta.cells > 0)
-        self.block_start = self._array("block_start", np.uint32, (meta.blocks + 1) * edges)
-        self.cell_start = self._array("cell_start", np.uint32, (meta.cells + 1) * edges)
-        self.fit = self._fit()
+        learned = meta.cells > 0
+        self.block_start = self._array("block_start", np.uint32, (meta.blocks + 1) * learned)
+        self.cell_start = self._array("cell_start", np.uint32, (meta.cells + 1) * learned)
+        self.fit: Fit | None = None
+        if meta.learned:
+            edges = self._array("fit", np.float32, EDGES)
+            self.fit = Fit(meta.learned, edges, self._array("added", np.uint32, PARTS))
         width: type[np.uint32 | np.uint64] = np.uint32 if meta.id_bytes == 4 else np.uint64
         self._ids: NDArray[Any] = self._array("ids", width, meta.rows)
         ordered = not container.regions["order"].length
         self._order = None if ordered else self._array("order", np.uint32, meta.rows)
         self._check_edges()
         self._ranks = Ranks.of(self._ids, meta.last - meta.first + 1)
-        self.space = Space(
-            *(self.mean, self.blocks, self.block_start, self.cell_codes, self.cell_start),
-            *(self.codes, self.vectors),
-        )
+        book = (self.mean, self.blocks, self.block_start, self.cell_codes, self.cell_start)
+        self.space = Space(*book, self.codes, self.vectors)
 
     @classmethod
     def open(cls, path: Path, dims: int, *, check: bool = True) -> Segment:
@@ -165,8 +166,14 @@ class Segment:
         meta = self.meta
         container = self.container
         return SegmentInfo(
-            *(self.name, meta.rows, container.bytes, container.digest, meta.first, meta.last),
-            *(meta.learned, self.fit.drift if self.fit else 0.0),
+            self.name,
+            meta.rows,
+            container.bytes,
+            container.digest,
+            meta.first,
+            meta.last,
+            meta.learned,
+            self.fit.drift if self.fit else 0.0,
         )
 
     def ids_at(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -216,12 +223,6 @@ class Segment:
             detail = f"region {region} has {array.size} values, expected {int(np.prod(shape))}"
             raise FormatCorrupt(path=self.container.path, detail=detail)
         return array.reshape(shape)
-
-    def _fit(self) -> Fit | None:
-        if not self.meta.learned:
-            return None
-        edges, added = self._array("fit", np.float32, EDGES), self._array("added", np.uint32, PARTS)
-        return Fit(self.meta.learned, edges, added)
 
     def _check_edges(self) -> None:
         """A range that leaves the file would make a kernel read foreign memory."""

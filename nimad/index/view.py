@@ -139,9 +139,9 @@ class Search:
 
     def _found(self, segment: Segment, marks: Marks | None, probes: int, wanted: int) -> Found:
         """The rows that are nearest by their codes, rescored."""
+        k = self.params.rescored(self.k, segment.meta.scored)
         rows, scores = self.kernels.find(
-            *(segment.space, self.query.values, marks),
-            *(max(probes, 1), wanted, self.params.rescored(self.k, segment.meta.scored)),
+            segment.space, self.query.values, marks, max(probes, 1), wanted, k
         )
         return best(segment.ids_at(rows), scores, self.k)
 

@@ -3,7 +3,7 @@
 A batch that took less time than it should lets the next one grow by a fixed step; one that took
 much longer, ran out of memory, or found memory short halves it.  Memory is short when what can be
 had (on the machine, and within the limits of the control group) does not hold a batch beside the
-reserve, and when tasks wait for memory: then the kernel already takes pages from somebody.
+reserve, and when tasks wait for memory: then the kernel already takes pages away.
 Source: D. Chiu, R. Jain: Analysis of the increase and decrease algorithms for congestion avoidance
 in computer networks, 1989.
 """
@@ -109,7 +109,7 @@ class Batcher:
         return max(1, min(self.size, max(fits, min(self._bounds.least, self.size))))
 
     def succeeded(self, rows: int, seconds: float) -> None:
-        """A batch of `rows` committed after so long; one that was not full teaches nothing good."""
+        """A batch of `rows` was committed in `seconds`.  A partial one never grows the next."""
         if self._fixed:
             return
         target = self._bounds.seconds

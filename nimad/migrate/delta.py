@@ -5,7 +5,7 @@ nothing large is written.  New rows become part of the backup (table `later`), t
 where that is needed, and the source moves through its stages once more: copied, encoded, linked,
 and compared as far as it is new.
 
-Crash prose: everything is one transaction.  Whoever is not sure whether it came to that may send
+Crash prose: everything is one transaction.  A client that got no answer may send
 the same again: a row that is here already is compared, not added.
 
 What comes is hostile: its size, its form and every value are checked.
@@ -74,7 +74,7 @@ def apply_delta(store: MemoryStore, fd: int, name: str, sha256: str, size: int) 
     return {"name": name, "taken": True, "whole": kept.bytes > KEPT_BYTES, "rows": told}
 
 
-# --- reading what came ----------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 def _read(fd: int, sha256: str, size: int) -> Delta:

@@ -1,13 +1,13 @@
-"""Memories that a query found before their turn: encoded at once, as hot vectors.
+"""Memories that a query returned before they had a vector: encoded at once, as hot vectors.
 
-Whoever asks tells which memories he got (`seen`); the background thread encodes those that wait
-for it in its next step, without waiting for an idle hour: so little is done in a few milliseconds,
-each memory is done once, and the same question finds it by its meaning the next time.  Two seconds'
-worth goes into one transaction, to spare the card.
+The store tells which memories were returned (`seen`).  The background thread encodes those without
+a vector in its next step, without waiting for an idle machine: it takes a few milliseconds, each
+memory is done once, and the same question finds it by its meaning the next time.  The hits of two
+seconds go into one transaction, to spare the card.
 
-Crash prose: hot vector and counter are one transaction; what was only queued is forgotten, and
-found again by the next query.  The cursor of the stage passes over what has its vector, so nothing
-is encoded twice.
+Crash prose: hot vector and counter are one transaction; ids that were only queued are forgotten,
+and queued again by the next query that returns them.  The cursor of the stage passes over memories
+that have a vector, so nothing is encoded twice.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from nimad.store import sources
 from nimad.store.sources import Source
 
 MOST_QUEUED = 1024
-"""Of more, the oldest are left to the next query that finds them."""
+"""Longest queue; beyond it the oldest ids are dropped until a query returns them again [ids]."""
 STEP_ROWS = 128
-"""Encoded in one step: 4 ms."""
+"""Memories encoded in one step: 4 ms."""
 GATHER_SECONDS = 2.0
-"""The first of a step waits so long for others."""
+"""Delay after the first queued id, so that one step encodes several [seconds]."""
 PATIENCE = 0.01
-"""A merge or rebuild under way is not waited for any longer [seconds]."""
+"""Longest wait for a merge or rebuild under way; then the ids stay queued [seconds]."""
 
 
 def unfinished(source: Source) -> bool:
@@ -45,8 +45,8 @@ def unfinished(source: Source) -> bool:
 class EncodeOnHit:
     """The queue; `seen` may be called from any thread, `step` by one at a time.
 
-    `needed` is set by whoever knows whether any source has memories without a vector: while it is
-    False, `seen` costs nothing.  `wake` is called when the first of a step is queued.
+    `needed` tells whether any source may have memories without a vector: while it is False, `seen`
+    costs nothing.  `wake` is called when the first of a step is queued.
     """
 
     name = "encoding what was found"
@@ -69,7 +69,7 @@ class EncodeOnHit:
         self.needed = any(unfinished(source) for source in known)
 
     def seen(self, ids: Sequence[int]) -> None:
-        """Somebody got these memories: those without a vector go to the front."""
+        """These memories were returned: those without a vector go to the front of the queue."""
         if not self.needed or not ids:
             return
         with self._lock:
@@ -101,7 +101,7 @@ class EncodeOnHit:
             return max(0.0, self._since + GATHER_SECONDS - self._clock())
 
     def step(self) -> int:
-        """Encode the latest of them that wait; how many there were."""
+        """Encode the ids that were queued last; how many memories got a vector."""
         with self._lock:
             ids = list(self._queued)[-STEP_ROWS:]
         with self._turn:

@@ -98,7 +98,7 @@ def _pages(run: Run) -> Iterator[tuple[Texts, int | None]]:
 
 
 def warm(store: MemoryStore, source: int, after: int) -> NDArray[np.int64]:
-    """int64[n]: the memories of a source with ids above `after` that somebody asks for soonest.
+    """int64[n]: the memories of a source with ids above `after` that will be asked for soonest.
 
     Those that were accessed, in the source or here, the latest first; where no access is known, the
     youngest quarter.

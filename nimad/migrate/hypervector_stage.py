@@ -23,8 +23,8 @@ from nimad.dense.vectors import Coded, joined
 from nimad.disk.durable import crash_point
 from nimad.legacy.source import DenseRows
 from nimad.migrate.run import Run
-from nimad.store import hyper, sources
-from nimad.store.hyper import Item
+from nimad.store import hypervector_files, sources
+from nimad.store.hypervector_files import Item
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
@@ -113,7 +113,7 @@ def _seal(run: Run, learned: Learned, rows: Coded, last: int) -> None:
 
 def _items(run: Run, dense: DenseRows, shape: Shape) -> Iterator[None]:
     """Fillers and roles become codebooks: those that are not there yet."""
-    known = hyper.items(run.store.records, run.source_id)
+    known = hypervector_files.items(run.store.records, run.source_id)
     have = {(item.kind, item.name) for item in known}
     number = max((item.number for item in known), default=0)
     learned, parts, new, held = for_items(shape), list[Coded](), list[Item](), 0
@@ -134,7 +134,7 @@ def _items(run: Run, dense: DenseRows, shape: Shape) -> Iterator[None]:
 
 def _seal_items(run: Run, learned: Learned, rows: Coded, items: list[Item]) -> None:
     def name_them(tx: Transaction, _: int) -> None:
-        hyper.add_items(tx, run.source_id, items)
+        hypervector_files.add_items(tx, run.source_id, items)
 
     run.store.dense.seal(New(run.source_id, "items", learned, rows), name_them)
     crash_point("migrate.codebook")
@@ -142,8 +142,8 @@ def _seal_items(run: Run, learned: Learned, rows: Coded, items: list[Item]) -> N
 
 def _tell(run: Run, shape: Shape) -> None:
     source = run.source()
-    size = hyper.bytes_of(run.store.records, source.id)
-    items = len(hyper.items(run.store.records, source.id))
+    size = hypervector_files.bytes_of(run.store.records, source.id)
+    items = len(hypervector_files.items(run.store.records, source.id))
     smaller = 4 * shape.dimension * (source.converted + items) / max(1, size)
     run.log.info(
         f"{source.name}: {source.converted} hypervectors of {shape.dimension} dimensions converted,"

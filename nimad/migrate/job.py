@@ -2,7 +2,7 @@
 batch has failed with all its retries.
 
 - A full disk or an absent embedder: tried again later and later, without an end.
-- What may pass (a locked or unreadable file, memory): a minute later; after `SETBACKS` failed
+- What may pass (a locked file, a failing disk, memory): likewise, but after `SETBACKS` failed
   batches in a row the source pauses and says where.
 - Everything else stops the source.
 
@@ -12,10 +12,10 @@ The other sources go on meanwhile.
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable
 
-from nimad.background.worker import Backoff, Step, Worker
+from nimad.background.worker import Step, Worker
+from nimad.core.setbacks import Setbacks
 from nimad.core.store import MemoryStore
 from nimad.errors import Degraded, DiskFull, NimadError
 from nimad.migrate.encode_on_hit import EncodeOnHit
@@ -47,12 +47,12 @@ class MigrationJob:
     ) -> None:
         self._store, self._worker, self._pipeline = store, worker, pipeline
         self._encode_on_hit, self._log, self._moved = encode_on_hit, migration_log, moved
-        self._setbacks: dict[int, int] = {}
-        self._backoffs: defaultdict[int, Backoff] = defaultdict(lambda: Backoff(worker.clock))
+        self._waiting, self._failed = Setbacks(worker.clock), Setbacks(worker.clock)
 
     def retry(self) -> None:
         """A source was attached or resumed: nothing waits because of what failed before."""
-        self._backoffs.clear()
+        self._waiting.clear()
+        self._failed.clear()
         self._worker.wake()
 
     def next_step(self) -> Step | None:
@@ -61,7 +61,8 @@ class MigrationJob:
         for source in sources.due_sources(self._store.records):
             at_once = source.at_once
             closed = 0.0 if at_once else self._worker.idle.closed_for()
-            wait = max(closed, self._backoffs[source.id].remaining())
+            pauses = (each.remaining(source.name) for each in (self._waiting, self._failed))
+            wait = max(closed, *pauses)
             if first is None or wait < first.wait:
                 first = Step(lambda due=source: self._move(due), wait, yielding=not at_once)  # type: ignore[misc]
         return first
@@ -79,8 +80,8 @@ class MigrationJob:
                 return
             self._fail(source, error)
         else:
-            self._setbacks.pop(source.id, None)
-            self._backoffs.pop(source.id, None)
+            self._waiting.clear(source.name)
+            self._failed.clear(source.name)
             self._encode_on_hit.look(sources.all_sources(self._store.records))
         self._store.on_change()
         if source.at_once:
@@ -92,15 +93,16 @@ class MigrationJob:
             log.exception("%s stopped", source.name, exc_info=error)
         self._log.error(f"{source.name} stopped: {message}")
         if isinstance(error, (Degraded, DiskFull)):
-            pause = self._backoffs[source.id].fail()
+            self._waiting.note(source.name, error)
+            pause = self._waiting.remaining(source.name)
             self._log.warn(f"{source.name}: tried again in {pause:.0f}s")
             return
         paused = 0
         if isinstance(error, MAY_PASS):
-            number = self._setbacks[source.id] = self._setbacks.get(source.id, 0) + 1
+            number = self._failed.note(source.name, error).times
+            pause = self._failed.remaining(source.name)
             if number < SETBACKS:
-                backoff = self._backoffs[source.id] = Backoff(self._worker.clock)
-                told = f"failed batch {number} of {SETBACKS}; tried again in {backoff.fail():.0f}s"
+                told = f"failed batch {number} of {SETBACKS}; tried again in {pause:.0f}s"
                 self._log.warn(f"{source.name}: {told}")
                 return
             message, paused = self._tell_where(source, message), 1
@@ -108,7 +110,7 @@ class MigrationJob:
 
     def _tell_where(self, source: Source, message: str) -> str:
         """Why a source pauses after its last setback, where it is, and what goes on from there."""
-        del self._setbacks[source.id]
+        self._failed.clear(source.name)
         now = sources.by_id(self._store.records, source.id)
         done = {Stage.ATTACHED: now.copied, Stage.COPIED: now.encoded}.get(now.stage, now.linked)
         told = (

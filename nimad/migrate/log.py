@@ -4,7 +4,7 @@
     [2026-02-15 15:35:01] [INFO] Batch 1/20 (2.5% complete, ETA: 95s)
     [2026-02-15 15:35:05] [WARN] Batch failed (attempt 1/4): ... Retrying in 1s...
 
-Whoever watched the old file with `tail -f` or grep finds the same lines; what is new stands behind
+Scripts that watch the old file with `tail -f` or grep find the same lines; additions stand behind
 them.  No text of a memory is ever written here.  The log is no record: it is not fsynced, and a
 full disk costs lines, never the migration.
 """
@@ -71,7 +71,7 @@ class MigrationLog:
 def progress_line(batch: int, batches: int, share: float, eta: float | None, more: str) -> str:
     """ "Batch 1/20 (2.5% complete, ETA: 95s)", and behind it what the legacy guide did not have.
 
-    `share` is within [0, 1]; `eta` in seconds, None when nobody can know yet.
+    `share` is within [0, 1]; `eta` in seconds, None when it cannot be known yet.
     """
     left = "unknown" if eta is None else f"{eta:.0f}s"
     return f"Batch {batch}/{batches} ({share * 100:.1f}% complete, ETA: {left}) {more}"

@@ -1,7 +1,7 @@
 """The face of the migrations: what the verbs of the protocol ask for, on one store.
 
-All that changes a source takes turns: the background thread for the length of a batch, everybody
-else for the length of a call (`_turn`).
+All that changes a source takes turns (`_turn`): the background thread for the length of a batch,
+a verb for the length of its call.
 """
 
 from __future__ import annotations

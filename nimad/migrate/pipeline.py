@@ -61,7 +61,7 @@ MAY_PASS = (DiskFull, DiskFailed, Busy, GraphFailed, MemoryError, OSError)
 class Pipeline:
     """The one source that is under work; `advance` does a batch of it.
 
-    `turn` is the lock of whoever changes sources: it is held for the length of one attempt, and
+    `turn` is the lock of all that changes sources: it is held for the length of one attempt, and
     free while an attempt waits to be repeated.
     """
 

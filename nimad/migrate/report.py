@@ -106,7 +106,7 @@ class Sample:
     bytes_per_row: float = 0.0
 
     def seconds(self, memories: int) -> float:
-        """All stages of so many memories [seconds]; copying and encoding were measured."""
+        """All stages of a number of memories [seconds]; copying and encoding were measured."""
         return memories * self.seconds_per_row / (WEIGHTS[Stage.COPIED] + WEIGHTS[Stage.ENCODED])
 
     def bytes(self, memories: int, relations: int, turns: int) -> int:
@@ -201,7 +201,7 @@ def status_of(store: MemoryStore, source: Source, run: Run | None) -> dict[str, 
 
 
 def _batch(store: MemoryStore, source: Source, run: Run | None) -> dict[str, Any]:
-    """Rows of a batch, and why so many; without a run, what its first batch would have."""
+    """The size of a batch and its reason; without a run, those of its first batch."""
     if run is not None:
         batcher = run.batcher
     else:

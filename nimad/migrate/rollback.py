@@ -22,7 +22,7 @@ from nimad.disk.durable import crash_point
 from nimad.migrate import snapshots
 from nimad.migrate.run import Run
 from nimad.model import Stage
-from nimad.store import hyper, source_delta, sources, words
+from nimad.store import hypervector_files, source_delta, sources, words
 from nimad.store.sources import Source
 
 BATCH = 1000
@@ -63,7 +63,7 @@ def roll_back(run: Run) -> Iterator[None]:
         source_delta.forget(tx, source.id)
         tx.execute("DELETE FROM quarantine WHERE source = ?", (source.id,))
         sources.update(tx, source.id, **CLEAN)
-        dense = hyper.remove_source(tx, source.id)
+        dense = hypervector_files.remove_source(tx, source.id)
     crash_point("rollback.emptied")
     store.dense.files.remove(dense)
     if source.snapshot is not None:

@@ -25,7 +25,7 @@ from nimad.store.sources import Source
 
 
 def bounds(config: Config, gated: bool) -> Bounds:
-    """What the configuration lets a batch be; between two looks at a gate there is less time."""
+    """What the configuration lets a batch be; a `gated` one has less time: requests wait for it."""
     seconds = config["migration.batch_seconds"]
     return Bounds(
         least=min(config["migration.min_batch"], 16) if gated else config["migration.min_batch"],
@@ -104,7 +104,7 @@ class Run:
         return Overlay(graph, unpacked, alone)
 
     def give_way(self) -> None:
-        """Let whoever asks something go first, when this work can wait."""
+        """Let queries go first, when this work can wait."""
         if self.gated:
             self.store.query_priority.yield_to_queries()
 

@@ -32,7 +32,7 @@ FINGERPRINT_ROWS = 16
 SAMPLE_ROWS = 200
 """Memories looked at to tell whether a store is one we know."""
 MOVED_SHARE = 0.9
-"""So many of our memories must be in a file at another path for it to be the same store, moved."""
+"""Share of our memories that must be in a file at another path for it to be the same store."""
 PAGE = 500
 
 

@@ -46,13 +46,14 @@ def temperature() -> float | None:
 
 
 def throttled(sys: Path = SYS) -> str | None:
-    """Why the processor is slowed down right now; None when it is not, or nobody tells."""
+    """Why the processor is slowed down right now; None when it is not, or unknown."""
     for path in sorted(sys.glob("devices/platform/soc*/soc*:firmware/get_throttled")):
         bits = _hexadecimal(path)
         if reasons := [text for bit, text in THROTTLED.items() if bits >> bit & 1]:
             return ", ".join(reasons)
     for device in sorted(sys.glob("class/thermal/cooling_device*")):
-        if _read(device / "type").startswith(SLOWING) and _positive(device / "cur_state"):
+        state = _read(device / "cur_state")
+        if _read(device / "type").startswith(SLOWING) and state.isdigit() and int(state) > 0:
             return "throttled by heat"
     return None
 
@@ -80,8 +81,3 @@ def _hexadecimal(path: Path) -> int:
         return int(_read(path) or "0", 16)
     except ValueError:
         return 0
-
-
-def _positive(path: Path) -> bool:
-    text = _read(path)
-    return text.isdigit() and int(text) > 0

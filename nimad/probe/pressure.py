@@ -1,4 +1,4 @@
-"""Pressure: how much of the time somebody had to wait for a processor, or for memory.
+"""Pressure: how much of the time a task had to wait for a processor, or for memory.
 
 The kernel tells it per resource (pressure stall information, PSI): a share averaged over the last
 10 seconds, and the sum of all waiting, from which the share of any stretch can be told at once.
@@ -35,7 +35,7 @@ def waited(thread: int) -> float | None:
 
 
 class Stalls:
-    """How much somebody waited since the last look: the highest share among several files.
+    """How much tasks waited since the last look: the highest share among several files.
 
     A look less than `least` seconds after the last one tells nothing: so short a stretch is noise.
     """

@@ -1,10 +1,10 @@
 """The priority of one thread: SCHED_IDLE and the idle I/O class, and back.
 
-A thread at SCHED_IDLE runs when nobody else wants its processor.  That is dangerous for a thread
-that holds what others need, a lock or the interpreter: so it is lifted by whoever comes and waits.
+A thread at SCHED_IDLE runs when no other wants its processor.  That is dangerous for a thread
+that holds what others need, a lock or the interpreter: so a request that waits for it lifts it.
 The kernel lets a thread leave SCHED_IDLE only with CAP_SYS_NICE or an RLIMIT_NICE of 20 (nice 0),
 which the unit grants (LimitNICE=+0).  Where neither is given, SCHED_BATCH takes its place: it never
-preempts, but shares the processor like everybody else, and can be left.
+preempts, but shares the processor like any other thread, and can be left.
 Source: sched(7), ioprio_set(2).
 """
 
@@ -64,14 +64,14 @@ class Priority:
             self._process = psutil.Process(self._thread)  # the kernel takes thread ids, too
 
     def lower(self) -> None:
-        """Yield the processor and the disk to everybody.  Never raises.  Cost: 0.1 ms once."""
+        """Yield the processor and the disk to all others.  Never raises.  Cost: 0.1 ms once."""
         with self._lock:
             if not self._low:
                 self._low = True
                 self._set(lowest(), psutil.IOPRIO_CLASS_IDLE)
 
     def lift(self) -> None:
-        """Run like everybody else from now on.  Never raises; free when it does already."""
+        """Run at the usual priority from now on.  Never raises; free when it does already."""
         if not self._low:
             return
         with self._lock:

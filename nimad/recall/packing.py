@@ -48,7 +48,7 @@ def pack(passages: Sequence[Passage], budget: int, count: Callable[[str], int]) 
     made: list[Packed] = []
     for place, passage in enumerate(passages):
         for memories in _smaller(passage):
-            tokens = sum(count(_line(memory)) for memory in memories)
+            tokens = sum(_cost(memory, memory.text, count) for memory in memories)
             if tokens <= room:
                 made.append(Packed(passage, memories, tokens))
                 room -= tokens
@@ -84,7 +84,8 @@ def _cut(passage: Passage, budget: int, count: Callable[[str], int]) -> Packed |
         low, high = 0, len(places)
         while low < high:  # a longer text never has fewer tokens, so halving finds the longest
             middle = (low + high + 1) // 2
-            if _cost(memory, memory.text[: places[middle - 1]], count) <= budget:
+            text = memory.text[: places[middle - 1]].rstrip() + CUT
+            if _cost(memory, text, count) <= budget:
                 low = middle
             else:
                 high = middle - 1
@@ -95,9 +96,5 @@ def _cut(passage: Passage, budget: int, count: Callable[[str], int]) -> Packed |
 
 
 def _cost(memory: Memory, text: str, count: Callable[[str], int]) -> int:
-    whole = text if text.endswith(CUT) else text.rstrip() + CUT
-    return count(prompt.line(whole, memory.who, memory.layer, memory.timestamp))
-
-
-def _line(memory: Memory) -> str:
-    return prompt.line(memory.text, memory.who, memory.layer, memory.timestamp)
+    """Tokens of a memory's line with this text."""
+    return count(prompt.line(text, memory.who, memory.layer, memory.timestamp))

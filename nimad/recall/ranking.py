@@ -134,7 +134,7 @@ class Recall:
             context = QueryContext(text, k, mode, scope, at, *parts, watch)
             scored = self._scoring.best(context) if scope.count else []
         watch.lap("fusion")
-        memories = self._records.get([number for number, _, _ in scored])
+        memories = get_within(self._records, [number for number, _, _ in scored])
         watch.lap("records")
         return [Hit(memories[i], score, made) for i, score, made in scored if i in memories]
 

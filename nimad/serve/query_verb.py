@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from nimad import checks
@@ -70,7 +69,11 @@ class QueryVerb:
         if given["explain"]:
             reply["timings"] = answer.timings
             found = self._store.recall.evidence(given["text"], given["mode"], where, as_of)
-            reply["evidence"] = asdict(found) if found else None
+            reply["evidence"] = found and {
+                "met": found.met,
+                "least": found.least,
+                "strange": found.unknown_name,
+            }
         return reply
 
     def _prompt(

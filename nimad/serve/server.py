@@ -124,19 +124,16 @@ class Server:
             try:
                 sock, _ = await loop.sock_accept(listener)
             except OSError as error:
-                await self._accept_failed(error)
+                if error.errno not in EXHAUSTED:
+                    log.debug("a connection was gone before it was accepted: %s", error)
+                    continue
+                if not self._complained:
+                    self._complained = True
+                    log.warning("cannot take more connections for now: %s", error.strerror)
+                await asyncio.sleep(EXHAUSTED_PAUSE)
             else:
                 self._complained = False
                 self._welcome(sock)
-
-    async def _accept_failed(self, error: OSError) -> None:
-        if error.errno not in EXHAUSTED:
-            log.debug("a connection was gone before it was accepted: %s", error)
-            return
-        if not self._complained:
-            self._complained = True
-            log.warning("cannot take more connections for now: %s", error.strerror)
-        await asyncio.sleep(EXHAUSTED_PAUSE)
 
     def _welcome(self, sock: socket.socket) -> None:
         try:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nimad.disk.failures import check_writable, translated
 from nimad.errors import NimadError
-from nimad.model import Change, Filter, Memory, Relation, Turn
+from nimad.model import Change, Filter, Memory
 from nimad.store import rows, schema
 from nimad.store.transaction import Transaction
 
@@ -260,7 +260,7 @@ class Records:
         """Forgotten ids that a listed segment may still hold, sorted."""
         return [r[0] for r in self.rows("SELECT id FROM tombstones ORDER BY id")]
 
-    # --- the change feed (the graph follows it) -----------------------------------------------
+    # --- the change log ----------------------------------------------------------------------
 
     def head(self) -> int:
         """The number of the last change; 0 when nothing ever changed."""
@@ -274,30 +274,6 @@ class Records:
         """Up to `limit` changes after a sequence number, in order."""
         sql = "SELECT seq, op, kind, first, last FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
         return [Change(*row) for row in self.rows(sql, (after, limit))]
-
-    def memory_keys(self, first: int, last: int) -> list[tuple[int, str, str | None, int]]:
-        """(id, layer, who, timestamp) of the memories in an id range that still exist, by id."""
-        return self.rows(
-            "SELECT m.id, n.name, m.who, m.timestamp FROM memories m JOIN names n ON n.id = m.layer"
-            " WHERE m.id BETWEEN ? AND ? ORDER BY m.id",
-            (first, last),
-        )
-
-    def turn_rows(self, first: int, last: int) -> list[Turn]:
-        """The turns in an id range that exist, by id."""
-        sql = (
-            "SELECT name, input, contemplation, output, timestamp, affect, id FROM turns"
-            " WHERE id BETWEEN ? AND ? AND listed ORDER BY id"
-        )
-        return [Turn(*row) for row in self.rows(sql, (first, last))]
-
-    def relation_rows(self, first: int, last: int) -> list[Relation]:
-        """The relations in an id range that exist, by id."""
-        sql = (
-            "SELECT r.origin, r.target, n.name, r.weight, r.id FROM relations r"
-            " JOIN names n ON n.id = r.relation WHERE r.id BETWEEN ? AND ? ORDER BY r.id"
-        )
-        return [Relation(*row) for row in self.rows(sql, (first, last))]
 
     def counts(self) -> dict[str, int]:
         """How many memories, turns and relations there are."""

@@ -90,7 +90,7 @@ class Source:
 
     @property
     def is_due(self) -> bool:
-        """Whether there is something to do that nobody has stopped."""
+        """Whether there is something to do, and neither a pause nor an error stops it."""
         return self.stage.moving and not self.paused and self.error is None
 
     @property

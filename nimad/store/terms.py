@@ -28,11 +28,14 @@ from nimad.store.records import Records
 from nimad.store.schema import TOKENIZER
 
 POSTINGS_KEPT = 600_000
-"""Of all terms together: about 5 MB."""
+"""Postings kept of all terms together, at 8 bytes or so: about 5 MB."""
+TERM_COST = 64
+"""What a kept term takes besides its postings, in postings; one that no memory holds, too."""
 TAIL_ROWS = 512
-"""Memories in the tail at most: a look into it costs some microseconds."""
+"""Most memories in the tail: a look into it costs some microseconds."""
 BULK_ROWS = 100
-"""So many that come at once are not put there: reading their terms anew costs a query less."""
+"""Memories that come at once from which on they are not put there: reading their terms anew costs a
+query less."""
 PAIR = re.compile(
     r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]"
 )
@@ -177,10 +180,10 @@ class TermIndex:
             found = Postings.of(ids[ids <= upto])
         kept = _Kept(found, upto)
         self._kept[term] = kept
-        self._size += len(found.ids)
+        self._size += len(found.ids) + TERM_COST
         while self._size > POSTINGS_KEPT and len(self._kept) > 1:
             _, gone = self._kept.popitem(last=False)
-            self._size -= len(gone.postings.ids)
+            self._size -= len(gone.postings.ids) + TERM_COST
         return kept
 
     def _late(self, term: str, after: int) -> NDArray[np.int64]:

@@ -71,7 +71,9 @@ def search(records: Records, words: list[str]) -> tuple[NDArray[np.int64], NDArr
     """
     if not words:
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    match = " OR ".join(f'"{_quoted(word)}"' for word in words[:64])
+    # quotes are doubled in an FTS5 string; it would take a NUL for the end of the query
+    quoted = [word.replace('"', '""').replace("\0", " ") for word in words[:64]]
+    match = " OR ".join(f'"{word}"' for word in quoted)
     found = records.rows(
         f"SELECT rowid, bm25(words, {TEXT_WEIGHT}, {WHO_WEIGHT}) FROM words WHERE words MATCH ?"
         " ORDER BY rowid",
@@ -83,11 +85,6 @@ def search(records: Records, words: list[str]) -> tuple[NDArray[np.int64], NDArr
     # FTS5 clamps a negative idf to a tiny positive one; a match never counts as none.
     scores = np.maximum(-columns[:, 1], 1e-6).astype(np.float32)
     return ids, scores
-
-
-def _quoted(word: str) -> str:
-    """A word as an FTS5 string: quotes doubled; FTS5 would take a NUL for the end of the query."""
-    return word.replace('"', '""').replace("\0", " ")
 
 
 def rebuild(records: Records) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from nimad.config import Config
 from nimad.core.store import MemoryStore
+from nimad.graph.limits import ENGINES
 from nimad.model import Memory, Relation
 
 QUESTIONS = 500
@@ -77,18 +79,42 @@ def measure(name: str, ask: Callable[[int], object], memories: int) -> None:
     print(f"{name:28} p50 {percentile(times, 0.5):6.2f} ms   p95 {percentile(times, 0.95):6.2f} ms")
 
 
+def measure_cypher(store: MemoryStore) -> None:
+    """Ask in Cypher after a change, and again."""
+    cypher = "MATCH (m:Memory)-[r]->(n) RETURN r.relation, count(*)"
+    store.graph.query(cypher)
+    store.remember(Memory(text="a change"))
+    first = store.graph.query(cypher, fresh=True).took_ms
+    times = sorted(store.graph.query(cypher).took_ms for _ in range(100))
+    pid = store.graph.pid
+    held = re.search(r"Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text())
+    store.graph.close()
+    store.graph.query(cypher)
+    started = store.graph.query("RETURN 1").took_ms
+    print(
+        f"{store.graph.engine}: first answer after a change {first:.0f} ms, later p50"
+        f" {percentile(times, 0.5):.1f} ms, p95 {percentile(times, 0.95):.1f} ms;"
+        f" its process holds {int(held[1]) / 1024 if held else 0:.0f} MB;"
+        f" file {store.graph.size() / 1e6:.1f} MB; smallest question {started:.1f} ms"
+    )
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--memories", type=int, default=100_000)
     memories = parser.parse_args().memories
     with tempfile.TemporaryDirectory() as directory:
-        settings = {"embedder": "hash", "graph__engine": "ladybug"}
-        store = MemoryStore.open(Path(directory) / "state", Config().replace(**settings))
+        state = Path(directory) / "state"
+        store = MemoryStore.open(state, Config().replace(embedder="hash", graph__engine="none"))
         fill(store, memories)
         for depth in (1, 2, 3, 5):
             measure(f"related, depth {depth}", lambda n, d=depth: store.related(n, d), memories)
         measure("related of a hub, depth 2", lambda n: store.related(1 + n % HUBS, 2), memories)
+        for engine in ENGINES:
+            store.close()
+            store = MemoryStore.open(state, Config().replace(embedder="hash", graph__engine=engine))
+            measure_cypher(store)
         store.close()
 
 

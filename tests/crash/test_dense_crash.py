@@ -15,7 +15,7 @@ from nimad.check import check
 from nimad.config import Config
 from nimad.core import maintenance
 from nimad.core.store import MemoryStore
-from nimad.store import hyper
+from nimad.store import hypervector_files
 from tests.hypervectors import episodes, neighbours
 from tests.legacy import stores
 
@@ -107,7 +107,7 @@ def check_whole(state: Path, memories: int, items: int = 48) -> None:
     ids = store.dense.files.ids()
     assert len(ids) == len(np.unique(ids)) == memories
     assert sum(len(each.file) for each in store.dense.files.items()) == items
-    names = {file.name for file in hyper.files(store.records)}
+    names = {file.name for file in hypervector_files.files(store.records)}
     assert {path.stem for path in (state / "dense").iterdir()} == names
     if memories:
         truth = neighbours(episodes(COUNT, DIMENSION).vectors)

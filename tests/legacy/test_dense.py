@@ -10,7 +10,7 @@ import pytest
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.legacy.snapshot_kinds import open_snapshot
-from nimad.store import hyper, sources
+from nimad.store import hypervector_files, sources
 from tests.hypervectors import neighbours
 from tests.legacy.test_expected import migrated, nimactl
 from tests.process import DaemonProcess
@@ -36,8 +36,8 @@ def dense_rows(state: Path) -> tuple[Any, dict[Any, int]]:
             keys = dense.keys()
             found = dense.rows(keys)
         ids = sources.memory_ids(store.records, source.id, keys.tolist())
-        items = len(hyper.items(store.records, source.id))
-        size = hyper.bytes_of(store.records, source.id)
+        items = len(hypervector_files.items(store.records, source.id))
+        size = hypervector_files.bytes_of(store.records, source.id)
     finally:
         store.close()
     return (found, (len(keys) + items) * 4 * found.shape[1] / size), ids
@@ -80,7 +80,9 @@ def test_roles_of_a_real_checkpoint(daemon: DaemonProcess, legacy_dir: Path) -> 
     daemon.stop()
     store = MemoryStore.open(daemon.state, Config().replace(graph__engine="none"))
     right = asked = 0
-    names = {item.name for item in hyper.items(store.records, 1) if item.kind == "filler"}
+    names = {
+        item.name for item in hypervector_files.items(store.records, 1) if item.kind == "filler"
+    }
     for number in range(1, 161):
         memory = store.get(number)
         for role, said in (("WHO", memory.who), ("WHERE", memory.where)):

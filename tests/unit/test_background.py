@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from nimad.background import worker as worker_module
 from nimad.background.maintenance_job import LATEST_SECONDS, MaintenanceJob
-from nimad.background.worker import Backoff, Step, Worker
+from nimad.background.worker import Step, Worker
 from nimad.config import Config
 from nimad.core import maintenance
+from nimad.core import setbacks as setbacks_module
 from nimad.core.setbacks import Setbacks
 from nimad.core.store import MemoryStore
 from nimad.errors import Degraded, DiskFull
@@ -64,14 +64,18 @@ def worker() -> Iterator[Worker]:
 
 def test_the_pauses_after_failures_grow_up_to_an_hour() -> None:
     clock = Clock()
-    backoff = Backoff(clock)
-    assert backoff.remaining() == 0.0
-    pauses = [backoff.fail() for _ in range(8)]
+    setbacks = Setbacks(clock)
+    assert setbacks.remaining("job") == 0.0
+    pauses = []
+    for _ in range(8):
+        setbacks.note("job", OSError(5, "on purpose"))
+        pauses.append(setbacks.remaining("job"))
     assert pauses == [60, 120, 240, 480, 960, 1920, 3600, 3600]
     clock.now += 3000
-    assert backoff.remaining() == 600
-    backoff.clear()
-    assert backoff.remaining() == 0.0 and backoff.fail() == 60
+    assert setbacks.remaining("job") == 600
+    setbacks.clear("job")
+    assert setbacks.remaining("job") == 0.0
+    assert setbacks.note("job", OSError(5, "on purpose")).due - clock.now == 60
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), DiskFull(detail="on purpose")])
@@ -87,7 +91,7 @@ def test_a_job_that_fails_keeps_no_other_from_going_on(worker: Worker, error: Ex
 
 
 def test_it_is_tried_more_and_more_seldom(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(setbacks_module, "FIRST_PAUSE", 0.02)
     broken = Counting("broken", 1, RuntimeError("a bug"))
     worker.add(broken)
     worker.start()

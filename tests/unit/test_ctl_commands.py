@@ -230,6 +230,13 @@ def test_forget_of_some_that_are_missing(daemon: FakeDaemon, run: Run) -> None:
     assert "would forget 17" in ran.out and "there is no memory 18, 19" in ran.out
 
 
+def test_forget_tells_what_of_a_purge_is_not_finished(daemon: FakeDaemon, run: Run) -> None:
+    daemon.answers["forget"] = receipt(purged=True, unfinished={"snapshots": "The disk is full"})
+    ran = run("forget", "17", "--purge")
+    assert ran.code == 0 and "purged 17" in ran.out
+    assert "the purge of snapshots is tried again by itself: The disk is full" in ran.out
+
+
 # --- status, rebuild, doctor ----------------------------------------------------------------------
 
 STATUS: dict[str, Any] = {
@@ -281,6 +288,12 @@ def test_status_tells_the_share_of_each_part(daemon: FakeDaemon, run: Run) -> No
 def test_status_puts_what_is_broken_first(daemon: FakeDaemon, run: Run) -> None:
     daemon.answers["status"] = {**STATUS, "degraded": {"graph": "it is damaged"}}
     assert "graph is out of service\n  it is damaged" in run("status").out
+
+
+def test_status_tells_what_is_not_finished(daemon: FakeDaemon, run: Run) -> None:
+    why = "traces of 2 memories are still to be removed"
+    daemon.answers["status"] = {**STATUS, "waiting": {"purge": why}}
+    assert f"purge is not finished\n  {why}" in run("status").out
 
 
 def test_status_tells_of_another_version(daemon: FakeDaemon, run: Run) -> None:

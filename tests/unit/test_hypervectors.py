@@ -17,7 +17,7 @@ from nimad.legacy.sqlite import LegacyGraph
 from nimad.migrate import hypervector_stage
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
-from nimad.store import hyper
+from nimad.store import hypervector_files
 from tests.hypervectors import Episodes, Rows, episodes, neighbours, sparse_rows
 from tests.legacy import stores
 from tests.legacy.moving import attach, migrate, opened, status
@@ -76,7 +76,7 @@ def test_they_come_in_with_the_memories(source: Path, here: Opened, rows: Rows) 
     assert "60 hypervectors of 3000 dimensions converted" in (
         store.state / "migration.log"
     ).read_text(encoding="utf-8")
-    listed = hyper.files(store.records)
+    listed = hypervector_files.files(store.records)
     assert {file.kind for file in listed} >= {"rows", "items"}
     assert len(listed) == len(files(store))
     whole = rows.vectors.nbytes + sum(row.nbytes for _, _, row in rows.names)
@@ -161,7 +161,7 @@ def test_forgetting_takes_them_along(source: Path, here: Opened, rows: Rows) -> 
     maintenance.finish(store)
     assert gone not in store.dense.files.ids() and len(store.dense.files.ids()) == COUNT - 1
     assert status(manager, "graph")["converted"] == COUNT - 1
-    assert len(files(store)) == len(hyper.files(store.records))
+    assert len(files(store)) == len(hypervector_files.files(store.records))
 
 
 def test_a_purge_leaves_no_filler_behind(source: Path, here: Opened, rows: Rows) -> None:
@@ -173,19 +173,19 @@ def test_a_purge_leaves_no_filler_behind(source: Path, here: Opened, rows: Rows)
     source_id = store.get(number).source
     assert source_id is not None
     store.forget([number], purge=True)
-    names = {item.name for item in hyper.items(store.records, 1)}
+    names = {item.name for item in hypervector_files.items(store.records, 1)}
     assert "memory number 7" not in names and "memory number" in names
     held = sum(len(each.file) for each in store.dense.files.items())
     assert held == len(names) and number not in store.dense.files.ids()
-    assert len(files(store)) == len(hyper.files(store.records))
+    assert len(files(store)) == len(hypervector_files.files(store.records))
 
 
 def test_a_rollback_removes_them(source: Path, here: Opened, rows: Rows) -> None:
     store, manager = here
     migrate(manager, source)
     manager.rollback("graph")
-    assert files(store) == [] and hyper.files(store.records) == []
-    assert hyper.items(store.records, 1) == [] and not len(store.dense.files.ids())
+    assert files(store) == [] and hypervector_files.files(store.records) == []
+    assert hypervector_files.items(store.records, 1) == [] and not len(store.dense.files.ids())
     migrate(manager, source)
     assert status(manager, "graph")["converted"] == COUNT
 
@@ -196,7 +196,7 @@ def test_a_damaged_file_is_made_anew(source: Path, tmp_path: Path, rows: Rows, k
     quiet = {"embedder": "hash", "graph__engine": "none"}
     with opened(state, **quiet) as (store, manager):
         migrate(manager, source)
-        victim = next(file for file in hyper.files(store.records) if file.kind == kind)
+        victim = next(file for file in hypervector_files.files(store.records) if file.kind == kind)
     path = state / "dense" / f"{victim.name}.nsd"
     raw = bytearray(path.read_bytes())
     raw[700] ^= 1
@@ -216,7 +216,9 @@ def test_damage_without_a_backup_is_told(source: Path, tmp_path: Path, rows: Row
     with opened(state, embedder="hash", graph__engine="none") as (store, manager):
         migrate(manager, source)
         manager.forget_backup("graph")
-        victim = next(file for file in hyper.files(store.records) if file.kind == "rows")
+        victim = next(
+            file for file in hypervector_files.files(store.records) if file.kind == "rows"
+        )
         path = state / "dense" / f"{victim.name}.nsd"
         raw = bytearray(path.read_bytes())
         raw[-2000] ^= 1
@@ -261,7 +263,7 @@ def test_later_snapshots_add_to_them(
     migrate(manager, source)
     shown = status(manager, "graph")
     assert (shown["converted"], shown["total_dense"], shown["state"]) == (60, 60, "verified")
-    assert "one more" in {item.name for item in hyper.items(store.records, 1)}
+    assert "one more" in {item.name for item in hypervector_files.items(store.records, 1)}
 
 
 def test_sparse_ones_keep_their_blocks(

@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from nimad.background import machine_idle
-from nimad.background.idle_conditions import AllOf, Always, NoRecentRequests
-from nimad.background.machine_idle import LATEST_SECONDS, OPEN_SECONDS, Limits, MachineIdle, OwnLoad
+from nimad.background.idle_conditions import (
+    LATEST_SECONDS,
+    OPEN_SECONDS,
+    AllOf,
+    Limits,
+    MachineIdle,
+    NoRecentRequests,
+    OwnLoad,
+    thermal_or_power_limit,
+)
 from nimad.config import Config
 from nimad.probe import board, heat, pressure
 
@@ -130,18 +137,16 @@ def test_own_load_follows_the_kernels_average(machine: Machine) -> None:
 def test_heat_throttling_and_battery(machine: Machine) -> None:
     limits = Limits(temperature=75, battery=30)
     machine.degrees = 81.4
-    assert machine_idle.thermal_or_power_limit(limits) == "processor at 81 °C, over 75 °C"
+    assert thermal_or_power_limit(limits) == "processor at 81 °C, over 75 °C"
     machine.degrees = 60.0
-    assert machine_idle.thermal_or_power_limit(limits) is None
+    assert thermal_or_power_limit(limits) is None
     machine.throttled = "under-voltage"
-    assert (
-        machine_idle.thermal_or_power_limit(limits) == "the processor is slowed down: under-voltage"
-    )
+    assert thermal_or_power_limit(limits) == "the processor is slowed down: under-voltage"
     machine.throttled = None
     machine.battery = heat.Battery(18.0, in_use=True)
-    assert machine_idle.thermal_or_power_limit(limits) == "battery at 18 %, under 30 %"
+    assert thermal_or_power_limit(limits) == "battery at 18 %, under 30 %"
     machine.battery = heat.Battery(18.0, in_use=False)
-    assert machine_idle.thermal_or_power_limit(limits) is None
+    assert thermal_or_power_limit(limits) is None
 
 
 def test_nothing_is_looked_at_that_is_switched_off(machine: Machine) -> None:
@@ -155,7 +160,7 @@ def test_nothing_is_looked_at_that_is_switched_off(machine: Machine) -> None:
 def test_the_first_closed_gate_answers(machine: Machine) -> None:
     quiet = NoRecentRequests(lambda: 3.0, machine.clock)
     quiet.touch()
-    both = AllOf(Always(), quiet, gate(machine, temperature=70))
+    both = AllOf(quiet, gate(machine, temperature=70))
     machine.degrees = 90.0
     assert both.closed_for() == 3.0
     assert both.because() == "a request 0.0 s ago; it waits for 3 s without one"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from nimad.background import machine_idle
+from nimad.background import idle_conditions
 from nimad.core.store import MemoryStore
 from nimad.errors import Busy, NotFound
 from nimad.migrate.manager import MigrationManager
@@ -34,8 +34,8 @@ def hot(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The temperature of the processor, for the test to set."""
     degrees = [90.0]
     monkeypatch.setattr(heat, "temperature", lambda: degrees[0])
-    monkeypatch.setattr(machine_idle, "OPEN_SECONDS", 0.02)
-    monkeypatch.setattr(machine_idle, "LATEST_SECONDS", 0.1)
+    monkeypatch.setattr(idle_conditions, "OPEN_SECONDS", 0.02)
+    monkeypatch.setattr(idle_conditions, "LATEST_SECONDS", 0.1)
     return degrees
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nimad.background.idle_conditions import Always, NoRecentRequests
+from nimad.background.idle_conditions import NoRecentRequests
 from nimad.migrate import log as log_module
 from nimad.migrate.log import MigrationLog, progress_line
 from nimad.migrate.progress import WEIGHTS, Progress
@@ -33,7 +33,6 @@ def test_the_gate_opens_after_a_quiet_while() -> None:
     gate.touch()
     clock.now += 3
     assert gate.closed_for() == 0.0
-    assert Always().closed_for() == 0.0
 
 
 def test_lines_have_the_legacy_format(tmp_path: Path) -> None:

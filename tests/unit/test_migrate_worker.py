@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from nimad.background import worker
+from nimad.core import setbacks
 from nimad.core.store import MemoryStore
 from nimad.errors import Busy, DiskFailed, DiskFull
 from nimad.migrate import copy_stage
@@ -192,7 +193,7 @@ def test_after_three_failed_batches_it_pauses_and_says_where(
     source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, manager = here
-    monkeypatch.setattr(worker, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(setbacks, "FIRST_PAUSE", 0.05)
     real, attempts = copy_stage._commit, [0]
 
     def commit(run: Any, of: Any, batch: Any) -> None:
@@ -218,7 +219,7 @@ def test_a_batch_that_succeeds_wipes_the_slate(
     source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, manager = here
-    monkeypatch.setattr(worker, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(setbacks, "FIRST_PAUSE", 0.02)
     real, failures = copy_stage._commit, [0] * 400
 
     def commit(run: Any, of: Any, batch: Any) -> None:
@@ -251,7 +252,7 @@ def test_a_full_disk_is_no_failure(
     source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, manager = here
-    monkeypatch.setattr(worker, "RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(setbacks, "FIRST_PAUSE", 0.2)
     failed = fail_first(DiskFull(detail="full on purpose"), 7, monkeypatch)
     manager.worker.start()
     attach(manager, source)
@@ -264,7 +265,7 @@ def test_what_waits_for_room_is_tried_more_and_more_seldom_and_alone(
 ) -> None:
     """One source has no room for a while: another moves in meanwhile, maintenance goes on."""
     store, manager = here
-    monkeypatch.setattr(worker, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(setbacks, "FIRST_PAUSE", 0.05)
     other = stores.small_store(tmp_path / "other.sqlite", count=30)
     real, attempts, room = copy_stage._commit, [0], threading.Event()
 

@@ -207,3 +207,22 @@ def test_the_change_log_is_kept_while_the_file_of_the_columns_needs_it(
     again = MemoryStore.open(store.state, store.config)
     assert again.recall.columns_cache.position == written, "the start reads only what came later"
     again.close()
+
+
+def test_an_embedder_that_is_back_is_used_at_once(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(texts: object) -> None:
+        raise Degraded(part="embedder", detail="it is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store.embedder, "embed", away)
+        store.remember_many([Memory(f"note {n}") for n in range(5)])
+        for _ in range(3):
+            maintenance.finish(store)
+        assert "away" in status.describe(store)["waiting"]["blocks"]
+    maintenance.finish(store)
+    assert len(store.semantic.unencoded_ids) == 5, "it waits a minute"
+    store.remember(Memory("a late note"))
+    maintenance.finish(store)
+    assert store.semantic.unencoded_ids == [] and check(store) == []

@@ -560,6 +560,21 @@ def test_columns_and_postings_follow_the_change_log(
         store.close()
 
 
+def test_unknown_words_are_not_kept_for_ever(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nimad.store.terms.POSTINGS_KEPT", 1000)
+    terms = TermIndex(store.records)
+    for n in range(100):
+        terms.postings(f"unknown{n}", 1)
+    read: list[str] = []
+    monkeypatch.setattr(store.records, "rows", lambda sql, given=(): read.append(given[0]) or [])
+    terms.postings("unknown99", 1)
+    terms.postings("unknown0", 1)
+    assert read == ["unknown0"]
+    terms.close()
+
+
 def test_terms_are_those_of_the_index(store: MemoryStore) -> None:
     terms = TermIndex(store.records)
     assert terms.cut("Running") == terms.cut("runs") == ("run",)

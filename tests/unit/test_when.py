@@ -141,6 +141,12 @@ def test_most_questions_name_none(text: str) -> None:
     assert list(when.relative(text, now())) == []
 
 
+@pytest.mark.parametrize("years", ["2100", "9999"])
+@pytest.mark.parametrize("form", ["What was {} years ago?", "Was war vor {} Jahren?", "{}年前"])
+def test_what_no_calendar_has_is_not_asked_for(years: str, form: str) -> None:
+    assert list(when.relative(form.format(years), now())) == []
+
+
 def test_days_are_whole_when_the_clocks_change() -> None:
     assert when.read("2024-03-31", now()).end - when.read("2024-03-31", now()).first == 23 * HOUR
     morning = at(2024, 4, 1, 8)

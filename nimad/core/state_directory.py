@@ -1,4 +1,4 @@
-"""One process owns a state directory: a lock that dies with its holder."""
+"""The state directory: who may use it, one process at a time, swept of what a crash left."""
 
 from __future__ import annotations
 
