@@ -15,14 +15,14 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _PR_SET_THP_DISABLE = 41  # <linux/prctl.h>
 
 ARENAS = 2
-"""Our threads rarely allocate at the same time."""
+"""Arenas of the allocator; our threads rarely allocate at the same time."""
 MAPPED_FROM = 1 << 20
 """Blocks from this size on are mapped, and go when they are freed [bytes].  A fixed size also ends
 glibc's habit of raising it: after an import of 10,000 memories and 200 queries the process held
 79 MB instead of 103 MB (PSS).  The arrays of a query in a store of 100,000 are smaller: mapping
 those each time would cost a query more than it saves."""
 KEPT_AT_MOST = 4 << 20
-"""What may lie free at the end of an arena [bytes]."""
+"""Free memory kept at the end of an arena [bytes]."""
 
 
 def keep_small() -> None:
@@ -30,7 +30,7 @@ def keep_small() -> None:
     moment.
 
     Transparent huge pages are switched off, for children, too: a page of them is 2 MB, or 32 MB
-    where the kernel's pages have 16 KiB, and most of it would be memory that nobody asked for.  A
+    where the kernel's pages have 16 KiB, and most of it would be memory that is never used.  A
     daemon with 50,000 memories held 81 MB instead of 113 MB (PSS), and queries were not slower.
     """
     with suppress(OSError, AttributeError):

@@ -95,8 +95,8 @@ def listening_sockets(environ: MutableMapping[str, str] = os.environ) -> list[so
 def turn_callers_away() -> None:
     """Close the connections that wait on the sockets of socket activation.
 
-    For a start that fails in a way that no other start will mend: as long as somebody waits,
-    systemd would start us again at once, and again.
+    For a start that fails in a way that no other start will mend: while a connection waits,
+    systemd would start the unit again at once, and again.
     """
     with contextlib.suppress(UsageError):
         for sock in listening_sockets():

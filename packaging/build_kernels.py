@@ -9,7 +9,7 @@ and binutils-aarch64-linux-gnu and without a C compiler.  The objects need nothi
 nor a C library.
 
 The same numba, llvmlite and binutils give the same bytes.  The objects belong to the repository (20
-to 70 kB each, mostly padding), because who installs from a checkout has only pip, and who builds
+to 70 kB each, mostly padding), because an installation from a checkout has only pip, and a build of
 the package has no network.  A test compares the manifest's digest of the source with the source.
 """
 
@@ -137,7 +137,7 @@ def build(into: Path) -> None:
     """Write every object and `manifest.json` to a directory."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    # Otherwise a loop that writes zeros becomes a call of memset, which somebody must provide.
+    # Otherwise a loop that writes zeros becomes a call of memset, which no library here provides.
     llvm.set_option(Path(__file__).name, "--disable-loop-idiom-all")
     ir = kernels_ir()
     into.mkdir(exist_ok=True)

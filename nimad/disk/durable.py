@@ -4,7 +4,7 @@ Crash prose of a replacement (`replacing`, `write_durable`):
 
 1. `NAME.tmp` is created and filled.  A crash leaves `NAME.tmp`; `sweep_temporary` removes it.
 2. `NAME.tmp` is fsynced.  A crash leaves a complete `NAME.tmp`; it is swept all the same, because
-   nobody was told that it exists.
+   no caller was told that it exists.
 3. `NAME.tmp` is renamed to `NAME`.  A crash leaves the old `NAME` or the new one, whole.
 4. The directory is fsynced.  Only then does the call return: the name is durable too.
 

@@ -9,6 +9,7 @@ Crash prose of `build`: the new file is written beside the old one, which serves
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -29,12 +30,15 @@ log = logging.getLogger(__name__)
 
 ROW_BYTES = 200
 """Room that a row may take in a file in the making; 20 to 50 in the end [bytes]."""
-PARTS = (100_000, 10_000)
-"""Rows handed over at a time; the next number is tried when memory ran out [rows]."""
+EDGES = 100_000
+"""Edges handed over at a time; nodes come all at once, which the engines do best [rows]."""
+SMALL_PART = 10_000
+"""Nodes or edges handed over at a time when memory ran out before [rows]."""
 IDLE_SECONDS = 20.0
 """A process that nobody has asked for so long ends [seconds]."""
 MOST_ASKED = 100
 """Questions of one process: kuzu keeps 0.5 MB of each [questions]."""
+EDGE_TABLES = ("Relation", "Member")
 GRACE = 2.0
 """A question that the engine does not end in time ends with its process after this [seconds]."""
 
@@ -131,16 +135,13 @@ class GraphDatabase:
 
     def _build(self, about: About, pages: Pages) -> Seal:
         self._files.check_room(ROW_BYTES * about.rows)
-        counts: dict[str, int] = {}
-        for rows in PARTS:
+        self._files.sweep_new()
+        try:
+            counts = self._fill(pages, in_parts=False)
+        except GraphMemory as error:
+            log.warning("%s It is tried again with fewer rows at a time.", error.message)
             self._files.sweep_new()
-            try:
-                counts = self._fill(pages, rows, thrifty=rows != PARTS[0])
-                break
-            except GraphMemory as error:
-                if rows == PARTS[-1]:
-                    raise
-                log.warning("%s It is tried again with fewer rows at a time.", error.message)
+            counts = self._fill(pages, in_parts=True)
         crash_point("graph.built")
         with self._asking:
             self._stop()
@@ -149,14 +150,15 @@ class GraphDatabase:
         assert self.seal is not None
         return self.seal
 
-    def _fill(self, pages: Pages, most: int, *, thrifty: bool) -> dict[str, int]:
-        """Write the new file; table → its rows.  `thrifty`: fold the log in after each part."""
+    def _fill(self, pages: Pages, *, in_parts: bool) -> dict[str, int]:
+        """Write the new file; table → its rows.  With as little memory as can be `in_parts`."""
         descriptor = os.memfd_create("nimad-graph", os.MFD_CLOEXEC)
         written: dict[str, int] = {}
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="") as file:
-            process = EngineProcess(self._settings(self._files.new, descriptor))
+            settings = self._settings(self._files.new, descriptor, in_parts=in_parts)
+            process = EngineProcess(settings)
             try:
-                part = _Part(process, file, most, thrifty)
+                part = _Part(process, file, in_parts)
                 for table, lines in pages():
                     part.add(table, lines)
                     written[table] = written.get(table, 0) + len(lines)
@@ -168,11 +170,9 @@ class GraphDatabase:
             raise GraphFailed(detail=f"{counts} rows are in it, and {written} were written")
         return counts
 
-    def _settings(self, path: Path, rows: int = -1) -> Settings:
-        limits = self._limits
-        return Settings(
-            str(path), self.engine, limits.buffer_pool_bytes, limits.max_db_size_bytes, rows
-        )
+    def _settings(self, path: Path, rows: int = -1, *, in_parts: bool = False) -> Settings:
+        pool, size = self._limits.buffer_pool_bytes, self._limits.max_db_size_bytes
+        return Settings(str(path), self.engine, pool, size, rows, in_parts)
 
     # --- asking ---------------------------------------------------------------------------------
 
@@ -249,15 +249,18 @@ class GraphDatabase:
 
 
 class _Part:
-    """Rows of one table on their way to the engine, `most` at a time."""
+    """Rows of one table on their way to the engine."""
 
-    def __init__(self, process: EngineProcess, file: Any, most: int, thrifty: bool) -> None:
-        self._process, self._file, self._most, self._thrifty = process, file, most, thrifty
+    def __init__(self, process: EngineProcess, file: Any, in_parts: bool) -> None:
+        self._process, self._file, self._in_parts = process, file, in_parts
         self._table, self._rows = "", 0
 
     def add(self, table: str, lines: Sequence[str]) -> None:
         """Take lines; those of another table, or one too many, send what was there before."""
-        if table != self._table or self._rows + len(lines) > self._most:
+        most = EDGES if table in EDGE_TABLES else math.inf
+        if self._in_parts:
+            most = SMALL_PART
+        if table != self._table or self._rows + len(lines) > most:
             self.flush()
         self._table = table
         self._file.writelines(lines)
@@ -269,7 +272,7 @@ class _Part:
             return
         self._file.flush()
         self._process.ask({"do": "copy", "table": self._table})
-        if self._thrifty:
+        if self._in_parts:
             self._process.ask({"do": "checkpoint"})
         self._file.seek(0)
         self._file.truncate()

@@ -37,7 +37,7 @@ class GraphLimits:
 class Settings:
     """One file, one engine; `rows` is the descriptor of a build's rows, -1: it answers questions.
 
-    `pool` and `size` are the limits of `GraphLimits` [bytes].
+    `pool` and `size` are the limits of `GraphLimits` [bytes]; `in_parts`: nodes come in parts.
     """
 
     path: str
@@ -45,6 +45,7 @@ class Settings:
     pool: int
     size: int
     rows: int
+    in_parts: bool
 
 
 def check_supported(name: str, page_size: int | None = None) -> None:

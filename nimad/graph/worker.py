@@ -91,7 +91,7 @@ def _open(settings: Settings) -> Engine:
     path = Path(settings.path)
     if settings.rows >= 0:
         engine = Engine(path, settings.engine, limits, read_only=False)
-        tables.create_tables(engine)
+        tables.create_tables(engine, in_parts=settings.in_parts)
         return engine
     engine = Engine(path, settings.engine, limits, read_only=True)
     warm_up = {"a": 1, "b": "", "c": 0.5, "d": [1], "e": None, "f": True, "g": {"h": 1}}

@@ -294,7 +294,7 @@ def test_what_does_not_only_read_is_refused(cypher: str) -> None:
         "MATCH (m:Memory) WHERE m.who = 'CREATE; DROP' RETURN m.set, $delete;",
         'RETURN "it\'s // no comment" /* DROP */ AS `create`',
         r"RETURN 'it\'s; DROP' AS x",
-        *(f"CALL {name.lower()}('Memory') RETURN *" for name in CALLS),
+        *(f"CALL {name.lower()}('Memory') RETURN *" for name in sorted(CALLS)),
         "unwind [1] as x return x",
         "MATCH (m:Memory) RETURN m.id AS created, m.who AS settings, m.layer AS loader",
     ],
@@ -587,10 +587,18 @@ def test_a_build_without_memory_goes_on_in_smaller_parts(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(store.records, random.Random(7))
-    monkeypatch.setattr(database, "PARTS", (1000, 5))
+    monkeypatch.setattr(database, "SMALL_PART", 5)
+    monkeypatch.setattr(core_graph.graph_rows, "PAGE", 2)
     asked = fail_copies(monkeypatch, 1)
     assert contents(store) == truth(store)
     assert any(request["do"] == "checkpoint" for request in asked)
+
+
+def test_many_rows_come_in_parts(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(store.records, random.Random(8))
+    monkeypatch.setattr(database, "EDGES", 5)
+    monkeypatch.setattr(core_graph.graph_rows, "PAGE", 2)
+    assert contents(store) == truth(store)
 
 
 def test_a_build_that_cannot_be_made_is_reported_and_the_old_one_stays(

@@ -87,7 +87,7 @@ def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
 
 
 START = """
-import sys
+import os, sys
 from pathlib import Path
 from nimad.config import Config
 from nimad.core.state_directory import StateLock, prepare_state
@@ -98,31 +98,40 @@ prepare_state(state)
 StateLock(state).release()
 print("locked", flush=True)
 store = MemoryStore.open(state, Config().replace(graph__engine="none"))
-if sys.argv[2:]:
-    store.remember(Memory(text=sys.argv[2]))
-print([hit.memory.text for hit in store.query("basil").hits])
+if sys.argv[3:]:
+    store.remember(Memory(text=sys.argv[3]))
+print([hit.memory.text for hit in store.query("basil").hits], flush=True)
+if sys.argv[2] == "crash":
+    os._exit(0)
 store.close()
 """
 
 
-def test_a_start_on_a_full_disk_harms_nothing_and_the_next_one_has_everything(
-    tmp_path: Path,
+@pytest.mark.parametrize("end", ["crash", "close"])
+def test_a_start_on_a_full_disk_answers_or_says_so_and_the_next_one_has_everything(
+    tmp_path: Path, end: str
 ) -> None:
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", tmp_path]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("only root can mount a small disk")
 
-    def start(*text: str) -> str:
-        run = [sys.executable, "-c", START, tmp_path / "state", *text]
-        return subprocess.run(run, stdout=subprocess.PIPE, text=True).stdout
+    def start(*text: str) -> tuple[str, str]:
+        run = [sys.executable, "-c", START, tmp_path / "state", end, *text]
+        done = subprocess.run(run, capture_output=True, text=True)
+        return done.stdout, done.stderr
 
     try:
-        assert "basil" in start("Maya planted basil")
+        assert "basil" in start("Maya planted basil")[0]
         with (tmp_path / "rest").open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(bytes(4096))
-        assert start().startswith("locked")  # SQLite may need room, the lock does not
+        out, err = start()
+        assert out.startswith("locked")
+        if end == "crash":
+            assert "basil" in out, err
+        else:  # SQLite needs room for a new WAL; that passes, damage would not
+            assert "DiskFull" in err
         (tmp_path / "rest").unlink()
-        assert "basil" in start()
+        assert "basil" in start()[0]
     finally:
         subprocess.run(["umount", tmp_path], check=True)

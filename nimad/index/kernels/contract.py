@@ -16,18 +16,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-BITS = 512
-MOST_DIMS = 2 * BITS
-WORDS = BITS // 64
-LANES = 32
-PLANES = 4
-ROUNDS = 3
-ROW_MAX = 127
-QUERY_MAX = 16383
-ROTATION = 1
-BINS = 961
-FARTHEST = 1 << 20
-MARKED = 2
+BITS = 512  # length of a sign code
+MOST_DIMS = 2 * BITS  # dimensions of a vector: it is folded into the code once
+WORDS = BITS // 64  # 64-bit words of a code
+LANES = 32  # rows of a group
+PLANES = 4  # bits of a query's level
+ROUNDS = 3  # rounds of signs and butterflies in the rotation
+ROW_MAX = 127  # largest value of a row: 8 bits
+QUERY_MAX = 16383  # largest value of a query: products with a row sum up within 32 bits
+ROTATION = 1  # number of the rotation, kept in each segment
+BINS = 961  # values of distance // 8 that sort posting lists
+FARTHEST = 1 << 20  # above any <x, q> / |x|
+MARKED = 2  # weight of a marked row beside that of a row of its cell, see `Marks`
 
 Codes = NDArray[np.uint64]
 Rows = NDArray[np.int8]
