@@ -66,14 +66,22 @@ class Answer:
 
 
 class GraphDatabase:
-    """Safe to use from many threads: one question at a time, and one build beside it."""
+    """Safe to use from many threads: one question at a time, and one build beside it.
+
+    `_building` is held during a build, `_asking` during a question, `_swapping` while the files
+    change or are opened; they are taken in this order.  A swap waits for no question: one under way
+    keeps the old file, which has no name any more.
+    """
 
     def __init__(self, directory: Path, engine: str, limits: GraphLimits) -> None:
         self.engine = engine
         self._limits = limits
         self._files = GraphFiles(directory, engine)
         self._building, self._asking = threading.Lock(), threading.Lock()
+        self._swapping = threading.Lock()
         self._process: EngineProcess | None = None
+        self._serving: Seal | None = None  # of the file that the process has open
+        self._builder: EngineProcess | None = None
         self._asked = 0
         self._used = 0.0
         self._closer: threading.Timer | None = None
@@ -93,28 +101,36 @@ class GraphDatabase:
 
     def verify(self) -> None:
         """Raise GraphFailed when the file is not what was written; does nothing without one."""
-        if self.seal is not None:
-            self._files.verify()
+        with self._swapping:
+            if self.seal is not None:
+                self._files.verify()
 
     def set_aside(self, aside: Path) -> None:
         """Move a damaged file away."""
-        with self._asking:
+        with self._asking, self._swapping:
             self._stop()
             for path in self._files.all():
                 set_aside(path, aside)
             self.seal = None
 
     def drop(self) -> None:
-        """Remove every file: no byte of them is left."""
-        with self._building, self._asking:
+        """Remove every file: no byte of them is left.  A question under way fails."""
+        self._kill()
+        with self._building, self._asking, self._swapping:
             self._stop()
             self._files.drop()
             self.seal = None
 
     def close(self) -> None:
-        """End the engine's process. Never raises."""
+        """End the engine's processes, and what they are busy with. Never raises."""
+        self._kill()
         with self._asking:
             self._stop()
+
+    def _kill(self) -> None:
+        for process in (self._process, self._builder):
+            if process is not None:
+                process.kill()
 
     # --- building -------------------------------------------------------------------------------
 
@@ -143,8 +159,7 @@ class GraphDatabase:
             self._files.sweep_new()
             counts = self._fill(pages, in_parts=True)
         crash_point("graph.built")
-        with self._asking:
-            self._stop()
+        with self._swapping:
             self._files.swap_in(about.watermark, counts, about.last)
             self.seal = self._files.seal()
         assert self.seal is not None
@@ -156,7 +171,7 @@ class GraphDatabase:
         written: dict[str, int] = {}
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="") as file:
             settings = self._settings(self._files.new, descriptor, in_parts=in_parts)
-            process = EngineProcess(settings)
+            process = self._builder = EngineProcess(settings)
             try:
                 part = _Part(process, file, in_parts)
                 for table, lines in pages():
@@ -165,6 +180,7 @@ class GraphDatabase:
                 part.flush()
                 counts: dict[str, int] = process.ask({"do": "finish"})["counts"]
             finally:
+                self._builder = None
                 process.close()
         if any(counts[table] != number for table, number in written.items()):
             raise GraphFailed(detail=f"{counts} rows are in it, and {written} were written")
@@ -187,9 +203,12 @@ class GraphDatabase:
         check_reads(cypher)
         check_supported(self.engine)
         with self._asking:
+            if self._serving != self.seal:
+                self._stop()
             process = self._process or self._start()
-            if process is None or self.seal is None:
+            if process is None or self._serving is None:
                 return None
+            serving = self._serving
             try:
                 question = {"cypher": cypher, "parameters": parameters, "limit": limit}
                 reply = process.ask({"do": "ask", **question, "seconds": seconds}, seconds + GRACE)
@@ -203,7 +222,7 @@ class GraphDatabase:
             if self._asked >= MOST_ASKED:
                 self._stop()
             self._used = time.monotonic()
-            return Answer(reply["columns"], reply["rows"], reply["more"], self.seal)
+            return Answer(reply["columns"], reply["rows"], reply["more"], serving)
 
     def start(self) -> bool:
         """Start the engine's process unless it runs; False when there is no file.
@@ -215,10 +234,12 @@ class GraphDatabase:
             return (self._process or self._start()) is not None
 
     def _start(self) -> EngineProcess | None:
-        if self.seal is None:
-            return None
-        self._files.verify()
-        self._process = EngineProcess(self._settings(self._files.main))
+        with self._swapping:
+            if self.seal is None:
+                return None
+            self._files.verify()
+            self._process = EngineProcess(self._settings(self._files.main))
+            self._serving = self.seal
         self._asked, self._used = 0, time.monotonic()
         self._close_later(IDLE_SECONDS)
         return self._process

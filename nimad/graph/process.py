@@ -97,10 +97,14 @@ class EngineProcess:
             raise error
         return reply
 
-    def close(self) -> None:
-        """End the process, whatever it is busy with. Never raises."""
+    def kill(self) -> None:
+        """End the process, whatever it is busy with; any thread may. Never raises."""
         with suppress(OSError):
             self._process.kill()
+
+    def close(self) -> None:
+        """End the process and forget it. Never raises."""
+        self.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             with suppress(OSError):
                 assert pipe is not None

@@ -1,8 +1,7 @@
 """The third stage: turns and relations, then the graph is made anew.
 
 Crash prose: each batch of turns, and each of relations, is one transaction with its cursor.  The
-graph keeps its own watermark in its own transactions (see graph/projection): a crash costs at most
-the step under way, which it does again.
+graph is made in a file of its own (see graph/files): after a crash it is made again.
 
 A relation that leads to a memory which is not there is quarantined with the reason, and tried again
 with the next snapshot.  A turn is taken over as the source has it now: one that was still under way

@@ -668,6 +668,55 @@ def test_the_old_one_serves_while_a_new_one_is_made(
     assert ask(store, COUNT) == [[4]]
 
 
+ENDLESS = (
+    "UNWIND range(1, 1000000) AS x UNWIND range(1, 1000000) AS y WITH x, y WHERE x * y = -1"
+    " RETURN count(*)"
+)
+
+
+def test_a_new_one_does_not_wait_for_a_question(store: MemoryStore) -> None:
+    family(store)
+    ask(store, COUNT)
+    store.remember(Memory(text="later"))
+    failed: list[str] = []
+
+    def endless() -> None:
+        try:
+            ask(store, ENDLESS, seconds=60)
+        except NimadError as error:
+            failed.append(error.code)
+
+    asking = threading.Thread(target=endless)
+    asking.start()
+    time.sleep(0.5)
+    began = time.monotonic()
+    store.graph.rebuild()
+    assert store.graph.status()["behind"] == 0
+    store.graph.close()  # nor does the end of the daemon
+    asking.join(10)
+    assert not asking.is_alive() and time.monotonic() - began < 20
+    assert len(failed) == 1
+    assert ask(store, COUNT) == [[4]]
+
+
+def test_a_purge_does_not_wait_for_a_question(store: MemoryStore) -> None:
+    ids = family(store)
+    ask(store, COUNT)
+
+    def endless() -> None:
+        with pytest.raises(NimadError):
+            ask(store, ENDLESS, seconds=60)
+
+    asking = threading.Thread(target=endless)
+    asking.start()
+    time.sleep(0.5)
+    began = time.monotonic()
+    assert store.forget([ids[2]], purge=True).purged
+    asking.join(10)
+    assert not asking.is_alive() and time.monotonic() - began < 20
+    assert ask(store, COUNT) == [[2]]
+
+
 def test_what_comes_during_a_build_is_not_half_in_it(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
