@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the processors are taken by the other
 # How long an example takes says more about the machine's other work than about ours.
 settings.register_profile("nimad", settings(), deadline=None)
 settings.load_profile("nimad")
+
+# Tests of priorities start from the usual one, also when all of it runs as idle or batch work.
+with suppress(PermissionError):
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 # A shell starts what runs in the background with Ctrl-C ignored, and a process passes that on: what
 # the tests start would not heed it either.

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nimad.core.projection import Problem, PurgeNote
+from nimad.core.projection import Problem, Projection, PurgeNote
 from nimad.disk.durable import size_of
 from nimad.recall.ranking import Recall
 
 
-class ColumnsCache:
-    """`columns.nrc`; a Projection."""
+class ColumnsCache(Projection):
+    """`columns.nrc`."""
 
     name = "columns"
 
@@ -26,9 +26,6 @@ class ColumnsCache:
     def position(self) -> int | None:
         """The last change in the file: without the log since then a start compares every id."""
         return self._recall.columns_cache.position
-
-    def open(self) -> None:
-        """The first query reads it (`Recall.warm_up`)."""
 
     def follow(self) -> bool:
         """Write the file when much has changed since."""
@@ -48,9 +45,3 @@ class ColumnsCache:
     def size(self) -> int:
         """Bytes of the file."""
         return size_of(self._path)
-
-    def rest(self) -> None:
-        """Queries need the columns at once."""
-
-    def close(self) -> None:
-        """The file is whole as it is."""

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nimad import heap
 from nimad.config import Config
 from nimad.core.health import Health
-from nimad.core.projection import Problem, PurgeNote
+from nimad.core.projection import Problem, Projection, PurgeNote
 from nimad.errors import Degraded, EngineUnsupported, GraphFailed, GraphMemory
 from nimad.graph.cypher import check_reads
 from nimad.graph.database import About, GraphDatabase
@@ -60,8 +61,8 @@ class GraphAnswer:
     took_ms: float
 
 
-class Graph:
-    """The graph of one state directory, or none (`engine` is "none"); a Projection."""
+class Graph(Projection):
+    """The graph of one state directory, or none (`engine` is "none")."""
 
     name = "graph"
 
@@ -79,11 +80,6 @@ class Graph:
         self._database = GraphDatabase(state / "graph", kept, graph_limits(config))
         self._building = threading.Lock()
         self._looked = -1  # the head at which `follow` looked last
-
-    @property
-    def position(self) -> None:
-        """None: it is read from the records, never from the change log."""
-        return None
 
     @property
     def pid(self) -> int | None:
@@ -183,6 +179,7 @@ class Graph:
                 about, lambda: graph_rows.lines(self._records, self._give_way)
             )
         self._health.restore(self.name)
+        heap.give_back()
         return seal
 
     def rebuild(self) -> int | None:
@@ -277,9 +274,6 @@ class Graph:
         """Bytes of its files."""
         seal = self._database.seal
         return seal.bytes if seal else 0
-
-    def rest(self) -> None:
-        """Nothing: the engine's process ends by itself some seconds after the last question."""
 
     def close(self) -> None:
         """End the engine's process."""

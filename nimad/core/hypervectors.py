@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.core.health import Health
-from nimad.core.projection import Problem, PurgeNote
+from nimad.core.projection import Problem, Projection, PurgeNote
 from nimad.dense import vectors
 from nimad.dense.files import Damage, DenseFiles, Listed, Opened
 from nimad.dense.search import fillers_of, item_spectrum, search, spectrum_of
@@ -64,11 +64,10 @@ class New:
     rows: Coded
 
 
-class Hypervectors:
+class Hypervectors(Projection):
     """The dense hypervectors of a store, a Projection; safe to use from many threads."""
 
     name = PART
-    position = None  # their files are listed in the records' own transactions
 
     def __init__(
         self, state: Path, records: Records, health: Health, lock: threading.RLock
@@ -295,12 +294,6 @@ class Hypervectors:
     def size(self) -> int:
         """Bytes of the files."""
         return size_of(self._state / "dense")
-
-    def rest(self) -> None:
-        """Only mapped files are open."""
-
-    def close(self) -> None:
-        """Only mapped files are open."""
 
     def _give_up(self, damaged: Sequence[Damage]) -> None:
         """Set damaged files aside; their sources convert again, where the backup is there."""

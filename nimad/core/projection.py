@@ -2,7 +2,7 @@
 
 The records are the truth (nimad/store).  The words index, the semantic index, the hypervectors, the
 graph and the file of the columns repeat a part of it in a form that answers fast.  Each of them is
-a class of this shape in nimad/core, in the one list of `MemoryStore`; maintenance, purge, doctor,
+a subclass in nimad/core, in the one list of `MemoryStore`; maintenance, purge, doctor,
 status, rebuild and the pruning of the change log are loops over that list.  So a new projection is
 one new file and one line in the list.
 
@@ -23,8 +23,9 @@ this module: then the class here is a thin one around it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +55,18 @@ class PurgeNote:
     items: list[tuple[int, int]] = field(default_factory=list)
 
 
-class Projection(Protocol):
+class Projection(ABC):
     """One form of what the records hold; every method may be called from any thread.
 
     `follow`, `scrub`, `rest` and `close` are called with `store.maintenance` held, so one at a time
     over all projections; `rebuild` takes it itself, as it needs it.  Queries and `remember` go on
     meanwhile.
+
+    Attributes:
+        name: in `status`, `doctor`, `degraded` and `nimactl rebuild`.
     """
 
-    @property
-    def name(self) -> str:
-        """Its name in `status`, `doctor`, `degraded` and `nimactl rebuild`."""
+    name: str
 
     @property
     def position(self) -> int | None:
@@ -74,17 +76,20 @@ class Projection(Protocol):
         does not need the log: it is written in the records' own transactions, or it is to be made
         anew, or it is not wanted.
         """
+        return None
 
-    def open(self) -> None:
+    def open(self) -> None:  # noqa: B027 - SQLite opens the words, queries read the columns
         """Take up what is on the disk.  Damage is set aside and told to Health, never raised."""
 
+    @abstractmethod
     def follow(self) -> bool:
         """One bounded step of what is to be done in idle time; True while more is left.
 
-        To catch up, to mend what is out of service, to tidy up.  A NimadError or OSError sets this
-        projection aside for a while (others go on), and it is tried more and more seldom.
+        To catch up, to mend what is out of service, to tidy up.  What it raises sets it aside for a
+        while (others go on), and it is tried more and more seldom.
         """
 
+    @abstractmethod
     def rebuild(self) -> int | None:
         """Make it anew from the records while the old one serves; how many rows it has.
 
@@ -92,22 +97,25 @@ class Projection(Protocol):
         cannot be made now, DiskFull; the old one stays then.
         """
 
+    @abstractmethod
     def scrub(self, note: PurgeNote) -> None:
         """Leave no trace of what is purged; may be repeated.
 
         An error does not stop the rest of the purge: this step alone is repeated later.
         """
 
+    @abstractmethod
     def check(self) -> list[Problem]:
         """What is not as it must be.  Writes nothing; damage that it finds it tells to Health, and
         `follow` mends it."""
 
+    @abstractmethod
     def size(self) -> int:
         """What it takes on the disk [bytes]."""
 
-    def rest(self) -> None:
+    def rest(self) -> None:  # noqa: B027 - most have nothing to give back
         """Nothing is left to do: give back memory that the next request can get again."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most hold nothing but mapped files
         """The end of the process: make durable what only memory holds, close files.  Never
         raises."""

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from nimad.config import Config
 from nimad.core import segments
 from nimad.core.health import Health
-from nimad.core.projection import Problem, PurgeNote
+from nimad.core.projection import Problem, Projection, PurgeNote
 from nimad.core.reencoding import Reencoding
 from nimad.disk.durable import set_aside, size_of
 from nimad.embed.absent import AbsentEmbedder
@@ -49,11 +49,10 @@ Rows = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 
-class SemanticIndex:
-    """Vectors of one state directory; a Projection, and what `remember` and queries ask."""
+class SemanticIndex(Projection):
+    """Vectors of one state directory; also what `remember` and queries ask."""
 
     name = "blocks"
-    position = None  # hot vectors are written in the records' own transactions
 
     def __init__(
         self, state: Path, config: Config, records: Records, health: Health, lock: threading.RLock
@@ -407,9 +406,6 @@ class SemanticIndex:
     def rest(self) -> None:
         """Give back the embedder's table."""
         self.embedder.rest()
-
-    def close(self) -> None:
-        """Nothing is open but mapped files."""
 
 
 def _encode_if_possible(embedder: Embedder, texts: Sequence[str]) -> Rows | None:

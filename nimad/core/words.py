@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from nimad.core.health import Health
-from nimad.core.projection import Problem, PurgeNote
+from nimad.core.projection import Problem, Projection, PurgeNote
 from nimad.errors import RecordsDamaged, WordsDamaged
 from nimad.store import words
 from nimad.store.records import Records
@@ -28,11 +28,10 @@ SAMPLE_SECONDS = 600.0
 WHY = "its index is damaged and is being made anew"
 
 
-class WordsIndex:
-    """FTS5 over texts and names; a Projection."""
+class WordsIndex(Projection):
+    """FTS5 over texts and names."""
 
     name = "words"
-    position = None  # written in the records' own transactions
 
     def __init__(
         self,
@@ -45,9 +44,6 @@ class WordsIndex:
         self._records, self._health, self._lock = records, health, lock
         self._on_rebuilt = on_rebuilt
         self._next_sample = 0.0
-
-    def open(self) -> None:
-        """SQLite opens it when it is asked."""
 
     def meet(self, error: RecordsDamaged) -> None:
         """A query or a write met damage; raises it again unless it lies in this index."""
@@ -113,9 +109,3 @@ class WordsIndex:
     def size(self) -> int:
         """Bytes within records.sqlite."""
         return words.size_bytes(self._records)
-
-    def rest(self) -> None:
-        """SQLite's cache belongs to the records."""
-
-    def close(self) -> None:
-        """The records close it."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -66,6 +65,7 @@ def run_export(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 def _pages(client: Client, namespace: str | None) -> Iterator[tuple[int, bytes]]:
     """The pages: number of memories, and their lines."""
     from nimad.ctl.screen import json_bytes
+    from nimad.ctl.terminal_text import safe_json
 
     after: int | None = None
     while True:
@@ -78,7 +78,7 @@ def _pages(client: Client, namespace: str | None) -> Iterator[tuple[int, bytes]]
                 raise
             line, result = client.call_in_pieces("export", after=after, namespace=namespace)
             if line is not None:
-                yield 1, json_bytes(json.loads(line))
+                yield 1, f"{safe_json(line)}\n".encode()
         after = result["next"]
         if after is None:
             return

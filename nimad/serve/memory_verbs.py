@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from nimad import checks
 from nimad.core.store import MemoryStore
-from nimad.errors import BadRecord, ReplyTooLarge, UsageError
+from nimad.errors import BadRecord, NotFound, ReplyTooLarge, UsageError
 from nimad.limits import MAX_DEPTH, MAX_FRAME, MAX_IMPORT, MAX_PAYLOAD, MAX_RESULTS
 from nimad.model import MAX_NAME, Memory
 from nimad.serve import params, protocol, wire
-from nimad.serve.oversize import cut_to_fit, piece_of
+from nimad.serve.oversize import Document, cut_to_fit
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
-from nimad.store.bounded import page_within
+from nimad.store.bounded import blob_part, blob_sizes, ids_above, page_within
 
 _NAME = Param(checks.text(MAX_NAME), None)
 _ID = checks.integer(1, 2**63 - 1)
@@ -79,10 +80,20 @@ class MemoryVerbs:
     def get(self, call: Call) -> dict[str, Any]:
         """One memory, or with `offset` a piece of its JSON."""
         given = call.params
-        record = wire.memory_json(self._store.get(given["id"]))
         if given["offset"] is not None:
-            return {"piece": piece_of(record, given["offset"])}
-        return {"memory": record}
+            return {"piece": self._document(given["id"]).piece(given["offset"])}
+        return {"memory": wire.memory_json(self._store.get(given["id"]))}
+
+    def _document(self, memory_id: int, blobs: Mapping[str, int] | None = None) -> Document:
+        records = self._store.records
+        found = records.get([memory_id])
+        if memory_id not in found:
+            raise NotFound(kind="memory", id=memory_id)
+        return Document(
+            wire.memory_json(found[memory_id]),
+            blobs,
+            lambda name, first, size: blob_part(records, memory_id, name, first, size),
+        )
 
     def similar(self, call: Call) -> dict[str, Any]:
         """The memories nearest in meaning to one."""
@@ -105,22 +116,24 @@ class MemoryVerbs:
         larger than a frame (ReplyTooLarge).
         """
         given = call.params
-        offset = given["offset"]
-        limit = given["limit"] if offset is None else 1
-        found, more = page_within(
-            self._store.records, given["after"], limit, given["namespace"], MAX_PAYLOAD
-        )
-        records = [wire.memory_json(memory, blobs=True) for memory in found]
-        if offset is not None:
-            piece = piece_of(records[0], offset) if records else None
-            return {"memories": [], "piece": piece, "next": found[0].id if more else None}
+        after, namespace = given["after"], given["namespace"]
+        records = self._store.records
+        if given["offset"] is not None:
+            ids = ids_above(records, after, 2, namespace)
+            piece = None
+            if ids:
+                document = self._document(ids[0], blob_sizes(records, ids[0]))
+                piece = document.piece(given["offset"])
+            return {"memories": [], "piece": piece, "next": ids[0] if len(ids) > 1 else None}
+        found, more = page_within(records, after, given["limit"], namespace, MAX_PAYLOAD)
+        page = [wire.memory_json(memory, blobs=True) for memory in found]
         room, fits = MAX_PAYLOAD, 0
-        while fits < len(records) and (room := room - protocol.size_of(records[fits]) - 1) >= 0:
+        while fits < len(page) and (room := room - protocol.size_of(page[fits]) - 1) >= 0:
             fits += 1
-        if found and not fits:
+        more = more or fits < len(page)
+        if more and not fits:
             raise ReplyTooLarge(limit=MAX_FRAME)
-        more = more or fits < len(records)
-        return {"memories": records[:fits], "next": found[fits - 1].id if more else None}
+        return {"memories": page[:fits], "next": found[fits - 1].id if more else None}
 
     def remember(self, call: Call) -> dict[str, Any]:
         """Store one memory; it is durable when the reply leaves."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from nimad.limits import MAX_PAYLOAD
@@ -62,21 +63,61 @@ def _shortened(value: Any, room: int) -> Any:
     return text + CUT
 
 
-def piece_of(record: dict[str, Any], offset: int) -> dict[str, Any]:
-    """What of a record's JSON begins at character `offset` and fits in a frame.
+class Document:
+    """The JSON of one memory, of which any part can be had without making the whole.
 
-    {"id", "offset", "length": characters of the whole JSON, "crc32": of the whole JSON in UTF-8,
-    "json": the characters from `offset` on}.  Pieces belong together while their crc32 is the
-    same.  Each builds the whole JSON anew: nothing is kept between two requests.
+    `blobs` are the sizes of its blobs by name, and `read` gets (name, first byte, size) of one.
+    The text is that of `wire.memory_json`, compact.
     """
-    document = encode(record).decode()
-    text = document[offset : offset + MAX_PAYLOAD]
-    while (size := size_of(text)) > MAX_PAYLOAD:
-        text = text[: len(text) * MAX_PAYLOAD // size]
-    return {
-        "id": record["id"],
-        "offset": offset,
-        "length": len(document),
-        "crc32": zlib.crc32(document.encode()),
-        "json": text,
-    }
+
+    def __init__(
+        self,
+        record: dict[str, Any],
+        blobs: Mapping[str, int] | None = None,
+        read: Callable[[str, int, int], bytes] = lambda name, first, size: b"",
+    ) -> None:
+        self._id = record["id"]
+        self._read = read
+        head = encode(record).decode()
+        self._parts: list[tuple[str, int]] = [(head, 0)]
+        """Either text and 0, or the name of a blob and its size [bytes]."""
+        if blobs:
+            between = head[:-1] + ',"blobs":{'
+            self._parts.clear()
+            for name, size in blobs.items():
+                self._parts.append((f'{between}{encode(name).decode()}:"', 0))
+                if size:
+                    self._parts.append((name, size))
+                between = '",'
+            self._parts.append(('"}}', 0))
+        self._crc32 = zlib.crc32(head.encode())
+
+    def piece(self, offset: int) -> dict[str, Any]:
+        """The characters from `offset` on, as many as fit in a frame.
+
+        {"id", "offset", "length": characters of the whole, "crc32", "json": the characters}.
+        Pieces belong together while their crc32 is the same; it is that of the JSON without its
+        blobs, which never change.
+        """
+        found: list[str] = []
+        position = 0
+        for text, size in self._parts:
+            length = 4 * -(-size // 3) if size else len(text)
+            first = max(offset - position, 0)
+            stop = min(offset + MAX_PAYLOAD - position, length)
+            if first < stop and size:
+                data = self._read(text, first // 4 * 3, (-(-stop // 4) - first // 4) * 3)
+                found.append(base64.b64encode(data).decode()[first % 4 :][: stop - first])
+            elif first < stop:
+                found.append(text[first:stop])
+            position += length
+        text = "".join(found)
+        while (size := size_of(text)) > MAX_PAYLOAD:
+            text = text[: len(text) * MAX_PAYLOAD // size]
+        return {
+            "id": self._id,
+            "offset": offset,
+            "length": position,
+            "crc32": self._crc32,
+            "json": text,
+        }

@@ -105,27 +105,44 @@ def page_within(
 ) -> tuple[list[Memory], bool]:
     """Memories with ids above `after`, by id, blobs included, and whether more follow.
 
-    The page ends at `limit` memories, or before one whose bytes would exceed `room`; a first
-    memory that is larger than that comes alone.
+    The page ends at `limit` memories, or before one whose bytes would exceed `room`; it is empty,
+    and nothing of it was read, where the first one alone would.
     """
-    where, parameters = "id > ?", [after]
-    if namespace is not None:
-        where += " AND namespace = (SELECT id FROM names WHERE name = ?)"
-        parameters.append(namespace)  # type: ignore[arg-type]
-    sql = f"SELECT id, {_BYTES} FROM memories WHERE {where} ORDER BY id LIMIT ?"
     ids: list[int] = []
+    more = False
     with translated(records.path):
         # read row by row: what comes after a full page is never looked at
-        cursor = records.reader().execute(sql, [*parameters, limit + 1])
-        for number, size in cursor:
+        for number, size in records.reader().execute(*_above(after, namespace, limit + 1, _BYTES)):
             room -= size
-            if ids and (room < 0 or len(ids) == limit):
-                cursor.close()
-                return _whole(records, ids), True
+            if more := room < 0 or len(ids) == limit:
+                break
             ids.append(number)
-    return _whole(records, ids), False
-
-
-def _whole(records: Records, ids: list[int]) -> list[Memory]:
     found = records.get(ids)
-    return records.with_blobs([found[number] for number in ids if number in found])
+    return records.with_blobs([found[number] for number in ids if number in found]), more
+
+
+def ids_above(records: Records, after: int, limit: int, namespace: str | None) -> list[int]:
+    """Up to `limit` ids of memories above `after`, in order."""
+    return [number for number, _ in records.rows(*_above(after, namespace, limit, "0"))]
+
+
+def _above(
+    after: int, namespace: str | None, limit: int, column: str
+) -> tuple[str, tuple[int | str, ...]]:
+    """SQL for (id, column) of the memories above `after`, and its parameters."""
+    inside = " AND namespace = (SELECT id FROM names WHERE name = ?)" if namespace else ""
+    sql = f"SELECT id, {column} FROM memories WHERE id > ?{inside} ORDER BY id LIMIT ?"
+    return sql, (after, *([namespace] if namespace else []), limit)
+
+
+def blob_sizes(records: Records, memory_id: int) -> dict[str, int]:
+    """The blobs of a memory by name, in the order of names: their sizes [bytes]."""
+    sql = "SELECT name, length(data) FROM blobs WHERE memory = ? ORDER BY name"
+    return dict(records.rows(sql, (memory_id,)))
+
+
+def blob_part(records: Records, memory_id: int, name: str, first: int, size: int) -> bytes:
+    """`size` bytes of a blob from byte `first` on, fewer at its end."""
+    sql = "SELECT substr(data, ?, ?) FROM blobs WHERE memory = ? AND name = ?"
+    part: bytes = records.value(sql, (first + 1, size, memory_id, name)) or b""
+    return part

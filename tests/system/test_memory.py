@@ -12,7 +12,7 @@ from tests.benchmarks.talk import make_talk
 from tests.benchmarks.whole_path import INSTALLED, pss_mb
 from tests.process import DaemonProcess
 
-MOST = 80.0
+MOST = 60.0
 """MB of proportional set size."""
 PATIENCE = 60.0
 """How long it may take until all that waits for an idle moment is done [seconds]."""
@@ -44,4 +44,8 @@ def test_it_is_small_after_an_import_and_queries(daemon: DaemonProcess) -> None:
             client.call("related", id=number)
         for question in talk.questions:
             client.call("query", text=question)
+        assert rests_below(daemon, MOST) <= MOST, daemon.log()
+        client.call("graph", cypher="MATCH (m:Memory)-[r]->(n) RETURN r.relation, count(*)")
+    libraries = Path(f"/proc/{daemon.pid}/maps").read_text()
+    assert "ladybug" not in libraries, "the engine has a process of its own"
     assert rests_below(daemon, MOST) <= MOST, daemon.log()

@@ -30,6 +30,7 @@ LimitCORE=0
 LimitNICE=+0
 MemoryHigh=50%
 MemoryMax=75%
+OOMPolicy=continue
 TasksMax=64
 """
 WALLS = """

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import tracemalloc
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from nimad.serve import service_verbs
 from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
 from nimad.serve.frames import Frame
-from nimad.serve.oversize import cut_to_fit, piece_of
-from nimad.serve.protocol import size_of
+from nimad.serve.oversize import Document, cut_to_fit
+from nimad.serve.protocol import encode, size_of
 from nimad.serve.verb_table import verbs
 from nimad.store.bounded import fair_share, get_within, page_within
 
@@ -102,7 +103,7 @@ def test_an_export_gets_past_memories_larger_than_a_frame(ask: Ask, store: Memor
             seen += reply["result"]["memories"]
             after = reply["result"]["next"]
     assert [memory["text"] for memory in seen] == [memory.text for memory in given]
-    assert len(seen[2]["blobs"]["embedding"]) == 4 * -(-len(blob) // 3)
+    assert b64decode(seen[2]["blobs"]["embedding"]) == blob
 
 
 def test_pieces_end_with_the_store(ask: Ask, store: MemoryStore) -> None:
@@ -193,10 +194,25 @@ def test_a_fair_share_leaves_short_ones_whole() -> None:
 def test_pieces_of_any_text_fit_and_make_the_whole() -> None:
     record = {"id": 1, "text": '"\\😀\x01ü' * 300_000}
     text = ""
-    while len(text) < (piece := piece_of(record, len(text)))["length"]:
+    while len(text) < (piece := Document(record).piece(len(text)))["length"]:
         assert size_of(piece) < MAX_FRAME - 1000
         text += piece["json"]
     assert json.loads(text) == record
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 5, 7, 1000])
+def test_any_part_of_a_document_with_blobs_can_be_had(step: int) -> None:
+    blobs = {"a": b"", "b": b"x", "c": bytes(range(256)), '"': b"\0\1"}
+    whole = {"id": 1, "text": "ü", "blobs": {n: b64encode(b).decode() for n, b in blobs.items()}}
+    document = Document(
+        {"id": 1, "text": "ü"},
+        {name: len(data) for name, data in blobs.items()},
+        lambda name, first, size: blobs[name][first : first + size],
+    )
+    expected = encode(whole).decode()
+    for offset in range(0, len(expected) + 2, step):
+        piece = document.piece(offset)
+        assert piece["json"] == expected[offset:] and piece["length"] == len(expected)
 
 
 def test_reading_within_a_bound(store: MemoryStore) -> None:

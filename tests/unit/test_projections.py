@@ -11,7 +11,7 @@ from nimad.check import check
 from nimad.config import Config
 from nimad.core import maintenance, rebuild, status
 from nimad.core.health import Health
-from nimad.core.projection import Problem, PurgeNote
+from nimad.core.projection import Problem, Projection, PurgeNote
 from nimad.core.setbacks import Setbacks
 from nimad.core.store import MemoryStore
 from nimad.errors import Degraded, DiskFull, GraphFailed, UsageError
@@ -26,17 +26,21 @@ def store(tmp_path: Path) -> Iterator[MemoryStore]:
     opened.close()
 
 
-class CountOfMemories:
+class CountOfMemories(Projection):
     """A toy: a file with the number of memories, which follows the change log."""
 
     name = "count"
 
     def __init__(self, path: Path, records: Records, health: Health) -> None:
         self.path, self.records, self.health = path, records, health
-        self.position: int | None = 0
+        self.known: int | None = 0
         self.scrubbed: list[int] = []
         self.rested = self.closed = False
         self.broken: Exception | None = None
+
+    @property
+    def position(self) -> int | None:
+        return self.known
 
     def open(self) -> None:
         self.path.write_text("0")
@@ -44,14 +48,14 @@ class CountOfMemories:
     def follow(self) -> bool:
         if self.broken is not None:
             raise self.broken
-        if self.position == self.records.head():
+        if self.known == self.records.head():
             return False
         self.rebuild()
         return True
 
     def rebuild(self) -> int:
         count = self.records.counts()["memories"]
-        self.position = self.records.head()
+        self.known = self.records.head()
         self.path.write_text(str(count))
         self.health.restore(self.name)
         return count
@@ -109,18 +113,18 @@ def test_a_projection_that_is_behind_keeps_the_change_log_up_to_a_bound(
     monkeypatch.setattr(maintenance, "KEEP_CHANGES", 30)
     for n in range(25):
         store.remember(Memory(f"note {n}"))
-    toy.position = 3
+    toy.known = 3
     for projection in store.projections[1:]:  # all others are there
         projection.follow()
     assert not maintenance.prune_changes(store), "nothing yet: 3 is less than a write is worth"
-    toy.position = 15
+    toy.known = 15
     assert maintenance.prune_changes(store) and store.records.pruned_to() == 15
     toy.broken = OSError(5, "Input/output error")
     for n in range(40):
         store.remember(Memory(f"late note {n}"))
     maintenance.finish(store)
     assert store.records.pruned_to() == store.records.head() - 30, "it does not wait for ever"
-    toy.broken, toy.position = None, None
+    toy.broken, toy.known = None, None
     for n in range(20):
         store.remember(Memory(f"later note {n}"))
     store.query("note")
