@@ -11,7 +11,7 @@ from dataclasses import fields
 
 from nimad.disk.failures import translated
 from nimad.model import CutMemory, Memory
-from nimad.store.records import CHUNK, Records
+from nimad.store.records import Records
 
 READ_CHARS = 4 << 20
 """Length of all memories of one answer; longer ones are cut to a fair share [characters]."""
@@ -51,14 +51,7 @@ def get_within(records: Records, ids: Sequence[int], room: int = READ_CHARS) -> 
 
 
 def _lengths(records: Records, ids: Sequence[int]) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for start in range(0, len(ids), CHUNK):
-        part = [int(number) for number in ids[start : start + CHUNK]]
-        marks = ",".join("?" * len(part))
-        found |= dict(
-            records.rows(f"SELECT id, {_LENGTH} FROM memories WHERE id IN ({marks})", part)
-        )
-    return found
+    return dict(records.rows_in(f"SELECT id, {_LENGTH} FROM memories WHERE id IN", ids))
 
 
 def _parts(lengths: dict[int, int], room: int) -> Iterator[list[int]]:
