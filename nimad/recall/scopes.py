@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nimad.model import Filter
 from nimad.recall import speaker_prefix
 from nimad.recall.columns import NONE, Columns
-from nimad.recall.subjects import NOBODY
+from nimad.recall.subjects import NO_SUBJECT
 from nimad.recall.weights import Weights
 from nimad.store.records import Records
 
@@ -102,7 +102,7 @@ class Scopes:
         count = len(times)
         average = max(float(columns.words[mask].mean(dtype=np.float64)), 1.0) if count else 1.0
         who = columns.who[mask]
-        known = np.maximum(who, NOBODY) + 1
+        known = np.maximum(who, NO_SUBJECT) + 1
         present = np.bincount(known, minlength=columns.subjects.next_code + 1)[1:] > 0
         return Scope(
             mask=mask,
