@@ -39,7 +39,8 @@ def get_within(records: Records, ids: Sequence[int], room: int = READ_CHARS) -> 
     """
     if len(ids) <= FEW:
         return records.get(ids)
-    lengths = _lengths(records, ids)
+    sql = f"SELECT id, {_LENGTH} FROM memories WHERE id IN"
+    lengths: dict[int, int] = dict(records.rows_in(sql, ids))
     if sum(lengths.values()) <= room:
         return records.get(ids)
     share = fair_share(lengths.values(), room)
@@ -48,10 +49,6 @@ def get_within(records: Records, ids: Sequence[int], room: int = READ_CHARS) -> 
         for number, memory in records.get(part).items():
             found[number] = memory if lengths[number] <= share else cut_memory(memory, share)
     return found
-
-
-def _lengths(records: Records, ids: Sequence[int]) -> dict[int, int]:
-    return dict(records.rows_in(f"SELECT id, {_LENGTH} FROM memories WHERE id IN", ids))
 
 
 def _parts(lengths: dict[int, int], room: int) -> Iterator[list[int]]:
