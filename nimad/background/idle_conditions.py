@@ -153,20 +153,14 @@ class Processors:
     def busy(self, limits: Limits) -> str | None:
         """Why they are not free; None when they are."""
         share = self._stalls.share()
-        if not self._stalls.told:
-            return self._own_wait(limits) or self._load(limits)
-        if share is not None and 0 < limits.pressure < 100 * share:
-            return f"processor pressure {100 * share:.0f} % over {limits.pressure:g} %"
-        return None
-
-    def _own_wait(self, limits: Limits) -> str | None:
+        if self._stalls.told:
+            if share is not None and 0 < limits.pressure < 100 * share:
+                return f"processor pressure {100 * share:.0f} % over {limits.pressure:g} %"
+            return None
         share = self._waited / self._worked if self._worked > OPEN_SECONDS / 10 else 0.0
         self._waited = self._worked = 0.0
         if 0 < limits.pressure < 100 * share:
             return f"waited for a processor {100 * share:.0f} %, over {limits.pressure:g} %"
-        return None
-
-    def _load(self, limits: Limits) -> str | None:
         each = max(0.0, pressure.load() - self._own.value()) / board.processors()
         if 0 < limits.load < each:
             return f"load {each:.2f} over {limits.load:.2f} per processor"

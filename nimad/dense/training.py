@@ -24,25 +24,27 @@ from nimad.dense.plan import SPARSE_LEVELS, Plan, allocate
 from nimad.dense.spectrum import Rows, Shape, to_spectrum
 
 RATIO = 8.25
-"""So many times smaller than float32 the files of a source become, everything counted."""
+"""Size of float32 hypervectors over that of their files, everything counted [times]."""
 SAMPLE = 512
+"""Rows that are learned from."""
 STEP_VALUES = 1 << 18
-"""Coordinates that one step takes in."""
+"""Coordinates read in one step."""
 STEP_PRODUCTS = 1 << 27
 """Multiplications of one step."""
 FIXED_BYTES = 160
-"""Of a row besides its words and coefficients: id, lengths, sketch (see `vectors`)."""
+"""Fixed cost of a row besides its words and coefficients: id, lengths, sketch [bytes]."""
 FILE_BYTES = 6144
-"""Of the files besides their rows, at most as much as this a row: few rows stay good rows."""
+"""Fixed cost of the files, shared by their rows (128 a row at most) [bytes]."""
 LEAST_BITS = 1.0
-"""Of a coordinate that shared directions leave; with fewer, directions cost more than they give."""
+"""Fewest bits of a coordinate beside directions: with fewer, these cost more than they give."""
 GOOD_LEVELS = 9
-"""Of every coordinate where nothing is shared, at least: cosines of .98.  Short hypervectors, under
-about 3,400 dimensions, would have fewer at RATIO, because what a row costs besides is fixed; they
-are small enough to be stored well instead."""
+"""Fewest levels of a coordinate where nothing is shared (cosines of .98).  At RATIO, those of
+under about 3,400 dimensions would have fewer, because the fixed cost of a row weighs more there;
+they are small enough to be stored well instead."""
 PRIOR = 300
+"""Weight of the mean energy in that of a block [coordinates]."""
 MOST_HELD = 10_000_000
-"""Coordinates of all directions together, which converting holds in memory (40 MB)."""
+"""Coordinates of all directions together that converting holds in memory (40 MB)."""
 
 Read = Callable[[NDArray[np.int64]], Rows]
 Steps = Generator[None, None, "Learned"]
@@ -89,7 +91,7 @@ class _Budget:
     ratio: float
 
     def of_row(self, directions: int) -> float:
-        """Words that are left for the codes of a row when there are so many directions."""
+        """Words that are left for the codes of a row beside a number of directions."""
         basis = directions * 2 * self.shape.blocks * levels.words_of(self.shape.width, LEVELS)
         shared = (basis + 4 * directions**2) / self.total
         files = min(128.0, FILE_BYTES / self.total)
@@ -122,16 +124,11 @@ def unit(spectra: Rows) -> tuple[Rows, NDArray[np.float32]]:
     return np.asarray(spectra / divisors[:, None], np.float32), np.asarray(lengths, np.float32)
 
 
-def _columns(sample: NDArray[np.float16], products: int) -> list[slice]:
-    """Pieces of the columns that cost at most STEP_PRODUCTS."""
-    width = max(16, STEP_PRODUCTS // max(1, products))
-    return [slice(at, at + width) for at in range(0, sample.shape[1], width)]
-
-
 def _products(sample: NDArray[np.float16]) -> Generator[None, None, NDArray[np.float64]]:
     gram = np.zeros((len(sample), len(sample)))
-    for place in _columns(sample, len(sample) ** 2):
-        part = sample[:, place].astype(np.float32)
+    width = max(16, STEP_PRODUCTS // max(1, len(sample) ** 2))
+    for at in range(0, sample.shape[1], width):
+        part = sample[:, at : at + width].astype(np.float32)
         gram += part @ part.T
         yield
     gram /= sample.shape[1]
@@ -146,6 +143,8 @@ def _choose(gram: NDArray[np.float64], budget: _Budget) -> Generator[None, None,
     yield
     out = gram[np.ix_(~kept, kept)] @ vectors / np.sqrt(values)
     left = 1 - np.cumsum(np.mean(out**2, axis=0)) if (~kept).any() else np.ones(len(values))
+    rungs = [step for step in LADDER if step.levels <= levels.FINEST_PLANNED]
+    bits, distortions = [s.bits for s in rungs], [s.distortion for s in rungs]
     best, least = 0, np.inf
     most = min(len(values) // 2, MOST_HELD // budget.shape.size)
     for count in range(0, most + 1, 8):
@@ -153,7 +152,7 @@ def _choose(gram: NDArray[np.float64], budget: _Budget) -> Generator[None, None,
         if 16 * words / budget.shape.size < LEAST_BITS:
             break
         rest = max(float(left[count - 1]) if count else 1.0, 1e-6)
-        loss = _distortion(16 * words / budget.shape.size)
+        loss = float(np.interp(16 * words / budget.shape.size, bits, distortions))
         # the error of a dot product: rounding of one rest times length of the other
         error = rest**2 * loss / (1 - loss)
         if error < least:
@@ -166,12 +165,6 @@ def _sorted_eigen(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     values, vectors = np.linalg.eigh(gram)
     return np.maximum(values[::-1], 1e-12), vectors[:, ::-1]
-
-
-def _distortion(bits: float) -> float:
-    """The share of variance lost at so many bits a coordinate, between the rungs of the ladder."""
-    rungs = [step for step in LADDER if step.levels <= levels.FINEST_PLANNED]
-    return float(np.interp(bits, [s.bits for s in rungs], [s.distortion for s in rungs]))
 
 
 def _directions(

@@ -44,7 +44,7 @@ _PAGES = bytes(1 << 16)
 
 
 class Fault(enum.Enum):
-    """What a SQLite error means, whoever owns the database."""
+    """What a SQLite error means, for a database of ours and for a foreign one."""
 
     FULL = ("SQLITE_FULL",)
     NO_MEMORY = ("SQLITE_NOMEM", "SQLITE_IOERR_NOMEM")

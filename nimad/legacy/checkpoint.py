@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -17,8 +18,15 @@ from nimad.errors import SourceCorrupt, SourceUnsupported
 from nimad.legacy import zipped
 from nimad.legacy.budget import Budget
 from nimad.legacy.parsed import Parsed, Vectors, check_dimension, metadata_of, uneven
-from nimad.legacy.pickle_allowlist import BUILDERS, ITEM_BYTES, Storage, Tensor, persistent
-from nimad.legacy.pickle_vm import TextSink, load
+from nimad.legacy.pickle_allowlist import (
+    BUILDERS,
+    ITEM_BYTES,
+    Array,
+    Storage,
+    Tensor,
+    persistent,
+)
+from nimad.legacy.pickle_vm import Span, TextSink, load
 from nimad.legacy.tensors import TensorRows
 
 MAX_PICKLE = 256 << 20
@@ -52,7 +60,7 @@ def read(
     parsed = Parsed(name, _saved(state, written), episodes)
     tensors = value.get("tensors", value)
     if isinstance(tensors, dict):
-        _VectorReader(view, parsed, entries).take(tensors)
+        _VectorReader(view, content, parsed, entries).take(tensors)
     return parsed
 
 
@@ -73,8 +81,14 @@ def _saved(state: dict[str, Any], written: float) -> float:
 class _VectorReader:
     """Finds the vectors of a checkpoint, each within its entry of the zip."""
 
-    def __init__(self, view: memoryview, parsed: Parsed, entries: dict[str, zipped.Entry]) -> None:
-        self._view, self._parsed, self._entries = view, parsed, entries
+    def __init__(
+        self,
+        view: memoryview,
+        pickle: memoryview,
+        parsed: Parsed,
+        entries: dict[str, zipped.Entry],
+    ) -> None:
+        self._view, self._pickle, self._parsed, self._entries = view, pickle, parsed, entries
         self._name = parsed.name
 
     def take(self, tensors: dict[Any, Any]) -> None:
@@ -93,14 +107,38 @@ class _VectorReader:
             if len(found.size) != 2:
                 return self._note("its vectors are no table")
             return self._rows([found], found.size[1]) if found.size[0] else None
-        if found is None or found == []:
+        if found is None or (isinstance(found, list) and not found):
             return None
+        arrays = found if isinstance(found, list) else [found]
+        if all(isinstance(array, Array) and array.data is not None for array in arrays):
+            return self._copied(arrays)
         if not isinstance(found, list) or not all(isinstance(t, Tensor) for t in found):
             return self._note("its vectors are of a form that is not known")
         size = found[0].size
         if len(size) != 1 or any(tensor.size != size for tensor in found):
             return self._note("its vectors are not all of one length")
         return self._rows(found, size[0])
+
+    def _copied(self, arrays: list[Array]) -> Vectors | None:
+        """The same of numpy's arrays, whose numbers are in the pickle: a table, or many rows."""
+        shape = arrays[0].shape
+        rows = len(shape) == 1 and all(array.shape == shape for array in arrays)
+        if not rows and (len(shape) != 2 or len(arrays) > 1):
+            return self._note("its vectors are not all of one length")
+        data, tensors, places = bytearray(), [], []
+        for array in arrays:
+            places.append(len(data))
+            if isinstance(array.data, Span):
+                data += self._pickle[array.data.offset : array.data.offset + array.data.length]
+            else:
+                data += array.data or b""
+            storage = Storage(array.dtype, "", math.prod(shape))
+            tensors.append(Tensor(storage, 0, shape, (*shape[1:], 1)))
+        if not shape[0]:
+            return None
+        check_dimension(shape[-1], self._name)
+        view = memoryview(data)
+        return TensorRows(view, self._name, tensors, places, shape[-1], in_place=False)
 
     def _take_items(self, kind: str, group: dict[Any, Any]) -> None:
         named = [(n, t) for n, t in group.items() if isinstance(n, str) and isinstance(t, Tensor)]

@@ -314,12 +314,12 @@ def _created_back(memory: Memory) -> Value:
     days, seconds = divmod(memory.created // 1000, 86_400)
     minutes, second = divmod(seconds, 60)
     hour, minute = divmod(minutes, 60)
-    return f"{_date(days)} {hour:02}:{minute:02}:{second:02}"
+    return f"{iso_date(days)} {hour:02}:{minute:02}:{second:02}"
 
 
 @lru_cache(maxsize=256)
-def _date(days: int) -> str:
-    """A day since the epoch as YYYY-MM-DD: most rows of a page have the same few."""
+def iso_date(days: int) -> str:
+    """A day since the epoch as YYYY-MM-DD; kept, because rows of a page have the same few."""
     return str(EPOCH + timedelta(days=days))[:10]
 
 

@@ -6,8 +6,11 @@
 | torch.FloatStorage and its kin                  | the dtype of a `Storage`                       |
 | collections.OrderedDict, defaultdict            | dict                                           |
 | torch.Size                                      | tuple                                          |
+| set, frozenset, bytearray                       | set, bytes                                     |
 | datetime.datetime, date                         | its ISO 8601 text                              |
-| numpy arrays, scalars, dtypes                   | `Array`, a number, the dtype's name            |
+| numpy arrays, scalars, dtypes                   | `Array`, a number or text, the dtype's name    |
+| pathlib paths, decimal.Decimal                  | their text                                     |
+| complex, range, slice, numpy's times            | `Other`: harmless, and not taken over          |
 
 Every builder checks what it is given and raises ValueError (or TypeError) when that is not fit.
 """
@@ -19,7 +22,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from nimad.legacy.pickle_vm import Builders, Name, Span
+from nimad.legacy.pickle_vm import Builders, Name, Span, as_key
 
 STORAGES = {
     "torch.FloatStorage": "float32",
@@ -54,10 +57,29 @@ NUMPY_TYPES = {
     "i2": "int16",
     "i1": "int8",
     "u1": "uint8",
-    "b1": "uint8",
+    "b1": "bool",
+    "u2": "uint16",
+    "u4": "uint32",
+    "u8": "uint64",
 }
 MAX_DIMENSIONS = 8
-SCALARS = {"float64": "<d", "float32": "<f", "float16": "<e", "int64": "<q", "int32": "<i"}
+TEXT, OTHER, BOOL = "text", "other", "bool"
+"""Types of numpy's that no tensor has; of OTHER nothing is read."""
+SCALARS = {
+    "float64": "<d",
+    "float32": "<f",
+    "float16": "<e",
+    "int64": "<q",
+    "int32": "<i",
+    "int16": "<h",
+    "int8": "<b",
+    "uint64": "<Q",
+    "uint32": "<I",
+    "uint16": "<H",
+    "uint8": "<B",
+    BOOL: "<?",
+}
+"""Type -> how struct reads one number of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +99,8 @@ class Tensor:
     offset: int
     size: tuple[int, ...]
     stride: tuple[int, ...]
+    negative: bool = False
+    """Whether its numbers are those of the storage with the other sign: a lazy view of torch's."""
 
 
 @dataclass(slots=True)
@@ -86,6 +110,10 @@ class Array:
     dtype: str = "float64"
     shape: tuple[int, ...] = ()
     data: Span | bytes | None = None
+
+
+class Other:
+    """A harmless value that no JSON can hold and that no reader needs."""
 
 
 def persistent(given: Any) -> Storage:
@@ -100,7 +128,15 @@ def persistent(given: Any) -> Storage:
     return Storage(STORAGES[kind.name], key, items)
 
 
-def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any, **__: Any) -> Tensor:
+def _tensor(
+    storage: Any,
+    offset: Any,
+    size: Any,
+    stride: Any,
+    _: Any = None,
+    __: Any = None,
+    more: Any = None,
+) -> Tensor:
     if not isinstance(storage, Storage):
         raise ValueError("a tensor lies in what is no storage")
     numbers = (offset, *size, *stride)
@@ -111,7 +147,15 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any, **__: An
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if 0 not in size and last >= storage.items:
         raise ValueError("a tensor reaches beyond its storage")
-    return Tensor(storage, offset, tuple(size), tuple(stride))
+    negative = isinstance(more, dict) and more.get("neg") is True
+    return Tensor(storage, offset, tuple(size), tuple(stride), negative)
+
+
+def _tensor_of_type(make: Any, _: Any, arguments: Any, *__: Any) -> Tensor:
+    """A tensor with attributes, or of a class derived from Tensor: those are left out."""
+    if make != Name("torch._utils._rebuild_tensor_v2") or not isinstance(arguments, tuple):
+        raise ValueError("a tensor of a kind that is not known")
+    return _tensor(*arguments)
 
 
 def _parameter(tensor: Any, *_: Any) -> Tensor:
@@ -127,6 +171,26 @@ def _dict(items: Any = ()) -> dict[Any, Any]:
             raise ValueError("a key is no text")
         made[key] = value
     return made
+
+
+def _dict_state(_: Any, __: Any) -> None:
+    """Attributes of an OrderedDict, such as the `_metadata` of torch's: nothing reads them."""
+
+
+def _set(items: Any = ()) -> set[Any]:
+    if not isinstance(items, (list, tuple, set)):
+        raise ValueError("a set is made of what is no list")
+    return {as_key(item) for item in items}
+
+
+def _other(*_: Any) -> Other:
+    return Other()
+
+
+def _joined(*parts: Any) -> str:
+    if not all(isinstance(part, str) for part in parts):
+        raise ValueError("a path of what is no text")
+    return "/".join(parts).replace("//", "/")
 
 
 def _default_dict(_: Any = None) -> dict[Any, Any]:
@@ -153,8 +217,12 @@ def _latin1(text: Any, encoding: Any = "latin1") -> bytes:
     return text.encode("latin-1")
 
 
-def _no_bytes(*given: Any) -> bytes:
-    """How protocol 2 writes bytes of no length."""
+def _bytes(*given: Any) -> bytes | Span:
+    """How protocol 2 writes bytes of no length, and any a bytearray."""
+    if len(given) == 1 and isinstance(given[0], (bytes, Span)):
+        return given[0]
+    if len(given) == 2:
+        return _latin1(*given)
     if given:
         raise ValueError("bytes in an unknown coding")
     return b""
@@ -200,9 +268,10 @@ def _day(packed: Any) -> str:
 
 
 def _dtype(name: Any, *_: Any) -> Name:
-    if not isinstance(name, str) or name.lstrip("<|=") not in NUMPY_TYPES:
+    if not isinstance(name, str):
         raise ValueError("an array of a type that is not known")
-    return Name(NUMPY_TYPES[name.lstrip("<|=")])
+    plain = name.lstrip("<|=")
+    return Name(NUMPY_TYPES.get(plain, TEXT if plain[:1] == "U" else OTHER))
 
 
 def _dtype_state(_: Any, state: Any) -> None:
@@ -216,41 +285,57 @@ def _empty_array(*_: Any) -> Array:
 
 def _array_state(array: Array, state: Any) -> None:
     _, shape, dtype, fortran, data = state
-    if fortran or not isinstance(dtype, Name) or not isinstance(data, (bytes, Span)):
-        raise ValueError("an array that is not laid out row by row")
-    array.dtype, array.shape, array.data = _checked(dtype.name, shape, data), _size(shape), data
+    if not isinstance(dtype, Name):
+        raise ValueError("an array of a type that is not known")
+    array.dtype, array.shape = dtype.name, _size(shape)
+    if dtype.name in ITEM_BYTES and not fortran:  # others stay in the backup
+        array.data = _checked(dtype.name, shape, data)
 
 
 def _array_from_bytes(data: Any, dtype: Any, shape: Any, order: Any = "C") -> Array:
-    if not isinstance(dtype, Name) or order != "C" or not isinstance(data, (bytes, Span)):
-        raise ValueError("an array that is not laid out row by row")
-    return Array(_checked(dtype.name, shape, data), _size(shape), data)
+    array = Array()
+    _array_state(array, (1, shape, dtype, order != "C", data))
+    return array
 
 
-def _checked(dtype: str, shape: Any, data: Span | bytes) -> str:
+def _checked(dtype: str, shape: Any, data: Any) -> Span | bytes:
+    if not isinstance(data, (bytes, Span)):
+        raise ValueError("an array whose numbers are no bytes")
     items = 1
     for number in _size(shape):
         items *= number
     length = data.length if isinstance(data, Span) else len(data)
     if items < 0 or length != items * ITEM_BYTES[dtype]:
         raise ValueError("an array whose bytes do not fit its shape")
-    return dtype
+    return data
 
 
-def _scalar(dtype: Any, data: Any) -> int | float:
-    if not isinstance(dtype, Name) or not isinstance(data, bytes) or dtype.name not in SCALARS:
+def _scalar(dtype: Any, data: Any = b"") -> Any:
+    if not isinstance(dtype, Name):
         raise ValueError("a number of a type that is not known")
-    value: int | float = struct.unpack(SCALARS[dtype.name], data)[0]
-    return value
+    if dtype.name == TEXT and isinstance(data, bytes):
+        return data.decode("utf-32-le", "replace").rstrip("\0")
+    if dtype.name not in SCALARS:
+        return Other()
+    if not isinstance(data, bytes):
+        raise ValueError("a number of what are no bytes")
+    return struct.unpack(SCALARS[dtype.name], data)[0]
 
 
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
+_BUILTINS = ("builtins", "__builtin__")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
 
 BUILDERS: Builders = {
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch._tensor._rebuild_from_type_v2": _tensor_of_type,
+    **{
+        f"torch.{name}": _never
+        for name in ("Tensor", "nn.parameter.Parameter", "nn.parameter.Buffer")
+    },
     "torch.Size": _size,
     "torch.device": _text,
     **dict.fromkeys(STORAGES, _never),
@@ -259,8 +344,14 @@ BUILDERS: Builders = {
     "collections.defaultdict": _default_dict,
     **{f"builtins.{name}": _never for name in ("int", "float", "list", "dict", "str")},
     **{f"__builtin__.{name}": _never for name in ("int", "long", "float", "list", "dict", "str")},
-    "builtins.bytes": _no_bytes,
-    "__builtin__.bytes": _no_bytes,
+    **{f"{module}.{name}": _bytes for module in _BUILTINS for name in ("bytes", "bytearray")},
+    **{f"{module}.{name}": _set for module in _BUILTINS for name in ("set", "frozenset")},
+    **{
+        f"{m}.{name}": _other for m in _BUILTINS for name in ("complex", "range", "xrange", "slice")
+    },
+    "decimal.Decimal": _text,
+    **{f"pathlib.{kind}Path": _joined for kind in ("Posix", "PurePosix")},
+    "dict state": _dict_state,
     "_codecs.encode": _latin1,
     "datetime.datetime": _moment,
     "datetime.date": _day,

@@ -188,8 +188,10 @@ class Machine:
         if not isinstance(arguments, tuple):
             self.damaged(f"{what.name} has no arguments")
         # a builder may copy what it is given, and one value may be given many times
-        sizes = (len(given) for given in arguments if hasattr(given, "__len__"))
-        self.room -= CONTAINER + 60 * sum(sizes)
+        for given in arguments:
+            if hasattr(given, "__len__"):
+                self.room -= len(given) * (4 if isinstance(given, (str, bytes)) else 60)
+        self.room -= CONTAINER
         if self.room >= 0:
             self.stack.append(self.builders[what.name](*arguments))
 
@@ -306,6 +308,11 @@ def _add_items(m: Machine) -> None:
     target.update(as_key(value) for value in values)
 
 
+def _frozenset(m: Machine) -> None:
+    values = m.since_mark()
+    m.push({as_key(value) for value in values}, 2 * CONTAINER + 50 * len(values))
+
+
 def _long(m: Machine, length: int) -> None:
     if length > 255:
         m.damaged("a number is too long")
@@ -353,6 +360,7 @@ OPCODES: dict[str, tuple[bytes, Step]] = {
     "SETITEM": (b"s", _set_item),
     "SETITEMS": (b"u", lambda m: m.fill_dict(m.since_mark())),
     "ADDITEMS": (b"\x90", _add_items),
+    "FROZENSET": (b"\x91", _frozenset),
     "BINGET": (b"h", lambda m: m.recall(m.number("<B"))),
     "LONG_BINGET": (b"j", lambda m: m.recall(m.number("<I"))),
     "BINPUT": (b"q", lambda m: m.remember(m.number("<B"))),

@@ -22,6 +22,7 @@ import re
 import shutil
 import tarfile
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,18 @@ ROWS = ("metadata", "factors", "vectors")
 """Arrays of a JSON document with one element for each episode."""
 
 STRUCTURE = frozenset(
-    {"state", "tensors", "vectors", "fillers", "roles", "metadata", "config", "factors", "blocks"}
+    {
+        "",
+        "state",
+        "tensors",
+        "vectors",
+        "fillers",
+        "roles",
+        "metadata",
+        "config",
+        "factors",
+        "blocks",
+    }
     | {"timestamp", "num_blocks", "block_dim", "storage", "cpu", "data", "dtype", "shape"}
     | {part for name in BUILDERS for part in (*name.rsplit(".", 1), *name.split("."))}
 )
@@ -75,7 +87,9 @@ class _Doomed:
                     made.kept.update(name for name in episode if isinstance(name, str))
             else:
                 made.kept.update(_strings(episode, keys=True))
-        made.texts = {text for text in made.texts - made.kept if not _is_structure(text)}
+        made.texts = {
+            text for text in made.texts - made.kept if not (text.isdigit() or text in STRUCTURE)
+        }
         long = sorted((text for text in made.texts if len(text) >= WITHIN), key=len, reverse=True)
         made.inside = re.compile("|".join(map(re.escape, long))) if long else None
         return made
@@ -128,14 +142,14 @@ def _compare(working: Path, due: set[int]) -> None:
 
 def _overwrite(path: Path, working: Path, rows: dict[str, set[int]]) -> None:
     """Overwrite in `working` what is found by reading `path`, which holds the same."""
-    bundle = Bundle(path)
-    try:
-        with working.open("r+b") as file, mmap.mmap(file.fileno(), 0) as target:
-            for name, gone in rows.items():
-                _File(bundle, bundle.files[name], target).overwrite(gone)
-            target.flush()
-    finally:
-        bundle.close()
+    with (
+        Bundle(path) as bundle,
+        working.open("r+b") as file,
+        mmap.mmap(file.fileno(), 0) as target,
+    ):
+        for name, gone in rows.items():
+            _File(bundle, bundle.files[name], target).overwrite(gone)
+        target.flush()
 
 
 class _File:
@@ -154,7 +168,8 @@ class _File:
         if bytes(self._view[:64]).lstrip()[:1] == b"{":
             self._json(doomed)
         else:
-            entries = self._entries()
+            is_zip = bytes(self._view[:4]) == ZIP_MAGIC
+            entries = zipped.entries(self._view, name) if is_zip else {}
             begin = entries["data.pkl"].offset if entries else 0
             for offset, length, text in spots:
                 if doomed.has(text):
@@ -168,20 +183,13 @@ class _File:
         self._target[at : at + len(data)] = data
         self._changed.append((offset, len(data)))
 
-    def _entries(self) -> dict[str, zipped.Entry]:
-        is_zip = bytes(self._view[:4]) == ZIP_MAGIC
-        return zipped.entries(self._view, self._file.name) if is_zip else {}
-
     def _vectors(self, parsed: Parsed, doomed: _Doomed) -> None:
         vectors = parsed.vectors
-        for row in sorted(doomed.rows):
-            if vectors is not None and row < vectors.count:
-                for offset, length in vectors.spots(row):
-                    self._put(offset, bytes(length))
-        for _, name, items, row in parsed.items:
-            if doomed.has(name):
-                for offset, length in items.spots(row):
-                    self._put(offset, bytes(length))
+        gone = [(vectors, row) for row in sorted(doomed.rows) if vectors and row < vectors.count]
+        gone += [(items, row) for _, name, items, row in parsed.items if doomed.has(name)]
+        for table, row in gone:
+            for offset, length in table.spots(row):
+                self._put(offset, bytes(length))
 
     def _json(self, doomed: _Doomed) -> None:
         for token in json_index.TOKEN.finditer(self._view):
@@ -203,7 +211,8 @@ class _File:
     def _crcs(self, entries: dict[str, zipped.Entry]) -> None:
         touched = sorted(offset for offset, _ in self._changed)
         for entry in entries.values():
-            if _any_within(touched, entry.offset, entry.offset + entry.size):
+            first = bisect_left(touched, entry.offset)
+            if first < len(touched) and touched[first] < entry.offset + entry.size:
                 crc = 0
                 for data in self._pieces(entry.offset, entry.size):
                     crc = zlib.crc32(data, crc)
@@ -229,18 +238,6 @@ class _File:
         begin, end = self._file.offset + offset, self._file.offset + offset + size
         for start in range(begin, end, CHUNK):
             yield self._target[start : min(start + CHUNK, end)]
-
-
-def _is_structure(text: str) -> bool:
-    """Whether a text may be part of what holds the file together: those are left alone."""
-    return not text or text.isdigit() or text in STRUCTURE
-
-
-def _any_within(touched: Sequence[int], start: int, end: int) -> bool:
-    from bisect import bisect_left
-
-    at = bisect_left(touched, start)
-    return at < len(touched) and touched[at] < end
 
 
 def _append_list(working: Path, purged: dict[str, list[int]]) -> None:

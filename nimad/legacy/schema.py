@@ -101,14 +101,11 @@ def _columns(
     lower = {name.lower() for name in columns}
     if missing := [name for name in REQUIRED[table] if name not in lower]:
         raise SourceNotRecognised(path=path, detail=f"{table} has no column {', '.join(missing)}")
-    if lower.issuperset(ROW_KEYS) or _without_rowid(connection, table):
+    listed = connection.execute(f"PRAGMA table_list({table})").fetchall()
+    without_rowid = any(row[0] == "main" and row[4] for row in listed)
+    if lower.issuperset(ROW_KEYS) or without_rowid:
         raise SourceNotRecognised(path=path, detail=f"the rows of {table} have no id of their own")
     return columns
-
-
-def _without_rowid(connection: sqlite3.Connection, table: str) -> bool:
-    listed = connection.execute(f"PRAGMA table_list({table})").fetchall()
-    return any(row[0] == "main" and row[4] for row in listed)
 
 
 def row_key(columns: tuple[str, ...]) -> str:

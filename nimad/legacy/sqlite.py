@@ -127,10 +127,11 @@ class LegacyGraph(Closing):
                 totals.count_unreadable(edge)
                 continue
             ends = (edge.source, edge.target)
-            missing = next((key for key in ends if not _has(ids, key)), None)
-            if missing is not None:
+            # a look-up in an ascending array: a slice of one, or of none
+            missing = [k for k in ends if k not in ids[(at := bisect_left(ids, k)) : at + 1]]
+            if missing:
                 totals.dangling += 1
-                totals.refuse(Unreadable("edge", edge.key, f"memory {missing} does not exist"))
+                totals.refuse(Unreadable("edge", edge.key, f"memory {missing[0]} does not exist"))
         for turn in pages(lambda after: self.turns(after, PAGE), lambda row: row.key):
             totals.turns += 1
             if isinstance(turn, Unreadable):
@@ -157,11 +158,6 @@ class LegacyGraph(Closing):
         if ids:
             totals.first_key, totals.last_key = ids[0], ids[-1]
         return ids
-
-
-def _has(ids: array[int], key: int) -> bool:
-    at = bisect_left(ids, key)
-    return at < len(ids) and ids[at] == key
 
 
 class Overlay(LegacyGraph):

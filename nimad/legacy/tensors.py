@@ -26,8 +26,9 @@ def as_float32(raw: NDArray[Any], dtype: str) -> NDArray[np.float32]:
 class TensorRows:
     """The rows of one table, or of many vectors of the same length: `Vectors` of a checkpoint.
 
-    `places` are where each tensor's storage begins in `view` [bytes].  Tensors may overlap, skip
-    items (a slice), or run across (a transposed table): strides are followed as they are.
+    `places` are where each tensor's storage begins in `view` [bytes]: the file (`in_place`), or
+    a copy of numbers that the pickle itself holds.  Tensors may overlap, skip items (a slice), or
+    run across (a transposed table): strides are followed as they are.
     """
 
     block_size: int | None = None
@@ -39,29 +40,38 @@ class TensorRows:
         tensors: Sequence[Tensor],
         places: Sequence[int],
         dimension: int,
+        in_place: bool = True,
     ) -> None:
         self._view, self._path, self.dimension = view, path, dimension
-        self._tensors, self._places = tensors, places
+        self._tensors, self._places, self._in_place = tensors, places, in_place
         self._table = len(tensors[0].size) == 2
         self.count = tensors[0].size[0] if self._table else len(tensors)
 
     def rows(self, at: Sequence[int]) -> NDArray[np.float32]:
         """As `Vectors.rows`."""
         if self._table:
-            dtype = self._tensors[0].storage.dtype
-            return as_float32(self._array(0)[np.asarray(at, np.int64)], dtype)
+            return self._read(0, np.asarray(at, np.int64))
         made = np.empty((len(at), self.dimension), np.float32)
         for row, place in enumerate(at):
-            made[row] = as_float32(self._array(place), self._tensors[place].storage.dtype)
+            made[row] = self._read(place, slice(None))
         return made
+
+    def _read(self, place: int, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        tensor = self._tensors[place]
+        numbers = as_float32(self._array(place)[rows], tensor.storage.dtype)
+        return -numbers if tensor.negative else numbers
 
     def spots(self, row: int) -> list[tuple[int, int]]:
         """As `Vectors.spots`."""
+        if not self._in_place:
+            raise ValueError("a numpy array is not kept where it could be overwritten")
         tensor = self._tensors[0 if self._table else row]
         place = self._places[0 if self._table else row]
         item = ITEM_BYTES[tensor.storage.dtype]
-        if self._table and _overlaps(tensor):
-            raise ValueError("the rows of a tensor overlap")
+        if self._table:
+            (inner, length), (outer, rows) = sorted(zip(tensor.stride, tensor.size, strict=True))
+            if rows > 1 and length > 1 and (inner < 1 or outer < inner * length):
+                raise ValueError("the rows of a tensor overlap")
         begin = tensor.offset + (row * tensor.stride[0] if self._table else 0)
         step = tensor.stride[-1]
         if step == 1:
@@ -81,9 +91,3 @@ class TensorRows:
             )
         except (ValueError, OverflowError) as error:
             raise SourceCorrupt(path=self._path, detail=f"a tensor: {error}") from None
-
-
-def _overlaps(tensor: Tensor) -> bool:
-    """Whether two rows of a table share an item."""
-    (inner, length), (outer, rows) = sorted(zip(tensor.stride, tensor.size, strict=True))
-    return rows > 1 and length > 1 and (inner < 1 or outer < inner * length)

@@ -58,7 +58,11 @@ def copy(run: Run) -> Iterator[None]:
 
 def _sort_out(run: Run, source: Source, mapper: Mapper, page: Page) -> _Batch:
     batch = _Batch(page[-1].key)
-    known = _known(run, source, page) if source.note("rerun") else {}
+    known: dict[int, Memory | None] = {}  # None: forgotten on request
+    if source.note("rerun"):
+        records = run.store.records
+        known |= dict.fromkeys(sources.quarantined_keys(records, source.id, "forgotten"))
+        known |= sources.memories(records, source.id, [row.key for row in page])
     for place, row in enumerate(page):
         if not place % YIELD_EVERY:
             run.give_way()
@@ -73,14 +77,6 @@ def _sort_out(run: Run, source: Source, mapper: Mapper, page: Page) -> _Batch:
             batch.readable.append(row.key)
             batch.quarantine += [(column, row.key, reason) for column, reason in row.notes]
     return batch
-
-
-def _known(run: Run, source: Source, page: Page) -> dict[int, Memory | None]:
-    """Rows of the page that are here already; None for those forgotten on request."""
-    records = run.store.records
-    forgotten = sources.quarantined_keys(records, source.id, "forgotten")
-    known: dict[int, Memory | None] = {row.key: None for row in page if row.key in forgotten}
-    return {**known, **sources.memories(records, source.id, [row.key for row in page])}
 
 
 def _commit(run: Run, source: Source, batch: _Batch) -> None:

@@ -40,12 +40,15 @@ def convert(run: Run) -> Iterator[None]:
     yield
     shape = Shape.of(dense.dimension, dense.block_size)
     keys, ids = memories_of(run.store.records, run.source_id, dense)
-    _count(run, keys, ids)
+    files, records = run.store.dense.files, run.store.records
+    due = ~np.isin(ids, files.ids(run.source_id))
+    done = len(ids) - int(np.count_nonzero(due))
+    sources.change(records, run.source_id, total_dense=len(keys), converted=done)
     yield
-    due = ~np.isin(ids, run.store.dense.files.ids(run.source_id))
     keys, ids = keys[due], ids[due]
     if len(keys):
-        learned = _known(run, shape)
+        known = (each for each in files.rows(run.source_id) if each.file.shape == shape)
+        learned = next((Learned(each.basis, each.file.plan) for each in known), None)
         if learned is None:
             learned = yield from learn(shape, lambda picks: dense.rows(keys[picks]), len(keys))
         yield from _rows(run, dense, learned, keys, ids)
@@ -64,22 +67,6 @@ def memories_of(
     found = sources.memory_ids(records, source, keys.tolist())
     ids = np.array([found.get(key, 0) for key in keys.tolist()], np.int64)
     return keys[ids > 0], ids[ids > 0]
-
-
-def _count(run: Run, keys: NDArray[np.int64], ids: NDArray[np.int64]) -> None:
-    have = np.isin(ids, run.store.dense.files.ids(run.source_id))
-    with run.store.records.write() as tx:
-        sources.update(
-            tx, run.source_id, total_dense=len(keys), converted=int(np.count_nonzero(have))
-        )
-
-
-def _known(run: Run, shape: Shape) -> Learned | None:
-    """What the source's rows are coded with already."""
-    for each in run.store.dense.files.rows(run.source_id):
-        if each.file.shape == shape:
-            return Learned(each.basis, each.file.plan)
-    return None
 
 
 def _rows(

@@ -1,4 +1,4 @@
-"""The third stage: turns and relations, then the graph follows.
+"""The third stage: turns and relations, then the graph is made anew.
 
 Crash prose: each batch of turns, and each of relations, is one transaction with its cursor.  The
 graph keeps its own watermark in its own transactions (see graph/projection): a crash costs at most

@@ -17,7 +17,6 @@ from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
 from nimad.errors import Busy, NotFound, UsageError
 from nimad.legacy.hostile_reader import FIRST_ID
-from nimad.legacy.source import LegacySource
 from nimad.migrate import attachment, delta, report, rollback, snapshots
 from nimad.migrate.encode_on_hit import EncodeOnHit
 from nimad.migrate.job import MigrationJob
@@ -164,8 +163,8 @@ class MigrationManager:
         source = sources.by_name(self._store.records, name)
         if source.stage not in (Stage.LINKED, Stage.VERIFIED, Stage.LAZY):
             raise Busy(detail=f"{name} is still {source.state}; verify it when it is done")
-        with self._open_snapshot(source) as graph:
-            comparison = Comparison(self._store, source, graph)
+        with Run.of(self._store, source, self._log) as run:
+            comparison = Comparison(self._store, source, run.graph())
             for _ in comparison.steps():
                 if self.worker.stopping.is_set():
                     raise Busy(detail="it is stopping")
@@ -260,11 +259,3 @@ class MigrationManager:
         if names is not None:
             return [sources.by_name(self._store.records, name) for name in names]
         return [source for source in sources.all_sources(self._store.records) if due(source)]
-
-    @contextmanager
-    def _open_snapshot(self, source: Source) -> Iterator[LegacySource]:
-        run = Run.of(self._store, source, self._log)
-        try:
-            yield run.graph()
-        finally:
-            run.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import tenacity
 
@@ -37,21 +38,15 @@ from nimad.model import Stage, now_ms
 from nimad.store import sources
 from nimad.store.sources import Source
 
-
-def _convert_and_link(run: Run) -> Iterator[None]:
-    yield from convert(run)
-    yield from link(run)
-
-
 STAGES: dict[Stage, Callable[[Run], Iterator[None]]] = {
     Stage.ATTACHED: copy,
     Stage.COPIED: encode,
-    Stage.ENCODED: _convert_and_link,
+    Stage.ENCODED: lambda run: chain(convert(run), link(run)),
     Stage.LINKED: verify,
     Stage.ROLLING_BACK: roll_back,
 }
 WAITS = (0.0, 1.0, 5.0, 15.0)
-"""Before the second, third, ... attempt of a batch [seconds]."""
+"""Pauses before the second, third, ... attempt of a batch [seconds]."""
 
 
 MAY_PASS = (DiskFull, DiskFailed, Busy, GraphFailed, MemoryError, OSError)

@@ -19,7 +19,7 @@ from nimad.disk.durable import size_of
 from nimad.index.blocks import BlockIndex
 from nimad.legacy.source import LegacyNode, LegacySource, Totals
 from nimad.migrate.batcher import Batcher
-from nimad.migrate.progress import WEIGHTS, Progress
+from nimad.migrate.progress import WEIGHTS
 from nimad.migrate.run import Run, bounds
 from nimad.migrate.snapshots import MARGIN_BYTES
 from nimad.model import Stage
@@ -171,6 +171,10 @@ def status_of(store: MemoryStore, source: Source, run: Run | None) -> dict[str, 
     verified = source.verified
     if progress is not None and source.stage == Stage.LINKED:
         verified = progress.done(source, Stage.VERIFIED)
+    ended = source.stage in (Stage.VERIFIED, Stage.ROLLED_BACK)
+    eta = None if progress is None else progress.eta(source)
+    limits = bounds(store.config, gated=not source.at_once)
+    batcher = Batcher(limits, source.batch_size) if run is None else run.batcher
     return {
         "name": source.name,
         "kind": source.kind,
@@ -188,8 +192,10 @@ def status_of(store: MemoryStore, source: Source, run: Run | None) -> dict[str, 
         **sources.count_notes(store.records, source.id),
         "relations": source.relations,
         "turns": source.turns,
-        **_batch(store, source, run),
-        "eta_seconds": _eta(source, progress),
+        "batch_size": batcher.size,
+        "batch_reason": batcher.reason,
+        "now": bool(source.note("now")),
+        "eta_seconds": 0 if ended else eta and round(eta, 1),
         "strategy": source.strategy,
         "followed": source.follow or None,
         "error": source.error,
@@ -198,25 +204,3 @@ def status_of(store: MemoryStore, source: Source, run: Run | None) -> dict[str, 
         "rows_per_second": round(progress.rows_per_second(source), 1) if progress else 0.0,
         "quarantine": sources.quarantine_rows(store.records, source.id, SHOWN),
     }
-
-
-def _batch(store: MemoryStore, source: Source, run: Run | None) -> dict[str, Any]:
-    """The size of a batch and its reason; without a run, those of its first batch."""
-    if run is not None:
-        batcher = run.batcher
-    else:
-        batcher = Batcher(bounds(store.config, not source.at_once), source.batch_size)
-    return {
-        "batch_size": batcher.size,
-        "batch_reason": batcher.reason,
-        "now": bool(source.note("now")),
-    }
-
-
-def _eta(source: Source, progress: Progress | None) -> float | None:
-    if source.stage in (Stage.VERIFIED, Stage.ROLLED_BACK):
-        return 0
-    if progress is None:
-        return None
-    eta = progress.eta(source)
-    return None if eta is None else round(eta, 1)

@@ -6,7 +6,7 @@ Crash prose:
 2. memories leave in batches, each one transaction with its counter, words, vectors and relations;
 3. one transaction deletes what is left of turns, notes and quarantine and sets `rolled_back`;
 4. the snapshot is deleted; a crash before that leaves a file that no row names: swept at start;
-5. segments that held the vectors are rewritten, the graph follows, free pages are cut off.
+5. segments that held the vectors are rewritten, the graph is dropped, free pages are cut off.
 
 Memories that came by other ways stay, also those remembered while it runs.
 """
@@ -87,7 +87,7 @@ def _delete_batch(store: MemoryStore, source: Source) -> bool:
 
 
 def _reclaim(store: MemoryStore) -> None:
-    """Give the space back: vectors, graph rows, words, pages."""
+    """Give the space back: vectors, the graph, words, pages."""
     with store.maintenance:
         store.semantic.rewrite_segments_with(np.array(store.records.tombstones(), np.int64))
         store.graph.drop()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from nimad.background.idle_conditions import GATED_SECONDS
+from nimad.closing import Closing
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.legacy.hostile_reader import FIRST_ID
@@ -41,7 +42,7 @@ def cursor(value: int) -> int | None:
 
 
 @dataclass
-class Run:
+class Run(Closing):
     """What the stages work on; made anew from the ledger whenever anything went wrong."""
 
     store: MemoryStore

@@ -181,7 +181,12 @@ class Comparison:
     def steps(self) -> Iterator[int]:
         """Compare a page, then yield how many memories have been compared so far."""
         began = time.perf_counter()
-        yield from self._memories()
+        after: int | None = None
+        while page := self._graph.nodes(self._mapper, after, PAGE):
+            after = page[-1].key
+            self._seen.update(row.key for row in page)
+            self._compare([row for row in page if isinstance(row, LegacyNode)])
+            yield len(self._seen)
         self._strangers()
         self._vectors()
         yield len(self._seen)
@@ -191,14 +196,6 @@ class Comparison:
         self.findings.took_ms = (time.perf_counter() - began) * 1000
 
     # --- memories -----------------------------------------------------------------------------
-
-    def _memories(self) -> Iterator[int]:
-        after: int | None = None
-        while page := self._graph.nodes(self._mapper, after, PAGE):
-            after = page[-1].key
-            self._seen.update(row.key for row in page)
-            self._compare([row for row in page if isinstance(row, LegacyNode)])
-            yield len(self._seen)
 
     def _compare(self, rows: list[LegacyNode]) -> None:
         records, tally = self._store.records, self.findings.memories
@@ -225,13 +222,11 @@ class Comparison:
                 self._digest.update(canonical(row.row))
             else:
                 tally.differing += 1
-                self._tell(row, mine)
-
-    def _tell(self, row: LegacyNode, mine: tuple[Value, ...]) -> None:
-        for column, here, there in zip(self._mapper.columns, mine, row.row, strict=True):
-            if canonical([here]) != canonical([there]):
-                detail = f"{describe_value(here)} here, {describe_value(there)} in the source"
-                self.findings.differ("memory", row.key, column, detail)
+                columns = zip(self._mapper.columns, mine, row.row, strict=True)
+                for column, here, there in columns:
+                    if canonical([here]) != canonical([there]):
+                        told = f"{describe_value(here)} here, {describe_value(there)} in the source"
+                        self.findings.differ("memory", row.key, column, told)
 
     def _strangers(self) -> None:
         """Memories of this source that its snapshot does not have."""

@@ -13,7 +13,7 @@ import numpy as np
 from nimad.errors import RecordsDamaged, WordsDamaged
 from nimad.recall import session_neighbours, speaker_prefix
 from nimad.recall.columns import NONE, Columns, Session, fingerprint
-from nimad.recall.subjects import NOBODY, Subjects
+from nimad.recall.subjects import NO_SUBJECT, Subjects
 from nimad.store.records import Records
 from nimad.store.terms import TermIndex, lengths
 
@@ -24,7 +24,7 @@ _CHANGES = 100_000
 _BULK_ROWS = _PAGE // 10
 """New rows from which on all neighbours are found by one sort."""
 _DEAD_SHARE = 4
-"""One dead row in so many, and they are taken out."""
+"""Rows for one dead row: with more dead ones, they are taken out."""
 
 PAGE_SQL = """
 SELECT m.id, m.timestamp, m.namespace, m.layer, m.conversation, m.session, m.who, m.importance,
@@ -183,4 +183,4 @@ def loose_session(space: int, speaker: int) -> int:
 
     Below NONE, one for each namespace (an id of a name); NONE for a memory without a speaker.
     """
-    return NONE if speaker == NOBODY else NONE - space
+    return NONE if speaker == NO_SUBJECT else NONE - space

@@ -155,8 +155,8 @@ def _turn(
 ) -> dict[str, int]:
     """The members of a memory's turn by role.
 
-    What the row lists counts where it is of the same session: two sessions may both have a turn
-    "1", and the row knows one of them.  The other's members are found beside it.
+    What the row lists counts where it is of the same session: a legacy row may name memories of
+    others.  Members of a turn that no row lists are found beside it.
     """
     if memory.turn is None:
         return {}

@@ -1,4 +1,4 @@
-"""Packs the best passages into so many tokens, for prompts.
+"""Packs the best passages into a budget of tokens, for prompts.
 
 Best first.  A passage that does not fit whole gives up its neighbours, then the rest of its turn,
 then its lesser hits; one whose best hit does not fit is left out, and the next is tried.  Only a
@@ -38,7 +38,7 @@ class Packed:
 
 
 def unpacked(passages: Sequence[Passage]) -> list[Packed]:
-    """Everything, for who sets no budget; tokens are not counted."""
+    """Everything, where no budget is set; tokens are not counted."""
     return [Packed(passage, passage.memories, 0) for passage in passages]
 
 

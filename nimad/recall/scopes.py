@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nimad.model import Filter
 from nimad.recall import speaker_prefix
 from nimad.recall.columns import NONE, Columns
-from nimad.recall.subjects import NOBODY
+from nimad.recall.subjects import NO_SUBJECT
 from nimad.recall.weights import Weights
 from nimad.store.records import Records
 
@@ -79,21 +79,16 @@ class Scopes:
     def of(self, where: Filter) -> Scope:
         """What passes a filter now."""
         with self._lock:
-            return self._of(where)
-
-    def _of(self, where: Filter) -> Scope:
-        if self._version != self._columns.version:
-            self._kept.clear()
-            self._version = self._columns.version
-        known = self._kept.get(where)
-        if known is not None:
+            if self._version != self._columns.version:
+                self._kept.clear()
+                self._version = self._columns.version
+            if where not in self._kept:
+                self._kept[where] = self._make_scope(where)
             self._kept.move_to_end(where)
-            return known
-        scope = self._kept[where] = self._make_scope(where)
-        most = _KEPT if self._columns.count <= _LARGE else _LARGE_KEPT
-        while len(self._kept) > most:
-            self._kept.popitem(last=False)
-        return scope
+            most = _KEPT if self._columns.count <= _LARGE else _LARGE_KEPT
+            while len(self._kept) > most:
+                self._kept.popitem(last=False)
+            return self._kept[where]
 
     def _make_scope(self, where: Filter) -> Scope:
         columns, weights = self._columns, self._weights
@@ -102,7 +97,7 @@ class Scopes:
         count = len(times)
         average = max(float(columns.words[mask].mean(dtype=np.float64)), 1.0) if count else 1.0
         who = columns.who[mask]
-        known = np.maximum(who, NOBODY) + 1
+        known = np.maximum(who, NO_SUBJECT) + 1
         present = np.bincount(known, minlength=columns.subjects.next_code + 1)[1:] > 0
         return Scope(
             mask=mask,

@@ -34,7 +34,7 @@ the best ten are those of scoring every memory instead of .995 (tests/benchmarks
 _BATCH = 4096
 """Rows whose lengths are computed at once."""
 _STRIDE = 16
-"""One value in so many is sampled for the bar of `highest`."""
+"""Values for each one that is sampled to set the bar of `highest`."""
 _TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -97,7 +97,7 @@ def late_cosines(
 class SemanticScorer:
     """Scores rows of the columns by the blocks.
 
-    For several threads, as long as neither the columns nor what blocks there are changes meanwhile.
+    For several threads, as long as nothing changes the columns or swaps the blocks.
     """
 
     def __init__(self, columns: Columns, weights: Weights) -> None:
@@ -121,7 +121,7 @@ class SemanticScorer:
         else:
             rows = self._picked(blocks, about, watch)
             near = self._with_neighbours(rows)
-            cosines = np.zeros(columns.count + 1, np.float32)  # the last for nobody, row -1
+            cosines = np.zeros(columns.count + 1, np.float32)  # the last for row -1, no neighbour
             cosines[near] = every.cosines(query, near)
             self._encode_late(cosines, about)
             self._measure_rows(rows[np.isnan(columns.length[rows])], every, about.shares)
@@ -161,7 +161,7 @@ class SemanticScorer:
         return np.unique(np.concatenate([found[scope.mask[found]], best, about.same]))
 
     def _mix(self, rows: Rows, cosines: Floats, shares: tuple[float, float]) -> SemanticScores:
-        """`cosines: float32[n + 1]`; nan where there is no vector, 0 for nobody at the end."""
+        """`cosines: float32[n + 1]`: nan without a vector; 0 at the end, for no neighbour."""
         columns = self._columns
         plain = cosines[rows]
         mixed = plain.copy()
@@ -177,9 +177,9 @@ class SemanticScorer:
         return SemanticScores(rows, plain, mixed, float(np.nanmin(mixed)), float(np.nanmax(mixed)))
 
     def _with_neighbours(self, rows: Rows) -> Rows:
-        """`rows` and whoever is beside them, ascending."""
+        """`rows` and their neighbours, ascending."""
         columns = self._columns
-        wanted = np.zeros(columns.count + 1, np.bool_)  # the last one for nobody, row -1
+        wanted = np.zeros(columns.count + 1, np.bool_)  # the last one for row -1, no neighbour
         for found in (rows, columns.before[rows], columns.after[rows]):
             wanted[found] = True
         return np.flatnonzero(wanted[:-1])

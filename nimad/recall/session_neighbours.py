@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.recall.columns import NONE, Columns, Rows
-from nimad.recall.subjects import NOBODY
+from nimad.recall.subjects import NO_SUBJECT
 
 Flags = NDArray[np.bool_]
 
@@ -145,7 +145,7 @@ def _speaks(who: NDArray[np.int32], stretch: Rows) -> Flags:
 
     `stretch: int64[n]` is the same for rows without a silence between them.
     """
-    speaks: Flags = who > NOBODY
+    speaks: Flags = who > NO_SUBJECT
     for step in range(1, BURST + 1):
         again = (who[step:] == who[:-step]) & (stretch[step:] == stretch[:-step])
         speaks[step:] |= again

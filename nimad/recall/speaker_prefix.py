@@ -4,7 +4,7 @@ The prefix is what stands before a colon at the beginning of a text: a word, or 
 begin with a capital letter.  One that recurs in RECURRING memories is taken for the speaker where
 `who` names none; so is a label that recurs, "Recipe:" say: a question that names it wants those.
 
-Prefixes are not kept.  In the column `who` they are a 16-bit hash, below NOBODY: thousands of
+Prefixes are not kept.  In the column `who` they are a 16-bit hash, below NO_SUBJECT: thousands of
 titles that stand once each take no memory, and two are the same in one of 65,536 cases.
 """
 
@@ -18,7 +18,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.recall.subjects import NOBODY
+from nimad.recall.subjects import NO_SUBJECT
 from nimad.text import words_of
 
 KINDS = 1 << 16
@@ -31,9 +31,9 @@ _PREFIX = re.compile(r"\s*([^\W\d_]+(?:[ '’-][^\W\d_]+){0,2})(?::\s|：)")
 
 
 def code_of_text(text: str) -> int:
-    """What stands in `who` for the prefix of a text; NOBODY when it has none."""
+    """What stands in `who` for the prefix of a text; NO_SUBJECT when it has none."""
     found = _PREFIX.match(text)
-    return NOBODY if found is None else _code_of_prefix(found[1])
+    return NO_SUBJECT if found is None else _code_of_prefix(found[1])
 
 
 @functools.lru_cache(maxsize=256)
@@ -41,20 +41,20 @@ def _code_of_prefix(prefix: str) -> int:
     """Cached, because few speakers say nearly everything."""
     words = words_of(prefix)
     if len(words) > 1 and any(word[0].islower() for word in words):
-        return NOBODY
+        return NO_SUBJECT
     return code_of_words([word.casefold() for word in words])
 
 
 def code_of_words(words: Sequence[str]) -> int:
-    """The same for the words of a prefix, case-folded: NOBODY - 1 and below."""
+    """The same for the words of a prefix, case-folded: NO_SUBJECT - 1 and below."""
     digest = blake2b(" ".join(words).encode("utf-8", "surrogatepass"), digest_size=2).digest()
-    return NOBODY - 1 - int.from_bytes(digest, "little")
+    return NO_SUBJECT - 1 - int.from_bytes(digest, "little")
 
 
 def recurring(who: NDArray[np.int32]) -> frozenset[int]:
     """The codes of prefixes that recur among some memories; `who: int32[n]`."""
-    prefixes = NOBODY - 1 - who[who < NOBODY]
+    prefixes = NO_SUBJECT - 1 - who[who < NO_SUBJECT]
     if not len(prefixes):
         return frozenset()
     counts = np.bincount(prefixes, minlength=KINDS)
-    return frozenset((NOBODY - 1 - np.flatnonzero(counts >= RECURRING)).tolist())
+    return frozenset((NO_SUBJECT - 1 - np.flatnonzero(counts >= RECURRING)).tolist())

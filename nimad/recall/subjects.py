@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from nimad.text import words_of
 
-NOBODY = -1
+NO_SUBJECT = -1
 """As a code: no subject."""
 
 
@@ -32,9 +32,9 @@ class Subjects:
             self._enter(name, code)
 
     def code(self, name: str | None) -> int:
-        """The code of a name, given when it is new; NOBODY for none."""
+        """The code of a name, given when it is new; NO_SUBJECT for none."""
         if not name:
-            return NOBODY
+            return NO_SUBJECT
         code = self._spelled.get(name)
         if code is None:
             code = self.codes.get(name.casefold(), self.next_code)

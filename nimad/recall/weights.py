@@ -30,13 +30,14 @@ class Weights:
             irrelevant.
         unseen: memories that a store is taken to have besides, without any word of the question:
             in a store of a few, every word is in half of them, and would seem worthless.
-        exact_rows: up to so many memories are all scored by meaning; of more, candidates.
-        candidates: so many of the best by words and subject, in a larger store.
-        nearest: and so many of the nearest; where no word was met, as many as of the others.
-            Both twice as many as are wanted, at least.  In 100,000 memories of made-up talk the
+        exact_rows: memories of the largest store whose rows are all scored by meaning; of a larger
+            one, candidates are.
+        candidates: how many of the best by words and subject are candidates.
+        nearest: how many of the nearest are; where no word was met, as many as of the others.
+            Both are at least twice what is asked for.  In 100,000 memories of made-up talk the
             best ten are 99.5 % of those that scoring every row gives (`whole_path`).
-        furthest: and of those that lie opposite, for the low end of a store's cosines: in 100,000
-            memories off by 0.007 of a cosine; that of 1,000 memories picked evenly, by up to 0.1.
+        furthest: how many of those that lie opposite are, for the low end of a store's cosines: in
+            100,000 memories off by 0.007 of a cosine; that of 1,000 picked evenly, by up to 0.1.
         words: the threshold of the mode words, by coverage alone.
         scale: the thresholds of the other modes; None: as the embedder has them.
     """

@@ -186,6 +186,7 @@ CREATE UNIQUE INDEX turns_identity ON turns (source, name, namespace, conversati
 CREATE TEMP TABLE apart AS
   SELECT p.*, t.source, t.name FROM parts p JOIN turns t ON t.id = p.turn
   WHERE (p.conversation, p.session) != (t.conversation, t.session);
+CREATE INDEX temp.apart_turn ON apart (turn);
 INSERT INTO turns (source, name, namespace, conversation, session)
   SELECT source, name, namespace, conversation, session FROM apart ORDER BY first;
 UPDATE memories SET turn = (
@@ -205,6 +206,7 @@ CREATE TEMP TABLE members AS
   FROM memories m JOIN names n ON n.id = m.layer
   WHERE m.turn IN (SELECT id FROM mixed) AND n.name IN ('input', 'contemplation', 'output')
   GROUP BY 1, 2;
+CREATE INDEX temp.members_turn ON members (turn);
 UPDATE turns SET
     input = (SELECT id FROM members WHERE turn = turns.id AND role = 'input'),
     contemplation = (SELECT id FROM members WHERE turn = turns.id AND role = 'contemplation'),

@@ -4,7 +4,7 @@ FTS5 finds rows fast and scores them slowly: its `bm25()` costs more than everyt
 query.  So the postings of a term (which memory holds it, how often) are read once, through
 `fts5vocab`, and kept in RAM within a budget.  Memories that came later stand in a small FTS5 table
 in memory, the tail, until it is full and everything is read anew.  Forgotten memories may stay in
-the postings: whoever uses them knows what exists.
+the postings: the caller knows what exists.
 
 Scripts that are written without spaces are no words to FTS5 but one long token.  Their runs are
 cut into pairs of characters, and where those occur is found by looking through the texts.
@@ -147,18 +147,13 @@ class TermIndex:
     def postings(self, term: str, upto: int) -> Postings:
         """Who holds a term; `upto`: the last id that the caller knows.  Raises WordsDamaged."""
         with self._lock:
-            return self._postings(term, upto)
-
-    def _postings(self, term: str, upto: int) -> Postings:
-        kept = self._kept.get(term)
-        if kept is None:
-            kept = self._read(term, upto)
-        else:
-            self._kept.move_to_end(term)
-        if not self._tail_rows:
-            return kept.postings
-        late = self._late(term, kept.upto)
-        if not len(late):
+            kept = self._kept.get(term)
+            if kept is None:
+                kept = self._read(term, upto)
+            else:
+                self._kept.move_to_end(term)
+            late = self._late(term, kept.upto) if self._tail_rows else None
+        if late is None or not len(late):
             return kept.postings
         more = Postings.of(late)
         return Postings(

@@ -249,7 +249,7 @@ class Transaction:
         return len(ids)
 
     def _leave_turns(self) -> int:
-        """Clear the members of turns; a turn that nobody belongs to any more goes too.
+        """Clear the members of turns; a turn without any member goes too.
 
         An "add" change of a turn that the graph knows already means that it changed.
         """

@@ -48,10 +48,12 @@ class Tensor:
     offset: int
     size: tuple[int, ...]
     stride: tuple[int, ...]
+    more: tuple[Any, ...] = ()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         rebuild = sys.modules["torch._utils"]._rebuild_tensor_v2
-        return rebuild, (self.storage, self.offset, self.size, self.stride, False, OrderedDict())
+        place = (self.storage, self.offset, self.size, self.stride, False, OrderedDict())
+        return rebuild, (*place, *self.more)
 
 
 def tensor(values: NDArray[Any], dtype: str = "float32") -> Tensor:

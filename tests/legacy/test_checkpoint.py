@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import zipfile
-from pathlib import Path
+from collections import OrderedDict
+from decimal import Decimal
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -146,6 +148,72 @@ def test_damaged_rows_are_left_out_one_by_one(tmp_path: Path) -> None:
 
 
 # --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["table", "list", "wide table"])
+def test_vectors_that_are_arrays_of_numpy(tmp_path: Path, rows: Any, form: str) -> None:
+    vectors = {"table": rows, "list": list(rows), "wide table": rows.astype(np.float64)}[form]
+    save(tmp_path / "latest.pt", {"vectors": vectors, "metadata": EPISODES})
+    with opened(tmp_path / "latest.pt", tmp_path) as files:
+        assert files.survey().notes == []
+        dense = files.dense()
+        assert dense is not None
+        np.testing.assert_array_equal(dense.rows(dense.keys()), rows)
+
+
+def test_a_view_with_the_negative_bit(tmp_path: Path, rows: Any) -> None:
+    storage = Storage(rows, "float32")
+    table = Tensor(storage, 0, (7, D), (D, 1), ({"neg": True},))
+    listed = [Tensor(storage, n * D, (D,), (1,), ({"neg": n % 2 == 1},)) for n in range(7)]
+    signs = np.where(np.arange(7) % 2, -1, 1)[:, None]
+    for number, (vectors, due) in enumerate(((table, -rows), (listed, signs * rows))):
+        save(tmp_path / "latest.pt", {"vectors": vectors, "metadata": EPISODES})
+        (tmp_path / f"{number}").mkdir()
+        with opened(tmp_path / "latest.pt", tmp_path / f"{number}") as files:
+            dense = files.dense()
+            assert dense is not None
+            np.testing.assert_array_equal(dense.rows(dense.keys()), due)
+            del dense
+
+
+class OrderedWithState(OrderedDict[str, Any]):
+    """As torch's state_dict(): attributes of a dict come as its state."""
+
+    def __reduce__(self) -> Any:
+        return OrderedDict, (), {"_metadata": OrderedDict(version=1)}, None, iter(self.items())
+
+
+def test_harmless_values_do_not_stop_a_file(tmp_path: Path, rows: Any) -> None:
+    odd = {
+        "moods": {"calm"},
+        "frozen": frozenset({1, (2, "b")}),
+        "bytes": bytearray(b"abc"),
+        "pinned": np.bool_(True),
+        "level": np.uint8(3),
+        "big": np.uint64(1 << 63),
+        "mood": np.str_("cälm"),
+        "path": PurePosixPath("/home/maya"),
+        "exact": Decimal("1.5"),
+        "seen": np.datetime64("2024-05-08T10:00"),
+        "words": np.array(["a", "b"]),
+        "turned": np.asfortranarray(rows),
+        "imaginary": 1 + 2j,
+        "steps": range(3),
+    }
+    value = nested([episode(1, **odd), episode(2)], tensor(rows[:2]))
+    save(tmp_path / "latest.pt", {**value, "projection": OrderedWithState(weight=tensor(rows))})
+    with opened(tmp_path / "latest.pt", tmp_path) as files:
+        totals = files.survey()
+        assert (totals.nodes, totals.unreadable, totals.vectors) == (2, 0, 2)
+        node = next(n for n in files.nodes(files.mapper("s"), None, 9) if n.key)
+        assert isinstance(node, LegacyNode) and node.memory.extra is not None
+        extra = node.memory.extra
+        assert extra["moods"] == ["calm"] and extra["mood"] == "cälm" and extra["pinned"] is True
+        assert (extra["level"], extra["big"], extra["exact"]) == (3, 1 << 63, "1.5")
+        assert extra["path"] == "/home/maya" and extra["bytes"] == {"$blob": "YWJj"}
+        kept = {name for name, said in extra.items() if isinstance(said, dict) and "$kept" in said}
+        assert kept == {"seen", "words", "turned", "imaginary", "steps"}
+        assert kept == {name for name, _ in node.notes}, "and the report says so"
 
 
 def refused(path: Path, into: Path) -> NimadError:

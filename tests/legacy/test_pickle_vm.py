@@ -52,6 +52,18 @@ def test_it_reads_what_pickle_wrote(value: Any, protocol: int) -> None:
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_plain_containers_in_every_protocol(protocol: int) -> None:
+    value = {
+        "set": {1, "a", (2, None)},
+        "frozen": frozenset({b"x", 2.5}),
+        "empty": [set(), frozenset(), bytearray()],
+        "bytes": bytearray(b"abc"),
+        "default": defaultdict(set, {"x": {1}}),
+    }
+    assert read(pickle.dumps(value, protocol)) == value
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_the_names_it_knows(protocol: int) -> None:
     utc = datetime.UTC
     moment = datetime.datetime(2023, 5, 8, 13, 56, 1, 250_000, tzinfo=utc)

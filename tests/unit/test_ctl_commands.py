@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -189,6 +190,60 @@ def test_similar_shows_the_nearest(daemon: FakeDaemon, run: Run) -> None:
 def test_related_to_nothing(daemon: FakeDaemon, run: Run) -> None:
     daemon.answers["related"] = answers()
     assert run("related", "17").out == "Nothing is connected with 17.\n"
+
+
+def asked(*rows: list[Any], **more: Any) -> dict[str, Any]:
+    columns = ["relation", "count"]
+    return {"columns": columns, "rows": [*rows], "more": False, "behind": 0, **more}
+
+
+def test_graph_shows_a_table(daemon: FakeDaemon, run: Run) -> None:
+    daemon.answers["graph"] = asked(["triggered", 312], [None, 7], [{"id": 1}, 0.5])
+    ran = run("graph", "MATCH (m) RETURN m")
+    assert daemon.sent("graph") == [{"cypher": "MATCH (m) RETURN m"}]
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines() == [
+        "relation   count",
+        "triggered    312",
+        "               7",
+        '{"id": 1}    0.5',
+    ]
+
+
+def test_graph_sends_what_was_asked(daemon: FakeDaemon, run: Run) -> None:
+    daemon.answers["graph"] = asked()
+    run(
+        *("graph", "RETURN $a", "--param", "a=[1, 2]", "--param", "b=two words"),
+        *("--param", 'c="3"', "--limit", "5", "--fresh", "--timeout", "10"),
+    )
+    assert daemon.sent("graph") == [
+        {
+            "cypher": "RETURN $a",
+            "parameters": {"a": [1, 2], "b": "two words", "c": "3"},
+            "limit": 5,
+            "fresh": True,
+            "seconds": 8.0,
+        }
+    ]
+    ran = run("graph", "RETURN 1", "--param", "nothing")
+    assert ran.code == 64 and "NAME=VALUE" in ran.err
+
+
+def test_graph_says_what_it_does_not_know(daemon: FakeDaemon, run: Run) -> None:
+    daemon.answers["graph"] = asked(["a\x1b[2J", 1], more=True, behind=1234)
+    ran = run("graph", "RETURN 1")
+    assert "first 1 rows" in ran.err and "1,234 changes" in ran.err and "--fresh" in ran.err
+    assert "\x1b" not in ran.out
+    assert json.loads(run("graph", "RETURN 1", "--json").out)["behind"] == 1234
+
+
+def test_graph_reads_a_question(
+    daemon: FakeDaemon, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.answers["graph"] = asked()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"RETURN 1\n")))
+    run("graph", "-")
+    assert daemon.sent("graph") == [{"cypher": "RETURN 1"}]
 
 
 def test_remember_prints_the_id(daemon: FakeDaemon, run: Run) -> None:

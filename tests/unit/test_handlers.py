@@ -20,11 +20,12 @@ from nimad.core.store import MemoryStore
 from nimad.errors import NimadError, NotFound
 from nimad.limits import MAX_FRAME
 from nimad.migrate.manager import MigrationManager
-from nimad.model import AttachRequest, Relation, now_ms
+from nimad.model import AttachRequest, Memory, Relation, now_ms
 from nimad.serve import migration_verbs, service_verbs
 from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
 from nimad.serve.frames import Frame
+from nimad.serve.graph_verb import GraphVerb
 from nimad.serve.params import REQUIRED
 from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Call, Verb
@@ -228,6 +229,37 @@ def test_related_goes_as_deep_as_it_says(ask: Ask, store: MemoryStore) -> None:
         found = ask("related", id=ids[0], depth=depth)["results"]
         assert [r["distance"] for r in found] == [*range(1, depth + 1)]
     assert refused(ask, "related", id=ids[0], depth=6).code == "usage"
+
+
+def test_graph_is_asked_in_cypher(ask: Ask) -> None:
+    first = ask("remember", text="a", who="Ada")["id"]
+    found = ask("graph", cypher="MATCH (m:Memory) RETURN m.id, m.who")
+    assert (found["columns"], found["rows"]) == (["m.id", "m.who"], [[first, "Ada"]])
+    assert (found["more"], found["behind"], found["watermark"]) == (False, 0, 1)
+    second = ask("remember", text="b")["id"]
+    where = {"cypher": "MATCH (m:Memory) WHERE m.id > $id RETURN m.id", "parameters": {"id": 1}}
+    assert ask("graph", **where)["behind"] == 1
+    assert ask("graph", **where, fresh=True)["rows"] == [[second]]
+    assert refused(ask, "graph", cypher="CREATE (:Memory {id: 9})").code == "cypher_refused"
+    assert refused(ask, "graph", cypher="MATCH (m RETURN m").code == "cypher_refused"
+    assert refused(ask, "graph", cypher="RETURN 1", limit=0).code == "usage"
+    assert refused(ask, "graph", cypher="RETURN 1", seconds=601).code == "usage"
+    assert refused(ask, "graph", cypher="RETURN 1", parameters=[1]).code == "usage"
+    endless = "UNWIND range(1, 1000000) AS x UNWIND range(1, 1000000) AS y RETURN sum(x * y % 7)"
+    assert refused(ask, "graph", cypher=endless, seconds=0.1).code == "cypher_too_much"
+
+
+def test_making_the_graph_needs_the_right_to_control(store: MemoryStore) -> None:
+    reader = Peer(os.getpid(), 12_345, 12_345)
+    (verb,) = GraphVerb(store.graph, Access("", "nobody-of-this-name")).all()
+    with pytest.raises(NimadError) as caught:
+        verb.answer(Call({"cypher": "RETURN 1"}, reader))
+    assert caught.value.exit == 77
+    assert verb.answer(Call({"cypher": "RETURN 1"}, ME))["rows"] == [[1]]
+    store.remember(Memory(text="later"))
+    assert verb.answer(Call({"cypher": "RETURN 1"}, reader))["behind"] == 1
+    with pytest.raises(NimadError):
+        verb.answer(Call({"cypher": "RETURN 1", "fresh": True}, reader))
 
 
 def test_similar_leaves_itself_out(ask: Ask) -> None:

@@ -13,7 +13,7 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.model import Hit, Memory
 from nimad.recall import speaker_prefix
-from nimad.recall.subjects import NOBODY
+from nimad.recall.subjects import NO_SUBJECT
 from tests.unit.test_recall import CHAT
 
 CONFIG = Config().replace(graph__engine="none")
@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> Iterator[MemoryStore]:
     ],
 )
 def test_what_a_head_is(text: str, words: list[str]) -> None:
-    assert speaker_prefix.code_of_text(text) == speaker_prefix.code_of_words(words) < NOBODY
+    assert speaker_prefix.code_of_text(text) == speaker_prefix.code_of_words(words) < NO_SUBJECT
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_what_a_head_is(text: str, words: list[str]) -> None:
     ],
 )
 def test_what_none_is(text: str) -> None:
-    assert speaker_prefix.code_of_text(text) == NOBODY
+    assert speaker_prefix.code_of_text(text) == NO_SUBJECT
 
 
 def test_only_those_that_recur_count() -> None:
@@ -63,7 +63,7 @@ def test_only_those_that_recur_count() -> None:
     who = (
         [often] * speaker_prefix.RECURRING
         + [seldom] * (speaker_prefix.RECURRING - 1)
-        + [NOBODY, 0, 1]
+        + [NO_SUBJECT, 0, 1]
     )
     assert speaker_prefix.recurring(np.array(who, np.int32)) == {often}
 

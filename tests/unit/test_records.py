@@ -12,7 +12,7 @@ import pytest
 
 from nimad.errors import RecordsDamaged, StateTooNew
 from nimad.model import Change, Filter, Memory, Relation
-from nimad.store import schema, sources, words
+from nimad.store import rows, schema, sources, words
 from nimad.store.records import Records
 
 
@@ -52,6 +52,13 @@ def test_a_memory_comes_back_whole(records: Records) -> None:
     (number,) = add(records, FULL)
     found = records.with_blobs(list(records.get([number]).values()))
     assert found == [FULL]
+
+
+def test_each_field_of_a_memory_has_its_column(records: Records) -> None:
+    """What is added to the model must be added to the schema; insert and select follow."""
+    columns = {name for (name,) in records.rows("SELECT name FROM pragma_table_info('memories')")}
+    fields = {rows.RENAMED.get(name, name) for name in rows.FIELDS}
+    assert columns == fields | {"source_key"}
 
 
 @pytest.mark.parametrize("text", ["", "a\x00b", "\x1b[31m", "x" * 300_000, "日本語", "'; DROP"])
