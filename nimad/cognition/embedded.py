@@ -127,7 +127,7 @@ def take_over(
     """Move in every store at or below a path, here and now; names of sources, and what was not fit.
 
     With the strategy full every row is verified at the end.  Raises what stops a migration (a
-    NimadError says what to do next); what came in until then stays, and the next call goes on.
+    NimadError says what to do next); what was taken over stays, and the next call goes on.
     """
     found = stores_at(path)
     refused = [error for _, error in found.refused]

@@ -176,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Migrate and print what came of it."""
+    """Migrate and print the result."""
     args = _parser().parse_args(argv)
     migrator = VSAMigrator(MigrationConfig(args.source, args.target, args.batch_size))
     try:

@@ -18,6 +18,7 @@ in which hypervectors are converted; when its backup is gone, so are they, and `
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import threading
@@ -37,7 +38,7 @@ from nimad.dense.training import Learned
 from nimad.dense.vectors import Coded
 from nimad.disk.container import Summary
 from nimad.disk.durable import crash_point, set_aside, size_of
-from nimad.errors import NoHypervector, NotFound
+from nimad.errors import NimadError, NoHypervector, NotFound
 from nimad.model import Hit, Stage, now_ms
 from nimad.store import hypervector_files, sources
 from nimad.store.bounded import get_within
@@ -80,8 +81,10 @@ class Hypervectors(Projection):
 
     def open(self) -> None:
         """Open the listed files; set damaged ones aside; remove those that were never committed."""
-        if damaged := self.files.open(self._listed()):
-            self._give_up(damaged)
+        self._note_damage(self.files.open(self._listed()))
+        if self._damaged:
+            with contextlib.suppress(NimadError, OSError):  # a full disk: `follow` does it later
+                self._give_up_damaged()
         for path in self.files.unlisted(each.name for each in self._listed()):
             log.info("removed %s, which was never committed", path.name)
             path.unlink()
@@ -241,9 +244,7 @@ class Hypervectors(Projection):
     def follow(self) -> bool:
         """Set damaged files aside; take the rows of forgotten memories out."""
         if self._damaged:
-            self._give_up(self._damaged)
-            self._damaged = []
-            self.whole_again()
+            self._give_up_damaged()
             return True
         return self.drop_forgotten()
 
@@ -252,6 +253,8 @@ class Hypervectors(Projection):
 
     def scrub(self, note: PurgeNote) -> None:
         """Take out the rows of purged memories, and fillers whose name stands nowhere any more."""
+        if self._damaged:  # one may hold them, and what was set aside is deleted after this step
+            self._give_up_damaged()
         self.stale = True
         self.drop_forgotten()
         self._drop_items(note.items)
@@ -259,9 +262,8 @@ class Hypervectors(Projection):
     def check(self) -> list[Problem]:
         """Files, rows, codebooks and counts agree.  Damage is noted for `follow`."""
         files = self.files
-        if damaged := files.verify(self._listed()):
-            self._damaged = damaged
-            self._health.fail(self.name, f"{len(damaged)} damaged file(s) are being set aside")
+        damaged = files.verify(self._listed())
+        self._note_damage(damaged)
         fix = "nothing: it is set aside, and converted again when its backup is there"
         found = [Problem(self.name, damage.error.message, fix) for damage in damaged]
         if twice := len(files.ids()) - len(np.unique(files.ids())):
@@ -295,8 +297,15 @@ class Hypervectors(Projection):
         """Bytes of the files."""
         return size_of(self._state / "dense")
 
-    def _give_up(self, damaged: Sequence[Damage]) -> None:
+    def _note_damage(self, damaged: list[Damage]) -> None:
+        """Files that cannot be used are to be set aside."""
+        if damaged:
+            self._damaged = damaged
+            self._health.fail(self.name, f"{len(damaged)} damaged file(s) are being set aside")
+
+    def _give_up_damaged(self) -> None:
         """Set damaged files aside; their sources convert again, where the backup is there."""
+        damaged = self._damaged
         for damage in damaged:
             log.error("%s: %s", damage.listed.name, damage.error.message)
             path = self.files.path(damage.listed.name)
@@ -315,6 +324,8 @@ class Hypervectors(Projection):
                     gone += hypervector_files.remove_lone_bases(tx, source.id)
                     again += [source.name] if _convert_again(tx, source) else []
         self.files.remove(gone)
+        self._damaged = []
+        self.whole_again()
         if again:
             self._health.fail(PART, f"hypervectors of {', '.join(again)} are converted again")
 

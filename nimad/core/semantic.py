@@ -15,6 +15,7 @@ What a start puts right:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -132,11 +133,12 @@ class SemanticIndex(Projection):
             self._health.fail(self.name, why)
             index.open([])
             return
-        if damaged := index.open(records.segment_names()):
-            self._retire(damaged)
-        with records.write() as tx:  # an index under way for another embedder is given up
-            staged_segments.forget_others(tx, signature(self.wanted_embedder) if self.due else None)
-        spared = set(staged_segments.names(records))
+        self._note_damage(index.open(records.segment_names()))
+        wanted = signature(self.wanted_embedder) if self.due else ""
+        spared = set(staged_segments.names(records, wanted))
+        if spared != set(staged_segments.names(records)):
+            with records.write() as tx:  # an index under way for another embedder is given up
+                staged_segments.forget_others(tx, wanted)
         for path in index.unlisted():
             if path.stem not in spared:
                 log.info("removed %s, a segment that was never committed", path.name)
@@ -145,6 +147,9 @@ class SemanticIndex(Projection):
         index.remove(np.array(records.tombstones(), np.int64))
         if not self.due:
             self.unencoded_ids = self.missing_vectors()
+        if self._damaged:
+            with contextlib.suppress(NimadError, OSError):  # a full disk: `follow` does it later
+                self._retire_damaged()
 
     def missing_vectors(self) -> list[int]:
         """Ids without a vector: not in the index, and not waiting behind a source's cursor."""
@@ -257,10 +262,7 @@ class SemanticIndex(Projection):
     def follow(self) -> bool:
         """Mend what is damaged, encode what has no vector, seal hot vectors, merge segments."""
         if self._damaged:
-            self._retire(self._damaged)
-            self.index.publish([], [damage.name for damage in self._damaged])
-            self.unencoded_ids = [] if self.due else self.missing_vectors()
-            self._damaged = []
+            self._retire_damaged()
             return True
         waits: NimadError | None = None
         try:
@@ -326,22 +328,30 @@ class SemanticIndex(Projection):
         self.merge([name for (name,) in names[: len(names) - most // 2]])
         return True
 
-    def _retire(self, damaged: Sequence[Damage]) -> None:
-        """Set segments aside; their memories are encoded again.  Queries go on with the rest.
+    def _note_damage(self, damaged: list[Damage]) -> None:
+        """Segments that cannot be used are to be set aside; queries go on with the rest."""
+        if damaged:
+            self._damaged = damaged
+            self._health.fail(self.name, f"{len(damaged)} damaged segment(s) are being made anew")
 
-        Crash prose: a crash after the file was moved leaves a listed segment without a file, which
+    def _retire_damaged(self) -> None:
+        """Set the damaged segments aside; their memories are encoded again.
+
+        Crash prose: a crash after a file was moved leaves a listed segment without a file, which
         the next start treats as damaged; one after the transaction leaves memories without a
         vector, which every start looks for.
         """
-        for damage in damaged:
+        names = [damage.name for damage in self._damaged]
+        for damage in self._damaged:
             log.error("segment %s: %s", damage.name, damage.error.message)
             path = self.index.path(damage.name)
             if path.exists():
                 set_aside(path, self._state / "aside")
-        why = f"{len(damaged)} damaged segment(s) are being made anew"
-        self._health.fail(self.name, why)
         with self._records.write() as tx:
-            tx.unlist_segments([damage.name for damage in damaged])
+            tx.unlist_segments(names)
+        self.index.publish([], names)
+        self.unencoded_ids = [] if self.due else self.missing_vectors()
+        self._damaged = []
 
     def rebuild(self) -> int:
         """Encode every memory again, with the wanted embedder; the number of memories.
@@ -359,6 +369,8 @@ class SemanticIndex(Projection):
 
     def scrub(self, note: PurgeNote) -> None:
         """Rewrite the segments that held the vectors, those of an index under way, too."""
+        if self._damaged:  # one may hold them, and what was set aside is deleted after this step
+            self._retire_damaged()
         ids = np.array(sorted(note.ids), np.int64)
         self.rewrite_segments_with(ids)
         if self.due:
@@ -393,9 +405,7 @@ class SemanticIndex(Projection):
     def _check_files(self) -> list[Problem]:
         """Damage is noted for `follow`, which sets it aside: a check writes nothing."""
         damaged = self.index.verify()
-        if damaged:
-            self._damaged = damaged
-            self._health.fail(self.name, f"{len(damaged)} damaged segment(s) are being made anew")
+        self._note_damage(damaged)
         fix = f"nothing: it is set aside and made anew in idle time (or now: {FIX})"
         return [Problem(self.name, damage.error.message, fix) for damage in damaged]
 

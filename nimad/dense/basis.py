@@ -48,6 +48,7 @@ from nimad.errors import FormatCorrupt
 FORMAT, VERSION = "densebasis", 1
 META = struct.Struct("<IIII16s")
 LEVELS = 16
+"""Levels of a coordinate of a direction."""
 NO_BASIS = bytes(16)
 
 
@@ -85,7 +86,7 @@ class Basis:
         return values.reshape(len(self), -1)
 
     def in_memory(self) -> Basis:
-        """The same, decoded once and for all: for who projects many rows (4 bytes a number)."""
+        """The same, decoded once: faster for many rows, at 4 bytes a number."""
         if not len(self):
             return self
         return Basis(self.shape, self.words, self.gram, self.directions())

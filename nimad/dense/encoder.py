@@ -15,6 +15,7 @@ from nimad.dense.training import FIXED_BYTES, RATIO, Learned, good_words, unit
 from nimad.dense.vectors import Coded, rest_spectra
 
 ITEM_LEVELS = 16
+"""Levels of a coordinate of a sparse filler or role."""
 
 
 def for_items(shape: Shape) -> Learned:

@@ -87,7 +87,7 @@ class DenseFiles:
             self._files = (*self._files, *made)
 
     def remove(self, names: Iterable[str]) -> None:
-        """Forget files and delete them; whoever still reads them keeps them."""
+        """Forget files and delete them; a reader that has them open keeps them."""
         gone = set(names)
         with self._lock:
             self._files = tuple(each for each in self._files if each.listed.name not in gone)

@@ -19,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FINE = 256
+"""Places in a range of 1 in which the digit of a coordinate is looked up."""
 _REACH = 8
+"""Largest coordinate that is told from larger ones."""
 _UNIFORM_STEP = 0.0308
 """Width of a step where 256 of them are as good as any placement."""
 
@@ -64,7 +66,7 @@ LADDER = (
 """What a block may be stored with; one level is nothing at all."""
 STEPS = {step.levels: step for step in LADDER}
 FINEST_PLANNED = 16
-"""What `training` gives a block at most; 256 is for sparse blocks, which are few."""
+"""Most levels that `training` gives a block; 256 is for sparse blocks, which are few."""
 
 
 def words_of(width: int, levels: int) -> int:

@@ -18,6 +18,7 @@ from nimad.dense.levels import FINEST_PLANNED, LADDER
 from nimad.dense.spectrum import Rows, Shape
 
 SPARSE_LEVELS = 256
+"""Levels of a coordinate of a sparse block."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from nimad.dense.sketch import bins, estimate
 from nimad.dense.spectrum import Rows, bind, unbind
 
 CANDIDATES = 256
-"""Rows that are decoded for a search, at least."""
+"""Least number of rows that a search decodes."""
 HANDY_VALUES = 4_000_000
 """Coordinates of directions that a search may hold decoded (16 MB)."""
 PAGE_VALUES = 1 << 21

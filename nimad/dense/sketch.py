@@ -21,6 +21,7 @@ from nimad.dense.spectrum import Rows
 BITS = 1024
 BYTES = BITS // 8
 _ROWS = 4096
+"""Rows that are estimated at a time."""
 
 
 def bins(spectra: Rows) -> Rows:

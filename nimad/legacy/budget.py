@@ -25,6 +25,8 @@ MAX_DEPTH = 64
 """Levels that are walked."""
 EPISODE = 400
 """Memory that an episode takes besides its values: its key and its place [bytes]."""
+NO_EPISODE = 4096
+"""Memory charged for what stands where an episode should: many of it are no store [bytes]."""
 TOO_MUCH = "what it holds would take more memory than a NIMA file ever does"
 
 
@@ -44,14 +46,14 @@ class Budget:
 
         Raises SourceCorrupt when the budget is spent.  Cost: one walk.
         """
-        self.bytes -= EPISODE * len(episodes)
         for row, episode in enumerate(episodes):
-            if self.bytes < 0 or self.values < 0:
-                raise SourceCorrupt(path=path, detail=TOO_MUCH)
             counted = _count(episode)
             self.values -= counted
+            self.bytes -= EPISODE if isinstance(episode, dict) else NO_EPISODE
             if counted > MAX_EPISODE_VALUES:
                 episodes[row] = TooLarge()
+            if self.bytes < 0 or self.values < 0:
+                raise SourceCorrupt(path=path, detail=TOO_MUCH)
 
 
 def _count(value: Any) -> int:

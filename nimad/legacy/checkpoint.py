@@ -30,7 +30,7 @@ from nimad.legacy.pickle_vm import Span, TextSink, load
 from nimad.legacy.tensors import TensorRows
 
 MAX_PICKLE = 256 << 20
-"""Largest `data.pkl` that is read [bytes]: a million episodes."""
+"""Size of the largest `data.pkl` that is read: half a million episodes [bytes]."""
 
 
 def read(

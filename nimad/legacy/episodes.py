@@ -64,7 +64,9 @@ OWN = frozenset((*STORED, "more", "absent"))
 """Names in `extra` that mean something here; a field of the source named so is in "more"."""
 LAYER = "legacy_vsa"
 SECONDS_FROM = -(1 << 31)
+"""Time that keys count from: December 1901 [seconds since 1970]."""
 TIMELESS = 1 << 62
+"""Least key of an episode without a time."""
 
 Episode = dict[str, Any]
 

@@ -37,13 +37,13 @@ from nimad.legacy.pickle_vm import TextSink
 from nimad.legacy.source import DenseRows, LegacyNode, Totals, Unreadable
 
 PAGE_BYTES = 16 << 20
-"""A page ends early when its texts are this long [bytes]."""
+"""Length of texts at which a page ends early [characters]."""
 HEAD = 64
 """Begin of a file that tells its format [bytes]."""
 SCAN_BYTES = 8 << 20
 """Vectors looked at before pages are let go of [bytes]."""
 LATEST = "latest"
-"""A file whose name begins so is newer than all others."""
+"""Begin of the name of a file that is newer than all others."""
 
 
 @dataclass(slots=True)

@@ -33,12 +33,12 @@ from nimad.legacy.values import BrokenText
 MAX_VALUE_BYTES = 16 << 20
 """Largest value, and largest row, that is read [bytes]."""
 PAGE_BYTES = 16 << 20
-"""A page ends early when it holds this much [bytes]."""
+"""Size at which a page ends early [bytes]."""
 PAGE_SECONDS = 60.0
-"""A page may take so long before the source counts as damaged."""
+"""Time that a page may take before the source counts as damaged [seconds]."""
 FIRST_ID, LAST_ID = -(1 << 63), (1 << 63) - 1
 STEPS_BETWEEN_CHECKS = 50_000
-"""SQLite's virtual machine looks at the clock so often [instructions]."""
+"""Steps of SQLite's virtual machine between two looks at the clock [instructions]."""
 
 SIZED = frozenset({str, bytes, BrokenText})
 

@@ -21,8 +21,9 @@ TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:"]', re.DOTALL)
 MAX_DEPTH = 64
 """Levels of a document."""
 CONTAINER = 120
+"""Memory charged for a container [bytes]."""
 BLANK = 200
-"""An array with more space than this between its brackets is not called empty [bytes]."""
+"""Length of the longest space between brackets of an empty array [bytes]."""
 
 
 @dataclass(slots=True)

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_DIMENSION = 1 << 20
-"""Hypervectors longer than this are not believed."""
+"""Length of the longest hypervector that is believed [numbers]."""
 MAX_EPISODES = 10_000_000
+"""Length of the longest list of memories that is believed [memories]."""
 
 
 class Vectors(Protocol):

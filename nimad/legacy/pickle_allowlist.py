@@ -63,6 +63,7 @@ NUMPY_TYPES = {
     "u8": "uint64",
 }
 MAX_DIMENSIONS = 8
+"""Dimensions of a tensor or an array."""
 TEXT, OTHER, BOOL = "text", "other", "bool"
 """Types of numpy's that no tensor has; of OTHER nothing is read."""
 SCALARS = {

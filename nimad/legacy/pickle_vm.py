@@ -27,10 +27,11 @@ from nimad.legacy.budget import TOO_MUCH, Budget
 from nimad.legacy.values import BrokenText
 
 IN_PLACE = 256
-"""Bytes objects longer than this are not copied out of the file [bytes]."""
+"""Length above which bytes are not copied out of the file [bytes]."""
 MAX_NAME = 200
+"""Length of the longest name [bytes]."""
 CONTAINER, SCALAR, MEMO = 120, 40, 100
-"""What is charged for an empty container, a number, an entry of the memo [bytes]."""
+"""Memory charged for an empty container, a number, an entry of the memo [bytes]."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ from nimad.legacy.pickle_allowlist import BUILDERS
 
 DEL = b"\x7f"
 WITHIN = 16
-"""A text of at least this many characters is also looked for inside of other texts."""
+"""Length from which a text is also looked for inside of other texts [characters]."""
 CHUNK = 4 << 20
 ROWS = ("metadata", "factors", "vectors")
 """Arrays of a JSON document with one element for each episode."""

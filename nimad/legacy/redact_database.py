@@ -3,7 +3,7 @@
 The snapshot is our own copy; the source itself is never touched.  A database is made anew of what
 nimad reads: the three tables of memories, edges and turns, without the purged rows.  Nothing else
 comes along, because anything else may repeat the text (the full-text tables do) or be broken:
-triggers, views, indexes, damaged free pages.  So a purge does not depend on what nobody reads.
+triggers, views, indexes, damaged free pages.  So a purge does not depend on what is never read.
 How it is done in a bundle of files is told in redact_bundle.py.
 
 Crash prose: the new database is written beside the snapshot as `NAME.tmp` (swept at start) and

@@ -16,6 +16,7 @@ from pathlib import Path
 from nimad.errors import SourceAltered
 
 MAX_BYTES = 64 << 10
+"""Length of a checksum file that is read [bytes]."""
 CHUNK = 4 << 20
 SUM = re.compile(r"([0-9a-fA-F]{64})\b")
 SIGNATURES = ("hmac_signature", "hmac", "signature")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Row = tuple[Value, ...]
 LISTED = 20
-"""So many refusals are told one by one."""
+"""Refusals that are listed one by one; the others are only counted."""
 
 
 @dataclass(frozen=True, slots=True)

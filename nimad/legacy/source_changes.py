@@ -89,7 +89,7 @@ def look(path: Path, before: dict[str, Seen] | None) -> Difference:
         if {"-wal", "-shm"} <= beside:
             return seen_in(path, before, "mode=ro&readonly_shm=1")
         if not beside:
-            return _while_nobody_writes(path, before)
+            return _look_without_lock(path, before)
         found: list[Difference] = []
         take_snapshot(path, look=lambda copy: found.append(seen_in(copy, before))).close()
         return found[0]
@@ -100,12 +100,12 @@ def look(path: Path, before: dict[str, Seen] | None) -> Difference:
 def seen_in(
     path: Path, before: dict[str, Seen] | None, flags: str = "mode=ro&immutable=1"
 ) -> Difference:
-    """The same of a database that nobody writes, or that `flags` open consistently."""
+    """As `look`, of a database that is not written, or that `flags` open consistently."""
     with _opened(path, flags) as graph:
         return compare(graph, before)
 
 
-def _while_nobody_writes(path: Path, before: dict[str, Seen] | None) -> Difference:
+def _look_without_lock(path: Path, before: dict[str, Seen] | None) -> Difference:
     settle(path.stat().st_mtime_ns)
     was = signature(path)
     found = seen_in(path, before)
@@ -115,7 +115,7 @@ def _while_nobody_writes(path: Path, before: dict[str, Seen] | None) -> Differen
 
 
 def compare(graph: LegacyGraph, before: dict[str, Seen] | None) -> Difference:
-    """The same of an open database."""
+    """As `look`, of an open database."""
     found = Difference({kind: Seen() for kind in KINDS}, graph.columns())
     for kind in KINDS:
         _compare(found, kind, graph, None if before is None else before[kind])

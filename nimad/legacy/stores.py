@@ -24,8 +24,9 @@ CHECKPOINTS = {".pt", ".pth"}
 SPARSE = {".pkl", ".pickle", ".json"}
 ARCHIVE = "archive"
 MAX_DEPTH = 8
-"""Directories deeper than this below the given one are not looked into."""
+"""Levels of directories below the given one that are looked into."""
 MAX_FILES = 200_000
+"""Files below a directory that are looked at."""
 JSON_SIGNS = (b'"num_blocks"', b'"block_dim"', b'"raw_text"')
 """What tells a sparse memory from all the other JSON in a directory, by its begin."""
 

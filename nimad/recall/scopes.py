@@ -79,21 +79,16 @@ class Scopes:
     def of(self, where: Filter) -> Scope:
         """What passes a filter now."""
         with self._lock:
-            return self._of(where)
-
-    def _of(self, where: Filter) -> Scope:
-        if self._version != self._columns.version:
-            self._kept.clear()
-            self._version = self._columns.version
-        known = self._kept.get(where)
-        if known is not None:
+            if self._version != self._columns.version:
+                self._kept.clear()
+                self._version = self._columns.version
+            if where not in self._kept:
+                self._kept[where] = self._make_scope(where)
             self._kept.move_to_end(where)
-            return known
-        scope = self._kept[where] = self._make_scope(where)
-        most = _KEPT if self._columns.count <= _LARGE else _LARGE_KEPT
-        while len(self._kept) > most:
-            self._kept.popitem(last=False)
-        return scope
+            most = _KEPT if self._columns.count <= _LARGE else _LARGE_KEPT
+            while len(self._kept) > most:
+                self._kept.popitem(last=False)
+            return self._kept[where]
 
     def _make_scope(self, where: Filter) -> Scope:
         columns, weights = self._columns, self._weights

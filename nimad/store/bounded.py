@@ -11,7 +11,7 @@ from dataclasses import fields
 
 from nimad.disk.failures import translated
 from nimad.model import CutMemory, Memory
-from nimad.store.records import CHUNK, Records
+from nimad.store.records import Records
 
 READ_CHARS = 4 << 20
 """Length of all memories of one answer; longer ones are cut to a fair share [characters]."""
@@ -39,7 +39,8 @@ def get_within(records: Records, ids: Sequence[int], room: int = READ_CHARS) -> 
     """
     if len(ids) <= FEW:
         return records.get(ids)
-    lengths = _lengths(records, ids)
+    sql = f"SELECT id, {_LENGTH} FROM memories WHERE id IN"
+    lengths: dict[int, int] = dict(records.rows_in(sql, ids))
     if sum(lengths.values()) <= room:
         return records.get(ids)
     share = fair_share(lengths.values(), room)
@@ -47,17 +48,6 @@ def get_within(records: Records, ids: Sequence[int], room: int = READ_CHARS) -> 
     for part in _parts(lengths, room):
         for number, memory in records.get(part).items():
             found[number] = memory if lengths[number] <= share else cut_memory(memory, share)
-    return found
-
-
-def _lengths(records: Records, ids: Sequence[int]) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for start in range(0, len(ids), CHUNK):
-        part = [int(number) for number in ids[start : start + CHUNK]]
-        marks = ",".join("?" * len(part))
-        found |= dict(
-            records.rows(f"SELECT id, {_LENGTH} FROM memories WHERE id IN ({marks})", part)
-        )
     return found
 
 

@@ -160,16 +160,16 @@ class Records:
         found = self.rows(sql, parameters)
         return found[0][0] if found else None
 
+    def rows_in(self, sql: str, ids: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+        """The rows of a statement that ends with "... IN", for ids in lists of CHUNK."""
+        for start in range(0, len(ids), CHUNK):
+            part = [int(number) for number in ids[start : start + CHUNK]]
+            yield from self.rows(f"{sql} ({','.join('?' * len(part))})", part)
+
     def get(self, ids: Sequence[int]) -> dict[int, Memory]:
         """The memories with these ids; those that do not exist are left out.  No blobs."""
-        found: dict[int, Memory] = {}
-        for start in range(0, len(ids), CHUNK):
-            part = [int(i) for i in ids[start : start + CHUNK]]
-            marks = ",".join("?" * len(part))
-            for row in self.rows(f"{rows.SELECT} WHERE m.id IN ({marks})", part):
-                memory = rows.from_row(row)
-                found[memory.id] = memory
-        return found
+        found = map(rows.from_row, self.rows_in(f"{rows.SELECT} WHERE m.id IN", ids))
+        return {memory.id: memory for memory in found}
 
     def page(self, after: int, limit: int, namespace: str | None = None) -> list[Memory]:
         """Up to `limit` memories with ids above `after`, by id, with their blobs."""
@@ -184,14 +184,9 @@ class Records:
     def with_blobs(self, memories: list[Memory]) -> list[Memory]:
         """The same memories, their `blobs` filled."""
         by_id = {memory.id: memory for memory in memories}
-        ids = list(by_id)
-        for start in range(0, len(ids), CHUNK):
-            part = ids[start : start + CHUNK]
-            marks = ",".join("?" * len(part))
-            for memory, name, data in self.rows(
-                f"SELECT memory, name, data FROM blobs WHERE memory IN ({marks})", part
-            ):
-                by_id[memory].blobs[name] = data
+        sql = "SELECT memory, name, data FROM blobs WHERE memory IN"
+        for memory, name, data in self.rows_in(sql, list(by_id)):
+            by_id[memory].blobs[name] = data
         return memories
 
     def texts(self, after: int, limit: int) -> list[tuple[int, str]]:
@@ -202,11 +197,7 @@ class Records:
 
     def texts_of(self, ids: Sequence[int]) -> list[tuple[int, str]]:
         """(id, text) of these memories, by id."""
-        found: list[tuple[int, str]] = []
-        for start in range(0, len(ids), CHUNK):
-            part = [int(i) for i in ids[start : start + CHUNK]]
-            marks = ",".join("?" * len(part))
-            found += self.rows(f"SELECT id, text FROM memories WHERE id IN ({marks})", part)
+        found: list[Any] = list(self.rows_in("SELECT id, text FROM memories WHERE id IN", ids))
         return sorted(found)
 
     def ids(self) -> NDArray[np.int64]:

@@ -147,18 +147,13 @@ class TermIndex:
     def postings(self, term: str, upto: int) -> Postings:
         """Who holds a term; `upto`: the last id that the caller knows.  Raises WordsDamaged."""
         with self._lock:
-            return self._postings(term, upto)
-
-    def _postings(self, term: str, upto: int) -> Postings:
-        kept = self._kept.get(term)
-        if kept is None:
-            kept = self._read(term, upto)
-        else:
-            self._kept.move_to_end(term)
-        if not self._tail_rows:
-            return kept.postings
-        late = self._late(term, kept.upto)
-        if not len(late):
+            kept = self._kept.get(term)
+            if kept is None:
+                kept = self._read(term, upto)
+            else:
+                self._kept.move_to_end(term)
+            late = self._late(term, kept.upto) if self._tail_rows else None
+        if late is None or not len(late):
             return kept.postings
         more = Postings.of(late)
         return Postings(

@@ -109,6 +109,13 @@ def test_the_same_episode_a_million_times(tmp_path: Path) -> None:
         survey(path, tmp_path)
 
 
+def test_a_million_values_that_are_no_episodes(tmp_path: Path) -> None:
+    path = tmp_path / "sparse_memory.pkl"
+    path.write_bytes(b"\x80\x04}(X\x08\0\0\0metadata(" + b"]" * 1_000_000 + b"lu.")
+    with pytest.raises(SourceCorrupt, match="more memory than a NIMA file"):
+        survey(path, tmp_path)
+
+
 def test_all_files_of_a_bundle_share_one_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

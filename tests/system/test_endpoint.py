@@ -105,10 +105,15 @@ class Helper:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stderr=log)
         deadline = time.monotonic() + 20
-        while not self.place.exists():
+        while not self.listens():
             assert self.process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
         return self
+
+    def listens(self) -> bool:
+        """Whether a caller gets through: the file is there a moment before."""
+        with socket.socket(socket.AF_UNIX) as caller:
+            return caller.connect_ex(str(self.place)) == 0
 
     def stop(self) -> None:
         if self.process is not None:

@@ -75,6 +75,31 @@ def test_a_start_finds_it(store: MemoryStore, region: str) -> None:
     again.close()
 
 
+def test_a_start_without_room_to_set_it_aside(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = answers(store)
+    store.close()
+    (segment,) = (store.state / "blocks").iterdir()
+    flip(segment, "codes", random.Random(1))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("nimad.core.semantic.set_aside", full)
+        again = MemoryStore.open(store.state, store.config)
+        assert list(again.degraded()) == ["blocks"] and answers(again) == before
+        maintenance.finish(again)
+        assert list(again.setbacks.reasons()) == ["blocks"] and segment.exists()
+    again.forget([1], purge=True)
+    assert not segment.exists() and not list((again.state / "aside").iterdir())
+    again.setbacks.clear()  # a minute later
+    maintenance.finish(again)
+    assert again.degraded() == {} and check(again) == []
+    again.close()
+
+
 def test_doctor_finds_it_in_the_rows_of_a_large_segment(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
