@@ -78,11 +78,8 @@ def write_model(path: Path, model: Model) -> Summary:
 
 
 def read_model(path: Path) -> Model:
-    """Map a model after comparing every checksum.  About 30 ms.
-
-    Raises:
-        TableDamaged: when the file is missing, is not what was written, or is of another version.
-    """
+    """Map a model after comparing every checksum.  About 30 ms.  Raises TableDamaged when the file
+    is missing, is not what was written, or is of another version."""
     return read_file(path, FORMAT, VERSION, _parsed)
 
 

@@ -21,11 +21,8 @@ _making = threading.Lock()
 
 def get_embedder(name: str, config: Config | None = None) -> Embedder:
     """The embedder of that name, shared by all callers; its code and its table load only now.
-
-    Raises:
-        ConfigError: when there is none of that name; it lists the names.
-        TableDamaged: when the table behind it is missing or not what was shipped.
-        EmbedderMissing: when it is not installed.
+    Raises ConfigError, which lists the names, when there is none of that name; TableDamaged when
+    the table behind it is missing or not what was shipped; EmbedderMissing when it is not installed.
     """
     settings = config or Config()
     own = [value for key, value in settings.values.items() if key.startswith(f"{name}.")]

@@ -81,11 +81,8 @@ def write_table(path: Path, table: TokenTable) -> Summary:
 
 
 def read_table(path: Path) -> TokenTable:
-    """Map a table after comparing every checksum.  About 30 ms.
-
-    Raises:
-        TableDamaged: when the file is missing, is not what was written, or is of another version.
-    """
+    """Map a table after comparing every checksum.  About 30 ms.  Raises TableDamaged when the file
+    is missing, is not what was written, or is of another version."""
     table = read_file(path, FORMAT, VERSION, _parsed)
     if not len(table.tokens) == len(table.rows) == len(table.weights) > 0:
         counts = f"{len(table.tokens)} tokens, {len(table.rows)} rows, {len(table.weights)} weights"
@@ -96,11 +93,8 @@ def read_table(path: Path) -> TokenTable:
 def read_file(
     path: Path, format_name: str, version: int, parse: Callable[[Container], Parsed]
 ) -> Parsed:
-    """What `parse` makes of a container whose every checksum was compared.
-
-    Raises:
-        TableDamaged: when the file is missing, is not what was written, or is of another version.
-    """
+    """What `parse` makes of a container whose every checksum was compared.  Raises TableDamaged
+    when the file is missing, is not what was written, or is of another version."""
     try:
         container = Container.open(path, format_name, version, version)
         container.verify()

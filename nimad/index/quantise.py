@@ -25,10 +25,7 @@ _TINY = np.finfo(np.float32).tiny
 
 def quantise_rows(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
     """rint(127 x / max|x|) of each row of `vectors: float32[n, d]`: int8[n, d]; zeros stay zeros.
-
-    Raises:
-        ValueError: when a value is not finite, or d is not in 1..1024.
-    """
+    Raises ValueError when a value is not finite, or d is not in 1..1024."""
     if vectors.ndim != 2 or not 0 < vectors.shape[1] <= MOST_DIMS:
         raise ValueError(f"vectors must be float32[n, 1..{MOST_DIMS}], got shape {vectors.shape}")
     if len(vectors) == 1:  # what `remember` does: the path below takes 8 us more
@@ -71,11 +68,8 @@ class Query:
 
     @classmethod
     def of(cls, vector: NDArray[np.float32], dims: int) -> Query | None:
-        """The query for `vector: float32[dims]`; None when it is zero: nothing is near it.
-
-        Raises:
-            ValueError: when the shape is not (dims,) or a value is not finite.
-        """
+        """The query for `vector: float32[dims]`; None when it is zero: nothing is near it.  Raises
+        ValueError when the shape is not (dims,) or a value is not finite."""
         if vector.shape != (dims,):
             raise ValueError(f"the query must be float32[{dims}], got shape {vector.shape}")
         scaled = _scaled(np.asarray(vector, np.float32), QUERY_MAX)

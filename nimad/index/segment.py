@@ -144,9 +144,8 @@ class Segment:
         Args:
             check: compare checksums; off only for a file that this process has just written.
 
-        Raises:
-            FormatCorrupt: when anything is not what was written, or the dimensions are others.
-            FormatTooOld, FormatTooNew: when another nimad wrote it.
+        Raises FormatCorrupt when anything is not what was written, or the dimensions are others;
+        FormatTooOld or FormatTooNew when another nimad wrote it.
         """
         container = Container.open(path, FORMAT, OLDEST, VERSION)
         small = container.regions["rows"].length <= _CHECK_ROWS_UP_TO

@@ -41,10 +41,7 @@ class Stalls:
     """
 
     def __init__(
-        self,
-        paths: Sequence[Path],
-        least: float = 0.5,
-        clock: Callable[[], float] = time.monotonic,
+        self, paths: Sequence[Path], least: float = 0.5, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._paths, self._least, self._clock = paths, least, clock
         self._seen = {path: some(path, "total") for path in paths}
