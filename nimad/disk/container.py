@@ -125,25 +125,21 @@ def write_container(
         file.write(bytes(start))
         table = []
         for name, chunks in regions:
-            table.append(_write_region(file, name, chunks))
+            offset = file.tell()
+            size = crc = 0
+            for chunk in chunks:
+                file.write(chunk)
+                crc = zlib.crc32(chunk, crc)
+                size += memoryview(chunk).nbytes
+            rest = bytes(_padded(size) - size)
+            file.write(rest)
+            table.append(Region(name, offset, size, zlib.crc32(rest, crc)))
         length = file.tell() + FOOT.size
         head, digest = _make_header(format_name, version, table, length)
         file.write(_make_footer(head, digest))
         file.seek(0)
         file.write(head)
     return Summary(length, digest.hex())
-
-
-def _write_region(file: BinaryIO, name: str, chunks: Iterable[Buffer]) -> Region:
-    offset = file.tell()
-    length = crc = 0
-    for chunk in chunks:
-        file.write(chunk)
-        crc = zlib.crc32(chunk, crc)
-        length += memoryview(chunk).nbytes
-    rest = bytes(_padded(length) - length)
-    file.write(rest)
-    return Region(name, offset, length, zlib.crc32(rest, crc))
 
 
 class Container:

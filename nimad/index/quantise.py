@@ -35,7 +35,13 @@ def quantise_rows(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
     out = np.empty(vectors.shape, np.int8)
     for first in range(0, len(vectors), _BATCH):
         batch = np.asarray(vectors[first : first + _BATCH], np.float32)
-        out[first : first + _BATCH] = np.rint(batch * _scale(batch, ROW_MAX)[:, None])
+        peak = np.abs(batch).max(axis=1)
+        if not np.isfinite(peak).all():
+            raise ValueError("vectors must be finite")
+        # Subnormal peaks would overflow the quotient; such a row has no direction worth keeping.
+        usable = peak > _TINY
+        scale = np.where(usable, np.float32(ROW_MAX) / np.where(usable, peak, 1), 0)
+        out[first : first + _BATCH] = np.rint(batch * scale.astype(np.float32)[:, None])
     return out
 
 
@@ -48,15 +54,6 @@ def _scaled(vector: NDArray[np.float32], most: int) -> NDArray[np.float32] | Non
         return None
     scaled: NDArray[np.float32] = np.rint(vector * (np.float32(most) / peak))
     return scaled
-
-
-def _scale(vectors: NDArray[np.float32], most: int) -> NDArray[np.float32]:
-    peak = np.abs(vectors).max(axis=1)
-    if not np.isfinite(peak).all():
-        raise ValueError("vectors must be finite")
-    # Subnormal peaks would overflow the quotient; such a row has no direction worth keeping.
-    usable = peak > _TINY
-    return np.where(usable, np.float32(most) / np.where(usable, peak, 1), 0).astype(np.float32)
 
 
 @dataclass(frozen=True)
