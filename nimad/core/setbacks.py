@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nimad.errors import NimadError
+from nimad.errors import DiskFailed, DiskFull, NimadError
 
 FIRST_PAUSE = 60.0
-"""Pause after the first failure of a piece of work; each further one doubles it [seconds]."""
+"""Pause after the first failure of a piece of work; each further one doubles it, unless the disk is
+the reason: it may work again at any moment [seconds]."""
 LONGEST_PAUSE = 3600.0
 """Pause that is never exceeded [seconds]."""
 
@@ -41,7 +42,8 @@ class Setbacks:
         with self._lock:
             before = self._known.get(work)
             times = before.times + 1 if before else 1
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(times - 1, 20))
+            growing = 0 if isinstance(error, (DiskFull, DiskFailed)) else min(times - 1, 20)
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**growing)
             self._known[work] = setback = Setback(why, times, self._clock() + pause)
         return setback
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from nimad.background.worker import Step, Worker
 from nimad.core.setbacks import Setbacks
 from nimad.core.store import MemoryStore
-from nimad.errors import Degraded, DiskFull, NimadError
+from nimad.errors import Degraded, DiskFull, DiskReadOnly, NimadError
 from nimad.migrate.encode_on_hit import EncodeOnHit
 from nimad.migrate.log import MigrationLog
 from nimad.migrate.pipeline import MAY_PASS, Pipeline, failure
@@ -92,7 +92,7 @@ class MigrationJob:
         if not isinstance(error, NimadError):
             log.exception("%s stopped", source.name, exc_info=error)
         self._log.error(f"{source.name} stopped: {message}")
-        if isinstance(error, (Degraded, DiskFull)):
+        if isinstance(error, (Degraded, DiskFull, DiskReadOnly)):
             self._waiting.note(source.name, error)
             pause = self._waiting.remaining(source.name)
             self._log.warn(f"{source.name}: tried again in {pause:.0f}s")
