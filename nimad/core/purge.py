@@ -85,8 +85,7 @@ class Purge:
             return receipt
         with self._records.exclusive():
             with self._records.write() as tx:
-                alive = "SELECT id FROM memories WHERE id IN (SELECT value FROM json_each(?))"
-                found = sorted(number for (number,) in tx.rows(alive, (json.dumps(found),)))
+                found = tx.alive(found)
                 if purge:
                     _note_purge(tx, found)
                 self._dense.stale = True

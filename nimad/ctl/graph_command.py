@@ -52,10 +52,19 @@ def register(commands: Commands) -> None:
 
 def run_graph(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl graph`."""
+    parameters: dict[str, Any] = {}
+    for one in args.param:
+        name, sign, value = one.partition("=")
+        if not sign or not name.isidentifier():
+            raise UsageError(detail=f"--param takes NAME=VALUE, not {one[:60]!r}")
+        try:
+            parameters[name] = json.loads(value)
+        except ValueError:
+            parameters[name] = value
     result = client.call(
         "graph",
         cypher=standard_input() if args.cypher == "-" else args.cypher,
-        parameters=_parameters(args.param) or None,
+        parameters=parameters or None,
         limit=args.limit,
         fresh=args.fresh or None,
         seconds=None if args.timeout is None else min(600.0, args.timeout * SHARE),
@@ -69,19 +78,6 @@ def run_graph(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         changes = "1 change" if behind == 1 else f"{behind:,} changes"
         screen.note(f"the graph does not know {changes} since it was made; --fresh makes it anew.")
     return 0
-
-
-def _parameters(given: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for one in given:
-        name, sign, value = one.partition("=")
-        if not sign or not name.isidentifier():
-            raise UsageError(detail=f"--param takes NAME=VALUE, not {one[:60]!r}")
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = value
-    return found
 
 
 def _table(screen: Screen, names: list[str], rows: list[list[Any]]) -> None:

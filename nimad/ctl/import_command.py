@@ -103,7 +103,20 @@ class _Import:
     def run(self) -> None:
         """Import everything; raises what stopped it, with the fields above true."""
         for batch in LineReader(self._stream, self.name, self.next_line).batches():
-            self._take(batch)
+            try:
+                self._send(batch.memories, batch.numbers)
+            except RemoteError as error:
+                if error.code == "parse":
+                    where = f"{self.name}:{batch.numbers[0]}-{batch.numbers[-1]}"
+                    raise BadRecord(where=where, detail=error.message) from error
+                found = self._refused(error, batch)
+                if found is None:
+                    raise
+                index, detail = found
+                if index:
+                    self._send(batch.memories[:index], batch.numbers[:index])
+                where = f"{self.name}:{batch.numbers[index]}"
+                raise BadRecord(where=where, detail=detail) from error
 
     def count(self) -> str:
         """`1 memory`, `4,112 memories`."""
@@ -113,23 +126,6 @@ class _Import:
         """The result as JSON."""
         ids = {"first_id": self.first_id or None, "last_id": self.last_id or None}
         return {"imported": self.imported, **ids}
-
-    def _take(self, batch: Batch) -> None:
-        """Import a batch; when one of its memories is refused, those before it, then raise."""
-        try:
-            self._send(batch.memories, batch.numbers)
-        except RemoteError as error:
-            if error.code == "parse":
-                where = f"{self.name}:{batch.numbers[0]}-{batch.numbers[-1]}"
-                raise BadRecord(where=where, detail=error.message) from error
-            found = self._refused(error, batch)
-            if found is None:
-                raise
-            index, detail = found
-            if index:
-                self._send(batch.memories[:index], batch.numbers[:index])
-            where = f"{self.name}:{batch.numbers[index]}"
-            raise BadRecord(where=where, detail=detail) from error
 
     def _send(self, memories: list[dict[str, Any]], numbers: list[int]) -> None:
         self.unsure = numbers[0], numbers[-1]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nimad.ctl.arguments import add_command, number
-from nimad.errors import UsageError, VerifyFailed
+from nimad.errors import OutputUnusable, UsageError, VerifyFailed
 from nimad.limits import MAX_BATCH
 
 if TYPE_CHECKING:
@@ -20,8 +22,12 @@ PAGE = 500
 STRATEGIES = ("full", "incremental", "lazy")
 EVERY = "*"
 """Name that --status, --pause, --resume and --now have when none is given: all sources."""
+GRAPH = "nima-sqlite"
+"""Kind of a source whose copy is one database, not an archive of several files."""
 DECLINED = 1
 """Exit code when the question of --rollback was answered with no."""
+STEERING = {"pause": "paused", "resume": "goes on", "now": "goes on now, idle or not"}
+"""Actions that only call their verb, and what is said of each source afterwards."""
 BELONGS = {
     "strategy": "PATH",
     "batch_size": "PATH",
@@ -130,19 +136,16 @@ def _register_actions(parser: Parser) -> None:
 def run_migrate(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl migrate`: one action."""
     actions = {
-        "path": _take_over,
-        "status": _status,
-        "pause": _pause,
-        "resume": _resume,
-        "now": _now,
-        "verify": _verify,
-        "rollback": _roll_back,
-        "quarantine": _quarantine,
-        "retry_quarantined": _retry,
-        "restore": _restore,
-        "forget_backup": _forget_backup,
+        "status": run_status,
+        "verify": run_verify,
+        "rollback": run_rollback,
+        "quarantine": run_quarantine,
+        "retry_quarantined": run_retry,
+        "restore": run_restore,
+        "forget_backup": run_forget_backup,
     }
-    chosen = next((name for name in actions if getattr(args, name) is not None), None)
+    names = ("path", *STEERING, *actions)
+    chosen = next((name for name in names if getattr(args, name) is not None), None)
     if chosen is None:
         raise UsageError(detail="migrate needs the PATH of a legacy store, or --status.")
     for option, owner in BELONGS.items():
@@ -150,20 +153,29 @@ def run_migrate(args: argparse.Namespace, client: Client, screen: Screen) -> int
         if given is not None and given is not False and owner.strip("-").lower() != chosen:
             shown = option.replace("_", "-")
             raise UsageError(detail=f"--{shown} means something only with {owner}.")
-    return actions[chosen](args, client, screen)
-
-
-def _take_over(args: argparse.Namespace, client: Client, screen: Screen) -> int:
-    if args.follow:
+    if chosen == "path" and args.follow:
         from nimad.ctl.follow import follow
 
         return follow(args, client, screen)
-    from nimad.ctl.handover import take_over
+    if chosen == "path":
+        from nimad.ctl.handover import take_over
 
-    return take_over(args, client, screen)
+        return take_over(args, client, screen)
+    if chosen not in STEERING:
+        return actions[chosen](args, client, screen)
+    result = client.call(f"migrate.{chosen}", name=_name(getattr(args, chosen)))
+    if screen.json:
+        screen.result(result)
+    elif result["sources"]:
+        for source in result["sources"]:
+            screen.said(f"{source}: {STEERING[chosen]}")
+    else:
+        screen.line("No migration is under way.")
+    return 0
 
 
-def _status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+def run_status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl migrate --status`."""
     name = _name(args.status)
     if args.watch:
         from nimad.ctl.wait import watch
@@ -179,31 +191,8 @@ def _status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     return 0
 
 
-def _pause(args: argparse.Namespace, client: Client, screen: Screen) -> int:
-    return _steer(client, screen, "migrate.pause", args.pause, "paused")
-
-
-def _resume(args: argparse.Namespace, client: Client, screen: Screen) -> int:
-    return _steer(client, screen, "migrate.resume", args.resume, "goes on")
-
-
-def _now(args: argparse.Namespace, client: Client, screen: Screen) -> int:
-    return _steer(client, screen, "migrate.now", args.now, "goes on now, idle or not")
-
-
-def _steer(client: Client, screen: Screen, verb: str, name: str, done: str) -> int:
-    result = client.call(verb, name=_name(name))
-    if screen.json:
-        screen.result(result)
-    elif result["sources"]:
-        for source in result["sources"]:
-            screen.said(f"{source}: {done}")
-    else:
-        screen.line("No migration is under way.")
-    return 0
-
-
-def _verify(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+def run_verify(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl migrate --verify`: compare every row with the copy of the source."""
     result = client.call("migrate.verify", name=args.verify)
     if screen.json:
         screen.result(result)
@@ -220,7 +209,8 @@ def _verify(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     return screen.fail(VerifyFailed(name=args.verify, differences=differences))
 
 
-def _roll_back(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+def run_rollback(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl migrate --rollback`; asks first, at a terminal."""
     if not args.yes and not _agreed(args.rollback, client, screen):
         screen.note("nothing was changed.")
         return DECLINED
@@ -252,7 +242,8 @@ def _agreed(name: str, client: Client, screen: Screen) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _forget_backup(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+def run_forget_backup(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl migrate --forget-backup`."""
     result = client.call("migrate.forget_backup", name=args.forget_backup)
     if screen.json:
         return screen.result(result)
@@ -265,7 +256,7 @@ def _forget_backup(args: argparse.Namespace, client: Client, screen: Screen) -> 
     return 0
 
 
-def _quarantine(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+def run_quarantine(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """List the rows of a source that were not taken over, all of them, with the reason."""
     from nimad.ctl.human import count
     from nimad.ctl.screen import DIM
@@ -290,7 +281,7 @@ def _quarantine(args: argparse.Namespace, client: Client, screen: Screen) -> int
     return 0
 
 
-def _retry(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+def run_retry(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """Have the quarantined rows of a source looked at again."""
     from nimad.ctl.human import count
     from nimad.ctl.terminal_text import one_line
@@ -308,10 +299,68 @@ def _retry(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     return 0
 
 
-def _restore(args: argparse.Namespace, client: Client, screen: Screen) -> int:
-    from nimad.ctl.backup_restore import restore
+def run_restore(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """Write the copy of a source that nimad keeps to a new file, or its files to a directory."""
+    import tarfile
 
-    return restore(args, client, screen)
+    from nimad.ctl.human import size
+    from nimad.ctl.terminal_text import one_line
+
+    if args.to is None:
+        raise UsageError(detail="--restore needs --to FILE, a path where nothing is yet.")
+    target = Path(args.to)
+    part = target.with_name(f"{target.name}.part")
+    try:
+        if os.path.lexists(target):
+            raise FileExistsError(17, "it exists; nothing is overwritten")
+        fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise OutputUnusable(path=target, detail=error.strerror) from error
+    try:
+        try:
+            result = client.call("migrate.restore", fd=fd, name=args.restore)
+        finally:
+            os.close(fd)
+        try:
+            if result["kind"] == GRAPH:
+                part.rename(target)
+            else:
+                target.mkdir(mode=0o700)
+                _unpack(part, target)
+                part.unlink()
+        except (OSError, tarfile.TarError) as error:
+            raise OutputUnusable(path=target, detail=str(error)) from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    if screen.json:
+        screen.result({**result, "to": str(target.absolute())})
+    else:
+        screen.said(
+            f"{one_line(result['name'])} as it was at {one_line(result['path'])} is in"
+            f" {one_line(str(target))} ({size(result['bytes'])}, digest compared)"
+        )
+    return 0
+
+
+def _unpack(part: Path, target: Path) -> None:
+    """The archive's ordinary files, within the target; whatever else it may hold is refused."""
+    import tarfile
+
+    with tarfile.open(part) as archive:
+        for member in archive:
+            inside = Path(member.name)
+            if not member.isfile() or inside.is_absolute() or ".." in inside.parts:
+                raise OSError(
+                    f"the archive has an entry that is no file of ours: {member.name[:80]!r}"
+                )
+            path = target / inside
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            source = archive.extractfile(member)
+            assert source is not None  # an ordinary file has content
+            with source, path.open("xb") as file:
+                while chunk := source.read(1 << 20):
+                    file.write(chunk)
 
 
 def _name(given: str) -> str | None:

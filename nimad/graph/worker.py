@@ -52,6 +52,7 @@ def main(given: str) -> None:
     """Serve requests until standard input ends."""
     settings = Settings(**json.loads(given))
     os.umask(0o077)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is for the daemon, which ends this process
     ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(KILL_FIRST))

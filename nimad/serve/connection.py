@@ -115,7 +115,7 @@ class Connection:
     async def _read(self) -> None:
         try:
             while not self._stopping:
-                if self._full:
+                if len(self._tasks) >= IN_FLIGHT or self._held > HELD:
                     await self._wait(readable=False)
                 elif frame := self._decoder.take():
                     task = self._loop.create_task(self._answer(frame))
@@ -141,10 +141,6 @@ class Connection:
         if not data and self._decoder.partial:
             await self._refuse(ParseError(detail="the connection ended in the middle of a line"))
         return bool(data)
-
-    @property
-    def _full(self) -> bool:
-        return len(self._tasks) >= IN_FLIGHT or self._held > HELD
 
     async def _wait(self, *, readable: bool) -> None:
         """Sleep until there is something to read, or until a request is done; or `stop`."""

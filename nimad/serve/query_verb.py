@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nimad import checks
-from nimad.core.store import Answer, MemoryStore
+from nimad.core.store import MemoryStore
 from nimad.embed.tokens import TokenCounter
 from nimad.limits import MAX_BUDGET, MAX_RESULTS
 from nimad.model import LAYERS, MAX_NAME, MAX_TAGS, MAX_TEXT, TURN_ROLES, Filter, now_ms
@@ -62,7 +62,15 @@ class QueryVerb:
         looked = min(MAX_RESULTS, k * SPARE) if given["context"] else k
         answer = self._store.query(given["text"], looked, given["mode"], where, as_of)
         if given["context"] or given["budget"]:
-            reply = self._prompt(answer, k, given, as_of)
+            passages = context.alone(answer.hits)
+            if given["context"]:
+                passages = self._store.recall.passages(answer.hits, k, as_of)
+            packed = packing.unpacked(passages)
+            if budget := given["budget"]:
+                packed = packing.pack(passages, budget, self._tokens.count)
+            reply = wire.answer_json(answer, [_passage(one, given) for one in packed])
+            if budget:
+                reply |= {"budget": budget, "tokens": sum(one.tokens for one in packed)}
         else:
             shown = [wire.hit_json(hit, explain=given["explain"]) for hit in answer.hits]
             reply = wire.answer_json(answer, shown)
@@ -74,22 +82,6 @@ class QueryVerb:
                 "least": found.least,
                 "strange": found.unknown_name,
             }
-        return reply
-
-    def _prompt(
-        self, answer: Answer, k: int, given: dict[str, Any], as_of: int | None
-    ) -> dict[str, Any]:
-        """The reply with passages instead of hits, as many as the budget holds."""
-        found = context.alone(answer.hits)
-        if given["context"]:
-            found = self._store.recall.passages(answer.hits, k, as_of)
-        budget = given["budget"]
-        packed = packing.unpacked(found)
-        if budget:
-            packed = packing.pack(found, budget, self._tokens.count)
-        reply = wire.answer_json(answer, [_passage(one, given) for one in packed])
-        if budget:
-            reply |= {"budget": budget, "tokens": sum(one.tokens for one in packed)}
         return reply
 
 

@@ -35,8 +35,8 @@ patch("nimad.store.schema", "  extra TEXT\n);", "  extra TEXT,\n  mood TEXT\n);"
 
 from nimad.config import Config
 from nimad.core.store import MemoryStore
-from nimad.ctl.memory_text import whole
 from nimad.ctl.parser import build
+from nimad.ctl.query_commands import show_memory
 from nimad.ctl.screen import Screen
 from nimad.errors import UsageError
 from nimad.serve import params, wire
@@ -57,7 +57,7 @@ except UsageError as error:
 else:
     raise AssertionError("a bound that nobody keeps")
 store.close()
-whole(Screen(), found)
+show_memory(Screen(), found)
 '''
 
 
