@@ -17,7 +17,7 @@ from typing import Any
 from nimad import heap
 from nimad.config import Config
 from nimad.core.health import Health
-from nimad.core.projection import Problem, Projection, PurgeNote
+from nimad.core.projection import Problem, Projection
 from nimad.errors import Degraded, EngineUnsupported, GraphFailed, GraphMemory
 from nimad.graph.cypher import check_reads
 from nimad.graph.database import About, GraphDatabase
@@ -25,6 +25,7 @@ from nimad.graph.files import Seal
 from nimad.graph.limits import GraphLimits, check_supported
 from nimad.probe import memory
 from nimad.store import graph_rows
+from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
