@@ -35,15 +35,11 @@ def check(store: MemoryStore) -> list[Problem]:
         try:
             found.extend(examine())
         except (NimadError, OSError) as error:
-            found.append(Problem("check", *_told(error)))
+            what, fix = f"it cannot be read: {error}", "look at the disk: `dmesg` may tell more"
+            if isinstance(error, NimadError):
+                what, fix = error.message, error.next_step
+            found.append(Problem("check", what, fix))
     return found
-
-
-def _told(error: NimadError | OSError) -> tuple[str, str]:
-    """What happened, and what to do."""
-    if isinstance(error, NimadError):
-        return error.message, error.next_step
-    return f"it cannot be read: {error}", "look at the disk: `dmesg` may tell more"
 
 
 # --- records ----------------------------------------------------------------------------------

@@ -97,7 +97,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = config.load(options.config)
         logs.set_level(settings["log_level"])
         if options.check_config:
-            return _report_config(settings)
+            where = settings.path or "no file: every key has its default"
+            print(f"The configuration is fine ({where}).")
+            for name, key in KEYS.items():
+                if settings[name] != key.default:
+                    print(f"  {name}: {settings[name]!r} (default {key.default!r})")
+            return 0
         with contextlib.suppress(OSError):  # what `ps` and `top` show
             Path("/proc/self/comm").write_text("nimad", encoding="ascii")
         heap.keep_small()
@@ -146,26 +151,12 @@ def _run(options: argparse.Namespace, settings: Config, notifier: systemd.Notifi
             log.info("stop it with Ctrl-C")
         daemon = Daemon(store, worker, migrations, notifier, place)
         if not asyncio.run(daemon.run(sockets)):
-            _leave_at_once(own)
+            if own is not None:
+                own.remove()
+            log.info("stopped; what was acknowledged is safe")
+            logging.shutdown()
+            os._exit(0)
     log.info("stopped")
-    return 0
-
-
-def _leave_at_once(own: Listener | None) -> NoReturn:
-    """End without waiting for threads that are still at work: as safe as any crash."""
-    if own is not None:
-        own.remove()
-    log.info("stopped; what was acknowledged is safe")
-    logging.shutdown()
-    os._exit(0)
-
-
-def _report_config(settings: Config) -> int:
-    where = settings.path or "no file: every key has its default"
-    print(f"The configuration is fine ({where}).")
-    for name, key in KEYS.items():
-        if settings[name] != key.default:
-            print(f"  {name}: {settings[name]!r} (default {key.default!r})")
     return 0
 
 

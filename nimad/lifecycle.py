@@ -67,7 +67,7 @@ class Daemon:
         self._server = Server(
             verbs(store, migrations, traffic, self._access), self._access, Limits.of(settings)
         )
-        self._server.dispatcher.before = self._asked
+        self._server.dispatcher.before = lambda verb: self._worker.touch(watching=verb.watching)
         self._server.dispatcher.after = self._answered
         self._terminal_is_gone = logs.terminal_watch()
         self._line_due: asyncio.TimerHandle | None = None
@@ -92,9 +92,6 @@ class Daemon:
         if self._notifier.watchdog_seconds:
             self._begin(self._watch(self._notifier.watchdog_seconds))
         await self._stop.wait()
-        return await self._end()
-
-    async def _end(self) -> bool:
         waiting = len(self._server.dispatcher.waiting)
         log.info("stopping: %d request(s) under way", waiting)
         self._notifier.stopping(f"stopping, {waiting} requests under way")
@@ -171,10 +168,6 @@ class Daemon:
                 self._notifier.watchdog()
             else:
                 log.error("a query to itself was not answered: %s", self._server.dispatcher.waiting)
-
-    def _asked(self, verb: Verb) -> None:
-        # watching a migration must not keep it from going on
-        self._worker.touch(watching=verb.watching)
 
     def _answered(self, verb: Verb) -> None:
         if verb.access == "control":

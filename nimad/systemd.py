@@ -35,7 +35,9 @@ class Notifier:
         self._manager = sdnotify.SystemdNotifier() if environ.get("NOTIFY_SOCKET") else None
         if self._manager is not None and self._manager.socket is not None:
             self._manager.socket.settimeout(NOTIFY_SECONDS)
-        self.watchdog_seconds = _watchdog_seconds(environ)
+        pid, interval = environ.get("WATCHDOG_PID"), environ.get("WATCHDOG_USEC", "")
+        ours = pid in (None, "", str(os.getpid())) and interval.isdecimal() and interval != "0"
+        self.watchdog_seconds = int(interval) / 2_000_000 if ours else None
         self._told = ""
 
     def ready(self, status: str) -> None:
@@ -71,13 +73,6 @@ def _status(line: str) -> str:
     return "STATUS=" + " ".join(line.split())
 
 
-def _watchdog_seconds(environ: MutableMapping[str, str]) -> float | None:
-    pid, interval = environ.get("WATCHDOG_PID"), environ.get("WATCHDOG_USEC", "")
-    if (pid and pid != str(os.getpid())) or not interval.isdecimal() or interval == "0":
-        return None
-    return int(interval) / 2_000_000
-
-
 def listening_sockets(environ: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
     """The sockets of socket activation, ours to close; [] when we are to listen ourselves.
 
@@ -89,7 +84,18 @@ def listening_sockets(environ: MutableMapping[str, str] = os.environ) -> list[so
     environ.pop("LISTEN_FDNAMES", None)
     if pid != str(os.getpid()) or not given.isdecimal():
         return []
-    return [_listening(fd) for fd in range(FIRST_FD, FIRST_FD + int(given))]
+    found: list[socket.socket] = []
+    for fd in range(FIRST_FD, FIRST_FD + int(given)):
+        os.set_inheritable(fd, False)
+        try:
+            sock = socket.socket(fileno=fd)
+            listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError as error:
+            raise UsageError(detail=f"descriptor {fd} is no socket ({error.strerror})") from error
+        if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM or not listens:
+            raise UsageError(detail=f"descriptor {fd} is no listening Unix stream socket")
+        found.append(sock)
+    return found
 
 
 def turn_callers_away() -> None:
@@ -104,18 +110,6 @@ def turn_callers_away() -> None:
                 sock.setblocking(False)
                 while True:
                     sock.accept()[0].close()
-
-
-def _listening(fd: int) -> socket.socket:
-    os.set_inheritable(fd, False)
-    try:
-        sock = socket.socket(fileno=fd)
-        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    except OSError as error:
-        raise UsageError(detail=f"descriptor {fd} is no socket ({error.strerror})") from error
-    if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM or not listens:
-        raise UsageError(detail=f"descriptor {fd} is no listening Unix stream socket")
-    return sock
 
 
 def in_journal(stream: TextIO, environ: MutableMapping[str, str] = os.environ) -> bool:

@@ -129,9 +129,7 @@ class Purge:
         """Forget them in one transaction, which notes the purge; the receipt tells what went."""
         with self._records.exclusive():
             with self._records.write() as tx:
-                alive = "SELECT id FROM memories WHERE id IN (SELECT value FROM json_each(?))"
-                marks = json.dumps(receipt.forgotten)
-                found = sorted(number for (number,) in tx.rows(alive, (marks,)))
+                found = tx.alive(receipt.forgotten)
                 self._dense.stale = True
                 forgotten.remember(tx, found)
                 removed = tx.delete_memories(found)

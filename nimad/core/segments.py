@@ -76,26 +76,15 @@ def seal(
     with records.exclusive():
         with records.write() as tx:
             tx.list_segment(info, now_ms())
-            gone = _bury(tx, ids)
+            gone = np.setdiff1d(ids, tx.alive(ids))
+            tx.many("INSERT OR IGNORE INTO tombstones (id) VALUES (?)", [(int(i),) for i in gone])
             tx.many("DELETE FROM hot WHERE id = ?", [(int(i),) for i in ids])
             if within is not None:
                 within(tx)
         crash_point("seal.listed")
         index.publish([name])
         index.trim(ids)
-        index.remove(np.array(gone, np.int64))
-
-
-def _bury(tx: Transaction, ids: NDArray[np.int64]) -> list[int]:
-    """Tombstones for the ids of a segment whose memory is gone; the buried ids."""
-    first, last = int(ids.min()), int(ids.max())
-    alive = np.fromiter(
-        (r[0] for r in tx.rows("SELECT id FROM memories WHERE id BETWEEN ? AND ?", (first, last))),
-        np.int64,
-    )
-    gone = [int(i) for i in np.setdiff1d(ids, alive)]
-    tx.many("INSERT OR IGNORE INTO tombstones (id) VALUES (?)", [(i,) for i in gone])
-    return gone
+        index.remove(gone.astype(np.int64))
 
 
 def merge(records: Records, index: BlockIndex, names: Sequence[str]) -> None:

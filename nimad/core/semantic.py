@@ -303,7 +303,7 @@ class SemanticIndex(Projection):
                 rows = segments.encode(self.embedder, [text for _, text in part])
                 numbers = np.array([i for i, _ in part], np.int64)
                 if len(part) + self.index.stats()["hot"] < self._config["blocks.flush_rows"]:
-                    self._add_hot(numbers, rows)
+                    self.add_hot(numbers, rows)
                 else:
                     self.seal(numbers, rows)
             done = set(ids)
@@ -311,14 +311,24 @@ class SemanticIndex(Projection):
                 self.unencoded_ids = [i for i in self.unencoded_ids if i not in done]
             return bool(self.unencoded_ids)
 
-    def _add_hot(self, ids: Ids, rows: Rows) -> None:
-        """Put rows among the hot ones; those forgotten meanwhile are left out."""
+    def add_hot(
+        self,
+        ids: Ids,
+        rows: Rows,
+        within: Callable[[Transaction, Ids], None] = lambda tx, added: None,
+    ) -> Ids:
+        """Put rows among the hot ones; those forgotten meanwhile are left out.
+
+        `within` joins the transaction.  Returns, and gives it, the ids that are still here.
+        """
         with self._records.exclusive():
-            alive = np.isin(ids, self._records.ids())
-            ids, rows = ids[alive], rows[alive]
             with self._records.write() as tx:
+                alive = np.isin(ids, tx.alive(ids))
+                ids, rows = ids[alive], rows[alive]
                 tx.add_hot(segments.to_hot(ids.tolist(), rows))
+                within(tx, ids)
             self.index.append(ids, rows)
+        return ids
 
     def _merge_small(self) -> bool:
         """Merge the smallest segments when there are more than configured; whether it did."""

@@ -160,7 +160,9 @@ class Records:
         found = self.rows(sql, parameters)
         return found[0][0] if found else None
 
-    def rows_in(self, sql: str, ids: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+    def rows_in(
+        self, sql: str, ids: Sequence[int] | NDArray[np.int64]
+    ) -> Iterator[tuple[Any, ...]]:
         """The rows of a statement that ends with "... IN", for ids in lists of CHUNK."""
         for start in range(0, len(ids), CHUNK):
             part = [int(number) for number in ids[start : start + CHUNK]]

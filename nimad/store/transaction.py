@@ -52,6 +52,11 @@ class Transaction:
         sql = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})"
         return int(self.connection.execute(sql, tuple(values.values())).lastrowid or 0)
 
+    def alive(self, ids: Iterable[int]) -> list[int]:
+        """Those of these ids that are memories, sorted."""
+        sql = "SELECT id FROM memories WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
+        return [number for (number,) in self.rows(sql, (json.dumps([int(i) for i in ids]),))]
+
     def set_meta(self, key: str, value: Any) -> None:
         """Store a single value."""
         self.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
