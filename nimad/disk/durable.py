@@ -109,7 +109,7 @@ def replacing(path: Path, crash: str = "durable") -> Iterator[BinaryIO]:
 
 
 def _create(path: Path) -> BinaryIO:
-    """A new file, never one that stood there: what another user planted would stay his to read.
+    """A new file, never one that stood there: a file that another user planted stays readable to him.
 
     What a crash of our own left is removed first.
     """
