@@ -130,7 +130,7 @@ class GraphFiles:
     # --- the swap -------------------------------------------------------------------------------
 
     def swap_in(self, watermark: int, rows: dict[str, int], last: dict[str, int]) -> None:
-        """Put the finished new file in the place of the serving one, which no process may have open."""
+        """Put the new file in the place of the serving one, which no process may have open."""
         descriptor = os.open(self.new, os.O_RDWR | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
