@@ -198,17 +198,15 @@ class Graph(Projection):
         if seal is None or self._records.head() == self._looked:
             return False
         self._looked = self._records.head()
-        if self._changed(seal) < max(FAR_ROWS, sum(seal.rows.values()) // FAR_SHARE):
-            return False
-        self.rebuild()
-        return True
-
-    def _changed(self, seal: Seal) -> int:
-        """Rows that came or went since it was made: ids are never reused, so two counts tell."""
+        # rows that came or went since it was made: ids are never reused, so two counts tell
         last, counts = graph_rows.last_ids(self._records), self._records.counts()
         came = {kind: last[kind] - seal.last[kind] for kind in KINDS}
         went = [seal.rows[TABLES[kind]] + came[kind] - counts[KINDS[kind]] for kind in KINDS]
-        return sum(came.values()) + sum(max(0, number) for number in went)
+        changed = sum(came.values()) + sum(max(0, number) for number in went)
+        if changed < max(FAR_ROWS, sum(seal.rows.values()) // FAR_SHARE):
+            return False
+        self.rebuild()
+        return True
 
     # --- the other duties of a projection -------------------------------------------------------
 

@@ -8,7 +8,7 @@ reason and tried more and more seldom (`nimad.core.setbacks`); the rest is done 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from nimad import heap
@@ -32,7 +32,13 @@ def step(store: MemoryStore) -> bool:
 
     `store.setbacks.due_in()` tells when something that failed is to be tried again.
     """
-    for name, work in _pieces(store):
+    pieces: list[tuple[str, Callable[[], bool]]] = [  # most urgent first
+        ("purge", store.purge.finish),
+        *((projection.name, projection.follow) for projection in store.projections),
+        ("changes", lambda: prune_changes(store)),
+        ("wal", lambda: fold(store)),
+    ]
+    for name, work in pieces:
         if store.setbacks.remaining(name):
             continue
         try:
@@ -49,15 +55,6 @@ def step(store: MemoryStore) -> bool:
         if more:
             return True
     return False
-
-
-def _pieces(store: MemoryStore) -> Iterator[tuple[str, Callable[[], bool]]]:
-    """Name and work of everything there may be to do, most urgent first."""
-    yield "purge", store.purge.finish
-    for projection in store.projections:
-        yield projection.name, projection.follow
-    yield "changes", lambda: prune_changes(store)
-    yield "wal", lambda: fold(store)
 
 
 def rest(store: MemoryStore) -> None:

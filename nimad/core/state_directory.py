@@ -35,20 +35,20 @@ class StateLock:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
             self._file = _open(state / "nimad.lock", flags, state)
             undo.callback(os.close, self._file)
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _lock_directory(self._directory)
-            except BlockingIOError:
-                holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
-                raise StateBusy(pid=holder or "unknown", state=state) from None
+            for descriptor in (self._file, self._directory):
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
+                    raise StateBusy(pid=holder or "unknown", state=state) from None
+                except OSError:
+                    if descriptor == self._file:
+                        raise
+                    # else a file system that locks files only
             self._undo = undo.pop_all()
-        self._name_holder()
-
-    def _name_holder(self) -> None:
-        """Write our pid over the old one: on a full disk there is no room for a new block."""
         text = f"{os.getpid()}\n".encode()
         with contextlib.suppress(OSError):
-            try:
+            try:  # over the old one: on a full disk there is no room for a new block
                 os.pwrite(self._file, text, 0)
                 os.ftruncate(self._file, len(text))
             except OSError:  # better no name than the name of a process that is gone
@@ -65,15 +65,6 @@ def _open(path: Path, flags: int, state: Path) -> int:
         return os.open(path, flags | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StateUnusable(state=state, detail=f"{path.name}: {error.strerror}") from error
-
-
-def _lock_directory(directory: int) -> None:
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        pass  # a file system that locks files only
 
 
 def prepare_state(state: Path) -> None:
