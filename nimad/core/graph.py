@@ -35,7 +35,7 @@ MAX_SECONDS = 600.0
 FAR_ROWS = 5000
 """Rows that must have changed, at least, before the graph is made anew in idle time [rows]."""
 FAR_SHARE = 4
-"""Part of its rows, one in so many, that must have changed as well [rows]."""
+"""Rows for one changed row: at least a quarter of them must have changed as well [rows]."""
 KINDS = {"memory": "memories", "turn": "turns", "relation": "relations"}
 TABLES = {"memory": "Memory", "turn": "Turn", "relation": "Relation"}
 
