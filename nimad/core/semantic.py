@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from nimad.config import Config
 from nimad.core import segments
 from nimad.core.health import Health
-from nimad.core.projection import Problem, Projection, PurgeNote
+from nimad.core.projection import Problem, Projection
 from nimad.core.reencoding import Reencoding
 from nimad.disk.durable import set_aside, size_of
 from nimad.embed.absent import AbsentEmbedder
@@ -37,6 +37,7 @@ from nimad.embed.registry import get_embedder
 from nimad.errors import Degraded, DiskFailed, DiskFull, EmbedderMissing, NimadError, TableDamaged
 from nimad.index.blocks import BlockIndex, Damage
 from nimad.store import staged_segments
+from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 

@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nimad.errors import DiskFailed, DiskFull, NimadError
+from nimad.errors import NimadError
 
 FIRST_PAUSE = 60.0
-"""Pause after the first failure of a piece of work; each further one doubles it, unless the disk is
-the reason: it may work again at any moment [seconds]."""
+"""Pause after the first failure of a piece of work; each further one doubles it [seconds]."""
 LONGEST_PAUSE = 3600.0
 """Pause that is never exceeded [seconds]."""
 
@@ -42,8 +41,7 @@ class Setbacks:
         with self._lock:
             before = self._known.get(work)
             times = before.times + 1 if before else 1
-            growing = 0 if isinstance(error, (DiskFull, DiskFailed)) else min(times - 1, 20)
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**growing)
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(times - 1, 20))
             self._known[work] = setback = Setback(why, times, self._clock() + pause)
         return setback
 

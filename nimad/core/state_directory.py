@@ -22,8 +22,8 @@ PARTS = ("blocks", "dense", "graph", "snapshots", "aside")
 class StateLock:
     """Exclusive flocks on the state directory and on `nimad.lock`, which names the holder's pid.
 
-    The lock on the directory is the one that counts: it holds even when somebody deletes
-    `nimad.lock`.  The lock on the file is for file systems that cannot lock a directory (NFS), and
+    The lock on the directory is the one that counts: it holds even when `nimad.lock` is
+    deleted.  The lock on the file is for file systems that cannot lock a directory (NFS), and
     keeps out versions of nimad that knew no other.  The kernel drops both when the process ends,
     however it ends, so nothing stale can block a start.  Source: flock(2).
     """

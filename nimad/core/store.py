@@ -31,7 +31,7 @@ from nimad.core.validate import check_memory
 from nimad.core.words import WordsIndex
 from nimad.disk.failures import disk_errors
 from nimad.embed.base import Embedder
-from nimad.errors import DiskFailed, DiskFull, NimadError, NotFound
+from nimad.errors import DiskFailed, DiskFull, NimadError, NotFound, UsageError
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
 from nimad.recall.query_context import Stopwatch
@@ -215,9 +215,25 @@ class MemoryStore:
             self.setbacks.clear(self.semantic.name)  # the embedder is back: no need to wait longer
         return ids
 
-    def forget(self, ids: Sequence[int], *, purge: bool = False, dry_run: bool = False) -> Receipt:
-        """Delete memories from every part; with `purge` no trace of them is left in the files."""
-        receipt = self.words.guard(lambda: self.purge.forget(ids, purge=purge, dry_run=dry_run))
+    def forget(
+        self,
+        ids: Sequence[int],
+        *,
+        purge: bool = False,
+        dry_run: bool = False,
+        all_forgotten: bool = False,
+    ) -> Receipt:
+        """Delete memories from every part; with `purge` no trace of them is left in the files.
+
+        With `all_forgotten`, nor of any memory that was forgotten before.  Raises UsageError.
+        """
+        if all_forgotten and not purge:
+            raise UsageError(detail="all_forgotten is only for purge")
+        if not ids and not all_forgotten:
+            raise UsageError(detail="forget needs the ids of memories")
+        receipt = self.words.guard(
+            lambda: self.purge.forget(ids, purge, dry_run, all_forgotten=all_forgotten)
+        )
         if receipt.forgotten and not dry_run:
             self.on_change()
         return receipt
