@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -77,6 +79,21 @@ def _pages(client: Client, namespace: str | None) -> Iterator[tuple[int, bytes]]
             return
 
 
+def _follow_own_links(path: Path) -> Path:
+    """What a name stands for, by way of links of the user's own or of root.
+
+    A link that another user planted, in /tmp say, would choose which file is replaced.  Raises
+    OSError at such a link, and when links form a circle.
+    """
+    for _ in range(40):  # as many as the kernel follows
+        if not path.is_symlink():
+            return path
+        if path.lstat().st_uid not in (0, os.geteuid()):
+            raise OSError(errno.EPERM, "it is a link of another user")
+        path = path.parent / path.readlink()
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
 @contextlib.contextmanager
 def _target(path: Path) -> Iterator[BinaryIO]:
     """The file to write; an ordinary one is replaced when all is written, a device is written to.
@@ -86,7 +103,7 @@ def _target(path: Path) -> Iterator[BinaryIO]:
     from nimad.disk.durable import replacing
 
     try:
-        path = path.resolve()
+        path = _follow_own_links(path)
         if path.exists() and not path.is_file():
             with path.open("wb") as file:  # a pipe, /dev/stdout: nothing there to replace
                 yield file

@@ -57,12 +57,18 @@ def register(commands: Commands) -> None:
         " are forgotten all the same.",
     )
     forget.add_argument(
-        "ids", metavar="ID", type=memory_id, nargs="+", help="ids, as `nimactl query` shows them"
+        "ids", metavar="ID", type=memory_id, nargs="*", help="ids, as `nimactl query` shows them"
     )
     forget.add_argument(
         "--purge",
         action="store_true",
-        help="leave no trace of them on the disk, in the indexes and the sources' backups, too",
+        help="leave no trace of them on the disk, in the indexes and the sources' backups, too;"
+        " also of memories that were forgotten before",
+    )
+    forget.add_argument(
+        "--all-forgotten",
+        action="store_true",
+        help="with --purge: also of all memories that were forgotten before",
     )
     forget.add_argument("--dry-run", action="store_true", help="only tell what would go")
 
@@ -82,7 +88,11 @@ def run_remember(args: argparse.Namespace, client: Client, screen: Screen) -> in
 def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl forget`."""
     receipt = client.call(
-        "forget", ids=args.ids, purge=args.purge or None, dry_run=args.dry_run or None
+        "forget",
+        ids=args.ids or None,
+        purge=args.purge or None,
+        dry_run=args.dry_run or None,
+        all_forgotten=args.all_forgotten or None,
     )
     code = SOME_MISSING if receipt["missing"] else 0
     if screen.json:
@@ -104,6 +114,9 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
             screen.line(f"with {' and '.join(parts)}")
         if removed.get("snapshots"):
             screen.line(f"and {count(removed['snapshots'], 'row')} of the sources' backups")
+    if before := receipt.get("forgotten_before"):
+        verb = "purged" if receipt["purged"] else "would purge" if receipt["dry_run"] else "purges"
+        screen.said(f"{verb} {_listed(before)}, forgotten before")
     for step, reason in (receipt.get("unfinished") or {}).items():
         screen.said(f"the purge of {step} is tried again by itself: {reason}")
     if receipt["missing"]:

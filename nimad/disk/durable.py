@@ -105,7 +105,7 @@ def replacing(path: Path, crash: str = "durable") -> Iterator[BinaryIO]:
 
 
 def _create(path: Path) -> BinaryIO:
-    """A new file, never one that stood there: what another user planted would stay his to read.
+    """A new file, never one that stood there, which another user may have planted to read it.
 
     What a crash of our own left is removed first.
     """
