@@ -17,7 +17,7 @@ from typing import Any
 from nimad import heap
 from nimad.config import Config
 from nimad.core.health import Health
-from nimad.core.projection import Problem, Projection, PurgeNote
+from nimad.core.projection import Problem, Projection
 from nimad.errors import Degraded, EngineUnsupported, GraphFailed, GraphMemory
 from nimad.graph.cypher import check_reads
 from nimad.graph.database import About, GraphDatabase
@@ -25,6 +25,7 @@ from nimad.graph.files import Seal
 from nimad.graph.limits import GraphLimits, check_supported
 from nimad.probe import memory
 from nimad.store import graph_rows
+from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ MAX_SECONDS = 600.0
 FAR_ROWS = 5000
 """Rows that must have changed, at least, before the graph is made anew in idle time [rows]."""
 FAR_SHARE = 4
-"""Part of its rows, one in so many, that must have changed as well [rows]."""
+"""Rows for one changed row: at least a quarter of them must have changed as well [rows]."""
 KINDS = {"memory": "memories", "turn": "turns", "relation": "relations"}
 TABLES = {"memory": "Memory", "turn": "Turn", "relation": "Relation"}
 

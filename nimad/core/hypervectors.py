@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.core.health import Health
-from nimad.core.projection import Problem, Projection, PurgeNote
+from nimad.core.projection import Problem, Projection
 from nimad.core.segments import next_name
 from nimad.dense import vectors
 from nimad.dense.files import Damage, DenseFiles, Listed, Opened
@@ -42,6 +42,7 @@ from nimad.errors import NimadError, NoHypervector, NotFound
 from nimad.model import Hit, Stage, now_ms
 from nimad.store import hypervector_files, sources
 from nimad.store.bounded import get_within
+from nimad.store.forgotten import PurgeNote
 from nimad.store.hypervector_files import DenseFile
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nimad import heap
+from nimad.disk.durable import size_of
 from nimad.errors import Degraded, NimadError, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ KEEP_CHANGES = 100_000
 PRUNE_CHANGES = 10_000
 """Changes that are pruned at once, at least: less is not worth a write [rows]."""
 FOLD_BYTES = 256 * 1024
-"""Size from which the WAL is folded: below, it would only write the same pages again [bytes]."""
+"""Size from which the WAL is folded: below, it would only write the same pages again [bytes].
+Earlier while it is larger than the file: then the file alone would be next to nothing."""
 
 
 def step(store: MemoryStore) -> bool:
@@ -69,9 +71,9 @@ def rest(store: MemoryStore) -> None:
     heap.give_back()
 
 
-def finish(store: MemoryStore, stop: Callable[[], bool] = lambda: False) -> None:
-    """Do everything that can be done, until `stop` says so."""
-    while not stop() and step(store):
+def finish(store: MemoryStore) -> None:
+    """Do everything that can be done."""
+    while step(store):
         pass
 
 
@@ -90,8 +92,8 @@ def prune_changes(store: MemoryStore) -> bool:
 
 def fold(store: MemoryStore) -> bool:
     """Fold a large WAL into the file."""
-    wal = store.records.path.with_name(store.records.path.name + "-wal")
-    if wal.exists() and wal.stat().st_size > FOLD_BYTES:
+    wal, file = (size_of(store.state / f"records.sqlite{end}") for end in ("-wal", ""))
+    if wal > min(FOLD_BYTES, file):
         store.records.release_space()
     return False  # folding again at once would not help: a reader may hold the WAL
 

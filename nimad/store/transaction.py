@@ -17,6 +17,13 @@ from nimad.store import rows
 CHUNK = 500
 """Names in one IN (...) list."""
 
+NAMED = {
+    "memories": ("place", "layer", "namespace", "conversation", "session"),
+    "turns": ("namespace", "conversation", "session"),
+    "relations": ("relation",),
+}
+"""Columns that hold ids of `names`, by table."""
+
 TurnKey = tuple[str | None, *tuple[int, ...]]
 """A turn's name, and the `names` ids of its namespace, conversation and session (0: none)."""
 
@@ -264,15 +271,18 @@ class Transaction:
         self._changed("delete", "turn", sorted(ids))
         return len(ids)
 
-    def drop_names(self, ids: Iterable[int]) -> None:
-        """Delete interned strings that nothing uses any more (a purge leaves none behind)."""
-        for name in ids:
-            self.execute(
-                "DELETE FROM names WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM memories WHERE"
-                " ?1 IN (place, layer, namespace, conversation, session))"
-                " AND NOT EXISTS (SELECT 1 FROM relations WHERE relation = ?1)",
-                (name,),
-            )
+    def drop_unused(self) -> None:
+        """Delete interned strings and turns that nothing names any more (a purge leaves none)."""
+        self.execute(
+            "DELETE FROM turns WHERE NOT listed"
+            " AND id NOT IN (SELECT turn FROM memories WHERE turn IS NOT NULL)"
+        )
+        used = [
+            f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"
+            for table, columns in NAMED.items()
+            for column in columns
+        ]
+        self.execute(f"DELETE FROM names WHERE id NOT IN ({' UNION '.join(used)})")
         self._names.forget()
 
     # --- vectors and segments -----------------------------------------------------------------
