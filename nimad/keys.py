@@ -259,7 +259,9 @@ KEYS: dict[str, Key] = {
     "access.control_group": Key(
         "nimad",
         _text,
-        "Members may remember, forget and migrate; root and the daemon's own user always may.",
+        "Members may remember, forget and migrate; root and the daemon's own user always may. "
+        "Where it is another one than read_group, everyone may connect, and nimad turns away who "
+        "is in neither; under systemd that needs SocketMode=0666 (systemctl edit nimad.socket).",
         live=True,
     ),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -15,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from nimad.errors import NotFound, SocketBusy, SocketUnusable
+from nimad.errors import NotFound, OwnerOnly, SocketBusy, SocketUnusable
 from nimad.limits import MAX_FRAME
 from nimad.serve import connection, dispatch
-from nimad.serve.access import Access
-from nimad.serve.listen import listen_at
+from nimad.serve.access import Access, Peer
+from nimad.serve.listen import group_of, listen_at
 from nimad.serve.server import Limits, Server
 from nimad.serve.verbs import Call, Verb
 from tests.client import Client, RemoteFailure
@@ -62,7 +63,8 @@ class Bench:
 class Running:
     """A server in a thread of its own."""
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits, access: Access | None = None) -> None:
+        self.access = access or Access("", "root")
         self.bench = Bench()
         self.path = path
         self.listener = listen_at(path)
@@ -76,7 +78,7 @@ class Running:
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.end = asyncio.Event()
-        self.server = Server(self.bench.verbs(), Access("", "root"), self.limits)
+        self.server = Server(self.bench.verbs(), self.access, self.limits)
         self.server.start([self.listener.sock])
         self.started.set()
         await self.end.wait()
@@ -501,6 +503,38 @@ def test_the_socket_has_its_mode_and_leaves_no_trace(tmp_path: Path) -> None:
     everyone = listen_at(path, group="")
     assert stat.S_IMODE(path.stat().st_mode) == 0o666
     everyone.sock.close()
+
+
+@pytest.mark.parametrize(
+    ("read", "control", "mode"),
+    [("root", "root", 0o660), ("root", "", 0o660), ("", "root", 0o666), ("root", "adm", 0o666)],
+)
+def test_the_members_of_both_groups_can_connect(
+    tmp_path: Path, read: str, control: str, mode: int
+) -> None:
+    listener = listen_at(tmp_path / "x.sock", group_of(read, control))
+    assert stat.S_IMODE((tmp_path / "x.sock").stat().st_mode) == mode
+    listener.sock.close()
+
+
+def test_who_has_no_right_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    """Another user is made up: the daemon's own is somebody else, and no group is this user's."""
+
+    class Nobody(Access):
+        def check(self, peer: Peer, access: str, verb: str) -> None:
+            raise OwnerOnly(uid=peer.uid, verb=verb, key=f"access.{access}_group")
+
+    server = Running(tmp_path / "x.sock", Limits(), Nobody("", ""))
+    try:
+        with server.client() as client:
+            with contextlib.suppress(OSError):
+                client.raw(b"[" * 10)
+            reply = client.reply()
+            assert reply and reply["error"]["data"]["code"] == "owner_only"
+            assert client.reply() is None
+        assert server.server.requests == 0
+    finally:
+        server.finish()
 
 
 def test_a_socket_that_a_dead_process_left_is_replaced(tmp_path: Path) -> None:
