@@ -194,7 +194,7 @@ class State(StrEnum):
 STATES_AT_REST = frozenset(
     {State.VERIFIED, State.LAZY, State.PAUSED, State.FAILED, State.ROLLED_BACK}
 )
-"""States that a source stays in until somebody asks for something."""
+"""States that a source stays in until a request changes it."""
 
 
 class Stage(StrEnum):

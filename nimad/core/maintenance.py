@@ -8,10 +8,11 @@ reason and tried more and more seldom (`nimad.core.setbacks`); the rest is done 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from nimad import heap
+from nimad.disk.durable import size_of
 from nimad.errors import NimadError
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ KEEP_CHANGES = 100_000
 PRUNE_CHANGES = 10_000
 """Changes that are pruned at once, at least: less is not worth a write [rows]."""
 FOLD_BYTES = 256 * 1024
-"""Size from which the WAL is folded: below, it would only write the same pages again [bytes]."""
+"""Size from which the WAL is folded: below, it would only write the same pages again [bytes].
+Earlier while it is larger than the file: then the file alone would be next to nothing."""
 
 
 def step(store: MemoryStore) -> bool:
@@ -32,7 +34,13 @@ def step(store: MemoryStore) -> bool:
 
     `store.setbacks.due_in()` tells when something that failed is to be tried again.
     """
-    for name, work in _pieces(store):
+    pieces: list[tuple[str, Callable[[], bool]]] = [  # most urgent first
+        ("purge", store.purge.finish),
+        *((projection.name, projection.follow) for projection in store.projections),
+        ("changes", lambda: prune_changes(store)),
+        ("wal", lambda: fold(store)),
+    ]
+    for name, work in pieces:
         if store.setbacks.remaining(name):
             continue
         try:
@@ -49,15 +57,6 @@ def step(store: MemoryStore) -> bool:
         if more:
             return True
     return False
-
-
-def _pieces(store: MemoryStore) -> Iterator[tuple[str, Callable[[], bool]]]:
-    """Name and work of everything there may be to do, most urgent first."""
-    yield "purge", store.purge.finish
-    for projection in store.projections:
-        yield projection.name, projection.follow
-    yield "changes", lambda: prune_changes(store)
-    yield "wal", lambda: fold(store)
 
 
 def rest(store: MemoryStore) -> None:
@@ -89,7 +88,7 @@ def prune_changes(store: MemoryStore) -> bool:
 
 def fold(store: MemoryStore) -> bool:
     """Fold a large WAL into the file."""
-    wal = store.records.path.with_name(store.records.path.name + "-wal")
-    if wal.exists() and wal.stat().st_size > FOLD_BYTES:
+    wal, file = (size_of(store.state / f"records.sqlite{end}") for end in ("-wal", ""))
+    if wal > min(FOLD_BYTES, file):
         store.records.release_space()
     return False  # folding again at once would not help: a reader may hold the WAL

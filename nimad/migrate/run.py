@@ -87,14 +87,10 @@ class Run(Closing):
     def graph(self) -> LegacySource:
         """The snapshot, open.  Raises NotFound when it was deleted, SourceCorrupt, ..."""
         if self._graph is None:
-            self._graph = self._open()
+            self._graph = self.open_source()
         return self._graph
 
-    def later_rows(self) -> LegacySource:
-        """Only what was appended since the snapshot; the caller closes it."""
-        return self._open(alone=True)
-
-    def _open(self, alone: bool = False) -> LegacySource:
+    def open_source(self, alone: bool = False) -> LegacySource:
         """The snapshot, and over it what was appended since (`alone`: only that)."""
         source = self.source()
         graph = open_snapshot(source.kind, snapshots.path_of(self.store, source))

@@ -75,6 +75,7 @@ POINTS = [
     ("purge", "forget.committed"),
     ("purge", "purge.vectors"),
     ("purge", "purge.snapshots"),
+    ("purge", "purge.cut_off"),
     ("columns", "columns.written"),
 ]
 

@@ -214,7 +214,7 @@ def test_a_purge_leaves_no_trace(store: MemoryStore) -> None:
     needles = [b"qxzvworm", b"wjkplank", b"Zzyzxperson", b"sessionqqq", b"turnqqq", b"placeqqq"]
     needles += [b"tagqqq", b"extraqqq"]
     assert traces(store.state, b"qxzvworm")
-    (store.state / "aside" / "old.db").write_bytes(b"a damaged graph that knew Zzyzxperson")
+    (store.state / "aside" / "ladybug.db.1").write_bytes(b"a damaged graph that knew Zzyzxperson")
     receipt = store.forget([number], purge=True)
     assert receipt.purged
     assert traces(store.state, *needles) == []

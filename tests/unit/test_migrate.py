@@ -430,11 +430,11 @@ def failing(error: BaseException, times: int, monkeypatch: pytest.MonkeyPatch) -
     sizes: list[int] = []
     real = copy_stage._commit
 
-    def commit(run: Any, source: Any, batch: Any) -> None:
-        sizes.append(len(batch.memories))
+    def commit(run: Any, source: Any, mapper: Any, page: Any) -> None:
+        sizes.append(len(page))
         if len(sizes) <= times:
             raise error
-        real(run, source, batch)
+        real(run, source, mapper, page)
 
     monkeypatch.setattr(copy_stage, "_commit", commit)
     return sizes

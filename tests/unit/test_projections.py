@@ -11,11 +11,12 @@ from nimad.check import check
 from nimad.config import Config
 from nimad.core import maintenance, rebuild, status
 from nimad.core.health import Health
-from nimad.core.projection import Problem, Projection, PurgeNote
+from nimad.core.projection import Problem, Projection
 from nimad.core.setbacks import Setbacks
 from nimad.core.store import MemoryStore
 from nimad.errors import Degraded, DiskFull, GraphFailed, UsageError
 from nimad.model import Memory
+from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
 
 
