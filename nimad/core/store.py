@@ -229,8 +229,6 @@ class MemoryStore:
         """
         if all_forgotten and not purge:
             raise UsageError(detail="all_forgotten is only for purge")
-        if not ids and not all_forgotten:
-            raise UsageError(detail="forget needs the ids of memories")
         receipt = self.words.guard(
             lambda: self.purge.forget(ids, purge, dry_run, all_forgotten=all_forgotten)
         )
