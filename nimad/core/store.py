@@ -255,14 +255,16 @@ class MemoryStore:
         mode: str = "hybrid",
         where: Filter | None = None,
         now: int | None = None,
+        watch: Stopwatch | None = None,
     ) -> Answer:
         """The memories that answer a text, best first; see nimad.recall.ranking.
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
+            watch: ends the query when it takes too long (QueryTooLong).
         """
         began = time.perf_counter()
-        watch = Stopwatch()
+        watch = watch or Stopwatch()
         with self.query_priority:
             hits = self.recall.query(text, k, mode, where or Filter(), now, watch)
         return self._answer(hits, began, watch.milliseconds())
