@@ -170,6 +170,17 @@ class Hit:
     parts: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class Answer:
+    """What a query found: hits, best first, the names of the parts that could not help, and the
+    time of each step (name → milliseconds)."""
+
+    hits: list[Hit]
+    took_ms: float
+    degraded: list[str]
+    timings: dict[str, float] = field(default_factory=dict)
+
+
 def now_ms() -> int:
     """The time now [epoch milliseconds, UTC]."""
     return time.time_ns() // 1_000_000
@@ -194,7 +205,7 @@ class State(StrEnum):
 STATES_AT_REST = frozenset(
     {State.VERIFIED, State.LAZY, State.PAUSED, State.FAILED, State.ROLLED_BACK}
 )
-"""States that a source stays in until somebody asks for something."""
+"""States that a source stays in until a request changes it."""
 
 
 class Stage(StrEnum):

@@ -53,8 +53,9 @@ IMPORT = {
     "namespace": Param(checks.text(MAX_NAME), "default"),
 }
 FORGET = {
-    "ids": Param(params.ids(10_000)),
+    "ids": Param(params.ids(10_000), []),
     "purge": Param(params.flag, False),
+    "all_forgotten": Param(params.flag, False),
     "dry_run": Param(params.flag, False),
 }
 
@@ -153,9 +154,9 @@ class MemoryVerbs:
 
     def forget(self, call: Call) -> dict[str, Any]:
         """Delete memories; the receipt tells what went."""
-        given = call.params
-        ids = list(dict.fromkeys(given["ids"]))
-        return asdict(self._store.forget(ids, purge=given["purge"], dry_run=given["dry_run"]))
+        if not call.params["ids"] and not call.params["all_forgotten"]:
+            raise UsageError(detail="forget needs the ids of memories")
+        return asdict(self._store.forget(**call.params))
 
 
 def place(where: str | None, number: int) -> str:

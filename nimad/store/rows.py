@@ -26,6 +26,7 @@ RENAMED = {"where": "place"}
 _PLACE = {name: place for place, name in enumerate(FIELDS)}
 _ALL = operator.attrgetter(*FIELDS)
 _COLUMN = {name: RENAMED.get(name, name) for name in FIELDS}
+INTERNED_COLUMNS = tuple(_COLUMN[name] for name in INTERNED)
 _SHOWN = {name: f"m.{_COLUMN[name]}" for name in FIELDS}
 _SHOWN |= {name: f"{_COLUMN[name]}.name" for name in INTERNED}
 _SHOWN |= {"turn": "turns.name", "source": "sources.name"}

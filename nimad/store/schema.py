@@ -13,7 +13,8 @@ version what is new
 3       a turn belongs to a namespace, conversation and session: turns of the same name in two
         sessions, which were one row, are taken apart (one of two namespaces in one session stays
         as it was); `turns` are found by their members
-4       `words` holds texts in the common form (`nimad.text`), as `names.folded` does
+4       `forgotten`
+5       `words` holds texts in the common form (`nimad.text`), as `names.folded` does
 ======= ======================================================================================
 
 =========== ==================================================================================
@@ -35,6 +36,8 @@ hot         vectors (float16) of memories that no segment holds yet
 segments    the block segments that count; a file without a row is garbage
 pending     segments of an index that is being made anew for an embedder; not in use yet
 tombstones  forgotten memories that a listed segment still holds
+forgotten   what a purge of a forgotten memory needs, until one has removed its traces: its key in
+            its source, and [source, number] of the fillers that it named
 changes     ranges of ids added or deleted, in order
 sources     one legacy source and how far each stage came
 quarantine  rows of a source that were not taken over, with the reason
@@ -57,7 +60,7 @@ from nimad.errors import RecordsDamaged, StateTooNew
 from nimad.text import FORM, common_form, indexed
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 4
+SCHEMA = 5
 TOKENIZER = "porter ascii"
 """English stems; words were cut before, by `nimad.text`, and stand between spaces."""
 WORDS = f"text, who, signs, content = '', tokenize = '{TOKENIZER}'"
@@ -235,7 +238,13 @@ CREATE INDEX turns_input ON turns (input) WHERE input IS NOT NULL;
 CREATE INDEX turns_contemplation ON turns (contemplation) WHERE contemplation IS NOT NULL;
 CREATE INDEX turns_output ON turns (output) WHERE output IS NOT NULL;
 """,
-    4: f"""
+    4: """
+CREATE TABLE forgotten (
+  id INTEGER PRIMARY KEY, source INTEGER, source_key, items TEXT NOT NULL DEFAULT '[]'
+);
+INSERT INTO forgotten (id) SELECT id FROM tombstones;
+""",
+    5: f"""
 DROP TABLE words;
 CREATE VIRTUAL TABLE words USING fts5 ({WORDS});
 ALTER TABLE names ADD COLUMN folded TEXT;
@@ -309,8 +318,10 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise StateTooNew(path=path, found=version, known=SCHEMA)
     if empty:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA journal_mode = WAL")  # what sqlite3 mended may have left it
+    if empty:
         _apply(connection, [TABLES, *UPGRADES.values()])
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # never a file without its tables
     elif version < SCHEMA:
         _apply(connection, [UPGRADES[number] for number in range(version + 1, SCHEMA + 1)])
     form = connection.execute("SELECT value FROM meta WHERE key = 'text_form'").fetchone()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -25,6 +26,8 @@ that person, so a match there alone should not outrank a match in the text."""
 
 FILLED = 500
 """Memories that are indexed in one transaction: some 20 ms [memories]."""
+LONG = 2000
+"""Length of text that counts as much as a memory there [characters]."""
 
 _PLAIN_WORD = re.compile(r"(?<![^\s.,;:!?])[A-Za-z]{3,}(?![^\s.,;:!?])")
 """A word that every tokenizer takes as one: letters of ASCII between blanks or marks."""
@@ -130,16 +133,30 @@ def fill(records: Records) -> bool:
         bounds = tx.words_gap()
         if bounds is None:
             return False
-        after, upto = bounds
-        sql = "SELECT id, text, who FROM memories WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
-        page = tx.rows(sql, (after, upto, FILLED))
+        sql = "SELECT id, text, who FROM memories WHERE id > ? AND id <= ? ORDER BY id"
+        page = next(_pages(tx.connection.execute(sql, bounds)), [])
         tx.many(INDEX, [index_row(*row) for row in page])
-        if len(page) == FILLED:
-            tx.set_meta("words_gap", f"{page[-1][0]}-{upto}")
+        left = bool(page) and page[-1][0] < bounds[1]
+        if left:
+            tx.set_meta("words_gap", f"{page[-1][0]}-{bounds[1]}")
         else:  # the columns in a file have no lengths of what was missing
             tx.execute("DELETE FROM meta WHERE key IN ('words_gap', 'columns')")
     crash_point("words.filled")
-    return len(page) == FILLED
+    return left
+
+
+def _pages(rows: Iterable[tuple[int, str, str | None]]) -> Iterator[list[tuple[Any, ...]]]:
+    """Rows of id, text and who in lists of FILLED, of fewer where texts are long."""
+    page: list[tuple[Any, ...]] = []
+    taken = 0
+    for row in rows:
+        page.append(row)
+        taken += 1 + len(row[1]) // LONG
+        if taken >= FILLED:
+            yield page
+            page, taken = [], 0
+    if page:
+        yield page
 
 
 def optimise(records: Records) -> None:
@@ -154,8 +171,7 @@ def problem(records: Records) -> str | None:
     Every place of every term counts in a sum, as the index has them and as they should be.
     """
     try:
-        with records.write() as tx:
-            tx.execute("INSERT INTO words (words) VALUES ('integrity-check')")
+        records.maintain("INSERT INTO words (words) VALUES ('integrity-check')")
     except RecordsDamaged as error:
         return f"they do not match the records ({error.fields['detail']})"
     with translated(records.path), closing(connect(records.path, readonly=True)) as reader:
@@ -191,7 +207,7 @@ def _expected(reader: sqlite3.Connection) -> tuple[int, int]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as page:
         page.execute(f"CREATE VIRTUAL TABLE words USING fts5 ({WORDS})")
         page.execute("CREATE VIRTUAL TABLE terms USING fts5vocab (words, instance)")
-        while some := rows.fetchmany(FILLED):
+        for some in _pages(rows):
             page.execute("INSERT INTO words (words) VALUES ('delete-all')")
             page.executemany(INDEX, [index_row(*row) for row in some])
             more = _sums(page, "terms")
