@@ -210,9 +210,7 @@ class Batch:
 
 class LineReader:
     """Reads memories from a binary stream; `name` stands in errors, `first` is the first line.
-
-    Holds one batch and one line at a time, however long the file is.
-    """
+    Holds one batch and one line at a time, however long the file is."""
 
     def __init__(self, stream: BinaryIO, name: str, first: int = 1) -> None:
         self._stream = stream
@@ -222,11 +220,8 @@ class LineReader:
         """The line that was read last, from 1."""
 
     def batches(self) -> Iterator[Batch]:
-        """The batches, in the order of the lines.
-
-        Before BadRecord is raised for a line, what stands before it was yielded, so that the lines
-        before the bad one can be imported.
-        """
+        """The batches, in the order of the lines.  Before BadRecord is raised for a line, what
+        stands before it was yielded, so that the lines before the bad one can be imported."""
         batch = Batch()
         try:
             for memory, length in self._records():

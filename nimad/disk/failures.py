@@ -61,11 +61,8 @@ class Fault(enum.Enum):
 
 
 def sqlite_fault(error: BaseException) -> Fault | None:
-    """What an error of the sqlite3 module means; None for any other exception.
-
-    Extended result codes begin with the name of their primary one; the first in `Fault` that fits
-    counts.
-    """
+    """What an error of the sqlite3 module means; None for any other exception.  Extended result
+    codes begin with the name of their primary one; the first in `Fault` that fits counts."""
     name = getattr(error, "sqlite_errorname", None)
     if name is None:
         return None
@@ -75,9 +72,7 @@ def sqlite_fault(error: BaseException) -> Fault | None:
 @contextmanager
 def disk_errors(what: str) -> Iterator[None]:
     """An OSError that is about the disk as DiskFull, DiskReadOnly or DiskFailed; others stay.
-
-    `what` says which work it stops: "blocks/x.nbk could not be written".
-    """
+    `what` says which work it stops: "blocks/x.nbk could not be written"."""
     try:
         yield
     except OSError as error:
@@ -133,10 +128,8 @@ def _records_error(error: Exception, path: Path) -> NimadError | MemoryError | N
 
 
 def _refusal_beside(path: Path) -> type[NimadError] | None:
-    """What the system says to some pages written beside a file; None when it takes them.
-
-    They stand as far into a file as the database and its WAL reach: a limit of sizes counts, too.
-    """
+    """What the system says to some pages written beside a file; None when it takes them.  They
+    stand as far into a file as the database and its WAL reach: a limit of sizes counts, too."""
     files = (path, path.with_name(path.name + "-wal"))
     try:
         with tempfile.TemporaryFile(dir=path.parent) as file:

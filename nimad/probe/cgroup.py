@@ -62,10 +62,8 @@ def pressure_files() -> list[Path]:
 
 @functools.cache
 def own_groups(proc: Path = PROC) -> tuple[Group, ...]:
-    """The groups of this process that may limit memory, its own first, then those above.
-
-    Looked up once: the daemon is not moved while it runs.
-    """
+    """The groups of this process that may limit memory, its own first, then those above.  Looked up
+    once: the daemon is not moved while it runs."""
     try:
         lines = (proc / "self" / "cgroup").read_text().splitlines()
         mounts = (proc / "self" / "mountinfo").read_text().splitlines()

@@ -54,9 +54,7 @@ def alone(hits: Sequence[Hit]) -> list[Passage]:
 
 def ids_around(columns: Columns, hits: Sequence[Hit]) -> dict[int, list[int]]:
     """For the id of each hit, the ids around it in its session that may be shown, it included.
-
-    They are in the order of time; as far as a turn may reach where the hit belongs to one.
-    """
+    They are in the order of time; as far as a turn may reach where the hit belongs to one."""
     found = {}
     for hit in hits:
         rows = columns.rows_of(np.array([hit.memory.id], np.int64))

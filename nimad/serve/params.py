@@ -30,10 +30,8 @@ Spec = Mapping[str, Param]
 
 
 def read(verb: str, spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every parameter of `spec`, checked; null counts as not given.
-
-    Raises UsageError that names the verb and the parameter: unknown, missing, or out of range.
-    """
+    """Every parameter of `spec`, checked; null counts as not given.  Raises UsageError that names
+    the verb and the parameter: unknown, missing, or out of range."""
     refuse_unknown(verb, spec, given)
     values: dict[str, Any] = {}
     for name, param in spec.items():

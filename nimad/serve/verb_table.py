@@ -16,10 +16,8 @@ from nimad.serve.verbs import Verb
 def verbs(
     store: MemoryStore, migrations: MigrationManager, traffic: Traffic, access: Access | None = None
 ) -> list[Verb]:
-    """What the server serves; each topic has its file.
-
-    `access` is asked by verbs that only sometimes need more than their own right; None grants it.
-    """
+    """What the server serves; each topic has its file.  `access` is asked by verbs that only
+    sometimes need more than their own right; None grants it."""
     return [
         *ServiceVerbs(store, traffic).all(),
         *QueryVerb(store).all(),
