@@ -63,7 +63,17 @@ def run_import(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         except (NimadError, KeyboardInterrupt) as stopped:
             progress.clear()
             error = Interrupted() if isinstance(stopped, KeyboardInterrupt) else stopped
-            return _stopped(screen, work, error)
+            more = {"imported": work.imported, "next_line": work.next_line, "unsure": work.unsure}
+            if not screen.json:
+                if work.unsure:
+                    first, last = work.unsure
+                    screen.note(f"whether lines {first} to {last} were stored is not known.")
+                if work.imported:
+                    screen.note(
+                        f"{work.count()} stored; go on with:"
+                        f" nimactl import {work.argument} --from-line {work.next_line}"
+                    )
+            return screen.fail(error, **more)
     told = f"imported nothing: there is no memory in {work.name}"
     if work.imported:
         ids = f"{work.first_id} to {work.last_id}" if work.imported > 1 else f"{work.first_id}"
@@ -150,21 +160,6 @@ class _Import:
             if found and 0 <= index < len(batch.numbers)
             else None
         )
-
-
-def _stopped(screen: Screen, work: _Import, error: NimadError) -> int:
-    """Say what is stored and how to go on, then what went wrong."""
-    more = {"imported": work.imported, "next_line": work.next_line, "unsure": work.unsure}
-    if not screen.json:
-        if work.unsure:
-            first, last = work.unsure
-            screen.note(f"whether lines {first} to {last} were stored is not known.")
-        if work.imported:
-            screen.note(
-                f"{work.count()} stored; go on with:"
-                f" nimactl import {work.argument} --from-line {work.next_line}"
-            )
-    return screen.fail(error, **more)
 
 
 def _opened(path: str) -> BinaryIO:

@@ -96,35 +96,30 @@ def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        ours = _records_error(error, path)
-        if ours is None:
-            raise
+        detail = f"{path.name}: {error}"
+        ours: Exception
+        match sqlite_fault(error):
+            case Fault.FULL:
+                ours = DiskFull(detail=detail)
+            case Fault.NO_MEMORY:
+                ours = MemoryError(detail)
+            case Fault.FAILED:
+                ours = (_refusal_beside(path) or DiskFailed)(detail=detail)
+            case Fault.READ_ONLY:
+                ours = DiskReadOnly(detail=detail)
+            case Fault.INDEX_DAMAGED:
+                ours = WordsDamaged(path=path, detail=str(error))
+            case Fault.DAMAGED | Fault.NO_DATABASE:
+                ours = RecordsDamaged(path=path, detail=str(error))
+            case Fault.LOCKED:
+                ours = Busy(detail=f"another program keeps {path.name} locked")
+            case Fault.NOT_OPENED:
+                refused = _refusal_beside(path)
+                unusable = StateUnusable(state=path.parent, detail=detail)
+                ours = refused(detail=detail) if refused else unusable
+            case _:
+                raise
         raise ours from error
-
-
-def _records_error(error: Exception, path: Path) -> NimadError | MemoryError | None:
-    detail = f"{path.name}: {error}"
-    match sqlite_fault(error):
-        case Fault.FULL:
-            return DiskFull(detail=detail)
-        case Fault.NO_MEMORY:
-            return MemoryError(detail)
-        case Fault.FAILED:
-            return (_refusal_beside(path) or DiskFailed)(detail=detail)
-        case Fault.READ_ONLY:
-            return DiskReadOnly(detail=detail)
-        case Fault.INDEX_DAMAGED:
-            return WordsDamaged(path=path, detail=str(error))
-        case Fault.DAMAGED | Fault.NO_DATABASE:
-            return RecordsDamaged(path=path, detail=str(error))
-        case Fault.LOCKED:
-            return Busy(detail=f"another program keeps {path.name} locked")
-        case Fault.NOT_OPENED:
-            refused = _refusal_beside(path)
-            if refused is not None:
-                return refused(detail=detail)
-            return StateUnusable(state=path.parent, detail=detail)
-    return None
 
 
 def _refusal_beside(path: Path) -> type[NimadError] | None:

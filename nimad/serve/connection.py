@@ -92,7 +92,20 @@ class Connection:
     async def serve(self) -> None:
         """Answer until the client is done, gone or silent for too long, or `stop` is called."""
         try:
-            await self._read()
+            try:
+                while not self._stopping:
+                    if len(self._tasks) >= IN_FLIGHT or self._held > HELD:
+                        await self._wait(readable=False)
+                    elif frame := self._decoder.take():
+                        task = self._loop.create_task(self._answer(frame))
+                        self._tasks.add(task)
+                        task.add_done_callback(self._done)
+                    elif not await self._fill():
+                        break
+            except FrameTooLarge as error:
+                await self._refuse(error)
+            except OSError as error:
+                self._lose(error)
             while self._tasks:
                 await asyncio.wait(self._tasks)
         finally:
@@ -111,22 +124,6 @@ class Connection:
         self._wake()
 
     # --- reading ------------------------------------------------------------------------------
-
-    async def _read(self) -> None:
-        try:
-            while not self._stopping:
-                if len(self._tasks) >= IN_FLIGHT or self._held > HELD:
-                    await self._wait(readable=False)
-                elif frame := self._decoder.take():
-                    task = self._loop.create_task(self._answer(frame))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._done)
-                elif not await self._fill():
-                    break
-        except FrameTooLarge as error:
-            await self._refuse(error)
-        except OSError as error:
-            self._lose(error)
 
     async def _fill(self) -> bool:
         """Wait for bytes and feed them to the decoder; False at the end of the stream."""
