@@ -54,10 +54,7 @@ class EncodeOnHit:
     name = "encoding what was found"
 
     def __init__(
-        self,
-        store: MemoryStore,
-        turn: threading.RLock,
-        clock: Callable[[], float] = time.monotonic,
+        self, store: MemoryStore, turn: threading.RLock, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._store, self._turn, self._clock = store, turn, clock
         self.wake: Callable[[], object] = lambda: None

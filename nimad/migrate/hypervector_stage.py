@@ -76,11 +76,7 @@ def memories_of(
 
 
 def _rows(
-    run: Run,
-    dense: DenseRows,
-    learned: Learned,
-    keys: NDArray[np.int64],
-    ids: NDArray[np.int64],
+    run: Run, dense: DenseRows, learned: Learned, keys: NDArray[np.int64], ids: NDArray[np.int64]
 ) -> Iterator[None]:
     quick = Learned(learned.basis.in_memory(), learned.plan)
     parts: list[Coded] = []

@@ -114,9 +114,9 @@ class Recall:
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
-            watch: is told how long each part took.
+            watch: is told how long each part took, and when it is too long.
 
-        Raises UsageError for an unknown mode.
+        Raises UsageError for an unknown mode, QueryTooLong.
         """
         if mode not in MODES:
             raise UsageError(detail=f"mode must be one of {', '.join(MODES)}, not {mode!r}")
@@ -135,7 +135,12 @@ class Recall:
         return [Hit(memories[i], score, made) for i, score, made in scored if i in memories]
 
     def evidence(
-        self, text: str, mode: str, where: Filter, now: int | None = None
+        self,
+        text: str,
+        mode: str,
+        where: Filter,
+        now: int | None = None,
+        watch: Stopwatch | None = None,
     ) -> Evidence | None:
         """What `query` decides by whether to answer; None when there is nothing to look at."""
         at = self._clock() if now is None else now
@@ -143,7 +148,7 @@ class Recall:
             scope = self._scopes.of(where)
             if not scope.count:
                 return None
-            context = QueryContext(text, 1, mode, scope, at, *parts, Stopwatch())
+            context = QueryContext(text, 1, mode, scope, at, *parts, watch or Stopwatch())
             return self._scoring.evidence(context)
 
     def similar(self, memory: Memory, k: int) -> list[Hit]:

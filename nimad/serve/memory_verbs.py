@@ -148,6 +148,8 @@ class MemoryVerbs:
 
     def forget(self, call: Call) -> dict[str, Any]:
         """Delete memories; the receipt tells what went."""
+        if not call.params["ids"] and not call.params["all_forgotten"]:
+            raise UsageError(detail="forget needs the ids of memories")
         return asdict(self._store.forget(**call.params))
 
 

@@ -9,11 +9,11 @@ from operator import attrgetter
 from typing import Any
 
 from nimad import checks
-from nimad.core.store import Answer, RelatedMemory
 from nimad.errors import UsageError
-from nimad.model import FIELDS, CutMemory, Hit, Memory
+from nimad.model import FIELDS, Answer, CutMemory, Hit, Memory
 from nimad.serve import params
 from nimad.serve.params import Param
+from nimad.store.relations import RelatedMemory
 
 _fields_of = attrgetter(*FIELDS)
 
