@@ -145,9 +145,7 @@ class Change:
 @dataclass(slots=True, frozen=True)
 class Filter:
     """What a memory must have to be looked at: applied before ranking, empty fields ask nothing.
-
-    `after` is inclusive, `before` exclusive (epoch milliseconds); every tag must be present.
-    """
+    `after` is inclusive, `before` exclusive (epoch milliseconds); every tag must be present."""
 
     who: str | None = None
     where: str | None = None

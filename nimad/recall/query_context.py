@@ -48,10 +48,8 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class QueryContext:
-    """The query's text and bounds, and the parts of the store that it runs on.
-
-    `mode` is hybrid, meaning or words; `now` [epoch milliseconds] is what "yesterday" counts from.
-    """
+    """The query's text and bounds, and the parts of the store that it runs on.  `mode` is hybrid,
+    meaning or words; `now` [epoch milliseconds] is what "yesterday" counts from."""
 
     text: str
     k: int

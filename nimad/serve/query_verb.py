@@ -32,7 +32,7 @@ QUERY = {
     "where": _NAME,
     "layer": Param(checks.choice(*LAYERS), None),
     "namespace": _NAME,
-    "tags": Param(params.texts(MAX_TAGS, MAX_NAME), ()),
+    "tags": Param(params.many(0, MAX_TAGS, "texts", checks.text(MAX_NAME)), ()),
     "after": Param(params.date, None),
     "before": Param(params.date, None),
     "as_of": Param(params.date, None),
@@ -88,10 +88,8 @@ class QueryVerb:
 
 
 def _filter(given: dict[str, Any]) -> tuple[Filter, int | None]:
-    """What a memory must have, and the moment that is now for the question (None: now).
-
-    `as_of` is the end of what it names; relative dates beside it count from there.
-    """
+    """What a memory must have, and the moment that is now for the question (None: now).  `as_of` is
+    the end of what it names; relative dates beside it count from there."""
     now = now_ms()
     as_of = None
     if given["as_of"] is not None:
@@ -102,8 +100,8 @@ def _filter(given: dict[str, Any]) -> tuple[Filter, int | None]:
     )
     if as_of is not None:
         before = min(as_of + 1, as_of + 1 if before is None else before)
-    names = ("who", "where", "layer", "namespace", "tags")
-    return Filter(**{name: given[name] for name in names}, after=after, before=before), as_of
+    same = {name: given[name] for name in ("who", "where", "layer", "namespace")}
+    return Filter(**same, tags=tuple(given["tags"]), after=after, before=before), as_of
 
 
 def _passage(packed: Packed, given: dict[str, Any]) -> dict[str, Any]:

@@ -18,10 +18,6 @@ from nimad.store.relations import RelatedMemory
 _fields_of = attrgetter(*FIELDS)
 
 
-def _tags(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _source(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict) or set(value) != {"name", "id"}:
         raise ValueError('must be {"name", "id"}')
@@ -39,7 +35,7 @@ def _blobs(value: Any) -> dict[str, bytes]:
 
 _CONVERTED: dict[str, checks.Check] = {
     "moment": params.moment,
-    "tags": _tags,
+    "tags": lambda value: tuple(value) if isinstance(value, list) else value,
     "source": _source,
     "blobs": _blobs,
 }
