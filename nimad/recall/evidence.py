@@ -94,7 +94,7 @@ def names_unknown_entity(
     unknown: Callable[[Iterable[str]], set[str]],
 ) -> bool:
     """Whether it names what no memory mentions; `unknown` picks the terms that occur nowhere."""
-    if len(asked.subjects):
+    if len(asked.subjects) or asked.around:
         return False
     named = {term for word in capitalised_words(text) for term in cut(word)} - asked.met
     return bool(named and unknown(named))

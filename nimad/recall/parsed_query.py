@@ -1,4 +1,12 @@
-"""A query taken apart: its words as the index has them, the speakers and dates it names."""
+"""A query taken apart: its words as the index has them, the speakers and dates it names.
+
+A message as the query, with a question at its end or without one, is *long*: it has more words than
+a question.  Its last paragraph says what is wanted, the rest what it is about.  So the names, dates
+and meaning of that paragraph count, and its words double; of all words the rare ones that occur
+in memories are asked (`nimad.recall.lexical`), and what no memory mentions speaks against nothing.
+
+What a query costs does not grow with its length: what is looked at is cut before anything is read.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +24,16 @@ from nimad.store import words
 from nimad.store.terms import TermIndex
 from nimad.text import composed, tokens, word_pattern, words_of
 
+LONG = 32
+"""Words from which on a query is long; those without content do not count, two pairs are one."""
 MOST_TERMS = 64
-"""Terms of one query; a longer one, a pasted page say, is asked by its first words."""
+"""Terms that are looked at of the last paragraph, and of what is before it."""
+READ_HEAD, READ_TAIL = 2000, 6000
+"""What is read of a longer text: its beginning and its end [characters]."""
+NAMED_IN = 2000
+"""Longest part in which dates and capitals are looked for [characters]."""
 
+_PARAGRAPH = re.compile(r"\n[^\S\n]*\n")
 _ENDING = re.compile(r"(?<=\w)['’](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
 
 
@@ -26,18 +41,22 @@ _ENDING = re.compile(r"(?<=\w)['’](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
 class ParsedQuery:
     """Attributes:
     terms: of the index, each once.
+    focus: those of the last paragraph of a long query, which count double.
     met: those that a subject or a date stands for: no memory needs to hold them.
     subjects: codes of the subjects that are named and have memories to be looked at.
-    meaning: the text without the words that named them.
+    meaning: the text without the words that named them; of a long query its last paragraph.
+    around: the whole of a long query; "" of another.
     dates: what is asked of dates.
     only_names: nothing is left without the names: what these speakers said is asked.
     german: whether it is German, by its small words.
     """
 
     terms: list[str]
+    focus: frozenset[str]
     met: frozenset[str]
     subjects: NDArray[np.int64]
     meaning: str
+    around: str
     dates: list[Named]
     only_names: bool
     german: bool
@@ -47,8 +66,15 @@ def parse_query(
     text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int
 ) -> ParsedQuery:
     """Take a query apart; only subjects of the rows in the scope are known."""
+    if len(text) > READ_HEAD + READ_TAIL:
+        text = f"{text[:READ_HEAD]}\n\n{text[-READ_TAIL:]}"
     text = composed(text)
     plain = _ENDING.sub("", text)
+    asked = words.terms(plain)
+    around = ""
+    if sum((1 + len(tokens(word))) / 2 for word in asked) > LONG:
+        around, text = plain, _last_paragraph(text)
+        plain = _ENDING.sub("", text)
     spoken = words_of(plain)
     word_of = word_pattern(plain.isascii())
     named = {
@@ -60,22 +86,42 @@ def parse_query(
     drop = {word for words_ in named.values() for word in words_}
     rest = word_of.sub(lambda m: "" if drop.issuperset(tokens(m[0])) else m[0], plain)
     whole = not word_of.search(rest)
-    asked = [term for word in words.terms(plain) for term in terms.cut(word)]
+    wanted = _cut_some(words.terms(plain), terms)
+    asked = [] if not around else sorted(asked, key=len, reverse=True)  # the longest: mostly rare
     german = words.is_german(spoken)
     if german:  # its small words are in every text, and embedders do not know that they say little
         less = word_of.sub(lambda m: "" if m[0].casefold() in words.GERMAN else m[0], rest)
         rest = less if word_of.search(less) else rest
-    dates, dated = named_dates(text, now)
+    dates, dated = named_dates(text[:NAMED_IN], now)
     met = drop | dated
     return ParsedQuery(
-        list(dict.fromkeys(asked))[:MOST_TERMS],
+        list(dict.fromkeys([*wanted, *_cut_some(asked, terms)])),
+        frozenset(wanted if around else ()),
         frozenset(term for word in met for term in terms.cut(word)),
         np.array(sorted(named), np.int64),
         text if whole else rest,
+        around,
         dates,
-        whole and bool(named),
+        whole and bool(named) and not around,
         german,
     )
+
+
+def _last_paragraph(text: str) -> str:
+    """What stands behind the last blank line, else behind the last line end; else everything."""
+    text = text.strip()
+    for part in (_PARAGRAPH.split(text)[-1], text.splitlines()[-1]):
+        if len(part) < len(text) and words_of(part):
+            return part
+    return text
+
+
+def _cut_some(asked: list[str], terms: TermIndex) -> list[str]:
+    """The terms of some words, not more than MOST_TERMS."""
+    found: dict[str, None] = {}
+    for word in asked[:MOST_TERMS]:
+        found.update(dict.fromkeys(terms.cut(word)))
+    return list(found)[:MOST_TERMS]
 
 
 def _named_subjects(spoken: list[str], columns: Columns) -> dict[str, set[str]]:
@@ -125,7 +171,7 @@ def capitalised_words(text: str) -> list[str]:
 
     None of a text that is German by its small words: there every noun has one.
     """
-    found = words_of(_ENDING.sub("", composed(text)))
+    found = words_of(_ENDING.sub("", composed(text[:NAMED_IN])))
     if words.is_german(found):
         return []
     return [word for word in found[1:] if word[:1].isupper()]
