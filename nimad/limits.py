@@ -8,6 +8,8 @@ ENVELOPE = 4096
 """Room that a frame leaves for what stands around a result or the memories of an import [bytes]."""
 MAX_PAYLOAD = MAX_FRAME - ENVELOPE
 """Length of the largest result, and of the largest memory of an import, as JSON [bytes]."""
+MAX_RECORD = 64 << 20
+"""Length of the largest memory of an import that comes as a file, as JSON [bytes]."""
 MAX_IMPORT = 500
 """Number of memories in one import [memories]."""
 MAX_RESULTS = 1000

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nimad.errors import UsageError
-from nimad.model import FIELDS, LAYERS, MAX_TAGS, MAX_TIME, Field, Memory
+from nimad.model import FIELDS, LAYERS, MAX_TAGS, MAX_TIME, MIN_TIME, Field, Memory
 
 
 def check_memory(memory: Memory, place: int = 0) -> None:
@@ -45,8 +45,8 @@ def _check_layer(value: Any, field: Field) -> None:
 
 
 def _check_moment(value: Any, field: Field) -> None:
-    if not isinstance(value, int) or abs(value) > MAX_TIME:
-        raise ValueError("must be epoch milliseconds before the year 10000")
+    if not isinstance(value, int) or not MIN_TIME <= value < MAX_TIME:
+        raise ValueError("must be epoch milliseconds of the years 1 to 9999")
 
 
 def _check_share(value: Any, field: Field) -> None:
@@ -93,6 +93,6 @@ _KINDS: dict[str, Callable[[Any, Field], None]] = {
     "blobs": _check_nothing,
 }
 _CHECKS = [
-    (name, field, _KINDS[field.kind], getattr(Memory(""), name) is None)
+    (name, field, _KINDS[field.kind], field.kind == "moment" or getattr(Memory(""), name) is None)
     for name, field in FIELDS.items()
 ]

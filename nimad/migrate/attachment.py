@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from nimad import times
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
 from nimad.errors import DiskFull, SourceUnsupported, UsageError
@@ -46,14 +47,19 @@ def attach(
     if asked.kind not in SUFFIXES:
         raise SourceUnsupported(path=asked.path, what=f"a source of the kind {asked.kind}")
     with snapshots.received(store, fd, asked.path, asked.size, asked.sha256) as copy:
-        with open_snapshot(asked.kind, copy) as graph:
+        zone_name = asked.time_zone or times.name_to_hand_over() or ""
+        zone = times.find_zone(zone_name) if zone_name else times.local_zone()
+        with open_snapshot(asked.kind, copy, zone) as graph:
             totals = graph.survey()
             known = known_source(store, graph, totals, asked)
             name = known.name if known else _free_name(store, asked)
             start = _start_key(graph, asked.start_offset)
+            told = times.sentences(totals.times, zone_name or "this machine's zone")
+            totals.notes = [*told, *totals.notes]
             report = describe(store, graph, totals, known, asked.batch_size or 0, asked.size)
             nothing_new = adds_nothing(store, graph, known, asked)
             notes = {"sent": asked.sha256, "start_after": start, "form": form_of(graph)}
+            notes["time_zone"] = zone_name
             fields = {**_columns(asked, totals, start), "fingerprint": fingerprint_of(graph)}
         new = known is None or known.stage == Stage.ROLLED_BACK
         reply = {"name": name, "new": new, "total": totals.nodes, "report": report}

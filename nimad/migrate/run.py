@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import tzinfo
 
 from nimad.background.idle_conditions import GATED_SECONDS
 from nimad.closing import Closing
@@ -23,6 +24,7 @@ from nimad.migrate.progress import Progress
 from nimad.model import Stage
 from nimad.store import source_delta, sources
 from nimad.store.sources import Source
+from nimad.times import find_zone, local_zone
 
 
 def bounds(config: Config, gated: bool) -> Bounds:
@@ -34,6 +36,12 @@ def bounds(config: Config, gated: bool) -> Bounds:
         seconds=min(seconds, GATED_SECONDS) if gated else seconds,
         reserve_bytes=config["migration.reserve_mb"] << 20,
     )
+
+
+def zone_of(source: Source) -> tzinfo:
+    """The zone of a source's times which name none; earlier versions read them as UTC."""
+    name = source.note("time_zone", "UTC")
+    return find_zone(name) if name else local_zone()
 
 
 def cursor(value: int) -> int | None:
@@ -97,7 +105,7 @@ class Run(Closing):
     def _open(self, alone: bool = False) -> LegacySource:
         """The snapshot, and over it what was appended since (`alone`: only that)."""
         source = self.source()
-        graph = open_snapshot(source.kind, snapshots.path_of(self.store, source))
+        graph = open_snapshot(source.kind, snapshots.path_of(self.store, source), zone_of(source))
         rows = source_delta.rows(self.store.records, source.id)
         if not isinstance(graph, LegacyGraph) or not (rows or alone):
             return graph

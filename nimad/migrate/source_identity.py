@@ -21,9 +21,12 @@ from typing import Any
 from nimad.core.store import MemoryStore
 from nimad.errors import UsageError
 from nimad.legacy.detect import FILES
+from nimad.legacy.episodes import key_time
 from nimad.legacy.hostile_reader import pages
+from nimad.legacy.mapping import Mapper
 from nimad.legacy.snapshot_kinds import open_snapshot
-from nimad.legacy.source import LegacyNode, LegacySource, Totals
+from nimad.legacy.source import LegacyNode, LegacySource, Row, Totals
+from nimad.legacy.values import Value
 from nimad.model import AttachRequest, Stage
 from nimad.store import sources
 from nimad.store.sources import Source
@@ -77,11 +80,22 @@ def adds_nothing(
 def fingerprint_of(graph: LegacySource) -> str:
     """What does not change while a store is in use: its first memories."""
     digest = hashlib.sha256()
-    for row in graph.nodes(graph.mapper(""), None, FINGERPRINT_ROWS):
+    mapper = graph.mapper("")
+    for row in graph.nodes(mapper, None, FINGERPRINT_ROWS):
         digest.update(str(row.key).encode())
         if isinstance(row, LegacyNode):
-            digest.update(f"|{row.memory.timestamp}|{row.memory.text}\n".encode())
+            time = _time_of(mapper, row.row)
+            digest.update(f"|{time}|{row.memory.text}\n".encode())
     return digest.hexdigest()
+
+
+def _time_of(mapper: Mapper, row: Row) -> int:
+    """A row's time as the first version read it, whatever zone is asked for now."""
+    told = dict(zip(map(str.lower, mapper.columns), row, strict=True))
+    time = told["timestamp"]
+    if isinstance(time, int) and "when" not in told:  # a row of a graph
+        return time
+    return key_time(time) or key_time(told.get("when")) or 0
 
 
 def form_of(graph: LegacySource) -> list[int | None] | None:
@@ -130,29 +144,40 @@ def _overlap(store: MemoryStore, graph: LegacySource, source: Source) -> tuple[f
     """Of a sample of our memories of a source: the share that is the same in the snapshot, among
     those that are in it at all, and the share that is in it at all."""
     ours = _from_snapshot(store, source) if source.stage == Stage.ATTACHED else None
-    if ours is None:
-        ours = _from_records(store, source)
     mapper: Any = graph.mapper(source.name)
+    if ours is None:
+        ours = _from_records(store, source, mapper)
     same = there = 0
     for key, said in ours.items():
         for row in graph.nodes(mapper, key - 1, 1):
             if isinstance(row, LegacyNode) and row.key == key:
                 there += 1
-                same += said == (row.memory.text, row.memory.timestamp)
+                same += said == _said(mapper, row.row)
     return same / max(1, there), there / max(1, len(ours))
 
 
-def _from_records(store: MemoryStore, source: Source) -> dict[int, tuple[str, int]]:
-    """Key -> (text, timestamp) of a sample of our memories of a source."""
+def _said(mapper: Mapper, row: Row) -> tuple[Value, ...]:
+    """Text and time of a row as they stand in the source."""
+    names = ("text", "raw_text", "what", "context", "timestamp")
+    columns = zip(mapper.columns, row, strict=True)
+    return tuple(value for name, value in columns if name.lower() in names)
+
+
+def _from_records(
+    store: MemoryStore, source: Source, mapper: Mapper
+) -> dict[int, tuple[Value, ...]]:
+    """Key -> what a sample of our memories of a source said there."""
     sql = "SELECT source_key, id FROM memories WHERE source = ? AND id % ? = 0 LIMIT ?"
     stride = max(1, source.copied // SAMPLE_ROWS)
     ours = dict(store.records.rows(sql, (source.id, stride, 2 * SAMPLE_ROWS)))
     memories = store.records.get(list(ours.values()))
     found = ((int(key), memories.get(number)) for key, number in ours.items())
-    return {key: (memory.text, memory.timestamp) for key, memory in found if memory is not None}
+    kept = {key: memory for key, memory in found if memory is not None}
+    store.records.with_blobs(list(kept.values()))
+    return {key: _said(mapper, mapper.row(memory)) for key, memory in kept.items()}
 
 
-def _from_snapshot(store: MemoryStore, source: Source) -> dict[int, tuple[str, int]] | None:
+def _from_snapshot(store: MemoryStore, source: Source) -> dict[int, tuple[Value, ...]] | None:
     """The same of a source that is not here whole yet, from its snapshot; None without one."""
     path = store.state / "snapshots" / (source.snapshot or "-")
     if not path.exists():
@@ -162,7 +187,7 @@ def _from_snapshot(store: MemoryStore, source: Source) -> dict[int, tuple[str, i
         mapper: Any = kept.mapper(source.name)
         rows = pages(lambda at: kept.nodes(mapper, at, PAGE), lambda row: row.key)
         return {
-            row.key: (row.memory.text, row.memory.timestamp)
+            row.key: _said(mapper, row.row)
             for number, row in enumerate(rows)
             if number % stride == 0 and isinstance(row, LegacyNode)
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import tzinfo
 
 from nimad.embed.base import Embedder
 from nimad.index.blocks import BlockIndex
@@ -37,7 +38,8 @@ class Stopwatch:
 class QueryContext:
     """The query's text and bounds, and the parts of the store that it runs on.
 
-    `mode` is hybrid, meaning or words; `now` [epoch milliseconds] is what "yesterday" counts from.
+    `mode` is hybrid, meaning or words; `now` [epoch milliseconds] is what "yesterday" counts from,
+    in `zone`.
     """
 
     text: str
@@ -45,6 +47,7 @@ class QueryContext:
     mode: str
     scope: Scope
     now: int
+    zone: tzinfo
     blocks: BlockIndex
     embedder: Embedder
     watch: Stopwatch

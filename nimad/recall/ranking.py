@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import tzinfo
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ from nimad.recall.weights import DEFAULT, Weights
 from nimad.store.bounded import get_within
 from nimad.store.records import Records
 from nimad.store.terms import TermIndex
+from nimad.times import local_zone
 
 MODES = ("hybrid", "meaning", "words")
 
@@ -113,12 +115,14 @@ class Recall:
         where: Filter,
         now: int | None = None,
         watch: Stopwatch | None = None,
+        zone: tzinfo | None = None,
     ) -> list[Hit]:
         """The best `k` memories for a text, best first; none when nothing fits.
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
             watch: is told how long each part took.
+            zone: whose days "yesterday" and "May 2023" mean; default: this machine's.
 
         Raises UsageError for an unknown mode.
         """
@@ -131,7 +135,7 @@ class Recall:
         with self._reading() as parts:
             scope = self._scopes.of(where)
             watch.lap("wait")
-            context = QueryContext(text, k, mode, scope, at, *parts, watch)
+            context = QueryContext(text, k, mode, scope, at, zone or local_zone(), *parts, watch)
             scored = self._scoring.best(context) if scope.count else []
         watch.lap("fusion")
         memories = get_within(self._records, [number for number, _, _ in scored])
@@ -139,7 +143,12 @@ class Recall:
         return [Hit(memories[i], score, made) for i, score, made in scored if i in memories]
 
     def evidence(
-        self, text: str, mode: str, where: Filter, now: int | None = None
+        self,
+        text: str,
+        mode: str,
+        where: Filter,
+        now: int | None = None,
+        zone: tzinfo | None = None,
     ) -> Evidence | None:
         """What `query` decides by whether to answer; None when there is nothing to look at."""
         at = self._clock() if now is None else now
@@ -147,7 +156,9 @@ class Recall:
             scope = self._scopes.of(where)
             if not scope.count:
                 return None
-            context = QueryContext(text, 1, mode, scope, at, *parts, Stopwatch())
+            context = QueryContext(
+                text, 1, mode, scope, at, zone or local_zone(), *parts, Stopwatch()
+            )
             return self._scoring.evidence(context)
 
     def similar(self, memory: Memory, k: int) -> list[Hit]:

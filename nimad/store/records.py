@@ -223,7 +223,7 @@ class Records:
             parameters.append(tag)
         for sign, moment in ((">=", where.after), ("<", where.before)):
             if moment is not None:
-                clauses.append(f"timestamp {sign} ?")
+                clauses.append(f"timestamp {sign} ? AND timestamp != 0")
                 parameters.append(moment)  # type: ignore[arg-type]
         sql = f"SELECT id FROM memories WHERE {' AND '.join(clauses) or '1'}"
         found = self.rows(sql, parameters)

@@ -22,6 +22,9 @@ INTERNED = ("where", "layer", "namespace", "conversation", "session")
 RENAMED = {"where": "place"}
 """Field → column, where SQL has another use for the field's name."""
 
+DATES = ("timestamp", "created")
+"""Fields whose column holds 0 where there is no date."""
+
 _PLACE = {name: place for place, name in enumerate(FIELDS)}
 _ALL = operator.attrgetter(*FIELDS)
 _COLUMN = {name: RENAMED.get(name, name) for name in FIELDS}
@@ -88,6 +91,8 @@ def to_row(memory: Memory, names: Names, turn: int | None, source: int | None) -
     extra = None
     if memory.extra:
         extra = json.dumps(memory.extra, ensure_ascii=False, separators=(",", ":"))
+    for name in DATES:
+        row[_PLACE[name]] = row[_PLACE[name]] or 0
     row[_PLACE["tags"]], row[_PLACE["extra"]] = tags, extra
     row[_PLACE["turn"]], row[_PLACE["source"]] = turn, source
     if memory.summary is not None and memory.text.startswith(memory.summary):
@@ -104,6 +109,7 @@ def from_row(row: Row) -> Memory:
     )
     memory.tags = tuple(json.loads(tags)) if tags is not None else ()
     memory.extra = json.loads(extra) if extra is not None else None
+    memory.timestamp, memory.created = memory.timestamp or None, memory.created or None
     memory.source = (source, key) if source is not None else None
     if isinstance(summary, int):
         memory.summary = memory.text[:summary]
