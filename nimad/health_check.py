@@ -49,7 +49,8 @@ def _moment(milliseconds: int | None) -> str | None:
         return str(milliseconds)
 
 
-def _parser() -> argparse.ArgumentParser:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Look, print, and say by the exit code whether all is well."""
     parser = argparse.ArgumentParser(
         prog="python -m nimad.health_check",
         description="Look at a legacy NIMA graph.sqlite; it is only read.",
@@ -62,12 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--verbose", action="store_true", help="who said how much, and the mean score"
     )
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Look, print, and say by the exit code whether all is well."""
-    args = _parser().parse_args(argv)
+    args = parser.parse_args(argv)
     answer = health_check(args.db, args.verbose)
     if args.json:
         print(json.dumps(answer, ensure_ascii=False, indent=2))

@@ -106,6 +106,8 @@ FIELDS: dict[str, Field] = {
     each.name: each.metadata["field"] for each in fields(Memory) if "field" in each.metadata
 }
 """Every field of a memory but its id, in the order of the protocol."""
+DATES = ("timestamp", "created")
+"""Fields whose None is no date, and whose 0 is the time at which the memory is remembered."""
 
 
 @dataclass(slots=True)
@@ -201,7 +203,7 @@ class State(StrEnum):
 STATES_AT_REST = frozenset(
     {State.VERIFIED, State.LAZY, State.PAUSED, State.FAILED, State.ROLLED_BACK}
 )
-"""States that a source stays in until somebody asks for something."""
+"""States that a source stays in until a request changes it."""
 
 
 class Stage(StrEnum):

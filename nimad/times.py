@@ -27,6 +27,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -46,6 +47,7 @@ _MS = timedelta(milliseconds=1)
 _LOCALTIME = Path("/etc/localtime")
 _ZONES = Path("/usr/share/zoneinfo")
 _DIGITS = re.compile(r"-?[0-9]{9,20}(\.[0-9]{1,12})?")
+_OFFSET = re.compile(r"[+-][0-9]{2}:[0-9]{2}")
 _SIZES = (
     (10**8, "", 1, 1),
     (10**11, "seconds", 1000, 1),
@@ -143,7 +145,7 @@ def find_zone(name: str) -> tzinfo:
     if name in ("", "UTC"):
         return UTC
     try:
-        if re.fullmatch(r"[+-]\d\d:\d\d", name):
+        if _OFFSET.fullmatch(name):
             offset = datetime.fromisoformat(f"2000-01-01T00:00{name}").tzinfo
             assert offset is not None
             return offset
@@ -198,3 +200,12 @@ def _read_zone(changed: int) -> tzinfo:
 
     with _LOCALTIME.open("rb") as file:
         return ZoneInfo.from_file(file)
+
+
+def use_zone(name: str) -> None:
+    """Make it the zone of this process, for what it reads and what it prints."""
+    if _OFFSET.fullmatch(name):  # POSIX counts the other way
+        sign = "-" if name[0] == "+" else "+"
+        name = f"<{name.replace(':', '')}>{sign}{name[1:]}"
+    os.environ["TZ"] = name
+    time.tzset()

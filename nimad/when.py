@@ -121,7 +121,12 @@ def _written(given: str, now: datetime) -> Bounds | None:
         day = _day(given[: found.start()], now) if found.start() else _days(0)(now)
         if day is None or day[1] - day[0] > _DAY + 2 * _HOUR:
             return None
-        return _instant(day[0].replace(hour=_hour(found), minute=int(found[2] or 0)))
+        hour, half = int(found[1]), (found[3] or found[4] or "").casefold()
+        if half and not 1 <= hour <= 12:
+            raise ValueError
+        if half:
+            hour = hour % 12 + (12 if half == "pm" else 0)
+        return _instant(day[0].replace(hour=hour, minute=int(found[2] or 0)))
     return None
 
 
@@ -176,13 +181,6 @@ def _milliseconds(first: datetime, end: datetime, zone: tzinfo) -> Span:
 
 def _moment(at: int) -> Span:
     return Span(at, at + 1)
-
-
-def _hour(found: re.Match[str]) -> int:
-    hour, half = int(found[1]), (found[3] or found[4] or "").casefold()
-    if half and not 1 <= hour <= 12:
-        raise ValueError
-    return hour % 12 + (12 if half == "pm" else 0) if half else hour
 
 
 # --- spans that count from now --------------------------------------------------------------------

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from nimad.core.health import Health
-from nimad.core.projection import Problem, Projection, PurgeNote
+from nimad.core.projection import Problem, Projection
 from nimad.errors import RecordsDamaged, WordsDamaged
 from nimad.store import words
+from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
 
 T = TypeVar("T")

@@ -9,26 +9,25 @@ import os
 import re
 import stat
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from nimad.ctl import human
-from nimad.ctl.arguments import add_command, number
+from nimad.ctl.arguments import Commands, add_command, add_time_zone, number
+from nimad.ctl.client import Client
 from nimad.ctl.human import size
+from nimad.ctl.progress import Progress
+from nimad.ctl.screen import Screen, json_bytes
 from nimad.errors import BadRecord, InputUnusable, Interrupted, NimadError, RemoteError
-from nimad.limits import MAX_FRAME, MAX_IMPORT, MAX_PAYLOAD
-
-if TYPE_CHECKING:
-    from nimad.ctl.arguments import Commands
-    from nimad.ctl.client import Client
-    from nimad.ctl.progress import Progress
-    from nimad.ctl.screen import Screen
+from nimad.limits import MAX_IMPORT, MAX_PAYLOAD, MAX_RECORD
+from nimad.times import name_to_hand_over, sentences
 
 BATCH_BYTES = 900_000
 """Size of the memories of a batch, as JSON, unless one alone is larger [bytes]."""
-LINE_BYTES = 8 * MAX_FRAME
-"""Length of the longest line: a memory whose every character is escaped still fits [bytes]."""
+LINE_BYTES = 2 * MAX_RECORD
+"""Length of the longest line: of a memory, some of whose characters may be escaped [bytes]."""
 
 
 def register(commands: Commands) -> None:
@@ -46,6 +45,7 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--namespace", metavar="NAME", help="for lines that name none; default: default"
     )
+    add_time_zone(parser)
     parser.add_argument(
         "--from-line",
         metavar="N",
@@ -57,7 +57,6 @@ def register(commands: Commands) -> None:
 
 def run_import(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl import`."""
-    from nimad.ctl.progress import Progress
 
     with _opened(args.file) as stream, Progress(screen.progress) as progress:
         client.call("ping")  # so that a daemon that is not there is no half-done import
@@ -68,14 +67,18 @@ def run_import(args: argparse.Namespace, client: Client, screen: Screen) -> int:
             progress.clear()
             error = Interrupted() if isinstance(stopped, KeyboardInterrupt) else stopped
             return _stopped(screen, work, error)
-    if screen.json:
-        screen.result(work.result())
-    elif work.imported:
+    told = f"imported nothing: there is no memory in {work.name}"
+    if work.imported:
         ids = f"{work.first_id} to {work.last_id}" if work.imported > 1 else f"{work.first_id}"
-        screen.line(f"imported {work.count()} as {ids}")
-    else:
-        screen.line(f"imported nothing: there is no memory in {work.name}")
-    return 0
+        told = f"imported {work.count()} as {ids}"
+    result = {
+        "imported": work.imported,
+        "first_id": work.first_id or None,
+        "last_id": work.last_id or None,
+        **({"times": dict(work.times)} if work.times else {}),
+    }
+    zone = name_to_hand_over() or "this machine's zone"
+    return screen.answer(result, told, *sentences(work.times, zone))
 
 
 class _Import:
@@ -97,6 +100,8 @@ class _Import:
         self.next_line: int = args.from_line
         self.imported = 0
         self.first_id = self.last_id = 0
+        self.times: Counter[str] = Counter()
+        """How times were read, see nimad.times."""
         self.unsure: tuple[int, int] | None = None
         """Lines that were sent and not acknowledged."""
 
@@ -122,25 +127,17 @@ class _Import:
         """`1 memory`, `4,112 memories`."""
         return human.count(self.imported, "memory")
 
-    def result(self) -> dict[str, Any]:
-        """The result as JSON."""
-        ids = {"first_id": self.first_id or None, "last_id": self.last_id or None}
-        return {"imported": self.imported, **ids}
-
     def _send(self, memories: list[dict[str, Any]], numbers: list[int]) -> None:
         self.unsure = numbers[0], numbers[-1]
         try:
-            ids = self._client.call(
-                "import",
-                memories=memories,
-                where=f"{self.name}:{numbers[0]}",
-                namespace=self._namespace,
-            )["ids"]
+            reply = self._request(memories, f"{self.name}:{numbers[0]}")
         except RemoteError:
             self.unsure = None
             raise
         self.unsure = None
+        ids = reply["ids"]
         self.imported += len(ids)
+        self.times.update(reply.get("times", {}))
         self.first_id = self.first_id or ids[0]
         self.last_id = ids[-1]
         self.next_line = numbers[-1] + 1
@@ -149,6 +146,16 @@ class _Import:
             with contextlib.suppress(OSError):
                 share = f"  {human.share(self._stream.tell(), self._bytes)}"
         self._progress.show(f"imported {self.count()}{share}")
+
+    def _request(self, memories: list[dict[str, Any]], where: str) -> dict[str, Any]:
+        """Send a batch; a memory that no frame holds goes as a file, by its descriptor."""
+        wishes = {"where": where, "namespace": self._namespace, "time_zone": name_to_hand_over()}
+        if len(memories) == 1 and len(written := json_bytes(memories[0])) > MAX_PAYLOAD:
+            with open(os.memfd_create("memory", os.MFD_CLOEXEC), "wb") as file:  # noqa: PTH123
+                file.write(written)
+                file.flush()
+                return self._client.call("import", file.fileno(), size=len(written), **wishes)
+        return self._client.call("import", memories=memories, **wishes)
 
     def _refused(self, error: RemoteError, batch: Batch) -> tuple[int, str] | None:
         """Which memory of the batch a BadRecord means: the daemon counts without blank lines."""
@@ -274,7 +281,9 @@ class LineReader:
 
     def _record(self, line: bytes) -> tuple[dict[str, Any], int]:
         try:
-            memory = json.loads(line.decode(), parse_constant=self._no_constant)
+            memory = json.loads(
+                line.decode(), parse_constant=lambda name: self._refuse(f"{name} is not JSON")
+            )
             packed = json.dumps(memory, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
             length = len(packed.encode())
         except json.JSONDecodeError as error:
@@ -289,12 +298,9 @@ class LineReader:
             self._refuse("a number in it is too large")
         if not isinstance(memory, dict):
             self._refuse("it is not a JSON object")
-        if length > MAX_PAYLOAD:
-            self._refuse(f"the memory has {size(length)}; at most {size(MAX_PAYLOAD)} fit")
+        if length > MAX_RECORD:
+            self._refuse(f"the memory has {size(length)}; at most {size(MAX_RECORD)} fit")
         return memory, length
-
-    def _no_constant(self, name: str) -> NoReturn:
-        self._refuse(f"{name} is not JSON")
 
     def _refuse(self, detail: str) -> NoReturn:
         raise BadRecord(where=f"{self._name}:{self.number}", detail=detail) from None

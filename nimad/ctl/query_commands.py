@@ -5,25 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nimad import prompt
 from nimad.ctl.arguments import (
     DATES,
+    Commands,
     add_command,
+    add_time_zone,
     first_moment,
     last_moment,
     memory_id,
     number,
     text_of,
 )
+from nimad.ctl.client import Client
 from nimad.ctl.human import ago, date
 from nimad.ctl.screen import BOLD, DIM, YELLOW, Screen
 from nimad.ctl.terminal_text import columns, one_line, safe, wrap
 from nimad.limits import MAX_BUDGET, MAX_DEPTH, MAX_RESULTS
-
-if TYPE_CHECKING:
-    from nimad.ctl.arguments import Commands
-    from nimad.ctl.client import Client
+from nimad.times import name_to_hand_over
 
 MODES = ("hybrid", "meaning", "words")
 MOST_LINES = 8
@@ -108,6 +109,7 @@ def _register_query(commands: Commands) -> None:
         help="as it was then: only what had happened by the end of that day, month or moment;"
         " yesterday and the like count from there",
     )
+    add_time_zone(query)
     query.add_argument(
         "--context",
         action="store_true",
@@ -145,6 +147,7 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         context=args.context or None,
         budget=args.budget,
         explain=args.explain or None,
+        time_zone=name_to_hand_over(),
     )
     if screen.json:
         return screen.result(result)
@@ -212,7 +215,6 @@ def show_results(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
 
 def show_prompt(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
     """The answers as text for a prompt: a block for each, a line for each memory, no decoration."""
-    from nimad.prompt import line
 
     if not found:
         screen.note("nothing relevant was found.")
@@ -221,7 +223,7 @@ def show_prompt(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
             screen.line()
         for memory in result["context"]["memories"] if "context" in result else [result]:
             parts = (memory["text"], memory["who"], memory["layer"], memory["timestamp"])
-            screen.line(safe(line(*parts)))
+            screen.line(safe(prompt.line(*parts)))
 
 
 def show_neighbours(screen: Screen, found: Sequence[dict[str, Any]], origin: int) -> None:

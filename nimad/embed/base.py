@@ -25,7 +25,7 @@ class AnswerThreshold(NamedTuple):
 
     Attributes:
         usual: for any question.
-        unknown_name: for one that names something that no memory mentions, and nobody known.
+        unknown_name: for one that names a thing that no memory mentions, and no known speaker.
     """
 
     usual: float

@@ -1,6 +1,6 @@
 """The graph database of one directory: built whole, asked, closed again.
 
-It knows no records: whoever builds it hands the rows over.
+It knows no records: the caller that builds it hands the rows over.
 
 Crash prose of `build`: the new file is written beside the old one, which serves until the swap (see
 `files`); a crash leaves a half built file, which the next start removes.
@@ -35,7 +35,7 @@ EDGES = 100_000
 SMALL_PART = 10_000
 """Nodes or edges handed over at a time when memory ran out before [rows]."""
 IDLE_SECONDS = 20.0
-"""A process that nobody has asked for so long ends [seconds]."""
+"""Time without a question after which the process ends [seconds]."""
 MOST_ASKED = 100
 """Questions of one process: kuzu keeps 0.5 MB of each [questions]."""
 EDGE_TABLES = ("Relation", "Member")

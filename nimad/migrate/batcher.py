@@ -102,8 +102,15 @@ class Batcher:
     def next_size(self) -> int:
         """Rows of the next batch: at least 1, and no more than free memory holds."""
         fits = self._fits()
-        if not self._fixed:
-            self._heed(fits)
+        if not self._fixed:  # halve when memory is short
+            share = self._pressure()
+            if fits < self.size:
+                kept = self._bounds.reserve_bytes >> 20
+                free = self._available() >> 20
+                why = f"lowered: {free} MiB of memory free, {kept} of them kept back"
+                self._to(max(self.size // 2, fits), why)
+            elif share is not None and share > MOST_PRESSURE:
+                self._to(self.size // 2, f"halved: memory pressure {100 * share:.0f} %")
         if fits >= self.size:
             return self.size
         return max(1, min(self.size, max(fits, min(self._bounds.least, self.size))))
@@ -132,17 +139,6 @@ class Batcher:
         helps = smaller < self.size
         self._set(smaller, f"halved: out of memory{where and f' in {where}'}")
         return helps
-
-    def _heed(self, fits: int) -> None:
-        """Halve when memory is short."""
-        share = self._pressure()
-        if fits < self.size:
-            kept = self._bounds.reserve_bytes >> 20
-            free = self._available() >> 20
-            why = f"lowered: {free} MiB of memory free, {kept} of them kept back"
-            self._to(max(self.size // 2, fits), why)
-        elif share is not None and share > MOST_PRESSURE:
-            self._to(self.size // 2, f"halved: memory pressure {100 * share:.0f} %")
 
     def _fits(self) -> int:
         return max(0, self._available() - self._bounds.reserve_bytes) // ROW_BYTES

@@ -12,7 +12,7 @@ start computes again; what is listed is never encoded twice.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,7 +56,10 @@ class _Gathered:
     cursor: int | None = None
 
     def add(self, run: Run, embedder: Embedder, rows: Texts) -> None:
-        """Encode rows."""
+        """Encode the rows that have no vector yet, sealed, hot or gathered."""
+        numbers = np.fromiter((number for number, _ in rows), np.int64, len(rows))
+        done = run.store.blocks.holds(numbers) | np.isin(numbers, np.array(self.ids, np.int64))
+        rows = [row for row, has in zip(rows, done, strict=True) if not has]
         for start in range(0, len(rows), YIELD_EVERY):
             run.give_way()
             ids, texts = zip(*rows[start : start + YIELD_EVERY], strict=True)
@@ -72,7 +75,7 @@ def _encode(run: Run, embedder: Embedder) -> Generator[None, None, bool]:
         if run.store.embedder is not embedder:
             return False
         with run.batch(len(rows), Stage.ENCODED):
-            gathered.add(run, embedder, _waiting(run.store, rows, gathered.ids))
+            gathered.add(run, embedder, rows)
             gathered.cursor = gathered.cursor if cursor is None else cursor
             run.progress.ahead[Stage.ENCODED] = len(gathered.ids)
         if len(gathered.ids) >= most:
@@ -115,13 +118,6 @@ def warm(store: MemoryStore, source: int, after: int) -> NDArray[np.int64]:
         )
     ids = np.fromiter((number for (number,) in found), np.int64, len(found))
     return ids[~store.blocks.holds(ids)]
-
-
-def _waiting(store: MemoryStore, rows: Texts, gathered: Sequence[int]) -> Texts:
-    """The rows that have no vector yet, sealed, hot or gathered."""
-    ids = np.fromiter((number for number, _ in rows), np.int64, len(rows))
-    done = store.blocks.holds(ids) | np.isin(ids, np.array(gathered, np.int64))
-    return [row for row, has in zip(rows, done, strict=True) if not has]
 
 
 def _seal(run: Run, embedder: Embedder, gathered: _Gathered) -> None:

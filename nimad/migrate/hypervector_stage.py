@@ -55,7 +55,13 @@ def convert(run: Run) -> Iterator[None]:
     yield from _items(run, dense, shape)
     run.store.dense.whole_again()
     if len(keys):
-        _tell(run, shape)
+        source, size = run.source(), hypervector_files.bytes_of(records, run.source_id)
+        items = len(hypervector_files.items(records, source.id))
+        smaller = 4 * shape.dimension * (source.converted + items) / max(1, size)
+        run.log.info(
+            f"{source.name}: {source.converted} hypervectors of {shape.dimension} dimensions"
+            f" converted, {smaller:.1f} times smaller than float32 ({size / 1e6:.1f} MB)"
+        )
 
 
 def memories_of(
@@ -70,11 +76,7 @@ def memories_of(
 
 
 def _rows(
-    run: Run,
-    dense: DenseRows,
-    learned: Learned,
-    keys: NDArray[np.int64],
-    ids: NDArray[np.int64],
+    run: Run, dense: DenseRows, learned: Learned, keys: NDArray[np.int64], ids: NDArray[np.int64]
 ) -> Iterator[None]:
     quick = Learned(learned.basis.in_memory(), learned.plan)
     parts: list[Coded] = []
@@ -125,14 +127,3 @@ def _seal_items(run: Run, learned: Learned, rows: Coded, items: list[Item]) -> N
 
     run.store.dense.seal(New(run.source_id, "items", learned, rows), name_them)
     crash_point("migrate.codebook")
-
-
-def _tell(run: Run, shape: Shape) -> None:
-    source = run.source()
-    size = hypervector_files.bytes_of(run.store.records, source.id)
-    items = len(hypervector_files.items(run.store.records, source.id))
-    smaller = 4 * shape.dimension * (source.converted + items) / max(1, size)
-    run.log.info(
-        f"{source.name}: {source.converted} hypervectors of {shape.dimension} dimensions converted,"
-        f" {smaller:.1f} times smaller than float32 ({size / 1e6:.1f} MB)"
-    )

@@ -19,9 +19,8 @@ from nimad.errors import Busy, NotFound, UsageError
 from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.migrate import attachment, delta, report, rollback, snapshots
 from nimad.migrate.encode_on_hit import EncodeOnHit
-from nimad.migrate.job import MigrationJob
 from nimad.migrate.log import MigrationLog
-from nimad.migrate.pipeline import Pipeline
+from nimad.migrate.pipeline import MigrationJob, Pipeline
 from nimad.migrate.run import Run
 from nimad.migrate.verification import Comparison
 from nimad.model import AttachRequest, Stage
@@ -115,9 +114,7 @@ class MigrationManager:
         """Stop working on these (None: all that are under way); the names that are paused now."""
         with self._my_turn():
             chosen = self._chosen(names, lambda source: source.stage.moving)
-            with self._store.records.write() as tx:
-                for source in chosen:
-                    sources.update(tx, source.id, paused=1)
+            self._change(chosen, paused=1)
             self._pipeline.reset()
         for source in chosen:
             self._log.info(f"{source.name}: paused")
@@ -128,9 +125,7 @@ class MigrationManager:
         with self._my_turn():
             chosen = self._chosen(names, lambda source: bool(source.paused or source.error))
             chosen = [source for source in chosen if source.stage.moving]
-            with self._store.records.write() as tx:
-                for source in chosen:
-                    sources.update(tx, source.id, paused=0, error=None)
+            self._change(chosen, paused=0, error=None)
         self._job.retry()
         return [source.name for source in chosen]
 
@@ -147,8 +142,7 @@ class MigrationManager:
                     raise Busy(detail=f"nothing of {source.name} is due: {source.state}")
             with self._store.records.write() as tx:
                 for source in chosen:
-                    report = source.with_notes(now=True)
-                    sources.update(tx, source.id, report=report)
+                    sources.update(tx, source.id, report=source.with_notes(now=True))
             self._pipeline.reset()  # a batch may take longer now
         for source in chosen:
             self._log.info(f"{source.name}: goes on now, idle or not")
@@ -253,6 +247,11 @@ class MigrationManager:
     def _my_turn(self) -> Iterator[None]:
         with self.worker.hold(), self._turn:
             yield
+
+    def _change(self, chosen: Sequence[Source], **fields: Any) -> None:
+        with self._store.records.write() as tx:
+            for source in chosen:
+                sources.update(tx, source.id, **fields)
 
     def _chosen(self, names: Sequence[str] | None, due: Callable[[Source], bool]) -> list[Source]:
         """The named sources, each must exist; without names, those that `due` picks."""

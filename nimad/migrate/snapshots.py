@@ -27,7 +27,6 @@ from nimad.disk.durable import crash_point, fsync_dir
 from nimad.disk.failures import disk_errors
 from nimad.errors import (
     DiskFull,
-    NimadError,
     NotFound,
     SourceAltered,
     SourceChanged,
@@ -44,13 +43,7 @@ CHUNK = 1 << 20
 MARGIN_BYTES = 16 << 20
 """Left free on the disk for everything else."""
 NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
-REFUSALS = (
-    SourceNotRecognised,
-    SourceCorrupt,
-    SourceUnsafe,
-    SourceAltered,
-    SourceUnsupported,
-)
+REFUSALS = (SourceNotRecognised, SourceCorrupt, SourceUnsafe, SourceAltered, SourceUnsupported)
 """What the readers raise; they name the copy, or a file in it."""
 
 
@@ -78,8 +71,11 @@ def received(store: MemoryStore, fd: int, path: str, size: int, sha256: str) -> 
             if digest_of(Path(name)) != sha256:
                 raise SourceChanged(path=path, detail="the copy differs from what was announced")
             yield Path(name)
-        except REFUSALS as error:
-            raise type(error)(**{**error.fields, "path": _known_as(path, error)}) from error
+        except REFUSALS as error:  # the user knows the file that was copied, not the copy
+            named = Path(str(error.fields["path"]))
+            within = not named.is_absolute() and named.name != Path(path).name
+            shown = f"{path}/{named}" if within else path
+            raise type(error)(**{**error.fields, "path": shown}) from error
         finally:
             Path(name).unlink(missing_ok=True)
 
@@ -116,20 +112,10 @@ def delete(store: MemoryStore, name: str) -> int:
 def sweep(store: MemoryStore) -> list[str]:
     """Remove snapshots that no source names; the names removed."""
     named = {source.snapshot for source in sources.all_sources(store.records)}
-    removed = []
-    for path in (store.state / "snapshots").iterdir():
-        if path.name not in named:
-            path.unlink()
-            removed.append(path.name)
-    return removed
-
-
-def _known_as(path: str, error: NimadError) -> str:
-    """The user knows the file that was copied, not the copy: what to call it."""
-    named = Path(str(error.fields["path"]))
-    if named.is_absolute() or named.name == Path(path).name:
-        return path
-    return f"{path}/{named}"
+    strays = [path for path in (store.state / "snapshots").iterdir() if path.name not in named]
+    for path in strays:
+        path.unlink()
+    return [path.name for path in strays]
 
 
 def _copy(source: int, target: int, size: int) -> None:
@@ -171,23 +157,13 @@ def write_backup(store: MemoryStore, source: Source, fd: int) -> dict[str, Any]:
     ):
         while chunk := file.read(CHUNK):
             digest.update(chunk)
-            done += _write(fd, chunk, done)
+            while chunk:
+                written = os.pwrite(fd, chunk, done)
+                chunk, done = chunk[written:], done + written
         os.fsync(fd)
     if digest.hexdigest() != source.sha256:
         raise SourceCorrupt(
             path=f"snapshots/{source.snapshot}", detail="the backup is not what was kept"
         )
-    return {
-        "name": source.name,
-        "kind": source.kind,
-        "path": source.path,
-        "bytes": done,
-        "sha256": source.sha256,
-    }
-
-
-def _write(fd: int, chunk: bytes, at: int) -> int:
-    written = 0
-    while written < len(chunk):
-        written += os.pwrite(fd, chunk[written:], at + written)
-    return written
+    told = {name: getattr(source, name) for name in ("name", "kind", "path", "sha256")}
+    return {**told, "bytes": done}

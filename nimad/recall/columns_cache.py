@@ -176,23 +176,19 @@ def load(path: Path, records: Records, types: Mapping[str, type]) -> Saved | Non
             log.info("%s does not fit the records; the memories are read instead", path.name)
             return None
         container.verify()
-        return _read(container, records, types)
+        seen, count, dead, next_code = _array(container, "state", np.int64).tolist()
+        if seen > records.head():
+            return None
+        columns = {name: _array(container, name, kind) for name, kind in types.items()}
+        if any(len(array) != count for array in columns.values()):
+            raise FormatCorrupt(path=container.path, detail="its columns have different lengths")
+        sessions = _array(container, "sessions", np.int64).reshape(-1, 3)
+        spelled = _array(container, "subjects", np.int64).reshape(-1, 2)
+        subjects = _names(records, dict(spelled.tolist()), columns["id"], columns["who"])
+        return Saved(seen, count, dead, next_code, sessions, subjects, columns)
     except (FormatCorrupt, FormatTooOld, FormatTooNew) as error:
         log.warning("%s The memories are read instead.", error.message)
         return None
-
-
-def _read(container: Container, records: Records, types: Mapping[str, type]) -> Saved | None:
-    seen, count, dead, next_code = _array(container, "state", np.int64).tolist()
-    if seen > records.head():
-        return None
-    columns = {name: _array(container, name, kind) for name, kind in types.items()}
-    if any(len(array) != count for array in columns.values()):
-        raise FormatCorrupt(path=container.path, detail="its columns have different lengths")
-    sessions = _array(container, "sessions", np.int64).reshape(-1, 3)
-    spelled = _array(container, "subjects", np.int64).reshape(-1, 2)
-    subjects = _names(records, dict(spelled.tolist()), columns["id"], columns["who"])
-    return Saved(seen, count, dead, next_code, sessions, subjects, columns)
 
 
 def _names(

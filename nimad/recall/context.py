@@ -113,22 +113,16 @@ def passages(
             passage = Passage(hit, [], turn, [])
             made.append(passage)
         passage.hits.append(hit)
-        fresh = _unsaid([known[i] for i in sorted(shown, key=lambda i: i != number)], places, said)
+        around_it = [known[i] for i in sorted(shown, key=lambda i: i != number)]
+        fresh = [  # what no passage has, and what says what none has said
+            memory
+            for memory in around_it
+            if memory.id not in places and said.setdefault(_saying(memory), memory.id) == memory.id
+        ]
         passage.memories += fresh
         passage.memories.sort(key=lambda m: (m.timestamp or 0, m.id))
         places.update((memory.id, passage) for memory in fresh)
     return made
-
-
-def _unsaid(
-    memories: Sequence[Memory], places: dict[int, Passage], said: dict[tuple[object, ...], int]
-) -> list[Memory]:
-    """Those that no passage has and that say what none has said; they count as said from now on."""
-    fresh = []
-    for memory in memories:
-        if memory.id not in places and said.setdefault(_saying(memory), memory.id) == memory.id:
-            fresh.append(memory)
-    return fresh
 
 
 def _saying(memory: Memory) -> tuple[object, ...]:

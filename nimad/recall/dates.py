@@ -80,21 +80,19 @@ def _written(text: str) -> Iterator[Named]:
         if low in WEEKDAYS:
             yield Named("weekday", WEEKDAYS[low])
         elif low in MONTHS:
-            days = _days_beside(words, place)
+            # right before or after its name: "8 May", "May 8th", "8th of May"
+            beside = [*words[max(0, place - 2) : place], *words[place + 1 : place + 2]]
+            skipped = {"th", "st", "nd", "rd", "of"}
+            near = [
+                w for n, w in enumerate(beside) if n > 0 or len(beside) < 3 or beside[1] in skipped
+            ]
+            if place >= 3 and words[place - 1] == "of" and words[place - 2] in skipped:
+                near.append(words[place - 3])
+            days = [int(w) for w in near if w.isdecimal() and 1 <= int(w) <= 31]
             if low in _DOUBTFUL and not days and (place == 0 or not word[0].isupper()):
                 continue
             yield Named("month", MONTHS[low])
             yield from (Named("day", day) for day in days)
-
-
-def _days_beside(words: list[str], place: int) -> list[int]:
-    """Days of the month right before or after its name ("8 May", "May 8th", "8th of May")."""
-    beside = [*words[max(0, place - 2) : place], *words[place + 1 : place + 2]]
-    skipped = {"th", "st", "nd", "rd", "of"}
-    near = [w for n, w in enumerate(beside) if n > 0 or len(beside) < 3 or beside[1] in skipped]
-    if place >= 3 and words[place - 1] == "of" and words[place - 2] in skipped:
-        near.append(words[place - 3])
-    return [int(w) for w in near if w.isdecimal() and 1 <= int(w) <= 31]
 
 
 def _parts(year: str, month: str, day: str) -> Iterator[Named]:

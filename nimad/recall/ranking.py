@@ -200,18 +200,14 @@ class Recall:
         if self._stale():
             with self._lock.exclusive():
                 if self._stale():
-                    self._catch_up()
+                    if self._serving is None:
+                        self.columns_cache.restore()
+                    while not self._follower.sync():
+                        pass
+                    parts = self._parts()
+                    if parts != self._serving:  # another embedder, or a rebuild: other lengths
+                        self._columns.length[:] = np.nan
+                        self._serving = parts
         with self._lock.shared():
             assert self._serving is not None
             yield self._serving
-
-    def _catch_up(self) -> None:
-        """Take over all that changed, while nothing reads."""
-        if self._serving is None:
-            self.columns_cache.restore()
-        while not self._follower.sync():
-            pass
-        parts = self._parts()
-        if parts != self._serving:  # another embedder, or a rebuild: other lengths
-            self._columns.length[:] = np.nan
-            self._serving = parts

@@ -92,7 +92,22 @@ class Scopes:
 
     def _make_scope(self, where: Filter) -> Scope:
         columns, weights = self._columns, self._weights
-        mask = self._allowed(where)
+        mask = columns.alive.copy()
+        for column, name in ((columns.namespace, where.namespace), (columns.layer, where.layer)):
+            if name is not None:
+                code = self._records.value("SELECT id FROM names WHERE name = ?", (name,))
+                mask &= column == (NONE if code is None else code)
+        if where.after is not None or where.before is not None:
+            mask &= columns.time != 0
+        if where.after is not None:
+            mask &= columns.time >= where.after
+        if where.before is not None:
+            mask &= columns.time < where.before
+        if where.who is not None or where.where is not None or where.tags:
+            rest = Filter(who=where.who, where=where.where, tags=where.tags)
+            kept = np.zeros(columns.count, np.bool_)
+            kept[columns.rows_of(self._records.matching(rest))] = True
+            mask &= kept
         count = int(np.count_nonzero(mask))
         times = columns.time[mask & (columns.time != 0)]
         average = max(float(columns.words[mask].mean(dtype=np.float64)), 1.0) if count else 1.0
@@ -111,24 +126,3 @@ class Scopes:
             last=int(times.max()) if len(times) else 0,
             id=columns.id,
         )
-
-    def _allowed(self, where: Filter) -> NDArray[np.bool_]:
-        """bool[n]: which rows exist and pass a filter."""
-        columns = self._columns
-        mask = columns.alive.copy()
-        for column, name in ((columns.namespace, where.namespace), (columns.layer, where.layer)):
-            if name is not None:
-                code = self._records.value("SELECT id FROM names WHERE name = ?", (name,))
-                mask &= column == (NONE if code is None else code)
-        if where.after is not None or where.before is not None:
-            mask &= columns.time != 0
-        if where.after is not None:
-            mask &= columns.time >= where.after
-        if where.before is not None:
-            mask &= columns.time < where.before
-        if where.who is not None or where.where is not None or where.tags:
-            rest = Filter(who=where.who, where=where.where, tags=where.tags)
-            kept = np.zeros(columns.count, np.bool_)
-            kept[columns.rows_of(self._records.matching(rest))] = True
-            mask &= kept
-        return mask

@@ -124,30 +124,25 @@ class Scoring:
         context.watch.lap("embed")
         if not vector.any():
             return None
-        large = self._columns.count > self._weights.exact_rows
+        large, weights = self._columns.count > self._weights.exact_rows, self._weights
+        promise: Floats = words.shared
+        top = float(promise.max(initial=0.0))
+        if large and len(query.subjects) and top > 0:
+            # words and subject of each row that has words, in the unit of the words
+            bonus = weights.subject / max(1 - weights.semantic, 1e-6) * top
+            named = (promise > 0) & self._columns.spoken_by(query.subjects)
+            promise = promise + named * np.float32(bonus)
         about = SemanticQuery(
             query=vector,
             scope=context.scope,
             words=words.shared,
             same=same,
-            shares=self._weights.shares_of(context.embedder),
+            shares=weights.shares_of(context.embedder),
             late=late_cosines(self._records, context.embedder, vector),
-            promise=self._promise(query, words) if large else None,
+            promise=promise if large else None,
             wanted=context.k,
         )
         return self._semantic.score(context.blocks, about, context.watch)
-
-    def _promise(self, query: ParsedQuery, words: LexicalScores) -> Floats:
-        """float32[n]: words and subject of each row that has words, in the unit of the words."""
-        weights = self._weights
-        promise = words.shared
-        top = float(promise.max(initial=0.0))
-        if not len(query.subjects) or top <= 0:
-            return promise
-        bonus = weights.subject / max(1 - weights.semantic, 1e-6) * top
-        named = promise > 0
-        named &= self._columns.spoken_by(query.subjects)
-        return promise + named * np.float32(bonus)
 
     # --- whether to answer --------------------------------------------------------------------
 

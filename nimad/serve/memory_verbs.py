@@ -75,8 +75,9 @@ def _read_record(fds: list[int], size: int | None) -> Any:
 
 
 FORGET = {
-    "ids": Param(params.ids(10_000)),
+    "ids": Param(params.ids(10_000), []),
     "purge": Param(params.flag, False),
+    "all_forgotten": Param(params.flag, False),
     "dry_run": Param(params.flag, False),
 }
 
@@ -181,9 +182,9 @@ class MemoryVerbs:
 
     def forget(self, call: Call) -> dict[str, Any]:
         """Delete memories; the receipt tells what went."""
-        given = call.params
-        ids = list(dict.fromkeys(given["ids"]))
-        return asdict(self._store.forget(ids, purge=given["purge"], dry_run=given["dry_run"]))
+        if not call.params["ids"] and not call.params["all_forgotten"]:
+            raise UsageError(detail="forget needs the ids of memories")
+        return asdict(self._store.forget(**call.params))
 
 
 def place(where: str | None, number: int) -> str:

@@ -6,8 +6,9 @@ number.  Long values are cut where all together would not fit; pages end where t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from itertools import accumulate
 
 from nimad.disk.failures import translated
 from nimad.model import CutMemory, Memory
@@ -45,23 +46,14 @@ def get_within(records: Records, ids: Sequence[int], room: int = READ_CHARS) -> 
         return records.get(ids)
     share = fair_share(lengths.values(), room)
     found: dict[int, Memory] = {}
-    for part in _parts(lengths, room):
-        for number, memory in records.get(part).items():
+    waiting = list(lengths.items())
+    while waiting:  # some that are at most `room` long together; one that is longer comes alone
+        ends = accumulate(length for _, length in waiting)
+        some = max(1, sum(end <= room for end in ends))
+        for number, memory in records.get([number for number, _ in waiting[:some]]).items():
             found[number] = memory if lengths[number] <= share else cut_memory(memory, share)
+        del waiting[:some]
     return found
-
-
-def _parts(lengths: dict[int, int], room: int) -> Iterator[list[int]]:
-    """The ids in lists that are at most `room` long together; one that is longer comes alone."""
-    part: list[int] = []
-    taken = 0
-    for number, length in lengths.items():
-        if part and taken + length > room:
-            yield part
-            part, taken = [], 0
-        part.append(number)
-        taken += length
-    yield part
 
 
 def fair_share(sizes: Iterable[int], room: int) -> int:
@@ -100,9 +92,9 @@ def page_within(
     """
     ids: list[int] = []
     more = False
-    with translated(records.path):
+    with translated(records.path), records.reading() as reader:
         # read row by row: what comes after a full page is never looked at
-        for number, size in records.reader().execute(*_above(after, namespace, limit + 1, _BYTES)):
+        for number, size in reader.execute(*_above(after, namespace, limit + 1, _BYTES)):
             room -= size
             if more := room < 0 or len(ids) == limit:
                 break

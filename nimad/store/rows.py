@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nimad.model import Memory
+from nimad.model import DATES, Memory
 
 FIELDS = tuple(f.name for f in dataclasses.fields(Memory) if f.name != "blobs")
 INTERNED = ("where", "layer", "namespace", "conversation", "session")
@@ -22,12 +22,10 @@ INTERNED = ("where", "layer", "namespace", "conversation", "session")
 RENAMED = {"where": "place"}
 """Field → column, where SQL has another use for the field's name."""
 
-DATES = ("timestamp", "created")
-"""Fields whose column holds 0 where there is no date."""
-
 _PLACE = {name: place for place, name in enumerate(FIELDS)}
 _ALL = operator.attrgetter(*FIELDS)
 _COLUMN = {name: RENAMED.get(name, name) for name in FIELDS}
+INTERNED_COLUMNS = tuple(_COLUMN[name] for name in INTERNED)
 _SHOWN = {name: f"m.{_COLUMN[name]}" for name in FIELDS}
 _SHOWN |= {name: f"{_COLUMN[name]}.name" for name in INTERNED}
 _SHOWN |= {"turn": "turns.name", "source": "sources.name"}
@@ -91,7 +89,7 @@ def to_row(memory: Memory, names: Names, turn: int | None, source: int | None) -
     extra = None
     if memory.extra:
         extra = json.dumps(memory.extra, ensure_ascii=False, separators=(",", ":"))
-    for name in DATES:
+    for name in DATES:  # no date is 0 there
         row[_PLACE[name]] = row[_PLACE[name]] or 0
     row[_PLACE["tags"]], row[_PLACE["extra"]] = tags, extra
     row[_PLACE["turn"]], row[_PLACE["source"]] = turn, source

@@ -13,6 +13,7 @@ version what is new
 3       a turn belongs to a namespace, conversation and session: turns of the same name in two
         sessions, which were one row, are taken apart (one of two namespaces in one session stays
         as it was); `turns` are found by their members
+4       `forgotten`
 ======= ======================================================================================
 
 =========== ==================================================================================
@@ -31,6 +32,8 @@ hot         vectors (float16) of memories that no segment holds yet
 segments    the block segments that count; a file without a row is garbage
 pending     segments of an index that is being made anew for an embedder; not in use yet
 tombstones  forgotten memories that a listed segment still holds
+forgotten   what a purge of a forgotten memory needs, until one has removed its traces: its key in
+            its source, and [source, number] of the fillers that it named
 changes     ranges of ids added or deleted, in order
 sources     one legacy source and how far each stage came
 quarantine  rows of a source that were not taken over, with the reason
@@ -52,7 +55,7 @@ from pathlib import Path
 from nimad.errors import RecordsDamaged, StateTooNew
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 3
+SCHEMA = 4
 TOKENIZER = "porter unicode61 remove_diacritics 2"
 
 TABLES = f"""
@@ -225,6 +228,12 @@ CREATE INDEX turns_input ON turns (input) WHERE input IS NOT NULL;
 CREATE INDEX turns_contemplation ON turns (contemplation) WHERE contemplation IS NOT NULL;
 CREATE INDEX turns_output ON turns (output) WHERE output IS NOT NULL;
 """,
+    4: """
+CREATE TABLE forgotten (
+  id INTEGER PRIMARY KEY, source INTEGER, source_key, items TEXT NOT NULL DEFAULT '[]'
+);
+INSERT INTO forgotten (id) SELECT id FROM tombstones;
+""",
 }
 """By the version it leads to: the statements that bring an older file there."""
 
@@ -266,8 +275,10 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise StateTooNew(path=path, found=version, known=SCHEMA)
     if empty:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA journal_mode = WAL")  # what sqlite3 mended may have left it
+    if empty:
         _apply(connection, [TABLES, *UPGRADES.values()])
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # never a file without its tables
     elif version < SCHEMA:
         _apply(connection, [UPGRADES[number] for number in range(version + 1, SCHEMA + 1)])
 

@@ -152,10 +152,16 @@ class TermIndex:
                 kept = self._read(term, upto)
             else:
                 self._kept.move_to_end(term)
-            late = self._late(term, kept.upto) if self._tail_rows else None
-        if late is None or not len(late):
+            late: list[tuple[int]] = []
+            if self._tail_rows and PAIR.match(term):
+                sql = "SELECT rowid FROM tail WHERE instr(text, ?) AND rowid > ?"
+                late = self._tail.execute(sql, (term, kept.upto)).fetchall()
+            elif self._tail_rows:
+                sql = "SELECT doc FROM tail_terms WHERE term = ? AND doc > ?"
+                late = self._tail.execute(sql, (term, kept.upto)).fetchall()
+        if not late:
             return kept.postings
-        more = Postings.of(late)
+        more = Postings.of(np.array(late, np.int64).reshape(-1))
         return Postings(
             np.concatenate([kept.postings.ids, more.ids]),
             np.concatenate([kept.postings.counts, more.counts]),
@@ -181,14 +187,6 @@ class TermIndex:
             self._size -= len(gone.postings.ids) + TERM_COST
         return kept
 
-    def _late(self, term: str, after: int) -> NDArray[np.int64]:
-        if PAIR.match(term):
-            sql = "SELECT rowid FROM tail WHERE instr(text, ?) AND rowid > ?"
-        else:
-            sql = "SELECT doc FROM tail_terms WHERE term = ? AND doc > ?"
-        rows = self._tail.execute(sql, (term, after)).fetchall()
-        return np.array([row[0] for row in rows], np.int64)
-
 
 def occurrences(records: Records, term: str) -> NDArray[np.int64]:
     """The id of a memory for each time its text holds a term of the index; int64[n].
@@ -204,13 +202,12 @@ def occurrences(records: Records, term: str) -> NDArray[np.int64]:
 
 def lengths(sizes: Sequence[bytes | None]) -> list[int]:
     """How many words each text has, of FTS5's `docsize` records: a varint for each column."""
-    return [_varint(size) if size else 0 for size in sizes]
-
-
-def _varint(data: bytes) -> int:
-    value = 0
-    for byte in data[:9]:
-        value = value << 7 | byte & 0x7F
-        if byte < 0x80:
-            return value
-    return value
+    found = []
+    for size in sizes:
+        value = 0
+        for byte in (size or b"")[:9]:  # the varint of the first column
+            value = value << 7 | byte & 0x7F
+            if byte < 0x80:
+                break
+        found.append(value)
+    return found

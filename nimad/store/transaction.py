@@ -17,6 +17,13 @@ from nimad.store import rows
 CHUNK = 500
 """Names in one IN (...) list."""
 
+NAMED = {
+    "memories": ("place", "layer", "namespace", "conversation", "session"),
+    "turns": ("namespace", "conversation", "session"),
+    "relations": ("relation",),
+}
+"""Columns that hold ids of `names`, by table."""
+
 TurnKey = tuple[str | None, *tuple[int, ...]]
 """A turn's name, and the `names` ids of its namespace, conversation and session (0: none)."""
 
@@ -44,6 +51,11 @@ class Transaction:
         """Add a row with these columns; its rowid."""
         sql = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})"
         return int(self.connection.execute(sql, tuple(values.values())).lastrowid or 0)
+
+    def alive(self, ids: Iterable[int]) -> list[int]:
+        """Those of these ids that are memories, sorted."""
+        sql = "SELECT id FROM memories WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
+        return [number for (number,) in self.rows(sql, (json.dumps([int(i) for i in ids]),))]
 
     def set_meta(self, key: str, value: Any) -> None:
         """Store a single value."""
@@ -79,7 +91,12 @@ class Transaction:
         ids = [memory.id for memory in memories]
         self._changed("add", "memory", ids)
         for turn, memory in members:
-            self._join_turn(turn, memory)
+            self.execute(
+                f"UPDATE turns SET {memory.layer} = coalesce({memory.layer}, ?), listed = 1,"
+                " timestamp = coalesce(timestamp, ?) WHERE id = ?",
+                (memory.id, memory.timestamp or None, turn),
+            )
+            self._changed("add", "turn", [turn])
         return ids
 
     def _next_id(self, table: str) -> int:
@@ -112,14 +129,6 @@ class Transaction:
                 )
         return ids
 
-    def _join_turn(self, turn: int, memory: Memory) -> None:
-        self.execute(
-            f"UPDATE turns SET {memory.layer} = coalesce({memory.layer}, ?), listed = 1,"
-            " timestamp = coalesce(timestamp, ?) WHERE id = ?",
-            (memory.id, memory.timestamp or None, turn),
-        )
-        self._changed("add", "turn", [turn])
-
     def add_turns(
         self, turns: Sequence[tuple[Turn, str | int, dict[str, Any] | None]], source: int
     ) -> list[int]:
@@ -150,41 +159,28 @@ class Transaction:
         none.
         """
         known = "SELECT id FROM turns WHERE source = ? AND name = ?"
-        scope = next(
-            iter(
-                self.rows(
-                    "SELECT namespace, coalesce(conversation, 0), coalesce(session, 0)"
-                    " FROM memories WHERE id = coalesce(?, ?, ?)",
-                    (turn.input, turn.contemplation, turn.output),
-                )
-            ),
-            None,
+        of_member = self.rows(
+            "SELECT namespace, coalesce(conversation, 0), coalesce(session, 0)"
+            " FROM memories WHERE id = coalesce(?, ?, ?)",
+            (turn.input, turn.contemplation, turn.output),
         )
+        scope = of_member[0] if of_member else (0, 0, 0)
         found = self.rows(f"{known} AND listed AND source_key = ?", (source, turn.name, key))
         named = self.rows(
             f"{known} AND NOT listed AND (? OR (namespace, conversation, session) = (?, ?, ?))"
             " ORDER BY id",
-            (source, turn.name, scope is None, *(scope or (0, 0, 0))),
+            (source, turn.name, not of_member, *scope),
         )
-        if found and named and scope is not None:  # its members came after it
-            self._join_rows(int(found[0][0]), int(named[0][0]), scope)
+        if found and named and of_member:  # its members came after it: one turn of both rows
+            kept, other = int(found[0][0]), int(named[0][0])
+            self.execute("UPDATE memories SET turn = ? WHERE turn = ?", (kept, other))
+            self.execute("DELETE FROM turns WHERE id = ?", (other,))
+            settings = "namespace = ?, conversation = ?, session = ?"
+            self.execute(f"UPDATE turns SET {settings} WHERE id = ?", (*scope, kept))
         if found or named:
             return int((found or named)[0][0])
-        made = self.connection.execute(
-            "INSERT INTO turns (source, name, namespace, conversation, session)"
-            " VALUES (?, ?, ?, ?, ?)",
-            (source, turn.name, *(scope or (0, 0, 0))),
-        )
-        return int(made.lastrowid or 0)
-
-    def _join_rows(self, kept: int, named: int, scope: tuple[int, ...]) -> None:
-        """Make one turn of the row of a source and of the row that its memories named."""
-        self.execute("UPDATE memories SET turn = ? WHERE turn = ?", (kept, named))
-        self.execute("DELETE FROM turns WHERE id = ?", (named,))
-        self.execute(
-            "UPDATE turns SET namespace = ?, conversation = ?, session = ? WHERE id = ?",
-            (*scope, kept),
-        )
+        columns = dict(zip(("namespace", "conversation", "session"), scope, strict=True))
+        return self.insert("turns", source=source, name=turn.name, **columns)
 
     def add_relations(
         self,
@@ -225,7 +221,12 @@ class Transaction:
             "INSERT INTO words (words, rowid, text, who) SELECT 'delete', id, text, who"
             " FROM memories WHERE id IN (SELECT id FROM doomed)"
         )
-        relations = self._delete_relations()
+        relations = self.rows(
+            "SELECT id FROM relations WHERE origin IN (SELECT id FROM doomed) UNION"
+            " SELECT id FROM relations WHERE target IN (SELECT id FROM doomed) ORDER BY 1"
+        )
+        self.many("DELETE FROM relations WHERE id = ?", relations)
+        self._changed("delete", "relation", [number for (number,) in relations])
         turns = self._leave_turns()
         self.execute(
             "INSERT OR IGNORE INTO tombstones (id) SELECT id FROM doomed"
@@ -236,17 +237,7 @@ class Transaction:
         memories = self.execute("DELETE FROM memories WHERE id IN (SELECT id FROM doomed)")
         self._changed("delete", "memory", sorted(ids))
         self.execute("DELETE FROM doomed")
-        return {"memories": memories, "relations": relations, "turns": turns}
-
-    def _delete_relations(self) -> int:
-        found = self.rows(
-            "SELECT id FROM relations WHERE origin IN (SELECT id FROM doomed) UNION"
-            " SELECT id FROM relations WHERE target IN (SELECT id FROM doomed) ORDER BY 1"
-        )
-        ids = [row[0] for row in found]
-        self.many("DELETE FROM relations WHERE id = ?", found)
-        self._changed("delete", "relation", ids)
-        return len(ids)
+        return {"memories": memories, "relations": len(relations), "turns": turns}
 
     def _leave_turns(self) -> int:
         """Clear the members of turns; a turn without any member goes too.
@@ -280,15 +271,18 @@ class Transaction:
         self._changed("delete", "turn", sorted(ids))
         return len(ids)
 
-    def drop_names(self, ids: Iterable[int]) -> None:
-        """Delete interned strings that nothing uses any more (a purge leaves none behind)."""
-        for name in ids:
-            self.execute(
-                "DELETE FROM names WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM memories WHERE"
-                " ?1 IN (place, layer, namespace, conversation, session))"
-                " AND NOT EXISTS (SELECT 1 FROM relations WHERE relation = ?1)",
-                (name,),
-            )
+    def drop_unused(self) -> None:
+        """Delete interned strings and turns that nothing names any more (a purge leaves none)."""
+        self.execute(
+            "DELETE FROM turns WHERE NOT listed"
+            " AND id NOT IN (SELECT turn FROM memories WHERE turn IS NOT NULL)"
+        )
+        used = [
+            f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"
+            for table, columns in NAMED.items()
+            for column in columns
+        ]
+        self.execute(f"DELETE FROM names WHERE id NOT IN ({' UNION '.join(used)})")
         self._names.forget()
 
     # --- vectors and segments -----------------------------------------------------------------

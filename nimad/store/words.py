@@ -92,7 +92,19 @@ def rebuild(records: Records) -> int:
     try:
         return _rebuild(records)
     except WordsDamaged:  # so damaged that SQLite cannot even open the table
-        _empty(records)
+        # what a new table would hold goes into the tables behind the index; a crash before it is
+        # rebuilt leaves it empty, which idle time notices (`missing_of_sample`)
+        # source: https://www.sqlite.org/fts5.html#fts5_data_structures (these tables' layout)
+        with records.write() as tx:
+            tx.execute(
+                "CREATE VIRTUAL TABLE temp.fresh USING fts5"
+                f" (text, who, content = '', tokenize = '{TOKENIZER}')"
+            )
+            tx.execute("DELETE FROM words_data")
+            tx.execute("INSERT INTO words_data SELECT * FROM temp.fresh_data")
+            tx.execute("DELETE FROM words_idx")
+            tx.execute("DELETE FROM words_docsize")
+            tx.execute("DROP TABLE temp.fresh")
         return _rebuild(records)
 
 
@@ -100,24 +112,6 @@ def _rebuild(records: Records) -> int:
     with records.write() as tx:
         tx.execute("INSERT INTO words (words) VALUES ('rebuild')")
         return int(tx.rows("SELECT count(*) FROM memories")[0][0])
-
-
-def _empty(records: Records) -> None:
-    """Put what a new table would hold into the tables behind the index.
-
-    A crash before it is rebuilt leaves it empty, which idle time notices (`missing_of_sample`).
-    Source: https://www.sqlite.org/fts5.html#fts5_data_structures (the layout of these tables).
-    """
-    with records.write() as tx:
-        tx.execute(
-            "CREATE VIRTUAL TABLE temp.fresh USING fts5"
-            f" (text, who, content = '', tokenize = '{TOKENIZER}')"
-        )
-        tx.execute("DELETE FROM words_data")
-        tx.execute("INSERT INTO words_data SELECT * FROM temp.fresh_data")
-        tx.execute("DELETE FROM words_idx")
-        tx.execute("DELETE FROM words_docsize")
-        tx.execute("DROP TABLE temp.fresh")
 
 
 def optimise(records: Records) -> None:
@@ -129,8 +123,7 @@ def optimise(records: Records) -> None:
 def problem(records: Records) -> str | None:
     """What is wrong with the index compared with the records, or None. Cost: reads both whole."""
     try:
-        with records.write() as tx:
-            tx.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+        records.maintain("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
     except RecordsDamaged as error:
         return f"they do not match the records ({error.fields['detail']})"
     return None

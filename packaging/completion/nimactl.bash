@@ -33,7 +33,7 @@ _nimactl() {
     related) options="--depth -k --help --json --socket --timeout --version" ;;
     graph) options="--param --limit --fresh --help --json --socket --timeout --version" ;;
     remember) options="--who --where --when --layer --importance --tag --namespace --help --json --socket --timeout --version" ;;
-    forget) options="--purge --dry-run --help --json --socket --timeout --version" ;;
+    forget) options="--purge --all-forgotten --dry-run --help --json --socket --timeout --version" ;;
     import) options="--namespace --from-line --help --json --socket --timeout --version" ;;
     export) options="--namespace --output --help --json --socket --timeout --version" ;;
     migrate) options="--status --pause --resume --now --verify --rollback --quarantine --retry-quarantined --restore --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --follow --every --watch --to --yes --help --json --socket --timeout --version" ;;

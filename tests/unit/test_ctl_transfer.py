@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import zlib
 from collections.abc import Callable, Iterator
@@ -284,6 +285,24 @@ def test_export_writes_into_what_is_no_file(run: Run, daemon: FakeDaemon, tmp_pa
     (tmp_path / "link").symlink_to(tmp_path / "real")
     run("export", "--output", tmp_path / "link")
     assert (tmp_path / "link").is_symlink() and "eins" in (tmp_path / "real").read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's link")
+def test_export_does_not_follow_the_link_of_another_user(
+    run: Run, daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    daemon.answers["export"] = pages
+    victim = tmp_path / "victim"
+    victim.write_text("old")
+    planted = tmp_path / "all.jsonl"
+    planted.symlink_to(victim)
+    os.chown(planted, 65534, 65534, follow_symlinks=False)
+    ran = run("export", "--output", planted)
+    assert ran.code != 0 and "link of another user" in ran.err
+    own = tmp_path / "own"
+    own.symlink_to(planted)
+    assert run("export", "--output", own).code == ran.code
+    assert victim.read_text() == "old" and planted.is_symlink()
 
 
 def test_export_to_where_nothing_can_be_written(run: Run, tmp_path: Path) -> None:
