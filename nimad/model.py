@@ -179,6 +179,17 @@ class Hit:
     parts: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class Answer:
+    """What a query found: hits, best first, the names of the parts that could not help, and the
+    time of each step (name → milliseconds)."""
+
+    hits: list[Hit]
+    took_ms: float
+    degraded: list[str]
+    timings: dict[str, float] = field(default_factory=dict)
+
+
 def now_ms() -> int:
     """The time now [epoch milliseconds, UTC]."""
     return time.time_ns() // 1_000_000

@@ -41,6 +41,7 @@ from nimad.errors import (
     SourceNotRecognised,
     SourceUnsafe,
     SourceUnsupported,
+    UsageError,
 )
 from nimad.legacy.redact_database import scrub_snapshot
 from nimad.store import forgotten, source_delta, sources
@@ -104,9 +105,16 @@ class Purge:
         self._semantic, self._dense, self._projections = semantic, dense, projections
 
     def forget(
-        self, ids: Sequence[int], purge: bool, dry_run: bool, *, all_forgotten: bool = False
+        self, ids: Sequence[int], purge: bool, dry_run: bool, all_forgotten: bool
     ) -> Receipt:
-        """Delete memories; those that do not exist are named in the receipt, not an error."""
+        """Delete memories; those that do not exist are named in the receipt, not an error.
+
+        Raises UsageError: `all_forgotten` is only for purge, which needs it or ids.
+        """
+        if all_forgotten and not purge:
+            raise UsageError(detail="all_forgotten is only for purge")
+        if purge and not ids and not all_forgotten:
+            raise UsageError(detail="forget needs the ids of memories")
         wanted = sorted(set(ids))
         found = sorted(self._records.get(wanted))
         among = None if all_forgotten else wanted

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -44,53 +45,62 @@ MOVED_SHARE = 0.9
 PAGE = 500
 
 
-def attach(
-    store: MemoryStore, fd: int, asked: AttachRequest
-) -> tuple[Source | None, dict[str, Any]]:
-    """Take over (or, on a dry run, only look at) the snapshot behind `fd`.
+@contextmanager
+def received(store: MemoryStore, fd: int, asked: AttachRequest) -> Iterator[Path]:
+    """A copy of the snapshot behind `fd`, gone afterwards unless `attach` keeps it.
 
-    Returns the source, None on a dry run of a new one, and the reply of docs/protocol.md.  Raises
-    SourceUnsupported, SourceNotRecognised, SourceCorrupt, SourceChanged, DiskFull, UsageError: then
-    nothing was changed.
+    It takes as long as the client's file does, so no lock may be held meanwhile.  Raises
+    SourceUnsupported, SourceChanged, DiskFull, UsageError.
     """
     if asked.kind not in SUFFIXES:
         raise SourceUnsupported(path=asked.path, what=f"a source of the kind {asked.kind}")
     with snapshots.received(store, fd, asked.path, asked.size, asked.sha256) as copy:
-        zone_name = asked.time_zone or times.name_to_hand_over() or ""
-        zone = times.find_zone(zone_name) if zone_name else times.local_zone()
-        with open_snapshot(asked.kind, copy, zone) as graph:
-            totals = graph.survey()
-            known = known_source(store, graph, totals, asked)
-            name = known.name if known else _free_name(store, asked)
-            start = _start_key(graph, asked.start_offset)
-            told = times.sentences(totals.times, zone_name or "this machine's zone")
-            totals.notes = [*told, *totals.notes]
-            report = describe(store, graph, totals, known, asked.batch_size or 0, asked.size)
-            nothing_new = adds_nothing(store, graph, known, asked)
-            notes = {"sent": asked.sha256, "start_after": start, "form": form_of(graph)}
-            notes["time_zone"] = zone_name
-            fields = {**_columns(asked, totals, start), "fingerprint": fingerprint_of(graph)}
-        new = known is None or known.stage == Stage.ROLLED_BACK
-        reply = {"name": name, "new": new, "total": totals.nodes, "report": report}
-        if asked.dry_run or nothing_new:
-            return known, reply
-        if not report["fits"]:  # refused before anything is written
-            needed, free = report["estimate_bytes"] >> 20, report["free_bytes"] >> 20
-            detail = f"{asked.path} will take about {needed} MiB here, {free} MiB are free"
-            raise DiskFull(detail=detail)
-        if totals.refused:  # files that are not taken over leave the copy, too
-            strip(copy, [refused for refused, _ in totals.refused])
-            fields |= {"bytes": copy.stat().st_size, "sha256": snapshots.digest_of(copy)}
-        if known is not None:
-            _renew(store, copy, known, asked, fields, notes)
-            return sources.by_id(store.records, known.id), reply
-        fields |= {"name": name, "kind": asked.kind, "format": 1, "attached": now_ms()}
-        fields["report"] = {key: value for key, value in notes.items() if value is not None}
-        fields["snapshot"] = _keep(store, copy, name, asked.kind)
-        with store.records.write() as tx:
-            number = sources.insert(tx, **fields)
-        crash_point("migrate.attached")
-        return sources.by_id(store.records, number), reply
+        yield copy
+
+
+def attach(
+    store: MemoryStore, copy: Path, asked: AttachRequest
+) -> tuple[Source | None, dict[str, Any]]:
+    """Take over (or, on a dry run, only look at) a snapshot that was `received`.
+
+    Returns the source, None on a dry run of a new one, and the reply of docs/protocol.md.  Raises
+    SourceNotRecognised, SourceCorrupt, DiskFull, UsageError: then nothing was changed.
+    """
+    zone_name = asked.time_zone or times.name_to_hand_over() or ""
+    zone = times.find_zone(zone_name) if zone_name else times.local_zone()
+    with open_snapshot(asked.kind, copy, zone) as graph:
+        totals = graph.survey()
+        known = known_source(store, graph, totals, asked)
+        name = known.name if known else _free_name(store, asked)
+        start = _start_key(graph, asked.start_offset)
+        told = times.sentences(totals.times, zone_name or "this machine's zone")
+        totals.notes = [*told, *totals.notes]
+        report = describe(store, graph, totals, known, asked.batch_size or 0, asked.size)
+        nothing_new = adds_nothing(store, graph, known, asked)
+        notes = {"sent": asked.sha256, "start_after": start, "form": form_of(graph)}
+        notes["time_zone"] = zone_name
+        fields = {**_columns(asked, totals, start), "fingerprint": fingerprint_of(graph)}
+    new = known is None or known.stage == Stage.ROLLED_BACK
+    reply = {"name": name, "new": new, "total": totals.nodes, "report": report}
+    if asked.dry_run or nothing_new:
+        return known, reply
+    if not report["fits"]:  # refused before anything is written
+        needed, free = report["estimate_bytes"] >> 20, report["free_bytes"] >> 20
+        detail = f"{asked.path} will take about {needed} MiB here, {free} MiB are free"
+        raise DiskFull(detail=detail)
+    if totals.refused:  # files that are not taken over leave the copy, too
+        strip(copy, [refused for refused, _ in totals.refused])
+        fields |= {"bytes": copy.stat().st_size, "sha256": snapshots.digest_of(copy)}
+    if known is not None:
+        _renew(store, copy, known, asked, fields, notes)
+        return sources.by_id(store.records, known.id), reply
+    fields |= {"name": name, "kind": asked.kind, "format": 1, "attached": now_ms()}
+    fields["report"] = {key: value for key, value in notes.items() if value is not None}
+    fields["snapshot"] = _keep(store, copy, name, asked.kind)
+    with store.records.write() as tx:
+        number = sources.insert(tx, **fields)
+    crash_point("migrate.attached")
+    return sources.by_id(store.records, number), reply
 
 
 def _columns(asked: AttachRequest, totals: Totals, start: int | None) -> dict[str, Any]:

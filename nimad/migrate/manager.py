@@ -76,8 +76,8 @@ class MigrationManager:
             asked = replace(asked, strategy=config["migration.strategy"])
         if asked.batch_size is None:
             asked = replace(asked, batch_size=config["migration.batch_size"])
-        with self._my_turn():
-            source, reply = attachment.attach(self._store, fd, asked)
+        with attachment.received(self._store, fd, asked) as copy, self._my_turn():
+            source, reply = attachment.attach(self._store, copy, asked)
             if source is not None and not asked.dry_run:
                 self._pipeline.reset()
                 self._encode_on_hit.needed = True
@@ -89,8 +89,9 @@ class MigrationManager:
 
     def append(self, fd: int, *, name: str, sha256: str, size: int) -> dict[str, Any]:
         """Take over what a followed source got since; see migrate/delta.py."""
+        sent = delta.read(self._store, fd, sha256, size)
         with self._my_turn():
-            reply = delta.apply_delta(self._store, fd, name, sha256, size)
+            reply = delta.apply_delta(self._store, sent, name)
             if reply["taken"]:
                 self._pipeline.reset()
                 self._encode_on_hit.needed = True

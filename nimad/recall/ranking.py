@@ -121,10 +121,10 @@ class Recall:
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
-            watch: is told how long each part took.
+            watch: is told how long each part took, and when it is too long.
             zone: whose days "yesterday" and "May 2023" mean; default: this machine's.
 
-        Raises UsageError for an unknown mode.
+        Raises UsageError for an unknown mode, QueryTooLong.
         """
         if mode not in MODES:
             raise UsageError(detail=f"mode must be one of {', '.join(MODES)}, not {mode!r}")
@@ -148,6 +148,7 @@ class Recall:
         mode: str,
         where: Filter,
         now: int | None = None,
+        watch: Stopwatch | None = None,
         zone: tzinfo | None = None,
     ) -> Evidence | None:
         """What `query` decides by whether to answer; None when there is nothing to look at."""
@@ -156,9 +157,8 @@ class Recall:
             scope = self._scopes.of(where)
             if not scope.count:
                 return None
-            context = QueryContext(
-                text, 1, mode, scope, at, zone or local_zone(), *parts, Stopwatch()
-            )
+            watch = watch or Stopwatch()
+            context = QueryContext(text, 1, mode, scope, at, zone or local_zone(), *parts, watch)
             return self._scoring.evidence(context)
 
     def similar(self, memory: Memory, k: int) -> list[Hit]:

@@ -12,6 +12,7 @@ from nimad.limits import MAX_BUDGET, MAX_RESULTS
 from nimad.model import LAYERS, MAX_KEPT, MAX_NAME, MAX_TAGS, MAX_TEXT, TURN_ROLES, Filter, now_ms
 from nimad.recall import context, packing
 from nimad.recall.packing import Packed
+from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import MODES
 from nimad.serve import params, wire
 from nimad.serve.oversize import cut_to_fit
@@ -63,7 +64,8 @@ class QueryVerb:
         if k is None:
             k = PACKED if given["budget"] else self._store.config["recall.results"]
         looked = min(MAX_RESULTS, k * SPARE) if given["context"] else k
-        answer = self._store.query(given["text"], looked, given["mode"], where, as_of, zone)
+        watch = Stopwatch(self._store.config["recall.seconds"])
+        answer = self._store.query(given["text"], looked, given["mode"], where, as_of, watch, zone)
         if given["context"] or given["budget"]:
             passages = context.alone(answer.hits)
             if given["context"]:
@@ -79,7 +81,8 @@ class QueryVerb:
             reply = wire.answer_json(answer, shown)
         if given["explain"]:
             reply["timings"] = answer.timings
-            found = self._store.recall.evidence(given["text"], given["mode"], where, as_of, zone)
+            asked = (given["text"], given["mode"], where, as_of)
+            found = self._store.recall.evidence(*asked, watch, zone)
             reply["evidence"] = found and {
                 "met": found.met,
                 "least": found.least,

@@ -11,12 +11,12 @@ from operator import attrgetter
 from typing import Any
 
 from nimad import checks, times
-from nimad.core.store import Answer, RelatedMemory
 from nimad.errors import UsageError
-from nimad.model import FIELDS, CutMemory, Hit, Memory
+from nimad.model import FIELDS, Answer, CutMemory, Hit, Memory
 from nimad.serve import params
 from nimad.serve.params import Param
 from nimad.serve.protocol import shown
+from nimad.store.relations import RelatedMemory
 
 MOMENTS = tuple(name for name, field in FIELDS.items() if field.kind == "moment")
 _fields_of = attrgetter(*FIELDS)

@@ -260,15 +260,10 @@ class Records:
         found = map(rows.from_row, self.rows_in(f"{rows.SELECT} WHERE m.id IN", ids))
         return {memory.id: memory for memory in found}
 
-    def page(self, after: int, limit: int, namespace: str | None = None) -> list[Memory]:
+    def page(self, after: int, limit: int) -> list[Memory]:
         """Up to `limit` memories with ids above `after`, by id, with their blobs."""
-        where, parameters = "m.id > ?", [after]
-        if namespace is not None:
-            where += " AND m.namespace = (SELECT id FROM names WHERE name = ?)"
-            parameters.append(namespace)  # type: ignore[arg-type]
-        sql = f"{rows.SELECT} WHERE {where} ORDER BY m.id LIMIT ?"
-        page = [rows.from_row(row) for row in self.rows(sql, [*parameters, limit])]
-        return self.with_blobs(page)
+        sql = f"{rows.SELECT} WHERE m.id > ? ORDER BY m.id LIMIT ?"
+        return self.with_blobs([rows.from_row(row) for row in self.rows(sql, (after, limit))])
 
     def with_blobs(self, memories: list[Memory]) -> list[Memory]:
         """The same memories, their `blobs` filled."""
