@@ -116,7 +116,8 @@ def iso(at: int) -> str:
 
 def portable(at: int | None) -> int | str | None:
     """Epoch milliseconds in a form that `read` takes for the same moment: the number, or ISO."""
-    return at if at is None or read(at, UTC).at == at else iso(at)
+    plain = at is None or abs(at) < _SIZES[0][0] or _SIZES[1][0] <= abs(at) < _SIZES[2][0]
+    return at if at is None or plain else iso(at)
 
 
 def sentences(counts: Mapping[str, int], zone_name: str) -> list[str]:

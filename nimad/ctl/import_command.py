@@ -21,11 +21,13 @@ from nimad.ctl.human import size
 from nimad.ctl.progress import Progress
 from nimad.ctl.screen import Screen, json_bytes
 from nimad.errors import BadRecord, InputUnusable, Interrupted, NimadError, RemoteError
-from nimad.limits import MAX_IMPORT, MAX_PAYLOAD, MAX_RECORD
+from nimad.limits import MAX_IMPORT, MAX_NODES, MAX_PAYLOAD, MAX_RECORD, count_nodes
 from nimad.times import name_to_hand_over, sentences
 
 BATCH_BYTES = 900_000
 """Size of the memories of a batch, as JSON, unless one alone is larger [bytes]."""
+BATCH_NODES = MAX_NODES - 100
+"""Number of values in a batch; each counts as many bytes as it may have there [values]."""
 LINE_BYTES = 2 * MAX_RECORD
 """Length of the longest line: of a memory, some of whose characters may be escaped [bytes]."""
 
@@ -150,7 +152,9 @@ class _Import:
     def _request(self, memories: list[dict[str, Any]], where: str) -> dict[str, Any]:
         """Send a batch; a memory that no frame holds goes as a file, by its descriptor."""
         wishes = {"where": where, "namespace": self._namespace, "time_zone": name_to_hand_over()}
-        if len(memories) == 1 and len(written := json_bytes(memories[0])) > MAX_PAYLOAD:
+        written = json_bytes(memories[0])
+        large = len(written) > MAX_PAYLOAD or count_nodes(written) > BATCH_NODES
+        if len(memories) == 1 and large:
             with open(os.memfd_create("memory", os.MFD_CLOEXEC), "wb") as file:  # noqa: PTH123
                 file.write(written)
                 file.flush()
@@ -215,7 +219,7 @@ class Batch:
     bytes: int = 0
 
     def add(self, memory: dict[str, Any], number: int, length: int) -> None:
-        """Take a memory in; `length` is what it takes in a frame [bytes]."""
+        """Take a memory in; `length` is what it takes of a batch [bytes]."""
         self.memories.append(memory)
         self.numbers.append(number)
         self.bytes += length + 1
@@ -285,7 +289,7 @@ class LineReader:
                 line.decode(), parse_constant=lambda name: self._refuse(f"{name} is not JSON")
             )
             packed = json.dumps(memory, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-            length = len(packed.encode())
+            encoded = packed.encode()
         except json.JSONDecodeError as error:
             self._refuse(f"it is not JSON ({error.msg} at character {error.pos + 1})")
         except UnicodeDecodeError as error:
@@ -298,9 +302,9 @@ class LineReader:
             self._refuse("a number in it is too large")
         if not isinstance(memory, dict):
             self._refuse("it is not a JSON object")
-        if length > MAX_RECORD:
-            self._refuse(f"the memory has {size(length)}; at most {size(MAX_RECORD)} fit")
-        return memory, length
+        if len(encoded) > MAX_RECORD:
+            self._refuse(f"the memory has {size(len(encoded))}; at most {size(MAX_RECORD)} fit")
+        return memory, max(len(encoded), count_nodes(encoded) * BATCH_BYTES // BATCH_NODES)
 
     def _refuse(self, detail: str) -> NoReturn:
         raise BadRecord(where=f"{self._name}:{self.number}", detail=detail) from None

@@ -13,7 +13,15 @@ from typing import Any
 from nimad import checks, times
 from nimad.core.store import MemoryStore
 from nimad.errors import BadRecord, NotFound, ReplyTooLarge, UsageError
-from nimad.limits import MAX_DEPTH, MAX_FRAME, MAX_IMPORT, MAX_PAYLOAD, MAX_RECORD, MAX_RESULTS
+from nimad.limits import (
+    MAX_DEPTH,
+    MAX_FRAME,
+    MAX_IMPORT,
+    MAX_PAYLOAD,
+    MAX_RECORD,
+    MAX_RECORD_NODES,
+    MAX_RESULTS,
+)
 from nimad.model import MAX_NAME, Memory
 from nimad.serve import params, protocol, wire
 from nimad.serve.oversize import Document, cut_to_fit
@@ -69,7 +77,7 @@ def _read_record(fds: list[int], size: int | None) -> Any:
     try:
         with open(os.dup(fds[0]), "rb") as file:  # noqa: PTH123
             file.seek(0)
-            return protocol.decode(file.read(size))
+            return protocol.decode(file.read(size), MAX_RECORD_NODES)
     except OSError as error:
         raise UsageError(detail=f"the descriptor cannot be read: {error.strerror}") from None
 
