@@ -153,10 +153,8 @@ class Change:
 @dataclass(slots=True, frozen=True)
 class Filter:
     """What a memory must have to be looked at: applied before ranking, empty fields ask nothing.
-
     `after` is inclusive, `before` exclusive (epoch milliseconds); what has no date passes neither.
-    Every tag must be present.
-    """
+    Every tag must be present."""
 
     who: str | None = None
     where: str | None = None

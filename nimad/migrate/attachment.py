@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -172,24 +172,20 @@ def _free_name(store: MemoryStore, asked: AttachRequest) -> str:
 
 def _keep(store: MemoryStore, copy: Path, name: str, kind: str) -> str:
     """Give the copy a name that no snapshot has: NAME.sqlite, NAME.2.sqlite, ..."""
-    directory, number, suffix = store.state / "snapshots", 2, SUFFIXES[kind]
-    made = f"{name}{suffix}"
-    while (directory / made).exists():
-        made, number = f"{name}.{number}{suffix}", number + 1
+    directory, suffix = store.state / "snapshots", SUFFIXES[kind]
+    names = chain([f"{name}{suffix}"], (f"{name}.{number}{suffix}" for number in count(2)))
+    made = next(each for each in names if not (directory / each).exists())
     snapshots.keep(copy, directory / made)
     return made
 
 
 def _start_key(graph: LegacySource, offset: int) -> int | None:
     """The id of the last row that `--start-offset` leaves out; None when it leaves none out."""
-    mapper, after, left = graph.mapper(""), None, offset
-    while left > 0:
-        page = graph.nodes(mapper, after, min(left, 1000))
-        if not page:
-            raise UsageError(detail=f"--start-offset {offset}: the source has fewer memories")
-        left -= len(page)
-        after = page[-1].key
-    return after
+    if offset <= 0:
+        return None
+    for row in islice(_rows(graph, ""), offset - 1, None):
+        return row.key
+    raise UsageError(detail=f"--start-offset {offset}: the source has fewer memories")
 
 
 # --- is it one that is known? -------------------------------------------------------------------

@@ -194,10 +194,8 @@ def load(path: Path, records: Records, types: Mapping[str, type]) -> Saved | Non
 def _names(
     records: Records, code_of: dict[int, int], ids: NDArray[Any], who: NDArray[Any]
 ) -> list[tuple[str, int]]:
-    """(name, code) of each spelling; `code_of` knows them by the id of a memory that has it.
-
-    Where the memory that stands for a spelling is gone, the others of the same code are asked.
-    """
+    """(name, code) of each spelling; `code_of` knows them by the id of a memory that has it.  Where
+    the memory that stands for a spelling is gone, the others of the same code are asked."""
     sql = "SELECT min(id), who FROM memories WHERE id IN (SELECT value FROM json_each(?))"
     sql += " AND who != '' GROUP BY who"
     found = records.rows(sql, (json.dumps(list(code_of)),))

@@ -112,10 +112,8 @@ def spread(own: Floats, columns: Columns, scope: Scope, weights: Weights) -> Flo
 
 
 def _scatter(own: Floats, columns: Columns, weights: Weights) -> Floats:
-    """From the rows with a score to their neighbours: its cost is that of those rows.
-
-    Each row has at most one neighbour a side, so no row is written twice at once.
-    """
+    """From the rows with a score to their neighbours: its cost is that of those rows.  Each row has
+    at most one neighbour a side, so no row is written twice at once."""
     shared = own.copy()
     rows = np.flatnonzero(own)
     given = own[rows]

@@ -47,10 +47,8 @@ _FOLLOW_ROWS = 200
 
 
 class Recall:
-    """Answers queries over one store; safe to use from many threads.
-
-    `parts` gives the index and the embedder that belong together at this moment.
-    """
+    """Answers queries over one store; safe to use from many threads.  `parts` gives the index and
+    the embedder that belong together at this moment."""
 
     def __init__(
         self,
@@ -85,10 +83,8 @@ class Recall:
         self.query("warm up", 1, "hybrid", Filter())
 
     def follow(self) -> None:
-        """Take over what was written up to now, in steps: then the next query need not.
-
-        Call it after writing many memories; queries are answered between the steps.
-        """
+        """Take over what was written up to now, in steps: then the next query need not.  Call it
+        after writing many memories; queries are answered between the steps."""
         head = self._records.head()
         while self._columns.seen < head:
             with self._lock.exclusive():
@@ -162,10 +158,8 @@ class Recall:
             return self._scoring.evidence(context)
 
     def similar(self, memory: Memory, k: int) -> list[Hit]:
-        """The `k` memories nearest in meaning to one, itself left out; scores are cosines.
-
-        By the vector that the index holds of it; one that is not encoded yet is embedded now.
-        """
+        """The `k` memories nearest in meaning to one, itself left out; scores are cosines.  By the
+        vector that the index holds of it; one that is not encoded yet is embedded now."""
         blocks, embedder = self._parts()
         query = blocks.vector(memory.id)
         if query is None:

@@ -70,9 +70,7 @@ class Access:
 
     def check(self, peer: Peer, access: str, verb: str) -> None:
         """Return when the peer may; else raise NotPermitted with the group to join, or OwnerOnly.
-
-        May read the user database, once a minute for each user.
-        """
+        May read the user database, once a minute for each user."""
         if peer.uid in self.trusted or (access == "read" and not self._read):
             return
         wanted = [self._control] if access == "control" else [self._read, self._control]

@@ -39,11 +39,8 @@ MYSELF = Peer(os.getpid(), os.geteuid(), os.getegid())
 
 
 class Dispatcher:
-    """Answers requests; lives on one event loop.
-
-    `before` is called on the loop when a verb begins, `after` when it has answered: the daemon
-    registers its callbacks there.
-    """
+    """Answers requests; lives on one event loop.  `before` is called on the loop when a verb
+    begins, `after` when it has answered: the daemon registers its callbacks there."""
 
     def __init__(self, verbs: Iterable[Verb], access: Access, threads: int) -> None:
         self._verbs = {verb.name: verb for verb in verbs}

@@ -53,14 +53,8 @@ EXPORT = {
 }
 
 
-def _records(value: Any) -> list[Any]:
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_IMPORT:
-        raise ValueError(f"must be a list of 1 to {MAX_IMPORT} memories")
-    return value
-
-
 IMPORT = {
-    "memories": Param(_records, None),
+    "memories": Param(params.many(1, MAX_IMPORT, "memories"), None),
     "size": Param(checks.integer(2, MAX_RECORD), None),
     "where": Param(checks.text(MAX_NAME), None),
     "namespace": Param(checks.text(MAX_NAME), "default"),
@@ -83,7 +77,7 @@ def _read_record(fds: list[int], size: int | None) -> Any:
 
 
 FORGET = {
-    "ids": Param(params.ids(10_000), []),
+    "ids": Param(params.many(1, 10_000, "ids", _ID), []),
     "purge": Param(params.flag, False),
     "all_forgotten": Param(params.flag, False),
     "dry_run": Param(params.flag, False),

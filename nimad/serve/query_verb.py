@@ -33,7 +33,7 @@ QUERY = {
     "where": Param(checks.text(MAX_KEPT), None),
     "layer": Param(checks.choice(*LAYERS), None),
     "namespace": _NAME,
-    "tags": Param(params.texts(MAX_TAGS, MAX_NAME), ()),
+    "tags": Param(params.many(0, MAX_TAGS, "texts", checks.text(MAX_NAME)), ()),
     "after": Param(params.date, None),
     "before": Param(params.date, None),
     "as_of": Param(params.date, None),
@@ -106,8 +106,8 @@ def _filter(given: dict[str, Any], zone: tzinfo) -> tuple[Filter, int | None]:
     )
     if as_of is not None:
         before = min(as_of + 1, as_of + 1 if before is None else before)
-    names = ("who", "where", "layer", "namespace", "tags")
-    return Filter(**{name: given[name] for name in names}, after=after, before=before), as_of
+    same = {name: given[name] for name in ("who", "where", "layer", "namespace")}
+    return Filter(**same, tags=tuple(given["tags"]), after=after, before=before), as_of
 
 
 def _passage(packed: Packed, given: dict[str, Any]) -> dict[str, Any]:

@@ -22,10 +22,6 @@ MOMENTS = tuple(name for name, field in FIELDS.items() if field.kind == "moment"
 _fields_of = attrgetter(*FIELDS)
 
 
-def _tags(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _source(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict) or set(value) != {"name", "id"}:
         raise ValueError('must be {"name", "id"}')
@@ -42,7 +38,7 @@ def _blobs(value: Any) -> dict[str, bytes]:
 
 
 _CONVERTED: dict[str, checks.Check] = {
-    "tags": _tags,
+    "tags": lambda value: tuple(value) if isinstance(value, list) else value,
     "source": _source,
     "blobs": _blobs,
 }

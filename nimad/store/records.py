@@ -286,7 +286,11 @@ class Records:
 
     def ids(self) -> NDArray[np.int64]:
         """int64[n]: every memory id, sorted."""
-        found = self.rows("SELECT id FROM memories ORDER BY id")
+        return self.ids_of("SELECT id FROM memories ORDER BY id")
+
+    def ids_of(self, sql: str, parameters: Sequence[Any] = ()) -> NDArray[np.int64]:
+        """int64[n]: the first column of a statement's rows."""
+        found = self.rows(sql, parameters)
         return np.fromiter((row[0] for row in found), dtype=np.int64, count=len(found))
 
     def matching(self, where: Filter) -> NDArray[np.int64]:
@@ -310,8 +314,7 @@ class Records:
                 clauses.append(f"timestamp {sign} ? AND timestamp != 0")
                 parameters.append(moment)  # type: ignore[arg-type]
         sql = f"SELECT id FROM memories WHERE {' AND '.join(clauses) or '1'}"
-        found = self.rows(sql, parameters)
-        return np.sort(np.fromiter((row[0] for row in found), np.int64, len(found)))
+        return np.sort(self.ids_of(sql, parameters))
 
     def subjects(self) -> list[str]:
         """The distinct `who` values that are not empty."""
@@ -331,9 +334,9 @@ class Records:
         """(id, float16 vector) of the memories that no segment holds yet, by id."""
         return self.rows("SELECT id, vector FROM hot ORDER BY id")
 
-    def tombstones(self) -> list[int]:
-        """Forgotten ids that a listed segment may still hold, sorted."""
-        return [r[0] for r in self.rows("SELECT id FROM tombstones ORDER BY id")]
+    def tombstones(self) -> NDArray[np.int64]:
+        """int64[n]: forgotten ids that a listed segment may still hold, sorted."""
+        return self.ids_of("SELECT id FROM tombstones ORDER BY id")
 
     # --- the change log ----------------------------------------------------------------------
 
