@@ -304,7 +304,8 @@ def _overlap(store: MemoryStore, graph: LegacySource, source: Source) -> tuple[f
         with open_snapshot(source.kind, path) as kept:
             some = islice(_rows(kept, source.name), 0, None, max(1, source.total // SAMPLE_ROWS))
             readable = (row for row in some if isinstance(row, LegacyNode))
-            ours = {row.key: (row.memory.text, _time_of(mapper, row.row)) for row in readable}
+            theirs = kept.mapper(source.name)
+            ours = {row.key: (row.memory.text, _time_of(theirs, row.row)) for row in readable}
     else:
         sql = "SELECT source_key FROM memories WHERE source = ? AND id % ? = 0 LIMIT ?"
         stride = max(1, source.copied // SAMPLE_ROWS)
