@@ -77,9 +77,7 @@ class MemoryStore:
             file=columns,
             on_words_damaged=lambda error: self.words.meet(error),
         )
-        self.words = WordsIndex(
-            records, self.health, self.maintenance, self.recall.words_were_rebuilt
-        )
+        self.words = WordsIndex(records, self.health, self.maintenance, self.recall.words_changed)
         self.projections: list[Projection] = [
             self.words,
             self.semantic,

@@ -155,14 +155,10 @@ def run_migrate(args: argparse.Namespace, client: Client, screen: Screen) -> int
         if given is not None and given is not False and owner.strip("-").lower() != chosen:
             shown = option.replace("_", "-")
             raise UsageError(detail=f"--{shown} means something only with {owner}.")
-    if chosen == "path" and args.follow:
-        from nimad.ctl.follow import follow
-
-        return follow(args, client, screen)
     if chosen == "path":
-        from nimad.ctl.handover import take_over
+        from nimad.ctl.handover import follow, take_over
 
-        return take_over(args, client, screen)
+        return (follow if args.follow else take_over)(args, client, screen)
     if chosen not in STEERING:
         return actions[chosen](args, client, screen)
     result = client.call(f"migrate.{chosen}", name=_name(getattr(args, chosen)))

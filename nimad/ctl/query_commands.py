@@ -152,7 +152,15 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     if screen.json:
         return screen.result(result)
     if args.context or args.budget is not None:
-        show_prompt(screen, result["results"])
+        found = result["results"]
+        if not found:
+            screen.note("nothing relevant was found.")
+        for place, one in enumerate(found):  # a block each, a line a memory, no decoration
+            if place:
+                screen.line()
+            for memory in one["context"]["memories"] if "context" in one else [one]:
+                parts = (memory["text"], memory["who"], memory["layer"], memory["timestamp"])
+                screen.line(safe(prompt.line(*parts)))
     else:
         show_results(screen, result["results"])
         if spent := result.get("timings"):
@@ -211,19 +219,6 @@ def show_results(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
             shown = "  ".join(f"{one_line(name)} {value:.3f}" for name, value in parts.items())
             for line in wrap(shown, _room(screen, margin)):
                 screen.line(" " * margin + screen.style(line, DIM))
-
-
-def show_prompt(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
-    """The answers as text for a prompt: a block for each, a line for each memory, no decoration."""
-
-    if not found:
-        screen.note("nothing relevant was found.")
-    for place, result in enumerate(found):
-        if place:
-            screen.line()
-        for memory in result["context"]["memories"] if "context" in result else [result]:
-            parts = (memory["text"], memory["who"], memory["layer"], memory["timestamp"])
-            screen.line(safe(prompt.line(*parts)))
 
 
 def show_neighbours(screen: Screen, found: Sequence[dict[str, Any]], origin: int) -> None:

@@ -36,12 +36,6 @@ class LexicalScores:
     unknown: frozenset[str]
 
 
-def no_scores(count: int) -> LexicalScores:
-    """For a mode that leaves words aside."""
-    zeros = np.zeros(count, np.float32)
-    return LexicalScores(zeros, zeros, 0.0, frozenset())
-
-
 def score_words(
     question: ParsedQuery,
     columns: Columns,

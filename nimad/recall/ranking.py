@@ -38,6 +38,7 @@ from nimad.recall.weights import DEFAULT, Weights
 from nimad.store.bounded import get_within
 from nimad.store.records import Records
 from nimad.store.terms import TermIndex
+from nimad.text import word_pattern
 from nimad.times import local_zone
 
 MODES = ("hybrid", "meaning", "words")
@@ -80,6 +81,7 @@ class Recall:
 
     def warm_up(self) -> None:
         """Load the columns and touch every part once: the first query is as fast as the second."""
+        word_pattern(ascii_only=False)
         self.query("warm up", 1, "hybrid", Filter())
 
     def follow(self) -> None:
@@ -90,14 +92,21 @@ class Recall:
             with self._lock.exclusive():
                 self._follower.sync(_FOLLOW_ROWS)
 
-    def words_were_rebuilt(self) -> None:
-        """Read anew what was read of the words index while it may have been damaged."""
+    def words_changed(self, complete: bool) -> None:
+        """The words index is being made anew; or it was (`complete`): read it anew."""
         with self._lock.exclusive():
-            self._follower.clear()
+            self._terms.complete = complete
+            if complete:
+                self._follower.clear()
 
     def keep(self, most_changes: int = KEEP_CHANGES) -> bool:
-        """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
-        return self.columns_cache.save_when_due(self._reading(), most_changes)
+        """Write the columns to their file when that is due; whether it did.  Raises DiskFull.
+
+        Not while the words index is incomplete: the lengths of texts come from there.
+        """
+        return self._terms.complete and self.columns_cache.save_when_due(
+            self._reading(), most_changes
+        )
 
     def close(self) -> None:
         """Give back what is held besides memory."""

@@ -101,7 +101,8 @@ class Scoring:
         query = parse_query(context.text, columns, self._terms, scope, context.now, context.zone)
         same = columns.same_as(context.text)
         same = same[scope.mask[same]]
-        words = lexical.no_scores(columns.count)
+        zeros = np.zeros(columns.count, np.float32)
+        words = LexicalScores(zeros, zeros, 0.0, frozenset())
         if context.mode != "meaning":
             try:
                 words = lexical.score_words(

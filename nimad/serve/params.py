@@ -30,7 +30,11 @@ Spec = Mapping[str, Param]
 def read(verb: str, spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
     """Every parameter of `spec`, checked; null counts as not given.  Raises UsageError that names
     the verb and the parameter: unknown, missing, or out of range."""
-    refuse_unknown(verb, spec, given)
+    for name in given:
+        if name not in spec:
+            near = difflib.get_close_matches(name[:100], spec, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UsageError(detail=f"{verb} takes no {shown(name)}{hint}")
     values: dict[str, Any] = {}
     for name, param in spec.items():
         value = given.get(name)
@@ -44,15 +48,6 @@ def read(verb: str, spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
         except ValueError as error:
             raise UsageError(detail=f"{verb}: {name} {error}, not {shown(value)}") from None
     return values
-
-
-def refuse_unknown(verb: str, known: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Raise UsageError for the first name that is not known, with the nearest one that is."""
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise UsageError(detail=f"{verb} takes no {shown(name)}{hint}")
 
 
 def not_blank(value: Any) -> Any:

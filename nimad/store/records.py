@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sqlite3
 import threading
@@ -19,6 +20,7 @@ from nimad.model import Change, Filter, Memory
 from nimad.store import rows, schema
 from nimad.store.database_files import DatabaseFiles
 from nimad.store.transaction import Transaction
+from nimad.text import common_form
 
 log = logging.getLogger(__name__)
 
@@ -294,21 +296,29 @@ class Records:
         return np.fromiter((row[0] for row in found), dtype=np.int64, count=len(found))
 
     def matching(self, where: Filter) -> NDArray[np.int64]:
-        """int64[n]: the ids that pass a filter, sorted.  `who` ignores the case of A-Z."""
+        """int64[n]: the ids that pass a filter, sorted; names are compared in the common form."""
         clauses, parameters = [], []
-        for column, name in (("namespace", where.namespace), ("layer", where.layer)):
+        interned = (
+            ("namespace", where.namespace),
+            ("layer", where.layer),
+            ("place", where.where),
+        )
+        for column, name in interned:
             if name is not None:
-                clauses.append(f"{column} = (SELECT id FROM names WHERE name = ?)")
-                parameters.append(name)
-        if where.where is not None:
-            clauses.append("place IN (SELECT id FROM names WHERE name = ? COLLATE NOCASE)")
-            parameters.append(where.where)
+                clauses.append(f"{column} IN (SELECT id FROM names WHERE folded = ?)")
+                parameters.append(common_form(name))
+        spelled: list[tuple[str, list[str]]] = []
         if where.who is not None:
-            clauses.append("who = ? COLLATE NOCASE")
-            parameters.append(where.who)
-        for tag in where.tags:
-            clauses.append("EXISTS (SELECT 1 FROM json_each(memories.tags) WHERE value = ?)")
-            parameters.append(tag)
+            who = common_form(where.who)
+            spelled.append(("who", [name for name in self.subjects() if common_form(name) == who]))
+        if where.tags:
+            tags = {common_form(tag) for tag in where.tags}
+            written = self.rows("SELECT DISTINCT tags FROM memories WHERE tags IS NOT NULL")
+            found = [t for (t,) in written if tags <= set(map(common_form, json.loads(t)))]
+            spelled.append(("tags", found))
+        for column, values in spelled:  # few values stand in many rows
+            clauses.append(f"{column} IN (SELECT value FROM json_each(?))")
+            parameters.append(json.dumps(values))
         for sign, moment in ((">=", where.after), ("<", where.before)):
             if moment is not None:
                 clauses.append(f"timestamp {sign} ? AND timestamp != 0")
