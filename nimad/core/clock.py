@@ -75,8 +75,9 @@ class Clock:
         self._newest = int(records.value(newest, (LOOK_BACK,)) or 0)
         self.waiting = self._count("=") > 0
 
-    def is_set(self, now: int) -> bool:
-        """Whether a time that the clock shows can be true."""
+    def is_set(self, now: int | None = None) -> bool:
+        """Whether a time that the clock showed (None: shows) can be true."""
+        now = self.now() if now is None else now
         return now >= RELEASED and now >= self._newest - TOLERANCE
 
     def date(self, memories: Iterable[Memory]) -> tuple[int, list[int]]:
@@ -124,7 +125,7 @@ class Clock:
         of earlier boots that no one can set right, how many were set right, by how much at last."""
         told = self._told()
         return {
-            "set": self.is_set(self.now()),
+            "set": self.is_set(),
             "waiting": self._count("="),
             "lost": self._count("!="),
             "set_right": told.get("memories", 0),

@@ -84,7 +84,7 @@ class QueryVerb:
         else:
             shown = [wire.hit_json(hit, explain=given["explain"]) for hit in answer.hits]
             reply = wire.answer_json(answer, shown)
-        if as_of is not None and not self._store.clock.is_set(now_ms()):
+        if as_of is not None and not self._store.clock.is_set():
             reply["notes"] = [CLOCK_BEHIND]
         if given["explain"]:
             reply["timings"] = answer.timings
