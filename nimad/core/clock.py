@@ -139,18 +139,16 @@ class Clock:
             what = "the clock is not set: it is before this version, or before the newest memory"
             fix = "set it (`timedatectl`); what was stored meanwhile is then set right by itself"
             yield Problem("clock", what, fix, "warning")
-        stored = "the clock was not set when {} memories were stored; {}"
-        if number := told["waiting"]:
-            what = stored.format(number, "they are set right when it is")
-            yield Problem("clock", what, "set the clock", "warning")
-        if number := told["lost"]:
-            what = stored.format(
-                number, "the machine was restarted since, so they stay as they are"
-            )
-            yield Problem("clock", what, "none", "note")
-        if number := told["set_right"]:
-            what = stored.format(number, f"set right by {_shown(told['by_ms'])}")
-            yield Problem("clock", what, "none", "note")
+        ends = {
+            "waiting": ("to be set right when it is", "set the clock", "warning"),
+            "lost": ("not set right, as the machine was restarted since", "none", "note"),
+            "set_right": (f"set right by {_shown(told['by_ms'])}", "none", "note"),
+        }
+        for name, (end, fix, severity) in ends.items():
+            if number := told[name]:
+                stored = "1 memory was" if number == 1 else f"{number} memories were"
+                what = f"the clock was not set when {stored} stored; {end}"
+                yield Problem("clock", what, fix, severity)
 
     def _told(self) -> dict[str, int]:
         found: dict[str, int] = json.loads(self._records.meta(META) or "{}")
