@@ -109,6 +109,8 @@ def translated(path: Path) -> Iterator[None]:
 
 def _records_error(error: Exception, path: Path) -> NimadError | MemoryError | None:
     detail = f"{path.name}: {error}"
+    if isinstance(error, UnicodeDecodeError):  # SQLite quotes what it cannot read
+        return RecordsDamaged(path=path, detail="its table definitions are damaged")
     match sqlite_fault(error):
         case Fault.FULL:
             return DiskFull(detail=detail)
@@ -129,6 +131,8 @@ def _records_error(error: Exception, path: Path) -> NimadError | MemoryError | N
             if refused is not None:
                 return refused(detail=detail)
             return StateUnusable(state=path.parent, detail=detail)
+        case Fault.OTHER if str(error).startswith("no such "):  # all our statements fit our tables
+            return RecordsDamaged(path=path, detail=f"{error}: its table definitions are damaged")
     return None
 
 

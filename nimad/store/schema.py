@@ -14,6 +14,7 @@ version what is new
         sessions, which were one row, are taken apart (one of two namespaces in one session stays
         as it was); `turns` are found by their members
 4       `forgotten`
+5       `memories.checksum`: NULL until idle time has read the row (nimad/store/checksums.py)
 ======= ======================================================================================
 
 =========== ==================================================================================
@@ -55,7 +56,7 @@ from pathlib import Path
 from nimad.errors import RecordsDamaged, StateTooNew
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 4
+SCHEMA = 5
 TOKENIZER = "porter unicode61 remove_diacritics 2"
 
 TABLES = f"""
@@ -233,6 +234,9 @@ CREATE TABLE forgotten (
   id INTEGER PRIMARY KEY, source INTEGER, source_key, items TEXT NOT NULL DEFAULT '[]'
 );
 INSERT INTO forgotten (id) SELECT id FROM tombstones;
+""",
+    5: """
+ALTER TABLE memories ADD COLUMN checksum INTEGER;
 """,
 }
 """By the version it leads to: the statements that bring an older file there."""
