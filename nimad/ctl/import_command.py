@@ -11,19 +11,16 @@ import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from nimad.ctl import human
-from nimad.ctl.arguments import add_command, number
+from nimad.ctl.arguments import Commands, add_command, number
+from nimad.ctl.client import Client
 from nimad.ctl.human import size
+from nimad.ctl.progress import Progress
+from nimad.ctl.screen import Screen
 from nimad.errors import BadRecord, InputUnusable, Interrupted, NimadError, RemoteError
 from nimad.limits import MAX_FRAME, MAX_IMPORT, MAX_PAYLOAD
-
-if TYPE_CHECKING:
-    from nimad.ctl.arguments import Commands
-    from nimad.ctl.client import Client
-    from nimad.ctl.progress import Progress
-    from nimad.ctl.screen import Screen
 
 BATCH_BYTES = 900_000
 """Size of the memories of a batch, as JSON, unless one alone is larger [bytes]."""
@@ -57,7 +54,6 @@ def register(commands: Commands) -> None:
 
 def run_import(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl import`."""
-    from nimad.ctl.progress import Progress
 
     with _opened(args.file) as stream, Progress(screen.progress) as progress:
         client.call("ping")  # so that a daemon that is not there is no half-done import
@@ -67,15 +63,23 @@ def run_import(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         except (NimadError, KeyboardInterrupt) as stopped:
             progress.clear()
             error = Interrupted() if isinstance(stopped, KeyboardInterrupt) else stopped
-            return _stopped(screen, work, error)
-    if screen.json:
-        screen.result(work.result())
-    elif work.imported:
+            more = {"imported": work.imported, "next_line": work.next_line, "unsure": work.unsure}
+            if not screen.json:
+                if work.unsure:
+                    first, last = work.unsure
+                    screen.note(f"whether lines {first} to {last} were stored is not known.")
+                if work.imported:
+                    screen.note(
+                        f"{work.count()} stored; go on with:"
+                        f" nimactl import {work.argument} --from-line {work.next_line}"
+                    )
+            return screen.fail(error, **more)
+    told = f"imported nothing: there is no memory in {work.name}"
+    if work.imported:
         ids = f"{work.first_id} to {work.last_id}" if work.imported > 1 else f"{work.first_id}"
-        screen.line(f"imported {work.count()} as {ids}")
-    else:
-        screen.line(f"imported nothing: there is no memory in {work.name}")
-    return 0
+        told = f"imported {work.count()} as {ids}"
+    ids_or_none = {"first_id": work.first_id or None, "last_id": work.last_id or None}
+    return screen.answer({"imported": work.imported, **ids_or_none}, told)
 
 
 class _Import:
@@ -122,11 +126,6 @@ class _Import:
         """`1 memory`, `4,112 memories`."""
         return human.count(self.imported, "memory")
 
-    def result(self) -> dict[str, Any]:
-        """The result as JSON."""
-        ids = {"first_id": self.first_id or None, "last_id": self.last_id or None}
-        return {"imported": self.imported, **ids}
-
     def _send(self, memories: list[dict[str, Any]], numbers: list[int]) -> None:
         self.unsure = numbers[0], numbers[-1]
         try:
@@ -161,21 +160,6 @@ class _Import:
             if found and 0 <= index < len(batch.numbers)
             else None
         )
-
-
-def _stopped(screen: Screen, work: _Import, error: NimadError) -> int:
-    """Say what is stored and how to go on, then what went wrong."""
-    more = {"imported": work.imported, "next_line": work.next_line, "unsure": work.unsure}
-    if not screen.json:
-        if work.unsure:
-            first, last = work.unsure
-            screen.note(f"whether lines {first} to {last} were stored is not known.")
-        if work.imported:
-            screen.note(
-                f"{work.count()} stored; go on with:"
-                f" nimactl import {work.argument} --from-line {work.next_line}"
-            )
-    return screen.fail(error, **more)
 
 
 def _opened(path: str) -> BinaryIO:
@@ -221,9 +205,7 @@ class Batch:
 
 class LineReader:
     """Reads memories from a binary stream; `name` stands in errors, `first` is the first line.
-
-    Holds one batch and one line at a time, however long the file is.
-    """
+    Holds one batch and one line at a time, however long the file is."""
 
     def __init__(self, stream: BinaryIO, name: str, first: int = 1) -> None:
         self._stream = stream
@@ -233,11 +215,8 @@ class LineReader:
         """The line that was read last, from 1."""
 
     def batches(self) -> Iterator[Batch]:
-        """The batches, in the order of the lines.
-
-        Before BadRecord is raised for a line, what stands before it was yielded, so that the lines
-        before the bad one can be imported.
-        """
+        """The batches, in the order of the lines.  Before BadRecord is raised for a line, what
+        stands before it was yielded, so that the lines before the bad one can be imported."""
         batch = Batch()
         try:
             for memory, length in self._records():
@@ -274,7 +253,9 @@ class LineReader:
 
     def _record(self, line: bytes) -> tuple[dict[str, Any], int]:
         try:
-            memory = json.loads(line.decode(), parse_constant=self._no_constant)
+            memory = json.loads(
+                line.decode(), parse_constant=lambda name: self._refuse(f"{name} is not JSON")
+            )
             packed = json.dumps(memory, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
             length = len(packed.encode())
         except json.JSONDecodeError as error:
@@ -292,9 +273,6 @@ class LineReader:
         if length > MAX_PAYLOAD:
             self._refuse(f"the memory has {size(length)}; at most {size(MAX_PAYLOAD)} fit")
         return memory, length
-
-    def _no_constant(self, name: str) -> NoReturn:
-        self._refuse(f"{name} is not JSON")
 
     def _refuse(self, detail: str) -> NoReturn:
         raise BadRecord(where=f"{self._name}:{self.number}", detail=detail) from None

@@ -101,10 +101,13 @@ class Scoring:
         query = parse_query(context.text, columns, self._terms, scope, context.now)
         same = columns.same_as(context.text)
         same = same[scope.mask[same]]
-        words = lexical.no_scores(columns.count)
+        zeros = np.zeros(columns.count, np.float32)
+        words = LexicalScores(zeros, zeros, 0.0, frozenset())
         if context.mode != "meaning":
             try:
-                words = lexical.score_words(query, columns, self._terms, scope, self._weights)
+                words = lexical.score_words(
+                    query, columns, self._terms, scope, self._weights, context.watch
+                )
             except WordsDamaged as error:
                 self._terms.report_damage(error)
                 context = replace(context, mode="meaning")
@@ -168,7 +171,10 @@ class Scoring:
         if scored.context.mode != "meaning":
             return set(scored.words.unknown.intersection(terms))
         try:  # nothing has looked for them yet
-            return lexical.find_unknown(terms, self._columns, self._terms, scored.context.scope)
+            context = scored.context
+            return lexical.find_unknown(
+                terms, self._columns, self._terms, context.scope, context.watch
+            )
         except WordsDamaged as error:
             self._terms.report_damage(error)
             return set()
