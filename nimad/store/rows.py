@@ -116,7 +116,8 @@ def to_row(memory: Memory, names: Names, turn: int | None, source: int | None) -
     if memory.summary is not None and memory.text.startswith(memory.summary):
         row[_PLACE["summary"]] = len(memory.summary)  # the head of the text is not stored twice
     if memory.importance is not None:
-        row[_PLACE["importance"]] = memory.importance + 0.0  # as SQLite gives it back
+        share = memory.importance + 0.0  # as SQLite gives it back: no -0.0, NULL for nan
+        row[_PLACE["importance"]] = share if share == share else None
     total = checksum(row, memory.blobs.items())
     for name in INTERNED:
         row[_PLACE[name]] = names.id(row[_PLACE[name]])
