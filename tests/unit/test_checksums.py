@@ -287,3 +287,12 @@ def noticed(state: Path, wanted: list[Any]) -> bool:
             return same or "records" in store.degraded() or bool(check(store))
     except NimadError:
         return True
+
+
+def test_each_update_of_memories_keeps_the_checksum() -> None:
+    """Or sets it to NULL, so that idle time makes it anew."""
+    root = Path(integrity.__file__).parents[1]
+    for path in sorted(root.rglob("*.py")):
+        for part in path.read_text(encoding="utf-8").split("UPDATE memories SET")[1:]:
+            known = part.split("WHERE")[0]
+            assert "checksum" in known or path.name == "schema.py", f"{path.name}: {known}"
