@@ -22,9 +22,8 @@ from nimad import __version__, config, heap, logs, systemd
 from nimad.background.maintenance_job import MaintenanceJob
 from nimad.background.worker import Worker
 from nimad.config import KEYS, Config
-from nimad.core.store import MemoryStore
 from nimad.errors import Interrupted, NimadError
-from nimad.lifecycle import Daemon
+from nimad.lifecycle import Daemon, open_store
 from nimad.migrate.manager import MigrationManager
 from nimad.serve.dispatch import describe
 from nimad.serve.listen import Listener, listen_at
@@ -129,8 +128,8 @@ def _run(options: argparse.Namespace, settings: Config, notifier: systemd.Notifi
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     state = (options.state or config.default_state()).absolute()
     place = (options.socket or config.default_socket()).absolute()
-    notifier.status(f"opening {state}")
-    store = MemoryStore.open(state, settings)
+    sockets = systemd.listening_sockets()
+    store = open_store(state, settings, notifier, sockets)
     own: Listener | None = None
     closing = contextlib.ExitStack()
     with closing:
@@ -139,7 +138,6 @@ def _run(options: argparse.Namespace, settings: Config, notifier: systemd.Notifi
         maintenance = MaintenanceJob(store, worker)
         migrations = MigrationManager(store, worker, moved=maintenance.hurry)
         worker.add(maintenance)  # behind the migrations: they leave more of it to do
-        sockets = systemd.listening_sockets()
         if not sockets:
             own = listen_at(place, settings["access.read_group"])
             closing.callback(own.remove)

@@ -188,7 +188,7 @@ class DiskReadOnly(DiskFailed):
     """The disk is read-only: {detail}"""
 
     code, exit, wire = "disk_read_only", 71, -32050
-    hint = "See `dmesg` for why: often a failing card. Mount it read-write and restart nimad."
+    hint = "See `dmesg`: often a failing card. Once mounted read-write, nimad goes on by itself."
 
 
 class ConfigError(NimadError):

@@ -22,7 +22,7 @@ from nimad import __version__, config, logs
 from nimad.background.worker import Worker
 from nimad.config import KEYS, Config
 from nimad.core.store import MemoryStore
-from nimad.errors import NimadError
+from nimad.errors import DiskFailed, DiskFull, NimadError
 from nimad.migrate.auto_migration import auto_migrate
 from nimad.migrate.manager import MigrationManager
 from nimad.model import COUNTED_STAGES, STATES_AT_REST, Stage, State
@@ -31,7 +31,7 @@ from nimad.serve.server import Limits, Server
 from nimad.serve.service_verbs import Traffic
 from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Verb
-from nimad.systemd import Notifier
+from nimad.systemd import Notifier, answer_callers
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,33 @@ STATUS_MOVING = 2.0
 """Time between two looks at a migration under way [seconds]."""
 STATUS_DEGRADED = 30.0
 """Time between two looks whether a part that is out of service has been mended [seconds]."""
+DISK_SECONDS = 3.0
+"""Time between two looks whether a full or failing disk lets the store be opened [seconds]."""
+START_SECONDS = 900.0
+"""Time that a start may take, as TimeoutStartSec= in nimad.service [seconds]."""
 LAST_COMMIT = 15.0
 """Time that the end waits for a migration's batch to commit [seconds]."""
+
+
+def open_store(
+    state: Path, settings: Config, notifier: Notifier, sockets: Sequence[socket.socket]
+) -> MemoryStore:
+    """The store, as soon as the disk lets it be opened.
+
+    A full, read-only or failing disk may pass: whoever calls meanwhile is told what it is, and the
+    start is tried again until it is over.
+    """
+    told = ""
+    while True:
+        notifier.status(f"waiting: {told}" if told else f"opening {state}")
+        try:
+            return MemoryStore.open(state, settings)
+        except (DiskFull, DiskFailed) as error:
+            if error.message != told:
+                told = error.message
+                log.error("waiting: %s. %s", told.rstrip("."), error.next_step)
+            notifier.extend_start(2 * DISK_SECONDS + START_SECONDS)
+            answer_callers(sockets, error, DISK_SECONDS)
 
 
 class Daemon:

@@ -7,15 +7,17 @@ sd_listen_fds(3), systemd.exec(5).
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import select
 import socket
 import time
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import TextIO
 
 import sdnotify
 
-from nimad.errors import UsageError
+from nimad.errors import NimadError, UsageError
 
 FIRST_FD = 3
 FINAL_EXITS = frozenset({64, 65, 78})
@@ -49,6 +51,10 @@ class Notifier:
         if status != self._told:
             self._told = status
             self._tell(_status(status))
+
+    def extend_start(self, seconds: float) -> None:
+        """The start may take so much longer than was foreseen."""
+        self._tell(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
     def reloading(self) -> None:
         """The configuration is read again; `ready` ends it."""
@@ -96,6 +102,20 @@ def listening_sockets(environ: MutableMapping[str, str] = os.environ) -> list[so
             raise UsageError(detail=f"descriptor {fd} is no listening Unix stream socket")
         found.append(sock)
     return found
+
+
+def answer_callers(sockets: Sequence[socket.socket], error: NimadError, seconds: float) -> None:
+    """For some time, tell all who connect why nothing can be answered now."""
+    reply = {"jsonrpc": "2.0", "id": None, "error": error.to_wire()}
+    line = json.dumps(reply).encode() + b"\n"
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        for sock in select.select(sockets, [], [], left)[0]:
+            with contextlib.suppress(OSError), sock.accept()[0] as caller:
+                caller.settimeout(NOTIFY_SECONDS)
+                caller.sendall(line)
+                caller.shutdown(socket.SHUT_WR)
+                caller.recv(1 << 16)  # what is unread would take the answer with it
 
 
 def turn_callers_away() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from nimad import heap
+from nimad.disk.durable import size_of
 from nimad.errors import NimadError
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ KEEP_CHANGES = 100_000
 PRUNE_CHANGES = 10_000
 """Changes that are pruned at once, at least: less is not worth a write [rows]."""
 FOLD_BYTES = 256 * 1024
-"""Size from which the WAL is folded: below, it would only write the same pages again [bytes]."""
+"""Size from which the WAL is folded: below, it would only write the same pages again [bytes].
+Earlier while it is larger than the file: then the file alone would be next to nothing."""
 
 
 def step(store: MemoryStore) -> bool:
@@ -86,7 +88,7 @@ def prune_changes(store: MemoryStore) -> bool:
 
 def fold(store: MemoryStore) -> bool:
     """Fold a large WAL into the file."""
-    wal = store.records.path.with_name(store.records.path.name + "-wal")
-    if wal.exists() and wal.stat().st_size > FOLD_BYTES:
+    wal, file = (size_of(store.state / f"records.sqlite{end}") for end in ("-wal", ""))
+    if wal > min(FOLD_BYTES, file):
         store.records.release_space()
     return False  # folding again at once would not help: a reader may hold the WAL

@@ -34,7 +34,7 @@ from nimad.disk.durable import set_aside, size_of
 from nimad.embed.absent import AbsentEmbedder
 from nimad.embed.base import Embedder, signature
 from nimad.embed.registry import get_embedder
-from nimad.errors import Degraded, DiskFull, EmbedderMissing, NimadError, TableDamaged
+from nimad.errors import Degraded, DiskFailed, DiskFull, EmbedderMissing, NimadError, TableDamaged
 from nimad.index.blocks import BlockIndex, Damage
 from nimad.store import staged_segments
 from nimad.store.forgotten import PurgeNote
@@ -67,6 +67,8 @@ class SemanticIndex(Projection):
         self._records, self._health, self._lock = records, health, lock
         self._damaged: list[Damage] = []
         self.unencoded_ids: list[int] = []
+        self.uncertain = False
+        """Whether a transaction may have raised and yet been committed, because the disk failed."""
         self.reencoding: Reencoding | None = None
         self.wanted_embedder = self._find_wanted_embedder()
         embedder, self.due = self._find_serving_embedder()
@@ -263,6 +265,8 @@ class SemanticIndex(Projection):
         if self._damaged:
             self._retire_damaged()
             return True
+        if self.uncertain:
+            self._compare_ids()
         waits: NimadError | None = None
         try:
             if self.due:
@@ -276,8 +280,8 @@ class SemanticIndex(Projection):
                 return True
             if self._health.restore(self.name):
                 log.info("the blocks are whole again")
-        except (Degraded, DiskFull) as error:  # what is there already is tidied up nevertheless
-            waits = error
+        except (Degraded, DiskFull, DiskFailed) as error:
+            waits = error  # what is there already is tidied up nevertheless
         if self.index.stats()["hot"] >= self._config["blocks.flush_rows"] and self.flush():
             return True
         names = self._records.rows("SELECT name FROM segments ORDER BY rows, name")
@@ -287,6 +291,14 @@ class SemanticIndex(Projection):
         if waits is not None:
             raise waits
         return False
+
+    def _compare_ids(self) -> None:
+        """Bring the index to what the records hold."""
+        with self._records.exclusive():  # nothing comes or goes in between
+            self.uncertain = False
+            alive = self._records.ids()
+            self.index.remove(np.setdiff1d(self.index.ids(), alive, assume_unique=True))
+            self.unencoded_ids = [] if self.due else self.missing_vectors()
 
     def repair(self, limit: int = REPAIR_ROWS) -> bool:
         """Encode memories without a vector (a damaged segment, an embedder that was away), up to

@@ -11,6 +11,7 @@ import stat
 from pathlib import Path
 
 from nimad.disk.durable import make_directory, sweep_temporary
+from nimad.disk.failures import check_writable, disk_errors
 from nimad.errors import StateBusy, StateUnusable
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,8 @@ class StateLock:
 
 def _open(path: Path, flags: int, state: Path) -> int:
     try:
-        return os.open(path, flags | os.O_CLOEXEC, 0o600)
+        with disk_errors(f"{path} cannot be opened"):
+            return os.open(path, flags | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StateUnusable(state=state, detail=f"{path.name}: {error.strerror}") from error
 
@@ -70,8 +72,9 @@ def _open(path: Path, flags: int, state: Path) -> int:
 def prepare_state(state: Path) -> None:
     """Make the state directory and its parts (mode 0700, durable).
 
-    Raises StateUnusable when that cannot be, and when the directory belongs to another user or
-    everybody may write to it: the memories in it could be read, changed or replaced by others.
+    Raises DiskFull, DiskReadOnly, DiskFailed when the disk refuses; StateUnusable when that cannot
+    be otherwise, and when the directory belongs to another user or everybody may write to it: the
+    memories in it could be read, changed or replaced by others.
     """
     try:
         make_directory(state)
@@ -83,8 +86,10 @@ def prepare_state(state: Path) -> None:
             mode = stat.S_IMODE(found.st_mode)
             detail = f"everybody may write to it (mode {mode:04o}); chmod 0700 closes it"
             raise StateUnusable(state=state, detail=detail)
-        for part in PARTS:
-            make_directory(state / part)
+        check_writable(state)
+        with disk_errors(f"{state} cannot be used"):
+            for part in PARTS:
+                make_directory(state / part)
     except OSError as error:
         raise StateUnusable(state=state, detail=f"{error.filename}: {error.strerror}") from error
     if not os.access(state, os.W_OK | os.X_OK):

@@ -6,6 +6,7 @@ them, see nimad/core/projection.py.  This class ties them together; each verb is
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -28,8 +29,9 @@ from nimad.core.setbacks import Setbacks
 from nimad.core.state_directory import StateLock, prepare_state, sweep
 from nimad.core.validate import check_memory
 from nimad.core.words import WordsIndex
+from nimad.disk.failures import disk_errors
 from nimad.embed.base import Embedder
-from nimad.errors import NimadError, NotFound, UsageError
+from nimad.errors import DiskFailed, DiskFull, NimadError, NotFound, UsageError
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Hit, Memory, now_ms
 from nimad.recall.query_context import Stopwatch
@@ -39,6 +41,9 @@ from nimad.store.records import Records
 from nimad.store.relations import neighbours
 
 log = logging.getLogger(__name__)
+
+DISK = "disk"
+"""Its name in `degraded`, while it is read-only or fails: what is remembered is refused then."""
 
 
 @dataclass(slots=True)
@@ -72,8 +77,8 @@ class MemoryStore:
     was given.
     """
 
-    def __init__(self, state: Path, config: Config, lock: StateLock) -> None:
-        self.state, self.config, self._lock = state, config, lock
+    def __init__(self, state: Path, config: Config, lock: StateLock, records: Records) -> None:
+        self.state, self.config, self._lock, self.records = state, config, lock, records
         self.maintenance = threading.RLock()
         self.on_change: Callable[[], None] = lambda: None
         self.on_returned: Callable[[Sequence[int]], None] = lambda ids: None
@@ -82,7 +87,7 @@ class MemoryStore:
         self.query_priority = QueryPriority()
         self.started = time.monotonic()
         self._accesses = Accesses()
-        self.records = records = Records.open(state / "records.sqlite")
+        records.on_trouble = self._disk_trouble
         self.semantic = SemanticIndex(state, config, records, self.health, self.maintenance)
         self.dense = Hypervectors(state, records, self.health, self.maintenance)
         give_way = self.query_priority.yield_to_queries
@@ -115,17 +120,19 @@ class MemoryStore:
         """Take the directory (made when missing), recover what a crash left, warm up.
 
         Raises StateBusy when another process owns it, StateUnusable, StateTooNew, RecordsDamaged;
-        ConfigError, EmbedderMissing, TableDamaged while there are no vectors yet.
+        DiskFull, DiskReadOnly, DiskFailed: then it may be tried again; ConfigError,
+        EmbedderMissing, TableDamaged while there are no vectors yet.
         """
         prepare_state(state)
-        lock = StateLock(state)
-        try:
+        with disk_errors(f"{state} cannot be opened"), contextlib.ExitStack() as undo:
+            lock = StateLock(state)
+            undo.callback(lock.release)
             sweep(state)
-            store = cls(state, config, lock)
-        except BaseException:
-            lock.release()
-            raise
-        store.recall.warm_up()
+            records = Records.open(state / "records.sqlite")
+            undo.callback(records.close)
+            store = cls(state, config, lock, records)
+            store.recall.warm_up()
+            undo.pop_all()
         return store
 
     def close(self) -> None:
@@ -151,6 +158,16 @@ class MemoryStore:
             self.config = config
         self.setbacks.clear()
         self.on_change()
+
+    def _disk_trouble(self, error: DiskFailed | DiskFull | None) -> None:
+        """The disk refuses, or (None) works again: then all that waits goes on at once."""
+        if error is None:
+            self.health.restore(DISK)
+            self.setbacks.clear()
+            self.on_change()
+        elif isinstance(error, DiskFailed):
+            self.semantic.uncertain = True
+            self.health.fail(DISK, f"{error.message}. {error.next_step}")
 
     @property
     def blocks(self) -> BlockIndex:

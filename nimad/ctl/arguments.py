@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from nimad.ctl.client import Client
+from nimad.ctl.screen import Screen
 from nimad.errors import InputUnusable, NimadError, UsageError
 
 if TYPE_CHECKING:
     from nimad import when
-    from nimad.ctl.client import Client
-    from nimad.ctl.screen import Screen
 
-    Run = Callable[[argparse.Namespace, Client, Screen], int]
-    Commands = argparse._SubParsersAction["Parser"]
+Run = Callable[[argparse.Namespace, Client, Screen], int]
+"""What does a command; returns its exit code."""
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 DATES = (
     "DATE is a day, a month, a year or a moment (2023-05-08, 8 May 2023, May 2023, 2023,"
@@ -69,7 +70,7 @@ def add_command(
 ) -> Parser:
     """Add a command: `about` stands in the list of commands, `more` in its own help, too."""
     description = f"{about[:1].upper()}{about[1:]}. {more}".strip()
-    parser = commands.add_parser(name, help=about, description=description, epilog=end)
+    parser: Parser = commands.add_parser(name, help=about, description=description, epilog=end)
     parser.set_defaults(run=run)
     add_shared(parser)
     return parser

@@ -12,15 +12,15 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-from nimad.ctl.arguments import add_command
+from nimad.ctl.arguments import Commands, add_command
+from nimad.ctl.client import Client
+from nimad.ctl.human import count
+from nimad.ctl.progress import Progress
+from nimad.ctl.screen import Screen, json_bytes
+from nimad.ctl.terminal_text import one_line, safe_json
 from nimad.errors import OutputUnusable, RemoteError, ReplyTooLarge
-
-if TYPE_CHECKING:
-    from nimad.ctl.arguments import Commands
-    from nimad.ctl.client import Client
-    from nimad.ctl.screen import Screen
 
 
 def register(commands: Commands) -> None:
@@ -48,8 +48,6 @@ def run_export(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         for _, lines in pages:
             screen.raw(lines)
         return 0
-    from nimad.ctl.human import count
-    from nimad.ctl.progress import Progress
 
     written = 0
     with Progress(screen.progress) as progress, _target(Path(args.output)) as file:
@@ -57,17 +55,12 @@ def run_export(args: argparse.Namespace, client: Client, screen: Screen) -> int:
             file.write(lines)
             written += memories
             progress.show(f"exported {count(written, 'memory')}")
-    if screen.json:
-        screen.result({"exported": written, "file": args.output})
-    else:
-        screen.said(f"exported {count(written, 'memory')} to {args.output}")
-    return 0
+    told = one_line(f"exported {count(written, 'memory')} to {args.output}")
+    return screen.answer({"exported": written, "file": args.output}, told)
 
 
 def _pages(client: Client, namespace: str | None) -> Iterator[tuple[int, bytes]]:
     """The pages: number of memories, and their lines."""
-    from nimad.ctl.screen import json_bytes
-    from nimad.ctl.terminal_text import safe_json
 
     after: int | None = None
     while True:

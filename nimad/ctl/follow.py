@@ -13,18 +13,16 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nimad.ctl.client import Client
 from nimad.ctl.handover import hand_over, stores_at
 from nimad.ctl.human import count
+from nimad.ctl.screen import Screen
 from nimad.ctl.terminal_text import one_line
 from nimad.errors import DaemonAbsent, NimadError, NoAnswer, RemoteError, SourceChanged, UsageError
 from nimad.legacy.detect import GRAPH, Detected
 from nimad.legacy.source_changes import Difference, Seen, Signature, look, seen_in, signature
-
-if TYPE_CHECKING:
-    from nimad.ctl.client import Client
-    from nimad.ctl.screen import Screen
 
 EVERY = 30.0
 """Pause between two looks at the store without --every [seconds]."""

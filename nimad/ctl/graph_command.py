@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nimad.ctl.arguments import add_command, number, standard_input
+from nimad.ctl.arguments import Commands, add_command, number, standard_input
+from nimad.ctl.client import Client
+from nimad.ctl.screen import Screen
 from nimad.ctl.terminal_text import columns, one_line, shorten
 from nimad.errors import UsageError
 from nimad.limits import MAX_ROWS
-
-if TYPE_CHECKING:
-    from nimad.ctl.arguments import Commands
-    from nimad.ctl.client import Client
-    from nimad.ctl.screen import Screen
 
 WIDEST = 60
 """Width of the widest column of a table on a terminal [columns]."""

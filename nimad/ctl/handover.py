@@ -11,21 +11,21 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nimad.ctl.arguments import with_hint
+from nimad.ctl.client import Client
 from nimad.ctl.human import size
+from nimad.ctl.migration_text import attached, forecast
 from nimad.ctl.progress import Progress, bar
+from nimad.ctl.screen import Screen
+from nimad.ctl.wait import wait
 from nimad.errors import Interrupted, NimadError, SourceNotRecognised, UsageError
 from nimad.legacy.bundle import take_bundle
 from nimad.legacy.detect import GRAPH, Detected
 from nimad.legacy.scratch import private_directory, scratch_directory
 from nimad.legacy.snapshot import Snapshot, take_snapshot
 from nimad.legacy.stores import Found, find
-
-if TYPE_CHECKING:
-    from nimad.ctl.client import Client
-    from nimad.ctl.screen import Screen
 
 TICK = 0.25
 """Pause between two looks at how far the copy is [seconds]."""
@@ -64,8 +64,6 @@ def take_over(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     ]
     code = 0
     if args.wait and not args.dry_run and taken:
-        from nimad.ctl.wait import wait
-
         code = wait(client, screen, [result["name"] for result in taken], left_out)
     else:
         _report(args, screen, taken, left_out)
@@ -119,7 +117,6 @@ def _report(
         listed = {} if alone and not Path(args.path).is_dir() else {"sources": taken}
         screen.result({**alone, **listed, **({"refused": left_out} if listed else {})})
         return
-    from nimad.ctl.migration_text import attached, forecast
 
     for place, result in enumerate(taken):
         if place:
@@ -136,8 +133,20 @@ def _copied(store: Detected, screen: Screen, look: Callable[[Path], None]) -> It
     with private_directory(scratch_directory()) as mine:
         done = threading.Event()
         with Progress(screen.progress) as progress:
-            args = (mine, store.path.name, store.size_bytes, progress, done)
-            watcher = threading.Thread(target=_watch_copy, args=args, daemon=True)
+
+            def watch() -> None:
+                expected = store.size_bytes
+                while not done.wait(TICK):
+                    copied = 0
+                    for path in mine.rglob("*"):
+                        with suppress(OSError):  # it was removed meanwhile
+                            copied += path.stat().st_size
+                    copied = min(copied, expected)
+                    drawn = bar(copied / expected if expected else 1.0)
+                    told = f"{drawn}  {size(copied)} of {size(expected)}"
+                    progress.show(f"copying {store.path.name}  {told}")
+
+            watcher = threading.Thread(target=watch, daemon=True)
             watcher.start()
             try:
                 if store.kind == GRAPH:
@@ -149,16 +158,3 @@ def _copied(store: Detected, screen: Screen, look: Callable[[Path], None]) -> It
                 watcher.join()
     with snapshot:
         yield snapshot
-
-
-def _watch_copy(
-    directory: Path, name: str, expected: int, progress: Progress, done: threading.Event
-) -> None:
-    while not done.wait(TICK):
-        copied = 0
-        for path in directory.rglob("*"):
-            with suppress(OSError):  # it was removed meanwhile
-                copied += path.stat().st_size
-        copied = min(copied, expected)
-        fraction = copied / expected if expected else 1.0
-        progress.show(f"copying {name}  {bar(fraction)}  {size(copied)} of {size(expected)}")

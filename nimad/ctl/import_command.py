@@ -11,19 +11,16 @@ import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from nimad.ctl import human
-from nimad.ctl.arguments import add_command, number
+from nimad.ctl.arguments import Commands, add_command, number
+from nimad.ctl.client import Client
 from nimad.ctl.human import size
+from nimad.ctl.progress import Progress
+from nimad.ctl.screen import Screen
 from nimad.errors import BadRecord, InputUnusable, Interrupted, NimadError, RemoteError
 from nimad.limits import MAX_FRAME, MAX_IMPORT, MAX_PAYLOAD
-
-if TYPE_CHECKING:
-    from nimad.ctl.arguments import Commands
-    from nimad.ctl.client import Client
-    from nimad.ctl.progress import Progress
-    from nimad.ctl.screen import Screen
 
 BATCH_BYTES = 900_000
 """Size of the memories of a batch, as JSON, unless one alone is larger [bytes]."""
@@ -57,7 +54,6 @@ def register(commands: Commands) -> None:
 
 def run_import(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl import`."""
-    from nimad.ctl.progress import Progress
 
     with _opened(args.file) as stream, Progress(screen.progress) as progress:
         client.call("ping")  # so that a daemon that is not there is no half-done import
@@ -68,14 +64,12 @@ def run_import(args: argparse.Namespace, client: Client, screen: Screen) -> int:
             progress.clear()
             error = Interrupted() if isinstance(stopped, KeyboardInterrupt) else stopped
             return _stopped(screen, work, error)
-    if screen.json:
-        screen.result(work.result())
-    elif work.imported:
+    told = f"imported nothing: there is no memory in {work.name}"
+    if work.imported:
         ids = f"{work.first_id} to {work.last_id}" if work.imported > 1 else f"{work.first_id}"
-        screen.line(f"imported {work.count()} as {ids}")
-    else:
-        screen.line(f"imported nothing: there is no memory in {work.name}")
-    return 0
+        told = f"imported {work.count()} as {ids}"
+    ids_or_none = {"first_id": work.first_id or None, "last_id": work.last_id or None}
+    return screen.answer({"imported": work.imported, **ids_or_none}, told)
 
 
 class _Import:
@@ -121,11 +115,6 @@ class _Import:
     def count(self) -> str:
         """`1 memory`, `4,112 memories`."""
         return human.count(self.imported, "memory")
-
-    def result(self) -> dict[str, Any]:
-        """The result as JSON."""
-        ids = {"first_id": self.first_id or None, "last_id": self.last_id or None}
-        return {"imported": self.imported, **ids}
 
     def _send(self, memories: list[dict[str, Any]], numbers: list[int]) -> None:
         self.unsure = numbers[0], numbers[-1]
@@ -274,7 +263,9 @@ class LineReader:
 
     def _record(self, line: bytes) -> tuple[dict[str, Any], int]:
         try:
-            memory = json.loads(line.decode(), parse_constant=self._no_constant)
+            memory = json.loads(
+                line.decode(), parse_constant=lambda name: self._refuse(f"{name} is not JSON")
+            )
             packed = json.dumps(memory, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
             length = len(packed.encode())
         except json.JSONDecodeError as error:
@@ -292,9 +283,6 @@ class LineReader:
         if length > MAX_PAYLOAD:
             self._refuse(f"the memory has {size(length)}; at most {size(MAX_PAYLOAD)} fit")
         return memory, length
-
-    def _no_constant(self, name: str) -> NoReturn:
-        self._refuse(f"{name} is not JSON")
 
     def _refuse(self, detail: str) -> NoReturn:
         raise BadRecord(where=f"{self._name}:{self.number}", detail=detail) from None

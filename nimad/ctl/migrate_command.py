@@ -6,16 +6,17 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nimad.ctl.arguments import add_command, number
+from nimad.ctl.arguments import Commands, Parser, add_command, number
+from nimad.ctl.client import Client
+from nimad.ctl.human import count, size
+from nimad.ctl.migration_text import comparison, overview
+from nimad.ctl.screen import DIM, Screen
+from nimad.ctl.terminal_text import one_line
+from nimad.ctl.wait import watch
 from nimad.errors import OutputUnusable, UsageError, VerifyFailed
 from nimad.limits import MAX_BATCH
-
-if TYPE_CHECKING:
-    from nimad.ctl.arguments import Commands, Parser
-    from nimad.ctl.client import Client
-    from nimad.ctl.screen import Screen
 
 PAGE = 500
 """Number of quarantined rows asked for at a time [rows]."""
@@ -164,31 +165,17 @@ def run_migrate(args: argparse.Namespace, client: Client, screen: Screen) -> int
     if chosen not in STEERING:
         return actions[chosen](args, client, screen)
     result = client.call(f"migrate.{chosen}", name=_name(getattr(args, chosen)))
-    if screen.json:
-        screen.result(result)
-    elif result["sources"]:
-        for source in result["sources"]:
-            screen.said(f"{source}: {STEERING[chosen]}")
-    else:
-        screen.line("No migration is under way.")
-    return 0
+    done = [one_line(f"{source}: {STEERING[chosen]}") for source in result["sources"]]
+    return screen.answer(result, *(done or ["No migration is under way."]))
 
 
 def run_status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl migrate --status`."""
     name = _name(args.status)
     if args.watch:
-        from nimad.ctl.wait import watch
-
         return watch(client, screen, name)
     result = client.call("migrate.status", name=name)
-    if screen.json:
-        return screen.result(result)
-    from nimad.ctl.migration_text import overview
-
-    for line in overview(screen, result):
-        screen.line(line)
-    return 0
+    return screen.answer(result, *overview(screen, result))
 
 
 def run_verify(args: argparse.Namespace, client: Client, screen: Screen) -> int:
@@ -197,8 +184,6 @@ def run_verify(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     if screen.json:
         screen.result(result)
     else:
-        from nimad.ctl.migration_text import comparison
-
         comparison(screen, result)
     if result["ok"]:
         return 0
@@ -215,24 +200,18 @@ def run_rollback(args: argparse.Namespace, client: Client, screen: Screen) -> in
         screen.note("nothing was changed.")
         return DECLINED
     result = client.call("migrate.rollback", name=args.rollback)
-    if screen.json:
-        return screen.result(result)
-    from nimad.ctl.human import count
-
     removed = [
         count(result["removed"].get(kind, 0), thing)
         for kind, thing in (("memories", "memory"), ("relations", "relation"), ("turns", "turn"))
     ]
-    screen.said(f"rolled back {result['name']}: {', '.join(removed)} removed")
-    return 0
+    told = one_line(f"rolled back {result['name']}: {', '.join(removed)} removed")
+    return screen.answer(result, told)
 
 
 def _agreed(name: str, client: Client, screen: Screen) -> bool:
     """Ask at the terminal; without one, the command itself is the consent."""
     if sys.stdin is None or not sys.stdin.isatty():
         return True
-    from nimad.ctl.human import count
-    from nimad.ctl.terminal_text import one_line
 
     sources = client.call("migrate.status", name=name)["sources"]
     held = count(sources[0]["copied"], "memory") if sources else "the memories"
@@ -245,22 +224,12 @@ def _agreed(name: str, client: Client, screen: Screen) -> bool:
 def run_forget_backup(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl migrate --forget-backup`."""
     result = client.call("migrate.forget_backup", name=args.forget_backup)
-    if screen.json:
-        return screen.result(result)
-    from nimad.ctl.human import size
-
-    screen.said(
-        f"deleted the copy of {result['name']}: {size(result['freed_bytes'])} freed; it can no"
-        " longer be verified"
-    )
-    return 0
+    freed = f"{size(result['freed_bytes'])} freed; it can no longer be verified"
+    return screen.answer(result, one_line(f"deleted the copy of {result['name']}: {freed}"))
 
 
 def run_quarantine(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """List the rows of a source that were not taken over, all of them, with the reason."""
-    from nimad.ctl.human import count
-    from nimad.ctl.screen import DIM
-    from nimad.ctl.terminal_text import one_line
 
     name = args.quarantine
     rows: list[dict[str, Any]] = []
@@ -269,42 +238,31 @@ def run_quarantine(args: argparse.Namespace, client: Client, screen: Screen) -> 
         rows += result["rows"]
         if len(rows) >= result["total"] or not result["rows"]:
             break
-    if screen.json:
-        return screen.result({**result, "rows": rows})
-    if not rows:
-        screen.line(f"{one_line(name)}: every row was taken over whole.")
-        return 0
-    for row in rows:
-        what = screen.style(one_line(f"{row['kind']} {row['key']}"), DIM)
-        screen.line(f"{what}  {one_line(row['reason'])}")
-    screen.line(f"{count(len(rows), 'row')}; --retry-quarantined {one_line(name)} tries them again")
-    return 0
+    told = [
+        screen.style(one_line(f"{row['kind']} {row['key']}"), DIM) + f"  {one_line(row['reason'])}"
+        for row in rows
+    ]
+    again = f"{count(len(rows), 'row')}; --retry-quarantined {one_line(name)} tries them again"
+    told.append(again if rows else f"{one_line(name)}: every row was taken over whole.")
+    return screen.answer({**result, "rows": rows}, *told)
 
 
 def run_retry(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """Have the quarantined rows of a source looked at again."""
-    from nimad.ctl.human import count
-    from nimad.ctl.terminal_text import one_line
 
     name = args.retry_quarantined
     result = client.call("migrate.retry_quarantined", name=name)
-    if screen.json:
-        screen.result(result)
-    elif result["retried"]:
+    told = [f"{one_line(name)}: nothing is in quarantine."]
+    if result["retried"]:
         rows = count(result["retried"], "row")
-        screen.said(f"{one_line(name)}: {rows} will be looked at again")
-        screen.line("nimactl migrate --status --watch shows how far it is.")
-    else:
-        screen.line(f"{one_line(name)}: nothing is in quarantine.")
-    return 0
+        told = [f"{one_line(name)}: {rows} will be looked at again"]
+        told.append("nimactl migrate --status --watch shows how far it is.")
+    return screen.answer(result, *told)
 
 
 def run_restore(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """Write the copy of a source that nimad keeps to a new file, or its files to a directory."""
     import tarfile
-
-    from nimad.ctl.human import size
-    from nimad.ctl.terminal_text import one_line
 
     if args.to is None:
         raise UsageError(detail="--restore needs --to FILE, a path where nothing is yet.")
@@ -333,14 +291,9 @@ def run_restore(args: argparse.Namespace, client: Client, screen: Screen) -> int
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    if screen.json:
-        screen.result({**result, "to": str(target.absolute())})
-    else:
-        screen.said(
-            f"{one_line(result['name'])} as it was at {one_line(result['path'])} is in"
-            f" {one_line(str(target))} ({size(result['bytes'])}, digest compared)"
-        )
-    return 0
+    name, path, where = (one_line(text) for text in (result["name"], result["path"], str(target)))
+    told = f"{name} as it was at {path} is in {where} ({size(result['bytes'])}, digest compared)"
+    return screen.answer({**result, "to": str(target.absolute())}, told)
 
 
 def _unpack(part: Path, target: Path) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nimad.ctl.human import clock, count, share, size, took
 from nimad.ctl.progress import bar
-from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW
+from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen
 from nimad.ctl.terminal_text import one_line, safe, shorten, wrap
 from nimad.model import COUNTED_STAGES, STATES_AT_REST, State
-
-if TYPE_CHECKING:
-    from nimad.ctl.screen import Screen
 
 COLOURS = {
     State.VERIFIED: GREEN,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nimad import prompt
 from nimad.ctl.arguments import (
     DATES,
+    Commands,
     add_command,
     first_moment,
     last_moment,
@@ -16,14 +18,11 @@ from nimad.ctl.arguments import (
     number,
     text_of,
 )
+from nimad.ctl.client import Client
 from nimad.ctl.human import ago, date
 from nimad.ctl.screen import BOLD, DIM, YELLOW, Screen
 from nimad.ctl.terminal_text import columns, one_line, safe, wrap
 from nimad.limits import MAX_BUDGET, MAX_DEPTH, MAX_RESULTS
-
-if TYPE_CHECKING:
-    from nimad.ctl.arguments import Commands
-    from nimad.ctl.client import Client
 
 MODES = ("hybrid", "meaning", "words")
 MOST_LINES = 8
@@ -212,7 +211,6 @@ def show_results(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
 
 def show_prompt(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
     """The answers as text for a prompt: a block for each, a line for each memory, no decoration."""
-    from nimad.prompt import line
 
     if not found:
         screen.note("nothing relevant was found.")
@@ -221,7 +219,7 @@ def show_prompt(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
             screen.line()
         for memory in result["context"]["memories"] if "context" in result else [result]:
             parts = (memory["text"], memory["who"], memory["layer"], memory["timestamp"])
-            screen.line(safe(line(*parts)))
+            screen.line(safe(prompt.line(*parts)))
 
 
 def show_neighbours(screen: Screen, found: Sequence[dict[str, Any]], origin: int) -> None:

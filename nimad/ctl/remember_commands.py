@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nimad.ctl.arguments import (
     DATES,
+    Commands,
     add_command,
     first_moment,
     fraction,
@@ -14,12 +15,10 @@ from nimad.ctl.arguments import (
     standard_input,
     text_of,
 )
+from nimad.ctl.client import Client
+from nimad.ctl.human import count
+from nimad.ctl.screen import Screen
 from nimad.model import FIELDS
-
-if TYPE_CHECKING:
-    from nimad.ctl.arguments import Commands
-    from nimad.ctl.client import Client
-    from nimad.ctl.screen import Screen
 
 SOME_MISSING = 1
 """Exit code when an id that was to be forgotten did not exist."""
@@ -83,11 +82,7 @@ def run_remember(args: argparse.Namespace, client: Client, screen: Screen) -> in
         if field.flag and (value := getattr(args, name)) is not None
     }
     result = client.call("remember", text=text_of(text), **given)
-    if screen.json:
-        screen.result(result)
-    else:
-        screen.line(f"remembered as {result['id']}")
-    return 0
+    return screen.answer(result, f"remembered as {result['id']}")
 
 
 def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
@@ -108,7 +103,6 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         screen.said(
             f"{'would forget' if receipt['dry_run'] else verb} {_listed(receipt['forgotten'])}"
         )
-        from nimad.ctl.human import count
 
         removed = receipt.get("removed") or {}
         parts = [

@@ -63,6 +63,17 @@ class Screen:
         self.raw(json_bytes(value, indent=2 if self.terminal else None))
         return 0
 
+    def answer(self, result: Any, *lines: str) -> int:
+        """A result as JSON for a program, or lines about it that are already safe.
+
+        Returns the exit code 0.
+        """
+        if self.json:
+            return self.result(result)
+        for line in lines:
+            self.line(line)
+        return 0
+
     def raw(self, data: bytes) -> None:
         """Write bytes to standard output, after what was printed before."""
         self.flush()

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nimad import __version__
-from nimad.ctl.arguments import add_command
+from nimad.ctl.arguments import Commands, add_command
+from nimad.ctl.client import Client
 from nimad.ctl.human import count, share, size, span, took
 from nimad.ctl.progress import bar
 from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen
 from nimad.ctl.terminal_text import one_line, shorten
-
-if TYPE_CHECKING:
-    from nimad.ctl.arguments import Commands
-    from nimad.ctl.client import Client
 
 PARTS = ("words", "blocks", "graph", "all")
 UNWELL = 1
@@ -73,59 +70,29 @@ def run_status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     result = client.call("status")
     if screen.json:
         return screen.result(result)
-    show_status(screen, result)
-    return 0
-
-
-def run_rebuild(args: argparse.Namespace, client: Client, screen: Screen) -> int:
-    """`nimactl rebuild`."""
-    result = client.call("rebuild", part=args.part)
-    if screen.json:
-        return screen.result(result)
-    for part, made in result["rebuilt"].items():
-        taken = f"in {took(made['seconds'] * 1000)}"
-        screen.line(f"rebuilt {one_line(part)}: {count(made['rows'], 'memory')} {taken}")
-    return 0
-
-
-def run_doctor(args: argparse.Namespace, client: Client, screen: Screen) -> int:
-    """`nimactl doctor`."""
-    result = client.call("doctor")
-    if screen.json:
-        screen.result(result)
-    else:
-        show_findings(screen, result)
-    return UNWELL if any(p["severity"] != "note" for p in result["problems"]) else 0
-
-
-# --- what they print ------------------------------------------------------------------------------
-
-
-def show_status(screen: Screen, status: dict[str, Any]) -> None:
-    """What `nimactl status` shows."""
-    version = one_line(status["version"])
-    head = f"nimad {version}, up for {span(status['uptime_seconds'])}, process {status['pid']}"
+    version = one_line(result["version"])
+    head = f"nimad {version}, up for {span(result['uptime_seconds'])}, process {result['pid']}"
     screen.line(screen.style(head, BOLD))
     if version != __version__:
         screen.line(f"(nimactl is {__version__}: restart nimad to have both alike)")
-    for part, reason in (status.get("degraded") or {}).items():
+    for part, reason in (result.get("degraded") or {}).items():
         screen.line()
         screen.line(screen.style(f"{one_line(part)} is out of service", RED, BOLD))
         screen.paragraph(reason, "  ")
         screen.line("  Queries go on without it. `nimactl doctor` tells what to do.")
-    for work, reason in (status.get("waiting") or {}).items():
+    for work, reason in (result.get("waiting") or {}).items():
         screen.line()
         screen.line(screen.style(f"{one_line(work)} is not finished", BOLD))
         screen.paragraph(reason, "  ")
         screen.line("  It is tried again by itself.")
     screen.line()
-    for label, text in _rows(status):
+    for label, text in _rows(result):
         screen.line(f"{label:<{LABEL}}{text}")
     screen.line()
-    disk = dict(status["disk"])
+    disk = dict(result["disk"])
     total, free = disk["total"], disk["free"]
     disk["records"] -= disk.get("words", 0)
-    where = one_line(status["state_dir"])
+    where = one_line(result["state_dir"])
     screen.line(screen.style(f"{size(total)} in {where}, {size(free)} free", BOLD))
     for part, about in DISK_PARTS.items():
         taken = disk.get(part, 0)
@@ -134,6 +101,47 @@ def show_status(screen: Screen, status: dict[str, Any]) -> None:
         drawn = bar(taken / total if total else 0, 12)
         shown = f"  {part:<{LABEL - 2}}{size(taken):>10}  {share(taken, total):>5}  {drawn}  "
         screen.line(shorten(shown + about, screen.width))
+    return 0
+
+
+def run_rebuild(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl rebuild`."""
+    result = client.call("rebuild", part=args.part)
+    lines = []
+    for part, made in result["rebuilt"].items():
+        taken = f"in {took(made['seconds'] * 1000)}"
+        lines.append(f"rebuilt {one_line(part)}: {count(made['rows'], 'memory')} {taken}")
+    return screen.answer(result, *lines)
+
+
+def run_doctor(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl doctor`."""
+    result = client.call("doctor")
+    serious = [p for p in result["problems"] if p["severity"] != "note"]
+    if screen.json:
+        screen.result(result)
+        return UNWELL if serious else 0
+    for problem in result["problems"]:
+        severity = one_line(problem["severity"])
+        label = screen.style(f"{severity}: {one_line(problem['part'])}", COLOURS.get(severity, RED))
+        screen.line(label)
+        screen.paragraph(problem["what"], "  ")
+        screen.paragraph(f"Fix: {problem['fix']}", "  ")
+        screen.line()
+    checked = result["checked"]
+    looked = ", ".join(
+        count(number, re.sub("ies$", "y", one_line(name)).removesuffix("s"))
+        for name, number in checked.items()
+    )
+    if serious:
+        verdict = screen.style(count(len(serious), "problem"), RED, BOLD)
+    else:
+        verdict = screen.style("all well", GREEN, BOLD)
+    screen.line(f"{verdict} ({looked} checked in {took(result['took_ms'])})")
+    return UNWELL if serious else 0
+
+
+# --- what they print ------------------------------------------------------------------------------
 
 
 def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
@@ -181,25 +189,3 @@ def _graph(graph: dict[str, Any]) -> str:
         return f"{one_line(graph['engine'])}, made when it is asked"
     state = f"{count(behind, 'change')} behind" if behind else "up to date"
     return f"{one_line(graph['engine'])}, {state}"
-
-
-def show_findings(screen: Screen, result: dict[str, Any]) -> None:
-    """What `nimactl doctor` shows: each problem with its fix, or that all is well."""
-    for problem in result["problems"]:
-        severity = one_line(problem["severity"])
-        label = screen.style(f"{severity}: {one_line(problem['part'])}", COLOURS.get(severity, RED))
-        screen.line(label)
-        screen.paragraph(problem["what"], "  ")
-        screen.paragraph(f"Fix: {problem['fix']}", "  ")
-        screen.line()
-    checked = result["checked"]
-    looked = ", ".join(
-        count(number, re.sub("ies$", "y", one_line(name)).removesuffix("s"))
-        for name, number in checked.items()
-    )
-    serious = [p for p in result["problems"] if p["severity"] != "note"]
-    if serious:
-        verdict = screen.style(count(len(serious), "problem"), RED, BOLD)
-    else:
-        verdict = screen.style("all well", GREEN, BOLD)
-    screen.line(f"{verdict} ({looked} checked in {took(result['took_ms'])})")

@@ -54,11 +54,8 @@ def crash_point(name: str) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory (mode 0700) and its missing parents, and their names durable.
-
-    Raises:
-        OSError: any refusal of the system; a file in its place, too.
-    """
+    """Make a directory (mode 0700) and its missing parents, and their names durable.  Raises
+    OSError for any refusal of the system; for a file in its place, too."""
     missing = [one for one in (path, *path.parents) if not one.exists()]
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     for made in missing:
@@ -85,10 +82,9 @@ def replacing(path: Path, crash: str = "durable") -> Iterator[BinaryIO]:
         path: the file to create or replace; readable by its owner only.
         crash: prefix of the crash points `CRASH.before_fsync`, `.before_rename`, `.after_rename`.
 
-    Raises:
-        DiskFull: when the medium, the quota or a size limit has no room; nothing is left behind.
-        DiskFailed: on an I/O error; DiskReadOnly when the system made the disk so.
-        OSError: any other refusal of the system.
+    Raises DiskFull when the medium, the quota or a size limit has no room (nothing is left behind),
+    DiskFailed on an I/O error, DiskReadOnly when the system made the disk so, and OSError for any
+    other refusal of the system.
     """
     temporary = path.with_name(path.name + TEMPORARY)
     try:
@@ -122,12 +118,8 @@ def _create(path: Path) -> BinaryIO:
 
 
 def write_durable(path: Path, chunks: Iterable[Buffer], crash: str = "durable") -> int:
-    """Write `chunks` one after the other to `path`, replacing it; return the bytes written.
-
-    Raises:
-        DiskFull: as `replacing`.
-        OSError: as `replacing`.
-    """
+    """Write `chunks` one after the other to `path`, replacing it; return the bytes written.  Raises
+    what `replacing` does."""
     written = 0
     with replacing(path, crash) as file:
         for chunk in chunks:

@@ -149,6 +149,17 @@ def _refusal_beside(path: Path) -> type[NimadError] | None:
     return None
 
 
+def check_room(path: Path) -> None:
+    """Raise what the disk refuses when SQLite's shared memory may find no room beside `path`.
+
+    SQLite writes a byte of each of its pages of 4 KiB, so that the room is there before it touches
+    the rest in the map.  With smaller blocks (disks up to 512 MB) that is not enough: the process
+    would end by SIGBUS.
+    """
+    if os.statvfs(path.parent).f_frsize < 4096 and (refused := _refusal_beside(path)) is not None:
+        raise refused(detail=f"there is no room to open {path}")
+
+
 def check_writable(path: Path) -> None:
     """Raise DiskReadOnly when the system has made the disk of `path` read-only; 2 µs.
 

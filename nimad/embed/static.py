@@ -44,17 +44,18 @@ class StaticEmbedder(Embedder):
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[n, 256]: see `nimad.embed.base.Embedder`.  About 0.03 ms a chat sentence."""
-        return in_steps(texts, self._sum)
+
+        def add(text: str, row: NDArray[np.float64]) -> None:
+            found = self._spelling.read(text)
+            add_features([n - HASHED for n in found if n >= HASHED], self._hashed, row)
+            tokens = [n - self._first for n in found if n < HASHED]
+            for start in range(0, len(tokens), _STEP):  # bounds the memory that a long text takes
+                part = tokens[start : start + _STEP]
+                # whole numbers: BLAS may add them in any order
+                row += self._weights[part] @ self._rows[part].astype(np.float64)
+
+        return in_steps(texts, add)
 
     def rest(self) -> None:
         """Give the table's pages back: after an import all 7 MB of it count as this process's."""
         self._unmap()
-
-    def _sum(self, text: str, row: NDArray[np.float64]) -> None:
-        found = self._spelling.read(text)
-        add_features([n - HASHED for n in found if n >= HASHED], self._hashed, row)
-        tokens = [n - self._first for n in found if n < HASHED]
-        for start in range(0, len(tokens), _STEP):  # bounds the memory that a long text takes
-            part = tokens[start : start + _STEP]
-            # whole numbers: BLAS may add them in any order
-            row += self._weights[part] @ self._rows[part].astype(np.float64)

@@ -75,11 +75,8 @@ def write_merged(
     params: BlockParams,
     kernels: Kernels,
 ) -> SegmentInfo:
-    """Write the live rows of `parts` as one segment, as `write_segment` does.
-
-    Raises:
-        DiskFull: when there is no room; nothing is left behind.
-    """
+    """Write the live rows of `parts` as one segment, as `write_segment` does.  Raises DiskFull when
+    there is no room; nothing is left behind."""
     source = MergedRows(parts, dims)
     return write_segment(path, source, params, kernels, kept_book(source, params))
 

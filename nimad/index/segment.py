@@ -115,7 +115,16 @@ class Segment:
     def __init__(self, name: str, container: Container) -> None:
         self.name = name
         self.container = container
-        self.meta = meta = _meta(container)
+        raw = container.region("meta")
+        if len(raw) != META.size:
+            detail = f"region meta has {len(raw)} bytes, expected {META.size}"
+            raise FormatCorrupt(path=container.path, detail=detail)
+        meta = Meta(*META.unpack(raw))
+        known = (meta.bits, meta.rotation) == (BITS, ROTATION) and meta.id_bytes in (4, 8)
+        if not known or not 0 < meta.dims <= MOST_DIMS or meta.scored > meta.rows:
+            detail = f"its description is impossible: {meta}"
+            raise FormatCorrupt(path=container.path, detail=detail)
+        self.meta = meta
         self.mean = self._array("mean", np.float32, meta.dims)
         self.vectors = self._array("rows", np.int8, meta.scored, meta.dims)
         self.codes = self._array("codes", np.uint64, groups(meta.scored), WORDS, LANES)
@@ -132,7 +141,11 @@ class Segment:
         self._ids: NDArray[Any] = self._array("ids", width, meta.rows)
         ordered = not container.regions["order"].length
         self._order = None if ordered else self._array("order", np.uint32, meta.rows)
-        self._check_edges()
+        # a range that leaves the file would make a kernel read foreign memory
+        ends = [(self.cell_start, meta.scored), (self.block_start, meta.cells)]
+        sound = all(ascends(edge, end) for edge, end in ends if len(edge))
+        if not sound or (self._order is not None and not (self._order < meta.rows).all()):
+            raise FormatCorrupt(path=container.path, detail="its row ranges contradict it")
         self._ranks = Ranks.of(self._ids, meta.last - meta.first + 1)
         book = (self.mean, self.blocks, self.block_start, self.cell_codes, self.cell_start)
         self.space = Space(*book, self.codes, self.vectors)
@@ -144,9 +157,8 @@ class Segment:
         Args:
             check: compare checksums; off only for a file that this process has just written.
 
-        Raises:
-            FormatCorrupt: when anything is not what was written, or the dimensions are others.
-            FormatTooOld, FormatTooNew: when another nimad wrote it.
+        Raises FormatCorrupt when anything is not what was written, or the dimensions are others;
+        FormatTooOld or FormatTooNew when another nimad wrote it.
         """
         container = Container.open(path, FORMAT, OLDEST, VERSION)
         small = container.regions["rows"].length <= _CHECK_ROWS_UP_TO
@@ -223,25 +235,3 @@ class Segment:
             detail = f"region {region} has {array.size} values, expected {int(np.prod(shape))}"
             raise FormatCorrupt(path=self.container.path, detail=detail)
         return array.reshape(shape)
-
-    def _check_edges(self) -> None:
-        """A range that leaves the file would make a kernel read foreign memory."""
-        meta = self.meta
-        edges = [(self.cell_start, meta.scored), (self.block_start, meta.cells)]
-        sound = all(ascends(edge, end) for edge, end in edges if len(edge))
-        if self._order is not None:
-            sound = sound and bool((self._order < meta.rows).all())
-        if not sound:
-            raise FormatCorrupt(path=self.container.path, detail="its row ranges contradict it")
-
-
-def _meta(container: Container) -> Meta:
-    raw = container.region("meta")
-    if len(raw) != META.size:
-        detail = f"region meta has {len(raw)} bytes, expected {META.size}"
-        raise FormatCorrupt(path=container.path, detail=detail)
-    meta = Meta(*META.unpack(raw))
-    known = (meta.bits, meta.rotation) == (BITS, ROTATION) and meta.id_bytes in (4, 8)
-    if not known or not 0 < meta.dims <= MOST_DIMS or meta.scored > meta.rows:
-        raise FormatCorrupt(path=container.path, detail=f"its description is impossible: {meta}")
-    return meta

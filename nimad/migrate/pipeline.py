@@ -32,6 +32,7 @@ from nimad.errors import (
     Degraded,
     DiskFailed,
     DiskFull,
+    DiskReadOnly,
     GraphFailed,
     MigrationFailed,
     NimadError,
@@ -292,7 +293,7 @@ class MigrationJob:
         if not isinstance(error, NimadError):
             log.exception("%s stopped", source.name, exc_info=error)
         self._log.error(f"{source.name} stopped: {message}")
-        if isinstance(error, (Degraded, DiskFull)):
+        if isinstance(error, (Degraded, DiskFull, DiskReadOnly)):
             self._waiting.note(source.name, error)
             pause = self._waiting.remaining(source.name)
             self._log.warn(f"{source.name}: tried again in {pause:.0f}s")

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from nimad.probe.board import read
+
 PROC = Path("/proc")
 NO_LIMIT = 1 << 60
 """A limit from here on is none: version 1 writes the largest number it has [bytes]."""
@@ -48,7 +50,8 @@ def room_of(group: Group) -> int | None:
     used = _number(group.path / usage)
     if used >= NO_LIMIT:
         return None
-    return max(0, limit - max(0, used - _stat(group.path / "memory.stat", idle)))
+    stat = dict(line.partition(" ")[::2] for line in read(group.path / "memory.stat").splitlines())
+    return max(0, limit - max(0, used - int(stat.get(idle, 0))))
 
 
 def pressure_files() -> list[Path]:
@@ -102,20 +105,5 @@ def _upwards(root: str, mount: Path, path: str) -> Iterator[Path]:
 
 
 def _number(path: Path) -> int:
-    try:
-        text = path.read_text().strip()
-    except OSError:
-        return NO_LIMIT
+    text = read(path).strip()
     return int(text) if text.isdigit() else NO_LIMIT
-
-
-def _stat(path: Path, name: str) -> int:
-    try:
-        text = path.read_text()
-    except OSError:
-        return 0
-    for line in text.splitlines():
-        key, _, value = line.partition(" ")
-        if key == name:
-            return int(value)
-    return 0

@@ -40,11 +40,7 @@ ATTACH = {
     "name": Param(_name, None),
     "dry_run": Param(params.flag, False),
 }
-APPEND = {
-    "name": Param(_name),
-    "sha256": Param(_digest),
-    "size": Param(checks.integer(0, 2**53)),
-}
+APPEND = {"name": Param(_name), "sha256": Param(_digest), "size": Param(checks.integer(0, 2**53))}
 ANY_NAME = {"name": Param(_name, None)}
 ONE_NAME = {"name": Param(_name)}
 QUARANTINE = {

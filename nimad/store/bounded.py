@@ -92,9 +92,9 @@ def page_within(
     """
     ids: list[int] = []
     more = False
-    with translated(records.path):
+    with translated(records.path), records.reading() as reader:
         # read row by row: what comes after a full page is never looked at
-        for number, size in records.reader().execute(*_above(after, namespace, limit + 1, _BYTES)):
+        for number, size in reader.execute(*_above(after, namespace, limit + 1, _BYTES)):
             room -= size
             if more := room < 0 or len(ids) == limit:
                 break

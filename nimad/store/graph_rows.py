@@ -35,8 +35,7 @@ MEMBERS = "SELECT id, input, contemplation, output FROM turns WHERE listed ORDER
 @contextmanager
 def one_moment(records: Records) -> Iterator[None]:
     """Within the block, this thread reads the records as they were at its first read."""
-    reader = records.reader()
-    with translated(records.path):
+    with translated(records.path), records.reading() as reader:
         reader.execute("BEGIN")
         try:
             yield
@@ -105,10 +104,11 @@ def lines(records: Records, give_way: Callable[[], None]) -> Iterator[tuple[str,
 
 
 def _pages(records: Records, sql: str, give_way: Callable[[], None]) -> Iterator[list[Any]]:
-    cursor = records.reader().execute(sql)
-    while page := cursor.fetchmany(PAGE):
-        give_way()
-        yield page
+    with records.reading() as reader:
+        cursor = reader.execute(sql)
+        while page := cursor.fetchmany(PAGE):
+            give_way()
+            yield page
 
 
 def _number(value: float | None) -> str:

@@ -275,8 +275,10 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise StateTooNew(path=path, found=version, known=SCHEMA)
     if empty:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA journal_mode = WAL")  # what sqlite3 mended may have left it
+    if empty:
         _apply(connection, [TABLES, *UPGRADES.values()])
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # never a file without its tables
     elif version < SCHEMA:
         _apply(connection, [UPGRADES[number] for number in range(version + 1, SCHEMA + 1)])
 

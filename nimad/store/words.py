@@ -123,8 +123,7 @@ def optimise(records: Records) -> None:
 def problem(records: Records) -> str | None:
     """What is wrong with the index compared with the records, or None. Cost: reads both whole."""
     try:
-        with records.write() as tx:
-            tx.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+        records.maintain("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
     except RecordsDamaged as error:
         return f"they do not match the records ({error.fields['detail']})"
     return None
