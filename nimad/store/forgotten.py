@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nimad.store import hypervector_files, source_delta
+from nimad.store import hypervector_files, source_delta, sources
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
@@ -99,11 +99,7 @@ def _forget_rows(tx: Transaction, ids: Sequence[int]) -> None:
         keys.setdefault(source, []).append(key)
     for source, mine in keys.items():
         source_delta.forget_memories(tx, source, mine)
-        tx.many(
-            "DELETE FROM quarantine WHERE source = ? AND key = ?"
-            " AND kind NOT IN ('forgotten', 'edge', 'turn')",
-            [(source, key) for key in mine],
-        )
+        sources.clear_remarks(tx, source, mine)
 
 
 def unfinished_purge(records: Records) -> PurgeNote | None:
