@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from nimad.core import rebuild, status
+from nimad.core import maintenance, status
 from nimad.core.projection import Problem
 from nimad.core.store import MemoryStore
 from nimad.errors import NimadError
@@ -111,7 +111,9 @@ def _sources(store: MemoryStore) -> Iterator[Problem]:
 
 def _rest(store: MemoryStore) -> Iterator[Problem]:
     for part, reason in store.degraded().items():
-        fix = f"nimactl rebuild {part}" if part in rebuild.PARTS else "none: it goes on by itself"
+        fix = f"nimactl rebuild {part}"
+        if part not in maintenance.PARTS:
+            fix = "none: it goes on by itself"
         yield Problem(part, reason, fix, "warning")
     for work, why in status.waiting(store).items():
         fix = "nothing: it is tried again by itself"

@@ -26,7 +26,7 @@ from nimad.errors import Interrupted, NimadError
 from nimad.lifecycle import Daemon, open_store
 from nimad.migrate.manager import MigrationManager
 from nimad.serve.dispatch import describe
-from nimad.serve.listen import Listener, listen_at
+from nimad.serve.listen import Listener, group_of, listen_at
 
 log = logging.getLogger("nimad")
 
@@ -139,7 +139,8 @@ def _run(options: argparse.Namespace, settings: Config, notifier: systemd.Notifi
         migrations = MigrationManager(store, worker, moved=maintenance.hurry)
         worker.add(maintenance)  # behind the migrations: they leave more of it to do
         if not sockets:
-            own = listen_at(place, settings["access.read_group"])
+            groups = settings["access.read_group"], settings["access.control_group"]
+            own = listen_at(place, group_of(*groups))
             closing.callback(own.remove)
             sockets = [own.sock]
         else:

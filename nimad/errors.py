@@ -105,6 +105,13 @@ class Busy(NimadError):
     hint = "Try again in a moment."
 
 
+class QueryTooLong(NimadError):
+    """The query took more than {limit} seconds and was given up."""
+
+    code, exit, wire = "query_too_long", 75, -32008
+    hint = "Ask with fewer words, with a filter, or for fewer results (-k); see recall.seconds."
+
+
 class NotFound(NimadError):
     """There is no {kind} {id}."""
 

@@ -215,8 +215,24 @@ KEYS: dict[str, Key] = {
     "recall.results": Key(
         10, integer(1, 1000), "Results of a query that does not say how many.", live=True
     ),
+    "recall.seconds": Key(
+        5.0,
+        number(0.1, 600),
+        "What a query may take; one that takes longer is given up.",
+        "seconds",
+        live=True,
+    ),
     "server.max_clients": Key(
-        64, integer(1, 4096), "Connections at the same time; more wait in the kernel's queue."
+        64,
+        integer(1, 4096),
+        "Connections at the same time. For one more, the longest idle one of the user who has most "
+        "is closed.",
+    ),
+    "server.max_clients_per_user": Key(
+        16,
+        integer(1, 4096),
+        "Connections of one user at the same time; for one more, the user's longest idle one is "
+        "closed. root and the daemon's own user may have all.",
     ),
     "server.threads": Key(
         2,
@@ -243,7 +259,9 @@ KEYS: dict[str, Key] = {
     "access.control_group": Key(
         "nimad",
         _text,
-        "Members may remember, forget and migrate; root and the daemon's own user always may.",
+        "Members may remember, forget and migrate; root and the daemon's own user always may. "
+        "Where it is another one than read_group, everyone may connect, and nimad turns away who "
+        "is in neither; under systemd that needs SocketMode=0666 (systemctl edit nimad.socket).",
         live=True,
     ),
 }

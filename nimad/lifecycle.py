@@ -41,6 +41,8 @@ STATUS_MOVING = 2.0
 """Time between two looks at a migration under way [seconds]."""
 STATUS_DEGRADED = 30.0
 """Time between two looks whether a part that is out of service has been mended [seconds]."""
+BUSY_SECONDS = 10.0
+"""Time of one request from which on the log says that the daemon is busy [seconds]."""
 DISK_SECONDS = 3.0
 """Time between two looks whether a full or failing disk lets the store be opened [seconds]."""
 START_SECONDS = 900.0
@@ -181,18 +183,24 @@ class Daemon:
     # --- watchdog and status ------------------------------------------------------------------
 
     async def _watch(self, seconds: float) -> None:
-        """Vouch for the serving path after it has answered, never because time has passed."""
+        """Vouch for the serving path after it has answered, never because time has passed.
+
+        Busy is not hung: the query to itself waits in no queue, whatever the clients ask.
+        """
+        dispatcher = self._server.dispatcher
         while True:
             await asyncio.sleep(seconds)
             try:
                 async with asyncio.timeout(seconds):
-                    answered = await self._server.self_query()
-            except TimeoutError:
+                    answered = await dispatcher.self_query()
+            except (TimeoutError, NimadError):
                 answered = False
             if answered:
                 self._notifier.watchdog()
+                if (busy := dispatcher.busy) > BUSY_SECONDS:
+                    log.warning("busy for %.0f s: %s", busy, dispatcher.waiting)
             else:
-                log.error("a query to itself was not answered: %s", self._server.dispatcher.waiting)
+                log.error("hung: a query to itself was not answered: %s", dispatcher.waiting)
 
     def _answered(self, verb: Verb) -> None:
         if verb.access == "control":

@@ -145,9 +145,7 @@ class Change:
 @dataclass(slots=True, frozen=True)
 class Filter:
     """What a memory must have to be looked at: applied before ranking, empty fields ask nothing.
-
-    `after` is inclusive, `before` exclusive (epoch milliseconds); every tag must be present.
-    """
+    `after` is inclusive, `before` exclusive (epoch milliseconds); every tag must be present."""
 
     who: str | None = None
     where: str | None = None
@@ -168,6 +166,17 @@ class Hit:
     memory: Memory
     score: float
     parts: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a query found: hits, best first, the names of the parts that could not help, and the
+    time of each step (name → milliseconds)."""
+
+    hits: list[Hit]
+    took_ms: float
+    degraded: list[str]
+    timings: dict[str, float] = field(default_factory=dict)
 
 
 def now_ms() -> int:

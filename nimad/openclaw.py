@@ -21,11 +21,8 @@ MAX_BATCH = 100_000
 
 @dataclass(frozen=True)
 class Wish:
-    """What the file wishes; without one, nothing.
-
-    `batch_size` is 0 and `database` None where the file does not say; `reason` tells why `migrate`
-    is false.
-    """
+    """What the file wishes; without one, nothing.  `batch_size` is 0 and `database` None where the
+    file does not say; `reason` tells why `migrate` is false."""
 
     migrate: bool = False
     batch_size: int = 0

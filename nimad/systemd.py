@@ -27,11 +27,8 @@ NOTIFY_SECONDS = 1.0
 
 
 class Notifier:
-    """Tells the service manager how we are.
-
-    `watchdog_seconds` is how often it wants to hear `watchdog()`, halved as sd_watchdog_enabled(3)
-    advises; None when it does not watch.
-    """
+    """Tells the service manager how we are.  `watchdog_seconds` is how often it wants to hear
+    `watchdog()`, halved as sd_watchdog_enabled(3) advises; None when it does not watch."""
 
     def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
         self._manager = sdnotify.SystemdNotifier() if environ.get("NOTIFY_SOCKET") else None

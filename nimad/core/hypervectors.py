@@ -22,7 +22,6 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -54,16 +53,6 @@ PART = "dense"
 BUG = "please report this: it is a bug"
 AFTER = (Stage.ENCODED, Stage.LINKED, Stage.VERIFIED)
 """Stages of a source that come when hypervectors were converted; the first one does it."""
-
-
-@dataclass(frozen=True, eq=False)
-class New:
-    """A file to write: memories or fillers and roles of a source, and what they are coded with."""
-
-    source: int
-    kind: str
-    learned: Learned
-    rows: Coded
 
 
 class Hypervectors(Projection):
@@ -144,27 +133,33 @@ class Hypervectors(Projection):
 
     # --- writing ----------------------------------------------------------------------------------
 
-    def seal(self, new: New, within: Callable[[Transaction, int], None]) -> None:
-        """Put rows into a new file; `within` joins its transaction and is told how many they are.
+    def seal(
+        self,
+        source: int,
+        kind: str,
+        learned: Learned,
+        rows: Coded,
+        within: Callable[[Transaction, int], None],
+    ) -> None:
+        """Put rows of a source ("rows": memories, "items": fillers and roles) into a new file.
 
-        Memories forgotten meanwhile are left out.  A basis that no file of the source has yet is
-        written and listed with them.
+        `within` joins its transaction and is told how many they are.  Memories forgotten meanwhile
+        are left out.  A basis that no file of the source has yet is written and listed with them.
         """
         with self._lock:
-            rows = new.rows.sorted()
-            if new.kind == "rows":
-                alive = np.isin(rows.ids, self._records.ids())
-                rows = rows.take(np.flatnonzero(alive))
+            rows = rows.sorted()
+            if kind == "rows":
+                rows = rows.take(np.flatnonzero(np.isin(rows.ids, self._records.ids())))
             made: list[DenseFile] = []
-            basis = new.learned.basis
-            known = {each.basis.id for each in self.files.rows(new.source)}
+            basis = learned.basis
+            known = {each.basis.id for each in self.files.rows(source)}
             if len(basis) and basis.id not in known:
                 name = self._free_name()
                 written = basis.write(self.files.path(name))
                 dimension = basis.shape.dimension
-                made.append(_entry(name, new.source, "basis", len(basis), written, dimension))
+                made.append(_entry(name, source, "basis", len(basis), written, dimension))
             if len(rows):
-                made.append(self._write(new.source, new.kind, new.learned, rows))
+                made.append(self._write(source, kind, learned, rows))
             crash_point("dense.written")
             with self._records.write() as tx:
                 for file in made:

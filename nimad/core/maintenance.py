@@ -1,4 +1,4 @@
-"""The work that can wait: done in small steps, when the daemon is idle or told to.
+"""The work that can wait: done in small steps, when the daemon is idle or told to; rebuilding.
 
 First a purge is finished, then each projection does what it has to do, in the order of the list;
 then old changes are pruned, and the WAL is folded into the file.  What fails is set aside with its
@@ -8,18 +8,22 @@ reason and tried more and more seldom (`nimad.core.setbacks`); the rest is done 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nimad import heap
 from nimad.disk.durable import size_of
-from nimad.errors import NimadError
+from nimad.errors import Degraded, NimadError, UsageError
 
 if TYPE_CHECKING:
     from nimad.core.store import MemoryStore
 
 log = logging.getLogger(__name__)
 
+PARTS = ("words", "blocks", "graph")
+"""What people are offered; the other projections can be named, too."""
 KEEP_CHANGES = 100_000
 """Changes kept at most for a projection that is behind; one that needs more is made anew [rows]."""
 PRUNE_CHANGES = 10_000
@@ -67,9 +71,9 @@ def rest(store: MemoryStore) -> None:
     heap.give_back()
 
 
-def finish(store: MemoryStore, stop: Callable[[], bool] = lambda: False) -> None:
-    """Do everything that can be done, until `stop` says so."""
-    while not stop() and step(store):
+def finish(store: MemoryStore) -> None:
+    """Do everything that can be done."""
+    while step(store):
         pass
 
 
@@ -92,3 +96,35 @@ def fold(store: MemoryStore) -> bool:
     if wal > min(FOLD_BYTES, file):
         store.records.release_space()
     return False  # folding again at once would not help: a reader may hold the WAL
+
+
+# --- on request ---------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """What a rebuild made: rows, and how long it took [seconds]."""
+
+    rows: int
+    seconds: float
+
+
+def rebuild(store: MemoryStore, part: str) -> dict[str, Rebuilt]:
+    """Make one projection anew, or "all" that can be; what became of each.
+
+    Raises UsageError for a name that is none, Degraded when it cannot be made now, DiskFull.
+    """
+    known = {projection.name: projection for projection in store.projections}
+    if part not in known and part != "all":
+        raise UsageError(detail=f"there is no part {part!r}; parts are {', '.join(known)} and all")
+    made: dict[str, Rebuilt] = {}
+    for name in known if part == "all" else (part,):
+        began = time.perf_counter()
+        rows = known[name].rebuild()
+        if rows is not None:
+            made[name] = Rebuilt(rows, round(time.perf_counter() - began, 3))
+            store.setbacks.clear(name)
+        elif part != "all":
+            detail = store.health.reason(name) or "it is not there, or cannot be made from here"
+            raise Degraded(part=name, detail=detail)
+    return made

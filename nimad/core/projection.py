@@ -14,7 +14,7 @@ this module: then the class here is a thin one around it.
 |---|---|---|
 | start, end | `open`, `close` | core/store |
 | idle time, in the order of the list | `follow`, then `rest` | core/maintenance |
-| `nimactl rebuild` | `rebuild` | core/rebuild |
+| `nimactl rebuild` | `rebuild` | core/maintenance |
 | `forget --purge` | `scrub` | core/purge |
 | `nimactl doctor` | `check` | nimad/check |
 | `nimactl status` | `size` | core/status |

@@ -41,12 +41,12 @@ from nimad.errors import (
     SourceNotRecognised,
     SourceUnsafe,
     SourceUnsupported,
+    UsageError,
 )
 from nimad.legacy.redact_database import scrub_snapshot
 from nimad.store import forgotten, source_delta, sources
 from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
-from nimad.store.sources import Source
 
 log = logging.getLogger(__name__)
 
@@ -104,9 +104,16 @@ class Purge:
         self._semantic, self._dense, self._projections = semantic, dense, projections
 
     def forget(
-        self, ids: Sequence[int], purge: bool, dry_run: bool, *, all_forgotten: bool = False
+        self, ids: Sequence[int], purge: bool, dry_run: bool, all_forgotten: bool
     ) -> Receipt:
-        """Delete memories; those that do not exist are named in the receipt, not an error."""
+        """Delete memories; those that do not exist are named in the receipt, not an error.
+
+        Raises UsageError: `all_forgotten` is only for purge, which needs it or ids.
+        """
+        if all_forgotten and not purge:
+            raise UsageError(detail="all_forgotten is only for purge")
+        if purge and not ids and not all_forgotten:
+            raise UsageError(detail="forget needs the ids of memories")
         wanted = sorted(set(ids))
         found = sorted(self._records.get(wanted))
         among = None if all_forgotten else wanted
@@ -137,14 +144,8 @@ class Purge:
                     forgotten.begin_purge(tx, [*found, *receipt.forgotten_before], all_forgotten)
             self._semantic.index.remove(np.array(found, np.int64))
         receipt.forgotten = found
-        receipt.removed = {
-            "records": removed["memories"],
-            "words": removed["memories"],
-            "blocks": len(found),
-            "relations": removed["relations"],
-            "turns": removed["turns"],
-            "snapshots": 0,
-        }
+        counts = {"relations": removed["relations"], "turns": removed["turns"], "snapshots": 0}
+        receipt.removed = {**dict.fromkeys(("records", "words", "blocks"), len(found)), **counts}
 
     def unfinished(self) -> PurgeNote | None:
         """What is still to be scrubbed; None when nothing is."""
@@ -168,7 +169,13 @@ class Purge:
                 return 0, {}
             failed: dict[str, Exception] = {}
             scrubbed = 0
-            steps = self._steps(note)
+            steps: list[tuple[str, Callable[[], int | None]]] = [  # each may be repeated
+                ("names", self._drop_unused),
+                *((each.name, partial(each.scrub, note)) for each in self._projections),
+                ("snapshots", partial(self._scrub_snapshots, note)),
+                ("aside", self._clear_aside),
+                ("free pages", self._cut_off),
+            ]
             for name, work in steps:
                 if note.left is not None and name not in note.left:
                     continue
@@ -186,16 +193,6 @@ class Purge:
                 else:
                     forgotten.end_purge(tx)
             return scrubbed, failed
-
-    def _steps(self, note: PurgeNote) -> list[tuple[str, Callable[[], int | None]]]:
-        """Name and work of each step, in order; each may be repeated.  Rows of snapshots count."""
-        return [
-            ("names", self._drop_unused),
-            *((each.name, partial(each.scrub, note)) for each in self._projections),
-            ("snapshots", partial(self._scrub_snapshots, note)),
-            ("aside", self._clear_aside),
-            ("free pages", self._cut_off),
-        ]
 
     def _drop_unused(self) -> None:
         with self._records.write() as tx:
@@ -220,7 +217,9 @@ class Purge:
                 done = scrub_snapshot(path, doomed, source.kind, later, growing=growing)
             except UNREADABLE as error:
                 log.warning("a purge deletes the backup of %s, because %s", source.name, error)
-                self._drop_snapshot(source)
+                sources.change(self._records, source.id, snapshot=None)  # first the name
+                path.unlink(missing_ok=True)
+                fsync_dir(path.parent)
                 scrubbed += len(doomed)
             except (Exception, MemoryError) as error:
                 failed = error
@@ -231,14 +230,6 @@ class Purge:
         if failed is not None:
             raise failed
         return scrubbed
-
-    def _drop_snapshot(self, source: Source) -> None:
-        """Delete a backup that the rows cannot be taken out of: first the name, then the file."""
-        assert source.snapshot is not None
-        sources.change(self._records, source.id, snapshot=None)
-        path = self._state / "snapshots" / source.snapshot
-        path.unlink(missing_ok=True)
-        fsync_dir(path.parent)
 
     def _clear_aside(self) -> None:
         """Damaged projections that were set aside may hold names or vectors of what is purged."""
@@ -283,12 +274,5 @@ def _would_remove(records: Records, ids: Sequence[int]) -> dict[str, int]:
         " WHERE s.snapshot IS NOT NULL AND m.id IN (SELECT value FROM json_each(?1))",
         (marks,),
     )
-    count = len(ids)
-    return {
-        "records": count,
-        "words": count,
-        "blocks": count,
-        "relations": int(relations),
-        "turns": int(turns),
-        "snapshots": int(snapshots),
-    }
+    counts = {"relations": int(relations), "turns": int(turns), "snapshots": int(snapshots)}
+    return {**dict.fromkeys(("records", "words", "blocks"), len(ids)), **counts}

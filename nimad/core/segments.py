@@ -95,8 +95,7 @@ def merge(records: Records, index: BlockIndex, names: Sequence[str]) -> None:
 
     Tombstones laid while it runs stay: the new segment may still hold those rows.
     """
-    buried = np.array(records.tombstones(), np.int64)
-    held = np.intersect1d(buried, index.segment_ids(names))
+    held = np.intersect1d(records.tombstones(), index.segment_ids(names))
     name = new_segment_name(records, index)
     info = index.merge_segments(names, name)
     crash_point("merge.written")

@@ -72,22 +72,18 @@ class SemanticIndex(Projection):
         self.reencoding: Reencoding | None = None
         self.wanted_embedder = self._find_wanted_embedder()
         embedder, self.due = self._find_serving_embedder()
-        self._serving = (BlockIndex(state / "blocks", embedder.dims), embedder)
-
-    @property
-    def serving(self) -> tuple[BlockIndex, Embedder]:
+        self.serving = (BlockIndex(state / "blocks", embedder.dims), embedder)
         """The index that serves now and the embedder that made its vectors: one pair, read once."""
-        return self._serving
 
     @property
     def index(self) -> BlockIndex:
         """The index that serves now."""
-        return self._serving[0]
+        return self.serving[0]
 
     @property
     def embedder(self) -> Embedder:
         """The embedder that made the vectors in `index`."""
-        return self._serving[1]
+        return self.serving[1]
 
     # --- start ----------------------------------------------------------------------------------
 
@@ -130,7 +126,7 @@ class SemanticIndex(Projection):
 
     def open(self) -> None:
         """Map the listed segments, load the hot vectors, lay the tombstones."""
-        records, (index, embedder) = self._records, self._serving
+        records, (index, embedder) = self._records, self.serving
         if records.meta("embedder") != signature(embedder):  # kept until the rebuild replaces them
             why = "the vectors are of another embedder; a rebuild is due"
             self._health.fail(self.name, why)
@@ -147,7 +143,7 @@ class SemanticIndex(Projection):
                 log.info("removed %s, a segment that was never committed", path.name)
                 path.unlink()
         index.append(*segments.from_hot(records.hot(), embedder.dims))
-        index.remove(np.array(records.tombstones(), np.int64))
+        index.remove(records.tombstones())
         if not self.due:
             self.unencoded_ids = self.missing_vectors()
         if self._damaged:
@@ -179,7 +175,7 @@ class SemanticIndex(Projection):
                 self.due = signature(wanted) != self._records.meta("embedder")
             elif wanted is not self.wanted_embedder:  # the same vectors, got in another way
                 if self.embedder is self.wanted_embedder:
-                    self._serving = (self.index, wanted)
+                    self.serving = (self.index, wanted)
                 self.wanted_embedder, self.reencoding = wanted, None
 
     def begin_reencoding(self) -> Reencoding:
@@ -200,7 +196,7 @@ class SemanticIndex(Projection):
 
     def _swap(self, index: BlockIndex, embedder: Embedder) -> None:
         """Let another index serve, with the embedder that made it; the records know already."""
-        self._serving = (index, embedder)
+        self.serving = (index, embedder)
         self.reencoding = None
         self.due = signature(embedder) != signature(self.wanted_embedder)
         self.unencoded_ids, self._damaged = [], []

@@ -58,10 +58,7 @@ def describe(store: MemoryStore) -> dict[str, Any]:
         },
         "graph": store.graph.status(),
         "disk": disk(store),
-        "memory": {
-            "pss_bytes": memory.own_memory(),
-            "available_bytes": memory.available_memory(),
-        },
+        "memory": {"pss_bytes": memory.own_memory(), "available_bytes": memory.available_memory()},
         "degraded": store.degraded(),
         "waiting": waiting(store),
         "sources": records.value(

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from nimad.config import Config
@@ -31,41 +31,18 @@ from nimad.core.validate import check_memory
 from nimad.core.words import WordsIndex
 from nimad.disk.failures import disk_errors
 from nimad.embed.base import Embedder
-from nimad.errors import DiskFailed, DiskFull, NimadError, NotFound, UsageError
+from nimad.errors import DiskFailed, DiskFull, NimadError, NotFound
 from nimad.index.blocks import BlockIndex
-from nimad.model import Filter, Hit, Memory, now_ms
+from nimad.model import Answer, Filter, Hit, Memory, now_ms
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import Recall
-from nimad.store.bounded import get_within
 from nimad.store.records import Records
-from nimad.store.relations import neighbours
+from nimad.store.relations import RelatedMemory, related_memories
 
 log = logging.getLogger(__name__)
 
 DISK = "disk"
 """Its name in `degraded`, while it is read-only or fails: what is remembered is refused then."""
-
-
-@dataclass(slots=True)
-class Answer:
-    """What a query found: hits, best first, the names of the parts that could not help, and the
-    time of each step (name → milliseconds)."""
-
-    hits: list[Hit]
-    took_ms: float
-    degraded: list[str]
-    timings: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class RelatedMemory:
-    """A memory reached from another one: see nimad.store.relations.Neighbour."""
-
-    memory: Memory
-    relation: str
-    direction: str
-    weight: float | None
-    distance: int
 
 
 class MemoryStore:
@@ -99,9 +76,7 @@ class MemoryStore:
             file=columns,
             on_words_damaged=lambda error: self.words.meet(error),
         )
-        self.words = WordsIndex(
-            records, self.health, self.maintenance, self.recall.words_were_rebuilt
-        )
+        self.words = WordsIndex(records, self.health, self.maintenance, self.recall.words_changed)
         self.projections: list[Projection] = [
             self.words,
             self.semantic,
@@ -197,22 +172,23 @@ class MemoryStore:
             memory.timestamp = memory.timestamp or now
         if not memories:
             return []
-        ids = self.words.guard(lambda: self._write(memories))
-        self.on_change()
-        return ids
 
-    def _write(self, memories: Sequence[Memory]) -> list[int]:
-        """Records, words and hot vectors in one transaction; then readers see the vectors."""
-        with self.semantic.encoded([memory.text for memory in memories]) as rows:
-            with self.records.write() as tx:
-                ids = tx.add_memories(memories)
-                if rows is not None:
-                    tx.add_hot(segments.to_hot(ids, rows))
-                counts = self._accesses.write(tx)
-            self._accesses.written(counts)
-            self.semantic.add(ids, rows)
-        if rows is not None and self.semantic.unencoded_ids:
-            self.setbacks.clear(self.semantic.name)  # the embedder is back: no need to wait longer
+        def write() -> list[int]:
+            """Records, words and hot vectors in one transaction; then readers see the vectors."""
+            with self.semantic.encoded([memory.text for memory in memories]) as rows:
+                with self.records.write() as tx:
+                    ids = tx.add_memories(memories)
+                    if rows is not None:
+                        tx.add_hot(segments.to_hot(ids, rows))
+                    counts = self._accesses.write(tx)
+                self._accesses.written(counts)
+                self.semantic.add(ids, rows)
+            if rows is not None and self.semantic.unencoded_ids:
+                self.setbacks.clear(self.semantic.name)  # the embedder is back: wait no longer
+            return ids
+
+        ids = self.words.guard(write)
+        self.on_change()
         return ids
 
     def forget(
@@ -227,13 +203,7 @@ class MemoryStore:
 
         With `all_forgotten`, nor of any memory that was forgotten before.  Raises UsageError.
         """
-        if all_forgotten and not purge:
-            raise UsageError(detail="all_forgotten is only for purge")
-        if not ids and not all_forgotten:
-            raise UsageError(detail="forget needs the ids of memories")
-        receipt = self.words.guard(
-            lambda: self.purge.forget(ids, purge, dry_run, all_forgotten=all_forgotten)
-        )
+        receipt = self.words.guard(partial(self.purge.forget, ids, purge, dry_run, all_forgotten))
         if receipt.forgotten and not dry_run:
             self.on_change()
         return receipt
@@ -255,14 +225,16 @@ class MemoryStore:
         mode: str = "hybrid",
         where: Filter | None = None,
         now: int | None = None,
+        watch: Stopwatch | None = None,
     ) -> Answer:
         """The memories that answer a text, best first; see nimad.recall.ranking.
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
+            watch: ends the query when it takes too long (QueryTooLong).
         """
         began = time.perf_counter()
-        watch = Stopwatch()
+        watch = watch or Stopwatch()
         with self.query_priority:
             hits = self.recall.query(text, k, mode, where or Filter(), now, watch)
         return self._answer(hits, began, watch.milliseconds())
@@ -288,17 +260,11 @@ class MemoryStore:
     def related(self, memory_id: int, depth: int = 1, limit: int = 50) -> list[RelatedMemory]:
         """What relations and turns connect with a memory, nearest first. Raises NotFound."""
         self.get(memory_id)
-        near = neighbours(self.records, memory_id, depth, limit)
-        memories = get_within(self.records, list(dict.fromkeys(neighbour.id for neighbour in near)))
-        return [
-            RelatedMemory(memories[n.id], n.relation, n.direction, n.weight, n.distance)
-            for n in near
-            if n.id in memories
-        ]
+        return related_memories(self.records, memory_id, depth, limit)
 
-    def export(self, after: int, limit: int, namespace: str | None = None) -> list[Memory]:
+    def export(self, after: int, limit: int) -> list[Memory]:
         """Up to `limit` memories with ids above `after`, by id, blobs included."""
-        return self.records.page(after, limit, namespace)
+        return self.records.page(after, limit)
 
     def degraded(self) -> dict[str, str]:
         """The parts that are out of service: name → reason."""

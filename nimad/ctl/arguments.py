@@ -28,9 +28,7 @@ DATES = (
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises errors instead of printing them, and takes no abbreviations.
-
-    `names` are the commands it may be given: the nearest is told for one that does not exist.
-    """
+    `names` are the commands it may be given: the nearest is told for one that does not exist."""
 
     def __init__(self, *, names: Collection[str] = (), **given: Any) -> None:
         super().__init__(

@@ -33,10 +33,8 @@ PAUSE = 0.05
 
 
 class Client(Closing):
-    """Calls the daemon's verbs over one connection, made when it is first needed.
-
-    After an error of the connection the next call makes a new one.  Use it in `with`.
-    """
+    """Calls the daemon's verbs over one connection, made when it is first needed.  After an error
+    of the connection the next call makes a new one.  Use it in `with`."""
 
     def __init__(self, given: str | None, timeout: float | None = None) -> None:
         self._paths = candidates(given)
@@ -194,10 +192,8 @@ def candidates(given: str | None) -> list[str]:
 
 
 def connect(paths: list[str], deadline: float | None) -> tuple[socket.socket, str]:
-    """The first that answers; `deadline` is on the monotonic clock.
-
-    Raises NotPermitted or OwnerOnly when one exists that this user may not use, else DaemonAbsent.
-    """
+    """The first that answers; `deadline` is on the monotonic clock.  Raises NotPermitted or
+    OwnerOnly when one exists that this user may not use, else DaemonAbsent."""
     refusals: list[tuple[str, OSError]] = []
     for path in paths:
         try:

@@ -97,9 +97,7 @@ def _follow_own_links(path: Path) -> Path:
 @contextlib.contextmanager
 def _target(path: Path) -> Iterator[BinaryIO]:
     """The file to write; an ordinary one is replaced when all is written, a device is written to.
-
-    Raises OutputUnusable and DiskFull.
-    """
+    Raises OutputUnusable and DiskFull."""
     from nimad.disk.durable import replacing
 
     try:

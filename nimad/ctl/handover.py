@@ -82,10 +82,8 @@ def hand_over(
     store: Detected,
     look: Callable[[Path], None] = lambda copy: None,
 ) -> dict[str, Any]:
-    """Copy one store and hand the copy to nimad; its answer.
-
-    `look` may read the copy of a graph.sqlite.
-    """
+    """Copy one store and hand the copy to nimad; its answer.  `look` may read the copy of a
+    graph.sqlite."""
     with _copied(store, screen, look) as snapshot, Progress(screen.progress) as progress:
         progress.show("nimad takes the copy and looks through it")
         try:

@@ -63,7 +63,17 @@ def run_import(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         except (NimadError, KeyboardInterrupt) as stopped:
             progress.clear()
             error = Interrupted() if isinstance(stopped, KeyboardInterrupt) else stopped
-            return _stopped(screen, work, error)
+            more = {"imported": work.imported, "next_line": work.next_line, "unsure": work.unsure}
+            if not screen.json:
+                if work.unsure:
+                    first, last = work.unsure
+                    screen.note(f"whether lines {first} to {last} were stored is not known.")
+                if work.imported:
+                    screen.note(
+                        f"{work.count()} stored; go on with:"
+                        f" nimactl import {work.argument} --from-line {work.next_line}"
+                    )
+            return screen.fail(error, **more)
     told = f"imported nothing: there is no memory in {work.name}"
     if work.imported:
         ids = f"{work.first_id} to {work.last_id}" if work.imported > 1 else f"{work.first_id}"
@@ -152,21 +162,6 @@ class _Import:
         )
 
 
-def _stopped(screen: Screen, work: _Import, error: NimadError) -> int:
-    """Say what is stored and how to go on, then what went wrong."""
-    more = {"imported": work.imported, "next_line": work.next_line, "unsure": work.unsure}
-    if not screen.json:
-        if work.unsure:
-            first, last = work.unsure
-            screen.note(f"whether lines {first} to {last} were stored is not known.")
-        if work.imported:
-            screen.note(
-                f"{work.count()} stored; go on with:"
-                f" nimactl import {work.argument} --from-line {work.next_line}"
-            )
-    return screen.fail(error, **more)
-
-
 def _opened(path: str) -> BinaryIO:
     """The file to read, or standard input; InputUnusable says why not."""
     if path == "-":
@@ -210,9 +205,7 @@ class Batch:
 
 class LineReader:
     """Reads memories from a binary stream; `name` stands in errors, `first` is the first line.
-
-    Holds one batch and one line at a time, however long the file is.
-    """
+    Holds one batch and one line at a time, however long the file is."""
 
     def __init__(self, stream: BinaryIO, name: str, first: int = 1) -> None:
         self._stream = stream
@@ -222,11 +215,8 @@ class LineReader:
         """The line that was read last, from 1."""
 
     def batches(self) -> Iterator[Batch]:
-        """The batches, in the order of the lines.
-
-        Before BadRecord is raised for a line, what stands before it was yielded, so that the lines
-        before the bad one can be imported.
-        """
+        """The batches, in the order of the lines.  Before BadRecord is raised for a line, what
+        stands before it was yielded, so that the lines before the bad one can be imported."""
         batch = Batch()
         try:
             for memory, length in self._records():

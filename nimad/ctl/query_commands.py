@@ -234,19 +234,16 @@ def show_neighbours(screen: Screen, found: Sequence[dict[str, Any]], origin: int
     for place, reached in enumerate(ways.values()):
         if place:
             screen.line()
-        how = screen.style(", ".join(_way(one) for one in reached), BOLD)
+        said = []
+        for one in reached:  # `-> responded_to 0.8`: a relation that leads to it, with its weight
+            arrow = "<-" if one["direction"] == "in" else "->"
+            weight = "" if one.get("weight") in (None, 1.0) else f" {one['weight']:.2f}"
+            said.append(f"{arrow} {one_line(str(one['relation']))}{weight}")
+        how = screen.style(", ".join(said), BOLD)
         distance = reached[0].get("distance", 1)
         about = [screen.style(f"{distance} steps away", DIM)] if distance > 1 else []
         _heading(screen, reached[0], margin, about, how)
         _body(screen, reached[0], margin)
-
-
-def _way(reached: dict[str, Any]) -> str:
-    """`-> responded_to 0.8`: one relation that leads to a memory, with its weight."""
-    arrow = "<-" if reached["direction"] == "in" else "->"
-    weight = reached.get("weight")
-    shown = f"{arrow} {one_line(str(reached['relation']))}"
-    return shown if weight in (None, 1.0) else f"{shown} {weight:.2f}"
 
 
 def show_memory(screen: Screen, memory: dict[str, Any]) -> None:
@@ -256,10 +253,32 @@ def show_memory(screen: Screen, memory: dict[str, Any]) -> None:
     screen.line()
     screen.paragraph(memory["text"], " " * margin)
     screen.line()
-    for name, value in _fields(memory):
-        label = one_line(name)
+    from nimad.model import FIELDS  # here, because a list of results does not need it
+
+    order = sorted(FIELDS.items(), key=lambda item: (item[1].kind != "moment", item[0] == "extra"))
+    found: list[tuple[str, str]] = []
+    for name, field in order:
+        value = memory.get(name)
+        if name in HEADING or not (value or (value is not None and field.kind == "share")):
+            continue
+        label = name.replace("_", " ")
+        if field.kind == "moment":
+            found.append((label, f"{date(value)} ({ago(value)})"))
+        elif field.kind == "share":
+            found.append((label, f"{value:g}"))
+        elif field.kind == "source":
+            found.append((label, f"{value['name']}, row {value['id']}"))
+        elif field.kind == "json":
+            found += [
+                (each, inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False))
+                for each, inner in value.items()
+            ]
+        elif field.kind != "blobs":
+            found.append((label, str(value)))
+    for title, shown in found:
+        label = one_line(title)
         padding = " " * max(LABEL - columns(label), 1)
-        first, *rest = wrap(safe(value), _room(screen, LABEL))
+        first, *rest = wrap(safe(shown), _room(screen, LABEL))
         screen.line(f"{screen.style(label, DIM)}{padding}{first}".rstrip())
         for line in rest:
             screen.line(f"{' ' * LABEL}{line}".rstrip())
@@ -315,30 +334,3 @@ def _body(screen: Screen, memory: dict[str, Any], margin: int) -> None:
     if screen.terminal and len(lines) > MOST_LINES:
         rest = f"... {len(lines) - MOST_LINES} more lines: nimactl get {memory['id']}"
         screen.line(" " * margin + screen.style(rest, YELLOW))
-
-
-def _fields(memory: dict[str, Any]) -> list[tuple[str, str]]:
-    """Every field that says something, but those of the heading; moments first, `extra` last."""
-    from nimad.model import FIELDS  # here, because a list of results does not need it
-
-    order = sorted(FIELDS.items(), key=lambda item: (item[1].kind != "moment", item[0] == "extra"))
-    found: list[tuple[str, str]] = []
-    for name, field in order:
-        value = memory.get(name)
-        if name in HEADING or not (value or (value is not None and field.kind == "share")):
-            continue
-        label = name.replace("_", " ")
-        if field.kind == "moment":
-            found.append((label, f"{date(value)} ({ago(value)})"))
-        elif field.kind == "share":
-            found.append((label, f"{value:g}"))
-        elif field.kind == "source":
-            found.append((label, f"{value['name']}, row {value['id']}"))
-        elif field.kind == "json":
-            found += [
-                (each, inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False))
-                for each, inner in value.items()
-            ]
-        elif field.kind != "blobs":
-            found.append((label, str(value)))
-    return found

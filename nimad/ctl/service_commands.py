@@ -150,14 +150,23 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
     if len(names) > 1:
         shown = ", ".join(f"{one_line(name)} {count(number)}" for name, number in names.items())
         memories += f" ({shown})"
-    memory, sources = status["memory"], count(status["sources"])
+    memory, sources, graph = status["memory"], count(status["sources"]), status["graph"]
+    drawn = one_line(graph["engine"])
+    if drawn == "none":
+        drawn = "off (graph.engine is none)"
+    elif "memories" not in graph:
+        drawn += ", made when it is asked"
+    elif behind := graph.get("behind"):
+        drawn += f", {count(behind, 'change')} behind"
+    else:
+        drawn += ", up to date"
     rows = [
         ("memories", memories),
         ("relations", count(status["relations"])),
         ("turns", count(status["turns"])),
         ("sources", sources + (" (nimactl migrate --status)" if status["sources"] else "")),
         ("meaning", _meaning(status)),
-        ("graph", _graph(status["graph"])),
+        ("graph", drawn),
         ("RAM", f"{size(memory['pss_bytes'])} used, {size(memory['available_bytes'])} available"),
         (
             "requests",
@@ -179,13 +188,3 @@ def _meaning(status: dict[str, Any]) -> str:
         return text
     done, total = (count(embedder.get(key, 0)) for key in ("done", "total"))
     return f"{text}; {done} of {total} encoded with {one_line(wanted)}"
-
-
-def _graph(graph: dict[str, Any]) -> str:
-    if graph["engine"] == "none":
-        return "off (graph.engine is none)"
-    behind = graph.get("behind", 0)
-    if "memories" not in graph:
-        return f"{one_line(graph['engine'])}, made when it is asked"
-    state = f"{count(behind, 'change')} behind" if behind else "up to date"
-    return f"{one_line(graph['engine'])}, {state}"

@@ -35,9 +35,7 @@ def wait(
     client: Client, screen: Screen, names: Sequence[str], left_out: Sequence[dict[str, Any]] = ()
 ) -> int:
     """Follow sources until each is verified, paused or failed; the exit code says which.
-
-    `left_out` are stores that were not taken over, for the JSON.
-    """
+    `left_out` are stores that were not taken over, for the JSON."""
     ended: list[dict[str, Any]] = []
     result: dict[str, Any] = {}
     try:

@@ -105,10 +105,8 @@ def replacing(path: Path, crash: str = "durable") -> Iterator[BinaryIO]:
 
 
 def _create(path: Path) -> BinaryIO:
-    """A new file, never one that stood there, which another user may have planted to read it.
-
-    What a crash of our own left is removed first.
-    """
+    """A new file, never one that stood there, which another user may have planted to read it.  What
+    a crash of our own left is removed first."""
     with contextlib.suppress(FileNotFoundError):
         found = path.lstat()
         if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
@@ -129,10 +127,8 @@ def write_durable(path: Path, chunks: Iterable[Buffer], crash: str = "durable") 
 
 
 def sweep_temporary(directory: Path) -> list[str]:
-    """Remove the temporary files that a crash left in `directory`; return their names, sorted.
-
-    To be called before anything writes there: a write under way looks just like a leftover.
-    """
+    """Remove the temporary files that a crash left in `directory`; return their names, sorted.  To
+    be called before anything writes there: a write under way looks just like a leftover."""
     leftovers = sorted(
         entry.name
         for entry in os.scandir(directory)
@@ -146,10 +142,8 @@ def sweep_temporary(directory: Path) -> list[str]:
 
 
 def set_aside(path: Path, aside: Path) -> Path:
-    """Move a damaged file or directory into `aside`, under a name that is free; return where.
-
-    Both must be on one file system.  A crash leaves it at the old place or at the new one.
-    """
+    """Move a damaged file or directory into `aside`, under a name that is free; return where.  Both
+    must be on one file system.  A crash leaves it at the old place or at the new one."""
     aside.mkdir(mode=0o700, parents=True, exist_ok=True)
     target, number = aside / path.name, 0
     while os.path.lexists(target):

@@ -58,9 +58,7 @@ _IS_DENSE = re.compile(f"[{_DENSE}]")
 
 def words(text: str) -> list[str]:
     """The words of a text in any script, in small letters; Latin, Greek, Cyrillic without accents.
-
-    A character that this Python's Unicode does not know yet is a word by itself.
-    """
+    A character that this Python's Unicode does not know yet is a word by itself."""
     if not text.isascii():
         bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
         text = unicodedata.normalize("NFC", bare)

@@ -16,6 +16,7 @@ from nimad.embed.base import DIMS, AnswerThreshold, CosineScale, Embedder, in_st
 from nimad.embed.features import HASHED, Spelling, add_features
 from nimad.embed.table import TokenTable, read_table
 from nimad.embed.wordpiece import WordPiece
+from nimad.text import composed
 
 TABLE = Path(__file__).parent / "data" / "static.tokens"
 RULES = 1
@@ -46,7 +47,7 @@ class StaticEmbedder(Embedder):
         """float32[n, 256]: see `nimad.embed.base.Embedder`.  About 0.03 ms a chat sentence."""
 
         def add(text: str, row: NDArray[np.float64]) -> None:
-            found = self._spelling.read(text)
+            found = self._spelling.read(composed(text))
             add_features([n - HASHED for n in found if n >= HASHED], self._hashed, row)
             tokens = [n - self._first for n in found if n < HASHED]
             for start in range(0, len(tokens), _STEP):  # bounds the memory that a long text takes

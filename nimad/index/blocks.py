@@ -227,10 +227,8 @@ class BlockIndex:
         return row if row.any() else None
 
     def locate(self, ids: Ids, known: Located | None = None) -> Located:
-        """Where the vectors of `ids: int64[m]` (ascending, unique) are now.
-
-        `known`, from an earlier call, is given back while it holds, and helps when it nearly does.
-        """
+        """Where the vectors of `ids: int64[m]` (ascending, unique) are now.  `known`, from an
+        earlier call, is given back while it holds, and helps when it nearly does."""
         view = self._view
         if known is not None and known.view is view and known.ids is ids:
             return known

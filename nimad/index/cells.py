@@ -79,10 +79,8 @@ def flat(source: RowSource, params: BlockParams, kernels: Kernels) -> Codebook:
 
 
 def learn(source: RowSource, params: BlockParams, kernels: Kernels) -> Codebook:
-    """Learn blocks and dimensions from the rows and assign each row to one of them.
-
-    Holds one block's sample (at most 30 * dims rows as float32) and 9 bytes a row at a time.
-    """
+    """Learn blocks and dimensions from the rows and assign each row to one of them.  Holds one
+    block's sample (at most 30 * dims rows as float32) and 9 bytes a row at a time."""
     # one expression, so that the sample (31 MB) is gone before dimensions are learned
     blocks = quantise_rows(
         spherical_means(

@@ -61,10 +61,8 @@ class _Slot:
 
 
 class FilterCache:
-    """The last filter; any thread may ask, a race costs one look-up more.
-
-    Holds 8 bytes an id and one bit a row, until another filter comes or `clear`.
-    """
+    """The last filter; any thread may ask, a race costs one look-up more.  Holds 8 bytes an id and
+    one bit a row, until another filter comes or `clear`."""
 
     def __init__(self) -> None:
         self._slot: _Slot | None = None

@@ -110,10 +110,8 @@ def kept_book(source: MergedRows, params: BlockParams) -> Codebook | None:
 def _assigned(
     source: MergedRows, rows: NDArray[np.int64], block_of: NDArray[np.uint32], segment: Segment
 ) -> NDArray[np.uint32]:
-    """The cell nearest to each of `rows` within its block: uint32[m].
-
-    A segment keeps only the codes of its cells; their directions are those of their rows' sums.
-    """
+    """The cell nearest to each of `rows` within its block: uint32[m].  A segment keeps only the
+    codes of its cells; their directions are those of their rows' sums."""
     cells = np.empty(len(rows), np.uint32)
     order, edges = grouped(block_of, segment.meta.blocks)
     for block in np.flatnonzero(np.diff(edges)):

@@ -86,12 +86,16 @@ class Search:
     def run(self, view: View) -> Found:
         """The k best by (score descending, id ascending)."""
         pieces = [self._sealed(sealed) for sealed in view.sealed]
-        if view.hot.parts or not pieces:
-            pieces.append(self._hot(view.hot))
+        for part in view.hot:
+            slots = part.live() if self.allowed is None else part.slots_of(self.allowed)[0]
+            dots, norms = self.kernels.dots(part.chunk.rows, slots, self.query.values)
+            directed = norms > 0
+            scores = cosines(dots[directed], norms[directed], self.query)
+            pieces.append(best(part.chunk.ids[slots[directed]], scores, self.k))
         if len(pieces) == 1:
             return self._ordered(*pieces[0])
-        ids = np.concatenate([ids for ids, _ in pieces])
-        scores = np.concatenate([scores for _, scores in pieces])
+        ids = np.concatenate([_NO_IDS, *(ids for ids, _ in pieces)])
+        scores = np.concatenate([np.zeros(0, np.float32), *(scores for _, scores in pieces)])
         ids, scores = self._ordered(ids, scores, len(ids))
         first = np.ones(len(ids), np.bool_)
         first[1:] = ids[1:] != ids[:-1]
@@ -100,18 +104,6 @@ class Search:
     def _ordered(self, ids: Ids, scores: Scores, most: int = 0) -> Found:
         order = np.lexsort((ids, -scores))[: most or self.k]
         return ids[order], scores[order]
-
-    def _hot(self, hot: Hot) -> Found:
-        pieces = []
-        for part in hot:
-            slots = part.live() if self.allowed is None else part.slots_of(self.allowed)[0]
-            dots, norms = self.kernels.dots(part.chunk.rows, slots, self.query.values)
-            directed = norms > 0
-            scores = cosines(dots[directed], norms[directed], self.query)
-            pieces.append(best(part.chunk.ids[slots[directed]], scores, self.k))
-        if not pieces:
-            return _NO_IDS, np.zeros(0, np.float32)
-        return np.concatenate([p[0] for p in pieces]), np.concatenate([p[1] for p in pieces])
 
     def _sealed(self, sealed: Sealed) -> Found:
         scored, cells = sealed.segment.meta.scored, sealed.segment.meta.cells

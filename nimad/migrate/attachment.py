@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from itertools import islice
+from contextlib import contextmanager
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -41,48 +42,57 @@ MOVED_SHARE = 0.9
 PAGE = 500
 
 
-def attach(
-    store: MemoryStore, fd: int, asked: AttachRequest
-) -> tuple[Source | None, dict[str, Any]]:
-    """Take over (or, on a dry run, only look at) the snapshot behind `fd`.
+@contextmanager
+def received(store: MemoryStore, fd: int, asked: AttachRequest) -> Iterator[Path]:
+    """A copy of the snapshot behind `fd`, gone afterwards unless `attach` keeps it.
 
-    Returns the source, None on a dry run of a new one, and the reply of docs/protocol.md.  Raises
-    SourceUnsupported, SourceNotRecognised, SourceCorrupt, SourceChanged, DiskFull, UsageError: then
-    nothing was changed.
+    It takes as long as the client's file does, so no lock may be held meanwhile.  Raises
+    SourceUnsupported, SourceChanged, DiskFull, UsageError.
     """
     if asked.kind not in SUFFIXES:
         raise SourceUnsupported(path=asked.path, what=f"a source of the kind {asked.kind}")
     with snapshots.received(store, fd, asked.path, asked.size, asked.sha256) as copy:
-        with open_snapshot(asked.kind, copy) as graph:
-            totals = graph.survey()
-            known = known_source(store, graph, totals, asked)
-            name = known.name if known else _free_name(store, asked)
-            start = _start_key(graph, asked.start_offset)
-            report = describe(store, graph, totals, known, asked.batch_size or 0, asked.size)
-            nothing_new = adds_nothing(store, graph, known, asked)
-            notes = {"sent": asked.sha256, "start_after": start, "form": form_of(graph)}
-            fields = {**_columns(asked, totals, start), "fingerprint": fingerprint_of(graph)}
-        new = known is None or known.stage == Stage.ROLLED_BACK
-        reply = {"name": name, "new": new, "total": totals.nodes, "report": report}
-        if asked.dry_run or nothing_new:
-            return known, reply
-        if not report["fits"]:  # refused before anything is written
-            needed, free = report["estimate_bytes"] >> 20, report["free_bytes"] >> 20
-            detail = f"{asked.path} will take about {needed} MiB here, {free} MiB are free"
-            raise DiskFull(detail=detail)
-        if totals.refused:  # files that are not taken over leave the copy, too
-            strip(copy, [refused for refused, _ in totals.refused])
-            fields |= {"bytes": copy.stat().st_size, "sha256": snapshots.digest_of(copy)}
-        if known is not None:
-            _renew(store, copy, known, asked, fields, notes)
-            return sources.by_id(store.records, known.id), reply
-        fields |= {"name": name, "kind": asked.kind, "format": 1, "attached": now_ms()}
-        fields["report"] = {key: value for key, value in notes.items() if value is not None}
-        fields["snapshot"] = _keep(store, copy, name, asked.kind)
-        with store.records.write() as tx:
-            number = sources.insert(tx, **fields)
-        crash_point("migrate.attached")
-        return sources.by_id(store.records, number), reply
+        yield copy
+
+
+def attach(
+    store: MemoryStore, copy: Path, asked: AttachRequest
+) -> tuple[Source | None, dict[str, Any]]:
+    """Take over (or, on a dry run, only look at) a snapshot that was `received`.
+
+    Returns the source, None on a dry run of a new one, and the reply of docs/protocol.md.  Raises
+    SourceNotRecognised, SourceCorrupt, DiskFull, UsageError: then nothing was changed.
+    """
+    with open_snapshot(asked.kind, copy) as graph:
+        totals = graph.survey()
+        known = known_source(store, graph, totals, asked)
+        name = known.name if known else _free_name(store, asked)
+        start = _start_key(graph, asked.start_offset)
+        report = describe(store, graph, totals, known, asked.batch_size or 0, asked.size)
+        nothing_new = adds_nothing(store, graph, known, asked)
+        notes = {"sent": asked.sha256, "start_after": start, "form": form_of(graph)}
+        fields = {**_columns(asked, totals, start), "fingerprint": fingerprint_of(graph)}
+    new = known is None or known.stage == Stage.ROLLED_BACK
+    reply = {"name": name, "new": new, "total": totals.nodes, "report": report}
+    if asked.dry_run or nothing_new:
+        return known, reply
+    if not report["fits"]:  # refused before anything is written
+        needed, free = report["estimate_bytes"] >> 20, report["free_bytes"] >> 20
+        detail = f"{asked.path} will take about {needed} MiB here, {free} MiB are free"
+        raise DiskFull(detail=detail)
+    if totals.refused:  # files that are not taken over leave the copy, too
+        strip(copy, [refused for refused, _ in totals.refused])
+        fields |= {"bytes": copy.stat().st_size, "sha256": snapshots.digest_of(copy)}
+    if known is not None:
+        _renew(store, copy, known, asked, fields, notes)
+        return sources.by_id(store.records, known.id), reply
+    fields |= {"name": name, "kind": asked.kind, "format": 1, "attached": now_ms()}
+    fields["report"] = {key: value for key, value in notes.items() if value is not None}
+    fields["snapshot"] = _keep(store, copy, name, asked.kind)
+    with store.records.write() as tx:
+        number = sources.insert(tx, **fields)
+    crash_point("migrate.attached")
+    return sources.by_id(store.records, number), reply
 
 
 def _columns(asked: AttachRequest, totals: Totals, start: int | None) -> dict[str, Any]:
@@ -154,24 +164,20 @@ def _free_name(store: MemoryStore, asked: AttachRequest) -> str:
 
 def _keep(store: MemoryStore, copy: Path, name: str, kind: str) -> str:
     """Give the copy a name that no snapshot has: NAME.sqlite, NAME.2.sqlite, ..."""
-    directory, number, suffix = store.state / "snapshots", 2, SUFFIXES[kind]
-    made = f"{name}{suffix}"
-    while (directory / made).exists():
-        made, number = f"{name}.{number}{suffix}", number + 1
+    directory, suffix = store.state / "snapshots", SUFFIXES[kind]
+    names = chain([f"{name}{suffix}"], (f"{name}.{number}{suffix}" for number in count(2)))
+    made = next(each for each in names if not (directory / each).exists())
     snapshots.keep(copy, directory / made)
     return made
 
 
 def _start_key(graph: LegacySource, offset: int) -> int | None:
     """The id of the last row that `--start-offset` leaves out; None when it leaves none out."""
-    mapper, after, left = graph.mapper(""), None, offset
-    while left > 0:
-        page = graph.nodes(mapper, after, min(left, 1000))
-        if not page:
-            raise UsageError(detail=f"--start-offset {offset}: the source has fewer memories")
-        left -= len(page)
-        after = page[-1].key
-    return after
+    if offset <= 0:
+        return None
+    for row in islice(_rows(graph, ""), offset - 1, None):
+        return row.key
+    raise UsageError(detail=f"--start-offset {offset}: the source has fewer memories")
 
 
 # --- is it one that is known? -------------------------------------------------------------------

@@ -16,13 +16,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
+from nimad.disk.handed_over import check_handed_over
 from nimad.errors import SourceChanged, UsageError
 from nimad.legacy.detect import GRAPH
 from nimad.legacy.hostile_reader import FIRST_ID
@@ -53,19 +53,18 @@ class Delta:
     gone: list[int] = field(default_factory=list)
 
 
-def apply_delta(store: MemoryStore, fd: int, name: str, sha256: str, size: int) -> dict[str, Any]:
-    """Take a delta over; the reply of docs/protocol.md, migrate.append.
+def apply_delta(store: MemoryStore, delta: Delta | None, name: str) -> dict[str, Any]:
+    """Take a delta over (None: it was too large); the reply of docs/protocol.md, migrate.append.
 
-    Raises NotFound, UsageError (rolled back, or not what a delta looks like), SourceChanged.
+    Raises NotFound, UsageError (rolled back).
     """
     source = sources.by_name(store.records, name)
     if source.stage in (Stage.ROLLED_BACK, Stage.ROLLING_BACK):
         raise UsageError(detail=f"{name} was rolled back: migrate it again first")
     whole = {"name": name, "taken": False, "whole": True, "rows": {}}
-    if size > MOST_BYTES or source.kind != GRAPH or source.snapshot is None:
+    if delta is None or source.kind != GRAPH or source.snapshot is None:
         return whole
     path = snapshots.path_of(store, source)
-    delta = _read(fd, sha256, size)
     with LegacyGraph.open(path) as graph:
         if delta.columns != graph.columns():
             return whole
@@ -89,9 +88,14 @@ def apply_delta(store: MemoryStore, fd: int, name: str, sha256: str, size: int) 
     return {"name": name, "taken": True, "whole": kept > KEPT_BYTES, "rows": told}
 
 
-def _read(fd: int, sha256: str, size: int) -> Delta:
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+def read(store: MemoryStore, fd: int, sha256: str, size: int) -> Delta | None:
+    """What stands in the file behind `fd`; None when that is too much.
+
+    Raises UsageError (no file of that size, or not what a delta looks like), SourceChanged.
+    """
+    if size > MOST_BYTES:
+        return None
+    if check_handed_over(fd, "migrate.append", store.state) != size:
         raise UsageError(detail="migrate.append needs the descriptor of a file of that size")
     data = os.pread(fd, size, 0)
     if hashlib.sha256(data).hexdigest() != sha256:

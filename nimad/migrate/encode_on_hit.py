@@ -54,10 +54,7 @@ class EncodeOnHit:
     name = "encoding what was found"
 
     def __init__(
-        self,
-        store: MemoryStore,
-        turn: threading.RLock,
-        clock: Callable[[], float] = time.monotonic,
+        self, store: MemoryStore, turn: threading.RLock, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._store, self._turn, self._clock = store, turn, clock
         self.wake: Callable[[], object] = lambda: None
@@ -154,7 +151,7 @@ def settle(store: MemoryStore, source: int) -> None:
     found = sources.by_id(store.records, source)
     if found.stage != Stage.LAZY:
         return
-    ids = np.array(sources.all_memory_ids(store.records, source), np.int64)
+    ids = sources.all_memory_ids(store.records, source)
     whole = bool(store.blocks.holds(ids).all())
     now_done = {"stage": Stage.VERIFIED, "finished": now_ms()} if whole else {}
     sources.change(store.records, source, verified=found.encoded, **now_done)

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.core.hypervectors import New
 from nimad.dense.encoder import code, for_items
 from nimad.dense.spectrum import Shape
 from nimad.dense.training import STEP_VALUES, Learned, learn
@@ -76,11 +75,7 @@ def memories_of(
 
 
 def _rows(
-    run: Run,
-    dense: DenseRows,
-    learned: Learned,
-    keys: NDArray[np.int64],
-    ids: NDArray[np.int64],
+    run: Run, dense: DenseRows, learned: Learned, keys: NDArray[np.int64], ids: NDArray[np.int64]
 ) -> Iterator[None]:
     quick = Learned(learned.basis.in_memory(), learned.plan)
     parts: list[Coded] = []
@@ -100,7 +95,7 @@ def _seal(run: Run, learned: Learned, rows: Coded, last: int) -> None:
         sources.update(tx, run.source_id, dense_cursor=last)
         sources.advance(tx, run.source_id, converted=number, total_dense=number - len(rows))
 
-    run.store.dense.seal(New(run.source_id, "rows", learned, rows), move_cursor)
+    run.store.dense.seal(run.source_id, "rows", learned, rows, move_cursor)
     crash_point("migrate.converted")
 
 
@@ -129,5 +124,5 @@ def _seal_items(run: Run, learned: Learned, rows: Coded, items: list[Item]) -> N
     def name_them(tx: Transaction, _: int) -> None:
         hypervector_files.add_items(tx, run.source_id, items)
 
-    run.store.dense.seal(New(run.source_id, "items", learned, rows), name_them)
+    run.store.dense.seal(run.source_id, "items", learned, rows, name_them)
     crash_point("migrate.codebook")

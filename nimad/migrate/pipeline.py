@@ -22,8 +22,6 @@ import threading
 from collections.abc import Callable, Iterator
 from itertools import chain
 
-import tenacity
-
 from nimad.background.worker import Step, Worker
 from nimad.core.setbacks import Setbacks
 from nimad.core.store import MemoryStore
@@ -100,23 +98,24 @@ class Pipeline:
 
     def advance(self, source: Source) -> None:
         """Do one batch.  Raises what cannot pass, or did not pass in time; nothing is half done."""
-        retrying = tenacity.Retrying(
-            stop=tenacity.stop_any(
-                tenacity.stop_after_attempt(len(self._waits) + 1),
-                tenacity.stop_when_event_set(self._stop),
-            ),
-            wait=tenacity.wait_chain(*(tenacity.wait_fixed(seconds) for seconds in self._waits)),
-            retry=tenacity.retry_if_exception_type(MAY_PASS),
-            sleep=tenacity.sleep_using_event(self._stop),
-            before_sleep=lambda attempt: self._tell_retry(source, attempt),
-            reraise=True,
-        )
-        for attempt in retrying:
-            with attempt:
+        for number, pause in enumerate((*self._waits, None), 1):
+            try:
                 self._attempt(source.id)
-        number = retrying.statistics.get("attempt_number", 1)
-        if number > 1:
-            self._log.info(f"Batch succeeded on retry {number} {source.name}")
+            except MAY_PASS as error:
+                if pause is None or self._stop.is_set():
+                    raise
+                if self.run is not None:
+                    self.run.progress.retries += 1
+                message = error.message if isinstance(error, NimadError) else repr(error)
+                self._log.warn(
+                    f"Batch failed (attempt {number}/{len(self._waits) + 1}): {message}"
+                    f" Retrying in {pause:.0f}s... {source.name}"
+                )
+                self._stop.wait(pause)
+            else:
+                if number > 1:
+                    self._log.info(f"Batch succeeded on retry {number} {source.name}")
+                return
 
     def _attempt(self, source_id: int) -> None:
         with self._turn:
@@ -165,24 +164,13 @@ class Pipeline:
             except MemoryError:
                 self._steps = None
                 run.close()
-                if not run.batcher.failed(memory_error=True):
+                if not run.batcher.ran_out_of_memory():
                     raise
                 self._log.warn(
                     f"Batch failed: out of memory. Retrying with {run.batcher.size} rows..."
                 )
 
     # --- what is told -------------------------------------------------------------------------
-
-    def _tell_retry(self, source: Source, attempt: tenacity.RetryCallState) -> None:
-        error = attempt.outcome.exception() if attempt.outcome else None
-        seconds = attempt.next_action.sleep if attempt.next_action else 0
-        if self.run is not None:
-            self.run.progress.retries += 1
-        message = error.message if isinstance(error, NimadError) else repr(error)
-        self._log.warn(
-            f"Batch failed (attempt {attempt.attempt_number}/{len(self._waits) + 1}): {message}"
-            f" Retrying in {seconds:.0f}s... {source.name}"
-        )
 
     def _all_stages(self, run: Run) -> Iterator[None]:
         """Every stage that is still due, one after the other."""

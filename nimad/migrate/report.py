@@ -20,8 +20,7 @@ from nimad.disk.durable import size_of
 from nimad.index.blocks import BlockIndex
 from nimad.legacy.source import LegacyNode, LegacySource, Totals
 from nimad.migrate.batcher import Batcher
-from nimad.migrate.progress import WEIGHTS
-from nimad.migrate.run import Run, bounds
+from nimad.migrate.run import WEIGHTS, Run, bounds
 from nimad.migrate.snapshots import MARGIN_BYTES
 from nimad.model import Stage
 from nimad.probe import memory

@@ -64,14 +64,15 @@ def roll_back(run: Run) -> Iterator[None]:
         source_delta.forget(tx, source.id)
         tx.execute("DELETE FROM quarantine WHERE source = ?", (source.id,))
         sources.update(tx, source.id, **CLEAN)
-        dense = hypervector_files.remove_source(tx, source.id)
+        dense = hypervector_files.remove(tx, source.id)
+        hypervector_files.remove_items(tx, source.id)
     crash_point("rollback.emptied")
     store.dense.files.remove(dense)
     if source.snapshot is not None:
         snapshots.delete(store, source.snapshot)
     yield
     with store.maintenance:  # give the space back: vectors, the graph, words, pages
-        store.semantic.rewrite_segments_with(np.array(store.records.tombstones(), np.int64))
+        store.semantic.rewrite_segments_with(store.records.tombstones())
         store.graph.drop()
         words.optimise(store.records)
         store.records.release_space()

@@ -11,11 +11,9 @@ it and renames it; a crash after that leaves a snapshot that no row names: swept
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +23,7 @@ from typing import Any
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.disk.failures import disk_errors
+from nimad.disk.handed_over import check_handed_over
 from nimad.errors import (
     DiskFull,
     NotFound,
@@ -34,7 +33,6 @@ from nimad.errors import (
     SourceNotRecognised,
     SourceUnsafe,
     SourceUnsupported,
-    UsageError,
 )
 from nimad.store import sources
 from nimad.store.sources import Source
@@ -51,15 +49,13 @@ REFUSALS = (SourceNotRecognised, SourceCorrupt, SourceUnsafe, SourceAltered, Sou
 def received(store: MemoryStore, fd: int, path: str, size: int, sha256: str) -> Iterator[Path]:
     """A copy of the snapshot, checked against its digest; gone afterwards unless it was kept.
 
-    Raises UsageError when the descriptor is no ordinary file, SourceChanged when it is not what
-    was promised, DiskFull.
+    Raises UsageError when the descriptor is no ordinary file that can be read, SourceChanged when
+    it is not what was promised, DiskFull.
     """
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
-        raise UsageError(detail="migrate.attach needs the descriptor of an ordinary file")
-    if status.st_size != size:
-        raise SourceChanged(path=path, detail=f"{status.st_size} bytes came instead of {size}")
     directory = store.state / "snapshots"
+    came = check_handed_over(fd, "migrate.attach", directory)
+    if came != size:
+        raise SourceChanged(path=path, detail=f"{came} bytes came instead of {size}")
     free, needed = shutil.disk_usage(directory).free, size + MARGIN_BYTES
     if free < needed:
         raise DiskFull(detail=f"{directory} needs {needed >> 20} MiB, {free >> 20} are free")
@@ -145,10 +141,7 @@ def write_backup(store: MemoryStore, source: Source, fd: int) -> dict[str, Any]:
     Raises UsageError when the descriptor is no empty ordinary file open for writing, NotFound when
     the backup was deleted, SourceCorrupt when it is not what was kept, DiskFull.
     """
-    status = os.fstat(fd)
-    writable = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE in (os.O_WRONLY, os.O_RDWR)
-    if not stat.S_ISREG(status.st_mode) or status.st_size or not writable:
-        raise UsageError(detail="migrate.restore needs an empty file that is open for writing")
+    check_handed_over(fd, "migrate.restore", store.state, writable=True)
     path = path_of(store, source)
     digest, done = hashlib.sha256(), 0
     with (

@@ -170,7 +170,14 @@ class Comparison:
             self._seen.update(row.key for row in page)
             self._compare([row for row in page if isinstance(row, LegacyNode)])
             yield len(self._seen)
-        self._strangers()
+        if self._whole:
+            sql = "SELECT source_key FROM memories WHERE source = ?"
+            found = self._store.records.rows(sql, (self._source.id,))
+            strangers = sorted({int(key) for (key,) in found} - self._seen)
+            self.findings.memories.found += len(strangers)
+            if self._source.note("rerun"):
+                self.removed = strangers
+            self._leftover("memory", self.findings.memories, strangers)
         self._vectors()
         yield len(self._seen)
         for _ in chain(self._hypervectors(), self._relations(), self._turns()):
@@ -211,21 +218,8 @@ class Comparison:
                         told = f"{describe_value(here)} here, {describe_value(there)} in the source"
                         self.findings.differ("memory", row.key, column, told)
 
-    def _strangers(self) -> None:
-        """Memories of this source that its snapshot does not have."""
-        if not self._whole:
-            return
-        found = self._store.records.rows(
-            "SELECT source_key FROM memories WHERE source = ?", (self._source.id,)
-        )
-        strangers = sorted({int(key) for (key,) in found} - self._seen)
-        self.findings.memories.found += len(strangers)
-        if self._source.note("rerun"):
-            self.removed = strangers
-        self._leftover("memory", self.findings.memories, strangers)
-
     def _vectors(self) -> None:
-        mine = np.array(sources.all_memory_ids(self._store.records, self._source.id), np.int64)
+        mine = sources.all_memory_ids(self._store.records, self._source.id)
         lost = np.setdiff1d(mine, self._store.blocks.ids(), assume_unique=True)
         if self._source.strategy == "lazy":  # what its cursor has not reached was never encoded
             waiting = lost > self._source.encode_cursor
@@ -337,26 +331,20 @@ class Comparison:
             names = [turn.name for turn in turns]
             stored = link_stage.stored_turns(self._store.records, self._source.id, names)
             for legacy in turns:
-                if legacy.key not in refused:
-                    values = stored[legacy.key][1] if legacy.key in stored else None
-                    self._compare_turn(legacy, ids, values)
                 left.discard(legacy.key)
+                found = stored[legacy.key][1] if legacy.key in stored else None
+                members = set(link_stage.member_keys(legacy))
+                gone = members & self._forgotten
+                all_gone = found is None and gone and gone == members  # and the turn with them
+                if legacy.key in refused or all_gone:
+                    continue
+                tally.expected += 1
+                due = link_stage.turn_values(*link_stage.make_turn(legacy, ids))
+                if gone and found is not None:  # what was forgotten leaves a gap, and no note of it
+                    due, found = due[:-1], found[:-1]
+                self._judge("turn", tally, legacy.key, due, found)
             yield
         self._leftover("turn", tally, sorted(left))
-
-    def _compare_turn(
-        self, legacy: LegacyTurn, ids: dict[int, int], stored: tuple[Any, ...] | None
-    ) -> None:
-        gone = self._forgotten.intersection(link_stage.member_keys(legacy))
-        if stored is None and gone and not set(link_stage.member_keys(legacy)) - gone:
-            return  # every member was forgotten, and the turn with them
-        tally = self.findings.turns
-        tally.expected += 1
-        turn, extra = link_stage.make_turn(legacy, ids)
-        due = link_stage.turn_values(turn, extra)
-        if gone and stored is not None:  # what was forgotten leaves a gap, and no note of it
-            due, stored = due[:-1], stored[:-1]
-        self._judge("turn", tally, legacy.key, due, stored)
 
     def _judge(self, kind: str, tally: Tally, key: int, due: tuple[Any, ...], found: Any) -> None:
         if found is None:

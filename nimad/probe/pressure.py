@@ -37,10 +37,8 @@ def waited(thread: int) -> float | None:
 
 
 class Stalls:
-    """How much tasks waited since the last look: the highest share among several files.
-
-    A look less than `least` seconds after the last one tells nothing: so short a stretch is noise.
-    """
+    """How much tasks waited since the last look: the highest share among several files.  A look
+    less than `least` seconds after the last one tells nothing: so short a stretch is noise."""
 
     def __init__(
         self, paths: Sequence[Path], least: float = 0.5, clock: Callable[[], float] = time.monotonic
@@ -55,10 +53,8 @@ class Stalls:
         return any(total is not None for total in self._seen.values())
 
     def share(self) -> float | None:
-        """[0, 1] since the last look; None when it was just now, or nothing is told.
-
-        Cost: 30 us a file.
-        """
+        """[0, 1] since the last look; None when it was just now, or nothing is told.  Cost: 30 us a
+        file."""
         now = self._clock()
         elapsed = now - self._at
         if elapsed < self._least:

@@ -1,6 +1,6 @@
 """The columns in a file, so that a start need not read every memory: a projection, never the truth.
 
-It is a container (see `nimad.disk.container`) of format "columns", version 2, little-endian:
+It is a container (see `nimad.disk.container`) of format "columns", version 3, little-endian:
 
     region    type           content
     --------  -------------  ----------------------------------------------------------------
@@ -43,7 +43,7 @@ from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
 
-FORMAT, VERSION = "columns", 2
+FORMAT, VERSION = "columns", 3
 KEEP_ROWS = 1000
 """Rows that must have changed before the file of a small store is written anew."""
 KEEP_SHARE = 8
@@ -194,10 +194,8 @@ def load(path: Path, records: Records, types: Mapping[str, type]) -> Saved | Non
 def _names(
     records: Records, code_of: dict[int, int], ids: NDArray[Any], who: NDArray[Any]
 ) -> list[tuple[str, int]]:
-    """(name, code) of each spelling; `code_of` knows them by the id of a memory that has it.
-
-    Where the memory that stands for a spelling is gone, the others of the same code are asked.
-    """
+    """(name, code) of each spelling; `code_of` knows them by the id of a memory that has it.  Where
+    the memory that stands for a spelling is gone, the others of the same code are asked."""
     sql = "SELECT min(id), who FROM memories WHERE id IN (SELECT value FROM json_each(?))"
     sql += " AND who != '' GROUP BY who"
     found = records.rows(sql, (json.dumps(list(code_of)),))

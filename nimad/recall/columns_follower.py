@@ -175,8 +175,6 @@ def _fields_of(
 
 
 def loose_session(space: int, speaker: int) -> int:
-    """The code in place of a session's for a memory that names none.
-
-    Below NONE, one for each namespace (an id of a name); NONE for a memory without a speaker.
-    """
+    """The code in place of a session's for a memory that names none.  Below NONE, one for each
+    namespace (an id of a name); NONE for a memory without a speaker."""
     return NONE if speaker == NO_SUBJECT else NONE - space

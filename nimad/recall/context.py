@@ -54,9 +54,7 @@ def alone(hits: Sequence[Hit]) -> list[Passage]:
 
 def ids_around(columns: Columns, hits: Sequence[Hit]) -> dict[int, list[int]]:
     """For the id of each hit, the ids around it in its session that may be shown, it included.
-
-    They are in the order of time; as far as a turn may reach where the hit belongs to one.
-    """
+    They are in the order of time; as far as a turn may reach where the hit belongs to one."""
     found = {}
     for hit in hits:
         rows = columns.rows_of(np.array([hit.memory.id], np.int64))
@@ -103,7 +101,10 @@ def passages(
             continue
         chain = [i for i in around.get(number, [number]) if i in known]
         turn = _turn(hit.memory, turns.get(number, {}), chain, known)
-        shown = {number, *turn.values(), *_beside(chain, {number, *turn.values()})}
+        inside = [place for place, i in enumerate(chain) if i == number or i in turn.values()]
+        first, end = inside[0], inside[-1] + 1
+        beside = (*chain[max(0, first - NEIGHBOURS) : first], *chain[end : end + NEIGHBOURS])
+        shown = {number, *turn.values(), *beside}
         passage = places.get(number) or next(
             (places[i] for i in turn.values() if i in places), None
         )
@@ -166,12 +167,3 @@ def _turn(
 def _session(memory: Memory) -> tuple[object, ...]:
     source = memory.source[0] if memory.source else None
     return memory.namespace, memory.conversation, memory.session, source
-
-
-def _beside(chain: Sequence[int], inside: set[int]) -> list[int]:
-    """The neighbours on both sides of those in `inside`."""
-    places = [place for place, number in enumerate(chain) if number in inside]
-    if not places:
-        return []
-    first, last = places[0], places[-1]
-    return [*chain[max(0, first - NEIGHBOURS) : first], *chain[last + 1 : last + 1 + NEIGHBOURS]]

@@ -35,11 +35,8 @@ _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """One thing that a question asks of a date.
-
-    `part` is "year", "month", "day" or "weekday" (0 is Monday), equal to `low`; or "span": epoch
-    milliseconds from `low` up to before `high`.
-    """
+    """One thing that a question asks of a date.  `part` is "year", "month", "day" or "weekday" (0
+    is Monday), equal to `low`; or "span": epoch milliseconds from `low` up to before `high`."""
 
     part: str
     low: int

@@ -12,15 +12,20 @@ from numpy.typing import NDArray
 
 from nimad.model import Filter
 from nimad.recall import speaker_prefix
-from nimad.recall.columns import NONE, Columns
+from nimad.recall.columns import Columns
 from nimad.recall.subjects import NO_SUBJECT
 from nimad.recall.weights import Weights
 from nimad.store.records import Records
+from nimad.text import common_form
 
 _KEPT = 8
 """Scopes kept."""
 _LARGE, _LARGE_KEPT = 50_000, 3
 """Rows from which on fewer are kept, and how many: one takes up to 17 bytes a row."""
+
+
+_NOBODY = -(1 << 31)
+"""A code that no row has."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +100,17 @@ class Scopes:
         mask = columns.alive.copy()
         for column, name in ((columns.namespace, where.namespace), (columns.layer, where.layer)):
             if name is not None:
-                code = self._records.value("SELECT id FROM names WHERE name = ?", (name,))
-                mask &= column == (NONE if code is None else code)
+                sql = "SELECT id FROM names WHERE folded = ?"
+                codes = [code for (code,) in self._records.rows(sql, (common_form(name),))]
+                mask &= np.isin(column, codes)
+        if where.who is not None:
+            mask &= columns.who == columns.subjects.codes.get(common_form(where.who), _NOBODY)
         if where.after is not None:
             mask &= columns.time >= where.after
         if where.before is not None:
             mask &= columns.time < where.before
-        if where.who is not None or where.where is not None or where.tags:
-            rest = Filter(who=where.who, where=where.where, tags=where.tags)
+        if where.where is not None or where.tags:
+            rest = Filter(where=where.where, tags=where.tags)
             kept = np.zeros(columns.count, np.bool_)
             kept[columns.rows_of(self._records.matching(rest))] = True
             mask &= kept

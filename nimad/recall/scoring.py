@@ -104,7 +104,9 @@ class Scoring:
         words = lexical.no_scores(columns.count)
         if context.mode != "meaning":
             try:
-                words = lexical.score_words(query, columns, self._terms, scope, self._weights)
+                words = lexical.score_words(
+                    query, columns, self._terms, scope, self._weights, context.watch
+                )
             except WordsDamaged as error:
                 self._terms.report_damage(error)
                 context = replace(context, mode="meaning")
@@ -168,7 +170,10 @@ class Scoring:
         if scored.context.mode != "meaning":
             return set(scored.words.unknown.intersection(terms))
         try:  # nothing has looked for them yet
-            return lexical.find_unknown(terms, self._columns, self._terms, scored.context.scope)
+            context = scored.context
+            return lexical.find_unknown(
+                terms, self._columns, self._terms, context.scope, context.watch
+            )
         except WordsDamaged as error:
             self._terms.report_damage(error)
             return set()

@@ -95,10 +95,8 @@ def late_cosines(
 
 
 class SemanticScorer:
-    """Scores rows of the columns by the blocks.
-
-    For several threads, as long as nothing changes the columns or swaps the blocks.
-    """
+    """Scores rows of the columns by the blocks.  For several threads, as long as nothing changes
+    the columns or swaps the blocks."""
 
     def __init__(self, columns: Columns, weights: Weights) -> None:
         self._columns = columns

@@ -63,9 +63,7 @@ def link_all_rows(columns: Columns) -> None:
 
 def unlink_rows(columns: Columns, rows: Rows) -> None:
     """Take rows that are no longer alive out of their sessions; the rows beside become neighbours.
-
-    In talk without a session only where they are close enough.
-    """
+    In talk without a session only where they are close enough."""
     for row in rows[columns.session[rows] > NONE].tolist():
         before, after = int(columns.before[row]), int(columns.after[row])
         if columns.ends.get(int(columns.session[row])) == row:
@@ -113,9 +111,7 @@ def _renew_talk(columns: Columns, rows: Rows) -> None:
 
 def _talk(columns: Columns, order: Rows, same: Flags) -> Flags:
     """bool[n - 1]: whether each of `order: int64[n]`, in the order of time, and the next are talk.
-
-    `same: bool[n - 1]`, whether both are of one namespace.
-    """
+    `same: bool[n - 1]`, whether both are of one namespace."""
     close = same & (np.diff(columns.time[order]) <= GAP)
     who = columns.who[order]
     # a prefix that does not recur within a stretch without a silence may be a title

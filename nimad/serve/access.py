@@ -55,6 +55,8 @@ class Access:
 
     def __init__(self, read_group: str, control_group: str, owner: int | None = None) -> None:
         self._owner = os.geteuid() if owner is None else owner
+        self.trusted = frozenset({0, self._owner})
+        """Users who may do everything: root and the daemon's own."""
         self._lock = threading.Lock()
         self._missing: set[str] = set()
         self.configure(read_group, control_group)
@@ -68,10 +70,8 @@ class Access:
 
     def check(self, peer: Peer, access: str, verb: str) -> None:
         """Return when the peer may; else raise NotPermitted with the group to join, or OwnerOnly.
-
-        May read the user database, once a minute for each user.
-        """
-        if peer.uid in (0, self._owner) or (access == "read" and not self._read):
+        May read the user database, once a minute for each user."""
+        if peer.uid in self.trusted or (access == "read" and not self._read):
             return
         wanted = [self._control] if access == "control" else [self._read, self._control]
         gids = [gid for gid in map(self._gid, wanted) if gid is not None]

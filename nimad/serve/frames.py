@@ -40,9 +40,7 @@ class FrameDecoder:
 
     def feed(self, data: bytes, fds: list[int] | None = None, truncated: bool = False) -> list[int]:
         """Add received bytes and descriptors; returns the descriptors to close at once.
-
-        `truncated` says that the kernel had more descriptors than it could deliver.
-        """
+        `truncated` says that the kernel had more descriptors than it could deliver."""
         if not data:
             return fds or []
         self._buffer += data

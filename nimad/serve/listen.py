@@ -41,6 +41,15 @@ class Listener:
                 self.path.unlink()
 
 
+def group_of(read_group: str, control_group: str) -> str:
+    """The group that the socket is given to, "" for everyone.
+
+    A file has one group.  Where there are two, everyone may connect, and `Access` turns away who is
+    in neither before anything is read from it.
+    """
+    return read_group if control_group in ("", read_group) else ""
+
+
 def listen_at(path: Path, group: str | None = None) -> Listener:
     """Bind and listen, mode 0660; `group` gets the socket when this user may give it away.
 

@@ -41,19 +41,13 @@ EXPORT = {
 }
 
 
-def _records(value: Any) -> list[Any]:
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_IMPORT:
-        raise ValueError(f"must be a list of 1 to {MAX_IMPORT} memories")
-    return value
-
-
 IMPORT = {
-    "memories": Param(_records),
+    "memories": Param(params.many(1, MAX_IMPORT, "memories")),
     "where": Param(checks.text(MAX_NAME), None),
     "namespace": Param(checks.text(MAX_NAME), "default"),
 }
 FORGET = {
-    "ids": Param(params.ids(10_000), []),
+    "ids": Param(params.many(1, 10_000, "ids", _ID), []),
     "purge": Param(params.flag, False),
     "all_forgotten": Param(params.flag, False),
     "dry_run": Param(params.flag, False),
@@ -154,6 +148,8 @@ class MemoryVerbs:
 
     def forget(self, call: Call) -> dict[str, Any]:
         """Delete memories; the receipt tells what went."""
+        if not call.params["ids"] and not call.params["all_forgotten"]:
+            raise UsageError(detail="forget needs the ids of memories")
         return asdict(self._store.forget(**call.params))
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nimad import when
-from nimad.checks import Check, integer, text
+from nimad.checks import Check, text
 from nimad.errors import UsageError
 from nimad.model import MAX_TIME
 from nimad.serve.protocol import shown
@@ -30,10 +30,8 @@ Spec = Mapping[str, Param]
 
 
 def read(verb: str, spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every parameter of `spec`, checked; null counts as not given.
-
-    Raises UsageError that names the verb and the parameter: unknown, missing, or out of range.
-    """
+    """Every parameter of `spec`, checked; null counts as not given.  Raises UsageError that names
+    the verb and the parameter: unknown, missing, or out of range."""
     refuse_unknown(verb, spec, given)
     values: dict[str, Any] = {}
     for name, param in spec.items():
@@ -81,25 +79,13 @@ def flag(value: Any) -> bool:
     return value
 
 
-def texts(most: int, longest: int) -> Check:
-    """A list of texts as a tuple, at most `most`, none empty."""
-    one = text(longest)
+def many(low: int, high: int, things: str, one: Check = lambda item: item) -> Check:
+    """A list of `low` to `high` things, each checked."""
+    amount = f"{low} to {high}" if low else f"at most {high}"
 
-    def check(value: Any) -> tuple[str, ...]:
-        if not isinstance(value, list) or len(value) > most:
-            raise ValueError(f"must be a list of at most {most} texts")
-        return tuple(one(item) for item in value)
-
-    return check
-
-
-def ids(most: int) -> Check:
-    """A list of one to `most` ids of memories."""
-    one = integer(1, 2**63 - 1)
-
-    def check(value: Any) -> list[int]:
-        if not isinstance(value, list) or not 1 <= len(value) <= most:
-            raise ValueError(f"must be a list of 1 to {most} ids")
+    def check(value: Any) -> list[Any]:
+        if not isinstance(value, list) or not low <= len(value) <= high:
+            raise ValueError(f"must be a list of {amount} {things}")
         return [one(item) for item in value]
 
     return check

@@ -11,6 +11,7 @@ from nimad.limits import MAX_BUDGET, MAX_RESULTS
 from nimad.model import LAYERS, MAX_NAME, MAX_TAGS, MAX_TEXT, TURN_ROLES, Filter, now_ms
 from nimad.recall import context, packing
 from nimad.recall.packing import Packed
+from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import MODES
 from nimad.serve import params, wire
 from nimad.serve.oversize import cut_to_fit
@@ -31,7 +32,7 @@ QUERY = {
     "where": _NAME,
     "layer": Param(checks.choice(*LAYERS), None),
     "namespace": _NAME,
-    "tags": Param(params.texts(MAX_TAGS, MAX_NAME), ()),
+    "tags": Param(params.many(0, MAX_TAGS, "texts", checks.text(MAX_NAME)), ()),
     "after": Param(params.date, None),
     "before": Param(params.date, None),
     "as_of": Param(params.date, None),
@@ -60,7 +61,8 @@ class QueryVerb:
         if k is None:
             k = PACKED if given["budget"] else self._store.config["recall.results"]
         looked = min(MAX_RESULTS, k * SPARE) if given["context"] else k
-        answer = self._store.query(given["text"], looked, given["mode"], where, as_of)
+        watch = Stopwatch(self._store.config["recall.seconds"])
+        answer = self._store.query(given["text"], looked, given["mode"], where, as_of, watch)
         if given["context"] or given["budget"]:
             passages = context.alone(answer.hits)
             if given["context"]:
@@ -76,7 +78,7 @@ class QueryVerb:
             reply = wire.answer_json(answer, shown)
         if given["explain"]:
             reply["timings"] = answer.timings
-            found = self._store.recall.evidence(given["text"], given["mode"], where, as_of)
+            found = self._store.recall.evidence(given["text"], given["mode"], where, as_of, watch)
             reply["evidence"] = found and {
                 "met": found.met,
                 "least": found.least,
@@ -86,10 +88,8 @@ class QueryVerb:
 
 
 def _filter(given: dict[str, Any]) -> tuple[Filter, int | None]:
-    """What a memory must have, and the moment that is now for the question (None: now).
-
-    `as_of` is the end of what it names; relative dates beside it count from there.
-    """
+    """What a memory must have, and the moment that is now for the question (None: now).  `as_of` is
+    the end of what it names; relative dates beside it count from there."""
     now = now_ms()
     as_of = None
     if given["as_of"] is not None:
@@ -100,8 +100,8 @@ def _filter(given: dict[str, Any]) -> tuple[Filter, int | None]:
     )
     if as_of is not None:
         before = min(as_of + 1, as_of + 1 if before is None else before)
-    names = ("who", "where", "layer", "namespace", "tags")
-    return Filter(**{name: given[name] for name in names}, after=after, before=before), as_of
+    same = {name: given[name] for name in ("who", "where", "layer", "namespace")}
+    return Filter(**same, tags=tuple(given["tags"]), after=after, before=before), as_of
 
 
 def _passage(packed: Packed, given: dict[str, Any]) -> dict[str, Any]:

@@ -9,17 +9,13 @@ from operator import attrgetter
 from typing import Any
 
 from nimad import checks
-from nimad.core.store import Answer, RelatedMemory
 from nimad.errors import UsageError
-from nimad.model import FIELDS, CutMemory, Hit, Memory
+from nimad.model import FIELDS, Answer, CutMemory, Hit, Memory
 from nimad.serve import params
 from nimad.serve.params import Param
+from nimad.store.relations import RelatedMemory
 
 _fields_of = attrgetter(*FIELDS)
-
-
-def _tags(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _source(value: Any) -> dict[str, Any]:
@@ -39,7 +35,7 @@ def _blobs(value: Any) -> dict[str, bytes]:
 
 _CONVERTED: dict[str, checks.Check] = {
     "moment": params.moment,
-    "tags": _tags,
+    "tags": lambda value: tuple(value) if isinstance(value, list) else value,
     "source": _source,
     "blobs": _blobs,
 }

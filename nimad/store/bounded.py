@@ -13,6 +13,7 @@ from itertools import accumulate
 from nimad.disk.failures import translated
 from nimad.model import CutMemory, Memory
 from nimad.store.records import Records
+from nimad.text import common_form
 
 READ_CHARS = 4 << 20
 """Length of all memories of one answer; longer ones are cut to a fair share [characters]."""
@@ -112,9 +113,9 @@ def _above(
     after: int, namespace: str | None, limit: int, column: str
 ) -> tuple[str, tuple[int | str, ...]]:
     """SQL for (id, column) of the memories above `after`, and its parameters."""
-    inside = " AND namespace = (SELECT id FROM names WHERE name = ?)" if namespace else ""
+    inside = " AND namespace IN (SELECT id FROM names WHERE folded = ?)" if namespace else ""
     sql = f"SELECT id, {column} FROM memories WHERE id > ?{inside} ORDER BY id LIMIT ?"
-    return sql, (after, *([namespace] if namespace else []), limit)
+    return sql, (after, *([common_form(namespace)] if namespace else []), limit)
 
 
 def blob_sizes(records: Records, memory_id: int) -> dict[str, int]:

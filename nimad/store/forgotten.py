@@ -76,7 +76,16 @@ def begin_purge(tx: Transaction, ids: Sequence[int], all_forgotten: bool = False
     An earlier purge that is not finished is joined: all steps are due for all memories.  With
     `all_forgotten`, also rows of sources that nimad forgot before it had the table `forgotten`.
     """
-    _forget_rows(tx, ids)
+    sql = (
+        "SELECT source, source_key FROM forgotten WHERE source IS NOT NULL"
+        " AND id IN (SELECT value FROM json_each(?))"
+    )
+    of_source: dict[int, list[Any]] = {}
+    for source, key in tx.rows(sql, (json.dumps(list(ids)),)):
+        of_source.setdefault(source, []).append(key)
+    for source, mine in of_source.items():  # rows that came after its snapshot, and remarks
+        source_delta.forget_memories(tx, source, mine)
+        sources.clear_remarks(tx, source, mine)
     earlier = tx.rows("SELECT value FROM meta WHERE key = ?", (NOTE,))
     note = json.loads(earlier[0][0]) if earlier else {"ids": []}
     note |= {"ids": sorted({*ids, *note["ids"]}), "left": None}
@@ -86,20 +95,6 @@ def begin_purge(tx: Transaction, ids: Sequence[int], all_forgotten: bool = False
         for source, key in tx.rows(noted):
             keys.setdefault(str(source), []).append(key)
     tx.set_meta(NOTE, json.dumps(note))
-
-
-def _forget_rows(tx: Transaction, ids: Sequence[int]) -> None:
-    """Delete rows that came after a source's snapshot, and remarks on its rows."""
-    sql = (
-        "SELECT source, source_key FROM forgotten WHERE source IS NOT NULL"
-        " AND id IN (SELECT value FROM json_each(?))"
-    )
-    keys: dict[int, list[Any]] = {}
-    for source, key in tx.rows(sql, (json.dumps(list(ids)),)):
-        keys.setdefault(source, []).append(key)
-    for source, mine in keys.items():
-        source_delta.forget_memories(tx, source, mine)
-        sources.clear_remarks(tx, source, mine)
 
 
 def unfinished_purge(records: Records) -> PurgeNote | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sqlite3
 import threading
@@ -19,6 +20,7 @@ from nimad.model import Change, Filter, Memory
 from nimad.store import rows, schema
 from nimad.store.database_files import DatabaseFiles
 from nimad.store.transaction import Transaction
+from nimad.text import common_form
 
 log = logging.getLogger(__name__)
 
@@ -260,15 +262,10 @@ class Records:
         found = map(rows.from_row, self.rows_in(f"{rows.SELECT} WHERE m.id IN", ids))
         return {memory.id: memory for memory in found}
 
-    def page(self, after: int, limit: int, namespace: str | None = None) -> list[Memory]:
+    def page(self, after: int, limit: int) -> list[Memory]:
         """Up to `limit` memories with ids above `after`, by id, with their blobs."""
-        where, parameters = "m.id > ?", [after]
-        if namespace is not None:
-            where += " AND m.namespace = (SELECT id FROM names WHERE name = ?)"
-            parameters.append(namespace)  # type: ignore[arg-type]
-        sql = f"{rows.SELECT} WHERE {where} ORDER BY m.id LIMIT ?"
-        page = [rows.from_row(row) for row in self.rows(sql, [*parameters, limit])]
-        return self.with_blobs(page)
+        sql = f"{rows.SELECT} WHERE m.id > ? ORDER BY m.id LIMIT ?"
+        return self.with_blobs([rows.from_row(row) for row in self.rows(sql, (after, limit))])
 
     def with_blobs(self, memories: list[Memory]) -> list[Memory]:
         """The same memories, their `blobs` filled."""
@@ -291,32 +288,43 @@ class Records:
 
     def ids(self) -> NDArray[np.int64]:
         """int64[n]: every memory id, sorted."""
-        found = self.rows("SELECT id FROM memories ORDER BY id")
+        return self.ids_of("SELECT id FROM memories ORDER BY id")
+
+    def ids_of(self, sql: str, parameters: Sequence[Any] = ()) -> NDArray[np.int64]:
+        """int64[n]: the first column of a statement's rows."""
+        found = self.rows(sql, parameters)
         return np.fromiter((row[0] for row in found), dtype=np.int64, count=len(found))
 
     def matching(self, where: Filter) -> NDArray[np.int64]:
-        """int64[n]: the ids that pass a filter, sorted.  `who` ignores the case of A-Z."""
+        """int64[n]: the ids that pass a filter, sorted; names are compared in the common form."""
         clauses, parameters = [], []
-        for column, name in (("namespace", where.namespace), ("layer", where.layer)):
+        interned = (
+            ("namespace", where.namespace),
+            ("layer", where.layer),
+            ("place", where.where),
+        )
+        for column, name in interned:
             if name is not None:
-                clauses.append(f"{column} = (SELECT id FROM names WHERE name = ?)")
-                parameters.append(name)
-        if where.where is not None:
-            clauses.append("place IN (SELECT id FROM names WHERE name = ? COLLATE NOCASE)")
-            parameters.append(where.where)
+                clauses.append(f"{column} IN (SELECT id FROM names WHERE folded = ?)")
+                parameters.append(common_form(name))
+        spelled: list[tuple[str, list[str]]] = []
         if where.who is not None:
-            clauses.append("who = ? COLLATE NOCASE")
-            parameters.append(where.who)
-        for tag in where.tags:
-            clauses.append("EXISTS (SELECT 1 FROM json_each(memories.tags) WHERE value = ?)")
-            parameters.append(tag)
+            who = common_form(where.who)
+            spelled.append(("who", [name for name in self.subjects() if common_form(name) == who]))
+        if where.tags:
+            tags = {common_form(tag) for tag in where.tags}
+            written = self.rows("SELECT DISTINCT tags FROM memories WHERE tags IS NOT NULL")
+            found = [t for (t,) in written if tags <= set(map(common_form, json.loads(t)))]
+            spelled.append(("tags", found))
+        for column, values in spelled:  # few values stand in many rows
+            clauses.append(f"{column} IN (SELECT value FROM json_each(?))")
+            parameters.append(json.dumps(values))
         for sign, moment in ((">=", where.after), ("<", where.before)):
             if moment is not None:
                 clauses.append(f"timestamp {sign} ?")
                 parameters.append(moment)  # type: ignore[arg-type]
         sql = f"SELECT id FROM memories WHERE {' AND '.join(clauses) or '1'}"
-        found = self.rows(sql, parameters)
-        return np.sort(np.fromiter((row[0] for row in found), np.int64, len(found)))
+        return np.sort(self.ids_of(sql, parameters))
 
     def subjects(self) -> list[str]:
         """The distinct `who` values that are not empty."""
@@ -336,9 +344,9 @@ class Records:
         """(id, float16 vector) of the memories that no segment holds yet, by id."""
         return self.rows("SELECT id, vector FROM hot ORDER BY id")
 
-    def tombstones(self) -> list[int]:
-        """Forgotten ids that a listed segment may still hold, sorted."""
-        return [r[0] for r in self.rows("SELECT id FROM tombstones ORDER BY id")]
+    def tombstones(self) -> NDArray[np.int64]:
+        """int64[n]: forgotten ids that a listed segment may still hold, sorted."""
+        return self.ids_of("SELECT id FROM tombstones ORDER BY id")
 
     # --- the change log ----------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nimad.model import Memory
+from nimad.text import common_form
 
 FIELDS = tuple(f.name for f in dataclasses.fields(Memory) if f.name != "blobs")
 INTERNED = ("where", "layer", "namespace", "conversation", "session")
@@ -66,7 +67,9 @@ class Names:
             found = self._connection.execute("SELECT id FROM names WHERE name = ?", (name,))
             row = found.fetchone()
             if row is None:
-                made = self._connection.execute("INSERT INTO names (name) VALUES (?)", (name,))
+                made = self._connection.execute(
+                    "INSERT INTO names (name, folded) VALUES (?, ?)", (name, common_form(name))
+                )
                 known = int(made.lastrowid or 0)
             else:
                 known = int(row[0])

@@ -13,6 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nimad.errors import NotFound
 from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.model import Memory, Stage, State
@@ -276,10 +279,9 @@ def unencoded(records: Records, source: int, after: int, limit: int) -> list[tup
     )
 
 
-def all_memory_ids(records: Records, source: int) -> list[int]:
-    """The ids of every memory of a source, sorted."""
-    found = records.rows("SELECT id FROM memories WHERE source = ? ORDER BY id", (source,))
-    return [row[0] for row in found]
+def all_memory_ids(records: Records, source: int) -> NDArray[np.int64]:
+    """int64[n]: the ids of every memory of a source, sorted."""
+    return records.ids_of("SELECT id FROM memories WHERE source = ? ORDER BY id", (source,))
 
 
 def relation_keys(records: Records, source: int) -> set[int]:

@@ -13,10 +13,12 @@ from typing import Any
 
 from nimad.model import TURN_ROLES, Memory, Relation, Turn
 from nimad.store import rows
+from nimad.store.schema import INDEX, UNINDEX, index_row
 
 CHUNK = 500
 """Names in one IN (...) list."""
 
+WORDS_GAP = "SELECT value FROM meta WHERE key = 'words_gap'"
 NAMED = {
     "memories": ("place", "layer", "namespace", "conversation", "session"),
     "turns": ("namespace", "conversation", "session"),
@@ -81,10 +83,7 @@ class Transaction:
                 members.append((turn, memory))
             made.append(rows.to_row(memory, self._names, turn, source))
         self.many(rows.INSERT, made)
-        self.many(
-            "INSERT INTO words (rowid, text, who) VALUES (?, ?, ?)",
-            [(m.id, m.text, m.who) for m in memories],
-        )
+        self.many(INDEX, [index_row(m.id, m.text, m.who) for m in memories])
         blobs = [(m.id, name, data) for m in memories for name, data in m.blobs.items()]
         if blobs:
             self.many("INSERT INTO blobs (memory, name, data) VALUES (?, ?, ?)", blobs)
@@ -217,10 +216,13 @@ class Transaction:
         self.execute("CREATE TEMP TABLE IF NOT EXISTS doomed (id INTEGER PRIMARY KEY)")
         self.execute("DELETE FROM doomed")
         self.many("INSERT OR IGNORE INTO doomed (id) VALUES (?)", [(i,) for i in ids])
-        self.execute(
-            "INSERT INTO words (words, rowid, text, who) SELECT 'delete', id, text, who"
-            " FROM memories WHERE id IN (SELECT id FROM doomed)"
+        after, upto = self.words_gap() or (0, 0)
+        indexed = self.connection.execute(
+            "SELECT id, text, who FROM memories WHERE id IN (SELECT id FROM doomed)"
+            " AND NOT (id > ? AND id <= ?)",
+            (after, upto),
         )
+        self.many(UNINDEX, (index_row(*row) for row in indexed))
         relations = self.rows(
             "SELECT id FROM relations WHERE origin IN (SELECT id FROM doomed) UNION"
             " SELECT id FROM relations WHERE target IN (SELECT id FROM doomed) ORDER BY 1"
@@ -238,6 +240,10 @@ class Transaction:
         self._changed("delete", "memory", sorted(ids))
         self.execute("DELETE FROM doomed")
         return {"memories": memories, "relations": len(relations), "turns": turns}
+
+    def words_gap(self) -> tuple[int, int] | None:
+        """Memories above the first id up to the second are not in the words index yet."""
+        return read_gap([value for (value,) in self.rows(WORDS_GAP)])
 
     def _leave_turns(self) -> int:
         """Clear the members of turns; a turn without any member goes too.
@@ -311,6 +317,14 @@ class Transaction:
         """Forget changes that every projection has applied."""
         self.execute("DELETE FROM changes WHERE seq <= ?", (upto,))
         self.set_meta("pruned_to", upto)
+
+
+def read_gap(written: Sequence[str]) -> tuple[int, int] | None:
+    """The bounds in the value of `meta.words_gap`, where there is one."""
+    if not written:
+        return None
+    after, _, upto = written[0].partition("-")
+    return int(after), int(upto)
 
 
 def segment_row(info: Any) -> dict[str, Any]:

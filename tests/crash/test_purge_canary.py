@@ -201,7 +201,7 @@ NUMBERS = "a number, or the name of a file of nimad's"
 OWNERS = "what the owner calls the source"
 PLANTED = {
     "meta": "",
-    "names": "name",
+    "names": "name folded",
     "memories": "text who affect tags summary extra",
     "blobs": "name data",
     "turns": "name affect extra",
@@ -257,6 +257,7 @@ NOT_TEXT = {
         ["id", "origin", "target", "relation", "weight", "source", "source_key"], NUMBERS
     ),
     "hot": {"id": NUMBERS},
+    "words": {"signs": "single signs that are no letters"},
     "sources": {
         **dict.fromkeys(("name", "path", "kind", "fingerprint", "snapshot", "sha256"), OWNERS),
         **dict.fromkeys(
@@ -315,8 +316,12 @@ def columns(records: Path) -> dict[str, list[str]]:
 
 
 def planted(records: Path, table: str, column: str, vector: bytes) -> bool:
+    sql = f"SELECT {column} FROM {table}"
     with closing(sqlite3.connect(records)) as connection:
-        values = connection.execute(f"SELECT {column} FROM {table}").fetchall()
+        if table == "words":  # it keeps no rows, only terms
+            connection.execute("CREATE VIRTUAL TABLE temp.v USING fts5vocab (main, words, col)")
+            sql = f"SELECT term FROM v WHERE col = '{column}'"
+        values = connection.execute(sql).fetchall()
     raw = [value if isinstance(value, bytes) else str(value).encode() for (value,) in values]
     return any(needle in value for value in raw for needle in (*NEEDLES, vector))
 

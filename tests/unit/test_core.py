@@ -12,7 +12,7 @@ import pytest
 
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import maintenance, rebuild, reencoding, status
+from nimad.core import maintenance, reencoding, status
 from nimad.core.store import MemoryStore
 from nimad.errors import NotFound, StateBusy, UsageError
 from nimad.model import Filter, Memory, Relation
@@ -229,7 +229,7 @@ def test_every_projection_can_be_made_anew(store: MemoryStore, part: str) -> Non
     store.remember(Memory(text="a late one"))
     store.forget([2])
     before = [(h.memory.id, h.score) for h in store.query("bicycle brake").hits]
-    made = rebuild.rebuild(store, part)
+    made = maintenance.rebuild(store, part)
     assert set(made) == ({"words", "blocks", "graph"} if part == "all" else {part})
     assert all(item.rows == len(TEXTS) for item in made.values())
     assert [(h.memory.id, h.score) for h in store.query("bicycle brake").hits] == before

@@ -82,7 +82,7 @@ OWNERS = {
     "ladybug": {"graph"},
     "kuzu": {"graph"},
     "psutil": {"probe"},
-    "tenacity": {"migrate", "ctl", "endpoint"},
+    "tenacity": {"ctl", "endpoint"},
     "sdnotify": {"systemd"},
     "pickle": set(),
     "http": {"endpoint"},

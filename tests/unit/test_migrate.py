@@ -545,9 +545,9 @@ def test_verification_finds_a_missing_row_and_vector(source: Path, here: Opened)
         tx.execute("UPDATE sources SET copied = copied - 1")
         tx.add_hot([(9, np.zeros(store.embedder.dims, np.float16).tobytes())])
     store.semantic.unencoded_ids = [9]
-    from nimad.core import rebuild
+    from nimad.core import maintenance
 
-    rebuild.rebuild(store, "blocks")
+    maintenance.rebuild(store, "blocks")
 
 
 def test_a_source_that_fails_its_verification_says_so(

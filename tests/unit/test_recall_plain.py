@@ -55,7 +55,7 @@ class Sides:
         if not scope.count:
             return
         asked = parse_query(text, columns, self.terms, scope, NOW)
-        words = lexical.score_words(asked, columns, self.terms, scope, self.weights)
+        words = lexical.score_words(asked, columns, self.terms, scope, self.weights, Stopwatch())
         own = plain.bm25(asked, columns, self.terms, scope.mask, self.weights)
         assert np.array_equal(words.own, own)
         for form in (lexical._scatter, lexical._gather):

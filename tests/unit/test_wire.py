@@ -34,7 +34,7 @@ SPECS = {
 SPEC = {
     "text": Param(checks.text(10)),
     "k": Param(checks.integer(1, 9), 5),
-    "tags": Param(params.texts(2, 5), ()),
+    "tags": Param(params.many(0, 2, "texts", checks.text(5)), ()),
 }
 
 
