@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nimad.ctl.arguments import Commands, Parser, add_command, number
+from nimad.ctl.arguments import Commands, Parser, add_command, add_time_zone, number
 from nimad.ctl.client import Client
 from nimad.ctl.human import count, size
 from nimad.ctl.migration_text import comparison, overview
@@ -99,6 +99,7 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--to", metavar="FILE", help="with --restore: write there; a directory for several files"
     )
+    add_time_zone(parser)
     parser.add_argument("--yes", action="store_true", help="with --rollback: do not ask")
 
 
@@ -154,14 +155,10 @@ def run_migrate(args: argparse.Namespace, client: Client, screen: Screen) -> int
         if given is not None and given is not False and owner.strip("-").lower() != chosen:
             shown = option.replace("_", "-")
             raise UsageError(detail=f"--{shown} means something only with {owner}.")
-    if chosen == "path" and args.follow:
-        from nimad.ctl.follow import follow
-
-        return follow(args, client, screen)
     if chosen == "path":
-        from nimad.ctl.handover import take_over
+        from nimad.ctl.handover import follow, take_over
 
-        return take_over(args, client, screen)
+        return (follow if args.follow else take_over)(args, client, screen)
     if chosen not in STEERING:
         return actions[chosen](args, client, screen)
     result = client.call(f"migrate.{chosen}", name=_name(getattr(args, chosen)))

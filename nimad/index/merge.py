@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nimad.index.cells import Codebook, grouped, nearest
 from nimad.index.drift import Fit
-from nimad.index.kernels.contract import Kernels
-from nimad.index.params import BlockParams, SegmentInfo
+from nimad.index.params import BlockParams
 from nimad.index.quantise import directions, quantise_rows
 from nimad.index.segment import Segment
-from nimad.index.writer import write_segment
 
 log = logging.getLogger(__name__)
 
@@ -66,19 +63,6 @@ class MergedRows:
             if fit is not None and brought[number]:
                 return int(number), self.segments[number], fit
         return None
-
-
-def write_merged(
-    path: Path,
-    parts: Sequence[tuple[Segment, NDArray[np.int64]]],
-    dims: int,
-    params: BlockParams,
-    kernels: Kernels,
-) -> SegmentInfo:
-    """Write the live rows of `parts` as one segment, as `write_segment` does.  Raises DiskFull when
-    there is no room; nothing is left behind."""
-    source = MergedRows(parts, dims)
-    return write_segment(path, source, params, kernels, kept_book(source, params))
 
 
 def kept_book(source: MergedRows, params: BlockParams) -> Codebook | None:

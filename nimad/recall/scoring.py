@@ -98,10 +98,11 @@ class Scoring:
     def _score_sides(self, context: QueryContext) -> _Scored:
         """Where the words index is damaged, the query is asked by meaning alone."""
         columns, scope = self._columns, context.scope
-        query = parse_query(context.text, columns, self._terms, scope, context.now)
+        query = parse_query(context.text, columns, self._terms, scope, context.now, context.zone)
         same = columns.same_as(context.text)
         same = same[scope.mask[same]]
-        words = lexical.no_scores(columns.count)
+        zeros = np.zeros(columns.count, np.float32)
+        words = LexicalScores(zeros, zeros, 0.0, frozenset())
         if context.mode != "meaning":
             try:
                 words = lexical.score_words(
@@ -211,7 +212,9 @@ class Scoring:
         top = max(float(words.max(initial=0.0)), 1e-6)
         nearness = np.where(np.isnan(mixed), np.float32(0), mixed)
         low, spread = (near.low, max(near.high - near.low, 1e-6)) if near else (0.0, 1.0)
-        age = (columns.time[rows] - scope.first) / max(scope.last - scope.first, 1)
+        time = columns.time[rows]
+        age = (time - scope.first) / max(scope.last - scope.first, 1)
+        age[time == 0] = 0.5  # no date is neither old nor new
         named = columns.spoken_by(scored.query.subjects, rows)
         return {
             "lexical": (1 - share) * words[rows] / top,
