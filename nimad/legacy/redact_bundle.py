@@ -116,10 +116,8 @@ class _Kept:
         for row, episode in enumerate(parsed.episodes):
             if row not in rows:
                 self.said.update(_said(episode, keys=True))
-        self.items = {name for _, name, _, _ in parsed.items if not self._is_gone(name)}
-
-    def _is_gone(self, name: str) -> bool:
-        return name not in self.said and self._doomed.says(name)
+        names = (name for _, name, _, _ in parsed.items)
+        self.items = {name for name in names if name in self.said or not doomed.says(name)}
 
     def needs(self, text: str) -> bool:
         """Whether a text stays."""
