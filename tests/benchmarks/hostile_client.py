@@ -422,8 +422,11 @@ def _honest(path: Path, seconds: float, pipe: Any) -> None:
             break
         began = time.monotonic()
         try:
-            if client is None or number % 10 == 0:
-                client = Client(path, 60)
+            while client is None or number % 10 == 0:
+                with contextlib.suppress(BlockingIOError):  # a full queue: as nimactl does
+                    client = Client(path, 60)
+                    break
+                time.sleep(0.05)
             if number % 20 == 0:
                 client.call("remember", text=f"honest words {number}")
             elif number % 3 == 0:
