@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import tzinfo
 from functools import partial
 from pathlib import Path
 
@@ -168,8 +169,8 @@ class MemoryStore:
         now = now_ms()
         for place, memory in enumerate(memories):
             check_memory(memory, place)
-            memory.created = memory.created or now
-            memory.timestamp = memory.timestamp or now
+            memory.created = now if memory.created == 0 else memory.created
+            memory.timestamp = now if memory.timestamp == 0 else memory.timestamp
         if not memories:
             return []
 
@@ -226,17 +227,19 @@ class MemoryStore:
         where: Filter | None = None,
         now: int | None = None,
         watch: Stopwatch | None = None,
+        zone: tzinfo | None = None,
     ) -> Answer:
         """The memories that answer a text, best first; see nimad.recall.ranking.
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
+            zone: whose days dates in the text mean; default: this machine's.
             watch: ends the query when it takes too long (QueryTooLong).
         """
         began = time.perf_counter()
         watch = watch or Stopwatch()
         with self.query_priority:
-            hits = self.recall.query(text, k, mode, where or Filter(), now, watch)
+            hits = self.recall.query(text, k, mode, where or Filter(), now, watch, zone)
         return self._answer(hits, began, watch.milliseconds())
 
     def similar(self, memory_id: int, k: int = 10, *, dense: bool = False) -> Answer:

@@ -46,6 +46,7 @@ from nimad.legacy.scratch import private_directory, scratch_directory
 from nimad.legacy.snapshot import Snapshot, take_snapshot
 from nimad.legacy.source_changes import Difference, Seen, Signature, look, seen_in, signature
 from nimad.legacy.stores import Found, find
+from nimad.times import name_to_hand_over
 
 EVERY = 30.0
 """Pause between two looks at the store without --every [seconds]."""
@@ -125,6 +126,7 @@ def hand_over(
                     start_offset=args.start_offset or 0,
                     name=args.name,
                     dry_run=args.dry_run,
+                    time_zone=name_to_hand_over(),
                 ).params(),
             )
         except KeyboardInterrupt:

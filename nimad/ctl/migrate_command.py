@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nimad.ctl.arguments import Commands, Parser, add_command, number
+from nimad.ctl.arguments import Commands, Parser, add_command, add_time_zone, number
 from nimad.ctl.client import Client
 from nimad.ctl.human import count, size
 from nimad.ctl.migration_text import comparison, overview
@@ -99,6 +99,7 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--to", metavar="FILE", help="with --restore: write there; a directory for several files"
     )
+    add_time_zone(parser)
     parser.add_argument("--yes", action="store_true", help="with --rollback: do not ask")
 
 

@@ -12,6 +12,7 @@ from nimad.ctl.arguments import (
     DATES,
     Commands,
     add_command,
+    add_time_zone,
     first_moment,
     last_moment,
     memory_id,
@@ -23,6 +24,7 @@ from nimad.ctl.human import ago, date
 from nimad.ctl.screen import BOLD, DIM, YELLOW, Screen
 from nimad.ctl.terminal_text import columns, one_line, safe, wrap
 from nimad.limits import MAX_BUDGET, MAX_DEPTH, MAX_RESULTS
+from nimad.times import name_to_hand_over
 
 MODES = ("hybrid", "meaning", "words")
 MOST_LINES = 8
@@ -107,6 +109,7 @@ def _register_query(commands: Commands) -> None:
         help="as it was then: only what had happened by the end of that day, month or moment;"
         " yesterday and the like count from there",
     )
+    add_time_zone(query)
     query.add_argument(
         "--context",
         action="store_true",
@@ -144,6 +147,7 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         context=args.context or None,
         budget=args.budget,
         explain=args.explain or None,
+        time_zone=name_to_hand_over(),
     )
     if screen.json:
         return screen.result(result)

@@ -104,7 +104,7 @@ def translated(path: Path) -> Iterator[None]:
             case Fault.NO_MEMORY:
                 ours = MemoryError(detail)
             case Fault.FAILED:
-                ours = (_refusal_beside(path) or DiskFailed)(detail=detail)
+                ours = (refusal_beside(path) or DiskFailed)(detail=detail)
             case Fault.READ_ONLY:
                 ours = DiskReadOnly(detail=detail)
             case Fault.INDEX_DAMAGED:
@@ -114,7 +114,7 @@ def translated(path: Path) -> Iterator[None]:
             case Fault.LOCKED:
                 ours = Busy(detail=f"another program keeps {path.name} locked")
             case Fault.NOT_OPENED:
-                refused = _refusal_beside(path)
+                refused = refusal_beside(path)
                 unusable = StateUnusable(state=path.parent, detail=detail)
                 ours = refused(detail=detail) if refused else unusable
             case _:
@@ -122,7 +122,7 @@ def translated(path: Path) -> Iterator[None]:
         raise ours from error
 
 
-def _refusal_beside(path: Path) -> type[NimadError] | None:
+def refusal_beside(path: Path) -> type[NimadError] | None:
     """What the system says to some pages written beside a file; None when it takes them.  They
     stand as far into a file as the database and its WAL reach: a limit of sizes counts, too."""
     files = (path, path.with_name(path.name + "-wal"))
@@ -144,7 +144,7 @@ def check_room(path: Path) -> None:
     the rest in the map.  With smaller blocks (disks up to 512 MB) that is not enough: the process
     would end by SIGBUS.
     """
-    if os.statvfs(path.parent).f_frsize < 4096 and (refused := _refusal_beside(path)) is not None:
+    if os.statvfs(path.parent).f_frsize < 4096 and (refused := refusal_beside(path)) is not None:
         raise refused(detail=f"there is no room to open {path}")
 
 

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from nimad.legacy.episodes import (
     identity,
     key_of,
     row_of,
+    time_of,
 )
 from nimad.legacy.mapping import UnreadableRowError
 from nimad.legacy.parsed import Parsed, Vectors
@@ -59,6 +61,7 @@ class LegacyFiles(Closing):
     """A bundle, open for reading.  Used by one thread at a time."""
 
     schema = 0
+    zone: tzinfo = UTC
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
@@ -96,7 +99,9 @@ class LegacyFiles(Closing):
 
     def mapper(self, name: str) -> EpisodeMapper:
         """What turns episodes into memories of the source `name`, and back."""
-        return EpisodeMapper(name)
+        made = EpisodeMapper(name)
+        made.zone = self.zone
+        return made
 
     def nodes(
         self, mapper: EpisodeMapper, after: int | None, limit: int
@@ -182,6 +187,7 @@ class LegacyFiles(Closing):
             if isinstance(node, Unreadable):
                 totals.count_unreadable(node)
                 continue
+            totals.count_reading(time_of(self._places[key].episode, self.zone))
             totals.text_bytes += len(node.memory.text.encode())
             totals.blob_bytes += sum(map(len, node.memory.blobs.values()))
         totals.by_layer = {LAYER: totals.nodes - totals.unreadable}

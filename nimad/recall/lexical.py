@@ -65,7 +65,7 @@ def score_words(
         best += rarity
         own[rows] += rarity * counts * (weights.k1 + 1) / (counts + scope.sizes[rows])
     for named in question.dates:
-        hit = on_date(columns.time, named) & scope.mask
+        hit = on_date(columns.time, named, question.zone) & scope.mask
         if 0 < (count := int(np.count_nonzero(hit))) < scope.count:
             rarity = weights.date * _rarity(total, count)
             own[hit] += rarity

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import tzinfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ class ParsedQuery:
     met: those that a subject or a date stands for: no memory needs to hold them.
     subjects: codes of the subjects that are named and have memories to be looked at.
     meaning: the text without the words that named them.
-    dates: what is asked of dates.
+    dates: what is asked of dates, which are those of `zone`.
     only_names: nothing is left without the names: what these speakers said is asked.
     german: whether it is German, by its small words.
     """
@@ -43,6 +44,7 @@ class ParsedQuery:
     subjects: NDArray[np.int64]
     meaning: str
     dates: list[Named]
+    zone: tzinfo
     only_names: bool
     german: bool
 
@@ -54,7 +56,7 @@ def looked_at(text: str) -> str:
 
 
 def parse_query(
-    text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int
+    text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int, zone: tzinfo
 ) -> ParsedQuery:
     """Take a query apart; only subjects of the rows in the scope are known."""
     text = composed(text)
@@ -79,7 +81,7 @@ def parse_query(
     if german:  # its small words are in every text, and embedders do not know that they say little
         less = word_of.sub(lambda m: "" if m[0].casefold() in words.GERMAN else m[0], rest)
         rest = less if word_of.search(less) else rest
-    dates, dated = named_dates(text, now)
+    dates, dated = named_dates(text, now, zone)
     met = drop | dated
     return ParsedQuery(
         list(asked)[:MOST_TERMS],
@@ -87,6 +89,7 @@ def parse_query(
         np.array(sorted(named), np.int64),
         text if whole else rest,
         dates,
+        zone,
         whole and bool(named),
         german,
     )

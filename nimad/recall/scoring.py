@@ -100,7 +100,7 @@ class Scoring:
         columns, scope = self._columns, context.scope
         same = columns.same_as(context.text)
         context = replace(context, text=looked_at(context.text))
-        query = parse_query(context.text, columns, self._terms, scope, context.now)
+        query = parse_query(context.text, columns, self._terms, scope, context.now, context.zone)
         same = same[scope.mask[same]]
         zeros = np.zeros(columns.count, np.float32)
         words = LexicalScores(zeros, zeros, 0.0, frozenset())
@@ -213,7 +213,9 @@ class Scoring:
         top = max(float(words.max(initial=0.0)), 1e-6)
         nearness = np.where(np.isnan(mixed), np.float32(0), mixed)
         low, spread = (near.low, max(near.high - near.low, 1e-6)) if near else (0.0, 1.0)
-        age = (columns.time[rows] - scope.first) / max(scope.last - scope.first, 1)
+        time = columns.time[rows]
+        age = (time - scope.first) / max(scope.last - scope.first, 1)
+        age[time == 0] = 0.5  # no date is neither old nor new
         named = columns.spoken_by(scored.query.subjects, rows)
         return {
             "lexical": (1 - share) * words[rows] / top,

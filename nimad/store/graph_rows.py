@@ -21,7 +21,8 @@ PAGE = 2000
 KINDS = {"memory": "memories", "turn": "turns", "relation": "relations"}
 
 MEMORIES = (
-    "SELECT id, layer, who, place, timestamp, importance, namespace, conversation, session, source"
+    "SELECT id, layer, who, place, nullif(timestamp, 0), importance, namespace,"
+    " conversation, session, source"
     " FROM memories ORDER BY id"
 )
 TURNS = (

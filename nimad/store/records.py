@@ -321,7 +321,7 @@ class Records:
             parameters.append(json.dumps(values))
         for sign, moment in ((">=", where.after), ("<", where.before)):
             if moment is not None:
-                clauses.append(f"timestamp {sign} ?")
+                clauses.append(f"timestamp {sign} ? AND timestamp != 0")
                 parameters.append(moment)  # type: ignore[arg-type]
         sql = f"SELECT id FROM memories WHERE {' AND '.join(clauses) or '1'}"
         return np.sort(self.ids_of(sql, parameters))

@@ -93,7 +93,7 @@ class Transaction:
             self.execute(
                 f"UPDATE turns SET {memory.layer} = coalesce({memory.layer}, ?), listed = 1,"
                 " timestamp = coalesce(timestamp, ?) WHERE id = ?",
-                (memory.id, memory.timestamp, turn),
+                (memory.id, memory.timestamp or None, turn),
             )
             self._changed("add", "turn", [turn])
         return ids
