@@ -93,8 +93,6 @@ class Scoring:
         """What `best` decides by whether to answer."""
         return self._weigh(self._score_sides(context))
 
-    # --- both sides ---------------------------------------------------------------------------
-
     def _score_sides(self, context: QueryContext) -> _Scored:
         """Where the words index is damaged, the query is asked by meaning alone."""
         columns, scope = self._columns, context.scope
@@ -148,8 +146,6 @@ class Scoring:
         )
         return self._semantic.score(context.blocks, about, context.watch)
 
-    # --- whether to answer --------------------------------------------------------------------
-
     def _weigh(self, scored: _Scored) -> Evidence:
         """Whether enough of the query is met in this store to answer at all."""
         context, near = scored.context, scored.near
@@ -182,8 +178,6 @@ class Scoring:
 
     def _scale(self, context: QueryContext) -> CosineScale:
         return self._weights.scale or context.embedder.scale
-
-    # --- fusion -------------------------------------------------------------------------------
 
     def _find_candidates(self, scored: _Scored) -> tuple[Rows, Floats, Floats]:
         """rows: int64[m], with their own cosine and the mixed one: float32[m], nan for unknown."""
