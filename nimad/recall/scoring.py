@@ -18,7 +18,7 @@ from nimad.recall import evidence, lexical
 from nimad.recall.columns import Columns, Rows
 from nimad.recall.evidence import Evidence
 from nimad.recall.lexical import LexicalScores
-from nimad.recall.parsed_query import ParsedQuery, parse_query
+from nimad.recall.parsed_query import ParsedQuery, looked_at, parse_query
 from nimad.recall.query_context import QueryContext
 from nimad.recall.semantic import (
     SemanticQuery,
@@ -96,8 +96,9 @@ class Scoring:
     def _score_sides(self, context: QueryContext) -> _Scored:
         """Where the words index is damaged, the query is asked by meaning alone."""
         columns, scope = self._columns, context.scope
-        query = parse_query(context.text, columns, self._terms, scope, context.now, context.zone)
         same = columns.same_as(context.text)
+        context = replace(context, text=looked_at(context.text))
+        query = parse_query(context.text, columns, self._terms, scope, context.now, context.zone)
         same = same[scope.mask[same]]
         zeros = np.zeros(columns.count, np.float32)
         words = LexicalScores(zeros, zeros, 0.0, frozenset())

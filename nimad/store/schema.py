@@ -15,7 +15,8 @@ version what is new
         as it was); `turns` are found by their members
 4       `forgotten`
 5       `words` holds texts in the common form (`nimad.text`), as `names.folded` does
-6       `unset_clock`; a timestamp of a graph that is in another unit than milliseconds is read by
+6       `memories.checksum`: NULL until idle time has read the row (nimad/store/checksums.py)
+7       `unset_clock`; a timestamp of a graph that is in another unit than milliseconds is read by
         its size, and kept as it was in `extra`
 ======= ======================================================================================
 
@@ -68,7 +69,7 @@ from nimad.text import FORM, common_form, indexed
 from nimad.times import read
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 6
+SCHEMA = 7
 TOKENIZER = "porter ascii"
 """English stems; words were cut before, by `nimad.text`, and stand between spaces."""
 WORDS = f"text, who, signs, content = '', tokenize = '{TOKENIZER}'"
@@ -264,14 +265,17 @@ CREATE VIRTUAL TABLE words USING fts5 ({WORDS});
 ALTER TABLE names ADD COLUMN folded TEXT;
 CREATE INDEX names_folded ON names (folded);
 """,
-    6: f"""
+    6: """
+ALTER TABLE memories ADD COLUMN checksum INTEGER;
+""",
+    7: f"""
 CREATE TABLE unset_clock (
   memory INTEGER PRIMARY KEY, boot TEXT NOT NULL, ahead INTEGER NOT NULL, fields INTEGER NOT NULL
 );
 INSERT INTO changes (op, kind, first, last)
   SELECT 'change', 'memory', min(id), max(id) FROM memories WHERE {OTHER_UNIT} HAVING count(*);
 UPDATE memories SET extra = json_set(coalesce(extra, '{{}}'), '$.timestamp', timestamp),
-  timestamp = coalesce(read_time(timestamp), 0) WHERE {OTHER_UNIT};
+  timestamp = coalesce(read_time(timestamp), 0), checksum = NULL WHERE {OTHER_UNIT};
 INSERT INTO changes (op, kind, first, last)
   SELECT 'add', 'turn', min(id), max(id) FROM turns WHERE {OTHER_UNIT} HAVING count(*);
 UPDATE turns SET extra = json_set(coalesce(extra, '{{}}'), '$.timestamp', timestamp),

@@ -174,11 +174,11 @@ def test_the_release_is_that_of_the_newest_changelog_entry() -> None:
 
 
 def test_older_rows_in_another_unit_are_read_once(tmp_path: Path) -> None:
-    """What version 5 took over from a graph as it stood: seconds, microseconds, nothing."""
+    """What version 6 took over from a graph as it stood: seconds, microseconds, nothing."""
     records = Records.open(tmp_path / "records.sqlite")
     with records.write() as tx:
         tx.execute("DROP TABLE unset_clock")
-        tx.execute("PRAGMA user_version = 5")
+        tx.execute("PRAGMA user_version = 6")
         tx.insert(
             "sources",
             name="g",
