@@ -336,6 +336,16 @@ class SourceCorrupt(NimadError):
     )
 
 
+class SourceTooLarge(SourceCorrupt):
+    """{path} is refused: {detail}."""
+
+    code, exit, wire = "source_too_large", 65, -32056
+    hint = (
+        "Nothing of it was taken over. If it is healthy, migrate its files one by one, or on a"
+        " machine with more memory."
+    )
+
+
 class SourceChanged(NimadError):
     """{path} kept changing while it was copied: {detail}"""
 

@@ -141,13 +141,18 @@ class Packed:
 class Bundle(Closing):
     """An open bundle.  Used by one thread at a time; views are dead after `close`."""
 
-    def __init__(self, path: Path) -> None:
-        """Map `path`.  Raises SourceNotRecognised and SourceCorrupt."""
+    def __init__(self, path: Path, descriptor: int | None = None) -> None:
+        """Map `path`, or what a descriptor is open for.
+
+        Raises SourceNotRecognised and SourceCorrupt.
+        """
         self.path = path
-        with path.open("rb") as file:
-            if path.stat().st_size < 2 * BLOCK:
+        with contextlib.ExitStack() as opened:
+            if descriptor is None:
+                descriptor = opened.enter_context(path.open("rb")).fileno()
+            if os.fstat(descriptor).st_size < 2 * BLOCK:
                 raise SourceNotRecognised(path=path, detail="it is no bundle of files")
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
         self.view = memoryview(self._map)
         try:
             self.files = self._list()

@@ -29,6 +29,7 @@ from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
+from nimad.legacy.budget import MAX_EPISODE_VALUES, TOO_LARGE
 from nimad.legacy.mapping import (
     EPOCH,
     MAX_KEPT,
@@ -40,8 +41,16 @@ from nimad.legacy.mapping import (
     parse_iso,
     text_field,
 )
-from nimad.legacy.source import Row
-from nimad.legacy.values import BrokenText, Value, absent, canonical_json, encodes, pack
+from nimad.legacy.source import LegacyNode, Row, Unreadable
+from nimad.legacy.values import (
+    BrokenText,
+    Value,
+    absent,
+    canonical_json,
+    encodes,
+    kind_of,
+    pack,
+)
 from nimad.model import MAX_TEXT, Memory
 
 FIELDS = (
@@ -115,6 +124,19 @@ class EpisodeMapper(Mapper):
         return _column(packed)
 
 
+def node_of(mapper: EpisodeMapper, key: int, episode: Any) -> LegacyNode | Unreadable:
+    """An episode as a memory, with its row; or the reason why it is none."""
+    if episode == TOO_LARGE:
+        return Unreadable("node", key, f"it holds more than {MAX_EPISODE_VALUES} values")
+    if not isinstance(episode, dict):
+        return Unreadable("node", key, f"it is a {kind_of(episode)}, not an episode")
+    try:
+        mapped = mapper.memory(key, episode)
+    except UnreadableRowError as error:
+        return Unreadable("node", key, str(error))
+    return LegacyNode(key, mapped.memory, row_of(key, episode), mapped.notes)
+
+
 def row_of(key: int, episode: Episode) -> Row:
     """The row of an episode."""
     fields = [_column(pack(episode[name])) if name in episode else None for name in STORED]
@@ -183,7 +205,7 @@ def _take_text(mapped: _MappedEpisode, name: str, raw: Any) -> None:
         raise UnreadableRowError("its text is not UTF-8")
     if raw is not None and not isinstance(raw, str):
         is_number = isinstance(raw, (int, float)) and not isinstance(raw, bool)
-        raise UnreadableRowError(f"its text is a {'number' if is_number else type(raw).__name__}")
+        raise UnreadableRowError(f"its text is a {'number' if is_number else kind_of(raw)}")
     if raw:
         mapped.take_text(name, raw)
         return

@@ -8,8 +8,8 @@ the reader then leaves out.
 A text goes wherever else in the file it stands (lists of fillers, their names, texts that hold it),
 unless an episode that stays says the same.
 
-Crash prose: the new bundle is written beside the old one as `NAME.scrub.tmp` (swept at start) and
-renamed over it; a crash leaves the old bundle or the new one.
+It is done by the reading process (reader.py), in a copy; redact_database.py puts that in the place
+of the bundle.
 """
 
 from __future__ import annotations
@@ -19,24 +19,21 @@ import json
 import mmap
 import os
 import re
-import shutil
 import tarfile
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nimad.disk.durable import fsync_dir
 from nimad.errors import NimadError
 from nimad.legacy import json_index, zipped
 from nimad.legacy.budget import Budget
 from nimad.legacy.bundle import BLOCK, END, PURGED, Bundle, Packed
+from nimad.legacy.bundle_index import BundleIndex, read_file
 from nimad.legacy.detect import CHECKSUM, ZIP_MAGIC
-from nimad.legacy.files import LegacyFiles, read_file
-from nimad.legacy.parsed import Parsed
-from nimad.legacy.pickle_allowlist import BUILDERS
+from nimad.legacy.parsed import Parsed, Vectors
+from nimad.legacy.pickle_allowlist import BUILDERS, ITEM_BYTES
 
 DEL = b"\x7f"
 WITHIN = 16
@@ -101,55 +98,54 @@ class _Doomed:
         return text in self.texts or (self.inside is not None and bool(self.inside.search(text)))
 
 
-def blank(path: Path, keys: Sequence[int | str]) -> int:
-    """Take the episodes with these keys out of the bundle at `path`; how many there were.
+def blank(bundle: Bundle, working: int, keys: Sequence[int | str], budget: Budget) -> int:
+    """Take the episodes with these keys out of `working`, a copy of the bundle; how many.
 
-    Raises ValueError when that cannot be done without harm to the others, or nothing would be left.
+    With none the copy is left alone.  Raises ValueError when that cannot be done without harm to
+    the others, or nothing would be left.
     """
-    with LegacyFiles.open(path) as files:
-        gone = files.keys() & {int(key) for key in keys}
-        stay = files.keys() - gone
-        rows = files.occurrences(gone)
-        purged = files.purged_with(rows)
+    index = BundleIndex(bundle, replace(budget))
+    gone = {int(key) for key in keys}.intersection(index.keys)
+    stay = set(index.keys) - gone
+    rows = index.occurrences(gone)
+    purged = index.purged_with(rows)
+    del index
     if not rows:
         return 0
     if not stay:
         raise ValueError("nothing would be left of it")
-    working = path.with_name(path.name + ".scrub.tmp")
+    with mmap.mmap(working, 0) as target:
+        for name in rows:
+            file = _File(bundle, bundle.files[name], target)
+            file.overwrite(set(purged[name]), replace(budget))
+        target.flush()
+    _append_list(bundle, working, purged)
     try:
-        shutil.copyfile(path, working)  # by the kernel: a bundle may be larger than the memory
-        working.chmod(0o600)
-        _overwrite(path, working, {name: set(purged[name]) for name in rows})
-        _append_list(working, purged)
-        _compare(working, stay)
-        working.rename(path)
-        fsync_dir(path.parent)
-    finally:
-        working.unlink(missing_ok=True)
-    return len(gone)
-
-
-def _compare(working: Path, due: set[int]) -> None:
-    """Look whether all the others are still there."""
-    try:
-        with LegacyFiles.open(working) as files:
-            if files.keys() == due and not files.refused:
-                return
+        with Bundle(bundle.path, working) as made:
+            after = BundleIndex(made, replace(budget))
+            if set(after.keys) == stay and not after.refused:
+                return len(gone)
     except NimadError as error:
         raise ValueError(error.message) from error
     raise ValueError("other memories would go with it")
 
 
-def _overwrite(path: Path, working: Path, rows: dict[str, set[int]]) -> None:
-    """Overwrite in `working` what is found by reading `path`, which holds the same."""
-    with (
-        Bundle(path) as bundle,
-        working.open("r+b") as file,
-        mmap.mmap(file.fileno(), 0) as target,
-    ):
-        for name, gone in rows.items():
-            _File(bundle, bundle.files[name], target).overwrite(gone)
-        target.flush()
+def spots(vectors: Vectors, row: int) -> list[Spot]:
+    """The bytes in the file that hold a vector, and nothing else; ValueError when none can be
+    named."""
+    if vectors.overlap:
+        raise ValueError("the rows of a tensor overlap")
+    found: list[Spot] = []
+    for piece in vectors.pieces(row) or ():
+        if piece.data is not None:
+            raise ValueError("the numbers of a vector are not kept where they could be overwritten")
+        item = ITEM_BYTES[piece.dtype]
+        length = vectors.block_size or vectors.dimension
+        if piece.step == 1:
+            found.append((piece.offset, length * item))
+        else:
+            found += [(piece.offset + n * piece.step * item, item) for n in range(length)]
+    return found
 
 
 class _File:
@@ -160,10 +156,10 @@ class _File:
         self._view = bundle.of(file)
         self._changed: list[Spot] = []
 
-    def overwrite(self, rows: set[int]) -> None:
+    def overwrite(self, rows: set[int], budget: Budget) -> None:
         name = self._file.name
-        spots: list[tuple[int, int, str]] = []
-        parsed = read_file(self._view, name, 0.0, Budget(), lambda *found: spots.append(found))
+        texts: list[tuple[int, int, str]] = []
+        parsed = read_file(self._view, name, 0.0, budget, lambda *found: texts.append(found))
         doomed = _Doomed.of(parsed, rows)
         if bytes(self._view[:64]).lstrip()[:1] == b"{":
             self._json(doomed)
@@ -171,7 +167,7 @@ class _File:
             is_zip = bytes(self._view[:4]) == ZIP_MAGIC
             entries = zipped.entries(self._view, name) if is_zip else {}
             begin = entries["data.pkl"].offset if entries else 0
-            for offset, length, text in spots:
+            for offset, length, text in texts:
                 if doomed.has(text):
                     self._put(begin + offset, DEL * length)
             self._vectors(parsed, doomed)
@@ -188,7 +184,7 @@ class _File:
         gone = [(vectors, row) for row in sorted(doomed.rows) if vectors and row < vectors.count]
         gone += [(items, row) for _, name, items, row in parsed.items if doomed.has(name)]
         for table, row in gone:
-            for offset, length in table.spots(row):
+            for offset, length in spots(table, row):
                 self._put(offset, bytes(length))
 
     def _json(self, doomed: _Doomed) -> None:
@@ -240,15 +236,13 @@ class _File:
             yield self._target[start : min(start + CHUNK, end)]
 
 
-def _append_list(working: Path, purged: dict[str, list[int]]) -> None:
+def _append_list(bundle: Bundle, working: int, purged: dict[str, list[int]]) -> None:
     """Put the list of purged rows at the end of a bundle, in the place of an earlier one."""
     data = json.dumps(purged, sort_keys=True).encode()
     info = tarfile.TarInfo(PURGED)
     info.size, info.mode = len(data), 0o600
-    bundle = Bundle(working)
     ends = [f.offset + f.size + -f.size % BLOCK for f in bundle.files.values() if f.name != PURGED]
-    bundle.close()
-    with working.open("r+b") as file:
+    with os.fdopen(os.dup(working), "r+b") as file:
         file.seek(max(ends))
         file.write(info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % BLOCK) + END)
         file.truncate()

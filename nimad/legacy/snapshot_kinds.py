@@ -13,8 +13,8 @@ SUFFIXES = {GRAPH: ".sqlite", FILES: ".tar"}
 the files as they are."""
 
 
-def open_snapshot(kind: str, path: Path) -> LegacySource:
-    """Open the snapshot in `path`.
+def open_snapshot(kind: str, path: Path, check: bool = False) -> LegacySource:
+    """Open the snapshot in `path`; `check`: a survey follows, for which files are read in one go.
 
     Raises SourceUnsupported for a kind that this version does not know, SourceNotRecognised,
     SourceCorrupt.
@@ -26,5 +26,5 @@ def open_snapshot(kind: str, path: Path) -> LegacySource:
     if kind == FILES:
         from nimad.legacy.files import LegacyFiles
 
-        return LegacyFiles.open(path)
+        return LegacyFiles.open(path, check)
     raise SourceUnsupported(path=path, what=f"a source of the kind {kind}")

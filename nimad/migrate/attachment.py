@@ -46,7 +46,7 @@ def attach(
     if asked.kind not in SUFFIXES:
         raise SourceUnsupported(path=asked.path, what=f"a source of the kind {asked.kind}")
     with snapshots.received(store, fd, asked.path, asked.size, asked.sha256) as copy:
-        with open_snapshot(asked.kind, copy) as graph:
+        with open_snapshot(asked.kind, copy, check=True) as graph:
             totals = graph.survey()
             known = known_source(store, graph, totals, asked)
             name = known.name if known else _free_name(store, asked)
