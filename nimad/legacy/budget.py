@@ -49,8 +49,8 @@ class Budget:
 
     def exceeded(self, path: Path | str) -> SourceTooLarge:
         """What is raised when it is spent."""
-        detail = f"what it holds would take more memory than a NIMA file ever does, {MAX_VALUES}"
-        detail += f" values or {self.limit >> 20} MiB"
+        limit = f"{self.limit >> 20} MiB" if self.values >= 0 else f"{MAX_VALUES} values"
+        detail = f"what it holds would take more memory than a NIMA file ever does here ({limit})"
         return SourceTooLarge(path=path, detail=detail)
 
     def check_episodes(self, episodes: list[Any], path: Path | str) -> None:

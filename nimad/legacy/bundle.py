@@ -30,6 +30,7 @@ from nimad.errors import (
     SourceCorrupt,
     SourceMissing,
     SourceNotRecognised,
+    SourceTooLarge,
     SourceUnsupported,
 )
 from nimad.legacy.detect import CHECKSUM, FILES, Member, open_plain, os_error
@@ -182,7 +183,9 @@ class Bundle(Closing):
             if not any(block):
                 return found
             file = self._header(block, at)
-            if file.name in found or len(found) >= MAX_MEMBERS:
+            if len(found) >= MAX_MEMBERS:
+                raise SourceTooLarge(path=self.path, detail=f"it has more than {MAX_MEMBERS} files")
+            if file.name in found:
                 raise SourceCorrupt(path=self.path, detail=f"{file.name} is in the bundle twice")
             found[file.name] = file
             at = file.offset + file.size + -file.size % BLOCK
