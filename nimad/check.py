@@ -6,16 +6,16 @@ time.  Cost: reads every file whole once.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from nimad.core import rebuild, status
+from nimad.core import maintenance, status
 from nimad.core.projection import Problem
 from nimad.core.store import MemoryStore
 from nimad.errors import NimadError
-from nimad.model import Stage
-from nimad.store import sources
+from nimad.migrate.snapshots import digest_of
+from nimad.model import TURN_ROLES, Stage
+from nimad.store import rows, sources
 
 LOW_DISK = 200 << 20
 """Free space below which a warning is due [bytes]."""
@@ -26,7 +26,6 @@ def check(store: MemoryStore) -> list[Problem]:
     found: list[Problem] = []
     examinations: list[Callable[[], Iterable[Problem]]] = [
         partial(_records, store),
-        partial(_references, store),
         *(projection.check for projection in store.projections),
         partial(_sources, store),
         partial(_rest, store),
@@ -35,23 +34,14 @@ def check(store: MemoryStore) -> list[Problem]:
         try:
             found.extend(examine())
         except (NimadError, OSError) as error:
-            found.append(Problem("check", *_told(error)))
+            what, fix = f"it cannot be read: {error}", "look at the disk: `dmesg` may tell more"
+            if isinstance(error, NimadError):
+                what, fix = error.message, error.next_step
+            found.append(Problem("check", what, fix))
     return found
 
 
-def _told(error: NimadError | OSError) -> tuple[str, str]:
-    """What happened, and what to do."""
-    if isinstance(error, NimadError):
-        return error.message, error.next_step
-    return f"it cannot be read: {error}", "look at the disk: `dmesg` may tell more"
-
-
 # --- records ----------------------------------------------------------------------------------
-
-
-def _records(store: MemoryStore) -> Iterator[Problem]:
-    for line in store.records.integrity_problems():
-        yield Problem("records", f"SQLite reports: {line}", "restore a backup of records.sqlite")
 
 
 _STRANGER = (
@@ -59,21 +49,15 @@ _STRANGER = (
     " AND NOT EXISTS (SELECT 1 FROM {other} o WHERE o.id = t.{column})"
 )
 REFERENCES = (
-    ("relations", "origin", "memories"),
-    ("relations", "target", "memories"),
-    ("turns", "input", "memories"),
-    ("turns", "contemplation", "memories"),
-    ("turns", "output", "memories"),
+    *(("relations", end, "memories") for end in ("origin", "target")),
+    *(("turns", role, "memories") for role in TURN_ROLES),
+    *(("memories", column, "names") for column in rows.INTERNED_COLUMNS),
     ("memories", "turn", "turns"),
-    ("memories", "layer", "names"),
-    ("memories", "namespace", "names"),
-    ("memories", "place", "names"),
-    ("memories", "session", "names"),
-    ("memories", "conversation", "names"),
     ("memories", "source", "sources"),
     ("hot", "id", "memories"),
     ("blobs", "memory", "memories"),
 )
+"""Table, column, and the table whose ids stand there."""
 OTHERS = {
     "tombstone(s) lie on living memories": (
         "SELECT count(*) FROM tombstones WHERE id IN (SELECT id FROM memories)"
@@ -85,7 +69,9 @@ OTHERS = {
 }
 
 
-def _references(store: MemoryStore) -> Iterator[Problem]:
+def _records(store: MemoryStore) -> Iterator[Problem]:
+    for line in store.records.integrity_problems():
+        yield Problem("records", f"SQLite reports: {line}", "restore a backup of records.sqlite")
     bug = "please report this: it is a bug"
     for table, column, other in REFERENCES:
         sql = _STRANGER.format(table=table, column=column, other=other)
@@ -105,45 +91,29 @@ def _sources(store: MemoryStore) -> Iterator[Problem]:
         if source.stage == Stage.ROLLED_BACK:
             continue
         if source.error:
-            yield Problem(
-                "migration",
-                f"{source.name}: {source.error}",
-                f"nimactl migrate --resume {source.name}",
-            )
+            fix = f"nimactl migrate --resume {source.name}"
+            yield Problem("migration", f"{source.name}: {source.error}", fix)
         held = store.records.value("SELECT count(*) FROM memories WHERE source = ?", (source.id,))
-        forgotten = store.records.value(
-            "SELECT count(*) FROM quarantine WHERE source = ? AND kind = 'forgotten'", (source.id,)
-        )
+        forgotten = sources.count_notes(store.records, source.id)["forgotten"]
         if held + forgotten != source.copied:
-            yield Problem(
-                "migration",
-                f"{source.name}: {held} memories (and {forgotten} forgotten),"
-                f" but {source.copied} were copied",
-                f"nimactl migrate --verify {source.name}",
-            )
-        yield from _snapshot(store, source)
-
-
-def _snapshot(store: MemoryStore, source: sources.Source) -> Iterator[Problem]:
-    if source.snapshot is None:
-        return
-    path = store.state / "snapshots" / source.snapshot
-    if not path.exists():
-        yield Problem("snapshots", f"the backup {path.name} is missing", "none", "warning")
-        return
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != source.sha256:
-        yield Problem(
-            "snapshots",
-            f"the backup {path.name} is damaged",
-            f"nimactl migrate --forget-backup {source.name}, and migrate the source again",
-        )
+            found = f"{held} memories (and {forgotten} forgotten), but {source.copied} were copied"
+            fix = f"nimactl migrate --verify {source.name}"
+            yield Problem("migration", f"{source.name}: {found}", fix)
+        if source.snapshot is None:
+            continue
+        path = store.state / "snapshots" / source.snapshot
+        if not path.exists():
+            yield Problem("snapshots", f"the backup {path.name} is missing", "none", "warning")
+        elif digest_of(path) != source.sha256:
+            fix = f"nimactl migrate --forget-backup {source.name}, and migrate the source again"
+            yield Problem("snapshots", f"the backup {path.name} is damaged", fix)
 
 
 def _rest(store: MemoryStore) -> Iterator[Problem]:
     for part, reason in store.degraded().items():
-        fix = f"nimactl rebuild {part}" if part in rebuild.PARTS else "none: it goes on by itself"
+        fix = f"nimactl rebuild {part}"
+        if part not in maintenance.PARTS:
+            fix = "none: it goes on by itself"
         yield Problem(part, reason, fix, "warning")
     for work, why in status.waiting(store).items():
         fix = "nothing: it is tried again by itself"

@@ -11,7 +11,7 @@ Check = Callable[[Any], Any]
 
 
 def text(longest: int, *, empty: bool = False) -> Check:
-    """Text of at most so many characters; blank only where `empty` allows it."""
+    """Text of at most `longest` characters; blank only where `empty` allows it."""
 
     def check(value: Any) -> str:
         if not isinstance(value, str):

@@ -1,7 +1,7 @@
 """The command `nimad`: options, the order of the start, and the exit code.
 
-The order: configuration, state (lock, recovery, warm-up), socket, READY.  Whoever connects to an
-activated socket before that waits in the kernel's queue.
+The order: configuration, state (lock, recovery, warm-up), socket, READY.  A client that connects
+to an activated socket before that waits in the kernel's queue.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ from nimad import __version__, config, heap, logs, systemd
 from nimad.background.maintenance_job import MaintenanceJob
 from nimad.background.worker import Worker
 from nimad.config import KEYS, Config
-from nimad.core.store import MemoryStore
 from nimad.errors import Interrupted, NimadError
-from nimad.lifecycle import Daemon
+from nimad.lifecycle import Daemon, open_store
 from nimad.migrate.manager import MigrationManager
 from nimad.serve.dispatch import describe
-from nimad.serve.listen import Listener, listen_at
+from nimad.serve.listen import Listener, group_of, listen_at
 
 log = logging.getLogger("nimad")
 
@@ -97,7 +96,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = config.load(options.config)
         logs.set_level(settings["log_level"])
         if options.check_config:
-            return _report_config(settings)
+            where = settings.path or "no file: every key has its default"
+            print(f"The configuration is fine ({where}).")
+            for name, key in KEYS.items():
+                if settings[name] != key.default:
+                    print(f"  {name}: {settings[name]!r} (default {key.default!r})")
+            return 0
         with contextlib.suppress(OSError):  # what `ps` and `top` show
             Path("/proc/self/comm").write_text("nimad", encoding="ascii")
         heap.keep_small()
@@ -124,8 +128,8 @@ def _run(options: argparse.Namespace, settings: Config, notifier: systemd.Notifi
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     state = (options.state or config.default_state()).absolute()
     place = (options.socket or config.default_socket()).absolute()
-    notifier.status(f"opening {state}")
-    store = MemoryStore.open(state, settings)
+    sockets = systemd.listening_sockets()
+    store = open_store(state, settings, notifier, sockets)
     own: Listener | None = None
     closing = contextlib.ExitStack()
     with closing:
@@ -134,9 +138,9 @@ def _run(options: argparse.Namespace, settings: Config, notifier: systemd.Notifi
         maintenance = MaintenanceJob(store, worker)
         migrations = MigrationManager(store, worker, moved=maintenance.hurry)
         worker.add(maintenance)  # behind the migrations: they leave more of it to do
-        sockets = systemd.listening_sockets()
         if not sockets:
-            own = listen_at(place, settings["access.read_group"])
+            groups = settings["access.read_group"], settings["access.control_group"]
+            own = listen_at(place, group_of(*groups))
             closing.callback(own.remove)
             sockets = [own.sock]
         else:
@@ -146,26 +150,12 @@ def _run(options: argparse.Namespace, settings: Config, notifier: systemd.Notifi
             log.info("stop it with Ctrl-C")
         daemon = Daemon(store, worker, migrations, notifier, place)
         if not asyncio.run(daemon.run(sockets)):
-            _leave_at_once(own)
+            if own is not None:
+                own.remove()
+            log.info("stopped; what was acknowledged is safe")
+            logging.shutdown()
+            os._exit(0)
     log.info("stopped")
-    return 0
-
-
-def _leave_at_once(own: Listener | None) -> NoReturn:
-    """End without waiting for threads that are still at work: as safe as any crash."""
-    if own is not None:
-        own.remove()
-    log.info("stopped; what was acknowledged is safe")
-    logging.shutdown()
-    os._exit(0)
-
-
-def _report_config(settings: Config) -> int:
-    where = settings.path or "no file: every key has its default"
-    print(f"The configuration is fine ({where}).")
-    for name, key in KEYS.items():
-        if settings[name] != key.default:
-            print(f"  {name}: {settings[name]!r} (default {key.default!r})")
     return 0
 
 

@@ -105,6 +105,13 @@ class Busy(NimadError):
     hint = "Try again in a moment."
 
 
+class QueryTooLong(NimadError):
+    """The query took more than {limit} seconds and was given up."""
+
+    code, exit, wire = "query_too_long", 75, -32008
+    hint = "Ask with fewer words, with a filter, or for fewer results (-k); see recall.seconds."
+
+
 class NotFound(NimadError):
     """There is no {kind} {id}."""
 
@@ -188,7 +195,7 @@ class DiskReadOnly(DiskFailed):
     """The disk is read-only: {detail}"""
 
     code, exit, wire = "disk_read_only", 71, -32050
-    hint = "See `dmesg` for why: often a failing card. Mount it read-write and restart nimad."
+    hint = "See `dmesg`: often a failing card. Once mounted read-write, nimad goes on by itself."
 
 
 class ConfigError(NimadError):

@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -33,23 +34,18 @@ def health_check(db_path: str | Path = DEFAULT_DB, verbose: bool = False) -> dic
     except NimadError as error:
         return {"ok": False, "error": error.message, "hint": error.next_step, "path": str(path)}
     for name in ("first_memory", "last_memory"):
-        stats[name] = _moment(stats[name])
+        if (at := stats[name]) is not None:
+            stats[name] = str(at)
+            with suppress(OverflowError, OSError, ValueError):  # a time that no calendar has
+                stats[name] = datetime.fromtimestamp(at / 1000).strftime("%Y-%m-%d %H:%M")
     answer: dict[str, Any] = {"ok": not stats["unreadable"], "path": origin, "stats": stats}
     if stats["unreadable"]:
         answer["error"] = f"{stats['unreadable']} rows cannot be read"
     return answer
 
 
-def _moment(milliseconds: int | None) -> str | None:
-    if milliseconds is None:
-        return None
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000).strftime("%Y-%m-%d %H:%M")
-    except (OverflowError, OSError, ValueError):  # a timestamp that no calendar has
-        return str(milliseconds)
-
-
-def _parser() -> argparse.ArgumentParser:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Look, print, and say by the exit code whether all is well."""
     parser = argparse.ArgumentParser(
         prog="python -m nimad.health_check",
         description="Look at a legacy NIMA graph.sqlite; it is only read.",
@@ -62,12 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--verbose", action="store_true", help="who said how much, and the mean score"
     )
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Look, print, and say by the exit code whether all is well."""
-    args = _parser().parse_args(argv)
+    args = parser.parse_args(argv)
     answer = health_check(args.db, args.verbose)
     if args.json:
         print(json.dumps(answer, ensure_ascii=False, indent=2))

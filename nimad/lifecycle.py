@@ -22,7 +22,7 @@ from nimad import __version__, config, logs
 from nimad.background.worker import Worker
 from nimad.config import KEYS, Config
 from nimad.core.store import MemoryStore
-from nimad.errors import NimadError
+from nimad.errors import DiskFailed, DiskFull, NimadError
 from nimad.migrate.auto_migration import auto_migrate
 from nimad.migrate.manager import MigrationManager
 from nimad.model import COUNTED_STAGES, STATES_AT_REST, Stage, State
@@ -31,7 +31,7 @@ from nimad.serve.server import Limits, Server
 from nimad.serve.service_verbs import Traffic
 from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Verb
-from nimad.systemd import Notifier
+from nimad.systemd import Notifier, answer_callers
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,35 @@ STATUS_MOVING = 2.0
 """Time between two looks at a migration under way [seconds]."""
 STATUS_DEGRADED = 30.0
 """Time between two looks whether a part that is out of service has been mended [seconds]."""
+BUSY_SECONDS = 10.0
+"""Time of one request from which on the log says that the daemon is busy [seconds]."""
+DISK_SECONDS = 3.0
+"""Time between two looks whether a full or failing disk lets the store be opened [seconds]."""
+START_SECONDS = 900.0
+"""Time that a start may take, as TimeoutStartSec= in nimad.service [seconds]."""
 LAST_COMMIT = 15.0
 """Time that the end waits for a migration's batch to commit [seconds]."""
+
+
+def open_store(
+    state: Path, settings: Config, notifier: Notifier, sockets: Sequence[socket.socket]
+) -> MemoryStore:
+    """The store, as soon as the disk lets it be opened.
+
+    A full, read-only or failing disk may pass: whoever calls meanwhile is told what it is, and the
+    start is tried again until it is over.
+    """
+    told = ""
+    while True:
+        notifier.status(f"waiting: {told}" if told else f"opening {state}")
+        try:
+            return MemoryStore.open(state, settings)
+        except (DiskFull, DiskFailed) as error:
+            if error.message != told:
+                told = error.message
+                log.error("waiting: %s. %s", told.rstrip("."), error.next_step)
+            notifier.extend_start(2 * DISK_SECONDS + START_SECONDS)
+            answer_callers(sockets, error, DISK_SECONDS)
 
 
 class Daemon:
@@ -67,7 +94,7 @@ class Daemon:
         self._server = Server(
             verbs(store, migrations, traffic, self._access), self._access, Limits.of(settings)
         )
-        self._server.dispatcher.before = self._asked
+        self._server.dispatcher.before = lambda verb: self._worker.touch(watching=verb.watching)
         self._server.dispatcher.after = self._answered
         self._terminal_is_gone = logs.terminal_watch()
         self._line_due: asyncio.TimerHandle | None = None
@@ -92,9 +119,6 @@ class Daemon:
         if self._notifier.watchdog_seconds:
             self._begin(self._watch(self._notifier.watchdog_seconds))
         await self._stop.wait()
-        return await self._end()
-
-    async def _end(self) -> bool:
         waiting = len(self._server.dispatcher.waiting)
         log.info("stopping: %d request(s) under way", waiting)
         self._notifier.stopping(f"stopping, {waiting} requests under way")
@@ -159,22 +183,24 @@ class Daemon:
     # --- watchdog and status ------------------------------------------------------------------
 
     async def _watch(self, seconds: float) -> None:
-        """Vouch for the serving path after it has answered, never because time has passed."""
+        """Vouch for the serving path after it has answered, never because time has passed.
+
+        Busy is not hung: the query to itself waits in no queue, whatever the clients ask.
+        """
+        dispatcher = self._server.dispatcher
         while True:
             await asyncio.sleep(seconds)
             try:
                 async with asyncio.timeout(seconds):
-                    answered = await self._server.self_query()
-            except TimeoutError:
+                    answered = await dispatcher.self_query()
+            except (TimeoutError, NimadError):
                 answered = False
             if answered:
                 self._notifier.watchdog()
+                if (busy := dispatcher.busy) > BUSY_SECONDS:
+                    log.warning("busy for %.0f s: %s", busy, dispatcher.waiting)
             else:
-                log.error("a query to itself was not answered: %s", self._server.dispatcher.waiting)
-
-    def _asked(self, verb: Verb) -> None:
-        # watching a migration must not keep it from going on
-        self._worker.touch(watching=verb.watching)
+                log.error("hung: a query to itself was not answered: %s", dispatcher.waiting)
 
     def _answered(self, verb: Verb) -> None:
         if verb.access == "control":

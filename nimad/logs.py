@@ -59,10 +59,8 @@ def terminal_watch(fd: int = 2) -> Callable[[], bool]:
 
 
 def let_go(stream: TextIO = sys.stderr) -> None:
-    """Drop what a vanished terminal or a full disk does not take.
-
-    Otherwise the interpreter tries once more when it ends, and makes the exit code 120.
-    """
+    """Drop what a vanished terminal or a full disk does not take.  Otherwise the interpreter tries
+    once more when it ends, and makes the exit code 120."""
     try:
         stream.flush()
     except OSError:

@@ -56,9 +56,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `nimactl migrate` with what the options mean; its exit code."""
     args = _parser().parse_args(argv)
     try:
-        wish = _wish(args) if args.auto else Wish()
+        wish = Wish()
+        if args.auto:
+            config: Config = load(args.config)
+            if not config["openclaw.config"]:
+                raise ConfigError(
+                    path=config.path or "(defaults)", detail="--auto needs the key openclaw.config"
+                )
+            wish = read_wish(Path(config["openclaw.config"]))
     except NimadError as error:
-        return _fail(error, args.json)
+        if args.json:
+            print(json.dumps({"error": {"code": error.code, "message": error.message}}))
+        print(f"{error.message} {error.next_step}", file=sys.stderr)
+        return error.exit
     if args.auto and not wish.migrate:
         result = {"migrated": False, "reason": wish.reason}
         print(json.dumps(result) if args.json else f"Nothing was migrated: {wish.reason}.")
@@ -74,22 +84,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     shared = ["--json"] if args.json else []
     shared += ["--socket", args.socket] if args.socket else []
     return nimactl([*command, *shared])
-
-
-def _wish(args: argparse.Namespace) -> Wish:
-    config: Config = load(args.config)
-    if not config["openclaw.config"]:
-        raise ConfigError(
-            path=config.path or "(defaults)", detail="--auto needs the key openclaw.config"
-        )
-    return read_wish(Path(config["openclaw.config"]))
-
-
-def _fail(error: NimadError, as_json: bool) -> int:
-    if as_json:
-        print(json.dumps({"error": {"code": error.code, "message": error.message}}))
-    print(f"{error.message} {error.next_step}", file=sys.stderr)
-    return error.exit
 
 
 if __name__ == "__main__":

@@ -21,11 +21,8 @@ MAX_BATCH = 100_000
 
 @dataclass(frozen=True)
 class Wish:
-    """What the file wishes; without one, nothing.
-
-    `batch_size` is 0 and `database` None where the file does not say; `reason` tells why `migrate`
-    is false.
-    """
+    """What the file wishes; without one, nothing.  `batch_size` is 0 and `database` None where the
+    file does not say; `reason` tells why `migrate` is false."""
 
     migrate: bool = False
     batch_size: int = 0
@@ -46,22 +43,13 @@ def read_wish(path: Path) -> Wish:
         tree = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise ConfigError(path=path, detail="is not JSON") from error
-    return _wish(_section(tree), path)
-
-
-def _section(tree: Any) -> dict[str, Any]:
-    """The plugin's `database`, or the one at the top; {} when there is neither."""
+    section: dict[str, Any] = {}  # the plugin's `database`, or the one at the top
     places = (("plugins", "entries", PLUGIN, "database"), (PLUGIN, "database"), ("database",))
-    for names in places:
+    for names in reversed(places):
         found = tree
         for name in names:
             found = found.get(name) if isinstance(found, dict) else None
-        if isinstance(found, dict):
-            return found
-    return {}
-
-
-def _wish(section: dict[str, Any], path: Path) -> Wish:
+        section = found if isinstance(found, dict) else section
     backend = section.get("backend", "sqlite")
     if backend not in BACKENDS:
         raise ConfigError(

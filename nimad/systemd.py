@@ -7,15 +7,17 @@ sd_listen_fds(3), systemd.exec(5).
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import select
 import socket
 import time
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import TextIO
 
 import sdnotify
 
-from nimad.errors import UsageError
+from nimad.errors import NimadError, UsageError
 
 FIRST_FD = 3
 FINAL_EXITS = frozenset({64, 65, 78})
@@ -25,17 +27,16 @@ NOTIFY_SECONDS = 1.0
 
 
 class Notifier:
-    """Tells the service manager how we are.
-
-    `watchdog_seconds` is how often it wants to hear `watchdog()`, halved as sd_watchdog_enabled(3)
-    advises; None when it does not watch.
-    """
+    """Tells the service manager how we are.  `watchdog_seconds` is how often it wants to hear
+    `watchdog()`, halved as sd_watchdog_enabled(3) advises; None when it does not watch."""
 
     def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
         self._manager = sdnotify.SystemdNotifier() if environ.get("NOTIFY_SOCKET") else None
         if self._manager is not None and self._manager.socket is not None:
             self._manager.socket.settimeout(NOTIFY_SECONDS)
-        self.watchdog_seconds = _watchdog_seconds(environ)
+        pid, interval = environ.get("WATCHDOG_PID"), environ.get("WATCHDOG_USEC", "")
+        ours = pid in (None, "", str(os.getpid())) and interval.isdecimal() and interval != "0"
+        self.watchdog_seconds = int(interval) / 2_000_000 if ours else None
         self._told = ""
 
     def ready(self, status: str) -> None:
@@ -47,6 +48,10 @@ class Notifier:
         if status != self._told:
             self._told = status
             self._tell(_status(status))
+
+    def extend_start(self, seconds: float) -> None:
+        """The start may take so much longer than was foreseen."""
+        self._tell(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
     def reloading(self) -> None:
         """The configuration is read again; `ready` ends it."""
@@ -71,13 +76,6 @@ def _status(line: str) -> str:
     return "STATUS=" + " ".join(line.split())
 
 
-def _watchdog_seconds(environ: MutableMapping[str, str]) -> float | None:
-    pid, interval = environ.get("WATCHDOG_PID"), environ.get("WATCHDOG_USEC", "")
-    if (pid and pid != str(os.getpid())) or not interval.isdecimal() or interval == "0":
-        return None
-    return int(interval) / 2_000_000
-
-
 def listening_sockets(environ: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
     """The sockets of socket activation, ours to close; [] when we are to listen ourselves.
 
@@ -89,7 +87,32 @@ def listening_sockets(environ: MutableMapping[str, str] = os.environ) -> list[so
     environ.pop("LISTEN_FDNAMES", None)
     if pid != str(os.getpid()) or not given.isdecimal():
         return []
-    return [_listening(fd) for fd in range(FIRST_FD, FIRST_FD + int(given))]
+    found: list[socket.socket] = []
+    for fd in range(FIRST_FD, FIRST_FD + int(given)):
+        os.set_inheritable(fd, False)
+        try:
+            sock = socket.socket(fileno=fd)
+            listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError as error:
+            raise UsageError(detail=f"descriptor {fd} is no socket ({error.strerror})") from error
+        if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM or not listens:
+            raise UsageError(detail=f"descriptor {fd} is no listening Unix stream socket")
+        found.append(sock)
+    return found
+
+
+def answer_callers(sockets: Sequence[socket.socket], error: NimadError, seconds: float) -> None:
+    """For some time, tell all who connect why nothing can be answered now."""
+    reply = {"jsonrpc": "2.0", "id": None, "error": error.to_wire()}
+    line = json.dumps(reply).encode() + b"\n"
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        for sock in select.select(sockets, [], [], left)[0]:
+            with contextlib.suppress(OSError), sock.accept()[0] as caller:
+                caller.settimeout(NOTIFY_SECONDS)
+                caller.sendall(line)
+                caller.shutdown(socket.SHUT_WR)
+                caller.recv(1 << 16)  # what is unread would take the answer with it
 
 
 def turn_callers_away() -> None:
@@ -104,18 +127,6 @@ def turn_callers_away() -> None:
                 sock.setblocking(False)
                 while True:
                     sock.accept()[0].close()
-
-
-def _listening(fd: int) -> socket.socket:
-    os.set_inheritable(fd, False)
-    try:
-        sock = socket.socket(fileno=fd)
-        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    except OSError as error:
-        raise UsageError(detail=f"descriptor {fd} is no socket ({error.strerror})") from error
-    if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM or not listens:
-        raise UsageError(detail=f"descriptor {fd} is no listening Unix stream socket")
-    return sock
 
 
 def in_journal(stream: TextIO, environ: MutableMapping[str, str] = os.environ) -> bool:

@@ -1,22 +1,233 @@
-"""The words of a text, as the store, the ranking, the embedders and nimactl read them."""
+"""The common form of text, and its words: the one place that says when two texts are the same.
+
+Text is stored as it came and compared in its common form (`common_form`):
+
+1. NFKC: composed or decomposed, full or half width, ligature or two letters are one;
+2. case-folded (ß is ss), the decimal digits of every script as 0 to 9;
+3. without code points that are not shown (joiners, soft hyphens, variation selectors, skin tones);
+4. without marks in Latin, Greek and Cyrillic (ё is е, but й, ї and ў are letters), Hebrew points
+   and Arabic vowel signs.  The vowel signs of Indic and other scripts are letters and stay, and so
+   do the voicing marks of kana;
+5. Arabic alef, yeh, kaf and teh marbuta in one shape, without tatweel; ı, ł, ø, đ, æ, œ as people
+   write them without such a key;
+6. blanks are one space, and none at the edges.
+
+The words of it (`tokens`) are runs of letters, marks and digits.  Scripts without spaces between
+words, and Hangul, whose words carry endings, are cut into overlapping pairs of characters.  Signs
+that are no punctuation, emoji say, stand beside the words (`signs`): they are asked for where there
+are no words, and do not count in the length of a text.
+
+Sources: Unicode Standard Annex 15 (normalization forms), Unicode 5.18 (NFKC_Casefold); for Arabic
+L. Larkey et al., Light Stemming for Arabic Information Retrieval (2007).
+"""
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Callable
+from functools import cache, lru_cache
 
-WORD = re.compile(r"\w+")
-"""A run of letters, digits and underscores."""
+FORM = f"1-{unicodedata.unidata_version}"
+"""Of the rules here and of Unicode's tables: what is indexed by another one is indexed anew."""
+
+_KEPT = 8192
+"""Code points remembered in a table: no text, however odd, makes it large."""
+_SHORT = 24
+"""Longest word that is remembered [characters]."""
+_WIDE = re.compile("[\u3000\uff01-\uffee]+")
+"""Characters of full and half width."""
 _PART = re.compile(r"[^\W\d_]+|\d+")
+_IGNORED = (
+    (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5),
+    (0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164),
+    (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3),
+    (0x1D173, 0x1D17A), (0x1F3FB, 0x1F3FF), (0xE0000, 0xE0FFF),
+)  # fmt: skip
+"""Default_Ignorable_Code_Point, and the skin tones of emoji."""
+_MARKS = (
+    (0x300, 0x36F), (0x483, 0x489), (0x591, 0x5C7), (0x610, 0x61A), (0x64B, 0x65F), (0x670, 0x670),
+    (0x6D6, 0x6ED), (0x898, 0x89F), (0x8CA, 0x8FF), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF),
+    (0x20D0, 0x20FF), (0x2DE0, 0x2DFF), (0xA66F, 0xA67D), (0xFB1E, 0xFB1E), (0xFE20, 0xFE2F),
+)  # fmt: skip
+"""Where the marks stand that are taken off."""
+_SHAPES = {
+    **dict(zip("ıłøđ", "ilod", strict=True)),
+    "æ": "ae",
+    "œ": "oe",
+    "ٱ": "ا",
+    "ى": "ي",
+    "ی": "ي",
+    "ک": "ك",
+    "ة": "ه",
+    "ـ": "",
+}
+_CYRILLIC = re.compile("(?:и|у)\u0306|\u0456\u0308")
+"""Letters of their own that Unicode decomposes: й, ў and ї."""
+_DENSE = (
+    "\u0e00-\u0fff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u1950-\u19ff\u3005-\u3007\u3040-\u30ff"
+    "\u3100-\u318f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua000-\ua4cf\ua960-\ua97f"
+    "\ua9e0-\ua9ff\uaa60-\uaadf\uac00-\ud7ff\uf900-\ufaff\U0001b000-\U0001b16f"
+    "\U00020000-\U0003ffff"
+)
+_PAIRED = re.compile(f"[{_DENSE}]")
+_RUN = re.compile(f"[{_DENSE}]+|[^{_DENSE}]+")
+
+
+class _Table(dict[int, str]):
+    """What code points become, for `str.translate`; filled as they are met."""
+
+    def __init__(self, become: Callable[[str], str]) -> None:
+        super().__init__()
+        self._become = become
+
+    def __missing__(self, code: int) -> str:
+        made = self._become(chr(code))
+        if len(self) < _KEPT:
+            self[code] = made
+        return made
+
+
+def _within(code: int, spans: tuple[tuple[int, int], ...]) -> bool:
+    return any(first <= code <= last for first, last in spans)
+
+
+def _fold(letter: str) -> str:
+    """What a code point of a decomposed, case-folded text is in the common form."""
+    code, kind = ord(letter), unicodedata.category(letter)
+    if _within(code, _IGNORED) or (kind[0] == "M" and _within(code, _MARKS)):
+        return ""
+    if kind == "Nd":
+        return str(unicodedata.decimal(letter))
+    return _SHAPES.get(letter, letter)
+
+
+def _in_word(letter: str) -> str:
+    return letter if unicodedata.category(letter)[0] in "LNM" else " "
+
+
+def _sign(letter: str) -> str:
+    kind = unicodedata.category(letter)
+    known = kind in ("Sc", "Sm", "So", "Co") and not letter.isascii()
+    return f" {letter} " if known or kind == "Cn" else " "
+
+
+_FOLDED, _WORDS, _SIGNS = _Table(_fold), _Table(_in_word), _Table(_sign)
+
+
+def composed(text: str) -> str:
+    """The text in NFC and usual width, as embedders and readers of dates get it: ordinary text is
+    left as it is, capitals, marks and signs as well."""
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", _WIDE.sub(_in_usual_width, text))
+
+
+def _in_usual_width(found: re.Match[str]) -> str:
+    return unicodedata.normalize("NFKC", found[0])
+
+
+def common_form(text: str) -> str:
+    """The form in which texts and names are compared; of itself it is itself."""
+    if text.isascii():
+        return " ".join(text.casefold().split())
+    # no rule looks beyond a blank, so words that were met before need not be read again
+    return " ".join(" ".join(_folded(word) for word in text.split()).split())
+
+
+def tokens(text: str) -> list[str]:
+    """The words of a text in the common form, in order, dense scripts as pairs of characters."""
+    if text.isascii():
+        return text.casefold().translate(_WORDS).split()
+    return [token for word in text.split() for token in _tokens(word)]
+
+
+def signs(text: str) -> list[str]:
+    """The signs of a text that are no punctuation, such as emoji, each by itself.
+
+    What this Python's Unicode does not know yet is one.
+    """
+    return [] if text.isascii() else common_form(text).translate(_SIGNS).split()
+
+
+def indexed(text: str) -> tuple[str, str]:
+    """What the words index is given of a text: its tokens, and its signs, a space between any two.
+
+    The last character of a dense run stands there by itself, too: so each character begins exactly
+    one token, and is found by the beginnings of tokens.
+    """
+    if text.isascii():
+        return " ".join(text.casefold().translate(_WORDS).split()), ""
+    found = [token for word in text.split() for token in _tokens(word, True)]
+    return " ".join(found), " ".join(signs(text))
+
+
+def _folded(word: str) -> str:
+    return _fold_short(word) if len(word) <= _SHORT else _fold_short.__wrapped__(word)
+
+
+def _tokens(word: str, all_characters: bool = False) -> tuple[str, ...]:
+    cut = _cut_short if len(word) <= _SHORT else _cut_short.__wrapped__
+    return cut(word, all_characters)
+
+
+@lru_cache(maxsize=_KEPT)
+def _fold_short(word: str) -> str:
+    """The common form of what stands between two blanks."""
+    word = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", word).casefold())
+    if "\u0306" in word or "\u0308" in word:
+        word = _CYRILLIC.sub(lambda found: unicodedata.normalize("NFC", found[0]), word)
+    return unicodedata.normalize("NFC", word.translate(_FOLDED))
+
+
+@lru_cache(maxsize=_KEPT)
+def _cut_short(word: str, all_characters: bool) -> tuple[str, ...]:
+    """Its tokens; with `all_characters` the last one of a dense run, too, as `indexed` has it."""
+    found: list[str] = []
+    for part in _folded(word).translate(_WORDS).split():
+        for run in _RUN.findall(part):
+            dense = is_paired(run)
+            found += pairs(run) if dense else [run]
+            if dense and all_characters and len(run) > 1:
+                found.append(run[-1])
+    return tuple(found)
+
+
+def pairs(run: str) -> list[str]:
+    """A run of a dense script as overlapping pairs; one character alone stays alone."""
+    return [run[n : n + 2] for n in range(len(run) - 1)] or [run]
+
+
+def is_paired(token: str) -> bool:
+    """Whether a token is of a dense script."""
+    return _PAIRED.match(token) is not None
+
+
+@cache
+def word_pattern(ascii_only: bool) -> re.Pattern[str]:
+    """A word as it is written, in texts of ASCII or in any: letters, digits, underscores, marks."""
+    return re.compile(r"\w+" if ascii_only else rf"(?:[\w{marks()}]|[{marks(0x10000, 0x1F000)}])+")
+
+
+@cache
+def marks(first: int = 0x300, end: int = 0x10000) -> str:
+    """The marks that may stand in a word, for a set of characters in a regular expression.
+
+    Sets that lie within the first 65,536 code points are looked up at once, others are searched.
+    """
+    found: list[list[str]] = []
+    for letter in map(chr, range(first, end)):
+        if unicodedata.category(letter)[0] == "M":
+            if found and ord(found[-1][1]) + 1 == ord(letter):
+                found[-1][1] = letter
+            else:
+                found.append([letter, letter])
+    return "".join(f"{low}-{high}" for low, high in found)
 
 
 def words_of(text: str) -> list[str]:
     """The words of a text in order, as they are written."""
-    return WORD.findall(text)
-
-
-def folded_words(text: str) -> list[str]:
-    """The words of a text in order, each case-folded."""
-    return [word.casefold() for word in WORD.findall(text)]
+    return word_pattern(text.isascii()).findall(text)
 
 
 def letters_and_numbers(text: str) -> list[str]:

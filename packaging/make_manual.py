@@ -42,7 +42,7 @@ EXITS = {
     77: "Not permitted.",
     78: "The configuration is wrong, or the memories were written by a newer nimad.",
     130: "Stopped with Ctrl-C. A migration goes on in the daemon.",
-    141: "Whoever read the output went away, as in *nimactl export | head*.",
+    141: "The reader of the output went away, as in *nimactl export | head*.",
 }
 """Every exit code and what it means; what stands between stars is set in bold."""
 

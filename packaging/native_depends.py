@@ -3,7 +3,7 @@
     python3 packaging/native_depends.py --release R --arch A TREE
 
 Prints a Depends list.  dpkg-shlibdeps would need the libraries of the other architecture; reading
-the ELF headers does not.  A library that nobody provides, or a symbol newer than the release has,
+the ELF headers does not.  A library without a package, or a symbol newer than the release has,
 ends the build: better here than on the board.
 """
 

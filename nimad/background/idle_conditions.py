@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from nimad.config import Config
 from nimad.probe import board, heat, pressure
@@ -31,16 +30,6 @@ LATEST_SECONDS = 8.0
 """Time between two looks when the machine has been busy for long [seconds]."""
 MINUTE = 60.0
 """Period of the load average [seconds]."""
-
-
-class IdleCondition(Protocol):
-    """When work that can wait may go on."""
-
-    def closed_for(self) -> float:
-        """Seconds until it opens, or is worth another look; 0 when it is open."""
-
-    def because(self) -> str | None:
-        """Why it is closed; None when it is open."""
 
 
 class NoRecentRequests:
@@ -75,15 +64,15 @@ class NoRecentRequests:
 class AllOf:
     """Open when all of several conditions are; the first closed one, in order, answers."""
 
-    def __init__(self, *conditions: IdleCondition) -> None:
+    def __init__(self, *conditions: NoRecentRequests | MachineIdle) -> None:
         self._conditions = conditions
 
     def closed_for(self) -> float:
-        """What the first closed one says."""
+        """Seconds until it opens, or is worth another look; 0 when it is open."""
         return next((wait for each in self._conditions if (wait := each.closed_for()) > 0), 0.0)
 
     def because(self) -> str | None:
-        """What the first closed one says."""
+        """Why it is closed; None when it is open."""
         return next((why for each in self._conditions if (why := each.because())), None)
 
 
@@ -134,39 +123,6 @@ class OwnLoad:
         return self._value * math.exp(-rested / MINUTE)
 
 
-class Processors:
-    """Whether others need the processors; `worked` tells it of the work in the background."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._stalls = pressure.Stalls([pressure.PRESSURE / "cpu"], OPEN_SECONDS / 2, clock)
-        self._own = OwnLoad(clock)
-        self._waited = 0.0
-        self._worked = 0.0
-
-    def worked(self, seconds: float, waited: float) -> None:
-        """A step took `seconds`, of which it waited for a processor for `waited`."""
-        self._own.worked(seconds)
-        self._worked += seconds
-        self._waited += waited
-
-    def busy(self, limits: Limits) -> str | None:
-        """Why they are not free; None when they are."""
-        share = self._stalls.share()
-        if self._stalls.told:
-            if share is not None and 0 < limits.pressure < 100 * share:
-                return f"processor pressure {100 * share:.0f} % over {limits.pressure:g} %"
-            return None
-        share = self._waited / self._worked if self._worked > OPEN_SECONDS / 10 else 0.0
-        self._waited = self._worked = 0.0
-        if 0 < limits.pressure < 100 * share:
-            return f"waited for a processor {100 * share:.0f} %, over {limits.pressure:g} %"
-        each = max(0.0, pressure.load() - self._own.value()) / board.processors()
-        if 0 < limits.load < each:
-            return f"load {each:.2f} over {limits.load:.2f} per processor"
-        return None
-
-
 def thermal_or_power_limit(limits: Limits) -> str | None:
     """Why heat or power forbid work that can wait; None when they do not."""
     if limits.temperature:
@@ -183,18 +139,29 @@ def thermal_or_power_limit(limits: Limits) -> str | None:
 
 
 class MachineIdle:
-    """The machine is idle; safe to ask from several threads."""
+    """The machine is idle; safe to ask from several threads.
+
+    `worked` tells it of the work in the background.
+    """
 
     def __init__(
         self, limits: Callable[[], Limits], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._limits = limits
         self._clock = clock
-        self.processors = Processors(clock)
+        self._stalls = pressure.Stalls([pressure.PRESSURE / "cpu"], OPEN_SECONDS / 2, clock)
+        self._own = OwnLoad(clock)
+        self._waited = self._worked = 0.0
         self._lock = threading.Lock()
         self._reason: str | None = None
         self._next = -math.inf
         self._pause = OPEN_SECONDS
+
+    def worked(self, seconds: float, waited: float) -> None:
+        """A step took `seconds`, of which it waited for a processor for `waited`."""
+        self._own.worked(seconds)
+        self._worked += seconds
+        self._waited += waited
 
     def closed_for(self) -> float:
         """Seconds until the next look when it is closed; 0 when it is open."""
@@ -213,7 +180,23 @@ class MachineIdle:
         if now < self._next:
             return now
         limits = self._limits()
-        self._reason = self.processors.busy(limits) or thermal_or_power_limit(limits)
+        self._reason = self._processors_busy(limits) or thermal_or_power_limit(limits)
         self._pause = min(2 * self._pause, LATEST_SECONDS) if self._reason else OPEN_SECONDS / 2
         self._next = now + max(self._pause, OPEN_SECONDS)
         return now
+
+    def _processors_busy(self, limits: Limits) -> str | None:
+        """Why the processors are not free; None when they are."""
+        share = self._stalls.share()
+        if self._stalls.told:
+            if share is not None and 0 < limits.pressure < 100 * share:
+                return f"processor pressure {100 * share:.0f} % over {limits.pressure:g} %"
+            return None
+        share = self._waited / self._worked if self._worked > OPEN_SECONDS / 10 else 0.0
+        self._waited = self._worked = 0.0
+        if 0 < limits.pressure < 100 * share:
+            return f"waited for a processor {100 * share:.0f} %, over {limits.pressure:g} %"
+        each = max(0.0, pressure.load() - self._own.value()) / board.processors()
+        if 0 < limits.load < each:
+            return f"load {each:.2f} over {limits.load:.2f} per processor"
+        return None

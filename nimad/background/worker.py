@@ -21,13 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from nimad.background.idle_conditions import (
-    AllOf,
-    IdleCondition,
-    Limits,
-    MachineIdle,
-    NoRecentRequests,
-)
+from nimad.background.idle_conditions import AllOf, Limits, MachineIdle, NoRecentRequests
 from nimad.config import Config
 from nimad.core.setbacks import Setbacks
 from nimad.errors import NimadError
@@ -83,7 +77,7 @@ class Worker:
         self.clock = clock
         self._requests = NoRecentRequests(lambda: config()["migration.idle_seconds"], clock)
         self._machine = MachineIdle(lambda: Limits.of(config()), clock)
-        self.idle: IdleCondition = AllOf(self._requests, self._machine)
+        self.idle = AllOf(self._requests, self._machine)
         self.stopping = threading.Event()
         self._jobs: list[Job] = []
         self._setbacks = Setbacks(clock)
@@ -153,8 +147,7 @@ class Worker:
             if pause != 0 and not self.stopping.is_set():
                 self._event.wait(pause)
             with self._released:
-                while self._holders and not self.stopping.is_set():
-                    self._released.wait()
+                self._released.wait_for(lambda: not self._holders or self.stopping.is_set())
 
     def _work(self) -> float | None:
         """Do the first step that may begin.
@@ -163,8 +156,7 @@ class Worker:
         """
         pauses = []
         for job in self._jobs:
-            pause = self._advance(job)
-            if pause == 0:
+            if (pause := self._advance(job)) == 0:
                 return 0
             if pause is not None:
                 pauses.append(pause)
@@ -180,7 +172,16 @@ class Worker:
                 return None
             if step.wait > 0:
                 return step.wait
-            self._run(step)
+            thread, priority = threading.get_native_id(), self._priority
+            if priority is not None:
+                (priority.lower if step.yielding else priority.lift)()
+            began, before = self.clock(), waited(thread)
+            try:
+                step.run()
+            finally:  # what it waited for a processor tells how busy others are
+                after = waited(thread)
+                lost = 0.0 if before is None or after is None else after - before
+                self._machine.worked(self.clock() - began, lost)
         except Exception as error:  # the thread must outlive whatever happens
             told = f"{job.name} waits: {self._setbacks.note(job.name, error).why}"
             expected = isinstance(error, (NimadError, OSError))
@@ -189,16 +190,3 @@ class Worker:
             return self._setbacks.remaining(job.name)
         self._setbacks.clear(job.name)
         return 0
-
-    def _run(self, step: Step) -> None:
-        """Run a step at its priority; what it waited for a processor tells how busy others are."""
-        thread, priority = threading.get_native_id(), self._priority
-        if priority is not None:
-            (priority.lower if step.yielding else priority.lift)()
-        began, before = self.clock(), waited(thread)
-        try:
-            step.run()
-        finally:
-            after = waited(thread)
-            lost = 0.0 if before is None or after is None else after - before
-            self._machine.processors.worked(self.clock() - began, lost)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nimad.core.projection import Problem, Projection, PurgeNote
+from nimad.core.projection import Problem, Projection
 from nimad.disk.durable import size_of
 from nimad.recall.ranking import Recall
+from nimad.store.forgotten import PurgeNote
 
 
 class ColumnsCache(Projection):

@@ -17,7 +17,7 @@ from typing import Any
 from nimad import heap
 from nimad.config import Config
 from nimad.core.health import Health
-from nimad.core.projection import Problem, Projection, PurgeNote
+from nimad.core.projection import Problem, Projection
 from nimad.errors import Degraded, EngineUnsupported, GraphFailed, GraphMemory
 from nimad.graph.cypher import check_reads
 from nimad.graph.database import About, GraphDatabase
@@ -25,6 +25,7 @@ from nimad.graph.files import Seal
 from nimad.graph.limits import GraphLimits, check_supported
 from nimad.probe import memory
 from nimad.store import graph_rows
+from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ MAX_SECONDS = 600.0
 FAR_ROWS = 5000
 """Rows that must have changed, at least, before the graph is made anew in idle time [rows]."""
 FAR_SHARE = 4
-"""Part of its rows, one in so many, that must have changed as well [rows]."""
+"""Rows for one changed row: at least a quarter of them must have changed as well [rows]."""
 KINDS = {"memory": "memories", "turn": "turns", "relation": "relations"}
 TABLES = {"memory": "Memory", "turn": "Turn", "relation": "Relation"}
 
@@ -198,17 +199,15 @@ class Graph(Projection):
         if seal is None or self._records.head() == self._looked:
             return False
         self._looked = self._records.head()
-        if self._changed(seal) < max(FAR_ROWS, sum(seal.rows.values()) // FAR_SHARE):
-            return False
-        self.rebuild()
-        return True
-
-    def _changed(self, seal: Seal) -> int:
-        """Rows that came or went since it was made: ids are never reused, so two counts tell."""
+        # rows that came or went since it was made: ids are never reused, so two counts tell
         last, counts = graph_rows.last_ids(self._records), self._records.counts()
         came = {kind: last[kind] - seal.last[kind] for kind in KINDS}
         went = [seal.rows[TABLES[kind]] + came[kind] - counts[KINDS[kind]] for kind in KINDS]
-        return sum(came.values()) + sum(max(0, number) for number in went)
+        changed = sum(came.values()) + sum(max(0, number) for number in went)
+        if changed < max(FAR_ROWS, sum(seal.rows.values()) // FAR_SHARE):
+            return False
+        self.rebuild()
+        return True
 
     # --- the other duties of a projection -------------------------------------------------------
 

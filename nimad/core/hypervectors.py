@@ -20,17 +20,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nimad.core.health import Health
-from nimad.core.projection import Problem, Projection, PurgeNote
+from nimad.core.projection import Problem, Projection
+from nimad.core.segments import next_name
 from nimad.dense import vectors
 from nimad.dense.files import Damage, DenseFiles, Listed, Opened
 from nimad.dense.search import fillers_of, item_spectrum, search, spectrum_of
@@ -42,6 +41,7 @@ from nimad.errors import NimadError, NoHypervector, NotFound
 from nimad.model import Hit, Stage, now_ms
 from nimad.store import hypervector_files, sources
 from nimad.store.bounded import get_within
+from nimad.store.forgotten import PurgeNote
 from nimad.store.hypervector_files import DenseFile
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
@@ -53,16 +53,6 @@ PART = "dense"
 BUG = "please report this: it is a bug"
 AFTER = (Stage.ENCODED, Stage.LINKED, Stage.VERIFIED)
 """Stages of a source that come when hypervectors were converted; the first one does it."""
-
-
-@dataclass(frozen=True, eq=False)
-class New:
-    """A file to write: memories or fillers and roles of a source, and what they are coded with."""
-
-    source: int
-    kind: str
-    learned: Learned
-    rows: Coded
 
 
 class Hypervectors(Projection):
@@ -91,8 +81,7 @@ class Hypervectors(Projection):
 
     def _listed(self) -> list[Listed]:
         """The files that count."""
-        found = hypervector_files.files(self._records)
-        return [Listed(file.name, file.source, file.kind) for file in found]
+        return _listed(hypervector_files.files(self._records))
 
     # --- asking -----------------------------------------------------------------------------------
 
@@ -144,34 +133,40 @@ class Hypervectors(Projection):
 
     # --- writing ----------------------------------------------------------------------------------
 
-    def seal(self, new: New, within: Callable[[Transaction, int], None]) -> None:
-        """Put rows into a new file; `within` joins its transaction and is told how many they are.
+    def seal(
+        self,
+        source: int,
+        kind: str,
+        learned: Learned,
+        rows: Coded,
+        within: Callable[[Transaction, int], None],
+    ) -> None:
+        """Put rows of a source ("rows": memories, "items": fillers and roles) into a new file.
 
-        Memories forgotten meanwhile are left out.  A basis that no file of the source has yet is
-        written and listed with them.
+        `within` joins its transaction and is told how many they are.  Memories forgotten meanwhile
+        are left out.  A basis that no file of the source has yet is written and listed with them.
         """
         with self._lock:
-            rows = new.rows.sorted()
-            if new.kind == "rows":
-                alive = np.isin(rows.ids, self._records.ids())
-                rows = rows.take(np.flatnonzero(alive))
+            rows = rows.sorted()
+            if kind == "rows":
+                rows = rows.take(np.flatnonzero(np.isin(rows.ids, self._records.ids())))
             made: list[DenseFile] = []
-            basis = new.learned.basis
-            known = {each.basis.id for each in self.files.rows(new.source)}
+            basis = learned.basis
+            known = {each.basis.id for each in self.files.rows(source)}
             if len(basis) and basis.id not in known:
                 name = self._free_name()
                 written = basis.write(self.files.path(name))
                 dimension = basis.shape.dimension
-                made.append(_entry(name, new.source, "basis", len(basis), written, dimension))
+                made.append(_entry(name, source, "basis", len(basis), written, dimension))
             if len(rows):
-                made.append(self._write(new.source, new.kind, new.learned, rows))
+                made.append(self._write(source, kind, learned, rows))
             crash_point("dense.written")
             with self._records.write() as tx:
                 for file in made:
                     hypervector_files.list_file(tx, file)
                 within(tx, len(rows))
             crash_point("dense.listed")
-            self.files.add([Listed(file.name, file.source, file.kind) for file in made])
+            self.files.add(_listed(made))
             self.stale = True
 
     def _write(self, source: int, kind: str, learned: Learned, rows: Coded) -> DenseFile:
@@ -182,10 +177,8 @@ class Hypervectors(Projection):
         return _entry(name, source, kind, len(rows), written, learned.plan.shape.dimension)
 
     def _free_name(self) -> str:
-        taken = [file.name for file in hypervector_files.files(self._records)]
-        taken += [path.name for path in self.files.directory.iterdir()]
-        numbers = [int(found[1]) for name in taken if (found := re.match(r"dns-(\d+)", name))]
-        return f"dns-{max(numbers, default=0) + 1:08d}"
+        listed = [file.name for file in hypervector_files.files(self._records)]
+        return next_name("dns", listed, self.files.directory)
 
     # --- forgetting -------------------------------------------------------------------------------
 
@@ -198,21 +191,6 @@ class Hypervectors(Projection):
             alive = self._records.ids()
             dropped = [self._rewrite(each, alive) for each in self.files.rows()]
             return any(dropped)
-
-    def _drop_items(self, named: Iterable[Sequence[int]]) -> None:
-        """Forget fillers, (source, number), whose name stands in no memory any more."""
-        with self._lock:
-            with self._records.write() as tx:
-                gone = hypervector_files.unused(
-                    tx, [(int(source), int(number)) for source, number in named]
-                )
-            for source in {source for source, _ in gone}:
-                numbers = np.array([number for owner, number in gone if owner == source], np.int64)
-                for each in self.files.items(source):
-                    kept = np.setdiff1d(each.file.ids, numbers)
-                    self._rewrite(each, kept)
-                with self._records.write() as tx:
-                    hypervector_files.drop_items(tx, source, [int(number) for number in numbers])
 
     def _rewrite(self, each: Opened, kept: NDArray[np.int64]) -> bool:
         """Only the ids `kept` stay in a file; whether it lost any."""
@@ -235,7 +213,7 @@ class Hypervectors(Projection):
             if listed.kind == "rows":
                 sources.advance(tx, listed.source, converted=-gone, total_dense=-gone)
         crash_point("dense.relisted")
-        self.files.add([Listed(file.name, file.source, file.kind) for file in made])
+        self.files.add(_listed(made))
         self.files.remove([listed.name, *lone])
         return True
 
@@ -257,7 +235,16 @@ class Hypervectors(Projection):
             self._give_up_damaged()
         self.stale = True
         self.drop_forgotten()
-        self._drop_items(note.items)
+        with self._lock:
+            with self._records.write() as tx:
+                named = [(int(source), int(number)) for source, number in note.items]
+                gone = hypervector_files.unused(tx, named)
+            for source in {source for source, _ in gone}:
+                numbers = [number for owner, number in gone if owner == source]
+                for each in self.files.items(source):
+                    self._rewrite(each, np.setdiff1d(each.file.ids, numbers))
+                with self._records.write() as tx:
+                    hypervector_files.drop_items(tx, source, numbers)
 
     def check(self) -> list[Problem]:
         """Files, rows, codebooks and counts agree.  Damage is noted for `follow`."""
@@ -269,27 +256,22 @@ class Hypervectors(Projection):
         if twice := len(files.ids()) - len(np.unique(files.ids())):
             found.append(Problem(self.name, f"{twice} memories have two hypervectors", BUG))
         for source in sources.all_sources(self._records):
-            found += self._check_source(source)
+            held = len(files.ids(source.id))
+            if held != source.converted:
+                what = f"{source.name}: {held} hypervectors, but {source.converted} were converted"
+                found.append(Problem(self.name, what, BUG))
+            if source.stage in AFTER[1:] and source.converted < source.total_dense:
+                lost = source.total_dense - source.converted
+                what = f"{source.name}: {lost} hypervectors are lost"
+                fix = f"migrate {source.path} again: its backup is gone"
+                found.append(Problem(self.name, what, fix, "warning"))
+            items = sum(len(each.file) for each in files.items(source.id))
+            if items != len(hypervector_files.items(self._records, source.id)):
+                what = f"{source.name}: its codebook does not fit the names of its fillers"
+                found.append(Problem(self.name, what, BUG))
         strangers = np.setdiff1d(files.ids(), self._records.ids())
         if len(strangers) and not self.stale:
             what = f"{len(strangers)} hypervectors belong to no memory"
-            found.append(Problem(self.name, what, BUG))
-        return found
-
-    def _check_source(self, source: sources.Source) -> list[Problem]:
-        files, found = self.files, []
-        held = len(files.ids(source.id))
-        if held != source.converted:
-            what = f"{source.name}: {held} hypervectors, but {source.converted} were converted"
-            found.append(Problem(self.name, what, BUG))
-        if source.stage in AFTER[1:] and source.converted < source.total_dense:
-            lost = source.total_dense - source.converted
-            what = f"{source.name}: {lost} hypervectors are lost"
-            fix = f"migrate {source.path} again: its backup is gone"
-            found.append(Problem(self.name, what, fix, "warning"))
-        items = sum(len(each.file) for each in files.items(source.id))
-        if items != len(hypervector_files.items(self._records, source.id)):
-            what = f"{source.name}: its codebook does not fit the names of its fillers"
             found.append(Problem(self.name, what, BUG))
         return found
 
@@ -320,9 +302,15 @@ class Hypervectors(Projection):
                 if damage.listed.kind == "items":
                     gone += hypervector_files.remove_items(tx, damage.listed.source)
             for source in sources.all_sources(self._records):
-                if source.id in lost:
-                    gone += hypervector_files.remove_lone_bases(tx, source.id)
-                    again += [source.name] if _convert_again(tx, source) else []
+                if source.id not in lost:
+                    continue
+                gone += hypervector_files.remove_lone_bases(tx, source.id)
+                sql = "SELECT coalesce(sum(rows), 0) FROM dense WHERE source = ? AND kind = 'rows'"
+                left, stage = int(tx.rows(sql, (source.id,))[0][0]), source.stage
+                if source.snapshot is not None and stage in AFTER:
+                    stage = AFTER[0]
+                    again.append(source.name)
+                sources.update(tx, source.id, converted=left, dense_cursor=0, stage=stage)
         self.files.remove(gone)
         self._damaged = []
         self.whole_again()
@@ -331,23 +319,13 @@ class Hypervectors(Projection):
 
     def whole_again(self) -> None:
         """Nothing is out of service any more once no source has hypervectors to convert."""
-        waiting = [
-            source
-            for source in sources.all_sources(self._records)
-            if source.converted < source.total_dense and source.stage == AFTER[0]
-        ]
-        if not waiting:
+        known = sources.all_sources(self._records)
+        if not any(s.converted < s.total_dense and s.stage == AFTER[0] for s in known):
             self._health.restore(PART)
 
 
-def _convert_again(tx: Transaction, source: sources.Source) -> bool:
-    """Note what is left of a source's hypervectors; whether they can be converted again."""
-    sql = "SELECT coalesce(sum(rows), 0) FROM dense WHERE source = ? AND kind = 'rows'"
-    left = int(tx.rows(sql, (source.id,))[0][0])
-    possible = source.snapshot is not None and source.stage in AFTER
-    stage = AFTER[0] if possible else source.stage
-    sources.update(tx, source.id, converted=left, dense_cursor=0, stage=stage)
-    return possible
+def _listed(files: Iterable[DenseFile]) -> list[Listed]:
+    return [Listed(file.name, file.source, file.kind) for file in files]
 
 
 def _entry(

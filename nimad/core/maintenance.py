@@ -1,4 +1,4 @@
-"""The work that can wait: done in small steps, when the daemon is idle or told to.
+"""The work that can wait: done in small steps, when the daemon is idle or told to; rebuilding.
 
 First a purge is finished, then each projection does what it has to do, in the order of the list;
 then old changes are pruned, and the WAL is folded into the file.  What fails is set aside with its
@@ -8,23 +8,29 @@ reason and tried more and more seldom (`nimad.core.setbacks`); the rest is done 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nimad import heap
-from nimad.errors import NimadError
+from nimad.disk.durable import size_of
+from nimad.errors import Degraded, NimadError, UsageError
 
 if TYPE_CHECKING:
     from nimad.core.store import MemoryStore
 
 log = logging.getLogger(__name__)
 
+PARTS = ("words", "blocks", "graph")
+"""What people are offered; the other projections can be named, too."""
 KEEP_CHANGES = 100_000
 """Changes kept at most for a projection that is behind; one that needs more is made anew [rows]."""
 PRUNE_CHANGES = 10_000
 """Changes that are pruned at once, at least: less is not worth a write [rows]."""
 FOLD_BYTES = 256 * 1024
-"""Size from which the WAL is folded: below, it would only write the same pages again [bytes]."""
+"""Size from which the WAL is folded: below, it would only write the same pages again [bytes].
+Earlier while it is larger than the file: then the file alone would be next to nothing."""
 
 
 def step(store: MemoryStore) -> bool:
@@ -32,7 +38,13 @@ def step(store: MemoryStore) -> bool:
 
     `store.setbacks.due_in()` tells when something that failed is to be tried again.
     """
-    for name, work in _pieces(store):
+    pieces: list[tuple[str, Callable[[], bool]]] = [  # most urgent first
+        ("purge", store.purge.finish),
+        *((projection.name, projection.follow) for projection in store.projections),
+        ("changes", lambda: prune_changes(store)),
+        ("wal", lambda: fold(store)),
+    ]
+    for name, work in pieces:
         if store.setbacks.remaining(name):
             continue
         try:
@@ -51,15 +63,6 @@ def step(store: MemoryStore) -> bool:
     return False
 
 
-def _pieces(store: MemoryStore) -> Iterator[tuple[str, Callable[[], bool]]]:
-    """Name and work of everything there may be to do, most urgent first."""
-    yield "purge", store.purge.finish
-    for projection in store.projections:
-        yield projection.name, projection.follow
-    yield "changes", lambda: prune_changes(store)
-    yield "wal", lambda: fold(store)
-
-
 def rest(store: MemoryStore) -> None:
     """Nothing is left to do: give back the memory that the work took."""
     with store.maintenance:
@@ -68,9 +71,9 @@ def rest(store: MemoryStore) -> None:
     heap.give_back()
 
 
-def finish(store: MemoryStore, stop: Callable[[], bool] = lambda: False) -> None:
-    """Do everything that can be done, until `stop` says so."""
-    while not stop() and step(store):
+def finish(store: MemoryStore) -> None:
+    """Do everything that can be done."""
+    while step(store):
         pass
 
 
@@ -89,7 +92,39 @@ def prune_changes(store: MemoryStore) -> bool:
 
 def fold(store: MemoryStore) -> bool:
     """Fold a large WAL into the file."""
-    wal = store.records.path.with_name(store.records.path.name + "-wal")
-    if wal.exists() and wal.stat().st_size > FOLD_BYTES:
+    wal, file = (size_of(store.state / f"records.sqlite{end}") for end in ("-wal", ""))
+    if wal > min(FOLD_BYTES, file):
         store.records.release_space()
     return False  # folding again at once would not help: a reader may hold the WAL
+
+
+# --- on request ---------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """What a rebuild made: rows, and how long it took [seconds]."""
+
+    rows: int
+    seconds: float
+
+
+def rebuild(store: MemoryStore, part: str) -> dict[str, Rebuilt]:
+    """Make one projection anew, or "all" that can be; what became of each.
+
+    Raises UsageError for a name that is none, Degraded when it cannot be made now, DiskFull.
+    """
+    known = {projection.name: projection for projection in store.projections}
+    if part not in known and part != "all":
+        raise UsageError(detail=f"there is no part {part!r}; parts are {', '.join(known)} and all")
+    made: dict[str, Rebuilt] = {}
+    for name in known if part == "all" else (part,):
+        began = time.perf_counter()
+        rows = known[name].rebuild()
+        if rows is not None:
+            made[name] = Rebuilt(rows, round(time.perf_counter() - began, 3))
+            store.setbacks.clear(name)
+        elif part != "all":
+            detail = store.health.reason(name) or "it is not there, or cannot be made from here"
+            raise Degraded(part=name, detail=detail)
+    return made

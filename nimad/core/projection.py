@@ -14,7 +14,7 @@ this module: then the class here is a thin one around it.
 |---|---|---|
 | start, end | `open`, `close` | core/store |
 | idle time, in the order of the list | `follow`, then `rest` | core/maintenance |
-| `nimactl rebuild` | `rebuild` | core/rebuild |
+| `nimactl rebuild` | `rebuild` | core/maintenance |
 | `forget --purge` | `scrub` | core/purge |
 | `nimactl doctor` | `check` | nimad/check |
 | `nimactl status` | `size` | core/status |
@@ -24,8 +24,9 @@ this module: then the class here is a thin one around it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+
+from nimad.store.forgotten import PurgeNote
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +37,6 @@ class Problem:
     what: str
     fix: str
     severity: str = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class PurgeNote:
-    """What a purge takes out of the files, after the records have forgotten it.
-
-    Attributes:
-        ids: of the memories.
-        keys: by source (its id as text): the keys that these memories had there.
-        names: ids of rows of `names` that they used; gone where nothing else uses them.
-        items: (source, number) of fillers and roles that these memories named.
-    """
-
-    ids: list[int]
-    keys: dict[str, list[Any]] = field(default_factory=dict)
-    names: list[int] = field(default_factory=list)
-    items: list[tuple[int, int]] = field(default_factory=list)
 
 
 class Projection(ABC):

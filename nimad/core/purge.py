@@ -2,58 +2,88 @@
 
 Crash prose of a purge:
 
-1. one transaction deletes the memories everywhere in the records and notes, under the key
-   `purge`, what is still to be scrubbed: from here on they are forgotten, whatever happens;
-2. names that nothing uses any more go; each projection is scrubbed; the snapshots of the sources
-   lose the rows; what was set aside as damaged is deleted; free pages are cut off;
-3. the note is deleted.  A crash before that leaves the note, and maintenance does all of step 2
-   again after the next start (each part may be repeated).
+1. one transaction deletes the memories everywhere in the records and writes a note (the key `purge`
+   in `meta`): from here on they are forgotten, whatever happens;
+2. the steps follow, in this order: names and turns that nothing uses any more; each projection; the
+   backups of the sources; what was set aside as damaged; free pages and the WAL.  Each may be
+   repeated.  One that fails does not stop the others: the note then names the steps that are left;
+3. the note is deleted, last of all.  A crash before that leaves it, and maintenance does all of
+   step 2 again after the next start, or only what is left.
 
-A step that fails does not stop the others: the note then names the steps that are left, and
-maintenance tries those again.
+A memory that was only forgotten leaves traces that nothing finds; it can be purged later, because
+`forgotten` (nimad/store/forgotten.py) keeps what that needs.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import shutil
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nimad.core.hypervectors import Hypervectors
-from nimad.core.projection import Projection, PurgeNote
+from nimad.core.projection import Projection
 from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import describe
+from nimad.core.state_directory import PARTS
 from nimad.disk.durable import crash_point, fsync_dir
-from nimad.errors import DiskFull, NimadError
+from nimad.errors import (
+    Busy,
+    SourceAltered,
+    SourceCorrupt,
+    SourceNotRecognised,
+    SourceUnsafe,
+    SourceUnsupported,
+    UsageError,
+)
 from nimad.legacy.redact_database import scrub_snapshot
-from nimad.store import hypervector_files, source_delta, sources
+from nimad.store import forgotten, source_delta, sources
+from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
-from nimad.store.sources import Source
-from nimad.store.transaction import Transaction
 
 log = logging.getLogger(__name__)
+
+CUT_OFF_SECONDS = 1.0
+"""Time that a purge waits for readers of the WAL before it goes on later [seconds]."""
+UNREADABLE = (
+    ValueError,
+    SourceAltered,
+    SourceCorrupt,
+    SourceNotRecognised,
+    SourceUnsafe,
+    SourceUnsupported,
+)
+"""What tells that rows cannot be taken out of a backup; anything else (the disk, the memory) may
+pass, and is tried again."""
+SET_ASIDE = re.compile(r"(seg-\d+\.nsb|dns-\d+\.nsd|(ladybug|kuzu)(-new)?\.db[.\w]*)(\.\d+)?")
+"""Names of what nimad sets aside; other files in `aside/` are not nimad's."""
 
 
 @dataclass(slots=True)
 class Receipt:
     """What a `forget` did: ids, and rows removed from each part.
 
-    `unfinished`: steps of the purge that failed and are tried again in idle time → why.
+    Attributes:
+        forgotten: ids of the memories that went now.
+        missing: ids that there is no memory of, and no trace that nimad knows of.
+        purged: every trace of `forgotten` and `forgotten_before` is gone.
+        forgotten_before: ids of memories that went earlier, and whose traces are purged now.
+        removed: part → rows.
+        unfinished: steps of the purge that failed and are tried again in idle time → why.
     """
 
     forgotten: list[int]
     missing: list[int]
     purged: bool
     dry_run: bool
+    forgotten_before: list[int] = field(default_factory=list)
     removed: dict[str, int] = field(default_factory=dict)
     unfinished: dict[str, str] = field(default_factory=dict)
 
@@ -73,77 +103,81 @@ class Purge:
         self._state, self._records, self._lock = state, records, lock
         self._semantic, self._dense, self._projections = semantic, dense, projections
 
-    def forget(self, ids: Sequence[int], *, purge: bool, dry_run: bool) -> Receipt:
-        """Delete memories; those that do not exist are named in the receipt, not an error."""
+    def forget(
+        self, ids: Sequence[int], purge: bool, dry_run: bool, all_forgotten: bool
+    ) -> Receipt:
+        """Delete memories; those that do not exist are named in the receipt, not an error.
+
+        Raises UsageError: `all_forgotten` is only for purge, which needs it or ids.
+        """
+        if all_forgotten and not purge:
+            raise UsageError(detail="all_forgotten is only for purge")
+        if purge and not ids and not all_forgotten:
+            raise UsageError(detail="forget needs the ids of memories")
         wanted = sorted(set(ids))
         found = sorted(self._records.get(wanted))
-        receipt = Receipt(found, sorted(set(wanted) - set(found)), purge and not dry_run, dry_run)
+        among = None if all_forgotten else wanted
+        before = forgotten.known(self._records, among) if purge else []
+        receipt = Receipt(
+            found, sorted(set(wanted) - {*found, *before}), False, dry_run, forgotten_before=before
+        )
         if dry_run:
             receipt.removed = _would_remove(self._records, found)
-            return receipt
-        if not found:
-            return receipt
+        elif found or before or all_forgotten:
+            self._delete(receipt, purge, all_forgotten)
+            crash_point("forget.committed")
+            if purge:
+                receipt.removed["snapshots"], failed = self._scrub()
+                receipt.unfinished = {name: describe(error) for name, error in failed.items()}
+                receipt.purged = not failed
+        return receipt
+
+    def _delete(self, receipt: Receipt, purge: bool, all_forgotten: bool) -> None:
+        """Forget them in one transaction, which notes the purge; the receipt tells what went."""
         with self._records.exclusive():
             with self._records.write() as tx:
-                alive = "SELECT id FROM memories WHERE id IN (SELECT value FROM json_each(?))"
-                found = sorted(number for (number,) in tx.rows(alive, (json.dumps(found),)))
-                if purge:
-                    _note_purge(tx, found)
+                found = tx.alive(receipt.forgotten)
                 self._dense.stale = True
-                _remember_keys(tx, found)
+                forgotten.remember(tx, found)
                 removed = tx.delete_memories(found)
+                if purge:
+                    forgotten.begin_purge(tx, [*found, *receipt.forgotten_before], all_forgotten)
             self._semantic.index.remove(np.array(found, np.int64))
         receipt.forgotten = found
-        receipt.removed = {
-            "records": removed["memories"],
-            "words": removed["memories"],
-            "blocks": len(found),
-            "relations": removed["relations"],
-            "turns": removed["turns"],
-            "snapshots": 0,
-        }
-        crash_point("forget.committed")
-        if purge:
-            receipt.removed["snapshots"], failed = self._scrub()
-            receipt.unfinished = {name: describe(error) for name, error in failed.items()}
-        return receipt
+        counts = {"relations": removed["relations"], "turns": removed["turns"], "snapshots": 0}
+        receipt.removed = {**dict.fromkeys(("records", "words", "blocks"), len(found)), **counts}
 
     def unfinished(self) -> PurgeNote | None:
         """What is still to be scrubbed; None when nothing is."""
-        found = self._read_note()
-        return None if found is None else found[0]
+        return forgotten.unfinished_purge(self._records)
 
     def finish(self) -> bool:
         """Scrub what a crash or an error left; False: nothing of it is left.
 
         Raises the error of a step that failed, after the others were done.
         """
-        if self._read_note() is not None:
-            _, failed = self._scrub()
-            for error in failed.values():
-                raise error
+        _, failed = self._scrub()
+        for error in failed.values():
+            raise error
         return False
-
-    def _read_note(self) -> tuple[PurgeNote, list[str] | None] | None:
-        """The note, and the names of the steps that are left (None: all)."""
-        written = self._records.meta("purge")
-        if written is None:
-            return None
-        note = json.loads(written)
-        items = [(int(source), int(number)) for source, number in note.get("items", [])]
-        return PurgeNote(note["ids"], note["keys"], note["names"], items), note.get("left")
 
     def _scrub(self) -> tuple[int, dict[str, Exception]]:
         """Do the steps that are left; rows taken out of snapshots, and step → its error."""
         with self._lock:
-            found = self._read_note()
-            if found is None:
+            note = self.unfinished()
+            if note is None:
                 return 0, {}
-            note, left = found
             failed: dict[str, Exception] = {}
             scrubbed = 0
-            for name, work in self._steps(note):
-                if left is not None and name not in left:
+            steps: list[tuple[str, Callable[[], int | None]]] = [  # each may be repeated
+                ("names", self._drop_unused),
+                *((each.name, partial(each.scrub, note)) for each in self._projections),
+                ("snapshots", partial(self._scrub_snapshots, note)),
+                ("aside", self._clear_aside),
+                ("free pages", self._cut_off),
+            ]
+            for name, work in steps:
+                if note.left is not None and name not in note.left:
                     continue
                 try:
                     scrubbed += work() or 0
@@ -152,81 +186,71 @@ class Purge:
                     failed[name] = error
                 if name == self._projections[-1].name:
                     crash_point("purge.vectors")
+            crash_point("purge.cut_off")
             with self._records.write() as tx:
-                if failed:
-                    tx.set_meta("purge", json.dumps({**asdict(note), "left": list(failed)}))
+                if failed:  # what is done again leaves free pages again
+                    forgotten.keep_steps(tx, [*failed, steps[-1][0]])
                 else:
-                    tx.execute("DELETE FROM meta WHERE key = 'purge'")
+                    forgotten.end_purge(tx)
             return scrubbed, failed
 
-    def _steps(self, note: PurgeNote) -> list[tuple[str, Callable[[], int | None]]]:
-        """Name and work of each step, in order; each may be repeated.  Rows of snapshots count."""
+    def _drop_unused(self) -> None:
+        with self._records.write() as tx:
+            tx.drop_unused()
 
-        def drop_names() -> None:
-            with self._records.write() as tx:
-                tx.drop_names(note.names)
-
-        return [
-            ("names", drop_names),
-            *((each.name, partial(each.scrub, note)) for each in self._projections),
-            ("snapshots", lambda: self._scrub_snapshots(note.keys)),
-            ("aside", self._clear_aside),
-            ("free pages", self._cut_off),
-        ]
-
-    def _scrub_snapshots(self, keys: dict[str, list[Any]]) -> int:
+    def _scrub_snapshots(self, note: PurgeNote) -> int:
         """Take the rows out of the sources' snapshots; how many.  A snapshot that cannot be
-        scrubbed is deleted; with a full disk it is tried again (raises DiskFull)."""
+        scrubbed is deleted; what may pass, a full disk say, is raised after the others were done.
+        """
         scrubbed = 0
-        full: DiskFull | None = None
+        failed: Exception | None = None
         for source in sources.all_sources(self._records):
-            doomed = keys.get(str(source.id))
+            doomed = note.keys.get(str(source.id))
             if not doomed or source.snapshot is None:
                 continue
             path = self._state / "snapshots" / source.snapshot
             if not path.exists():
                 continue
             try:
-                done = scrub_snapshot(path, doomed, source.kind)
-            except DiskFull as error:
-                full = error
-                continue
-            except (ValueError, NimadError) as error:
+                later = source_delta.keys(self._records, source.id, "node")
+                done = scrub_snapshot(path, doomed, source.kind, later)
+            except UNREADABLE as error:
                 log.warning("a purge deletes the backup of %s, because %s", source.name, error)
-                self._drop_snapshot(source)
+                sources.change(self._records, source.id, snapshot=None)  # first the name
+                path.unlink(missing_ok=True)
+                fsync_dir(path.parent)
                 scrubbed += len(doomed)
-                continue
-            scrubbed += done.rows
-            sources.change(self._records, source.id, sha256=done.sha256, bytes=done.bytes)
+            except (Exception, MemoryError) as error:
+                failed = error
+            else:
+                scrubbed += done.rows
+                sources.change(self._records, source.id, sha256=done.sha256, bytes=done.bytes)
         crash_point("purge.snapshots")
-        if full is not None:
-            raise full
+        if failed is not None:
+            raise failed
         return scrubbed
-
-    def _drop_snapshot(self, source: Source) -> None:
-        """Delete a backup that the rows cannot be taken out of: first the name, then the file."""
-        assert source.snapshot is not None
-        sources.change(self._records, source.id, snapshot=None)
-        path = self._state / "snapshots" / source.snapshot
-        path.unlink(missing_ok=True)
-        fsync_dir(path.parent)
 
     def _clear_aside(self) -> None:
         """Damaged projections that were set aside may hold names or vectors of what is purged."""
         for path in sorted((self._state / "aside").iterdir()):
-            log.warning("a purge deletes %s, which was set aside as damaged", path.name)
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
+            if SET_ASIDE.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+                log.warning("a purge deletes %s, which was set aside as damaged", path.name)
                 path.unlink()
+            else:
+                log.warning("a purge leaves %r, which is none of nimad's files", str(path))
 
     def _cut_off(self) -> None:
-        """Free pages leave the file, the WAL shrinks to nothing; a reader may delay that."""
-        wal = self._records.path.with_name(self._records.path.name + "-wal")
-        for _ in range(50):
-            self._records.release_space()
-            if not wal.exists() or wal.stat().st_size == 0:
-                return
+        """Free pages leave the file, the WAL shrinks to nothing, and what was deleted stays so.
+
+        Raises Busy when a reader, another program's, too, is in the way for longer.
+        """
+        for part in ("", *PARTS):
+            fsync_dir(self._state / part)
+        until = time.monotonic() + CUT_OFF_SECONDS
+        while not self._records.release_space():
+            if time.monotonic() > until:
+                name = self._records.path.name
+                raise Busy(detail=f"another program reads {name}, which keeps its log from going")
             time.sleep(0.02)
 
 
@@ -249,53 +273,5 @@ def _would_remove(records: Records, ids: Sequence[int]) -> dict[str, int]:
         " WHERE s.snapshot IS NOT NULL AND m.id IN (SELECT value FROM json_each(?1))",
         (marks,),
     )
-    count = len(ids)
-    return {
-        "records": count,
-        "words": count,
-        "blocks": count,
-        "relations": int(relations),
-        "turns": int(turns),
-        "snapshots": int(snapshots),
-    }
-
-
-def _remember_keys(tx: Transaction, ids: Sequence[int]) -> None:
-    """Note forgotten rows of a source, so that verification does not miss them."""
-    tx.many(
-        "INSERT OR REPLACE INTO quarantine (source, kind, key, reason)"
-        " SELECT source, 'forgotten', source_key, 'forgotten on request' FROM memories"
-        " WHERE id = ? AND source IS NOT NULL",
-        [(i,) for i in ids],
-    )
-
-
-def _note_purge(tx: Transaction, ids: Sequence[int]) -> None:
-    """Write down, in the deleting transaction, what is to be scrubbed after it.
-
-    An earlier purge that is not finished is joined: all steps are due for all memories.
-    """
-    marks = json.dumps(list(ids))
-    picked = "FROM memories WHERE id IN (SELECT value FROM json_each(?))"
-    keys: dict[str, list[Any]] = {}
-    for source, key in tx.rows(f"SELECT source, source_key {picked}", (marks,)):
-        if source is not None:
-            keys.setdefault(str(source), []).append(key)
-    for source, mine in keys.items():
-        source_delta.forget(tx, int(source), mine)
-    names: set[int] = set()
-    for row in tx.rows(f"SELECT place, namespace, conversation, session {picked}", (marks,)):
-        names.update(number for number in row if number is not None)
-    note = PurgeNote(list(ids), keys, sorted(names), hypervector_files.items_named_in(tx, ids))
-    earlier = tx.rows("SELECT value FROM meta WHERE key = 'purge'")
-    if earlier:
-        old = json.loads(earlier[0][0])
-        for source, more in old["keys"].items():
-            keys.setdefault(source, []).extend(more)
-        note = PurgeNote(
-            [*note.ids, *old["ids"]],
-            keys,
-            sorted({*names, *old["names"]}),
-            [*note.items, *old.get("items", [])],
-        )
-    tx.set_meta("purge", json.dumps(asdict(note)))
+    counts = {"relations": int(relations), "turns": int(turns), "snapshots": int(snapshots)}
+    return {**dict.fromkeys(("records", "words", "blocks"), len(ids)), **counts}

@@ -74,7 +74,15 @@ class Reencoding:
         self.embedder = embedder
         self.index = BlockIndex(directory, embedder.dims)
         with lock:
-            self._take_up()
+            damaged = self.index.open(staged_segments.names(records, signature(embedder)))
+            if damaged:
+                with records.write() as tx:
+                    staged_segments.forget(tx, [damage.name for damage in damaged])
+            for damage in damaged:
+                log.warning("%s is made again: %s", damage.name, damage.error.message)
+                self.index.path(damage.name).unlink(missing_ok=True)
+            if len(self.index.ids()):
+                log.info("goes on behind %d memories that are encoded anew", len(self.index.ids()))
             self._todo = self._left()
             check_room(directory, len(self._todo), embedder.dims)
         self._ids: list[int] = []
@@ -138,10 +146,19 @@ class Reencoding:
             rows = np.concatenate([tail[1], late[1]])
             old = self._records.segment_names()
             with self._records.write() as tx:
-                gone = self._commit(tx, old, ids, rows)
+                tx.unlist_segments(old)
+                staged_segments.adopt(tx, signature(self.embedder))
+                # what was forgotten since it had been encoded
+                gone = np.setdiff1d(self.index.ids(), tx.alive(self.index.ids()))
+                tx.execute("DELETE FROM tombstones")
+                tx.many("INSERT INTO tombstones (id) VALUES (?)", [(int(i),) for i in gone])
+                tx.execute("DELETE FROM hot")
+                tx.add_hot(segments.to_hot(ids, rows))
+                _catch_up_sources(tx)
+                tx.set_meta("embedder", signature(self.embedder))
             crash_point("rebuild.listed")
             self.index.append(np.array(ids, np.int64), rows)
-            self.index.remove(np.array(gone, np.int64))
+            self.index.remove(gone.astype(np.int64))
             self._on_finish(self.index, self.embedder)
         self._finished = True
         for name in old:
@@ -149,18 +166,6 @@ class Reencoding:
         return len(self.index.ids())
 
     # --- the parts of a step ------------------------------------------------------------------
-
-    def _take_up(self) -> None:
-        names = staged_segments.names(self._records, signature(self.embedder))
-        damaged = self.index.open(names)
-        if damaged:
-            with self._records.write() as tx:
-                staged_segments.forget(tx, [damage.name for damage in damaged])
-        for damage in damaged:
-            log.warning("%s is made again: %s", damage.name, damage.error.message)
-            self.index.path(damage.name).unlink(missing_ok=True)
-        if len(self.index.ids()):
-            log.info("goes on behind %d memories that are encoded anew", len(self.index.ids()))
 
     def _left(self) -> NDArray[np.int64]:
         return np.setdiff1d(self._records.ids(), self.index.ids(), assume_unique=True)
@@ -186,22 +191,6 @@ class Reencoding:
         crash_point("rebuild.noted")
         self.index.publish([name])
         self._ids, self._rows, self._seconds = [], [], 0.0
-
-    def _commit(
-        self, tx: Transaction, old: list[str], ids: list[int], rows: NDArray[np.float32]
-    ) -> list[int]:
-        """The swap's transaction; returns what was forgotten since it had been encoded."""
-        tx.unlist_segments(old)
-        staged_segments.adopt(tx, signature(self.embedder))
-        alive = np.array([r[0] for r in tx.rows("SELECT id FROM memories ORDER BY id")], np.int64)
-        gone = [int(i) for i in np.setdiff1d(self.index.ids(), alive)]
-        tx.execute("DELETE FROM tombstones")
-        tx.many("INSERT INTO tombstones (id) VALUES (?)", [(i,) for i in gone])
-        tx.execute("DELETE FROM hot")
-        tx.add_hot(segments.to_hot(ids, rows))
-        _catch_up_sources(tx)
-        tx.set_meta("embedder", signature(self.embedder))
-        return gone
 
     # --- what others do meanwhile -------------------------------------------------------------
 

@@ -15,7 +15,8 @@ Crash prose of `seal` (and of merging, which differs only in what is taken off t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +27,6 @@ from nimad.index.blocks import BlockIndex
 from nimad.model import now_ms
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
-
-SEAL_ROWS = 65_536
-"""Rows of one segment that a rebuild writes: bounds its memory to about 130 MB at 256 dims."""
 
 
 def encode(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -54,9 +52,14 @@ def from_hot(
 
 def new_segment_name(records: Records, index: BlockIndex) -> str:
     """The next free name, "seg-00000001" and so on: above every listed and every stray file."""
-    taken = [*records.segment_names(), *(path.name for path in index.directory.iterdir())]
-    numbers = [int(found[1]) for name in taken if (found := re.match(r"seg-(\d+)", name))]
-    return f"seg-{max(numbers, default=0) + 1:08d}"
+    return next_name("seg", records.segment_names(), index.directory)
+
+
+def next_name(prefix: str, listed: Iterable[str], directory: Path) -> str:
+    """PREFIX-00000001 and so on: above every listed name and every file."""
+    taken = [*listed, *(path.name for path in directory.iterdir())]
+    numbers = [int(found[1]) for name in taken if (found := re.match(rf"{prefix}-(\d+)", name))]
+    return f"{prefix}-{max(numbers, default=0) + 1:08d}"
 
 
 def seal(
@@ -76,26 +79,15 @@ def seal(
     with records.exclusive():
         with records.write() as tx:
             tx.list_segment(info, now_ms())
-            gone = _bury(tx, ids)
+            gone = np.setdiff1d(ids, tx.alive(ids))
+            tx.many("INSERT OR IGNORE INTO tombstones (id) VALUES (?)", [(int(i),) for i in gone])
             tx.many("DELETE FROM hot WHERE id = ?", [(int(i),) for i in ids])
             if within is not None:
                 within(tx)
         crash_point("seal.listed")
         index.publish([name])
         index.trim(ids)
-        index.remove(np.array(gone, np.int64))
-
-
-def _bury(tx: Transaction, ids: NDArray[np.int64]) -> list[int]:
-    """Tombstones for the ids of a segment whose memory is gone; the buried ids."""
-    first, last = int(ids.min()), int(ids.max())
-    alive = np.fromiter(
-        (r[0] for r in tx.rows("SELECT id FROM memories WHERE id BETWEEN ? AND ?", (first, last))),
-        np.int64,
-    )
-    gone = [int(i) for i in np.setdiff1d(ids, alive)]
-    tx.many("INSERT OR IGNORE INTO tombstones (id) VALUES (?)", [(i,) for i in gone])
-    return gone
+        index.remove(gone.astype(np.int64))
 
 
 def merge(records: Records, index: BlockIndex, names: Sequence[str]) -> None:
@@ -103,8 +95,7 @@ def merge(records: Records, index: BlockIndex, names: Sequence[str]) -> None:
 
     Tombstones laid while it runs stay: the new segment may still hold those rows.
     """
-    buried = np.array(records.tombstones(), np.int64)
-    held = np.intersect1d(buried, index.segment_ids(names))
+    held = np.intersect1d(records.tombstones(), index.segment_ids(names))
     name = new_segment_name(records, index)
     info = index.merge_segments(names, name)
     crash_point("merge.written")

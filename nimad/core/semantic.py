@@ -28,15 +28,16 @@ from numpy.typing import NDArray
 from nimad.config import Config
 from nimad.core import segments
 from nimad.core.health import Health
-from nimad.core.projection import Problem, Projection, PurgeNote
+from nimad.core.projection import Problem, Projection
 from nimad.core.reencoding import Reencoding
 from nimad.disk.durable import set_aside, size_of
 from nimad.embed.absent import AbsentEmbedder
 from nimad.embed.base import Embedder, signature
 from nimad.embed.registry import get_embedder
-from nimad.errors import Degraded, DiskFull, EmbedderMissing, NimadError, TableDamaged
+from nimad.errors import Degraded, DiskFailed, DiskFull, EmbedderMissing, NimadError, TableDamaged
 from nimad.index.blocks import BlockIndex, Damage
 from nimad.store import staged_segments
+from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
@@ -66,25 +67,23 @@ class SemanticIndex(Projection):
         self._records, self._health, self._lock = records, health, lock
         self._damaged: list[Damage] = []
         self.unencoded_ids: list[int] = []
+        self.uncertain = False
+        """Whether a transaction may have raised and yet been committed, because the disk failed."""
         self.reencoding: Reencoding | None = None
         self.wanted_embedder = self._find_wanted_embedder()
         embedder, self.due = self._find_serving_embedder()
-        self._serving = (BlockIndex(state / "blocks", embedder.dims), embedder)
-
-    @property
-    def serving(self) -> tuple[BlockIndex, Embedder]:
+        self.serving = (BlockIndex(state / "blocks", embedder.dims), embedder)
         """The index that serves now and the embedder that made its vectors: one pair, read once."""
-        return self._serving
 
     @property
     def index(self) -> BlockIndex:
         """The index that serves now."""
-        return self._serving[0]
+        return self.serving[0]
 
     @property
     def embedder(self) -> Embedder:
         """The embedder that made the vectors in `index`."""
-        return self._serving[1]
+        return self.serving[1]
 
     # --- start ----------------------------------------------------------------------------------
 
@@ -127,7 +126,7 @@ class SemanticIndex(Projection):
 
     def open(self) -> None:
         """Map the listed segments, load the hot vectors, lay the tombstones."""
-        records, (index, embedder) = self._records, self._serving
+        records, (index, embedder) = self._records, self.serving
         if records.meta("embedder") != signature(embedder):  # kept until the rebuild replaces them
             why = "the vectors are of another embedder; a rebuild is due"
             self._health.fail(self.name, why)
@@ -144,7 +143,7 @@ class SemanticIndex(Projection):
                 log.info("removed %s, a segment that was never committed", path.name)
                 path.unlink()
         index.append(*segments.from_hot(records.hot(), embedder.dims))
-        index.remove(np.array(records.tombstones(), np.int64))
+        index.remove(records.tombstones())
         if not self.due:
             self.unencoded_ids = self.missing_vectors()
         if self._damaged:
@@ -153,14 +152,12 @@ class SemanticIndex(Projection):
 
     def missing_vectors(self) -> list[int]:
         """Ids without a vector: not in the index, and not waiting behind a source's cursor."""
-        records = self._records
-        lost = np.setdiff1d(records.ids(), self.index.ids(), assume_unique=True)
-        for source, cursor in records.rows("SELECT id, encode_cursor FROM sources"):
-            waiting = records.rows(
-                "SELECT id FROM memories WHERE source = ? AND id > ?", (source, cursor)
-            )
-            lost = np.setdiff1d(lost, np.array([r[0] for r in waiting], np.int64))
-        return [int(i) for i in lost]
+        lost = np.setdiff1d(self._records.ids(), self.index.ids(), assume_unique=True)
+        waiting = self._records.rows(
+            "SELECT m.id FROM sources s JOIN memories m ON m.source = s.id"
+            " WHERE m.id > s.encode_cursor"
+        )
+        return [int(i) for i in np.setdiff1d(lost, np.array([r[0] for r in waiting], np.int64))]
 
     # --- another embedder -----------------------------------------------------------------------
 
@@ -178,7 +175,7 @@ class SemanticIndex(Projection):
                 self.due = signature(wanted) != self._records.meta("embedder")
             elif wanted is not self.wanted_embedder:  # the same vectors, got in another way
                 if self.embedder is self.wanted_embedder:
-                    self._serving = (self.index, wanted)
+                    self.serving = (self.index, wanted)
                 self.wanted_embedder, self.reencoding = wanted, None
 
     def begin_reencoding(self) -> Reencoding:
@@ -199,7 +196,7 @@ class SemanticIndex(Projection):
 
     def _swap(self, index: BlockIndex, embedder: Embedder) -> None:
         """Let another index serve, with the embedder that made it; the records know already."""
-        self._serving = (index, embedder)
+        self.serving = (index, embedder)
         self.reencoding = None
         self.due = signature(embedder) != signature(self.wanted_embedder)
         self.unencoded_ids, self._damaged = [], []
@@ -264,33 +261,40 @@ class SemanticIndex(Projection):
         if self._damaged:
             self._retire_damaged()
             return True
+        if self.uncertain:
+            self._compare_ids()
         waits: NimadError | None = None
         try:
-            if self._encode_some():
+            if self.due:
+                work = self.begin_reencoding()
+                if not work.step():
+                    rows = work.finish()
+                    log.info("encoded %d memories with the embedder %s", rows, self.embedder.name)
                 return True
-        except (Degraded, DiskFull) as error:  # what is there already is tidied up nevertheless
-            waits = error
+            if self.unencoded_ids:
+                self.repair()
+                return True
+            if self._health.restore(self.name):
+                log.info("the blocks are whole again")
+        except (Degraded, DiskFull, DiskFailed) as error:
+            waits = error  # what is there already is tidied up nevertheless
         if self.index.stats()["hot"] >= self._config["blocks.flush_rows"] and self.flush():
             return True
-        if self._merge_small():
+        names = self._records.rows("SELECT name FROM segments ORDER BY rows, name")
+        if len(names) > (most := self._config["blocks.merge_segments"]):
+            self.merge([name for (name,) in names[: len(names) - most // 2]])
             return True
         if waits is not None:
             raise waits
         return False
 
-    def _encode_some(self) -> bool:
-        if self.due:
-            work = self.begin_reencoding()
-            if not work.step():
-                rows = work.finish()
-                log.info("encoded %d memories with the embedder %s", rows, self.embedder.name)
-            return True
-        if self.unencoded_ids:
-            self.repair()
-            return True
-        if self._health.restore(self.name):
-            log.info("the blocks are whole again")
-        return False
+    def _compare_ids(self) -> None:
+        """Bring the index to what the records hold."""
+        with self._records.exclusive():  # nothing comes or goes in between
+            self.uncertain = False
+            alive = self._records.ids()
+            self.index.remove(np.setdiff1d(self.index.ids(), alive, assume_unique=True))
+            self.unencoded_ids = [] if self.due else self.missing_vectors()
 
     def repair(self, limit: int = REPAIR_ROWS) -> bool:
         """Encode memories without a vector (a damaged segment, an embedder that was away), up to
@@ -302,7 +306,7 @@ class SemanticIndex(Projection):
                 rows = segments.encode(self.embedder, [text for _, text in part])
                 numbers = np.array([i for i, _ in part], np.int64)
                 if len(part) + self.index.stats()["hot"] < self._config["blocks.flush_rows"]:
-                    self._add_hot(numbers, rows)
+                    self.add_hot(numbers, rows)
                 else:
                     self.seal(numbers, rows)
             done = set(ids)
@@ -310,23 +314,24 @@ class SemanticIndex(Projection):
                 self.unencoded_ids = [i for i in self.unencoded_ids if i not in done]
             return bool(self.unencoded_ids)
 
-    def _add_hot(self, ids: Ids, rows: Rows) -> None:
-        """Put rows among the hot ones; those forgotten meanwhile are left out."""
-        with self._records.exclusive():
-            alive = np.isin(ids, self._records.ids())
-            ids, rows = ids[alive], rows[alive]
-            with self._records.write() as tx:
-                tx.add_hot(segments.to_hot(ids.tolist(), rows))
-            self.index.append(ids, rows)
+    def add_hot(
+        self,
+        ids: Ids,
+        rows: Rows,
+        within: Callable[[Transaction, Ids], None] = lambda tx, added: None,
+    ) -> Ids:
+        """Put rows among the hot ones; those forgotten meanwhile are left out.
 
-    def _merge_small(self) -> bool:
-        """Merge the smallest segments when there are more than configured; whether it did."""
-        names = self._records.rows("SELECT name FROM segments ORDER BY rows, name")
-        most = self._config["blocks.merge_segments"]
-        if len(names) <= most:
-            return False
-        self.merge([name for (name,) in names[: len(names) - most // 2]])
-        return True
+        `within` joins the transaction.  Returns, and gives it, the ids that are still here.
+        """
+        with self._records.exclusive():
+            with self._records.write() as tx:
+                alive = np.isin(ids, tx.alive(ids))
+                ids, rows = ids[alive], rows[alive]
+                tx.add_hot(segments.to_hot(ids.tolist(), rows))
+                within(tx, ids)
+            self.index.append(ids, rows)
+        return ids
 
     def _note_damage(self, damaged: list[Damage]) -> None:
         """Segments that cannot be used are to be set aside; queries go on with the rest."""
@@ -378,7 +383,10 @@ class SemanticIndex(Projection):
 
     def check(self) -> list[Problem]:
         """Checksums of all segments; every memory has one vector, every vector a memory."""
-        found = self._check_files()
+        damaged = self.index.verify()
+        self._note_damage(damaged)  # for `follow`, which sets it aside: a check writes nothing
+        fix = f"nothing: it is set aside and made anew in idle time (or now: {FIX})"
+        found = [Problem(self.name, damage.error.message, fix) for damage in damaged]
         if self.due:
             what = f"the vectors are to be made anew with the embedder {self.wanted_embedder.name}"
             fix = f"nothing: it happens in idle time (or now: {FIX})"
@@ -388,26 +396,18 @@ class SemanticIndex(Projection):
             strangers = np.setdiff1d(indexed, self._records.ids())
             lost, listed = self.missing_vectors(), set(self._records.segment_names())
             stray = [path for path in self.index.unlisted() if path.stem not in listed]
-        if len(strangers):
-            what = f"{len(strangers)} vector(s) belong to no memory"
-            found.append(Problem(self.name, what, FIX))
-        twice = len(indexed) - len(np.unique(indexed))
-        if twice or rows != len(indexed):
-            what = f"{twice or rows - len(indexed)} memories have two vectors"
-            found.append(Problem(self.name, what, FIX))
-        if lost:
-            found.append(Problem(self.name, f"{len(lost)} memories have no vector", FIX))
+        twice = len(indexed) - len(np.unique(indexed)) or rows - len(indexed)
+        for number, what in (
+            (len(strangers), "vector(s) belong to no memory"),
+            (twice, "memories have two vectors"),
+            (len(lost), "memories have no vector"),
+        ):
+            if number:
+                found.append(Problem(self.name, f"{number} {what}", FIX))
         for path in stray:
             what = f"{path.name} is not listed"
             found.append(Problem(self.name, what, "restart nimad", "note"))
         return found
-
-    def _check_files(self) -> list[Problem]:
-        """Damage is noted for `follow`, which sets it aside: a check writes nothing."""
-        damaged = self.index.verify()
-        self._note_damage(damaged)
-        fix = f"nothing: it is set aside and made anew in idle time (or now: {FIX})"
-        return [Problem(self.name, damage.error.message, fix) for damage in damaged]
 
     def size(self) -> int:
         """Bytes of the segments."""

@@ -11,6 +11,7 @@ import stat
 from pathlib import Path
 
 from nimad.disk.durable import make_directory, sweep_temporary
+from nimad.disk.failures import check_writable, disk_errors
 from nimad.errors import StateBusy, StateUnusable
 
 log = logging.getLogger(__name__)
@@ -21,8 +22,8 @@ PARTS = ("blocks", "dense", "graph", "snapshots", "aside")
 class StateLock:
     """Exclusive flocks on the state directory and on `nimad.lock`, which names the holder's pid.
 
-    The lock on the directory is the one that counts: it holds even when somebody deletes
-    `nimad.lock`.  The lock on the file is for file systems that cannot lock a directory (NFS), and
+    The lock on the directory is the one that counts: it holds even when `nimad.lock` is
+    deleted.  The lock on the file is for file systems that cannot lock a directory (NFS), and
     keeps out versions of nimad that knew no other.  The kernel drops both when the process ends,
     however it ends, so nothing stale can block a start.  Source: flock(2).
     """
@@ -35,20 +36,20 @@ class StateLock:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
             self._file = _open(state / "nimad.lock", flags, state)
             undo.callback(os.close, self._file)
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _lock_directory(self._directory)
-            except BlockingIOError:
-                holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
-                raise StateBusy(pid=holder or "unknown", state=state) from None
+            for descriptor in (self._file, self._directory):
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
+                    raise StateBusy(pid=holder or "unknown", state=state) from None
+                except OSError:
+                    if descriptor == self._file:
+                        raise
+                    # else a file system that locks files only
             self._undo = undo.pop_all()
-        self._name_holder()
-
-    def _name_holder(self) -> None:
-        """Write our pid over the old one: on a full disk there is no room for a new block."""
         text = f"{os.getpid()}\n".encode()
         with contextlib.suppress(OSError):
-            try:
+            try:  # over the old one: on a full disk there is no room for a new block
                 os.pwrite(self._file, text, 0)
                 os.ftruncate(self._file, len(text))
             except OSError:  # better no name than the name of a process that is gone
@@ -62,25 +63,18 @@ class StateLock:
 
 def _open(path: Path, flags: int, state: Path) -> int:
     try:
-        return os.open(path, flags | os.O_CLOEXEC, 0o600)
+        with disk_errors(f"{path} cannot be opened"):
+            return os.open(path, flags | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StateUnusable(state=state, detail=f"{path.name}: {error.strerror}") from error
-
-
-def _lock_directory(directory: int) -> None:
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        pass  # a file system that locks files only
 
 
 def prepare_state(state: Path) -> None:
     """Make the state directory and its parts (mode 0700, durable).
 
-    Raises StateUnusable when that cannot be, and when the directory belongs to another user or
-    everybody may write to it: the memories in it could be read, changed or replaced by others.
+    Raises DiskFull, DiskReadOnly, DiskFailed when the disk refuses; StateUnusable when that cannot
+    be otherwise, and when the directory belongs to another user or everybody may write to it: the
+    memories in it could be read, changed or replaced by others.
     """
     try:
         make_directory(state)
@@ -92,8 +86,10 @@ def prepare_state(state: Path) -> None:
             mode = stat.S_IMODE(found.st_mode)
             detail = f"everybody may write to it (mode {mode:04o}); chmod 0700 closes it"
             raise StateUnusable(state=state, detail=detail)
-        for part in PARTS:
-            make_directory(state / part)
+        check_writable(state)
+        with disk_errors(f"{state} cannot be used"):
+            for part in PARTS:
+                make_directory(state / part)
     except OSError as error:
         raise StateUnusable(state=state, detail=f"{error.filename}: {error.strerror}") from error
     if not os.access(state, os.W_OK | os.X_OK):

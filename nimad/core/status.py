@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nimad.disk.durable import size_of
@@ -26,7 +25,12 @@ def describe(store: MemoryStore) -> dict[str, Any]:
     """The store's share of the reply that docs/protocol.md describes."""
     records, semantic = store.records, store.semantic
     counts, blocks = records.counts(), semantic.index.stats()
-    embedder = semantic.embedder
+    embedder, wanted, done = semantic.embedder, semantic.wanted_embedder, counts["memories"]
+    if semantic.reencoding is not None:
+        done = semantic.reencoding.done
+    elif semantic.due:
+        done = int(records.value("SELECT coalesce(sum(rows), 0) FROM pending"))
+    trouble = wanted.trouble or embedder.trouble
     return {
         "uptime_seconds": round(time.monotonic() - store.started, 1),
         "state_dir": str(store.state),
@@ -42,7 +46,10 @@ def describe(store: MemoryStore) -> dict[str, Any]:
             "name": embedder.name,
             "revision": embedder.revision,
             "dims": embedder.dims,
-            **_encoding(store, counts["memories"]),
+            "wanted": wanted.name,
+            "done": min(done, counts["memories"]),
+            "total": counts["memories"],
+            **({"trouble": trouble} if trouble else {}),
         },
         "blocks": {
             **blocks,
@@ -51,28 +58,13 @@ def describe(store: MemoryStore) -> dict[str, Any]:
         },
         "graph": store.graph.status(),
         "disk": disk(store),
-        "memory": {
-            "pss_bytes": memory.own_memory(),
-            "available_bytes": memory.available_memory(),
-        },
+        "memory": {"pss_bytes": memory.own_memory(), "available_bytes": memory.available_memory()},
         "degraded": store.degraded(),
         "waiting": waiting(store),
         "sources": records.value(
             "SELECT count(*) FROM sources WHERE stage != ?", (Stage.ROLLED_BACK.value,)
         ),
     }
-
-
-def _encoding(store: MemoryStore, memories: int) -> dict[str, Any]:
-    """Which embedder is wanted, and how many memories have its vectors already."""
-    semantic, done = store.semantic, memories
-    if semantic.reencoding is not None:
-        done = semantic.reencoding.done
-    elif semantic.due:
-        done = int(store.records.value("SELECT coalesce(sum(rows), 0) FROM pending"))
-    shown = {"wanted": semantic.wanted_embedder.name, "done": min(done, memories)}
-    trouble = semantic.wanted_embedder.trouble or semantic.embedder.trouble
-    return {**shown, "total": memories, **({"trouble": trouble} if trouble else {})}
 
 
 def waiting(store: MemoryStore) -> dict[str, str]:
@@ -90,20 +82,13 @@ def disk(store: MemoryStore) -> dict[str, int]:
     """Bytes of each part; `words` is a part of `records`, and `total` counts it once."""
     state = store.state
     records = sum(size_of(state / f"records.sqlite{end}") for end in ("", "-wal", "-shm"))
-    parts = {
-        "records": records,
-        **{projection.name: _or_none(projection.size) for projection in store.projections},
-        "snapshots": size_of(state / "snapshots"),
-        "aside": size_of(state / "aside"),
-        "log": size_of(state / "migration.log"),
-    }
+    parts = {"records": records}
+    for projection in store.projections:
+        try:
+            parts[projection.name] = projection.size()
+        except (NimadError, OSError) as error:
+            log.warning("a size cannot be told: %s", error)
+            parts[projection.name] = 0
+    others = {"snapshots": "snapshots", "aside": "aside", "log": "migration.log"}
+    parts |= {name: size_of(state / place) for name, place in others.items()}
     return {**parts, "total": size_of(state), "free": shutil.disk_usage(state).free}
-
-
-def _or_none(read: Callable[[], int]) -> int:
-    """A size; 0 where it cannot be read."""
-    try:
-        return read()
-    except (NimadError, OSError) as error:
-        log.warning("a size cannot be told: %s", error)
-        return 0

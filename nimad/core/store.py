@@ -6,11 +6,13 @@ them, see nimad/core/projection.py.  This class ties them together; each verb is
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from datetime import tzinfo
+from functools import partial
 from pathlib import Path
 
 from nimad.config import Config
@@ -28,39 +30,20 @@ from nimad.core.setbacks import Setbacks
 from nimad.core.state_directory import StateLock, prepare_state, sweep
 from nimad.core.validate import check_memory
 from nimad.core.words import WordsIndex
+from nimad.disk.failures import disk_errors
 from nimad.embed.base import Embedder
-from nimad.errors import NimadError, NotFound
+from nimad.errors import DiskFailed, DiskFull, NimadError, NotFound
 from nimad.index.blocks import BlockIndex
-from nimad.model import Filter, Hit, Memory, now_ms
+from nimad.model import Answer, Filter, Hit, Memory, now_ms
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import Recall
-from nimad.store.bounded import get_within
 from nimad.store.records import Records
-from nimad.store.relations import neighbours
+from nimad.store.relations import RelatedMemory, related_memories
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(slots=True)
-class Answer:
-    """What a query found: hits, best first, the names of the parts that could not help, and the
-    time of each step (name → milliseconds)."""
-
-    hits: list[Hit]
-    took_ms: float
-    degraded: list[str]
-    timings: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class RelatedMemory:
-    """A memory reached from another one: see nimad.store.relations.Neighbour."""
-
-    memory: Memory
-    relation: str
-    direction: str
-    weight: float | None
-    distance: int
+DISK = "disk"
+"""Its name in `degraded`, while it is read-only or fails: what is remembered is refused then."""
 
 
 class MemoryStore:
@@ -72,8 +55,8 @@ class MemoryStore:
     was given.
     """
 
-    def __init__(self, state: Path, config: Config, lock: StateLock) -> None:
-        self.state, self.config, self._lock = state, config, lock
+    def __init__(self, state: Path, config: Config, lock: StateLock, records: Records) -> None:
+        self.state, self.config, self._lock, self.records = state, config, lock, records
         self.maintenance = threading.RLock()
         self.on_change: Callable[[], None] = lambda: None
         self.on_returned: Callable[[Sequence[int]], None] = lambda ids: None
@@ -82,7 +65,7 @@ class MemoryStore:
         self.query_priority = QueryPriority()
         self.started = time.monotonic()
         self._accesses = Accesses()
-        self.records = records = Records.open(state / "records.sqlite")
+        records.on_trouble = self._disk_trouble
         self.semantic = SemanticIndex(state, config, records, self.health, self.maintenance)
         self.dense = Hypervectors(state, records, self.health, self.maintenance)
         give_way = self.query_priority.yield_to_queries
@@ -94,9 +77,7 @@ class MemoryStore:
             file=columns,
             on_words_damaged=lambda error: self.words.meet(error),
         )
-        self.words = WordsIndex(
-            records, self.health, self.maintenance, self.recall.words_were_rebuilt
-        )
+        self.words = WordsIndex(records, self.health, self.maintenance, self.recall.words_changed)
         self.projections: list[Projection] = [
             self.words,
             self.semantic,
@@ -115,17 +96,19 @@ class MemoryStore:
         """Take the directory (made when missing), recover what a crash left, warm up.
 
         Raises StateBusy when another process owns it, StateUnusable, StateTooNew, RecordsDamaged;
-        ConfigError, EmbedderMissing, TableDamaged while there are no vectors yet.
+        DiskFull, DiskReadOnly, DiskFailed: then it may be tried again; ConfigError,
+        EmbedderMissing, TableDamaged while there are no vectors yet.
         """
         prepare_state(state)
-        lock = StateLock(state)
-        try:
+        with disk_errors(f"{state} cannot be opened"), contextlib.ExitStack() as undo:
+            lock = StateLock(state)
+            undo.callback(lock.release)
             sweep(state)
-            store = cls(state, config, lock)
-        except BaseException:
-            lock.release()
-            raise
-        store.recall.warm_up()
+            records = Records.open(state / "records.sqlite")
+            undo.callback(records.close)
+            store = cls(state, config, lock, records)
+            store.recall.warm_up()
+            undo.pop_all()
         return store
 
     def close(self) -> None:
@@ -152,6 +135,16 @@ class MemoryStore:
         self.setbacks.clear()
         self.on_change()
 
+    def _disk_trouble(self, error: DiskFailed | DiskFull | None) -> None:
+        """The disk refuses, or (None) works again: then all that waits goes on at once."""
+        if error is None:
+            self.health.restore(DISK)
+            self.setbacks.clear()
+            self.on_change()
+        elif isinstance(error, DiskFailed):
+            self.semantic.uncertain = True
+            self.health.fail(DISK, f"{error.message}. {error.next_step}")
+
     @property
     def blocks(self) -> BlockIndex:
         """The index of vectors that serves now."""
@@ -176,31 +169,42 @@ class MemoryStore:
         now = now_ms()
         for place, memory in enumerate(memories):
             check_memory(memory, place)
-            memory.created = memory.created or now
-            memory.timestamp = memory.timestamp or now
+            memory.created = now if memory.created == 0 else memory.created
+            memory.timestamp = now if memory.timestamp == 0 else memory.timestamp
         if not memories:
             return []
-        ids = self.words.guard(lambda: self._write(memories))
+
+        def write() -> list[int]:
+            """Records, words and hot vectors in one transaction; then readers see the vectors."""
+            with self.semantic.encoded([memory.text for memory in memories]) as rows:
+                with self.records.write() as tx:
+                    ids = tx.add_memories(memories)
+                    if rows is not None:
+                        tx.add_hot(segments.to_hot(ids, rows))
+                    counts = self._accesses.write(tx)
+                self._accesses.written(counts)
+                self.semantic.add(ids, rows)
+            if rows is not None and self.semantic.unencoded_ids:
+                self.setbacks.clear(self.semantic.name)  # the embedder is back: wait no longer
+            return ids
+
+        ids = self.words.guard(write)
         self.on_change()
         return ids
 
-    def _write(self, memories: Sequence[Memory]) -> list[int]:
-        """Records, words and hot vectors in one transaction; then readers see the vectors."""
-        with self.semantic.encoded([memory.text for memory in memories]) as rows:
-            with self.records.write() as tx:
-                ids = tx.add_memories(memories)
-                if rows is not None:
-                    tx.add_hot(segments.to_hot(ids, rows))
-                counts = self._accesses.write(tx)
-            self._accesses.written(counts)
-            self.semantic.add(ids, rows)
-        if rows is not None and self.semantic.unencoded_ids:
-            self.setbacks.clear(self.semantic.name)  # the embedder is back: no need to wait longer
-        return ids
+    def forget(
+        self,
+        ids: Sequence[int],
+        *,
+        purge: bool = False,
+        dry_run: bool = False,
+        all_forgotten: bool = False,
+    ) -> Receipt:
+        """Delete memories from every part; with `purge` no trace of them is left in the files.
 
-    def forget(self, ids: Sequence[int], *, purge: bool = False, dry_run: bool = False) -> Receipt:
-        """Delete memories from every part; with `purge` no trace of them is left in the files."""
-        receipt = self.words.guard(lambda: self.purge.forget(ids, purge=purge, dry_run=dry_run))
+        With `all_forgotten`, nor of any memory that was forgotten before.  Raises UsageError.
+        """
+        receipt = self.words.guard(partial(self.purge.forget, ids, purge, dry_run, all_forgotten))
         if receipt.forgotten and not dry_run:
             self.on_change()
         return receipt
@@ -222,16 +226,20 @@ class MemoryStore:
         mode: str = "hybrid",
         where: Filter | None = None,
         now: int | None = None,
+        watch: Stopwatch | None = None,
+        zone: tzinfo | None = None,
     ) -> Answer:
         """The memories that answer a text, best first; see nimad.recall.ranking.
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
+            zone: whose days dates in the text mean; default: this machine's.
+            watch: ends the query when it takes too long (QueryTooLong).
         """
         began = time.perf_counter()
-        watch = Stopwatch()
+        watch = watch or Stopwatch()
         with self.query_priority:
-            hits = self.recall.query(text, k, mode, where or Filter(), now, watch)
+            hits = self.recall.query(text, k, mode, where or Filter(), now, watch, zone)
         return self._answer(hits, began, watch.milliseconds())
 
     def similar(self, memory_id: int, k: int = 10, *, dense: bool = False) -> Answer:
@@ -255,17 +263,11 @@ class MemoryStore:
     def related(self, memory_id: int, depth: int = 1, limit: int = 50) -> list[RelatedMemory]:
         """What relations and turns connect with a memory, nearest first. Raises NotFound."""
         self.get(memory_id)
-        near = neighbours(self.records, memory_id, depth, limit)
-        memories = get_within(self.records, list(dict.fromkeys(neighbour.id for neighbour in near)))
-        return [
-            RelatedMemory(memories[n.id], n.relation, n.direction, n.weight, n.distance)
-            for n in near
-            if n.id in memories
-        ]
+        return related_memories(self.records, memory_id, depth, limit)
 
-    def export(self, after: int, limit: int, namespace: str | None = None) -> list[Memory]:
+    def export(self, after: int, limit: int) -> list[Memory]:
         """Up to `limit` memories with ids above `after`, by id, blobs included."""
-        return self.records.page(after, limit, namespace)
+        return self.records.page(after, limit)
 
     def degraded(self) -> dict[str, str]:
         """The parts that are out of service: name → reason."""

@@ -5,31 +5,30 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from nimad.ctl.client import Client
+from nimad.ctl.screen import Screen
 from nimad.errors import InputUnusable, NimadError, UsageError
 
 if TYPE_CHECKING:
     from nimad import when
-    from nimad.ctl.client import Client
-    from nimad.ctl.screen import Screen
 
-    Run = Callable[[argparse.Namespace, Client, Screen], int]
-    Commands = argparse._SubParsersAction["Parser"]
+Run = Callable[[argparse.Namespace, Client, Screen], int]
+"""What does a command; returns its exit code."""
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 DATES = (
     "DATE is a day, a month, a year or a moment (2023-05-08, 8 May 2023, May 2023, 2023,"
     " 2023-05-08T14:30, with +02:00 or Z if it is not in this machine's time zone), an age (30min,"
-    " 12h, 7d, 3w, 6mo, 2y, 2 hours ago), now, today, yesterday, last week, Friday, or epoch"
-    " milliseconds. It stands for its first moment; after --as-of for its last."
+    " 12h, 7d, 3w, 6mo, 2y, 2 hours ago), now, today, yesterday, last week, Friday, or a"
+    " number since 1970. It stands for its first moment; after --as-of for its last."
 )
 
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises errors instead of printing them, and takes no abbreviations.
-
-    `names` are the commands it may be given: the nearest is told for one that does not exist.
-    """
+    `names` are the commands it may be given: the nearest is told for one that does not exist."""
 
     def __init__(self, *, names: Collection[str] = (), **given: Any) -> None:
         super().__init__(
@@ -69,7 +68,7 @@ def add_command(
 ) -> Parser:
     """Add a command: `about` stands in the list of commands, `more` in its own help, too."""
     description = f"{about[:1].upper()}{about[1:]}. {more}".strip()
-    parser = commands.add_parser(name, help=about, description=description, epilog=end)
+    parser: Parser = commands.add_parser(name, help=about, description=description, epilog=end)
     parser.set_defaults(run=run)
     add_shared(parser)
     return parser
@@ -100,6 +99,17 @@ def add_shared(parser: Parser) -> None:
     )
 
 
+def add_time_zone(parser: Parser) -> None:
+    """The option that names the zone of this command's dates; `main` puts it in force."""
+    parser.add_argument(
+        "--time-zone",
+        metavar="NAME",
+        type=time_zone,
+        help="the zone of times that name none, such as Europe/Berlin or +02:00; default: this"
+        " machine's ($TZ, /etc/localtime)",
+    )
+
+
 # --- kinds of values ------------------------------------------------------------------------------
 
 
@@ -112,6 +122,17 @@ def seconds(text: str) -> float:
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
     return value
+
+
+def time_zone(text: str) -> str:
+    """The name of a time zone."""
+    from nimad.times import find_zone
+
+    try:
+        find_zone(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}") from None
+    return text
 
 
 def memory_id(text: str) -> int:

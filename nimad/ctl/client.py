@@ -33,10 +33,8 @@ PAUSE = 0.05
 
 
 class Client(Closing):
-    """Calls the daemon's verbs over one connection, made when it is first needed.
-
-    After an error of the connection the next call makes a new one.  Use it in `with`.
-    """
+    """Calls the daemon's verbs over one connection, made when it is first needed.  After an error
+    of the connection the next call makes a new one.  Use it in `with`."""
 
     def __init__(self, given: str | None, timeout: float | None = None) -> None:
         self._paths = candidates(given)
@@ -194,17 +192,29 @@ def candidates(given: str | None) -> list[str]:
 
 
 def connect(paths: list[str], deadline: float | None) -> tuple[socket.socket, str]:
-    """The first that answers; `deadline` is on the monotonic clock.
-
-    Raises NotPermitted or OwnerOnly when one exists that this user may not use, else DaemonAbsent.
-    """
+    """The first that answers; `deadline` is on the monotonic clock.  Raises NotPermitted or
+    OwnerOnly when one exists that this user may not use, else DaemonAbsent."""
     refusals: list[tuple[str, OSError]] = []
     for path in paths:
         try:
             return _open(path, deadline), path
         except OSError as error:
             refusals.append((path, error))
-    raise _refusal(refusals)
+    for path, refusal in refusals:  # a forbidden socket tells more than a dead one
+        if isinstance(refusal, PermissionError):
+            raise _forbidden(path)
+    for path, refusal in refusals:
+        if not isinstance(refusal, (FileNotFoundError, NotADirectoryError)):
+            detail = refusal.strerror or str(refusal)
+            if isinstance(refusal, ConnectionRefusedError):
+                detail = "the socket is there, but no daemon behind it (killed, or starting)"
+            elif isinstance(refusal, (BlockingIOError, TimeoutError)):
+                detail = "too many callers are waiting already"
+            elif refusal.errno == errno.ENOTSOCK:
+                detail = "it is not a socket"
+            raise DaemonAbsent(socket=path, detail=detail)
+    named = " or ".join(path for path, _ in refusals)
+    raise DaemonAbsent(socket=named, detail="there is no such socket")
 
 
 def _open(path: str, deadline: float | None) -> socket.socket:
@@ -225,25 +235,6 @@ def _open(path: str, deadline: float | None) -> socket.socket:
     except BaseException:
         made.close()
         raise
-
-
-def _refusal(refusals: list[tuple[str, OSError]]) -> NimadError:
-    """The one error for all attempts: a forbidden socket tells more than a dead one."""
-    for path, error in refusals:
-        if isinstance(error, PermissionError):
-            return _forbidden(path)
-    for path, error in refusals:
-        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
-            detail = error.strerror or str(error)
-            if isinstance(error, ConnectionRefusedError):
-                detail = "the socket is there, but no daemon behind it (killed, or starting)"
-            elif isinstance(error, (BlockingIOError, TimeoutError)):
-                detail = "too many callers are waiting already"
-            elif error.errno == errno.ENOTSOCK:
-                detail = "it is not a socket"
-            return DaemonAbsent(socket=path, detail=detail)
-    named = " or ".join(path for path, _ in refusals)
-    return DaemonAbsent(socket=named, detail="there is no such socket")
 
 
 def _forbidden(path: str) -> NimadError:

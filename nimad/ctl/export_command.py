@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-from nimad.ctl.arguments import add_command
+from nimad.ctl.arguments import Commands, add_command
+from nimad.ctl.client import Client
+from nimad.ctl.human import count
+from nimad.ctl.progress import Progress
+from nimad.ctl.screen import Screen, json_bytes
+from nimad.ctl.terminal_text import one_line, safe_json
 from nimad.errors import OutputUnusable, RemoteError, ReplyTooLarge
-
-if TYPE_CHECKING:
-    from nimad.ctl.arguments import Commands
-    from nimad.ctl.client import Client
-    from nimad.ctl.screen import Screen
 
 
 def register(commands: Commands) -> None:
@@ -46,8 +48,6 @@ def run_export(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         for _, lines in pages:
             screen.raw(lines)
         return 0
-    from nimad.ctl.human import count
-    from nimad.ctl.progress import Progress
 
     written = 0
     with Progress(screen.progress) as progress, _target(Path(args.output)) as file:
@@ -55,17 +55,12 @@ def run_export(args: argparse.Namespace, client: Client, screen: Screen) -> int:
             file.write(lines)
             written += memories
             progress.show(f"exported {count(written, 'memory')}")
-    if screen.json:
-        screen.result({"exported": written, "file": args.output})
-    else:
-        screen.said(f"exported {count(written, 'memory')} to {args.output}")
-    return 0
+    told = one_line(f"exported {count(written, 'memory')} to {args.output}")
+    return screen.answer({"exported": written, "file": args.output}, told)
 
 
 def _pages(client: Client, namespace: str | None) -> Iterator[tuple[int, bytes]]:
     """The pages: number of memories, and their lines."""
-    from nimad.ctl.screen import json_bytes
-    from nimad.ctl.terminal_text import safe_json
 
     after: int | None = None
     while True:
@@ -84,16 +79,29 @@ def _pages(client: Client, namespace: str | None) -> Iterator[tuple[int, bytes]]
             return
 
 
+def _follow_own_links(path: Path) -> Path:
+    """What a name stands for, by way of links of the user's own or of root.
+
+    A link that another user planted, in /tmp say, would choose which file is replaced.  Raises
+    OSError at such a link, and when links form a circle.
+    """
+    for _ in range(40):  # as many as the kernel follows
+        if not path.is_symlink():
+            return path
+        if path.lstat().st_uid not in (0, os.geteuid()):
+            raise OSError(errno.EPERM, "it is a link of another user")
+        path = path.parent / path.readlink()
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
 @contextlib.contextmanager
 def _target(path: Path) -> Iterator[BinaryIO]:
     """The file to write; an ordinary one is replaced when all is written, a device is written to.
-
-    Raises OutputUnusable and DiskFull.
-    """
+    Raises OutputUnusable and DiskFull."""
     from nimad.disk.durable import replacing
 
     try:
-        path = path.resolve()
+        path = _follow_own_links(path)
         if path.exists() and not path.is_file():
             with path.open("wb") as file:  # a pipe, /dev/stdout: nothing there to replace
                 yield file

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nimad.ctl.arguments import add_command, number, standard_input
+from nimad.ctl.arguments import Commands, add_command, number, standard_input
+from nimad.ctl.client import Client
+from nimad.ctl.screen import Screen
 from nimad.ctl.terminal_text import columns, one_line, shorten
 from nimad.errors import UsageError
 from nimad.limits import MAX_ROWS
-
-if TYPE_CHECKING:
-    from nimad.ctl.arguments import Commands
-    from nimad.ctl.client import Client
-    from nimad.ctl.screen import Screen
 
 WIDEST = 60
 """Width of the widest column of a table on a terminal [columns]."""
@@ -52,10 +49,19 @@ def register(commands: Commands) -> None:
 
 def run_graph(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl graph`."""
+    parameters: dict[str, Any] = {}
+    for one in args.param:
+        name, sign, value = one.partition("=")
+        if not sign or not name.isidentifier():
+            raise UsageError(detail=f"--param takes NAME=VALUE, not {one[:60]!r}")
+        try:
+            parameters[name] = json.loads(value)
+        except ValueError:
+            parameters[name] = value
     result = client.call(
         "graph",
         cypher=standard_input() if args.cypher == "-" else args.cypher,
-        parameters=_parameters(args.param) or None,
+        parameters=parameters or None,
         limit=args.limit,
         fresh=args.fresh or None,
         seconds=None if args.timeout is None else min(600.0, args.timeout * SHARE),
@@ -69,19 +75,6 @@ def run_graph(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         changes = "1 change" if behind == 1 else f"{behind:,} changes"
         screen.note(f"the graph does not know {changes} since it was made; --fresh makes it anew.")
     return 0
-
-
-def _parameters(given: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for one in given:
-        name, sign, value = one.partition("=")
-        if not sign or not name.isidentifier():
-            raise UsageError(detail=f"--param takes NAME=VALUE, not {one[:60]!r}")
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = value
-    return found
 
 
 def _table(screen: Screen, names: list[str], rows: list[list[Any]]) -> None:

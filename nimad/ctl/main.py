@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from nimad import times
 from nimad.ctl.arguments import with_hint
 from nimad.ctl.client import Client
 from nimad.ctl.parser import build
@@ -21,7 +22,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     screen = Screen("--json" in given)
     try:
-        return _run(given, screen)
+        try:
+            args = build(given).parse_args(given)
+        except SystemExit as done:  # --help and --version
+            screen.flush()
+            return int(done.code or 0)
+        screen.json = args.json
+        if args.command is None:
+            raise UsageError(detail="nimactl needs a command.")
+        if getattr(args, "time_zone", None) is not None:
+            times.use_zone(args.time_zone)
+        with Client(args.socket, args.timeout) as client:
+            code: int = args.run(args, client, screen)
+        screen.flush()
+        return code
     except BrokenPipeError:  # `| head`
         _swallow_output()
         return CLOSED_PIPE
@@ -40,21 +54,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         bug = NimadError(detail=f"{type(error).__name__} in nimactl: {error}")
         hint = "please report it with what NIMAD_DEBUG=1 in the environment shows."
         return screen.fail(with_hint(bug, f"This is a bug; {hint}"))
-
-
-def _run(given: list[str], screen: Screen) -> int:
-    try:
-        args = build(given).parse_args(given)
-    except SystemExit as done:  # --help and --version
-        screen.flush()
-        return int(done.code or 0)
-    screen.json = args.json
-    if args.command is None:
-        raise UsageError(detail="nimactl needs a command.")
-    with Client(args.socket, args.timeout) as client:
-        code: int = args.run(args, client, screen)
-    screen.flush()
-    return code
 
 
 def _swallow_output() -> None:

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from nimad.ctl.arguments import add_command, number
-from nimad.errors import UsageError, VerifyFailed
+from nimad.ctl.arguments import Commands, Parser, add_command, add_time_zone, number
+from nimad.ctl.client import Client
+from nimad.ctl.human import count, size
+from nimad.ctl.migration_text import comparison, overview
+from nimad.ctl.screen import DIM, Screen
+from nimad.ctl.terminal_text import one_line
+from nimad.ctl.wait import watch
+from nimad.errors import OutputUnusable, UsageError, VerifyFailed
 from nimad.limits import MAX_BATCH
-
-if TYPE_CHECKING:
-    from nimad.ctl.arguments import Commands, Parser
-    from nimad.ctl.client import Client
-    from nimad.ctl.screen import Screen
 
 PAGE = 500
 """Number of quarantined rows asked for at a time [rows]."""
 STRATEGIES = ("full", "incremental", "lazy")
 EVERY = "*"
 """Name that --status, --pause, --resume and --now have when none is given: all sources."""
+GRAPH = "nima-sqlite"
+"""Kind of a source whose copy is one database, not an archive of several files."""
 DECLINED = 1
 """Exit code when the question of --rollback was answered with no."""
+STEERING = {"pause": "paused", "resume": "goes on", "now": "goes on now, idle or not"}
+"""Actions that only call their verb, and what is said of each source afterwards."""
 BELONGS = {
     "strategy": "PATH",
     "batch_size": "PATH",
@@ -92,6 +99,7 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--to", metavar="FILE", help="with --restore: write there; a directory for several files"
     )
+    add_time_zone(parser)
     parser.add_argument("--yes", action="store_true", help="with --rollback: do not ask")
 
 
@@ -130,19 +138,16 @@ def _register_actions(parser: Parser) -> None:
 def run_migrate(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl migrate`: one action."""
     actions = {
-        "path": _take_over,
-        "status": _status,
-        "pause": _pause,
-        "resume": _resume,
-        "now": _now,
-        "verify": _verify,
-        "rollback": _roll_back,
-        "quarantine": _quarantine,
-        "retry_quarantined": _retry,
-        "restore": _restore,
-        "forget_backup": _forget_backup,
+        "status": run_status,
+        "verify": run_verify,
+        "rollback": run_rollback,
+        "quarantine": run_quarantine,
+        "retry_quarantined": run_retry,
+        "restore": run_restore,
+        "forget_backup": run_forget_backup,
     }
-    chosen = next((name for name in actions if getattr(args, name) is not None), None)
+    names = ("path", *STEERING, *actions)
+    chosen = next((name for name in names if getattr(args, name) is not None), None)
     if chosen is None:
         raise UsageError(detail="migrate needs the PATH of a legacy store, or --status.")
     for option, owner in BELONGS.items():
@@ -150,66 +155,32 @@ def run_migrate(args: argparse.Namespace, client: Client, screen: Screen) -> int
         if given is not None and given is not False and owner.strip("-").lower() != chosen:
             shown = option.replace("_", "-")
             raise UsageError(detail=f"--{shown} means something only with {owner}.")
-    return actions[chosen](args, client, screen)
+    if chosen == "path":
+        from nimad.ctl.handover import follow, take_over
+
+        return (follow if args.follow else take_over)(args, client, screen)
+    if chosen not in STEERING:
+        return actions[chosen](args, client, screen)
+    result = client.call(f"migrate.{chosen}", name=_name(getattr(args, chosen)))
+    done = [one_line(f"{source}: {STEERING[chosen]}") for source in result["sources"]]
+    return screen.answer(result, *(done or ["No migration is under way."]))
 
 
-def _take_over(args: argparse.Namespace, client: Client, screen: Screen) -> int:
-    if args.follow:
-        from nimad.ctl.follow import follow
-
-        return follow(args, client, screen)
-    from nimad.ctl.handover import take_over
-
-    return take_over(args, client, screen)
-
-
-def _status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+def run_status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl migrate --status`."""
     name = _name(args.status)
     if args.watch:
-        from nimad.ctl.wait import watch
-
         return watch(client, screen, name)
     result = client.call("migrate.status", name=name)
-    if screen.json:
-        return screen.result(result)
-    from nimad.ctl.migration_text import overview
-
-    for line in overview(screen, result):
-        screen.line(line)
-    return 0
+    return screen.answer(result, *overview(screen, result))
 
 
-def _pause(args: argparse.Namespace, client: Client, screen: Screen) -> int:
-    return _steer(client, screen, "migrate.pause", args.pause, "paused")
-
-
-def _resume(args: argparse.Namespace, client: Client, screen: Screen) -> int:
-    return _steer(client, screen, "migrate.resume", args.resume, "goes on")
-
-
-def _now(args: argparse.Namespace, client: Client, screen: Screen) -> int:
-    return _steer(client, screen, "migrate.now", args.now, "goes on now, idle or not")
-
-
-def _steer(client: Client, screen: Screen, verb: str, name: str, done: str) -> int:
-    result = client.call(verb, name=_name(name))
-    if screen.json:
-        screen.result(result)
-    elif result["sources"]:
-        for source in result["sources"]:
-            screen.said(f"{source}: {done}")
-    else:
-        screen.line("No migration is under way.")
-    return 0
-
-
-def _verify(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+def run_verify(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl migrate --verify`: compare every row with the copy of the source."""
     result = client.call("migrate.verify", name=args.verify)
     if screen.json:
         screen.result(result)
     else:
-        from nimad.ctl.migration_text import comparison
-
         comparison(screen, result)
     if result["ok"]:
         return 0
@@ -220,29 +191,24 @@ def _verify(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     return screen.fail(VerifyFailed(name=args.verify, differences=differences))
 
 
-def _roll_back(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+def run_rollback(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl migrate --rollback`; asks first, at a terminal."""
     if not args.yes and not _agreed(args.rollback, client, screen):
         screen.note("nothing was changed.")
         return DECLINED
     result = client.call("migrate.rollback", name=args.rollback)
-    if screen.json:
-        return screen.result(result)
-    from nimad.ctl.human import count
-
     removed = [
         count(result["removed"].get(kind, 0), thing)
         for kind, thing in (("memories", "memory"), ("relations", "relation"), ("turns", "turn"))
     ]
-    screen.said(f"rolled back {result['name']}: {', '.join(removed)} removed")
-    return 0
+    told = one_line(f"rolled back {result['name']}: {', '.join(removed)} removed")
+    return screen.answer(result, told)
 
 
 def _agreed(name: str, client: Client, screen: Screen) -> bool:
     """Ask at the terminal; without one, the command itself is the consent."""
     if sys.stdin is None or not sys.stdin.isatty():
         return True
-    from nimad.ctl.human import count
-    from nimad.ctl.terminal_text import one_line
 
     sources = client.call("migrate.status", name=name)["sources"]
     held = count(sources[0]["copied"], "memory") if sources else "the memories"
@@ -252,24 +218,15 @@ def _agreed(name: str, client: Client, screen: Screen) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _forget_backup(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+def run_forget_backup(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl migrate --forget-backup`."""
     result = client.call("migrate.forget_backup", name=args.forget_backup)
-    if screen.json:
-        return screen.result(result)
-    from nimad.ctl.human import size
-
-    screen.said(
-        f"deleted the copy of {result['name']}: {size(result['freed_bytes'])} freed; it can no"
-        " longer be verified"
-    )
-    return 0
+    freed = f"{size(result['freed_bytes'])} freed; it can no longer be verified"
+    return screen.answer(result, one_line(f"deleted the copy of {result['name']}: {freed}"))
 
 
-def _quarantine(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+def run_quarantine(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """List the rows of a source that were not taken over, all of them, with the reason."""
-    from nimad.ctl.human import count
-    from nimad.ctl.screen import DIM
-    from nimad.ctl.terminal_text import one_line
 
     name = args.quarantine
     rows: list[dict[str, Any]] = []
@@ -278,40 +235,82 @@ def _quarantine(args: argparse.Namespace, client: Client, screen: Screen) -> int
         rows += result["rows"]
         if len(rows) >= result["total"] or not result["rows"]:
             break
-    if screen.json:
-        return screen.result({**result, "rows": rows})
-    if not rows:
-        screen.line(f"{one_line(name)}: every row was taken over whole.")
-        return 0
-    for row in rows:
-        what = screen.style(one_line(f"{row['kind']} {row['key']}"), DIM)
-        screen.line(f"{what}  {one_line(row['reason'])}")
-    screen.line(f"{count(len(rows), 'row')}; --retry-quarantined {one_line(name)} tries them again")
-    return 0
+    told = [
+        screen.style(one_line(f"{row['kind']} {row['key']}"), DIM) + f"  {one_line(row['reason'])}"
+        for row in rows
+    ]
+    again = f"{count(len(rows), 'row')}; --retry-quarantined {one_line(name)} tries them again"
+    told.append(again if rows else f"{one_line(name)}: every row was taken over whole.")
+    return screen.answer({**result, "rows": rows}, *told)
 
 
-def _retry(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+def run_retry(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """Have the quarantined rows of a source looked at again."""
-    from nimad.ctl.human import count
-    from nimad.ctl.terminal_text import one_line
 
     name = args.retry_quarantined
     result = client.call("migrate.retry_quarantined", name=name)
-    if screen.json:
-        screen.result(result)
-    elif result["retried"]:
+    told = [f"{one_line(name)}: nothing is in quarantine."]
+    if result["retried"]:
         rows = count(result["retried"], "row")
-        screen.said(f"{one_line(name)}: {rows} will be looked at again")
-        screen.line("nimactl migrate --status --watch shows how far it is.")
-    else:
-        screen.line(f"{one_line(name)}: nothing is in quarantine.")
-    return 0
+        told = [f"{one_line(name)}: {rows} will be looked at again"]
+        told.append("nimactl migrate --status --watch shows how far it is.")
+    return screen.answer(result, *told)
 
 
-def _restore(args: argparse.Namespace, client: Client, screen: Screen) -> int:
-    from nimad.ctl.backup_restore import restore
+def run_restore(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """Write the copy of a source that nimad keeps to a new file, or its files to a directory."""
+    import tarfile
 
-    return restore(args, client, screen)
+    if args.to is None:
+        raise UsageError(detail="--restore needs --to FILE, a path where nothing is yet.")
+    target = Path(args.to)
+    part = target.with_name(f"{target.name}.part")
+    try:
+        if os.path.lexists(target):
+            raise FileExistsError(17, "it exists; nothing is overwritten")
+        fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise OutputUnusable(path=target, detail=error.strerror) from error
+    try:
+        try:
+            result = client.call("migrate.restore", fd=fd, name=args.restore)
+        finally:
+            os.close(fd)
+        try:
+            if result["kind"] == GRAPH:
+                part.rename(target)
+            else:
+                target.mkdir(mode=0o700)
+                _unpack(part, target)
+                part.unlink()
+        except (OSError, tarfile.TarError) as error:
+            raise OutputUnusable(path=target, detail=str(error)) from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    name, path, where = (one_line(text) for text in (result["name"], result["path"], str(target)))
+    told = f"{name} as it was at {path} is in {where} ({size(result['bytes'])}, digest compared)"
+    return screen.answer({**result, "to": str(target.absolute())}, told)
+
+
+def _unpack(part: Path, target: Path) -> None:
+    """The archive's ordinary files, within the target; whatever else it may hold is refused."""
+    import tarfile
+
+    with tarfile.open(part) as archive:
+        for member in archive:
+            inside = Path(member.name)
+            if not member.isfile() or inside.is_absolute() or ".." in inside.parts:
+                raise OSError(
+                    f"the archive has an entry that is no file of ours: {member.name[:80]!r}"
+                )
+            path = target / inside
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            source = archive.extractfile(member)
+            assert source is not None  # an ordinary file has content
+            with source, path.open("xb") as file:
+                while chunk := source.read(1 << 20):
+                    file.write(chunk)
 
 
 def _name(given: str) -> str | None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nimad.ctl.human import clock, count, share, size, took
 from nimad.ctl.progress import bar
-from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW
+from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen
 from nimad.ctl.terminal_text import one_line, safe, shorten, wrap
 from nimad.model import COUNTED_STAGES, STATES_AT_REST, State
-
-if TYPE_CHECKING:
-    from nimad.ctl.screen import Screen
 
 COLOURS = {
     State.VERIFIED: GREEN,
@@ -100,7 +97,13 @@ def _source(screen: Screen, source: dict[str, Any]) -> Iterator[str]:
     yield f"  {count(source['total'], 'memory')}: {', '.join(done)}"
     yield f"  {count(source['relations'], 'relation')}, {count(source['turns'], 'turn')}"
     if state not in STATES_AT_REST:
-        yield f"  {_pace(source)}"
+        why = source.get("batch_reason")
+        parts = [f"batches of {source['batch_size']:,}{f' ({one_line(why)})' if why else ''}"]
+        if source.get("rows_per_second"):
+            parts.append(f"{source['rows_per_second']:,.0f} rows a second")
+        if source.get("eta_seconds") is not None:
+            parts.append(f"{clock(source['eta_seconds'])} left")
+        yield f"  {', '.join(parts)}"
     if state == State.LAZY:
         made = f"{source['encoded']:,} of {source['copied']:,} encoded"
         yield f"  lazy: {made}; all are found by their words, and encoded when a query finds them"
@@ -114,16 +117,6 @@ def _source(screen: Screen, source: dict[str, Any]) -> Iterator[str]:
 
 def _state(source: dict[str, Any]) -> str:
     return one_line(source["state"]).replace("_", " ")
-
-
-def _pace(source: dict[str, Any]) -> str:
-    why = source.get("batch_reason")
-    parts = [f"batches of {source['batch_size']:,}{f' ({one_line(why)})' if why else ''}"]
-    if source.get("rows_per_second"):
-        parts.append(f"{source['rows_per_second']:,.0f} rows a second")
-    if source.get("eta_seconds") is not None:
-        parts.append(f"{clock(source['eta_seconds'])} left")
-    return ", ".join(parts)
 
 
 def _quarantined(screen: Screen, source: dict[str, Any]) -> Iterator[str]:
@@ -183,32 +176,30 @@ def forecast(screen: Screen, result: dict[str, Any]) -> None:
     name = screen.style(one_line(result["name"]), BOLD)
     schema = f", schema {report['schema']}" if report["schema"] else ""
     screen.line(f"{name} ({known}{schema}); nothing was written")
-    for label, text in _forecast(report):
+    rows: dict[str, str] = {}
+    layers = ", ".join(f"{number:,} {one_line(name)}" for name, number in report["layers"].items())
+    rows["memories"] = f"{report['memories']:,}" + (f" ({layers})" if layers else "")
+    if report["already"]:
+        rows["here already"] = f"{report['already']:,}"
+    dangling = f" ({report['dangling']:,} more lead nowhere)" if report["dangling"] else ""
+    rows["relations"] = f"{report['relations']:,}{dangling}"
+    rows["turns"] = f"{report['turns']:,}"
+    if vectors := report.get("vectors"):
+        rows["hypervectors"] = f"{vectors:,} of {report['dimension']:,} dimensions"
+    rows["text"] = size(report["text_bytes"])
+    rows["batches"] = f"{report['batches']:,} of {report['batch_size']:,}"
+    rows["time"] = f"about {max(1, round(report['estimate_seconds'])):,} s without a pause"
+    backup = f"{size(report['backup_bytes'])} of it the backup"
+    free = f"{size(report['free_bytes'])} are free"
+    verdict = "" if report.get("fits", True) else ": it will not fit"
+    rows["disk"] = f"about {size(report['estimate_bytes'])}, {backup}; {free}{verdict}"
+    for label, text in rows.items():
         screen.line(f"  {label:<14}{text}")
     _notes(screen, report)
     if report["refusals"]:
         screen.line(screen.style("  will not come over:", YELLOW))
         for row in report["refusals"]:
             screen.paragraph(f"{row['kind']} {row['key']}: {row['reason']}", "    ")
-
-
-def _forecast(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    layers = ", ".join(f"{number:,} {one_line(name)}" for name, number in report["layers"].items())
-    yield "memories", f"{report['memories']:,}" + (f" ({layers})" if layers else "")
-    if report["already"]:
-        yield "here already", f"{report['already']:,}"
-    dangling = f" ({report['dangling']:,} more lead nowhere)" if report["dangling"] else ""
-    yield "relations", f"{report['relations']:,}{dangling}"
-    yield "turns", f"{report['turns']:,}"
-    if vectors := report.get("vectors"):
-        yield "hypervectors", f"{vectors:,} of {report['dimension']:,} dimensions"
-    yield "text", size(report["text_bytes"])
-    yield "batches", f"{report['batches']:,} of {report['batch_size']:,}"
-    yield "time", f"about {max(1, round(report['estimate_seconds'])):,} s without a pause"
-    backup = f"{size(report['backup_bytes'])} of it the backup"
-    free = f"{size(report['free_bytes'])} are free"
-    verdict = "" if report.get("fits", True) else ": it will not fit"
-    yield "disk", f"about {size(report['estimate_bytes'])}, {backup}; {free}{verdict}"
 
 
 # --- after verifying ------------------------------------------------------------------------------

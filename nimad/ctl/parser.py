@@ -32,10 +32,8 @@ EPILOG = """\
 
 
 def build(argv: Sequence[str] | None = None) -> Parser:
-    """The parser of a command line; `args.run` is the function that does the command.
-
-    With `argv` only the commands whose word is in it are there, unless it asks for help.
-    """
+    """The parser of a command line; `args.run` is the function that does the command.  With `argv`
+    only the commands whose word is in it are there, unless it asks for help."""
     parser = Parser(prog="nimactl", description=DESCRIPTION, epilog=EPILOG, names=COMMANDS)
     parser.set_defaults(json=False, socket=None, timeout=None)
     parser.add_argument("--version", action="version", version=f"nimactl {__version__}")

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nimad.ctl.arguments import (
     DATES,
+    Commands,
     add_command,
+    add_time_zone,
     first_moment,
     fraction,
     memory_id,
     standard_input,
     text_of,
 )
+from nimad.ctl.client import Client
+from nimad.ctl.human import count
+from nimad.ctl.screen import Screen
 from nimad.model import FIELDS
-
-if TYPE_CHECKING:
-    from nimad.ctl.arguments import Commands
-    from nimad.ctl.client import Client
-    from nimad.ctl.screen import Screen
 
 SOME_MISSING = 1
 """Exit code when an id that was to be forgotten did not exist."""
@@ -49,6 +49,7 @@ def register(commands: Commands) -> None:
             help=field.about,
             **parsed.get(field.kind, {}),
         )
+    add_time_zone(remember)
     forget = add_command(
         commands,
         "forget",
@@ -58,12 +59,18 @@ def register(commands: Commands) -> None:
         " are forgotten all the same.",
     )
     forget.add_argument(
-        "ids", metavar="ID", type=memory_id, nargs="+", help="ids, as `nimactl query` shows them"
+        "ids", metavar="ID", type=memory_id, nargs="*", help="ids, as `nimactl query` shows them"
     )
     forget.add_argument(
         "--purge",
         action="store_true",
-        help="leave no trace of them on the disk, in the indexes and the sources' backups, too",
+        help="leave no trace of them on the disk, in the indexes and the sources' backups, too;"
+        " also of memories that were forgotten before",
+    )
+    forget.add_argument(
+        "--all-forgotten",
+        action="store_true",
+        help="with --purge: also of all memories that were forgotten before",
     )
     forget.add_argument("--dry-run", action="store_true", help="only tell what would go")
 
@@ -77,17 +84,17 @@ def run_remember(args: argparse.Namespace, client: Client, screen: Screen) -> in
         if field.flag and (value := getattr(args, name)) is not None
     }
     result = client.call("remember", text=text_of(text), **given)
-    if screen.json:
-        screen.result(result)
-    else:
-        screen.line(f"remembered as {result['id']}")
-    return 0
+    return screen.answer(result, f"remembered as {result['id']}")
 
 
 def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl forget`."""
     receipt = client.call(
-        "forget", ids=args.ids, purge=args.purge or None, dry_run=args.dry_run or None
+        "forget",
+        ids=args.ids or None,
+        purge=args.purge or None,
+        dry_run=args.dry_run or None,
+        all_forgotten=args.all_forgotten or None,
     )
     code = SOME_MISSING if receipt["missing"] else 0
     if screen.json:
@@ -98,7 +105,6 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         screen.said(
             f"{'would forget' if receipt['dry_run'] else verb} {_listed(receipt['forgotten'])}"
         )
-        from nimad.ctl.human import count
 
         removed = receipt.get("removed") or {}
         parts = [
@@ -110,6 +116,9 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
             screen.line(f"with {' and '.join(parts)}")
         if removed.get("snapshots"):
             screen.line(f"and {count(removed['snapshots'], 'row')} of the sources' backups")
+    if before := receipt.get("forgotten_before"):
+        verb = "purged" if receipt["purged"] else "would purge" if receipt["dry_run"] else "purges"
+        screen.said(f"{verb} {_listed(before)}, forgotten before")
     for step, reason in (receipt.get("unfinished") or {}).items():
         screen.said(f"the purge of {step} is tried again by itself: {reason}")
     if receipt["missing"]:

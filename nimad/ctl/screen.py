@@ -56,11 +56,18 @@ class Screen:
             self.line(f"{indent}{line}".rstrip())
 
     def result(self, value: Any) -> int:
-        """Print a result as one JSON document: a line of its own, indented on a terminal.
-
-        Returns the exit code 0.
-        """
+        """Print a result as one JSON document: a line of its own, indented on a terminal.  Returns
+        the exit code 0."""
         self.raw(json_bytes(value, indent=2 if self.terminal else None))
+        return 0
+
+    def answer(self, result: Any, *lines: str) -> int:
+        """A result as JSON for a program, or lines about it that are already safe.  Returns the
+        exit code 0."""
+        if self.json:
+            return self.result(result)
+        for line in lines:
+            self.line(line)
         return 0
 
     def raw(self, data: bytes) -> None:
@@ -83,10 +90,8 @@ class Screen:
         self._write(self._err, f"{safe(text)}\n")
 
     def fail(self, error: NimadError, **more: Any) -> int:
-        """Say what went wrong and what to do next; returns the exit code.
-
-        With --json: one object {"error": {"code", "message", "hint", "exit", ...}}.
-        """
+        """Say what went wrong and what to do next; returns the exit code.  With --json: one object
+        {"error": {"code", "message", "hint", "exit", ...}}."""
         with contextlib.suppress(OSError, NimadError):
             self.flush()
         if self.json:

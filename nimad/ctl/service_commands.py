@@ -1,20 +1,35 @@
-"""The commands that look after the daemon: status, rebuild, doctor."""
+"""The commands that look after the daemon: status, rebuild, doctor, and what they print."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import re
+from typing import Any
 
-from nimad.ctl.arguments import add_command
-
-if TYPE_CHECKING:
-    from nimad.ctl.arguments import Commands
-    from nimad.ctl.client import Client
-    from nimad.ctl.screen import Screen
+from nimad import __version__
+from nimad.ctl.arguments import Commands, add_command
+from nimad.ctl.client import Client
+from nimad.ctl.human import count, share, size, span, took
+from nimad.ctl.progress import bar
+from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen
+from nimad.ctl.terminal_text import one_line, shorten
 
 PARTS = ("words", "blocks", "graph", "all")
 UNWELL = 1
 """Exit code of doctor when there are problems."""
+LABEL = 12
+"""Width of the labels on the left [columns]."""
+DISK_PARTS = {
+    "records": "the memories",
+    "words": "index of their words",
+    "blocks": "index of their meaning",
+    "dense": "legacy hypervectors, compact",
+    "graph": "their relations",
+    "snapshots": "backups of migrated sources",
+    "aside": "damaged files, set aside",
+    "log": "migration.log",
+}
+COLOURS = {"error": RED, "warning": YELLOW, "note": DIM}
 
 
 def register(commands: Commands) -> None:
@@ -55,33 +70,121 @@ def run_status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     result = client.call("status")
     if screen.json:
         return screen.result(result)
-    from nimad.ctl.status_text import overview
-
-    overview(screen, result)
+    version = one_line(result["version"])
+    head = f"nimad {version}, up for {span(result['uptime_seconds'])}, process {result['pid']}"
+    screen.line(screen.style(head, BOLD))
+    if version != __version__:
+        screen.line(f"(nimactl is {__version__}: restart nimad to have both alike)")
+    for part, reason in (result.get("degraded") or {}).items():
+        screen.line()
+        screen.line(screen.style(f"{one_line(part)} is out of service", RED, BOLD))
+        screen.paragraph(reason, "  ")
+        screen.line("  Queries go on without it. `nimactl doctor` tells what to do.")
+    for work, reason in (result.get("waiting") or {}).items():
+        screen.line()
+        screen.line(screen.style(f"{one_line(work)} is not finished", BOLD))
+        screen.paragraph(reason, "  ")
+        screen.line("  It is tried again by itself.")
+    screen.line()
+    for label, text in _rows(result):
+        screen.line(f"{label:<{LABEL}}{text}")
+    screen.line()
+    disk = dict(result["disk"])
+    total, free = disk["total"], disk["free"]
+    disk["records"] -= disk.get("words", 0)
+    where = one_line(result["state_dir"])
+    screen.line(screen.style(f"{size(total)} in {where}, {size(free)} free", BOLD))
+    for part, about in DISK_PARTS.items():
+        taken = disk.get(part, 0)
+        if not taken:
+            continue
+        drawn = bar(taken / total if total else 0, 12)
+        shown = f"  {part:<{LABEL - 2}}{size(taken):>10}  {share(taken, total):>5}  {drawn}  "
+        screen.line(shorten(shown + about, screen.width))
     return 0
 
 
 def run_rebuild(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl rebuild`."""
     result = client.call("rebuild", part=args.part)
-    if screen.json:
-        return screen.result(result)
-    from nimad.ctl.human import count, took
-    from nimad.ctl.terminal_text import one_line
-
+    lines = []
     for part, made in result["rebuilt"].items():
         taken = f"in {took(made['seconds'] * 1000)}"
-        screen.line(f"rebuilt {one_line(part)}: {count(made['rows'], 'memory')} {taken}")
-    return 0
+        lines.append(f"rebuilt {one_line(part)}: {count(made['rows'], 'memory')} {taken}")
+    return screen.answer(result, *lines)
 
 
 def run_doctor(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl doctor`."""
     result = client.call("doctor")
+    serious = [p for p in result["problems"] if p["severity"] != "note"]
     if screen.json:
         screen.result(result)
+        return UNWELL if serious else 0
+    for problem in result["problems"]:
+        severity = one_line(problem["severity"])
+        label = screen.style(f"{severity}: {one_line(problem['part'])}", COLOURS.get(severity, RED))
+        screen.line(label)
+        screen.paragraph(problem["what"], "  ")
+        screen.paragraph(f"Fix: {problem['fix']}", "  ")
+        screen.line()
+    checked = result["checked"]
+    looked = ", ".join(
+        count(number, re.sub("ies$", "y", one_line(name)).removesuffix("s"))
+        for name, number in checked.items()
+    )
+    if serious:
+        verdict = screen.style(count(len(serious), "problem"), RED, BOLD)
     else:
-        from nimad.ctl.status_text import findings
+        verdict = screen.style("all well", GREEN, BOLD)
+    screen.line(f"{verdict} ({looked} checked in {took(result['took_ms'])})")
+    return UNWELL if serious else 0
 
-        findings(screen, result)
-    return UNWELL if any(p["severity"] != "note" for p in result["problems"]) else 0
+
+# --- what they print ------------------------------------------------------------------------------
+
+
+def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
+    names = status.get("namespaces") or {}
+    memories = f"{count(status['memories'])}"
+    if len(names) > 1:
+        shown = ", ".join(f"{one_line(name)} {count(number)}" for name, number in names.items())
+        memories += f" ({shown})"
+    memory, sources, graph = status["memory"], count(status["sources"]), status["graph"]
+    drawn = one_line(graph["engine"])
+    if drawn == "none":
+        drawn = "off (graph.engine is none)"
+    elif "memories" not in graph:
+        drawn += ", made when it is asked"
+    elif behind := graph.get("behind"):
+        drawn += f", {count(behind, 'change')} behind"
+    else:
+        drawn += ", up to date"
+    rows = [
+        ("memories", memories),
+        ("relations", count(status["relations"])),
+        ("turns", count(status["turns"])),
+        ("sources", sources + (" (nimactl migrate --status)" if status["sources"] else "")),
+        ("meaning", _meaning(status)),
+        ("graph", drawn),
+        ("RAM", f"{size(memory['pss_bytes'])} used, {size(memory['available_bytes'])} available"),
+        (
+            "requests",
+            f"{count(status['requests'])} so far, {count(status['clients'], 'client')} now",
+        ),
+        ("socket", one_line(status["socket"])),
+    ]
+    return [(label, text) for label, text in rows if text]
+
+
+def _meaning(status: dict[str, Any]) -> str:
+    """How far the encoding is, and which embedder made the vectors."""
+    blocks, embedder = status["blocks"], status["embedder"]
+    backlog = blocks.get("backlog", 0)
+    state = f"{count(backlog)} still to encode" if backlog else "all encoded"
+    text = f"{state}, embedder {one_line(embedder['name'])}, {embedder['dims']} dimensions"
+    wanted = embedder.get("wanted", embedder["name"])
+    if wanted == embedder["name"] and embedder.get("done") == embedder.get("total"):
+        return text
+    done, total = (count(embedder.get(key, 0)) for key in ("done", "total"))
+    return f"{text}; {done} of {total} encoded with {one_line(wanted)}"

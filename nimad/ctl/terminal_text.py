@@ -52,10 +52,8 @@ def columns(text: str) -> int:
 
 
 def wrap(text: str, width: int | None) -> list[str]:
-    """The text's own lines, each broken between words into lines of at most `width` columns.
-
-    A word that is longer than a line is broken where the line ends.  None does not wrap.
-    """
+    """The text's own lines, each broken between words into lines of at most `width` columns.  A
+    word that is longer than a line is broken where the line ends.  None does not wrap."""
     lines: list[str] = []
     for line in text.split("\n"):
         lines += [line] if width is None or columns(line) <= width else _wrap_line(line, width)

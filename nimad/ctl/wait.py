@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nimad.ctl.arguments import with_hint
+from nimad.ctl.client import Client
 from nimad.ctl.migration_text import brief, overview, stage_line
 from nimad.ctl.progress import Progress
+from nimad.ctl.screen import Screen
 from nimad.errors import (
     DaemonAbsent,
     Interrupted,
@@ -20,10 +22,6 @@ from nimad.errors import (
     RemoteError,
 )
 from nimad.model import STATES_AT_REST
-
-if TYPE_CHECKING:
-    from nimad.ctl.client import Client
-    from nimad.ctl.screen import Screen
 
 QUICK, SLOW = 0.1, 1.0
 """Pauses between two looks, at first and later on [seconds]."""
@@ -37,9 +35,7 @@ def wait(
     client: Client, screen: Screen, names: Sequence[str], left_out: Sequence[dict[str, Any]] = ()
 ) -> int:
     """Follow sources until each is verified, paused or failed; the exit code says which.
-
-    `left_out` are stores that were not taken over, for the JSON.
-    """
+    `left_out` are stores that were not taken over, for the JSON."""
     ended: list[dict[str, Any]] = []
     result: dict[str, Any] = {}
     try:

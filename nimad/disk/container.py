@@ -115,8 +115,7 @@ def write_container(
         regions: names (up to 16 ASCII characters, unique) and what to put there, in this order.
         crash: prefix of the crash points, see `nimad.disk.durable.replacing`.
 
-    Raises:
-        DiskFull: when there is no room; nothing is left behind.
+    Raises DiskFull when there is no room; nothing is left behind.
     """
     names = [name for name, _ in regions]
     if len(set(names)) != len(names) or len(names) > MOST_REGIONS:
@@ -126,25 +125,21 @@ def write_container(
         file.write(bytes(start))
         table = []
         for name, chunks in regions:
-            table.append(_write_region(file, name, chunks))
+            offset = file.tell()
+            size = crc = 0
+            for chunk in chunks:
+                file.write(chunk)
+                crc = zlib.crc32(chunk, crc)
+                size += memoryview(chunk).nbytes
+            rest = bytes(_padded(size) - size)
+            file.write(rest)
+            table.append(Region(name, offset, size, zlib.crc32(rest, crc)))
         length = file.tell() + FOOT.size
         head, digest = _make_header(format_name, version, table, length)
         file.write(_make_footer(head, digest))
         file.seek(0)
         file.write(head)
     return Summary(length, digest.hex())
-
-
-def _write_region(file: BinaryIO, name: str, chunks: Iterable[Buffer]) -> Region:
-    offset = file.tell()
-    length = crc = 0
-    for chunk in chunks:
-        file.write(chunk)
-        crc = zlib.crc32(chunk, crc)
-        length += memoryview(chunk).nbytes
-    rest = bytes(_padded(length) - length)
-    file.write(rest)
-    return Region(name, offset, length, zlib.crc32(rest, crc))
 
 
 class Container:
@@ -169,13 +164,10 @@ class Container:
 
     @classmethod
     def open(cls, path: Path, format_name: str, oldest: int, newest: int) -> Container:
-        """Map `path` after checking its header and footer; regions are checked by `verify`.
-
-        Raises:
-            FormatCorrupt: when the file is missing, cut short, of another format, or its header or
-                footer is not what was written.
-            FormatTooOld, FormatTooNew: when it is whole but its version is not in
-                `oldest`..`newest`.
+        """Map `path` after checking its header and footer; regions are checked by `verify`.  Raises
+        FormatCorrupt when the file is missing, cut short, of another format, or its header or
+        footer is not what was written; FormatTooOld or FormatTooNew when it is whole but its
+        version is not in `oldest`..`newest`.
         """
         try:
             with path.open("rb") as file:
@@ -190,11 +182,8 @@ class Container:
         return cls(path, head, map_)
 
     def region(self, name: str) -> memoryview:
-        """The bytes of a region, read-only, aligned to 64 bytes in the file.
-
-        Raises:
-            FormatCorrupt: when there is no such region.
-        """
+        """The bytes of a region, read-only, aligned to 64 bytes in the file.  Raises FormatCorrupt
+        when there is no such region."""
         entry = self._entry(name)
         return self._view[entry.offset : entry.offset + entry.length]
 
@@ -211,10 +200,8 @@ class Container:
         """Re-read regions (all of them by default) from the file and compare their checksums.
 
         Reads with `read`, not through the map: a card that fails gives an error here, not a signal,
-        and the pages do not count as this process's memory.
-
-        Raises:
-            FormatCorrupt: on the first difference, naming the region, with both checksums.
+        and the pages do not count as this process's memory.  Raises FormatCorrupt on the first
+        difference, naming the region, with both checksums.
         """
         wanted = self.regions if names is None else {name: self._entry(name) for name in names}
         try:
@@ -300,9 +287,8 @@ def _read_header(path: Path, file: BinaryIO, size: int, format_name: str | None)
         size: of the file, in bytes.
         format_name: what the file should hold; None: anything.
 
-    Raises:
-        FormatCorrupt: when one of them is not what was written, or the format is another.
-        FormatTooOld, FormatTooNew: when the container's own version is unknown.
+    Raises FormatCorrupt when one of them is not what was written, or the format is another;
+    FormatTooOld or FormatTooNew when the container's own version is unknown.
     """
 
     def corrupt(detail: str) -> FormatCorrupt:

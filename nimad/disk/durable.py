@@ -54,11 +54,8 @@ def crash_point(name: str) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory (mode 0700) and its missing parents, and their names durable.
-
-    Raises:
-        OSError: any refusal of the system; a file in its place, too.
-    """
+    """Make a directory (mode 0700) and its missing parents, and their names durable.  Raises
+    OSError for any refusal of the system; for a file in its place, too."""
     missing = [one for one in (path, *path.parents) if not one.exists()]
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     for made in missing:
@@ -85,10 +82,9 @@ def replacing(path: Path, crash: str = "durable") -> Iterator[BinaryIO]:
         path: the file to create or replace; readable by its owner only.
         crash: prefix of the crash points `CRASH.before_fsync`, `.before_rename`, `.after_rename`.
 
-    Raises:
-        DiskFull: when the medium, the quota or a size limit has no room; nothing is left behind.
-        DiskFailed: on an I/O error; DiskReadOnly when the system made the disk so.
-        OSError: any other refusal of the system.
+    Raises DiskFull when the medium, the quota or a size limit has no room (nothing is left behind),
+    DiskFailed on an I/O error, DiskReadOnly when the system made the disk so, and OSError for any
+    other refusal of the system.
     """
     temporary = path.with_name(path.name + TEMPORARY)
     try:
@@ -109,10 +105,8 @@ def replacing(path: Path, crash: str = "durable") -> Iterator[BinaryIO]:
 
 
 def _create(path: Path) -> BinaryIO:
-    """A new file, never one that stood there: what another user planted would stay his to read.
-
-    What a crash of our own left is removed first.
-    """
+    """A new file, never one that stood there, which another user may have planted to read it.  What
+    a crash of our own left is removed first."""
     with contextlib.suppress(FileNotFoundError):
         found = path.lstat()
         if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
@@ -122,12 +116,8 @@ def _create(path: Path) -> BinaryIO:
 
 
 def write_durable(path: Path, chunks: Iterable[Buffer], crash: str = "durable") -> int:
-    """Write `chunks` one after the other to `path`, replacing it; return the bytes written.
-
-    Raises:
-        DiskFull: as `replacing`.
-        OSError: as `replacing`.
-    """
+    """Write `chunks` one after the other to `path`, replacing it; return the bytes written.  Raises
+    what `replacing` does."""
     written = 0
     with replacing(path, crash) as file:
         for chunk in chunks:
@@ -137,10 +127,8 @@ def write_durable(path: Path, chunks: Iterable[Buffer], crash: str = "durable") 
 
 
 def sweep_temporary(directory: Path) -> list[str]:
-    """Remove the temporary files that a crash left in `directory`; return their names, sorted.
-
-    To be called before anything writes there: a write under way looks just like a leftover.
-    """
+    """Remove the temporary files that a crash left in `directory`; return their names, sorted.  To
+    be called before anything writes there: a write under way looks just like a leftover."""
     leftovers = sorted(
         entry.name
         for entry in os.scandir(directory)
@@ -154,10 +142,8 @@ def sweep_temporary(directory: Path) -> list[str]:
 
 
 def set_aside(path: Path, aside: Path) -> Path:
-    """Move a damaged file or directory into `aside`, under a name that is free; return where.
-
-    Both must be on one file system.  A crash leaves it at the old place or at the new one.
-    """
+    """Move a damaged file or directory into `aside`, under a name that is free; return where.  Both
+    must be on one file system.  A crash leaves it at the old place or at the new one."""
     aside.mkdir(mode=0o700, parents=True, exist_ok=True)
     target, number = aside / path.name, 0
     while os.path.lexists(target):

@@ -61,11 +61,8 @@ class Fault(enum.Enum):
 
 
 def sqlite_fault(error: BaseException) -> Fault | None:
-    """What an error of the sqlite3 module means; None for any other exception.
-
-    Extended result codes begin with the name of their primary one; the first in `Fault` that fits
-    counts.
-    """
+    """What an error of the sqlite3 module means; None for any other exception.  Extended result
+    codes begin with the name of their primary one; the first in `Fault` that fits counts."""
     name = getattr(error, "sqlite_errorname", None)
     if name is None:
         return None
@@ -75,9 +72,7 @@ def sqlite_fault(error: BaseException) -> Fault | None:
 @contextmanager
 def disk_errors(what: str) -> Iterator[None]:
     """An OSError that is about the disk as DiskFull, DiskReadOnly or DiskFailed; others stay.
-
-    `what` says which work it stops: "blocks/x.nbk could not be written".
-    """
+    `what` says which work it stops: "blocks/x.nbk could not be written"."""
     try:
         yield
     except OSError as error:
@@ -101,42 +96,35 @@ def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        ours = _records_error(error, path)
-        if ours is None:
-            raise
+        detail = f"{path.name}: {error}"
+        ours: Exception
+        match sqlite_fault(error):
+            case Fault.FULL:
+                ours = DiskFull(detail=detail)
+            case Fault.NO_MEMORY:
+                ours = MemoryError(detail)
+            case Fault.FAILED:
+                ours = (refusal_beside(path) or DiskFailed)(detail=detail)
+            case Fault.READ_ONLY:
+                ours = DiskReadOnly(detail=detail)
+            case Fault.INDEX_DAMAGED:
+                ours = WordsDamaged(path=path, detail=str(error))
+            case Fault.DAMAGED | Fault.NO_DATABASE:
+                ours = RecordsDamaged(path=path, detail=str(error))
+            case Fault.LOCKED:
+                ours = Busy(detail=f"another program keeps {path.name} locked")
+            case Fault.NOT_OPENED:
+                refused = refusal_beside(path)
+                unusable = StateUnusable(state=path.parent, detail=detail)
+                ours = refused(detail=detail) if refused else unusable
+            case _:
+                raise
         raise ours from error
 
 
-def _records_error(error: Exception, path: Path) -> NimadError | MemoryError | None:
-    detail = f"{path.name}: {error}"
-    match sqlite_fault(error):
-        case Fault.FULL:
-            return DiskFull(detail=detail)
-        case Fault.NO_MEMORY:
-            return MemoryError(detail)
-        case Fault.FAILED:
-            return (_refusal_beside(path) or DiskFailed)(detail=detail)
-        case Fault.READ_ONLY:
-            return DiskReadOnly(detail=detail)
-        case Fault.INDEX_DAMAGED:
-            return WordsDamaged(path=path, detail=str(error))
-        case Fault.DAMAGED | Fault.NO_DATABASE:
-            return RecordsDamaged(path=path, detail=str(error))
-        case Fault.LOCKED:
-            return Busy(detail=f"another program keeps {path.name} locked")
-        case Fault.NOT_OPENED:
-            refused = _refusal_beside(path)
-            if refused is not None:
-                return refused(detail=detail)
-            return StateUnusable(state=path.parent, detail=detail)
-    return None
-
-
-def _refusal_beside(path: Path) -> type[NimadError] | None:
-    """What the system says to some pages written beside a file; None when it takes them.
-
-    They stand as far into a file as the database and its WAL reach: a limit of sizes counts, too.
-    """
+def refusal_beside(path: Path) -> type[NimadError] | None:
+    """What the system says to some pages written beside a file; None when it takes them.  They
+    stand as far into a file as the database and its WAL reach: a limit of sizes counts, too."""
     files = (path, path.with_name(path.name + "-wal"))
     try:
         with tempfile.TemporaryFile(dir=path.parent) as file:
@@ -147,6 +135,17 @@ def _refusal_beside(path: Path) -> type[NimadError] | None:
     except OSError as error:
         return _kind_of(error.errno or 0)
     return None
+
+
+def check_room(path: Path) -> None:
+    """Raise what the disk refuses when SQLite's shared memory may find no room beside `path`.
+
+    SQLite writes a byte of each of its pages of 4 KiB, so that the room is there before it touches
+    the rest in the map.  With smaller blocks (disks up to 512 MB) that is not enough: the process
+    would end by SIGBUS.
+    """
+    if os.statvfs(path.parent).f_frsize < 4096 and (refused := refusal_beside(path)) is not None:
+        raise refused(detail=f"there is no room to open {path}")
 
 
 def check_writable(path: Path) -> None:

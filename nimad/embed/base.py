@@ -25,7 +25,7 @@ class AnswerThreshold(NamedTuple):
 
     Attributes:
         usual: for any question.
-        unknown_name: for one that names something that no memory mentions, and nobody known.
+        unknown_name: for one that names a thing that no memory mentions, and no known speaker.
     """
 
     usual: float
@@ -121,9 +121,7 @@ def in_steps(
     texts: Sequence[str], add: Callable[[str, NDArray[np.float64]], None]
 ) -> NDArray[np.float32]:
     """float32[n, 256]: the unit rows of texts; `add(text, row)` puts a text's sum into a zero row.
-
-    Some hundred texts at a time, so that a large batch needs little more than its result.
-    """
+    Some hundred texts at a time, so that a large batch needs little more than its result."""
     rows = np.empty((len(texts), DIMS), np.float32)
     for start in range(0, len(texts), _TEXTS):
         part = texts[start : start + _TEXTS]

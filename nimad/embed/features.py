@@ -58,9 +58,7 @@ _IS_DENSE = re.compile(f"[{_DENSE}]")
 
 def words(text: str) -> list[str]:
     """The words of a text in any script, in small letters; Latin, Greek, Cyrillic without accents.
-
-    A character that this Python's Unicode does not know yet is a word by itself.
-    """
+    A character that this Python's Unicode does not know yet is a word by itself."""
     if not text.isascii():
         bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
         text = unicodedata.normalize("NFC", bare)
@@ -113,14 +111,6 @@ class Spelling(dict[str, tuple[int, ...]]):
         return sum(word not in read and not self._legible(word) for word in words(text))
 
     def __missing__(self, piece: str) -> tuple[int, ...]:
-        found = tuple(self._spell(piece))
-        if len(piece) <= _LONGEST_KEPT:
-            if len(self) >= _PIECES_KEPT:
-                self.clear()
-            self[piece] = found
-        return found
-
-    def _spell(self, piece: str) -> list[int]:
         found: list[int] = []
         read: set[str] = set()
         unread = False
@@ -136,7 +126,12 @@ class Spelling(dict[str, tuple[int, ...]]):
                 if word not in read:
                     ids = self._wordpiece.pieces(word)
                     found += ids if _legible(word, ids) else [HASHED + n for n in features(word)]
-        return found
+        spelt = tuple(found)
+        if len(piece) <= _LONGEST_KEPT:
+            if len(self) >= _PIECES_KEPT:
+                self.clear()
+            self[piece] = spelt
+        return spelt
 
     def _legible(self, word: str) -> bool:
         return _legible(word, self._wordpiece.pieces(word))

@@ -42,7 +42,8 @@ class HashEmbedder(Embedder):
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[n, 256]: see `nimad.embed.base.Embedder`.  About 0.05 ms a chat sentence."""
-        return in_steps(texts, self._sum)
-
-    def _sum(self, text: str, row: NDArray[np.float64]) -> None:
-        add_features(list(chain.from_iterable(map(self._known.__getitem__, words(text)))), 1, row)
+        known = self._known.__getitem__
+        return in_steps(
+            texts,
+            lambda text, row: add_features([*chain.from_iterable(map(known, words(text)))], 1, row),
+        )

@@ -76,20 +76,18 @@ class HttpEmbedder(Embedder):
         try:
             rows = self._parsed(self._exchange(texts), len(texts))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise self._failed(error) from error
+            reason = str(error) or type(error).__name__
+            if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+                reason = "nimad-embedder does not run"
+                reason += " (systemctl enable --now nimad-embedder.socket)"
+            with self._lock:
+                self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+                self._not_before = self._clock() + self._pause
+                self.trouble = reason
+            raise Degraded(part="embedder", detail=reason) from error
         with self._lock:
             self.trouble, self._pause = None, 0.0
         return rows
-
-    def _failed(self, error: Exception) -> Degraded:
-        reason = str(error) or type(error).__name__
-        if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
-            reason = "nimad-embedder does not run (systemctl enable --now nimad-embedder.socket)"
-        with self._lock:
-            self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
-            self._not_before = self._clock() + self._pause
-            self.trouble = reason
-        return Degraded(part="embedder", detail=reason)
 
     def _exchange(self, texts: list[str]) -> bytes:
         """One request and the line that answers it."""

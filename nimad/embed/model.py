@@ -28,8 +28,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.disk.container import Container, Summary, write_container
-from nimad.embed.table import read_file, read_spans, write_spans
+from nimad.disk.container import Summary, write_container
+from nimad.embed.table import opened, read_spans, write_spans
 from nimad.embed.wordpiece import Span, TokenLines
 
 FORMAT = "minilm"
@@ -78,25 +78,19 @@ def write_model(path: Path, model: Model) -> Summary:
 
 
 def read_model(path: Path) -> Model:
-    """Map a model after comparing every checksum.  About 30 ms.
-
-    Raises:
-        TableDamaged: when the file is missing, is not what was written, or is of another version.
-    """
-    return read_file(path, FORMAT, VERSION, _parsed)
-
-
-def _parsed(container: Container) -> Model:
-    dims, first, opens, closes = _NUMBERS.unpack(container.region("numbers"))
-    return Model(
-        words=np.frombuffer(container.region("words"), "<i1").reshape(-1, dims),
-        scales=np.frombuffer(container.region("scales"), "<f4"),
-        places=np.frombuffer(container.region("places"), "<f4").reshape(-1, dims),
-        layers=container.region("layers"),
-        tokens=TokenLines(container.region("tokens")),
-        spans=read_spans(container.region("characters")),
-        first=first,
-        opens=opens,
-        closes=closes,
-        digest=container.digest,
-    )
+    """Map a model after comparing every checksum.  About 30 ms.  Raises TableDamaged when the file
+    is missing, is not what was written, or is of another version."""
+    with opened(path, FORMAT, VERSION) as container:
+        dims, first, opens, closes = _NUMBERS.unpack(container.region("numbers"))
+        return Model(
+            words=np.frombuffer(container.region("words"), "<i1").reshape(-1, dims),
+            scales=np.frombuffer(container.region("scales"), "<f4"),
+            places=np.frombuffer(container.region("places"), "<f4").reshape(-1, dims),
+            layers=container.region("layers"),
+            tokens=TokenLines(container.region("tokens")),
+            spans=read_spans(container.region("characters")),
+            first=first,
+            opens=opens,
+            closes=closes,
+            digest=container.digest,
+        )

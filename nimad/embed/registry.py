@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,13 @@ from nimad.keys import EMBEDDERS
 if TYPE_CHECKING:
     from nimad.embed.base import Embedder
 
+CLASSES = {
+    "static": "StaticEmbedder",
+    "hash": "HashEmbedder",
+    "minilm": "MiniLmEmbedder",
+    "http": "HttpEmbedder",
+}
+"""The class of each embedder, in the module of its name."""
 ALWAYS_THERE = ("static", "hash")
 """Names of those that need nothing but this package."""
 
@@ -21,11 +29,8 @@ _making = threading.Lock()
 
 def get_embedder(name: str, config: Config | None = None) -> Embedder:
     """The embedder of that name, shared by all callers; its code and its table load only now.
-
-    Raises:
-        ConfigError: when there is none of that name; it lists the names.
-        TableDamaged: when the table behind it is missing or not what was shipped.
-        EmbedderMissing: when it is not installed.
+    Raises ConfigError, which lists the names, when there is none of that name; TableDamaged when
+    the table behind it is missing or not what was shipped; EmbedderMissing without its package.
     """
     settings = config or Config()
     own = [value for key, value in settings.values.items() if key.startswith(f"{name}.")]
@@ -38,20 +43,7 @@ def get_embedder(name: str, config: Config | None = None) -> Embedder:
 
 def embedder_class(name: str) -> type[Embedder]:
     """The class of the embedder of that name; only its code loads.  Raises ConfigError."""
-    if name == "static":
-        from nimad.embed.static import StaticEmbedder
-
-        return StaticEmbedder
-    if name == "hash":
-        from nimad.embed.hash import HashEmbedder
-
-        return HashEmbedder
-    if name == "minilm":
-        from nimad.embed.minilm import MiniLmEmbedder
-
-        return MiniLmEmbedder
-    if name == "http":
-        from nimad.embed.http import HttpEmbedder
-
-        return HttpEmbedder
-    raise ConfigError(path="embedder", detail=f"{name!r} is none of {', '.join(EMBEDDERS)}")
+    if name not in CLASSES:
+        raise ConfigError(path="embedder", detail=f"{name!r} is none of {', '.join(EMBEDDERS)}")
+    found: type[Embedder] = getattr(importlib.import_module(f"nimad.embed.{name}"), CLASSES[name])
+    return found

@@ -22,10 +22,10 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +39,6 @@ from nimad.errors import FormatCorrupt, FormatTooNew, FormatTooOld, TableDamaged
 FORMAT = "tokens"
 VERSION = 1
 _NUMBERS = struct.Struct("<II")
-
-Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
@@ -81,30 +79,34 @@ def write_table(path: Path, table: TokenTable) -> Summary:
 
 
 def read_table(path: Path) -> TokenTable:
-    """Map a table after comparing every checksum.  About 30 ms.
-
-    Raises:
-        TableDamaged: when the file is missing, is not what was written, or is of another version.
-    """
-    table = read_file(path, FORMAT, VERSION, _parsed)
+    """Map a table after comparing every checksum.  About 30 ms.  Raises TableDamaged when the file
+    is missing, is not what was written, or is of another version."""
+    with opened(path, FORMAT, VERSION) as container:
+        first, hashed = _NUMBERS.unpack(container.region("numbers"))
+        table = TokenTable(
+            tokens=TokenLines(container.region("tokens")),
+            spans=read_spans(container.region("characters")),
+            rows=np.frombuffer(container.region("rows"), "<i1").reshape(-1, DIMS),
+            weights=np.frombuffer(container.region("weights"), "<u2"),
+            first=first,
+            hashed=hashed,
+            digest=container.digest,
+            unmap=lambda: container.advise("rows", mmap.MADV_DONTNEED),
+        )
     if not len(table.tokens) == len(table.rows) == len(table.weights) > 0:
         counts = f"{len(table.tokens)} tokens, {len(table.rows)} rows, {len(table.weights)} weights"
         raise TableDamaged(path=path, detail=f"its parts have different lengths: {counts}")
     return table
 
 
-def read_file(
-    path: Path, format_name: str, version: int, parse: Callable[[Container], Parsed]
-) -> Parsed:
-    """What `parse` makes of a container whose every checksum was compared.
-
-    Raises:
-        TableDamaged: when the file is missing, is not what was written, or is of another version.
-    """
+@contextmanager
+def opened(path: Path, format_name: str, version: int) -> Iterator[Container]:
+    """A container whose every checksum was compared, to be read in the block.  Raises TableDamaged
+    when the file is missing, is not what was written, or is of another version."""
     try:
         container = Container.open(path, format_name, version, version)
         container.verify()
-        return parse(container)
+        yield container
     except FormatCorrupt as error:
         raise TableDamaged(path=path, detail=error.fields["detail"]) from error
     except (FormatTooNew, FormatTooOld) as error:
@@ -113,20 +115,6 @@ def read_file(
     except (ValueError, struct.error) as error:  # whole, but written wrongly
         detail = f"its content does not fit together ({error})"
         raise TableDamaged(path=path, detail=detail) from error
-
-
-def _parsed(container: Container) -> TokenTable:
-    first, hashed = _NUMBERS.unpack(container.region("numbers"))
-    return TokenTable(
-        tokens=TokenLines(container.region("tokens")),
-        spans=read_spans(container.region("characters")),
-        rows=np.frombuffer(container.region("rows"), "<i1").reshape(-1, DIMS),
-        weights=np.frombuffer(container.region("weights"), "<u2"),
-        first=first,
-        hashed=hashed,
-        digest=container.digest,
-        unmap=lambda: container.advise("rows", mmap.MADV_DONTNEED),
-    )
 
 
 def write_spans(spans: Sequence[Span]) -> bytes:

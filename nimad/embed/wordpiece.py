@@ -68,7 +68,14 @@ class WordPiece:
     def __init__(self, tokens: Sequence[str], first: int, spans: Iterable[Span]) -> None:
         """`tokens[i]` has the id `first + i`; one that continues a word begins with "##"."""
         self.characters = Characters(spans)
-        self._heads, self._tails = _heads_and_tails(tokens, first)
+        lines = TokenLines.of(tokens)
+        padded = np.append(lines.data, np.zeros(2, np.uint8))
+        tails = (padded[lines.starts] == _TAIL[0]) & (padded[lines.starts + 1] == _TAIL[1])
+        tails &= lines.ends - lines.starts > 1
+        self._heads, self._tails = (
+            _Pieces(lines, np.flatnonzero(~tails), 0, first),
+            _Pieces(lines, np.flatnonzero(tails), 2, first),
+        )
         self._longest = max(self._heads.longest, self._tails.longest)
 
     def words(self, text: str) -> list[str]:
@@ -162,15 +169,3 @@ class _Pieces:
                 return self._ids[number]
             slot = (slot + 1) & self._mask
         return None
-
-
-def _heads_and_tails(tokens: Sequence[str], first: int) -> tuple[_Pieces, _Pieces]:
-    """Tokens that begin a word, and those that continue one; token i has the id `first + i`."""
-    lines = TokenLines.of(tokens)
-    padded = np.append(lines.data, np.zeros(2, np.uint8))
-    tails = (padded[lines.starts] == _TAIL[0]) & (padded[lines.starts + 1] == _TAIL[1])
-    tails &= lines.ends - lines.starts > 1
-    return (
-        _Pieces(lines, np.flatnonzero(~tails), 0, first),
-        _Pieces(lines, np.flatnonzero(tails), 2, first),
-    )

@@ -109,7 +109,12 @@ def serve(listener: socket.socket, endpoint: Endpoint) -> None:
         try:
             with caller:
                 caller.settimeout(PATIENCE)
-                caller.sendall(json.dumps(_reply(_line(caller), endpoint)).encode() + b"\n")
+                line = bytearray()
+                while not line.endswith(b"\n") and len(line) <= MOST_BYTES:
+                    if not (more := caller.recv(1 << 16)):
+                        break
+                    line += more
+                caller.sendall(json.dumps(_reply(bytes(line), endpoint)).encode() + b"\n")
         except OSError as error:
             log.info("a caller went away: %s", error)
         finally:
@@ -122,16 +127,6 @@ def serve(listener: socket.socket, endpoint: Endpoint) -> None:
         except OSError:
             return
         threading.Thread(target=answer, args=(caller,), daemon=True).start()
-
-
-def _line(caller: socket.socket) -> bytes:
-    found = bytearray()
-    while not found.endswith(b"\n") and len(found) <= MOST_BYTES:
-        more = caller.recv(1 << 16)
-        if not more:
-            break
-        found += more
-    return bytes(found)
 
 
 def _reply(line: bytes, endpoint: Endpoint) -> dict[str, Any]:

@@ -82,7 +82,11 @@ class Endpoint:
         left = deadline - time.monotonic()
         if left <= 0:
             raise EndpointError("the endpoint took too long", passes=False)
-        connection = self._connection(left)
+        host, port = self.url.hostname or "", self.url.port
+        connection = http.client.HTTPConnection(host, port, timeout=left)
+        if self.url.scheme == "https":
+            context = ssl.create_default_context()
+            connection = http.client.HTTPSConnection(host, port, timeout=left, context=context)
         try:
             target = (self.url.path or "/") + (f"?{self.url.query}" if self.url.query else "")
             connection.request("POST", target, body, self._headers)
@@ -103,13 +107,6 @@ class Endpoint:
         if len(reply) > MOST_BYTES:
             raise EndpointError(f"{self.url.netloc} answered without an end", passes=False)
         return reply
-
-    def _connection(self, seconds: float) -> http.client.HTTPConnection:
-        host, port = self.url.hostname or "", self.url.port
-        if self.url.scheme == "https":
-            context = ssl.create_default_context()
-            return http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
-        return http.client.HTTPConnection(host, port, timeout=seconds)
 
 
 def _vectors(reply: bytes, count: int) -> tuple[int, array[float]]:

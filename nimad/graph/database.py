@@ -1,6 +1,6 @@
 """The graph database of one directory: built whole, asked, closed again.
 
-It knows no records: whoever builds it hands the rows over.
+It knows no records: the caller that builds it hands the rows over.
 
 Crash prose of `build`: the new file is written beside the old one, which serves until the swap (see
 `files`); a crash leaves a half built file, which the next start removes.
@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from nimad.disk.durable import crash_point, make_directory, set_aside
-from nimad.errors import CypherTooMuch, GraphFailed, GraphMemory
+from nimad.disk.failures import disk_errors, refusal_beside
+from nimad.errors import CypherTooMuch, DiskFull, GraphFailed, GraphMemory
 from nimad.graph.cypher import check_reads
 from nimad.graph.files import GraphFiles, Seal
 from nimad.graph.limits import GraphLimits, Settings, check_supported
@@ -35,7 +36,7 @@ EDGES = 100_000
 SMALL_PART = 10_000
 """Nodes or edges handed over at a time when memory ran out before [rows]."""
 IDLE_SECONDS = 20.0
-"""A process that nobody has asked for so long ends [seconds]."""
+"""Time without a question after which the process ends [seconds]."""
 MOST_ASKED = 100
 """Questions of one process: kuzu keeps 0.5 MB of each [questions]."""
 EDGE_TABLES = ("Relation", "Member")
@@ -138,15 +139,21 @@ class GraphDatabase:
         """Make the graph anew; the old one serves until the swap.
 
         Runs out of memory once: it is tried again in small parts.  Raises EngineUnsupported,
-        GraphFailed (GraphMemory), DiskFull; the old one stays then.
+        GraphFailed (GraphMemory), DiskFull, DiskFailed, DiskReadOnly; the old one stays then.
         """
         check_supported(self.engine)
         with self._building:
             try:
-                return self._build(about, pages)
-            except BaseException:
+                with disk_errors("the graph could not be written"):
+                    return self._build(about, pages)
+            except BaseException as error:
                 with suppress(OSError):
                     self._files.sweep_new()
+                # The engine says only that it could not write: the disk is asked why.
+                if isinstance(error, (DiskFull, GraphFailed)):
+                    refused = refusal_beside(self._files.main)
+                    if refused is not None:
+                        raise refused(detail=error.fields["detail"]) from error
                 raise
 
     def _build(self, about: About, pages: Pages) -> Seal:

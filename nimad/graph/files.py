@@ -75,7 +75,7 @@ class GraphFiles:
         return sorted(self.directory.glob(f"{self.main.name}*"))
 
     def check_room(self, needed: int) -> None:
-        """Raise DiskFull unless so many bytes and some to spare are free."""
+        """Raise DiskFull unless `needed` bytes and a reserve are free."""
         status = os.statvfs(self.directory)
         free = status.f_bavail * status.f_frsize
         if free < needed + SPARE:
@@ -130,7 +130,7 @@ class GraphFiles:
     # --- the swap -------------------------------------------------------------------------------
 
     def swap_in(self, watermark: int, rows: dict[str, int], last: dict[str, int]) -> None:
-        """Put the finished new file in the place of the serving one, which nobody may have open."""
+        """Put the new file in the place of the serving one, which no process may have open."""
         descriptor = os.open(self.new, os.O_RDWR | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)

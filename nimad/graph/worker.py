@@ -102,7 +102,7 @@ def _open(settings: Settings) -> Engine:
 
 
 def _shut_in() -> None:
-    """From now on: no other file, no writing, no more than so much memory."""
+    """From now on this process opens no file, writes none, and takes a bounded amount of memory."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -26,16 +26,14 @@ from numpy.typing import NDArray
 
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import NimadError, NotFound
-from nimad.index.filters import FilterCache
 from nimad.index.kernels.contract import MOST_DIMS
 from nimad.index.kernels.loader import load_kernels
 from nimad.index.located import Located
-from nimad.index.merge import write_merged
+from nimad.index.merge import MergedRows, kept_book
 from nimad.index.params import BlockParams, Damage, SegmentInfo
 from nimad.index.quantise import Ids, Query, Scores, quantise_rows
-from nimad.index.sealed import Sealed
-from nimad.index.segment import SUFFIX, Segment
-from nimad.index.view import Found, Search, View
+from nimad.index.segment import SUFFIX, Sealed, Segment
+from nimad.index.view import FilterCache, Found, Search, View
 from nimad.index.writer import MemoryRows, write_segment
 
 __all__ = ["BlockIndex", "BlockParams", "Damage", "SegmentInfo"]
@@ -56,11 +54,8 @@ class BlockIndex:
         dims: int,
         params: BlockParams = BlockParams(),  # noqa: B008
     ) -> None:
-        """An empty index; `open` loads what is on the disk.
-
-        Raises:
-            ValueError: when `dims` is not in 1..1024.
-        """
+        """An empty index; `open` loads what is on the disk.  Raises ValueError when `dims` is not
+        in 1..1024."""
         if not 0 < dims <= MOST_DIMS:
             raise ValueError(f"dims must be 1..{MOST_DIMS}, got {dims}")
         self.directory = directory
@@ -78,11 +73,8 @@ class BlockIndex:
         return self._kernels.name
 
     def path(self, name: str) -> Path:
-        """Where segment `name` is.
-
-        Raises:
-            ValueError: when it is not a name of letters, digits, dot, dash and underscore.
-        """
+        """Where segment `name` is.  Raises ValueError when it is not a name of letters, digits,
+        dot, dash and underscore."""
         if not _NAME.fullmatch(name):
             raise ValueError(f"not a segment name: {name!r}")
         return self.directory / (name + SUFFIX)
@@ -107,10 +99,8 @@ class BlockIndex:
 
     def write_segment(self, name: str, ids: Ids, vectors: Scores) -> SegmentInfo:
         """Seal `vectors: float32[n, dims]` of `ids: int64[n]` in a file, durable, not yet visible.
-
-        Raises:
-            ValueError: when an id comes twice, or a vector is not finite or of other dimensions.
-            DiskFull: when there is no room; nothing is left behind.
+        Raises ValueError when an id comes twice, or a vector is not finite or of other dimensions;
+        DiskFull when there is no room; nothing is left behind.
         """
         source = MemoryRows(*self._rows(ids, vectors))
         with self._pending(name) as path:
@@ -121,11 +111,8 @@ class BlockIndex:
 
         Rows are copied as they are, so they keep their scores.  Codebooks are kept while they fit
         (see `nimad.index.merge`), else learned anew.  What is removed while this runs is removed
-        from the new segment, too, when it is published.
-
-        Raises:
-            NotFound: when one of `names` is not open.
-            DiskFull: when there is no room; nothing is left behind.
+        from the new segment, too, when it is published.  Raises NotFound when one of `names` is not
+        open; DiskFull when there is no room; nothing is left behind.
         """
         present = {sealed.segment.name: sealed for sealed in self._view.sealed}
         missing = [name for name in names if name not in present]
@@ -133,18 +120,17 @@ class BlockIndex:
             raise NotFound(kind="segment", id=missing[0])
         live = [(present[name].segment, present[name].every()) for name in names]
         with self._pending(into) as path:
-            return write_merged(path, live, self.dims, self.params, self._kernels)
+            source = MergedRows(live, self.dims)
+            book = kept_book(source, self.params)
+            return write_segment(path, source, self.params, self._kernels, book)
 
     def publish(self, add: Sequence[str], drop: Sequence[str] = ()) -> None:
         """Show readers the segments `add` in place of `drop`, at once; then remove the dropped
         files.  To be called after the records' commit.
 
         An id that an older segment holds too is taken from the new one.  A name in `drop` that is
-        not open (a damaged one) is only removed from the disk.
-
-        Raises:
-            FormatCorrupt, FormatTooOld, FormatTooNew: when a segment cannot be opened; nothing
-                has changed then.
+        not open (a damaged one) is only removed from the disk.  Raises FormatCorrupt, FormatTooOld,
+        FormatTooNew when a segment cannot be opened; nothing has changed then.
         """
         opened = [
             Sealed(Segment.open(self.path(name), self.dims, check=name not in self._known))
@@ -167,9 +153,7 @@ class BlockIndex:
 
         Ids that were removed stay removed.  Of an id that a segment under way holds already, that
         older row comes back when the segment is published: replace rows when nothing is merged.
-
-        Raises:
-            ValueError: as `write_segment`; nothing has changed then.
+        Raises ValueError as `write_segment`; nothing has changed then.
         """
         ids, rows = self._rows(ids, vectors)
         replaced = np.sort(ids) if len(ids) > 1 else ids
@@ -214,8 +198,7 @@ class BlockIndex:
                 exactly, many filter the scan; neither loses recall.
             effort: in (0, 1], the share of the usual scan, where nothing filters it.
 
-        Raises:
-            ValueError: when `query` has other dimensions or is not finite.
+        Raises ValueError when `query` has other dimensions or is not finite.
         """
         asked = Query.of(query, self.dims)
         if asked is None or k <= 0:
@@ -244,10 +227,8 @@ class BlockIndex:
         return row if row.any() else None
 
     def locate(self, ids: Ids, known: Located | None = None) -> Located:
-        """Where the vectors of `ids: int64[m]` (ascending, unique) are now.
-
-        `known`, from an earlier call, is given back while it holds, and helps when it nearly does.
-        """
+        """Where the vectors of `ids: int64[m]` (ascending, unique) are now.  `known`, from an
+        earlier call, is given back while it holds, and helps when it nearly does."""
         view = self._view
         if known is not None and known.view is view and known.ids is ids:
             return known

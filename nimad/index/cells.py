@@ -79,10 +79,8 @@ def flat(source: RowSource, params: BlockParams, kernels: Kernels) -> Codebook:
 
 
 def learn(source: RowSource, params: BlockParams, kernels: Kernels) -> Codebook:
-    """Learn blocks and dimensions from the rows and assign each row to one of them.
-
-    Holds one block's sample (at most 30 * dims rows as float32) and 9 bytes a row at a time.
-    """
+    """Learn blocks and dimensions from the rows and assign each row to one of them.  Holds one
+    block's sample (at most 30 * dims rows as float32) and 9 bytes a row at a time."""
     # one expression, so that the sample (31 MB) is gone before dimensions are learned
     blocks = quantise_rows(
         spherical_means(
@@ -164,22 +162,16 @@ def spherical_means(points: NDArray[np.float32], count: int, rounds: int) -> NDA
     for _ in range(rounds):
         likeness = points @ centres.T
         nearest = likeness.argmax(axis=1)
-        centres = _means(points, nearest, centres)
+        # the direction of each group's sum; a group without one keeps its centre
+        order = np.argsort(nearest, kind="stable")
+        present, firsts = np.unique(nearest[order], return_index=True)
+        sums = np.add.reduceat(points[order], firsts, axis=0)
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        out = centres.copy()
+        usable = lengths[:, 0] > 1e-6
+        out[present[usable]] = sums[usable] / lengths[usable]
+        centres = out
         empty = np.flatnonzero(np.bincount(nearest, minlength=count) == 0)
         farthest = np.argsort(likeness.max(axis=1), kind="stable")
         centres[empty] = points[farthest[: len(empty)]]
     return centres
-
-
-def _means(
-    points: NDArray[np.float32], nearest: NDArray[np.intp], centres: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """The direction of each group's sum; a group without one keeps its centre."""
-    order = np.argsort(nearest, kind="stable")
-    present, firsts = np.unique(nearest[order], return_index=True)
-    sums = np.add.reduceat(points[order], firsts, axis=0)
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    out = centres.copy()
-    usable = lengths[:, 0] > 1e-6
-    out[present[usable]] = sums[usable] / lengths[usable]
-    return out

@@ -83,10 +83,8 @@ class Hot:
         return np.concatenate([np.zeros(0, np.int64), *pieces])
 
     def plus(self, ids: NDArray[np.int64], rows: NDArray[np.int8]) -> Hot:
-        """With these rows as well; only the owner's one writer may call it.
-
-        A few microseconds: two small arrays are written, the tuple of parts is copied.
-        """
+        """With these rows as well; only the owner's one writer may call it.  A few microseconds:
+        two small arrays are written, the tuple of parts is copied."""
         if not len(ids):
             return self
         lowest, highest = int(ids.min()), int(ids.max())

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from nimad.index.kernels.contract import Kernels
 from nimad.index.quantise import Ids, Query, Scores, cosines
-from nimad.index.sealed import Sealed
 from nimad.index.view import View
 
 _NOWHERE, _ZEROS = -1, -2
@@ -40,7 +39,14 @@ class Located:
         self._matrices: list[NDArray[np.int8]] = [s.segment.vectors for s in view.sealed]
         places = self._take_over(known)
         for number, sealed in enumerate(view.sealed):
-            self._look_up(number, sealed, places)
+            rows = sealed.segment.rows_of(ids[places])
+            at, rows = places[rows >= 0], rows[rows >= 0]
+            if sealed.alive is not None:
+                live = np.isin(rows, sealed.live(rows), assume_unique=True)
+                rows, at = rows[live], at[live]
+            directed = rows < sealed.segment.meta.scored  # the others are zeros
+            self._matrix[at] = np.where(directed, number, _ZEROS)
+            self._row[at] = rows
         for part in view.hot:
             slots, places = part.slots_of(ids)
             self._matrix[places] = len(self._matrices)
@@ -63,17 +69,6 @@ class Located:
         self._matrix[:count] = np.where(hot, np.int16(_NOWHERE), known._matrix)
         self._row[:count] = known._row
         return np.concatenate([np.flatnonzero(hot), every[count:]])
-
-    def _look_up(self, number: int, sealed: Sealed, places: Ids) -> None:
-        rows = sealed.segment.rows_of(self.ids[places])
-        found = rows >= 0
-        rows, places = rows[found], places[found]
-        if sealed.alive is not None:
-            live = np.isin(rows, sealed.live(rows), assume_unique=True)
-            rows, places = rows[live], places[live]
-        directed = rows < sealed.segment.meta.scored  # the others are zeros
-        self._matrix[places] = np.where(directed, number, _ZEROS)
-        self._row[places] = rows
 
     def present(self, picks: Ids) -> NDArray[np.bool_]:
         """bool[p]: which of `ids[picks]` have a vector, zeros or not."""

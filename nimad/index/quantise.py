@@ -25,10 +25,7 @@ _TINY = np.finfo(np.float32).tiny
 
 def quantise_rows(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
     """rint(127 x / max|x|) of each row of `vectors: float32[n, d]`: int8[n, d]; zeros stay zeros.
-
-    Raises:
-        ValueError: when a value is not finite, or d is not in 1..1024.
-    """
+    Raises ValueError when a value is not finite, or d is not in 1..1024."""
     if vectors.ndim != 2 or not 0 < vectors.shape[1] <= MOST_DIMS:
         raise ValueError(f"vectors must be float32[n, 1..{MOST_DIMS}], got shape {vectors.shape}")
     if len(vectors) == 1:  # what `remember` does: the path below takes 8 us more
@@ -38,7 +35,13 @@ def quantise_rows(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
     out = np.empty(vectors.shape, np.int8)
     for first in range(0, len(vectors), _BATCH):
         batch = np.asarray(vectors[first : first + _BATCH], np.float32)
-        out[first : first + _BATCH] = np.rint(batch * _scale(batch, ROW_MAX)[:, None])
+        peak = np.abs(batch).max(axis=1)
+        if not np.isfinite(peak).all():
+            raise ValueError("vectors must be finite")
+        # Subnormal peaks would overflow the quotient; such a row has no direction worth keeping.
+        usable = peak > _TINY
+        scale = np.where(usable, np.float32(ROW_MAX) / np.where(usable, peak, 1), 0)
+        out[first : first + _BATCH] = np.rint(batch * scale.astype(np.float32)[:, None])
     return out
 
 
@@ -53,15 +56,6 @@ def _scaled(vector: NDArray[np.float32], most: int) -> NDArray[np.float32] | Non
     return scaled
 
 
-def _scale(vectors: NDArray[np.float32], most: int) -> NDArray[np.float32]:
-    peak = np.abs(vectors).max(axis=1)
-    if not np.isfinite(peak).all():
-        raise ValueError("vectors must be finite")
-    # Subnormal peaks would overflow the quotient; such a row has no direction worth keeping.
-    usable = peak > _TINY
-    return np.where(usable, np.float32(most) / np.where(usable, peak, 1), 0).astype(np.float32)
-
-
 @dataclass(frozen=True)
 class Query:
     """A query in whole numbers: `values: int16[d]`, and its length `norm`, never 0."""
@@ -71,11 +65,8 @@ class Query:
 
     @classmethod
     def of(cls, vector: NDArray[np.float32], dims: int) -> Query | None:
-        """The query for `vector: float32[dims]`; None when it is zero: nothing is near it.
-
-        Raises:
-            ValueError: when the shape is not (dims,) or a value is not finite.
-        """
+        """The query for `vector: float32[dims]`; None when it is zero: nothing is near it.  Raises
+        ValueError when the shape is not (dims,) or a value is not finite."""
         if vector.shape != (dims,):
             raise ValueError(f"the query must be float32[{dims}], got shape {vector.shape}")
         scaled = _scaled(np.asarray(vector, np.float32), QUERY_MAX)

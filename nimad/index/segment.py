@@ -45,6 +45,7 @@ codes in order and rows at random, so only touched pages of `rows` become reside
 
 from __future__ import annotations
 
+import functools
 import mmap
 import struct
 from dataclasses import dataclass
@@ -63,12 +64,14 @@ from nimad.index.kernels.contract import (
     MOST_DIMS,
     ROTATION,
     WORDS,
+    Marks,
     Space,
     ascends,
     groups,
 )
 from nimad.index.params import SegmentInfo
-from nimad.index.rowsets import Ranks
+from nimad.index.quantise import Ids
+from nimad.index.rowsets import Ranks, marked
 
 FORMAT = "segment"
 VERSION, OLDEST = 2, 1
@@ -115,7 +118,16 @@ class Segment:
     def __init__(self, name: str, container: Container) -> None:
         self.name = name
         self.container = container
-        self.meta = meta = _meta(container)
+        raw = container.region("meta")
+        if len(raw) != META.size:
+            detail = f"region meta has {len(raw)} bytes, expected {META.size}"
+            raise FormatCorrupt(path=container.path, detail=detail)
+        meta = Meta(*META.unpack(raw))
+        known = (meta.bits, meta.rotation) == (BITS, ROTATION) and meta.id_bytes in (4, 8)
+        if not known or not 0 < meta.dims <= MOST_DIMS or meta.scored > meta.rows:
+            detail = f"its description is impossible: {meta}"
+            raise FormatCorrupt(path=container.path, detail=detail)
+        self.meta = meta
         self.mean = self._array("mean", np.float32, meta.dims)
         self.vectors = self._array("rows", np.int8, meta.scored, meta.dims)
         self.codes = self._array("codes", np.uint64, groups(meta.scored), WORDS, LANES)
@@ -132,7 +144,11 @@ class Segment:
         self._ids: NDArray[Any] = self._array("ids", width, meta.rows)
         ordered = not container.regions["order"].length
         self._order = None if ordered else self._array("order", np.uint32, meta.rows)
-        self._check_edges()
+        # a range that leaves the file would make a kernel read foreign memory
+        ends = [(self.cell_start, meta.scored), (self.block_start, meta.cells)]
+        sound = all(ascends(edge, end) for edge, end in ends if len(edge))
+        if not sound or (self._order is not None and not (self._order < meta.rows).all()):
+            raise FormatCorrupt(path=container.path, detail="its row ranges contradict it")
         self._ranks = Ranks.of(self._ids, meta.last - meta.first + 1)
         book = (self.mean, self.blocks, self.block_start, self.cell_codes, self.cell_start)
         self.space = Space(*book, self.codes, self.vectors)
@@ -144,9 +160,8 @@ class Segment:
         Args:
             check: compare checksums; off only for a file that this process has just written.
 
-        Raises:
-            FormatCorrupt: when anything is not what was written, or the dimensions are others.
-            FormatTooOld, FormatTooNew: when another nimad wrote it.
+        Raises FormatCorrupt when anything is not what was written, or the dimensions are others;
+        FormatTooOld or FormatTooNew when another nimad wrote it.
         """
         container = Container.open(path, FORMAT, OLDEST, VERSION)
         small = container.regions["rows"].length <= _CHECK_ROWS_UP_TO
@@ -224,24 +239,49 @@ class Segment:
             raise FormatCorrupt(path=self.container.path, detail=detail)
         return array.reshape(shape)
 
-    def _check_edges(self) -> None:
-        """A range that leaves the file would make a kernel read foreign memory."""
-        meta = self.meta
-        edges = [(self.cell_start, meta.scored), (self.block_start, meta.cells)]
-        sound = all(ascends(edge, end) for edge, end in edges if len(edge))
-        if self._order is not None:
-            sound = sound and bool((self._order < meta.rows).all())
-        if not sound:
-            raise FormatCorrupt(path=self.container.path, detail="its row ranges contradict it")
 
+@dataclass(frozen=True)
+class Sealed:
+    """A segment and which of its rows are live.
 
-def _meta(container: Container) -> Meta:
-    raw = container.region("meta")
-    if len(raw) != META.size:
-        detail = f"region meta has {len(raw)} bytes, expected {META.size}"
-        raise FormatCorrupt(path=container.path, detail=detail)
-    meta = Meta(*META.unpack(raw))
-    known = (meta.bits, meta.rotation) == (BITS, ROTATION) and meta.id_bytes in (4, 8)
-    if not known or not 0 < meta.dims <= MOST_DIMS or meta.scored > meta.rows:
-        raise FormatCorrupt(path=container.path, detail=f"its description is impossible: {meta}")
-    return meta
+    Attributes:
+        alive: bitmap over the rows, bit (row % 8) of byte row // 8; None: all of them.
+        dead: how many are not.
+    """
+
+    segment: Segment
+    alive: NDArray[np.uint8] | None = None
+    dead: int = 0
+
+    @functools.cached_property
+    def marks(self) -> Marks | None:
+        """The live rows with a direction as the kernels want them; None: all."""
+        if self.alive is None:
+            return None
+        scored = self.segment.meta.scored
+        alive = np.unpackbits(self.alive, bitorder="little", count=scored).view(np.bool_)
+        return Marks.of(self.segment.space, alive)
+
+    def live(self, rows: Ids) -> Ids:
+        """Those of `rows` that exist (not -1) and are live."""
+        rows = rows[rows >= 0]
+        if self.alive is None:
+            return rows
+        return rows[marked(self.alive, rows)]
+
+    def every(self) -> Ids:
+        """All live rows, ascending."""
+        return self.live(np.arange(self.segment.meta.rows))
+
+    def without(self, ids: Ids) -> Sealed:
+        """With the rows of these ids (ascending) struck out; copies one bit a row."""
+        meta = self.segment.meta
+        if not len(ids) or ids[0] > meta.last or ids[-1] < meta.first:
+            return self
+        rows = self.live(self.segment.rows_of(ids))
+        if not len(rows):
+            return self
+        size = -(-meta.rows // 8)
+        alive = np.full(size, 0xFF, np.uint8) if self.alive is None else self.alive.copy()
+        np.bitwise_and.at(alive, rows >> 3, ~(np.uint8(1) << (rows & 7).astype(np.uint8)))
+        return Sealed(self.segment, alive, self.dead + len(rows))

@@ -26,11 +26,8 @@ _BATCH = 128 * LANES
 
 
 class MemoryRows:
-    """A RowSource over rows in memory, `ids: int64[n]` in any order and `rows: int8[n, d]`.
-
-    Raises:
-        ValueError: when an id comes twice.
-    """
+    """A RowSource over rows in memory, `ids: int64[n]` in any order and `rows: int8[n, d]`.  Raises
+    ValueError when an id comes twice."""
 
     def __init__(self, ids: NDArray[np.int64], rows: NDArray[np.int8]) -> None:
         order = np.argsort(ids, kind="stable")
@@ -57,10 +54,8 @@ def write_segment(
     """Write the rows of `source` as a segment, durably; return what was written.
 
     Codebooks are `kept` ones, or learned; a small segment is flat.  The same rows and parameters
-    give the same bytes on the same kind of machine.
-
-    Raises:
-        DiskFull: when there is no room; nothing is left behind.
+    give the same bytes on the same kind of machine.  Raises DiskFull when there is no room; nothing
+    is left behind.
     """
     learns = params.learns(len(source.ids))
     book = kept or (learn if learns else flat)(source, params, kernels)

@@ -13,6 +13,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,7 +23,7 @@ from nimad.legacy.budget import Budget
 from nimad.legacy.bundle import PURGED, Bundle, Packed
 from nimad.legacy.catalog import NO_VECTOR, UNREADABLE, VECTOR, CatalogWriter
 from nimad.legacy.detect import CHECKPOINT, CHECKSUM, PICKLE, file_format
-from nimad.legacy.episodes import LAYER, EpisodeMapper, identity, key_of, node_of
+from nimad.legacy.episodes import LAYER, EpisodeMapper, identity, key_of, node_of, time_of
 from nimad.legacy.parsed import Parsed, Piece, Vectors
 from nimad.legacy.pickle_vm import TextSink
 from nimad.legacy.source import Totals, Unreadable
@@ -189,7 +190,8 @@ class BundleIndex:
             totals.vectors, totals.dimension = vectors - len(items), form[0] if form else 0
             if others:
                 totals.notes.append(f"{others} hypervectors are not of {totals.dimension} numbers")
-            told["totals"] = asdict(totals)
+            refusals = [asdict(each) for each in totals.refusals]
+            told["totals"] = {**vars(totals), "refusals": refusals}
         told["refused"] = [(name, describe(error)) for name, error in self.refused]
         told["notes"] = self.notes, [note for parsed in self._files for note in parsed.notes]
         writer.finish(told)
@@ -215,6 +217,7 @@ class BundleIndex:
             if isinstance(node, Unreadable):
                 totals.count_unreadable(node)
                 continue
+            totals.count_reading(time_of(self._places[key].episode, UTC))
             totals.text_bytes += len(node.memory.text.encode())
             totals.blob_bytes += sum(map(len, node.memory.blobs.values()))
         totals.by_layer = {LAYER: totals.nodes - totals.unreadable}

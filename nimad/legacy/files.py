@@ -11,7 +11,9 @@ import json
 import mmap
 import os
 from base64 import b64decode
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,7 @@ class LegacyFiles(Closing):
     """A bundle, open for reading.  Used by one thread at a time."""
 
     schema = 0
+    zone: tzinfo = UTC
     keys: NDArray[np.int64]
     ends: NDArray[np.int64]
     upto: NDArray[np.int64]
@@ -129,7 +132,9 @@ class LegacyFiles(Closing):
 
     def mapper(self, name: str) -> EpisodeMapper:
         """What turns episodes into memories of the source `name`, and back."""
-        return EpisodeMapper(name)
+        made = EpisodeMapper(name)
+        made.zone = self.zone
+        return made
 
     def nodes(
         self, mapper: EpisodeMapper, after: int | None, limit: int
@@ -201,7 +206,9 @@ class LegacyFiles(Closing):
                 self._read(bundle.fileno(), True)
         told = dict(self._head["totals"])
         refusals = [Unreadable(**each) for each in told.pop("refusals")]
-        totals = Totals(**{**told, "refusals": refusals, "refused": self.refused})
+        del told["refused"]
+        times: Counter[str] = Counter(told.pop("times"))
+        totals = Totals(**told, refusals=refusals, times=times, refused=self.refused)
         checked, found = self._head["notes"]
         left_out = [f"{name} is left out: {error.message}" for name, error in self.refused]
         totals.notes = [*checked, *found, *left_out, *totals.notes]

@@ -3,7 +3,8 @@
 The snapshot is our own copy; the source itself is never touched.  A database is made anew of what
 nimad reads: the three tables of memories, edges and turns, without the purged rows.  Nothing else
 comes along, because anything else may repeat the text (the full-text tables do) or be broken:
-triggers, views, indexes, damaged free pages.  So a purge does not depend on what is never read.
+triggers, views, indexes, damaged free pages.  Edges of a purged row go with it, and turns of which
+no memory is left.  So a purge does not depend on what is never read.
 How it is done in a bundle of files is told in redact_bundle.py.
 
 Crash prose: the new snapshot is written beside the old one as `NAME.tmp` or `NAME.scrub.tmp` (swept
@@ -16,7 +17,7 @@ import hashlib
 import os
 import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ from nimad.legacy.schema import (
     sqlite_errors,
 )
 
+MEMBERS = ("input_node_id", "contemplation_node_id", "output_node_id")
+
 
 @dataclass(frozen=True)
 class Scrubbed:
@@ -47,15 +50,19 @@ class Scrubbed:
     sha256: str
 
 
-def scrub_snapshot(path: Path, keys: Sequence[int | str], kind: str = GRAPH) -> Scrubbed:
+def scrub_snapshot(
+    path: Path, keys: Sequence[int | str], kind: str = GRAPH, later: Collection[int] = ()
+) -> Scrubbed:
     """Take rows out of a snapshot of this kind, and whatever else in it repeats what they say.
+
+    `later` are keys of rows that came after it: a turn that has one of those is kept.
 
     Raises SourceCorrupt, SourceNotRecognised or SourceUnreadable when a snapshot cannot be read,
     DiskFull when the new one does not fit, ValueError when a file of a bundle cannot be
     overwritten.
     """
     if kind == GRAPH:
-        rows = _scrub_database(path, {int(key) for key in keys})
+        rows = _scrub_database(path, {int(key) for key in keys}, later)
     else:
         rows = _scrub_bundle(path, keys)
     with path.open("rb") as file:
@@ -79,7 +86,7 @@ def _scrub_bundle(path: Path, keys: Sequence[int | str]) -> int:
     return rows
 
 
-def _scrub_database(path: Path, keys: set[int]) -> int:
+def _scrub_database(path: Path, keys: set[int], later: Collection[int]) -> int:
     """Make the database anew without the memories of these ids; how many there were."""
     new = path.with_name(path.name + ".tmp")
     new.unlink(missing_ok=True)
@@ -91,7 +98,7 @@ def _scrub_database(path: Path, keys: set[int]) -> int:
             os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             with closing(open_source(new, "mode=rw")) as connection:
                 connection.execute(f"PRAGMA encoding = {quoted(encoding)}")
-                rows = _copy(connection, path, shape, keys)
+                rows = _copy(connection, path, shape, keys, later)
         with new.open("rb") as file:
             os.fsync(file.fileno())
         new.rename(path)
@@ -102,13 +109,20 @@ def _scrub_database(path: Path, keys: set[int]) -> int:
     return rows
 
 
-def _copy(connection: sqlite3.Connection, path: Path, shape: Shape, keys: set[int]) -> int:
+def _copy(
+    connection: sqlite3.Connection,
+    path: Path,
+    shape: Shape,
+    keys: set[int],
+    later: Collection[int],
+) -> int:
     """Fill the new database from the kept one; how many memories were left out."""
     for pragma in ("journal_mode=MEMORY", "synchronous=OFF", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}")
     connection.execute("PRAGMA ignore_check_constraints=ON")  # an expression of the file's choice
-    connection.execute("CREATE TEMP TABLE purged (id INTEGER PRIMARY KEY)")
-    connection.executemany("INSERT INTO purged VALUES (?)", ((key,) for key in keys))
+    for table, ids in (("purged", keys), ("later", later)):
+        connection.execute(f"CREATE TEMP TABLE {table} (id INTEGER PRIMARY KEY)")
+        connection.executemany(f"INSERT INTO {table} VALUES (?)", ((key,) for key in ids))
     connection.execute("ATTACH ? AS kept", (f"{path.absolute().as_uri()}?mode=ro",))
     named = {NODES: shape.nodes, EDGES: shape.edges, TURNS: shape.turns}
     tables = {table: columns for table, columns in named.items() if columns}
@@ -141,7 +155,21 @@ def _copy_tables(
             declared = ", ".join(keyed if table == NODES else names)
             connection.execute(f"CREATE TABLE {table} ({declared})")
         listed = ", ".join([row_key(columns), *names])
-        rows = f"SELECT {listed} FROM kept.{table} NOT INDEXED"
-        if table == NODES:
-            rows += " WHERE id NOT IN (SELECT id FROM purged)"
+        rows = f"SELECT {listed} FROM kept.{table} NOT INDEXED WHERE {_stays(table, columns)}"
         connection.execute(f"INSERT INTO main.{table} ({listed}) {rows}")
+
+
+def _stays(table: str, columns: tuple[str, ...]) -> str:
+    """The condition under which a row of a table stays; memories are copied before turns."""
+    if table == NODES:
+        return "id NOT IN (SELECT id FROM purged)"
+    named = ("source_id", "target_id") if table == EDGES else MEMBERS
+    known = {name.lower() for name in columns}
+    # as an argument, a column has neither the type nor the collation that a hostile file gave it
+    keys = [f"coalesce({name}, NULL)" for name in named if name in known]
+    gone = " OR ".join(f"ifnull({key} IN (SELECT id FROM purged), 0)" for key in keys) or "0"
+    if table == EDGES:
+        return f"NOT ({gone})"
+    here = f"(SELECT id FROM main.{NODES} UNION ALL SELECT id FROM later)"
+    stay = " OR ".join(f"ifnull({key} IN {here}, 0)" for key in keys) or "0"
+    return f"NOT ({gone}) OR {stay}"

@@ -102,8 +102,15 @@ class Batcher:
     def next_size(self) -> int:
         """Rows of the next batch: at least 1, and no more than free memory holds."""
         fits = self._fits()
-        if not self._fixed:
-            self._heed(fits)
+        if not self._fixed:  # halve when memory is short
+            share = self._pressure()
+            if fits < self.size:
+                kept = self._bounds.reserve_bytes >> 20
+                free = self._available() >> 20
+                why = f"lowered: {free} MiB of memory free, {kept} of them kept back"
+                self._to(max(self.size // 2, fits), why)
+            elif share is not None and share > MOST_PRESSURE:
+                self._to(self.size // 2, f"halved: memory pressure {100 * share:.0f} %")
         if fits >= self.size:
             return self.size
         return max(1, min(self.size, max(fits, min(self._bounds.least, self.size))))
@@ -121,28 +128,12 @@ class Batcher:
             room = min(int(rows * target / max(seconds, 1e-6)), self._fits())
             self._to(min(self.size + self._step, max(room, self.size)), f"grown: {took}")
 
-    def failed(self, memory_error: bool, where: str = "") -> bool:
-        """A batch failed; after a memory error (`where` names who ran out) the next is halved.
-
-        Returns whether trying again at once can help: not when a single row does not fit.
-        """
-        if not memory_error:
-            return False
+    def ran_out_of_memory(self) -> bool:
+        """A batch did not fit: the next one is halved; False when a single row does not fit."""
         smaller = max(1, self.size // 2)
         helps = smaller < self.size
-        self._set(smaller, f"halved: out of memory{where and f' in {where}'}")
+        self._set(smaller, "halved: out of memory")
         return helps
-
-    def _heed(self, fits: int) -> None:
-        """Halve when memory is short."""
-        share = self._pressure()
-        if fits < self.size:
-            kept = self._bounds.reserve_bytes >> 20
-            free = self._available() >> 20
-            why = f"lowered: {free} MiB of memory free, {kept} of them kept back"
-            self._to(max(self.size // 2, fits), why)
-        elif share is not None and share > MOST_PRESSURE:
-            self._to(self.size // 2, f"halved: memory pressure {100 * share:.0f} %")
 
     def _fits(self) -> int:
         return max(0, self._available() - self._bounds.reserve_bytes) // ROW_BYTES

@@ -12,20 +12,22 @@ that have a vector, so nothing is encoded twice.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nimad.background.worker import Step
 from nimad.core import segments
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
-from nimad.model import Stage
+from nimad.model import Stage, now_ms
 from nimad.store import sources
 from nimad.store.sources import Source
+from nimad.store.transaction import Transaction
 
 MOST_QUEUED = 1024
 """Longest queue; beyond it the oldest ids are dropped until a query returns them again [ids]."""
@@ -52,10 +54,7 @@ class EncodeOnHit:
     name = "encoding what was found"
 
     def __init__(
-        self,
-        store: MemoryStore,
-        turn: threading.RLock,
-        clock: Callable[[], float] = time.monotonic,
+        self, store: MemoryStore, turn: threading.RLock, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._store, self._turn, self._clock = store, turn, clock
         self.wake: Callable[[], object] = lambda: None
@@ -118,41 +117,30 @@ class EncodeOnHit:
             self.look(sources.all_sources(self._store.records))
             return done
 
-    def _encode(self, ids: np.ndarray) -> int:
+    def _encode(self, ids: NDArray[np.int64]) -> int:
         store = self._store
         if store.semantic.due:  # all vectors are about to be made anew
             return 0
-        owners = dict(self._owners(ids[~store.blocks.holds(ids)]))
+        due = (
+            "SELECT m.id, m.source FROM memories m JOIN sources s ON s.id = m.source"
+            f" WHERE m.id > s.encode_cursor AND s.stage != '{Stage.ROLLING_BACK}' AND m.id IN"
+        )
+        owners: dict[int, int] = dict(store.records.rows_in(due, ids[~store.blocks.holds(ids)]))
         rows = store.records.texts_of(list(owners))
         if not rows:
             return 0
+
+        def count(tx: Transaction, added: NDArray[np.int64]) -> None:
+            for source, number in Counter(owners[int(i)] for i in added).items():
+                sources.advance(tx, source, encoded=number)
+
         made = segments.encode(store.embedder, [text for _, text in rows])
-        with store.records.exclusive():
-            with store.records.write() as tx:
-                numbers = [number for number, _ in rows]
-                sql = "SELECT id FROM memories WHERE id IN (SELECT value FROM json_each(?))"
-                alive = {number for (number,) in tx.rows(sql, (json.dumps(numbers),))}
-                kept = [n for n, number in enumerate(numbers) if number in alive]
-                numbers = [numbers[n] for n in kept]
-                tx.add_hot(segments.to_hot(numbers, made[kept]))
-                for source in set(owners.values()):
-                    count = sum(owners[number] == source for number in numbers)
-                    sources.advance(tx, source, encoded=count)
-            store.blocks.append(np.array(numbers, np.int64), made[kept])
+        added = store.semantic.add_hot(np.array([i for i, _ in rows], np.int64), made, count)
         crash_point("migrate.urgent")
         store.on_change()
         for source in set(owners.values()):
             settle(store, source)
-        return len(numbers)
-
-    def _owners(self, ids: np.ndarray) -> list[tuple[int, int]]:
-        """(memory, source) of the memories that a source still has to encode."""
-        marks = ",".join("?" * len(ids))
-        return self._store.records.rows(
-            "SELECT m.id, m.source FROM memories m JOIN sources s ON s.id = m.source"
-            f" WHERE m.id > s.encode_cursor AND s.stage != ? AND m.id IN ({marks})",
-            (Stage.ROLLING_BACK.value, *ids.tolist()),
-        )
+        return len(added)
 
 
 def settle(store: MemoryStore, source: int) -> None:
@@ -163,10 +151,7 @@ def settle(store: MemoryStore, source: int) -> None:
     found = sources.by_id(store.records, source)
     if found.stage != Stage.LAZY:
         return
-    ids = np.array(sources.all_memory_ids(store.records, source), np.int64)
+    ids = sources.all_memory_ids(store.records, source)
     whole = bool(store.blocks.holds(ids).all())
-    with store.records.write() as tx:
-        sources.update(tx, source, verified=found.encoded)
-        if whole:
-            now = int(time.time() * 1000)
-            sources.update(tx, source, stage=Stage.VERIFIED, finished=now)
+    now_done = {"stage": Stage.VERIFIED, "finished": now_ms()} if whole else {}
+    sources.change(store.records, source, verified=found.encoded, **now_done)

@@ -12,7 +12,7 @@ start computes again; what is listed is never encoded twice.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,10 +39,12 @@ Texts = list[tuple[int, str]]
 
 def encode(run: Run) -> Iterator[None]:
     """Encode what has no vector, one batch at a time."""
+    embedder: Embedder | None = None
     if run.source().strategy != "lazy":
         recount(run.store, run.source_id)
-        while not (yield from _encode(run, run.store.embedder)):
-            pass  # a rebuild swapped the embedder, and moved the cursor
+        while run.store.embedder is not embedder:  # a rebuild swapped it, and moved the cursor
+            embedder = run.store.embedder
+            yield from _encode(run, embedder)
     yield
     sources.change(run.store.records, run.source_id, stage=Stage.ENCODED)
 
@@ -56,7 +58,10 @@ class _Gathered:
     cursor: int | None = None
 
     def add(self, run: Run, embedder: Embedder, rows: Texts) -> None:
-        """Encode rows."""
+        """Encode the rows that have no vector yet, sealed, hot or gathered."""
+        numbers = np.fromiter((number for number, _ in rows), np.int64, len(rows))
+        done = run.store.blocks.holds(numbers) | np.isin(numbers, np.array(self.ids, np.int64))
+        rows = [row for row, has in zip(rows, done, strict=True) if not has]
         for start in range(0, len(rows), YIELD_EVERY):
             run.give_way()
             ids, texts = zip(*rows[start : start + YIELD_EVERY], strict=True)
@@ -64,15 +69,15 @@ class _Gathered:
             self.ids += ids
 
 
-def _encode(run: Run, embedder: Embedder) -> Generator[None, None, bool]:
-    """All batches; False when another embedder took over meanwhile."""
+def _encode(run: Run, embedder: Embedder) -> Iterator[None]:
+    """All batches, or those before another embedder took over."""
     most = min(SEGMENT_ROWS, GATED_ROWS) if run.gated else SEGMENT_ROWS
     gathered = _Gathered()
     for rows, cursor in _pages(run):
         if run.store.embedder is not embedder:
-            return False
+            return
         with run.batch(len(rows), Stage.ENCODED):
-            gathered.add(run, embedder, _waiting(run.store, rows, gathered.ids))
+            gathered.add(run, embedder, rows)
             gathered.cursor = gathered.cursor if cursor is None else cursor
             run.progress.ahead[Stage.ENCODED] = len(gathered.ids)
         if len(gathered.ids) >= most:
@@ -80,7 +85,6 @@ def _encode(run: Run, embedder: Embedder) -> Generator[None, None, bool]:
             gathered = _Gathered()
         yield
     _seal(run, embedder, gathered)
-    return run.store.embedder is embedder
 
 
 def _pages(run: Run) -> Iterator[tuple[Texts, int | None]]:
@@ -104,24 +108,13 @@ def warm(store: MemoryStore, source: int, after: int) -> NDArray[np.int64]:
     youngest quarter.
     """
     mine = "FROM memories WHERE source = ? AND id > ?"
-    found = store.records.rows(
-        f"SELECT id {mine} AND last_accessed > 0 ORDER BY last_accessed DESC, id", (source, after)
-    )
-    if not found:
+    latest = f"SELECT id {mine} AND last_accessed > 0 ORDER BY last_accessed DESC, id"
+    ids = store.records.ids_of(latest, (source, after))
+    if not len(ids):
         quarter = f"(SELECT (count(*) + 3) / 4 {mine})"
-        found = store.records.rows(
-            f"SELECT id {mine} ORDER BY timestamp DESC, id LIMIT {quarter}",
-            (source, after, source, after),
-        )
-    ids = np.fromiter((number for (number,) in found), np.int64, len(found))
+        youngest = f"SELECT id {mine} ORDER BY timestamp DESC, id LIMIT {quarter}"
+        ids = store.records.ids_of(youngest, (source, after, source, after))
     return ids[~store.blocks.holds(ids)]
-
-
-def _waiting(store: MemoryStore, rows: Texts, gathered: Sequence[int]) -> Texts:
-    """The rows that have no vector yet, sealed, hot or gathered."""
-    ids = np.fromiter((number for number, _ in rows), np.int64, len(rows))
-    done = store.blocks.holds(ids) | np.isin(ids, np.array(gathered, np.int64))
-    return [row for row, has in zip(rows, done, strict=True) if not has]
 
 
 def _seal(run: Run, embedder: Embedder, gathered: _Gathered) -> None:
@@ -152,7 +145,7 @@ def recount(store: MemoryStore, source: int) -> int:
 
     Returns how many have none.
     """
-    ids = np.array(sources.all_memory_ids(store.records, source), np.int64)
+    ids = sources.all_memory_ids(store.records, source)
     encoded = int(store.blocks.holds(ids).sum())
     sources.change(store.records, source, encoded=encoded)
     return len(ids) - encoded

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.core.hypervectors import New
 from nimad.dense.encoder import code, for_items
 from nimad.dense.spectrum import Shape
 from nimad.dense.training import STEP_VALUES, Learned, learn
@@ -55,7 +54,13 @@ def convert(run: Run) -> Iterator[None]:
     yield from _items(run, dense, shape)
     run.store.dense.whole_again()
     if len(keys):
-        _tell(run, shape)
+        source, size = run.source(), hypervector_files.bytes_of(records, run.source_id)
+        items = len(hypervector_files.items(records, source.id))
+        smaller = 4 * shape.dimension * (source.converted + items) / max(1, size)
+        run.log.info(
+            f"{source.name}: {source.converted} hypervectors of {shape.dimension} dimensions"
+            f" converted, {smaller:.1f} times smaller than float32 ({size / 1e6:.1f} MB)"
+        )
 
 
 def memories_of(
@@ -70,11 +75,7 @@ def memories_of(
 
 
 def _rows(
-    run: Run,
-    dense: DenseRows,
-    learned: Learned,
-    keys: NDArray[np.int64],
-    ids: NDArray[np.int64],
+    run: Run, dense: DenseRows, learned: Learned, keys: NDArray[np.int64], ids: NDArray[np.int64]
 ) -> Iterator[None]:
     quick = Learned(learned.basis.in_memory(), learned.plan)
     parts: list[Coded] = []
@@ -94,7 +95,7 @@ def _seal(run: Run, learned: Learned, rows: Coded, last: int) -> None:
         sources.update(tx, run.source_id, dense_cursor=last)
         sources.advance(tx, run.source_id, converted=number, total_dense=number - len(rows))
 
-    run.store.dense.seal(New(run.source_id, "rows", learned, rows), move_cursor)
+    run.store.dense.seal(run.source_id, "rows", learned, rows, move_cursor)
     crash_point("migrate.converted")
 
 
@@ -123,16 +124,5 @@ def _seal_items(run: Run, learned: Learned, rows: Coded, items: list[Item]) -> N
     def name_them(tx: Transaction, _: int) -> None:
         hypervector_files.add_items(tx, run.source_id, items)
 
-    run.store.dense.seal(New(run.source_id, "items", learned, rows), name_them)
+    run.store.dense.seal(run.source_id, "items", learned, rows, name_them)
     crash_point("migrate.codebook")
-
-
-def _tell(run: Run, shape: Shape) -> None:
-    source = run.source()
-    size = hypervector_files.bytes_of(run.store.records, source.id)
-    items = len(hypervector_files.items(run.store.records, source.id))
-    smaller = 4 * shape.dimension * (source.converted + items) / max(1, size)
-    run.log.info(
-        f"{source.name}: {source.converted} hypervectors of {shape.dimension} dimensions converted,"
-        f" {smaller:.1f} times smaller than float32 ({size / 1e6:.1f} MB)"
-    )

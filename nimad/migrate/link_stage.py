@@ -11,7 +11,7 @@ in the first snapshot is completed by the next.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nimad.disk.durable import crash_point
@@ -29,7 +29,8 @@ NO_SCOPE = [0, 0, 0]
 """Namespace, conversation and session of a turn of which no member is here."""
 SAME_NAME = "its name is that of turn"
 
-Quarantine = list[tuple[str, str | int, str]]
+Note = tuple[str, str | int, str]
+"""A row of the quarantine: kind, key in the source, reason."""
 NewTurn = tuple[Turn, str | int, dict[str, Any] | None]
 Identity = tuple[str, *tuple[int, ...]]
 """What tells turns apart: name, namespace, conversation, session."""
@@ -40,11 +41,22 @@ def link(run: Run) -> Iterator[None]:
     """Take over turns and relations behind their cursors, then make the graph anew."""
     yield from _turns(run)
     yield from _relations(run)
-    _build_graph(run)
+    source, graph = run.source(), run.store.graph
+    try:  # one build at the end; of what a followed source got since, only when it is much
+        if source.note("rerun"):
+            graph.build_if_far_behind()
+        else:
+            graph.rebuild()
+    except NimadError as error:  # that holds nothing up
+        run.log.warn(f"{source.name}: {error.message} It is made anew when it is asked.")
     crash_point("migrate.graph")
     yield
-    source = run.source()
     sources.change(run.store.records, source.id, stage=Stage.LINKED, linked=source.total)
+
+
+def row_note(row: Unreadable) -> Note:
+    """What is noted of a row that nothing can be made of."""
+    return row.kind, row.key, row.reason
 
 
 def _count(tx: Transaction, table: str, source: int) -> int:
@@ -64,9 +76,8 @@ def _turns(run: Run) -> Iterator[None]:
             with run.store.records.write() as tx:
                 tx.add_turns(turns, source.id)
                 if source.note("rerun"):
-                    sources.release_from_quarantine(
-                        tx, source.id, "turn", [row.key for row in page]
-                    )
+                    keys = [row.key for row in page]
+                    sources.release_from_quarantine(tx, source.id, "turn", keys)
                 sources.quarantine(tx, source.id, quarantine)
                 number = _count(tx, "turns", source.id)
                 sources.update(tx, source.id, turn_cursor=page[-1].key, turns=number)
@@ -77,19 +88,23 @@ def _turns(run: Run) -> Iterator[None]:
 
 def _sort_turns(
     records: Records, source: Source, page: Sequence[LegacyTurn | Unreadable]
-) -> tuple[list[NewTurn], Quarantine]:
+) -> tuple[list[NewTurn], list[Note]]:
     """What of a page is to be added, and what to be noted."""
     readable = [turn for turn in page if isinstance(turn, LegacyTurn)]
-    quarantine: Quarantine = [
-        (row.kind, row.key, row.reason) for row in page if isinstance(row, Unreadable)
-    ]
-    ids = sources.memory_ids(
-        records, source.id, [key for turn in readable for key in member_keys(turn)]
-    )
+    quarantine = [row_note(row) for row in page if isinstance(row, Unreadable)]
+    members = [key for turn in readable for key in member_keys(turn)]
+    ids = sources.memory_ids(records, source.id, members)
     stored = stored_turns(records, source.id, [turn.name for turn in readable])
     forgotten = sources.quarantined_keys(records, source.id, "forgotten")
     taken = {identity: key for key, (identity, _) in stored.items()}
-    scopes = _scopes(records, ids.values())
+    scopes: dict[int, list[int]] = {  # `names` ids, 0: none
+        number: scope
+        for number, *scope in records.rows_in(
+            "SELECT id, namespace, coalesce(conversation, 0), coalesce(session, 0) FROM memories"
+            " WHERE id IN",
+            list(set(ids.values())),
+        )
+    }
     turns: list[NewTurn] = []
     for legacy in readable:
         turn, extra = make_turn(legacy, ids)
@@ -164,16 +179,6 @@ def refused_turns(records: Records, source: int) -> set[int]:
     return {int(key) for (key,) in rows}
 
 
-def _scopes(records: Records, ids: Iterable[int]) -> dict[int, list[int]]:
-    """Namespace, conversation and session (`names` ids, 0: none) of memories."""
-    rows = records.rows(
-        "SELECT id, namespace, coalesce(conversation, 0), coalesce(session, 0) FROM memories"
-        " WHERE id IN (SELECT value FROM json_each(?))",
-        (json.dumps(sorted(set(ids))),),
-    )
-    return {number: scope for number, *scope in rows}
-
-
 # --- relations ----------------------------------------------------------------------------------
 
 
@@ -183,7 +188,17 @@ def _relations(run: Run) -> Iterator[None]:
     here = sources.relation_keys(run.store.records, source.id) if rerun else set()
     while page := graph.edges(cursor(source.edge_cursor), run.batcher.next_size()):
         with run.batch(len(page), Stage.LINKED):
-            relations, quarantine = _sort_relations(run.store.records, source.id, page, here)
+            edges = [edge for edge in page if isinstance(edge, LegacyEdge) and edge.key not in here]
+            quarantine = [row_note(row) for row in page if isinstance(row, Unreadable)]
+            ends = [key for edge in edges for key in (edge.source, edge.target)]
+            ids = sources.memory_ids(run.store.records, source.id, ends)
+            relations: list[NewRelation] = []
+            for edge in edges:
+                if reason := dangling(edge, ids):
+                    quarantine.append(("edge", edge.key, reason))
+                    continue
+                made = Relation(ids[edge.source], ids[edge.target], edge.relation, edge.weight)
+                relations.append((made, edge.key, edge.extra))
             run.give_way()
             with run.store.records.write() as tx:
                 tx.add_relations(relations, source.id)
@@ -198,26 +213,6 @@ def _relations(run: Run) -> Iterator[None]:
         source = run.source()
 
 
-def _sort_relations(
-    records: Records, source: int, page: Sequence[LegacyEdge | Unreadable], here: set[int]
-) -> tuple[list[NewRelation], Quarantine]:
-    edges = [edge for edge in page if isinstance(edge, LegacyEdge) and edge.key not in here]
-    quarantine: Quarantine = [
-        (row.kind, row.key, row.reason) for row in page if isinstance(row, Unreadable)
-    ]
-    ids = sources.memory_ids(
-        records, source, [key for edge in edges for key in (edge.source, edge.target)]
-    )
-    relations: list[NewRelation] = []
-    for edge in edges:
-        if reason := dangling(edge, ids):
-            quarantine.append(("edge", edge.key, reason))
-            continue
-        made = Relation(ids[edge.source], ids[edge.target], edge.relation, edge.weight)
-        relations.append((made, edge.key, edge.extra))
-    return relations, quarantine
-
-
 def dangling(edge: LegacyEdge, ids: dict[int, int]) -> str | None:
     """Why an edge cannot be a relation; None when both its ends are here."""
     ends = (("source", edge.source), ("target", edge.target))
@@ -225,21 +220,3 @@ def dangling(edge: LegacyEdge, ids: dict[int, int]) -> str | None:
     if not missing:
         return None
     return f"{' and '.join(missing)} {'does' if len(missing) == 1 else 'do'} not exist"
-
-
-# --- the graph ----------------------------------------------------------------------------------
-
-
-def _build_graph(run: Run) -> None:
-    """One build at the end; of what a followed source got since, only when it is much.
-
-    A graph that fails does not hold the memories up: it is made anew when it is asked.
-    """
-    source, graph = run.source(), run.store.graph
-    try:
-        if source.note("rerun"):
-            graph.build_if_far_behind()
-        else:
-            graph.rebuild()
-    except NimadError as error:
-        run.log.warn(f"{source.name}: {error.message} It is made anew when it is asked.")

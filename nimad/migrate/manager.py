@@ -19,9 +19,8 @@ from nimad.errors import Busy, NotFound, UsageError
 from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.migrate import attachment, delta, report, rollback, snapshots
 from nimad.migrate.encode_on_hit import EncodeOnHit
-from nimad.migrate.job import MigrationJob
 from nimad.migrate.log import MigrationLog
-from nimad.migrate.pipeline import Pipeline
+from nimad.migrate.pipeline import MigrationJob, Pipeline
 from nimad.migrate.run import Run
 from nimad.migrate.verification import Comparison
 from nimad.model import AttachRequest, Stage
@@ -77,8 +76,8 @@ class MigrationManager:
             asked = replace(asked, strategy=config["migration.strategy"])
         if asked.batch_size is None:
             asked = replace(asked, batch_size=config["migration.batch_size"])
-        with self._my_turn():
-            source, reply = attachment.attach(self._store, fd, asked)
+        with attachment.received(self._store, fd, asked) as copy, self._my_turn():
+            source, reply = attachment.attach(self._store, copy, asked)
             if source is not None and not asked.dry_run:
                 self._pipeline.reset()
                 self._encode_on_hit.needed = True
@@ -90,8 +89,9 @@ class MigrationManager:
 
     def append(self, fd: int, *, name: str, sha256: str, size: int) -> dict[str, Any]:
         """Take over what a followed source got since; see migrate/delta.py."""
+        sent = delta.read(self._store, fd, sha256, size)
         with self._my_turn():
-            reply = delta.apply_delta(self._store, fd, name, sha256, size)
+            reply = delta.apply_delta(self._store, sent, name)
             if reply["taken"]:
                 self._pipeline.reset()
                 self._encode_on_hit.needed = True
@@ -115,9 +115,7 @@ class MigrationManager:
         """Stop working on these (None: all that are under way); the names that are paused now."""
         with self._my_turn():
             chosen = self._chosen(names, lambda source: source.stage.moving)
-            with self._store.records.write() as tx:
-                for source in chosen:
-                    sources.update(tx, source.id, paused=1)
+            self._change(chosen, paused=1)
             self._pipeline.reset()
         for source in chosen:
             self._log.info(f"{source.name}: paused")
@@ -128,9 +126,7 @@ class MigrationManager:
         with self._my_turn():
             chosen = self._chosen(names, lambda source: bool(source.paused or source.error))
             chosen = [source for source in chosen if source.stage.moving]
-            with self._store.records.write() as tx:
-                for source in chosen:
-                    sources.update(tx, source.id, paused=0, error=None)
+            self._change(chosen, paused=0, error=None)
         self._job.retry()
         return [source.name for source in chosen]
 
@@ -145,10 +141,8 @@ class MigrationManager:
             for source in chosen:
                 if not source.is_due:
                     raise Busy(detail=f"nothing of {source.name} is due: {source.state}")
-            with self._store.records.write() as tx:
-                for source in chosen:
-                    report = source.with_notes(now=True)
-                    sources.update(tx, source.id, report=report)
+            for source in chosen:
+                sources.change(self._store.records, source.id, report=source.with_notes(now=True))
             self._pipeline.reset()  # a batch may take longer now
         for source in chosen:
             self._log.info(f"{source.name}: goes on now, idle or not")
@@ -216,12 +210,10 @@ class MigrationManager:
             snapshots.path_of(self._store, source)
             retried = sources.count_quarantined(self._store.records, source.id)
             if retried:
-                with self._store.records.write() as tx:
-                    report = source.with_notes(rerun=True, verification=None)
-                    begin = {**sources.BEGIN, "node_cursor": source.note("start_after", FIRST_ID)}
-                    sources.update(
-                        tx, source.id, **begin, started=None, finished=None, report=report
-                    )
+                report = source.with_notes(rerun=True, verification=None)
+                begin = {**sources.BEGIN, "node_cursor": source.note("start_after", FIRST_ID)}
+                begin |= {"started": None, "finished": None, "report": report}
+                sources.change(self._store.records, source.id, **begin)
                 crash_point("migrate.retried")
         self._log.info(f"{name}: {retried} quarantined rows are looked at again")
         self._job.retry()
@@ -253,6 +245,11 @@ class MigrationManager:
     def _my_turn(self) -> Iterator[None]:
         with self.worker.hold(), self._turn:
             yield
+
+    def _change(self, chosen: Sequence[Source], **fields: Any) -> None:
+        with self._store.records.write() as tx:
+            for source in chosen:
+                sources.update(tx, source.id, **fields)
 
     def _chosen(self, names: Sequence[str] | None, due: Callable[[Source], bool]) -> list[Source]:
         """The named sources, each must exist; without names, those that `due` picks."""

@@ -1,25 +1,36 @@
-"""Moves one source on, batch by batch, stage by stage, through errors that pass.
+"""Moves sources on, batch by batch, stage by stage, through errors that pass.
 
 Each stage is a generator that yields after every batch and takes all it knows from the ledger: so
 after an error, a pause or a crash it is simply made anew, and goes on behind what was committed.
 
 Retries: at once, then after 1, 5 and 15 seconds, but only for errors that can pass.  A memory error
-halves the batch and tries again at once for as long as that helps.
+halves the batch and tries again at once for as long as that helps.  What becomes of a source whose
+batch has failed with all its retries:
+
+- A full disk or an absent embedder: tried again later and later, without an end.
+- What may pass (a locked file, a failing disk, memory): likewise, but after `SETBACKS` failed
+  batches in a row the source pauses and says where.
+- Everything else stops the source.
+
+The other sources go on meanwhile.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from itertools import chain
 
-import tenacity
-
+from nimad.background.worker import Step, Worker
+from nimad.core.setbacks import Setbacks
 from nimad.core.store import MemoryStore
 from nimad.errors import (
     Busy,
+    Degraded,
     DiskFailed,
     DiskFull,
+    DiskReadOnly,
     GraphFailed,
     MigrationFailed,
     NimadError,
@@ -27,6 +38,7 @@ from nimad.errors import (
     WordsDamaged,
 )
 from nimad.migrate.copy_stage import copy
+from nimad.migrate.encode_on_hit import EncodeOnHit
 from nimad.migrate.encode_stage import encode
 from nimad.migrate.hypervector_stage import convert
 from nimad.migrate.link_stage import link
@@ -38,6 +50,8 @@ from nimad.model import Stage, now_ms
 from nimad.store import sources
 from nimad.store.sources import Source
 
+log = logging.getLogger(__name__)
+
 STAGES: dict[Stage, Callable[[Run], Iterator[None]]] = {
     Stage.ATTACHED: copy,
     Stage.COPIED: encode,
@@ -47,8 +61,8 @@ STAGES: dict[Stage, Callable[[Run], Iterator[None]]] = {
 }
 WAITS = (0.0, 1.0, 5.0, 15.0)
 """Pauses before the second, third, ... attempt of a batch [seconds]."""
-
-
+SETBACKS = 3
+"""Batches of a source that may fail one after the other, each with its retries."""
 MAY_PASS = (DiskFull, DiskFailed, Busy, GraphFailed, MemoryError, OSError)
 """Errors that may be gone at the next attempt."""
 
@@ -84,23 +98,24 @@ class Pipeline:
 
     def advance(self, source: Source) -> None:
         """Do one batch.  Raises what cannot pass, or did not pass in time; nothing is half done."""
-        retrying = tenacity.Retrying(
-            stop=tenacity.stop_any(
-                tenacity.stop_after_attempt(len(self._waits) + 1),
-                tenacity.stop_when_event_set(self._stop),
-            ),
-            wait=tenacity.wait_chain(*(tenacity.wait_fixed(seconds) for seconds in self._waits)),
-            retry=tenacity.retry_if_exception_type(MAY_PASS),
-            sleep=tenacity.sleep_using_event(self._stop),
-            before_sleep=lambda attempt: self._tell_retry(source, attempt),
-            reraise=True,
-        )
-        for attempt in retrying:
-            with attempt:
+        for number, pause in enumerate((*self._waits, None), 1):
+            try:
                 self._attempt(source.id)
-        number = retrying.statistics.get("attempt_number", 1)
-        if number > 1:
-            self._log.info(f"Batch succeeded on retry {number} {source.name}")
+            except MAY_PASS as error:
+                if pause is None or self._stop.is_set():
+                    raise
+                if self.run is not None:
+                    self.run.progress.retries += 1
+                message = error.message if isinstance(error, NimadError) else repr(error)
+                self._log.warn(
+                    f"Batch failed (attempt {number}/{len(self._waits) + 1}): {message}"
+                    f" Retrying in {pause:.0f}s... {source.name}"
+                )
+                self._stop.wait(pause)
+            else:
+                if number > 1:
+                    self._log.info(f"Batch succeeded on retry {number} {source.name}")
+                return
 
     def _attempt(self, source_id: int) -> None:
         with self._turn:
@@ -109,7 +124,17 @@ class Pipeline:
                 return  # paused, or rolled back, while this attempt waited
             if self.run is None or self.run.source_id != source_id:
                 self.reset()
-                self.run = self._begin(source)
+                self.run = run = Run.of(self._store, source, self._log)
+                if source.started is None and source.stage != Stage.ROLLING_BACK:
+                    sources.change(self._store.records, source.id, started=now_ms())
+                    self._log.heading(f"NIMA Memory Migration: {source.name} → nimad")
+                    self._log.info(
+                        f"Source: {source.total} nodes, {source.bytes / (1 << 20):.0f} MB"
+                    )
+                    self._log.info(f"Batch size: {run.batcher.size} nodes")
+                    self._log.info("Starting migration...")
+                else:
+                    self._log.info(f"{source.name}: goes on ({source.stage.state})")
             try:
                 self._next(self.run)
             except BaseException:
@@ -125,7 +150,7 @@ class Pipeline:
         mended = False
         while True:
             if self._steps is None:
-                self._steps = _all_stages(run, self._finished)
+                self._steps = self._all_stages(run)
             try:
                 next(self._steps, None)
                 return
@@ -139,7 +164,7 @@ class Pipeline:
             except MemoryError:
                 self._steps = None
                 run.close()
-                if not run.batcher.failed(memory_error=True):
+                if not run.batcher.ran_out_of_memory():
                     raise
                 self._log.warn(
                     f"Batch failed: out of memory. Retrying with {run.batcher.size} rows..."
@@ -147,41 +172,26 @@ class Pipeline:
 
     # --- what is told -------------------------------------------------------------------------
 
-    def _begin(self, source: Source) -> Run:
-        run = Run.of(self._store, source, self._log)
-        if source.started is None and source.stage != Stage.ROLLING_BACK:
-            sources.change(self._store.records, source.id, started=now_ms())
-            self._log.heading(f"NIMA Memory Migration: {source.name} → nimad")
-            self._log.info(f"Source: {source.total} nodes, {source.bytes / (1 << 20):.0f} MB")
-            self._log.info(f"Batch size: {run.batcher.size} nodes")
-            self._log.info("Starting migration...")
-        else:
-            self._log.info(f"{source.name}: goes on ({source.stage.state})")
-        return run
-
-    def _tell_retry(self, source: Source, attempt: tenacity.RetryCallState) -> None:
-        error = attempt.outcome.exception() if attempt.outcome else None
-        seconds = attempt.next_action.sleep if attempt.next_action else 0
-        if self.run is not None:
-            self.run.progress.retries += 1
-        message = error.message if isinstance(error, NimadError) else repr(error)
-        self._log.warn(
-            f"Batch failed (attempt {attempt.attempt_number}/{len(self._waits) + 1}): {message}"
-            f" Retrying in {seconds:.0f}s... {source.name}"
-        )
+    def _all_stages(self, run: Run) -> Iterator[None]:
+        """Every stage that is still due, one after the other."""
+        while (stage := run.source().stage) in STAGES:
+            run.begin_stage(stage)
+            yield from STAGES[stage](run)
+            self._finished(run, stage)
+            yield
+        run.close()
 
     def _finished(self, run: Run, stage: Stage) -> None:
         source = run.source()
         if stage == Stage.ROLLING_BACK:
             self._log.info(f"{source.name}: rolled back")
-        elif stage != Stage.LINKED:
+            return
+        if stage != Stage.LINKED:
             self._log.info(f"{source.name}: {source.stage} after {run.progress.elapsed():.1f}s")
-        elif source.follow:
+            return
+        if source.follow:
             self._log.info(f"{source.name}: up to date, {source.copied} memories")
-        else:
-            self._summarise(run, source)
-
-    def _summarise(self, run: Run, source: Source) -> None:
+            return
         seconds = run.progress.batch_seconds
         took = ((source.finished or now_ms()) - (source.started or now_ms())) / 1000
         left_out = sources.count_quarantined(self._store.records, source.id)
@@ -207,20 +217,91 @@ class Pipeline:
         self._log.info(f"{source.name}: {how}; {took:.1f}s")
 
 
-def _all_stages(run: Run, finished: Callable[[Run, Stage], None]) -> Iterator[None]:
-    """Every stage that is still due, one after the other."""
-    while (stage := run.source().stage) in STAGES:
-        run.begin_stage(stage)
-        yield from STAGES[stage](run)
-        finished(run, stage)
-        yield
-    run.close()
+class MigrationJob:
+    """`moved` is called after each batch of a source that waits for no idle moment."""
 
+    name = "migrations"
 
-def failure(error: BaseException) -> str:
-    """What the ledger keeps of an error that stopped a source."""
-    if isinstance(error, (VerifyFailed, MigrationFailed)):
-        return error.message
-    if isinstance(error, NimadError):
-        return f"{error.message} {error.next_step}"
-    return f"{type(error).__name__}: {error}"
+    def __init__(
+        self,
+        store: MemoryStore,
+        worker: Worker,
+        pipeline: Pipeline,
+        encode_on_hit: EncodeOnHit,
+        migration_log: MigrationLog,
+        moved: Callable[[], None],
+    ) -> None:
+        self._store, self._worker, self._pipeline = store, worker, pipeline
+        self._encode_on_hit, self._log, self._moved = encode_on_hit, migration_log, moved
+        self._waiting, self._failed = Setbacks(worker.clock), Setbacks(worker.clock)
+
+    def retry(self) -> None:
+        """A source was attached or resumed: nothing waits because of what failed before."""
+        self._waiting.clear()
+        self._failed.clear()
+        self._worker.wake()
+
+    def next_step(self) -> Step | None:
+        """A batch of the first source that may go on."""
+        first: Step | None = None
+        for source in sources.due_sources(self._store.records):
+            at_once = source.at_once
+            closed = 0.0 if at_once else self._worker.idle.closed_for()
+            pauses = (each.remaining(source.name) for each in (self._waiting, self._failed))
+            wait = max(closed, *pauses)
+            if first is None or wait < first.wait:
+                first = Step(lambda due=source: self._move(due), wait, yielding=not at_once)  # type: ignore[misc]
+        return first
+
+    def close(self) -> None:
+        """Close the snapshot that is open."""
+        self._pipeline.reset()
+
+    def _move(self, source: Source) -> None:
+        try:
+            self._pipeline.advance(source)
+        except Exception as error:
+            self._pipeline.reset()
+            if self._worker.stopping.is_set() and isinstance(error, MAY_PASS):
+                return
+            self._fail(source, error)
+        else:
+            self._waiting.clear(source.name)
+            self._failed.clear(source.name)
+            self._encode_on_hit.look(sources.all_sources(self._store.records))
+        self._store.on_change()
+        if source.at_once:
+            self._moved()
+
+    def _fail(self, source: Source, error: Exception) -> None:
+        message = f"{type(error).__name__}: {error}"
+        if isinstance(error, NimadError):
+            ours = isinstance(error, (VerifyFailed, MigrationFailed))
+            message = error.message if ours else f"{error.message} {error.next_step}"
+        if not isinstance(error, NimadError):
+            log.exception("%s stopped", source.name, exc_info=error)
+        self._log.error(f"{source.name} stopped: {message}")
+        if isinstance(error, (Degraded, DiskFull, DiskReadOnly)):
+            self._waiting.note(source.name, error)
+            pause = self._waiting.remaining(source.name)
+            self._log.warn(f"{source.name}: tried again in {pause:.0f}s")
+            return
+        paused = 0
+        if isinstance(error, MAY_PASS):
+            number = self._failed.note(source.name, error).times
+            pause = self._failed.remaining(source.name)
+            if number < SETBACKS:
+                told = f"failed batch {number} of {SETBACKS}; tried again in {pause:.0f}s"
+                self._log.warn(f"{source.name}: {told}")
+                return
+            self._failed.clear(source.name)
+            now = sources.by_id(self._store.records, source.id)
+            counters = {Stage.ATTACHED: now.copied, Stage.COPIED: now.encoded}
+            done, paused = counters.get(now.stage, now.linked), 1
+            message = (
+                f"{SETBACKS} batches failed one after the other at offset {done} of {now.total}"
+                f" ({now.stage.state}): {message} When that is mended,"
+                f" `nimactl migrate --resume {source.name}` goes on there."
+            )
+            self._log.error(f"{source.name}: {message}")
+        sources.change(self._store.records, source.id, error=message, paused=paused)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,7 @@ from nimad.disk.durable import size_of
 from nimad.index.blocks import BlockIndex
 from nimad.legacy.source import LegacyNode, LegacySource, Totals
 from nimad.migrate.batcher import Batcher
-from nimad.migrate.progress import WEIGHTS
-from nimad.migrate.run import Run, bounds
+from nimad.migrate.run import WEIGHTS, Run, bounds
 from nimad.migrate.snapshots import MARGIN_BYTES
 from nimad.model import Stage
 from nimad.probe import memory
@@ -40,6 +40,11 @@ NOTES = 50
 """Notes and refused files told of a source."""
 SHOWN = 20
 """Rows of the quarantine in a status."""
+TOLD = (
+    *("name", "kind", "path", "strategy", "state", "stage", "error", "started", "finished"),
+    *("total", "converted", "total_dense", "linked", "relations", "turns"),
+)
+"""What the status shows of a source as it is."""
 
 
 def describe(
@@ -128,26 +133,20 @@ def measure(store: MemoryStore, graph: LegacySource, totals: Totals, due: int) -
     if not rows:
         return Sample()
     place = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else store.state
-    with tempfile.TemporaryDirectory(prefix="nimad-sample-", suffix=".tmp", dir=place) as scratch:
-        return _weigh(store, Path(scratch), rows)
-
-
-def _weigh(store: MemoryStore, scratch: Path, rows: list[LegacyNode]) -> Sample:
-    (scratch / "blocks").mkdir()
-    records = Records.open(scratch / "records.sqlite")
-    try:
-        records.checkpoint()
-        before, began = size_of(scratch), time.perf_counter()
-        with records.write() as tx:
-            ids = tx.add_memories([row.memory for row in rows])
-        encoded = segments.encode(store.embedder, [row.memory.text for row in rows])
-        index = BlockIndex(scratch / "blocks", store.embedder.dims)
-        index.write_segment("sample", np.array(ids, np.int64), encoded)
-        records.checkpoint()
-        took = time.perf_counter() - began
-        return Sample(len(rows), took / len(rows), (size_of(scratch) - before) / len(rows))
-    finally:
-        records.close()
+    with tempfile.TemporaryDirectory(prefix="nimad-sample-", suffix=".tmp", dir=place) as name:
+        scratch = Path(name)
+        (scratch / "blocks").mkdir()
+        with closing(Records.open(scratch / "records.sqlite")) as records:
+            records.checkpoint()
+            before, began = size_of(scratch), time.perf_counter()
+            with records.write() as tx:
+                ids = tx.add_memories([row.memory for row in rows])
+            encoded = segments.encode(store.embedder, [row.memory.text for row in rows])
+            index = BlockIndex(scratch / "blocks", store.embedder.dims)
+            index.write_segment("sample", np.array(ids, np.int64), encoded)
+            records.checkpoint()
+            took = time.perf_counter() - began
+            return Sample(len(rows), took / len(rows), (size_of(scratch) - before) / len(rows))
 
 
 def spread(graph: LegacySource, totals: Totals, wanted: int) -> list[LegacyNode]:
@@ -176,31 +175,17 @@ def status_of(store: MemoryStore, source: Source, run: Run | None) -> dict[str, 
     limits = bounds(store.config, gated=not source.at_once)
     batcher = Batcher(limits, source.batch_size) if run is None else run.batcher
     return {
-        "name": source.name,
-        "kind": source.kind,
-        "path": source.path,
-        "state": source.state,
-        "stage": source.stage,
-        "total": source.total,
+        **{name: getattr(source, name) for name in TOLD},
         "copied": min(source.copied, source.total),
         "encoded": min(source.encoded, source.total),
-        "converted": source.converted,
-        "total_dense": source.total_dense,
-        "linked": source.linked,
         "verified": verified,
         "quarantined": sources.count_quarantined(store.records, source.id),
         **sources.count_notes(store.records, source.id),
-        "relations": source.relations,
-        "turns": source.turns,
         "batch_size": batcher.size,
         "batch_reason": batcher.reason,
         "now": bool(source.note("now")),
         "eta_seconds": 0 if ended else eta and round(eta, 1),
-        "strategy": source.strategy,
         "followed": source.follow or None,
-        "error": source.error,
-        "started": source.started,
-        "finished": source.finished,
         "rows_per_second": round(progress.rows_per_second(source), 1) if progress else 0.0,
         "quarantine": sources.quarantine_rows(store.records, source.id, SHOWN),
     }

@@ -28,19 +28,12 @@ from nimad.store.sources import Source
 BATCH = 1000
 """Memories deleted in one transaction."""
 
+_COUNTERS = ("copied", "relations", "turns", "encoded", "total_dense", "converted", "follow")
 CLEAN = {
     **sources.BEGIN,
+    **dict.fromkeys((*_COUNTERS, "encode_cursor", "dense_cursor"), 0),
     "stage": Stage.ROLLED_BACK,
     "snapshot": None,
-    "encode_cursor": 0,
-    "copied": 0,
-    "relations": 0,
-    "turns": 0,
-    "encoded": 0,
-    "dense_cursor": 0,
-    "total_dense": 0,
-    "converted": 0,
-    "follow": 0,
     "report": None,
 }
 """A source of which nothing is here."""
@@ -55,7 +48,15 @@ def begin(store: MemoryStore, source: Source) -> None:
 def roll_back(run: Run) -> Iterator[None]:
     """The stage `rolling_back`, one batch at a time."""
     store, source = run.store, run.source()
-    while _delete_batch(store, source):
+    some = "SELECT id FROM memories WHERE source = ? ORDER BY id LIMIT ?"
+    while store.records.rows(some, (source.id, 1)):
+        with store.records.exclusive():
+            with store.records.write() as tx:
+                ids = [number for (number,) in tx.rows(some, (source.id, BATCH))]
+                tx.delete_memories(ids)
+                sources.advance(tx, source.id, copied=-len(ids))
+            store.blocks.remove(np.array(ids, np.int64))
+        crash_point("rollback.batch")
         yield
     run.close()
     with store.records.write() as tx:
@@ -63,33 +64,15 @@ def roll_back(run: Run) -> Iterator[None]:
         source_delta.forget(tx, source.id)
         tx.execute("DELETE FROM quarantine WHERE source = ?", (source.id,))
         sources.update(tx, source.id, **CLEAN)
-        dense = hypervector_files.remove_source(tx, source.id)
+        dense = hypervector_files.remove(tx, source.id)
+        hypervector_files.remove_items(tx, source.id)
     crash_point("rollback.emptied")
     store.dense.files.remove(dense)
     if source.snapshot is not None:
         snapshots.delete(store, source.snapshot)
     yield
-    _reclaim(store)
-
-
-def _delete_batch(store: MemoryStore, source: Source) -> bool:
-    sql = "SELECT id FROM memories WHERE source = ? ORDER BY id LIMIT ?"
-    with store.records.exclusive():
-        with store.records.write() as tx:
-            ids = [number for (number,) in tx.rows(sql, (source.id, BATCH))]
-            if not ids:
-                return False
-            tx.delete_memories(ids)
-            sources.advance(tx, source.id, copied=-len(ids))
-        store.blocks.remove(np.array(ids, np.int64))
-    crash_point("rollback.batch")
-    return True
-
-
-def _reclaim(store: MemoryStore) -> None:
-    """Give the space back: vectors, the graph, words, pages."""
-    with store.maintenance:
-        store.semantic.rewrite_segments_with(np.array(store.records.tombstones(), np.int64))
+    with store.maintenance:  # give the space back: vectors, the graph, words, pages
+        store.semantic.rewrite_segments_with(store.records.tombstones())
         store.graph.drop()
         words.optimise(store.records)
         store.records.release_space()

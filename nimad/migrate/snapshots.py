@@ -11,11 +11,9 @@ it and renames it; a crash after that leaves a snapshot that no row names: swept
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,9 +23,9 @@ from typing import Any
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.disk.failures import disk_errors
+from nimad.disk.handed_over import check_handed_over
 from nimad.errors import (
     DiskFull,
-    NimadError,
     NotFound,
     SourceAltered,
     SourceChanged,
@@ -35,7 +33,6 @@ from nimad.errors import (
     SourceNotRecognised,
     SourceUnsafe,
     SourceUnsupported,
-    UsageError,
 )
 from nimad.store import sources
 from nimad.store.sources import Source
@@ -44,13 +41,7 @@ CHUNK = 1 << 20
 MARGIN_BYTES = 16 << 20
 """Left free on the disk for everything else."""
 NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
-REFUSALS = (
-    SourceNotRecognised,
-    SourceCorrupt,
-    SourceUnsafe,
-    SourceAltered,
-    SourceUnsupported,
-)
+REFUSALS = (SourceNotRecognised, SourceCorrupt, SourceUnsafe, SourceAltered, SourceUnsupported)
 """What the readers raise; they name the copy, or a file in it."""
 
 
@@ -58,15 +49,13 @@ REFUSALS = (
 def received(store: MemoryStore, fd: int, path: str, size: int, sha256: str) -> Iterator[Path]:
     """A copy of the snapshot, checked against its digest; gone afterwards unless it was kept.
 
-    Raises UsageError when the descriptor is no ordinary file, SourceChanged when it is not what
-    was promised, DiskFull.
+    Raises UsageError when the descriptor is no ordinary file that can be read, SourceChanged when
+    it is not what was promised, DiskFull.
     """
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
-        raise UsageError(detail="migrate.attach needs the descriptor of an ordinary file")
-    if status.st_size != size:
-        raise SourceChanged(path=path, detail=f"{status.st_size} bytes came instead of {size}")
     directory = store.state / "snapshots"
+    came = check_handed_over(fd, "migrate.attach", directory)
+    if came != size:
+        raise SourceChanged(path=path, detail=f"{came} bytes came instead of {size}")
     free, needed = shutil.disk_usage(directory).free, size + MARGIN_BYTES
     if free < needed:
         raise DiskFull(detail=f"{directory} needs {needed >> 20} MiB, {free >> 20} are free")
@@ -78,8 +67,11 @@ def received(store: MemoryStore, fd: int, path: str, size: int, sha256: str) -> 
             if digest_of(Path(name)) != sha256:
                 raise SourceChanged(path=path, detail="the copy differs from what was announced")
             yield Path(name)
-        except REFUSALS as error:
-            raise type(error)(**{**error.fields, "path": _known_as(path, error)}) from error
+        except REFUSALS as error:  # the user knows the file that was copied, not the copy
+            named = Path(str(error.fields["path"]))
+            within = not named.is_absolute() and named.name != Path(path).name
+            shown = f"{path}/{named}" if within else path
+            raise type(error)(**{**error.fields, "path": shown}) from error
         finally:
             Path(name).unlink(missing_ok=True)
 
@@ -116,20 +108,10 @@ def delete(store: MemoryStore, name: str) -> int:
 def sweep(store: MemoryStore) -> list[str]:
     """Remove snapshots that no source names; the names removed."""
     named = {source.snapshot for source in sources.all_sources(store.records)}
-    removed = []
-    for path in (store.state / "snapshots").iterdir():
-        if path.name not in named:
-            path.unlink()
-            removed.append(path.name)
-    return removed
-
-
-def _known_as(path: str, error: NimadError) -> str:
-    """The user knows the file that was copied, not the copy: what to call it."""
-    named = Path(str(error.fields["path"]))
-    if named.is_absolute() or named.name == Path(path).name:
-        return path
-    return f"{path}/{named}"
+    strays = [path for path in (store.state / "snapshots").iterdir() if path.name not in named]
+    for path in strays:
+        path.unlink()
+    return [path.name for path in strays]
 
 
 def _copy(source: int, target: int, size: int) -> None:
@@ -159,10 +141,7 @@ def write_backup(store: MemoryStore, source: Source, fd: int) -> dict[str, Any]:
     Raises UsageError when the descriptor is no empty ordinary file open for writing, NotFound when
     the backup was deleted, SourceCorrupt when it is not what was kept, DiskFull.
     """
-    status = os.fstat(fd)
-    writable = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE in (os.O_WRONLY, os.O_RDWR)
-    if not stat.S_ISREG(status.st_mode) or status.st_size or not writable:
-        raise UsageError(detail="migrate.restore needs an empty file that is open for writing")
+    check_handed_over(fd, "migrate.restore", store.state, writable=True)
     path = path_of(store, source)
     digest, done = hashlib.sha256(), 0
     with (
@@ -171,23 +150,13 @@ def write_backup(store: MemoryStore, source: Source, fd: int) -> dict[str, Any]:
     ):
         while chunk := file.read(CHUNK):
             digest.update(chunk)
-            done += _write(fd, chunk, done)
+            while chunk:
+                written = os.pwrite(fd, chunk, done)
+                chunk, done = chunk[written:], done + written
         os.fsync(fd)
     if digest.hexdigest() != source.sha256:
         raise SourceCorrupt(
             path=f"snapshots/{source.snapshot}", detail="the backup is not what was kept"
         )
-    return {
-        "name": source.name,
-        "kind": source.kind,
-        "path": source.path,
-        "bytes": done,
-        "sha256": source.sha256,
-    }
-
-
-def _write(fd: int, chunk: bytes, at: int) -> int:
-    written = 0
-    while written < len(chunk):
-        written += os.pwrite(fd, chunk[written:], at + written)
-    return written
+    told = {name: getattr(source, name) for name in ("name", "kind", "path", "sha256")}
+    return {**told, "bytes": done}

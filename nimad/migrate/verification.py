@@ -35,10 +35,9 @@ from nimad.legacy.values import Value, canonical, identical
 from nimad.migrate import link_stage
 from nimad.migrate.hypervector_stage import memories_of
 from nimad.migrate.run import Run
-from nimad.model import Stage
+from nimad.model import Stage, now_ms
 from nimad.store import sources
 from nimad.store.sources import Source
-from nimad.store.transaction import Transaction
 
 PAGE = 1000
 YIELD_EVERY = 100
@@ -81,8 +80,8 @@ class Findings:
     vectors_missing: int = 0
     vectors_waiting: int = 0
     hypervectors: Tally = field(default_factory=Tally)
-    differences: list[dict[str, Any]] = field(default_factory=list)
     digest: str = ""
+    differences: list[dict[str, Any]] = field(default_factory=list)
     took_ms: float = 0.0
 
     @property
@@ -99,25 +98,14 @@ class Findings:
 
     def summary(self) -> dict[str, Any]:
         """As the protocol shows it, and as the ledger keeps it."""
-        return {
-            "ok": not self.wrong,
-            "memories": asdict(self.memories),
-            "relations": asdict(self.relations),
-            "turns": asdict(self.turns),
-            "vectors_missing": self.vectors_missing,
-            "vectors_waiting": self.vectors_waiting,
-            "hypervectors": asdict(self.hypervectors),
-            "digest": self.digest,
-            "differences": self.differences,
-            "took_ms": round(self.took_ms, 3),
-        }
+        return {"ok": not self.wrong, **asdict(self), "took_ms": round(self.took_ms, 3)}
 
 
 def verify(run: Run) -> Iterator[None]:
     """The stage: compare, keep the findings, and call the source verified or failed."""
     source = run.source()
     whole = not source.note("partial")
-    graph = run.graph() if whole else run.later_rows()
+    graph = run.graph() if whole else run.open_source(alone=True)
     comparison = Comparison(run.store, source, graph, run.give_way, whole)
     for compared in comparison.steps():
         run.progress.ahead[Stage.VERIFIED] = compared
@@ -136,20 +124,15 @@ def verify(run: Run) -> Iterator[None]:
     if findings.wrong:
         raise VerifyFailed(name=source.name, differences=findings.wrong)
     with run.store.records.write() as tx:
-        now = int(time.time() * 1000)
-        number = _still_there(tx, source) - findings.vectors_waiting
+        still_there = (
+            "SELECT count(*) FROM memories m WHERE source = ?1 AND NOT EXISTS (SELECT 1 FROM"
+            " quarantine q WHERE q.source = ?1 AND q.kind = 'removed' AND q.key = m.source_key)"
+        )
+        number = tx.rows(still_there, (source.id,))[0][0] - findings.vectors_waiting
         stage = Stage.LAZY if findings.vectors_waiting else Stage.VERIFIED
         report = run.source().with_notes(now=None, partial=None)
-        sources.update(tx, source.id, stage=stage, verified=number, finished=now, report=report)
-
-
-def _still_there(tx: Transaction, source: Source) -> int:
-    """How many memories of a source the source still has."""
-    sql = (
-        "SELECT count(*) FROM memories m WHERE source = ?1 AND NOT EXISTS (SELECT 1 FROM quarantine"
-        " q WHERE q.source = ?1 AND q.kind = 'removed' AND q.key = m.source_key)"
-    )
-    return int(tx.rows(sql, (source.id,))[0][0])
+        ended = {"stage": stage, "verified": number, "finished": now_ms()}
+        sources.update(tx, source.id, **ended, report=report)
 
 
 class Comparison:
@@ -187,7 +170,14 @@ class Comparison:
             self._seen.update(row.key for row in page)
             self._compare([row for row in page if isinstance(row, LegacyNode)])
             yield len(self._seen)
-        self._strangers()
+        if self._whole:
+            sql = "SELECT source_key FROM memories WHERE source = ?"
+            found = self._store.records.rows(sql, (self._source.id,))
+            strangers = sorted({int(key) for (key,) in found} - self._seen)
+            self.findings.memories.found += len(strangers)
+            if self._source.note("rerun"):
+                self.removed = strangers
+            self._leftover("memory", self.findings.memories, strangers)
         self._vectors()
         yield len(self._seen)
         for _ in chain(self._hypervectors(), self._relations(), self._turns()):
@@ -228,26 +218,8 @@ class Comparison:
                         told = f"{describe_value(here)} here, {describe_value(there)} in the source"
                         self.findings.differ("memory", row.key, column, told)
 
-    def _strangers(self) -> None:
-        """Memories of this source that its snapshot does not have."""
-        if not self._whole:
-            return
-        found = self._store.records.rows(
-            "SELECT source_key FROM memories WHERE source = ?", (self._source.id,)
-        )
-        known = {int(key) for (key,) in found}
-        strangers = sorted(known - self._seen)
-        if self._source.note("rerun"):
-            self.removed = strangers
-            self.findings.memories.found += len(strangers)
-            return
-        self.findings.memories.found += len(strangers)
-        self.findings.memories.added += len(strangers)
-        for key in strangers:
-            self.findings.differ("memory", key, "", "it is not in the source")
-
     def _vectors(self) -> None:
-        mine = np.array(sources.all_memory_ids(self._store.records, self._source.id), np.int64)
+        mine = sources.all_memory_ids(self._store.records, self._source.id)
         lost = np.setdiff1d(mine, self._store.blocks.ids(), assume_unique=True)
         if self._source.strategy == "lazy":  # what its cursor has not reached was never encoded
             waiting = lost > self._source.encode_cursor
@@ -283,7 +255,7 @@ class Comparison:
         self, dense: DenseRows, each: Opened, keys: NDArray[np.int64], ids: NDArray[np.int64]
     ) -> Iterator[None]:
         shape, basis = each.file.shape, each.basis.in_memory()
-        tally = self.findings.hypervectors
+        learned, tally = Learned(each.basis, each.file.plan), self.findings.hypervectors
         _, rows, places = np.intersect1d(each.file.ids, ids, return_indices=True)
         page = max(1, STEP_VALUES // shape.size)
         for first in range(0, len(rows), page):
@@ -295,7 +267,11 @@ class Comparison:
             zero = ~truth.any(axis=1)
             right = (cosines >= LEAST_COSINE) | (zero & (each.file.norms[here] == 0))
             poor = np.flatnonzero(~right)
-            right[poor] = _is_its_code(each, here[poor], dense.rows(there[poor]))
+            if len(poor):  # is it, word by word, what coding its vector gives?
+                coded = each.file.coded(here[poor])
+                again = code(learned, coded.ids, dense.rows(there[poor]))
+                pairs = zip(coded.words, again.words, strict=True)
+                right[poor] = [np.array_equal(old, new) for old, new in pairs]
             tally.found += len(right)
             tally.identical += int(np.count_nonzero(right))
             tally.differing += int(np.count_nonzero(~right))
@@ -317,7 +293,15 @@ class Comparison:
             edges = [edge for edge in page if isinstance(edge, LegacyEdge)]
             ends = [key for edge in edges for key in (edge.source, edge.target)]
             ids = sources.memory_ids(self._store.records, self._source.id, ends)
-            stored = _relation_rows(self._store, self._source, page[0].key, after)
+            rows = self._store.records.rows(
+                "SELECT r.source_key, r.origin, r.target, n.name, r.weight, r.extra FROM relations"
+                " r JOIN names n ON n.id = r.relation"
+                " WHERE r.source = ? AND r.source_key BETWEEN ? AND ?",
+                (self._source.id, page[0].key, after),
+            )
+            stored = {
+                key: (*values, json.loads(extra) if extra else None) for key, *values, extra in rows
+            }
             for edge in edges:
                 if link_stage.dangling(edge, ids):
                     continue
@@ -347,26 +331,20 @@ class Comparison:
             names = [turn.name for turn in turns]
             stored = link_stage.stored_turns(self._store.records, self._source.id, names)
             for legacy in turns:
-                if legacy.key not in refused:
-                    values = stored[legacy.key][1] if legacy.key in stored else None
-                    self._compare_turn(legacy, ids, values)
                 left.discard(legacy.key)
+                found = stored[legacy.key][1] if legacy.key in stored else None
+                members = set(link_stage.member_keys(legacy))
+                gone = members & self._forgotten
+                all_gone = found is None and gone and gone == members  # and the turn with them
+                if legacy.key in refused or all_gone:
+                    continue
+                tally.expected += 1
+                due = link_stage.turn_values(*link_stage.make_turn(legacy, ids))
+                if gone and found is not None:  # what was forgotten leaves a gap, and no note of it
+                    due, found = due[:-1], found[:-1]
+                self._judge("turn", tally, legacy.key, due, found)
             yield
         self._leftover("turn", tally, sorted(left))
-
-    def _compare_turn(
-        self, legacy: LegacyTurn, ids: dict[int, int], stored: tuple[Any, ...] | None
-    ) -> None:
-        gone = self._forgotten.intersection(link_stage.member_keys(legacy))
-        if stored is None and gone and not set(link_stage.member_keys(legacy)) - gone:
-            return  # every member was forgotten, and the turn with them
-        tally = self.findings.turns
-        tally.expected += 1
-        turn, extra = link_stage.make_turn(legacy, ids)
-        due = link_stage.turn_values(turn, extra)
-        if gone and stored is not None:  # what was forgotten leaves a gap, and no note of it
-            due, stored = due[:-1], stored[:-1]
-        self._judge("turn", tally, legacy.key, due, stored)
 
     def _judge(self, kind: str, tally: Tally, key: int, due: tuple[Any, ...], found: Any) -> None:
         if found is None:
@@ -385,29 +363,6 @@ class Comparison:
         tally.added += len(keys)
         for key in keys:
             self.findings.differ(kind, key, "", "it is not in the source")
-
-
-def _relation_rows(
-    store: MemoryStore, source: Source, first: int, last: int
-) -> dict[int, tuple[Any, ...]]:
-    rows = store.records.rows(
-        "SELECT r.source_key, r.origin, r.target, n.name, r.weight, r.extra FROM relations r"
-        " JOIN names n ON n.id = r.relation WHERE r.source = ? AND r.source_key BETWEEN ? AND ?",
-        (source.id, first, last),
-    )
-    return {key: (*values, json.loads(extra) if extra else None) for key, *values, extra in rows}
-
-
-def _is_its_code(
-    each: Opened, rows: NDArray[np.intp], vectors: NDArray[np.float32]
-) -> NDArray[np.bool_]:
-    """bool[k]: whether rows of a file are, word by word, what coding these vectors gives."""
-    if not len(rows):
-        return np.zeros(0, np.bool_)
-    stored = each.file.coded(rows)
-    again = code(Learned(each.basis, each.file.plan), stored.ids, vectors)
-    pairs = zip(stored.words, again.words, strict=True)
-    return np.array([np.array_equal(old, new) for old, new in pairs], np.bool_)
 
 
 def describe_value(value: Value) -> str:

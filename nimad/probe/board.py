@@ -10,14 +10,18 @@ from pathlib import Path
 PI_MODEL = Path("/proc/device-tree/model")
 
 
+def read(path: Path) -> str:
+    """What a file of the kernel tells; "" when it does not."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 @functools.cache
 def board() -> str:
     """ "pi" for a Raspberry Pi, else "arm64", "x86_64" or what the kernel says."""
-    try:
-        model = PI_MODEL.read_bytes().rstrip(b"\0").decode("utf-8", "replace")
-    except OSError:
-        model = ""
-    if "Raspberry Pi" in model:
+    if "Raspberry Pi" in read(PI_MODEL):
         return "pi"
     machine = platform.machine()
     return {"aarch64": "arm64", "AMD64": "x86_64"}.get(machine, machine)

@@ -10,9 +10,10 @@ Source: Linux, Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from nimad.probe.board import read
 
 PROC = Path("/proc")
 NO_LIMIT = 1 << 60
@@ -48,7 +49,8 @@ def room_of(group: Group) -> int | None:
     used = _number(group.path / usage)
     if used >= NO_LIMIT:
         return None
-    return max(0, limit - max(0, used - _stat(group.path / "memory.stat", idle)))
+    stat = dict(line.partition(" ")[::2] for line in read(group.path / "memory.stat").splitlines())
+    return max(0, limit - max(0, used - int(stat.get(idle, 0))))
 
 
 def pressure_files() -> list[Path]:
@@ -59,10 +61,8 @@ def pressure_files() -> list[Path]:
 
 @functools.cache
 def own_groups(proc: Path = PROC) -> tuple[Group, ...]:
-    """The groups of this process that may limit memory, its own first, then those above.
-
-    Looked up once: the daemon is not moved while it runs.
-    """
+    """The groups of this process that may limit memory, its own first, then those above.  Looked up
+    once: the daemon is not moved while it runs."""
     try:
         lines = (proc / "self" / "cgroup").read_text().splitlines()
         mounts = (proc / "self" / "mountinfo").read_text().splitlines()
@@ -76,7 +76,12 @@ def own_groups(proc: Path = PROC) -> tuple[Group, ...]:
             continue
         place = _mounted(mounts, version)
         if place is not None:
-            found += [Group(each, version) for each in _upwards(*place, path)]
+            root, mount = place
+            if root != "/" and path.startswith(root):  # a container sees only its part
+                path = path[len(root) :]
+            parts = [part for part in path.split("/") if part and part != ".."]
+            upwards = (mount.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1))
+            found += [Group(each, version) for each in upwards]
     return tuple(found)
 
 
@@ -92,30 +97,6 @@ def _mounted(mounts: list[str], version: int) -> tuple[str, Path] | None:
     return None
 
 
-def _upwards(root: str, mount: Path, path: str) -> Iterator[Path]:
-    """Directories from the group `path` up to the mount point; a container sees only its part."""
-    if root != "/" and path.startswith(root):
-        path = path[len(root) :]
-    parts = [part for part in path.split("/") if part and part != ".."]
-    for depth in range(len(parts), -1, -1):
-        yield mount.joinpath(*parts[:depth])
-
-
 def _number(path: Path) -> int:
-    try:
-        text = path.read_text().strip()
-    except OSError:
-        return NO_LIMIT
+    text = read(path).strip()
     return int(text) if text.isdigit() else NO_LIMIT
-
-
-def _stat(path: Path, name: str) -> int:
-    try:
-        text = path.read_text()
-    except OSError:
-        return 0
-    for line in text.splitlines():
-        key, _, value = line.partition(" ")
-        if key == name:
-            return int(value)
-    return 0

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil
 
+from nimad.probe.board import read
+
 SYS = Path("/sys")
 PROCESSOR_SENSORS = ("cpu", "soc", "core", "k10temp", "k8temp", "zenpower", "bcm2835", "x86_pkg")
 """How the names of a processor's sensors begin, as the kernel and its drivers give them."""
@@ -52,8 +54,8 @@ def throttled(sys: Path = SYS) -> str | None:
         if reasons := [text for bit, text in THROTTLED.items() if bits >> bit & 1]:
             return ", ".join(reasons)
     for device in sorted(sys.glob("class/thermal/cooling_device*")):
-        state = _read(device / "cur_state")
-        if _read(device / "type").startswith(SLOWING) and state.isdigit() and int(state) > 0:
+        state = read(device / "cur_state").strip()
+        if read(device / "type").startswith(SLOWING) and state.isdigit() and int(state) > 0:
             return "throttled by heat"
     return None
 
@@ -69,15 +71,8 @@ def battery() -> Battery | None:
     return Battery(float(found.percent), found.power_plugged is False)
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
-
-
 def _hexadecimal(path: Path) -> int:
     try:
-        return int(_read(path) or "0", 16)
+        return int(read(path).strip() or "0", 16)
     except ValueError:
         return 0

@@ -10,10 +10,8 @@ from nimad.probe import cgroup
 
 
 def available_memory() -> int:
-    """Memory that can be had without swapping and without touching a limit [bytes].
-
-    Cost: 0.1 to 0.3 ms.
-    """
+    """Memory that can be had without swapping and without touching a limit [bytes].  Cost: 0.1 to
+    0.3 ms."""
     free = int(psutil.virtual_memory().available)
     room = cgroup.room()
     return free if room is None else max(0, min(free, room))

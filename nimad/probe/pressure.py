@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from nimad.probe.board import read
+
 PRESSURE = Path("/proc/pressure")
 THREADS = Path("/proc/self/task")
 WINDOW = 10.0
@@ -35,16 +37,11 @@ def waited(thread: int) -> float | None:
 
 
 class Stalls:
-    """How much tasks waited since the last look: the highest share among several files.
-
-    A look less than `least` seconds after the last one tells nothing: so short a stretch is noise.
-    """
+    """How much tasks waited since the last look: the highest share among several files.  A look
+    less than `least` seconds after the last one tells nothing: so short a stretch is noise."""
 
     def __init__(
-        self,
-        paths: Sequence[Path],
-        least: float = 0.5,
-        clock: Callable[[], float] = time.monotonic,
+        self, paths: Sequence[Path], least: float = 0.5, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._paths, self._least, self._clock = paths, least, clock
         self._seen = {path: some(path, "total") for path in paths}
@@ -56,10 +53,8 @@ class Stalls:
         return any(total is not None for total in self._seen.values())
 
     def share(self) -> float | None:
-        """[0, 1] since the last look; None when it was just now, or nothing is told.
-
-        Cost: 30 us a file.
-        """
+        """[0, 1] since the last look; None when it was just now, or nothing is told.  Cost: 30 us a
+        file."""
         now = self._clock()
         elapsed = now - self._at
         if elapsed < self._least:
@@ -81,11 +76,7 @@ class Stalls:
 
 def some(path: Path, field: str) -> float | None:
     """A field of the line "some avg10=0.00 avg60=0.00 avg300=0.00 total=0"; None: not told."""
-    try:
-        first = path.read_text().partition("\n")[0]
-    except OSError:  # no such file, or pressure is switched off
-        return None
-    for part in first.split():
+    for part in read(path).partition("\n")[0].split():  # "": no such file, or switched off
         name, _, value = part.partition("=")
         if name == field:
             return float(value)

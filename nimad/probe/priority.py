@@ -26,10 +26,8 @@ NOTHING = os.sched_param(0)
 
 @functools.cache
 def lowest() -> int:
-    """SCHED_IDLE when a thread of this process can leave it again, else SCHED_BATCH.
-
-    Tried out once, on a thread that ends with the trial.
-    """
+    """SCHED_IDLE when a thread of this process can leave it again, else SCHED_BATCH.  Tried out
+    once, on a thread that ends with the trial."""
     failed: list[OSError] = []
 
     def trial() -> None:

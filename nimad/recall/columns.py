@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.recall.subjects import Subjects
+from nimad.text import common_form
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -48,7 +49,7 @@ class Columns:
     Not for several threads: a lock of `nimad.recall.ranking` keeps readers and changes apart.
 
     Attributes:
-        id, time: int64[n].  namespace, layer: int32[n], ids of names.
+        id, time: int64[n]; a time of 0 is no date.  namespace, layer: int32[n], ids of names.
         session, who: int32[n], codes given here; -1 where there is none.  A session below that
             stands for memories of a namespace without sessions (`columns_follower.loose_session`);
             a `who` below it for a speaker in the text (`speaker_prefix`).
@@ -187,7 +188,7 @@ class Columns:
         return named
 
     def same_as(self, text: str) -> Rows:
-        """int64[m]: the rows whose text is this one, however it is cased and spaced."""
+        """int64[m]: the rows whose text is this one in the common form."""
         return np.flatnonzero((self.print == fingerprint(text)) & self.alive)
 
     def neighbour_gather(self) -> NeighbourGather:
@@ -228,9 +229,9 @@ class NeighbourGather:
 
 
 def fingerprint(text: str) -> int:
-    """64 bits of a text, whatever its case and spacing; about 1.5 µs for a sentence.
+    """64 bits of the common form of a text; about 1.5 µs for a sentence.
 
     Equal ones are the same text, but for one chance in 2**64.
     """
-    plain = " ".join(text.casefold().split()).encode("utf-8", "surrogatepass")
+    plain = common_form(text).encode("utf-8", "surrogatepass")
     return int.from_bytes(blake2b(plain, digest_size=8).digest(), "little", signed=True)

@@ -1,6 +1,6 @@
 """The columns in a file, so that a start need not read every memory: a projection, never the truth.
 
-It is a container (see `nimad.disk.container`) of format "columns", version 2, little-endian:
+It is a container (see `nimad.disk.container`) of format "columns", version 3, little-endian:
 
     region    type           content
     --------  -------------  ----------------------------------------------------------------
@@ -43,7 +43,7 @@ from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
 
-FORMAT, VERSION = "columns", 2
+FORMAT, VERSION = "columns", 3
 KEEP_ROWS = 1000
 """Rows that must have changed before the file of a small store is written anew."""
 KEEP_SHARE = 8
@@ -176,32 +176,26 @@ def load(path: Path, records: Records, types: Mapping[str, type]) -> Saved | Non
             log.info("%s does not fit the records; the memories are read instead", path.name)
             return None
         container.verify()
-        return _read(container, records, types)
+        seen, count, dead, next_code = _array(container, "state", np.int64).tolist()
+        if seen > records.head():
+            return None
+        columns = {name: _array(container, name, kind) for name, kind in types.items()}
+        if any(len(array) != count for array in columns.values()):
+            raise FormatCorrupt(path=container.path, detail="its columns have different lengths")
+        sessions = _array(container, "sessions", np.int64).reshape(-1, 3)
+        spelled = _array(container, "subjects", np.int64).reshape(-1, 2)
+        subjects = _names(records, dict(spelled.tolist()), columns["id"], columns["who"])
+        return Saved(seen, count, dead, next_code, sessions, subjects, columns)
     except (FormatCorrupt, FormatTooOld, FormatTooNew) as error:
         log.warning("%s The memories are read instead.", error.message)
         return None
 
 
-def _read(container: Container, records: Records, types: Mapping[str, type]) -> Saved | None:
-    seen, count, dead, next_code = _array(container, "state", np.int64).tolist()
-    if seen > records.head():
-        return None
-    columns = {name: _array(container, name, kind) for name, kind in types.items()}
-    if any(len(array) != count for array in columns.values()):
-        raise FormatCorrupt(path=container.path, detail="its columns have different lengths")
-    sessions = _array(container, "sessions", np.int64).reshape(-1, 3)
-    spelled = _array(container, "subjects", np.int64).reshape(-1, 2)
-    subjects = _names(records, dict(spelled.tolist()), columns["id"], columns["who"])
-    return Saved(seen, count, dead, next_code, sessions, subjects, columns)
-
-
 def _names(
     records: Records, code_of: dict[int, int], ids: NDArray[Any], who: NDArray[Any]
 ) -> list[tuple[str, int]]:
-    """(name, code) of each spelling; `code_of` knows them by the id of a memory that has it.
-
-    Where the memory that stands for a spelling is gone, the others of the same code are asked.
-    """
+    """(name, code) of each spelling; `code_of` knows them by the id of a memory that has it.  Where
+    the memory that stands for a spelling is gone, the others of the same code are asked."""
     sql = "SELECT min(id), who FROM memories WHERE id IN (SELECT value FROM json_each(?))"
     sql += " AND who != '' GROUP BY who"
     found = records.rows(sql, (json.dumps(list(code_of)),))

@@ -105,7 +105,12 @@ class ColumnsFollower:
         start, first = columns.count, columns.last_id + 1
         while most and columns.last_id < last:
             limit = min(most, _PAGE)
-            page = self._read_page(columns.last_id + 1, last, limit)
+            bounds = (columns.last_id + 1, last, limit)
+            try:
+                page = self._records.rows(PAGE_SQL, bounds)
+            except RecordsDamaged as error:  # the index that keeps the lengths, or the records
+                page = self._records.rows(UNSIZED_PAGE_SQL, bounds)
+                self._terms.report_damage(WordsDamaged(**error.fields))
             if page:
                 columns.append(_fields_of(page, columns.subjects, columns.sessions))
             if len(page) < limit:
@@ -121,15 +126,6 @@ class ColumnsFollower:
             columns.version += 1
             columns.changed += added
         return most > 0
-
-    def _read_page(self, *bounds: int) -> list[tuple[Any, ...]]:
-        """Rows of PAGE_SQL; without lengths when the words index that keeps them is damaged."""
-        try:
-            return self._records.rows(PAGE_SQL, bounds)
-        except RecordsDamaged as error:
-            page = self._records.rows(UNSIZED_PAGE_SQL, bounds)
-            self._terms.report_damage(WordsDamaged(**error.fields))
-            return page
 
     def _remove(self, ranges: Sequence[tuple[int, int]]) -> None:
         """The memories in ranges of ids are gone; those that are not here are left out."""
@@ -179,8 +175,6 @@ def _fields_of(
 
 
 def loose_session(space: int, speaker: int) -> int:
-    """The code in place of a session's for a memory that names none.
-
-    Below NONE, one for each namespace (an id of a name); NONE for a memory without a speaker.
-    """
+    """The code in place of a session's for a memory that names none.  Below NONE, one for each
+    namespace (an id of a name); NONE for a memory without a speaker."""
     return NONE if speaker == NO_SUBJECT else NONE - space

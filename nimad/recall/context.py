@@ -54,9 +54,7 @@ def alone(hits: Sequence[Hit]) -> list[Passage]:
 
 def ids_around(columns: Columns, hits: Sequence[Hit]) -> dict[int, list[int]]:
     """For the id of each hit, the ids around it in its session that may be shown, it included.
-
-    They are in the order of time; as far as a turn may reach where the hit belongs to one.
-    """
+    They are in the order of time; as far as a turn may reach where the hit belongs to one."""
     found = {}
     for hit in hits:
         rows = columns.rows_of(np.array([hit.memory.id], np.int64))
@@ -85,13 +83,13 @@ def passages(
     Args:
         hits: best first.
         around: `ids_around` them.
-        upto: nothing later is shown [epoch milliseconds]; None: everything is.
+        upto: nothing later is shown, nor what has no date [epoch milliseconds]; None: all is.
     """
     turns = _turns(records, hits)
     wanted = {i for ids in (*around.values(), *(t.values() for t in turns.values())) for i in ids}
     known = get_within(records, sorted(wanted | {hit.memory.id for hit in hits}))
     if upto is not None:
-        known = {i: memory for i, memory in known.items() if memory.timestamp <= upto}
+        known = {i: m for i, m in known.items() if m.timestamp is not None and m.timestamp <= upto}
     made: list[Passage] = []
     places: dict[int, Passage] = {}
     said: dict[tuple[object, ...], int] = {}
@@ -103,7 +101,10 @@ def passages(
             continue
         chain = [i for i in around.get(number, [number]) if i in known]
         turn = _turn(hit.memory, turns.get(number, {}), chain, known)
-        shown = {number, *turn.values(), *_beside(chain, {number, *turn.values()})}
+        inside = [place for place, i in enumerate(chain) if i == number or i in turn.values()]
+        first, end = inside[0], inside[-1] + 1
+        beside = (*chain[max(0, first - NEIGHBOURS) : first], *chain[end : end + NEIGHBOURS])
+        shown = {number, *turn.values(), *beside}
         passage = places.get(number) or next(
             (places[i] for i in turn.values() if i in places), None
         )
@@ -113,21 +114,16 @@ def passages(
             passage = Passage(hit, [], turn, [])
             made.append(passage)
         passage.hits.append(hit)
-        fresh = _unsaid([known[i] for i in sorted(shown, key=lambda i: i != number)], places, said)
-        passage.memories = sorted([*passage.memories, *fresh], key=lambda m: (m.timestamp, m.id))
+        around_it = [known[i] for i in sorted(shown, key=lambda i: i != number)]
+        fresh = [  # what no passage has, and what says what none has said
+            memory
+            for memory in around_it
+            if memory.id not in places and said.setdefault(_saying(memory), memory.id) == memory.id
+        ]
+        passage.memories += fresh
+        passage.memories.sort(key=lambda m: (m.timestamp or 0, m.id))
         places.update((memory.id, passage) for memory in fresh)
     return made
-
-
-def _unsaid(
-    memories: Sequence[Memory], places: dict[int, Passage], said: dict[tuple[object, ...], int]
-) -> list[Memory]:
-    """Those that no passage has and that say what none has said; they count as said from now on."""
-    fresh = []
-    for memory in memories:
-        if memory.id not in places and said.setdefault(_saying(memory), memory.id) == memory.id:
-            fresh.append(memory)
-    return fresh
 
 
 def _saying(memory: Memory) -> tuple[object, ...]:
@@ -172,12 +168,3 @@ def _turn(
 def _session(memory: Memory) -> tuple[object, ...]:
     source = memory.source[0] if memory.source else None
     return memory.namespace, memory.conversation, memory.session, source
-
-
-def _beside(chain: Sequence[int], inside: set[int]) -> list[int]:
-    """The neighbours on both sides of those in `inside`."""
-    places = [place for place, number in enumerate(chain) if number in inside]
-    if not places:
-        return []
-    first, last = places[0], places[-1]
-    return [*chain[max(0, first - NEIGHBOURS) : first], *chain[last + 1 : last + 1 + NEIGHBOURS]]

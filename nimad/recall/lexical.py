@@ -11,6 +11,7 @@ import numpy as np
 from nimad.recall.columns import NONE, Columns, Floats
 from nimad.recall.dates import on_date
 from nimad.recall.parsed_query import ParsedQuery
+from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scope
 from nimad.recall.weights import Weights
 from nimad.store.terms import TermIndex
@@ -35,14 +36,13 @@ class LexicalScores:
     unknown: frozenset[str]
 
 
-def no_scores(count: int) -> LexicalScores:
-    """For a mode that leaves words aside."""
-    zeros = np.zeros(count, np.float32)
-    return LexicalScores(zeros, zeros, 0.0, frozenset())
-
-
 def score_words(
-    question: ParsedQuery, columns: Columns, terms: TermIndex, scope: Scope, weights: Weights
+    question: ParsedQuery,
+    columns: Columns,
+    terms: TermIndex,
+    scope: Scope,
+    weights: Weights,
+    watch: Stopwatch,
 ) -> LexicalScores:
     """Score every row in the scope; only rows in it have a say in how rare a word is."""
     own = np.zeros(columns.count, np.float32)
@@ -50,6 +50,7 @@ def score_words(
     best = 0.0
     unknown: set[str] = set()
     for term in question.terms:
+        watch.check()
         postings = terms.postings(term, columns.last_id)
         rows, counts = columns.among(postings.ids, postings.counts)
         if not scope.whole:
@@ -64,7 +65,7 @@ def score_words(
         best += rarity
         own[rows] += rarity * counts * (weights.k1 + 1) / (counts + scope.sizes[rows])
     for named in question.dates:
-        hit = on_date(columns.time, named) & scope.mask
+        hit = on_date(columns.time, named, question.zone) & scope.mask
         if 0 < (count := int(np.count_nonzero(hit))) < scope.count:
             rarity = weights.date * _rarity(total, count)
             own[hit] += rarity
@@ -73,11 +74,12 @@ def score_words(
 
 
 def find_unknown(
-    words: Iterable[str], columns: Columns, terms: TermIndex, scope: Scope
+    words: Iterable[str], columns: Columns, terms: TermIndex, scope: Scope, watch: Stopwatch
 ) -> set[str]:
     """Those of some terms that no row in the scope holds."""
     found = set()
     for term in words:
+        watch.check()
         postings = terms.postings(term, columns.last_id)
         rows, _ = columns.among(postings.ids, postings.counts)
         if not scope.mask[rows].any():
@@ -104,10 +106,8 @@ def spread(own: Floats, columns: Columns, scope: Scope, weights: Weights) -> Flo
 
 
 def _scatter(own: Floats, columns: Columns, weights: Weights) -> Floats:
-    """From the rows with a score to their neighbours: its cost is that of those rows.
-
-    Each row has at most one neighbour a side, so no row is written twice at once.
-    """
+    """From the rows with a score to their neighbours: its cost is that of those rows.  Each row has
+    at most one neighbour a side, so no row is written twice at once."""
     shared = own.copy()
     rows = np.flatnonzero(own)
     given = own[rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import tzinfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from nimad.recall.dates import Named, named_dates
 from nimad.recall.scopes import Scope
 from nimad.store import words
 from nimad.store.terms import TermIndex
-from nimad.text import WORD, words_of
+from nimad.text import composed, tokens, word_pattern, words_of
 
 MOST_TERMS = 64
 """Terms of one query; a longer one, a pasted page say, is asked by its first words."""
@@ -29,7 +30,7 @@ class ParsedQuery:
     met: those that a subject or a date stands for: no memory needs to hold them.
     subjects: codes of the subjects that are named and have memories to be looked at.
     meaning: the text without the words that named them.
-    dates: what is asked of dates.
+    dates: what is asked of dates, which are those of `zone`.
     only_names: nothing is left without the names: what these speakers said is asked.
     german: whether it is German, by its small words.
     """
@@ -39,16 +40,19 @@ class ParsedQuery:
     subjects: NDArray[np.int64]
     meaning: str
     dates: list[Named]
+    zone: tzinfo
     only_names: bool
     german: bool
 
 
 def parse_query(
-    text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int
+    text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int, zone: tzinfo
 ) -> ParsedQuery:
     """Take a query apart; only subjects of the rows in the scope are known."""
+    text = composed(text)
     plain = _ENDING.sub("", text)
     spoken = words_of(plain)
+    word_of = word_pattern(plain.isascii())
     named = {
         columns.subjects.codes[name]: words_
         for name, words_ in _named_subjects(spoken, columns).items()
@@ -56,14 +60,14 @@ def parse_query(
     }
     named |= _named_prefixes(spoken, scope)
     drop = {word for words_ in named.values() for word in words_}
-    rest = WORD.sub(lambda m: "" if m[0].casefold() in drop else m[0], plain)
-    whole = not WORD.search(rest)
+    rest = word_of.sub(lambda m: "" if drop.issuperset(tokens(m[0])) else m[0], plain)
+    whole = not word_of.search(rest)
     asked = [term for word in words.terms(plain) for term in terms.cut(word)]
     german = words.is_german(spoken)
     if german:  # its small words are in every text, and embedders do not know that they say little
-        less = WORD.sub(lambda m: "" if m[0].casefold() in words.GERMAN else m[0], rest)
-        rest = less if WORD.search(less) else rest
-    dates, dated = named_dates(text, now)
+        less = word_of.sub(lambda m: "" if m[0].casefold() in words.GERMAN else m[0], rest)
+        rest = less if word_of.search(less) else rest
+    dates, dated = named_dates(text, now, zone)
     met = drop | dated
     return ParsedQuery(
         list(dict.fromkeys(asked))[:MOST_TERMS],
@@ -71,21 +75,22 @@ def parse_query(
         np.array(sorted(named), np.int64),
         text if whole else rest,
         dates,
+        zone,
         whole and bool(named),
         german,
     )
 
 
 def _named_subjects(spoken: list[str], columns: Columns) -> dict[str, set[str]]:
-    """The subjects that words may name, with the words that do, case-folded.
+    """The subjects that words may name, with the tokens that do.
 
     All words of a name in any case; or one of them, when both write it with a capital letter.  A
     word that fills sentences ("will") must have its capital letter, and not begin the text.
     """
     found: dict[str, set[str]] = {}
-    low = {word.casefold() for word in spoken}
-    marked = {word.casefold() for word in spoken[1:] if word[:1].isupper()}
-    capital = marked | {word.casefold() for word in spoken[:1] if word[:1].isupper()}
+    low = {token for word in spoken for token in tokens(word)}
+    marked = {token for word in spoken[1:] if word[:1].isupper() for token in tokens(word)}
+    capital = marked | {t for word in spoken[:1] if word[:1].isupper() for t in tokens(word)}
     for word in low:
         if word in words.STOP_WORDS and word not in marked:
             continue
@@ -100,16 +105,17 @@ def _named_subjects(spoken: list[str], columns: Columns) -> dict[str, set[str]]:
 
 
 def _named_prefixes(spoken: list[str], scope: Scope) -> dict[int, set[str]]:
-    """The speakers in the texts that words name, all words of the name in their order."""
+    """The speakers in the texts that words name, all tokens of the name in their order."""
     found: dict[int, set[str]] = {}
     if not scope.prefixes:
         return found
-    low = [word.casefold() for word in spoken]
+    said_by = [(token, word[:1].isupper()) for word in spoken for token in tokens(word)]
+    low = [token for token, _ in said_by]
     for length in range(1, speaker_prefix.LONGEST + 1):
         for start in range(len(low) - length + 1):
             said = low[start : start + length]
             plain = length == 1 and said[0] in words.STOP_WORDS
-            if plain and not (start and spoken[start][0].isupper()):
+            if plain and not (start and said_by[start][1]):
                 continue
             code = speaker_prefix.code_of_words(said)
             if code in scope.prefixes:
@@ -122,7 +128,7 @@ def capitalised_words(text: str) -> list[str]:
 
     None of a text that is German by its small words: there every noun has one.
     """
-    found = words_of(_ENDING.sub("", text))
+    found = words_of(_ENDING.sub("", composed(text)))
     if words.is_german(found):
         return []
     return [word for word in found[1:] if word[:1].isupper()]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
+from datetime import tzinfo
 
 from nimad.embed.base import Embedder
+from nimad.errors import QueryTooLong
 from nimad.index.blocks import BlockIndex
 from nimad.recall.scopes import Scope
 
@@ -16,17 +19,28 @@ sides; read the memories that are shown."""
 
 
 class Stopwatch:
-    """Laps of one query, what `--explain` shows; not for several threads."""
+    """Laps of one query, what `--explain` shows, and its end; not for several threads.
 
-    def __init__(self) -> None:
+    `limit`: what the query may take [seconds].
+    """
+
+    def __init__(self, limit: float = math.inf) -> None:
         self._last = time.perf_counter()
+        self._limit = limit
+        self._end = self._last + limit
         self._spent = dict.fromkeys(PARTS, 0.0)
 
     def lap(self, part: str) -> None:
-        """Count the time since the last lap, or the start, to a part."""
+        """Count the time since the last lap, or the start, to a part.  Raises as `check` does."""
         now = time.perf_counter()
         self._spent[part] += now - self._last
         self._last = now
+        self.check()
+
+    def check(self) -> None:
+        """Raise QueryTooLong when the time is up; asked between steps that may take long."""
+        if time.perf_counter() > self._end:
+            raise QueryTooLong(limit=f"{self._limit:g}")
 
     def milliseconds(self) -> dict[str, float]:
         """{"words_ms": ..., ...}: one for each part, zero for what was not needed."""
@@ -37,7 +51,8 @@ class Stopwatch:
 class QueryContext:
     """The query's text and bounds, and the parts of the store that it runs on.
 
-    `mode` is hybrid, meaning or words; `now` [epoch milliseconds] is what "yesterday" counts from.
+    `mode` is hybrid, meaning or words; `now` [epoch milliseconds] is what "yesterday" counts from,
+    in `zone`.
     """
 
     text: str
@@ -45,6 +60,7 @@ class QueryContext:
     mode: str
     scope: Scope
     now: int
+    zone: tzinfo
     blocks: BlockIndex
     embedder: Embedder
     watch: Stopwatch

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import tzinfo
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,8 @@ from nimad.recall.weights import DEFAULT, Weights
 from nimad.store.bounded import get_within
 from nimad.store.records import Records
 from nimad.store.terms import TermIndex
+from nimad.text import word_pattern
+from nimad.times import local_zone
 
 MODES = ("hybrid", "meaning", "words")
 
@@ -45,10 +48,8 @@ _FOLLOW_ROWS = 200
 
 
 class Recall:
-    """Answers queries over one store; safe to use from many threads.
-
-    `parts` gives the index and the embedder that belong together at this moment.
-    """
+    """Answers queries over one store; safe to use from many threads.  `parts` gives the index and
+    the embedder that belong together at this moment."""
 
     def __init__(
         self,
@@ -80,26 +81,32 @@ class Recall:
 
     def warm_up(self) -> None:
         """Load the columns and touch every part once: the first query is as fast as the second."""
+        word_pattern(ascii_only=False)
         self.query("warm up", 1, "hybrid", Filter())
 
     def follow(self) -> None:
-        """Take over what was written up to now, in steps: then the next query need not.
-
-        Call it after writing many memories; queries are answered between the steps.
-        """
+        """Take over what was written up to now, in steps: then the next query need not.  Call it
+        after writing many memories; queries are answered between the steps."""
         head = self._records.head()
         while self._columns.seen < head:
             with self._lock.exclusive():
                 self._follower.sync(_FOLLOW_ROWS)
 
-    def words_were_rebuilt(self) -> None:
-        """Read anew what was read of the words index while it may have been damaged."""
+    def words_changed(self, complete: bool) -> None:
+        """The words index is being made anew; or it was (`complete`): read it anew."""
         with self._lock.exclusive():
-            self._follower.clear()
+            self._terms.complete = complete
+            if complete:
+                self._follower.clear()
 
     def keep(self, most_changes: int = KEEP_CHANGES) -> bool:
-        """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
-        return self.columns_cache.save_when_due(self._reading(), most_changes)
+        """Write the columns to their file when that is due; whether it did.  Raises DiskFull.
+
+        Not while the words index is incomplete: the lengths of texts come from there.
+        """
+        return self._terms.complete and self.columns_cache.save_when_due(
+            self._reading(), most_changes
+        )
 
     def close(self) -> None:
         """Give back what is held besides memory."""
@@ -113,14 +120,16 @@ class Recall:
         where: Filter,
         now: int | None = None,
         watch: Stopwatch | None = None,
+        zone: tzinfo | None = None,
     ) -> list[Hit]:
         """The best `k` memories for a text, best first; none when nothing fits.
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
-            watch: is told how long each part took.
+            watch: is told how long each part took, and when it is too long.
+            zone: whose days "yesterday" and "May 2023" mean; default: this machine's.
 
-        Raises UsageError for an unknown mode.
+        Raises UsageError for an unknown mode, QueryTooLong.
         """
         if mode not in MODES:
             raise UsageError(detail=f"mode must be one of {', '.join(MODES)}, not {mode!r}")
@@ -131,7 +140,7 @@ class Recall:
         with self._reading() as parts:
             scope = self._scopes.of(where)
             watch.lap("wait")
-            context = QueryContext(text, k, mode, scope, at, *parts, watch)
+            context = QueryContext(text, k, mode, scope, at, zone or local_zone(), *parts, watch)
             scored = self._scoring.best(context) if scope.count else []
         watch.lap("fusion")
         memories = get_within(self._records, [number for number, _, _ in scored])
@@ -139,7 +148,13 @@ class Recall:
         return [Hit(memories[i], score, made) for i, score, made in scored if i in memories]
 
     def evidence(
-        self, text: str, mode: str, where: Filter, now: int | None = None
+        self,
+        text: str,
+        mode: str,
+        where: Filter,
+        now: int | None = None,
+        watch: Stopwatch | None = None,
+        zone: tzinfo | None = None,
     ) -> Evidence | None:
         """What `query` decides by whether to answer; None when there is nothing to look at."""
         at = self._clock() if now is None else now
@@ -147,14 +162,13 @@ class Recall:
             scope = self._scopes.of(where)
             if not scope.count:
                 return None
-            context = QueryContext(text, 1, mode, scope, at, *parts, Stopwatch())
+            watch = watch or Stopwatch()
+            context = QueryContext(text, 1, mode, scope, at, zone or local_zone(), *parts, watch)
             return self._scoring.evidence(context)
 
     def similar(self, memory: Memory, k: int) -> list[Hit]:
-        """The `k` memories nearest in meaning to one, itself left out; scores are cosines.
-
-        By the vector that the index holds of it; one that is not encoded yet is embedded now.
-        """
+        """The `k` memories nearest in meaning to one, itself left out; scores are cosines.  By the
+        vector that the index holds of it; one that is not encoded yet is embedded now."""
         blocks, embedder = self._parts()
         query = blocks.vector(memory.id)
         if query is None:
@@ -189,18 +203,14 @@ class Recall:
         if self._stale():
             with self._lock.exclusive():
                 if self._stale():
-                    self._catch_up()
+                    if self._serving is None:
+                        self.columns_cache.restore()
+                    while not self._follower.sync():
+                        pass
+                    parts = self._parts()
+                    if parts != self._serving:  # another embedder, or a rebuild: other lengths
+                        self._columns.length[:] = np.nan
+                        self._serving = parts
         with self._lock.shared():
             assert self._serving is not None
             yield self._serving
-
-    def _catch_up(self) -> None:
-        """Take over all that changed, while nothing reads."""
-        if self._serving is None:
-            self.columns_cache.restore()
-        while not self._follower.sync():
-            pass
-        parts = self._parts()
-        if parts != self._serving:  # another embedder, or a rebuild: other lengths
-            self._columns.length[:] = np.nan
-            self._serving = parts

@@ -12,15 +12,20 @@ from numpy.typing import NDArray
 
 from nimad.model import Filter
 from nimad.recall import speaker_prefix
-from nimad.recall.columns import NONE, Columns
+from nimad.recall.columns import Columns
 from nimad.recall.subjects import NO_SUBJECT
 from nimad.recall.weights import Weights
 from nimad.store.records import Records
+from nimad.text import common_form
 
 _KEPT = 8
 """Scopes kept."""
 _LARGE, _LARGE_KEPT = 50_000, 3
 """Rows from which on fewer are kept, and how many: one takes up to 17 bytes a row."""
+
+
+_NOBODY = -(1 << 31)
+"""A code that no row has."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Scope:
         sizes: float32[n], BM25's measure of each text's length against the usual one.
         subjects: bool[codes], whose memories are among them.
         prefixes: the codes of speakers in the texts, see `speaker_prefix`.
-        first, last: the times between which they lie.
+        first, last: the times between which those lie that have one.
         id: int64[n], of every row.
     """
 
@@ -92,9 +97,27 @@ class Scopes:
 
     def _make_scope(self, where: Filter) -> Scope:
         columns, weights = self._columns, self._weights
-        mask = self._allowed(where)
-        times = columns.time[mask]
-        count = len(times)
+        mask = columns.alive.copy()
+        for column, name in ((columns.namespace, where.namespace), (columns.layer, where.layer)):
+            if name is not None:
+                sql = "SELECT id FROM names WHERE folded = ?"
+                codes = [code for (code,) in self._records.rows(sql, (common_form(name),))]
+                mask &= np.isin(column, codes)
+        if where.who is not None:
+            mask &= columns.who == columns.subjects.codes.get(common_form(where.who), _NOBODY)
+        if where.after is not None or where.before is not None:
+            mask &= columns.time != 0
+        if where.after is not None:
+            mask &= columns.time >= where.after
+        if where.before is not None:
+            mask &= columns.time < where.before
+        if where.where is not None or where.tags:
+            rest = Filter(where=where.where, tags=where.tags)
+            kept = np.zeros(columns.count, np.bool_)
+            kept[columns.rows_of(self._records.matching(rest))] = True
+            mask &= kept
+        count = int(np.count_nonzero(mask))
+        times = columns.time[mask & (columns.time != 0)]
         average = max(float(columns.words[mask].mean(dtype=np.float64)), 1.0) if count else 1.0
         who = columns.who[mask]
         known = np.maximum(who, NO_SUBJECT) + 1
@@ -107,26 +130,7 @@ class Scopes:
             sizes=weights.k1 * (1 - weights.b + weights.b * columns.words / average),
             subjects=present,
             prefixes=speaker_prefix.recurring(who),
-            first=int(times.min()) if count else 0,
-            last=int(times.max()) if count else 0,
+            first=int(times.min()) if len(times) else 0,
+            last=int(times.max()) if len(times) else 0,
             id=columns.id,
         )
-
-    def _allowed(self, where: Filter) -> NDArray[np.bool_]:
-        """bool[n]: which rows exist and pass a filter."""
-        columns = self._columns
-        mask = columns.alive.copy()
-        for column, name in ((columns.namespace, where.namespace), (columns.layer, where.layer)):
-            if name is not None:
-                code = self._records.value("SELECT id FROM names WHERE name = ?", (name,))
-                mask &= column == (NONE if code is None else code)
-        if where.after is not None:
-            mask &= columns.time >= where.after
-        if where.before is not None:
-            mask &= columns.time < where.before
-        if where.who is not None or where.where is not None or where.tags:
-            rest = Filter(who=where.who, where=where.where, tags=where.tags)
-            kept = np.zeros(columns.count, np.bool_)
-            kept[columns.rows_of(self._records.matching(rest))] = True
-            mask &= kept
-        return mask

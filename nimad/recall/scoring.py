@@ -98,13 +98,16 @@ class Scoring:
     def _score_sides(self, context: QueryContext) -> _Scored:
         """Where the words index is damaged, the query is asked by meaning alone."""
         columns, scope = self._columns, context.scope
-        query = parse_query(context.text, columns, self._terms, scope, context.now)
+        query = parse_query(context.text, columns, self._terms, scope, context.now, context.zone)
         same = columns.same_as(context.text)
         same = same[scope.mask[same]]
-        words = lexical.no_scores(columns.count)
+        zeros = np.zeros(columns.count, np.float32)
+        words = LexicalScores(zeros, zeros, 0.0, frozenset())
         if context.mode != "meaning":
             try:
-                words = lexical.score_words(query, columns, self._terms, scope, self._weights)
+                words = lexical.score_words(
+                    query, columns, self._terms, scope, self._weights, context.watch
+                )
             except WordsDamaged as error:
                 self._terms.report_damage(error)
                 context = replace(context, mode="meaning")
@@ -124,30 +127,25 @@ class Scoring:
         context.watch.lap("embed")
         if not vector.any():
             return None
-        large = self._columns.count > self._weights.exact_rows
+        large, weights = self._columns.count > self._weights.exact_rows, self._weights
+        promise: Floats = words.shared
+        top = float(promise.max(initial=0.0))
+        if large and len(query.subjects) and top > 0:
+            # words and subject of each row that has words, in the unit of the words
+            bonus = weights.subject / max(1 - weights.semantic, 1e-6) * top
+            named = (promise > 0) & self._columns.spoken_by(query.subjects)
+            promise = promise + named * np.float32(bonus)
         about = SemanticQuery(
             query=vector,
             scope=context.scope,
             words=words.shared,
             same=same,
-            shares=self._weights.shares_of(context.embedder),
+            shares=weights.shares_of(context.embedder),
             late=late_cosines(self._records, context.embedder, vector),
-            promise=self._promise(query, words) if large else None,
+            promise=promise if large else None,
             wanted=context.k,
         )
         return self._semantic.score(context.blocks, about, context.watch)
-
-    def _promise(self, query: ParsedQuery, words: LexicalScores) -> Floats:
-        """float32[n]: words and subject of each row that has words, in the unit of the words."""
-        weights = self._weights
-        promise = words.shared
-        top = float(promise.max(initial=0.0))
-        if not len(query.subjects) or top <= 0:
-            return promise
-        bonus = weights.subject / max(1 - weights.semantic, 1e-6) * top
-        named = promise > 0
-        named &= self._columns.spoken_by(query.subjects)
-        return promise + named * np.float32(bonus)
 
     # --- whether to answer --------------------------------------------------------------------
 
@@ -173,7 +171,10 @@ class Scoring:
         if scored.context.mode != "meaning":
             return set(scored.words.unknown.intersection(terms))
         try:  # nothing has looked for them yet
-            return lexical.find_unknown(terms, self._columns, self._terms, scored.context.scope)
+            context = scored.context
+            return lexical.find_unknown(
+                terms, self._columns, self._terms, context.scope, context.watch
+            )
         except WordsDamaged as error:
             self._terms.report_damage(error)
             return set()
@@ -211,7 +212,9 @@ class Scoring:
         top = max(float(words.max(initial=0.0)), 1e-6)
         nearness = np.where(np.isnan(mixed), np.float32(0), mixed)
         low, spread = (near.low, max(near.high - near.low, 1e-6)) if near else (0.0, 1.0)
-        age = (columns.time[rows] - scope.first) / max(scope.last - scope.first, 1)
+        time = columns.time[rows]
+        age = (time - scope.first) / max(scope.last - scope.first, 1)
+        age[time == 0] = 0.5  # no date is neither old nor new
         named = columns.spoken_by(scored.query.subjects, rows)
         return {
             "lexical": (1 - share) * words[rows] / top,

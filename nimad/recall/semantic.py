@@ -95,10 +95,8 @@ def late_cosines(
 
 
 class SemanticScorer:
-    """Scores rows of the columns by the blocks.
-
-    For several threads, as long as nothing changes the columns or swaps the blocks.
-    """
+    """Scores rows of the columns by the blocks.  For several threads, as long as nothing changes
+    the columns or swaps the blocks."""
 
     def __init__(self, columns: Columns, weights: Weights) -> None:
         self._columns = columns
@@ -112,7 +110,12 @@ class SemanticScorer:
         known = self._every
         every = self._every = blocks.locate(columns.id, known)
         if columns.count <= self._weights.exact_rows:
-            self._measure(every, about.shares)
+            if self._measured != (every, columns.version):  # some lengths are not known yet
+                unknown = np.flatnonzero(np.isnan(columns.length) & columns.alive)
+                unknown = unknown[every.present(unknown)]
+                for start in range(0, len(unknown), _BATCH):
+                    self._measure_rows(unknown[start : start + _BATCH], every, about.shares)
+                self._measured = (every, columns.version)
             watch.lap("blocks")
             rows = np.arange(columns.count) if about.scope.whole else about.scope.rows
             cosines = np.append(every.cosines(query), np.float32(0))
@@ -185,16 +188,6 @@ class SemanticScorer:
         return np.flatnonzero(wanted[:-1])
 
     # --- lengths of mixtures ------------------------------------------------------------------
-
-    def _measure(self, every: Located, shares: tuple[float, float]) -> None:
-        """Keep the length of every row's mixture that is not known yet."""
-        if self._measured == (every, self._columns.version):
-            return
-        unknown = np.flatnonzero(np.isnan(self._columns.length) & self._columns.alive)
-        unknown = unknown[every.present(unknown)]
-        for start in range(0, len(unknown), _BATCH):
-            self._measure_rows(unknown[start : start + _BATCH], every, shares)
-        self._measured = (every, self._columns.version)
 
     def _measure_rows(self, rows: Rows, every: Located, near_by: tuple[float, float]) -> None:
         """Keep |v + a before + b after| of `rows`."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.recall.subjects import NO_SUBJECT
-from nimad.text import words_of
+from nimad.text import composed, marks, tokens, words_of
 
 KINDS = 1 << 16
 RECURRING = 8
@@ -27,12 +27,24 @@ RECURRING = 8
 LONGEST = 3
 """Words of the longest prefix."""
 
-_PREFIX = re.compile(r"\s*([^\W\d_]+(?:[ '’-][^\W\d_]+){0,2})(?::\s|：)")
+_LOOKED = 200
+"""Length of the part of a text in which a prefix is looked for [characters]."""
+
+
+@functools.cache
+def _pattern(signs: str) -> re.Pattern[str]:
+    """`signs` may stand in a word besides letters."""
+    letter = rf"(?:[^\W\d_]|[{signs}])" if signs else r"[^\W\d_]"
+    return re.compile(rf"\s*({letter}+(?:[ '’-]{letter}+){{0,2}}):\s")
 
 
 def code_of_text(text: str) -> int:
     """What stands in `who` for the prefix of a text; NO_SUBJECT when it has none."""
-    found = _PREFIX.match(text)
+    head = text[:_LOOKED]
+    if head.isascii():
+        found = _pattern("").match(head)
+    else:  # a wide colon needs no space behind it
+        found = _pattern(marks()).match(composed(head.replace("：", ": ")))
     return NO_SUBJECT if found is None else _code_of_prefix(found[1])
 
 
@@ -42,11 +54,11 @@ def _code_of_prefix(prefix: str) -> int:
     words = words_of(prefix)
     if len(words) > 1 and any(word[0].islower() for word in words):
         return NO_SUBJECT
-    return code_of_words([word.casefold() for word in words])
+    return code_of_words(tokens(prefix))
 
 
 def code_of_words(words: Sequence[str]) -> int:
-    """The same for the words of a prefix, case-folded: NO_SUBJECT - 1 and below."""
+    """The same for the tokens of a prefix: NO_SUBJECT - 1 and below."""
     digest = blake2b(" ".join(words).encode("utf-8", "surrogatepass"), digest_size=2).digest()
     return NO_SUBJECT - 1 - int.from_bytes(digest, "little")
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nimad.text import words_of
+from nimad.text import common_form, composed, tokens, words_of
 
 NO_SUBJECT = -1
 """As a code: no subject."""
 
 
 class Subjects:
-    """Names and their codes, the same however a name is cased.
+    """Names and their codes, the same for names that are equal in the common form.
 
     Attributes:
-        codes: names, case-folded, and their codes.
+        codes: names in the common form, and their codes.
         next_code: above every code.
-        parts, named_by, capitals: the words of a name, the names of a word (case-folded), and
-            which words of a name of several words begin with a capital letter.
+        parts, named_by, capitals: the tokens of a name, the names of a token, and which tokens of
+            a name of several words begin with a capital letter.
     """
 
     def __init__(self, known: Iterable[tuple[str, int]] = (), next_code: int = 0) -> None:
@@ -33,11 +33,11 @@ class Subjects:
 
     def code(self, name: str | None) -> int:
         """The code of a name, given when it is new; NO_SUBJECT for none."""
-        if not name:
+        if not name or name.isspace():
             return NO_SUBJECT
         code = self._spelled.get(name)
         if code is None:
-            code = self.codes.get(name.casefold(), self.next_code)
+            code = self.codes.get(common_form(name), self.next_code)
             self.next_code = max(self.next_code, code + 1)
             self._enter(name, code)
         return code
@@ -47,13 +47,13 @@ class Subjects:
         return list(self._spelled.items())
 
     def _enter(self, name: str, code: int) -> None:
-        folded = name.casefold()
+        folded = common_form(name)
         self.codes[folded] = self._spelled[name] = code
-        spelled = words_of(name)
+        spelled = words_of(composed(name))
         if folded not in self.parts:
-            self.parts[folded] = frozenset(word.casefold() for word in spelled)
+            self.parts[folded] = frozenset(tokens(name))
             for word in self.parts[folded]:
                 self.named_by.setdefault(word, []).append(folded)
-        capital = {word.casefold() for word in spelled if word[:1].isupper()}
+        capital = {token for word in spelled if word[:1].isupper() for token in tokens(word)}
         if capital and len(spelled) > 1:
             self.capitals.setdefault(folded, set()).update(capital)

@@ -55,6 +55,8 @@ class Access:
 
     def __init__(self, read_group: str, control_group: str, owner: int | None = None) -> None:
         self._owner = os.geteuid() if owner is None else owner
+        self.trusted = frozenset({0, self._owner})
+        """Users who may do everything: root and the daemon's own."""
         self._lock = threading.Lock()
         self._missing: set[str] = set()
         self.configure(read_group, control_group)
@@ -68,17 +70,28 @@ class Access:
 
     def check(self, peer: Peer, access: str, verb: str) -> None:
         """Return when the peer may; else raise NotPermitted with the group to join, or OwnerOnly.
-
-        May read the user database, once a minute for each user.
-        """
-        if peer.uid in (0, self._owner) or (access == "read" and not self._read):
+        May read the user database, once a minute for each user."""
+        if peer.uid in self.trusted or (access == "read" and not self._read):
             return
         wanted = [self._control] if access == "control" else [self._read, self._control]
         gids = [gid for gid in map(self._gid, wanted) if gid is not None]
         if any(gid in peer.groups for gid in gids):
             return
-        if gids and not self._memberships(peer).isdisjoint(gids):
-            return
+        if gids:
+            key = (peer.uid, peer.gid)
+            with self._lock:
+                when, groups = self._members.get(key, (float("-inf"), frozenset()))
+            if time.monotonic() - when > CACHE_SECONDS:
+                try:
+                    groups = frozenset(os.getgrouplist(pwd.getpwuid(peer.uid).pw_name, peer.gid))
+                except (KeyError, OSError):  # a user that exists only as a number
+                    groups = frozenset({peer.gid})
+                with self._lock:
+                    if len(self._members) > 1000:
+                        self._members.clear()
+                    self._members[key] = (time.monotonic(), groups)
+            if not groups.isdisjoint(gids):
+                return
         if self._gid(wanted[0]) is None:
             raise OwnerOnly(uid=peer.uid, verb=verb, key=f"access.{access}_group")
         raise NotPermitted(uid=peer.uid, verb=verb, group=wanted[0])
@@ -101,18 +114,3 @@ class Access:
             with self._lock:
                 self._gids[name] = (time.monotonic(), gid)
         return gid
-
-    def _memberships(self, peer: Peer) -> frozenset[int]:
-        key = (peer.uid, peer.gid)
-        with self._lock:
-            when, groups = self._members.get(key, (float("-inf"), frozenset()))
-        if time.monotonic() - when > CACHE_SECONDS:
-            try:
-                groups = frozenset(os.getgrouplist(pwd.getpwuid(peer.uid).pw_name, peer.gid))
-            except (KeyError, OSError):  # a user that exists only as a number
-                groups = frozenset({peer.gid})
-            with self._lock:
-                if len(self._members) > 1000:
-                    self._members.clear()
-                self._members[key] = (time.monotonic(), groups)
-        return groups

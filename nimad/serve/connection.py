@@ -1,9 +1,10 @@
-"""One client: reads frames, keeps a bounded number of requests under way, writes the replies.
+"""One connection: reads frames while its user has room, writes the replies.
 
-A client holds at most `IN_FLIGHT` requests or about `HELD` bytes: further frames stay in the kernel
-until there is room, so the client waits and not the server.  It is dropped when it does not take a
-reply within `SEND_SECONDS`, or is silent for longer than the idle timeout.  A client that has
-closed its writing side still gets its replies.
+A connection has at most `IN_FLIGHT` requests under way, its user what `accounts` allows: further
+frames stay in the kernel until there is room, so the client waits and not the server.  It is
+dropped when it does not take a reply within `SEND_SECONDS`, does not end a frame that it began
+within `FRAME_SECONDS`, or is silent for longer than the idle timeout.  A client that has closed its
+writing side still gets its replies.
 """
 
 from __future__ import annotations
@@ -11,22 +12,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import socket
 import struct
 
 from nimad.errors import FrameTooLarge, NimadError, ParseError
-from nimad.limits import MAX_FRAME
 from nimad.serve import protocol
 from nimad.serve.access import Peer
+from nimad.serve.accounts import Account, Accounts, cost_of
 from nimad.serve.dispatch import Dispatcher, close_all
 from nimad.serve.frames import Frame, FrameDecoder
 
 log = logging.getLogger(__name__)
 
 IN_FLIGHT = 8
-"""Number of requests of one client under way [requests]."""
-HELD = MAX_FRAME
-"""Size of one client's requests and replies under way at which reading stops [bytes]."""
+"""Number of requests of one connection under way [requests]."""
+FRAME_SECONDS = 10.0
+"""Time from the first byte of a frame to its last, while it is read [seconds]."""
 SEND_SECONDS = 30.0
 """Time a client has to take a reply, before it is dropped [seconds]."""
 READ_BYTES = 1 << 16
@@ -69,32 +71,45 @@ class Connection:
         sock: socket.socket,
         peer: Peer,
         dispatcher: Dispatcher,
+        accounts: Accounts,
         idle_seconds: float,
         send_seconds: float = SEND_SECONDS,
     ) -> None:
         self._sock = sock
         self._peer = peer
         self._dispatcher = dispatcher
+        self._accounts = accounts
+        self.account: Account = accounts.of(peer.uid)
+        self.account.connections.add(self)
         self._idle_seconds = idle_seconds
         self._send_seconds = send_seconds
         self._loop = asyncio.get_running_loop()
         self._decoder = FrameDecoder()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._held = 0
         self._writing = asyncio.Lock()
         self._waiter: asyncio.Future[None] | None = None
-        self._waits_for_room = False
         self._stopping = False
         self._gone = False
-        self._active = self._loop.time()
+        self._frame_end = math.inf
+        """When the frame that has begun must be whole [seconds]; infinite while none has."""
+        self.active = self._loop.time()
+        """When the last request was answered, or the connection was made [seconds]."""
         self._timer = self._loop.call_later(idle_seconds, self._check_idle)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not self._tasks
 
     async def serve(self) -> None:
         """Answer until the client is done, gone or silent for too long, or `stop` is called."""
         try:
+            await self._dispatcher.admit(self._peer)
             await self._read()
             while self._tasks:
                 await asyncio.wait(self._tasks)
+        except NimadError as error:  # it may do nothing here; what it sent was not even read
+            await self._refuse(error)
         finally:
             self._gone = True
             self._timer.cancel()
@@ -104,23 +119,33 @@ class Connection:
             self._loop.remove_reader(self._sock)
             self._loop.remove_writer(self._sock)
             hang_up(self._sock)
+            self._accounts.leave(self.account, self)
 
-    def stop(self) -> None:
-        """Read no more; `serve` returns when the replies under way are out."""
+    def stop(self, *, at_once: bool = False) -> None:
+        """Read no more; `serve` returns when the replies under way are out, or `at_once`."""
         self._stopping = True
-        self._wake()
+        self._gone = self._gone or at_once
+        for task in self._tasks if at_once else ():
+            task.cancel()
+        self.wake()
 
     # --- reading ------------------------------------------------------------------------------
 
     async def _read(self) -> None:
         try:
             while not self._stopping:
-                if self._full:
-                    await self._wait(readable=False)
+                if len(self._tasks) >= IN_FLIGHT:
+                    await self._wait()
+                elif not self._accounts.has_room(self.account):
+                    self.account.waiting.append(self)
+                    try:
+                        await self._wait()
+                    finally:
+                        self.account.waiting.remove(self)
+                    self._frame_end = math.inf
                 elif frame := self._decoder.take():
-                    task = self._loop.create_task(self._answer(frame))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._done)
+                    self._begin(frame)
+                    self._accounts.wake()  # there may be room for the next one that waits
                 elif not await self._fill():
                     break
         except FrameTooLarge as error:
@@ -130,7 +155,21 @@ class Connection:
 
     async def _fill(self) -> bool:
         """Wait for bytes and feed them to the decoder; False at the end of the stream."""
-        await self._wait(readable=True)
+        begun = bool(self._decoder.partial)
+        if not begun:
+            self._frame_end = math.inf
+        elif self._frame_end == math.inf:
+            self._frame_end = self._loop.time() + FRAME_SECONDS
+        self._loop.add_reader(self._sock, self.wake)
+        try:
+            async with asyncio.timeout_at(self._frame_end if begun else None):
+                await self._wait()
+        except TimeoutError:
+            detail = f"a line did not end within {FRAME_SECONDS:g} seconds"
+            await self._refuse(ParseError(detail=detail))
+            return False
+        finally:
+            self._loop.remove_reader(self._sock)
         if self._stopping:
             return False
         try:
@@ -142,50 +181,48 @@ class Connection:
             await self._refuse(ParseError(detail="the connection ended in the middle of a line"))
         return bool(data)
 
-    @property
-    def _full(self) -> bool:
-        return len(self._tasks) >= IN_FLIGHT or self._held > HELD
-
-    async def _wait(self, *, readable: bool) -> None:
-        """Sleep until there is something to read, or until a request is done; or `stop`."""
+    async def _wait(self) -> None:
+        """Sleep until `wake`."""
         self._waiter = self._loop.create_future()
-        self._waits_for_room = not readable
-        if readable:
-            self._loop.add_reader(self._sock, self._wake)
         try:
             await self._waiter
         finally:
             self._waiter = None
-            if readable:
-                self._loop.remove_reader(self._sock)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Look again: there is something to read, a request is done, there is room; or `stop`."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     # --- answering ----------------------------------------------------------------------------
 
+    def _begin(self, frame: Frame) -> None:
+        size = cost_of(frame.data)
+        self._accounts.add(self.account, size)
+        self._dispatcher.requests += 1
+        self._frame_end = math.inf
+        task = self._loop.create_task(self._answer(frame, size))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._active = self._loop.time()
-        if self._waits_for_room:
-            self._wake()
+        self.active = self._loop.time()
+        if len(self._tasks) == IN_FLIGHT - 1:
+            self.wake()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a reply could not be sent", exc_info=error)
             self.stop()
 
-    async def _answer(self, frame: Frame) -> None:
-        size = len(frame.data)
-        self._held += size
-        self._dispatcher.requests += 1
+    async def _answer(self, frame: Frame, size: int) -> None:
         try:
             reply = await self._dispatcher.answer(frame, self._peer)
             if reply is not None:
-                self._held += len(reply) - size
+                self._accounts.resize(self.account, len(reply) - size)
                 size = len(reply)
                 await self._send(reply)
         finally:
-            self._held -= size
+            self._accounts.remove(self.account, size)
 
     async def _refuse(self, error: NimadError) -> None:
         await self._send(protocol.error_reply(None, error))
@@ -218,7 +255,7 @@ class Connection:
 
     def _check_idle(self) -> None:
         """Close a silent connection; one timer for each client, which fires when it may be due."""
-        left = self._active + self._idle_seconds - self._loop.time()
+        left = self.active + self._idle_seconds - self._loop.time()
         if self._tasks or left > 0:
             self._timer = self._loop.call_later(max(left, 1.0), self._check_idle)
         else:

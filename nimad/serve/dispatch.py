@@ -1,27 +1,28 @@
 """Frames in, replies out: finds the verb, asks whether the peer may, runs it in a worker thread.
 
-Reading, writing and lengthy verbs have thread pools of their own, so that a query never queues
-behind a write, nor either behind a verification that takes a minute.  Whatever a verb raises
-becomes an error reply; anything but a NimadError is a bug and is logged with its traceback.
+Reading, writing and lengthy verbs have lanes of their own, so that a query never queues behind a
+write, nor either behind a verification that takes a minute; in each the users take turns.  Large
+frames are parsed in a lane, too: the event loop does nothing that takes long.  Whatever a verb
+raises becomes an error reply; anything but a NimadError is a bug and is logged with its traceback.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
-from nimad.errors import Busy, InvalidRequest, NimadError, ReplyTooLarge, UnknownMethod
+from nimad.errors import InvalidRequest, NimadError, ReplyTooLarge, UnknownMethod
+from nimad.limits import is_lengthy
 from nimad.serve import protocol
 from nimad.serve.access import Access, Peer
 from nimad.serve.frames import Frame
-from nimad.serve.protocol import Request
+from nimad.serve.lanes import Job, Lane
+from nimad.serve.protocol import Refused, Request
 from nimad.serve.verbs import Call, Verb
 
 log = logging.getLogger(__name__)
@@ -30,87 +31,93 @@ WRITERS = 2
 """Number of threads for writing verbs: one commits while the next is prepared [threads]."""
 LENGTHY = 2
 """Number of threads for lengthy verbs [threads]."""
-
-Outcome = asyncio.Future[bytes | None]
+SMALL = 2048
+"""Size of a frame up to which it is parsed on the event loop: that takes 0.2 ms at most [bytes]."""
+HUNG_SECONDS = 120.0
+"""Time after which a reading verb, which has a deadline, is stuck and not busy [seconds]."""
+MYSELF = Peer(os.getpid(), os.geteuid(), os.getegid())
 
 
 class Dispatcher:
-    """Answers requests; lives on one event loop.
-
-    `before` is called on the loop when a verb begins, `after` when it has answered: the daemon
-    registers its callbacks there.
-    """
+    """Answers requests; lives on one event loop.  `before` is called on the loop when a verb
+    begins, `after` when it has answered: the daemon registers its callbacks there."""
 
     def __init__(self, verbs: Iterable[Verb], access: Access, threads: int) -> None:
         self._verbs = {verb.name: verb for verb in verbs}
         self._access = access
         self._lanes = {
-            "read": ThreadPoolExecutor(threads, "read"),
-            "write": ThreadPoolExecutor(WRITERS, "write"),
-            "lengthy": ThreadPoolExecutor(LENGTHY, "lengthy"),
+            "read": Lane("read", threads),
+            "write": Lane("write", WRITERS),
+            "lengthy": Lane("lengthy", LENGTHY),
         }
-        self._waiting: dict[Outcome, str] = {}
-        self._working: set[Future[bytes | None]] = set()
-        self._lock = threading.Lock()
+        self._parsing = Lane("parse", 1)
+        self._watchdog = Lane("watchdog", 1)
+        self._waiting: dict[Job, str] = {}
         self.before: Callable[[Verb], None] = lambda verb: None
         self.after: Callable[[Verb], None] = lambda verb: None
         self.requests = 0  # of clients; a query to oneself is none
 
+    async def admit(self, peer: Peer) -> None:
+        """Return when the peer may do anything at all; else raise NotPermitted or OwnerOnly.
+
+        In a thread: the user database may be slow.
+        """
+        check = partial(self._access.check, peer, "read", "connect")
+        await self._parsing.submit(peer.uid, check).outcome
+
     async def answer(self, frame: Frame, peer: Peer) -> bytes | None:
         """The reply to a frame, None for a notification; its descriptors are closed afterwards."""
-        ident: protocol.Id = None
-        try:
-            message = protocol.decode(frame.data)
-            ident = protocol.request_id(message)
-            request = protocol.request(message)
-        except NimadError as error:
+        if len(frame.data) <= SMALL:
+            found = protocol.read(frame.data)
+        else:
+            found = await self._parsing.submit(peer.uid, partial(protocol.read, frame.data)).outcome
+        if isinstance(found, Refused):
             close_all(frame.fds)
-            return protocol.error_reply(ident, error)
+            return protocol.error_reply(found.id, found.error)
         try:
             if frame.refused:
                 raise InvalidRequest(detail="it carries more descriptors than the one it may")
-            verb = self._verbs.get(request.method)
+            verb = self._verbs.get(found.method)
             if verb is None:
-                raise UnknownMethod(method=protocol.shown(request.method))
+                raise UnknownMethod(method=protocol.shown(found.method))
             self.before(verb)
-            reply = await self._run(verb, request, peer, frame.fds)
+            reply = await self._run(verb, found, peer, frame.fds)
         except NimadError as error:
             close_all(frame.fds)
-            reply = protocol.error_reply(ident, error)
+            reply = protocol.error_reply(found.id, error)
         else:
             self.after(verb)
-        return None if request.notification else reply
+        return None if found.notification else reply
 
-    async def _run(self, verb: Verb, request: Request, peer: Peer, fds: list[int]) -> bytes | None:
+    async def self_query(self) -> bool:
+        """Ask for a ping past all queues; True when it came, and no reading verb hangs."""
+        ping = partial(self._perform, self._verbs["ping"], Request("ping", {}), MYSELF, [])
+        reply = await self._watchdog.submit(MYSELF.uid, ping).outcome
+        return b'"result"' in reply and self._lanes["read"].oldest < HUNG_SECONDS
+
+    @property
+    def busy(self) -> float:
+        """How long the oldest request that is not lengthy is under way [seconds]."""
+        return max(self._lanes[lane].oldest for lane in ("read", "write"))
+
+    async def _run(self, verb: Verb, request: Request, peer: Peer, fds: list[int]) -> bytes:
         """Perform the verb in its lane; raises Busy when `abandon` gives up on it."""
-        loop = asyncio.get_running_loop()
-        outcome: Outcome = loop.create_future()
-        kind = "lengthy" if verb.lengthy else "read" if verb.access == "read" else "write"
+        kind = "read" if verb.access == "read" else "write"
+        if is_lengthy(verb.name, request.params):
+            kind = "lengthy"
+        lane = self._lanes[kind]
+        job = lane.submit(peer.uid, partial(self._perform, verb, request, peer, fds))
+        self._waiting[job] = verb.name
         try:
-            work = self._lanes[kind].submit(self._perform, verb, request, peer, fds)
-        except RuntimeError:  # the lanes are closed
-            raise Busy(detail="it is stopping") from None
-        with self._lock:
-            self._working.add(work)
-        self._waiting[outcome] = verb.name
-
-        def finished(work: Future[bytes | None]) -> None:
-            """Close the descriptors, which no thread uses any more, and pass the outcome on."""
-            close_all(fds)
-            with self._lock:
-                self._working.discard(work)
-            if not work.cancelled():
-                with contextlib.suppress(RuntimeError):  # the loop is closed
-                    loop.call_soon_threadsafe(_settle, outcome, work)
-
-        work.add_done_callback(finished)
-        try:
-            return await outcome
+            reply: bytes = await job.outcome
+            return reply
         finally:
-            self._waiting.pop(outcome, None)
+            del self._waiting[job]
+            if job.began is None:
+                close_all(fds)
 
-    def _perform(self, verb: Verb, request: Request, peer: Peer, fds: list[int]) -> bytes | None:
-        """Answer one request; never raises."""
+    def _perform(self, verb: Verb, request: Request, peer: Peer, fds: list[int]) -> bytes:
+        """Answer one request and close its descriptors, which no thread uses any more."""
         began = time.perf_counter()
         try:
             self._access.check(peer, verb.access, verb.name)
@@ -133,6 +140,8 @@ class Dispatcher:
             log.error("%s failed: %s\n%s", verb.name, describe(error), frames)
             failure = NimadError(detail=f"{verb.name} failed with {type(error).__name__}")
             return protocol.error_reply(request.id, failure)
+        finally:
+            close_all(fds)
 
     @property
     def waiting(self) -> list[str]:
@@ -142,25 +151,12 @@ class Dispatcher:
     @property
     def working(self) -> bool:
         """True while a thread is at work, whether or not a client still waits for the reply."""
-        with self._lock:
-            return bool(self._working)
+        return any(lane.working for lane in self._lanes.values())
 
     def abandon(self) -> None:
         """Refuse what is under way (Busy) and take no more; threads cannot be stopped, though."""
-        for outcome in list(self._waiting):
-            if not outcome.done():
-                outcome.set_exception(Busy(detail="it is stopping"))
-        for lane in self._lanes.values():
-            lane.shutdown(wait=False, cancel_futures=True)
-
-
-def _settle(outcome: Outcome, work: Future[bytes | None]) -> None:
-    if outcome.done():
-        return
-    if (error := work.exception()) is not None:  # memory ran out while the error was described
-        outcome.set_exception(NimadError(detail=type(error).__name__))
-    else:
-        outcome.set_result(work.result())
+        for lane in (*self._lanes.values(), self._parsing, self._watchdog):
+            lane.close()
 
 
 def close_all(fds: list[int]) -> None:

@@ -40,30 +40,24 @@ class FrameDecoder:
 
     def feed(self, data: bytes, fds: list[int] | None = None, truncated: bool = False) -> list[int]:
         """Add received bytes and descriptors; returns the descriptors to close at once.
-
-        `truncated` says that the kernel had more descriptors than it could deliver.
-        """
+        `truncated` says that the kernel had more descriptors than it could deliver."""
         if not data:
             return fds or []
         self._buffer += data
         fresh = data.rfind(b"\n", 0, len(data) - 1) >= 0
         taken = self._open_has_rider and not fresh
-        surplus = self._attach(fds or [], truncated, taken)
+        surplus: list[int] = []
+        if fds or truncated:
+            keep = [] if taken else (fds or [])[:1]
+            surplus = (fds or [])[len(keep) :]
+            refused = len(surplus) + truncated
+            if taken and self._riders:
+                self._riders[-1][2][0] += refused
+            else:
+                last = self._start + len(self._buffer) - 1
+                self._riders.append((last, keep, [refused]))
         carries = taken or bool(fds) or truncated
         self._open_has_rider = carries and not data.endswith(b"\n")
-        return surplus
-
-    def _attach(self, fds: list[int], truncated: bool, taken: bool) -> list[int]:
-        if not fds and not truncated:
-            return []
-        keep = [] if taken else fds[:1]
-        surplus = fds[len(keep) :]
-        refused = len(surplus) + truncated
-        if taken and self._riders:
-            self._riders[-1][2][0] += refused
-        else:
-            last = self._start + len(self._buffer) - 1
-            self._riders.append((last, keep, [refused]))
         return surplus
 
     def take(self) -> Frame | None:

@@ -33,27 +33,14 @@ GRAPH = {
 }
 
 
-class GraphVerb:
-    """Answers from one graph."""
+def graph_verb(graph: Graph, access: Access | None) -> Verb:
+    """The verb: making the graph for an answer needs the right to control, as it writes a file."""
 
-    def __init__(self, graph: Graph, access: Access | None) -> None:
-        self._graph = graph
-        self._access = access
-
-    def all(self) -> list[Verb]:
-        """The verb of this file."""
-        return [Verb("graph", "read", self.graph, GRAPH)]
-
-    def graph(self, call: Call) -> dict[str, Any]:
-        """The answer; making the graph for it needs the right to control, as it writes a file."""
-        given = call.params
-        if self._access is not None and self._graph.needs_build(fresh=given["fresh"]):
-            self._access.check(call.peer, "control", "graph")
-        answer = self._graph.query(
-            given["cypher"],
-            given["parameters"],
-            limit=given["limit"],
-            seconds=given["seconds"],
-            fresh=given["fresh"],
-        )
+    def run(call: Call) -> dict[str, Any]:
+        fresh = call.params["fresh"]
+        if access is not None and graph.needs_build(fresh=fresh):
+            access.check(call.peer, "control", "graph")
+        answer = graph.query(**call.params)
         return {**asdict(answer), "took_ms": round(answer.took_ms, 3)}
+
+    return Verb("graph", "read", run, GRAPH)

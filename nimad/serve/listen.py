@@ -41,6 +41,15 @@ class Listener:
                 self.path.unlink()
 
 
+def group_of(read_group: str, control_group: str) -> str:
+    """The group that the socket is given to, "" for everyone.
+
+    A file has one group.  Where there are two, everyone may connect, and `Access` turns away who is
+    in neither before anything is read from it.
+    """
+    return read_group if control_group in ("", read_group) else ""
+
+
 def listen_at(path: Path, group: str | None = None) -> Listener:
     """Bind and listen, mode 0660; `group` gets the socket when this user may give it away.
 
@@ -56,27 +65,22 @@ def listen_at(path: Path, group: str | None = None) -> Listener:
         path.parent.mkdir(mode=0o755 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
         with _one_at_a_time(path.parent):
             _remove_stale(path)
-            return _bind(path, group)
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            try:
+                os.fchmod(sock.fileno(), 0o600)  # the mode that bind gives the file (Linux)
+                sock.bind(os.fspath(path))
+                identity = _identity(path)
+                if group:
+                    with contextlib.suppress(KeyError, PermissionError):
+                        os.chown(path, -1, grp.getgrnam(group).gr_gid)
+                path.chmod(0o666 if group == "" else 0o660)
+                sock.listen(BACKLOG)
+            except BaseException:
+                sock.close()
+                raise
+            return Listener(sock, path, identity)
     except OSError as error:
         raise SocketUnusable(socket=path, detail=error.strerror or str(error)) from error
-
-
-def _bind(path: Path, group: str | None) -> Listener:
-    """Bound narrow, widened once the group is right: never open to the wrong ones for a moment."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    try:
-        os.fchmod(sock.fileno(), 0o600)  # the mode that bind gives the file (Linux)
-        sock.bind(os.fspath(path))
-        identity = _identity(path)
-        if group:
-            with contextlib.suppress(KeyError, PermissionError):
-                os.chown(path, -1, grp.getgrnam(group).gr_gid)
-        path.chmod(0o666 if group == "" else 0o660)
-        sock.listen(BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
-    return Listener(sock, path, identity)
 
 
 def _remove_stale(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nimad.limits import MAX_PAYLOAD
@@ -23,7 +23,9 @@ def cut_to_fit(result: dict[str, Any], room: int = MAX_PAYLOAD) -> dict[str, Any
     `"cut": true`.  Where even that is not enough, the last results are left out, and the result
     itself says `"cut": true`.  Changes `result` and returns it.
     """
-    memories = list(_memories(result))
+    memories = [result["memory"]] if "memory" in result else []
+    for found in result.get("results", ()):
+        memories += [found, *found.get("context", {}).get("memories", ())]
     values = [
         (memory, name, size_of(value))
         for memory in memories
@@ -35,32 +37,21 @@ def cut_to_fit(result: dict[str, Any], room: int = MAX_PAYLOAD) -> dict[str, Any
     share = max(fair_share(sizes, room - fixed), SHORTEST)
     for memory, name, size in values:
         if size > share:
-            memory[name] = _shortened(memory[name], share)
+            value = memory[name]
+            if isinstance(value, str):
+                keep = share - size_of(CUT)
+                text = value[:keep]
+                while (taken := size_of(text)) > keep:
+                    text = text[: len(text) * keep // taken]
+                memory[name] = text + CUT
+            else:  # what is no text cannot be shortened, only left out
+                memory[name] = [] if isinstance(value, list) else None
             memory["cut"] = True
     excess = size_of(result) + _MARK - room
     while excess > 0 and result.get("results"):
         excess -= size_of(result["results"].pop()) + 1
         result["cut"] = True
     return result
-
-
-def _memories(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    if "memory" in result:
-        yield result["memory"]
-    for found in result.get("results", ()):
-        yield found
-        yield from found.get("context", {}).get("memories", ())
-
-
-def _shortened(value: Any, room: int) -> Any:
-    """Text of at most `room` bytes of JSON; what is no text cannot be shortened, only left out."""
-    if not isinstance(value, str):
-        return [] if isinstance(value, list) else None
-    keep = room - size_of(CUT)
-    text = value[:keep]
-    while (size := size_of(text)) > keep:
-        text = text[: len(text) * keep // size]
-    return text + CUT
 
 
 class Document:

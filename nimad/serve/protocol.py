@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from nimad.errors import InvalidRequest, NimadError, ParseError, ReplyTooLarge
-from nimad.limits import MAX_FRAME
+from nimad.limits import MAX_FRAME, MAX_NODES, count_nodes
 
 MAX_DEPTH = 64
 """Depth of nested arrays and objects in a frame [levels]."""
+MAX_DIGITS = 1000
+"""Length of the longest whole number: Python's time for one grows with its square [digits]."""
 MAX_ID = 256
 """Length of the longest id of a request [characters]."""
 MAX_MESSAGE = 2000
@@ -38,8 +40,32 @@ class Request:
     notification: bool = False
 
 
-def decode(data: bytes) -> dict[str, Any]:
-    """The JSON object of a frame; ParseError when it is none, InvalidRequest for a batch."""
+@dataclass(frozen=True)
+class Refused:
+    """A frame that is no request, and the id that the refusal carries."""
+
+    error: NimadError
+    id: Id = None
+
+
+def read(data: bytes) -> Request | Refused:
+    """The request of a frame, or why it is none; never raises a NimadError."""
+    ident: Id = None
+    try:
+        message = decode(data)
+        ident = request_id(message)
+        return request(message)
+    except NimadError as error:
+        return Refused(error, ident)
+
+
+def decode(data: bytes, most: int = MAX_NODES) -> dict[str, Any]:
+    """The JSON object of a frame, of at most `most` values.
+
+    Raises ParseError when it is none, InvalidRequest for a batch.
+    """
+    if count_nodes(data, most) > most:
+        raise ParseError(detail=f"it holds more than {most} values")
     try:
         value = _JSON.decode(data.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -48,8 +74,6 @@ def decode(data: bytes) -> dict[str, Any]:
         raise ParseError(detail=f"{error.msg} at character {error.pos}") from None
     except RecursionError:
         raise ParseError(detail=f"it is nested deeper than {MAX_DEPTH} levels") from None
-    except ValueError:  # int() refuses thousands of digits
-        raise ParseError(detail="a number in it has too many digits") from None
     if isinstance(value, list):
         raise InvalidRequest(detail="batches are not taken; send one request a line")
     if not isinstance(value, dict):
@@ -111,12 +135,21 @@ def _finite(digits: str) -> float:
     return number
 
 
+def _whole(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ParseError(detail="a number in it has too many digits")
+    return int(digits)
+
+
 def _no_constant(name: str) -> Any:
     raise ParseError(detail=f"{name} is not JSON")
 
 
 _JSON = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant
+    object_pairs_hook=_unique,
+    parse_int=_whole,
+    parse_float=_finite,
+    parse_constant=_no_constant,
 )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from typing import Any
 
-from nimad import checks
-from nimad.core.store import Answer, MemoryStore
+from nimad import checks, times
+from nimad.core.store import MemoryStore
 from nimad.embed.tokens import TokenCounter
 from nimad.limits import MAX_BUDGET, MAX_RESULTS
-from nimad.model import LAYERS, MAX_NAME, MAX_TAGS, MAX_TEXT, TURN_ROLES, Filter, now_ms
+from nimad.model import LAYERS, MAX_KEPT, MAX_NAME, MAX_TAGS, MAX_TEXT, TURN_ROLES, Filter, now_ms
 from nimad.recall import context, packing
 from nimad.recall.packing import Packed
+from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import MODES
 from nimad.serve import params, wire
 from nimad.serve.oversize import cut_to_fit
@@ -27,14 +29,15 @@ QUERY = {
     "text": Param(checks.text(MAX_TEXT)),
     "k": Param(checks.integer(1, MAX_RESULTS), None),
     "mode": Param(checks.choice(*MODES), "hybrid"),
-    "who": _NAME,
-    "where": _NAME,
+    "who": Param(checks.text(MAX_KEPT), None),
+    "where": Param(checks.text(MAX_KEPT), None),
     "layer": Param(checks.choice(*LAYERS), None),
     "namespace": _NAME,
-    "tags": Param(params.texts(MAX_TAGS, MAX_NAME), ()),
+    "tags": Param(params.many(0, MAX_TAGS, "texts", checks.text(MAX_NAME)), ()),
     "after": Param(params.date, None),
     "before": Param(params.date, None),
     "as_of": Param(params.date, None),
+    "time_zone": Param(params.zone, None),
     "context": Param(params.flag, False),
     "budget": Param(checks.integer(1, MAX_BUDGET), None),
     "explain": Param(params.flag, False),
@@ -55,20 +58,31 @@ class QueryVerb:
     def query(self, call: Call) -> dict[str, Any]:
         """The memories that answer a text, best first."""
         given = call.params
-        where, as_of = _filter(given)
+        zone = given["time_zone"] or times.local_zone()
+        where, as_of = _filter(given, zone)
         k = given["k"]
         if k is None:
             k = PACKED if given["budget"] else self._store.config["recall.results"]
         looked = min(MAX_RESULTS, k * SPARE) if given["context"] else k
-        answer = self._store.query(given["text"], looked, given["mode"], where, as_of)
+        watch = Stopwatch(self._store.config["recall.seconds"])
+        answer = self._store.query(given["text"], looked, given["mode"], where, as_of, watch, zone)
         if given["context"] or given["budget"]:
-            reply = self._prompt(answer, k, given, as_of)
+            passages = context.alone(answer.hits)
+            if given["context"]:
+                passages = self._store.recall.passages(answer.hits, k, as_of)
+            packed = packing.unpacked(passages)
+            if budget := given["budget"]:
+                packed = packing.pack(passages, budget, self._tokens.count)
+            reply = wire.answer_json(answer, [_passage(one, given) for one in packed])
+            if budget:
+                reply |= {"budget": budget, "tokens": sum(one.tokens for one in packed)}
         else:
             shown = [wire.hit_json(hit, explain=given["explain"]) for hit in answer.hits]
             reply = wire.answer_json(answer, shown)
         if given["explain"]:
             reply["timings"] = answer.timings
-            found = self._store.recall.evidence(given["text"], given["mode"], where, as_of)
+            asked = (given["text"], given["mode"], where, as_of)
+            found = self._store.recall.evidence(*asked, watch, zone)
             reply["evidence"] = found and {
                 "met": found.met,
                 "least": found.least,
@@ -76,24 +90,8 @@ class QueryVerb:
             }
         return reply
 
-    def _prompt(
-        self, answer: Answer, k: int, given: dict[str, Any], as_of: int | None
-    ) -> dict[str, Any]:
-        """The reply with passages instead of hits, as many as the budget holds."""
-        found = context.alone(answer.hits)
-        if given["context"]:
-            found = self._store.recall.passages(answer.hits, k, as_of)
-        budget = given["budget"]
-        packed = packing.unpacked(found)
-        if budget:
-            packed = packing.pack(found, budget, self._tokens.count)
-        reply = wire.answer_json(answer, [_passage(one, given) for one in packed])
-        if budget:
-            reply |= {"budget": budget, "tokens": sum(one.tokens for one in packed)}
-        return reply
 
-
-def _filter(given: dict[str, Any]) -> tuple[Filter, int | None]:
+def _filter(given: dict[str, Any], zone: tzinfo) -> tuple[Filter, int | None]:
     """What a memory must have, and the moment that is now for the question (None: now).
 
     `as_of` is the end of what it names; relative dates beside it count from there.
@@ -101,15 +99,15 @@ def _filter(given: dict[str, Any]) -> tuple[Filter, int | None]:
     now = now_ms()
     as_of = None
     if given["as_of"] is not None:
-        as_of = now = params.span("query", "as_of", given["as_of"], now).last
+        as_of = now = params.span("query", "as_of", given["as_of"], now, zone).last
     after, before = (
-        None if given[name] is None else params.span("query", name, given[name], now).first
+        None if given[name] is None else params.span("query", name, given[name], now, zone).first
         for name in ("after", "before")
     )
     if as_of is not None:
         before = min(as_of + 1, as_of + 1 if before is None else before)
-    names = ("who", "where", "layer", "namespace", "tags")
-    return Filter(**{name: given[name] for name in names}, after=after, before=before), as_of
+    same = {name: given[name] for name in ("who", "where", "layer", "namespace")}
+    return Filter(**same, tags=tuple(given["tags"]), after=after, before=before), as_of
 
 
 def _passage(packed: Packed, given: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The socket server: takes connections in, up to a number; drains and closes.
+"""The socket server: takes connections in, up to a number for each user; drains and closes.
 
 Nothing here ticks: between requests the event loop sleeps in the kernel.
 """
@@ -6,18 +6,20 @@ Nothing here ticks: between requests the event loop sleeps in the kernel.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
-import os
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nimad.config import Config
-from nimad.serve.access import Access, Peer, peer_of
-from nimad.serve.connection import SEND_SECONDS, Connection
+from nimad.errors import Busy
+from nimad.serve import protocol
+from nimad.serve.access import Access, peer_of
+from nimad.serve.accounts import Accounts
+from nimad.serve.connection import SEND_SECONDS, Connection, hang_up
 from nimad.serve.dispatch import Dispatcher
-from nimad.serve.frames import Frame
 from nimad.serve.verbs import Verb
 
 log = logging.getLogger(__name__)
@@ -27,7 +29,6 @@ EXHAUSTED_PAUSE = 1.0
 """Pause before the next accept when descriptors or memory ran out [seconds]."""
 FAREWELL = 1.0
 """Time to send the refusals of unfinished requests on stop [seconds]."""
-SELF_QUERY = b'{"jsonrpc": "2.0", "id": "self", "method": "ping"}'
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Limits:
     """How much the server takes on; see the server.* keys of nimad.yaml(5)."""
 
     max_clients: int = 64
+    user_clients: int = 16
     threads: int = 2
     idle_seconds: float = 600.0
     drain_seconds: float = 10.0
@@ -45,6 +47,7 @@ class Limits:
         """The limits that a configuration sets."""
         return cls(
             max_clients=config["server.max_clients"],
+            user_clients=config["server.max_clients_per_user"],
             threads=config["server.threads"],
             idle_seconds=config["server.idle_timeout"],
             drain_seconds=config["server.drain_seconds"],
@@ -57,10 +60,10 @@ class Server:
     def __init__(self, verbs: Iterable[Verb], access: Access, limits: Limits) -> None:
         self._limits = limits
         self.dispatcher = Dispatcher(verbs, access, limits.threads)
+        self._accounts = Accounts(access.trusted, limits.max_clients, limits.user_clients)
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._listeners: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
-        self._room = asyncio.Event()
         self._complained = False
 
     @property
@@ -103,12 +106,6 @@ class Server:
         await asyncio.gather(*self._connections.values(), return_exceptions=True)
         return not self.dispatcher.working
 
-    async def self_query(self) -> bool:
-        """Ask for a ping as a client would, through the loop and a worker; True when it came."""
-        peer = Peer(os.getpid(), os.geteuid(), os.getegid())
-        reply = await self.dispatcher.answer(Frame(SELF_QUERY), peer)
-        return reply is not None and b'"result"' in reply
-
     async def _wait_for_clients(self, seconds: float) -> None:
         if self._connections:
             await asyncio.wait(list(self._connections.values()), timeout=seconds)
@@ -118,9 +115,6 @@ class Server:
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            while self.clients >= self._limits.max_clients:
-                self._room.clear()
-                await self._room.wait()
             try:
                 sock, _ = await loop.sock_accept(listener)
             except OSError as error:
@@ -142,16 +136,21 @@ class Server:
             log.debug("a connection without credentials was closed: %s", error)
             sock.close()
             return
+        if not self._accounts.make_room(self._accounts.of(peer.uid)):
+            detail = f"user {peer.uid} has too many connections, and requests under way on all"
+            with contextlib.suppress(OSError):
+                sock.send(protocol.error_reply(None, Busy(detail=detail)))
+            hang_up(sock)
+            return
         limits = self._limits
         connection = Connection(
-            sock, peer, self.dispatcher, limits.idle_seconds, limits.send_seconds
+            sock, peer, self.dispatcher, self._accounts, limits.idle_seconds, limits.send_seconds
         )
         task = asyncio.create_task(connection.serve())
         self._connections[connection] = task
 
         def ended(task: asyncio.Task[None]) -> None:
             self._connections.pop(connection, None)
-            self._room.set()
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.error("a connection ended with a bug", exc_info=error)
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from nimad import __version__, checks
 from nimad.check import check
-from nimad.core import rebuild, status
+from nimad.core import maintenance, status
 from nimad.core.store import MemoryStore
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
 
-REBUILD = {"part": Param(checks.choice(*rebuild.PARTS, "all"))}
+REBUILD = {"part": Param(checks.choice(*maintenance.PARTS, "all"))}
 
 
 @dataclass
@@ -74,5 +74,5 @@ class ServiceVerbs:
 
     def rebuild(self, call: Call) -> dict[str, Any]:
         """Make a projection anew; the old one serves until then."""
-        made = rebuild.rebuild(self._store, call.params["part"])
+        made = maintenance.rebuild(self._store, call.params["part"])
         return {"rebuilt": {name: asdict(rebuilt) for name, rebuilt in made.items()}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nimad.core.store import MemoryStore
 from nimad.migrate.manager import MigrationManager
 from nimad.serve.access import Access
-from nimad.serve.graph_verb import GraphVerb
+from nimad.serve.graph_verb import graph_verb
 from nimad.serve.memory_verbs import MemoryVerbs
 from nimad.serve.migration_verbs import migration_verbs
 from nimad.serve.query_verb import QueryVerb
@@ -16,14 +16,12 @@ from nimad.serve.verbs import Verb
 def verbs(
     store: MemoryStore, migrations: MigrationManager, traffic: Traffic, access: Access | None = None
 ) -> list[Verb]:
-    """What the server serves; each topic has its file.
-
-    `access` is asked by verbs that only sometimes need more than their own right; None grants it.
-    """
+    """What the server serves; each topic has its file.  `access` is asked by verbs that only
+    sometimes need more than their own right; None grants it."""
     return [
         *ServiceVerbs(store, traffic).all(),
         *QueryVerb(store).all(),
         *MemoryVerbs(store).all(),
-        *GraphVerb(store.graph, access).all(),
+        graph_verb(store.graph, access),
         *migration_verbs(migrations),
     ]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nimad.errors import UsageError
-from nimad.limits import LENGTHY
 from nimad.serve import params
 from nimad.serve.access import Peer
 
@@ -34,10 +33,10 @@ class Verb:
     checked and with their defaults (None: as they are); `descriptor` says of what one must come
     with the request.
 
-    Reading verbs never queue behind writing ones, nor either behind `lengthy` ones: each kind has
-    threads of its own.  `watching` ones ask how nimad is, or give it work for idle hours, without
-    using it: they do not end its idleness.  `shorten` makes a result that does not fit in a frame
-    smaller; without it the request is refused (ReplyTooLarge).
+    Reading verbs never queue behind writing ones, nor either behind lengthy ones (nimad.limits):
+    each kind has threads of its own.  `watching` ones ask how nimad is, or give it work for idle
+    hours, without using it: they do not end its idleness.  `shorten` makes a result that does not
+    fit in a frame smaller; without it the request is refused (ReplyTooLarge).
     """
 
     name: str
@@ -47,11 +46,6 @@ class Verb:
     descriptor: str = ""
     watching: bool = False
     shorten: Callable[[Any], Any] | None = None
-
-    @property
-    def lengthy(self) -> bool:
-        """Whether it takes seconds and more."""
-        return self.name in LENGTHY
 
     def answer(self, call: Call) -> Any:
         """The result for a request; raises UsageError for what it does not take."""

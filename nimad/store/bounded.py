@@ -6,12 +6,14 @@ number.  Long values are cut where all together would not fit; pages end where t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from itertools import accumulate
 
 from nimad.disk.failures import translated
 from nimad.model import CutMemory, Memory
 from nimad.store.records import Records
+from nimad.text import common_form
 
 READ_CHARS = 4 << 20
 """Length of all memories of one answer; longer ones are cut to a fair share [characters]."""
@@ -45,23 +47,14 @@ def get_within(records: Records, ids: Sequence[int], room: int = READ_CHARS) -> 
         return records.get(ids)
     share = fair_share(lengths.values(), room)
     found: dict[int, Memory] = {}
-    for part in _parts(lengths, room):
-        for number, memory in records.get(part).items():
+    waiting = list(lengths.items())
+    while waiting:  # some that are at most `room` long together; one that is longer comes alone
+        ends = accumulate(length for _, length in waiting)
+        some = max(1, sum(end <= room for end in ends))
+        for number, memory in records.get([number for number, _ in waiting[:some]]).items():
             found[number] = memory if lengths[number] <= share else cut_memory(memory, share)
+        del waiting[:some]
     return found
-
-
-def _parts(lengths: dict[int, int], room: int) -> Iterator[list[int]]:
-    """The ids in lists that are at most `room` long together; one that is longer comes alone."""
-    part: list[int] = []
-    taken = 0
-    for number, length in lengths.items():
-        if part and taken + length > room:
-            yield part
-            part, taken = [], 0
-        part.append(number)
-        taken += length
-    yield part
 
 
 def fair_share(sizes: Iterable[int], room: int) -> int:
@@ -100,9 +93,9 @@ def page_within(
     """
     ids: list[int] = []
     more = False
-    with translated(records.path):
+    with translated(records.path), records.reading() as reader:
         # read row by row: what comes after a full page is never looked at
-        for number, size in records.reader().execute(*_above(after, namespace, limit + 1, _BYTES)):
+        for number, size in reader.execute(*_above(after, namespace, limit + 1, _BYTES)):
             room -= size
             if more := room < 0 or len(ids) == limit:
                 break
@@ -120,9 +113,9 @@ def _above(
     after: int, namespace: str | None, limit: int, column: str
 ) -> tuple[str, tuple[int | str, ...]]:
     """SQL for (id, column) of the memories above `after`, and its parameters."""
-    inside = " AND namespace = (SELECT id FROM names WHERE name = ?)" if namespace else ""
+    inside = " AND namespace IN (SELECT id FROM names WHERE folded = ?)" if namespace else ""
     sql = f"SELECT id, {column} FROM memories WHERE id > ?{inside} ORDER BY id LIMIT ?"
-    return sql, (after, *([namespace] if namespace else []), limit)
+    return sql, (after, *([common_form(namespace)] if namespace else []), limit)
 
 
 def blob_sizes(records: Records, memory_id: int) -> dict[str, int]:

@@ -21,7 +21,8 @@ PAGE = 2000
 KINDS = {"memory": "memories", "turn": "turns", "relation": "relations"}
 
 MEMORIES = (
-    "SELECT id, layer, who, place, timestamp, importance, namespace, conversation, session, source"
+    "SELECT id, layer, who, place, nullif(timestamp, 0), importance, namespace,"
+    " conversation, session, source"
     " FROM memories ORDER BY id"
 )
 TURNS = (
@@ -35,8 +36,7 @@ MEMBERS = "SELECT id, input, contemplation, output FROM turns WHERE listed ORDER
 @contextmanager
 def one_moment(records: Records) -> Iterator[None]:
     """Within the block, this thread reads the records as they were at its first read."""
-    reader = records.reader()
-    with translated(records.path):
+    with translated(records.path), records.reading() as reader:
         reader.execute("BEGIN")
         try:
             yield
@@ -105,10 +105,11 @@ def lines(records: Records, give_way: Callable[[], None]) -> Iterator[tuple[str,
 
 
 def _pages(records: Records, sql: str, give_way: Callable[[], None]) -> Iterator[list[Any]]:
-    cursor = records.reader().execute(sql)
-    while page := cursor.fetchmany(PAGE):
-        give_way()
-        yield page
+    with records.reading() as reader:
+        cursor = reader.execute(sql)
+        while page := cursor.fetchmany(PAGE):
+            give_way()
+            yield page
 
 
 def _number(value: float | None) -> str:

@@ -54,29 +54,25 @@ def unlist(tx: Transaction, names: Iterable[str]) -> None:
     tx.many("DELETE FROM dense WHERE name = ?", [(name,) for name in names])
 
 
-def remove_source(tx: Transaction, source: int) -> list[str]:
-    """Take everything of a source off the list; the names of its files."""
-    names = [name for (name,) in tx.rows("SELECT name FROM dense WHERE source = ?", (source,))]
+def remove(tx: Transaction, source: int, kind: str | None = None) -> list[str]:
+    """Take a source's files (of a kind) off the list; their names."""
+    sql = "SELECT name FROM dense WHERE source = ? AND kind = coalesce(?, kind)"
+    names = [name for (name,) in tx.rows(sql, (source, kind))]
     unlist(tx, names)
-    tx.execute("DELETE FROM dense_items WHERE source = ?", (source,))
     return names
 
 
 def remove_items(tx: Transaction, source: int) -> list[str]:
     """Take a source's fillers and roles off the list; the names of their files."""
-    found = tx.rows("SELECT name FROM dense WHERE source = ? AND kind = 'items'", (source,))
-    unlist(tx, [name for (name,) in found])
     tx.execute("DELETE FROM dense_items WHERE source = ?", (source,))
-    return [name for (name,) in found]
+    return remove(tx, source, "items")
 
 
 def remove_lone_bases(tx: Transaction, source: int) -> list[str]:
     """Take a source's basis off the list when it has no rows any more; the names of its files."""
     if tx.rows("SELECT 1 FROM dense WHERE source = ? AND kind = 'rows'", (source,)):
         return []
-    found = tx.rows("SELECT name FROM dense WHERE source = ? AND kind = 'basis'", (source,))
-    unlist(tx, [name for (name,) in found])
-    return [name for (name,) in found]
+    return remove(tx, source, "basis")
 
 
 def bytes_of(records: Records, source: int) -> int:
@@ -112,27 +108,23 @@ def drop_items(tx: Transaction, source: int, numbers: Iterable[int]) -> None:
 
 def items_named_in(tx: Transaction, ids: Sequence[int]) -> list[tuple[int, int]]:
     """(source, number) of the fillers whose name stands in one of these memories."""
-    named: list[tuple[int, int]] = []
-    for source, number, name in tx.rows(
+    found = tx.rows(
         "SELECT source, number, name FROM dense_items WHERE kind = 'filler' AND source IN"
         " (SELECT source FROM memories WHERE id IN (SELECT value FROM json_each(?)))",
         (json.dumps(list(ids)),),
-    ):
-        if name and _stands_in(tx, source, name, ids):
-            named.append((source, number))
-    return named
+    )
+    return [(s, number) for s, number, name in found if name and _stands_in(tx, s, name, ids)]
 
 
 def unused(tx: Transaction, candidates: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Of these (source, number) those whose name stands in no memory of the source any more."""
-    left: list[tuple[int, int]] = []
-    for source, number in candidates:
-        found = tx.rows(
-            "SELECT name FROM dense_items WHERE source = ? AND number = ?", (source, number)
-        )
-        if found and not _stands_in(tx, source, found[0][0]):
-            left.append((source, number))
-    return left
+    sql = "SELECT name FROM dense_items WHERE source = ? AND number = ?"
+    return [
+        (source, number)
+        for source, number in candidates
+        for (name,) in tx.rows(sql, (source, number))
+        if not _stands_in(tx, source, name)
+    ]
 
 
 def _stands_in(tx: Transaction, source: int, name: str, ids: Sequence[int] | None = None) -> bool:

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.disk.failures import check_writable, translated
-from nimad.errors import NimadError
+from nimad.disk.failures import check_room, check_writable, translated
+from nimad.errors import Busy, DiskFailed, DiskFull, NimadError
 from nimad.model import Change, Filter, Memory
 from nimad.store import rows, schema
+from nimad.store.database_files import DatabaseFiles
 from nimad.store.transaction import Transaction
+from nimad.text import common_form
+
+log = logging.getLogger(__name__)
 
 CHUNK = 500
 """Ids in one IN (...) list: well below SQLite's limit on variables."""
+READER_SECONDS = 10.0
+"""Longest wait for a reader when the connections are opened anew [seconds]."""
+
+
+class _Reader:
+    """The read-only connection of one thread; `lock` is held while it is read from."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection: sqlite3.Connection | None = connection
+        self.lock = threading.RLock()
 
 
 class Records:
@@ -32,13 +48,21 @@ class Records:
 
     def __init__(self, path: Path, writer: sqlite3.Connection) -> None:
         self.path = path
-        self._writer = writer
+        self.on_trouble: Callable[[DiskFailed | DiskFull | None], None] = lambda error: None
+        """Called with what the disk refused, and with None once it takes a transaction again."""
         self._lock = threading.RLock()
-        self._names = rows.Names(writer)
         self._local = threading.local()
-        self._readers: list[sqlite3.Connection] = []
+        self._readers: list[_Reader] = []
         self._readers_lock = threading.Lock()
         self._closed = False
+        self._trouble: DiskFailed | DiskFull | None = None
+        self._use(writer)
+
+    def _use(self, writer: sqlite3.Connection) -> None:
+        self._writer = writer
+        self._names = rows.Names(writer)
+        writer.execute("SELECT count(*) FROM meta").fetchone()  # so that all its files are open
+        self._files = DatabaseFiles(self.path)
 
     @classmethod
     def open(cls, path: Path) -> Records:
@@ -47,23 +71,27 @@ class Records:
         Raises StateTooNew for a newer schema, RecordsDamaged for a file that is no records file,
         and the errors of the disk (`nimad.disk.failures`): only damage is told as damage.
         """
+        check_room(path)
         if not path.exists():
             path.touch(mode=0o600)
         with translated(path), contextlib.ExitStack() as undo:
             writer = schema.connect(path)
             undo.callback(writer.close)
             schema.prepare(writer, path)
+            opened = cls(path, writer)
             undo.pop_all()
-        return cls(path, writer)
+        return opened
 
     def close(self) -> None:
         """Close every connection; SQLite then folds the WAL into the file."""
         with self._lock, self._readers_lock:
+            if self._closed:
+                return
             self._closed = True
-            for reader in self._readers:
-                reader.close()
-            self._readers.clear()
-            self._writer.close()
+            with contextlib.suppress(NimadError, OSError):
+                if not self._files.intact():
+                    self._files.restore_wal()
+            self._close_connections(wait=-1)
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -72,21 +100,64 @@ class Records:
         """One transaction: all of it commits (durable on return), or none of it.
 
         A crash inside leaves nothing: SQLite discards an uncommitted WAL tail at the next open.
+        What could not be made sure of after COMMIT raises: it may be there, or gone after a crash.
         """
         with self._lock:
-            check_writable(self.path)
-            with translated(self.path):
-                self._writer.execute("BEGIN IMMEDIATE")
             try:
+                self._secure()
                 with translated(self.path):
+                    self._writer.execute("BEGIN IMMEDIATE")
                     yield Transaction(self._writer, self._names)
                     self._writer.execute("COMMIT")
-            except BaseException:
+                self._secure()
+            except BaseException as error:
                 self._names.forget()
                 if self._writer.in_transaction:
                     with contextlib.suppress(sqlite3.Error):  # what failed is told, not this
                         self._writer.execute("ROLLBACK")
+                if isinstance(error, (DiskFailed, DiskFull)):
+                    self._trouble = error
+                    self.on_trouble(error)
                 raise
+            if self._trouble is not None:
+                self._trouble = None
+                self.on_trouble(None)
+
+    def _secure(self) -> None:
+        """Make sure that what is committed is on the disk, where the next start will find it.
+
+        Raises what the disk refuses, StateUnusable, Busy.  To be called with the writer's lock.
+        """
+        check_writable(self.path.parent)
+        if not self._files.intact():
+            log.error("the WAL of %s was deleted or replaced: it is restored", self.path)
+            self._files.restore_wal()
+            self._open_anew()
+        if isinstance(self._trouble, DiskFailed):
+            self._files.rewrite_wal()
+
+    def _open_anew(self) -> None:
+        """Close all connections, which folds what they hold into the file, and open the writer.
+
+        Crash prose: before this the WAL stands under its name again, whole; SQLite deletes it only
+        when all of it is in the file and durable.
+        """
+        with self._readers_lock, translated(self.path):
+            self._close_connections(READER_SECONDS)
+            self._use(schema.connect(self.path))
+
+    def _close_connections(self, wait: float) -> None:
+        """Close every connection once its thread does not read; Busy after `wait` [seconds]."""
+        for reader in self._readers:
+            if not reader.lock.acquire(timeout=wait):
+                raise Busy(detail=f"a long question keeps {self.path.name} open")
+            connection, reader.connection = reader.connection, None
+            reader.lock.release()
+            if connection is not None:
+                connection.close()
+        self._readers.clear()
+        self._writer.close()
+        self._files.close()
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -108,10 +179,13 @@ class Records:
         A reader may be in its way, another program's, too: nothing waits for one.  Most pages are
         folded while others write; the writer's lock is held only to cut the WAL off.
         """
+        with self._lock:
+            self._secure()
         with translated(self.path), contextlib.closing(schema.connect(self.path)) as connection:
             connection.execute("PRAGMA busy_timeout = 0")
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             with self._lock:
+                self._secure()
                 busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
 
@@ -122,18 +196,33 @@ class Records:
 
     # --- reading ------------------------------------------------------------------------------
 
-    def reader(self) -> sqlite3.Connection:
-        """This thread's read-only connection."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = schema.connect(self.path, readonly=True)
-            with self._readers_lock:
-                if self._closed:
-                    connection.close()
-                    raise NimadError(detail="the records are closed")
-                self._readers.append(connection)
-            self._local.connection = connection
-        return connection
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """This thread's read-only connection, for a block that reads row by row."""
+        while True:
+            reader: _Reader | None = getattr(self._local, "reader", None)
+            if reader is None or reader.connection is None:
+                self._mend_files()
+                self._local.reader = reader = self._new_reader()
+            with reader.lock:
+                if reader.connection is not None:
+                    yield reader.connection
+                    return
+
+    def _mend_files(self) -> None:
+        """A new connection would open what stands under the names now.  Raises StateUnusable."""
+        with contextlib.suppress(DiskFailed, DiskFull, Busy):  # then it tells what it meets
+            if not self._closed and not self._files.intact():
+                with self._lock:
+                    self._secure()
+
+    def _new_reader(self) -> _Reader:
+        with self._readers_lock:
+            if self._closed:
+                raise NimadError(detail="the records are closed")
+            reader = _Reader(schema.connect(self.path, readonly=True))
+            self._readers.append(reader)
+            return reader
 
     def integrity_problems(self) -> list[str]:
         """What SQLite finds wrong with the file; reads it whole.
@@ -152,15 +241,17 @@ class Records:
         self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
     ) -> list[tuple[Any, ...]]:
         """All rows of a read-only statement."""
-        with translated(self.path):
-            return self.reader().execute(sql, parameters).fetchall()
+        with translated(self.path), self.reading() as reader:
+            return reader.execute(sql, parameters).fetchall()
 
     def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         """The first value of the first row, or None."""
         found = self.rows(sql, parameters)
         return found[0][0] if found else None
 
-    def rows_in(self, sql: str, ids: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+    def rows_in(
+        self, sql: str, ids: Sequence[int] | NDArray[np.int64]
+    ) -> Iterator[tuple[Any, ...]]:
         """The rows of a statement that ends with "... IN", for ids in lists of CHUNK."""
         for start in range(0, len(ids), CHUNK):
             part = [int(number) for number in ids[start : start + CHUNK]]
@@ -171,15 +262,10 @@ class Records:
         found = map(rows.from_row, self.rows_in(f"{rows.SELECT} WHERE m.id IN", ids))
         return {memory.id: memory for memory in found}
 
-    def page(self, after: int, limit: int, namespace: str | None = None) -> list[Memory]:
+    def page(self, after: int, limit: int) -> list[Memory]:
         """Up to `limit` memories with ids above `after`, by id, with their blobs."""
-        where, parameters = "m.id > ?", [after]
-        if namespace is not None:
-            where += " AND m.namespace = (SELECT id FROM names WHERE name = ?)"
-            parameters.append(namespace)  # type: ignore[arg-type]
-        sql = f"{rows.SELECT} WHERE {where} ORDER BY m.id LIMIT ?"
-        page = [rows.from_row(row) for row in self.rows(sql, [*parameters, limit])]
-        return self.with_blobs(page)
+        sql = f"{rows.SELECT} WHERE m.id > ? ORDER BY m.id LIMIT ?"
+        return self.with_blobs([rows.from_row(row) for row in self.rows(sql, (after, limit))])
 
     def with_blobs(self, memories: list[Memory]) -> list[Memory]:
         """The same memories, their `blobs` filled."""
@@ -202,32 +288,43 @@ class Records:
 
     def ids(self) -> NDArray[np.int64]:
         """int64[n]: every memory id, sorted."""
-        found = self.rows("SELECT id FROM memories ORDER BY id")
+        return self.ids_of("SELECT id FROM memories ORDER BY id")
+
+    def ids_of(self, sql: str, parameters: Sequence[Any] = ()) -> NDArray[np.int64]:
+        """int64[n]: the first column of a statement's rows."""
+        found = self.rows(sql, parameters)
         return np.fromiter((row[0] for row in found), dtype=np.int64, count=len(found))
 
     def matching(self, where: Filter) -> NDArray[np.int64]:
-        """int64[n]: the ids that pass a filter, sorted.  `who` ignores the case of A-Z."""
+        """int64[n]: the ids that pass a filter, sorted; names are compared in the common form."""
         clauses, parameters = [], []
-        for column, name in (("namespace", where.namespace), ("layer", where.layer)):
+        interned = (
+            ("namespace", where.namespace),
+            ("layer", where.layer),
+            ("place", where.where),
+        )
+        for column, name in interned:
             if name is not None:
-                clauses.append(f"{column} = (SELECT id FROM names WHERE name = ?)")
-                parameters.append(name)
-        if where.where is not None:
-            clauses.append("place IN (SELECT id FROM names WHERE name = ? COLLATE NOCASE)")
-            parameters.append(where.where)
+                clauses.append(f"{column} IN (SELECT id FROM names WHERE folded = ?)")
+                parameters.append(common_form(name))
+        spelled: list[tuple[str, list[str]]] = []
         if where.who is not None:
-            clauses.append("who = ? COLLATE NOCASE")
-            parameters.append(where.who)
-        for tag in where.tags:
-            clauses.append("EXISTS (SELECT 1 FROM json_each(memories.tags) WHERE value = ?)")
-            parameters.append(tag)
+            who = common_form(where.who)
+            spelled.append(("who", [name for name in self.subjects() if common_form(name) == who]))
+        if where.tags:
+            tags = {common_form(tag) for tag in where.tags}
+            written = self.rows("SELECT DISTINCT tags FROM memories WHERE tags IS NOT NULL")
+            found = [t for (t,) in written if tags <= set(map(common_form, json.loads(t)))]
+            spelled.append(("tags", found))
+        for column, values in spelled:  # few values stand in many rows
+            clauses.append(f"{column} IN (SELECT value FROM json_each(?))")
+            parameters.append(json.dumps(values))
         for sign, moment in ((">=", where.after), ("<", where.before)):
             if moment is not None:
-                clauses.append(f"timestamp {sign} ?")
+                clauses.append(f"timestamp {sign} ? AND timestamp != 0")
                 parameters.append(moment)  # type: ignore[arg-type]
         sql = f"SELECT id FROM memories WHERE {' AND '.join(clauses) or '1'}"
-        found = self.rows(sql, parameters)
-        return np.sort(np.fromiter((row[0] for row in found), np.int64, len(found)))
+        return np.sort(self.ids_of(sql, parameters))
 
     def subjects(self) -> list[str]:
         """The distinct `who` values that are not empty."""
@@ -247,9 +344,9 @@ class Records:
         """(id, float16 vector) of the memories that no segment holds yet, by id."""
         return self.rows("SELECT id, vector FROM hot ORDER BY id")
 
-    def tombstones(self) -> list[int]:
-        """Forgotten ids that a listed segment may still hold, sorted."""
-        return [r[0] for r in self.rows("SELECT id FROM tombstones ORDER BY id")]
+    def tombstones(self) -> NDArray[np.int64]:
+        """int64[n]: forgotten ids that a listed segment may still hold, sorted."""
+        return self.ids_of("SELECT id FROM tombstones ORDER BY id")
 
     # --- the change log ----------------------------------------------------------------------
 

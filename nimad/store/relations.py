@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from nimad.model import Memory
+from nimad.store.bounded import get_within
 from nimad.store.records import Records
 
 SAME_TURN = "same_turn"
@@ -102,3 +104,27 @@ def neighbours(records: Records, memory_id: int, depth: int, limit: int) -> list
         frontier = sorted({row[0] for row in rows})
         seen.update(frontier)
     return found
+
+
+@dataclass(slots=True)
+class RelatedMemory:
+    """A memory reached from another one: see Neighbour."""
+
+    memory: Memory
+    relation: str
+    direction: str
+    weight: float | None
+    distance: int
+
+
+def related_memories(
+    records: Records, memory_id: int, depth: int, limit: int
+) -> list[RelatedMemory]:
+    """`neighbours` with their memories, long values cut."""
+    near = neighbours(records, memory_id, depth, limit)
+    memories = get_within(records, list(dict.fromkeys(neighbour.id for neighbour in near)))
+    return [
+        RelatedMemory(memories[n.id], n.relation, n.direction, n.weight, n.distance)
+        for n in near
+        if n.id in memories
+    ]

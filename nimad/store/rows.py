@@ -14,7 +14,8 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nimad.model import Memory
+from nimad.model import DATES, Memory
+from nimad.text import common_form
 
 FIELDS = tuple(f.name for f in dataclasses.fields(Memory) if f.name != "blobs")
 INTERNED = ("where", "layer", "namespace", "conversation", "session")
@@ -25,6 +26,7 @@ RENAMED = {"where": "place"}
 _PLACE = {name: place for place, name in enumerate(FIELDS)}
 _ALL = operator.attrgetter(*FIELDS)
 _COLUMN = {name: RENAMED.get(name, name) for name in FIELDS}
+INTERNED_COLUMNS = tuple(_COLUMN[name] for name in INTERNED)
 _SHOWN = {name: f"m.{_COLUMN[name]}" for name in FIELDS}
 _SHOWN |= {name: f"{_COLUMN[name]}.name" for name in INTERNED}
 _SHOWN |= {"turn": "turns.name", "source": "sources.name"}
@@ -65,7 +67,9 @@ class Names:
             found = self._connection.execute("SELECT id FROM names WHERE name = ?", (name,))
             row = found.fetchone()
             if row is None:
-                made = self._connection.execute("INSERT INTO names (name) VALUES (?)", (name,))
+                made = self._connection.execute(
+                    "INSERT INTO names (name, folded) VALUES (?, ?)", (name, common_form(name))
+                )
                 known = int(made.lastrowid or 0)
             else:
                 known = int(row[0])
@@ -88,6 +92,8 @@ def to_row(memory: Memory, names: Names, turn: int | None, source: int | None) -
     extra = None
     if memory.extra:
         extra = json.dumps(memory.extra, ensure_ascii=False, separators=(",", ":"))
+    for name in DATES:  # no date is 0 there
+        row[_PLACE[name]] = row[_PLACE[name]] or 0
     row[_PLACE["tags"]], row[_PLACE["extra"]] = tags, extra
     row[_PLACE["turn"]], row[_PLACE["source"]] = turn, source
     if memory.summary is not None and memory.text.startswith(memory.summary):
@@ -104,6 +110,7 @@ def from_row(row: Row) -> Memory:
     )
     memory.tags = tuple(json.loads(tags)) if tags is not None else ()
     memory.extra = json.loads(extra) if extra is not None else None
+    memory.timestamp, memory.created = memory.timestamp or None, memory.created or None
     memory.source = (source, key) if source is not None else None
     if isinstance(summary, int):
         memory.summary = memory.text[:summary]

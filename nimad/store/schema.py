@@ -13,6 +13,8 @@ version what is new
 3       a turn belongs to a namespace, conversation and session: turns of the same name in two
         sessions, which were one row, are taken apart (one of two namespaces in one session stays
         as it was); `turns` are found by their members
+4       `forgotten`
+5       `words` holds texts in the common form (`nimad.text`), as `names.folded` does
 ======= ======================================================================================
 
 =========== ==================================================================================
@@ -21,16 +23,21 @@ table       what a row is
 memories    one memory; `layer`, `namespace`, `conversation`, `session`, `place` are `names` ids,
             `turn` a `turns` id; `summary` is a number n where it is the first n characters of
             `text`, else the text itself or NULL; `source_key` is the row's id in its source
-names       interned strings: sessions and the like repeat thousands of times
+names       interned strings: sessions and the like repeat thousands of times; `folded` is the
+            common form, by which they are compared
 blobs       binary columns of a legacy row, byte for byte
 turns       one exchange, told apart by source, name, namespace, conversation and session (0: none);
             `listed` is 0 while only a memory has named it (no row in the source)
 relations   one edge between two memories
-words       FTS5 over memories.text and memories.who (external content: no second copy of the text)
+words       FTS5 over the tokens of memories.text and memories.who, and the signs of the text
+            (contentless: no copy of them); what it lacks while it is made anew is told by
+            `meta.words_gap`
 hot         vectors (float16) of memories that no segment holds yet
 segments    the block segments that count; a file without a row is garbage
 pending     segments of an index that is being made anew for an embedder; not in use yet
 tombstones  forgotten memories that a listed segment still holds
+forgotten   what a purge of a forgotten memory needs, until one has removed its traces: its key in
+            its source, and [source, number] of the fillers that it named
 changes     ranges of ids added or deleted, in order
 sources     one legacy source and how far each stage came
 quarantine  rows of a source that were not taken over, with the reason
@@ -50,12 +57,18 @@ import sqlite3
 from pathlib import Path
 
 from nimad.errors import RecordsDamaged, StateTooNew
+from nimad.text import FORM, common_form, indexed
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 3
-TOKENIZER = "porter unicode61 remove_diacritics 2"
+SCHEMA = 5
+TOKENIZER = "porter ascii"
+"""English stems; words were cut before, by `nimad.text`, and stand between spaces."""
+WORDS = f"text, who, signs, content = '', tokenize = '{TOKENIZER}'"
+INDEX = "INSERT INTO words (rowid, text, who, signs) VALUES (?, ?, ?, ?)"
+UNINDEX = "INSERT INTO words (words, rowid, text, who, signs) VALUES ('delete', ?, ?, ?, ?)"
+"""What a memory adds to the words index, and takes from it: see `index_row`."""
 
-TABLES = f"""
+TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE memories (
@@ -106,7 +119,7 @@ CREATE INDEX relations_origin ON relations (origin);
 CREATE INDEX relations_target ON relations (target);
 CREATE VIRTUAL TABLE words USING fts5 (
   text, who, content = 'memories', content_rowid = 'id',
-  tokenize = '{TOKENIZER}'
+  tokenize = 'porter unicode61 remove_diacritics 2'
 );
 CREATE TABLE hot (id INTEGER PRIMARY KEY, vector BLOB NOT NULL);
 CREATE TABLE segments (
@@ -225,11 +238,49 @@ CREATE INDEX turns_input ON turns (input) WHERE input IS NOT NULL;
 CREATE INDEX turns_contemplation ON turns (contemplation) WHERE contemplation IS NOT NULL;
 CREATE INDEX turns_output ON turns (output) WHERE output IS NOT NULL;
 """,
+    4: """
+CREATE TABLE forgotten (
+  id INTEGER PRIMARY KEY, source INTEGER, source_key, items TEXT NOT NULL DEFAULT '[]'
+);
+INSERT INTO forgotten (id) SELECT id FROM tombstones;
+""",
+    5: f"""
+DROP TABLE words;
+CREATE VIRTUAL TABLE words USING fts5 ({WORDS});
+ALTER TABLE names ADD COLUMN folded TEXT;
+CREATE INDEX names_folded ON names (folded);
+""",
 }
 """By the version it leads to: the statements that bring an older file there."""
 
+EMPTY_WORDS = f"""
+CREATE VIRTUAL TABLE temp.fresh USING fts5 ({WORDS});
+DELETE FROM words_data;
+INSERT INTO words_data SELECT * FROM temp.fresh_data;
+DELETE FROM words_idx;
+DELETE FROM words_docsize;
+DROP TABLE temp.fresh;
+INSERT OR REPLACE INTO meta (key, value)
+  SELECT 'words_gap', '0-' || id FROM memories ORDER BY id DESC LIMIT 1
+"""
+"""Puts what a new table would hold into the tables behind the words index, however damaged they
+are; every memory is then to be indexed again.
+Source: https://www.sqlite.org/fts5.html#fts5_data_structures (the layout of these tables)."""
+REFOLD = f"""
+UPDATE names SET folded = common_form(name);
+INSERT OR REPLACE INTO meta (key, value) VALUES ('text_form', ?);
+{EMPTY_WORDS}
+"""
+"""What another common form asks for (another Unicode, or rules of another version of nimad)."""
+
 TERMS = "CREATE VIRTUAL TABLE temp.terms USING fts5vocab (main, words, instance)"
 """What a reader has besides: each place of each term in the words index, without a copy."""
+
+
+def index_row(number: int, text: str, who: str | None) -> tuple[int, str, str, str]:
+    """The parameters of INDEX and UNINDEX for a memory; FTS5 must be told the same both times."""
+    tokens, signs = indexed(text)
+    return number, tokens, indexed(who or "")[0], signs
 
 
 def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
@@ -247,6 +298,7 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = FAST")
         connection.execute("PRAGMA journal_size_limit = 1048576")
+        connection.create_function("common_form", 1, common_form, deterministic=True)
     return connection
 
 
@@ -266,10 +318,15 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise StateTooNew(path=path, found=version, known=SCHEMA)
     if empty:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA journal_mode = WAL")  # what sqlite3 mended may have left it
+    if empty:
         _apply(connection, [TABLES, *UPGRADES.values()])
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # never a file without its tables
     elif version < SCHEMA:
         _apply(connection, [UPGRADES[number] for number in range(version + 1, SCHEMA + 1)])
+    form = connection.execute("SELECT value FROM meta WHERE key = 'text_form'").fetchone()
+    if form is None or form[0] != FORM:
+        _apply(connection, [REFOLD.replace("?", f"'{FORM}'")])
 
 
 def _apply(connection: sqlite3.Connection, scripts: list[str]) -> None:

@@ -45,12 +45,21 @@ def size_bytes(tx: Transaction, source: int) -> int:
     return int(tx.rows(sql, (source,))[0][0])
 
 
-def forget(tx: Transaction, source: int, nodes: Sequence[int | str] | None = None) -> None:
-    """Delete the rows of a source, or only those of the memories with these keys."""
-    if nodes is None:
-        tx.execute("DELETE FROM later WHERE source = ?", (source,))
-        return
-    tx.many(
-        "DELETE FROM later WHERE source = ? AND kind = 'node' AND key = ?",
-        [(source, key) for key in nodes],
-    )
+def forget(tx: Transaction, source: int) -> None:
+    """Delete the rows of a source."""
+    tx.execute("DELETE FROM later WHERE source = ?", (source,))
+
+
+def forget_memories(tx: Transaction, source: int, nodes: Sequence[int | str]) -> None:
+    """Delete the rows of the memories with these keys, their edges, and turns of nothing else."""
+    alive = "SELECT source_key FROM memories WHERE source = ?1"
+    doomed = "SELECT value FROM json_each(?2)"
+    for condition in (
+        f"kind = 'node' AND key IN ({doomed})",
+        f"kind = 'edge' AND (row ->> 0 IN ({doomed}) OR row ->> 1 IN ({doomed}))",
+        "kind = 'turn' AND "
+        + f"(row ->> 1 IN ({doomed}) OR row ->> 2 IN ({doomed}) OR row ->> 3 IN ({doomed}))"
+        + f" AND NOT EXISTS ({alive} AND source_key IN (row ->> 1, row ->> 2, row ->> 3))",
+    ):
+        sql = f"DELETE FROM later WHERE source = ?1 AND {condition}"
+        tx.execute(sql, (source, json.dumps(list(nodes))))

@@ -13,6 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nimad.errors import NotFound
 from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.model import Memory, Stage, State
@@ -148,20 +151,13 @@ def by_name(records: Records, name: str) -> Source:
 
 def insert(tx: Transaction, **fields: Any) -> int:
     """Add a source; its row id.  `fields` are columns."""
-    _known(fields)
-    columns = ", ".join(fields)
-    marks = ", ".join("?" * len(fields))
-    values = [_value(value) for value in fields.values()]
-    made = tx.connection.execute(f"INSERT INTO sources ({columns}) VALUES ({marks})", values)
-    return int(made.lastrowid or 0)
+    return tx.insert("sources", **_columns(fields))
 
 
 def update(tx: Transaction, source: int, **fields: Any) -> None:
     """Change columns of a source."""
-    _known(fields)
     settings = ", ".join(f"{name} = ?" for name in fields)
-    values = [_value(value) for value in fields.values()]
-    tx.execute(f"UPDATE sources SET {settings} WHERE id = ?", [*values, source])
+    tx.execute(f"UPDATE sources SET {settings} WHERE id = ?", [*_columns(fields).values(), source])
 
 
 def change(records: Records, source: int, **fields: Any) -> None:
@@ -172,19 +168,18 @@ def change(records: Records, source: int, **fields: Any) -> None:
 
 def advance(tx: Transaction, source: int, **amounts: int) -> None:
     """Add to counters of a source."""
-    _known(amounts)
     settings = ", ".join(f"{name} = {name} + ?" for name in amounts)
-    tx.execute(f"UPDATE sources SET {settings} WHERE id = ?", [*amounts.values(), source])
+    tx.execute(f"UPDATE sources SET {settings} WHERE id = ?", [*_columns(amounts).values(), source])
 
 
-def _known(fields: dict[str, Any]) -> None:
-    unknown = set(fields) - set(COLUMNS)
-    if unknown:
+def _columns(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields as SQLite takes them.  Raises ValueError for a name that is no column."""
+    if unknown := set(fields) - set(COLUMNS):
         raise ValueError(f"sources has no column {', '.join(sorted(unknown))}")
-
-
-def _value(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
+    return {
+        name: json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
+        for name, value in fields.items()
+    }
 
 
 # --- what was not taken over --------------------------------------------------------------------
@@ -265,10 +260,9 @@ def unencoded(records: Records, source: int, after: int, limit: int) -> list[tup
     )
 
 
-def all_memory_ids(records: Records, source: int) -> list[int]:
-    """The ids of every memory of a source, sorted."""
-    found = records.rows("SELECT id FROM memories WHERE source = ? ORDER BY id", (source,))
-    return [row[0] for row in found]
+def all_memory_ids(records: Records, source: int) -> NDArray[np.int64]:
+    """int64[n]: the ids of every memory of a source, sorted."""
+    return records.ids_of("SELECT id FROM memories WHERE source = ? ORDER BY id", (source,))
 
 
 def relation_keys(records: Records, source: int) -> set[int]:

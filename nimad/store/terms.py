@@ -6,13 +6,12 @@ query.  So the postings of a term (which memory holds it, how often) are read on
 in memory, the tail, until it is full and everything is read anew.  Forgotten memories may stay in
 the postings: the caller knows what exists.
 
-Scripts that are written without spaces are no words to FTS5 but one long token.  Their runs are
-cut into pairs of characters, and where those occur is found by looking through the texts.
+Words are cut by `nimad.text`, scripts without spaces into pairs of characters; FTS5 only stems
+them.  One character of such a script alone is looked for as the beginning of pairs.
 """
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import threading
 from collections import OrderedDict
@@ -26,6 +25,8 @@ from numpy.typing import NDArray
 from nimad.errors import RecordsDamaged, WordsDamaged
 from nimad.store.records import Records
 from nimad.store.schema import TOKENIZER
+from nimad.store.transaction import WORDS_GAP
+from nimad.text import indexed, is_paired, signs, tokens
 
 POSTINGS_KEPT = 600_000
 """Postings kept of all terms together, at 8 bytes or so: about 5 MB."""
@@ -36,11 +37,6 @@ TAIL_ROWS = 512
 BULK_ROWS = 100
 """Memories that come at once from which on they are not put there: reading their terms anew costs a
 query less."""
-PAIR = re.compile(
-    r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]"
-)
-"""Letters of the scripts that are matched by pairs: Thai, kana, Chinese characters, Hangul."""
-_RUN = re.compile(rf"{PAIR.pattern}+|(?:(?!{PAIR.pattern})\w)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +60,6 @@ class _Kept:
     """Later memories are in the tail."""
 
 
-def pairs(run: str) -> list[str]:
-    """A run of such letters as overlapping pairs; one letter alone stays alone."""
-    return [run[n : n + 2] for n in range(len(run) - 1)] or [run]
-
-
 class TermIndex:
     """Terms and their postings over one store; `cut` and `postings` are for many threads."""
 
@@ -78,6 +69,8 @@ class TermIndex:
         """`on_damage` is told that the index cannot be read; without it that stays an error."""
         self._records = records
         self._on_damage = on_damage
+        self.complete = not records.rows(WORDS_GAP)
+        """Whether every memory is in the index; else nothing is read of it."""
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._size = 0
@@ -121,7 +114,10 @@ class TermIndex:
         rows = self._records.rows(
             "SELECT id, text FROM memories WHERE id BETWEEN ? AND ?", (first, last)
         )
-        self._tail.executemany("INSERT INTO tail (rowid, text) VALUES (?, ?)", rows)
+        self._tail.executemany(
+            "INSERT INTO tail (rowid, text) VALUES (?, ?)",
+            [(number, " ".join(indexed(text))) for number, text in rows],
+        )
         self._tail_rows += len(rows)
 
     def removed(self, first: int, last: int) -> None:
@@ -132,47 +128,48 @@ class TermIndex:
     # --- what a query asks --------------------------------------------------------------------
 
     def _cut(self, word: str) -> tuple[str, ...]:
-        """The terms of a word as the index has them (stemmed, without accents), or its pairs."""
-        if PAIR.search(word):
-            found: list[str] = []
-            for run in _RUN.findall(word):
-                found += pairs(run) if PAIR.match(run) else self._cut(run)
-            return tuple(found)
+        """The terms of a word as the index has them: in the common form, stemmed, or its pairs."""
+        found: list[str] = []
+        for token in tokens(word) or signs(word):
+            found += [token] if is_paired(token) else self._stem(token)
+        return tuple(found)
+
+    def _stem(self, token: str) -> list[str]:
         with self._lock:
             self._tail.execute("DELETE FROM one")
-            self._tail.execute("INSERT INTO one VALUES (?)", (word.replace("\0", " "),))
+            self._tail.execute("INSERT INTO one VALUES (?)", (token,))
             rows = self._tail.execute("SELECT term FROM one_terms ORDER BY offset").fetchall()
-        return tuple(row[0] for row in rows)
+        return [row[0] for row in rows]
 
     def postings(self, term: str, upto: int) -> Postings:
-        """Who holds a term; `upto`: the last id that the caller knows.  Raises WordsDamaged."""
+        """Who holds a term; `upto`: the last id that the caller knows.
+
+        Raises WordsDamaged, also while the index is incomplete.
+        """
+        if not self.complete:
+            raise WordsDamaged(path=self._records.path, detail="it is being made anew")
         with self._lock:
             kept = self._kept.get(term)
             if kept is None:
                 kept = self._read(term, upto)
             else:
                 self._kept.move_to_end(term)
-            late = self._late(term, kept.upto) if self._tail_rows else None
-        if late is None or not len(late):
+            late: list[tuple[int]] = []
+            if self._tail_rows:
+                condition, bounds = _condition(term)
+                sql = f"SELECT doc FROM tail_terms WHERE {condition} AND doc > ?"
+                late = self._tail.execute(sql, (*bounds, kept.upto)).fetchall()
+        if not late:
             return kept.postings
-        more = Postings.of(late)
+        more = Postings.of(np.array(late, np.int64).reshape(-1))
         return Postings(
             np.concatenate([kept.postings.ids, more.ids]),
             np.concatenate([kept.postings.counts, more.counts]),
         )
 
     def _read(self, term: str, upto: int) -> _Kept:
-        if PAIR.match(term):
-            rows = self._records.rows(
-                "SELECT id, (length(text) - length(replace(text, ?1, ''))) / length(?1)"
-                " FROM memories WHERE instr(text, ?1) AND id <= ?2 ORDER BY id",
-                (term, upto),
-            )
-            both = np.array(rows, np.int64).reshape(-1, 2)
-            found = Postings(both[:, 0].copy(), both[:, 1].astype(np.float32))
-        else:
-            ids = occurrences(self._records, term)
-            found = Postings.of(ids[ids <= upto])
+        ids = occurrences(self._records, term)
+        found = Postings.of(ids[ids <= upto])
         kept = _Kept(found, upto)
         self._kept[term] = kept
         self._size += len(found.ids) + TERM_COST
@@ -181,14 +178,6 @@ class TermIndex:
             self._size -= len(gone.postings.ids) + TERM_COST
         return kept
 
-    def _late(self, term: str, after: int) -> NDArray[np.int64]:
-        if PAIR.match(term):
-            sql = "SELECT rowid FROM tail WHERE instr(text, ?) AND rowid > ?"
-        else:
-            sql = "SELECT doc FROM tail_terms WHERE term = ? AND doc > ?"
-        rows = self._tail.execute(sql, (term, after)).fetchall()
-        return np.array([row[0] for row in rows], np.int64)
-
 
 def occurrences(records: Records, term: str) -> NDArray[np.int64]:
     """The id of a memory for each time its text holds a term of the index; int64[n].
@@ -196,21 +185,30 @@ def occurrences(records: Records, term: str) -> NDArray[np.int64]:
     Raises WordsDamaged.
     """
     try:
-        rows = records.rows("SELECT doc FROM temp.terms WHERE term = ? AND col = 'text'", (term,))
+        condition, bounds = _condition(term)
+        rows = records.rows(
+            f"SELECT doc FROM temp.terms WHERE {condition} AND col != 'who'", bounds
+        )
     except RecordsDamaged as error:  # nothing but the index was read
         raise WordsDamaged(**error.fields) from error
     return np.array(rows, np.int64).reshape(-1)
 
 
+def _condition(term: str) -> tuple[str, tuple[str, ...]]:
+    """SQL that picks the rows of a vocabulary for a term, and its parameters."""
+    if len(term) == 1 and is_paired(term):
+        return "term >= ? AND term < ?", (term, term + chr(0x10FFFF))
+    return "term = ?", (term,)
+
+
 def lengths(sizes: Sequence[bytes | None]) -> list[int]:
     """How many words each text has, of FTS5's `docsize` records: a varint for each column."""
-    return [_varint(size) if size else 0 for size in sizes]
-
-
-def _varint(data: bytes) -> int:
-    value = 0
-    for byte in data[:9]:
-        value = value << 7 | byte & 0x7F
-        if byte < 0x80:
-            return value
-    return value
+    found = []
+    for size in sizes:
+        value = 0
+        for byte in (size or b"")[:9]:  # the varint of the first column
+            value = value << 7 | byte & 0x7F
+            if byte < 0x80:
+                break
+        found.append(value)
+    return found

@@ -13,9 +13,18 @@ from typing import Any
 
 from nimad.model import TURN_ROLES, Memory, Relation, Turn
 from nimad.store import rows
+from nimad.store.schema import INDEX, UNINDEX, index_row
 
 CHUNK = 500
 """Names in one IN (...) list."""
+
+WORDS_GAP = "SELECT value FROM meta WHERE key = 'words_gap'"
+NAMED = {
+    "memories": ("place", "layer", "namespace", "conversation", "session"),
+    "turns": ("namespace", "conversation", "session"),
+    "relations": ("relation",),
+}
+"""Columns that hold ids of `names`, by table."""
 
 TurnKey = tuple[str | None, *tuple[int, ...]]
 """A turn's name, and the `names` ids of its namespace, conversation and session (0: none)."""
@@ -45,6 +54,11 @@ class Transaction:
         sql = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})"
         return int(self.connection.execute(sql, tuple(values.values())).lastrowid or 0)
 
+    def alive(self, ids: Iterable[int]) -> list[int]:
+        """Those of these ids that are memories, sorted."""
+        sql = "SELECT id FROM memories WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
+        return [number for (number,) in self.rows(sql, (json.dumps([int(i) for i in ids]),))]
+
     def set_meta(self, key: str, value: Any) -> None:
         """Store a single value."""
         self.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
@@ -69,17 +83,19 @@ class Transaction:
                 members.append((turn, memory))
             made.append(rows.to_row(memory, self._names, turn, source))
         self.many(rows.INSERT, made)
-        self.many(
-            "INSERT INTO words (rowid, text, who) VALUES (?, ?, ?)",
-            [(m.id, m.text, m.who) for m in memories],
-        )
+        self.many(INDEX, [index_row(m.id, m.text, m.who) for m in memories])
         blobs = [(m.id, name, data) for m in memories for name, data in m.blobs.items()]
         if blobs:
             self.many("INSERT INTO blobs (memory, name, data) VALUES (?, ?, ?)", blobs)
         ids = [memory.id for memory in memories]
         self._changed("add", "memory", ids)
         for turn, memory in members:
-            self._join_turn(turn, memory)
+            self.execute(
+                f"UPDATE turns SET {memory.layer} = coalesce({memory.layer}, ?), listed = 1,"
+                " timestamp = coalesce(timestamp, ?) WHERE id = ?",
+                (memory.id, memory.timestamp or None, turn),
+            )
+            self._changed("add", "turn", [turn])
         return ids
 
     def _next_id(self, table: str) -> int:
@@ -112,14 +128,6 @@ class Transaction:
                 )
         return ids
 
-    def _join_turn(self, turn: int, memory: Memory) -> None:
-        self.execute(
-            f"UPDATE turns SET {memory.layer} = coalesce({memory.layer}, ?), listed = 1,"
-            " timestamp = coalesce(timestamp, ?) WHERE id = ?",
-            (memory.id, memory.timestamp, turn),
-        )
-        self._changed("add", "turn", [turn])
-
     def add_turns(
         self, turns: Sequence[tuple[Turn, str | int, dict[str, Any] | None]], source: int
     ) -> list[int]:
@@ -150,41 +158,28 @@ class Transaction:
         none.
         """
         known = "SELECT id FROM turns WHERE source = ? AND name = ?"
-        scope = next(
-            iter(
-                self.rows(
-                    "SELECT namespace, coalesce(conversation, 0), coalesce(session, 0)"
-                    " FROM memories WHERE id = coalesce(?, ?, ?)",
-                    (turn.input, turn.contemplation, turn.output),
-                )
-            ),
-            None,
+        of_member = self.rows(
+            "SELECT namespace, coalesce(conversation, 0), coalesce(session, 0)"
+            " FROM memories WHERE id = coalesce(?, ?, ?)",
+            (turn.input, turn.contemplation, turn.output),
         )
+        scope = of_member[0] if of_member else (0, 0, 0)
         found = self.rows(f"{known} AND listed AND source_key = ?", (source, turn.name, key))
         named = self.rows(
             f"{known} AND NOT listed AND (? OR (namespace, conversation, session) = (?, ?, ?))"
             " ORDER BY id",
-            (source, turn.name, scope is None, *(scope or (0, 0, 0))),
+            (source, turn.name, not of_member, *scope),
         )
-        if found and named and scope is not None:  # its members came after it
-            self._join_rows(int(found[0][0]), int(named[0][0]), scope)
+        if found and named and of_member:  # its members came after it: one turn of both rows
+            kept, other = int(found[0][0]), int(named[0][0])
+            self.execute("UPDATE memories SET turn = ? WHERE turn = ?", (kept, other))
+            self.execute("DELETE FROM turns WHERE id = ?", (other,))
+            settings = "namespace = ?, conversation = ?, session = ?"
+            self.execute(f"UPDATE turns SET {settings} WHERE id = ?", (*scope, kept))
         if found or named:
             return int((found or named)[0][0])
-        made = self.connection.execute(
-            "INSERT INTO turns (source, name, namespace, conversation, session)"
-            " VALUES (?, ?, ?, ?, ?)",
-            (source, turn.name, *(scope or (0, 0, 0))),
-        )
-        return int(made.lastrowid or 0)
-
-    def _join_rows(self, kept: int, named: int, scope: tuple[int, ...]) -> None:
-        """Make one turn of the row of a source and of the row that its memories named."""
-        self.execute("UPDATE memories SET turn = ? WHERE turn = ?", (kept, named))
-        self.execute("DELETE FROM turns WHERE id = ?", (named,))
-        self.execute(
-            "UPDATE turns SET namespace = ?, conversation = ?, session = ? WHERE id = ?",
-            (*scope, kept),
-        )
+        columns = dict(zip(("namespace", "conversation", "session"), scope, strict=True))
+        return self.insert("turns", source=source, name=turn.name, **columns)
 
     def add_relations(
         self,
@@ -221,11 +216,19 @@ class Transaction:
         self.execute("CREATE TEMP TABLE IF NOT EXISTS doomed (id INTEGER PRIMARY KEY)")
         self.execute("DELETE FROM doomed")
         self.many("INSERT OR IGNORE INTO doomed (id) VALUES (?)", [(i,) for i in ids])
-        self.execute(
-            "INSERT INTO words (words, rowid, text, who) SELECT 'delete', id, text, who"
-            " FROM memories WHERE id IN (SELECT id FROM doomed)"
+        after, upto = self.words_gap() or (0, 0)
+        indexed = self.connection.execute(
+            "SELECT id, text, who FROM memories WHERE id IN (SELECT id FROM doomed)"
+            " AND NOT (id > ? AND id <= ?)",
+            (after, upto),
         )
-        relations = self._delete_relations()
+        self.many(UNINDEX, (index_row(*row) for row in indexed))
+        relations = self.rows(
+            "SELECT id FROM relations WHERE origin IN (SELECT id FROM doomed) UNION"
+            " SELECT id FROM relations WHERE target IN (SELECT id FROM doomed) ORDER BY 1"
+        )
+        self.many("DELETE FROM relations WHERE id = ?", relations)
+        self._changed("delete", "relation", [number for (number,) in relations])
         turns = self._leave_turns()
         self.execute(
             "INSERT OR IGNORE INTO tombstones (id) SELECT id FROM doomed"
@@ -236,17 +239,11 @@ class Transaction:
         memories = self.execute("DELETE FROM memories WHERE id IN (SELECT id FROM doomed)")
         self._changed("delete", "memory", sorted(ids))
         self.execute("DELETE FROM doomed")
-        return {"memories": memories, "relations": relations, "turns": turns}
+        return {"memories": memories, "relations": len(relations), "turns": turns}
 
-    def _delete_relations(self) -> int:
-        found = self.rows(
-            "SELECT id FROM relations WHERE origin IN (SELECT id FROM doomed) UNION"
-            " SELECT id FROM relations WHERE target IN (SELECT id FROM doomed) ORDER BY 1"
-        )
-        ids = [row[0] for row in found]
-        self.many("DELETE FROM relations WHERE id = ?", found)
-        self._changed("delete", "relation", ids)
-        return len(ids)
+    def words_gap(self) -> tuple[int, int] | None:
+        """Memories above the first id up to the second are not in the words index yet."""
+        return read_gap([value for (value,) in self.rows(WORDS_GAP)])
 
     def _leave_turns(self) -> int:
         """Clear the members of turns; a turn without any member goes too.
@@ -280,15 +277,18 @@ class Transaction:
         self._changed("delete", "turn", sorted(ids))
         return len(ids)
 
-    def drop_names(self, ids: Iterable[int]) -> None:
-        """Delete interned strings that nothing uses any more (a purge leaves none behind)."""
-        for name in ids:
-            self.execute(
-                "DELETE FROM names WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM memories WHERE"
-                " ?1 IN (place, layer, namespace, conversation, session))"
-                " AND NOT EXISTS (SELECT 1 FROM relations WHERE relation = ?1)",
-                (name,),
-            )
+    def drop_unused(self) -> None:
+        """Delete interned strings and turns that nothing names any more (a purge leaves none)."""
+        self.execute(
+            "DELETE FROM turns WHERE NOT listed"
+            " AND id NOT IN (SELECT turn FROM memories WHERE turn IS NOT NULL)"
+        )
+        used = [
+            f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"
+            for table, columns in NAMED.items()
+            for column in columns
+        ]
+        self.execute(f"DELETE FROM names WHERE id NOT IN ({' UNION '.join(used)})")
         self._names.forget()
 
     # --- vectors and segments -----------------------------------------------------------------
@@ -317,6 +317,14 @@ class Transaction:
         """Forget changes that every projection has applied."""
         self.execute("DELETE FROM changes WHERE seq <= ?", (upto,))
         self.set_meta("pruned_to", upto)
+
+
+def read_gap(written: Sequence[str]) -> tuple[int, int] | None:
+    """The bounds in the value of `meta.words_gap`, where there is one."""
+    if not written:
+        return None
+    after, _, upto = written[0].partition("-")
+    return int(after), int(upto)
 
 
 def segment_row(info: Any) -> dict[str, Any]:

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.errors import RecordsDamaged, WordsDamaged
+from nimad.disk.durable import crash_point
+from nimad.disk.failures import translated
+from nimad.errors import RecordsDamaged
 from nimad.store.records import Records
-from nimad.store.schema import TOKENIZER
-from nimad.text import words_of
+from nimad.store.schema import EMPTY_WORDS, INDEX, WORDS, connect, index_row
+from nimad.store.transaction import WORDS_GAP, read_gap
+from nimad.text import signs, tokens, words_of
 
 TEXT_WEIGHT, WHO_WEIGHT = 1.0, 0.5
 """BM25 column weights: a name in the text says as much as in `who`, but `who` is on every row of
 that person, so a match there alone should not outrank a match in the text."""
+
+FILLED = 500
+"""Memories that are indexed in one transaction: some 20 ms [memories]."""
+LONG = 2000
+"""Length of text that counts as much as a memory there [characters]."""
 
 _PLAIN_WORD = re.compile(r"(?<![^\s.,;:!?])[A-Za-z]{3,}(?![^\s.,;:!?])")
 """A word that every tokenizer takes as one: letters of ASCII between blanks or marks."""
@@ -54,11 +66,14 @@ def is_german(spoken: Sequence[str]) -> bool:
 
 
 def terms(text: str) -> list[str]:
-    """The distinct words of a text, lower case, in order; without stop words if others are left."""
+    """The distinct words of a text, lower case, in order; without stop words if others are left.
+
+    Of a text without words, its signs.
+    """
     spoken = words_of(text)
     found = list(dict.fromkeys(word.lower() for word in spoken))
     stop = STOP_WORDS | GERMAN if is_german(spoken) else STOP_WORDS
-    return [word for word in found if word not in stop] or found
+    return [word for word in found if word not in stop] or found or signs(text)
 
 
 def search(records: Records, words: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -71,11 +86,9 @@ def search(records: Records, words: list[str]) -> tuple[NDArray[np.int64], NDArr
     """
     if not words:
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    # quotes are doubled in an FTS5 string; it would take a NUL for the end of the query
-    quoted = [word.replace('"', '""').replace("\0", " ") for word in words[:64]]
-    match = " OR ".join(f'"{word}"' for word in quoted)
+    match = " OR ".join(f'"{token}"' for word in words[:64] for token in tokens(word)) or '""'
     found = records.rows(
-        f"SELECT rowid, bm25(words, {TEXT_WEIGHT}, {WHO_WEIGHT}) FROM words WHERE words MATCH ?"
+        f"SELECT rowid, bm25(words, {TEXT_WEIGHT}, {WHO_WEIGHT}, 0) FROM words WHERE words MATCH ?"
         " ORDER BY rowid",
         (match,),
     )
@@ -87,37 +100,63 @@ def search(records: Records, words: list[str]) -> tuple[NDArray[np.int64], NDArr
     return ids, scores
 
 
+def gap(records: Records) -> tuple[int, int] | None:
+    """Memories above the first id up to the second are not in the index yet; None: all are."""
+    return read_gap([value for (value,) in records.rows(WORDS_GAP)])
+
+
 def rebuild(records: Records) -> int:
-    """Make the index anew from the records, in one transaction; the number of memories."""
-    try:
-        return _rebuild(records)
-    except WordsDamaged:  # so damaged that SQLite cannot even open the table
-        _empty(records)
-        return _rebuild(records)
+    """Make the index anew from the records; the number of memories."""
+    empty(records)
+    while fill(records):
+        pass
+    return int(records.value("SELECT count(*) FROM memories"))
 
 
-def _rebuild(records: Records) -> int:
-    with records.write() as tx:
-        tx.execute("INSERT INTO words (words) VALUES ('rebuild')")
-        return int(tx.rows("SELECT count(*) FROM memories")[0][0])
+def empty(records: Records) -> None:
+    """Take everything out of the index, however damaged it is; `fill` makes it anew.
 
-
-def _empty(records: Records) -> None:
-    """Put what a new table would hold into the tables behind the index.
-
-    A crash before it is rebuilt leaves it empty, which idle time notices (`missing_of_sample`).
-    Source: https://www.sqlite.org/fts5.html#fts5_data_structures (the layout of these tables).
+    From here on new memories are indexed as they come, and what was there is in the gap.
     """
     with records.write() as tx:
-        tx.execute(
-            "CREATE VIRTUAL TABLE temp.fresh USING fts5"
-            f" (text, who, content = '', tokenize = '{TOKENIZER}')"
-        )
-        tx.execute("DELETE FROM words_data")
-        tx.execute("INSERT INTO words_data SELECT * FROM temp.fresh_data")
-        tx.execute("DELETE FROM words_idx")
-        tx.execute("DELETE FROM words_docsize")
-        tx.execute("DROP TABLE temp.fresh")
+        for statement in EMPTY_WORDS.split(";\n"):
+            tx.execute(statement)
+        tx.execute("INSERT INTO words (words) VALUES ('delete-all')")  # what SQLite kept of it
+
+
+def fill(records: Records) -> bool:
+    """Index the next memories of the gap, in one transaction; whether more are left.
+
+    A crash leaves the gap as far as it was closed, and idle time goes on from there.
+    """
+    with records.write() as tx:
+        bounds = tx.words_gap()
+        if bounds is None:
+            return False
+        sql = "SELECT id, text, who FROM memories WHERE id > ? AND id <= ? ORDER BY id"
+        page = next(_pages(tx.connection.execute(sql, bounds)), [])
+        tx.many(INDEX, [index_row(*row) for row in page])
+        left = bool(page) and page[-1][0] < bounds[1]
+        if left:
+            tx.set_meta("words_gap", f"{page[-1][0]}-{bounds[1]}")
+        else:  # the columns in a file have no lengths of what was missing
+            tx.execute("DELETE FROM meta WHERE key IN ('words_gap', 'columns')")
+    crash_point("words.filled")
+    return left
+
+
+def _pages(rows: Iterable[tuple[int, str, str | None]]) -> Iterator[list[tuple[Any, ...]]]:
+    """Rows of id, text and who in lists of FILLED, of fewer where texts are long."""
+    page: list[tuple[Any, ...]] = []
+    taken = 0
+    for row in rows:
+        page.append(row)
+        taken += 1 + len(row[1]) // LONG
+        if taken >= FILLED:
+            yield page
+            page, taken = [], 0
+    if page:
+        yield page
 
 
 def optimise(records: Records) -> None:
@@ -127,13 +166,53 @@ def optimise(records: Records) -> None:
 
 
 def problem(records: Records) -> str | None:
-    """What is wrong with the index compared with the records, or None. Cost: reads both whole."""
+    """What is wrong with the index compared with the records, or None. Cost: reads both whole.
+
+    Every place of every term counts in a sum, as the index has them and as they should be.
+    """
     try:
-        with records.write() as tx:
-            tx.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+        records.maintain("INSERT INTO words (words) VALUES ('integrity-check')")
     except RecordsDamaged as error:
         return f"they do not match the records ({error.fields['detail']})"
+    with translated(records.path), closing(connect(records.path, readonly=True)) as reader:
+        reader.execute("BEGIN")  # both are of one moment
+        try:
+            stands = _sums(reader, "temp.terms")
+        except sqlite3.DatabaseError as error:
+            return f"they do not match the records ({error})"
+        if stands != _expected(reader):
+            return "they do not match the records"
     return None
+
+
+def _sums(connection: sqlite3.Connection, vocabulary: str) -> tuple[int, int]:
+    """How many places of terms an index has, and the sum of a hash of each."""
+    connection.create_function("place", 4, _hash, deterministic=True)
+    sql = f"SELECT count(*), ifnull(sum(place(term, doc, col, offset)), 0) FROM {vocabulary}"
+    count, total = connection.execute(sql).fetchone()
+    return count, total
+
+
+def _hash(term: str, doc: int, column: str, offset: int) -> int:
+    return crc32(f"{term} {doc} {column} {offset}".encode())
+
+
+def _expected(reader: sqlite3.Connection) -> tuple[int, int]:
+    """The same of an index that is made, a page at a time, of the memories outside the gap."""
+    after, upto = read_gap([value for (value,) in reader.execute(WORDS_GAP)]) or (0, 0)
+    rows = reader.execute(
+        "SELECT id, text, who FROM memories WHERE NOT (id > ? AND id <= ?)", (after, upto)
+    )
+    count = total = 0
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as page:
+        page.execute(f"CREATE VIRTUAL TABLE words USING fts5 ({WORDS})")
+        page.execute("CREATE VIRTUAL TABLE terms USING fts5vocab (words, instance)")
+        for some in _pages(rows):
+            page.execute("INSERT INTO words (words) VALUES ('delete-all')")
+            page.executemany(INDEX, [index_row(*row) for row in some])
+            more = _sums(page, "terms")
+            count, total = count + more[0], total + more[1]
+    return count, total
 
 
 def size_bytes(records: Records) -> int:
@@ -155,7 +234,7 @@ def missing_of_sample(records: Records, size: int = 64) -> int:
     missing = 0
     for number in {first + (last - first) * part // size for part in range(size + 1)}:
         for memory, text in records.texts(number - 1, 1):
-            if found := _PLAIN_WORD.search(text.partition("\0")[0]):
+            if found := _PLAIN_WORD.search(text):
                 match = f'text : "{found[0]}"'
                 sql = "SELECT 1 FROM words WHERE words MATCH ? AND rowid = ?"
                 missing += not records.rows(sql, (match, memory))

@@ -22,7 +22,7 @@ PRELUDE = """
 import sys
 from pathlib import Path
 from nimad.config import Config
-from nimad.core import maintenance, rebuild
+from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.model import Memory
 from nimad.recall import columns_cache
@@ -59,9 +59,9 @@ store.close()
 WORK = {
     "seal": "store.semantic.flush()",
     "merge": "store.semantic.merge(store.records.segment_names())",
-    "rebuild": "rebuild.rebuild(store, 'blocks')",
+    "rebuild": "maintenance.rebuild(store, 'blocks')",
     "purge": "store.forget([121, 5], purge=True)",
-    "graph": "rebuild.rebuild(store, 'graph')",
+    "graph": "maintenance.rebuild(store, 'graph')",
     "columns": "columns_cache.KEEP_ROWS = 20; store.recall.keep()",
 }
 
@@ -75,6 +75,7 @@ POINTS = [
     ("purge", "forget.committed"),
     ("purge", "purge.vectors"),
     ("purge", "purge.snapshots"),
+    ("purge", "purge.cut_off"),
     ("columns", "columns.written"),
 ]
 

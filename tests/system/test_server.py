@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -15,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from nimad.errors import NotFound, SocketBusy, SocketUnusable
+from nimad.errors import NotFound, OwnerOnly, SocketBusy, SocketUnusable
 from nimad.limits import MAX_FRAME
-from nimad.serve.access import Access
-from nimad.serve.listen import listen_at
+from nimad.serve import connection, dispatch
+from nimad.serve.access import Access, Peer
+from nimad.serve.listen import group_of, listen_at
 from nimad.serve.server import Limits, Server
 from nimad.serve.verbs import Call, Verb
 from tests.client import Client, RemoteFailure
@@ -61,7 +63,8 @@ class Bench:
 class Running:
     """A server in a thread of its own."""
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits, access: Access | None = None) -> None:
+        self.access = access or Access("", "root")
         self.bench = Bench()
         self.path = path
         self.listener = listen_at(path)
@@ -75,7 +78,7 @@ class Running:
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.end = asyncio.Event()
-        self.server = Server(self.bench.verbs(), Access("", "root"), self.limits)
+        self.server = Server(self.bench.verbs(), self.access, self.limits)
         self.server.start([self.listener.sock])
         self.started.set()
         await self.end.wait()
@@ -302,18 +305,66 @@ def test_a_silent_client_is_closed_but_not_one_that_waits_for_its_answer(start: 
         assert waiting.result() == "done"
 
 
-def test_more_clients_than_fit_wait_their_turn(start: Start) -> None:
+def test_one_more_client_takes_the_place_of_the_longest_idle_one(start: Start) -> None:
     server = start(max_clients=2)
     with server.client() as first, server.client() as second:
         assert first.call("ping") == second.call("ping")
         with server.client() as third:
-            third.send("ping")
-            third.sock.settimeout(0.3)
-            with pytest.raises(TimeoutError):
-                third.sock.recv(1)
-        with server.client() as fourth:
-            first.close()
-            assert fourth.call("ping") == {"state": "ready"}
+            assert third.call("ping") == {"state": "ready"}
+            assert first.reply() is None, "it was idle for longest"
+            assert second.call("ping") == {"state": "ready"}
+            for busy in (second, third):
+                busy.send("wait")
+                assert server.bench.entered.acquire(timeout=5)
+            with server.client() as fourth:
+                with pytest.raises(RemoteFailure) as caught:
+                    fourth.result()
+                assert caught.value.code == "busy", "there is no idle one"
+            server.bench.gate.set()
+            assert second.result() == third.result() == "done"
+
+
+def test_a_line_that_does_not_end_is_closed_unless_nobody_reads_it(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "FRAME_SECONDS", 0.3)
+    server = start()
+    with server.client() as half, server.client() as full:
+        half.raw(b'{"jsonrpc": ')
+        for _ in range(connection.IN_FLIGHT):
+            full.send("rebuild")
+        full.raw(b'{"jsonrpc": "2.0", "id": 99')
+        assert "did not end" in half.reply()["error"]["message"]  # type: ignore[index]
+        assert half.reply() is None
+        time.sleep(0.4)
+        server.bench.gate.set()
+        assert [full.result() for _ in range(connection.IN_FLIGHT)] == ["done"] * 8
+        full.raw(b', "method": "ping"}\n')
+        assert full.result() == {"state": "ready"}
+
+
+def test_users_take_turns_and_one_thread_is_left_for_the_others(start: Start) -> None:
+    """Peers are told apart by their uid: here two more are made up."""
+    server = start(threads=1)
+    order: list[tuple[int, int]] = []
+    gate = threading.Event()
+
+    def work(uid: int, number: int) -> None:
+        order.append((uid, number))
+        assert gate.wait(10)
+
+    async def ask() -> None:
+        lane = server.server.dispatcher._lanes["read"]
+        jobs = [lane.submit(1, lambda n=n: work(1, n)) for n in range(4)]  # type: ignore[misc]
+        jobs += [lane.submit(2, lambda n=n: work(2, n)) for n in range(3)]  # type: ignore[misc]
+        await asyncio.sleep(0.2)
+        assert sorted(order) == [(1, 0), (2, 0)], "neither has both threads"
+        gate.set()
+        await asyncio.gather(*(job.outcome for job in jobs))
+
+    asyncio.run_coroutine_threadsafe(ask(), server.loop).result(10)
+    assert [n for uid, n in order if uid == 1] == [0, 1, 2, 3]
+    assert [n for uid, n in order if uid == 2] == [0, 1, 2]
 
 
 # --- descriptors ----------------------------------------------------------------------------------
@@ -417,23 +468,26 @@ def test_draining_refuses_what_does_not_finish_in_time(start: Start) -> None:
     assert eventually(lambda: server.drained is False), "a thread is still at work"
 
 
-def test_the_self_query_takes_the_way_of_a_request(start: Start) -> None:
+def test_the_self_query_tells_busy_from_hung(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     server = start(threads=1)
 
-    def query(seconds: float) -> bool:
-        asked = asyncio.run_coroutine_threadsafe(server.server.self_query(), server.loop)
-        try:
-            return asked.result(seconds)
-        except TimeoutError:
-            return False
+    def query() -> bool:
+        asked = asyncio.run_coroutine_threadsafe(server.server.dispatcher.self_query(), server.loop)
+        return asked.result(5)
 
-    assert query(5)
+    assert query()
     with server.client() as client:
-        client.send("wait")
+        for _ in range(8):
+            client.send("wait")
         assert server.bench.entered.acquire(timeout=5)
-        assert not query(0.3), "a server whose workers are stuck must not vouch for itself"
+        assert query(), "load is no reason to be killed"
+        assert server.server.dispatcher.busy > 0
+        monkeypatch.setattr(dispatch, "HUNG_SECONDS", 0.2)
+        time.sleep(0.3)
+        assert not query(), "a server whose workers are stuck must not vouch for itself"
         server.bench.gate.set()
-        assert query(5)
+        assert [client.result() for _ in range(8)] == ["done"] * 8
+        assert query()
 
 
 # --- the socket -----------------------------------------------------------------------------------
@@ -449,6 +503,38 @@ def test_the_socket_has_its_mode_and_leaves_no_trace(tmp_path: Path) -> None:
     everyone = listen_at(path, group="")
     assert stat.S_IMODE(path.stat().st_mode) == 0o666
     everyone.sock.close()
+
+
+@pytest.mark.parametrize(
+    ("read", "control", "mode"),
+    [("root", "root", 0o660), ("root", "", 0o660), ("", "root", 0o666), ("root", "adm", 0o666)],
+)
+def test_the_members_of_both_groups_can_connect(
+    tmp_path: Path, read: str, control: str, mode: int
+) -> None:
+    listener = listen_at(tmp_path / "x.sock", group_of(read, control))
+    assert stat.S_IMODE((tmp_path / "x.sock").stat().st_mode) == mode
+    listener.sock.close()
+
+
+def test_who_has_no_right_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    """Another user is made up: the daemon's own is somebody else, and no group is this user's."""
+
+    class Nobody(Access):
+        def check(self, peer: Peer, access: str, verb: str) -> None:
+            raise OwnerOnly(uid=peer.uid, verb=verb, key=f"access.{access}_group")
+
+    server = Running(tmp_path / "x.sock", Limits(), Nobody("", ""))
+    try:
+        with server.client() as client:
+            with contextlib.suppress(OSError):
+                client.raw(b"[" * 10)
+            reply = client.reply()
+            assert reply and reply["error"]["data"]["code"] == "owner_only"
+            assert client.reply() is None
+        assert server.server.requests == 0
+    finally:
+        server.finish()
 
 
 def test_a_socket_that_a_dead_process_left_is_replaced(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import maintenance, rebuild, reencoding, status
+from nimad.core import maintenance, reencoding, status
 from nimad.core.store import MemoryStore
 from nimad.errors import NotFound, StateBusy, UsageError
 from nimad.model import Filter, Memory, Relation
@@ -214,7 +214,7 @@ def test_a_purge_leaves_no_trace(store: MemoryStore) -> None:
     needles = [b"qxzvworm", b"wjkplank", b"Zzyzxperson", b"sessionqqq", b"turnqqq", b"placeqqq"]
     needles += [b"tagqqq", b"extraqqq"]
     assert traces(store.state, b"qxzvworm")
-    (store.state / "aside" / "old.db").write_bytes(b"a damaged graph that knew Zzyzxperson")
+    (store.state / "aside" / "ladybug.db.1").write_bytes(b"a damaged graph that knew Zzyzxperson")
     receipt = store.forget([number], purge=True)
     assert receipt.purged
     assert traces(store.state, *needles) == []
@@ -229,7 +229,7 @@ def test_every_projection_can_be_made_anew(store: MemoryStore, part: str) -> Non
     store.remember(Memory(text="a late one"))
     store.forget([2])
     before = [(h.memory.id, h.score) for h in store.query("bicycle brake").hits]
-    made = rebuild.rebuild(store, part)
+    made = maintenance.rebuild(store, part)
     assert set(made) == ({"words", "blocks", "graph"} if part == "all" else {part})
     assert all(item.rows == len(TEXTS) for item in made.values())
     assert [(h.memory.id, h.score) for h in store.query("bicycle brake").hits] == before

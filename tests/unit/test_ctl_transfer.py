@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import zlib
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from nimad.ctl.import_command import BATCH_BYTES, LINE_BYTES, LineReader
+from nimad.ctl import import_command
+from nimad.ctl.import_command import BATCH_BYTES, LineReader
 from nimad.ctl.main import main
 from nimad.errors import BadRecord, Busy, ReplyTooLarge
 from tests.fake_daemon import FakeDaemon, memory
@@ -124,12 +126,14 @@ def test_a_refused_line_is_named_and_those_before_it_are_stored(
         ('{"text": 1e999}', "a number in it is too large"),
         ("[" * 100_000, "it is nested too deeply"),
         ('{"text": "' + "x" * 1_100_000 + '"}', "the memory has 1.1 MB; at most 1.0 MB fit"),
-        ("x" * (LINE_BYTES + 5), "the line is longer than 8.4 MB"),
+        ("x" * 2_000_005, "the line is longer than 2.0 MB"),
     ],
 )
 def test_what_is_no_memory_is_named(
-    run: Run, store: Store, tmp_path: Path, bad: str, detail: str
+    run: Run, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str, detail: str
 ) -> None:
+    monkeypatch.setattr(import_command, "MAX_RECORD", 1_000_000)
+    monkeypatch.setattr(import_command, "LINE_BYTES", 2_000_000)
     file = written(tmp_path / "f.jsonl", *many(2), "", bad, {"text": "after"})
     ran = run("import", file)
     assert ran.code == 65
@@ -284,6 +288,24 @@ def test_export_writes_into_what_is_no_file(run: Run, daemon: FakeDaemon, tmp_pa
     (tmp_path / "link").symlink_to(tmp_path / "real")
     run("export", "--output", tmp_path / "link")
     assert (tmp_path / "link").is_symlink() and "eins" in (tmp_path / "real").read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's link")
+def test_export_does_not_follow_the_link_of_another_user(
+    run: Run, daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    daemon.answers["export"] = pages
+    victim = tmp_path / "victim"
+    victim.write_text("old")
+    planted = tmp_path / "all.jsonl"
+    planted.symlink_to(victim)
+    os.chown(planted, 65534, 65534, follow_symlinks=False)
+    ran = run("export", "--output", planted)
+    assert ran.code != 0 and "link of another user" in ran.err
+    own = tmp_path / "own"
+    own.symlink_to(planted)
+    assert run("export", "--output", own).code == ran.code
+    assert victim.read_text() == "old" and planted.is_symlink()
 
 
 def test_export_to_where_nothing_can_be_written(run: Run, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from nimad.serve import migration_verbs, service_verbs
 from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
 from nimad.serve.frames import Frame
-from nimad.serve.graph_verb import GraphVerb
+from nimad.serve.graph_verb import graph_verb
 from nimad.serve.params import REQUIRED
 from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Call, Verb
@@ -251,7 +251,7 @@ def test_graph_is_asked_in_cypher(ask: Ask) -> None:
 
 def test_making_the_graph_needs_the_right_to_control(store: MemoryStore) -> None:
     reader = Peer(os.getpid(), 12_345, 12_345)
-    (verb,) = GraphVerb(store.graph, Access("", "nobody-of-this-name")).all()
+    verb = graph_verb(store.graph, Access("", "nobody-of-this-name"))
     with pytest.raises(NimadError) as caught:
         verb.answer(Call({"cypher": "RETURN 1"}, reader))
     assert caught.value.exit == 77
@@ -345,6 +345,7 @@ def test_what_was_asked_reaches_the_migrations(tmp_path: Path) -> None:
         "start_offset": 0,
         "name": None,
         "dry_run": False,
+        "time_zone": None,
     }
     pause = found["migrate.pause"]
     assert pause.answer(Call({"name": "graph"}, ME)) == {"sources": ["graph"]}

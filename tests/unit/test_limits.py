@@ -29,10 +29,12 @@ from nimad.limits import (
     MAX_PAYLOAD,
     MAX_RESULTS,
     UNHURRIED,
+    is_lengthy,
 )
 from nimad.migrate.manager import MigrationManager
 from nimad.model import MAX_TEXT, Memory
 from nimad.serve import (
+    accounts,
     connection,
     memory_verbs,
     migration_verbs,
@@ -58,7 +60,8 @@ def served(store: MemoryStore) -> dict[str, Verb]:
 def test_every_limit_fits_in_a_frame() -> None:
     assert 4 * MAX_TEXT < MAX_PAYLOAD < MAX_FRAME, "any text of that length, in UTF-8"
     assert BATCH_BYTES <= MAX_PAYLOAD and LINE_BYTES >= 6 * MAX_PAYLOAD
-    assert connection.HELD == MAX_FRAME
+    assert 2 * accounts.cost_of(b"\xff" * MAX_FRAME) <= accounts.USER_BYTES, "two of the largest"
+    assert connection.IN_FLIGHT <= accounts.USER_REQUESTS
 
 
 def test_both_sides_refuse_the_same_frame() -> None:
@@ -168,7 +171,8 @@ def test_lengthy_verbs_exist(state: Path) -> None:
     found = served(store)
     store.close()
     assert found.keys() >= UNHURRIED
-    assert {verb.name for verb in found.values() if verb.lengthy} == LENGTHY
+    assert found.keys() >= LENGTHY
+    assert is_lengthy("forget", {"purge": True}) and not is_lengthy("forget", {"ids": [1]})
 
 
 def test_verbs_that_read_change_no_byte_of_the_state(state: Path) -> None:

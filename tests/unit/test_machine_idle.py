@@ -111,7 +111,7 @@ def test_the_own_share_of_the_load_does_not_count(machine: Machine) -> None:
     machine.load = 1.9
     for _ in range(600):
         machine.now += 1
-        made.processors.worked(1.0, waited=0.0)
+        made.worked(1.0, waited=0.0)
     assert made.because() is None, "one of the two is this work itself"
     machine.now += 300
     assert made.because() == "load 0.95 over 0.70 per processor"
@@ -119,7 +119,7 @@ def test_the_own_share_of_the_load_does_not_count(machine: Machine) -> None:
 
 def test_a_thread_that_has_to_wait_notices_without_pressure(machine: Machine) -> None:
     made = gate(machine)
-    made.processors.worked(2.0, waited=1.6)
+    made.worked(2.0, waited=1.6)
     assert made.because() == "waited for a processor 80 %, over 40 %"
     machine.now += 10
     assert made.because() is None

@@ -430,11 +430,11 @@ def failing(error: BaseException, times: int, monkeypatch: pytest.MonkeyPatch) -
     sizes: list[int] = []
     real = copy_stage._commit
 
-    def commit(run: Any, source: Any, batch: Any) -> None:
-        sizes.append(len(batch.memories))
+    def commit(run: Any, source: Any, mapper: Any, page: Any) -> None:
+        sizes.append(len(page))
         if len(sizes) <= times:
             raise error
-        real(run, source, batch)
+        real(run, source, mapper, page)
 
     monkeypatch.setattr(copy_stage, "_commit", commit)
     return sizes
@@ -545,9 +545,9 @@ def test_verification_finds_a_missing_row_and_vector(source: Path, here: Opened)
         tx.execute("UPDATE sources SET copied = copied - 1")
         tx.add_hot([(9, np.zeros(store.embedder.dims, np.float16).tobytes())])
     store.semantic.unencoded_ids = [9]
-    from nimad.core import rebuild
+    from nimad.core import maintenance
 
-    rebuild.rebuild(store, "blocks")
+    maintenance.rebuild(store, "blocks")
 
 
 def test_a_source_that_fails_its_verification_says_so(

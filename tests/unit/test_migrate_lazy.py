@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nimad.core import maintenance, rebuild
+from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.errors import Degraded
 from nimad.migrate import encode_on_hit, encode_stage
@@ -139,7 +139,7 @@ def test_a_rebuild_encodes_all(source: Path, here: Opened) -> None:
     migrate(manager, source, strategy="lazy")
     store.get(9)
     manager.finish()
-    rebuild.rebuild(store, "blocks")
+    maintenance.rebuild(store, "blocks")
     told = status(manager, "graph")
     assert (told["state"], told["encoded"], told["verified"]) == ("verified", 60, 60)
 

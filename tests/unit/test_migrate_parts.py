@@ -10,7 +10,7 @@ import pytest
 from nimad.background.idle_conditions import NoRecentRequests
 from nimad.migrate import log as log_module
 from nimad.migrate.log import MigrationLog, progress_line
-from nimad.migrate.progress import WEIGHTS, Progress
+from nimad.migrate.run import WEIGHTS, Progress
 from nimad.store.sources import COLUMNS, Source
 
 

@@ -196,11 +196,11 @@ def test_after_three_failed_batches_it_pauses_and_says_where(
     monkeypatch.setattr(setbacks, "FIRST_PAUSE", 0.05)
     real, attempts = copy_stage._commit, [0]
 
-    def commit(run: Any, of: Any, batch: Any) -> None:
-        if batch.last_key > 40 and attempts[0] < 15:  # three batches of five attempts each
+    def commit(run: Any, of: Any, mapper: Any, page: Any) -> None:
+        if page[-1].key > 40 and attempts[0] < 15:  # three batches of five attempts each
             attempts[0] += 1
             raise DiskFailed(detail="the card is tired")
-        real(run, of, batch)
+        real(run, of, mapper, page)
 
     monkeypatch.setattr(copy_stage, "_commit", commit)
     manager.worker.start()
@@ -222,11 +222,11 @@ def test_a_batch_that_succeeds_wipes_the_slate(
     monkeypatch.setattr(setbacks, "FIRST_PAUSE", 0.02)
     real, failures = copy_stage._commit, [0] * 400
 
-    def commit(run: Any, of: Any, batch: Any) -> None:
-        if failures[batch.last_key] < 10:  # each batch fails twice, with all its retries
-            failures[batch.last_key] += 1
+    def commit(run: Any, of: Any, mapper: Any, page: Any) -> None:
+        if failures[page[-1].key] < 10:  # each batch fails twice, with all its retries
+            failures[page[-1].key] += 1
             raise Busy(detail="locked")
-        real(run, of, batch)
+        real(run, of, mapper, page)
 
     monkeypatch.setattr(copy_stage, "_commit", commit)
     manager.worker.start()
@@ -269,11 +269,11 @@ def test_what_waits_for_room_is_tried_more_and_more_seldom_and_alone(
     other = stores.small_store(tmp_path / "other.sqlite", count=30)
     real, attempts, room = copy_stage._commit, [0], threading.Event()
 
-    def commit(run: Any, of: Any, batch: Any) -> None:
+    def commit(run: Any, of: Any, mapper: Any, page: Any) -> None:
         if of.name == "graph" and not room.is_set():
             attempts[0] += 1
             raise DiskFull(detail="full on purpose")
-        real(run, of, batch)
+        real(run, of, mapper, page)
 
     monkeypatch.setattr(copy_stage, "_commit", commit)
     manager.worker.start()

@@ -9,7 +9,7 @@ from pathlib import Path
 MODEL = """    mood: str | None = field(
         default=None, metadata=_is("text", 20, **_option("--mood", "MOOD", "how it felt"))
     )
-    created: int = field("""
+    created: int | None = field("""
 
 SCRIPT = r'''
 import importlib, importlib.util, io, sys
@@ -30,13 +30,13 @@ def patch(name, old, new):
     setattr(sys.modules[parent], tail, module)
 
 
-patch("nimad.model", "    created: int = field(", sys.argv[2])
+patch("nimad.model", "    created: int | None = field(", sys.argv[2])
 patch("nimad.store.schema", "  extra TEXT\n);", "  extra TEXT,\n  mood TEXT\n);")
 
 from nimad.config import Config
 from nimad.core.store import MemoryStore
-from nimad.ctl.memory_text import whole
 from nimad.ctl.parser import build
+from nimad.ctl.query_commands import show_memory
 from nimad.ctl.screen import Screen
 from nimad.errors import UsageError
 from nimad.serve import params, wire
@@ -57,7 +57,7 @@ except UsageError as error:
 else:
     raise AssertionError("a bound that nobody keeps")
 store.close()
-whole(Screen(), found)
+show_memory(Screen(), found)
 '''
 
 

@@ -9,13 +9,14 @@ import pytest
 
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import maintenance, rebuild, status
+from nimad.core import maintenance, status
 from nimad.core.health import Health
-from nimad.core.projection import Problem, Projection, PurgeNote
+from nimad.core.projection import Problem, Projection
 from nimad.core.setbacks import Setbacks
 from nimad.core.store import MemoryStore
 from nimad.errors import Degraded, DiskFull, GraphFailed, UsageError
 from nimad.model import Memory
+from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
 
 
@@ -100,8 +101,8 @@ def test_a_new_projection_is_a_file_and_a_line_in_the_list(
     maintenance.rest(store)
     assert toy.rested
     assert status.describe(store)["disk"]["count"] == 1
-    assert rebuild.rebuild(store, "count")["count"].rows == 3
-    assert "count" in rebuild.rebuild(store, "all")
+    assert maintenance.rebuild(store, "count")["count"].rows == 3
+    assert "count" in maintenance.rebuild(store, "all")
     store.forget(ids[:1], purge=True)
     assert toy.scrubbed == ids[:1]
 
@@ -162,9 +163,9 @@ def test_what_cannot_be_done_is_set_aside_and_the_rest_is_done(
 
 def test_what_is_rebuilt_is_named(store: MemoryStore) -> None:
     with pytest.raises(UsageError, match="no part 'nonsense'; parts are words, blocks"):
-        rebuild.rebuild(store, "nonsense")
+        maintenance.rebuild(store, "nonsense")
     with pytest.raises(Degraded):
-        rebuild.rebuild(store, "dense")
+        maintenance.rebuild(store, "dense")
 
 
 def test_status_does_not_fail_because_a_part_does(

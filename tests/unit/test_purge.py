@@ -14,7 +14,7 @@ from nimad.check import check
 from nimad.core import maintenance, status
 from nimad.core.store import MemoryStore
 from nimad.disk import durable
-from nimad.errors import DiskFull
+from nimad.errors import DiskFull, UsageError
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
 from nimad.store import sources
@@ -83,7 +83,7 @@ def test_a_step_that_fails_is_tried_again_and_stops_nothing(
     here: tuple[MemoryStore, MigrationManager, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, _, snapshot = here
-    (store.state / "aside" / "old").write_text(SECRET)
+    (store.state / "aside" / "seg-00000001.nsb").write_text(SECRET)
     steps: list[str] = []
     for projection in store.projections:
         name, real = projection.name, projection.scrub
@@ -100,7 +100,7 @@ def test_a_step_that_fails_is_tried_again_and_stops_nothing(
     assert list(left) == ["snapshots"] and "No space left" in left["snapshots"]
     assert set(steps) == {projection.name for projection in store.projections}
     assert traces(store) == [snapshot.name], "everything else was scrubbed"
-    assert not (store.state / "aside" / "old").exists()
+    assert not (store.state / "aside" / "seg-00000001.nsb").exists()
     told = status.describe(store)["waiting"]["purge"]
     assert told == "traces of 1 memories are still to be removed"
     assert [p for p in check(store) if p.part == "maintenance" and "purge" in p.what]
@@ -144,3 +144,106 @@ def test_a_second_purge_does_all_steps_for_both(
     assert store.forget([other], purge=True).unfinished == {}
     assert traces(store) == [] and store.purge.unfinished() is None
     assert durable.size_of(store.state / "records.sqlite-wal") < 100_000
+
+
+def test_what_was_forgotten_can_be_purged_later(
+    here: tuple[MemoryStore, MigrationManager, Path],
+) -> None:
+    store, manager, _ = here
+    secret = store.query(SECRET).hits[0].memory.id
+    own = store.remember(Memory("the heron stands in the brook", who="Zzyzx", session="ssn"))
+    store.semantic.flush()
+    store.forget([secret, own])
+    assert traces(store) != []
+    receipt = store.forget([secret, own, 999], purge=True)
+    assert (receipt.forgotten, receipt.forgotten_before) == ([], [secret, own])
+    assert receipt.missing == [999] and receipt.purged and receipt.removed["snapshots"] == 1
+    assert traces(store) == [] and b"Zzyzx" not in (store.state / "records.sqlite").read_bytes()
+    assert own not in store.blocks.segment_ids(store.records.segment_names())
+    again = store.forget([secret, own], purge=True)
+    assert not again.purged and again.missing == [secret, own], "no trace is left to be purged"
+    assert manager.verify("graph")["ok"]
+
+
+def test_all_that_was_forgotten_can_be_purged(
+    here: tuple[MemoryStore, MigrationManager, Path],
+) -> None:
+    store, _, _ = here
+    secret = store.query(SECRET).hits[0].memory.id
+    store.forget([secret])
+    with store.records.write() as tx:
+        tx.execute("DELETE FROM forgotten")  # as a version without that table left it
+    assert not store.forget([secret], purge=True).purged
+    with pytest.raises(UsageError):
+        store.forget([], all_forgotten=True)
+    with pytest.raises(UsageError):
+        store.forget([], purge=True)
+    receipt = store.forget([], purge=True, all_forgotten=True)
+    assert receipt.purged and traces(store) == []
+
+
+def test_edges_and_turns_of_a_purged_row_leave_the_backup(
+    here: tuple[MemoryStore, MigrationManager, Path],
+) -> None:
+    store, manager, snapshot = here
+    ids = {m.source[1]: m.id for m in store.records.page(0, 100) if m.source}
+    for key in (16, 18, 17):  # one turn of three, one after the other
+        assert store.forget([ids[key]], purge=True).purged
+    with closing(sqlite3.connect(snapshot)) as database:
+        turns = database.execute("SELECT turn_id FROM memory_turns").fetchall()
+        ends = database.execute("SELECT source_id, target_id FROM memory_edges").fetchall()
+    assert len(turns) == 9 and ("turn_5",) not in turns
+    assert not {16, 17, 18} & {key for edge in ends for key in edge} and len(ends) == 18
+    assert manager.verify("graph")["ok"]
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), MemoryError()])
+def test_a_backup_that_cannot_be_read_just_now_is_kept(
+    here: tuple[MemoryStore, MigrationManager, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    store, _, snapshot = here
+    with monkeypatch.context() as broken:
+        broken.setattr("nimad.core.purge.scrub_snapshot", lambda *_: (_ for _ in ()).throw(error))
+        assert list(purge_secret(store)) == ["snapshots"]
+    assert snapshot.exists()
+    maintenance.finish(store)
+    assert snapshot.exists() and traces(store) == []
+
+
+def test_what_is_not_nimads_stays_in_aside(
+    here: tuple[MemoryStore, MigrationManager, Path],
+) -> None:
+    store, _, _ = here
+    aside = store.state / "aside"
+    (aside / "lost+found").mkdir()
+    (aside / "notes.txt").write_text("mine")
+    (aside / "ladybug.db").symlink_to(aside / "notes.txt")
+    for name in ("kuzu.db.wal.2", "seg-00000007.nsb", "dns-00000001.nsd.1", "ladybug.db.seal"):
+        (aside / name).write_text(SECRET)
+    assert purge_secret(store) == {}
+    assert {path.name for path in aside.iterdir()} == {"lost+found", "notes.txt", "ladybug.db"}
+    assert [p.what for p in check(store) if "notes.txt" in p.what]
+    for name in ("notes.txt", "ladybug.db"):
+        (aside / name).unlink()
+    (aside / "lost+found").rmdir()
+
+
+def test_a_reader_of_the_log_delays_only_the_last_step(
+    here: tuple[MemoryStore, MigrationManager, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _, _ = here
+    monkeypatch.setattr("nimad.core.purge.CUT_OFF_SECONDS", 0.1)
+    with closing(sqlite3.connect(store.records.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM memories").fetchone()
+        secret = store.query(SECRET).hits[0].memory.id
+        receipt = store.forget([secret], purge=True)
+        assert list(receipt.unfinished) == ["free pages"] and not receipt.purged
+        assert store.remember(Memory("life goes on"))
+        maintenance.finish(store)
+        assert "purge" in status.describe(store)["waiting"] and store.purge.unfinished()
+    store.setbacks.clear()  # a minute later
+    maintenance.finish(store)
+    assert traces(store) == [] and store.purge.unfinished() is None

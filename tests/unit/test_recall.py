@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nimad.config import Config
-from nimad.core import rebuild
+from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Hit, Memory
 from nimad.recall.columns import NONE
@@ -403,7 +403,7 @@ def test_two_ask_and_one_writes_at_the_same_time(store: MemoryStore) -> None:
             store.forget([made])
             assert made not in [hit.memory.id for hit in store.query(f"Parcel {n} came.").hits]
         if n == 30:
-            rebuild.rebuild(store, "blocks")
+            maintenance.rebuild(store, "blocks")
     done.set()
     for asker in askers:
         asker.join()
@@ -431,8 +431,8 @@ def test_the_same_scores_after_a_restart_a_seal_and_a_rebuild(
     assert any(before)
     store.semantic.flush()
     assert ask(store) == before
-    rebuild.rebuild(store, "all" if store.graph.engine != "none" else "blocks")
-    rebuild.rebuild(store, "words")
+    maintenance.rebuild(store, "all" if store.graph.engine != "none" else "blocks")
+    maintenance.rebuild(store, "words")
     assert ask(store) == before
     store.close()
     again = open_store()

@@ -177,7 +177,7 @@ def test_a_file_behind_the_change_log_counts(
     assert loaded[-1] is not None
     check_columns(store)
     after = ask(store)
-    store.recall.words_were_rebuilt()
+    store.recall.words_changed(True)
     assert ask(store) == after
 
 

@@ -58,7 +58,7 @@ def test_a_query_goes_on_by_meaning_and_tells_the_damage(store: MemoryStore, mod
     assert found[:-1] == plain[:-1]
     assert told and all(isinstance(error, WordsDamaged) for error in told)
     words.rebuild(store.records)
-    asked.words_were_rebuilt()
+    asked.words_changed(True)
     told.clear()
     assert ask(asked, mode) == before
     assert told == []
@@ -81,7 +81,7 @@ def test_lost_lengths_are_told_and_come_back(store: MemoryStore) -> None:
         file.seek((root - 1) * size)
         file.write(b"\x0d" + b"\0" * 7)  # an empty page: a rebuild deletes and fills it
     words.rebuild(store.records)
-    asked.words_were_rebuilt()
+    asked.words_changed(True)
     assert ask(asked, "hybrid") == before
 
 

@@ -6,6 +6,7 @@ import json
 import random
 import re
 from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,8 @@ class Sides:
         columns, scope = self.columns, self.scopes.of(where)
         if not scope.count:
             return
-        asked = parse_query(text, columns, self.terms, scope, NOW)
-        words = lexical.score_words(asked, columns, self.terms, scope, self.weights)
+        asked = parse_query(text, columns, self.terms, scope, NOW, UTC)
+        words = lexical.score_words(asked, columns, self.terms, scope, self.weights, Stopwatch())
         own = plain.bm25(asked, columns, self.terms, scope.mask, self.weights)
         assert np.array_equal(words.own, own)
         for form in (lexical._scatter, lexical._gather):

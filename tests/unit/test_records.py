@@ -122,7 +122,7 @@ def test_deleting_takes_relations_and_places_in_turns(records: Records) -> None:
     with records.write() as tx:
         gone = tx.delete_memories([ids[0]])
     assert gone == {"memories": 1, "relations": 1, "turns": 0}
-    assert turns(records) == [("t", None, None, ids[1], 0, None, 1)]
+    assert turns(records) == [("t", None, None, ids[1], None, None, 1)]
     with records.write() as tx:
         assert tx.delete_memories([ids[1]])["turns"] == 1
     assert records.counts() == {"memories": 0, "turns": 0, "relations": 0}

@@ -187,6 +187,7 @@ def as_version_two(path: Path) -> None:
         for column in ("namespace", "conversation", "session"):
             old.execute(f"ALTER TABLE turns DROP COLUMN {column}")
         old.execute("CREATE UNIQUE INDEX turns_name ON turns (source, name)")
+        old.execute("DROP TABLE forgotten")
         old.execute("PRAGMA user_version = 2")
         old.commit()
 

@@ -82,6 +82,13 @@ def make_it_version_one(connection: sqlite3.Connection) -> None:
             continue
         for name in set(names) - set(first[table]):
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
+    # A turn was its source and its name: turns of one name were one.
+    one = "SELECT min(id) FROM turns WHERE source IS was.source AND name = was.name"
+    turn = f"SELECT ({one}) FROM turns was WHERE was.id = memories.turn"
+    connection.execute(f"UPDATE memories SET turn = ({turn}) WHERE turn IS NOT NULL")
+    connection.execute(
+        "DELETE FROM turns WHERE id NOT IN (SELECT min(id) FROM turns GROUP BY source, name)"
+    )
     for name in indexes.keys() - dict(connection.execute(INDEXES).fetchall()).keys():
         connection.execute(indexes[name])
     connection.execute("PRAGMA user_version = 1")

@@ -1,0 +1,145 @@
+"""What each user has under way: one account per uid, for connections, requests and bytes.
+
+A user who has more than its share waits, alone; everybody else goes on.  Bytes count what a request
+becomes when it is parsed, and the largest reply it may have until that is known; both until the
+reply is sent.  A user with nothing under way may always begin one request, whatever others hold.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from nimad.limits import MAX_FRAME, MAX_NODES, count_separators
+
+USER_REQUESTS = 16
+"""Number of requests of one user under way [requests]."""
+USER_BYTES = 16 << 20
+"""Size of one user's requests and replies under way at which its next request waits [bytes]."""
+ALL_BYTES = 48 << 20
+"""The same of all users together; root and the daemon's own user do not wait for it [bytes]."""
+NODE_BYTES = 100
+"""What a value of a parsed frame takes beside its text: objects of Python, measured [bytes]."""
+
+
+class Connection(Protocol):
+    """What an account needs of one; `active` is when it last did something [seconds]."""
+
+    account: Account
+    active: float
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        ...
+
+    def wake(self) -> None:
+        """Look again whether there is room."""
+        ...
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """End; `at_once` even if replies are under way."""
+        ...
+
+
+def cost_of(data: bytes) -> int:
+    """What a frame may take until it is answered: its text, its values, its reply [bytes].
+
+    Text with other letters than ASCII takes up to four bytes a character in Python.
+    """
+    text = len(data) * (1 if data.isascii() else 4)
+    nodes = min(count_separators(data), MAX_NODES)  # with more of them it is not even parsed
+    return len(data) + text + NODE_BYTES * nodes + MAX_FRAME
+
+
+@dataclass
+class Account:
+    """One user's: its open connections, and those that wait for room, longest first."""
+
+    uid: int
+    trusted: bool
+    connections: set[Connection] = field(default_factory=set)
+    waiting: deque[Connection] = field(default_factory=deque)
+    requests: int = 0
+    held: int = 0
+
+
+class Accounts:
+    """All accounts; lives on the event loop.
+
+    `trusted` are the uids of root and the owner, `most` the connections of all users together,
+    `most_of_one` those of any other user.
+    """
+
+    def __init__(self, trusted: frozenset[int], most: int, most_of_one: int) -> None:
+        self._trusted = trusted
+        self._most = most
+        self._most_of_one = most_of_one
+        self._accounts: dict[int, Account] = {}
+        self._held = 0
+
+    def of(self, uid: int) -> Account:
+        """The account of a user; it is forgotten when its last connection leaves."""
+        if uid not in self._accounts:
+            self._accounts[uid] = Account(uid, uid in self._trusted)
+        return self._accounts[uid]
+
+    def make_room(self, account: Account) -> bool:
+        """Whether the user may have one more connection; the longest idle one may go for it.
+
+        That is one of the user's own when it has as many as it may, and where all are taken, one of
+        the user who has most.  For root and the owner one goes even if it is not idle.
+        """
+        if not account.trusted and len(account.connections) >= self._most_of_one:
+            greediest = account
+        elif sum(len(each.connections) for each in self._accounts.values()) < self._most:
+            return True
+        else:
+            greediest = max(self._accounts.values(), key=lambda each: len(each.connections))
+        found = [connection for connection in greediest.connections if connection.idle]
+        by_force = not found and account.trusted and greediest is not account
+        if by_force:
+            found = list(greediest.connections)
+        if not found:
+            return False
+        oldest = min(found, key=lambda connection: connection.active)
+        greediest.connections.discard(oldest)
+        oldest.stop(at_once=by_force)
+        return True
+
+    def leave(self, account: Account, connection: Connection) -> None:
+        """A connection has ended."""
+        account.connections.discard(connection)
+        if not account.connections and not account.requests:
+            self._accounts.pop(account.uid, None)
+        self.wake()
+
+    def has_room(self, account: Account) -> bool:
+        """Whether one more request of the user may begin."""
+        if not account.requests:
+            return True
+        free = account.requests < USER_REQUESTS and account.held < USER_BYTES
+        return free and (account.trusted or self._held < ALL_BYTES)
+
+    def add(self, account: Account, size: int) -> None:
+        """A request begins that may take `size` bytes."""
+        account.requests += 1
+        self.resize(account, size)
+
+    def resize(self, account: Account, difference: int) -> None:
+        """It takes more than was counted, or less."""
+        account.held += difference
+        self._held += difference
+
+    def remove(self, account: Account, size: int) -> None:
+        """A request is answered, and its reply is sent or lost."""
+        account.requests -= 1
+        self.resize(account, -size)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the connection that has waited longest go on, for each user who has room again."""
+        for account in self._accounts.values():
+            if account.waiting and self.has_room(account):
+                account.waiting[0].wake()

@@ -1,0 +1,117 @@
+"""A pool of threads that users take turns in: no user waits for another one's work.
+
+A user may occupy `threads` of them; there is one more, so that a second user always finds one.
+Where jobs wait, those of one user are begun in their order, and the users take turns.  Everything
+but the jobs themselves happens on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from nimad.errors import Busy, NimadError
+
+SPARE = 1
+"""Number of threads that one user alone never occupies [threads]."""
+
+
+@dataclass(eq=False)
+class Job:
+    """Work of one user; `began` is None until a thread has it [seconds, monotonic]."""
+
+    uid: int
+    work: Callable[[], Any]
+    outcome: asyncio.Future[Any]
+    came: float
+    began: float | None = None
+
+
+class Lane:
+    """Runs jobs; make it and use it on one event loop."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._most = threads
+        self._pool = ThreadPoolExecutor(threads + SPARE, name)
+        self._waiting: dict[int, deque[Job]] = {}
+        self._running: dict[Job, None] = {}
+        self._busy: Counter[int] = Counter()
+        self._closed = False
+
+    def submit(self, uid: int, work: Callable[[], Any]) -> Job:
+        """Let `work` run when its user's turn comes; `outcome` of the job gets what it returns.
+
+        Cancelling the outcome of a job that no thread has yet takes it out.  Raises Busy when the
+        lane is closed; the outcome is always a NimadError when it is an error.
+        """
+        if self._closed:
+            raise Busy(detail="it is stopping")
+        job = Job(uid, work, asyncio.get_running_loop().create_future(), time.monotonic())
+        self._waiting.setdefault(uid, deque()).append(job)
+        self._begin()
+        return job
+
+    @property
+    def working(self) -> bool:
+        """True while a thread is at work."""
+        return bool(self._running)
+
+    @property
+    def oldest(self) -> float:
+        """How long the first of the jobs under way has been [seconds]; 0 when there is none."""
+        job = next(iter(self._running), None)
+        return 0.0 if job is None or job.began is None else time.monotonic() - job.began
+
+    def close(self) -> None:
+        """Begin nothing more, and wait no longer for what is under way: Busy is its outcome."""
+        self._closed = True
+        for job in [*self._running, *(job for queue in self._waiting.values() for job in queue)]:
+            if not job.outcome.done():
+                job.outcome.set_exception(Busy(detail="it is stopping"))
+        self._waiting.clear()
+        self._pool.shutdown(wait=False)
+
+    def _begin(self) -> None:
+        while len(self._running) < self._most + SPARE:
+            uid = next((uid for uid in self._waiting if self._busy[uid] < self._most), None)
+            if uid is None:
+                return
+            queue = self._waiting.pop(uid)
+            job = queue.popleft()
+            if queue:
+                self._waiting[uid] = queue  # behind the other users
+            if not job.outcome.done():
+                job.began = time.monotonic()
+                self._running[job] = None
+                self._busy[uid] += 1
+                self._pool.submit(self._run, job, job.outcome.get_loop())
+
+    def _run(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
+        """In a thread: do the work and pass on what came of it."""
+        result, error = None, None
+        try:
+            result = job.work()
+        except BaseException as caught:
+            error = caught
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(self._end, job, result, error)
+
+    def _end(self, job: Job, result: Any, error: BaseException | None) -> None:
+        del self._running[job]
+        self._busy[job.uid] -= 1
+        if not self._busy[job.uid]:
+            del self._busy[job.uid]
+        if not job.outcome.done():
+            if error is None:
+                job.outcome.set_result(result)
+            elif isinstance(error, NimadError):
+                job.outcome.set_exception(error)
+            else:  # memory ran out while an error was described
+                job.outcome.set_exception(NimadError(detail=type(error).__name__))
+        self._begin()

@@ -1,0 +1,87 @@
+"""The files of the records on the disk: whether what SQLite holds open is what stands there.
+
+SQLite keeps records.sqlite, -wal and -shm open and never looks at their names again.  When somebody
+deletes or replaces one of them, it goes on committing into a file that nobody will ever find; when
+the system makes the disk read-only, fsync reports success for what is only in RAM.  So each
+transaction asks here before it begins and before it is acknowledged; 5 µs a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from nimad.disk.durable import fsync_dir, write_durable
+from nimad.disk.failures import disk_errors
+from nimad.errors import StateUnusable
+
+CHUNK = 1 << 20
+
+
+class DatabaseFiles:
+    """The three files of one open database; SQLite must have opened them all."""
+
+    def __init__(self, path: Path) -> None:
+        """Keeps a descriptor of the WAL, on which SQLite has no locks that closing would drop."""
+        self.path = path.resolve()  # SQLite puts the others beside the target of a link
+        self.wal = self.path.with_name(self.path.name + "-wal")
+        self._shm = self.path.with_name(self.path.name + "-shm")
+        self._wal = os.open(self.wal, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._known = self._identity()
+
+    def close(self) -> None:
+        """To be called after the connections were closed."""
+        os.close(self._wal)
+
+    def intact(self) -> bool:
+        """Whether the WAL and the shared memory are still those that SQLite opened.
+
+        Raises StateUnusable when records.sqlite itself was moved, deleted or replaced: what stands
+        there now is not ours to write to.
+        """
+        found = self._identity()
+        if found[0] != self._known[0]:
+            detail = f"{self.path.name} was moved, deleted or replaced while nimad ran; stop nimad"
+            raise StateUnusable(state=self.path.parent, detail=f"{detail}, put it back, start it")
+        return found == self._known
+
+    def _identity(self) -> list[tuple[int, int] | None]:
+        return [_identity(path) for path in (self.path, self.wal, self._shm)]
+
+    def restore_wal(self) -> None:
+        """Put the WAL that SQLite holds open back under its name, durably.
+
+        From then on a crash loses nothing; what is committed later goes into the old one still, so
+        the connections are to be opened anew.  Nothing may be written meanwhile.
+        """
+        with disk_errors(f"{self.wal} could not be restored"):
+            write_durable(self.wal, self._content())
+
+    def rewrite_wal(self) -> None:
+        """Write the WAL over itself and wait until it is on the disk.
+
+        For the time after the disk failed: the kernel may have given up pages that it could not
+        write, and what is appended behind such a hole would be lost with it.
+        """
+        with disk_errors(f"{self.wal} could not be written again"):
+            at = 0
+            for part in self._content():
+                at += os.pwrite(self._wal, part, at)
+            os.fsync(self._wal)
+            fsync_dir(self.path.parent)
+
+    def _content(self) -> Iterator[bytes]:
+        at = 0
+        while part := os.pread(self._wal, CHUNK, at):
+            yield part
+            at += len(part)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of what has this name; None where nothing has."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,266 @@
+"""What is acknowledged is on the disk, under its name, whatever became of the files meanwhile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from nimad.check import check
+from nimad.config import Config
+from nimad.core import maintenance
+from nimad.core.store import MemoryStore
+from nimad.errors import Busy, DiskFailed, DiskReadOnly, NimadError, StateUnusable
+from nimad.model import Memory
+from nimad.store import records as records_module
+from nimad.store.database_files import DatabaseFiles
+from nimad.store.records import Records
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Iterator[Records]:
+    with closing(Records.open(tmp_path / "state" / "records.sqlite")) as opened:
+        for number in range(50):
+            add(opened, f"memory {number}")
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path) -> Path:
+    (tmp_path / "state").mkdir()
+    return tmp_path / "state"
+
+
+def add(records: Records, text: str) -> int:
+    with records.write() as tx:
+        return tx.add_memories([Memory(text=text, timestamp=1, created=1)])[0]
+
+
+def after_a_power_cut(records: Records, place: Path) -> list[str]:
+    """What the next start finds of the files as they stand under their names."""
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(records.path.parent, place)
+    with closing(Records.open(place / records.path.name)) as found:
+        return [text for _, text in found.texts(0, 1000)]
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def rename(path: Path) -> None:
+    path.rename(path.with_name("moved"))
+
+
+def replace(path: Path) -> None:
+    path.rename(path.with_name("moved"))
+    path.write_bytes(b"")
+
+
+HARMS = [
+    pytest.param(ends, harm, id=f"{harm.__name__}{''.join(ends)}")
+    for ends in (["-wal"], ["-shm"], ["-wal", "-shm"])
+    for harm in (delete, rename, replace)
+]
+
+
+@pytest.mark.parametrize(("ends", "harm"), HARMS)
+def test_files_taken_away_under_it_lose_nothing(
+    records: Records, tmp_path: Path, ends: list[str], harm: Callable[[Path], None]
+) -> None:
+    """Threads that have read before go on, and what is committed afterwards stands where it is."""
+    asked, harmed = threading.Event(), threading.Event()
+    counted: list[int] = []
+
+    def read() -> None:
+        counted.append(len(records.ids()))
+        asked.set()
+        harmed.wait()
+        counted.append(len(records.ids()))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    asked.wait()
+    for end in ends:
+        harm(records.path.with_name(records.path.name + end))
+    add(records, "after it")
+    wanted = [*(f"memory {number}" for number in range(50)), "after it"]
+    assert after_a_power_cut(records, tmp_path / "copy") == wanted
+    harmed.set()
+    reader.join()
+    assert counted == [50, 51]
+    assert records.integrity_problems() == []
+    assert records.checkpoint()
+    assert [text for _, text in records.texts(0, 1000)] == wanted
+
+
+@pytest.mark.parametrize(("ends", "harm"), HARMS)
+def test_an_end_without_a_write_loses_nothing(
+    records: Records, tmp_path: Path, ends: list[str], harm: Callable[[Path], None]
+) -> None:
+    for end in ends:
+        harm(records.path.with_name(records.path.name + end))
+    records.close()
+    assert len(after_a_power_cut(records, tmp_path / "copy")) == 50
+
+
+def test_a_new_reader_and_a_fold_find_what_was_deleted(records: Records) -> None:
+    records.path.with_name("records.sqlite-wal").unlink()
+    counted: list[int] = []
+    reader = threading.Thread(target=lambda: counted.append(len(records.ids())))
+    reader.start()
+    reader.join()
+    assert counted == [50]
+    records.path.with_name("records.sqlite-wal").unlink()
+    assert records.checkpoint()
+    assert len(records.ids()) == 50
+
+
+def test_a_long_question_holds_it_up_and_loses_nothing(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records_module, "READER_SECONDS", 0.01)
+    inside, done = threading.Event(), threading.Event()
+
+    def ask() -> None:
+        with records.reading() as reader:
+            assert reader.execute("SELECT count(*) FROM memories").fetchone() == (50,)
+            inside.set()
+            done.wait()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    inside.wait()
+    records.path.with_name("records.sqlite-wal").unlink()
+    with pytest.raises(Busy):
+        add(records, "too early")
+    assert len(after_a_power_cut(records, tmp_path / "copy")) == 50
+    done.set()
+    asking.join()
+    assert add(records, "later") == 51
+    assert len(after_a_power_cut(records, tmp_path / "copy")) == 51
+
+
+@pytest.mark.parametrize("harm", [delete, rename, replace])
+def test_another_file_in_the_place_of_the_records_is_not_written(
+    records: Records, harm: Callable[[Path], None]
+) -> None:
+    assert len(records.ids()) == 50
+    harm(records.path)
+    with pytest.raises(StateUnusable, match=r"records\.sqlite was moved, deleted or replaced"):
+        add(records, "nowhere")
+    assert len(records.ids()) == 50  # who has read before goes on
+    new = threading.Thread(target=pytest.raises, args=(StateUnusable, records.ids))
+    new.start()
+    new.join()
+    assert not records.path.exists() or records.path.read_bytes() == b""
+
+
+def test_a_new_file_has_its_tables_before_the_first_memory(tmp_path: Path) -> None:
+    with closing(Records.open(tmp_path / "records.sqlite")) as opened:
+        shutil.copy(opened.path, tmp_path / "copy.sqlite")
+    with closing(Records.open(tmp_path / "copy.sqlite")) as copy:
+        assert copy.counts()["memories"] == 0
+
+
+class Disk:
+    """A disk that the system makes read-only, and writable again."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.looks, self.read_only_from = 0, 1 << 30
+        monkeypatch.setattr(os, "statvfs", self.statvfs)
+
+    def statvfs(self, _: object) -> SimpleNamespace:
+        self.looks += 1
+        flags = os.ST_RDONLY if self.looks >= self.read_only_from else 0
+        room = 1 << 30
+        return SimpleNamespace(
+            f_flag=flags, f_frsize=4096, f_blocks=room, f_bfree=room, f_bavail=room
+        )
+
+    def turn_read_only(self, after: int = 0) -> None:
+        """From the next look on, or after so many more."""
+        self.read_only_from = self.looks + after + 1
+
+    def turn_writable(self) -> None:
+        self.read_only_from = 1 << 30
+
+
+def test_a_disk_that_turns_read_only_while_it_commits(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fsync reports success then; it is not acknowledged, and no later one stands behind a hole."""
+    disk = Disk(monkeypatch)
+    told: list[NimadError | None] = []
+    records.on_trouble = told.append
+    rewritten: list[DatabaseFiles] = []
+    plain = DatabaseFiles.rewrite_wal
+
+    def rewrite(files: DatabaseFiles) -> None:
+        rewritten.append(files)
+        plain(files)
+
+    monkeypatch.setattr(DatabaseFiles, "rewrite_wal", rewrite)
+    disk.turn_read_only(after=1)
+    with pytest.raises(DiskReadOnly):
+        add(records, "not acknowledged")
+    with pytest.raises(DiskReadOnly):
+        add(records, "refused")
+    assert [type(error) for error in told] == [DiskReadOnly, DiskReadOnly] and not rewritten
+    assert len(records.texts(0, 100)) == 51  # read all the same
+    disk.turn_writable()
+    assert add(records, "acknowledged") == 52
+    assert told[-1] is None and rewritten
+    add(records, "and on")
+    assert len(told) == 3
+
+
+def test_a_store_on_a_read_only_disk_answers_and_recovers_by_itself(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(MemoryStore.open(state / "s", Config())) as store:
+        first = store.remember(Memory("Maya planted basil on the balcony"))
+        disk = Disk(monkeypatch)
+        disk.turn_read_only(after=1)
+        with pytest.raises(DiskReadOnly):
+            store.remember(Memory("Jonas repaired the bicycle"))  # committed, not acknowledged
+        for refused in (
+            lambda: store.remember(Memory("x")),
+            lambda: store.forget([first]),
+            lambda: store.forget([first], purge=True),
+        ):
+            with pytest.raises(DiskReadOnly):
+                refused()
+        answer = store.query("Where is the basil?")
+        assert [hit.memory.id for hit in answer.hits] == [first] and answer.degraded == ["disk"]
+        assert store.get(first).text.startswith("Maya")
+        assert "read-only" in store.degraded()["disk"]
+        disk.turn_writable()
+        third = store.remember(Memory("Grandmother bakes plum cake"))
+        assert store.degraded() == {} and third == first + 2
+        assert store.semantic.missing_vectors() == [first + 1]
+        maintenance.finish(store)
+        assert check(store) == []
+
+
+def test_a_failing_disk_is_degraded_until_it_takes_a_transaction(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(MemoryStore.open(state / "s", Config())) as store:
+
+        def fail(_: Path) -> None:
+            raise DiskFailed(detail="Input/output error")
+
+        monkeypatch.setattr(records_module, "check_writable", fail)
+        with pytest.raises(DiskFailed):
+            store.remember(Memory("x"))
+        assert "dmesg" in store.degraded()["disk"]
+        monkeypatch.undo()
+        store.remember(Memory("y"))
+        assert store.degraded() == {}
