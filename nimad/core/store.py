@@ -22,6 +22,7 @@ from nimad.core.columns_cache import ColumnsCache
 from nimad.core.graph import Graph
 from nimad.core.health import Health
 from nimad.core.hypervectors import Hypervectors
+from nimad.core.integrity import Integrity
 from nimad.core.projection import Projection
 from nimad.core.purge import Purge, Receipt
 from nimad.core.query_priority import QueryPriority
@@ -87,6 +88,7 @@ class MemoryStore:
         ]
         for projection in self.projections:
             projection.open()
+        self.integrity = Integrity(records, self.health)
         self.purge = Purge(
             state, records, self.semantic, self.dense, self.projections, self.maintenance
         )

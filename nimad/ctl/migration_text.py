@@ -108,7 +108,14 @@ def _source(screen: Screen, source: dict[str, Any]) -> Iterator[str]:
         made = f"{source['encoded']:,} of {source['copied']:,} encoded"
         yield f"  lazy: {made}; all are found by their words, and encoded when a query finds them"
     yield from (f"  {text}" for text in _since(source))
-    yield from _quarantined(screen, source)
+    if number := source["quarantined"]:
+        rows = f"{count(number, 'row')} quarantined: not taken over, or damaged"
+        yield screen.style(f"  {rows}", YELLOW)
+        shown = (source.get("quarantine") or [])[:QUARANTINE_LINES]
+        for row in shown:
+            yield from _wrapped(screen, f"{row['kind']} {row['key']}: {row['reason']}", "    ", DIM)
+        if number > len(shown):
+            yield f"    and {number - len(shown):,} more"
     if source.get("error"):
         yield from _wrapped(screen, f"stopped: {source['error']}", "  ", RED)
     if state in (State.PAUSED, State.FAILED):
@@ -117,18 +124,6 @@ def _source(screen: Screen, source: dict[str, Any]) -> Iterator[str]:
 
 def _state(source: dict[str, Any]) -> str:
     return one_line(source["state"]).replace("_", " ")
-
-
-def _quarantined(screen: Screen, source: dict[str, Any]) -> Iterator[str]:
-    number = source["quarantined"]
-    if not number:
-        return
-    yield screen.style(f"  {count(number, 'row')} quarantined: not taken over, or damaged", YELLOW)
-    shown = (source.get("quarantine") or [])[:QUARANTINE_LINES]
-    for row in shown:
-        yield from _wrapped(screen, f"{row['kind']} {row['key']}: {row['reason']}", "    ", DIM)
-    if number > len(shown):
-        yield f"    and {number - len(shown):,} more"
 
 
 def _since(found: dict[str, Any]) -> Iterator[str]:
@@ -147,9 +142,6 @@ def _wrapped(screen: Screen, text: str, indent: str, colour: str) -> Iterator[st
     room = None if screen.width is None else max(screen.width - len(indent), 20)
     for line in wrap(safe(text), room):
         yield indent + screen.style(line, colour)
-
-
-# --- after attaching ------------------------------------------------------------------------------
 
 
 def attached(screen: Screen, result: dict[str, Any], *, last: bool = True) -> None:
@@ -200,9 +192,6 @@ def forecast(screen: Screen, result: dict[str, Any]) -> None:
         screen.line(screen.style("  will not come over:", YELLOW))
         for row in report["refusals"]:
             screen.paragraph(f"{row['kind']} {row['key']}: {row['reason']}", "    ")
-
-
-# --- after verifying ------------------------------------------------------------------------------
 
 
 def comparison(screen: Screen, result: dict[str, Any]) -> None:

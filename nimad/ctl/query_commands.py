@@ -200,9 +200,6 @@ def run_related(args: argparse.Namespace, client: Client, screen: Screen) -> int
     return show_notes(screen, result)
 
 
-# --- what they show -------------------------------------------------------------------------------
-
-
 def show_results(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
     """The answers to a query, best first, each with its id and score."""
     if not found:

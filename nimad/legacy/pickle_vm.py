@@ -51,8 +51,8 @@ class Name:
 
 Builders = Mapping[str, Callable[..., Any]]
 """Name -> what makes an inert value of the arguments; raises ValueError when they are not fit."""
-TextSink = Callable[[int, int, str], None]
-"""Told of each text: offset of its bytes, their number, the text."""
+TextSink = Callable[[int, int, str | None], None]
+"""Told of each text: offset of its bytes, their number, the text; None for bytes."""
 
 
 class Machine:
@@ -135,13 +135,18 @@ class Machine:
         try:
             text = raw.decode("utf-8")
         except UnicodeDecodeError:
+            self.tell(start, length, None)
             self.push(BrokenText(raw), length + SCALAR)
             return
-        if self.texts is not None:
-            self.texts(start, length, text)
+        self.tell(start, length, text)
         self.push(text, len(text) * (1 if len(text) == length else 4) + 60)
 
+    def tell(self, start: int, length: int, text: str | None) -> None:
+        if self.texts is not None:
+            self.texts(start, length, text)
+
     def push_bytes(self, length: int) -> None:
+        self.tell(self.at, length, None)
         if length <= IN_PLACE:
             self.push(bytes(self.take(length)), length + SCALAR)
             return

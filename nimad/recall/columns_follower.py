@@ -27,11 +27,13 @@ _DEAD_SHARE = 4
 """Rows for one dead row: with more dead ones, they are taken out."""
 
 PAGE_SQL = """
-SELECT m.id, m.timestamp, m.namespace, m.layer, m.conversation, m.session, m.who, m.importance,
-       m.text, d.sz
+SELECT m.id, ifnull(CAST(m.timestamp AS INTEGER), 0), ifnull(CAST(m.namespace AS INTEGER), 0),
+       ifnull(CAST(m.layer AS INTEGER), 0), CAST(m.conversation AS INTEGER),
+       CAST(m.session AS INTEGER), m.who, CAST(m.importance AS REAL), ifnull(m.text, ''), d.sz
 FROM memories m LEFT JOIN words_docsize d ON d.id = m.id
 WHERE m.id BETWEEN ? AND ? ORDER BY m.id LIMIT ?
 """
+"""A row as its types say, whatever a flipped bit made of it: one must not cost all answers."""
 UNSIZED_PAGE_SQL = PAGE_SQL.replace("d.sz", "NULL").replace(
     "LEFT JOIN words_docsize d ON d.id = m.id", ""
 )

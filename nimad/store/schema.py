@@ -15,6 +15,7 @@ version what is new
         as it was); `turns` are found by their members
 4       `forgotten`
 5       `words` holds texts in the common form (`nimad.text`), as `names.folded` does
+6       `memories.checksum`: NULL until idle time has read the row (nimad/store/checksums.py)
 ======= ======================================================================================
 
 =========== ==================================================================================
@@ -60,7 +61,7 @@ from nimad.errors import RecordsDamaged, StateTooNew
 from nimad.text import FORM, common_form, indexed
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 5
+SCHEMA = 6
 TOKENIZER = "porter ascii"
 """English stems; words were cut before, by `nimad.text`, and stand between spaces."""
 WORDS = f"text, who, signs, content = '', tokenize = '{TOKENIZER}'"
@@ -249,6 +250,9 @@ DROP TABLE words;
 CREATE VIRTUAL TABLE words USING fts5 ({WORDS});
 ALTER TABLE names ADD COLUMN folded TEXT;
 CREATE INDEX names_folded ON names (folded);
+""",
+    6: """
+ALTER TABLE memories ADD COLUMN checksum INTEGER;
 """,
 }
 """By the version it leads to: the statements that bring an older file there."""

@@ -172,7 +172,10 @@ class Transaction:
         )
         if found and named and of_member:  # its members came after it: one turn of both rows
             kept, other = int(found[0][0]), int(named[0][0])
-            self.execute("UPDATE memories SET turn = ? WHERE turn = ?", (kept, other))
+            self.execute(
+                "UPDATE memories SET turn = ?1, checksum = checksum + ?1 - turn WHERE turn = ?2",
+                (kept, other),
+            )
             self.execute("DELETE FROM turns WHERE id = ?", (other,))
             settings = "namespace = ?, conversation = ?, session = ?"
             self.execute(f"UPDATE turns SET {settings} WHERE id = ?", (*scope, kept))

@@ -9,20 +9,13 @@ from contextlib import closing
 from typing import Any
 from zlib import crc32
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nimad.disk.durable import crash_point
 from nimad.disk.failures import translated
 from nimad.errors import RecordsDamaged
 from nimad.store.records import Records
 from nimad.store.schema import EMPTY_WORDS, INDEX, WORDS, connect, index_row
 from nimad.store.transaction import WORDS_GAP, read_gap
-from nimad.text import signs, tokens, words_of
-
-TEXT_WEIGHT, WHO_WEIGHT = 1.0, 0.5
-"""BM25 column weights: a name in the text says as much as in `who`, but `who` is on every row of
-that person, so a match there alone should not outrank a match in the text."""
+from nimad.text import signs, words_of
 
 FILLED = 500
 """Memories that are indexed in one transaction: some 20 ms [memories]."""
@@ -74,30 +67,6 @@ def terms(text: str) -> list[str]:
     found = list(dict.fromkeys(word.lower() for word in spoken))
     stop = STOP_WORDS | GERMAN if is_german(spoken) else STOP_WORDS
     return [word for word in found if word not in stop] or found or signs(text)
-
-
-def search(records: Records, words: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Every memory with any of the words, scored by FTS5 itself.
-
-    Recall does its own scoring (`nimad.store.terms`); this is what it is checked against.
-
-    Returns ids: int64[n], sorted, and scores: float32[n], BM25, higher is better, all > 0.
-    Source: https://www.sqlite.org/fts5.html#the_bm25_function (there the sign is reversed).
-    """
-    if not words:
-        return np.empty(0, np.int64), np.empty(0, np.float32)
-    match = " OR ".join(f'"{token}"' for word in words[:64] for token in tokens(word)) or '""'
-    found = records.rows(
-        f"SELECT rowid, bm25(words, {TEXT_WEIGHT}, {WHO_WEIGHT}, 0) FROM words WHERE words MATCH ?"
-        " ORDER BY rowid",
-        (match,),
-    )
-    # ids fit a float64 exactly up to 2**53; one conversion is faster than two
-    columns = np.array(found, np.float64).reshape(-1, 2)
-    ids = columns[:, 0].astype(np.int64)
-    # FTS5 clamps a negative idf to a tiny positive one; a match never counts as none.
-    scores = np.maximum(-columns[:, 1], 1e-6).astype(np.float32)
-    return ids, scores
 
 
 def gap(records: Records) -> tuple[int, int] | None:
