@@ -8,6 +8,7 @@ every other second only while a migration is under way.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -112,6 +113,7 @@ class Daemon:
         self._server.start(listeners)
         self._worker.start()
         line, again = await asyncio.to_thread(self._look)
+        gc.freeze()  # what stays for good is not walked again: that would take 30 ms at a time
         self._notifier.ready(line)
         log.info("nimad %s is ready: %s", __version__, line)
         self._follow_status(again)

@@ -59,8 +59,10 @@ def read(text: str, now: int, zone: tzinfo | None = None) -> Span:
     with suppress(ValueError):
         if _NUMBER_OR_TIME.match(given) and (at := times.read(given, zone).at) is not None:
             return _moment(at)
-    if (age := _age(given)) is not None:
-        return _moment(now - age // _MS)
+    if short := re.fullmatch(r"(\d{1,6}) ?(min|h|d|w|mo|y)", given):
+        return _moment(now - int(short[1]) * words.UNITS[short[2]] // _MS)
+    if ago := _AGO.fullmatch(given):
+        return _moment(now - _amount(ago) // _MS)
     if found := _LAST_SOME.fullmatch(given):
         return Span(now - _amount(found) // _MS, now + 1)
     try:
@@ -82,33 +84,19 @@ def relative(text: str, now: int, zone: tzinfo | None = None) -> Iterator[tuple[
         return
     zone = zone or times.local_zone()
     at = _here(now, zone)
-    for found, bounds in _relative_bounds(text):
+    # the words of each span, and what makes its bounds from the time now
+    spans = [(found[0], bounds) for pattern, bounds in _NAMED if (found := pattern.search(text))]
+    spans += [(day[0], partial(_weekday, name=day[1])) for day in _LAST_DAY.finditer(text)]
+    for some in _AGO.finditer(text):
+        spans.append((some[0], partial(_around, ago=_amount(some), unit=_unit(some))))
+    for said, bounds in spans:
         with suppress(ValueError, OverflowError, OSError):  # no calendar has it
-            yield _milliseconds(*bounds(at), zone), found
+            yield _milliseconds(*bounds(at), zone), said
     for last in _LAST_SOME.finditer(text):
         yield Span(now - _amount(last) // _MS, now + 1), last[0]
 
 
-def _relative_bounds(text: str) -> Iterator[tuple[str, Callable[[datetime], Bounds]]]:
-    """The words of each span, and what makes its bounds from the time now."""
-    for pattern, bounds in _NAMED:
-        if found := pattern.search(text):
-            yield found[0], bounds
-    for found in _LAST_DAY.finditer(text):
-        yield found[0], partial(_weekday, name=found[1])
-    for found in _AGO.finditer(text):
-        yield found[0], partial(_around, ago=_amount(found), unit=_unit(found))
-
-
 # --- one whole text -------------------------------------------------------------------------------
-
-
-def _age(given: str) -> timedelta | None:
-    """How long ago: "7d", "2 hours ago"."""
-    if short := re.fullmatch(r"(\d{1,6}) ?(min|h|d|w|mo|y)", given):
-        return int(short[1]) * words.UNITS[short[2]]
-    found = _AGO.fullmatch(given)
-    return _amount(found) if found else None
 
 
 def _written(given: str, now: datetime) -> Bounds | None:

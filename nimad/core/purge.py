@@ -199,7 +199,8 @@ class Purge:
                 continue
             try:
                 later = source_delta.keys(self._records, source.id, "node")
-                done = scrub_snapshot(path, doomed, source.kind, later)
+                growing = bool(source.follow)
+                done = scrub_snapshot(path, doomed, source.kind, later, growing=growing)
             except UNREADABLE as error:
                 log.warning("a purge deletes the backup of %s, because %s", source.name, error)
                 sources.change(self._records, source.id, snapshot=None)  # first the name

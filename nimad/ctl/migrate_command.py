@@ -193,9 +193,16 @@ def run_verify(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 
 def run_rollback(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl migrate --rollback`; asks first, at a terminal."""
-    if not args.yes and not _agreed(args.rollback, client, screen):
-        screen.note("nothing was changed.")
-        return DECLINED
+    # without a terminal, the command itself is the consent
+    if not args.yes and sys.stdin is not None and sys.stdin.isatty():
+        sources = client.call("migrate.status", name=args.rollback)["sources"]
+        held = count(sources[0]["copied"], "memory") if sources else "the memories"
+        screen.flush()
+        question = f"Remove {held} that came from {one_line(args.rollback)}? [y/N] "
+        print(question, end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            screen.note("nothing was changed.")
+            return DECLINED
     result = client.call("migrate.rollback", name=args.rollback)
     removed = [
         count(result["removed"].get(kind, 0), thing)
@@ -203,19 +210,6 @@ def run_rollback(args: argparse.Namespace, client: Client, screen: Screen) -> in
     ]
     told = one_line(f"rolled back {result['name']}: {', '.join(removed)} removed")
     return screen.answer(result, told)
-
-
-def _agreed(name: str, client: Client, screen: Screen) -> bool:
-    """Ask at the terminal; without one, the command itself is the consent."""
-    if sys.stdin is None or not sys.stdin.isatty():
-        return True
-
-    sources = client.call("migrate.status", name=name)["sources"]
-    held = count(sources[0]["copied"], "memory") if sources else "the memories"
-    screen.flush()
-    print(f"Remove {held} that came from {one_line(name)}? [y/N] ", end="", file=sys.stderr)
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def run_forget_backup(args: argparse.Namespace, client: Client, screen: Screen) -> int:

@@ -200,9 +200,6 @@ def run_related(args: argparse.Namespace, client: Client, screen: Screen) -> int
     return show_notes(screen, result)
 
 
-# --- what they show -------------------------------------------------------------------------------
-
-
 def show_results(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
     """The answers to a query, best first, each with its id and score."""
     if not found:
@@ -294,6 +291,8 @@ def show_notes(screen: Screen, result: dict[str, Any]) -> int:
     if parts := result.get("degraded"):
         named = " and ".join(one_line(part) for part in parts)
         screen.note(f"answered without {named}. `nimactl doctor` tells why.")
+    for note in result.get("notes", []):
+        screen.note(f"{one_line(note)}.")
     return 0
 
 

@@ -117,9 +117,19 @@ def translated(path: Path) -> Iterator[None]:
                 refused = refusal_beside(path)
                 unusable = StateUnusable(state=path.parent, detail=detail)
                 ours = refused(detail=detail) if refused else unusable
+            case _ if _quotes_tables(error):
+                told = f"{error}: its table definitions are damaged"
+                ours = RecordsDamaged(path=path, detail=told)
             case _:
                 raise
         raise ours from error
+
+
+def _quotes_tables(error: Exception) -> bool:
+    """Whether SQLite does not know its tables any more: all our statements fit them."""
+    return isinstance(error, UnicodeDecodeError) or (
+        sqlite_fault(error) == Fault.OTHER and str(error).startswith("no such ")
+    )
 
 
 def refusal_beside(path: Path) -> type[NimadError] | None:

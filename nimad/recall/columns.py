@@ -104,8 +104,6 @@ class Columns:
         }
         self._show_rows()
 
-    # --- changes ------------------------------------------------------------------------------
-
     def append(self, fields: Mapping[str, Sequence[Any] | NDArray[Any]]) -> None:
         """Add rows: the values of some columns; the others are empty."""
         start, end = self.count, self.count + len(fields["id"])
@@ -150,8 +148,6 @@ class Columns:
     def _show_rows(self) -> None:
         for name, array in self._store.items():
             setattr(self, name, array[: self.count])
-
-    # --- questions ----------------------------------------------------------------------------
 
     @property
     def last_id(self) -> int:

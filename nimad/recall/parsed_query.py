@@ -18,7 +18,11 @@ from nimad.store.terms import TermIndex
 from nimad.text import composed, tokens, word_pattern, words_of
 
 MOST_TERMS = 64
-"""Terms of one query; a longer one, a pasted page say, is asked by its first words."""
+"""Number of terms of one query; a longer one, a pasted page say, is asked by its first words, and
+by as many of its capitalised words [terms]."""
+LOOKED_AT = 4000
+"""Length of the part of a query that is taken apart; of a longer one its beginning and its end,
+half each [characters]."""
 
 _ENDING = re.compile(r"(?<=\w)['’](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
 
@@ -45,6 +49,12 @@ class ParsedQuery:
     german: bool
 
 
+def looked_at(text: str) -> str:
+    """The part of a query that is taken apart: what a query costs has a bound."""
+    half = LOOKED_AT // 2
+    return text if len(text) <= LOOKED_AT else f"{text[:half]}\n{text[-half:]}"
+
+
 def parse_query(
     text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int, zone: tzinfo
 ) -> ParsedQuery:
@@ -62,7 +72,11 @@ def parse_query(
     drop = {word for words_ in named.values() for word in words_}
     rest = word_of.sub(lambda m: "" if drop.issuperset(tokens(m[0])) else m[0], plain)
     whole = not word_of.search(rest)
-    asked = [term for word in words.terms(plain) for term in terms.cut(word)]
+    asked: dict[str, None] = {}
+    for word in words.terms(plain):
+        if len(asked) >= MOST_TERMS:
+            break
+        asked.update(dict.fromkeys(terms.cut(word)))
     german = words.is_german(spoken)
     if german:  # its small words are in every text, and embedders do not know that they say little
         less = word_of.sub(lambda m: "" if m[0].casefold() in words.GERMAN else m[0], rest)
@@ -70,7 +84,7 @@ def parse_query(
     dates, dated = named_dates(text, now, zone)
     met = drop | dated
     return ParsedQuery(
-        list(dict.fromkeys(asked))[:MOST_TERMS],
+        list(asked)[:MOST_TERMS],
         frozenset(term for word in met for term in terms.cut(word)),
         np.array(sorted(named), np.int64),
         text if whole else rest,
@@ -131,4 +145,4 @@ def capitalised_words(text: str) -> list[str]:
     found = words_of(_ENDING.sub("", composed(text)))
     if words.is_german(found):
         return []
-    return [word for word in found[1:] if word[:1].isupper()]
+    return [word for word in found[1:] if word[:1].isupper()][:MOST_TERMS]

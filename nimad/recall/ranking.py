@@ -188,8 +188,6 @@ class Recall:
             around = context.ids_around(self._columns, hits)
         return context.passages(self._records, hits, around, upto, most)
 
-    # --- following what changes -----------------------------------------------------------------
-
     def _stale(self) -> bool:
         return self._follower.stale() or self._parts() != self._serving
 

@@ -18,7 +18,7 @@ from nimad.recall import evidence, lexical
 from nimad.recall.columns import Columns, Rows
 from nimad.recall.evidence import Evidence
 from nimad.recall.lexical import LexicalScores
-from nimad.recall.parsed_query import ParsedQuery, parse_query
+from nimad.recall.parsed_query import ParsedQuery, looked_at, parse_query
 from nimad.recall.query_context import QueryContext
 from nimad.recall.semantic import (
     SemanticQuery,
@@ -93,13 +93,12 @@ class Scoring:
         """What `best` decides by whether to answer."""
         return self._weigh(self._score_sides(context))
 
-    # --- both sides ---------------------------------------------------------------------------
-
     def _score_sides(self, context: QueryContext) -> _Scored:
         """Where the words index is damaged, the query is asked by meaning alone."""
         columns, scope = self._columns, context.scope
-        query = parse_query(context.text, columns, self._terms, scope, context.now, context.zone)
         same = columns.same_as(context.text)
+        context = replace(context, text=looked_at(context.text))
+        query = parse_query(context.text, columns, self._terms, scope, context.now, context.zone)
         same = same[scope.mask[same]]
         zeros = np.zeros(columns.count, np.float32)
         words = LexicalScores(zeros, zeros, 0.0, frozenset())
@@ -147,8 +146,6 @@ class Scoring:
         )
         return self._semantic.score(context.blocks, about, context.watch)
 
-    # --- whether to answer --------------------------------------------------------------------
-
     def _weigh(self, scored: _Scored) -> Evidence:
         """Whether enough of the query is met in this store to answer at all."""
         context, near = scored.context, scored.near
@@ -181,8 +178,6 @@ class Scoring:
 
     def _scale(self, context: QueryContext) -> CosineScale:
         return self._weights.scale or context.embedder.scale
-
-    # --- fusion -------------------------------------------------------------------------------
 
     def _find_candidates(self, scored: _Scored) -> tuple[Rows, Floats, Floats]:
         """rows: int64[m], with their own cosine and the mixed one: float32[m], nan for unknown."""

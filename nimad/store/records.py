@@ -240,9 +240,18 @@ class Records:
     def rows(
         self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
     ) -> list[tuple[Any, ...]]:
-        """All rows of a read-only statement."""
+        """All rows of a read-only statement; what is no UTF-8, because a bit flipped, as U+FFFD."""
         with translated(self.path), self.reading() as reader:
-            return reader.execute(sql, parameters).fetchall()
+            try:
+                return reader.execute(sql, parameters).fetchall()
+            except sqlite3.OperationalError as error:
+                if hasattr(error, "sqlite_errorname"):  # SQLite's own, not one of the decoding
+                    raise
+            reader.text_factory = lambda data: data.decode("utf-8", "replace")
+            try:
+                return reader.execute(sql, parameters).fetchall()
+            finally:
+                reader.text_factory = str
 
     def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         """The first value of the first row, or None."""

@@ -59,7 +59,7 @@ def test_each_field_of_a_memory_has_its_column(records: Records) -> None:
     """What is added to the model must be added to the schema; insert and select follow."""
     columns = {name for (name,) in records.rows("SELECT name FROM pragma_table_info('memories')")}
     fields = {rows.RENAMED.get(name, name) for name in rows.FIELDS}
-    assert columns == fields | {"source_key"}
+    assert columns == fields | {"source_key", "checksum"}
 
 
 @pytest.mark.parametrize("text", ["", "a\x00b", "\x1b[31m", "x" * 300_000, "日本語", "'; DROP"])
