@@ -57,21 +57,7 @@ class Client(Closing):
         Raises RemoteError for what the daemon refused, and DaemonAbsent, NotPermitted, OwnerOnly,
         NoAnswer, FrameTooLarge, UsageError for what did not get there.
         """
-        self._ident += 1
-        given = {name: value for name, value in params.items() if value is not None}
-        request = {"jsonrpc": "2.0", "id": self._ident, "method": verb, "params": given}
-        try:
-            text = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
-            # In a locale without UTF-8, Python keeps an argument's bytes as surrogates: give back
-            # what the user typed, and refuse what is not UTF-8.
-            frame = text.encode("utf-8", "surrogateescape")
-            if not text.isascii():
-                frame.decode("utf-8")
-        except UnicodeError:
-            raise UsageError(detail="what was given is not valid UTF-8") from None
-        if len(frame) > MAX_FRAME:
-            raise FrameTooLarge(limit=MAX_FRAME)
-        frame = frame + b"\n"
+        frame = self._frame(verb, params)
         limit = self._timeout or (None if verb in UNHURRIED else PATIENCE)
         deadline = None if limit is None else time.monotonic() + limit
         try:
@@ -109,6 +95,23 @@ class Client(Closing):
             text, crc32 = text + piece["json"], piece["crc32"]
             if len(text) >= piece["length"]:
                 return text, reply
+
+    def _frame(self, verb: str, params: dict[str, Any]) -> bytes:
+        self._ident += 1
+        given = {name: value for name, value in params.items() if value is not None}
+        request = {"jsonrpc": "2.0", "id": self._ident, "method": verb, "params": given}
+        try:
+            text = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
+            # In a locale without UTF-8, Python keeps an argument's bytes as surrogates: give back
+            # what the user typed, and refuse what is not UTF-8.
+            frame = text.encode("utf-8", "surrogateescape")
+            if not text.isascii():
+                frame.decode("utf-8")
+        except UnicodeError:
+            raise UsageError(detail="what was given is not valid UTF-8") from None
+        if len(frame) > MAX_FRAME:
+            raise FrameTooLarge(limit=MAX_FRAME)
+        return frame + b"\n"
 
     def _exchange(self, frame: bytes, fd: int | None, deadline: float | None) -> dict[str, Any]:
         if self._socket is not None and _was_closed(self._socket):

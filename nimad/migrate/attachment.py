@@ -68,7 +68,7 @@ def attach(
     """
     zone_name = asked.time_zone or times.name_to_hand_over() or ""
     zone = times.find_zone(zone_name) if zone_name else times.local_zone()
-    with open_snapshot(asked.kind, copy, zone) as graph:
+    with open_snapshot(asked.kind, copy, zone, check=True) as graph:
         totals = graph.survey()
         known = known_source(store, graph, totals, asked)
         name = known.name if known else _free_name(store, asked)

@@ -24,16 +24,8 @@ from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.disk.failures import disk_errors
 from nimad.disk.handed_over import check_handed_over
-from nimad.errors import (
-    DiskFull,
-    NotFound,
-    SourceAltered,
-    SourceChanged,
-    SourceCorrupt,
-    SourceNotRecognised,
-    SourceUnsafe,
-    SourceUnsupported,
-)
+from nimad.errors import DiskFull, NotFound, SourceChanged, SourceCorrupt
+from nimad.legacy.source import REFUSALS
 from nimad.store import sources
 from nimad.store.sources import Source
 
@@ -41,8 +33,6 @@ CHUNK = 1 << 20
 MARGIN_BYTES = 16 << 20
 """Left free on the disk for everything else."""
 NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
-REFUSALS = (SourceNotRecognised, SourceCorrupt, SourceUnsafe, SourceAltered, SourceUnsupported)
-"""What the readers raise; they name the copy, or a file in it."""
 
 
 @contextmanager

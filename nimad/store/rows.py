@@ -170,7 +170,7 @@ def from_row(row: Row) -> Memory:
         memory.extra = json.loads(extra) if extra is not None else None
     except (ValueError, TypeError):
         memory.tags, memory.extra = (), None
-    memory.timestamp, memory.created = memory.timestamp or None, memory.created or None
+    memory.timestamp = memory.timestamp or None
     memory.source = (source, key) if source is not None else None
     if isinstance(summary, int):
         memory.summary = memory.text[:summary]
