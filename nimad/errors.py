@@ -18,6 +18,9 @@ class NimadError(Exception):
     wire: ClassVar[int] = -32603
     hint: ClassVar[str] = "This is a bug. `journalctl -u nimad` has the details; please report it."
 
+    def __init_subclass__(cls, *, code: str, exit: int, wire: int) -> None:
+        cls.code, cls.exit, cls.wire = code, exit, wire
+
     def __init__(self, **fields: Any) -> None:
         self.fields = fields
         super().__init__(self.message)
@@ -42,87 +45,75 @@ class NimadError(Exception):
 # --- the request itself -------------------------------------------------------------------------
 
 
-class UsageError(NimadError):
+class UsageError(NimadError, code="usage", exit=64, wire=-32602):
     """{detail}"""
 
-    code, exit, wire = "usage", 64, -32602
     hint = "See `nimactl --help`."
 
 
-class ParseError(NimadError):
+class ParseError(NimadError, code="parse", exit=76, wire=-32700):
     """The frame is not one JSON object on one line: {detail}"""
 
-    code, exit, wire = "parse", 76, -32700
     hint = "Send one UTF-8 JSON object per line."
 
 
-class InvalidRequest(NimadError):
+class InvalidRequest(NimadError, code="invalid_request", exit=76, wire=-32600):
     """The frame is not a JSON-RPC 2.0 request: {detail}"""
 
-    code, exit, wire = "invalid_request", 76, -32600
     hint = 'Send {{"jsonrpc": "2.0", "id": 1, "method": "...", "params": {{...}}}}.'
 
 
-class UnknownMethod(NimadError):
+class UnknownMethod(NimadError, code="unknown_method", exit=76, wire=-32601):
     """There is no method named {method}."""
 
-    code, exit, wire = "unknown_method", 76, -32601
     hint = "nimactl and nimad may be of different versions: see `nimactl status`."
 
 
-class FrameTooLarge(NimadError):
+class FrameTooLarge(NimadError, code="frame_too_large", exit=76, wire=-32001):
     """A frame of more than {limit} bytes was sent; the connection was closed."""
 
-    code, exit, wire = "frame_too_large", 76, -32001
     hint = "Split the request: `nimactl import` does so by itself."
 
 
-class ReplyTooLarge(NimadError):
+class ReplyTooLarge(NimadError, code="reply_too_large", exit=76, wire=-32002):
     """The answer would not fit in one frame of {limit} bytes."""
 
-    code, exit, wire = "reply_too_large", 76, -32002
     hint = "Ask for less at a time (limit); `offset` gets a memory in pieces."
 
 
-class NotPermitted(NimadError):
+class NotPermitted(NimadError, code="not_permitted", exit=77, wire=-32003):
     """User {uid} may not {verb}."""
 
-    code, exit, wire = "not_permitted", 77, -32003
     hint = "Join the group {group}: sudo usermod -aG {group} $USER, then log in again."
 
 
-class OwnerOnly(NimadError):
+class OwnerOnly(NimadError, code="owner_only", exit=77, wire=-32006):
     """User {uid} may not {verb}: only root and the user who runs nimad may."""
 
-    code, exit, wire = "owner_only", 77, -32006
     hint = "Use sudo, or name a group that exists here in {key} (nimad.yaml)."
 
 
-class Busy(NimadError):
+class Busy(NimadError, code="busy", exit=75, wire=-32004):
     """nimad is busy: {detail}"""
 
-    code, exit, wire = "busy", 75, -32004
     hint = "Try again in a moment."
 
 
-class QueryTooLong(NimadError):
+class QueryTooLong(NimadError, code="query_too_long", exit=75, wire=-32008):
     """The query took more than {limit} seconds and was given up."""
 
-    code, exit, wire = "query_too_long", 75, -32008
     hint = "Ask with fewer words, with a filter, or for fewer results (-k); see recall.seconds."
 
 
-class NotFound(NimadError):
+class NotFound(NimadError, code="not_found", exit=1, wire=-32005):
     """There is no {kind} {id}."""
 
-    code, exit, wire = "not_found", 1, -32005
     hint = "`nimactl query` finds memories, `nimactl migrate --status` names the sources."
 
 
-class NoHypervector(NimadError):
+class NoHypervector(NimadError, code="no_hypervector", exit=1, wire=-32007):
     """Memory {id} has no dense hypervector."""
 
-    code, exit, wire = "no_hypervector", 1, -32007
     hint = (
         "Only memories of checkpoints and sparse stores have one, once they are converted"
         " (`nimactl migrate --status`); `nimactl similar {id}` compares by meaning."
@@ -132,312 +123,280 @@ class NoHypervector(NimadError):
 # --- the daemon and its state -------------------------------------------------------------------
 
 
-class DaemonAbsent(NimadError):
+class DaemonAbsent(NimadError, code="daemon_absent", exit=69, wire=-32010):
     """No nimad answers on {socket}: {detail}"""
 
-    code, exit, wire = "daemon_absent", 69, -32010
     hint = "Start it: sudo systemctl start nimad (or `nimad --foreground`); --socket names another."
 
 
-class StateBusy(NimadError):
+class StateBusy(NimadError, code="state_busy", exit=75, wire=-32011):
     """Another nimad (process {pid}) already owns {state}."""
 
-    code, exit, wire = "state_busy", 75, -32011
     hint = "Use that one, stop it first, or give --state another directory."
 
 
-class StateTooNew(NimadError):
+class StateTooNew(NimadError, code="state_too_new", exit=78, wire=-32012):
     """{path} was written by a newer nimad (schema {found}; this one knows up to {known})."""
 
-    code, exit, wire = "state_too_new", 78, -32012
     hint = "Install that newer nimad again; the memories are untouched."
 
 
-class StateUnusable(NimadError):
+class StateUnusable(NimadError, code="state_unusable", exit=73, wire=-32013):
     """The state directory {state} cannot be used: {detail}"""
 
-    code, exit, wire = "state_unusable", 73, -32013
     hint = "Give --state a directory that this user owns and may write."
 
 
-class RecordsDamaged(NimadError):
+class RecordsDamaged(NimadError, code="records_damaged", exit=65, wire=-32014):
     """The records in {path} are damaged: {detail}"""
 
-    code, exit, wire = "records_damaged", 65, -32014
     hint = (
         "Stop nimad, keep a copy of {path} and {path}-wal, and put a backup in their place;"
         " `sqlite3 COPY .recover` prints what can still be read."
     )
 
 
-class WordsDamaged(RecordsDamaged):
+class WordsDamaged(RecordsDamaged, code="words_damaged", exit=75, wire=-32051):
     """The words index in {path} is damaged: {detail}"""
 
-    code, exit, wire = "words_damaged", 75, -32051
     hint = "The memories are whole. nimad makes it anew by itself; `nimactl rebuild words` at once."
 
 
-class DiskFull(NimadError):
+class DiskFull(NimadError, code="disk_full", exit=74, wire=-32015):
     """The disk is full: {detail}"""
 
-    code, exit, wire = "disk_full", 74, -32015
     hint = "Free some space; nothing was half written and the work goes on by itself."
 
 
-class DiskFailed(NimadError):
+class DiskFailed(NimadError, code="disk_failed", exit=71, wire=-32049):
     """The disk cannot be read or written: {detail}"""
 
-    code, exit, wire = "disk_failed", 71, -32049
     hint = "See `dmesg`: the card or disk may be dying. Copy the state directory while it is read."
 
 
-class DiskReadOnly(DiskFailed):
+class DiskReadOnly(DiskFailed, code="disk_read_only", exit=71, wire=-32050):
     """The disk is read-only: {detail}"""
 
-    code, exit, wire = "disk_read_only", 71, -32050
     hint = "See `dmesg`: often a failing card. Once mounted read-write, nimad goes on by itself."
 
 
-class ConfigError(NimadError):
+class ConfigError(NimadError, code="config", exit=78, wire=-32016):
     """{path}: {detail}"""
 
-    code, exit, wire = "config", 78, -32016
     hint = "nimad.yaml(5) lists every key."
 
 
-class EngineUnsupported(NimadError):
+class EngineUnsupported(NimadError, code="engine_unsupported", exit=78, wire=-32017):
     """The graph engine {engine} cannot run here: {detail}"""
 
-    code, exit, wire = "engine_unsupported", 78, -32017
     hint = "Set graph.engine: ladybug in nimad.yaml."
 
 
-class GraphFailed(NimadError):
+class GraphFailed(NimadError, code="graph_failed", exit=70, wire=-32018):
     """The graph could not do that: {detail}"""
 
-    code, exit, wire = "graph_failed", 70, -32018
     hint = "The memories are safe in the records; `nimactl rebuild graph` makes the graph anew."
 
 
-class GraphMemory(GraphFailed):
+class GraphMemory(GraphFailed, code="graph_memory", exit=70, wire=-32048):
     """The graph ran out of memory: {detail}"""
 
-    code, exit, wire = "graph_memory", 70, -32048
     hint = "The memories are safe in the records; graph.buffer_pool_mb may give the graph more."
 
 
-class CypherRefused(NimadError):
+class CypherRefused(NimadError, code="cypher_refused", exit=64, wire=-32052):
     """The graph cannot be asked that: {detail}"""
 
-    code, exit, wire = "cypher_refused", 64, -32052
     hint = "The graph is only read; docs/graph.md has its tables and ten questions."
 
 
-class CypherTooMuch(NimadError):
+class CypherTooMuch(NimadError, code="cypher_too_much", exit=75, wire=-32053):
     """The question took more {what} than it may ({limit})."""
 
-    code, exit, wire = "cypher_too_much", 75, -32053
     hint = "Ask for less (WHERE, LIMIT, count(*)), or give it more time: --timeout."
 
 
-class Degraded(NimadError):
+class Degraded(NimadError, code="degraded", exit=75, wire=-32019):
     """That needs the {part}, which is out of service: {detail}"""
 
-    code, exit, wire = "degraded", 75, -32019
     hint = "`nimactl doctor` tells why; `nimactl rebuild {part}` makes it anew."
 
 
-class SocketBusy(NimadError):
+class SocketBusy(NimadError, code="socket_busy", exit=75, wire=-32023):
     """Another program already listens on {socket}."""
 
-    code, exit, wire = "socket_busy", 75, -32023
     hint = "Stop it first, or give --socket another path."
 
 
-class SocketUnusable(NimadError):
+class SocketUnusable(NimadError, code="socket_unusable", exit=73, wire=-32024):
     """The socket {socket} cannot be made: {detail}"""
 
-    code, exit, wire = "socket_unusable", 73, -32024
     hint = "Give --socket a path in a directory that this user may write to."
 
 
-class NoAnswer(NimadError):
+class NoAnswer(NimadError, code="no_answer", exit=75, wire=-32025):
     """nimad on {socket} did not answer within {seconds} seconds."""
 
-    code, exit, wire = "no_answer", 75, -32025
     hint = "It may be busy, and may still do what was asked: look, then try again (--timeout)."
 
 
 # --- files --------------------------------------------------------------------------------------
 
 
-class FormatCorrupt(NimadError):
+class FormatCorrupt(NimadError, code="format_corrupt", exit=65, wire=-32020):
     """{path} is damaged: {detail}"""
 
-    code, exit, wire = "format_corrupt", 65, -32020
     hint = "It was set aside; `nimactl rebuild blocks` makes it anew from the records."
 
 
-class FormatTooNew(NimadError):
+class FormatTooNew(NimadError, code="format_too_new", exit=65, wire=-32021):
     """{path} has format version {found}; this nimad reads {oldest} to {newest}."""
 
-    code, exit, wire = "format_too_new", 65, -32021
     hint = "Install the nimad that wrote it, or run `nimactl rebuild blocks`."
 
 
-class FormatTooOld(NimadError):
+class FormatTooOld(NimadError, code="format_too_old", exit=65, wire=-32022):
     """{path} has format version {found}; this nimad reads {oldest} to {newest}."""
 
-    code, exit, wire = "format_too_old", 65, -32022
     hint = "Run `nimactl rebuild blocks`."
 
 
-class TableDamaged(FormatCorrupt):
+class TableDamaged(FormatCorrupt, code="table_damaged", exit=65, wire=-32026):
     """{path} is damaged: {detail}"""
 
-    code, exit, wire = "table_damaged", 65, -32026
     hint = "It belongs to the package: install nimad again, or set embedder: hash in nimad.yaml."
 
 
-class EmbedderMissing(NimadError):
+class EmbedderMissing(NimadError, code="embedder_missing", exit=78, wire=-32060):
     """The embedder {name} cannot be used: {detail}"""
 
-    code, exit, wire = "embedder_missing", 78, -32060
     hint = "For minilm install the package nimad-minilm; or set embedder: static in nimad.yaml."
 
 
 # --- legacy sources -----------------------------------------------------------------------------
 
 
-class SourceMissing(NimadError):
+class SourceMissing(NimadError, code="source_missing", exit=66, wire=-32030):
     """There is no file {path}."""
 
-    code, exit, wire = "source_missing", 66, -32030
     hint = "Give the path of a legacy store or its directory, such as ~/.nima/memory."
 
 
-class SourceUnreadable(NimadError):
+class SourceUnreadable(NimadError, code="source_unreadable", exit=77, wire=-32031):
     """{path} cannot be read: {detail}"""
 
-    code, exit, wire = "source_unreadable", 77, -32031
     hint = "Run nimactl as the user who owns the file: it reads the file itself, nimad never does."
 
 
-class SourceNotRecognised(NimadError):
+class SourceNotRecognised(NimadError, code="source_not_recognised", exit=65, wire=-32032):
     """{path} is not a NIMA store: {detail}"""
 
-    code, exit, wire = "source_not_recognised", 65, -32032
     hint = (
         "nimad migrates what nima-core wrote: graph.sqlite (schemas 1 and 3), checkpoints (.pt),"
         " sparse memories (.pkl, .json), and directories with any of them."
     )
 
 
-class SourceCorrupt(NimadError):
+class SourceCorrupt(NimadError, code="source_corrupt", exit=65, wire=-32033):
     """{path} is damaged: {detail}"""
 
-    code, exit, wire = "source_corrupt", 65, -32033
     hint = (
         "Nothing of it was taken over. Restore it from a backup; a database may be mended with"
         " `sqlite3 FILE .recover`."
     )
 
 
-class SourceChanged(NimadError):
+class SourceTooLarge(SourceCorrupt, code="source_too_large", exit=65, wire=-32056):
+    """{path} is refused: {detail}."""
+
+    hint = (
+        "Nothing of it was taken over. If it is healthy, migrate its files one by one, or on a"
+        " machine with more memory."
+    )
+
+
+class SourceChanged(NimadError, code="source_changed", exit=75, wire=-32034):
     """{path} kept changing while it was copied: {detail}"""
 
-    code, exit, wire = "source_changed", 75, -32034
     hint = "Stop the program that writes to it, or try again."
 
 
-class MigrationFailed(NimadError):
+class MigrationFailed(NimadError, code="migration_failed", exit=65, wire=-32035):
     """The migration of {name} stopped: {detail}"""
 
-    code, exit, wire = "migration_failed", 65, -32035
     hint = "`nimactl migrate --status` tells where; --resume {name} goes on from there."
 
 
-class VerifyFailed(NimadError):
+class VerifyFailed(NimadError, code="verify_failed", exit=65, wire=-32036):
     """{name}: {differences} rows differ from the source."""
 
-    code, exit, wire = "verify_failed", 65, -32036
     hint = "`nimactl --json migrate --verify {name}` lists them; --rollback {name} undoes it."
 
 
-class SourceUnsupported(NimadError):
+class SourceUnsupported(NimadError, code="source_unsupported", exit=65, wire=-32037):
     """{path} is {what}, which this version of nimad cannot take over yet."""
 
-    code, exit, wire = "source_unsupported", 65, -32037
     hint = (
         "Keep the file: nothing was changed. nimad migrates graph.sqlite (schemas 1 and 3),"
         " checkpoints of PyTorch 1.6 and later (.pt), and sparse memories (.pkl, .json)."
     )
 
 
-class SourceUnsafe(NimadError):
+class SourceUnsafe(NimadError, code="source_unsafe", exit=65, wire=-32044):
     """{path} is refused: it {detail}."""
 
-    code, exit, wire = "source_unsafe", 65, -32044
     hint = "Nothing of it was run and nothing taken over. Find out where the file comes from."
 
 
-class SourceAltered(NimadError):
+class SourceAltered(NimadError, code="source_altered", exit=65, wire=-32045):
     """{path} is not the file that its checksum was made of: {detail}"""
 
-    code, exit, wire = "source_altered", 65, -32045
     hint = "Nothing of it was taken over. Restore the file, or its checksum, from a backup."
 
 
-class ScratchUnusable(NimadError):
+class ScratchUnusable(NimadError, code="scratch_unusable", exit=73, wire=-32038):
     """No copy of the source can be made in {path}: {detail}"""
 
-    code, exit, wire = "scratch_unusable", 73, -32038
     hint = "Set TMPDIR to a directory that you may write to, on a disk with free space."
 
 
-class MigrationPaused(NimadError):
+class MigrationPaused(NimadError, code="migration_paused", exit=75, wire=-32039):
     """The migration of {name} is paused."""
 
-    code, exit, wire = "migration_paused", 75, -32039
     hint = "`nimactl migrate --resume {name}` goes on with it."
 
 
 # --- what nimactl reads and writes --------------------------------------------------------------
 
 
-class BadRecord(NimadError):
+class BadRecord(NimadError, code="bad_record", exit=65, wire=-32040):
     """{where}: {detail}"""
 
-    code, exit, wire = "bad_record", 65, -32040
     hint = "Mend that line and go on from it; what was imported before it is kept."
 
 
-class InputUnusable(NimadError):
+class InputUnusable(NimadError, code="input_unusable", exit=66, wire=-32041):
     """{path} cannot be read: {detail}"""
 
-    code, exit, wire = "input_unusable", 66, -32041
     hint = "Give the name of a file that this user may read, or - for standard input."
 
 
-class OutputUnusable(NimadError):
+class OutputUnusable(NimadError, code="output_unusable", exit=73, wire=-32042):
     """{path} cannot be written: {detail}"""
 
-    code, exit, wire = "output_unusable", 73, -32042
     hint = "Give a path in a directory that this user may write to."
 
 
-class Interrupted(NimadError):
+class Interrupted(NimadError, code="interrupted", exit=130, wire=-32099):
     """Stopped by the user."""
 
-    code, exit, wire = "interrupted", 130, -32099
     hint = "What was acknowledged is kept; a migration goes on in the daemon."
 
 
-class RemoteError(NimadError):
+class RemoteError(NimadError, code="remote", exit=70, wire=-32098):
     """{detail}"""
 
     # An error the daemon sent; code, exit and hint are the daemon's own.
-    code, exit, wire = "remote", 70, -32098
     hint = "{remote_hint}"
 
     @classmethod

@@ -19,8 +19,8 @@ class Key:
     check: Check
     about: str
     unit: str = ""
-    live: bool = False
-    """True when SIGHUP applies a new value without a restart."""
+    live: bool = True
+    """False when only a restart applies a new value, and not SIGHUP."""
 
 
 def _choice(*names: str) -> Check:
@@ -45,10 +45,7 @@ EMBEDDERS = ("static", "hash", "minilm", "http")
 
 KEYS: dict[str, Key] = {
     "log_level": Key(
-        "info",
-        _choice("debug", "info", "warning", "error"),
-        "How much goes to the journal.",
-        live=True,
+        "info", _choice("debug", "info", "warning", "error"), "How much goes to the journal."
     ),
     "embedder": Key(
         "static",
@@ -57,57 +54,52 @@ KEYS: dict[str, Key] = {
         "transformer, in the package nimad-minilm), hash (no model at all) or http (an endpoint, "
         "asked by nimad-embedder). After a change and a reload the memories are encoded again in "
         "idle time, while the old vectors serve.",
-        live=True,
     ),
     "minilm.threads": Key(
-        1, integer(1, 16), "Threads that the transformer of embedder minilm works with.", "threads"
+        1,
+        integer(1, 16),
+        "Threads that the transformer of embedder minilm works with.",
+        "threads",
+        live=False,
     ),
     "http.url": Key(
         "",
         _text,
         "The OpenAI-compatible endpoint for embedder http, such as "
         "http://127.0.0.1:11434/v1/embeddings; nimad-embedder asks it, never the daemon itself.",
-        live=True,
     ),
-    "http.model": Key("", _text, "The model that the endpoint is asked for.", live=True),
+    "http.model": Key("", _text, "The model that the endpoint is asked for."),
     "http.dims": Key(
         384,
         integer(8, 512),
         "Dimensions of a vector; longer ones are cut to this number, which is right for "
         "models that were trained for it.",
         "dimensions",
-        live=True,
     ),
-    "http.batch": Key(
-        32, integer(1, 2048), "Texts in one request to the endpoint.", "texts", live=True
-    ),
+    "http.batch": Key(32, integer(1, 2048), "Texts in one request to the endpoint.", "texts"),
     "http.max_chars": Key(
-        8000, integer(100, 1_000_000), "Longer texts are cut off here.", "characters", live=True
+        8000, integer(100, 1_000_000), "Longer texts are cut off here.", "characters"
     ),
     "http.timeout": Key(
         30.0,
         number(0.5, 600),
         "What a request may take, retries included; a single text is given 3 at most.",
         "seconds",
-        live=True,
     ),
     "http.key_file": Key(
         "",
         _text,
         "A file with the endpoint's key, for a nimad-embedder without systemd; its unit takes "
         "/etc/credstore/nimad-embedder.key.",
-        live=True,
     ),
     "http.socket": Key(
-        "/run/nimad-embedder.sock",
-        _text,
-        "Where nimad-embedder listens and nimad finds it.",
-        live=True,
+        "/run/nimad-embedder.sock", _text, "Where nimad-embedder listens and nimad finds it."
     ),
     "graph.engine": Key(
         "ladybug",
         _choice("ladybug", "kuzu", "none"),
         "The graph database: ladybug, kuzu (4 KiB pages only: not on a Raspberry Pi 5), or none.",
+        live=False,
     ),
     "graph.buffer_pool_mb": Key(
         0,
@@ -115,26 +107,26 @@ KEYS: dict[str, Key] = {
         "Most memory the graph database may use for its pages; 0 sizes it to the board "
         "(1/32 of the RAM, 64 to 256).",
         "MiB",
+        live=False,
     ),
     "graph.max_db_size_mb": Key(
         4096,
         integer(64, 1 << 20),
         "Address space the graph database reserves; also the largest it can grow.",
         "MiB",
+        live=False,
     ),
     "blocks.flush_rows": Key(
         2000,
         integer(100, 100_000),
         "Number of new memories kept in the records before they become a segment of the index.",
         "memories",
-        live=True,
     ),
     "blocks.merge_segments": Key(
         8,
         integer(2, 64),
         "When there are more segments than this, the small ones are merged in idle time.",
         "segments",
-        live=True,
     ),
     "migration.strategy": Key(
         "incremental",
@@ -142,37 +134,23 @@ KEYS: dict[str, Key] = {
         "How sources move on when `nimactl migrate` does not say: incremental (in idle time, what "
         "was accessed first), full (at once), or lazy (as incremental, but vectors are made only "
         "for memories that a query finds by their words).",
-        live=True,
     ),
     "migration.batch_size": Key(
         0,
         integer(0, 100_000),
         "Rows in a batch; 0 lets the batches follow free memory and time.",
         "rows",
-        live=True,
     ),
-    "migration.min_batch": Key(
-        50, integer(1, 100_000), "Smallest automatic batch.", "rows", live=True
-    ),
-    "migration.max_batch": Key(
-        5000, integer(1, 100_000), "Largest automatic batch.", "rows", live=True
-    ),
+    "migration.min_batch": Key(50, integer(1, 100_000), "Smallest automatic batch.", "rows"),
+    "migration.max_batch": Key(5000, integer(1, 100_000), "Largest automatic batch.", "rows"),
     "migration.batch_seconds": Key(
-        2.0, number(0.1, 60), "What an automatic batch should take.", "seconds", live=True
+        2.0, number(0.1, 60), "What an automatic batch should take.", "seconds"
     ),
     "migration.reserve_mb": Key(
-        128,
-        integer(16, 65536),
-        "Memory that a batch must leave free for everything else.",
-        "MiB",
-        live=True,
+        128, integer(16, 65536), "Memory that a batch must leave free for everything else.", "MiB"
     ),
     "migration.idle_seconds": Key(
-        3.0,
-        number(0, 3600),
-        "Without a request for so long, the daemon counts as idle.",
-        "seconds",
-        live=True,
+        3.0, number(0, 3600), "Without a request for so long, the daemon counts as idle.", "seconds"
     ),
     "migration.max_pressure": Key(
         40.0,
@@ -180,14 +158,12 @@ KEYS: dict[str, Key] = {
         "Not idle while something waits for a processor more of the time than this; 0: not looked "
         "at.",
         "percent",
-        live=True,
     ),
     "migration.max_load": Key(
         0.7,
         number(0, 1000),
         "Not idle above this load average per processor, without the daemon's own work; for "
         "kernels that do not tell pressure (/proc/pressure). 0: not looked at.",
-        live=True,
     ),
     "migration.max_temperature": Key(
         75.0,
@@ -195,14 +171,12 @@ KEYS: dict[str, Key] = {
         "Not idle while the processor is hotter than this, or slowed down by heat or too little "
         "voltage; 0: not looked at.",
         "degrees Celsius",
-        live=True,
     ),
     "migration.min_battery": Key(
         30.0,
         number(0, 100),
         "Not idle while the battery is in use and holds less than this; 0: not looked at.",
         "percent",
-        live=True,
     ),
     "openclaw.config": Key(
         "",
@@ -211,50 +185,55 @@ KEYS: dict[str, Key] = {
         " database.auto_migrate true, the store database.path (default"
         " ~/.nima/memory/graph.sqlite) is taken over once, at start. nimad must be able to read"
         " both files; the packaged unit hides home directories from it.",
+        live=False,
     ),
-    "recall.results": Key(
-        10, integer(1, 1000), "Results of a query that does not say how many.", live=True
-    ),
+    "recall.results": Key(10, integer(1, 1000), "Results of a query that does not say how many."),
     "recall.seconds": Key(
         5.0,
         number(0.1, 600),
         "What a query may take; one that takes longer is given up.",
         "seconds",
-        live=True,
     ),
     "server.max_clients": Key(
         64,
         integer(1, 4096),
         "Connections at the same time. For one more, the longest idle one of the user who has most "
         "is closed.",
+        live=False,
     ),
     "server.max_clients_per_user": Key(
         16,
         integer(1, 4096),
         "Connections of one user at the same time; for one more, the user's longest idle one is "
         "closed. root and the daemon's own user may have all.",
+        live=False,
     ),
     "server.threads": Key(
         2,
         integer(1, 64),
         "Reading requests answered at the same time; writing and lengthy ones have two each.",
         "threads",
+        live=False,
     ),
     "server.idle_timeout": Key(
         600.0,
         number(1, 86400),
         "A connection without a complete request for so long is closed.",
         "seconds",
+        live=False,
     ),
     "server.drain_seconds": Key(
-        10.0, number(0, 600), "On stop, requests under way may take so long to finish.", "seconds"
+        10.0,
+        number(0, 600),
+        "On stop, requests under way may take so long to finish.",
+        "seconds",
+        live=False,
     ),
     "access.read_group": Key(
         "nimad",
         _text,
         "Members may query; root, the daemon's own user and the control group always may. "
         '"" lets everyone who reaches the socket.',
-        live=True,
     ),
     "access.control_group": Key(
         "nimad",
@@ -262,6 +241,5 @@ KEYS: dict[str, Key] = {
         "Members may remember, forget and migrate; root and the daemon's own user always may. "
         "Where it is another one than read_group, everyone may connect, and nimad turns away who "
         "is in neither; under systemd that needs SocketMode=0666 (systemctl edit nimad.socket).",
-        live=True,
     ),
 }

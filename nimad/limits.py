@@ -10,6 +10,10 @@ ENVELOPE = 4096
 """Room that a frame leaves for what stands around a result or the memories of an import [bytes]."""
 MAX_PAYLOAD = MAX_FRAME - ENVELOPE
 """Length of the largest result, and of the largest memory of an import, as JSON [bytes]."""
+MAX_RECORD = 64 << 20
+"""Length of the largest memory of an import that comes as a file, as JSON [bytes]."""
+MAX_RECORD_NODES = 500_000
+"""Number of values in such a memory [values]."""
 MAX_NODES = 20_000
 """Number of values in a request, those within others counted [values]."""
 MAX_IMPORT = 500
@@ -53,15 +57,16 @@ def is_lengthy(verb: str, params: dict[str, Any]) -> bool:
     return verb in LENGTHY or (verb == "forget" and bool(params.get("purge")))
 
 
-def count_nodes(data: bytes) -> int:
+def count_nodes(data: bytes, most: int = MAX_NODES) -> int:
     """Number of values that a JSON text holds, at most: one for each bracket and comma.
 
-    What stands in quotes is only left out where it matters.  Cost: 4 ms for the worst frame.
+    What stands in quotes is only left out where it matters, above `most`.  Cost: 4 ms for the
+    worst frame.
     """
     found = count_separators(data)
-    if found > MAX_NODES:
-        parts = data.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"', 4 * MAX_NODES)
-        if len(parts) <= 4 * MAX_NODES:
+    if found > most:
+        parts = data.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"', 4 * most)
+        if len(parts) <= 4 * most:
             found = count_separators(b"".join(parts[::2]))
     return found
 

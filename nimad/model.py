@@ -14,11 +14,16 @@ DEFAULT_NAMESPACE = "default"
 MAX_TEXT = 200_000
 """Length of the longest text: a frame holds it in UTF-8 with room for the rest [characters]."""
 MAX_NAME = 1000
-"""Length of the longest name (who, where, session, tag, ...) [characters]."""
+"""Length of the longest name (namespace, tag) [characters]."""
+MAX_KEPT = 20_000
+"""Length of the longest who, place, session, conversation and turn, which legacy stores put to many
+uses: with all of them an answer still fits in a frame [characters]."""
+MAX_EXTRA = 1 << 26
+"""Length of the longest `extra` as JSON: it keeps a legacy store's columns [characters]."""
 MAX_TAGS = 100
 """Number of tags of one memory [tags]."""
-MAX_TIME = 253_402_300_800_000
-"""The year 10000: what is beyond it is a wrong unit [epoch milliseconds]."""
+MIN_TIME, MAX_TIME = -62_135_596_800_000, 253_402_300_800_000
+"""The years 1 and 10000, between which a time lies [epoch milliseconds]."""
 MAX_COUNT = 2**53
 """The largest count, which JSON readers still hold exactly."""
 
@@ -27,10 +32,10 @@ MAX_COUNT = 2**53
 class Field:
     """What one field of a memory may hold, and how `nimactl remember` asks for it.
 
-    `kind` is text, layer, moment (epoch milliseconds), share (0 to 1), count, tags, json, source or
-    blobs; `most` is the longest text, or JSON [characters]; `blank` tells whether it may be empty.
-    `flag`, `metavar` and `about` are the option, which those without a flag have not.  A `kept`
-    field is not for `remember`: only `import` takes it.
+    `kind` is text, layer, moment (epoch milliseconds, None: no date), share (0 to 1), count, tags,
+    json, source or blobs; `most` is the longest text, or JSON [characters]; `blank` tells whether
+    it may be empty.  `flag`, `metavar` and `about` are the option, which those without a flag have
+    not.  A `kept` field is not for `remember`: only `import` takes it.
     """
 
     kind: str
@@ -65,7 +70,8 @@ class Memory:
     """One memory.  Its fields, here, are what the protocol, the store and nimactl know of them.
 
     `id` is 0 until the records have given it one; ids are never reused.  `timestamp` and `created`
-    are epoch milliseconds (UTC); `importance` is in [0, 1] or None where the source had none.
+    are epoch milliseconds (UTC), None where there is no date, and 0 for the time at which it is
+    remembered; `importance` is in [0, 1] or None where the source had none.
     `who`, `affect` and the like are None where the source had NULL, "" where it had "".
     `turn` is the turn's name in its source.  `extra` holds what a source had that is not modelled:
     it is kept, exported, and comes back in results.  `source` is (name, key there) or None.
@@ -74,25 +80,25 @@ class Memory:
 
     text: str = field(metadata=_is("text", MAX_TEXT))
     id: int = 0
-    who: str | None = field(default=None, metadata=_is("text", MAX_NAME, **_WHO))
-    where: str | None = field(default=None, metadata=_is("text", MAX_NAME, **_WHERE))
-    timestamp: int = field(default=0, metadata=_is("moment", **_WHEN))
+    who: str | None = field(default=None, metadata=_is("text", MAX_KEPT, **_WHO))
+    where: str | None = field(default=None, metadata=_is("text", MAX_KEPT, **_WHERE))
+    timestamp: int | None = field(default=0, metadata=_is("moment", **_WHEN))
     layer: str = field(default="note", metadata=_is("layer", **_LAYER))
     importance: float | None = field(default=None, metadata=_is("share", **_SHARE))
     tags: tuple[str, ...] = field(default=(), metadata=_is("tags", MAX_NAME, blank=False, **_TAG))
     namespace: str = field(
         default=DEFAULT_NAMESPACE, metadata=_is("text", MAX_NAME, blank=False, **_SPACE)
     )
-    conversation: str | None = field(default=None, metadata=_is("text", MAX_NAME))
-    session: str | None = field(default=None, metadata=_is("text", MAX_NAME))
-    turn: str | None = field(default=None, metadata=_is("text", MAX_NAME))
+    conversation: str | None = field(default=None, metadata=_is("text", MAX_KEPT))
+    session: str | None = field(default=None, metadata=_is("text", MAX_KEPT))
+    turn: str | None = field(default=None, metadata=_is("text", MAX_KEPT))
     affect: str | None = field(default=None, metadata=_is("text", MAX_TEXT))
     summary: str | None = field(default=None, metadata=_is("text", MAX_TEXT))
-    created: int = field(default=0, metadata=_is("moment", kept=True))
+    created: int | None = field(default=0, metadata=_is("moment", kept=True))
     last_accessed: int | None = field(default=None, metadata=_is("moment", kept=True))
     access_count: int = field(default=0, metadata=_is("count", MAX_COUNT, kept=True))
     source: tuple[str, str | int] | None = field(default=None, metadata=_is("source", kept=True))
-    extra: dict[str, Any] | None = field(default=None, metadata=_is("json", MAX_TEXT))
+    extra: dict[str, Any] | None = field(default=None, metadata=_is("json", MAX_EXTRA))
     blobs: dict[str, bytes] = field(default_factory=dict, metadata=_is("blobs", kept=True))
 
 
@@ -100,6 +106,8 @@ FIELDS: dict[str, Field] = {
     each.name: each.metadata["field"] for each in fields(Memory) if "field" in each.metadata
 }
 """Every field of a memory but its id, in the order of the protocol."""
+DATES = ("timestamp", "created")
+"""Fields whose None is no date, and whose 0 is the time at which the memory is remembered."""
 
 
 @dataclass(slots=True)
@@ -136,7 +144,7 @@ class Change:
     """One step of the change log: rows `first`..`last` (ids, inclusive) were added or deleted."""
 
     seq: int
-    op: str  # "add" | "delete"
+    op: str  # "add" | "delete" | "change" (of times)
     kind: str  # "memory" | "turn" | "relation"
     first: int
     last: int
@@ -145,7 +153,8 @@ class Change:
 @dataclass(slots=True, frozen=True)
 class Filter:
     """What a memory must have to be looked at: applied before ranking, empty fields ask nothing.
-    `after` is inclusive, `before` exclusive (epoch milliseconds); every tag must be present."""
+    `after` is inclusive, `before` exclusive (epoch milliseconds); what has no date passes neither.
+    Every tag must be present."""
 
     who: str | None = None
     where: str | None = None
@@ -261,7 +270,8 @@ class AttachRequest:
     """What `migrate.attach` asks for (see docs/protocol.md); the snapshot's descriptor comes beside
     it.
 
-    `strategy` and `batch_size` None: as configured.
+    `strategy` and `batch_size` None: as configured.  `time_zone` is that of times in it which name
+    none; None: the daemon's.
     """
 
     path: str
@@ -273,6 +283,7 @@ class AttachRequest:
     start_offset: int = 0
     name: str | None = None
     dry_run: bool = False
+    time_zone: str | None = None
 
     def params(self) -> dict[str, Any]:
         """As `params` of the protocol: without what is as by default."""

@@ -1,8 +1,8 @@
 """Points in time as people write them, the same for nimactl, the protocol and questions.
 
 A written date is a span: "May 2023" is a month, "yesterday" a day, "14:30" and "2 hours ago" are
-moments.  Days and months are those of the time zone of the process that reads them (`$TZ`, else
-/etc/localtime), unless the text names a zone (+02:00, Z).  English, German and Japanese words.
+moments.  Days and months are those of the zone that the caller names, unless the text names one
+(+02:00, Z).  Numbers and ISO 8601 are read by `nimad.times`.  English, German and Japanese words.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from functools import partial
 from typing import NamedTuple
 
 from nimad import datewords as words
+from nimad import times
 
 FORMS = (
     "a date (2023, 2023-05-08, 8 May 2023, May 2023), with or without a time (14:30, 3pm), an age"
     " (30min, 12h, 7d, 3w, 6mo, 2y, 2 hours ago), today, yesterday, last week, Friday, now, or"
-    " epoch milliseconds"
+    " a number since 1970"
 )
 _MS = timedelta(milliseconds=1)
 _HOUR = timedelta(hours=1)
@@ -42,36 +43,38 @@ class Span(NamedTuple):
         return self.end - 1
 
 
-def read(text: str, now: int) -> Span:
+def read(text: str, now: int, zone: tzinfo | None = None) -> Span:
     """The span that a whole text names.
 
     A date without a year is the last one that has begun; so is a weekday, today left out.
 
     Args:
         now: epoch milliseconds; ages and "yesterday" count from here.
+        zone: of what names none; None is this machine's.
 
-    Raises ValueError("must be ...", or what else is wrong) for anything else: for seconds since
-    1970, too, because they look like milliseconds of January 1970.
+    Raises ValueError("must be ...") for anything else.
     """
     given = " ".join(text.split())
-    if re.fullmatch(r"-?\d{11,15}", given):
-        return _moment(int(given))
-    if re.fullmatch(r"\d{9,10}", given):
-        raise ValueError(f"looks like seconds; milliseconds would be {given}000")
-    if (age := _age(given)) is not None:
-        return _moment(now - age // _MS)
+    zone = zone or times.local_zone()
+    with suppress(ValueError):
+        if _NUMBER_OR_TIME.match(given) and (at := times.read(given, zone).at) is not None:
+            return _moment(at)
+    if short := re.fullmatch(r"(\d{1,6}) ?(min|h|d|w|mo|y)", given):
+        return _moment(now - int(short[1]) * words.UNITS[short[2]] // _MS)
+    if ago := _AGO.fullmatch(given):
+        return _moment(now - _amount(ago) // _MS)
     if found := _LAST_SOME.fullmatch(given):
         return Span(now - _amount(found) // _MS, now + 1)
     try:
-        named = _written(given, datetime.fromtimestamp(now / 1000))
+        named = _written(given, _here(now, zone))
         if named is not None:
-            return _milliseconds(*named)
+            return _milliseconds(*named, zone)
     except (ValueError, OverflowError, OSError):
         pass  # no calendar has it
     raise ValueError(f"must be {FORMS}")
 
 
-def relative(text: str, now: int) -> Iterator[tuple[Span, str]]:
+def relative(text: str, now: int, zone: tzinfo | None = None) -> Iterator[tuple[Span, str]]:
     """The spans that "yesterday" or "3 weeks ago" inside a text names, with the words that do.
 
     What counts weeks or more is not meant to the day: it gets a quarter of its unit on both sides.
@@ -79,34 +82,21 @@ def relative(text: str, now: int) -> Iterator[tuple[Span, str]]:
     low = text.casefold()
     if not any(hint in low for hint in _HINTS):
         return
-    at = datetime.fromtimestamp(now / 1000)
-    for found, bounds in _relative_bounds(text):
+    zone = zone or times.local_zone()
+    at = _here(now, zone)
+    # the words of each span, and what makes its bounds from the time now
+    spans = [(found[0], bounds) for pattern, bounds in _NAMED if (found := pattern.search(text))]
+    spans += [(day[0], partial(_weekday, name=day[1])) for day in _LAST_DAY.finditer(text)]
+    for some in _AGO.finditer(text):
+        spans.append((some[0], partial(_around, ago=_amount(some), unit=_unit(some))))
+    for said, bounds in spans:
         with suppress(ValueError, OverflowError, OSError):  # no calendar has it
-            yield _milliseconds(*bounds(at)), found
+            yield _milliseconds(*bounds(at), zone), said
     for last in _LAST_SOME.finditer(text):
         yield Span(now - _amount(last) // _MS, now + 1), last[0]
 
 
-def _relative_bounds(text: str) -> Iterator[tuple[str, Callable[[datetime], Bounds]]]:
-    """The words of each span, and what makes its bounds from the time now."""
-    for pattern, bounds in _NAMED:
-        if found := pattern.search(text):
-            yield found[0], bounds
-    for found in _LAST_DAY.finditer(text):
-        yield found[0], partial(_weekday, name=found[1])
-    for found in _AGO.finditer(text):
-        yield found[0], partial(_around, ago=_amount(found), unit=_unit(found))
-
-
 # --- one whole text -------------------------------------------------------------------------------
-
-
-def _age(given: str) -> timedelta | None:
-    """How long ago: "7d", "2 hours ago"."""
-    if short := re.fullmatch(r"(\d{1,6}) ?(min|h|d|w|mo|y)", given):
-        return int(short[1]) * words.UNITS[short[2]]
-    found = _AGO.fullmatch(given)
-    return _amount(found) if found else None
 
 
 def _written(given: str, now: datetime) -> Bounds | None:
@@ -129,7 +119,7 @@ def _written(given: str, now: datetime) -> Bounds | None:
 
 
 def _day(given: str, now: datetime) -> Bounds | None:
-    """A day, a month, a year, or a moment in ISO 8601."""
+    """A day, a month or a year."""
     for pattern, bounds in _NAMED:
         if pattern.fullmatch(given):
             return bounds(now)
@@ -145,8 +135,6 @@ def _day(given: str, now: datetime) -> Bounds | None:
         month = words.MONTHS.get((found["month"] or found["first"]).casefold())
         year, day = found["year"] or found["late"], found["day"] or found["after"]
         return _calendar(now, year, str(month), day) if month else None
-    if re.match(r"\d{4}-?\d\d-?\d\d[T ]\d", given):
-        return _instant(datetime.fromisoformat(given))
     return None
 
 
@@ -170,8 +158,13 @@ def _instant(at: datetime) -> Bounds:
     return at, at + timedelta(milliseconds=1)
 
 
-def _milliseconds(first: datetime, end: datetime) -> Span:
-    return Span(round(first.timestamp() * 1000), round(end.timestamp() * 1000))
+def _here(now: int, zone: tzinfo) -> datetime:
+    """Date and time at an epoch millisecond, without the zone they are of."""
+    return datetime.fromtimestamp(now / 1000, zone).replace(tzinfo=None)
+
+
+def _milliseconds(first: datetime, end: datetime, zone: tzinfo) -> Span:
+    return Span(times.at_zone(first, zone), times.at_zone(end, zone))
 
 
 def _moment(at: int) -> Span:
@@ -278,6 +271,7 @@ _LAST_SOME = re.compile(
     rf"\b(?:last|past) {_NUMBER} ({_UNIT})s?\b|\bletzten {_NUMBER} ({_EINHEIT})(?:e[nrs]?|n)?\b",
     re.IGNORECASE,
 )
+_NUMBER_OR_TIME = re.compile(r"-?\d{9,20}(\.\d+)?$|\d{4}-?\d\d-?\d\d[T ]\d")
 _NAMES = "|".join(words.WEEKDAYS)
 _LAST_DAY = re.compile(rf"\b(?:last|letzte[nr]?) ({_NAMES})\b", re.IGNORECASE)
 _WEEKDAY = re.compile(rf"(?:(?:on|last|am|letzte[nr]?) )?({_NAMES})", re.IGNORECASE)

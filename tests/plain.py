@@ -15,6 +15,7 @@ from nimad.recall.parsed_query import ParsedQuery
 from nimad.recall.weights import Weights
 from nimad.store.records import Records
 from nimad.store.terms import TermIndex
+from nimad.text import tokens
 
 Floats = NDArray[np.float32]
 
@@ -108,3 +109,34 @@ def _unit(vector: Floats | None, dims: int = 256) -> NDArray[np.float64]:
     wide = vector.astype(np.float64)
     unit: NDArray[np.float64] = wide / np.linalg.norm(wide)
     return unit
+
+
+TEXT_WEIGHT, WHO_WEIGHT = 1.0, 0.5
+"""BM25 column weights: a name in the text says as much as in `who`, but `who` is on every row of
+that person, so a match there alone should not outrank a match in the text."""
+
+
+def search_words(
+    records: Records, words: list[str]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Every memory with any of the words, scored by FTS5 itself.
+
+    Recall does its own scoring (`nimad.store.terms`); this is what it is checked against.
+
+    Returns ids: int64[n], sorted, and scores: float32[n], BM25, higher is better, all > 0.
+    Source: https://www.sqlite.org/fts5.html#the_bm25_function (there the sign is reversed).
+    """
+    if not words:
+        return np.empty(0, np.int64), np.empty(0, np.float32)
+    match = " OR ".join(f'"{token}"' for word in words[:64] for token in tokens(word)) or '""'
+    found = records.rows(
+        f"SELECT rowid, bm25(words, {TEXT_WEIGHT}, {WHO_WEIGHT}, 0) FROM words WHERE words MATCH ?"
+        " ORDER BY rowid",
+        (match,),
+    )
+    # ids fit a float64 exactly up to 2**53; one conversion is faster than two
+    columns = np.array(found, np.float64).reshape(-1, 2)
+    ids = columns[:, 0].astype(np.int64)
+    # FTS5 clamps a negative idf to a tiny positive one; a match never counts as none.
+    scores = np.maximum(-columns[:, 1], 1e-6).astype(np.float32)
+    return ids, scores

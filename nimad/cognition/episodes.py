@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import functools
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad import times
 from nimad.model import Memory
 from nimad.text import words_of
 from nimad.vsa import algebra, sparse
@@ -35,12 +35,22 @@ FIELDS = {
 def memory_of(meta: dict[str, Any]) -> Memory:
     """The memory of an episode given by the guides' names; unknown names are kept in `extra`.
 
-    The text is `raw_text`, else what, else context.  Raises TypeError for what JSON cannot hold.
+    The text is `raw_text`, else what, else context.  A timestamp without a zone is of this
+    machine's; one that cannot be read leaves the memory undated.  Raises TypeError for what
+    JSON cannot hold.
     """
     given = {name: value for name, value in meta.items() if value not in (None, "", [], ())}
     text = str(given.get("raw_text") or given.get("what") or given.get("context") or "")
     importance = given.get("importance")
     kept = {n: v for n, v in given.items() if n not in ("who", "where", "importance", "timestamp")}
+    at: int | None = 0  # now
+    if "timestamp" in given:
+        try:
+            at, note = times.read(given["timestamp"], times.local_zone())
+        except ValueError:
+            at, note = None, times.NO_ZONE
+        if note == times.NO_ZONE:
+            kept["timestamp"] = given["timestamp"]
     for name in ("raw_text", "what"):
         if kept.get(name) == text:
             del kept[name]
@@ -49,7 +59,7 @@ def memory_of(meta: dict[str, Any]) -> Memory:
         who=_text(given.get("who")),
         where=_text(given.get("where")),
         importance=None if importance is None else min(1.0, max(0.0, float(importance))),
-        timestamp=_epoch_ms(given.get("timestamp")),
+        timestamp=at,
         layer="input",
         extra=json.loads(json.dumps(kept)) or None,
     )
@@ -68,10 +78,10 @@ def metadata_of(memory: Memory) -> dict[str, Any]:
         "themes": extra.get("themes", []),
         "importance": 0.5 if memory.importance is None else memory.importance,
         "raw_text": extra.get("raw_text", memory.text),
-        "timestamp": datetime.fromtimestamp(memory.timestamp / 1000, UTC).isoformat(),
+        "timestamp": times.iso(memory.timestamp) if memory.timestamp else "",
     }
-    meta.update({name: value for name, value in extra.items() if name not in meta})
-    return meta
+    told = {name: value for name, value in extra.items() if name not in meta}
+    return {**meta, **told, "timestamp": extra.get("timestamp", meta["timestamp"])}
 
 
 def factors_of(meta: dict[str, Any]) -> dict[str, str]:
@@ -131,14 +141,3 @@ def _sparse(total: NDArray[np.float32]) -> Sparse:
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def _epoch_ms(value: Any) -> int:
-    """Epoch milliseconds of an ISO 8601 text (no zone: UTC); 0, which means now, without one."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    try:
-        moment = datetime.fromisoformat(str(value))
-    except ValueError:
-        return 0
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

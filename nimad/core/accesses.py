@@ -39,7 +39,8 @@ class Accesses:
             due = time.monotonic() - self._flushed > FLUSH_SECONDS
             counts = dict(self._counts) if due or force else {}
         tx.many(
-            "UPDATE memories SET access_count = access_count + ?, last_accessed = ? WHERE id = ?",
+            "UPDATE memories SET access_count = access_count + ?1, last_accessed = ?2,"
+            " checksum = checksum + ?1 + ?2 - ifnull(last_accessed, 0) WHERE id = ?3",
             [(n, at, i) for i, (n, at) in counts.items()],
         )
         return {i: n for i, (n, _) in counts.items()}

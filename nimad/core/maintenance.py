@@ -1,7 +1,8 @@
 """The work that can wait: done in small steps, when the daemon is idle or told to; rebuilding.
 
 First a purge is finished, then each projection does what it has to do, in the order of the list;
-then old changes are pruned, and the WAL is folded into the file.  What fails is set aside with its
+then old changes are pruned, the WAL is folded into the file, and once a month the records are
+compared with their checksums.  What fails is set aside with its
 reason and tried more and more seldom (`nimad.core.setbacks`); the rest is done nevertheless.
 """
 
@@ -40,9 +41,11 @@ def step(store: MemoryStore) -> bool:
     """
     pieces: list[tuple[str, Callable[[], bool]]] = [  # most urgent first
         ("purge", store.purge.finish),
+        ("clock", store.clock.set_right),
         *((projection.name, projection.follow) for projection in store.projections),
         ("changes", lambda: prune_changes(store)),
         ("wal", lambda: fold(store)),
+        ("records", store.integrity.follow),
     ]
     for name, work in pieces:
         if store.setbacks.remaining(name):

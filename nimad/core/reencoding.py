@@ -36,7 +36,6 @@ from nimad.index.blocks import BlockIndex
 from nimad.model import Stage, now_ms
 from nimad.store import staged_segments
 from nimad.store.records import Records
-from nimad.store.transaction import Transaction
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +153,17 @@ class Reencoding:
                 tx.many("INSERT INTO tombstones (id) VALUES (?)", [(int(i),) for i in gone])
                 tx.execute("DELETE FROM hot")
                 tx.add_hot(segments.to_hot(ids, rows))
-                _catch_up_sources(tx)
+                # every memory is encoded now: no source's cursor must do it again
+                tx.execute(
+                    "UPDATE sources SET encode_cursor = max(encode_cursor, coalesce((SELECT max(id)"
+                    " FROM memories WHERE source = sources.id), 0)), encoded = (SELECT count(*)"
+                    " FROM memories WHERE source = sources.id)"
+                )
+                # a source that encodes only what queries find has all its vectors now
+                tx.execute(
+                    "UPDATE sources SET stage = ?, verified = encoded WHERE stage = ?",
+                    (Stage.VERIFIED.value, Stage.LAZY.value),
+                )
                 tx.set_meta("embedder", signature(self.embedder))
             crash_point("rebuild.listed")
             self.index.append(np.array(ids, np.int64), rows)
@@ -224,17 +233,3 @@ def check_room(directory: Path, rows: int, dims: int) -> None:
             detail=f"the vectors of {rows} memories take {need >> 20} MiB beside the old ones,"
             f" {free >> 20} are free"
         )
-
-
-def _catch_up_sources(tx: Transaction) -> None:
-    """Every memory is encoded now: no source's cursor must do it again."""
-    tx.execute(
-        "UPDATE sources SET encode_cursor = max(encode_cursor, coalesce((SELECT max(id) FROM"
-        " memories WHERE source = sources.id), 0)), encoded = (SELECT count(*) FROM"
-        " memories WHERE source = sources.id)"
-    )
-    # a source that encodes only what queries find has all its vectors now
-    tx.execute(
-        "UPDATE sources SET stage = ?, verified = encoded WHERE stage = ?",
-        (Stage.VERIFIED.value, Stage.LAZY.value),
-    )

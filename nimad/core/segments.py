@@ -43,10 +43,10 @@ def to_hot(ids: Sequence[int], vectors: NDArray[np.float32]) -> list[tuple[int, 
 def from_hot(
     rows: Sequence[tuple[int, bytes]], dims: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """ids: int64[n], vectors: float32[n, dims] of rows of `hot`; rows of another size are left."""
-    kept = [(i, data) for i, data in rows if len(data) == 2 * dims]
-    ids = np.fromiter((i for i, _ in kept), np.int64, len(kept))
-    joined = np.frombuffer(b"".join(data for _, data in kept), np.float16)
+    """ids: int64[n], vectors: float32[n, dims] of rows of `hot`; damaged ones are left out."""
+    kept = {i: data for i, data in rows if isinstance(data, bytes) and len(data) == 2 * dims}
+    ids = np.fromiter(kept, np.int64, len(kept))
+    joined = np.frombuffer(b"".join(kept.values()), np.float16)
     return ids, joined.reshape(len(kept), dims).astype(np.float32)
 
 

@@ -153,11 +153,9 @@ class SemanticIndex(Projection):
     def missing_vectors(self) -> list[int]:
         """Ids without a vector: not in the index, and not waiting behind a source's cursor."""
         lost = np.setdiff1d(self._records.ids(), self.index.ids(), assume_unique=True)
-        waiting = self._records.rows(
-            "SELECT m.id FROM sources s JOIN memories m ON m.source = s.id"
-            " WHERE m.id > s.encode_cursor"
-        )
-        return [int(i) for i in np.setdiff1d(lost, np.array([r[0] for r in waiting], np.int64))]
+        join = "sources s JOIN memories m ON m.source = s.id"
+        waiting = self._records.ids_of(f"SELECT m.id FROM {join} WHERE m.id > s.encode_cursor")
+        return [int(i) for i in np.setdiff1d(lost, waiting)]
 
     # --- another embedder -----------------------------------------------------------------------
 

@@ -7,9 +7,9 @@ import math
 from typing import Any
 
 from nimad.errors import UsageError
-from nimad.model import FIELDS, LAYERS, MAX_TAGS, MAX_TIME, Field, Memory
+from nimad.model import DATES, FIELDS, LAYERS, MAX_TAGS, MAX_TIME, MIN_TIME, Field, Memory
 
-_NULLABLE = {name for name in FIELDS if getattr(Memory(""), name) is None}
+_NULLABLE = {name for name in FIELDS if getattr(Memory(""), name) is None} | set(DATES)
 
 
 def check_memory(memory: Memory, place: int = 0) -> None:
@@ -33,8 +33,8 @@ def _problem(value: Any, field: Field) -> str | None:
             return _text_problem(value, field)
         case "layer" if not isinstance(value, str) or value not in LAYERS:
             return f"must be one of {', '.join(LAYERS)}, not {str(value)[:60]!r}"
-        case "moment" if not isinstance(value, int) or abs(value) > MAX_TIME:
-            return "must be epoch milliseconds before the year 10000"
+        case "moment" if not isinstance(value, int) or not MIN_TIME <= value < MAX_TIME:
+            return "must be epoch milliseconds of the years 1 to 9999"
         case "share" if not number or not math.isfinite(value) or not 0 <= value <= 1:
             return f"must be a number from 0 to 1, not {str(value)[:60]}"
         case "count" if not number or isinstance(value, float) or not 0 <= value <= field.most:

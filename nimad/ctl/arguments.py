@@ -21,8 +21,8 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 DATES = (
     "DATE is a day, a month, a year or a moment (2023-05-08, 8 May 2023, May 2023, 2023,"
     " 2023-05-08T14:30, with +02:00 or Z if it is not in this machine's time zone), an age (30min,"
-    " 12h, 7d, 3w, 6mo, 2y, 2 hours ago), now, today, yesterday, last week, Friday, or epoch"
-    " milliseconds. It stands for its first moment; after --as-of for its last."
+    " 12h, 7d, 3w, 6mo, 2y, 2 hours ago), now, today, yesterday, last week, Friday, or a"
+    " number since 1970. It stands for its first moment; after --as-of for its last."
 )
 
 
@@ -99,6 +99,17 @@ def add_shared(parser: Parser) -> None:
     )
 
 
+def add_time_zone(parser: Parser) -> None:
+    """The option that names the zone of this command's dates; `main` puts it in force."""
+    parser.add_argument(
+        "--time-zone",
+        metavar="NAME",
+        type=time_zone,
+        help="the zone of times that name none, such as Europe/Berlin or +02:00; default: this"
+        " machine's ($TZ, /etc/localtime)",
+    )
+
+
 # --- kinds of values ------------------------------------------------------------------------------
 
 
@@ -111,6 +122,17 @@ def seconds(text: str) -> float:
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
     return value
+
+
+def time_zone(text: str) -> str:
+    """The name of a time zone."""
+    from nimad.times import find_zone
+
+    try:
+        find_zone(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}") from None
+    return text
 
 
 def memory_id(text: str) -> int:

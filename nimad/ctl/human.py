@@ -18,15 +18,10 @@ _SPANS = (
 
 def count(number: int, thing: str = "") -> str:
     """`4,112`, or `1 memory` and `4,112 memories` when the thing is named."""
-    shown = f"{number:,}"
-    return f"{shown} {thing if number == 1 else plural(thing)}" if thing else shown
-
-
-def plural(thing: str) -> str:
-    """memory → memories, row → rows."""
+    plural = f"{thing}s"
     if thing.endswith("y") and thing[-2:-1] not in "aeiou":
-        return thing[:-1] + "ies"
-    return thing + "s"
+        plural = f"{thing[:-1]}ies"  # memory → memories
+    return f"{number:,} {thing if number == 1 else plural}" if thing else f"{number:,}"
 
 
 def size(number: float) -> str:

@@ -9,23 +9,27 @@ import os
 import re
 import stat
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NoReturn
 
 from nimad.ctl import human
-from nimad.ctl.arguments import Commands, add_command, number
+from nimad.ctl.arguments import Commands, add_command, add_time_zone, number
 from nimad.ctl.client import Client
 from nimad.ctl.human import size
 from nimad.ctl.progress import Progress
-from nimad.ctl.screen import Screen
+from nimad.ctl.screen import Screen, json_bytes
 from nimad.errors import BadRecord, InputUnusable, Interrupted, NimadError, RemoteError
-from nimad.limits import MAX_FRAME, MAX_IMPORT, MAX_PAYLOAD
+from nimad.limits import MAX_IMPORT, MAX_NODES, MAX_PAYLOAD, MAX_RECORD, count_nodes
+from nimad.times import name_to_hand_over, sentences
 
 BATCH_BYTES = 900_000
 """Size of the memories of a batch, as JSON, unless one alone is larger [bytes]."""
-LINE_BYTES = 8 * MAX_FRAME
-"""Length of the longest line: a memory whose every character is escaped still fits [bytes]."""
+BATCH_NODES = MAX_NODES - 100
+"""Number of values in a batch; each counts as many bytes as it may have there [values]."""
+LINE_BYTES = 2 * MAX_RECORD
+"""Length of the longest line: of a memory, some of whose characters may be escaped [bytes]."""
 
 
 def register(commands: Commands) -> None:
@@ -43,6 +47,7 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--namespace", metavar="NAME", help="for lines that name none; default: default"
     )
+    add_time_zone(parser)
     parser.add_argument(
         "--from-line",
         metavar="N",
@@ -78,8 +83,14 @@ def run_import(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     if work.imported:
         ids = f"{work.first_id} to {work.last_id}" if work.imported > 1 else f"{work.first_id}"
         told = f"imported {work.count()} as {ids}"
-    ids_or_none = {"first_id": work.first_id or None, "last_id": work.last_id or None}
-    return screen.answer({"imported": work.imported, **ids_or_none}, told)
+    result = {
+        "imported": work.imported,
+        "first_id": work.first_id or None,
+        "last_id": work.last_id or None,
+        **({"times": dict(work.times)} if work.times else {}),
+    }
+    zone = name_to_hand_over() or "this machine's zone"
+    return screen.answer(result, told, *sentences(work.times, zone))
 
 
 class _Import:
@@ -101,6 +112,8 @@ class _Import:
         self.next_line: int = args.from_line
         self.imported = 0
         self.first_id = self.last_id = 0
+        self.times: Counter[str] = Counter()
+        """How times were read, see nimad.times."""
         self.unsure: tuple[int, int] | None = None
         """Lines that were sent and not acknowledged."""
 
@@ -129,17 +142,14 @@ class _Import:
     def _send(self, memories: list[dict[str, Any]], numbers: list[int]) -> None:
         self.unsure = numbers[0], numbers[-1]
         try:
-            ids = self._client.call(
-                "import",
-                memories=memories,
-                where=f"{self.name}:{numbers[0]}",
-                namespace=self._namespace,
-            )["ids"]
+            reply = self._request(memories, f"{self.name}:{numbers[0]}")
         except RemoteError:
             self.unsure = None
             raise
         self.unsure = None
+        ids = reply["ids"]
         self.imported += len(ids)
+        self.times.update(reply.get("times", {}))
         self.first_id = self.first_id or ids[0]
         self.last_id = ids[-1]
         self.next_line = numbers[-1] + 1
@@ -148,6 +158,18 @@ class _Import:
             with contextlib.suppress(OSError):
                 share = f"  {human.share(self._stream.tell(), self._bytes)}"
         self._progress.show(f"imported {self.count()}{share}")
+
+    def _request(self, memories: list[dict[str, Any]], where: str) -> dict[str, Any]:
+        """Send a batch; a memory that no frame holds goes as a file, by its descriptor."""
+        wishes = {"where": where, "namespace": self._namespace, "time_zone": name_to_hand_over()}
+        written = json_bytes(memories[0])
+        large = len(written) > MAX_PAYLOAD or count_nodes(written) > BATCH_NODES
+        if len(memories) == 1 and large:
+            with open(os.memfd_create("memory", os.MFD_CLOEXEC), "wb") as file:  # noqa: PTH123
+                file.write(written)
+                file.flush()
+                return self._client.call("import", file.fileno(), size=len(written), **wishes)
+        return self._client.call("import", memories=memories, **wishes)
 
     def _refused(self, error: RemoteError, batch: Batch) -> tuple[int, str] | None:
         """Which memory of the batch a BadRecord means: the daemon counts without blank lines."""
@@ -192,7 +214,7 @@ class Batch:
     bytes: int = 0
 
     def add(self, memory: dict[str, Any], number: int, length: int) -> None:
-        """Take a memory in; `length` is what it takes in a frame [bytes]."""
+        """Take a memory in; `length` is what it takes of a batch [bytes]."""
         self.memories.append(memory)
         self.numbers.append(number)
         self.bytes += length + 1
@@ -257,7 +279,7 @@ class LineReader:
                 line.decode(), parse_constant=lambda name: self._refuse(f"{name} is not JSON")
             )
             packed = json.dumps(memory, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-            length = len(packed.encode())
+            encoded = packed.encode()
         except json.JSONDecodeError as error:
             self._refuse(f"it is not JSON ({error.msg} at character {error.pos + 1})")
         except UnicodeDecodeError as error:
@@ -270,9 +292,9 @@ class LineReader:
             self._refuse("a number in it is too large")
         if not isinstance(memory, dict):
             self._refuse("it is not a JSON object")
-        if length > MAX_PAYLOAD:
-            self._refuse(f"the memory has {size(length)}; at most {size(MAX_PAYLOAD)} fit")
-        return memory, length
+        if len(encoded) > MAX_RECORD:
+            self._refuse(f"the memory has {size(len(encoded))}; at most {size(MAX_RECORD)} fit")
+        return memory, max(len(encoded), count_nodes(encoded) * BATCH_BYTES // BATCH_NODES)
 
     def _refuse(self, detail: str) -> NoReturn:
         raise BadRecord(where=f"{self._name}:{self.number}", detail=detail) from None

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from nimad import times
 from nimad.ctl.arguments import with_hint
 from nimad.ctl.client import Client
 from nimad.ctl.parser import build
@@ -29,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         screen.json = args.json
         if args.command is None:
             raise UsageError(detail="nimactl needs a command.")
+        if getattr(args, "time_zone", None) is not None:
+            times.use_zone(args.time_zone)
         with Client(args.socket, args.timeout) as client:
             code: int = args.run(args, client, screen)
         screen.flush()

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nimad.ctl.arguments import Commands, Parser, add_command, number
+from nimad.ctl.arguments import Commands, Parser, add_command, add_time_zone, number
 from nimad.ctl.client import Client
 from nimad.ctl.human import count, size
 from nimad.ctl.migration_text import comparison, overview
@@ -99,6 +99,7 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--to", metavar="FILE", help="with --restore: write there; a directory for several files"
     )
+    add_time_zone(parser)
     parser.add_argument("--yes", action="store_true", help="with --rollback: do not ask")
 
 
@@ -154,14 +155,10 @@ def run_migrate(args: argparse.Namespace, client: Client, screen: Screen) -> int
         if given is not None and given is not False and owner.strip("-").lower() != chosen:
             shown = option.replace("_", "-")
             raise UsageError(detail=f"--{shown} means something only with {owner}.")
-    if chosen == "path" and args.follow:
-        from nimad.ctl.follow import follow
-
-        return follow(args, client, screen)
     if chosen == "path":
-        from nimad.ctl.handover import take_over
+        from nimad.ctl.handover import follow, take_over
 
-        return take_over(args, client, screen)
+        return (follow if args.follow else take_over)(args, client, screen)
     if chosen not in STEERING:
         return actions[chosen](args, client, screen)
     result = client.call(f"migrate.{chosen}", name=_name(getattr(args, chosen)))
@@ -196,9 +193,16 @@ def run_verify(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 
 def run_rollback(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl migrate --rollback`; asks first, at a terminal."""
-    if not args.yes and not _agreed(args.rollback, client, screen):
-        screen.note("nothing was changed.")
-        return DECLINED
+    # without a terminal, the command itself is the consent
+    if not args.yes and sys.stdin is not None and sys.stdin.isatty():
+        sources = client.call("migrate.status", name=args.rollback)["sources"]
+        held = count(sources[0]["copied"], "memory") if sources else "the memories"
+        screen.flush()
+        question = f"Remove {held} that came from {one_line(args.rollback)}? [y/N] "
+        print(question, end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            screen.note("nothing was changed.")
+            return DECLINED
     result = client.call("migrate.rollback", name=args.rollback)
     removed = [
         count(result["removed"].get(kind, 0), thing)
@@ -206,19 +210,6 @@ def run_rollback(args: argparse.Namespace, client: Client, screen: Screen) -> in
     ]
     told = one_line(f"rolled back {result['name']}: {', '.join(removed)} removed")
     return screen.answer(result, told)
-
-
-def _agreed(name: str, client: Client, screen: Screen) -> bool:
-    """Ask at the terminal; without one, the command itself is the consent."""
-    if sys.stdin is None or not sys.stdin.isatty():
-        return True
-
-    sources = client.call("migrate.status", name=name)["sources"]
-    held = count(sources[0]["copied"], "memory") if sources else "the memories"
-    screen.flush()
-    print(f"Remove {held} that came from {one_line(name)}? [y/N] ", end="", file=sys.stderr)
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def run_forget_backup(args: argparse.Namespace, client: Client, screen: Screen) -> int:

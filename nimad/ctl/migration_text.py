@@ -108,7 +108,14 @@ def _source(screen: Screen, source: dict[str, Any]) -> Iterator[str]:
         made = f"{source['encoded']:,} of {source['copied']:,} encoded"
         yield f"  lazy: {made}; all are found by their words, and encoded when a query finds them"
     yield from (f"  {text}" for text in _since(source))
-    yield from _quarantined(screen, source)
+    if number := source["quarantined"]:
+        rows = f"{count(number, 'row')} quarantined: not taken over, or damaged"
+        yield screen.style(f"  {rows}", YELLOW)
+        shown = (source.get("quarantine") or [])[:QUARANTINE_LINES]
+        for row in shown:
+            yield from _wrapped(screen, f"{row['kind']} {row['key']}: {row['reason']}", "    ", DIM)
+        if number > len(shown):
+            yield f"    and {number - len(shown):,} more"
     if source.get("error"):
         yield from _wrapped(screen, f"stopped: {source['error']}", "  ", RED)
     if state in (State.PAUSED, State.FAILED):
@@ -117,18 +124,6 @@ def _source(screen: Screen, source: dict[str, Any]) -> Iterator[str]:
 
 def _state(source: dict[str, Any]) -> str:
     return one_line(source["state"]).replace("_", " ")
-
-
-def _quarantined(screen: Screen, source: dict[str, Any]) -> Iterator[str]:
-    number = source["quarantined"]
-    if not number:
-        return
-    yield screen.style(f"  {count(number, 'row')} quarantined: not taken over, or damaged", YELLOW)
-    shown = (source.get("quarantine") or [])[:QUARANTINE_LINES]
-    for row in shown:
-        yield from _wrapped(screen, f"{row['kind']} {row['key']}: {row['reason']}", "    ", DIM)
-    if number > len(shown):
-        yield f"    and {number - len(shown):,} more"
 
 
 def _since(found: dict[str, Any]) -> Iterator[str]:
@@ -149,9 +144,6 @@ def _wrapped(screen: Screen, text: str, indent: str, colour: str) -> Iterator[st
         yield indent + screen.style(line, colour)
 
 
-# --- after attaching ------------------------------------------------------------------------------
-
-
 def attached(screen: Screen, result: dict[str, Any], *, last: bool = True) -> None:
     """What `nimactl migrate PATH` says when nimad has taken the copy."""
     name, total = one_line(result["name"]), count(result["total"], "memory")
@@ -159,12 +151,13 @@ def attached(screen: Screen, result: dict[str, Any], *, last: bool = True) -> No
         screen.line(f"nimad takes over {total} as {screen.style(name, BOLD)}.")
     else:
         screen.line(f"{screen.style(name, BOLD)} is known already ({total}).")
-    _notes(screen, result["report"])
+    show_notes(screen, result["report"])
     if last:
         screen.line("nimactl migrate --status --watch shows how far it is.")
 
 
-def _notes(screen: Screen, report: dict[str, Any]) -> None:
+def show_notes(screen: Screen, report: dict[str, Any]) -> None:
+    """What its owner should know of a source, one paragraph each."""
     for note in report.get("notes") or []:
         screen.paragraph(note, "  ")
 
@@ -195,14 +188,11 @@ def forecast(screen: Screen, result: dict[str, Any]) -> None:
     rows["disk"] = f"about {size(report['estimate_bytes'])}, {backup}; {free}{verdict}"
     for label, text in rows.items():
         screen.line(f"  {label:<14}{text}")
-    _notes(screen, report)
+    show_notes(screen, report)
     if report["refusals"]:
         screen.line(screen.style("  will not come over:", YELLOW))
         for row in report["refusals"]:
             screen.paragraph(f"{row['kind']} {row['key']}: {row['reason']}", "    ")
-
-
-# --- after verifying ------------------------------------------------------------------------------
 
 
 def comparison(screen: Screen, result: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from nimad.ctl.arguments import (
     DATES,
     Commands,
     add_command,
+    add_time_zone,
     first_moment,
     last_moment,
     memory_id,
@@ -23,6 +24,7 @@ from nimad.ctl.human import ago, date
 from nimad.ctl.screen import BOLD, DIM, YELLOW, Screen
 from nimad.ctl.terminal_text import columns, one_line, safe, wrap
 from nimad.limits import MAX_BUDGET, MAX_DEPTH, MAX_RESULTS
+from nimad.times import name_to_hand_over
 
 MODES = ("hybrid", "meaning", "words")
 MOST_LINES = 8
@@ -107,6 +109,7 @@ def _register_query(commands: Commands) -> None:
         help="as it was then: only what had happened by the end of that day, month or moment;"
         " yesterday and the like count from there",
     )
+    add_time_zone(query)
     query.add_argument(
         "--context",
         action="store_true",
@@ -144,11 +147,20 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         context=args.context or None,
         budget=args.budget,
         explain=args.explain or None,
+        time_zone=name_to_hand_over(),
     )
     if screen.json:
         return screen.result(result)
     if args.context or args.budget is not None:
-        show_prompt(screen, result["results"])
+        found = result["results"]
+        if not found:
+            screen.note("nothing relevant was found.")
+        for place, one in enumerate(found):  # a block each, a line a memory, no decoration
+            if place:
+                screen.line()
+            for memory in one["context"]["memories"] if "context" in one else [one]:
+                parts = (memory["text"], memory["who"], memory["layer"], memory["timestamp"])
+                screen.line(safe(prompt.line(*parts)))
     else:
         show_results(screen, result["results"])
         if spent := result.get("timings"):
@@ -188,9 +200,6 @@ def run_related(args: argparse.Namespace, client: Client, screen: Screen) -> int
     return show_notes(screen, result)
 
 
-# --- what they show -------------------------------------------------------------------------------
-
-
 def show_results(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
     """The answers to a query, best first, each with its id and score."""
     if not found:
@@ -208,19 +217,6 @@ def show_results(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
             shown = "  ".join(f"{one_line(name)} {value:.3f}" for name, value in parts.items())
             for line in wrap(shown, _room(screen, margin)):
                 screen.line(" " * margin + screen.style(line, DIM))
-
-
-def show_prompt(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
-    """The answers as text for a prompt: a block for each, a line for each memory, no decoration."""
-
-    if not found:
-        screen.note("nothing relevant was found.")
-    for place, result in enumerate(found):
-        if place:
-            screen.line()
-        for memory in result["context"]["memories"] if "context" in result else [result]:
-            parts = (memory["text"], memory["who"], memory["layer"], memory["timestamp"])
-            screen.line(safe(prompt.line(*parts)))
 
 
 def show_neighbours(screen: Screen, found: Sequence[dict[str, Any]], origin: int) -> None:
@@ -296,6 +292,8 @@ def show_notes(screen: Screen, result: dict[str, Any]) -> int:
     if parts := result.get("degraded"):
         named = " and ".join(one_line(part) for part in parts)
         screen.note(f"answered without {named}. `nimactl doctor` tells why.")
+    for note in result.get("notes", []):
+        screen.note(f"{one_line(note)}.")
     return 0
 
 

@@ -9,6 +9,7 @@ from nimad.ctl.arguments import (
     DATES,
     Commands,
     add_command,
+    add_time_zone,
     first_moment,
     fraction,
     memory_id,
@@ -48,6 +49,7 @@ def register(commands: Commands) -> None:
             help=field.about,
             **parsed.get(field.kind, {}),
         )
+    add_time_zone(remember)
     forget = add_command(
         commands,
         "forget",

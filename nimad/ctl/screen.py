@@ -28,7 +28,14 @@ class Screen:
         self._out = _stream(sys.stdout)
         self._err = _stream(sys.stderr)
         self.terminal = self._out.isatty()
-        self.width = _width(self._out)
+        given = os.environ.get("COLUMNS", "")
+        self.width = int(given) if given.isdigit() and int(given) >= NARROWEST else None
+        """Columns to wrap to: $COLUMNS, the terminal's, or None."""
+        if self.width is None and self.terminal:
+            with contextlib.suppress(OSError, ValueError):
+                self.width = os.get_terminal_size(self._out.fileno()).columns
+            if self.width is None or self.width < NARROWEST:
+                self.width = 80
         plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
         self._coloured = self.terminal and not plain
 
@@ -149,17 +156,3 @@ def _stream(stream: TextIO | None) -> TextIO:
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
     return stream
-
-
-def _width(stream: TextIO) -> int | None:
-    """Columns to wrap to: $COLUMNS, the terminal's, or None."""
-    given = os.environ.get("COLUMNS", "")
-    if given.isdigit() and int(given) >= NARROWEST:
-        return int(given)
-    if not stream.isatty():
-        return None
-    try:
-        found = os.get_terminal_size(stream.fileno()).columns
-    except (OSError, ValueError):
-        return 80
-    return found if found >= NARROWEST else 80

@@ -141,9 +141,6 @@ def run_doctor(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     return UNWELL if serious else 0
 
 
-# --- what they print ------------------------------------------------------------------------------
-
-
 def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
     names = status.get("namespaces") or {}
     memories = f"{count(status['memories'])}"

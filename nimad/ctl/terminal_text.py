@@ -56,23 +56,21 @@ def wrap(text: str, width: int | None) -> list[str]:
     word that is longer than a line is broken where the line ends.  None does not wrap."""
     lines: list[str] = []
     for line in text.split("\n"):
-        lines += [line] if width is None or columns(line) <= width else _wrap_line(line, width)
-    return lines
-
-
-def _wrap_line(line: str, width: int) -> list[str]:
-    made: list[str] = []
-    current = ""
-    for word in line.split():
-        longer = f"{current} {word}" if current else word
-        if columns(longer) <= width:
-            current = longer
+        if width is None or columns(line) <= width:
+            lines.append(line)
             continue
-        if current:
-            made.append(current)
-        *full, current = _pieces(word, width)
-        made += full
-    return [*made, current]
+        current = ""
+        for word in line.split():
+            longer = f"{current} {word}" if current else word
+            if columns(longer) <= width:
+                current = longer
+                continue
+            if current:
+                lines.append(current)
+            *full, current = _pieces(word, width)
+            lines += full
+        lines.append(current)
+    return lines
 
 
 def _pieces(word: str, width: int) -> list[str]:

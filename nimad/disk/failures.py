@@ -104,7 +104,7 @@ def translated(path: Path) -> Iterator[None]:
             case Fault.NO_MEMORY:
                 ours = MemoryError(detail)
             case Fault.FAILED:
-                ours = (_refusal_beside(path) or DiskFailed)(detail=detail)
+                ours = (refusal_beside(path) or DiskFailed)(detail=detail)
             case Fault.READ_ONLY:
                 ours = DiskReadOnly(detail=detail)
             case Fault.INDEX_DAMAGED:
@@ -114,15 +114,25 @@ def translated(path: Path) -> Iterator[None]:
             case Fault.LOCKED:
                 ours = Busy(detail=f"another program keeps {path.name} locked")
             case Fault.NOT_OPENED:
-                refused = _refusal_beside(path)
+                refused = refusal_beside(path)
                 unusable = StateUnusable(state=path.parent, detail=detail)
                 ours = refused(detail=detail) if refused else unusable
+            case _ if _quotes_tables(error):
+                told = f"{error}: its table definitions are damaged"
+                ours = RecordsDamaged(path=path, detail=told)
             case _:
                 raise
         raise ours from error
 
 
-def _refusal_beside(path: Path) -> type[NimadError] | None:
+def _quotes_tables(error: Exception) -> bool:
+    """Whether SQLite does not know its tables any more: all our statements fit them."""
+    return isinstance(error, UnicodeDecodeError) or (
+        sqlite_fault(error) == Fault.OTHER and str(error).startswith("no such ")
+    )
+
+
+def refusal_beside(path: Path) -> type[NimadError] | None:
     """What the system says to some pages written beside a file; None when it takes them.  They
     stand as far into a file as the database and its WAL reach: a limit of sizes counts, too."""
     files = (path, path.with_name(path.name + "-wal"))
@@ -144,7 +154,7 @@ def check_room(path: Path) -> None:
     the rest in the map.  With smaller blocks (disks up to 512 MB) that is not enough: the process
     would end by SIGBUS.
     """
-    if os.statvfs(path.parent).f_frsize < 4096 and (refused := _refusal_beside(path)) is not None:
+    if os.statvfs(path.parent).f_frsize < 4096 and (refused := refusal_beside(path)) is not None:
         raise refused(detail=f"there is no room to open {path}")
 
 

@@ -66,27 +66,24 @@ class HttpEmbedder(Embedder):
         asked = [n for n, text in enumerate(texts) if text.strip()]
         for start in range(0, len(asked), self._batch):
             part = asked[start : start + self._batch]
-            rows[part] = self._ask([texts[n] for n in part])
-        return rows
-
-    def _ask(self, texts: list[str]) -> NDArray[np.float32]:
-        with self._lock:
-            if self.trouble is not None and self._clock() < self._not_before:
-                raise Degraded(part="embedder", detail=self.trouble)
-        try:
-            rows = self._parsed(self._exchange(texts), len(texts))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = str(error) or type(error).__name__
-            if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
-                reason = "nimad-embedder does not run"
-                reason += " (systemctl enable --now nimad-embedder.socket)"
             with self._lock:
-                self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
-                self._not_before = self._clock() + self._pause
-                self.trouble = reason
-            raise Degraded(part="embedder", detail=reason) from error
-        with self._lock:
-            self.trouble, self._pause = None, 0.0
+                if self.trouble is not None and self._clock() < self._not_before:
+                    raise Degraded(part="embedder", detail=self.trouble)
+            try:
+                made = self._parsed(self._exchange([texts[n] for n in part]), len(part))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                reason = str(error) or type(error).__name__
+                if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+                    reason = "nimad-embedder does not run"
+                    reason += " (systemctl enable --now nimad-embedder.socket)"
+                with self._lock:
+                    self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+                    self._not_before = self._clock() + self._pause
+                    self.trouble = reason
+                raise Degraded(part="embedder", detail=reason) from error
+            with self._lock:
+                self.trouble, self._pause = None, 0.0
+            rows[part] = made
         return rows
 
     def _exchange(self, texts: list[str]) -> bytes:

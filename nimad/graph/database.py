@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from nimad.disk.durable import crash_point, make_directory, set_aside
-from nimad.errors import CypherTooMuch, GraphFailed, GraphMemory
+from nimad.disk.failures import disk_errors, refusal_beside
+from nimad.errors import CypherTooMuch, DiskFull, GraphFailed, GraphMemory
 from nimad.graph.cypher import check_reads
 from nimad.graph.files import GraphFiles, Seal
 from nimad.graph.limits import GraphLimits, Settings, check_supported
@@ -138,15 +139,21 @@ class GraphDatabase:
         """Make the graph anew; the old one serves until the swap.
 
         Runs out of memory once: it is tried again in small parts.  Raises EngineUnsupported,
-        GraphFailed (GraphMemory), DiskFull; the old one stays then.
+        GraphFailed (GraphMemory), DiskFull, DiskFailed, DiskReadOnly; the old one stays then.
         """
         check_supported(self.engine)
         with self._building:
             try:
-                return self._build(about, pages)
-            except BaseException:
+                with disk_errors("the graph could not be written"):
+                    return self._build(about, pages)
+            except BaseException as error:
                 with suppress(OSError):
                     self._files.sweep_new()
+                # The engine says only that it could not write: the disk is asked why.
+                if isinstance(error, (DiskFull, GraphFailed)):
+                    refused = refusal_beside(self._files.main)
+                    if refused is not None:
+                        raise refused(detail=error.fields["detail"]) from error
                 raise
 
     def _build(self, about: About, pages: Pages) -> Seal:

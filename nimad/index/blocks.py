@@ -26,16 +26,14 @@ from numpy.typing import NDArray
 
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import NimadError, NotFound
-from nimad.index.filters import FilterCache
 from nimad.index.kernels.contract import MOST_DIMS
 from nimad.index.kernels.loader import load_kernels
 from nimad.index.located import Located
-from nimad.index.merge import write_merged
+from nimad.index.merge import MergedRows, kept_book
 from nimad.index.params import BlockParams, Damage, SegmentInfo
 from nimad.index.quantise import Ids, Query, Scores, quantise_rows
-from nimad.index.sealed import Sealed
-from nimad.index.segment import SUFFIX, Segment
-from nimad.index.view import Found, Search, View
+from nimad.index.segment import SUFFIX, Sealed, Segment
+from nimad.index.view import FilterCache, Found, Search, View
 from nimad.index.writer import MemoryRows, write_segment
 
 __all__ = ["BlockIndex", "BlockParams", "Damage", "SegmentInfo"]
@@ -122,7 +120,9 @@ class BlockIndex:
             raise NotFound(kind="segment", id=missing[0])
         live = [(present[name].segment, present[name].every()) for name in names]
         with self._pending(into) as path:
-            return write_merged(path, live, self.dims, self.params, self._kernels)
+            source = MergedRows(live, self.dims)
+            book = kept_book(source, self.params)
+            return write_segment(path, source, self.params, self._kernels, book)
 
     def publish(self, add: Sequence[str], drop: Sequence[str] = ()) -> None:
         """Show readers the segments `add` in place of `drop`, at once; then remove the dropped

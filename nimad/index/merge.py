@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nimad.index.cells import Codebook, grouped, nearest
 from nimad.index.drift import Fit
-from nimad.index.kernels.contract import Kernels
-from nimad.index.params import BlockParams, SegmentInfo
+from nimad.index.params import BlockParams
 from nimad.index.quantise import directions, quantise_rows
 from nimad.index.segment import Segment
-from nimad.index.writer import write_segment
 
 log = logging.getLogger(__name__)
 
@@ -68,19 +65,6 @@ class MergedRows:
         return None
 
 
-def write_merged(
-    path: Path,
-    parts: Sequence[tuple[Segment, NDArray[np.int64]]],
-    dims: int,
-    params: BlockParams,
-    kernels: Kernels,
-) -> SegmentInfo:
-    """Write the live rows of `parts` as one segment, as `write_segment` does.  Raises DiskFull when
-    there is no room; nothing is left behind."""
-    source = MergedRows(parts, dims)
-    return write_segment(path, source, params, kernels, kept_book(source, params))
-
-
 def kept_book(source: MergedRows, params: BlockParams) -> Codebook | None:
     """The codebooks that the merged rows can keep, with all rows assigned; None: learn anew.
 
@@ -102,18 +86,10 @@ def kept_book(source: MergedRows, params: BlockParams) -> Codebook | None:
     own = source.part == number
     cell_of = np.empty(len(source.ids), np.uint32)
     cell_of[own] = np.searchsorted(segment.cell_start, source.place[own], side="right") - 1
-    cell_of[foreign] = _assigned(source, foreign, usable[places].astype(np.uint32), segment)
-    book = (segment.mean, segment.blocks, segment.block_start, segment.cell_codes)
-    return Codebook(*book, cell_of, fit)
-
-
-def _assigned(
-    source: MergedRows, rows: NDArray[np.int64], block_of: NDArray[np.uint32], segment: Segment
-) -> NDArray[np.uint32]:
-    """The cell nearest to each of `rows` within its block: uint32[m].  A segment keeps only the
-    codes of its cells; their directions are those of their rows' sums."""
-    cells = np.empty(len(rows), np.uint32)
-    order, edges = grouped(block_of, segment.meta.blocks)
+    # the cell nearest to each foreign row within its block; a segment keeps only the codes
+    # of its cells, whose directions are those of their rows' sums
+    cells = np.empty(len(foreign), np.uint32)
+    order, edges = grouped(usable[places].astype(np.uint32), segment.meta.blocks)
     for block in np.flatnonzero(np.diff(edges)):
         mine = order[edges[block] : edges[block + 1]]
         first, end = int(segment.block_start[block]), int(segment.block_start[block + 1])
@@ -122,5 +98,7 @@ def _assigned(
         held = directions(segment.vectors[start:stop])
         sums = np.add.reduceat(held, segment.cell_start[full] - np.uint32(start), axis=0)
         centres = quantise_rows(sums)
-        cells[mine] = full[nearest(source, rows[mine], centres)[0]]
-    return cells
+        cells[mine] = full[nearest(source, foreign[mine], centres)[0]]
+    cell_of[foreign] = cells
+    book = (segment.mean, segment.blocks, segment.block_start, segment.cell_codes)
+    return Codebook(*book, cell_of, fit)

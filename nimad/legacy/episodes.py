@@ -4,7 +4,7 @@
 |--------------------|----------------------------------------------------------------------------|
 | raw_text           | `text`; without one, `what` or else `context` is the text                  |
 | who, where         | the same, when they are text                                               |
-| timestamp          | `timestamp`, when it is ISO 8601; without one, `when` may be                |
+| timestamp          | `timestamp`, when it is a time (nimad.times); without one, `when` may be    |
 | importance         | the same, when it is a number within [0, 1]                                |
 | every other field  | `extra` under its own name                                                 |
 | factors            | `extra`, when they say anything that the fields do not (sparse memories)   |
@@ -25,24 +25,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, tzinfo
 from operator import attrgetter
 from typing import Any
 
+from nimad.legacy.budget import MAX_EPISODE_VALUES, TOO_LARGE
 from nimad.legacy.mapping import (
-    EPOCH,
-    MAX_KEPT,
     Field,
     Mapped,
     Mapper,
     UnreadableRowError,
     nothing,
-    parse_iso,
     text_field,
 )
-from nimad.legacy.source import Row
-from nimad.legacy.values import BrokenText, Value, absent, canonical_json, encodes, pack
-from nimad.model import MAX_TEXT, Memory
+from nimad.legacy.source import LegacyNode, Row, Unreadable
+from nimad.legacy.values import (
+    BrokenText,
+    Value,
+    absent,
+    canonical_json,
+    encodes,
+    kind_of,
+    pack,
+)
+from nimad.model import MAX_KEPT, MAX_TEXT, Memory
+from nimad.times import Reading, at_zone, iso, read
 
 FIELDS = (
     "who",
@@ -76,8 +84,8 @@ class _MappedEpisode(Mapped):
 
     __slots__ = ("episode",)
 
-    def __init__(self, memory: Memory, episode: Episode) -> None:
-        super().__init__(memory)
+    def __init__(self, memory: Memory, zone: tzinfo, episode: Episode) -> None:
+        super().__init__(memory, zone)
         self.episode = episode
 
 
@@ -94,7 +102,7 @@ class EpisodeMapper(Mapper):
     def memory(self, key: int, episode: Episode) -> Mapped:
         """The memory of an episode.  Raises UnreadableRowError when its text cannot be read."""
         memory = Memory("", source=(self.name, key), layer=LAYER, extra={})
-        mapped = _MappedEpisode(memory, episode)
+        mapped = _MappedEpisode(memory, self.zone, episode)
         for name, field in _FIELDS.items():
             if name in episode or field.always:
                 field.take(mapped, name, episode.get(name))
@@ -113,6 +121,19 @@ class EpisodeMapper(Mapper):
     def column(self, packed: Any) -> Value:
         """A packed value as a column: text and numbers themselves, the rest as canonical JSON."""
         return _column(packed)
+
+
+def node_of(mapper: EpisodeMapper, key: int, episode: Any) -> LegacyNode | Unreadable:
+    """An episode as a memory, with its row; or the reason why it is none."""
+    if episode == TOO_LARGE:
+        return Unreadable("node", key, f"it holds more than {MAX_EPISODE_VALUES} values")
+    if not isinstance(episode, dict):
+        return Unreadable("node", key, f"it is a {kind_of(episode)}, not an episode")
+    try:
+        mapped = mapper.memory(key, episode)
+    except UnreadableRowError as error:
+        return Unreadable("node", key, str(error))
+    return LegacyNode(key, mapped.memory, row_of(key, episode), mapped.notes)
 
 
 def row_of(key: int, episode: Episode) -> Row:
@@ -149,11 +170,23 @@ def identity(episode: Any) -> bytes:
     return hashlib.sha256(canonical_json(said)).digest()
 
 
+def key_time(value: Any) -> int | None:
+    """Epoch milliseconds of a timestamp as keys have had it since the first version: numbers are
+    seconds or milliseconds, a time without a zone is UTC.  Another reading would be another key."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = value / 1000 if abs(value) >= 1e11 else value
+        return int(seconds * 1000) if 0 < seconds < 1e10 else None
+    try:
+        return at_zone(datetime.fromisoformat(value), UTC) if len(value) <= 40 else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
 def key_of(episode: Any, same: bytes, before: int) -> int:
     """The key of an episode whose identity is `same`, the `before`-th (from 0) such in its file."""
     digest = hashlib.sha256(same + before.to_bytes(8, "little")).digest()
     low = int.from_bytes(digest[:8], "little")
-    moment = _parse_time(episode.get("timestamp")) if isinstance(episode, dict) else None
+    moment = key_time(episode.get("timestamp")) if isinstance(episode, dict) else None
     if moment is None:
         return TIMELESS | (low & (TIMELESS - 1))
     seconds = min(max(moment // 1000 - SECONDS_FROM, 0), (1 << 33) - 1)
@@ -183,7 +216,7 @@ def _take_text(mapped: _MappedEpisode, name: str, raw: Any) -> None:
         raise UnreadableRowError("its text is not UTF-8")
     if raw is not None and not isinstance(raw, str):
         is_number = isinstance(raw, (int, float)) and not isinstance(raw, bool)
-        raise UnreadableRowError(f"its text is a {'number' if is_number else type(raw).__name__}")
+        raise UnreadableRowError(f"its text is a {'number' if is_number else kind_of(raw)}")
     if raw:
         mapped.take_text(name, raw)
         return
@@ -194,13 +227,18 @@ def _take_text(mapped: _MappedEpisode, name: str, raw: Any) -> None:
     mapped.memory.text = text[:MAX_TEXT]
 
 
+def time_of(episode: Episode, zone: tzinfo) -> Reading:
+    """When an episode happened: its timestamp, or else its `when`."""
+    for name in ("timestamp", "when"):
+        with suppress(ValueError):
+            if (found := read(episode.get(name), zone)).at is not None:
+                return found
+    return Reading(None)
+
+
 def _take_time(mapped: _MappedEpisode, name: str, given: Any) -> None:
-    moment = _parse_time(given)
-    if moment is None:
-        mapped.memory.timestamp = _parse_time(mapped.episode.get("when")) or 0
-    else:
-        mapped.memory.timestamp = moment
-    if name in mapped.episode and (moment is None or _iso(moment) != given):
+    mapped.memory.timestamp = moment = time_of(mapped.episode, mapped.zone).at
+    if name in mapped.episode and (moment is None or iso(moment) != given):
         mapped.keep(name, given)
 
 
@@ -208,20 +246,6 @@ def _take_importance(mapped: Mapped, name: str, value: Any) -> None:
     if type(value) is int and 0 <= value <= 1:
         mapped.memory.importance = float(value)
     mapped.take_importance(name, value)
-
-
-def _parse_time(value: Any) -> int | None:
-    """ISO 8601 or epoch seconds as epoch milliseconds; None when it is neither."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = value / 1000 if abs(value) >= 1e11 else value
-        return int(seconds * 1000) if 0 < seconds < 1e10 else None
-    return parse_iso(value)
-
-
-def _iso(moment: int) -> str:
-    """The one way of writing a time that needs no keeping."""
-    spec = "milliseconds" if moment % 1000 else "seconds"
-    return (EPOCH + timedelta(milliseconds=moment)).isoformat(timespec=spec)
 
 
 def _is_absent(memory: Memory, name: str) -> bool:
@@ -237,7 +261,7 @@ _FIELDS = {
     ),
     "timestamp": Field(
         _take_time,
-        lambda memory: None if _is_absent(memory, "timestamp") else _iso(memory.timestamp),
+        lambda memory: None if _is_absent(memory, "timestamp") else iso(memory.timestamp or 0),
         always=True,
     ),
     "who": text_field("who"),

@@ -15,7 +15,8 @@ field can hold.
 | column of a graph            | in the memory                                                     |
 |------------------------------|-------------------------------------------------------------------|
 | id                           | `source[1]`                                                       |
-| text, layer, timestamp       | the same; a layer we do not know becomes "note"                   |
+| text, layer                  | the same; a layer we do not know becomes "note"                   |
+| timestamp                    | the same, as epoch milliseconds (nimad.times), else `created`     |
 | summary, who                 | the same; NULL stays None, "" stays ""                            |
 | affect_json, turn_id         | `affect` (the text itself, not parsed), `turn`                    |
 | session_key, conversation_id | `session`, `conversation`                                         |
@@ -32,21 +33,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from nimad import times
 from nimad.legacy.values import BrokenText, Value, canonical_json, encodes, pack, unpack
-from nimad.model import LAYERS, MAX_TEXT, Memory
+from nimad.model import LAYERS, MAX_KEPT, MAX_TEXT, Memory
 
 LEGACY_LAYERS = frozenset(LAYERS) - {"note"}
-NAIVE_EPOCH = datetime(1970, 1, 1)
-EPOCH = NAIVE_EPOCH.replace(tzinfo=UTC)
-INT64 = 1 << 63
-MAX_KEPT = 20_000
-"""Longest text outside `text` [characters]: with it, an answer still fits in a frame."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 
 
@@ -56,12 +55,23 @@ class UnreadableRowError(ValueError):
 
 @dataclass(slots=True)
 class Mapped:
-    """A memory, and (field, reason) of what in its record is damaged but kept."""
+    """A memory, and (field, reason) of what in its record is damaged but kept.
+
+    `zone` is that of times that name none.
+    """
 
     memory: Memory
+    zone: tzinfo = UTC
     notes: list[tuple[str, str]] = field(default_factory=list)
     timeless: bool = False
-    """Whether its own time is none that a memory can have: the next best is taken."""
+    """Whether its own time may be none that a memory can have: the next best is taken."""
+
+    def read_time(self, value: Any) -> int | None:
+        """A value as epoch milliseconds; None where it is no time."""
+        try:
+            return times.read(value, self.zone).at
+        except ValueError:
+            return None
 
     def keep(self, name: str, value: Any) -> None:
         """Keep a value under its field's name: nothing else holds it."""
@@ -135,10 +145,12 @@ def text_field(attribute: str) -> Field:
 class Mapper:
     """Turns memories of the source `name` back into the rows they were made of.
 
+    `zone` is that of times in rows which name none.
     `fields` are the names in a row, in order, and what each says when `extra` and `blobs` do not.
     """
 
     columns: tuple[str, ...]
+    zone: tzinfo = UTC
     long_json = False
     """Whether a value may be in blobs["name:json"]."""
 
@@ -225,7 +237,7 @@ class NodeMapper(Mapper):
     def memory(self, row: Sequence[Value]) -> Mapped:
         """The memory of a row.  Raises UnreadableRowError when its text cannot be read."""
         memory = Memory("", source=(self.name, self.key(row)), extra={})
-        mapped = _MappedRow(memory)
+        mapped = _MappedRow(memory, self.zone)
         for (column, take, always), value in zip(self._takes, row, strict=True):
             if value is not None or always:
                 take(mapped, column, value)
@@ -270,42 +282,26 @@ def _take_layer(mapped: Mapped, column: str, value: Value) -> None:
 
 
 def _take_timestamp(mapped: Mapped, column: str, value: Value) -> None:
-    if isinstance(value, int):
-        mapped.memory.timestamp = value
-        return
-    mapped.timeless = True
-    if isinstance(value, float) and abs(value) < INT64:
-        mapped.memory.timestamp = int(value)
-    else:
-        mapped.memory.timestamp = parse_iso(value) or 0
-    mapped.keep(column, value)
+    mapped.memory.timestamp = at = mapped.read_time(value)
+    if type(value) is not int:
+        mapped.timeless = True
+    if type(value) is not int or value != (at or 0):
+        mapped.keep(column, value)
 
 
 def _take_created(mapped: Mapped, column: str, value: Value) -> None:
     # the epoch itself is kept: a `created` of 0 means that none is known
-    created = parse_iso(value) if isinstance(value, str) and _CREATED.fullmatch(value) else None
-    if created:
-        mapped.memory.created = created
-    else:
+    mapped.memory.created = None
+    if isinstance(value, str) and _CREATED.fullmatch(value):
+        with suppress(ValueError):  # SQLite's datetime('now') is UTC, whatever the machine's zone
+            mapped.memory.created = times.read(value, UTC).at
+    if not mapped.memory.created:
         mapped.keep(column, value)
 
 
 def _take_accessed(mapped: Mapped, column: str, value: Value) -> None:
-    if isinstance(value, int) and value > 0:
-        mapped.memory.last_accessed = value
+    mapped.memory.last_accessed = mapped.read_time(value)
     mapped.keep(column, value)
-
-
-def parse_iso(text: Any) -> int | None:
-    """ISO 8601, UTC where no zone is said, as epoch milliseconds; None for anything else."""
-    if not isinstance(text, str) or len(text) > 40:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        since = moment - EPOCH if moment.tzinfo else moment - NAIVE_EPOCH
-    except (ValueError, OverflowError):
-        return None
-    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
 def _created_back(memory: Memory) -> Value:
@@ -328,7 +324,7 @@ _COLUMNS = {
     "id": Field(_take_key, lambda memory: int(memory.source[1]) if memory.source else None),
     "text": Field(_take_text, attrgetter("text"), always=True),
     "layer": Field(_take_layer, attrgetter("layer"), always=True),
-    "timestamp": Field(_take_timestamp, attrgetter("timestamp"), always=True),
+    "timestamp": Field(_take_timestamp, lambda memory: memory.timestamp or 0, always=True),
     "fe_score": Field(Mapped.take_importance, attrgetter("importance")),
     "created_at": Field(_take_created, _created_back),
     "last_accessed": Field(_take_accessed, nothing),

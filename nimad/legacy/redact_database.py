@@ -3,18 +3,19 @@
 The snapshot is our own copy; the source itself is never touched.  A database is made anew of what
 nimad reads: the three tables of memories, edges and turns, without the purged rows.  Nothing else
 comes along, because anything else may repeat the text (the full-text tables do) or be broken:
-triggers, views, indexes, damaged free pages.  Edges of a purged row go with it, and turns of which
-no memory is left.  So a purge does not depend on what is never read.
+triggers, views, indexes, damaged free pages.  Edges of a purged row go with it, edges that lead
+nowhere, and turns of which no memory is left.  So a purge does not depend on what is never read.
 How it is done in a bundle of files is told in redact_bundle.py.
 
-Crash prose: the new database is written beside the snapshot as `NAME.tmp` (swept at start) and
-renamed over it; a crash leaves the old snapshot or the new one.
+Crash prose: the new snapshot is written beside the old one as `NAME.tmp` or `NAME.scrub.tmp` (swept
+at start) and renamed over it; a crash leaves the old snapshot or the new one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sqlite3
 from collections.abc import Collection, Sequence
 from contextlib import closing
@@ -24,6 +25,7 @@ from pathlib import Path
 from nimad.disk.durable import fsync_dir
 from nimad.errors import NimadError
 from nimad.legacy.detect import GRAPH
+from nimad.legacy.reader_process import run
 from nimad.legacy.schema import (
     EDGES,
     NODES,
@@ -49,28 +51,48 @@ class Scrubbed:
 
 
 def scrub_snapshot(
-    path: Path, keys: Sequence[int | str], kind: str = GRAPH, later: Collection[int] = ()
+    path: Path,
+    keys: Sequence[int | str],
+    kind: str = GRAPH,
+    later: Collection[int] = (),
+    *,
+    growing: bool = False,
 ) -> Scrubbed:
     """Take rows out of a snapshot of this kind, and whatever else in it repeats what they say.
 
-    `later` are keys of rows that came after it: a turn that has one of those is kept.
+    `later` are keys of rows that came after it: what refers to one of those is kept.  Edges that
+    lead nowhere are not, unless more rows may come (`growing`).
 
     Raises SourceCorrupt, SourceNotRecognised or SourceUnreadable when a snapshot cannot be read,
     DiskFull when the new one does not fit, ValueError when a file of a bundle cannot be
     overwritten.
     """
     if kind == GRAPH:
-        rows = _scrub_database(path, {int(key) for key in keys}, later)
+        rows = _scrub_database(path, {int(key) for key in keys}, later, growing)
     else:
-        from nimad.legacy.redact_bundle import blank
-
-        rows = blank(path, keys)
+        rows = _scrub_bundle(path, keys)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Scrubbed(rows, path.stat().st_size, digest)
 
 
-def _scrub_database(path: Path, keys: set[int], later: Collection[int]) -> int:
+def _scrub_bundle(path: Path, keys: Sequence[int | str]) -> int:
+    """Make the bundle anew without the episodes of these keys; how many there were."""
+    new = path.with_name(path.name + ".scrub.tmp")
+    try:
+        shutil.copyfile(path, new)  # by the kernel: a bundle may be larger than the memory
+        new.chmod(0o600)
+        with path.open("rb") as bundle, new.open("r+b") as working:
+            rows = run("redact", path, bundle.fileno(), working.fileno(), keys=list(keys))
+        if rows:
+            new.rename(path)
+            fsync_dir(path.parent)
+    finally:
+        new.unlink(missing_ok=True)
+    return rows
+
+
+def _scrub_database(path: Path, keys: set[int], later: Collection[int], growing: bool) -> int:
     """Make the database anew without the memories of these ids; how many there were."""
     new = path.with_name(path.name + ".tmp")
     new.unlink(missing_ok=True)
@@ -82,7 +104,8 @@ def _scrub_database(path: Path, keys: set[int], later: Collection[int]) -> int:
             os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             with closing(open_source(new, "mode=rw")) as connection:
                 connection.execute(f"PRAGMA encoding = {quoted(encoding)}")
-                rows = _copy(connection, path, shape, keys, later)
+                _prepare(connection, path, keys, later, growing)
+                rows = _copy(connection, path, shape)
         with new.open("rb") as file:
             os.fsync(file.fileno())
         new.rename(path)
@@ -93,21 +116,25 @@ def _scrub_database(path: Path, keys: set[int], later: Collection[int]) -> int:
     return rows
 
 
-def _copy(
+def _prepare(
     connection: sqlite3.Connection,
     path: Path,
-    shape: Shape,
     keys: set[int],
     later: Collection[int],
-) -> int:
-    """Fill the new database from the kept one; how many memories were left out."""
+    growing: bool,
+) -> None:
+    """Set up the connection to the new database, with the kept one beside it as `kept`."""
     for pragma in ("journal_mode=MEMORY", "synchronous=OFF", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}")
     connection.execute("PRAGMA ignore_check_constraints=ON")  # an expression of the file's choice
-    for table, ids in (("purged", keys), ("later", later)):
+    for table, ids in (("purged", keys), ("later", later), ("growing", [1] if growing else [])):
         connection.execute(f"CREATE TEMP TABLE {table} (id INTEGER PRIMARY KEY)")
         connection.executemany(f"INSERT INTO {table} VALUES (?)", ((key,) for key in ids))
     connection.execute("ATTACH ? AS kept", (f"{path.absolute().as_uri()}?mode=ro",))
+
+
+def _copy(connection: sqlite3.Connection, path: Path, shape: Shape) -> int:
+    """Fill the new database from the kept one; how many memories were left out."""
     named = {NODES: shape.nodes, EDGES: shape.edges, TURNS: shape.turns}
     tables = {table: columns for table, columns in named.items() if columns}
     try:
@@ -152,8 +179,10 @@ def _stays(table: str, columns: tuple[str, ...]) -> str:
     # as an argument, a column has neither the type nor the collation that a hostile file gave it
     keys = [f"coalesce({name}, NULL)" for name in named if name in known]
     gone = " OR ".join(f"ifnull({key} IN (SELECT id FROM purged), 0)" for key in keys) or "0"
+    there = [
+        f"ifnull({key} IN (SELECT id FROM main.{NODES}) OR {key} IN (SELECT id FROM later), 0)"
+        for key in keys
+    ]
     if table == EDGES:
-        return f"NOT ({gone})"
-    here = f"(SELECT id FROM main.{NODES} UNION ALL SELECT id FROM later)"
-    stay = " OR ".join(f"ifnull({key} IN {here}, 0)" for key in keys) or "0"
-    return f"NOT ({gone}) OR {stay}"
+        return f"NOT ({gone}) AND (({' AND '.join(there)}) OR EXISTS (SELECT 1 FROM growing))"
+    return f"NOT ({gone}) OR {' OR '.join(there) or '0'}"

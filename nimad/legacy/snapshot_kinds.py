@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, tzinfo
 from pathlib import Path
 
 from nimad.errors import SourceUnsupported
@@ -13,8 +14,10 @@ SUFFIXES = {GRAPH: ".sqlite", FILES: ".tar"}
 the files as they are."""
 
 
-def open_snapshot(kind: str, path: Path) -> LegacySource:
-    """Open the snapshot in `path`.
+def open_snapshot(kind: str, path: Path, zone: tzinfo = UTC, check: bool = False) -> LegacySource:
+    """Open the snapshot in `path`; `zone` is that of times in it which name none.
+
+    `check`: a survey follows, for which files are read in one go.
 
     Raises SourceUnsupported for a kind that this version does not know, SourceNotRecognised,
     SourceCorrupt.
@@ -22,9 +25,13 @@ def open_snapshot(kind: str, path: Path) -> LegacySource:
     if kind == GRAPH:
         from nimad.legacy.sqlite import LegacyGraph
 
-        return LegacyGraph.open(path)
+        graph = LegacyGraph.open(path)
+        graph.zone = zone
+        return graph
     if kind == FILES:
         from nimad.legacy.files import LegacyFiles
 
-        return LegacyFiles.open(path)
+        files = LegacyFiles.open(path, check)
+        files.zone = zone
+        return files
     raise SourceUnsupported(path=path, what=f"a source of the kind {kind}")

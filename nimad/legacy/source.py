@@ -7,20 +7,32 @@ thread at a time and reads a snapshot that is ours: what stands in it is hostile
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nimad.errors import NimadError
+from nimad.errors import (
+    NimadError,
+    SourceAltered,
+    SourceCorrupt,
+    SourceNotRecognised,
+    SourceUnsafe,
+    SourceUnsupported,
+)
 from nimad.legacy.mapping import Mapper
 from nimad.legacy.values import Value
 from nimad.model import Memory
+from nimad.times import NO_DATE, Reading, read
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 Row = tuple[Value, ...]
+REFUSALS = (SourceNotRecognised, SourceCorrupt, SourceUnsafe, SourceAltered, SourceUnsupported)
+"""What the readers raise; they name the snapshot, or a file in it."""
 LISTED = 20
 """Refusals that are listed one by one; the others are only counted."""
 
@@ -88,7 +100,8 @@ class Totals:
     UTF-8, `blob_bytes` that of all binary values that become part of the records.  `notes` are
     what else its owner should know of the files, one sentence each; `refused` are the files of it
     that cannot be taken over, (name in the bundle, error).  `vectors` memories have a hypervector,
-    of `dimension` numbers.  `first_key` and `last_key` are the smallest and largest of a memory.
+    of `dimension` numbers.  `times` counts how timestamps were
+    read (nimad.times).  `first_key` and `last_key` are the smallest and largest of a memory.
     """
 
     nodes: int = 0
@@ -106,6 +119,19 @@ class Totals:
     dimension: int = 0
     first_key: int = 0
     last_key: int = -1
+    times: Counter[str] = field(default_factory=Counter)
+
+    def count_time(self, value: Value, zone: tzinfo) -> None:
+        """Count how a timestamp is read."""
+        try:
+            self.count_reading(read(value, zone))
+        except ValueError:
+            self.count_reading(Reading(None))
+
+    def count_reading(self, reading: Reading) -> None:
+        """Count how a timestamp was read."""
+        if note := reading.note or (reading.at is None and NO_DATE):
+            self.times[note] += 1
 
     def count_unreadable(self, row: Unreadable) -> None:
         """Count a row that nothing can be made of."""
@@ -146,7 +172,9 @@ class DenseRows(Protocol):
 
 
 class LegacySource(Protocol):
-    """A snapshot, open for reading."""
+    """A snapshot, open for reading.  `zone` is that of times in it which name none."""
+
+    zone: tzinfo
 
     @property
     def schema(self) -> int:

@@ -10,9 +10,11 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 
+from nimad import times
 from nimad.closing import Closing
 from nimad.legacy.hostile_reader import RowReader, open_reader, pages
 from nimad.legacy.mapping import Mapped, NodeMapper, text_problem
@@ -48,6 +50,8 @@ MAX_LAYERS = 32
 class LegacyGraph(Closing):
     """A snapshot, open for reading.  Used by one thread at a time."""
 
+    zone: tzinfo = UTC
+
     def __init__(self, reader: RowReader, shape: Shape) -> None:
         self._reader, self.shape = reader, shape
         edges, turns = shape.edges, shape.turns
@@ -82,7 +86,9 @@ class LegacyGraph(Closing):
 
     def mapper(self, name: str) -> NodeMapper:
         """What turns this store's rows into memories of the source `name`, and back."""
-        return NodeMapper(self.shape.nodes, name, EMBEDDING_BYTES)
+        made = NodeMapper(self.shape.nodes, name, EMBEDDING_BYTES)
+        made.zone = self.zone
+        return made
 
     def nodes(
         self, mapper: NodeMapper, after: int | None, limit: int
@@ -102,7 +108,7 @@ class LegacyGraph(Closing):
     def turns(self, after: int | None, limit: int) -> list[LegacyTurn | Unreadable]:
         """Up to `limit` turns after the id `after`; otherwise as `nodes`."""
         rows = self.raw_rows("turn", after, limit)
-        return [_turn(key, row, self._more_of_turns) for key, row in rows]
+        return [_turn(key, row, self._more_of_turns, self.zone) for key, row in rows]
 
     def columns(self) -> dict[str, tuple[str, ...]]:
         """Kind -> the columns of its raw rows, in order; none for a table that is missing."""
@@ -141,7 +147,7 @@ class LegacyGraph(Closing):
     def _survey_nodes(self, totals: Totals) -> array[int]:
         """Count the memories; the ids of the readable ones, sorted because they come so."""
         names = [name.lower() for name in self.shape.nodes]
-        text_at, layer_at = names.index("text"), names.index("layer")
+        text_at, layer_at, time_at = map(names.index, ("text", "layer", "timestamp"))
         layers: Counter[str] = Counter()
         ids = array("q")
         for key, row in pages(lambda after: self.raw_rows("node", after, PAGE), lambda r: r[0]):
@@ -150,6 +156,7 @@ class LegacyGraph(Closing):
                 totals.count_unreadable(Unreadable("node", key, reason))
                 continue
             ids.append(key)
+            totals.count_time(row[time_at], self.zone)
             layer, text = str(row[layer_at]), row[text_at]
             layers[layer if layer in layers or len(layers) < MAX_LAYERS else "(others)"] += 1
             totals.text_bytes += len(text.encode()) if isinstance(text, str) else 0
@@ -172,6 +179,7 @@ class Overlay(LegacyGraph):
         self, snapshot: LegacyGraph, later: Iterable[tuple[str, int, Row]], alone: bool = False
     ) -> None:
         super().__init__(snapshot._reader, snapshot.shape)
+        self.zone = snapshot.zone
         self._snapshot, self._alone = snapshot, alone
         self._rows: dict[str, dict[int, Row]] = {kind: {} for kind in self._tables}
         for kind, key, row in later:
@@ -258,7 +266,7 @@ def _edge(key: int, row: Row | str, more: tuple[str, ...]) -> LegacyEdge | Unrea
     return LegacyEdge(key, source, target, relation, strength, _extra(more, others))
 
 
-def _turn(key: int, row: Row | str, more: tuple[str, ...]) -> LegacyTurn | Unreadable:
+def _turn(key: int, row: Row | str, more: tuple[str, ...], zone: tzinfo) -> LegacyTurn | Unreadable:
     if isinstance(row, str):
         return Unreadable("turn", key, row)
     name, *members = row[:4]
@@ -267,9 +275,14 @@ def _turn(key: int, row: Row | str, more: tuple[str, ...]) -> LegacyTurn | Unrea
         return Unreadable("turn", key, "its turn_id is not readable text")
     if not all(member is None or isinstance(member, int) for member in members):
         return Unreadable("turn", key, "one of its members is not an id")
-    if timestamp is not None and not isinstance(timestamp, int):
-        return Unreadable("turn", key, "its timestamp is not a whole number")
+    try:
+        at = 0 if timestamp == 0 else times.read(timestamp, zone).at
+    except ValueError:
+        return Unreadable("turn", key, "its timestamp is no time")
     if affect is not None and not isinstance(affect, str):
         return Unreadable("turn", key, "its affect is not readable text")
     first, second, third = (int(m) if isinstance(m, int) else None for m in members)
-    return LegacyTurn(key, name, first, second, third, timestamp, affect, _extra(more, others))
+    if at != timestamp:
+        more, others = (*more, "timestamp"), [*others, timestamp]
+    extra = _extra(more, others)
+    return LegacyTurn(key, name, first, second, third, at, affect, extra)

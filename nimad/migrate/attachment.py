@@ -10,20 +10,22 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
+from nimad import times
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
-from nimad.errors import DiskFull, SourceUnsupported, UsageError
+from nimad.errors import DiskFull, UsageError
 from nimad.legacy.bundle import strip
 from nimad.legacy.detect import FILES
+from nimad.legacy.episodes import key_time
 from nimad.legacy.hostile_reader import FIRST_ID, pages
+from nimad.legacy.mapping import Mapper
 from nimad.legacy.redact_database import scrub_snapshot
 from nimad.legacy.snapshot_kinds import SUFFIXES, open_snapshot
-from nimad.legacy.source import LegacyNode, LegacySource, Totals, Unreadable
+from nimad.legacy.source import LegacyNode, LegacySource, Row, Totals, Unreadable
 from nimad.migrate import snapshots
 from nimad.migrate.encode_stage import recount
 from nimad.migrate.report import describe
@@ -42,35 +44,27 @@ MOVED_SHARE = 0.9
 PAGE = 500
 
 
-@contextmanager
-def received(store: MemoryStore, fd: int, asked: AttachRequest) -> Iterator[Path]:
-    """A copy of the snapshot behind `fd`, gone afterwards unless `attach` keeps it.
-
-    It takes as long as the client's file does, so no lock may be held meanwhile.  Raises
-    SourceUnsupported, SourceChanged, DiskFull, UsageError.
-    """
-    if asked.kind not in SUFFIXES:
-        raise SourceUnsupported(path=asked.path, what=f"a source of the kind {asked.kind}")
-    with snapshots.received(store, fd, asked.path, asked.size, asked.sha256) as copy:
-        yield copy
-
-
 def attach(
     store: MemoryStore, copy: Path, asked: AttachRequest
 ) -> tuple[Source | None, dict[str, Any]]:
-    """Take over (or, on a dry run, only look at) a snapshot that was `received`.
+    """Take over (or, on a dry run, only look at) a snapshot that was received.
 
     Returns the source, None on a dry run of a new one, and the reply of docs/protocol.md.  Raises
     SourceNotRecognised, SourceCorrupt, DiskFull, UsageError: then nothing was changed.
     """
-    with open_snapshot(asked.kind, copy) as graph:
+    zone_name = asked.time_zone or times.name_to_hand_over() or ""
+    zone = times.find_zone(zone_name) if zone_name else times.local_zone()
+    with open_snapshot(asked.kind, copy, zone, check=True) as graph:
         totals = graph.survey()
         known = known_source(store, graph, totals, asked)
         name = known.name if known else _free_name(store, asked)
         start = _start_key(graph, asked.start_offset)
+        told = times.sentences(totals.times, zone_name or "this machine's zone")
+        totals.notes = [*told, *totals.notes]
         report = describe(store, graph, totals, known, asked.batch_size or 0, asked.size)
         nothing_new = adds_nothing(store, graph, known, asked)
         notes = {"sent": asked.sha256, "start_after": start, "form": form_of(graph)}
+        notes["time_zone"] = zone_name
         fields = {**_columns(asked, totals, start), "fingerprint": fingerprint_of(graph)}
     new = known is None or known.stage == Stage.ROLLED_BACK
     reply = {"name": name, "new": new, "total": totals.nodes, "report": report}
@@ -242,11 +236,21 @@ def adds_nothing(
 def fingerprint_of(graph: LegacySource) -> str:
     """What does not change while a store is in use: its first memories."""
     digest = hashlib.sha256()
-    for row in graph.nodes(graph.mapper(""), None, FINGERPRINT_ROWS):
+    mapper = graph.mapper("")
+    for row in graph.nodes(mapper, None, FINGERPRINT_ROWS):
         digest.update(str(row.key).encode())
         if isinstance(row, LegacyNode):
-            digest.update(f"|{row.memory.timestamp}|{row.memory.text}\n".encode())
+            digest.update(f"|{_time_of(mapper, row.row)}|{row.memory.text}\n".encode())
     return digest.hexdigest()
+
+
+def _time_of(mapper: Mapper, row: Row) -> int:
+    """A row's time as the first version read it, whatever zone is asked for now."""
+    told = dict(zip(map(str.lower, mapper.columns), row, strict=True))
+    time = told["timestamp"]
+    if isinstance(time, int) and "when" not in told:  # a row of a graph
+        return time
+    return key_time(time) or key_time(told.get("when")) or 0
 
 
 def form_of(graph: LegacySource) -> list[int | None] | None:
@@ -280,22 +284,24 @@ def _overlap(store: MemoryStore, graph: LegacySource, source: Source) -> tuple[f
 
     A source that is not here whole yet is looked at in its own snapshot.
     """
+    mapper = graph.mapper(source.name)
     path = store.state / "snapshots" / (source.snapshot or "-")
     if source.stage == Stage.ATTACHED and path.exists():
         with open_snapshot(source.kind, path) as kept:
             some = islice(_rows(kept, source.name), 0, None, max(1, source.total // SAMPLE_ROWS))
             readable = (row for row in some if isinstance(row, LegacyNode))
-            ours = {row.key: (row.memory.text, row.memory.timestamp) for row in readable}
+            theirs = kept.mapper(source.name)
+            ours = {row.key: (row.memory.text, _time_of(theirs, row.row)) for row in readable}
     else:
-        sql = "SELECT source_key, text, timestamp FROM memories WHERE source = ? AND id % ? = 0"
+        sql = "SELECT source_key FROM memories WHERE source = ? AND id % ? = 0 LIMIT ?"
         stride = max(1, source.copied // SAMPLE_ROWS)
-        found = store.records.rows(f"{sql} LIMIT ?", (source.id, stride, 2 * SAMPLE_ROWS))
-        ours = {int(key): (text, timestamp) for key, text, timestamp in found}
-    mapper = graph.mapper(source.name)
+        keys = store.records.rows(sql, (source.id, stride, 2 * SAMPLE_ROWS))
+        found = sources.memories(store.records, source.id, [int(key) for (key,) in keys])
+        ours = {key: (m.text, _time_of(mapper, mapper.row(m))) for key, m in found.items()}
     same = there = 0
     for key, said in ours.items():
         for row in graph.nodes(mapper, key - 1, 1):
             if isinstance(row, LegacyNode) and row.key == key:
                 there += 1
-                same += said == (row.memory.text, row.memory.timestamp)
+                same += said == (row.memory.text, _time_of(mapper, row.row))
     return same / max(1, there), there / max(1, len(ours))

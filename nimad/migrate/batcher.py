@@ -128,16 +128,11 @@ class Batcher:
             room = min(int(rows * target / max(seconds, 1e-6)), self._fits())
             self._to(min(self.size + self._step, max(room, self.size)), f"grown: {took}")
 
-    def failed(self, memory_error: bool, where: str = "") -> bool:
-        """A batch failed; after a memory error (`where` names who ran out) the next is halved.
-
-        Returns whether trying again at once can help: not when a single row does not fit.
-        """
-        if not memory_error:
-            return False
+    def ran_out_of_memory(self) -> bool:
+        """A batch did not fit: the next one is halved; False when a single row does not fit."""
         smaller = max(1, self.size // 2)
         helps = smaller < self.size
-        self._set(smaller, f"halved: out of memory{where and f' in {where}'}")
+        self._set(smaller, "halved: out of memory")
         return helps
 
     def _fits(self) -> int:

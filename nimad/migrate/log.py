@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 LARGEST = 1 << 20
 """Size at which the log begins anew; the one before it is kept as migration.log.1 [bytes]."""
 RULE = "=" * 60
-LEVELS = {"DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARN": logging.WARNING}
 
 
 class MigrationLog:

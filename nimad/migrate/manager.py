@@ -76,7 +76,7 @@ class MigrationManager:
             asked = replace(asked, strategy=config["migration.strategy"])
         if asked.batch_size is None:
             asked = replace(asked, batch_size=config["migration.batch_size"])
-        with attachment.received(self._store, fd, asked) as copy, self._my_turn():
+        with snapshots.received(self._store, fd, asked) as copy, self._my_turn():
             source, reply = attachment.attach(self._store, copy, asked)
             if source is not None and not asked.dry_run:
                 self._pipeline.reset()
@@ -141,9 +141,8 @@ class MigrationManager:
             for source in chosen:
                 if not source.is_due:
                     raise Busy(detail=f"nothing of {source.name} is due: {source.state}")
-            with self._store.records.write() as tx:
-                for source in chosen:
-                    sources.update(tx, source.id, report=source.with_notes(now=True))
+            for source in chosen:
+                sources.change(self._store.records, source.id, report=source.with_notes(now=True))
             self._pipeline.reset()  # a batch may take longer now
         for source in chosen:
             self._log.info(f"{source.name}: goes on now, idle or not")
@@ -211,12 +210,10 @@ class MigrationManager:
             snapshots.path_of(self._store, source)
             retried = sources.count_quarantined(self._store.records, source.id)
             if retried:
-                with self._store.records.write() as tx:
-                    report = source.with_notes(rerun=True, verification=None)
-                    begin = {**sources.BEGIN, "node_cursor": source.note("start_after", FIRST_ID)}
-                    sources.update(
-                        tx, source.id, **begin, started=None, finished=None, report=report
-                    )
+                report = source.with_notes(rerun=True, verification=None)
+                begin = {**sources.BEGIN, "node_cursor": source.note("start_after", FIRST_ID)}
+                begin |= {"started": None, "finished": None, "report": report}
+                sources.change(self._store.records, source.id, **begin)
                 crash_point("migrate.retried")
         self._log.info(f"{name}: {retried} quarantined rows are looked at again")
         self._job.retry()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import tzinfo
 
 from nimad.background.idle_conditions import GATED_SECONDS
 from nimad.closing import Closing
@@ -27,6 +28,7 @@ from nimad.migrate.log import MigrationLog, progress_line
 from nimad.model import COUNTED_STAGES, Stage
 from nimad.store import source_delta, sources
 from nimad.store.sources import Source
+from nimad.times import find_zone, local_zone
 
 WEIGHTS = dict(zip(COUNTED_STAGES, (0.25, 0.35, 0.15, 0.25), strict=True))
 """Share of the time that each stage takes."""
@@ -43,6 +45,12 @@ def bounds(config: Config, gated: bool) -> Bounds:
         seconds=min(seconds, GATED_SECONDS) if gated else seconds,
         reserve_bytes=config["migration.reserve_mb"] << 20,
     )
+
+
+def zone_of(source: Source) -> tzinfo:
+    """The zone of a source's times which name none; earlier versions read them as UTC."""
+    name = source.note("time_zone", "UTC")
+    return find_zone(name) if name else local_zone()
 
 
 def cursor(value: int) -> int | None:
@@ -166,7 +174,7 @@ class Run(Closing):
     def open_source(self, alone: bool = False) -> LegacySource:
         """The snapshot, and over it what was appended since (`alone`: only that)."""
         source = self.source()
-        graph = open_snapshot(source.kind, snapshots.path_of(self.store, source))
+        graph = open_snapshot(source.kind, snapshots.path_of(self.store, source), zone_of(source))
         rows = source_delta.rows(self.store.records, source.id)
         if not isinstance(graph, LegacyGraph) or not (rows or alone):
             return graph

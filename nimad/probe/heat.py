@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,9 @@ def temperature() -> float | None:
 def throttled(sys: Path = SYS) -> str | None:
     """Why the processor is slowed down right now; None when it is not, or unknown."""
     for path in sorted(sys.glob("devices/platform/soc*/soc*:firmware/get_throttled")):
-        bits = _hexadecimal(path)
+        bits = 0
+        with suppress(ValueError):
+            bits = int(read(path).strip() or "0", 16)
         if reasons := [text for bit, text in THROTTLED.items() if bits >> bit & 1]:
             return ", ".join(reasons)
     for device in sorted(sys.glob("class/thermal/cooling_device*")):
@@ -69,10 +72,3 @@ def battery() -> Battery | None:
     if found is None:
         return None
     return Battery(float(found.percent), found.power_plugged is False)
-
-
-def _hexadecimal(path: Path) -> int:
-    try:
-        return int(read(path).strip() or "0", 16)
-    except ValueError:
-        return 0

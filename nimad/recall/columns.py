@@ -49,7 +49,7 @@ class Columns:
     Not for several threads: a lock of `nimad.recall.ranking` keeps readers and changes apart.
 
     Attributes:
-        id, time: int64[n].  namespace, layer: int32[n], ids of names.
+        id, time: int64[n]; a time of 0 is no date.  namespace, layer: int32[n], ids of names.
         session, who: int32[n], codes given here; -1 where there is none.  A session below that
             stands for memories of a namespace without sessions (`columns_follower.loose_session`);
             a `who` below it for a speaker in the text (`speaker_prefix`).
@@ -104,8 +104,6 @@ class Columns:
         }
         self._show_rows()
 
-    # --- changes ------------------------------------------------------------------------------
-
     def append(self, fields: Mapping[str, Sequence[Any] | NDArray[Any]]) -> None:
         """Add rows: the values of some columns; the others are empty."""
         start, end = self.count, self.count + len(fields["id"])
@@ -150,8 +148,6 @@ class Columns:
     def _show_rows(self) -> None:
         for name, array in self._store.items():
             setattr(self, name, array[: self.count])
-
-    # --- questions ----------------------------------------------------------------------------
 
     @property
     def last_id(self) -> int:

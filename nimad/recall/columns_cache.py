@@ -184,27 +184,21 @@ def load(path: Path, records: Records, types: Mapping[str, type]) -> Saved | Non
             raise FormatCorrupt(path=container.path, detail="its columns have different lengths")
         sessions = _array(container, "sessions", np.int64).reshape(-1, 3)
         spelled = _array(container, "subjects", np.int64).reshape(-1, 2)
-        subjects = _names(records, dict(spelled.tolist()), columns["id"], columns["who"])
+        # where the memory that stands for a spelling is gone, others of the same code are asked
+        code_of, ids, who = dict(spelled.tolist()), columns["id"], columns["who"]
+        sql = "SELECT min(id), who FROM memories WHERE id IN (SELECT value FROM json_each(?))"
+        sql += " AND who != '' GROUP BY who"
+        found = records.rows(sql, (json.dumps(list(code_of)),))
+        lost = code_of.keys() - {number for number, _ in found}
+        if lost:
+            others = ids[np.isin(who, [code_of[number] for number in lost])]
+            code_of |= zip(ids.tolist(), who.tolist(), strict=True)
+            found += records.rows(sql, (json.dumps(others.tolist()),))
+        subjects = [(name, code_of[number]) for number, name in found]
         return Saved(seen, count, dead, next_code, sessions, subjects, columns)
     except (FormatCorrupt, FormatTooOld, FormatTooNew) as error:
         log.warning("%s The memories are read instead.", error.message)
         return None
-
-
-def _names(
-    records: Records, code_of: dict[int, int], ids: NDArray[Any], who: NDArray[Any]
-) -> list[tuple[str, int]]:
-    """(name, code) of each spelling; `code_of` knows them by the id of a memory that has it.  Where
-    the memory that stands for a spelling is gone, the others of the same code are asked."""
-    sql = "SELECT min(id), who FROM memories WHERE id IN (SELECT value FROM json_each(?))"
-    sql += " AND who != '' GROUP BY who"
-    found = records.rows(sql, (json.dumps(list(code_of)),))
-    lost = code_of.keys() - {number for number, _ in found}
-    if lost:
-        others = ids[np.isin(who, [code_of[number] for number in lost])]
-        code_of |= zip(ids.tolist(), who.tolist(), strict=True)
-        found += records.rows(sql, (json.dumps(others.tolist()),))
-    return [(name, code_of[number]) for number, name in found]
 
 
 def _array(container: Container, region: str, kind: type) -> NDArray[Any]:

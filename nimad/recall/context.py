@@ -84,13 +84,13 @@ def passages(
     Args:
         hits: best first.
         around: `ids_around` them.
-        upto: nothing later is shown [epoch milliseconds]; None: everything is.
+        upto: nothing later is shown, nor what has no date [epoch milliseconds]; None: all is.
     """
     turns = _turns(records, hits)
     wanted = {i for ids in (*around.values(), *(t.values() for t in turns.values())) for i in ids}
     known = get_within(records, sorted(wanted | {hit.memory.id for hit in hits}))
     if upto is not None:
-        known = {i: memory for i, memory in known.items() if memory.timestamp <= upto}
+        known = {i: m for i, m in known.items() if m.timestamp is not None and m.timestamp <= upto}
     made: list[Passage] = []
     places: dict[int, Passage] = {}
     said: dict[tuple[object, ...], int] = {}
@@ -121,7 +121,8 @@ def passages(
             for memory in around_it
             if memory.id not in places and said.setdefault(_saying(memory), memory.id) == memory.id
         ]
-        passage.memories = sorted([*passage.memories, *fresh], key=lambda m: (m.timestamp, m.id))
+        passage.memories += fresh
+        passage.memories.sort(key=lambda m: (m.timestamp or 0, m.id))
         places.update((memory.id, passage) for memory in fresh)
     return made
 

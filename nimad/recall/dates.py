@@ -3,15 +3,15 @@
 "8 May 2023" asks for three things, the year, the month and the day of it, each of which counts by
 how rare it is, like a word: so a memory of 9 May is nearer than one of June.  "yesterday" and the
 like ask for one span, counted from now (`nimad.when`).  English, German and Japanese are
-understood.  Days are those of this machine's time zone.
+understood.  Days are those of the asker's time zone.
 """
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 
 import numpy as np
@@ -43,7 +43,7 @@ class Named:
     high: int = 0
 
 
-def named_dates(text: str, now: int) -> tuple[list[Named], set[str]]:
+def named_dates(text: str, now: int, zone: tzinfo) -> tuple[list[Named], set[str]]:
     """What a text asks of dates, each once, and the words (case-folded) that do.
 
     Nothing for most texts.
@@ -55,7 +55,7 @@ def named_dates(text: str, now: int) -> tuple[list[Named], set[str]]:
     if found:
         low = {word.casefold() for word in letters_and_numbers(text)}
         said = {w for w in low if w in MONTHS or w in WEEKDAYS or w[:1].isdecimal()}
-    for span, spelled in when.relative(text, now):
+    for span, spelled in when.relative(text, now, zone):
         found.append(Named("span", span.first, span.end))
         said.update(word.casefold() for word in letters_and_numbers(spelled))
     return list(dict.fromkeys(found)), said
@@ -98,22 +98,26 @@ def _parts(year: str, month: str, day: str) -> Iterator[Named]:
             yield Named(part, int(value))
 
 
-def on_date(times: Ints, named: Named) -> NDArray[np.bool_]:
-    """bool[n]: which of `times: int64[n]` (epoch milliseconds) are what a question named."""
+def on_date(times: Ints, named: Named, zone: tzinfo = UTC) -> NDArray[np.bool_]:
+    """bool[n]: which of `times: int64[n]` (epoch milliseconds; 0: no date) a question named."""
     if named.part == "span":
-        return (times >= named.low) & (times < named.high)
+        found: NDArray[np.bool_] = (times >= named.low) & (times < named.high)
+        found &= times != 0
+        return found
     if not len(times):
         return np.zeros(0, np.bool_)
     quarters = times // (DAY_MS // 96)  # no zone is off by less than a quarter of an hour
     starts = np.flatnonzero(np.append(True, quarters[1:] != quarters[:-1]))
-    hit = _calendar(quarters[starts], named.part) == named.low
-    return np.repeat(hit, np.diff(np.append(starts, len(times))))
+    hit = _calendar(quarters[starts], named.part, zone) == named.low
+    found = np.repeat(hit, np.diff(np.append(starts, len(times))))
+    found &= times != 0
+    return found
 
 
-def _calendar(quarters: Ints, part: str) -> Ints:
-    """The year, month, day or weekday of quarters of an hour since 1970, here."""
+def _calendar(quarters: Ints, part: str, zone: tzinfo) -> Ints:
+    """The year, month, day or weekday of quarters of an hour since 1970 in a zone."""
     unique, back = np.unique(quarters // 96, return_inverse=True)
-    offsets = np.array([_offset(int(day)) for day in unique], np.int64)
+    offsets = np.array([_offset(int(day), zone) for day in unique], np.int64)
     days: Ints = (quarters + offsets[back] // 900) // 96
     if part == "weekday":
         days += 3
@@ -130,9 +134,10 @@ def _calendar(quarters: Ints, part: str) -> Ints:
 
 
 @lru_cache(maxsize=20_000)
-def _offset(day: int) -> int:
-    """Seconds that this machine's clock is ahead of UTC at noon of a day since 1970."""
+def _offset(day: int, zone: tzinfo) -> int:
+    """Seconds that clocks in a zone are ahead of UTC at noon of a day since 1970."""
     try:
-        return time.localtime(day * 86_400 + 43_200).tm_gmtoff
-    except (OverflowError, ValueError, OSError):
+        noon = datetime(1970, 1, 1, 12, tzinfo=UTC) + timedelta(days=day)
+        return round((noon.astimezone(zone).utcoffset() or timedelta()).total_seconds())
+    except (OverflowError, ValueError):
         return 0

@@ -42,12 +42,6 @@ class LexicalScores:
     unknown: frozenset[str]
 
 
-def no_scores(count: int) -> LexicalScores:
-    """For a mode that leaves words aside."""
-    zeros = np.zeros(count, np.float32)
-    return LexicalScores(zeros, zeros, 0.0, frozenset())
-
-
 def score_words(
     question: ParsedQuery,
     columns: Columns,
@@ -77,7 +71,7 @@ def score_words(
         best.append(rarity)
         own[rows] += rarity * counts * (weights.k1 + 1) / (counts + scope.sizes[rows])
     for named in question.dates:
-        hit = on_date(columns.time, named) & scope.mask
+        hit = on_date(columns.time, named, question.zone) & scope.mask
         if 0 < (count := int(np.count_nonzero(hit))) < scope.count:
             rarity = weights.date * _rarity(total, count)
             own[hit] += rarity

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import tzinfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,16 @@ from nimad.store.terms import TermIndex
 from nimad.text import composed, tokens, word_pattern, words_of
 
 LONG = 32
-"""Words from which on a query is long; those without content do not count, two pairs are one."""
+"""Number of words from which on a query is long; those without content do not count, and two pairs
+of a dense script are one [words]."""
 MOST_TERMS = 64
-"""Terms that are looked at of the last paragraph, and of what is before it."""
-READ_HEAD, READ_TAIL = 2000, 6000
-"""What is read of a longer text: its beginning and its end [characters]."""
+"""Number of terms that are looked at of the last paragraph, of what is before it, and of
+capitalised words [terms]."""
+LOOKED_AT = 4000
+"""Length of the part of a query that is taken apart; of a longer one its beginning and its end,
+half each [characters]."""
 NAMED_IN = 2000
-"""Longest part in which dates and capitals are looked for [characters]."""
+"""Length of the longest part in which dates are looked for [characters]."""
 
 _PARAGRAPH = re.compile(r"\n[^\S\n]*\n")
 _ENDING = re.compile(r"(?<=\w)['’](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
@@ -46,7 +50,7 @@ class ParsedQuery:
     subjects: codes of the subjects that are named and have memories to be looked at.
     meaning: the text without the words that named them; of a long query its last paragraph.
     around: the whole of a long query; "" of another.
-    dates: what is asked of dates.
+    dates: what is asked of dates, which are those of `zone`.
     only_names: nothing is left without the names: what these speakers said is asked.
     german: whether it is German, by its small words.
     """
@@ -58,16 +62,21 @@ class ParsedQuery:
     meaning: str
     around: str
     dates: list[Named]
+    zone: tzinfo
     only_names: bool
     german: bool
 
 
+def looked_at(text: str) -> str:
+    """The part of a query that is taken apart: what a query costs has a bound."""
+    half = LOOKED_AT // 2
+    return text if len(text) <= LOOKED_AT else f"{text[:half]}\n{text[-half:]}"
+
+
 def parse_query(
-    text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int
+    text: str, columns: Columns, terms: TermIndex, scope: Scope, now: int, zone: tzinfo
 ) -> ParsedQuery:
     """Take a query apart; only subjects of the rows in the scope are known."""
-    if len(text) > READ_HEAD + READ_TAIL:
-        text = f"{text[:READ_HEAD]}\n\n{text[-READ_TAIL:]}"
     text = composed(text)
     plain = _ENDING.sub("", text)
     asked = words.terms(plain)
@@ -92,7 +101,7 @@ def parse_query(
     if german:  # its small words are in every text, and embedders do not know that they say little
         less = word_of.sub(lambda m: "" if m[0].casefold() in words.GERMAN else m[0], rest)
         rest = less if word_of.search(less) else rest
-    dates, dated = named_dates(text[:NAMED_IN], now)
+    dates, dated = named_dates(text[:NAMED_IN], now, zone)
     met = drop | dated
     return ParsedQuery(
         list(dict.fromkeys([*wanted, *_cut_some(asked, terms)])),
@@ -102,6 +111,7 @@ def parse_query(
         text if whole else rest,
         around,
         dates,
+        zone,
         whole and bool(named) and not around,
         german,
     )
@@ -118,10 +128,8 @@ def _last_paragraph(text: str) -> str:
 
 def _cut_some(asked: list[str], terms: TermIndex) -> list[str]:
     """The terms of some words, not more than MOST_TERMS."""
-    found: dict[str, None] = {}
-    for word in asked[:MOST_TERMS]:
-        found.update(dict.fromkeys(terms.cut(word)))
-    return list(found)[:MOST_TERMS]
+    found = [term for word in asked[:MOST_TERMS] for term in terms.cut(word)]
+    return words.content(found)[:MOST_TERMS]
 
 
 def _named_subjects(spoken: list[str], columns: Columns) -> dict[str, set[str]]:
@@ -171,7 +179,7 @@ def capitalised_words(text: str) -> list[str]:
 
     None of a text that is German by its small words: there every noun has one.
     """
-    found = words_of(_ENDING.sub("", composed(text[:NAMED_IN])))
+    found = words_of(_ENDING.sub("", composed(text)))
     if words.is_german(found):
         return []
-    return [word for word in found[1:] if word[:1].isupper()]
+    return [word for word in found[1:] if word[:1].isupper()][:MOST_TERMS]

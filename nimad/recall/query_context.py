@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from datetime import tzinfo
 
 from nimad.embed.base import Embedder
 from nimad.errors import QueryTooLong
@@ -48,14 +49,18 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class QueryContext:
-    """The query's text and bounds, and the parts of the store that it runs on.  `mode` is hybrid,
-    meaning or words; `now` [epoch milliseconds] is what "yesterday" counts from."""
+    """The query's text and bounds, and the parts of the store that it runs on.
+
+    `mode` is hybrid, meaning or words; `now` [epoch milliseconds] is what "yesterday" counts from,
+    in `zone`.
+    """
 
     text: str
     k: int
     mode: str
     scope: Scope
     now: int
+    zone: tzinfo
     blocks: BlockIndex
     embedder: Embedder
     watch: Stopwatch

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import tzinfo
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,7 @@ from nimad.store.bounded import get_within
 from nimad.store.records import Records
 from nimad.store.terms import TermIndex
 from nimad.text import word_pattern
+from nimad.times import local_zone
 
 MODES = ("hybrid", "meaning", "words")
 
@@ -118,12 +120,14 @@ class Recall:
         where: Filter,
         now: int | None = None,
         watch: Stopwatch | None = None,
+        zone: tzinfo | None = None,
     ) -> list[Hit]:
         """The best `k` memories for a text, best first; none when nothing fits.
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
             watch: is told how long each part took, and when it is too long.
+            zone: whose days "yesterday" and "May 2023" mean; default: this machine's.
 
         Raises UsageError for an unknown mode, QueryTooLong.
         """
@@ -136,7 +140,7 @@ class Recall:
         with self._reading() as parts:
             scope = self._scopes.of(where)
             watch.lap("wait")
-            context = QueryContext(text, k, mode, scope, at, *parts, watch)
+            context = QueryContext(text, k, mode, scope, at, zone or local_zone(), *parts, watch)
             scored = self._scoring.best(context) if scope.count else []
         watch.lap("fusion")
         memories = get_within(self._records, [number for number, *_ in scored])
@@ -154,6 +158,7 @@ class Recall:
         where: Filter,
         now: int | None = None,
         watch: Stopwatch | None = None,
+        zone: tzinfo | None = None,
     ) -> Evidence | None:
         """What `query` decides by whether to answer; None when there is nothing to look at."""
         at = self._clock() if now is None else now
@@ -161,7 +166,8 @@ class Recall:
             scope = self._scopes.of(where)
             if not scope.count:
                 return None
-            context = QueryContext(text, 1, mode, scope, at, *parts, watch or Stopwatch())
+            watch = watch or Stopwatch()
+            context = QueryContext(text, 1, mode, scope, at, zone or local_zone(), *parts, watch)
             return self._scoring.evidence(context)
 
     def similar(self, memory: Memory, k: int) -> list[Hit]:
@@ -185,8 +191,6 @@ class Recall:
         with self._reading():
             around = context.ids_around(self._columns, hits)
         return context.passages(self._records, hits, around, upto, most)
-
-    # --- following what changes -----------------------------------------------------------------
 
     def _stale(self) -> bool:
         return self._follower.stale() or self._parts() != self._serving

@@ -39,7 +39,7 @@ class Scope:
         sizes: float32[n], BM25's measure of each text's length against the usual one.
         subjects: bool[codes], whose memories are among them.
         prefixes: the codes of speakers in the texts, see `speaker_prefix`.
-        first, last: the times between which they lie.
+        first, last: the times between which those lie that have one.
         id: int64[n], of every row.
     """
 
@@ -105,6 +105,8 @@ class Scopes:
                 mask &= np.isin(column, codes)
         if where.who is not None:
             mask &= columns.who == columns.subjects.codes.get(common_form(where.who), _NOBODY)
+        if where.after is not None or where.before is not None:
+            mask &= columns.time != 0
         if where.after is not None:
             mask &= columns.time >= where.after
         if where.before is not None:
@@ -114,8 +116,8 @@ class Scopes:
             kept = np.zeros(columns.count, np.bool_)
             kept[columns.rows_of(self._records.matching(rest))] = True
             mask &= kept
-        times = columns.time[mask]
-        count = len(times)
+        count = int(np.count_nonzero(mask))
+        times = columns.time[mask & (columns.time != 0)]
         average = max(float(columns.words[mask].mean(dtype=np.float64)), 1.0) if count else 1.0
         who = columns.who[mask]
         known = np.maximum(who, NO_SUBJECT) + 1
@@ -128,7 +130,7 @@ class Scopes:
             sizes=weights.k1 * (1 - weights.b + weights.b * columns.words / average),
             subjects=present,
             prefixes=speaker_prefix.recurring(who),
-            first=int(times.min()) if count else 0,
-            last=int(times.max()) if count else 0,
+            first=int(times.min()) if len(times) else 0,
+            last=int(times.max()) if len(times) else 0,
             id=columns.id,
         )

@@ -18,7 +18,7 @@ from nimad.recall import evidence, lexical
 from nimad.recall.columns import Columns, Rows
 from nimad.recall.evidence import Evidence
 from nimad.recall.lexical import LexicalScores
-from nimad.recall.parsed_query import ParsedQuery, parse_query
+from nimad.recall.parsed_query import ParsedQuery, looked_at, parse_query
 from nimad.recall.query_context import QueryContext
 from nimad.recall.semantic import (
     SemanticQuery,
@@ -112,15 +112,15 @@ class Scoring:
         """What `best` decides by whether to answer."""
         return self._weigh(self._score_sides(context))
 
-    # --- both sides ---------------------------------------------------------------------------
-
     def _score_sides(self, context: QueryContext) -> _Scored:
         """Where the words index is damaged, the query is asked by meaning alone."""
         columns, scope = self._columns, context.scope
-        query = parse_query(context.text, columns, self._terms, scope, context.now)
         same = columns.same_as(context.text)
+        context = replace(context, text=looked_at(context.text))
+        query = parse_query(context.text, columns, self._terms, scope, context.now, context.zone)
         same = same[scope.mask[same]]
-        words = lexical.no_scores(columns.count)
+        zeros = np.zeros(columns.count, np.float32)
+        words = LexicalScores(zeros, zeros, 0.0, frozenset())
         if context.mode != "meaning":
             try:
                 words = lexical.score_words(
@@ -170,8 +170,6 @@ class Scoring:
         )
         return self._semantic.score(context.blocks, about, context.watch)
 
-    # --- whether to answer --------------------------------------------------------------------
-
     def _weigh(self, scored: _Scored) -> Evidence:
         """Whether enough of the query is met in this store to answer at all."""
         context, near = scored.context, scored.near
@@ -186,7 +184,13 @@ class Scoring:
         )
         nearest = near.high if near else 0.0
         return evidence.weigh(
-            scored.query, scored.words, nearest, threshold, context.mode, unknown_name
+            scored.query,
+            scored.words,
+            nearest,
+            threshold,
+            context.mode,
+            unknown_name,
+            evidence.cosine_share(scored.query, context.embedder),
         )
 
     def _unknown_terms(self, scored: _Scored, terms: Iterable[str]) -> set[str]:
@@ -204,8 +208,6 @@ class Scoring:
 
     def _scale(self, context: QueryContext) -> CosineScale:
         return self._weights.scale or context.embedder.scale
-
-    # --- fusion -------------------------------------------------------------------------------
 
     def _find_candidates(self, scored: _Scored) -> tuple[Rows, Floats, Floats]:
         """rows: int64[m], with their own cosine and the mixed one: float32[m], nan for unknown."""
@@ -235,7 +237,9 @@ class Scoring:
         top = max(float(words.max(initial=0.0)), 1e-6)
         nearness = np.where(np.isnan(mixed), np.float32(0), mixed)
         low, spread = (near.low, max(near.high - near.low, 1e-6)) if near else (0.0, 1.0)
-        age = (columns.time[rows] - scope.first) / max(scope.last - scope.first, 1)
+        time = columns.time[rows]
+        age = (time - scope.first) / max(scope.last - scope.first, 1)
+        age[time == 0] = 0.5  # no date is neither old nor new
         named = columns.spoken_by(scored.query.subjects, rows)
         return {
             "lexical": (1 - share) * words[rows] / top,

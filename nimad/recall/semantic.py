@@ -196,8 +196,6 @@ class SemanticScorer:
             wanted[found] = True
         return np.flatnonzero(wanted[:-1])
 
-    # --- lengths of mixtures ------------------------------------------------------------------
-
     def _measure_rows(self, rows: Rows, every: Located, near_by: tuple[float, float]) -> None:
         """Keep |v + a before + b after| of `rows`."""
         if not len(rows):

@@ -7,7 +7,9 @@ reply is sent.  A user with nothing under way may always begin one request, what
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +21,12 @@ USER_BYTES = 16 << 20
 """Size of one user's requests and replies under way at which its next request waits [bytes]."""
 ALL_BYTES = 48 << 20
 """The same of all users together; root and the daemon's own user do not wait for it [bytes]."""
+REST_BYTES = 4 << 20
+"""Size of requests and replies after which freed memory is given back to the system [bytes]."""
+YOUNG_SECONDS = 1.0
+"""Time for which a connection is not closed for another one of its user [seconds]."""
+TELL_SECONDS = 0.05
+"""Time between two connections that are turned away with a reason [seconds]."""
 NODE_BYTES = 100
 """What a value of a parsed frame takes beside its text: objects of Python, measured [bytes]."""
 
@@ -63,6 +71,8 @@ class Account:
     waiting: deque[Connection] = field(default_factory=deque)
     requests: int = 0
     held: int = 0
+    told: float = 0.0
+    """When the user was last told why a connection was turned away [seconds]."""
 
 
 class Accounts:
@@ -77,7 +87,9 @@ class Accounts:
         self._most = most
         self._most_of_one = most_of_one
         self._accounts: dict[int, Account] = {}
-        self._held = 0
+        self._held = self._most_held = 0
+        self.rest: Callable[[], None] = lambda: None
+        """Called when nothing is under way any more after `REST_BYTES` were."""
 
     def of(self, uid: int) -> Account:
         """The account of a user; it is forgotten when its last connection leaves."""
@@ -89,7 +101,8 @@ class Accounts:
         """Whether the user may have one more connection; the longest idle one may go for it.
 
         That is one of the user's own when it has as many as it may, and where all are taken, one of
-        the user who has most.  For root and the owner one goes even if it is not idle.
+        the user who has most.  None goes in its first second, so that a flood of connections only
+        costs turning them away.  For root and the owner one goes in any case.
         """
         if not account.trusted and len(account.connections) >= self._most_of_one:
             greediest = account
@@ -97,7 +110,8 @@ class Accounts:
             return True
         else:
             greediest = max(self._accounts.values(), key=lambda each: len(each.connections))
-        found = [connection for connection in greediest.connections if connection.idle]
+        old = time.monotonic() - YOUNG_SECONDS
+        found = [each for each in greediest.connections if each.idle and each.active <= old]
         by_force = not found and account.trusted and greediest is not account
         if by_force:
             found = list(greediest.connections)
@@ -107,6 +121,14 @@ class Accounts:
         greediest.connections.discard(oldest)
         oldest.stop(at_once=by_force)
         return True
+
+    def must_tell(self, account: Account) -> bool:
+        """Whether to say why a connection is turned away: in a flood of them, one in a while is."""
+        now = time.monotonic()
+        due = now - account.told > TELL_SECONDS
+        if due:
+            account.told = now
+        return due
 
     def leave(self, account: Account, connection: Connection) -> None:
         """A connection has ended."""
@@ -131,12 +153,16 @@ class Accounts:
         """It takes more than was counted, or less."""
         account.held += difference
         self._held += difference
+        self._most_held = max(self._most_held, self._held)
 
     def remove(self, account: Account, size: int) -> None:
         """A request is answered, and its reply is sent or lost."""
         account.requests -= 1
         self.resize(account, -size)
         self.wake()
+        if not self._held and self._most_held > REST_BYTES:
+            self._most_held = 0
+            self.rest()
 
     def wake(self) -> None:
         """Let the connection that has waited longest go on, for each user who has room again."""

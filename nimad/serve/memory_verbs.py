@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from nimad import checks
+from nimad import checks, times
 from nimad.core.store import MemoryStore
 from nimad.errors import BadRecord, NotFound, ReplyTooLarge, UsageError
-from nimad.limits import MAX_DEPTH, MAX_FRAME, MAX_IMPORT, MAX_PAYLOAD, MAX_RESULTS
+from nimad.limits import (
+    MAX_DEPTH,
+    MAX_FRAME,
+    MAX_IMPORT,
+    MAX_PAYLOAD,
+    MAX_RECORD,
+    MAX_RECORD_NODES,
+    MAX_RESULTS,
+)
 from nimad.model import MAX_NAME, Memory
 from nimad.serve import params, protocol, wire
 from nimad.serve.oversize import Document, cut_to_fit
@@ -19,6 +30,7 @@ from nimad.serve.verbs import Call, Verb
 from nimad.store.bounded import blob_part, blob_sizes, ids_above, page_within
 
 _NAME = Param(checks.text(MAX_NAME), None)
+_ZONE = Param(params.zone, None)
 _ID = checks.integer(1, 2**63 - 1)
 
 _OFFSET = Param(checks.integer(0, 2**53), None)
@@ -42,10 +54,28 @@ EXPORT = {
 
 
 IMPORT = {
-    "memories": Param(params.many(1, MAX_IMPORT, "memories")),
+    "memories": Param(params.many(1, MAX_IMPORT, "memories"), None),
+    "size": Param(checks.integer(2, MAX_RECORD), None),
     "where": Param(checks.text(MAX_NAME), None),
     "namespace": Param(checks.text(MAX_NAME), "default"),
+    "time_zone": _ZONE,
 }
+
+
+def _read_record(fds: list[int], size: int | None) -> Any:
+    """The memory whose JSON of `size` bytes is in an ordinary file."""
+    if size is None or not fds:
+        raise UsageError(detail="import needs memories, or size and the descriptor of a file")
+    if not stat.S_ISREG(os.fstat(fds[0]).st_mode):
+        raise UsageError(detail="the descriptor that import got is not of an ordinary file")
+    try:
+        with open(os.dup(fds[0]), "rb") as file:  # noqa: PTH123
+            file.seek(0)
+            return protocol.decode(file.read(size), MAX_RECORD_NODES)
+    except OSError as error:
+        raise UsageError(detail=f"the descriptor cannot be read: {error.strerror}") from None
+
+
 FORGET = {
     "ids": Param(params.many(1, 10_000, "ids", _ID), []),
     "purge": Param(params.flag, False),
@@ -67,7 +97,7 @@ class MemoryVerbs:
             Verb("similar", "read", self.similar, SIMILAR, shorten=cut_to_fit),
             Verb("related", "read", self.related, RELATED, shorten=cut_to_fit),
             Verb("export", "read", self.export, EXPORT),
-            Verb("remember", "control", self.remember, wire.REMEMBER),
+            Verb("remember", "control", self.remember, {**wire.REMEMBER, "time_zone": _ZONE}),
             Verb("import", "control", self.import_, IMPORT),
             Verb("forget", "control", self.forget, FORGET),
         ]
@@ -84,8 +114,9 @@ class MemoryVerbs:
         found = records.get([memory_id])
         if memory_id not in found:
             raise NotFound(kind="memory", id=memory_id)
+        show = wire.memory_json if blobs is None else wire.exported
         return Document(
-            wire.memory_json(found[memory_id]),
+            show(found[memory_id]),
             blobs,
             lambda name, first, size: blob_part(records, memory_id, name, first, size),
         )
@@ -111,6 +142,7 @@ class MemoryVerbs:
         larger than a frame (ReplyTooLarge).
         """
         given = call.params
+        self._store.set_clock_right()
         after, namespace = given["after"], given["namespace"]
         records = self._store.records
         if given["offset"] is not None:
@@ -121,7 +153,7 @@ class MemoryVerbs:
                 piece = document.piece(given["offset"])
             return {"memories": [], "piece": piece, "next": ids[0] if len(ids) > 1 else None}
         found, more = page_within(records, after, given["limit"], namespace, MAX_PAYLOAD)
-        page = [wire.memory_json(memory, blobs=True) for memory in found]
+        page = [wire.exported(memory) for memory in found]
         room, fits = MAX_PAYLOAD, 0
         while fits < len(page) and (room := room - protocol.size_of(page[fits]) - 1) >= 0:
             fits += 1
@@ -135,13 +167,18 @@ class MemoryVerbs:
         return {"id": self._store.remember(wire.remembered(call.params))}
 
     def import_(self, call: Call) -> dict[str, Any]:
-        """Store many memories in one transaction; BadRecord names the one that is wrong."""
+        """Store many memories in one transaction; BadRecord names the one that is wrong.
+
+        One that is larger than a frame comes alone, as JSON behind a descriptor.
+        """
         given = call.params
         made: list[Memory] = []
+        notes: Counter[str] = Counter()
+        zone = given["time_zone"] or times.local_zone()
         try:
-            for fields in given["memories"]:
-                made.append(wire.imported(fields, given["namespace"]))
-            return {"ids": self._store.remember_many(made)}
+            for fields in given["memories"] or [_read_record(call.fds, given["size"])]:
+                made.append(wire.imported(fields, given["namespace"], zone, notes))
+            return {"ids": self._store.remember_many(made), "times": dict(notes)}
         except UsageError as error:
             number = error.fields.get("place", len(made))
             raise BadRecord(where=place(given["where"], number), detail=error.message) from None

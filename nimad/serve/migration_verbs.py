@@ -39,6 +39,7 @@ ATTACH = {
     "start_offset": Param(checks.integer(0, 2**53), 0),
     "name": Param(_name, None),
     "dry_run": Param(params.flag, False),
+    "time_zone": Param(params.zone_name, None),
 }
 APPEND = {"name": Param(_name), "sha256": Param(_digest), "size": Param(checks.integer(0, 2**53))}
 ANY_NAME = {"name": Param(_name, None)}

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, tzinfo
 from typing import Any
 
-from nimad import when
+from nimad import times, when
 from nimad.checks import Check, text
 from nimad.errors import UsageError
-from nimad.model import MAX_TIME
 from nimad.serve.protocol import shown
 
 REQUIRED: Any = object()
@@ -32,7 +30,11 @@ Spec = Mapping[str, Param]
 def read(verb: str, spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
     """Every parameter of `spec`, checked; null counts as not given.  Raises UsageError that names
     the verb and the parameter: unknown, missing, or out of range."""
-    refuse_unknown(verb, spec, given)
+    for name in given:
+        if name not in spec:
+            near = difflib.get_close_matches(name[:100], spec, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UsageError(detail=f"{verb} takes no {shown(name)}{hint}")
     values: dict[str, Any] = {}
     for name, param in spec.items():
         value = given.get(name)
@@ -46,15 +48,6 @@ def read(verb: str, spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
         except ValueError as error:
             raise UsageError(detail=f"{verb}: {name} {error}, not {shown(value)}") from None
     return values
-
-
-def refuse_unknown(verb: str, known: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Raise UsageError for the first name that is not known, with the nearest one that is."""
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise UsageError(detail=f"{verb} takes no {shown(name)}{hint}")
 
 
 def not_blank(value: Any) -> Any:
@@ -91,34 +84,27 @@ def many(low: int, high: int, things: str, one: Check = lambda item: item) -> Ch
     return check
 
 
-def moment(value: Any) -> int:
-    """Epoch milliseconds from a number of them, or from ISO 8601 (UTC where it names no zone)."""
-    if isinstance(value, str):
-        try:
-            found = datetime.fromisoformat(value.strip())
-            if found.tzinfo is None:
-                found = found.replace(tzinfo=UTC)
-            since = found - datetime(1970, 1, 1, tzinfo=UTC)
-        except (ValueError, OverflowError):
-            raise ValueError("must be epoch milliseconds or an ISO 8601 time") from None
-        return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError("must be epoch milliseconds or an ISO 8601 time")
-    if not math.isfinite(value) or abs(value) > MAX_TIME:
-        raise ValueError("must be epoch milliseconds before the year 10000")
-    return int(value)
+def zone(value: Any) -> tzinfo:
+    """A time zone by its name."""
+    return times.find_zone(text(100)(value))
+
+
+def zone_name(value: Any) -> str:
+    """The name of a time zone."""
+    zone(value)
+    return str(value)
 
 
 def date(value: Any) -> Any:
-    """Epoch milliseconds, or a date as people write it: text, for `nimad.when.read`."""
-    return text(100)(value) if isinstance(value, str) else moment(value)
+    """Epoch milliseconds of a number, or a date as people write it: text, for `nimad.when.read`."""
+    return text(100)(value) if isinstance(value, str) else times.read(value, UTC).at
 
 
-def span(verb: str, name: str, value: int | str, now: int) -> when.Span:
+def span(verb: str, name: str, value: int | str, now: int, zone: tzinfo) -> when.Span:
     """What a checked `date` names; UsageError says which parameter is wrong."""
     if isinstance(value, int):
         return when.Span(value, value + 1)
     try:
-        return when.read(value, now)
+        return when.read(value, now, zone)
     except ValueError as error:
         raise UsageError(detail=f"{verb}: {name} {error}, not {shown(value)}") from None

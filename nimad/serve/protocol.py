@@ -59,10 +59,13 @@ def read(data: bytes) -> Request | Refused:
         return Refused(error, ident)
 
 
-def decode(data: bytes) -> dict[str, Any]:
-    """The JSON object of a frame; ParseError when it is none, InvalidRequest for a batch."""
-    if count_nodes(data) > MAX_NODES:
-        raise ParseError(detail=f"it holds more than {MAX_NODES} values")
+def decode(data: bytes, most: int = MAX_NODES) -> dict[str, Any]:
+    """The JSON object of a frame, of at most `most` values.
+
+    Raises ParseError when it is none, InvalidRequest for a batch.
+    """
+    if count_nodes(data, most) > most:
+        raise ParseError(detail=f"it holds more than {most} values")
     try:
         value = _JSON.decode(data.decode("utf-8"))
     except UnicodeDecodeError as error:

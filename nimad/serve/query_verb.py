@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from typing import Any
 
-from nimad import checks
+from nimad import checks, times
 from nimad.core.store import MemoryStore
 from nimad.embed.tokens import TokenCounter
 from nimad.limits import MAX_BUDGET, MAX_RESULTS
-from nimad.model import LAYERS, MAX_NAME, MAX_TAGS, MAX_TEXT, TURN_ROLES, Filter, now_ms
+from nimad.model import LAYERS, MAX_KEPT, MAX_NAME, MAX_TAGS, MAX_TEXT, TURN_ROLES, Filter, now_ms
 from nimad.recall import context, packing
 from nimad.recall.packing import Packed
 from nimad.recall.query_context import Stopwatch
@@ -23,19 +24,25 @@ PACKED = 100
 SPARE = 3
 """Factor of results looked at with context, because some share a passage."""
 
+CLOCK_BEHIND = (
+    "the clock is not set, or behind the memories: what is newer than the moment that as_of names"
+    " was not looked at"
+)
+"""What a reply says of a question about a moment that may be another one."""
 _NAME = Param(checks.text(MAX_NAME), None)
 QUERY = {
     "text": Param(checks.text(MAX_TEXT)),
     "k": Param(checks.integer(1, MAX_RESULTS), None),
     "mode": Param(checks.choice(*MODES), "hybrid"),
-    "who": _NAME,
-    "where": _NAME,
+    "who": Param(checks.text(MAX_KEPT), None),
+    "where": Param(checks.text(MAX_KEPT), None),
     "layer": Param(checks.choice(*LAYERS), None),
     "namespace": _NAME,
     "tags": Param(params.many(0, MAX_TAGS, "texts", checks.text(MAX_NAME)), ()),
     "after": Param(params.date, None),
     "before": Param(params.date, None),
     "as_of": Param(params.date, None),
+    "time_zone": Param(params.zone, None),
     "context": Param(params.flag, False),
     "budget": Param(checks.integer(1, MAX_BUDGET), None),
     "explain": Param(params.flag, False),
@@ -56,13 +63,14 @@ class QueryVerb:
     def query(self, call: Call) -> dict[str, Any]:
         """The memories that answer a text, best first."""
         given = call.params
-        where, as_of = _filter(given)
+        zone = given["time_zone"] or times.local_zone()
+        where, as_of = _filter(given, zone)
         k = given["k"]
         if k is None:
             k = PACKED if given["budget"] else self._store.config["recall.results"]
         looked = min(MAX_RESULTS, k * SPARE) if given["context"] else k
         watch = Stopwatch(self._store.config["recall.seconds"])
-        answer = self._store.query(given["text"], looked, given["mode"], where, as_of, watch)
+        answer = self._store.query(given["text"], looked, given["mode"], where, as_of, watch, zone)
         if given["context"] or given["budget"]:
             passages = context.alone(answer.hits)
             if given["context"]:
@@ -76,9 +84,12 @@ class QueryVerb:
         else:
             shown = [wire.hit_json(hit, explain=given["explain"]) for hit in answer.hits]
             reply = wire.answer_json(answer, shown)
+        if as_of is not None and not self._store.clock.is_set():
+            reply["notes"] = [CLOCK_BEHIND]
         if given["explain"]:
             reply["timings"] = answer.timings
-            found = self._store.recall.evidence(given["text"], given["mode"], where, as_of, watch)
+            asked = (given["text"], given["mode"], where, as_of)
+            found = self._store.recall.evidence(*asked, watch, zone)
             reply["evidence"] = found and {
                 "met": found.met,
                 "least": found.least,
@@ -87,15 +98,17 @@ class QueryVerb:
         return reply
 
 
-def _filter(given: dict[str, Any]) -> tuple[Filter, int | None]:
-    """What a memory must have, and the moment that is now for the question (None: now).  `as_of` is
-    the end of what it names; relative dates beside it count from there."""
+def _filter(given: dict[str, Any], zone: tzinfo) -> tuple[Filter, int | None]:
+    """What a memory must have, and the moment that is now for the question (None: now).
+
+    `as_of` is the end of what it names; relative dates beside it count from there.
+    """
     now = now_ms()
     as_of = None
     if given["as_of"] is not None:
-        as_of = now = params.span("query", "as_of", given["as_of"], now).last
+        as_of = now = params.span("query", "as_of", given["as_of"], now, zone).last
     after, before = (
-        None if given[name] is None else params.span("query", name, given[name], now).first
+        None if given[name] is None else params.span("query", name, given[name], now, zone).first
         for name in ("after", "before")
     )
     if as_of is not None:

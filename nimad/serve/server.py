@@ -13,6 +13,7 @@ import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from nimad import heap
 from nimad.config import Config
 from nimad.errors import Busy
 from nimad.serve import protocol
@@ -27,6 +28,10 @@ log = logging.getLogger(__name__)
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 EXHAUSTED_PAUSE = 1.0
 """Pause before the next accept when descriptors or memory ran out [seconds]."""
+ACCEPTED_AT_ONCE = 32
+"""Number of connections taken before other clients get their turn [connections]."""
+REST_SECONDS = 2.0
+"""Time from the last of many requests until freed memory is given back [seconds]."""
 FAREWELL = 1.0
 """Time to send the refusals of unfinished requests on stop [seconds]."""
 
@@ -61,9 +66,9 @@ class Server:
         self._limits = limits
         self.dispatcher = Dispatcher(verbs, access, limits.threads)
         self._accounts = Accounts(access.trusted, limits.max_clients, limits.user_clients)
+        self._accounts.rest = self._rest
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._listeners: list[socket.socket] = []
-        self._accepting: list[asyncio.Task[None]] = []
         self._complained = False
 
     @property
@@ -78,10 +83,11 @@ class Server:
 
     def start(self, listeners: Sequence[socket.socket]) -> None:
         """Accept connections from now on; the sockets are the server's to close."""
+        self._loop = asyncio.get_running_loop()
         for listener in listeners:
             listener.setblocking(False)
             self._listeners.append(listener)
-            self._accepting.append(asyncio.create_task(self._accept(listener)))
+            self._listen(listener)
 
     async def drain(self) -> bool:
         """Stop accepting, let requests under way finish in time, refuse the rest, close.
@@ -89,10 +95,8 @@ class Server:
         False when a worker thread is still at work: threads cannot be stopped, so its store must
         not be closed under it.
         """
-        for task in self._accepting:
-            task.cancel()
-        await asyncio.gather(*self._accepting, return_exceptions=True)
         for listener in self._listeners:
+            self._loop.remove_reader(listener)
             listener.close()
         for connection in self._connections:
             connection.stop()
@@ -106,28 +110,43 @@ class Server:
         await asyncio.gather(*self._connections.values(), return_exceptions=True)
         return not self.dispatcher.working
 
+    def _rest(self) -> None:
+        """Give back what many or large requests took, once nothing is under way."""
+        self._loop.call_later(REST_SECONDS, self._loop.run_in_executor, None, heap.give_back)
+
     async def _wait_for_clients(self, seconds: float) -> None:
         if self._connections:
             await asyncio.wait(list(self._connections.values()), timeout=seconds)
 
     # --- accepting ----------------------------------------------------------------------------
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
+    def _accept(self, listener: socket.socket) -> None:
+        """Take the connections that wait, some at a time: who floods us is turned away cheaply."""
+        for _ in range(ACCEPTED_AT_ONCE):
             try:
-                sock, _ = await loop.sock_accept(listener)
+                sock, _ = listener.accept()
+            except BlockingIOError:
+                return
             except OSError as error:
-                if error.errno not in EXHAUSTED:
-                    log.debug("a connection was gone before it was accepted: %s", error)
-                    continue
-                if not self._complained:
-                    self._complained = True
-                    log.warning("cannot take more connections for now: %s", error.strerror)
-                await asyncio.sleep(EXHAUSTED_PAUSE)
-            else:
-                self._complained = False
-                self._welcome(sock)
+                if error.errno in EXHAUSTED:
+                    self._pause(listener, error)
+                    return
+                log.debug("a connection was gone before it was accepted: %s", error)
+                continue
+            self._complained = False
+            sock.setblocking(False)
+            self._welcome(sock)
+
+    def _pause(self, listener: socket.socket, error: OSError) -> None:
+        if not self._complained:
+            self._complained = True
+            log.warning("cannot take more connections for now: %s", error.strerror)
+        self._loop.remove_reader(listener)
+        self._loop.call_later(EXHAUSTED_PAUSE, self._listen, listener)
+
+    def _listen(self, listener: socket.socket) -> None:
+        if listener.fileno() >= 0:  # not closed meanwhile
+            self._loop.add_reader(listener, self._accept, listener)
 
     def _welcome(self, sock: socket.socket) -> None:
         try:
@@ -136,11 +155,14 @@ class Server:
             log.debug("a connection without credentials was closed: %s", error)
             sock.close()
             return
-        if not self._accounts.make_room(self._accounts.of(peer.uid)):
-            detail = f"user {peer.uid} has too many connections, and requests under way on all"
-            with contextlib.suppress(OSError):
-                sock.send(protocol.error_reply(None, Busy(detail=detail)))
-            hang_up(sock)
+        account = self._accounts.of(peer.uid)
+        if not self._accounts.make_room(account):
+            if self._accounts.must_tell(account):
+                detail = f"user {peer.uid} has too many connections, all of them in use"
+                with contextlib.suppress(OSError):
+                    sock.send(protocol.error_reply(None, Busy(detail=detail)))
+                hang_up(sock)
+            sock.close()
             return
         limits = self._limits
         connection = Connection(

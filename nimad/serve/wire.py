@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections import Counter
 from collections.abc import Mapping
+from datetime import UTC, tzinfo
 from operator import attrgetter
 from typing import Any
 
-from nimad import checks
+from nimad import checks, times
 from nimad.errors import UsageError
 from nimad.model import FIELDS, Answer, CutMemory, Hit, Memory
 from nimad.serve import params
 from nimad.serve.params import Param
+from nimad.serve.protocol import shown
 from nimad.store.relations import RelatedMemory
 
+MOMENTS = tuple(name for name, field in FIELDS.items() if field.kind == "moment")
 _fields_of = attrgetter(*FIELDS)
 
 
@@ -34,7 +38,6 @@ def _blobs(value: Any) -> dict[str, bytes]:
 
 
 _CONVERTED: dict[str, checks.Check] = {
-    "moment": params.moment,
     "tags": lambda value: tuple(value) if isinstance(value, list) else value,
     "source": _source,
     "blobs": _blobs,
@@ -58,29 +61,62 @@ REMEMBER = {name: IMPORT[name] for name, field in FIELDS.items() if not field.ke
 
 def remembered(fields: Mapping[str, Any]) -> Memory:
     """The memory of the checked parameters of `remember`."""
-    return Memory(**_given(fields))
+    given = {name: value for name, value in fields.items() if value is not None}
+    zone = given.pop("time_zone", None) or times.local_zone()
+    return _memory("remember", given, zone, Counter())
 
 
-def imported(fields: Any, namespace: str) -> Memory:
+def imported(
+    fields: Any, namespace: str, zone: tzinfo = UTC, notes: Counter[str] | None = None
+) -> Memory:
     """The memory of an imported line; UsageError names the field that is wrong.
 
     The old `id` is not kept, because ids are never reused; a `source`, which means nothing in
-    another store, is kept in `extra`.  `namespace` is for lines that name none.
+    another store, is kept in `extra`.  `namespace` is for lines that name none.  A time that is
+    null stays undated, one without a zone is of `zone`.  `notes` counts how times were read.
     """
     if not isinstance(fields, dict):
         raise UsageError(detail="a memory must be an object")
-    values = {"namespace": namespace, **_given(params.read("a memory", IMPORT, fields))}
-    values.pop("id", None)
-    source = values.pop("source", None)
-    memory = Memory(**values)
+    given = {
+        name: value
+        for name, value in params.read("a memory", IMPORT, fields).items()
+        if value is not None or (name in MOMENTS and name in fields)
+    }
+    given.pop("id", None)
+    source = given.pop("source", None)
+    counter = Counter() if notes is None else notes
+    memory = _memory("a memory", {"namespace": namespace, **given}, zone, counter)
     if source is not None and isinstance(memory.extra or {}, dict):
         memory.extra = {"source": source, **(memory.extra or {})}
     return memory
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what was not given: those fields get the defaults of a Memory."""
-    return {name: value for name, value in values.items() if value is not None}
+def _memory(verb: str, given: dict[str, Any], zone: tzinfo, notes: Counter[str]) -> Memory:
+    """A memory of fields whose times are still to be read; one without a zone is kept as it was
+    written."""
+    kept: dict[str, Any] = {}
+    for name in MOMENTS:
+        value = given.get(name)
+        try:
+            at, note = times.read(value, zone)
+        except ValueError as error:
+            raise UsageError(detail=f"{verb}: {name} {error}, not {shown(value)}") from None
+        if name in given:
+            given[name] = at
+        if note:
+            notes[note] += 1
+        if note == times.NO_ZONE:
+            kept[name] = value
+    memory = Memory(**given)
+    if kept and isinstance(memory.extra or {}, dict):
+        memory.extra = {**kept, **(memory.extra or {})}
+    return memory
+
+
+def exported(memory: Memory) -> dict[str, Any]:
+    """A memory as a line of an export: blobs included, times in a form that import reads alike."""
+    times_of = {name: times.portable(getattr(memory, name)) for name in MOMENTS}
+    return {**memory_json(memory, blobs=True), **times_of}
 
 
 def memory_json(memory: Memory, *, blobs: bool = False) -> dict[str, Any]:

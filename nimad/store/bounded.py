@@ -23,11 +23,11 @@ CUT = " …"
 """Ends a value that was cut."""
 
 _LENGTH = (
-    "length(text) + ifnull(length(affect), 0) + ifnull(length(extra), 0)"
+    "ifnull(length(text), 0) + ifnull(length(affect), 0) + ifnull(length(extra), 0)"
     " + CASE typeof(summary) WHEN 'text' THEN length(summary) ELSE 0 END"
 )
 _BYTES = (
-    "length(CAST(text AS BLOB)) + ifnull(length(affect), 0) + ifnull(length(extra), 0)"
+    "ifnull(length(CAST(text AS BLOB)), 0) + ifnull(length(affect), 0) + ifnull(length(extra), 0)"
     " + ifnull((SELECT sum(length(data)) FROM blobs WHERE memory = memories.id), 0) * 4 / 3"
 )
 """Least that a memory takes in an export [bytes]."""
@@ -91,6 +91,15 @@ def page_within(
     The page ends at `limit` memories, or before one whose bytes would exceed `room`; it is empty,
     and nothing of it was read, where the first one alone would.
     """
+    ids, more = ids_within(records, after, limit, namespace, room)
+    found = records.get(ids)
+    return records.with_blobs([found[number] for number in ids if number in found]), more
+
+
+def ids_within(
+    records: Records, after: int, limit: int, namespace: str | None, room: int
+) -> tuple[list[int], bool]:
+    """The ids of such a page, and whether more follow."""
     ids: list[int] = []
     more = False
     with translated(records.path), records.reading() as reader:
@@ -100,8 +109,7 @@ def page_within(
             if more := room < 0 or len(ids) == limit:
                 break
             ids.append(number)
-    found = records.get(ids)
-    return records.with_blobs([found[number] for number in ids if number in found]), more
+    return ids, more
 
 
 def ids_above(records: Records, after: int, limit: int, namespace: str | None) -> list[int]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nimad.store import hypervector_files, source_delta
+from nimad.store import hypervector_files, source_delta, sources
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
@@ -85,11 +85,7 @@ def begin_purge(tx: Transaction, ids: Sequence[int], all_forgotten: bool = False
         of_source.setdefault(source, []).append(key)
     for source, mine in of_source.items():  # rows that came after its snapshot, and remarks
         source_delta.forget_memories(tx, source, mine)
-        tx.many(
-            "DELETE FROM quarantine WHERE source = ? AND key = ?"
-            " AND kind NOT IN ('forgotten', 'edge', 'turn')",
-            [(source, key) for key in mine],
-        )
+        sources.clear_remarks(tx, source, mine)
     earlier = tx.rows("SELECT value FROM meta WHERE key = ?", (NOTE,))
     note = json.loads(earlier[0][0]) if earlier else {"ids": []}
     note |= {"ids": sorted({*ids, *note["ids"]}), "left": None}

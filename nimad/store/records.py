@@ -240,9 +240,18 @@ class Records:
     def rows(
         self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
     ) -> list[tuple[Any, ...]]:
-        """All rows of a read-only statement."""
+        """All rows of a read-only statement; what is no UTF-8, because a bit flipped, as U+FFFD."""
         with translated(self.path), self.reading() as reader:
-            return reader.execute(sql, parameters).fetchall()
+            try:
+                return reader.execute(sql, parameters).fetchall()
+            except sqlite3.OperationalError as error:
+                if hasattr(error, "sqlite_errorname"):  # SQLite's own, not one of the decoding
+                    raise
+            reader.text_factory = lambda data: data.decode("utf-8", "replace")
+            try:
+                return reader.execute(sql, parameters).fetchall()
+            finally:
+                reader.text_factory = str
 
     def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         """The first value of the first row, or None."""
@@ -272,7 +281,8 @@ class Records:
         by_id = {memory.id: memory for memory in memories}
         sql = "SELECT memory, name, data FROM blobs WHERE memory IN"
         for memory, name, data in self.rows_in(sql, list(by_id)):
-            by_id[memory].blobs[name] = data
+            if memory in by_id:  # always, unless a bit flipped
+                by_id[memory].blobs[name] = data
         return memories
 
     def texts(self, after: int, limit: int) -> list[tuple[int, str]]:
@@ -321,7 +331,7 @@ class Records:
             parameters.append(json.dumps(values))
         for sign, moment in ((">=", where.after), ("<", where.before)):
             if moment is not None:
-                clauses.append(f"timestamp {sign} ?")
+                clauses.append(f"timestamp {sign} ? AND timestamp != 0")
                 parameters.append(moment)  # type: ignore[arg-type]
         sql = f"SELECT id FROM memories WHERE {' AND '.join(clauses) or '1'}"
         return np.sort(self.ids_of(sql, parameters))

@@ -11,10 +11,11 @@ import dataclasses
 import json
 import operator
 import sqlite3
+import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nimad.model import Memory
+from nimad.model import DATES, DEFAULT_NAMESPACE, Memory
 from nimad.text import common_form
 
 FIELDS = tuple(f.name for f in dataclasses.fields(Memory) if f.name != "blobs")
@@ -32,8 +33,8 @@ _SHOWN |= {name: f"{_COLUMN[name]}.name" for name in INTERNED}
 _SHOWN |= {"turn": "turns.name", "source": "sources.name"}
 
 INSERT = f"""
-INSERT INTO memories ({", ".join(_COLUMN.values())}, source_key)
-VALUES ({", ".join("?" * (len(FIELDS) + 1))})
+INSERT INTO memories ({", ".join(_COLUMN.values())}, source_key, checksum)
+VALUES ({", ".join("?" * (len(FIELDS) + 2))})
 """
 SELECT = f"""
 SELECT {", ".join(_SHOWN.values())}, m.source_key
@@ -43,6 +44,26 @@ LEFT JOIN turns ON turns.id = m.turn
 LEFT JOIN sources ON sources.id = m.source
 """
 """A row: the fields of a memory in their order, and its key in its source."""
+
+STORED = f"""
+SELECT {", ".join(f"{_COLUMN[n]}.name" if n in INTERNED else f"m.{_COLUMN[n]}" for n in FIELDS)},
+  m.source_key, m.checksum
+FROM memories m
+{" ".join(f"LEFT JOIN names {_COLUMN[n]} ON {_COLUMN[n]}.id = m.{_COLUMN[n]}" for n in INTERNED)}
+"""
+"""A row as `checksum` takes it, and the checksum that stands in it."""
+
+ADDED = ("access_count", "last_accessed", "turn")
+"""Columns that change: they are added to the checksum, so that an UPDATE can add the difference."""
+
+_NUMBERS = {"id", "timestamp", "created", "source", *ADDED}
+_TYPES: list[tuple[str, tuple[type, ...]]] = [
+    (name, (int,) if name in _NUMBERS else (str,)) for name in FIELDS
+]
+_TYPES[_PLACE["importance"]] = ("importance", (float,))
+_TYPES[_PLACE["summary"]] = ("summary", (str, int))
+_TYPES.append(("source_key", (str, int)))
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 Row = Sequence[Any]
 
@@ -86,32 +107,93 @@ class Names:
 def to_row(memory: Memory, names: Names, turn: int | None, source: int | None) -> Row:
     """The parameters of INSERT; `turn` and `source` are row ids."""
     row: list[Any] = [*_ALL(memory), memory.source[1] if memory.source else None]
-    for name in INTERNED:
-        row[_PLACE[name]] = names.id(row[_PLACE[name]])
     tags = json.dumps(memory.tags, ensure_ascii=False) if memory.tags else None
     extra = None
     if memory.extra:
         extra = json.dumps(memory.extra, ensure_ascii=False, separators=(",", ":"))
+    for name in DATES:  # no date is 0 there
+        row[_PLACE[name]] = row[_PLACE[name]] or 0
     row[_PLACE["tags"]], row[_PLACE["extra"]] = tags, extra
     row[_PLACE["turn"]], row[_PLACE["source"]] = turn, source
     if memory.summary is not None and memory.text.startswith(memory.summary):
         row[_PLACE["summary"]] = len(memory.summary)  # the head of the text is not stored twice
-    return row
+    if memory.importance is not None:
+        share = memory.importance + 0.0  # as SQLite gives it back: no -0.0, NULL for nan
+        row[_PLACE["importance"]] = share if share == share else None
+    total = checksum(row, memory.blobs.items())
+    for name in INTERNED:
+        row[_PLACE[name]] = names.id(row[_PLACE[name]])
+    return [*row, total]
+
+
+def checksum(row: Row, blobs: Iterable[tuple[str, bytes]]) -> int | None:
+    """What tells whether a memory is what was written; None for values of odd types.
+
+    The sum of: CRC-32 of the JSON object (UTF-8, no blanks) of its columns that are not NULL, in
+    the order of the fields, with names in place of their ids; the columns in ADDED; CRC-32 of each
+    blob with its name before it.  A column that comes in a later version must be NULL in old rows.
+    """
+    plain: dict[str, Any] = {}
+    total = 0
+    for (name, types), value in zip(_TYPES, row, strict=True):
+        if value is None:
+            continue
+        if type(value) not in types:
+            return None
+        if name in ADDED:
+            total += value
+        else:
+            plain[name] = value
+    for name, data in blobs:
+        if not (isinstance(name, str) and isinstance(data, bytes)):
+            return None
+        total += zlib.crc32(data, zlib.crc32(name.encode()))
+    return total + zlib.crc32(_JSON(plain).encode("utf-8", "surrogatepass"))
 
 
 def from_row(row: Row) -> Memory:
-    """The memory of a row of SELECT."""
+    """The memory of a row of SELECT.
+
+    A damaged row is a memory, too, with what can be read of it: `doctor` names it.
+    """
     *values, key = row
+    if (kinds := tuple(map(type, values))) not in _SOUND:
+        if (repaired := _repaired(values)) == values and len(_SOUND) < 1000:
+            _SOUND.add(kinds)
+        values = repaired
     memory = Memory(*values)  # as it is stored; what is packed is unpacked below
     tags, extra, summary, source = (
         values[_PLACE[name]] for name in ("tags", "extra", "summary", "source")
     )
-    memory.tags = tuple(json.loads(tags)) if tags is not None else ()
-    memory.extra = json.loads(extra) if extra is not None else None
+    try:
+        memory.tags = tuple(json.loads(tags)) if tags is not None else ()
+        memory.extra = json.loads(extra) if extra is not None else None
+    except (ValueError, TypeError):
+        memory.tags, memory.extra = (), None
+    memory.timestamp = memory.timestamp or None
     memory.source = (source, key) if source is not None else None
     if isinstance(summary, int):
         memory.summary = memory.text[:summary]
     return memory
+
+
+_NEEDED: dict[str, Any] = dict.fromkeys(("id", "timestamp", "created", "access_count"), 0)
+_NEEDED |= {"text": "", "layer": "note", "namespace": DEFAULT_NAMESPACE}
+"""What stands for a value that a memory must have, and that cannot be read any more."""
+_SOUND: set[tuple[type, ...]] = set()
+"""Types of rows that were looked at and need no repair."""
+
+
+def _repaired(values: Row) -> list[Any]:
+    """The values of a row as their types say, whatever a flipped bit made of them."""
+    made = []
+    for (name, types), value in zip(_TYPES, values, strict=False):
+        if name in ("turn", "source"):  # their names, here
+            types = (str,)
+        if isinstance(value, bytes) and types[0] is str:
+            value = value.decode("utf-8", "replace")
+        made.append(value if type(value) in types else _NEEDED.get(name))
+    return made
 
 
 def ranges(ids: Iterable[int]) -> list[tuple[int, int]]:

@@ -37,6 +37,10 @@ NOTES = ("forgotten", "changed", "removed")
 """Kinds in the quarantine's table that were taken over, and are noted for other reasons: forgotten
 here on request; changed or deleted in the source afterwards."""
 
+REPORTED = ("sent", "start_after", "form", "rerun", "partial", "verification", "now")
+"""What `report` may hold, see above; a purge leaves nothing else there."""
+WHY_PURGED = "it failed; what was told of it went with a purged memory"
+
 
 @dataclass(slots=True, frozen=True)
 class Source:
@@ -170,6 +174,21 @@ def advance(tx: Transaction, source: int, **amounts: int) -> None:
     """Add to counters of a source."""
     settings = ", ".join(f"{name} = {name} + ?" for name in amounts)
     tx.execute(f"UPDATE sources SET {settings} WHERE id = ?", [*_columns(amounts).values(), source])
+
+
+def clear_remarks(tx: Transaction, source: int, keys: Sequence[str | int]) -> None:
+    """Delete what the ledger may quote of memories that are purged, by their keys in the source."""
+    tx.many(
+        "DELETE FROM quarantine WHERE source = ? AND key = ?"
+        " AND kind NOT IN ('forgotten', 'edge', 'turn')",
+        [(source, key) for key in keys],
+    )
+    for error, written in tx.rows("SELECT error, report FROM sources WHERE id = ?", (source,)):
+        report = json.loads(written or "{}")
+        kept = {name: report[name] for name in REPORTED if name in report}
+        if "verification" in kept:
+            kept["verification"] |= {"differences": []}
+        update(tx, source, error=error and WHY_PURGED, report=kept or None)
 
 
 def _columns(fields: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from nimad.model import TURN_ROLES, Memory, Relation, Turn
 from nimad.store import rows
 from nimad.store.schema import INDEX, UNINDEX, index_row
 
+CREATED, TIMESTAMP = 1, 2
+"""Fields of a memory that have a time."""
 CHUNK = 500
 """Names in one IN (...) list."""
 
@@ -93,7 +95,7 @@ class Transaction:
             self.execute(
                 f"UPDATE turns SET {memory.layer} = coalesce({memory.layer}, ?), listed = 1,"
                 " timestamp = coalesce(timestamp, ?) WHERE id = ?",
-                (memory.id, memory.timestamp, turn),
+                (memory.id, memory.timestamp or None, turn),
             )
             self._changed("add", "turn", [turn])
         return ids
@@ -172,7 +174,10 @@ class Transaction:
         )
         if found and named and of_member:  # its members came after it: one turn of both rows
             kept, other = int(found[0][0]), int(named[0][0])
-            self.execute("UPDATE memories SET turn = ? WHERE turn = ?", (kept, other))
+            self.execute(
+                "UPDATE memories SET turn = ?1, checksum = checksum + ?1 - turn WHERE turn = ?2",
+                (kept, other),
+            )
             self.execute("DELETE FROM turns WHERE id = ?", (other,))
             settings = "namespace = ?, conversation = ?, session = ?"
             self.execute(f"UPDATE turns SET {settings} WHERE id = ?", (*scope, kept))
@@ -205,6 +210,26 @@ class Transaction:
         self._changed("add", "relation", ids)
         return ids
 
+    def move_in_time(self, moves: Sequence[tuple[int, int, int]]) -> None:
+        """Add milliseconds to times of memories: (id, how many, CREATED, TIMESTAMP or their sum).
+
+        A turn that has its time from one of them moves with it.
+        """
+        self.many(
+            "UPDATE turns SET timestamp = timestamp + ?1 WHERE (id, timestamp) ="
+            " (SELECT turn, timestamp FROM memories WHERE id = ?2)",
+            [(jump, number) for number, jump, fields in moves if fields & TIMESTAMP],
+        )
+        self.many(
+            "UPDATE memories SET created = created + ?, timestamp = timestamp + ?, checksum = NULL"
+            " WHERE id = ?",
+            [
+                (jump * bool(fields & CREATED), jump * bool(fields & TIMESTAMP), number)
+                for number, jump, fields in moves
+            ],
+        )
+        self._changed("change", "memory", [number for number, _, _ in moves])
+
     # --- deleting -----------------------------------------------------------------------------
 
     def delete_memories(self, ids: Sequence[int]) -> dict[str, int]:
@@ -236,6 +261,7 @@ class Transaction:
         )
         self.execute("DELETE FROM hot WHERE id IN (SELECT id FROM doomed)")
         self.execute("DELETE FROM blobs WHERE memory IN (SELECT id FROM doomed)")
+        self.execute("DELETE FROM unset_clock WHERE memory IN (SELECT id FROM doomed)")
         memories = self.execute("DELETE FROM memories WHERE id IN (SELECT id FROM doomed)")
         self._changed("delete", "memory", sorted(ids))
         self.execute("DELETE FROM doomed")

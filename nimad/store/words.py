@@ -9,20 +9,13 @@ from contextlib import closing
 from typing import Any
 from zlib import crc32
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nimad.disk.durable import crash_point
 from nimad.disk.failures import translated
 from nimad.errors import RecordsDamaged
 from nimad.store.records import Records
 from nimad.store.schema import EMPTY_WORDS, INDEX, WORDS, connect, index_row
 from nimad.store.transaction import WORDS_GAP, read_gap
-from nimad.text import signs, tokens, words_of
-
-TEXT_WEIGHT, WHO_WEIGHT = 1.0, 0.5
-"""BM25 column weights: a name in the text says as much as in `who`, but `who` is on every row of
-that person, so a match there alone should not outrank a match in the text."""
+from nimad.text import signs, words_of
 
 FILLED = 500
 """Memories that are indexed in one transaction: some 20 ms [memories]."""
@@ -43,6 +36,16 @@ why will with would you your yours
 """
 STOP_WORDS = frozenset(_STOP_TEXT.split())
 
+
+_SHARED_TEXT = "a am an as be by do he him if in is it me my no nor on or so them us we you"
+ENGLISH = STOP_WORDS - frozenset(_SHARED_TEXT.split())
+"""Those that are hardly words of another language in Latin letters."""
+_ASKING = re.compile(
+    "[为為]?什[么麼](?:时候|時候)?|哪[里裡儿兒个個些]?|怎[么麼][样樣]?|多少|[谁誰吗嗎呢何]"
+    "|どこ|どれ|どの|いつ|なぜ|[でま]しょうか|(?:です|ます|ました)か"
+)
+"""Words that ask in Chinese and Japanese, and are no part of what is asked for."""
+_HIRAGANA = re.compile("[\u3041-\u309f]+")
 
 _GERMAN_TEXT = """
 aus auf bei beim dann das dem den denn der dich dir du ein eine einem einen einer eines er euch
@@ -70,34 +73,19 @@ def terms(text: str) -> list[str]:
 
     Of a text without words, its signs.
     """
+    if not text.isascii():
+        text = _ASKING.sub(" ", text)
     spoken = words_of(text)
     found = list(dict.fromkeys(word.lower() for word in spoken))
     stop = STOP_WORDS | GERMAN if is_german(spoken) else STOP_WORDS
     return [word for word in found if word not in stop] or found or signs(text)
 
 
-def search(records: Records, words: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Every memory with any of the words, scored by FTS5 itself.
-
-    Recall does its own scoring (`nimad.store.terms`); this is what it is checked against.
-
-    Returns ids: int64[n], sorted, and scores: float32[n], BM25, higher is better, all > 0.
-    Source: https://www.sqlite.org/fts5.html#the_bm25_function (there the sign is reversed).
-    """
-    if not words:
-        return np.empty(0, np.int64), np.empty(0, np.float32)
-    match = " OR ".join(f'"{token}"' for word in words[:64] for token in tokens(word)) or '""'
-    found = records.rows(
-        f"SELECT rowid, bm25(words, {TEXT_WEIGHT}, {WHO_WEIGHT}, 0) FROM words WHERE words MATCH ?"
-        " ORDER BY rowid",
-        (match,),
-    )
-    # ids fit a float64 exactly up to 2**53; one conversion is faster than two
-    columns = np.array(found, np.float64).reshape(-1, 2)
-    ids = columns[:, 0].astype(np.int64)
-    # FTS5 clamps a negative idf to a tiny positive one; a match never counts as none.
-    scores = np.maximum(-columns[:, 1], 1e-6).astype(np.float32)
-    return ids, scores
+def content(found: Iterable[str]) -> list[str]:
+    """Terms in order, each once, without those of hiragana alone, which is grammar, if others are
+    left."""
+    distinct = list(dict.fromkeys(found))
+    return [term for term in distinct if not _HIRAGANA.fullmatch(term)] or distinct
 
 
 def gap(records: Records) -> tuple[int, int] | None:

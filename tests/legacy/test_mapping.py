@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nimad.legacy.mapping import MAX_KEPT, NodeMapper, UnreadableRowError
+from nimad.legacy.mapping import NodeMapper, UnreadableRowError
 from nimad.legacy.values import BrokenText, Value, canonical
-from nimad.model import MAX_TEXT, Memory
+from nimad.model import MAX_KEPT, MAX_TEXT, MAX_TIME, MIN_TIME, Memory
 
 COLUMNS = (
     "id",
@@ -90,7 +90,7 @@ def test_null_and_empty_are_told_apart() -> None:
 
 def test_what_a_field_cannot_hold_is_kept_beside_it() -> None:
     memory = MAPPER.memory(row(layer="dream", fe_score=7.5, created_at="yesterday")).memory
-    assert (memory.layer, memory.importance, memory.created) == ("note", None, 0)
+    assert (memory.layer, memory.importance, memory.created) == ("note", None, None)
     assert memory.extra == {"layer": "dream", "fe_score": 7.5, "created_at": "yesterday"}
 
 
@@ -159,11 +159,14 @@ def test_a_text_that_cannot_be_read(text: Value) -> None:
         ("soon", 1_772_359_200_000),
         (1.5e12, 1_500_000_000_000),
         ("2026-03-01T11:00:00+01:00", 1_772_359_200_000),
-        (0, 0),
+        (0, None),
         (-5, -5),
+        (1_772_359_200, 1_772_359_200_000),
+        (1_772_359_200_250_000, 1_772_359_200_250),
+        ("1772359200", 1_772_359_200_000),
     ],
 )
-def test_a_time_that_is_no_whole_number(timestamp: Value, expected: int) -> None:
+def test_a_time_that_is_no_whole_number(timestamp: Value, expected: int | None) -> None:
     memory = MAPPER.memory(row(timestamp=timestamp)).memory
     assert memory.timestamp == expected
     assert MAPPER.row(stored(memory)) == row(timestamp=timestamp)
@@ -197,7 +200,7 @@ def test_every_row_comes_back(key: int, text: str | None, rest: list[Value]) -> 
     values = (key, rest[0], rest[1], text, *rest[2:])
     memory = stored(MAPPER.memory(values).memory)
     assert canonical(MAPPER.row(memory)) == canonical(values)
-    assert isinstance(memory.timestamp, int) and -(1 << 63) <= memory.timestamp < 1 << 63
+    assert memory.timestamp is None or MIN_TIME <= memory.timestamp < MAX_TIME
     assert memory.importance is None or 0 <= memory.importance <= 1
 
 

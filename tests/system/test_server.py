@@ -18,7 +18,7 @@ import pytest
 
 from nimad.errors import NotFound, OwnerOnly, SocketBusy, SocketUnusable
 from nimad.limits import MAX_FRAME
-from nimad.serve import connection, dispatch
+from nimad.serve import accounts, connection, dispatch
 from nimad.serve.access import Access, Peer
 from nimad.serve.listen import group_of, listen_at
 from nimad.serve.server import Limits, Server
@@ -305,7 +305,10 @@ def test_a_silent_client_is_closed_but_not_one_that_waits_for_its_answer(start: 
         assert waiting.result() == "done"
 
 
-def test_one_more_client_takes_the_place_of_the_longest_idle_one(start: Start) -> None:
+def test_one_more_client_takes_the_place_of_the_longest_idle_one(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "YOUNG_SECONDS", 0.0)
     server = start(max_clients=2)
     with server.client() as first, server.client() as second:
         assert first.call("ping") == second.call("ping")

@@ -13,6 +13,7 @@ import pytest
 from nimad.ctl.main import main
 from nimad.errors import NotFound
 from nimad.model import LAYERS
+from nimad.times import local_name
 from tests.fake_daemon import FakeDaemon, memory
 
 
@@ -58,7 +59,7 @@ def test_query_shows_ids_who_and_scores(daemon: FakeDaemon, run: Run) -> None:
     )
     ran = run("query", "Where", "are", "the tomatoes?")
     assert ran.code == 0
-    assert daemon.sent("query") == [{"text": "Where are the tomatoes?"}]
+    assert daemon.sent("query") == [{"text": "Where are the tomatoes?", "time_zone": local_name()}]
     first, text, blank, second, *lines = ran.out.splitlines()
     assert first.startswith("17  Maya, ") and first.endswith("ago, input  score 0.83")
     assert text == "    The tomatoes moved." and blank == ""
@@ -86,6 +87,7 @@ def test_query_sends_what_was_asked(daemon: FakeDaemon, run: Run) -> None:
             "after": 1_683_504_000_000,
             "before": 1_683_554_160_000,
             "explain": True,
+            "time_zone": local_name(),
         }
     ]
 

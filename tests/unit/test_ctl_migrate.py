@@ -18,6 +18,7 @@ from nimad.ctl import wait
 from nimad.ctl.client import Client
 from nimad.ctl.main import main
 from nimad.errors import NotFound
+from nimad.times import local_name
 from tests.fake_daemon import FakeDaemon, source
 
 
@@ -104,6 +105,7 @@ def test_the_copy_is_handed_over_with_what_it_is(
         "batch_size": 7,
         "start_offset": 1,
         "name": "old",
+        "time_zone": local_name(),
     }
     assert list((tmp_path / "scratch").iterdir()) == [], "no copy stays behind"
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from nimad.ctl.import_command import BATCH_BYTES, LINE_BYTES, LineReader
+from nimad.ctl import import_command
+from nimad.ctl.import_command import BATCH_BYTES, LineReader
 from nimad.ctl.main import main
 from nimad.errors import BadRecord, Busy, ReplyTooLarge
 from tests.fake_daemon import FakeDaemon, memory
@@ -125,12 +126,14 @@ def test_a_refused_line_is_named_and_those_before_it_are_stored(
         ('{"text": 1e999}', "a number in it is too large"),
         ("[" * 100_000, "it is nested too deeply"),
         ('{"text": "' + "x" * 1_100_000 + '"}', "the memory has 1.1 MB; at most 1.0 MB fit"),
-        ("x" * (LINE_BYTES + 5), "the line is longer than 8.4 MB"),
+        ("x" * 2_000_005, "the line is longer than 2.0 MB"),
     ],
 )
 def test_what_is_no_memory_is_named(
-    run: Run, store: Store, tmp_path: Path, bad: str, detail: str
+    run: Run, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str, detail: str
 ) -> None:
+    monkeypatch.setattr(import_command, "MAX_RECORD", 1_000_000)
+    monkeypatch.setattr(import_command, "LINE_BYTES", 2_000_000)
     file = written(tmp_path / "f.jsonl", *many(2), "", bad, {"text": "after"})
     ran = run("import", file)
     assert ran.code == 65

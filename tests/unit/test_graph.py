@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -25,6 +26,7 @@ from nimad.errors import (
     CypherRefused,
     CypherTooMuch,
     Degraded,
+    DiskFailed,
     DiskFull,
     EngineUnsupported,
     GraphFailed,
@@ -115,7 +117,7 @@ def truth(store: MemoryStore) -> dict[str, list[tuple[Any, ...]]]:
     rows = store.records.rows
     found = {
         "memories": rows(
-            f"SELECT id, {name.format('layer')}, who, {name.format('place')}, timestamp,"
+            f"SELECT id, {name.format('layer')}, who, {name.format('place')}, nullif(timestamp, 0),"
             f" importance, {name.format('namespace')}, {name.format('conversation')},"
             f" {name.format('session')}, (SELECT name FROM sources WHERE id = memories.source)"
             " FROM memories"
@@ -640,6 +642,28 @@ def test_a_full_disk_is_asked_about_first(
     with monkeypatch.context() as patch:
         patch.setattr(os, "statvfs", full)
         with pytest.raises(DiskFull):
+            ask(store, COUNT)
+    assert ask(store, COUNT) == [[3]]
+
+
+@pytest.mark.parametrize("told", [None, DiskFull, GraphFailed])
+def test_a_failing_disk_is_told_as_that_whatever_the_engine_says(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, told: type[NimadError] | None
+) -> None:
+    family(store)
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    def cannot_write(self: EngineProcess, request: dict[str, Any], seconds: float = 60) -> Any:
+        assert told is not None
+        raise told(detail="Cannot write to file")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        if told is not None:
+            patch.setattr(EngineProcess, "ask", cannot_write)
+        with pytest.raises(DiskFailed):
             ask(store, COUNT)
     assert ask(store, COUNT) == [[3]]
 

@@ -345,6 +345,7 @@ def test_what_was_asked_reaches_the_migrations(tmp_path: Path) -> None:
         "start_offset": 0,
         "name": None,
         "dry_run": False,
+        "time_zone": None,
     }
     pause = found["migrate.pause"]
     assert pause.answer(Call({"name": "graph"}, ME)) == {"sources": ["graph"]}

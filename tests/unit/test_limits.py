@@ -77,11 +77,14 @@ def test_both_sides_refuse_the_same_frame() -> None:
         Client("/x").call("m", a="x" * (MAX_FRAME - overhead + 1))
 
 
-def test_what_one_line_of_an_import_may_hold_passes_the_frame() -> None:
+def test_what_one_line_of_an_import_may_hold_passes_the_frame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     text = "x" * (MAX_PAYLOAD - len('{"text":""}'))
     ((batch),) = LineReader(io.BytesIO(json.dumps({"text": text}).encode()), "f").batches()
     frame = Client("/x")._frame("import", {"memories": batch.memories, "where": "f:1" * 300})
     assert len(frame) <= MAX_FRAME + 1
+    monkeypatch.setattr("nimad.ctl.import_command.MAX_RECORD", MAX_PAYLOAD)
     with pytest.raises(BadRecord):
         list(LineReader(io.BytesIO(json.dumps({"text": text + "x"}).encode()), "f").batches())
     with pytest.raises(ValueError, match=str(MAX_IMPORT)):

@@ -75,10 +75,9 @@ def test_free_memory_bounds_it() -> None:
 def test_a_memory_error_halves_even_a_fixed_size_and_below_the_least() -> None:
     sizes = made(fixed=4, least=50)
     assert sizes.next_size() == 4
-    assert sizes.failed(memory_error=True) and sizes.next_size() == 2
-    assert sizes.failed(memory_error=True) and sizes.next_size() == 1
-    assert not sizes.failed(memory_error=True)
-    assert not made().failed(memory_error=False)
+    assert sizes.ran_out_of_memory() and sizes.next_size() == 2
+    assert sizes.ran_out_of_memory() and sizes.next_size() == 1
+    assert not sizes.ran_out_of_memory()
 
 
 def test_a_fixed_size_learns_nothing() -> None:
@@ -98,7 +97,7 @@ def test_it_is_always_a_size(history: list[tuple[float, bool]], free: int) -> No
         size = sizes.next_size()
         assert 1 <= size <= 3000
         if memory_error:
-            sizes.failed(memory_error=True)
+            sizes.ran_out_of_memory()
         else:
             sizes.succeeded(size, seconds)
 
@@ -151,11 +150,11 @@ def test_short_memory_lowers_it_and_bounds_the_growth() -> None:
     assert told.batcher.size > 1000
 
 
-def test_a_memory_error_says_whose() -> None:
+def test_a_memory_error_is_told() -> None:
     told = Told()
-    told.batcher.failed(memory_error=True, where="the graph")
-    assert told.batcher.reason == "halved: out of memory in the graph"
-    told.batcher.failed(memory_error=True)
+    told.batcher.ran_out_of_memory()
+    assert told.batcher.reason == "halved: out of memory"
+    told.batcher.ran_out_of_memory()
     assert told.changes[-1] == (500, 250, "halved: out of memory")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 MODEL = """    mood: str | None = field(
         default=None, metadata=_is("text", 20, **_option("--mood", "MOOD", "how it felt"))
     )
-    created: int = field("""
+    created: int | None = field("""
 
 SCRIPT = r'''
 import importlib, importlib.util, io, sys
@@ -30,7 +30,7 @@ def patch(name, old, new):
     setattr(sys.modules[parent], tail, module)
 
 
-patch("nimad.model", "    created: int = field(", sys.argv[2])
+patch("nimad.model", "    created: int | None = field(", sys.argv[2])
 patch("nimad.store.schema", "  extra TEXT\n);", "  extra TEXT,\n  mood TEXT\n);")
 
 from nimad.config import Config

@@ -21,9 +21,8 @@ from nimad.recall.query_context import PARTS
 from nimad.recall.ranking import Recall
 from nimad.recall.scopes import Scopes
 from nimad.recall.weights import DEFAULT, Weights
-from nimad.store import words
 from nimad.store.terms import TAIL_ROWS, TermIndex
-from tests.plain import FollowedColumns
+from tests.plain import FollowedColumns, search_words
 from tests.unit.test_recall_session_neighbours import by_definition
 
 CONFIG = Config().replace(graph__engine="none")
@@ -552,7 +551,7 @@ def test_columns_and_postings_follow_the_change_log(
                 found = terms.postings(terms.cut(term)[0], last)
                 rows, counts = columns.among(found.ids, found.counts)
                 mine = columns.id[rows[columns.alive[rows]]].tolist()
-                ids, _ = words.search(store.records, [term])
+                ids, _ = search_words(store.records, [term])
                 assert mine == ids.tolist()
                 assert set(counts.tolist()) <= ({2.0} if term == "one" else {1.0})
     finally:

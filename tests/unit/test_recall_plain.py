@@ -6,6 +6,7 @@ import json
 import random
 import re
 from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class Sides:
         columns, scope = self.columns, self.scopes.of(where)
         if not scope.count:
             return
-        asked = parse_query(text, columns, self.terms, scope, NOW)
+        asked = parse_query(text, columns, self.terms, scope, NOW, UTC)
         words = lexical.score_words(asked, columns, self.terms, scope, self.weights, Stopwatch())
         own = plain.bm25(asked, columns, self.terms, scope.mask, self.weights)
         assert np.array_equal(words.own, own)

@@ -188,6 +188,8 @@ def as_version_two(path: Path) -> None:
             old.execute(f"ALTER TABLE turns DROP COLUMN {column}")
         old.execute("CREATE UNIQUE INDEX turns_name ON turns (source, name)")
         old.execute("DROP TABLE forgotten")
+        old.execute("DROP INDEX names_folded")
+        old.execute("ALTER TABLE names DROP COLUMN folded")
         old.execute("PRAGMA user_version = 2")
         old.commit()
 

@@ -101,9 +101,9 @@ def test_the_last_days_end_now() -> None:
         assert when.read(text, now()) == (now() - 7 * DAY, now() + 1), text
 
 
-def test_seconds_are_not_taken_for_milliseconds() -> None:
-    with pytest.raises(ValueError, match="1683556560000"):
-        when.read("1683556560", now())
+def test_seconds_are_told_by_their_size() -> None:
+    for text in ("1683556560", "1683556560000", "1683556560000000"):
+        assert when.read(text, now()).first == 1683556560000
 
 
 @given(st.text(max_size=40) | st.from_regex(r"[0-9a-zA-Z日月年前. :-]{1,30}", fullmatch=True))

@@ -66,31 +66,6 @@ def test_a_list_of_texts_is_nothing_else(value: Any) -> None:
     assert "verb: tags must" in refusal({"text": "a", "tags": value})
 
 
-TIMES = {
-    1683554160000: 1683554160000,
-    1683554160000.9: 1683554160000,
-    -1: -1,
-    "2023-05-08T13:56:00Z": 1683554160000,
-    "2023-05-08T15:56:00+02:00": 1683554160000,
-    "2023-05-08 13:56": 1683554160000,
-    "2023-05-08": 1683504000000,
-    "1969-12-31T23:59:59.999": -1,
-    "0001-01-01": -62135596800000,
-    "9999-12-31T23:59:59.999999": 253402300799999,
-}
-
-
-@pytest.mark.parametrize(("given", "expected"), TIMES.items())
-def test_times_are_milliseconds_or_iso(given: Any, expected: int) -> None:
-    assert params.moment(given) == expected
-
-
-@pytest.mark.parametrize("given", ["", "yesterday", "2023-02-30", True, [], 10**18, float("inf")])
-def test_what_is_no_time_is_refused(given: Any) -> None:
-    with pytest.raises(ValueError, match="must be epoch milliseconds"):
-        params.moment(given)
-
-
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -154,6 +129,7 @@ def test_an_export_can_be_imported(layer: str) -> None:
         layer=layer,
         tags=("a",),
         namespace="n",
+        timestamp=None,
         created=5,
         last_accessed=6,
         access_count=7,

@@ -1,0 +1,55 @@
+"""Checksums of memories: whether each row is what was written, and those that old rows lack.
+
+SQLite keeps no checksums: a flipped bit of a text would be served as it is.  The column `checksum`
+is written with the row (see `rows.checksum`); rows of older versions get theirs in idle time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from nimad.store import rows
+from nimad.store.records import Records
+
+PLACE = rows.FIELDS.index("id")
+BLOBS = "SELECT memory, name, data FROM blobs WHERE memory IN"
+Blobs = dict[int, list[tuple[str, bytes]]]
+
+
+def damaged(records: Records, ids: Sequence[int]) -> list[int]:
+    """Which of these memories are not what was written; those without a checksum pass."""
+    return sorted(number for number, right in _compare(records, ids) if right is False)
+
+
+def complete(records: Records, ids: Sequence[int]) -> None:
+    """Give those of these memories a checksum that have none."""
+    lacking = [number for number, right in _compare(records, ids) if right is None]
+    if not lacking:
+        return
+    with records.write() as tx:  # they may have changed since
+        marks = ",".join(map(str, lacking))
+        blobs = _blobs(tx.rows(f"{BLOBS} ({marks})"))
+        made = [
+            (rows.checksum(row, blobs.get(row[PLACE], [])), row[PLACE])
+            for *row, known in tx.rows(f"{rows.STORED} WHERE m.id IN ({marks})")
+            if known is None
+        ]
+        tx.many("UPDATE memories SET checksum = ? WHERE id = ?", made)
+
+
+def _compare(records: Records, ids: Sequence[int]) -> list[tuple[int, bool | None]]:
+    """Each id, and whether its row is what was written; None: it has no checksum."""
+    blobs = _blobs(records.rows_in(BLOBS, ids))
+    found = []
+    for *row, known in records.rows_in(f"{rows.STORED} WHERE m.id IN", ids):
+        number = row[PLACE]
+        right = None if known is None else rows.checksum(row, blobs.get(number, [])) == known
+        found.append((number, right))
+    return found
+
+
+def _blobs(found: Iterable[tuple[int, str, bytes]]) -> Blobs:
+    blobs: Blobs = {}
+    for memory, name, data in found:
+        blobs.setdefault(memory, []).append((name, data))
+    return blobs

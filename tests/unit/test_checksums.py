@@ -1,0 +1,298 @@
+"""What is not what was written is noticed, named, and does not keep the rest from being found."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nimad.check import check
+from nimad.config import Config
+from nimad.core import integrity, maintenance
+from nimad.core.store import MemoryStore
+from nimad.errors import NimadError
+from nimad.model import Memory, Turn
+from nimad.store import checksums
+from nimad.store.records import Records
+
+CONFIG = Config().replace(**{"graph.engine": "none"})
+FULL = Memory(
+    text="Maya planted basil and tomatoes on the balcony",
+    who="Maya",
+    where="balcony",
+    timestamp=1_700_000_000_000,
+    layer="input",
+    importance=0.5,
+    tags=("garden", "herbs"),
+    namespace="home",
+    conversation="c1",
+    session="s1",
+    turn="t1",
+    affect="calm",
+    summary="Maya planted basil",
+    created=1_700_000_000_001,
+    last_accessed=1_700_000_000_002,
+    access_count=3,
+    extra={"mood": 7},
+    blobs={"embedding": b"\x00\x01\x02", "other": b""},
+)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Iterator[Records]:
+    with closing(Records.open(tmp_path / "records.sqlite")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[MemoryStore]:
+    opened = MemoryStore.open(tmp_path / "state", CONFIG)
+    yield opened
+    opened.close()
+
+
+def add(records: Records, *memories: Memory) -> list[int]:
+    with records.write() as tx:
+        return tx.add_memories([replace(memory) for memory in memories])
+
+
+def harm(records: Records, sql: str, *parameters: Any) -> None:
+    """Change the file behind the store's back."""
+    with closing(sqlite3.connect(records.path)) as outside:
+        outside.execute(sql, parameters)
+        outside.commit()
+
+
+def columns(records: Records) -> list[tuple[str, str]]:
+    return records.rows("SELECT name, type FROM pragma_table_info('memories')")
+
+
+def test_a_change_of_any_column_is_noticed(records: Records) -> None:
+    """Of all columns there are, those of later versions too."""
+    first, second, third = add(records, FULL, FULL, FULL)
+    assert checksums.damaged(records, [first, second, third]) == []
+    for name, kind in columns(records):
+        if name == "id":
+            continue
+        (kept,) = records.rows(f"SELECT {name} FROM memories WHERE id = ?", (second,))
+        other = kept[0] + "x" if isinstance(kept[0], str) else (kept[0] or 0) + 1
+        harm(records, f"UPDATE memories SET {name} = ? WHERE id = ?", other, second)
+        noticed = checksums.damaged(records, [first, second, third])
+        assert noticed == [second], f"{name} {kind}"
+        harm(records, f"UPDATE memories SET {name} = ? WHERE id = ?", kept[0], second)
+    assert checksums.damaged(records, [first, second, third]) == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE memories SET id = 9 WHERE id = 2",
+        "UPDATE blobs SET data = x'000103' WHERE memory = 9 AND name = 'embedding'",
+        "UPDATE blobs SET name = 'another' WHERE memory = 9 AND name = 'other'",
+        "DELETE FROM blobs WHERE memory = 9 AND name = 'other'",
+        "UPDATE names SET name = 'homf' WHERE name = 'home'",
+        "UPDATE memories SET text = CAST(x'ff' AS TEXT) WHERE id = 9",
+        "UPDATE memories SET text = x'4d' WHERE id = 9",
+        "UPDATE memories SET who = NULL WHERE id = 9",
+        "UPDATE memories SET tags = '[\"garden\"' WHERE id = 9",
+        "UPDATE memories SET importance = 0.5000000000000001 WHERE id = 9",
+    ],
+)
+def test_a_change_of_any_kind_is_noticed(records: Records, sql: str) -> None:
+    add(records, FULL, FULL)
+    harm(records, "UPDATE memories SET id = 9, checksum = NULL WHERE id = 2")
+    harm(records, "UPDATE blobs SET memory = 9 WHERE memory = 2")
+    checksums.complete(records, [9])
+    assert checksums.damaged(records, [1, 9]) == []
+    harm(records, sql.replace("SET id = 9 WHERE id = 2", "SET id = 8 WHERE id = 9"))
+    found = checksums.damaged(records, [int(number) for number in records.ids()])
+    assert found and found[-1] in (8, 9)
+    assert len(records.get([1, 8, 9])) == 2  # served with what can be read of it
+
+
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+moments = st.integers(0, 2**47)
+memories = st.builds(
+    Memory,
+    text=names,
+    who=names | st.none(),
+    where=names | st.none(),
+    timestamp=moments,
+    layer=st.sampled_from(["input", "note", "legacy_vsa"]),
+    importance=st.floats() | st.none() | st.sampled_from([0, 1, -0.0, 5e-324]),
+    tags=st.lists(names, max_size=3).map(tuple),
+    namespace=names,
+    conversation=names | st.none(),
+    session=names | st.none(),
+    turn=names | st.none(),
+    affect=names | st.none(),
+    summary=names | st.none(),
+    created=moments,
+    last_accessed=moments | st.none(),
+    access_count=st.integers(0, 2**53),
+    extra=st.dictionaries(names, names | st.floats() | st.integers() | st.booleans()),
+    blobs=st.dictionaries(names, st.binary(max_size=9), max_size=2),
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(memories, min_size=1, max_size=5))
+def test_what_was_written_is_never_called_damaged(records: Records, given: list[Memory]) -> None:
+    """Whatever it holds: SQLite gives some values back in another form than they went in."""
+    ids = add(records, *given)
+    assert checksums.damaged(records, ids) == []
+    checksums.complete(records, ids)
+    assert checksums.damaged(records, ids) == []
+    lacking = records.value("SELECT count(*) FROM memories WHERE checksum IS NULL")
+    assert lacking == 0
+
+
+def test_what_nimad_changes_itself_is_not_damage(store: MemoryStore) -> None:
+    """Access counts, and turns that are joined."""
+    ids = store.remember_many([replace(FULL, turn=None), replace(FULL, last_accessed=None)])
+    for _ in range(3):
+        store._accesses.count(ids)
+    store._accesses.save(store.records)
+    assert store.records.get(ids)[ids[1]].access_count == 6
+    with store.records.write() as tx:
+        tx.execute("INSERT INTO turns (id, name, source) VALUES (77, 'other', 5)")
+        tx.execute("UPDATE memories SET turn = 77, checksum = checksum + 77 WHERE id = ?", (1,))
+        tx.add_turns([(Turn("t1", ids[1], None, None, 1), "k", None)], 5)
+    assert checksums.damaged(store.records, ids) == []
+
+
+def test_rows_of_older_versions_get_theirs_in_idle_time(store: MemoryStore) -> None:
+    ids = store.remember_many([replace(FULL, text=f"memory {n}") for n in range(1200)])
+    harm(store.records, "UPDATE memories SET checksum = NULL")
+    maintenance.finish(store)
+    assert store.records.value("SELECT count(*) FROM memories WHERE checksum IS NULL") == 0
+    assert checksums.damaged(store.records, ids) == []
+
+
+def look_again(store: MemoryStore) -> None:
+    """As if a month had passed."""
+    store.integrity._finished = 0
+    maintenance.finish(store)
+
+
+def test_it_is_found_in_idle_time_named_kept_and_gone_once_it_is_mended(
+    store: MemoryStore,
+) -> None:
+    ids = store.remember_many([replace(FULL, text=f"memory {n}") for n in range(1200)])
+    maintenance.finish(store)
+    assert store.degraded() == {}
+    number = ids[700]
+    harm(store.records, "UPDATE memories SET who = 'Mayb' WHERE id = ?", number)
+    maintenance.finish(store)
+    assert store.degraded() == {}  # only once a month
+    look_again(store)
+    assert str(number) in store.degraded()["records"]
+    found = [problem for problem in check(store) if problem.part == "records"]
+    assert f"memory {number} is not what was written" in " ".join(p.what for p in found)
+    assert all("rebuild" not in problem.fix for problem in found)
+    store.close()
+    again = MemoryStore.open(store.state, CONFIG)
+    try:
+        assert str(number) in again.degraded()["records"]
+        again.words.rebuild()  # does not make it final
+        assert any(f"memory {number} " in problem.what for problem in check(again))
+        harm(again.records, "UPDATE memories SET who = 'Maya' WHERE id = ?", number)
+        again.words.rebuild()
+        assert [p.what for p in check(again) if p.severity == "error"] == []
+        assert again.degraded() == {}
+    finally:
+        again.close()
+
+
+def test_a_forgotten_memory_is_no_damage_any_more(store: MemoryStore) -> None:
+    first, second = store.remember_many(
+        [replace(FULL, turn=None), replace(FULL, turn=None, text="another")]
+    )
+    harm(store.records, "UPDATE memories SET who = 'Mayb' WHERE id = ?", first)
+    look_again(store)
+    assert "records" in store.degraded()
+    store.forget([first])
+    assert [p.what for p in check(store) if p.severity == "error"] == []
+    assert store.degraded() == {} and store.get(second).who == "Maya"
+
+
+def test_memories_larger_than_a_step_are_looked_at(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(integrity, "STEP_BYTES", 1000)
+    ids = store.remember_many([replace(FULL, text="x" * n) for n in (10, 5000, 10, 6000, 10)])
+    harm(store.records, "UPDATE memories SET affect = 'x' WHERE id = ?", ids[3])
+    look_again(store)
+    assert str(ids[3]) in store.degraded()["records"]
+
+
+def dump(store: MemoryStore) -> list[Any]:
+    records = store.records
+    tables = ("relations",)
+    rows = [records.rows(f"SELECT * FROM {table}") for table in tables]
+    return [records.page(0, 5000), *rows]
+
+
+def test_flipped_bits_anywhere_in_the_file(tmp_path: Path) -> None:
+    """Each is noticed at use or in idle time, or is without effect on any memory."""
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    choose = random.Random(seed)
+    base = tmp_path / "state"
+    with closing(MemoryStore.open(base, CONFIG)) as store:
+        store.remember_many(
+            [
+                replace(
+                    FULL,
+                    text=f"memory {n} about the {choose.choice(['kettle', 'bees'])}",
+                    session=f"s{n % 7}",
+                    turn=f"t{n // 3}",
+                    layer=("input", "contemplation", "output")[n % 3],
+                )
+                for n in range(300)
+            ]
+        )
+        maintenance.finish(store)
+        wanted = dump(store)
+    size = (base / "records.sqlite").stat().st_size
+    for _ in range(40):
+        place, bit = choose.randrange(size), 1 << choose.randrange(8)
+        flipped = tmp_path / "flipped"
+        shutil.rmtree(flipped, ignore_errors=True)
+        shutil.copytree(base, flipped)
+        with (flipped / "records.sqlite").open("r+b") as file:
+            file.seek(place)
+            byte = file.read(1)[0]
+            file.seek(place)
+            file.write(bytes([byte ^ bit]))
+        assert noticed(flipped, wanted), f"seed {seed}: bit {bit} of byte {place}"
+
+
+def noticed(state: Path, wanted: list[Any]) -> bool:
+    """Whether an error tells of it, or a look does, or nothing differs."""
+    try:
+        with closing(MemoryStore.open(state, CONFIG)) as store:
+            store.query("What about the kettle?")
+            same = dump(store) == wanted
+            look_again(store)
+            return same or "records" in store.degraded() or bool(check(store))
+    except NimadError:
+        return True
+
+
+def test_each_update_of_memories_keeps_the_checksum() -> None:
+    """Or sets it to NULL, so that idle time makes it anew."""
+    root = Path(integrity.__file__).parents[1]
+    for path in sorted(root.rglob("*.py")):
+        for part in path.read_text(encoding="utf-8").split("UPDATE memories SET")[1:]:
+            known = part.split("WHERE")[0]
+            assert "checksum" in known or path.name == "schema.py", f"{path.name}: {known}"
