@@ -28,6 +28,8 @@ from nimad.text import is_paired, tokens, words_of
 
 MANY = 500
 """Memories from which on the thresholds hold as they are; in a smaller store they are lower."""
+FEW = 10
+"""Number of memories of a small store, in which languages were measured [memories]."""
 _GROWTH = {"words": 0.02, "meaning": 0.01, "hybrid": 0.03}
 """What the best wrong memory gains when a store grows by a factor of e; measured from 5 to 600."""
 KNOWN = 0.1
@@ -88,16 +90,24 @@ def weigh(
     if len(asked.subjects):
         nearest += KNOWN
     if mode == "hybrid":
-        nearest *= share
+        nearest *= GERMAN_SHARE if asked.german else share
     met = {"hybrid": covered + nearest, "words": covered, "meaning": nearest}[mode]
     return Evidence(met, threshold.unknown_name if unknown_name else threshold.usual, unknown_name)
 
 
-def cosine_share(asked: ParsedQuery, embedder: Embedder) -> float:
-    """How much the cosines of a question tell, by the language that it is in."""
-    if asked.german:
-        return GERMAN_SHARE
-    text = asked.meaning
+def cosine_share(asked: ParsedQuery, embedder: Embedder, count: int) -> float:
+    """How much cosines tell beside the words, by the language of a question.
+
+    In a store of few memories a near vector tells of the language more than of what is said; with
+    more of them (`count`) the words of some would do the same, and it counts as in English.
+    """
+    share = _language_share(asked.meaning, embedder)
+    few = math.log(MANY / min(max(count, FEW), MANY)) / math.log(MANY / FEW)
+    return 1 - (1 - share) * few
+
+
+def _language_share(text: str, embedder: Embedder) -> float:
+    """The same in a store of FEW memories."""
     if not embedder.by_spelling:
         return 1.0
     found = tokens(text)

@@ -190,7 +190,7 @@ class Scoring:
             threshold,
             context.mode,
             unknown_name,
-            evidence.cosine_share(scored.query, context.embedder),
+            evidence.cosine_share(scored.query, context.embedder, context.scope.count),
         )
 
     def _unknown_terms(self, scored: _Scored, terms: Iterable[str]) -> set[str]:
