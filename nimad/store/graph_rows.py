@@ -70,8 +70,8 @@ def lines(records: Records, give_way: Callable[[], None]) -> Iterator[tuple[str,
         yield (
             "Memory",
             [
-                f"{number},{name[layer]},{label[who]},{name[place]},{at},{_number(importance)},"
-                f"{name[space]},{name[talk]},{name[session]},{source[origin]}\n"
+                f"{number},{name[layer]},{label[who]},{name[place]},{_number(at)},"
+                f"{_number(importance)},{name[space]},{name[talk]},{name[session]},{source[origin]}\n"
                 for number, layer, who, place, at, importance, space, talk, session, origin in page
             ],
         )

@@ -281,7 +281,8 @@ class Records:
         by_id = {memory.id: memory for memory in memories}
         sql = "SELECT memory, name, data FROM blobs WHERE memory IN"
         for memory, name, data in self.rows_in(sql, list(by_id)):
-            by_id[memory].blobs[name] = data
+            if memory in by_id:  # always, unless a bit flipped
+                by_id[memory].blobs[name] = data
         return memories
 
     def texts(self, after: int, limit: int) -> list[tuple[int, str]]:
