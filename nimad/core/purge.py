@@ -34,16 +34,9 @@ from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import describe
 from nimad.core.state_directory import PARTS
 from nimad.disk.durable import crash_point, fsync_dir
-from nimad.errors import (
-    Busy,
-    SourceAltered,
-    SourceCorrupt,
-    SourceNotRecognised,
-    SourceUnsafe,
-    SourceUnsupported,
-    UsageError,
-)
+from nimad.errors import Busy, UsageError
 from nimad.legacy.redact_database import scrub_snapshot
+from nimad.legacy.source import REFUSALS
 from nimad.store import forgotten, source_delta, sources
 from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
@@ -52,14 +45,7 @@ log = logging.getLogger(__name__)
 
 CUT_OFF_SECONDS = 1.0
 """Time that a purge waits for readers of the WAL before it goes on later [seconds]."""
-UNREADABLE = (
-    ValueError,
-    SourceAltered,
-    SourceCorrupt,
-    SourceNotRecognised,
-    SourceUnsafe,
-    SourceUnsupported,
-)
+UNREADABLE = (ValueError, *REFUSALS)
 """What tells that rows cannot be taken out of a backup; anything else (the disk, the memory) may
 pass, and is tried again."""
 SET_ASIDE = re.compile(r"(seg-\d+\.nsb|dns-\d+\.nsd|(ladybug|kuzu)(-new)?\.db[.\w]*)(\.\d+)?")
