@@ -29,7 +29,8 @@ _DEAD_SHARE = 4
 PAGE_SQL = """
 SELECT m.id, ifnull(CAST(m.timestamp AS INTEGER), 0), ifnull(CAST(m.namespace AS INTEGER), 0),
        ifnull(CAST(m.layer AS INTEGER), 0), CAST(m.conversation AS INTEGER),
-       CAST(m.session AS INTEGER), m.who, CAST(m.importance AS REAL), ifnull(m.text, ''), d.sz
+       CAST(m.session AS INTEGER), CAST(m.who AS TEXT), CAST(m.importance AS REAL),
+       CAST(ifnull(m.text, '') AS TEXT), d.sz
 FROM memories m LEFT JOIN words_docsize d ON d.id = m.id
 WHERE m.id BETWEEN ? AND ? ORDER BY m.id LIMIT ?
 """
