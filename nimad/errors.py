@@ -306,6 +306,15 @@ class SourceCorrupt(NimadError, code="source_corrupt", exit=65, wire=-32033):
     )
 
 
+class SourceTooLarge(SourceCorrupt, code="source_too_large", exit=65, wire=-32056):
+    """{path} is refused: {detail}."""
+
+    hint = (
+        "Nothing of it was taken over. If it is healthy, migrate its files one by one, or on a"
+        " machine with more memory."
+    )
+
+
 class SourceChanged(NimadError, code="source_changed", exit=75, wire=-32034):
     """{path} kept changing while it was copied: {detail}"""
 

@@ -30,6 +30,7 @@ from nimad.errors import (
     SourceCorrupt,
     SourceMissing,
     SourceNotRecognised,
+    SourceTooLarge,
     SourceUnsupported,
 )
 from nimad.legacy.detect import CHECKSUM, FILES, Member, open_plain, os_error
@@ -141,13 +142,18 @@ class Packed:
 class Bundle(Closing):
     """An open bundle.  Used by one thread at a time; views are dead after `close`."""
 
-    def __init__(self, path: Path) -> None:
-        """Map `path`.  Raises SourceNotRecognised and SourceCorrupt."""
+    def __init__(self, path: Path, descriptor: int | None = None) -> None:
+        """Map `path`, or what a descriptor is open for.
+
+        Raises SourceNotRecognised and SourceCorrupt.
+        """
         self.path = path
-        with path.open("rb") as file:
-            if path.stat().st_size < 2 * BLOCK:
+        with contextlib.ExitStack() as opened:
+            if descriptor is None:
+                descriptor = opened.enter_context(path.open("rb")).fileno()
+            if os.fstat(descriptor).st_size < 2 * BLOCK:
                 raise SourceNotRecognised(path=path, detail="it is no bundle of files")
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
         self.view = memoryview(self._map)
         try:
             self.files = self._list()
@@ -177,7 +183,9 @@ class Bundle(Closing):
             if not any(block):
                 return found
             file = self._header(block, at)
-            if file.name in found or len(found) >= MAX_MEMBERS:
+            if len(found) >= MAX_MEMBERS:
+                raise SourceTooLarge(path=self.path, detail=f"it has more than {MAX_MEMBERS} files")
+            if file.name in found:
                 raise SourceCorrupt(path=self.path, detail=f"{file.name} is in the bundle twice")
             found[file.name] = file
             at = file.offset + file.size + -file.size % BLOCK

@@ -10,14 +10,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from nimad.errors import SourceCorrupt, SourceUnsupported
 from nimad.legacy import zipped
 from nimad.legacy.budget import Budget
-from nimad.legacy.parsed import Parsed, Vectors, check_dimension, metadata_of, uneven
+from nimad.legacy.parsed import Parsed, Piece, Vectors, check_dimension, metadata_of, uneven
 from nimad.legacy.pickle_allowlist import (
     BUILDERS,
     ITEM_BYTES,
@@ -27,7 +27,6 @@ from nimad.legacy.pickle_allowlist import (
     persistent,
 )
 from nimad.legacy.pickle_vm import Span, TextSink, load
-from nimad.legacy.tensors import TensorRows
 
 MAX_PICKLE = 256 << 20
 """Size of the largest `data.pkl` that is read: half a million episodes [bytes]."""
@@ -60,7 +59,7 @@ def read(
     parsed = Parsed(name, _saved(state, written), episodes)
     tensors = value.get("tensors", value)
     if isinstance(tensors, dict):
-        _VectorReader(view, content, parsed, entries).take(tensors)
+        _VectorReader(pickle, parsed, entries).take(tensors)
     return parsed
 
 
@@ -78,18 +77,53 @@ def _saved(state: dict[str, Any], written: float) -> float:
         return written
 
 
+class TensorRows:
+    """The rows of one table, or of many vectors of the same length: `Vectors` of a checkpoint.
+
+    `places` are where each tensor's storage begins in the file, or its bytes, where the pickle
+    has them in another coding.  Tensors may overlap, skip items (a slice), or run across (a
+    transposed table): strides are followed as they are.
+    """
+
+    block_size: int | None = None
+
+    def __init__(
+        self, tensors: Sequence[Tensor], places: Sequence[int | bytes], dimension: int
+    ) -> None:
+        self.dimension, self._tensors, self._places = dimension, tensors, places
+        self._table = len(tensors[0].size) == 2
+        self.count = tensors[0].size[0] if self._table else len(tensors)
+        self.overlap = False
+        if self._table:
+            (inner, length), (outer, rows) = sorted(
+                zip(tensors[0].stride, tensors[0].size, strict=True)
+            )
+            self.overlap = rows > 1 and length > 1 and (inner < 1 or outer < inner * length)
+
+    def pieces(self, row: int) -> list[Piece]:
+        """As `Vectors.pieces`."""
+        at = 0 if self._table else row
+        tensor, place = self._tensors[at], self._places[at]
+        item = ITEM_BYTES[tensor.storage.dtype]
+        begin = (tensor.offset + (row * tensor.stride[0] if self._table else 0)) * item
+        data = None
+        if isinstance(place, bytes):
+            data, place = place[begin : begin + self.dimension * item], -begin
+        found = Piece(tensor.storage.dtype, place + begin, tensor.stride[-1])
+        return [found._replace(negative=tensor.negative, data=data)]
+
+
 class _VectorReader:
     """Finds the vectors of a checkpoint, each within its entry of the zip."""
 
     def __init__(
         self,
-        view: memoryview,
-        pickle: memoryview,
+        pickle: zipped.Entry,
         parsed: Parsed,
         entries: dict[str, zipped.Entry],
     ) -> None:
-        self._view, self._pickle, self._parsed, self._entries = view, pickle, parsed, entries
-        self._name = parsed.name
+        self._begin, self._entries = pickle.offset, entries
+        self._parsed, self._name = parsed, parsed.name
 
     def take(self, tensors: dict[Any, Any]) -> None:
         """Enter the vectors, fillers and roles of a checkpoint's `tensors`."""
@@ -102,43 +136,31 @@ class _VectorReader:
                 self._take_items(kind, group)
 
     def _table(self, found: Any) -> Vectors | None:
-        """The vectors of the episodes: a table, or a list of tensors of one length."""
-        if isinstance(found, Tensor):
-            if len(found.size) != 2:
-                return self._note("its vectors are no table")
-            return self._rows([found], found.size[1]) if found.size[0] else None
+        """The vectors of the episodes: a table, or a list of vectors of one length."""
         if found is None or (isinstance(found, list) and not found):
             return None
-        arrays = found if isinstance(found, list) else [found]
-        if all(isinstance(array, Array) and array.data is not None for array in arrays):
-            return self._copied(arrays)
-        if not isinstance(found, list) or not all(isinstance(t, Tensor) for t in found):
+        rows = found if isinstance(found, list) else [found]
+        arrays = [row for row in rows if isinstance(row, Array) and row.data is not None]
+        if len(arrays) == len(rows):
+            tensors, places = zip(*map(self._of_array, arrays), strict=True)
+        elif all(isinstance(row, Tensor) for row in rows):
+            tensors, places = tuple(rows), None
+        else:
             return self._note("its vectors are of a form that is not known")
-        size = found[0].size
-        if len(size) != 1 or any(tensor.size != size for tensor in found):
+        size = tensors[0].size
+        if isinstance(found, list) and (len(size) != 1 or any(t.size != size for t in tensors)):
             return self._note("its vectors are not all of one length")
-        return self._rows(found, size[0])
+        if not isinstance(found, list) and len(size) != 2:
+            return self._note("its vectors are no table")
+        return self._rows(tensors, size[-1], places) if size[0] else None
 
-    def _copied(self, arrays: list[Array]) -> Vectors | None:
-        """The same of numpy's arrays, whose numbers are in the pickle: a table, or many rows."""
-        shape = arrays[0].shape
-        rows = len(shape) == 1 and all(array.shape == shape for array in arrays)
-        if not rows and (len(shape) != 2 or len(arrays) > 1):
-            return self._note("its vectors are not all of one length")
-        data, tensors, places = bytearray(), [], []
-        for array in arrays:
-            places.append(len(data))
-            if isinstance(array.data, Span):
-                data += self._pickle[array.data.offset : array.data.offset + array.data.length]
-            else:
-                data += array.data or b""
-            storage = Storage(array.dtype, "", math.prod(shape))
-            tensors.append(Tensor(storage, 0, shape, (*shape[1:], 1)))
-        if not shape[0]:
-            return None
-        check_dimension(shape[-1], self._name)
-        view = memoryview(data)
-        return TensorRows(view, self._name, tensors, places, shape[-1], in_place=False)
+    def _of_array(self, array: Array) -> tuple[Tensor, int | bytes]:
+        """An array of numpy's as a tensor, and where its numbers are: in the pickle."""
+        storage = Storage(array.dtype, "", math.prod(array.shape))
+        strides = tuple(math.prod(array.shape[n + 1 :]) for n in range(len(array.shape)))
+        if isinstance(array.data, Span):
+            return Tensor(storage, 0, array.shape, strides), self._begin + array.data.offset
+        return Tensor(storage, 0, array.shape, strides), array.data or b""
 
     def _take_items(self, kind: str, group: dict[Any, Any]) -> None:
         named = [(n, t) for n, t in group.items() if isinstance(n, str) and isinstance(t, Tensor)]
@@ -154,10 +176,15 @@ class _VectorReader:
         self._parsed.notes.append(f"{self._name}: {what}")
         return None
 
-    def _rows(self, tensors: list[Tensor], dimension: int) -> TensorRows:
+    def _rows(
+        self,
+        tensors: Sequence[Tensor],
+        dimension: int,
+        places: Sequence[int | bytes] | None = None,
+    ) -> TensorRows:
         check_dimension(dimension, self._name)
-        places = [self._place(tensor.storage) for tensor in tensors]
-        return TensorRows(self._view, self._name, tensors, places, dimension)
+        found = places or [self._place(tensor.storage) for tensor in tensors]
+        return TensorRows(tensors, found, dimension)
 
     def _place(self, storage: Storage) -> int:
         """Where a storage begins in the file."""

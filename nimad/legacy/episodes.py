@@ -30,6 +30,7 @@ from datetime import UTC, datetime, tzinfo
 from operator import attrgetter
 from typing import Any
 
+from nimad.legacy.budget import MAX_EPISODE_VALUES, TOO_LARGE
 from nimad.legacy.mapping import (
     Field,
     Mapped,
@@ -38,8 +39,16 @@ from nimad.legacy.mapping import (
     nothing,
     text_field,
 )
-from nimad.legacy.source import Row
-from nimad.legacy.values import BrokenText, Value, absent, canonical_json, encodes, pack
+from nimad.legacy.source import LegacyNode, Row, Unreadable
+from nimad.legacy.values import (
+    BrokenText,
+    Value,
+    absent,
+    canonical_json,
+    encodes,
+    kind_of,
+    pack,
+)
 from nimad.model import MAX_KEPT, MAX_TEXT, Memory
 from nimad.times import Reading, at_zone, iso, read
 
@@ -112,6 +121,19 @@ class EpisodeMapper(Mapper):
     def column(self, packed: Any) -> Value:
         """A packed value as a column: text and numbers themselves, the rest as canonical JSON."""
         return _column(packed)
+
+
+def node_of(mapper: EpisodeMapper, key: int, episode: Any) -> LegacyNode | Unreadable:
+    """An episode as a memory, with its row; or the reason why it is none."""
+    if episode == TOO_LARGE:
+        return Unreadable("node", key, f"it holds more than {MAX_EPISODE_VALUES} values")
+    if not isinstance(episode, dict):
+        return Unreadable("node", key, f"it is a {kind_of(episode)}, not an episode")
+    try:
+        mapped = mapper.memory(key, episode)
+    except UnreadableRowError as error:
+        return Unreadable("node", key, str(error))
+    return LegacyNode(key, mapped.memory, row_of(key, episode), mapped.notes)
 
 
 def row_of(key: int, episode: Episode) -> Row:
@@ -194,7 +216,7 @@ def _take_text(mapped: _MappedEpisode, name: str, raw: Any) -> None:
         raise UnreadableRowError("its text is not UTF-8")
     if raw is not None and not isinstance(raw, str):
         is_number = isinstance(raw, (int, float)) and not isinstance(raw, bool)
-        raise UnreadableRowError(f"its text is a {'number' if is_number else type(raw).__name__}")
+        raise UnreadableRowError(f"its text is a {'number' if is_number else kind_of(raw)}")
     if raw:
         mapped.take_text(name, raw)
         return

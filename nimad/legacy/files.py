@@ -1,17 +1,18 @@
-"""A bundle of checkpoints, pickles and JSON as one source: each episode once, whichever has it.
+"""A bundle of checkpoints, pickles and JSON, open for reading by way of its catalog (catalog.py).
 
-The files of a store repeat one another: `archive/` holds earlier states of `latest.pt`, an export
-holds part of the pickle.  Episodes are the same when they say the same (episodes.py); the newest
-file that has one tells its fields, and the newest that has a vector for it tells the vector.
+A process with limits reads the bundle (reader.py), which episode is which is told in
+bundle_index.py; here are only the catalog and the numbers of vectors, which stay in the bundle.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from bisect import bisect_right
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import mmap
+import os
+from base64 import b64decode
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
@@ -20,41 +21,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.closing import Closing
-from nimad.errors import NimadError, SourceCorrupt, SourceNotRecognised
-from nimad.legacy import checkpoint, sidecar, sparse
-from nimad.legacy.budget import MAX_EPISODE_VALUES, Budget, TooLarge
-from nimad.legacy.bundle import PURGED, Bundle, Packed
-from nimad.legacy.detect import CHECKPOINT, CHECKSUM, PICKLE, file_format
-from nimad.legacy.episodes import (
-    LAYER,
-    EpisodeMapper,
-    identity,
-    key_of,
-    row_of,
-    time_of,
+from nimad.errors import NimadError, SourceCorrupt
+from nimad.legacy.catalog import (
+    ARRAYS,
+    BASE64,
+    DTYPES,
+    HERE,
+    MAGIC,
+    NEGATIVE,
+    NO_VECTOR,
+    TAIL,
+    UNREADABLE,
 )
-from nimad.legacy.mapping import UnreadableRowError
-from nimad.legacy.parsed import Parsed, Vectors
-from nimad.legacy.pickle_vm import TextSink
+from nimad.legacy.episodes import EpisodeMapper, node_of
+from nimad.legacy.reader_process import error_of, run
 from nimad.legacy.source import DenseRows, LegacyNode, Totals, Unreadable
+from nimad.legacy.values import unspell
 
-PAGE_BYTES = 16 << 20
-"""Length of texts at which a page ends early [characters]."""
-HEAD = 64
-"""Begin of a file that tells its format [bytes]."""
+PAGE_BYTES = 1 << 20
+"""Length of spelled episodes at which a page ends early [bytes]."""
 SCAN_BYTES = 8 << 20
 """Vectors looked at before pages are let go of [bytes]."""
-LATEST = "latest"
-"""Begin of the name of a file that is newer than all others."""
+BFLOAT16 = "bfloat16"
+PIECE = np.dtype([("offset", "<i8"), ("step", "<i8"), ("block", "<u4"), ("kind", "<u4")])
+FORMS: tuple[Any, ...] = ("<i8", "<i8", PIECE, "<i8", "u1")
+"""Types of the arrays of a catalog."""
 
 
-@dataclass(slots=True)
-class _Place:
-    """An episode, and where its vector is."""
+class _Mapped:
+    """A file, mapped for reading; unmapped when its last view is gone."""
 
-    episode: Any
-    vectors: Vectors | None = None
-    row: int = 0
+    def __init__(self, descriptor: int) -> None:
+        self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+        self.view = memoryview(self._map)
+
+    def drop(self) -> None:
+        """Let go of the pages that were looked at; they come back when they are needed."""
+        self._map.madvise(mmap.MADV_DONTNEED)
+
+    def close(self) -> None:
+        with contextlib.suppress(BufferError):
+            self.view.release()
+            self._map.close()
 
 
 class LegacyFiles(Closing):
@@ -62,40 +70,65 @@ class LegacyFiles(Closing):
 
     schema = 0
     zone: tzinfo = UTC
+    keys: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    upto: NDArray[np.int64]
+    pieces: NDArray[Any]
+    state: NDArray[np.uint8]
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._bundle = bundle
-        self.refused: list[tuple[str, NimadError]] = []
-        self._files: list[Parsed] = []
-        self._budget = Budget()
-        self._places: dict[int, _Place] = {}
-        self._keys: list[int] = []
-        for file in bundle.files.values():
-            if not file.name.endswith(CHECKSUM) and file.name != PURGED:
-                self._read(file)
-        self._purged = self._read_purged()
-        self._index()
+    def __init__(self, path: Path, check: bool = False, **budget: int) -> None:
+        """See `open`."""
+        self._path, self._budget = path, budget
+        with path.open("rb") as bundle:
+            self._read(bundle.fileno(), check)
+            self._bundle = _Mapped(bundle.fileno())
 
     @classmethod
-    def open(cls, path: Path) -> LegacyFiles:
+    def open(cls, path: Path, check: bool = False, **budget: int) -> LegacyFiles:
         """Open a bundle.  Files of it that cannot be read are left out, and are in `refused`.
 
-        Raises SourceNotRecognised and SourceCorrupt; when no file is left, what is wrong with it
-        (SourceUnsafe, SourceUnsupported, ...).
+        `check`: what `survey` needs, in the same go.  `budget` is for tests.  Raises
+        SourceNotRecognised and SourceCorrupt; when no file is left, what is wrong with it
+        (SourceUnsafe, SourceUnsupported, SourceTooLarge, ...).  Cost: a process reads it once.
         """
-        bundle = Bundle(path)
+        return cls(path, check, **budget)
+
+    def _read(self, bundle: int, check: bool) -> None:
+        made = os.memfd_create("nimad-catalog", os.MFD_CLOEXEC)
         try:
-            return cls(bundle)
-        except BaseException:
-            bundle.close()
-            raise
+            run("read", self._path, bundle, made, check=check, budget=dict(self._budget))
+            self._catalog = _Mapped(made)
+        finally:
+            os.close(made)
+        view = self._catalog.view
+        try:
+            at, length, magic = TAIL.unpack(view[-TAIL.size :])
+            if magic != MAGIC:
+                raise ValueError
+            self._head: dict[str, Any] = json.loads(bytes(view[at : at + length]))
+            arrays = self._head["arrays"]
+            self.keys, self.ends, self.pieces, self.upto, self.state = (
+                np.frombuffer(view[start : start + size], np.dtype(form))
+                for form, (start, size) in zip(FORMS, map(arrays.get, ARRAYS), strict=True)
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise SourceCorrupt(path=self._path, detail=f"its catalog: {error}") from None
 
     def close(self) -> None:
-        """Unmap the bundle."""
-        self._files, self._places, self._keys = [], {}, []
+        """Unmap the bundle and its catalog."""
+        self.keys, self.ends, self.pieces, self.upto, self.state = (
+            np.empty(0, form) for form in FORMS
+        )
+        self._catalog.close()
         self._bundle.close()
 
     # --- what it holds --------------------------------------------------------------------------
+
+    @property
+    def refused(self) -> list[tuple[str, NimadError]]:
+        """Files that are left out, and why."""
+        found = ((name, error_of(told)) for name, told in self._head["refused"])
+        return [(name, error) for name, error in found if isinstance(error, NimadError)]
 
     def mapper(self, name: str) -> EpisodeMapper:
         """What turns episodes into memories of the source `name`, and back."""
@@ -107,16 +140,46 @@ class LegacyFiles(Closing):
         self, mapper: EpisodeMapper, after: int | None, limit: int
     ) -> list[LegacyNode | Unreadable]:
         """Up to `limit` memories after the key `after` (None: the first), by key."""
-        start = 0 if after is None else bisect_right(self._keys, after)
-        found: list[LegacyNode | Unreadable] = []
-        size = 0
-        for key in self._keys[start : start + limit]:
-            node = _node(mapper, key, self._places[key].episode)
-            found.append(node)
-            size += len(node.memory.text) if isinstance(node, LegacyNode) else 0
-            if size > PAGE_BYTES:
-                break
-        return found
+        first = 0 if after is None else int(np.searchsorted(self.keys, after, "right"))
+        if first >= len(self.keys):
+            return []
+        last = min(first + limit, len(self.keys))
+        full = int(np.searchsorted(self.ends, self.ends[first] + PAGE_BYTES, "right"))
+        last = min(last, max(first + 1, full - 1))
+        keys = self.keys[first:last].tolist()
+        return [node_of(mapper, key, unspell(self.text(first + n))) for n, key in enumerate(keys)]
+
+    def text(self, number: int) -> Any:
+        """An episode, spelled, or ["filler" or "role", name] of an item."""
+        start, end = self.ends[number : number + 2].tolist()
+        return json.loads(bytes(self._catalog.view[start:end]).decode("utf-8", "surrogatepass"))
+
+    @property
+    def form(self) -> tuple[int, int | None]:
+        """Dimension and block size of the hypervectors."""
+        dimension, block = self._head["form"]
+        return dimension, block
+
+    def numbers(
+        self, dtype: str, flags: int, offset: int, step: int, count: int
+    ) -> NDArray[np.float32]:
+        """The numbers of a piece (catalog.py).  Raises SourceCorrupt."""
+        view = self._catalog.view if flags & HERE else self._bundle.view
+        kind = np.dtype("<u2" if dtype == BFLOAT16 else dtype).newbyteorder("<")
+        try:
+            if flags & BASE64:
+                end = offset + -(-count * kind.itemsize // 3) * 4
+                view, offset = memoryview(b64decode(bytes(view[offset:end]))), 0
+            found = np.frombuffer(view, kind, (count - 1) * step + 1, offset)
+        except ValueError as error:
+            raise SourceCorrupt(path=self._path, detail=f"a vector: {error}") from None
+        numbers = as_float32(found[::step] if step else found.repeat(count), dtype)
+        return -numbers if flags & NEGATIVE else numbers
+
+    def drop(self) -> None:
+        """Let go of the pages that were looked at."""
+        self._bundle.drop()
+        self._catalog.drop()
 
     def edges(self, after: int | None, limit: int) -> list[Any]:
         """There are none."""
@@ -128,263 +191,83 @@ class LegacyFiles(Closing):
 
     def dense(self) -> DenseRows | None:
         """The hypervectors, of the dimension that the newest file has."""
-        with_vectors = [p for p in reversed(self._files) if p.vectors is not None]
-        if not with_vectors or with_vectors[0].vectors is None:
+        if not self.state[: len(self.keys)].any():
             return None
-        form = _form(with_vectors[0].vectors)
-        places = {
-            key: (place.vectors, place.row)
-            for key, place in self._places.items()
-            if place.vectors is not None and _form(place.vectors) == form
-        }
-        if not places:
-            return None
-        return FileRows(places, list(reversed(self._files)), self._bundle.drop)
-
-    # --- checking -------------------------------------------------------------------------------
+        return FileRows(self)
 
     def survey(self) -> Totals:
-        """Read everything once: checksums, CRCs, every episode.
+        """What it holds, once everything was read: checksums, CRCs, every episode.
 
         A file that is not what its checksum says is left out from here on.  Raises what is wrong
         with the only file, or SourceNotRecognised when none of several is left.
         """
-        totals = Totals()
-        for parsed in list(self._files):
-            try:
-                totals.notes += self._check(parsed)
-            except NimadError as error:
-                self._files.remove(parsed)
-                self.refused.append((parsed.name, error))
-        self._index()
-        self._count(totals)
-        totals.refused = list(self.refused)
-        totals.notes += [note for parsed in self._files for note in parsed.notes]
-        totals.notes += [f"{name} is left out: {error.message}" for name, error in self.refused]
+        if self._head["totals"] is None:
+            with self._path.open("rb") as bundle:
+                self._read(bundle.fileno(), True)
+        told = dict(self._head["totals"])
+        refusals = [Unreadable(**each) for each in told.pop("refusals")]
+        del told["refused"]
+        times: Counter[str] = Counter(told.pop("times"))
+        totals = Totals(**told, refusals=refusals, times=times, refused=self.refused)
+        checked, found = self._head["notes"]
+        left_out = [f"{name} is left out: {error.message}" for name, error in self.refused]
+        totals.notes = [*checked, *found, *left_out, *totals.notes]
         return totals
-
-    def _check(self, parsed: Parsed) -> list[str]:
-        file = self._bundle.files[parsed.name]
-        said = self._bundle.files.get(parsed.name + CHECKSUM)
-        notes: list[str] = []
-        if said is not None:
-            found = sidecar.check(
-                self._bundle.of(file), self._bundle.of(said), parsed.name, self._bundle.drop
-            )
-            notes = [f"{parsed.name}: {note}" for note in found]
-        view = self._bundle.of(file)
-        if file_format(bytes(view[:HEAD]), parsed.name) == CHECKPOINT:
-            checkpoint.check(view, parsed.name, self._bundle.drop)
-        return notes
-
-    def _count(self, totals: Totals) -> None:
-        mapper = self.mapper("")
-        if self._keys:
-            totals.first_key, totals.last_key = self._keys[0], self._keys[-1]
-        for key in self._keys:
-            totals.nodes += 1
-            node = _node(mapper, key, self._places[key].episode)
-            if isinstance(node, Unreadable):
-                totals.count_unreadable(node)
-                continue
-            totals.count_reading(time_of(self._places[key].episode, self.zone))
-            totals.text_bytes += len(node.memory.text.encode())
-            totals.blob_bytes += sum(map(len, node.memory.blobs.values()))
-        totals.by_layer = {LAYER: totals.nodes - totals.unreadable}
-        if (dense := self.dense()) is not None:
-            totals.dimension = dense.dimension
-            form = (dense.dimension, dense.block_size)
-            fits = [p for p in self._places.values() if p.vectors and _form(p.vectors) == form]
-            totals.vectors = len(fits)
-            if others := sum(p.vectors is not None for p in self._places.values()) - len(fits):
-                totals.notes.append(f"{others} hypervectors are not of {dense.dimension} numbers")
-
-    # --- purging --------------------------------------------------------------------------------
-
-    def keys(self) -> set[int]:
-        """The keys of all episodes."""
-        return set(self._keys)
-
-    def occurrences(self, keys: set[int]) -> dict[str, set[int]]:
-        """File -> rows of it that are the episodes with these keys."""
-        found: dict[str, set[int]] = defaultdict(set)
-        for key, parsed, row in self._walk():
-            if key in keys:
-                found[parsed.name].add(row)
-        return dict(found)
-
-    def purged_with(self, more: dict[str, set[int]]) -> dict[str, list[int]]:
-        """File -> purged rows, with more of them."""
-        names = {*self._purged, *more}
-        return {
-            name: sorted(self._purged.get(name, set()) | more.get(name, set())) for name in names
-        }
-
-    def _read_purged(self) -> dict[str, set[int]]:
-        """What redact_bundle.py wrote; a list that cannot be read is none of ours."""
-        file = self._bundle.files.get(PURGED)
-        if file is None:
-            return {}
-        try:
-            told = json.loads(bytes(self._bundle.of(file)))
-            return {name: {int(row) for row in rows} for name, rows in told.items()}
-        except (ValueError, TypeError, AttributeError, RecursionError):
-            raise SourceCorrupt(
-                path=self._bundle.path, detail="its list of purged rows cannot be read"
-            ) from None
-
-    # --- reading --------------------------------------------------------------------------------
-
-    def _read(self, file: Packed) -> None:
-        view, budget = self._bundle.of(file), replace(self._budget)
-        try:
-            self._files.append(read_file(view, file.name, file.written, budget))
-        except NimadError as error:
-            self.refused.append((file.name, error))
-        else:
-            self._budget = budget
-
-    def _index(self) -> None:
-        """Give each episode its key and its place; the oldest file first."""
-        if not self._files:
-            raise self._nothing()
-        self._files.sort(key=lambda p: (Path(p.name).stem.startswith(LATEST), p.written, p.name))
-        self._places = {}
-        for key, parsed, row in self._walk():
-            self._enter(key, parsed, row, parsed.episodes[row])
-        self._keys = sorted(self._places)
-
-    def _walk(self) -> Iterator[tuple[int, Parsed, int]]:
-        """(key, file, row) of every episode that was not purged, the oldest file first."""
-        taken: dict[tuple[bytes, int], int] = {}
-        used: set[int] = set()
-        for parsed in self._files:
-            before: Counter[bytes] = Counter()
-            purged = self._purged.get(parsed.name, set())
-            for row, episode in enumerate(parsed.episodes):
-                same = identity(episode)
-                number = (same, before[same])
-                before[same] += 1  # a purged one, too, that says the same as one that stays
-                if row in purged:
-                    continue
-                if number not in taken:
-                    key = key_of(episode, *number)
-                    while key in used:
-                        key += 1
-                    used.add(key)
-                    taken[number] = key
-                yield taken[number], parsed, row
-
-    def _enter(self, key: int, parsed: Parsed, row: int, episode: Any) -> None:
-        place = self._places.setdefault(key, _Place(episode))
-        place.episode = episode
-        if parsed.vectors is not None and row < parsed.vectors.count:
-            place.vectors, place.row = parsed.vectors, row
-
-    def _nothing(self) -> NimadError:
-        """Why nothing is left."""
-        if len(self.refused) == 1:
-            return self.refused[0][1]
-        if not self.refused:
-            return SourceNotRecognised(path=self._bundle.path, detail="there is nothing in it")
-        reasons = "; ".join(error.message for _, error in self.refused[:5])
-        detail = f"none of its {len(self.refused)} files can be taken over: {reasons}"
-        return SourceNotRecognised(path=self._bundle.path, detail=detail)
-
-
-def _form(vectors: Vectors) -> tuple[int, int | None]:
-    return vectors.dimension, vectors.block_size
-
-
-def _node(mapper: EpisodeMapper, key: int, episode: Any) -> LegacyNode | Unreadable:
-    if isinstance(episode, TooLarge):
-        return Unreadable("node", key, f"it holds more than {MAX_EPISODE_VALUES} values")
-    if not isinstance(episode, dict):
-        return Unreadable("node", key, f"it is a {type(episode).__name__}, not an episode")
-    try:
-        mapped = mapper.memory(key, episode)
-    except UnreadableRowError as error:
-        return Unreadable("node", key, str(error))
-    return LegacyNode(key, mapped.memory, row_of(key, episode), mapped.notes)
-
-
-def read_file(
-    view: memoryview,
-    name: str,
-    written: float,
-    budget: Budget,
-    texts: TextSink | None = None,
-) -> Parsed:
-    """Read a checkpoint, a pickle or JSON.
-
-    What it holds is charged to `budget`; `texts` is told of each text in a pickle, with its place
-    in `view`.  Raises SourceCorrupt,
-    SourceUnsafe, SourceUnsupported, SourceNotRecognised; each names `name`.
-    """
-    kind = file_format(bytes(view[:HEAD]), name)
-    if kind == CHECKPOINT:
-        return checkpoint.read(view, name, written, budget, texts)
-    if kind == PICKLE:
-        return sparse.read_pickle(view, name, written, budget, texts)
-    return sparse.read_json(view, name, written, budget)
-
-
-# --- hypervectors ---------------------------------------------------------------------------------
 
 
 class FileRows:
-    """`DenseRows` of a bundle; `drop` lets go of the pages that were looked at."""
+    """`DenseRows` of a bundle."""
 
-    def __init__(
-        self,
-        places: Mapping[int, tuple[Vectors, int]],
-        newest_first: Sequence[Parsed],
-        drop: Callable[[], None],
-    ) -> None:
-        self._places, self._files, self._drop = places, newest_first, drop
-        first = next(iter(places.values()))[0]
-        self.dimension, self.block_size = first.dimension, first.block_size
-        self._keys: NDArray[np.int64] | None = None
+    def __init__(self, files: LegacyFiles) -> None:
+        self._files = files
+        self.dimension, self.block_size = files.form
+        self._good: NDArray[np.int64] | None = None
 
     def keys(self) -> NDArray[np.int64]:
         """As `DenseRows.keys`."""
-        if self._keys is None:
-            self._keys = self._finite(sorted(self._places))
-        return self._keys
+        if self._good is None:
+            files = self._files
+            some = np.flatnonzero(files.state[: len(files.keys)] != NO_VECTOR)
+            step = max(1, SCAN_BYTES // (4 * self.dimension))
+            parts = (some[start : start + step] for start in range(0, len(some), step))
+            good = [part[np.isfinite(self._read(part)).all(axis=1)] for part in parts]
+            self._good = files.keys[np.concatenate(good)]
+        return self._good
 
     def rows(self, keys: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
         """As `DenseRows.rows`."""
-        made = np.empty((len(keys), self.dimension), np.float32)
-        groups: dict[int, list[int]] = defaultdict(list)
-        found = [self._places[int(key)] for key in keys]
-        for row, (vectors, _) in enumerate(found):
-            groups[id(vectors)].append(row)
-        for rows in groups.values():
-            made[rows] = found[rows[0]][0].rows([found[row][1] for row in rows])
-        self._drop()
-        return made
+        known, asked = self._files.keys, np.asarray(keys, np.int64)
+        at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+        if (known[at] != asked).any() or (self._files.state[at] == NO_VECTOR).any():
+            raise KeyError(asked[known[at] != asked].tolist())
+        return self._read(at)
 
     def items(self) -> Iterator[tuple[str, str, NDArray[np.float32]]]:
-        """As `DenseRows.items`; a name that several files have is the newest one's."""
-        told: set[tuple[str, str]] = set()
-        for parsed in self._files:
-            for kind, name, vectors, row in parsed.items:
-                if (kind, name) in told or vectors.dimension != self.dimension:
-                    continue
-                told.add((kind, name))
-                vector = vectors.rows([row])[0]
-                if _whole(vector):
-                    yield kind, name, vector
-            self._drop()
+        """As `DenseRows.items`."""
+        for number in range(len(self._files.keys), len(self._files.state)):
+            vector = self._read(np.array([number]))[0]
+            if np.isfinite(vector).all():
+                kind, name = self._files.text(number)
+                yield kind, name, vector
 
-    def _finite(self, keys: list[int]) -> NDArray[np.int64]:
-        step = max(1, SCAN_BYTES // (4 * self.dimension))
-        good: list[int] = []
-        for start in range(0, len(keys), step):
-            part = keys[start : start + step]
-            good += [key for key, row in zip(part, self.rows(part), strict=True) if _whole(row)]
-        return np.array(good, np.int64)
+    def _read(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        files, size = self._files, self.block_size or self.dimension
+        made = np.zeros((len(numbers), self.dimension), np.float32)
+        for row, number in zip(made, numbers.tolist(), strict=True):
+            if files.state[number] == UNREADABLE:
+                row[:] = np.nan
+            first, last = files.upto[number : number + 2].tolist()
+            for offset, step, block, kind in files.pieces[first:last].tolist():
+                dtype, flags = DTYPES[kind & 0xFF], kind >> 8
+                found = files.numbers(dtype, flags, offset, step, size)
+                row[block * size : (block + 1) * size] = found
+        files.drop()
+        return made
 
 
-def _whole(vector: NDArray[np.float32]) -> bool:
-    return bool(np.isfinite(vector).all())
+def as_float32(raw: NDArray[Any], dtype: str) -> NDArray[np.float32]:
+    """Numbers of a file as float32, copied; bfloat16 is given as uint16, its upper half."""
+    if dtype == BFLOAT16:
+        return (raw.astype(np.uint32) << 16).view(np.float32)
+    with np.errstate(over="ignore"):  # a float64 too large for float32 becomes inf: not finite
+        return raw.astype(np.float32)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from nimad.errors import SourceCorrupt
-from nimad.legacy.budget import TOO_MUCH, Budget
+from nimad.legacy.budget import Budget
 
 # A quote that no string begins with is a token of its own: without it the search would begin anew
 # behind each quote of a string that has no end.
@@ -42,11 +42,7 @@ def index_parts(
 
     What is read in one piece, all but the vectors, is charged to `budget`.
     """
-    budget = budget or Budget()
-    index = _Index(view, path, budget.bytes)
-    parts = index.read()
-    budget.bytes = index.room
-    return parts
+    return _Index(view, path, budget or Budget()).read()
 
 
 def parse(view: memoryview, start: int, end: int, path: Path | str) -> Any:
@@ -60,7 +56,7 @@ def parse(view: memoryview, start: int, end: int, path: Path | str) -> Any:
 class _Index:
     """One pass; `_key` is the name of the value under way, `_from` where it begins."""
 
-    def __init__(self, view: memoryview, path: Path | str, room: int) -> None:
+    def __init__(self, view: memoryview, path: Path | str, budget: Budget) -> None:
         self._view, self._path = view, path
         self._found: dict[str, Part] = {}
         self._open: list[int] = []
@@ -68,7 +64,7 @@ class _Index:
         self._text: tuple[int, int] | None = None
         self._from = self._element = 0
         self._elements: list[tuple[int, int]] = []
-        self.room = room
+        self._budget = budget
 
     def read(self) -> dict[str, Part]:
         for token in TOKEN.finditer(self._view):
@@ -99,9 +95,9 @@ class _Index:
             self._charge(CONTAINER if code in b"{[" else end - start)
 
     def _charge(self, cost: int) -> None:
-        self.room -= cost
-        if self.room < 0:
-            self._damaged(TOO_MUCH)
+        self._budget.bytes -= cost
+        if self._budget.bytes < 0:
+            raise self._budget.exceeded(self._path)
 
     def _enter(self, code: int, end: int) -> None:
         if not self._open and (code != ord("{") or self._found):

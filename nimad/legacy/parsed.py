@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from nimad.errors import SourceCorrupt, SourceNotRecognised
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 MAX_DIMENSION = 1 << 20
 """Length of the longest hypervector that is believed [numbers]."""
@@ -19,26 +14,39 @@ MAX_EPISODES = 10_000_000
 """Length of the longest list of memories that is believed [memories]."""
 
 
+class Piece(NamedTuple):
+    """Where numbers of a vector lie: the whole of it, or one block of a sparse one.
+
+    `offset` is that of the first number in the file [bytes], `step` the way to the next [numbers].
+    `data` has the numbers themselves where the file does not have them as they are.  `base64`: they
+    lie there in that coding.  `negative`: with the other sign.
+    """
+
+    dtype: str
+    offset: int
+    step: int = 1
+    block: int = 0
+    negative: bool = False
+    base64: bool = False
+    data: bytes | None = None
+
+
 class Vectors(Protocol):
     """Hypervectors in a file: `count` of them, each of `dimension` numbers.
 
-    `block_size` is the length of a block where they are sparse, else None.
+    `block_size` is the length of a block where they are sparse, else None.  `overlap`: a byte of
+    the file may belong to two of them.
     """
 
     count: int
     dimension: int
     block_size: int | None
+    overlap: bool
 
-    def rows(self, at: Sequence[int]) -> NDArray[np.float32]:
-        """float32[len(at), dimension]: those at these places, as they are, NaN included.
+    def pieces(self, row: int) -> list[Piece] | None:
+        """The pieces of a vector; None when there is none that can be read.
 
-        Raises SourceCorrupt when one cannot be read.
-        """
-
-    def spots(self, row: int) -> list[tuple[int, int]]:
-        """(offset, length) of the bytes in the file that hold a vector, and nothing else.
-
-        Raises ValueError when that cannot be said.
+        A dense vector has one piece, a sparse one those of its blocks that are not zero.
         """
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from nimad.errors import SourceCorrupt, SourceUnsafe
-from nimad.legacy.budget import TOO_MUCH, Budget
+from nimad.legacy.budget import Budget
 from nimad.legacy.values import BrokenText
 
 IN_PLACE = 256
@@ -234,13 +234,13 @@ def load(
 
     `persistent` makes a value of a persistent id (without it the pickle may have none).  Raises
     SourceUnsafe when the pickle asks for anything that is not in `builders`, SourceCorrupt when it
-    is damaged, cut short, or larger than `budget` lets it be once read.  What is left of that is in
-    `budget` afterwards.
+    is damaged or cut short, SourceTooLarge when it is larger than `budget` lets it be once read.
+    What is left of that is in `budget` afterwards.
     """
     budget = budget or Budget()
     machine = Machine(view, str(path), builders, persistent, texts, budget.bytes)
     try:
-        value = _run(machine)
+        value = _run(machine, budget)
         budget.bytes = machine.room
         return value
     except (IndexError, struct.error, UnicodeDecodeError):
@@ -249,7 +249,7 @@ def load(
         machine.damaged(f"{type(error).__name__}: {error}"[:200])
 
 
-def _run(machine: Machine) -> Any:
+def _run(machine: Machine, budget: Budget) -> Any:
     view, stack = machine.view, machine.stack
     while True:
         code = view[machine.at]
@@ -261,7 +261,7 @@ def _run(machine: Machine) -> Any:
             machine.unsafe(f"uses the opcode {code:#04x}, which no NIMA file has")
         step(machine)
         if machine.room < 0:
-            machine.damaged(TOO_MUCH)
+            raise budget.exceeded(machine.path)
     if len(stack) != 1 or machine.marks:
         machine.damaged("it ends with a value unfinished")
     return stack[0]

@@ -10,8 +10,8 @@ fillers and roles that no purged episode named.  Of anything else (a history, a 
 are not read, remarks in a checksum's file) only numbers and plain identifiers stay that no purged
 episode says: those are the names of fields.
 
-Crash prose: the new bundle is written beside the old one as `NAME.scrub.tmp` (swept at start) and
-renamed over it; a crash leaves the old bundle or the new one.
+It is done by the reading process (reader.py), in a copy; redact_database.py puts that in the place
+of the bundle.
 """
 
 from __future__ import annotations
@@ -21,23 +21,21 @@ import json
 import mmap
 import os
 import re
-import shutil
 import tarfile
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from nimad.disk.durable import fsync_dir
 from nimad.errors import NimadError
 from nimad.legacy import json_index, zipped
 from nimad.legacy.budget import Budget
 from nimad.legacy.bundle import BLOCK, END, PURGED, Bundle, Packed
+from nimad.legacy.bundle_index import BundleIndex, read_file
 from nimad.legacy.detect import CHECKSUM, ZIP_MAGIC
-from nimad.legacy.files import LegacyFiles, read_file
-from nimad.legacy.parsed import Parsed
-from nimad.legacy.pickle_allowlist import BUILDERS
+from nimad.legacy.parsed import Parsed, Vectors
+from nimad.legacy.pickle_allowlist import BUILDERS, ITEM_BYTES
 
 DEL = b"\x7f"
 WITHIN = 16
@@ -132,74 +130,79 @@ class _Kept:
         return len(data) <= WITHIN and not self._doomed.says(data.decode("utf-8", "replace"))
 
 
-def blank(path: Path, keys: Sequence[int | str]) -> int:
-    """Take the episodes with these keys out of the bundle at `path`; how many there were.
+def blank(bundle: Bundle, working: int, keys: Sequence[int | str], budget: Budget) -> int:
+    """Take the episodes with these keys out of `working`, a copy of the bundle; how many.
 
-    Raises ValueError when that cannot be done without harm to the others, or nothing would be left.
+    With none the copy is left alone.  Raises ValueError when that cannot be done without harm to
+    the others, or nothing would be left.
     """
-    with LegacyFiles.open(path) as files:
-        gone = files.keys() & {int(key) for key in keys}
-        stay = files.keys() - gone
-        rows = files.occurrences(gone)
-        purged = files.purged_with(rows)
+    index = BundleIndex(bundle, replace(budget))
+    gone = {int(key) for key in keys}.intersection(index.keys)
+    stay = set(index.keys) - gone
+    rows = index.occurrences(gone)
+    purged = index.purged_with(rows)
+    del index
     if not rows:
         return 0
     if not stay:
         raise ValueError("nothing would be left of it")
-    working = path.with_name(path.name + ".scrub.tmp")
+    doomed = _Doomed()
+    for name in rows:
+        parsed = read_file(bundle.of(bundle.files[name]), name, 0.0, replace(budget))
+        doomed.add(parsed.episodes[row] for row in purged[name])
+    with mmap.mmap(working, 0) as target:
+        for name, packed in bundle.files.items():
+            if name != PURGED and not name.endswith(CHECKSUM):
+                gone_there = set(purged.get(name, ()))
+                _File(bundle, packed, target, gone_there, doomed, budget).overwrite()
+        target.flush()
+    _append_list(bundle, working, purged)
     try:
-        shutil.copyfile(path, working)  # by the kernel: a bundle may be larger than the memory
-        working.chmod(0o600)
-        _overwrite(path, working, {name: set(purged[name]) for name in rows})
-        _append_list(working, purged)
-        _compare(working, stay)
-        working.rename(path)
-        fsync_dir(path.parent)
-    finally:
-        working.unlink(missing_ok=True)
-    return len(gone)
-
-
-def _compare(working: Path, due: set[int]) -> None:
-    """Look whether all the others are still there."""
-    try:
-        with LegacyFiles.open(working) as files:
-            if files.keys() == due and not files.refused:
-                return
+        with Bundle(bundle.path, working) as made:
+            after = BundleIndex(made, replace(budget))
+            if set(after.keys) == stay and not after.refused:
+                return len(gone)
     except NimadError as error:
         raise ValueError(error.message) from error
     raise ValueError("other memories would go with it")
 
 
-def _overwrite(path: Path, working: Path, rows: dict[str, set[int]]) -> None:
-    """Overwrite in `working` what is found by reading `path`, which holds the same."""
-    doomed = _Doomed()
-    with (
-        Bundle(path) as bundle,
-        working.open("r+b") as file,
-        mmap.mmap(file.fileno(), 0) as target,
-    ):
-        for name, gone in rows.items():
-            parsed = read_file(bundle.of(bundle.files[name]), name, 0.0, Budget())
-            doomed.add(parsed.episodes[row] for row in gone)
-        for name, packed in bundle.files.items():
-            if name != PURGED and not name.endswith(CHECKSUM):
-                _File(bundle, packed, target, rows.get(name, set()), doomed).overwrite()
-        target.flush()
+def spots(vectors: Vectors, row: int) -> list[Spot]:
+    """The bytes in the file that hold a vector, and nothing else; ValueError when none can be
+    named."""
+    if vectors.overlap:
+        raise ValueError("the rows of a tensor overlap")
+    found: list[Spot] = []
+    for piece in vectors.pieces(row) or ():
+        if piece.data is not None:
+            raise ValueError("the numbers of a vector are not kept where they could be overwritten")
+        item = ITEM_BYTES[piece.dtype]
+        length = vectors.block_size or vectors.dimension
+        if piece.step == 1:
+            found.append((piece.offset, length * item))
+        else:
+            found += [(piece.offset + n * piece.step * item, item) for n in range(length)]
+    return found
 
 
 class _File:
     """One file of the bundle: read from the old one, overwritten in the new."""
 
     def __init__(
-        self, bundle: Bundle, file: Packed, target: mmap.mmap, rows: set[int], doomed: _Doomed
+        self,
+        bundle: Bundle,
+        file: Packed,
+        target: mmap.mmap,
+        rows: set[int],
+        doomed: _Doomed,
+        budget: Budget,
     ) -> None:
         self._bundle, self._file, self._target = bundle, file, target
         self._view = bundle.of(file)
         self._changed: list[Spot] = []
         self._spots: list[tuple[int, int, str | None]] = []
         sink = lambda *found: self._spots.append(found)  # noqa: E731
-        self._parsed = read_file(self._view, file.name, 0.0, Budget(), sink)
+        self._parsed = read_file(self._view, file.name, 0.0, replace(budget), sink)
         self._rows = rows
         self._kept = _Kept(self._parsed, rows, doomed)
 
@@ -230,7 +233,7 @@ class _File:
             tables += [(row in self._rows, vectors, row) for row in range(vectors.count)]
         read = []
         for gone, table, row in tables:
-            for offset, length in table.spots(row):
+            for offset, length in spots(table, row):
                 if gone:
                     self._put(offset, bytes(length))
                 else:
@@ -321,15 +324,13 @@ class _File:
             yield self._target[start : min(start + CHUNK, end)]
 
 
-def _append_list(working: Path, purged: dict[str, list[int]]) -> None:
+def _append_list(bundle: Bundle, working: int, purged: dict[str, list[int]]) -> None:
     """Put the list of purged rows at the end of a bundle, in the place of an earlier one."""
     data = json.dumps(purged, sort_keys=True).encode()
     info = tarfile.TarInfo(PURGED)
     info.size, info.mode = len(data), 0o600
-    bundle = Bundle(working)
     ends = [f.offset + f.size + -f.size % BLOCK for f in bundle.files.values() if f.name != PURGED]
-    bundle.close()
-    with working.open("r+b") as file:
+    with os.fdopen(os.dup(working), "r+b") as file:
         file.seek(max(ends))
         file.write(info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % BLOCK) + END)
         file.truncate()

@@ -7,14 +7,15 @@ triggers, views, indexes, damaged free pages.  Edges of a purged row go with it,
 nowhere, and turns of which no memory is left.  So a purge does not depend on what is never read.
 How it is done in a bundle of files is told in redact_bundle.py.
 
-Crash prose: the new database is written beside the snapshot as `NAME.tmp` (swept at start) and
-renamed over it; a crash leaves the old snapshot or the new one.
+Crash prose: the new snapshot is written beside the old one as `NAME.tmp` or `NAME.scrub.tmp` (swept
+at start) and renamed over it; a crash leaves the old snapshot or the new one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sqlite3
 from collections.abc import Collection, Sequence
 from contextlib import closing
@@ -24,6 +25,7 @@ from pathlib import Path
 from nimad.disk.durable import fsync_dir
 from nimad.errors import NimadError
 from nimad.legacy.detect import GRAPH
+from nimad.legacy.reader_process import run
 from nimad.legacy.schema import (
     EDGES,
     NODES,
@@ -68,12 +70,26 @@ def scrub_snapshot(
     if kind == GRAPH:
         rows = _scrub_database(path, {int(key) for key in keys}, later, growing)
     else:
-        from nimad.legacy.redact_bundle import blank
-
-        rows = blank(path, keys)
+        rows = _scrub_bundle(path, keys)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Scrubbed(rows, path.stat().st_size, digest)
+
+
+def _scrub_bundle(path: Path, keys: Sequence[int | str]) -> int:
+    """Make the bundle anew without the episodes of these keys; how many there were."""
+    new = path.with_name(path.name + ".scrub.tmp")
+    try:
+        shutil.copyfile(path, new)  # by the kernel: a bundle may be larger than the memory
+        new.chmod(0o600)
+        with path.open("rb") as bundle, new.open("r+b") as working:
+            rows = run("redact", path, bundle.fileno(), working.fileno(), keys=list(keys))
+        if rows:
+            new.rename(path)
+            fsync_dir(path.parent)
+    finally:
+        new.unlink(missing_ok=True)
+    return rows
 
 
 def _scrub_database(path: Path, keys: set[int], later: Collection[int], growing: bool) -> int:

@@ -14,8 +14,10 @@ SUFFIXES = {GRAPH: ".sqlite", FILES: ".tar"}
 the files as they are."""
 
 
-def open_snapshot(kind: str, path: Path, zone: tzinfo = UTC) -> LegacySource:
+def open_snapshot(kind: str, path: Path, zone: tzinfo = UTC, check: bool = False) -> LegacySource:
     """Open the snapshot in `path`; `zone` is that of times in it which name none.
+
+    `check`: a survey follows, for which files are read in one go.
 
     Raises SourceUnsupported for a kind that this version does not know, SourceNotRecognised,
     SourceCorrupt.
@@ -29,7 +31,7 @@ def open_snapshot(kind: str, path: Path, zone: tzinfo = UTC) -> LegacySource:
     if kind == FILES:
         from nimad.legacy.files import LegacyFiles
 
-        files = LegacyFiles.open(path)
+        files = LegacyFiles.open(path, check)
         files.zone = zone
         return files
     raise SourceUnsupported(path=path, what=f"a source of the kind {kind}")

@@ -9,19 +9,15 @@ A block's numbers are bytes in the pickle, {"data": base64, "dtype", "shape"} in
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from array import array
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from nimad.errors import SourceCorrupt, SourceNotRecognised
 from nimad.legacy.budget import Budget
 from nimad.legacy.json_index import index_parts, parse
-from nimad.legacy.parsed import Parsed, check_dimension, metadata_of, uneven
+from nimad.legacy.parsed import Parsed, Piece, check_dimension, metadata_of, uneven
 from nimad.legacy.pickle_allowlist import BUILDERS, ITEM_BYTES, Array
 from nimad.legacy.pickle_vm import Span, TextSink, load
-from nimad.legacy.tensors import BFLOAT16, as_float32
 
 MAX_VECTOR = 16 << 20
 """Largest vector in JSON that is read [bytes]."""
@@ -94,7 +90,9 @@ def _repeats(factors: dict[Any, Any], episode: dict[Any, Any]) -> bool:
 
 
 class _Rows:
-    """Sparse vectors as dense ones with zeros: `Vectors` of a sparse memory."""
+    """Sparse vectors: `Vectors` of a sparse memory."""
+
+    overlap = False
 
     def __init__(
         self, view: memoryview, name: str, vectors: list[Any], blocks: int, block: int
@@ -104,90 +102,76 @@ class _Rows:
         self._block = block
         self.count, self.dimension = len(vectors), blocks * block
 
-    def rows(self, at: Sequence[int]) -> NDArray[np.float32]:
-        """As `Vectors.rows`."""
-        made = np.zeros((len(at), self._blocks, self._block), np.float32)
-        for row, place in enumerate(at):
-            vector = self._vector(place)
-            blocks = vector.get("blocks") if isinstance(vector, dict) else None
-            if not isinstance(blocks, dict):
-                made[row] = np.nan  # not a vector: it does not count as one
-                continue
-            for number, packed in blocks.items():
-                made[row, self._number(number)] = self._numbers(packed)
-        return made.reshape(len(at), self.dimension)
+    def pieces(self, row: int) -> list[Piece] | None:
+        """As `Vectors.pieces`."""
+        vector = self._vector(row)
+        blocks = vector.get("blocks") if isinstance(vector, dict) else None
+        if not isinstance(blocks, dict):
+            return None
+        found: list[Piece] = []
+        for written, packed in blocks.items():
+            plain = isinstance(written, (int, str)) and str(written).isdecimal()
+            number = int(written) if plain and len(str(written)) < 10 else -1
+            piece = self.piece(packed)
+            if not 0 <= number < self._blocks or piece is None:
+                return None
+            found.append(piece._replace(block=number))
+        return found
 
-    def spots(self, row: int) -> list[tuple[int, int]]:
-        """As `Vectors.spots`."""
-        raise NotImplementedError
+    def _vector(self, row: int) -> Any:
+        return self._vectors[row]
 
-    def _vector(self, place: int) -> Any:
-        raise NotImplementedError
-
-    def _number(self, written: Any) -> int:
-        number = int(written) if isinstance(written, (int, str)) and str(written).isdigit() else -1
-        if not 0 <= number < self._blocks:
-            raise SourceCorrupt(path=self._name, detail=f"it has no block {str(written)[:20]}")
-        return number
-
-    def _numbers(self, packed: Any) -> NDArray[np.float32]:
-        """The numbers of one block; NaN when they cannot be read."""
-        raw, dtype = self._bytes(packed)
-        if len(raw) != self._block * ITEM_BYTES.get(dtype, 0):
-            return np.full(self._block, np.nan, np.float32)
-        kind = "<u2" if dtype == BFLOAT16 else dtype
-        return as_float32(np.frombuffer(raw, np.dtype(kind).newbyteorder("<")), dtype)
-
-    def _bytes(self, packed: Any) -> tuple[bytes | memoryview, str]:
+    def piece(self, packed: Any) -> Piece | None:
+        """The numbers of one block; None when they cannot be read."""
         raise NotImplementedError
 
 
 class _PickledRows(_Rows):
-    def spots(self, row: int) -> list[tuple[int, int]]:
-        vector = self._vectors[row]
-        blocks = vector.get("blocks") if isinstance(vector, dict) else None
-        found: list[tuple[int, int]] = []
-        for packed in blocks.values() if isinstance(blocks, dict) else ():
-            where = packed.data if isinstance(packed, Array) else packed
-            if not isinstance(where, Span):
-                raise ValueError("a block is too short to be overwritten in place")
-            found.append((where.offset, where.length))
-        return found
-
-    def _vector(self, place: int) -> Any:
-        return self._vectors[place]
-
-    def _bytes(self, packed: Any) -> tuple[bytes | memoryview, str]:
+    def piece(self, packed: Any) -> Piece | None:
         dtype = ""
         if isinstance(packed, Array):
             packed, dtype = packed.data, packed.dtype
+        if not isinstance(packed, (bytes, Span)):
+            return None
+        length = packed.length if isinstance(packed, Span) else len(packed)
+        dtype = dtype or ("float32" if length == 4 * self._block else "float64")
+        if length != self._block * ITEM_BYTES.get(dtype, 0):
+            return None
         if isinstance(packed, Span):
-            packed = self._view[packed.offset : packed.offset + packed.length]
-        if not isinstance(packed, (bytes, memoryview)):
-            return b"", "float64"
-        return packed, dtype or ("float32" if len(packed) == 4 * self._block else "float64")
+            return Piece(dtype, packed.offset)
+        return Piece(dtype, 0, data=packed)
 
 
 class _JsonRows(_Rows):
-    def spots(self, row: int) -> list[tuple[int, int]]:
-        start, end = self._vectors[row]
-        return [(start, end - start)]
+    _raw, _start, _seen = b"", 0, 0
 
-    def _vector(self, place: int) -> Any:
-        start, end = self._vectors[place]
-        if end - start > MAX_VECTOR:
-            raise SourceCorrupt(path=self._name, detail=f"its vector {place} is too long")
-        return parse(self._view, start, end, self._name)
+    def _vector(self, row: int) -> Any:
+        self._start, end = self._vectors[row]
+        if end - self._start > MAX_VECTOR:
+            return None
+        self._raw, self._seen = bytes(self._view[self._start : end]), 0
+        return parse(self._view, self._start, end, self._name)
 
-    def _bytes(self, packed: Any) -> tuple[bytes | memoryview, str]:
-        if isinstance(packed, dict) and isinstance(packed.get("data"), str):
-            try:
-                return base64.b64decode(packed["data"], validate=True), str(packed.get("dtype"))
-            except ValueError:
-                return b"", "float64"
+    def piece(self, packed: Any) -> Piece | None:
         if isinstance(packed, list):
             try:
-                return np.asarray(packed, np.float64).tobytes(), "float64"
-            except (TypeError, ValueError):
-                return b"", "float64"
-        return b"", "float64"
+                data = array("d", packed).tobytes()
+            except (TypeError, OverflowError):
+                return None
+            return Piece("float64", 0, data=data) if len(packed) == self._block else None
+        coded = packed.get("data") if isinstance(packed, dict) else None
+        if not isinstance(coded, str):
+            return None
+        dtype = str(packed.get("dtype"))
+        try:
+            data = base64.b64decode(coded, validate=True)
+        except ValueError:
+            return None
+        if len(data) != self._block * ITEM_BYTES.get(dtype, 0):
+            return None
+        # the vector's texts are in the order of its blocks; one spelled with escapes is copied
+        place = self._raw.find(f'"{coded}"'.encode(), self._seen)
+        if place < 0:
+            return Piece(dtype, 0, data=data)
+        self._seen = place
+        return Piece(dtype, self._start + place + 1, base64=True)

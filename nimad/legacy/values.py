@@ -16,14 +16,24 @@ import json
 import math
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 MAX_DEPTH = 24
 """Levels of a value that are kept; what is nested deeper becomes {"$kept": ...}."""
 
+TOO_DEEP = "nested too deeply"
+
 
 class BrokenText(bytes):
     """TEXT of a row that is not UTF-8: its bytes as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A value that stays in the backup, by the name of its kind."""
+
+    name: str
 
 
 class _Absent:
@@ -52,8 +62,10 @@ def pack(value: Any, depth: int = 0) -> Any:
         return _wrap("$text" if isinstance(value, BrokenText) else "$blob", value)
     if isinstance(value, _Absent):
         return {"$absent": True}
+    if isinstance(value, Kept):
+        return {"$kept": value.name}
     if depth >= MAX_DEPTH:
-        return {"$kept": "nested too deeply"}
+        return {"$kept": TOO_DEEP}
     if isinstance(value, dict):
         return _pack_dict(value, depth + 1)
     if isinstance(value, (list, tuple)):
@@ -96,6 +108,56 @@ def unpack(value: Any) -> Value:
         return float(packed)
     data = base64.b64decode(packed)
     return BrokenText(data) if name == "$text" else data
+
+
+def kind_of(value: Any) -> str:
+    """The name of a value's type, or of what it stands for."""
+    return value.name if isinstance(value, Kept) else type(value).__name__
+
+
+def spell(value: Any, depth: int = 0) -> Any:
+    """A value of an episode as Python's JSON can hold it: `unspell` gives what packs the same.
+
+    Unlike `pack` it keeps the types, {"$": [type, ...]} where JSON has none, and what has no form
+    at all becomes `Kept`.  `depth` is -1 for an episode: all that `pack` keeps of a field stays.
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, bytes):
+        kind = "broken" if isinstance(value, BrokenText) else "bytes"
+        return {"$": [kind, base64.b64encode(value).decode()]}
+    if depth >= MAX_DEPTH or not isinstance(value, (dict, list, tuple, set)):
+        return {"$": ["kept", TOO_DEEP if depth >= MAX_DEPTH else kind_of(value)]}
+    if isinstance(value, dict):
+        if "$" not in value and all(isinstance(key, str) for key in value):
+            return {key: spell(item, depth + 1) for key, item in value.items()}
+        pairs = [[spell(key, depth + 1), spell(item, depth + 1)] for key, item in value.items()]
+        return {"$": ["dict", pairs]}
+    items = [spell(item, depth + 1) for item in value]
+    return items if isinstance(value, list) else {"$": [type(value).__name__, items]}
+
+
+def unspell(value: Any) -> Any:
+    """The inverse of `spell`."""
+    if isinstance(value, list):
+        return [unspell(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "$" not in value:
+        return {key: unspell(item) for key, item in value.items()}
+    kind, told = value["$"]
+    if kind == "dict":
+        return {unspell(key): unspell(item) for key, item in told}
+    return _UNSPELL[kind](told)
+
+
+_UNSPELL: dict[str, Callable[[Any], Any]] = {
+    "bytes": base64.b64decode,
+    "broken": lambda told: BrokenText(base64.b64decode(told)),
+    "kept": Kept,
+    "tuple": lambda told: tuple(map(unspell, told)),
+    "set": lambda told: set(map(unspell, told)),
+}
 
 
 def canonical_json(packed: Any) -> bytes:

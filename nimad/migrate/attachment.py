@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 from nimad import times
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
-from nimad.errors import DiskFull, SourceUnsupported, UsageError
+from nimad.errors import DiskFull, UsageError
 from nimad.legacy.bundle import strip
 from nimad.legacy.detect import FILES
 from nimad.legacy.episodes import key_time
@@ -45,42 +44,36 @@ MOVED_SHARE = 0.9
 PAGE = 500
 
 
-@contextmanager
-def received(store: MemoryStore, fd: int, asked: AttachRequest) -> Iterator[Path]:
-    """A copy of the snapshot behind `fd`, gone afterwards unless `attach` keeps it.
-
-    It takes as long as the client's file does, so no lock may be held meanwhile.  Raises
-    SourceUnsupported, SourceChanged, DiskFull, UsageError.
-    """
-    if asked.kind not in SUFFIXES:
-        raise SourceUnsupported(path=asked.path, what=f"a source of the kind {asked.kind}")
-    with snapshots.received(store, fd, asked.path, asked.size, asked.sha256) as copy:
-        yield copy
-
-
 def attach(
     store: MemoryStore, copy: Path, asked: AttachRequest
 ) -> tuple[Source | None, dict[str, Any]]:
-    """Take over (or, on a dry run, only look at) a snapshot that was `received`.
+    """Take over (or, on a dry run, only look at) a snapshot that was received.
 
     Returns the source, None on a dry run of a new one, and the reply of docs/protocol.md.  Raises
     SourceNotRecognised, SourceCorrupt, DiskFull, UsageError: then nothing was changed.
     """
     zone_name = asked.time_zone or times.name_to_hand_over() or ""
     zone = times.find_zone(zone_name) if zone_name else times.local_zone()
-    with open_snapshot(asked.kind, copy, zone) as graph:
+    with open_snapshot(asked.kind, copy, zone, check=True) as graph:
         totals = graph.survey()
         known = known_source(store, graph, totals, asked)
+        new = known is None or known.stage == Stage.ROLLED_BACK
         name = known.name if known else _free_name(store, asked)
         start = _start_key(graph, asked.start_offset)
         told = times.sentences(totals.times, zone_name or "this machine's zone")
         totals.notes = [*told, *totals.notes]
         report = describe(store, graph, totals, known, asked.batch_size or 0, asked.size)
-        nothing_new = adds_nothing(store, graph, known, asked)
+        nothing_new = (  # a part of a source that is here whole, such as an archived file
+            known is not None
+            and not new
+            and known.kind == FILES
+            and known.path != asked.path
+            and known.note("sent") != asked.sha256
+            and _all_here(store, graph, known)
+        )
         notes = {"sent": asked.sha256, "start_after": start, "form": form_of(graph)}
         notes["time_zone"] = zone_name
         fields = {**_columns(asked, totals, start), "fingerprint": fingerprint_of(graph)}
-    new = known is None or known.stage == Stage.ROLLED_BACK
     reply = {"name": name, "new": new, "total": totals.nodes, "report": report}
     if asked.dry_run or nothing_new:
         return known, reply
@@ -234,17 +227,6 @@ def known_source(
     if known is not None and asked.name not in (None, known.name):
         raise UsageError(detail=f"that source is known already, as {known.name}")
     return known
-
-
-def adds_nothing(
-    store: MemoryStore, graph: LegacySource, known: Source | None, asked: AttachRequest
-) -> bool:
-    """Whether a snapshot is but a part of a source that is here whole, such as an archived file."""
-    if known is None or known.kind != FILES or known.stage == Stage.ROLLED_BACK:
-        return False
-    if known.path == asked.path or known.note("sent") == asked.sha256:
-        return False
-    return _all_here(store, graph, known)
 
 
 def fingerprint_of(graph: LegacySource) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from nimad.errors import NimadError, SourceCorrupt
-from nimad.legacy import budget, files
+from nimad.errors import NimadError, SourceCorrupt, SourceTooLarge
+from nimad.legacy import budget
 from nimad.legacy.budget import Budget
 from nimad.legacy.files import LegacyFiles
 from nimad.legacy.source import LegacyNode, Totals, Unreadable
@@ -60,8 +60,8 @@ def little_memory() -> Iterator[None]:
     assert peak < LIMIT
 
 
-def survey(path: Path, into: Path) -> tuple[Totals, list[Any]]:
-    with LegacyFiles.open(bundle(path, into / "b.tar")) as opened:
+def survey(path: Path, into: Path, **budget: int) -> tuple[Totals, list[Any]]:
+    with LegacyFiles.open(bundle(path, into / "b.tar"), **budget) as opened:
         return opened.survey(), list(opened.nodes(opened.mapper("s"), None, 100))
 
 
@@ -116,32 +116,29 @@ def test_a_million_values_that_are_no_episodes(tmp_path: Path) -> None:
         survey(path, tmp_path)
 
 
-def test_all_files_of_a_bundle_share_one_budget(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_files_of_a_bundle_share_one_budget(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     for number in range(8):
         state = {"metadata": [episode(n) for n in range(number * 100, number * 100 + 100)]}
         (home / f"m{number}.pkl").write_bytes(pickle.dumps(state, 4))
     (home / "damaged.pkl").write_bytes(pickle.dumps({"metadata": [episode(1)] * 90}, 4)[:-1])
-    monkeypatch.setattr(files, "Budget", lambda: Budget(bytes=1 << 20))
-    totals, _ = survey(home, tmp_path)
+    totals, _ = survey(home, tmp_path, bytes=1 << 20)
     kinds = {type(error) for _, error in totals.refused}
-    assert 0 < totals.nodes < 800 and kinds == {SourceCorrupt}
+    assert 0 < totals.nodes < 800 and kinds == {SourceCorrupt, SourceTooLarge}
+    large = [error for _, error in totals.refused if type(error) is SourceTooLarge]
+    assert all("1 MiB" in error.message for error in large)
     assert totals.nodes // 100 + len(totals.refused) == 9
-    monkeypatch.setattr(files, "Budget", lambda: Budget(values=3000))
-    assert 0 < survey(home, tmp_path)[0].nodes < 400
+    assert 0 < survey(home, tmp_path, values=3000)[0].nodes < 400
 
 
 @pytest.mark.parametrize("name", ["vectors", "metadata", "other"])
-def test_a_long_array_of_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_long_array_of_json(tmp_path: Path, name: str) -> None:
     path = tmp_path / "sparse_memory.json"
     told = {"config": {"num_blocks": 2, "block_dim": 2}, "metadata": [], name: [{}] * 100_000}
     path.write_text(json.dumps(told))
-    monkeypatch.setattr(files, "Budget", lambda: Budget(bytes=4 << 20))
     with little_memory(), pytest.raises(NimadError):
-        survey(path, tmp_path)
+        survey(path, tmp_path, bytes=4 << 20)
 
 
 def test_an_honest_file_spends_little() -> None:
