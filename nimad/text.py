@@ -217,7 +217,7 @@ def marks(first: int = 0x300, end: int = 0x10000) -> str:
     """
     found: list[list[str]] = []
     for letter in map(chr, range(first, end)):
-        if unicodedata.category(letter)[0] == "M":
+        if unicodedata.category(letter)[0] == "M" and not _within(ord(letter), _IGNORED):
             if found and ord(found[-1][1]) + 1 == ord(letter):
                 found[-1][1] = letter
             else:

@@ -1,5 +1,6 @@
-"""Ten notes of a household in each of many languages, ten questions about them, and ten that nothing
-answers: who painted a picture, how far a planet is, and so on.
+"""Ten notes of a household in each of many languages, ten questions about them, ten without answer.
+
+Without an answer is who painted a picture, how far a planet is, and so on.
 
 The notes and questions say the same in every language: the key, the dentist, the cake, the dog, the
 rent, the ladder, the tent pegs, the tomatoes, the library card, the paint.  The n-th question asks
@@ -1097,3 +1098,11 @@ Quelle langue parle-t-on au Pérou ?
 サメの歯は何本
 ฉลามมีฟันกี่ซี่
 """
+
+
+def parts(language: str) -> tuple[list[str], list[str], list[str]]:
+    """Notes, questions about them in the same order, and questions that nothing answers."""
+    notes, asked, strange = (
+        part.splitlines() for part in LANGUAGES[language].strip().split("\n\n")
+    )
+    return notes, asked, strange
