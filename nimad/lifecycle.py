@@ -182,10 +182,8 @@ class Daemon:
     # --- watchdog and status ------------------------------------------------------------------
 
     async def _watch(self, seconds: float) -> None:
-        """Vouch for the serving path after it has answered, never because time has passed.
-
-        Busy is not hung: the query to itself waits in no queue, whatever the clients ask.
-        """
+        """Vouch for the serving path after it has answered, never because time has passed.  Busy is
+        not hung: the query to itself waits in no queue, whatever the clients ask."""
         dispatcher = self._server.dispatcher
         while True:
             await asyncio.sleep(seconds)
