@@ -227,14 +227,14 @@ class Purge:
                 log.warning("a purge leaves %r, which is none of nimad's files", str(path))
 
     def _cut_off(self) -> None:
-        """Free pages leave the file, the WAL shrinks to nothing, and what was deleted stays so.
+        """Write the records anew, cut their WAL to nothing, and make deletions of files durable.
 
         Raises Busy when a reader, another program's, too, is in the way for longer.
         """
         for part in ("", *PARTS):
             fsync_dir(self._state / part)
         until = time.monotonic() + CUT_OFF_SECONDS
-        while not self._records.release_space():
+        while not self._records.compact():
             if time.monotonic() > until:
                 name = self._records.path.name
                 raise Busy(detail=f"another program reads {name}, which keeps its log from going")

@@ -407,6 +407,16 @@ class SemanticIndex(Projection):
             found.append(Problem(self.name, what, "restart nimad", "note"))
         return found
 
+    def verify_steps(self) -> Iterator[None]:
+        """Read all segments and compare checksums, a few MB a step: a start reads only a part of
+        large ones.  Damage is noted for `follow`, as by `check`."""
+        found = []
+        for damage in self.index.verify_steps():
+            if damage is not None:
+                found.append(damage)
+            yield
+        self._note_damage(found)
+
     def size(self) -> int:
         """Bytes of the segments."""
         return size_of(self._state / "blocks")

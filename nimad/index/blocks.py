@@ -254,13 +254,17 @@ class BlockIndex:
     def verify(self) -> list[Damage]:
         """Re-read every byte of the open segments and compare checksums; takes as long as reading.
         Damaged ones stay open: what to do with them is for the caller to decide."""
-        damaged = []
+        return [damage for damage in self.verify_steps() if damage is not None]
+
+    def verify_steps(self) -> Iterator[Damage | None]:
+        """The same in steps of a few MB; None where nothing was found."""
         for sealed in self._view.sealed:
             try:
-                sealed.segment.container.verify()
+                yield from sealed.segment.container.verify_steps()
             except NimadError as error:
-                damaged.append(Damage(sealed.segment.name, error))
-        return damaged
+                # one that was merged meanwhile has no file any more
+                if any(each.segment is sealed.segment for each in self._view.sealed):
+                    yield Damage(sealed.segment.name, error)
 
     def stats(self) -> dict[str, int]:
         """Counts: live `rows` (all) and `hot` ones, `tombstones` (sealed rows that are not live),

@@ -59,7 +59,10 @@ exist for `forget --purge`: freed pages are cut off the file, deleted cells are 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC
 from pathlib import Path
@@ -339,6 +342,19 @@ def _read_time(value: int | None) -> int | None:
     with suppress(ValueError):
         return read(value, UTC).at
     return None
+
+
+@contextlib.contextmanager
+def temporary_files_in(directory: Path) -> Iterator[None]:
+    """Let SQLite's temporary files, which have no name, lie in a directory: they hold texts."""
+    before = os.environ.get("SQLITE_TMPDIR")
+    os.environ["SQLITE_TMPDIR"] = str(directory)
+    try:
+        yield
+    finally:
+        os.environ.pop("SQLITE_TMPDIR")
+        if before is not None:
+            os.environ["SQLITE_TMPDIR"] = before
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
