@@ -275,7 +275,7 @@ class LineReader:
             self._refuse("it is not a JSON object")
         if len(encoded) > MAX_RECORD:
             self._refuse(f"the memory has {size(len(encoded))}; at most {size(MAX_RECORD)} fit")
-        return memory, max(len(encoded), count_nodes(encoded) * BATCH_BYTES // BATCH_NODES)
+        return memory, max(len(encoded), (count_nodes(encoded) + 1) * BATCH_BYTES // BATCH_NODES)
 
     def _refuse(self, detail: str) -> NoReturn:
         raise BadRecord(where=f"{self._name}:{self.number}", detail=detail) from None
