@@ -258,8 +258,12 @@ class SemanticIndex(Projection):
         if self._damaged:
             self._retire_damaged()
             return True
-        if self.uncertain:
-            self._compare_ids()
+        if self.uncertain:  # bring the index to what the records hold
+            with self._records.exclusive():  # nothing comes or goes in between
+                self.uncertain = False
+                alive = self._records.ids()
+                self.index.remove(np.setdiff1d(self.index.ids(), alive, assume_unique=True))
+                self.unencoded_ids = [] if self.due else self.missing_vectors()
         waits: NimadError | None = None
         try:
             if self.due:
@@ -285,19 +289,11 @@ class SemanticIndex(Projection):
             raise waits
         return False
 
-    def _compare_ids(self) -> None:
-        """Bring the index to what the records hold."""
-        with self._records.exclusive():  # nothing comes or goes in between
-            self.uncertain = False
-            alive = self._records.ids()
-            self.index.remove(np.setdiff1d(self.index.ids(), alive, assume_unique=True))
-            self.unencoded_ids = [] if self.due else self.missing_vectors()
-
-    def repair(self, limit: int = REPAIR_ROWS) -> bool:
-        """Encode memories without a vector (a damaged segment, an embedder that was away), up to
-        `limit`; whether any are left.  Raises Degraded while the embedder is away."""
+    def repair(self) -> bool:
+        """Encode some memories without a vector (a damaged segment, an embedder that was away);
+        whether any are left.  Raises Degraded while the embedder is away."""
         with self._lock:
-            ids = self.unencoded_ids[:limit]
+            ids = self.unencoded_ids[:REPAIR_ROWS]
             part = self._records.texts_of(ids)
             if part:
                 rows = segments.encode(self.embedder, [text for _, text in part])

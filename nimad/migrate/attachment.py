@@ -57,16 +57,23 @@ def attach(
     with open_snapshot(asked.kind, copy, zone, check=True) as graph:
         totals = graph.survey()
         known = known_source(store, graph, totals, asked)
+        new = known is None or known.stage == Stage.ROLLED_BACK
         name = known.name if known else _free_name(store, asked)
         start = _start_key(graph, asked.start_offset)
         told = times.sentences(totals.times, zone_name or "this machine's zone")
         totals.notes = [*told, *totals.notes]
         report = describe(store, graph, totals, known, asked.batch_size or 0, asked.size)
-        nothing_new = adds_nothing(store, graph, known, asked)
+        nothing_new = (  # a part of a source that is here whole, such as an archived file
+            known is not None
+            and not new
+            and known.kind == FILES
+            and known.path != asked.path
+            and known.note("sent") != asked.sha256
+            and _all_here(store, graph, known)
+        )
         notes = {"sent": asked.sha256, "start_after": start, "form": form_of(graph)}
         notes["time_zone"] = zone_name
         fields = {**_columns(asked, totals, start), "fingerprint": fingerprint_of(graph)}
-    new = known is None or known.stage == Stage.ROLLED_BACK
     reply = {"name": name, "new": new, "total": totals.nodes, "report": report}
     if asked.dry_run or nothing_new:
         return known, reply
@@ -220,17 +227,6 @@ def known_source(
     if known is not None and asked.name not in (None, known.name):
         raise UsageError(detail=f"that source is known already, as {known.name}")
     return known
-
-
-def adds_nothing(
-    store: MemoryStore, graph: LegacySource, known: Source | None, asked: AttachRequest
-) -> bool:
-    """Whether a snapshot is but a part of a source that is here whole, such as an archived file."""
-    if known is None or known.kind != FILES or known.stage == Stage.ROLLED_BACK:
-        return False
-    if known.path == asked.path or known.note("sent") == asked.sha256:
-        return False
-    return _all_here(store, graph, known)
 
 
 def fingerprint_of(graph: LegacySource) -> str:

@@ -138,10 +138,9 @@ def digest_of(path: Path) -> str:
 def write_backup(store: MemoryStore, source: Source, fd: int) -> dict[str, Any]:
     """Write the backup of a source into an empty file, and compare its digest on the way.
 
-    Raises UsageError when the descriptor is no empty ordinary file open for writing, NotFound when
-    the backup was deleted, SourceCorrupt when it is not what was kept, DiskFull.
+    Raises NotFound when the backup was deleted, SourceCorrupt when it is not what was kept,
+    DiskFull.
     """
-    check_handed_over(fd, "migrate.restore", store.state, writable=True)
     path = path_of(store, source)
     digest, done = hashlib.sha256(), 0
     with (
