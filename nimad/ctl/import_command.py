@@ -18,8 +18,7 @@ from nimad.ctl import human
 from nimad.ctl.arguments import Commands, add_command, add_time_zone, number
 from nimad.ctl.client import Client
 from nimad.ctl.human import size
-from nimad.ctl.progress import Progress
-from nimad.ctl.screen import Screen, json_bytes
+from nimad.ctl.screen import Progress, Screen, json_bytes
 from nimad.errors import BadRecord, InputUnusable, Interrupted, NimadError, RemoteError
 from nimad.limits import MAX_IMPORT, MAX_NODES, MAX_PAYLOAD, MAX_RECORD, count_nodes
 from nimad.times import name_to_hand_over, sentences
