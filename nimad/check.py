@@ -29,6 +29,7 @@ def check(store: MemoryStore) -> list[Problem]:
         partial(_records, store),
         *(projection.check for projection in store.projections),
         partial(_sources, store),
+        store.clock.check,
         partial(_rest, store),
     ]
     for examine in examinations:

@@ -1,8 +1,10 @@
-"""The base of what is closed at the end of a `with` block."""
+"""How things end: what is closed at the end of a `with` block, a stream that takes no more."""
 
 from __future__ import annotations
 
-from typing import Self
+import os
+import sys
+from typing import Self, TextIO
 
 
 class Closing:
@@ -17,3 +19,14 @@ class Closing:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def let_go(stream: TextIO = sys.stderr) -> None:
+    """Drop what a vanished terminal or a full disk does not take.  Otherwise the interpreter tries
+    once more when it ends, and makes the exit code 120."""
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

@@ -21,6 +21,7 @@ from typing import NoReturn
 from nimad import __version__, config, heap, logs, systemd
 from nimad.background.maintenance_job import MaintenanceJob
 from nimad.background.worker import Worker
+from nimad.closing import let_go
 from nimad.config import KEYS, Config
 from nimad.errors import Interrupted, NimadError
 from nimad.lifecycle import Daemon, open_store
@@ -120,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.critical("nimad cannot go on: %s\n%s", describe(error), frames)
         return NimadError.exit
     finally:
-        logs.let_go()
+        let_go()
 
 
 def _run(options: argparse.Namespace, settings: Config, notifier: systemd.Notifier) -> int:

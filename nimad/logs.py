@@ -56,14 +56,3 @@ def terminal_watch(fd: int = 2) -> Callable[[], bool]:
     """A function that tells whether the terminal the process started on has gone away since."""
     started_on_one = os.isatty(fd)
     return lambda: started_on_one and not os.isatty(fd)
-
-
-def let_go(stream: TextIO = sys.stderr) -> None:
-    """Drop what a vanished terminal or a full disk does not take.  Otherwise the interpreter tries
-    once more when it ends, and makes the exit code 120."""
-    try:
-        stream.flush()
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)

@@ -144,7 +144,7 @@ class Change:
     """One step of the change log: rows `first`..`last` (ids, inclusive) were added or deleted."""
 
     seq: int
-    op: str  # "add" | "delete"
+    op: str  # "add" | "delete" | "change" (of times)
     kind: str  # "memory" | "turn" | "relation"
     first: int
     last: int

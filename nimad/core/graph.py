@@ -26,6 +26,7 @@ from nimad.graph.limits import GraphLimits, check_supported
 from nimad.probe import memory
 from nimad.store import graph_rows
 from nimad.store.forgotten import PurgeNote
+from nimad.store.graph_rows import KINDS
 from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,6 @@ FAR_ROWS = 5000
 """Rows that must have changed, at least, before the graph is made anew in idle time [rows]."""
 FAR_SHARE = 4
 """Rows for one changed row: at least a quarter of them must have changed as well [rows]."""
-KINDS = {"memory": "memories", "turn": "turns", "relation": "relations"}
 TABLES = {"memory": "Memory", "turn": "Turn", "relation": "Relation"}
 
 

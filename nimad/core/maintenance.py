@@ -41,6 +41,7 @@ def step(store: MemoryStore) -> bool:
     """
     pieces: list[tuple[str, Callable[[], bool]]] = [  # most urgent first
         ("purge", store.purge.finish),
+        ("clock", store.clock.set_right),
         *((projection.name, projection.follow) for projection in store.projections),
         ("changes", lambda: prune_changes(store)),
         ("wal", lambda: fold(store)),

@@ -34,16 +34,9 @@ from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import describe
 from nimad.core.state_directory import PARTS
 from nimad.disk.durable import crash_point, fsync_dir
-from nimad.errors import (
-    Busy,
-    SourceAltered,
-    SourceCorrupt,
-    SourceNotRecognised,
-    SourceUnsafe,
-    SourceUnsupported,
-    UsageError,
-)
+from nimad.errors import Busy, UsageError
 from nimad.legacy.redact_database import scrub_snapshot
+from nimad.legacy.source import REFUSALS
 from nimad.store import forgotten, source_delta, sources
 from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
@@ -52,14 +45,7 @@ log = logging.getLogger(__name__)
 
 CUT_OFF_SECONDS = 1.0
 """Time that a purge waits for readers of the WAL before it goes on later [seconds]."""
-UNREADABLE = (
-    ValueError,
-    SourceAltered,
-    SourceCorrupt,
-    SourceNotRecognised,
-    SourceUnsafe,
-    SourceUnsupported,
-)
+UNREADABLE = (ValueError, *REFUSALS)
 """What tells that rows cannot be taken out of a backup; anything else (the disk, the memory) may
 pass, and is tried again."""
 SET_ASIDE = re.compile(r"(seg-\d+\.nsb|dns-\d+\.nsd|(ladybug|kuzu)(-new)?\.db[.\w]*)(\.\d+)?")
@@ -241,14 +227,14 @@ class Purge:
                 log.warning("a purge leaves %r, which is none of nimad's files", str(path))
 
     def _cut_off(self) -> None:
-        """Free pages leave the file, the WAL shrinks to nothing, and what was deleted stays so.
+        """Write the records anew, cut their WAL to nothing, and make deletions of files durable.
 
         Raises Busy when a reader, another program's, too, is in the way for longer.
         """
         for part in ("", *PARTS):
             fsync_dir(self._state / part)
         until = time.monotonic() + CUT_OFF_SECONDS
-        while not self._records.release_space():
+        while not self._records.compact():
             if time.monotonic() > until:
                 name = self._records.path.name
                 raise Busy(detail=f"another program reads {name}, which keeps its log from going")

@@ -59,6 +59,7 @@ def describe(store: MemoryStore) -> dict[str, Any]:
         "graph": store.graph.status(),
         "disk": disk(store),
         "memory": {"pss_bytes": memory.own_memory(), "available_bytes": memory.available_memory()},
+        "clock": store.clock.describe(),
         "degraded": store.degraded(),
         "waiting": waiting(store),
         "sources": records.value(

@@ -18,6 +18,7 @@ from pathlib import Path
 from nimad.config import Config
 from nimad.core import segments
 from nimad.core.accesses import Accesses
+from nimad.core.clock import Clock
 from nimad.core.columns_cache import ColumnsCache
 from nimad.core.graph import Graph
 from nimad.core.health import Health
@@ -35,7 +36,7 @@ from nimad.disk.failures import disk_errors
 from nimad.embed.base import Embedder
 from nimad.errors import DiskFailed, DiskFull, NimadError, NotFound
 from nimad.index.blocks import BlockIndex
-from nimad.model import Answer, Filter, Hit, Memory, now_ms
+from nimad.model import Answer, Filter, Hit, Memory
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import Recall
 from nimad.store.records import Records
@@ -66,6 +67,7 @@ class MemoryStore:
         self.query_priority = QueryPriority()
         self.started = time.monotonic()
         self._accesses = Accesses()
+        self.clock = Clock(records)
         records.on_trouble = self._disk_trouble
         self.semantic = SemanticIndex(state, config, records, self.health, self.maintenance)
         self.dense = Hypervectors(state, records, self.health, self.maintenance)
@@ -168,19 +170,19 @@ class MemoryStore:
 
         The UsageError for a memory has its number in `fields["place"]`.
         """
-        now = now_ms()
         for place, memory in enumerate(memories):
             check_memory(memory, place)
-            memory.created = now if memory.created == 0 else memory.created
-            memory.timestamp = now if memory.timestamp == 0 else memory.timestamp
         if not memories:
             return []
+        self.set_clock_right()
+        now, fields = self.clock.date(memories)
 
         def write() -> list[int]:
             """Records, words and hot vectors in one transaction; then readers see the vectors."""
             with self.semantic.encoded([memory.text for memory in memories]) as rows:
                 with self.records.write() as tx:
                     ids = tx.add_memories(memories)
+                    self.clock.note(tx, ids, now, fields)
                     if rows is not None:
                         tx.add_hot(segments.to_hot(ids, rows))
                     counts = self._accesses.write(tx)
@@ -211,10 +213,19 @@ class MemoryStore:
             self.on_change()
         return receipt
 
+    def set_clock_right(self) -> None:
+        """Memories that wait for the clock get their time, if it has been set."""
+        if self.clock.waiting:
+            try:
+                self.clock.set_right()
+            except NimadError as error:  # idle time tries again
+                log.warning("times were not set right: %s", error.message)
+
     # --- reading ------------------------------------------------------------------------------
 
     def get(self, memory_id: int) -> Memory:
         """The memory, with its blobs; raises NotFound."""
+        self.set_clock_right()
         found = self.records.get([memory_id])
         if memory_id not in found:
             raise NotFound(kind="memory", id=memory_id)
@@ -239,6 +250,7 @@ class MemoryStore:
             watch: ends the query when it takes too long (QueryTooLong).
         """
         began = time.perf_counter()
+        self.set_clock_right()
         watch = watch or Stopwatch()
         with self.query_priority:
             hits = self.recall.query(text, k, mode, where or Filter(), now, watch, zone)

@@ -25,7 +25,7 @@ from typing import Any
 from nimad.ctl.arguments import with_hint
 from nimad.ctl.client import Client
 from nimad.ctl.human import count, size
-from nimad.ctl.migration_text import attached, forecast
+from nimad.ctl.migration_text import attached, forecast, show_notes
 from nimad.ctl.progress import Progress, bar
 from nimad.ctl.screen import Screen
 from nimad.ctl.terminal_text import one_line
@@ -94,6 +94,9 @@ def take_over(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     ]
     code = 0
     if args.wait and not args.dry_run and taken:
+        if not screen.json:
+            for result in taken:
+                show_notes(screen, result["report"])
         code = wait(client, screen, [result["name"] for result in taken], left_out)
     else:
         _report(args, screen, taken, left_out)

@@ -66,7 +66,7 @@ def run_import(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         try:
             work.run()
         except (NimadError, KeyboardInterrupt) as stopped:
-            progress.clear()
+            progress.close()
             error = Interrupted() if isinstance(stopped, KeyboardInterrupt) else stopped
             more = {"imported": work.imported, "next_line": work.next_line, "unsure": work.unsure}
             if not screen.json:
@@ -126,14 +126,16 @@ class _Import:
                 if error.code == "parse":
                     where = f"{self.name}:{batch.numbers[0]}-{batch.numbers[-1]}"
                     raise BadRecord(where=where, detail=error.message) from error
-                found = self._refused(error, batch)
-                if found is None:
+                # which memory is meant: the daemon counts without blank lines
+                said = error.message.removeprefix(self.name)
+                found = re.match(r":(\d+): (?:a memory: )?(.*)", said, re.DOTALL)
+                index = int(found[1]) - batch.numbers[0] if found else -1
+                if error.code != "bad_record" or not found or not 0 <= index < len(batch.numbers):
                     raise
-                index, detail = found
                 if index:
                     self._send(batch.memories[:index], batch.numbers[:index])
                 where = f"{self.name}:{batch.numbers[index]}"
-                raise BadRecord(where=where, detail=detail) from error
+                raise BadRecord(where=where, detail=found[2]) from error
 
     def count(self) -> str:
         """`1 memory`, `4,112 memories`."""
@@ -171,18 +173,6 @@ class _Import:
                 return self._client.call("import", file.fileno(), size=len(written), **wishes)
         return self._client.call("import", memories=memories, **wishes)
 
-    def _refused(self, error: RemoteError, batch: Batch) -> tuple[int, str] | None:
-        """Which memory of the batch a BadRecord means: the daemon counts without blank lines."""
-        if error.code != "bad_record":
-            return None
-        found = re.match(r":(\d+): (.*)", error.message.removeprefix(self.name), re.DOTALL)
-        index = int(found[1]) - batch.numbers[0] if found else -1
-        return (
-            (index, found[2].removeprefix("a memory: "))
-            if found and 0 <= index < len(batch.numbers)
-            else None
-        )
-
 
 def _opened(path: str) -> BinaryIO:
     """The file to read, or standard input; InputUnusable says why not."""
@@ -213,17 +203,6 @@ class Batch:
     numbers: list[int] = field(default_factory=list)
     bytes: int = 0
 
-    def add(self, memory: dict[str, Any], number: int, length: int) -> None:
-        """Take a memory in; `length` is what it takes of a batch [bytes]."""
-        self.memories.append(memory)
-        self.numbers.append(number)
-        self.bytes += length + 1
-
-    def has_room(self, length: int) -> bool:
-        """True when a memory of that length may still come in; an empty batch takes any."""
-        fits = len(self.memories) < MAX_IMPORT and self.bytes + length < BATCH_BYTES
-        return fits or not self.memories
-
 
 class LineReader:
     """Reads memories from a binary stream; `name` stands in errors, `first` is the first line.
@@ -242,10 +221,13 @@ class LineReader:
         batch = Batch()
         try:
             for memory, length in self._records():
-                if not batch.has_room(length):
+                full = len(batch.memories) == MAX_IMPORT or batch.bytes + length >= BATCH_BYTES
+                if batch.memories and full:  # an empty batch takes any
                     yield batch
                     batch = Batch()
-                batch.add(memory, self.number, length)
+                batch.memories.append(memory)
+                batch.numbers.append(self.number)
+                batch.bytes += length + 1
         except BadRecord:
             if batch.memories:
                 yield batch

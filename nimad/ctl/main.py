@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from nimad import times
+from nimad.closing import let_go
 from nimad.ctl.arguments import with_hint
 from nimad.ctl.client import Client
 from nimad.ctl.parser import build
@@ -37,16 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         screen.flush()
         return code
     except BrokenPipeError:  # `| head`
-        _swallow_output()
+        let_go(sys.stdout)
         return CLOSED_PIPE
     except KeyboardInterrupt:
         return screen.fail(Interrupted())
     except NimadError as error:
         code = screen.fail(error)
-        try:
-            sys.stdout.flush()
-        except OSError:
-            _swallow_output()
+        let_go(sys.stdout)
         return code
     except Exception as error:
         if os.environ.get("NIMAD_DEBUG"):
@@ -54,13 +52,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         bug = NimadError(detail=f"{type(error).__name__} in nimactl: {error}")
         hint = "please report it with what NIMAD_DEBUG=1 in the environment shows."
         return screen.fail(with_hint(bug, f"This is a bug; {hint}"))
-
-
-def _swallow_output() -> None:
-    """Give the interpreter somewhere to flush to when it ends, or it would exit with 120."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 if __name__ == "__main__":

@@ -151,12 +151,13 @@ def attached(screen: Screen, result: dict[str, Any], *, last: bool = True) -> No
         screen.line(f"nimad takes over {total} as {screen.style(name, BOLD)}.")
     else:
         screen.line(f"{screen.style(name, BOLD)} is known already ({total}).")
-    _notes(screen, result["report"])
+    show_notes(screen, result["report"])
     if last:
         screen.line("nimactl migrate --status --watch shows how far it is.")
 
 
-def _notes(screen: Screen, report: dict[str, Any]) -> None:
+def show_notes(screen: Screen, report: dict[str, Any]) -> None:
+    """What its owner should know of a source, one paragraph each."""
     for note in report.get("notes") or []:
         screen.paragraph(note, "  ")
 
@@ -187,7 +188,7 @@ def forecast(screen: Screen, result: dict[str, Any]) -> None:
     rows["disk"] = f"about {size(report['estimate_bytes'])}, {backup}; {free}{verdict}"
     for label, text in rows.items():
         screen.line(f"  {label:<14}{text}")
-    _notes(screen, report)
+    show_notes(screen, report)
     if report["refusals"]:
         screen.line(screen.style("  will not come over:", YELLOW))
         for row in report["refusals"]:

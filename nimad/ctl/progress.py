@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from types import TracebackType
 from typing import TextIO
 
+from nimad.closing import Closing
 from nimad.ctl.terminal_text import shorten
 
 REDRAW = 0.1
@@ -21,24 +21,13 @@ def bar(fraction: float, cells: int = 24) -> str:
     return f"[{'#' * full}{'-' * (cells - full)}]"
 
 
-class Progress:
+class Progress(Closing):
     """Draws on a stream that is a terminal; with None it draws nothing.  Use it in `with`."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
         self._drawn = False
         self._last = 0.0
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.clear()
 
     def show(self, text: str, *, now: bool = False) -> None:
         """Draw the line anew, cut to the terminal; at most ten times a second unless `now`."""
@@ -52,7 +41,7 @@ class Progress:
             columns = 80
         self._write(f"\r\x1b[K{shorten(text, columns - 1)}")
 
-    def clear(self) -> None:
+    def close(self) -> None:
         """Take the line away."""
         if self._drawn:
             self._drawn = False

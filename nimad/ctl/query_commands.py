@@ -291,6 +291,8 @@ def show_notes(screen: Screen, result: dict[str, Any]) -> int:
     if parts := result.get("degraded"):
         named = " and ".join(one_line(part) for part in parts)
         screen.note(f"answered without {named}. `nimactl doctor` tells why.")
+    for note in result.get("notes", []):
+        screen.note(f"{one_line(note)}.")
     return 0
 
 

@@ -19,6 +19,7 @@ from nimad.ctl.arguments import (
 from nimad.ctl.client import Client
 from nimad.ctl.human import count
 from nimad.ctl.screen import Screen
+from nimad.ctl.terminal_text import one_line
 from nimad.model import FIELDS
 
 SOME_MISSING = 1
@@ -96,16 +97,11 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         dry_run=args.dry_run or None,
         all_forgotten=args.all_forgotten or None,
     )
-    code = SOME_MISSING if receipt["missing"] else 0
-    if screen.json:
-        screen.result(receipt)
-        return code
+    told = []
     if receipt["forgotten"]:
         verb = "purged" if receipt["purged"] else "forgot"
-        screen.said(
-            f"{'would forget' if receipt['dry_run'] else verb} {_listed(receipt['forgotten'])}"
-        )
-
+        verb = "would forget" if receipt["dry_run"] else verb
+        told.append(f"{verb} {_listed(receipt['forgotten'])}")
         removed = receipt.get("removed") or {}
         parts = [
             count(removed[part], thing)
@@ -113,17 +109,18 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
             if removed.get(part)
         ]
         if parts:
-            screen.line(f"with {' and '.join(parts)}")
+            told.append(f"with {' and '.join(parts)}")
         if removed.get("snapshots"):
-            screen.line(f"and {count(removed['snapshots'], 'row')} of the sources' backups")
+            told.append(f"and {count(removed['snapshots'], 'row')} of the sources' backups")
     if before := receipt.get("forgotten_before"):
         verb = "purged" if receipt["purged"] else "would purge" if receipt["dry_run"] else "purges"
-        screen.said(f"{verb} {_listed(before)}, forgotten before")
+        told.append(f"{verb} {_listed(before)}, forgotten before")
     for step, reason in (receipt.get("unfinished") or {}).items():
-        screen.said(f"the purge of {step} is tried again by itself: {reason}")
+        told.append(f"the purge of {step} is tried again by itself: {reason}")
     if receipt["missing"]:
-        screen.said(f"there is no memory {_listed(receipt['missing'])}")
-    return code
+        told.append(f"there is no memory {_listed(receipt['missing'])}")
+    screen.answer(receipt, *map(one_line, told))
+    return SOME_MISSING if receipt["missing"] else 0
 
 
 def _listed(ids: list[int]) -> str:

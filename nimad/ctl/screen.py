@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any, TextIO
 
-from nimad.ctl.terminal_text import one_line, safe, safe_json, wrap
+from nimad.ctl.terminal_text import safe, safe_json, wrap
 from nimad.errors import NimadError, OutputUnusable
 
 BOLD, DIM, RED, GREEN, YELLOW = "1", "2", "31", "32", "33"
@@ -51,10 +51,6 @@ class Screen:
     def line(self, text: str = "") -> None:
         """Print a line that is already safe."""
         self._write(self._out, text + "\n")
-
-    def said(self, text: str) -> None:
-        """Print any text as one line."""
-        self.line(one_line(text))
 
     def paragraph(self, text: str, indent: str = "") -> None:
         """Print any text: made safe, indented, wrapped."""

@@ -148,6 +148,13 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
         shown = ", ".join(f"{one_line(name)} {count(number)}" for name, number in names.items())
         memories += f" ({shown})"
     memory, sources, graph = status["memory"], count(status["sources"]), status["graph"]
+    embedder, backlog = status["embedder"], status["blocks"].get("backlog", 0)
+    meaning = f"{count(backlog)} still to encode" if backlog else "all encoded"
+    meaning += f", embedder {one_line(embedder['name'])}, {embedder['dims']} dimensions"
+    wanted = embedder.get("wanted", embedder["name"])
+    if wanted != embedder["name"] or embedder.get("done") != embedder.get("total"):
+        done, total = (count(embedder.get(key, 0)) for key in ("done", "total"))
+        meaning += f"; {done} of {total} encoded with {one_line(wanted)}"
     drawn = one_line(graph["engine"])
     if drawn == "none":
         drawn = "off (graph.engine is none)"
@@ -162,7 +169,7 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
         ("relations", count(status["relations"])),
         ("turns", count(status["turns"])),
         ("sources", sources + (" (nimactl migrate --status)" if status["sources"] else "")),
-        ("meaning", _meaning(status)),
+        ("meaning", meaning),
         ("graph", drawn),
         ("RAM", f"{size(memory['pss_bytes'])} used, {size(memory['available_bytes'])} available"),
         (
@@ -172,16 +179,3 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
         ("socket", one_line(status["socket"])),
     ]
     return [(label, text) for label, text in rows if text]
-
-
-def _meaning(status: dict[str, Any]) -> str:
-    """How far the encoding is, and which embedder made the vectors."""
-    blocks, embedder = status["blocks"], status["embedder"]
-    backlog = blocks.get("backlog", 0)
-    state = f"{count(backlog)} still to encode" if backlog else "all encoded"
-    text = f"{state}, embedder {one_line(embedder['name'])}, {embedder['dims']} dimensions"
-    wanted = embedder.get("wanted", embedder["name"])
-    if wanted == embedder["name"] and embedder.get("done") == embedder.get("total"):
-        return text
-    done, total = (count(embedder.get(key, 0)) for key in ("done", "total"))
-    return f"{text}; {done} of {total} encoded with {one_line(wanted)}"

@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nimad.errors import NimadError
+from nimad.errors import (
+    NimadError,
+    SourceAltered,
+    SourceCorrupt,
+    SourceNotRecognised,
+    SourceUnsafe,
+    SourceUnsupported,
+)
 from nimad.legacy.mapping import Mapper
 from nimad.legacy.values import Value
 from nimad.model import Memory
@@ -24,6 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Row = tuple[Value, ...]
+REFUSALS = (SourceNotRecognised, SourceCorrupt, SourceUnsafe, SourceAltered, SourceUnsupported)
+"""What the readers raise; they name the snapshot, or a file in it."""
 LISTED = 20
 """Refusals that are listed one by one; the others are only counted."""
 

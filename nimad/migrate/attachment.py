@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 from nimad import times
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
-from nimad.errors import DiskFull, SourceUnsupported, UsageError
+from nimad.errors import DiskFull, UsageError
 from nimad.legacy.bundle import strip
 from nimad.legacy.detect import FILES
 from nimad.legacy.episodes import key_time
@@ -45,23 +44,10 @@ MOVED_SHARE = 0.9
 PAGE = 500
 
 
-@contextmanager
-def received(store: MemoryStore, fd: int, asked: AttachRequest) -> Iterator[Path]:
-    """A copy of the snapshot behind `fd`, gone afterwards unless `attach` keeps it.
-
-    It takes as long as the client's file does, so no lock may be held meanwhile.  Raises
-    SourceUnsupported, SourceChanged, DiskFull, UsageError.
-    """
-    if asked.kind not in SUFFIXES:
-        raise SourceUnsupported(path=asked.path, what=f"a source of the kind {asked.kind}")
-    with snapshots.received(store, fd, asked.path, asked.size, asked.sha256) as copy:
-        yield copy
-
-
 def attach(
     store: MemoryStore, copy: Path, asked: AttachRequest
 ) -> tuple[Source | None, dict[str, Any]]:
-    """Take over (or, on a dry run, only look at) a snapshot that was `received`.
+    """Take over (or, on a dry run, only look at) a snapshot that was received.
 
     Returns the source, None on a dry run of a new one, and the reply of docs/protocol.md.  Raises
     SourceNotRecognised, SourceCorrupt, DiskFull, UsageError: then nothing was changed.

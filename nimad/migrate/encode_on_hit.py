@@ -39,11 +39,6 @@ PATIENCE = 0.01
 """Longest wait for a merge or rebuild under way; then the ids stay queued [seconds]."""
 
 
-def unfinished(source: Source) -> bool:
-    """Whether memories of a source may still wait for their vector."""
-    return source.stage != Stage.ROLLED_BACK and source.encoded < source.copied
-
-
 class EncodeOnHit:
     """The queue; `seen` may be called from any thread, `step` by one at a time.
 
@@ -65,7 +60,7 @@ class EncodeOnHit:
 
     def look(self, known: Sequence[Source]) -> None:
         """Learn from the ledger whether there is anything to wait for."""
-        self.needed = any(unfinished(source) for source in known)
+        self.needed = any(s.stage != Stage.ROLLED_BACK and s.encoded < s.copied for s in known)
 
     def seen(self, ids: Sequence[int]) -> None:
         """These memories were returned: those without a vector go to the front of the queue."""

@@ -76,7 +76,7 @@ class MigrationManager:
             asked = replace(asked, strategy=config["migration.strategy"])
         if asked.batch_size is None:
             asked = replace(asked, batch_size=config["migration.batch_size"])
-        with attachment.received(self._store, fd, asked) as copy, self._my_turn():
+        with snapshots.received(self._store, fd, asked) as copy, self._my_turn():
             source, reply = attachment.attach(self._store, copy, asked)
             if source is not None and not asked.dry_run:
                 self._pipeline.reset()

@@ -20,10 +20,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 
 from nimad.background.worker import Step, Worker
-from nimad.core.setbacks import Setbacks
+from nimad.core.setbacks import Setbacks, describe
 from nimad.core.store import MemoryStore
 from nimad.errors import (
     Busy,
@@ -75,16 +76,10 @@ class Pipeline:
     """
 
     def __init__(
-        self,
-        store: MemoryStore,
-        log: MigrationLog,
-        turn: threading.RLock,
-        stop: threading.Event,
-        waits: tuple[float, ...] = WAITS,
+        self, store: MemoryStore, log: MigrationLog, turn: threading.RLock, stop: threading.Event
     ) -> None:
-        self._store, self._log = store, log
-        self._turn, self._stop = turn, stop
-        self._waits = waits
+        self._store, self._log, self._turn, self._stop = store, log, turn, stop
+        self._waits = WAITS
         self._steps: Iterator[None] | None = None
         self.run: Run | None = None
 
@@ -98,10 +93,23 @@ class Pipeline:
 
     def advance(self, source: Source) -> None:
         """Do one batch.  Raises what cannot pass, or did not pass in time; nothing is half done."""
-        for number, pause in enumerate((*self._waits, None), 1):
+        pauses, number, mended = iter(self._waits), 1, False
+        while True:
             try:
                 self._attempt(source.id)
+                break
+            except WordsDamaged as error:  # nothing can be written beside it: it is made anew first
+                if mended:
+                    raise
+                mended = True
+                self._store.words.mend(error)
             except MAY_PASS as error:
+                batcher = self.run.batcher if self.run is not None else None
+                if isinstance(error, MemoryError) and batcher and batcher.ran_out_of_memory():
+                    retry = f"Retrying with {batcher.size} rows..."
+                    self._log.warn(f"Batch failed: out of memory. {retry}")
+                    continue
+                pause = next(pauses, None)
                 if pause is None or self._stop.is_set():
                     raise
                 if self.run is not None:
@@ -111,11 +119,10 @@ class Pipeline:
                     f"Batch failed (attempt {number}/{len(self._waits) + 1}): {message}"
                     f" Retrying in {pause:.0f}s... {source.name}"
                 )
+                number += 1
                 self._stop.wait(pause)
-            else:
-                if number > 1:
-                    self._log.info(f"Batch succeeded on retry {number} {source.name}")
-                return
+        if number > 1:
+            self._log.info(f"Batch succeeded on retry {number} {source.name}")
 
     def _attempt(self, source_id: int) -> None:
         with self._turn:
@@ -136,39 +143,13 @@ class Pipeline:
                 else:
                     self._log.info(f"{source.name}: goes on ({source.stage.state})")
             try:
-                self._next(self.run)
+                if self._steps is None:
+                    self._steps = self._all_stages(self.run)
+                next(self._steps, None)
             except BaseException:
                 self._steps = None
                 self.run.close()
                 raise
-
-    def _next(self, run: Run) -> None:
-        """One batch; halved for as long as it does not fit into memory.
-
-        A damaged words index, beside which nothing can be written, is made anew first.
-        """
-        mended = False
-        while True:
-            if self._steps is None:
-                self._steps = self._all_stages(run)
-            try:
-                next(self._steps, None)
-                return
-            except WordsDamaged as error:
-                self._steps = None
-                run.close()
-                if mended:
-                    raise
-                mended = True
-                self._store.words.mend(error)
-            except MemoryError:
-                self._steps = None
-                run.close()
-                if not run.batcher.ran_out_of_memory():
-                    raise
-                self._log.warn(
-                    f"Batch failed: out of memory. Retrying with {run.batcher.size} rows..."
-                )
 
     # --- what is told -------------------------------------------------------------------------
 
@@ -243,15 +224,15 @@ class MigrationJob:
 
     def next_step(self) -> Step | None:
         """A batch of the first source that may go on."""
-        first: Step | None = None
-        for source in sources.due_sources(self._store.records):
-            at_once = source.at_once
-            closed = 0.0 if at_once else self._worker.idle.closed_for()
+
+        def step(source: Source) -> Step:
+            closed = 0.0 if source.at_once else self._worker.idle.closed_for()
             pauses = (each.remaining(source.name) for each in (self._waiting, self._failed))
-            wait = max(closed, *pauses)
-            if first is None or wait < first.wait:
-                first = Step(lambda due=source: self._move(due), wait, yielding=not at_once)  # type: ignore[misc]
-        return first
+            move = partial(self._move, source)
+            return Step(move, max(closed, *pauses), yielding=not source.at_once)
+
+        due = map(step, sources.due_sources(self._store.records))
+        return min(due, key=lambda each: each.wait, default=None)
 
     def close(self) -> None:
         """Close the snapshot that is open."""
@@ -274,12 +255,11 @@ class MigrationJob:
             self._moved()
 
     def _fail(self, source: Source, error: Exception) -> None:
-        message = f"{type(error).__name__}: {error}"
-        if isinstance(error, NimadError):
-            ours = isinstance(error, (VerifyFailed, MigrationFailed))
-            message = error.message if ours else f"{error.message} {error.next_step}"
+        message = describe(error)
         if not isinstance(error, NimadError):
             log.exception("%s stopped", source.name, exc_info=error)
+        elif not isinstance(error, (VerifyFailed, MigrationFailed)):
+            message = f"{message} {error.next_step}"
         self._log.error(f"{source.name} stopped: {message}")
         if isinstance(error, (Degraded, DiskFull, DiskReadOnly)):
             self._waiting.note(source.name, error)

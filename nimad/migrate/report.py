@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ TOLD = (
     *("total", "converted", "total_dense", "linked", "relations", "turns"),
 )
 """What the status shows of a source as it is."""
+COUNTED = ("turns", "unreadable", "dangling", "text_bytes", "vectors", "dimension")
+"""What the report shows of a survey as it is."""
 
 
 def describe(
@@ -65,32 +67,27 @@ def describe(
         already = int(store.records.value(sql, (known.id,)))
     size = Batcher(bounds(store.config, gated=False), batch_size).next_size()
     relations, due = totals.edges - totals.dangling, max(0, totals.nodes - already)
-    sample = measure(store, graph, totals, due) if due else Sample()
-    needed = sample.bytes(due, relations, totals.turns) + backup_bytes
+    sampled, seconds, needed = measure(store, graph, totals, due)
+    needed += relations * RELATION_BYTES + totals.turns * TURN_BYTES + backup_bytes
     needed += int(totals.vectors * 4 * totals.dimension / RATIO)
     free = disk(store)["free"] + backup_bytes  # the copy is there already, and within `needed`
     return {
         "schema": graph.schema,
         "memories": totals.nodes,
         "relations": relations,
-        "turns": totals.turns,
         "layers": totals.by_layer,
         "already": already,
-        "unreadable": totals.unreadable,
-        "dangling": totals.dangling,
-        "text_bytes": totals.text_bytes,
+        **{name: getattr(totals, name) for name in COUNTED},
         "batch_size": size,
         "batches": -(-totals.nodes // size),
-        "sample": sample.rows,
-        "estimate_seconds": round(sample.seconds(due), 1),
+        "sample": sampled,
+        "estimate_seconds": round(seconds, 1),
         "backup_bytes": backup_bytes,
         "estimate_bytes": needed,
         "free_bytes": free,
         "fits": free >= needed + MARGIN_BYTES,
         "free_memory_bytes": memory.available_memory(),
         "refusals": [asdict(row) for row in totals.refusals],
-        "vectors": totals.vectors,
-        "dimension": totals.dimension,
         "notes": totals.notes[:NOTES],
         "refused_files": [
             {"name": name, "code": error.code, "reason": error.message}
@@ -99,39 +96,21 @@ def describe(
     }
 
 
-# --- what it will take, measured: a sample is moved into a scratch store and weighed -----------
+def measure(
+    store: MemoryStore, graph: LegacySource, totals: Totals, due: int
+) -> tuple[int, float, int]:
+    """Move a sample into a scratch store and weigh it: the rows that were moved, and what all that
+    are `due` will take [seconds] and on the disk [bytes].  Raises SourceCorrupt.
 
-
-@dataclass(frozen=True)
-class Sample:
-    """What moving some memories took: seconds and bytes on the disk of each."""
-
-    rows: int = 0
-    seconds_per_row: float = 0.0
-    bytes_per_row: float = 0.0
-
-    def seconds(self, memories: int) -> float:
-        """All stages of a number of memories [seconds]; copying and encoding were measured."""
-        return memories * self.seconds_per_row / (WEIGHTS[Stage.COPIED] + WEIGHTS[Stage.ENCODED])
-
-    def bytes(self, memories: int, relations: int, turns: int) -> int:
-        """What records, words, blocks and graph will take [bytes]."""
-        rest = relations * RELATION_BYTES + turns * TURN_BYTES
-        return int(memories * self.bytes_per_row) + rest
-
-
-def measure(store: MemoryStore, graph: LegacySource, totals: Totals, due: int) -> Sample:
-    """Move a sample into a scratch store and weigh it.  Raises SourceCorrupt.
-
-    The sample is a tenth of the memories that are `due`, within bounds.  The scratch store lies in
+    The sample is a tenth of them, within bounds.  The scratch store lies in
     memory where there is room (/dev/shm), so a dry run does not wear the card; a crash leaves it
     there until the machine restarts, with what the source's owner may read anyway, readable by
     nimad alone.
     """
     wanted = min(LARGEST_SAMPLE, max(LEAST_SAMPLE, int(due * SAMPLE_SHARE)))
-    rows = spread(graph, totals, wanted)
+    rows = spread(graph, totals, wanted) if due else []
     if not rows:
-        return Sample()
+        return 0, 0.0, 0
     place = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else store.state
     with tempfile.TemporaryDirectory(prefix="nimad-sample-", suffix=".tmp", dir=place) as name:
         scratch = Path(name)
@@ -145,8 +124,9 @@ def measure(store: MemoryStore, graph: LegacySource, totals: Totals, due: int) -
             index = BlockIndex(scratch / "blocks", store.embedder.dims)
             index.write_segment("sample", np.array(ids, np.int64), encoded)
             records.checkpoint()
-            took = time.perf_counter() - began
-            return Sample(len(rows), took / len(rows), (size_of(scratch) - before) / len(rows))
+            took, grown = time.perf_counter() - began, size_of(scratch) - before
+    all_stages = took / (WEIGHTS[Stage.COPIED] + WEIGHTS[Stage.ENCODED])
+    return len(rows), due * all_stages / len(rows), due * grown // len(rows)
 
 
 def spread(graph: LegacySource, totals: Totals, wanted: int) -> list[LegacyNode]:

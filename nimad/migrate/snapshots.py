@@ -24,16 +24,10 @@ from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.disk.failures import disk_errors
 from nimad.disk.handed_over import check_handed_over
-from nimad.errors import (
-    DiskFull,
-    NotFound,
-    SourceAltered,
-    SourceChanged,
-    SourceCorrupt,
-    SourceNotRecognised,
-    SourceUnsafe,
-    SourceUnsupported,
-)
+from nimad.errors import DiskFull, NotFound, SourceChanged, SourceCorrupt, SourceUnsupported
+from nimad.legacy.snapshot_kinds import SUFFIXES
+from nimad.legacy.source import REFUSALS
+from nimad.model import AttachRequest
 from nimad.store import sources
 from nimad.store.sources import Source
 
@@ -41,18 +35,19 @@ CHUNK = 1 << 20
 MARGIN_BYTES = 16 << 20
 """Left free on the disk for everything else."""
 NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
-REFUSALS = (SourceNotRecognised, SourceCorrupt, SourceUnsafe, SourceAltered, SourceUnsupported)
-"""What the readers raise; they name the copy, or a file in it."""
 
 
 @contextmanager
-def received(store: MemoryStore, fd: int, path: str, size: int, sha256: str) -> Iterator[Path]:
+def received(store: MemoryStore, fd: int, asked: AttachRequest) -> Iterator[Path]:
     """A copy of the snapshot, checked against its digest; gone afterwards unless it was kept.
 
-    Raises UsageError when the descriptor is no ordinary file that can be read, SourceChanged when
-    it is not what was promised, DiskFull.
+    It takes as long as the client's file does, so no lock may be held meanwhile.  Raises
+    SourceUnsupported, UsageError when the descriptor is no ordinary file that can be read,
+    SourceChanged when it is not what was promised, DiskFull.
     """
-    directory = store.state / "snapshots"
+    path, size, directory = asked.path, asked.size, store.state / "snapshots"
+    if asked.kind not in SUFFIXES:
+        raise SourceUnsupported(path=path, what=f"a source of the kind {asked.kind}")
     came = check_handed_over(fd, "migrate.attach", directory)
     if came != size:
         raise SourceChanged(path=path, detail=f"{came} bytes came instead of {size}")
@@ -64,7 +59,7 @@ def received(store: MemoryStore, fd: int, path: str, size: int, sha256: str) -> 
         try:
             with os.fdopen(handle, "wb", buffering=0) as file:
                 _copy(fd, file.fileno(), size)
-            if digest_of(Path(name)) != sha256:
+            if digest_of(Path(name)) != asked.sha256:
                 raise SourceChanged(path=path, detail="the copy differs from what was announced")
             yield Path(name)
         except REFUSALS as error:  # the user knows the file that was copied, not the copy
@@ -78,11 +73,8 @@ def received(store: MemoryStore, fd: int, path: str, size: int, sha256: str) -> 
 
 def keep(temporary: Path, final: Path) -> None:
     """Give a received copy its name, durably."""
-    descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
     temporary.rename(final)
     fsync_dir(final.parent)
     crash_point("migrate.kept")

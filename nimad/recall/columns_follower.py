@@ -29,7 +29,8 @@ _DEAD_SHARE = 4
 PAGE_SQL = """
 SELECT m.id, ifnull(CAST(m.timestamp AS INTEGER), 0), ifnull(CAST(m.namespace AS INTEGER), 0),
        ifnull(CAST(m.layer AS INTEGER), 0), CAST(m.conversation AS INTEGER),
-       CAST(m.session AS INTEGER), m.who, CAST(m.importance AS REAL), ifnull(m.text, ''), d.sz
+       CAST(m.session AS INTEGER), CAST(m.who AS TEXT), CAST(m.importance AS REAL),
+       CAST(ifnull(m.text, '') AS TEXT), d.sz
 FROM memories m LEFT JOIN words_docsize d ON d.id = m.id
 WHERE m.id BETWEEN ? AND ? ORDER BY m.id LIMIT ?
 """
@@ -81,6 +82,9 @@ class ColumnsFollower:
         if not self._read_new(last, most):
             return False
         self._remove([(c.first, c.last) for c in memories if c.op == "delete"])
+        for change in memories:
+            if change.op == "change":
+                self._read_times(change.first, change.last)
         columns.seen = changes[-1].seq if changes else head
         if columns.dead * _DEAD_SHARE > columns.count:
             columns.compact()
@@ -89,8 +93,8 @@ class ColumnsFollower:
     def _compare_ids(self, head: int, most: int) -> bool:
         """As `sync`, when the change log no longer reaches back: by the ids that exist.
 
-        No memory changes what the columns hold of it, and no id is given twice, so nothing needs
-        to be read again.
+        Of what the columns hold only times may change, and no id is given twice, so nothing else
+        needs to be read again.
         """
         columns = self._columns
         last = int(self._records.value("SELECT max(id) FROM memories") or 0)
@@ -98,6 +102,7 @@ class ColumnsFollower:
             return False
         gone = columns.id[columns.alive & ~np.isin(columns.id, self._records.ids())]
         self._remove([(number, number) for number in gone.tolist()])
+        self._read_times(0, last)
         columns.seen = head
         return True
 
@@ -128,6 +133,20 @@ class ColumnsFollower:
             columns.version += 1
             columns.changed += added
         return most > 0
+
+    def _read_times(self, first: int, last: int) -> None:
+        """Read the times of some memories anew, and who is beside whom with them."""
+        columns = self._columns
+        sql = "SELECT id, timestamp FROM memories WHERE id BETWEEN ? AND ? ORDER BY id"
+        found = np.array(self._records.rows(sql, (first, last)), np.int64).reshape(-1, 2)
+        found = found[np.isin(found[:, 0], columns.id)]
+        rows = columns.rows_of(found[:, 0])
+        changed = columns.time[rows] != found[:, 1]
+        if changed.any():
+            columns.time[rows] = found[:, 1]
+            session_neighbours.link_all_rows(columns)
+            columns.version += 1
+            columns.changed += int(np.count_nonzero(changed))
 
     def _remove(self, ranges: Sequence[tuple[int, int]]) -> None:
         """The memories in ranges of ids are gone; those that are not here are left out."""

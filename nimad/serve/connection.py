@@ -144,7 +144,13 @@ class Connection:
                         self.account.waiting.remove(self)
                     self._frame_end = math.inf
                 elif frame := self._decoder.take():
-                    self._begin(frame)
+                    size = cost_of(frame.data)
+                    self._accounts.add(self.account, size)
+                    self._dispatcher.requests += 1
+                    self._frame_end = math.inf
+                    task = self._loop.create_task(self._answer(frame, size))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._done)
                     self._accounts.wake()  # there may be room for the next one that waits
                 elif not await self._fill():
                     break
@@ -195,15 +201,6 @@ class Connection:
             self._waiter.set_result(None)
 
     # --- answering ----------------------------------------------------------------------------
-
-    def _begin(self, frame: Frame) -> None:
-        size = cost_of(frame.data)
-        self._accounts.add(self.account, size)
-        self._dispatcher.requests += 1
-        self._frame_end = math.inf
-        task = self._loop.create_task(self._answer(frame, size))
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

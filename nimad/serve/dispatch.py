@@ -81,7 +81,16 @@ class Dispatcher:
             if verb is None:
                 raise UnknownMethod(method=protocol.shown(found.method))
             self.before(verb)
-            reply = await self._run(verb, found, peer, frame.fds)
+            kind = "read" if verb.access == "read" else "write"
+            lane = self._lanes["lengthy" if is_lengthy(verb.name, found.params) else kind]
+            job = lane.submit(peer.uid, partial(self._perform, verb, found, peer, frame.fds))
+            self._waiting[job] = verb.name
+            try:
+                reply: bytes = await job.outcome  # Busy when `abandon` gives up on it
+            finally:
+                del self._waiting[job]
+                if job.began is None:
+                    close_all(frame.fds)
         except NimadError as error:
             close_all(frame.fds)
             reply = protocol.error_reply(found.id, error)
@@ -99,22 +108,6 @@ class Dispatcher:
     def busy(self) -> float:
         """How long the oldest request that is not lengthy is under way [seconds]."""
         return max(self._lanes[lane].oldest for lane in ("read", "write"))
-
-    async def _run(self, verb: Verb, request: Request, peer: Peer, fds: list[int]) -> bytes:
-        """Perform the verb in its lane; raises Busy when `abandon` gives up on it."""
-        kind = "read" if verb.access == "read" else "write"
-        if is_lengthy(verb.name, request.params):
-            kind = "lengthy"
-        lane = self._lanes[kind]
-        job = lane.submit(peer.uid, partial(self._perform, verb, request, peer, fds))
-        self._waiting[job] = verb.name
-        try:
-            reply: bytes = await job.outcome
-            return reply
-        finally:
-            del self._waiting[job]
-            if job.began is None:
-                close_all(fds)
 
     def _perform(self, verb: Verb, request: Request, peer: Peer, fds: list[int]) -> bytes:
         """Answer one request and close its descriptors, which no thread uses any more."""

@@ -142,6 +142,7 @@ class MemoryVerbs:
         larger than a frame (ReplyTooLarge).
         """
         given = call.params
+        self._store.set_clock_right()
         after, namespace = given["after"], given["namespace"]
         records = self._store.records
         if given["offset"] is not None:

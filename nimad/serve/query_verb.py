@@ -24,6 +24,11 @@ PACKED = 100
 SPARE = 3
 """Factor of results looked at with context, because some share a passage."""
 
+CLOCK_BEHIND = (
+    "the clock is not set, or behind the memories: what is newer than the moment that as_of names"
+    " was not looked at"
+)
+"""What a reply says of a question about a moment that may be another one."""
 _NAME = Param(checks.text(MAX_NAME), None)
 QUERY = {
     "text": Param(checks.text(MAX_TEXT)),
@@ -79,6 +84,8 @@ class QueryVerb:
         else:
             shown = [wire.hit_json(hit, explain=given["explain"]) for hit in answer.hits]
             reply = wire.answer_json(answer, shown)
+        if as_of is not None and not self._store.clock.is_set():
+            reply["notes"] = [CLOCK_BEHIND]
         if given["explain"]:
             reply["timings"] = answer.timings
             asked = (given["text"], given["mode"], where, as_of)

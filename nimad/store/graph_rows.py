@@ -21,8 +21,7 @@ PAGE = 2000
 KINDS = {"memory": "memories", "turn": "turns", "relation": "relations"}
 
 MEMORIES = (
-    "SELECT id, layer, who, place, nullif(timestamp, 0), importance, namespace,"
-    " conversation, session, source"
+    "SELECT id, layer, who, place, timestamp, importance, namespace, conversation, session, source"
     " FROM memories ORDER BY id"
 )
 TURNS = (
@@ -70,8 +69,9 @@ def lines(records: Records, give_way: Callable[[], None]) -> Iterator[tuple[str,
         yield (
             "Memory",
             [
-                f"{number},{name[layer]},{label[who]},{name[place]},{at},{_number(importance)},"
-                f"{name[space]},{name[talk]},{name[session]},{source[origin]}\n"
+                f"{number},{name[layer]},{label[who]},{name[place]},{at or ''},"
+                f"{_number(importance)},{name[space]},{name[talk]},{name[session]},"
+                f"{source[origin]}\n"
                 for number, layer, who, place, at, importance, space, talk, session, origin in page
             ],
         )

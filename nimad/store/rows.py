@@ -144,8 +144,11 @@ def checksum(row: Row, blobs: Iterable[tuple[str, bytes]]) -> int | None:
             total += value
         else:
             plain[name] = value
-    total += zlib.crc32(_JSON(plain).encode("utf-8", "surrogatepass"))
-    return total + sum(zlib.crc32(data, zlib.crc32(name.encode())) for name, data in blobs)
+    for name, data in blobs:
+        if not (isinstance(name, str) and isinstance(data, bytes)):
+            return None
+        total += zlib.crc32(data, zlib.crc32(name.encode()))
+    return total + zlib.crc32(_JSON(plain).encode("utf-8", "surrogatepass"))
 
 
 def from_row(row: Row) -> Memory:
@@ -154,6 +157,10 @@ def from_row(row: Row) -> Memory:
     A damaged row is a memory, too, with what can be read of it: `doctor` names it.
     """
     *values, key = row
+    if (kinds := tuple(map(type, values))) not in _SOUND:
+        if (repaired := _repaired(values)) == values and len(_SOUND) < 1000:
+            _SOUND.add(kinds)
+        values = repaired
     memory = Memory(*values)  # as it is stored; what is packed is unpacked below
     tags, extra, summary, source = (
         values[_PLACE[name]] for name in ("tags", "extra", "summary", "source")
@@ -163,15 +170,30 @@ def from_row(row: Row) -> Memory:
         memory.extra = json.loads(extra) if extra is not None else None
     except (ValueError, TypeError):
         memory.tags, memory.extra = (), None
-    memory.timestamp, memory.created = memory.timestamp or None, memory.created or None
+    memory.timestamp = memory.timestamp or None
     memory.source = (source, key) if source is not None else None
-    if not isinstance(memory.text, str):
-        memory.text = bytes(memory.text or b"").decode("utf-8", "replace")
-    memory.layer = memory.layer or "note"
-    memory.namespace = memory.namespace or DEFAULT_NAMESPACE
     if isinstance(summary, int):
         memory.summary = memory.text[:summary]
     return memory
+
+
+_NEEDED: dict[str, Any] = dict.fromkeys(("id", "timestamp", "created", "access_count"), 0)
+_NEEDED |= {"text": "", "layer": "note", "namespace": DEFAULT_NAMESPACE}
+"""What stands for a value that a memory must have, and that cannot be read any more."""
+_SOUND: set[tuple[type, ...]] = set()
+"""Types of rows that were looked at and need no repair."""
+
+
+def _repaired(values: Row) -> list[Any]:
+    """The values of a row as their types say, whatever a flipped bit made of them."""
+    made = []
+    for (name, types), value in zip(_TYPES, values, strict=False):
+        if name in ("turn", "source"):  # their names, here
+            types = (str,)
+        if isinstance(value, bytes) and types[0] is str:
+            value = value.decode("utf-8", "replace")
+        made.append(value if type(value) in types else _NEEDED.get(name))
+    return made
 
 
 def ranges(ids: Iterable[int]) -> list[tuple[int, int]]:

@@ -16,14 +16,19 @@ version what is new
 4       `forgotten`
 5       `words` holds texts in the common form (`nimad.text`), as `names.folded` does
 6       `memories.checksum`: NULL until idle time has read the row (nimad/store/checksums.py)
+7       `unset_clock`; a timestamp of a graph that is in another unit than milliseconds is read by
+        its size, and kept as it was in `extra`
 ======= ======================================================================================
 
 =========== ==================================================================================
 table       what a row is
 =========== ==================================================================================
 memories    one memory; `layer`, `namespace`, `conversation`, `session`, `place` are `names` ids,
-            `turn` a `turns` id; `summary` is a number n where it is the first n characters of
-            `text`, else the text itself or NULL; `source_key` is the row's id in its source
+            `turn` a `turns` id; a `timestamp` or `created` of 0 is no date; `summary` is a number n
+            where it is the first n characters of `text`, else the text itself or NULL;
+            `source_key` is the row's id in its source
+unset_clock memories that were stored while the clock was not set (core/clock.py): the boot, by how
+            much the clock was `ahead` of the time since then [ms], and which `fields` it gave
 names       interned strings: sessions and the like repeat thousands of times; `folded` is the
             common form, by which they are compared
 blobs       binary columns of a legacy row, byte for byte
@@ -54,14 +59,20 @@ exist for `forget --purge`: freed pages are cut off the file, deleted cells are 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC
 from pathlib import Path
 
 from nimad.errors import RecordsDamaged, StateTooNew
 from nimad.text import FORM, common_form, indexed
+from nimad.times import read
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 6
+SCHEMA = 7
 TOKENIZER = "porter ascii"
 """English stems; words were cut before, by `nimad.text`, and stand between spaces."""
 WORDS = f"text, who, signs, content = '', tokenize = '{TOKENIZER}'"
@@ -153,6 +164,12 @@ CREATE TABLE quarantine (
 ) WITHOUT ROWID;
 """
 """What version 1 had; later versions are made of it by `UPGRADES`."""
+
+OTHER_UNIT = (
+    "source IN (SELECT id FROM sources WHERE kind = 'nima-sqlite') AND timestamp != 0"
+    " AND read_time(timestamp) IS NOT timestamp AND json_type(extra, '$.timestamp') IS NULL"
+)
+"""Rows of a graph whose time is none of milliseconds; its other forms were kept in `extra`."""
 
 UPGRADES = {
     2: """
@@ -254,6 +271,19 @@ CREATE INDEX names_folded ON names (folded);
     6: """
 ALTER TABLE memories ADD COLUMN checksum INTEGER;
 """,
+    7: f"""
+CREATE TABLE unset_clock (
+  memory INTEGER PRIMARY KEY, boot TEXT NOT NULL, ahead INTEGER NOT NULL, fields INTEGER NOT NULL
+);
+INSERT INTO changes (op, kind, first, last)
+  SELECT 'change', 'memory', min(id), max(id) FROM memories WHERE {OTHER_UNIT} HAVING count(*);
+UPDATE memories SET extra = json_set(coalesce(extra, '{{}}'), '$.timestamp', timestamp),
+  timestamp = coalesce(read_time(timestamp), 0), checksum = NULL WHERE {OTHER_UNIT};
+INSERT INTO changes (op, kind, first, last)
+  SELECT 'add', 'turn', min(id), max(id) FROM turns WHERE {OTHER_UNIT} HAVING count(*);
+UPDATE turns SET extra = json_set(coalesce(extra, '{{}}'), '$.timestamp', timestamp),
+  timestamp = read_time(timestamp) WHERE {OTHER_UNIT};
+""",
 }
 """By the version it leads to: the statements that bring an older file there."""
 
@@ -303,7 +333,28 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
         connection.execute("PRAGMA secure_delete = FAST")
         connection.execute("PRAGMA journal_size_limit = 1048576")
         connection.create_function("common_form", 1, common_form, deterministic=True)
+        connection.create_function("read_time", 1, _read_time, deterministic=True)
     return connection
+
+
+def _read_time(value: int | None) -> int | None:
+    """SQL's `read_time`: a number as epoch milliseconds; NULL for what is no time."""
+    with suppress(ValueError):
+        return read(value, UTC).at
+    return None
+
+
+@contextlib.contextmanager
+def temporary_files_in(directory: Path) -> Iterator[None]:
+    """Let SQLite's temporary files, which have no name, lie in a directory: they hold texts."""
+    before = os.environ.get("SQLITE_TMPDIR")
+    os.environ["SQLITE_TMPDIR"] = str(directory)
+    try:
+        yield
+    finally:
+        os.environ.pop("SQLITE_TMPDIR")
+        if before is not None:
+            os.environ["SQLITE_TMPDIR"] = before
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:

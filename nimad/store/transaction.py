@@ -15,6 +15,8 @@ from nimad.model import TURN_ROLES, Memory, Relation, Turn
 from nimad.store import rows
 from nimad.store.schema import INDEX, UNINDEX, index_row
 
+CREATED, TIMESTAMP = 1, 2
+"""Fields of a memory that have a time."""
 CHUNK = 500
 """Names in one IN (...) list."""
 
@@ -208,6 +210,26 @@ class Transaction:
         self._changed("add", "relation", ids)
         return ids
 
+    def move_in_time(self, moves: Sequence[tuple[int, int, int]]) -> None:
+        """Add milliseconds to times of memories: (id, how many, CREATED, TIMESTAMP or their sum).
+
+        A turn that has its time from one of them moves with it.
+        """
+        self.many(
+            "UPDATE turns SET timestamp = timestamp + ?1 WHERE (id, timestamp) ="
+            " (SELECT turn, timestamp FROM memories WHERE id = ?2)",
+            [(jump, number) for number, jump, fields in moves if fields & TIMESTAMP],
+        )
+        self.many(
+            "UPDATE memories SET created = created + ?, timestamp = timestamp + ?, checksum = NULL"
+            " WHERE id = ?",
+            [
+                (jump * bool(fields & CREATED), jump * bool(fields & TIMESTAMP), number)
+                for number, jump, fields in moves
+            ],
+        )
+        self._changed("change", "memory", [number for number, _, _ in moves])
+
     # --- deleting -----------------------------------------------------------------------------
 
     def delete_memories(self, ids: Sequence[int]) -> dict[str, int]:
@@ -239,6 +261,7 @@ class Transaction:
         )
         self.execute("DELETE FROM hot WHERE id IN (SELECT id FROM doomed)")
         self.execute("DELETE FROM blobs WHERE memory IN (SELECT id FROM doomed)")
+        self.execute("DELETE FROM unset_clock WHERE memory IN (SELECT id FROM doomed)")
         memories = self.execute("DELETE FROM memories WHERE id IN (SELECT id FROM doomed)")
         self._changed("delete", "memory", sorted(ids))
         self.execute("DELETE FROM doomed")

@@ -220,6 +220,7 @@ NOT_TEXT = {
     "memories": dict.fromkeys(
         [
             "id",
+            "checksum",
             "place",
             "timestamp",
             "layer",
@@ -257,6 +258,7 @@ NOT_TEXT = {
         ["id", "origin", "target", "relation", "weight", "source", "source_key"], NUMBERS
     ),
     "hot": {"id": NUMBERS},
+    "unset_clock": dict.fromkeys(("memory", "boot", "seconds", "ahead"), NUMBERS),
     "words": {"signs": "single signs that are no letters"},
     "sources": {
         **dict.fromkeys(("name", "path", "kind", "fingerprint", "snapshot", "sha256"), OWNERS),

@@ -117,7 +117,7 @@ def truth(store: MemoryStore) -> dict[str, list[tuple[Any, ...]]]:
     rows = store.records.rows
     found = {
         "memories": rows(
-            f"SELECT id, {name.format('layer')}, who, {name.format('place')}, timestamp,"
+            f"SELECT id, {name.format('layer')}, who, {name.format('place')}, nullif(timestamp, 0),"
             f" importance, {name.format('namespace')}, {name.format('conversation')},"
             f" {name.format('session')}, (SELECT name FROM sources WHERE id = memories.source)"
             " FROM memories"

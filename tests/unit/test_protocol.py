@@ -201,7 +201,7 @@ def test_an_error_carries_code_exit_and_hint() -> None:
 
 
 def test_an_error_whose_template_lacks_a_field_still_makes_a_reply() -> None:
-    class Forgetful(NimadError):
+    class Forgetful(NimadError, code="forgetful", exit=70, wire=-32603):
         """It has {something}."""
 
         hint = "Look at {what_was_never_given}."

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -272,3 +274,31 @@ def test_a_store_of_version_one_is_brought_up_to_date_and_keeps_what_it_has(tmp_
     assert records.rows("SELECT * FROM dense") == []
     assert records.value("SELECT count(follow) FROM sources") == 0
     records.close()
+
+
+def test_no_copy_of_a_deleted_cell_stays_in_an_unused_part_of_a_page(tmp_path: Path) -> None:
+    chance = random.Random(3)  # with which SQLite's own means leave two
+    names: dict[int, str] = {}
+    gone: list[str] = []
+    with closing(Records.open(tmp_path / "records.sqlite")) as records:
+        for _ in range(20):
+            spoken = [chance.randbytes(8).hex() for _ in range(40)]
+            with records.write() as tx:
+                made = [Memory(text="x", who=who, timestamp=1, created=1) for who in spoken]
+                names.update(zip(tx.add_memories(made), spoken, strict=True))
+        for _ in range(8):
+            out = chance.sample(sorted(names), 40)
+            with records.write() as tx:
+                tx.delete_memories(out)
+            gone += [names.pop(number) for number in out]
+        words.optimise(records)
+        assert records.compact()
+        data = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+        assert [who for who in gone if who.encode() in data] == []
+        assert all(who.encode() in data for who in names.values())
+        assert records.integrity_problems() == []
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "records.sqlite",
+            "records.sqlite-shm",
+            "records.sqlite-wal",
+        ]
