@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -274,6 +274,16 @@ class Hypervectors(Projection):
             what = f"{len(strangers)} hypervectors belong to no memory"
             found.append(Problem(self.name, what, BUG))
         return found
+
+    def verify_steps(self) -> Iterator[None]:
+        """Read all files and compare checksums, a file a step; damage is noted for `follow`."""
+        found = []
+        for listed in self._listed():
+            with self._lock:
+                known = self.files.verify([listed] if listed in self._listed() else [])
+            found += known
+            yield
+        self._note_damage(found)
 
     def size(self) -> int:
         """Bytes of the files."""

@@ -1,7 +1,8 @@
-"""Whether the records are what was written: all of them read once a month, a little at a time.
+"""Whether what is on the disk is what was written: read whole now and then, a little at a time.
 
-Nothing can make the records anew, so what is damaged stays in service, is named by `doctor`, and is
-for a person to mend.  What was found is kept (`meta.integrity`), so that a restart knows it.
+The records once a month: nothing can make them anew, so what is damaged stays in service, is named
+by `doctor`, and is for a person to mend.  The files of the projections once a week: what is damaged
+is set aside and made anew.  What was found and when is kept (`meta.integrity`) over a restart.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nimad.core.health import Health
-from nimad.core.projection import Problem
+from nimad.core.projection import Problem, Projection
 from nimad.model import now_ms
 from nimad.store import checksums
 from nimad.store.bounded import ids_within
@@ -23,8 +24,10 @@ log = logging.getLogger(__name__)
 PART = "records"
 """Its name in `degraded`."""
 KEY = "integrity"
-EVERY_MS = 30 * 24 * 3600 * 1000
-"""Time from the end of one look to the next [ms]."""
+RECORDS_MS = 30 * 24 * 3600 * 1000
+"""Time from the end of one look at the records to the next [ms]."""
+FILES_MS = 7 * 24 * 3600 * 1000
+"""The same for the files of projections [ms]."""
 STEP_ROWS = 500
 """Memories of one step [rows]."""
 STEP_BYTES = 4 << 20
@@ -37,35 +40,61 @@ RESTORE = "stop nimad and put a backup of records.sqlite in its place"
 
 
 class Integrity:
-    """The look through the records; `follow` is called with `store.maintenance` held."""
+    """The looks at what is stored; `follow` is called with `store.maintenance` held."""
 
-    def __init__(self, records: Records, health: Health) -> None:
-        self._records, self._health = records, health
+    def __init__(self, records: Records, health: Health, projections: Sequence[Projection]) -> None:
+        self._records, self._health, self._projections = records, health, projections
         state: dict[str, Any] = json.loads(records.meta(KEY) or "{}")
-        self._finished: int = state.get("finished", 0)
-        self._after: int | None = None
-        self._damaged: list[int] = []
-        self._tell(checksums.damaged(records, state.get("damaged", [])), [])
+        self._finished: dict[str, int] = {"records": 0, "files": 0, **state.get("finished", {})}
+        self._steps: Iterator[None] | None = None
+        self._found: list[int] = checksums.damaged(records, state.get("damaged", []))
+        self._tell(self._found, [])
 
     def follow(self) -> bool:
         """One step of a look that is due; True while more is left."""
-        if self._after is None:
-            if 0 <= now_ms() - self._finished < EVERY_MS:
-                return False
-            self._after, self._damaged = 0, []
-        ids = self._next_ids(self._after)
-        if ids:
+        if self._steps is None:
+            self._steps = self._due()
+        try:
+            if self._steps is not None:
+                next(self._steps)
+        except BaseException as error:
+            self._steps = None
+            if not isinstance(error, StopIteration):
+                raise
+            return True  # the other look may be due
+        return self._steps is not None
+
+    def _due(self) -> Iterator[None] | None:
+        """The look that is due; a clock that was set back makes both due."""
+        for look, pause in (("records", RECORDS_MS), ("files", FILES_MS)):
+            if not 0 <= now_ms() - self._finished[look] < pause:
+                return self._look_at(look)
+        return None
+
+    def _look_at(self, look: str) -> Iterator[None]:
+        if look == "files":
+            for projection in self._projections:
+                yield from projection.verify_steps()
+            self._keep(look)
+            return
+        damaged: list[int] = []
+        after = 0
+        while ids := self._next_ids(after):
             checksums.complete(self._records, ids)
-            self._damaged += checksums.damaged(self._records, ids)
-            self._after = ids[-1]
-            return True
+            damaged += checksums.damaged(self._records, ids)
+            after = ids[-1]
+            yield
         problems = self._records.integrity_problems()
-        self._after, self._finished = None, now_ms()
-        state = {"finished": self._finished, "damaged": self._damaged[:KEPT]}
+        self._found = damaged
+        self._keep(look)
+        self._tell(damaged, problems)
+
+    def _keep(self, look: str) -> None:
+        """Write down what was found, and that a look was finished now."""
+        self._finished[look] = now_ms()
+        state = {"finished": self._finished, "damaged": self._found[:KEPT]}
         with self._records.write() as tx:
             tx.set_meta(KEY, json.dumps(state))
-        self._tell(self._damaged, problems)
-        return False
 
     def check(self) -> list[Problem]:
         """Read all of it now; writes nothing."""

@@ -17,6 +17,7 @@ this module: then the class here is a thin one around it.
 | `nimactl rebuild` | `rebuild` | core/maintenance |
 | `forget --purge` | `scrub` | core/purge |
 | `nimactl doctor` | `check` | nimad/check |
+| once a week | `verify_steps` | core/integrity |
 | `nimactl status` | `size` | core/status |
 | pruning of the change log | `position` | core/maintenance |
 """
@@ -24,6 +25,7 @@ this module: then the class here is a thin one around it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nimad.store.forgotten import PurgeNote
@@ -92,6 +94,13 @@ class Projection(ABC):
     def check(self) -> list[Problem]:
         """What is not as it must be.  Writes nothing; damage that it finds it tells to Health, and
         `follow` mends it."""
+
+    def verify_steps(self) -> Iterator[None]:
+        """Once a week: read its files whole and compare checksums, a few MB a step.
+
+        Writes nothing; damage that it finds it tells to Health, and `follow` mends it.
+        """
+        return iter(())
 
     @abstractmethod
     def size(self) -> int:

@@ -90,7 +90,7 @@ class MemoryStore:
         ]
         for projection in self.projections:
             projection.open()
-        self.integrity = Integrity(records, self.health)
+        self.integrity = Integrity(records, self.health, self.projections)
         self.purge = Purge(
             state, records, self.semantic, self.dense, self.projections, self.maintenance
         )

@@ -26,8 +26,7 @@ from nimad.ctl.arguments import with_hint
 from nimad.ctl.client import Client
 from nimad.ctl.human import count, size
 from nimad.ctl.migration_text import attached, forecast, show_notes
-from nimad.ctl.progress import Progress, bar
-from nimad.ctl.screen import Screen
+from nimad.ctl.screen import Progress, Screen, bar
 from nimad.ctl.terminal_text import one_line
 from nimad.ctl.wait import wait
 from nimad.errors import (

@@ -47,7 +47,7 @@ import mmap
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -64,6 +64,8 @@ HEAD = struct.Struct("<8s16sHHI16sQII")
 ENTRY = struct.Struct("<16sQQII")
 FOOT = struct.Struct("<8s16sII")
 MOST_REGIONS = 4096
+STEP = 4 << 20
+"""What a verification reads between two steps [bytes]."""
 _READ = 1 << 20
 
 
@@ -203,12 +205,17 @@ class Container:
         and the pages do not count as this process's memory.  Raises FormatCorrupt on the first
         difference, naming the region, with both checksums.
         """
+        for _ in self.verify_steps(names):
+            pass
+
+    def verify_steps(self, names: Iterable[str] | None = None) -> Iterator[None]:
+        """The same in steps of STEP bytes."""
         wanted = self.regions if names is None else {name: self._entry(name) for name in names}
         try:
             with self.path.open("rb", buffering=0) as file:
                 _read_header(self.path, file, os.fstat(file.fileno()).st_size, None)
                 for entry in wanted.values():
-                    found = _checksum(file, entry)
+                    found = yield from _checksum(file, entry)
                     if found != entry.crc:
                         detail = (
                             f"region {entry.name} has checksum {found:08x}, {entry.crc:08x} was"
@@ -225,7 +232,8 @@ class Container:
             raise FormatCorrupt(path=self.path, detail=f"it has no region {name}") from None
 
 
-def _checksum(file: BinaryIO, entry: Region) -> int:
+def _checksum(file: BinaryIO, entry: Region) -> Generator[None, None, int]:
+    """The checksum of a region; yields after each STEP bytes."""
     buffer = bytearray(min(_READ, entry.extent))
     view, crc, left = memoryview(buffer), 0, entry.extent
     file.seek(entry.offset)
@@ -234,7 +242,8 @@ def _checksum(file: BinaryIO, entry: Region) -> int:
         if not got:
             break
         crc = zlib.crc32(view[:got], crc)
-        left -= got
+        if left // STEP != (left := left - got) // STEP:
+            yield
     return crc
 
 

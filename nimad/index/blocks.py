@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.disk.durable import crash_point, fsync_dir
+from nimad.disk.durable import crash_point, fsync_dir, own_files
 from nimad.errors import NimadError, NotFound
 from nimad.index.kernels.contract import MOST_DIMS
 from nimad.index.kernels.loader import load_kernels
@@ -248,19 +248,23 @@ class BlockIndex:
         """Segment files that no call has named: a crash's garbage.  Not the open ones, nor damaged
         ones that `open` reported, nor new ones that wait to be published."""
         known = {sealed.segment.name for sealed in self._view.sealed} | self._known
-        files = sorted(self.directory.glob(f"*{SUFFIX}"))
+        files = own_files(self.directory, f".+{re.escape(SUFFIX)}")
         return [file for file in files if file.name.removesuffix(SUFFIX) not in known]
 
     def verify(self) -> list[Damage]:
         """Re-read every byte of the open segments and compare checksums; takes as long as reading.
         Damaged ones stay open: what to do with them is for the caller to decide."""
-        damaged = []
+        return [damage for damage in self.verify_steps() if damage is not None]
+
+    def verify_steps(self) -> Iterator[Damage | None]:
+        """The same in steps of a few MB; None where nothing was found."""
         for sealed in self._view.sealed:
             try:
-                sealed.segment.container.verify()
+                yield from sealed.segment.container.verify_steps()
             except NimadError as error:
-                damaged.append(Damage(sealed.segment.name, error))
-        return damaged
+                # one that was merged meanwhile has no file any more
+                if any(each.segment is sealed.segment for each in self._view.sealed):
+                    yield Damage(sealed.segment.name, error)
 
     def stats(self) -> dict[str, int]:
         """Counts: live `rows` (all) and `hot` ones, `tombstones` (sealed rows that are not live),

@@ -59,6 +59,7 @@ def attach(
     with open_snapshot(asked.kind, copy, zone, check=True) as graph:
         totals = graph.survey()
         known = known_source(store, graph, totals, asked)
+        new = known is None or known.stage == Stage.ROLLED_BACK
         name = known.name if known else _free_name(store, asked)
         start = _start_key(graph, asked.start_offset)
         told = times.sentences(totals.times, zone_name or "this machine's zone")
@@ -71,7 +72,6 @@ def attach(
         notes = {"sent": asked.sha256, "start_after": start, "form": form_of(graph)}
         notes["time_zone"] = zone_name
         fields = {**_columns(asked, totals, start), "fingerprint": fingerprint_of(graph)}
-    new = known is None or known.stage == Stage.ROLLED_BACK
     reply = {"name": name, "new": new, "total": totals.nodes, "report": report}
     if asked.dry_run or nothing_new:
         return known, reply

@@ -225,9 +225,7 @@ class NeighbourGather:
 
 
 def fingerprint(text: str) -> int:
-    """64 bits of the common form of a text; about 1.5 µs for a sentence.
-
-    Equal ones are the same text, but for one chance in 2**64.
-    """
+    """64 bits of the common form of a text; about 1.5 µs for a sentence.  Equal ones are the same
+    text, but for one chance in 2**64."""
     plain = common_form(text).encode("utf-8", "surrogatepass")
     return int.from_bytes(blake2b(plain, digest_size=8).digest(), "little", signed=True)

@@ -138,10 +138,8 @@ def _named_prefixes(spoken: list[str], scope: Scope) -> dict[int, set[str]]:
 
 
 def capitalised_words(text: str) -> list[str]:
-    """The words inside a text that begin with a capital letter: names, mostly.
-
-    None of a text that is German by its small words: there every noun has one.
-    """
+    """The words inside a text that begin with a capital letter: names, mostly.  None of a text that
+    is German by its small words: there every noun has one."""
     found = words_of(_ENDING.sub("", composed(text)))
     if words.is_german(found):
         return []

@@ -100,10 +100,8 @@ class Recall:
                 self._follower.clear()
 
     def keep(self, most_changes: int = KEEP_CHANGES) -> bool:
-        """Write the columns to their file when that is due; whether it did.  Raises DiskFull.
-
-        Not while the words index is incomplete: the lengths of texts come from there.
-        """
+        """Write the columns to their file when that is due; whether it did.  Raises DiskFull.  Not
+        while the words index is incomplete: the lengths of texts come from there."""
         return self._terms.complete and self.columns_cache.save_when_due(
             self._reading(), most_changes
         )

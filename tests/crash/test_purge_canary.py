@@ -258,7 +258,7 @@ NOT_TEXT = {
         ["id", "origin", "target", "relation", "weight", "source", "source_key"], NUMBERS
     ),
     "hot": {"id": NUMBERS},
-    "unset_clock": dict.fromkeys(("memory", "boot", "seconds", "ahead"), NUMBERS),
+    "unset_clock": dict.fromkeys(("memory", "boot", "ahead", "fields"), NUMBERS),
     "words": {"signs": "single signs that are no letters"},
     "sources": {
         **dict.fromkeys(("name", "path", "kind", "fingerprint", "snapshot", "sha256"), OWNERS),

@@ -19,7 +19,10 @@ from nimad.check import check
 from nimad.config import Config
 from nimad.core import integrity, maintenance
 from nimad.core.store import MemoryStore
+from nimad.disk import container
+from nimad.disk.container import Container
 from nimad.errors import NimadError
+from nimad.index import segment
 from nimad.model import Memory, Turn
 from nimad.store import checksums
 from nimad.store.records import Records
@@ -180,7 +183,7 @@ def test_rows_of_older_versions_get_theirs_in_idle_time(store: MemoryStore) -> N
 
 def look_again(store: MemoryStore) -> None:
     """As if a month had passed."""
-    store.integrity._finished = 0
+    store.integrity._finished = {"records": 0, "files": 0}
     maintenance.finish(store)
 
 
@@ -233,6 +236,40 @@ def test_memories_larger_than_a_step_are_looked_at(
     harm(store.records, "UPDATE memories SET affect = 'x' WHERE id = ?", ids[3])
     look_again(store)
     assert str(ids[3]) in store.degraded()["records"]
+
+
+def test_segments_are_read_whole_once_a_week(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of large ones are not looked at when they are opened."""
+    monkeypatch.setattr(segment, "_CHECK_ROWS_UP_TO", 0)
+    monkeypatch.setattr(container, "STEP", 1 << 16)
+    monkeypatch.setattr(container, "_READ", 1 << 16)
+    with closing(MemoryStore.open(tmp_path / "state", CONFIG)) as store:
+        store.remember_many([replace(FULL, text=f"memory {n} of many") for n in range(3000)])
+        store.semantic.flush()
+        (path,) = (store.state / "blocks").glob("*.nsb")
+        maintenance.finish(store)
+        place = Container.open(path, "segment", 1, 2).regions["rows"].offset + 300_000
+    with path.open("r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 4]))
+    with closing(MemoryStore.open(tmp_path / "state", CONFIG)) as store:
+        maintenance.finish(store)
+        assert store.degraded() == {} and path.exists()  # it was looked at a moment ago
+        store.integrity._finished["files"] = 0
+        steps = 0
+        while "blocks" not in store.degraded():
+            assert maintenance.step(store)
+            steps += 1
+        assert steps > 1
+        assert store.query("memory 7 of many").hits
+        maintenance.finish(store)
+        assert store.degraded() == {}
+        assert [entry.name for entry in (store.state / "aside").iterdir()] == [path.name]
+        assert [p.what for p in check(store) if p.severity == "error"] == []
 
 
 def dump(store: MemoryStore) -> list[Any]:

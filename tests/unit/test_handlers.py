@@ -29,6 +29,7 @@ from nimad.serve.graph_verb import graph_verb
 from nimad.serve.params import REQUIRED
 from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Call, Verb
+from tests.silent_file import can_mount, silent_file
 
 ME = Peer(os.getpid(), 0, 0)
 
@@ -383,3 +384,47 @@ def test_the_document_lists_every_verb_its_parameters_and_who_may(served: dict[s
             default = takes[parameter].default
             if default is not None and default is not REQUIRED:
                 assert str(default).lower() == value.split("or")[0], (name, parameter)
+
+
+# --- descriptors ----------------------------------------------------------------------------------
+
+DOORS: dict[str, dict[str, Any]] = {
+    "migrate.attach": {"path": "/x", "kind": "nima-sqlite", "sha256": "0" * 64, "size": 1 << 20},
+    "migrate.append": {"name": "x", "sha256": "0" * 64, "size": 1 << 20},
+    "migrate.restore": {"name": "x"},
+    "import": {"size": 1 << 20},
+}
+"""Every verb that takes a descriptor, with parameters that let it get as far as looking at it."""
+
+
+def test_these_are_all_verbs_that_take_a_descriptor(served: dict[str, Verb]) -> None:
+    assert {name for name, verb in served.items() if verb.descriptor} | {"import"} == DOORS.keys()
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_what_is_no_file_to_work_with_is_a_usage_error(ask: Ask, tmp_path: Path, door: str) -> None:
+    file, fifo = tmp_path / "file", tmp_path / "fifo"
+    file.write_bytes(b"x" * (1 << 20))
+    os.mkfifo(fifo)
+    wrong = os.O_RDONLY if door == "migrate.restore" else os.O_WRONLY
+    for fd in (
+        os.open(file, os.O_PATH),
+        os.open(file, wrong),
+        os.open(tmp_path, os.O_RDONLY),
+        os.open(fifo, os.O_RDWR),
+        os.open("/dev/zero", os.O_RDWR),
+        *os.pipe(),
+    ):
+        refusal = refused(ask, door, fds=(fd,), **DOORS[door])
+        assert refusal.code == ("bad_record" if door == "import" else "usage"), str(refusal)
+        assert door in str(refusal)
+
+
+@pytest.mark.skipif(not can_mount(), reason="needs root and /dev/fuse")
+@pytest.mark.parametrize("door", DOORS)
+def test_a_file_that_never_answers_is_refused(ask: Ask, tmp_path: Path, door: str) -> None:
+    place = tmp_path / "mount"
+    place.mkdir()
+    with silent_file(place) as file:
+        fd = os.open(file, os.O_RDWR)
+        assert "fuse" in str(refused(ask, door, fds=(fd,), **DOORS[door]))
