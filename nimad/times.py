@@ -137,10 +137,8 @@ def sentences(counts: Mapping[str, int], zone_name: str) -> list[str]:
 
 @lru_cache(maxsize=32)
 def find_zone(name: str) -> tzinfo:
-    """The zone of an IANA name, an offset (+02:00), or a POSIX rule (CET-1CEST).
-
-    Raises ValueError("must be ...").
-    """
+    """The zone of an IANA name, an offset (+02:00), or a POSIX rule (CET-1CEST).  Raises
+    ValueError("must be ...")."""
     from zoneinfo import ZoneInfo
 
     if name in ("", "UTC"):

@@ -20,7 +20,6 @@ from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.legacy.snapshot_kinds import open_snapshot
 from nimad.legacy.source import LegacySource
 from nimad.legacy.sqlite import LegacyGraph, Overlay
-from nimad.legacy.values import unpack
 from nimad.migrate import snapshots
 from nimad.migrate.batcher import Batcher, Bounds
 from nimad.migrate.log import MigrationLog, progress_line
@@ -173,8 +172,7 @@ class Run(Closing):
         rows = source_delta.rows(self.store.records, source.id)
         if not isinstance(graph, LegacyGraph) or not (rows or alone):
             return graph
-        unpacked = ((kind, key, tuple(map(unpack, row))) for kind, key, row in rows)
-        return Overlay(graph, unpacked, alone)
+        return Overlay(graph, rows, alone)
 
     def give_way(self) -> None:
         """Let queries go first, when this work can wait."""

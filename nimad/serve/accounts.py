@@ -56,10 +56,8 @@ class Connection(Protocol):
 
 
 def cost_of(data: bytes) -> int:
-    """What a frame may take until it is answered: its text, its values, its reply [bytes].
-
-    Text with other letters than ASCII takes up to four bytes a character in Python.
-    """
+    """What a frame may take until it is answered: its text, its values, its reply [bytes].  Text
+    with other letters than ASCII takes up to four bytes a character in Python."""
     text = len(data) * (1 if data.isascii() and b"\\u" not in data else 4)
     nodes = min(count_separators(data), MAX_NODES)  # with more of them it is not even parsed
     return len(data) + text + NODE_BYTES * nodes + MAX_FRAME
@@ -84,11 +82,8 @@ class Account:
 
 
 class Accounts:
-    """All accounts; lives on the event loop.
-
-    `trusted` are the uids of root and the owner, `most` the connections of all users together,
-    `most_of_one` those of any other user.
-    """
+    """All accounts; lives on the event loop.  `trusted` are the uids of root and the owner, `most`
+    the connections of all users together, `most_of_one` those of any other user."""
 
     def __init__(self, trusted: frozenset[int], most: int, most_of_one: int) -> None:
         self._trusted = trusted

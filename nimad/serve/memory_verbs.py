@@ -157,10 +157,8 @@ class MemoryVerbs:
         return {"id": self._store.remember(wire.remembered(call.params))}
 
     def import_(self, call: Call) -> dict[str, Any]:
-        """Store many memories in one transaction; BadRecord names the one that is wrong.
-
-        One that is larger than a frame comes alone, as JSON behind a descriptor.
-        """
+        """Store many memories in one transaction; BadRecord names the one that is wrong.  One that
+        is larger than a frame comes alone, as JSON behind a descriptor."""
         given = call.params
         made: list[Memory] = []
         notes: Counter[str] = Counter()

@@ -19,7 +19,7 @@ from nimad.core.store import MemoryStore
 from nimad.ctl import import_command
 from nimad.ctl.client import Client
 from nimad.ctl.import_command import BATCH_BYTES, LINE_BYTES, LineReader
-from nimad.ctl.parser import build
+from nimad.ctl.main import build
 from nimad.errors import BadRecord, FrameTooLarge, UsageError
 from nimad.limits import (
     LENGTHY,
