@@ -138,10 +138,9 @@ class SemanticIndex(Projection):
         if spared != set(staged_segments.names(records)):
             with records.write() as tx:  # an index under way for another embedder is given up
                 staged_segments.forget_others(tx, wanted)
-        for path in index.unlisted():
-            if path.stem not in spared:
-                log.info("removed %s, a segment that was never committed", path.name)
-                path.unlink()
+        for path in segments.stray_files(index, spared):
+            log.info("removed %s, a segment that was never committed", path.name)
+            path.unlink()
         index.append(*segments.from_hot(records.hot(), embedder.dims))
         index.remove(records.tombstones())
         if not self.due:
@@ -389,7 +388,7 @@ class SemanticIndex(Projection):
             indexed, rows = self.index.ids(), self.index.stats()["rows"]
             strangers = np.setdiff1d(indexed, self._records.ids())
             lost, listed = self.missing_vectors(), set(self._records.segment_names())
-            stray = [path for path in self.index.unlisted() if path.stem not in listed]
+            stray = segments.stray_files(self.index, listed)
         twice = len(indexed) - len(np.unique(indexed)) or rows - len(indexed)
         for number, what in (
             (len(strangers), "vector(s) belong to no memory"),
