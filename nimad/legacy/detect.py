@@ -30,6 +30,8 @@ NO_STORE = "it begins like no database, checkpoint, pickle or JSON of NIMA's"
 BEFORE_ZIP = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How checkpoints of torch before 1.6 begin: the pickle of a magic number."""
 OLD_TORCH = "a checkpoint in the form of PyTorch before 1.6 (no zip; a newer one can rewrite it)"
+BOM = b"\xef\xbb\xbf"
+"""What some editors put before UTF-8."""
 ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_PROTOCOLS = b"\x02\x03\x04\x05"
 """What follows 0x80 at the begin of a pickle."""
@@ -169,7 +171,7 @@ def file_format(head: bytes, path: Path | str) -> str:
         return CHECKPOINT
     if head[:1] == b"\x80" and head[1:2] in PICKLE_PROTOCOLS:
         return PICKLE
-    if head.lstrip()[:1] == b"{":
+    if head.removeprefix(BOM).lstrip()[:1] == b"{":
         return JSON
     raise SourceNotRecognised(path=path, detail=NO_STORE)
 
