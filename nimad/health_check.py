@@ -24,10 +24,8 @@ DEFAULT_DB = Path("~/.nima/memory/graph.sqlite")
 
 
 def health_check(db_path: str | Path = DEFAULT_DB, verbose: bool = False) -> dict[str, Any]:
-    """`{"ok": True, "stats": {...}}`, or `{"ok": False, "error": ..., "path": ...}`.
-
-    A store with unreadable rows is not healthy; a few dangling edges are common and do no harm.
-    """
+    """`{"ok": True, "stats": {...}}`, or `{"ok": False, "error": ..., "path": ...}`.  A store with
+    unreadable rows is not healthy; a few dangling edges are common and do no harm."""
     path = Path(db_path).expanduser()
     try:
         origin, stats = examine(path, time.time_ns() // 1_000_000, verbose)

@@ -31,7 +31,6 @@ from nimad.serve.access import Access
 from nimad.serve.server import Limits, Server
 from nimad.serve.service_verbs import Traffic
 from nimad.serve.verb_table import verbs
-from nimad.serve.verbs import Verb
 from nimad.systemd import Notifier, answer_callers
 
 log = logging.getLogger(__name__)
@@ -96,7 +95,9 @@ class Daemon:
             verbs(store, migrations, traffic, self._access), self._access, Limits.of(settings)
         )
         self._server.dispatcher.before = lambda verb: self._worker.touch(watching=verb.watching)
-        self._server.dispatcher.after = self._answered
+        self._server.dispatcher.after = lambda verb: self._follow_status(
+            STATUS_DELAY if verb.access == "control" else None
+        )
         self._terminal_is_gone = logs.terminal_watch()
         self._line_due: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -182,10 +183,8 @@ class Daemon:
     # --- watchdog and status ------------------------------------------------------------------
 
     async def _watch(self, seconds: float) -> None:
-        """Vouch for the serving path after it has answered, never because time has passed.
-
-        Busy is not hung: the query to itself waits in no queue, whatever the clients ask.
-        """
+        """Vouch for the serving path after it has answered, never because time has passed.  Busy is
+        not hung: the query to itself waits in no queue, whatever the clients ask."""
         dispatcher = self._server.dispatcher
         while True:
             await asyncio.sleep(seconds)
@@ -200,10 +199,6 @@ class Daemon:
                     log.warning("busy for %.0f s: %s", busy, dispatcher.waiting)
             else:
                 log.error("hung: a query to itself was not answered: %s", dispatcher.waiting)
-
-    def _answered(self, verb: Verb) -> None:
-        if verb.access == "control":
-            self._follow_status(STATUS_DELAY)
 
     def _follow_status(self, seconds: float | None) -> None:
         if seconds is not None and self._line_due is None and not self._stop.is_set():

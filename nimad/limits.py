@@ -53,8 +53,12 @@ UNHURRIED = LENGTHY | {"import", "forget"}
 
 
 def is_lengthy(verb: str, params: dict[str, Any]) -> bool:
-    """Whether a request takes seconds and more; a purge does, forgetting does not."""
-    return verb in LENGTHY or (verb == "forget" and bool(params.get("purge")))
+    """Whether a request takes seconds and more; a purge does, and a memory that comes as a file."""
+    return (
+        verb in LENGTHY
+        or (verb == "forget" and bool(params.get("purge")))
+        or (verb == "import" and "size" in params)
+    )
 
 
 def count_nodes(data: bytes, most: int = MAX_NODES) -> int:

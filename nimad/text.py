@@ -143,10 +143,8 @@ def tokens(text: str) -> list[str]:
 
 
 def signs(text: str) -> list[str]:
-    """The signs of a text that are no punctuation, such as emoji, each by itself.
-
-    What this Python's Unicode does not know yet is one.
-    """
+    """The signs of a text that are no punctuation, such as emoji, each by itself.  What this
+    Python's Unicode does not know yet is one."""
     return [] if text.isascii() else common_form(text).translate(_SIGNS).split()
 
 
@@ -211,13 +209,11 @@ def word_pattern(ascii_only: bool) -> re.Pattern[str]:
 
 @cache
 def marks(first: int = 0x300, end: int = 0x10000) -> str:
-    """The marks that may stand in a word, for a set of characters in a regular expression.
-
-    Sets that lie within the first 65,536 code points are looked up at once, others are searched.
-    """
+    """The marks that may stand in a word, for a set of characters in a regular expression.  Sets
+    that lie within the first 65,536 code points are looked up at once, others are searched."""
     found: list[list[str]] = []
     for letter in map(chr, range(first, end)):
-        if unicodedata.category(letter)[0] == "M":
+        if unicodedata.category(letter)[0] == "M" and not _within(ord(letter), _IGNORED):
             if found and ord(found[-1][1]) + 1 == ord(letter):
                 found[-1][1] = letter
             else:

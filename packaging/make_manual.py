@@ -15,7 +15,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from nimad.ctl.parser import build
+from nimad.ctl.main import build
 from nimad.errors import NimadError, RemoteError, all_errors
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -78,7 +78,12 @@ class Graph(Projection):
         self._state, self._records, self._health, self._give_way = state, records, health, give_way
         self.engine: str = config["graph.engine"]
         kept = self.engine if self.engine != "none" else "ladybug"
-        self._database = GraphDatabase(state / "graph", kept, graph_limits(config))
+        pool = config["graph.buffer_pool_mb"] << 20  # 0: sized to the board
+        limits = GraphLimits(
+            pool or GraphLimits.for_memory(memory.total_memory()).buffer_pool_bytes,
+            config["graph.max_db_size_mb"] << 20,
+        )
+        self._database = GraphDatabase(state / "graph", kept, limits)
         self._building = threading.Lock()
         self._looked = -1  # the head at which `follow` looked last
 
@@ -277,13 +282,3 @@ class Graph(Projection):
     def close(self) -> None:
         """End the engine's process."""
         self._database.close()
-
-
-def graph_limits(config: Config) -> GraphLimits:
-    """Pool and address space from the configuration, sized to the board where it says 0."""
-    pool = config["graph.buffer_pool_mb"] << 20
-    limits = GraphLimits.for_memory(memory.total_memory())
-    return GraphLimits(
-        buffer_pool_bytes=pool or limits.buffer_pool_bytes,
-        max_db_size_bytes=config["graph.max_db_size_mb"] << 20,
-    )

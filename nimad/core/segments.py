@@ -55,6 +55,16 @@ def new_segment_name(records: Records, index: BlockIndex) -> str:
     return next_name("seg", records.segment_names(), index.directory)
 
 
+def stray_files(index: BlockIndex, known: Iterable[str]) -> list[Path]:
+    """Files of segments that neither the index nor `known` names; foreign ones are left out."""
+    named = set(known)
+    return [
+        path
+        for path in index.unlisted()
+        if re.fullmatch(r"seg-\d+", path.stem) and path.stem not in named
+    ]
+
+
 def next_name(prefix: str, listed: Iterable[str], directory: Path) -> str:
     """PREFIX-00000001 and so on: above every listed name and every file."""
     taken = [*listed, *(path.name for path in directory.iterdir())]

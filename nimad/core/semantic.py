@@ -138,10 +138,9 @@ class SemanticIndex(Projection):
         if spared != set(staged_segments.names(records)):
             with records.write() as tx:  # an index under way for another embedder is given up
                 staged_segments.forget_others(tx, wanted)
-        for path in index.unlisted():
-            if path.stem not in spared:
-                log.info("removed %s, a segment that was never committed", path.name)
-                path.unlink()
+        for path in segments.stray_files(index, spared):
+            log.info("removed %s, a segment that was never committed", path.name)
+            path.unlink()
         index.append(*segments.from_hot(records.hot(), embedder.dims))
         index.remove(records.tombstones())
         if not self.due:
@@ -259,8 +258,12 @@ class SemanticIndex(Projection):
         if self._damaged:
             self._retire_damaged()
             return True
-        if self.uncertain:
-            self._compare_ids()
+        if self.uncertain:  # bring the index to what the records hold
+            with self._records.exclusive():  # nothing comes or goes in between
+                self.uncertain = False
+                alive = self._records.ids()
+                self.index.remove(np.setdiff1d(self.index.ids(), alive, assume_unique=True))
+                self.unencoded_ids = [] if self.due else self.missing_vectors()
         waits: NimadError | None = None
         try:
             if self.due:
@@ -286,19 +289,11 @@ class SemanticIndex(Projection):
             raise waits
         return False
 
-    def _compare_ids(self) -> None:
-        """Bring the index to what the records hold."""
-        with self._records.exclusive():  # nothing comes or goes in between
-            self.uncertain = False
-            alive = self._records.ids()
-            self.index.remove(np.setdiff1d(self.index.ids(), alive, assume_unique=True))
-            self.unencoded_ids = [] if self.due else self.missing_vectors()
-
-    def repair(self, limit: int = REPAIR_ROWS) -> bool:
-        """Encode memories without a vector (a damaged segment, an embedder that was away), up to
-        `limit`; whether any are left.  Raises Degraded while the embedder is away."""
+    def repair(self) -> bool:
+        """Encode some memories without a vector (a damaged segment, an embedder that was away);
+        whether any are left.  Raises Degraded while the embedder is away."""
         with self._lock:
-            ids = self.unencoded_ids[:limit]
+            ids = self.unencoded_ids[:REPAIR_ROWS]
             part = self._records.texts_of(ids)
             if part:
                 rows = segments.encode(self.embedder, [text for _, text in part])
@@ -393,7 +388,7 @@ class SemanticIndex(Projection):
             indexed, rows = self.index.ids(), self.index.stats()["rows"]
             strangers = np.setdiff1d(indexed, self._records.ids())
             lost, listed = self.missing_vectors(), set(self._records.segment_names())
-            stray = [path for path in self.index.unlisted() if path.stem not in listed]
+            stray = segments.stray_files(self.index, listed)
         twice = len(indexed) - len(np.unique(indexed)) or rows - len(indexed)
         for number, what in (
             (len(strangers), "vector(s) belong to no memory"),

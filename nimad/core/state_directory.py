@@ -16,7 +16,17 @@ from nimad.errors import StateBusy, StateUnusable
 
 log = logging.getLogger(__name__)
 
-PARTS = ("blocks", "dense", "graph", "snapshots", "aside")
+PARTS = {
+    "blocks": r"seg-\d+\.nsb",
+    "dense": r"dns-\d+\.nsd",
+    "graph": r"(ladybug|kuzu)(-new)?\.db[.\w]*",
+    "snapshots": r"incoming-\w+|.+\.(sqlite|tar)(\.scrub|\.strip)?",
+    "aside": r"",
+}
+"""Directories, and the names in them of files that a crash may leave half written.  Other files
+are not nimad's: a disk that is mounted there has its lost+found."""
+FILES = r"columns\.nrc|records\.sqlite-wal"
+"""The same of the state directory itself."""
 
 
 class StateLock:
@@ -98,8 +108,8 @@ def prepare_state(state: Path) -> None:
 
 def sweep(state: Path) -> None:
     """Remove temporary files that a crash left."""
-    for directory in (state, *(state / part for part in PARTS)):
-        for name in sweep_temporary(directory):
+    for part, form in {"": FILES, **PARTS}.items():
+        for name in sweep_temporary(state / part, form):
             log.info("removed %s, which an interrupted write had left", name)
 
 

@@ -17,8 +17,7 @@ from typing import BinaryIO
 from nimad.ctl.arguments import Commands, add_command
 from nimad.ctl.client import Client
 from nimad.ctl.human import count
-from nimad.ctl.progress import Progress
-from nimad.ctl.screen import Screen, json_bytes
+from nimad.ctl.screen import Progress, Screen, json_bytes
 from nimad.ctl.terminal_text import one_line, safe_json
 from nimad.errors import OutputUnusable, RemoteError, ReplyTooLarge
 

@@ -18,8 +18,7 @@ from nimad.ctl import human
 from nimad.ctl.arguments import Commands, add_command, add_time_zone, number
 from nimad.ctl.client import Client
 from nimad.ctl.human import size
-from nimad.ctl.progress import Progress
-from nimad.ctl.screen import Screen, json_bytes
+from nimad.ctl.screen import Progress, Screen, json_bytes
 from nimad.errors import BadRecord, InputUnusable, Interrupted, NimadError, RemoteError
 from nimad.limits import MAX_IMPORT, MAX_NODES, MAX_PAYLOAD, MAX_RECORD, count_nodes
 from nimad.times import name_to_hand_over, sentences
@@ -276,7 +275,7 @@ class LineReader:
             self._refuse("it is not a JSON object")
         if len(encoded) > MAX_RECORD:
             self._refuse(f"the memory has {size(len(encoded))}; at most {size(MAX_RECORD)} fit")
-        return memory, max(len(encoded), count_nodes(encoded) * BATCH_BYTES // BATCH_NODES)
+        return memory, max(len(encoded), (count_nodes(encoded) + 1) * BATCH_BYTES // BATCH_NODES)
 
     def _refuse(self, detail: str) -> NoReturn:
         raise BadRecord(where=f"{self._name}:{self.number}", detail=detail) from None

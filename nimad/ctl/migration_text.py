@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nimad.ctl.human import clock, count, share, size, took
-from nimad.ctl.progress import bar
-from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen
+from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen, bar
 from nimad.ctl.terminal_text import one_line, safe, shorten, wrap
 from nimad.model import COUNTED_STAGES, STATES_AT_REST, State
 

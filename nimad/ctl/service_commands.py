@@ -10,8 +10,7 @@ from nimad import __version__
 from nimad.ctl.arguments import Commands, add_command
 from nimad.ctl.client import Client
 from nimad.ctl.human import count, share, size, span, took
-from nimad.ctl.progress import bar
-from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen
+from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen, bar
 from nimad.ctl.terminal_text import one_line, shorten
 
 PARTS = ("words", "blocks", "graph", "all")
@@ -165,6 +164,7 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
     else:
         drawn += ", up to date"
     rows = [
+        *(("clock", one_line(note)) for note in status.get("clock", {}).get("notes", [])),
         ("memories", memories),
         ("relations", count(status["relations"])),
         ("turns", count(status["turns"])),

@@ -9,8 +9,7 @@ from typing import Any
 from nimad.ctl.arguments import with_hint
 from nimad.ctl.client import Client
 from nimad.ctl.migration_text import brief, overview, stage_line
-from nimad.ctl.progress import Progress
-from nimad.ctl.screen import Screen
+from nimad.ctl.screen import Progress, Screen
 from nimad.errors import (
     DaemonAbsent,
     Interrupted,

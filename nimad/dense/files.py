@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from nimad.dense.basis import Basis
 from nimad.dense.spectrum import Shape
 from nimad.dense.vectors import ITEMS, MEMORIES, VectorFile
+from nimad.disk.durable import own_files
 from nimad.errors import FormatCorrupt, NimadError
 
 SUFFIX = ".nsd"
@@ -120,10 +122,10 @@ class DenseFiles:
         return Opened(listed, file, basis)
 
     def unlisted(self, listed: Iterable[str]) -> list[Path]:
-        """Files in the directory that no record names."""
+        """Files of ours in the directory that no record names."""
         known = set(listed)
-        found = self.directory.glob(f"*{SUFFIX}")
-        return sorted(path for path in found if path.stem not in known)
+        found = own_files(self.directory, rf"dns-\d+{re.escape(SUFFIX)}")
+        return [path for path in found if path.stem not in known]
 
     def verify(self, listed: Sequence[Listed]) -> list[Damage]:
         """Read all of these whole, and tell which are damaged."""

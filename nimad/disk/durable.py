@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import stat
 import threading
@@ -126,19 +127,26 @@ def write_durable(path: Path, chunks: Iterable[Buffer], crash: str = "durable") 
     return written
 
 
-def sweep_temporary(directory: Path) -> list[str]:
-    """Remove the temporary files that a crash left in `directory`; return their names, sorted.  To
-    be called before anything writes there: a write under way looks just like a leftover."""
-    leftovers = sorted(
-        entry.name
+def own_files(directory: Path, form: str) -> list[Path]:
+    """The ordinary files in `directory` whose whole name is of a form (a regular expression), by
+    name.  Whatever else lies there is somebody else's: links and directories, too."""
+    return sorted(
+        directory / entry.name
         for entry in os.scandir(directory)
-        if entry.name.endswith(TEMPORARY) and entry.is_file(follow_symlinks=False)
+        if re.fullmatch(form, entry.name) and entry.is_file(follow_symlinks=False)
     )
-    for name in leftovers:
-        (directory / name).unlink()
+
+
+def sweep_temporary(directory: Path, form: str = ".*") -> list[str]:
+    """Remove the temporary files that a crash left in `directory` of files whose name is of a form;
+    return their names, sorted.  To be called before anything writes there: a write under way looks
+    just like a leftover."""
+    leftovers = own_files(directory, f"({form}){re.escape(TEMPORARY)}")
+    for path in leftovers:
+        path.unlink()
     if leftovers:
         fsync_dir(directory)
-    return leftovers
+    return [path.name for path in leftovers]
 
 
 def set_aside(path: Path, aside: Path) -> Path:

@@ -24,9 +24,7 @@ _DEVICE = 136  # offset of stx_dev_major and stx_dev_minor, statx(2)
 
 def check_handed_over(fd: int, verb: str, beside: Path, *, writable: bool = False) -> int:
     """The size of the file [bytes]; UsageError unless it can be read (`writable`: is empty).
-
-    `beside` is a directory of ours: what its file system holds is as near as our own files.
-    """
+    `beside` is a directory of ours: what its file system holds is as near as our own files."""
     flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     modes = (os.O_RDWR, os.O_WRONLY if writable else os.O_RDONLY)
     wanted = f"an {'empty file' if writable else 'ordinary file'} that is open for "

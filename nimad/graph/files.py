@@ -86,7 +86,7 @@ class GraphFiles:
     def sweep(self) -> None:
         """End a swap that a crash cut short; remove a graph in the making, files of the engine
         that is not in use, and files that no seal of this version describes."""
-        sweep_temporary(self.directory)
+        sweep_temporary(self.directory, rf"({'|'.join(ENGINES)})(-new)?\.db[.\w]*")
         if self._new_seal.exists() and not self.new.exists():
             self._finish_swap()
         serving = self.all() if self.seal() is not None else []

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.disk.durable import crash_point, fsync_dir
+from nimad.disk.durable import crash_point, fsync_dir, own_files
 from nimad.errors import NimadError, NotFound
 from nimad.index.kernels.contract import MOST_DIMS
 from nimad.index.kernels.loader import load_kernels
@@ -248,7 +248,7 @@ class BlockIndex:
         """Segment files that no call has named: a crash's garbage.  Not the open ones, nor damaged
         ones that `open` reported, nor new ones that wait to be published."""
         known = {sealed.segment.name for sealed in self._view.sealed} | self._known
-        files = sorted(self.directory.glob(f"*{SUFFIX}"))
+        files = own_files(self.directory, f".+{re.escape(SUFFIX)}")
         return [file for file in files if file.name.removesuffix(SUFFIX) not in known]
 
     def verify(self) -> list[Damage]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from nimad.legacy.schema import EDGES, NODES, TURNS, open_source, sqlite_errors
 from nimad.legacy.scratch import private_directory, scratch_directory
 from nimad.legacy.snapshot import take_snapshot
 from nimad.legacy.sqlite import LegacyGraph
+from nimad.times import local_zone, read
 
 DAY_MS = 86_400_000
 CONTRIBUTORS = 5
@@ -70,10 +71,13 @@ def examine(path: Path, now_ms: int, verbose: bool) -> tuple[str, dict[str, Any]
 
 def _times(connection: sqlite3.Connection, now_ms: int) -> tuple[int | None, int | None, int]:
     """The first and the last time, and how many memories are of the last day."""
-    one = connection.execute(f"SELECT min(timestamp), max(timestamp) FROM {NODES}").fetchone()
-    first, last = (value if isinstance(value, int) else None for value in one)
-    sql = f"SELECT count(*) FROM {NODES} WHERE timestamp > ? AND timestamp <= ?"
-    return first, last, connection.execute(sql, (now_ms - DAY_MS, now_ms)).fetchone()[0]
+    found: list[int] = []
+    for (value,) in connection.execute(f"SELECT timestamp FROM {NODES}"):
+        with suppress(ValueError):
+            if (at := read(value, local_zone()).at) is not None:
+                found.append(at)
+    recent = sum(now_ms - DAY_MS < at <= now_ms for at in found)
+    return min(found, default=None), max(found, default=None), recent
 
 
 def _tables(connection: sqlite3.Connection) -> tuple[list[str], bool]:

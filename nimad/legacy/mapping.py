@@ -246,7 +246,7 @@ class NodeMapper(Mapper):
             reason = f"{len(blob)} bytes long instead of {self.embedding_bytes}; kept as it is"
             mapped.notes.append(("embedding", reason))
         if mapped.timeless:
-            memory.timestamp = memory.timestamp or memory.created
+            memory.timestamp = memory.timestamp or memory.created or None
         memory.extra = memory.extra or None
         return mapped
 

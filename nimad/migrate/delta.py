@@ -28,7 +28,7 @@ from nimad.legacy.detect import GRAPH
 from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.legacy.source import LegacyEdge, Row
 from nimad.legacy.sqlite import LegacyGraph
-from nimad.legacy.values import Value, identical, pack, unpack
+from nimad.legacy.values import Value, identical, unpack
 from nimad.migrate import snapshots
 from nimad.migrate.copy_stage import CHANGED
 from nimad.migrate.verification import REMOVED
@@ -71,15 +71,7 @@ def apply_delta(store: MemoryStore, delta: Delta | None, name: str) -> dict[str,
         notes, added = _keep_what_is_new(store, source, graph, delta)
         moving = _next_round(store, source, graph, delta, added) if any(delta.rows.values()) else {}
     with store.records.write() as tx:
-        source_delta.add(
-            tx,
-            source.id,
-            (
-                (kind, key, [pack(value) for value in row])
-                for kind, rows in delta.rows.items()
-                for key, row in rows.items()
-            ),
-        )
+        source_delta.add(tx, source.id, delta.rows)
         sources.quarantine(tx, source.id, notes)
         sources.update(tx, source.id, follow=now_ms(), **moving)
         kept = source_delta.size_bytes(tx, source.id)

@@ -18,13 +18,12 @@ from nimad.disk.durable import crash_point
 from nimad.errors import NimadError
 from nimad.legacy.source import LegacyEdge, LegacyTurn, Unreadable
 from nimad.migrate.run import Run, cursor
-from nimad.model import Relation, Stage, Turn
+from nimad.model import TURN_ROLES, Relation, Stage, Turn
 from nimad.store import sources
 from nimad.store.records import Records
 from nimad.store.sources import Source
 from nimad.store.transaction import Transaction
 
-MEMBERS = ("input", "contemplation", "output")
 NO_SCOPE = [0, 0, 0]
 """Namespace, conversation and session of a turn of which no member is here."""
 SAME_NAME = "its name is that of turn"
@@ -133,7 +132,7 @@ def _lost(turn: LegacyTurn, ids: dict[int, int]) -> list[tuple[str, str]]:
     """(role, column) of the members that are not here."""
     return [
         (role, f"{role}_node_id")
-        for role in MEMBERS
+        for role in TURN_ROLES
         if (key := getattr(turn, role)) is not None and key not in ids
     ]
 
@@ -144,7 +143,7 @@ def make_turn(legacy: LegacyTurn, ids: dict[int, int]) -> tuple[Turn, dict[str, 
     for role, column in _lost(legacy, ids):
         extra[column] = getattr(legacy, role)
     first, second, third = (
-        None if (key := getattr(legacy, role)) is None else ids.get(key) for role in MEMBERS
+        None if (key := getattr(legacy, role)) is None else ids.get(key) for role in TURN_ROLES
     )
     return Turn(legacy.name, first, second, third, legacy.timestamp, legacy.affect), extra
 
@@ -168,15 +167,6 @@ def stored_turns(
     return {
         row[0]: (row[1:5], (*row[5:10], json.loads(row[10]) if row[10] else None)) for row in rows
     }
-
-
-def refused_turns(records: Records, source: int) -> set[int]:
-    """The keys of turns that were left out because another one has their identity."""
-    rows = records.rows(
-        "SELECT key FROM quarantine WHERE source = ? AND kind = 'turn' AND reason GLOB ?",
-        (source, f"{SAME_NAME}*"),
-    )
-    return {int(key) for (key,) in rows}
 
 
 # --- relations ----------------------------------------------------------------------------------

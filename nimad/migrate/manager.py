@@ -15,6 +15,7 @@ from typing import Any
 from nimad.background.worker import Worker
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
+from nimad.disk.handed_over import check_handed_over
 from nimad.errors import Busy, NotFound, UsageError
 from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.migrate import attachment, delta, report, rollback, snapshots
@@ -221,6 +222,7 @@ class MigrationManager:
 
     def restore(self, name: str, fd: int) -> dict[str, Any]:
         """Write the backup into the empty file behind `fd`.  Raises NotFound, UsageError, ..."""
+        check_handed_over(fd, "migrate.restore", self._store.state, writable=True)
         source = sources.by_name(self._store.records, name)
         return snapshots.write_backup(self._store, source, fd)
 

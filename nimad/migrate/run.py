@@ -6,7 +6,6 @@ one ETA hold for the whole way.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.legacy.snapshot_kinds import open_snapshot
 from nimad.legacy.source import LegacySource
 from nimad.legacy.sqlite import LegacyGraph, Overlay
-from nimad.legacy.values import unpack
 from nimad.migrate import snapshots
 from nimad.migrate.batcher import Batcher, Bounds
 from nimad.migrate.log import MigrationLog, progress_line
@@ -117,10 +115,6 @@ class Progress:
         """Seconds since the work began in this process."""
         return self.clock() - self._began if self._began else 0.0
 
-    def batches_in_all(self, done: int, total: int, size: int) -> int:
-        """How many batches the stage under way will have had in the end."""
-        return self.batches + math.ceil(max(0, total - done) / max(1, size))
-
 
 @dataclass
 class Run(Closing):
@@ -178,8 +172,7 @@ class Run(Closing):
         rows = source_delta.rows(self.store.records, source.id)
         if not isinstance(graph, LegacyGraph) or not (rows or alone):
             return graph
-        unpacked = ((kind, key, tuple(map(unpack, row))) for kind, key, row in rows)
-        return Overlay(graph, unpacked, alone)
+        return Overlay(graph, rows, alone)
 
     def give_way(self) -> None:
         """Let queries go first, when this work can wait."""
@@ -199,16 +192,11 @@ class Run(Closing):
         yield
         seconds = time.perf_counter() - began
         self.batcher.succeeded(rows, seconds)
-        self.progress.batch(seconds)
-        source = self.source()
-        so_far = self.progress.done(source, done)
-        self.log.info(
-            progress_line(
-                self.progress.batches,
-                self.progress.batches_in_all(so_far, source.total, self.batcher.size),
-                self.progress.share(source),
-                self.progress.eta(source),
-                f"{source.name}: {so_far} of {source.total} {done}",
-            ),
-            quiet=True,
-        )
+        progress, source = self.progress, self.source()
+        progress.batch(seconds)
+        so_far = progress.done(source, done)
+        # how many batches the stage under way will have had in the end
+        most = progress.batches + max(0, -(-(source.total - so_far) // self.batcher.size))
+        more = f"{source.name}: {so_far} of {source.total} {done}"
+        share, eta = progress.share(source), progress.eta(source)
+        self.log.info(progress_line(progress.batches, most, share, eta, more), quiet=True)

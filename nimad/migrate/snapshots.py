@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from nimad.core.store import MemoryStore
-from nimad.disk.durable import crash_point, fsync_dir
+from nimad.disk.durable import crash_point, fsync_dir, own_files
 from nimad.disk.failures import disk_errors
 from nimad.disk.handed_over import check_handed_over
 from nimad.errors import DiskFull, NotFound, SourceChanged, SourceCorrupt, SourceUnsupported
@@ -32,6 +32,8 @@ from nimad.store import sources
 from nimad.store.sources import Source
 
 CHUNK = 1 << 20
+OWN_NAME = r".+\.(sqlite|tar)"
+"""Names of snapshots; the suffixes are those of `nimad.legacy.snapshot_kinds`."""
 MARGIN_BYTES = 16 << 20
 """Left free on the disk for everything else."""
 NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
@@ -98,9 +100,15 @@ def delete(store: MemoryStore, name: str) -> int:
 
 
 def sweep(store: MemoryStore) -> list[str]:
-    """Remove snapshots that no source names; the names removed."""
+    """Remove snapshots that no source names; the names removed.
+
+    Only files that this process may have made; none at all where somebody put a link in place of
+    the directory, because others may keep databases there.
+    """
+    directory = store.state / "snapshots"
     named = {source.snapshot for source in sources.all_sources(store.records)}
-    strays = [path for path in (store.state / "snapshots").iterdir() if path.name not in named]
+    found = [] if directory.is_symlink() else own_files(directory, OWN_NAME)
+    strays = [p for p in found if p.name not in named and p.stat().st_uid == os.geteuid()]
     for path in strays:
         path.unlink()
     return [path.name for path in strays]
@@ -130,10 +138,9 @@ def digest_of(path: Path) -> str:
 def write_backup(store: MemoryStore, source: Source, fd: int) -> dict[str, Any]:
     """Write the backup of a source into an empty file, and compare its digest on the way.
 
-    Raises UsageError when the descriptor is no empty ordinary file open for writing, NotFound when
-    the backup was deleted, SourceCorrupt when it is not what was kept, DiskFull.
+    Raises NotFound when the backup was deleted, SourceCorrupt when it is not what was kept,
+    DiskFull.
     """
-    check_handed_over(fd, "migrate.restore", store.state, writable=True)
     path = path_of(store, source)
     digest, done = hashlib.sha256(), 0
     with (

@@ -321,7 +321,10 @@ class Comparison:
         )
         left = {key for (key,) in known}
         tally.found = len(left)
-        refused = link_stage.refused_turns(self._store.records, self._source.id)
+        # those that were left out because another one has their identity
+        sql = "SELECT key FROM quarantine WHERE source = ? AND kind = 'turn' AND reason GLOB ?"
+        found = self._store.records.rows(sql, (self._source.id, f"{link_stage.SAME_NAME}*"))
+        refused = {int(key) for (key,) in found}
         while page := self._graph.turns(after, PAGE):
             self._give_way()
             after = page[-1].key
@@ -332,17 +335,17 @@ class Comparison:
             stored = link_stage.stored_turns(self._store.records, self._source.id, names)
             for legacy in turns:
                 left.discard(legacy.key)
-                found = stored[legacy.key][1] if legacy.key in stored else None
+                here = stored[legacy.key][1] if legacy.key in stored else None
                 members = set(link_stage.member_keys(legacy))
                 gone = members & self._forgotten
-                all_gone = found is None and gone and gone == members  # and the turn with them
+                all_gone = here is None and gone and gone == members  # and the turn with them
                 if legacy.key in refused or all_gone:
                     continue
                 tally.expected += 1
                 due = link_stage.turn_values(*link_stage.make_turn(legacy, ids))
-                if gone and found is not None:  # what was forgotten leaves a gap, and no note of it
-                    due, found = due[:-1], found[:-1]
-                self._judge("turn", tally, legacy.key, due, found)
+                if gone and here is not None:  # what was forgotten leaves a gap, and no note of it
+                    due, here = due[:-1], here[:-1]
+                self._judge("turn", tally, legacy.key, due, here)
             yield
         self._leftover("turn", tally, sorted(left))
 

@@ -19,10 +19,8 @@ sides; read the memories that are shown."""
 
 
 class Stopwatch:
-    """Laps of one query, what `--explain` shows, and its end; not for several threads.
-
-    `limit`: what the query may take [seconds].
-    """
+    """Laps of one query, what `--explain` shows, and its end; not for several threads.  `limit`:
+    what the query may take [seconds]."""
 
     def __init__(self, limit: float = math.inf) -> None:
         self._last = time.perf_counter()
@@ -49,11 +47,8 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class QueryContext:
-    """The query's text and bounds, and the parts of the store that it runs on.
-
-    `mode` is hybrid, meaning or words; `now` [epoch milliseconds] is what "yesterday" counts from,
-    in `zone`.
-    """
+    """The query's text and bounds, and the parts of the store that it runs on.  `mode` is hybrid,
+    meaning or words; `now` [epoch milliseconds] is what "yesterday" counts from, in `zone`."""
 
     text: str
     k: int

@@ -100,10 +100,8 @@ class Recall:
                 self._follower.clear()
 
     def keep(self, most_changes: int = KEEP_CHANGES) -> bool:
-        """Write the columns to their file when that is due; whether it did.  Raises DiskFull.
-
-        Not while the words index is incomplete: the lengths of texts come from there.
-        """
+        """Write the columns to their file when that is due; whether it did.  Raises DiskFull.  Not
+        while the words index is incomplete: the lengths of texts come from there."""
         return self._terms.complete and self.columns_cache.save_when_due(
             self._reading(), most_changes
         )
@@ -143,9 +141,13 @@ class Recall:
             context = QueryContext(text, k, mode, scope, at, zone or local_zone(), *parts, watch)
             scored = self._scoring.best(context) if scope.count else []
         watch.lap("fusion")
-        memories = get_within(self._records, [number for number, _, _ in scored])
+        memories = get_within(self._records, [number for number, *_ in scored])
         watch.lap("records")
-        return [Hit(memories[i], score, made) for i, score, made in scored if i in memories]
+        return [
+            Hit(memories[number], score, made, copies)
+            for number, score, made, copies in scored
+            if number in memories
+        ]
 
     def evidence(
         self,

@@ -96,6 +96,19 @@ class Access:
             raise OwnerOnly(uid=peer.uid, verb=verb, key=f"access.{access}_group")
         raise NotPermitted(uid=peer.uid, verb=verb, group=wanted[0])
 
+    def is_known(self, peer: Peer) -> bool:
+        """Whether `check` needs no look into the user database, which may be slow."""
+        if peer.uid in self.trusted or not self._read:
+            return True
+        fresh = time.monotonic() - CACHE_SECONDS
+        with self._lock:
+            found = [self._gids.get(name) for name in {self._read, self._control} - {""}]
+            members = self._members.get((peer.uid, peer.gid))
+        if not all(each and each[0] > fresh for each in found):
+            return False
+        belongs = any(each and each[1] in peer.groups for each in found)
+        return belongs or (members is not None and members[0] > fresh)
+
     def _gid(self, name: str) -> int | None:
         """The id of a group; None when there is none of that name."""
         if not name:

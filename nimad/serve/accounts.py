@@ -25,6 +25,10 @@ REST_BYTES = 4 << 20
 """Size of requests and replies after which freed memory is given back to the system [bytes]."""
 YOUNG_SECONDS = 1.0
 """Time for which a connection is not closed for another one of its user [seconds]."""
+MOST_ARRIVALS = 100
+"""Number of new connections of one user in a second; more are turned away [connections]."""
+MOST_ACCOUNTS = 1000
+"""Number of accounts from which on those without connections are forgotten [accounts]."""
 TELL_SECONDS = 0.05
 """Time between two connections that are turned away with a reason [seconds]."""
 NODE_BYTES = 100
@@ -52,11 +56,9 @@ class Connection(Protocol):
 
 
 def cost_of(data: bytes) -> int:
-    """What a frame may take until it is answered: its text, its values, its reply [bytes].
-
-    Text with other letters than ASCII takes up to four bytes a character in Python.
-    """
-    text = len(data) * (1 if data.isascii() else 4)
+    """What a frame may take until it is answered: its text, its values, its reply [bytes].  Text
+    with other letters than ASCII takes up to four bytes a character in Python."""
+    text = len(data) * (1 if data.isascii() and b"\\u" not in data else 4)
     nodes = min(count_separators(data), MAX_NODES)  # with more of them it is not even parsed
     return len(data) + text + NODE_BYTES * nodes + MAX_FRAME
 
@@ -73,14 +75,15 @@ class Account:
     held: int = 0
     told: float = 0.0
     """When the user was last told why a connection was turned away [seconds]."""
+    arrivals: float = 0.0
+    """Connections made, less those of a second times the seconds since [connections]."""
+    seen: float = 0.0
+    """When `arrivals` was counted [seconds]."""
 
 
 class Accounts:
-    """All accounts; lives on the event loop.
-
-    `trusted` are the uids of root and the owner, `most` the connections of all users together,
-    `most_of_one` those of any other user.
-    """
+    """All accounts; lives on the event loop.  `trusted` are the uids of root and the owner, `most`
+    the connections of all users together, `most_of_one` those of any other user."""
 
     def __init__(self, trusted: frozenset[int], most: int, most_of_one: int) -> None:
         self._trusted = trusted
@@ -92,8 +95,11 @@ class Accounts:
         """Called when nothing is under way any more after `REST_BYTES` were."""
 
     def of(self, uid: int) -> Account:
-        """The account of a user; it is forgotten when its last connection leaves."""
+        """The account of a user."""
         if uid not in self._accounts:
+            if len(self._accounts) >= MOST_ACCOUNTS:
+                kept = {u: each for u, each in self._accounts.items() if each.connections}
+                self._accounts = kept
             self._accounts[uid] = Account(uid, uid in self._trusted)
         return self._accounts[uid]
 
@@ -104,13 +110,19 @@ class Accounts:
         the user who has most.  None goes in its first second, so that a flood of connections only
         costs turning them away.  For root and the owner one goes in any case.
         """
+        now = time.monotonic()
+        account.arrivals = max(0.0, account.arrivals - (now - account.seen) * MOST_ARRIVALS)
+        account.seen = now
+        if not account.trusted and account.arrivals > MOST_ARRIVALS:
+            return False
+        account.arrivals += 1
         if not account.trusted and len(account.connections) >= self._most_of_one:
             greediest = account
         elif sum(len(each.connections) for each in self._accounts.values()) < self._most:
             return True
         else:
             greediest = max(self._accounts.values(), key=lambda each: len(each.connections))
-        old = time.monotonic() - YOUNG_SECONDS
+        old = now - YOUNG_SECONDS
         found = [each for each in greediest.connections if each.idle and each.active <= old]
         by_force = not found and account.trusted and greediest is not account
         if by_force:
@@ -133,8 +145,6 @@ class Accounts:
     def leave(self, account: Account, connection: Connection) -> None:
         """A connection has ended."""
         account.connections.discard(connection)
-        if not account.connections and not account.requests:
-            self._accounts.pop(account.uid, None)
         self.wake()
 
     def has_room(self, account: Account) -> bool:

@@ -58,12 +58,12 @@ class Dispatcher:
         self.requests = 0  # of clients; a query to oneself is none
 
     async def admit(self, peer: Peer) -> None:
-        """Return when the peer may do anything at all; else raise NotPermitted or OwnerOnly.
-
-        In a thread: the user database may be slow.
-        """
+        """Return when the peer may do anything at all; else raise NotPermitted or OwnerOnly."""
         check = partial(self._access.check, peer, "read", "connect")
-        await self._parsing.submit(peer.uid, check).outcome
+        if self._access.is_known(peer):
+            check()
+        else:
+            await self._parsing.submit(peer.uid, check).outcome
 
     async def answer(self, frame: Frame, peer: Peer) -> bytes | None:
         """The reply to a frame, None for a notification; its descriptors are closed afterwards."""

@@ -22,7 +22,7 @@ from nimad.errors import SocketBusy, SocketUnusable
 
 LONGEST_PATH = 107
 """Length of the longest socket path, sun_path without its end (unix(7)) [bytes]."""
-BACKLOG = 1024
+BACKLOG = 256
 """Number of connections that wait to be taken; a full queue refuses others [connections]."""
 LOCK_SECONDS = 2.0
 

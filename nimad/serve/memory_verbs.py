@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import stat
+import threading
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
 from nimad import checks, times
 from nimad.core.store import MemoryStore
+from nimad.disk.handed_over import check_handed_over
 from nimad.errors import BadRecord, NotFound, ReplyTooLarge, UsageError
 from nimad.limits import (
     MAX_DEPTH,
@@ -62,20 +64,6 @@ IMPORT = {
 }
 
 
-def _read_record(fds: list[int], size: int | None) -> Any:
-    """The memory whose JSON of `size` bytes is in an ordinary file."""
-    if size is None or not fds:
-        raise UsageError(detail="import needs memories, or size and the descriptor of a file")
-    if not stat.S_ISREG(os.fstat(fds[0]).st_mode):
-        raise UsageError(detail="the descriptor that import got is not of an ordinary file")
-    try:
-        with open(os.dup(fds[0]), "rb") as file:  # noqa: PTH123
-            file.seek(0)
-            return protocol.decode(file.read(size), MAX_RECORD_NODES)
-    except OSError as error:
-        raise UsageError(detail=f"the descriptor cannot be read: {error.strerror}") from None
-
-
 FORGET = {
     "ids": Param(params.many(1, 10_000, "ids", _ID), []),
     "purge": Param(params.flag, False),
@@ -89,6 +77,8 @@ class MemoryVerbs:
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
+        self._large = threading.Lock()
+        """One memory that comes as a file at a time: parsed, it may take some hundred MB."""
 
     def all(self) -> list[Verb]:
         """The verbs of this file."""
@@ -167,21 +157,32 @@ class MemoryVerbs:
         return {"id": self._store.remember(wire.remembered(call.params))}
 
     def import_(self, call: Call) -> dict[str, Any]:
-        """Store many memories in one transaction; BadRecord names the one that is wrong.
-
-        One that is larger than a frame comes alone, as JSON behind a descriptor.
-        """
+        """Store many memories in one transaction; BadRecord names the one that is wrong.  One that
+        is larger than a frame comes alone, as JSON behind a descriptor."""
         given = call.params
         made: list[Memory] = []
         notes: Counter[str] = Counter()
         zone = given["time_zone"] or times.local_zone()
         try:
-            for fields in given["memories"] or [_read_record(call.fds, given["size"])]:
-                made.append(wire.imported(fields, given["namespace"], zone, notes))
-            return {"ids": self._store.remember_many(made), "times": dict(notes)}
+            with nullcontext() if given["memories"] else self._large:
+                for fields in given["memories"] or [self._read_record(call.fds, given["size"])]:
+                    made.append(wire.imported(fields, given["namespace"], zone, notes))
+                return {"ids": self._store.remember_many(made), "times": dict(notes)}
         except UsageError as error:
             number = error.fields.get("place", len(made))
             raise BadRecord(where=place(given["where"], number), detail=error.message) from None
+
+    def _read_record(self, fds: list[int], size: int | None) -> Any:
+        """The memory whose JSON of `size` bytes is in an ordinary file."""
+        if size is None or not fds:
+            raise UsageError(detail="import needs memories, or size and the descriptor of a file")
+        check_handed_over(fds[0], "import", self._store.state)
+        try:
+            with open(os.dup(fds[0]), "rb") as file:  # noqa: PTH123
+                file.seek(0)
+                return protocol.decode(file.read(size), MAX_RECORD_NODES)
+        except OSError as error:
+            raise UsageError(detail=f"the descriptor cannot be read: {error.strerror}") from None
 
     def forget(self, call: Call) -> dict[str, Any]:
         """Delete memories; the receipt tells what went."""

@@ -60,10 +60,8 @@ def read(data: bytes) -> Request | Refused:
 
 
 def decode(data: bytes, most: int = MAX_NODES) -> dict[str, Any]:
-    """The JSON object of a frame, of at most `most` values.
-
-    Raises ParseError when it is none, InvalidRequest for a batch.
-    """
+    """The JSON object of a frame, of at most `most` values.  Raises ParseError when it is none,
+    InvalidRequest for a batch."""
     if count_nodes(data, most) > most:
         raise ParseError(detail=f"it holds more than {most} values")
     try:

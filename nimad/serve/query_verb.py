@@ -99,10 +99,8 @@ class QueryVerb:
 
 
 def _filter(given: dict[str, Any], zone: tzinfo) -> tuple[Filter, int | None]:
-    """What a memory must have, and the moment that is now for the question (None: now).
-
-    `as_of` is the end of what it names; relative dates beside it count from there.
-    """
+    """What a memory must have, and the moment that is now for the question (None: now).  `as_of` is
+    the end of what it names; relative dates beside it count from there."""
     now = now_ms()
     as_of = None
     if given["as_of"] is not None:

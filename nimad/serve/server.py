@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 EXHAUSTED_PAUSE = 1.0
 """Pause before the next accept when descriptors or memory ran out [seconds]."""
-ACCEPTED_AT_ONCE = 32
+ACCEPTED_AT_ONCE = 64
 """Number of connections taken before other clients get their turn [connections]."""
 REST_SECONDS = 2.0
 """Time from the last of many requests until freed memory is given back [seconds]."""

@@ -307,8 +307,12 @@ INSERT OR REPLACE INTO meta (key, value) VALUES ('text_form', ?);
 """
 """What another common form asks for (another Unicode, or rules of another version of nimad)."""
 
-TERMS = "CREATE VIRTUAL TABLE temp.terms USING fts5vocab (main, words, instance)"
-"""What a reader has besides: each place of each term in the words index, without a copy."""
+TERMS = (
+    "CREATE VIRTUAL TABLE temp.terms USING fts5vocab (main, words, instance)",
+    "CREATE VIRTUAL TABLE temp.holders USING fts5vocab (main, words, row)",
+)
+"""What a reader has besides, without a copy: each place of each term in the words index, and how
+many memories hold it."""
 
 
 def index_row(number: int, text: str, who: str | None) -> tuple[int, str, str, str]:
@@ -326,7 +330,8 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     connection.execute("PRAGMA cache_size = -2000")
     connection.execute("PRAGMA temp_store = MEMORY")
     if readonly:
-        connection.execute(TERMS)
+        for table in TERMS:
+            connection.execute(table)
         connection.execute("PRAGMA query_only = ON")
     else:
         connection.execute("PRAGMA synchronous = FULL")

@@ -6,31 +6,34 @@ A row is what the source had, value by value, as `legacy.values.pack` makes it J
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
+from nimad.legacy.source import Row
+from nimad.legacy.values import pack, unpack
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
 KINDS = ("node", "edge", "turn")
-Packed = list[Any]
 
 
-def add(tx: Transaction, source: int, rows: Iterable[tuple[str, int, Packed]]) -> None:
-    """Keep rows: (kind, key in the source, packed values); a later one replaces an earlier one."""
+def add(tx: Transaction, source: int, rows: Mapping[str, Mapping[int, Row]]) -> None:
+    """Keep rows, by kind and key in the source; a later one replaces an earlier one."""
+    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
     tx.many(
         "INSERT OR REPLACE INTO later (source, kind, key, row) VALUES (?, ?, ?, ?)",
         [
-            (source, kind, key, json.dumps(row, ensure_ascii=False, separators=(",", ":")))
-            for kind, key, row in rows
+            (source, kind, key, encode([pack(value) for value in row]))
+            for kind, found in rows.items()
+            for key, row in found.items()
         ],
     )
 
 
-def rows(records: Records, source: int) -> list[tuple[str, int, Packed]]:
+def rows(records: Records, source: int) -> list[tuple[str, int, Row]]:
     """All rows of a source, by kind and key."""
     sql = "SELECT kind, key, row FROM later WHERE source = ? ORDER BY kind, key"
-    return [(kind, key, json.loads(row)) for kind, key, row in records.rows(sql, (source,))]
+    found = records.rows(sql, (source,))
+    return [(kind, key, tuple(map(unpack, json.loads(row)))) for kind, key, row in found]
 
 
 def keys(records: Records, source: int, kind: str) -> set[int]:

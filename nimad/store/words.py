@@ -37,6 +37,16 @@ why will with would you your yours
 STOP_WORDS = frozenset(_STOP_TEXT.split())
 
 
+_SHARED_TEXT = "a am an as be by do he him if in is it me my no nor on or so them us we you"
+ENGLISH = STOP_WORDS - frozenset(_SHARED_TEXT.split())
+"""Those that are hardly words of another language in Latin letters."""
+_ASKING = re.compile(
+    "[为為]?什[么麼](?:时候|時候)?|哪[里裡儿兒个個些]?|怎[么麼][样樣]?|多少|[谁誰吗嗎呢何]"
+    "|どこ|どれ|どの|いつ|なぜ|[でま]しょうか|(?:です|ます|ました)か"
+)
+"""Words that ask in Chinese and Japanese, and are no part of what is asked for."""
+_HIRAGANA = re.compile("[\u3041-\u309f]+")
+
 _GERMAN_TEXT = """
 aus auf bei beim dann das dem den denn der dich dir du ein eine einem einen einer eines er euch
 euer für gegen haben hatte hatten ich ihm ihn ihr ihre ihrem ihren ihrer im ist kann keine können
@@ -63,10 +73,19 @@ def terms(text: str) -> list[str]:
 
     Of a text without words, its signs.
     """
+    if not text.isascii():
+        text = _ASKING.sub(" ", text)
     spoken = words_of(text)
     found = list(dict.fromkeys(word.lower() for word in spoken))
     stop = STOP_WORDS | GERMAN if is_german(spoken) else STOP_WORDS
     return [word for word in found if word not in stop] or found or signs(text)
+
+
+def content(found: Iterable[str]) -> list[str]:
+    """Terms in order, each once, without those of hiragana alone, which is grammar, if others are
+    left."""
+    distinct = list(dict.fromkeys(found))
+    return [term for term in distinct if not _HIRAGANA.fullmatch(term)] or distinct
 
 
 def gap(records: Records) -> tuple[int, int] | None:

@@ -31,6 +31,7 @@ from typing import Any
 
 from tests.client import Client, RemoteFailure
 from tests.process import DaemonProcess
+from tests.silent_file import can_mount, silent_file
 
 GROUP, GROUP_ID = "users", 100
 HOSTILE, HONEST, OUTSIDER = 64001, 64002, 64003
@@ -38,6 +39,10 @@ HOSTILE, HONEST, OUTSIDER = 64001, 64002, 64003
 MEMORIES = 2000
 WATCHDOG_SECONDS = 10
 """WatchdogSec= of the daemon under attack; the unit has 60 [seconds]."""
+QUIET_SECONDS = 3.0
+"""Time for which the honest client is measured alone [seconds]."""
+SLACK = 20 << 20
+"""What the daemon may hold more after an attack: caches of what was asked [bytes]."""
 REST_SECONDS = 12.0
 """Longest time until memory is given back after an attack [seconds]."""
 
@@ -123,7 +128,7 @@ def _list_of(part: bytes, size: int = 1_000_000) -> bytes:
 
 
 def half_open(it: Hostile) -> None:
-    """200 connections with half a frame each, opened again when they are closed."""
+    """200 connections with half a frame each, opened again and again."""
     held: list[socket.socket] = []
     while it.going:
         with contextlib.suppress(OSError):
@@ -134,6 +139,7 @@ def half_open(it: Hostile) -> None:
             held.append(sock)
         if len(held) > 200:
             held.pop(0).close()
+            time.sleep(0.002)
 
 
 def half_megabytes(it: Hostile) -> None:
@@ -201,10 +207,12 @@ def pings(it: Hostile) -> None:
 
 
 def connections(it: Hostile) -> None:
+    """A thousand connections a second, and nothing sent on them."""
     while it.going:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(0.2)
             sock.connect(str(it.path))
+        time.sleep(0.001)
 
 
 def pauses_while_attaching(it: Hostile) -> None:
@@ -228,6 +236,17 @@ def pauses_while_attaching(it: Hostile) -> None:
 
     threading.Thread(target=attach, daemon=True).start()
     it.flood(Repeat(it.frame("migrate.pause")), 4)
+
+
+def silent_descriptor(it: Hostile) -> None:
+    """A file of a file system that never answers is taken over, and pauses wait meanwhile."""
+    with contextlib.suppress(OSError), (it.path.parent / "silent" / "never").open("rb") as file:
+        while it.going:
+            with contextlib.suppress(OSError), Client(it.path, 5) as client:
+                asked = {"path": "/x", "kind": "nima-sqlite", "sha256": "0" * 64, "size": 1 << 20}
+                client.send_with([file.fileno()], "migrate.attach", **asked)
+                client.send("migrate.pause")
+                client.reply()
 
 
 def purges(it: Hostile) -> None:
@@ -265,6 +284,7 @@ ATTACKS: dict[str, Attack] = {
         pings,
         connections,
         pauses_while_attaching,
+        silent_descriptor,
         purges,
         doctors,
         large_imports,
@@ -310,7 +330,8 @@ HEADER = (
 class Arena:
     """A daemon with two users: `run` lets one attack while the other one asks."""
 
-    def __init__(self, config: str = "") -> None:
+    def __init__(self, read_group: str = GROUP) -> None:
+        self._cleanup = contextlib.ExitStack()
         self._folder = Path(tempfile.mkdtemp(prefix="nimad-arena-"))
         self._folder.chmod(0o711)
         notify = self._folder / "notify.sock"
@@ -319,10 +340,15 @@ class Arena:
         self._silence = 0.0
         self._heard = time.monotonic()
         threading.Thread(target=self._listen, daemon=True).start()
-        rights = f"access.read_group: {GROUP}\naccess.control_group: {GROUP}\n"
+        if can_mount():
+            place = self._folder / "silent"
+            place.mkdir(mode=0o755)
+            place.chmod(0o755)
+            self._cleanup.enter_context(silent_file(place))
+        rights = f'access.read_group: "{read_group}"\naccess.control_group: {GROUP}\n'
         self.daemon = DaemonProcess(
             self._folder,
-            rights + config,
+            rights,
             environment={
                 "NOTIFY_SOCKET": str(notify),
                 "WATCHDOG_USEC": str(WATCHDOG_SECONDS * 1_000_000),
@@ -336,9 +362,13 @@ class Arena:
             self.daemon.call("import", memories=made)
         self._ask(2)
         time.sleep(6)  # until what follows an import is done
+        waits, failed, _ = self._ask(QUIET_SECONDS)
+        assert not failed, "the honest client is refused although nobody else asks"
+        self.quiet, self.rest = _p95(waits), self.daemon.resident()
 
     def close(self) -> None:
         self.daemon.finish()
+        self._cleanup.close()
         self._notify.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -349,12 +379,8 @@ class Arena:
                     self._silence = max(self._silence, time.monotonic() - self._heard)
                     self._heard = time.monotonic()
 
-    def run(
-        self, name: str, seconds: float, quiet_seconds: float = 2.0, uid: int = HOSTILE
-    ) -> Figures:
-        rest = self.daemon.resident()
-        quiet, failed, _ = self._ask(quiet_seconds)
-        assert not failed, "the honest client is refused although nobody else asks"
+    def run(self, name: str, seconds: float, uid: int = HOSTILE) -> Figures:
+        """Let one attack while the other one asks."""
         self._silence, self._heard = 0.0, time.monotonic()
         groups = [GROUP_ID] if uid == HOSTILE else []
         attack = _process(uid, groups, _attack, name, self.daemon.socket, seconds)
@@ -365,15 +391,15 @@ class Arena:
         attack.join()
         return Figures(
             name,
-            _p95(quiet),
+            self.quiet,
             _p95(busy),
             max(busy, default=seconds),
             len(busy),
             failed,
             silence,
-            rest,
+            self.rest,
             most,
-            self._resting(rest),
+            self._resting(),
         )
 
     def _ask(self, seconds: float) -> tuple[list[float], int, int]:
@@ -388,9 +414,9 @@ class Arena:
         honest.join()
         return waits, failed, most
 
-    def _resting(self, rest: int) -> int:
+    def _resting(self) -> int:
         end = time.monotonic() + REST_SECONDS
-        while (now := self.daemon.resident()) > rest + (8 << 20) and time.monotonic() < end:
+        while (now := self.daemon.resident()) > self.rest + SLACK and time.monotonic() < end:
             time.sleep(0.2)
         return now
 
@@ -422,7 +448,7 @@ def _honest(path: Path, seconds: float, pipe: Any) -> None:
             break
         began = time.monotonic()
         try:
-            while client is None or number % 10 == 0:
+            while client is None or number % 40 == 0:
                 with contextlib.suppress(BlockingIOError):  # a full queue: as nimactl does
                     client = Client(path, 60)
                     break

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nimad.ctl.parser import build
+from nimad.ctl.main import build
 from nimad.errors import RemoteError, all_errors
 from tests.system.tools import need
 

@@ -16,9 +16,10 @@ import pytest
 from nimad.background.worker import Worker
 from nimad.config import Config
 from nimad.core.store import MemoryStore
+from nimad.ctl import import_command
 from nimad.ctl.client import Client
 from nimad.ctl.import_command import BATCH_BYTES, LINE_BYTES, LineReader
-from nimad.ctl.parser import build
+from nimad.ctl.main import build
 from nimad.errors import BadRecord, FrameTooLarge, UsageError
 from nimad.limits import (
     LENGTHY,
@@ -84,9 +85,12 @@ def test_what_one_line_of_an_import_may_hold_passes_the_frame(
     ((batch),) = LineReader(io.BytesIO(json.dumps({"text": text}).encode()), "f").batches()
     frame = Client("/x")._frame("import", {"memories": batch.memories, "where": "f:1" * 300})
     assert len(frame) <= MAX_FRAME + 1
-    monkeypatch.setattr("nimad.ctl.import_command.MAX_RECORD", MAX_PAYLOAD)
+    longer = json.dumps({"text": text + "x"}).encode()
+    ((batch),) = LineReader(io.BytesIO(longer), "f").batches()
+    assert len(batch.memories) == 1, "it goes alone, behind a descriptor"
+    monkeypatch.setattr(import_command, "MAX_RECORD", len(longer) - 10)
     with pytest.raises(BadRecord):
-        list(LineReader(io.BytesIO(json.dumps({"text": text + "x"}).encode()), "f").batches())
+        list(LineReader(io.BytesIO(longer), "f").batches())
     with pytest.raises(ValueError, match=str(MAX_IMPORT)):
         memory_verbs.IMPORT["memories"].check([{}] * (MAX_IMPORT + 1))
 
@@ -176,6 +180,7 @@ def test_lengthy_verbs_exist(state: Path) -> None:
     assert found.keys() >= UNHURRIED
     assert found.keys() >= LENGTHY
     assert is_lengthy("forget", {"purge": True}) and not is_lengthy("forget", {"ids": [1]})
+    assert is_lengthy("import", {"size": 9}) and not is_lengthy("import", {"memories": []})
 
 
 def test_verbs_that_read_change_no_byte_of_the_state(state: Path) -> None:

@@ -35,7 +35,7 @@ patch("nimad.store.schema", "  extra TEXT\n);", "  extra TEXT,\n  mood TEXT\n);"
 
 from nimad.config import Config
 from nimad.core.store import MemoryStore
-from nimad.ctl.parser import build
+from nimad.ctl.main import build
 from nimad.ctl.query_commands import show_memory
 from nimad.ctl.screen import Screen
 from nimad.errors import UsageError

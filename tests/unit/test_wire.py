@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nimad import checks
 from nimad.core.validate import check_memory
-from nimad.ctl.parser import build
+from nimad.ctl.main import build
 from nimad.errors import UsageError
 from nimad.model import FIELDS, LAYERS, MAX_TIME, Hit, Memory
 from nimad.serve import memory_verbs, migration_verbs, params, query_verb, service_verbs, wire
