@@ -85,6 +85,8 @@ def content(found: Iterable[str]) -> list[str]:
     """Terms in order, each once, without those of hiragana alone, which is grammar, if others are
     left."""
     distinct = list(dict.fromkeys(found))
+    if "".join(distinct).isascii():
+        return distinct
     return [term for term in distinct if not _HIRAGANA.fullmatch(term)] or distinct
 
 
