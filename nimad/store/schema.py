@@ -317,11 +317,17 @@ def index_row(number: int, text: str, who: str | None) -> tuple[int, str, str, s
     return number, tokens, indexed(who or "")[0], signs
 
 
+def decode(data: bytes) -> str:
+    """A text of SQLite: a bit that flipped must not keep what is around it from being read."""
+    return data.decode("utf-8", "replace")
+
+
 def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     """A connection with our settings; transactions are begun explicitly."""
     connection = sqlite3.connect(
         path, timeout=30.0, isolation_level=None, check_same_thread=False, cached_statements=64
     )
+    connection.text_factory = decode
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cache_size = -2000")
     connection.execute("PRAGMA temp_store = MEMORY")

@@ -243,7 +243,7 @@ class Transaction:
         self.many("INSERT OR IGNORE INTO doomed (id) VALUES (?)", [(i,) for i in ids])
         after, upto = self.words_gap() or (0, 0)
         indexed = self.connection.execute(
-            "SELECT id, text, who FROM memories WHERE id IN (SELECT id FROM doomed)"
+            "SELECT id, CAST(ifnull(text, '') AS TEXT), CAST(who AS TEXT) FROM memories WHERE id IN (SELECT id FROM doomed)"
             " AND NOT (id > ? AND id <= ?)",
             (after, upto),
         )

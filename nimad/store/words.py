@@ -102,7 +102,7 @@ def fill(records: Records) -> bool:
         bounds = tx.words_gap()
         if bounds is None:
             return False
-        sql = "SELECT id, text, who FROM memories WHERE id > ? AND id <= ? ORDER BY id"
+        sql = "SELECT id, CAST(ifnull(text, '') AS TEXT), CAST(who AS TEXT) FROM memories WHERE id > ? AND id <= ? ORDER BY id"
         page = next(_pages(tx.connection.execute(sql, bounds)), [])
         tx.many(INDEX, [index_row(*row) for row in page])
         left = bool(page) and page[-1][0] < bounds[1]
@@ -170,7 +170,8 @@ def _expected(reader: sqlite3.Connection) -> tuple[int, int]:
     """The same of an index that is made, a page at a time, of the memories outside the gap."""
     after, upto = read_gap([value for (value,) in reader.execute(WORDS_GAP)]) or (0, 0)
     rows = reader.execute(
-        "SELECT id, text, who FROM memories WHERE NOT (id > ? AND id <= ?)", (after, upto)
+        "SELECT id, CAST(ifnull(text, '') AS TEXT), CAST(who AS TEXT) FROM memories WHERE NOT (id > ? AND id <= ?)",
+        (after, upto),
     )
     count = total = 0
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as page:
