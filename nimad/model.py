@@ -170,11 +170,15 @@ class Filter:
 
 @dataclass(slots=True)
 class Hit:
-    """A memory that answers a query, with its score (higher is better) and the score's parts."""
+    """A memory that answers a query, with its score (higher is better) and the score's parts.
+
+    `copies` are the ids of other memories that are the same text by the same speaker.
+    """
 
     memory: Memory
     score: float
     parts: dict[str, float] = field(default_factory=dict)
+    copies: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)

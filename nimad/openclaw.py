@@ -1,12 +1,14 @@
 """What an OpenClaw configuration wishes of the memory plugin: whether to migrate, and how.
 
-Read are `plugins.entries.nima-memory.database` (or `database` at the top), with the keys `backend`
-("ladybugdb" or "sqlite"), `auto_migrate`, `migration_batch_size` and, ours, `path`.
+Read are `plugins.entries.nima-memory.config.database` (or without `config`, or `database` at the
+top), with the keys `backend` ("ladybugdb" or "sqlite"), `auto_migrate`, `migration_batch_size` and,
+ours, `path`.  The file is JSON5, as OpenClaw reads it.  Source: https://spec.json5.org.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,16 @@ PLUGIN = "nima-memory"
 BACKENDS = ("ladybugdb", "ladybug", "sqlite")
 MAX_BYTES = 4 << 20
 MAX_BATCH = 100_000
+_TOKEN = re.compile(
+    r"""(?P<comment>//[^\n\r\u2028\u2029]*|/\*.*?\*/)
+    |(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
+    |(?P<open>["'].*|/\*.*)
+    |(?P<word>[\w$.+-]+)
+    |(?P<other>.)""",
+    re.DOTALL | re.VERBOSE,
+)
+_ESCAPE = re.compile(r"\\(\r\n|.)|\"|[\x00-\x1f]", re.DOTALL)
+_JSON_ESCAPES = frozenset('"\\/bfnrtu')
 
 
 @dataclass(frozen=True)
@@ -40,12 +52,13 @@ def read_wish(path: Path) -> Wish:
     if len(raw) > MAX_BYTES:
         raise ConfigError(path=path, detail=f"is larger than {MAX_BYTES >> 20} MiB")
     try:
-        tree = json.loads(raw)
+        tree = _read_json5(raw.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise ConfigError(path=path, detail="is not JSON") from error
+        raise ConfigError(path=path, detail="is neither JSON nor JSON5") from error
     section: dict[str, Any] = {}  # the plugin's `database`, or the one at the top
-    places = (("plugins", "entries", PLUGIN, "database"), (PLUGIN, "database"), ("database",))
-    for names in reversed(places):
+    ends = (("database",), ("config", "database"))
+    starts = ((), (PLUGIN,), ("plugins", "entries", PLUGIN))
+    for names in (start + end for start in starts for end in ends):
         found = tree
         for name in names:
             found = found.get(name) if isinstance(found, dict) else None
@@ -57,7 +70,9 @@ def read_wish(path: Path) -> Wish:
         )
     auto = section.get("auto_migrate", False)
     if not isinstance(auto, bool):
-        raise ConfigError(path=path, detail=f"database.auto_migrate must be true or false: {auto}")
+        raise ConfigError(
+            path=path, detail=f"database.auto_migrate must be true or false: {auto!r}"
+        )
     batch = section.get("migration_batch_size", 0)
     if isinstance(batch, bool) or not isinstance(batch, int) or not 0 <= batch <= MAX_BATCH:
         raise ConfigError(
@@ -71,3 +86,49 @@ def read_wish(path: Path) -> Wish:
     if not auto:
         return Wish(False, batch, database, "database.auto_migrate is not true")
     return Wish(True, batch, database, "")
+
+
+def _read_json5(text: str) -> Any:
+    """The value of a JSON5 document.  Raises ValueError."""
+    told: list[str] = []
+    for token in _TOKEN.finditer(text):
+        said = _as_json(token)
+        if said in ("}", "]") and told and told[-1] == ",":
+            told.pop()
+        if said:
+            told.append(said)
+    return json.loads(" ".join(told))
+
+
+def _as_json(token: re.Match[str]) -> str:
+    """A token of JSON5 as one of JSON; what JSON does not take either stays as it is."""
+    kind, said = token.lastgroup, token[0]
+    if kind == "comment" or said.isspace() or said == "\ufeff":
+        return ""
+    if kind == "text":
+        return f'"{_ESCAPE.sub(_escape, said[1:-1])}"'
+    if kind != "word" or said in ("true", "false", "null"):
+        return said
+    number, sign = said.lstrip("+-").lower(), "-" * (said[0] == "-")
+    if number in ("infinity", "nan"):
+        return f"{sign}Infinity" if number == "infinity" else "NaN"
+    if re.fullmatch("0x[0-9a-f]{1,16}", number):
+        return f"{sign}{int(number, 16)}"
+    if re.fullmatch(r"(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", number):
+        whole = f"0{number}" if number[0] == "." else number
+        return sign + re.sub(r"\.(?!\d)", "", whole)
+    return json.dumps(said)  # a name without quotes
+
+
+def _escape(found: re.Match[str]) -> str:
+    """One character, or escape, of a JSON5 text, as JSON writes it."""
+    said = found[1]
+    if said is None:
+        return json.dumps(found[0])[1:-1]
+    if said in ("\n", "\r", "\r\n", "\u2028", "\u2029"):
+        return ""  # a line that goes on
+    if said == "x":
+        return "\\u00"  # its two digits follow
+    if said in _JSON_ESCAPES:
+        return found[0]
+    return json.dumps({"0": "\0", "v": "\v"}.get(said, said))[1:-1]

@@ -213,7 +213,7 @@ def marks(first: int = 0x300, end: int = 0x10000) -> str:
     that lie within the first 65,536 code points are looked up at once, others are searched."""
     found: list[list[str]] = []
     for letter in map(chr, range(first, end)):
-        if unicodedata.category(letter)[0] == "M":
+        if unicodedata.category(letter)[0] == "M" and not _within(ord(letter), _IGNORED):
             if found and ord(found[-1][1]) + 1 == ord(letter):
                 found[-1][1] = letter
             else:

@@ -48,6 +48,8 @@ _LOCALTIME = Path("/etc/localtime")
 _ZONES = Path("/usr/share/zoneinfo")
 _DIGITS = re.compile(r"-?[0-9]{9,20}(\.[0-9]{1,12})?")
 _OFFSET = re.compile(r"[+-][0-9]{2}:[0-9]{2}")
+_AS_OFFSET = re.compile(r"<([+-][0-9]{2})([0-9]{2})>[+-][0-9]{2}:[0-9]{2}")
+"""How `use_zone` writes an offset."""
 _SIZES = (
     (10**8, "", 1, 1),
     (10**11, "seconds", 1000, 1),
@@ -170,6 +172,8 @@ def local_name() -> str:
                 return Path("/etc/timezone").read_text("ascii").strip()
             except (OSError, ValueError):
                 return ""
+    if found := _AS_OFFSET.fullmatch(named):
+        return f"{found[1]}:{found[2]}"
     name = named.removeprefix(":").rpartition("zoneinfo/")[2] or "UTC"
     return "" if name.startswith("/") else name
 

@@ -113,7 +113,7 @@ class Clock:
             moves = tx.rows(sql, (ahead, self.boot))
             tx.move_in_time(moves)
             tx.execute("DELETE FROM unset_clock WHERE boot = ?", (self.boot,))
-            done = len(moves) + self._told().get("memories", 0)
+            done = len(moves) + json.loads(self._records.meta(META) or "{}").get("memories", 0)
             by = max((jump for _, jump, _ in moves), key=abs, default=0)
             tx.set_meta(META, json.dumps({"memories": done, "by_ms": by}))
         self.waiting = False
@@ -122,41 +122,42 @@ class Clock:
 
     def describe(self) -> dict[str, Any]:
         """What `status` tells: whether the clock is set, how many memories wait until it is, those
-        of earlier boots that no one can set right, how many were set right, by how much at last."""
-        told = self._told()
-        return {
+        of earlier boots that nothing can set right, how many were set right, by how much at last;
+        and as sentences what `doctor` says of it."""
+        told = json.loads(self._records.meta(META) or "{}")
+        found = {
             "set": self.is_set(),
             "waiting": self._count("="),
             "lost": self._count("!="),
             "set_right": told.get("memories", 0),
             "by_ms": told.get("by_ms", 0),
         }
+        return {**found, "notes": [problem.what for problem in _problems(found)]}
 
     def check(self) -> Iterator[Problem]:
         """What `doctor` tells."""
-        told = self.describe()
-        if not told["set"]:
-            what = "the clock is not set: it is before this version, or before the newest memory"
-            fix = "set it (`timedatectl`); what was stored meanwhile is then set right by itself"
-            yield Problem("clock", what, fix, "warning")
-        ends = {
-            "waiting": ("to be set right when it is", "set the clock", "warning"),
-            "lost": ("not set right, as the machine was restarted since", "none", "note"),
-            "set_right": (f"set right by {_shown(told['by_ms'])}", "none", "note"),
-        }
-        for name, (end, fix, severity) in ends.items():
-            if number := told[name]:
-                stored = "1 memory was" if number == 1 else f"{number} memories were"
-                what = f"the clock was not set when {stored} stored; {end}"
-                yield Problem("clock", what, fix, severity)
-
-    def _told(self) -> dict[str, int]:
-        found: dict[str, int] = json.loads(self._records.meta(META) or "{}")
-        return found
+        return _problems(self.describe())
 
     def _count(self, sign: str) -> int:
         sql = f"SELECT count(*) FROM unset_clock WHERE boot {sign} ?"
         return int(self._records.value(sql, (self.boot,)))
+
+
+def _problems(told: dict[str, Any]) -> Iterator[Problem]:
+    if not told["set"]:
+        what = "the clock is not set: it is before this version, or before the newest memory"
+        fix = "set it (`timedatectl`); what was stored meanwhile is then set right by itself"
+        yield Problem("clock", what, fix, "warning")
+    ends = {
+        "waiting": ("to be set right when it is", "set the clock", "warning"),
+        "lost": ("not set right, as the machine was restarted since", "none", "note"),
+        "set_right": (f"set right by {_shown(told['by_ms'])}", "none", "note"),
+    }
+    for name, (end, fix, severity) in ends.items():
+        if number := told[name]:
+            stored = "1 memory was" if number == 1 else f"{number} memories were"
+            what = f"the clock was not set when {stored} stored; {end}"
+            yield Problem("clock", what, fix, severity)
 
 
 def _shown(milliseconds: int) -> str:

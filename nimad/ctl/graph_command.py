@@ -68,17 +68,7 @@ def run_graph(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     )
     if screen.json:
         return screen.result(result)
-    _table(screen, result["columns"], result["rows"])
-    if result["more"]:
-        screen.note(f"these are the first {len(result['rows'])} rows; there are more.")
-    if behind := result["behind"]:
-        changes = "1 change" if behind == 1 else f"{behind:,} changes"
-        screen.note(f"the graph does not know {changes} since it was made; --fresh makes it anew.")
-    return 0
-
-
-def _table(screen: Screen, names: list[str], rows: list[list[Any]]) -> None:
-    """The rows below their names, in columns; numbers stand to the right."""
+    names, rows = result["columns"], result["rows"]
     widest = WIDEST if screen.terminal else None
     cells = [[shorten(_shown(value), widest) for value in row] for row in [names, *rows]]
     widths = [max(columns(row[place]) for row in cells) for place in range(len(names))]
@@ -90,6 +80,12 @@ def _table(screen: Screen, names: list[str], rows: list[list[Any]]) -> None:
             parts.append(padding + text if right else text + padding)
         line = "  ".join(parts).rstrip()
         screen.line(screen.style(line, "1") if at == 0 else line)
+    if result["more"]:
+        screen.note(f"these are the first {len(result['rows'])} rows; there are more.")
+    if behind := result["behind"]:
+        changes = "1 change" if behind == 1 else f"{behind:,} changes"
+        screen.note(f"the graph does not know {changes} since it was made; --fresh makes it anew.")
+    return 0
 
 
 def _shown(value: Any) -> str:

@@ -61,10 +61,15 @@ TICK = 0.25
 
 
 def stores_at(args: argparse.Namespace, client: Client) -> Found:
-    """The stores that `args.path` names, when the options fit them and nimad answers."""
+    """The stores that `args.path` names, when the options fit them and nimad answers.
+
+    Raises why not when there is none, and options are for one.
+    """
     found = find(Path(args.path))
     for option in ("name", "start_offset", "follow"):
         if getattr(args, option) not in (None, False) and len(found.stores) != 1:
+            if not found.stores and found.refused:
+                raise found.refused[0][1]
             shown = option.replace("_", "-")
             holds = f"{args.path} holds {len(found.stores)}"
             raise UsageError(detail=f"--{shown} is for one store, and {holds}.")
@@ -75,7 +80,8 @@ def stores_at(args: argparse.Namespace, client: Client) -> Found:
 def take_over(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """Take over the store at `args.path`, or all stores below it; --wait follows them to their end.
 
-    Of several, those that can be taken over are; the exit code is that of the first that cannot.
+    Of several, those that can be taken over are; the exit code is that of the first that cannot,
+    and never 0 when none can.
     """
     found = stores_at(args, client)
     refused = list(found.refused)
@@ -96,14 +102,15 @@ def take_over(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         if not screen.json:
             for result in taken:
                 show_notes(screen, result["report"])
-        code = wait(client, screen, [result["name"] for result in taken], left_out)
+        code = wait(client, screen, list(dict.fromkeys(each["name"] for each in taken)), left_out)
     else:
         _report(args, screen, taken, left_out)
     if not screen.json:
         for told in left_out:
             screen.aside(f"left out: {told['reason']}")
-    # a store that is damaged or dangerous is a fault, a file that is none of NIMA's is not
-    faults = (error.exit for _, error in refused if error.code != SourceNotRecognised.code)
+    # what is damaged or dangerous is a fault; a file that is none of NIMA's is not, beside a store
+    strange = SourceNotRecognised.code if taken else ""
+    faults = (error.exit for _, error in refused if error.code != strange)
     return code or next(faults, 0)
 
 

@@ -209,7 +209,8 @@ def show_results(screen: Screen, found: Sequence[dict[str, Any]]) -> None:
     for place, memory in enumerate(found):
         if place:
             screen.line()
-        score = screen.style(f"score {memory['score']:.2f}", DIM)
+        copies = f"  {memory['copies']} copies" if "copies" in memory else ""
+        score = screen.style(f"score {memory['score']:.2f}{copies}", DIM)
         _heading(screen, memory, margin, [score])
         _body(screen, memory, margin)
         if parts := memory.get("parts"):

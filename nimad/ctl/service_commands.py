@@ -164,6 +164,7 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
     else:
         drawn += ", up to date"
     rows = [
+        *(("clock", one_line(note)) for note in status.get("clock", {}).get("notes", [])),
         ("memories", memories),
         ("relations", count(status["relations"])),
         ("turns", count(status["turns"])),

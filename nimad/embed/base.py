@@ -60,6 +60,7 @@ class Embedder(ABC):
         dims: dimensions of a vector.
         trouble: why it cannot be used at this moment; None when all is well.
         wordpiece: the tokenizer; None for one that has no vocabulary here.
+        by_spelling: languages other than English are compared by their spelling.
         quick: a text takes less than 0.1 ms, so that a query may embed some memories itself.
         scale: what its cosines mean.
         neighbour_shares: how much of the vectors of the turns before and after is mixed into a
@@ -71,6 +72,7 @@ class Embedder(ABC):
     dims: int
     trouble: str | None = None
     wordpiece: WordPiece | None = None
+    by_spelling: ClassVar[bool] = False
     quick: ClassVar[bool] = False
     scale: CosineScale = CosineScale(0.30, AnswerThreshold(0.35, 0.90), AnswerThreshold(0.30, 0.50))
     neighbour_shares: tuple[float, float] = (0.2, 0.1)

@@ -33,6 +33,7 @@ class HashEmbedder(Embedder):
     """Deterministic vectors of 256 dimensions, without any data, for any language."""
 
     name = "hash"
+    by_spelling = True
     revision = "1"
     dims = DIMS
     quick = True

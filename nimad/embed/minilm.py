@@ -38,6 +38,7 @@ class MiniLmEmbedder(Embedder):
     """Vectors of 384 dimensions; 2 to 4 ms a text on one core."""
 
     name = "minilm"
+    by_spelling = True
     scale = CosineScale(0.15, AnswerThreshold(0.40, 1.10), AnswerThreshold(0.20, 0.60))
     # it reads a turn as a whole, so the neighbours' vectors say more that is new
     neighbour_shares = (0.3, 0.2)

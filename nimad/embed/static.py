@@ -29,6 +29,7 @@ class StaticEmbedder(Embedder):
     """Sums of token vectors, 256 dimensions; the table is mapped: it costs what is used of it."""
 
     name = "static"
+    by_spelling = True
     dims = DIMS
     quick = True
     scale = CosineScale(0.45, AnswerThreshold(0.55, 1.25), AnswerThreshold(0.45, 0.75))

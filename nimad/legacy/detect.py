@@ -30,6 +30,8 @@ NO_STORE = "it begins like no database, checkpoint, pickle or JSON of NIMA's"
 BEFORE_ZIP = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How checkpoints of torch before 1.6 begin: the pickle of a magic number."""
 OLD_TORCH = "a checkpoint in the form of PyTorch before 1.6 (no zip; a newer one can rewrite it)"
+BOM = b"\xef\xbb\xbf"
+"""What some editors put before UTF-8."""
 ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_PROTOCOLS = b"\x02\x03\x04\x05"
 """What follows 0x80 at the begin of a pickle."""
@@ -99,13 +101,17 @@ def detect(path: Path) -> Detected:
 
 
 def store_of(files: Sequence[Path], root: Path, path: Path) -> Detected:
-    """The store of the kind FILES that these files below `root` are, called `path`."""
+    """The store of the kind FILES that these files below `root` are, called `path`.
+
+    Raises SourceUnreadable when a checksum beside one is not its owner's.
+    """
     members: list[Member] = []
     for file in files:
         name = _member_name(file, root, {member.name for member in members})
-        members.append(Member(name, file))
+        members.append(Member(name, file.resolve()))
         if (checksum := _companion(file, CHECKSUM)).is_file():
-            members.append(Member(name + CHECKSUM, checksum))
+            check_owner(checksum)
+            members.append(Member(name + CHECKSUM, checksum.resolve()))
     size = sum(member.path.stat().st_size for member in members)
     return Detected(FILES, 0, path, size, tuple(members))
 
@@ -137,9 +143,28 @@ def _peek(path: Path) -> tuple[Path, bytes, int]:
         raise SourceUnreadable(path=path, detail="its links lead back to it") from error
 
 
+def check_owner(file: Path) -> None:
+    """Raise SourceUnreadable when a file found in a directory is not of the directory's owner.
+
+    Whoever may write to a directory can put a link there that leads to what only the caller may
+    read.  So a link, and what it leads to, must be the directory's owner's; and where the caller
+    is not that owner, an ordinary file, too: it may be a hard link.
+    """
+    try:
+        owner, itself, target = file.parent.stat().st_uid, file.lstat(), file.stat()
+    except OSError as error:
+        raise os_error(error, file) from error
+    strangers = {itself.st_uid, target.st_uid} - {owner}
+    trusted = not stat.S_ISLNK(itself.st_mode) and owner in (os.geteuid(), 0)
+    if strangers and not trusted:
+        detail = "it, or what it leads to, does not belong to the owner of its directory"
+        raise SourceUnreadable(path=file, detail=detail)
+
+
 def open_plain(path: Path) -> BinaryIO:
-    """Open a file for reading; a pipe that took its place meanwhile does not block."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    """Open a file for reading, no link; a pipe that took its place meanwhile does not block."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+    descriptor = os.open(path, flags)
     return os.fdopen(descriptor, "rb", buffering=0)
 
 
@@ -169,7 +194,7 @@ def file_format(head: bytes, path: Path | str) -> str:
         return CHECKPOINT
     if head[:1] == b"\x80" and head[1:2] in PICKLE_PROTOCOLS:
         return PICKLE
-    if head.lstrip()[:1] == b"{":
+    if head.removeprefix(BOM).lstrip()[:1] == b"{":
         return JSON
     raise SourceNotRecognised(path=path, detail=NO_STORE)
 

@@ -33,7 +33,7 @@ from nimad.legacy import json_index, zipped
 from nimad.legacy.budget import Budget
 from nimad.legacy.bundle import BLOCK, END, PURGED, Bundle, Packed
 from nimad.legacy.bundle_index import BundleIndex, read_file
-from nimad.legacy.detect import CHECKSUM, ZIP_MAGIC
+from nimad.legacy.detect import CHECKSUM, JSON, ZIP_MAGIC, file_format
 from nimad.legacy.parsed import Parsed, Vectors
 from nimad.legacy.pickle_allowlist import BUILDERS, ITEM_BYTES
 
@@ -207,7 +207,7 @@ class _File:
         self._kept = _Kept(self._parsed, rows, doomed)
 
     def overwrite(self) -> None:
-        if bytes(self._view[:64]).lstrip()[:1] == b"{":
+        if file_format(bytes(self._view[:64]), self._file.name) == JSON:
             self._json()
         else:
             is_zip = bytes(self._view[:4]) == ZIP_MAGIC

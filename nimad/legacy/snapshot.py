@@ -35,7 +35,7 @@ from typing import Any
 
 from nimad.closing import Closing
 from nimad.disk.failures import Fault, sqlite_fault
-from nimad.errors import DiskFull, SourceChanged, SourceNotRecognised
+from nimad.errors import DiskFull, SourceChanged, SourceNotRecognised, SourceUnreadable
 from nimad.legacy.detect import GRAPH, NOT_SQLITE, SQLITE_MAGIC, open_plain, os_error
 from nimad.legacy.schema import identify, open_source, sqlite_errors
 from nimad.legacy.scratch import private_directory, scratch_directory
@@ -97,6 +97,9 @@ def take_snapshot(
         source = Path(path).resolve(strict=True)
     except OSError as error:
         raise os_error(error, path) from error
+    for suffix in ("-wal", "-shm", "-journal"):
+        if _beside(source, suffix).is_symlink():  # SQLite would follow it, and never makes one
+            raise SourceUnreadable(path=_beside(source, suffix), detail="it is a link")
     with private_directory(into) as scratch:
         copy = scratch / "copy.sqlite"
         sizes = [file_signature(_beside(source, suffix))[1] for suffix in ("", "-wal", "-journal")]

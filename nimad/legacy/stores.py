@@ -17,7 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nimad.errors import NimadError, SourceNotRecognised, SourceUnreadable
-from nimad.legacy.detect import GRAPH, HEAD_BYTES, Detected, detect, open_plain, os_error, store_of
+from nimad.legacy.detect import (
+    CHECKSUM,
+    GRAPH,
+    HEAD_BYTES,
+    Detected,
+    check_owner,
+    detect,
+    open_plain,
+    os_error,
+    store_of,
+)
 
 DATABASES = {".sqlite", ".sqlite3", ".db"}
 CHECKPOINTS = {".pt", ".pth"}
@@ -98,9 +108,9 @@ def _kind(file: Path) -> str | None:
         return "checkpoint"
     if suffix == ".json":
         try:
-            with open_plain(file) as opened:
+            with open_plain(file.resolve()) as opened:
                 head = opened.read(HEAD_BYTES)
-        except OSError:
+        except (OSError, RuntimeError):  # Python 3.11 says so when links go round in a circle
             return None
         return "sparse" if any(sign in head for sign in JSON_SIGNS) else None
     return "sparse" if suffix in SPARSE else None
@@ -109,6 +119,9 @@ def _kind(file: Path) -> str | None:
 def _try(found: Found, file: Path) -> Detected | None:
     """Add a file's store, or the reason why it is none."""
     try:
+        check_owner(file)
+        if file.with_name(file.name + CHECKSUM).is_file():
+            check_owner(file.with_name(file.name + CHECKSUM))
         store = detect(file)
     except NimadError as error:
         found.refused.append((file, error))

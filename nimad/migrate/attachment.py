@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from nimad.legacy.mapping import Mapper
 from nimad.legacy.redact_database import scrub_snapshot
 from nimad.legacy.snapshot_kinds import SUFFIXES, open_snapshot
 from nimad.legacy.source import LegacyNode, LegacySource, Row, Totals, Unreadable
+from nimad.legacy.values import identical
 from nimad.migrate import snapshots
 from nimad.migrate.encode_stage import recount
 from nimad.migrate.report import describe
@@ -62,15 +64,11 @@ def attach(
         start = _start_key(graph, asked.start_offset)
         told = times.sentences(totals.times, zone_name or "this machine's zone")
         totals.notes = [*told, *totals.notes]
+        if nothing_new := adds_nothing(store, graph, known, asked):
+            assert known is not None
+            note = f"every memory of {asked.path} is in {known.path} as well: it adds nothing"
+            totals.notes.append(note)
         report = describe(store, graph, totals, known, asked.batch_size or 0, asked.size)
-        nothing_new = (  # a part of a source that is here whole, such as an archived file
-            known is not None
-            and not new
-            and known.kind == FILES
-            and known.path != asked.path
-            and known.note("sent") != asked.sha256
-            and _all_here(store, graph, known)
-        )
         notes = {"sent": asked.sha256, "start_after": start, "form": form_of(graph)}
         notes["time_zone"] = zone_name
         fields = {**_columns(asked, totals, start), "fingerprint": fingerprint_of(graph)}
@@ -190,7 +188,8 @@ def known_source(
     """The source that this snapshot is of, when it is known already, so that none comes in twice.
 
     - the same path, and most of the memories that both have are the same, or
-    - another path (the file was moved), and nearly all memories that we have are in it unchanged.
+    - another path (the file was moved), and nearly all memories that we have are in it, or
+    - another path in the same directory, and it has only memories that the source has (a copy).
 
     A new store at an old path, whose ids begin at 1 again, is another source; so is a store that
     only begins like one we know.  Stores of checkpoints in different directories may hold the same
@@ -209,6 +208,8 @@ def known_source(
         if source.path == asked.path:
             return same_start or _overlap(store, graph, source)[0] >= 0.5
         if source.kind != FILES:
+            if _is_copy(store, graph, source, asked):
+                return True
             if not same_start or source.snapshot is None:
                 return False
             return min(_overlap(store, graph, source)) >= MOVED_SHARE
@@ -227,6 +228,52 @@ def known_source(
     if known is not None and asked.name not in (None, known.name):
         raise UsageError(detail=f"that source is known already, as {known.name}")
     return known
+
+
+def adds_nothing(
+    store: MemoryStore, graph: LegacySource, known: Source | None, asked: AttachRequest
+) -> bool:
+    """Whether a snapshot is but a part of a source that is here whole: an archived file, or a copy
+    of a database that its owner made beside it."""
+    if known is None or known.stage == Stage.ROLLED_BACK:
+        return False
+    if known.path == asked.path or known.note("sent") == asked.sha256:
+        return False
+    if known.kind != FILES:
+        return _is_copy(store, graph, known, asked)
+    return _all_here(store, graph, known)
+
+
+def _is_copy(store: MemoryStore, graph: LegacySource, source: Source, asked: AttachRequest) -> bool:
+    """Whether a database beside that of a source has no memory that the source lacks, or has
+    otherwise.  Ends at the first one; what was forgotten on request is not lacking."""
+    beside = Path(source.path).parent == Path(asked.path).parent
+    if not beside or source.path == asked.path or source.stage == Stage.ROLLED_BACK:
+        return False
+    noted = sources.quarantined_keys(store.records, source.id, "forgotten", "node")
+    mapper = graph.mapper(source.name)
+    path = store.state / "snapshots" / (source.snapshot or "-")
+    with ExitStack() as opened:
+        kept = opened.enter_context(open_snapshot(source.kind, path)) if path.exists() else None
+        if kept is not None and kept.mapper("").columns != mapper.columns:
+            return False
+        rows = _rows(graph, source.name)
+        while page := list(islice(rows, PAGE)):
+            due = [row for row in page if row.key not in noted]
+            ours = sources.memories(store.records, source.id, [row.key for row in due])
+            for row in due:
+                if not isinstance(row, LegacyNode):
+                    return False
+                found = [mapper.row(ours[row.key])] if row.key in ours else []
+                if not found and kept is not None:
+                    found = [
+                        other.row
+                        for other in kept.nodes(mapper, row.key - 1, 1)
+                        if isinstance(other, LegacyNode) and other.key == row.key
+                    ]
+                if not found or not identical(found[0], row.row):
+                    return False
+    return True
 
 
 def fingerprint_of(graph: LegacySource) -> str:
@@ -265,8 +312,12 @@ def _home(path: str) -> Path:
 def _all_here(store: MemoryStore, graph: LegacySource, source: Source) -> bool:
     """Whether every memory of a snapshot is known to a source."""
     noted = sources.quarantined_keys(store.records, source.id, "forgotten", "node")
-    keys = {row.key for row in _rows(graph, "")} - noted
-    return len(sources.memory_ids(store.records, source.id, keys)) == len(keys)
+    rows = _rows(graph, "")
+    while page := list(islice(rows, PAGE)):
+        keys = {row.key for row in page} - noted
+        if len(sources.memory_ids(store.records, source.id, keys)) < len(keys):
+            return False
+    return True
 
 
 def _rows(graph: LegacySource, name: str) -> Iterator[LegacyNode | Unreadable]:

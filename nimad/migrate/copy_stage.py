@@ -26,6 +26,9 @@ CHANGED = "changed in the source after it was taken over; the first version is k
 YIELD_EVERY = 64
 """Rows sorted out between two looks at whether a query waits: 2 ms."""
 
+MAX_KIND = 100
+"""Length of the kind of a note, which ends with a column's name of the source's choice."""
+
 
 def copy(run: Run) -> Iterator[None]:
     """Copy the rows behind the cursor, one batch at a time."""
@@ -65,7 +68,7 @@ def _commit(
                 notes.append(("changed", row.key, CHANGED))
         else:
             memories[row.key] = row.memory
-            notes += [(column, row.key, reason) for column, reason in row.notes]
+            notes += [(f"field {name}"[:MAX_KIND], row.key, why) for name, why in row.notes]
     run.give_way()
     with records.write() as tx:
         if memories:

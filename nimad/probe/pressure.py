@@ -60,18 +60,17 @@ class Stalls:
         if elapsed < self._least:
             return None
         self._at = now
-        shares = [self._share(path, elapsed) for path in self._paths]
-        return max((share for share in shares if share is not None), default=None)
-
-    def _share(self, path: Path, elapsed: float) -> float | None:
-        before, total = self._seen[path], some(path, "total")
-        self._seen[path] = total
-        if total is None or before is None:
-            return None
-        if elapsed > WINDOW:
-            average = some(path, "avg10")
-            return None if average is None else average / 100
-        return min(1.0, max(0.0, (total - before) / 1e6 / elapsed))
+        shares = []
+        for path in self._paths:
+            before, total = self._seen[path], some(path, "total")
+            self._seen[path] = total
+            if total is None or before is None:
+                continue
+            if elapsed <= WINDOW:
+                shares.append(min(1.0, max(0.0, (total - before) / 1e6 / elapsed)))
+            elif (average := some(path, "avg10")) is not None:
+                shares.append(average / 100)
+        return max(shares, default=None)
 
 
 def some(path: Path, field: str) -> float | None:

@@ -187,6 +187,24 @@ class Columns:
         """int64[m]: the rows whose text is this one in the common form."""
         return np.flatnonzero((self.print == fingerprint(text)) & self.alive)
 
+    def said(self, rows: Rows) -> list[tuple[int, int]]:
+        """What each row says, and who: equal where text and speaker are, in the common form."""
+        return list(zip(self.print[rows].tolist(), self.who[rows].tolist(), strict=True))
+
+    def copies(self, rows: Rows, mask: NDArray[np.bool_]) -> list[Rows]:
+        """For each row, the other rows in the mask that say the same."""
+        wanted = np.zeros(1 << 16, np.bool_)  # by part of a fingerprint: most rows are ruled out
+        part = self.print.view(np.uint16)[::4]
+        wanted[part[rows]] = True
+        near = np.flatnonzero(wanted[part] & mask)
+        groups: dict[tuple[int, int], list[int]] = {}
+        for row, key in zip(near.tolist(), self.said(near), strict=True):
+            groups.setdefault(key, []).append(row)
+        return [
+            np.array([other for other in groups.get(key, ()) if other != row], np.int64)
+            for row, key in zip(rows.tolist(), self.said(rows), strict=True)
+        ]
+
     def neighbour_gather(self) -> NeighbourGather:
         """The neighbours as they are now, as slices; made once for each version."""
         if self._gather is None or self._gather[0] != self.version:

@@ -75,7 +75,16 @@ class ColumnsFollower:
         changes = self._records.changes(columns.seen, min(most, _CHANGES))
         # asked last: what was pruned while the changes were read would be missing from them
         if columns.seen < self._records.pruned_to():
-            return self._compare_ids(head, most)
+            # By the ids that exist: of what the columns hold only times may change, and no id is
+            # given twice, so nothing else needs to be read again.
+            last = int(self._records.value("SELECT max(id) FROM memories") or 0)
+            if not self._read_new(last, most):
+                return False
+            gone = columns.id[columns.alive & ~np.isin(columns.id, self._records.ids())]
+            self._remove([(number, number) for number in gone.tolist()])
+            self._read_times(0, last)
+            columns.seen = head
+            return True
         memories = [change for change in changes if change.kind == "memory"]
         last = max((change.last for change in memories if change.op == "add"), default=0)
         if not self._read_new(last, most):
@@ -88,22 +97,6 @@ class ColumnsFollower:
         if columns.dead * _DEAD_SHARE > columns.count:
             columns.compact()
         return columns.seen >= head
-
-    def _compare_ids(self, head: int, most: int) -> bool:
-        """As `sync`, when the change log no longer reaches back: by the ids that exist.
-
-        Of what the columns hold only times may change, and no id is given twice, so nothing else
-        needs to be read again.
-        """
-        columns = self._columns
-        last = int(self._records.value("SELECT max(id) FROM memories") or 0)
-        if not self._read_new(last, most):
-            return False
-        gone = columns.id[columns.alive & ~np.isin(columns.id, self._records.ids())]
-        self._remove([(number, number) for number in gone.tolist()])
-        self._read_times(0, last)
-        columns.seen = head
-        return True
 
     def _read_new(self, last: int, most: int) -> bool:
         """Read the memories above the known ones, up to an id; whether all of them were read."""

@@ -2,8 +2,8 @@
 
 A passage is a stretch of one session (or of talk, see `session_neighbours`) with at least one hit
 in it.  Hits of one turn, and hits that are already in a better hit's passage, join it instead of
-making one of their own, so no memory is ever shown twice; nor is one that says the same as another,
-word by word, by the same person at the same moment: two sources may both have it.
+making one of their own, so no memory is ever shown twice; nor is one that says the same as another
+by the same speaker.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from nimad.model import TURN_ROLES, Hit, Memory
 from nimad.recall.columns import NONE, Columns
 from nimad.store.bounded import get_within
 from nimad.store.records import Records
+from nimad.text import common_form
 
 NEIGHBOURS = 1
 """Memories beyond the turn on each side: what was asked, and what came back."""
@@ -127,7 +128,7 @@ def passages(
 
 
 def _saying(memory: Memory) -> tuple[object, ...]:
-    return memory.text, memory.who, memory.timestamp
+    return common_form(memory.text), common_form(memory.who or "")
 
 
 def _turns(records: Records, hits: Sequence[Hit]) -> dict[int, dict[str, int]]:

@@ -108,28 +108,20 @@ def on_date(times: Ints, named: Named, zone: tzinfo = UTC) -> NDArray[np.bool_]:
         return np.zeros(0, np.bool_)
     quarters = times // (DAY_MS // 96)  # no zone is off by less than a quarter of an hour
     starts = np.flatnonzero(np.append(True, quarters[1:] != quarters[:-1]))
-    hit = _calendar(quarters[starts], named.part, zone) == named.low
-    found = np.repeat(hit, np.diff(np.append(starts, len(times))))
-    found &= times != 0
-    return found
-
-
-def _calendar(quarters: Ints, part: str, zone: tzinfo) -> Ints:
-    """The year, month, day or weekday of quarters of an hour since 1970 in a zone."""
-    unique, back = np.unique(quarters // 96, return_inverse=True)
+    unique, back = np.unique(quarters[starts] // 96, return_inverse=True)
     offsets = np.array([_offset(int(day), zone) for day in unique], np.int64)
-    days: Ints = (quarters + offsets[back] // 900) // 96
-    if part == "weekday":
-        days += 3
-        days %= 7  # 1 January 1970 was a Thursday
-        return days
-    dates = days.astype("datetime64[D]")
-    months = dates.astype("datetime64[M]")
-    if part == "day":
-        day: Ints = (dates - months).astype(np.int64) + 1
-        return day
-    whole = months.astype(np.int64)
-    found: Ints = whole % 12 + 1 if part == "month" else whole // 12 + 1970
+    days = (quarters[starts] + offsets[back] // 900) // 96
+    if named.part == "weekday":
+        value = (days + 3) % 7  # 1 January 1970 was a Thursday
+    else:
+        dates = days.astype("datetime64[D]")
+        months = dates.astype("datetime64[M]")
+        value = (dates - months).astype(np.int64) + 1
+        if named.part != "day":
+            whole = months.astype(np.int64)
+            value = whole % 12 + 1 if named.part == "month" else whole // 12 + 1970
+    found = np.repeat(value == named.low, np.diff(np.append(starts, len(times))))
+    found &= times != 0
     return found
 
 

@@ -10,12 +10,18 @@ import numpy as np
 
 from nimad.recall.columns import NONE, Columns, Floats
 from nimad.recall.dates import on_date
-from nimad.recall.parsed_query import ParsedQuery
+from nimad.recall.parsed_query import LONG, ParsedQuery
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scope
 from nimad.recall.weights import Weights
 from nimad.store.terms import TermIndex
 
+ASKED = 24
+"""Terms that are asked of a query that has more than LONG: the rarest that occur."""
+MEASURE = 10
+"""Terms of a long query, the weightiest, that a memory should hold: no memory holds all."""
+FOCUS = 2.0
+"""Factor of the terms of a long query's last paragraph."""
 _FEW = 16
 """Rows for one scored row: above, scores are scattered to the neighbours; below, gathered."""
 
@@ -47,30 +53,50 @@ def score_words(
     """Score every row in the scope; only rows in it have a say in how rare a word is."""
     own = np.zeros(columns.count, np.float32)
     total = scope.count + weights.unseen
-    best = 0.0
+    best: list[float] = []
     unknown: set[str] = set()
-    for term in question.terms:
+    for term in _chosen(question, terms):
         watch.check()
         postings = terms.postings(term, columns.last_id)
         rows, counts = columns.among(postings.ids, postings.counts)
         if not scope.whole:
             inside = scope.mask[rows]
             rows, counts = rows[inside], counts[inside]
-        rarity = _rarity(total, len(rows))
+        rarity = _rarity(total, len(rows)) * (FOCUS if term in question.focus else 1)
         if not len(rows):
             if term not in question.met:
                 unknown.add(term)
-                best += rarity
+                best.append(rarity)
             continue
-        best += rarity
+        best.append(rarity)
         own[rows] += rarity * counts * (weights.k1 + 1) / (counts + scope.sizes[rows])
     for named in question.dates:
         hit = on_date(columns.time, named, question.zone) & scope.mask
         if 0 < (count := int(np.count_nonzero(hit))) < scope.count:
             rarity = weights.date * _rarity(total, count)
             own[hit] += rarity
-            best += rarity
-    return LexicalScores(own, spread(own, columns, scope, weights), best, frozenset(unknown))
+            best.append(rarity)
+    if question.around:
+        best = sorted(best)[-MEASURE:]
+    shared = spread(own, columns, scope, weights)
+    measure = 0.0
+    for rarity in best:  # one after the other: the same under any Python
+        measure += rarity
+    return LexicalScores(own, shared, measure, frozenset(unknown))
+
+
+def _chosen(question: ParsedQuery, terms: TermIndex) -> list[str]:
+    """The terms to be asked: of many, the rarest of those that memories hold.
+
+    Those that none holds are asked, too, unless the query is long: they tell that little is met.
+    """
+    if len(question.terms) <= LONG:
+        return question.terms
+    holders = {term: terms.holders(term) for term in question.terms}
+    weight = {term: FOCUS if term in question.focus else 1.0 for term in holders}
+    known = sorted(filter(holders.get, holders), key=lambda term: holders[term] / weight[term] ** 2)
+    kept = set(known[:ASKED]) | {t for t in holders if not holders[t] and not question.around}
+    return [term for term in question.terms if term in kept]
 
 
 def find_unknown(

@@ -1,4 +1,12 @@
-"""A query taken apart: its words as the index has them, the speakers and dates it names."""
+"""A query taken apart: its words as the index has them, the speakers and dates it names.
+
+A message as the query, with a question at its end or without one, is *long*: it has more words than
+a question.  Its last paragraph says what is wanted, the rest what it is about.  So the names, dates
+and meaning of that paragraph count, and its words double; of all words the rare ones that occur
+in memories are asked (`nimad.recall.lexical`), and what no memory mentions speaks against nothing.
+
+What a query costs does not grow with its length: what is looked at is cut before anything is read.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +25,19 @@ from nimad.store import words
 from nimad.store.terms import TermIndex
 from nimad.text import composed, tokens, word_pattern, words_of
 
+LONG = 32
+"""Number of words from which on a query is long; those without content do not count, and two pairs
+of a dense script are one [words]."""
 MOST_TERMS = 64
-"""Number of terms of one query; a longer one, a pasted page say, is asked by its first words, and
-by as many of its capitalised words [terms]."""
+"""Number of terms that are looked at of the last paragraph, of what is before it, and of
+capitalised words [terms]."""
 LOOKED_AT = 4000
 """Length of the part of a query that is taken apart; of a longer one its beginning and its end,
 half each [characters]."""
+NAMED_IN = 2000
+"""Length of the longest part in which dates are looked for [characters]."""
 
+_PARAGRAPH = re.compile(r"\n[^\S\n]*\n")
 _ENDING = re.compile(r"(?<=\w)['’](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
 
 
@@ -31,18 +45,22 @@ _ENDING = re.compile(r"(?<=\w)['’](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
 class ParsedQuery:
     """Attributes:
     terms: of the index, each once.
+    focus: those of the last paragraph of a long query, which count double.
     met: those that a subject or a date stands for: no memory needs to hold them.
     subjects: codes of the subjects that are named and have memories to be looked at.
-    meaning: the text without the words that named them.
+    meaning: the text without the words that named them; of a long query its last paragraph.
+    around: the whole of a long query; "" of another.
     dates: what is asked of dates, which are those of `zone`.
     only_names: nothing is left without the names: what these speakers said is asked.
     german: whether it is German, by its small words.
     """
 
     terms: list[str]
+    focus: frozenset[str]
     met: frozenset[str]
     subjects: NDArray[np.int64]
     meaning: str
+    around: str
     dates: list[Named]
     zone: tzinfo
     only_names: bool
@@ -61,6 +79,11 @@ def parse_query(
     """Take a query apart; only subjects of the rows in the scope are known."""
     text = composed(text)
     plain = _ENDING.sub("", text)
+    asked = words.terms(plain)
+    around = ""
+    if sum((1 + len(tokens(word))) / 2 for word in asked) > LONG:
+        around, text = plain, _last_paragraph(text)
+        plain = _ENDING.sub("", text)
     spoken = words_of(plain)
     word_of = word_pattern(plain.isascii())
     named = {
@@ -72,27 +95,41 @@ def parse_query(
     drop = {word for words_ in named.values() for word in words_}
     rest = word_of.sub(lambda m: "" if drop.issuperset(tokens(m[0])) else m[0], plain)
     whole = not word_of.search(rest)
-    asked: dict[str, None] = {}
-    for word in words.terms(plain):
-        if len(asked) >= MOST_TERMS:
-            break
-        asked.update(dict.fromkeys(terms.cut(word)))
+    wanted = _cut_some(words.terms(plain), terms)
+    asked = [] if not around else sorted(asked, key=len, reverse=True)  # the longest: mostly rare
     german = words.is_german(spoken)
     if german:  # its small words are in every text, and embedders do not know that they say little
         less = word_of.sub(lambda m: "" if m[0].casefold() in words.GERMAN else m[0], rest)
         rest = less if word_of.search(less) else rest
-    dates, dated = named_dates(text, now, zone)
+    dates, dated = named_dates(text[:NAMED_IN], now, zone)
     met = drop | dated
     return ParsedQuery(
-        list(asked)[:MOST_TERMS],
+        list(dict.fromkeys([*wanted, *_cut_some(asked, terms)])),
+        frozenset(wanted if around else ()),
         frozenset(term for word in met for term in terms.cut(word)),
         np.array(sorted(named), np.int64),
         text if whole else rest,
+        around,
         dates,
         zone,
-        whole and bool(named),
+        whole and bool(named) and not around,
         german,
     )
+
+
+def _last_paragraph(text: str) -> str:
+    """What stands behind the last blank line, else behind the last line end; else everything."""
+    text = text.strip()
+    for part in (_PARAGRAPH.split(text)[-1], text.splitlines()[-1]):
+        if len(part) < len(text) and words_of(part):
+            return part
+    return text
+
+
+def _cut_some(asked: list[str], terms: TermIndex) -> list[str]:
+    """The terms of some words, not more than MOST_TERMS."""
+    found = [term for word in asked[:MOST_TERMS] for term in terms.cut(word)]
+    return words.content(found)[:MOST_TERMS]
 
 
 def _named_subjects(spoken: list[str], columns: Columns) -> dict[str, set[str]]:

@@ -141,9 +141,13 @@ class Recall:
             context = QueryContext(text, k, mode, scope, at, zone or local_zone(), *parts, watch)
             scored = self._scoring.best(context) if scope.count else []
         watch.lap("fusion")
-        memories = get_within(self._records, [number for number, _, _ in scored])
+        memories = get_within(self._records, [number for number, *_ in scored])
         watch.lap("records")
-        return [Hit(memories[i], score, made) for i, score, made in scored if i in memories]
+        return [
+            Hit(memories[number], score, made, copies)
+            for number, score, made, copies in scored
+            if number in memories
+        ]
 
     def evidence(
         self,

@@ -67,8 +67,9 @@ class Scoring:
         self._weights = weights
         self._semantic = SemanticScorer(columns, weights)
 
-    def best(self, context: QueryContext) -> list[tuple[int, float, dict[str, float]]]:
-        """(id, score, parts) of the best `k`, best first; none when too little of it is met."""
+    def best(self, context: QueryContext) -> list[tuple[int, float, dict[str, float], list[int]]]:
+        """(id, score, parts, ids of its copies) of the best `k`, best first; none when too little
+        of it is met."""
         scored = self._score_sides(context)
         if not len(scored.same) and not self._weigh(scored).enough:
             return []
@@ -85,9 +86,27 @@ class Scoring:
                 int(ids[n]),
                 float(score[n]),
                 {name: float(v[n]) for name, v in parts.items() if not np.isnan(v[n])},
+                self._columns.id[copies].tolist(),
             )
-            for n in best_places(score, context.k)
+            for n, copies in self._distinct(rows, score, context)
         ]
+
+    def _distinct(self, rows: Rows, score: Floats, context: QueryContext) -> list[tuple[int, Rows]]:
+        """The places of the best `k`, each sentence of a speaker once, with the rows of its copies.
+
+        Nearly always the best are distinct already.
+        """
+        columns, wanted = self._columns, context.k
+        while True:
+            places = best_places(score, wanted)
+            said = columns.said(rows[places])
+            first = sorted({key: n for n, key in reversed(list(enumerate(said)))}.values())
+            if len(first) >= context.k or len(places) == len(score):
+                break
+            wanted *= 4
+        chosen = places[first[: context.k]]
+        copies = columns.copies(rows[chosen], context.scope.mask)
+        return list(zip(chosen.tolist(), copies, strict=True))
 
     def evidence(self, context: QueryContext) -> Evidence:
         """What `best` decides by whether to answer."""
@@ -120,10 +139,15 @@ class Scoring:
         """None without an embedder (words go on without it, and the reply says so), and for a
         query in which it knows nothing."""
         try:
-            vector = context.embedder.embed([query.meaning])[0]
+            texts = [query.meaning, query.around] if query.around else [query.meaning]
+            parts = context.embedder.embed(texts)
         except Degraded:
             return None
         context.watch.lap("embed")
+        vector = parts[0]
+        if query.around:  # what is wanted, and a little of what it is about
+            mixed = 2 * parts[0] + parts[1]
+            vector = mixed / max(float(np.linalg.norm(mixed)), 1e-6)
         if not vector.any():
             return None
         large, weights = self._columns.count > self._weights.exact_rows, self._weights
@@ -160,7 +184,13 @@ class Scoring:
         )
         nearest = near.high if near else 0.0
         return evidence.weigh(
-            scored.query, scored.words, nearest, threshold, context.mode, unknown_name
+            scored.query,
+            scored.words,
+            nearest,
+            threshold,
+            context.mode,
+            unknown_name,
+            evidence.cosine_share(scored.query, context.embedder, context.scope.count),
         )
 
     def _unknown_terms(self, scored: _Scored, terms: Iterable[str]) -> set[str]:

@@ -150,13 +150,18 @@ class SemanticScorer:
         promise = about.words if about.promise is None else about.promise
         most, few = (max(n, 2 * about.wanted) for n in (weights.candidates, weights.nearest))
         best = highest(promise, most)
+        while len(best) % most == 0 and 0 < self._sentences(best) < 2 * about.wanted:
+            promise = np.where(np.isin(columns.print, columns.print[best]), np.float32(0), promise)
+            more = highest(promise, most)
+            if not len(more):
+                break
+            best = np.concatenate([best, more])
         watch.lap("words")
-        near, _ = blocks.search(
-            about.query,
-            few if len(best) else most,
-            scope.ids,
-            effort=NEAR_EFFORT if len(best) else 1.0,
-        )
+        few, effort = (few, NEAR_EFFORT) if len(best) else (most, 1.0)
+        near, _ = blocks.search(about.query, few, scope.ids, effort=effort)
+        while len(near) == few and self._sentences(columns.rows_of(np.sort(near))) < about.wanted:
+            few *= 8
+            near, _ = blocks.search(about.query, few, scope.ids, effort=effort)
         # these are for the low end only, but scoring them as well does no harm
         far, _ = blocks.search(-about.query, weights.furthest, scope.ids, effort=FAR_EFFORT)
         watch.lap("blocks")
@@ -178,6 +183,10 @@ class SemanticScorer:
         if np.isnan(mixed).all():
             return SemanticScores(rows, plain, mixed, 0.0, 0.0)
         return SemanticScores(rows, plain, mixed, float(np.nanmin(mixed)), float(np.nanmax(mixed)))
+
+    def _sentences(self, rows: Rows) -> int:
+        """How many different texts rows have: a sentence that was said often hides the others."""
+        return len(set(self._columns.print[rows].tolist()))
 
     def _with_neighbours(self, rows: Rows) -> Rows:
         """`rows` and their neighbours, ascending."""

@@ -58,7 +58,7 @@ class Connection(Protocol):
 def cost_of(data: bytes) -> int:
     """What a frame may take until it is answered: its text, its values, its reply [bytes].  Text
     with other letters than ASCII takes up to four bytes a character in Python."""
-    text = len(data) * (1 if data.isascii() else 4)
+    text = len(data) * (1 if data.isascii() and b"\\u" not in data else 4)
     nodes = min(count_separators(data), MAX_NODES)  # with more of them it is not even parsed
     return len(data) + text + NODE_BYTES * nodes + MAX_FRAME
 

@@ -1,6 +1,7 @@
 """A pool of threads that users take turns in: no user waits for another one's work.
 
 A user may occupy `threads` of them; there is one more, so that a second user always finds one.
+While others ask, too, it may occupy one less: threads that compute in Python slow each other down.
 Where jobs wait, those of one user are begun in their order, and the users take turns.  Everything
 but the jobs themselves happens on the event loop.
 """
@@ -20,6 +21,8 @@ from nimad.errors import Busy, NimadError
 
 SPARE = 1
 """Number of threads that one user alone never occupies [threads]."""
+ACTIVE_SECONDS = 5.0
+"""Time after a job of its own for which a user counts as one of those who ask [seconds]."""
 
 
 @dataclass(eq=False)
@@ -42,6 +45,8 @@ class Lane:
         self._waiting: dict[int, deque[Job]] = {}
         self._running: dict[Job, None] = {}
         self._busy: Counter[int] = Counter()
+        self._asked: dict[int, float] = {}
+        """When each user came with its last job; those of the last seconds, oldest first."""
         self._closed = False
 
     def submit(self, uid: int, work: Callable[[], Any]) -> Job:
@@ -54,6 +59,10 @@ class Lane:
             raise Busy(detail="it is stopping")
         job = Job(uid, work, asyncio.get_running_loop().create_future(), time.monotonic())
         self._waiting.setdefault(uid, deque()).append(job)
+        self._asked.pop(uid, None)
+        self._asked[uid] = job.came
+        while self._asked[first := next(iter(self._asked))] < job.came - ACTIVE_SECONDS:
+            del self._asked[first]
         self._begin()
         return job
 
@@ -79,7 +88,8 @@ class Lane:
 
     def _begin(self) -> None:
         while len(self._running) < self._most + SPARE:
-            uid = next((uid for uid in self._waiting if self._busy[uid] < self._most), None)
+            share = self._most if len(self._asked) <= 1 else max(1, self._most - 1)
+            uid = next((uid for uid in self._waiting if self._busy[uid] < share), None)
             if uid is None:
                 return
             queue = self._waiting.pop(uid)

@@ -44,6 +44,9 @@ _CONVERTED: dict[str, checks.Check] = {
 }
 """By kind of field, how its JSON becomes the value of a Memory; other kinds are what they are."""
 
+MOST_COPIES = 100
+"""Number of ids of copies that a result names [ids]."""
+
 IMPORT = {
     name: Param(_CONVERTED.get(field.kind, lambda value: value), None)
     for name, field in FIELDS.items()
@@ -133,6 +136,8 @@ def memory_json(memory: Memory, *, blobs: bool = False) -> dict[str, Any]:
 def hit_json(hit: Hit, *, explain: bool = False) -> dict[str, Any]:
     """A query's result: the memory and its score, with the score's parts when asked for."""
     found = {**memory_json(hit.memory), "score": hit.score}
+    if hit.copies:
+        found |= {"copies": len(hit.copies) + 1, "copy_ids": hit.copies[:MOST_COPIES]}
     if explain:
         found["parts"] = hit.parts
     return found

@@ -77,6 +77,7 @@ TOKENIZER = "porter ascii"
 """English stems; words were cut before, by `nimad.text`, and stand between spaces."""
 WORDS = f"text, who, signs, content = '', tokenize = '{TOKENIZER}'"
 INDEX = "INSERT INTO words (rowid, text, who, signs) VALUES (?, ?, ?, ?)"
+INDEXED = "SELECT id, CAST(ifnull(text, '') AS TEXT), CAST(who AS TEXT) FROM memories WHERE"
 UNINDEX = "INSERT INTO words (words, rowid, text, who, signs) VALUES ('delete', ?, ?, ?, ?)"
 """What a memory adds to the words index, and takes from it: see `index_row`."""
 
@@ -307,8 +308,12 @@ INSERT OR REPLACE INTO meta (key, value) VALUES ('text_form', ?);
 """
 """What another common form asks for (another Unicode, or rules of another version of nimad)."""
 
-TERMS = "CREATE VIRTUAL TABLE temp.terms USING fts5vocab (main, words, instance)"
-"""What a reader has besides: each place of each term in the words index, without a copy."""
+TERMS = (
+    "CREATE VIRTUAL TABLE temp.terms USING fts5vocab (main, words, instance)",
+    "CREATE VIRTUAL TABLE temp.holders USING fts5vocab (main, words, row)",
+)
+"""What a reader has besides, without a copy: each place of each term in the words index, and how
+many memories hold it."""
 
 
 def index_row(number: int, text: str, who: str | None) -> tuple[int, str, str, str]:
@@ -332,7 +337,8 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     connection.execute("PRAGMA cache_size = -2000")
     connection.execute("PRAGMA temp_store = MEMORY")
     if readonly:
-        connection.execute(TERMS)
+        for table in TERMS:
+            connection.execute(table)
         connection.execute("PRAGMA query_only = ON")
     else:
         connection.execute("PRAGMA synchronous = FULL")

@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,6 +168,19 @@ class TermIndex:
             np.concatenate([kept.postings.counts, more.counts]),
         )
 
+    def holders(self, term: str) -> int:
+        """About how many memories hold a term; much cheaper than to read which.
+
+        Raises WordsDamaged.
+        """
+        with self._lock:
+            kept = None if self._tail_rows else self._kept.get(term)
+        if kept is not None:
+            return len(kept.postings.ids)
+        condition, bounds = _condition(term)
+        sql = f"SELECT sum(doc) FROM temp.holders WHERE {condition}"
+        return int(_of_index(self._records, sql, bounds)[0][0] or 0)
+
     def _read(self, term: str, upto: int) -> _Kept:
         ids = occurrences(self._records, term)
         found = Postings.of(ids[ids <= upto])
@@ -184,14 +198,16 @@ def occurrences(records: Records, term: str) -> NDArray[np.int64]:
 
     Raises WordsDamaged.
     """
+    condition, bounds = _condition(term)
+    sql = f"SELECT doc FROM temp.terms WHERE {condition} AND col != 'who'"
+    return np.array(_of_index(records, sql, bounds), np.int64).reshape(-1)
+
+
+def _of_index(records: Records, sql: str, bounds: tuple[str, ...]) -> list[tuple[Any, ...]]:
     try:
-        condition, bounds = _condition(term)
-        rows = records.rows(
-            f"SELECT doc FROM temp.terms WHERE {condition} AND col != 'who'", bounds
-        )
+        return records.rows(sql, bounds)
     except RecordsDamaged as error:  # nothing but the index was read
         raise WordsDamaged(**error.fields) from error
-    return np.array(rows, np.int64).reshape(-1)
 
 
 def _condition(term: str) -> tuple[str, tuple[str, ...]]:

@@ -13,7 +13,7 @@ from nimad.disk.durable import crash_point
 from nimad.disk.failures import translated
 from nimad.errors import RecordsDamaged
 from nimad.store.records import Records
-from nimad.store.schema import EMPTY_WORDS, INDEX, WORDS, connect, index_row
+from nimad.store.schema import EMPTY_WORDS, INDEX, INDEXED, WORDS, connect, index_row
 from nimad.store.transaction import WORDS_GAP, read_gap
 from nimad.text import signs, words_of
 
@@ -36,6 +36,16 @@ why will with would you your yours
 """
 STOP_WORDS = frozenset(_STOP_TEXT.split())
 
+
+_SHARED_TEXT = "a am an as be by do he him if in is it me my no nor on or so them us we you"
+ENGLISH = STOP_WORDS - frozenset(_SHARED_TEXT.split())
+"""Those that are hardly words of another language in Latin letters."""
+_ASKING = re.compile(
+    "[为為]?什[么麼](?:时候|時候)?|哪[里裡儿兒个個些]?|怎[么麼][样樣]?|多少|[谁誰吗嗎呢何]"
+    "|どこ|どれ|どの|いつ|なぜ|[でま]しょうか|(?:です|ます|ました)か"
+)
+"""Words that ask in Chinese and Japanese, and are no part of what is asked for."""
+_HIRAGANA = re.compile("[\u3041-\u309f]+")
 
 _GERMAN_TEXT = """
 aus auf bei beim dann das dem den denn der dich dir du ein eine einem einen einer eines er euch
@@ -63,10 +73,19 @@ def terms(text: str) -> list[str]:
 
     Of a text without words, its signs.
     """
+    if not text.isascii():
+        text = _ASKING.sub(" ", text)
     spoken = words_of(text)
     found = list(dict.fromkeys(word.lower() for word in spoken))
     stop = STOP_WORDS | GERMAN if is_german(spoken) else STOP_WORDS
     return [word for word in found if word not in stop] or found or signs(text)
+
+
+def content(found: Iterable[str]) -> list[str]:
+    """Terms in order, each once, without those of hiragana alone, which is grammar, if others are
+    left."""
+    distinct = list(dict.fromkeys(found))
+    return [term for term in distinct if not _HIRAGANA.fullmatch(term)] or distinct
 
 
 def gap(records: Records) -> tuple[int, int] | None:
@@ -102,7 +121,7 @@ def fill(records: Records) -> bool:
         bounds = tx.words_gap()
         if bounds is None:
             return False
-        sql = "SELECT id, CAST(ifnull(text, '') AS TEXT), CAST(who AS TEXT) FROM memories WHERE id > ? AND id <= ? ORDER BY id"
+        sql = f"{INDEXED} id > ? AND id <= ? ORDER BY id"
         page = next(_pages(tx.connection.execute(sql, bounds)), [])
         tx.many(INDEX, [index_row(*row) for row in page])
         left = bool(page) and page[-1][0] < bounds[1]
@@ -169,10 +188,7 @@ def _hash(term: str, doc: int, column: str, offset: int) -> int:
 def _expected(reader: sqlite3.Connection) -> tuple[int, int]:
     """The same of an index that is made, a page at a time, of the memories outside the gap."""
     after, upto = read_gap([value for (value,) in reader.execute(WORDS_GAP)]) or (0, 0)
-    rows = reader.execute(
-        "SELECT id, CAST(ifnull(text, '') AS TEXT), CAST(who AS TEXT) FROM memories WHERE NOT (id > ? AND id <= ?)",
-        (after, upto),
-    )
+    rows = reader.execute(f"{INDEXED} NOT (id > ? AND id <= ?)", (after, upto))
     count = total = 0
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as page:
         page.execute(f"CREATE VIRTUAL TABLE words USING fts5 ({WORDS})")

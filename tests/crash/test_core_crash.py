@@ -62,6 +62,7 @@ WORK = {
     "rebuild": "maintenance.rebuild(store, 'blocks')",
     "purge": "store.forget([121, 5], purge=True)",
     "graph": "maintenance.rebuild(store, 'graph')",
+    "words": "maintenance.rebuild(store, 'words')",
     "columns": "columns_cache.KEEP_ROWS = 20; store.recall.keep()",
 }
 
@@ -76,6 +77,7 @@ POINTS = [
     ("purge", "purge.vectors"),
     ("purge", "purge.snapshots"),
     ("purge", "purge.cut_off"),
+    ("words", "words.filled"),
     ("columns", "columns.written"),
 ]
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.legacy import stores
 from tests.legacy.checkpoints import episode, nested, save, tensor
 from tests.process import DaemonProcess
 
@@ -160,3 +164,40 @@ def test_several_stores_and_options_for_one(daemon: DaemonProcess, sessions: Pat
     assert told["refused"] == [] and daemon.call("status")["memories"] == 0
     code, told = nimactl(daemon, "migrate", sessions.parent, "--wait", "--strategy", "full")
     assert code == 0 and {each["verified"] for each in told["sources"]} == {10, 3}
+
+
+def test_a_copy_beside_the_store_adds_nothing(daemon: DaemonProcess, tmp_path: Path) -> None:
+    home = tmp_path / "memory"
+    home.mkdir()
+    stores.small_store(home / "graph.sqlite")
+    shutil.copyfile(home / "graph.sqlite", home / "graph_backup.sqlite")
+    with closing(sqlite3.connect(home / "graph_backup.sqlite")) as backup:
+        backup.execute("DELETE FROM memory_nodes WHERE id > 3")
+        backup.commit()
+    code, told = nimactl(daemon, "migrate", home, "--strategy", "full", "--wait")
+    assert code == 0 and [each["name"] for each in told["sources"]] == ["graph"]
+    held = daemon.call("status")["memories"]
+    code, told = nimactl(daemon, "migrate", home / "graph_backup.sqlite", "--dry-run")
+    assert code == 0 and told["name"] == "graph"
+    assert any("it adds nothing" in note for note in told["report"]["notes"])
+    (gone, *_) = [each["id"] for each in daemon.call("export")["memories"]]
+    daemon.call("forget", ids=[gone], purge=True)
+    migrate(daemon, home)
+    assert daemon.call("status")["memories"] == held - 1, "what was purged does not come back"
+    with closing(sqlite3.connect(home / "graph_backup.sqlite")) as backup:
+        backup.execute("UPDATE memory_nodes SET text = text || ' Or not.' WHERE id = 2")
+        backup.commit()
+    migrate(daemon, home / "graph_backup.sqlite")
+    assert daemon.call("status")["memories"] > held - 1, "what differs is another store"
+
+
+def test_a_directory_of_which_nothing_comes_in(daemon: DaemonProcess, tmp_path: Path) -> None:
+    home = tmp_path / "memory"
+    home.mkdir()
+    path = home / "sparse_memory.json"
+    path.write_bytes(b'\xef\xbb\xbf[{"raw_text": "x"}]')
+    for option in ([], ["--name", "mine"], ["--wait"], ["--dry-run"]):
+        code, told = nimactl(daemon, "migrate", home, *option)
+        assert code == 65 and "begins like no" in json.dumps(told)
+    path.write_bytes(b'\xef\xbb\xbf{"metadata": [{"raw_text": "x"}]}')
+    assert migrate(daemon, home)["total"] == 1

@@ -6,12 +6,15 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nimad.errors import ConfigError
 from nimad.openclaw import Wish, read_wish
@@ -40,6 +43,50 @@ def test_a_wish_is_read_from_either_place(tmp_path: Path, plugin: bool) -> None:
     wishes = {"backend": "ladybugdb", "auto_migrate": True, "migration_batch_size": 300}
     path = write(tmp_path / "openclaw.json", wishes, plugin)
     assert read_wish(path) == Wish(True, 300, None, "")
+
+
+JSON5 = """\ufeff{ // the memory's "moves"
+ plugins: {entries: {'nima-memory': {enabled: true, /* a , } */ config: {database: {
+   backend: 'ladybug\\x64b', auto_migrate: true, "path": "a//b\\
+c,}", migration_batch_size: +0x10, 'it\\'s "x"': .5,
+   },},},},}, list: [1, 2., -Infinity,], // end
+}"""
+
+
+def test_json5_with_the_settings_under_config(tmp_path: Path) -> None:
+    path = tmp_path / "openclaw.json"
+    path.write_text(JSON5)
+    assert read_wish(path) == Wish(True, 16, "a//bc,}", "")
+    for damaged in (JSON5[:-1], JSON5.replace("2.", "2. 3"), JSON5.replace('"path"', '"path')):
+        path.write_text(damaged)
+        with pytest.raises(ConfigError, match="JSON5"):
+            read_wish(path)
+
+
+@given(
+    st.recursive(
+        st.text() | st.floats() | st.integers() | st.none() | st.booleans(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_json_means_the_same_as_json5(value: Any) -> None:
+    database = {"backend": "ladybugdb", "auto_migrate": True, "path": json.dumps(value)}
+    for indent, plain in ((None, True), (2, False)):
+        with tempfile.TemporaryDirectory() as home:
+            path = Path(home, "openclaw.json")
+            told = {"other": value, "nima-memory": {"config": {"database": database}}}
+            path.write_bytes(json.dumps(told, indent=indent, ensure_ascii=plain).encode())
+            assert read_wish(path).database == json.dumps(value)
+
+
+@pytest.mark.parametrize("evil", ['"', "/*", "/* ", ", /* */ ", "\\", ", ", "[", "'\\"])
+def test_a_hostile_file_costs_its_length(tmp_path: Path, evil: str) -> None:
+    path = tmp_path / "openclaw.json"
+    path.write_text(evil * 100_000)
+    began = time.process_time()
+    with pytest.raises(ConfigError):
+        read_wish(path)
+    assert time.process_time() - began < 3
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from nimad.errors import (
     SourceCorrupt,
     SourceMissing,
     SourceNotRecognised,
+    SourceUnreadable,
 )
 from nimad.legacy import bundle as packing
 from nimad.legacy.bundle import Bundle, strip, take_bundle
 from nimad.legacy.detect import Member
 from nimad.legacy.files import LegacyFiles
+from nimad.legacy.snapshot import take_snapshot
 from nimad.legacy.stores import find
 from tests.legacy import stores
 from tests.legacy.bundles import bundle
@@ -75,6 +78,41 @@ def test_links_that_lead_round_are_not_followed(tmp_path: Path) -> None:
     checkpoint(tmp_path / "a" / "latest.pt")
     (tmp_path / "a" / "again").symlink_to(tmp_path)
     assert len(find(tmp_path).stores) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+def test_what_is_not_the_owners_is_left_alone(tmp_path: Path) -> None:
+    """A link, a hard link or a checksum in a user's directory leads to what only root may read."""
+    secret = tmp_path / "shadow"
+    checkpoint(secret.with_suffix(".pt")).rename(secret)
+    home = tmp_path / "evil"
+    for name in ("link.pt", "hard.pt", "side.pt", "good.pt", "own.pt", "data.json", "log.sqlite"):
+        checkpoint(home / name)
+    for name in ("link.pt", "hard.pt", "data.json"):
+        (home / name).unlink()
+    (home / "own.pt").rename(home / "real.pt")
+    (home / "own.pt").symlink_to("real.pt")
+    (home / "link.pt").symlink_to(secret)
+    (home / "hard.pt").hardlink_to(secret)
+    (home / "side.pt.sha256").symlink_to(secret)
+    (home / "data.json").symlink_to("data.json")
+    stores.small_store(home / "graph.sqlite")
+    (home / "graph.sqlite-journal").symlink_to(secret)
+    for path in (home, *home.iterdir()):
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    os.chown(secret, 0, 0)
+    found = find(home)
+    (files, database) = sorted(found.stores, key=lambda store: store.kind)
+    assert [member.name for member in files.members] == ["good.pt", "own.pt", "real.pt"]
+    refused = {path.name for path, error in found.refused if type(error) is SourceUnreadable}
+    assert refused == {"link.pt", "hard.pt", "side.pt"}
+    with pytest.raises(SourceUnreadable, match="it is a link"):
+        take_snapshot(database.path)
+    member = files.members[0].path
+    member.unlink()
+    member.symlink_to(secret)  # between the look and the copy
+    with pytest.raises(NimadError):
+        take_bundle(files.members, home, tmp_path)
 
 
 # --- packing --------------------------------------------------------------------------------------

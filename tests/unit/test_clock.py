@@ -79,10 +79,13 @@ def test_memories_before_the_clock_was_set_are_set_right(board: Board) -> None:
     assert (found[undated].timestamp, found[undated].created) == (None, at + 2000)
     assert board.store.records.rows("SELECT timestamp FROM turns") == [(at,)]
     told = board.store.clock.describe()
+    (note,) = told.pop("notes")
     assert told == {"set": True, "waiting": 0, "lost": 0, "set_right": 3, "by_ms": TRUE}
     ((what, severity),) = board.told()
-    assert severity == "note" and re.search(
-        r"when 3 memories were stored; set right by \+\d+ days", what
+    assert (
+        what == note
+        and severity == "note"
+        and re.search(r"when 3 memories were stored; set right by \+\d+ days", what)
     )
 
 

@@ -6,7 +6,10 @@ import asyncio
 import itertools
 import json
 import os
+import random
 import re
+import string
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +32,7 @@ from nimad.serve.graph_verb import graph_verb
 from nimad.serve.params import REQUIRED
 from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Call, Verb
+from nimad.store.terms import TermIndex
 from tests.silent_file import can_mount, silent_file
 
 ME = Peer(os.getpid(), 0, 0)
@@ -384,6 +388,61 @@ def test_the_document_lists_every_verb_its_parameters_and_who_may(served: dict[s
             default = takes[parameter].default
             if default is not None and default is not REQUIRED:
                 assert str(default).lower() == value.split("or")[0], (name, parameter)
+
+
+# --- what a query may cost ------------------------------------------------------------------------
+
+
+def test_a_query_that_takes_too_long_is_given_up(
+    ask: Ask, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.configure(store.config.replace(recall__seconds=0.2))
+    ask("remember", text="The kettle is in the garden")
+    assert ask("query", text="kettle garden")["results"]
+    postings = TermIndex.postings
+
+    def slow(self: TermIndex, *given: Any) -> Any:
+        time.sleep(0.05)
+        return postings(self, *given)
+
+    monkeypatch.setattr(TermIndex, "postings", slow)
+    words = " ".join(f"Word{number}" for number in range(20))  # few enough that each is asked for
+    for more in ({}, {"mode": "meaning"}, {"explain": True}):
+        began = time.monotonic()
+        assert refused(ask, "query", text=words, **more).code == "query_too_long"
+        assert time.monotonic() - began < 1.5
+
+
+WORDS = string.ascii_lowercase
+LONG_QUERIES = {
+    "capitals": lambda rnd: " ".join(
+        "".join(rnd.choices(WORDS, k=8)).title() for _ in range(22_000)
+    ),
+    "short words": lambda rnd: " ".join("".join(rnd.choices(WORDS, k=3)) for _ in range(49_000)),
+    "one word": lambda rnd: "a" * 199_999,
+    "chinese": lambda rnd: "".join(chr(0x4E00 + rnd.randrange(20_000)) for _ in range(199_000)),
+    "thai": lambda rnd: "".join(chr(0x0E01 + rnd.randrange(46)) for _ in range(199_000)),
+    "marks": lambda rnd: "e\u0301\u0300" * 60_000,
+    "apostrophes": lambda rnd: "a'" * 99_000,
+    "dates": lambda rnd: "1年1月1日" * 30_000,
+    "minutes": lambda rnd: " ".join(f"{n % 9999 + 1} minutes ago" for n in range(9900)),
+    "emoji": lambda rnd: "\U0001f468\u200d\U0001f469\u200d\U0001f467" * 39_000,
+    "blanks": lambda rnd: "x" + " " * 199_990 + "y",
+    "names": lambda rnd: "Maya " * 39_000,
+}
+
+
+@pytest.mark.parametrize("kind", LONG_QUERIES)
+def test_the_longest_query_costs_little(ask: Ask, kind: str) -> None:
+    """Processor time, as the machine may be busy; it took up to 10 s before there was a bound."""
+    memories = [{"text": f"the kettle {n} of Maya", "who": "Maya"} for n in range(300)]
+    ask("import", memories=memories)
+    ask("query", text="warm up")
+    text = LONG_QUERIES[kind](random.Random(3))
+    began = time.process_time()
+    ask("query", text=text, mode="meaning", explain=True)
+    ask("query", text=text)
+    assert time.process_time() - began < 1.0
 
 
 # --- descriptors ----------------------------------------------------------------------------------

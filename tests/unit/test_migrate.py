@@ -114,7 +114,7 @@ def test_odd_rows(source: Path, here: Opened) -> None:
         ("edge", 3): "source memory 998 and target memory 999 do not exist",
         ("edge", 4): "target memory 5 does not exist",
         ("turn", 1): "its output memory 777 cannot be found; the rest is kept",
-        ("embedding", 3): "4 bytes long instead of 1536; kept as it is",
+        ("field embedding", 3): "4 bytes long instead of 1536; kept as it is",
     }
     by_key = {memory.source[1]: memory for memory in store.export(0, 100) if memory.source}
     assert by_key[1].who is None and by_key[1].text == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -146,3 +147,20 @@ def test_the_zone_is_where_the_link_points(monkeypatch: pytest.MonkeyPatch, tmp_
         link.symlink_to(f"/usr/share/zoneinfo/{name}")
         assert times.local_name() == name
         assert times.local_zone() == times.find_zone(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["Europe/Berlin", "+05:30", "-03:00", "CET-1CEST,M3.5.0,M10.5.0/3"]
+)
+def test_a_zone_that_is_asked_for_is_that_of_the_process(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    times.use_zone(name)
+    try:
+        at = datetime(2024, 7, 1, 12, tzinfo=times.find_zone(name))
+        assert times.name_to_hand_over() == name
+        assert time.localtime(at.timestamp()).tm_hour == 12, "what is printed is of it, too"
+    finally:
+        monkeypatch.undo()
+        time.tzset()

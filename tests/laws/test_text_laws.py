@@ -1,0 +1,65 @@
+"""Laws of the common form: for random texts of random scripts, as they may come."""
+
+from __future__ import annotations
+
+import tempfile
+import unicodedata
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nimad.embed.registry import get_embedder
+from nimad.model import Memory
+from nimad.store.records import Records
+from nimad.text import common_form, composed, indexed, tokens
+
+SCRIPTS = [
+    (0x20, 0x7E), (0xA0, 0x24F), (0x300, 0x36F), (0x370, 0x3FF), (0x400, 0x52F), (0x591, 0x5F4),
+    (0x600, 0x6FF), (0x900, 0x97F), (0x980, 0xDFF), (0xE00, 0xE7F), (0xE80, 0xFFF),
+    (0x1000, 0x11FF), (0x1780, 0x17FF), (0x1E00, 0x1FFF), (0x2000, 0x27BF), (0x3040, 0x30FF),
+    (0x4E00, 0x4FFF), (0xAC00, 0xADFF), (0xFB00, 0xFFEF), (0x1F300, 0x1FAFF), (0xE0100, 0xE01EF),
+]  # fmt: skip
+LETTERS = st.sampled_from(SCRIPTS).flatmap(lambda span: st.integers(*span)).map(chr)
+TEXTS = st.lists(LETTERS, min_size=1, max_size=16).map("".join)
+ANY = st.text(max_size=16)
+
+
+@given(TEXTS | ANY)
+@settings(max_examples=400, deadline=None)
+def test_the_common_form_of_itself_is_itself(text: str) -> None:
+    form = common_form(text)
+    assert common_form(form) == form
+    assert tokens(form) == tokens(text)
+    assert tokens(" ".join(tokens(text))) == tokens(text)
+    assert set(tokens(text)) <= set(indexed(text)[0].split())
+
+
+@given(TEXTS | ANY)
+@settings(max_examples=400, deadline=None)
+def test_normal_forms_are_one(text: str) -> None:
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        assert common_form(unicodedata.normalize(form, text)) == common_form(text)
+    assert common_form(composed(text)) == common_form(text)
+
+
+@given(TEXTS)
+@settings(max_examples=100, deadline=None)
+def test_vectors_do_not_depend_on_the_normal_form(text: str) -> None:
+    for name in ("static", "hash"):
+        rows = get_embedder(name).embed([unicodedata.normalize(f, text) for f in ("NFC", "NFD")])
+        assert (rows[0] == rows[1]).all()
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=5))
+@settings(max_examples=25, deadline=None)
+def test_what_is_stored_comes_back_byte_for_byte(texts: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        records = Records.open(Path(directory) / "records.sqlite")
+        with records.write() as tx:
+            tx.add_memories([Memory(text, who=text, where=text, tags=(text,)) for text in texts])
+        kept = records.page(0, 100)
+        assert [(m.text, m.who, m.where, m.tags) for m in kept] == [
+            (text, text, text, (text,)) for text in texts
+        ]
+        records.close()
