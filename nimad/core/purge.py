@@ -175,7 +175,7 @@ class Purge:
             crash_point("purge.cut_off")
             with self._records.write() as tx:
                 if failed:  # what is done again leaves free pages again
-                    forgotten.keep_steps(tx, [*failed, steps[-1][0]])
+                    forgotten.keep_steps(tx, list({**failed, steps[-1][0]: None}))
                 else:
                     forgotten.end_purge(tx)
             return scrubbed, failed

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from nimad import __version__, times
+from nimad import __version__
 from nimad.closing import let_go
 from nimad.ctl.arguments import Parser, add_shared, with_hint
 from nimad.ctl.client import Client
@@ -71,7 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command is None:
             raise UsageError(detail="nimactl needs a command.")
         if getattr(args, "time_zone", None) is not None:
-            times.use_zone(args.time_zone)
+            from nimad.times import use_zone  # most commands need no dates
+
+            use_zone(args.time_zone)
         with Client(args.socket, args.timeout) as client:
             code: int = args.run(args, client, screen)
         screen.flush()

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nimad.disk.durable import fsync_dir
+from nimad.disk.failures import Fault, sqlite_fault
 from nimad.errors import NimadError
 from nimad.legacy.detect import GRAPH
 from nimad.legacy.reader_process import run
@@ -38,6 +39,8 @@ from nimad.legacy.schema import (
     sqlite_errors,
 )
 
+MAX_ROW = 64 << 20
+"""Size of the largest row that is copied [bytes]; of a value nimad reads a quarter."""
 MEMBERS = ("input_node_id", "contemplation_node_id", "output_node_id")
 
 
@@ -124,6 +127,7 @@ def _prepare(
     growing: bool,
 ) -> None:
     """Set up the connection to the new database, with the kept one beside it as `kept`."""
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ROW)
     for pragma in ("journal_mode=MEMORY", "synchronous=OFF", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}")
     connection.execute("PRAGMA ignore_check_constraints=ON")  # an expression of the file's choice
@@ -166,8 +170,25 @@ def _copy_tables(
             declared = ", ".join(keyed if table == NODES else names)
             connection.execute(f"CREATE TABLE {table} ({declared})")
         listed = ", ".join([row_key(columns), *names])
-        rows = f"SELECT {listed} FROM kept.{table} NOT INDEXED WHERE {_stays(table, columns)}"
-        connection.execute(f"INSERT INTO main.{table} ({listed}) {rows}")
+        rows = f"SELECT {listed} FROM kept.{table} NOT INDEXED WHERE ({_stays(table, columns)})"
+        _insert(connection, f"INSERT INTO main.{table} ({listed}) {rows}", row_key(columns), table)
+
+
+def _insert(connection: sqlite3.Connection, sql: str, key: str, table: str) -> None:
+    """Copy all rows, or, where one is too large for the memory, all others: nimad could not read
+    such a row either."""
+    try:
+        connection.execute(sql)
+        return
+    except sqlite3.Error as error:
+        if sqlite_fault(error) is not Fault.TOO_BIG:
+            raise
+    for (number,) in connection.execute(f"SELECT {key} FROM kept.{table} NOT INDEXED").fetchall():
+        try:
+            connection.execute(f"{sql} AND {key} = ?", (number,))
+        except sqlite3.Error as error:
+            if sqlite_fault(error) is not Fault.TOO_BIG:
+                raise
 
 
 def _stays(table: str, columns: tuple[str, ...]) -> str:

@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
 
+import tenacity
+
 from nimad.background.worker import Step, Worker
 from nimad.core.setbacks import Setbacks, describe
 from nimad.core.store import MemoryStore
@@ -93,36 +95,50 @@ class Pipeline:
 
     def advance(self, source: Source) -> None:
         """Do one batch.  Raises what cannot pass, or did not pass in time; nothing is half done."""
-        pauses, number, mended = iter(self._waits), 1, False
+
+        def tell(state: tenacity.RetryCallState) -> None:
+            assert state.outcome is not None and state.next_action is not None
+            error = state.outcome.exception()
+            if self.run is not None:
+                self.run.progress.retries += 1
+            message = error.message if isinstance(error, NimadError) else repr(error)
+            self._log.warn(
+                f"Batch failed (attempt {state.attempt_number}/{len(self._waits) + 1}): {message}"
+                f" Retrying in {state.next_action.sleep:.0f}s... {source.name}"
+            )
+
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_any(
+                tenacity.stop_after_attempt(len(self._waits) + 1),
+                tenacity.stop_when_event_set(self._stop),
+            ),
+            wait=tenacity.wait_chain(*(tenacity.wait_fixed(seconds) for seconds in self._waits)),
+            retry=tenacity.retry_if_exception_type(MAY_PASS),
+            sleep=tenacity.sleep_using_event(self._stop),
+            before_sleep=tell,
+            reraise=True,
+        )
+        retrying(self._attempt_that_fits, source.id)
+        if (number := retrying.statistics.get("attempt_number", 1)) > 1:
+            self._log.info(f"Batch succeeded on retry {number} {source.name}")
+
+    def _attempt_that_fits(self, source_id: int) -> None:
+        """One attempt; at once again with a smaller batch, or beside a words index made anew."""
+        mended = False
         while True:
             try:
-                self._attempt(source.id)
-                break
+                self._attempt(source_id)
+                return
             except WordsDamaged as error:  # nothing can be written beside it: it is made anew first
                 if mended:
                     raise
                 mended = True
                 self._store.words.mend(error)
-            except MAY_PASS as error:
-                batcher = self.run.batcher if self.run is not None else None
-                if isinstance(error, MemoryError) and batcher and batcher.ran_out_of_memory():
-                    retry = f"Retrying with {batcher.size} rows..."
-                    self._log.warn(f"Batch failed: out of memory. {retry}")
-                    continue
-                pause = next(pauses, None)
-                if pause is None or self._stop.is_set():
+            except MemoryError:
+                if self.run is None or not self.run.batcher.ran_out_of_memory():
                     raise
-                if self.run is not None:
-                    self.run.progress.retries += 1
-                message = error.message if isinstance(error, NimadError) else repr(error)
-                self._log.warn(
-                    f"Batch failed (attempt {number}/{len(self._waits) + 1}): {message}"
-                    f" Retrying in {pause:.0f}s... {source.name}"
-                )
-                number += 1
-                self._stop.wait(pause)
-        if number > 1:
-            self._log.info(f"Batch succeeded on retry {number} {source.name}")
+                size = self.run.batcher.size
+                self._log.warn(f"Batch failed: out of memory. Retrying with {size} rows...")
 
     def _attempt(self, source_id: int) -> None:
         with self._turn:

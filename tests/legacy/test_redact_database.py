@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -178,3 +179,13 @@ def test_a_file_that_is_cut_short(store: Path) -> None:
         store.write_bytes(whole[:length])
         with pytest.raises((SourceCorrupt, SourceNotRecognised)):
             scrub_snapshot(store, [7])
+
+
+def test_a_row_that_is_too_large_to_be_read_is_left_out(store: Path) -> None:
+    stores.execute(
+        store, "UPDATE memory_nodes SET affect_json = zeroblob(80000000) WHERE id IN (5, 12)"
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert scrub_snapshot(store, [7]).rows == 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40_000
+    assert len(told(store)["nodes"]) == 36 and store.stat().st_size < 1_000_000

@@ -84,7 +84,7 @@ OWNERS = {
     "ladybug": {"graph"},
     "kuzu": {"graph"},
     "psutil": {"probe"},
-    "tenacity": {"ctl", "endpoint"},
+    "tenacity": {"ctl", "endpoint", "migrate"},
     "sdnotify": {"systemd"},
     "pickle": set(),
     "http": {"endpoint"},

@@ -266,7 +266,9 @@ def test_what_waits_for_room_is_tried_more_and_more_seldom_and_alone(
     """One source has no room for a while: another moves in meanwhile, maintenance goes on."""
     store, manager = here
     monkeypatch.setattr(setbacks, "FIRST_PAUSE", 0.05)
-    other = stores.small_store(tmp_path / "other.sqlite", count=30)
+    elsewhere = tmp_path / "elsewhere"  # beside the first one it would be taken for a copy of it
+    elsewhere.mkdir()
+    other = stores.small_store(elsewhere / "other.sqlite", count=30)
     real, attempts, room = copy_stage._commit, [0], threading.Event()
 
     def commit(run: Any, of: Any, mapper: Any, page: Any) -> None:

@@ -1,0 +1,134 @@
+"""A message as the question, and a sentence that was said many times."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from nimad.config import Config
+from nimad.core.store import MemoryStore
+from nimad.model import Filter, Memory
+from nimad.recall.parsed_query import MOST_TERMS
+from nimad.recall.ranking import Recall
+from nimad.recall.weights import Weights
+from tests.samples import english
+
+MODES = ("hybrid", "words", "meaning")
+MESSAGE = """Hi there, I hope you are doing well. I had a rather exhausting week: the quarterly
+figures had to be finished, my colleague Bernadette was sick with influenza, and our cluster in
+Rotterdam kept restarting because of a misconfigured probe. On Wednesday I went swimming with
+Ferdinand, who told me about his expedition to Kamchatka, volcanoes and brown bears included. My
+mother reminded me that the upholsterer wants to be paid before the fifteenth.
+
+"""
+STRANGE = "Anyway, before I forget it: which harpsichord did Ludovico tune in Samarkand?"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[MemoryStore]:
+    config = Config().replace(graph__engine="none")
+    with closing(MemoryStore.open(tmp_path / "state", config)) as opened:
+        opened.remember_many([Memory(text, timestamp=1) for text in english.MEMORIES])
+        yield opened
+
+
+def ids(store: MemoryStore, text: str, k: int = 10, mode: str = "hybrid") -> list[int]:
+    return [hit.memory.id for hit in store.query(text, k, mode).hits]
+
+
+def test_the_last_paragraph_of_a_message_is_the_question(store: MemoryStore) -> None:
+    first = sum(ids(store, text, 1) == [place + 1] for text, place in english.QUESTIONS)
+    found = sum(place + 1 in ids(store, MESSAGE + text, 3) for text, place in english.QUESTIONS)
+    assert found >= 0.9 * first
+
+
+def test_so_it_is_on_a_line_of_its_own(store: MemoryStore) -> None:
+    found = sum(
+        place + 1 in ids(store, f"{MESSAGE.strip()}\n{text}", 3)
+        for text, place in english.QUESTIONS
+    )
+    assert found >= 0.9 * len(english.QUESTIONS)
+
+
+def test_a_message_about_something_finds_it_without_a_question(store: MemoryStore) -> None:
+    number = store.remember(Memory("The upholsterer asks 240 euros for the armchair.", timestamp=1))
+    assert ids(store, MESSAGE, 1) == [number]
+
+
+def test_what_no_memory_mentions_does_not_speak_against_a_message(store: MemoryStore) -> None:
+    number = store.remember(Memory("The upholsterer asks 240 euros for the armchair.", timestamp=1))
+    strange = " ".join(f"Unknown{n}" for n in range(200))
+    asked = f"{strange}\n\nHow much does the upholsterer ask for the armchair?"
+    assert ids(store, asked, 1) == [number]
+
+
+def test_a_strange_message_stays_silent(store: MemoryStore) -> None:
+    lorem = """lorem ipsum dolor sit amet consectetur adipiscing elit sed eiusmod tempor incididunt
+    labore dolore magna aliqua enim minim veniam quis nostrud exercitation ullamco laboris nisi
+    aliquip commodo consequat duis aute irure reprehenderit voluptate velit esse cillum fugiat"""
+    assert ids(store, lorem) == []
+
+
+@pytest.mark.parametrize("words", [65, 1000, 30_000])
+def test_the_number_of_terms_has_a_bound(
+    store: MemoryStore, words: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    terms = store.recall._terms
+    holders, postings = terms.holders, terms.postings
+    monkeypatch.setattr(terms, "holders", lambda term: looked.append(term) or holders(term))
+    monkeypatch.setattr(
+        terms, "postings", lambda term, upto: looked.append(term) or postings(term, upto)
+    )
+    began = time.process_time()
+    for mode in MODES:
+        text = " ".join(f"Word{n}" for n in range(words))[:190_000]
+        store.query(text, 10, mode)
+        store.recall.evidence(text, mode, Filter())
+    assert len(looked) <= 6 * 3 * MOST_TERMS
+    assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_sentence_counts_once(store: MemoryStore, mode: str) -> None:
+    said = [Memory("I take the blue pill.", who="self", timestamp=n + 1) for n in range(30)]
+    again = [Memory("i  take the BLUE pill.", who="Self", timestamp=n + 50) for n in range(2)]
+    mine = store.remember_many([*said, *again])
+    hers = store.remember(Memory("I take the blue pill.", who="Ada", timestamp=40))
+    other = store.remember(Memory("The blue pill is for blood pressure.", timestamp=41))
+    hits = store.query("blue pill", 3, mode).hits
+    assert {hit.memory.id for hit in hits} - set(mine) == {hers, other}
+    (first,) = (hit for hit in hits if hit.memory.id in mine)
+    assert sorted([first.memory.id, *first.copies]) == mine
+    assert all(hit.copies == [] for hit in hits if hit is not first)
+    (few,) = store.query("blue pill", 1, mode, Filter(who="SELF", after=50)).hits
+    assert sorted([few.memory.id, *few.copies]) == mine[30:], "those that pass the filter"
+
+
+def test_so_it_does_in_context(store: MemoryStore) -> None:
+    for n in range(5):
+        store.remember_many(
+            [
+                Memory("I take the blue pill.", who="self", timestamp=n + 1, session=f"s{n}"),
+                Memory(f"That was day {n}.", who="Ada", timestamp=n + 2, session=f"s{n}"),
+            ]
+        )
+    hits = store.query("blue pill", 10).hits
+    shown = [m.text for p in store.recall.passages(hits, 10) for m in p.memories]
+    assert shown.count("I take the blue pill.") == 1
+
+
+def test_many_copies_hide_nothing_in_a_large_store(store: MemoryStore) -> None:
+    """Where only candidates are scored, copies do not take all the places."""
+    store.remember_many([Memory("I take the blue pill.", timestamp=1) for _ in range(300)])
+    other = store.remember(Memory("The blue pill is for blood pressure.", timestamp=1))
+    weights = Weights(exact_rows=100, candidates=40, nearest=10)
+    large = Recall(store.records, lambda: (store.blocks, store.embedder), weights)
+    for mode in MODES:
+        hits = large.query("blue pill", 2, mode, Filter())
+        assert hits[1].memory.id == other and len(hits[0].copies) == 299, mode
+    large.close()
