@@ -45,6 +45,8 @@ REPLY_BYTES = 900_000
 """Longest answer: the rest of the rows is left out [bytes]."""
 KILL_FIRST = 900
 """Place in the kernel's order of what ends when memory runs out: before the daemon."""
+NICE = 5
+"""How much the engine gives way to the daemon, which answers everybody else meanwhile."""
 PR_SET_THP_DISABLE = 41  # <linux/prctl.h>
 
 
@@ -58,6 +60,7 @@ def main(given: str) -> None:
         Path("/proc/self/oom_score_adj").write_text(str(KILL_FIRST))
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
+    os.nice(NICE)  # before it begins threads of its own
     try:
         engine = _open(settings)
     except NimadError as error:

