@@ -35,6 +35,8 @@ BOM = b"\xef\xbb\xbf"
 ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_PROTOCOLS = b"\x02\x03\x04\x05"
 """What follows 0x80 at the begin of a pickle."""
+OLD_PICKLES = (b"(d", b"}q", b"}(")
+"""How a dict begins in protocols 0 and 1, which have no number."""
 HEADER_BYTES = 100
 """Length of the header of an SQLite database (https://www.sqlite.org/fileformat.html)."""
 HEAD_BYTES = 4096
@@ -192,7 +194,7 @@ def file_format(head: bytes, path: Path | str) -> str:
         raise SourceUnsupported(path=path, what=OLD_TORCH)
     if head.startswith(ZIP_MAGIC):
         return CHECKPOINT
-    if head[:1] == b"\x80" and head[1:2] in PICKLE_PROTOCOLS:
+    if head[:2] in OLD_PICKLES or (head[:1] == b"\x80" and head[1:2] in PICKLE_PROTOCOLS):
         return PICKLE
     if head.removeprefix(BOM).lstrip()[:1] == b"{":
         return JSON

@@ -30,6 +30,8 @@ IN_PLACE = 256
 """Length above which bytes are not copied out of the file [bytes]."""
 MAX_NAME = 200
 """Length of the longest name [bytes]."""
+MAX_LINE = 16 << 20
+"""Length of the longest text of protocol 0 [bytes]."""
 CONTAINER, SCALAR, MEMO = 120, 40, 100
 """Memory charged for an empty container, a number, an entry of the memo [bytes]."""
 
@@ -94,15 +96,22 @@ class Machine:
         value: int = struct.unpack(form, self.take(struct.calcsize(form)))[0]
         return value
 
-    def line(self) -> str:
-        """A text up to the next newline."""
-        start = self.at
-        ahead = bytes(self.view[start : start + MAX_NAME])
-        end = ahead.find(b"\n")
-        if end < 0:
-            self.damaged("a name has no end")
+    def line_bytes(self, most: int = MAX_LINE) -> bytes:
+        """Bytes up to the next newline, no more than `most`."""
+        start, looked, end = self.at, 64, -1
+        ahead = b""
+        while end < 0:
+            looked = min(4 * looked, most)
+            if len(ahead) == min(looked, len(self.view) - start):
+                self.damaged("a name has no end")
+            ahead = bytes(self.view[start : start + looked])
+            end = ahead.find(b"\n")
         self.at = start + end + 1
-        return ahead[:end].decode("utf-8")
+        return ahead[:end]
+
+    def line(self) -> str:
+        """A name or a number up to the next newline."""
+        return self.line_bytes(MAX_NAME).decode("utf-8")
 
     # --- the stack ------------------------------------------------------------------------------
 
@@ -140,6 +149,28 @@ class Machine:
             return
         self.tell(start, length, text)
         self.push(text, len(text) * (1 if len(text) == length else 4) + 60)
+
+    def push_line(self, coding: str) -> None:
+        """A text as protocol 0 writes it, in one line."""
+        start, raw = self.at, self.line_bytes()
+        text = raw.decode(coding)
+        self.tell(start, len(raw), text)
+        self.push(text, 4 * len(text) + 60)
+
+    def push_quoted(self) -> None:
+        """Bytes of Python 2 as protocol 0 writes them, in quotes."""
+        start, raw = self.at, self.line_bytes().strip()
+        if len(raw) < 2 or raw[:1] != raw[-1:] or raw[:1] not in b"'\"":
+            self.damaged("a text has no end")
+        data = raw[1:-1].decode("unicode_escape").encode("latin-1")
+        text = data.decode("utf-8", "replace")
+        self.tell(start + 1, len(raw) - 2, text)
+        self.push(text, 4 * len(text) + 60)
+
+    def push_number(self) -> None:
+        """A whole number in digits; 00 and 01 are truth values."""
+        said = self.line()
+        self.push({"00": False, "01": True}[said] if said in ("00", "01") else int(said))
 
     def tell(self, start: int, length: int, text: str | None) -> None:
         if self.texts is not None:
@@ -347,6 +378,13 @@ OPCODES: dict[str, tuple[bytes, Step]] = {
     "SHORT_BINUNICODE": (b"\x8c", lambda m: m.push_text(m.number("<B"))),
     "BINUNICODE": (b"X", lambda m: m.push_text(m.number("<I"))),
     "BINUNICODE8": (b"\x8d", lambda m: m.push_text(m.number("<Q"))),
+    "INT": (b"I", lambda m: m.push_number()),
+    "LONG": (b"L", lambda m: m.push(int(m.line().rstrip("L")))),
+    "FLOAT": (b"F", lambda m: m.push(float(m.line()))),
+    "UNICODE": (b"V", lambda m: m.push_line("raw-unicode-escape")),
+    "STRING": (b"S", lambda m: m.push_quoted()),
+    "SHORT_BINSTRING": (b"U", lambda m: m.push_text(m.number("<B"))),
+    "BINSTRING": (b"T", lambda m: m.push_text(m.number("<I"))),
     "SHORT_BINBYTES": (b"C", lambda m: m.push_bytes(m.number("<B"))),
     "BINBYTES": (b"B", lambda m: m.push_bytes(m.number("<I"))),
     "BINBYTES8": (b"\x8e", lambda m: m.push_bytes(m.number("<Q"))),
@@ -369,6 +407,8 @@ OPCODES: dict[str, tuple[bytes, Step]] = {
     "FROZENSET": (b"\x91", _frozenset),
     "BINGET": (b"h", lambda m: m.recall(m.number("<B"))),
     "LONG_BINGET": (b"j", lambda m: m.recall(m.number("<I"))),
+    "GET": (b"g", lambda m: m.recall(int(m.line()))),
+    "PUT": (b"p", lambda m: m.remember(int(m.line()))),
     "BINPUT": (b"q", lambda m: m.remember(m.number("<B"))),
     "LONG_BINPUT": (b"r", lambda m: m.remember(m.number("<I"))),
     "MEMOIZE": (b"\x94", lambda m: m.remember(len(m.memo))),

@@ -13,7 +13,6 @@ What comes is hostile: its size, its form and every value are checked.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -26,6 +25,7 @@ from nimad.disk.handed_over import check_handed_over
 from nimad.errors import SourceChanged, UsageError
 from nimad.legacy.detect import GRAPH
 from nimad.legacy.hostile_reader import FIRST_ID
+from nimad.legacy.snapshot import digest_of
 from nimad.legacy.source import LegacyEdge, Row
 from nimad.legacy.sqlite import LegacyGraph
 from nimad.legacy.values import Value, identical, unpack
@@ -38,6 +38,9 @@ from nimad.store.sources import Source
 
 MOST_BYTES = 16 << 20
 """Largest delta; what is more comes as a whole snapshot [bytes]."""
+LONG_LINE, MOST_NESTED, MOST_CELLS = 1 << 20, 10_000, 400_000
+"""Length of a line from which brackets in it are counted [bytes]; how many there may be; values in
+a delta.  What is more comes as a whole snapshot."""
 KEPT_BYTES = 8 << 20
 """Appended rows of a source; beyond it the next delivery is to be a whole snapshot [bytes]."""
 RETRIED = 1000
@@ -89,27 +92,41 @@ def read(store: MemoryStore, fd: int, sha256: str, size: int) -> Delta | None:
         return None
     if check_handed_over(fd, "migrate.append", store.state) != size:
         raise UsageError(detail="migrate.append needs the descriptor of a file of that size")
-    data = os.pread(fd, size, 0)
-    if hashlib.sha256(data).hexdigest() != sha256:
+    if digest_of(fd) != (sha256, size):
         raise SourceChanged(path="the delivery", detail="it differs from what was announced")
-    delta = Delta(rows={kind: {} for kind in source_delta.KINDS})
+    delta, cells = Delta(rows={kind: {} for kind in source_delta.KINDS}), 0
     try:
-        columns, *lines = [json.loads(line) for line in data.splitlines()]
-        delta.columns = {kind: tuple(columns[kind]) for kind in source_delta.KINDS}
-        if not all(isinstance(name, str) for names in delta.columns.values() for name in names):
-            raise TypeError("a column must have a name")
-        for kind, key, *row in lines:
-            if isinstance(key, bool) or not isinstance(key, int) or not _fits(key):
-                raise ValueError("a key must be a whole number of 64 bits")
-            if kind == "gone":
-                delta.gone.append(key)
-                continue
-            delta.rows[kind][key] = tuple(map(_value, row))
-            if len(row) != len(delta.columns[kind]):
-                raise ValueError("a row must have a value for each column")
+        with os.fdopen(os.dup(fd), "rb") as file:
+            file.seek(0)
+            _add(delta, json.loads(file.readline(size)), is_head=True)
+            # line by line, because lists may take a hundred times their bytes
+            while line := file.readline(size):
+                nested = len(line) > LONG_LINE and line.count(b"[") + line.count(b"{") > MOST_NESTED
+                if nested or cells > MOST_CELLS:
+                    return None
+                cells += _add(delta, json.loads(line), is_head=False)
     except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise UsageError(detail=f"that is no delivery of migrate.append: {error}") from None
     return delta
+
+
+def _add(delta: Delta, line: Any, is_head: bool) -> int:
+    """Enter a line of a delivery; how many values it has.  Raises ValueError and the like."""
+    if is_head:
+        delta.columns = {kind: tuple(line[kind]) for kind in source_delta.KINDS}
+        if not all(isinstance(name, str) for names in delta.columns.values() for name in names):
+            raise TypeError("a column must have a name")
+        return 0
+    kind, key, *row = line
+    if isinstance(key, bool) or not isinstance(key, int) or not _fits(key):
+        raise ValueError("a key must be a whole number of 64 bits")
+    if kind == "gone":
+        delta.gone.append(key)
+        return 1
+    delta.rows[kind][key] = tuple(map(_value, row))
+    if len(row) != len(delta.columns[kind]):
+        raise ValueError("a row must have a value for each column")
+    return len(row)
 
 
 def _fits(number: int) -> bool:

@@ -74,7 +74,7 @@ def test_numpy_blocks_and_numbers(tmp_path: Path, rows: Any) -> None:
     for vector, row in zip(value["vectors"], rows.reshape(6, BLOCKS, SIZE), strict=True):
         vector["blocks"] = {n: row[n].astype(np.float32) for n in vector["active_blocks"]}
     value["metadata"] = [{**each, "importance": np.float64(0.25)} for each in EPISODES]
-    for protocol in (2, 4, 5):
+    for protocol in range(6):
         (tmp_path / "s.pkl").write_bytes(pickle.dumps(value, protocol))
         with opened(tmp_path / "s.pkl", tmp_path) as files:
             assert {node.memory.importance for node in nodes(files)} == {0.25}

@@ -6,7 +6,9 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,22 @@ def test_what_came_later_comes_in_once(source: Path, here: Opened, follower: Fol
     found = manager.verify("graph")
     assert found["ok"] and found["memories"]["identical"] == 36
     assert (found["relations"]["identical"], found["turns"]["identical"]) == (25, 11)
+
+
+def test_a_delivery_costs_little_more_than_its_bytes(source: Path, follower: Follower) -> None:
+    head = source_changes.look(source, follower.seen).delivery()
+    lines = {
+        "one value of many": b'["node",99,' + b"[]," * 4_000_000 + b"0]\n",
+        "many values": b'["edge",9,1,1,null,null]\n' * 600_000,
+        "many keys": b'["gone",1]\n' * 1_500_000,
+        "brackets in a text": b'["node",99,"' + b"[" * 2_000_000 + b'"]\n',
+    }
+    for name, line in lines.items():
+        tracemalloc.start()
+        with suppress(UsageError):
+            assert not follower.send(head + line)["taken"], name
+        assert tracemalloc.get_traced_memory()[1] < 140 << 20, name
+        tracemalloc.stop()
 
 
 def test_nothing_new_is_no_difference(source: Path, follower: Follower) -> None:
