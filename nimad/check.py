@@ -11,7 +11,9 @@ from functools import partial
 
 from nimad.core import integrity, maintenance, status
 from nimad.core.projection import Problem
+from nimad.core.purge import SET_ASIDE
 from nimad.core.store import MemoryStore
+from nimad.disk.durable import own_files
 from nimad.errors import NimadError
 from nimad.migrate.snapshots import digest_of
 from nimad.model import TURN_ROLES, Stage
@@ -120,7 +122,7 @@ def _rest(store: MemoryStore) -> Iterator[Problem]:
     for work, why in status.waiting(store).items():
         fix = "nothing: it is tried again by itself"
         yield Problem("maintenance", f"{work} is not finished: {why}", fix, "warning")
-    if left := sorted(path.name for path in (store.state / "aside").iterdir()):
+    if left := [path.name for path in own_files(store.state / "aside", SET_ASIDE.pattern)]:
         yield Problem(
             "aside",
             f"damaged files were set aside: {', '.join(left[:5])}",

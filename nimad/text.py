@@ -151,11 +151,12 @@ def signs(text: str) -> list[str]:
 def indexed(text: str) -> tuple[str, str]:
     """What the words index is given of a text: its tokens, and its signs, a space between any two.
 
-    The last character of a dense run stands there by itself, too: so each character begins exactly
-    one token, and is found by the beginnings of tokens.
+    Text of ASCII is given as it is: the index cuts and folds that in the same way.  The last
+    character of a dense run stands there by itself, too: so each character begins exactly one
+    token, and is found by the beginnings of tokens.
     """
     if text.isascii():
-        return " ".join(text.casefold().translate(_WORDS).split()), ""
+        return text, ""
     found = [token for word in text.split() for token in _tokens(word, True)]
     return " ".join(found), " ".join(signs(text))
 

@@ -197,6 +197,8 @@ class Columns:
         part = self.print.view(np.uint16)[::4]
         wanted[part[rows]] = True
         near = np.flatnonzero(wanted[part] & mask)
+        if len(near) == len(rows):
+            return [near[:0]] * len(rows)
         groups: dict[tuple[int, int], list[int]] = {}
         for row, key in zip(near.tolist(), self.said(near), strict=True):
             groups.setdefault(key, []).append(row)

@@ -27,10 +27,9 @@ _DEAD_SHARE = 4
 """Rows for one dead row: with more dead ones, they are taken out."""
 
 PAGE_SQL = """
-SELECT m.id, ifnull(CAST(m.timestamp AS INTEGER), 0), ifnull(CAST(m.namespace AS INTEGER), 0),
-       ifnull(CAST(m.layer AS INTEGER), 0), CAST(m.conversation AS INTEGER),
-       CAST(m.session AS INTEGER), CAST(m.who AS TEXT), CAST(m.importance AS REAL),
-       CAST(ifnull(m.text, '') AS TEXT), d.sz
+SELECT m.id, ifnull(CAST(m.timestamp AS INTEGER), 0), ifnull(m.namespace & 2147483647, 0),
+       ifnull(m.layer & 2147483647, 0), m.conversation & 2147483647, m.session & 2147483647,
+       CAST(m.who AS TEXT), CAST(m.importance AS REAL), CAST(ifnull(m.text, '') AS TEXT), d.sz
 FROM memories m LEFT JOIN words_docsize d ON d.id = m.id
 WHERE m.id BETWEEN ? AND ? ORDER BY m.id LIMIT ?
 """

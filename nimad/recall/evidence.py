@@ -101,9 +101,8 @@ def cosine_share(asked: ParsedQuery, embedder: Embedder, count: int) -> float:
     In a store of few memories a near vector tells of the language more than of what is said; with
     more of them (`count`) the words of some would do the same, and it counts as in English.
     """
-    share = _language_share(asked.meaning, embedder)
     few = math.log(MANY / min(max(count, FEW), MANY)) / math.log(MANY / FEW)
-    return 1 - (1 - share) * few
+    return 1 - (1 - _language_share(asked.meaning, embedder)) * few if few else 1.0
 
 
 def _language_share(text: str, embedder: Embedder) -> float:

@@ -14,14 +14,15 @@ from nimad.recall.parsed_query import LONG, ParsedQuery
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scope
 from nimad.recall.weights import Weights
-from nimad.store.terms import TermIndex
+from nimad.store.terms import Postings, TermIndex
 
-ASKED = 24
+ASKED = 16
 """Terms that are asked of a query that has more than LONG: the rarest that occur."""
 MEASURE = 10
 """Terms of a long query, the weightiest, that a memory should hold: no memory holds all."""
 FOCUS = 2.0
 """Factor of the terms of a long query's last paragraph."""
+_NONE = Postings.of(np.zeros(0, np.int64))
 _FEW = 16
 """Rows for one scored row: above, scores are scattered to the neighbours; below, gathered."""
 
@@ -55,9 +56,9 @@ def score_words(
     total = scope.count + weights.unseen
     best: list[float] = []
     unknown: set[str] = set()
-    for term in _chosen(question, terms):
+    for term, held in _chosen(question, terms).items():
         watch.check()
-        postings = terms.postings(term, columns.last_id)
+        postings = terms.postings(term, columns.last_id) if held else _NONE
         rows, counts = columns.among(postings.ids, postings.counts)
         if not scope.whole:
             inside = scope.mask[rows]
@@ -85,18 +86,18 @@ def score_words(
     return LexicalScores(own, shared, measure, frozenset(unknown))
 
 
-def _chosen(question: ParsedQuery, terms: TermIndex) -> list[str]:
-    """The terms to be asked: of many, the rarest of those that memories hold.
+def _chosen(question: ParsedQuery, terms: TermIndex) -> dict[str, int]:
+    """The terms to be asked, and whether memories hold them: of many, the rarest that are held.
 
     Those that none holds are asked, too, unless the query is long: they tell that little is met.
     """
     if len(question.terms) <= LONG:
-        return question.terms
+        return dict.fromkeys(question.terms, 1)
     holders = {term: terms.holders(term) for term in question.terms}
     weight = {term: FOCUS if term in question.focus else 1.0 for term in holders}
     known = sorted(filter(holders.get, holders), key=lambda term: holders[term] / weight[term] ** 2)
     kept = set(known[:ASKED]) | {t for t in holders if not holders[t] and not question.around}
-    return [term for term in question.terms if term in kept]
+    return {term: held for term, held in holders.items() if term in kept}
 
 
 def find_unknown(

@@ -79,11 +79,13 @@ def parse_query(
     """Take a query apart; only subjects of the rows in the scope are known."""
     text = composed(text)
     plain = _ENDING.sub("", text)
-    asked = words.terms(plain)
-    around = ""
-    if sum((1 + len(tokens(word))) / 2 for word in asked) > LONG:
+    wanted, asked, around = words.terms(plain), list[str](), ""
+    sizes = [1] if plain.isascii() else [(1 + len(tokens(word))) / 2 for word in wanted]
+    if max(len(wanted), sum(sizes)) > LONG:
         around, text = plain, _last_paragraph(text)
         plain = _ENDING.sub("", text)
+        asked = sorted(wanted, key=len, reverse=True)  # the longest first: they are mostly rare
+        wanted = words.terms(plain)
     spoken = words_of(plain)
     word_of = word_pattern(plain.isascii())
     named = {
@@ -93,10 +95,13 @@ def parse_query(
     }
     named |= _named_prefixes(spoken, scope)
     drop = {word for words_ in named.values() for word in words_}
-    rest = word_of.sub(lambda m: "" if drop.issuperset(tokens(m[0])) else m[0], plain)
+    rest = (
+        word_of.sub(lambda m: "" if drop.issuperset(tokens(m[0])) else m[0], plain)
+        if drop
+        else plain
+    )
     whole = not word_of.search(rest)
-    wanted = _cut_some(words.terms(plain), terms)
-    asked = [] if not around else sorted(asked, key=len, reverse=True)  # the longest: mostly rare
+    focus = _cut_some(wanted, terms)
     german = words.is_german(spoken)
     if german:  # its small words are in every text, and embedders do not know that they say little
         less = word_of.sub(lambda m: "" if m[0].casefold() in words.GERMAN else m[0], rest)
@@ -104,8 +109,8 @@ def parse_query(
     dates, dated = named_dates(text[:NAMED_IN], now, zone)
     met = drop | dated
     return ParsedQuery(
-        list(dict.fromkeys([*wanted, *_cut_some(asked, terms)])),
-        frozenset(wanted if around else ()),
+        list(dict.fromkeys([*focus, *_cut_some(asked, terms)])),
+        frozenset(focus if around else ()),
         frozenset(term for word in met for term in terms.cut(word)),
         np.array(sorted(named), np.int64),
         text if whole else rest,
@@ -139,7 +144,7 @@ def _named_subjects(spoken: list[str], columns: Columns) -> dict[str, set[str]]:
     word that fills sentences ("will") must have its capital letter, and not begin the text.
     """
     found: dict[str, set[str]] = {}
-    low = {token for word in spoken for token in tokens(word)}
+    low = set(tokens(" ".join(spoken)))
     marked = {token for word in spoken[1:] if word[:1].isupper() for token in tokens(word)}
     capital = marked | {t for word in spoken[:1] if word[:1].isupper() for t in tokens(word)}
     for word in low:

@@ -100,7 +100,9 @@ class Scoring:
         while True:
             places = best_places(score, wanted)
             said = columns.said(rows[places])
-            first = sorted({key: n for n, key in reversed(list(enumerate(said)))}.values())
+            first = list(range(len(said)))
+            if len(set(said)) < len(said):
+                first = sorted({key: n for n, key in reversed(list(enumerate(said)))}.values())
             if len(first) >= context.k or len(places) == len(score):
                 break
             wanted *= 4

@@ -77,6 +77,7 @@ TOKENIZER = "porter ascii"
 """English stems; words were cut before, by `nimad.text`, and stand between spaces."""
 WORDS = f"text, who, signs, content = '', tokenize = '{TOKENIZER}'"
 INDEX = "INSERT INTO words (rowid, text, who, signs) VALUES (?, ?, ?, ?)"
+INDEXED = "SELECT id, CAST(ifnull(text, '') AS TEXT), CAST(who AS TEXT) FROM memories WHERE"
 UNINDEX = "INSERT INTO words (words, rowid, text, who, signs) VALUES ('delete', ?, ?, ?, ?)"
 """What a memory adds to the words index, and takes from it: see `index_row`."""
 
@@ -321,11 +322,17 @@ def index_row(number: int, text: str, who: str | None) -> tuple[int, str, str, s
     return number, tokens, indexed(who or "")[0], signs
 
 
+def decode(data: bytes) -> str:
+    """A text of SQLite: a bit that flipped must not keep what is around it from being read."""
+    return data.decode("utf-8", "replace")
+
+
 def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     """A connection with our settings; transactions are begun explicitly."""
     connection = sqlite3.connect(
         path, timeout=30.0, isolation_level=None, check_same_thread=False, cached_statements=64
     )
+    connection.text_factory = decode
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cache_size = -2000")
     connection.execute("PRAGMA temp_store = MEMORY")

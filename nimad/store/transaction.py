@@ -13,7 +13,7 @@ from typing import Any
 
 from nimad.model import TURN_ROLES, Memory, Relation, Turn
 from nimad.store import rows
-from nimad.store.schema import INDEX, UNINDEX, index_row
+from nimad.store.schema import INDEX, INDEXED, UNINDEX, index_row
 
 CREATED, TIMESTAMP = 1, 2
 """Fields of a memory that have a time."""
@@ -243,8 +243,7 @@ class Transaction:
         self.many("INSERT OR IGNORE INTO doomed (id) VALUES (?)", [(i,) for i in ids])
         after, upto = self.words_gap() or (0, 0)
         indexed = self.connection.execute(
-            "SELECT id, text, who FROM memories WHERE id IN (SELECT id FROM doomed)"
-            " AND NOT (id > ? AND id <= ?)",
+            f"{INDEXED} id IN (SELECT id FROM doomed) AND NOT (id > ? AND id <= ?)",
             (after, upto),
         )
         self.many(UNINDEX, (index_row(*row) for row in indexed))

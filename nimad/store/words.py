@@ -13,7 +13,7 @@ from nimad.disk.durable import crash_point
 from nimad.disk.failures import translated
 from nimad.errors import RecordsDamaged
 from nimad.store.records import Records
-from nimad.store.schema import EMPTY_WORDS, INDEX, WORDS, connect, index_row
+from nimad.store.schema import EMPTY_WORDS, INDEX, INDEXED, WORDS, connect, index_row
 from nimad.store.transaction import WORDS_GAP, read_gap
 from nimad.text import signs, words_of
 
@@ -85,6 +85,8 @@ def content(found: Iterable[str]) -> list[str]:
     """Terms in order, each once, without those of hiragana alone, which is grammar, if others are
     left."""
     distinct = list(dict.fromkeys(found))
+    if "".join(distinct).isascii():
+        return distinct
     return [term for term in distinct if not _HIRAGANA.fullmatch(term)] or distinct
 
 
@@ -121,7 +123,7 @@ def fill(records: Records) -> bool:
         bounds = tx.words_gap()
         if bounds is None:
             return False
-        sql = "SELECT id, text, who FROM memories WHERE id > ? AND id <= ? ORDER BY id"
+        sql = f"{INDEXED} id > ? AND id <= ? ORDER BY id"
         page = next(_pages(tx.connection.execute(sql, bounds)), [])
         tx.many(INDEX, [index_row(*row) for row in page])
         left = bool(page) and page[-1][0] < bounds[1]
@@ -188,9 +190,7 @@ def _hash(term: str, doc: int, column: str, offset: int) -> int:
 def _expected(reader: sqlite3.Connection) -> tuple[int, int]:
     """The same of an index that is made, a page at a time, of the memories outside the gap."""
     after, upto = read_gap([value for (value,) in reader.execute(WORDS_GAP)]) or (0, 0)
-    rows = reader.execute(
-        "SELECT id, text, who FROM memories WHERE NOT (id > ? AND id <= ?)", (after, upto)
-    )
+    rows = reader.execute(f"{INDEXED} NOT (id > ? AND id <= ?)", (after, upto))
     count = total = 0
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as page:
         page.execute(f"CREATE VIRTUAL TABLE words USING fts5 ({WORDS})")

