@@ -6,6 +6,7 @@ import os
 import re
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -183,6 +184,9 @@ class MemoryVerbs:
             began = time.monotonic()
             try:
                 yield
+            except UsageError as error:
+                traceback.clear_frames(error.__traceback__)  # copies of it, which would stay
+                raise
             finally:
                 time.sleep(PAUSE * (time.monotonic() - began))
 
