@@ -88,6 +88,7 @@ class Columns:
         self.version = 0
         self.changed = 0
         self._gather: tuple[int, NeighbourGather] | None = None
+        self._shared: tuple[int, NDArray[np.bool_]] | None = None
         self.clear()
 
     def clear(self) -> None:
@@ -193,9 +194,14 @@ class Columns:
 
     def copies(self, rows: Rows, mask: NDArray[np.bool_]) -> list[Rows]:
         """For each row, the other rows in the mask that say the same."""
-        wanted = np.zeros(1 << 16, np.bool_)  # by part of a fingerprint: most rows are ruled out
-        part = self.print.view(np.uint16)[::4]
-        wanted[part[rows]] = True
+        part = self.print.view(np.uint16)[::4]  # of a fingerprint: most rows are ruled out by it
+        if self._shared is None or self._shared[0] != self.version:
+            self._shared = (self.version, np.bincount(part, minlength=1 << 16) > 1)
+        suspects = part[rows]
+        if not self._shared[1][suspects].any():
+            return [rows[:0]] * len(rows)
+        wanted = np.zeros(1 << 16, np.bool_)
+        wanted[suspects] = True
         near = np.flatnonzero(wanted[part] & mask)
         if len(near) == len(rows):
             return [near[:0]] * len(rows)
