@@ -72,6 +72,7 @@ def rest(store: MemoryStore) -> None:
     with store.maintenance:
         for projection in store.projections:
             projection.rest()
+        store.records.rest()
     drop_recent()
     heap.give_back()
 
