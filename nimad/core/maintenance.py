@@ -71,6 +71,7 @@ def rest(store: MemoryStore) -> None:
     with store.maintenance:
         for projection in store.projections:
             projection.rest()
+        store.records.rest()
     heap.give_back()
 
 

@@ -74,7 +74,7 @@ class RowReader:
         for limit, value in (
             (sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES),
             (sqlite3.SQLITE_LIMIT_SQL_LENGTH, 1 << 20),
-            (sqlite3.SQLITE_LIMIT_COLUMN, 200),
+            (sqlite3.SQLITE_LIMIT_COLUMN, 2000),
             (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 50),
             (sqlite3.SQLITE_LIMIT_ATTACHED, 0),
             (sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0),

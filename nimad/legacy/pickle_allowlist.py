@@ -351,7 +351,12 @@ BUILDERS: Builders = {
         f"{m}.{name}": _other for m in _BUILTINS for name in ("complex", "range", "xrange", "slice")
     },
     "decimal.Decimal": _text,
-    **{f"pathlib.{kind}Path": _joined for kind in ("Posix", "PurePosix")},
+    # Python 3.13 names the module of its own insides.
+    **{
+        f"pathlib{inner}.{kind}Path": _joined
+        for inner in ("", "._local")
+        for kind in ("Posix", "PurePosix")
+    },
     "dict state": _dict_state,
     "_codecs.encode": _latin1,
     "datetime.datetime": _moment,

@@ -95,11 +95,11 @@ def parse_query(
     }
     named |= _named_prefixes(spoken, scope)
     drop = {word for words_ in named.values() for word in words_}
-    rest = (
-        word_of.sub(lambda m: "" if drop.issuperset(tokens(m[0])) else m[0], plain)
-        if drop
-        else plain
-    )
+    rest = plain
+    if drop and plain.isascii():
+        rest = word_of.sub(lambda m: "" if m[0].casefold() in drop else m[0], plain)
+    elif drop:
+        rest = word_of.sub(lambda m: "" if drop.issuperset(tokens(m[0])) else m[0], plain)
     whole = not word_of.search(rest)
     focus = _cut_some(wanted, terms)
     german = words.is_german(spoken)
@@ -109,7 +109,7 @@ def parse_query(
     dates, dated = named_dates(text[:NAMED_IN], now, zone)
     met = drop | dated
     return ParsedQuery(
-        list(dict.fromkeys([*focus, *_cut_some(asked, terms)])),
+        list(dict.fromkeys([*focus, *_cut_some(asked, terms)])) if around else focus,
         frozenset(focus if around else ()),
         frozenset(term for word in met for term in terms.cut(word)),
         np.array(sorted(named), np.int64),

@@ -177,16 +177,21 @@ def answers(call: Call) -> dict[str, Any]:
     exported = call("export", limit=500)["memories"]
     ids = [memory["id"] for memory in exported]
     hypervectors = [m["id"] for m in exported if (m.get("source") or {}).get("name") == "sessions"]
+    asked = {
+        f"{mode}: {question}": call("query", text=question, mode=mode, k=8, as_of=NOW)["results"]
+        for question in QUESTIONS
+        for mode in ("hybrid", "meaning", "words")
+    }
     return {
         "counts": {name: status[name] for name in ("memories", "turns", "relations")},
         "export": exported,
         "queries": {
-            f"{mode}: {question}": [
-                (hit["id"], round(hit["score"], 3))
-                for hit in call("query", text=question, mode=mode, k=8, as_of=NOW)["results"]
-            ]
-            for question in QUESTIONS
-            for mode in ("hybrid", "meaning", "words")
+            question: [(hit["id"], round(hit["score"], 3)) for hit in hits]
+            for question, hits in asked.items()
+        },
+        "copies": {
+            question: [number for hit in hits for number in hit.get("copy_ids", ())]
+            for question, hits in asked.items()
         },
         "similar": {str(one): ids_of(call("similar", id=one)) for one in ids[::9]},
         "similar hypervectors": {

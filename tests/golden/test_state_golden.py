@@ -49,7 +49,14 @@ def told_of(version: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("part", told_of("v1"))
 def test_it_answers_what_it_answered(answers: dict[str, Any], part: str) -> None:
-    assert answers[part] == told_of("v1")[part]
+    told = told_of("v1")[part]
+    if part != "queries":
+        assert answers[part] == told
+        return
+    for question, hits in told.items():  # a sentence that was said twice counted twice then
+        distinct = [hit for hit in hits if hit[0] not in answers["copies"][question]]
+        assert answers[part][question][: len(distinct)] == distinct, question
+        assert len(distinct) > len(hits) // 2 or not hits, question
 
 
 @pytest.fixture(scope="module")

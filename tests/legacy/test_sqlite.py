@@ -94,6 +94,18 @@ def test_every_value_comes_back_from_both_schemas(source: Path, tmp_path: Path) 
     assert isinstance(whole, LegacyNode) and whole.notes == []
 
 
+def test_a_table_of_many_columns(source: Path, tmp_path: Path) -> None:
+    stores.small_store(source)
+    with closing(sqlite3.connect(source)) as connection:
+        for number in range(900):
+            connection.execute(f"ALTER TABLE memory_nodes ADD COLUMN more_{number} TEXT")
+        connection.execute("UPDATE memory_nodes SET more_899 = 'kept' WHERE id = 7")
+        connection.commit()
+    with LegacyGraph.open(snapshot(source, tmp_path)) as graph:
+        node = all_nodes(graph)[6]
+        assert isinstance(node, LegacyNode) and (node.memory.extra or {})["more_899"] == "kept"
+
+
 def test_rows_that_cannot_be_read_do_not_stop_the_rest(source: Path, tmp_path: Path) -> None:
     stores.create(source, loose=True)
     stores.insert(source, "memory_nodes", [stores.node(key) for key in range(1, 11)])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from nimad.errors import RecordsDamaged
 from nimad.model import Memory, Relation
 from nimad.store import schema
 from nimad.store.records import Records
@@ -190,6 +191,8 @@ def as_version_two(path: Path) -> None:
         old.execute("DROP TABLE forgotten")
         old.execute("DROP INDEX names_folded")
         old.execute("ALTER TABLE names DROP COLUMN folded")
+        old.execute("ALTER TABLE memories DROP COLUMN checksum")
+        old.execute("DROP TABLE unset_clock")
         old.execute("PRAGMA user_version = 2")
         old.commit()
 
@@ -231,7 +234,7 @@ def test_an_upgrade_that_is_cut_short_is_done_again(
     as_version_two(path)
     broken = schema.UPGRADES[3] + "SELECT no_such_function();\n"
     monkeypatch.setitem(schema.UPGRADES, 3, broken)
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(RecordsDamaged, match="no_such_function"):
         Records.open(path)
     with closing(sqlite3.connect(path)) as old:
         assert old.execute("PRAGMA user_version").fetchone() == (2,)
