@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from nimad import heap
 from nimad.disk.durable import size_of
 from nimad.errors import Degraded, NimadError, UsageError
+from nimad.legacy.files import drop_recent
 
 if TYPE_CHECKING:
     from nimad.core.store import MemoryStore
@@ -71,6 +72,8 @@ def rest(store: MemoryStore) -> None:
     with store.maintenance:
         for projection in store.projections:
             projection.rest()
+        store.records.rest()
+    drop_recent()
     heap.give_back()
 
 

@@ -207,6 +207,20 @@ class Records:
                 connection.execute("VACUUM")
         return self.checkpoint()
 
+    def rest(self) -> None:
+        """Give back the pages that connections keep, up to 2 MB each; one at work keeps its own."""
+        with self._lock:
+            self._writer.execute("PRAGMA shrink_memory")
+        with self._readers_lock:
+            readers = list(self._readers)
+        for reader in readers:
+            if reader.lock.acquire(blocking=False):
+                try:
+                    if reader.connection is not None:
+                        reader.connection.execute("PRAGMA shrink_memory")
+                finally:
+                    reader.lock.release()
+
     # --- reading ------------------------------------------------------------------------------
 
     @contextlib.contextmanager
