@@ -6,6 +6,7 @@ time.  Cost: reads every file whole once.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
@@ -122,12 +123,14 @@ def _rest(store: MemoryStore) -> Iterator[Problem]:
     for work, why in status.waiting(store).items():
         fix = "nothing: it is tried again by itself"
         yield Problem("maintenance", f"{work} is not finished: {why}", fix, "warning")
-    if left := [path.name for path in own_files(store.state / "aside", SET_ASIDE.pattern)]:
-        yield Problem(
-            "aside",
-            f"damaged files were set aside: {', '.join(left[:5])}",
-            f"delete them from {store.state / 'aside'} once they are not needed to find the cause",
-            "note",
-        )
+    aside = store.state / "aside"
+    own = {path.name for path in own_files(aside, SET_ASIDE.pattern)}
+    if own:
+        what = f"damaged files were set aside: {', '.join(sorted(own)[:5])}"
+        fix = f"delete them from {aside} once they are not needed to find the cause"
+        yield Problem("aside", what, fix, "note")
+    if foreign := sorted({entry.name for entry in os.scandir(aside)} - own - {"lost+found"}):
+        what = f"these are not nimad's, and no purge deletes them: {', '.join(foreign[:5])}"
+        yield Problem("aside", what, f"move them out of {aside}", "note")
     if (free := status.disk(store)["free"]) < LOW_DISK:
         yield Problem("disk", f"only {free >> 20} MiB are free", "free some space", "warning")

@@ -56,8 +56,8 @@ def open_store(
 ) -> MemoryStore:
     """The store, as soon as the disk lets it be opened.
 
-    A full, read-only or failing disk may pass: whoever calls meanwhile is told what it is, and the
-    start is tried again until it is over.
+    A full, read-only or failing disk may pass: clients that call meanwhile are told what it is,
+    and the start is tried again until it is over.
     """
     told = ""
     while True:

@@ -129,7 +129,7 @@ def write_durable(path: Path, chunks: Iterable[Buffer], crash: str = "durable") 
 
 def own_files(directory: Path, form: str) -> list[Path]:
     """The ordinary files in `directory` whose whole name is of a form (a regular expression), by
-    name.  Whatever else lies there is somebody else's: links and directories, too."""
+    name.  Anything else there is not nimad's, links and directories included."""
     return sorted(
         directory / entry.name
         for entry in os.scandir(directory)

@@ -9,6 +9,7 @@
 |                       | CORRUPT_VTAB    | WordsDamaged (FTS5 makes a virtual table) |
 |                       | BUSY, LOCKED    | Busy                                      |
 |                       | CANTOPEN        | StateUnusable                             |
+|                       | NOMEM           | MemoryError                               |
 
 SQLite says IOERR and CANTOPEN for a full and for a read-only disk, too (where it makes room for the
 shared memory of the WAL, say) and keeps errno to itself.  So some pages are written beside the

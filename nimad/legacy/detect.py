@@ -148,9 +148,9 @@ def _peek(path: Path) -> tuple[Path, bytes, int]:
 def check_owner(file: Path) -> None:
     """Raise SourceUnreadable when a file found in a directory is not of the directory's owner.
 
-    Whoever may write to a directory can put a link there that leads to what only the caller may
-    read.  So a link, and what it leads to, must be the directory's owner's; and where the caller
-    is not that owner, an ordinary file, too: it may be a hard link.
+    A user who may write to a directory can put a link there that leads to what only the caller
+    may read.  So a link, and what it leads to, must be the directory's owner's; and where the
+    caller is not that owner, an ordinary file, too: it may be a hard link.
     """
     try:
         owner, itself, target = file.parent.stat().st_uid, file.lstat(), file.stat()

@@ -102,8 +102,8 @@ def delete(store: MemoryStore, name: str) -> int:
 def sweep(store: MemoryStore) -> list[str]:
     """Remove snapshots that no source names; the names removed.
 
-    Only files that this process may have made; none at all where somebody put a link in place of
-    the directory, because others may keep databases there.
+    Only files that this process may have made; none at all where a link stands in place of the
+    directory, because it may lead to databases of others.
     """
     directory = store.state / "snapshots"
     named = {source.snapshot for source in sources.all_sources(store.records)}

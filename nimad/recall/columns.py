@@ -39,6 +39,8 @@ _TYPES: dict[str, tuple[type, float]] = {
     "print": (np.int64, 0),
     "alive": (np.bool_, False),
 }
+_FEW = 4
+"""Number of suspects up to which `Columns.copies` compares with each [rows]."""
 SAVED = {name: kind for name, (kind, _) in _TYPES.items() if name != "length"}
 """The columns that a file holds; lengths depend on the embedder, too."""
 
@@ -198,13 +200,20 @@ class Columns:
         if self._shared is None or self._shared[0] != self.version:
             self._shared = (self.version, np.bincount(part, minlength=1 << 16) > 1)
         suspects = part[rows]
-        if not self._shared[1][suspects].any():
+        suspects = suspects[self._shared[1][suspects]]
+        if not len(suspects):
             return [rows[:0]] * len(rows)
-        wanted = np.zeros(1 << 16, np.bool_)
-        wanted[suspects] = True
-        near = np.flatnonzero(wanted[part] & mask)
-        if len(near) == len(rows):
-            return [near[:0]] * len(rows)
+        if len(suspects) <= _FEW:  # comparing with each is faster than looking up every row
+            suspected = part == suspects[0]
+            for other in suspects[1:]:
+                suspected |= part == other
+        else:
+            wanted = np.zeros(1 << 16, np.bool_)
+            wanted[suspects] = True
+            suspected = wanted[part]
+        near = np.flatnonzero(suspected & mask)
+        if len(near) == len(suspects):
+            return [rows[:0]] * len(rows)
         groups: dict[tuple[int, int], list[int]] = {}
         for row, key in zip(near.tolist(), self.said(near), strict=True):
             groups.setdefault(key, []).append(row)

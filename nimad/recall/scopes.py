@@ -24,7 +24,7 @@ _LARGE, _LARGE_KEPT = 50_000, 3
 """Rows from which on fewer are kept, and how many: one takes up to 17 bytes a row."""
 
 
-_NOBODY = -(1 << 31)
+_NO_ROW = -(1 << 31)
 """A code that no row has."""
 
 
@@ -104,7 +104,7 @@ class Scopes:
                 codes = [code for (code,) in self._records.rows(sql, (common_form(name),))]
                 mask &= np.isin(column, codes)
         if where.who is not None:
-            mask &= columns.who == columns.subjects.codes.get(common_form(where.who), _NOBODY)
+            mask &= columns.who == columns.subjects.codes.get(common_form(where.who), _NO_ROW)
         if where.after is not None or where.before is not None:
             mask &= columns.time != 0
         if where.after is not None:

@@ -77,21 +77,25 @@ class Scoring:
         if not len(rows):
             return []
         parts = self._parts_of(rows, mixed, scored)
-        parts["exact"] = EXACT * np.isin(rows, scored.same)
+        parts["exact"] = np.zeros(len(rows))
+        if len(scored.same):
+            parts["exact"] += EXACT * np.isin(rows, scored.same)
         score = sum(parts.values(), np.zeros(len(rows)))
         parts["cosine"] = plain
-        ids = self._columns.id[rows]
-        return [
-            (
-                int(ids[n]),
-                float(score[n]),
-                {name: float(v[n]) for name, v in parts.items() if not np.isnan(v[n])},
-                self._columns.id[copies].tolist(),
-            )
-            for n, copies in self._distinct(rows, score, context)
+        chosen, copies = self._distinct(rows, score, context)
+        ids = self._columns.id
+        values = zip(*(part[chosen].tolist() for part in parts.values()), strict=True)
+        shown = [  # without what is unknown: nan, which is not equal to itself
+            {name: value for name, value in zip(parts, row, strict=True) if value == value}
+            for row in values
         ]
+        others = [ids[found].tolist() if len(found) else [] for found in copies]
+        best = ids[rows[chosen]].tolist(), score[chosen].tolist(), shown, others
+        return list(zip(*best, strict=True))
 
-    def _distinct(self, rows: Rows, score: Floats, context: QueryContext) -> list[tuple[int, Rows]]:
+    def _distinct(
+        self, rows: Rows, score: Floats, context: QueryContext
+    ) -> tuple[Rows, list[Rows]]:
         """The places of the best `k`, each sentence of a speaker once, with the rows of its copies.
 
         Nearly always the best are distinct already.
@@ -107,8 +111,7 @@ class Scoring:
                 break
             wanted *= 4
         chosen = places[first[: context.k]]
-        copies = columns.copies(rows[chosen], context.scope.mask)
-        return list(zip(chosen.tolist(), copies, strict=True))
+        return chosen, columns.copies(rows[chosen], context.scope.mask)
 
     def evidence(self, context: QueryContext) -> Evidence:
         """What `best` decides by whether to answer."""
@@ -118,7 +121,8 @@ class Scoring:
         """Where the words index is damaged, the query is asked by meaning alone."""
         columns, scope = self._columns, context.scope
         same = columns.same_as(context.text)
-        context = replace(context, text=looked_at(context.text))
+        if (text := looked_at(context.text)) is not context.text:
+            context = replace(context, text=text)
         query = parse_query(context.text, columns, self._terms, scope, context.now, context.zone)
         same = same[scope.mask[same]]
         zeros = np.zeros(columns.count, np.float32)

@@ -7,6 +7,7 @@ the columns.  The lengths come of whole numbers, so they are the same on every m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -120,7 +121,7 @@ class SemanticScorer:
             rows = np.arange(columns.count) if about.scope.whole else about.scope.rows
             cosines = np.append(every.cosines(query), np.float32(0))
             self._encode_late(cosines, about)
-            found = self._mix(rows, cosines, about.shares)
+            found = self._mix(rows, cosines, about.shares, whole=about.scope.whole)
         else:
             rows = self._picked(blocks, about, watch)
             near = self._with_neighbours(rows)
@@ -168,21 +169,25 @@ class SemanticScorer:
         found = columns.rows_of(np.sort(np.concatenate([near, far])))
         return np.unique(np.concatenate([found[scope.mask[found]], best, about.same]))
 
-    def _mix(self, rows: Rows, cosines: Floats, shares: tuple[float, float]) -> SemanticScores:
-        """`cosines: float32[n + 1]`: nan without a vector; 0 at the end, for no neighbour."""
-        columns = self._columns
-        plain = cosines[rows]
+    def _mix(
+        self, rows: Rows, cosines: Floats, shares: tuple[float, float], *, whole: bool = False
+    ) -> SemanticScores:
+        """`cosines: float32[n + 1]`: nan without a vector; 0 at the end, for no neighbour.
+        `whole`: `rows` are all of them, and nothing needs to be picked."""
+        columns, picked = self._columns, slice(len(cosines) - 1) if whole else rows
+        plain = cosines[picked]
         mixed = plain.copy()
         for chain, share in zip((columns.before, columns.after), shares, strict=True):
-            theirs = cosines[chain[rows]]
+            theirs = cosines[chain[picked]]
             theirs[np.isnan(theirs)] = 0
             theirs *= np.float32(share)
             mixed += theirs
-        lengths = columns.length[rows]
+        lengths = columns.length[picked]
         mixed /= np.where(np.isnan(lengths), np.float32(1), lengths)
-        if np.isnan(mixed).all():
+        low = float(np.fmin.reduce(mixed, initial=np.nan))  # nan counts only where all are
+        if math.isnan(low):
             return SemanticScores(rows, plain, mixed, 0.0, 0.0)
-        return SemanticScores(rows, plain, mixed, float(np.nanmin(mixed)), float(np.nanmax(mixed)))
+        return SemanticScores(rows, plain, mixed, low, float(np.fmax.reduce(mixed)))
 
     def _sentences(self, rows: Rows) -> int:
         """How many different texts rows have: a sentence that was said often hides the others."""

@@ -1,7 +1,7 @@
 """The files of the records on the disk: whether what SQLite holds open is what stands there.
 
-SQLite keeps records.sqlite, -wal and -shm open and never looks at their names again.  When somebody
-deletes or replaces one of them, it goes on committing into a file that nobody will ever find; when
+SQLite keeps records.sqlite, -wal and -shm open and never looks at their names again.  When one
+of them is deleted or replaced, it goes on committing into a file that has no name any more; when
 the system makes the disk read-only, fsync reports success for what is only in RAM.  So each
 transaction asks here before it begins and before it is acknowledged; 5 µs a time.
 """

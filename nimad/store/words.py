@@ -10,9 +10,8 @@ from typing import Any
 from zlib import crc32
 
 from nimad.disk.durable import crash_point
-from nimad.disk.failures import translated
 from nimad.errors import RecordsDamaged
-from nimad.store.records import Records
+from nimad.store.records import Records, records_errors
 from nimad.store.schema import EMPTY_WORDS, INDEX, INDEXED, WORDS, connect, index_row
 from nimad.store.transaction import WORDS_GAP, read_gap
 from nimad.text import signs, words_of
@@ -164,7 +163,7 @@ def problem(records: Records) -> str | None:
         records.maintain("INSERT INTO words (words) VALUES ('integrity-check')")
     except RecordsDamaged as error:
         return f"they do not match the records ({error.fields['detail']})"
-    with translated(records.path), closing(connect(records.path, readonly=True)) as reader:
+    with records_errors(records.path), closing(connect(records.path, readonly=True)) as reader:
         reader.execute("BEGIN")  # both are of one moment
         try:
             stands = _sums(reader, "temp.terms")

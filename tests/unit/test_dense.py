@@ -74,15 +74,18 @@ def test_shapes_that_cannot_be() -> None:
 
 @pytest.mark.parametrize("step", LADDER[1:], ids=lambda step: str(step.levels))
 def test_levels_lose_what_they_say(step: levels.Step) -> None:
-    values = rng.standard_normal((40, 997)).astype(np.float32)
+    values = np.random.default_rng(3).standard_normal((400, 997)).astype(np.float32)
     words = levels.encode(values, step.levels)
-    assert words.shape == (40, -(-997 // step.digits)) and words.dtype == np.uint16
+    assert words.shape == (400, -(-997 // step.digits)) and words.dtype == np.uint16
     back = levels.decode(words, 997, step.levels)
     assert back.shape == values.shape
     unbiased = (values * back).sum() / (values**2).sum()
     assert unbiased == pytest.approx(1, abs=0.02)
     lost = np.mean((values - back * (1 - step.distortion)) ** 2)
-    assert lost == pytest.approx(step.distortion, rel=0.1)
+    if step.levels < 256:
+        assert lost == pytest.approx(step.distortion, rel=0.02)
+    else:  # steps of one width lose less of normal coordinates than the figure they are scaled by
+        assert 0.7 * step.distortion < lost <= step.distortion
 
 
 def test_every_word_decodes_to_what_it_encodes() -> None:
@@ -249,7 +252,8 @@ def test_a_file_without_its_basis_is_refused(told: Episodes, tmp_path: Path) -> 
     files = written(tmp_path, *converted(told.vectors, Shape.of(DIMENSION)))
     (damage,) = files.open([Listed("rows", 1, "rows")])
     assert "basis" in damage.error.message and not files.rows()
-    assert {path.name for path in files.unlisted(["rows"])} == {"basis.nsd"}
+    files.path("dns-00000007").write_bytes(b"never committed")  # the other names are not nimad's
+    assert {path.name for path in files.unlisted(["rows"])} == {"dns-00000007.nsd"}
     with pytest.raises(FormatCorrupt):
         Basis.open(files.path("rows"))
 

@@ -24,6 +24,9 @@ DAMAGE = {
     "lost": "DELETE FROM words_data WHERE id > 10",
     "noise": "UPDATE words_data SET block = randomblob(length(block)) WHERE id > 10",
     "structure": "UPDATE words_data SET block = randomblob(length(block)) WHERE id = 10",
+    # counts of segments for which FTS5 finds no memory: SQLite tells NOMEM, not CORRUPT
+    "huge": "UPDATE words_data SET block = x'b2b725541252f10e4ee8b3fb' WHERE id = 10",
+    "huge level": "UPDATE words_data SET block = x'3596e50a4202255eeeb0f596' WHERE id = 10",
     "emptied": "INSERT INTO words (words) VALUES ('delete-all')",
 }
 
@@ -69,7 +72,7 @@ def test_silent_damage_is_looked_for_again(
     assert len(store.query("heron", k=50, mode="words").hits) == 40
 
 
-@pytest.mark.parametrize("how", ["lost", "noise", "structure"])
+@pytest.mark.parametrize("how", ["lost", "noise", "structure", "huge", "huge level"])
 def test_the_query_that_meets_it_goes_on_and_tells(store: MemoryStore, how: str) -> None:
     maintenance.finish(store)  # what a start looks for was looked for
     damage(store, how)
@@ -81,7 +84,7 @@ def test_the_query_that_meets_it_goes_on_and_tells(store: MemoryStore, how: str)
     assert len(store.query("heron", k=50, mode="words").hits) == 40
 
 
-@pytest.mark.parametrize("how", ["pages", "lost", "noise", "structure"])
+@pytest.mark.parametrize("how", ["pages", "lost", "noise", "structure", "huge", "huge level"])
 def test_writing_goes_on(store: MemoryStore, how: str) -> None:
     damage(store, how)
     number = store.remember(Memory("a badger in the snow"))
@@ -91,11 +94,40 @@ def test_writing_goes_on(store: MemoryStore, how: str) -> None:
     assert [problem for problem in check(store) if problem.severity == "error"] == []
 
 
-def test_a_migration_mends_what_it_meets(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["structure", "huge", "huge level"])
+def test_forgetting_and_doctor_meet_it(store: MemoryStore, how: str) -> None:
+    damage(store, how)
+    told = [problem for problem in check(store) if problem.part == "words"]
+    assert told[0].severity == "error"
+    store.forget([1], purge=True)
+    maintenance.finish(store)
+    assert store.degraded() == {} and check(store) == []
+
+
+def test_a_real_lack_of_memory_is_no_damage(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(MemoryError), store.records.write():
+        raise MemoryError
+    assert store.degraded() == {}
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    damage(store, "huge")
+    with monkeypatch.context() as full:
+        full.setattr("nimad.store.schema.connect", fail)  # not even a connection
+        with pytest.raises(MemoryError):
+            store.remember(Memory("a badger in the snow"))
+    store.remember(Memory("a badger in the snow"))
+
+
+@pytest.mark.parametrize("how", ["structure", "huge", "huge level"])
+def test_a_migration_mends_what_it_meets(tmp_path: Path, how: str) -> None:
     source = stores.small_store(tmp_path / "graph.sqlite")
     with opened(tmp_path / "migrated") as (store, manager):
         store.remember_many([Memory(f"the heron number {n}") for n in range(40)])
-        damage(store, "structure")
+        damage(store, how)
         assert migrate(manager, source)["state"] == "verified"
         assert len(store.query("memory", k=50, mode="words").hits) == 30
 
