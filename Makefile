@@ -5,7 +5,7 @@ STAMP := .venv/.complete
 WORKERS ?= 2
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
-.PHONY: help setup run test measure bench bench-recall bench-migration minilm static lint deb
+.PHONY: help setup run test test-slow measure bench bench-recall bench-migration minilm static lint deb
 .PHONY: deb-minilm test-deb test-release test-vm clean
 
 help: ## this list
@@ -21,8 +21,11 @@ $(STAMP): pyproject.toml packaging/setup.sh
 run: $(STAMP) ## show the whole path once, on a daemon of its own
 	@$(BIN)/python packaging/run_demo.py
 
-test: $(STAMP) ## run the tests in WORKERS=2 processes; PYTEST="-x -k words" is passed on
-	@$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal --durations 10 $(PYTEST)
+test: $(STAMP) ## run all but the slow tests in WORKERS=2 processes; PYTEST="-x -k words" is passed on
+	@$(BIN)/pytest -m "not slow" --numprocesses $(WORKERS) --dist worksteal --durations 10 $(PYTEST)
+
+test-slow: $(STAMP) ## run the slow tests, those that measure waits and memory too, one after another
+	@$(BIN)/pytest -m slow --durations 10 $(PYTEST)
 
 bench: $(STAMP) ## measure the index beside its peers, then migrations; BENCH="--sizes 1000000" is passed on
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
@@ -63,8 +66,9 @@ deb-minilm: minilm ## make dist/nimad-minilm.deb as well: the transformer as an 
 test-deb: $(STAMP) ## install that package on a real systemd in a container and use it (as root)
 	@$(BIN)/python packaging/test_deb.py $(TARGET) -- $(PYTEST)
 
-test-release: $(STAMP) ## run the tests on another Debian release, trixie by default (as root)
-	@$(BIN)/python packaging/test_release.py $(TARGET) -- --numprocesses $(WORKERS) --dist worksteal $(PYTEST)
+test-release: $(STAMP) ## run what `make test` runs on another Debian release, trixie by default (as root)
+	@$(BIN)/python packaging/test_release.py $(TARGET) -- -m "not slow" --numprocesses $(WORKERS) --dist worksteal \
+	  $(PYTEST)
 
 test-vm: $(STAMP) ## the same on a machine of its own with 512 MB, limits and power cuts (as root)
 	@$(BIN)/python packaging/test_vm.py $(TARGET) -- $(PYTEST)

@@ -5,7 +5,7 @@ It does not matter what wrote them.  What the log no longer holds is found by co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,10 @@ UNSIZED_PAGE_SQL = PAGE_SQL.replace("d.sz", "NULL").replace(
     "LEFT JOIN words_docsize d ON d.id = m.id", ""
 )
 """The same without a look into the words index: nothing is known of the texts' lengths."""
+LENGTHS_SQL = """
+SELECT m.id, d.sz FROM memories m LEFT JOIN words_docsize d ON d.id = m.id
+WHERE m.id > ? ORDER BY m.id LIMIT ?
+"""
 
 _QUESTION_MARKS = ("?", "？", "؟")
 
@@ -54,6 +58,31 @@ class ColumnsFollower:
         """Forget everything; the next `sync` reads it anew."""
         self._terms.clear()
         self._columns.clear()
+
+    def read_lengths(self) -> dict[int, int]:
+        """How many words each memory has, by id, as the words index says now.
+
+        Raises RecordsDamaged.  It changes nothing, so queries may be answered meanwhile.
+        """
+        found: dict[int, int] = {}
+        last = 0
+        while page := self._records.rows(LENGTHS_SQL, (last, _PAGE)):
+            ids, sizes = zip(*page, strict=True)
+            found.update(zip(ids, lengths(sizes), strict=True))
+            last = ids[-1]
+        return found
+
+    def take_lengths(self, found: Mapping[int, int]) -> None:
+        """Take over what `read_lengths` gave, and forget what was read of the words index before:
+        all that depends on it.  Memories that came meanwhile are known already."""
+        self._terms.clear()
+        columns = self._columns
+        ids = np.fromiter(found, np.int64, len(found))
+        held = np.isin(ids, columns.id)
+        words = np.fromiter(found.values(), np.int64, len(found))[held]
+        columns.words[columns.rows_of(ids[held])] = words
+        columns.version += 1
+        columns.changed += columns.count
 
     def stale(self) -> bool:
         """Whether something changed since the last `sync`; 5 µs."""

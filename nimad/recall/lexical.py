@@ -56,7 +56,7 @@ def score_words(
     total = scope.count + weights.unseen
     best: list[float] = []
     unknown: set[str] = set()
-    for term, held in _chosen(question, terms).items():
+    for term, held in _chosen(question, terms, watch).items():
         watch.check()
         postings = terms.postings(term, columns.last_id) if held else _NONE
         rows, counts = columns.among(postings.ids, postings.counts)
@@ -86,14 +86,17 @@ def score_words(
     return LexicalScores(own, shared, measure, frozenset(unknown))
 
 
-def _chosen(question: ParsedQuery, terms: TermIndex) -> dict[str, int]:
+def _chosen(question: ParsedQuery, terms: TermIndex, watch: Stopwatch) -> dict[str, int]:
     """The terms to be asked, and whether memories hold them: of many, the rarest that are held.
 
     Those that none holds are asked, too, unless the query is long: they tell that little is met.
     """
     if len(question.terms) <= LONG:
         return dict.fromkeys(question.terms, 1)
-    holders = {term: terms.holders(term) for term in question.terms}
+    holders: dict[str, int] = {}
+    for term in question.terms:
+        watch.check()
+        holders[term] = terms.holders(term)
     weight = {term: FOCUS if term in question.focus else 1.0 for term in holders}
     known = sorted(filter(holders.get, holders), key=lambda term: holders[term] / weight[term] ** 2)
     kept = set(known[:ASKED]) | {t for t in holders if not holders[t] and not question.around}

@@ -93,11 +93,20 @@ class Recall:
                 self._follower.sync(_FOLLOW_ROWS)
 
     def words_changed(self, complete: bool) -> None:
-        """The words index is being made anew; or it was (`complete`): read it anew."""
+        """The words index is being made anew; or it was (`complete`): read it anew, the lengths of
+        texts beforehand, while queries go on."""
+        found: dict[int, int] | None = {}
+        if complete:
+            try:
+                found = self._follower.read_lengths()
+            except RecordsDamaged:  # the next query meets it, and tells
+                found = None
         with self._lock.exclusive():
             self._terms.complete = complete
-            if complete:
+            if found is None:
                 self._follower.clear()
+            elif complete:
+                self._follower.take_lengths(found)
 
     def keep(self, most_changes: int = KEEP_CHANGES) -> bool:
         """Write the columns to their file when that is due; whether it did.  Raises DiskFull.  Not

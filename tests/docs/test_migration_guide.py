@@ -1,7 +1,8 @@
 """docs/migration.md is run, in order: each command in a shell, each snippet in Python.
 
 What follows a command in its block is compared with what it prints; `...` stands for anything.  The
-home directory, the legacy stores in it and the daemon are this test's own.
+home directory, the legacy stores in it and the daemon are this test's own.  A test first runs the
+steps before its own that have not run there, so each may run alone and in any process.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ class Home:
 
     def __init__(self, place: Path) -> None:
         self.place = place
+        self.ran: list[subprocess.CompletedProcess[str]] = []
         (place / ".nima/memory").mkdir(parents=True)
         stores.small_store(place / ".nima/memory/graph.sqlite", count=300)
         sessions = place / "storage/data/sessions"
@@ -83,6 +85,12 @@ class Home:
             script.write_text(f"#!/bin/sh\nexec {call}\n")
             script.chmod(0o755)
         self.daemon = DaemonProcess(place, config="migration:\n  idle_seconds: 0\n").start()
+
+    def run_until(self, number: int) -> subprocess.CompletedProcess[str]:
+        """What that step of STEPS gave; it and those before it run once."""
+        while len(self.ran) <= number:
+            self.ran.append(self.run(STEPS[len(self.ran)]))
+        return self.ran[number]
 
     def run(self, step: Step) -> subprocess.CompletedProcess[str]:
         command = ["sh", "-ec", step.code]
@@ -127,9 +135,11 @@ def test_the_page_shows_enough() -> None:
         assert task in code
 
 
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: f"line {step.line}")
-def test_it_works_as_shown(home: Home, step: Step) -> None:
-    ran = home.run(step)
+@pytest.mark.parametrize(
+    "number", range(len(STEPS)), ids=lambda number: f"line {STEPS[number].line}"
+)
+def test_it_works_as_shown(home: Home, number: int) -> None:
+    step, ran = STEPS[number], home.run_until(number)
     assert ran.returncode == 0, (
         f"{step.code}\n{ran.stdout}{ran.stderr}\n{home.daemon.log()[-2000:]}"
     )

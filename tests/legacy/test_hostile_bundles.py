@@ -24,7 +24,10 @@ from tests.legacy.checkpoints import episode
 
 LIMIT = 40 << 20
 """Memory that a bundle may cost the process that asks for it [bytes]."""
-SEEDS = 25
+SEEDS = [
+    pytest.param(range(5), id="few"),
+    pytest.param(range(5, 25), id="more", marks=pytest.mark.slow),
+]
 Files = dict[str, bytes]
 
 
@@ -217,12 +220,16 @@ def look_at_all(path: Path) -> int:
         return found
 
 
+@pytest.mark.parametrize("seeds", SEEDS)
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.__name__ for kind in KINDS])
 def test_hostile_bundles_cost_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Callable[[random.Random], Files]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: Callable[[random.Random], Files],
+    seeds: range,
 ) -> None:
     monkeypatch.setattr(reader_process, "MOST", 96 << 20)  # that of a small board
-    for seed in range(SEEDS):
+    for seed in seeds:
         path = bundle(tmp_path / "b.tar", kind(random.Random(f"{kind.__name__} {seed}")))
         with no_memory():
             try:

@@ -20,7 +20,10 @@ from tests.benchmarks.hostile_client import (
     Arena,
 )
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it takes two other users")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it takes two other users"),
+]
 
 SECONDS = 3.0
 """Length of an attack [seconds]."""

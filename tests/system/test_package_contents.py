@@ -15,7 +15,7 @@ PACKAGE = Path(os.environ.get("NIMAD_DEB", Path(__file__).parents[2] / "dist" / 
 LARGEST = 40_000_000
 """Bytes to download: an hour on the slowest link a board may have is too much."""
 
-PRESENT_IN_EVERY_DEBIAN = {"libc6", "libgcc-s1", "libstdc++6", "zlib1g"}
+PRESENT_IN_EVERY_DEBIAN = {"libc6", "libgcc-s1", "libstdc++6", "tzdata", "zlib1g"}
 COME_WITH_PYTHON = {"libssl3", "libssl3t64", "python3", "python3.11", "python3.13"}
 
 if not PACKAGE.exists():

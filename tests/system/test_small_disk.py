@@ -101,6 +101,7 @@ def texts(daemon: DaemonProcess) -> dict[int, str]:
     return {m["id"]: m["text"] for m in daemon.call("export", {"limit": 5000})["memories"]}
 
 
+@pytest.mark.slow
 def test_a_disk_filled_to_the_last_byte(make_daemon: Daemons, disk: Path) -> None:
     """Stop, start, restart ten times; with room again it serves within 10 s, with everything."""
     daemon = make(make_daemon, disk).start()

@@ -393,20 +393,27 @@ def test_the_document_lists_every_verb_its_parameters_and_who_may(served: dict[s
 # --- what a query may cost ------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("count", [20, 200])  # each word is asked for; the rarest of many are
 def test_a_query_that_takes_too_long_is_given_up(
-    ask: Ask, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+    ask: Ask, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     store.configure(store.config.replace(recall__seconds=0.2))
     ask("remember", text="The kettle is in the garden")
     assert ask("query", text="kettle garden")["results"]
-    postings = TermIndex.postings
 
-    def slow(self: TermIndex, *given: Any) -> Any:
-        time.sleep(0.05)
-        return postings(self, *given)
+    def slow(work: Callable[..., Any], seconds: float = 0.05) -> Callable[..., Any]:
+        def work_slowly(*given: Any) -> Any:
+            time.sleep(seconds)
+            return work(*given)
 
-    monkeypatch.setattr(TermIndex, "postings", slow)
-    words = " ".join(f"Word{number}" for number in range(20))  # few enough that each is asked for
+        return work_slowly
+
+    for name in ("postings", "holders"):
+        monkeypatch.setattr(TermIndex, name, slow(getattr(TermIndex, name)))
+    if count > 20:  # the words of a message are not asked for by meaning alone: it is encoded
+        embedder = type(store.embedder)
+        monkeypatch.setattr(embedder, "embed", slow(embedder.embed, 0.25))
+    words = " ".join(f"Word{number}" for number in range(count))
     for more in ({}, {"mode": "meaning"}, {"explain": True}):
         began = time.monotonic()
         assert refused(ask, "query", text=words, **more).code == "query_too_long"

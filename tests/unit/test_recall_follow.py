@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Memory
+from nimad.recall import columns_follower
 from tests.benchmarks.talk import make_talk
 from tests.unit.test_recall_columns_cache import check_columns
 
@@ -68,6 +69,24 @@ def test_following_ends_when_the_memories_of_a_change_are_gone(
     store.forget(ids[gone])
     with ends_within(20):
         store.recall.follow()
+    check_columns(store)
+
+
+def test_words_made_anew_do_not_make_the_next_query_read_all(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.forget(fill(store, 600)[5:50])
+    asked = TALK.memories[3]["text"]
+    before = store.query(asked, k=20, now=1).hits
+    assert before
+
+    def read_again(text: str) -> int:
+        raise AssertionError(f"{text} was read again")
+
+    monkeypatch.setattr(columns_follower, "fingerprint", read_again)
+    store.words.rebuild()
+    assert store.query(asked, k=20, now=1).hits == before
+    monkeypatch.undo()
     check_columns(store)
 
 
