@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from operator import attrgetter
 from typing import Any
 
 from nimad.errors import UsageError
 from nimad.model import DATES, FIELDS, LAYERS, MAX_TAGS, MAX_TIME, MIN_TIME, Field, Memory
 
-_NULLABLE = {name for name in FIELDS if getattr(Memory(""), name) is None} | set(DATES)
+_VALUES = attrgetter(*FIELDS)
+_USUAL = _VALUES(Memory(""))
+"""What stands in fields that were not filled: all of it can be stored."""
 
 
 def check_memory(memory: Memory, place: int = 0) -> None:
@@ -17,9 +20,8 @@ def check_memory(memory: Memory, place: int = 0) -> None:
 
     `place` is its number among those that are stored together; the error's `fields` has it.
     """
-    for name, field in FIELDS.items():
-        value = getattr(memory, name)
-        if value is None and name in _NULLABLE:
+    for (name, field), value, usual in zip(FIELDS.items(), _VALUES(memory), _USUAL, strict=True):
+        if value is usual or (value is None and name in DATES):
             continue
         if problem := _problem(value, field):
             raise UsageError(detail=f"{name} {problem}", place=place)
@@ -61,6 +63,8 @@ def _text_problem(value: Any, field: Field) -> str | None:
         return f"has {len(value)} characters; at most {field.most} fit"
     if not field.blank and not value.strip():
         return "must not be empty"
+    if value.isascii():
+        return None
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:

@@ -80,7 +80,7 @@ class Transaction:
         turns = self._turn_ids(memories, source or 0)
         for number, memory in enumerate(memories, first):
             memory.id = number
-            turn = turns.get(self._turn_key(memory))
+            turn = turns.get(self._turn_key(memory)) if turns else None
             if turn is not None and source is None and memory.layer in TURN_ROLES:
                 members.append((turn, memory))
             made.append(rows.to_row(memory, self._names, turn, source))
