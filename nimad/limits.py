@@ -10,9 +10,9 @@ ENVELOPE = 4096
 """Room that a frame leaves for what stands around a result or the memories of an import [bytes]."""
 MAX_PAYLOAD = MAX_FRAME - ENVELOPE
 """Length of the largest result, and of the largest memory of an import, as JSON [bytes]."""
-MAX_RECORD = 22 << 20
-"""Length of the largest memory of an import that comes as a file, as JSON: a column of 16 MiB in
-base64, and its text.  Parsed it takes four times as much [bytes]."""
+MAX_RECORD = 12 << 20
+"""Length of the largest memory of an import that comes as a file, as JSON.  While it is
+stored it takes seven times as much, and no client may make the daemon take 100 MB [bytes]."""
 MAX_RECORD_NODES = 500_000
 """Number of values in such a memory [values]."""
 MAX_NODES = 20_000
