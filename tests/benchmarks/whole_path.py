@@ -44,7 +44,7 @@ BARS = {
     "pss_after_mb": {10_000: 80.0},
     "overlap": {100_000: 0.995},
 }
-"""What issues 3 and 5 ask for, by size."""
+"""The bars by size: see docs/performance.md."""
 
 
 def measure(size: int) -> dict[str, Any]:
