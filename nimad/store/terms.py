@@ -7,7 +7,8 @@ in memory, the tail, until it is full and everything is read anew.  Forgotten me
 the postings: the caller knows what exists.
 
 Words are cut by `nimad.text`, scripts without spaces into pairs of characters; FTS5 only stems
-them.  One character of such a script alone is looked for as the beginning of pairs.
+them.  One character of such a script alone is looked for as the beginning of pairs, and words of
+other scripts by their beginnings (`nimad.text.asked_for`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from nimad.errors import RecordsDamaged, WordsDamaged
 from nimad.store.records import Records
 from nimad.store.schema import TOKENIZER
 from nimad.store.transaction import WORDS_GAP
-from nimad.text import indexed, is_paired, signs, tokens
+from nimad.text import asked_for, beginning, indexed, is_paired, signs, tokens
 
 POSTINGS_KEPT = 600_000
 """Postings kept of all terms together, at 8 bytes or so: about 5 MB."""
@@ -129,10 +130,11 @@ class TermIndex:
     # --- what a query asks --------------------------------------------------------------------
 
     def _cut(self, word: str) -> tuple[str, ...]:
-        """The terms of a word as the index has them: in the common form, stemmed, or its pairs."""
+        """What is asked of the index for a word: in the common form, stemmed, or its pairs."""
         found: list[str] = []
         for token in tokens(word) or signs(word):
-            found += [token] if is_paired(token) else self._stem(token)
+            term = asked_for(token)
+            found += self._stem(token) if term is token and not is_paired(token) else [term]
         return tuple(found)
 
     def _stem(self, token: str) -> list[str]:
@@ -212,8 +214,8 @@ def _of_index(records: Records, sql: str, bounds: tuple[str, ...]) -> list[tuple
 
 def _condition(term: str) -> tuple[str, tuple[str, ...]]:
     """SQL that picks the rows of a vocabulary for a term, and its parameters."""
-    if len(term) == 1 and is_paired(term):
-        return "term >= ? AND term < ?", (term, term + chr(0x10FFFF))
+    if (first := beginning(term)) is not None:
+        return "term >= ? AND term < ?", (first, first + chr(0x10FFFF))
     return "term = ?", (term,)
 
 
