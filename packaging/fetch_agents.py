@@ -47,7 +47,7 @@ def main() -> int:
             continue
         print(f"installing {packages[0]} in {root / name}", flush=True)
         venv.create(root / name, with_pip=True, clear=True)
-        pip = [root / name / "bin" / "python", "-m", "pip", "install", "--quiet"]
+        pip = [str(root / name / "bin" / "python"), "-m", "pip", "install", "--quiet"]
         subprocess.run([*pip, "--disable-pip-version-check", *packages], check=True)
         done.write_text(wanted)
     folder = root / "node"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from nimad.ctl import mcp_server
 from nimad.ctl.arguments import Commands, add_command
 from nimad.ctl.client import Client
 from nimad.ctl.screen import Screen
@@ -30,5 +29,7 @@ def register(commands: Commands) -> None:
 
 def run_mcp(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl mcp`."""
+    from nimad.ctl import mcp_server
+
     given = ("socket", "timeout", "namespace", "agent", "read_only")
     return mcp_server.run({name: getattr(args, name) for name in given})

@@ -8,6 +8,7 @@ this machine's zone, and what was remembered never stands outside a JSON value.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -169,9 +170,13 @@ class Tools:
     ) -> None:
         self._namespace = namespace
         self._agent = agent
-        self.offered = [_without_namespace(tool) if namespace else tool for tool in TOOLS]
-        if read_only:
-            self.offered = [t for t in self.offered if t["annotations"]["readOnlyHint"]]
+        self.offered = [
+            tool for tool in TOOLS if tool["annotations"]["readOnlyHint"] or not read_only
+        ]
+        if namespace:  # it is no argument then
+            self.offered = copy.deepcopy(self.offered)
+            for tool in self.offered:
+                tool["inputSchema"]["properties"].pop("namespace", None)
         self._schemas = {tool["name"]: tool["inputSchema"] for tool in self.offered}
 
     def __contains__(self, name: object) -> bool:
@@ -217,6 +222,8 @@ class Tools:
             text=content,
             timestamp=None if when is None else _moment(when),
             time_zone=_time_zone(),
+            origin="agent",
+            agent=self._agent,
             **given,
         )
 
@@ -295,12 +302,6 @@ def problem(value: Any, schema: JSON) -> str | None:
         return "must be a whole number" if kind == "integer" else "must be a number"
     low, high = schema.get("minimum", 1), schema.get("maximum", 2**63 - 1)
     return None if low <= value <= high else f"must be from {low} to {high}"
-
-
-def _without_namespace(tool: JSON) -> JSON:
-    schema = tool["inputSchema"]
-    kept = {name: one for name, one in schema["properties"].items() if name != "namespace"}
-    return tool | {"inputSchema": schema | {"properties": kept}}
 
 
 def _shown(memory: JSON, most: int | None = None) -> JSON:

@@ -209,9 +209,10 @@ def test_a_bound_agent_sees_and_writes_one_namespace(
     make_bridge: Callable[..., Bridge], shared: DaemonProcess
 ) -> None:
     theirs = shared.call("remember", text="Maya plays the cello", namespace="other")["id"]
-    bridge = make_bridge("--namespace", "mine")
+    bridge = make_bridge("--namespace", "mine", "--agent=claude")
     mine = bridge.tool("memory_store", content="Maya plays chess")["id"]
-    assert shared.call("get", id=mine)["memory"]["namespace"] == "mine"
+    kept = shared.call("get", id=mine)["memory"]
+    assert (kept["namespace"], kept["agent"], kept["origin"]) == ("mine", "claude", "agent")
     shown = bridge.tool("memory_search", query="what does Maya play")["memories"]
     assert [one["id"] for one in shown] == [mine]
     assert bridge.tool("memory_get", ids=[theirs, mine])["missing"] == [theirs]
