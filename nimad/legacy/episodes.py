@@ -106,7 +106,12 @@ class EpisodeMapper(Mapper):
         for name, field in _FIELDS.items():
             if name in episode or field.always:
                 field.take(mapped, name, episode.get(name))
-        _keep_more(mapped, episode)
+        more, plain = _more(episode)
+        if plain and len(json.dumps(more)) <= MAX_KEPT:
+            for name, value in more.items():
+                mapped.put(name, value)
+        elif more:
+            mapped.put("more", more)
         assert memory.extra is not None
         if lacking := [field for field in ("raw_text", "timestamp") if field not in episode]:
             memory.extra["absent"] = lacking
@@ -194,16 +199,6 @@ def key_of(episode: Any, same: bytes, before: int) -> int:
 
 
 # --- the fields of an episode -------------------------------------------------------------------
-
-
-def _keep_more(mapped: Mapped, episode: Episode) -> None:
-    """What is in no column: under its own name where that is clear and short enough."""
-    more, plain = _more(episode)
-    if plain and len(json.dumps(more)) <= MAX_KEPT:
-        for name, value in more.items():
-            mapped.put(name, value)
-    elif more:
-        mapped.put("more", more)
 
 
 def _more_back(memory: Memory) -> Value:

@@ -82,7 +82,9 @@ class RowReader:
             connection.setlimit(limit, value)
         connection.execute("PRAGMA query_only=ON")
         connection.execute("PRAGMA temp_store=MEMORY")  # no text of a memory in a temporary file
-        connection.set_progress_handler(self._overdue, STEPS_BETWEEN_CHECKS)
+        connection.set_progress_handler(
+            lambda: time.monotonic() > self._deadline, STEPS_BETWEEN_CHECKS
+        )
 
     def close(self) -> None:
         """Close the connection."""
@@ -92,9 +94,6 @@ class RowReader:
         """Start the clock of one step, and turn what SQLite raises in it into our errors."""
         self._deadline = time.monotonic() + PAGE_SECONDS
         return sqlite_errors(self._path)
-
-    def _overdue(self) -> bool:
-        return time.monotonic() > self._deadline
 
     def page(
         self,

@@ -260,10 +260,6 @@ def text_problem(value: Value) -> str | None:
     return f"its text is a {'BLOB' if isinstance(value, bytes) else 'number'}"
 
 
-def _take_key(mapped: Mapped, column: str, value: Value) -> None:
-    """The key is in `source` already."""
-
-
 def _take_text(mapped: Mapped, column: str, value: Value) -> None:
     if problem := text_problem(value):
         raise UnreadableRowError(problem)
@@ -321,7 +317,10 @@ def iso_date(days: int) -> str:
 
 _OTHER = Field(lambda mapped, column, value: mapped.keep(column, value), nothing)
 _COLUMNS = {
-    "id": Field(_take_key, lambda memory: int(memory.source[1]) if memory.source else None),
+    "id": Field(
+        lambda mapped, column, value: None,  # it is in `source` already
+        lambda memory: int(memory.source[1]) if memory.source else None,
+    ),
     "text": Field(_take_text, attrgetter("text"), always=True),
     "layer": Field(_take_layer, attrgetter("layer"), always=True),
     "timestamp": Field(_take_timestamp, lambda memory: memory.timestamp or 0, always=True),

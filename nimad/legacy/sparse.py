@@ -52,7 +52,10 @@ def _parsed(
     budget.check_episodes(episodes, name)
     if isinstance(factors, list):
         budget.check_episodes(factors, name)
-        _add_factors(episodes, factors)
+        for episode, said in zip(episodes, factors, strict=False):
+            # only where they say more than the episode's own fields do
+            if isinstance(episode, dict) and isinstance(said, dict) and not _repeats(said, episode):
+                episode.setdefault("factors", said)
     parsed = Parsed(name, written, episodes)
     vectors, config = value.get("vectors"), value.get("config")
     if not isinstance(vectors, list) or not vectors:
@@ -75,14 +78,8 @@ def _shape(config: Any, name: str) -> tuple[int, int]:
     return blocks, block
 
 
-def _add_factors(episodes: list[Any], factors: list[Any]) -> None:
-    """Give each episode its factors where they say more than its own fields do."""
-    for episode, said in zip(episodes, factors, strict=False):
-        if isinstance(episode, dict) and isinstance(said, dict) and not _repeats(said, episode):
-            episode.setdefault("factors", said)
-
-
 def _repeats(factors: dict[Any, Any], episode: dict[Any, Any]) -> bool:
+    """Whether an episode's own fields say all that its factors do."""
     return all(
         isinstance(role, str) and isinstance(value, str) and episode.get(role.lower()) == value
         for role, value in factors.items()
@@ -104,7 +101,7 @@ class _Rows:
 
     def pieces(self, row: int) -> list[Piece] | None:
         """As `Vectors.pieces`."""
-        vector = self._vector(row)
+        vector = self.vector(row)
         blocks = vector.get("blocks") if isinstance(vector, dict) else None
         if not isinstance(blocks, dict):
             return None
@@ -118,7 +115,8 @@ class _Rows:
             found.append(piece._replace(block=number))
         return found
 
-    def _vector(self, row: int) -> Any:
+    def vector(self, row: int) -> Any:
+        """A vector as its file has it."""
         return self._vectors[row]
 
     def piece(self, packed: Any) -> Piece | None:
@@ -145,7 +143,7 @@ class _PickledRows(_Rows):
 class _JsonRows(_Rows):
     _raw, _start, _seen = b"", 0, 0
 
-    def _vector(self, row: int) -> Any:
+    def vector(self, row: int) -> Any:
         self._start, end = self._vectors[row]
         if end - self._start > MAX_VECTOR:
             return None

@@ -68,8 +68,11 @@ def find(path: Path) -> Found:
         kind = _kind(file)
         if kind == "database":
             _try(found, file)
-        elif kind is not None:
-            _sort_in(found, root, groups, file, kind)
+        elif kind is not None and _try(found, file) is not None:
+            home = file.parent  # an archive belongs to the directory above
+            if home.name == ARCHIVE and home != root and any(home.parent.glob("*.p*")):
+                home = home.parent
+            groups.setdefault((home, kind), []).append(file)
     for (directory, kind), files in sorted(groups.items()):
         # the pickle of a sparse memory is the store; JSON beside it is an export of it
         main = min(files, key=lambda file: (file.suffix == ".json", file))
@@ -129,15 +132,3 @@ def _try(found: Found, file: Path) -> Detected | None:
     if store.kind == GRAPH:
         found.stores.append(store)
     return store
-
-
-def _sort_in(
-    found: Found, root: Path, groups: dict[tuple[Path, str], list[Path]], file: Path, kind: str
-) -> None:
-    """Put a checkpoint or a sparse memory where it belongs: an archive to the directory above."""
-    if _try(found, file) is None:
-        return
-    directory = file.parent
-    if directory.name == ARCHIVE and directory != root and any(directory.parent.glob("*.p*")):
-        directory = directory.parent
-    groups.setdefault((directory, kind), []).append(file)
