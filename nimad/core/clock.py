@@ -41,16 +41,11 @@ META = "clock"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
-def _uptime() -> int:
-    """Time since the machine booted, sleep included [milliseconds]."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-
-
 class Clock:
     """The clock of one store; safe to use from many threads.
 
     Attributes:
-        now, uptime: epoch milliseconds, and milliseconds since the boot.
+        now, uptime: epoch milliseconds, and milliseconds since the boot, sleep included.
         boot: the name of this boot.
         waiting: whether memories of this boot wait for the clock to be set.
     """
@@ -59,7 +54,7 @@ class Clock:
         self,
         records: Records,
         now: Callable[[], int] = now_ms,
-        uptime: Callable[[], int] = _uptime,
+        uptime: Callable[[], int] = lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000,
         boot: str = "",
     ) -> None:
         self.now, self.uptime, self.boot = now, uptime, boot

@@ -25,7 +25,6 @@ from nimad.legacy.detect import os_error
 from nimad.legacy.hostile_reader import RowReader, pages
 from nimad.legacy.schema import identify, open_source, sqlite_errors
 from nimad.legacy.snapshot import FileSignature, file_signature, settle, take_snapshot
-from nimad.legacy.source import Row
 from nimad.legacy.sqlite import LegacyGraph
 from nimad.legacy.values import canonical, pack
 
@@ -134,19 +133,16 @@ def _compare(found: Difference, kind: str, graph: LegacyGraph, before: Seen | No
             at += 1
         known = at < len(old.keys) and old.keys[at] == key
         if before is not None and not (known and old.digests[at] == digest):
-            _came(found, kind, key, row)
+            if isinstance(row, str):
+                found.readable = False
+            else:
+                found.rows += 1
+                values = [kind, key, *map(pack, row)]
+                line = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+                found.lines.append(line)
         at += known
     for key in old.keys[at:]:
         _went(found, kind, key)
-
-
-def _came(found: Difference, kind: str, key: int, row: Row | str) -> None:
-    if isinstance(row, str):
-        found.readable = False
-        return
-    found.rows += 1
-    values = [kind, key, *map(pack, row)]
-    found.lines.append(json.dumps(values, ensure_ascii=False, separators=(",", ":")))
 
 
 def _went(found: Difference, kind: str, key: int) -> None:

@@ -60,22 +60,16 @@ def _parsed(
     vectors, config = value.get("vectors"), value.get("config")
     if not isinstance(vectors, list) or not vectors:
         return parsed
-    blocks, block = _shape(config, name)
+    if not isinstance(config, dict):
+        raise SourceNotRecognised(path=name, detail="it has vectors, but does not say of what form")
+    blocks, block = config.get("num_blocks"), config.get("block_dim")  # how many, of what length
+    if type(blocks) is not int or type(block) is not int or blocks < 1 or block < 1:
+        raise SourceCorrupt(path=name, detail="its num_blocks and block_dim are no counts")
+    check_dimension(blocks * block, name)
     parsed.vectors = rows(view, name, vectors, blocks, block)
     if len(vectors) != len(episodes):
         parsed.notes.append(uneven(name, len(vectors), len(episodes)))
     return parsed
-
-
-def _shape(config: Any, name: str) -> tuple[int, int]:
-    """(number of blocks, numbers in each)."""
-    if not isinstance(config, dict):
-        raise SourceNotRecognised(path=name, detail="it has vectors, but does not say of what form")
-    blocks, block = config.get("num_blocks"), config.get("block_dim")
-    if type(blocks) is not int or type(block) is not int or blocks < 1 or block < 1:
-        raise SourceCorrupt(path=name, detail="its num_blocks and block_dim are no counts")
-    check_dimension(blocks * block, name)
-    return blocks, block
 
 
 def _repeats(factors: dict[Any, Any], episode: dict[Any, Any]) -> bool:
