@@ -23,6 +23,7 @@ COMMANDS = {
     "related": "query_commands",
     "graph": "graph_command",
     "remember": "remember_commands",
+    "capture": "capture_command",
     "forget": "remember_commands",
     "import": "import_command",
     "export": "export_command",

@@ -57,6 +57,26 @@ def identity(blocks: int = BLOCKS, dims: int = DIMS) -> Vector:
     return out
 
 
+def random(
+    rng: np.random.Generator, blocks: int = BLOCKS, dims: int = DIMS, active: int | None = None
+) -> Vector:
+    """A dense hypervector: Gaussian, of length 1 in each of `active` blocks (all by default).
+
+    Shapes: result (B, D).
+
+    Raises:
+        ValueError: when `active` is not in 1..B.
+    """
+    active = blocks if active is None else active
+    if not 0 < active <= blocks:
+        raise ValueError(f"active must be 1..{blocks}, got {active}")
+    out = np.zeros((blocks, dims), np.float32)
+    values = rng.standard_normal((active, dims))
+    chosen = np.sort(rng.permutation(blocks)[:active])
+    out[chosen] = values / np.linalg.norm(values, axis=1, keepdims=True)
+    return out
+
+
 def bind(a: Vector, b: Vector) -> Vector:
     """a (x) b: the circular convolution of each block; associates two things.
 

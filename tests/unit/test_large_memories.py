@@ -186,6 +186,17 @@ def test_whatever_the_texts_are_the_result_fits(room: int) -> None:
         assert memory["text"] == whole if "cut" not in memory else len(memory["text"]) < len(whole)
 
 
+@pytest.mark.parametrize("letter", ["a", "é", "日", "😀", '"', "\x01"])
+def test_nothing_is_left_out_that_could_be_cut(letter: str) -> None:
+    """At each size of the frame, and with a passage that says the same again."""
+    for room in range(2000, 2200):
+        found = [{"id": n, "text": letter * (900 + 700 * n)} for n in range(2)]
+        found[1]["context"] = {"memories": [dict(found[1])]}
+        result = cut_to_fit({"results": found, "took_ms": 0.5}, room)
+        assert len(result["results"]) == 2 and "cut" not in result
+        assert size_of(result) <= room
+
+
 def test_a_fair_share_leaves_short_ones_whole() -> None:
     assert fair_share([], 10) == 0 and fair_share([1, 2, 3], 100) == 3
     assert fair_share([1, 100, 100], 101) == 50 and fair_share([5, 5], 0) == 0
