@@ -18,9 +18,11 @@ from pathlib import Path
 
 from nimad.errors import NimadError, SourceNotRecognised, SourceUnreadable
 from nimad.legacy.detect import (
+    CHECKPOINT,
     CHECKSUM,
     GRAPH,
     HEAD_BYTES,
+    STORES,
     Detected,
     check_owner,
     detect,
@@ -29,9 +31,6 @@ from nimad.legacy.detect import (
     store_of,
 )
 
-DATABASES = {".sqlite", ".sqlite3", ".db"}
-CHECKPOINTS = {".pt", ".pth"}
-SPARSE = {".pkl", ".pickle", ".json"}
 ARCHIVE = "archive"
 MAX_DEPTH = 8
 """Levels of directories below the given one that are looked into."""
@@ -66,7 +65,7 @@ def find(path: Path) -> Found:
     groups: dict[tuple[Path, str], list[Path]] = {}
     for file in _files(root):
         kind = _kind(file)
-        if kind == "database":
+        if kind == GRAPH:
             _try(found, file)
         elif kind is not None and _try(found, file) is not None:
             home = file.parent  # an archive belongs to the directory above
@@ -76,7 +75,7 @@ def find(path: Path) -> Found:
     for (directory, kind), files in sorted(groups.items()):
         # the pickle of a sparse memory is the store; JSON beside it is an export of it
         main = min(files, key=lambda file: (file.suffix == ".json", file))
-        called = directory if kind == "checkpoint" else main
+        called = directory if kind == CHECKPOINT else main
         found.stores.append(store_of(files, directory, called))
     if not found.stores and not found.refused:
         raise SourceNotRecognised(path=path, detail="there is no NIMA store in that directory")
@@ -105,18 +104,15 @@ def _files(root: Path) -> Iterator[Path]:
 def _kind(file: Path) -> str | None:
     """What a file looks like by its name, and JSON by its begin: there is much of it."""
     suffix = file.suffix.lower()
-    if suffix in DATABASES:
-        return "database"
-    if suffix in CHECKPOINTS:
-        return "checkpoint"
     if suffix == ".json":
         try:
             with open_plain(file.resolve()) as opened:
                 head = opened.read(HEAD_BYTES)
         except (OSError, RuntimeError):  # Python 3.11 says so when links go round in a circle
             return None
-        return "sparse" if any(sign in head for sign in JSON_SIGNS) else None
-    return "sparse" if suffix in SPARSE else None
+        if not any(sign in head for sign in JSON_SIGNS):
+            return None
+    return STORES.get(suffix)
 
 
 def _try(found: Found, file: Path) -> Detected | None:
