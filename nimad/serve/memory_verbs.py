@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from nimad import checks, times
+from nimad.core.capture import CapturedTurn
 from nimad.core.store import MemoryStore
 from nimad.disk.handed_over import check_handed_over
 from nimad.errors import BadRecord, NotFound, ReplyTooLarge, UsageError
@@ -25,6 +26,7 @@ from nimad.limits import (
     MAX_RECORD,
     MAX_RECORD_NODES,
     MAX_RESULTS,
+    MAX_TURNS,
 )
 from nimad.model import MAX_NAME, Memory
 from nimad.serve import params, protocol, wire
@@ -69,6 +71,9 @@ IMPORT = {
 }
 
 
+CAPTURE = {"turns": Param(params.many(1, MAX_TURNS, "turns")), "time_zone": _ZONE}
+
+
 FORGET = {
     "ids": Param(params.many(1, 10_000, "ids", _ID), []),
     "purge": Param(params.flag, False),
@@ -92,6 +97,7 @@ class MemoryVerbs:
             Verb("related", "read", self.related, RELATED, shorten=cut_to_fit),
             Verb("export", "read", self.export, EXPORT),
             Verb("remember", "control", self.remember, {**wire.REMEMBER, "time_zone": _ZONE}),
+            Verb("capture", "control", self.capture, CAPTURE),
             Verb("import", "control", self.import_, IMPORT),
             Verb("forget", "control", self.forget, FORGET),
         ]
@@ -159,6 +165,19 @@ class MemoryVerbs:
     def remember(self, call: Call) -> dict[str, Any]:
         """Store one memory; it is durable when the reply leaves."""
         return {"id": self._store.remember(wire.remembered(call.params))}
+
+    def capture(self, call: Call) -> dict[str, Any]:
+        """Store turns in one transaction: each whole, and never twice."""
+        zone = call.params["time_zone"] or times.local_zone()
+        turns: list[CapturedTurn] = []
+        try:
+            for fields in call.params["turns"]:
+                turns.append(wire.captured(fields, zone))
+            stored = self._store.capture(turns)
+        except UsageError as error:
+            number = error.fields.get("place", len(turns)) + 1
+            raise UsageError(detail=f"turn {number}: {error.message}") from None
+        return {"turns": [wire.stored_turn_json(turn) for turn in stored]}
 
     def import_(self, call: Call) -> dict[str, Any]:
         """Store many memories in one transaction; BadRecord names the one that is wrong.  One that

@@ -18,14 +18,16 @@ version what is new
 6       `memories.checksum`: NULL until idle time has read the row (nimad/store/checksums.py)
 7       `unset_clock`; a timestamp of a graph that is in another unit than milliseconds is read by
         its size, and kept as it was in `extra`
+8       `memories.origin`, `memories.agent`
 ======= ======================================================================================
 
 =========== ==================================================================================
 table       what a row is
 =========== ==================================================================================
-memories    one memory; `layer`, `namespace`, `conversation`, `session`, `place` are `names` ids,
-            `turn` a `turns` id; a `timestamp` or `created` of 0 is no date; `summary` is a number n
-            where it is the first n characters of `text`, else the text itself or NULL;
+memories    one memory; `layer`, `namespace`, `agent`, `conversation`, `session`, `place` are
+            `names` ids, `turn` a `turns` id; a `timestamp` or `created` of 0 is no date; `summary`
+            is a number n where it is the first n characters of `text`, else the text itself or
+            NULL; `origin` is NULL where nobody told it, or `source` tells that it was taken over;
             `source_key` is the row's id in its source
 unset_clock memories that were stored while the clock was not set (core/clock.py): the boot, by how
             much the clock was `ahead` of the time since then [ms], and which `fields` it gave
@@ -72,7 +74,7 @@ from nimad.text import FORM, common_form, indexed
 from nimad.times import read
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 7
+SCHEMA = 8
 TOKENIZER = "porter ascii"
 """English stems; words were cut before, by `nimad.text`, and stand between spaces."""
 WORDS = f"text, who, signs, content = '', tokenize = '{TOKENIZER}'"
@@ -284,6 +286,10 @@ INSERT INTO changes (op, kind, first, last)
   SELECT 'add', 'turn', min(id), max(id) FROM turns WHERE {OTHER_UNIT} HAVING count(*);
 UPDATE turns SET extra = json_set(coalesce(extra, '{{}}'), '$.timestamp', timestamp),
   timestamp = read_time(timestamp) WHERE {OTHER_UNIT};
+""",
+    8: """
+ALTER TABLE memories ADD COLUMN origin TEXT;
+ALTER TABLE memories ADD COLUMN agent INTEGER;
 """,
 }
 """By the version it leads to: the statements that bring an older file there."""

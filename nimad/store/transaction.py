@@ -22,7 +22,7 @@ CHUNK = 500
 
 WORDS_GAP = "SELECT value FROM meta WHERE key = 'words_gap'"
 NAMED = {
-    "memories": ("place", "layer", "namespace", "conversation", "session"),
+    "memories": rows.INTERNED_COLUMNS,
     "turns": ("namespace", "conversation", "session"),
     "relations": ("relation",),
 }
