@@ -31,6 +31,7 @@ COMMANDS = {
     "status": "service_commands",
     "rebuild": "service_commands",
     "doctor": "service_commands",
+    "mcp": "agent_commands",
 }
 """Each command and its module here, in the order of --help."""
 

@@ -40,6 +40,7 @@ LINES: dict[str, list[list[str]]] = {
     "related": [["related", "1"]],
     "graph": [["graph", "MATCH (m:Memory) RETURN m.layer, m.id LIMIT 3"], ["graph", "MATCH"]],
     "remember": [["remember", "one more"], ["remember", ""]],
+    "capture": [["capture", "{turn}"], ["capture", "{turn}"], ["capture", "{lines}"]],
     "forget": [["forget", "2", "--dry-run"], ["forget", "999"]],
     "import": [["import", "{lines}"]],
     "export": [["export"]],
@@ -56,6 +57,8 @@ LINES: dict[str, list[list[str]]] = {
     "doctor": [["doctor"]],
 }
 """Command lines for each command, those that are refused among them."""
+FOR_PROGRAMS = {"mcp"}
+"""Commands that never write to a terminal."""
 SHOWS = ("query", "get", "similar", "related", "graph", "export", "migrate", "status")
 """Commands that show a text of a reply in at least one of these lines."""
 
@@ -133,6 +136,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         graph.execute("UPDATE memory_nodes SET who = ?, layer = ? WHERE id = 2", (EVIL, EVIL))
         graph.commit()
     (place / "lines.jsonl").write_text(json.dumps({"text": "a", "layer": "no layer"}) + "\n")
+    turn = {"session": "s", "turn": f"t{EVIL}", "input": f"An old lantern. {EVIL}"}
+    (place / "turn.json").write_text(json.dumps(turn))
     daemon = DaemonProcess(place).start()
     fields = {"who": EVIL, "where": EVIL, "tags": [EVIL], "session": EVIL, "conversation": EVIL}
     turns = [
@@ -150,11 +155,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_each_command_has_its_lines() -> None:
-    assert LINES.keys() == COMMANDS.keys()
+    assert LINES.keys() | FOR_PROGRAMS == COMMANDS.keys()
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", LINES)
 def test_nothing_reaches_the_terminal_raw(
     place: Path,
     command: str,
@@ -163,7 +168,8 @@ def test_nothing_reaches_the_terminal_raw(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("NIMAD_SOCKET", str(place / "spoilt"))
-    names = {"graph": str(place / "graph.sqlite"), "lines": str(place / "lines.jsonl")}
+    files = {"graph": "graph.sqlite", "lines": "lines.jsonl", "turn": "turn.json"}
+    names = {name: str(place / file) for name, file in files.items()}
     shown = ""
     for line in LINES[command]:
         main([word.format(**names) if word[:1] == "{" else word for word in line] + form)
