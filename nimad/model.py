@@ -166,21 +166,53 @@ class Change:
 
 
 @dataclass(slots=True, frozen=True)
+class Namespaces:
+    """The namespaces that a user may reach: names, and beginnings of names that end in a star."""
+
+    names: tuple[str, ...]
+
+    def __contains__(self, namespace: object) -> bool:
+        text = str(namespace)
+        return any(
+            text.startswith(name[:-1]) if name.endswith("*") else text == name
+            for name in self.names
+        )
+
+
+def may_see(within: Namespaces | None, memory: Memory) -> bool:
+    """Whether a user bound to some namespaces (None: not bound) may know of a memory."""
+    return within is None or memory.namespace in within
+
+
+@dataclass(slots=True, frozen=True)
 class Filter:
     """What a memory must have to be looked at: applied before ranking, empty fields ask nothing.
     `after` is inclusive, `before` exclusive (epoch milliseconds); what has no date passes neither.
-    Every tag must be present."""
+    Every tag must be present, and one of the origins (of ORIGINS, or UNKNOWN).  `within` bounds all
+    else: the namespaces that the asker may see; None: all."""
 
     who: str | None = None
     where: str | None = None
     layer: str | None = None
     namespace: str | None = None
+    agent: str | None = None
+    origin: tuple[str, ...] = ()
+    within: Namespaces | None = None
     tags: tuple[str, ...] = ()
     after: int | None = None
     before: int | None = None
 
     def __bool__(self) -> bool:
-        return self != Filter()
+        return self != EVERYTHING
+
+    def lets_see(self, memory: Memory) -> bool:
+        """Whether it may be shown beside a hit: by its origin and its namespace."""
+        origin = not self.origin or (memory.origin or UNKNOWN) in self.origin
+        return origin and may_see(self.within, memory)
+
+
+EVERYTHING = Filter()
+"""Asks nothing."""
 
 
 @dataclass(slots=True)

@@ -14,9 +14,9 @@ from typing import Any
 
 from nimad.core.health import Health
 from nimad.core.projection import Problem, Projection
-from nimad.model import now_ms
+from nimad.model import EVERYTHING, now_ms
 from nimad.store import checksums
-from nimad.store.bounded import ids_within
+from nimad.store.bounded import ids_of_page
 from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
@@ -115,8 +115,8 @@ class Integrity:
 
     def _next_ids(self, after: int) -> list[int]:
         """The memories of a step; one that is too large comes alone."""
-        ids, more = ids_within(self._records, after, STEP_ROWS, None, STEP_BYTES)
-        return ids or (ids_within(self._records, after, 1, None, 1 << 40)[0] if more else [])
+        ids, more = ids_of_page(self._records, after, STEP_ROWS, EVERYTHING, STEP_BYTES)
+        return ids or (ids_of_page(self._records, after, 1, EVERYTHING, 1 << 40)[0] if more else [])
 
     def _tell(self, damaged: Sequence[int], problems: Sequence[str]) -> None:
         if not damaged and not problems:
