@@ -29,6 +29,9 @@ MAX_TAGS = 100
 """Number of tags of one memory [tags]."""
 MIN_TIME, MAX_TIME = -62_135_596_800_000, 253_402_300_800_000
 """The years 1 and 10000, between which a time lies [epoch milliseconds]."""
+LATEST_NOW = MAX_TIME - 366 * 86_400_000
+"""Latest time that a clock can show, so that "this year" ends within the calendar: about the end of
+9998; a clock that shows a later one is not set [epoch milliseconds]."""
 MAX_COUNT = 2**53
 """The largest count, which JSON readers still hold exactly."""
 
@@ -163,21 +166,53 @@ class Change:
 
 
 @dataclass(slots=True, frozen=True)
+class Namespaces:
+    """The namespaces that a user may reach: names, and beginnings of names that end in a star."""
+
+    names: tuple[str, ...]
+
+    def __contains__(self, namespace: object) -> bool:
+        text = str(namespace)
+        return any(
+            text.startswith(name[:-1]) if name.endswith("*") else text == name
+            for name in self.names
+        )
+
+
+def may_see(within: Namespaces | None, memory: Memory) -> bool:
+    """Whether a user bound to some namespaces (None: not bound) may know of a memory."""
+    return within is None or memory.namespace in within
+
+
+@dataclass(slots=True, frozen=True)
 class Filter:
     """What a memory must have to be looked at: applied before ranking, empty fields ask nothing.
     `after` is inclusive, `before` exclusive (epoch milliseconds); what has no date passes neither.
-    Every tag must be present."""
+    Every tag must be present, and one of the origins (of ORIGINS, or UNKNOWN).  `within` bounds all
+    else: the namespaces that the asker may see; None: all."""
 
     who: str | None = None
     where: str | None = None
     layer: str | None = None
     namespace: str | None = None
+    agent: str | None = None
+    origin: tuple[str, ...] = ()
+    within: Namespaces | None = None
     tags: tuple[str, ...] = ()
     after: int | None = None
     before: int | None = None
 
     def __bool__(self) -> bool:
-        return self != Filter()
+        return self != EVERYTHING
+
+    def lets_see(self, memory: Memory) -> bool:
+        """Whether it may be shown beside a hit: by its origin and its namespace."""
+        origin = not self.origin or (memory.origin or UNKNOWN) in self.origin
+        return origin and may_see(self.within, memory)
+
+
+EVERYTHING = Filter()
+"""Asks nothing."""
 
 
 @dataclass(slots=True)
@@ -205,8 +240,8 @@ class Answer:
 
 
 def now_ms() -> int:
-    """The time now [epoch milliseconds, UTC]."""
-    return time.time_ns() // 1_000_000
+    """The time now [epoch milliseconds, UTC]; LATEST_NOW where the clock shows a later one."""
+    return min(time.time_ns() // 1_000_000, LATEST_NOW)
 
 
 class State(StrEnum):

@@ -28,7 +28,7 @@ from nimad.limits import (
     MAX_RESULTS,
     MAX_TURNS,
 )
-from nimad.model import MAX_NAME, Memory
+from nimad.model import MAX_NAME, Filter, Memory
 from nimad.serve import params, protocol, wire
 from nimad.serve.oversize import Document, cut_to_fit
 from nimad.serve.params import Param
@@ -58,6 +58,8 @@ EXPORT = {
     "after": Param(checks.integer(0, 2**63 - 1), 0),
     "limit": Param(checks.integer(1, 5000), 500),
     "namespace": _NAME,
+    "agent": _NAME,
+    "origin": Param(params.origins, ()),
     "offset": _OFFSET,
 }
 
@@ -143,16 +145,18 @@ class MemoryVerbs:
         """
         given = call.params
         self._store.set_clock_right()
-        after, namespace = given["after"], given["namespace"]
+        after = given["after"]
+        same = {name: given[name] for name in ("namespace", "agent", "origin")}
+        where = Filter(**same, within=call.within)
         records = self._store.records
         if given["offset"] is not None:
-            ids = ids_above(records, after, 2, namespace)
+            ids = ids_above(records, after, 2, where)
             piece = None
             if ids:
                 document = self._document(ids[0], blob_sizes(records, ids[0]))
                 piece = document.piece(given["offset"])
             return {"memories": [], "piece": piece, "next": ids[0] if len(ids) > 1 else None}
-        found, more = page_within(records, after, given["limit"], namespace, MAX_PAYLOAD)
+        found, more = page_within(records, after, given["limit"], where, MAX_PAYLOAD)
         page = [wire.exported(memory) for memory in found]
         room, fits = MAX_PAYLOAD, 0
         while fits < len(page) and (room := room - protocol.size_of(page[fits]) - 1) >= 0:

@@ -369,6 +369,7 @@ class Records:
         interned = (
             ("namespace", where.namespace),
             ("layer", where.layer),
+            ("agent", where.agent),
             ("place", where.where),
         )
         for column, name in interned:

@@ -28,7 +28,7 @@ _nimactl() {
   local commands="query get similar related graph remember forget capture import export migrate status rebuild doctor mcp hook"
   local options="--help --json --socket --timeout --version"
   case $command in
-    query) options="-k --mode --who --where --layer --namespace --tag --after --before --as-of --time-zone --context --budget --explain --help --json --socket --timeout --version" ;;
+    query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --explain --help --json --socket --timeout --version" ;;
     similar) options="--dense -k --help --json --socket --timeout --version" ;;
     related) options="--depth -k --help --json --socket --timeout --version" ;;
     graph) options="--param --limit --fresh --help --json --socket --timeout --version" ;;
@@ -36,7 +36,7 @@ _nimactl() {
     forget) options="--purge --all-forgotten --dry-run --help --json --socket --timeout --version" ;;
     capture) options="--namespace --agent --time-zone --help --json --socket --timeout --version" ;;
     import) options="--namespace --time-zone --from-line --help --json --socket --timeout --version" ;;
-    export) options="--namespace --output --help --json --socket --timeout --version" ;;
+    export) options="--namespace --agent --origin --output --help --json --socket --timeout --version" ;;
     migrate) options="--status --pause --resume --now --verify --rollback --quarantine --retry-quarantined --restore --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --follow --every --watch --to --time-zone --yes --help --json --socket --timeout --version" ;;
     mcp) options="--namespace --agent --read-only --help --json --socket --timeout --version" ;;
     hook) options="--namespace --agent --help --json --socket --timeout --version" ;;

@@ -19,7 +19,7 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.limits import MAX_FRAME, MAX_PAYLOAD
 from nimad.migrate.manager import MigrationManager
-from nimad.model import MAX_TEXT, Memory
+from nimad.model import EVERYTHING, MAX_TEXT, Filter, Memory
 from nimad.serve import service_verbs
 from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
@@ -236,8 +236,8 @@ def test_reading_within_a_bound(store: MemoryStore) -> None:
     assert found[ids[0]].text.endswith(" …") and found[ids[0]].extra is None
     assert sum(len(memory.text) for memory in found.values()) < 6100
     assert get_within(store.records, ids, 10**6) == store.records.get(ids)
-    page, more = page_within(store.records, 0, 500, None, 5000)
+    page, more = page_within(store.records, 0, 500, EVERYTHING, 5000)
     assert more and 1 <= len(page) <= 3
-    assert page_within(store.records, 0, len(ids), None, 10**7)[1] is False
-    assert page_within(store.records, 0, 2, "default", 10**7)[1] is True
-    assert page_within(store.records, 0, 2, "other", 10**7) == ([], False)
+    assert page_within(store.records, 0, len(ids), EVERYTHING, 10**7)[1] is False
+    assert page_within(store.records, 0, 2, Filter(namespace="default"), 10**7)[1] is True
+    assert page_within(store.records, 0, 2, Filter(namespace="other"), 10**7) == ([], False)
