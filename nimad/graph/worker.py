@@ -59,7 +59,13 @@ def main(given: str) -> None:
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(KILL_FIRST))
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(requests,), daemon=True).start()
+
+    def read() -> None:
+        for line in sys.stdin:
+            requests.put(line)
+        os._exit(0)  # the daemon is gone, or has no more questions
+
+    threading.Thread(target=read, daemon=True).start()
     os.nice(NICE)  # before it begins threads of its own
     try:
         engine = _open(settings)
@@ -73,12 +79,6 @@ def main(given: str) -> None:
         except NimadError as error:
             reply = _failure(error)
         _reply(reply)
-
-
-def _read(requests: queue.SimpleQueue[str]) -> None:
-    for line in sys.stdin:
-        requests.put(line)
-    os._exit(0)  # the daemon is gone, or has no more questions
 
 
 def _reply(reply: dict[str, Any]) -> None:

@@ -181,14 +181,12 @@ class _VectorReader:
         places: Sequence[int | bytes] | None = None,
     ) -> TensorRows:
         check_dimension(dimension, self._name)
-        found = places or [self._place(tensor.storage) for tensor in tensors]
+        found = list(places or ())
+        for storage in [] if places else [tensor.storage for tensor in tensors]:
+            entry = self._entries.get(f"data/{storage.key}")
+            if entry is None:
+                raise SourceCorrupt(path=self._name, detail=f"its data/{storage.key} is missing")
+            if entry.size < storage.items * ITEM_BYTES[storage.dtype]:
+                raise SourceCorrupt(path=self._name, detail=f"its data/{storage.key} is too short")
+            found.append(entry.offset)
         return TensorRows(tensors, found, dimension)
-
-    def _place(self, storage: Storage) -> int:
-        """Where a storage begins in the file."""
-        entry = self._entries.get(f"data/{storage.key}")
-        if entry is None:
-            raise SourceCorrupt(path=self._name, detail=f"its data/{storage.key} is missing")
-        if entry.size < storage.items * ITEM_BYTES[storage.dtype]:
-            raise SourceCorrupt(path=self._name, detail=f"its data/{storage.key} is too short")
-        return entry.offset
