@@ -7,7 +7,6 @@ them, see nimad/core/projection.py.  This class ties them together; each verb is
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -33,15 +32,13 @@ from nimad.core.words import WordsIndex
 from nimad.core.writer import Writer
 from nimad.disk.failures import disk_errors
 from nimad.embed.base import Embedder
-from nimad.errors import DiskFailed, DiskFull, NimadError, NotFound
+from nimad.errors import DiskFailed, DiskFull, NotFound
 from nimad.index.blocks import BlockIndex
 from nimad.model import Answer, Filter, Hit, Memory
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import Recall
 from nimad.store.records import Records
 from nimad.store.relations import RelatedMemory, related_memories
-
-log = logging.getLogger(__name__)
 
 DISK = "disk"
 """Its name in `degraded`, while it is read-only or fails: what is remembered is refused then."""
@@ -119,10 +116,7 @@ class MemoryStore:
     def close(self) -> None:
         """Write what is kept in RAM and give the directory free."""
         with self.maintenance:
-            try:
-                self.writer.accesses.save(self.records)
-            except NimadError as error:  # a full disk must not keep the daemon from stopping
-                log.warning("access counts were not saved: %s", error.message)
+            self.writer.accesses.save(self.records)
             for projection in self.projections:
                 projection.close()
             self.recall.close()
