@@ -157,7 +157,7 @@ class Purge:
             failed: dict[str, Exception] = {}
             scrubbed = 0
             steps: list[tuple[str, Callable[[], int | None]]] = [  # each may be repeated
-                ("names", self._drop_unused),
+                ("names", self._records.drop_unused),
                 *((each.name, partial(each.scrub, note)) for each in self._projections),
                 ("snapshots", partial(self._scrub_snapshots, note)),
                 ("aside", self._clear_aside),
@@ -180,10 +180,6 @@ class Purge:
                 else:
                     forgotten.end_purge(tx)
             return scrubbed, failed
-
-    def _drop_unused(self) -> None:
-        with self._records.write() as tx:
-            tx.drop_unused()
 
     def _scrub_snapshots(self, note: PurgeNote) -> int:
         """Take the rows out of the sources' snapshots; how many.  A snapshot that cannot be
