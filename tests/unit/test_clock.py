@@ -200,6 +200,8 @@ def test_older_rows_in_another_unit_are_read_once(tmp_path: Path) -> None:
             [Memory(f"m{n}", timestamp=at, source=("g", n)) for n, at in enumerate(times)], 1
         )
         tx.execute("UPDATE turns SET timestamp = timestamp")
+        for column in ("origin", "agent"):
+            tx.execute(f"ALTER TABLE memories DROP COLUMN {column}")
     records.close()
     records = Records.open(tmp_path / "records.sqlite")
     found = records.get(ids)
