@@ -31,6 +31,9 @@ MAX_TAGS = 100
 """Number of tags of one memory [tags]."""
 MIN_TIME, MAX_TIME = -62_135_596_800_000, 253_402_300_800_000
 """The years 1 and 10000, between which a time lies [epoch milliseconds]."""
+LATEST_NOW = MAX_TIME - 366 * 86_400_000
+"""Latest time that a clock can show, so that "this year" ends within the calendar: about the end of
+9998; a clock that shows a later one is not set [epoch milliseconds]."""
 MAX_COUNT = 2**53
 """The largest count, which JSON readers still hold exactly."""
 
@@ -225,8 +228,8 @@ class Answer:
 
 
 def now_ms() -> int:
-    """The time now [epoch milliseconds, UTC]."""
-    return time.time_ns() // 1_000_000
+    """The time now [epoch milliseconds, UTC]; LATEST_NOW where the clock shows a later one."""
+    return min(time.time_ns() // 1_000_000, LATEST_NOW)
 
 
 class State(StrEnum):

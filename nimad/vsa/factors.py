@@ -179,7 +179,7 @@ def _margins(
 ) -> tuple[float, ...]:
     """For each item of a product, by how much it is nearer than the next one of its codebook."""
     blocks, dims = vector.shape
-    length = float(np.linalg.norm(vector)) * math.sqrt(blocks)
+    length = algebra.length(vector) * math.sqrt(blocks)
     whole = product(codebooks, items, dims)
     margins = []
     for book, item in zip(codebooks, items, strict=True):

@@ -28,8 +28,10 @@ from nimad.vsa.factors import EXPLAINED
 
 ROUNDS = 40
 """Number of rounds from one beginning [rounds]."""
-STARTS = 6
+STARTS = 4
 """Number of beginnings [beginnings]."""
+SETTLED = 8
+"""Number of rounds with the same items that end a beginning [rounds]."""
 WARM, COLD = 0.5, 8.0
 """Sharpness of the softmax in the first and in the last round, for cosines in units of what chance
 gives."""
@@ -84,14 +86,19 @@ def resonate(
     used = 0
     for start in range(starts):
         states = [book.mean(None if start == 0 else rng) for book in books]
+        chosen: list[int] = []
+        same = 0
         for step in range(rounds):
             used += 1
+            before, chosen = chosen, []
             sharpness = WARM * (COLD / WARM) ** (step / max(1, rounds - 1))
-            chosen = []
             for place, book in enumerate(books):
                 cosines = book.cosines(_left(whole, states, place))
                 states[place] = book.weighted(cosines, sharpness)
                 chosen.append(int(cosines.argmax()))
+            same = same + 1 if chosen == before else 0
+            if same == SETTLED:
+                break
         items = tuple(chosen)
         best = max(best, (_likeness(vector, codebooks, items), items))
         if best[0] >= EXPLAINED:
@@ -119,18 +126,18 @@ class _Book:
         """All items at once, each as strong, or as strong as chance says."""
         count = len(self.rows)
         weights = np.ones(count) if rng is None else rng.exponential(size=count)
-        return np.asarray(weights.astype(np.float32) @ self.rows, np.complex64)
+        return np.asarray(weights.astype(np.complex64) @ self.rows)
 
     def cosines(self, state: Spectra) -> NDArray[np.float32]:
         """The cosine of a hypervector with each item."""
-        products = (self.rows.conj() @ state).real
-        return np.asarray(products / max(float(np.linalg.norm(state)), 1e-30), np.float32)
+        products = (self.rows @ state.conj()).real
+        return np.asarray(products / max(algebra.length(state.view(np.float32)), 1e-30), np.float32)
 
     def weighted(self, cosines: NDArray[np.float32], sharpness: float) -> Spectra:
         """The mean of the items, weighted by a softmax of cosines."""
         exponents = sharpness * cosines * np.sqrt(self.size)
         weights = np.exp(exponents - exponents.max())
-        return np.asarray((weights / weights.sum()) @ self.rows, np.complex64)
+        return np.asarray((weights / weights.sum()).astype(np.complex64) @ self.rows)
 
 
 def _spectra(vectors: Vector) -> Spectra:
