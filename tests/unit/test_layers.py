@@ -73,6 +73,7 @@ CTL_MAY_USE = {
     "when",
     "times",
     "prompt",
+    "openclaw",
     "legacy",
     "disk",
     "ctl",
