@@ -85,7 +85,7 @@ class Transaction:
                 members.append((turn, memory))
             made.append(rows.to_row(memory, self._names, turn, source))
         self.many(rows.INSERT, made)
-        self.many(INDEX, [index_row(m.id, m.text, m.who) for m in memories])
+        self.many(INDEX, (index_row(m.id, m.text, m.who) for m in memories))  # one text at a time
         blobs = [(m.id, name, data) for m in memories for name, data in m.blobs.items()]
         if blobs:
             self.many("INSERT INTO blobs (memory, name, data) VALUES (?, ?, ?)", blobs)

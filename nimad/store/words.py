@@ -124,7 +124,7 @@ def fill(records: Records) -> bool:
             return False
         sql = f"{INDEXED} id > ? AND id <= ? ORDER BY id"
         page = next(_pages(tx.connection.execute(sql, bounds)), [])
-        tx.many(INDEX, [index_row(*row) for row in page])
+        tx.many(INDEX, (index_row(*row) for row in page))
         left = bool(page) and page[-1][0] < bounds[1]
         if left:
             tx.set_meta("words_gap", f"{page[-1][0]}-{bounds[1]}")
@@ -196,7 +196,7 @@ def _expected(reader: sqlite3.Connection) -> tuple[int, int]:
         page.execute("CREATE VIRTUAL TABLE terms USING fts5vocab (words, instance)")
         for some in _pages(rows):
             page.execute("INSERT INTO words (words) VALUES ('delete-all')")
-            page.executemany(INDEX, [index_row(*row) for row in some])
+            page.executemany(INDEX, (index_row(*row) for row in some))
             more = _sums(page, "terms")
             count, total = count + more[0], total + more[1]
     return count, total
