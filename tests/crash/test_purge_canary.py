@@ -226,6 +226,7 @@ NOT_TEXT = {
             "layer",
             "importance",
             "namespace",
+            "agent",
             "conversation",
             "session",
             "turn",
@@ -236,7 +237,8 @@ NOT_TEXT = {
             "source_key",
         ],
         NUMBERS,
-    ),
+    )
+    | {"origin": "a word of nimad's"},
     "blobs": {"memory": NUMBERS},
     "turns": dict.fromkeys(
         [
@@ -353,6 +355,7 @@ def own_memories(store: MemoryStore) -> None:
         "session": f"s {CANARY}",
         "conversation": f"c {CANARY}",
         "namespace": f"n {CANARY}",
+        "agent": f"a {CANARY}",
         "summary": f"in short {CANARY}",
         "affect": json.dumps({CANARY: 1}),
         "extra": {CANARY: CANARY},
