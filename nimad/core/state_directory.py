@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 PARTS = {
     "blocks": r"seg-\d+\.nsb",
+    "words": r"wds-\d+\.nsw",
     "dense": r"dns-\d+\.nsd",
     "graph": r"(ladybug|kuzu)(-new)?\.db[.\w]*",
     "snapshots": r"incoming-\w+|.+\.(sqlite|tar)(\.scrub|\.strip)?",

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import tzinfo
-from functools import partial
 from pathlib import Path
 
 from nimad.config import Config
@@ -41,6 +40,7 @@ from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import Recall
 from nimad.store.records import Records
 from nimad.store.relations import RelatedMemory, related_memories
+from nimad.words.index import TermIndex
 
 log = logging.getLogger(__name__)
 
@@ -74,13 +74,14 @@ class MemoryStore:
         give_way = self.query_priority.yield_to_queries
         self.graph = Graph(state, config, records, self.health, give_way)
         columns = state / "columns.nrc"
+        terms = TermIndex(records, lambda error: self.words.meet(error))
         self.recall = Recall(
             records,
             lambda: self.semantic.serving,
             file=columns,
-            on_words_damaged=lambda error: self.words.meet(error),
+            terms=terms,
         )
-        self.words = WordsIndex(records, self.health, self.maintenance, self.recall.words_changed)
+        self.words = WordsIndex(state, records, self.health, self.maintenance, terms, self.recall)
         self.projections: list[Projection] = [
             self.words,
             self.semantic,
@@ -177,22 +178,17 @@ class MemoryStore:
         self.set_clock_right()
         now, fields = self.clock.date(memories)
 
-        def write() -> list[int]:
-            """Records, words and hot vectors in one transaction; then readers see the vectors."""
-            with self.semantic.encoded([memory.text for memory in memories]) as rows:
-                with self.records.write() as tx:
-                    ids = tx.add_memories(memories)
-                    self.clock.note(tx, ids, now, fields)
-                    if rows is not None:
-                        tx.add_hot(segments.to_hot(ids, rows))
-                    counts = self._accesses.write(tx)
-                self._accesses.written(counts)
-                self.semantic.add(ids, rows)
-            if rows is not None and self.semantic.unencoded_ids:
-                self.setbacks.clear(self.semantic.name)  # the embedder is back: wait no longer
-            return ids
-
-        ids = self.words.guard(write)
+        with self.semantic.encoded([memory.text for memory in memories]) as rows:
+            with self.records.write() as tx:
+                ids = tx.add_memories(memories)
+                self.clock.note(tx, ids, now, fields)
+                if rows is not None:
+                    tx.add_hot(segments.to_hot(ids, rows))
+                counts = self._accesses.write(tx)
+            self._accesses.written(counts)
+            self.semantic.add(ids, rows)
+        if rows is not None and self.semantic.unencoded_ids:
+            self.setbacks.clear(self.semantic.name)  # the embedder is back: wait no longer
         self.on_change()
         return ids
 
@@ -208,7 +204,7 @@ class MemoryStore:
 
         With `all_forgotten`, nor of any memory that was forgotten before.  Raises UsageError.
         """
-        receipt = self.words.guard(partial(self.purge.forget, ids, purge, dry_run, all_forgotten))
+        receipt = self.purge.forget(ids, purge, dry_run, all_forgotten)
         if receipt.forgotten and not dry_run:
             self.on_change()
         return receipt

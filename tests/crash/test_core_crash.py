@@ -52,6 +52,7 @@ for n in range(3):
     store.remember_many([Memory(text=f"note {{n}} {{m}} about the garden") for m in range(40)])
     store.semantic.flush()
 store.remember(Memory(text={SECRET!r}))
+store.words.rebuild()
 store.graph.rebuild()
 store.close()
 """
@@ -77,7 +78,10 @@ POINTS = [
     ("purge", "purge.vectors"),
     ("purge", "purge.snapshots"),
     ("purge", "purge.cut_off"),
-    ("words", "words.filled"),
+    *(("words", f"words.{point}") for point in ("before_fsync", "before_rename", "after_rename")),
+    ("words", "words.written"),
+    ("purge", "words.written"),
+    ("purge", "words.listed"),
     ("columns", "columns.written"),
 ]
 
