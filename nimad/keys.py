@@ -43,6 +43,9 @@ def _text(value: Any) -> str:
 EMBEDDERS = ("static", "hash", "minilm", "http")
 """Names of the embedders, the default first; `nimad.embed.registry` knows their classes."""
 
+ENGINES = ("ladybug", "kuzu")
+"""Names of the graph engines, the default first: each is its Python package too."""
+
 KEYS: dict[str, Key] = {
     "log_level": Key(
         "info", _choice("debug", "info", "warning", "error"), "How much goes to the journal."
@@ -96,8 +99,8 @@ KEYS: dict[str, Key] = {
         "/run/nimad-embedder.sock", _text, "Where nimad-embedder listens and nimad finds it."
     ),
     "graph.engine": Key(
-        "ladybug",
-        _choice("ladybug", "kuzu", "none"),
+        ENGINES[0],
+        _choice(*ENGINES, "none"),
         "The graph database: ladybug, kuzu (4 KiB pages only: not on a Raspberry Pi 5), or none.",
         live=False,
     ),

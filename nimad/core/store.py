@@ -17,6 +17,7 @@ from pathlib import Path
 from nimad.config import Config
 from nimad.core import segments
 from nimad.core.accesses import Accesses
+from nimad.core.capture import Capture, CapturedTurn, StoredTurn
 from nimad.core.clock import Clock
 from nimad.core.columns_cache import ColumnsCache
 from nimad.core.graph import Graph
@@ -40,6 +41,7 @@ from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import Recall
 from nimad.store.records import Records
 from nimad.store.relations import RelatedMemory, related_memories
+from nimad.store.transaction import Transaction
 from nimad.words.index import TermIndex
 
 log = logging.getLogger(__name__)
@@ -175,14 +177,45 @@ class MemoryStore:
             check_memory(memory, place)
         if not memories:
             return []
+
+        def add(tx: Transaction) -> Sequence[Memory]:
+            tx.add_memories(memories)
+            return memories
+
+        return self._store(memories, add)
+
+    def capture(self, turns: Sequence[CapturedTurn]) -> list[StoredTurn]:
+        """Store turns, or what they lack, in one transaction: see nimad.core.capture.
+
+        The UsageError for a turn has its number in `fields["place"]`; nothing is stored then.
+        """
+        for place, turn in enumerate(turns):
+            for memory in turn.memories.values():
+                check_memory(memory, place)
+        work = Capture(turns, self.records.rows)
+        if work.missing:
+            self._store(work.missing, work.store)
+        return work.results
+
+    def _store(
+        self, memories: Sequence[Memory], add: Callable[[Transaction], Sequence[Memory]]
+    ) -> list[int]:
+        """Let `add` store memories, or some of them, in one transaction with their vectors.
+
+        The ids of those that it gives back, in their order; readers see them afterwards.
+        """
         self.set_clock_right()
         now, fields = self.clock.date(memories)
+        places = {id(memory): place for place, memory in enumerate(memories)}
 
         with self.semantic.encoded([memory.text for memory in memories]) as rows:
             with self.records.write() as tx:
-                ids = tx.add_memories(memories)
-                self.clock.note(tx, ids, now, fields)
+                added = add(tx)
+                ids = [memory.id for memory in added]
+                chosen = [places[id(memory)] for memory in added]
+                self.clock.note(tx, ids, now, [fields[place] for place in chosen])
                 if rows is not None:
+                    rows = rows[chosen]
                     tx.add_hot(segments.to_hot(ids, rows))
                 counts = self._accesses.write(tx)
             self._accesses.written(counts)

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.recall import session_neighbours, speaker_prefix
-from nimad.recall.columns import NONE, Columns, Session, fingerprint
+from nimad.recall.columns import CODES, NONE, Columns, Session, fingerprint
 from nimad.recall.subjects import NO_SUBJECT, Subjects
+from nimad.store import rows
 from nimad.store.records import Records
 from nimad.words.index import TermIndex
 
@@ -26,10 +27,11 @@ _BULK_ROWS = _PAGE // 10
 _DEAD_SHARE = 4
 """Rows for one dead row: with more dead ones, they are taken out."""
 
-PAGE_SQL = """
+_CODED = "".join(f", {rows.SHOWN[name]}" for name in CODES)
+PAGE_SQL = f"""
 SELECT m.id, ifnull(CAST(m.timestamp AS INTEGER), 0), ifnull(m.namespace & 2147483647, 0),
        ifnull(m.layer & 2147483647, 0), m.conversation & 2147483647, m.session & 2147483647,
-       CAST(m.who AS TEXT), CAST(m.importance AS REAL), CAST(ifnull(m.text, '') AS TEXT)
+       CAST(m.who AS TEXT), CAST(m.importance AS REAL), CAST(ifnull(m.text, '') AS TEXT){_CODED}
 FROM memories m
 WHERE m.id BETWEEN ? AND ? ORDER BY m.id LIMIT ?
 """
@@ -116,7 +118,10 @@ class ColumnsFollower:
     def _read_times(self, first: int, last: int) -> None:
         """Read the times of some memories anew, and who is beside whom with them."""
         columns = self._columns
-        sql = "SELECT id, timestamp FROM memories WHERE id BETWEEN ? AND ? ORDER BY id"
+        sql = (
+            "SELECT id, ifnull(CAST(timestamp AS INTEGER), 0) FROM memories"
+            " WHERE id BETWEEN ? AND ? ORDER BY id"
+        )
         found = np.array(self._records.rows(sql, (first, last)), np.int64).reshape(-1, 2)
         found = found[np.isin(found[:, 0], columns.id)]
         rows = columns.rows_of(found[:, 0])
@@ -150,7 +155,9 @@ def _fields_of(
     sessions: dict[Session, int],
 ) -> dict[str, Sequence[Any] | NDArray[Any]]:
     """The values of each column for rows of PAGE_SQL; new names and sessions are given codes."""
-    (ids, times, spaces, layers, talks, names, who, weights, texts) = zip(*page, strict=True)
+    (ids, times, spaces, layers, talks, names, who, weights, texts, *coded) = zip(
+        *page, strict=True
+    )
     speakers = [
         subjects.code(name) if name else speaker_prefix.code_of_text(text)
         for name, text in zip(who, texts, strict=True)
@@ -172,6 +179,10 @@ def _fields_of(
         "words": words,
         "asks": [text.rstrip(" ").endswith(_QUESTION_MARKS) for text in texts],
         "print": [fingerprint(text) for text in texts],
+        **{
+            name: [codes.get(value, 0) for value in values]
+            for (name, codes), values in zip(CODES.items(), coded, strict=True)
+        },
     }
 
 

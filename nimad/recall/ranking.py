@@ -26,7 +26,7 @@ from nimad.embed.base import Embedder
 from nimad.errors import UsageError
 from nimad.index.blocks import BlockIndex
 from nimad.locks import ReadWriteLock
-from nimad.model import Filter, Hit, Memory, now_ms
+from nimad.model import EVERYTHING, Filter, Hit, Memory, now_ms
 from nimad.recall import context
 from nimad.recall.columns import Columns
 from nimad.recall.columns_cache import KEEP_CHANGES, ColumnsCache
@@ -189,11 +189,13 @@ class Recall:
             if score > 0 and i in memories
         ]
 
-    def passages(self, hits: list[Hit], most: int, upto: int | None = None) -> list[Passage]:
+    def passages(
+        self, hits: list[Hit], most: int, upto: int | None = None, where: Filter = EVERYTHING
+    ) -> list[Passage]:
         """The best `most` passages of hits, nothing in them later than `upto`; see `context`."""
         with self._reading():
             around = context.ids_around(self._columns, hits)
-        return context.passages(self._records, hits, around, upto, most)
+        return context.passages(self._records, hits, around, upto, most, where)
 
     def _stale(self) -> bool:
         return self._follower.stale() or self._parts() != self._serving

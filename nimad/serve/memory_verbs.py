@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from nimad import checks, times
+from nimad.core.capture import CapturedTurn
 from nimad.core.store import MemoryStore
 from nimad.disk.handed_over import check_handed_over
 from nimad.errors import BadRecord, NotFound, ReplyTooLarge, UsageError
@@ -25,8 +26,9 @@ from nimad.limits import (
     MAX_RECORD,
     MAX_RECORD_NODES,
     MAX_RESULTS,
+    MAX_TURNS,
 )
-from nimad.model import MAX_NAME, Memory
+from nimad.model import MAX_NAME, Filter, Memory
 from nimad.serve import params, protocol, wire
 from nimad.serve.oversize import Document, cut_to_fit
 from nimad.serve.params import Param
@@ -56,6 +58,8 @@ EXPORT = {
     "after": Param(checks.integer(0, 2**63 - 1), 0),
     "limit": Param(checks.integer(1, 5000), 500),
     "namespace": _NAME,
+    "agent": _NAME,
+    "origin": Param(params.origins, ()),
     "offset": _OFFSET,
 }
 
@@ -67,6 +71,9 @@ IMPORT = {
     "namespace": Param(checks.text(MAX_NAME), "default"),
     "time_zone": _ZONE,
 }
+
+
+CAPTURE = {"turns": Param(params.many(1, MAX_TURNS, "turns")), "time_zone": _ZONE}
 
 
 FORGET = {
@@ -92,6 +99,7 @@ class MemoryVerbs:
             Verb("related", "read", self.related, RELATED, shorten=cut_to_fit),
             Verb("export", "read", self.export, EXPORT),
             Verb("remember", "control", self.remember, {**wire.REMEMBER, "time_zone": _ZONE}),
+            Verb("capture", "control", self.capture, CAPTURE),
             Verb("import", "control", self.import_, IMPORT),
             Verb("forget", "control", self.forget, FORGET),
         ]
@@ -137,16 +145,18 @@ class MemoryVerbs:
         """
         given = call.params
         self._store.set_clock_right()
-        after, namespace = given["after"], given["namespace"]
+        after = given["after"]
+        same = {name: given[name] for name in ("namespace", "agent", "origin")}
+        where = Filter(**same, within=call.within)
         records = self._store.records
         if given["offset"] is not None:
-            ids = ids_above(records, after, 2, namespace)
+            ids = ids_above(records, after, 2, where)
             piece = None
             if ids:
                 document = self._document(ids[0], blob_sizes(records, ids[0]))
                 piece = document.piece(given["offset"])
             return {"memories": [], "piece": piece, "next": ids[0] if len(ids) > 1 else None}
-        found, more = page_within(records, after, given["limit"], namespace, MAX_PAYLOAD)
+        found, more = page_within(records, after, given["limit"], where, MAX_PAYLOAD)
         page = [wire.exported(memory) for memory in found]
         room, fits = MAX_PAYLOAD, 0
         while fits < len(page) and (room := room - protocol.size_of(page[fits]) - 1) >= 0:
@@ -159,6 +169,19 @@ class MemoryVerbs:
     def remember(self, call: Call) -> dict[str, Any]:
         """Store one memory; it is durable when the reply leaves."""
         return {"id": self._store.remember(wire.remembered(call.params))}
+
+    def capture(self, call: Call) -> dict[str, Any]:
+        """Store turns in one transaction: each whole, and never twice."""
+        zone = call.params["time_zone"] or times.local_zone()
+        turns: list[CapturedTurn] = []
+        try:
+            for fields in call.params["turns"]:
+                turns.append(wire.captured(fields, zone))
+            stored = self._store.capture(turns)
+        except UsageError as error:
+            number = error.fields.get("place", len(turns)) + 1
+            raise UsageError(detail=f"turn {number}: {error.message}") from None
+        return {"turns": [wire.stored_turn_json(turn) for turn in stored]}
 
     def import_(self, call: Call) -> dict[str, Any]:
         """Store many memories in one transaction; BadRecord names the one that is wrong.  One that

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nimad.errors import UsageError
+from nimad.model import Namespaces
 from nimad.serve import params
 from nimad.serve.access import Peer
 
@@ -16,12 +17,14 @@ class Call:
     """One request on its way to a verb.
 
     `fds` are the descriptors that came with it, at most one; the server closes what is still in the
-    list when the verb returns, so a verb that keeps one pops it.
+    list when the verb returns, so a verb that keeps one pops it.  `within` are the namespaces that
+    the peer is bound to; None: all.
     """
 
     params: dict[str, Any]
     peer: Peer
     fds: list[int] = field(default_factory=list)
+    within: Namespaces | None = None
 
 
 @dataclass(frozen=True)

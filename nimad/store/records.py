@@ -248,7 +248,7 @@ class Records:
     def integrity_problems(self) -> list[str]:
         """What SQLite finds wrong with the file; reads it whole.
 
-        What it says of the words index of nimad before schema 8 is left out: nothing reads that.
+        What it says of the words index of nimad before schema 9 is left out: nothing reads that.
         """
         with (
             translated(self.path),
@@ -330,6 +330,7 @@ class Records:
         interned = (
             ("namespace", where.namespace),
             ("layer", where.layer),
+            ("agent", where.agent),
             ("place", where.where),
         )
         for column, name in interned:

@@ -18,16 +18,18 @@ version what is new
 6       `memories.checksum`: NULL until idle time has read the row (nimad/store/checksums.py)
 7       `unset_clock`; a timestamp of a graph that is in another unit than milliseconds is read by
         its size, and kept as it was in `extra`
-8       words are in files of their own (nimad/core/words.py); an FTS5 table `words` of before stays
+8       `memories.origin`, `memories.agent`
+9       words are in files of their own (nimad/core/words.py); an FTS5 table `words` of before stays
         until idle time has taken it out
 ======= ======================================================================================
 
 =========== ==================================================================================
 table       what a row is
 =========== ==================================================================================
-memories    one memory; `layer`, `namespace`, `conversation`, `session`, `place` are `names` ids,
-            `turn` a `turns` id; a `timestamp` or `created` of 0 is no date; `summary` is a number n
-            where it is the first n characters of `text`, else the text itself or NULL;
+memories    one memory; `layer`, `namespace`, `agent`, `conversation`, `session`, `place` are
+            `names` ids, `turn` a `turns` id; a `timestamp` or `created` of 0 is no date; `summary`
+            is a number n where it is the first n characters of `text`, else the text itself or
+            NULL; `origin` is NULL where nobody told it, or `source` tells that it was taken over;
             `source_key` is the row's id in its source
 unset_clock memories that were stored while the clock was not set (core/clock.py): the boot, by how
             much the clock was `ahead` of the time since then [ms], and which `fields` it gave
@@ -71,7 +73,7 @@ from nimad.text import FORM, common_form
 from nimad.times import read
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 8
+SCHEMA = 9
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -271,6 +273,10 @@ UPDATE turns SET extra = json_set(coalesce(extra, '{{}}'), '$.timestamp', timest
   timestamp = read_time(timestamp) WHERE {OTHER_UNIT};
 """,
     8: """
+ALTER TABLE memories ADD COLUMN origin TEXT;
+ALTER TABLE memories ADD COLUMN agent INTEGER;
+""",
+    9: """
 DELETE FROM meta WHERE key = 'words_gap';
 """,
 }

@@ -20,7 +20,7 @@ CHUNK = 500
 """Names in one IN (...) list."""
 
 NAMED = {
-    "memories": ("place", "layer", "namespace", "conversation", "session"),
+    "memories": rows.INTERNED_COLUMNS,
     "turns": ("namespace", "conversation", "session"),
     "relations": ("relation",),
 }
@@ -258,7 +258,10 @@ class Transaction:
         return {"memories": memories, "relations": len(relations), "turns": turns}
 
     def _leave_turns(self) -> int:
-        """Clear the members of turns; a turn without any member goes too.
+        """Clear the members of turns; a turn without any member is not listed any more.
+
+        Its row stays for memories that name it and have no place in it, a second input say: to
+        find them would cost a look at every memory.  A purge drops rows that nothing names.
 
         An "add" change of a turn that the graph knows already means that it changed.
         """
@@ -273,8 +276,8 @@ class Transaction:
             turn
             for (turn,) in found
             if self.execute(
-                "DELETE FROM turns WHERE id = ? AND input IS NULL AND contemplation IS NULL"
-                " AND output IS NULL",
+                "UPDATE turns SET listed = 0, timestamp = NULL, affect = NULL, extra = NULL"
+                " WHERE id = ? AND coalesce(input, contemplation, output) IS NULL",
                 (turn,),
             )
         }

@@ -107,7 +107,7 @@ def texts_between(records: Records, after: int, upto: int) -> list[tuple[int, st
 
 
 def drop_former(records: Records) -> bool:
-    """A step of taking the table `words` of nimad before schema 8 out of the file; True while more
+    """A step of taking the table `words` of nimad before schema 9 out of the file; True while more
     is left.
 
     Its rows go a part at a time, each in a transaction of its own, then the table: a crash leaves a

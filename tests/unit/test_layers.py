@@ -50,6 +50,7 @@ LEVELS = {
     "migrate": 3.3,
     "check": 3.4,
     "cognition": 3.5,
+    "retrieval": 3.6,
     "serve": 4,
     "systemd": 5,
     "logs": 5.1,

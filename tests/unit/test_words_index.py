@@ -293,7 +293,7 @@ DAMAGE = {
 
 
 def with_former_table(store: MemoryStore, how: str = "whole") -> MemoryStore:
-    """As nimad before schema 8 left it."""
+    """As nimad before schema 9 left it."""
     store.close()
     with closing(sqlite3.connect(store.records.path)) as outside:
         outside.execute(FORMER)
@@ -301,7 +301,7 @@ def with_former_table(store: MemoryStore, how: str = "whole") -> MemoryStore:
         outside.execute(sql)
         outside.execute(DAMAGE[how])
         outside.execute("DELETE FROM meta WHERE key = 'words'")
-        outside.execute("PRAGMA user_version = 7")
+        outside.execute("PRAGMA user_version = 8")
         outside.commit()
     return MemoryStore.open(store.state, store.config)
 
