@@ -64,6 +64,12 @@ WORK = {
     "purge": "store.forget([121, 5], purge=True)",
     "graph": "maintenance.rebuild(store, 'graph')",
     "words": "maintenance.rebuild(store, 'words')",
+    "former": """
+    with store.records.write() as tx:  # as nimad before schema 9 left it
+        tx.execute("CREATE VIRTUAL TABLE words USING fts5 (text, content = '')")
+        tx.execute("INSERT INTO words (rowid, text) SELECT id, text FROM memories")
+    maintenance.finish(store)
+    """,
     "columns": "columns_cache.KEEP_ROWS = 20; store.recall.keep()",
 }
 
@@ -78,10 +84,13 @@ POINTS = [
     ("purge", "purge.vectors"),
     ("purge", "purge.snapshots"),
     ("purge", "purge.cut_off"),
-    *(("words", f"words.{point}") for point in ("before_fsync", "before_rename", "after_rename")),
+    ("words", "words.before_fsync"),
+    ("words", "words.before_rename"),
+    ("words", "words.after_rename"),
     ("words", "words.written"),
     ("purge", "words.written"),
     ("purge", "words.listed"),
+    ("former", "words.dropped"),
     ("columns", "columns.written"),
 ]
 
