@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nimad.checks import Check, choice, integer, number
+from nimad.namespaces import read_rules
 
 
 @dataclass(frozen=True)
@@ -244,5 +245,14 @@ KEYS: dict[str, Key] = {
         "Members may remember, forget and migrate; root and the daemon's own user always may. "
         "Where it is another one than read_group, everyone may connect, and nimad turns away who "
         "is in neither; under systemd that needs SocketMode=0666 (systemctl edit nimad.socket).",
+    ),
+    "access.namespaces": Key(
+        (),
+        read_rules,
+        "Binds users to namespaces: a list of rules, each with a user or a group, what they may "
+        "read and what they may control (read and write). A bound user reaches nothing else, in no "
+        "verb; whoever no rule names is as before, and root and the daemon's own user are never "
+        "bound. A name that ends in a star stands for all that begin so. While there are rules "
+        "everyone may connect, as above; docs/security.md has examples.",
     ),
 }

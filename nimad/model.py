@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from nimad.namespaces import DEFAULT, Namespaces
+
 TURN_ROLES = ("input", "contemplation", "output")
 """What a turn is made of; each role is the layer of its memory, too."""
 LAYERS = (*TURN_ROLES, "legacy_vsa", "note")
@@ -15,7 +17,7 @@ ORIGINS = ("owner", "agent", "untrusted", "system", "imported")
 the machine, another store.  The caller says so, never a text."""
 UNKNOWN = "unknown"
 """The name, in a filter, of the origin that nobody has told."""
-DEFAULT_NAMESPACE = "default"
+DEFAULT_NAMESPACE = DEFAULT
 MAX_TEXT = 200_000
 """Length of the longest text: a frame holds it in UTF-8 with room for the rest [characters]."""
 MAX_NAME = 1000
@@ -163,20 +165,6 @@ class Change:
     kind: str  # "memory" | "turn" | "relation"
     first: int
     last: int
-
-
-@dataclass(slots=True, frozen=True)
-class Namespaces:
-    """The namespaces that a user may reach: names, and beginnings of names that end in a star."""
-
-    names: tuple[str, ...]
-
-    def __contains__(self, namespace: object) -> bool:
-        text = str(namespace)
-        return any(
-            text.startswith(name[:-1]) if name.endswith("*") else text == name
-            for name in self.names
-        )
 
 
 def may_see(within: Namespaces | None, memory: Memory) -> bool:

@@ -189,6 +189,11 @@ class Records:
         self.maintain("PRAGMA incremental_vacuum")
         return self.checkpoint()
 
+    def drop_unused(self) -> None:
+        """See `Transaction.drop_unused`."""
+        with self.write() as tx:
+            tx.drop_unused()
+
     def compact(self) -> bool:
         """Write the whole file anew, so that no byte of what was deleted is left; as `checkpoint`.
 
