@@ -233,9 +233,11 @@ NOT_TEXT = {
             "access_count",
             "source",
             "source_key",
+            "agent",
         ],
         NUMBERS,
-    ),
+    )
+    | {"origin": "one of five words"},
     "blobs": {"memory": NUMBERS},
     "turns": dict.fromkeys(
         [
