@@ -137,6 +137,34 @@ def fillers_of(
     return every[order], score[order]
 
 
+def two_nearest(
+    queries: Rows, fillers: list[Opened], numbers: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Rows]:
+    """The two fillers nearest to each query, with their cosines; every filler is decoded once.
+
+    Args:
+        queries: float32[n, size], spectra.
+        numbers: int64[m], ascending: the fillers to ask.
+
+    Returns:
+        int64[n, 2] and float32[n, 2], best first; 0 and -1 where there are fewer.
+    """
+    best = np.zeros((len(queries), 2), np.int64)
+    scores = np.full((len(queries), 2), -1, np.float32)
+    units = queries / np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-30)
+    for each in fillers:
+        for rows, spectra in _pages(each, numbers):
+            lengths = np.maximum(np.linalg.norm(spectra, axis=1), 1e-30)
+            cosines = units @ spectra.T / lengths
+            owners = np.broadcast_to(each.file.ids[rows], cosines.shape)
+            every = np.concatenate([scores, cosines], axis=1)
+            names = np.concatenate([best, owners], axis=1)
+            order = np.argsort(-every, axis=1, kind="stable")[:, :2]
+            scores = np.take_along_axis(every, order, axis=1).astype(np.float32)
+            best = np.take_along_axis(names, order, axis=1)
+    return best, scores
+
+
 def item_spectrum(files: list[Opened], number: int) -> Rows | None:
     """float32[size]: the spectrum of a filler or role; None when it is not there."""
     for each in files:

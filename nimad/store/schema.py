@@ -19,6 +19,7 @@ version what is new
 7       `unset_clock`; a timestamp of a graph that is in another unit than milliseconds is read by
         its size, and kept as it was in `extra`
 8       `memories.origin`, `memories.agent`
+9       `phi`
 ======= ======================================================================================
 
 =========== ==================================================================================
@@ -52,6 +53,8 @@ quarantine  rows of a source that were not taken over, with the reason
 later       rows of a followed source that came after its snapshot (`follow`: the last of them)
 dense       files of converted legacy hypervectors that count; a file without a row is garbage
 dense_items names of the fillers and roles in those files
+phi         how well a memory's hypervector comes apart (cognition/phi_of_memories.py): `method` is
+            the version that measured it, `phi` NULL where it could not; goes with the memory
 meta        single values (embedder and revision of the vectors, ...)
 =========== ==================================================================================
 
@@ -74,7 +77,7 @@ from nimad.text import FORM, common_form, indexed
 from nimad.times import read
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 8
+SCHEMA = 9
 TOKENIZER = "porter ascii"
 """English stems; words were cut before, by `nimad.text`, and stand between spaces."""
 WORDS = f"text, who, signs, content = '', tokenize = '{TOKENIZER}'"
@@ -290,6 +293,12 @@ UPDATE turns SET extra = json_set(coalesce(extra, '{{}}'), '$.timestamp', timest
     8: """
 ALTER TABLE memories ADD COLUMN origin TEXT;
 ALTER TABLE memories ADD COLUMN agent INTEGER;
+""",
+    9: """
+CREATE TABLE phi (
+  memory INTEGER PRIMARY KEY, method INTEGER NOT NULL, phi REAL, uncertainty REAL NOT NULL,
+  quality REAL NOT NULL
+);
 """,
 }
 """By the version it leads to: the statements that bring an older file there."""

@@ -259,6 +259,7 @@ NOT_TEXT = {
     ),
     "hot": {"id": NUMBERS},
     "unset_clock": dict.fromkeys(("memory", "boot", "ahead", "fields"), NUMBERS),
+    "phi": dict.fromkeys(("memory", "method", "phi", "uncertainty", "quality"), NUMBERS),
     "words": {"signs": "single signs that are no letters"},
     "sources": {
         **dict.fromkeys(("name", "path", "kind", "fingerprint", "snapshot", "sha256"), OWNERS),
