@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from nimad.namespaces import DEFAULT, Namespaces
+
 TURN_ROLES = ("input", "contemplation", "output")
 """What a turn is made of; each role is the layer of its memory, too."""
 LAYERS = (*TURN_ROLES, "legacy_vsa", "note")
@@ -15,7 +17,7 @@ ORIGINS = ("owner", "agent", "untrusted", "system", "imported")
 the machine, another store.  The caller says so, never a text."""
 UNKNOWN = "unknown"
 """The name, in a filter, of the origin that nobody has told."""
-DEFAULT_NAMESPACE = "default"
+DEFAULT_NAMESPACE = DEFAULT
 MAX_TEXT = 200_000
 """Length of the longest text: a frame holds it in UTF-8 with room for the rest [characters]."""
 MAX_NAME = 1000
@@ -29,6 +31,9 @@ MAX_TAGS = 100
 """Number of tags of one memory [tags]."""
 MIN_TIME, MAX_TIME = -62_135_596_800_000, 253_402_300_800_000
 """The years 1 and 10000, between which a time lies [epoch milliseconds]."""
+LATEST_NOW = MAX_TIME - 366 * 86_400_000
+"""Latest time that a clock can show, so that "this year" ends within the calendar: about the end of
+9998; a clock that shows a later one is not set [epoch milliseconds]."""
 MAX_COUNT = 2**53
 """The largest count, which JSON readers still hold exactly."""
 
@@ -162,20 +167,6 @@ class Change:
     last: int
 
 
-@dataclass(slots=True, frozen=True)
-class Namespaces:
-    """The namespaces that a user may reach: names, and beginnings of names that end in a star."""
-
-    names: tuple[str, ...]
-
-    def __contains__(self, namespace: object) -> bool:
-        text = str(namespace)
-        return any(
-            text.startswith(name[:-1]) if name.endswith("*") else text == name
-            for name in self.names
-        )
-
-
 def may_see(within: Namespaces | None, memory: Memory) -> bool:
     """Whether a user bound to some namespaces (None: not bound) may know of a memory."""
     return within is None or memory.namespace in within
@@ -237,8 +228,8 @@ class Answer:
 
 
 def now_ms() -> int:
-    """The time now [epoch milliseconds, UTC]."""
-    return time.time_ns() // 1_000_000
+    """The time now [epoch milliseconds, UTC]; LATEST_NOW where the clock shows a later one."""
+    return min(time.time_ns() // 1_000_000, LATEST_NOW)
 
 
 class State(StrEnum):

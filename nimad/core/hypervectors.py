@@ -97,15 +97,16 @@ class Hypervectors(Projection):
 
     # --- asking -----------------------------------------------------------------------------------
 
-    def similar(self, memory: int, k: int) -> list[Hit]:
+    def similar(self, memory: int, k: int, allowed: NDArray[np.int64] | None = None) -> list[Hit]:
         """The `k` memories whose hypervectors are nearest to a memory's, itself left out.
 
         Scores are cosines of the legacy hypervectors, nearly.  Only those of the same dimension
-        (and block size) are compared.  Raises NoHypervector.
+        (and block size) are compared, and of `allowed: int64[m]` (ascending; None: all).  Raises
+        NoHypervector.
         """
         each, row = self._find(memory)
         files = [other for other in self.files.rows() if other.file.shape == each.file.shape]
-        alive = self._records.ids() if self.stale else None
+        alive = self._records.ids() if self.stale and allowed is None else allowed
         ids, scores = search(files, spectrum_of(each, row), k + 1, alive)
         near = [(int(i), float(s)) for i, s in zip(ids, scores, strict=True) if i != memory][:k]
         memories = get_within(self._records, [i for i, _ in near])

@@ -48,7 +48,9 @@ CUT_OFF_SECONDS = 1.0
 UNREADABLE = (ValueError, *REFUSALS)
 """What tells that rows cannot be taken out of a backup; anything else (the disk, the memory) may
 pass, and is tried again."""
-SET_ASIDE = re.compile(r"(seg-\d+\.nsb|dns-\d+\.nsd|(ladybug|kuzu)(-new)?\.db[.\w]*)(\.\d+)?")
+SET_ASIDE = re.compile(
+    rf"({'|'.join(PARTS[part] for part in ('blocks', 'dense', 'graph'))})(\.\d+)?"
+)
 """Names of what nimad sets aside; other files in `aside/` are not nimad's."""
 
 

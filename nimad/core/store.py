@@ -37,7 +37,8 @@ from nimad.disk.failures import disk_errors
 from nimad.embed.base import Embedder
 from nimad.errors import DiskFailed, DiskFull, NimadError, NotFound
 from nimad.index.blocks import BlockIndex
-from nimad.model import Answer, Filter, Hit, Memory
+from nimad.model import Answer, Filter, Hit, Memory, may_see
+from nimad.namespaces import Namespaces
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import Recall
 from nimad.store.records import Records
@@ -256,11 +257,11 @@ class MemoryStore:
 
     # --- reading ------------------------------------------------------------------------------
 
-    def get(self, memory_id: int) -> Memory:
-        """The memory, with its blobs; raises NotFound."""
+    def get(self, memory_id: int, within: Namespaces | None = None) -> Memory:
+        """The memory, with its blobs; raises NotFound, also for one outside of some namespaces."""
         self.set_clock_right()
         found = self.records.get([memory_id])
-        if memory_id not in found:
+        if memory_id not in found or not may_see(within, found[memory_id]):
             raise NotFound(kind="memory", id=memory_id)
         self.on_returned([memory_id])
         return self.records.with_blobs([found[memory_id]])[0]
@@ -289,15 +290,26 @@ class MemoryStore:
             hits = self.recall.query(text, k, mode, where or Filter(), now, watch, zone)
         return self._answer(hits, began, watch.milliseconds())
 
-    def similar(self, memory_id: int, k: int = 10, *, dense: bool = False) -> Answer:
-        """The memories nearest in meaning to one, best first, itself left out.
+    def similar(
+        self,
+        memory_id: int,
+        k: int = 10,
+        within: Namespaces | None = None,
+        *,
+        dense: bool = False,
+    ) -> Answer:
+        """The memories (of some namespaces) nearest in meaning to one, best first, itself left out.
 
         With `dense`, those whose legacy hypervectors are nearest.  Raises NotFound, NoHypervector.
         """
         began = time.perf_counter()
-        memory = self.get(memory_id)
+        memory = self.get(memory_id, within)
         with self.query_priority:
-            hits = self.dense.similar(memory_id, k) if dense else self.recall.similar(memory, k)
+            allowed = None if within is None else self.recall.ids(Filter(within=within))
+            if dense:
+                hits = self.dense.similar(memory_id, k, allowed)
+            else:
+                hits = self.recall.similar(memory, k, allowed)
         return self._answer(hits, began, {})
 
     def _answer(self, hits: list[Hit], began: float, timings: dict[str, float]) -> Answer:
@@ -307,10 +319,13 @@ class MemoryStore:
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()), timings)
 
-    def related(self, memory_id: int, depth: int = 1, limit: int = 50) -> list[RelatedMemory]:
-        """What relations and turns connect with a memory, nearest first. Raises NotFound."""
-        self.get(memory_id)
-        return related_memories(self.records, memory_id, depth, limit)
+    def related(
+        self, memory_id: int, depth: int = 1, limit: int = 50, within: Namespaces | None = None
+    ) -> list[RelatedMemory]:
+        """What relations and turns connect with a memory, nearest first, by way of nothing that
+        is outside of some namespaces.  Raises NotFound."""
+        self.get(memory_id, within)
+        return related_memories(self.records, memory_id, depth, limit, within)
 
     def export(self, after: int, limit: int) -> list[Memory]:
         """Up to `limit` memories with ids above `after`, by id, blobs included."""

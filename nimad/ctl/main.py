@@ -34,6 +34,7 @@ COMMANDS = {
     "rebuild": "service_commands",
     "doctor": "service_commands",
     "mcp": "agent_commands",
+    "hook": "agent_commands",
 }
 """Each command and its module here, in the order of --help."""
 

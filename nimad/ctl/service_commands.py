@@ -85,6 +85,10 @@ def run_status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         screen.paragraph(reason, "  ")
         screen.line("  It is tried again by itself.")
     screen.line()
+    if result.get("bound"):  # to namespaces: it is told no more
+        for name, number in result["namespaces"].items():
+            screen.line(f"{one_line(name)}: {count(number, 'memory')}")
+        return 0
     for label, text in _rows(result):
         screen.line(f"{label:<{LABEL}}{text}")
     screen.line()

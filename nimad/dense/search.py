@@ -5,7 +5,6 @@ The nearest ones: candidates by sketch, then the cosine from decoded rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +43,11 @@ def search(
 
     Cost: 128 bytes and the coefficients of every row, and the words of 256 rows.
     """
-    aims = _aims(files, query)
+    aims: dict[bytes, _Aim] = {}
+    for basis in {each.basis.id: each.basis for each in files}.values():
+        shares, rest = _handy(basis).project(query[None])
+        weights = shares[0] @ basis.gram if len(basis) else shares[0]
+        aims[basis.id] = _Aim(weights, rest[0], bins(rest)[0])
     ids, guesses, owners, places = [], [], [], []
     for number, each in enumerate(files):
         aim = aims[each.basis.id]
@@ -73,15 +76,6 @@ def search(
 def _handy(basis: Basis) -> Basis:
     """A small basis decoded once instead of piece by piece, each piece more than once."""
     return basis.in_memory() if len(basis) * basis.shape.size <= HANDY_VALUES else basis
-
-
-def _aims(files: list[Opened], query: Rows) -> dict[bytes, _Aim]:
-    aims: dict[bytes, _Aim] = {}
-    for basis in {each.basis.id: each.basis for each in files}.values():
-        shares, rest = _handy(basis).project(query[None])
-        weights = shares[0] @ basis.gram if len(basis) else shares[0]
-        aims[basis.id] = _Aim(weights, rest[0], bins(rest)[0])
-    return aims
 
 
 def _cosines(each: Opened, rows: NDArray[np.intp], aim: _Aim) -> NDArray[np.float32]:
@@ -124,7 +118,11 @@ def fillers_of(
     for each in fillers:
         shape = each.file.shape
         unbound = unbind(episode[None], role[None], shape)[0]
-        for rows, spectra in _pages(each, numbers):
+        chosen = np.flatnonzero(np.isin(each.file.ids, numbers, assume_unique=True))
+        page = max(1, PAGE_VALUES // shape.size)
+        for first in range(0, len(chosen), page):
+            rows = chosen[first : first + page]
+            spectra = each.file.spectra(rows, each.basis)
             pairs = bind(spectra, role[None], shape)
             lengths = np.linalg.norm(pairs, axis=1) * np.linalg.norm(episode)
             products = spectra @ unbound
@@ -172,11 +170,3 @@ def item_spectrum(files: list[Opened], number: int) -> Rows | None:
         if row is not None:
             return np.asarray(each.file.spectra(np.array([row]), each.basis)[0], np.float32)
     return None
-
-
-def _pages(each: Opened, numbers: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.intp], Rows]]:
-    chosen = np.flatnonzero(np.isin(each.file.ids, numbers, assume_unique=True))
-    page = max(1, PAGE_VALUES // each.file.shape.size)
-    for first in range(0, len(chosen), page):
-        rows = chosen[first : first + page]
-        yield rows, each.file.spectra(rows, each.basis)

@@ -18,7 +18,12 @@ def as_json(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return _object(value)
+        shown = {"_label": "label", "_nodes": "nodes", "_rels": "relations"}
+        return {
+            shown.get(str(key).lower(), str(key)): as_json(item)
+            for key, item in value.items()
+            if str(key).lower() not in INTERNAL or not isinstance(item, dict)
+        }
     if isinstance(value, (list, tuple, set)):
         return [as_json(item) for item in value]
     if isinstance(value, (datetime.date, datetime.time)):
@@ -26,14 +31,3 @@ def as_json(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray)):
         return value.hex()
     return str(value)
-
-
-def _object(value: dict[Any, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, item in value.items():
-        name = str(key)
-        if name.lower() in INTERNAL and isinstance(item, dict):
-            continue
-        shown = {"_label": "label", "_nodes": "nodes", "_rels": "relations"}
-        found[shown.get(name.lower(), name)] = as_json(item)
-    return found

@@ -182,7 +182,20 @@ class Bundle(Closing):
             block = bytes(self.view[at : at + BLOCK])
             if not any(block):
                 return found
-            file = self._header(block, at)
+            try:
+                info = tarfile.TarInfo.frombuf(block, "ascii", "strict")
+            except (tarfile.TarError, ValueError) as error:
+                detail = f"it is no bundle of files: {error}"
+                raise SourceNotRecognised(path=self.path, detail=detail) from None
+            file = Packed(info.name, at + BLOCK, info.size, float(info.mtime))
+            if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or info.size < 0:
+                raise SourceCorrupt(path=self.path, detail=f"{file.name} in the bundle is no file")
+            parts = file.name.split("/")
+            if "\\" in file.name or any(part in ("", ".", "..") for part in parts):
+                raise SourceCorrupt(path=self.path, detail="a name in the bundle leads out of it")
+            if file.offset + file.size > len(self.view):
+                detail = f"{file.name} in the bundle is cut short"
+                raise SourceCorrupt(path=self.path, detail=detail)
             if len(found) >= MAX_MEMBERS:
                 raise SourceTooLarge(path=self.path, detail=f"it has more than {MAX_MEMBERS} files")
             if file.name in found:
@@ -190,23 +203,6 @@ class Bundle(Closing):
             found[file.name] = file
             at = file.offset + file.size + -file.size % BLOCK
         raise SourceCorrupt(path=self.path, detail="the bundle has no end")
-
-    def _header(self, block: bytes, at: int) -> Packed:
-        try:
-            info = tarfile.TarInfo.frombuf(block, "ascii", "strict")
-        except (tarfile.TarError, ValueError) as error:
-            raise SourceNotRecognised(
-                path=self.path, detail=f"it is no bundle of files: {error}"
-            ) from None
-        offset = at + BLOCK
-        parts = info.name.split("/")
-        if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or info.size < 0:
-            raise SourceCorrupt(path=self.path, detail=f"{info.name} in the bundle is no file")
-        if not info.name or "\\" in info.name or any(part in ("", ".", "..") for part in parts):
-            raise SourceCorrupt(path=self.path, detail="a name in the bundle leads out of it")
-        if offset + info.size > len(self.view):
-            raise SourceCorrupt(path=self.path, detail=f"{info.name} in the bundle is cut short")
-        return Packed(info.name, offset, info.size, float(info.mtime))
 
 
 def strip(path: Path, names: Collection[str]) -> None:

@@ -78,8 +78,13 @@ class BundleIndex:
 
     def _read(self, file: Packed, check: bool) -> None:
         view, budget = self._bundle.of(file), replace(self._budget)
+        notes: list[str] = []
         try:
-            notes = self._check(file) if check else []
+            if check and (said := self._bundle.files.get(file.name + CHECKSUM)) is not None:
+                found = sidecar.check(view, self._bundle.of(said), file.name, self._bundle.drop)
+                notes = [f"{file.name}: {note}" for note in found]
+            if check and file_format(bytes(view[:HEAD]), file.name) == CHECKPOINT:
+                checkpoint.check(view, file.name, self._bundle.drop)
             self._files.append(read_file(view, file.name, file.written, budget))
         except NimadError as error:
             self.refused.append((file.name, error))
@@ -88,16 +93,6 @@ class BundleIndex:
         else:
             self._budget = budget
             self.notes += notes
-
-    def _check(self, file: Packed) -> list[str]:
-        """Compare a file with its checksums; what is to be noted."""
-        view, notes = self._bundle.of(file), list[str]()
-        if (said := self._bundle.files.get(file.name + CHECKSUM)) is not None:
-            found = sidecar.check(view, self._bundle.of(said), file.name, self._bundle.drop)
-            notes = [f"{file.name}: {note}" for note in found]
-        if file_format(bytes(view[:HEAD]), file.name) == CHECKPOINT:
-            checkpoint.check(view, file.name, self._bundle.drop)
-        return notes
 
     def _walk(self) -> Iterator[tuple[int, Parsed, int]]:
         """(key, file, row) of every episode that was not purged, the oldest file first."""
@@ -181,7 +176,10 @@ class BundleIndex:
                 others += 1
             elif place.vectors is not None:
                 vectors += 1
-                pieces = _pieces(place)
+                try:
+                    pieces = place.vectors.pieces(place.row)
+                except NimadError:
+                    pieces = None
                 state = UNREADABLE if pieces is None else VECTOR
             writer.vector(state, pieces or [], place.begin)
         told: dict[str, Any] = {"form": form, "totals": None}
@@ -226,14 +224,6 @@ class BundleIndex:
 
 def _form(vectors: Vectors) -> tuple[int, int | None]:
     return vectors.dimension, vectors.block_size
-
-
-def _pieces(place: _Place) -> list[Piece] | None:
-    assert place.vectors is not None
-    try:
-        return place.vectors.pieces(place.row)
-    except NimadError:
-        return None
 
 
 def describe(error: Exception) -> dict[str, Any]:

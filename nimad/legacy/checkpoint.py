@@ -132,8 +132,15 @@ class _VectorReader:
         if parsed.vectors is not None and parsed.vectors.count != len(parsed.episodes):
             parsed.notes.append(uneven(self._name, parsed.vectors.count, len(parsed.episodes)))
         for kind in ("filler", "role"):
-            if isinstance(group := tensors.get(kind + "s"), dict):
-                self._take_items(kind, group)
+            group = tensors.get(kind + "s")
+            given = group.items() if isinstance(group, dict) else ()
+            named = [(n, t) for n, t in given if isinstance(n, str) and isinstance(t, Tensor)]
+            fit = [(n, t) for n, t in named if len(t.size) == 1 and t.size == named[0][1].size]
+            if len(fit) < len(given):
+                self._note(f"{len(given) - len(fit)} {kind}s are no vectors")
+            if fit:
+                rows = self._rows([tensor for _, tensor in fit], fit[0][1].size[0])
+                parsed.items += [(kind, name, rows, at) for at, (name, _) in enumerate(fit)]
 
     def _table(self, found: Any) -> Vectors | None:
         """The vectors of the episodes: a table, or a list of vectors of one length."""
@@ -161,15 +168,6 @@ class _VectorReader:
         if isinstance(array.data, Span):
             return Tensor(storage, 0, array.shape, strides), self._begin + array.data.offset
         return Tensor(storage, 0, array.shape, strides), array.data or b""
-
-    def _take_items(self, kind: str, group: dict[Any, Any]) -> None:
-        named = [(n, t) for n, t in group.items() if isinstance(n, str) and isinstance(t, Tensor)]
-        fit = [(n, t) for n, t in named if len(t.size) == 1 and t.size == named[0][1].size]
-        if len(fit) < len(group):
-            self._note(f"{len(group) - len(fit)} {kind}s are no vectors")
-        if fit:
-            rows = self._rows([tensor for _, tensor in fit], fit[0][1].size[0])
-            self._parsed.items += [(kind, name, rows, at) for at, (name, _) in enumerate(fit)]
 
     def _note(self, what: str) -> Vectors | None:
         """Say in the report why there are no vectors."""

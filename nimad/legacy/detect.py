@@ -51,6 +51,13 @@ GRAPH, FILES = "nima-sqlite", "nima-files"
 """The kinds of sources: a graph database; checkpoints, pickles and JSON."""
 CHECKPOINT, PICKLE, JSON = "checkpoint", "pickle", "JSON"
 """The formats of the files of FILES."""
+STORES = {
+    **dict.fromkeys((".sqlite", ".sqlite3", ".db"), GRAPH),
+    **dict.fromkeys((".pt", ".pth"), CHECKPOINT),
+    **dict.fromkeys((".pkl", ".pickle", ".json"), PICKLE),
+}
+"""How the names of files end -> what they are looked at as; all of a directory that are the same
+become one source, a graph by itself.  JSON is an export of the pickle beside it."""
 CHECKSUM = ".sha256"
 MAX_NAME = 90
 """Length of a file's name in a bundle [characters]."""

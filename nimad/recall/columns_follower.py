@@ -161,7 +161,10 @@ class ColumnsFollower:
     def _read_times(self, first: int, last: int) -> None:
         """Read the times of some memories anew, and who is beside whom with them."""
         columns = self._columns
-        sql = "SELECT id, timestamp FROM memories WHERE id BETWEEN ? AND ? ORDER BY id"
+        sql = (
+            "SELECT id, ifnull(CAST(timestamp AS INTEGER), 0) FROM memories"
+            " WHERE id BETWEEN ? AND ? ORDER BY id"
+        )
         found = np.array(self._records.rows(sql, (first, last)), np.int64).reshape(-1, 2)
         found = found[np.isin(found[:, 0], columns.id)]
         rows = columns.rows_of(found[:, 0])

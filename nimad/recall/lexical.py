@@ -56,7 +56,7 @@ def score_words(
     total = scope.count + weights.unseen
     best: list[float] = []
     unknown: set[str] = set()
-    for term, held in _chosen(question, terms, watch).items():
+    for term, held in _chosen(question, columns, terms, scope, watch).items():
         watch.check()
         postings = terms.postings(term, columns.last_id) if held else _NONE
         rows, counts = columns.among(postings.ids, postings.counts)
@@ -86,17 +86,24 @@ def score_words(
     return LexicalScores(own, shared, measure, frozenset(unknown))
 
 
-def _chosen(question: ParsedQuery, terms: TermIndex, watch: Stopwatch) -> dict[str, int]:
+def _chosen(
+    question: ParsedQuery, columns: Columns, terms: TermIndex, scope: Scope, watch: Stopwatch
+) -> dict[str, int]:
     """The terms to be asked, and whether memories hold them: of many, the rarest that are held.
 
     Those that none holds are asked, too, unless the query is long: they tell that little is met.
+    How rare a term is in what a bound user may not see must not show in the choice.
     """
     if len(question.terms) <= LONG:
         return dict.fromkeys(question.terms, 1)
     holders: dict[str, int] = {}
     for term in question.terms:
         watch.check()
-        holders[term] = terms.holders(term)
+        if scope.bound:
+            rows = columns.rows_of(terms.postings(term, columns.last_id).ids)
+            holders[term] = int(np.count_nonzero(scope.mask[rows]))
+        else:
+            holders[term] = terms.holders(term)
     weight = {term: FOCUS if term in question.focus else 1.0 for term in holders}
     known = sorted(filter(holders.get, holders), key=lambda term: holders[term] / weight[term] ** 2)
     kept = set(known[:ASKED]) | {t for t in holders if not holders[t] and not question.around}

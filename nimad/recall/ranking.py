@@ -23,6 +23,7 @@ import numpy as np
 from nimad.embed.base import Embedder
 from nimad.errors import RecordsDamaged, UsageError
 from nimad.index.blocks import BlockIndex
+from nimad.index.quantise import Ids
 from nimad.locks import ReadWriteLock
 from nimad.model import EVERYTHING, Filter, Hit, Memory, now_ms
 from nimad.recall import context
@@ -177,14 +178,19 @@ class Recall:
             context = QueryContext(text, 1, mode, scope, at, zone or local_zone(), *parts, watch)
             return self._scoring.evidence(context)
 
-    def similar(self, memory: Memory, k: int) -> list[Hit]:
+    def ids(self, where: Filter) -> Ids | None:
+        """int64[m], ascending: the ids of what passes a filter; None when nothing is left out."""
+        with self._reading():
+            return self._scopes.of(where).ids
+
+    def similar(self, memory: Memory, k: int, allowed: Ids | None = None) -> list[Hit]:
         """The `k` memories nearest in meaning to one, itself left out; scores are cosines.  By the
         vector that the index holds of it; one that is not encoded yet is embedded now."""
         blocks, embedder = self._parts()
         query = blocks.vector(memory.id)
         if query is None:
             query = embedder.embed([memory.text])[0]
-        ids, scores = blocks.search(query, k + 1)
+        ids, scores = blocks.search(query, k + 1, allowed)
         near = [(float(s), int(i)) for i, s in zip(ids, scores, strict=True) if i != memory.id]
         memories = get_within(self._records, [i for _, i in near[:k]])
         return [

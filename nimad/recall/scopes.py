@@ -42,6 +42,7 @@ class Scope:
         prefixes: the codes of speakers in the texts, see `speaker_prefix`.
         first, last: the times between which those lie that have one.
         id: int64[n], of every row.
+        bound: the asker may know of nothing else.
     """
 
     mask: NDArray[np.bool_]
@@ -54,6 +55,7 @@ class Scope:
     first: int
     last: int
     id: NDArray[np.int64]
+    bound: bool
 
     @functools.cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -140,4 +142,5 @@ class Scopes:
             first=int(times.min()) if len(times) else 0,
             last=int(times.max()) if len(times) else 0,
             id=columns.id,
+            bound=where.within is not None,
         )

@@ -19,9 +19,9 @@ from nimad.model import (
     TURN_ROLES,
     UNKNOWN,
     Filter,
-    Namespaces,
     now_ms,
 )
+from nimad.namespaces import Namespaces
 from nimad.recall import context, packing
 from nimad.recall.packing import Packed
 from nimad.recall.query_context import Stopwatch
@@ -74,7 +74,7 @@ class QueryVerb:
 
     def all(self) -> list[Verb]:
         """The verb of this file."""
-        return [Verb("query", "read", self.query, QUERY, shorten=cut_to_fit)]
+        return [Verb("query", "read", self.query, QUERY, shorten=cut_to_fit, bounded=True)]
 
     def query(self, call: Call) -> dict[str, Any]:
         """The memories that answer a text, best first."""

@@ -129,20 +129,17 @@ class Server:
                 return
             except OSError as error:
                 if error.errno in EXHAUSTED:
-                    self._pause(listener, error)
+                    if not self._complained:
+                        self._complained = True
+                        log.warning("cannot take more connections for now: %s", error.strerror)
+                    self._loop.remove_reader(listener)
+                    self._loop.call_later(EXHAUSTED_PAUSE, self._listen, listener)
                     return
                 log.debug("a connection was gone before it was accepted: %s", error)
                 continue
             self._complained = False
             sock.setblocking(False)
             self._welcome(sock)
-
-    def _pause(self, listener: socket.socket, error: OSError) -> None:
-        if not self._complained:
-            self._complained = True
-            log.warning("cannot take more connections for now: %s", error.strerror)
-        self._loop.remove_reader(listener)
-        self._loop.call_later(EXHAUSTED_PAUSE, self._listen, listener)
 
     def _listen(self, listener: socket.socket) -> None:
         if listener.fileno() >= 0:  # not closed meanwhile

@@ -14,7 +14,16 @@ from typing import Any
 from nimad import checks, times
 from nimad.core.capture import CapturedTurn, StoredTurn
 from nimad.errors import UsageError
-from nimad.model import FIELDS, MAX_KEPT, TURN_ROLES, Answer, CutMemory, Hit, Memory
+from nimad.model import (
+    DEFAULT_NAMESPACE,
+    FIELDS,
+    MAX_KEPT,
+    TURN_ROLES,
+    Answer,
+    CutMemory,
+    Hit,
+    Memory,
+)
 from nimad.serve import params
 from nimad.serve.params import Param
 from nimad.serve.protocol import shown
@@ -79,8 +88,9 @@ TURN = {
 """What a turn of `capture` takes, and each of its three parts."""
 
 
-def captured(fields: Any, zone: tzinfo) -> CapturedTurn:
-    """The turn of a `capture`; UsageError names the field that is wrong."""
+def captured(fields: Any, zone: tzinfo, home: str = DEFAULT_NAMESPACE) -> CapturedTurn:
+    """The turn of a `capture`; UsageError names the field that is wrong.  `home` is the namespace
+    of one that names none."""
     if not isinstance(fields, dict):
         raise UsageError(detail="a turn must be an object")
     given = {n: v for n, v in params.read("a turn", TURN, fields).items() if v is not None}
@@ -89,6 +99,7 @@ def captured(fields: Any, zone: tzinfo) -> CapturedTurn:
         raise UsageError(detail=f"a turn needs one of {', '.join(TURN_ROLES)}")
     if isinstance(given.get("affect"), dict):
         given["affect"] = json.dumps(given["affect"], ensure_ascii=False)
+    given.setdefault("namespace", home)
     memories = {}
     for role, part in parts.items():
         part = {"text": part} if isinstance(part, str) else part
@@ -103,9 +114,11 @@ def captured(fields: Any, zone: tzinfo) -> CapturedTurn:
     return CapturedTurn(given["turn"], one.namespace, given["session"], memories, one.affect)
 
 
-def remembered(fields: Mapping[str, Any]) -> Memory:
-    """The memory of the checked parameters of `remember`."""
+def remembered(fields: Mapping[str, Any], home: str = DEFAULT_NAMESPACE) -> Memory:
+    """The memory of the checked parameters of `remember`; `home` is the namespace of one that
+    names none."""
     given = {name: value for name, value in fields.items() if value is not None}
+    given.setdefault("namespace", home)
     zone = given.pop("time_zone", None) or times.local_zone()
     return _memory("remember", given, zone, Counter())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nimad.model import Namespaces
+from nimad.namespaces import Namespaces
 from nimad.store.records import Records
 
 

@@ -272,7 +272,10 @@ class Transaction:
         return read_gap([value for (value,) in self.rows(WORDS_GAP)])
 
     def _leave_turns(self) -> int:
-        """Clear the members of turns; a turn without any member goes too.
+        """Clear the members of turns; a turn without any member is not listed any more.
+
+        Its row stays for memories that name it and have no place in it, a second input say: to
+        find them would cost a look at every memory.  A purge drops rows that nothing names.
 
         An "add" change of a turn that the graph knows already means that it changed.
         """
@@ -287,8 +290,8 @@ class Transaction:
             turn
             for (turn,) in found
             if self.execute(
-                "DELETE FROM turns WHERE id = ? AND input IS NULL AND contemplation IS NULL"
-                " AND output IS NULL",
+                "UPDATE turns SET listed = 0, timestamp = NULL, affect = NULL, extra = NULL"
+                " WHERE id = ? AND coalesce(input, contemplation, output) IS NULL",
                 (turn,),
             )
         }

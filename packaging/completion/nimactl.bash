@@ -25,7 +25,7 @@ _nimactl() {
   done
 
   # BEGIN words
-  local commands="query get similar related complete phi graph remember forget capture import export migrate status rebuild doctor mcp"
+  local commands="query get similar related complete phi graph remember forget capture import export migrate status rebuild doctor mcp hook"
   local options="--help --json --socket --timeout --version"
   case $command in
     query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --explain --help --json --socket --timeout --version" ;;
@@ -41,6 +41,7 @@ _nimactl() {
     export) options="--namespace --agent --origin --output --help --json --socket --timeout --version" ;;
     migrate) options="--status --pause --resume --now --verify --rollback --quarantine --retry-quarantined --restore --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --follow --every --watch --to --time-zone --yes --help --json --socket --timeout --version" ;;
     mcp) options="--namespace --agent --read-only --help --json --socket --timeout --version" ;;
+    hook) options="--namespace --agent --help --json --socket --timeout --version" ;;
   esac
   # END words
 

@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,6 +32,7 @@ def blocks(kind: str) -> list[str]:
 
 COMMANDS = [line for block in blocks("") for line in block.splitlines() if line]
 MCP = [line for line in COMMANDS if " mcp add " in line]
+PLUGINS = [line for line in COMMANDS if " plugin " in line]
 SERVERS = [json.loads(block) for block in blocks("json") if '"args": ["mcp"]' in block]
 
 
@@ -101,8 +101,27 @@ def test_every_option_of_mcp_is_told() -> None:
         assert f"`{option}" in TEXT
 
 
+@pytest.mark.parametrize("line", PLUGINS)
+def test_a_plugin_is_where_it_is_said_to_be(line: str, environment: dict[str, str]) -> None:
+    """The folders of the package are those of packaging/ here."""
+    installed = re.sub(r"/usr/share/nimad/(\S+)", rf"{ROOT}/packaging/\1", line)
+    subprocess.run(["sh", "-c", installed], env=environment, check=True)
+    words = Path(environment["NOTED"]).read_text().split("\0")
+    for path in (Path(word) for word in words if word.startswith("/")):
+        assert path.is_dir()
+    for name, market in (word.split("@") for word in words if "@" in word):
+        catalog = ROOT / "packaging" / "claude-code" / ".claude-plugin" / "marketplace.json"
+        found = json.loads(catalog.read_text())
+        assert found["name"] == market and name in [one["name"] for one in found["plugins"]]
+
+
+def test_each_hook_is_told() -> None:
+    hooks = json.loads((ROOT / "packaging" / "claude-code" / "hooks" / "hooks.json").read_text())
+    for (group,) in hooks["hooks"].values():
+        assert f"| `{group['hooks'][0]['command']}` |" in TEXT
+
+
 def test_no_command_is_left_out() -> None:
     """Each line is of a kind that a test here runs."""
-    assert MCP and SERVERS
-    assert [line for line in COMMANDS if line not in MCP] == []
-    assert all(shlex.split(line) for line in COMMANDS)
+    assert MCP and SERVERS and PLUGINS
+    assert [line for line in COMMANDS if line not in MCP + PLUGINS] == []

@@ -23,6 +23,7 @@ LEVELS = {
     "closing": 0.05,
     "limits": 0.05,
     "checks": 0.06,
+    "namespaces": 0.08,
     "model": 0.1,
     "keys": 0.15,
     "config": 0.2,

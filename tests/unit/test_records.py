@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nimad.check import check
+from nimad.config import Config
+from nimad.core.store import MemoryStore
 from nimad.errors import RecordsDamaged, StateTooNew
 from nimad.model import Change, Filter, Memory, Relation
 from nimad.store import rows, schema, sources, words
@@ -115,6 +118,22 @@ def test_changes_are_logged_as_ranges(records: Records) -> None:
 def turns(records: Records) -> list[tuple[object, ...]]:
     columns = "name, input, contemplation, output, timestamp, affect, id"
     return records.rows(f"SELECT {columns} FROM turns WHERE listed")
+
+
+@pytest.mark.parametrize("layer", ["input", "note"])
+def test_a_memory_beside_the_members_of_a_turn_keeps_its_turn(tmp_path: Path, layer: str) -> None:
+    """It has no place in the turn: a second input, or of a layer that has none."""
+    with closing(MemoryStore.open(tmp_path, Config().replace(graph__engine="none"))) as store:
+        first, beside = store.remember_many(
+            [Memory("said", turn="t", layer="input"), Memory("beside", turn="t", layer=layer)]
+        )
+        assert store.forget([first]).removed["turns"] == 1
+        assert check(store) == [] and store.get(beside).turn == "t"
+        assert store.records.counts()["turns"] == 0
+        again = store.remember(Memory("said again", turn="t", layer="input"))
+        assert store.records.value("SELECT input FROM turns WHERE listed") == again
+        store.forget([again, beside], purge=True)
+        assert store.records.rows("SELECT * FROM turns") == [] and check(store) == []
 
 
 def test_deleting_takes_relations_and_places_in_turns(records: Records) -> None:

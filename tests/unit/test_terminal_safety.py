@@ -57,7 +57,7 @@ LINES: dict[str, list[list[str]]] = {
     "doctor": [["doctor"]],
 }
 """Command lines for each command, those that are refused among them."""
-FOR_PROGRAMS = {"mcp"}
+FOR_PROGRAMS = {"mcp", "hook"}
 """Commands that never write to a terminal."""
 SHOWS = ("query", "get", "similar", "related", "graph", "export", "migrate", "status")
 """Commands that show a text of a reply in at least one of these lines."""
