@@ -5,6 +5,7 @@ The nearest ones: candidates by sketch, then the cosine from decoded rows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,11 +119,7 @@ def fillers_of(
     for each in fillers:
         shape = each.file.shape
         unbound = unbind(episode[None], role[None], shape)[0]
-        chosen = np.flatnonzero(np.isin(each.file.ids, numbers, assume_unique=True))
-        page = max(1, PAGE_VALUES // shape.size)
-        for first in range(0, len(chosen), page):
-            rows = chosen[first : first + page]
-            spectra = each.file.spectra(rows, each.basis)
+        for rows, spectra in _pages(each, numbers):
             pairs = bind(spectra, role[None], shape)
             lengths = np.linalg.norm(pairs, axis=1) * np.linalg.norm(episode)
             products = spectra @ unbound
@@ -170,3 +167,12 @@ def item_spectrum(files: list[Opened], number: int) -> Rows | None:
         if row is not None:
             return np.asarray(each.file.spectra(np.array([row]), each.basis)[0], np.float32)
     return None
+
+
+def _pages(each: Opened, numbers: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.intp], Rows]]:
+    """Some of a file's rows, decoded a page at a time: which rows, and their spectra."""
+    chosen = np.flatnonzero(np.isin(each.file.ids, numbers, assume_unique=True))
+    page = max(1, PAGE_VALUES // each.file.shape.size)
+    for first in range(0, len(chosen), page):
+        rows = chosen[first : first + page]
+        yield rows, each.file.spectra(rows, each.basis)

@@ -135,7 +135,7 @@ class HypervectorVerbs:
         }
 
     def _may_keep(self, peer: Peer, asked: bool) -> bool:
-        """Whether a user may write; raises NotPermitted, OwnerOnly where measuring was asked for."""
+        """Whether a user may write; raises NotPermitted, OwnerOnly if measuring was asked for."""
         try:
             if self._access is not None:
                 self._access.check(peer, "control", "phi")
