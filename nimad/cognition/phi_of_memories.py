@@ -25,7 +25,8 @@ from nimad.cognition.resonator import ResonatorNetwork
 from nimad.cognition.sparse_block_vsa import SparseBlockHDVector
 from nimad.core.store import MemoryStore
 from nimad.errors import NoHypervector, NotFound
-from nimad.model import Memory, Namespaces, may_see
+from nimad.model import Memory, may_see
+from nimad.namespaces import Namespaces
 from nimad.store import phi_rows
 from nimad.store.phi_rows import PhiRow
 from nimad.vsa.algebra import BLOCKS, DIMS

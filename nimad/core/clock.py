@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from nimad.core.projection import Problem
+from nimad.errors import NimadError
 from nimad.model import LATEST_NOW, Memory, now_ms
 from nimad.store.records import Records
 from nimad.store.transaction import CREATED, TIMESTAMP, Transaction
@@ -114,6 +115,14 @@ class Clock:
         self.waiting = False
         log.info("the clock was set; %d memories were moved by %s", len(moves), _shown(by))
         return False
+
+    def catch_up(self) -> None:
+        """`set_right`, before memories are stored or shown; idle time tries again what fails."""
+        if self.waiting:
+            try:
+                self.set_right()
+            except NimadError as error:
+                log.warning("times were not set right: %s", error.message)
 
     def describe(self) -> dict[str, Any]:
         """What `status` tells: whether the clock is set, how many memories wait until it is, those

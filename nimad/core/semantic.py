@@ -187,11 +187,11 @@ class SemanticIndex(Projection):
                     self.index.directory,
                     self.wanted_embedder,
                     self._lock,
-                    self._swap,
+                    self.serve,
                 )
             return self.reencoding
 
-    def _swap(self, index: BlockIndex, embedder: Embedder) -> None:
+    def serve(self, index: BlockIndex, embedder: Embedder) -> None:
         """Let another index serve, with the embedder that made it; the records know already."""
         self.serving = (index, embedder)
         self.reencoding = None

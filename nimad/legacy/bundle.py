@@ -139,7 +139,25 @@ class Packed:
     written: float
 
 
-class Bundle(Closing):
+class MappedFile(Closing):
+    """A file, mapped for reading; `view` are its bytes."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+        self.view = memoryview(self._map)
+
+    def drop(self) -> None:
+        """Let go of the pages that were looked at; they come back when they are needed."""
+        self._map.madvise(mmap.MADV_DONTNEED)
+
+    def close(self) -> None:
+        """Unmap it, or, while a view of it is still held, leave that to its last holder."""
+        with contextlib.suppress(BufferError):
+            self.view.release()
+            self._map.close()
+
+
+class Bundle(MappedFile):
     """An open bundle.  Used by one thread at a time; views are dead after `close`."""
 
     def __init__(self, path: Path, descriptor: int | None = None) -> None:
@@ -153,8 +171,7 @@ class Bundle(Closing):
                 descriptor = opened.enter_context(path.open("rb")).fileno()
             if os.fstat(descriptor).st_size < 2 * BLOCK:
                 raise SourceNotRecognised(path=path, detail="it is no bundle of files")
-            self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-        self.view = memoryview(self._map)
+            super().__init__(descriptor)
         try:
             self.files = self._list()
         except BaseException:
@@ -164,16 +181,6 @@ class Bundle(Closing):
     def of(self, file: Packed) -> memoryview:
         """The bytes of a file, not copied."""
         return self.view[file.offset : file.offset + file.size]
-
-    def drop(self) -> None:
-        """Let go of the pages that were looked at; they come back when they are needed."""
-        self._map.madvise(mmap.MADV_DONTNEED)
-
-    def close(self) -> None:
-        """Unmap it, or, while a view of it is still held, leave that to its last holder."""
-        with contextlib.suppress(BufferError):
-            self.view.release()
-            self._map.close()
 
     def _list(self) -> dict[str, Packed]:
         found: dict[str, Packed] = {}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -56,7 +57,9 @@ def read(
     state = value.get("state", value) if isinstance(value, dict) else value
     episodes = metadata_of(state, name)
     budget.check_episodes(episodes, name)
-    parsed = Parsed(name, _saved(state, written), episodes)
+    with suppress(KeyError, TypeError, ValueError, OverflowError):  # as it says itself
+        written = datetime.fromisoformat(state["timestamp"]).timestamp()
+    parsed = Parsed(name, written, episodes)
     tensors = value.get("tensors", value)
     if isinstance(tensors, dict):
         _VectorReader(pickle, parsed, entries).take(tensors)
@@ -67,14 +70,6 @@ def check(view: memoryview, name: str, seen: Callable[[], None]) -> None:
     """Compare every entry with its CRC.  Raises SourceCorrupt.  Cost: the whole file is read."""
     for entry in zipped.entries(view, name).values():
         zipped.check(view, name, entry, seen)
-
-
-def _saved(state: dict[str, Any], written: float) -> float:
-    """When it was saved, as it says itself, else as the disk says [epoch seconds]."""
-    try:
-        return datetime.fromisoformat(state["timestamp"]).timestamp()
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return written
 
 
 class TensorRows:
@@ -181,14 +176,12 @@ class _VectorReader:
         places: Sequence[int | bytes] | None = None,
     ) -> TensorRows:
         check_dimension(dimension, self._name)
-        found = places or [self._place(tensor.storage) for tensor in tensors]
+        found = list(places or ())
+        for storage in [] if places else [tensor.storage for tensor in tensors]:
+            entry = self._entries.get(f"data/{storage.key}")
+            if entry is None:
+                raise SourceCorrupt(path=self._name, detail=f"its data/{storage.key} is missing")
+            if entry.size < storage.items * ITEM_BYTES[storage.dtype]:
+                raise SourceCorrupt(path=self._name, detail=f"its data/{storage.key} is too short")
+            found.append(entry.offset)
         return TensorRows(tensors, found, dimension)
-
-    def _place(self, storage: Storage) -> int:
-        """Where a storage begins in the file."""
-        entry = self._entries.get(f"data/{storage.key}")
-        if entry is None:
-            raise SourceCorrupt(path=self._name, detail=f"its data/{storage.key} is missing")
-        if entry.size < storage.items * ITEM_BYTES[storage.dtype]:
-            raise SourceCorrupt(path=self._name, detail=f"its data/{storage.key} is too short")
-        return entry.offset

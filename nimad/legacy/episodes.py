@@ -121,8 +121,12 @@ class EpisodeMapper(Mapper):
     long_json = True
 
     def __init__(self, name: str) -> None:
+        def more(memory: Memory) -> Value:
+            others = {name: v for name, v in (memory.extra or {}).items() if name not in OWN}
+            return _column(others) if others else None
+
         backs = [(field, _FIELDS[field].back) for field in STORED]
-        super().__init__(name, [*backs, ("more", _more_back)])
+        super().__init__(name, [*backs, ("more", more)])
 
     def memory(self, key: int, episode: Episode) -> Mapped:
         """The memory of an episode.  Raises UnreadableRowError when its text cannot be read."""
@@ -224,11 +228,6 @@ def key_of(episode: Any, same: bytes, before: int) -> int:
 
 
 # --- the fields of an episode -------------------------------------------------------------------
-
-
-def _more_back(memory: Memory) -> Value:
-    more = {name: value for name, value in (memory.extra or {}).items() if name not in OWN}
-    return _column(more) if more else None
 
 
 def time_of(episode: Episode, zone: tzinfo) -> Reading:

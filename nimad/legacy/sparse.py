@@ -53,9 +53,15 @@ def _parsed(
     if isinstance(factors, list):
         budget.check_episodes(factors, name)
         for episode, said in zip(episodes, factors, strict=False):
-            # only where they say more than the episode's own fields do
-            if isinstance(episode, dict) and isinstance(said, dict) and not _repeats(said, episode):
-                episode.setdefault("factors", said)
+            if isinstance(episode, dict) and isinstance(said, dict):
+                repeats = (
+                    isinstance(role, str)
+                    and isinstance(value, str)
+                    and episode.get(role.lower()) == value
+                    for role, value in said.items()
+                )
+                if not all(repeats):  # they say more than the episode's own fields do
+                    episode.setdefault("factors", said)
     parsed = Parsed(name, written, episodes)
     vectors, config = value.get("vectors"), value.get("config")
     if not isinstance(vectors, list) or not vectors:
@@ -70,14 +76,6 @@ def _parsed(
     if len(vectors) != len(episodes):
         parsed.notes.append(uneven(name, len(vectors), len(episodes)))
     return parsed
-
-
-def _repeats(factors: dict[Any, Any], episode: dict[Any, Any]) -> bool:
-    """Whether an episode's own fields say all that its factors do."""
-    return all(
-        isinstance(role, str) and isinstance(value, str) and episode.get(role.lower()) == value
-        for role, value in factors.items()
-    )
 
 
 class _Rows:

@@ -153,7 +153,7 @@ class MemoryVerbs:
         larger than a frame (ReplyTooLarge).
         """
         given = call.params
-        self._store.set_clock_right()
+        self._store.clock.catch_up()
         after = given["after"]
         same = {name: given[name] for name in ("namespace", "agent", "origin")}
         where = Filter(**same, within=call.within)

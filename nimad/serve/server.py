@@ -66,7 +66,10 @@ class Server:
         self._limits = limits
         self.dispatcher = Dispatcher(verbs, access, limits.threads)
         self._accounts = Accounts(access.trusted, limits.max_clients, limits.user_clients)
-        self._accounts.rest = self._rest
+        # give back what many or large requests took, once nothing is under way
+        self._accounts.rest = lambda: self._loop.call_later(
+            REST_SECONDS, self._loop.run_in_executor, None, heap.give_back
+        )
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._listeners: list[socket.socket] = []
         self._complained = False
@@ -109,10 +112,6 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._connections.values(), return_exceptions=True)
         return not self.dispatcher.working
-
-    def _rest(self) -> None:
-        """Give back what many or large requests took, once nothing is under way."""
-        self._loop.call_later(REST_SECONDS, self._loop.run_in_executor, None, heap.give_back)
 
     async def _wait_for_clients(self, seconds: float) -> None:
         if self._connections:

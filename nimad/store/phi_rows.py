@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from nimad.model import Namespaces
+from nimad.namespaces import Namespaces
 from nimad.store.namespaces import ids_within
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction

@@ -17,7 +17,8 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.ctl.main import main
 from nimad.errors import NotFound, OwnerOnly, UsageError
-from nimad.model import Memory, Namespaces
+from nimad.model import Memory
+from nimad.namespaces import Namespaces
 from nimad.serve.access import Access, Peer
 from nimad.serve.hypervector_verbs import HypervectorVerbs
 from nimad.serve.verbs import Call

@@ -35,6 +35,7 @@ class Board:
     def _open(self) -> MemoryStore:
         store = MemoryStore.open(self.state, Config().replace(graph__engine="none"))
         store.clock = Clock(store.records, self.now, lambda: self.up, self.boot)
+        store.writer.clock = store.clock
         return store
 
     def now(self) -> int:
