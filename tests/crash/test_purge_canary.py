@@ -225,6 +225,7 @@ NOT_TEXT = {
             "layer",
             "importance",
             "namespace",
+            "agent",
             "conversation",
             "session",
             "turn",
@@ -233,7 +234,6 @@ NOT_TEXT = {
             "access_count",
             "source",
             "source_key",
-            "agent",
         ],
         NUMBERS,
     )
@@ -350,6 +350,7 @@ def own_memories(store: MemoryStore) -> None:
         "session": f"s {CANARY}",
         "conversation": f"c {CANARY}",
         "namespace": f"n {CANARY}",
+        "agent": f"a {CANARY}",
         "summary": f"in short {CANARY}",
         "affect": json.dumps({CANARY: 1}),
         "extra": {CANARY: CANARY},
