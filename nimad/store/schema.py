@@ -21,6 +21,7 @@ version what is new
 8       `memories.origin`, `memories.agent`
 9       words are in files of their own (nimad/core/words.py); an FTS5 table `words` of before stays
         until idle time has taken it out
+10      `phi`
 ======= ======================================================================================
 
 =========== ==================================================================================
@@ -51,6 +52,8 @@ quarantine  rows of a source that were not taken over, with the reason
 later       rows of a followed source that came after its snapshot (`follow`: the last of them)
 dense       files of converted legacy hypervectors that count; a file without a row is garbage
 dense_items names of the fillers and roles in those files
+phi         how well a memory's hypervector comes apart (cognition/phi_of_memories.py): `method` is
+            the version that measured it, `phi` NULL where it could not; goes with the memory
 meta        single values (embedder and revision of the vectors, ...)
 =========== ==================================================================================
 
@@ -73,7 +76,7 @@ from nimad.text import FORM, common_form
 from nimad.times import read
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 9
+SCHEMA = 10
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -278,6 +281,12 @@ ALTER TABLE memories ADD COLUMN agent INTEGER;
 """,
     9: """
 DELETE FROM meta WHERE key = 'words_gap';
+""",
+    10: """
+CREATE TABLE phi (
+  memory INTEGER PRIMARY KEY, method INTEGER NOT NULL, phi REAL, uncertainty REAL NOT NULL,
+  quality REAL NOT NULL
+);
 """,
 }
 """By the version it leads to: the statements that bring an older file there."""

@@ -252,6 +252,7 @@ class Transaction:
         self.execute("DELETE FROM hot WHERE id IN (SELECT id FROM doomed)")
         self.execute("DELETE FROM blobs WHERE memory IN (SELECT id FROM doomed)")
         self.execute("DELETE FROM unset_clock WHERE memory IN (SELECT id FROM doomed)")
+        self.execute("DELETE FROM phi WHERE memory IN (SELECT id FROM doomed)")
         memories = self.execute("DELETE FROM memories WHERE id IN (SELECT id FROM doomed)")
         self._changed("delete", "memory", sorted(ids))
         self.execute("DELETE FROM doomed")

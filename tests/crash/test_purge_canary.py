@@ -260,6 +260,7 @@ NOT_TEXT = {
     ),
     "hot": {"id": NUMBERS},
     "unset_clock": dict.fromkeys(("memory", "boot", "ahead", "fields"), NUMBERS),
+    "phi": dict.fromkeys(("memory", "method", "phi", "uncertainty", "quality"), NUMBERS),
     "sources": {
         **dict.fromkeys(("name", "path", "kind", "fingerprint", "snapshot", "sha256"), OWNERS),
         **dict.fromkeys(
