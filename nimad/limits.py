@@ -36,6 +36,7 @@ LENGTHY = frozenset(
     {
         "doctor",
         "graph",
+        "phi",
         "rebuild",
         "migrate.attach",
         "migrate.append",

@@ -48,7 +48,7 @@ UNREADABLE = (ValueError, *REFUSALS)
 """What tells that rows cannot be taken out of a backup; anything else (the disk, the memory) may
 pass, and is tried again."""
 SET_ASIDE = re.compile(
-    rf"({'|'.join(PARTS[part] for part in ('blocks', 'dense', 'graph'))})(\.\d+)?"
+    rf"({'|'.join(PARTS[part] for part in ('blocks', 'words', 'dense', 'graph'))})(\.\d+)?"
 )
 """Names of what nimad sets aside; other files in `aside/` are not nimad's."""
 

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 PARTS = {
     "blocks": r"seg-\d+\.nsb",
+    "words": r"wds-\d+\.nsw",
     "dense": r"dns-\d+\.nsd",
     "graph": GRAPH_FILES,
     "snapshots": r"incoming-\w+|.+\.(sqlite|tar)(\.scrub|\.strip)?",

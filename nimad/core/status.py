@@ -112,7 +112,7 @@ def waiting(store: MemoryStore) -> dict[str, str]:
 
 
 def disk(store: MemoryStore) -> dict[str, int]:
-    """Bytes of each part; `words` is a part of `records`, and `total` counts it once."""
+    """Bytes of each part, and `total` of all."""
     state = store.state
     records = sum(size_of(state / f"records.sqlite{end}") for end in ("", "-wal", "-shm"))
     parts = {"records": records}

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import tzinfo
-from functools import partial
 from pathlib import Path
 
 from nimad.config import Config
@@ -40,6 +39,7 @@ from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import Recall
 from nimad.store.records import Records
 from nimad.store.relations import RelatedMemory, related_memories
+from nimad.words.index import TermIndex
 
 DISK = "disk"
 """Its name in `degraded`, while it is read-only or fails: what is remembered is refused then."""
@@ -70,13 +70,14 @@ class MemoryStore:
         give_way = self.query_priority.yield_to_queries
         self.graph = Graph(state, config, records, self.health, give_way)
         columns = state / "columns.nrc"
+        terms = TermIndex(records, lambda error: self.words.meet(error))
         self.recall = Recall(
             records,
             lambda: self.semantic.serving,
             file=columns,
-            on_words_damaged=lambda error: self.words.meet(error),
+            terms=terms,
         )
-        self.words = WordsIndex(records, self.health, self.maintenance, self.recall.words_changed)
+        self.words = WordsIndex(state, records, self.health, self.maintenance, terms, self.recall)
         self.projections: list[Projection] = [
             self.words,
             self.semantic,
@@ -87,7 +88,7 @@ class MemoryStore:
         for projection in self.projections:
             projection.open()
         self.writer = Writer(
-            records, self.clock, self.semantic, self.words, self.setbacks, lambda: self.on_change()
+            records, self.clock, self.semantic, self.setbacks, lambda: self.on_change()
         )
         self.integrity = Integrity(records, self.health, self.projections)
         self.purge = Purge(
@@ -187,7 +188,7 @@ class MemoryStore:
 
         With `all_forgotten`, nor of any memory that was forgotten before.  Raises UsageError.
         """
-        receipt = self.words.guard(partial(self.purge.forget, ids, purge, dry_run, all_forgotten))
+        receipt = self.purge.forget(ids, purge, dry_run, all_forgotten)
         if receipt.forgotten and not dry_run:
             self.on_change()
         return receipt

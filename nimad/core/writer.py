@@ -1,4 +1,4 @@
-"""Stores memories: records, words, vectors and access counts in one transaction."""
+"""Stores memories: records, vectors and access counts in one transaction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from nimad.core.clock import Clock
 from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import Setbacks
 from nimad.core.validate import check_memory
-from nimad.core.words import WordsIndex
 from nimad.model import Memory
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
@@ -25,11 +24,10 @@ class Writer:
         records: Records,
         clock: Clock,
         semantic: SemanticIndex,
-        words: WordsIndex,
         setbacks: Setbacks,
         on_stored: Callable[[], None],
     ) -> None:
-        self._records, self.clock, self._semantic, self._words = records, clock, semantic, words
+        self._records, self.clock, self._semantic = records, clock, semantic
         self._setbacks, self._on_stored = setbacks, on_stored
         self.accesses = Accesses()
 
@@ -67,24 +65,19 @@ class Writer:
         now, fields = self.clock.date(memories)
         places = {id(memory): place for place, memory in enumerate(memories)}
 
-        def write() -> list[int]:
-            """Records, words and hot vectors in one transaction; then readers see the vectors."""
-            with self._semantic.encoded([memory.text for memory in memories]) as rows:
-                with self._records.write() as tx:
-                    added = add(tx)
-                    ids = [memory.id for memory in added]
-                    chosen = [places[id(memory)] for memory in added]
-                    self.clock.note(tx, ids, now, [fields[place] for place in chosen])
-                    if rows is not None:
-                        rows = rows[chosen]
-                        tx.add_hot(segments.to_hot(ids, rows))
-                    counts = self.accesses.write(tx)
-                self.accesses.written(counts)
-                self._semantic.add(ids, rows)
-            if rows is not None and self._semantic.unencoded_ids:
-                self._setbacks.clear(self._semantic.name)  # the embedder is back: wait no longer
-            return ids
-
-        ids = self._words.guard(write)
+        with self._semantic.encoded([memory.text for memory in memories]) as rows:
+            with self._records.write() as tx:
+                added = add(tx)
+                ids = [memory.id for memory in added]
+                chosen = [places[id(memory)] for memory in added]
+                self.clock.note(tx, ids, now, [fields[place] for place in chosen])
+                if rows is not None:
+                    rows = rows[chosen]
+                    tx.add_hot(segments.to_hot(ids, rows))
+                counts = self.accesses.write(tx)
+            self.accesses.written(counts)
+            self._semantic.add(ids, rows)
+        if rows is not None and self._semantic.unencoded_ids:
+            self._setbacks.clear(self._semantic.name)  # the embedder is back: wait no longer
         self._on_stored()
         return ids

@@ -21,6 +21,8 @@ COMMANDS = {
     "get": "query_commands",
     "similar": "query_commands",
     "related": "query_commands",
+    "complete": "hypervector_commands",
+    "phi": "hypervector_commands",
     "graph": "graph_command",
     "remember": "remember_commands",
     "capture": "capture_command",

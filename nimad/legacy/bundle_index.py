@@ -65,7 +65,13 @@ class BundleIndex:
                 self._read(file, check)
         self._purged = self._read_purged()
         if not self._files:
-            raise self._nothing()
+            if len(self.refused) == 1:
+                raise self.refused[0][1]
+            reasons = "; ".join(error.message for _, error in self.refused[:5])
+            detail = f"none of its {len(self.refused)} files can be taken over: {reasons}"
+            raise SourceNotRecognised(
+                path=bundle.path, detail=detail if reasons else "there is nothing in it"
+            )
         self._files.sort(key=lambda p: (Path(p.name).stem.startswith(LATEST), p.written, p.name))
         self._places: dict[int, _Place] = {}
         for key, parsed, row in self._walk():
@@ -114,16 +120,6 @@ class BundleIndex:
                     used.add(key)
                     taken[number] = key
                 yield taken[number], parsed, row
-
-    def _nothing(self) -> NimadError:
-        """Why nothing is left."""
-        if len(self.refused) == 1:
-            return self.refused[0][1]
-        if not self.refused:
-            return SourceNotRecognised(path=self._bundle.path, detail="there is nothing in it")
-        reasons = "; ".join(error.message for _, error in self.refused[:5])
-        detail = f"none of its {len(self.refused)} files can be taken over: {reasons}"
-        return SourceNotRecognised(path=self._bundle.path, detail=detail)
 
     # --- purging --------------------------------------------------------------------------------
 

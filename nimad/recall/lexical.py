@@ -14,7 +14,7 @@ from nimad.recall.parsed_query import LONG, ParsedQuery
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scope
 from nimad.recall.weights import Weights
-from nimad.store.terms import Postings, TermIndex
+from nimad.words.index import NO_POSTINGS, TermIndex
 
 ASKED = 16
 """Terms that are asked of a query that has more than LONG: the rarest that occur."""
@@ -22,7 +22,6 @@ MEASURE = 10
 """Terms of a long query, the weightiest, that a memory should hold: no memory holds all."""
 FOCUS = 2.0
 """Factor of the terms of a long query's last paragraph."""
-_NONE = Postings.of(np.zeros(0, np.int64))
 _FEW = 16
 """Rows for one scored row: above, scores are scattered to the neighbours; below, gathered."""
 
@@ -58,7 +57,7 @@ def score_words(
     unknown: set[str] = set()
     for term, held in _chosen(question, columns, terms, scope, watch).items():
         watch.check()
-        postings = terms.postings(term, columns.last_id) if held else _NONE
+        postings = terms.postings(term, columns.last_id) if held else NO_POSTINGS
         rows, counts = columns.among(postings.ids, postings.counts)
         if not scope.whole:
             inside = scope.mask[rows]

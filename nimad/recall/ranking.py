@@ -13,7 +13,9 @@ always comes first.  Everything is deterministic: equal scores are ordered by id
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import tzinfo
 from pathlib import Path
@@ -21,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from nimad.embed.base import Embedder
-from nimad.errors import RecordsDamaged, UsageError
+from nimad.errors import UsageError
 from nimad.index.blocks import BlockIndex
 from nimad.index.quantise import Ids
 from nimad.locks import ReadWriteLock
@@ -38,9 +40,10 @@ from nimad.recall.scoring import Scoring
 from nimad.recall.weights import DEFAULT, Weights
 from nimad.store.bounded import get_within
 from nimad.store.records import Records
-from nimad.store.terms import TermIndex
 from nimad.text import word_pattern
 from nimad.times import local_zone
+from nimad.words.index import TermIndex
+from nimad.words.segment import Segment
 
 MODES = ("hybrid", "meaning", "words")
 
@@ -59,18 +62,17 @@ class Recall:
         weights: Weights = DEFAULT,
         clock: Callable[[], int] = now_ms,
         file: Path | None = None,
-        on_words_damaged: Callable[[RecordsDamaged], None] | None = None,
+        terms: TermIndex | None = None,
     ) -> None:
         """`file` is where the columns are kept between two starts; without one they are not.
 
-        `on_words_damaged` is told when the words index cannot be read; the query is then answered
-        by meaning alone.  Without it the query fails.
+        `terms`: the words index; without one, one in memory is made of all texts.
         """
         self.weights = weights
         self._records = records
         self._parts = parts
         self._clock = clock
-        self._terms = TermIndex(records, on_words_damaged)
+        self._terms = terms or TermIndex(records)
         self._columns = Columns()
         self._follower = ColumnsFollower(records, self._terms, self._columns)
         self.columns_cache = ColumnsCache(file, records, self._columns)
@@ -85,36 +87,30 @@ class Recall:
         word_pattern(ascii_only=False)
         self.query("warm up", 1, "hybrid", Filter())
 
-    def follow(self) -> None:
+    def follow(self, seconds: float = math.inf) -> bool:
         """Take over what was written up to now, in steps: then the next query need not.  Call it
-        after writing many memories; queries are answered between the steps."""
-        head = self._records.head()
+        after writing many memories; queries are answered between the steps.
+
+        Begins no step after some `seconds`; True where something is left then.
+        """
+        head, end = self._records.head(), time.monotonic() + seconds
         while self._columns.seen < head:
+            if time.monotonic() > end:
+                return True
             with self._lock.exclusive():
                 self._follower.sync(_FOLLOW_ROWS)
+        return False
 
-    def words_changed(self, complete: bool) -> None:
-        """The words index is being made anew; or it was (`complete`): read it anew, the lengths of
-        texts beforehand, while queries go on."""
-        found: dict[int, int] | None = {}
-        if complete:
-            try:
-                found = self._follower.read_lengths()
-            except RecordsDamaged:  # the next query meets it, and tells
-                found = None
+    def words_changed(self, sealed: Sequence[Segment], complete: bool) -> None:
+        """These files of words count from now on, and they and what came later are all words there
+        are (`complete`), or not yet."""
         with self._lock.exclusive():
-            self._terms.complete = complete
-            if found is None:
-                self._follower.clear()
-            elif complete:
-                self._follower.take_lengths(found)
+            self._terms.restart(sealed, complete)
+            self._terms.follow(self._columns.last_id)
 
     def keep(self, most_changes: int = KEEP_CHANGES) -> bool:
-        """Write the columns to their file when that is due; whether it did.  Raises DiskFull.  Not
-        while the words index is incomplete: the lengths of texts come from there."""
-        return self._terms.complete and self.columns_cache.save_when_due(
-            self._reading(), most_changes
-        )
+        """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
+        return self.columns_cache.save_when_due(self._reading(), most_changes)
 
     def close(self) -> None:
         """Give back what is held besides memory."""

@@ -44,6 +44,7 @@ LEVELS = {
     "index": 2.1,
     "dense": 2.15,
     "graph": 2.2,
+    "words": 2.3,
     "recall": 3.1,
     "core": 3.2,
     "background": 3.25,

@@ -19,7 +19,7 @@ from nimad.recall import columns_cache
 from nimad.recall.columns import SAVED, Columns
 from nimad.recall.columns_cache import Saved
 from nimad.recall.columns_follower import ColumnsFollower
-from nimad.store.terms import TermIndex
+from nimad.words.index import TermIndex
 from tests.benchmarks.talk import make_talk
 
 CONFIG = Config().replace(graph__engine="none")
@@ -178,7 +178,7 @@ def test_a_file_behind_the_change_log_counts(
     assert loaded[-1] is not None
     check_columns(store)
     after = ask(store)
-    store.recall.words_changed(True)
+    store.words.rebuild()
     assert ask(store) == after
 
 

@@ -150,25 +150,6 @@ def test_deleting_takes_relations_and_places_in_turns(records: Records) -> None:
     assert records.counts() == {"memories": 0, "turns": 0, "relations": 0}
 
 
-def test_words_follow_in_the_same_transaction(records: Records) -> None:
-    ids = add(records, FULL, Memory(text="nothing of that kind"))
-    found, scores = search_words(records, words.terms("Who planted some basil?"))
-    assert found.tolist() == [ids[0]] and scores[0] > 0
-    with records.write() as tx:
-        tx.delete_memories([ids[0]])
-    assert not len(search_words(records, ["basil"])[0])
-    assert words.problem(records) is None
-
-
-def test_words_notice_and_mend_a_wrong_index(records: Records) -> None:
-    (number,) = add(records, FULL)
-    with records.write() as tx:
-        tx.execute("UPDATE memories SET text = 'changed behind its back' WHERE id = ?", (number,))
-    assert words.problem(records) is not None
-    assert words.rebuild(records) == 1
-    assert words.problem(records) is None
-
-
 @pytest.mark.parametrize("query", ['"', "a OR", "NEAR(", "* ^", "-", "text:x", "\x00", "(" * 50])
 def test_a_query_is_text_not_syntax(records: Records, query: str) -> None:
     add(records, FULL)
@@ -240,7 +221,6 @@ def test_the_file_is_private_and_gives_space_back(tmp_path: Path) -> None:
     full = path.stat().st_size
     with records.write() as tx:
         tx.delete_memories(records.ids().tolist())
-    words.optimise(records)
     records.release_space()
     assert path.stat().st_size < full / 2
     records.close()
@@ -310,7 +290,6 @@ def test_no_copy_of_a_deleted_cell_stays_in_an_unused_part_of_a_page(tmp_path: P
             with records.write() as tx:
                 tx.delete_memories(out)
             gone += [names.pop(number) for number in out]
-        words.optimise(records)
         assert records.compact()
         data = b"".join(path.read_bytes() for path in tmp_path.iterdir())
         assert [who for who in gone if who.encode() in data] == []
