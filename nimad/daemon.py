@@ -141,7 +141,7 @@ def _run(options: argparse.Namespace, settings: Config, notifier: systemd.Notifi
         worker.add(maintenance)  # behind the migrations: they leave more of it to do
         if not sockets:
             groups = settings["access.read_group"], settings["access.control_group"]
-            own = listen_at(place, group_of(*groups))
+            own = listen_at(place, "" if settings["access.namespaces"] else group_of(*groups))
             closing.callback(own.remove)
             sockets = [own.sock]
         else:

@@ -93,6 +93,12 @@ class OwnerOnly(NimadError, code="owner_only", exit=77, wire=-32006):
     hint = "Use sudo, or name a group that exists here in {key} (nimad.yaml)."
 
 
+class NamespaceDenied(NimadError, code="namespace_denied", exit=77, wire=-32009):
+    """User {uid} may not {verb}: {detail}"""
+
+    hint = "access.namespaces in nimad.yaml says what each user may reach."
+
+
 class Busy(NimadError, code="busy", exit=75, wire=-32004):
     """nimad is busy: {detail}"""
 

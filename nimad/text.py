@@ -108,17 +108,14 @@ def _fold(letter: str) -> str:
     return _SHAPES.get(letter, letter)
 
 
-def _in_word(letter: str) -> str:
-    return letter if unicodedata.category(letter)[0] in "LNM" else " "
-
-
 def _sign(letter: str) -> str:
     kind = unicodedata.category(letter)
     known = kind in ("Sc", "Sm", "So", "Co") and not letter.isascii()
     return f" {letter} " if known or kind == "Cn" else " "
 
 
-_FOLDED, _WORDS, _SIGNS = _Table(_fold), _Table(_in_word), _Table(_sign)
+_FOLDED, _SIGNS = _Table(_fold), _Table(_sign)
+_WORDS = _Table(lambda letter: letter if unicodedata.category(letter)[0] in "LNM" else " ")
 
 
 def composed(text: str) -> str:
@@ -126,11 +123,8 @@ def composed(text: str) -> str:
     left as it is, capitals, marks and signs as well."""
     if text.isascii():
         return text
-    return unicodedata.normalize("NFC", _WIDE.sub(_in_usual_width, text))
-
-
-def _in_usual_width(found: re.Match[str]) -> str:
-    return unicodedata.normalize("NFKC", found[0])
+    usual = _WIDE.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
+    return unicodedata.normalize("NFC", usual)
 
 
 def common_form(text: str) -> str:

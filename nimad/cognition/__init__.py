@@ -10,13 +10,22 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "Codebook": "nimad.cognition.resonator",
+    "CodebookBuilder": "nimad.cognition.resonator",
     "HybridMemoryStore": "nimad.cognition.hybrid",
     "LazyMigrationStore": "nimad.cognition.hybrid",
     "MigrationConfig": "nimad.cognition.migrate_to_sparse_block",
+    "PhiEstimator": "nimad.cognition.phi_estimator",
+    "PhiMeasurement": "nimad.cognition.phi_estimator",
+    "ResonatorNetwork": "nimad.cognition.resonator",
+    "ResonatorResult": "nimad.cognition.resonator",
+    "SchemaSlotPredictor": "nimad.cognition.resonator",
     "SparseBlockConfig": "nimad.cognition.sparse_block_memory",
+    "SparseBlockHDVector": "nimad.cognition.sparse_block_vsa",
     "SparseBlockMemory": "nimad.cognition.sparse_block_memory",
     "VSAMigrator": "nimad.cognition.migrate_to_sparse_block",
     "get_embedder": "nimad.cognition.embeddings",
+    "measure_workspace_integration": "nimad.cognition.phi_estimator",
 }
 
 

@@ -11,7 +11,6 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +52,20 @@ class Embedded:
         if temporary:
             self.store.records.maintain("PRAGMA synchronous = OFF")
         self.manager = MigrationManager(self.store, Worker(lambda: settings))
-        self._ending = weakref.finalize(self, _end, self.store.close, state, temporary)
+        close = self.store.close
+
+        def end() -> None:  # knows nothing of this object, which would live for ever
+            close()
+            if temporary:
+                shutil.rmtree(state, ignore_errors=True)
+
+        self._ending = weakref.finalize(self, end)
 
     def close(self) -> None:
         """Give the directory free; what still uses this face fails from now on."""
         with _lock:
             _open.pop(self.state, None)
         self._ending()
-
-
-def _end(close: Callable[[], None], state: Path, temporary: bool) -> None:
-    close()
-    if temporary:
-        shutil.rmtree(state, ignore_errors=True)
 
 
 def embedded(state: Path | None = None) -> Embedded:

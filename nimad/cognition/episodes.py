@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import json
+from contextlib import suppress
+from datetime import datetime, tzinfo
 from typing import Any
 
 import numpy as np
@@ -91,6 +93,35 @@ def factors_of(meta: dict[str, Any]) -> dict[str, str]:
         value = meta.get(name)
         found[role] = " ".join(map(str, value)) if isinstance(value, list) else str(value or "")
     return {role: value for role, value in found.items() if value}
+
+
+def roles_of(memory: Memory, zone: tzinfo) -> dict[str, str]:
+    """Role → value of any memory, as its records have it; roles that it has not are left out.
+
+    WHEN is what an episode says, else the day of its timestamp in `zone`; EMOTION are the names in
+    its affect, THEME its tags, where an episode says nothing else.
+    """
+    found = factors_of(metadata_of(memory))
+    if memory.timestamp is not None and "WHEN" not in found:
+        with suppress(ValueError, OverflowError, OSError):
+            found["WHEN"] = str(datetime.fromtimestamp(memory.timestamp / 1000, zone).date())
+    if memory.affect:
+        found.setdefault("EMOTION", _emotions(memory.affect))
+    if memory.tags:
+        found.setdefault("THEME", " ".join(memory.tags))
+    return {role: value for role, value in found.items() if value.strip()}
+
+
+def _emotions(affect: str) -> str:
+    """The names in an affect: words, or JSON {name: strength}."""
+    try:
+        told = json.loads(affect)
+    except ValueError:
+        return affect
+    if not isinstance(told, dict):
+        return affect
+    felt = [name for name, share in told.items() if isinstance(share, int | float) and share > 0]
+    return " ".join(felt)
 
 
 def filler(text: str, blocks: int, dims: int, active: int) -> Sparse:

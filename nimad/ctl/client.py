@@ -179,14 +179,14 @@ def _limit(sock: socket.socket, deadline: float | None) -> None:
 def candidates(given: str | None) -> list[str]:
     """The sockets to try, in order: the one that was named, or those a daemon may have made.
 
-    That is --socket, else $NIMAD_SOCKET, else /run/nimad/nimad.sock, $XDG_RUNTIME_DIR/nimad.sock
-    and nimad/nimad.sock in the user's state directory.
+    That is --socket, else $NIMAD_SOCKET, else /run/nimad/nimad.sock, nimad.sock in
+    $XDG_RUNTIME_DIR (/run/user/UID where it is not set: agents pass on few variables), and
+    nimad/nimad.sock in the user's state directory.
     """
     if named := given or os.environ.get("NIMAD_SOCKET"):
         return [named]
-    found = [SYSTEM_SOCKET]
-    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
-        found.append(f"{runtime}/nimad.sock")
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+    found = [SYSTEM_SOCKET, f"{runtime}/nimad.sock"]
     state = os.environ.get("XDG_STATE_HOME") or f"{Path.home()}/.local/state"
     return [*found, f"{state}/nimad/nimad.sock"]
 

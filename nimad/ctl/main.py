@@ -21,8 +21,11 @@ COMMANDS = {
     "get": "query_commands",
     "similar": "query_commands",
     "related": "query_commands",
+    "complete": "hypervector_commands",
+    "phi": "hypervector_commands",
     "graph": "graph_command",
     "remember": "remember_commands",
+    "capture": "capture_command",
     "forget": "remember_commands",
     "import": "import_command",
     "export": "export_command",
@@ -30,6 +33,8 @@ COMMANDS = {
     "status": "service_commands",
     "rebuild": "service_commands",
     "doctor": "service_commands",
+    "mcp": "agent_commands",
+    "hook": "agent_commands",
 }
 """Each command and its module here, in the order of --help."""
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.model import FIELDS
 from nimad.recall.subjects import Subjects
 from nimad.text import common_form
 
@@ -39,6 +40,13 @@ _TYPES: dict[str, tuple[type, float]] = {
     "print": (np.int64, 0),
     "alive": (np.bool_, False),
 }
+CODES = {
+    name: {choice: code for code, choice in enumerate(field.choices, 1)}
+    for name, field in FIELDS.items()
+    if field.choices and name not in _TYPES
+}
+"""Fields of few values, a byte each: the code of each value; 0 where there is none."""
+_TYPES |= dict.fromkeys(CODES, (np.uint8, 0))
 _FEW = 4
 """Number of suspects up to which `Columns.copies` compares with each [rows]."""
 SAVED = {name: kind for name, (kind, _) in _TYPES.items() if name != "length"}
@@ -60,6 +68,7 @@ class Columns:
         length: float32[n], of the mixed vector (`semantic`); nan while unknown, or when neighbours
             changed.
         print: int64[n], the fingerprint of the text (see `fingerprint`).
+        origin (each field of CODES): uint8[n], the code of its value.
         asks: bool[n], whether the text ends as a question.  alive: bool[n], whether it exists.
 
         count, dead: rows, and those that are not alive.

@@ -19,14 +19,13 @@ from nimad.recall.parsed_query import LONG, ParsedQuery
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scope
 from nimad.recall.weights import Weights
-from nimad.store.terms import Postings, TermIndex
 from nimad.text import tokens
+from nimad.words.index import NO_POSTINGS, TermIndex
 
 ASKED = 16
 """Terms that are asked of a query that has more than LONG: the rarest that occur."""
 MEASURE = 10
 """Terms of a long query, the weightiest, that a memory should hold: no memory holds all."""
-_NONE = Postings.of(np.zeros(0, np.int64))
 _FEW = 16
 """Rows for one scored row: above, scores are scattered to the neighbours; below, gathered."""
 
@@ -70,7 +69,7 @@ def score_words(
         texts: is asked for the memories that hold every word of a literal.
     """
     sums = _Sums(columns, terms, scope, weights)
-    for term, held in _chosen(question, terms, watch).items():
+    for term, held in _chosen(question, columns, terms, scope, watch).items():
         watch.check()
         sums.add_term(term, question, held=held > 0)
     sums.add_dates(on_dates)
@@ -114,7 +113,7 @@ class _Sums:
 
     def add_term(self, term: str, question: ParsedQuery, *, held: bool) -> None:
         """Add BM25 of one term to the rows that hold it."""
-        rows, counts = self._holders(term) if held else (_NONE.ids, _NONE.counts)
+        rows, counts = self._holders(term) if held else (NO_POSTINGS.ids, NO_POSTINGS.counts)
         rarity = self._rarity(len(rows)) * question.factors.get(term, 1.0)
         if not len(rows):
             if term not in question.met:
@@ -184,21 +183,27 @@ class _Sums:
         return max(math.log((total - holders + 0.5) / (holders + 0.5)), 1e-6)
 
 
-def _chosen(question: ParsedQuery, terms: TermIndex, watch: Stopwatch) -> dict[str, int]:
+def _chosen(
+    question: ParsedQuery, columns: Columns, terms: TermIndex, scope: Scope, watch: Stopwatch
+) -> dict[str, int]:
     """The terms to be asked, and whether memories hold them: of many, the rarest that are held.
 
     Those that none holds are asked, too, unless the query is long: they tell that little is met.
+    How rare a term is in what a bound user may not see must not show in the choice.
     """
     if len(question.terms) <= LONG:
         return dict.fromkeys(question.terms, 1)
     holders: dict[str, int] = {}
     for term in question.terms:
         watch.check()
-        holders[term] = terms.holders(term)
+        if scope.bound:
+            rows = columns.rows_of(terms.postings(term, columns.last_id).ids)
+            holders[term] = int(np.count_nonzero(scope.mask[rows]))
+        else:
+            holders[term] = terms.holders(term)
 
     def commonness(term: str) -> float:
-        factor = question.factors.get(term, 1.0)
-        return holders[term] / (factor * factor)
+        return holders[term] / question.factors.get(term, 1.0) ** 2
 
     known = sorted(filter(holders.get, holders), key=commonness)
     kept = set(known[:ASKED]) | {t for t in holders if not holders[t] and not question.around}

@@ -24,8 +24,8 @@ from nimad.recall.dates import NamedDates, named_dates
 from nimad.recall.literals import find_literals
 from nimad.recall.scopes import Scope
 from nimad.store import words
-from nimad.store.terms import TermIndex
 from nimad.text import composed, tokens, word_pattern, words_of
+from nimad.words.index import TermIndex
 
 LONG = 32
 """Number of words from which on a query is long; those without content do not count, and two pairs

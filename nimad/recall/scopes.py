@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from nimad.model import Filter
 from nimad.recall import speaker_prefix
-from nimad.recall.columns import Columns
+from nimad.recall.columns import CODES, Columns
 from nimad.recall.subjects import NO_SUBJECT
 from nimad.recall.weights import Weights
+from nimad.store.namespaces import ids_within
 from nimad.store.records import Records
 from nimad.text import common_form
 
@@ -41,6 +42,7 @@ class Scope:
         prefixes: the codes of speakers in the texts, see `speaker_prefix`.
         first, last: the times between which those lie that have one.
         id: int64[n], of every row.
+        bound: the asker may know of nothing else.
     """
 
     mask: NDArray[np.bool_]
@@ -53,6 +55,7 @@ class Scope:
     first: int
     last: int
     id: NDArray[np.int64]
+    bound: bool
 
     @functools.cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -103,6 +106,12 @@ class Scopes:
                 sql = "SELECT id FROM names WHERE folded = ?"
                 codes = [code for (code,) in self._records.rows(sql, (common_form(name),))]
                 mask &= np.isin(column, codes)
+        for name, code_of in CODES.items():
+            if wanted := getattr(where, name):
+                codes = [code_of.get(value, 0) for value in wanted]
+                mask &= np.isin(getattr(columns, name), codes)
+        if where.within is not None:
+            mask &= np.isin(columns.namespace, ids_within(self._records, where.within))
         if where.who is not None:
             mask &= columns.who == columns.subjects.codes.get(common_form(where.who), _NO_ROW)
         if where.after is not None or where.before is not None:
@@ -111,8 +120,8 @@ class Scopes:
             mask &= columns.time >= where.after
         if where.before is not None:
             mask &= columns.time < where.before
-        if where.where is not None or where.tags:
-            rest = Filter(where=where.where, tags=where.tags)
+        rest = Filter(where=where.where, agent=where.agent, tags=where.tags)
+        if rest:
             kept = np.zeros(columns.count, np.bool_)
             kept[columns.rows_of(self._records.matching(rest))] = True
             mask &= kept
@@ -133,4 +142,5 @@ class Scopes:
             first=int(times.min()) if len(times) else 0,
             last=int(times.max()) if len(times) else 0,
             id=columns.id,
+            bound=where.within is not None,
         )

@@ -30,7 +30,7 @@ from nimad.recall.semantic import (
 )
 from nimad.recall.weights import Weights
 from nimad.store.records import Records
-from nimad.store.terms import TermIndex
+from nimad.words.index import TermIndex
 
 EXACT = 2.0
 """Bonus of a memory that is the query, word for word: above the sum of everything else."""

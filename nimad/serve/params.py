@@ -9,11 +9,14 @@ from datetime import UTC, tzinfo
 from typing import Any
 
 from nimad import times, when
-from nimad.checks import Check, text
+from nimad.checks import Check, choice, text
 from nimad.errors import UsageError
+from nimad.model import ORIGINS, UNKNOWN
 from nimad.serve.protocol import shown
 
 REQUIRED: Any = object()
+ANY = "any"
+"""In place of an origin: whatever it is."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,13 @@ def many(low: int, high: int, things: str, one: Check = lambda item: item) -> Ch
         return [one(item) for item in value]
 
     return check
+
+
+def origins(value: Any) -> tuple[str, ...]:
+    """Origins that are asked for: one, or a list; "any" is each."""
+    one = choice(*ORIGINS, UNKNOWN, ANY)
+    found = [one(item) for item in (value if isinstance(value, list) else [value])]
+    return (*ORIGINS, UNKNOWN) if ANY in found else tuple(sorted(set(found)))
 
 
 def zone(value: Any) -> tzinfo:

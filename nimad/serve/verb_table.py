@@ -6,6 +6,7 @@ from nimad.core.store import MemoryStore
 from nimad.migrate.manager import MigrationManager
 from nimad.serve.access import Access
 from nimad.serve.graph_verb import graph_verb
+from nimad.serve.hypervector_verbs import HypervectorVerbs
 from nimad.serve.memory_verbs import MemoryVerbs
 from nimad.serve.migration_verbs import migration_verbs
 from nimad.serve.query_verb import QueryVerb
@@ -22,6 +23,7 @@ def verbs(
         *ServiceVerbs(store, traffic).all(),
         *QueryVerb(store).all(),
         *MemoryVerbs(store).all(),
+        *HypervectorVerbs(store, access).all(),
         graph_verb(store.graph, access),
         *migration_verbs(migrations),
     ]

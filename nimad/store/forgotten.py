@@ -127,3 +127,27 @@ def end_purge(tx: Transaction) -> None:
         (NOTE,),
     )
     tx.execute("DELETE FROM meta WHERE key = ?", (NOTE,))
+
+
+def would_remove(records: Records, ids: Sequence[int]) -> dict[str, int]:
+    """Part → rows that go when these memories are forgotten."""
+    marks = json.dumps(list(ids))
+    relations = records.value(
+        "SELECT count(*) FROM relations WHERE origin IN (SELECT value FROM json_each(?1))"
+        " OR target IN (SELECT value FROM json_each(?1))",
+        (marks,),
+    )
+    turns = records.value(
+        "WITH doomed AS (SELECT value FROM json_each(?1)) SELECT count(*) FROM turns WHERE listed"
+        " AND coalesce(input, contemplation, output) IS NOT NULL"
+        " AND (input IS NULL OR input IN doomed) AND (output IS NULL OR output IN doomed)"
+        " AND (contemplation IS NULL OR contemplation IN doomed)",
+        (marks,),
+    )
+    snapshots = records.value(
+        "SELECT count(*) FROM memories m JOIN sources s ON s.id = m.source"
+        " WHERE s.snapshot IS NOT NULL AND m.id IN (SELECT value FROM json_each(?1))",
+        (marks,),
+    )
+    counts = {"relations": int(relations), "turns": int(turns), "snapshots": int(snapshots)}
+    return {**dict.fromkeys(("records", "words", "blocks"), len(ids)), **counts}

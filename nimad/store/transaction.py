@@ -13,16 +13,14 @@ from typing import Any
 
 from nimad.model import TURN_ROLES, Memory, Relation, Turn
 from nimad.store import rows
-from nimad.store.schema import INDEX, INDEXED, UNINDEX, index_row
 
 CREATED, TIMESTAMP = 1, 2
 """Fields of a memory that have a time."""
 CHUNK = 500
 """Names in one IN (...) list."""
 
-WORDS_GAP = "SELECT value FROM meta WHERE key = 'words_gap'"
 NAMED = {
-    "memories": ("place", "layer", "namespace", "conversation", "session"),
+    "memories": rows.INTERNED_COLUMNS,
     "turns": ("namespace", "conversation", "session"),
     "relations": ("relation",),
 }
@@ -68,7 +66,7 @@ class Transaction:
     # --- adding -------------------------------------------------------------------------------
 
     def add_memories(self, memories: Sequence[Memory], source: int | None = None) -> list[int]:
-        """Store memories and their words; gives each its id (also set on the object).
+        """Store memories; gives each its id (also set on the object).
 
         `source` is the row id of a legacy source, whose turns are its own; without one, a memory
         that names a turn takes its place there by its layer.  A turn's name counts within the
@@ -85,7 +83,6 @@ class Transaction:
                 members.append((turn, memory))
             made.append(rows.to_row(memory, self._names, turn, source))
         self.many(rows.INSERT, made)
-        self.many(INDEX, [index_row(m.id, m.text, m.who) for m in memories])
         blobs = [(m.id, name, data) for m in memories for name, data in m.blobs.items()]
         if blobs:
             self.many("INSERT INTO blobs (memory, name, data) VALUES (?, ?, ?)", blobs)
@@ -233,7 +230,7 @@ class Transaction:
     # --- deleting -----------------------------------------------------------------------------
 
     def delete_memories(self, ids: Sequence[int]) -> dict[str, int]:
-        """Delete memories with words, blobs, hot vectors, relations and their place in turns.
+        """Delete memories with blobs, hot vectors, relations and their place in turns.
 
         Ids that a listed segment may hold become tombstones.  Returns what went: memories,
         relations, turns (those left without a member).  `ids` must exist.
@@ -241,12 +238,6 @@ class Transaction:
         self.execute("CREATE TEMP TABLE IF NOT EXISTS doomed (id INTEGER PRIMARY KEY)")
         self.execute("DELETE FROM doomed")
         self.many("INSERT OR IGNORE INTO doomed (id) VALUES (?)", [(i,) for i in ids])
-        after, upto = self.words_gap() or (0, 0)
-        indexed = self.connection.execute(
-            f"{INDEXED} id IN (SELECT id FROM doomed) AND NOT (id > ? AND id <= ?)",
-            (after, upto),
-        )
-        self.many(UNINDEX, (index_row(*row) for row in indexed))
         relations = self.rows(
             "SELECT id FROM relations WHERE origin IN (SELECT id FROM doomed) UNION"
             " SELECT id FROM relations WHERE target IN (SELECT id FROM doomed) ORDER BY 1"
@@ -261,17 +252,17 @@ class Transaction:
         self.execute("DELETE FROM hot WHERE id IN (SELECT id FROM doomed)")
         self.execute("DELETE FROM blobs WHERE memory IN (SELECT id FROM doomed)")
         self.execute("DELETE FROM unset_clock WHERE memory IN (SELECT id FROM doomed)")
+        self.execute("DELETE FROM phi WHERE memory IN (SELECT id FROM doomed)")
         memories = self.execute("DELETE FROM memories WHERE id IN (SELECT id FROM doomed)")
         self._changed("delete", "memory", sorted(ids))
         self.execute("DELETE FROM doomed")
         return {"memories": memories, "relations": len(relations), "turns": turns}
 
-    def words_gap(self) -> tuple[int, int] | None:
-        """Memories above the first id up to the second are not in the words index yet."""
-        return read_gap([value for (value,) in self.rows(WORDS_GAP)])
-
     def _leave_turns(self) -> int:
-        """Clear the members of turns; a turn without any member goes too.
+        """Clear the members of turns; a turn without any member is not listed any more.
+
+        Its row stays for memories that name it and have no place in it, a second input say: to
+        find them would cost a look at every memory.  A purge drops rows that nothing names.
 
         An "add" change of a turn that the graph knows already means that it changed.
         """
@@ -286,8 +277,8 @@ class Transaction:
             turn
             for (turn,) in found
             if self.execute(
-                "DELETE FROM turns WHERE id = ? AND input IS NULL AND contemplation IS NULL"
-                " AND output IS NULL",
+                "UPDATE turns SET listed = 0, timestamp = NULL, affect = NULL, extra = NULL"
+                " WHERE id = ? AND coalesce(input, contemplation, output) IS NULL",
                 (turn,),
             )
         }
@@ -342,14 +333,6 @@ class Transaction:
         """Forget changes that every projection has applied."""
         self.execute("DELETE FROM changes WHERE seq <= ?", (upto,))
         self.set_meta("pruned_to", upto)
-
-
-def read_gap(written: Sequence[str]) -> tuple[int, int] | None:
-    """The bounds in the value of `meta.words_gap`, where there is one."""
-    if not written:
-        return None
-    after, _, upto = written[0].partition("-")
-    return int(after), int(upto)
 
 
 def segment_row(info: Any) -> dict[str, Any]:

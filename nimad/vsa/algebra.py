@@ -15,6 +15,8 @@ the searchable form of the same idea, a block and a dimension for every memory.
 from __future__ import annotations
 
 import hashlib
+import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +56,26 @@ def identity(blocks: int = BLOCKS, dims: int = DIMS) -> Vector:
     """The hypervector that binding leaves alone: a 1 at the start of each block; float32[B, D]."""
     out = np.zeros((blocks, dims), np.float32)
     out[:, 0] = 1
+    return out
+
+
+def random(
+    rng: np.random.Generator, blocks: int = BLOCKS, dims: int = DIMS, active: int | None = None
+) -> Vector:
+    """A dense hypervector: Gaussian, of length 1 in each of `active` blocks (all by default).
+
+    Shapes: result (B, D).
+
+    Raises:
+        ValueError: when `active` is not in 1..B.
+    """
+    active = blocks if active is None else active
+    if not 0 < active <= blocks:
+        raise ValueError(f"active must be 1..{blocks}, got {active}")
+    out = np.zeros((blocks, dims), np.float32)
+    values = rng.standard_normal((active, dims))
+    chosen = np.sort(rng.permutation(blocks)[:active])
+    out[chosen] = values / np.linalg.norm(values, axis=1, keepdims=True)
     return out
 
 
@@ -123,6 +145,20 @@ def similarity(a: Vector, b: Vector) -> NDArray[np.float32]:
     lengths = np.sqrt(np.einsum("...ij,...ij->...", x, x) * np.einsum("...ij,...ij->...", y, y))
     cosine = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
     return np.asarray(np.clip(cosine, -1, 1), np.float32)
+
+
+def dot(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> float:
+    """The dot product of two arrays of one shape, in float64.
+
+    Without the threads of BLAS, which on a busy machine wait for each other far longer than the
+    sum takes.
+    """
+    return float(np.einsum("i,i->", a.reshape(-1), b.reshape(-1), dtype=np.float64))
+
+
+def length(a: NDArray[np.floating[Any]]) -> float:
+    """The length of an array, as `dot`."""
+    return math.sqrt(dot(a, a))
 
 
 def _wide(a: Vector) -> NDArray[np.float64]:

@@ -206,7 +206,6 @@ PLANTED = {
     "blobs": "name data",
     "turns": "name affect extra",
     "relations": "extra",
-    "words": "text who",
     "hot": "vector",
     "sources": "error report",
     "quarantine": "reason",
@@ -226,6 +225,7 @@ NOT_TEXT = {
             "layer",
             "importance",
             "namespace",
+            "agent",
             "conversation",
             "session",
             "turn",
@@ -236,7 +236,8 @@ NOT_TEXT = {
             "source_key",
         ],
         NUMBERS,
-    ),
+    )
+    | {"origin": "one of five words"},
     "blobs": {"memory": NUMBERS},
     "turns": dict.fromkeys(
         [
@@ -259,7 +260,7 @@ NOT_TEXT = {
     ),
     "hot": {"id": NUMBERS},
     "unset_clock": dict.fromkeys(("memory", "boot", "ahead", "fields"), NUMBERS),
-    "words": {"signs": "single signs that are no letters"},
+    "phi": dict.fromkeys(("memory", "method", "phi", "uncertainty", "quality"), NUMBERS),
     "sources": {
         **dict.fromkeys(("name", "path", "kind", "fingerprint", "snapshot", "sha256"), OWNERS),
         **dict.fromkeys(
@@ -302,7 +303,6 @@ NOT_TEXT = {
 """Table → column → why no text of a memory can stand there."""
 WITHOUT_TEXT = {
     *("segments", "pending", "tombstones", "changes", "dense", "forgotten", "sqlite_sequence"),
-    *(f"words_{part}" for part in ("data", "idx", "docsize", "config")),  # searched as bytes
 }
 
 
@@ -320,9 +320,6 @@ def columns(records: Path) -> dict[str, list[str]]:
 def planted(records: Path, table: str, column: str, vector: bytes) -> bool:
     sql = f"SELECT {column} FROM {table}"
     with closing(sqlite3.connect(records)) as connection:
-        if table == "words":  # it keeps no rows, only terms
-            connection.execute("CREATE VIRTUAL TABLE temp.v USING fts5vocab (main, words, col)")
-            sql = f"SELECT term FROM v WHERE col = '{column}'"
         values = connection.execute(sql).fetchall()
     raw = [value if isinstance(value, bytes) else str(value).encode() for (value,) in values]
     return any(needle in value for value in raw for needle in (*NEEDLES, vector))
@@ -353,6 +350,7 @@ def own_memories(store: MemoryStore) -> None:
         "session": f"s {CANARY}",
         "conversation": f"c {CANARY}",
         "namespace": f"n {CANARY}",
+        "agent": f"a {CANARY}",
         "summary": f"in short {CANARY}",
         "affect": json.dumps({CANARY: 1}),
         "extra": {CANARY: CANARY},

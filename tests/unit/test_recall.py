@@ -21,7 +21,7 @@ from nimad.recall.query_context import PARTS
 from nimad.recall.ranking import Recall
 from nimad.recall.scopes import Scopes
 from nimad.recall.weights import DEFAULT, Weights
-from nimad.store.terms import TAIL_ROWS, TermIndex
+from nimad.words.index import TermIndex
 from tests.plain import FollowedColumns, search_words
 from tests.unit.test_recall_session_neighbours import by_definition
 
@@ -575,18 +575,14 @@ def test_columns_and_postings_follow_the_change_log(
         store.close()
 
 
-def test_unknown_words_are_not_kept_for_ever(
+def test_places_of_words_are_not_kept_for_ever(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nimad.store.terms.POSTINGS_KEPT", 1000)
+    monkeypatch.setattr("nimad.words.index.PLACES_KEPT", 10)
     terms = TermIndex(store.records)
     for n in range(100):
-        terms.postings(f"unknown{n}", 1)
-    read: list[str] = []
-    monkeypatch.setattr(store.records, "rows", lambda sql, given=(): read.append(given[0]) or [])
-    terms.postings("unknown99", 1)
-    terms.postings("unknown0", 1)
-    assert read == ["unknown0"]
+        assert not len(terms.postings(f"unknown{n}", 1).ids)
+    assert list(terms._places) == [f"unknown{n}" for n in range(90, 100)]
     terms.close()
 
 
@@ -598,5 +594,4 @@ def test_terms_are_those_of_the_index(store: MemoryStore) -> None:
     assert terms.cut("snake_case") == ("snake", "case")
     assert terms.cut("кислорода") == ("кислоро*",) and terms.cut("вода") == ("вода",)
     assert terms.cut("\0") == ()
-    assert TAIL_ROWS > 100
     terms.close()

@@ -30,7 +30,7 @@ from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scopes
 from nimad.recall.semantic import SemanticQuery, SemanticScorer, best_places, highest
 from nimad.recall.weights import DEFAULT, Weights
-from nimad.store.terms import TermIndex
+from nimad.words.index import TermIndex
 from tests import plain
 from tests.benchmarks.talk import make_talk
 

@@ -17,7 +17,7 @@ from nimad.model import Memory
 from nimad.recall import session_neighbours
 from nimad.recall.columns import NONE
 from nimad.recall.session_neighbours import BURST, GAP
-from nimad.store.terms import TermIndex
+from nimad.words.index import TermIndex
 from tests.plain import FollowedColumns
 
 START = 1_700_000_000_000

@@ -191,7 +191,8 @@ def as_version_two(path: Path) -> None:
         old.execute("DROP TABLE forgotten")
         old.execute("DROP INDEX names_folded")
         old.execute("ALTER TABLE names DROP COLUMN folded")
-        old.execute("ALTER TABLE memories DROP COLUMN checksum")
+        for column in ("checksum", "origin", "agent"):
+            old.execute(f"ALTER TABLE memories DROP COLUMN {column}")
         old.execute("DROP TABLE unset_clock")
         old.execute("PRAGMA user_version = 2")
         old.commit()

@@ -25,7 +25,7 @@ from nimad.errors import NimadError, RemoteError
 from nimad.legacy.bundle import take_bundle
 from nimad.legacy.stores import find
 from nimad.limits import MAX_FRAME
-from nimad.model import FIELDS, LAYERS, MAX_TIME, MIN_TIME, Memory
+from nimad.model import FIELDS, MAX_TIME, MIN_TIME, Memory
 from nimad.serve import protocol
 from nimad.serve.access import Peer
 from nimad.serve.memory_verbs import MemoryVerbs
@@ -129,7 +129,7 @@ MOMENTS = st.one_of(
     st.integers(MIN_TIME, MAX_TIME - 1).filter(bool),
 )
 KINDS: dict[str, Any] = {
-    "layer": lambda field: st.sampled_from(LAYERS),
+    "choice": lambda field: st.sampled_from(field.choices),
     "moment": lambda field: MOMENTS,
     "share": lambda field: st.none() | st.floats(0, 1),
     "count": lambda field: st.sampled_from([0, 1, field.most]),
@@ -145,7 +145,8 @@ def values(name: str, field: Any) -> st.SearchStrategy[Any]:
     if field.kind == "text":
         optional = name not in ("text", "namespace")
         return st.none() | texts(field) if optional else texts(field)
-    return KINDS[field.kind](field)  # type: ignore[no-any-return]
+    found = KINDS[field.kind](field)
+    return st.none() | found if name == "origin" else found  # type: ignore[no-any-return]
 
 
 MEMORY = st.fixed_dictionaries(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from nimad.index.kernels.contract import (
     WORDS,
     Codes,
     Marks,
+    Parted,
     Picks,
     Rows,
     Space,
@@ -41,6 +42,9 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ("scan", "N", "AANAANNAA"),
         ("find", "N", "ANAAANAAAANANNAANNAAAAA"),
         ("dots", "", "ANANAAA"),
+        ("postings", "N", "ANANNNNAA"),
+        ("weigh", "N", "AAANANANAA"),
+        ("spread", "N", "AAANAANAANAA"),
     )
 }
 """Result and arguments of each function, in the order of kernels/source.py: A is an address, N a
@@ -97,6 +101,9 @@ class Compiled:
         self._scan = functions["scan"]
         self._dots = functions["dots"]
         self._find = functions["find"]
+        self._postings = functions["postings"]
+        self._weigh = functions["weigh"]
+        self._spread = functions["spread"]
 
     def encode(self, rows: Rows, mean: NDArray[np.float32]) -> Codes:
         n, dims = rows.shape
@@ -181,6 +188,59 @@ class Compiled:
         filtered = marks is not None
         size = self._find(_at(query), *places, probes, wanted, bits, weights, filtered, k, *room)
         return own.rows[:size].copy(), own.scores[:size].copy()
+
+    def postings(
+        self,
+        gaps: NDArray[np.uint8],
+        more: NDArray[np.uint8],
+        count: int,
+        first: int,
+        limit: int,
+    ) -> tuple[Picks, NDArray[np.float32]]:
+        ids, counts = np.empty(count, np.int64), np.empty(count, np.float32)
+        packed = (_at(gaps), len(gaps), _at(more), len(more))
+        sound = self._postings(*packed, count, first, limit, _at(ids), _at(counts))
+        return ids[:sound], counts[:sound]
+
+    def weigh(
+        self,
+        own: NDArray[np.float32],
+        rows: Picks,
+        counts: NDArray[np.float32],
+        words: Parted,
+        weights: Sequence[float],
+    ) -> Picks:
+        _require(len(rows) == len(counts) and len(own) <= len(words), "weigh")
+        _require(_are_rows(rows, own), "weigh")
+        fresh = np.empty(len(rows), np.int64)
+        numbers = np.array(weights, np.float32)
+        parts = (_at(words.first), len(words.first), _at(words.more), words.first.itemsize)
+        at = (_at(own), _at(rows), _at(counts), len(rows))
+        found = self._weigh(*at, *parts, _at(numbers), _at(fresh))
+        return fresh[:found]
+
+    def spread(
+        self,
+        own: NDArray[np.float32],
+        shared: NDArray[np.float32],
+        rows: Picks,
+        before: Parted,
+        after: Parted,
+        shares: Sequence[float],
+    ) -> Picks:
+        edge = len(before.first)
+        sides = len(before) == len(after) == len(own) == len(shared) and len(after.first) == edge
+        _require(sides and _are_rows(rows, own), "spread")
+        reached, numbers = np.empty(5 * len(rows), np.int64), np.array(shares, np.float32)
+        at = (_at(own), _at(shared), _at(rows), len(rows))
+        chains = (_at(before.first), _at(after.first), edge, _at(before.more), _at(after.more))
+        found = self._spread(*at, *chains, len(own), _at(numbers), _at(reached))
+        return reached[:found]
+
+
+def _are_rows(rows: Picks, own: NDArray[np.float32]) -> bool:
+    sound = rows.dtype == np.int64 and rows.flags.c_contiguous and own.dtype == np.float32
+    return sound and (not len(rows) or (rows.min() >= 0 and rows.max() < len(own)))
 
 
 def _places(space: Space) -> tuple[int, ...]:
