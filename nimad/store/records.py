@@ -333,6 +333,13 @@ class Records:
             length = sum(map(len, found.values())) // count
             count = min(max(TEXT_CHARS // (length + 1), 1), TEXT_ROWS)
 
+    def texts_holding(self, part: str, ids: Sequence[int]) -> list[tuple[int, str]]:
+        """(id, text) of those of these memories whose text holds a part, of small ASCII letters, in
+        any case; and of those that are not all ASCII, where SQLite knows no case."""
+        sql = "SELECT id, text FROM memories WHERE id IN (SELECT value FROM json_each(?))"
+        sql += " AND (instr(lower(text), ?) OR length(text) != length(CAST(text AS BLOB)))"
+        return self.rows(sql, (json.dumps(list(ids)), part))
+
     def ids(self) -> NDArray[np.int64]:
         """int64[n]: every memory id, sorted."""
         return self.ids_of("SELECT id FROM memories ORDER BY id")

@@ -72,6 +72,8 @@ def field(package: Path, name: str) -> str:
         "/usr/share/nimad/claude-code/.mcp.json",
         "/usr/share/nimad/claude-code/hooks/hooks.json",
         "/usr/share/nimad/claude-code/skills/nimad/SKILL.md",
+        "/usr/share/nimad/hermes/__init__.py",
+        "/usr/share/nimad/hermes/plugin.yaml",
         *(
             f"/usr/share/nimad/{folder}/{name}"
             for folder in ("openclaw", "openclaw-beside")
