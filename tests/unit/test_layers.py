@@ -52,6 +52,7 @@ LEVELS = {
     "check": 3.4,
     "cognition": 3.5,
     "retrieval": 3.6,
+    "nima_episodic_integration": 3.65,
     "serve": 4,
     "systemd": 5,
     "logs": 5.1,
