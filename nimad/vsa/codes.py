@@ -41,7 +41,13 @@ def item(name: str, blocks: int = BLOCKS, dims: int = DIMS, active: int | None =
     Raises:
         ValueError: when `active` is not in 1..B.
     """
-    return from_vector(algebra.item(name, blocks, dims, active))
+    active = blocks if active is None else active
+    if not 0 < active <= blocks:
+        raise ValueError(f"active must be 1..{blocks}, got {active}")
+    chosen, places = algebra.places_of(name, blocks, dims, active)
+    code = np.full(blocks, EMPTY, dtype_of(dims))
+    code[chosen] = places
+    return code
 
 
 def items(

@@ -91,6 +91,7 @@ OWNERS = {
     "tenacity": {"ctl", "endpoint", "migrate"},
     "sdnotify": {"systemd"},
     "pickle": set(),
+    "torch": set(),
     "http": {"endpoint"},
     "ssl": {"endpoint"},
     "socket": {"embed", "endpoint", "serve", "systemd", "lifecycle", "ctl"},
