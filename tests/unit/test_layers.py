@@ -75,6 +75,7 @@ CTL_MAY_USE = {
     "when",
     "times",
     "prompt",
+    "openclaw",
     "legacy",
     "disk",
     "ctl",
