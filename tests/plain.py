@@ -58,7 +58,9 @@ def bm25(
         rows = np.array([row for row, _ in pairs])
         counts = np.array([count for _, count in pairs], np.float32)
         rarity = max(math.log((total + weights.unseen - len(rows) + 0.5) / (len(rows) + 0.5)), 1e-6)
-        sizes = weights.k1 * (1 - weights.b + weights.b * columns.words[rows] / average)
+        sizes = weights.k1 * (
+            1 - weights.b + weights.b * columns.words[rows].astype(np.float32) / average
+        )
         own[rows] += rarity * counts * (weights.k1 + 1) / (counts + sizes)
     for named in question.dates:
         hit = on_date(columns.time, named) & mask
