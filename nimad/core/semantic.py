@@ -297,11 +297,10 @@ class SemanticIndex(Projection):
         whether any are left.  Raises Degraded while the embedder is away."""
         with self._lock:
             ids = self.unencoded_ids[:REPAIR_ROWS]
-            part = self._records.texts_of(ids)
-            if part:
-                rows = segments.encode(self.embedder, [text for _, text in part])
-                numbers = np.array([i for i, _ in part], np.int64)
-                if len(part) + self.index.stats()["hot"] < self._config["blocks.flush_rows"]:
+            kept, rows = segments.encode_memories(self._records, self.embedder, ids)
+            if kept:
+                numbers = np.array(kept, np.int64)
+                if len(kept) + self.index.stats()["hot"] < self._config["blocks.flush_rows"]:
                     self.add_hot(numbers, rows)
                 else:
                     self.seal(numbers, rows)

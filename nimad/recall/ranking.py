@@ -1,6 +1,7 @@
 """Hybrid recall: words (BM25) and blocks (cosine) fused into one ranking.
 
-    score = (1 - w) lexical + w semantic + subject - asks + importance + recency (+ exact)
+    score = (1 - w) lexical + w semantic + subject + date + literal
+            - asks + importance + recency (+ exact)
 
 Both sides look at every memory that a query may return, and both are brought to 0..1 over all of
 them: fusing ranks, or the best hundred of each side, throws the distances away.  What the sides

@@ -87,9 +87,10 @@ def late_cosines(
         return None
 
     def cosines(ids: Rows) -> Floats:
-        texts = dict(records.texts_of(ids.tolist()))
-        rows = embedder.embed([texts.get(int(number), "") for number in ids])
-        near: Floats = (rows @ query).astype(np.float32)
+        near = np.zeros(len(ids), np.float32)
+        for part in records.texts_of(ids.tolist()):
+            rows = embedder.embed([text for _, text in part])
+            near[np.isin(ids, [number for number, _ in part])] = rows @ query
         return near
 
     return cosines

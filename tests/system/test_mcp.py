@@ -224,6 +224,21 @@ def test_a_bound_agent_sees_and_writes_one_namespace(
     assert shared.call("get", id=theirs)["memory"]["namespace"] == "other"
 
 
+def test_the_same_question_finds_the_same(
+    make_bridge: Callable[..., Bridge], shared: DaemonProcess
+) -> None:
+    """As nimactl does; tests/agents has the same for OpenClaw's tool and for Hermes."""
+    for number in range(12):
+        text = f"Maya planted {number} rows of beans in bed {number}"
+        shared.call("remember", text=text, namespace="beds")
+    question = "How many rows of beans did Maya plant?"
+    found = make_bridge("--namespace", "beds").tool("memory_search", query=question)["memories"]
+    options = ["--json", "--socket", str(shared.socket), "query", "--namespace", "beds", question]
+    ran = subprocess.run([*NIMACTL, *options], capture_output=True, text=True, check=True)
+    wanted = [one["id"] for one in json.loads(ran.stdout)["results"]]
+    assert len(wanted) == 10 and [one["id"] for one in found] == wanted
+
+
 def test_read_only_offers_no_tool_that_changes(make_bridge: Callable[..., Bridge]) -> None:
     bridge = make_bridge("--read-only")
     names = [tool["name"] for tool in bridge.ask("tools/list")["result"]["tools"]]

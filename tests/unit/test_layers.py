@@ -74,6 +74,7 @@ CTL_MAY_USE = {
     "when",
     "times",
     "prompt",
+    "openclaw",
     "legacy",
     "disk",
     "ctl",

@@ -1,4 +1,4 @@
-"""Rows out of a file that may be changed, grow, and be given back, while the file stays as it is."""
+"""Rows out of a file that may be changed, grow and be given back; the file stays as it is."""
 
 from __future__ import annotations
 

@@ -335,6 +335,14 @@ test("an entry is a bullet or a paragraph", () => {
     entriesOf(markdown).map(({ text, line }) => [line, text]),
     [[4, "text\n```\n- code\n\nmore\n```"], [10, "star"], [11, "plus\ngoes on"]],
   );
+  const user = [
+    "Text that explains.\n```md\n<!-- observed: 2026-01-01 | status: active -->\n- In code\n```\n- Not marked\n",
+    "<!-- observed: YYYY-MM-DD | status: active -->\n\n- An example\n",
+    "<!-- observed: 2026-01-01 | status: superseded -->\n- Old\n",
+    "<!-- observed: 2026-05-08 | status: active -->\n\n- Prefer tea\n- Not marked\n",
+  ].join("\n");
+  assert.deepEqual(entriesOf(user, "USER.md").map(({ text, day }) => [day, text]), [["2026-05-08", "Prefer tea"]]);
+  assert.ok(!entriesOf(user).some(({ text }) => text === "Old"));
 });
 
 test("the tools store, read and forget", async () => {
