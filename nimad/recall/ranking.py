@@ -22,7 +22,6 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from nimad.embed.base import Embedder
@@ -112,8 +111,21 @@ class Recall:
             self._terms.follow(self._columns.last_id)
 
     def keep(self, most_changes: int = KEEP_CHANGES) -> bool:
-        """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
-        return self.columns_cache.save_when_due(self._reading(), most_changes)
+        """Write the columns to their file when that is due; whether it did.  Raises DiskFull.
+
+        From then on they lie in the file, not in memory.
+        """
+        saved = self.columns_cache.save_when_due(self._reading(), most_changes)
+        if saved:
+            with self._lock.exclusive():
+                self.columns_cache.map_saved()
+        return saved
+
+    def rest(self) -> None:
+        """Give back what queries have read of the files."""
+        with self._lock.shared():
+            self._columns.give_back()
+        self._terms.rest()
 
     def close(self) -> None:
         """Give back what is held besides memory."""
@@ -231,7 +243,7 @@ class Recall:
                         pass
                     parts = self._parts()
                     if parts != self._serving:  # another embedder, or a rebuild: other lengths
-                        self._columns.length[:] = np.nan
+                        self._columns.forget_lengths()
                         self._serving = parts
         with self._lock.shared():
             assert self._serving is not None
