@@ -120,18 +120,15 @@ def _people(
         mine = np.flatnonzero(who == codes[place])
         latest = ids[mine[np.lexsort((ids[mine], times[mine]))[::-1][:NAMED]]].tolist()
         memory = store.records.get(latest[:1]).get(latest[0])
-        name = _speaker(memory) if memory else ""
+        name = ""
+        if memory:  # what stands before the colon of its text, where `who` does not tell
+            name = memory.who or memory.text.partition(":")[0].strip()[:60]
         if name:
             number = int(counts[place])
             text = f"{name}: {verb} {number:,} of them."
             more = {"who": name, "count": number}
             made.append(Line("person", text, latest, 90 - len(made), more))
     return made
-
-
-def _speaker(memory: Memory) -> str:
-    """Who said it: `who`, or what stands before the colon of its text."""
-    return memory.who or memory.text.partition(":")[0].strip()[:60]
 
 
 def _theme(theme: Theme, looked: int, place: int) -> list[Line]:

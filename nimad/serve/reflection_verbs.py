@@ -97,12 +97,9 @@ class ReflectionVerbs:
             "memories": told.memories,
             "looked": told.looked,
             "tokens": told.tokens,
-            **self._took(began),
+            "took_ms": round((time.perf_counter() - began) * 1000, 3),
+            "degraded": sorted(self._store.degraded()),
         }
-
-    def _took(self, began: float) -> dict[str, Any]:
-        took = (time.perf_counter() - began) * 1000
-        return {"took_ms": round(took, 3), "degraded": sorted(self._store.degraded())}
 
     # --- goals --------------------------------------------------------------------------------
 
