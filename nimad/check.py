@@ -61,6 +61,7 @@ REFERENCES = (
     ("memories", "source", "sources"),
     ("hot", "id", "memories"),
     ("blobs", "memory", "memories"),
+    ("phi", "memory", "memories"),
 )
 """Table, column, and the table whose ids stand there."""
 OTHERS = {

@@ -49,15 +49,16 @@ class MemoryStore:
     """Records and projections of one state directory; safe to use from many threads.
 
     `maintenance` is the lock of all work that seals, merges, rebuilds or purges: one piece at a
-    time, while reads and `remember` go on.  The background worker registers two callbacks:
-    `on_change` is called after each change, `on_returned` with the ids of memories that a caller
-    was given.
+    time, while reads and `remember` go on.  The background worker registers callbacks:
+    `on_change` is called after each change, `on_asked` after each query, `on_returned` with the ids
+    of memories that a caller was given.
     """
 
     def __init__(self, state: Path, config: Config, lock: StateLock, records: Records) -> None:
         self.state, self.config, self._lock, self.records = state, config, lock, records
         self.maintenance = threading.RLock()
         self.on_change: Callable[[], None] = lambda: None
+        self.on_asked: Callable[[], None] = lambda: None
         self.on_returned: Callable[[Sequence[int]], None] = lambda ids: None
         self.health = Health(lambda: self.on_change())
         self.setbacks = Setbacks()
@@ -254,6 +255,7 @@ class MemoryStore:
         ids = [hit.memory.id for hit in hits]
         self.writer.accesses.count(ids)
         self.on_returned(ids)
+        self.on_asked()
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()), timings)
 

@@ -21,8 +21,6 @@ from contextlib import contextmanager
 from datetime import tzinfo
 from pathlib import Path
 
-import numpy as np
-
 from nimad.embed.base import Embedder
 from nimad.errors import UsageError
 from nimad.index.blocks import BlockIndex
@@ -110,8 +108,21 @@ class Recall:
             self._terms.follow(self._columns.last_id)
 
     def keep(self, most_changes: int = KEEP_CHANGES) -> bool:
-        """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
-        return self.columns_cache.save_when_due(self._reading(), most_changes)
+        """Write the columns to their file when that is due; whether it did.  Raises DiskFull.
+
+        From then on they lie in the file, not in memory.
+        """
+        saved = self.columns_cache.save_when_due(self._reading(), most_changes)
+        if saved:
+            with self._lock.exclusive():
+                self.columns_cache.map_saved()
+        return saved
+
+    def rest(self) -> None:
+        """Give back what queries have read of the files."""
+        with self._lock.shared():
+            self._columns.give_back()
+        self._terms.rest()
 
     def close(self) -> None:
         """Give back what is held besides memory."""
@@ -223,7 +234,7 @@ class Recall:
                         pass
                     parts = self._parts()
                     if parts != self._serving:  # another embedder, or a rebuild: other lengths
-                        self._columns.length[:] = np.nan
+                        self._columns.forget_lengths()
                         self._serving = parts
         with self._lock.shared():
             assert self._serving is not None
