@@ -125,6 +125,14 @@ def _register_query(commands: Commands) -> None:
         " untrusted, unless --origin asks for it",
     )
     query.add_argument(
+        "--goal",
+        metavar="ID",
+        nargs="?",
+        const=True,
+        type=memory_id,
+        help="with a goal in mind, or without ID all open ones: what is near gains; after TEXT",
+    )
+    query.add_argument(
         "--explain",
         action="store_true",
         help="show the parts of each score, and the time of each step",
@@ -151,6 +159,7 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         as_of=as_of,
         context=args.context or None,
         budget=args.budget,
+        goal=args.goal,
         explain=args.explain or None,
         time_zone=name_to_hand_over(),
     )
