@@ -43,7 +43,7 @@ def test_a_person_is_what_they_said(store: MemoryStore) -> None:
         assert found[0].text.startswith("Maya: 6 memories, first heard 2026-")
         assert [line.ids for line in found if line.kind == "promise"] == [[5]]
         (tone,) = [line for line in found if line.kind == "tone"]
-        assert tone.more["affect"] == {"SEEKING": 0.45, "RAGE": 0.2, "CARE": 0.1}
+        assert tone.more["affect"] == {"SEEKING": 0.467, "RAGE": 0.133, "CARE": 0.067}
         assert 1 <= sum(line.kind == "quote" for line in found) <= 5
 
 
