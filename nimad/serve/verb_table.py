@@ -5,6 +5,7 @@ from __future__ import annotations
 from nimad.core.store import MemoryStore
 from nimad.migrate.manager import MigrationManager
 from nimad.serve.access import Access
+from nimad.serve.document_verbs import DocumentVerbs
 from nimad.serve.graph_verb import graph_verb
 from nimad.serve.memory_verbs import MemoryVerbs
 from nimad.serve.migration_verbs import migration_verbs
@@ -22,6 +23,7 @@ def verbs(
         *ServiceVerbs(store, traffic).all(),
         *QueryVerb(store).all(),
         *MemoryVerbs(store).all(),
+        *DocumentVerbs(store).all(),
         graph_verb(store.graph, access),
         *migration_verbs(migrations),
     ]

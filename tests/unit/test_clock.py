@@ -226,6 +226,9 @@ def test_older_rows_in_another_unit_are_read_once(tmp_path: Path) -> None:
         )
         tx.execute("ALTER TABLE memories DROP COLUMN origin")  # of version 8
         tx.execute("ALTER TABLE memories DROP COLUMN agent")
+        tx.execute("DROP INDEX memories_key")  # of version 10
+        tx.execute("ALTER TABLE memories DROP COLUMN key")
+        tx.execute("ALTER TABLE forgotten DROP COLUMN successor")
     records.close()
     records = Records.open(tmp_path / "records.sqlite")
     found = records.get(ids)

@@ -191,7 +191,8 @@ def as_version_two(path: Path) -> None:
         old.execute("DROP TABLE forgotten")
         old.execute("DROP INDEX names_folded")
         old.execute("ALTER TABLE names DROP COLUMN folded")
-        for column in ("checksum", "origin", "agent"):
+        old.execute("DROP INDEX memories_key")
+        for column in ("checksum", "origin", "agent", "key"):
             old.execute(f"ALTER TABLE memories DROP COLUMN {column}")
         old.execute("DROP TABLE unset_clock")
         old.execute("PRAGMA user_version = 2")
