@@ -38,6 +38,7 @@ LENGTHY = frozenset(
     {
         "doctor",
         "graph",
+        "phi",
         "rebuild",
         "migrate.attach",
         "migrate.append",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nimad.index.blocks import BlockIndex
 from nimad.recall.columns import NONE, Columns
 from nimad.recall.columns_follower import ColumnsFollower
-from nimad.recall.dates import on_date
+from nimad.recall.dates import Days
 from nimad.recall.parsed_query import ParsedQuery
 from nimad.recall.weights import Weights
 from nimad.store.records import Records
@@ -40,8 +40,9 @@ def bm25(
     mask: NDArray[np.bool_],
     weights: Weights,
 ) -> Floats:
-    """float32[n]: BM25 of each row, terms added up in the question's order."""
+    """float32[n]: BM25 of each row, terms added up in the question's order; without literals."""
     own = np.zeros(columns.count, np.float32)
+    dated, timed = np.zeros_like(own), np.zeros_like(own)
     total = int(mask.sum())
     average = max(float(columns.words[mask].mean(dtype=np.float64)), 1.0)
     row_of = {int(number): row for row, number in enumerate(columns.id)}
@@ -58,14 +59,17 @@ def bm25(
         rows = np.array([row for row, _ in pairs])
         counts = np.array([count for _, count in pairs], np.float32)
         rarity = max(math.log((total + weights.unseen - len(rows) + 0.5) / (len(rows) + 0.5)), 1e-6)
-        sizes = weights.k1 * (1 - weights.b + weights.b * columns.words[rows] / average)
-        own[rows] += rarity * counts * (weights.k1 + 1) / (counts + sizes)
-    for named in question.dates:
-        hit = on_date(columns.time, named) & mask
+        rarity *= question.factors.get(term, 1.0)
+        words = columns.words[rows].astype(np.float32)
+        sizes = weights.k1 * (1 - weights.b + weights.b * words / average)
+        gained = dated if term in question.dated else own
+        gained[rows] += rarity * counts * (weights.k1 + 1) / (counts + sizes)
+    for part, named in question.dates.parts.items():
+        hit = Days(columns.time).on(part, named) & mask
         if 0 < (count := int(hit.sum())) < total:
             rarity = max(math.log((total + weights.unseen - count + 0.5) / (count + 0.5)), 1e-6)
-            own[hit] += weights.date * rarity
-    return own
+            timed[hit] += weights.date * rarity
+    return own + np.maximum(dated, timed)
 
 
 def spread(own: Floats, columns: Columns, mask: NDArray[np.bool_], weights: Weights) -> Floats:

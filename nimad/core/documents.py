@@ -78,7 +78,7 @@ class Documents:
         Raises UsageError, as `remember_many`.
         """
         if documents:
-            self._store.remember_many(documents, gone)
+            self._store.remember_many(documents, gone=gone)
         elif gone:
             with self._records.exclusive():
                 self._store.forget([number for name in gone for number in self._named(*name)])
@@ -122,8 +122,14 @@ class Documents:
         """Those of some documents whose values have what is wanted."""
         if not wanted:
             return [int(number) for number in ids]
-        rows = self._records.rows_in("SELECT id, extra FROM memories WHERE id IN", ids)
-        return [number for number, extra in rows if matches(_value(extra), wanted)]
+        found: list[int] = []
+        for number, extra in self._records.rows_in(
+            "SELECT id, extra FROM memories WHERE id IN", ids
+        ):
+            with suppress(ValueError, TypeError):  # a bit flipped: doctor tells of it
+                if matches(json.loads(extra or "{}"), wanted):
+                    found.append(number)
+        return found
 
     def read(self, found: Found) -> Iterator[tuple[Memory, float | None]]:
         """What was found, whole, a few at a time: values may be large."""
@@ -138,9 +144,3 @@ class Documents:
         ids = self._records.matching(where)
         found = self._records.rows_in(f"{sql} WHERE m.id IN", ids)
         return sorted({name for (name,) in found})
-
-
-def _value(extra: str | None) -> dict[str, Any]:
-    with suppress(ValueError, TypeError):  # a bit flipped: doctor tells of it
-        return json.loads(extra or "{}")  # type: ignore[no-any-return]
-    return {}

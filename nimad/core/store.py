@@ -39,6 +39,7 @@ from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import Recall
 from nimad.store.records import Records
 from nimad.store.relations import RelatedMemory, related_memories
+from nimad.store.transaction import Transaction
 from nimad.words.index import TermIndex
 
 DISK = "disk"
@@ -49,15 +50,16 @@ class MemoryStore:
     """Records and projections of one state directory; safe to use from many threads.
 
     `maintenance` is the lock of all work that seals, merges, rebuilds or purges: one piece at a
-    time, while reads and `remember` go on.  The background worker registers two callbacks:
-    `on_change` is called after each change, `on_returned` with the ids of memories that a caller
-    was given.
+    time, while reads and `remember` go on.  The background worker registers callbacks:
+    `on_change` is called after each change, `on_asked` after each query, `on_returned` with the ids
+    of memories that a caller was given.
     """
 
     def __init__(self, state: Path, config: Config, lock: StateLock, records: Records) -> None:
         self.state, self.config, self._lock, self.records = state, config, lock, records
         self.maintenance = threading.RLock()
         self.on_change: Callable[[], None] = lambda: None
+        self.on_asked: Callable[[], None] = lambda: None
         self.on_returned: Callable[[Sequence[int]], None] = lambda ids: None
         self.health = Health(lambda: self.on_change())
         self.setbacks = Setbacks()
@@ -163,14 +165,18 @@ class MemoryStore:
         return self.remember_many([memory])[0]
 
     def remember_many(
-        self, memories: Sequence[Memory], gone: Sequence[DocumentName] = ()
+        self,
+        memories: Sequence[Memory],
+        also: Callable[[Transaction], None] | None = None,
+        gone: Sequence[DocumentName] = (),
     ) -> list[int]:
         """Store memories in one transaction: all of them, or (on an error) none; their ids.
 
         A document takes the place of the one with its key, and those named in `gone` go; both are
-        forgotten.  The UsageError for a memory has its number in `fields["place"]`.
+        forgotten.  `also` joins the transaction when the memories have their ids.  The UsageError
+        for a memory has its number in `fields["place"]`.
         """
-        return self.writer.remember(memories, gone)
+        return self.writer.remember(memories, also, gone)
 
     def capture(self, turns: Sequence[CapturedTurn]) -> list[StoredTurn]:
         """Store turns, or what they lack, in one transaction: see nimad.core.capture.
@@ -257,6 +263,7 @@ class MemoryStore:
         ids = [hit.memory.id for hit in hits]
         self.writer.accesses.count(ids)
         self.on_returned(ids)
+        self.on_asked()
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()), timings)
 

@@ -39,7 +39,12 @@ class Writer:
         self._setbacks, self._on_stored = setbacks, on_stored
         self.accesses = Accesses()
 
-    def remember(self, memories: Sequence[Memory], gone: Sequence[DocumentName] = ()) -> list[int]:
+    def remember(
+        self,
+        memories: Sequence[Memory],
+        also: Callable[[Transaction], None] | None = None,
+        gone: Sequence[DocumentName] = (),
+    ) -> list[int]:
         """See `MemoryStore.remember_many`."""
         named: set[DocumentName] = set()
         for place, memory in enumerate(memories):
@@ -54,6 +59,8 @@ class Writer:
 
         def add(tx: Transaction) -> Sequence[Memory]:
             removed.extend(_replace_documents(tx, memories, [*named, *gone]))
+            if also is not None:
+                also(tx)
             return memories
 
         return self._store(memories, add, removed)

@@ -5,6 +5,7 @@ The nearest ones: candidates by sketch, then the cosine from decoded rows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,11 +119,7 @@ def fillers_of(
     for each in fillers:
         shape = each.file.shape
         unbound = unbind(episode[None], role[None], shape)[0]
-        chosen = np.flatnonzero(np.isin(each.file.ids, numbers, assume_unique=True))
-        page = max(1, PAGE_VALUES // shape.size)
-        for first in range(0, len(chosen), page):
-            rows = chosen[first : first + page]
-            spectra = each.file.spectra(rows, each.basis)
+        for rows, spectra in _pages(each, numbers):
             pairs = bind(spectra, role[None], shape)
             lengths = np.linalg.norm(pairs, axis=1) * np.linalg.norm(episode)
             products = spectra @ unbound
@@ -135,6 +132,34 @@ def fillers_of(
     return every[order], score[order]
 
 
+def two_nearest(
+    queries: Rows, fillers: list[Opened], numbers: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Rows]:
+    """The two fillers nearest to each query, with their cosines; every filler is decoded once.
+
+    Args:
+        queries: float32[n, size], spectra.
+        numbers: int64[m], ascending: the fillers to ask.
+
+    Returns:
+        int64[n, 2] and float32[n, 2], best first; 0 and -1 where there are fewer.
+    """
+    best = np.zeros((len(queries), 2), np.int64)
+    scores = np.full((len(queries), 2), -1, np.float32)
+    units = queries / np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-30)
+    for each in fillers:
+        for rows, spectra in _pages(each, numbers):
+            lengths = np.maximum(np.linalg.norm(spectra, axis=1), 1e-30)
+            cosines = units @ spectra.T / lengths
+            owners = np.broadcast_to(each.file.ids[rows], cosines.shape)
+            every = np.concatenate([scores, cosines], axis=1)
+            names = np.concatenate([best, owners], axis=1)
+            order = np.argsort(-every, axis=1, kind="stable")[:, :2]
+            scores = np.take_along_axis(every, order, axis=1).astype(np.float32)
+            best = np.take_along_axis(names, order, axis=1)
+    return best, scores
+
+
 def item_spectrum(files: list[Opened], number: int) -> Rows | None:
     """float32[size]: the spectrum of a filler or role; None when it is not there."""
     for each in files:
@@ -142,3 +167,12 @@ def item_spectrum(files: list[Opened], number: int) -> Rows | None:
         if row is not None:
             return np.asarray(each.file.spectra(np.array([row]), each.basis)[0], np.float32)
     return None
+
+
+def _pages(each: Opened, numbers: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.intp], Rows]]:
+    """Some of a file's rows, decoded a page at a time: which rows, and their spectra."""
+    chosen = np.flatnonzero(np.isin(each.file.ids, numbers, assume_unique=True))
+    page = max(1, PAGE_VALUES // each.file.shape.size)
+    for first in range(0, len(chosen), page):
+        rows = chosen[first : first + page]
+        yield rows, each.file.spectra(rows, each.basis)

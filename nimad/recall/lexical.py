@@ -1,29 +1,36 @@
-"""The lexical side: BM25 of a question's words and dates, over every memory at once."""
+"""The lexical side: BM25 of a query's words, literals and dates, over every memory at once.
+
+A date counts once: by the words that write it in a text, or by the time of the memory, whichever is
+worth more to a memory.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from nimad.recall.columns import NONE, Columns, Floats
-from nimad.recall.dates import on_date
+from nimad.recall import literals
+from nimad.recall.columns import NONE, Columns, Floats, Rows
+from nimad.recall.dates import Flags
 from nimad.recall.parsed_query import LONG, ParsedQuery
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scope
 from nimad.recall.weights import Weights
+from nimad.text import tokens
 from nimad.words.index import NO_POSTINGS, TermIndex
 
 ASKED = 16
 """Terms that are asked of a query that has more than LONG: the rarest that occur."""
 MEASURE = 10
 """Terms of a long query, the weightiest, that a memory should hold: no memory holds all."""
-FOCUS = 2.0
-"""Factor of the terms of a long query's last paragraph."""
 _FEW = 16
 """Rows for one scored row: above, scores are scattered to the neighbours; below, gathered."""
+
+Texts = Callable[[str, list[int]], Iterable[tuple[int, str]]]
+"""Gives (id, text) of those of some memories whose text holds a part: `Records.texts_holding`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +41,15 @@ class LexicalScores:
     best: what a memory would score that held each word once, at the usual length: the measure of
         how much of a question is met.
     unknown: the terms that no row holds.
+    literal: float32[n], how rare the rarest literal is that a row holds, in [0, 1], where 1 is what
+        stands in one memory; None where none is held.
     """
 
     own: Floats
     shared: Floats
     best: float
     unknown: frozenset[str]
+    literal: Floats | None = None
 
 
 def score_words(
@@ -49,40 +59,128 @@ def score_words(
     scope: Scope,
     weights: Weights,
     watch: Stopwatch,
+    on_dates: Mapping[str, Flags],
+    texts: Texts,
 ) -> LexicalScores:
-    """Score every row in the scope; only rows in it have a say in how rare a word is."""
-    own = np.zeros(columns.count, np.float32)
-    total = scope.count + weights.unseen
-    best: list[float] = []
-    unknown: set[str] = set()
+    """Score every row in the scope; only rows in it have a say in how rare a word is.
+
+    Args:
+        on_dates: the rows in the scope that lie on what the query asks of dates, by its parts.
+        texts: is asked for the memories that hold every word of a literal.
+    """
+    sums = _Sums(columns, terms, scope, weights)
     for term, held in _chosen(question, columns, terms, scope, watch).items():
         watch.check()
-        postings = terms.postings(term, columns.last_id) if held else NO_POSTINGS
-        rows, counts = columns.among(postings.ids, postings.counts)
-        if not scope.whole:
-            inside = scope.mask[rows]
-            rows, counts = rows[inside], counts[inside]
-        rarity = _rarity(total, len(rows)) * (FOCUS if term in question.focus else 1)
-        if not len(rows):
-            if term not in question.met:
-                unknown.add(term)
-                best.append(rarity)
-            continue
-        best.append(rarity)
-        own[rows] += rarity * counts * (weights.k1 + 1) / (counts + scope.sizes[rows])
-    for named in question.dates:
-        hit = on_date(columns.time, named, question.zone) & scope.mask
-        if 0 < (count := int(np.count_nonzero(hit))) < scope.count:
-            rarity = weights.date * _rarity(total, count)
-            own[hit] += rarity
-            best.append(rarity)
-    if question.around:
-        best = sorted(best)[-MEASURE:]
-    shared = spread(own, columns, scope, weights)
+        sums.add_term(term, question, held=held > 0)
+    sums.add_dates(on_dates)
+    for literal in question.literals:
+        watch.check()
+        sums.add_literal(literal, texts)
+    best = sorted(sums.best)[-MEASURE:] if question.around else sums.best
+    shared = spread(sums.own, columns, scope, weights)
     measure = 0.0
     for rarity in best:  # one after the other: the same under any Python
         measure += rarity
-    return LexicalScores(own, shared, measure, frozenset(unknown))
+    return LexicalScores(sums.own, shared, measure, frozenset(sums.unknown), sums.literal)
+
+
+@dataclass(slots=True)
+class _Sums:
+    """What the terms of one query add up to.
+
+    Attributes:
+        own: float32[n].
+        best: what each term could add.
+        unknown: those that no row in the scope holds.
+        dated: float32[n], of the words that a date stands for; None before the first.
+        best_dated: what they could add.
+        literal: see `LexicalScores`.
+    """
+
+    columns: Columns
+    terms: TermIndex
+    scope: Scope
+    weights: Weights
+    own: Floats = field(init=False)
+    best: list[float] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
+    dated: Floats | None = None
+    best_dated: float = 0.0
+    literal: Floats | None = None
+
+    def __post_init__(self) -> None:
+        self.own = np.zeros(self.columns.count, np.float32)
+
+    def add_term(self, term: str, question: ParsedQuery, *, held: bool) -> None:
+        """Add BM25 of one term to the rows that hold it."""
+        rows, counts = self._holders(term) if held else (NO_POSTINGS.ids, NO_POSTINGS.counts)
+        rarity = self._rarity(len(rows)) * question.factors.get(term, 1.0)
+        if not len(rows):
+            if term not in question.met:
+                self.unknown.add(term)
+                self.best.append(rarity)
+            return
+        k1 = self.weights.k1
+        gain = rarity * counts * (k1 + 1) / (counts + self.scope.sizes[rows])
+        if term in question.dated:
+            if self.dated is None:
+                self.dated = np.zeros_like(self.own)
+            self.dated[rows] += gain
+            self.best_dated += rarity
+        else:
+            self.own[rows] += gain
+            self.best.append(rarity)
+
+    def add_dates(self, on_dates: Mapping[str, Flags]) -> None:
+        """Add what dates are worth, by their words or by the times of the rows."""
+        if self.dated is None and not on_dates:
+            return
+        worth = np.zeros_like(self.own) if self.dated is None else self.dated
+        timed = np.zeros_like(self.own)
+        best = 0.0
+        for hit in on_dates.values():
+            if 0 < (count := int(np.count_nonzero(hit))) < self.scope.count:
+                rarity = self.weights.date * self._rarity(count)
+                timed[hit] += rarity
+                best += rarity
+        self.own += np.maximum(worth, timed)
+        self.best.append(max(self.best_dated, best))
+
+    def add_literal(self, literal: str, texts: Texts) -> None:
+        """Add the rarity of a literal to the rows whose texts hold it."""
+        parts = {term for token in tokens(literal) for term in self.terms.cut(token)}
+        held = sorted((self._holders(part)[0] for part in parts), key=len)
+        rows = held[0]
+        for others in held[1:]:
+            rows = rows[np.isin(rows, others, assume_unique=True)]
+        if len(rows) > literals.READ:
+            rows = rows[np.argsort(-self.own[rows], kind="stable")[: literals.READ]]
+        if not len(rows):
+            return
+        read = texts(literals.ascii_part(literal), self.columns.id[rows].tolist())
+        found = sorted(number for number, text in read if literals.holds(text, literal))
+        if found:
+            rows, rarity = self.columns.rows_of(np.array(found, np.int64)), self._rarity(len(found))
+            self.own[rows] += rarity
+            if self.literal is None:
+                self.literal = np.zeros_like(self.own)
+            share = np.float32(rarity / self._rarity(1))
+            self.literal[rows] = np.maximum(self.literal[rows], share)
+            self.best.append(rarity)
+
+    def _holders(self, term: str) -> tuple[Rows, Floats]:
+        """rows: int64[m] in the scope that hold a term, and counts: float32[m], how often."""
+        postings = self.terms.postings(term, self.columns.last_id)
+        rows, counts = self.columns.among(postings.ids, postings.counts)
+        if not self.scope.whole:
+            inside = self.scope.mask[rows]
+            rows, counts = rows[inside], counts[inside]
+        return rows, counts
+
+    def _rarity(self, holders: int) -> float:
+        """BM25's idf; never negative, for a match never counts against."""
+        total = self.scope.count + self.weights.unseen
+        return max(math.log((total - holders + 0.5) / (holders + 0.5)), 1e-6)
 
 
 def _chosen(
@@ -103,8 +201,11 @@ def _chosen(
             holders[term] = int(np.count_nonzero(scope.mask[rows]))
         else:
             holders[term] = terms.holders(term)
-    weight = {term: FOCUS if term in question.focus else 1.0 for term in holders}
-    known = sorted(filter(holders.get, holders), key=lambda term: holders[term] / weight[term] ** 2)
+
+    def commonness(term: str) -> float:
+        return holders[term] / question.factors.get(term, 1.0) ** 2
+
+    known = sorted(filter(holders.get, holders), key=commonness)
     kept = set(known[:ASKED]) | {t for t in holders if not holders[t] and not question.around}
     return {term: held for term, held in holders.items() if term in kept}
 
@@ -121,11 +222,6 @@ def find_unknown(
         if not scope.mask[rows].any():
             found.add(term)
     return found
-
-
-def _rarity(total: int, holders: int) -> float:
-    """BM25's idf; never negative, for a match never counts against."""
-    return max(math.log((total - holders + 0.5) / (holders + 0.5)), 1e-6)
 
 
 def spread(own: Floats, columns: Columns, scope: Scope, weights: Weights) -> Floats:

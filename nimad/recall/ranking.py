@@ -1,6 +1,7 @@
 """Hybrid recall: words (BM25) and blocks (cosine) fused into one ranking.
 
-    score = (1 - w) lexical + w semantic + subject - asks + importance + recency (+ exact)
+    score = (1 - w) lexical + w semantic + subject + date + literal
+            - asks + importance + recency (+ exact)
 
 Both sides look at every memory that a query may return, and both are brought to 0..1 over all of
 them: fusing ranks, or the best hundred of each side, throws the distances away.  What the sides
@@ -19,8 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import tzinfo
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from nimad.embed.base import Embedder
 from nimad.errors import UsageError
@@ -109,8 +111,21 @@ class Recall:
             self._terms.follow(self._columns.last_id)
 
     def keep(self, most_changes: int = KEEP_CHANGES) -> bool:
-        """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
-        return self.columns_cache.save_when_due(self._reading(), most_changes)
+        """Write the columns to their file when that is due; whether it did.  Raises DiskFull.
+
+        From then on they lie in the file, not in memory.
+        """
+        saved = self.columns_cache.save_when_due(self._reading(), most_changes)
+        if saved:
+            with self._lock.exclusive():
+                self.columns_cache.map_saved()
+        return saved
+
+    def rest(self) -> None:
+        """Give back what queries have read of the files."""
+        with self._lock.shared():
+            self._columns.give_back()
+        self._terms.rest()
 
     def close(self) -> None:
         """Give back what is held besides memory."""
@@ -183,6 +198,12 @@ class Recall:
         with self._reading():
             return self._scopes.of(where).ids
 
+    def rows(self, where: Filter, *names: str) -> list[NDArray[Any]]:
+        """Some columns of what passes a filter, in the order of ids; see `Columns`."""
+        with self._reading():
+            mask = self._scopes.of(where).mask
+            return [getattr(self._columns, name)[mask] for name in names]
+
     def similar(self, memory: Memory, k: int, allowed: Ids | None = None) -> list[Hit]:
         """The `k` memories nearest in meaning to one, itself left out; scores are cosines.  By the
         vector that the index holds of it; one that is not encoded yet is embedded now."""
@@ -226,7 +247,7 @@ class Recall:
                         pass
                     parts = self._parts()
                     if parts != self._serving:  # another embedder, or a rebuild: other lengths
-                        self._columns.length[:] = np.nan
+                        self._columns.forget_lengths()
                         self._serving = parts
         with self._lock.shared():
             assert self._serving is not None

@@ -36,7 +36,7 @@ class Scope:
         mask: bool[n], what may be returned.
         whole: that is every row.  filtered: rows that exist are left out.
         count: how many may be returned.
-        sizes: float32[n], BM25's measure of each text's length against the usual one.
+        words: uint16[n], how many words each text has.  average: of those in the mask.
         subjects: bool[codes], whose memories are among them.
         prefixes: the codes of speakers in the texts, see `speaker_prefix`.
         first, last: the times between which those lie that have one.
@@ -48,13 +48,21 @@ class Scope:
     whole: bool
     filtered: bool
     count: int
-    sizes: NDArray[np.float32]
+    words: NDArray[np.uint16]
+    average: float
+    weights: Weights
     subjects: NDArray[np.bool_]
     prefixes: frozenset[int]
     first: int
     last: int
     id: NDArray[np.int64]
     bound: bool
+
+    @functools.cached_property
+    def sizes(self) -> NDArray[np.float32]:
+        """float32[n]: BM25's measure of each text's length against the usual one."""
+        weights, words = self.weights, self.words.astype(np.float32)
+        return weights.k1 * (1 - weights.b + weights.b * words / self.average)
 
     @functools.cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -98,7 +106,7 @@ class Scopes:
             return self._kept[where]
 
     def _make_scope(self, where: Filter) -> Scope:
-        columns, weights = self._columns, self._weights
+        columns = self._columns
         mask = columns.alive.copy()
         for column, name in ((columns.namespace, where.namespace), (columns.layer, where.layer)):
             if name is not None:
@@ -141,7 +149,9 @@ class Scopes:
             whole=count == columns.count,
             filtered=count < columns.count - columns.dead,
             count=count,
-            sizes=weights.k1 * (1 - weights.b + weights.b * columns.words / average),
+            words=columns.words,
+            average=average,
+            weights=self._weights,
             subjects=present,
             prefixes=speaker_prefix.recurring(who),
             first=int(times.min()) if len(times) else 0,

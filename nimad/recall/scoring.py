@@ -16,6 +16,7 @@ from nimad.embed.base import CosineScale
 from nimad.errors import Degraded, WordsDamaged
 from nimad.recall import evidence, lexical
 from nimad.recall.columns import Columns, Rows
+from nimad.recall.dates import find_on_dates
 from nimad.recall.evidence import Evidence
 from nimad.recall.lexical import LexicalScores
 from nimad.recall.parsed_query import ParsedQuery, looked_at, parse_query
@@ -46,6 +47,8 @@ class _Scored:
         context: of the query; its mode is meaning where the words index is damaged.
         near: None where nothing is asked by meaning, or cannot be.
         same: the rows whose text is the query itself.
+        on_date: bool[n], the rows whose time is what the query names, every part of it; None where
+            it names no definite date.
     """
 
     context: QueryContext
@@ -53,6 +56,7 @@ class _Scored:
     words: LexicalScores
     near: SemanticScores | None
     same: Rows
+    on_date: NDArray[np.bool_] | None
 
 
 class Scoring:
@@ -125,19 +129,30 @@ class Scoring:
             context = replace(context, text=text)
         query = parse_query(context.text, columns, self._terms, scope, context.now, context.zone)
         same = same[scope.mask[same]]
+        on_dates = find_on_dates(columns.time, query.dates, query.zone, scope.mask)
+        on_date = None
+        if query.dates.definite:
+            on_date = np.logical_and.reduce(list(on_dates.values()))
         zeros = np.zeros(columns.count, np.float32)
         words = LexicalScores(zeros, zeros, 0.0, frozenset())
         if context.mode != "meaning":
             try:
                 words = lexical.score_words(
-                    query, columns, self._terms, scope, self._weights, context.watch
+                    query,
+                    columns,
+                    self._terms,
+                    scope,
+                    self._weights,
+                    context.watch,
+                    on_dates,
+                    self._records.texts_holding,
                 )
             except WordsDamaged as error:
                 self._terms.report_damage(error)
                 context = replace(context, mode="meaning")
         context.watch.lap("words")
         near = None if context.mode == "words" else self._score_meaning(context, query, words, same)
-        return _Scored(context, query, words, near, same)
+        return _Scored(context, query, words, near, same, on_date)
 
     def _score_meaning(
         self, context: QueryContext, query: ParsedQuery, words: LexicalScores, same: Rows
@@ -251,7 +266,14 @@ class Scoring:
             "lexical": (1 - share) * words[rows] / top,
             "semantic": share * np.maximum(nearness - low, 0) / spread,
             "subject": weights.subject * named,
+            "date": weights.on_date * _of(scored.on_date, rows),
+            "literal": weights.literal * _of(scored.words.literal, rows),
             "asks": -weights.asks * columns.asks[rows],
             "importance": weights.importance * columns.importance[rows],
             "recency": weights.recency * age,
         }
+
+
+def _of(values: NDArray[Any] | None, rows: Rows) -> Floats:
+    """float[m]: the values of some rows; zeros where there are none."""
+    return np.zeros(len(rows)) if values is None else values[rows].astype(np.float64)

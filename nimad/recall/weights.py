@@ -24,6 +24,10 @@ class Weights:
         meaning_before, meaning_after: how much of its neighbours' vectors is in a turn's; None:
             as the embedder has it.
         date: a part of a date counts like a word that is as rare.
+        on_date: for memories whose time is the date that a query names, every part of it: as for a
+            subject, what meaning knows of a date would outweigh it.
+        literal: for memories that hold an identifier or a path of the query to the letter, in the
+            measure of its rarity: vectors know nothing of such.
         k1, b: of BM25; the usual values, which FTS5 has, too.
         asks: taken off a memory that ends as a question: it asks what is wanted, it does not say.
         importance, recency: small: they order what is otherwise alike, they never lift the
@@ -50,6 +54,8 @@ class Weights:
     meaning_before: float | None = None
     meaning_after: float | None = None
     date: float = 1.0
+    on_date: float = 0.3
+    literal: float = 0.2
     k1: float = 1.2
     b: float = 0.75
     asks: float = 0.08

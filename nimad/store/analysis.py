@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from functools import lru_cache
 
-from nimad.text import indexed, is_paired, signs, tokens
+from nimad.text import ANY_ENDING, asked_for, indexed, is_paired, signs, tokens
 
 TOKENIZER = "porter ascii"
 """English stems; words were cut before, by `nimad.text`, and stand between spaces."""
@@ -23,7 +23,8 @@ class Analysis:
     """Cuts words and texts into terms.  For many threads.
 
     Attributes:
-        cut: the terms of a word of a question: stemmed, or its pairs of characters.
+        cut: the terms of a word of a question: stemmed, or its pairs of characters, or beginnings
+            of words with endings (`nimad.text.asked_for`).
     """
 
     def __init__(self) -> None:
@@ -41,7 +42,10 @@ class Analysis:
         self._stemmer.close()
 
     def _cut(self, word: str) -> tuple[str, ...]:
-        return self.terms(tokens(word) or signs(word))
+        found = [asked_for(token) for token in tokens(word) or signs(word)]
+        return tuple(
+            [term if term.endswith(ANY_ENDING) else self.terms([term])[0] for term in found]
+        )
 
     def terms(self, found: Sequence[str]) -> tuple[str, ...]:
         """The term of each token."""

@@ -46,6 +46,9 @@ _ASKING = re.compile(
     "|どこ|どれ|どの|いつ|なぜ|[でま]しょうか|(?:です|ます|ました)か"
 )
 """Words that ask in Chinese and Japanese, and are no part of what is asked for."""
+_GRAMMAR = re.compile("[的了是在和与與被从從以于於]")
+GRAMMAR_SHARE = 0.5
+"""Factor of the rarity of a pair of characters one of which is a small word of Chinese."""
 _HIRAGANA = re.compile("[\u3041-\u309f]+")
 
 _GERMAN_TEXT = """
@@ -64,6 +67,60 @@ GERMAN = _SURE | {
 """The same of German; the last ones are words of English, too."""
 
 
+_ENGLISH_OR_GERMAN = STOP_WORDS | GERMAN
+SHORT = 3
+"""Words of a short text, of which one is enough to tell its language [words]."""
+
+
+_SPANISH_TEXT = """
+al cómo con cuál cuáles cuándo cuánta cuánto cuántos de del desde dónde el ella ellos en entre era
+es esa ese eso esta este esto está están fue fueron ha han hay hubo la las le les lo los más mi mis
+muy nos o para pero por porque que quién quiénes qué se ser si sin sobre son su sus también tiene
+tu un una unos y ya yo
+"""
+_FRENCH_TEXT = """
+au aux avec ce cela ces cette combien dans de depuis des du elle elles en est et eu il ils je la le
+les leur leurs lui ma mais mes mon nous on ont ou où par pas pourquoi quand que quel quelle quelles
+quels qui quoi sa ses son sont sur ta tes ton tu un une vous été était étaient être y
+"""
+_ITALIAN_TEXT = """
+agli ai al alla anche chi che con cosa cui da dal dalla dei del della delle di dove e era fu gli ha
+hanno i il la le lo ma mi mia mio nei nel nella non o per perché più quale quali quando quanti
+quanto questo se si sono su sua suo tra un una uno è
+"""
+_PORTUGUESE_TEXT = """
+ao aos com da das de dela dele dos e ela ele em era essa esse esta este está eu foi foram há isso
+mais mas meu minha na nas no nos não o onde os ou para pela pelo por porque qual quais quando
+quanto que quem se sem seu sua são também tem um uma é à
+"""
+_RUSSIAN_TEXT = """
+а без более бы был была были было быть в вам вас во вот все вы где да для до его ее если есть еще ж
+же за и из или им их к как какая какие какого какое какой когда которая которое который которые кто
+куда ли мне мой мы на над нам нас не него нее нет ни них но о об он она они оно от по под почему
+при про с сколько со так также такое там то того только ты у уже чего чем что чтобы эта эти это
+этого этой этом этот я
+"""
+_RUSSIAN = frozenset(_RUSSIAN_TEXT.split())
+_LATIN_TEXTS = (_SPANISH_TEXT, _FRENCH_TEXT, _ITALIAN_TEXT, _PORTUGUESE_TEXT)
+_OTHERS = [*(frozenset(text.split()) for text in _LATIN_TEXTS), _RUSSIAN]
+"""Small words of other languages.  Two of one list tell the language; one of Russian does, and one
+of any in a SHORT text."""
+
+
+def small_words(spoken: Sequence[str]) -> frozenset[str]:
+    """The words without content for a text of these words, as they are written: those of English,
+    and of the language of the text where it is another one that is known."""
+    if is_german(spoken):
+        return _ENGLISH_OR_GERMAN
+    # in the middle of a text names have capital letters: "Charles de Gaulle", "Los Angeles"
+    low = {word.lower() for word in spoken[:1]} | {word for word in spoken if word.islower()}
+    low -= STOP_WORDS
+    most = max(_OTHERS, key=lambda words: len(low & words))
+    found = low & most
+    enough = len(found) >= 2 or (found and (len(spoken) <= SHORT or most is _RUSSIAN))
+    return STOP_WORDS | most if enough else STOP_WORDS
+
+
 def is_german(spoken: Sequence[str]) -> bool:
     """Whether the words of a text, as they are written, are German by the small ones."""
     return not _SURE.isdisjoint([word.lower() for word in spoken[:1]] + list(spoken[1:]))
@@ -78,7 +135,7 @@ def terms(text: str) -> list[str]:
         text = _ASKING.sub(" ", text)
     spoken = words_of(text)
     found = list(dict.fromkeys(word.lower() for word in spoken))
-    stop = STOP_WORDS | GERMAN if is_german(spoken) else STOP_WORDS
+    stop = small_words(spoken)
     return [word for word in found if word not in stop] or found or signs(text)
 
 
@@ -89,6 +146,11 @@ def content(found: Iterable[str]) -> list[str]:
     if "".join(distinct).isascii():
         return distinct
     return [term for term in distinct if not _HIRAGANA.fullmatch(term)] or distinct
+
+
+def has_grammar(term: str) -> bool:
+    """Whether a term is a pair of characters with a small word of Chinese in it."""
+    return len(term) == 2 and not term.isascii() and _GRAMMAR.search(term) is not None
 
 
 def texts_between(records: Records, after: int, upto: int) -> list[tuple[int, str]]:

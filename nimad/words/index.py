@@ -21,7 +21,7 @@ from nimad.errors import FormatCorrupt, RecordsDamaged, WordsDamaged
 from nimad.store.analysis import Analysis
 from nimad.store.records import Records
 from nimad.store.words import PAGE, texts_between
-from nimad.text import is_paired
+from nimad.text import beginning
 from nimad.words import writer
 from nimad.words.segment import Segment
 
@@ -176,6 +176,12 @@ class TermIndex:
             if self.complete:
                 self.seen = max(self.seen, self.covered)
 
+    def rest(self) -> None:
+        """Give back what was read of the files."""
+        for segment in self._sealed:
+            if segment.container is not None:
+                segment.container.give_back()
+
     def restart(self, sealed: Sequence[Segment], complete: bool) -> None:
         """Take these segments and forget the tail; nothing is kept of what comes until the index is
         complete."""
@@ -224,7 +230,7 @@ class TermIndex:
         if len(pieces) > 1:
             ids = np.concatenate([ids for ids, _ in pieces])
             counts = np.concatenate([counts for _, counts in pieces])
-        if _is_beginning(term):  # of several terms
+        if beginning(term) is not None:  # of several terms
             ids, back = np.unique(ids, return_inverse=True)
             counts = np.bincount(back, counts).astype(np.float32)
         if len(ids) and ids[-1] > upto:
@@ -244,29 +250,23 @@ class TermIndex:
         """Where a term stands in the segments, in the order of ids, and its list."""
         if not self.complete:
             raise WordsDamaged(path=self._records.path, detail="it is being made anew")
-        beginning = _is_beginning(term)
+        first = beginning(term)
         with self._lock:
-            late = list(self._lists.get(term, ()))
-            if beginning:
-                late += [
-                    n for t, ids in self._lists.items() if t != term and t[0] == term for n in ids
-                ]
+            if first is None:
+                late = list(self._lists.get(term, ()))
+            else:
+                late = [n for t, ids in self._lists.items() if t.startswith(first) for n in ids]
             found = self._places.get(term)
             if found is not None:
                 self._places.move_to_end(term)
                 return found, late
-            raw = term.encode("utf-8", "surrogatepass")
+            raw = (first or term).encode("utf-8", "surrogatepass")
             found = [
                 (segment, number)
                 for segment in (*self._sealed, *self._frozen)
-                for number in segment.numbers(raw, beginning=beginning)
+                for number in segment.numbers(raw, beginning=first is not None)
             ]
             self._places[term] = found
             if len(self._places) > PLACES_KEPT:
                 self._places.popitem(last=False)
         return found, late
-
-
-def _is_beginning(term: str) -> bool:
-    """Whether a term is looked for as the beginning of others: one character of a dense script."""
-    return len(term) == 1 and is_paired(term)

@@ -19,32 +19,51 @@ export function isMemoryFile(path) {
   return FILE.test(path) && !path.split("/").includes("..") && !/(^|\/)DREAMS\.md$/.test(path);
 }
 
-/** The entries of a file: [{text, line, importance}]. */
-export function entriesOf(markdown) {
+/** The entries of a file: [{text, line, importance, day}].
+ *
+ * A comment such as `<!-- observed: 2026-05-08 | status: active -->` belongs to the entry below it: what is
+ * superseded is left out, and of USER.md, whose rest explains it, only what is active counts.
+ */
+export function entriesOf(markdown, path = "MEMORY.md") {
   const entries = [];
   let open; // the entry that the next line may belong to
+  let mark; // what a comment said of the next entry
   let fenced = false;
+  const begin = (text, place) => {
+    entries.push((open = { text, line: place + 1, ...mark }));
+    mark = undefined;
+  };
   for (const [place, raw] of markdown.split("\n").entries()) {
     if (/^\s*(```|~~~)/.test(raw)) fenced = !fenced;
     const bullet = /^\s*(?:[-*+]|\d+[.)])\s+(?:\[[ xX]\]\s+)?(.*)$/.exec(raw);
-    if (!fenced && (!raw.trim() || /^\s*(#{1,6}\s|---+\s*$|<!--)/.test(raw))) {
-      open = undefined;
-    } else if (bullet && !fenced) {
-      entries.push((open = { text: bullet[1], line: place + 1 }));
-    } else if (open) {
-      open.text += `\n${raw.trim()}`;
-    } else {
-      entries.push((open = { text: raw.trim(), line: place + 1 }));
-    }
+    const observed = /^\s*<!--\s*observed:\s*([\d-]+|[^|]*?)\s*\|\s*status:\s*(\w+)\s*-->/.exec(
+      raw,
+    );
+    if (observed && !fenced) mark = { day: isDay(observed[1]), status: observed[2] };
+    if (!fenced && (!raw.trim() || /^\s*(#{1,6}\s|---+\s*$|<!--)/.test(raw))) open = undefined;
+    else if (bullet && !fenced) begin(bullet[1], place);
+    else if (open) open.text += `\n${raw.trim()}`;
+    else begin(raw.trim(), place);
   }
-  return entries.map(finished).filter((entry) => entry.text.length > 2);
+  const counts =
+    path === "USER.md"
+      ? (one) => one.status === "active" && one.day
+      : (one) => one.status !== "superseded";
+  return entries
+    .filter(counts)
+    .map(finished)
+    .filter((entry) => entry.text.length > 2);
 }
 
-function finished({ text, line }) {
+function finished({ text, line, day }) {
   const marked = /<!--\s*importance:\s*(\d+)\s*-->/.exec(text);
   const importance = marked ? Math.min(Number(marked[1]), 10) / 10 : undefined;
   const cleaned = text.replace(/<!--[\s\S]*?-->/g, "").trim();
-  return { text: cleaned.slice(0, MAX_ENTRY), line, importance };
+  return { text: cleaned.slice(0, MAX_ENTRY), line, importance, day };
+}
+
+function isDay(text) {
+  return /^\d{4}-\d{2}-\d{2}$/.test(text) ? text : undefined;
 }
 
 export class MarkdownFollower {
@@ -63,16 +82,23 @@ export class MarkdownFollower {
 
   /** Take up what has changed in a workspace; one pass at a time, and it never throws. */
   follow(workspace, agentId, namespace) {
-    this.#busy = this.#busy.then(() => this.#pass(workspace, agentId, namespace)).catch((error) => {
-      this.#logger.warn?.(`nimad: memory files are taken up later: ${error.message}`);
-    });
+    this.#busy = this.#busy
+      .then(() => this.#pass(workspace, agentId, namespace))
+      .catch((error) => {
+        this.#logger.warn?.(`nimad: memory files are taken up later: ${error.message}`);
+      });
     return this.#busy;
   }
 
   async #pass(workspace, agentId, namespace) {
     const files = await memoryFiles(workspace);
-    const changed = files.filter(({ path, state }) => this.#seen.get(`${workspace}\0${path}`) !== state);
-    const notes = join(this.#place, `markdown-${createHash("sha256").update(`${workspace}\0${agentId}`).digest("hex").slice(0, 16)}.json`);
+    const changed = files.filter(
+      ({ path, state }) => this.#seen.get(`${workspace}\0${path}`) !== state,
+    );
+    const notes = join(
+      this.#place,
+      `markdown-${createHash("sha256").update(`${workspace}\0${agentId}`).digest("hex").slice(0, 16)}.json`,
+    );
     const known = await readNotes(notes);
     const gone = Object.keys(known).filter((path) => !files.some((file) => file.path === path));
     if (!changed.length && !gone.length) return;
@@ -92,7 +118,9 @@ export class MarkdownFollower {
 
   /** Capture what is new in a file, forget what is gone; returns the file's digests → ids. */
   async #take(path, text, mtime, before, { agentId, namespace }) {
-    const entries = new Map(entriesOf(text).map((entry) => [digestOf(path, entry.text), entry]));
+    const entries = new Map(
+      entriesOf(text, path).map((entry) => [digestOf(path, entry.text), entry]),
+    );
     const fresh = [...entries].filter(([digest]) => !(digest in before));
     const ids = {};
     for (let first = 0; first < fresh.length; first += BATCH) {
@@ -100,7 +128,7 @@ export class MarkdownFollower {
         namespace,
         session: `openclaw:${path}`,
         turn: digest,
-        when: dateOf(path) ?? mtime,
+        when: noonOf(entry.day ?? dayIn(path)) ?? mtime,
         agent: agentId,
         input: {
           text: entry.text,
@@ -113,7 +141,11 @@ export class MarkdownFollower {
       const { turns: stored } = await this.#daemon.call("capture", { turns });
       for (const turn of stored) ids[turn.turn] = turn.ids.input;
     }
-    await this.#forget(Object.entries(before).filter(([digest]) => !entries.has(digest)).map(([, id]) => id));
+    await this.#forget(
+      Object.entries(before)
+        .filter(([digest]) => !entries.has(digest))
+        .map(([, id]) => id),
+    );
     const kept = Object.entries(before).filter(([digest]) => entries.has(digest));
     return { ...Object.fromEntries(kept), ...ids };
   }
@@ -125,7 +157,9 @@ export class MarkdownFollower {
 
 async function memoryFiles(workspace) {
   const deep = await readdir(join(workspace, "memory"), { recursive: true }).catch(() => []);
-  const paths = ["MEMORY.md", "USER.md", ...deep.map((name) => `memory/${name}`)].filter(isMemoryFile);
+  const paths = ["MEMORY.md", "USER.md", ...deep.map((name) => `memory/${name}`)].filter(
+    isMemoryFile,
+  );
   const found = [];
   for (const path of paths.sort()) {
     const about = await stat(join(workspace, path)).catch(() => undefined);
@@ -135,10 +169,14 @@ async function memoryFiles(workspace) {
   return found;
 }
 
-/** The day in a file's name, at noon: such a note has no time of day. */
-function dateOf(path) {
-  const day = /(?:^|\/)(\d{4}-\d{2}-\d{2})[^/]*\.md$/.exec(path)?.[1];
-  return day ? `${day}T12:00:00` : undefined;
+/** The day in a file's name. */
+function dayIn(path) {
+  return /(?:^|\/)(\d{4}-\d{2}-\d{2})[^/]*\.md$/.exec(path)?.[1];
+}
+
+/** Noon of a day: a note has no time of day. */
+function noonOf(day) {
+  return day && `${day}T12:00:00`;
 }
 
 function digestOf(path, text) {

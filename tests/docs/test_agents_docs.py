@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from nimad.openclaw import find_problems
 from tests.process import DaemonProcess
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +33,9 @@ def blocks(kind: str) -> list[str]:
 
 COMMANDS = [line for block in blocks("") for line in block.splitlines() if line]
 MCP = [line for line in COMMANDS if " mcp add " in line]
-PLUGINS = [line for line in COMMANDS if " plugin " in line]
+PLUGINS = [line for line in COMMANDS if re.search(" plugins? (install|marketplace add) ", line)]
+HERMES = [line for line in COMMANDS if "hermes" in line]
+OPENCLAW = [line for line in COMMANDS if line.startswith("openclaw ") and line not in MCP]
 SERVERS = [json.loads(block) for block in blocks("json") if '"args": ["mcp"]' in block]
 
 
@@ -52,11 +55,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def environment(home: Path, tmp_path: Path) -> dict[str, str]:
-    for name in ("claude", "openclaw"):
+    for name in ("claude", "openclaw", "hermes"):
         (tmp_path / name).write_text(STUB)
         (tmp_path / name).chmod(0o755)
     path = f"{tmp_path}:{Path(sys.executable).parent}:{os.defpath}"
     return {"HOME": str(home), "PATH": path, "NOTED": str(tmp_path / "noted")}
+
+
+def noted(line: str, environment: dict[str, str]) -> list[str]:
+    """Run a command line; what the agent's command was given."""
+    subprocess.run(["sh", "-c", line], env=environment, check=True)
+    return Path(environment["NOTED"]).read_text().split("\0")[:-1]
 
 
 def search(command: list[str], environment: dict[str, str]) -> Any:
@@ -75,8 +84,7 @@ def search(command: list[str], environment: dict[str, str]) -> Any:
 
 @pytest.mark.parametrize("line", MCP)
 def test_an_agent_is_told_of_the_bridge(line: str, environment: dict[str, str]) -> None:
-    subprocess.run(["sh", "-c", line], env=environment, check=True)
-    words = Path(environment["NOTED"]).read_text().split("\0")[:-1]
+    words = noted(line, environment)
     if "--" in words:
         command = words[words.index("--") + 1 :]
     else:
@@ -105,14 +113,59 @@ def test_every_option_of_mcp_is_told() -> None:
 def test_a_plugin_is_where_it_is_said_to_be(line: str, environment: dict[str, str]) -> None:
     """The folders of the package are those of packaging/ here."""
     installed = re.sub(r"/usr/share/nimad/(\S+)", rf"{ROOT}/packaging/\1", line)
-    subprocess.run(["sh", "-c", installed], env=environment, check=True)
-    words = Path(environment["NOTED"]).read_text().split("\0")
+    words = noted(installed, environment)
     for path in (Path(word) for word in words if word.startswith("/")):
-        assert path.is_dir()
+        assert path.is_dir() and list(path.rglob("*plugin.json"))
     for name, market in (word.split("@") for word in words if "@" in word):
         catalog = ROOT / "packaging" / "claude-code" / ".claude-plugin" / "marketplace.json"
         found = json.loads(catalog.read_text())
         assert found["name"] == market and name in [one["name"] for one in found["plugins"]]
+
+
+def test_hermes_finds_the_provider_where_the_link_is(
+    home: Path, environment: dict[str, str]
+) -> None:
+    """tests/agents/test_hermes.py does it with the real one."""
+    (home / ".hermes" / "plugins").mkdir(parents=True)
+    link, choose, status = HERMES
+    installed = link.replace("/usr/share/nimad/", f"{ROOT}/packaging/")
+    subprocess.run(["sh", "-c", installed], env=environment, check=True)
+    provider = home / ".hermes" / "plugins" / "nimad"
+    assert (provider / "plugin.yaml").is_file() and (provider / "__init__.py").is_file()
+    assert noted(choose, environment)[-2:] == ["memory.provider", provider.name]
+    assert noted(status, environment) == ["hermes", "memory", "status"]
+
+
+def test_openclaw_is_told_what_doctor_asks_for(environment: dict[str, str], tmp_path: Path) -> None:
+    """The commands are carried out on a configuration: then `nimactl doctor` has nothing to say."""
+    config: dict[str, Any] = {}
+    plugin = json.loads((ROOT / "packaging" / "openclaw" / "openclaw.plugin.json").read_text())
+    found = []
+    for line in OPENCLAW[:3]:
+        _, *words = noted(line, environment)
+        match words:
+            case ["plugins", "install", folder, *_]:
+                entries = config.setdefault("plugins", {}).setdefault("entries", {})
+                entries[plugin["id"]] = {"enabled": True}
+                assert Path(folder).name == "openclaw"
+            case ["config", "set", path, value]:
+                *names, last = path.split(".")
+                place = config
+                for name in names:
+                    place = place.setdefault(name, {})
+                place[last] = json.loads(value)
+            case other:
+                assert other[:3] == ["plugins", "inspect", plugin["id"]]
+        (tmp_path / "openclaw.json").write_text(json.dumps(config))
+        found.append([one["fix"] for one in find_problems(tmp_path / "openclaw.json")])
+    assert found == [[OPENCLAW[1]], [], []]
+
+
+def test_each_setting_of_the_openclaw_plugin_is_told() -> None:
+    for folder in ("openclaw", "openclaw-beside"):
+        plugin = json.loads((ROOT / "packaging" / folder / "openclaw.plugin.json").read_text())
+        for name in plugin["configSchema"]["properties"]:
+            assert f"`{name}`" in TEXT or name == "database", name
 
 
 def test_each_hook_is_told() -> None:
@@ -124,4 +177,4 @@ def test_each_hook_is_told() -> None:
 def test_no_command_is_left_out() -> None:
     """Each line is of a kind that a test here runs."""
     assert MCP and SERVERS and PLUGINS
-    assert [line for line in COMMANDS if line not in MCP + PLUGINS] == []
+    assert [line for line in COMMANDS if line not in MCP + PLUGINS + OPENCLAW + HERMES] == []

@@ -369,6 +369,21 @@ def finding(severity: str) -> dict[str, str]:
     return {"part": "blocks", "what": "a is damaged", "fix": "rebuild it", "severity": severity}
 
 
+def test_doctor_looks_at_openclaws_configuration_too(
+    daemon: FakeDaemon, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "openclaw.json"
+    monkeypatch.setenv("OPENCLAW_CONFIG_PATH", str(path))
+    daemon.answers["doctor"] = {"problems": [], "checked": {"memories": 5}, "took_ms": 12.0}
+    path.write_text("{plugins: {entries: {nimad: {}}}}")
+    ran = run("doctor")
+    assert ran.code == 1
+    assert "openclaw config set plugins.entries.nimad.hooks.allowConversationAccess" in ran.out
+    path.write_text("{")
+    ran = run("doctor")
+    assert ran.code == 0 and "is neither JSON nor JSON5" in ran.out
+
+
 @pytest.mark.parametrize(
     ("severities", "code", "verdict"),
     [([], 0, "all well"), (["note"], 0, "all well"), (["error", "note"], 1, "1 problem")],

@@ -125,6 +125,8 @@ READ = {
     "get": {"id": 1},
     "similar": {"id": 1},
     "related": {"id": 1, "depth": 5},
+    "complete": {"what": "kettle", "ask": "who"},
+    "phi": {"id": 1},
     "graph": {"cypher": "MATCH (m:Memory) RETURN count(*)"},
     "export": {},
     "migrate.status": {},

@@ -171,6 +171,21 @@ def test_a_name_alone_brings_what_was_said_by_whom(store: MemoryStore) -> None:
         assert [hit.memory.who for hit in hits] == ["Ben"] * 4, mode
 
 
+def test_a_name_in_full_means_no_other_that_shares_a_word(store: MemoryStore) -> None:
+    said = "The corpus has ninety hours of meetings."
+    names = ("Grad A", "Grad B", "Grad C", "PhD B", "John Smith", "John Miller")
+    store.remember_many([Memory(said, who=name, timestamp=n) for n, name in enumerate(names, 1)])
+
+    def named(text: str) -> set[str | None]:
+        hits = store.query(text, 10).hits
+        return {hit.memory.who for hit in hits if hit.parts["subject"] > 0}
+
+    assert named("What did Grad B say of the corpus?") == {"Grad B"}
+    assert named("What did John Smith say of the corpus?") == {"John Smith"}
+    assert named("What did John say of the corpus?") == {"John Smith", "John Miller"}
+    assert named("What did John Smith and Grad C say of the corpus?") == {"John Smith", "Grad C"}
+
+
 def test_a_date_in_the_question(store: MemoryStore) -> None:
     noon = datetime(2023, 5, 8, 12)
     days = [noon + timedelta(days=n * 20) for n in range(6)]
@@ -256,7 +271,8 @@ def test_a_date_alone_is_a_question(store: MemoryStore) -> None:
 def test_the_parts_add_up(store: MemoryStore) -> None:
     store.remember_many(chat())
     for hit in store.query("Which pet did Anna adopt?").hits:
-        known = {"lexical", "semantic", "subject", "asks", "importance", "recency", "exact"}
+        known = {"lexical", "semantic", "subject", "date", "literal", "asks", "importance"}
+        known |= {"recency", "exact"}
         assert known <= set(hit.parts) <= known | {"cosine"}
         assert sum(hit.parts[name] for name in known) == pytest.approx(hit.score, abs=1e-5)
 
@@ -576,5 +592,6 @@ def test_terms_are_those_of_the_index(store: MemoryStore) -> None:
     assert terms.cut("Café") == terms.cut("cafe")
     assert terms.cut("京都abc駅") == ("京都", "abc", "駅")
     assert terms.cut("snake_case") == ("snake", "case")
+    assert terms.cut("кислорода") == ("кислоро*",) and terms.cut("вода") == ("вода",)
     assert terms.cut("\0") == ()
     terms.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import re
@@ -23,6 +24,7 @@ from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Memory
 from nimad.recall import lexical
 from nimad.recall.columns import NeighbourGather
+from nimad.recall.dates import find_on_dates
 from nimad.recall.parsed_query import parse_query
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scopes
@@ -56,7 +58,18 @@ class Sides:
         if not scope.count:
             return
         asked = parse_query(text, columns, self.terms, scope, NOW, UTC)
-        words = lexical.score_words(asked, columns, self.terms, scope, self.weights, Stopwatch())
+        asked = dataclasses.replace(asked, literals=[])
+        on_dates = find_on_dates(columns.time, asked.dates, UTC, scope.mask)
+        words = lexical.score_words(
+            asked,
+            columns,
+            self.terms,
+            scope,
+            self.weights,
+            Stopwatch(),
+            on_dates,
+            lambda part, ids: [],
+        )
         own = plain.bm25(asked, columns, self.terms, scope.mask, self.weights)
         assert np.array_equal(words.own, own)
         for form in (lexical._scatter, lexical._gather):
