@@ -29,7 +29,7 @@ test-slow: $(STAMP) ## run the slow tests, those that measure waits and memory t
 
 test-agents: $(STAMP) ## try nimad with the clients of others: MCP's SDKs (npm is needed, and the network once)
 	@$(BIN)/python packaging/fetch_agents.py
-	@$(BIN)/pytest -m agents --durations 10 $(PYTEST)
+	@$(BIN)/pytest -m agents tests/agents --durations 10 $(PYTEST)
 
 bench: $(STAMP) ## measure the index beside its peers, then migrations; BENCH="--sizes 1000000" is passed on
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'

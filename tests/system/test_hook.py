@@ -182,6 +182,9 @@ def test_a_turn_is_captured_once(daemon: DaemonProcess, project: Path) -> None:
         entry("user", text("side question"), 6, isSidechain=True),
         entry("user", "<local-command-stdout>x</local-command-stdout>", 7, isMeta=True),
         entry("assistant", text("On Friday at four."), 8),
+        '{"type": "user", "message": null}',
+        '["user"]',
+        '{"type": "assistant", "message": {"content": [{"ty',
     ]
     given = stop(project, *lines)
     for _ in range(2):
