@@ -39,6 +39,7 @@ from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import Recall
 from nimad.store.records import Records
 from nimad.store.relations import RelatedMemory, related_memories
+from nimad.store.transaction import Transaction
 from nimad.words.index import TermIndex
 
 DISK = "disk"
@@ -163,12 +164,15 @@ class MemoryStore:
         """Store one memory; durable and findable when it returns. Raises UsageError, DiskFull."""
         return self.remember_many([memory])[0]
 
-    def remember_many(self, memories: Sequence[Memory]) -> list[int]:
+    def remember_many(
+        self, memories: Sequence[Memory], also: Callable[[Transaction], None] | None = None
+    ) -> list[int]:
         """Store memories in one transaction: all of them, or (on an error) none; their ids.
 
-        The UsageError for a memory has its number in `fields["place"]`.
+        `also` joins the transaction when they have their ids.  The UsageError for a memory has its
+        number in `fields["place"]`.
         """
-        return self.writer.remember(memories)
+        return self.writer.remember(memories, also)
 
     def capture(self, turns: Sequence[CapturedTurn]) -> list[StoredTurn]:
         """Store turns, or what they lack, in one transaction: see nimad.core.capture.

@@ -31,7 +31,9 @@ class Writer:
         self._setbacks, self._on_stored = setbacks, on_stored
         self.accesses = Accesses()
 
-    def remember(self, memories: Sequence[Memory]) -> list[int]:
+    def remember(
+        self, memories: Sequence[Memory], also: Callable[[Transaction], None] | None = None
+    ) -> list[int]:
         """See `MemoryStore.remember_many`."""
         for place, memory in enumerate(memories):
             check_memory(memory, place)
@@ -40,6 +42,8 @@ class Writer:
 
         def add(tx: Transaction) -> Sequence[Memory]:
             tx.add_memories(memories)
+            if also is not None:
+                also(tx)
             return memories
 
         return self._store(memories, add)

@@ -23,6 +23,8 @@ COMMANDS = {
     "related": "query_commands",
     "complete": "hypervector_commands",
     "phi": "hypervector_commands",
+    "narrative": "reflection_commands",
+    "goal": "reflection_commands",
     "graph": "graph_command",
     "remember": "remember_commands",
     "capture": "capture_command",

@@ -20,6 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import tzinfo
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from nimad.embed.base import Embedder
 from nimad.errors import UsageError
@@ -190,6 +193,12 @@ class Recall:
         """int64[m], ascending: the ids of what passes a filter; None when nothing is left out."""
         with self._reading():
             return self._scopes.of(where).ids
+
+    def rows(self, where: Filter, *names: str) -> list[NDArray[Any]]:
+        """Some columns of what passes a filter, in the order of ids; see `Columns`."""
+        with self._reading():
+            mask = self._scopes.of(where).mask
+            return [getattr(self._columns, name)[mask] for name in names]
 
     def similar(self, memory: Memory, k: int, allowed: Ids | None = None) -> list[Hit]:
         """The `k` memories nearest in meaning to one, itself left out; scores are cosines.  By the

@@ -10,6 +10,7 @@ from nimad.serve.hypervector_verbs import HypervectorVerbs
 from nimad.serve.memory_verbs import MemoryVerbs
 from nimad.serve.migration_verbs import migration_verbs
 from nimad.serve.query_verb import QueryVerb
+from nimad.serve.reflection_verbs import ReflectionVerbs
 from nimad.serve.service_verbs import ServiceVerbs, Traffic
 from nimad.serve.verbs import Verb
 
@@ -24,6 +25,7 @@ def verbs(
         *QueryVerb(store).all(),
         *MemoryVerbs(store).all(),
         *HypervectorVerbs(store, access).all(),
+        *ReflectionVerbs(store).all(),
         graph_verb(store.graph, access),
         *migration_verbs(migrations),
     ]

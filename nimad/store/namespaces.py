@@ -15,3 +15,10 @@ def ids_within(records: Records, within: Namespaces) -> list[int]:
         sql = f"SELECT id FROM names WHERE ?1 = length(?2) AND {same}"
         found += [number for (number,) in records.rows(sql, (len(begin), begin))]
     return found
+
+
+def memories_within(records: Records, within: Namespaces | None) -> str:
+    """SQL that holds for a memory m in some namespaces; None: for each."""
+    if within is None:
+        return "1"
+    return f"m.namespace IN ({','.join(map(str, ids_within(records, within)))})"

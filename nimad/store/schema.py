@@ -22,6 +22,7 @@ version what is new
 9       words are in files of their own (nimad/core/words.py); an FTS5 table `words` of before stays
         until idle time has taken it out
 10      `phi`
+11      `goals`, `broadcasts`, `suggestions`
 ======= ======================================================================================
 
 =========== ==================================================================================
@@ -54,6 +55,10 @@ dense       files of converted legacy hypervectors that count; a file without a 
 dense_items names of the fillers and roles in those files
 phi         how well a memory's hypervector comes apart (cognition/phi_of_memories.py): `method` is
             the version that measured it, `phi` NULL where it could not; goes with the memory
+goals       what else is known of a memory that is a goal: until when, whether it is open, by which
+            memory it was reached (`by`)
+broadcasts  which memories `step` put into the workspace, the last some hundred
+suggestions pairs of memories that `dream` found, and whether they were rejected
 meta        single values (embedder and revision of the vectors, ...)
 =========== ==================================================================================
 
@@ -76,7 +81,7 @@ from nimad.text import FORM, common_form
 from nimad.times import read
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 10
+SCHEMA = 11
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -287,6 +292,24 @@ CREATE TABLE phi (
   memory INTEGER PRIMARY KEY, method INTEGER NOT NULL, phi REAL, uncertainty REAL NOT NULL,
   quality REAL NOT NULL
 );
+""",
+    11: """
+CREATE TABLE goals (
+  memory INTEGER PRIMARY KEY, priority REAL NOT NULL, since INTEGER NOT NULL, due INTEGER,
+  state TEXT NOT NULL, closed INTEGER, by INTEGER
+);
+CREATE TABLE broadcasts (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, memory INTEGER NOT NULL, at INTEGER NOT NULL,
+  affect INTEGER NOT NULL, score REAL NOT NULL
+);
+CREATE INDEX broadcasts_memory ON broadcasts (memory);
+CREATE TABLE suggestions (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL,
+  first INTEGER NOT NULL, second INTEGER NOT NULL, score REAL NOT NULL,
+  created INTEGER NOT NULL, rejected INTEGER NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX suggestions_pair ON suggestions (first, second);
+CREATE INDEX suggestions_second ON suggestions (second);
 """,
 }
 """By the version it leads to: the statements that bring an older file there."""

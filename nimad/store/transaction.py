@@ -26,6 +26,13 @@ NAMED = {
 }
 """Columns that hold ids of `names`, by table."""
 
+OF_MEMORIES = (
+    *(("hot", "id"), ("blobs", "memory"), ("unset_clock", "memory"), ("phi", "memory")),
+    *(("goals", "memory"), ("broadcasts", "memory")),
+    *(("suggestions", "first"), ("suggestions", "second")),
+)
+"""Tables whose rows go with the memory in a column."""
+
 TurnKey = tuple[str | None, *tuple[int, ...]]
 """A turn's name, and the `names` ids of its namespace, conversation and session (0: none)."""
 
@@ -249,10 +256,9 @@ class Transaction:
             "INSERT OR IGNORE INTO tombstones (id) SELECT id FROM doomed"
             " WHERE id NOT IN (SELECT id FROM hot) AND EXISTS (SELECT 1 FROM segments)"
         )
-        self.execute("DELETE FROM hot WHERE id IN (SELECT id FROM doomed)")
-        self.execute("DELETE FROM blobs WHERE memory IN (SELECT id FROM doomed)")
-        self.execute("DELETE FROM unset_clock WHERE memory IN (SELECT id FROM doomed)")
-        self.execute("DELETE FROM phi WHERE memory IN (SELECT id FROM doomed)")
+        for table, column in OF_MEMORIES:
+            self.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT id FROM doomed)")
+        self.execute("UPDATE goals SET by = NULL WHERE by IN (SELECT id FROM doomed)")
         memories = self.execute("DELETE FROM memories WHERE id IN (SELECT id FROM doomed)")
         self._changed("delete", "memory", sorted(ids))
         self.execute("DELETE FROM doomed")

@@ -25,7 +25,7 @@ _nimactl() {
   done
 
   # BEGIN words
-  local commands="query get similar related complete phi graph remember forget capture import export migrate status rebuild doctor mcp hook"
+  local commands="query get similar related complete phi narrative goal graph remember forget capture import export migrate status rebuild doctor mcp hook"
   local options="--help --json --socket --timeout --version"
   case $command in
     query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --explain --help --json --socket --timeout --version" ;;
@@ -33,6 +33,8 @@ _nimactl() {
     related) options="--depth -k --help --json --socket --timeout --version" ;;
     complete) options="--who --what --where --when --context --emotion --theme --ask -k --namespace --time-zone --help --json --socket --timeout --version" ;;
     phi) options="--top --seconds --time-zone --help --json --socket --timeout --version" ;;
+    narrative) options="--day --who --since --budget --namespace --agent --origin --time-zone --help --json --socket --timeout --version" ;;
+    goal) options="--priority --due --who --namespace --by --all --time-zone --help --json --socket --timeout --version" ;;
     graph) options="--param --limit --fresh --help --json --socket --timeout --version" ;;
     remember) options="--who --where --when --layer --importance --tag --namespace --origin --agent --time-zone --help --json --socket --timeout --version" ;;
     forget) options="--purge --all-forgotten --dry-run --help --json --socket --timeout --version" ;;
@@ -78,6 +80,7 @@ _nimactl() {
       ;;
     -k | --timeout | --who | --where | --when | --namespace | --agent | --tag | --after | --before | \
       --what | --context | --emotion | --theme | --top | --seconds | --importance | --depth | \
+      --day | --since | --budget | --priority | --due | --by | \
       --batch-size | --start-offset | --name | --from-line)
       return
       ;;
@@ -90,6 +93,7 @@ _nimactl() {
   else
     case $command in
       capture | import | migrate) _nimactl_files "$current" ;;
+      goal) mapfile -t COMPREPLY < <(compgen -W "add list show done" -- "$current") ;;
       rebuild) mapfile -t COMPREPLY < <(compgen -W "words blocks graph all" -- "$current") ;;
     esac
   fi

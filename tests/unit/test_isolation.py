@@ -159,6 +159,11 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "get": [{"id": "own"}, {"id": "own", "offset": 0}],
     "similar": [{"id": "own", "k": 1000}],
     "related": [{"id": "own", "depth": depth} for depth in (1, 2, 5)],
+    "narrative": [{}, {"who": "Anna"}, {"day": "2023"}, {"budget": 60}, {"namespace": "bert"}],
+    "goal.list": [{}, {"state": "all"}],
+    "goal.show": [],
+    "goal.add": [],
+    "goal.done": [],
     "export": [{}, {"namespace": "bert"}, {"limit": 2}, {"agent": SECRET}, {"offset": 0}],
     "remember": [],
     "capture": [],
@@ -208,7 +213,15 @@ def asked(served: Served, name: str, params: dict[str, Any]) -> list[Any]:
     return replies
 
 
-CHANGES = {"timings", "took_ms", "created", "uptime_seconds", "last_accessed", "access_count"}
+CHANGES = {
+    "timings",
+    "took_ms",
+    "created",
+    "uptime_seconds",
+    "last_accessed",
+    "access_count",
+    "since",
+}
 """Fields that differ from one moment to the next."""
 IDS = {"id", "ids", "hits", "copy_ids", "next", "input", "contemplation", "output", "forgotten"}
 
@@ -240,6 +253,25 @@ def test_an_id_of_another_does_not_exist(both: tuple[Served, Served], name: str)
         text = json.dumps(reply["error"]).replace(f"memory {number}.", "")
         assert text == json.dumps(nothing["error"]).replace(f"memory {absent}.", "")
     assert shared.ask(ANNA, "get", id=theirs[0], offset=0)["error"]["data"]["code"] == "not_found"
+
+
+def test_a_goal_of_another_does_not_exist(tmp_path: Path) -> None:
+    shared = Served(tmp_path / "state")
+    added = {"text": f"sell the kettle of {SECRET}", "namespace": "bert"}
+    theirs = shared.ask(ROOT, "goal.add", **added)["result"]["id"]
+    shared.anna("goal.add", text="sell the kettle")
+    shared.ask(ROOT, "remember", text=f"The kettle of {SECRET} is sold.", namespace="bert")
+    (mine,) = shared.anna("goal.list")["goals"]
+    for name, params in (("goal.show", {}), ("goal.done", {}), ("goal.done", {"by": 1})):
+        reply = shared.ask(ANNA, name, id=theirs, **params)
+        assert reply["error"]["data"]["code"] == "not_found", name
+    assert shared.ask(ANNA, "goal.done", id=mine["id"], by=theirs)["error"]
+    near = shared.anna("goal.show", id=mine["id"])["progress"]
+    assert near == []
+    assert not any(SECRET in line["text"] for line in shared.anna("narrative")["lines"])
+    reply = shared.ask(ANNA, "goal.add", text="x", namespace="bert")
+    assert reply["error"]["data"]["code"] == "namespace_denied"
+    shared.store.close()
 
 
 def test_another_may_not_be_forgotten_nor_what_was_forgotten_of_them(

@@ -47,6 +47,7 @@ LEVELS = {
     "words": 2.3,
     "recall": 3.1,
     "core": 3.2,
+    "reflection": 3.22,
     "background": 3.25,
     "migrate": 3.3,
     "check": 3.4,
