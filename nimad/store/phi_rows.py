@@ -31,6 +31,11 @@ def keep(tx: Transaction, rows: Iterable[PhiRow], method: int) -> None:
     )
 
 
+def drop(tx: Transaction, memories: Iterable[int]) -> None:
+    """Forget the measurements of memories: they got another hypervector."""
+    tx.many("DELETE FROM phi WHERE memory = ?", ((int(number),) for number in memories))
+
+
 def highest(
     records: Records, method: int, limit: int, within: Namespaces | None = None
 ) -> list[PhiRow]:
