@@ -28,7 +28,7 @@ from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import Setbacks
 from nimad.core.state_directory import StateLock, prepare_state, sweep
 from nimad.core.words import WordsIndex
-from nimad.core.writer import Writer
+from nimad.core.writer import DocumentName, Writer
 from nimad.disk.failures import disk_errors
 from nimad.embed.base import Embedder
 from nimad.errors import DiskFailed, DiskFull, NotFound
@@ -165,14 +165,18 @@ class MemoryStore:
         return self.remember_many([memory])[0]
 
     def remember_many(
-        self, memories: Sequence[Memory], also: Callable[[Transaction], None] | None = None
+        self,
+        memories: Sequence[Memory],
+        also: Callable[[Transaction], None] | None = None,
+        gone: Sequence[DocumentName] = (),
     ) -> list[int]:
         """Store memories in one transaction: all of them, or (on an error) none; their ids.
 
-        `also` joins the transaction when they have their ids.  The UsageError for a memory has its
-        number in `fields["place"]`.
+        A document takes the place of the one with its key, and those named in `gone` go; both are
+        forgotten.  `also` joins the transaction when the memories have their ids.  The UsageError
+        for a memory has its number in `fields["place"]`.
         """
-        return self.writer.remember(memories, also)
+        return self.writer.remember(memories, also, gone)
 
     def capture(self, turns: Sequence[CapturedTurn]) -> list[StoredTurn]:
         """Store turns, or what they lack, in one transaction: see nimad.core.capture.

@@ -184,14 +184,14 @@ def capacity() -> dict[str, list[tuple[float, float]]]:
         apart = math.sqrt(B * D / count)
         below = np.array([0.5 * math.erfc(-(x + apart) / math.sqrt(2)) for x in grid])
         theory.append((count / 1000, float((density * below**FILLERS).sum())))
-        members = codes.random(rng, count)
-        vector = codes.bundle(members)
-        won = [
-            np.mean(codes.products(vector, members[:500]) > most)
-            for most in (
-                codes.products(vector, codes.random(rng, FILLERS)).max() for _ in range(20)
-            )
-        ]
+        won = []
+        for _ in range(6):
+            members = codes.random(rng, count)
+            vector = codes.bundle(members)
+            scores = codes.products(vector, members[:500])
+            for _ in range(10):
+                strangers = codes.products(vector, codes.random(rng, FILLERS))
+                won.append(np.mean(scores > strangers.max()))
         measured.append((count / 1000, float(np.mean(won))))
     return {"theory": theory, "measured": measured}
 

@@ -26,7 +26,6 @@ from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
 from nimad.serve.frames import Frame
 from nimad.serve.verb_table import verbs
-from nimad.store.namespaces import ids_within
 
 ROOT = Peer(1, 0, 0)
 ANNA = Peer(1, 54321, 54321)
@@ -104,6 +103,11 @@ def fill(served: Served, *, others: bool) -> None:
         if others:
             served.ask(ROOT, "remember", text=" ".join(MANY[n::2]), namespace="bert")
     served.anna("capture", turns=[TURN])
+    document = {"text": OURS[0], "key": "k", "extra": {"text": OURS[0], "n": 1}}
+    served.anna("import", memories=[{**document, "timestamp": START}])
+    if others:
+        theirs = {"key": "k", "value": {"text": f"{OURS[1]} {SECRET}", "n": 2}, "namespace": "bert"}
+        served.ask(ROOT, "documents.put", documents=[theirs])
     other(99)
     if others:
         done = served.ask(ROOT, "capture", turns=[{**TURN, "namespace": "bert", "output": SECRET}])
@@ -169,6 +173,16 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "goal.add": [],
     "goal.done": [],
     "export": [{}, {"namespace": "bert"}, {"limit": 2}, {"agent": SECRET}, {"offset": 0}],
+    "documents.find": [
+        {},
+        {"tree": "", "query": "kettle"},
+        {"tree": "bert"},
+        {"namespace": "bert", "keys": ["k"]},
+        {"namespace": "anna", "keys": ["k"]},
+        {"query": SECRET, "filter": {"n": {"$gte": 0}}},
+    ],
+    "documents.namespaces": [{}, {"tree": "bert"}],
+    "documents.put": [],
     "remember": [],
     "capture": [],
     "import": [],
@@ -307,7 +321,9 @@ def test_nothing_is_written_elsewhere_whether_it_exists_or_not(
     _, shared = both
     before = shared.store.records.counts()
     turn = {"turn": "n", "session": "s", "input": "x", "namespace": space}
+    document = {"namespace": space, "key": "k", "value": None}
     for name, params in {
+        "documents.put": {"documents": [{"key": "m", "value": {}}, document]},
         "remember": {"text": "x", "namespace": space},
         "import": {"memories": [{"text": "y"}, {"text": "x", "namespace": space}]},
         "capture": {"turns": [{"turn": "m", "session": "s", "input": "y"}, turn]},
@@ -383,7 +399,7 @@ def test_a_star_stands_for_all_that_begin_so(tmp_path: Path) -> None:
         store.remember(Memory("The kettle.", namespace=space))
 
     found = store.records.rows_in(
-        "SELECT name FROM names WHERE id IN", ids_within(store.records, spaces)
+        "SELECT name FROM names WHERE id IN", store.records.names_within(spaces)
     )
     assert {name for (name,) in found} == {"agent.main", "home"}
     store.close()
