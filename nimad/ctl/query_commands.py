@@ -11,6 +11,7 @@ from nimad import prompt
 from nimad.ctl.arguments import (
     DATES,
     Commands,
+    Parser,
     add_command,
     add_filters,
     add_time_zone,
@@ -111,6 +112,10 @@ def _register_query(commands: Commands) -> None:
         " yesterday and the like count from there",
     )
     add_time_zone(query)
+    _add_ways_of_showing(query)
+
+
+def _add_ways_of_showing(query: Parser) -> None:
     query.add_argument(
         "--context",
         action="store_true",

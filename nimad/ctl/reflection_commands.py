@@ -51,28 +51,7 @@ def register(commands: Commands) -> None:
     add_filters(narrative)
     add_time_zone(narrative)
     _register_goal(commands)
-    person = add_command(
-        commands,
-        "person",
-        run_person,
-        "tell what is known of a person, from what that person said",
-        "When they were heard, topics, tone, what they announced, quotations, and which memories of"
-        " others name them. Whether they kept their word is not known here.",
-    )
-    person.add_argument("name", metavar="NAME", nargs="+", help="as in `who`, whatever its case")
-    add_filters(person)
-    add_time_zone(person)
-    connect = add_command(
-        commands,
-        "connect",
-        run_connect,
-        "tell what connects two memories",
-        "The shortest way over relations and turns, what both share, how near they are in meaning."
-        " Nothing may be known.",
-    )
-    connect.add_argument("id", metavar="ID", type=memory_id, help="one memory")
-    connect.add_argument("other", metavar="ID", type=memory_id, help="the other one")
-    add_time_zone(connect)
+    _register_person_and_connect(commands)
     step = add_command(
         commands,
         "step",
@@ -95,6 +74,31 @@ def register(commands: Commands) -> None:
         action="store_true",
         help="do not note that they won: the next step is the same",
     )
+
+
+def _register_person_and_connect(commands: Commands) -> None:
+    person = add_command(
+        commands,
+        "person",
+        run_person,
+        "tell what is known of a person, from what that person said",
+        "When they were heard, topics, tone, what they announced, quotations, and which memories of"
+        " others name them. Whether they kept their word is not known here.",
+    )
+    person.add_argument("name", metavar="NAME", nargs="+", help="as in `who`, whatever its case")
+    add_filters(person)
+    add_time_zone(person)
+    connect = add_command(
+        commands,
+        "connect",
+        run_connect,
+        "tell what connects two memories",
+        "The shortest way over relations and turns, what both share, how near they are in meaning."
+        " Nothing may be known.",
+    )
+    connect.add_argument("id", metavar="ID", type=memory_id, help="one memory")
+    connect.add_argument("other", metavar="ID", type=memory_id, help="the other one")
+    add_time_zone(connect)
 
 
 def _register_goal(commands: Commands) -> None:
