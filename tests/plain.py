@@ -60,7 +60,8 @@ def bm25(
         counts = np.array([count for _, count in pairs], np.float32)
         rarity = max(math.log((total + weights.unseen - len(rows) + 0.5) / (len(rows) + 0.5)), 1e-6)
         rarity *= question.factors.get(term, 1.0)
-        sizes = weights.k1 * (1 - weights.b + weights.b * columns.words[rows] / average)
+        words = columns.words[rows].astype(np.float32)
+        sizes = weights.k1 * (1 - weights.b + weights.b * words / average)
         gained = dated if term in question.dated else own
         gained[rows] += rarity * counts * (weights.k1 + 1) / (counts + sizes)
     for part, named in question.dates.parts.items():

@@ -151,7 +151,10 @@ class SemanticIndex(Projection):
 
     def missing_vectors(self) -> list[int]:
         """Ids without a vector: not in the index, and not waiting behind a source's cursor."""
-        lost = np.setdiff1d(self._records.ids(), self.index.ids(), assume_unique=True)
+        every, indexed = self._records.ids(), self.index.ids()
+        if np.array_equal(every, indexed):  # nearly always
+            return []
+        lost = np.setdiff1d(every, indexed, assume_unique=True)
         join = "sources s JOIN memories m ON m.source = s.id"
         waiting = self._records.ids_of(f"SELECT m.id FROM {join} WHERE m.id > s.encode_cursor")
         return [int(i) for i in np.setdiff1d(lost, waiting)]
@@ -416,8 +419,9 @@ class SemanticIndex(Projection):
         return size_of(self._state / "blocks")
 
     def rest(self) -> None:
-        """Give back the embedder's table."""
+        """Give back the embedder's table, and what was read of the segments."""
         self.embedder.rest()
+        self.index.rest()
 
 
 def _encode_if_possible(embedder: Embedder, texts: Sequence[str]) -> Rows | None:

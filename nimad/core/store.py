@@ -28,7 +28,7 @@ from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import Setbacks
 from nimad.core.state_directory import StateLock, prepare_state, sweep
 from nimad.core.words import WordsIndex
-from nimad.core.writer import Writer
+from nimad.core.writer import DocumentName, Writer
 from nimad.disk.failures import disk_errors
 from nimad.embed.base import Embedder
 from nimad.errors import DiskFailed, DiskFull, NotFound
@@ -39,6 +39,7 @@ from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import Recall
 from nimad.store.records import Records
 from nimad.store.relations import RelatedMemory, related_memories
+from nimad.store.transaction import Transaction
 from nimad.words.index import TermIndex
 
 DISK = "disk"
@@ -49,15 +50,16 @@ class MemoryStore:
     """Records and projections of one state directory; safe to use from many threads.
 
     `maintenance` is the lock of all work that seals, merges, rebuilds or purges: one piece at a
-    time, while reads and `remember` go on.  The background worker registers two callbacks:
-    `on_change` is called after each change, `on_returned` with the ids of memories that a caller
-    was given.
+    time, while reads and `remember` go on.  The background worker registers callbacks:
+    `on_change` is called after each change, `on_asked` after each query, `on_returned` with the ids
+    of memories that a caller was given.
     """
 
     def __init__(self, state: Path, config: Config, lock: StateLock, records: Records) -> None:
         self.state, self.config, self._lock, self.records = state, config, lock, records
         self.maintenance = threading.RLock()
         self.on_change: Callable[[], None] = lambda: None
+        self.on_asked: Callable[[], None] = lambda: None
         self.on_returned: Callable[[Sequence[int]], None] = lambda ids: None
         self.health = Health(lambda: self.on_change())
         self.setbacks = Setbacks()
@@ -162,12 +164,19 @@ class MemoryStore:
         """Store one memory; durable and findable when it returns. Raises UsageError, DiskFull."""
         return self.remember_many([memory])[0]
 
-    def remember_many(self, memories: Sequence[Memory]) -> list[int]:
+    def remember_many(
+        self,
+        memories: Sequence[Memory],
+        also: Callable[[Transaction], None] | None = None,
+        gone: Sequence[DocumentName] = (),
+    ) -> list[int]:
         """Store memories in one transaction: all of them, or (on an error) none; their ids.
 
-        The UsageError for a memory has its number in `fields["place"]`.
+        A document takes the place of the one with its key, and those named in `gone` go; both are
+        forgotten.  `also` joins the transaction when the memories have their ids.  The UsageError
+        for a memory has its number in `fields["place"]`.
         """
-        return self.writer.remember(memories)
+        return self.writer.remember(memories, also, gone)
 
     def capture(self, turns: Sequence[CapturedTurn]) -> list[StoredTurn]:
         """Store turns, or what they lack, in one transaction: see nimad.core.capture.
@@ -213,12 +222,14 @@ class MemoryStore:
         now: int | None = None,
         watch: Stopwatch | None = None,
         zone: tzinfo | None = None,
+        rank: Callable[[list[Hit]], list[Hit]] | None = None,
     ) -> Answer:
         """The memories that answer a text, best first; see nimad.recall.ranking.
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
             zone: whose days dates in the text mean; default: this machine's.
+            rank: has the last word on which hits are shown, and their order.
             watch: ends the query when it takes too long (QueryTooLong).
         """
         began = time.perf_counter()
@@ -226,6 +237,8 @@ class MemoryStore:
         watch = watch or Stopwatch()
         with self.query_priority:
             hits = self.recall.query(text, k, mode, where or Filter(), now, watch, zone)
+            if rank is not None:
+                hits = rank(hits)
         return self._answer(hits, began, watch.milliseconds())
 
     def similar(
@@ -254,6 +267,7 @@ class MemoryStore:
         ids = [hit.memory.id for hit in hits]
         self.writer.accesses.count(ids)
         self.on_returned(ids)
+        self.on_asked()
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()), timings)
 

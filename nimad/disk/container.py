@@ -198,6 +198,10 @@ class Container:
         if length > 0:
             self._map.madvise(advice, first, length)
 
+    def give_back(self) -> None:
+        """Let go of what was read of it: it comes back from the system's cache, or the disk."""
+        self._map.madvise(mmap.MADV_DONTNEED)
+
     def verify(self, names: Iterable[str] | None = None) -> None:
         """Re-read regions (all of them by default) from the file and compare their checksums.
 

@@ -1,4 +1,4 @@
-"""What ranking needs of every memory, as columns in RAM: no SQL for a filter or a neighbour.
+"""What ranking needs of every memory, as columns: no SQL for a filter or a neighbour.
 
 A row is a memory; rows are in the order of ids.  `nimad.recall.columns_follower` fills them from
 the records, `nimad.recall.session_neighbours` tells which rows are neighbours.
@@ -6,13 +6,14 @@ the records, `nimad.recall.session_neighbours` tells which rows are neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.disk import private_map
 from nimad.model import FIELDS
 from nimad.recall.subjects import Subjects
 from nimad.text import common_form
@@ -34,8 +35,8 @@ _TYPES: dict[str, tuple[type, float]] = {
     "namespace": (np.int32, NONE),
     "layer": (np.int32, NONE),
     "importance": (np.float32, 0.5),
-    "words": (np.float32, 0),
-    "length": (np.float32, np.nan),
+    "words": (np.uint16, 0),
+    "length": (np.float32, 0),
     "asks": (np.bool_, False),
     "instructs": (np.bool_, False),
     "print": (np.int64, 0),
@@ -48,6 +49,8 @@ CODES = {
 }
 """Fields of few values, a byte each: the code of each value; 0 where there is none."""
 _TYPES |= dict.fromkeys(CODES, (np.uint8, 0))
+MOST_WORDS = (1 << 16) - 1
+"""Length of the longest text that BM25 tells from longer ones [words]."""
 _FEW = 4
 """Number of suspects up to which `Columns.copies` compares with each [rows]."""
 SAVED = {name: kind for name, (kind, _) in _TYPES.items() if name != "length"}
@@ -65,8 +68,8 @@ class Columns:
             stands for memories of a namespace without sessions (`columns_follower.loose_session`);
             a `who` below it for a speaker in the text (`speaker_prefix`).
         before, after: int32[n], the row of the neighbour in the session, or -1.
-        importance, words (how many the text has): float32[n].
-        length: float32[n], of the mixed vector (`semantic`); nan while unknown, or when neighbours
+        importance: float32[n].  words: uint16[n], how many the text has, at most MOST_WORDS.
+        length: float32[n], of the mixed vector (`semantic`); 0 while unknown, or when neighbours
             changed.
         print: int64[n], the fingerprint of the text (see `fingerprint`).
         origin (each field of CODES): uint8[n], the code of its value.
@@ -75,11 +78,11 @@ class Columns:
 
         count, dead: rows, and those that are not alive.
         subjects: the names in `who` and their codes.
-        sessions: the code of each session.
-        ends: the last row of each session, by its code.
         seen: the last change of the records that is in the columns; -1 before the first.
         version: counts the changes of the columns.
         changed: rows that came or went since the columns were in a file.
+        mapped: rows that lie in the file (nimad/disk/private_map.py); their pages can be given back
+            as long as nothing is written to them, which `touch` tells.
     """
 
     id: Rows
@@ -91,7 +94,7 @@ class Columns:
     namespace: NDArray[np.int32]
     layer: NDArray[np.int32]
     importance: Floats
-    words: Floats
+    words: NDArray[np.uint16]
     length: Floats
     asks: NDArray[np.bool_]
     instructs: NDArray[np.bool_]
@@ -112,8 +115,10 @@ class Columns:
         self.seen = -1
         self.version += 1
         self.subjects = Subjects()
-        self.sessions: dict[Session, int] = {}
-        self.ends: dict[int, int] = {}
+        self._sessions: dict[Session, int] | NDArray[np.int64] = {}
+        self._ends: dict[int, int] | None = {}
+        self.mapped = 0
+        self._written: set[str] = set()
         self._store: dict[str, NDArray[Any]] = {
             name: np.full(0, empty, kind) for name, (kind, empty) in _TYPES.items()
         }
@@ -125,17 +130,20 @@ class Columns:
         room = len(self._store["id"])
         if end > room:
             size = max(end, room + room // 4, 1024)
+            self.mapped = 0
             for name, (kind, empty) in _TYPES.items():
                 grown: NDArray[Any] = np.full(size, empty, kind)
-                grown[:room] = self._store[name]
+                grown[:start] = self._store[name][:start]
                 self._store[name] = grown
-        for name, values in fields.items():
-            self._store[name][start:end] = values
+        for name, (_, empty) in _TYPES.items():
+            self._store[name][start:end] = fields.get(name, empty)
         self.count = end
         self._show_rows()
 
     def mark_dead(self, rows: Rows) -> None:
         """The memories of some rows are gone; the rows stay until `compact`."""
+        self.ends()  # which are looked for by what is alive
+        self.touch(("alive", "print"), rows)
         self.alive[rows] = False
         self.print[rows] = 0  # what is forgotten leaves no trace
         self.changed += len(rows)
@@ -148,17 +156,72 @@ class Columns:
         place = np.full(self.count + 1, NONE, np.int32)  # the last one for row -1, no neighbour
         place[kept] = np.arange(len(kept))
         self._store = {name: self._store[name][kept] for name in _TYPES}
+        self.mapped = 0
         for name in ("before", "after"):
             self._store[name] = place[self._store[name]]
         self.count, self.dead = len(kept), 0
         self._show_rows()
-        self.find_ends()
+        self._ends = None
         self.version += 1
 
-    def find_ends(self) -> None:
-        """Set `ends` from the other columns."""
-        last = np.flatnonzero(self.alive & (self.session > NONE) & (self.after == NONE))
-        self.ends = dict(zip(self.session[last].tolist(), last.tolist(), strict=True))
+    @property
+    def sessions(self) -> dict[Session, int]:
+        """The code of each session; made when it is first asked for."""
+        if not isinstance(self._sessions, dict):
+            self._sessions = {
+                (space, None if talk == NONE else talk, None if session == NONE else session): code
+                for code, (space, talk, session) in enumerate(self._sessions.tolist())
+            }
+        return self._sessions
+
+    @property
+    def session_keys(self) -> NDArray[np.int64]:
+        """int64[s, 3]: namespace, conversation and session by code; NONE for none."""
+        if isinstance(self._sessions, dict):
+            keys = [[NONE if key is None else key for key in known] for known in self._sessions]
+            return np.array(keys, np.int64).reshape(-1, 3)
+        return self._sessions
+
+    def ends(self, upto: int | None = None) -> dict[int, int]:
+        """The last row of each session, by its code; kept from the first call on, which looks at
+        the rows below `upto`: those that have their neighbours."""
+        if self._ends is None:
+            here = slice(upto)
+            open_end = (self.session[here] > NONE) & (self.after[here] == NONE)
+            last = np.flatnonzero(self.alive[here] & open_end)
+            self._ends = dict(zip(self.session[last].tolist(), last.tolist(), strict=True))
+        return self._ends
+
+    def forget_ends(self) -> None:
+        """The neighbours changed: find the ends of sessions anew."""
+        self._ends = None
+
+    def adopt(
+        self, arrays: Mapping[str, NDArray[Any]], count: int, sessions: NDArray[np.int64]
+    ) -> None:
+        """Take mapped arrays, with room for more rows, in place of what there is; a number of rows
+        that is the same keeps the lengths.  `sessions`: as `session_keys`."""
+        length = self.length if self.count == count else np.zeros(0, np.float32)
+        self._store = {**arrays, "length": np.zeros(len(arrays["id"]), np.float32)}
+        self._store["length"][: len(length)] = length
+        self.count = self.mapped = count
+        self._sessions, self._ends, self._written = sessions, None, set()
+        self._show_rows()
+
+    def touch(self, names: Iterable[str], rows: Rows | int) -> None:
+        """Some columns are written to at some rows: those that are mapped stay in memory."""
+        if np.min(rows, initial=self.mapped) < self.mapped:
+            self._written.update(names)
+
+    def give_back(self) -> None:
+        """Let go of the pages of mapped columns that were only read."""
+        for name in SAVED.keys() - self._written:
+            private_map.give_back(self._store[name][: self.mapped])
+
+    def forget_lengths(self) -> None:
+        """The vectors are others now."""
+        self._store["length"] = np.zeros_like(self._store["length"])
+        self._show_rows()
 
     def _show_rows(self) -> None:
         for name, array in self._store.items():

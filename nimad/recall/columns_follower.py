@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.recall import session_neighbours, speaker_prefix
-from nimad.recall.columns import CODES, NONE, Columns, Session, fingerprint
+from nimad.recall.columns import CODES, MOST_WORDS, NONE, Columns, Session, fingerprint
 from nimad.recall.layers import is_instruction
 from nimad.recall.subjects import NO_SUBJECT, Subjects
 from nimad.store import rows
@@ -128,6 +128,7 @@ class ColumnsFollower:
         rows = columns.rows_of(found[:, 0])
         changed = columns.time[rows] != found[:, 1]
         if changed.any():
+            columns.touch(("time",), rows)
             columns.time[rows] = found[:, 1]
             session_neighbours.link_all_rows(columns)
             columns.version += 1
@@ -177,7 +178,7 @@ def _fields_of(
         "who": speakers,
         "alive": [True] * len(page),
         "importance": [0.5 if weight is None else weight for weight in weights],
-        "words": words,
+        "words": np.minimum(words, MOST_WORDS),
         "asks": [text.rstrip(" ").endswith(_QUESTION_MARKS) for text in texts],
         "instructs": [is_instruction(text) for text in texts],
         "print": [fingerprint(text) for text in texts],

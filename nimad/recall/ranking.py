@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import tzinfo
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from nimad.embed.base import Embedder
 from nimad.errors import UsageError
@@ -110,8 +111,21 @@ class Recall:
             self._terms.follow(self._columns.last_id)
 
     def keep(self, most_changes: int = KEEP_CHANGES) -> bool:
-        """Write the columns to their file when that is due; whether it did.  Raises DiskFull."""
-        return self.columns_cache.save_when_due(self._reading(), most_changes)
+        """Write the columns to their file when that is due; whether it did.  Raises DiskFull.
+
+        From then on they lie in the file, not in memory.
+        """
+        saved = self.columns_cache.save_when_due(self._reading(), most_changes)
+        if saved:
+            with self._lock.exclusive():
+                self.columns_cache.map_saved()
+        return saved
+
+    def rest(self) -> None:
+        """Give back what queries have read of the files."""
+        with self._lock.shared():
+            self._columns.give_back()
+        self._terms.rest()
 
     def close(self) -> None:
         """Give back what is held besides memory."""
@@ -126,8 +140,10 @@ class Recall:
         now: int | None = None,
         watch: Stopwatch | None = None,
         zone: tzinfo | None = None,
+        *,
+        always: bool = False,
     ) -> list[Hit]:
-        """The best `k` memories for a text, best first; none when nothing fits.
+        """The best `k` memories for a text, best first; none when nothing fits, unless `always`.
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
@@ -145,7 +161,9 @@ class Recall:
         with self._reading() as parts:
             scope = self._scopes.of(where)
             watch.lap("wait")
-            context = QueryContext(text, k, mode, scope, at, zone or local_zone(), *parts, watch)
+            context = QueryContext(
+                text, k, mode, scope, at, zone or local_zone(), *parts, watch, always
+            )
             scored = self._scoring.best(context) if scope.count else []
         watch.lap("fusion")
         memories = get_within(self._records, [number for number, *_ in scored])
@@ -179,6 +197,12 @@ class Recall:
         """int64[m], ascending: the ids of what passes a filter; None when nothing is left out."""
         with self._reading():
             return self._scopes.of(where).ids
+
+    def rows(self, where: Filter, *names: str) -> list[NDArray[Any]]:
+        """Some columns of what passes a filter, in the order of ids; see `Columns`."""
+        with self._reading():
+            mask = self._scopes.of(where).mask
+            return [getattr(self._columns, name)[mask] for name in names]
 
     def similar(self, memory: Memory, k: int, allowed: Ids | None = None) -> list[Hit]:
         """The `k` memories nearest in meaning to one, itself left out; scores are cosines.  By the
@@ -223,7 +247,7 @@ class Recall:
                         pass
                     parts = self._parts()
                     if parts != self._serving:  # another embedder, or a rebuild: other lengths
-                        self._columns.length[:] = np.nan
+                        self._columns.forget_lengths()
                         self._serving = parts
         with self._lock.shared():
             assert self._serving is not None

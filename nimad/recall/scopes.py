@@ -16,7 +16,6 @@ from nimad.recall.columns import CODES, Columns
 from nimad.recall.layers import INPUT, OUTPUT
 from nimad.recall.subjects import NO_SUBJECT
 from nimad.recall.weights import Weights
-from nimad.store.namespaces import ids_within
 from nimad.store.records import Records
 from nimad.text import common_form
 
@@ -42,7 +41,8 @@ class Scope:
         mask: bool[n], what may be returned.
         whole: that is every row.  filtered: rows that exist are left out.
         count: how many may be returned.
-        sizes: float32[n], BM25's measure of each text's length against the usual one.
+        words: uint16[n], how many words each text has.  average: of those in the mask.
+        k1, b: of BM25, see `Weights`.
         subjects: bool[codes], whose memories are among them.
         prefixes: the codes of speakers in the texts, see `speaker_prefix`.
         first, last: the times between which those lie that have one.
@@ -56,7 +56,10 @@ class Scope:
     whole: bool
     filtered: bool
     count: int
-    sizes: NDArray[np.float32]
+    words: NDArray[np.uint16]
+    average: float
+    k1: float
+    b: float
     subjects: NDArray[np.bool_]
     prefixes: frozenset[int]
     first: int
@@ -65,6 +68,11 @@ class Scope:
     instructions: NDArray[np.bool_] | None
     id: NDArray[np.int64]
     bound: bool
+
+    @functools.cached_property
+    def sizes(self) -> NDArray[np.float32]:
+        """float32[n]: BM25's measure of each text's length against the usual one."""
+        return self.k1 * (1 - self.b + self.b * self.words.astype(np.float32) / self.average)
 
     @functools.cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -121,7 +129,7 @@ class Scopes:
                 codes = [code_of.get(value, 0) for value in wanted]
                 mask &= np.isin(getattr(columns, name), codes)
         if where.within is not None:
-            mask &= np.isin(columns.namespace, ids_within(self._records, where.within))
+            mask &= np.isin(columns.namespace, self._records.names_within(where.within))
         if where.who is not None:
             mask &= columns.who == columns.subjects.codes.get(common_form(where.who), _NO_ROW)
         if where.after is not None or where.before is not None:
@@ -130,7 +138,13 @@ class Scopes:
             mask &= columns.time >= where.after
         if where.before is not None:
             mask &= columns.time < where.before
-        rest = Filter(where=where.where, agent=where.agent, tags=where.tags)
+        rest = Filter(
+            where=where.where,
+            agent=where.agent,
+            tree=where.tree,
+            documents=where.documents,
+            tags=where.tags,
+        )
         if rest:
             kept = np.zeros(columns.count, np.bool_)
             kept[columns.rows_of(self._records.matching(rest))] = True
@@ -142,16 +156,11 @@ class Scopes:
         mask = self._mask_of(where)
         count = int(np.count_nonzero(mask))
         times = columns.time[mask & (columns.time != 0)]
-        low, high = MIXED
-        lengths = np.log1p(columns.words[mask])
-        mixed = (float(lengths.std(dtype=np.float64)) - low) / (high - low) if count else 0.0
-        b = weights.b + (1 - weights.b) * min(max(mixed, 0.0), 1.0)
         words = columns.words[mask]
         average = max(float(words.mean(dtype=np.float64)), 1.0) if count else 1.0
         low, high = MIXED
         spread = float(np.log1p(words).std(dtype=np.float64)) if count else 0.0
         mixed = min(max((spread - low) / (high - low), 0.0), 1.0)
-        b = weights.b + (1 - weights.b) * mixed
         layers = dict(self._records.rows(_LAYERS_SQL, (INPUT, OUTPUT)))
         told = columns.instructs & (columns.layer == layers.get(INPUT, _NO_ROW))
         who = columns.who[mask]
@@ -162,7 +171,10 @@ class Scopes:
             whole=count == columns.count,
             filtered=count < columns.count - columns.dead,
             count=count,
-            sizes=weights.k1 * (1 - b + b * columns.words / average),
+            words=columns.words,
+            average=average,
+            k1=weights.k1,
+            b=weights.b + (1 - weights.b) * mixed,
             subjects=present,
             prefixes=speaker_prefix.recurring(who),
             first=int(times.min()) if len(times) else 0,

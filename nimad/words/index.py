@@ -176,6 +176,12 @@ class TermIndex:
             if self.complete:
                 self.seen = max(self.seen, self.covered)
 
+    def rest(self) -> None:
+        """Give back what was read of the files."""
+        for segment in self._sealed:
+            if segment.container is not None:
+                segment.container.give_back()
+
     def restart(self, sealed: Sequence[Segment], complete: bool) -> None:
         """Take these segments and forget the tail; nothing is kept of what comes until the index is
         complete."""

@@ -34,6 +34,7 @@ def blocks(kind: str) -> list[str]:
 COMMANDS = [line for block in blocks("") for line in block.splitlines() if line]
 MCP = [line for line in COMMANDS if " mcp add " in line]
 PLUGINS = [line for line in COMMANDS if re.search(" plugins? (install|marketplace add) ", line)]
+HERMES = [line for line in COMMANDS if "hermes" in line]
 OPENCLAW = [line for line in COMMANDS if line.startswith("openclaw ") and line not in MCP]
 SERVERS = [json.loads(block) for block in blocks("json") if '"args": ["mcp"]' in block]
 
@@ -54,7 +55,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def environment(home: Path, tmp_path: Path) -> dict[str, str]:
-    for name in ("claude", "openclaw"):
+    for name in ("claude", "openclaw", "hermes"):
         (tmp_path / name).write_text(STUB)
         (tmp_path / name).chmod(0o755)
     path = f"{tmp_path}:{Path(sys.executable).parent}:{os.defpath}"
@@ -121,6 +122,20 @@ def test_a_plugin_is_where_it_is_said_to_be(line: str, environment: dict[str, st
         assert found["name"] == market and name in [one["name"] for one in found["plugins"]]
 
 
+def test_hermes_finds_the_provider_where_the_link_is(
+    home: Path, environment: dict[str, str]
+) -> None:
+    """tests/agents/test_hermes.py does it with the real one."""
+    (home / ".hermes" / "plugins").mkdir(parents=True)
+    link, choose, status = HERMES
+    installed = link.replace("/usr/share/nimad/", f"{ROOT}/packaging/")
+    subprocess.run(["sh", "-c", installed], env=environment, check=True)
+    provider = home / ".hermes" / "plugins" / "nimad"
+    assert (provider / "plugin.yaml").is_file() and (provider / "__init__.py").is_file()
+    assert noted(choose, environment)[-2:] == ["memory.provider", provider.name]
+    assert noted(status, environment) == ["hermes", "memory", "status"]
+
+
 def test_openclaw_is_told_what_doctor_asks_for(environment: dict[str, str], tmp_path: Path) -> None:
     """The commands are carried out on a configuration: then `nimactl doctor` has nothing to say."""
     config: dict[str, Any] = {}
@@ -162,4 +177,4 @@ def test_each_hook_is_told() -> None:
 def test_no_command_is_left_out() -> None:
     """Each line is of a kind that a test here runs."""
     assert MCP and SERVERS and PLUGINS
-    assert [line for line in COMMANDS if line not in MCP + PLUGINS + OPENCLAW] == []
+    assert [line for line in COMMANDS if line not in MCP + PLUGINS + OPENCLAW + HERMES] == []

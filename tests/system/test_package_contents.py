@@ -64,6 +64,7 @@ def field(package: Path, name: str) -> str:
         "/usr/share/doc/nimad/dense.md",
         "/usr/share/doc/nimad/embedders.md",
         "/usr/share/doc/nimad/follow.md",
+        "/usr/share/doc/nimad/hypervectors.md",
         "/usr/share/doc/nimad/migration.md",
         "/usr/share/doc/nimad/protocol.md",
         "/usr/share/man/man1/nimactl.1.gz",
@@ -72,6 +73,8 @@ def field(package: Path, name: str) -> str:
         "/usr/share/nimad/claude-code/.mcp.json",
         "/usr/share/nimad/claude-code/hooks/hooks.json",
         "/usr/share/nimad/claude-code/skills/nimad/SKILL.md",
+        "/usr/share/nimad/hermes/__init__.py",
+        "/usr/share/nimad/hermes/plugin.yaml",
         *(
             f"/usr/share/nimad/{folder}/{name}"
             for folder in ("openclaw", "openclaw-beside")

@@ -301,7 +301,6 @@ def with_former_table(store: MemoryStore, how: str = "whole") -> MemoryStore:
         outside.execute(sql)
         outside.execute(DAMAGE[how])
         outside.execute("DELETE FROM meta WHERE key = 'words'")
-        outside.execute("PRAGMA user_version = 8")
         outside.commit()
     return MemoryStore.open(store.state, store.config)
 
