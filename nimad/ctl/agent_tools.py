@@ -253,12 +253,8 @@ class Tools:
         spaces = status["namespaces"]
         if self._namespace:
             spaces = {self._namespace: spaces.get(self._namespace, 0)}
-        return {
-            "memories": sum(spaces.values()),
-            "namespaces": spaces,
-            "degraded": status["degraded"],
-            "version": status["version"],
-        }
+        told: JSON = {"memories": sum(spaces.values()), "namespaces": spaces, "degraded": {}}
+        return told | {name: status[name] for name in ("degraded", "version") if name in status}
 
     def _one(self, ask: Ask, ident: int) -> JSON | None:
         """A memory that this agent may see."""

@@ -18,7 +18,7 @@ from pathlib import PurePath
 from typing import Any
 
 from nimad.ctl.client import Client
-from nimad.ctl.injection import frame, without_frames
+from nimad.ctl.injection import TRUSTED, frame, without_frames
 from nimad.errors import NimadError
 
 JSON = dict[str, Any]
@@ -123,9 +123,8 @@ class Hook:
         return made
 
     def _recall(self, text: str, **more: Any) -> str:
-        found = self._client.call(
-            "query", text=text, k=SHOWN + 5, namespace=self._namespace, **more
-        )["results"]
+        where = {"namespace": self._namespace, "origin": TRUSTED, **more}
+        found = self._client.call("query", None, text=text, k=SHOWN + 5, **where)["results"]
         session = self._given.get("session_id")
         others = [one for one in found if not session or one["session"] != session]
         return frame(others[:SHOWN])

@@ -122,8 +122,8 @@ function registerCheck({ api, daemon, logger, config }) {
     const missing = missingPermission(ctx?.config ?? config());
     if (missing) (logger.error ?? logger.warn)?.(missing);
     try {
-      const { version, memories } = await daemon.call("status", {}, { timeoutMs: 2000 });
-      logger.info?.(`nimad ${version} answers; it holds ${memories} memories`);
+      const { memories } = await daemon.call("status", {}, { timeoutMs: 2000 });
+      logger.info?.(`nimad answers; it holds ${memories} memories`);
     } catch (error) {
       logger.warn?.(`nimad is not there: ${error.message}`);
     }

@@ -76,7 +76,7 @@ function renamed(old) {
 /** The namespace of an agent: OpenClaw's first agent, main, shares what nimactl and a migration use. */
 export function namespaceOf(agentId, settings) {
   if (settings.namespace) return settings.namespace.replaceAll("{agent}", agentId);
-  return agentId === "main" ? "default" : `agent:${agentId}`;
+  return agentId === "main" ? "default" : `agent.${agentId}`;
 }
 
 /** What the user must still do for the hooks to run, or undefined. */

@@ -326,6 +326,16 @@ def test_an_id_that_was_cancelled_may_be_used_again(tmp_path: Path) -> None:
         assert bridge.silent(0.6)
 
 
+def test_a_bound_user_is_told_less_of_the_status(tmp_path: Path) -> None:
+    found = {"namespaces": {"agent.main": 2}, "bound": True, "uptime_seconds": 1.0}
+    with (
+        FakeDaemon(tmp_path / "s", status=found) as daemon,
+        Bridge("--socket", str(daemon.path)) as bridge,
+    ):
+        told = bridge.tool("memory_status")
+        assert told == {"memories": 2, "namespaces": {"agent.main": 2}, "degraded": {}}
+
+
 def test_a_busy_daemon_is_asked_again(tmp_path: Path) -> None:
     left = [Busy(detail="too many callers"), Busy(detail="too many callers")]
 
