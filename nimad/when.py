@@ -25,6 +25,9 @@ FORMS = (
     " a number since 1970"
 )
 _MS = timedelta(milliseconds=1)
+_IN_NO_CALENDAR = (ValueError, OverflowError, OSError, LookupError)
+"""What a date raises that is in no calendar, or a word that is one but for the case of letters that
+have three: "Frıday"."""
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 
@@ -63,16 +66,16 @@ def read(text: str, now: int, zone: tzinfo | None = None) -> Span:
             return _moment(at)
     if short := re.fullmatch(r"(\d{1,6}) ?(min|h|d|w|mo|y)", given):
         return _moment(now - int(short[1]) * words.UNITS[short[2]] // _MS)
-    if ago := _AGO.fullmatch(given):
-        return _moment(now - _amount(ago) // _MS)
-    if found := _LAST_SOME.fullmatch(given):
-        return Span(now - _amount(found) // _MS, now + 1)
     try:
+        if ago := _AGO.fullmatch(given):
+            return _moment(now - _amount(ago) // _MS)
+        if found := _LAST_SOME.fullmatch(given):
+            return Span(now - _amount(found) // _MS, now + 1)
         named = _written(given, _here(now, zone))
         if named is not None:
             return _milliseconds(*named, zone)
-    except (ValueError, OverflowError, OSError):
-        pass  # no calendar has it
+    except _IN_NO_CALENDAR:
+        pass
     raise ValueError(f"must be {FORMS}")
 
 
@@ -96,12 +99,13 @@ def relative(text: str, now: int, zone: tzinfo | None = None) -> Iterator[tuple[
         (some[0], partial(_season, said=_said(some)[-1])) for some in _LAST_SEASON.finditer(text)
     ]
     for some in _AGO.finditer(text):
-        spans.append((some[0], partial(_around, ago=_amount(some), unit=_unit(some))))
+        spans.append((some[0], partial(_around, found=some)))
     for said, bounds in spans:
-        with suppress(ValueError, OverflowError, OSError):  # no calendar has it
+        with suppress(*_IN_NO_CALENDAR):
             yield _milliseconds(*bounds(at), zone), said
     for last in _LAST_SOME.finditer(text):
-        yield Span(now - _amount(last) // _MS, now + 1), last[0]
+        with suppress(*_IN_NO_CALENDAR):
+            yield Span(now - _amount(last) // _MS, now + 1), last[0]
 
 
 # --- one whole text -------------------------------------------------------------------------------
@@ -250,8 +254,8 @@ def _season(now: datetime, said: str) -> Bounds:
     return start, end
 
 
-def _around(now: datetime, ago: timedelta, unit: timedelta) -> Bounds:
-    at = now - ago
+def _around(now: datetime, found: re.Match[str]) -> Bounds:
+    at, unit = now - _amount(found), _unit(found)
     if unit < _DAY:
         return at - unit, at + unit
     slack = 0 if unit == _DAY else max(1, unit.days // 4)

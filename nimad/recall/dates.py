@@ -132,13 +132,14 @@ def _written(text: str) -> Iterator[tuple[list[Named], str]]:
             yield _parts(year=found[0]), found[0]
         for found in _SEASON.finditer(text):
             year = _parts(year=found["year"] or found["first"])
-            season = SEASONS[(found["name"] or found["last"]).lower()]
+            season = SEASONS.get((found["name"] or found["last"]).casefold(), ())
             yield year + [Named("month", month) for month in season], found[0]
     spoken = {word.lower() for word in words_of(text)}
     if not MONTHS.keys().isdisjoint(spoken):
         for found in _MONTH.finditer(text):
             if _is_month(found, text):
-                months = _parts(year=found["year"], month=str(MONTHS[found["name"].lower()]))
+                month = str(MONTHS.get(found["name"].casefold(), ""))
+                months = _parts(year=found["year"], month=month)
                 days = [*_parts(day=found["day"]), *_parts(day=found["after"])]
                 yield months + days, found[0]
     for word in WEEKDAYS.keys() & spoken:
