@@ -135,24 +135,20 @@ def pairs(store: MemoryStore, ids: Sequence[int], names: Collection[str] = ()) -
         }
         others = get_within(store.records, list(close))
         wanted = goals.of_memories(store.records, [memory.id, *close]).keys()
-        linked = None
+        if not close or memory.id in wanted:
+            continue
+        edges = {step.id for step in neighbours(store.records, memory.id, 1, EDGES)}
         for number in sorted(close.keys() - wanted, key=lambda n: (-close[n], n)):
             other = others.get(number)
-            if (
-                memory.id in wanted
-                or other is None
-                or other.namespace != memory.namespace
-                or not _is_solid(other)
-            ):
+            if other is None or other.namespace != memory.namespace or not _is_solid(other):
                 continue
             kind = _kind(memory, other, (close[number] - near) / room, names)
-            if kind == "link" and linked is not None:
-                continue  # the nearest one will do
-            if kind is None or (kind in RELATIONS and _have_edge(store, memory.id, number)):
+            if kind is None or (kind in RELATIONS and number in edges):
                 continue
-            linked = number if kind == "link" else linked
             first, second = sorted((memory.id, number))
             found.setdefault((first, second), Pair(kind, first, second, round(close[number], 4)))
+            if kind == "link":  # the nearest one will do
+                break
     return list(found.values())
 
 
@@ -182,11 +178,6 @@ def _kind(one: Memory, other: Memory, cosine: float, names: Collection[str]) -> 
         return "repeat"
     apart = one.session is None or one.session != other.session
     return "link" if apart and both >= TELLING_LINK * least else None
-
-
-def _have_edge(store: MemoryStore, one: int, other: int) -> bool:
-    """Whether a relation or a turn connects two memories."""
-    return any(step.id == other for step in neighbours(store.records, one, 1, EDGES))
 
 
 # --- what becomes of a suggestion -----------------------------------------------------------------
