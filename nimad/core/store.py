@@ -222,12 +222,14 @@ class MemoryStore:
         now: int | None = None,
         watch: Stopwatch | None = None,
         zone: tzinfo | None = None,
+        rank: Callable[[list[Hit]], list[Hit]] | None = None,
     ) -> Answer:
         """The memories that answer a text, best first; see nimad.recall.ranking.
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
             zone: whose days dates in the text mean; default: this machine's.
+            rank: has the last word on which hits are shown, and their order.
             watch: ends the query when it takes too long (QueryTooLong).
         """
         began = time.perf_counter()
@@ -235,6 +237,8 @@ class MemoryStore:
         watch = watch or Stopwatch()
         with self.query_priority:
             hits = self.recall.query(text, k, mode, where or Filter(), now, watch, zone)
+            if rank is not None:
+                hits = rank(hits)
         return self._answer(hits, began, watch.milliseconds())
 
     def similar(

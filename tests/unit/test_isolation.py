@@ -148,6 +148,7 @@ ANYTHING = [
     {"text": "kettle room", "mode": "meaning", "k": 50},
     {"text": "kettle room", "context": True},
     {"text": "Where is the kettle?", "context": True, "budget": 300},
+    {"text": "kettle", "goal": True, "explain": True},
     {"text": "kettle", "who": f"Dr {SECRET}"},
     {"text": "kettle", "where": SECRET},
     {"text": "kettle", "tags": [SECRET]},
@@ -164,6 +165,9 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "similar": [{"id": "own", "k": 1000}],
     "related": [{"id": "own", "depth": depth} for depth in (1, 2, 5)],
     "narrative": [{}, {"who": "Anna"}, {"day": "2023"}, {"budget": 60}, {"namespace": "bert"}],
+    "person": [{"name": "Anna"}, {"name": f"Dr {SECRET}"}, {"name": "nobody"}],
+    "connect": [],
+    "step": [],
     "goal.list": [{}, {"state": "all"}],
     "goal.show": [],
     "goal.add": [],
@@ -275,13 +279,20 @@ def test_a_goal_of_another_does_not_exist(tmp_path: Path) -> None:
     theirs = shared.ask(ROOT, "goal.add", **added)["result"]["id"]
     shared.anna("goal.add", text="sell the kettle")
     shared.ask(ROOT, "remember", text=f"The kettle of {SECRET} is sold.", namespace="bert")
-    (mine,) = shared.anna("goal.list")["goals"]
+    (mine,) = shared.anna("goal.list")["results"]
     for name, params in (("goal.show", {}), ("goal.done", {}), ("goal.done", {"by": 1})):
         reply = shared.ask(ANNA, name, id=theirs, **params)
         assert reply["error"]["data"]["code"] == "not_found", name
     assert shared.ask(ANNA, "goal.done", id=mine["id"], by=theirs)["error"]
-    near = shared.anna("goal.show", id=mine["id"])["progress"]
-    assert near == []
+    assert shared.ask(ANNA, "query", text="kettle", goal=theirs)["error"]
+    own = shared.anna("remember", text="The kettle is for sale.")["id"]
+    for params in ({"id": own, "other": theirs}, {"id": theirs, "other": own}):
+        reply = shared.ask(ANNA, "connect", **params)
+        assert reply["error"]["data"]["code"] == "not_found"
+    assert [each["id"] for each in shared.anna("step", n=5)["results"]] == [own]
+    assert shared.ask(READER, "step")["error"]["data"]["code"] == "namespace_denied"
+    near = shared.anna("goal.show", id=mine["id"])["results"]
+    assert [each["id"] for each in near] == [own]
     assert not any(SECRET in line["text"] for line in shared.anna("narrative")["lines"])
     reply = shared.ask(ANNA, "goal.add", text="x", namespace="bert")
     assert reply["error"]["data"]["code"] == "namespace_denied"
