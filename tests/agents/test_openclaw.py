@@ -86,7 +86,7 @@ def test_the_manifests_agree_with_each_other_and_with_the_package(tmp_path: Path
     owner, beside = (share / name for name in ("openclaw", "openclaw-beside"))
     assert manifest(owner)["kind"] == "memory" and "kind" not in manifest(beside)
     settings, fewer = (manifest(one)["configSchema"]["properties"] for one in (owner, beside))
-    # Otherwise OpenClaw keeps memory-core for its dreaming, with tools of the same names, which win.
+    # Else OpenClaw keeps memory-core for its dreaming, with tools of the same names, which win.
     assert settings.pop("dreaming")["default"] == {"enabled": False}
     assert settings == fewer
     for folder in (owner, beside):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from nimad import config
-from nimad.ctl import client as client_module
+from nimad.client import connection as client_module
 from nimad.ctl.client import Client
 from nimad.errors import (
     DaemonAbsent,
