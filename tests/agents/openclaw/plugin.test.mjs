@@ -268,6 +268,11 @@ test("a turn that could not be stored comes with the next one", async () => {
   await new Promise((resolve) => forward.once("listening", resolve));
   await end(openclaw, [...first, ...second], ctx);
   assert.equal((await kept(spaceOf("away"))).length, 4);
+  const many = Array.from({ length: 30 }, (_, number) => {
+    return turn(`What of the seeds of bed ${number}?`, `Bed ${number} has got its seeds by now.`);
+  });
+  await end(openclaw, [...first, ...second, ...many.flat()], ctx);
+  assert.equal((await kept(spaceOf("away"))).length, 6); // the last known is too far away
   forward.close();
 });
 
@@ -310,6 +315,7 @@ test("what was put into a message is taken out", () => {
   ];
   for (const text of said) assert.equal(cleanText(text), "Where is the rake?", text);
   assert.equal(cleanText(`Where?\n${OPEN}\na block without an end`), "Where?");
+  assert.ok(cleanText("[NIMA RECALL] x ".repeat(100_000)).length < 20_000);
 });
 
 test("the settings of nima-memory are understood", async () => {
