@@ -169,6 +169,7 @@ class Asked(TypedDict, total=False):
     context: bool
     budget: int
     explain: bool
+    goal: int | bool
 
 
 class Receipt(TypedDict):

@@ -267,7 +267,7 @@ def test_long_texts_are_cut_in_lists_and_whole_in_get(make_bridge: Callable[...,
 def test_without_a_daemon_a_tool_says_what_to_do(tmp_path: Path) -> None:
     with Bridge("--socket", str(tmp_path / "none")) as bridge:
         said = bridge.tool("memory_search", query="x")["error"]
-        assert "No nimad answers on" in said and "Start it" in said
+        assert "No nimad answers on" in said and "no such socket. Start it" in said
 
 
 def test_a_daemon_killed_and_back_in_mid_session(daemon: DaemonProcess) -> None:
