@@ -29,7 +29,7 @@ MAX_CALLS = 8
 """Number of calls under way at once; a user has 16 in the daemon [calls]."""
 PATIENCE = 30.0
 """Time limit of the daemon's answer: clients give up after 60 [seconds]."""
-LAST_WAIT = 0.12
+LAST_WAIT = 0.1
 """Time that calls under way still have when the client has gone [seconds]."""
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Pauses before a call is tried again when the daemon is busy with others [seconds]."""

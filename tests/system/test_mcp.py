@@ -24,11 +24,8 @@ from nimad.ctl.agent_tools import TOOLS
 from nimad.errors import Busy
 from tests.fake_daemon import FakeDaemon
 from tests.process import DaemonProcess
+from tests.system.tools import NIMACTL, START_NIMACTL
 
-ROOT = Path(__file__).resolve().parents[2]
-START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from nimad.ctl.start import main"
-NIMACTL = [sys.executable, "-I", "-S", "-c", f"{START}; sys.exit(main(sys.argv[1:]))"]
-"""As the launcher of the package runs it."""
 META = "io.modelcontextprotocol/"
 MODERN = {f"{META}protocolVersion": "2026-07-28", f"{META}clientCapabilities": {}}
 
@@ -431,7 +428,7 @@ def test_help_and_wrong_options_are_those_of_every_command() -> None:
 
 
 def test_nothing_heavy_is_loaded_before_the_first_answer() -> None:
-    code = f"{START}; main(['mcp', '--socket', '/nowhere']); print(*sys.modules)"
+    code = f"{START_NIMACTL}; main(['mcp', '--socket', '/nowhere']); print(*sys.modules)"
     asked = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}\n'
     ran = subprocess.run([sys.executable, "-IS", "-c", code], input=asked, capture_output=True)
     loaded = set(ran.stdout.decode().splitlines()[-1].split())
