@@ -101,7 +101,6 @@ class Columns:
     def __init__(self) -> None:
         self.version = 0
         self.changed = 0
-        self._gather: tuple[int, NeighbourGather] | None = None
         self._shared: tuple[int, NDArray[np.bool_]] | None = None
         self.clear()
 
@@ -293,42 +292,6 @@ class Columns:
             np.array([other for other in groups.get(key, ()) if other != row], np.int64)
             for row, key in zip(rows.tolist(), self.said(rows), strict=True)
         ]
-
-    def neighbour_gather(self) -> NeighbourGather:
-        """The neighbours as they are now, as slices; made once for each version."""
-        if self._gather is None or self._gather[0] != self.version:
-            self._gather = (self.version, NeighbourGather(self.before, self.after))
-        return self._gather[1]
-
-
-class NeighbourGather:
-    """The neighbours of rows at one version of the columns as slices; immutable.
-
-    Turns mostly come one after the other, so a neighbour is the row beside; the few that are
-    elsewhere (sessions that went on at the same time) are looked up.
-    """
-
-    def __init__(self, before: NDArray[np.int32], after: NDArray[np.int32]) -> None:
-        """`before`, `after`: int32[n], the row of each row's neighbour, or -1."""
-        count = len(before)
-        self._joined = (before[1:] == np.arange(count - 1)).astype(np.float32)
-        self._sides = []
-        for chain, step in ((before, -1), (after, 1)):
-            far = np.flatnonzero((chain >= 0) & (chain != np.arange(step, count + step)))
-            self._sides.append((far, chain[far].astype(np.int64)))
-
-    def beside(self, values: Floats, out: Floats, *, earlier: bool) -> None:
-        """out[r] = the value of the neighbour of row r; 0 where it has none."""
-        if not len(out):
-            return
-        if earlier:
-            np.multiply(values[:-1], self._joined, out=out[1:])
-            out[0] = 0
-        else:
-            np.multiply(values[1:], self._joined, out=out[:-1])
-            out[-1] = 0
-        far, there = self._sides[not earlier]
-        out[far] = values[there]
 
 
 def fingerprint(text: str) -> int:

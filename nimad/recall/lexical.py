@@ -6,12 +6,15 @@ worth more to a memory.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from nimad.index.kernels.contract import Parted
+from nimad.index.kernels.loader import load_kernels
 from nimad.recall import literals
 from nimad.recall.columns import NONE, Columns, Floats, Rows
 from nimad.recall.dates import Flags
@@ -26,30 +29,93 @@ ASKED = 16
 """Terms that are asked of a query that has more than LONG: the rarest that occur."""
 MEASURE = 10
 """Terms of a long query, the weightiest, that a memory should hold: no memory holds all."""
-_FEW = 16
-"""Rows for one scored row: above, scores are scattered to the neighbours; below, gathered."""
+_KERNELS = load_kernels()
+_NO_WORDS = np.zeros(0, np.uint16)
+_NO_ROWS = np.zeros(0, np.int32)
+_ROUNDED = 0.999
+"""Factor of a bar that sums, which are rounded, are held against."""
 
 Texts = Callable[[str, list[int]], Iterable[tuple[int, str]]]
 """Gives (id, text) of those of some memories whose text holds a part: `Records.texts_holding`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LexicalScores:
-    """Attributes:
-    own: float32[n], BM25 of each row; 0 outside of the mask.
-    shared: float32[n], with what the neighbours in the session give.
-    best: what a memory would score that held each word once, at the usual length: the measure of
-        how much of a question is met.
-    unknown: the terms that no row holds.
-    literal: float32[n], how rare the rarest literal is that a row holds, in [0, 1], where 1 is what
-        stands in one memory; None where none is held.
+    """The words' side of one query, over one version of the columns.
+
+    With the shares of its neighbours in the session, two turns far, a memory has what is *shared*;
+    outside of the scope that is 0.
+
+    Attributes:
+        own: float32[n], BM25 of each row; 0 outside of the mask.
+        rows: int64[m], where `own` is not 0, in no order.
+        best: what a memory would score that held each word once, at the usual length: the measure
+            of how much of a question is met.
+        unknown: the terms that no row holds.
+        literal: float32[n], how rare the rarest literal is that a row holds, in [0, 1], where 1 is
+            what stands in one memory; None where none is held.
     """
 
+    columns: Columns
+    scope: Scope
+    weights: Weights
     own: Floats
-    shared: Floats
+    rows: Rows
     best: float
     unknown: frozenset[str]
     literal: Floats | None = None
+
+    @classmethod
+    def nothing(cls, columns: Columns, scope: Scope, weights: Weights) -> LexicalScores:
+        """Where no word counts."""
+        none = np.zeros(0, np.int64)
+        own = np.zeros(columns.count, np.float32)
+        return cls(columns, scope, weights, own, none, 0.0, frozenset())
+
+    def shared_by(self, rows: Rows) -> Floats:
+        """float32[m]: what some rows have with their neighbours' shares."""
+        before, after = (Parted(c, _NO_ROWS) for c in (self.columns.before, self.columns.after))
+        w = self.weights
+        shares = (w.word_before, w.word_beyond, w.word_after)
+        found = _KERNELS.shares(self.own, rows, before, after, shares)
+        return found if self.scope.whole else found * self.scope.mask[rows]
+
+    @functools.cached_property
+    def shared(self) -> Floats:
+        """float32[n]: of every row."""
+        return self.shared_by(np.arange(self.columns.count))
+
+    @functools.cached_property
+    def top(self) -> float:
+        """The highest that is shared; 0 without any."""
+        return float(self.shared_by(self.leaders(1)).max(initial=0.0))
+
+    def leaders(self, count: int) -> Rows:
+        """int64[m], ascending: rows among which are the `count` that share most.
+
+        A row that shares as much as the last of these has more than a part of that itself, or has a
+        neighbour that does: nobody gives or has more than once its own and the shares.
+        """
+        rows, w = self.rows, self.weights
+        if len(rows) > count:
+            own = self.own[rows]
+            last = float(np.partition(own, len(own) - count)[len(own) - count])
+            most = 1 + w.word_before + 2 * w.word_beyond + w.word_after
+            rows = rows[own >= np.float32(last / most * _ROUNDED)]
+        sides = [rows]
+        for chain in (self.columns.before, self.columns.after):
+            beside = rows
+            for _ in range(2):
+                beside = chain[beside].astype(np.int64)
+                beside = beside[beside != NONE]
+                sides.append(beside)
+        return distinct(np.concatenate(sides))
+
+
+def distinct(rows: Rows) -> Rows:
+    """The numbers of some rows, ascending, each once; faster than np.unique."""
+    rows = np.sort(rows)
+    return rows[np.append(True, rows[1:] != rows[:-1])] if len(rows) else rows
 
 
 def score_words(
@@ -77,11 +143,13 @@ def score_words(
         watch.check()
         sums.add_literal(literal, texts)
     best = sorted(sums.best)[-MEASURE:] if question.around else sums.best
-    shared = spread(sums.own, columns, scope, weights)
     measure = 0.0
     for rarity in best:  # one after the other: the same under any Python
         measure += rarity
-    return LexicalScores(sums.own, shared, measure, frozenset(sums.unknown), sums.literal)
+    unknown = frozenset(sums.unknown)
+    return LexicalScores(
+        columns, scope, weights, sums.own, sums.rows(), measure, unknown, sums.literal
+    )
 
 
 @dataclass(slots=True)
@@ -95,6 +163,7 @@ class _Sums:
         dated: float32[n], of the words that a date stands for; None before the first.
         best_dated: what they could add.
         literal: see `LexicalScores`.
+        fresh: the rows that terms gave their first score; None where something else did, too.
     """
 
     columns: Columns
@@ -107,6 +176,7 @@ class _Sums:
     dated: Floats | None = None
     best_dated: float = 0.0
     literal: Floats | None = None
+    fresh: list[Rows] | None = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.own = np.zeros(self.columns.count, np.float32)
@@ -120,16 +190,25 @@ class _Sums:
                 self.unknown.add(term)
                 self.best.append(rarity)
             return
-        k1 = self.weights.k1
-        gain = rarity * counts * (k1 + 1) / (counts + self.scope.sizes[rows])
+        k1, b = self.weights.k1, self.weights.b
+        weights = (rarity, k1 + 1, k1, 1 - b, b, self.scope.average)
+        words = Parted(self.columns.words, _NO_WORDS)
         if term in question.dated:
             if self.dated is None:
                 self.dated = np.zeros_like(self.own)
-            self.dated[rows] += gain
+            _KERNELS.weigh(self.dated, rows, counts, words, weights)
             self.best_dated += rarity
         else:
-            self.own[rows] += gain
+            fresh = _KERNELS.weigh(self.own, rows, counts, words, weights)
+            if self.fresh is not None:
+                self.fresh.append(fresh)
             self.best.append(rarity)
+
+    def rows(self) -> Rows:
+        """int64[m]: the rows with a score."""
+        if self.fresh is None:
+            return np.flatnonzero(self.own)
+        return np.concatenate([np.zeros(0, np.int64), *self.fresh])
 
     def add_dates(self, on_dates: Mapping[str, Flags]) -> None:
         """Add what dates are worth, by their words or by the times of the rows."""
@@ -144,6 +223,7 @@ class _Sums:
                 timed[hit] += rarity
                 best += rarity
         self.own += np.maximum(worth, timed)
+        self.fresh = None
         self.best.append(max(self.best_dated, best))
 
     def add_literal(self, literal: str, texts: Texts) -> None:
@@ -162,6 +242,7 @@ class _Sums:
         if found:
             rows, rarity = self.columns.rows_of(np.array(found, np.int64)), self._rarity(len(found))
             self.own[rows] += rarity
+            self.fresh = None
             if self.literal is None:
                 self.literal = np.zeros_like(self.own)
             share = np.float32(rarity / self._rarity(1))
@@ -222,47 +303,3 @@ def find_unknown(
         if not scope.mask[rows].any():
             found.add(term)
     return found
-
-
-def spread(own: Floats, columns: Columns, scope: Scope, weights: Weights) -> Floats:
-    """Each row's score and its share of the neighbours', two turns far.
-
-    Both ways add the same numbers in the same order: to a row's own score that of the one before,
-    of the one before that, of the one after, of the one after that.
-    """
-    few = np.count_nonzero(own) * _FEW < columns.count
-    shared = _scatter(own, columns, weights) if few else _gather(own, columns, weights)
-    if not scope.whole:
-        np.multiply(shared, scope.mask, out=shared)
-    return shared
-
-
-def _scatter(own: Floats, columns: Columns, weights: Weights) -> Floats:
-    """From the rows with a score to their neighbours: its cost is that of those rows.  Each row has
-    at most one neighbour a side, so no row is written twice at once."""
-    shared = own.copy()
-    rows = np.flatnonzero(own)
-    given = own[rows]
-    for chain, near in ((columns.after, weights.word_before), (columns.before, weights.word_after)):
-        reached, has = chain[rows], given
-        for share in (near, weights.word_beyond):
-            there = reached != NONE
-            reached, has = reached[there], has[there]
-            shared[reached] += np.float32(share) * has
-            reached = chain[reached]
-    return shared
-
-
-def _gather(own: Floats, columns: Columns, weights: Weights) -> Floats:
-    """To every row from its neighbours, which nearly always are the rows beside it."""
-    shared = own.copy()
-    neighbours = columns.neighbour_gather()
-    near, beyond = np.empty_like(own), np.empty_like(own)
-    for earlier, share in ((True, weights.word_before), (False, weights.word_after)):
-        neighbours.beside(own, near, earlier=earlier)
-        neighbours.beside(near, beyond, earlier=earlier)
-        near *= np.float32(share)
-        beyond *= np.float32(weights.word_beyond)
-        shared += near
-        shared += beyond
-    return shared

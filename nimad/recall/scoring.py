@@ -18,7 +18,7 @@ from nimad.recall import evidence, lexical
 from nimad.recall.columns import Columns, Rows
 from nimad.recall.dates import find_on_dates
 from nimad.recall.evidence import Evidence
-from nimad.recall.lexical import LexicalScores
+from nimad.recall.lexical import LexicalScores, distinct
 from nimad.recall.parsed_query import ParsedQuery, looked_at, parse_query
 from nimad.recall.query_context import QueryContext
 from nimad.recall.semantic import (
@@ -133,8 +133,7 @@ class Scoring:
         on_date = None
         if query.dates.definite:
             on_date = np.logical_and.reduce(list(on_dates.values()))
-        zeros = np.zeros(columns.count, np.float32)
-        words = LexicalScores(zeros, zeros, 0.0, frozenset())
+        words = LexicalScores.nothing(columns, scope, self._weights)
         if context.mode != "meaning":
             try:
                 words = lexical.score_words(
@@ -171,22 +170,17 @@ class Scoring:
             vector = mixed / max(float(np.linalg.norm(mixed)), 1e-6)
         if not vector.any():
             return None
-        large, weights = self._columns.count > self._weights.exact_rows, self._weights
-        promise: Floats = words.shared
-        top = float(promise.max(initial=0.0))
-        if large and len(query.subjects) and top > 0:
-            # words and subject of each row that has words, in the unit of the words
-            bonus = weights.subject / max(1 - weights.semantic, 1e-6) * top
-            named = (promise > 0) & self._columns.spoken_by(query.subjects)
-            promise = promise + named * np.float32(bonus)
+        weights = self._weights
         about = SemanticQuery(
             query=vector,
             scope=context.scope,
-            words=words.shared,
+            words=words,
             same=same,
             shares=weights.shares_of(context.embedder),
             late=late_cosines(self._records, context.embedder, vector),
-            promise=promise if large else None,
+            subjects=query.subjects,
+            # of a row that has words, in the unit of the words
+            bonus=weights.subject / max(1 - weights.semantic, 1e-6) * words.top,
             wanted=context.k,
         )
         return self._semantic.score(context.blocks, about, context.watch)
@@ -233,29 +227,31 @@ class Scoring:
     def _find_candidates(self, scored: _Scored) -> tuple[Rows, Floats, Floats]:
         """rows: int64[m], with their own cosine and the mixed one: float32[m], nan for unknown."""
         near, query = scored.near, scored.query
-        wanted = scored.words.shared > 0
-        wanted[scored.same] = True
-        if query.only_names:
-            wanted |= np.isin(self._columns.who, query.subjects) & scored.context.scope.mask
+        also = scored.same
+        if query.only_names:  # they may be missing among the nearest
+            named = self._columns.spoken_by(query.subjects) & scored.context.scope.mask
+            also = distinct(np.concatenate([also, np.flatnonzero(named)]))
         if near is None:
-            rows = np.flatnonzero(wanted)
+            rows = distinct(np.concatenate([np.flatnonzero(scored.words.shared), also]))
             unknown = np.full(len(rows), np.nan, np.float32)
             return rows, unknown, unknown
         rows, plain, mixed = near.rows, near.plain, near.mixed
-        if query.only_names:  # they may be missing among the nearest
-            extra = np.setdiff1d(np.flatnonzero(wanted), rows)
+        if query.only_names:
+            extra = np.setdiff1d(np.concatenate([np.flatnonzero(scored.words.shared), also]), rows)
             rows = np.concatenate([rows, extra])
             gap = np.full(len(extra), np.nan, np.float32)
             plain, mixed = np.append(plain, gap), np.append(mixed, gap)
-        kept = wanted[rows] | (mixed >= self._scale(scored.context).near)
+        kept = (scored.words.shared_by(rows) > 0) | (mixed >= self._scale(scored.context).near)
+        if len(also):
+            kept |= np.isin(rows, also)
         return rows[kept], plain[kept], mixed[kept]
 
     def _parts_of(self, rows: Rows, mixed: Floats, scored: _Scored) -> dict[str, Floats]:
         """The terms of the formula, by name: float[m] each."""
         columns, weights, scope = self._columns, self._weights, scored.context.scope
-        words, near = scored.words.shared, scored.near
+        words, near = scored.words, scored.near
         share = {"hybrid": weights.semantic, "meaning": 1.0, "words": 0.0}[scored.context.mode]
-        top = max(float(words.max(initial=0.0)), 1e-6)
+        top = max(words.top, 1e-6)
         nearness = np.where(np.isnan(mixed), np.float32(0), mixed)
         low, spread = (near.low, max(near.high - near.low, 1e-6)) if near else (0.0, 1.0)
         time = columns.time[rows]
@@ -263,7 +259,7 @@ class Scoring:
         age[time == 0] = 0.5  # no date is neither old nor new
         named = columns.spoken_by(scored.query.subjects, rows)
         return {
-            "lexical": (1 - share) * words[rows] / top,
+            "lexical": (1 - share) * words.shared_by(rows) / top,
             "semantic": share * np.maximum(nearness - low, 0) / spread,
             "subject": weights.subject * named,
             "date": weights.on_date * _of(scored.on_date, rows),

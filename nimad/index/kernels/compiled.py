@@ -44,7 +44,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ("dots", "", "ANANAAA"),
         ("postings", "N", "ANANNNNAA"),
         ("weigh", "N", "AAANANANAA"),
-        ("spread", "N", "AAANAANAANAA"),
+        ("shares", "", "AANAANAANAA"),
     )
 }
 """Result and arguments of each function, in the order of kernels/source.py: A is an address, N a
@@ -103,7 +103,7 @@ class Compiled:
         self._find = functions["find"]
         self._postings = functions["postings"]
         self._weigh = functions["weigh"]
-        self._spread = functions["spread"]
+        self._shares = functions["shares"]
 
     def encode(self, rows: Rows, mean: NDArray[np.float32]) -> Codes:
         n, dims = rows.shape
@@ -212,30 +212,29 @@ class Compiled:
     ) -> Picks:
         _require(len(rows) == len(counts) and len(own) <= len(words), "weigh")
         _require(_are_rows(rows, own), "weigh")
-        fresh = np.empty(len(rows), np.int64)
+        fresh = np.empty(len(rows) + 1, np.int64)
         numbers = np.array(weights, np.float32)
         parts = (_at(words.first), len(words.first), _at(words.more), words.first.itemsize)
         at = (_at(own), _at(rows), _at(counts), len(rows))
         found = self._weigh(*at, *parts, _at(numbers), _at(fresh))
         return fresh[:found]
 
-    def spread(
+    def shares(
         self,
         own: NDArray[np.float32],
-        shared: NDArray[np.float32],
         rows: Picks,
         before: Parted,
         after: Parted,
-        shares: Sequence[float],
-    ) -> Picks:
+        weights: Sequence[float],
+    ) -> NDArray[np.float32]:
         edge = len(before.first)
-        sides = len(before) == len(after) == len(own) == len(shared) and len(after.first) == edge
-        _require(sides and _are_rows(rows, own), "spread")
-        reached, numbers = np.empty(5 * len(rows), np.int64), np.array(shares, np.float32)
-        at = (_at(own), _at(shared), _at(rows), len(rows))
+        sides = len(before) == len(after) == len(own) and len(after.first) == edge
+        _require(sides and _are_rows(rows, own), "shares")
+        numbers, out = np.array(weights, np.float32), np.empty(len(rows), np.float32)
         chains = (_at(before.first), _at(after.first), edge, _at(before.more), _at(after.more))
-        found = self._spread(*at, *chains, len(own), _at(numbers), _at(reached))
-        return reached[:found]
+        at = (_at(own), _at(rows), len(rows))
+        self._shares(*at, *chains, len(own), _at(numbers), _at(out))
+        return out
 
 
 def _are_rows(rows: Picks, own: NDArray[np.float32]) -> bool:
