@@ -155,14 +155,8 @@ def _add(total: NDArray[np.float32], word: str, role_name: str | None, active: i
     total[chosen, at] += 1
 
 
-@functools.lru_cache(maxsize=4096)
-def _places(
-    name: str, blocks: int, dims: int, active: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The active blocks of an item and the place of the 1 in each."""
-    made = algebra.item(name, blocks, dims, active)
-    chosen, at = np.nonzero(made)
-    return chosen, at
+_places = functools.lru_cache(maxsize=4096)(algebra.places_of)
+"""The active blocks of an item and the place of the 1 in each."""
 
 
 def _sparse(total: NDArray[np.float32]) -> Sparse:

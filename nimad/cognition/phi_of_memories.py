@@ -10,6 +10,7 @@ name is not.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from nimad.cognition import episodes
-from nimad.cognition.codebooks import CodebookBuilder
+from nimad.cognition.codebooks import Codebook, CodebookBuilder
 from nimad.cognition.phi_estimator import METHOD, PhiEstimator, PhiMeasurement
 from nimad.cognition.resonator import ResonatorNetwork
 from nimad.cognition.sparse_block_vsa import SparseBlockHDVector
@@ -35,7 +36,7 @@ from nimad.vsa.sparse import ACTIVE
 
 TRIALS = 3
 """Number of lesions of each role."""
-STRANGERS = 40
+STRANGERS = 30
 """Number of other memories whose values a derived hypervector's are told from [memories]."""
 BATCH = 64
 """Number of unmeasured memories that are looked up at a time [memories]."""
@@ -134,20 +135,23 @@ class MemoryPhi:
             return PhiMeasurement(math.nan, reason=ONE_ROLE)
         network = ResonatorNetwork(BLOCKS * DIMS)
         network.initialize_role_keys(factors)
-        others = self._strangers(memory)
         for role, value in factors.items():
-            labels = dict.fromkeys([value, *(other[role] for other in others if role in other)])
-            network.add_codebook(role, CodebookBuilder().codebook(role, labels))
+            own = CodebookBuilder().codebook(role, [value])
+            others = self._strangers.get(role, {})
+            network.add_codebook(role, Codebook(role, {**own.vectors, **others}))
         vector = SparseBlockHDVector.of(episodes.episode(factors, BLOCKS, DIMS, ACTIVE))
         return PhiEstimator(network, list(factors), TRIALS).measure_phi(vector)
 
-    def _strangers(self, memory: Memory) -> list[dict[str, str]]:
-        """The roles of memories spread evenly over the store."""
+    @functools.cached_property
+    def _strangers(self) -> dict[str, dict[str, Any]]:
+        """Role → value → its hypervector, of memories spread evenly over the store."""
         ids = self._store.records.ids()
         places = np.unique(np.linspace(0, len(ids) - 1, min(STRANGERS, len(ids))).astype(int))
         found = self._store.records.get([int(ids[place]) for place in places])
-        return [
-            episodes.roles_of(other, self._zone)
-            for number, other in sorted(found.items())
-            if number != memory.id and may_see(self._within, other)
-        ]
+        values: dict[str, dict[str, None]] = {}
+        for _, other in sorted(found.items()):
+            if may_see(self._within, other):
+                for role, value in episodes.roles_of(other, self._zone).items():
+                    values.setdefault(role, {})[value] = None
+        builder = CodebookBuilder()
+        return {role: builder.codebook(role, labels).vectors for role, labels in values.items()}

@@ -41,7 +41,7 @@ from nimad.disk.container import Summary
 from nimad.disk.durable import crash_point, set_aside, size_of
 from nimad.errors import NimadError, NoHypervector, NotFound
 from nimad.model import Hit, Stage, now_ms
-from nimad.store import hypervector_files, sources
+from nimad.store import hypervector_files, phi_rows, sources
 from nimad.store.bounded import get_within
 from nimad.store.forgotten import PurgeNote
 from nimad.store.hypervector_files import DenseFile
@@ -209,6 +209,8 @@ class Hypervectors(Projection):
             with self._records.write() as tx:
                 for file in made:
                     hypervector_files.list_file(tx, file)
+                if kind == "rows":
+                    phi_rows.drop(tx, rows.ids)
                 within(tx, len(rows))
             crash_point("dense.listed")
             self.files.add(_listed(made))

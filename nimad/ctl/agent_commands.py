@@ -37,7 +37,7 @@ def register(commands: Commands) -> None:
         "do what Claude Code's hooks are for: recall for a prompt, capture after a turn",
         "Reads the hook's JSON on standard input and prints what is put into the context, or"
         " nothing. #skip in a prompt leaves its turn alone, #remember stores the prompt. The exit"
-        " code is 0 whatever happens, and no agent waits longer than a second.",
+        " code is 0 whatever happens, and no agent waits long.",
     )
     hook.add_argument("event", metavar="EVENT", choices=EVENTS, help="session-start, prompt, stop")
     hook.add_argument("--namespace", metavar="NAME", help="the namespace to recall and capture in")

@@ -182,11 +182,14 @@ class Tools:
     def __contains__(self, name: object) -> bool:
         return name in self._schemas
 
-    def call(self, name: str, given: JSON, ask: Ask) -> JSON:
-        """The structured result of an offered tool.  Raises ToolRefused for wrong arguments, and
-        what `ask` raises."""
+    def call(self, name: str, given: Any, ask: Ask) -> JSON:
+        """The structured result of an offered tool.  An argument that is null, or an empty text or
+        list, counts as left out.  Raises ToolRefused for wrong arguments, and what `ask` raises."""
         renamed = ALIASES.get(name, {})
-        given = {renamed.get(key, key): value for key, value in given.items() if value is not None}
+        given = {} if given is None else given
+        if isinstance(given, dict):
+            told = {key: value for key, value in given.items() if value not in (None, "", [])}
+            given = {renamed.get(key, key): value for key, value in told.items()}
         if wrong := problem(given, self._schemas[name]):
             raise ToolRefused(f"{name}: {wrong}")
         if self._namespace and name in ("memory_search", "memory_store"):
@@ -250,12 +253,8 @@ class Tools:
         spaces = status["namespaces"]
         if self._namespace:
             spaces = {self._namespace: spaces.get(self._namespace, 0)}
-        return {
-            "memories": sum(spaces.values()),
-            "namespaces": spaces,
-            "degraded": status["degraded"],
-            "version": status["version"],
-        }
+        told: JSON = {"memories": sum(spaces.values()), "namespaces": spaces, "degraded": {}}
+        return told | {name: status[name] for name in ("degraded", "version") if name in status}
 
     def _one(self, ask: Ask, ident: int) -> JSON | None:
         """A memory that this agent may see."""

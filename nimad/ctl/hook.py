@@ -2,8 +2,8 @@
 
 It reads the JSON of the hook on standard input.  At the start and for a prompt it prints memories
 that fit, or nothing; after a turn it captures the last ones, which is idempotent.  It never keeps
-anybody from going on: whatever goes wrong, it says nothing, waits for nothing longer than PATIENCE
-and exits with 0.  Source: https://code.claude.com/docs/en/hooks.
+anybody from going on: whatever goes wrong, it says nothing, waits for an answer no longer than
+PATIENCE and exits with 0.  Source: https://code.claude.com/docs/en/hooks.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import PurePath
 from typing import Any
 
 from nimad.ctl.client import Client
-from nimad.ctl.injection import frame, without_frames
+from nimad.ctl.injection import TRUSTED, frame, without_frames
 from nimad.errors import NimadError
 
 JSON = dict[str, Any]
-PATIENCE = 1.0
-"""Time limit of all that the daemon is asked [seconds]."""
+PATIENCE = 0.8
+"""Time limit of an answer of the daemon, which is asked at most twice [seconds]."""
 SHORTEST = 5
 """Length below which a prompt is no question [characters]."""
 MAX_QUERY = 4000
@@ -123,9 +123,8 @@ class Hook:
         return made
 
     def _recall(self, text: str, **more: Any) -> str:
-        found = self._client.call(
-            "query", text=text, k=SHOWN + 5, namespace=self._namespace, **more
-        )["results"]
+        where = {"namespace": self._namespace, "origin": TRUSTED, **more}
+        found = self._client.call("query", None, text=text, k=SHOWN + 5, **where)["results"]
         session = self._given.get("session_id")
         others = [one for one in found if not session or one["session"] != session]
         return frame(others[:SHOWN])
@@ -165,16 +164,16 @@ def _last_turns(path: str) -> Iterator[JSON]:
             continue
         try:
             entry = json.loads(line)
-        except ValueError:
-            continue  # the line at which the tail begins, or one that is being written
-        if entry.get("isSidechain") or entry.get("isMeta") or entry.get("isCompactSummary"):
-            continue
-        text = _text_of(entry.get("message", {}).get("content"))
+            if any(entry.get(mark) for mark in ("isSidechain", "isMeta", "isCompactSummary")):
+                continue
+            text = _text_of(entry["message"]["content"])
+        except (ValueError, AttributeError, TypeError, KeyError):
+            continue  # where the tail begins, what is being written, what is no message
         if entry.get("type") == "assistant" and text and not output:
             output.append(text)  # the last text: those before it stand between calls of tools
-        elif entry.get("type") == "user" and text:
+        elif entry.get("type") == "user" and text and entry.get("uuid"):
             told = {"input": text, "output": "".join(output)}
-            yield {"uuid": entry["uuid"], "timestamp": entry["timestamp"], **told}
+            yield {"uuid": entry["uuid"], "timestamp": entry.get("timestamp"), **told}
             output.clear()
 
 

@@ -131,7 +131,7 @@ def run_phi(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 def _show_one(screen: Screen, result: dict[str, object]) -> None:
     """A measurement: Φ, and what was recovered of each role."""
     if result["phi"] is None:
-        screen.line(f"phi is not measurable: {result['reason']}.")
+        screen.line(f"phi is not measurable: {one_line(str(result['reason']))}.")
         return
     kind = "the legacy hypervector" if result["hypervector"] == "legacy" else "its fields"
     screen.line(f"phi {_phi(result)}  quality {result['quality']:.2f}, of {kind}")
@@ -139,7 +139,7 @@ def _show_one(screen: Screen, result: dict[str, object]) -> None:
     assert isinstance(roles, list)
     for role in roles:
         figures = screen.style(f"drop {role['drop']:.2f}  margin {role['margin']:.2f}", DIM)
-        screen.line(f"{role['role']:<8} {_short(role['filler'])}  {figures}")
+        screen.line(f"{one_line(role['role']):<8} {_short(role['filler'])}  {figures}")
 
 
 def _phi(found: dict[str, object]) -> str:

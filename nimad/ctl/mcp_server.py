@@ -122,7 +122,7 @@ class Server:
 
     def _begin(self, ident: int | str, params: JSON, modern: bool) -> None:
         """Call a tool in a thread of its own."""
-        name, given = params.get("name"), params.get("arguments") or {}
+        name, given = params.get("name"), params.get("arguments")
         if not isinstance(name, str) or name not in self._tools:
             raise Refused(INVALID_PARAMS, f"there is no tool {str(name)[:100]!r}")
         if _key(ident) in self._calls:
@@ -134,7 +134,7 @@ class Server:
         self._calls[_key(ident)] = run
         run.start()
 
-    def _call(self, ident: int | str, name: str, given: JSON, modern: bool) -> None:
+    def _call(self, ident: int | str, name: str, given: Any, modern: bool) -> None:
         """Call a tool and write its result, unless the client has cancelled it meanwhile."""
         from nimad.ctl.client import Client
         from nimad.errors import NimadError
@@ -162,7 +162,8 @@ class Server:
             result = _failed(f"A bug in nimactl mcp: {type(error).__name__}: {error}")
         finally:
             self._idle.append(client)
-        if self._calls.pop(_key(ident), None) is mine:
+        if self._calls.get(_key(ident)) is mine:  # not cancelled, nor its id used again
+            del self._calls[_key(ident)]
             self._write(_result(ident, result, modern))
 
     def _write(self, message: JSON) -> None:

@@ -20,6 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import tzinfo
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from nimad.embed.base import Embedder
 from nimad.errors import UsageError
@@ -137,8 +140,10 @@ class Recall:
         now: int | None = None,
         watch: Stopwatch | None = None,
         zone: tzinfo | None = None,
+        *,
+        always: bool = False,
     ) -> list[Hit]:
-        """The best `k` memories for a text, best first; none when nothing fits.
+        """The best `k` memories for a text, best first; none when nothing fits, unless `always`.
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
@@ -156,7 +161,9 @@ class Recall:
         with self._reading() as parts:
             scope = self._scopes.of(where)
             watch.lap("wait")
-            context = QueryContext(text, k, mode, scope, at, zone or local_zone(), *parts, watch)
+            context = QueryContext(
+                text, k, mode, scope, at, zone or local_zone(), *parts, watch, always
+            )
             scored = self._scoring.best(context) if scope.count else []
         watch.lap("fusion")
         memories = get_within(self._records, [number for number, *_ in scored])
@@ -190,6 +197,12 @@ class Recall:
         """int64[m], ascending: the ids of what passes a filter; None when nothing is left out."""
         with self._reading():
             return self._scopes.of(where).ids
+
+    def rows(self, where: Filter, *names: str) -> list[NDArray[Any]]:
+        """Some columns of what passes a filter, in the order of ids; see `Columns`."""
+        with self._reading():
+            mask = self._scopes.of(where).mask
+            return [getattr(self._columns, name)[mask] for name in names]
 
     def similar(self, memory: Memory, k: int, allowed: Ids | None = None) -> list[Hit]:
         """The `k` memories nearest in meaning to one, itself left out; scores are cosines.  By the

@@ -22,6 +22,8 @@ version what is new
 9       words are in files of their own (nimad/core/words.py); an FTS5 table `words` of before stays
         until idle time has taken it out
 10      `phi`
+11      `goals`, `broadcasts`, `suggestions`
+12      `memories.key`, `forgotten.successor`
 ======= ======================================================================================
 
 =========== ==================================================================================
@@ -30,8 +32,8 @@ table       what a row is
 memories    one memory; `layer`, `namespace`, `agent`, `conversation`, `session`, `place` are
             `names` ids, `turn` a `turns` id; a `timestamp` or `created` of 0 is no date; `summary`
             is a number n where it is the first n characters of `text`, else the text itself or
-            NULL; `origin` is NULL where nobody told it, or `source` tells that it was taken over;
-            `source_key` is the row's id in its source
+            NULL; `key` is that of a document; `origin` is NULL where nobody told it, or `source`
+            tells that it was taken over; `source_key` is the row's id in its source
 unset_clock memories that were stored while the clock was not set (core/clock.py): the boot, by how
             much the clock was `ahead` of the time since then [ms], and which `fields` it gave
 names       interned strings: sessions and the like repeat thousands of times; `folded` is the
@@ -45,7 +47,8 @@ segments    the block segments that count; a file without a row is garbage
 pending     segments of an index that is being made anew for an embedder; not in use yet
 tombstones  forgotten memories that a listed segment still holds
 forgotten   what a purge of a forgotten memory needs, until one has removed its traces: its key in
-            its source, and [source, number] of the fillers that it named
+            its source, [source, number] of the fillers that it named; `successor`: the newest
+            version of a document that it was
 changes     ranges of ids added or deleted, in order
 sources     one legacy source and how far each stage came
 quarantine  rows of a source that were not taken over, with the reason
@@ -54,6 +57,10 @@ dense       files of converted legacy hypervectors that count; a file without a 
 dense_items names of the fillers and roles in those files
 phi         how well a memory's hypervector comes apart (cognition/phi_of_memories.py): `method` is
             the version that measured it, `phi` NULL where it could not; goes with the memory
+goals       what else is known of a memory that is a goal: until when, whether it is open, by which
+            memory it was reached (`by`)
+broadcasts  which memories `step` put into the workspace, the last some hundred
+suggestions pairs of memories that `dream` found, and whether they were rejected
 meta        single values (embedder and revision of the vectors, ...)
 =========== ==================================================================================
 
@@ -76,7 +83,7 @@ from nimad.text import FORM, common_form
 from nimad.times import read
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 10
+SCHEMA = 12
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -287,6 +294,29 @@ CREATE TABLE phi (
   memory INTEGER PRIMARY KEY, method INTEGER NOT NULL, phi REAL, uncertainty REAL NOT NULL,
   quality REAL NOT NULL
 );
+""",
+    11: """
+CREATE TABLE goals (
+  memory INTEGER PRIMARY KEY, priority REAL NOT NULL, since INTEGER NOT NULL, due INTEGER,
+  state TEXT NOT NULL, closed INTEGER, by INTEGER
+);
+CREATE TABLE broadcasts (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, memory INTEGER NOT NULL, at INTEGER NOT NULL,
+  affect INTEGER NOT NULL, score REAL NOT NULL
+);
+CREATE INDEX broadcasts_memory ON broadcasts (memory);
+CREATE TABLE suggestions (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL,
+  first INTEGER NOT NULL, second INTEGER NOT NULL, score REAL NOT NULL,
+  created INTEGER NOT NULL, rejected INTEGER NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX suggestions_pair ON suggestions (first, second);
+CREATE INDEX suggestions_second ON suggestions (second);
+""",
+    12: """
+ALTER TABLE memories ADD COLUMN key TEXT;
+CREATE UNIQUE INDEX memories_key ON memories (namespace, key) WHERE key IS NOT NULL;
+ALTER TABLE forgotten ADD COLUMN successor INTEGER;
 """,
 }
 """By the version it leads to: the statements that bring an older file there."""

@@ -26,6 +26,13 @@ NAMED = {
 }
 """Columns that hold ids of `names`, by table."""
 
+OF_MEMORIES = (
+    *(("hot", "id"), ("blobs", "memory"), ("unset_clock", "memory"), ("phi", "memory")),
+    *(("goals", "memory"), ("broadcasts", "memory")),
+    *(("suggestions", "first"), ("suggestions", "second")),
+)
+"""Tables whose rows go with the memory in a column."""
+
 TurnKey = tuple[str | None, *tuple[int, ...]]
 """A turn's name, and the `names` ids of its namespace, conversation and session (0: none)."""
 
@@ -96,6 +103,15 @@ class Transaction:
             )
             self._changed("add", "turn", [turn])
         return ids
+
+    def documents(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, int]]:
+        """The documents of these namespaces and keys: (id, when it was created)."""
+        sql = (
+            "SELECT id, created FROM memories WHERE key = ?"
+            " AND namespace = (SELECT id FROM names WHERE name = ?)"
+        )
+        found = {name: self.rows(sql, (name[1], name[0])) for name in names}
+        return {name: (rows[0][0], rows[0][1]) for name, rows in found.items() if rows}
 
     def _next_id(self, table: str) -> int:
         found = self.rows("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
@@ -249,10 +265,9 @@ class Transaction:
             "INSERT OR IGNORE INTO tombstones (id) SELECT id FROM doomed"
             " WHERE id NOT IN (SELECT id FROM hot) AND EXISTS (SELECT 1 FROM segments)"
         )
-        self.execute("DELETE FROM hot WHERE id IN (SELECT id FROM doomed)")
-        self.execute("DELETE FROM blobs WHERE memory IN (SELECT id FROM doomed)")
-        self.execute("DELETE FROM unset_clock WHERE memory IN (SELECT id FROM doomed)")
-        self.execute("DELETE FROM phi WHERE memory IN (SELECT id FROM doomed)")
+        for table, column in OF_MEMORIES:
+            self.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT id FROM doomed)")
+        self.execute("UPDATE goals SET by = NULL WHERE by IN (SELECT id FROM doomed)")
         memories = self.execute("DELETE FROM memories WHERE id IN (SELECT id FROM doomed)")
         self._changed("delete", "memory", sorted(ids))
         self.execute("DELETE FROM doomed")

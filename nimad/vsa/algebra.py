@@ -45,11 +45,27 @@ def item(name: str, blocks: int = BLOCKS, dims: int = DIMS, active: int | None =
     active = blocks if active is None else active
     if not 0 < active <= blocks:
         raise ValueError(f"active must be 1..{blocks}, got {active}")
-    numbers = _numbers(name, 2 * blocks)
-    chosen = np.sort(np.argsort(numbers[blocks:], kind="stable")[:active])
+    chosen, places = places_of(name, blocks, dims, active)
     out = np.zeros((blocks, dims), np.float32)
-    out[chosen, (numbers[:blocks] % dims)[chosen].astype(np.intp)] = 1
+    out[chosen, places] = 1
     return out
+
+
+def places_of(
+    name: str, blocks: int, dims: int, active: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The active blocks of a name's item, ascending, and where the 1 stands in each; int[active].
+
+    Both are decided by 64-bit numbers, two for each block: BLAKE2b of the name in counter mode.
+    """
+    raw = bytearray()
+    key = name.encode("utf-8", "surrogatepass")
+    while len(raw) < 16 * blocks:
+        counter = (len(raw) // 64).to_bytes(8, "little")
+        raw += hashlib.blake2b(key, digest_size=64, salt=counter, person=b"nimad item 1").digest()
+    numbers = np.frombuffer(bytes(raw[: 16 * blocks]), "<u8")
+    chosen = np.sort(np.argsort(numbers[blocks:], kind="stable")[:active])
+    return chosen, (numbers[chosen] % dims).astype(np.intp)
 
 
 def identity(blocks: int = BLOCKS, dims: int = DIMS) -> Vector:
@@ -175,13 +191,3 @@ def _back(spectrum: NDArray[np.complex128], a: Vector, b: Vector) -> Vector:
     reach = np.linalg.norm(_wide(a), axis=-1) * np.linalg.norm(_wide(b), axis=-1)
     out[np.abs(out) <= 1e-9 * reach[..., None]] = 0
     return out.astype(np.float32)
-
-
-def _numbers(name: str, count: int) -> NDArray[np.uint64]:
-    """`count` numbers of 64 bits that only the name decides: BLAKE2b in counter mode."""
-    raw = bytearray()
-    key = name.encode("utf-8", "surrogatepass")
-    while len(raw) < 8 * count:
-        counter = (len(raw) // 64).to_bytes(8, "little")
-        raw += hashlib.blake2b(key, digest_size=64, salt=counter, person=b"nimad item 1").digest()
-    return np.frombuffer(bytes(raw[: 8 * count]), "<u8")

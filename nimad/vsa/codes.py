@@ -41,7 +41,13 @@ def item(name: str, blocks: int = BLOCKS, dims: int = DIMS, active: int | None =
     Raises:
         ValueError: when `active` is not in 1..B.
     """
-    return from_vector(algebra.item(name, blocks, dims, active))
+    active = blocks if active is None else active
+    if not 0 < active <= blocks:
+        raise ValueError(f"active must be 1..{blocks}, got {active}")
+    chosen, places = algebra.places_of(name, blocks, dims, active)
+    code = np.full(blocks, EMPTY, dtype_of(dims))
+    code[chosen] = places
+    return code
 
 
 def items(
@@ -124,10 +130,8 @@ def similarity(a: Codes, b: Codes) -> NDArray[np.float32]:
 def bundle(codes: Codes, dims: int = DIMS) -> Vector:
     """The sum of codes, float32[B, D].  Shapes: codes (n, B), result (B, D)."""
     out = np.zeros((codes.shape[-1], dims), np.float32)
-    flat, starts = out.reshape(-1), np.arange(codes.shape[-1]) * dims
-    for code in codes:  # one position a block: no index comes twice
-        places = (starts + code)[code >= 0]
-        flat[places] += 1
+    places = codes + np.arange(codes.shape[-1], dtype=np.intp) * dims
+    np.add.at(out.reshape(-1), places[codes >= 0], np.float32(1))
     return out
 
 

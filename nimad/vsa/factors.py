@@ -110,8 +110,9 @@ def factorize(
     found: dict[tuple[int, ...], int] = {}
     used = 0
     for pair in itertools.islice(_key_pairs(order), tries if least <= len(order) else 0):
+        later = 2 * used % len(order)  # others vote in each try: some of them are wrong, too
+        voters = [b for b in (*order[later:], *order[:later]) if b not in pair][:VOTES]
         used += 1
-        voters = [block for block in order if block not in pair][:VOTES]
         for rows, matches in meet(strong, left, right, pair, voters):
             good = matches >= least
             pairs = zip(rows[good].tolist(), matches[good].tolist(), strict=True)

@@ -27,7 +27,7 @@ if importlib.util.find_spec("nimad") is None:
 
 from nimad.ctl.agent_tools import INSTRUCTIONS, ToolRefused, Tools
 from nimad.ctl.client import Client
-from nimad.ctl.injection import frame, without_frames
+from nimad.ctl.injection import TRUSTED, frame, without_frames
 from nimad.errors import NimadError, RemoteError
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ SETTINGS = "nimad.json"
 
 class NimadProvider(MemoryProvider):  # type: ignore[misc]  # Hermes is not here for the type checker
     """One agent's memory.  The profile `default` shares the namespace that nimactl uses, any other
-    has `agent:PROFILE`."""
+    has `agent.PROFILE`."""
 
     def __init__(self) -> None:
         self._session = ""
@@ -78,7 +78,7 @@ class NimadProvider(MemoryProvider):  # type: ignore[misc]  # Hermes is not here
         """Take up what Hermes tells of a session.  Side agents, schedules, flushes only read."""
         settings = self._read_settings(given.get("hermes_home"))
         profile = given.get("agent_identity") or "default"
-        space = "default" if profile == "default" else f"agent:{profile}"
+        space = "default" if profile == "default" else f"agent.{profile}"
         self._session = session_id
         self._agent = "hermes" if profile == "default" else profile
         self._user = given.get("user_id") or os.environ.get("USER") or "user"
@@ -100,8 +100,8 @@ class NimadProvider(MemoryProvider):  # type: ignore[misc]  # Hermes is not here
         if len(text) < SHORTEST:
             return ""
         try:
-            asked = {"text": text, "namespace": self._namespace, "k": 2 * SHOWN}
-            found = self._ask("query", RECALL_SECONDS, asked)["results"]
+            asked = {"text": text, "namespace": self._namespace, "origin": TRUSTED}
+            found = self._ask("query", RECALL_SECONDS, {**asked, "k": 2 * SHOWN})["results"]
         except NimadError as error:
             log.warning("nimad: no memories for this turn: %s", error)
             return ""

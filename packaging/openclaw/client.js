@@ -49,7 +49,10 @@ export class Daemon {
       throw new NimadError("not_permitted", "this user may not use nimad: join the group nimad");
     }
     const where = this.#paths.join(" or ");
-    throw new NimadError("daemon_absent", `no nimad answers on ${where}: sudo systemctl start nimad`);
+    throw new NimadError(
+      "daemon_absent",
+      `no nimad answers on ${where}: sudo systemctl start nimad`,
+    );
   }
 }
 
@@ -71,7 +74,9 @@ function exchange(path, frame, deadline, signal) {
     signal?.addEventListener("abort", abort, { once: true });
     socket.on("connect", () => socket.write(frame));
     socket.on("error", (error) => finish(reject, error));
-    socket.on("close", () => finish(reject, new NimadError("broken", "nimad closed the connection")));
+    socket.on("close", () =>
+      finish(reject, new NimadError("broken", "nimad closed the connection")),
+    );
     socket.on("data", (chunk) => {
       chunks.push(chunk);
       size += chunk.length;

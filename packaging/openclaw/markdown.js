@@ -36,15 +36,23 @@ export function entriesOf(markdown, path = "MEMORY.md") {
   for (const [place, raw] of markdown.split("\n").entries()) {
     if (/^\s*(```|~~~)/.test(raw)) fenced = !fenced;
     const bullet = /^\s*(?:[-*+]|\d+[.)])\s+(?:\[[ xX]\]\s+)?(.*)$/.exec(raw);
-    const observed = /^\s*<!--\s*observed:\s*([\d-]+|[^|]*?)\s*\|\s*status:\s*(\w+)\s*-->/.exec(raw);
+    const observed = /^\s*<!--\s*observed:\s*([\d-]+|[^|]*?)\s*\|\s*status:\s*(\w+)\s*-->/.exec(
+      raw,
+    );
     if (observed && !fenced) mark = { day: isDay(observed[1]), status: observed[2] };
     if (!fenced && (!raw.trim() || /^\s*(#{1,6}\s|---+\s*$|<!--)/.test(raw))) open = undefined;
     else if (bullet && !fenced) begin(bullet[1], place);
     else if (open) open.text += `\n${raw.trim()}`;
     else begin(raw.trim(), place);
   }
-  const counts = path === "USER.md" ? (one) => one.status === "active" && one.day : (one) => one.status !== "superseded";
-  return entries.filter(counts).map(finished).filter((entry) => entry.text.length > 2);
+  const counts =
+    path === "USER.md"
+      ? (one) => one.status === "active" && one.day
+      : (one) => one.status !== "superseded";
+  return entries
+    .filter(counts)
+    .map(finished)
+    .filter((entry) => entry.text.length > 2);
 }
 
 function finished({ text, line, day }) {
@@ -74,16 +82,23 @@ export class MarkdownFollower {
 
   /** Take up what has changed in a workspace; one pass at a time, and it never throws. */
   follow(workspace, agentId, namespace) {
-    this.#busy = this.#busy.then(() => this.#pass(workspace, agentId, namespace)).catch((error) => {
-      this.#logger.warn?.(`nimad: memory files are taken up later: ${error.message}`);
-    });
+    this.#busy = this.#busy
+      .then(() => this.#pass(workspace, agentId, namespace))
+      .catch((error) => {
+        this.#logger.warn?.(`nimad: memory files are taken up later: ${error.message}`);
+      });
     return this.#busy;
   }
 
   async #pass(workspace, agentId, namespace) {
     const files = await memoryFiles(workspace);
-    const changed = files.filter(({ path, state }) => this.#seen.get(`${workspace}\0${path}`) !== state);
-    const notes = join(this.#place, `markdown-${createHash("sha256").update(`${workspace}\0${agentId}`).digest("hex").slice(0, 16)}.json`);
+    const changed = files.filter(
+      ({ path, state }) => this.#seen.get(`${workspace}\0${path}`) !== state,
+    );
+    const notes = join(
+      this.#place,
+      `markdown-${createHash("sha256").update(`${workspace}\0${agentId}`).digest("hex").slice(0, 16)}.json`,
+    );
     const known = await readNotes(notes);
     const gone = Object.keys(known).filter((path) => !files.some((file) => file.path === path));
     if (!changed.length && !gone.length) return;
@@ -103,7 +118,9 @@ export class MarkdownFollower {
 
   /** Capture what is new in a file, forget what is gone; returns the file's digests → ids. */
   async #take(path, text, mtime, before, { agentId, namespace }) {
-    const entries = new Map(entriesOf(text, path).map((entry) => [digestOf(path, entry.text), entry]));
+    const entries = new Map(
+      entriesOf(text, path).map((entry) => [digestOf(path, entry.text), entry]),
+    );
     const fresh = [...entries].filter(([digest]) => !(digest in before));
     const ids = {};
     for (let first = 0; first < fresh.length; first += BATCH) {
@@ -124,7 +141,11 @@ export class MarkdownFollower {
       const { turns: stored } = await this.#daemon.call("capture", { turns });
       for (const turn of stored) ids[turn.turn] = turn.ids.input;
     }
-    await this.#forget(Object.entries(before).filter(([digest]) => !entries.has(digest)).map(([, id]) => id));
+    await this.#forget(
+      Object.entries(before)
+        .filter(([digest]) => !entries.has(digest))
+        .map(([, id]) => id),
+    );
     const kept = Object.entries(before).filter(([digest]) => entries.has(digest));
     return { ...Object.fromEntries(kept), ...ids };
   }
@@ -136,7 +157,9 @@ export class MarkdownFollower {
 
 async function memoryFiles(workspace) {
   const deep = await readdir(join(workspace, "memory"), { recursive: true }).catch(() => []);
-  const paths = ["MEMORY.md", "USER.md", ...deep.map((name) => `memory/${name}`)].filter(isMemoryFile);
+  const paths = ["MEMORY.md", "USER.md", ...deep.map((name) => `memory/${name}`)].filter(
+    isMemoryFile,
+  );
   const found = [];
   for (const path of paths.sort()) {
     const about = await stat(join(workspace, path)).catch(() => undefined);

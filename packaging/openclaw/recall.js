@@ -11,6 +11,7 @@ const COOLDOWN_MS = 60_000; // pause after a time-out, in which no turn waits ag
 const SPARE = 12; // memories asked for beyond those shown, for some stand in the conversation already
 const LOOKED_BACK = 30; // messages in which a memory may already stand
 
+const TRUSTED = ["owner", "agent", "system", "imported", "unknown"]; // origins
 const ESCAPES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
 
 export class Recall {
@@ -32,7 +33,8 @@ export class Recall {
     const { recallLimit, recallTimeoutMs, recallUntrusted } = this.#settings;
     let found;
     try {
-      const params = { text: query, namespace, k: recallLimit + SPARE };
+      const origin = recallUntrusted ? undefined : TRUSTED;
+      const params = { text: query, namespace, origin, k: recallLimit + SPARE };
       found = await this.#daemon.call("query", params, { timeoutMs: recallTimeoutMs });
     } catch (error) {
       if (error.code === "timeout") this.#pausedUntil = Date.now() + COOLDOWN_MS;

@@ -32,7 +32,9 @@ const DEFAULTS = {
 export function readSettings(own = {}, config = {}) {
   const old = config?.plugins?.entries?.[OLD_ID];
   const given = { ...renamed(old?.config ?? old ?? {}), ...renamed(own ?? {}), ...own };
-  const known = Object.entries(given).filter(([name, value]) => name in DEFAULTS && value !== undefined);
+  const known = Object.entries(given).filter(
+    ([name, value]) => name in DEFAULTS && value !== undefined,
+  );
   const settings = { ...DEFAULTS, ...Object.fromEntries(known) };
   settings.recallLimit = Math.min(Math.max(settings.recallLimit, 1), 7);
   return settings;
@@ -74,7 +76,7 @@ function renamed(old) {
 /** The namespace of an agent: OpenClaw's first agent, main, shares what nimactl and a migration use. */
 export function namespaceOf(agentId, settings) {
   if (settings.namespace) return settings.namespace.replaceAll("{agent}", agentId);
-  return agentId === "main" ? "default" : `agent:${agentId}`;
+  return agentId === "main" ? "default" : `agent.${agentId}`;
 }
 
 /** What the user must still do for the hooks to run, or undefined. */
@@ -114,7 +116,10 @@ export function readIgnored(path = join(homedir(), ".nima", ".nimaignore")) {
 
 /** nima-core's affect at the moment, by name; undefined where it keeps none. */
 export function readAffect(settings, conversation, home = homedir()) {
-  const plain = (name) => String(name).replace(/[^\w-]+/g, "_").slice(0, 64);
+  const plain = (name) =>
+    String(name)
+      .replace(/[^\w-]+/g, "_")
+      .slice(0, 64);
   const identity = plain(settings.identityName);
   const places = [join(home, ".nima", "affect", `affect_state_${identity}.json`)];
   if (conversation) {

@@ -31,12 +31,16 @@ export function cleanText(text) {
 /** The text of a message's content: a string, or blocks. */
 export function textOf(content) {
   if (typeof content === "string") return content;
-  return blocksOf(content, "text").map((block) => block.text).join("\n");
+  return blocksOf(content, "text")
+    .map((block) => block.text)
+    .join("\n");
 }
 
 /** The blocks of one type in a message's content. */
 export function blocksOf(content, type) {
-  return Array.isArray(content) ? content.filter((block) => block?.type === type && block[type]) : [];
+  return Array.isArray(content)
+    ? content.filter((block) => block?.type === type && block[type])
+    : [];
 }
 
 /** At most `most` characters, with no half of a pair at the end. */

@@ -60,7 +60,12 @@ const ABOUT = {
   store: "Remember something that a later conversation will need. Never store passwords or keys.",
   forget: "Delete memories by id; a dry run unless dryRun is false: ask the user first.",
 };
-const LABELS = { search: "Memory Search", get: "Memory Get", store: "Memory Store", forget: "Memory Forget" };
+const LABELS = {
+  search: "Memory Search",
+  get: "Memory Get",
+  store: "Memory Store",
+  forget: "Memory Forget",
+};
 
 /** The tools of one agent: `ctx` is what OpenClaw says of it, `prefix` memory or nimad. */
 export function makeTools(prefix, daemon, ctx, namespace) {
@@ -75,7 +80,13 @@ export function makeTools(prefix, daemon, ctx, namespace) {
         return answer(await run(agent, params ?? {}, { signal, timeoutMs: 15_000 }));
       } catch (error) {
         const warning = `Memory is unavailable: ${error.message}`;
-        return answer({ results: [], disabled: true, unavailable: true, error: error.message, warning });
+        return answer({
+          results: [],
+          disabled: true,
+          unavailable: true,
+          error: error.message,
+          warning,
+        });
       }
     },
   }));
@@ -92,8 +103,15 @@ export async function search({ daemon, namespace }, given, options) {
   const found = await daemon.call("query", params, options);
   const results = found.results
     .filter((memory) => minScore === undefined || memory.score >= minScore)
-    .map((memory) => ({ ...shown(memory, MAX_SHOWN), score: Math.round(memory.score * 1000) / 1000 }));
-  return { results, count: results.length, ...(results.length ? {} : { note: "Nothing relevant is remembered." }) };
+    .map((memory) => ({
+      ...shown(memory, MAX_SHOWN),
+      score: Math.round(memory.score * 1000) / 1000,
+    }));
+  return {
+    results,
+    count: results.length,
+    ...(results.length ? {} : { note: "Nothing relevant is remembered." }),
+  };
 }
 
 async function get(agent, given, options) {
@@ -108,18 +126,25 @@ async function get(agent, given, options) {
 }
 
 async function store({ daemon, ctx, namespace }, given, options) {
-  if (INCOGNITO.test(ctx.sessionKey ?? "")) return { action: "rejected", reason: "incognito_session" };
+  if (INCOGNITO.test(ctx.sessionKey ?? ""))
+    return { action: "rejected", reason: "incognito_session" };
   const { text: said, who, importance, tags = [], category } = given;
-  if (typeof said !== "string" || !said.trim()) return { action: "rejected", reason: "text is missing" };
+  if (typeof said !== "string" || !said.trim())
+    return { action: "rejected", reason: "text is missing" };
   const params = { text: said, who, importance, namespace, agent: ctx.agentId, origin: "agent" };
   const labels = [...tags, ...(category ? [category] : [])];
-  const { id } = await daemon.call("remember", { ...params, tags: labels.length ? labels : undefined }, options);
+  const { id } = await daemon.call(
+    "remember",
+    { ...params, tags: labels.length ? labels : undefined },
+    options,
+  );
   return { action: "created", id };
 }
 
 async function forget(agent, given, options) {
   const { query, dryRun = true } = given;
-  const wanted = given.ids ?? (given.memoryId ? [Number(given.memoryId.replace(/^nimad:/, ""))] : []);
+  const wanted =
+    given.ids ?? (given.memoryId ? [Number(given.memoryId.replace(/^nimad:/, ""))] : []);
   if (!wanted.length) {
     if (!query) return { action: "rejected", reason: "give ids, memoryId or query" };
     const { results } = await search(agent, { query, maxResults: 5 }, options);
@@ -151,8 +176,11 @@ export function shown(memory, most = Infinity) {
   const when = isDate(timestamp) ? new Date(timestamp).toISOString() : undefined;
   const kept = { id, path: `nimad:${id}`, text: memory.text, who, where, when, layer, origin };
   if (tags?.length) kept.tags = tags;
-  if (kept.text.length > most) Object.assign(kept, { text: `${cut(kept.text, most)} …`, cut: true });
-  return Object.fromEntries(Object.entries(kept).filter(([, value]) => value !== null && value !== undefined));
+  if (kept.text.length > most)
+    Object.assign(kept, { text: `${cut(kept.text, most)} …`, cut: true });
+  return Object.fromEntries(
+    Object.entries(kept).filter(([, value]) => value !== null && value !== undefined),
+  );
 }
 
 /** Lines of a memory file of the workspace; nothing else of the disk can be read. */
@@ -168,5 +196,12 @@ async function readExcerpt(workspace, { path, from = 1, lines = MOST_LINES }) {
   }
   const shownLines = content.slice(from - 1, from - 1 + Math.min(lines, MOST_LINES));
   const next = from - 1 + shownLines.length < content.length ? from + shownLines.length : undefined;
-  return { status: "ok", path, text: shownLines.join("\n"), from, lines: shownLines.length, nextFrom: next };
+  return {
+    status: "ok",
+    path,
+    text: shownLines.join("\n"),
+    from,
+    lines: shownLines.length,
+    nextFrom: next,
+  };
 }

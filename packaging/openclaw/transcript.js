@@ -19,11 +19,15 @@ const MONOTONOUS = /^(ok|yes|no|sure|got it|thanks|thank you|hygiene check|heart
 export const BEGINNING = ""; // stands for the turn before the first one
 const MOST_TURNS = 20; // turns of one capture, when the daemon was away meanwhile
 
+const NOBODYS = new Set(["cron", "memory"]);
+/** What starts a run that nobody speaks in. */
+
 /** Whether a run is nobody's conversation: a side agent, a schedule, a heartbeat, or incognito. */
 export function isExcluded(ctx, settings) {
   const key = ctx.sessionKey ?? "";
-  if (/^agent:[^:]+:(dashboard|subagent|internal-session-effects):incognito-/.test(key)) return true;
-  if (ctx.trigger === "cron" || key.includes(":cron:")) return true;
+  if (/^agent:[^:]+:(dashboard|subagent|internal-session-effects):incognito-/.test(key))
+    return true;
+  if (NOBODYS.has(ctx.trigger) || /:(cron|active-memory):/.test(key)) return true;
   if (settings.skipHeartbeats && (ctx.trigger === "heartbeat" || /[:-]heartbeat(:|$)/.test(key))) {
     return true;
   }
@@ -48,7 +52,13 @@ export function turnsOf(messages, session) {
       const said = textOf(message.content);
       if (!said.trim()) continue; // a result of a tool, in some transcripts
       const timestamp = Number(message.timestamp ?? raw.timestamp) || undefined;
-      turns.push({ envelope: said, user: cleanText(said), contemplation: "", output: "", timestamp });
+      turns.push({
+        envelope: said,
+        user: cleanText(said),
+        contemplation: "",
+        output: "",
+        timestamp,
+      });
     } else if (message?.role === "assistant" && turns.length) {
       const turn = turns.at(-1);
       const thought = blocksOf(message.content, "thinking").map((block) => block.thinking);
@@ -70,7 +80,9 @@ function nameOf(turn, session) {
 export function captured(turns, last, ctx, { settings, ignored, namespace }) {
   const session = sessionOf(ctx);
   const known = turns.findIndex((turn) => turn.name === last);
-  const fresh = (known < 0 && last !== BEGINNING ? turns.slice(-1) : turns.slice(known + 1)).slice(-MOST_TURNS);
+  const fresh = (known < 0 && last !== BEGINNING ? turns.slice(-1) : turns.slice(known + 1)).slice(
+    -MOST_TURNS,
+  );
   const conversation = ctx.chatId ?? ctx.channelId ?? ctx.sessionId;
   const affect = readAffect(settings, conversation);
   return fresh
@@ -121,7 +133,9 @@ function layersOf(turn, ctx, settings) {
   });
   return {
     ...layer("input", turn.user, senderOf(turn.envelope, ctx), originOf(ctx, settings)),
-    ...(turn.contemplation ? layer("contemplation", cleanText(turn.contemplation), "self", "agent") : {}),
+    ...(turn.contemplation
+      ? layer("contemplation", cleanText(turn.contemplation), "self", "agent")
+      : {}),
     ...layer("output", turn.output, "self", "agent"),
   };
 }
@@ -138,14 +152,17 @@ export function senderOf(envelope, ctx) {
       // a name that breaks the metadata is no name
     }
   }
-  const channel = /^\[(?:Telegram|Discord|Signal|SMS|Slack|Matrix|WhatsApp|iMessage|Email)\s+(.{1,100}?)\s+id:/i;
+  const channel =
+    /^\[(?:Telegram|Discord|Signal|SMS|Slack|Matrix|WhatsApp|iMessage|Email)\s+(.{1,100}?)\s+id:/i;
   return channel.exec(envelope)?.[1] ?? ctx.senderId ?? "user";
 }
 
 /** Where the input comes from, by what OpenClaw says of the session, never by what a text claims. */
 export function originOf(ctx, settings) {
   if (ctx.inputProvenance?.kind === "inter_session") return "agent";
-  return /:(group|channel|thread|room)(:|$)/.test(ctx.sessionKey ?? "") ? settings.groupOrigin : "owner";
+  return /:(group|channel|thread|room)(:|$)/.test(ctx.sessionKey ?? "")
+    ? settings.groupOrigin
+    : "owner";
 }
 
 function summary(text, most) {

@@ -62,7 +62,7 @@ def test_hermes_recalls_captures_and_calls_tools(daemon: DaemonProcess, tmp_path
     ]
     assert {one["session"] for one in kept} == {"one"}
     coder = [one["namespace"] for one in memories if one["agent"] == "coder"]
-    assert coder == ["agent:coder"] * 2
+    assert coder == ["agent.coder"] * 2
 
 
 @pytest.mark.slow

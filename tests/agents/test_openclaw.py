@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from nimad import __version__
-from tests.agents.tools import HERE, ROOT, run_json
+from tests.agents.tools import HERE, ROOT, newest_node, run_json
 from tests.process import DaemonProcess
 from tests.system.tools import need
 
@@ -44,10 +44,13 @@ def manifest(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.agents
+@pytest.mark.parametrize("newest", [False, True], ids=["node", "node 24"])
 @pytest.mark.parametrize("name", ["plugin", "beside"])
-def test_on_a_real_daemon(daemon: DaemonProcess, tmp_path: Path, name: str) -> None:
+def test_on_a_real_daemon(daemon: DaemonProcess, tmp_path: Path, name: str, newest: bool) -> None:
+    """With the Node.js that is here, and the one that OpenClaw asks for."""
     share = stage(tmp_path)
-    command = [need("node", "nodejs"), "--test", str(HERE / "openclaw" / f"{name}.test.mjs")]
+    node = newest_node() if newest else need("node", "nodejs")
+    command = [node, "--test", str(HERE / "openclaw" / f"{name}.test.mjs")]
     environment = {
         **os.environ,
         "NIMAD_SOCKET": str(daemon.socket),

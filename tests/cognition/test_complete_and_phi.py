@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC
 from pathlib import Path
@@ -233,3 +235,12 @@ def test_the_commands(daemon: DaemonProcess, capsys: pytest.CaptureFixture[str])
     assert shown("complete", "--who", "Nobody", "--ask", "where") == "Nothing stands out.\n"
     assert "of its fields" in shown("phi", "1") and "WHO" in shown("phi", "1")
     assert shown("phi", "--top", "2", "--seconds", "30").count("phi ") == 2
+
+
+def test_a_daemon_that_is_not_asked_holds_nothing_of_it() -> None:
+    code = (
+        "import sys, nimad.daemon, nimad.serve.verb_table;"
+        "print([name for name in sys.modules if name.startswith(('nimad.cognition', 'nimad.vsa'))])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"

@@ -180,7 +180,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("memory_search", {"query": "x", "limit": 0}, "limit must be from 1 to 100"),
     ("memory_search", {"query": "x", "context": "yes"}, "context must be true or false"),
     ("memory_search", {"query": "x", "after": "never"}, "after"),
-    ("memory_get", {"ids": []}, "must have at most 100 items, and not none"),
+    ("memory_search", {"query": "", "who": ""}, "'query' is missing"),
+    ("memory_get", {"ids": list(range(1, 102))}, "must have at most 100 items, and not none"),
     ("memory_get", {"ids": ["1"]}, "ids must be a whole number"),
     ("memory_get", {"ids": [2**63]}, "ids must be from 1 to"),
     ("memory_store", {"content": "x", "importance": 2}, "importance must be from 0 to 1"),
@@ -193,6 +194,10 @@ def test_wrong_arguments_are_told_to_the_model(make_bridge: Callable[..., Bridge
     bridge = make_bridge()
     for name, arguments, said in WRONG:
         assert said in bridge.tool(name, **arguments)["error"]
+    for wrong in ("x", [1], 7):
+        result = bridge.ask("tools/call", name="memory_status", arguments=wrong)["result"]
+        assert "must be an object" in result["content"][0]["text"]
+    assert bridge.ask("tools/call", name="memory_status", arguments=None)["result"]
 
 
 def test_forget_is_a_dry_run_unless_told(make_bridge: Callable[..., Bridge]) -> None:
@@ -291,6 +296,44 @@ def test_a_cancelled_call_is_never_answered(tmp_path: Path) -> None:
         assert bridge.receive()["id"] == other
         assert bridge.ask("ping")["result"] == {}
         assert bridge.silent(0.3)
+
+
+def test_an_id_that_was_cancelled_may_be_used_again(tmp_path: Path) -> None:
+    """And is answered once, with what the second call found."""
+    waits = [0.0, 0.4]
+
+    def status(params: dict[str, Any]) -> dict[str, Any]:
+        wait = waits.pop()
+        time.sleep(wait)
+        return {"namespaces": {"first" if wait else "second": 1}, "degraded": {}, "version": "1"}
+
+    with (
+        FakeDaemon(tmp_path / "s", status=status) as daemon,
+        Bridge("--socket", str(daemon.path)) as bridge,
+    ):
+        asked = {"method": "tools/call", "params": {"name": "memory_status"}}
+        request = {"jsonrpc": "2.0", "id": "a", **asked}
+        cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled"}
+        bridge.send(request)
+        deadline = time.monotonic() + 10
+        while not daemon.sent("status") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        bridge.send({**cancel, "params": {"requestId": "a"}})
+        bridge.send(request)
+        answer = bridge.receive()
+        assert answer["id"] == "a"
+        assert answer["result"]["structuredContent"]["namespaces"] == {"second": 1}
+        assert bridge.silent(0.6)
+
+
+def test_a_bound_user_is_told_less_of_the_status(tmp_path: Path) -> None:
+    found = {"namespaces": {"agent.main": 2}, "bound": True, "uptime_seconds": 1.0}
+    with (
+        FakeDaemon(tmp_path / "s", status=found) as daemon,
+        Bridge("--socket", str(daemon.path)) as bridge,
+    ):
+        told = bridge.tool("memory_status")
+        assert told == {"memories": 2, "namespaces": {"agent.main": 2}, "degraded": {}}
 
 
 def test_a_busy_daemon_is_asked_again(tmp_path: Path) -> None:

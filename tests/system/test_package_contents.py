@@ -64,6 +64,7 @@ def field(package: Path, name: str) -> str:
         "/usr/share/doc/nimad/dense.md",
         "/usr/share/doc/nimad/embedders.md",
         "/usr/share/doc/nimad/follow.md",
+        "/usr/share/doc/nimad/hypervectors.md",
         "/usr/share/doc/nimad/migration.md",
         "/usr/share/doc/nimad/protocol.md",
         "/usr/share/man/man1/nimactl.1.gz",

@@ -32,12 +32,25 @@ LINES: dict[str, list[list[str]]] = {
     "query": [
         ["query", "lantern"],
         ["query", "lantern", "--explain"],
+        ["query", "lantern", "--goal", "--explain"],
         ["query", "lantern", "--context"],
         ["query", "lantern", "--budget", "200"],
     ],
     "get": [["get", "1"], ["get", "999"]],
     "similar": [["similar", "1"]],
     "related": [["related", "1"]],
+    "complete": [["complete", "--what", "lantern", "--ask", "who"]],
+    "phi": [["phi", "1"], ["phi", "--top", "3"], ["phi", "999"]],
+    "narrative": [["narrative"], ["narrative", "--day", "today"], ["narrative", "--who", "x"]],
+    "person": [["person", "x"], ["person", EVIL]],
+    "connect": [["connect", "1", "2"], ["connect", "1", "999"]],
+    "step": [["step", "-n", "2"], ["step", "--affect", "fear", "--dry-run"]],
+    "goal": [
+        ["goal", "add", "mend the lantern", "--due", "2030"],
+        ["goal", "list"],
+        ["goal", "show", "1"],
+        ["goal", "done", "999"],
+    ],
     "graph": [["graph", "MATCH (m:Memory) RETURN m.layer, m.id LIMIT 3"], ["graph", "MATCH"]],
     "remember": [["remember", "one more"], ["remember", ""]],
     "capture": [["capture", "{turn}"], ["capture", "{turn}"], ["capture", "{lines}"]],
@@ -59,7 +72,20 @@ LINES: dict[str, list[list[str]]] = {
 """Command lines for each command, those that are refused among them."""
 FOR_PROGRAMS = {"mcp", "hook"}
 """Commands that never write to a terminal."""
-SHOWS = ("query", "get", "similar", "related", "graph", "export", "migrate", "status")
+SHOWS = (
+    "query",
+    "get",
+    "similar",
+    "related",
+    "narrative",
+    "goal",
+    "person",
+    "step",
+    "graph",
+    "export",
+    "migrate",
+    "status",
+)
 """Commands that show a text of a reply in at least one of these lines."""
 
 

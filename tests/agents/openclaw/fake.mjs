@@ -11,7 +11,9 @@ export class FakeOpenClaw {
 
   constructor(plugin, { settings = {}, config, socket = process.env.NIMAD_SOCKET } = {}) {
     const say = (level) => (text) => this.said.push(`${level}: ${text}`);
-    this.allowed = { plugins: { entries: { nimad: { hooks: { allowConversationAccess: true } } } } };
+    this.allowed = {
+      plugins: { entries: { nimad: { hooks: { allowConversationAccess: true } } } },
+    };
     plugin.register({
       pluginConfig: { socket, ...settings },
       config: config ?? this.allowed,
@@ -30,7 +32,9 @@ export class FakeOpenClaw {
   /** What a tool tells: its details, which are also its text. */
   async tool(name, params, ctx) {
     const tools = this.tools.map(({ factory }) => factory(ctx)).filter(Boolean);
-    const { content, details } = await tools.find((tool) => tool.name === name).execute("call", params);
+    const { content, details } = await tools
+      .find((tool) => tool.name === name)
+      .execute("call", params);
     if (content[0].text !== JSON.stringify(details)) throw new Error("text and details differ");
     return details;
   }
