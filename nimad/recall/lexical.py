@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nimad.index.kernels.contract import Parted
 from nimad.index.kernels.loader import load_kernels
 from nimad.recall import literals
 from nimad.recall.columns import NONE, Columns, Floats, Rows
@@ -30,8 +29,11 @@ ASKED = 16
 MEASURE = 10
 """Terms of a long query, the weightiest, that a memory should hold: no memory holds all."""
 _KERNELS = load_kernels()
-_NO_WORDS = np.zeros(0, np.uint16)
-_NO_ROWS = np.zeros(0, np.int32)
+_SPARE: list[Floats] = []
+"""Arrays of zeros for the next queries: new ones of a large store would be cleared by the kernel, a
+page at a time.  Two at most, and none after a rest."""
+_MANY = 32
+"""Rows for one row: with fewer, marking rows is faster than sorting them."""
 _ROUNDED = 0.999
 """Factor of a bar that sums, which are rounded, are held against."""
 
@@ -64,6 +66,7 @@ class LexicalScores:
     best: float
     unknown: frozenset[str]
     literal: Floats | None = None
+    _kept: dict[int, tuple[Rows, Floats]] = field(default_factory=dict)
 
     @classmethod
     def nothing(cls, columns: Columns, scope: Scope, weights: Weights) -> LexicalScores:
@@ -74,34 +77,57 @@ class LexicalScores:
 
     def shared_by(self, rows: Rows) -> Floats:
         """float32[m]: what some rows have with their neighbours' shares."""
-        before, after = (Parted(c, _NO_ROWS) for c in (self.columns.before, self.columns.after))
-        w = self.weights
+        if self.columns.count <= self.weights.exact_rows:
+            return self.shared[rows]
+        return self._shared_by(rows)
+
+    def _shared_by(self, rows: Rows) -> Floats:
+        columns, w = self.columns, self.weights
         shares = (w.word_before, w.word_beyond, w.word_after)
-        found = _KERNELS.shares(self.own, rows, before, after, shares)
+        sides = columns.before_parts, columns.after_parts
+        found = _KERNELS.shares(self.own, rows, *sides, shares)
         return found if self.scope.whole else found * self.scope.mask[rows]
+
+    def release(self) -> None:
+        """The query is answered: the next one may have the room."""
+        if len(_SPARE) < 2 and self.columns.count > self.weights.exact_rows:
+            self.own[self.rows] = 0
+            _SPARE.append(self.own)
 
     @functools.cached_property
     def shared(self) -> Floats:
         """float32[n]: of every row."""
-        return self.shared_by(np.arange(self.columns.count))
+        return self._shared_by(np.arange(self.columns.count))
 
     @functools.cached_property
     def top(self) -> float:
         """The highest that is shared; 0 without any."""
-        return float(self.shared_by(self.leaders(1)).max(initial=0.0))
+        if self.columns.count <= self.weights.exact_rows:
+            return float(self.shared.max(initial=0.0))
+        return float(self.leaders(self.weights.candidates)[1].max(initial=0.0))
 
-    def leaders(self, count: int) -> Rows:
-        """int64[m], ascending: rows among which are the `count` that share most.
+    def leaders(self, count: int) -> tuple[Rows, Floats]:
+        """int64[m], ascending: rows among which are the `count` that share most; and what they do.
 
-        A row that shares as much as the last of these has more than a part of that itself, or has a
-        neighbour that does: nobody gives or has more than once its own and the shares.
+        What the best by themselves share, with those beside them, is a bar.  A row that reaches it
+        has more than a part of that itself, or has a neighbour that does: nobody has more than its
+        own and the shares of four others.
         """
-        rows, w = self.rows, self.weights
-        if len(rows) > count:
-            own = self.own[rows]
-            last = float(np.partition(own, len(own) - count)[len(own) - count])
-            most = 1 + w.word_before + 2 * w.word_beyond + w.word_after
-            rows = rows[own >= np.float32(last / most * _ROUNDED)]
+        if count not in self._kept:
+            rows = self.rows
+            if len(rows) > count:
+                own, w = self.own[rows], self.weights
+                first = np.partition(own, len(own) - count)[len(own) - count]
+                shared = self.shared_by(self._with_neighbours(rows[own >= first]))
+                bar = np.partition(shared, len(shared) - count)[len(shared) - count]
+                most = 1 + w.word_before + 2 * w.word_beyond + w.word_after
+                rows = rows[own >= np.float32(max(first, bar) / most * _ROUNDED)]
+            rows = self._with_neighbours(rows)
+            self._kept[count] = rows, self.shared_by(rows)
+        return self._kept[count]
+
+    def _with_neighbours(self, rows: Rows) -> Rows:
+        """Some rows and those up to two turns away, ascending."""
         sides = [rows]
         for chain in (self.columns.before, self.columns.after):
             beside = rows
@@ -109,7 +135,17 @@ class LexicalScores:
                 beside = chain[beside].astype(np.int64)
                 beside = beside[beside != NONE]
                 sides.append(beside)
-        return distinct(np.concatenate(sides))
+        found = np.concatenate(sides)
+        if len(found) * _MANY < self.columns.count:
+            return distinct(found)
+        held = np.zeros(self.columns.count, np.bool_)
+        held[found] = True
+        return np.flatnonzero(held)
+
+
+def rest() -> None:
+    """Give back what is kept for the next queries."""
+    _SPARE.clear()
 
 
 def distinct(rows: Rows) -> Rows:
@@ -179,7 +215,12 @@ class _Sums:
     fresh: list[Rows] | None = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.own = np.zeros(self.columns.count, np.float32)
+        try:
+            self.own = _SPARE.pop()
+        except IndexError:
+            self.own = np.zeros(0, np.float32)
+        if len(self.own) != self.columns.count:
+            self.own = np.zeros(self.columns.count, np.float32)
 
     def add_term(self, term: str, question: ParsedQuery, *, held: bool) -> None:
         """Add BM25 of one term to the rows that hold it."""
@@ -192,7 +233,7 @@ class _Sums:
             return
         k1, b = self.weights.k1, self.weights.b
         weights = (rarity, k1 + 1, k1, 1 - b, b, self.scope.average)
-        words = Parted(self.columns.words, _NO_WORDS)
+        words = self.columns.word_parts
         if term in question.dated:
             if self.dated is None:
                 self.dated = np.zeros_like(self.own)

@@ -75,6 +75,13 @@ class Scoring:
         """(id, score, parts, ids of its copies) of the best `k`, best first; none when too little
         of it is met."""
         scored = self._score_sides(context)
+        found = self._best_of(scored)
+        scored.words.release()
+        return found
+
+    def _best_of(self, scored: _Scored) -> list[tuple[int, float, dict[str, float], list[int]]]:
+        """The same, of both sides."""
+        context = scored.context
         if not (context.always or len(scored.same) or self._weigh(scored).enough):
             return []
         rows, plain, mixed = self._find_candidates(scored)
@@ -119,7 +126,10 @@ class Scoring:
 
     def evidence(self, context: QueryContext) -> Evidence:
         """What `best` decides by whether to answer."""
-        return self._weigh(self._score_sides(context))
+        scored = self._score_sides(context)
+        found = self._weigh(scored)
+        scored.words.release()
+        return found
 
     def _score_sides(self, context: QueryContext) -> _Scored:
         """Where the words index is damaged, the query is asked by meaning alone."""

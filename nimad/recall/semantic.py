@@ -156,15 +156,16 @@ class SemanticScorer:
         if scope.count <= weights.exact_rows // 4:
             return scope.rows
         most, few = (max(n, 2 * about.wanted) for n in (weights.candidates, weights.nearest))
-        held, named = about.words.leaders(most), np.zeros(0, np.int64)
+        (held, shared), named = about.words.leaders(most), np.zeros(0, np.int64)
         if len(about.subjects) and about.bonus:
             named = np.flatnonzero(columns.spoken_by(about.subjects))
-        best = self._most_promising(held, named, about, most)
+        best = self._most_promising(held, shared, named, about, most)
         while len(best) % most == 0 and 0 < self._sentences(best) < 2 * about.wanted:
             others = np.flatnonzero(about.words.shared)
             held = others[~np.isin(columns.print[others], columns.print[best])]
             named = np.intersect1d(named, held, assume_unique=True)
-            more = self._most_promising(held, named, about, most)
+            shared = about.words.shared[held]
+            more = self._most_promising(held, shared, named, about, most)
             if not len(more):
                 break
             best = np.concatenate([best, more])
@@ -180,11 +181,13 @@ class SemanticScorer:
         found = columns.rows_of(np.sort(np.concatenate([near, far])))
         return distinct(np.concatenate([found[scope.mask[found]], best, about.same]))
 
-    def _most_promising(self, rows: Rows, named: Rows, about: SemanticQuery, most: int) -> Rows:
+    def _most_promising(
+        self, rows: Rows, shared: Floats, named: Rows, about: SemanticQuery, most: int
+    ) -> Rows:
         """The best of some rows by words and subject, equal ones in order; `named` are those of a
         subject that the query names, which are worth more.  Both ascending."""
         words = about.words
-        best = rows[highest(words.shared_by(rows), most)]
+        best = rows[highest(shared, most)]
         if not len(named):
             return best
         both = distinct(np.concatenate([best, named[highest(words.shared_by(named), most)]]))

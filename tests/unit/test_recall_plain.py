@@ -76,9 +76,9 @@ class Sides:
         assert np.array_equal(np.sort(words.rows), np.flatnonzero(own))
         assert words.top == shared.max(initial=0)
         for count in (1, 5, 40):
-            leaders = words.leaders(count)
+            leaders, theirs = words.leaders(count)
             assert np.isin(highest(shared, count), leaders).all()
-            assert np.array_equal(words.shared_by(leaders), shared[leaders])
+            assert np.array_equal(theirs, shared[leaders])
         query = self.store.embedder.embed([asked.meaning])[0]
         if meaning and query.any():
             sought = SemanticQuery(query, scope, words, columns.same_as(text), NEIGHBOURS)
