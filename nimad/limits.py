@@ -37,6 +37,7 @@ MAX_BATCH = 100_000
 LENGTHY = frozenset(
     {
         "doctor",
+        "dream",
         "graph",
         "phi",
         "rebuild",

@@ -45,8 +45,15 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def matches(value: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether each named field of a value is what is wanted: equal, or as its operators say."""
-    return all(_fits(value.get(name), asked) for name, asked in wanted.items())
+    """Whether each named field of a value is what is wanted: equal, or as its operators say.  A
+    name with dots is a way through objects, unless a field has it."""
+    for name, asked in wanted.items():
+        held: Any = value
+        for step in [name] if name in value else name.split("."):
+            held = held.get(step) if isinstance(held, dict) else None
+        if not _fits(held, asked):
+            return False
+    return True
 
 
 def _fits(held: Any, asked: Any) -> bool:

@@ -54,6 +54,8 @@ class LexicalScores:
         best: what a memory would score that held each word once, at the usual length: the measure
             of how much of a question is met.
         unknown: the terms that no row holds.
+        holders: int64[m] for each term that was asked: the rows in the scope that hold it,
+            ascending.
         literal: float32[n], how rare the rarest literal is that a row holds, in [0, 1], where 1 is
             what stands in one memory; None where none is held.
     """
@@ -65,6 +67,7 @@ class LexicalScores:
     rows: Rows
     best: float
     unknown: frozenset[str]
+    holders: dict[str, Rows]
     literal: Floats | None = None
     _kept: dict[int, tuple[Rows, Floats]] = field(default_factory=dict)
 
@@ -73,7 +76,7 @@ class LexicalScores:
         """Where no word counts."""
         none = np.zeros(0, np.int64)
         own = np.zeros(columns.count, np.float32)
-        return cls(columns, scope, weights, own, none, 0.0, frozenset())
+        return cls(columns, scope, weights, own, none, 0.0, frozenset(), {})
 
     def shared_by(self, rows: Rows) -> Floats:
         """float32[m]: what some rows have with their neighbours' shares."""
@@ -184,7 +187,8 @@ def score_words(
         measure += rarity
     unknown = frozenset(sums.unknown)
     return LexicalScores(
-        columns, scope, weights, sums.own, sums.rows(), measure, unknown, sums.literal
+        *(columns, scope, weights, sums.own, sums.rows()),
+        *(measure, unknown, sums.holders, sums.literal),
     )
 
 
@@ -195,10 +199,9 @@ class _Sums:
     Attributes:
         own: float32[n].
         best: what each term could add.
-        unknown: those that no row in the scope holds.
+        unknown, holders, literal: see `LexicalScores`.
         dated: float32[n], of the words that a date stands for; None before the first.
         best_dated: what they could add.
-        literal: see `LexicalScores`.
         fresh: the rows that terms gave their first score; None where something else did, too.
     """
 
@@ -209,6 +212,7 @@ class _Sums:
     own: Floats = field(init=False)
     best: list[float] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
+    holders: dict[str, Rows] = field(default_factory=dict)
     dated: Floats | None = None
     best_dated: float = 0.0
     literal: Floats | None = None
@@ -225,6 +229,7 @@ class _Sums:
     def add_term(self, term: str, question: ParsedQuery, *, held: bool) -> None:
         """Add BM25 of one term to the rows that hold it."""
         rows, counts = self._holders(term) if held else (NO_POSTINGS.ids, NO_POSTINGS.counts)
+        self.holders[term] = rows
         rarity = self._rarity(len(rows)) * question.factors.get(term, 1.0)
         if not len(rows):
             if term not in question.met:
@@ -300,9 +305,13 @@ class _Sums:
         return rows, counts
 
     def _rarity(self, holders: int) -> float:
-        """BM25's idf; never negative, for a match never counts against."""
-        total = self.scope.count + self.weights.unseen
-        return max(math.log((total - holders + 0.5) / (holders + 0.5)), 1e-6)
+        """In the scope, with the memories that it is taken to have besides."""
+        return rarity_of(self.scope.count + self.weights.unseen, holders)
+
+
+def rarity_of(total: int, holders: int) -> float:
+    """BM25's idf; never negative, for a match never counts against."""
+    return max(math.log((total - holders + 0.5) / (holders + 0.5)), 1e-6)
 
 
 def _chosen(

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from nimad.embed.base import CosineScale
 from nimad.errors import Degraded, WordsDamaged
 from nimad.recall import evidence, lexical
-from nimad.recall.columns import Columns, Rows
-from nimad.recall.dates import find_on_dates
+from nimad.recall.columns import NONE, Columns, Rows
+from nimad.recall.dates import Flags, find_on_dates
 from nimad.recall.evidence import Evidence
+from nimad.recall.layers import INPUT
 from nimad.recall.lexical import LexicalScores, distinct
 from nimad.recall.parsed_query import ParsedQuery, looked_at, parse_query
 from nimad.recall.query_context import QueryContext
+from nimad.recall.scopes import Scope
 from nimad.recall.semantic import (
     SemanticQuery,
     SemanticScorer,
@@ -32,11 +34,18 @@ from nimad.recall.weights import Weights
 from nimad.store.records import Records
 from nimad.words.index import TermIndex
 
+BONUSES = ("subject", "date", "literal", "layer", "instruction")
+"""Parts of the formula that only some memories have, whatever their words and vectors."""
+AROUND = 0.25
+"""Share of the whole of a long query in its vector, beside that of the part that says what is
+wanted."""
 EXACT = 2.0
 """Bonus of a memory that is the query, word for word: above the sum of everything else."""
 
 Floats = NDArray[Any]
 """float32 or float64."""
+Bonuses = dict[str, tuple[np.float32, NDArray[Any]]]
+"""By name: what a bonus is worth, and bool[n] or float32[n], to which rows or how much of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +54,17 @@ class _Scored:
 
     Attributes:
         context: of the query; its mode is meaning where the words index is damaged.
+        bonuses: those of the formula that any row can have.
         near: None where nothing is asked by meaning, or cannot be.
         same: the rows whose text is the query itself.
-        on_date: bool[n], the rows whose time is what the query names, every part of it; None where
-            it names no definite date.
     """
 
     context: QueryContext
     query: ParsedQuery
     words: LexicalScores
+    bonuses: Bonuses
     near: SemanticScores | None
     same: Rows
-    on_date: NDArray[np.bool_] | None
 
 
 class Scoring:
@@ -160,11 +168,39 @@ class Scoring:
                 self._terms.report_damage(error)
                 context = replace(context, mode="meaning")
         context.watch.lap("words")
-        near = None if context.mode == "words" else self._score_meaning(context, query, words, same)
-        return _Scored(context, query, words, near, same, on_date)
+        bonuses = self._find_bonuses(query, scope, words, on_date)
+        near = None
+        if context.mode != "words":
+            near = self._score_meaning(context, query, words, bonuses, same)
+        return _Scored(context, query, words, bonuses, near, same)
+
+    def _find_bonuses(
+        self, query: ParsedQuery, scope: Scope, words: LexicalScores, on_date: Flags | None
+    ) -> Bonuses:
+        """What each bonus that any row can have is worth, and to which rows, or how much of it;
+        `on_date: bool[n]`, the rows whose time is what the query names, every part of it."""
+        columns, weights = self._columns, self._weights
+        found: Bonuses = {}
+        if len(query.subjects):
+            found["subject"] = np.float32(weights.subject), columns.spoken_by(query.subjects)
+        if on_date is not None:
+            found["date"] = np.float32(weights.on_date), on_date
+        if words.literal is not None:
+            found["literal"] = np.float32(weights.literal), words.literal
+        if scope.instructions is not None:
+            found["instruction"] = np.float32(weights.instruction), scope.instructions
+        if query.layer in scope.layers:
+            asked = columns.layer == scope.layers[query.layer]
+            found["layer"] = np.float32(weights.layer), asked
+        return found
 
     def _score_meaning(
-        self, context: QueryContext, query: ParsedQuery, words: LexicalScores, same: Rows
+        self,
+        context: QueryContext,
+        query: ParsedQuery,
+        words: LexicalScores,
+        bonuses: Bonuses,
+        same: Rows,
     ) -> SemanticScores | None:
         """None without an embedder (words go on without it, and the reply says so), and for a
         query in which it knows nothing."""
@@ -176,11 +212,17 @@ class Scoring:
         context.watch.lap("embed")
         vector = parts[0]
         if query.around:  # what is wanted, and a little of what it is about
-            mixed = 2 * parts[0] + parts[1]
+            mixed = parts[0] + AROUND * parts[1]
             vector = mixed / max(float(np.linalg.norm(mixed)), 1e-6)
         if not vector.any():
             return None
         weights = self._weights
+        extra = None
+        if bonuses and self._columns.count > weights.exact_rows:
+            # beside the words of a row, in their unit
+            unit = np.float32(words.top / max(1 - self._share(context, query), 1e-6))
+            rows = np.flatnonzero(np.logical_or.reduce([mine != 0 for _, mine in bonuses.values()]))
+            extra = rows, lambda rows: unit * worth_of(bonuses, bonuses, rows)
         about = SemanticQuery(
             query=vector,
             scope=context.scope,
@@ -188,9 +230,7 @@ class Scoring:
             same=same,
             shares=weights.shares_of(context.embedder),
             late=late_cosines(self._records, context.embedder, vector),
-            subjects=query.subjects,
-            # of a row that has words, in the unit of the words
-            bonus=weights.subject / max(1 - weights.semantic, 1e-6) * words.top,
+            extra=extra,
             wanted=context.k,
         )
         return self._semantic.score(context.blocks, about, context.watch)
@@ -256,30 +296,40 @@ class Scoring:
             kept |= np.isin(rows, also)
         return rows[kept], plain[kept], mixed[kept]
 
+    def _share(self, context: QueryContext, query: ParsedQuery) -> float:
+        """Of the semantic side in the score."""
+        if context.mode != "hybrid":
+            return float(context.mode == "meaning")
+        by_pairs = query.dense and context.embedder.by_spelling
+        return self._weights.semantic * (self._weights.dense if by_pairs else 1.0)
+
     def _parts_of(self, rows: Rows, mixed: Floats, scored: _Scored) -> dict[str, Floats]:
         """The terms of the formula, by name: float[m] each."""
         columns, weights, scope = self._columns, self._weights, scored.context.scope
         words, near = scored.words, scored.near
-        share = {"hybrid": weights.semantic, "meaning": 1.0, "words": 0.0}[scored.context.mode]
+        share = self._share(scored.context, scored.query)
         top = max(words.top, 1e-6)
         nearness = np.where(np.isnan(mixed), np.float32(0), mixed)
         low, spread = (near.low, max(near.high - near.low, 1e-6)) if near else (0.0, 1.0)
         time = columns.time[rows]
         age = (time - scope.first) / max(scope.last - scope.first, 1)
         age[time == 0] = 0.5  # no date is neither old nor new
-        named = columns.spoken_by(scored.query.subjects, rows)
+        asks = columns.asks[rows] & (columns.layer[rows] != scope.layers.get(INPUT, NONE))
         return {
             "lexical": (1 - share) * words.shared_by(rows) / top,
             "semantic": share * np.maximum(nearness - low, 0) / spread,
-            "subject": weights.subject * named,
-            "date": weights.on_date * _of(scored.on_date, rows),
-            "literal": weights.literal * _of(scored.words.literal, rows),
-            "asks": -weights.asks * columns.asks[rows],
+            **{name: worth_of(scored.bonuses, (name,), rows) for name in BONUSES},
+            "asks": -weights.asks * asks,
             "importance": weights.importance * columns.importance[rows],
             "recency": weights.recency * age,
         }
 
 
-def _of(values: NDArray[Any] | None, rows: Rows) -> Floats:
-    """float[m]: the values of some rows; zeros where there are none."""
-    return np.zeros(len(rows)) if values is None else values[rows].astype(np.float64)
+def worth_of(bonuses: Bonuses, names: Iterable[str], rows: Rows) -> Floats:
+    """float32[m]: what some bonuses are worth to some rows, all together."""
+    total = np.zeros(len(rows), np.float32)
+    for name in names:
+        if name in bonuses:
+            worth, mine = bonuses[name]
+            total += worth * mine[rows]
+    return total

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -65,8 +65,8 @@ class SemanticQuery:
         same: rows to be scored in any case.
         shares: of the vectors of the one before and the one after, for the embedder in use.
         late: the cosines of memories, by id, whose vectors are not stored yet; None: too slow.
-        subjects, bonus: what a row of a large store that is of these subjects and has words is
-            worth besides them, when the best by both are picked to be compared.
+        extra: rows (ascending) of a large store that are worth more than their words, and what
+            that is, when the best by both are picked to be compared; a row without words is not.
         wanted: how many memories are asked for.
     """
 
@@ -76,8 +76,7 @@ class SemanticQuery:
     same: Rows
     shares: tuple[float, float]
     late: Callable[[Rows], Floats] | None = None
-    subjects: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
-    bonus: float = 0.0
+    extra: tuple[Rows, Callable[[Rows], Floats]] | None = None
     wanted: int = 10
 
 
@@ -157,8 +156,8 @@ class SemanticScorer:
             return scope.rows
         most, few = (max(n, 2 * about.wanted) for n in (weights.candidates, weights.nearest))
         (held, shared), named = about.words.leaders(most), np.zeros(0, np.int64)
-        if len(about.subjects) and about.bonus:
-            named = np.flatnonzero(columns.spoken_by(about.subjects))
+        if about.extra is not None:
+            named = about.extra[0]
         best = self._most_promising(held, shared, named, about, most)
         while len(best) % most == 0 and 0 < self._sentences(best) < 2 * about.wanted:
             others = np.flatnonzero(about.words.shared)
@@ -184,15 +183,17 @@ class SemanticScorer:
     def _most_promising(
         self, rows: Rows, shared: Floats, named: Rows, about: SemanticQuery, most: int
     ) -> Rows:
-        """The best of some rows by words and subject, equal ones in order; `named` are those of a
-        subject that the query names, which are worth more.  Both ascending."""
+        """The best of some rows by words and what they are worth besides, equal ones in order;
+        `named` are those that are worth anything besides.  Both ascending."""
         words = about.words
         best = rows[highest(shared, most)]
-        if not len(named):
+        if about.extra is None or not len(named):
             return best
-        both = distinct(np.concatenate([best, named[highest(words.shared_by(named), most)]]))
-        worth = self._columns.spoken_by(about.subjects, both) * np.float32(about.bonus)
-        return both[best_places(words.shared_by(both) + worth, most)]
+        theirs = words.shared_by(named)
+        named, theirs = named[theirs > 0], theirs[theirs > 0]
+        chosen = named[highest(theirs + about.extra[1](named), most)]
+        both = distinct(np.concatenate([best, chosen]))
+        return both[best_places(words.shared_by(both) + about.extra[1](both), most)]
 
     def _mix(
         self,

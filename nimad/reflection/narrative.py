@@ -25,7 +25,7 @@ from nimad.store import goals
 from nimad.store.bounded import get_within
 from nimad.text import common_form, words_of
 
-LOOKED = 400
+LOOKED = 300
 """Number of memories that are read for one narrative [memories]."""
 THEMES = 5
 """Number of themes [themes]."""

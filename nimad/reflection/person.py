@@ -31,7 +31,7 @@ QUOTED = 5
 def describe(store: MemoryStore, name: str, where: Filter, zone: tzinfo) -> list[Line]:
     """What memories by a person tell of them, and which others name them.
 
-    Cost: as a narrative, of the latest 400 memories at most.
+    Cost: as a narrative, of the latest 300 memories at most.
     """
     where = replace(where, who=name)
     ids, times = store.recall.rows(where, "id", "time")
