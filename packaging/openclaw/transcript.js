@@ -179,7 +179,7 @@ export function originOf(ctx, settings) {
 
 /** Whether others than the owner speak and read in a session. */
 export function isGroup(ctx) {
-  return /:(group|channel|thread|room)(:|$)/.test(ctx.sessionKey ?? "");
+  return /:(group|channel|room)(:|$)/.test(ctx.sessionKey ?? "");
 }
 
 function summary(text, most) {

@@ -228,7 +228,9 @@ test("in a group nothing is recalled unless that is wanted", async () => {
     const openclaw = new FakeOpenClaw(plugin, { settings });
     return openclaw.hook("before_prompt_build", event, contextOf("groups", session));
   };
-  assert.ok(await ask({}, "telegram:direct:7"));
+  for (const session of ["telegram:direct:7", "telegram:direct:7:thread:1", "main"]) {
+    assert.ok(await ask({}, session), session);
+  }
   for (const session of ["telegram:group:-100", "discord:channel:8", "slack:channel:c:thread:1"]) {
     assert.equal(await ask({}, session), undefined, session);
     assert.ok(await ask({ recallInGroups: true }, session), session);
