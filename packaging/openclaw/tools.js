@@ -7,6 +7,7 @@ const MAX_SHOWN = 4000; // characters of a text in a list
 const MOST_LINES = 200; // lines of a file in one answer
 const INCOGNITO = /:incognito-/;
 const NOT_FOUND = "not_found";
+const NOT_DONE = new Set(["usage", "namespace_denied", "not_permitted", "owner_only"]);
 
 const text = (description) => ({ type: "string", description });
 const object = (required, properties) => ({
@@ -76,6 +77,7 @@ export function makeTools(prefix, daemon, ctx, namespace) {
       try {
         return answer(await run(agent, params ?? {}, { signal, timeoutMs: 15_000 }));
       } catch (error) {
+        if (NOT_DONE.has(error.code)) return answer({ results: [], error: error.message });
         const warning = `Memory is unavailable: ${error.message}`;
         return answer({
           results: [],
@@ -141,7 +143,7 @@ async function store({ daemon, ctx, namespace }, given, options) {
 async function forget(agent, given, options) {
   const { query, dryRun = true } = given;
   const wanted =
-    given.ids ?? (given.memoryId ? [Number(given.memoryId.replace(/^nimad:/, ""))] : []);
+    given.ids ?? (given.memoryId ? [Number(String(given.memoryId).replace(/^nimad:/, ""))] : []);
   if (!wanted.length) {
     if (!query) return { action: "rejected", reason: "give ids, memoryId or query" };
     const { results } = await search(agent, { query, maxResults: 5 }, options);

@@ -174,9 +174,12 @@ export function senderOf(envelope, ctx) {
 /** Where the input comes from, by what OpenClaw says of the session, never by what a text claims. */
 export function originOf(ctx, settings) {
   if (ctx.inputProvenance?.kind === "inter_session") return "agent";
-  return /:(group|channel|thread|room)(:|$)/.test(ctx.sessionKey ?? "")
-    ? settings.groupOrigin
-    : "owner";
+  return isGroup(ctx) ? settings.groupOrigin : "owner";
+}
+
+/** Whether others than the owner speak and read in a session. */
+export function isGroup(ctx) {
+  return /:(group|channel|room)(:|$)/.test(ctx.sessionKey ?? "");
 }
 
 function summary(text, most) {

@@ -106,6 +106,13 @@ def test_documents_of_any_number_and_size_come_whole(daemon: DaemonProcess) -> N
         assert len(nimad.find(tree="large", query="ball", limit=4)) == 4
         nimad.put(*({"namespace": f"many.n{n}", "key": "k", "value": {}} for n in range(30)))
         assert len(nimad.namespaces("many")) == 30
+        few = [{"namespace": "few", "key": str(n), "value": {"n": n}} for n in range(1050)]
+        for start in range(0, 1050, 350):
+            nimad.put(*few[start : start + 350])  # type: ignore[arg-type]
+        assert len(nimad.find(tree="few", limit=2000)) == 1050
+        assert len(nimad.find(tree="few", limit=1020)) == 1020
+        named = nimad.find(namespace="few", keys=[str(n) for n in range(150)])
+        assert [document["value"]["n"] for document in named] == list(range(150))
         nimad.put({"namespace": "large", "key": "0", "value": None})
         assert nimad.find(namespace="large", keys=["0"]) == []
 

@@ -220,6 +220,23 @@ test("recall asks with what the user said, and leaves out what stands there alre
   assert.equal(await silent.hook("before_prompt_build", { prompt, messages: [] }, ctx), undefined);
 });
 
+test("in a group nothing is recalled unless that is wanted", async () => {
+  const text = "The key of the house is under the blue flower pot";
+  await daemon.call("remember", { text, namespace: spaceOf("groups") });
+  const event = { prompt: "Where is the key of the house?", messages: [] };
+  const ask = (settings, session) => {
+    const openclaw = new FakeOpenClaw(plugin, { settings });
+    return openclaw.hook("before_prompt_build", event, contextOf("groups", session));
+  };
+  for (const session of ["telegram:direct:7", "telegram:direct:7:thread:1", "main"]) {
+    assert.ok(await ask({}, session), session);
+  }
+  for (const session of ["telegram:group:-100", "discord:channel:8", "slack:channel:c:thread:1"]) {
+    assert.equal(await ask({}, session), undefined, session);
+    assert.ok(await ask({ recallInGroups: true }, session), session);
+  }
+});
+
 test("a dead or hung daemon costs a turn at most 300 ms", async () => {
   const event = { prompt: "What of the garden gate?", messages: [] };
   const place = await mkdtemp(join(tmpdir(), "nimad-hung-"));
@@ -505,6 +522,9 @@ test("the tools store, read and forget", async () => {
     "deleted",
   );
   assert.equal((await openclaw.tool("memory_search", { query: "bees fed" }, ctx)).count, 0);
+  const wrong = await openclaw.tool("memory_search", { query: "bees", after: "never" }, ctx);
+  assert.ok(/after/.test(wrong.error) && !wrong.unavailable);
+  assert.equal((await openclaw.tool("memory_forget", { memoryId: id }, ctx)).action, "not_found");
   const secret = contextOf("tools", "dashboard:incognito-1");
   assert.equal((await openclaw.tool("memory_store", { text: "x y z" }, secret)).action, "rejected");
   assert.deepEqual(openclaw.capability.promptBuilder({ availableTools: new Set() }), []);
