@@ -268,7 +268,8 @@ class Transaction:
         turns = self._leave_turns()
         self.execute(
             "INSERT OR IGNORE INTO tombstones (id) SELECT id FROM doomed"
-            " WHERE id NOT IN (SELECT id FROM hot) AND EXISTS (SELECT 1 FROM segments)"
+            " WHERE id NOT IN (SELECT id FROM hot)"
+            " AND EXISTS (SELECT 1 FROM segments WHERE doomed.id BETWEEN first_id AND last_id)"
         )
         for table, column in OF_MEMORIES:
             self.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT id FROM doomed)")

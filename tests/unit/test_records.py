@@ -288,7 +288,9 @@ def test_numbers_go_on_above_what_a_store_with_autoincrement_had_given(tmp_path:
     sql = "INSERT INTO memories (id, text, timestamp, layer, namespace, created) VALUES"
     old.executemany(f"{sql} (?, 'x', 1, 1, 1, 1)", [(7,), (9,)])
     old.execute("DELETE FROM memories WHERE id = 9")
-    old.execute("INSERT INTO changes (seq, op, kind, first, last) VALUES (4, 'add', 'memory', 7, 9)")
+    old.execute(
+        "INSERT INTO changes (seq, op, kind, first, last) VALUES (4, 'add', 'memory', 7, 9)"
+    )
     old.execute("DELETE FROM changes")
     old.commit()
     old.close()
