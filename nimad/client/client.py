@@ -23,6 +23,7 @@ from nimad.client.types import (
 )
 from nimad.closing import Closing
 from nimad.errors import DaemonAbsent
+from nimad.limits import MAX_KEYS, MAX_RESULTS
 
 REPEATABLE = frozenset(
     {
@@ -130,19 +131,28 @@ class Client(Closing):
 
     def find(self, **sought: Unpack[Sought]) -> list[Document]:
         """Documents by their keys, or of a tree of namespaces: as many as `limit` says."""
-        reply = self.call("documents.find", **sought)
-        found = cast(list[Document], reply["documents"])
-        limit, offset = sought.get("limit", 10), sought.get("offset", 0)
         keys = sought.get("keys")
-        while reply["more"]:  # a frame held no more
-            more: dict[str, Any] = {**sought}
-            if keys is not None:
-                got = {document["key"] for document in found}
-                more["keys"] = keys[1 + max(keys.index(key) for key in got) :]
-            else:
-                more |= {"offset": offset + len(found), "limit": limit - len(found)}
-            reply = self.call("documents.find", **more)
+        if keys is not None:
+            return self._named(sought.get("namespace"), keys)
+        limit, offset = sought.get("limit", 10), sought.get("offset", 0)
+        found: list[Document] = []
+        while limit > len(found):  # a frame may hold fewer
+            part = {"limit": min(limit - len(found), MAX_RESULTS), "offset": offset + len(found)}
+            reply = self.call("documents.find", **{**sought, **part})
             found += cast(list[Document], reply["documents"])
+            if not reply["more"] and len(reply["documents"]) < part["limit"]:
+                break
+        return found
+
+    def _named(self, namespace: str | None, keys: Sequence[str]) -> list[Document]:
+        found: list[Document] = []
+        while keys:
+            asked = keys[:MAX_KEYS]
+            reply = self.call("documents.find", namespace=namespace, keys=list(asked))
+            page = cast(list[Document], reply["documents"])
+            found += page
+            done = 1 + asked.index(page[-1]["key"]) if reply["more"] else len(asked)
+            keys = keys[done:]
         return found
 
     def namespaces(self, tree: str | None = None) -> list[str]:

@@ -148,6 +148,7 @@ class StoredTurn(TypedDict):
     state: Literal["stored", "completed", "unchanged", "conflict"]
     ids: dict[Role, int]
     conflicts: NotRequired[list[Role]]
+    forgotten: NotRequired[list[Role]]
 
 
 class Asked(TypedDict, total=False):
@@ -169,6 +170,7 @@ class Asked(TypedDict, total=False):
     context: bool
     budget: int
     explain: bool
+    goal: int | bool
 
 
 class Receipt(TypedDict):

@@ -184,6 +184,11 @@ class SparseBlockMemory:
         self.memory_vectors = Vectors(home.store, self.config)
         self.memory_factors = Factors(home.store)
 
+    @property
+    def records_store(self) -> MemoryStore:
+        """The store underneath, which a daemon would serve."""
+        return self._store
+
     def __bool__(self) -> bool:
         """True, also when it is empty: programs ask `if memory`."""
         return True

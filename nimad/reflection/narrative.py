@@ -66,7 +66,7 @@ def narrate(
     ids, times, importance, who = ids[kept], times[kept], importance[kept], who[kept]
     if not len(ids):
         return Narrative([Line("nothing", NOTHING, [])])
-    order = np.lexsort((ids, -times, -importance))[:LOOKED]
+    order = np.lexsort((-ids, -times, -importance))[:LOOKED]
     found = get_within(store.records, ids[order].tolist())
     memories = [found[number] for number in ids[order].tolist() if number in found]
     people = _people(store, where, ids, times, who)
@@ -93,7 +93,8 @@ def _head(ids: Ids, times: Ids, zone: tzinfo) -> Line:
     dated = np.flatnonzero(times)
     if not len(dated):
         return Line("head", f"{number}, none of a known date.", ids[:1].tolist(), 100)
-    first, last = dated[np.argmin(times[dated])], dated[np.argmax(times[dated])]
+    dated = dated[np.lexsort((dated, times[dated]))]
+    first, last = dated[0], dated[-1]
     begin, end = (lines.day(int(times[at]), zone) for at in (first, last))
     span = begin if begin == end else f"{begin} to {end}"
     named = list(dict.fromkeys([int(ids[first]), int(ids[last])]))

@@ -46,8 +46,9 @@ def describe(store: MemoryStore, name: str, where: Filter, zone: tzinfo) -> list
     first, last = int(ids[0]), int(ids[-1])
     span = "at no known date"
     if len(dated):
-        first, last = (int(ids[dated[pick(times[dated])]]) for pick in (np.argmin, np.argmax))
-        begin, end = (lines.day(int(pick(times[dated])), zone, minutes=True) for pick in (min, max))
+        ends = dated[np.lexsort((dated, times[dated]))][[0, -1]]
+        first, last = ids[ends].tolist()
+        begin, end = (lines.day(at, zone, minutes=True) for at in times[ends].tolist())
         span = f"first heard {begin}, last {end}"
     who = memories[0].who or name
     number = "1 memory" if len(ids) == 1 else f"{len(ids):,} memories"

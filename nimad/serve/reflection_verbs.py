@@ -69,7 +69,7 @@ STEP = {
 
 
 DREAM = {
-    "seconds": Param(checks.number(0, 3600), 10.0),
+    "seconds": Param(checks.number(0, 3600), 10),
     "dry_run": Param(params.flag, False),
 }
 SUGGESTIONS = {"k": Param(checks.integer(1, 100), 20)}

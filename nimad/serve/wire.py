@@ -176,7 +176,8 @@ def _memory(verb: str, given: dict[str, Any], zone: tzinfo, notes: Counter[str])
 def stored_turn_json(turn: StoredTurn) -> dict[str, Any]:
     """What became of a captured turn."""
     found: dict[str, Any] = {"turn": turn.turn, "state": turn.state, "ids": turn.ids}
-    return {**found, "conflicts": turn.conflicts} if turn.conflicts else found
+    more = {"conflicts": turn.conflicts, "forgotten": turn.forgotten}
+    return {**found, **{name: roles for name, roles in more.items() if roles}}
 
 
 def exported(memory: Memory) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from nimad.store.namespaces import memories_within
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
-OPEN, DONE = "open", "done"
-STATES = (OPEN, DONE)
+OPEN, DONE, RETIRED = "open", "done", "retired"
+STATES = (OPEN, DONE, RETIRED)
+"""Retired: given up, or replaced by a newer one."""
 
 
 class Goal(NamedTuple):
@@ -39,11 +40,11 @@ def add(tx: Transaction, goal: Goal) -> None:
     tx.insert("goals", **goal._asdict())
 
 
-def close(tx: Transaction, memory: int, at: int, by: int | None) -> None:
-    """A goal is reached; once it is, this changes nothing."""
+def close(tx: Transaction, memory: int, at: int, by: int | None = None, state: str = DONE) -> None:
+    """A goal is reached, or retired; once it is, this changes nothing."""
     tx.execute(
         "UPDATE goals SET state = ?, closed = ?, by = ? WHERE memory = ? AND state = ?",
-        (DONE, at, by, memory, OPEN),
+        (state, at, by, memory, OPEN),
     )
 
 
@@ -54,7 +55,7 @@ def goals(
     sql = (
         f"SELECT {_COLUMNS} FROM goals WHERE (?1 IS NULL OR state = ?1) AND EXISTS"
         f" (SELECT 1 FROM memories m WHERE m.id = memory AND {memories_within(records, within)})"
-        " ORDER BY state = 'done', priority DESC, memory"
+        " ORDER BY state != 'open', priority DESC, memory"
     )
     return [Goal(*row) for row in records.rows(sql, (state,))]
 

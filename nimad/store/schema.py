@@ -24,7 +24,8 @@ version what is new
 10      `phi`
 11      `goals`, `broadcasts`, `suggestions`
 12      `memories.key`, `forgotten.successor`
-13      no `memories_facets`; numbers are given by nimad, without AUTOINCREMENT: both cost a page in
+13      `turns.gone`
+14      no `memories_facets`; numbers are given by nimad, without AUTOINCREMENT: both cost a page in
         each transaction
 ======= ======================================================================================
 
@@ -42,7 +43,8 @@ names       interned strings: sessions and the like repeat thousands of times; `
             common form, by which they are compared
 blobs       binary columns of a legacy row, byte for byte
 turns       one exchange, told apart by source, name, namespace, conversation and session (0: none);
-            `listed` is 0 while only a memory has named it (no row in the source)
+            `listed` is 0 while only a memory has named it (no row in the source); `gone`: the
+            roles whose memories were forgotten, as bits
 relations   one edge between two memories
 hot         vectors (float16) of memories that no segment holds yet
 segments    the block segments that count; a file without a row is garbage
@@ -87,7 +89,7 @@ from nimad.text import FORM, common_form
 from nimad.times import read
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 13
+SCHEMA = 14
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -334,7 +336,10 @@ ALTER TABLE memories ADD COLUMN key TEXT;
 CREATE UNIQUE INDEX memories_key ON memories (namespace, key) WHERE key IS NOT NULL;
 ALTER TABLE forgotten ADD COLUMN successor INTEGER;
 """,
-    13: f"""
+    13: """
+ALTER TABLE turns ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
+""",
+    14: f"""
 DROP INDEX IF EXISTS memories_facets;
 {KEEP_NUMBERS}
 PRAGMA writable_schema = ON;

@@ -17,6 +17,8 @@ from nimad.store.schema import last_number
 
 CREATED, TIMESTAMP = 1, 2
 """Fields of a memory that have a time."""
+ROLE_BITS = {role: 1 << place for place, role in enumerate(TURN_ROLES)}
+"""What `turns.gone` is the sum of: the roles whose memories were forgotten."""
 CHUNK = 500
 """Names in one IN (...) list."""
 
@@ -293,7 +295,8 @@ class Transaction:
             f" OR output {doomed} ORDER BY id"
         )
         for role in TURN_ROLES:
-            self.execute(f"UPDATE turns SET {role} = NULL WHERE {role} {doomed}")
+            forget = f"UPDATE turns SET {role} = NULL, gone = gone | ? WHERE {role} {doomed}"
+            self.execute(forget, (ROLE_BITS[role],))
         gone = {
             turn
             for (turn,) in found

@@ -105,6 +105,7 @@ _nimactl() {
       capture | import | migrate) _nimactl_files "$current" ;;
       dream) mapfile -t COMPREPLY < <(compgen -W "list accept reject" -- "$current") ;;
       goal) mapfile -t COMPREPLY < <(compgen -W "add list show done" -- "$current") ;;
+      hook) mapfile -t COMPREPLY < <(compgen -W "session-start prompt stop" -- "$current") ;;
       rebuild) mapfile -t COMPREPLY < <(compgen -W "words blocks graph all" -- "$current") ;;
     esac
   fi

@@ -254,6 +254,7 @@ NOT_TEXT = {
             "namespace",
             "conversation",
             "session",
+            "gone",
         ],
         NUMBERS,
     ),

@@ -19,7 +19,7 @@ from nimad.ctl.injection import CLOSE, OPEN
 from nimad.serve import query_verb
 from tests.fake_daemon import FakeDaemon, memory
 from tests.process import DaemonProcess
-from tests.system.test_mcp import NIMACTL
+from tests.system.tools import NIMACTL, START_NIMACTL
 
 PLUGIN = Path(__file__).resolve().parents[2] / "packaging" / "claude-code"
 SESSION = "0b6f2a2e-2f0a-4b57-9a52-6f7d3d2b8f11"
@@ -332,8 +332,9 @@ def test_the_skill_keeps_to_its_specification() -> None:
 
 
 def test_nothing_heavy_is_loaded_for_a_hook(tmp_path: Path) -> None:
-    code = NIMACTL[-1].replace("; sys.exit(main(sys.argv[1:]))", "")
-    asked = f"{code}; main(['hook', 'prompt', '--socket', '/nowhere']); print(*sys.modules)"
+    asked = (
+        f"{START_NIMACTL}; main(['hook', 'prompt', '--socket', '/nowhere']); print(*sys.modules)"
+    )
     given = json.dumps(prompt("What of Pilar?"))
     ran = subprocess.run(
         [sys.executable, "-IS", "-c", asked], input=given, capture_output=True, text=True

@@ -82,7 +82,8 @@ def field(package: Path, name: str) -> str:
             for folder in ("openclaw", "openclaw-beside")
             for name in (
                 *("index.js", "client.js", "markdown.js", "recall.js", "settings.js", "text.js"),
-                *("tools.js", "transcript.js", "package.json", "openclaw.plugin.json"),
+                *("tools.js", "transcript.js", "workspace.js", "package.json"),
+                "openclaw.plugin.json",
                 "skills/nimad/SKILL.md",
             )
         ),

@@ -236,6 +236,13 @@ def test_where_the_daemon_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert client_module.candidates("/b") == ["/b"]
 
 
+def test_the_users_socket_is_tried_without_xdg_runtime_dir(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents start nimactl with few variables."""
+    for name in ("NIMAD_SOCKET", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    assert client_module.candidates(None)[1] == f"/run/user/{os.geteuid()}/nimad.sock"
+
+
 @pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "XDG_STATE_HOME", "HOME"])
 @pytest.mark.parametrize("user", [0, 1000])
 def test_the_daemons_own_default_is_among_them(

@@ -280,10 +280,10 @@ def test_numbers_go_on_above_what_a_store_with_autoincrement_had_given(tmp_path:
     old = sqlite3.connect(path)
     old.create_function("common_form", 1, lambda name: name)
     old.create_function("read_time", 1, lambda value: value)
-    for script in (schema.TABLES, *(schema.UPGRADES[number] for number in range(2, 13))):
+    for script in (schema.TABLES, *(schema.UPGRADES[number] for number in range(2, 14))):
         old.executescript(script)
     old.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-    old.execute("PRAGMA user_version = 12")
+    old.execute("PRAGMA user_version = 13")
     old.execute("INSERT INTO names (id, name) VALUES (1, 'note')")
     sql = "INSERT INTO memories (id, text, timestamp, layer, namespace, created) VALUES"
     old.executemany(f"{sql} (?, 'x', 1, 1, 1, 1)", [(7,), (9,)])
