@@ -5,7 +5,7 @@ STAMP := .venv/.complete
 WORKERS ?= 2
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
-.PHONY: help setup run test test-slow test-agents measure bench bench-vsa bench-recall bench-migration minilm static lint deb
+.PHONY: help setup run test test-slow test-agents client measure bench bench-vsa bench-recall bench-migration minilm static lint deb
 .PHONY: deb-minilm test-deb test-release test-vm clean
 
 help: ## this list
@@ -30,6 +30,9 @@ test-slow: $(STAMP) ## run the slow tests, those that measure waits and memory t
 test-agents: $(STAMP) ## try nimad with the clients of others: MCP's SDKs (npm is needed, and the network once)
 	@$(BIN)/python packaging/fetch_agents.py
 	@$(BIN)/pytest -m agents tests/agents --durations 10 $(PYTEST)
+
+client: $(STAMP) ## write dist/nimad_client-*.whl, the client without the daemon
+	@$(BIN)/python packaging/build_client.py
 
 bench: $(STAMP) ## measure the index beside its peers, then migrations; BENCH="--sizes 1000000" is passed on
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'

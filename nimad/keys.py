@@ -35,6 +35,12 @@ def _choice(*names: str) -> Check:
     return check
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("must be text")
@@ -197,6 +203,12 @@ KEYS: dict[str, Key] = {
         number(0.1, 600),
         "What a query may take; one that takes longer is given up.",
         "seconds",
+    ),
+    "dream.idle": Key(
+        False,
+        _flag,
+        "Whether `nimactl dream` runs by itself in idle moments: it looks for pairs of memories "
+        "that should be one, or be linked, and only suggests (`nimactl dream list`).",
     ),
     "server.max_clients": Key(
         64,

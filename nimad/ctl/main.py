@@ -28,6 +28,7 @@ COMMANDS = {
     "person": "reflection_commands",
     "connect": "reflection_commands",
     "step": "reflection_commands",
+    "dream": "reflection_commands",
     "graph": "graph_command",
     "remember": "remember_commands",
     "capture": "capture_command",

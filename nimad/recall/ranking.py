@@ -30,7 +30,7 @@ from nimad.index.blocks import BlockIndex
 from nimad.index.quantise import Ids
 from nimad.locks import ReadWriteLock
 from nimad.model import EVERYTHING, Filter, Hit, Memory, now_ms
-from nimad.recall import context
+from nimad.recall import context, lexical
 from nimad.recall.columns import Columns
 from nimad.recall.columns_cache import KEEP_CHANGES, ColumnsCache
 from nimad.recall.columns_follower import ColumnsFollower
@@ -126,6 +126,7 @@ class Recall:
         with self._lock.shared():
             self._columns.give_back()
         self._terms.rest()
+        lexical.rest()
 
     def close(self) -> None:
         """Give back what is held besides memory."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +101,8 @@ class Scopes:
         self._weights = weights
         self._kept: OrderedDict[Filter, Scope] = OrderedDict()
         self._version = -1
+        self._codes: dict[str, set[int]] = {}
+        """The codes that occur, of each field of few values."""
 
     def of(self, where: Filter) -> Scope:
         """What passes a filter now."""
@@ -107,6 +110,11 @@ class Scopes:
             if self._version != self._columns.version:
                 self._kept.clear()
                 self._version = self._columns.version
+                self._codes = {
+                    name: set(np.flatnonzero(np.bincount(getattr(self._columns, name))).tolist())
+                    for name in CODES
+                }
+            where = self._without_idle(where)
             if where not in self._kept:
                 self._kept[where] = self._make_scope(where)
             self._kept.move_to_end(where)
@@ -150,6 +158,16 @@ class Scopes:
             kept[columns.rows_of(self._records.matching(rest))] = True
             mask &= kept
         return mask
+
+    def _without_idle(self, where: Filter) -> Filter:
+        """A filter without what it asks of fields of few values where that rules out nothing: most
+        stores hold nothing untrusted, and one scope does for prompts and for the rest."""
+        idle: dict[str, Any] = {}
+        for name, code_of in CODES.items():
+            wanted = {code_of.get(value, 0) for value in getattr(where, name)}
+            if wanted and self._codes[name] <= wanted:
+                idle[name] = ()
+        return replace(where, **idle) if idle else where
 
     def _make_scope(self, where: Filter) -> Scope:
         columns, weights = self._columns, self._weights

@@ -25,10 +25,12 @@ from nimad.store import goals
 from nimad.store.bounded import get_within
 from nimad.text import common_form, words_of
 
-LOOKED = 400
+LOOKED = 300
 """Number of memories that are read for one narrative [memories]."""
 THEMES = 5
 """Number of themes [themes]."""
+READ_FOR_QUOTES = 30
+"""Number of memories in the middle of a theme that quotations are chosen from [memories]."""
 QUOTES = 3
 """Number of quotations of a theme [quotations]."""
 PEOPLE = 5
@@ -66,7 +68,7 @@ def narrate(
     ids, times, importance, who = ids[kept], times[kept], importance[kept], who[kept]
     if not len(ids):
         return Narrative([Line("nothing", NOTHING, [])])
-    order = np.lexsort((ids, -times, -importance))[:LOOKED]
+    order = np.lexsort((-ids, -times, -importance))[:LOOKED]
     found = get_within(store.records, ids[order].tolist())
     memories = [found[number] for number in ids[order].tolist() if number in found]
     people = _people(store, where, ids, times, who)
@@ -93,7 +95,8 @@ def _head(ids: Ids, times: Ids, zone: tzinfo) -> Line:
     dated = np.flatnonzero(times)
     if not len(dated):
         return Line("head", f"{number}, none of a known date.", ids[:1].tolist(), 100)
-    first, last = dated[np.argmin(times[dated])], dated[np.argmax(times[dated])]
+    dated = dated[np.lexsort((dated, times[dated]))]
+    first, last = dated[0], dated[-1]
     begin, end = (lines.day(int(times[at]), zone) for at in (first, last))
     span = begin if begin == end else f"{begin} to {end}"
     named = list(dict.fromkeys([int(ids[first]), int(ids[last])]))
@@ -140,7 +143,7 @@ def _theme(theme: Theme, looked: int, place: int) -> list[Line]:
     made = [Line("theme", title, ids, 80 - place, more)]
     words = {common_form(word) for word in theme.words}
     said: dict[str, tuple[Memory, str]] = {}
-    for memory in theme.members:
+    for memory in theme.members[:READ_FOR_QUOTES]:
         text = quotes.quotation(memory.text, words)
         said.setdefault(common_form(text), (memory, text))
     said.pop("", None)

@@ -374,8 +374,10 @@ class Records:
             clauses.append("m.key IS NOT NULL")
         chosen: list[tuple[str, Sequence[Any]]] = []  # few values stand in many rows
         if where.tree:
-            tree = Namespaces((where.tree, f"{where.tree}.*"))
-            chosen.append(("m.namespace", self.names_within(tree)))
+            below = f"{where.tree}."
+            sql = "SELECT id FROM names WHERE name = ?1 OR substr(name, 1, ?2) = ?3"
+            found = self.rows(sql, (where.tree, len(below), below))
+            chosen.append(("m.namespace", [number for (number,) in found]))
         if where.within is not None:
             chosen.append(("m.namespace", self.names_within(where.within)))
         if where.origin:
@@ -386,8 +388,8 @@ class Records:
         if where.tags:
             tags = {common_form(tag) for tag in where.tags}
             written = self.rows("SELECT DISTINCT tags FROM memories WHERE tags IS NOT NULL")
-            found = [t for (t,) in written if tags <= set(map(common_form, json.loads(t)))]
-            chosen.append(("m.tags", found))
+            held = [t for (t,) in written if tags <= set(map(common_form, json.loads(t)))]
+            chosen.append(("m.tags", held))
         for column, values in chosen:
             clauses.append(f"{column} IN (SELECT value FROM json_each(?))")
             parameters.append(json.dumps(values))
@@ -433,7 +435,7 @@ class Records:
 
     def head(self) -> int:
         """The number of the last change; 0 when nothing ever changed."""
-        return int(self.value("SELECT seq FROM sqlite_sequence WHERE name = 'changes'") or 0)
+        return int(self.value(f"SELECT {schema.last_number('changes')}"))
 
     def pruned_to(self) -> int:
         """Changes up to this number are gone: who is behind it must be rebuilt."""

@@ -61,12 +61,14 @@ def field(package: Path, name: str) -> str:
         "/usr/share/doc/nimad/copyright",
         "/usr/share/doc/nimad/vendored.txt",
         "/usr/share/doc/nimad/agents.md",
+        "/usr/share/doc/nimad/client.md",
         "/usr/share/doc/nimad/dense.md",
         "/usr/share/doc/nimad/embedders.md",
         "/usr/share/doc/nimad/follow.md",
         "/usr/share/doc/nimad/hypervectors.md",
         "/usr/share/doc/nimad/migration.md",
         "/usr/share/doc/nimad/protocol.md",
+        "/usr/share/doc/nimad/security.md",
         "/usr/share/man/man1/nimactl.1.gz",
         "/usr/share/nimad/claude-code/.claude-plugin/marketplace.json",
         "/usr/share/nimad/claude-code/.claude-plugin/plugin.json",
@@ -80,7 +82,8 @@ def field(package: Path, name: str) -> str:
             for folder in ("openclaw", "openclaw-beside")
             for name in (
                 *("index.js", "client.js", "markdown.js", "recall.js", "settings.js", "text.js"),
-                *("tools.js", "transcript.js", "package.json", "openclaw.plugin.json"),
+                *("tools.js", "transcript.js", "workspace.js", "package.json"),
+                "openclaw.plugin.json",
                 "skills/nimad/SKILL.md",
             )
         ),
