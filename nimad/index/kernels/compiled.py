@@ -218,7 +218,8 @@ class Compiled:
         weights: Sequence[float],
     ) -> Picks:
         _require(len(rows) == len(counts) and len(own) <= len(words), "weigh")
-        _require(_are_rows(rows, own), "weigh")
+        plain = rows.dtype == np.int64 and rows.flags.c_contiguous and own.dtype == np.float32
+        _require(plain and (not len(rows) or 0 <= rows[0] <= rows[-1] < len(own)), "weigh")
         fresh = np.empty(len(rows) + 1, np.int64)
         first, edge, more = _parts(words)
         at = (_at(own), _at(rows), _at(counts), len(rows))
