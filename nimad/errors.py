@@ -114,7 +114,10 @@ class QueryTooLong(NimadError, code="query_too_long", exit=75, wire=-32008):
 class NotFound(NimadError, code="not_found", exit=1, wire=-32005):
     """There is no {kind} {id}."""
 
-    hint = "`nimactl query` finds memories, `nimactl migrate --status` names the sources."
+    hint = (
+        "`nimactl query` finds memories, `goal list` goals, `dream list` suggestions,"
+        " `migrate --status` names the sources."
+    )
 
 
 class NoHypervector(NimadError, code="no_hypervector", exit=1, wire=-32007):

@@ -148,6 +148,7 @@ class StoredTurn(TypedDict):
     state: Literal["stored", "completed", "unchanged", "conflict"]
     ids: dict[Role, int]
     conflicts: NotRequired[list[Role]]
+    forgotten: NotRequired[list[Role]]
 
 
 class Asked(TypedDict, total=False):

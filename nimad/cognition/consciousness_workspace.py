@@ -58,6 +58,7 @@ class WorkspaceEntry:
 
     Attributes:
         bound: the vector, as it was proposed.
+        timestamp: with its zone; a number of seconds, or a local time, is understood.
         affect_vector: the mask of affects under which it won.
         surprise_score: what it won with, its terms in `parts`.
         metadata: what the proposing agent tells: of a memory "id" (the store's), "what", "who".
@@ -73,6 +74,12 @@ class WorkspaceEntry:
     _factors: Any = field(default=None, repr=False)
     _phi: float | None = field(default=None, repr=False)
     _decomposition_attempted: bool = field(default=False, repr=False)
+
+    def __post_init__(self) -> None:
+        given: Any = self.timestamp
+        if isinstance(given, (int, float)):
+            given = datetime.fromtimestamp(given)
+        self.timestamp = given.astimezone()
 
     @property
     def content(self) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nimad.cognition.consciousness_workspace import now
-from nimad.core.store import MemoryStore
+from nimad.cognition.sparse_block_memory import store_of
 from nimad.model import Memory
 from nimad.reflection import affects, dream, quotes
 from nimad.reflection.affects import Affects
@@ -43,7 +43,7 @@ class DreamEpisode:
     source: str
     timestamp: datetime
     is_lucid: bool = False
-    emotional_intensity: float = 0.0
+    emotional_intensity: float = 0.5
     recurrence_count: int = 0
     ids: tuple[int, int] = (0, 0)
     kind: str = "link"
@@ -64,11 +64,11 @@ class DreamSession:
 
 
 class DreamingEngine:
-    """Dreams about one store: a MemoryStore, or a face with one."""
+    """Dreams about one store; see `sparse_block_memory.store_of`."""
 
     def __init__(self, memory_store: Any) -> None:
         self.memory_store = memory_store
-        self._store: MemoryStore = getattr(memory_store, "records_store", memory_store)
+        self._face, self._store = store_of(memory_store)
         self.default_cycles = 20
         self.sessions: list[DreamSession] = []
 

@@ -25,7 +25,7 @@ from nimad.cognition.memory_agent import MemoryAgent
 from nimad.cognition.phi_estimator import PhiEstimator, PhiMeasurement
 from nimad.cognition.self_narrative import NarrativeMetacognitive, SelfNarrativeGenerator
 from nimad.cognition.self_observer_agent import SelfObserverAgent
-from nimad.cognition.sparse_block_memory import SparseBlockMemory
+from nimad.cognition.sparse_block_memory import SparseBlockMemory, store_of
 from nimad.cognition.theory_of_mind import (
     Message,
     OtherMindModel,
@@ -33,7 +33,6 @@ from nimad.cognition.theory_of_mind import (
     TheoryOfMindEngine,
 )
 from nimad.cognition.volition import Goal, VolitionalAgent
-from nimad.core.store import MemoryStore
 from nimad.embed.tokens import TokenCounter
 from nimad.model import Filter, Memory, now_ms
 from nimad.reflection import affects, goals, lines
@@ -73,8 +72,7 @@ class ConsciousnessCore:
     """One workspace over one store.
 
     Args:
-        memory_store: a SparseBlockMemory (or NIMAVSABridge), a MemoryStore, or None: a temporary
-            one.
+        memory_store: see `sparse_block_memory.store_of`; None: a temporary one.
         workspace_slots, phi_enabled, dreaming_enabled, volition_enabled, theory_of_mind_enabled:
             other names for fields of `config`.
     """
@@ -90,10 +88,9 @@ class ConsciousnessCore:
         volition_enabled: bool | None = None,
         theory_of_mind_enabled: bool | None = None,
     ) -> None:
-        held: Any = memory_store
-        if held is None:
-            held = SparseBlockMemory()
-        self.memory_store = held
+        face, store = store_of(memory_store)
+        self._face, self.store = face, store
+        self.memory_store: Any = face if memory_store is None else memory_store
         self.config = config or ConsciousnessConfig()
         for name, value in (
             ("workspace_capacity", workspace_slots),
@@ -104,7 +101,6 @@ class ConsciousnessCore:
         ):
             if value is not None:
                 setattr(self.config, name, value)
-        self.store: MemoryStore = getattr(held, "records_store", held)
         self.cycle_count = 0
         self.start_time = now()
         self.phi_measurements: list[PhiMeasurement] = []
@@ -134,7 +130,7 @@ class ConsciousnessCore:
         self.narrative_gen = SelfNarrativeGenerator()
         self.narrative_meta = NarrativeMetacognitive(self.workspace)
         self.volition_agent = volition if config.enable_volition else None
-        self.dream_engine = DreamingEngine(self.memory_store) if config.enable_dreaming else None
+        self.dream_engine = DreamingEngine(self._face) if config.enable_dreaming else None
         self.phi_estimator = None
         if config.enable_phi_tracking:
             self.phi_estimator = PhiEstimator(getattr(self.memory_store, "resonator", None))
@@ -348,7 +344,7 @@ class ConsciousnessCore:
 
     def _hypervector(self, entry: WorkspaceEntry) -> Any:
         """That of an entry's memory, where the memory store has one, else its vector."""
-        vectors = getattr(self.memory_store, "memory_vectors", None)
+        vectors = getattr(self._face, "memory_vectors", None)
         number = entry.metadata.get("id")
         if vectors is None or number is None:
             return entry.bound

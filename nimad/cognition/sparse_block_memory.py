@@ -424,6 +424,24 @@ class SparseBlockMemory:
         self._milliseconds += 1000 * (time.perf_counter() - began)
 
 
+def store_of(memory_store: Any) -> tuple[Any, MemoryStore]:
+    """What a program calls its memory store, as a face and the store underneath.
+
+    A SparseBlockMemory, a MemoryStore, None (a temporary one), or any object with a list
+    `memory_metadata`, whose episodes are copied into a temporary one.  Raises TypeError for others.
+    """
+    if isinstance(memory_store, MemoryStore):
+        return memory_store, memory_store
+    if memory_store is None or not hasattr(memory_store, "records_store"):
+        episodes_of = getattr(memory_store, "memory_metadata", None)
+        if memory_store is not None and episodes_of is None:
+            raise TypeError(f"{type(memory_store).__name__} is no memory store")
+        made = SparseBlockMemory()
+        made.migrate_from_dense(episodes_of or [], episodes_of or [])
+        return made, made.records_store
+    return memory_store, memory_store.records_store
+
+
 def _emotion_cosine(wanted: Mapping[str, float], meta: Mapping[str, Any]) -> float:
     """The cosine of emotions that are asked for with those of an episode."""
     felt = meta.get("emotion_vector") or dict.fromkeys(meta["emotions"] or (), 1.0)

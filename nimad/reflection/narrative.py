@@ -29,6 +29,8 @@ LOOKED = 300
 """Number of memories that are read for one narrative [memories]."""
 THEMES = 5
 """Number of themes [themes]."""
+READ_FOR_QUOTES = 30
+"""Number of memories in the middle of a theme that quotations are chosen from [memories]."""
 QUOTES = 3
 """Number of quotations of a theme [quotations]."""
 PEOPLE = 5
@@ -141,7 +143,7 @@ def _theme(theme: Theme, looked: int, place: int) -> list[Line]:
     made = [Line("theme", title, ids, 80 - place, more)]
     words = {common_form(word) for word in theme.words}
     said: dict[str, tuple[Memory, str]] = {}
-    for memory in theme.members:
+    for memory in theme.members[:READ_FOR_QUOTES]:
         text = quotes.quotation(memory.text, words)
         said.setdefault(common_form(text), (memory, text))
     said.pop("", None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import tzinfo
+from itertools import islice
 
 import numpy as np
 
@@ -60,19 +61,21 @@ def describe(store: MemoryStore, name: str, where: Filter, zone: tzinfo) -> list
         more = {"name": theme.name, "count": len(theme.members)}
         made.append(Line("theme", text, [m.id for m in theme.members[:NAMED]], more=more))
     made += tone_lines(memories)
-    announced = [
+    promises = (
         Line("promise", quotes.shortened(sentence), [memory.id], more=lines.origin_of(memory))
         for memory in memories
         for sentence in quotes.sentences(memory.text)
         if quotes.is_promise(sentence)
-    ]
+    )
     said = statements(store, memories)[:QUOTED]
     told_ids = {line.ids[0] for line in said}
-    for memory in memories:
-        text = quotes.quotation(memory.text)
-        if len(said) < QUOTED and memory.id not in told_ids and len(words_of(text)) >= 3:
-            said.append(lines.quote(memory, text))
-    return [*made, *announced[:ANNOUNCED], *said, *named]
+    others = (
+        lines.quote(memory, text)
+        for memory in memories
+        if memory.id not in told_ids and len(words_of(text := quotes.quotation(memory.text))) >= 3
+    )
+    said += islice(others, QUOTED - len(said))
+    return [*made, *islice(promises, ANNOUNCED), *said, *named]
 
 
 def _mentions(store: MemoryStore, name: str, where: Filter) -> list[Line]:

@@ -102,7 +102,9 @@ def themes_of(
             found.append([memories[known[place]] for place in order])
     found.sort(key=lambda members: (-len(members), members[0].id))
     speakers = {*people, *(memory.who for memory in memories if memory.who)}
-    named = _names(found, {part for who in speakers for part in words_of(common_form(who))})
+    parts = {part for who in speakers for part in words_of(common_form(who))}
+    begun = {part[:size] for part in parts for size in range(LETTERS, len(part) + 1)}
+    named = _names(found, begun)  # Mel is Melanie
     return [Theme(members, words) for members, words in zip(found, named, strict=True)]
 
 
@@ -155,8 +157,6 @@ def _names(groups: Sequence[Sequence[Memory]], people: Collection[str]) -> list[
 
 def _tells(word: str, speakers: Collection[str]) -> bool:
     """Whether a word may name a theme: no small one, no number, no speaker's name."""
-    if word in STOP_WORDS or word in SMALL_TALK or word.isdigit():
-        return False
-    if any(name.startswith(word) for name in speakers):  # Mel, of Melanie
+    if word in STOP_WORDS or word in SMALL_TALK or word in speakers or word.isdigit():
         return False
     return len(word) >= LETTERS or not word.isascii()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from nimad.model import Memory
 from nimad.namespaces import Namespaces
 from nimad.store.namespaces import memories_within
 from nimad.store.records import Records
@@ -66,3 +67,16 @@ def of_memories(records: Records, ids: Sequence[int]) -> dict[int, Goal]:
         Goal(*row) for row in records.rows_in(f"SELECT {_COLUMNS} FROM goals WHERE memory IN", ids)
     )
     return {goal.memory: goal for goal in found}
+
+
+def each_of(records: Records, memories: Sequence[Memory]) -> list[Goal | None]:
+    """For each memory the goal that it is, or None."""
+    found = of_memories(records, [memory.id for memory in memories])
+    return [found.get(memory.id) for memory in memories]
+
+
+def add_each(tx: Transaction, made: Sequence[Memory], wanted: Sequence[Goal | None]) -> None:
+    """Make goals of new memories, of those that have one in `wanted`."""
+    for memory, goal in zip(made, wanted, strict=True):
+        if goal is not None:
+            add(tx, goal._replace(memory=memory.id, by=None))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,15 @@ def test_an_agent_of_a_program_competes_by_surprise(memory: SparseBlockMemory) -
     assert check(memory.records_store) == []
 
 
+def test_any_list_of_episodes_will_do() -> None:
+    told = [{"who": "Maya", "what": f"the heron counts {n} fish"} for n in range(3)]
+    core = ConsciousnessCore(SimpleNamespace(memory_metadata=told))
+    assert {e.metadata["what"] for e in core.run_cycles(3)} == {meta["what"] for meta in told}
+    assert len(core.dream(duration_cycles=2).episodes) == 2
+    with pytest.raises(TypeError, match="no memory store"):
+        ConsciousnessCore(object())
+
+
 def test_status_changes_nothing(memory: SparseBlockMemory) -> None:
     core = ConsciousnessCore(memory)
     core.run_cycles(3)
@@ -159,6 +169,20 @@ def test_ids_are_new_and_the_oldest_goal_beyond_the_limit_retires(
     fourth = core.set_goal("four")
     assert list(core.workspace.volition.goals) == [third.id, fourth.id]
     assert core.get_goals_status()["active_goals"] == 2
+
+
+def test_goals_come_along_when_a_memory_is_saved(tmp_path: Path) -> None:
+    memory = SparseBlockMemory()
+    memory.store(who="Maya", what="the heron stands in the brook", importance=0.9)
+    core = ConsciousnessCore(memory)
+    goal = core.set_goal("see a heron", priority=0.7)
+    core.step()
+    memory.save(tmp_path / "state" / "sparse_memory.pkl")
+    again = ConsciousnessCore(memory)
+    (kept,) = again.workspace.volition.goals.values()
+    assert (kept.description, kept.priority) == (goal.description, 0.7)
+    assert "heron stands" in again.get_self_narrative()
+    memory.close()
 
 
 # --- others, dreams -------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,12 @@ def test_an_agent_that_raises_is_logged_once(caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.WARNING):
         assert all(workspace.step() is not None for _ in range(3))
     assert sum("Broken" in record.message for record in caplog.records) == 1
+
+
+def test_times_of_entries_are_understood() -> None:
+    one = WorkspaceEntry(vectors(1)[0], 1_700_000_000.0)
+    other = WorkspaceEntry(vectors(1)[0], datetime.fromtimestamp(1_700_000_000))
+    assert one.timestamp == other.timestamp and one.timestamp.tzinfo is not None
 
 
 def test_history_is_ranked_and_felt_as_it_was() -> None:

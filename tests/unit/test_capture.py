@@ -132,6 +132,36 @@ def test_a_part_that_remember_stored_is_part_of_the_turn(store: MemoryStore) -> 
     assert capture(store, WHOLE)[0].ids["input"] == number
 
 
+def test_what_was_forgotten_of_a_turn_does_not_come_back(store: MemoryStore) -> None:
+    first = {**WHOLE, "output": None}
+    capture(store, first)
+    store.forget([2])
+    (again,) = capture(store, first)
+    assert (again.state, again.ids, again.forgotten) == (
+        "unchanged",
+        {"input": 1},
+        ["contemplation"],
+    )
+    (grown,) = capture(store, WHOLE)
+    assert (grown.state, grown.ids) == ("completed", {"input": 1, "output": 3})
+    assert edges(store) == [(3, "responded_to", 1)]
+    store.forget([1, 3])
+    (none,) = capture(store, WHOLE)
+    assert (none.state, none.ids, len(none.forgotten)) == ("unchanged", {}, 3)
+    assert wire.stored_turn_json(none)["forgotten"] == list(TURN_ROLES)
+    assert store.records.counts() == {"memories": 0, "turns": 0, "relations": 0}
+    number = store.remember(
+        wire.remembered({"text": "Is it?", "layer": "input", "turn": "t", "session": "s"})
+    )
+    assert store.get(number).turn == "t" and capture(store, WHOLE)[0].state == "conflict"
+
+
+def test_a_purge_leaves_no_note_of_a_turn_that_was_forgotten(store: MemoryStore) -> None:
+    capture(store, WHOLE)
+    assert store.forget([1, 2, 3], purge=True).purged
+    assert store.records.value("SELECT count(*) FROM turns") == 0
+
+
 @pytest.mark.parametrize(
     ("turn", "said"),
     [

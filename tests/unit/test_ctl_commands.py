@@ -92,6 +92,28 @@ def test_query_sends_what_was_asked(daemon: FakeDaemon, run: Run) -> None:
     ]
 
 
+def test_origins_and_agents_are_asked_for_and_what_is_untrusted_is_told(
+    daemon: FakeDaemon, run: Run
+) -> None:
+    daemon.answers["query"] = answers(memory(1, score=0.5, origin="untrusted"))
+    ran = run("query", "x", "--origin", "owner", "--origin", "untrusted", "--agent", "main")
+    (sent,) = daemon.sent("query")
+    assert (sent["origin"], sent["agent"]) == (["owner", "untrusted"], "main")
+    assert ", untrusted" in ran.out.splitlines()[0]
+    assert run("query", "x", "--origin", "me").code == 64
+    daemon.answers["export"] = {"memories": [], "next": None}
+    run("export", "--origin", "any", "--agent", "main")
+    assert daemon.sent("export") == [{"origin": ["any"], "agent": "main"}]
+
+
+def test_a_bound_user_is_told_of_its_namespaces(daemon: FakeDaemon, run: Run) -> None:
+    told = {"version": "0.1.0", "pid": 7, "uptime_seconds": 60.0, "socket": "s", "degraded": {}}
+    told |= {"bound": True, "memories": 3, "turns": 1, "relations": 1}
+    daemon.answers["status"] = {**told, "namespaces": {"anna": 2, "home": 1}}
+    ran = run("status")
+    assert ran.code == 0 and "anna: 2 memories\nhome: 1 memory\n" in ran.out
+
+
 def test_query_without_an_answer_says_so(daemon: FakeDaemon, run: Run) -> None:
     daemon.answers["query"] = answers()
     assert run("query", "x") == Ran(0, "Nothing relevant was found.\n", "")
