@@ -46,6 +46,7 @@ ENOUGH = 3
 """Words of the last sentences that say what is wanted, at least; two pairs of a dense script are
 one [words]."""
 
+_YEAR = re.compile(r"(?<!\d)\d{4}(?!\d)")
 _PARAGRAPH = re.compile(r"\n[^\S\n]*\n")
 _SENTENCE = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n")
 _ENDING = re.compile(r"(?<=\w)['’](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
@@ -137,7 +138,7 @@ def parse_query(
         factors,
         dated.union(term for word in drop for term in terms.cut(word)),
         dated,
-        find_literals(text[:NAMED_IN]),
+        [word for word in find_literals(text[:NAMED_IN]) if not _is_date(word, dates)],
         np.array(sorted(named), np.int64),
         text if whole else rest,
         around,
@@ -148,6 +149,12 @@ def parse_query(
         whole and bool(named) and not around,
         german,
     )
+
+
+def _is_date(literal: str, dates: NamedDates) -> bool:
+    """Whether a literal is a date with its whole year: another sort of the same thing is no other.
+    One with two digits may be a version."""
+    return _YEAR.search(literal) is not None and dates.words.issuperset(tokens(literal))
 
 
 def _is_dense(text: str) -> bool:
