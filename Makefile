@@ -5,7 +5,7 @@ STAMP := .venv/.complete
 WORKERS ?= 2
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
-.PHONY: help setup run test test-slow measure bench bench-recall bench-migration minilm static lexicon lint deb
+.PHONY: help setup run test test-slow test-agents client measure bench bench-vsa bench-recall bench-migration minilm static lexicon lint deb
 .PHONY: deb-minilm test-deb test-release test-vm clean
 
 help: ## this list
@@ -25,7 +25,14 @@ test: $(STAMP) ## run all but the slow tests in WORKERS=2 processes; PYTEST="-x 
 	@$(BIN)/pytest -m "not slow" --numprocesses $(WORKERS) --dist worksteal --durations 10 $(PYTEST)
 
 test-slow: $(STAMP) ## run the slow tests, those that measure waits and memory too, one after another
-	@$(BIN)/pytest -m slow --durations 10 $(PYTEST)
+	@$(BIN)/pytest -m "slow and not agents" --durations 10 $(PYTEST)
+
+test-agents: $(STAMP) ## try nimad with the clients of others: MCP's SDKs (npm is needed, and the network once)
+	@$(BIN)/python packaging/fetch_agents.py
+	@$(BIN)/pytest -m agents tests/agents --durations 10 $(PYTEST)
+
+client: $(STAMP) ## write dist/nimad_client-*.whl, the client without the daemon
+	@$(BIN)/python packaging/build_client.py
 
 bench: $(STAMP) ## measure the index beside its peers, then migrations; BENCH="--sizes 1000000" is passed on
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
@@ -35,6 +42,9 @@ bench: $(STAMP) ## measure the index beside its peers, then migrations; BENCH="-
 
 bench-migration: $(STAMP) ## measure how fast 50,000 memories come in, and what queries notice
 	@$(BIN)/python -m tests.benchmarks.migration $(BENCH)
+
+bench-vsa: $(STAMP) ## measure hypervectors into docs/; PEER=PYTHON names an interpreter that has torch-hd
+	@$(BIN)/python -m tests.benchmarks.hypervectors --write $(if $(PEER),--peer $(PEER)) $(BENCH)
 
 bench-recall: $(STAMP) ## measure recall on labelled dialogues: DATA=file EMBEDDER=name JSON=file SVG=file
 	@$(BIN)/python packaging/bench_recall.py $(if $(EMBEDDER),--embedder $(EMBEDDER)) \

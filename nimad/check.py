@@ -19,6 +19,7 @@ from nimad.errors import NimadError
 from nimad.migrate.snapshots import digest_of
 from nimad.model import TURN_ROLES, Stage
 from nimad.store import rows, sources
+from nimad.store.transaction import OF_MEMORIES
 
 LOW_DISK = 200 << 20
 """Free space below which a warning is due [bytes]."""
@@ -59,8 +60,8 @@ REFERENCES = (
     *(("memories", column, "names") for column in rows.INTERNED_COLUMNS),
     ("memories", "turn", "turns"),
     ("memories", "source", "sources"),
-    ("hot", "id", "memories"),
-    ("blobs", "memory", "memories"),
+    *((table, column, "memories") for table, column in OF_MEMORIES),
+    ("goals", "by", "memories"),
 )
 """Table, column, and the table whose ids stand there."""
 OTHERS = {

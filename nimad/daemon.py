@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from nimad import __version__, config, heap, logs, systemd
+from nimad.background.dream_job import DreamJob
 from nimad.background.maintenance_job import MaintenanceJob
 from nimad.background.worker import Worker
 from nimad.closing import let_go
@@ -139,9 +140,10 @@ def _run(options: argparse.Namespace, settings: Config, notifier: systemd.Notifi
         maintenance = MaintenanceJob(store, worker)
         migrations = MigrationManager(store, worker, moved=maintenance.hurry)
         worker.add(maintenance)  # behind the migrations: they leave more of it to do
+        worker.add(DreamJob(store, worker))
         if not sockets:
             groups = settings["access.read_group"], settings["access.control_group"]
-            own = listen_at(place, group_of(*groups))
+            own = listen_at(place, "" if settings["access.namespaces"] else group_of(*groups))
             closing.callback(own.remove)
             sockets = [own.sock]
         else:

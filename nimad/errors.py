@@ -93,6 +93,12 @@ class OwnerOnly(NimadError, code="owner_only", exit=77, wire=-32006):
     hint = "Use sudo, or name a group that exists here in {key} (nimad.yaml)."
 
 
+class NamespaceDenied(NimadError, code="namespace_denied", exit=77, wire=-32009):
+    """User {uid} may not {verb}: {detail}"""
+
+    hint = "access.namespaces in nimad.yaml says what each user may reach."
+
+
 class Busy(NimadError, code="busy", exit=75, wire=-32004):
     """nimad is busy: {detail}"""
 
@@ -108,7 +114,10 @@ class QueryTooLong(NimadError, code="query_too_long", exit=75, wire=-32008):
 class NotFound(NimadError, code="not_found", exit=1, wire=-32005):
     """There is no {kind} {id}."""
 
-    hint = "`nimactl query` finds memories, `nimactl migrate --status` names the sources."
+    hint = (
+        "`nimactl query` finds memories, `goal list` goals, `dream list` suggestions,"
+        " `migrate --status` names the sources."
+    )
 
 
 class NoHypervector(NimadError, code="no_hypervector", exit=1, wire=-32007):

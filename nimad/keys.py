@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nimad.checks import Check, choice, integer, number
+from nimad.namespaces import read_rules
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,12 @@ def _choice(*names: str) -> Check:
     return check
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("must be text")
@@ -42,6 +49,9 @@ def _text(value: Any) -> str:
 
 EMBEDDERS = ("static", "hash", "minilm", "http")
 """Names of the embedders, the default first; `nimad.embed.registry` knows their classes."""
+
+ENGINES = ("ladybug", "kuzu")
+"""Names of the graph engines, the default first: each is its Python package too."""
 
 KEYS: dict[str, Key] = {
     "log_level": Key(
@@ -96,8 +106,8 @@ KEYS: dict[str, Key] = {
         "/run/nimad-embedder.sock", _text, "Where nimad-embedder listens and nimad finds it."
     ),
     "graph.engine": Key(
-        "ladybug",
-        _choice("ladybug", "kuzu", "none"),
+        ENGINES[0],
+        _choice(*ENGINES, "none"),
         "The graph database: ladybug, kuzu (4 KiB pages only: not on a Raspberry Pi 5), or none.",
         live=False,
     ),
@@ -194,6 +204,12 @@ KEYS: dict[str, Key] = {
         "What a query may take; one that takes longer is given up.",
         "seconds",
     ),
+    "dream.idle": Key(
+        False,
+        _flag,
+        "Whether `nimactl dream` runs by itself in idle moments: it looks for pairs of memories "
+        "that should be one, or be linked, and only suggests (`nimactl dream list`).",
+    ),
     "server.max_clients": Key(
         64,
         integer(1, 4096),
@@ -241,5 +257,14 @@ KEYS: dict[str, Key] = {
         "Members may remember, forget and migrate; root and the daemon's own user always may. "
         "Where it is another one than read_group, everyone may connect, and nimad turns away who "
         "is in neither; under systemd that needs SocketMode=0666 (systemctl edit nimad.socket).",
+    ),
+    "access.namespaces": Key(
+        (),
+        read_rules,
+        "Binds users to namespaces: a list of rules, each with a user or a group, what they may "
+        "read and what they may control (read and write). A bound user reaches nothing else, in no "
+        "verb; whoever no rule names is as before, and root and the daemon's own user are never "
+        "bound. A name that ends in a star stands for all that begin so. While there are rules "
+        "everyone may connect, as above; docs/security.md has examples.",
     ),
 }

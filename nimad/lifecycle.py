@@ -89,7 +89,11 @@ class Daemon:
         self._notifier = notifier
         self._config_path = store.config.path
         settings = store.config
-        self._access = Access(settings["access.read_group"], settings["access.control_group"])
+        self._access = Access(
+            settings["access.read_group"],
+            settings["access.control_group"],
+            rules=settings["access.namespaces"],
+        )
         traffic = Traffic(str(place), lambda: self._server.clients, lambda: self._server.requests)
         self._server = Server(
             verbs(store, migrations, traffic, self._access), self._access, Limits.of(settings)
@@ -174,7 +178,8 @@ class Daemon:
         self._store.configure(Config(values, found.path))
         self._worker.retry()
         logs.set_level(values["log_level"])
-        self._access.configure(values["access.read_group"], values["access.control_group"])
+        groups = values["access.read_group"], values["access.control_group"]
+        self._access.configure(*groups, values["access.namespaces"])
         applied = ", ".join(f"{name} = {values[name]!r}" for name in sorted(live))
         log.info("the configuration was read again: %s", applied or "nothing to apply")
         if waiting := sorted(changed - live):

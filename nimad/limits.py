@@ -19,6 +19,12 @@ MAX_NODES = 20_000
 """Number of values in a request, those within others counted [values]."""
 MAX_IMPORT = 500
 """Number of memories in one import [memories]."""
+MAX_TURNS = 200
+"""Number of turns in one capture [turns]."""
+MAX_DOCUMENTS = 500
+"""Number of documents in one `documents.put` [documents]."""
+MAX_KEYS = 100
+"""Number of keys in one `documents.find` [keys]."""
 MAX_RESULTS = 1000
 """Number of results of one query [memories]."""
 MAX_DEPTH = 5
@@ -33,7 +39,9 @@ MAX_BATCH = 100_000
 LENGTHY = frozenset(
     {
         "doctor",
+        "dream",
         "graph",
+        "phi",
         "rebuild",
         "migrate.attach",
         "migrate.append",
@@ -49,7 +57,7 @@ LENGTHY = frozenset(
 )
 """Verbs that take seconds, or wait for one that does: they have threads of their own, and clients
 wait for them."""
-UNHURRIED = LENGTHY | {"import", "forget"}
+UNHURRIED = LENGTHY | {"capture", "import", "forget"}
 """Verbs that a client sets no time limit: lengthy ones, and those whose list sets the time."""
 
 

@@ -7,10 +7,17 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from nimad.namespaces import DEFAULT, Namespaces
+
 TURN_ROLES = ("input", "contemplation", "output")
 """What a turn is made of; each role is the layer of its memory, too."""
 LAYERS = (*TURN_ROLES, "legacy_vsa", "note")
-DEFAULT_NAMESPACE = "default"
+ORIGINS = ("owner", "agent", "untrusted", "system", "imported")
+"""Where a memory comes from: its owner, an agent, the world outside (a page, a stranger's message),
+the machine, another store.  The caller says so, never a text."""
+UNKNOWN = "unknown"
+"""The name, in a filter, of the origin that nobody has told."""
+DEFAULT_NAMESPACE = DEFAULT
 MAX_TEXT = 200_000
 """Length of the longest text: a frame holds it in UTF-8 with room for the rest [characters]."""
 MAX_NAME = 1000
@@ -24,6 +31,9 @@ MAX_TAGS = 100
 """Number of tags of one memory [tags]."""
 MIN_TIME, MAX_TIME = -62_135_596_800_000, 253_402_300_800_000
 """The years 1 and 10000, between which a time lies [epoch milliseconds]."""
+LATEST_NOW = MAX_TIME - 366 * 86_400_000
+"""Latest time that a clock can show, so that "this year" ends within the calendar: about the end of
+9998; a clock that shows a later one is not set [epoch milliseconds]."""
 MAX_COUNT = 2**53
 """The largest count, which JSON readers still hold exactly."""
 
@@ -32,15 +42,16 @@ MAX_COUNT = 2**53
 class Field:
     """What one field of a memory may hold, and how `nimactl remember` asks for it.
 
-    `kind` is text, layer, moment (epoch milliseconds, None: no date), share (0 to 1), count, tags,
-    json, source or blobs; `most` is the longest text, or JSON [characters]; `blank` tells whether
-    it may be empty.  `flag`, `metavar` and `about` are the option, which those without a flag have
-    not.  A `kept` field is not for `remember`: only `import` takes it.
+    `kind` is text, choice (one of `choices`), moment (epoch milliseconds, None: no date), share (0
+    to 1), count, tags, json, source or blobs; `most` is the longest text, or JSON [characters];
+    `blank` tells whether it may be empty.  `flag`, `metavar` and `about` are the option, which
+    those without a flag have not.  A `kept` field is not for `remember`: only `import` takes it.
     """
 
     kind: str
     most: int = 0
     blank: bool = True
+    choices: tuple[str, ...] = ()
     kept: bool = False
     flag: str = ""
     metavar: str = ""
@@ -63,6 +74,8 @@ _LAYER = _option("--layer", "LAYER", "input, contemplation, output, legacy_vsa o
 _SHARE = _option("--importance", "X", "from 0 to 1; a term of the ranking")
 _TAG = _option("--tag", "TAG", "a tag; may be repeated")
 _SPACE = _option("--namespace", "NAME", "the namespace; default: default")
+_ORIGIN = _option("--origin", "ORIGIN", f"where it comes from: {', '.join(ORIGINS)}")
+_AGENT = _option("--agent", "NAME", "the agent that it belongs to")
 
 
 @dataclass(slots=True)
@@ -73,8 +86,11 @@ class Memory:
     are epoch milliseconds (UTC), None where there is no date, and 0 for the time at which it is
     remembered; `importance` is in [0, 1] or None where the source had none.
     `who`, `affect` and the like are None where the source had NULL, "" where it had "".
-    `turn` is the turn's name in its source.  `extra` holds what a source had that is not modelled:
-    it is kept, exported, and comes back in results.  `source` is (name, key there) or None.
+    `turn` is the turn's name in its source.  `origin` is one of ORIGINS, None where nobody told it;
+    `agent` is whose the memory is, where several share a store.  A memory with a `key` is a
+    document: no other one in its namespace has the same, and it is replaced, not changed.  `extra`
+    holds what a source had that is not modelled, or a document's value: it is kept, exported, and
+    comes back in results.  `source` is (name, key there) or None.
     `blobs` are binary columns of the source (such as a legacy embedding), byte for byte.
     """
 
@@ -83,12 +99,15 @@ class Memory:
     who: str | None = field(default=None, metadata=_is("text", MAX_KEPT, **_WHO))
     where: str | None = field(default=None, metadata=_is("text", MAX_KEPT, **_WHERE))
     timestamp: int | None = field(default=0, metadata=_is("moment", **_WHEN))
-    layer: str = field(default="note", metadata=_is("layer", **_LAYER))
+    layer: str = field(default="note", metadata=_is("choice", choices=LAYERS, **_LAYER))
     importance: float | None = field(default=None, metadata=_is("share", **_SHARE))
     tags: tuple[str, ...] = field(default=(), metadata=_is("tags", MAX_NAME, blank=False, **_TAG))
     namespace: str = field(
         default=DEFAULT_NAMESPACE, metadata=_is("text", MAX_NAME, blank=False, **_SPACE)
     )
+    key: str | None = field(default=None, metadata=_is("text", MAX_NAME, blank=False, kept=True))
+    origin: str | None = field(default=None, metadata=_is("choice", choices=ORIGINS, **_ORIGIN))
+    agent: str | None = field(default=None, metadata=_is("text", MAX_NAME, **_AGENT))
     conversation: str | None = field(default=None, metadata=_is("text", MAX_KEPT))
     session: str | None = field(default=None, metadata=_is("text", MAX_KEPT))
     turn: str | None = field(default=None, metadata=_is("text", MAX_KEPT))
@@ -150,22 +169,43 @@ class Change:
     last: int
 
 
+def may_see(within: Namespaces | None, memory: Memory) -> bool:
+    """Whether a user bound to some namespaces (None: not bound) may know of a memory."""
+    return within is None or memory.namespace in within
+
+
 @dataclass(slots=True, frozen=True)
 class Filter:
     """What a memory must have to be looked at: applied before ranking, empty fields ask nothing.
     `after` is inclusive, `before` exclusive (epoch milliseconds); what has no date passes neither.
-    Every tag must be present."""
+    Every tag must be present, and one of the origins (of ORIGINS, or UNKNOWN).  `tree` is a
+    namespace and all below it ("a" has "a.b"; "" has all), `documents` asks for a key.  `within`
+    bounds all else: the namespaces that the asker may see; None: all."""
 
     who: str | None = None
     where: str | None = None
     layer: str | None = None
     namespace: str | None = None
+    agent: str | None = None
+    origin: tuple[str, ...] = ()
+    within: Namespaces | None = None
+    tree: str | None = None
+    documents: bool = False
     tags: tuple[str, ...] = ()
     after: int | None = None
     before: int | None = None
 
     def __bool__(self) -> bool:
-        return self != Filter()
+        return self != EVERYTHING
+
+    def lets_see(self, memory: Memory) -> bool:
+        """Whether it may be shown beside a hit: by its origin and its namespace."""
+        origin = not self.origin or (memory.origin or UNKNOWN) in self.origin
+        return origin and may_see(self.within, memory)
+
+
+EVERYTHING = Filter()
+"""Asks nothing."""
 
 
 @dataclass(slots=True)
@@ -193,8 +233,8 @@ class Answer:
 
 
 def now_ms() -> int:
-    """The time now [epoch milliseconds, UTC]."""
-    return time.time_ns() // 1_000_000
+    """The time now [epoch milliseconds, UTC]; LATEST_NOW where the clock shows a later one."""
+    return min(time.time_ns() // 1_000_000, LATEST_NOW)
 
 
 class State(StrEnum):

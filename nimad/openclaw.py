@@ -1,13 +1,16 @@
-"""What an OpenClaw configuration wishes of the memory plugin: whether to migrate, and how.
+"""What an OpenClaw configuration wishes of the memory plugin: whether to migrate, and how; and what
+in it keeps the plugin from remembering.
 
 Read are `plugins.entries.nima-memory.config.database` (or without `config`, or `database` at the
 top), with the keys `backend` ("ladybugdb" or "sqlite"), `auto_migrate`, `migration_batch_size` and,
-ours, `path`.  The file is JSON5, as OpenClaw reads it.  Source: https://spec.json5.org.
+ours, `path`; and what the plugin's hooks are allowed.  The file is JSON5, as OpenClaw reads it.
+Source: https://spec.json5.org.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,8 @@ from typing import Any
 from nimad.errors import ConfigError
 
 PLUGIN = "nima-memory"
+SUCCESSOR = "nimad"
+"""Our own plugin (packaging/openclaw)."""
 BACKENDS = ("ladybugdb", "ladybug", "sqlite")
 MAX_BYTES = 4 << 20
 MAX_BATCH = 100_000
@@ -42,24 +47,57 @@ class Wish:
     reason: str = "nothing was asked for"
 
 
+def default_path() -> Path:
+    """Where OpenClaw keeps its configuration."""
+    if named := os.environ.get("OPENCLAW_CONFIG_PATH"):
+        return Path(named)
+    state = os.environ.get("OPENCLAW_STATE_DIR")
+    return (Path(state) if state else Path.home() / ".openclaw") / "openclaw.json"
+
+
+def find_problems(path: Path) -> list[dict[str, str]]:
+    """What keeps OpenClaw from recalling and remembering, in the form of `doctor`; nothing where
+    there is no such file.  Raises ConfigError as `read_wish` does."""
+    if not path.exists():
+        return []
+    plugins = _read_tree(path).get("plugins")
+    entries = _within(plugins, "entries")
+    selected = _within(plugins, "slots").get("memory")
+    ours, theirs = entries.get(SUCCESSOR), entries.get(PLUGIN)
+    if _within(entries, SUCCESSOR).get("enabled") is False:
+        return []
+    if isinstance(ours, dict) or selected == SUCCESSOR:
+        hooks = _within(ours, "hooks")
+        for key, wanted in (("allowConversationAccess", True), ("allowPromptInjection", None)):
+            given = hooks.get(key)
+            if given is False or (wanted and given is not True):
+                setting = f"plugins.entries.{SUCCESSOR}.hooks.{key}"
+                what = (
+                    f"{path}: {setting} is not true, so OpenClaw blocks hooks of the plugin:"
+                    " what it should recall or remember by itself is missing."
+                )
+                fix = f"openclaw config set {setting} true"
+                return [{"part": "openclaw", "what": what, "fix": fix, "severity": "warning"}]
+    elif selected == PLUGIN or (isinstance(theirs, dict) and theirs.get("enabled") is not False):
+        fix = "openclaw plugins install /usr/share/nimad/openclaw --force --accept-capabilities"
+        what = f"{path} still has {PLUGIN}, whose recall newer versions of OpenClaw do not run."
+        return [{"part": "openclaw", "what": what, "fix": fix, "severity": "note"}]
+    return []
+
+
+def _within(value: Any, name: str) -> dict[str, Any]:
+    found = value.get(name) if isinstance(value, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
 def read_wish(path: Path) -> Wish:
     """Read the file.  Raises ConfigError when it is missing, no JSON, or has a wrong value."""
-    try:
-        with path.expanduser().open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(path=path, detail=f"cannot be read ({error.strerror})") from error
-    if len(raw) > MAX_BYTES:
-        raise ConfigError(path=path, detail=f"is larger than {MAX_BYTES >> 20} MiB")
-    try:
-        tree = _read_json5(raw.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(path=path, detail="is neither JSON nor JSON5") from error
+    tree = _read_tree(path)
     section: dict[str, Any] = {}  # the plugin's `database`, or the one at the top
     ends = (("database",), ("config", "database"))
     starts = ((), (PLUGIN,), ("plugins", "entries", PLUGIN))
     for names in (start + end for start in starts for end in ends):
-        found = tree
+        found: Any = tree
         for name in names:
             found = found.get(name) if isinstance(found, dict) else None
         section = found if isinstance(found, dict) else section
@@ -86,6 +124,21 @@ def read_wish(path: Path) -> Wish:
     if not auto:
         return Wish(False, batch, database, "database.auto_migrate is not true")
     return Wish(True, batch, database, "")
+
+
+def _read_tree(path: Path) -> dict[str, Any]:
+    try:
+        with path.expanduser().open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(path=path, detail=f"cannot be read ({error.strerror})") from error
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(path=path, detail=f"is larger than {MAX_BYTES >> 20} MiB")
+    try:
+        tree = _read_json5(raw.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(path=path, detail="is neither JSON nor JSON5") from error
+    return tree if isinstance(tree, dict) else {}
 
 
 def _read_json5(text: str) -> Any:

@@ -74,6 +74,12 @@ _PAIRED = re.compile(f"[{_DENSE}]")
 _RUN = re.compile(f"[{_DENSE}]+|[^{_DENSE}]+")
 
 
+ANY_ENDING = "*"
+"""At the end of a term of a question: every term of the index that begins so.  No token has it."""
+_BEGINNING, _ENDING = 4, 2
+"""Letters that are kept of a word with endings at least, and that are cut off at most."""
+
+
 class _Table(dict[int, str]):
     """What code points become, for `str.translate`; filled as they are met."""
 
@@ -102,17 +108,14 @@ def _fold(letter: str) -> str:
     return _SHAPES.get(letter, letter)
 
 
-def _in_word(letter: str) -> str:
-    return letter if unicodedata.category(letter)[0] in "LNM" else " "
-
-
 def _sign(letter: str) -> str:
     kind = unicodedata.category(letter)
     known = kind in ("Sc", "Sm", "So", "Co") and not letter.isascii()
     return f" {letter} " if known or kind == "Cn" else " "
 
 
-_FOLDED, _WORDS, _SIGNS = _Table(_fold), _Table(_in_word), _Table(_sign)
+_FOLDED, _SIGNS = _Table(_fold), _Table(_sign)
+_WORDS = _Table(lambda letter: letter if unicodedata.category(letter)[0] in "LNM" else " ")
 
 
 def composed(text: str) -> str:
@@ -120,11 +123,8 @@ def composed(text: str) -> str:
     left as it is, capitals, marks and signs as well."""
     if text.isascii():
         return text
-    return unicodedata.normalize("NFC", _WIDE.sub(_in_usual_width, text))
-
-
-def _in_usual_width(found: re.Match[str]) -> str:
-    return unicodedata.normalize("NFKC", found[0])
+    usual = _WIDE.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
+    return unicodedata.normalize("NFC", usual)
 
 
 def common_form(text: str) -> str:
@@ -200,6 +200,27 @@ def pairs(run: str) -> list[str]:
 def is_paired(token: str) -> bool:
     """Whether a token is of a dense script."""
     return _PAIRED.match(token) is not None
+
+
+def asked_for(token: str) -> str:
+    """What a question asks for that has a token: words of Cyrillic, Greek and other scripts with
+    endings, that the stemmer of the words index does not know, by their beginning.
+
+    Cutting words short does for them what a stemmer of each language would; J. McNamee and P.
+    Mayfield, Character N-Gram Tokenization for European Language Text Retrieval (2004).
+    """
+    if token[:1] < "\u0370" or is_paired(token):
+        return token
+    kept = max(_BEGINNING, len(token) - _ENDING)
+    return token if len(token) <= kept else token[:kept] + ANY_ENDING
+
+
+def beginning(term: str) -> str | None:
+    """What all terms begin with that a term of a question stands for; None for one that stands for
+    itself alone.  One character of a dense script is looked for as the beginning of pairs."""
+    if term.endswith(ANY_ENDING):
+        return term.removesuffix(ANY_ENDING)
+    return term if len(term) == 1 and is_paired(term) else None
 
 
 @cache

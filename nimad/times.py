@@ -81,7 +81,11 @@ def read(value: Any, zone: tzinfo) -> Reading:
     if isinstance(value, str):
         text = value.strip()
         if not (found := _DIGITS.fullmatch(text)):
-            return _read_iso(text, zone)
+            try:
+                moment = datetime.fromisoformat(text[:60])
+                return Reading(at_zone(moment, zone) or None, "" if moment.tzinfo else NO_ZONE)
+            except (ValueError, OverflowError):
+                raise ValueError(FORMS) from None
         value = float(text) if found[1] else int(text)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(FORMS)
@@ -94,15 +98,6 @@ def read(value: Any, zone: tzinfo) -> Reading:
                 return Reading(at or None, unit)
             break
     raise ValueError(FORMS)  # it is beyond the calendar, infinite, or nan
-
-
-def _read_iso(text: str, zone: tzinfo) -> Reading:
-    try:
-        found = datetime.fromisoformat(text[:60])
-        note = "" if found.tzinfo else NO_ZONE
-        return Reading(at_zone(found, zone) or None, note)
-    except (ValueError, OverflowError):
-        raise ValueError(FORMS) from None
 
 
 def at_zone(moment: datetime, zone: tzinfo) -> int:

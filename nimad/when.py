@@ -2,13 +2,14 @@
 
 A written date is a span: "May 2023" is a month, "yesterday" a day, "14:30" and "2 hours ago" are
 moments.  Days and months are those of the zone that the caller names, unless the text names one
-(+02:00, Z).  Numbers and ISO 8601 are read by `nimad.times`.  English, German and Japanese words.
+(+02:00, Z).  Numbers and ISO 8601 are read by `nimad.times`, the words of other languages by
+`nimad.datewords`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta, tzinfo
 from functools import partial
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 from nimad import datewords as words
 from nimad import times
+from nimad.text import is_paired
 
 FORMS = (
     "a date (2023, 2023-05-08, 8 May 2023, May 2023), with or without a time (14:30, 3pm), an age"
@@ -86,7 +88,13 @@ def relative(text: str, now: int, zone: tzinfo | None = None) -> Iterator[tuple[
     at = _here(now, zone)
     # the words of each span, and what makes its bounds from the time now
     spans = [(found[0], bounds) for pattern, bounds in _NAMED if (found := pattern.search(text))]
-    spans += [(day[0], partial(_weekday, name=day[1])) for day in _LAST_DAY.finditer(text)]
+    if (hier := _HIER.search(text)) and _FRENCH.search(text):  # German has the word, too: here
+        spans.append((hier[0], _days(-1)))
+    spans += [(day[0], partial(_weekday, name=_said(day)[0])) for day in _LAST_DAY.finditer(text)]
+    spans += [(day[0], partial(_day_of_week, said=_said(day))) for day in _DENSE_DAY.finditer(text)]
+    spans += [
+        (some[0], partial(_season, said=_said(some)[-1])) for some in _LAST_SEASON.finditer(text)
+    ]
     for some in _AGO.finditer(text):
         spans.append((some[0], partial(_around, ago=_amount(some), unit=_unit(some))))
     for said, bounds in spans:
@@ -123,6 +131,8 @@ def _day(given: str, now: datetime) -> Bounds | None:
     for pattern, bounds in _NAMED:
         if pattern.fullmatch(given):
             return bounds(now)
+    if given.casefold() == "hier":
+        return _days(-1)(now)
     if found := _WEEKDAY.fullmatch(given):
         return _weekday(now, found[1])
     if re.fullmatch(r"\d{4}(-\d\d?){0,2}", given):
@@ -213,10 +223,31 @@ def _month_after(first: datetime) -> datetime:
     return (first + 31 * _DAY).replace(day=1)
 
 
+def _weekend(week: int) -> Callable[[datetime], Bounds]:
+    """Saturday and Sunday of this week (0), of the last one (-1)."""
+    return lambda now: _days(7 * week - now.weekday() + 5, 2)(now)
+
+
 def _weekday(now: datetime, name: str) -> Bounds:
     """The last one before today."""
     back = (now.weekday() - words.WEEKDAYS[name.casefold()] - 1) % 7 + 1
     return _days(-back)(now)
+
+
+def _day_of_week(now: datetime, said: Sequence[str]) -> Bounds:
+    """A day of this week or the last one: 上 and 先 are last."""
+    week, day = said
+    first = -7 if week in "上先" else 0
+    return _days(first + words.DENSE_WEEKDAYS[day] - now.weekday())(now)
+
+
+def _season(now: datetime, said: str) -> Bounds:
+    """The last one that is over; of 去年 that of the year before."""
+    first = words.SEASONS[said.removeprefix("去年").removeprefix("の").casefold()][0]
+    start = datetime(now.year - said.startswith("去年"), first, 1)
+    while (end := _months(3)(start)[0]) > now:
+        start = start.replace(year=start.year - 1)
+    return start, end
 
 
 def _around(now: datetime, ago: timedelta, unit: timedelta) -> Bounds:
@@ -227,58 +258,159 @@ def _around(now: datetime, ago: timedelta, unit: timedelta) -> Bounds:
     return _days(-slack, 1 + 2 * slack)(at)
 
 
+def _said(found: re.Match[str]) -> list[str]:
+    """The groups of whichever language matched."""
+    return [part for part in found.groups() if part]
+
+
 def _amount(found: re.Match[str]) -> timedelta:
-    """How long: the number and the unit, of whichever language matched."""
-    number = next(part for part in found.groups() if part).casefold()
+    """How long: the number and the unit."""
+    number = _said(found)[0].casefold()
     return (words.NUMBERS.get(number) or int(number)) * _unit(found)
 
 
 def _unit(found: re.Match[str]) -> timedelta:
-    return words.UNITS[[part for part in found.groups() if part][1].casefold()]
+    return words.UNITS[_said(found)[1].casefold()]
 
 
+_LAST = "last|past|letzte[nmrs]?|vergangene[nmrs]?"
 _NAMED = tuple(
     (re.compile(pattern, re.IGNORECASE), bounds)
-    for pattern, bounds in (
-        (r"\bday before yesterday\b|\bvorgestern\b|一昨日|おととい", _days(-2)),
-        (r"(?<!day before )\byesterday\b|\bgestern\b|(?<!一)昨日|きのう", _days(-1)),
-        (r"\btoday\b|\bheute\b|今日", _days(0)),
-        (r"\btomorrow\b|明日", _days(1)),
-        (r"\blast night\b|\bgestern abend\b|昨夜|昨晩", _hours(-6, 6)),
-        (r"\bthis morning\b|\bheute morgen\b|今朝", _hours(0, 12)),
-        (r"\bthis week\b|\bdiese(?:r|n)? woche\b|今週", _weeks(0)),
-        (r"\b(?:last|past|letzten?|letzter) (?:week|woche)\b|先週", _weeks(-1)),
-        (r"\bthis month\b|\bdiese[nr]? monat\b|今月", _months(0)),
-        (r"\b(?:last|past|letzten?|letzter) (?:month|monat)\b|先月", _months(-1)),
-        (r"\bthis year\b|\bdieses jahr\b|今年", _years(0)),
-        (r"\b(?:last|past|letzte[ns]) (?:year|jahr)\b|去年|昨年", _years(-1)),
+    for bounds, pattern in (
+        (_days(-3), r"大前天"),
+        (
+            _days(-2),
+            r"\bday before yesterday\b|\bvorgestern\b|\bavant-hier\b|\banteayer\b|\baltro ieri\b"
+            r"|\banteontem\b|\bпозавчера\b|一昨日|おととい|(?<!大)前天",
+        ),
+        (
+            _days(-1),
+            r"(?<!day before )\byesterday\b|\bgestern\b|\bayer\b|(?<!altro )\bieri\b|\bontem\b"
+            r"|\bвчера\b|(?<!一)昨日|きのう|昨天",
+        ),
+        (
+            _days(0),
+            r"\btoday\b|\bheute\b|\baujourd['’]hui\b|\bhoy\b|\boggi\b|\bhoje\b|\bсегодня\b|今日|今天",
+        ),
+        (_days(1), r"\btomorrow\b|\bdemain\b|\bdomani\b|\bamanhã\b|\bзавтра\b|明日|明天"),
+        (
+            _hours(-6, 6),
+            r"\blast night\b|\bgestern abend\b|\bhier soir\b|\banoche\b|\bвчера вечером\b"
+            r"|昨夜|昨晩|昨晚",
+        ),
+        (
+            _hours(0, 12),
+            r"\bthis morning\b|\bheute morgen\b|\bce matin\b|\besta mañana\b"
+            r"|\bсегодня утром\b|今朝|今早|今天早上",
+        ),
+        (
+            _weeks(0),
+            r"\bthis week\b|\bdiese(?:r|n)? woche\b|\bcette semaine\b|\besta semana\b"
+            r"|\bquesta settimana\b|\bэтой неделе\b|今週(?![末の])"
+            r"|(?:这个?|本)(?:周|星期|礼拜)(?![一二三四五六日天末])",
+        ),
+        (
+            _weeks(-1),
+            rf"\b(?:{_LAST}) (?:week|woche)\b|\bsemaine (?:dernière|passée)\b|\bsemana pas+ada\b"
+            r"|\bpasada semana\b|\bsettimana scorsa\b|\bscorsa settimana\b|\bпрошлой неделе\b"
+            r"|先週(?![末の])|上个?(?:周|週|星期|礼拜)(?![一二三四五六日天末])",
+        ),
+        (
+            _weekend(0),
+            r"\bthis week-?end\b|\bdieses wochenende\b|\bce week-?end\b|\beste fin de semana\b"
+            r"|\bэтих выходных\b|(?:这个?|本)周末|今週末",
+        ),
+        (
+            _weekend(-1),
+            rf"\b(?:{_LAST}) (?:week-?end|wochenende)\b|\bweek-?end dernier\b"
+            r"|\bfin de semana pas+ado\b|\bпрошлы[ех] выходны[ех]\b|上个?周末|先週末",
+        ),
+        (
+            _months(0),
+            r"\bthis month\b|\bdiese[nmr]? monat\b|\bce mois(?:-ci)?\b|\beste m[eê]s\b"
+            r"|\bquesto mese\b|\bэтом месяце\b|今月|这个月|本月",
+        ),
+        (
+            _months(-1),
+            rf"\b(?:{_LAST}) (?:month|monat)\b|\bmois (?:dernier|passé)\b|\bm[eê]s pas+ado\b"
+            r"|\bpasado mes\b|\bmese scorso\b|\bscorso mese\b|\bпрошлом месяце\b|先月|上个?月",
+        ),
+        (
+            _years(0),
+            r"\bthis year\b|\bdieses jahr\b|\bcette année\b|\beste a[nñ]o\b|\bquest['’]anno\b"
+            r"|\bэтом году\b|今年",
+        ),
+        (
+            _years(-1),
+            rf"\b(?:{_LAST}) (?:year|jahr)\b|\ban(?:née)? derni[eè]re?\b|\ba[nñ]o pas+ado\b"
+            r"|\banno scorso\b|\bscorso anno\b|\bпрошлом году\b|去年(?!の?[春夏秋冬])|昨年",
+        ),
+        (_years(-2), r"(?<![一昨])前年|一昨年"),
     )
 )
-_NUMBER = rf"(\d{{1,4}}|{'|'.join(words.NUMBERS)})"
+_HIER = re.compile(r"(?<!avant-)\bhier\b(?! soir)", re.IGNORECASE)
+_FRENCH = re.compile(
+    r"^hier$|\b(?:ai|as|avons|avez|ont|il|elle|nous|vous|est|était|le|la|les|un|une|que|qui|quoi|où"
+    r"|avec|dans|pour|mon|ma)\b|\b[jdlcnsmt]['’]",
+    re.IGNORECASE,
+)
+"""Small words of French."""
+_NUMBER = rf"(\d{{1,4}}|{'|'.join(sorted(words.NUMBERS, key=len, reverse=True))})"
 _UNIT = "minute|hour|day|week|month|year"
-_EINHEIT = "minute|stunde|tag|woche|monat|jahr"
+_GERMAN_UNIT = "minute|stunde|tag|woche|monat|jahr"
+_FRENCH_UNIT = "minute|heure|jour|semaine|mois|année|an"
+_SPANISH_UNIT = "minuto|hora|d[ií]a|semana|m[eê]s|a[nñ]o"
+_ITALIAN_UNIT = "minut[oi]|or[ae]|giorn[oi]|settiman[ae]|mes[ei]|ann[oi]"
+_RUSSIAN_UNIT = "минут[уы]?|час(?:а|ов)?|день|дн(?:я|ей)|недел[юиь]|месяц(?:а|ев)?|года?|лет"
+_DENSE_UNIT = "分钟|分鐘|分|小时|小時|時間|天|日|週|周|星期|礼拜|か月|ヶ月|(?<=[个個])月|年"
 _AGO = re.compile(
-    rf"\b{_NUMBER} ({_UNIT})s? ago\b|\bvor {_NUMBER} ({_EINHEIT})(?:e[nrs]?|n)?\b"
-    r"|(\d{1,4})(分|時間|日|週|か月|ヶ月|年)間?前",
+    rf"\b{_NUMBER} ({_UNIT})s? ago\b|\bvor {_NUMBER} ({_GERMAN_UNIT})(?:e[nrs]?|n)?\b"
+    rf"|\bil y a {_NUMBER} ({_FRENCH_UNIT})s?\b|\b(?:hace|há) {_NUMBER} ({_SPANISH_UNIT})(?:e?s)?\b"
+    rf"|\b{_NUMBER} ({_ITALIAN_UNIT}) fa\b|\b{_NUMBER} ({_RUSSIAN_UNIT}) назад\b"
+    rf"|{_NUMBER}[个個]?({_DENSE_UNIT})間?[之以]?前",
     re.IGNORECASE,
 )
 _HINTS = (
     *("last", "past", "ago", "this", "day", "morrow", "vor", "letzt", "gestern", "heute", "dies"),
-    *("前", "日", "夜", "晩", "朝", "週", "月", "年", "きのう", "おととい"),
+    *("hier", "hui", "demain", "matin", "cette", "ce ", "dernier", "dernière", "passé", "il y a"),
+    *("ayer", "hoy", "anoche", "este ", "esta ", "pasad", "hace", "últim", "ontem", "hoje", "há "),
+    *("amanhã", "passad", "ieri", "oggi", "domani", "quest", "scors", " fa", "ultim", "vergang"),
+    *("вчера", "сегодня", "завтра", "прошл", "этой", "этом", "этих", "назад", "последни"),
+    *("前", "日", "夜", "晩", "晚", "朝", "週", "周", "月", "年", "天", "星期", "礼拜", "去"),
+    *("きのう", "おととい", "今", "最近"),
 )
 """Something of every pattern above and below: most questions have none of it."""
 _LAST_SOME = re.compile(
-    rf"\b(?:last|past) {_NUMBER} ({_UNIT})s?\b|\bletzten {_NUMBER} ({_EINHEIT})(?:e[nrs]?|n)?\b",
+    rf"\b(?:last|past) {_NUMBER} ({_UNIT})s?\b|\bletzten {_NUMBER} ({_GERMAN_UNIT})(?:e[nrs]?|n)?\b"
+    rf"|\b[lc]es {_NUMBER} derni[eè]re?s ({_FRENCH_UNIT})s?\b"
+    rf"|\b[úu]ltim[oa]s {_NUMBER} ({_SPANISH_UNIT})(?:e?s)?\b"
+    rf"|\bultim[ie] {_NUMBER} ({_ITALIAN_UNIT})\b"
+    rf"|\bпоследние {_NUMBER} ({_RUSSIAN_UNIT})\b|(?:最近|过去){_NUMBER}[个個]?({_DENSE_UNIT})",
     re.IGNORECASE,
 )
 _NUMBER_OR_TIME = re.compile(r"-?\d{9,20}(\.\d+)?$|\d{4}-?\d\d-?\d\d[T ]\d")
 _NAMES = "|".join(words.WEEKDAYS)
-_LAST_DAY = re.compile(rf"\b(?:last|letzte[nr]?) ({_NAMES})\b", re.IGNORECASE)
+_LAST_DAY = re.compile(
+    rf"\b(?:{_LAST}|прошлый|прошлую|прошлое) ({_NAMES})\b"
+    rf"|\b({_NAMES}) (?:dernier|passé|pasado|scors[oa]|passado)\b",
+    re.IGNORECASE,
+)
+_DENSE_DAY = re.compile(
+    r"(上|这|本)个?(?:周|星期|礼拜)([一二三四五六日天])|(先|今)週の?([月火水木金土日])曜"
+)
+_SEASONS = "|".join(words.SEASONS)
+_DENSE_SEASONS = "|".join(season for season in words.SEASONS if is_paired(season))
+_LAST_SEASON = re.compile(
+    rf"\b(?:{_LAST}) ({_SEASONS})\b|\b({_SEASONS}) (?:dernier|pas+ad[oa]|scors[oa])\b"
+    rf"|\bпрошл(?:ым|ой) ({_SEASONS})\b|(去年の?(?:{_DENSE_SEASONS}))",
+    re.IGNORECASE,
+)
 _WEEKDAY = re.compile(rf"(?:(?:on|last|am|letzte[nr]?) )?({_NAMES})", re.IGNORECASE)
 _DOTTED = re.compile(r"(\d\d?)\. ?(\d\d?)\. ?(\d{4})?")
-_KANJI = re.compile(r"(?:(\d{4})年)?(?:(\d\d?)月)?(?:(\d\d?)日)?")
+_KANJI = re.compile(r"(?:(\d{4})年)?(?:(\d\d?)月)?(?:(\d\d?)[日号號])?")
 _WORDED = re.compile(
-    r"(?:(?P<day>\d\d?)(?:st|nd|rd|th|\.)? (?:of )?)?(?P<month>[^\W\d_]+)\.?(?: (?P<year>\d{4}))?"
+    r"(?:(?P<day>\d\d?)(?:st|nd|rd|th|er|\.)? (?:of |de )?)?(?P<month>[^\W\d_]+)\.?"
+    r"(?:(?: de| del)? (?P<year>\d{4}))?"
     r"|(?P<first>[^\W\d_]+)\.? (?P<after>\d\d?)(?:st|nd|rd|th)?(?: (?P<late>\d{4}))?",
     re.IGNORECASE,
 )

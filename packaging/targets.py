@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,3 +108,19 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+def obstacles(target: Target, tools: dict[str, str], goal: str) -> list[str]:
+    """What keeps this machine from making a goal in another system, each with its remedy.
+
+    `tools` are commands that it needs, with their packages.
+    """
+    missing = sorted({package for tool, package in tools.items() if not shutil.which(tool)})
+    found = []
+    if missing:
+        found.append(f"Tools are missing: sudo apt install {' '.join(missing)}")
+    if os.geteuid() != 0:
+        found.append(f"Only root may enter another system: sudo make {goal}")
+    if target.arch != host_arch():
+        found.append(f"What is made for {target.arch} does not run here; leave ARCH out")
+    return found

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from make_root import cached_root
-from targets import ROOT, Target, add_arguments, host_arch
+from targets import ROOT, Target, add_arguments, obstacles
 
 TOOLS = {
     "systemd-nspawn": "systemd-container",
@@ -36,26 +35,13 @@ def find_package(target: Target) -> Path | None:
     return found[-1] if found else None
 
 
-def obstacles(target: Target) -> list[str]:
-    """What keeps this machine from running the tests, each with its remedy."""
-    missing = sorted({package for tool, package in TOOLS.items() if not shutil.which(tool)})
-    found = []
-    if missing:
-        found.append(f"Tools are missing: sudo apt install {' '.join(missing)}")
-    if os.geteuid() != 0:
-        found.append("Only root may boot a container: sudo make test-deb")
-    if target.arch != host_arch():
-        found.append(f"A package for {target.arch} does not run here; leave ARCH out")
-    return found
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
     parser.add_argument("pytest", nargs="*", help="options for pytest")
     options = parser.parse_args()
     target = Target(options.release, options.arch)
-    if found := obstacles(target):
+    if found := obstacles(target, TOOLS, "test-deb"):
         print("\n".join(found), file=sys.stderr)
         return 1
     if find_package(target) is None:

@@ -11,7 +11,6 @@ systemd-nspawn runs one command there, without booting.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from make_root import cached_root
-from targets import ROOT, Target, add_arguments, host_arch
+from targets import ROOT, Target, add_arguments, obstacles
 
 TOOLS = {"systemd-nspawn": "systemd-container", "mmdebstrap": "mmdebstrap", "git": "git"}
 SETUP = (
@@ -37,19 +36,6 @@ from {module} import {function}
 sys.exit({function}())
 """
 """A command of the project, as pip would install it."""
-
-
-def obstacles(target: Target) -> list[str]:
-    """What keeps this machine from running the tests, each with its remedy."""
-    missing = sorted({package for tool, package in TOOLS.items() if not shutil.which(tool)})
-    found = []
-    if missing:
-        found.append(f"Tools are missing: sudo apt install {' '.join(missing)}")
-    if os.geteuid() != 0:
-        found.append("Only root may enter the other system: sudo make test-release")
-    if target.arch != host_arch():
-        found.append(f"Tests for {target.arch} do not run here; leave ARCH out")
-    return found
 
 
 def install_tools(target: Target, place: Path) -> None:
@@ -131,7 +117,7 @@ def main() -> int:
     parser.add_argument("pytest", nargs="*", help="options for pytest")
     options = parser.parse_args()
     target = Target(options.release, options.arch)
-    if found := obstacles(target):
+    if found := obstacles(target, TOOLS, "test-release"):
         print("\n".join(found), file=sys.stderr)
         return 1
     print(f"Testing on {target.release}", flush=True)

@@ -26,6 +26,9 @@ settings.load_profile("nimad")
 with suppress(PermissionError):
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
+# Nor is `nimactl doctor` told of the OpenClaw of the person who runs the tests.
+os.environ["OPENCLAW_CONFIG_PATH"] = "/nowhere/openclaw.json"
+
 # A shell starts what runs in the background with Ctrl-C ignored, and a process passes that on: what
 # the tests start would not heed it either.
 signal.signal(signal.SIGINT, signal.default_int_handler)

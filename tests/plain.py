@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +12,12 @@ from numpy.typing import NDArray
 from nimad.index.blocks import BlockIndex
 from nimad.recall.columns import NONE, Columns
 from nimad.recall.columns_follower import ColumnsFollower
-from nimad.recall.dates import on_date
+from nimad.recall.dates import Days
 from nimad.recall.parsed_query import ParsedQuery
 from nimad.recall.weights import Weights
 from nimad.store.records import Records
-from nimad.store.terms import TermIndex
-from nimad.text import tokens
+from nimad.text import indexed, tokens
+from nimad.words.index import TermIndex
 
 Floats = NDArray[np.float32]
 
@@ -38,8 +40,9 @@ def bm25(
     mask: NDArray[np.bool_],
     weights: Weights,
 ) -> Floats:
-    """float32[n]: BM25 of each row, terms added up in the question's order."""
+    """float32[n]: BM25 of each row, terms added up in the question's order; without literals."""
     own = np.zeros(columns.count, np.float32)
+    dated, timed = np.zeros_like(own), np.zeros_like(own)
     total = int(mask.sum())
     average = max(float(columns.words[mask].mean(dtype=np.float64)), 1.0)
     row_of = {int(number): row for row, number in enumerate(columns.id)}
@@ -56,14 +59,17 @@ def bm25(
         rows = np.array([row for row, _ in pairs])
         counts = np.array([count for _, count in pairs], np.float32)
         rarity = max(math.log((total + weights.unseen - len(rows) + 0.5) / (len(rows) + 0.5)), 1e-6)
-        sizes = weights.k1 * (1 - weights.b + weights.b * columns.words[rows] / average)
-        own[rows] += rarity * counts * (weights.k1 + 1) / (counts + sizes)
-    for named in question.dates:
-        hit = on_date(columns.time, named) & mask
+        rarity *= question.factors.get(term, 1.0)
+        words = columns.words[rows].astype(np.float32)
+        sizes = weights.k1 * (1 - weights.b + weights.b * words / average)
+        gained = dated if term in question.dated else own
+        gained[rows] += rarity * counts * (weights.k1 + 1) / (counts + sizes)
+    for part, named in question.dates.parts.items():
+        hit = Days(columns.time).on(part, named) & mask
         if 0 < (count := int(hit.sum())) < total:
             rarity = max(math.log((total + weights.unseen - count + 0.5) / (count + 0.5)), 1e-6)
-            own[hit] += weights.date * rarity
-    return own
+            timed[hit] += weights.date * rarity
+    return own + np.maximum(dated, timed)
 
 
 def spread(own: Floats, columns: Columns, mask: NDArray[np.bool_], weights: Weights) -> Floats:
@@ -121,7 +127,7 @@ def search_words(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Every memory with any of the words, scored by FTS5 itself.
 
-    Recall does its own scoring (`nimad.store.terms`); this is what it is checked against.
+    Recall does its own scoring (`nimad.words`); this is what it is checked against.
 
     Returns ids: int64[n], sorted, and scores: float32[n], BM25, higher is better, all > 0.
     Source: https://www.sqlite.org/fts5.html#the_bm25_function (there the sign is reversed).
@@ -129,14 +135,27 @@ def search_words(
     if not words:
         return np.empty(0, np.int64), np.empty(0, np.float32)
     match = " OR ".join(f'"{token}"' for word in words[:64] for token in tokens(word)) or '""'
-    found = records.rows(
-        f"SELECT rowid, bm25(words, {TEXT_WEIGHT}, {WHO_WEIGHT}, 0) FROM words WHERE words MATCH ?"
-        " ORDER BY rowid",
-        (match,),
-    )
+    with closing(
+        full_text([(m.id, m.text, m.who or "") for m in records.page(0, 1 << 40)])
+    ) as base:
+        sql = f"SELECT rowid, bm25(words, {TEXT_WEIGHT}, {WHO_WEIGHT}, 0) FROM words"
+        found = base.execute(f"{sql} WHERE words MATCH ? ORDER BY rowid", (match,)).fetchall()
     # ids fit a float64 exactly up to 2**53; one conversion is faster than two
     columns = np.array(found, np.float64).reshape(-1, 2)
     ids = columns[:, 0].astype(np.int64)
     # FTS5 clamps a negative idf to a tiny positive one; a match never counts as none.
     scores = np.maximum(-columns[:, 1], 1e-6).astype(np.float32)
     return ids, scores
+
+
+def full_text(rows: list[tuple[int, str, str]]) -> sqlite3.Connection:
+    """A database in memory with the FTS5 table `words` over ids, texts and names, and `terms`, all
+    places of terms in it."""
+    base = sqlite3.connect(":memory:")
+    base.execute(
+        "CREATE VIRTUAL TABLE words USING fts5 (text, who, signs, tokenize = 'porter ascii')"
+    )
+    base.execute("CREATE VIRTUAL TABLE terms USING fts5vocab (words, instance)")
+    made = [(n, indexed(text)[0], indexed(who)[0], indexed(text)[1]) for n, text, who in rows]
+    base.executemany("INSERT INTO words (rowid, text, who, signs) VALUES (?, ?, ?, ?)", made)
+    return base

@@ -25,7 +25,8 @@ class MaintenanceJob:
         self._lock = threading.Lock()
         self._changes = 0
         self._due: float | None = worker.clock()  # what the last process left undone
-        store.on_change = self.changed
+        self._asked: float | None = None
+        store.on_change, store.on_asked = self.changed, self.asked
 
     def changed(self) -> None:
         """The store changed: there is work, in a while.  Cheap: called after each write."""
@@ -36,6 +37,12 @@ class MaintenanceJob:
                 self._due = now
                 self._worker.wake()
 
+    def asked(self) -> None:
+        """A query was answered: memory is to be given back, once it is quiet."""
+        if self._asked is None:
+            self._asked = self._worker.clock()
+            self._worker.wake()
+
     def hurry(self) -> None:
         """The store changed, and is to be tidied up without waiting for an idle machine."""
         with self._lock:
@@ -45,13 +52,16 @@ class MaintenanceJob:
 
     def next_step(self) -> Step | None:
         """The next piece, when the machine is idle or the work has waited long enough."""
-        if (due := self._due) is None:
+        due, step = self._due, self._step
+        if due is None:
+            due, step = self._asked, self._rest
+        if due is None:
             return None
         ahead = due - self._worker.clock()
         if ahead > 0:
-            return Step(self._step, ahead)
+            return Step(step, ahead)
         busy = self._worker.idle.closed_for()
-        return Step(self._step, max(0.0, min(busy, ahead + LATEST_SECONDS)), yielding=busy <= 0)
+        return Step(step, max(0.0, min(busy, ahead + LATEST_SECONDS)), yielding=busy <= 0)
 
     def _step(self) -> None:
         seen = self._changes
@@ -62,8 +72,12 @@ class MaintenanceJob:
                 return
             again = self._store.setbacks.due_in()
             self._due = None if again is None else self._worker.clock() + again
+        self._rest()
+
+    def _rest(self) -> None:
+        self._asked = None
         maintenance.rest(self._store)
 
     def close(self) -> None:
         """Learn of no more changes."""
-        self._store.on_change = lambda: None
+        self._store.on_change = self._store.on_asked = lambda: None

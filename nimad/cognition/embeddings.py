@@ -25,16 +25,36 @@ class TextEmbedder:
         self.name = embedder.name
         self.dimension = embedder.dims
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """float32[n, dimension]: a row for each text."""
+        self.output_dimension = embedder.dims
+        self.is_loaded = True
+        self.is_projected = False
+
+    def encode(self, texts: Sequence[str], apply_projection: bool = True) -> NDArray[np.float32]:
+        """float32[n, dimension]: a row for each text.  Nothing is projected."""
         return self._embedder.embed(list(texts))
 
-    def encode_single(self, text: str) -> NDArray[np.float32]:
+    encode_raw = encode
+
+    def encode_single(self, text: str, apply_projection: bool = True) -> NDArray[np.float32]:
         """float32[dimension]."""
         row: NDArray[np.float32] = self._embedder.embed([text])[0]
         return row
 
+    def load(self) -> None:
+        """It is loaded already."""
 
-def get_embedder(name: str | None = None) -> TextEmbedder:
-    """The embedder of that name; by default the configured one.  Raises ConfigError."""
-    return TextEmbedder(registry.get_embedder(name or load(None)["embedder"]))
+    def unload(self) -> None:
+        """Give its table back; the next text loads it again."""
+        self._embedder.rest()
+
+
+def get_embedder(
+    name: str | bool | None = None, *, enable_projection: bool | None = None, lazy: bool = True
+) -> TextEmbedder:
+    """The embedder of that name; by default the configured one.
+
+    The guides' `enable_projection` (which may come first) and `lazy` change nothing: no projection
+    is trained here, and an embedder loads with its first text.  Raises ConfigError.
+    """
+    chosen = name if isinstance(name, str) and name else load(None)["embedder"]
+    return TextEmbedder(registry.get_embedder(chosen))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import json
+from contextlib import suppress
+from datetime import datetime, tzinfo
 from typing import Any
 
 import numpy as np
@@ -93,6 +95,35 @@ def factors_of(meta: dict[str, Any]) -> dict[str, str]:
     return {role: value for role, value in found.items() if value}
 
 
+def roles_of(memory: Memory, zone: tzinfo) -> dict[str, str]:
+    """Role → value of any memory, as its records have it; roles that it has not are left out.
+
+    WHEN is what an episode says, else the day of its timestamp in `zone`; EMOTION are the names in
+    its affect, THEME its tags, where an episode says nothing else.
+    """
+    found = factors_of(metadata_of(memory))
+    if memory.timestamp is not None and "WHEN" not in found:
+        with suppress(ValueError, OverflowError, OSError):
+            found["WHEN"] = str(datetime.fromtimestamp(memory.timestamp / 1000, zone).date())
+    if memory.affect:
+        found.setdefault("EMOTION", _emotions(memory.affect))
+    if memory.tags:
+        found.setdefault("THEME", " ".join(memory.tags))
+    return {role: value for role, value in found.items() if value.strip()}
+
+
+def _emotions(affect: str) -> str:
+    """The names in an affect: words, or JSON {name: strength}."""
+    try:
+        told = json.loads(affect)
+    except ValueError:
+        return affect
+    if not isinstance(told, dict):
+        return affect
+    felt = [name for name, share in told.items() if isinstance(share, int | float) and share > 0]
+    return " ".join(felt)
+
+
 def filler(text: str, blocks: int, dims: int, active: int) -> Sparse:
     """The hypervector of a value: the sum of its words, whatever their case and order."""
     total = np.zeros((blocks, dims), np.float32)
@@ -124,14 +155,8 @@ def _add(total: NDArray[np.float32], word: str, role_name: str | None, active: i
     total[chosen, at] += 1
 
 
-@functools.lru_cache(maxsize=4096)
-def _places(
-    name: str, blocks: int, dims: int, active: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The active blocks of an item and the place of the 1 in each."""
-    made = algebra.item(name, blocks, dims, active)
-    chosen, at = np.nonzero(made)
-    return chosen, at
+_places = functools.lru_cache(maxsize=4096)(algebra.places_of)
+"""The active blocks of an item and the place of the 1 in each."""
 
 
 def _sparse(total: NDArray[np.float32]) -> Sparse:

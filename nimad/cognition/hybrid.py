@@ -156,7 +156,14 @@ class DenseStore(Sequence[NDArray[np.float32]]):
         store = self._home.store
         memory = store.get(int(self._memory.memory_metadata.ids()[place]))
         if memory.source is not None:
-            rows, key = self._rows(memory.source[0]), int(memory.source[1])
+            name, key = memory.source[0], int(memory.source[1])
+            if name not in self._open:
+                known = sources.by_name(store.records, name)
+                if known.snapshot is not None:
+                    path = self._home.state / "snapshots" / known.snapshot
+                    opened = open_snapshot(known.kind, path)
+                    self._open[name] = (opened, opened.dense())
+            rows = self._open[name][1] if name in self._open else None
             if rows is not None and key in rows.keys():  # noqa: SIM118 - an array, not a dict
                 return rows.rows([key])[0]
         return self._memory.memory_vectors[place].to_dense()
@@ -166,13 +173,3 @@ class DenseStore(Sequence[NDArray[np.float32]]):
         for source, _ in self._open.values():
             source.close()
         self._open.clear()
-
-    def _rows(self, name: str) -> DenseRows | None:
-        if name not in self._open:
-            known = sources.by_name(self._home.store.records, name)
-            if known.snapshot is None:
-                return None
-            path = self._home.state / "snapshots" / known.snapshot
-            opened = open_snapshot(known.kind, path)
-            self._open[name] = (opened, opened.dense())
-        return self._open[name][1]

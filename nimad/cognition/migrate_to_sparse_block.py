@@ -160,7 +160,8 @@ class VSAMigrator:
         return {**total, "problems": problems}
 
 
-def _parser() -> argparse.ArgumentParser:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Migrate and print the result."""
     parser = argparse.ArgumentParser(
         prog="python -m nimad.cognition.migrate_to_sparse_block",
         description="Take legacy checkpoints, sparse memories and databases over into a state"
@@ -172,12 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--target", metavar="DIR", default=defaults.target_dir, help="where to")
     parser.add_argument("--batch-size", metavar="N", type=int, default=0, help="rows at a time")
     parser.add_argument("--dry-run", action="store_true", help="only report; nothing is written")
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Migrate and print the result."""
-    args = _parser().parse_args(argv)
+    args = parser.parse_args(argv)
     migrator = VSAMigrator(MigrationConfig(args.source, args.target, args.batch_size))
     try:
         result = migrator.migrate(dry_run=args.dry_run)

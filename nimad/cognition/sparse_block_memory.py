@@ -7,8 +7,9 @@ are the legacy ones: 0, 1, 2, ... in the order in which they came.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -41,12 +42,25 @@ CANDIDATES = 200
 
 @dataclass(frozen=True)
 class SparseBlockConfig:
-    """The shape of hypervectors, and what a role query must reach to count (0..1)."""
+    """The shape of hypervectors, and what a role query must reach to count (0..1).
+
+    Only `block_dim`, `num_blocks`, `default_sparsity` and `similarity_threshold` have an effect;
+    the others are there so that a saved legacy configuration can be given.
+    """
 
     block_dim: int = 500
     num_blocks: int = 100
     default_sparsity: float = 0.1
+    enable_block_learning: bool = True
+    block_selection_temperature: float = 0.5
+    min_blocks_per_factor: int = 5
+    max_blocks_per_factor: int = 30
+    use_block_index: bool = True
     similarity_threshold: float = 0.3
+    migrate_on_load: bool = True
+    preserve_dense_backup: bool = True
+    cache_similarities: bool = True
+    max_cache_size: int = 10_000
 
     @property
     def total_dim(self) -> int:
@@ -122,12 +136,24 @@ class Vectors(_Lazy[SparseBlockHDVector]):
         return SparseBlockHDVector.of(episodes.episode(factors, *self._shape))
 
 
+class Factors(_Lazy[dict[str, str]]):
+    """`memory_factors`: role → value for each memory."""
+
+    def view(self, memory: Memory) -> dict[str, str]:
+        """Its factors."""
+        return episodes.factors_of(episodes.metadata_of(memory))
+
+
 class SparseBlockMemory:
     """Episodic memory over a store in this process; a temporary one until `save` or `load`.
+
+    The sequences are views of the store: what is in them cannot be assigned.
 
     Attributes:
         memory_vectors: a sequence of SparseBlockHDVector.
         memory_metadata: a sequence of dicts with the guides' names.
+        memory_factors: a sequence of role → value.
+        block_learner: None; blocks are decided by names, nothing is learned.
         resonator: what a caller attaches; kept, not used here.
     """
 
@@ -147,6 +173,7 @@ class SparseBlockMemory:
     def _begin(self, home: Embedded, config: SparseBlockConfig | None) -> None:
         self.config = config or SparseBlockConfig()
         self.resonator: Any = None
+        self.block_learner = None
         self._queries, self._milliseconds = 0, 0.0
         self._take(home)
 
@@ -155,6 +182,16 @@ class SparseBlockMemory:
         self._store = home.store
         self.memory_metadata = Metadata(home.store)
         self.memory_vectors = Vectors(home.store, self.config)
+        self.memory_factors = Factors(home.store)
+
+    @property
+    def records_store(self) -> MemoryStore:
+        """The store underneath, which a daemon would serve."""
+        return self._store
+
+    def __bool__(self) -> bool:
+        """True, also when it is empty: programs ask `if memory`."""
+        return True
 
     def __len__(self) -> int:
         return len(self.memory_metadata)
@@ -178,7 +215,9 @@ class SparseBlockMemory:
         raw_text: str = "",
         **more: Any,
     ) -> int:
-        """Store an episode; its number.  Raises UsageError for what a memory cannot hold."""
+        """Store an episode; its number.  Other names are kept, `content` as the text where there is
+        none.  Raises UsageError for what a memory cannot hold."""
+        raw_text = raw_text or (str(more.pop("content", "")) if not what else "")
         meta = {
             "who": who,
             "what": what,
@@ -217,10 +256,17 @@ class SparseBlockMemory:
         self._count(began)
         return [self._result(place, score) for score, place in scored[:top_k]]
 
-    def semantic_query(self, query_text: str, top_k: int = 5) -> list[dict[str, Any]]:
+    def semantic_query(
+        self,
+        query_text: str,
+        top_k: int = 5,
+        emotion_vector: Mapping[str, float] | None = None,
+    ) -> list[dict[str, Any]]:
         """The episodes that answer a text, best first: recall, and then the nearest in meaning.
 
         Unlike `nimactl query` it fills up to `top_k` when less is relevant, as the guides expect.
+        With `emotion_vector` (name → 0..1) the score is .7 of that plus .3 of the cosine with the
+        episode's emotions.
         """
         began = time.perf_counter()
         answer = self._store.query(query_text, top_k)
@@ -232,8 +278,14 @@ class SparseBlockMemory:
             for number, score in zip(ids.tolist(), scores.tolist(), strict=True):
                 found.setdefault(number, min(float(score), least))
         best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:top_k]
+        results = [self._result(self.memory_metadata.place(i), score) for i, score in best]
+        if emotion_vector:
+            for result in results:
+                felt = _emotion_cosine(emotion_vector, result["metadata"])
+                result["score"] = 0.7 * result["score"] + 0.3 * felt
+            results.sort(key=lambda result: (-result["score"], result["id"]))
         self._count(began)
-        return [self._result(self.memory_metadata.place(i), score) for i, score in best]
+        return results
 
     def _candidates(self, role: str, value: str) -> list[int]:
         everything = self.memory_metadata.ids()
@@ -253,7 +305,9 @@ class SparseBlockMemory:
     # --- hypervectors -------------------------------------------------------------------------
 
     def similarity(self, id1: int, id2: int) -> float:
-        """The cosine of two memories' hypervectors.  Raises IndexError."""
+        """The cosine of two memories' hypervectors.  Raises ValueError when one is not there."""
+        if not (0 <= id1 < len(self) and 0 <= id2 < len(self)):
+            raise ValueError(f"there are memories 0 to {len(self) - 1}, not {id1} and {id2}")
         return self.memory_vectors[id1].similarity(self.memory_vectors[id2])
 
     def bind(self, id1: int, id2: int) -> SparseBlockHDVector:
@@ -263,6 +317,41 @@ class SparseBlockMemory:
     def bundle(self, ids: Sequence[int]) -> SparseBlockHDVector:
         """The sum of memories.  Raises IndexError, ValueError when there are none."""
         return SparseBlockHDVector.bundle(*(self.memory_vectors[number] for number in ids))
+
+    @property
+    def roles(self) -> dict[str, SparseBlockHDVector]:
+        """Role → its hypervector."""
+        shape = (self.config.num_blocks, self.config.block_dim)
+        return {
+            name: SparseBlockHDVector.of(episodes.role(name, *shape)) for name in episodes.FIELDS
+        }
+
+    @property
+    def fillers(self) -> dict[str, SparseBlockHDVector]:
+        """Value → its hypervector, of every value in the store; reads all memories."""
+        config = self.config
+        shape = (config.num_blocks, config.block_dim, config.active_blocks_per_vector)
+        values = dict.fromkeys(v for factors in self.memory_factors for v in factors.values())
+        return {v: SparseBlockHDVector.of(episodes.filler(v, *shape)) for v in values}
+
+    def migrate_from_dense(
+        self,
+        vectors: Sequence[Any],
+        metadata: Sequence[Mapping[str, Any]],
+        factor_extractor: Any = None,
+    ) -> int:
+        """Store the episodes that go with dense vectors; how many.
+
+        The vectors themselves are not kept: hypervectors follow from the fields.  To convert those
+        of a checkpoint, migrate its file (`nimactl migrate`, `VSAMigrator`).
+
+        Raises:
+            ValueError: when there are not as many vectors as episodes.
+        """
+        if len(vectors) != len(metadata):
+            raise ValueError(f"{len(vectors)} vectors, but {len(metadata)} episodes")
+        self._store.remember_many([episodes.memory_of(dict(meta)) for meta in metadata])
+        return len(metadata)
 
     # --- keeping ------------------------------------------------------------------------------
 
@@ -295,6 +384,8 @@ class SparseBlockMemory:
         else:
             raise NotFound(kind="saved memory", id=f"{place}/{MARKER}")
 
+    safe_save, safe_load = save, load
+
     # --- figures ------------------------------------------------------------------------------
 
     def get_memory_usage(self) -> dict[str, float]:
@@ -309,19 +400,51 @@ class SparseBlockMemory:
             "compression_ratio": dense / max(1, taken),
         }
 
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Queries so far, and their mean time."""
+        return {
+            "queries": self._queries,
+            "avg_query_time_ms": self._milliseconds / max(1, self._queries),
+        }
+
     def get_stats(self) -> dict[str, Any]:
         """Counts, shape and times."""
         return {
             "vsa_dimension": self.config.total_dim,
             "block_structure": f"{self.config.num_blocks}x{self.config.block_dim}",
             "total_memories": len(self),
-            "stats": {
-                "queries": self._queries,
-                "avg_query_time_ms": self._milliseconds / max(1, self._queries),
-            },
+            "role_count": len(episodes.FIELDS),
+            "stats": self.stats,
             "memory_usage": self.get_memory_usage(),
         }
 
     def _count(self, began: float) -> None:
         self._queries += 1
         self._milliseconds += 1000 * (time.perf_counter() - began)
+
+
+def store_of(memory_store: Any) -> tuple[Any, MemoryStore]:
+    """What a program calls its memory store, as a face and the store underneath.
+
+    A SparseBlockMemory, a MemoryStore, None (a temporary one), or any object with a list
+    `memory_metadata`, whose episodes are copied into a temporary one.  Raises TypeError for others.
+    """
+    if isinstance(memory_store, MemoryStore):
+        return memory_store, memory_store
+    if memory_store is None or not hasattr(memory_store, "records_store"):
+        episodes_of = getattr(memory_store, "memory_metadata", None)
+        if memory_store is not None and episodes_of is None:
+            raise TypeError(f"{type(memory_store).__name__} is no memory store")
+        made = SparseBlockMemory()
+        made.migrate_from_dense(episodes_of or [], episodes_of or [])
+        return made, made.records_store
+    return memory_store, memory_store.records_store
+
+
+def _emotion_cosine(wanted: Mapping[str, float], meta: Mapping[str, Any]) -> float:
+    """The cosine of emotions that are asked for with those of an episode."""
+    felt = meta.get("emotion_vector") or dict.fromkeys(meta["emotions"] or (), 1.0)
+    product = sum(share * float(felt.get(name, 0)) for name, share in wanted.items())
+    lengths = math.hypot(*wanted.values()) * math.hypot(*map(float, felt.values()))
+    return product / lengths if lengths else 0.0

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
 
+from nimad.errors import NimadError
 from nimad.model import now_ms
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
+
+log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 900
 """Age from which counts go with the next write: reading must not wear the card [seconds]."""
@@ -57,8 +61,12 @@ class Accesses:
                     self._counts[i] = (left - n, at)
 
     def save(self, records: Records) -> None:
-        """Write the counts in a transaction of their own, when there are any."""
-        if self._counts:
+        """Write the counts in a transaction of their own, when there are any and the disk lets."""
+        if not self._counts:
+            return
+        try:
             with records.write() as tx:
                 counts = self.write(tx, force=True)
             self.written(counts)
+        except NimadError as error:  # a full disk must not keep the daemon from stopping
+            log.warning("access counts were not saved: %s", error.message)

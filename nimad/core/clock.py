@@ -1,12 +1,12 @@
 """The clock of a board without a battery: notices that it is not set, and sets memories right.
 
-A clock is not set while it is before the release of this version, or well before the newest
-memory that was stored by it.  What is remembered then gets its time all the same, and a row in
-`unset_clock`: the boot, and how far the clock was ahead of the time since that boot.  When the
-clock has been set, the same difference tells how far it has jumped, and all memories of this boot
-are moved by as much, in one transaction with a change that the projections follow.  Memories of an
-earlier boot keep what they have: nothing tells how long ago that was.  Ids, and so the order in
-which memories came, are never touched.
+A clock is not set while it is before the release of this version, well before the newest memory
+that was stored by it, or beyond the calendar.  What is remembered then gets its time all the same,
+and a row in `unset_clock`: the boot, and how far the clock was ahead of the time since that boot.
+When the clock has been set, the same difference tells how far it has jumped, and all memories of
+this boot are moved by as much, in one transaction with a change that the projections follow.
+Memories of an earlier boot keep what they have: nothing tells how long ago that was.  Ids, and so
+the order in which memories came, are never touched.
 
 Nothing waits for the clock: whether it was set is asked before a memory is stored or shown while
 there are such rows, and in idle time.
@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from nimad.core.projection import Problem
-from nimad.model import Memory, now_ms
+from nimad.errors import NimadError
+from nimad.model import LATEST_NOW, Memory, now_ms
 from nimad.store.records import Records
 from nimad.store.transaction import CREATED, TIMESTAMP, Transaction
 
@@ -41,16 +42,11 @@ META = "clock"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
-def _uptime() -> int:
-    """Time since the machine booted, sleep included [milliseconds]."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-
-
 class Clock:
     """The clock of one store; safe to use from many threads.
 
     Attributes:
-        now, uptime: epoch milliseconds, and milliseconds since the boot.
+        now, uptime: epoch milliseconds, and milliseconds since the boot, sleep included.
         boot: the name of this boot.
         waiting: whether memories of this boot wait for the clock to be set.
     """
@@ -59,7 +55,7 @@ class Clock:
         self,
         records: Records,
         now: Callable[[], int] = now_ms,
-        uptime: Callable[[], int] = _uptime,
+        uptime: Callable[[], int] = lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000,
         boot: str = "",
     ) -> None:
         self.now, self.uptime, self.boot = now, uptime, boot
@@ -78,7 +74,7 @@ class Clock:
     def is_set(self, now: int | None = None) -> bool:
         """Whether a time that the clock showed (None: shows) can be true."""
         now = self.now() if now is None else now
-        return now >= RELEASED and now >= self._newest - TOLERANCE
+        return RELEASED <= now < LATEST_NOW and now >= self._newest - TOLERANCE
 
     def date(self, memories: Iterable[Memory]) -> tuple[int, list[int]]:
         """Give the time now to what has none; that time, and which fields of each got it."""
@@ -120,6 +116,14 @@ class Clock:
         log.info("the clock was set; %d memories were moved by %s", len(moves), _shown(by))
         return False
 
+    def catch_up(self) -> None:
+        """`set_right`, before memories are stored or shown; idle time tries again what fails."""
+        if self.waiting:
+            try:
+                self.set_right()
+            except NimadError as error:
+                log.warning("times were not set right: %s", error.message)
+
     def describe(self) -> dict[str, Any]:
         """What `status` tells: whether the clock is set, how many memories wait until it is, those
         of earlier boots that nothing can set right, how many were set right, by how much at last;
@@ -145,7 +149,7 @@ class Clock:
 
 def _problems(told: dict[str, Any]) -> Iterator[Problem]:
     if not told["set"]:
-        what = "the clock is not set: it is before this version, or before the newest memory"
+        what = "the clock is not set: it is before this version or the newest memory, or after 9998"
         fix = "set it (`timedatectl`); what was stored meanwhile is then set right by itself"
         yield Problem("clock", what, fix, "warning")
     ends = {

@@ -1,4 +1,4 @@
-"""The file of the columns as a projection: what ranking keeps in RAM, so that a start is fast.
+"""The file of the columns as a projection: what ranking needs, so that a start is fast.
 
 What it is and when it counts: nimad/recall/columns_cache.py.  A file that is damaged, or does not
 fit the records, is ignored by the start and written anew in idle time, so it is never out of
@@ -42,6 +42,10 @@ class ColumnsCache(Projection):
     def check(self) -> list[Problem]:
         """Nothing can be wrong with it that costs an answer."""
         return []
+
+    def rest(self) -> None:
+        """Give back what was read of it, and of the words."""
+        self._recall.rest()
 
     def size(self) -> int:
         """Bytes of the file."""

@@ -23,6 +23,7 @@ from nimad.graph.cypher import check_reads
 from nimad.graph.database import About, GraphDatabase
 from nimad.graph.files import Seal
 from nimad.graph.limits import GraphLimits, check_supported
+from nimad.keys import ENGINES
 from nimad.probe import memory
 from nimad.store import graph_rows
 from nimad.store.forgotten import PurgeNote
@@ -77,7 +78,7 @@ class Graph(Projection):
     ) -> None:
         self._state, self._records, self._health, self._give_way = state, records, health, give_way
         self.engine: str = config["graph.engine"]
-        kept = self.engine if self.engine != "none" else "ladybug"
+        kept = self.engine if self.engine != "none" else ENGINES[0]
         pool = config["graph.buffer_pool_mb"] << 20  # 0: sized to the board
         limits = GraphLimits(
             pool or GraphLimits.for_memory(memory.total_memory()).buffer_pool_bytes,

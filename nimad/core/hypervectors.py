@@ -23,6 +23,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,14 +33,15 @@ from nimad.core.projection import Problem, Projection
 from nimad.core.segments import next_name
 from nimad.dense import vectors
 from nimad.dense.files import Damage, DenseFiles, Listed, Opened
-from nimad.dense.search import fillers_of, item_spectrum, search, spectrum_of
+from nimad.dense.search import fillers_of, item_spectrum, search, spectrum_of, two_nearest
+from nimad.dense.spectrum import bind, unbind
 from nimad.dense.training import Learned
 from nimad.dense.vectors import Coded
 from nimad.disk.container import Summary
 from nimad.disk.durable import crash_point, set_aside, size_of
 from nimad.errors import NimadError, NoHypervector, NotFound
 from nimad.model import Hit, Stage, now_ms
-from nimad.store import hypervector_files, sources
+from nimad.store import hypervector_files, phi_rows, sources
 from nimad.store.bounded import get_within
 from nimad.store.forgotten import PurgeNote
 from nimad.store.hypervector_files import DenseFile
@@ -53,6 +55,16 @@ PART = "dense"
 BUG = "please report this: it is a bug"
 AFTER = (Stage.ENCODED, Stage.LINKED, Stage.VERIFIED)
 """Stages of a source that come when hypervectors were converted; the first one does it."""
+
+
+class BoundPair(NamedTuple):
+    """A role of a hypervector, the filler that is most likely bound to it, by how much that is
+    nearer (in cosine) than the next one, and the spectrum of role (x) filler."""
+
+    role: str
+    filler: str
+    margin: float
+    part: NDArray[np.float32]
 
 
 class Hypervectors(Projection):
@@ -85,15 +97,16 @@ class Hypervectors(Projection):
 
     # --- asking -----------------------------------------------------------------------------------
 
-    def similar(self, memory: int, k: int) -> list[Hit]:
+    def similar(self, memory: int, k: int, allowed: NDArray[np.int64] | None = None) -> list[Hit]:
         """The `k` memories whose hypervectors are nearest to a memory's, itself left out.
 
         Scores are cosines of the legacy hypervectors, nearly.  Only those of the same dimension
-        (and block size) are compared.  Raises NoHypervector.
+        (and block size) are compared, and of `allowed: int64[m]` (ascending; None: all).  Raises
+        NoHypervector.
         """
         each, row = self._find(memory)
         files = [other for other in self.files.rows() if other.file.shape == each.file.shape]
-        alive = self._records.ids() if self.stale else None
+        alive = self._records.ids() if self.stale and allowed is None else allowed
         ids, scores = search(files, spectrum_of(each, row), k + 1, alive)
         near = [(int(i), float(s)) for i, s in zip(ids, scores, strict=True) if i != memory][:k]
         memories = get_within(self._records, [i for i, _ in near])
@@ -108,20 +121,52 @@ class Hypervectors(Projection):
         Raises NoHypervector, NotFound (the source has no such role).
         """
         each, row = self._find(memory)
-        source = each.listed.source
-        items = hypervector_files.items(self._records, source)
-        files = [other for other in self.files.items(source) if other.file.shape == each.file.shape]
-        number = next(
-            (item.number for item in items if (item.kind, item.name) == ("role", role)), 0
-        )
-        known = item_spectrum(files, number) if number else None
+        fillers, roles = self._codebook(each)
+        files = self._item_files(each)
+        known = item_spectrum(files, roles[role]) if role in roles else None
         if known is None:
             raise NotFound(kind="role", id=role)
-        names = {item.number: item.name for item in items if item.kind == "filler"}
-        wanted = np.array(sorted(names), np.int64)
+        wanted = np.array(sorted(fillers), np.int64)
         found, scores = fillers_of(spectrum_of(each, row), known, files, wanted)
         best = zip(found[:k], scores[:k], strict=True)
-        return [(names[int(number)], float(score)) for number, score in best]
+        return [(fillers[int(number)], float(score)) for number, score in best]
+
+    def take_apart(self, memory: int) -> tuple[NDArray[np.float32], list[BoundPair]]:
+        """The spectrum of a memory's hypervector, and for each role of its source the filler that
+        is most likely bound to it; no pairs where its source has no codebook.
+
+        Raises NoHypervector, NotFound.
+        """
+        each, row = self._find(memory)
+        spectrum = spectrum_of(each, row)
+        fillers, roles = self._codebook(each)
+        files = self._item_files(each)
+        keys = {role: item_spectrum(files, number) for role, number in sorted(roles.items())}
+        usable = {role: key for role, key in keys.items() if key is not None}
+        if not usable or not fillers:
+            return spectrum, []
+        shape = each.file.shape
+        left = np.concatenate([unbind(spectrum[None], key[None], shape) for key in usable.values()])
+        found, scores = two_nearest(left, files, np.array(sorted(fillers), np.int64))
+        pairs = []
+        for place, (role, key) in enumerate(usable.items()):
+            filler = item_spectrum(files, int(found[place, 0]))
+            if filler is not None:
+                part = bind(filler[None], key[None], shape)[0]
+                margin = float(scores[place, 0] - max(scores[place, 1], 0))
+                pairs.append(BoundPair(role, fillers[int(found[place, 0])], margin, part))
+        return spectrum, pairs
+
+    def _codebook(self, each: Opened) -> tuple[dict[int, str], dict[str, int]]:
+        """Fillers (number → name) and roles (name → number) of a file's source."""
+        items = hypervector_files.items(self._records, each.listed.source)
+        fillers = {item.number: item.name for item in items if item.kind == "filler"}
+        return fillers, {item.name: item.number for item in items if item.kind == "role"}
+
+    def _item_files(self, each: Opened) -> list[Opened]:
+        """The files of fillers and roles that fit a file of memories."""
+        files = self.files.items(each.listed.source)
+        return [other for other in files if other.file.shape == each.file.shape]
 
     def _find(self, memory: int) -> tuple[Opened, int]:
         if not self._records.get([memory]):
@@ -164,6 +209,8 @@ class Hypervectors(Projection):
             with self._records.write() as tx:
                 for file in made:
                     hypervector_files.list_file(tx, file)
+                if kind == "rows":
+                    phi_rows.drop(tx, rows.ids)
                 within(tx, len(rows))
             crash_point("dense.listed")
             self.files.add(_listed(made))

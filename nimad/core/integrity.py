@@ -14,9 +14,9 @@ from typing import Any
 
 from nimad.core.health import Health
 from nimad.core.projection import Problem, Projection
-from nimad.model import now_ms
+from nimad.model import EVERYTHING, now_ms
 from nimad.store import checksums
-from nimad.store.bounded import ids_within
+from nimad.store.bounded import ids_of_page
 from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
@@ -52,8 +52,10 @@ class Integrity:
 
     def follow(self) -> bool:
         """One step of a look that is due; True while more is left."""
-        if self._steps is None:
-            self._steps = self._due()
+        for look, pause in (("records", RECORDS_MS), ("files", FILES_MS)):
+            # a clock that was set back makes both due
+            if self._steps is None and not 0 <= now_ms() - self._finished[look] < pause:
+                self._steps = self._look_at(look)
         try:
             if self._steps is not None:
                 next(self._steps)
@@ -63,13 +65,6 @@ class Integrity:
                 raise
             return True  # the other look may be due
         return self._steps is not None
-
-    def _due(self) -> Iterator[None] | None:
-        """The look that is due; a clock that was set back makes both due."""
-        for look, pause in (("records", RECORDS_MS), ("files", FILES_MS)):
-            if not 0 <= now_ms() - self._finished[look] < pause:
-                return self._look_at(look)
-        return None
 
     def _look_at(self, look: str) -> Iterator[None]:
         if look == "files":
@@ -108,22 +103,20 @@ class Integrity:
         self._tell(damaged, problems)
         if len(damaged) > NAMED:
             found.append(Problem(PART, f"{len(damaged)} memories are damaged", RESTORE))
-        return [*found, *self._each(damaged[:NAMED])]
-
-    def _next_ids(self, after: int) -> list[int]:
-        """The memories of a step; one that is too large comes alone."""
-        ids, more = ids_within(self._records, after, STEP_ROWS, None, STEP_BYTES)
-        return ids or (ids_within(self._records, after, 1, None, 1 << 40)[0] if more else [])
-
-    def _each(self, damaged: Sequence[int]) -> Iterator[Problem]:
         sql = "SELECT m.id, s.name, s.snapshot FROM memories m LEFT JOIN sources s"
         sql += " ON s.id = m.source WHERE m.id IN"
-        for number, source, snapshot in self._records.rows_in(sql, damaged):
+        for number, source, snapshot in self._records.rows_in(sql, damaged[:NAMED]):
             what = f"memory {number} is not what was written: its checksum differs"
             fix = f"{RESTORE}, or correct it: nimactl get {number}, forget, remember"
             if snapshot is not None:
                 fix = f"nimactl migrate --verify {source} shows what it was; or {RESTORE}"
-            yield Problem(PART, what, fix)
+            found.append(Problem(PART, what, fix))
+        return found
+
+    def _next_ids(self, after: int) -> list[int]:
+        """The memories of a step; one that is too large comes alone."""
+        ids, more = ids_of_page(self._records, after, STEP_ROWS, EVERYTHING, STEP_BYTES)
+        return ids or (ids_of_page(self._records, after, 1, EVERYTHING, 1 << 40)[0] if more else [])
 
     def _tell(self, damaged: Sequence[int], problems: Sequence[str]) -> None:
         if not damaged and not problems:

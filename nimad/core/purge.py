@@ -16,7 +16,6 @@ A memory that was only forgotten leaves traces that nothing finds; it can be pur
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import threading
@@ -48,7 +47,9 @@ CUT_OFF_SECONDS = 1.0
 UNREADABLE = (ValueError, *REFUSALS)
 """What tells that rows cannot be taken out of a backup; anything else (the disk, the memory) may
 pass, and is tried again."""
-SET_ASIDE = re.compile(r"(seg-\d+\.nsb|dns-\d+\.nsd|(ladybug|kuzu)(-new)?\.db[.\w]*)(\.\d+)?")
+SET_ASIDE = re.compile(
+    rf"({'|'.join(PARTS[part] for part in ('blocks', 'words', 'dense', 'graph'))})(\.\d+)?"
+)
 """Names of what nimad sets aside; other files in `aside/` are not nimad's."""
 
 
@@ -108,7 +109,7 @@ class Purge:
             found, sorted(set(wanted) - {*found, *before}), False, dry_run, forgotten_before=before
         )
         if dry_run:
-            receipt.removed = _would_remove(self._records, found)
+            receipt.removed = forgotten.would_remove(self._records, found)
         elif found or before or all_forgotten:
             self._delete(receipt, purge, all_forgotten)
             crash_point("forget.committed")
@@ -156,7 +157,7 @@ class Purge:
             failed: dict[str, Exception] = {}
             scrubbed = 0
             steps: list[tuple[str, Callable[[], int | None]]] = [  # each may be repeated
-                ("names", self._drop_unused),
+                ("names", self._records.drop_unused),
                 *((each.name, partial(each.scrub, note)) for each in self._projections),
                 ("snapshots", partial(self._scrub_snapshots, note)),
                 ("aside", self._clear_aside),
@@ -179,10 +180,6 @@ class Purge:
                 else:
                     forgotten.end_purge(tx)
             return scrubbed, failed
-
-    def _drop_unused(self) -> None:
-        with self._records.write() as tx:
-            tx.drop_unused()
 
     def _scrub_snapshots(self, note: PurgeNote) -> int:
         """Take the rows out of the sources' snapshots; how many.  A snapshot that cannot be
@@ -239,26 +236,3 @@ class Purge:
                 name = self._records.path.name
                 raise Busy(detail=f"another program reads {name}, which keeps its log from going")
             time.sleep(0.02)
-
-
-def _would_remove(records: Records, ids: Sequence[int]) -> dict[str, int]:
-    marks = json.dumps(list(ids))
-    relations = records.value(
-        "SELECT count(*) FROM relations WHERE origin IN (SELECT value FROM json_each(?1))"
-        " OR target IN (SELECT value FROM json_each(?1))",
-        (marks,),
-    )
-    turns = records.value(
-        "WITH doomed AS (SELECT value FROM json_each(?1)) SELECT count(*) FROM turns WHERE listed"
-        " AND coalesce(input, contemplation, output) IS NOT NULL"
-        " AND (input IS NULL OR input IN doomed) AND (output IS NULL OR output IN doomed)"
-        " AND (contemplation IS NULL OR contemplation IN doomed)",
-        (marks,),
-    )
-    snapshots = records.value(
-        "SELECT count(*) FROM memories m JOIN sources s ON s.id = m.source"
-        " WHERE s.snapshot IS NOT NULL AND m.id IN (SELECT value FROM json_each(?1))",
-        (marks,),
-    )
-    counts = {"relations": int(relations), "turns": int(turns), "snapshots": int(snapshots)}
-    return {**dict.fromkeys(("records", "words", "blocks"), len(ids)), **counts}

@@ -181,9 +181,7 @@ class Reencoding:
 
     def _encode(self, ids: NDArray[np.int64]) -> tuple[list[int], NDArray[np.float32]]:
         """The ids that still exist, and their vectors."""
-        part = self._records.texts_of(ids.tolist())
-        rows = segments.encode(self.embedder, [text for _, text in part])
-        return [number for number, _ in part], rows
+        return segments.encode_memories(self._records, self.embedder, ids.tolist())
 
     def _seal(self) -> None:
         """Write what has gathered, and note it."""

@@ -34,6 +34,23 @@ def encode(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
     return embedder.embed(texts).astype(np.float16).astype(np.float32)
 
 
+def encode_memories(
+    records: Records,
+    embedder: Embedder,
+    ids: Sequence[int],
+    before_each: Callable[[], object] = lambda: None,
+) -> tuple[list[int], NDArray[np.float32]]:
+    """The ids that exist, and float32[n, dims]: the vectors of their texts.  Few texts are in RAM
+    at a time; `before_each` is called between them."""
+    kept: list[int] = []
+    rows = [np.empty((0, embedder.dims), np.float32)]
+    for part in records.texts_of(ids):
+        before_each()
+        kept += [number for number, _ in part]
+        rows.append(encode(embedder, [text for _, text in part]))
+    return kept, np.concatenate(rows)
+
+
 def to_hot(ids: Sequence[int], vectors: NDArray[np.float32]) -> list[tuple[int, bytes]]:
     """Rows of the table `hot`."""
     halves = vectors.astype(np.float16)

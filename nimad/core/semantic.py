@@ -151,7 +151,10 @@ class SemanticIndex(Projection):
 
     def missing_vectors(self) -> list[int]:
         """Ids without a vector: not in the index, and not waiting behind a source's cursor."""
-        lost = np.setdiff1d(self._records.ids(), self.index.ids(), assume_unique=True)
+        every, indexed = self._records.ids(), self.index.ids()
+        if np.array_equal(every, indexed):  # nearly always
+            return []
+        lost = np.setdiff1d(every, indexed, assume_unique=True)
         join = "sources s JOIN memories m ON m.source = s.id"
         waiting = self._records.ids_of(f"SELECT m.id FROM {join} WHERE m.id > s.encode_cursor")
         return [int(i) for i in np.setdiff1d(lost, waiting)]
@@ -187,11 +190,11 @@ class SemanticIndex(Projection):
                     self.index.directory,
                     self.wanted_embedder,
                     self._lock,
-                    self._swap,
+                    self.serve,
                 )
             return self.reencoding
 
-    def _swap(self, index: BlockIndex, embedder: Embedder) -> None:
+    def serve(self, index: BlockIndex, embedder: Embedder) -> None:
         """Let another index serve, with the embedder that made it; the records know already."""
         self.serving = (index, embedder)
         self.reencoding = None
@@ -294,11 +297,10 @@ class SemanticIndex(Projection):
         whether any are left.  Raises Degraded while the embedder is away."""
         with self._lock:
             ids = self.unencoded_ids[:REPAIR_ROWS]
-            part = self._records.texts_of(ids)
-            if part:
-                rows = segments.encode(self.embedder, [text for _, text in part])
-                numbers = np.array([i for i, _ in part], np.int64)
-                if len(part) + self.index.stats()["hot"] < self._config["blocks.flush_rows"]:
+            kept, rows = segments.encode_memories(self._records, self.embedder, ids)
+            if kept:
+                numbers = np.array(kept, np.int64)
+                if len(kept) + self.index.stats()["hot"] < self._config["blocks.flush_rows"]:
                     self.add_hot(numbers, rows)
                 else:
                     self.seal(numbers, rows)
@@ -417,8 +419,9 @@ class SemanticIndex(Projection):
         return size_of(self._state / "blocks")
 
     def rest(self) -> None:
-        """Give back the embedder's table."""
+        """Give back the embedder's table, and what was read of the segments."""
         self.embedder.rest()
+        self.index.rest()
 
 
 def _encode_if_possible(embedder: Embedder, texts: Sequence[str]) -> Rows | None:

@@ -13,13 +13,15 @@ from pathlib import Path
 from nimad.disk.durable import make_directory, sweep_temporary
 from nimad.disk.failures import check_writable, disk_errors
 from nimad.errors import StateBusy, StateUnusable
+from nimad.graph.limits import FILES as GRAPH_FILES
 
 log = logging.getLogger(__name__)
 
 PARTS = {
     "blocks": r"seg-\d+\.nsb",
+    "words": r"wds-\d+\.nsw",
     "dense": r"dns-\d+\.nsd",
-    "graph": r"(ladybug|kuzu)(-new)?\.db[.\w]*",
+    "graph": GRAPH_FILES,
     "snapshots": r"incoming-\w+|.+\.(sqlite|tar)(\.scrub|\.strip)?",
     "aside": r"",
 }

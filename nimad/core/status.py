@@ -5,6 +5,7 @@ A part that is damaged must not hide the rest: what cannot be read is shown as u
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import time
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nimad.disk.durable import size_of
 from nimad.errors import NimadError
 from nimad.model import Stage
+from nimad.namespaces import Namespaces
 from nimad.probe import memory
 
 if TYPE_CHECKING:
@@ -68,6 +70,35 @@ def describe(store: MemoryStore) -> dict[str, Any]:
     }
 
 
+def describe_bound(store: MemoryStore, within: Namespaces) -> dict[str, Any]:
+    """The same for a user that is bound to namespaces: counts of these, and nothing that tells how
+    much else there is."""
+    records = store.records
+    inside = "IN (SELECT value FROM json_each(:spaces))"
+    spaces = {"spaces": json.dumps(records.names_within(within))}
+    counts = records.rows(
+        f"SELECT (SELECT count(*) FROM memories WHERE namespace {inside}),"
+        f" (SELECT count(*) FROM turns WHERE listed AND namespace {inside}),"
+        " (SELECT count(*) FROM relations r JOIN memories a ON a.id = r.origin"
+        f" JOIN memories b ON b.id = r.target WHERE a.namespace {inside}"
+        f" AND b.namespace {inside})",
+        spaces,
+    )[0]
+    return {
+        "uptime_seconds": round(time.monotonic() - store.started, 1),
+        **dict(zip(("memories", "turns", "relations"), counts, strict=True)),
+        "namespaces": dict(
+            records.rows(
+                "SELECT n.name, count(*) FROM memories m JOIN names n ON n.id = m.namespace"
+                f" WHERE m.namespace {inside} GROUP BY m.namespace ORDER BY 2 DESC, 1 LIMIT 50",
+                spaces,
+            )
+        ),
+        "degraded": dict.fromkeys(store.degraded(), "out of service"),
+        "bound": True,
+    }
+
+
 def waiting(store: MemoryStore) -> dict[str, str]:
     """Work that is unfinished or failed → why: an unfinished purge, what maintenance set aside."""
     found = store.setbacks.reasons()
@@ -80,7 +111,7 @@ def waiting(store: MemoryStore) -> dict[str, str]:
 
 
 def disk(store: MemoryStore) -> dict[str, int]:
-    """Bytes of each part; `words` is a part of `records`, and `total` counts it once."""
+    """Bytes of each part, and `total` of all."""
     state = store.state
     records = sum(size_of(state / f"records.sqlite{end}") for end in ("", "-wal", "-shm"))
     parts = {"records": records}

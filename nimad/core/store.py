@@ -7,17 +7,14 @@ them, see nimad/core/projection.py.  This class ties them together; each verb is
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import tzinfo
-from functools import partial
 from pathlib import Path
 
 from nimad.config import Config
-from nimad.core import segments
-from nimad.core.accesses import Accesses
+from nimad.core.capture import CapturedTurn, StoredTurn
 from nimad.core.clock import Clock
 from nimad.core.columns_cache import ColumnsCache
 from nimad.core.graph import Graph
@@ -30,19 +27,20 @@ from nimad.core.query_priority import QueryPriority
 from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import Setbacks
 from nimad.core.state_directory import StateLock, prepare_state, sweep
-from nimad.core.validate import check_memory
 from nimad.core.words import WordsIndex
+from nimad.core.writer import DocumentName, Writer
 from nimad.disk.failures import disk_errors
 from nimad.embed.base import Embedder
-from nimad.errors import DiskFailed, DiskFull, NimadError, NotFound
+from nimad.errors import DiskFailed, DiskFull, NotFound
 from nimad.index.blocks import BlockIndex
-from nimad.model import Answer, Filter, Hit, Memory
+from nimad.model import Answer, Filter, Hit, Memory, may_see
+from nimad.namespaces import Namespaces
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import Recall
 from nimad.store.records import Records
 from nimad.store.relations import RelatedMemory, related_memories
-
-log = logging.getLogger(__name__)
+from nimad.store.transaction import Transaction
+from nimad.words.index import TermIndex
 
 DISK = "disk"
 """Its name in `degraded`, while it is read-only or fails: what is remembered is refused then."""
@@ -52,21 +50,21 @@ class MemoryStore:
     """Records and projections of one state directory; safe to use from many threads.
 
     `maintenance` is the lock of all work that seals, merges, rebuilds or purges: one piece at a
-    time, while reads and `remember` go on.  The background worker registers two callbacks:
-    `on_change` is called after each change, `on_returned` with the ids of memories that a caller
-    was given.
+    time, while reads and `remember` go on.  The background worker registers callbacks:
+    `on_change` is called after each change, `on_asked` after each query, `on_returned` with the ids
+    of memories that a caller was given.
     """
 
     def __init__(self, state: Path, config: Config, lock: StateLock, records: Records) -> None:
         self.state, self.config, self._lock, self.records = state, config, lock, records
         self.maintenance = threading.RLock()
         self.on_change: Callable[[], None] = lambda: None
+        self.on_asked: Callable[[], None] = lambda: None
         self.on_returned: Callable[[Sequence[int]], None] = lambda ids: None
         self.health = Health(lambda: self.on_change())
         self.setbacks = Setbacks()
         self.query_priority = QueryPriority()
         self.started = time.monotonic()
-        self._accesses = Accesses()
         self.clock = Clock(records)
         records.on_trouble = self._disk_trouble
         self.semantic = SemanticIndex(state, config, records, self.health, self.maintenance)
@@ -74,13 +72,14 @@ class MemoryStore:
         give_way = self.query_priority.yield_to_queries
         self.graph = Graph(state, config, records, self.health, give_way)
         columns = state / "columns.nrc"
+        terms = TermIndex(records, lambda error: self.words.meet(error))
         self.recall = Recall(
             records,
             lambda: self.semantic.serving,
             file=columns,
-            on_words_damaged=lambda error: self.words.meet(error),
+            terms=terms,
         )
-        self.words = WordsIndex(records, self.health, self.maintenance, self.recall.words_changed)
+        self.words = WordsIndex(state, records, self.health, self.maintenance, terms, self.recall)
         self.projections: list[Projection] = [
             self.words,
             self.semantic,
@@ -90,6 +89,9 @@ class MemoryStore:
         ]
         for projection in self.projections:
             projection.open()
+        self.writer = Writer(
+            records, self.clock, self.semantic, self.setbacks, lambda: self.on_change()
+        )
         self.integrity = Integrity(records, self.health, self.projections)
         self.purge = Purge(
             state, records, self.semantic, self.dense, self.projections, self.maintenance
@@ -118,10 +120,7 @@ class MemoryStore:
     def close(self) -> None:
         """Write what is kept in RAM and give the directory free."""
         with self.maintenance:
-            try:
-                self._accesses.save(self.records)
-            except NimadError as error:  # a full disk must not keep the daemon from stopping
-                log.warning("access counts were not saved: %s", error.message)
+            self.writer.accesses.save(self.records)
             for projection in self.projections:
                 projection.close()
             self.recall.close()
@@ -165,36 +164,26 @@ class MemoryStore:
         """Store one memory; durable and findable when it returns. Raises UsageError, DiskFull."""
         return self.remember_many([memory])[0]
 
-    def remember_many(self, memories: Sequence[Memory]) -> list[int]:
+    def remember_many(
+        self,
+        memories: Sequence[Memory],
+        also: Callable[[Transaction], None] | None = None,
+        gone: Sequence[DocumentName] = (),
+    ) -> list[int]:
         """Store memories in one transaction: all of them, or (on an error) none; their ids.
 
-        The UsageError for a memory has its number in `fields["place"]`.
+        A document takes the place of the one with its key, and those named in `gone` go; both are
+        forgotten.  `also` joins the transaction when the memories have their ids.  The UsageError
+        for a memory has its number in `fields["place"]`.
         """
-        for place, memory in enumerate(memories):
-            check_memory(memory, place)
-        if not memories:
-            return []
-        self.set_clock_right()
-        now, fields = self.clock.date(memories)
+        return self.writer.remember(memories, also, gone)
 
-        def write() -> list[int]:
-            """Records, words and hot vectors in one transaction; then readers see the vectors."""
-            with self.semantic.encoded([memory.text for memory in memories]) as rows:
-                with self.records.write() as tx:
-                    ids = tx.add_memories(memories)
-                    self.clock.note(tx, ids, now, fields)
-                    if rows is not None:
-                        tx.add_hot(segments.to_hot(ids, rows))
-                    counts = self._accesses.write(tx)
-                self._accesses.written(counts)
-                self.semantic.add(ids, rows)
-            if rows is not None and self.semantic.unencoded_ids:
-                self.setbacks.clear(self.semantic.name)  # the embedder is back: wait no longer
-            return ids
+    def capture(self, turns: Sequence[CapturedTurn]) -> list[StoredTurn]:
+        """Store turns, or what they lack, in one transaction: see nimad.core.capture.
 
-        ids = self.words.guard(write)
-        self.on_change()
-        return ids
+        The UsageError for a turn has its number in `fields["place"]`; nothing is stored then.
+        """
+        return self.writer.capture(turns)
 
     def forget(
         self,
@@ -208,26 +197,18 @@ class MemoryStore:
 
         With `all_forgotten`, nor of any memory that was forgotten before.  Raises UsageError.
         """
-        receipt = self.words.guard(partial(self.purge.forget, ids, purge, dry_run, all_forgotten))
+        receipt = self.purge.forget(ids, purge, dry_run, all_forgotten)
         if receipt.forgotten and not dry_run:
             self.on_change()
         return receipt
 
-    def set_clock_right(self) -> None:
-        """Memories that wait for the clock get their time, if it has been set."""
-        if self.clock.waiting:
-            try:
-                self.clock.set_right()
-            except NimadError as error:  # idle time tries again
-                log.warning("times were not set right: %s", error.message)
-
     # --- reading ------------------------------------------------------------------------------
 
-    def get(self, memory_id: int) -> Memory:
-        """The memory, with its blobs; raises NotFound."""
-        self.set_clock_right()
+    def get(self, memory_id: int, within: Namespaces | None = None) -> Memory:
+        """The memory, with its blobs; raises NotFound, also for one outside of some namespaces."""
+        self.clock.catch_up()
         found = self.records.get([memory_id])
-        if memory_id not in found:
+        if memory_id not in found or not may_see(within, found[memory_id]):
             raise NotFound(kind="memory", id=memory_id)
         self.on_returned([memory_id])
         return self.records.with_blobs([found[memory_id]])[0]
@@ -241,43 +222,62 @@ class MemoryStore:
         now: int | None = None,
         watch: Stopwatch | None = None,
         zone: tzinfo | None = None,
+        rank: Callable[[list[Hit]], list[Hit]] | None = None,
     ) -> Answer:
         """The memories that answer a text, best first; see nimad.recall.ranking.
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
             zone: whose days dates in the text mean; default: this machine's.
+            rank: has the last word on which hits are shown, and their order.
             watch: ends the query when it takes too long (QueryTooLong).
         """
         began = time.perf_counter()
-        self.set_clock_right()
+        self.clock.catch_up()
         watch = watch or Stopwatch()
         with self.query_priority:
             hits = self.recall.query(text, k, mode, where or Filter(), now, watch, zone)
+            if rank is not None:
+                hits = rank(hits)
         return self._answer(hits, began, watch.milliseconds())
 
-    def similar(self, memory_id: int, k: int = 10, *, dense: bool = False) -> Answer:
-        """The memories nearest in meaning to one, best first, itself left out.
+    def similar(
+        self,
+        memory_id: int,
+        k: int = 10,
+        within: Namespaces | None = None,
+        *,
+        dense: bool = False,
+    ) -> Answer:
+        """The memories (of some namespaces) nearest in meaning to one, best first, itself left out.
 
         With `dense`, those whose legacy hypervectors are nearest.  Raises NotFound, NoHypervector.
         """
         began = time.perf_counter()
-        memory = self.get(memory_id)
+        memory = self.get(memory_id, within)
         with self.query_priority:
-            hits = self.dense.similar(memory_id, k) if dense else self.recall.similar(memory, k)
+            allowed = None if within is None else self.recall.ids(Filter(within=within))
+            if dense:
+                hits = self.dense.similar(memory_id, k, allowed)
+            else:
+                hits = self.recall.similar(memory, k, allowed)
         return self._answer(hits, began, {})
 
     def _answer(self, hits: list[Hit], began: float, timings: dict[str, float]) -> Answer:
         ids = [hit.memory.id for hit in hits]
-        self._accesses.count(ids)
+        self.writer.accesses.count(ids)
         self.on_returned(ids)
+        self.on_asked()
         took = (time.perf_counter() - began) * 1000
         return Answer(hits, took, sorted(self.degraded()), timings)
 
-    def related(self, memory_id: int, depth: int = 1, limit: int = 50) -> list[RelatedMemory]:
-        """What relations and turns connect with a memory, nearest first. Raises NotFound."""
-        self.get(memory_id)
-        return related_memories(self.records, memory_id, depth, limit)
+    def related(
+        self, memory_id: int, depth: int = 1, limit: int = 50, within: Namespaces | None = None
+    ) -> list[RelatedMemory]:
+        """What relations and turns connect with a memory, nearest first, by way of nothing that
+        is outside of some namespaces.  Raises NotFound."""
+        self.get(memory_id, within)
+        return related_memories(self.records, memory_id, depth, limit, within)
 
     def export(self, after: int, limit: int) -> list[Memory]:
         """Up to `limit` memories with ids above `after`, by id, blobs included."""

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from nimad.errors import UsageError
-from nimad.model import DATES, FIELDS, LAYERS, MAX_TAGS, MAX_TIME, MIN_TIME, Field, Memory
+from nimad.model import DATES, FIELDS, MAX_TAGS, MAX_TIME, MIN_TIME, Field, Memory
 
 _VALUES = attrgetter(*FIELDS)
 _USUAL = _VALUES(Memory(""))
@@ -33,8 +33,8 @@ def _problem(value: Any, field: Field) -> str | None:
     match field.kind:
         case "text":
             return _text_problem(value, field)
-        case "layer" if not isinstance(value, str) or value not in LAYERS:
-            return f"must be one of {', '.join(LAYERS)}, not {str(value)[:60]!r}"
+        case "choice" if not isinstance(value, str) or value not in field.choices:
+            return f"must be one of {', '.join(field.choices)}, not {str(value)[:60]!r}"
         case "moment" if not isinstance(value, int) or not MIN_TIME <= value < MAX_TIME:
             return "must be epoch milliseconds of the years 1 to 9999"
         case "share" if not number or not math.isfinite(value) or not 0 <= value <= 1:

@@ -1,155 +1,345 @@
-"""The words index as a projection.  It lies in the records' file and changes in their transactions.
+"""The words index as a projection: its files, which of them count, and what idle time does.
 
-Damage shows itself in two ways: SQLite refuses to read or to change it (then the query or the write
-that met it tells, see `meet`), or words are simply not found any more.  The second kind is looked
-for in idle time, by a word of some memories; `nimactl doctor` compares everything.
+`nimad.words` has the format and what a query asks.  The records name the files that count, in
+order, in `meta.words`.  Memories newer than the last of them are the tail, which lives in memory
+and is read again after a start; idle time writes it to a file, and makes one of several.
 
-It is made anew a few memories at a time, after damage or when an upgrade brought another common
-form of text.  Until then queries are answered by meaning alone, and say so.
+Crash prose of `_replace`, which does all of that:
+
+1. the new file is written, fsynced and renamed: a crash leaves a file that nothing names; the next
+   start removes it;
+2. one transaction names it in place of those it is made of: a crash before COMMIT leaves step 1,
+   one after it leaves files that nothing names any more;
+3. readers get the new list; the old files are removed.
+
+A damaged file is set aside together with the newer ones, whose memories are indexed again; so are
+all after an upgrade that brought another common form of text.  While more than TAIL memories wait,
+queries are answered by meaning alone, and say so.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
-import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
 
 from nimad.core.health import Health
 from nimad.core.projection import Problem, Projection
-from nimad.errors import NimadError, RecordsDamaged, WordsDamaged
-from nimad.store import words
+from nimad.core.segments import next_name
+from nimad.disk.durable import crash_point, fsync_dir, own_files, set_aside, size_of
+from nimad.errors import FormatCorrupt, NimadError, RecordsDamaged, WordsDamaged
+from nimad.recall.ranking import Recall
 from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
-
-T = TypeVar("T")
+from nimad.store.schema import connect
+from nimad.store.words import drop_former, texts_between
+from nimad.text import FORM
+from nimad.words import writer
+from nimad.words.index import TermIndex
+from nimad.words.segment import SUFFIX, Ids, Segment
 
 log = logging.getLogger(__name__)
 
-SAMPLE_SECONDS = 600.0
-"""Time between two looks for silent damage, the first one after the start [seconds]."""
-FEW = 2000
-"""Memories that are indexed at once, where something waits for it: a tenth of a second."""
+LIST = "words"
+"""The key in `meta` of the list of files, with their ids, and of the common form that they have."""
+PREFIX = "wds"
+TAIL = 5000
+"""Memories of the longest tail that a start reads: half a second on a Pi 4 [memories]."""
+LEAST, MOST, SHARE = 256, 4096, 8
+"""Memories of the tail from which on it is written to a file: one for SHARE in the files, but not
+fewer than LEAST, and MOST always [memories]."""
+FILLED = 1 << 16
+"""Memories that are indexed anew before a file of them is written [memories]."""
+STEP_SECONDS = 0.05
+"""Time after which the tail is read on in another step [seconds]."""
+RATIO = 3
+"""A file is made one with the newer ones unless it has RATIO times as many memories as they."""
 WHY = "its index is damaged and is being made anew"
 RENEWED = "its index is being made anew"
 
 
 class WordsIndex(Projection):
-    """FTS5 over texts and names."""
+    """The words of all memories of one state directory."""
 
     name = "words"
 
     def __init__(
         self,
+        state: Path,
         records: Records,
         health: Health,
         lock: threading.RLock,
-        on_change: Callable[[bool], None],
+        terms: TermIndex,
+        recall: Recall,
     ) -> None:
-        """`on_change` is told that the index is incomplete, or (True) that it was made anew."""
+        """`recall` asks `terms`, and follows the records with it."""
         self._records, self._health, self._lock = records, health, lock
-        self._on_change = on_change
-        self._next_sample = 0.0
+        self._aside, self._directory = state / "aside", state / "words"
+        self._terms, self._recall = terms, recall
+        self._pages: list[Segment] = []
+        self._damaged = False
+
+    # --- start ----------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Go on with what an upgrade or a crash left."""
-        if words.gap(self._records) is not None:
-            self._health.fail(self.name, RENEWED)
+        """Map the listed files; what a crash left is removed, what is damaged set aside."""
+        kept = self._open_listed()
+        named = {segment.name for segment in kept}
+        for path in own_files(self._directory, rf"{PREFIX}-\d+{SUFFIX}"):
+            if path.name.removesuffix(SUFFIX) not in named:
+                log.info("removed %s, a file of words that does not count", path.name)
+                path.unlink()
+        self._terms.restart(kept, complete=True)
+        sql = "SELECT count(*) FROM (SELECT 1 FROM memories WHERE id > ? LIMIT ?)"
+        if self._records.value(sql, (self._terms.covered, TAIL + 1)) > TAIL:
+            self._health.fail(self.name, WHY if self._damaged else RENEWED)
+            self._terms.restart(kept, complete=False)
+        self._damaged = False
+
+    def _open_listed(self) -> list[Segment]:
+        """The listed files up to one that is damaged, which is set aside."""
+        kept: list[Segment] = []
+        for name, digest in self._listed():
+            path = self._path(name)
             try:
-                self._fill_few()
-            except NimadError as error:  # a full disk, say: idle time tries it again
-                log.warning("the words index is incomplete: %s", error.message)
+                segment = Segment.open(path)
+                if segment.container is not None and segment.container.digest != digest:
+                    raise segment.corrupt("it is not the file that the records name")
+            except NimadError as error:
+                log.error("the words in %s: %s", path.name, error.message)
+                self._damaged = True
+                if path.exists():
+                    set_aside(path, self._aside)
+                break
+            kept.append(segment)
+        return kept
+
+    def _listed(self) -> list[tuple[str, str]]:
+        """The names and ids of the files that count, in order."""
+        try:
+            known = json.loads(self._records.meta(LIST) or "{}")
+        except ValueError:
+            return []
+        return known.get("segments", []) if known.get("form") == FORM else []
+
+    def _path(self, name: str) -> Path:
+        return self._directory / (name + SUFFIX)
+
+    # --- idle time ------------------------------------------------------------------------------
 
     def meet(self, error: RecordsDamaged) -> None:
-        """A query or a write met damage; raises it again unless it lies in this index."""
+        """A query met damage; raises it again unless it lies in this index."""
         if not isinstance(error, WordsDamaged):
             raise error
         if self._health.reason(self.name) is None:
             log.error("the words index is damaged: %s", error.message)
+            self._damaged = True
             self._health.fail(self.name, WHY)
 
-    def guard(self, write: Callable[[], T]) -> T:
-        """What `write` gives, a transaction that touches the index; where it meets damage, the
-        index is made anew, because nothing can be written beside it, and `write` is called again.
-        """
-        try:
-            return write()
-        except RecordsDamaged as error:
-            self.mend(error)
-            return write()
-
-    def mend(self, error: RecordsDamaged) -> None:
-        """Take the index out of the way of a write that met damage in it, and make it anew.
-
-        Raises `error` if that is not there.
-        """
-        self.meet(error)
-        with self._lock:
-            self._empty()
-            self._fill_few()
-
     def follow(self) -> bool:
-        """Make the index anew, a step at a time; now and then look for silent damage."""
-        now = time.monotonic()
-        if self._health.reason(self.name) is None and now >= self._next_sample:
-            self._next_sample = now + SAMPLE_SECONDS
+        """Index what is missing, write the tail to a file, make one of several files, take a former
+        index out of the records: one of these."""
+        if self._damaged:
+            self._retire_damaged()
+            return True
+        if not self._terms.complete:
+            self._fill()
+            return True
+        self._health.restore(self.name)
+        if self._recall.follow(STEP_SECONDS):
+            return True
+        sealed = self._terms.sealed
+        covered = sum(segment.documents for segment in sealed)
+        if self._terms.waiting >= min(max(covered // SHARE, LEAST), MOST):
+            self._replace([], self._terms.freeze())
+            return True
+        if len(small := _to_be_merged(sealed)) > 1:
+            self._replace(small, small)
+            return True
+        return drop_former(self._records)
+
+    def _retire_damaged(self) -> None:
+        """Set what is damaged aside; where no file is, none of them can be trusted."""
+        kept: list[Segment] = []
+        for segment in self._terms.sealed:
+            assert segment.container is not None
             try:
-                missing = words.missing_of_sample(self._records)
-            except RecordsDamaged as error:
-                self.meet(error)
-                missing = 0
-            if missing:
-                log.error("the words index does not find %d of some memories", missing)
-                self._health.fail(self.name, WHY)
-        if self._health.reason(self.name) is None:
-            return False
-        if words.gap(self._records) is None:
-            self._empty()
-        self._fill()
-        return True
+                segment.container.verify()
+            except FormatCorrupt as error:
+                log.error("the words in %s: %s", segment.name, error.message)
+                if (path := self._path(segment.name)).exists():
+                    set_aside(path, self._aside)
+                break
+            kept.append(segment)
+        else:
+            kept = []
+        self._pages = []
+        self._list(kept)
+        self._recall.words_changed(kept, False)
+        self._remove_unlisted()
+        self._damaged = False
+
+    def _fill(self) -> None:
+        """Index some more of the memories that no file holds."""
+        after = self._pages[-1].last if self._pages else self._terms.covered
+        if page := self._read_page(after):
+            self._pages.append(page)
+        if page is None or sum(each.documents for each in self._pages) >= FILLED:
+            made, self._pages = self._pages, []
+            if made:
+                self._replace([], made)
+        if page is None:
+            self._recall.words_changed(self._terms.sealed, True)
+            self._health.restore(self.name)
+
+    def _read_page(self, after: int) -> Segment | None:
+        """The next memories above an id as a segment in memory; None where there are none."""
+        rows = texts_between(self._records, after, 1 << 62)
+        if not rows:
+            return None
+        ids, texts = zip(*rows, strict=True)
+        return self._terms.segment_of(ids, texts)
 
     def rebuild(self) -> int:
-        """Index every memory's text again; the number of memories."""
+        """Index every memory's text again, while what there is serves; the number of memories."""
         with self._lock:
-            self._empty()
-            while self._fill():
-                pass
+            made: list[Segment] = []
+            pages: list[Segment] = []
+            after = 0
+            while page := self._read_page(after):
+                pages.append(page)
+                after = page.last
+                if sum(each.documents for each in pages) >= FILLED:
+                    made += self._write(pages)
+                    pages = []
+            made += self._write(pages)
+            self._list(made)
+            self._pages, self._damaged = [], False
+            self._recall.words_changed(made, True)
+            self._remove_unlisted()
+            self._health.restore(self.name)
             return self._records.counts()["memories"]
 
-    def _empty(self) -> None:
-        if self._health.reason(self.name) is None:
-            self._health.fail(self.name, RENEWED)
-        words.empty(self._records)
-        self._on_change(False)
+    # --- files ----------------------------------------------------------------------------------
 
-    def _fill(self) -> bool:
-        """Index some more; whether anything is left."""
-        more = words.fill(self._records)
-        if not more:
-            self._health.restore(self.name)
-            self._on_change(True)
-        return more
+    def _replace(self, old: Sequence[Segment], parts: Sequence[Segment]) -> None:
+        """Make one file of segments: of `old` ones in its place, or behind all others."""
+        sealed = list(self._terms.sealed)
+        place = sealed.index(old[0]) if old else len(sealed)
+        sealed[place : place + len(old)] = self._write(parts)
+        self._list(sealed)
+        crash_point("words.listed")
+        self._terms.publish(sealed, parts)
+        self._remove_unlisted()
 
-    def _fill_few(self) -> None:
-        """All of it, where that takes no time."""
-        after, upto = words.gap(self._records) or (0, 0)
-        while upto - after <= FEW and self._fill():
-            pass
+    def _write(self, parts: Sequence[Segment]) -> list[Segment]:
+        """A file of what is alive in some segments, not listed yet; none where nothing is."""
+        if not parts:
+            return []
+        alive = self._alive(parts[0].first, parts[-1].last)
+        if not len(alive):
+            return []
+        name = next_name(PREFIX, [], self._directory)
+        writer.write_file(self._path(name), writer.of_segments(parts, alive))
+        crash_point("words.written")
+        return [Segment.open(self._path(name))]
+
+    def _alive(self, first: int, last: int) -> Ids:
+        sql = "SELECT id FROM memories WHERE id BETWEEN ? AND ? ORDER BY id"
+        return self._records.ids_of(sql, (first, last))
+
+    def _list(self, sealed: Sequence[Segment]) -> None:
+        """From here on these files count, in this order."""
+        files = [(s.name, s.container.digest) for s in sealed if s.container is not None]
+        with self._records.write() as tx:
+            tx.set_meta(LIST, json.dumps({"form": FORM, "segments": files}))
+
+    def _remove_unlisted(self) -> None:
+        """Remove the files that do not count any more; maps of them stay while they are used."""
+        named = {segment.name for segment in self._terms.sealed}
+        for path in own_files(self._directory, rf"{PREFIX}-\d+{SUFFIX}"):
+            if path.name.removesuffix(SUFFIX) not in named:
+                path.unlink()
+        fsync_dir(self._directory)
+
+    # --- the rest of a projection ---------------------------------------------------------------
 
     def scrub(self, note: PurgeNote) -> None:
-        """Merge the index into one b-tree: deleted words are then gone from the file."""
-        self.guard(lambda: words.optimise(self._records))
+        """Make each file that holds one of these memories again, without what is forgotten; a
+        former index goes as a whole."""
+        if self._damaged:
+            self._retire_damaged()
+        self.drop_forgotten(np.array(sorted(note.ids), np.int64))
+        while drop_former(self._records):
+            pass
+
+    def drop_forgotten(self, ids: Ids | None = None) -> None:
+        """Make each file that holds one of these ids, or (None) one that no memory has, again."""
+        for segment in self._terms.sealed:
+            if ids is None:
+                dead = segment.documents > len(self._alive(segment.first, segment.last))
+            else:
+                dead = len(segment.lengths_of(ids)[0]) > 0
+            if dead:
+                self._replace([segment], [segment])
 
     def check(self) -> list[Problem]:
-        """Each word of each memory stands in the index, and nothing else."""
-        problem = words.problem(self._records)
+        """Checksums of all files; each word of each memory stands in the index, nothing else."""
+        with self._lock:
+            if not self._terms.complete:
+                return []
+            problem = self._problem()
         if problem is None:
             return []
+        self._damaged = True
         self._health.fail(self.name, WHY)
         fix = "nothing: it is made anew in idle time (or now: nimactl rebuild words)"
         return [Problem(self.name, problem, fix)]
 
+    def _problem(self) -> str | None:
+        """What is wrong with the index compared with the records, or None."""
+        try:
+            for segment in self._terms.sealed:
+                if segment.container is not None:
+                    segment.container.verify()
+            parts = [*self._terms.sealed, *self._terms.freeze()]
+            with closing(connect(self._records.path, readonly=True)) as reader:
+                reader.execute("BEGIN")  # ids and texts are of one moment
+                sql = "SELECT id, CAST(ifnull(text, '') AS TEXT) FROM memories WHERE id <= ?"
+                rows = reader.execute(f"{sql} ORDER BY id", (self._terms.seen,))
+                count, total, alive = self._terms.content_of(rows)
+            if writer.content(parts, alive) != (count, total):
+                return "they do not match the records"
+        except FormatCorrupt as error:
+            return error.message
+        return None
+
+    def verify_steps(self) -> Iterator[None]:
+        """Read all files and compare checksums, a few MB a step."""
+        for segment in self._terms.sealed:
+            if segment.container is None:
+                continue
+            try:
+                yield from segment.container.verify_steps()
+            except NimadError as error:
+                if segment in self._terms.sealed:  # else it was made one with others meanwhile
+                    self.meet(WordsDamaged(path=segment.container.path, detail=error.message))
+
     def size(self) -> int:
-        """Bytes within records.sqlite."""
-        return words.size_bytes(self._records)
+        """Bytes of the files."""
+        return size_of(self._directory)
+
+
+def _to_be_merged(sealed: Sequence[Segment]) -> Sequence[Segment]:
+    """The segments from the first one on that is too small beside all newer ones."""
+    newer = sum(segment.documents for segment in sealed)
+    for place, segment in enumerate(sealed):
+        newer -= segment.documents
+        if segment.documents < RATIO * newer:
+            return sealed[place:]
+    return ()

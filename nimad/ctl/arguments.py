@@ -110,6 +110,22 @@ def add_time_zone(parser: Parser) -> None:
     )
 
 
+def add_filters(parser: Parser) -> None:
+    """The options that bound a list of memories by whose they are, and where they come from."""
+    from nimad.model import ORIGINS, UNKNOWN
+
+    parser.add_argument("--namespace", metavar="NAME", help="only this namespace")
+    parser.add_argument("--agent", metavar="NAME", help="only what belongs to this agent")
+    parser.add_argument(
+        "--origin",
+        metavar="ORIGIN",
+        action="append",
+        choices=(*ORIGINS, UNKNOWN, "any"),
+        help=f"only of this origin: {', '.join(ORIGINS)}, unknown (nobody said) or any; may be"
+        " repeated (one of them)",
+    )
+
+
 # --- kinds of values ------------------------------------------------------------------------------
 
 

@@ -12,9 +12,9 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from nimad.ctl.arguments import Commands, add_command
+from nimad.ctl.arguments import Commands, add_command, add_filters
 from nimad.ctl.client import Client
 from nimad.ctl.human import count
 from nimad.ctl.screen import Progress, Screen, json_bytes
@@ -32,7 +32,7 @@ def register(commands: Commands) -> None:
         "One memory a line, by id, with everything that is known about it; `nimactl import` reads"
         " it back without loss. Relations and turns are not in it.",
     )
-    parser.add_argument("--namespace", metavar="NAME", help="only this namespace")
+    add_filters(parser)
     parser.add_argument(
         "--output",
         metavar="FILE",
@@ -42,7 +42,7 @@ def register(commands: Commands) -> None:
 
 def run_export(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl export`."""
-    pages = _pages(client, args.namespace)
+    pages = _pages(client, namespace=args.namespace, agent=args.agent, origin=args.origin)
     if args.output is None or args.output == "-":
         for _, lines in pages:
             screen.raw(lines)
@@ -58,19 +58,19 @@ def run_export(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     return screen.answer({"exported": written, "file": args.output}, told)
 
 
-def _pages(client: Client, namespace: str | None) -> Iterator[tuple[int, bytes]]:
+def _pages(client: Client, **bounds: Any) -> Iterator[tuple[int, bytes]]:
     """The pages: number of memories, and their lines."""
 
     after: int | None = None
     while True:
         try:
-            result = client.call("export", after=after, namespace=namespace)
+            result = client.call("export", after=after, **bounds)
             page = result["memories"]
             yield len(page), b"".join(json_bytes(memory) for memory in page)
         except RemoteError as error:
             if error.code != ReplyTooLarge.code:
                 raise
-            line, result = client.call_in_pieces("export", after=after, namespace=namespace)
+            line, result = client.call_in_pieces("export", after=after, **bounds)
             if line is not None:
                 yield 1, f"{safe_json(line)}\n".encode()
         after = result["next"]

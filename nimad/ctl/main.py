@@ -21,8 +21,17 @@ COMMANDS = {
     "get": "query_commands",
     "similar": "query_commands",
     "related": "query_commands",
+    "complete": "hypervector_commands",
+    "phi": "hypervector_commands",
+    "narrative": "reflection_commands",
+    "goal": "reflection_commands",
+    "person": "reflection_commands",
+    "connect": "reflection_commands",
+    "step": "reflection_commands",
+    "dream": "reflection_commands",
     "graph": "graph_command",
     "remember": "remember_commands",
+    "capture": "capture_command",
     "forget": "remember_commands",
     "import": "import_command",
     "export": "export_command",
@@ -30,6 +39,8 @@ COMMANDS = {
     "status": "service_commands",
     "rebuild": "service_commands",
     "doctor": "service_commands",
+    "mcp": "agent_commands",
+    "hook": "agent_commands",
 }
 """Each command and its module here, in the order of --help."""
 

@@ -11,7 +11,9 @@ from nimad import prompt
 from nimad.ctl.arguments import (
     DATES,
     Commands,
+    Parser,
     add_command,
+    add_filters,
     add_time_zone,
     first_moment,
     last_moment,
@@ -97,7 +99,7 @@ def _register_query(commands: Commands) -> None:
         metavar="LAYER",
         help="only this layer: input, contemplation, output, legacy_vsa or note",
     )
-    query.add_argument("--namespace", metavar="NAME", help="only this namespace")
+    add_filters(query)
     query.add_argument(
         "--tag", metavar="TAG", action="append", help="only with this tag; may be repeated (all)"
     )
@@ -110,16 +112,30 @@ def _register_query(commands: Commands) -> None:
         " yesterday and the like count from there",
     )
     add_time_zone(query)
+    _add_ways_of_showing(query)
+
+
+def _add_ways_of_showing(query: Parser) -> None:
     query.add_argument(
         "--context",
         action="store_true",
-        help="show each result with its turn and its neighbours in the session, for a prompt",
+        help="show each result with its turn and its neighbours in the session, for a prompt;"
+        " nothing untrusted, unless --origin asks for it",
     )
     query.add_argument(
         "--budget",
         metavar="TOKENS",
         type=number(1, MAX_BUDGET),
-        help="show the best that fits in about this number of tokens of a prompt",
+        help="show the best that fits in about this number of tokens of a prompt; nothing"
+        " untrusted, unless --origin asks for it",
+    )
+    query.add_argument(
+        "--goal",
+        metavar="ID",
+        nargs="?",
+        const=True,
+        type=memory_id,
+        help="with a goal in mind, or without ID all open ones: what is near gains; after TEXT",
     )
     query.add_argument(
         "--explain",
@@ -140,12 +156,15 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         where=args.where,
         layer=args.layer,
         namespace=args.namespace,
+        agent=args.agent,
+        origin=args.origin,
         tags=args.tag,
         after=first_moment(args.after, "--after", as_of),
         before=first_moment(args.before, "--before", as_of),
         as_of=as_of,
         context=args.context or None,
         budget=args.budget,
+        goal=args.goal,
         explain=args.explain or None,
         time_zone=name_to_hand_over(),
     )
@@ -320,6 +339,8 @@ def _heading(
         known.append(f"at {one_line(memory['where'])}")
     if memory.get("namespace", "default") != "default":
         known.append(f"in {one_line(memory['namespace'])}")
+    if memory.get("origin") == "untrusted":
+        known.append("untrusted")
     known += [f"#{one_line(tag)}" for tag in memory.get("tags") or ()]
     screen.line("  ".join([ident, *([lead] if lead else []), ", ".join(known), *more]))
 

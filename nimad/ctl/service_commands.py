@@ -6,12 +6,13 @@ import argparse
 import re
 from typing import Any
 
-from nimad import __version__
+from nimad import __version__, openclaw
 from nimad.ctl.arguments import Commands, add_command
 from nimad.ctl.client import Client
 from nimad.ctl.human import count, share, size, span, took
 from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen, bar
 from nimad.ctl.terminal_text import one_line, shorten
+from nimad.errors import ConfigError
 
 PARTS = ("words", "blocks", "graph", "all")
 UNWELL = 1
@@ -59,8 +60,9 @@ def register(commands: Commands) -> None:
         "doctor",
         run_doctor,
         "check everything, and name the fix for each problem",
-        "Every file is read whole and every rule between the parts is walked. The exit code is 1"
-        " when there are problems; a note is not a problem.",
+        "Every file is read whole and every rule between the parts is walked; OpenClaw's"
+        " configuration, where there is one, is looked at for what keeps nimad's plugin from"
+        " remembering. The exit code is 1 when there are problems; a note is not a problem.",
     )
 
 
@@ -85,6 +87,10 @@ def run_status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         screen.paragraph(reason, "  ")
         screen.line("  It is tried again by itself.")
     screen.line()
+    if result.get("bound"):  # to namespaces: it is told no more
+        for name, number in result["namespaces"].items():
+            screen.line(f"{one_line(name)}: {count(number, 'memory')}")
+        return 0
     for label, text in _rows(result):
         screen.line(f"{label:<{LABEL}}{text}")
     screen.line()
@@ -116,6 +122,11 @@ def run_rebuild(args: argparse.Namespace, client: Client, screen: Screen) -> int
 def run_doctor(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl doctor`."""
     result = client.call("doctor")
+    try:
+        result["problems"] += openclaw.find_problems(openclaw.default_path())
+    except ConfigError as error:
+        about = {"what": error.message, "fix": "Mend the file: `openclaw doctor` helps."}
+        result["problems"].append({"part": "openclaw", **about, "severity": "note"})
     serious = [p for p in result["problems"] if p["severity"] != "note"]
     if screen.json:
         screen.result(result)

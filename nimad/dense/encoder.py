@@ -41,6 +41,10 @@ def code(learned: Learned, ids: NDArray[np.int64], vectors: Rows) -> Coded:
     size = lengths / np.sqrt(np.maximum(used, 1))
     scaled = rests / np.where(size > 0, size, 1)[:, None]
     words = plan.encode(np.asarray(scaled, np.float32))
+    parts = list(words)
+    if shape.sparse:
+        whole = words.reshape(len(words), shape.blocks, plan.block_words)
+        parts = [row[blocks].reshape(-1) for row, blocks in zip(whole, filled, strict=True)]
     coded = Coded(
         ids=ids,
         norms=norms,
@@ -49,22 +53,9 @@ def code(learned: Learned, ids: NDArray[np.int64], vectors: Rows) -> Coded:
         shares=shares.astype(np.float16),
         sketch=np.zeros((len(ids), 0), np.uint8),
         active=np.packbits(filled, axis=1) if shape.sparse else np.zeros((len(ids), 0), np.uint8),
-        words=_rows(words, filled, plan),
+        words=parts,
     )
-    return _finished(plan, coded, rests)
-
-
-def _rows(
-    words: NDArray[np.uint16], filled: NDArray[np.bool_], plan: Plan
-) -> list[NDArray[np.uint16]]:
-    if not plan.shape.sparse:
-        return list(words)
-    whole = words.reshape(len(words), plan.shape.blocks, plan.block_words)
-    return [row[blocks].reshape(-1) for row, blocks in zip(whole, filled, strict=True)]
-
-
-def _finished(plan: Plan, coded: Coded, rests: Rows) -> Coded:
-    """With the gains that make <rest, decoded> equal <rest, rest>, and with sketches."""
+    # the gains make <rest, decoded> equal <rest, rest>
     decoded = rest_spectra(plan, coded)
     found = np.einsum("ij,ij->i", rests, decoded)
     usable = found > 0

@@ -44,7 +44,11 @@ def search(
 
     Cost: 128 bytes and the coefficients of every row, and the words of 256 rows.
     """
-    aims = _aims(files, query)
+    aims: dict[bytes, _Aim] = {}
+    for basis in {each.basis.id: each.basis for each in files}.values():
+        shares, rest = _handy(basis).project(query[None])
+        weights = shares[0] @ basis.gram if len(basis) else shares[0]
+        aims[basis.id] = _Aim(weights, rest[0], bins(rest)[0])
     ids, guesses, owners, places = [], [], [], []
     for number, each in enumerate(files):
         aim = aims[each.basis.id]
@@ -73,15 +77,6 @@ def search(
 def _handy(basis: Basis) -> Basis:
     """A small basis decoded once instead of piece by piece, each piece more than once."""
     return basis.in_memory() if len(basis) * basis.shape.size <= HANDY_VALUES else basis
-
-
-def _aims(files: list[Opened], query: Rows) -> dict[bytes, _Aim]:
-    aims: dict[bytes, _Aim] = {}
-    for basis in {each.basis.id: each.basis for each in files}.values():
-        shares, rest = _handy(basis).project(query[None])
-        weights = shares[0] @ basis.gram if len(basis) else shares[0]
-        aims[basis.id] = _Aim(weights, rest[0], bins(rest)[0])
-    return aims
 
 
 def _cosines(each: Opened, rows: NDArray[np.intp], aim: _Aim) -> NDArray[np.float32]:
@@ -137,6 +132,34 @@ def fillers_of(
     return every[order], score[order]
 
 
+def two_nearest(
+    queries: Rows, fillers: list[Opened], numbers: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Rows]:
+    """The two fillers nearest to each query, with their cosines; every filler is decoded once.
+
+    Args:
+        queries: float32[n, size], spectra.
+        numbers: int64[m], ascending: the fillers to ask.
+
+    Returns:
+        int64[n, 2] and float32[n, 2], best first; 0 and -1 where there are fewer.
+    """
+    best = np.zeros((len(queries), 2), np.int64)
+    scores = np.full((len(queries), 2), -1, np.float32)
+    units = queries / np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-30)
+    for each in fillers:
+        for rows, spectra in _pages(each, numbers):
+            lengths = np.maximum(np.linalg.norm(spectra, axis=1), 1e-30)
+            cosines = units @ spectra.T / lengths
+            owners = np.broadcast_to(each.file.ids[rows], cosines.shape)
+            every = np.concatenate([scores, cosines], axis=1)
+            names = np.concatenate([best, owners], axis=1)
+            order = np.argsort(-every, axis=1, kind="stable")[:, :2]
+            scores = np.take_along_axis(every, order, axis=1).astype(np.float32)
+            best = np.take_along_axis(names, order, axis=1)
+    return best, scores
+
+
 def item_spectrum(files: list[Opened], number: int) -> Rows | None:
     """float32[size]: the spectrum of a filler or role; None when it is not there."""
     for each in files:
@@ -147,6 +170,7 @@ def item_spectrum(files: list[Opened], number: int) -> Rows | None:
 
 
 def _pages(each: Opened, numbers: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.intp], Rows]]:
+    """Some of a file's rows, decoded a page at a time: which rows, and their spectra."""
     chosen = np.flatnonzero(np.isin(each.file.ids, numbers, assume_unique=True))
     page = max(1, PAGE_VALUES // each.file.shape.size)
     for first in range(0, len(chosen), page):

@@ -69,7 +69,13 @@ def learn(shape: Shape, read: Read, total: int, ratio: float = RATIO) -> Steps:
     if shape.sparse:
         return Learned(Basis.empty(shape), Plan.even(shape, SPARSE_LEVELS))
     sample = yield from _sample(shape, read, total)
-    gram = yield from _products(sample)
+    gram = np.zeros((len(sample), len(sample)))
+    width = max(16, STEP_PRODUCTS // max(1, len(sample) ** 2))
+    for at in range(0, sample.shape[1], width):
+        part = sample[:, at : at + width].astype(np.float32)
+        gram += part @ part.T
+        yield
+    gram /= sample.shape[1]
     words = _Budget(shape, total, ratio)
     count = yield from _choose(gram, words)
     if count:
@@ -122,17 +128,6 @@ def unit(spectra: Rows) -> tuple[Rows, NDArray[np.float32]]:
     lengths = np.sqrt(np.einsum("ij,ij->i", spectra, spectra, dtype=np.float64)).astype(np.float32)
     divisors = np.where(lengths > 0, lengths, np.float32(1))
     return np.asarray(spectra / divisors[:, None], np.float32), np.asarray(lengths, np.float32)
-
-
-def _products(sample: NDArray[np.float16]) -> Generator[None, None, NDArray[np.float64]]:
-    gram = np.zeros((len(sample), len(sample)))
-    width = max(16, STEP_PRODUCTS // max(1, len(sample) ** 2))
-    for at in range(0, sample.shape[1], width):
-        part = sample[:, at : at + width].astype(np.float32)
-        gram += part @ part.T
-        yield
-    gram /= sample.shape[1]
-    return gram
 
 
 def _choose(gram: NDArray[np.float64], budget: _Budget) -> Generator[None, None, int]:

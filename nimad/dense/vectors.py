@@ -138,7 +138,26 @@ class VectorFile:
         self.container = container
         self.path = container.path
         try:
-            self._read()
+            region = self.container.region
+            dimension, segment, rows, count, basis, kind = META.unpack(region("meta"))
+            self.shape = shape = Shape.of(dimension, segment if segment != dimension else None)
+            self.kind, self.basis_id = kind, basis
+            numbers = np.frombuffer(region("levels"), "<u2").reshape(shape.blocks)
+            scales = np.frombuffer(region("scales"), "<f4").reshape(shape.blocks)
+            if not set(numbers.tolist()) <= set(STEPS):
+                raise ValueError("unknown levels")
+            self.plan = Plan(shape, numbers, scales)
+            self.ids = np.frombuffer(region("ids"), "<i8").reshape(rows)
+            self.norms = np.frombuffer(region("norms"), "<f4").reshape(rows)
+            self.rests = np.frombuffer(region("rests"), "<f4").reshape(rows)
+            self.gains = np.frombuffer(region("gains"), "<f4").reshape(rows)
+            self.shares = np.frombuffer(region("shares"), "<f2").reshape(rows, count)
+            self.sketch = np.frombuffer(region("sketch"), "u1").reshape(rows, BYTES)
+            mask = -(-shape.blocks // 8) if shape.sparse else 0
+            self.active = np.frombuffer(region("active"), "u1").reshape(rows, mask)
+            self._words = np.frombuffer(region("words"), "<u2")
+            if len(self._words) != self._starts[-1] or (count > 0) != (basis != NO_BASIS):
+                raise ValueError("its regions contradict each other")
         except (struct.error, ValueError, KeyError) as error:
             raise FormatCorrupt(
                 path=self.path, detail=f"its description is wrong ({error})"
@@ -154,28 +173,6 @@ class VectorFile:
         container.verify(SMALL)
         container.advise("words", mmap.MADV_RANDOM)
         return cls(container)
-
-    def _read(self) -> None:
-        region = self.container.region
-        dimension, segment, rows, count, basis, kind = META.unpack(region("meta"))
-        self.shape = shape = Shape.of(dimension, segment if segment != dimension else None)
-        self.kind, self.basis_id = kind, basis
-        numbers = np.frombuffer(region("levels"), "<u2").reshape(shape.blocks)
-        scales = np.frombuffer(region("scales"), "<f4").reshape(shape.blocks)
-        if not set(numbers.tolist()) <= set(STEPS):
-            raise ValueError("unknown levels")
-        self.plan = Plan(shape, numbers, scales)
-        self.ids = np.frombuffer(region("ids"), "<i8").reshape(rows)
-        self.norms = np.frombuffer(region("norms"), "<f4").reshape(rows)
-        self.rests = np.frombuffer(region("rests"), "<f4").reshape(rows)
-        self.gains = np.frombuffer(region("gains"), "<f4").reshape(rows)
-        self.shares = np.frombuffer(region("shares"), "<f2").reshape(rows, count)
-        self.sketch = np.frombuffer(region("sketch"), "u1").reshape(rows, BYTES)
-        mask = -(-shape.blocks // 8) if shape.sparse else 0
-        self.active = np.frombuffer(region("active"), "u1").reshape(rows, mask)
-        self._words = np.frombuffer(region("words"), "<u2")
-        if len(self._words) != self._starts[-1] or (count > 0) != (basis != NO_BASIS):
-            raise ValueError("its regions contradict each other")
 
     @cached_property
     def _starts(self) -> NDArray[np.int64]:

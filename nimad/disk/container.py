@@ -198,6 +198,10 @@ class Container:
         if length > 0:
             self._map.madvise(advice, first, length)
 
+    def give_back(self) -> None:
+        """Let go of what was read of it: it comes back from the system's cache, or the disk."""
+        self._map.madvise(mmap.MADV_DONTNEED)
+
     def verify(self, names: Iterable[str] | None = None) -> None:
         """Re-read regions (all of them by default) from the file and compare their checksums.
 
@@ -327,15 +331,11 @@ def _read_header(path: Path, file: BinaryIO, size: int, format_name: str | None)
     kind = name.rstrip(b"\0").decode("ascii", "replace")
     if format_name is not None and kind != format_name:
         raise corrupt(f"it holds {kind!r}, expected {format_name!r}")
-    return Header(version, digest.hex(), _table(path, body, count, size))
-
-
-def _table(path: Path, body: bytes, count: int, size: int) -> dict[str, Region]:
     table = {}
     for number in range(count):
-        raw, offset, length, crc, _ = ENTRY.unpack_from(body, number * ENTRY.size)
-        region = Region(raw.rstrip(b"\0").decode("ascii", "replace"), offset, length, crc)
+        label, offset, length, crc, _ = ENTRY.unpack_from(body, number * ENTRY.size)
+        region = Region(label.rstrip(b"\0").decode("ascii", "replace"), offset, length, crc)
         if offset % ALIGN or offset + region.extent > size - FOOT.size:
-            raise FormatCorrupt(path=path, detail=f"region {region.name} lies outside the file")
+            raise corrupt(f"region {region.name} lies outside the file")
         table[region.name] = region
-    return table
+    return Header(version, digest.hex(), table)

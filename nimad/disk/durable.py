@@ -90,7 +90,13 @@ def replacing(path: Path, crash: str = "durable") -> Iterator[BinaryIO]:
     temporary = path.with_name(path.name + TEMPORARY)
     try:
         with disk_errors(f"{path} could not be written"):
-            with _create(temporary) as file:
+            with contextlib.suppress(FileNotFoundError):  # what a crash of our own left
+                found = temporary.lstat()
+                if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+                    temporary.unlink()
+            # never one that stands there: another user may have planted it to read it
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+            with os.fdopen(os.open(temporary, flags, 0o600), "wb", buffering=1 << 16) as file:
                 yield file
                 file.flush()
                 crash_point(f"{crash}.before_fsync")
@@ -103,17 +109,6 @@ def replacing(path: Path, crash: str = "durable") -> Iterator[BinaryIO]:
         raise
     crash_point(f"{crash}.after_rename")
     fsync_dir(path.parent)
-
-
-def _create(path: Path) -> BinaryIO:
-    """A new file, never one that stood there, which another user may have planted to read it.  What
-    a crash of our own left is removed first."""
-    with contextlib.suppress(FileNotFoundError):
-        found = path.lstat()
-        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
-            path.unlink()
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    return os.fdopen(os.open(path, flags, 0o600), "wb", buffering=1 << 16)
 
 
 def write_durable(path: Path, chunks: Iterable[Buffer], crash: str = "durable") -> int:

@@ -6,7 +6,7 @@
 | EROFS                 | READONLY        | DiskReadOnly                              |
 | EIO and its kind      | IOERR           | DiskFailed                                |
 |                       | CORRUPT, NOTADB | RecordsDamaged                            |
-|                       | CORRUPT_VTAB    | WordsDamaged (FTS5 makes a virtual table) |
+|                       | CORRUPT_VTAB    | WordsDamaged (FTS5 of before schema 9)    |
 |                       | BUSY, LOCKED    | Busy                                      |
 |                       | CANTOPEN        | StateUnusable                             |
 |                       | NOMEM           | MemoryError                               |

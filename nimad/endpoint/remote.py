@@ -69,7 +69,7 @@ class Endpoint:
             stop=tenacity.stop_any(
                 tenacity.stop_after_attempt(ATTEMPTS), tenacity.stop_before_delay(seconds)
             ),
-            wait=tenacity.wait_exponential_jitter(initial=0.2, max=5.0),
+            wait=tenacity.wait_exponential(multiplier=0.2) + tenacity.wait_random(0, 1),
             retry=tenacity.retry_if_exception(
                 lambda error: isinstance(error, EndpointError) and error.passes
             ),

@@ -252,19 +252,19 @@ class GraphDatabase:
         return self._process
 
     def _close_later(self, seconds: float) -> None:
-        self._closer = threading.Timer(seconds, self._close_if_idle)
+        def close_if_idle() -> None:
+            with self._asking:
+                if self._process is None:
+                    return
+                left = self._used + IDLE_SECONDS - time.monotonic()
+                if left > 0:
+                    self._close_later(left)
+                else:
+                    self._stop()
+
+        self._closer = threading.Timer(seconds, close_if_idle)
         self._closer.daemon = True
         self._closer.start()
-
-    def _close_if_idle(self) -> None:
-        with self._asking:
-            if self._process is None:
-                return
-            left = self._used + IDLE_SECONDS - time.monotonic()
-            if left > 0:
-                self._close_later(left)
-            else:
-                self._stop()
 
     def _stop(self) -> None:
         """End the process; the lock of those who ask is held."""

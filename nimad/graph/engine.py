@@ -17,6 +17,7 @@ The only importer of `ladybug` and `kuzu`, and itself only imported in the engin
 
 from __future__ import annotations
 
+import importlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,10 @@ class Engine:
         has it), DiskFull, and GraphFailed when the file is damaged or not this engine's.
         """
         self.name = name
-        module = _module(name)
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:  # installed, but not for this machine
+            raise EngineUnsupported(engine=name, detail=str(error)) from error
         try:
             self._database = module.Database(
                 str(path),
@@ -96,18 +100,6 @@ class Engine:
         with suppress(Exception):
             self._connection.close()
             self._database.close()
-
-
-def _module(name: str) -> Any:
-    try:
-        if name == "kuzu":
-            import kuzu
-
-            return kuzu
-        import ladybug
-    except ImportError as error:  # installed, but not for this machine
-        raise EngineUnsupported(engine=name, detail=str(error)) from error
-    return ladybug
 
 
 def asked_wrong(error: BaseException, seconds: float) -> NimadError:

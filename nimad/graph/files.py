@@ -31,7 +31,8 @@ from pathlib import Path
 
 from nimad.disk.durable import crash_point, fsync_dir, sweep_temporary, write_durable
 from nimad.errors import DiskFull, GraphFailed
-from nimad.graph.limits import ENGINES, VERSION
+from nimad.graph.limits import FILES, VERSION
+from nimad.keys import ENGINES
 
 SPARE = 8 << 20
 """Room that must stay free beside a new file: an empty one of kuzu's takes 7.5 MB [bytes]."""
@@ -86,7 +87,7 @@ class GraphFiles:
     def sweep(self) -> None:
         """End a swap that a crash cut short; remove a graph in the making, files of the engine
         that is not in use, and files that no seal of this version describes."""
-        sweep_temporary(self.directory, rf"({'|'.join(ENGINES)})(-new)?\.db[.\w]*")
+        sweep_temporary(self.directory, FILES)
         if self._new_seal.exists() and not self.new.exists():
             self._finish_swap()
         serving = self.all() if self.seal() is not None else []

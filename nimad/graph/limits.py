@@ -7,8 +7,10 @@ import os
 from dataclasses import dataclass
 
 from nimad.errors import EngineUnsupported
+from nimad.keys import ENGINES
 
-ENGINES = ("ladybug", "kuzu")
+FILES = rf"({'|'.join(ENGINES)})(-new)?\.db[.\w]*"
+"""Names of the engines' files."""
 VERSION = 2
 """Number of the version of the tables (`tables`); a file of another version is made anew."""
 KUZU_PAGE = 4096

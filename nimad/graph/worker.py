@@ -21,7 +21,9 @@ reaches nothing.  Nor can it take more memory than ANSWER_BYTES beside the engin
 from __future__ import annotations
 
 import ctypes
+import datetime
 import json
+import math
 import os
 import queue
 import re
@@ -37,7 +39,6 @@ from nimad.errors import NimadError, ReplyTooLarge
 from nimad.graph import tables
 from nimad.graph.engine import Engine, asked_wrong
 from nimad.graph.limits import GraphLimits, Settings
-from nimad.graph.values import as_json
 
 ANSWER_BYTES = 128 << 20
 """Memory that a question may take beside the engine's pool [bytes]."""
@@ -47,6 +48,8 @@ KILL_FIRST = 900
 """Place in the kernel's order of what ends when memory runs out: before the daemon."""
 NICE = 5
 """How much the engine gives way to the daemon, which answers everybody else meanwhile."""
+INTERNAL = ("_id", "_src", "_dst")
+"""Keys of a node or relation that are the engine's own: places in its file."""
 PR_SET_THP_DISABLE = 41  # <linux/prctl.h>
 
 
@@ -59,7 +62,13 @@ def main(given: str) -> None:
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(KILL_FIRST))
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(requests,), daemon=True).start()
+
+    def read() -> None:
+        for line in sys.stdin:
+            requests.put(line)
+        os._exit(0)  # the daemon is gone, or has no more questions
+
+    threading.Thread(target=read, daemon=True).start()
     os.nice(NICE)  # before it begins threads of its own
     try:
         engine = _open(settings)
@@ -73,12 +82,6 @@ def main(given: str) -> None:
         except NimadError as error:
             reply = _failure(error)
         _reply(reply)
-
-
-def _read(requests: queue.SimpleQueue[str]) -> None:
-    for line in sys.stdin:
-        requests.put(line)
-    os._exit(0)  # the daemon is gone, or has no more questions
 
 
 def _reply(reply: dict[str, Any]) -> None:
@@ -159,3 +162,26 @@ def _ask(
     finally:
         result.close()
     return {"columns": columns, "rows": rows, "more": more}
+
+
+def as_json(value: Any) -> Any:
+    """A value as JSON: nodes and relations as objects with their `label`, times as ISO 8601, bytes
+    in hex, numbers that JSON does not have (NaN) as null."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        shown = {"_label": "label", "_nodes": "nodes", "_rels": "relations"}
+        return {
+            shown.get(str(key).lower(), str(key)): as_json(item)
+            for key, item in value.items()
+            if str(key).lower() not in INTERNAL or not isinstance(item, dict)
+        }
+    if isinstance(value, (list, tuple, set)):
+        return [as_json(item) for item in value]
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, (bytes, bytearray)):
+        return value.hex()
+    return str(value)

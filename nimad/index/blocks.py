@@ -266,6 +266,11 @@ class BlockIndex:
                 if any(each.segment is sealed.segment for each in self._view.sealed):
                     yield Damage(sealed.segment.name, error)
 
+    def rest(self) -> None:
+        """Give back what was read of the segments."""
+        for sealed in self._view.sealed:
+            sealed.segment.container.give_back()
+
     def stats(self) -> dict[str, int]:
         """Counts: live `rows` (all) and `hot` ones, `tombstones` (sealed rows that are not live),
         `segments`, `disk_bytes`, and `resident_bytes`: memory of hot rows, bitmaps and codes."""

@@ -139,7 +139,25 @@ class Packed:
     written: float
 
 
-class Bundle(Closing):
+class MappedFile(Closing):
+    """A file, mapped for reading; `view` are its bytes."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+        self.view = memoryview(self._map)
+
+    def drop(self) -> None:
+        """Let go of the pages that were looked at; they come back when they are needed."""
+        self._map.madvise(mmap.MADV_DONTNEED)
+
+    def close(self) -> None:
+        """Unmap it, or, while a view of it is still held, leave that to its last holder."""
+        with contextlib.suppress(BufferError):
+            self.view.release()
+            self._map.close()
+
+
+class Bundle(MappedFile):
     """An open bundle.  Used by one thread at a time; views are dead after `close`."""
 
     def __init__(self, path: Path, descriptor: int | None = None) -> None:
@@ -153,8 +171,7 @@ class Bundle(Closing):
                 descriptor = opened.enter_context(path.open("rb")).fileno()
             if os.fstat(descriptor).st_size < 2 * BLOCK:
                 raise SourceNotRecognised(path=path, detail="it is no bundle of files")
-            self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-        self.view = memoryview(self._map)
+            super().__init__(descriptor)
         try:
             self.files = self._list()
         except BaseException:
@@ -165,16 +182,6 @@ class Bundle(Closing):
         """The bytes of a file, not copied."""
         return self.view[file.offset : file.offset + file.size]
 
-    def drop(self) -> None:
-        """Let go of the pages that were looked at; they come back when they are needed."""
-        self._map.madvise(mmap.MADV_DONTNEED)
-
-    def close(self) -> None:
-        """Unmap it, or, while a view of it is still held, leave that to its last holder."""
-        with contextlib.suppress(BufferError):
-            self.view.release()
-            self._map.close()
-
     def _list(self) -> dict[str, Packed]:
         found: dict[str, Packed] = {}
         at = 0
@@ -182,7 +189,20 @@ class Bundle(Closing):
             block = bytes(self.view[at : at + BLOCK])
             if not any(block):
                 return found
-            file = self._header(block, at)
+            try:
+                info = tarfile.TarInfo.frombuf(block, "ascii", "strict")
+            except (tarfile.TarError, ValueError) as error:
+                detail = f"it is no bundle of files: {error}"
+                raise SourceNotRecognised(path=self.path, detail=detail) from None
+            file = Packed(info.name, at + BLOCK, info.size, float(info.mtime))
+            if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or info.size < 0:
+                raise SourceCorrupt(path=self.path, detail=f"{file.name} in the bundle is no file")
+            parts = file.name.split("/")
+            if "\\" in file.name or any(part in ("", ".", "..") for part in parts):
+                raise SourceCorrupt(path=self.path, detail="a name in the bundle leads out of it")
+            if file.offset + file.size > len(self.view):
+                detail = f"{file.name} in the bundle is cut short"
+                raise SourceCorrupt(path=self.path, detail=detail)
             if len(found) >= MAX_MEMBERS:
                 raise SourceTooLarge(path=self.path, detail=f"it has more than {MAX_MEMBERS} files")
             if file.name in found:
@@ -190,23 +210,6 @@ class Bundle(Closing):
             found[file.name] = file
             at = file.offset + file.size + -file.size % BLOCK
         raise SourceCorrupt(path=self.path, detail="the bundle has no end")
-
-    def _header(self, block: bytes, at: int) -> Packed:
-        try:
-            info = tarfile.TarInfo.frombuf(block, "ascii", "strict")
-        except (tarfile.TarError, ValueError) as error:
-            raise SourceNotRecognised(
-                path=self.path, detail=f"it is no bundle of files: {error}"
-            ) from None
-        offset = at + BLOCK
-        parts = info.name.split("/")
-        if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or info.size < 0:
-            raise SourceCorrupt(path=self.path, detail=f"{info.name} in the bundle is no file")
-        if not info.name or "\\" in info.name or any(part in ("", ".", "..") for part in parts):
-            raise SourceCorrupt(path=self.path, detail="a name in the bundle leads out of it")
-        if offset + info.size > len(self.view):
-            raise SourceCorrupt(path=self.path, detail=f"{info.name} in the bundle is cut short")
-        return Packed(info.name, offset, info.size, float(info.mtime))
 
 
 def strip(path: Path, names: Collection[str]) -> None:

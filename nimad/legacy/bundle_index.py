@@ -65,7 +65,13 @@ class BundleIndex:
                 self._read(file, check)
         self._purged = self._read_purged()
         if not self._files:
-            raise self._nothing()
+            if len(self.refused) == 1:
+                raise self.refused[0][1]
+            reasons = "; ".join(error.message for _, error in self.refused[:5])
+            detail = f"none of its {len(self.refused)} files can be taken over: {reasons}"
+            raise SourceNotRecognised(
+                path=bundle.path, detail=detail if reasons else "there is nothing in it"
+            )
         self._files.sort(key=lambda p: (Path(p.name).stem.startswith(LATEST), p.written, p.name))
         self._places: dict[int, _Place] = {}
         for key, parsed, row in self._walk():
@@ -78,8 +84,13 @@ class BundleIndex:
 
     def _read(self, file: Packed, check: bool) -> None:
         view, budget = self._bundle.of(file), replace(self._budget)
+        notes: list[str] = []
         try:
-            notes = self._check(file) if check else []
+            if check and (said := self._bundle.files.get(file.name + CHECKSUM)) is not None:
+                found = sidecar.check(view, self._bundle.of(said), file.name, self._bundle.drop)
+                notes = [f"{file.name}: {note}" for note in found]
+            if check and file_format(bytes(view[:HEAD]), file.name) == CHECKPOINT:
+                checkpoint.check(view, file.name, self._bundle.drop)
             self._files.append(read_file(view, file.name, file.written, budget))
         except NimadError as error:
             self.refused.append((file.name, error))
@@ -88,16 +99,6 @@ class BundleIndex:
         else:
             self._budget = budget
             self.notes += notes
-
-    def _check(self, file: Packed) -> list[str]:
-        """Compare a file with its checksums; what is to be noted."""
-        view, notes = self._bundle.of(file), list[str]()
-        if (said := self._bundle.files.get(file.name + CHECKSUM)) is not None:
-            found = sidecar.check(view, self._bundle.of(said), file.name, self._bundle.drop)
-            notes = [f"{file.name}: {note}" for note in found]
-        if file_format(bytes(view[:HEAD]), file.name) == CHECKPOINT:
-            checkpoint.check(view, file.name, self._bundle.drop)
-        return notes
 
     def _walk(self) -> Iterator[tuple[int, Parsed, int]]:
         """(key, file, row) of every episode that was not purged, the oldest file first."""
@@ -119,16 +120,6 @@ class BundleIndex:
                     used.add(key)
                     taken[number] = key
                 yield taken[number], parsed, row
-
-    def _nothing(self) -> NimadError:
-        """Why nothing is left."""
-        if len(self.refused) == 1:
-            return self.refused[0][1]
-        if not self.refused:
-            return SourceNotRecognised(path=self._bundle.path, detail="there is nothing in it")
-        reasons = "; ".join(error.message for _, error in self.refused[:5])
-        detail = f"none of its {len(self.refused)} files can be taken over: {reasons}"
-        return SourceNotRecognised(path=self._bundle.path, detail=detail)
 
     # --- purging --------------------------------------------------------------------------------
 
@@ -181,7 +172,10 @@ class BundleIndex:
                 others += 1
             elif place.vectors is not None:
                 vectors += 1
-                pieces = _pieces(place)
+                try:
+                    pieces = place.vectors.pieces(place.row)
+                except NimadError:
+                    pieces = None
                 state = UNREADABLE if pieces is None else VECTOR
             writer.vector(state, pieces or [], place.begin)
         told: dict[str, Any] = {"form": form, "totals": None}
@@ -226,14 +220,6 @@ class BundleIndex:
 
 def _form(vectors: Vectors) -> tuple[int, int | None]:
     return vectors.dimension, vectors.block_size
-
-
-def _pieces(place: _Place) -> list[Piece] | None:
-    assert place.vectors is not None
-    try:
-        return place.vectors.pieces(place.row)
-    except NimadError:
-        return None
 
 
 def describe(error: Exception) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -56,7 +57,9 @@ def read(
     state = value.get("state", value) if isinstance(value, dict) else value
     episodes = metadata_of(state, name)
     budget.check_episodes(episodes, name)
-    parsed = Parsed(name, _saved(state, written), episodes)
+    with suppress(KeyError, TypeError, ValueError, OverflowError):  # as it says itself
+        written = datetime.fromisoformat(state["timestamp"]).timestamp()
+    parsed = Parsed(name, written, episodes)
     tensors = value.get("tensors", value)
     if isinstance(tensors, dict):
         _VectorReader(pickle, parsed, entries).take(tensors)
@@ -67,14 +70,6 @@ def check(view: memoryview, name: str, seen: Callable[[], None]) -> None:
     """Compare every entry with its CRC.  Raises SourceCorrupt.  Cost: the whole file is read."""
     for entry in zipped.entries(view, name).values():
         zipped.check(view, name, entry, seen)
-
-
-def _saved(state: dict[str, Any], written: float) -> float:
-    """When it was saved, as it says itself, else as the disk says [epoch seconds]."""
-    try:
-        return datetime.fromisoformat(state["timestamp"]).timestamp()
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return written
 
 
 class TensorRows:
@@ -132,8 +127,15 @@ class _VectorReader:
         if parsed.vectors is not None and parsed.vectors.count != len(parsed.episodes):
             parsed.notes.append(uneven(self._name, parsed.vectors.count, len(parsed.episodes)))
         for kind in ("filler", "role"):
-            if isinstance(group := tensors.get(kind + "s"), dict):
-                self._take_items(kind, group)
+            group = tensors.get(kind + "s")
+            given = group.items() if isinstance(group, dict) else ()
+            named = [(n, t) for n, t in given if isinstance(n, str) and isinstance(t, Tensor)]
+            fit = [(n, t) for n, t in named if len(t.size) == 1 and t.size == named[0][1].size]
+            if len(fit) < len(given):
+                self._note(f"{len(given) - len(fit)} {kind}s are no vectors")
+            if fit:
+                rows = self._rows([tensor for _, tensor in fit], fit[0][1].size[0])
+                parsed.items += [(kind, name, rows, at) for at, (name, _) in enumerate(fit)]
 
     def _table(self, found: Any) -> Vectors | None:
         """The vectors of the episodes: a table, or a list of vectors of one length."""
@@ -162,15 +164,6 @@ class _VectorReader:
             return Tensor(storage, 0, array.shape, strides), self._begin + array.data.offset
         return Tensor(storage, 0, array.shape, strides), array.data or b""
 
-    def _take_items(self, kind: str, group: dict[Any, Any]) -> None:
-        named = [(n, t) for n, t in group.items() if isinstance(n, str) and isinstance(t, Tensor)]
-        fit = [(n, t) for n, t in named if len(t.size) == 1 and t.size == named[0][1].size]
-        if len(fit) < len(group):
-            self._note(f"{len(group) - len(fit)} {kind}s are no vectors")
-        if fit:
-            rows = self._rows([tensor for _, tensor in fit], fit[0][1].size[0])
-            self._parsed.items += [(kind, name, rows, at) for at, (name, _) in enumerate(fit)]
-
     def _note(self, what: str) -> Vectors | None:
         """Say in the report why there are no vectors."""
         self._parsed.notes.append(f"{self._name}: {what}")
@@ -183,14 +176,12 @@ class _VectorReader:
         places: Sequence[int | bytes] | None = None,
     ) -> TensorRows:
         check_dimension(dimension, self._name)
-        found = places or [self._place(tensor.storage) for tensor in tensors]
+        found = list(places or ())
+        for storage in [] if places else [tensor.storage for tensor in tensors]:
+            entry = self._entries.get(f"data/{storage.key}")
+            if entry is None:
+                raise SourceCorrupt(path=self._name, detail=f"its data/{storage.key} is missing")
+            if entry.size < storage.items * ITEM_BYTES[storage.dtype]:
+                raise SourceCorrupt(path=self._name, detail=f"its data/{storage.key} is too short")
+            found.append(entry.offset)
         return TensorRows(tensors, found, dimension)
-
-    def _place(self, storage: Storage) -> int:
-        """Where a storage begins in the file."""
-        entry = self._entries.get(f"data/{storage.key}")
-        if entry is None:
-            raise SourceCorrupt(path=self._name, detail=f"its data/{storage.key} is missing")
-        if entry.size < storage.items * ITEM_BYTES[storage.dtype]:
-            raise SourceCorrupt(path=self._name, detail=f"its data/{storage.key} is too short")
-        return entry.offset

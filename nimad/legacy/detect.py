@@ -51,6 +51,13 @@ GRAPH, FILES = "nima-sqlite", "nima-files"
 """The kinds of sources: a graph database; checkpoints, pickles and JSON."""
 CHECKPOINT, PICKLE, JSON = "checkpoint", "pickle", "JSON"
 """The formats of the files of FILES."""
+STORES = {
+    **dict.fromkeys((".sqlite", ".sqlite3", ".db"), GRAPH),
+    **dict.fromkeys((".pt", ".pth"), CHECKPOINT),
+    **dict.fromkeys((".pkl", ".pickle", ".json"), PICKLE),
+}
+"""How the names of files end -> what they are looked at as; all of a directory that are the same
+become one source, a graph by itself.  JSON is an export of the pickle beside it."""
 CHECKSUM = ".sha256"
 MAX_NAME = 90
 """Length of a file's name in a bundle [characters]."""
@@ -109,23 +116,18 @@ def store_of(files: Sequence[Path], root: Path, path: Path) -> Detected:
     """
     members: list[Member] = []
     for file in files:
-        name = _member_name(file, root, {member.name for member in members})
+        relative = file.relative_to(root).as_posix()
+        # any tar holds such a name, and no shell trips over it
+        plain = (c if c.isascii() and (c.isalnum() or c in "._-/+@") else "_" for c in relative)
+        name, number = "".join(plain)[-MAX_NAME:].lstrip("/"), 2
+        while any(member.name == name for member in members):
+            name, number = f"{number}-{name}"[:MAX_NAME], number + 1
         members.append(Member(name, file.resolve()))
         if (checksum := _companion(file, CHECKSUM)).is_file():
             check_owner(checksum)
             members.append(Member(name + CHECKSUM, checksum.resolve()))
     size = sum(member.path.stat().st_size for member in members)
     return Detected(FILES, 0, path, size, tuple(members))
-
-
-def _member_name(file: Path, root: Path, taken: set[str]) -> str:
-    """A name that any tar holds and no shell trips over."""
-    relative = file.relative_to(root).as_posix()
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-/+@") else "_" for c in relative)
-    made, number = plain[-MAX_NAME:].lstrip("/"), 2
-    while made in taken:
-        made, number = f"{number}-{made}"[:MAX_NAME], number + 1
-    return made
 
 
 def _peek(path: Path) -> tuple[Path, bytes, int]:

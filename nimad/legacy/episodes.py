@@ -88,6 +88,31 @@ class _MappedEpisode(Mapped):
         super().__init__(memory, zone)
         self.episode = episode
 
+    def take_raw_text(self, name: str, raw: Any) -> None:
+        if isinstance(raw, BrokenText) or (isinstance(raw, str) and not encodes(raw)):
+            raise UnreadableRowError("its text is not UTF-8")
+        if raw is not None and not isinstance(raw, str):
+            is_number = isinstance(raw, (int, float)) and not isinstance(raw, bool)
+            raise UnreadableRowError(f"its text is a {'number' if is_number else kind_of(raw)}")
+        if raw:
+            self.take_text(name, raw)
+            return
+        if name in self.episode:
+            self.keep(name, raw)
+        others = (self.episode.get(field) for field in ("what", "context"))
+        text = next((o for o in others if isinstance(o, str) and o and encodes(o)), "")
+        self.memory.text = text[:MAX_TEXT]
+
+    def take_time(self, name: str, given: Any) -> None:
+        self.memory.timestamp = moment = time_of(self.episode, self.zone).at
+        if name in self.episode and (moment is None or iso(moment) != given):
+            self.keep(name, given)
+
+    def take_importance(self, name: str, value: Any) -> None:
+        if type(value) is int and 0 <= value <= 1:
+            self.memory.importance = float(value)
+        super().take_importance(name, value)
+
 
 class EpisodeMapper(Mapper):
     """Turns episodes into memories of the source `name`, and memories back into rows."""
@@ -96,8 +121,12 @@ class EpisodeMapper(Mapper):
     long_json = True
 
     def __init__(self, name: str) -> None:
+        def more(memory: Memory) -> Value:
+            others = {name: v for name, v in (memory.extra or {}).items() if name not in OWN}
+            return _column(others) if others else None
+
         backs = [(field, _FIELDS[field].back) for field in STORED]
-        super().__init__(name, [*backs, ("more", _more_back)])
+        super().__init__(name, [*backs, ("more", more)])
 
     def memory(self, key: int, episode: Episode) -> Mapped:
         """The memory of an episode.  Raises UnreadableRowError when its text cannot be read."""
@@ -106,7 +135,12 @@ class EpisodeMapper(Mapper):
         for name, field in _FIELDS.items():
             if name in episode or field.always:
                 field.take(mapped, name, episode.get(name))
-        _keep_more(mapped, episode)
+        more, plain = _more(episode)
+        if plain and len(json.dumps(more)) <= MAX_KEPT:
+            for name, value in more.items():
+                mapped.put(name, value)
+        elif more:
+            mapped.put("more", more)
         assert memory.extra is not None
         if lacking := [field for field in ("raw_text", "timestamp") if field not in episode]:
             memory.extra["absent"] = lacking
@@ -196,37 +230,6 @@ def key_of(episode: Any, same: bytes, before: int) -> int:
 # --- the fields of an episode -------------------------------------------------------------------
 
 
-def _keep_more(mapped: Mapped, episode: Episode) -> None:
-    """What is in no column: under its own name where that is clear and short enough."""
-    more, plain = _more(episode)
-    if plain and len(json.dumps(more)) <= MAX_KEPT:
-        for name, value in more.items():
-            mapped.put(name, value)
-    elif more:
-        mapped.put("more", more)
-
-
-def _more_back(memory: Memory) -> Value:
-    more = {name: value for name, value in (memory.extra or {}).items() if name not in OWN}
-    return _column(more) if more else None
-
-
-def _take_text(mapped: _MappedEpisode, name: str, raw: Any) -> None:
-    if isinstance(raw, BrokenText) or (isinstance(raw, str) and not encodes(raw)):
-        raise UnreadableRowError("its text is not UTF-8")
-    if raw is not None and not isinstance(raw, str):
-        is_number = isinstance(raw, (int, float)) and not isinstance(raw, bool)
-        raise UnreadableRowError(f"its text is a {'number' if is_number else kind_of(raw)}")
-    if raw:
-        mapped.take_text(name, raw)
-        return
-    if name in mapped.episode:
-        mapped.keep(name, raw)
-    others = (mapped.episode.get(field) for field in ("what", "context"))
-    text = next((o for o in others if isinstance(o, str) and o and encodes(o)), "")
-    mapped.memory.text = text[:MAX_TEXT]
-
-
 def time_of(episode: Episode, zone: tzinfo) -> Reading:
     """When an episode happened: its timestamp, or else its `when`."""
     for name in ("timestamp", "when"):
@@ -236,18 +239,6 @@ def time_of(episode: Episode, zone: tzinfo) -> Reading:
     return Reading(None)
 
 
-def _take_time(mapped: _MappedEpisode, name: str, given: Any) -> None:
-    mapped.memory.timestamp = moment = time_of(mapped.episode, mapped.zone).at
-    if name in mapped.episode and (moment is None or iso(moment) != given):
-        mapped.keep(name, given)
-
-
-def _take_importance(mapped: Mapped, name: str, value: Any) -> None:
-    if type(value) is int and 0 <= value <= 1:
-        mapped.memory.importance = float(value)
-    mapped.take_importance(name, value)
-
-
 def _is_absent(memory: Memory, name: str) -> bool:
     return name in (memory.extra or {}).get("absent", ())
 
@@ -255,17 +246,17 @@ def _is_absent(memory: Memory, name: str) -> bool:
 _KEPT = Field(Mapped.keep, nothing)
 _FIELDS = {
     "raw_text": Field(
-        _take_text,
+        _MappedEpisode.take_raw_text,
         lambda memory: None if _is_absent(memory, "raw_text") else memory.text,
         always=True,
     ),
     "timestamp": Field(
-        _take_time,
+        _MappedEpisode.take_time,
         lambda memory: None if _is_absent(memory, "timestamp") else iso(memory.timestamp or 0),
         always=True,
     ),
     "who": text_field("who"),
     "where": text_field("where"),
-    "importance": Field(_take_importance, attrgetter("importance")),
+    "importance": Field(_MappedEpisode.take_importance, attrgetter("importance")),
     **dict.fromkeys(("what", "when", "context", "emotions", "themes", "factors"), _KEPT),
 }

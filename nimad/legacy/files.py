@@ -6,9 +6,7 @@ bundle_index.py; here are only the catalog and the numbers of vectors, which sta
 
 from __future__ import annotations
 
-import contextlib
 import json
-import mmap
 import os
 import threading
 from base64 import b64decode
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 
 from nimad.closing import Closing
 from nimad.errors import NimadError, SourceCorrupt
+from nimad.legacy.bundle import MappedFile
 from nimad.legacy.catalog import (
     ARRAYS,
     BASE64,
@@ -49,23 +48,6 @@ BFLOAT16 = "bfloat16"
 PIECE = np.dtype([("offset", "<i8"), ("step", "<i8"), ("block", "<u4"), ("kind", "<u4")])
 FORMS: tuple[Any, ...] = ("<i8", "<i8", PIECE, "<i8", "u1")
 """Types of the arrays of a catalog."""
-
-
-class _Mapped:
-    """A file, mapped for reading; unmapped when its last view is gone."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-        self.view = memoryview(self._map)
-
-    def drop(self) -> None:
-        """Let go of the pages that were looked at; they come back when they are needed."""
-        self._map.madvise(mmap.MADV_DONTNEED)
-
-    def close(self) -> None:
-        with contextlib.suppress(BufferError):
-            self.view.release()
-            self._map.close()
 
 
 class _RecentCatalog:
@@ -128,7 +110,7 @@ class LegacyFiles(Closing):
         self._path, self._budget = path, budget
         with path.open("rb") as bundle:
             self._read(bundle.fileno(), check)
-            self._bundle = _Mapped(bundle.fileno())
+            self._bundle = MappedFile(bundle.fileno())
 
     @classmethod
     def open(cls, path: Path, check: bool = False, **budget: int) -> LegacyFiles:
@@ -148,7 +130,7 @@ class LegacyFiles(Closing):
                 run("read", self._path, bundle, made, check=check, budget=dict(self._budget))
                 if not self._budget:
                     _RECENT.keep(bundle, check, made)
-            self._catalog = _Mapped(made)
+            self._catalog = MappedFile(made)
         finally:
             if made is not None:
                 os.close(made)

@@ -32,7 +32,7 @@ from nimad.legacy.values import BrokenText
 
 MAX_VALUE_BYTES = 16 << 20
 """Largest value, and largest row, that is read [bytes]."""
-PAGE_BYTES = 16 << 20
+PAGE_BYTES = 4 << 20
 """Size at which a page ends early [bytes]."""
 PAGE_SECONDS = 60.0
 """Time that a page may take before the source counts as damaged [seconds]."""
@@ -82,7 +82,9 @@ class RowReader:
             connection.setlimit(limit, value)
         connection.execute("PRAGMA query_only=ON")
         connection.execute("PRAGMA temp_store=MEMORY")  # no text of a memory in a temporary file
-        connection.set_progress_handler(self._overdue, STEPS_BETWEEN_CHECKS)
+        connection.set_progress_handler(
+            lambda: time.monotonic() > self._deadline, STEPS_BETWEEN_CHECKS
+        )
 
     def close(self) -> None:
         """Close the connection."""
@@ -92,9 +94,6 @@ class RowReader:
         """Start the clock of one step, and turn what SQLite raises in it into our errors."""
         self._deadline = time.monotonic() + PAGE_SECONDS
         return sqlite_errors(self._path)
-
-    def _overdue(self) -> bool:
-        return time.monotonic() > self._deadline
 
     def page(
         self,
@@ -141,22 +140,24 @@ class RowReader:
     def _read_singly(self, query: _Query, first: int, limit: int) -> list[tuple[int, Row | str]]:
         """The same page row by row, so that only the rows that are broken are lost."""
         keys = [key for key, _ in self._read(query.keys, first, limit)]
+        found: list[tuple[int, Row | str]] = []
         self._connection.text_factory = _decode
         try:
-            return [(key, self._read_row(query.one, key)) for key in keys]
+            for key in keys:
+                try:
+                    row = self._connection.execute(query.one, (key,)).fetchone()
+                except sqlite3.Error as error:
+                    if sqlite_fault(error) is not Fault.TOO_BIG:
+                        raise translate(error, self._path) from error
+                    row = f"it is larger than {MAX_VALUE_BYTES >> 20} MiB"
+                if row is None:
+                    raise SourceCorrupt(
+                        path=self._path, detail=f"row {key} is listed but not there"
+                    )
+                found.append((key, row))
+            return found
         finally:
             self._connection.text_factory = str
-
-    def _read_row(self, sql: str, key: int) -> Row | str:
-        try:
-            row: Row | None = self._connection.execute(sql, (key,)).fetchone()
-        except sqlite3.Error as error:
-            if sqlite_fault(error) is not Fault.TOO_BIG:
-                raise translate(error, self._path) from error
-            return f"it is larger than {MAX_VALUE_BYTES >> 20} MiB"
-        if row is None:
-            raise SourceCorrupt(path=self._path, detail=f"row {key} is listed but not there")
-        return row
 
 
 class _Query:

@@ -68,7 +68,27 @@ class _Index:
 
     def read(self) -> dict[str, Part]:
         for token in TOKEN.finditer(self._view):
-            self._take(self._view[token.start()], token.start(), token.end())
+            (start, end), code = token.span(), self._view[token.start()]
+            if code == ord('"'):
+                if end - start == 1:
+                    self._damaged("a text has no end")
+                self._text = (start, end)
+            elif code in b"{[":
+                self._enter(code, end)
+            elif code in b"}]":
+                self._leave(code, start, end)
+            elif code == ord(":") and len(self._open) == 1:
+                if self._text is None:
+                    self._damaged("a value has no name")
+                self._key = parse(self._view, *self._text, self._path)
+                self._from, self._elements, self._text = end, [], None
+            elif code == ord(",") and len(self._open) == 1:
+                self._end_value(start)
+            elif code == ord(",") and len(self._open) == 2 and self._open[1] == ord("["):
+                self._end_element(start)
+                self._element = end
+            if self._key != "vectors":  # those are read one by one
+                self._charge(CONTAINER if code in b"{[" else end - start)
             if not self._open and self._found:
                 break
         if self._open or not self._found:
@@ -77,22 +97,6 @@ class _Index:
 
     def _damaged(self, detail: str) -> NoReturn:
         raise SourceCorrupt(path=self._path, detail=f"its JSON: {detail}")
-
-    def _take(self, code: int, start: int, end: int) -> None:
-        if code == ord('"'):
-            if end - start == 1:
-                self._damaged("a text has no end")
-            self._text = (start, end)
-        elif code in b"{[":
-            self._enter(code, end)
-        elif code in b"}]":
-            self._leave(code, start, end)
-        elif code == ord(":") and len(self._open) == 1:
-            self._name(end)
-        elif code == ord(","):
-            self._comma(start, end)
-        if self._key != "vectors":  # those are read one by one
-            self._charge(CONTAINER if code in b"{[" else end - start)
 
     def _charge(self, cost: int) -> None:
         self._budget.bytes -= cost
@@ -116,19 +120,6 @@ class _Index:
         elif not self._open:
             self._end_value(start)
             self._found.setdefault("", Part(0, end))
-
-    def _name(self, end: int) -> None:
-        if self._text is None:
-            self._damaged("a value has no name")
-        name = parse(self._view, *self._text, self._path)
-        self._key, self._from, self._elements, self._text = name, end, [], None
-
-    def _comma(self, start: int, end: int) -> None:
-        if len(self._open) == 1:
-            self._end_value(start)
-        elif len(self._open) == 2 and self._open[1] == ord("["):
-            self._end_element(start)
-            self._element = end
 
     def _end_element(self, end: int) -> None:
         said = self._view[self._element : min(end, self._element + BLANK)]

@@ -207,6 +207,41 @@ class _MappedRow(Mapped):
         else:
             self.put(name, pack(value))
 
+    def take_column_text(self, column: str, value: Value) -> None:
+        if problem := text_problem(value):
+            raise UnreadableRowError(problem)
+        if isinstance(value, str):
+            self.take_text(column, value)
+        else:
+            self.keep(column, None)
+
+    def take_layer(self, column: str, value: Value) -> None:
+        if isinstance(value, str) and value in LEGACY_LAYERS:
+            self.memory.layer = value
+        else:
+            self.memory.layer = "note"
+            self.keep(column, value)
+
+    def take_timestamp(self, column: str, value: Value) -> None:
+        self.memory.timestamp = at = self.read_time(value)
+        if type(value) is not int:
+            self.timeless = True
+        if type(value) is not int or value != (at or 0):
+            self.keep(column, value)
+
+    def take_created(self, column: str, value: Value) -> None:
+        # the epoch itself is kept: a `created` of 0 means that none is known
+        self.memory.created = None
+        if isinstance(value, str) and _CREATED.fullmatch(value):
+            with suppress(ValueError):  # SQLite's datetime('now') is UTC, wherever the machine is
+                self.memory.created = times.read(value, UTC).at
+        if not self.memory.created:
+            self.keep(column, value)
+
+    def take_accessed(self, column: str, value: Value) -> None:
+        self.memory.last_accessed = self.read_time(value)
+        self.keep(column, value)
+
 
 class NodeMapper(Mapper):
     """Turns rows with the given columns into memories of the source `name`, and back.
@@ -260,50 +295,6 @@ def text_problem(value: Value) -> str | None:
     return f"its text is a {'BLOB' if isinstance(value, bytes) else 'number'}"
 
 
-def _take_key(mapped: Mapped, column: str, value: Value) -> None:
-    """The key is in `source` already."""
-
-
-def _take_text(mapped: Mapped, column: str, value: Value) -> None:
-    if problem := text_problem(value):
-        raise UnreadableRowError(problem)
-    if isinstance(value, str):
-        mapped.take_text(column, value)
-    else:
-        mapped.keep(column, None)
-
-
-def _take_layer(mapped: Mapped, column: str, value: Value) -> None:
-    if isinstance(value, str) and value in LEGACY_LAYERS:
-        mapped.memory.layer = value
-    else:
-        mapped.memory.layer = "note"
-        mapped.keep(column, value)
-
-
-def _take_timestamp(mapped: Mapped, column: str, value: Value) -> None:
-    mapped.memory.timestamp = at = mapped.read_time(value)
-    if type(value) is not int:
-        mapped.timeless = True
-    if type(value) is not int or value != (at or 0):
-        mapped.keep(column, value)
-
-
-def _take_created(mapped: Mapped, column: str, value: Value) -> None:
-    # the epoch itself is kept: a `created` of 0 means that none is known
-    mapped.memory.created = None
-    if isinstance(value, str) and _CREATED.fullmatch(value):
-        with suppress(ValueError):  # SQLite's datetime('now') is UTC, whatever the machine's zone
-            mapped.memory.created = times.read(value, UTC).at
-    if not mapped.memory.created:
-        mapped.keep(column, value)
-
-
-def _take_accessed(mapped: Mapped, column: str, value: Value) -> None:
-    mapped.memory.last_accessed = mapped.read_time(value)
-    mapped.keep(column, value)
-
-
 def _created_back(memory: Memory) -> Value:
     if not memory.created:
         return None
@@ -321,13 +312,18 @@ def iso_date(days: int) -> str:
 
 _OTHER = Field(lambda mapped, column, value: mapped.keep(column, value), nothing)
 _COLUMNS = {
-    "id": Field(_take_key, lambda memory: int(memory.source[1]) if memory.source else None),
-    "text": Field(_take_text, attrgetter("text"), always=True),
-    "layer": Field(_take_layer, attrgetter("layer"), always=True),
-    "timestamp": Field(_take_timestamp, lambda memory: memory.timestamp or 0, always=True),
+    "id": Field(
+        lambda mapped, column, value: None,  # it is in `source` already
+        lambda memory: int(memory.source[1]) if memory.source else None,
+    ),
+    "text": Field(_MappedRow.take_column_text, attrgetter("text"), always=True),
+    "layer": Field(_MappedRow.take_layer, attrgetter("layer"), always=True),
+    "timestamp": Field(
+        _MappedRow.take_timestamp, lambda memory: memory.timestamp or 0, always=True
+    ),
     "fe_score": Field(Mapped.take_importance, attrgetter("importance")),
-    "created_at": Field(_take_created, _created_back),
-    "last_accessed": Field(_take_accessed, nothing),
+    "created_at": Field(_MappedRow.take_created, _created_back),
+    "last_accessed": Field(_MappedRow.take_accessed, nothing),
     "summary": text_field("summary"),
     "who": text_field("who"),
     "affect_json": text_field("affect"),

@@ -18,6 +18,7 @@ Every builder checks what it is given and raises ValueError (or TypeError) when 
 from __future__ import annotations
 
 import datetime
+import math
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -174,28 +175,16 @@ def _dict(items: Any = ()) -> dict[Any, Any]:
     return made
 
 
-def _dict_state(_: Any, __: Any) -> None:
-    """Attributes of an OrderedDict, such as the `_metadata` of torch's: nothing reads them."""
-
-
 def _set(items: Any = ()) -> set[Any]:
     if not isinstance(items, (list, tuple, set)):
         raise ValueError("a set is made of what is no list")
     return {as_key(item) for item in items}
 
 
-def _other(*_: Any) -> Other:
-    return Other()
-
-
 def _joined(*parts: Any) -> str:
     if not all(isinstance(part, str) for part in parts):
         raise ValueError("a path of what is no text")
     return "/".join(parts).replace("//", "/")
-
-
-def _default_dict(_: Any = None) -> dict[Any, Any]:
-    return {}
 
 
 def _size(numbers: Any = ()) -> tuple[int, ...]:
@@ -234,10 +223,6 @@ def _never(*_: Any) -> None:
 
 
 # --- times ----------------------------------------------------------------------------------------
-
-
-def _delta(days: Any = 0, seconds: Any = 0, microseconds: Any = 0) -> datetime.timedelta:
-    return datetime.timedelta(int(days), int(seconds), int(microseconds))
 
 
 def _zone(offset: Any, *_: Any) -> datetime.timezone:
@@ -280,35 +265,24 @@ def _dtype_state(_: Any, state: Any) -> None:
         raise ValueError("an array that is not little-endian")
 
 
-def _empty_array(*_: Any) -> Array:
-    return Array()
-
-
 def _array_state(array: Array, state: Any) -> None:
     _, shape, dtype, fortran, data = state
     if not isinstance(dtype, Name):
         raise ValueError("an array of a type that is not known")
     array.dtype, array.shape = dtype.name, _size(shape)
     if dtype.name in ITEM_BYTES and not fortran:  # others stay in the backup
-        array.data = _checked(dtype.name, shape, data)
+        if not isinstance(data, (bytes, Span)):
+            raise ValueError("an array whose numbers are no bytes")
+        length = data.length if isinstance(data, Span) else len(data)
+        if length != math.prod(array.shape) * ITEM_BYTES[dtype.name]:
+            raise ValueError("an array whose bytes do not fit its shape")
+        array.data = data
 
 
 def _array_from_bytes(data: Any, dtype: Any, shape: Any, order: Any = "C") -> Array:
     array = Array()
     _array_state(array, (1, shape, dtype, order != "C", data))
     return array
-
-
-def _checked(dtype: str, shape: Any, data: Any) -> Span | bytes:
-    if not isinstance(data, (bytes, Span)):
-        raise ValueError("an array whose numbers are no bytes")
-    items = 1
-    for number in _size(shape):
-        items *= number
-    length = data.length if isinstance(data, Span) else len(data)
-    if items < 0 or length != items * ITEM_BYTES[dtype]:
-        raise ValueError("an array whose bytes do not fit its shape")
-    return data
 
 
 def _scalar(dtype: Any, data: Any = b"") -> Any:
@@ -342,13 +316,15 @@ BUILDERS: Builders = {
     **dict.fromkeys(STORAGES, _never),
     **{f"torch.{name}": _never for name in ("float32", "float64", "float16", "bfloat16")},
     "collections.OrderedDict": _dict,
-    "collections.defaultdict": _default_dict,
+    "collections.defaultdict": lambda _=None: {},
     **{f"builtins.{name}": _never for name in ("int", "float", "list", "dict", "str")},
     **{f"__builtin__.{name}": _never for name in ("int", "long", "float", "list", "dict", "str")},
     **{f"{module}.{name}": _bytes for module in _BUILTINS for name in ("bytes", "bytearray")},
     **{f"{module}.{name}": _set for module in _BUILTINS for name in ("set", "frozenset")},
     **{
-        f"{m}.{name}": _other for m in _BUILTINS for name in ("complex", "range", "xrange", "slice")
+        f"{module}.{name}": lambda *_: Other()
+        for module in _BUILTINS
+        for name in ("complex", "range", "xrange", "slice")
     },
     "decimal.Decimal": _text,
     # Python 3.13 names the module of its own insides.
@@ -357,15 +333,18 @@ BUILDERS: Builders = {
         for inner in ("", "._local")
         for kind in ("Posix", "PurePosix")
     },
-    "dict state": _dict_state,
+    # Attributes of an OrderedDict, such as the `_metadata` of torch's: nothing reads them.
+    "dict state": lambda _, __: None,
     "_codecs.encode": _latin1,
     "datetime.datetime": _moment,
     "datetime.date": _day,
-    "datetime.timedelta": _delta,
+    "datetime.timedelta": lambda days=0, seconds=0, micro=0: datetime.timedelta(
+        int(days), int(seconds), int(micro)
+    ),
     "datetime.timezone": _zone,
     "numpy.dtype": _dtype,
     "numpy.ndarray": _never,
-    **{f"{module}._reconstruct": _empty_array for module in _MULTIARRAY},
+    **{f"{module}._reconstruct": lambda *_: Array() for module in _MULTIARRAY},
     **{f"{module}.scalar": _scalar for module in _MULTIARRAY},
     **{f"{module}._frombuffer": _array_from_bytes for module in _NUMERIC},
     "Name state": _dtype_state,

@@ -75,6 +75,31 @@ class Machine:
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
 
+    def run(self, budget: Budget) -> Any:
+        """Follow the opcodes up to STOP; the value that they made."""
+        while True:
+            code = self.view[self.at]
+            self.at += 1
+            if code == STOP:
+                break
+            step = STEPS.get(code)
+            if step is None:
+                self.unsafe(f"uses the opcode {code:#04x}, which no NIMA file has")
+            step(self)
+            if self.room < 0:
+                raise budget.exceeded(self.path)
+        if len(self.stack) != 1 or self.marks:
+            self.damaged("it ends with a value unfinished")
+        return self.stack[0]
+
+    def check_protocol(self) -> None:
+        if not 2 <= self.number("<B") <= 5:
+            self.unsafe("is of a protocol other than 2 to 5")
+
+    def check_frame(self) -> None:
+        if self.number("<Q") > len(self.view) - self.at:
+            raise IndexError
+
     # --- complaints -----------------------------------------------------------------------------
 
     def damaged(self, detail: str) -> NoReturn:
@@ -128,6 +153,10 @@ class Machine:
         if self.marks and len(self.stack) <= self.marks[-1]:
             self.damaged("it takes a value from below its mark")
         return self.stack[-1]
+
+    def mark(self) -> None:
+        self.room -= SCALAR
+        self.marks.append(len(self.stack))
 
     def since_mark(self) -> list[Any]:
         """Take everything down to the last mark, and the mark."""
@@ -209,6 +238,22 @@ class Machine:
         self.room -= len(values) * 8
         target.extend(values)
 
+    def fill_set(self) -> None:
+        values, target = self.since_mark(), self.top()
+        if not isinstance(target, set):
+            self.damaged("it adds to what is no set")
+        self.room -= len(values) * 50
+        target.update(as_key(value) for value in values)
+
+    def push_dict(self) -> None:
+        pairs = self.since_mark()
+        self.push({}, CONTAINER)
+        self.fill_dict(pairs)
+
+    def push_set(self) -> None:
+        values = self.since_mark()
+        self.push({as_key(value) for value in values}, 2 * CONTAINER + 50 * len(values))
+
     # --- names ----------------------------------------------------------------------------------
 
     def push_name(self, module: Any, name: Any) -> None:
@@ -217,6 +262,10 @@ class Machine:
             shown = "".join(c if c.isprintable() else "?" for c in full[:MAX_NAME])
             self.unsafe(f"asks for {shown}, which no NIMA file needs")
         self.push(Name(full))
+
+    def push_name_on_stack(self) -> None:
+        name, module = self.pop(), self.pop()
+        self.push_name(module, name)
 
     def call(self) -> None:
         arguments, what = self.pop(), self.pop()
@@ -271,7 +320,7 @@ def load(
     budget = budget or Budget()
     machine = Machine(view, str(path), builders, persistent, texts, budget.bytes)
     try:
-        value = _run(machine, budget)
+        value = machine.run(budget)
         budget.bytes = machine.room
         return value
     except (IndexError, struct.error, UnicodeDecodeError):
@@ -280,43 +329,10 @@ def load(
         machine.damaged(f"{type(error).__name__}: {error}"[:200])
 
 
-def _run(machine: Machine, budget: Budget) -> Any:
-    view, stack = machine.view, machine.stack
-    while True:
-        code = view[machine.at]
-        machine.at += 1
-        if code == STOP:
-            break
-        step = STEPS.get(code)
-        if step is None:
-            machine.unsafe(f"uses the opcode {code:#04x}, which no NIMA file has")
-        step(machine)
-        if machine.room < 0:
-            raise budget.exceeded(machine.path)
-    if len(stack) != 1 or machine.marks:
-        machine.damaged("it ends with a value unfinished")
-    return stack[0]
-
-
 # --- the opcodes ----------------------------------------------------------------------------------
 
 Step = Callable[[Machine], None]
 STOP = ord(".")
-
-
-def _proto(m: Machine) -> None:
-    if not 2 <= m.number("<B") <= 5:
-        m.unsafe("is of a protocol other than 2 to 5")
-
-
-def _frame(m: Machine) -> None:
-    if m.number("<Q") > len(m.view) - m.at:
-        raise IndexError
-
-
-def _mark(m: Machine) -> None:
-    m.room -= SCALAR
-    m.marks.append(len(m.stack))
 
 
 def _tuple(count: int) -> Step:
@@ -327,45 +343,16 @@ def _tuple(count: int) -> Step:
     return step
 
 
-def _set_item(m: Machine) -> None:
-    value, key = m.pop(), m.pop()
-    m.fill_dict([key, value])
-
-
-def _stack_global(m: Machine) -> None:
-    name, module = m.pop(), m.pop()
-    m.push_name(module, name)
-
-
-def _add_items(m: Machine) -> None:
-    values, target = m.since_mark(), m.top()
-    if not isinstance(target, set):
-        m.damaged("it adds to what is no set")
-    m.room -= len(values) * 50
-    target.update(as_key(value) for value in values)
-
-
-def _frozenset(m: Machine) -> None:
-    values = m.since_mark()
-    m.push({as_key(value) for value in values}, 2 * CONTAINER + 50 * len(values))
-
-
 def _long(m: Machine, length: int) -> None:
     if length > 255:
         m.damaged("a number is too long")
     m.push(int.from_bytes(m.take(length), "little", signed=True), SCALAR + length)
 
 
-def _dict(m: Machine) -> None:
-    pairs = m.since_mark()
-    m.push({}, CONTAINER)
-    m.fill_dict(pairs)
-
-
 OPCODES: dict[str, tuple[bytes, Step]] = {
-    "PROTO": (b"\x80", _proto),
-    "FRAME": (b"\x95", _frame),
-    "MARK": (b"(", _mark),
+    "PROTO": (b"\x80", Machine.check_protocol),
+    "FRAME": (b"\x95", Machine.check_frame),
+    "MARK": (b"(", Machine.mark),
     "NONE": (b"N", lambda m: m.push(None, 8)),
     "NEWTRUE": (b"\x88", lambda m: m.push(True, 8)),
     "NEWFALSE": (b"\x89", lambda m: m.push(False, 8)),
@@ -378,11 +365,11 @@ OPCODES: dict[str, tuple[bytes, Step]] = {
     "SHORT_BINUNICODE": (b"\x8c", lambda m: m.push_text(m.number("<B"))),
     "BINUNICODE": (b"X", lambda m: m.push_text(m.number("<I"))),
     "BINUNICODE8": (b"\x8d", lambda m: m.push_text(m.number("<Q"))),
-    "INT": (b"I", lambda m: m.push_number()),
+    "INT": (b"I", Machine.push_number),
     "LONG": (b"L", lambda m: m.push(int(m.line().rstrip("L")))),
     "FLOAT": (b"F", lambda m: m.push(float(m.line()))),
     "UNICODE": (b"V", lambda m: m.push_line("raw-unicode-escape")),
-    "STRING": (b"S", lambda m: m.push_quoted()),
+    "STRING": (b"S", Machine.push_quoted),
     "SHORT_BINSTRING": (b"U", lambda m: m.push_text(m.number("<B"))),
     "BINSTRING": (b"T", lambda m: m.push_text(m.number("<I"))),
     "SHORT_BINBYTES": (b"C", lambda m: m.push_bytes(m.number("<B"))),
@@ -395,16 +382,16 @@ OPCODES: dict[str, tuple[bytes, Step]] = {
     "EMPTY_SET": (b"\x8f", lambda m: m.push(set(), 2 * CONTAINER)),
     "TUPLE": (b"t", lambda m: m.push(tuple(m.since_mark()), CONTAINER)),
     "LIST": (b"l", lambda m: m.push(list(m.since_mark()), CONTAINER)),
-    "DICT": (b"d", _dict),
+    "DICT": (b"d", Machine.push_dict),
     "TUPLE1": (b"\x85", _tuple(1)),
     "TUPLE2": (b"\x86", _tuple(2)),
     "TUPLE3": (b"\x87", _tuple(3)),
     "APPEND": (b"a", lambda m: m.fill_list([m.pop()])),
     "APPENDS": (b"e", lambda m: m.fill_list(m.since_mark())),
-    "SETITEM": (b"s", _set_item),
+    "SETITEM": (b"s", lambda m: m.fill_dict([m.pop(), m.pop()][::-1])),
     "SETITEMS": (b"u", lambda m: m.fill_dict(m.since_mark())),
-    "ADDITEMS": (b"\x90", _add_items),
-    "FROZENSET": (b"\x91", _frozenset),
+    "ADDITEMS": (b"\x90", Machine.fill_set),
+    "FROZENSET": (b"\x91", Machine.push_set),
     "BINGET": (b"h", lambda m: m.recall(m.number("<B"))),
     "LONG_BINGET": (b"j", lambda m: m.recall(m.number("<I"))),
     "GET": (b"g", lambda m: m.recall(int(m.line()))),
@@ -413,10 +400,10 @@ OPCODES: dict[str, tuple[bytes, Step]] = {
     "LONG_BINPUT": (b"r", lambda m: m.remember(m.number("<I"))),
     "MEMOIZE": (b"\x94", lambda m: m.remember(len(m.memo))),
     "GLOBAL": (b"c", lambda m: m.push_name(m.line(), m.line())),
-    "STACK_GLOBAL": (b"\x93", _stack_global),
-    "REDUCE": (b"R", lambda m: m.call()),
-    "BUILD": (b"b", lambda m: m.build()),
-    "BINPERSID": (b"Q", lambda m: m.push_persistent()),
+    "STACK_GLOBAL": (b"\x93", Machine.push_name_on_stack),
+    "REDUCE": (b"R", Machine.call),
+    "BUILD": (b"b", Machine.build),
+    "BINPERSID": (b"Q", Machine.push_persistent),
 }
 """Opcodes of NIMA's files, by the names that Python's pickletools.py explains."""
 STEPS: dict[int, Step] = {code[0]: step for code, step in OPCODES.values()}

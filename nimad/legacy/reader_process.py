@@ -65,15 +65,10 @@ def run(command: str, path: Path, bundle: int, out: int, **more: Any) -> int:
                 detail = f"reading it took more than {error.timeout:.0f} s"
                 raise SourceTooLarge(path=path, detail=detail) from None
             raise
-    return _rows(said, process.returncode, path, asked["seconds"])
-
-
-def _rows(said: bytes, code: int, path: Path, seconds: int) -> int:
-    """What a reply says."""
-    if code or not said:
+    if (code := process.returncode) or not said:
         detail = f"the process that read it ended ({code})"
         if code in (-24, -9):  # SIGXCPU; the hard limit is SIGKILL
-            detail = f"reading it takes more than {seconds} s of processor time"
+            detail = f"reading it takes more than {asked['seconds']} s of processor time"
         raise SourceTooLarge(path=path, detail=detail)
     reply = json.loads(said)
     if failed := reply.get("error"):

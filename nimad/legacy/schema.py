@@ -70,7 +70,14 @@ def identify(connection: sqlite3.Connection, path: Path | str) -> Shape:
                 path=path, detail=f"the database has no table {', '.join(missing)}"
             )
         columns = {name: _columns(connection, name, kinds, path) for name in REQUIRED}
-        _check_key(connection, path)
+        # memories are told apart by `id`, so it must be the table's own integer key
+        listed = connection.execute(f"PRAGMA table_info({NODES})").fetchall()
+        keys = [(str(row[1]).lower(), str(row[2]).upper()) for row in listed if row[5]]
+        # an index made for the key: then `id` is a column like any other, not the row's own id
+        indexes = connection.execute(f"PRAGMA index_list({NODES})").fetchall()
+        if keys != [("id", "INTEGER")] or any(row[3] == "pk" for row in indexes):
+            detail = f"{NODES}.id is not the table's integer primary key"
+            raise SourceNotRecognised(path=path, detail=detail)
     known = {name.lower() for name in columns[NODES]}
     schema = 3 if known.intersection(SCHEMA_3_COLUMNS) else 1
     return Shape(schema, columns[NODES], columns[EDGES], columns[TURNS])
@@ -112,18 +119,6 @@ def row_key(columns: tuple[str, ...]) -> str:
     """The name under which SQLite gives a row's own id: one that no column has taken."""
     taken = {name.lower() for name in columns}
     return next(name for name in ROW_KEYS if name not in taken)
-
-
-def _check_key(connection: sqlite3.Connection, path: Path | str) -> None:
-    """Memories are told apart by `id`, so it must be the table's own integer key."""
-    rows = connection.execute(f"PRAGMA table_info({NODES})").fetchall()
-    keys = [(str(row[1]).lower(), str(row[2]).upper()) for row in rows if row[5]]
-    # An index made for the key means that `id` is a column like any other, not the row's own id.
-    indexes = connection.execute(f"PRAGMA index_list({NODES})").fetchall()
-    if keys != [("id", "INTEGER")] or any(row[3] == "pk" for row in indexes):
-        raise SourceNotRecognised(
-            path=path, detail=f"{NODES}.id is not the table's integer primary key"
-        )
 
 
 def quoted(name: str) -> str:

@@ -17,8 +17,6 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +25,6 @@ from nimad.legacy.detect import os_error
 from nimad.legacy.hostile_reader import RowReader, pages
 from nimad.legacy.schema import identify, open_source, sqlite_errors
 from nimad.legacy.snapshot import FileSignature, file_signature, settle, take_snapshot
-from nimad.legacy.source import Row
 from nimad.legacy.sqlite import LegacyGraph
 from nimad.legacy.values import canonical, pack
 
@@ -89,7 +86,12 @@ def look(path: Path, before: dict[str, Seen] | None) -> Difference:
         if {"-wal", "-shm"} <= beside:
             return seen_in(path, before, "mode=ro&readonly_shm=1")
         if not beside:
-            return _look_without_lock(path, before)
+            settle(path.stat().st_mtime_ns)
+            was = signature(path)
+            difference = seen_in(path, before)
+            if signature(path) != was:
+                raise SourceChanged(path=path, detail="it was written while it was read")
+            return difference
         found: list[Difference] = []
         take_snapshot(path, look=lambda copy: found.append(seen_in(copy, before))).close()
         return found[0]
@@ -101,17 +103,14 @@ def seen_in(
     path: Path, before: dict[str, Seen] | None, flags: str = "mode=ro&immutable=1"
 ) -> Difference:
     """As `look`, of a database that is not written, or that `flags` open consistently."""
-    with _opened(path, flags) as graph:
-        return compare(graph, before)
-
-
-def _look_without_lock(path: Path, before: dict[str, Seen] | None) -> Difference:
-    settle(path.stat().st_mtime_ns)
-    was = signature(path)
-    found = seen_in(path, before)
-    if signature(path) != was:
-        raise SourceChanged(path=path, detail="it was written while it was read")
-    return found
+    connection = open_source(path, flags)
+    try:
+        with sqlite_errors(path):
+            connection.execute("BEGIN")
+            shape = identify(connection, path)  # the first reading fixes the moment
+        return compare(LegacyGraph(RowReader(connection, path), shape), before)
+    finally:
+        connection.close()
 
 
 def compare(graph: LegacyGraph, before: dict[str, Seen] | None) -> Difference:
@@ -134,37 +133,19 @@ def _compare(found: Difference, kind: str, graph: LegacyGraph, before: Seen | No
             at += 1
         known = at < len(old.keys) and old.keys[at] == key
         if before is not None and not (known and old.digests[at] == digest):
-            _came(found, kind, key, row)
+            if isinstance(row, str):
+                found.readable = False
+            else:
+                found.rows += 1
+                values = [kind, key, *map(pack, row)]
+                line = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+                found.lines.append(line)
         at += known
     for key in old.keys[at:]:
         _went(found, kind, key)
-
-
-def _came(found: Difference, kind: str, key: int, row: Row | str) -> None:
-    if isinstance(row, str):
-        found.readable = False
-        return
-    found.rows += 1
-    values = [kind, key, *map(pack, row)]
-    found.lines.append(json.dumps(values, ensure_ascii=False, separators=(",", ":")))
 
 
 def _went(found: Difference, kind: str, key: int) -> None:
     if kind == "node":
         found.gone += 1
         found.lines.append(json.dumps(["gone", key]))
-
-
-# --- reading --------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _opened(path: Path, flags: str) -> Iterator[LegacyGraph]:
-    connection = open_source(path, flags)
-    try:
-        with sqlite_errors(path):
-            connection.execute("BEGIN")
-            shape = identify(connection, path)  # the first reading fixes the moment
-        yield LegacyGraph(RowReader(connection, path), shape)
-    finally:
-        connection.close()

@@ -52,41 +52,30 @@ def _parsed(
     budget.check_episodes(episodes, name)
     if isinstance(factors, list):
         budget.check_episodes(factors, name)
-        _add_factors(episodes, factors)
+        for episode, said in zip(episodes, factors, strict=False):
+            if isinstance(episode, dict) and isinstance(said, dict):
+                repeats = (
+                    isinstance(role, str)
+                    and isinstance(value, str)
+                    and episode.get(role.lower()) == value
+                    for role, value in said.items()
+                )
+                if not all(repeats):  # they say more than the episode's own fields do
+                    episode.setdefault("factors", said)
     parsed = Parsed(name, written, episodes)
     vectors, config = value.get("vectors"), value.get("config")
     if not isinstance(vectors, list) or not vectors:
         return parsed
-    blocks, block = _shape(config, name)
+    if not isinstance(config, dict):
+        raise SourceNotRecognised(path=name, detail="it has vectors, but does not say of what form")
+    blocks, block = config.get("num_blocks"), config.get("block_dim")  # how many, of what length
+    if type(blocks) is not int or type(block) is not int or blocks < 1 or block < 1:
+        raise SourceCorrupt(path=name, detail="its num_blocks and block_dim are no counts")
+    check_dimension(blocks * block, name)
     parsed.vectors = rows(view, name, vectors, blocks, block)
     if len(vectors) != len(episodes):
         parsed.notes.append(uneven(name, len(vectors), len(episodes)))
     return parsed
-
-
-def _shape(config: Any, name: str) -> tuple[int, int]:
-    """(number of blocks, numbers in each)."""
-    if not isinstance(config, dict):
-        raise SourceNotRecognised(path=name, detail="it has vectors, but does not say of what form")
-    blocks, block = config.get("num_blocks"), config.get("block_dim")
-    if type(blocks) is not int or type(block) is not int or blocks < 1 or block < 1:
-        raise SourceCorrupt(path=name, detail="its num_blocks and block_dim are no counts")
-    check_dimension(blocks * block, name)
-    return blocks, block
-
-
-def _add_factors(episodes: list[Any], factors: list[Any]) -> None:
-    """Give each episode its factors where they say more than its own fields do."""
-    for episode, said in zip(episodes, factors, strict=False):
-        if isinstance(episode, dict) and isinstance(said, dict) and not _repeats(said, episode):
-            episode.setdefault("factors", said)
-
-
-def _repeats(factors: dict[Any, Any], episode: dict[Any, Any]) -> bool:
-    return all(
-        isinstance(role, str) and isinstance(value, str) and episode.get(role.lower()) == value
-        for role, value in factors.items()
-    )
 
 
 class _Rows:
@@ -104,7 +93,7 @@ class _Rows:
 
     def pieces(self, row: int) -> list[Piece] | None:
         """As `Vectors.pieces`."""
-        vector = self._vector(row)
+        vector = self.vector(row)
         blocks = vector.get("blocks") if isinstance(vector, dict) else None
         if not isinstance(blocks, dict):
             return None
@@ -118,7 +107,8 @@ class _Rows:
             found.append(piece._replace(block=number))
         return found
 
-    def _vector(self, row: int) -> Any:
+    def vector(self, row: int) -> Any:
+        """A vector as its file has it."""
         return self._vectors[row]
 
     def piece(self, packed: Any) -> Piece | None:
@@ -145,7 +135,7 @@ class _PickledRows(_Rows):
 class _JsonRows(_Rows):
     _raw, _start, _seen = b"", 0, 0
 
-    def _vector(self, row: int) -> Any:
+    def vector(self, row: int) -> Any:
         self._start, end = self._vectors[row]
         if end - self._start > MAX_VECTOR:
             return None

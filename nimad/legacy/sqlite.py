@@ -98,7 +98,15 @@ class LegacyGraph(Closing):
         Only an empty page is the end.  Raises SourceCorrupt, and MemoryError when a page of this
         size does not fit.
         """
-        return [_node(mapper, key, row) for key, row in self.raw_rows("node", after, limit)]
+        found: list[LegacyNode | Unreadable] = []
+        for key, row in self.raw_rows("node", after, limit):
+            if isinstance(row, str):
+                found.append(Unreadable("node", key, row))
+            elif problem := mapper.problem(row):
+                found.append(Unreadable("node", key, problem))
+            else:
+                found.append(_Node(mapper, key, row))
+        return found
 
     def edges(self, after: int | None, limit: int) -> list[LegacyEdge | Unreadable]:
         """Up to `limit` edges after the id `after`; otherwise as `nodes`."""
@@ -232,14 +240,6 @@ class _Node(LegacyNode):
     @property
     def notes(self) -> list[tuple[str, str]]:
         return self._made().notes
-
-
-def _node(mapper: NodeMapper, key: int, row: Row | str) -> LegacyNode | Unreadable:
-    if isinstance(row, str):
-        return Unreadable("node", key, row)
-    if problem := mapper.problem(row):
-        return Unreadable("node", key, problem)
-    return _Node(mapper, key, row)
 
 
 def _unmodelled(stored: tuple[str, ...], modelled: tuple[str, ...]) -> tuple[str, ...]:

@@ -18,9 +18,11 @@ from pathlib import Path
 
 from nimad.errors import NimadError, SourceNotRecognised, SourceUnreadable
 from nimad.legacy.detect import (
+    CHECKPOINT,
     CHECKSUM,
     GRAPH,
     HEAD_BYTES,
+    STORES,
     Detected,
     check_owner,
     detect,
@@ -29,9 +31,6 @@ from nimad.legacy.detect import (
     store_of,
 )
 
-DATABASES = {".sqlite", ".sqlite3", ".db"}
-CHECKPOINTS = {".pt", ".pth"}
-SPARSE = {".pkl", ".pickle", ".json"}
 ARCHIVE = "archive"
 MAX_DEPTH = 8
 """Levels of directories below the given one that are looked into."""
@@ -66,14 +65,17 @@ def find(path: Path) -> Found:
     groups: dict[tuple[Path, str], list[Path]] = {}
     for file in _files(root):
         kind = _kind(file)
-        if kind == "database":
+        if kind == GRAPH:
             _try(found, file)
-        elif kind is not None:
-            _sort_in(found, root, groups, file, kind)
+        elif kind is not None and _try(found, file) is not None:
+            home = file.parent  # an archive belongs to the directory above
+            if home.name == ARCHIVE and home != root and any(home.parent.glob("*.p*")):
+                home = home.parent
+            groups.setdefault((home, kind), []).append(file)
     for (directory, kind), files in sorted(groups.items()):
         # the pickle of a sparse memory is the store; JSON beside it is an export of it
         main = min(files, key=lambda file: (file.suffix == ".json", file))
-        called = directory if kind == "checkpoint" else main
+        called = directory if kind == CHECKPOINT else main
         found.stores.append(store_of(files, directory, called))
     if not found.stores and not found.refused:
         raise SourceNotRecognised(path=path, detail="there is no NIMA store in that directory")
@@ -102,18 +104,15 @@ def _files(root: Path) -> Iterator[Path]:
 def _kind(file: Path) -> str | None:
     """What a file looks like by its name, and JSON by its begin: there is much of it."""
     suffix = file.suffix.lower()
-    if suffix in DATABASES:
-        return "database"
-    if suffix in CHECKPOINTS:
-        return "checkpoint"
     if suffix == ".json":
         try:
             with open_plain(file.resolve()) as opened:
                 head = opened.read(HEAD_BYTES)
         except (OSError, RuntimeError):  # Python 3.11 says so when links go round in a circle
             return None
-        return "sparse" if any(sign in head for sign in JSON_SIGNS) else None
-    return "sparse" if suffix in SPARSE else None
+        if not any(sign in head for sign in JSON_SIGNS):
+            return None
+    return STORES.get(suffix)
 
 
 def _try(found: Found, file: Path) -> Detected | None:
@@ -129,15 +128,3 @@ def _try(found: Found, file: Path) -> Detected | None:
     if store.kind == GRAPH:
         found.stores.append(store)
     return store
-
-
-def _sort_in(
-    found: Found, root: Path, groups: dict[tuple[Path, str], list[Path]], file: Path, kind: str
-) -> None:
-    """Put a checkpoint or a sparse memory where it belongs: an archive to the directory above."""
-    if _try(found, file) is None:
-        return
-    directory = file.parent
-    if directory.name == ARCHIVE and directory != root and any(directory.parent.glob("*.p*")):
-        directory = directory.parent
-    groups.setdefault((directory, kind), []).append(file)

@@ -67,22 +67,18 @@ def pack(value: Any, depth: int = 0) -> Any:
     if depth >= MAX_DEPTH:
         return {"$kept": TOO_DEEP}
     if isinstance(value, dict):
-        return _pack_dict(value, depth + 1)
+        pairs = [(pack(key, depth + 1), pack(item, depth + 1)) for key, item in value.items()]
+        plain = all(isinstance(key, str) for key, _ in pairs)
+        if plain and not (len(pairs) == 1 and pairs[0][0].startswith("$")):
+            return dict(pairs)
+        ordered = sorted(pairs, key=lambda pair: json.dumps(pair[0], sort_keys=True))
+        return {"$pairs": [list(pair) for pair in ordered]}
     if isinstance(value, (list, tuple)):
         return [pack(item, depth + 1) for item in value]
     if isinstance(value, (set, frozenset)):
         items = [pack(item, depth + 1) for item in value]
         return sorted(items, key=lambda item: json.dumps(item, sort_keys=True))
     return {"$kept": type(value).__name__}
-
-
-def _pack_dict(value: dict[Any, Any], depth: int) -> Any:
-    pairs = [(pack(key, depth), pack(item, depth)) for key, item in value.items()]
-    plain = all(isinstance(key, str) for key, _ in pairs)
-    if plain and not (len(pairs) == 1 and pairs[0][0].startswith("$")):
-        return dict(pairs)
-    ordered = sorted(pairs, key=lambda pair: json.dumps(pair[0], sort_keys=True))
-    return {"$pairs": [list(pair) for pair in ordered]}
 
 
 def _wrap(name: str, data: bytes) -> dict[str, str]:

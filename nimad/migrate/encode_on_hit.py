@@ -121,16 +121,15 @@ class EncodeOnHit:
             f" WHERE m.id > s.encode_cursor AND s.stage != '{Stage.ROLLING_BACK}' AND m.id IN"
         )
         owners: dict[int, int] = dict(store.records.rows_in(due, ids[~store.blocks.holds(ids)]))
-        rows = store.records.texts_of(list(owners))
-        if not rows:
+        there, made = segments.encode_memories(store.records, store.embedder, sorted(owners))
+        if not there:
             return 0
 
         def count(tx: Transaction, added: NDArray[np.int64]) -> None:
             for source, number in Counter(owners[int(i)] for i in added).items():
                 sources.advance(tx, source, encoded=number)
 
-        made = segments.encode(store.embedder, [text for _, text in rows])
-        added = store.semantic.add_hot(np.array([i for i, _ in rows], np.int64), made, count)
+        added = store.semantic.add_hot(np.array(there, np.int64), made, count)
         crash_point("migrate.urgent")
         store.on_change()
         for source in set(owners.values()):

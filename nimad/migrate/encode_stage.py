@@ -31,10 +31,6 @@ SEGMENT_ROWS = 16_384
 """A segment is sealed at this size: 16 MiB of vectors in memory at 256 dimensions."""
 GATED_ROWS = 4096
 """And at this one where others are to be spared: sealing takes 40 ms.  Upkeep merges them."""
-YIELD_EVERY = 256
-"""Texts encoded between two looks at whether a query waits: 5 ms."""
-
-Texts = list[tuple[int, str]]
 
 
 def encode(run: Run) -> Iterator[None]:
@@ -57,27 +53,25 @@ class _Gathered:
     parts: list[NDArray[np.float32]] = field(default_factory=list)
     cursor: int | None = None
 
-    def add(self, run: Run, embedder: Embedder, rows: Texts) -> None:
-        """Encode the rows that have no vector yet, sealed, hot or gathered."""
-        numbers = np.fromiter((number for number, _ in rows), np.int64, len(rows))
-        done = run.store.blocks.holds(numbers) | np.isin(numbers, np.array(self.ids, np.int64))
-        rows = [row for row, has in zip(rows, done, strict=True) if not has]
-        for start in range(0, len(rows), YIELD_EVERY):
-            run.give_way()
-            ids, texts = zip(*rows[start : start + YIELD_EVERY], strict=True)
-            self.parts.append(segments.encode(embedder, texts))
-            self.ids += ids
+    def add(self, run: Run, embedder: Embedder, ids: NDArray[np.int64]) -> None:
+        """Encode the memories that have no vector yet, sealed, hot or gathered."""
+        done = run.store.blocks.holds(ids) | np.isin(ids, np.array(self.ids, np.int64))
+        kept, rows = segments.encode_memories(
+            run.store.records, embedder, ids[~done].tolist(), run.give_way
+        )
+        self.parts.append(rows)
+        self.ids += kept
 
 
 def _encode(run: Run, embedder: Embedder) -> Iterator[None]:
     """All batches, or those before another embedder took over."""
     most = min(SEGMENT_ROWS, GATED_ROWS) if run.gated else SEGMENT_ROWS
     gathered = _Gathered()
-    for rows, cursor in _pages(run):
+    for ids, cursor in _pages(run):
         if run.store.embedder is not embedder:
             return
-        with run.batch(len(rows), Stage.ENCODED):
-            gathered.add(run, embedder, rows)
+        with run.batch(len(ids), Stage.ENCODED):
+            gathered.add(run, embedder, ids)
             gathered.cursor = gathered.cursor if cursor is None else cursor
             run.progress.ahead[Stage.ENCODED] = len(gathered.ids)
         if len(gathered.ids) >= most:
@@ -87,18 +81,18 @@ def _encode(run: Run, embedder: Embedder) -> Iterator[None]:
     _seal(run, embedder, gathered)
 
 
-def _pages(run: Run) -> Iterator[tuple[Texts, int | None]]:
-    """Texts a batch at a time, and where the cursor is once they are encoded."""
+def _pages(run: Run) -> Iterator[tuple[NDArray[np.int64], int | None]]:
+    """Ids a batch at a time, and where the cursor is once they are encoded."""
     records, source = run.store.records, run.source()
     first = warm(run.store, source.id, source.encode_cursor)
     while len(first):
         size = run.batcher.next_size()
-        yield records.texts_of(first[:size].tolist()), None
+        yield first[:size], None
         first = first[size:]
     after = source.encode_cursor
-    while rows := sources.unencoded(records, source.id, after, run.batcher.next_size()):
-        after = rows[-1][0]
-        yield rows, after
+    while len(ids := sources.ids_after(records, source.id, after, run.batcher.next_size())):
+        after = int(ids[-1])
+        yield ids, after
 
 
 def warm(store: MemoryStore, source: int, after: int) -> NDArray[np.int64]:

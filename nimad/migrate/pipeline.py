@@ -38,7 +38,6 @@ from nimad.errors import (
     MigrationFailed,
     NimadError,
     VerifyFailed,
-    WordsDamaged,
 )
 from nimad.migrate.copy_stage import copy
 from nimad.migrate.encode_on_hit import EncodeOnHit
@@ -123,17 +122,11 @@ class Pipeline:
             self._log.info(f"Batch succeeded on retry {number} {source.name}")
 
     def _attempt_that_fits(self, source_id: int) -> None:
-        """One attempt; at once again with a smaller batch, or beside a words index made anew."""
-        mended = False
+        """One attempt; at once again with a smaller batch."""
         while True:
             try:
                 self._attempt(source_id)
                 return
-            except WordsDamaged as error:  # nothing can be written beside it: it is made anew first
-                if mended:
-                    raise
-                mended = True
-                self._store.words.mend(error)
             except MemoryError:
                 if self.run is None or not self.run.batcher.ran_out_of_memory():
                     raise

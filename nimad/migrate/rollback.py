@@ -22,7 +22,7 @@ from nimad.disk.durable import crash_point
 from nimad.migrate import snapshots
 from nimad.migrate.run import Run
 from nimad.model import Stage
-from nimad.store import hypervector_files, source_delta, sources, words
+from nimad.store import hypervector_files, source_delta, sources
 from nimad.store.sources import Source
 
 BATCH = 1000
@@ -74,7 +74,7 @@ def roll_back(run: Run) -> Iterator[None]:
     with store.maintenance:  # give the space back: vectors, the graph, words, pages
         store.semantic.rewrite_segments_with(store.records.tombstones())
         store.graph.drop()
-        words.optimise(store.records)
+        store.words.drop_forgotten()
         store.records.release_space()
 
 

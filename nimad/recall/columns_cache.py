@@ -1,6 +1,6 @@
 """The columns in a file, so that a start need not read every memory: a projection, never the truth.
 
-It is a container (see `nimad.disk.container`) of format "columns", version 3, little-endian:
+It is a container (see `nimad.disk.container`) of format "columns", version 7, little-endian:
 
     region    type           content
     --------  -------------  ----------------------------------------------------------------
@@ -8,6 +8,7 @@ It is a container (see `nimad.disk.container`) of format "columns", version 3, l
                              subject + 1
     sessions  int64[s, 3]    namespace, conversation, session (ids of names; -1: none) by code
     subjects  int64[k, 2]    for each spelling in `who`: the id of a memory that has it, its code
+    order     uint32[n]      the rows in the order of their fingerprints
     (column)  see `columns`  each column but `length`, one region each
 
 No text is in it: names are read from the records again.  Texts are there as fingerprints, which is
@@ -36,20 +37,23 @@ from numpy.typing import NDArray
 
 from nimad.disk.container import Container, write_container
 from nimad.disk.durable import crash_point, fsync_dir
+from nimad.disk.private_map import map_rows
 from nimad.errors import FormatCorrupt, FormatTooNew, FormatTooOld
-from nimad.recall.columns import NONE, SAVED, Columns
+from nimad.recall.columns import SAVED, Columns
 from nimad.recall.subjects import Subjects
 from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
 
-FORMAT, VERSION = "columns", 3
+FORMAT, VERSION = "columns", 7
 KEEP_ROWS = 1000
 """Rows that must have changed before the file of a small store is written anew."""
 KEEP_SHARE = 8
 """For a large store: one row in eight must have changed, so the card wears little."""
 KEEP_CHANGES = 50_000
 """Changes that the file may lag behind, however few rows they are of."""
+ROOM_SHARE, ROOM_ROWS = 4, 8192
+"""Room behind mapped columns: a row for ROOM_SHARE rows, and ROOM_ROWS; only address space."""
 DIGEST = "columns"
 """The key in `meta` of the file that counts."""
 
@@ -65,32 +69,30 @@ class Saved:
     sessions: NDArray[np.int64]
     subjects: list[tuple[str, int]]
     columns: Mapping[str, NDArray[Any]]
+    order: NDArray[np.uint32]
 
     @classmethod
     def of(cls, columns: Columns) -> Saved:
-        """A copy of everything but the lengths."""
-        keys = [[NONE if key is None else key for key in session] for session in columns.sessions]
+        """A copy of everything but the lengths; what is forgotten leaves no trace in it."""
+        copied = {name: getattr(columns, name).copy() for name in SAVED}
+        copied["print"][~columns.alive] = 0
         return cls(
             seen=columns.seen,
             count=columns.count,
             dead=columns.dead,
             next_code=columns.subjects.next_code,
-            sessions=np.array(keys, np.int64).reshape(-1, 3),
+            sessions=columns.session_keys.copy(),
             subjects=columns.subjects.spellings(),
-            columns={name: getattr(columns, name).copy() for name in SAVED},
+            columns=copied,
+            order=np.argsort(copied["print"], kind="stable").astype(np.uint32),
         )
 
     def restore(self, columns: Columns) -> None:
         """Fill columns with it, in place of reading the memories."""
         columns.clear()
-        columns.append(self.columns)
+        columns.adopt(self.columns, self.count, self.sessions, self.order)
         columns.subjects = Subjects(self.subjects, self.next_code)
-        columns.sessions = {
-            (space, None if talk == NONE else talk, None if session == NONE else session): code
-            for code, (space, talk, session) in enumerate(self.sessions.tolist())
-        }
         columns.seen, columns.dead, columns.changed = self.seen, self.dead, 0
-        columns.find_ends()
 
 
 class ColumnsCache:
@@ -109,11 +111,12 @@ class ColumnsCache:
         self._records = records
         self._columns = columns
         self._lock = threading.Lock()
+        self._written: tuple[str, int, NDArray[np.int64]] = ("", -1, np.zeros((0, 3), np.int64))
         self.position: int | None = None
 
     def restore(self) -> None:
         """Fill the columns from the file, when it counts; nothing may read them meanwhile."""
-        found = self._path and load(self._path, self._records, SAVED)
+        found = self._path and load(self._path, self._records)
         if found:
             found.restore(self._columns)
             self.position = found.seen
@@ -131,11 +134,29 @@ class ColumnsCache:
             return False
         with self._lock:
             with reading:
-                changed, saved = columns.changed, Saved.of(columns)
-            save(self._path, self._records, saved)
+                changed, version = columns.changed, columns.version
+                saved = Saved.of(columns)
+            digest = save(self._path, self._records, saved)
+            self._written = digest, version, saved.sessions
             columns.changed = max(0, columns.changed - changed)
             self.position = saved.seen
         return True
+
+    def map_saved(self) -> None:
+        """Let the columns lie in the file that was just written, unless they changed since; nothing
+        may read them meanwhile."""
+        digest, version, sessions = self._written
+        columns = self._columns
+        if self._path is None or version != columns.version:
+            return
+        try:
+            container = Container.open(self._path, FORMAT, VERSION, VERSION)
+            if container.digest == digest:
+                arrays = map_columns(container, columns.count)
+                order = arrays.pop("order")[: columns.count]
+                columns.adopt(arrays, columns.count, sessions, order)
+        except (FormatCorrupt, OSError) as error:  # they stay in memory
+            log.warning("%s cannot be mapped: %s", self._path.name, error)
 
     def discard(self) -> None:
         """Delete the file, durably: something that it tells of is to be purged."""
@@ -148,8 +169,8 @@ class ColumnsCache:
             self.position = None
 
 
-def save(path: Path, records: Records, saved: Saved) -> None:
-    """Write the file and make it count. Raises DiskFull."""
+def save(path: Path, records: Records, saved: Saved) -> str:
+    """Write the file and make it count; its id.  Raises DiskFull."""
     known = dict(records.rows("SELECT who, min(id) FROM memories WHERE who != '' GROUP BY who"))
     spelled = [(known[name], code) for name, code in saved.subjects if name in known]
     state = np.array([saved.seen, saved.count, saved.dead, saved.next_code], "<i8")
@@ -157,16 +178,32 @@ def save(path: Path, records: Records, saved: Saved) -> None:
         ("state", [state.tobytes()]),
         ("sessions", [saved.sessions.astype("<i8").tobytes()]),
         ("subjects", [np.array(spelled, "<i8").reshape(-1, 2).tobytes()]),
+        ("order", [saved.order.tobytes()]),
         *((name, [array.tobytes()]) for name, array in saved.columns.items()),
     ]
     summary = write_container(path, FORMAT, VERSION, regions)
     crash_point("columns.written")
     with records.write() as tx:
         tx.set_meta(DIGEST, summary.digest)
+    return summary.digest
 
 
-def load(path: Path, records: Records, types: Mapping[str, type]) -> Saved | None:
-    """What the file holds, with a private copy of each column; None when it does not count."""
+def map_columns(container: Container, count: int) -> dict[str, NDArray[Any]]:
+    """The columns in a file as arrays of `count` rows with room for more, and `order`.  Raises
+    FormatCorrupt where they have other lengths, OSError."""
+    room = count + count // ROOM_SHARE + ROOM_ROWS
+    made = {}
+    for name, kind in {**SAVED, "order": np.uint32}.items():
+        if len(container.region(name)) != count * np.dtype(kind).itemsize:
+            detail = "its columns have different lengths"
+            raise FormatCorrupt(path=container.path, detail=detail)
+        offset = container.regions[name].offset
+        made[name] = map_rows(container.path, offset, kind, count, room)
+    return made
+
+
+def load(path: Path, records: Records) -> Saved | None:
+    """What the file holds, its columns mapped; None when it does not count."""
     wanted = records.meta(DIGEST)
     if wanted is None or not path.exists():
         return None
@@ -179,13 +216,12 @@ def load(path: Path, records: Records, types: Mapping[str, type]) -> Saved | Non
         seen, count, dead, next_code = _array(container, "state", np.int64).tolist()
         if seen > records.head():
             return None
-        columns = {name: _array(container, name, kind) for name, kind in types.items()}
-        if any(len(array) != count for array in columns.values()):
-            raise FormatCorrupt(path=container.path, detail="its columns have different lengths")
+        columns = map_columns(container, count)
         sessions = _array(container, "sessions", np.int64).reshape(-1, 3)
         spelled = _array(container, "subjects", np.int64).reshape(-1, 2)
         # where the memory that stands for a spelling is gone, others of the same code are asked
-        code_of, ids, who = dict(spelled.tolist()), columns["id"], columns["who"]
+        code_of = dict(spelled.tolist())
+        ids, who = columns["id"][:count], columns["who"][:count]
         sql = "SELECT min(id), who FROM memories WHERE id IN (SELECT value FROM json_each(?))"
         sql += " AND who != '' GROUP BY who"
         found = records.rows(sql, (json.dumps(list(code_of)),))
@@ -195,7 +231,8 @@ def load(path: Path, records: Records, types: Mapping[str, type]) -> Saved | Non
             code_of |= zip(ids.tolist(), who.tolist(), strict=True)
             found += records.rows(sql, (json.dumps(others.tolist()),))
         subjects = [(name, code_of[number]) for number, name in found]
-        return Saved(seen, count, dead, next_code, sessions, subjects, columns)
+        order = columns.pop("order")[:count]
+        return Saved(seen, count, dead, next_code, sessions, subjects, columns, order)
     except (FormatCorrupt, FormatTooOld, FormatTooNew) as error:
         log.warning("%s The memories are read instead.", error.message)
         return None

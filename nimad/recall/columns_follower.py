@@ -5,17 +5,19 @@ It does not matter what wrote them.  What the log no longer holds is found by co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nimad.errors import RecordsDamaged, WordsDamaged
 from nimad.recall import session_neighbours, speaker_prefix
-from nimad.recall.columns import NONE, Columns, Session, fingerprint
+from nimad.recall.columns import CODES, MOST_WORDS, NONE, Columns, Session, fingerprint
+from nimad.recall.layers import is_instruction
 from nimad.recall.subjects import NO_SUBJECT, Subjects
+from nimad.store import rows
 from nimad.store.records import Records
-from nimad.store.terms import TermIndex, lengths
+from nimad.words.index import TermIndex
 
 _PAGE = 5000
 """Memories read by one statement."""
@@ -26,23 +28,15 @@ _BULK_ROWS = _PAGE // 10
 _DEAD_SHARE = 4
 """Rows for one dead row: with more dead ones, they are taken out."""
 
-PAGE_SQL = """
+_CODED = "".join(f", {rows.SHOWN[name]}" for name in CODES)
+PAGE_SQL = f"""
 SELECT m.id, ifnull(CAST(m.timestamp AS INTEGER), 0), ifnull(m.namespace & 2147483647, 0),
        ifnull(m.layer & 2147483647, 0), m.conversation & 2147483647, m.session & 2147483647,
-       CAST(m.who AS TEXT), CAST(m.importance AS REAL), CAST(ifnull(m.text, '') AS TEXT), d.sz
-FROM memories m LEFT JOIN words_docsize d ON d.id = m.id
+       CAST(m.who AS TEXT), CAST(m.importance AS REAL), CAST(ifnull(m.text, '') AS TEXT){_CODED}
+FROM memories m
 WHERE m.id BETWEEN ? AND ? ORDER BY m.id LIMIT ?
 """
 """A row as its types say, whatever a flipped bit made of it: one must not cost all answers."""
-UNSIZED_PAGE_SQL = PAGE_SQL.replace("d.sz", "NULL").replace(
-    "LEFT JOIN words_docsize d ON d.id = m.id", ""
-)
-"""The same without a look into the words index: nothing is known of the texts' lengths."""
-LENGTHS_SQL = """
-SELECT m.id, d.sz FROM memories m LEFT JOIN words_docsize d ON d.id = m.id
-WHERE m.id > ? ORDER BY m.id LIMIT ?
-"""
-
 _QUESTION_MARKS = ("?", "？", "؟")
 
 
@@ -53,36 +47,6 @@ class ColumnsFollower:
         self._records = records
         self._terms = terms
         self._columns = columns
-
-    def clear(self) -> None:
-        """Forget everything; the next `sync` reads it anew."""
-        self._terms.clear()
-        self._columns.clear()
-
-    def read_lengths(self) -> dict[int, int]:
-        """How many words each memory has, by id, as the words index says now.
-
-        Raises RecordsDamaged.  It changes nothing, so queries may be answered meanwhile.
-        """
-        found: dict[int, int] = {}
-        last = 0
-        while page := self._records.rows(LENGTHS_SQL, (last, _PAGE)):
-            ids, sizes = zip(*page, strict=True)
-            found.update(zip(ids, lengths(sizes), strict=True))
-            last = ids[-1]
-        return found
-
-    def take_lengths(self, found: Mapping[int, int]) -> None:
-        """Take over what `read_lengths` gave, and forget what was read of the words index before:
-        all that depends on it.  Memories that came meanwhile are known already."""
-        self._terms.clear()
-        columns = self._columns
-        ids = np.fromiter(found, np.int64, len(found))
-        held = np.isin(ids, columns.id)
-        words = np.fromiter(found.values(), np.int64, len(found))[held]
-        columns.words[columns.rows_of(ids[held])] = words
-        columns.version += 1
-        columns.changed += columns.count
 
     def stale(self) -> bool:
         """Whether something changed since the last `sync`; 5 µs."""
@@ -99,6 +63,7 @@ class ColumnsFollower:
         not read at all.  Deletions follow; to delete what is not here does nothing.
         """
         columns, head = self._columns, self._records.head()
+        self._terms.follow(columns.last_id)  # what a file of the columns was ahead of the words
         if head == columns.seen:
             return True
         changes = self._records.changes(columns.seen, min(most, _CHANGES))
@@ -130,23 +95,19 @@ class ColumnsFollower:
     def _read_new(self, last: int, most: int) -> bool:
         """Read the memories above the known ones, up to an id; whether all of them were read."""
         columns = self._columns
-        start, first = columns.count, columns.last_id + 1
+        start = columns.count
         while most and columns.last_id < last:
             limit = min(most, _PAGE)
             bounds = (columns.last_id + 1, last, limit)
-            try:
-                page = self._records.rows(PAGE_SQL, bounds)
-            except RecordsDamaged as error:  # the index that keeps the lengths, or the records
-                page = self._records.rows(UNSIZED_PAGE_SQL, bounds)
-                self._terms.report_damage(WordsDamaged(**error.fields))
+            page = self._records.rows(PAGE_SQL, bounds)
             if page:
-                columns.append(_fields_of(page, columns.subjects, columns.sessions))
+                words = self._terms.add([row[0] for row in page], [row[8] for row in page])
+                columns.append(_fields_of(page, words, columns.subjects, columns.sessions))
             if len(page) < limit:
                 break
             most -= limit
         added = columns.count - start
         if added:
-            self._terms.added(first, columns.last_id)
             if added > _BULK_ROWS:
                 session_neighbours.link_all_rows(columns)
             else:
@@ -158,12 +119,16 @@ class ColumnsFollower:
     def _read_times(self, first: int, last: int) -> None:
         """Read the times of some memories anew, and who is beside whom with them."""
         columns = self._columns
-        sql = "SELECT id, timestamp FROM memories WHERE id BETWEEN ? AND ? ORDER BY id"
+        sql = (
+            "SELECT id, ifnull(CAST(timestamp AS INTEGER), 0) FROM memories"
+            " WHERE id BETWEEN ? AND ? ORDER BY id"
+        )
         found = np.array(self._records.rows(sql, (first, last)), np.int64).reshape(-1, 2)
         found = found[np.isin(found[:, 0], columns.id)]
         rows = columns.rows_of(found[:, 0])
         changed = columns.time[rows] != found[:, 1]
         if changed.any():
+            columns.touch(("time",), rows)
             columns.time[rows] = found[:, 1]
             session_neighbours.link_all_rows(columns)
             columns.version += 1
@@ -183,15 +148,18 @@ class ColumnsFollower:
         if len(rows):
             columns.mark_dead(rows)
             session_neighbours.unlink_rows(columns, rows)
-        for low, high in ranges:
-            self._terms.removed(low, high)
 
 
 def _fields_of(
-    page: Sequence[tuple[Any, ...]], subjects: Subjects, sessions: dict[Session, int]
-) -> dict[str, Sequence[Any]]:
+    page: Sequence[tuple[Any, ...]],
+    words: NDArray[np.int64],
+    subjects: Subjects,
+    sessions: dict[Session, int],
+) -> dict[str, Sequence[Any] | NDArray[Any]]:
     """The values of each column for rows of PAGE_SQL; new names and sessions are given codes."""
-    (ids, times, spaces, layers, talks, names, who, weights, texts, sizes) = zip(*page, strict=True)
+    (ids, times, spaces, layers, talks, names, who, weights, texts, *coded) = zip(
+        *page, strict=True
+    )
     speakers = [
         subjects.code(name) if name else speaker_prefix.code_of_text(text)
         for name, text in zip(who, texts, strict=True)
@@ -210,9 +178,14 @@ def _fields_of(
         "who": speakers,
         "alive": [True] * len(page),
         "importance": [0.5 if weight is None else weight for weight in weights],
-        "words": lengths(sizes),
+        "words": np.minimum(words, MOST_WORDS),
         "asks": [text.rstrip(" ").endswith(_QUESTION_MARKS) for text in texts],
+        "instructs": [is_instruction(text) for text in texts],
         "print": [fingerprint(text) for text in texts],
+        **{
+            name: [codes.get(value, 0) for value in values]
+            for (name, codes), values in zip(CODES.items(), coded, strict=True)
+        },
     }
 
 

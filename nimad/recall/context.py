@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.model import TURN_ROLES, Hit, Memory
+from nimad.model import EVERYTHING, TURN_ROLES, Filter, Hit, Memory
 from nimad.recall.columns import NONE, Columns
 from nimad.store.bounded import get_within
 from nimad.store.records import Records
@@ -77,7 +77,12 @@ def _along(chain: NDArray[np.int32], row: int, reach: int) -> list[int]:
 
 
 def passages(
-    records: Records, hits: Sequence[Hit], around: dict[int, list[int]], upto: int | None, most: int
+    records: Records,
+    hits: Sequence[Hit],
+    around: dict[int, list[int]],
+    upto: int | None,
+    most: int,
+    where: Filter = EVERYTHING,
 ) -> list[Passage]:
     """The best `most` passages of hits, best first.
 
@@ -85,10 +90,12 @@ def passages(
         hits: best first.
         around: `ids_around` them.
         upto: nothing later is shown, nor what has no date [epoch milliseconds]; None: all is.
+        where: of it, the origins and namespaces bound what stands around the hits, too.
     """
     turns = _turns(records, hits)
     wanted = {i for ids in (*around.values(), *(t.values() for t in turns.values())) for i in ids}
     known = get_within(records, sorted(wanted | {hit.memory.id for hit in hits}))
+    known = {i: m for i, m in known.items() if where.lets_see(m)}
     if upto is not None:
         known = {i: m for i, m in known.items() if m.timestamp is not None and m.timestamp <= upto}
     made: list[Passage] = []

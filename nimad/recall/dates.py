@@ -2,14 +2,17 @@
 
 "8 May 2023" asks for three things, the year, the month and the day of it, each of which counts by
 how rare it is, like a word: so a memory of 9 May is nearer than one of June.  "yesterday" and the
-like ask for one span, counted from now (`nimad.when`).  English, German and Japanese are
-understood.  Days are those of the asker's time zone.
+like ask for one span, counted from now (`nimad.when`).  `nimad.datewords` has the languages that
+are understood.  Days are those of the asker's time zone.
+
+Of what is named of one kind (two years, say), either will do.  Where numbers leave open which is
+the month, "05/06/2018", both readings are asked for.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
@@ -18,19 +21,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad import when
-from nimad.datewords import MONTHS, WEEKDAYS
-from nimad.text import letters_and_numbers
+from nimad.datewords import DENSE_WEEKDAYS, MONTHS, SEASONS, WEEKDAYS
+from nimad.text import is_paired, tokens, words_of
 
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 DAY_MS = 86_400_000
 
 _DOUBTFUL = frozenset({"may", "march", "mar", "jan", "sep", "dec", "mai", "august"})
-"""Other words, too: months only with a capital letter, and not as the first word."""
+"""Other words, too: months only with a number beside them, or with a capital letter and not as the
+first word."""
+_NAMES = frozenset({"mars", "mayo", "марта", "agosto", "set"})
+"""Months only with a number beside them: as words they have a capital letter, or mean food."""
 
-_ISO = re.compile(r"\b((?:19|20)\d\d)-(\d\d?)(?:-(\d\d?))?\b")
-_DOTTED = re.compile(r"\b(\d\d?)\.\s?(\d\d?)\.\s?((?:19|20)\d\d)\b")
-_KANJI = re.compile(r"(?:((?:19|20)\d\d)年)?(?:(\d\d?)月)?(?:(\d\d?)日)?")
+_NUMBERS = re.compile(
+    r"(?<![\w.])"
+    r"(?:(?P<year>(?:19|20)\d\d)(?P<sign>[-/.])(?P<month>\d\d?)(?:(?P=sign)(?P<day>\d\d?))?"
+    r"|(?P<first>\d\d?)(?P<mark>[-/.]) ?(?P<second>\d\d?)(?P=mark) ?(?P<late>\d\d(?:\d\d)?))"
+    r"(?![\w]|[-/.]\d)",
+    re.ASCII,
+)
+_KANJI = re.compile(r"(?:((?:19|20)\d\d)年)?(?:(\d\d?)月)?(?:(\d\d?)[日号號])?")
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
+_MONTH = re.compile(
+    r"(?:\b(?P<day>\d\d?)(?:st|nd|rd|th|er|º|\.)?(?: (?:of|de))? )?"
+    rf"\b(?P<name>{'|'.join(sorted(MONTHS, key=len, reverse=True))})\b\.?"
+    r"(?:,? (?P<after>\d\d?)(?:st|nd|rd|th)?\b(?!:))?"
+    r"(?:,? (?:of |de |del )?(?P<year>(?:19|20)\d\d)\b)?",
+    re.IGNORECASE,
+)
+_SEASON = re.compile(
+    rf"\b(?P<name>{'|'.join(name for name in SEASONS if not is_paired(name))})"
+    r"(?: (?:of|de|del|des jahres|года))?,? (?P<year>(?:19|20)\d\d)\b"
+    rf"|(?P<first>(?:19|20)\d\d)年[の的]?(?P<last>{'|'.join(filter(is_paired, SEASONS))})",
+    re.IGNORECASE,
+)
+_DENSE_WEEKDAY = re.compile(
+    r"(?<![一二三四五六七八九十两几每\d上这本个])(?:周|星期|礼拜)([一二三四五六日天])"
+    r"|(?<![先今]週)(?<!週の)([月火水木金土日])曜"
+)
+_WEEKEND = re.compile(
+    r"\bweek-?ends?\b|\bwochenenden?\b|\bfin(?:es)? de semana\b|\bвыходны[ех]\b|周末|週末",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,86 +76,156 @@ class Named:
     high: int = 0
 
 
-def named_dates(text: str, now: int, zone: tzinfo) -> tuple[list[Named], set[str]]:
-    """What a text asks of dates, each once, and the words (case-folded) that do.
+@dataclass(frozen=True, slots=True)
+class NamedDates:
+    """Attributes:
+    parts: what is asked of dates, by the kind of part.
+    words: the tokens that do.
+    """
 
-    Nothing for most texts.
+    parts: dict[str, list[Named]]
+    words: frozenset[str]
+
+    @property
+    def definite(self) -> bool:
+        """Whether they name days, months of a year or a year, not only one of twelve months."""
+        return (
+            not self.parts.keys().isdisjoint(("span", "year"))
+            or {"month", "day"} <= self.parts.keys()
+        )
+
+
+def named_dates(text: str, now: int, zone: tzinfo) -> NamedDates:
+    """What a text asks of dates, each once; nothing for most texts.
 
     Args:
         now: epoch milliseconds; "yesterday" counts from here.
     """
-    found, said = list(dict.fromkeys(_written(text))), set[str]()
-    if found:
-        low = {word.casefold() for word in letters_and_numbers(text)}
-        said = {w for w in low if w in MONTHS or w in WEEKDAYS or w[:1].isdecimal()}
-    for span, spelled in when.relative(text, now, zone):
-        found.append(Named("span", span.first, span.end))
-        said.update(word.casefold() for word in letters_and_numbers(spelled))
-    return list(dict.fromkeys(found)), said
+    parts: dict[str, list[Named]] = {}
+    said: set[str] = set()
+    spans = [
+        ([Named("span", span.first, span.end)], some)
+        for span, some in when.relative(text, now, zone)
+    ]
+    for found, spelled in [*_written(text), *spans]:
+        said.update(tokens(spelled))
+        for named in found:
+            same = parts.setdefault(named.part, [])
+            if named not in same:
+                same.append(named)
+    return NamedDates(parts, frozenset(said))
 
 
-def _written(text: str) -> Iterator[Named]:
-    for year, month, day in _ISO.findall(text):
-        yield from _parts(year, month, day)
-    for day, month, year in _DOTTED.findall(text):
-        yield from _parts(year, month, day)
-    if "月" in text or "年" in text:
-        for year, month, day in _KANJI.findall(text):
-            if year or month:
-                yield from _parts(year, month, day)
-    yield from (Named("year", int(year)) for year in _YEAR.findall(text))
-    words = letters_and_numbers(text)
-    for place, word in enumerate(words):
-        low = word.lower()
-        if low in WEEKDAYS:
-            yield Named("weekday", WEEKDAYS[low])
-        elif low in MONTHS:
-            # right before or after its name: "8 May", "May 8th", "8th of May"
-            beside = [*words[max(0, place - 2) : place], *words[place + 1 : place + 2]]
-            skipped = {"th", "st", "nd", "rd", "of"}
-            near = [
-                w for n, w in enumerate(beside) if n > 0 or len(beside) < 3 or beside[1] in skipped
-            ]
-            if place >= 3 and words[place - 1] == "of" and words[place - 2] in skipped:
-                near.append(words[place - 3])
-            days = [int(w) for w in near if w.isdecimal() and 1 <= int(w) <= 31]
-            if low in _DOUBTFUL and not days and (place == 0 or not word[0].isupper()):
-                continue
-            yield Named("month", MONTHS[low])
-            yield from (Named("day", day) for day in days)
+def _written(text: str) -> Iterator[tuple[list[Named], str]]:
+    """What each date asks that is written as numbers or names, and its words."""
+    digits = any(letter.isdecimal() for letter in text)
+    if digits:
+        for found in _NUMBERS.finditer(text):
+            if parts := _numbered(found):
+                yield parts, found[0]
+        if "月" in text or "年" in text:
+            for found in _KANJI.finditer(text):
+                year, month, day = found.groups()
+                if year or month:
+                    yield _parts(year=year, month=month, day=day), found[0]
+        for found in _YEAR.finditer(text):
+            yield _parts(year=found[0]), found[0]
+        for found in _SEASON.finditer(text):
+            year = _parts(year=found["year"] or found["first"])
+            season = SEASONS[(found["name"] or found["last"]).lower()]
+            yield year + [Named("month", month) for month in season], found[0]
+    spoken = {word.lower() for word in words_of(text)}
+    if not MONTHS.keys().isdisjoint(spoken):
+        for found in _MONTH.finditer(text):
+            if _is_month(found, text):
+                months = _parts(year=found["year"], month=str(MONTHS[found["name"].lower()]))
+                days = [*_parts(day=found["day"]), *_parts(day=found["after"])]
+                yield months + days, found[0]
+    for word in WEEKDAYS.keys() & spoken:
+        yield [Named("weekday", WEEKDAYS[word])], word
+    for found in _DENSE_WEEKDAY.finditer(text):
+        yield [Named("weekday", DENSE_WEEKDAYS[found[1] or found[2]])], found[0]
+    for found in _WEEKEND.finditer(text):
+        yield [Named("weekday", 5), Named("weekday", 6)], found[0]
 
 
-def _parts(year: str, month: str, day: str) -> Iterator[Named]:
-    for part, value, most in (("year", year, 9999), ("month", month, 12), ("day", day, 31)):
-        if value and 1 <= int(value) <= most:
-            yield Named(part, int(value))
+def _numbered(found: re.Match[str]) -> list[Named]:
+    """What a date of numbers asks: the year first, or last, and then the day or the month first."""
+    if found["year"]:
+        return _parts(year=found["year"], month=found["month"], day=found["day"])
+    first, second, year = int(found["first"]), int(found["second"]), int(found["late"])
+    if year < 100:
+        year += 1900 if year >= 70 else 2000
+    orders = {(first, second), (second, first)} if found["mark"] == "/" else {(first, second)}
+    read = sorted((d, m) for d, m in orders if 1 <= d <= 31 and 1 <= m <= 12)
+    if not read or not 1900 <= year < 2100:
+        return []
+    days = [part for d, m in read for part in (Named("month", m), Named("day", d))]
+    return [Named("year", year), *days]
 
 
-def on_date(times: Ints, named: Named, zone: tzinfo = UTC) -> NDArray[np.bool_]:
-    """bool[n]: which of `times: int64[n]` (epoch milliseconds; 0: no date) a question named."""
-    if named.part == "span":
-        found: NDArray[np.bool_] = (times >= named.low) & (times < named.high)
-        found &= times != 0
+def _is_month(found: re.Match[str], text: str) -> bool:
+    """Whether a name that may mean something else means a month."""
+    name = found["name"]
+    if found["day"] or found["after"] or found["year"]:
+        return True
+    if name.lower() in _NAMES:
+        return False
+    first = not text[: found.start("name")].strip(" \t\n¿¡\"'“„«(")
+    return name.lower() not in _DOUBTFUL or (name[0].isupper() and not first)
+
+
+def _parts(**given: str | None) -> list[Named]:
+    most = {"year": 9999, "month": 12, "day": 31}
+    return [
+        Named(part, int(value))
+        for part, value in given.items()
+        if value and 1 <= int(value) <= most[part]
+    ]
+
+
+def find_on_dates(times: Ints, dates: NamedDates, zone: tzinfo, mask: Flags) -> dict[str, Flags]:
+    """bool[n] for each part: which of `times: int64[n]` in the mask lie on what is named of it."""
+    if not dates.parts:
+        return {}
+    days = Days(times, zone)
+    return {part: days.on(part, named) & mask for part, named in dates.parts.items()}
+
+
+class Days:
+    """The days that times lie on, in a zone: `times: int64[n]`, epoch milliseconds; 0: no date."""
+
+    def __init__(self, times: Ints, zone: tzinfo = UTC) -> None:
+        self._times = times
+        quarters = times // (DAY_MS // 96)  # no zone is off by less than a quarter of an hour
+        self._starts = np.flatnonzero(np.append(True, quarters[1:] != quarters[:-1])[: len(times)])
+        unique, back = np.unique(quarters[self._starts] // 96, return_inverse=True)
+        offsets = np.array([_offset(int(day), zone) for day in unique], np.int64)
+        self._days = (quarters[self._starts] + offsets[back] // 900) // 96
+
+    def on(self, part: str, named: Sequence[Named]) -> Flags:
+        """bool[n]: which lie on any of what is named of one part."""
+        if part == "span":
+            found: Flags = np.zeros(len(self._times), np.bool_)
+            for span in named:
+                found |= (self._times >= span.low) & (self._times < span.high)
+        else:
+            hit = np.isin(self._values(part), [one.low for one in named])
+            found = np.repeat(hit, np.diff(np.append(self._starts, len(self._times))))
+        found &= self._times != 0
         return found
-    if not len(times):
-        return np.zeros(0, np.bool_)
-    quarters = times // (DAY_MS // 96)  # no zone is off by less than a quarter of an hour
-    starts = np.flatnonzero(np.append(True, quarters[1:] != quarters[:-1]))
-    unique, back = np.unique(quarters[starts] // 96, return_inverse=True)
-    offsets = np.array([_offset(int(day), zone) for day in unique], np.int64)
-    days = (quarters[starts] + offsets[back] // 900) // 96
-    if named.part == "weekday":
-        value = (days + 3) % 7  # 1 January 1970 was a Thursday
-    else:
-        dates = days.astype("datetime64[D]")
+
+    def _values(self, part: str) -> Ints:
+        if part == "weekday":
+            return (self._days + 3) % 7  # 1 January 1970 was a Thursday
+        dates = self._days.astype("datetime64[D]")
         months = dates.astype("datetime64[M]")
-        value = (dates - months).astype(np.int64) + 1
-        if named.part != "day":
-            whole = months.astype(np.int64)
-            value = whole % 12 + 1 if named.part == "month" else whole // 12 + 1970
-    found = np.repeat(value == named.low, np.diff(np.append(starts, len(times))))
-    found &= times != 0
-    return found
+        whole = months.astype(np.int64)
+        if part == "day":
+            values: Ints = (dates - months).astype(np.int64) + 1
+        else:
+            values = whole % 12 + 1 if part == "month" else whole // 12 + 1970
+        return values
 
 
 @lru_cache(maxsize=20_000)

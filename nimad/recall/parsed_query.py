@@ -1,9 +1,10 @@
 """A query taken apart: its words as the index has them, the speakers and dates it names.
 
 A message as the query, with a question at its end or without one, is *long*: it has more words than
-a question.  Its last paragraph says what is wanted, the rest what it is about.  So the names, dates
-and meaning of that paragraph count, and its words double; of all words the rare ones that occur
-in memories are asked (`nimad.recall.lexical`), and what no memory mentions speaks against nothing.
+a question.  Its last paragraph says what is wanted, the rest what it is about; of a paragraph that
+is long itself its last sentence does.  So the names, dates and meaning of that part count, and its
+words double; of all words the rare ones that occur in memories are asked (`nimad.recall.lexical`),
+and what no memory mentions speaks against nothing.
 
 What a query costs does not grow with its length: what is looked at is cut before anything is read.
 """
@@ -19,11 +20,13 @@ from numpy.typing import NDArray
 
 from nimad.recall import speaker_prefix
 from nimad.recall.columns import Columns
-from nimad.recall.dates import Named, named_dates
+from nimad.recall.dates import NamedDates, named_dates
+from nimad.recall.layers import layer_asked
+from nimad.recall.literals import find_literals
 from nimad.recall.scopes import Scope
 from nimad.store import words
-from nimad.store.terms import TermIndex
-from nimad.text import composed, tokens, word_pattern, words_of
+from nimad.text import composed, is_paired, tokens, word_pattern, words_of
+from nimad.words.index import TermIndex
 
 LONG = 32
 """Number of words from which on a query is long; those without content do not count, and two pairs
@@ -37,32 +40,48 @@ half each [characters]."""
 NAMED_IN = 2000
 """Length of the longest part in which dates are looked for [characters]."""
 
+FOCUS = 4.0
+"""Factor of the rarity of terms of the wanted part of a long query."""
+ENOUGH = 3
+"""Words of the last sentences that say what is wanted, at least; two pairs of a dense script are
+one [words]."""
+
 _PARAGRAPH = re.compile(r"\n[^\S\n]*\n")
+_SENTENCE = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n")
 _ENDING = re.compile(r"(?<=\w)['’](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedQuery:
     """Attributes:
-    terms: of the index, each once.
-    focus: those of the last paragraph of a long query, which count double.
-    met: those that a subject or a date stands for: no memory needs to hold them.
+    terms: of the index, each once; see `TermIndex.cut`.
+    factors: of the rarity of some terms: those of the wanted part of a long query count double,
+        pairs of characters with a small word of Chinese in them half.
+    met: the terms that a subject or a date stands for: no memory needs to hold them.
+    dated: those of them that a date stands for.
+    literals: what a text must hold to the letter, see `nimad.recall.literals`.
     subjects: codes of the subjects that are named and have memories to be looked at.
-    meaning: the text without the words that named them; of a long query its last paragraph.
+    meaning: the text without the words that named them; of a long query its wanted part.
     around: the whole of a long query; "" of another.
     dates: what is asked of dates, which are those of `zone`.
+    layer: which it asks of, see `nimad.recall.layers`; None when it does not tell.
+    dense: whether most of it is of a script that is cut into pairs of characters.
     only_names: nothing is left without the names: what these speakers said is asked.
     german: whether it is German, by its small words.
     """
 
     terms: list[str]
-    focus: frozenset[str]
+    factors: dict[str, float]
     met: frozenset[str]
+    dated: frozenset[str]
+    literals: list[str]
     subjects: NDArray[np.int64]
     meaning: str
     around: str
-    dates: list[Named]
+    dates: NamedDates
     zone: tzinfo
+    layer: str | None
+    dense: bool
     only_names: bool
     german: bool
 
@@ -80,9 +99,8 @@ def parse_query(
     text = composed(text)
     plain = _ENDING.sub("", text)
     wanted, asked, around = words.terms(plain), list[str](), ""
-    sizes = [1] if plain.isascii() else [(1 + len(tokens(word))) / 2 for word in wanted]
-    if max(len(wanted), sum(sizes)) > LONG:
-        around, text = plain, _last_paragraph(text)
+    if _count(wanted) > LONG:
+        around, text = plain, _wanted_part(text)
         plain = _ENDING.sub("", text)
         asked = sorted(wanted, key=len, reverse=True)  # the longest first: they are mostly rare
         wanted = words.terms(plain)
@@ -94,7 +112,10 @@ def parse_query(
         if scope.subjects[columns.subjects.codes[name]]
     }
     named |= _named_prefixes(spoken, scope)
+    dates = named_dates(text[:NAMED_IN], now, zone)
     drop = {word for words_ in named.values() for word in words_}
+    if scope.last:  # a memory that has a time need not hold the date
+        drop |= dates.words
     rest = plain
     if drop and plain.isascii():
         rest = word_of.sub(lambda m: "" if m[0].casefold() in drop else m[0], plain)
@@ -102,33 +123,57 @@ def parse_query(
         rest = word_of.sub(lambda m: "" if drop.issuperset(tokens(m[0])) else m[0], plain)
     whole = not word_of.search(rest)
     focus = _cut_some(wanted, terms)
+    low = [] if plain.isascii() else tokens(plain)
     german = words.is_german(spoken)
     if german:  # its small words are in every text, and embedders do not know that they say little
         less = word_of.sub(lambda m: "" if m[0].casefold() in words.GERMAN else m[0], rest)
         rest = less if word_of.search(less) else rest
-    dates, dated = named_dates(text[:NAMED_IN], now, zone)
-    met = drop | dated
+    every = list(dict.fromkeys([*focus, *_cut_some(asked, terms)])) if around else focus
+    factors = {term: words.GRAMMAR_SHARE for term in every if words.has_grammar(term)}
+    if around:
+        factors |= {term: FOCUS * factors.get(term, 1.0) for term in focus}
+    dated = frozenset(term for word in dates.words for term in terms.cut(word))
     return ParsedQuery(
-        list(dict.fromkeys([*focus, *_cut_some(asked, terms)])) if around else focus,
-        frozenset(focus if around else ()),
-        frozenset(term for word in met for term in terms.cut(word)),
+        every,
+        factors,
+        dated.union(term for word in drop for term in terms.cut(word)),
+        dated,
+        find_literals(text[:NAMED_IN]),
         np.array(sorted(named), np.int64),
         text if whole else rest,
         around,
         dates,
         zone,
+        layer_asked(text),
+        2 * sum(map(is_paired, low)) > len(low),
         whole and bool(named) and not around,
         german,
     )
 
 
-def _last_paragraph(text: str) -> str:
-    """What stands behind the last blank line, else behind the last line end; else everything."""
-    text = text.strip()
-    for part in (_PARAGRAPH.split(text)[-1], text.splitlines()[-1]):
-        if len(part) < len(text) and words_of(part):
-            return part
-    return text
+def _count(found: list[str]) -> float:
+    """How many words they are; two pairs of a dense script are one."""
+    if "".join(found).isascii():
+        return len(found)
+    return max(len(found), sum((1 + len(tokens(word))) / 2 for word in found))
+
+
+def _wanted_part(text: str) -> str:
+    """What stands behind the last blank line, else behind the last line end; else everything.  Of a
+    long one its last sentence, and those before it while they say too little."""
+    part = text = text.strip()
+    for last in (_PARAGRAPH.split(text)[-1], text.splitlines()[-1]):
+        if len(last) < len(text) and words_of(last):
+            part = last
+            break
+    if _count(words.terms(part)) <= LONG:
+        return part
+    kept = ""
+    for sentence in reversed(_SENTENCE.split(part)):
+        kept = f"{sentence} {kept}"
+        if _count(words.terms(kept)) >= ENOUGH:
+            break
+    return kept.strip()
 
 
 def _cut_some(asked: list[str], terms: TermIndex) -> list[str]:
@@ -140,10 +185,12 @@ def _cut_some(asked: list[str], terms: TermIndex) -> list[str]:
 def _named_subjects(spoken: list[str], columns: Columns) -> dict[str, set[str]]:
     """The subjects that words may name, with the tokens that do.
 
-    All words of a name in any case; or one of them, when both write it with a capital letter.  A
-    word that fills sentences ("will") must have its capital letter, and not begin the text.
+    All words of a name in any case; or one of them, when both write it with a capital letter, and
+    no other name is named by it in full: "Grad B" means no Grad A.  A word that fills sentences
+    ("will") must have its capital letter, and not begin the text.
     """
-    found: dict[str, set[str]] = {}
+    whole: dict[str, set[str]] = {}
+    partly: dict[str, set[str]] = {}
     low = set(tokens(" ".join(spoken)))
     marked = {token for word in spoken[1:] if word[:1].isupper() for token in tokens(word)}
     capital = marked | {t for word in spoken[:1] if word[:1].isupper() for t in tokens(word)}
@@ -153,11 +200,12 @@ def _named_subjects(spoken: list[str], columns: Columns) -> dict[str, set[str]]:
         for name in columns.subjects.named_by.get(word, ()):
             parts = columns.subjects.parts[name]
             said = parts & low
-            if said == parts or (
-                word in columns.subjects.capitals.get(name, ()) and word in capital
-            ):
-                found.setdefault(name, set()).update(said if said == parts else {word})
-    return found
+            if said == parts:
+                whole.setdefault(name, set()).update(said)
+            elif word in columns.subjects.capitals.get(name, ()) and word in capital:
+                partly.setdefault(name, set()).add(word)
+    meant = {word for name in whole for word in whole[name]}
+    return whole | {name: said for name, said in partly.items() if not said <= meant}
 
 
 def _named_prefixes(spoken: list[str], scope: Scope) -> dict[int, set[str]]:

@@ -1,6 +1,7 @@
 """Hybrid recall: words (BM25) and blocks (cosine) fused into one ranking.
 
-    score = (1 - w) lexical + w semantic + subject - asks + importance + recency (+ exact)
+    score = (1 - w) lexical + w semantic + subject + date + literal + layer + instruction
+            - asks + importance + recency (+ exact)
 
 Both sides look at every memory that a query may return, and both are brought to 0..1 over all of
 them: fusing ranks, or the best hundred of each side, throws the distances away.  What the sides
@@ -13,19 +14,23 @@ always comes first.  Everything is deterministic: equal scores are ordered by id
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import tzinfo
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from nimad.embed.base import Embedder
-from nimad.errors import RecordsDamaged, UsageError
+from nimad.errors import UsageError
 from nimad.index.blocks import BlockIndex
+from nimad.index.quantise import Ids
 from nimad.locks import ReadWriteLock
-from nimad.model import Filter, Hit, Memory, now_ms
-from nimad.recall import context
+from nimad.model import EVERYTHING, Filter, Hit, Memory, now_ms
+from nimad.recall import context, lexical
 from nimad.recall.columns import Columns
 from nimad.recall.columns_cache import KEEP_CHANGES, ColumnsCache
 from nimad.recall.columns_follower import ColumnsFollower
@@ -37,9 +42,10 @@ from nimad.recall.scoring import Scoring
 from nimad.recall.weights import DEFAULT, Weights
 from nimad.store.bounded import get_within
 from nimad.store.records import Records
-from nimad.store.terms import TermIndex
 from nimad.text import word_pattern
 from nimad.times import local_zone
+from nimad.words.index import TermIndex
+from nimad.words.segment import Segment
 
 MODES = ("hybrid", "meaning", "words")
 
@@ -58,18 +64,17 @@ class Recall:
         weights: Weights = DEFAULT,
         clock: Callable[[], int] = now_ms,
         file: Path | None = None,
-        on_words_damaged: Callable[[RecordsDamaged], None] | None = None,
+        terms: TermIndex | None = None,
     ) -> None:
         """`file` is where the columns are kept between two starts; without one they are not.
 
-        `on_words_damaged` is told when the words index cannot be read; the query is then answered
-        by meaning alone.  Without it the query fails.
+        `terms`: the words index; without one, one in memory is made of all texts.
         """
         self.weights = weights
         self._records = records
         self._parts = parts
         self._clock = clock
-        self._terms = TermIndex(records, on_words_damaged)
+        self._terms = terms or TermIndex(records)
         self._columns = Columns()
         self._follower = ColumnsFollower(records, self._terms, self._columns)
         self.columns_cache = ColumnsCache(file, records, self._columns)
@@ -84,36 +89,44 @@ class Recall:
         word_pattern(ascii_only=False)
         self.query("warm up", 1, "hybrid", Filter())
 
-    def follow(self) -> None:
+    def follow(self, seconds: float = math.inf) -> bool:
         """Take over what was written up to now, in steps: then the next query need not.  Call it
-        after writing many memories; queries are answered between the steps."""
-        head = self._records.head()
+        after writing many memories; queries are answered between the steps.
+
+        Begins no step after some `seconds`; True where something is left then.
+        """
+        head, end = self._records.head(), time.monotonic() + seconds
         while self._columns.seen < head:
+            if time.monotonic() > end:
+                return True
             with self._lock.exclusive():
                 self._follower.sync(_FOLLOW_ROWS)
+        return False
 
-    def words_changed(self, complete: bool) -> None:
-        """The words index is being made anew; or it was (`complete`): read it anew, the lengths of
-        texts beforehand, while queries go on."""
-        found: dict[int, int] | None = {}
-        if complete:
-            try:
-                found = self._follower.read_lengths()
-            except RecordsDamaged:  # the next query meets it, and tells
-                found = None
+    def words_changed(self, sealed: Sequence[Segment], complete: bool) -> None:
+        """These files of words count from now on, and they and what came later are all words there
+        are (`complete`), or not yet."""
         with self._lock.exclusive():
-            self._terms.complete = complete
-            if found is None:
-                self._follower.clear()
-            elif complete:
-                self._follower.take_lengths(found)
+            self._terms.restart(sealed, complete)
+            self._terms.follow(self._columns.last_id)
 
     def keep(self, most_changes: int = KEEP_CHANGES) -> bool:
-        """Write the columns to their file when that is due; whether it did.  Raises DiskFull.  Not
-        while the words index is incomplete: the lengths of texts come from there."""
-        return self._terms.complete and self.columns_cache.save_when_due(
-            self._reading(), most_changes
-        )
+        """Write the columns to their file when that is due; whether it did.  Raises DiskFull.
+
+        From then on they lie in the file, not in memory.
+        """
+        saved = self.columns_cache.save_when_due(self._reading(), most_changes)
+        if saved:
+            with self._lock.exclusive():
+                self.columns_cache.map_saved()
+        return saved
+
+    def rest(self) -> None:
+        """Give back what queries have read of the files."""
+        with self._lock.shared():
+            self._columns.give_back()
+        self._terms.rest()
+        lexical.rest()
 
     def close(self) -> None:
         """Give back what is held besides memory."""
@@ -128,8 +141,10 @@ class Recall:
         now: int | None = None,
         watch: Stopwatch | None = None,
         zone: tzinfo | None = None,
+        *,
+        always: bool = False,
     ) -> list[Hit]:
-        """The best `k` memories for a text, best first; none when nothing fits.
+        """The best `k` memories for a text, best first; none when nothing fits, unless `always`.
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
@@ -147,7 +162,9 @@ class Recall:
         with self._reading() as parts:
             scope = self._scopes.of(where)
             watch.lap("wait")
-            context = QueryContext(text, k, mode, scope, at, zone or local_zone(), *parts, watch)
+            context = QueryContext(
+                text, k, mode, scope, at, zone or local_zone(), *parts, watch, always
+            )
             scored = self._scoring.best(context) if scope.count else []
         watch.lap("fusion")
         memories = get_within(self._records, [number for number, *_ in scored])
@@ -177,14 +194,25 @@ class Recall:
             context = QueryContext(text, 1, mode, scope, at, zone or local_zone(), *parts, watch)
             return self._scoring.evidence(context)
 
-    def similar(self, memory: Memory, k: int) -> list[Hit]:
+    def ids(self, where: Filter) -> Ids | None:
+        """int64[m], ascending: the ids of what passes a filter; None when nothing is left out."""
+        with self._reading():
+            return self._scopes.of(where).ids
+
+    def rows(self, where: Filter, *names: str) -> list[NDArray[Any]]:
+        """Some columns of what passes a filter, in the order of ids; see `Columns`."""
+        with self._reading():
+            mask = self._scopes.of(where).mask
+            return [getattr(self._columns, name)[mask] for name in names]
+
+    def similar(self, memory: Memory, k: int, allowed: Ids | None = None) -> list[Hit]:
         """The `k` memories nearest in meaning to one, itself left out; scores are cosines.  By the
         vector that the index holds of it; one that is not encoded yet is embedded now."""
         blocks, embedder = self._parts()
         query = blocks.vector(memory.id)
         if query is None:
             query = embedder.embed([memory.text])[0]
-        ids, scores = blocks.search(query, k + 1)
+        ids, scores = blocks.search(query, k + 1, allowed)
         near = [(float(s), int(i)) for i, s in zip(ids, scores, strict=True) if i != memory.id]
         memories = get_within(self._records, [i for _, i in near[:k]])
         return [
@@ -193,11 +221,13 @@ class Recall:
             if score > 0 and i in memories
         ]
 
-    def passages(self, hits: list[Hit], most: int, upto: int | None = None) -> list[Passage]:
+    def passages(
+        self, hits: list[Hit], most: int, upto: int | None = None, where: Filter = EVERYTHING
+    ) -> list[Passage]:
         """The best `most` passages of hits, nothing in them later than `upto`; see `context`."""
         with self._reading():
             around = context.ids_around(self._columns, hits)
-        return context.passages(self._records, hits, around, upto, most)
+        return context.passages(self._records, hits, around, upto, most, where)
 
     def _stale(self) -> bool:
         return self._follower.stale() or self._parts() != self._serving
@@ -218,7 +248,7 @@ class Recall:
                         pass
                     parts = self._parts()
                     if parts != self._serving:  # another embedder, or a rebuild: other lengths
-                        self._columns.length[:] = np.nan
+                        self._columns.forget_lengths()
                         self._serving = parts
         with self._lock.shared():
             assert self._serving is not None

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nimad.model import Filter
 from nimad.recall import speaker_prefix
-from nimad.recall.columns import Columns
+from nimad.recall.columns import CODES, Columns
+from nimad.recall.layers import INPUT, OUTPUT
 from nimad.recall.subjects import NO_SUBJECT
 from nimad.recall.weights import Weights
 from nimad.store.records import Records
@@ -21,9 +23,13 @@ from nimad.text import common_form
 _KEPT = 8
 """Scopes kept."""
 _LARGE, _LARGE_KEPT = 50_000, 3
-"""Rows from which on fewer are kept, and how many: one takes up to 17 bytes a row."""
+"""Rows from which on fewer are kept, and how many: one takes up to 18 bytes a row."""
 
 
+_LAYERS_SQL = "SELECT folded, id FROM names WHERE folded IN (?, ?)"
+MIXED = 0.7, 1.0
+"""Standard deviations of the logarithms of lengths, between which the texts of a store become
+mixed: talk, notes and diaries have .3 to .65, chats with an agent 1.0 to 1.5."""
 _NO_ROW = -(1 << 31)
 """A code that no row has."""
 
@@ -36,23 +42,38 @@ class Scope:
         mask: bool[n], what may be returned.
         whole: that is every row.  filtered: rows that exist are left out.
         count: how many may be returned.
-        sizes: float32[n], BM25's measure of each text's length against the usual one.
+        words: uint16[n], how many words each text has.  average: of those in the mask.
+        k1, b: of BM25, see `Weights`.
         subjects: bool[codes], whose memories are among them.
         prefixes: the codes of speakers in the texts, see `speaker_prefix`.
         first, last: the times between which those lie that have one.
+        layers: the codes of the layers of a chat with an agent, see `nimad.recall.layers`.
+        instructions: bool[n], the standing instructions that users gave; None without any.
         id: int64[n], of every row.
+        bound: the asker may know of nothing else.
     """
 
     mask: NDArray[np.bool_]
     whole: bool
     filtered: bool
     count: int
-    sizes: NDArray[np.float32]
+    words: NDArray[np.uint16]
+    average: float
+    k1: float
+    b: float
     subjects: NDArray[np.bool_]
     prefixes: frozenset[int]
     first: int
     last: int
+    layers: dict[str, int]
+    instructions: NDArray[np.bool_] | None
     id: NDArray[np.int64]
+    bound: bool
+
+    @functools.cached_property
+    def sizes(self) -> NDArray[np.float32]:
+        """float32[n]: BM25's measure of each text's length against the usual one."""
+        return self.k1 * (1 - self.b + self.b * self.words.astype(np.float32) / self.average)
 
     @functools.cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -80,6 +101,8 @@ class Scopes:
         self._weights = weights
         self._kept: OrderedDict[Filter, Scope] = OrderedDict()
         self._version = -1
+        self._codes: dict[str, set[int]] = {}
+        """The codes that occur, of each field of few values."""
 
     def of(self, where: Filter) -> Scope:
         """What passes a filter now."""
@@ -87,6 +110,11 @@ class Scopes:
             if self._version != self._columns.version:
                 self._kept.clear()
                 self._version = self._columns.version
+                self._codes = {
+                    name: set(np.flatnonzero(np.bincount(getattr(self._columns, name))).tolist())
+                    for name in CODES
+                }
+            where = self._without_idle(where)
             if where not in self._kept:
                 self._kept[where] = self._make_scope(where)
             self._kept.move_to_end(where)
@@ -95,14 +123,21 @@ class Scopes:
                 self._kept.popitem(last=False)
             return self._kept[where]
 
-    def _make_scope(self, where: Filter) -> Scope:
-        columns, weights = self._columns, self._weights
+    def _mask_of(self, where: Filter) -> NDArray[np.bool_]:
+        """bool[n]: the rows that pass a filter."""
+        columns = self._columns
         mask = columns.alive.copy()
         for column, name in ((columns.namespace, where.namespace), (columns.layer, where.layer)):
             if name is not None:
                 sql = "SELECT id FROM names WHERE folded = ?"
                 codes = [code for (code,) in self._records.rows(sql, (common_form(name),))]
                 mask &= np.isin(column, codes)
+        for name, code_of in CODES.items():
+            if wanted := getattr(where, name):
+                codes = [code_of.get(value, 0) for value in wanted]
+                mask &= np.isin(getattr(columns, name), codes)
+        if where.within is not None:
+            mask &= np.isin(columns.namespace, self._records.names_within(where.within))
         if where.who is not None:
             mask &= columns.who == columns.subjects.codes.get(common_form(where.who), _NO_ROW)
         if where.after is not None or where.before is not None:
@@ -111,14 +146,41 @@ class Scopes:
             mask &= columns.time >= where.after
         if where.before is not None:
             mask &= columns.time < where.before
-        if where.where is not None or where.tags:
-            rest = Filter(where=where.where, tags=where.tags)
+        rest = Filter(
+            where=where.where,
+            agent=where.agent,
+            tree=where.tree,
+            documents=where.documents,
+            tags=where.tags,
+        )
+        if rest:
             kept = np.zeros(columns.count, np.bool_)
             kept[columns.rows_of(self._records.matching(rest))] = True
             mask &= kept
+        return mask
+
+    def _without_idle(self, where: Filter) -> Filter:
+        """A filter without what it asks of fields of few values where that rules out nothing: most
+        stores hold nothing untrusted, and one scope does for prompts and for the rest."""
+        idle: dict[str, Any] = {}
+        for name, code_of in CODES.items():
+            wanted = {code_of.get(value, 0) for value in getattr(where, name)}
+            if wanted and self._codes[name] <= wanted:
+                idle[name] = ()
+        return replace(where, **idle) if idle else where
+
+    def _make_scope(self, where: Filter) -> Scope:
+        columns, weights = self._columns, self._weights
+        mask = self._mask_of(where)
         count = int(np.count_nonzero(mask))
         times = columns.time[mask & (columns.time != 0)]
-        average = max(float(columns.words[mask].mean(dtype=np.float64)), 1.0) if count else 1.0
+        words = columns.words[mask]
+        average = max(float(words.mean(dtype=np.float64)), 1.0) if count else 1.0
+        low, high = MIXED
+        spread = float(np.log1p(words).std(dtype=np.float64)) if count else 0.0
+        mixed = min(max((spread - low) / (high - low), 0.0), 1.0)
+        layers = dict(self._records.rows(_LAYERS_SQL, (INPUT, OUTPUT)))
+        told = columns.instructs & (columns.layer == layers.get(INPUT, _NO_ROW))
         who = columns.who[mask]
         known = np.maximum(who, NO_SUBJECT) + 1
         present = np.bincount(known, minlength=columns.subjects.next_code + 1)[1:] > 0
@@ -127,10 +189,16 @@ class Scopes:
             whole=count == columns.count,
             filtered=count < columns.count - columns.dead,
             count=count,
-            sizes=weights.k1 * (1 - weights.b + weights.b * columns.words / average),
+            words=columns.words,
+            average=average,
+            k1=weights.k1,
+            b=weights.b + (1 - weights.b) * mixed,
             subjects=present,
             prefixes=speaker_prefix.recurring(who),
             first=int(times.min()) if len(times) else 0,
             last=int(times.max()) if len(times) else 0,
+            layers=layers,
+            instructions=told if told.any() else None,
             id=columns.id,
+            bound=where.within is not None,
         )

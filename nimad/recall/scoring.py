@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from nimad.embed.base import CosineScale
 from nimad.errors import Degraded, WordsDamaged
 from nimad.recall import evidence, lexical
-from nimad.recall.columns import Columns, Rows
+from nimad.recall.columns import NONE, Columns, Rows
+from nimad.recall.dates import Flags, find_on_dates
 from nimad.recall.evidence import Evidence
-from nimad.recall.lexical import LexicalScores
+from nimad.recall.layers import INPUT
+from nimad.recall.lexical import LexicalScores, distinct
 from nimad.recall.parsed_query import ParsedQuery, looked_at, parse_query
 from nimad.recall.query_context import QueryContext
+from nimad.recall.scopes import Scope
 from nimad.recall.semantic import (
     SemanticQuery,
     SemanticScorer,
@@ -29,13 +32,20 @@ from nimad.recall.semantic import (
 )
 from nimad.recall.weights import Weights
 from nimad.store.records import Records
-from nimad.store.terms import TermIndex
+from nimad.words.index import TermIndex
 
+BONUSES = ("subject", "date", "literal", "layer", "instruction")
+"""Parts of the formula that only some memories have, whatever their words and vectors."""
+AROUND = 0.25
+"""Share of the whole of a long query in its vector, beside that of the part that says what is
+wanted."""
 EXACT = 2.0
 """Bonus of a memory that is the query, word for word: above the sum of everything else."""
 
 Floats = NDArray[Any]
 """float32 or float64."""
+Bonuses = dict[str, tuple[np.float32, NDArray[Any]]]
+"""By name: what a bonus is worth, and bool[n] or float32[n], to which rows or how much of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,7 @@ class _Scored:
 
     Attributes:
         context: of the query; its mode is meaning where the words index is damaged.
+        bonuses: those of the formula that any row can have.
         near: None where nothing is asked by meaning, or cannot be.
         same: the rows whose text is the query itself.
     """
@@ -51,6 +62,7 @@ class _Scored:
     context: QueryContext
     query: ParsedQuery
     words: LexicalScores
+    bonuses: Bonuses
     near: SemanticScores | None
     same: Rows
 
@@ -71,7 +83,14 @@ class Scoring:
         """(id, score, parts, ids of its copies) of the best `k`, best first; none when too little
         of it is met."""
         scored = self._score_sides(context)
-        if not len(scored.same) and not self._weigh(scored).enough:
+        found = self._best_of(scored)
+        scored.words.release()
+        return found
+
+    def _best_of(self, scored: _Scored) -> list[tuple[int, float, dict[str, float], list[int]]]:
+        """The same, of both sides."""
+        context = scored.context
+        if not (context.always or len(scored.same) or self._weigh(scored).enough):
             return []
         rows, plain, mixed = self._find_candidates(scored)
         if not len(rows):
@@ -115,7 +134,10 @@ class Scoring:
 
     def evidence(self, context: QueryContext) -> Evidence:
         """What `best` decides by whether to answer."""
-        return self._weigh(self._score_sides(context))
+        scored = self._score_sides(context)
+        found = self._weigh(scored)
+        scored.words.release()
+        return found
 
     def _score_sides(self, context: QueryContext) -> _Scored:
         """Where the words index is damaged, the query is asked by meaning alone."""
@@ -125,22 +147,60 @@ class Scoring:
             context = replace(context, text=text)
         query = parse_query(context.text, columns, self._terms, scope, context.now, context.zone)
         same = same[scope.mask[same]]
-        zeros = np.zeros(columns.count, np.float32)
-        words = LexicalScores(zeros, zeros, 0.0, frozenset())
+        on_dates = find_on_dates(columns.time, query.dates, query.zone, scope.mask)
+        on_date = None
+        if query.dates.definite:
+            on_date = np.logical_and.reduce(list(on_dates.values()))
+        words = LexicalScores.nothing(columns, scope, self._weights)
         if context.mode != "meaning":
             try:
                 words = lexical.score_words(
-                    query, columns, self._terms, scope, self._weights, context.watch
+                    query,
+                    columns,
+                    self._terms,
+                    scope,
+                    self._weights,
+                    context.watch,
+                    on_dates,
+                    self._records.texts_holding,
                 )
             except WordsDamaged as error:
                 self._terms.report_damage(error)
                 context = replace(context, mode="meaning")
         context.watch.lap("words")
-        near = None if context.mode == "words" else self._score_meaning(context, query, words, same)
-        return _Scored(context, query, words, near, same)
+        bonuses = self._find_bonuses(query, scope, words, on_date)
+        near = None
+        if context.mode != "words":
+            near = self._score_meaning(context, query, words, bonuses, same)
+        return _Scored(context, query, words, bonuses, near, same)
+
+    def _find_bonuses(
+        self, query: ParsedQuery, scope: Scope, words: LexicalScores, on_date: Flags | None
+    ) -> Bonuses:
+        """What each bonus that any row can have is worth, and to which rows, or how much of it;
+        `on_date: bool[n]`, the rows whose time is what the query names, every part of it."""
+        columns, weights = self._columns, self._weights
+        found: Bonuses = {}
+        if len(query.subjects):
+            found["subject"] = np.float32(weights.subject), columns.spoken_by(query.subjects)
+        if on_date is not None:
+            found["date"] = np.float32(weights.on_date), on_date
+        if words.literal is not None:
+            found["literal"] = np.float32(weights.literal), words.literal
+        if scope.instructions is not None:
+            found["instruction"] = np.float32(weights.instruction), scope.instructions
+        if query.layer in scope.layers:
+            asked = columns.layer == scope.layers[query.layer]
+            found["layer"] = np.float32(weights.layer), asked
+        return found
 
     def _score_meaning(
-        self, context: QueryContext, query: ParsedQuery, words: LexicalScores, same: Rows
+        self,
+        context: QueryContext,
+        query: ParsedQuery,
+        words: LexicalScores,
+        bonuses: Bonuses,
+        same: Rows,
     ) -> SemanticScores | None:
         """None without an embedder (words go on without it, and the reply says so), and for a
         query in which it knows nothing."""
@@ -152,26 +212,25 @@ class Scoring:
         context.watch.lap("embed")
         vector = parts[0]
         if query.around:  # what is wanted, and a little of what it is about
-            mixed = 2 * parts[0] + parts[1]
+            mixed = parts[0] + AROUND * parts[1]
             vector = mixed / max(float(np.linalg.norm(mixed)), 1e-6)
         if not vector.any():
             return None
-        large, weights = self._columns.count > self._weights.exact_rows, self._weights
-        promise: Floats = words.shared
-        top = float(promise.max(initial=0.0))
-        if large and len(query.subjects) and top > 0:
-            # words and subject of each row that has words, in the unit of the words
-            bonus = weights.subject / max(1 - weights.semantic, 1e-6) * top
-            named = (promise > 0) & self._columns.spoken_by(query.subjects)
-            promise = promise + named * np.float32(bonus)
+        weights = self._weights
+        extra = None
+        if bonuses and self._columns.count > weights.exact_rows:
+            # beside the words of a row, in their unit
+            unit = np.float32(words.top / max(1 - self._share(context, query), 1e-6))
+            rows = np.flatnonzero(np.logical_or.reduce([mine != 0 for _, mine in bonuses.values()]))
+            extra = rows, lambda rows: unit * worth_of(bonuses, bonuses, rows)
         about = SemanticQuery(
             query=vector,
             scope=context.scope,
-            words=words.shared,
+            words=words,
             same=same,
             shares=weights.shares_of(context.embedder),
             late=late_cosines(self._records, context.embedder, vector),
-            promise=promise if large else None,
+            extra=extra,
             wanted=context.k,
         )
         return self._semantic.score(context.blocks, about, context.watch)
@@ -218,40 +277,59 @@ class Scoring:
     def _find_candidates(self, scored: _Scored) -> tuple[Rows, Floats, Floats]:
         """rows: int64[m], with their own cosine and the mixed one: float32[m], nan for unknown."""
         near, query = scored.near, scored.query
-        wanted = scored.words.shared > 0
-        wanted[scored.same] = True
-        if query.only_names:
-            wanted |= np.isin(self._columns.who, query.subjects) & scored.context.scope.mask
+        also = scored.same
+        if query.only_names:  # they may be missing among the nearest
+            named = self._columns.spoken_by(query.subjects) & scored.context.scope.mask
+            also = distinct(np.concatenate([also, np.flatnonzero(named)]))
         if near is None:
-            rows = np.flatnonzero(wanted)
+            rows = distinct(np.concatenate([np.flatnonzero(scored.words.shared), also]))
             unknown = np.full(len(rows), np.nan, np.float32)
             return rows, unknown, unknown
         rows, plain, mixed = near.rows, near.plain, near.mixed
-        if query.only_names:  # they may be missing among the nearest
-            extra = np.setdiff1d(np.flatnonzero(wanted), rows)
+        if query.only_names:
+            extra = np.setdiff1d(np.concatenate([np.flatnonzero(scored.words.shared), also]), rows)
             rows = np.concatenate([rows, extra])
             gap = np.full(len(extra), np.nan, np.float32)
             plain, mixed = np.append(plain, gap), np.append(mixed, gap)
-        kept = wanted[rows] | (mixed >= self._scale(scored.context).near)
+        kept = (scored.words.shared_by(rows) > 0) | (mixed >= self._scale(scored.context).near)
+        if len(also):
+            kept |= np.isin(rows, also)
         return rows[kept], plain[kept], mixed[kept]
+
+    def _share(self, context: QueryContext, query: ParsedQuery) -> float:
+        """Of the semantic side in the score."""
+        if context.mode != "hybrid":
+            return float(context.mode == "meaning")
+        by_pairs = query.dense and context.embedder.by_spelling
+        return self._weights.semantic * (self._weights.dense if by_pairs else 1.0)
 
     def _parts_of(self, rows: Rows, mixed: Floats, scored: _Scored) -> dict[str, Floats]:
         """The terms of the formula, by name: float[m] each."""
         columns, weights, scope = self._columns, self._weights, scored.context.scope
-        words, near = scored.words.shared, scored.near
-        share = {"hybrid": weights.semantic, "meaning": 1.0, "words": 0.0}[scored.context.mode]
-        top = max(float(words.max(initial=0.0)), 1e-6)
+        words, near = scored.words, scored.near
+        share = self._share(scored.context, scored.query)
+        top = max(words.top, 1e-6)
         nearness = np.where(np.isnan(mixed), np.float32(0), mixed)
         low, spread = (near.low, max(near.high - near.low, 1e-6)) if near else (0.0, 1.0)
         time = columns.time[rows]
         age = (time - scope.first) / max(scope.last - scope.first, 1)
         age[time == 0] = 0.5  # no date is neither old nor new
-        named = columns.spoken_by(scored.query.subjects, rows)
+        asks = columns.asks[rows] & (columns.layer[rows] != scope.layers.get(INPUT, NONE))
         return {
-            "lexical": (1 - share) * words[rows] / top,
+            "lexical": (1 - share) * words.shared_by(rows) / top,
             "semantic": share * np.maximum(nearness - low, 0) / spread,
-            "subject": weights.subject * named,
-            "asks": -weights.asks * columns.asks[rows],
+            **{name: worth_of(scored.bonuses, (name,), rows) for name in BONUSES},
+            "asks": -weights.asks * asks,
             "importance": weights.importance * columns.importance[rows],
             "recency": weights.recency * age,
         }
+
+
+def worth_of(bonuses: Bonuses, names: Iterable[str], rows: Rows) -> Floats:
+    """float32[m]: what some bonuses are worth to some rows, all together."""
+    total = np.zeros(len(rows), np.float32)
+    for name in names:
+        if name in bonuses:
+            worth, mine = bonuses[name]
+            total += worth * mine[rows]
+    return total

@@ -8,7 +8,7 @@ the columns.  The lengths come of whole numbers, so they are the same on every m
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from nimad.embed.base import Embedder
 from nimad.index.blocks import BlockIndex
 from nimad.index.located import Located
 from nimad.recall.columns import NONE, Columns, Floats, Rows
+from nimad.recall.lexical import LexicalScores, distinct
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scope
 from nimad.recall.weights import Weights
@@ -60,22 +61,22 @@ class SemanticQuery:
     """What is compared with the memories.
 
     Attributes:
-        query: float32[d].  words: float32[n], the lexical score of each row.
+        query: float32[d].  words: the lexical scores.
         same: rows to be scored in any case.
         shares: of the vectors of the one before and the one after, for the embedder in use.
         late: the cosines of memories, by id, whose vectors are not stored yet; None: too slow.
-        promise: float32[n], what is known of each row's score; of a large store the best by it
-            are compared.  None: as `words`.
+        extra: rows (ascending) of a large store that are worth more than their words, and what
+            that is, when the best by both are picked to be compared; a row without words is not.
         wanted: how many memories are asked for.
     """
 
     query: Floats
     scope: Scope
-    words: Floats
+    words: LexicalScores
     same: Rows
     shares: tuple[float, float]
     late: Callable[[Rows], Floats] | None = None
-    promise: Floats | None = None
+    extra: tuple[Rows, Callable[[Rows], Floats]] | None = None
     wanted: int = 10
 
 
@@ -87,9 +88,10 @@ def late_cosines(
         return None
 
     def cosines(ids: Rows) -> Floats:
-        texts = dict(records.texts_of(ids.tolist()))
-        rows = embedder.embed([texts.get(int(number), "") for number in ids])
-        near: Floats = (rows @ query).astype(np.float32)
+        near = np.zeros(len(ids), np.float32)
+        for part in records.texts_of(ids.tolist()):
+            rows = embedder.embed([text for _, text in part])
+            near[np.isin(ids, [number for number, _ in part])] = rows @ query
         return near
 
     return cosines
@@ -108,52 +110,61 @@ class SemanticScorer:
     def score(self, blocks: BlockIndex, about: SemanticQuery, watch: Stopwatch) -> SemanticScores:
         """Score every row in the scope; of a large store the nearest, and the best by words."""
         columns, query = self._columns, about.query
-        known = self._every
-        every = self._every = blocks.locate(columns.id, known)
         if columns.count <= self._weights.exact_rows:
+            every = self._every = blocks.locate(columns.id, self._every)
             if self._measured != (every, columns.version):  # some lengths are not known yet
-                unknown = np.flatnonzero(np.isnan(columns.length) & columns.alive)
+                unknown = np.flatnonzero((columns.length == 0) & columns.alive)
                 unknown = unknown[every.present(unknown)]
                 for start in range(0, len(unknown), _BATCH):
                     self._measure_rows(unknown[start : start + _BATCH], every, about.shares)
                 self._measured = (every, columns.version)
             watch.lap("blocks")
-            rows = np.arange(columns.count) if about.scope.whole else about.scope.rows
+            whole = about.scope.whole
+            rows = np.arange(columns.count) if whole else about.scope.rows
             cosines = np.append(every.cosines(query), np.float32(0))
-            self._encode_late(cosines, about)
-            found = self._mix(rows, cosines, about.shares, whole=about.scope.whole)
+            self._encode_late(cosines, np.arange(columns.count), about)
+            picked = slice(columns.count) if whole else rows
+            sides: list[NDArray[Any]] = [c[picked] for c in (columns.before, columns.after)]
         else:
             rows = self._picked(blocks, about, watch)
             near = self._with_neighbours(rows)
-            cosines = np.zeros(columns.count + 1, np.float32)  # the last for row -1, no neighbour
-            cosines[near] = every.cosines(query, near)
-            self._encode_late(cosines, about)
-            self._measure_rows(rows[np.isnan(columns.length[rows])], every, about.shares)
-            found = self._mix(rows, cosines, about.shares)
+            every = blocks.locate(columns.id[near])
+            cosines = np.append(every.cosines(query), np.float32(0))  # the last for no neighbour
+            self._encode_late(cosines, near, about)
+            self._measure_rows(rows[columns.length[rows] == 0], every, about.shares, near)
+            picked = near.searchsorted(rows)
+            sides = [_places(near, chain[rows]) for chain in (columns.before, columns.after)]
+        found = self._mix(rows, cosines, picked, sides, about.shares)
         watch.lap("cosines")
         return found
 
-    def _encode_late(self, cosines: Floats, about: SemanticQuery) -> None:
-        """What is found by its words and has no vector yet is compared all the same."""
-        waiting = np.isnan(cosines[:-1]) & (about.words > 0)
-        if about.late is None or not waiting.any():
+    def _encode_late(self, cosines: Floats, rows: Rows, about: SemanticQuery) -> None:
+        """What is found by its words and has no vector yet is compared all the same; `cosines` of
+        some rows and of no neighbour."""
+        waiting = np.flatnonzero(np.isnan(cosines[:-1]))
+        if about.late is None or not len(waiting):
             return
-        words = np.where(waiting & about.scope.mask, about.words, np.float32(0))
-        rows = np.sort(highest(words, LATE_ROWS))
-        if len(rows):
-            cosines[rows] = about.late(self._columns.id[rows])
+        mine = rows[waiting]
+        best = np.sort(highest(about.words.shared_by(mine), LATE_ROWS))
+        if len(best):
+            cosines[waiting[best]] = about.late(self._columns.id[mine[best]])
 
     def _picked(self, blocks: BlockIndex, about: SemanticQuery, watch: Stopwatch) -> Rows:
         """The rows of a large store that are scored, ascending."""
         columns, weights, scope = self._columns, self._weights, about.scope
         if scope.count <= weights.exact_rows // 4:
             return scope.rows
-        promise = about.words if about.promise is None else about.promise
         most, few = (max(n, 2 * about.wanted) for n in (weights.candidates, weights.nearest))
-        best = highest(promise, most)
+        (held, shared), named = about.words.leaders(most), np.zeros(0, np.int64)
+        if about.extra is not None:
+            named = about.extra[0]
+        best = self._most_promising(held, shared, named, about, most)
         while len(best) % most == 0 and 0 < self._sentences(best) < 2 * about.wanted:
-            promise = np.where(np.isin(columns.print, columns.print[best]), np.float32(0), promise)
-            more = highest(promise, most)
+            others = np.flatnonzero(about.words.shared)
+            held = others[~np.isin(columns.print[others], columns.print[best])]
+            named = np.intersect1d(named, held, assume_unique=True)
+            shared = about.words.shared[held]
+            more = self._most_promising(held, shared, named, about, most)
             if not len(more):
                 break
             best = np.concatenate([best, more])
@@ -167,23 +178,42 @@ class SemanticScorer:
         far, _ = blocks.search(-about.query, weights.furthest, scope.ids, effort=FAR_EFFORT)
         watch.lap("blocks")
         found = columns.rows_of(np.sort(np.concatenate([near, far])))
-        return np.unique(np.concatenate([found[scope.mask[found]], best, about.same]))
+        return distinct(np.concatenate([found[scope.mask[found]], best, about.same]))
+
+    def _most_promising(
+        self, rows: Rows, shared: Floats, named: Rows, about: SemanticQuery, most: int
+    ) -> Rows:
+        """The best of some rows by words and what they are worth besides, equal ones in order;
+        `named` are those that are worth anything besides.  Both ascending."""
+        words = about.words
+        best = rows[highest(shared, most)]
+        if about.extra is None or not len(named):
+            return best
+        theirs = words.shared_by(named)
+        named, theirs = named[theirs > 0], theirs[theirs > 0]
+        chosen = named[highest(theirs + about.extra[1](named), most)]
+        both = distinct(np.concatenate([best, chosen]))
+        return both[best_places(words.shared_by(both) + about.extra[1](both), most)]
 
     def _mix(
-        self, rows: Rows, cosines: Floats, shares: tuple[float, float], *, whole: bool = False
+        self,
+        rows: Rows,
+        cosines: Floats,
+        picked: Rows | slice,
+        sides: Sequence[NDArray[Any]],
+        shares: tuple[float, float],
     ) -> SemanticScores:
-        """`cosines: float32[n + 1]`: nan without a vector; 0 at the end, for no neighbour.
-        `whole`: `rows` are all of them, and nothing needs to be picked."""
-        columns, picked = self._columns, slice(len(cosines) - 1) if whole else rows
+        """Of `cosines`, nan without a vector and at the end 0 for no neighbour: `picked` are those
+        of the rows, `sides` those of their neighbours."""
         plain = cosines[picked]
         mixed = plain.copy()
-        for chain, share in zip((columns.before, columns.after), shares, strict=True):
-            theirs = cosines[chain[picked]]
+        for side, share in zip(sides, shares, strict=True):
+            theirs = cosines[side]
             theirs[np.isnan(theirs)] = 0
             theirs *= np.float32(share)
             mixed += theirs
-        lengths = columns.length[picked]
-        mixed /= np.where(np.isnan(lengths), np.float32(1), lengths)
+        lengths = self._columns.length[rows]
+        mixed /= np.where(lengths == 0, np.float32(1), lengths)
         low = float(np.fmin.reduce(mixed, initial=np.nan))  # nan counts only where all are
         if math.isnan(low):
             return SemanticScores(rows, plain, mixed, 0.0, 0.0)
@@ -196,22 +226,31 @@ class SemanticScorer:
     def _with_neighbours(self, rows: Rows) -> Rows:
         """`rows` and their neighbours, ascending."""
         columns = self._columns
+        if len(rows) * _STRIDE < columns.count:
+            beside = np.concatenate([columns.before[rows], columns.after[rows]]).astype(np.int64)
+            return distinct(np.concatenate([rows, beside[beside != NONE]]))
         wanted = np.zeros(columns.count + 1, np.bool_)  # the last one for row -1, no neighbour
         for found in (rows, columns.before[rows], columns.after[rows]):
             wanted[found] = True
         return np.flatnonzero(wanted[:-1])
 
-    def _measure_rows(self, rows: Rows, every: Located, near_by: tuple[float, float]) -> None:
-        """Keep |v + a before + b after| of `rows`."""
+    def _measure_rows(
+        self,
+        rows: Rows,
+        every: Located,
+        near_by: tuple[float, float],
+        within: Rows | None = None,
+    ) -> None:
+        """Keep |v + a before + b after| of `rows`; `every` has all rows, or those `within`."""
         if not len(rows):
             return
         columns = self._columns
         near = self._with_neighbours(rows)
-        vectors = np.vstack([every.rows(near), np.zeros((1, every.dims), np.float32)])
+        picks = near if within is None else within.searchsorted(near)
+        vectors = np.vstack([every.rows(picks), np.zeros((1, every.dims), np.float32)])
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors).astype(np.float64))
         places = [
-            np.where(found == NONE, len(near), np.searchsorted(near, found))
-            for found in (rows, columns.before[rows], columns.after[rows])
+            _places(near, found) for found in (rows, columns.before[rows], columns.after[rows])
         ]
         shares = (1.0, *near_by)
         square = np.zeros(len(rows), np.float64)
@@ -222,12 +261,17 @@ class SemanticScorer:
                 dots = np.einsum("ij,ij->i", vectors[one], vectors[other]).astype(np.float64)
                 square += 2 * a * b * dots / np.maximum(norms[one] * norms[other], 1)
         missing = np.zeros(len(rows), np.bool_)
-        present = np.append(every.present(near), True)
+        present = np.append(every.present(picks), True)
         for one in places:  # a vector that is still to come would change the length
             missing |= ~present[one]
         lengths = np.sqrt(np.maximum(square, 1e-6)).astype(np.float32)
-        lengths[missing] = np.nan
+        lengths[missing] = 0
         columns.length[rows] = lengths
+
+
+def _places(rows: Rows, some: NDArray[Any]) -> Rows:
+    """Where some rows stand among `rows`, ascending; behind them for no neighbour."""
+    return np.where(some == NONE, len(rows), rows.searchsorted(some))
 
 
 def highest(values: Floats, k: int) -> Rows:

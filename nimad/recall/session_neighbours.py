@@ -32,16 +32,16 @@ _REACH = (2 * BURST + 1) * GAP
 
 def link_new_rows(columns: Columns, start: int) -> None:
     """Give the rows from `start` on their neighbours."""
-    rows = np.arange(start, columns.count)
+    rows, ends = np.arange(start, columns.count), columns.ends(start)
     for row in rows[columns.session[rows] > NONE].tolist():
         session = int(columns.session[row])  # its place is nearly always the end
-        before, after = columns.ends.get(session, NONE), NONE
+        before, after = ends.get(session, NONE), NONE
         while before != NONE and columns.time[before] > columns.time[row]:
             before, after = int(columns.before[before]), before
         _link(columns, before, row)
         _link(columns, row, after)
         if after == NONE:
-            columns.ends[session] = row
+            ends[session] = row
     _renew_talk(columns, rows)
 
 
@@ -53,22 +53,25 @@ def link_all_rows(columns: Columns) -> None:
     sessions = columns.session[order]
     same = sessions[1:] == sessions[:-1]
     near = same & ((sessions[1:] > NONE) | _talk(columns, order, same))
+    columns.touch(("before", "after"), 0)
     columns.before[:] = NONE
     columns.after[:] = NONE
     columns.after[order[:-1][near]] = order[1:][near]
     columns.before[order[1:][near]] = order[:-1][near]
-    columns.length[(columns.before != old_before) | (columns.after != old_after)] = np.nan
-    columns.find_ends()
+    columns.length[(columns.before != old_before) | (columns.after != old_after)] = 0
+    columns.forget_ends()
 
 
 def unlink_rows(columns: Columns, rows: Rows) -> None:
     """Take rows that are no longer alive out of their sessions; the rows beside become neighbours.
     In talk without a session only where they are close enough."""
+    ends = columns.ends()
     for row in rows[columns.session[rows] > NONE].tolist():
         before, after = int(columns.before[row]), int(columns.after[row])
-        if columns.ends.get(int(columns.session[row])) == row:
-            columns.ends[int(columns.session[row])] = before
+        if ends.get(int(columns.session[row])) == row:
+            ends[int(columns.session[row])] = before
         _link(columns, before, after)
+    columns.touch(("before", "after"), rows)
     columns.before[rows] = columns.after[rows] = NONE
     _renew_talk(columns, rows)
 
@@ -76,11 +79,13 @@ def unlink_rows(columns: Columns, rows: Rows) -> None:
 def _link(columns: Columns, before: int, after: int) -> None:
     """Make two rows neighbours; one of them may be NONE."""
     if before != NONE:
+        columns.touch(("after",), before)
         columns.after[before] = after
-        columns.length[before] = np.nan
+        columns.length[before] = 0
     if after != NONE:
+        columns.touch(("before",), after)
         columns.before[after] = before
-        columns.length[after] = np.nan
+        columns.length[after] = 0
 
 
 # --- talk without a session ---------------------------------------------------------------------
@@ -104,7 +109,8 @@ def _renew_talk(columns: Columns, rows: Rows) -> None:
         inside = (columns.time[order] >= first) & (columns.time[order] <= last)
         inner, before, after = order[inside], before[inside], after[inside]
         changed = (columns.before[inner] != before) | (columns.after[inner] != after)
-        columns.length[inner[changed]] = np.nan
+        columns.length[inner[changed]] = 0
+        columns.touch(("before", "after"), inner[changed])
         columns.before[inner] = before
         columns.after[inner] = after
 

@@ -10,9 +10,11 @@ import socket
 import struct
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from nimad.errors import NotPermitted, OwnerOnly
+from nimad.errors import NamespaceDenied, NotPermitted, OwnerOnly
+from nimad.namespaces import Bounds, Rule
 
 log = logging.getLogger(__name__)
 
@@ -50,57 +52,102 @@ class Access:
     root and the daemon's own user always may.  Others need the group: as the kernel saw their
     process (so SupplementaryGroups= and newgrp count) or as the user database has them.  The
     control group may read, too.  A group that does not exist has no members; that is logged once.
-    Thread-safe.
+    Whom a rule names is bound to its namespaces, whatever groups it is in.  Thread-safe.
     """
 
-    def __init__(self, read_group: str, control_group: str, owner: int | None = None) -> None:
+    def __init__(
+        self,
+        read_group: str,
+        control_group: str,
+        owner: int | None = None,
+        rules: Sequence[Rule] = (),
+    ) -> None:
         self._owner = os.geteuid() if owner is None else owner
         self.trusted = frozenset({0, self._owner})
         """Users who may do everything: root and the daemon's own."""
         self._lock = threading.Lock()
         self._missing: set[str] = set()
-        self.configure(read_group, control_group)
+        self.configure(read_group, control_group, rules)
 
-    def configure(self, read_group: str, control_group: str) -> None:
-        """Take other groups from now on; an empty read group lets everyone read."""
+    def configure(self, read_group: str, control_group: str, rules: Sequence[Rule] = ()) -> None:
+        """Take other groups and rules from now on; an empty read group lets everyone read."""
         with self._lock:
-            self._read, self._control = read_group, control_group
+            self._read, self._control, self._rules = read_group, control_group, tuple(rules)
+            self._bounds: dict[Peer, tuple[float, Bounds | None]] = {}
             self._members: dict[tuple[int, int], tuple[float, frozenset[int]]] = {}
             self._gids: dict[str, tuple[float, int | None]] = {}
 
     def check(self, peer: Peer, access: str, verb: str) -> None:
-        """Return when the peer may; else raise NotPermitted with the group to join, or OwnerOnly.
-        May read the user database, once a minute for each user."""
-        if peer.uid in self.trusted or (access == "read" and not self._read):
+        """Return when the peer may; else raise NotPermitted with the group to join, OwnerOnly, or
+        NamespaceDenied.  May read the user database, once a minute for each user."""
+        if peer.uid in self.trusted:
+            return
+        if (bounds := self.bounds(peer)) is not None:
+            if not getattr(bounds, access).names:
+                raise NamespaceDenied(uid=peer.uid, verb=verb, detail="it may only read")
+            return
+        if access == "read" and not self._read:
             return
         wanted = [self._control] if access == "control" else [self._read, self._control]
         gids = [gid for gid in map(self._gid, wanted) if gid is not None]
         if any(gid in peer.groups for gid in gids):
             return
-        if gids:
-            key = (peer.uid, peer.gid)
-            with self._lock:
-                when, groups = self._members.get(key, (float("-inf"), frozenset()))
-            if time.monotonic() - when > CACHE_SECONDS:
-                try:
-                    groups = frozenset(os.getgrouplist(pwd.getpwuid(peer.uid).pw_name, peer.gid))
-                except (KeyError, OSError):  # a user that exists only as a number
-                    groups = frozenset({peer.gid})
-                with self._lock:
-                    if len(self._members) > 1000:
-                        self._members.clear()
-                    self._members[key] = (time.monotonic(), groups)
-            if not groups.isdisjoint(gids):
-                return
+        if gids and not self._groups_of(peer).isdisjoint(gids):
+            return
         if self._gid(wanted[0]) is None:
             raise OwnerOnly(uid=peer.uid, verb=verb, key=f"access.{access}_group")
         raise NotPermitted(uid=peer.uid, verb=verb, group=wanted[0])
 
+    def bounds(self, peer: Peer) -> Bounds | None:
+        """The namespaces that a peer is bound to; None: it is not bound to any."""
+        if peer.uid in self.trusted or not self._rules:
+            return None
+        peer = replace(peer, pid=0)
+        with self._lock:
+            when, found = self._bounds.get(peer, (float("-inf"), None))
+            rules = self._rules
+        if time.monotonic() - when > CACHE_SECONDS:
+            groups = self._groups_of(peer) | peer.groups
+            mine = [
+                rule
+                for rule in rules
+                if (rule.user and _uid(rule.user) == peer.uid)
+                or (rule.group and self._gid(rule.group) in groups)
+            ]
+            found = Bounds.of(mine) if mine else None
+            with self._lock:
+                if len(self._bounds) > 1000:
+                    self._bounds.clear()
+                if rules is self._rules:
+                    self._bounds[peer] = (time.monotonic(), found)
+        return found
+
+    def _groups_of(self, peer: Peer) -> frozenset[int]:
+        """The groups of a user as the user database has them."""
+        key = (peer.uid, peer.gid)
+        with self._lock:
+            when, groups = self._members.get(key, (float("-inf"), frozenset()))
+        if time.monotonic() - when > CACHE_SECONDS:
+            try:
+                groups = frozenset(os.getgrouplist(pwd.getpwuid(peer.uid).pw_name, peer.gid))
+            except (KeyError, OSError):  # a user that exists only as a number
+                groups = frozenset({peer.gid})
+            with self._lock:
+                if len(self._members) > 1000:
+                    self._members.clear()
+                self._members[key] = (time.monotonic(), groups)
+        return groups
+
     def is_known(self, peer: Peer) -> bool:
         """Whether `check` needs no look into the user database, which may be slow."""
-        if peer.uid in self.trusted or not self._read:
+        if peer.uid in self.trusted or not (self._read or self._rules):
             return True
         fresh = time.monotonic() - CACHE_SECONDS
+        if self._rules:
+            with self._lock:
+                when, bounds = self._bounds.get(replace(peer, pid=0), (float("-inf"), None))
+            if when <= fresh or bounds is not None:
+                return when > fresh
         with self._lock:
             found = [self._gids.get(name) for name in {self._read, self._control} - {""}]
             members = self._members.get((peer.uid, peer.gid))
@@ -127,3 +174,13 @@ class Access:
             with self._lock:
                 self._gids[name] = (time.monotonic(), gid)
         return gid
+
+
+def _uid(user: str) -> int | None:
+    """The id of a user, by name or number; None when there is none of that name."""
+    if user.isdigit():
+        return int(user)
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return None

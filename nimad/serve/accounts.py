@@ -91,7 +91,7 @@ class Accounts:
         self._most_of_one = most_of_one
         self._accounts: dict[int, Account] = {}
         self._held = self._most_held = 0
-        self.rest: Callable[[], None] = lambda: None
+        self.rest: Callable[[], object] = lambda: None
         """Called when nothing is under way any more after `REST_BYTES` were."""
 
     def of(self, uid: int) -> Account:

@@ -16,8 +16,9 @@ import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from nimad.errors import InvalidRequest, NimadError, ReplyTooLarge, UnknownMethod
+from nimad.errors import InvalidRequest, NamespaceDenied, NimadError, ReplyTooLarge, UnknownMethod
 from nimad.limits import is_lengthy
+from nimad.namespaces import Namespaces
 from nimad.serve import protocol
 from nimad.serve.access import Access, Peer
 from nimad.serve.frames import Frame
@@ -114,7 +115,8 @@ class Dispatcher:
         began = time.perf_counter()
         try:
             self._access.check(peer, verb.access, verb.name)
-            result = verb.answer(Call(request.params, peer, fds))
+            within = self._within(peer, verb)
+            result = verb.answer(Call(request.params, peer, fds, within))
             try:
                 reply = protocol.result_reply(request.id, result)
             except ReplyTooLarge:
@@ -135,6 +137,16 @@ class Dispatcher:
             return protocol.error_reply(request.id, failure)
         finally:
             close_all(fds)
+
+    def _within(self, peer: Peer, verb: Verb) -> Namespaces | None:
+        """The namespaces that a peer is bound to in a verb; NamespaceDenied where it knows none."""
+        bounds = self._access.bounds(peer)
+        if bounds is None:
+            return None
+        if not verb.bounded:
+            detail = "it reaches beyond the namespaces that this user is bound to"
+            raise NamespaceDenied(uid=peer.uid, verb=verb.name, detail=detail)
+        return bounds.read if verb.access == "read" else bounds.control
 
     @property
     def waiting(self) -> list[str]:

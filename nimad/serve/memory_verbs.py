@@ -11,12 +11,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from nimad import checks, times
+from nimad.core.capture import CapturedTurn
+from nimad.core.purge import Receipt
 from nimad.core.store import MemoryStore
 from nimad.disk.handed_over import check_handed_over
-from nimad.errors import BadRecord, NotFound, ReplyTooLarge, UsageError
+from nimad.errors import BadRecord, NamespaceDenied, NotFound, ReplyTooLarge, UsageError
 from nimad.limits import (
     MAX_DEPTH,
     MAX_FRAME,
@@ -25,13 +28,17 @@ from nimad.limits import (
     MAX_RECORD,
     MAX_RECORD_NODES,
     MAX_RESULTS,
+    MAX_TURNS,
 )
-from nimad.model import MAX_NAME, Memory
+from nimad.model import MAX_NAME, Filter, Memory, may_see
+from nimad.namespaces import Namespaces
 from nimad.serve import params, protocol, wire
 from nimad.serve.oversize import Document, cut_to_fit
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
+from nimad.store import goals
 from nimad.store.bounded import blob_part, blob_sizes, ids_above, page_within
+from nimad.store.goals import Goal
 
 PAUSE = 4
 """Factor of the time that a memory larger than a frame took, for which no other one is read."""
@@ -56,6 +63,8 @@ EXPORT = {
     "after": Param(checks.integer(0, 2**63 - 1), 0),
     "limit": Param(checks.integer(1, 5000), 500),
     "namespace": _NAME,
+    "agent": _NAME,
+    "origin": Param(params.origins, ()),
     "offset": _OFFSET,
 }
 
@@ -64,9 +73,12 @@ IMPORT = {
     "memories": Param(params.many(1, MAX_IMPORT, "memories"), None),
     "size": Param(checks.integer(2, MAX_RECORD), None),
     "where": Param(checks.text(MAX_NAME), None),
-    "namespace": Param(checks.text(MAX_NAME), "default"),
+    "namespace": _NAME,
     "time_zone": _ZONE,
 }
+
+
+CAPTURE = {"turns": Param(params.many(1, MAX_TURNS, "turns")), "time_zone": _ZONE}
 
 
 FORGET = {
@@ -86,27 +98,35 @@ class MemoryVerbs:
 
     def all(self) -> list[Verb]:
         """The verbs of this file."""
+        remember = {**wire.REMEMBER, "time_zone": _ZONE}
         return [
-            Verb("get", "read", self.get, GET, shorten=cut_to_fit),
-            Verb("similar", "read", self.similar, SIMILAR, shorten=cut_to_fit),
-            Verb("related", "read", self.related, RELATED, shorten=cut_to_fit),
-            Verb("export", "read", self.export, EXPORT),
-            Verb("remember", "control", self.remember, {**wire.REMEMBER, "time_zone": _ZONE}),
-            Verb("import", "control", self.import_, IMPORT),
-            Verb("forget", "control", self.forget, FORGET),
+            Verb("get", "read", self.get, GET, shorten=cut_to_fit, bounded=True),
+            Verb("similar", "read", self.similar, SIMILAR, shorten=cut_to_fit, bounded=True),
+            Verb("related", "read", self.related, RELATED, shorten=cut_to_fit, bounded=True),
+            Verb("export", "read", self.export, EXPORT, bounded=True),
+            Verb("remember", "control", self.remember, remember, bounded=True),
+            Verb("capture", "control", self.capture, CAPTURE, bounded=True),
+            Verb("import", "control", self.import_, IMPORT, bounded=True),
+            Verb("forget", "control", self.forget, FORGET, bounded=True),
         ]
 
     def get(self, call: Call) -> dict[str, Any]:
         """One memory, or with `offset` a piece of its JSON."""
         given = call.params
         if given["offset"] is not None:
-            return {"piece": self._document(given["id"]).piece(given["offset"])}
-        return {"memory": wire.memory_json(self._store.get(given["id"]))}
+            document = self._document(given["id"], within=call.within)
+            return {"piece": document.piece(given["offset"])}
+        return {"memory": wire.memory_json(self._store.get(given["id"], call.within))}
 
-    def _document(self, memory_id: int, blobs: Mapping[str, int] | None = None) -> Document:
+    def _document(
+        self,
+        memory_id: int,
+        blobs: Mapping[str, int] | None = None,
+        within: Namespaces | None = None,
+    ) -> Document:
         records = self._store.records
         found = records.get([memory_id])
-        if memory_id not in found:
+        if memory_id not in found or not may_see(within, found[memory_id]):
             raise NotFound(kind="memory", id=memory_id)
         show = wire.memory_json if blobs is None else wire.exported
         return Document(
@@ -119,13 +139,13 @@ class MemoryVerbs:
         """The memories nearest in meaning to one."""
         given = call.params
         k = given["k"] or self._store.config["recall.results"]
-        answer = self._store.similar(given["id"], k, dense=given["dense"])
+        answer = self._store.similar(given["id"], k, call.within, dense=given["dense"])
         return wire.answer_json(answer, [wire.hit_json(hit) for hit in answer.hits])
 
     def related(self, call: Call) -> dict[str, Any]:
         """What relations and turns connect with a memory: the records answer, never degraded."""
         given = call.params
-        found = self._store.related(given["id"], given["depth"], given["limit"])
+        found = self._store.related(given["id"], given["depth"], given["limit"], call.within)
         results = [wire.related_json(related) for related in found]
         return {"results": results, "degraded": []}
 
@@ -136,18 +156,23 @@ class MemoryVerbs:
         larger than a frame (ReplyTooLarge).
         """
         given = call.params
-        self._store.set_clock_right()
-        after, namespace = given["after"], given["namespace"]
+        self._store.clock.catch_up()
+        after = given["after"]
+        same = {name: given[name] for name in ("namespace", "agent", "origin")}
+        where = Filter(**same, within=call.within)
         records = self._store.records
         if given["offset"] is not None:
-            ids = ids_above(records, after, 2, namespace)
+            ids = ids_above(records, after, 2, where)
             piece = None
             if ids:
                 document = self._document(ids[0], blob_sizes(records, ids[0]))
                 piece = document.piece(given["offset"])
             return {"memories": [], "piece": piece, "next": ids[0] if len(ids) > 1 else None}
-        found, more = page_within(records, after, given["limit"], namespace, MAX_PAYLOAD)
+        found, more = page_within(records, after, given["limit"], where, MAX_PAYLOAD)
         page = [wire.exported(memory) for memory in found]
+        for line, goal in zip(page, goals.each_of(records, found), strict=True):
+            if goal is not None:
+                line["goal"] = wire.goal_json(goal)
         room, fits = MAX_PAYLOAD, 0
         while fits < len(page) and (room := room - protocol.size_of(page[fits]) - 1) >= 0:
             fits += 1
@@ -158,20 +183,41 @@ class MemoryVerbs:
 
     def remember(self, call: Call) -> dict[str, Any]:
         """Store one memory; it is durable when the reply leaves."""
-        return {"id": self._store.remember(wire.remembered(call.params))}
+        memory = wire.remembered(call.params, call.home)
+        call.check_namespace(memory.namespace)
+        return {"id": self._store.remember(memory)}
+
+    def capture(self, call: Call) -> dict[str, Any]:
+        """Store turns in one transaction: each whole, and never twice."""
+        zone = call.params["time_zone"] or times.local_zone()
+        turns: list[CapturedTurn] = []
+        try:
+            for fields in call.params["turns"]:
+                turns.append(wire.captured(fields, zone, call.home))
+                call.check_namespace(turns[-1].namespace)
+            stored = self._store.capture(turns)
+        except UsageError as error:
+            number = error.fields.get("place", len(turns)) + 1
+            raise UsageError(detail=f"turn {number}: {error.message}") from None
+        return {"turns": [wire.stored_turn_json(turn) for turn in stored]}
 
     def import_(self, call: Call) -> dict[str, Any]:
         """Store many memories in one transaction; BadRecord names the one that is wrong.  One that
         is larger than a frame comes alone, as JSON behind a descriptor."""
         given = call.params
         made: list[Memory] = []
+        wanted: list[Goal | None] = []
         notes: Counter[str] = Counter()
         zone = given["time_zone"] or times.local_zone()
         try:
             with nullcontext() if given["memories"] else self._alone():
                 for fields in given["memories"] or [self._read_record(call.fds, given["size"])]:
-                    made.append(wire.imported(fields, given["namespace"], zone, notes))
-                return {"ids": self._store.remember_many(made), "times": dict(notes)}
+                    space = given["namespace"] or call.home
+                    wanted.append(wire.imported_goal(fields))
+                    made.append(wire.imported(fields, space, zone, notes))
+                    call.check_namespace(made[-1].namespace)
+                also = partial(goals.add_each, made=made, wanted=wanted)
+                return {"ids": self._store.remember_many(made, also), "times": dict(notes)}
         except UsageError as error:
             number = error.fields.get("place", len(made))
             raise BadRecord(where=place(given["where"], number), detail=error.message) from None
@@ -206,7 +252,20 @@ class MemoryVerbs:
         """Delete memories; the receipt tells what went."""
         if not call.params["ids"] and not call.params["all_forgotten"]:
             raise UsageError(detail="forget needs the ids of memories")
-        return asdict(self._store.forget(**call.params))
+        if call.within is None:
+            return asdict(self._store.forget(**call.params))
+        if call.params["all_forgotten"]:
+            detail = "what was forgotten before belongs to no namespace any more"
+            raise NamespaceDenied(uid=call.peer.uid, verb="purge all_forgotten", detail=detail)
+        asked = call.params["ids"]
+        found = self._store.records.get(asked)
+        own = [number for number, memory in found.items() if may_see(call.within, memory)]
+        receipt = Receipt([], [], False, call.params["dry_run"])
+        if own:
+            receipt = self._store.forget(**{**call.params, "ids": own})
+        receipt.missing = sorted({*receipt.missing, *asked} - {*own})
+        receipt.removed.pop("relations", None)  # it would count what leads to others, too
+        return asdict(receipt)
 
 
 def place(where: str | None, number: int) -> str:

@@ -47,10 +47,12 @@ def cut_to_fit(result: dict[str, Any], room: int = MAX_PAYLOAD) -> dict[str, Any
             else:  # what is no text cannot be shortened, only left out
                 memory[name] = [] if isinstance(value, list) else None
             memory["cut"] = True
-    excess = size_of(result) + _MARK - room
+    excess = size_of(result) - room
+    if excess > 0 and result.get("results"):
+        result["cut"] = True
+        excess += _MARK
     while excess > 0 and result.get("results"):
         excess -= size_of(result["results"].pop()) + 1
-        result["cut"] = True
     return result
 
 

@@ -9,11 +9,14 @@ from datetime import UTC, tzinfo
 from typing import Any
 
 from nimad import times, when
-from nimad.checks import Check, text
+from nimad.checks import Check, choice, text
 from nimad.errors import UsageError
+from nimad.model import ORIGINS, UNKNOWN
 from nimad.serve.protocol import shown
 
 REQUIRED: Any = object()
+ANY = "any"
+"""In place of an origin: whatever it is."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,15 @@ def flag(value: Any) -> bool:
     return value
 
 
+def goal(value: Any) -> int | bool:
+    """The id of a goal, or true: every open one."""
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, int) or not 1 <= value < 2**63:
+        raise ValueError("must be true, or the id of a goal")
+    return value
+
+
 def many(low: int, high: int, things: str, one: Check = lambda item: item) -> Check:
     """A list of `low` to `high` things, each checked."""
     amount = f"{low} to {high}" if low else f"at most {high}"
@@ -82,6 +94,13 @@ def many(low: int, high: int, things: str, one: Check = lambda item: item) -> Ch
         return [one(item) for item in value]
 
     return check
+
+
+def origins(value: Any) -> tuple[str, ...]:
+    """Origins that are asked for: one, or a list; "any" is each."""
+    one = choice(*ORIGINS, UNKNOWN, ANY)
+    found = [one(item) for item in (value if isinstance(value, list) else [value])]
+    return (*ORIGINS, UNKNOWN) if ANY in found else tuple(sorted(set(found)))
 
 
 def zone(value: Any) -> tzinfo:

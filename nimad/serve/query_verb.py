@@ -9,7 +9,19 @@ from nimad import checks, times
 from nimad.core.store import MemoryStore
 from nimad.embed.tokens import TokenCounter
 from nimad.limits import MAX_BUDGET, MAX_RESULTS
-from nimad.model import LAYERS, MAX_KEPT, MAX_NAME, MAX_TAGS, MAX_TEXT, TURN_ROLES, Filter, now_ms
+from nimad.model import (
+    LAYERS,
+    MAX_KEPT,
+    MAX_NAME,
+    MAX_TAGS,
+    MAX_TEXT,
+    ORIGINS,
+    TURN_ROLES,
+    UNKNOWN,
+    Filter,
+    now_ms,
+)
+from nimad.namespaces import Namespaces
 from nimad.recall import context, packing
 from nimad.recall.packing import Packed
 from nimad.recall.query_context import Stopwatch
@@ -24,6 +36,8 @@ PACKED = 100
 SPARE = 3
 """Factor of results looked at with context, because some share a passage."""
 
+TRUSTED = tuple(origin for origin in (*ORIGINS, UNKNOWN) if origin != "untrusted")
+"""Origins that a prompt is given, unless others are asked for."""
 CLOCK_BEHIND = (
     "the clock is not set, or behind the memories: what is newer than the moment that as_of names"
     " was not looked at"
@@ -38,12 +52,15 @@ QUERY = {
     "where": Param(checks.text(MAX_KEPT), None),
     "layer": Param(checks.choice(*LAYERS), None),
     "namespace": _NAME,
+    "agent": _NAME,
+    "origin": Param(params.origins, None),
     "tags": Param(params.many(0, MAX_TAGS, "texts", checks.text(MAX_NAME)), ()),
     "after": Param(params.date, None),
     "before": Param(params.date, None),
     "as_of": Param(params.date, None),
     "time_zone": Param(params.zone, None),
     "context": Param(params.flag, False),
+    "goal": Param(params.goal, None),
     "budget": Param(checks.integer(1, MAX_BUDGET), None),
     "explain": Param(params.flag, False),
 }
@@ -58,23 +75,30 @@ class QueryVerb:
 
     def all(self) -> list[Verb]:
         """The verb of this file."""
-        return [Verb("query", "read", self.query, QUERY, shorten=cut_to_fit)]
+        return [Verb("query", "read", self.query, QUERY, shorten=cut_to_fit, bounded=True)]
 
     def query(self, call: Call) -> dict[str, Any]:
         """The memories that answer a text, best first."""
         given = call.params
         zone = given["time_zone"] or times.local_zone()
-        where, as_of = _filter(given, zone)
+        where, as_of = _filter(given, zone, call.within)
         k = given["k"]
         if k is None:
             k = PACKED if given["budget"] else self._store.config["recall.results"]
         looked = min(MAX_RESULTS, k * SPARE) if given["context"] else k
         watch = Stopwatch(self._store.config["recall.seconds"])
-        answer = self._store.query(given["text"], looked, given["mode"], where, as_of, watch, zone)
+        rank = None
+        if given["goal"] is not None and given["goal"] is not False:
+            from nimad.reflection import goals
+
+            rank = goals.ranking(self._store, given["goal"], looked, call.within)
+            looked = max(looked, goals.LOOKED)
+        asked = (given["text"], looked, given["mode"], where, as_of, watch, zone)
+        answer = self._store.query(*asked, rank)
         if given["context"] or given["budget"]:
             passages = context.alone(answer.hits)
             if given["context"]:
-                passages = self._store.recall.passages(answer.hits, k, as_of)
+                passages = self._store.recall.passages(answer.hits, k, as_of, where)
             packed = packing.unpacked(passages)
             if budget := given["budget"]:
                 packed = packing.pack(passages, budget, self._tokens.count)
@@ -88,8 +112,8 @@ class QueryVerb:
             reply["notes"] = [CLOCK_BEHIND]
         if given["explain"]:
             reply["timings"] = answer.timings
-            asked = (given["text"], given["mode"], where, as_of)
-            found = self._store.recall.evidence(*asked, watch, zone)
+            question = (given["text"], given["mode"], where, as_of)
+            found = self._store.recall.evidence(*question, watch, zone)
             reply["evidence"] = found and {
                 "met": found.met,
                 "least": found.least,
@@ -98,9 +122,12 @@ class QueryVerb:
         return reply
 
 
-def _filter(given: dict[str, Any], zone: tzinfo) -> tuple[Filter, int | None]:
+def _filter(
+    given: dict[str, Any], zone: tzinfo, within: Namespaces | None
+) -> tuple[Filter, int | None]:
     """What a memory must have, and the moment that is now for the question (None: now).  `as_of` is
-    the end of what it names; relative dates beside it count from there."""
+    the end of what it names; relative dates beside it count from there.  What goes into a prompt
+    has nothing of an untrusted origin, unless that is asked for."""
     now = now_ms()
     as_of = None
     if given["as_of"] is not None:
@@ -111,8 +138,13 @@ def _filter(given: dict[str, Any], zone: tzinfo) -> tuple[Filter, int | None]:
     )
     if as_of is not None:
         before = min(as_of + 1, as_of + 1 if before is None else before)
-    same = {name: given[name] for name in ("who", "where", "layer", "namespace")}
-    return Filter(**same, tags=tuple(given["tags"]), after=after, before=before), as_of
+    origin = given["origin"] or ()
+    if given["origin"] is None and (given["context"] or given["budget"]):
+        origin = TRUSTED
+    same = {name: given[name] for name in ("who", "where", "layer", "namespace", "agent")}
+    tags = tuple(given["tags"])
+    found = Filter(**same, origin=origin, tags=tags, after=after, before=before, within=within)
+    return found, as_of
 
 
 def _passage(packed: Packed, given: dict[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,10 @@ class Server:
         self._limits = limits
         self.dispatcher = Dispatcher(verbs, access, limits.threads)
         self._accounts = Accounts(access.trusted, limits.max_clients, limits.user_clients)
-        self._accounts.rest = self._rest
+        # give back what many or large requests took, once nothing is under way
+        self._accounts.rest = lambda: self._loop.call_later(
+            REST_SECONDS, self._loop.run_in_executor, None, heap.give_back
+        )
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._listeners: list[socket.socket] = []
         self._complained = False
@@ -110,10 +113,6 @@ class Server:
         await asyncio.gather(*self._connections.values(), return_exceptions=True)
         return not self.dispatcher.working
 
-    def _rest(self) -> None:
-        """Give back what many or large requests took, once nothing is under way."""
-        self._loop.call_later(REST_SECONDS, self._loop.run_in_executor, None, heap.give_back)
-
     async def _wait_for_clients(self, seconds: float) -> None:
         if self._connections:
             await asyncio.wait(list(self._connections.values()), timeout=seconds)
@@ -129,20 +128,17 @@ class Server:
                 return
             except OSError as error:
                 if error.errno in EXHAUSTED:
-                    self._pause(listener, error)
+                    if not self._complained:
+                        self._complained = True
+                        log.warning("cannot take more connections for now: %s", error.strerror)
+                    self._loop.remove_reader(listener)
+                    self._loop.call_later(EXHAUSTED_PAUSE, self._listen, listener)
                     return
                 log.debug("a connection was gone before it was accepted: %s", error)
                 continue
             self._complained = False
             sock.setblocking(False)
             self._welcome(sock)
-
-    def _pause(self, listener: socket.socket, error: OSError) -> None:
-        if not self._complained:
-            self._complained = True
-            log.warning("cannot take more connections for now: %s", error.strerror)
-        self._loop.remove_reader(listener)
-        self._loop.call_later(EXHAUSTED_PAUSE, self._listen, listener)
 
     def _listen(self, listener: socket.socket) -> None:
         if listener.fileno() >= 0:  # not closed meanwhile

@@ -37,8 +37,8 @@ class ServiceVerbs:
     def all(self) -> list[Verb]:
         """The verbs of this file."""
         return [
-            Verb("ping", "read", self.ping, {}, watching=True),
-            Verb("status", "read", self.status, {}, watching=True),
+            Verb("ping", "read", self.ping, {}, watching=True, bounded=True),
+            Verb("status", "read", self.status, {}, watching=True, bounded=True),
             Verb("doctor", "read", self.doctor, {}),
             Verb("rebuild", "control", self.rebuild, REBUILD),
         ]
@@ -49,11 +49,16 @@ class ServiceVerbs:
         return {"version": __version__, "pid": os.getpid(), "state": "ready"}
 
     def status(self, call: Call) -> dict[str, Any]:
-        """Counts, sizes, and how each part is."""
-        return {
+        """Counts, sizes, and how each part is; to a bound user no more than it may know."""
+        about = {
             "version": __version__,
             "pid": os.getpid(),
             "socket": self._traffic.socket,
+        }
+        if call.within is not None:
+            return {**about, **status.describe_bound(self._store, call.within)}
+        return {
+            **about,
             **status.describe(self._store),
             "clients": self._traffic.clients(),
             "requests": self._traffic.requests(),

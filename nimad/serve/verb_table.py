@@ -5,10 +5,13 @@ from __future__ import annotations
 from nimad.core.store import MemoryStore
 from nimad.migrate.manager import MigrationManager
 from nimad.serve.access import Access
+from nimad.serve.document_verbs import DocumentVerbs
 from nimad.serve.graph_verb import graph_verb
+from nimad.serve.hypervector_verbs import HypervectorVerbs
 from nimad.serve.memory_verbs import MemoryVerbs
 from nimad.serve.migration_verbs import migration_verbs
 from nimad.serve.query_verb import QueryVerb
+from nimad.serve.reflection_verbs import ReflectionVerbs
 from nimad.serve.service_verbs import ServiceVerbs, Traffic
 from nimad.serve.verbs import Verb
 
@@ -22,6 +25,9 @@ def verbs(
         *ServiceVerbs(store, traffic).all(),
         *QueryVerb(store).all(),
         *MemoryVerbs(store).all(),
+        *DocumentVerbs(store).all(),
+        *HypervectorVerbs(store, access).all(),
+        *ReflectionVerbs(store).all(),
         graph_verb(store.graph, access),
         *migration_verbs(migrations),
     ]

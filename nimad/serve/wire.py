@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
@@ -11,11 +12,24 @@ from operator import attrgetter
 from typing import Any
 
 from nimad import checks, times
+from nimad.core.capture import CapturedTurn, StoredTurn
 from nimad.errors import UsageError
-from nimad.model import FIELDS, Answer, CutMemory, Hit, Memory
+from nimad.model import (
+    DEFAULT_NAMESPACE,
+    FIELDS,
+    MAX_KEPT,
+    MAX_TIME,
+    MIN_TIME,
+    TURN_ROLES,
+    Answer,
+    CutMemory,
+    Hit,
+    Memory,
+)
 from nimad.serve import params
 from nimad.serve.params import Param
 from nimad.serve.protocol import shown
+from nimad.store.goals import OPEN, STATES, Goal
 from nimad.store.relations import RelatedMemory
 
 MOMENTS = tuple(name for name, field in FIELDS.items() if field.kind == "moment")
@@ -53,15 +67,71 @@ IMPORT = {
 } | {"text": Param(lambda value: value), "id": Param(checks.integer(1, 2**63 - 1), None)}
 """What a line of `import` takes: everything that `export` writes.  The store checks the values."""
 
+_MOMENT = checks.integer(MIN_TIME, MAX_TIME)
+GOAL = {
+    "priority": Param(checks.number(0, 1)),
+    "since": Param(_MOMENT),
+    "due": Param(_MOMENT, None),
+    "state": Param(checks.choice(*STATES), OPEN),
+    "closed": Param(_MOMENT, None),
+}
+"""What a line of `import` tells of a goal."""
+
 REMEMBER = {name: IMPORT[name] for name, field in FIELDS.items() if not field.kept} | {
     "text": Param(params.not_blank)
 }
 """What `remember` takes: a memory's fields that a user sets; no timestamp means now."""
 
 
-def remembered(fields: Mapping[str, Any]) -> Memory:
-    """The memory of the checked parameters of `remember`."""
+_OF_TURN = ("namespace", "conversation", "session", "turn", "affect")
+"""Fields that all memories of a turn share."""
+_OF_PART = ("where", "timestamp", "importance", "tags", "origin", "agent")
+"""Fields that a turn may give for all of its memories, or each for itself."""
+_CAPTURED = {("when" if name == "timestamp" else name): param for name, param in REMEMBER.items()}
+"""A memory's fields as `capture` takes them."""
+
+PART = {n: param for n, param in _CAPTURED.items() if n not in (*_OF_TURN, "layer")}
+TURN = {
+    **{n: param for n, param in _CAPTURED.items() if n in (*_OF_TURN, *_OF_PART, "when")},
+    "session": Param(checks.text(MAX_KEPT)),
+    "turn": Param(checks.text(MAX_KEPT)),
+    "affect": Param(lambda value: value, None),
+    **{role: Param(lambda value: value, None) for role in TURN_ROLES},
+}
+"""What a turn of `capture` takes, and each of its three parts."""
+
+
+def captured(fields: Any, zone: tzinfo, home: str = DEFAULT_NAMESPACE) -> CapturedTurn:
+    """The turn of a `capture`; UsageError names the field that is wrong.  `home` is the namespace
+    of one that names none."""
+    if not isinstance(fields, dict):
+        raise UsageError(detail="a turn must be an object")
+    given = {n: v for n, v in params.read("a turn", TURN, fields).items() if v is not None}
+    parts = {role: given.pop(role) for role in TURN_ROLES if role in given}
+    if not parts:
+        raise UsageError(detail=f"a turn needs one of {', '.join(TURN_ROLES)}")
+    if isinstance(given.get("affect"), dict):
+        given["affect"] = json.dumps(given["affect"], ensure_ascii=False)
+    given.setdefault("namespace", home)
+    memories = {}
+    for role, part in parts.items():
+        part = {"text": part} if isinstance(part, str) else part
+        if not isinstance(part, dict):
+            raise UsageError(detail=f"{role} must be a text, or an object with a text")
+        own = {n: v for n, v in params.read(role, PART, part).items() if v is not None}
+        told = {**given, **own, "layer": role}
+        if "when" in told:
+            told["timestamp"] = told.pop("when")
+        memories[role] = _memory(role, told, zone, Counter())
+    one = next(iter(memories.values()))
+    return CapturedTurn(given["turn"], one.namespace, given["session"], memories, one.affect)
+
+
+def remembered(fields: Mapping[str, Any], home: str = DEFAULT_NAMESPACE) -> Memory:
+    """The memory of the checked parameters of `remember`; `home` is the namespace of one that
+    names none."""
     given = {name: value for name, value in fields.items() if value is not None}
+    given.setdefault("namespace", home)
     zone = given.pop("time_zone", None) or times.local_zone()
     return _memory("remember", given, zone, Counter())
 
@@ -72,8 +142,9 @@ def imported(
     """The memory of an imported line; UsageError names the field that is wrong.
 
     The old `id` is not kept, because ids are never reused; a `source`, which means nothing in
-    another store, is kept in `extra`.  `namespace` is for lines that name none.  A time that is
-    null stays undated, one without a zone is of `zone`.  `notes` counts how times were read.
+    another store, is kept in `extra`.  `namespace` is for lines that name none, and a line that
+    tells no origin is "imported".  A time that is null stays undated, one without a zone is of
+    `zone`.  `notes` counts how times were read.
     """
     if not isinstance(fields, dict):
         raise UsageError(detail="a memory must be an object")
@@ -83,12 +154,30 @@ def imported(
         if value is not None or (name in MOMENTS and name in fields)
     }
     given.pop("id", None)
+    if "origin" not in fields:
+        given["origin"] = "imported"
     source = given.pop("source", None)
     counter = Counter() if notes is None else notes
     memory = _memory("a memory", {"namespace": namespace, **given}, zone, counter)
     if source is not None and isinstance(memory.extra or {}, dict):
         memory.extra = {"source": source, **(memory.extra or {})}
     return memory
+
+
+def imported_goal(fields: Any) -> Goal | None:
+    """What an imported line tells of a goal, which is taken out of it; None where it is none.  Its
+    memory is still to be set.  UsageError names the field that is wrong."""
+    given = fields.pop("goal", None) if isinstance(fields, dict) else None
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise UsageError(detail="a memory: goal must be an object")
+    return Goal(0, **params.read("goal", GOAL, given))
+
+
+def goal_json(goal: Goal) -> dict[str, Any]:
+    """What `export` tells of a goal: all but ids, which mean nothing in another store."""
+    return {name: getattr(goal, name) for name in GOAL}
 
 
 def _memory(verb: str, given: dict[str, Any], zone: tzinfo, notes: Counter[str]) -> Memory:
@@ -111,6 +200,13 @@ def _memory(verb: str, given: dict[str, Any], zone: tzinfo, notes: Counter[str])
     if kept and isinstance(memory.extra or {}, dict):
         memory.extra = {**kept, **(memory.extra or {})}
     return memory
+
+
+def stored_turn_json(turn: StoredTurn) -> dict[str, Any]:
+    """What became of a captured turn."""
+    found: dict[str, Any] = {"turn": turn.turn, "state": turn.state, "ids": turn.ids}
+    more = {"conflicts": turn.conflicts, "forgotten": turn.forgotten}
+    return {**found, **{name: roles for name, roles in more.items() if roles}}
 
 
 def exported(memory: Memory) -> dict[str, Any]:

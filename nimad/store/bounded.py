@@ -11,9 +11,8 @@ from dataclasses import fields
 from itertools import accumulate
 
 from nimad.disk.failures import translated
-from nimad.model import CutMemory, Memory
+from nimad.model import CutMemory, Filter, Memory
 from nimad.store.records import Records
-from nimad.text import common_form
 
 READ_CHARS = 4 << 20
 """Length of all memories of one answer; longer ones are cut to a fair share [characters]."""
@@ -28,7 +27,7 @@ _LENGTH = (
 )
 _BYTES = (
     "ifnull(length(CAST(text AS BLOB)), 0) + ifnull(length(affect), 0) + ifnull(length(extra), 0)"
-    " + ifnull((SELECT sum(length(data)) FROM blobs WHERE memory = memories.id), 0) * 4 / 3"
+    " + ifnull((SELECT sum(length(data)) FROM blobs WHERE memory = m.id), 0) * 4 / 3"
 )
 """Least that a memory takes in an export [bytes]."""
 
@@ -84,27 +83,28 @@ def cut_memory(memory: Memory, share: int) -> Memory:
 
 
 def page_within(
-    records: Records, after: int, limit: int, namespace: str | None, room: int
+    records: Records, after: int, limit: int, where: Filter, room: int
 ) -> tuple[list[Memory], bool]:
     """Memories with ids above `after`, by id, blobs included, and whether more follow.
 
-    The page ends at `limit` memories, or before one whose bytes would exceed `room`; it is empty,
-    and nothing of it was read, where the first one alone would.
+    The page ends at `limit` memories, or
+    before one whose bytes would exceed `room`; it is empty, and nothing of it was read, where the
+    first one alone would.
     """
-    ids, more = ids_within(records, after, limit, namespace, room)
+    ids, more = ids_of_page(records, after, limit, where, room)
     found = records.get(ids)
     return records.with_blobs([found[number] for number in ids if number in found]), more
 
 
-def ids_within(
-    records: Records, after: int, limit: int, namespace: str | None, room: int
+def ids_of_page(
+    records: Records, after: int, limit: int, where: Filter, room: int
 ) -> tuple[list[int], bool]:
     """The ids of such a page, and whether more follow."""
     ids: list[int] = []
     more = False
     with translated(records.path), records.reading() as reader:
         # read row by row: what comes after a full page is never looked at
-        for number, size in reader.execute(*_above(after, namespace, limit + 1, _BYTES)):
+        for number, size in reader.execute(*_above(records, after, where, limit + 1, _BYTES)):
             room -= size
             if more := room < 0 or len(ids) == limit:
                 break
@@ -112,18 +112,18 @@ def ids_within(
     return ids, more
 
 
-def ids_above(records: Records, after: int, limit: int, namespace: str | None) -> list[int]:
+def ids_above(records: Records, after: int, limit: int, where: Filter) -> list[int]:
     """Up to `limit` ids of memories above `after`, in order."""
-    return [number for number, _ in records.rows(*_above(after, namespace, limit, "0"))]
+    return [number for number, _ in records.rows(*_above(records, after, where, limit, "0"))]
 
 
 def _above(
-    after: int, namespace: str | None, limit: int, column: str
+    records: Records, after: int, where: Filter, limit: int, column: str
 ) -> tuple[str, tuple[int | str, ...]]:
     """SQL for (id, column) of the memories above `after`, and its parameters."""
-    inside = " AND namespace IN (SELECT id FROM names WHERE folded = ?)" if namespace else ""
-    sql = f"SELECT id, {column} FROM memories WHERE id > ?{inside} ORDER BY id LIMIT ?"
-    return sql, (after, *([common_form(namespace)] if namespace else []), limit)
+    condition, parameters = records.condition(where)
+    sql = f"SELECT m.id, {column} FROM memories m WHERE m.id > ? AND {condition} ORDER BY m.id"
+    return f"{sql} LIMIT ?", (after, *parameters, limit)
 
 
 def blob_sizes(records: Records, memory_id: int) -> dict[str, int]:

@@ -62,9 +62,17 @@ def remember(tx: Transaction, ids: Sequence[int]) -> None:
     )
 
 
+def replace(tx: Transaction, old: int, new: int) -> None:
+    """A document was replaced: a purge of the new memory is one of all that came before it."""
+    sql = "UPDATE forgotten SET successor = ?1 WHERE id = ?2 OR successor = ?2"
+    tx.execute(sql, (new, old))
+
+
 def known(records: Records, ids: Sequence[int] | None = None) -> list[int]:
-    """The ids, sorted, of forgotten memories (of these) that may have left traces."""
-    sql = "SELECT id FROM forgotten WHERE ?1 IS NULL OR id IN (SELECT value FROM json_each(?1))"
+    """The ids, sorted, of forgotten memories that may have left traces: all, or of these ids and
+    of what they replaced."""
+    some = "IN (SELECT value FROM json_each(?1))"
+    sql = f"SELECT id FROM forgotten WHERE ?1 IS NULL OR id {some} OR successor {some}"
     marks = None if ids is None else json.dumps(list(ids))
     return [number for (number,) in records.rows(f"{sql} ORDER BY id", (marks,))]
 
@@ -127,3 +135,27 @@ def end_purge(tx: Transaction) -> None:
         (NOTE,),
     )
     tx.execute("DELETE FROM meta WHERE key = ?", (NOTE,))
+
+
+def would_remove(records: Records, ids: Sequence[int]) -> dict[str, int]:
+    """Part → rows that go when these memories are forgotten."""
+    marks = json.dumps(list(ids))
+    relations = records.value(
+        "SELECT count(*) FROM relations WHERE origin IN (SELECT value FROM json_each(?1))"
+        " OR target IN (SELECT value FROM json_each(?1))",
+        (marks,),
+    )
+    turns = records.value(
+        "WITH doomed AS (SELECT value FROM json_each(?1)) SELECT count(*) FROM turns WHERE listed"
+        " AND coalesce(input, contemplation, output) IS NOT NULL"
+        " AND (input IS NULL OR input IN doomed) AND (output IS NULL OR output IN doomed)"
+        " AND (contemplation IS NULL OR contemplation IN doomed)",
+        (marks,),
+    )
+    snapshots = records.value(
+        "SELECT count(*) FROM memories m JOIN sources s ON s.id = m.source"
+        " WHERE s.snapshot IS NOT NULL AND m.id IN (SELECT value FROM json_each(?1))",
+        (marks,),
+    )
+    counts = {"relations": int(relations), "turns": int(turns), "snapshots": int(snapshots)}
+    return {**dict.fromkeys(("records", "words", "blocks"), len(ids)), **counts}

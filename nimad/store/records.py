@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.disk.failures import Fault, check_room, check_writable, sqlite_fault, translated
-from nimad.errors import Busy, DiskFailed, DiskFull, NimadError, WordsDamaged
-from nimad.model import Change, Filter, Memory
+from nimad.disk.failures import check_room, check_writable, translated
+from nimad.errors import Busy, DiskFailed, DiskFull, NimadError
+from nimad.model import UNKNOWN, Change, Filter, Memory
+from nimad.namespaces import Namespaces
 from nimad.store import rows, schema
 from nimad.store.database_files import DatabaseFiles
 from nimad.store.transaction import Transaction
@@ -26,10 +27,12 @@ log = logging.getLogger(__name__)
 
 CHUNK = 500
 """Ids in one IN (...) list: well below SQLite's limit on variables."""
+TEXT_ROWS = 256
+"""Most texts that are read at a time, for what needs all of them: 5 ms of encoding [rows]."""
+TEXT_CHARS = 1 << 20
+"""Length of the texts that are read at a time [characters]."""
 READER_SECONDS = 10.0
 """Longest wait for a reader when the connections are opened anew [seconds]."""
-SPARE = 1 << 20
-"""Memory that can still be had where a read that finds none met damage instead [bytes]."""
 
 
 class _Reader:
@@ -40,44 +43,12 @@ class _Reader:
         self.lock = threading.RLock()
 
 
-@contextlib.contextmanager
-def records_errors(path: Path) -> Iterator[None]:
-    """SQLite's errors about the records in `path`, words index included, as ours.
-
-    FTS5 asks for memory by the counts in its structure block: where a damaged count is huge, it
-    reports a lack of memory.  That is WordsDamaged here; a real lack stays a MemoryError.
-    """
-    try:
-        with translated(path):
-            yield
-    except MemoryError as error:
-        if not _words_unreadable(path):
-            raise
-        detail = "the structure of the index asks for more memory than there is"
-        raise WordsDamaged(path=path, detail=detail) from error
-
-
-def _words_unreadable(path: Path) -> bool:
-    """Whether a fresh connection cannot read the words index, although there is memory for it."""
-    try:
-        with contextlib.closing(schema.connect(path, readonly=True)) as fresh:
-            fresh.execute("SELECT count(*) FROM meta").fetchone()
-            bytearray(SPARE)
-            try:
-                fresh.execute("SELECT 1 FROM words WHERE words MATCH 'a' LIMIT 1").fetchone()
-            except MemoryError:
-                return True
-    except (sqlite3.Error, MemoryError) as error:
-        return sqlite_fault(error) == Fault.INDEX_DAMAGED
-    return False
-
-
 class Records:
     """The system of record; open it with `Records.open`.
 
     `write()` serialises writers in this process.  Reads use a connection per thread and see the
     last committed state (WAL).  Every method may raise what `nimad.disk.failures` makes of
-    SQLite's errors: RecordsDamaged, WordsDamaged, DiskFull, DiskFailed, DiskReadOnly, Busy.
+    SQLite's errors: RecordsDamaged, DiskFull, DiskFailed, DiskReadOnly, Busy.
     """
 
     def __init__(self, path: Path, writer: sqlite3.Connection) -> None:
@@ -108,7 +79,7 @@ class Records:
         check_room(path)
         if not path.exists():
             path.touch(mode=0o600)
-        with records_errors(path), contextlib.ExitStack() as undo:
+        with translated(path), contextlib.ExitStack() as undo:
             writer = schema.connect(path)
             undo.callback(writer.close)
             schema.prepare(writer, path)
@@ -139,7 +110,7 @@ class Records:
         with self._lock:
             try:
                 self._secure()
-                with records_errors(self.path):
+                with translated(self.path):
                     self._writer.execute("BEGIN IMMEDIATE")
                     yield Transaction(self._writer, self._names)
                     self._writer.execute("COMMIT")
@@ -169,7 +140,7 @@ class Records:
         if not self._files.intact():
             log.error("the WAL of %s was deleted or replaced: it is restored", self.path)
             self._files.restore_wal()
-            with self._readers_lock, records_errors(self.path):
+            with self._readers_lock, translated(self.path):
                 self._close_connections(READER_SECONDS)  # which folds what they hold into the file
                 self._use(schema.connect(self.path))
         if isinstance(self._trouble, DiskFailed):
@@ -199,7 +170,7 @@ class Records:
 
         As a script, because `execute` would stop after the first step of an incremental vacuum.
         """
-        with self._lock, records_errors(self.path):
+        with self._lock, translated(self.path):
             self._writer.executescript(statement)
 
     def checkpoint(self) -> bool:
@@ -210,7 +181,7 @@ class Records:
         """
         with self._lock:
             self._secure()
-        with records_errors(self.path), contextlib.closing(schema.connect(self.path)) as connection:
+        with translated(self.path), contextlib.closing(schema.connect(self.path)) as connection:
             connection.execute("PRAGMA busy_timeout = 0")
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             with self._lock:
@@ -223,6 +194,11 @@ class Records:
         self.maintain("PRAGMA incremental_vacuum")
         return self.checkpoint()
 
+    def drop_unused(self) -> None:
+        """See `Transaction.drop_unused`."""
+        with self.write() as tx:
+            tx.drop_unused()
+
     def compact(self) -> bool:
         """Write the whole file anew, so that no byte of what was deleted is left; as `checkpoint`.
 
@@ -233,7 +209,7 @@ class Records:
         """
         if not self.checkpoint():
             return False
-        with records_errors(self.path), contextlib.closing(schema.connect(self.path)) as connection:
+        with translated(self.path), contextlib.closing(schema.connect(self.path)) as connection:
             for pragma in ("busy_timeout = 0", "temp_store = FILE"):
                 connection.execute(f"PRAGMA {pragma}")
             with self._lock, schema.temporary_files_in(self.path.parent):
@@ -282,25 +258,20 @@ class Records:
     def integrity_problems(self) -> list[str]:
         """What SQLite finds wrong with the file; reads it whole.
 
-        On a connection of its own: SQLite 3.46 calls an FTS5 table malformed when the connection
-        checked it before and another one has written since.  It looks into the words index, too,
-        3.40 does not: damage there is told by the index itself, which is made anew.
+        What it says of the words index of nimad before schema 9 is left out: nothing reads that.
         """
-        try:
-            with (
-                records_errors(self.path),
-                contextlib.closing(schema.connect(self.path, readonly=True)) as fresh,
-            ):
-                lines = fresh.execute("PRAGMA integrity_check(20)").fetchall()
-        except WordsDamaged:
-            return []
+        with (
+            translated(self.path),
+            contextlib.closing(schema.connect(self.path, readonly=True)) as fresh,
+        ):
+            lines = fresh.execute("PRAGMA integrity_check(20)").fetchall()
         return [line for (line,) in lines if line != "ok" and "FTS5 table main.words" not in line]
 
     def rows(
         self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
     ) -> list[tuple[Any, ...]]:
         """All rows of a read-only statement; what is no UTF-8, because a bit flipped, as U+FFFD."""
-        with records_errors(self.path), self.reading() as reader:
+        with translated(self.path), self.reading() as reader:
             reader.text_factory = str  # faster
             try:
                 return reader.execute(sql, parameters).fetchall()
@@ -349,50 +320,94 @@ class Records:
             "SELECT id, text FROM memories WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
         )
 
-    def texts_of(self, ids: Sequence[int]) -> list[tuple[int, str]]:
-        """(id, text) of these memories, by id."""
-        found: list[Any] = list(self.rows_in("SELECT id, text FROM memories WHERE id IN", ids))
-        return sorted(found)
+    def texts_of(self, ids: Sequence[int]) -> Iterator[list[tuple[int, str]]]:
+        """(id, text) of these memories in the order of `ids`, some at a time: so many of them as
+        are TEXT_CHARS long if they are as long as the last ones."""
+        start, count = 0, TEXT_ROWS // 8
+        while start < len(ids):
+            part = ids[start : start + count]
+            found: dict[int, str] = dict(
+                self.rows_in("SELECT id, text FROM memories WHERE id IN", part)
+            )
+            yield [(number, found[number]) for number in part if number in found]
+            start += count
+            length = sum(map(len, found.values())) // count
+            count = min(max(TEXT_CHARS // (length + 1), 1), TEXT_ROWS)
+
+    def texts_holding(self, part: str, ids: Sequence[int]) -> list[tuple[int, str]]:
+        """(id, text) of those of these memories whose text holds a part, of small ASCII letters, in
+        any case; and of those that are not all ASCII, where SQLite knows no case."""
+        sql = "SELECT id, text FROM memories WHERE id IN (SELECT value FROM json_each(?))"
+        sql += " AND (instr(lower(text), ?) OR length(text) != length(CAST(text AS BLOB)))"
+        return self.rows(sql, (json.dumps(list(ids)), part))
 
     def ids(self) -> NDArray[np.int64]:
         """int64[n]: every memory id, sorted."""
         return self.ids_of("SELECT id FROM memories ORDER BY id")
 
     def ids_of(self, sql: str, parameters: Sequence[Any] = ()) -> NDArray[np.int64]:
-        """int64[n]: the first column of a statement's rows."""
-        found = self.rows(sql, parameters)
-        return np.fromiter((row[0] for row in found), dtype=np.int64, count=len(found))
+        """int64[n]: the first column of a statement's rows; only these take memory."""
+        with translated(self.path), self.reading() as reader:
+            return np.fromiter((number for (number,) in reader.execute(sql, parameters)), np.int64)
 
     def matching(self, where: Filter) -> NDArray[np.int64]:
         """int64[n]: the ids that pass a filter, sorted; names are compared in the common form."""
-        clauses, parameters = [], []
+        condition, parameters = self.condition(where)
+        sql = f"SELECT m.id FROM memories m WHERE {condition}"
+        return np.sort(self.ids_of(sql, parameters))
+
+    def condition(self, where: Filter) -> tuple[str, list[Any]]:
+        """A filter as SQL about a row m of `memories`, and its parameters."""
+        clauses: list[str] = []
+        parameters: list[Any] = []
         interned = (
             ("namespace", where.namespace),
             ("layer", where.layer),
+            ("agent", where.agent),
             ("place", where.where),
         )
         for column, name in interned:
             if name is not None:
-                clauses.append(f"{column} IN (SELECT id FROM names WHERE folded = ?)")
+                clauses.append(f"m.{column} IN (SELECT id FROM names WHERE folded = ?)")
                 parameters.append(common_form(name))
-        spelled: list[tuple[str, list[str]]] = []
+        if where.documents:
+            clauses.append("m.key IS NOT NULL")
+        chosen: list[tuple[str, Sequence[Any]]] = []  # few values stand in many rows
+        if where.tree:
+            below = f"{where.tree}."
+            sql = "SELECT id FROM names WHERE name = ?1 OR substr(name, 1, ?2) = ?3"
+            found = self.rows(sql, (where.tree, len(below), below))
+            chosen.append(("m.namespace", [number for (number,) in found]))
+        if where.within is not None:
+            chosen.append(("m.namespace", self.names_within(where.within)))
+        if where.origin:
+            chosen.append((f"ifnull({rows.ORIGIN}, '{UNKNOWN}')", where.origin))
         if where.who is not None:
             who = common_form(where.who)
-            spelled.append(("who", [name for name in self.subjects() if common_form(name) == who]))
+            chosen.append(("m.who", [n for n in self.subjects() if common_form(n) == who]))
         if where.tags:
             tags = {common_form(tag) for tag in where.tags}
             written = self.rows("SELECT DISTINCT tags FROM memories WHERE tags IS NOT NULL")
-            found = [t for (t,) in written if tags <= set(map(common_form, json.loads(t)))]
-            spelled.append(("tags", found))
-        for column, values in spelled:  # few values stand in many rows
+            held = [t for (t,) in written if tags <= set(map(common_form, json.loads(t)))]
+            chosen.append(("m.tags", held))
+        for column, values in chosen:
             clauses.append(f"{column} IN (SELECT value FROM json_each(?))")
             parameters.append(json.dumps(values))
         for sign, moment in ((">=", where.after), ("<", where.before)):
             if moment is not None:
-                clauses.append(f"timestamp {sign} ? AND timestamp != 0")
-                parameters.append(moment)  # type: ignore[arg-type]
-        sql = f"SELECT id FROM memories WHERE {' AND '.join(clauses) or '1'}"
-        return np.sort(self.ids_of(sql, parameters))
+                clauses.append(f"m.timestamp {sign} ? AND m.timestamp != 0")
+                parameters.append(moment)
+        return " AND ".join(clauses) or "1", parameters
+
+    def names_within(self, within: Namespaces) -> list[int]:
+        """The ids of those names that are among some namespaces: every filter by them asks here."""
+        found: list[int] = []
+        for name in within.names:
+            begin = name.removesuffix("*")
+            same = "name = ?2" if begin == name else "substr(name, 1, ?1) = ?2"
+            sql = f"SELECT id FROM names WHERE ?1 = length(?2) AND {same}"
+            found += [number for (number,) in self.rows(sql, (len(begin), begin))]
+        return found
 
     def subjects(self) -> list[str]:
         """The distinct `who` values that are not empty."""

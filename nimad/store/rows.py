@@ -20,8 +20,10 @@ from nimad.model import DATES, DEFAULT_NAMESPACE, Memory
 from nimad.text import common_form
 
 FIELDS = tuple(f.name for f in dataclasses.fields(Memory) if f.name != "blobs")
-INTERNED = ("where", "layer", "namespace", "conversation", "session")
+INTERNED = ("where", "layer", "namespace", "agent", "conversation", "session")
 """Fields whose column holds the id of a row of `names`."""
+ORIGIN = "coalesce(m.origin, CASE WHEN m.source IS NOT NULL THEN 'imported' END)"
+"""The origin of a row m of `memories`: what was taken over from a source need not say so."""
 RENAMED = {"where": "place"}
 """Field → column, where SQL has another use for the field's name."""
 
@@ -31,16 +33,16 @@ _NAME_PLACES = [_PLACE[name] for name in INTERNED]
 _ALL = operator.attrgetter(*FIELDS)
 _COLUMN = {name: RENAMED.get(name, name) for name in FIELDS}
 INTERNED_COLUMNS = tuple(_COLUMN[name] for name in INTERNED)
-_SHOWN = {name: f"m.{_COLUMN[name]}" for name in FIELDS}
-_SHOWN |= {name: f"{_COLUMN[name]}.name" for name in INTERNED}
-_SHOWN |= {"turn": "turns.name", "source": "sources.name"}
+SHOWN = {name: f"m.{_COLUMN[name]}" for name in FIELDS}
+SHOWN |= {name: f"{_COLUMN[name]}.name" for name in INTERNED}
+SHOWN |= {"turn": "turns.name", "source": "sources.name", "origin": ORIGIN}
 
 INSERT = f"""
 INSERT INTO memories ({", ".join(_COLUMN.values())}, source_key, checksum)
 VALUES ({", ".join("?" * (len(FIELDS) + 2))})
 """
 SELECT = f"""
-SELECT {", ".join(_SHOWN.values())}, m.source_key
+SELECT {", ".join(SHOWN.values())}, m.source_key
 FROM memories m
 {" ".join(f"LEFT JOIN names {_COLUMN[n]} ON {_COLUMN[n]}.id = m.{_COLUMN[n]}" for n in INTERNED)}
 LEFT JOIN turns ON turns.id = m.turn

@@ -18,38 +18,51 @@ version what is new
 6       `memories.checksum`: NULL until idle time has read the row (nimad/store/checksums.py)
 7       `unset_clock`; a timestamp of a graph that is in another unit than milliseconds is read by
         its size, and kept as it was in `extra`
+8       `memories.origin`, `memories.agent`
+9       words are in files of their own (nimad/core/words.py); an FTS5 table `words` of before stays
+        until idle time has taken it out
+10      `phi`
+11      `goals`, `broadcasts`, `suggestions`
+12      `memories.key`, `forgotten.successor`
+13      `turns.gone`
 ======= ======================================================================================
 
 =========== ==================================================================================
 table       what a row is
 =========== ==================================================================================
-memories    one memory; `layer`, `namespace`, `conversation`, `session`, `place` are `names` ids,
-            `turn` a `turns` id; a `timestamp` or `created` of 0 is no date; `summary` is a number n
-            where it is the first n characters of `text`, else the text itself or NULL;
-            `source_key` is the row's id in its source
+memories    one memory; `layer`, `namespace`, `agent`, `conversation`, `session`, `place` are
+            `names` ids, `turn` a `turns` id; a `timestamp` or `created` of 0 is no date; `summary`
+            is a number n where it is the first n characters of `text`, else the text itself or
+            NULL; `key` is that of a document; `origin` is NULL where nobody told it, or `source`
+            tells that it was taken over; `source_key` is the row's id in its source
 unset_clock memories that were stored while the clock was not set (core/clock.py): the boot, by how
             much the clock was `ahead` of the time since then [ms], and which `fields` it gave
 names       interned strings: sessions and the like repeat thousands of times; `folded` is the
             common form, by which they are compared
 blobs       binary columns of a legacy row, byte for byte
 turns       one exchange, told apart by source, name, namespace, conversation and session (0: none);
-            `listed` is 0 while only a memory has named it (no row in the source)
+            `listed` is 0 while only a memory has named it (no row in the source); `gone`: the
+            roles whose memories were forgotten, as bits
 relations   one edge between two memories
-words       FTS5 over the tokens of memories.text and memories.who, and the signs of the text
-            (contentless: no copy of them); what it lacks while it is made anew is told by
-            `meta.words_gap`
 hot         vectors (float16) of memories that no segment holds yet
 segments    the block segments that count; a file without a row is garbage
 pending     segments of an index that is being made anew for an embedder; not in use yet
 tombstones  forgotten memories that a listed segment still holds
 forgotten   what a purge of a forgotten memory needs, until one has removed its traces: its key in
-            its source, and [source, number] of the fillers that it named
+            its source, [source, number] of the fillers that it named; `successor`: the newest
+            version of a document that it was
 changes     ranges of ids added or deleted, in order
 sources     one legacy source and how far each stage came
 quarantine  rows of a source that were not taken over, with the reason
 later       rows of a followed source that came after its snapshot (`follow`: the last of them)
 dense       files of converted legacy hypervectors that count; a file without a row is garbage
 dense_items names of the fillers and roles in those files
+phi         how well a memory's hypervector comes apart (cognition/phi_of_memories.py): `method` is
+            the version that measured it, `phi` NULL where it could not; goes with the memory
+goals       what else is known of a memory that is a goal: until when, whether it is open, by which
+            memory it was reached (`by`)
+broadcasts  which memories `step` put into the workspace, the last some hundred
+suggestions pairs of memories that `dream` found, and whether they were rejected
 meta        single values (embedder and revision of the vectors, ...)
 =========== ==================================================================================
 
@@ -68,19 +81,11 @@ from datetime import UTC
 from pathlib import Path
 
 from nimad.errors import RecordsDamaged, StateTooNew
-from nimad.text import FORM, common_form, indexed
+from nimad.text import FORM, common_form
 from nimad.times import read
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 7
-TOKENIZER = "porter ascii"
-"""English stems; words were cut before, by `nimad.text`, and stand between spaces."""
-WORDS = f"text, who, signs, content = '', tokenize = '{TOKENIZER}'"
-INDEX = "INSERT INTO words (rowid, text, who, signs) VALUES (?, ?, ?, ?)"
-INDEXED = "SELECT id, CAST(ifnull(text, '') AS TEXT), CAST(who AS TEXT) FROM memories WHERE"
-UNINDEX = "INSERT INTO words (words, rowid, text, who, signs) VALUES ('delete', ?, ?, ?, ?)"
-"""What a memory adds to the words index, and takes from it: see `index_row`."""
-
+SCHEMA = 13
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -130,10 +135,6 @@ CREATE TABLE relations (
 );
 CREATE INDEX relations_origin ON relations (origin);
 CREATE INDEX relations_target ON relations (target);
-CREATE VIRTUAL TABLE words USING fts5 (
-  text, who, content = 'memories', content_rowid = 'id',
-  tokenize = 'porter unicode61 remove_diacritics 2'
-);
 CREATE TABLE hot (id INTEGER PRIMARY KEY, vector BLOB NOT NULL);
 CREATE TABLE segments (
   name TEXT PRIMARY KEY, rows INTEGER NOT NULL, bytes INTEGER NOT NULL, digest TEXT NOT NULL,
@@ -263,9 +264,7 @@ CREATE TABLE forgotten (
 );
 INSERT INTO forgotten (id) SELECT id FROM tombstones;
 """,
-    5: f"""
-DROP TABLE words;
-CREATE VIRTUAL TABLE words USING fts5 ({WORDS});
+    5: """
 ALTER TABLE names ADD COLUMN folded TEXT;
 CREATE INDEX names_folded ON names (folded);
 """,
@@ -285,41 +284,53 @@ INSERT INTO changes (op, kind, first, last)
 UPDATE turns SET extra = json_set(coalesce(extra, '{{}}'), '$.timestamp', timestamp),
   timestamp = read_time(timestamp) WHERE {OTHER_UNIT};
 """,
+    8: """
+ALTER TABLE memories ADD COLUMN origin TEXT;
+ALTER TABLE memories ADD COLUMN agent INTEGER;
+""",
+    9: """
+DELETE FROM meta WHERE key = 'words_gap';
+""",
+    10: """
+CREATE TABLE phi (
+  memory INTEGER PRIMARY KEY, method INTEGER NOT NULL, phi REAL, uncertainty REAL NOT NULL,
+  quality REAL NOT NULL
+);
+""",
+    11: """
+CREATE TABLE goals (
+  memory INTEGER PRIMARY KEY, priority REAL NOT NULL, since INTEGER NOT NULL, due INTEGER,
+  state TEXT NOT NULL, closed INTEGER, by INTEGER
+);
+CREATE TABLE broadcasts (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, memory INTEGER NOT NULL, at INTEGER NOT NULL,
+  affect INTEGER NOT NULL, score REAL NOT NULL
+);
+CREATE INDEX broadcasts_memory ON broadcasts (memory);
+CREATE TABLE suggestions (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL,
+  first INTEGER NOT NULL, second INTEGER NOT NULL, score REAL NOT NULL,
+  created INTEGER NOT NULL, rejected INTEGER NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX suggestions_pair ON suggestions (first, second);
+CREATE INDEX suggestions_second ON suggestions (second);
+""",
+    12: """
+ALTER TABLE memories ADD COLUMN key TEXT;
+CREATE UNIQUE INDEX memories_key ON memories (namespace, key) WHERE key IS NOT NULL;
+ALTER TABLE forgotten ADD COLUMN successor INTEGER;
+""",
+    13: """
+ALTER TABLE turns ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
+""",
 }
 """By the version it leads to: the statements that bring an older file there."""
 
-EMPTY_WORDS = f"""
-CREATE VIRTUAL TABLE temp.fresh USING fts5 ({WORDS});
-DELETE FROM words_data;
-INSERT INTO words_data SELECT * FROM temp.fresh_data;
-DELETE FROM words_idx;
-DELETE FROM words_docsize;
-DROP TABLE temp.fresh;
-INSERT OR REPLACE INTO meta (key, value)
-  SELECT 'words_gap', '0-' || id FROM memories ORDER BY id DESC LIMIT 1
-"""
-"""Puts what a new table would hold into the tables behind the words index, however damaged they
-are; every memory is then to be indexed again.
-Source: https://www.sqlite.org/fts5.html#fts5_data_structures (the layout of these tables)."""
-REFOLD = f"""
+REFOLD = """
 UPDATE names SET folded = common_form(name);
-INSERT OR REPLACE INTO meta (key, value) VALUES ('text_form', ?);
-{EMPTY_WORDS}
+INSERT OR REPLACE INTO meta (key, value) VALUES ('text_form', ?)
 """
 """What another common form asks for (another Unicode, or rules of another version of nimad)."""
-
-TERMS = (
-    "CREATE VIRTUAL TABLE temp.terms USING fts5vocab (main, words, instance)",
-    "CREATE VIRTUAL TABLE temp.holders USING fts5vocab (main, words, row)",
-)
-"""What a reader has besides, without a copy: each place of each term in the words index, and how
-many memories hold it."""
-
-
-def index_row(number: int, text: str, who: str | None) -> tuple[int, str, str, str]:
-    """The parameters of INDEX and UNINDEX for a memory; FTS5 must be told the same both times."""
-    tokens, signs = indexed(text)
-    return number, tokens, indexed(who or "")[0], signs
 
 
 def decode(data: bytes) -> str:
@@ -337,8 +348,6 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     connection.execute("PRAGMA cache_size = -2000")
     connection.execute("PRAGMA temp_store = MEMORY")
     if readonly:
-        for table in TERMS:
-            connection.execute(table)
         connection.execute("PRAGMA query_only = ON")
     else:
         connection.execute("PRAGMA synchronous = FULL")

@@ -271,10 +271,10 @@ def memories(records: Records, source: int, keys: Iterable[int]) -> dict[int, Me
     return {key: found[number] for key, number in ids.items() if number in found}
 
 
-def unencoded(records: Records, source: int, after: int, limit: int) -> list[tuple[int, str]]:
-    """(id, text) of a source's memories with ids above `after`, by id."""
-    return records.rows(
-        "SELECT id, text FROM memories WHERE source = ? AND id > ? ORDER BY id LIMIT ?",
+def ids_after(records: Records, source: int, after: int, limit: int) -> NDArray[np.int64]:
+    """int64[n]: up to `limit` ids above `after` of a source's memories, sorted."""
+    return records.ids_of(
+        "SELECT id FROM memories WHERE source = ? AND id > ? ORDER BY id LIMIT ?",
         (source, after, limit),
     )
 

@@ -13,20 +13,27 @@ from typing import Any
 
 from nimad.model import TURN_ROLES, Memory, Relation, Turn
 from nimad.store import rows
-from nimad.store.schema import INDEX, INDEXED, UNINDEX, index_row
 
 CREATED, TIMESTAMP = 1, 2
 """Fields of a memory that have a time."""
+ROLE_BITS = {role: 1 << place for place, role in enumerate(TURN_ROLES)}
+"""What `turns.gone` is the sum of: the roles whose memories were forgotten."""
 CHUNK = 500
 """Names in one IN (...) list."""
 
-WORDS_GAP = "SELECT value FROM meta WHERE key = 'words_gap'"
 NAMED = {
-    "memories": ("place", "layer", "namespace", "conversation", "session"),
+    "memories": rows.INTERNED_COLUMNS,
     "turns": ("namespace", "conversation", "session"),
     "relations": ("relation",),
 }
 """Columns that hold ids of `names`, by table."""
+
+OF_MEMORIES = (
+    *(("hot", "id"), ("blobs", "memory"), ("unset_clock", "memory"), ("phi", "memory")),
+    *(("goals", "memory"), ("broadcasts", "memory")),
+    *(("suggestions", "first"), ("suggestions", "second")),
+)
+"""Tables whose rows go with the memory in a column."""
 
 TurnKey = tuple[str | None, *tuple[int, ...]]
 """A turn's name, and the `names` ids of its namespace, conversation and session (0: none)."""
@@ -68,7 +75,7 @@ class Transaction:
     # --- adding -------------------------------------------------------------------------------
 
     def add_memories(self, memories: Sequence[Memory], source: int | None = None) -> list[int]:
-        """Store memories and their words; gives each its id (also set on the object).
+        """Store memories; gives each its id (also set on the object).
 
         `source` is the row id of a legacy source, whose turns are its own; without one, a memory
         that names a turn takes its place there by its layer.  A turn's name counts within the
@@ -85,7 +92,6 @@ class Transaction:
                 members.append((turn, memory))
             made.append(rows.to_row(memory, self._names, turn, source))
         self.many(rows.INSERT, made)
-        self.many(INDEX, [index_row(m.id, m.text, m.who) for m in memories])
         blobs = [(m.id, name, data) for m in memories for name, data in m.blobs.items()]
         if blobs:
             self.many("INSERT INTO blobs (memory, name, data) VALUES (?, ?, ?)", blobs)
@@ -99,6 +105,15 @@ class Transaction:
             )
             self._changed("add", "turn", [turn])
         return ids
+
+    def documents(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, int]]:
+        """The documents of these namespaces and keys: (id, when it was created)."""
+        sql = (
+            "SELECT id, created FROM memories WHERE key = ?"
+            " AND namespace = (SELECT id FROM names WHERE name = ?)"
+        )
+        found = {name: self.rows(sql, (name[1], name[0])) for name in names}
+        return {name: (rows[0][0], rows[0][1]) for name, rows in found.items() if rows}
 
     def _next_id(self, table: str) -> int:
         found = self.rows("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
@@ -233,7 +248,7 @@ class Transaction:
     # --- deleting -----------------------------------------------------------------------------
 
     def delete_memories(self, ids: Sequence[int]) -> dict[str, int]:
-        """Delete memories with words, blobs, hot vectors, relations and their place in turns.
+        """Delete memories with blobs, hot vectors, relations and their place in turns.
 
         Ids that a listed segment may hold become tombstones.  Returns what went: memories,
         relations, turns (those left without a member).  `ids` must exist.
@@ -241,12 +256,6 @@ class Transaction:
         self.execute("CREATE TEMP TABLE IF NOT EXISTS doomed (id INTEGER PRIMARY KEY)")
         self.execute("DELETE FROM doomed")
         self.many("INSERT OR IGNORE INTO doomed (id) VALUES (?)", [(i,) for i in ids])
-        after, upto = self.words_gap() or (0, 0)
-        indexed = self.connection.execute(
-            f"{INDEXED} id IN (SELECT id FROM doomed) AND NOT (id > ? AND id <= ?)",
-            (after, upto),
-        )
-        self.many(UNINDEX, (index_row(*row) for row in indexed))
         relations = self.rows(
             "SELECT id FROM relations WHERE origin IN (SELECT id FROM doomed) UNION"
             " SELECT id FROM relations WHERE target IN (SELECT id FROM doomed) ORDER BY 1"
@@ -258,20 +267,19 @@ class Transaction:
             "INSERT OR IGNORE INTO tombstones (id) SELECT id FROM doomed"
             " WHERE id NOT IN (SELECT id FROM hot) AND EXISTS (SELECT 1 FROM segments)"
         )
-        self.execute("DELETE FROM hot WHERE id IN (SELECT id FROM doomed)")
-        self.execute("DELETE FROM blobs WHERE memory IN (SELECT id FROM doomed)")
-        self.execute("DELETE FROM unset_clock WHERE memory IN (SELECT id FROM doomed)")
+        for table, column in OF_MEMORIES:
+            self.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT id FROM doomed)")
+        self.execute("UPDATE goals SET by = NULL WHERE by IN (SELECT id FROM doomed)")
         memories = self.execute("DELETE FROM memories WHERE id IN (SELECT id FROM doomed)")
         self._changed("delete", "memory", sorted(ids))
         self.execute("DELETE FROM doomed")
         return {"memories": memories, "relations": len(relations), "turns": turns}
 
-    def words_gap(self) -> tuple[int, int] | None:
-        """Memories above the first id up to the second are not in the words index yet."""
-        return read_gap([value for (value,) in self.rows(WORDS_GAP)])
-
     def _leave_turns(self) -> int:
-        """Clear the members of turns; a turn without any member goes too.
+        """Clear the members of turns; a turn without any member is not listed any more.
+
+        Its row stays for memories that name it and have no place in it, a second input say: to
+        find them would cost a look at every memory.  A purge drops rows that nothing names.
 
         An "add" change of a turn that the graph knows already means that it changed.
         """
@@ -281,13 +289,14 @@ class Transaction:
             f" OR output {doomed} ORDER BY id"
         )
         for role in TURN_ROLES:
-            self.execute(f"UPDATE turns SET {role} = NULL WHERE {role} {doomed}")
+            forget = f"UPDATE turns SET {role} = NULL, gone = gone | ? WHERE {role} {doomed}"
+            self.execute(forget, (ROLE_BITS[role],))
         gone = {
             turn
             for (turn,) in found
             if self.execute(
-                "DELETE FROM turns WHERE id = ? AND input IS NULL AND contemplation IS NULL"
-                " AND output IS NULL",
+                "UPDATE turns SET listed = 0, timestamp = NULL, affect = NULL, extra = NULL"
+                " WHERE id = ? AND coalesce(input, contemplation, output) IS NULL",
                 (turn,),
             )
         }
@@ -342,14 +351,6 @@ class Transaction:
         """Forget changes that every projection has applied."""
         self.execute("DELETE FROM changes WHERE seq <= ?", (upto,))
         self.set_meta("pruned_to", upto)
-
-
-def read_gap(written: Sequence[str]) -> tuple[int, int] | None:
-    """The bounds in the value of `meta.words_gap`, where there is one."""
-    if not written:
-        return None
-    after, _, upto = written[0].partition("-")
-    return int(after), int(upto)
 
 
 def segment_row(info: Any) -> dict[str, Any]:

@@ -1,28 +1,30 @@
-"""The words index: FTS5 over text and who, in the same file and transaction as the records."""
+"""What the words index takes from the records: texts a page at a time, and the words of a question
+that carry no content."""
 
 from __future__ import annotations
 
 import re
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
-from typing import Any
-from zlib import crc32
+from collections.abc import Iterable, Sequence
 
 from nimad.disk.durable import crash_point
-from nimad.errors import RecordsDamaged
-from nimad.store.records import Records, records_errors
-from nimad.store.schema import EMPTY_WORDS, INDEX, INDEXED, WORDS, connect, index_row
-from nimad.store.transaction import WORDS_GAP, read_gap
+from nimad.disk.failures import translated
+from nimad.store.records import Records
 from nimad.text import signs, words_of
 
-FILLED = 500
-"""Memories that are indexed in one transaction: some 20 ms [memories]."""
+PAGE = 1000
+"""Memories whose texts are read at once: some 50 ms with what becomes of them [memories]."""
 LONG = 2000
 """Length of text that counts as much as a memory there [characters]."""
-
-_PLAIN_WORD = re.compile(r"(?<![^\s.,;:!?])[A-Za-z]{3,}(?![^\s.,;:!?])")
-"""A word that every tokenizer takes as one: letters of ASCII between blanks or marks."""
+DROPPED = 500
+"""Rows of a former table that go in one transaction [rows]."""
+DROP_FORMER = (
+    "CREATE VIRTUAL TABLE temp.fresh USING fts5 (text)",
+    "INSERT OR REPLACE INTO words_data SELECT * FROM temp.fresh_data",
+    "DROP TABLE temp.fresh",
+    "DROP TABLE words",
+)
+"""Drops it, however damaged it was: FTS5 wants to read what an empty table has.
+Source: https://www.sqlite.org/fts5.html#fts5_data_structures (the layout of these tables)."""
 
 # Words that carry no content in a question.  BM25 would rank them low anyway; leaving them out
 # spares scoring nearly every row of the store.
@@ -44,6 +46,9 @@ _ASKING = re.compile(
     "|どこ|どれ|どの|いつ|なぜ|[でま]しょうか|(?:です|ます|ました)か"
 )
 """Words that ask in Chinese and Japanese, and are no part of what is asked for."""
+_GRAMMAR = re.compile("[的了是在和与與被从從以于於]")
+GRAMMAR_SHARE = 0.5
+"""Factor of the rarity of a pair of characters one of which is a small word of Chinese."""
 _HIRAGANA = re.compile("[\u3041-\u309f]+")
 
 _GERMAN_TEXT = """
@@ -62,6 +67,60 @@ GERMAN = _SURE | {
 """The same of German; the last ones are words of English, too."""
 
 
+_ENGLISH_OR_GERMAN = STOP_WORDS | GERMAN
+SHORT = 3
+"""Words of a short text, of which one is enough to tell its language [words]."""
+
+
+_SPANISH_TEXT = """
+al cómo con cuál cuáles cuándo cuánta cuánto cuántos de del desde dónde el ella ellos en entre era
+es esa ese eso esta este esto está están fue fueron ha han hay hubo la las le les lo los más mi mis
+muy nos o para pero por porque que quién quiénes qué se ser si sin sobre son su sus también tiene
+tu un una unos y ya yo
+"""
+_FRENCH_TEXT = """
+au aux avec ce cela ces cette combien dans de depuis des du elle elles en est et eu il ils je la le
+les leur leurs lui ma mais mes mon nous on ont ou où par pas pourquoi quand que quel quelle quelles
+quels qui quoi sa ses son sont sur ta tes ton tu un une vous été était étaient être y
+"""
+_ITALIAN_TEXT = """
+agli ai al alla anche chi che con cosa cui da dal dalla dei del della delle di dove e era fu gli ha
+hanno i il la le lo ma mi mia mio nei nel nella non o per perché più quale quali quando quanti
+quanto questo se si sono su sua suo tra un una uno è
+"""
+_PORTUGUESE_TEXT = """
+ao aos com da das de dela dele dos e ela ele em era essa esse esta este está eu foi foram há isso
+mais mas meu minha na nas no nos não o onde os ou para pela pelo por porque qual quais quando
+quanto que quem se sem seu sua são também tem um uma é à
+"""
+_RUSSIAN_TEXT = """
+а без более бы был была были было быть в вам вас во вот все вы где да для до его ее если есть еще ж
+же за и из или им их к как какая какие какого какое какой когда которая которое который которые кто
+куда ли мне мой мы на над нам нас не него нее нет ни них но о об он она они оно от по под почему
+при про с сколько со так также такое там то того только ты у уже чего чем что чтобы эта эти это
+этого этой этом этот я
+"""
+_RUSSIAN = frozenset(_RUSSIAN_TEXT.split())
+_LATIN_TEXTS = (_SPANISH_TEXT, _FRENCH_TEXT, _ITALIAN_TEXT, _PORTUGUESE_TEXT)
+_OTHERS = [*(frozenset(text.split()) for text in _LATIN_TEXTS), _RUSSIAN]
+"""Small words of other languages.  Two of one list tell the language; one of Russian does, and one
+of any in a SHORT text."""
+
+
+def small_words(spoken: Sequence[str]) -> frozenset[str]:
+    """The words without content for a text of these words, as they are written: those of English,
+    and of the language of the text where it is another one that is known."""
+    if is_german(spoken):
+        return _ENGLISH_OR_GERMAN
+    # in the middle of a text names have capital letters: "Charles de Gaulle", "Los Angeles"
+    low = {word.lower() for word in spoken[:1]} | {word for word in spoken if word.islower()}
+    low -= STOP_WORDS
+    most = max(_OTHERS, key=lambda words: len(low & words))
+    found = low & most
+    enough = len(found) >= 2 or (found and (len(spoken) <= SHORT or most is _RUSSIAN))
+    return STOP_WORDS | most if enough else STOP_WORDS
+
+
 def is_german(spoken: Sequence[str]) -> bool:
     """Whether the words of a text, as they are written, are German by the small ones."""
     return not _SURE.isdisjoint([word.lower() for word in spoken[:1]] + list(spoken[1:]))
@@ -76,7 +135,7 @@ def terms(text: str) -> list[str]:
         text = _ASKING.sub(" ", text)
     spoken = words_of(text)
     found = list(dict.fromkeys(word.lower() for word in spoken))
-    stop = STOP_WORDS | GERMAN if is_german(spoken) else STOP_WORDS
+    stop = small_words(spoken)
     return [word for word in found if word not in stop] or found or signs(text)
 
 
@@ -89,140 +148,44 @@ def content(found: Iterable[str]) -> list[str]:
     return [term for term in distinct if not _HIRAGANA.fullmatch(term)] or distinct
 
 
-def gap(records: Records) -> tuple[int, int] | None:
-    """Memories above the first id up to the second are not in the index yet; None: all are."""
-    return read_gap([value for (value,) in records.rows(WORDS_GAP)])
+def has_grammar(term: str) -> bool:
+    """Whether a term is a pair of characters with a small word of Chinese in it."""
+    return len(term) == 2 and not term.isascii() and _GRAMMAR.search(term) is not None
 
 
-def rebuild(records: Records) -> int:
-    """Make the index anew from the records; the number of memories."""
-    empty(records)
-    while fill(records):
-        pass
-    return int(records.value("SELECT count(*) FROM memories"))
-
-
-def empty(records: Records) -> None:
-    """Take everything out of the index, however damaged it is; `fill` makes it anew.
-
-    From here on new memories are indexed as they come, and what was there is in the gap.
-    """
-    with records.write() as tx:
-        for statement in EMPTY_WORDS.split(";\n"):
-            tx.execute(statement)
-        tx.execute("INSERT INTO words (words) VALUES ('delete-all')")  # what SQLite kept of it
-
-
-def fill(records: Records) -> bool:
-    """Index the next memories of the gap, in one transaction; whether more are left.
-
-    A crash leaves the gap as far as it was closed, and idle time goes on from there.
-    """
-    with records.write() as tx:
-        bounds = tx.words_gap()
-        if bounds is None:
-            return False
-        sql = f"{INDEXED} id > ? AND id <= ? ORDER BY id"
-        page = next(_pages(tx.connection.execute(sql, bounds)), [])
-        tx.many(INDEX, [index_row(*row) for row in page])
-        left = bool(page) and page[-1][0] < bounds[1]
-        if left:
-            tx.set_meta("words_gap", f"{page[-1][0]}-{bounds[1]}")
-        else:  # the columns in a file have no lengths of what was missing
-            tx.execute("DELETE FROM meta WHERE key IN ('words_gap', 'columns')")
-    crash_point("words.filled")
-    return left
-
-
-def _pages(rows: Iterable[tuple[int, str, str | None]]) -> Iterator[list[tuple[Any, ...]]]:
-    """Rows of id, text and who in lists of FILLED, of fewer where texts are long."""
-    page: list[tuple[Any, ...]] = []
+def texts_between(records: Records, after: int, upto: int) -> list[tuple[int, str]]:
+    """(id, text) of the next memories above the first id up to the second: PAGE, fewer where texts
+    are long; what a flipped bit made of a text is read as one."""
+    page: list[tuple[int, str]] = []
     taken = 0
-    for row in rows:
-        page.append(row)
-        taken += 1 + len(row[1]) // LONG
-        if taken >= FILLED:
-            yield page
-            page, taken = [], 0
-    if page:
-        yield page
+    sql = "SELECT id, CAST(ifnull(text, '') AS TEXT) FROM memories WHERE id > ? AND id <= ?"
+    with translated(records.path), records.reading() as reader:
+        for number, text in reader.execute(f"{sql} ORDER BY id", (after, upto)):
+            page.append((number, text))
+            taken += 1 + len(text) // LONG
+            if taken >= PAGE:
+                break
+    return page
 
 
-def optimise(records: Records) -> None:
-    """Merge the index into one b-tree: deleted words are then gone from the file."""
+def drop_former(records: Records) -> bool:
+    """A step of taking the table `words` of nimad before schema 9 out of the file; True while more
+    is left.
+
+    Its rows go a part at a time, each in a transaction of its own, then the table: a crash leaves a
+    smaller table, which nothing reads.
+    """
+    tables = {name for (name,) in records.rows("SELECT name FROM sqlite_schema")}
+    if "words" not in tables:
+        return False
     with records.write() as tx:
-        tx.execute("INSERT INTO words (words) VALUES ('optimize')")
-
-
-def problem(records: Records) -> str | None:
-    """What is wrong with the index compared with the records, or None. Cost: reads both whole.
-
-    Every place of every term counts in a sum, as the index has them and as they should be.
-    """
-    try:
-        records.maintain("INSERT INTO words (words) VALUES ('integrity-check')")
-    except RecordsDamaged as error:
-        return f"they do not match the records ({error.fields['detail']})"
-    with records_errors(records.path), closing(connect(records.path, readonly=True)) as reader:
-        reader.execute("BEGIN")  # both are of one moment
-        try:
-            stands = _sums(reader, "temp.terms")
-        except sqlite3.DatabaseError as error:
-            return f"they do not match the records ({error})"
-        if stands != _expected(reader):
-            return "they do not match the records"
-    return None
-
-
-def _sums(connection: sqlite3.Connection, vocabulary: str) -> tuple[int, int]:
-    """How many places of terms an index has, and the sum of a hash of each."""
-    connection.create_function("place", 4, _hash, deterministic=True)
-    sql = f"SELECT count(*), ifnull(sum(place(term, doc, col, offset)), 0) FROM {vocabulary}"
-    count, total = connection.execute(sql).fetchone()
-    return count, total
-
-
-def _hash(term: str, doc: int, column: str, offset: int) -> int:
-    return crc32(f"{term} {doc} {column} {offset}".encode())
-
-
-def _expected(reader: sqlite3.Connection) -> tuple[int, int]:
-    """The same of an index that is made, a page at a time, of the memories outside the gap."""
-    after, upto = read_gap([value for (value,) in reader.execute(WORDS_GAP)]) or (0, 0)
-    rows = reader.execute(f"{INDEXED} NOT (id > ? AND id <= ?)", (after, upto))
-    count = total = 0
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as page:
-        page.execute(f"CREATE VIRTUAL TABLE words USING fts5 ({WORDS})")
-        page.execute("CREATE VIRTUAL TABLE terms USING fts5vocab (words, instance)")
-        for some in _pages(rows):
-            page.execute("INSERT INTO words (words) VALUES ('delete-all')")
-            page.executemany(INDEX, [index_row(*row) for row in some])
-            more = _sums(page, "terms")
-            count, total = count + more[0], total + more[1]
-    return count, total
-
-
-def size_bytes(records: Records) -> int:
-    """Bytes of the index within records.sqlite."""
-    return int(
-        records.value("SELECT coalesce(sum(length(block)), 0) FROM words_data")
-        + records.value("SELECT coalesce(sum(length(sz)), 0) FROM words_docsize")
-    )
-
-
-def missing_of_sample(records: Records, size: int = 64) -> int:
-    """How many of some memories, spread over all, are not found by a word of their own text.
-
-    Cost: a look into the index for each.  Raises RecordsDamaged when it cannot be read.
-    """
-    first, last = records.rows("SELECT min(id), max(id) FROM memories")[0]
-    if first is None:
-        return 0
-    missing = 0
-    for number in {first + (last - first) * part // size for part in range(size + 1)}:
-        for memory, text in records.texts(number - 1, 1):
-            if found := _PLAIN_WORD.search(text):
-                match = f'text : "{found[0]}"'
-                sql = "SELECT 1 FROM words WHERE words MATCH ? AND rowid = ?"
-                missing += not records.rows(sql, (match, memory))
-    return missing
+        for table in ("words_data", "words_docsize"):
+            if table in tables and tx.execute(
+                f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} LIMIT {DROPPED})"
+            ):
+                break
+        else:
+            for statement in DROP_FORMER:
+                tx.execute(statement)
+    crash_point("words.dropped")
+    return True

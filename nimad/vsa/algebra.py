@@ -15,6 +15,8 @@ the searchable form of the same idea, a block and a dimension for every memory.
 from __future__ import annotations
 
 import hashlib
+import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,17 +45,53 @@ def item(name: str, blocks: int = BLOCKS, dims: int = DIMS, active: int | None =
     active = blocks if active is None else active
     if not 0 < active <= blocks:
         raise ValueError(f"active must be 1..{blocks}, got {active}")
-    numbers = _numbers(name, 2 * blocks)
-    chosen = np.sort(np.argsort(numbers[blocks:], kind="stable")[:active])
+    chosen, places = places_of(name, blocks, dims, active)
     out = np.zeros((blocks, dims), np.float32)
-    out[chosen, (numbers[:blocks] % dims)[chosen].astype(np.intp)] = 1
+    out[chosen, places] = 1
     return out
+
+
+def places_of(
+    name: str, blocks: int, dims: int, active: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The active blocks of a name's item, ascending, and where the 1 stands in each; int[active].
+
+    Both are decided by 64-bit numbers, two for each block: BLAKE2b of the name in counter mode.
+    """
+    raw = bytearray()
+    key = name.encode("utf-8", "surrogatepass")
+    while len(raw) < 16 * blocks:
+        counter = (len(raw) // 64).to_bytes(8, "little")
+        raw += hashlib.blake2b(key, digest_size=64, salt=counter, person=b"nimad item 1").digest()
+    numbers = np.frombuffer(bytes(raw[: 16 * blocks]), "<u8")
+    chosen = np.sort(np.argsort(numbers[blocks:], kind="stable")[:active])
+    return chosen, (numbers[chosen] % dims).astype(np.intp)
 
 
 def identity(blocks: int = BLOCKS, dims: int = DIMS) -> Vector:
     """The hypervector that binding leaves alone: a 1 at the start of each block; float32[B, D]."""
     out = np.zeros((blocks, dims), np.float32)
     out[:, 0] = 1
+    return out
+
+
+def random(
+    rng: np.random.Generator, blocks: int = BLOCKS, dims: int = DIMS, active: int | None = None
+) -> Vector:
+    """A dense hypervector: Gaussian, of length 1 in each of `active` blocks (all by default).
+
+    Shapes: result (B, D).
+
+    Raises:
+        ValueError: when `active` is not in 1..B.
+    """
+    active = blocks if active is None else active
+    if not 0 < active <= blocks:
+        raise ValueError(f"active must be 1..{blocks}, got {active}")
+    out = np.zeros((blocks, dims), np.float32)
+    values = rng.standard_normal((active, dims))
+    chosen = np.sort(rng.permutation(blocks)[:active])
+    out[chosen] = values / np.linalg.norm(values, axis=1, keepdims=True)
     return out
 
 
@@ -125,6 +163,20 @@ def similarity(a: Vector, b: Vector) -> NDArray[np.float32]:
     return np.asarray(np.clip(cosine, -1, 1), np.float32)
 
 
+def dot(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> float:
+    """The dot product of two arrays of one shape, in float64.
+
+    Without the threads of BLAS, which on a busy machine wait for each other far longer than the
+    sum takes.
+    """
+    return float(np.einsum("i,i->", a.reshape(-1), b.reshape(-1), dtype=np.float64))
+
+
+def length(a: NDArray[np.floating[Any]]) -> float:
+    """The length of an array, as `dot`."""
+    return math.sqrt(dot(a, a))
+
+
 def _wide(a: Vector) -> NDArray[np.float64]:
     return np.asarray(a, np.float64)
 
@@ -139,13 +191,3 @@ def _back(spectrum: NDArray[np.complex128], a: Vector, b: Vector) -> Vector:
     reach = np.linalg.norm(_wide(a), axis=-1) * np.linalg.norm(_wide(b), axis=-1)
     out[np.abs(out) <= 1e-9 * reach[..., None]] = 0
     return out.astype(np.float32)
-
-
-def _numbers(name: str, count: int) -> NDArray[np.uint64]:
-    """`count` numbers of 64 bits that only the name decides: BLAKE2b in counter mode."""
-    raw = bytearray()
-    key = name.encode("utf-8", "surrogatepass")
-    while len(raw) < 8 * count:
-        counter = (len(raw) // 64).to_bytes(8, "little")
-        raw += hashlib.blake2b(key, digest_size=64, salt=counter, person=b"nimad item 1").digest()
-    return np.frombuffer(bytes(raw[: 8 * count]), "<u8")

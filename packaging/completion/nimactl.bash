@@ -25,18 +25,29 @@ _nimactl() {
   done
 
   # BEGIN words
-  local commands="query get similar related graph remember forget import export migrate status rebuild doctor"
+  local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export migrate status rebuild doctor mcp hook"
   local options="--help --json --socket --timeout --version"
   case $command in
-    query) options="-k --mode --who --where --layer --namespace --tag --after --before --as-of --time-zone --context --budget --explain --help --json --socket --timeout --version" ;;
+    query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --goal --explain --help --json --socket --timeout --version" ;;
     similar) options="--dense -k --help --json --socket --timeout --version" ;;
     related) options="--depth -k --help --json --socket --timeout --version" ;;
+    complete) options="--who --what --where --when --context --emotion --theme --ask -k --namespace --time-zone --help --json --socket --timeout --version" ;;
+    phi) options="--top --seconds --time-zone --help --json --socket --timeout --version" ;;
+    narrative) options="--day --who --since --budget --namespace --agent --origin --time-zone --help --json --socket --timeout --version" ;;
+    goal) options="--priority --due --who --namespace --by --all --time-zone --help --json --socket --timeout --version" ;;
+    dream) options="--dry-run --seconds -k --help --json --socket --timeout --version" ;;
+    person) options="--namespace --agent --origin --time-zone --help --json --socket --timeout --version" ;;
+    connect) options="--time-zone --help --json --socket --timeout --version" ;;
+    step) options="-n --affect --dry-run --help --json --socket --timeout --version" ;;
     graph) options="--param --limit --fresh --help --json --socket --timeout --version" ;;
-    remember) options="--who --where --when --layer --importance --tag --namespace --time-zone --help --json --socket --timeout --version" ;;
+    remember) options="--who --where --when --layer --importance --tag --namespace --origin --agent --time-zone --help --json --socket --timeout --version" ;;
     forget) options="--purge --all-forgotten --dry-run --help --json --socket --timeout --version" ;;
+    capture) options="--namespace --agent --time-zone --help --json --socket --timeout --version" ;;
     import) options="--namespace --time-zone --from-line --help --json --socket --timeout --version" ;;
-    export) options="--namespace --output --help --json --socket --timeout --version" ;;
+    export) options="--namespace --agent --origin --output --help --json --socket --timeout --version" ;;
     migrate) options="--status --pause --resume --now --verify --rollback --quarantine --retry-quarantined --restore --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --follow --every --watch --to --time-zone --yes --help --json --socket --timeout --version" ;;
+    mcp) options="--namespace --agent --read-only --help --json --socket --timeout --version" ;;
+    hook) options="--namespace --agent --help --json --socket --timeout --version" ;;
   esac
   # END words
 
@@ -44,11 +55,27 @@ _nimactl() {
   case $previous in
     --socket | --output | --to) _nimactl_files "$current" && return ;;
     --mode) mapfile -t COMPREPLY < <(compgen -W "hybrid meaning words" -- "$current") && return ;;
+    --ask)
+      mapfile -t COMPREPLY < <(
+        compgen -W "who what where when context emotion theme" -- "$current"
+      )
+      return
+      ;;
+    --affect)
+      mapfile -t COMPREPLY < <(
+        compgen -W "seeking rage fear lust care panic play" -- "$current"
+      )
+      return
+      ;;
     --strategy) mapfile -t COMPREPLY < <(compgen -W "full incremental" -- "$current") && return ;;
     --layer)
       mapfile -t COMPREPLY < <(
         compgen -W "input contemplation output legacy_vsa note" -- "$current"
       )
+      return
+      ;;
+    --origin)
+      mapfile -t COMPREPLY < <(compgen -W "owner agent untrusted system imported" -- "$current")
       return
       ;;
     --verify | --rollback | --forget-backup | --quarantine | --retry-quarantined | --restore)
@@ -61,8 +88,10 @@ _nimactl() {
         return
       fi
       ;;
-    -k | --timeout | --who | --where | --when | --namespace | --tag | --after | --before | \
-      --importance | --depth | --batch-size | --start-offset | --name | --from-line)
+    -k | --timeout | --who | --where | --when | --namespace | --agent | --tag | --after | --before | \
+      --what | --context | --emotion | --theme | --top | --seconds | --importance | --depth | \
+      --day | --since | --budget | --priority | --due | --by | -n | \
+      --batch-size | --start-offset | --name | --from-line)
       return
       ;;
   esac
@@ -73,7 +102,10 @@ _nimactl() {
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
   else
     case $command in
-      import | migrate) _nimactl_files "$current" ;;
+      capture | import | migrate) _nimactl_files "$current" ;;
+      dream) mapfile -t COMPREPLY < <(compgen -W "list accept reject" -- "$current") ;;
+      goal) mapfile -t COMPREPLY < <(compgen -W "add list show done" -- "$current") ;;
+      hook) mapfile -t COMPREPLY < <(compgen -W "session-start prompt stop" -- "$current") ;;
       rebuild) mapfile -t COMPREPLY < <(compgen -W "words blocks graph all" -- "$current") ;;
     esac
   fi

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from nimad.config import Config
 from nimad.core.store import MemoryStore
-from nimad.graph.limits import ENGINES
+from nimad.keys import ENGINES
 from nimad.model import Memory, Relation
 
 QUESTIONS = 500

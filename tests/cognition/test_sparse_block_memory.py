@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -103,8 +104,13 @@ def test_shared_roles_make_episodes_similar(memory: SparseBlockMemory) -> None:
     assert memory.similarity(0, 2) > 0.2 > 0.05 > abs(memory.similarity(0, 4))
     together = memory.bundle([0, 4])
     assert together.similarity(memory.memory_vectors[0]) > 0.5
+    for wrong in ((0, 99), (-1, 0)):
+        with pytest.raises(ValueError, match="0 to 5"):
+            memory.similarity(*wrong)
     with pytest.raises(IndexError):
-        memory.similarity(0, 99)
+        memory.bind(0, 99)
+    with pytest.raises(ValueError):
+        memory.bundle([])
 
 
 def test_a_role_can_be_unbound_again(memory: SparseBlockMemory) -> None:
@@ -211,3 +217,87 @@ def test_the_embedder_of_the_guides() -> None:
     vector = embedder.encode_single("a bicycle")
     assert vector.shape == (embedder.dimension,) and np.linalg.norm(vector) == pytest.approx(1)
     assert np.array_equal(embedder.encode(["x", "a bicycle"])[1], vector)
+    lazy = get_embedder(True, lazy=True)
+    assert np.array_equal(lazy.encode_single("a bicycle", apply_projection=False), vector)
+    lazy.unload()
+    assert np.array_equal(lazy.encode_raw(["a bicycle"])[0], vector)
+    assert (lazy.is_loaded, lazy.is_projected, lazy.output_dimension) == (True, False, len(vector))
+
+
+# --- what programs of before expect ---------------------------------------------------------------
+
+LEGACY_CONFIG = {
+    "block_dim": 500,
+    "num_blocks": 100,
+    "default_sparsity": 0.1,
+    "enable_block_learning": True,
+    "block_selection_temperature": 0.5,
+    "min_blocks_per_factor": 5,
+    "max_blocks_per_factor": 30,
+    "use_block_index": True,
+    "similarity_threshold": 0.3,
+    "migrate_on_load": True,
+    "preserve_dense_backup": True,
+    "cache_similarities": True,
+    "max_cache_size": 10000,
+}
+
+
+def test_a_saved_configuration_is_taken() -> None:
+    config = SparseBlockConfig(**LEGACY_CONFIG)  # type: ignore[arg-type]
+    assert config == SparseBlockConfig()
+    assert (config.total_dim, config.active_blocks_per_vector) == (50_000, 10)
+    assert list(LEGACY_CONFIG) == [field.name for field in fields(config)]
+
+
+def test_an_empty_memory_is_one_all_the_same() -> None:
+    memory = SparseBlockMemory()
+    assert memory and len(memory) == 0
+    assert memory.query("WHO", "Ann") == memory.semantic_query("anything") == []
+    assert memory.stats["queries"] == 2 and memory.block_learner is None
+
+
+def test_numbers_names_and_scores_are_those_of_the_guides() -> None:
+    memory = SparseBlockMemory()
+    assert memory.store(who="Ann", what="adopted a small grey cat", importance=0.8) == 0
+    assert memory.store(content="only this text") == 1
+    assert memory.store(what="repaired the roof of the house", emotion_vector={"joy": 0.5}) == 2
+    assert set(memory.memory_metadata[0]) == {
+        *("who", "what", "where", "when", "context", "emotions", "themes"),
+        *("importance", "raw_text", "timestamp"),
+    }
+    assert memory.memory_metadata[1]["raw_text"] == "only this text"
+    results = memory.semantic_query("Ann took in a kitten", top_k=3)
+    assert results[0]["id"] == 0
+    assert [r["score"] for r in results] == sorted((r["score"] for r in results), reverse=True)
+    joyful = memory.semantic_query("anything at all", 3, emotion_vector={"joy": 1.0})
+    assert joyful[0]["id"] == 2 and joyful[0]["score"] >= 0.3
+    assert memory.memory_factors[0]["WHO"] == "Ann"
+    assert set(memory.roles) == set(episodes.FIELDS)
+    answer = SparseBlockHDVector.unbind(memory.memory_vectors[0], memory.roles["WHO"])
+    fillers = memory.fillers
+    assert max(fillers, key=lambda name: answer.similarity(fillers[name])) == "Ann"
+
+
+def test_episodes_of_dense_vectors_come_in(tmp_path: Path) -> None:
+    memory = SparseBlockMemory()
+    metas = [{"who": "Ann", "what": "one"}, {"who": "Ben", "what": "two"}]
+    assert memory.migrate_from_dense([[0.1], [0.2]], metas) == 2
+    with pytest.raises(ValueError, match="1 vectors"):
+        memory.migrate_from_dense([[0.1]], metas)
+    memory.safe_save(tmp_path / "kept")
+    again = SparseBlockMemory()
+    again.safe_load(tmp_path / "kept")
+    assert [meta["who"] for meta in again.memory_metadata] == ["Ann", "Ben"]
+
+
+def test_the_bridge_is_the_same_memory() -> None:
+    from nimad.nima_episodic_integration import NIMAVSABridge
+
+    bridge = NIMAVSABridge(vsa_dimension=50_000)
+    assert bridge.store(who="Ann", what="bought a red bicycle") == 0
+    (found,) = bridge.semantic_query("Ann's bike", top_k=5)
+    assert set(found) == {"id", "score", "metadata"} and found["metadata"]["who"] == "Ann"
+    assert bridge.vsa_dimension == 50_000 == len(bridge.memory_vectors[0].to_dense())
+    with pytest.raises(ValueError, match="multiple of 500"):
+        NIMAVSABridge(vsa_dimension=1_234)

@@ -52,6 +52,7 @@ for n in range(3):
     store.remember_many([Memory(text=f"note {{n}} {{m}} about the garden") for m in range(40)])
     store.semantic.flush()
 store.remember(Memory(text={SECRET!r}))
+store.words.rebuild()
 store.graph.rebuild()
 store.close()
 """
@@ -63,6 +64,12 @@ WORK = {
     "purge": "store.forget([121, 5], purge=True)",
     "graph": "maintenance.rebuild(store, 'graph')",
     "words": "maintenance.rebuild(store, 'words')",
+    "former": """
+    with store.records.write() as tx:  # as nimad before schema 9 left it
+        tx.execute("CREATE VIRTUAL TABLE words USING fts5 (text, content = '')")
+        tx.execute("INSERT INTO words (rowid, text) SELECT id, text FROM memories")
+    maintenance.finish(store)
+    """,
     "columns": "columns_cache.KEEP_ROWS = 20; store.recall.keep()",
 }
 
@@ -77,7 +84,13 @@ POINTS = [
     ("purge", "purge.vectors"),
     ("purge", "purge.snapshots"),
     ("purge", "purge.cut_off"),
-    ("words", "words.filled"),
+    ("words", "words.before_fsync"),
+    ("words", "words.before_rename"),
+    ("words", "words.after_rename"),
+    ("words", "words.written"),
+    ("purge", "words.written"),
+    ("purge", "words.listed"),
+    ("former", "words.dropped"),
     ("columns", "columns.written"),
 ]
 

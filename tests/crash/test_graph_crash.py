@@ -14,7 +14,7 @@ import pytest
 
 from nimad.config import Config
 from nimad.core.store import MemoryStore
-from nimad.graph.limits import ENGINES
+from nimad.keys import ENGINES
 from nimad.model import Memory, Relation
 from tests.unit.test_graph import COUNT, KUZU_RUNS
 

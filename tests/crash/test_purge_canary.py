@@ -39,7 +39,9 @@ from nimad.legacy.stores import find
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory, Relation
 from nimad.recall import columns_cache
-from nimad.store import sources
+from nimad.store import broadcasts, goals, sources, suggestions
+from nimad.store.goals import Goal
+from nimad.store.suggestions import Pair
 from tests.crash.test_every_point import DURABLE, POINTS
 from tests.legacy import stores
 from tests.legacy.checkpoints import episode, nested, save, sign, sparse, tensor
@@ -202,11 +204,10 @@ OWNERS = "what the owner calls the source"
 PLANTED = {
     "meta": "",
     "names": "name folded",
-    "memories": "text who affect tags summary extra",
+    "memories": "text who affect tags summary extra key",
     "blobs": "name data",
     "turns": "name affect extra",
     "relations": "extra",
-    "words": "text who",
     "hot": "vector",
     "sources": "error report",
     "quarantine": "reason",
@@ -226,6 +227,7 @@ NOT_TEXT = {
             "layer",
             "importance",
             "namespace",
+            "agent",
             "conversation",
             "session",
             "turn",
@@ -236,7 +238,8 @@ NOT_TEXT = {
             "source_key",
         ],
         NUMBERS,
-    ),
+    )
+    | {"origin": "one of five words"},
     "blobs": {"memory": NUMBERS},
     "turns": dict.fromkeys(
         [
@@ -251,6 +254,7 @@ NOT_TEXT = {
             "namespace",
             "conversation",
             "session",
+            "gone",
         ],
         NUMBERS,
     ),
@@ -259,7 +263,16 @@ NOT_TEXT = {
     ),
     "hot": {"id": NUMBERS},
     "unset_clock": dict.fromkeys(("memory", "boot", "ahead", "fields"), NUMBERS),
-    "words": {"signs": "single signs that are no letters"},
+    "phi": dict.fromkeys(("memory", "method", "phi", "uncertainty", "quality"), NUMBERS),
+    "goals": {
+        **dict.fromkeys(("memory", "priority", "since", "due", "closed", "by"), NUMBERS),
+        "state": "a word of nimad's",
+    },
+    "broadcasts": dict.fromkeys(("id", "memory", "at", "affect", "score"), NUMBERS),
+    "suggestions": {
+        **dict.fromkeys(("id", "first", "second", "score", "created", "rejected"), NUMBERS),
+        "kind": "a word of nimad's",
+    },
     "sources": {
         **dict.fromkeys(("name", "path", "kind", "fingerprint", "snapshot", "sha256"), OWNERS),
         **dict.fromkeys(
@@ -302,7 +315,6 @@ NOT_TEXT = {
 """Table → column → why no text of a memory can stand there."""
 WITHOUT_TEXT = {
     *("segments", "pending", "tombstones", "changes", "dense", "forgotten", "sqlite_sequence"),
-    *(f"words_{part}" for part in ("data", "idx", "docsize", "config")),  # searched as bytes
 }
 
 
@@ -320,9 +332,6 @@ def columns(records: Path) -> dict[str, list[str]]:
 def planted(records: Path, table: str, column: str, vector: bytes) -> bool:
     sql = f"SELECT {column} FROM {table}"
     with closing(sqlite3.connect(records)) as connection:
-        if table == "words":  # it keeps no rows, only terms
-            connection.execute("CREATE VIRTUAL TABLE temp.v USING fts5vocab (main, words, col)")
-            sql = f"SELECT term FROM v WHERE col = '{column}'"
         values = connection.execute(sql).fetchall()
     raw = [value if isinstance(value, bytes) else str(value).encode() for (value,) in values]
     return any(needle in value for value in raw for needle in (*NEEDLES, vector))
@@ -353,6 +362,7 @@ def own_memories(store: MemoryStore) -> None:
         "session": f"s {CANARY}",
         "conversation": f"c {CANARY}",
         "namespace": f"n {CANARY}",
+        "agent": f"a {CANARY}",
         "summary": f"in short {CANARY}",
         "affect": json.dumps({CANARY: 1}),
         "extra": {CANARY: CANARY},
@@ -360,10 +370,14 @@ def own_memories(store: MemoryStore) -> None:
     for layer in ("note", "input"):
         memory = Memory(f"Own: {CANARY}, {layer}.", turn=f"t {CANARY}", layer=layer, **fields)
         memory.blobs = {f"b {CANARY}": CANARY.encode()}
+        memory.key = f"k {CANARY} {store.records.head()}"
         number = store.remember(memory)
     with store.records.write() as tx:
         tx.add_relations([(Relation(number, 1, f"r {CANARY}", 1.0), None, {CANARY: CANARY})])
         tx.add_relations([(Relation(1, number, f"q {CANARY}", 1.0), None, None)])
+        goals.add(tx, Goal(number, 0.8, 1, None))
+        broadcasts.add(tx, number, 1, 0, 0.5)
+        suggestions.add(tx, [Pair("link", 1, number, 0.5)], number)
 
 
 def plant(store: MemoryStore) -> None:
@@ -530,6 +544,8 @@ def test_nothing_is_left(filled: Filled, tmp_path: Path) -> None:
         receipt = store.forget(secrets(store), purge=True)
         assert receipt.purged and receipt.unfinished == {}
         assert found_in(state, vectors) == {}
+        for table in ("goals", "broadcasts", "suggestions"):
+            assert not store.records.value(f"SELECT count(*) FROM {table}"), table
         assert {path.name for path in (state / "snapshots").iterdir()} >= {
             source.snapshot for source in sources.all_sources(store.records)
         }

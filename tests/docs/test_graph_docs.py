@@ -11,8 +11,8 @@ import pytest
 
 from nimad.core.store import MemoryStore
 from nimad.graph.cypher import CALLS
-from nimad.graph.limits import ENGINES
 from nimad.graph.tables import TABLES
+from nimad.keys import ENGINES
 from tests.legacy import stores
 from tests.legacy.moving import migrate, opened
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nimad.index.kernels.contract import LANES, QUERY_MAX, Kernels, Marks, Space, groups
+from nimad.index.kernels.contract import LANES, QUERY_MAX, Kernels, Marks, Parted, Space, groups
 from nimad.index.kernels.loader import numba_kernels, objects
 from nimad.index.kernels.reference import Reference, centred, rotate
 from nimad.index.rowsets import Ranks
+from nimad.index.varints import pack, unpack
 
 REFERENCE = Reference()
 OBJECTS = {kernels.name: kernels for kernels in objects()}
@@ -228,3 +229,74 @@ def test_marks_weigh_cells_by_what_is_marked(seed: int, rows: int) -> None:
     assert np.unpackbits(marks.bits, bitorder="little", count=rows).tolist() == marked.tolist()
     if rows and marked.all() and len(edges):
         assert Marks.weight(rows, rows, rows) == marks.weights[-1]
+
+
+def parted(values: np.ndarray, edge: int) -> Parted:
+    return Parted(values[:edge].copy(), values[edge:].copy())
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    rows=st.integers(1, 300),
+    far=st.sampled_from([1, 100, 1 << 40]),
+    width=st.sampled_from([np.uint8, np.uint16, np.uint32]),
+)
+def test_words_are_weighed_as_the_reference_weighs_them(
+    form: Kernels, seed: int, rows: int, far: int, width: type
+) -> None:
+    rng = np.random.default_rng(seed)
+    held = np.sort(rng.choice(rows, int(rng.integers(0, rows + 1)), replace=False))
+    documents = held * far + (rng.integers(0, far, len(held)) if far > 1 else 0)
+    often = rng.integers(1, 4, len(held)) ** rng.integers(0, 9, len(held))
+    gaps = pack(2 * (np.diff(documents, prepend=-1) - 1) + (often > 1))
+    more = pack(often[often > 1] - 2)
+    assert unpack(more).tolist() == (often[often > 1] - 2).tolist()
+    limit = rows * far + 1
+    ids, counts = form.postings(gaps, more, len(held), 7, limit)
+    assert (ids - 7).tolist() == documents.tolist() and counts.tolist() == often.tolist()
+    for harmed in (gaps[:-1], rng.integers(0, 256, len(gaps)).astype(np.uint8)):
+        for first, last in ((harmed, more), (gaps, more[:-1]), (harmed, harmed)):
+            for mine, theirs in zip(
+                form.postings(first, last, len(held), 7, limit),
+                REFERENCE.postings(first, last, len(held), 7, limit),
+                strict=True,
+            ):
+                assert np.array_equal(mine, theirs) and mine.dtype == theirs.dtype
+
+    edge = int(rng.integers(0, rows + 1))
+    words = parted(rng.integers(0, np.iinfo(width).max, rows, endpoint=True).astype(width), edge)
+    chain = rng.permutation(rows)
+    before, after = np.full(rows, -1, np.int32), np.full(rows, -1, np.int32)
+    linked = rng.random(rows - 1) < 0.7
+    after[chain[:-1][linked]], before[chain[1:][linked]] = chain[1:][linked], chain[:-1][linked]
+    before[rng.random(rows) < 0.05] = rows + 5  # damage: there is no such row
+    sides = [parted(side, edge) for side in (before, after)]
+    weights = (float(rng.random() * 9), 2.2, 1.2, 0.25, 0.75, float(rng.random() * 50 + 1))
+    found: list[list[np.ndarray]] = []
+    wanted = rng.permutation(rows)
+    for kernels in (form, REFERENCE):
+        own = np.zeros(rows, np.float32)
+        fresh = [kernels.weigh(own, held, counts, words, weights)]
+        some = held[::2].copy()
+        fresh.append(kernels.weigh(own, some, counts[::2].copy(), words, (0.5, *weights[1:])))
+        shared = kernels.shares(own, wanted, *sides, (0.5, 0.3, 0.4))
+        found.append([own, shared, *fresh])
+    for mine, theirs in zip(*found, strict=True):
+        assert mine.tobytes() == theirs.tobytes() and mine.dtype == theirs.dtype
+
+
+def test_wrong_rows_are_refused(form: Kernels) -> None:
+    own = np.zeros(4, np.float32)
+    words, side = parted(np.ones(4, np.uint8), 2), parted(np.full(4, -1, np.int32), 2)
+    one = np.ones(1, np.float32)
+    for rows in (np.array([4]), np.array([-1])):
+        with pytest.raises(ValueError, match="weigh"):
+            form.weigh(own, rows, one, words, (1.0,) * 6)
+        with pytest.raises(ValueError, match="shares"):
+            form.shares(own, rows, side, side, (1.0,) * 3)
+    with pytest.raises(ValueError, match="weigh"):
+        form.weigh(own, np.array([0]), one, parted(np.ones(3, np.uint8), 2), (1.0,) * 6)
+    with pytest.raises(ValueError, match="shares"):
+        short = parted(np.full(3, -1, np.int32), 2)
+        form.shares(own, np.array([0]), short, side, (1.0,) * 3)

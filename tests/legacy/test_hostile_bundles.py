@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import io
 import json
 import pickle
@@ -10,6 +11,7 @@ import random
 import resource
 import struct
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,8 +21,11 @@ import pytest
 
 from nimad.errors import NimadError, SourceTooLarge
 from nimad.legacy import reader_process
+from nimad.legacy.detect import FILES
 from nimad.legacy.files import LegacyFiles
+from tests.client import RemoteFailure
 from tests.legacy.checkpoints import episode
+from tests.process import DaemonProcess
 
 LIMIT = 40 << 20
 """Memory that a bundle may cost the process that asks for it [bytes]."""
@@ -254,3 +259,42 @@ def test_the_kernel_keeps_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(SourceTooLarge, match="1 s of processor time"):
         LegacyFiles.open(path, bytes=1 << 40)
     assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
+
+
+@pytest.mark.slow
+def test_hostile_bundles_cost_a_living_daemon_nothing(tmp_path: Path) -> None:
+    """300 of them looked through one after the other, to the last row."""
+    daemon = DaemonProcess(tmp_path).start()
+    try:
+        daemon.call("remember", text="Something to keep.")
+        time.sleep(2)  # the work after the first memory
+        rest = daemon.resident()
+        clear, status = (Path(f"/proc/{daemon.pid}/{name}") for name in ("clear_refs", "status"))
+        clear.write_text("5")  # the peak begins anew
+        taken = refused = 0
+        for seed in range(25):
+            for kind in KINDS:
+                files = kind(random.Random(f"{kind.__name__} {seed}"))
+                path = bundle(tmp_path / "b.tar", files)
+                data = path.read_bytes()
+                asked = {"path": f"/x/{kind.__name__}-{seed}", "kind": FILES, "size": len(data)}
+                asked |= {"sha256": hashlib.sha256(data).hexdigest(), "dry_run": True}
+                with daemon.client(120) as client, path.open("rb") as file:
+                    client.send_with([file.fileno()], "migrate.attach", **asked)
+                    try:
+                        client.result()
+                        taken += 1
+                    except RemoteFailure as error:
+                        refused += 1
+                        assert error.code not in ("internal_error", "invalid_params"), (
+                            kind,
+                            seed,
+                            error,
+                        )
+                    lines = status.read_text().splitlines()
+                    peak = next(int(x.split()[1]) << 10 for x in lines if x.startswith("VmHWM"))
+                    assert peak - rest < LIMIT, (kind, seed)
+        assert taken + refused == 300 and min(taken, refused) > 9
+        print(f"{taken} taken, {refused} refused, most {(peak - rest) / 2**20:.1f} MiB above rest")
+    finally:
+        daemon.finish()

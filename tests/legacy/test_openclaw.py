@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nimad.errors import ConfigError
-from nimad.openclaw import Wish, read_wish
+from nimad.openclaw import Wish, default_path, find_problems, read_wish
 from tests.legacy import stores
 from tests.process import DaemonProcess
 
@@ -33,6 +33,57 @@ def write(path: Path, database: Any, plugin: bool = True) -> Path:
 def ladybug(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "nimad.migrate_to_ladybug", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+# --- what keeps the plugin from remembering -------------------------------------------------------
+
+ALLOW = "openclaw config set plugins.entries.nimad.hooks.allowConversationAccess true"
+INJECT = "openclaw config set plugins.entries.nimad.hooks.allowPromptInjection true"
+INSTALL = "openclaw plugins install /usr/share/nimad/openclaw --force --accept-capabilities"
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("{}", None),
+        ("[]", None),
+        ("{plugins: {entries: {other: {}}, slots: {memory: 'memory-core'}}}", None),
+        ("{plugins: {entries: {nimad: {}}}}", ALLOW),
+        ("{plugins: {slots: {memory: 'nimad'}}}", ALLOW),
+        ("{plugins: {entries: {nimad: {hooks: {allowConversationAccess: false}}}}}", ALLOW),
+        ("{plugins: {entries: {nimad: {config: {allowConversationAccess: true}}}}}", ALLOW),
+        ("{plugins: {entries: {nimad: {enabled: false}}}}", None),
+        ("{plugins: {entries: {nimad: {hooks: {allowConversationAccess: true, /* on */}}}}}", None),
+        (
+            "{plugins: {entries: {nimad: {hooks:"
+            " {allowConversationAccess: true, allowPromptInjection: false}}}}}",
+            INJECT,
+        ),
+        ("{plugins: {slots: {memory: 'nima-memory'}}}", INSTALL),
+        ("{plugins: {entries: {'nima-memory': {config: {}}}}}", INSTALL),
+        ("{plugins: {entries: {'nima-memory': {enabled: false}}}}", None),
+        ("{plugins: {entries: {'nima-memory': {}, nimad: {}}}}", ALLOW),
+    ],
+)
+def test_doctor_names_the_command_that_lets_the_plugin_remember(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, fix: str | None
+) -> None:
+    path = tmp_path / "openclaw.json"
+    path.write_text(text)
+    monkeypatch.setenv("OPENCLAW_CONFIG_PATH", str(path))
+    found = find_problems(default_path())
+    assert [one["fix"] for one in found] == ([fix] if fix else [])
+    assert all(one["part"] == "openclaw" and str(path) in one["what"] for one in found)
+    assert [one["severity"] for one in found if fix == INSTALL] == ["note"] * (fix == INSTALL)
+
+
+def test_where_the_configuration_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENCLAW_CONFIG_PATH")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_path() == tmp_path / ".openclaw" / "openclaw.json"
+    assert find_problems(default_path()) == []
+    monkeypatch.setenv("OPENCLAW_STATE_DIR", "/state")
+    assert default_path() == Path("/state/openclaw.json")
 
 
 # --- the file -------------------------------------------------------------------------------------

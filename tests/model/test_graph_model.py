@@ -11,7 +11,7 @@ import pytest
 from nimad.config import Config
 from nimad.core import maintenance
 from nimad.core.store import MemoryStore
-from nimad.graph.limits import ENGINES
+from nimad.keys import ENGINES
 from nimad.model import LAYERS, Memory, Relation
 from tests.unit.test_graph import KUZU_RUNS, contents, truth
 

@@ -60,12 +60,33 @@ def field(package: Path, name: str) -> str:
         "/usr/share/doc/nimad/README.Debian",
         "/usr/share/doc/nimad/copyright",
         "/usr/share/doc/nimad/vendored.txt",
+        "/usr/share/doc/nimad/agents.md",
+        "/usr/share/doc/nimad/client.md",
         "/usr/share/doc/nimad/dense.md",
         "/usr/share/doc/nimad/embedders.md",
         "/usr/share/doc/nimad/follow.md",
+        "/usr/share/doc/nimad/hypervectors.md",
         "/usr/share/doc/nimad/migration.md",
         "/usr/share/doc/nimad/protocol.md",
+        "/usr/share/doc/nimad/security.md",
         "/usr/share/man/man1/nimactl.1.gz",
+        "/usr/share/nimad/claude-code/.claude-plugin/marketplace.json",
+        "/usr/share/nimad/claude-code/.claude-plugin/plugin.json",
+        "/usr/share/nimad/claude-code/.mcp.json",
+        "/usr/share/nimad/claude-code/hooks/hooks.json",
+        "/usr/share/nimad/claude-code/skills/nimad/SKILL.md",
+        "/usr/share/nimad/hermes/__init__.py",
+        "/usr/share/nimad/hermes/plugin.yaml",
+        *(
+            f"/usr/share/nimad/{folder}/{name}"
+            for folder in ("openclaw", "openclaw-beside")
+            for name in (
+                *("index.js", "client.js", "markdown.js", "recall.js", "settings.js", "text.js"),
+                *("tools.js", "transcript.js", "workspace.js", "package.json"),
+                "openclaw.plugin.json",
+                "skills/nimad/SKILL.md",
+            )
+        ),
         "/usr/share/man/man5/nimad.yaml.5.gz",
         "/usr/share/man/man8/nimad.8.gz",
         "/usr/share/man/man8/nimad-embedder.8.gz",

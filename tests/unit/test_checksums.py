@@ -163,8 +163,8 @@ def test_what_nimad_changes_itself_is_not_damage(store: MemoryStore) -> None:
     """Access counts, and turns that are joined."""
     ids = store.remember_many([replace(FULL, turn=None), replace(FULL, last_accessed=None)])
     for _ in range(3):
-        store._accesses.count(ids)
-    store._accesses.save(store.records)
+        store.writer.accesses.count(ids)
+    store.writer.accesses.save(store.records)
     assert store.records.get(ids)[ids[1]].access_count == 6
     with store.records.write() as tx:
         tx.execute("INSERT INTO turns (id, name, source) VALUES (77, 'other', 5)")

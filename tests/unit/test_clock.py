@@ -15,10 +15,12 @@ from nimad.config import Config
 from nimad.core import maintenance
 from nimad.core.clock import RELEASED, Clock
 from nimad.core.store import MemoryStore
-from nimad.model import Filter, Memory
+from nimad.model import Filter, Memory, now_ms
+from nimad.serve import wire
 from nimad.serve.query_verb import QueryVerb
 from nimad.serve.verbs import Call
 from nimad.store.records import Records
+from tests.old_schema import take_back
 
 TRUE = RELEASED + 90 * 86_400_000
 HOUR = 3_600_000
@@ -34,6 +36,7 @@ class Board:
     def _open(self) -> MemoryStore:
         store = MemoryStore.open(self.state, Config().replace(graph__engine="none"))
         store.clock = Clock(store.records, self.now, lambda: self.up, self.boot)
+        store.writer.clock = store.clock
         return store
 
     def now(self) -> int:
@@ -133,6 +136,29 @@ def test_what_is_forgotten_needs_no_clock(board: Board) -> None:
     board.store.clock.set_right()
 
 
+@pytest.mark.parametrize("year", [9999, 12_000])
+def test_a_clock_beyond_the_calendar_is_not_set(
+    board: Board, monkeypatch: pytest.MonkeyPatch, year: int
+) -> None:
+    """Everything answers, and what was stored meanwhile is set right."""
+    wrong = int((year + 0.99 - 1970) * 365.2425 * 86_400) * 10**9
+    monkeypatch.setattr(board, "now", now_ms)
+    board.restart()
+    with monkeypatch.context() as clock:
+        clock.setattr("nimad.model.time.time_ns", lambda: wrong)
+        first = board.remember("The pump was set to level 2.")
+        for said in ("pump", "pump yesterday", "pump last month", "pump 3 weeks ago", "pump today"):
+            assert [hit.memory.id for hit in board.store.query(said).hits] == [first]
+        (verb,) = QueryVerb(board.store).all()
+        for name, said in (("as_of", "today"), ("after", "yesterday"), ("before", "2d")):
+            verb.answer(Call({"text": "pump", name: said}, None))  # type: ignore[arg-type]
+        assert [wire.exported(memory)["id"] for memory in board.store.export(0, 10)] == [first]
+        assert ("clock", "warning") in [(p.part, p.severity) for p in check(board.store)]
+    board.up += 1000
+    clock_now = now_ms()
+    assert clock_now - 60_000 < (board.store.get(first).timestamp or 0) < clock_now
+
+
 def test_a_clock_that_is_right_costs_no_row(board: Board) -> None:
     board.remember("one")
     board.off = -HOUR + 5000  # set back a little: still set
@@ -180,8 +206,6 @@ def test_older_rows_in_another_unit_are_read_once(tmp_path: Path) -> None:
     """What version 6 took over from a graph as it stood: seconds, microseconds, nothing."""
     records = Records.open(tmp_path / "records.sqlite")
     with records.write() as tx:
-        tx.execute("DROP TABLE unset_clock")
-        tx.execute("PRAGMA user_version = 6")
         tx.insert(
             "sources",
             name="g",
@@ -199,7 +223,7 @@ def test_older_rows_in_another_unit_are_read_once(tmp_path: Path) -> None:
         ids = tx.add_memories(
             [Memory(f"m{n}", timestamp=at, source=("g", n)) for n, at in enumerate(times)], 1
         )
-        tx.execute("UPDATE turns SET timestamp = timestamp")
+        take_back(tx.connection, 6)
     records.close()
     records = Records.open(tmp_path / "records.sqlite")
     found = records.get(ids)

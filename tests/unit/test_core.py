@@ -48,6 +48,13 @@ def errors(store: MemoryStore) -> list[str]:
     return [f"{p.part}: {p.what}" for p in check(store) if p.severity != "note"]
 
 
+def test_doctor_is_right_after_each_of_many_writes(store: MemoryStore) -> None:
+    """SQLite 3.46 called a table damaged that another connection had written since a check."""
+    for number in range(50):
+        store.remember(Memory(text=f"The lantern {number} hangs in the cellar.", who="Ada"))
+        assert errors(store) == [], number
+
+
 def test_what_is_remembered_is_found_at_once_and_after_a_restart(store: MemoryStore) -> None:
     ids = fill(store)
     for number, text in zip(ids, TEXTS, strict=True):

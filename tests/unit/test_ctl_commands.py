@@ -92,6 +92,28 @@ def test_query_sends_what_was_asked(daemon: FakeDaemon, run: Run) -> None:
     ]
 
 
+def test_origins_and_agents_are_asked_for_and_what_is_untrusted_is_told(
+    daemon: FakeDaemon, run: Run
+) -> None:
+    daemon.answers["query"] = answers(memory(1, score=0.5, origin="untrusted"))
+    ran = run("query", "x", "--origin", "owner", "--origin", "untrusted", "--agent", "main")
+    (sent,) = daemon.sent("query")
+    assert (sent["origin"], sent["agent"]) == (["owner", "untrusted"], "main")
+    assert ", untrusted" in ran.out.splitlines()[0]
+    assert run("query", "x", "--origin", "me").code == 64
+    daemon.answers["export"] = {"memories": [], "next": None}
+    run("export", "--origin", "any", "--agent", "main")
+    assert daemon.sent("export") == [{"origin": ["any"], "agent": "main"}]
+
+
+def test_a_bound_user_is_told_of_its_namespaces(daemon: FakeDaemon, run: Run) -> None:
+    told = {"version": "0.1.0", "pid": 7, "uptime_seconds": 60.0, "socket": "s", "degraded": {}}
+    told |= {"bound": True, "memories": 3, "turns": 1, "relations": 1}
+    daemon.answers["status"] = {**told, "namespaces": {"anna": 2, "home": 1}}
+    ran = run("status")
+    assert ran.code == 0 and "anna: 2 memories\nhome: 1 memory\n" in ran.out
+
+
 def test_query_without_an_answer_says_so(daemon: FakeDaemon, run: Run) -> None:
     daemon.answers["query"] = answers()
     assert run("query", "x") == Ran(0, "Nothing relevant was found.\n", "")
@@ -367,6 +389,21 @@ def test_rebuild(daemon: FakeDaemon, run: Run) -> None:
 
 def finding(severity: str) -> dict[str, str]:
     return {"part": "blocks", "what": "a is damaged", "fix": "rebuild it", "severity": severity}
+
+
+def test_doctor_looks_at_openclaws_configuration_too(
+    daemon: FakeDaemon, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "openclaw.json"
+    monkeypatch.setenv("OPENCLAW_CONFIG_PATH", str(path))
+    daemon.answers["doctor"] = {"problems": [], "checked": {"memories": 5}, "took_ms": 12.0}
+    path.write_text("{plugins: {entries: {nimad: {}}}}")
+    ran = run("doctor")
+    assert ran.code == 1
+    assert "openclaw config set plugins.entries.nimad.hooks.allowConversationAccess" in ran.out
+    path.write_text("{")
+    ran = run("doctor")
+    assert ran.code == 0 and "is neither JSON nor JSON5" in ran.out
 
 
 @pytest.mark.parametrize(

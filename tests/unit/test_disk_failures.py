@@ -29,7 +29,6 @@ from nimad.errors import (
     WordsDamaged,
 )
 from nimad.model import Memory
-from nimad.store import terms, words
 from nimad.store.records import Records
 
 
@@ -185,27 +184,3 @@ def test_a_reader_outside_blocks_neither_a_checkpoint_nor_a_writer(records: Reco
         assert time.perf_counter() - began < 5
     assert records.checkpoint()
     assert not records.path.with_name("records.sqlite-wal").stat().st_size
-
-
-@pytest.mark.parametrize(
-    "harm",
-    [
-        "DELETE FROM words_data WHERE id > 10",
-        "UPDATE words_data SET block = CAST('broken' AS BLOB) WHERE id > 10",
-        "UPDATE words_data SET block = CAST('broken' AS BLOB) WHERE id = 10",
-        "UPDATE words_data SET block = randomblob(200) WHERE id > 10",
-    ],
-)
-def test_a_damaged_words_index_is_told_apart_from_damaged_records(
-    records: Records, harm: str
-) -> None:
-    with closing(sqlite3.connect(records.path)) as outside:
-        outside.execute(harm)
-        outside.commit()
-    with pytest.raises(WordsDamaged):
-        terms.occurrences(records, "bread")
-    assert words.problem(records) is not None
-    assert len(records.texts(0, 100)) == 50
-    words.rebuild(records)
-    assert len(terms.occurrences(records, "bread")) == 50
-    assert words.problem(records) is None

@@ -36,8 +36,9 @@ from nimad.errors import (
 from nimad.graph import database
 from nimad.graph.cypher import BEGINNINGS, CALLS, REFUSED, check_reads
 from nimad.graph.database import GraphDatabase
-from nimad.graph.limits import ENGINES, GraphLimits, check_supported
+from nimad.graph.limits import GraphLimits, check_supported
 from nimad.graph.process import EngineProcess
+from nimad.keys import ENGINES
 from nimad.model import Memory, Relation
 from tests.unit.test_relations import fill
 

@@ -32,7 +32,7 @@ from nimad.serve.graph_verb import graph_verb
 from nimad.serve.params import REQUIRED
 from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Call, Verb
-from nimad.store.terms import TermIndex
+from nimad.words.index import TermIndex
 from tests.silent_file import can_mount, silent_file
 
 ME = Peer(os.getpid(), 0, 0)

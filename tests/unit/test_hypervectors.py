@@ -17,7 +17,7 @@ from nimad.legacy.sqlite import LegacyGraph
 from nimad.migrate import hypervector_stage
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
-from nimad.store import hypervector_files
+from nimad.store import hypervector_files, phi_rows
 from tests.hypervectors import Episodes, Rows, episodes, neighbours, sparse_rows
 from tests.legacy import stores
 from tests.legacy.moving import attach, migrate, opened, status
@@ -110,6 +110,25 @@ def test_roles_are_unbound(source: Path, here: Opened, rows: Rows, told: Episode
     assert right / total > 0.98
     with pytest.raises(NotFound, match="role"):
         store.dense.unbind(key_of(store, 1), "WHY")
+
+
+def test_phi_of_before_goes_when_a_hypervector_comes(
+    source: Path, here: Opened, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, manager = here
+    other = store.remember(Memory(text="by hand"))
+    sealed = store.dense.seal
+
+    def measured(source: int, kind: str, *given: Any) -> None:
+        ids = store.records.ids().tolist() if kind == "rows" else []
+        with store.records.write() as tx:
+            phi_rows.keep(tx, [phi_rows.PhiRow(number, 0.5, 0.0, 0.5) for number in ids], 1)
+        sealed(source, kind, *given)
+
+    monkeypatch.setattr(store.dense, "seal", measured)
+    migrate(manager, source)
+    left = {row.memory for row in phi_rows.highest(store.records, 1, 1000)}
+    assert other in left and len(left) == 1
 
 
 def test_without_a_hypervector_the_error_says_so(source: Path, here: Opened, rows: Rows) -> None:

@@ -19,7 +19,7 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.limits import MAX_FRAME, MAX_PAYLOAD
 from nimad.migrate.manager import MigrationManager
-from nimad.model import MAX_TEXT, Memory
+from nimad.model import EVERYTHING, MAX_TEXT, Filter, Memory
 from nimad.serve import service_verbs
 from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
@@ -186,6 +186,17 @@ def test_whatever_the_texts_are_the_result_fits(room: int) -> None:
         assert memory["text"] == whole if "cut" not in memory else len(memory["text"]) < len(whole)
 
 
+@pytest.mark.parametrize("letter", ["a", "é", "日", "😀", '"', "\x01"])
+def test_nothing_is_left_out_that_could_be_cut(letter: str) -> None:
+    """At each size of the frame, and with a passage that says the same again."""
+    for room in range(2000, 2200):
+        found = [{"id": n, "text": letter * (900 + 700 * n)} for n in range(2)]
+        found[1]["context"] = {"memories": [dict(found[1])]}
+        result = cut_to_fit({"results": found, "took_ms": 0.5}, room)
+        assert len(result["results"]) == 2 and "cut" not in result
+        assert size_of(result) <= room
+
+
 def test_a_fair_share_leaves_short_ones_whole() -> None:
     assert fair_share([], 10) == 0 and fair_share([1, 2, 3], 100) == 3
     assert fair_share([1, 100, 100], 101) == 50 and fair_share([5, 5], 0) == 0
@@ -225,8 +236,8 @@ def test_reading_within_a_bound(store: MemoryStore) -> None:
     assert found[ids[0]].text.endswith(" …") and found[ids[0]].extra is None
     assert sum(len(memory.text) for memory in found.values()) < 6100
     assert get_within(store.records, ids, 10**6) == store.records.get(ids)
-    page, more = page_within(store.records, 0, 500, None, 5000)
+    page, more = page_within(store.records, 0, 500, EVERYTHING, 5000)
     assert more and 1 <= len(page) <= 3
-    assert page_within(store.records, 0, len(ids), None, 10**7)[1] is False
-    assert page_within(store.records, 0, 2, "default", 10**7)[1] is True
-    assert page_within(store.records, 0, 2, "other", 10**7) == ([], False)
+    assert page_within(store.records, 0, len(ids), EVERYTHING, 10**7)[1] is False
+    assert page_within(store.records, 0, 2, Filter(namespace="default"), 10**7)[1] is True
+    assert page_within(store.records, 0, 2, Filter(namespace="other"), 10**7) == ([], False)

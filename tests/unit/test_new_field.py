@@ -1,4 +1,7 @@
-"""A field that is added to a memory takes two lines: one in the model, one in the schema."""
+"""A field that is added to a memory takes two lines: one in the model, one in the schema.
+
+One of few values is a column of the ranking by itself; a third line makes a filter of it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ from pathlib import Path
 MODEL = """    mood: str | None = field(
         default=None, metadata=_is("text", 20, **_option("--mood", "MOOD", "how it felt"))
     )
+    weather: str | None = field(
+        default=None, metadata=_is("choice", choices=("sun", "rain"))
+    )
     created: int | None = field("""
 
 SCRIPT = r'''
@@ -18,20 +24,30 @@ from pathlib import Path
 import nimad.store
 
 
-def patch(name, old, new):
-    """Load a module from its source with one more line."""
+def patch(name, changes):
+    """Load a module from its source with more lines."""
     spec = importlib.util.find_spec(name)
     source = Path(spec.origin).read_text()
-    assert source.count(old) == 1, (name, old)
+    for old, new in changes.items():
+        assert source.count(old) == 1, (name, old)
+        source = source.replace(old, new)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    exec(compile(source.replace(old, new), spec.origin, "exec"), module.__dict__)
+    exec(compile(source, spec.origin, "exec"), module.__dict__)
     parent, _, tail = name.rpartition(".")
     setattr(sys.modules[parent], tail, module)
 
 
-patch("nimad.model", "    created: int | None = field(", sys.argv[2])
-patch("nimad.store.schema", "  extra TEXT\n);", "  extra TEXT,\n  mood TEXT\n);")
+FILTERED = "    origin: tuple[str, ...] = ()\n"
+patch(
+    "nimad.model",
+    {
+        "    created: int | None = field(": sys.argv[2],
+        FILTERED: FILTERED + "    weather: tuple[str, ...] = ()\n",
+    },
+)
+ADDED = "  extra TEXT,\n  mood TEXT,\n  weather TEXT\n);"
+patch("nimad.store.schema", {"  extra TEXT\n);": ADDED})
 
 from nimad.config import Config
 from nimad.core.store import MemoryStore
@@ -39,6 +55,7 @@ from nimad.ctl.main import build
 from nimad.ctl.query_commands import show_memory
 from nimad.ctl.screen import Screen
 from nimad.errors import UsageError
+from nimad.model import Filter
 from nimad.serve import params, wire
 
 options = build(["remember"]).parse_args(["remember", "the kettle sings", "--mood", "merry"])
@@ -56,6 +73,11 @@ except UsageError as error:
     assert "mood has 21 characters; at most 20 fit" in error.message
 else:
     raise AssertionError("a bound that nobody keeps")
+wet = store.remember(wire.imported({"text": "the kettle sings on", "weather": "rain"}, "default"))
+everything = {number, again, wet}
+for weather, ids in ((("rain",), {wet}), (("sun",), set()), (("rain", "none"), everything)):
+    hits = store.query("the kettle sings", 10, where=Filter(weather=weather)).hits
+    assert {i for hit in hits for i in (hit.memory.id, *hit.copies)} == ids, weather
 store.close()
 show_memory(Screen(), found)
 '''

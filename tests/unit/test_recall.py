@@ -20,8 +20,9 @@ from nimad.recall.columns import NONE
 from nimad.recall.query_context import PARTS
 from nimad.recall.ranking import Recall
 from nimad.recall.scopes import Scopes
+from nimad.recall.scoring import BONUSES
 from nimad.recall.weights import DEFAULT, Weights
-from nimad.store.terms import TAIL_ROWS, TermIndex
+from nimad.words.index import TermIndex
 from tests.plain import FollowedColumns, search_words
 from tests.unit.test_recall_session_neighbours import by_definition
 
@@ -171,6 +172,21 @@ def test_a_name_alone_brings_what_was_said_by_whom(store: MemoryStore) -> None:
         assert [hit.memory.who for hit in hits] == ["Ben"] * 4, mode
 
 
+def test_a_name_in_full_means_no_other_that_shares_a_word(store: MemoryStore) -> None:
+    said = "The corpus has ninety hours of meetings."
+    names = ("Grad A", "Grad B", "Grad C", "PhD B", "John Smith", "John Miller")
+    store.remember_many([Memory(said, who=name, timestamp=n) for n, name in enumerate(names, 1)])
+
+    def named(text: str) -> set[str | None]:
+        hits = store.query(text, 10).hits
+        return {hit.memory.who for hit in hits if hit.parts["subject"] > 0}
+
+    assert named("What did Grad B say of the corpus?") == {"Grad B"}
+    assert named("What did John Smith say of the corpus?") == {"John Smith"}
+    assert named("What did John say of the corpus?") == {"John Smith", "John Miller"}
+    assert named("What did John Smith and Grad C say of the corpus?") == {"John Smith", "Grad C"}
+
+
 def test_a_date_in_the_question(store: MemoryStore) -> None:
     noon = datetime(2023, 5, 8, 12)
     days = [noon + timedelta(days=n * 20) for n in range(6)]
@@ -256,7 +272,7 @@ def test_a_date_alone_is_a_question(store: MemoryStore) -> None:
 def test_the_parts_add_up(store: MemoryStore) -> None:
     store.remember_many(chat())
     for hit in store.query("Which pet did Anna adopt?").hits:
-        known = {"lexical", "semantic", "subject", "asks", "importance", "recency", "exact"}
+        known = {"lexical", "semantic", *BONUSES, "asks", "importance", "recency", "exact"}
         assert known <= set(hit.parts) <= known | {"cosine"}
         assert sum(hit.parts[name] for name in known) == pytest.approx(hit.score, abs=1e-5)
 
@@ -559,18 +575,14 @@ def test_columns_and_postings_follow_the_change_log(
         store.close()
 
 
-def test_unknown_words_are_not_kept_for_ever(
+def test_places_of_words_are_not_kept_for_ever(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nimad.store.terms.POSTINGS_KEPT", 1000)
+    monkeypatch.setattr("nimad.words.index.PLACES_KEPT", 10)
     terms = TermIndex(store.records)
     for n in range(100):
-        terms.postings(f"unknown{n}", 1)
-    read: list[str] = []
-    monkeypatch.setattr(store.records, "rows", lambda sql, given=(): read.append(given[0]) or [])
-    terms.postings("unknown99", 1)
-    terms.postings("unknown0", 1)
-    assert read == ["unknown0"]
+        assert not len(terms.postings(f"unknown{n}", 1).ids)
+    assert list(terms._places) == [f"unknown{n}" for n in range(90, 100)]
     terms.close()
 
 
@@ -580,6 +592,6 @@ def test_terms_are_those_of_the_index(store: MemoryStore) -> None:
     assert terms.cut("Café") == terms.cut("cafe")
     assert terms.cut("京都abc駅") == ("京都", "abc", "駅")
     assert terms.cut("snake_case") == ("snake", "case")
+    assert terms.cut("кислорода") == ("кислоро*",) and terms.cut("вода") == ("вода",)
     assert terms.cut("\0") == ()
-    assert TAIL_ROWS > 100
     terms.close()

@@ -19,7 +19,7 @@ from nimad.recall import columns_cache
 from nimad.recall.columns import SAVED, Columns
 from nimad.recall.columns_cache import Saved
 from nimad.recall.columns_follower import ColumnsFollower
-from nimad.store.terms import TermIndex
+from nimad.words.index import TermIndex
 from tests.benchmarks.talk import make_talk
 
 CONFIG = Config().replace(graph__engine="none")
@@ -64,8 +64,9 @@ def open_store(tmp_path: Path) -> Iterator[Callable[[], MemoryStore]]:
         store.close()
 
 
-def fill(store: MemoryStore, first: int, last: int) -> None:
-    store.remember_many([Memory(**record) for record in TALK.memories[first:last]])
+def fill(store: MemoryStore, first: int, last: int) -> list[int]:
+    """Store a part of a talk, which begins anew after 400 memories; their ids."""
+    return store.remember_many([Memory(**TALK.memories[n % 400]) for n in range(first, last)])
 
 
 def ask(store: MemoryStore) -> Shape:
@@ -177,7 +178,7 @@ def test_a_file_behind_the_change_log_counts(
     assert loaded[-1] is not None
     check_columns(store)
     after = ask(store)
-    store.recall.words_changed(True)
+    store.words.rebuild()
     assert ask(store) == after
 
 

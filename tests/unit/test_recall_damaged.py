@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +13,8 @@ from nimad.core.store import MemoryStore
 from nimad.errors import RecordsDamaged, WordsDamaged
 from nimad.model import Filter, Memory
 from nimad.recall.ranking import Recall
-from nimad.store import words
+from nimad.words.index import TermIndex
+from nimad.words.segment import Segment
 from tests.benchmarks.talk import make_talk
 
 TALK = make_talk(300, 8, seed=7)
@@ -29,15 +29,26 @@ def store(tmp_path: Path) -> Iterator[MemoryStore]:
 
 
 def recall(store: MemoryStore, told: list[RecordsDamaged]) -> Recall:
-    """One that knows nothing yet and is told of damage."""
+    """One that knows nothing yet and is told of damage; its words are in one file."""
     parts = (store.blocks, store.embedder)
-    return Recall(store.records, lambda: parts, on_words_damaged=told.append)
+    terms = TermIndex(store.records, told.append)
+    terms.restart([Segment.open(path(store))], complete=True)
+    return Recall(store.records, lambda: parts, terms=terms)
 
 
-def damage(store: MemoryStore, statement: str) -> None:
-    with closing(sqlite3.connect(store.records.path)) as outside:
-        outside.execute(statement)
-        outside.commit()
+def path(store: MemoryStore) -> Path:
+    (found,) = (store.state / "words").iterdir()
+    return found
+
+
+def damage(store: MemoryStore) -> None:
+    """Set every bit of the postings, in place, so that a map shows it."""
+    container = Segment.open(path(store)).container
+    assert container is not None
+    place = container.regions["gaps"]
+    with path(store).open("r+b") as file:
+        file.seek(place.offset)
+        file.write(b"\xff" * place.length)
 
 
 def ask(asked: Recall, mode: str) -> list[list[tuple[int, float]]]:
@@ -49,44 +60,29 @@ def ask(asked: Recall, mode: str) -> list[list[tuple[int, float]]]:
 
 @pytest.mark.parametrize("mode", ["hybrid", "words", "meaning"])
 def test_a_query_goes_on_by_meaning_and_tells_the_damage(store: MemoryStore, mode: str) -> None:
+    store.words.rebuild()
     before = ask(recall(store, []), mode)
     plain = ask(recall(store, []), "meaning")
-    damage(store, "DELETE FROM words_data WHERE id > 10")
     told: list[RecordsDamaged] = []
     asked = recall(store, told)
+    damage(store)
     found = ask(asked, mode)
     assert found[:-1] == plain[:-1]
-    assert told and all(isinstance(error, WordsDamaged) for error in told)
-    words.rebuild(store.records)
-    asked.words_changed(True)
+    assert bool(told) is (mode != "meaning")  # no word of these questions is unknown
+    assert all(isinstance(error, WordsDamaged) for error in told)
+    store.words.rebuild()
+    asked.words_changed([Segment.open(path(store))], True)
     told.clear()
     assert ask(asked, mode) == before
     assert told == []
 
 
-def test_lost_lengths_are_told_and_come_back(store: MemoryStore) -> None:
-    before = ask(recall(store, []), "hybrid")
-    damage(store, "PRAGMA writable_schema = ON")
-    root = store.records.value("SELECT rootpage FROM sqlite_schema WHERE name = 'words_docsize'")
-    size = store.records.value("PRAGMA page_size")
-    store.records.checkpoint()
-    with store.records.path.open("r+b") as file:
-        file.seek((root - 1) * size)
-        file.write(b"\xff" * 64)
-    told: list[RecordsDamaged] = []
-    asked = recall(store, told)
-    assert any(ask(asked, "hybrid"))
-    assert told and all(isinstance(error, WordsDamaged) for error in told)
-    with store.records.path.open("r+b") as file:
-        file.seek((root - 1) * size)
-        file.write(b"\x0d" + b"\0" * 7)  # an empty page: a rebuild deletes and fills it
-    words.rebuild(store.records)
-    asked.words_changed(True)
-    assert ask(asked, "hybrid") == before
-
-
 def test_without_a_listener_damage_is_an_error(store: MemoryStore) -> None:
-    damage(store, "DELETE FROM words_data WHERE id > 10")
+    store.words.rebuild()
     parts = (store.blocks, store.embedder)
+    terms = TermIndex(store.records)
+    terms.restart([Segment.open(path(store))], complete=True)
+    damage(store)
     with pytest.raises(WordsDamaged):
-        Recall(store.records, lambda: parts).query(TALK.questions[0], 5, "hybrid", Filter())
+        asked = Recall(store.records, lambda: parts, terms=terms)
+        asked.query(TALK.questions[0], 5, "hybrid", Filter())

@@ -16,21 +16,15 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Memory
 from nimad.recall import columns_follower
-from tests.benchmarks.talk import make_talk
-from tests.unit.test_recall_columns_cache import check_columns
+from tests.unit.test_recall_columns_cache import TALK, check_columns, fill
 
 CONFIG = Config().replace(graph__engine="none", embedder="hash")
-TALK = make_talk(400, 8, seed=7)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[MemoryStore]:
     with closing(MemoryStore.open(tmp_path / "state", CONFIG)) as made:
         yield made
-
-
-def fill(store: MemoryStore, count: int) -> list[int]:
-    return store.remember_many([Memory(**TALK.memories[n % 400]) for n in range(count)])
 
 
 def rollback(store: MemoryStore, count: int) -> None:
@@ -65,7 +59,7 @@ def prune(store: MemoryStore) -> None:
 def test_following_ends_when_the_memories_of_a_change_are_gone(
     store: MemoryStore, gone: slice
 ) -> None:
-    ids = fill(store, 600)
+    ids = fill(store, 0, 600)
     store.forget(ids[gone])
     with ends_within(20):
         store.recall.follow()
@@ -75,7 +69,7 @@ def test_following_ends_when_the_memories_of_a_change_are_gone(
 def test_words_made_anew_do_not_make_the_next_query_read_all(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.forget(fill(store, 600)[5:50])
+    store.forget(fill(store, 0, 600)[5:50])
     asked = TALK.memories[3]["text"]
     before = store.query(asked, k=20, now=1).hits
     assert before
@@ -117,15 +111,15 @@ def test_following_ends_at_what_reading_everything_gives(
         for step, value in [*steps, ("follow", 0)]:
             match step:
                 case "add":
-                    fill(store, value)
+                    fill(store, 0, value)
                 case "forget":
                     store.forget(list(range(value[0], sum(value))))
                 case "rollback":
                     rollback(store, value)
                 case "singles":
                     for n in range(value):
-                        store.forget(fill(store, 1) if n % 3 == 0 else [n * 7])
-                        fill(store, 1)
+                        store.forget(fill(store, 0, 1) if n % 3 == 0 else [n * 7])
+                        fill(store, 0, 1)
                 case "prune":
                     prune(store)
                 case "follow":
@@ -168,10 +162,10 @@ def test_what_the_log_no_longer_holds_is_found_by_the_ids(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Columns that are behind the log read what came, and nothing again."""
-    ids = fill(store, 300)
+    ids = fill(store, 0, 300)
     store.recall.follow()
     store.forget(ids[10:20])
-    more = fill(store, 5)
+    more = fill(store, 0, 5)
     prune(store)
     read: list[int] = []
     plain = store.records.rows

@@ -161,9 +161,14 @@ def test_what_other_rules_have_indexed_is_indexed_anew(
     state = tmp_path / "state"
     with closing(MemoryStore.open(state, CONFIG)) as store:
         store.remember_many([Memory(f"Der Schlüssel {n} hängt", timestamp=1) for n in range(40)])
-    monkeypatch.setattr("nimad.store.words.FILLED", 10)
-    monkeypatch.setattr("nimad.core.words.FEW", 0)
-    monkeypatch.setattr("nimad.store.schema.FORM", "2-99")
+    monkeypatch.setattr("nimad.store.words.PAGE", 10)
+    monkeypatch.setattr("nimad.core.words.FILLED", 10)
+    monkeypatch.setattr("nimad.core.words.LEAST", 10)
+    monkeypatch.setattr("nimad.core.words.TAIL", 5)
+    with closing(MemoryStore.open(state, CONFIG)) as store:
+        maintenance.finish(store)
+    for place in ("nimad.store.schema.FORM", "nimad.core.words.FORM"):
+        monkeypatch.setattr(place, "2-99")
     with closing(MemoryStore.open(state, CONFIG)) as store:
         answer = store.query("Der Schlüssel 7 hängt", 50)
         assert answer.hits and answer.degraded == ["words"]

@@ -54,6 +54,28 @@ def test_so_it_is_on_a_line_of_its_own(store: MemoryStore) -> None:
     assert found >= 0.9 * len(english.QUESTIONS)
 
 
+@pytest.mark.parametrize("end", [" ", "\n", "\n\n"])
+@pytest.mark.parametrize(("before", "after"), [("", ""), ("", " Thanks!"), ("So here it is. ", "")])
+def test_so_is_the_last_sentence(store: MemoryStore, before: str, after: str, end: str) -> None:
+    message = " ".join(MESSAGE.split())
+    first = sum(ids(store, text, 1) == [place + 1] for text, place in english.QUESTIONS)
+    found = sum(
+        place + 1 in ids(store, f"{message}{end}{before}{text}{after}", 3)
+        for text, place in english.QUESTIONS
+    )
+    assert found >= 0.9 * first
+
+
+def test_so_it_is_in_chinese(store: MemoryStore) -> None:
+    chat = (
+        "小区里的花开得真灿烂，每天经过都心情大好。不知道楼上那家的小猫是不是又跑出来了，真是可爱。"
+    )
+    chat += "哎呀，得记得去超市囤点生活用品，感觉家里的快用完了。邻居说下个月要装修，会很吵。"
+    notes = ["我的钥匙在抽屉里。", "楼上的小猫叫米米。", "超市八点关门。", "邻居姓王，是医生。"]
+    numbers = store.remember_many([Memory(note, timestamp=1) for note in notes])
+    assert ids(store, f"{chat}我真正的问题是：钥匙在哪里？", 1) == numbers[:1]
+
+
 def test_a_message_about_something_finds_it_without_a_question(store: MemoryStore) -> None:
     number = store.remember(Memory("The upholsterer asks 240 euros for the armchair.", timestamp=1))
     assert ids(store, MESSAGE, 1) == [number]

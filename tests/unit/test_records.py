@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nimad.check import check
+from nimad.config import Config
+from nimad.core.store import MemoryStore
 from nimad.errors import RecordsDamaged, StateTooNew
 from nimad.model import Change, Filter, Memory, Relation
 from nimad.store import rows, schema, sources, words
@@ -117,6 +120,22 @@ def turns(records: Records) -> list[tuple[object, ...]]:
     return records.rows(f"SELECT {columns} FROM turns WHERE listed")
 
 
+@pytest.mark.parametrize("layer", ["input", "note"])
+def test_a_memory_beside_the_members_of_a_turn_keeps_its_turn(tmp_path: Path, layer: str) -> None:
+    """It has no place in the turn: a second input, or of a layer that has none."""
+    with closing(MemoryStore.open(tmp_path, Config().replace(graph__engine="none"))) as store:
+        first, beside = store.remember_many(
+            [Memory("said", turn="t", layer="input"), Memory("beside", turn="t", layer=layer)]
+        )
+        assert store.forget([first]).removed["turns"] == 1
+        assert check(store) == [] and store.get(beside).turn == "t"
+        assert store.records.counts()["turns"] == 0
+        again = store.remember(Memory("said again", turn="t", layer="input"))
+        assert store.records.value("SELECT input FROM turns WHERE listed") == again
+        store.forget([again, beside], purge=True)
+        assert store.records.rows("SELECT * FROM turns") == [] and check(store) == []
+
+
 def test_deleting_takes_relations_and_places_in_turns(records: Records) -> None:
     ids = add(records, *(Memory(text=t, turn="t", layer=t) for t in ("input", "output")))
     with records.write() as tx:
@@ -129,25 +148,6 @@ def test_deleting_takes_relations_and_places_in_turns(records: Records) -> None:
     with records.write() as tx:
         assert tx.delete_memories([ids[1]])["turns"] == 1
     assert records.counts() == {"memories": 0, "turns": 0, "relations": 0}
-
-
-def test_words_follow_in_the_same_transaction(records: Records) -> None:
-    ids = add(records, FULL, Memory(text="nothing of that kind"))
-    found, scores = search_words(records, words.terms("Who planted some basil?"))
-    assert found.tolist() == [ids[0]] and scores[0] > 0
-    with records.write() as tx:
-        tx.delete_memories([ids[0]])
-    assert not len(search_words(records, ["basil"])[0])
-    assert words.problem(records) is None
-
-
-def test_words_notice_and_mend_a_wrong_index(records: Records) -> None:
-    (number,) = add(records, FULL)
-    with records.write() as tx:
-        tx.execute("UPDATE memories SET text = 'changed behind its back' WHERE id = ?", (number,))
-    assert words.problem(records) is not None
-    assert words.rebuild(records) == 1
-    assert words.problem(records) is None
 
 
 @pytest.mark.parametrize("query", ['"', "a OR", "NEAR(", "* ^", "-", "text:x", "\x00", "(" * 50])
@@ -221,7 +221,6 @@ def test_the_file_is_private_and_gives_space_back(tmp_path: Path) -> None:
     full = path.stat().st_size
     with records.write() as tx:
         tx.delete_memories(records.ids().tolist())
-    words.optimise(records)
     records.release_space()
     assert path.stat().st_size < full / 2
     records.close()
@@ -291,7 +290,6 @@ def test_no_copy_of_a_deleted_cell_stays_in_an_unused_part_of_a_page(tmp_path: P
             with records.write() as tx:
                 tx.delete_memories(out)
             gone += [names.pop(number) for number in out]
-        words.optimise(records)
         assert records.compact()
         data = b"".join(path.read_bytes() for path in tmp_path.iterdir())
         assert [who for who in gone if who.encode() in data] == []

@@ -25,7 +25,7 @@ from nimad.errors import NimadError, RemoteError
 from nimad.legacy.bundle import take_bundle
 from nimad.legacy.stores import find
 from nimad.limits import MAX_FRAME
-from nimad.model import FIELDS, LAYERS, MAX_TIME, MIN_TIME, Memory
+from nimad.model import FIELDS, MAX_TIME, MIN_TIME, Memory
 from nimad.serve import protocol
 from nimad.serve.access import Peer
 from nimad.serve.memory_verbs import MemoryVerbs
@@ -58,7 +58,7 @@ class Loopback(Client):
 
 
 def exported(store: MemoryStore) -> bytes:
-    return b"".join(lines for _, lines in _pages(Loopback(store), None))
+    return b"".join(lines for _, lines in _pages(Loopback(store)))
 
 
 def imported(lines: bytes, store: MemoryStore) -> None:
@@ -129,7 +129,7 @@ MOMENTS = st.one_of(
     st.integers(MIN_TIME, MAX_TIME - 1).filter(bool),
 )
 KINDS: dict[str, Any] = {
-    "layer": lambda field: st.sampled_from(LAYERS),
+    "choice": lambda field: st.sampled_from(field.choices),
     "moment": lambda field: MOMENTS,
     "share": lambda field: st.none() | st.floats(0, 1),
     "count": lambda field: st.sampled_from([0, 1, field.most]),
@@ -145,7 +145,8 @@ def values(name: str, field: Any) -> st.SearchStrategy[Any]:
     if field.kind == "text":
         optional = name not in ("text", "namespace")
         return st.none() | texts(field) if optional else texts(field)
-    return KINDS[field.kind](field)  # type: ignore[no-any-return]
+    found = KINDS[field.kind](field)
+    return st.none() | found if name == "origin" else found  # type: ignore[no-any-return]
 
 
 MEMORY = st.fixed_dictionaries(
@@ -158,7 +159,7 @@ MEMORY = st.fixed_dictionaries(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(st.lists(MEMORY, min_size=1, max_size=6))
+@given(st.lists(MEMORY, min_size=1, max_size=6, unique_by=lambda m: m.key or id(m)))
 def test_what_is_remembered(memories: list[Memory]) -> None:
     with empty() as store:
         store.remember_many(memories)

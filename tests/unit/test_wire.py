@@ -15,7 +15,15 @@ from nimad.core.validate import check_memory
 from nimad.ctl.main import build
 from nimad.errors import UsageError
 from nimad.model import FIELDS, LAYERS, MAX_TIME, Hit, Memory
-from nimad.serve import memory_verbs, migration_verbs, params, query_verb, service_verbs, wire
+from nimad.serve import (
+    hypervector_verbs,
+    memory_verbs,
+    migration_verbs,
+    params,
+    query_verb,
+    service_verbs,
+    wire,
+)
 from nimad.serve.params import Param
 
 SPECS = {
@@ -23,6 +31,8 @@ SPECS = {
     "get": memory_verbs.GET,
     "similar": memory_verbs.SIMILAR,
     "related": memory_verbs.RELATED,
+    "complete": hypervector_verbs.COMPLETE,
+    "phi": hypervector_verbs.PHI,
     "export": memory_verbs.EXPORT,
     "import": memory_verbs.IMPORT,
     "forget": memory_verbs.FORGET,

@@ -1,34 +1,46 @@
-"""A damaged words index is noticed, told, and made anew; nothing is lost meanwhile."""
+"""The words index: what it holds is what the texts say, whatever came, went, broke or crashed."""
 
 from __future__ import annotations
 
+import random
 import sqlite3
-import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nimad.check import check
 from nimad.config import Config
 from nimad.core import maintenance, status
+from nimad.core import words as core_words
 from nimad.core.store import MemoryStore
-from nimad.errors import DiskFull
+from nimad.errors import DiskFull, FormatCorrupt
 from nimad.model import Memory
-from tests.legacy import stores
-from tests.legacy.moving import migrate, opened
+from nimad.store.analysis import Analysis
+from nimad.words import index, writer
+from nimad.words.segment import Segment
+from tests.benchmarks.talk import make_talk
+from tests.plain import full_text
 
-DAMAGE = {
-    "pages": "UPDATE words_data SET block = zeroblob(length(block)) WHERE id > 10",
-    "lost": "DELETE FROM words_data WHERE id > 10",
-    "noise": "UPDATE words_data SET block = randomblob(length(block)) WHERE id > 10",
-    "structure": "UPDATE words_data SET block = randomblob(length(block)) WHERE id = 10",
-    # counts of segments for which FTS5 finds no memory: SQLite tells NOMEM, not CORRUPT
-    "huge": "UPDATE words_data SET block = x'b2b725541252f10e4ee8b3fb' WHERE id = 10",
-    "huge level": "UPDATE words_data SET block = x'3596e50a4202255eeeb0f596' WHERE id = 10",
-    "emptied": "INSERT INTO words (words) VALUES ('delete-all')",
-}
+CONFIG = Config().replace(graph__engine="none", embedder="hash")
+TEXTS = [
+    *(record["text"] for record in make_talk(60, 1, seed=3).memories),
+    *("running runs run", "", "\0", "snake_case and don't", "x" * 40_000, "the the the " * 200),
+    *(
+        "Café café CAFE",
+        "京都abc駅",
+        "我的猫喜欢睡觉",
+        "猫",
+        "🦊 fox 🦊🦊",
+        "नमस्ते दुनिया",
+        "ß Straße ﬁ",
+    ),
+    *("a" * 7, "a" * 8, "a" * 9, "aaaaaaaab", "aaaaaaaac", "z", "zz\u00ff", "\U0001f98a"),
+]
 
 
 @pytest.fixture
@@ -39,115 +51,276 @@ def store(tmp_path: Path) -> Iterator[MemoryStore]:
     opened.close()
 
 
-def damage(store: MemoryStore, how: str) -> None:
-    with closing(sqlite3.connect(store.records.path)) as outside:
-        outside.execute(DAMAGE[how])
-        outside.commit()
+@pytest.fixture
+def sealed(store: MemoryStore) -> MemoryStore:
+    """All words are in one file."""
+    store.words.rebuild()
+    return store
 
 
-def reopened(store: MemoryStore) -> MemoryStore:
+# --- what it holds --------------------------------------------------------------------------------
+
+
+@settings(max_examples=30, deadline=None)
+@given(texts=st.lists(st.sampled_from(TEXTS) | st.text(max_size=30), min_size=1, max_size=8))
+def test_terms_are_those_of_fts5(texts: list[str]) -> None:
+    """The tokenizer and stemmer that the words index of nimad had before it had one of its own."""
+    rows = [(number, text, "") for number, text in enumerate(texts, 1)]
+    with closing(Analysis()) as analysis, closing(full_text(rows)) as base:
+        sql = "SELECT term FROM terms WHERE doc = ? AND col = ?"
+        for (number, *_), (terms, length) in zip(rows, analysis.of_texts(texts), strict=True):
+            words = [term for (term,) in base.execute(f"{sql} ORDER BY offset", (number, "text"))]
+            signs = [term for (term,) in base.execute(f"{sql} ORDER BY offset", (number, "signs"))]
+            assert list(terms) == words + signs and length == len(words)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.integers(1, 60)),
+        st.tuples(st.just("forget"), st.integers(0, 200)),
+        st.tuples(st.sampled_from(["idle", "start", "rebuild", "purge", "query"]), st.just(0)),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=STEPS, seed=st.integers(0, 99), step=st.sampled_from([1, 50, 300_000]))
+def test_it_holds_what_the_texts_say(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]], seed: int, step: int
+) -> None:
+    rng = random.Random(seed)
+    with pytest.MonkeyPatch.context() as small:
+        for place, value in (("LEAST", 20), ("MOST", 40), ("TAIL", 70), ("FILLED", 30)):
+            small.setattr(core_words, place, value)
+        small.setattr(index, "LISTED", 7)
+        small.setattr(writer, "MERGED", step)
+        small.setattr("nimad.store.words.PAGE", 13)
+        state = tmp_path_factory.mktemp("words") / "state"
+        store = MemoryStore.open(state, CONFIG)
+        try:
+            for kind, value in [*steps, ("idle", 0)]:
+                match kind:
+                    case "add":
+                        store.remember_many([Memory(rng.choice(TEXTS)) for _ in range(value)])
+                    case "forget":
+                        ids = store.records.ids().tolist()
+                        store.forget(rng.sample(ids, min(len(ids), value)))
+                    case "purge":
+                        ids = store.records.ids().tolist()
+                        store.forget(rng.sample(ids, min(len(ids), 3)), purge=bool(ids))
+                    case "idle":
+                        maintenance.finish(store)
+                    case "rebuild":
+                        store.words.rebuild()
+                    case "query":
+                        store.query("a fox")
+                    case _:
+                        store.close()
+                        store = MemoryStore.open(state, CONFIG)
+                compare(store)
+            assert store.words.check() == [] and store.degraded() == {}
+        finally:
+            store.close()
+
+
+def compare(store: MemoryStore) -> None:
+    """Every term of every text, and how often; also those that nothing holds."""
+    store.recall.follow()
+    terms = store.recall._terms
+    if not terms.complete:
+        return
+    held: dict[str, dict[int, int]] = {}
+    rows = store.records.rows("SELECT id, text FROM memories")
+    texts = [text for _, text in rows]
+    with closing(Analysis()) as analysis:
+        for (number, _), (found, _) in zip(rows, analysis.of_texts(texts), strict=True):
+            for term, count in Counter(found).items():
+                held.setdefault(term, {})[number] = count
+    alive = {number for number, _ in rows}
+    for term in [*held, "nothing holds this", "猫", "a", "zzz"]:
+        expected: Counter[int] = Counter()
+        for other, mine in held.items():
+            if other == term or (term == "猫" and other.startswith(term)):
+                expected.update(mine)
+        found = terms.postings(term, 1 << 40)
+        mine = dict(zip(found.ids.tolist(), found.counts.tolist(), strict=True))
+        assert found.ids.tolist() == sorted(mine)
+        assert {n: c for n, c in mine.items() if n in alive} == expected, term
+        assert terms.holders(term) >= len(expected)
+
+
+def test_it_stays_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often idle time writes the tail."""
+    monkeypatch.setattr(core_words, "LEAST", 10)
+    monkeypatch.setattr(core_words, "MOST", 10)
+    with closing(MemoryStore.open(tmp_path / "state", CONFIG)) as store:
+        for _ in range(60):
+            store.remember_many([Memory("a note of the brook") for _ in range(10)])
+            maintenance.finish(store)
+            assert len(store.recall._terms.sealed) <= 5
+        assert len(store.recall._terms.postings("brook", 1 << 40).ids) == 600
+        files = {path.stem for path in (tmp_path / "state" / "words").iterdir()}
+        assert files == {segment.name for segment in store.recall._terms.sealed}
+        store.forget(list(range(1, 601)))
+        store.words.drop_forgotten()
+        assert not list((tmp_path / "state" / "words").iterdir())
+
+
+def test_what_is_remembered_writes_no_words(sealed: MemoryStore) -> None:
+    before = sorted((sealed.state / "words").iterdir())
+    number = sealed.remember(Memory("a badger in the snow"))
+    assert sealed.query("badger", mode="words").hits[0].memory.id == number
+    assert sorted((sealed.state / "words").iterdir()) == before
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+def flip(path: Path, region: str = "gaps") -> None:
+    """Set every bit of a region of the file, in place."""
+    segment = Segment.open(path)
+    assert segment.container is not None
+    place = segment.container.regions[region]
+    with path.open("r+b") as file:
+        file.seek(place.offset)
+        file.write(b"\xff" * place.length)
+
+
+def only_file(store: MemoryStore) -> Path:
+    (path,) = (store.state / "words").iterdir()
+    return path
+
+
+HARM = {
+    "flipped": flip,
+    "its dictionary": lambda path: flip(path, "heads"),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-9]),
+    "empty": lambda path: path.write_bytes(b""),
+    "gone": Path.unlink,
+    "another": lambda path: path.write_bytes((path.parent / "old").read_bytes()),
+}
+
+
+@pytest.mark.parametrize("how", HARM)
+@pytest.mark.parametrize("tail", [10, 5000])
+def test_a_start_and_idle_time_mend_it(
+    sealed: MemoryStore, how: str, tail: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core_words, "TAIL", tail)
+    path = only_file(sealed)
+    if how == "another":
+        (path.parent / "old").write_bytes(path.read_bytes())
+        sealed.remember(Memory("one more"))
+        sealed.words.rebuild()
+        path = next(path.parent.glob("wds-*"))
+    sealed.close()
+    HARM[how](path)
+    with closing(MemoryStore.open(sealed.state, sealed.config)) as again:
+        answer = again.query("the heron number 7 stands in the brook", k=1)
+        assert answer.hits[0].memory.text == "the heron number 7 stands in the brook"
+        assert answer.degraded == (["words"] if tail == 10 else [])
+        assert again.degraded() == ({"words": core_words.WHY} if tail == 10 else {})
+        maintenance.finish(again)
+        assert again.degraded() == {}
+        assert [problem for problem in check(again) if problem.severity == "error"] == []
+        assert len(again.query("heron", k=50, mode="words").hits) == 40
+
+
+def test_the_query_that_meets_it_goes_on_and_tells(sealed: MemoryStore) -> None:
+    maintenance.finish(sealed)
+    flip(only_file(sealed))
+    answer = sealed.query("the heron number 7 stands in the brook", k=1)
+    assert answer.hits[0].memory.text == "the heron number 7 stands in the brook"
+    assert answer.degraded == ["words"] == list(status.describe(sealed)["degraded"])
+    number = sealed.remember(Memory("a badger in the snow"))
+    sealed.forget([1, 2], purge=True)
+    maintenance.finish(sealed)
+    assert sealed.degraded() == {}
+    assert [problem for problem in check(sealed) if problem.severity == "error"] == []
+    assert sealed.query("badger", mode="words").hits[0].memory.id == number
+    assert len(sealed.query("heron", k=50, mode="words").hits) == 38
+
+
+def test_silent_damage_is_looked_for_once_a_week(sealed: MemoryStore) -> None:
+    maintenance.finish(sealed)
+    flip(only_file(sealed), "lengths")
+    for _ in sealed.words.verify_steps():
+        pass
+    assert list(sealed.degraded()) == ["words"]
+    maintenance.finish(sealed)
+    assert sealed.degraded() == {} and sealed.words.check() == []
+
+
+def test_doctor_tells_and_only_tells(sealed: MemoryStore) -> None:
+    with sealed.records.write() as tx:
+        tx.execute("UPDATE memories SET text = 'changed', checksum = NULL WHERE id = 7")
+    first = [problem for problem in check(sealed) if problem.part == "words"]
+    assert first[0].severity == "error" and list(sealed.degraded()) == ["words"]
+    again = [problem for problem in check(sealed) if problem.part == "words"]
+    assert again[0] == first[0], "nothing was mended by looking"
+    maintenance.finish(sealed)
+    assert sealed.words.check() == []
+
+
+@pytest.mark.parametrize("region", ["gaps", "more", "heads", "terms", "term_ends", "gap_ends"])
+def test_no_damage_reads_foreign_memory(tmp_path: Path, region: str) -> None:
+    """What gets past the checksums, because it happened later, is an error or another answer."""
+    terms = [("one", "two", "two"), ("two",) * 300, ("three",)] * 50
+    ids = range(10, 160)
+    path = tmp_path / "wds-1.nsw"
+    writer.write_file(path, writer.of_texts(ids, terms, [len(t) for t in terms]))
+    segment = Segment.open(path)
+    flip(path, region)
+    for number in range(len(segment)):
+        try:
+            found, counts = segment.of_term(number)
+        except FormatCorrupt:
+            continue
+        assert len(found) == len(counts) == segment.holders[number]
+        assert found.min() >= 10 and found.max() < 160
+
+
+# --- the table of before --------------------------------------------------------------------------
+
+FORMER = "CREATE VIRTUAL TABLE words USING fts5 (text, who, signs, content = '')"
+DAMAGE = {
+    "whole": "SELECT 1",
+    "lost": "DELETE FROM words_data WHERE id > 10",
+    "noise": "UPDATE words_data SET block = randomblob(length(block))",
+    "huge": "UPDATE words_data SET block = x'b2b725541252f10e4ee8b3fb' WHERE id = 10",
+}
+
+
+def with_former_table(store: MemoryStore, how: str = "whole") -> MemoryStore:
+    """As nimad before schema 9 left it."""
     store.close()
+    with closing(sqlite3.connect(store.records.path)) as outside:
+        outside.execute(FORMER)
+        sql = "INSERT INTO words (rowid, text) SELECT id, text || ' ' || id FROM memories"
+        outside.execute(sql)
+        outside.execute(DAMAGE[how])
+        outside.execute("DELETE FROM meta WHERE key = 'words'")
+        outside.commit()
     return MemoryStore.open(store.state, store.config)
 
 
 @pytest.mark.parametrize("how", DAMAGE)
-def test_idle_time_finds_and_mends_it(store: MemoryStore, how: str) -> None:
-    damage(store, how)
-    again = reopened(store)
-    maintenance.finish(again)
-    assert again.degraded() == {} and check(again) == []
+@pytest.mark.parametrize("by", ["idle time", "purge"])
+def test_a_former_table_goes(
+    store: MemoryStore, how: str, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nimad.store.words.DROPPED", 7)
+    again = with_former_table(store, how)
     assert len(again.query("heron", k=50, mode="words").hits) == 40
+    assert again.degraded() == {}
+    if by == "purge":
+        assert again.forget([40], purge=True).unfinished == {}
+    else:
+        maintenance.finish(again)
+    tables = again.records.rows("SELECT name FROM sqlite_schema WHERE name LIKE 'words%'")
+    assert tables == [] and again.records.integrity_problems() == []
     again.close()
-
-
-def test_silent_damage_is_looked_for_again(
-    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    maintenance.finish(store)
-    damage(store, "pages")
-    maintenance.finish(store)
-    if sqlite3.sqlite_version_info < (3, 44):  # it sees nothing wrong; a newer one may
-        assert store.query("heron", k=50, mode="words").hits == []
-    monkeypatch.setattr("nimad.core.words.time.monotonic", lambda: time.time() + 1e6)
-    maintenance.finish(store)
-    assert len(store.query("heron", k=50, mode="words").hits) == 40
-
-
-@pytest.mark.parametrize("how", ["lost", "noise", "structure", "huge", "huge level"])
-def test_the_query_that_meets_it_goes_on_and_tells(store: MemoryStore, how: str) -> None:
-    maintenance.finish(store)  # what a start looks for was looked for
-    damage(store, how)
-    answer = store.query("the heron number 7 stands in the brook", k=1)
-    assert answer.hits[0].memory.text == "the heron number 7 stands in the brook"
-    assert answer.degraded == ["words"] == list(status.describe(store)["degraded"])
-    maintenance.finish(store)
-    assert store.degraded() == {} and check(store) == []
-    assert len(store.query("heron", k=50, mode="words").hits) == 40
-
-
-@pytest.mark.parametrize("how", ["pages", "lost", "noise", "structure", "huge", "huge level"])
-def test_writing_goes_on(store: MemoryStore, how: str) -> None:
-    damage(store, how)
-    number = store.remember(Memory("a badger in the snow"))
-    assert store.query("badger").hits[0].memory.id == number
-    store.forget([1, 2], purge=True)
-    maintenance.finish(store)
-    assert [problem for problem in check(store) if problem.severity == "error"] == []
-
-
-@pytest.mark.parametrize("how", ["structure", "huge", "huge level"])
-def test_forgetting_and_doctor_meet_it(store: MemoryStore, how: str) -> None:
-    damage(store, how)
-    told = [problem for problem in check(store) if problem.part == "words"]
-    assert told[0].severity == "error"
-    store.forget([1], purge=True)
-    maintenance.finish(store)
-    assert store.degraded() == {} and check(store) == []
-
-
-def test_a_real_lack_of_memory_is_no_damage(
-    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(MemoryError), store.records.write():
-        raise MemoryError
-    assert store.degraded() == {}
-
-    def fail(*_: object, **__: object) -> None:
-        raise MemoryError
-
-    damage(store, "huge")
-    with monkeypatch.context() as full:
-        full.setattr("nimad.store.schema.connect", fail)  # not even a connection
-        with pytest.raises(MemoryError):
-            store.remember(Memory("a badger in the snow"))
-    store.remember(Memory("a badger in the snow"))
-
-
-@pytest.mark.parametrize("how", ["structure", "huge", "huge level"])
-def test_a_migration_mends_what_it_meets(tmp_path: Path, how: str) -> None:
-    source = stores.small_store(tmp_path / "graph.sqlite")
-    with opened(tmp_path / "migrated") as (store, manager):
-        store.remember_many([Memory(f"the heron number {n}") for n in range(40)])
-        damage(store, how)
-        assert migrate(manager, source)["state"] == "verified"
-        assert len(store.query("memory", k=50, mode="words").hits) == 30
-
-
-def test_doctor_tells_and_only_tells(store: MemoryStore) -> None:
-    damage(store, "emptied")
-    first = [problem for problem in check(store) if problem.part == "words"]
-    assert first[0].severity == "error" and list(store.degraded()) == ["words"]
-    again = [problem for problem in check(store) if problem.part == "words"]
-    assert again[0] == first[0], "nothing was mended by looking"
-    maintenance.finish(store)
-    assert check(store) == []
-
-
-def test_doctor_is_not_deceived_by_a_connection_that_looked_before(store: MemoryStore) -> None:
-    """SQLite 3.46 calls the words malformed on a connection that checked them before a write."""
-    for n in range(8):
-        assert check(store) == []
-        store.remember(Memory(f"a note {n} about the brook"))
 
 
 def test_access_counts_survive_a_write_that_fails(

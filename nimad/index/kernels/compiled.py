@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from nimad.index.kernels.contract import (
     WORDS,
     Codes,
     Marks,
+    Parted,
     Picks,
     Rows,
     Space,
@@ -41,6 +42,9 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ("scan", "N", "AANAANNAA"),
         ("find", "N", "ANAAANAAAANANNAANNAAAAA"),
         ("dots", "", "ANANAAA"),
+        ("postings", "N", "ANANNNNAA"),
+        ("weigh", "N", "AAANANANAA"),
+        ("shares", "", "AANAANAANAA"),
     )
 }
 """Result and arguments of each function, in the order of kernels/source.py: A is an address, N a
@@ -63,9 +67,16 @@ class _Scratch(threading.local):
     def __init__(self) -> None:
         self._floats = np.empty(BITS * _HALF_GROUP, np.float32)
         self._words = np.empty(LANES + PLANES * WORDS, np.uint64)
+        self._numbers = np.empty(8, np.float32)
+        self._numbers_at = _at(self._numbers)
         self.floats = _at(self._floats)
         self.words = _at(self._words)
         self.fit(256, 8192)
+
+    def numbers(self, values: Sequence[float]) -> int:
+        """The address of up to eight numbers as float32, until the next call."""
+        self._numbers[: len(values)] = values
+        return self._numbers_at
 
     def fit(self, k: int, room: int) -> None:
         """Room for k results and `room` whole numbers; grows only."""
@@ -97,6 +108,9 @@ class Compiled:
         self._scan = functions["scan"]
         self._dots = functions["dots"]
         self._find = functions["find"]
+        self._postings = functions["postings"]
+        self._weigh = functions["weigh"]
+        self._shares = functions["shares"]
 
     def encode(self, rows: Rows, mean: NDArray[np.float32]) -> Codes:
         n, dims = rows.shape
@@ -181,6 +195,67 @@ class Compiled:
         filtered = marks is not None
         size = self._find(_at(query), *places, probes, wanted, bits, weights, filtered, k, *room)
         return own.rows[:size].copy(), own.scores[:size].copy()
+
+    def postings(
+        self,
+        gaps: NDArray[np.uint8],
+        more: NDArray[np.uint8],
+        count: int,
+        first: int,
+        limit: int,
+    ) -> tuple[Picks, NDArray[np.float32]]:
+        ids, counts = np.empty(count, np.int64), np.empty(count, np.float32)
+        packed = (_at(gaps), len(gaps), _at(more), len(more))
+        sound = self._postings(*packed, count, first, limit, _at(ids), _at(counts))
+        return ids[:sound], counts[:sound]
+
+    def weigh(
+        self,
+        own: NDArray[np.float32],
+        rows: Picks,
+        counts: NDArray[np.float32],
+        words: Parted,
+        weights: Sequence[float],
+    ) -> Picks:
+        _require(len(rows) == len(counts) and len(own) <= len(words), "weigh")
+        _require(_are_rows(rows, own), "weigh")
+        fresh = np.empty(len(rows) + 1, np.int64)
+        first, edge, more = _parts(words)
+        at = (_at(own), _at(rows), _at(counts), len(rows))
+        numbers = _scratch.numbers(weights)
+        found = self._weigh(*at, first, edge, more, words.first.itemsize, numbers, _at(fresh))
+        return fresh[:found]
+
+    def shares(
+        self,
+        own: NDArray[np.float32],
+        rows: Picks,
+        before: Parted,
+        after: Parted,
+        weights: Sequence[float],
+    ) -> NDArray[np.float32]:
+        edge = len(before.first)
+        sides = len(before) == len(after) == len(own) and len(after.first) == edge
+        _require(sides and _are_rows(rows, own), "shares")
+        out = np.empty(len(rows), np.float32)
+        (first, _, more), (second, _, rest) = _parts(before), _parts(after)
+        at = (_at(own), _at(rows), len(rows), first, second, edge, more, rest, len(own))
+        self._shares(*at, _scratch.numbers(weights), _at(out))
+        return out
+
+
+def _parts(column: Parted) -> tuple[int, int, int]:
+    """The arguments that stay the same for a column; made once."""
+    made: tuple[int, int, int] | None = column.__dict__.get("_parts")
+    if made is None:
+        made = _at(column.first), len(column.first), _at(column.more)
+        column.__dict__["_parts"] = made
+    return made
+
+
+def _are_rows(rows: Picks, own: NDArray[np.float32]) -> bool:
+    sound = rows.dtype == np.int64 and rows.flags.c_contiguous and own.dtype == np.float32
+    return sound and (not len(rows) or (rows.min() >= 0 and rows.max() < len(own)))
 
 
 def _places(space: Space) -> tuple[int, ...]:

@@ -10,8 +10,9 @@ vectoriser finds 32 equal lanes: `codes: uint64[g, 8, 32]`, unused lanes zero.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,6 +157,29 @@ def ascends(edges: NDArray[np.uint32], end: int) -> bool:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Parted:
+    """A column of memories in two parts of one type: row r is first[r], or more[r - len(first)]."""
+
+    first: NDArray[Any]
+    more: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.more)
+
+    def at(self, rows: Picks) -> NDArray[Any]:
+        """The values of some rows."""
+        if not len(self.more):
+            return self.first[rows]
+        if not len(self.first):
+            return self.more[rows]
+        return np.where(
+            rows < len(self.first),
+            self.first[np.minimum(rows, len(self.first) - 1)],
+            self.more[np.maximum(rows - len(self.first), 0)],
+        )
+
+
 class Kernels(Protocol):
     """The inner loops.  All results are exact: the same bits on every machine and in every form.
 
@@ -229,4 +253,58 @@ class Kernels(Protocol):
         Args:
             marks: only these rows count.  None: all do.
             probes, wanted, k: at least 1.
+        """
+
+    def postings(
+        self,
+        gaps: NDArray[np.uint8],
+        more: NDArray[np.uint8],
+        count: int,
+        first: int,
+        limit: int,
+    ) -> tuple[Picks, NDArray[np.float32]]:
+        """The postings of a term: `first` + document of each, ascending, and how often it stands
+        there; int64[m], float32[m].  m is less than `count` where the bytes are damaged.
+
+        Both are LEB128 (`nimad.index.varints`).  A number in `gaps` is 2 * (document - the one
+        before - 1) + whether the term stands there more than once; then the next number in `more`
+        is how often, less 2.  Documents are below `limit`.
+        """
+
+    def weigh(
+        self,
+        own: NDArray[np.float32],
+        rows: Picks,
+        counts: NDArray[np.float32],
+        words: Parted,
+        weights: Sequence[float],
+    ) -> Picks:
+        """Add BM25 of one term to `own: float32[n]`; the rows that had 0 before, in order.
+
+        own[r] += rarity * count * above / (count + k1 * (fixed + share * words[r] / average)), from
+        left to right in float32.
+
+        Args:
+            rows: int64[m], unique, in 0..n-1.  counts: float32[m].
+            words: of n rows; unsigned numbers of 1, 2 or 4 bytes.
+            weights: rarity, above, k1, fixed, share, average.
+        """
+
+    def shares(
+        self,
+        own: NDArray[np.float32],
+        rows: Picks,
+        before: Parted,
+        after: Parted,
+        weights: Sequence[float],
+    ) -> NDArray[np.float32]:
+        """What some rows have with the shares of their neighbours: float32[m].
+
+        To `own: float32[n]` of a row are added, in this order: that of the row before it times
+        weights[0], of the one before that times weights[1], of the one after times weights[2], of
+        the one after that times weights[1].  `before` and `after` are int32 of n rows; what is not
+        in 0..n-1 is none.
+
+        Args:
+            rows: int64[m], in 0..n-1.
         """

@@ -27,14 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.index.kernels.compiled import PROTOTYPES, Compiled
-from nimad.index.kernels.contract import Kernels, Space
+from nimad.index.kernels.contract import Kernels, Parted, Space
 from nimad.index.kernels.reference import Reference
 
 NATIVE = Path(__file__).resolve().parent.parent / "native"
 CPUINFO = Path("/proc/cpuinfo")
-ABI = 2
+ABI = 3
 
-_SOURCES = ("contract.py", "intrinsics.py", "sign_codes.py", "source.py")
+_SOURCES = ("contract.py", "intrinsics.py", "postings.py", "sign_codes.py", "source.py")
 
 
 @functools.cache
@@ -149,6 +149,7 @@ def _agrees(kernels: Kernels) -> bool:
     spans = np.array([[1, 9], [20, 40]])
     edges = np.array([0, 3, 24, 40], np.uint32)
     space = Space(mean, numbers[:2], edges[[0, 1, 3]] // 13, codes[:1], edges, codes, numbers)
+    packed = np.array([4, 1, 130, 2, 3, 255, 1, 6], np.uint8)
 
     def results(form: Kernels) -> list[NDArray[Any]]:
         return [
@@ -158,6 +159,19 @@ def _agrees(kernels: Kernels) -> bool:
             form.scan(codes, spans, planes, None, 5),
             *form.find(space, query, None, 1, 20, 5),
             *form.dots(numbers, picks, query),
+            *form.postings(packed, packed, 5, 7, 900),
+            *_scored(form),
         ]
 
     return all(map(np.array_equal, results(reference), results(kernels)))
+
+
+def _scored(form: Kernels) -> list[NDArray[Any]]:
+    """Six rows in two parts, each the neighbour of the next, two of them with a score."""
+    own = np.zeros(6, np.float32)
+    rows, counts = np.array([1, 4]), np.array([1, 3], np.float32)
+    words = Parted(np.array([9, 5, 7], np.uint16), np.array([300, 4, 2], np.uint16))
+    before, after = (np.arange(6, dtype=np.int32) + step for step in (-1, 1))
+    fresh = form.weigh(own, rows, counts, words, (1.5, 2.2, 1.2, 0.25, 0.75, 6.0))
+    sides = Parted(before[:3], before[3:]), Parted(after[:3], after[3:])
+    return [own, fresh, form.shares(own, np.arange(6), sides[0], sides[1], (0.5, 0.3, 0.4))]

@@ -8,6 +8,8 @@ matrix product and are exact all the same: each partial sum is a whole number be
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,7 @@ from nimad.index.kernels.contract import (
     WORDS,
     Codes,
     Marks,
+    Parted,
     Picks,
     Rows,
     Space,
@@ -27,6 +30,7 @@ from nimad.index.kernels.contract import (
     rotation_signs,
 )
 from nimad.index.rowsets import joined, marked, spread
+from nimad.index.varints import unpack
 
 _SIGNS = rotation_signs()
 _BATCH = 128
@@ -185,6 +189,57 @@ class Reference:
         enough = int(np.searchsorted(np.cumsum(sizes), wanted)) + 1
         chosen = np.sort(near[:enough][sizes[:enough] > 0])
         return joined(edges[chosen], edges[chosen + 1])
+
+    def postings(
+        self,
+        gaps: NDArray[np.uint8],
+        more: NDArray[np.uint8],
+        count: int,
+        first: int,
+        limit: int,
+    ) -> tuple[Picks, NDArray[np.float32]]:
+        numbers, extra = unpack(gaps)[:count], unpack(more)
+        documents = np.cumsum((numbers >> 1) + 1) - 1
+        often = numbers & 1
+        unsound = np.flatnonzero((documents >= limit) | (often * np.cumsum(often) > len(extra)))
+        sound = unsound[0] if len(unsound) else len(numbers)
+        documents, often = documents[:sound], often[:sound]
+        counts = np.ones(len(documents), np.float32)
+        counts[often == 1] = extra[: np.count_nonzero(often)] + 2
+        return first + documents, counts
+
+    def weigh(
+        self,
+        own: NDArray[np.float32],
+        rows: Picks,
+        counts: NDArray[np.float32],
+        words: Parted,
+        weights: Sequence[float],
+    ) -> Picks:
+        rarity, above, k1, fixed, share, average = np.array(weights, np.float32)
+        sizes = k1 * (fixed + share * words.at(rows).astype(np.float32) / average)
+        fresh: Picks = rows[own[rows] == 0]
+        own[rows] += rarity * counts * above / (counts + sizes)
+        return fresh
+
+    def shares(
+        self,
+        own: NDArray[np.float32],
+        rows: Picks,
+        before: Parted,
+        after: Parted,
+        weights: Sequence[float],
+    ) -> NDArray[np.float32]:
+        near, beyond, other = np.array(weights, np.float32)
+        out: NDArray[np.float32] = own[rows]
+        for chain, share in ((before, near), (after, other)):
+            beside, places = rows, np.arange(len(rows))
+            for factor in (share, beyond):
+                beside = chain.at(beside).astype(np.int64)
+                there = (beside >= 0) & (beside < len(own))
+                beside, places = beside[there], places[there]
+                out[places] += factor * own[beside]
+        return out
 
 
 def _lengths(squares: NDArray[np.int32]) -> NDArray[np.float64]:

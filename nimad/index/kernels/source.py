@@ -49,9 +49,10 @@ from nimad.index.kernels.intrinsics import (
     prefetch,
     root,
 )
+from nimad.index.kernels.postings import postings, shares, weigh
 from nimad.index.kernels.sign_codes import encode, planes
 
-ABI = 2
+ABI = 3
 
 _GROUP = WORDS * LANES
 _AHEAD = 3
@@ -413,7 +414,8 @@ def find(
 
 
 KERNELS: dict[str, Callable[..., Any]] = {
-    kernel.__name__: kernel for kernel in (encode, planes, distances, scan, find, dots)
+    kernel.__name__: kernel
+    for kernel in (encode, planes, distances, scan, find, dots, postings, weigh, shares)
 }
 
 

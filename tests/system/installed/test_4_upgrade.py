@@ -72,10 +72,11 @@ def make_it_version_one(connection: sqlite3.Connection) -> None:
         empty.executescript(schema.TABLES)
         first = columns(empty)
         indexes = dict(empty.execute(INDEXES).fetchall())
-        words = empty.execute("SELECT sql FROM sqlite_schema WHERE name = 'words'").fetchone()[0]
-    connection.execute("DELETE FROM meta WHERE key IN ('text_form', 'words_gap', 'integrity')")
-    connection.execute("DROP TABLE words")
-    connection.execute(words)
+    connection.execute("DELETE FROM meta WHERE key IN ('text_form', 'words', 'integrity')")
+    connection.execute(
+        "CREATE VIRTUAL TABLE words USING fts5 (text, who, content = 'memories',"
+        " content_rowid = 'id', tokenize = 'porter unicode61 remove_diacritics 2')"
+    )
     connection.execute("INSERT INTO words (rowid, text, who) SELECT id, text, who FROM memories")
     for name in dict(connection.execute(INDEXES).fetchall()).keys() - indexes.keys():
         connection.execute(f"DROP INDEX {name}")

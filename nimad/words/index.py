@@ -1,0 +1,272 @@
+"""The words index as a question sees it: segments on the disk, and a tail in memory.
+
+Segments follow each other in the order of ids and hold every memory up to `covered`.  What came
+later is the tail: the last few memories as lists, those before as segments in memory.  The follower
+of the change log fills it (`add`); idle time writes it to a file and publishes that (nimad/core/
+words.py).  Forgotten memories may stay in the postings: the caller knows what exists.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.errors import FormatCorrupt, RecordsDamaged, WordsDamaged
+from nimad.store.analysis import Analysis
+from nimad.store.records import Records
+from nimad.store.words import PAGE, texts_between
+from nimad.text import beginning
+from nimad.words import writer
+from nimad.words.segment import Segment
+
+LISTED = 512
+"""Memories of the tail that are kept as lists, then they become a segment [memories]."""
+JOINED = 8
+"""Segments in memory of up to LISTED memories that are made one."""
+PLACES_KEPT = 1024
+"""Terms whose places in the segments are remembered [terms]."""
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """ids: int64[n], ascending; counts: float32[n], how often each holds the term in its text."""
+
+    ids: Ids
+    counts: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, ids: Ids) -> Postings:
+        """From ids in any order, one for each occurrence."""
+        unique, counts = np.unique(ids, return_counts=True)
+        return cls(unique, counts.astype(np.float32))
+
+
+NO_POSTINGS = Postings.of(np.zeros(0, np.int64))
+
+
+class TermIndex:
+    """Terms and their postings over one store; for many threads.
+
+    Attributes:
+        complete: whether every memory is in it; else nothing is read of it, and nothing kept.
+        seen: the last memory in it, or passed by while it is not complete.
+    """
+
+    def __init__(
+        self, records: Records, on_damage: Callable[[RecordsDamaged], None] | None = None
+    ) -> None:
+        """`on_damage` is told that the index cannot be read; without it that stays an error."""
+        self._records = records
+        self._on_damage = on_damage
+        self._analysis = Analysis()
+        self.cut = self._analysis.cut
+        self.complete = True
+        self.seen = 0
+        self._lock = threading.Lock()
+        self._sealed: tuple[Segment, ...] = ()
+        self._frozen: tuple[Segment, ...] = ()
+        self._listed: list[tuple[int, tuple[str, ...], int]] = []
+        self._lists: dict[str, list[int]] = {}
+        self._places: OrderedDict[str, list[tuple[Segment, int]]] = OrderedDict()
+
+    def close(self) -> None:
+        """Give back what is held besides memory."""
+        self._analysis.close()
+
+    def report_damage(self, error: RecordsDamaged) -> None:
+        """Tell that the index cannot be read; raises `error` when there is no one to tell."""
+        if self._on_damage is None:
+            raise error
+        self._on_damage(error)
+
+    # --- what the records say -----------------------------------------------------------------
+
+    @property
+    def covered(self) -> int:
+        """The last memory that segments on the disk hold; 0 without any."""
+        return max((segment.last for segment in self._sealed), default=0)
+
+    @property
+    def sealed(self) -> tuple[Segment, ...]:
+        """The segments on the disk, in the order of ids."""
+        return self._sealed
+
+    @property
+    def waiting(self) -> int:
+        """How many memories are in the tail."""
+        return len(self._listed) + sum(segment.documents for segment in self._frozen)
+
+    def follow(self, last: int) -> None:
+        """Read what came up to an id and is not here yet."""
+        while self.complete and self.seen < last:
+            page = texts_between(self._records, self.seen, last)
+            if not page:
+                self.seen = last
+                break
+            self.add([number for number, _ in page], [text for _, text in page])
+
+    def add(self, ids: Sequence[int], texts: Sequence[str]) -> NDArray[np.int64]:
+        """Take in memories, ids ascending; those that are here already are left as they are.
+
+        Returns how many words each has.
+        """
+        lengths = np.zeros(len(ids), np.int64)
+        numbers = np.array(ids, np.int64)
+        known = np.zeros(len(ids), np.bool_)
+        for segment in self._sealed:
+            if len(ids) and segment.first <= ids[-1] and ids[0] <= segment.last:
+                found, held = segment.lengths_of(numbers)
+                places = numbers.searchsorted(found)
+                lengths[places], known[places] = held, True
+        fresh = np.flatnonzero(~known).tolist()
+        for start in range(0, len(fresh), PAGE):
+            part = fresh[start : start + PAGE]
+            made = self._analysis.of_texts([texts[place] for place in part])
+            for place, (terms, length) in zip(part, made, strict=True):
+                lengths[place] = length
+                if self.complete and ids[place] > self.seen:
+                    self._list(ids[place], terms, length)
+        if self.complete and len(ids):
+            self.seen = max(self.seen, ids[-1])
+        return lengths
+
+    def _list(self, number: int, terms: tuple[str, ...], length: int) -> None:
+        with self._lock:
+            self._listed.append((number, terms, length))
+            for term in terms:
+                self._lists.setdefault(term, []).append(number)
+            if len(self._listed) >= LISTED:
+                self._freeze()
+
+    def _freeze(self) -> None:
+        """Make a segment in memory of the lists; to be called with the lock."""
+        if self._listed:
+            ids, terms, lengths = zip(*self._listed, strict=True)
+            made = writer.in_memory(writer.of_texts(ids, terms, lengths))
+            self._frozen = (*self._frozen, made)
+            self._listed, self._lists = [], {}
+        small = self._frozen[-JOINED:]
+        if len(small) == JOINED and all(segment.documents <= LISTED for segment in small):
+            every = np.concatenate([segment.ids for segment in small])
+            joined = writer.in_memory(writer.of_segments(small, every))
+            self._frozen = (*self._frozen[:-JOINED], joined)
+        self._places.clear()
+
+    def freeze(self) -> tuple[Segment, ...]:
+        """The tail as segments in memory, in the order of ids."""
+        with self._lock:
+            self._freeze()
+            return self._frozen
+
+    def publish(self, sealed: Sequence[Segment], drop: Sequence[Segment] = ()) -> None:
+        """Show readers these segments on the disk; those of the tail in `drop` are in them."""
+        gone = set(map(id, drop))
+        with self._lock:
+            self._sealed = tuple(sealed)
+            self._frozen = tuple(each for each in self._frozen if id(each) not in gone)
+            self._places.clear()
+            if self.complete:
+                self.seen = max(self.seen, self.covered)
+
+    def rest(self) -> None:
+        """Give back what was read of the files."""
+        for segment in self._sealed:
+            if segment.container is not None:
+                segment.container.give_back()
+
+    def restart(self, sealed: Sequence[Segment], complete: bool) -> None:
+        """Take these segments and forget the tail; nothing is kept of what comes until the index is
+        complete."""
+        with self._lock:
+            self.complete = complete
+            self._sealed = tuple(sealed)
+            self._frozen, self._listed, self._lists = (), [], {}
+            self._places.clear()
+            self.seen = self.covered
+
+    def segment_of(self, ids: Sequence[int], texts: Sequence[str]) -> Segment:
+        """A segment in memory of some memories, ids ascending; nothing is kept of it."""
+        terms, lengths = zip(*self._analysis.of_texts(texts), strict=True)
+        return writer.in_memory(writer.of_texts(ids, terms, lengths))
+
+    def content_of(self, rows: Iterable[tuple[int, str]]) -> tuple[int, int, Ids]:
+        """What `writer.content` gives of the memories with these ids and texts, and the ids."""
+        count = total = 0
+        every = [np.zeros(0, np.int64)]
+        source = iter(rows)
+        while page := list(islice(source, PAGE)):
+            ids, texts = zip(*page, strict=True)
+            every.append(np.array(ids, np.int64))
+            more = writer.content([self.segment_of(ids, texts)], every[-1])
+            count, total = count + more[0], total + more[1]
+        return count, total % (1 << 64), np.concatenate(every)
+
+    # --- what a query asks --------------------------------------------------------------------
+
+    def postings(self, term: str, upto: int) -> Postings:
+        """Who holds a term; `upto`: the last id that the caller knows.
+
+        Raises WordsDamaged, also while the index is incomplete.
+        """
+        found, late = self._find(term)
+        try:
+            pieces = [segment.of_term(number) for segment, number in found]
+        except FormatCorrupt as error:
+            raise WordsDamaged(path=error.fields["path"], detail=error.fields["detail"]) from error
+        if late:
+            more = Postings.of(np.array(late, np.int64))
+            pieces.append((more.ids, more.counts))
+        if not pieces:
+            return NO_POSTINGS
+        ids, counts = pieces[0]
+        if len(pieces) > 1:
+            ids = np.concatenate([ids for ids, _ in pieces])
+            counts = np.concatenate([counts for _, counts in pieces])
+        if beginning(term) is not None:  # of several terms
+            ids, back = np.unique(ids, return_inverse=True)
+            counts = np.bincount(back, counts).astype(np.float32)
+        if len(ids) and ids[-1] > upto:
+            known = ids <= upto
+            ids, counts = ids[known], counts[known]
+        return Postings(ids, counts)
+
+    def holders(self, term: str) -> int:
+        """How many memories hold a term, forgotten ones, too; cheaper than to read which.
+
+        Raises WordsDamaged.
+        """
+        found, late = self._find(term)
+        return len(set(late)) + sum(int(segment.holders[number]) for segment, number in found)
+
+    def _find(self, term: str) -> tuple[list[tuple[Segment, int]], list[int]]:
+        """Where a term stands in the segments, in the order of ids, and its list."""
+        if not self.complete:
+            raise WordsDamaged(path=self._records.path, detail="it is being made anew")
+        first = beginning(term)
+        with self._lock:
+            if first is None:
+                late = list(self._lists.get(term, ()))
+            else:
+                late = [n for t, ids in self._lists.items() if t.startswith(first) for n in ids]
+            found = self._places.get(term)
+            if found is not None:
+                self._places.move_to_end(term)
+                return found, late
+            raw = (first or term).encode("utf-8", "surrogatepass")
+            found = [
+                (segment, number)
+                for segment in (*self._sealed, *self._frozen)
+                for number in segment.numbers(raw, beginning=first is not None)
+            ]
+            self._places[term] = found
+            if len(self._places) > PLACES_KEPT:
+                self._places.popitem(last=False)
+        return found, late
