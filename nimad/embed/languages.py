@@ -33,6 +33,7 @@ LEAST_PART = 4
 _PIECES_KEPT = 4096
 _LONGEST_KEPT = 48
 _OTHER_LATIN = re.compile("[\u00c0-\u024f\u1e00-\u1eff]")
+_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
 _JOINED = re.compile(r"\w[/\\_@=.:-]+\w|^[/\\-]\w")
 """In a path, an address, an option: such a piece does not speak against English."""
 _OTHER_SCRIPT = re.compile(
@@ -102,7 +103,7 @@ class _Words(dict[str, tuple[int, ...]]):
 
     def _meant(self, word: str) -> list[int]:
         if is_dense(word):
-            return self._parts(word, 1)
+            return self._stem(word) if _HANGUL.match(word) else self._parts(word, 1)
         ids = self._wordpiece.pieces(word)
         whole = list(ids) if len(ids) == 1 and ids != (UNKNOWN,) else []
         if whole and self._english is not None:
@@ -118,15 +119,31 @@ class _Words(dict[str, tuple[int, ...]]):
         found: list[int] = []
         start = rest = 0
         while start < len(word):
-            for end in range(len(word), start + least - 1, -1):
-                slot = self._lexicon.find(word[start:end])
-                if slot is not None:
-                    found += [*_hashed(word[rest:start]), ENTRY + slot]
-                    start = rest = end
-                    break
-            else:
-                start += 1
+            end, slot = self._longest(word, start, least)
+            if slot is not None:
+                found += [*_hashed(word[rest:start]), ENTRY + slot]
+                rest = end
+            start = end
         return found + _hashed(word[rest:])
+
+    def _stem(self, word: str) -> list[int]:
+        """The same of Hangul; a single syllable after the first word is an ending, and left out."""
+        found: list[int] = []
+        start = 0
+        while start < len(word):
+            end, slot = self._longest(word, start, 2 if start else 1)
+            found += [] if slot is None else [ENTRY + slot]
+            start = end
+        return found or _hashed(word)
+
+    def _longest(self, word: str, start: int, least: int) -> tuple[int, int | None]:
+        """The end and the slot of the longest word of the lexicon that begins at `start`; the next
+        character and None when there is none."""
+        for end in range(len(word), start + least - 1, -1):
+            slot = self._lexicon.find(word[start:end])
+            if slot is not None:
+                return end, slot
+        return start + 1, None
 
 
 def _hashed(part: str) -> list[int]:
