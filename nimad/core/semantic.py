@@ -8,6 +8,7 @@ What a start puts right:
 
 | a crash left | what is done |
 |---|---|
+| vectors that only RAM held | encoded again before anything is served: LATE_ROWS at most |
 | a segment file that no row names | removed: its rows are still in `hot` or behind a cursor |
 | an index half made anew | goes on when the same embedder is still wanted, else removed |
 | a listed segment, damaged or missing | set aside; its memories are encoded again when idle |
@@ -18,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,6 +46,9 @@ log = logging.getLogger(__name__)
 
 REPAIR_ROWS = 1000
 """Memories without a vector that are encoded in one step [rows]."""
+LATE_ROWS = 256
+"""Vectors of a quick embedder that are not in the records: from so many on they are written
+together; a start encodes their texts again, which takes 10 ms [rows]."""
 FIX = "nimactl rebuild blocks"
 
 Rows = NDArray[np.float32]
@@ -67,6 +71,8 @@ class SemanticIndex(Projection):
         self._records, self._health, self._lock = records, health, lock
         self._damaged: list[Damage] = []
         self.unencoded_ids: list[int] = []
+        self._late: dict[int, bytes] = {}
+        """Rows of `hot` that are not written yet: id → float16 vector."""
         self.uncertain = False
         """Whether a transaction may have raised and yet been committed, because the disk failed."""
         self.reencoding: Reencoding | None = None
@@ -143,8 +149,11 @@ class SemanticIndex(Projection):
             path.unlink()
         index.append(*segments.from_hot(records.hot(), embedder.dims))
         index.remove(records.tombstones())
-        if not self.due:
-            self.unencoded_ids = self.missing_vectors()
+        missing = self.missing_vectors()
+        if embedder.quick and len(missing) < LATE_ROWS:
+            self.add(*segments.encode_memories(records, embedder, missing))
+        elif not self.due:
+            self.unencoded_ids = missing
         if self._damaged:
             with contextlib.suppress(NimadError, OSError):  # a full disk: `follow` does it later
                 self._retire_damaged()
@@ -199,7 +208,7 @@ class SemanticIndex(Projection):
         self.serving = (index, embedder)
         self.reencoding = None
         self.due = signature(embedder) != signature(self.wanted_embedder)
-        self.unencoded_ids, self._damaged = [], []
+        self.unencoded_ids, self._damaged, self._late = [], [], {}
         self._health.restore(self.name)
 
     # --- writing --------------------------------------------------------------------------------
@@ -218,15 +227,30 @@ class SemanticIndex(Projection):
                 rows = _encode_if_possible(self.embedder, texts)
             yield rows
 
-    def add(self, ids: Sequence[int], rows: Rows | None) -> None:
-        """Show readers the vectors of memories that were committed, with their `hot` rows.
+    def write(self, tx: Transaction, ids: Sequence[int], rows: Rows) -> set[int]:
+        """Keep the vectors of memories in their transaction, or only in RAM, where they can be had
+        again from the texts: the ids of those that are written now, to be given to `add`."""
+        due = dict(segments.to_hot(ids, rows))
+        if self.embedder.quick:
+            due |= self._late
+            if len(due) < LATE_ROWS:
+                return set()
+        alive = tx.alive(due)
+        tx.add_hot((number, due[number]) for number in alive)
+        return set(due)
+
+    def add(self, ids: Sequence[int], rows: Rows | None, written: Collection[int] = ()) -> None:
+        """Show readers the vectors of memories that were committed; see `write`.
 
         Without vectors the memories are found by words until the embedder is back.
         """
         if rows is None:
             self.unencoded_ids = [*self.unencoded_ids, *ids]
-        else:
-            self.index.append(np.array(ids, np.int64), rows)
+            return
+        self.index.append(np.array(ids, np.int64), rows)
+        self._late.update(segments.to_hot(ids, rows))
+        for number in written:
+            del self._late[number]
 
     def seal(
         self, ids: Ids, rows: Rows, within: Callable[[Transaction], None] | None = None
@@ -238,9 +262,12 @@ class SemanticIndex(Projection):
     def flush(self) -> int:
         """Seal every hot vector into a segment; the number of rows."""
         with self._lock:
-            ids, rows = segments.from_hot(self._records.hot(), self.embedder.dims)
+            hot = {**dict(self._records.hot()), **self._late}
+            ids, rows = segments.from_hot(sorted(hot.items()), self.embedder.dims)
             if len(ids):
                 segments.seal(self._records, self.index, ids, rows)
+                with self._records.exclusive():
+                    self._late = {n: self._late[n] for n in self._late.keys() - hot.keys()}
             return len(ids)
 
     def merge(self, names: Sequence[str]) -> None:

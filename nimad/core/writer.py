@@ -7,7 +7,6 @@ from typing import TypeAlias
 
 import numpy as np
 
-from nimad.core import segments
 from nimad.core.accesses import Accesses
 from nimad.core.capture import Capture, CapturedTurn, StoredTurn
 from nimad.core.clock import Clock
@@ -90,6 +89,7 @@ class Writer:
         now, fields = self.clock.date(memories)
         places = {id(memory): place for place, memory in enumerate(memories)}
 
+        written: set[int] = set()
         with self._semantic.encoded([memory.text for memory in memories]) as rows:
             with self._records.write() as tx:
                 added = add(tx)
@@ -98,10 +98,10 @@ class Writer:
                 self.clock.note(tx, ids, now, [fields[place] for place in chosen])
                 if rows is not None:
                     rows = rows[chosen]
-                    tx.add_hot(segments.to_hot(ids, rows))
+                    written = self._semantic.write(tx, ids, rows)
                 counts = self.accesses.write(tx)
             self.accesses.written(counts)
-            self._semantic.add(ids, rows)
+            self._semantic.add(ids, rows, written)
             if removed:
                 self._semantic.index.remove(np.array(removed, np.int64))
         if rows is not None and self._semantic.unencoded_ids:

@@ -435,7 +435,7 @@ class Records:
 
     def head(self) -> int:
         """The number of the last change; 0 when nothing ever changed."""
-        return int(self.value("SELECT seq FROM sqlite_sequence WHERE name = 'changes'") or 0)
+        return int(self.value(f"SELECT {schema.last_number('changes')}"))
 
     def pruned_to(self) -> int:
         """Changes up to this number are gone: who is behind it must be rebuilt."""

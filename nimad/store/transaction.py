@@ -13,6 +13,7 @@ from typing import Any
 
 from nimad.model import TURN_ROLES, Memory, Relation, Turn
 from nimad.store import rows
+from nimad.store.schema import last_number
 
 CREATED, TIMESTAMP = 1, 2
 """Fields of a memory that have a time."""
@@ -34,6 +35,10 @@ OF_MEMORIES = (
     *(("suggestions", "first"), ("suggestions", "second")),
 )
 """Tables whose rows go with the memory in a column."""
+
+_LOG = f"""
+INSERT INTO changes (seq, op, kind, first, last) SELECT {last_number("changes")} + 1, ?, ?, ?, ?
+"""
 
 TurnKey = tuple[str | None, *tuple[int, ...]]
 """A turn's name, and the `names` ids of its namespace, conversation and session (0: none)."""
@@ -116,8 +121,7 @@ class Transaction:
         return {name: (rows[0][0], rows[0][1]) for name, rows in found.items() if rows}
 
     def _next_id(self, table: str) -> int:
-        found = self.rows("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
-        return int(found[0][0]) + 1 if found else 1
+        return int(self.rows(f"SELECT {last_number(table)}")[0][0]) + 1
 
     def _turn_key(self, memory: Memory) -> TurnKey:
         scope = (memory.namespace, memory.conversation, memory.session)
@@ -140,10 +144,11 @@ class Transaction:
         for key in wanted:
             if key not in ids:
                 columns = ("name", "namespace", "conversation", "session")
-                ids[key] = self.insert(
-                    "turns", source=source, **dict(zip(columns, key, strict=True))
-                )
+                ids[key] = self._add_turn(source=source, **dict(zip(columns, key, strict=True)))
         return ids
+
+    def _add_turn(self, **columns: Any) -> int:
+        return self.insert("turns", id=self._next_id("turns"), **columns)
 
     def add_turns(
         self, turns: Sequence[tuple[Turn, str | int, dict[str, Any] | None]], source: int
@@ -199,7 +204,7 @@ class Transaction:
         if found or named:
             return int((found or named)[0][0])
         columns = dict(zip(("namespace", "conversation", "session"), scope, strict=True))
-        return self.insert("turns", source=source, name=turn.name, **columns)
+        return self._add_turn(source=source, name=turn.name, **columns)
 
     def add_relations(
         self,
@@ -265,7 +270,8 @@ class Transaction:
         turns = self._leave_turns()
         self.execute(
             "INSERT OR IGNORE INTO tombstones (id) SELECT id FROM doomed"
-            " WHERE id NOT IN (SELECT id FROM hot) AND EXISTS (SELECT 1 FROM segments)"
+            " WHERE id NOT IN (SELECT id FROM hot)"
+            " AND EXISTS (SELECT 1 FROM segments WHERE doomed.id BETWEEN first_id AND last_id)"
         )
         for table, column in OF_MEMORIES:
             self.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT id FROM doomed)")
@@ -342,10 +348,7 @@ class Transaction:
     # --- the change log -----------------------------------------------------------------------
 
     def _changed(self, op: str, kind: str, ids: Sequence[int]) -> None:
-        self.many(
-            "INSERT INTO changes (op, kind, first, last) VALUES (?, ?, ?, ?)",
-            [(op, kind, first, last) for first, last in rows.ranges(sorted(ids))],
-        )
+        self.many(_LOG, [(op, kind, first, last) for first, last in rows.ranges(sorted(ids))])
 
     def prune_changes(self, upto: int) -> None:
         """Forget changes that every projection has applied."""
