@@ -62,6 +62,7 @@ def field(package: Path, name: str) -> str:
         "/usr/share/doc/nimad/vendored.txt",
         "/usr/share/doc/nimad/agents.md",
         "/usr/share/doc/nimad/client.md",
+        "/usr/share/doc/nimad/cognition.md",
         "/usr/share/doc/nimad/dense.md",
         "/usr/share/doc/nimad/embedders.md",
         "/usr/share/doc/nimad/follow.md",
