@@ -275,7 +275,9 @@ class _Sums:
     def add_literal(self, literal: str, texts: Texts) -> None:
         """Add the rarity of a literal to the rows whose texts hold it."""
         parts = {term for token in tokens(literal) for term in self.terms.cut(token)}
-        held = sorted((self._holders(part)[0] for part in parts), key=len)
+        known = self.holders
+        held = [known[part] if part in known else self._holders(part)[0] for part in parts]
+        held.sort(key=len)
         rows = held[0]
         for others in held[1:]:
             rows = rows[np.isin(rows, others, assume_unique=True)]

@@ -123,7 +123,6 @@ def parse_query(
         rest = word_of.sub(lambda m: "" if drop.issuperset(tokens(m[0])) else m[0], plain)
     whole = not word_of.search(rest)
     focus = _cut_some(wanted, terms)
-    low = [] if plain.isascii() else tokens(plain)
     german = words.is_german(spoken)
     if german:  # its small words are in every text, and embedders do not know that they say little
         less = word_of.sub(lambda m: "" if m[0].casefold() in words.GERMAN else m[0], rest)
@@ -144,11 +143,19 @@ def parse_query(
         around,
         dates,
         zone,
-        layer_asked(text),
-        2 * sum(map(is_paired, low)) > len(low),
+        layer_asked(text) if scope.layers else None,
+        _is_dense(plain),
         whole and bool(named) and not around,
         german,
     )
+
+
+def _is_dense(text: str) -> bool:
+    """Whether most tokens of a text are pairs of characters."""
+    if max(text, default="") < "\u0e00":
+        return False
+    found = tokens(text)
+    return 2 * sum(map(is_paired, found)) > len(found)
 
 
 def _count(found: list[str]) -> float:

@@ -218,7 +218,8 @@ class Compiled:
         weights: Sequence[float],
     ) -> Picks:
         _require(len(rows) == len(counts) and len(own) <= len(words), "weigh")
-        _require(_are_rows(rows, own), "weigh")
+        _require(_are_plain(rows, own), "weigh")
+        _require(not len(rows) or 0 <= rows[0] <= rows[-1] < len(own), "weigh")
         fresh = np.empty(len(rows) + 1, np.int64)
         first, edge, more = _parts(words)
         at = (_at(own), _at(rows), _at(counts), len(rows))
@@ -236,12 +237,19 @@ class Compiled:
     ) -> NDArray[np.float32]:
         edge = len(before.first)
         sides = len(before) == len(after) == len(own) and len(after.first) == edge
-        _require(sides and _are_rows(rows, own), "shares")
+        _require(sides and _are_plain(rows, own), "shares")
+        _require(not len(rows) or (rows.min() >= 0 and rows.max() < len(own)), "shares")
         out = np.empty(len(rows), np.float32)
         (first, _, more), (second, _, rest) = _parts(before), _parts(after)
         at = (_at(own), _at(rows), len(rows), first, second, edge, more, rest, len(own))
         self._shares(*at, _scratch.numbers(weights), _at(out))
         return out
+
+
+def _are_plain(rows: Picks, own: NDArray[np.float32]) -> bool:
+    """Whether both lie in memory as kernels take them."""
+    sound = rows.dtype == np.int64 and rows.flags.c_contiguous
+    return sound and own.dtype == np.float32 and own.flags.c_contiguous
 
 
 def _parts(column: Parted) -> tuple[int, int, int]:
@@ -251,11 +259,6 @@ def _parts(column: Parted) -> tuple[int, int, int]:
         made = _at(column.first), len(column.first), _at(column.more)
         column.__dict__["_parts"] = made
     return made
-
-
-def _are_rows(rows: Picks, own: NDArray[np.float32]) -> bool:
-    sound = rows.dtype == np.int64 and rows.flags.c_contiguous and own.dtype == np.float32
-    return sound and (not len(rows) or (rows.min() >= 0 and rows.max() < len(own)))
 
 
 def _places(space: Space) -> tuple[int, ...]:

@@ -285,7 +285,7 @@ class Kernels(Protocol):
         left to right in float32.
 
         Args:
-            rows: int64[m], unique, in 0..n-1.  counts: float32[m].
+            rows: int64[m], ascending, in 0..n-1.  counts: float32[m].
             words: of n rows; unsigned numbers of 1, 2 or 4 bytes.
             weights: rarity, above, k1, fixed, share, average.
         """
