@@ -5,7 +5,7 @@ STAMP := .venv/.complete
 WORKERS ?= 2
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
-.PHONY: help setup run test test-slow test-agents client measure bench bench-vsa bench-recall bench-migration minilm static lint deb
+.PHONY: help setup run test test-slow test-agents client measure bench bench-vsa bench-recall bench-migration minilm static lexicon lint deb
 .PHONY: deb-minilm test-deb test-release test-vm clean
 
 help: ## this list
@@ -54,6 +54,11 @@ static: minilm ## distil the static table again, and compare it with the one tha
 	@mkdir -p build
 	@PYTHONPATH=. $${XDG_CACHE_HOME:-$$HOME/.cache}/nimad/teacher/bin/python \
 	  packaging/distill_static.py --output build/static.tokens --check nimad/embed/data/static.tokens
+
+lexicon: minilm ## make the lexicon of other languages again, and compare it with the one that is shipped
+	@mkdir -p build
+	@PYTHONPATH=. $${XDG_CACHE_HOME:-$$HOME/.cache}/nimad/teacher/bin/python \
+	  packaging/distill_lexicon.py --output build/static.lexicon --check nimad/embed/data/static.lexicon
 
 minilm: $(STAMP) ## make the model of the embedder minilm in ~/.cache/nimad (needs the network once)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[minilm]'

@@ -65,9 +65,14 @@ def words(text: str) -> list[str]:
     return _WORDS.findall(text.casefold())
 
 
+def is_dense(word: str) -> bool:
+    """Whether one of `words` is of a script that writes words without spaces, or with endings."""
+    return _IS_DENSE.match(word) is not None
+
+
 def features(word: str) -> list[int]:
     """The features of one of `words`: itself and its n-grams; linear in its length."""
-    if _IS_DENSE.match(word):
+    if is_dense(word):
         return [_hashed(gram) for n in DENSE_GRAMS for gram in _grams(word, n)]
     marked = f"<{word}>"
     if not SHORT_WORD < len(word) <= LONGEST_WORD:

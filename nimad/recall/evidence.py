@@ -41,9 +41,12 @@ STRANGE_SHARE = 0.25
 """The same of other Latin languages (wrong ones up to 0.84), and of scripts without spaces, whose
 vectors are made of single characters and pairs (up to 0.69)."""
 IDEOGRAPH_SHARE = 0.5
-"""The same of Chinese and Japanese, of whose thousands of characters two texts share fewer."""
-_IDEOGRAPHS = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
-_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
+"""The same of Chinese, Japanese and Korean, where two texts share fewer characters."""
+_IDEOGRAPHS = re.compile(
+    "[\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
+    "\U00020000-\U0003ffff]"
+)
+"""Hangul as well."""
 PIECES = 1.25
 """Pieces of the English vocabulary per word from which on a text is not English, when none of its
 words is a small one of English.  Nor is one with a marked letter in a word that is no name."""
@@ -110,7 +113,7 @@ def _language_share(text: str, embedder: Embedder) -> float:
     if not embedder.by_spelling:
         return 1.0
     found = tokens(text)
-    dense = [token for token in found if is_paired(token) and not _HANGUL.match(token)]
+    dense = [token for token in found if is_paired(token)]
     if 2 * len(dense) > len(found):
         ideographs = sum(_IDEOGRAPHS.match(token) is not None for token in dense)
         return IDEOGRAPH_SHARE if 2 * ideographs > len(dense) else STRANGE_SHARE

@@ -137,18 +137,18 @@ def pairs(store: MemoryStore, ids: Sequence[int], names: Collection[str] = ()) -
         wanted = goals.of_memories(store.records, [memory.id, *close]).keys()
         if not close or memory.id in wanted:
             continue
+        kinds: set[str] = set()
         edges = {step.id for step in neighbours(store.records, memory.id, 1, EDGES)}
         for number in sorted(close.keys() - wanted, key=lambda n: (-close[n], n)):
             other = others.get(number)
             if other is None or other.namespace != memory.namespace or not _is_solid(other):
                 continue
             kind = _kind(memory, other, (close[number] - near) / room, names)
-            if kind is None or (kind in RELATIONS and number in edges):
+            if kind is None or kind in kinds or (kind in RELATIONS and number in edges):
                 continue
+            kinds.add(kind)  # the nearest one of a kind will do
             first, second = sorted((memory.id, number))
             found.setdefault((first, second), Pair(kind, first, second, round(close[number], 4)))
-            if kind == "link":  # the nearest one will do
-                break
     return list(found.values())
 
 

@@ -62,6 +62,7 @@ def field(package: Path, name: str) -> str:
         "/usr/share/doc/nimad/vendored.txt",
         "/usr/share/doc/nimad/agents.md",
         "/usr/share/doc/nimad/client.md",
+        "/usr/share/doc/nimad/cognition.md",
         "/usr/share/doc/nimad/dense.md",
         "/usr/share/doc/nimad/embedders.md",
         "/usr/share/doc/nimad/follow.md",
@@ -104,7 +105,8 @@ def test_restarts_get_rarer_where_systemd_knows_how(files: dict[str, str], packa
 def test_it_has_the_model_and_the_kernels_of_its_architecture(
     files: dict[str, str], package: Path
 ) -> None:
-    assert "/usr/lib/nimad/nimad/embed/data/static.tokens" in files
+    for name in ("static.tokens", "static.lexicon", "NOTICE"):
+        assert f"/usr/lib/nimad/nimad/embed/data/{name}" in files
     kernels = [p for p in files if re.match(r"/usr/lib/nimad/nimad/index/native/.+\.so$", p)]
     wanted = "x86" if field(package, "Architecture") == "amd64" else "cortex"
     assert kernels
