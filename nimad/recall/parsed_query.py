@@ -133,12 +133,18 @@ def parse_query(
     if around:
         factors |= {term: FOCUS * factors.get(term, 1.0) for term in focus}
     dated = frozenset(term for word in dates.words for term in terms.cut(word))
+    # a date with its whole year is asked for as a date; one of two digits may be a version
+    literals = [
+        word
+        for word in find_literals(text[:NAMED_IN])
+        if not (_YEAR.search(word) and dates.words.issuperset(tokens(word)))
+    ]
     return ParsedQuery(
         every,
         factors,
         dated.union(term for word in drop for term in terms.cut(word)),
         dated,
-        [word for word in find_literals(text[:NAMED_IN]) if not _is_date(word, dates)],
+        literals,
         np.array(sorted(named), np.int64),
         text if whole else rest,
         around,
@@ -149,12 +155,6 @@ def parse_query(
         whole and bool(named) and not around,
         german,
     )
-
-
-def _is_date(literal: str, dates: NamedDates) -> bool:
-    """Whether a literal is a date with its whole year: another sort of the same thing is no other.
-    One with two digits may be a version."""
-    return _YEAR.search(literal) is not None and dates.words.issuperset(tokens(literal))
 
 
 def _is_dense(text: str) -> bool:
