@@ -117,14 +117,10 @@ def parse_query(
     drop = {word for words_ in named.values() for word in words_}
     if scope.last:  # a memory that has a time need not hold the date
         drop |= dates.words
-    rest = plain
-    if drop and plain.isascii():
-        rest = word_of.sub(lambda m: "" if m[0].casefold() in drop else m[0], plain)
-    elif drop:
-        rest = word_of.sub(lambda m: "" if drop.issuperset(tokens(m[0])) else m[0], plain)
-    whole = not word_of.search(rest)
     focus = _cut_some(wanted, terms)
     german = words.is_german(spoken)
+    rest = _without(plain, drop)
+    whole = not word_of.search(rest)
     if german:  # its small words are in every text, and embedders do not know that they say little
         less = word_of.sub(lambda m: "" if m[0].casefold() in words.GERMAN else m[0], rest)
         rest = less if word_of.search(less) else rest
@@ -155,6 +151,16 @@ def parse_query(
         whole and bool(named) and not around,
         german,
     )
+
+
+def _without(text: str, drop: set[str]) -> str:
+    """A text without the words whose tokens are all in `drop`."""
+    if not drop:
+        return text
+    word_of = word_pattern(text.isascii())
+    if text.isascii():
+        return word_of.sub(lambda m: "" if m[0].casefold() in drop else m[0], text)
+    return word_of.sub(lambda m: "" if drop.issuperset(tokens(m[0])) else m[0], text)
 
 
 def _is_dense(text: str) -> bool:
