@@ -134,7 +134,7 @@ class SemanticIndex(Projection):
         """Map the listed segments, load the hot vectors, lay the tombstones."""
         records, (index, embedder) = self._records, self.serving
         if records.meta("embedder") != signature(embedder):  # kept until the rebuild replaces them
-            why = "the vectors are of another embedder; a rebuild is due"
+            why = "the vectors are of another embedder, and are being made anew"
             self._health.fail(self.name, why)
             index.open([])
             return
