@@ -236,9 +236,14 @@ class ReflectionVerbs:
 
         given = call.params
         zone = given["time_zone"] or times.local_zone()
-        due = given["due"]
+        due, now = given["due"], now_ms()
         if due is not None:
-            due = params.span("goal.add", "due", due, now_ms(), zone).last
+            due = params.span("goal.add", "due", due, now, zone).last
+            if due < now and isinstance(given["due"], str):  # "Friday" and "7d" are in the past
+                said = f"{params.shown(given['due'])} is {times.iso(due)}"
+                raise UsageError(
+                    detail=f"goal.add: due must lie ahead, and {said}: give a date, or tomorrow."
+                )
         same = {name: given[name] for name in ("text", "who", "agent", "origin")}
         memory = Memory(**same, namespace=given["namespace"] or call.home)
         call.check_namespace(memory.namespace)

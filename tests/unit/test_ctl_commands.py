@@ -443,6 +443,16 @@ def test_doctor(
         (("migrate", "x", "--watch"), "--watch means something only with --status."),
         (("migrate", "x", "--yes"), "--yes means something only with --rollback."),
         (("migrate", "x", "--verify", "y"), "not allowed with argument"),
+        (
+            ("dream", "accept", "1", "--dry-run"),
+            "--dry-run means something only with `nimactl dream`.",
+        ),
+        (("dream", "-k", "3"), "-k means something only with `nimactl dream list`."),
+        (("dream", "reject", "x"), "'x' is not the number of a suggestion"),
+        (("goal", "list", "--due", "2190"), "--due means something only with `nimactl goal add`."),
+        (("goal", "list", "sea"), "goal list takes no text and no id. See `nimactl goal --help`."),
+        (("goal", "add"), "the text is empty. See `nimactl goal --help`."),
+        (("get", "9" * 5000), "is not the id of a memory"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_64(
