@@ -18,7 +18,7 @@ from nimad.cognition.sparse_block_memory import store_of
 from nimad.model import Memory
 from nimad.reflection import affects, dream, quotes
 from nimad.reflection.affects import Affects
-from nimad.reflection.themes import vectors_of
+from nimad.reflection.themes import cosines, vectors_of
 from nimad.store import suggestions
 from nimad.store.relations import neighbours
 from nimad.store.suggestions import Pair
@@ -98,9 +98,9 @@ class DreamingEngine:
         if len(memories) < 2:
             return []
         vectors = vectors_of(self._store, memories)
-        cosines = vectors @ vectors.T
+        nearness = cosines(vectors, vectors)
         first, second = np.triu_indices(len(memories), 1)
-        order = np.lexsort((second, first, -np.round(cosines[first, second], 6)))
+        order = np.lexsort((second, first, -np.round(nearness[first, second], 6)))
         sound = {
             (pair.first, pair.second): pair
             for pair in dream.pairs(self._store, [memory.id for memory in memories])
@@ -113,7 +113,7 @@ class DreamingEngine:
             edges = neighbours(self._store.records, one.id, 1, dream.EDGES)
             if one.namespace != other.namespace or any(step.id == other.id for step in edges):
                 continue
-            near = round(float(cosines[first[place], second[place]]), 4)
+            near = round(float(nearness[first[place], second[place]]), 4)
             pair = sound.get((one.id, other.id), Pair("link", one.id, other.id, near))
             made.append((pair, (one, other)))
         return made

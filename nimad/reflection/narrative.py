@@ -20,7 +20,7 @@ from nimad.recall import speaker_prefix
 from nimad.recall.subjects import NO_SUBJECT
 from nimad.reflection import affects, lines, quotes
 from nimad.reflection.lines import NAMED, Line
-from nimad.reflection.themes import Theme, themes_of, vectors_of
+from nimad.reflection.themes import Theme, cosines, themes_of, vectors_of
 from nimad.store import goals
 from nimad.store.bounded import get_within
 from nimad.text import common_form, words_of
@@ -177,7 +177,7 @@ def statements(store: MemoryStore, memories: Sequence[Memory]) -> list[Line]:
     if not found:
         return []
     rows = vectors_of(store, [Memory(text, id=-1 - at) for at, (_, text) in enumerate(found)])
-    near = rows @ rows.T >= SAME
+    near = cosines(rows, rows) >= SAME
     alone = np.ones(len(found), np.bool_)
     made: list[Line] = []
     for place in np.argsort(-near.sum(axis=1), kind="stable"):

@@ -355,7 +355,7 @@ def test_access_counts_survive_a_write_that_fails(
 
     with monkeypatch.context() as broken:
         broken.setattr("nimad.core.accesses.Accesses.written", lambda *_: None)
-        broken.setattr("nimad.store.records.Transaction.add_hot", fail)
+        broken.setattr("nimad.core.clock.Clock.note", fail)
         with pytest.raises(DiskFull):
             store.remember(Memory("a badger"))
     store.remember(Memory("a badger"))
