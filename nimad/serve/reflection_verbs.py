@@ -20,6 +20,7 @@ from nimad.model import MAX_KEPT, MAX_NAME, ORIGINS, Filter, Memory, now_ms
 from nimad.serve import params, wire
 from nimad.serve.oversize import cut_to_fit
 from nimad.serve.params import Param
+from nimad.serve.protocol import shown
 from nimad.serve.query_verb import TRUSTED
 from nimad.serve.verbs import Call, Verb
 from nimad.store import suggestions
@@ -240,7 +241,7 @@ class ReflectionVerbs:
         if due is not None:
             due = params.span("goal.add", "due", due, now, zone).last
             if due < now and isinstance(given["due"], str):  # "Friday" and "7d" are in the past
-                said = f"{params.shown(given['due'])} is {times.iso(due)}"
+                said = f"{shown(given['due'])} is {times.iso(due)}"
                 raise UsageError(
                     detail=f"goal.add: due must lie ahead, and {said}: give a date, or tomorrow."
                 )
