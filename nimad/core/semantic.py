@@ -8,7 +8,7 @@ What a start puts right:
 
 | a crash left | what is done |
 |---|---|
-| vectors that only RAM held | encoded again before anything is served: LATE_ROWS at most |
+| vectors that only RAM held | encoded again before anything is served: 2 * LATE_ROWS at most |
 | a segment file that no row names | removed: its rows are still in `hot` or behind a cursor |
 | an index half made anew | goes on when the same embedder is still wanted, else removed |
 | a listed segment, damaged or missing | set aside; its memories are encoded again when idle |
@@ -20,8 +20,8 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,11 +48,13 @@ REPAIR_ROWS = 1000
 """Memories without a vector that are encoded in one step [rows]."""
 LATE_ROWS = 256
 """Vectors of a quick embedder that are not in the records: from so many on they are written
-together; a start encodes their texts again, which takes 10 ms [rows]."""
+together, or a little later when others write at the same time.  A start encodes their texts again,
+which takes 10 ms [rows]."""
 FIX = "nimactl rebuild blocks"
 
 Rows = NDArray[np.float32]
 Ids = NDArray[np.int64]
+Encoded: TypeAlias = tuple[Embedder, Rows | None]
 
 
 class SemanticIndex(Projection):
@@ -150,7 +152,7 @@ class SemanticIndex(Projection):
         index.append(*segments.from_hot(records.hot(), embedder.dims))
         index.remove(records.tombstones())
         missing = self.missing_vectors()
-        if embedder.quick and len(missing) < LATE_ROWS:
+        if embedder.quick and len(missing) < 2 * LATE_ROWS:
             self.add(*segments.encode_memories(records, embedder, missing))
         elif not self.due:
             self.unencoded_ids = missing
@@ -213,27 +215,21 @@ class SemanticIndex(Projection):
 
     # --- writing --------------------------------------------------------------------------------
 
-    @contextmanager
-    def encoded(self, texts: Sequence[str]) -> Iterator[Rows | None]:
-        """The vectors of texts, float32[n, dims], or None while the embedder is away.
-
-        In the block the records are held, so that no rebuild swaps the embedder before the rows
-        are written and added.
-        """
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """The embedder that serves and the vectors of texts, None while it is away."""
         embedder = self.embedder
-        rows = _encode_if_possible(embedder, texts)
-        with self._records.exclusive():
-            if self.embedder is not embedder:  # a rebuild swapped it meanwhile
-                rows = _encode_if_possible(self.embedder, texts)
-            yield rows
+        with contextlib.suppress(Degraded):
+            return embedder, segments.encode(embedder, texts)
+        return embedder, None
 
     def write(self, tx: Transaction, ids: Sequence[int], rows: Rows) -> set[int]:
         """Keep the vectors of memories in their transaction, or only in RAM, where they can be had
         again from the texts: the ids of those that are written now, to be given to `add`."""
         due = dict(segments.to_hot(ids, rows))
         if self.embedder.quick:
-            due |= self._late
-            if len(due) < LATE_ROWS:
+            if not tx.joins:  # the part before it may have written the others
+                due |= self._late
+            if len(due) < (LATE_ROWS // 8 if tx.joins else LATE_ROWS):
                 return set()
         alive = tx.alive(due)
         tx.add_hot((number, due[number]) for number in alive)
@@ -250,7 +246,7 @@ class SemanticIndex(Projection):
         self.index.append(np.array(ids, np.int64), rows)
         self._late.update(segments.to_hot(ids, rows))
         for number in written:
-            del self._late[number]
+            self._late.pop(number, None)
 
     def seal(
         self, ids: Ids, rows: Rows, within: Callable[[Transaction], None] | None = None
@@ -449,10 +445,3 @@ class SemanticIndex(Projection):
         """Give back the embedder's table, and what was read of the segments."""
         self.embedder.rest()
         self.index.rest()
-
-
-def _encode_if_possible(embedder: Embedder, texts: Sequence[str]) -> Rows | None:
-    try:
-        return segments.encode(embedder, texts)
-    except Degraded:
-        return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from nimad.model import TURN_ROLES, Memory, Relation, Turn
@@ -45,11 +45,33 @@ TurnKey = tuple[str | None, *tuple[int, ...]]
 
 
 class Transaction:
-    """The open transaction; `Records.write()` makes it and commits it."""
+    """The open transaction; `Records.write()` makes it and commits it.
 
-    def __init__(self, connection: sqlite3.Connection, names: rows.Names) -> None:
-        self.connection = connection
+    Attributes:
+        joins: others have written in it already, whom nothing here may disturb.
+        error: what kept it from being committed, or `after_commit` from being done.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, names: rows.Names, joins: bool = False
+    ) -> None:
+        self.connection, self.joins = connection, joins
+        self.error: BaseException | None = None
         self._names = names
+        self._after: list[Callable[[], None]] = []
+
+    def after_commit(self, work: Callable[[], None]) -> None:
+        """Let this be done once it is committed and durable, before anybody else writes."""
+        self._after.append(work)
+
+    def end(self, error: BaseException | None) -> None:
+        """It is committed, or (an error) it is not; never raises."""
+        self.error = error
+        try:
+            for work in self._after if error is None else ():
+                work()
+        except BaseException as failed:
+            self.error = failed
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a statement, seen from inside the transaction."""
