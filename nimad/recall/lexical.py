@@ -236,7 +236,7 @@ class _Sums:
                 self.unknown.add(term)
                 self.best.append(rarity)
             return
-        k1, b = self.weights.k1, self.weights.b
+        k1, b = self.scope.k1, self.scope.b
         weights = (rarity, k1 + 1, k1, 1 - b, b, self.scope.average)
         words = self.columns.word_parts
         if term in question.dated:

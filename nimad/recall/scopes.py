@@ -42,7 +42,7 @@ class Scope:
         mask: bool[n], what may be returned.
         whole: that is every row.  filtered: rows that exist are left out.
         count: how many may be returned.
-        words: uint16[n], how many words each text has.  average: of those in the mask.
+        average: how many words a text in the mask has.
         k1, b: of BM25, see `Weights`.
         subjects: bool[codes], whose memories are among them.
         prefixes: the codes of speakers in the texts, see `speaker_prefix`.
@@ -57,7 +57,6 @@ class Scope:
     whole: bool
     filtered: bool
     count: int
-    words: NDArray[np.uint16]
     average: float
     k1: float
     b: float
@@ -69,11 +68,6 @@ class Scope:
     instructions: NDArray[np.bool_] | None
     id: NDArray[np.int64]
     bound: bool
-
-    @functools.cached_property
-    def sizes(self) -> NDArray[np.float32]:
-        """float32[n]: BM25's measure of each text's length against the usual one."""
-        return self.k1 * (1 - self.b + self.b * self.words.astype(np.float32) / self.average)
 
     @functools.cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -189,7 +183,6 @@ class Scopes:
             whole=count == columns.count,
             filtered=count < columns.count - columns.dead,
             count=count,
-            words=columns.words,
             average=average,
             k1=weights.k1,
             b=weights.b + (1 - weights.b) * mixed,
