@@ -225,12 +225,13 @@ class SemanticIndex(Projection):
     def write(self, tx: Transaction, ids: Sequence[int], rows: Rows) -> set[int]:
         """Keep the vectors of memories in their transaction, or only in RAM, where they can be had
         again from the texts: the ids of those that are written now, to be given to `add`."""
-        due = dict(segments.to_hot(ids, rows))
+        late: dict[int, bytes] = {}
         if self.embedder.quick:
-            if not tx.joins:  # the part before it may have written the others
-                due |= self._late
-            if len(due) < (LATE_ROWS // 8 if tx.joins else LATE_ROWS):
+            if not tx.joins:  # the part before it may have written them
+                late = self._late
+            if len(late) + len(ids) < (LATE_ROWS // 8 if tx.joins else LATE_ROWS):
                 return set()
+        due = {**late, **dict(segments.to_hot(ids, rows))}
         alive = tx.alive(due)
         tx.add_hot((number, due[number]) for number in alive)
         return set(due)
