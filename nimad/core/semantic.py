@@ -105,7 +105,7 @@ class SemanticIndex(Projection):
             stored = self._records.meta("embedder")
             if stored is None:
                 raise
-            reason = f"{error.message}. {error.next_step}"
+            reason = error.sentences
             log.error("%s", reason)
             if str(stored).partition(":")[0] == name:
                 return AbsentEmbedder(stored, reason)
