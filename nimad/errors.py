@@ -121,8 +121,8 @@ class NotFound(NimadError, code="not_found", exit=1, wire=-32005):
     """There is no {kind} {id}."""
 
     hint = (
-        "`nimactl query` finds memories, `goal list` goals, `dream list` suggestions,"
-        " `migrate --status` names the sources."
+        "`nimactl query` finds memories, `nimactl goal list` goals, `nimactl dream list`"
+        " suggestions; `nimactl migrate --status` names the sources."
     )
 
 

@@ -93,3 +93,9 @@ def test_dreams_by_their_verbs(store: MemoryStore) -> None:
     with pytest.raises(NotFound, match="suggestion"):
         ask(store, "dream.reject", id=pair["id"])
     assert ask(store, "dream", seconds=0)["looked"] == 0
+
+
+def test_one_memory_is_one(store: MemoryStore) -> None:
+    store.remember(Memory("The ferry to Ithaca leaves on Sundays.", who="Zoe"))
+    told = [line["text"] for line in ask(store, "person", name="Zoe")["lines"]]
+    assert told[0].startswith("Zoe: 1 memory,") and told[1].endswith(": 1 memory.")
