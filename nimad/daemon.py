@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return Interrupted.exit
     except NimadError as error:
-        log.error("%s %s", error.message, error.next_step)
+        log.error("%s", error.sentences)
         notifier.status(f"failed: {error.message}")
         if error.exit in systemd.FINAL_EXITS:
             systemd.turn_callers_away()

@@ -105,7 +105,7 @@ class SemanticIndex(Projection):
             stored = self._records.meta("embedder")
             if stored is None:
                 raise
-            reason = f"{error.message}. {error.next_step}"
+            reason = error.sentences
             log.error("%s", reason)
             if str(stored).partition(":")[0] == name:
                 return AbsentEmbedder(stored, reason)
@@ -136,7 +136,7 @@ class SemanticIndex(Projection):
         """Map the listed segments, load the hot vectors, lay the tombstones."""
         records, (index, embedder) = self._records, self.serving
         if records.meta("embedder") != signature(embedder):  # kept until the rebuild replaces them
-            why = "the vectors are of another embedder; a rebuild is due"
+            why = "the vectors are of another embedder, and are being made anew"
             self._health.fail(self.name, why)
             index.open([])
             return
@@ -225,12 +225,13 @@ class SemanticIndex(Projection):
     def write(self, tx: Transaction, ids: Sequence[int], rows: Rows) -> set[int]:
         """Keep the vectors of memories in their transaction, or only in RAM, where they can be had
         again from the texts: the ids of those that are written now, to be given to `add`."""
-        due = dict(segments.to_hot(ids, rows))
+        late: dict[int, bytes] = {}
         if self.embedder.quick:
-            if not tx.joins:  # the part before it may have written the others
-                due |= self._late
-            if len(due) < (LATE_ROWS // 8 if tx.joins else LATE_ROWS):
+            if not tx.joins:  # the part before it may have written them
+                late = self._late
+            if len(late) + len(ids) < (LATE_ROWS // 8 if tx.joins else LATE_ROWS):
                 return set()
+        due = {**late, **dict(segments.to_hot(ids, rows))}
         alive = tx.alive(due)
         tx.add_hot((number, due[number]) for number in alive)
         return set(due)

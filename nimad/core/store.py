@@ -146,7 +146,7 @@ class MemoryStore:
             self.on_change()
         elif isinstance(error, DiskFailed):
             self.semantic.uncertain = True
-            self.health.fail(DISK, f"{error.message}. {error.next_step}")
+            self.health.fail(DISK, error.sentences)
 
     @property
     def blocks(self) -> BlockIndex:

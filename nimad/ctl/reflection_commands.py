@@ -12,9 +12,11 @@ from nimad.ctl.arguments import (
     add_filters,
     add_time_zone,
     fraction,
+    keep_to_actions,
     memory_id,
     number,
     seconds,
+    suggestion_number,
     text_of,
 )
 from nimad.ctl.client import Client
@@ -92,7 +94,7 @@ def _register_dream(commands: Commands) -> None:
         "do", choices=("list", "accept", "reject"), nargs="?", help="what to do; default: dream"
     )
     dream.add_argument(
-        "number", metavar="N", nargs="*", type=memory_id, help="numbers of suggestions"
+        "number", metavar="N", nargs="*", type=suggestion_number, help="numbers of suggestions"
     )
     dream.add_argument("--dry-run", action="store_true", help="only tell what would be suggested")
     dream.add_argument("--seconds", metavar="S", type=seconds, help="how long to look; default 10")
@@ -142,7 +144,9 @@ def _register_goal(commands: Commands) -> None:
     goal.add_argument(
         "--priority", metavar="X", type=fraction, help="with add: from 0 to 1; default 0.8"
     )
-    goal.add_argument("--due", metavar="DATE", help="with add: until when")
+    goal.add_argument(
+        "--due", metavar="DATE", help="with add: until when; a date ahead, or tomorrow"
+    )
     goal.add_argument("--who", metavar="WHO", help="with add: whose goal it is")
     goal.add_argument("--namespace", metavar="NAME", help="with add: its namespace")
     goal.add_argument(
@@ -204,6 +208,7 @@ def run_step(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 
 def run_dream(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl dream`."""
+    keep_to_actions(args, {"dry_run": None, "seconds": None, "k": "list"})
     if args.do in ("accept", "reject"):
         if not args.number:
             raise UsageError(detail=f"dream {args.do} needs the number of a suggestion.")
@@ -269,6 +274,11 @@ def show_lines(screen: Screen, result: dict[str, Any]) -> int:
 
 def run_goal(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl goal`."""
+    keep_to_actions(
+        args,
+        dict.fromkeys(("priority", "due", "who", "namespace"), "add")
+        | {"by": "done", "all": "list"},
+    )
     if args.do == "add":
         result = client.call(
             "goal.add",
@@ -281,6 +291,8 @@ def run_goal(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         )
         return screen.answer(result, f"goal {result['id']}")
     if args.do == "list":
+        if args.rest:
+            raise UsageError(detail="goal list takes no text and no id.")
         result = client.call("goal.list", state="all" if args.all else None)
         if screen.json:
             return screen.result(result)

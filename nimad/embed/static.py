@@ -52,27 +52,29 @@ class StaticEmbedder(Embedder):
         self._unmap = (table.unmap, lexicon.unmap)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """float32[n, 256]: see `nimad.embed.base.Embedder`.  About 0.03 ms a chat sentence."""
+        """float32[n, 256]: see `nimad.embed.base.Embedder`.  About 0.05 ms a chat sentence."""
 
         def add(text: str, row: NDArray[np.float64]) -> None:
             found = self._reader.read(composed(text))
-            hashed = [n - HASHED for n in found if HASHED <= n < ENTRY]
-            add_features(hashed, self._hashed * WHOLE, row)
             tokens = [n - self._first for n in found if n < HASHED]
-            meant = self._entries[[n - ENTRY for n in found if n >= ENTRY]]
-            self._add_tokens([*tokens, *meant.ravel()], len(tokens), row)
+            self._add_tokens(tokens, WHOLE, row)
+            if len(tokens) < len(found):
+                hashed = [n - HASHED for n in found if HASHED <= n < ENTRY]
+                add_features(hashed, self._hashed * WHOLE, row)
+                meant = self._entries[[n - ENTRY for n in found if n >= ENTRY]]
+                for share, column in zip(SHARES, meant.T, strict=True):
+                    self._add_tokens(column, share, row)
 
         return in_steps(texts, add)
 
-    def _add_tokens(self, tokens: list[int], whole: int, row: NDArray[np.float64]) -> None:
-        """Add the vectors of tokens: the first ones as such, the others as those of entries."""
-        counts = np.full(len(tokens), WHOLE)
-        counts[whole:] = np.resize(SHARES, len(tokens) - whole)
+    def _add_tokens(
+        self, tokens: Sequence[int] | NDArray[np.uint16], share: int, row: NDArray[np.float64]
+    ) -> None:
+        """Add the vectors of tokens of the table, each `share` times."""
         for start in range(0, len(tokens), _STEP):  # bounds the memory that a long text takes
             part = tokens[start : start + _STEP]
             # whole numbers: BLAS may add them in any order
-            weights = self._weights[part] * counts[start : start + _STEP]
-            row += weights @ self._rows[part].astype(np.float64)
+            row += share * (self._weights[part] @ self._rows[part].astype(np.float64))
 
     def rest(self) -> None:
         """Give the pages of table and lexicon back: after an import all 15 MB of them count as this

@@ -233,7 +233,10 @@ def load(path: Path, records: Records) -> Saved | None:
         subjects = [(name, code_of[number]) for number, name in found]
         order = columns.pop("order")[:count]
         return Saved(seen, count, dead, next_code, sessions, subjects, columns, order)
-    except (FormatCorrupt, FormatTooOld, FormatTooNew) as error:
+    except FormatTooOld:  # an upgrade
+        log.info("%s is of an earlier nimad; the memories are read instead", path.name)
+        return None
+    except (FormatCorrupt, FormatTooNew) as error:
         log.warning("%s The memories are read instead.", error.message)
         return None
 

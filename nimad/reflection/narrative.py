@@ -91,7 +91,7 @@ def narrate(
 
 def _head(ids: Ids, times: Ids, zone: tzinfo) -> Line:
     """How many memories, and from when to when."""
-    number = "1 memory" if len(ids) == 1 else f"{len(ids):,} memories"
+    number = lines.memories(len(ids))
     dated = np.flatnonzero(times)
     if not len(dated):
         return Line("head", f"{number}, none of a known date.", ids[:1].tolist(), 100)

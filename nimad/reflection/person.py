@@ -52,12 +52,12 @@ def describe(store: MemoryStore, name: str, where: Filter, zone: tzinfo) -> list
         begin, end = (lines.day(at, zone, minutes=True) for at in times[ends].tolist())
         span = f"first heard {begin}, last {end}"
     who = memories[0].who or name
-    number = "1 memory" if len(ids) == 1 else f"{len(ids):,} memories"
+    number = lines.memories(len(ids))
     told = {"who": who, "count": len(ids)}
     both = list(dict.fromkeys([first, last]))
     made = [Line("head", f"{who}: {number}, {span}.", both, more=told)]
     for theme in themes_of(store, memories, TOPICS, [name]):
-        text = f"Talks of {theme.name or 'other things'}: {len(theme.members)} memories."
+        text = f"Talks of {theme.name or 'other things'}: {lines.memories(len(theme.members))}."
         more = {"name": theme.name, "count": len(theme.members)}
         made.append(Line("theme", text, [m.id for m in theme.members[:NAMED]], more=more))
     made += tone_lines(memories)

@@ -20,6 +20,7 @@ from nimad.model import MAX_KEPT, MAX_NAME, ORIGINS, Filter, Memory, now_ms
 from nimad.serve import params, wire
 from nimad.serve.oversize import cut_to_fit
 from nimad.serve.params import Param
+from nimad.serve.protocol import shown
 from nimad.serve.query_verb import TRUSTED
 from nimad.serve.verbs import Call, Verb
 from nimad.store import suggestions
@@ -236,9 +237,14 @@ class ReflectionVerbs:
 
         given = call.params
         zone = given["time_zone"] or times.local_zone()
-        due = given["due"]
+        due, now = given["due"], now_ms()
         if due is not None:
-            due = params.span("goal.add", "due", due, now_ms(), zone).last
+            due = params.span("goal.add", "due", due, now, zone).last
+            if due < now and isinstance(given["due"], str):  # "Friday" and "7d" are in the past
+                said = f"{shown(given['due'])} is {times.iso(due)}"
+                raise UsageError(
+                    detail=f"goal.add: due must lie ahead, and {said}: give a date, or tomorrow."
+                )
         same = {name: given[name] for name in ("text", "who", "agent", "origin")}
         memory = Memory(**same, namespace=given["namespace"] or call.home)
         call.check_namespace(memory.namespace)

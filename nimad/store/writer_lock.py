@@ -69,8 +69,15 @@ class WriterLock:
                 turn.called.release()
 
     def __enter__(self) -> None:
-        if self._owner == threading.get_ident():
+        me = threading.get_ident()
+        if self._owner == me:
             self._depth += 1
+            return
+        with self._mutex:
+            free = not self._taken
+            self._taken = True
+        if free:  # nearly always
+            self._owner, self._depth = me, 1
         else:
             self.wait(self.queue())
 

@@ -61,9 +61,12 @@ def test_a_day_is_that_of_the_zone(store: MemoryStore) -> None:
 
 
 def test_a_goal_by_its_verbs(store: MemoryStore) -> None:
-    number = ask(store, "goal.add", text="see the sea", due="2027", time_zone="UTC")["id"]
+    for past in ("Friday", "7d", "2023-05-08"):
+        with pytest.raises(UsageError, match="due must lie ahead"):
+            ask(store, "goal.add", text="see the sea", due=past)
+    number = ask(store, "goal.add", text="see the sea", due="2190", time_zone="UTC")["id"]
     (goal,) = ask(store, "goal.list")["results"]
-    assert (goal["id"], goal["due"], goal["priority"]) == (number, 1_830_297_599_999, 0.8)
+    assert (goal["id"], goal["due"], goal["priority"]) == (number, 6_974_121_599_999, 0.8)
     found = ask(store, "query", text="night train", goal=True, explain=True)["results"]
     assert any(each["parts"]["goal"] > 0 for each in found)
     assert (
@@ -90,3 +93,9 @@ def test_dreams_by_their_verbs(store: MemoryStore) -> None:
     with pytest.raises(NotFound, match="suggestion"):
         ask(store, "dream.reject", id=pair["id"])
     assert ask(store, "dream", seconds=0)["looked"] == 0
+
+
+def test_one_memory_is_one(store: MemoryStore) -> None:
+    store.remember(Memory("The ferry to Ithaca leaves on Sundays.", who="Zoe"))
+    told = [line["text"] for line in ask(store, "person", name="Zoe")["lines"]]
+    assert told[0].startswith("Zoe: 1 memory,") and told[1].endswith(": 1 memory.")

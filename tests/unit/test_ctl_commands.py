@@ -344,6 +344,7 @@ STATUS: dict[str, Any] = {
         "free": 80_000_000_000,
     },
     "memory": {"pss_bytes": 80_000_000, "available_bytes": 20_000_000_000},
+    "written_bytes": 10_700_000,
     "degraded": {},
     "sources": 1,
     "clients": 1,
@@ -356,6 +357,7 @@ def test_status_tells_the_share_of_each_part(daemon: FakeDaemon, run: Run) -> No
     out = run("status").out
     assert "nimad 0.1.0, up for 3 hours" in out
     assert "7.7 MB in /var/lib/nimad, 80 GB free" in out
+    assert "written     11 MB since the start" in out
     rows = [line.split() for line in out.splitlines()]
     assert ["records", "1.8", "MB", "23", "%"] in [row[:5] for row in rows]
     assert ["words", "500", "kB", "6", "%"] in [row[:5] for row in rows]
@@ -443,6 +445,16 @@ def test_doctor(
         (("migrate", "x", "--watch"), "--watch means something only with --status."),
         (("migrate", "x", "--yes"), "--yes means something only with --rollback."),
         (("migrate", "x", "--verify", "y"), "not allowed with argument"),
+        (
+            ("dream", "accept", "1", "--dry-run"),
+            "--dry-run means something only with `nimactl dream`.",
+        ),
+        (("dream", "-k", "3"), "-k means something only with `nimactl dream list`."),
+        (("dream", "reject", "x"), "'x' is not the number of a suggestion"),
+        (("goal", "list", "--due", "2190"), "--due means something only with `nimactl goal add`."),
+        (("goal", "list", "sea"), "goal list takes no text and no id. See `nimactl goal --help`."),
+        (("goal", "add"), "the text is empty. See `nimactl goal --help`."),
+        (("get", "9" * 5000), "is not the id of a memory"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_64(

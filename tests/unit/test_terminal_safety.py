@@ -53,7 +53,7 @@ LINES: dict[str, list[list[str]]] = {
         ["dream", "accept", "999"],
     ],
     "goal": [
-        ["goal", "add", "mend the lantern", "--due", "2030"],
+        ["goal", "add", "mend the lantern", "--due", "2190"],
         ["goal", "list"],
         ["goal", "show", "1"],
         ["goal", "done", "999"],
