@@ -46,9 +46,9 @@ bench-migration: $(STAMP) ## measure how fast 50,000 memories come in, and what 
 bench-vsa: $(STAMP) ## measure hypervectors into docs/; PEER=PYTHON names an interpreter that has torch-hd
 	@$(BIN)/python -m tests.benchmarks.hypervectors --write $(if $(PEER),--peer $(PEER)) $(BENCH)
 
-bench-recall: $(STAMP) ## measure recall on labelled dialogues: DATA=file EMBEDDER=name JSON=file SVG=file
-	@$(BIN)/python packaging/bench_recall.py $(if $(EMBEDDER),--embedder $(EMBEDDER)) \
-	  $(if $(JSON),--json $(JSON)) $(if $(SVG),--svg $(SVG)) $(if $(DATA),$(DATA),$(error give the dialogues: DATA=file))
+bench-recall: $(STAMP) ## measure recall on labelled sets, beside the usual ways: DATA=folder JSON=file BARS=file
+	@$(BIN)/python packaging/bench_recall.py $(if $(JSON),--json $(JSON)) $(if $(BARS),--bars $(BARS)) \
+	  $(if $(DATA),$(DATA),$(error give the labelled sets: DATA=folder))
 
 static: minilm ## distil the static table again, and compare it with the one that is shipped
 	@mkdir -p build

@@ -198,6 +198,12 @@ KEYS: dict[str, Key] = {
         live=False,
     ),
     "recall.results": Key(10, integer(1, 1000), "Results of a query that does not say how many."),
+    "recall.strictness": Key(
+        0.5,
+        number(0, 1),
+        "How much of a question must be met before anything is shown: at 0 all that is nearest, at"
+        " 1 nothing but a memory that is the question. docs/recall.md has the curves.",
+    ),
     "recall.seconds": Key(
         5.0,
         number(0.1, 600),

@@ -125,7 +125,9 @@ class Documents:
         store = self._store
         watch = Stopwatch(store.config["recall.seconds"])
         with store.query_priority:
-            hits = store.recall.query(text, MAX_RESULTS, "hybrid", where, watch=watch, always=True)
+            hits = store.recall.query(
+                text, MAX_RESULTS, "hybrid", where, watch=watch, strictness=0.0
+            )
         scores = {number: hit.score for hit in hits for number in (hit.memory.id, *hit.copies)}
         fitting = set(self._having(wanted, list(scores)))
         best = sorted(fitting, key=lambda number: (-scores[number], number))

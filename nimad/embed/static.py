@@ -9,13 +9,14 @@ can spell is hashed into the same space (`nimad.embed.features`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.embed.base import DIMS, AnswerThreshold, CosineScale, Embedder, in_steps
-from nimad.embed.features import HASHED, add_features
+from nimad.embed.base import DIMS, CosineScale, Embedder, Spelt, in_steps
+from nimad.embed.features import HASHED, add_features, spelt_as
 from nimad.embed.languages import ENTRY, Reader
 from nimad.embed.lexicon import SHARES, WHOLE, read_lexicon
 from nimad.embed.table import read_table
@@ -28,6 +29,7 @@ RULES = 2
 """Counts the changes to this file and `features` that change a vector."""
 
 _STEP = 1024
+_SPELT_KEPT = 2048
 
 
 class StaticEmbedder(Embedder):
@@ -37,7 +39,7 @@ class StaticEmbedder(Embedder):
     by_spelling = True
     dims = DIMS
     quick = True
-    scale = CosineScale(0.45, AnswerThreshold(0.55, 1.25), AnswerThreshold(0.45, 0.75))
+    scale = CosineScale(near=0.45, right=0.75, usual=0.15)
 
     def __init__(self, path: Path = TABLE) -> None:
         """Raises TableDamaged when the table at `path`, or its lexicon beside it, is not whole."""
@@ -49,7 +51,17 @@ class StaticEmbedder(Embedder):
         self._rows, self._first, self._hashed = table.rows, table.first, table.hashed
         self._weights = table.weights.astype(np.float64)
         self._entries = lexicon.entries
+        self._spell = lru_cache(maxsize=_SPELT_KEPT)(self._read_word)
         self._unmap = (table.unmap, lexicon.unmap)
+
+    def spell(self, word: str) -> Spelt:
+        """See `nimad.embed.base.Embedder`; a word of the lexicon is as rare as the English one."""
+        return self._spell(word)
+
+    def _read_word(self, word: str) -> Spelt:
+        found = self._reader.read(composed(word))
+        meant = [int(self._entries[n - ENTRY][0]) + self._first for n in found if n >= ENTRY]
+        return spelt_as([*(n for n in found if n < HASHED), *meant])
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[n, 256]: see `nimad.embed.base.Embedder`.  About 0.05 ms a chat sentence."""

@@ -341,17 +341,3 @@ def _chosen(
     known = sorted(filter(holders.get, holders), key=commonness)
     kept = set(known[:ASKED]) | {t for t in holders if not holders[t] and not question.around}
     return {term: held for term, held in holders.items() if term in kept}
-
-
-def find_unknown(
-    words: Iterable[str], columns: Columns, terms: TermIndex, scope: Scope, watch: Stopwatch
-) -> set[str]:
-    """Those of some terms that no row in the scope holds."""
-    found = set()
-    for term in words:
-        watch.check()
-        postings = terms.postings(term, columns.last_id)
-        rows, _ = columns.among(postings.ids, postings.counts)
-        if not scope.mask[rows].any():
-            found.add(term)
-    return found

@@ -245,12 +245,3 @@ def _named_prefixes(spoken: list[str], scope: Scope) -> dict[int, set[str]]:
             if code in scope.prefixes:
                 found.setdefault(code, set()).update(said)
     return found
-
-
-def capitalised_words(text: str) -> list[str]:
-    """The words inside a text that begin with a capital letter: names, mostly.  None of a text that
-    is German by its small words: there every noun has one."""
-    found = words_of(_ENDING.sub("", composed(text)))
-    if words.is_german(found):
-        return []
-    return [word for word in found[1:] if word[:1].isupper()][:MOST_TERMS]

@@ -36,7 +36,7 @@ from nimad.recall.columns_cache import KEEP_CHANGES, ColumnsCache
 from nimad.recall.columns_follower import ColumnsFollower
 from nimad.recall.context import Passage
 from nimad.recall.evidence import Evidence
-from nimad.recall.query_context import QueryContext, Stopwatch
+from nimad.recall.query_context import STRICTNESS, QueryContext, Stopwatch
 from nimad.recall.scopes import Scopes
 from nimad.recall.scoring import Scoring
 from nimad.recall.weights import DEFAULT, Weights
@@ -141,15 +141,15 @@ class Recall:
         now: int | None = None,
         watch: Stopwatch | None = None,
         zone: tzinfo | None = None,
-        *,
-        always: bool = False,
+        strictness: float = STRICTNESS,
     ) -> list[Hit]:
-        """The best `k` memories for a text, best first; none when nothing fits, unless `always`.
+        """The best `k` memories for a text, best first; none when nothing fits.
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
             watch: is told how long each part took, and when it is too long.
             zone: whose days "yesterday" and "May 2023" mean; default: this machine's.
+            strictness: how much evidence an answer needs, in [0, 1]: at 0 everything passes.
 
         Raises UsageError for an unknown mode, QueryTooLong.
         """
@@ -162,9 +162,8 @@ class Recall:
         with self._reading() as parts:
             scope = self._scopes.of(where)
             watch.lap("wait")
-            context = QueryContext(
-                text, k, mode, scope, at, zone or local_zone(), *parts, watch, always
-            )
+            zone = zone or local_zone()
+            context = QueryContext(text, k, mode, scope, at, zone, *parts, watch, strictness)
             scored = self._scoring.best(context) if scope.count else []
         watch.lap("fusion")
         memories = get_within(self._records, [number for number, *_ in scored])
@@ -183,6 +182,7 @@ class Recall:
         now: int | None = None,
         watch: Stopwatch | None = None,
         zone: tzinfo | None = None,
+        strictness: float = STRICTNESS,
     ) -> Evidence | None:
         """What `query` decides by whether to answer; None when there is nothing to look at."""
         at = self._clock() if now is None else now
@@ -190,8 +190,8 @@ class Recall:
             scope = self._scopes.of(where)
             if not scope.count:
                 return None
-            watch = watch or Stopwatch()
-            context = QueryContext(text, 1, mode, scope, at, zone or local_zone(), *parts, watch)
+            watch, zone = watch or Stopwatch(), zone or local_zone()
+            context = QueryContext(text, 1, mode, scope, at, zone, *parts, watch, strictness)
             return self._scoring.evidence(context)
 
     def ids(self, where: Filter) -> Ids | None:

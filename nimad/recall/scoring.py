@@ -5,19 +5,18 @@ One call looks at one version of the columns and changes nothing, so queries go 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.embed.base import CosineScale
 from nimad.errors import Degraded, WordsDamaged
 from nimad.recall import evidence, lexical
 from nimad.recall.columns import NONE, Columns, Rows
 from nimad.recall.dates import Flags, find_on_dates
-from nimad.recall.evidence import Evidence
+from nimad.recall.evidence import Evidence, Sides
 from nimad.recall.layers import INPUT
 from nimad.recall.lexical import LexicalScores, distinct
 from nimad.recall.parsed_query import ParsedQuery, looked_at, parse_query
@@ -57,6 +56,8 @@ class _Scored:
         bonuses: those of the formula that any row can have.
         near: None where nothing is asked by meaning, or cannot be.
         same: the rows whose text is the query itself.
+        on_dates: the rows in the scope that lie on what the query asks of dates, by its parts.
+        on_date: bool[n], those that lie on every part of it; None where it names no definite date.
     """
 
     context: QueryContext
@@ -65,6 +66,8 @@ class _Scored:
     bonuses: Bonuses
     near: SemanticScores | None
     same: Rows
+    on_dates: Mapping[str, Flags]
+    on_date: Flags | None
 
 
 class Scoring:
@@ -90,7 +93,7 @@ class Scoring:
     def _best_of(self, scored: _Scored) -> list[tuple[int, float, dict[str, float], list[int]]]:
         """The same, of both sides."""
         context = scored.context
-        if not (context.always or len(scored.same) or self._weigh(scored).enough):
+        if not len(scored.same) and not self._weigh(scored).enough:
             return []
         rows, plain, mixed = self._find_candidates(scored)
         if not len(rows):
@@ -151,28 +154,37 @@ class Scoring:
         on_date = None
         if query.dates.definite:
             on_date = np.logical_and.reduce(list(on_dates.values()))
-        words = LexicalScores.nothing(columns, scope, self._weights)
+        words = None
         if context.mode != "meaning":
-            try:
-                words = lexical.score_words(
-                    query,
-                    columns,
-                    self._terms,
-                    scope,
-                    self._weights,
-                    context.watch,
-                    on_dates,
-                    self._records.texts_holding,
-                )
-            except WordsDamaged as error:
-                self._terms.report_damage(error)
-                context = replace(context, mode="meaning")
+            words = self._score_words(context, query, on_dates)
+        if words is None:
+            context = replace(context, mode="meaning")
+            words = LexicalScores.nothing(columns, scope, self._weights)
         context.watch.lap("words")
         bonuses = self._find_bonuses(query, scope, words, on_date)
         near = None
         if context.mode != "words":
             near = self._score_meaning(context, query, words, bonuses, same)
-        return _Scored(context, query, words, bonuses, near, same)
+        return _Scored(context, query, words, bonuses, near, same, on_dates, on_date)
+
+    def _score_words(
+        self, context: QueryContext, query: ParsedQuery, on_dates: Mapping[str, Flags]
+    ) -> LexicalScores | None:
+        """None where the words index is damaged."""
+        try:
+            return lexical.score_words(
+                query,
+                self._columns,
+                self._terms,
+                context.scope,
+                self._weights,
+                context.watch,
+                on_dates,
+                self._records.texts_holding,
+            )
+        except WordsDamaged as error:
+            self._terms.report_damage(error)
+            return None
 
     def _find_bonuses(
         self, query: ParsedQuery, scope: Scope, words: LexicalScores, on_date: Flags | None
@@ -236,43 +248,40 @@ class Scoring:
         return self._semantic.score(context.blocks, about, context.watch)
 
     def _weigh(self, scored: _Scored) -> Evidence:
-        """Whether enough of the query is met in this store to answer at all."""
+        """Whether enough of the query is met in this store to answer at all.
+
+        A mode that ranks by one side looks at the other one, too, unless the first leaves no doubt.
+        """
         context, near = scored.context, scored.near
-        threshold = evidence.answer_threshold(
-            self._weights, self._scale(context), context.mode, context.scope.count
-        )
-        unknown_name = evidence.names_unknown_entity(
+        if scored.query.only_names:
+            return evidence.CERTAIN
+        words = None if context.mode == "meaning" else scored.words
+        found = self._evidence_of(scored, Sides(words, near, scored.on_date))
+        if context.mode == "hybrid" or (found.enough and found.sure):
+            return found
+        if words is not None:
+            if context.embedder.quick:
+                near = self._score_meaning(
+                    context, scored.query, words, scored.bonuses, scored.same
+                )
+            return self._evidence_of(scored, Sides(words, near, scored.on_date))
+        words = self._score_words(context, scored.query, scored.on_dates)
+        found = self._evidence_of(scored, Sides(words, near, scored.on_date))
+        if words is not None:
+            words.release()
+        return found
+
+    def _evidence_of(self, scored: _Scored, sides: Sides) -> Evidence:
+        context = scored.context
+        signals = evidence.measure(
             scored.query,
             context.text,
+            context.scope,
+            context.embedder,
             self._terms.cut,
-            lambda terms: self._unknown_terms(scored, terms),
+            sides,
         )
-        nearest = near.high if near else 0.0
-        return evidence.weigh(
-            scored.query,
-            scored.words,
-            nearest,
-            threshold,
-            context.mode,
-            unknown_name,
-            evidence.cosine_share(scored.query, context.embedder, context.scope.count),
-        )
-
-    def _unknown_terms(self, scored: _Scored, terms: Iterable[str]) -> set[str]:
-        """Those of some terms that occur nowhere."""
-        if scored.context.mode != "meaning":
-            return set(scored.words.unknown.intersection(terms))
-        try:  # nothing has looked for them yet
-            context = scored.context
-            return lexical.find_unknown(
-                terms, self._columns, self._terms, context.scope, context.watch
-            )
-        except WordsDamaged as error:
-            self._terms.report_damage(error)
-            return set()
-
-    def _scale(self, context: QueryContext) -> CosineScale:
-        return self._weights.scale or context.embedder.scale
+        return evidence.weigh(signals, evidence.threshold(context.strictness))
 
     def _find_candidates(self, scored: _Scored) -> tuple[Rows, Floats, Floats]:
         """rows: int64[m], with their own cosine and the mixed one: float32[m], nan for unknown."""
@@ -291,7 +300,10 @@ class Scoring:
             rows = np.concatenate([rows, extra])
             gap = np.full(len(extra), np.nan, np.float32)
             plain, mixed = np.append(plain, gap), np.append(mixed, gap)
-        kept = (scored.words.shared_by(rows) > 0) | (mixed >= self._scale(scored.context).near)
+        kept = scored.words.shared_by(rows) > 0
+        if not query.only_names:
+            halfway = near.usual + self._weights.near * (near.high - near.usual)
+            kept |= mixed >= min(halfway, scored.context.embedder.scale.near)
         if len(also):
             kept |= np.isin(rows, also)
         return rows[kept], plain[kept], mixed[kept]
