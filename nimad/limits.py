@@ -21,6 +21,8 @@ MAX_IMPORT = 500
 """Number of memories in one import [memories]."""
 MAX_TURNS = 200
 """Number of turns in one capture [turns]."""
+MAX_DOCUMENTS = 500
+"""Number of documents in one `documents.put` [documents]."""
 MAX_RESULTS = 1000
 """Number of results of one query [memories]."""
 MAX_DEPTH = 5

@@ -87,9 +87,10 @@ class Memory:
     remembered; `importance` is in [0, 1] or None where the source had none.
     `who`, `affect` and the like are None where the source had NULL, "" where it had "".
     `turn` is the turn's name in its source.  `origin` is one of ORIGINS, None where nobody told it;
-    `agent` is whose the memory is, where several share a store.  `extra` holds what a source had
-    that is not modelled: it is kept, exported, and comes back in results.  `source` is (name, key
-    there) or None.
+    `agent` is whose the memory is, where several share a store.  A memory with a `key` is a
+    document: no other one in its namespace has the same, and it is replaced, not changed.  `extra`
+    holds what a source had that is not modelled, or a document's value: it is kept, exported, and
+    comes back in results.  `source` is (name, key there) or None.
     `blobs` are binary columns of the source (such as a legacy embedding), byte for byte.
     """
 
@@ -104,6 +105,7 @@ class Memory:
     namespace: str = field(
         default=DEFAULT_NAMESPACE, metadata=_is("text", MAX_NAME, blank=False, **_SPACE)
     )
+    key: str | None = field(default=None, metadata=_is("text", MAX_NAME, blank=False, kept=True))
     origin: str | None = field(default=None, metadata=_is("choice", choices=ORIGINS, **_ORIGIN))
     agent: str | None = field(default=None, metadata=_is("text", MAX_NAME, **_AGENT))
     conversation: str | None = field(default=None, metadata=_is("text", MAX_KEPT))
@@ -176,8 +178,9 @@ def may_see(within: Namespaces | None, memory: Memory) -> bool:
 class Filter:
     """What a memory must have to be looked at: applied before ranking, empty fields ask nothing.
     `after` is inclusive, `before` exclusive (epoch milliseconds); what has no date passes neither.
-    Every tag must be present, and one of the origins (of ORIGINS, or UNKNOWN).  `within` bounds all
-    else: the namespaces that the asker may see; None: all."""
+    Every tag must be present, and one of the origins (of ORIGINS, or UNKNOWN).  `tree` is a
+    namespace and all below it ("a" has "a.b"; "" has all), `documents` asks for a key.  `within`
+    bounds all else: the namespaces that the asker may see; None: all."""
 
     who: str | None = None
     where: str | None = None
@@ -186,6 +189,8 @@ class Filter:
     agent: str | None = None
     origin: tuple[str, ...] = ()
     within: Namespaces | None = None
+    tree: str | None = None
+    documents: bool = False
     tags: tuple[str, ...] = ()
     after: int | None = None
     before: int | None = None

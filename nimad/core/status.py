@@ -16,7 +16,6 @@ from nimad.errors import NimadError
 from nimad.model import Stage
 from nimad.namespaces import Namespaces
 from nimad.probe import memory
-from nimad.store.namespaces import ids_within
 
 if TYPE_CHECKING:
     from nimad.core.store import MemoryStore
@@ -76,7 +75,7 @@ def describe_bound(store: MemoryStore, within: Namespaces) -> dict[str, Any]:
     much else there is."""
     records = store.records
     inside = "IN (SELECT value FROM json_each(:spaces))"
-    spaces = {"spaces": json.dumps(ids_within(records, within))}
+    spaces = {"spaces": json.dumps(records.names_within(within))}
     counts = records.rows(
         f"SELECT (SELECT count(*) FROM memories WHERE namespace {inside}),"
         f" (SELECT count(*) FROM turns WHERE listed AND namespace {inside}),"

@@ -28,7 +28,7 @@ from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import Setbacks
 from nimad.core.state_directory import StateLock, prepare_state, sweep
 from nimad.core.words import WordsIndex
-from nimad.core.writer import Writer
+from nimad.core.writer import DocumentName, Writer
 from nimad.disk.failures import disk_errors
 from nimad.embed.base import Embedder
 from nimad.errors import DiskFailed, DiskFull, NotFound
@@ -165,14 +165,18 @@ class MemoryStore:
         return self.remember_many([memory])[0]
 
     def remember_many(
-        self, memories: Sequence[Memory], also: Callable[[Transaction], None] | None = None
+        self,
+        memories: Sequence[Memory],
+        also: Callable[[Transaction], None] | None = None,
+        gone: Sequence[DocumentName] = (),
     ) -> list[int]:
         """Store memories in one transaction: all of them, or (on an error) none; their ids.
 
-        `also` joins the transaction when they have their ids.  The UsageError for a memory has its
-        number in `fields["place"]`.
+        A document takes the place of the one with its key, and those named in `gone` go; both are
+        forgotten.  `also` joins the transaction when the memories have their ids.  The UsageError
+        for a memory has its number in `fields["place"]`.
         """
-        return self.writer.remember(memories, also)
+        return self.writer.remember(memories, also, gone)
 
     def capture(self, turns: Sequence[CapturedTurn]) -> list[StoredTurn]:
         """Store turns, or what they lack, in one transaction: see nimad.core.capture.
@@ -218,12 +222,14 @@ class MemoryStore:
         now: int | None = None,
         watch: Stopwatch | None = None,
         zone: tzinfo | None = None,
+        rank: Callable[[list[Hit]], list[Hit]] | None = None,
     ) -> Answer:
         """The memories that answer a text, best first; see nimad.recall.ranking.
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
             zone: whose days dates in the text mean; default: this machine's.
+            rank: has the last word on which hits are shown, and their order.
             watch: ends the query when it takes too long (QueryTooLong).
         """
         began = time.perf_counter()
@@ -231,6 +237,8 @@ class MemoryStore:
         watch = watch or Stopwatch()
         with self.query_priority:
             hits = self.recall.query(text, k, mode, where or Filter(), now, watch, zone)
+            if rank is not None:
+                hits = rank(hits)
         return self._answer(hits, began, watch.milliseconds())
 
     def similar(

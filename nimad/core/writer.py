@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
 
 from nimad.core import segments
 from nimad.core.accesses import Accesses
@@ -11,9 +14,14 @@ from nimad.core.clock import Clock
 from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import Setbacks
 from nimad.core.validate import check_memory
+from nimad.errors import UsageError
 from nimad.model import Memory
+from nimad.store import forgotten
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
+
+DocumentName: TypeAlias = tuple[str, str]
+"""A document's namespace and key."""
 
 
 class Writer:
@@ -32,21 +40,30 @@ class Writer:
         self.accesses = Accesses()
 
     def remember(
-        self, memories: Sequence[Memory], also: Callable[[Transaction], None] | None = None
+        self,
+        memories: Sequence[Memory],
+        also: Callable[[Transaction], None] | None = None,
+        gone: Sequence[DocumentName] = (),
     ) -> list[int]:
         """See `MemoryStore.remember_many`."""
+        named: set[DocumentName] = set()
         for place, memory in enumerate(memories):
             check_memory(memory, place)
+            if memory.key is not None and (name := (memory.namespace, memory.key)) in named:
+                raise UsageError(detail=f"two documents have the key {memory.key}", place=place)
+            if memory.key is not None:
+                named.add(name)
         if not memories:
             return []
+        removed: list[int] = []
 
         def add(tx: Transaction) -> Sequence[Memory]:
-            tx.add_memories(memories)
+            removed.extend(_replace_documents(tx, memories, [*named, *gone]))
             if also is not None:
                 also(tx)
             return memories
 
-        return self._store(memories, add)
+        return self._store(memories, add, removed)
 
     def capture(self, turns: Sequence[CapturedTurn]) -> list[StoredTurn]:
         """See `MemoryStore.capture`."""
@@ -59,11 +76,15 @@ class Writer:
         return work.results
 
     def _store(
-        self, memories: Sequence[Memory], add: Callable[[Transaction], Sequence[Memory]]
+        self,
+        memories: Sequence[Memory],
+        add: Callable[[Transaction], Sequence[Memory]],
+        removed: Sequence[int] = (),
     ) -> list[int]:
         """Let `add` store memories, or some of them, in one transaction with their vectors.
 
-        The ids of those that it gives back, in their order; readers see them afterwards.
+        The ids of those that it gives back, in their order; readers see them afterwards, and no
+        more what `removed` holds then: ids that it took out.
         """
         self.clock.catch_up()
         now, fields = self.clock.date(memories)
@@ -81,7 +102,31 @@ class Writer:
                 counts = self.accesses.write(tx)
             self.accesses.written(counts)
             self._semantic.add(ids, rows)
+            if removed:
+                self._semantic.index.remove(np.array(removed, np.int64))
         if rows is not None and self._semantic.unencoded_ids:
             self._setbacks.clear(self._semantic.name)  # the embedder is back: wait no longer
         self._on_stored()
         return ids
+
+
+def _replace_documents(
+    tx: Transaction, memories: Sequence[Memory], names: Sequence[DocumentName]
+) -> list[int]:
+    """Store memories in place of the documents of some names; the ids of those, which are gone.
+
+    A document that is replaced was created when its first version was.
+    """
+    old = tx.documents(names)
+    doomed = [number for number, _ in old.values()]
+    if doomed:
+        forgotten.remember(tx, doomed)
+        tx.delete_memories(doomed)
+    for memory in memories:
+        if memory.key is not None and (memory.namespace, memory.key) in old:
+            memory.created = old[memory.namespace, memory.key][1] or None
+    tx.add_memories(memories)
+    for memory in memories:
+        if memory.key is not None and (memory.namespace, memory.key) in old:
+            forgotten.replace(tx, old[memory.namespace, memory.key][0], memory.id)
+    return doomed

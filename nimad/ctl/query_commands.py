@@ -11,6 +11,7 @@ from nimad import prompt
 from nimad.ctl.arguments import (
     DATES,
     Commands,
+    Parser,
     add_command,
     add_filters,
     add_time_zone,
@@ -111,6 +112,10 @@ def _register_query(commands: Commands) -> None:
         " yesterday and the like count from there",
     )
     add_time_zone(query)
+    _add_ways_of_showing(query)
+
+
+def _add_ways_of_showing(query: Parser) -> None:
     query.add_argument(
         "--context",
         action="store_true",
@@ -123,6 +128,14 @@ def _register_query(commands: Commands) -> None:
         type=number(1, MAX_BUDGET),
         help="show the best that fits in about this number of tokens of a prompt; nothing"
         " untrusted, unless --origin asks for it",
+    )
+    query.add_argument(
+        "--goal",
+        metavar="ID",
+        nargs="?",
+        const=True,
+        type=memory_id,
+        help="with a goal in mind, or without ID all open ones: what is near gains; after TEXT",
     )
     query.add_argument(
         "--explain",
@@ -151,6 +164,7 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         as_of=as_of,
         context=args.context or None,
         budget=args.budget,
+        goal=args.goal,
         explain=args.explain or None,
         time_zone=name_to_hand_over(),
     )

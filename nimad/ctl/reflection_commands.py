@@ -24,6 +24,7 @@ from nimad.errors import UsageError
 from nimad.limits import MAX_BUDGET
 from nimad.times import name_to_hand_over
 
+AFFECTS = ("SEEKING", "RAGE", "FEAR", "LUST", "CARE", "PANIC", "PLAY")
 SHOWN = 100
 """Length of a memory's text in a list [characters]."""
 
@@ -50,6 +51,54 @@ def register(commands: Commands) -> None:
     add_filters(narrative)
     add_time_zone(narrative)
     _register_goal(commands)
+    _register_person_and_connect(commands)
+    step = add_command(
+        commands,
+        "step",
+        run_step,
+        "show the memories that deserve attention now, one a step",
+        "By importance, recency, novelty, open goals and tone; parts of the score are shown."
+        " A memory that won lately does not win again while there are others.",
+    )
+    step.add_argument("-n", metavar="N", type=number(1, 50), help="steps; default 1")
+    step.add_argument(
+        "--affect",
+        metavar="AFFECT",
+        action="append",
+        type=str.upper,
+        choices=AFFECTS,
+        help=f"what shifts the weights: {', '.join(AFFECTS).lower()}; may be repeated",
+    )
+    step.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="do not note that they won: the next step is the same",
+    )
+
+
+def _register_person_and_connect(commands: Commands) -> None:
+    person = add_command(
+        commands,
+        "person",
+        run_person,
+        "tell what is known of a person, from what that person said",
+        "When they were heard, topics, tone, what they announced, quotations, and which memories of"
+        " others name them. Whether they kept their word is not known here.",
+    )
+    person.add_argument("name", metavar="NAME", nargs="+", help="as in `who`, whatever its case")
+    add_filters(person)
+    add_time_zone(person)
+    connect = add_command(
+        commands,
+        "connect",
+        run_connect,
+        "tell what connects two memories",
+        "The shortest way over relations and turns, what both share, how near they are in meaning."
+        " Nothing may be known.",
+    )
+    connect.add_argument("id", metavar="ID", type=memory_id, help="one memory")
+    connect.add_argument("other", metavar="ID", type=memory_id, help="the other one")
+    add_time_zone(connect)
 
 
 def _register_goal(commands: Commands) -> None:
@@ -94,6 +143,40 @@ def run_narrative(args: argparse.Namespace, client: Client, screen: Screen) -> i
     return show_lines(screen, result)
 
 
+def run_person(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl person`."""
+    result = client.call(
+        "person",
+        name=text_of(args.name),
+        namespace=args.namespace,
+        agent=args.agent,
+        origin=args.origin,
+        time_zone=name_to_hand_over(),
+    )
+    return show_lines(screen, result)
+
+
+def run_connect(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl connect`."""
+    result = client.call("connect", id=args.id, other=args.other, time_zone=name_to_hand_over())
+    return show_lines(screen, result)
+
+
+def run_step(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl step`."""
+    result = client.call("step", n=args.n, affect=args.affect, dry_run=args.dry_run or None)
+    if screen.json:
+        return screen.result(result)
+    for each in result["results"]:
+        parts = "  ".join(f"{one_line(name)} {value:.2f}" for name, value in each["parts"].items())
+        who = f"{one_line(each['who'])}: " if each.get("who") else ""
+        screen.line(f"{who}{_short(each['text'])} [{each['id']}]")
+        screen.line("  " + screen.style(f"score {each['score']:.2f}  {parts}", DIM))
+    if not result["results"]:
+        screen.line("Nothing asks for attention.")
+    return 0
+
+
 def show_lines(screen: Screen, result: dict[str, Any]) -> int:
     """The lines of a reflection, each with its ids."""
     if screen.json:
@@ -106,6 +189,8 @@ def show_lines(screen: Screen, result: dict[str, Any]) -> int:
             when = date(line["timestamp"]) if line.get("timestamp") else ""
             head = ", ".join(part for part in (when, who) if part)
             text = f'  {head}{": " if head else ""}"{text}"'
+        elif line["kind"] == "promise":
+            text = f'Announced: "{text}"'
         elif line["kind"] == "goal":
             due = f" until {date(line['due'])}" if line.get("due") else ""
             text = f'Open{due}: "{text}"'
@@ -134,9 +219,9 @@ def run_goal(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         result = client.call("goal.list", state="all" if args.all else None)
         if screen.json:
             return screen.result(result)
-        for goal in result["goals"]:
+        for goal in result["results"]:
             _show_goal(screen, goal)
-        if not result["goals"]:
+        if not result["results"]:
             screen.line("There is no goal.")
         return 0
     if len(args.rest) != 1:
@@ -148,11 +233,11 @@ def run_goal(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     result = client.call(f"goal.{args.do}", id=ident, by=args.by if args.do == "done" else None)
     if screen.json:
         return screen.result(result)
-    _show_goal(screen, result["goal"])
-    for near in result.get("progress", ()):
+    _show_goal(screen, result["memory"])
+    for near in result.get("results", ()):
         figure = screen.style(f"cosine {near['score']:.2f}", DIM)
         screen.line(f"  {_short(near['text'])}  {figure}  [{near['id']}]")
-    if args.do == "show" and not result["progress"]:
+    if args.do == "show" and not result["results"]:
         screen.line("  Nothing that was remembered since is near to it.")
     return 0
 

@@ -48,7 +48,8 @@ class Stopwatch:
 @dataclass(frozen=True, slots=True)
 class QueryContext:
     """The query's text and bounds, and the parts of the store that it runs on.  `mode` is hybrid,
-    meaning or words; `now` [epoch milliseconds] is what "yesterday" counts from, in `zone`."""
+    meaning or words; `now` [epoch milliseconds] is what "yesterday" counts from, in `zone`.
+    `always`: the best are shown, however little of it is met."""
 
     text: str
     k: int
@@ -59,3 +60,4 @@ class QueryContext:
     blocks: BlockIndex
     embedder: Embedder
     watch: Stopwatch
+    always: bool = False

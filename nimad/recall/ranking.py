@@ -140,8 +140,10 @@ class Recall:
         now: int | None = None,
         watch: Stopwatch | None = None,
         zone: tzinfo | None = None,
+        *,
+        always: bool = False,
     ) -> list[Hit]:
-        """The best `k` memories for a text, best first; none when nothing fits.
+        """The best `k` memories for a text, best first; none when nothing fits, unless `always`.
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
@@ -159,7 +161,9 @@ class Recall:
         with self._reading() as parts:
             scope = self._scopes.of(where)
             watch.lap("wait")
-            context = QueryContext(text, k, mode, scope, at, zone or local_zone(), *parts, watch)
+            context = QueryContext(
+                text, k, mode, scope, at, zone or local_zone(), *parts, watch, always
+            )
             scored = self._scoring.best(context) if scope.count else []
         watch.lap("fusion")
         memories = get_within(self._records, [number for number, *_ in scored])

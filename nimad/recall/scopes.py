@@ -15,7 +15,6 @@ from nimad.recall import speaker_prefix
 from nimad.recall.columns import CODES, Columns
 from nimad.recall.subjects import NO_SUBJECT
 from nimad.recall.weights import Weights
-from nimad.store.namespaces import ids_within
 from nimad.store.records import Records
 from nimad.text import common_form
 
@@ -119,7 +118,7 @@ class Scopes:
                 codes = [code_of.get(value, 0) for value in wanted]
                 mask &= np.isin(getattr(columns, name), codes)
         if where.within is not None:
-            mask &= np.isin(columns.namespace, ids_within(self._records, where.within))
+            mask &= np.isin(columns.namespace, self._records.names_within(where.within))
         if where.who is not None:
             mask &= columns.who == columns.subjects.codes.get(common_form(where.who), _NO_ROW)
         if where.after is not None or where.before is not None:
@@ -128,7 +127,13 @@ class Scopes:
             mask &= columns.time >= where.after
         if where.before is not None:
             mask &= columns.time < where.before
-        rest = Filter(where=where.where, agent=where.agent, tags=where.tags)
+        rest = Filter(
+            where=where.where,
+            agent=where.agent,
+            tree=where.tree,
+            documents=where.documents,
+            tags=where.tags,
+        )
         if rest:
             kept = np.zeros(columns.count, np.bool_)
             kept[columns.rows_of(self._records.matching(rest))] = True

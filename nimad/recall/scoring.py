@@ -75,7 +75,7 @@ class Scoring:
         """(id, score, parts, ids of its copies) of the best `k`, best first; none when too little
         of it is met."""
         scored = self._score_sides(context)
-        if not len(scored.same) and not self._weigh(scored).enough:
+        if not (context.always or len(scored.same) or self._weigh(scored).enough):
             return []
         rows, plain, mixed = self._find_candidates(scored)
         if not len(rows):

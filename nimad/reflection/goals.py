@@ -6,7 +6,7 @@ ids, and it is for a person to say that it is done.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,11 +113,22 @@ def pull(store: MemoryStore, wanted: Sequence[tuple[float, Vector]], ids: Sequen
     return most
 
 
+def ranking(
+    store: MemoryStore, which: int | bool, k: int, within: Namespaces | None = None
+) -> Callable[[list[Hit]], list[Hit]]:
+    """What ranks hits with a goal in mind, or (True) with all open ones.  Raises NotFound."""
+    found = listed(store, within=within) if which is True else [find(store, which, within)]
+    wanted = vectors(store, found)
+    return lambda hits: rank(store, hits, wanted, k)
+
+
 def rank(
     store: MemoryStore, hits: Sequence[Hit], wanted: Sequence[tuple[float, Vector]], k: int
 ) -> list[Hit]:
     """The best `k` hits of a query when what goals want counts, too: the part "goal"."""
-    terms = WEIGHT * pull(store, wanted, [hit.memory.id for hit in hits])
+    ids = [hit.memory.id for hit in hits]
+    terms = WEIGHT * pull(store, wanted, ids)
+    terms[np.isin(ids, list(goals.of_memories(store.records, ids)))] = 0  # not for itself
     for hit, term in zip(hits, terms.tolist(), strict=True):
         hit.parts["goal"] = term
         hit.score += term

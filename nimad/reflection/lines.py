@@ -9,6 +9,8 @@ from typing import Any
 
 from nimad.model import Memory
 
+QUOTED = ("quote", "promise", "goal")
+"""Kinds of lines that are cut out of the one memory that they name."""
 NAMED = 5
 """Number of memories that a line names which rests on many [ids]."""
 ENVELOPE = 4
@@ -40,8 +42,12 @@ class Line:
 
 def quote(memory: Memory, text: str, weight: float = 0.0) -> Line:
     """A line that quotes a memory."""
-    told = {"who": memory.who, "timestamp": memory.timestamp}
-    return Line("quote", text, [memory.id], weight, told)
+    return Line("quote", text, [memory.id], weight, origin_of(memory))
+
+
+def origin_of(memory: Memory) -> dict[str, Any]:
+    """Who said it, and when: the figures of a line that quotes a memory."""
+    return {"who": memory.who, "timestamp": memory.timestamp}
 
 
 def told(lines: Sequence[Line], zone: tzinfo) -> str:
@@ -52,7 +58,7 @@ def told(lines: Sequence[Line], zone: tzinfo) -> str:
 def written(line: Line, zone: tzinfo) -> str:
     """One line as a text."""
     ids = f"[{' '.join(map(str, line.ids))}]" if line.ids else ""
-    if line.kind != "quote":
+    if line.kind not in QUOTED:
         return f"{line.text} {ids}".rstrip()
     who = line.more.get("who") or ""
     at = line.more.get("timestamp")

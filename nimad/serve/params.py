@@ -75,6 +75,15 @@ def flag(value: Any) -> bool:
     return value
 
 
+def goal(value: Any) -> int | bool:
+    """The id of a goal, or true: every open one."""
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, int) or not 1 <= value < 2**63:
+        raise ValueError("must be true, or the id of a goal")
+    return value
+
+
 def many(low: int, high: int, things: str, one: Check = lambda item: item) -> Check:
     """A list of `low` to `high` things, each checked."""
     amount = f"{low} to {high}" if low else f"at most {high}"

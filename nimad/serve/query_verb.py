@@ -60,6 +60,7 @@ QUERY = {
     "as_of": Param(params.date, None),
     "time_zone": Param(params.zone, None),
     "context": Param(params.flag, False),
+    "goal": Param(params.goal, None),
     "budget": Param(checks.integer(1, MAX_BUDGET), None),
     "explain": Param(params.flag, False),
 }
@@ -86,7 +87,14 @@ class QueryVerb:
             k = PACKED if given["budget"] else self._store.config["recall.results"]
         looked = min(MAX_RESULTS, k * SPARE) if given["context"] else k
         watch = Stopwatch(self._store.config["recall.seconds"])
-        answer = self._store.query(given["text"], looked, given["mode"], where, as_of, watch, zone)
+        rank = None
+        if given["goal"] is not None and given["goal"] is not False:
+            from nimad.reflection import goals
+
+            rank = goals.ranking(self._store, given["goal"], looked, call.within)
+            looked = max(looked, goals.LOOKED)
+        asked = (given["text"], looked, given["mode"], where, as_of, watch, zone)
+        answer = self._store.query(*asked, rank)
         if given["context"] or given["budget"]:
             passages = context.alone(answer.hits)
             if given["context"]:
@@ -104,8 +112,8 @@ class QueryVerb:
             reply["notes"] = [CLOCK_BEHIND]
         if given["explain"]:
             reply["timings"] = answer.timings
-            asked = (given["text"], given["mode"], where, as_of)
-            found = self._store.recall.evidence(*asked, watch, zone)
+            question = (given["text"], given["mode"], where, as_of)
+            found = self._store.recall.evidence(*question, watch, zone)
             reply["evidence"] = found and {
                 "met": found.met,
                 "least": found.least,

@@ -52,6 +52,15 @@ GOAL = {
 }
 
 
+CONNECT = {"id": _ID, "other": _ID, "time_zone": _ZONE}
+AFFECTS = ("SEEKING", "RAGE", "FEAR", "LUST", "CARE", "PANIC", "PLAY")
+STEP = {
+    "n": Param(checks.integer(1, 50), 1),
+    "affect": Param(params.many(0, len(AFFECTS), "affects", checks.choice(*AFFECTS)), []),
+    "dry_run": Param(params.flag, False),
+}
+
+
 class ReflectionVerbs:
     """Answers from one store."""
 
@@ -61,11 +70,15 @@ class ReflectionVerbs:
 
     def all(self) -> list[Verb]:
         """The verbs of this file."""
+        person = {"name": Param(checks.text(MAX_KEPT)), **_FILTER, "time_zone": _ZONE}
         state = Param(checks.choice(*STATES, "all"), OPEN)
         done = {"id": _ID, "by": Param(_ID.check, None)}
         return [
-            Verb("narrative", "read", self.narrative, NARRATIVE, shorten=cut_to_fit, bounded=True),
+            Verb("narrative", "read", self.narrative, NARRATIVE, bounded=True),
             Verb("goal.add", "control", self.add_goal, GOAL, bounded=True),
+            Verb("person", "read", self.person, person, bounded=True),
+            Verb("connect", "read", self.connect, CONNECT, bounded=True),
+            Verb("step", "control", self.step, STEP, shorten=cut_to_fit, bounded=True),
             Verb(
                 "goal.list", "read", self.goals, {"state": state}, shorten=cut_to_fit, bounded=True
             ),
@@ -97,9 +110,51 @@ class ReflectionVerbs:
             "memories": told.memories,
             "looked": told.looked,
             "tokens": told.tokens,
-            "took_ms": round((time.perf_counter() - began) * 1000, 3),
-            "degraded": sorted(self._store.degraded()),
+            **self._took(began),
         }
+
+    def _took(self, began: float) -> dict[str, Any]:
+        """What ends a reply: the time that it took, and the parts that could not help."""
+        took = round((time.perf_counter() - began) * 1000, 3)
+        return {"took_ms": took, "degraded": sorted(self._store.degraded())}
+
+    def person(self, call: Call) -> dict[str, Any]:
+        """What is known of a person, from their own memories."""
+        from nimad.reflection.person import describe
+
+        began = time.perf_counter()
+        given = call.params
+        zone = given["time_zone"] or times.local_zone()
+        with self._store.query_priority:
+            found = describe(self._store, given["name"], _filter(given, call), zone)
+        return {"lines": [line.as_json() for line in found], **self._took(began)}
+
+    def connect(self, call: Call) -> dict[str, Any]:
+        """What connects two memories."""
+        from nimad.reflection.connection import connect
+
+        began = time.perf_counter()
+        given = call.params
+        zone = given["time_zone"] or times.local_zone()
+        found, cosine = connect(self._store, given["id"], given["other"], zone, call.within)
+        lines = [line.as_json() for line in found]
+        return {"lines": lines, "cosine": cosine, **self._took(began)}
+
+    def step(self, call: Call) -> dict[str, Any]:
+        """The memories that deserve attention now; which they were is kept, as ids."""
+        from nimad.reflection.affects import Affects
+        from nimad.reflection.attention import attend
+
+        began = time.perf_counter()
+        given = call.params
+        mask = sum(Affects[name] for name in set(given["affect"]))
+        with self._store.query_priority:
+            won = attend(self._store, given["n"], mask, call.within, keep=not given["dry_run"])
+        entries = [
+            {**wire.memory_json(each.memory), "score": each.score, "parts": each.parts}
+            for each in won
+        ]
+        return {"results": entries, **self._took(began)}
 
     # --- goals --------------------------------------------------------------------------------
 
@@ -124,7 +179,7 @@ class ReflectionVerbs:
 
         state = call.params["state"]
         found = goals.listed(self._store, None if state == "all" else state, call.within)
-        return {"goals": [_goal_json(goal, memory) for goal, memory in found]}
+        return {"results": [_goal_json(goal, memory) for goal, memory in found]}
 
     def goal(self, call: Call) -> dict[str, Any]:
         """One goal, and what was remembered since that is near to it."""
@@ -132,7 +187,7 @@ class ReflectionVerbs:
 
         goal, memory = goals.find(self._store, call.params["id"], call.within)
         near = goals.progress(self._store, goal, memory, call.within)
-        return {"goal": _goal_json(goal, memory), "progress": [wire.hit_json(hit) for hit in near]}
+        return {"memory": _goal_json(goal, memory), "results": [wire.hit_json(hit) for hit in near]}
 
     def goal_done(self, call: Call) -> dict[str, Any]:
         """A goal is reached."""
@@ -140,7 +195,7 @@ class ReflectionVerbs:
 
         goals.done(self._store, call.params["id"], call.params["by"], call.within)
         goal, memory = goals.find(self._store, call.params["id"], call.within)
-        return {"goal": _goal_json(goal, memory)}
+        return {"memory": _goal_json(goal, memory)}
 
 
 def _filter(given: dict[str, Any], call: Call) -> Filter:

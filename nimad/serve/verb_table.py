@@ -5,6 +5,7 @@ from __future__ import annotations
 from nimad.core.store import MemoryStore
 from nimad.migrate.manager import MigrationManager
 from nimad.serve.access import Access
+from nimad.serve.document_verbs import DocumentVerbs
 from nimad.serve.graph_verb import graph_verb
 from nimad.serve.hypervector_verbs import HypervectorVerbs
 from nimad.serve.memory_verbs import MemoryVerbs
@@ -24,6 +25,7 @@ def verbs(
         *ServiceVerbs(store, traffic).all(),
         *QueryVerb(store).all(),
         *MemoryVerbs(store).all(),
+        *DocumentVerbs(store).all(),
         *HypervectorVerbs(store, access).all(),
         *ReflectionVerbs(store).all(),
         graph_verb(store.graph, access),

@@ -6,17 +6,13 @@ number.  Long values are cut where all together would not fit; pages end where t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from itertools import accumulate
 
 from nimad.disk.failures import translated
-from nimad.model import UNKNOWN, CutMemory, Filter, Memory
-from nimad.store.namespaces import ids_within
+from nimad.model import CutMemory, Filter, Memory
 from nimad.store.records import Records
-from nimad.store.rows import ORIGIN
-from nimad.text import common_form
 
 READ_CHARS = 4 << 20
 """Length of all memories of one answer; longer ones are cut to a fair share [characters]."""
@@ -91,7 +87,7 @@ def page_within(
 ) -> tuple[list[Memory], bool]:
     """Memories with ids above `after`, by id, blobs included, and whether more follow.
 
-    Of the filter count namespace, agent, origin and within.  The page ends at `limit` memories, or
+    The page ends at `limit` memories, or
     before one whose bytes would exceed `room`; it is empty, and nothing of it was read, where the
     first one alone would.
     """
@@ -125,20 +121,9 @@ def _above(
     records: Records, after: int, where: Filter, limit: int, column: str
 ) -> tuple[str, tuple[int | str, ...]]:
     """SQL for (id, column) of the memories above `after`, and its parameters."""
-    clauses = ["m.id > ?"]
-    parameters: list[int | str] = [after]
-    for place, name in (("namespace", where.namespace), ("agent", where.agent)):
-        if name is not None:
-            clauses.append(f"m.{place} IN (SELECT id FROM names WHERE folded = ?)")
-            parameters.append(common_form(name))
-    if where.within is not None:
-        clauses.append("m.namespace IN (SELECT value FROM json_each(?))")
-        parameters.append(json.dumps(ids_within(records, where.within)))
-    if where.origin:
-        clauses.append(f"ifnull({ORIGIN}, '{UNKNOWN}') IN (SELECT value FROM json_each(?))")
-        parameters.append(json.dumps(where.origin))
-    sql = f"SELECT m.id, {column} FROM memories m WHERE {' AND '.join(clauses)} ORDER BY m.id"
-    return f"{sql} LIMIT ?", (*parameters, limit)
+    condition, parameters = records.condition(where)
+    sql = f"SELECT m.id, {column} FROM memories m WHERE m.id > ? AND {condition} ORDER BY m.id"
+    return f"{sql} LIMIT ?", (after, *parameters, limit)
 
 
 def blob_sizes(records: Records, memory_id: int) -> dict[str, int]:

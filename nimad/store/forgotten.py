@@ -62,9 +62,17 @@ def remember(tx: Transaction, ids: Sequence[int]) -> None:
     )
 
 
+def replace(tx: Transaction, old: int, new: int) -> None:
+    """A document was replaced: a purge of the new memory is one of all that came before it."""
+    sql = "UPDATE forgotten SET successor = ?1 WHERE id = ?2 OR successor = ?2"
+    tx.execute(sql, (new, old))
+
+
 def known(records: Records, ids: Sequence[int] | None = None) -> list[int]:
-    """The ids, sorted, of forgotten memories (of these) that may have left traces."""
-    sql = "SELECT id FROM forgotten WHERE ?1 IS NULL OR id IN (SELECT value FROM json_each(?1))"
+    """The ids, sorted, of forgotten memories that may have left traces: all, or of these ids and
+    of what they replaced."""
+    some = "IN (SELECT value FROM json_each(?1))"
+    sql = f"SELECT id FROM forgotten WHERE ?1 IS NULL OR id {some} OR successor {some}"
     marks = None if ids is None else json.dumps(list(ids))
     return [number for (number,) in records.rows(f"{sql} ORDER BY id", (marks,))]
 

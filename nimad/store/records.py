@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from nimad.disk.failures import check_room, check_writable, translated
 from nimad.errors import Busy, DiskFailed, DiskFull, NimadError
-from nimad.model import Change, Filter, Memory
+from nimad.model import UNKNOWN, Change, Filter, Memory
+from nimad.namespaces import Namespaces
 from nimad.store import rows, schema
 from nimad.store.database_files import DatabaseFiles
 from nimad.store.transaction import Transaction
@@ -351,7 +352,14 @@ class Records:
 
     def matching(self, where: Filter) -> NDArray[np.int64]:
         """int64[n]: the ids that pass a filter, sorted; names are compared in the common form."""
-        clauses, parameters = [], []
+        condition, parameters = self.condition(where)
+        sql = f"SELECT m.id FROM memories m WHERE {condition}"
+        return np.sort(self.ids_of(sql, parameters))
+
+    def condition(self, where: Filter) -> tuple[str, list[Any]]:
+        """A filter as SQL about a row m of `memories`, and its parameters."""
+        clauses: list[str] = []
+        parameters: list[Any] = []
         interned = (
             ("namespace", where.namespace),
             ("layer", where.layer),
@@ -360,26 +368,44 @@ class Records:
         )
         for column, name in interned:
             if name is not None:
-                clauses.append(f"{column} IN (SELECT id FROM names WHERE folded = ?)")
+                clauses.append(f"m.{column} IN (SELECT id FROM names WHERE folded = ?)")
                 parameters.append(common_form(name))
-        spelled: list[tuple[str, list[str]]] = []
+        if where.documents:
+            clauses.append("m.key IS NOT NULL")
+        chosen: list[tuple[str, Sequence[Any]]] = []  # few values stand in many rows
+        if where.tree:
+            tree = Namespaces((where.tree, f"{where.tree}.*"))
+            chosen.append(("m.namespace", self.names_within(tree)))
+        if where.within is not None:
+            chosen.append(("m.namespace", self.names_within(where.within)))
+        if where.origin:
+            chosen.append((f"ifnull({rows.ORIGIN}, '{UNKNOWN}')", where.origin))
         if where.who is not None:
             who = common_form(where.who)
-            spelled.append(("who", [name for name in self.subjects() if common_form(name) == who]))
+            chosen.append(("m.who", [n for n in self.subjects() if common_form(n) == who]))
         if where.tags:
             tags = {common_form(tag) for tag in where.tags}
             written = self.rows("SELECT DISTINCT tags FROM memories WHERE tags IS NOT NULL")
             found = [t for (t,) in written if tags <= set(map(common_form, json.loads(t)))]
-            spelled.append(("tags", found))
-        for column, values in spelled:  # few values stand in many rows
+            chosen.append(("m.tags", found))
+        for column, values in chosen:
             clauses.append(f"{column} IN (SELECT value FROM json_each(?))")
             parameters.append(json.dumps(values))
         for sign, moment in ((">=", where.after), ("<", where.before)):
             if moment is not None:
-                clauses.append(f"timestamp {sign} ? AND timestamp != 0")
-                parameters.append(moment)  # type: ignore[arg-type]
-        sql = f"SELECT id FROM memories WHERE {' AND '.join(clauses) or '1'}"
-        return np.sort(self.ids_of(sql, parameters))
+                clauses.append(f"m.timestamp {sign} ? AND m.timestamp != 0")
+                parameters.append(moment)
+        return " AND ".join(clauses) or "1", parameters
+
+    def names_within(self, within: Namespaces) -> list[int]:
+        """The ids of those names that are among some namespaces: every filter by them asks here."""
+        found: list[int] = []
+        for name in within.names:
+            begin = name.removesuffix("*")
+            same = "name = ?2" if begin == name else "substr(name, 1, ?1) = ?2"
+            sql = f"SELECT id FROM names WHERE ?1 = length(?2) AND {same}"
+            found += [number for (number,) in self.rows(sql, (len(begin), begin))]
+        return found
 
     def subjects(self) -> list[str]:
         """The distinct `who` values that are not empty."""

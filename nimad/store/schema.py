@@ -23,6 +23,7 @@ version what is new
         until idle time has taken it out
 10      `phi`
 11      `goals`, `broadcasts`, `suggestions`
+12      `memories.key`, `forgotten.successor`
 ======= ======================================================================================
 
 =========== ==================================================================================
@@ -31,8 +32,8 @@ table       what a row is
 memories    one memory; `layer`, `namespace`, `agent`, `conversation`, `session`, `place` are
             `names` ids, `turn` a `turns` id; a `timestamp` or `created` of 0 is no date; `summary`
             is a number n where it is the first n characters of `text`, else the text itself or
-            NULL; `origin` is NULL where nobody told it, or `source` tells that it was taken over;
-            `source_key` is the row's id in its source
+            NULL; `key` is that of a document; `origin` is NULL where nobody told it, or `source`
+            tells that it was taken over; `source_key` is the row's id in its source
 unset_clock memories that were stored while the clock was not set (core/clock.py): the boot, by how
             much the clock was `ahead` of the time since then [ms], and which `fields` it gave
 names       interned strings: sessions and the like repeat thousands of times; `folded` is the
@@ -46,7 +47,8 @@ segments    the block segments that count; a file without a row is garbage
 pending     segments of an index that is being made anew for an embedder; not in use yet
 tombstones  forgotten memories that a listed segment still holds
 forgotten   what a purge of a forgotten memory needs, until one has removed its traces: its key in
-            its source, and [source, number] of the fillers that it named
+            its source, [source, number] of the fillers that it named; `successor`: the newest
+            version of a document that it was
 changes     ranges of ids added or deleted, in order
 sources     one legacy source and how far each stage came
 quarantine  rows of a source that were not taken over, with the reason
@@ -81,7 +83,7 @@ from nimad.text import FORM, common_form
 from nimad.times import read
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 11
+SCHEMA = 12
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -310,6 +312,11 @@ CREATE TABLE suggestions (
 );
 CREATE UNIQUE INDEX suggestions_pair ON suggestions (first, second);
 CREATE INDEX suggestions_second ON suggestions (second);
+""",
+    12: """
+ALTER TABLE memories ADD COLUMN key TEXT;
+CREATE UNIQUE INDEX memories_key ON memories (namespace, key) WHERE key IS NOT NULL;
+ALTER TABLE forgotten ADD COLUMN successor INTEGER;
 """,
 }
 """By the version it leads to: the statements that bring an older file there."""

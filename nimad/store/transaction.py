@@ -104,6 +104,15 @@ class Transaction:
             self._changed("add", "turn", [turn])
         return ids
 
+    def documents(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, int]]:
+        """The documents of these namespaces and keys: (id, when it was created)."""
+        sql = (
+            "SELECT id, created FROM memories WHERE key = ?"
+            " AND namespace = (SELECT id FROM names WHERE name = ?)"
+        )
+        found = {name: self.rows(sql, (name[1], name[0])) for name in names}
+        return {name: (rows[0][0], rows[0][1]) for name, rows in found.items() if rows}
+
     def _next_id(self, table: str) -> int:
         found = self.rows("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
         return int(found[0][0]) + 1 if found else 1

@@ -25,16 +25,19 @@ _nimactl() {
   done
 
   # BEGIN words
-  local commands="query get similar related complete phi narrative goal graph remember forget capture import export migrate status rebuild doctor mcp hook"
+  local commands="query get similar related complete phi narrative goal person connect step graph remember forget capture import export migrate status rebuild doctor mcp hook"
   local options="--help --json --socket --timeout --version"
   case $command in
-    query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --explain --help --json --socket --timeout --version" ;;
+    query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --goal --explain --help --json --socket --timeout --version" ;;
     similar) options="--dense -k --help --json --socket --timeout --version" ;;
     related) options="--depth -k --help --json --socket --timeout --version" ;;
     complete) options="--who --what --where --when --context --emotion --theme --ask -k --namespace --time-zone --help --json --socket --timeout --version" ;;
     phi) options="--top --seconds --time-zone --help --json --socket --timeout --version" ;;
     narrative) options="--day --who --since --budget --namespace --agent --origin --time-zone --help --json --socket --timeout --version" ;;
     goal) options="--priority --due --who --namespace --by --all --time-zone --help --json --socket --timeout --version" ;;
+    person) options="--namespace --agent --origin --time-zone --help --json --socket --timeout --version" ;;
+    connect) options="--time-zone --help --json --socket --timeout --version" ;;
+    step) options="-n --affect --dry-run --help --json --socket --timeout --version" ;;
     graph) options="--param --limit --fresh --help --json --socket --timeout --version" ;;
     remember) options="--who --where --when --layer --importance --tag --namespace --origin --agent --time-zone --help --json --socket --timeout --version" ;;
     forget) options="--purge --all-forgotten --dry-run --help --json --socket --timeout --version" ;;
@@ -54,6 +57,12 @@ _nimactl() {
     --ask)
       mapfile -t COMPREPLY < <(
         compgen -W "who what where when context emotion theme" -- "$current"
+      )
+      return
+      ;;
+    --affect)
+      mapfile -t COMPREPLY < <(
+        compgen -W "seeking rage fear lust care panic play" -- "$current"
       )
       return
       ;;
@@ -80,7 +89,7 @@ _nimactl() {
       ;;
     -k | --timeout | --who | --where | --when | --namespace | --agent | --tag | --after | --before | \
       --what | --context | --emotion | --theme | --top | --seconds | --importance | --depth | \
-      --day | --since | --budget | --priority | --due | --by | \
+      --day | --since | --budget | --priority | --due | --by | -n | \
       --batch-size | --start-offset | --name | --from-line)
       return
       ;;

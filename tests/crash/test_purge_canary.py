@@ -204,7 +204,7 @@ OWNERS = "what the owner calls the source"
 PLANTED = {
     "meta": "",
     "names": "name folded",
-    "memories": "text who affect tags summary extra",
+    "memories": "text who affect tags summary extra key",
     "blobs": "name data",
     "turns": "name affect extra",
     "relations": "extra",
@@ -369,6 +369,7 @@ def own_memories(store: MemoryStore) -> None:
     for layer in ("note", "input"):
         memory = Memory(f"Own: {CANARY}, {layer}.", turn=f"t {CANARY}", layer=layer, **fields)
         memory.blobs = {f"b {CANARY}": CANARY.encode()}
+        memory.key = f"k {CANARY} {store.records.head()}"
         number = store.remember(memory)
     with store.records.write() as tx:
         tx.add_relations([(Relation(number, 1, f"r {CANARY}", 1.0), None, {CANARY: CANARY})])

@@ -20,6 +20,7 @@ from nimad.serve import wire
 from nimad.serve.query_verb import QueryVerb
 from nimad.serve.verbs import Call
 from nimad.store.records import Records
+from tests.old_schema import take_back
 
 TRUE = RELEASED + 90 * 86_400_000
 HOUR = 3_600_000
@@ -205,8 +206,6 @@ def test_older_rows_in_another_unit_are_read_once(tmp_path: Path) -> None:
     """What version 6 took over from a graph as it stood: seconds, microseconds, nothing."""
     records = Records.open(tmp_path / "records.sqlite")
     with records.write() as tx:
-        tx.execute("DROP TABLE unset_clock")
-        tx.execute("PRAGMA user_version = 6")
         tx.insert(
             "sources",
             name="g",
@@ -224,8 +223,7 @@ def test_older_rows_in_another_unit_are_read_once(tmp_path: Path) -> None:
         ids = tx.add_memories(
             [Memory(f"m{n}", timestamp=at, source=("g", n)) for n, at in enumerate(times)], 1
         )
-        tx.execute("ALTER TABLE memories DROP COLUMN origin")  # of version 8
-        tx.execute("ALTER TABLE memories DROP COLUMN agent")
+        take_back(tx.connection, 6)
     records.close()
     records = Records.open(tmp_path / "records.sqlite")
     found = records.get(ids)

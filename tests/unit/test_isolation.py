@@ -26,7 +26,6 @@ from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
 from nimad.serve.frames import Frame
 from nimad.serve.verb_table import verbs
-from nimad.store.namespaces import ids_within
 
 ROOT = Peer(1, 0, 0)
 ANNA = Peer(1, 54321, 54321)
@@ -104,6 +103,11 @@ def fill(served: Served, *, others: bool) -> None:
         if others:
             served.ask(ROOT, "remember", text=" ".join(MANY[n::2]), namespace="bert")
     served.anna("capture", turns=[TURN])
+    document = {"text": OURS[0], "key": "k", "extra": {"text": OURS[0], "n": 1}}
+    served.anna("import", memories=[{**document, "timestamp": START}])
+    if others:
+        theirs = {"key": "k", "value": {"text": f"{OURS[1]} {SECRET}", "n": 2}, "namespace": "bert"}
+        served.ask(ROOT, "documents.put", documents=[theirs])
     other(99)
     if others:
         done = served.ask(ROOT, "capture", turns=[{**TURN, "namespace": "bert", "output": SECRET}])
@@ -144,6 +148,7 @@ ANYTHING = [
     {"text": "kettle room", "mode": "meaning", "k": 50},
     {"text": "kettle room", "context": True},
     {"text": "Where is the kettle?", "context": True, "budget": 300},
+    {"text": "kettle", "goal": True, "explain": True},
     {"text": "kettle", "who": f"Dr {SECRET}"},
     {"text": "kettle", "where": SECRET},
     {"text": "kettle", "tags": [SECRET]},
@@ -160,11 +165,24 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "similar": [{"id": "own", "k": 1000}],
     "related": [{"id": "own", "depth": depth} for depth in (1, 2, 5)],
     "narrative": [{}, {"who": "Anna"}, {"day": "2023"}, {"budget": 60}, {"namespace": "bert"}],
+    "person": [{"name": "Anna"}, {"name": f"Dr {SECRET}"}, {"name": "nobody"}],
+    "connect": [],
+    "step": [],
     "goal.list": [{}, {"state": "all"}],
     "goal.show": [],
     "goal.add": [],
     "goal.done": [],
     "export": [{}, {"namespace": "bert"}, {"limit": 2}, {"agent": SECRET}, {"offset": 0}],
+    "documents.find": [
+        {},
+        {"tree": "", "query": "kettle"},
+        {"tree": "bert"},
+        {"namespace": "bert", "keys": ["k"]},
+        {"namespace": "anna", "keys": ["k"]},
+        {"query": SECRET, "filter": {"n": {"$gte": 0}}},
+    ],
+    "documents.namespaces": [{}, {"tree": "bert"}],
+    "documents.put": [],
     "remember": [],
     "capture": [],
     "import": [],
@@ -261,13 +279,20 @@ def test_a_goal_of_another_does_not_exist(tmp_path: Path) -> None:
     theirs = shared.ask(ROOT, "goal.add", **added)["result"]["id"]
     shared.anna("goal.add", text="sell the kettle")
     shared.ask(ROOT, "remember", text=f"The kettle of {SECRET} is sold.", namespace="bert")
-    (mine,) = shared.anna("goal.list")["goals"]
+    (mine,) = shared.anna("goal.list")["results"]
     for name, params in (("goal.show", {}), ("goal.done", {}), ("goal.done", {"by": 1})):
         reply = shared.ask(ANNA, name, id=theirs, **params)
         assert reply["error"]["data"]["code"] == "not_found", name
     assert shared.ask(ANNA, "goal.done", id=mine["id"], by=theirs)["error"]
-    near = shared.anna("goal.show", id=mine["id"])["progress"]
-    assert near == []
+    assert shared.ask(ANNA, "query", text="kettle", goal=theirs)["error"]
+    own = shared.anna("remember", text="The kettle is for sale.")["id"]
+    for params in ({"id": own, "other": theirs}, {"id": theirs, "other": own}):
+        reply = shared.ask(ANNA, "connect", **params)
+        assert reply["error"]["data"]["code"] == "not_found"
+    assert [each["id"] for each in shared.anna("step", n=5)["results"]] == [own]
+    assert shared.ask(READER, "step")["error"]["data"]["code"] == "namespace_denied"
+    near = shared.anna("goal.show", id=mine["id"])["results"]
+    assert [each["id"] for each in near] == [own]
     assert not any(SECRET in line["text"] for line in shared.anna("narrative")["lines"])
     reply = shared.ask(ANNA, "goal.add", text="x", namespace="bert")
     assert reply["error"]["data"]["code"] == "namespace_denied"
@@ -296,7 +321,9 @@ def test_nothing_is_written_elsewhere_whether_it_exists_or_not(
     _, shared = both
     before = shared.store.records.counts()
     turn = {"turn": "n", "session": "s", "input": "x", "namespace": space}
+    document = {"namespace": space, "key": "k", "value": None}
     for name, params in {
+        "documents.put": {"documents": [{"key": "m", "value": {}}, document]},
         "remember": {"text": "x", "namespace": space},
         "import": {"memories": [{"text": "y"}, {"text": "x", "namespace": space}]},
         "capture": {"turns": [{"turn": "m", "session": "s", "input": "y"}, turn]},
@@ -372,7 +399,7 @@ def test_a_star_stands_for_all_that_begin_so(tmp_path: Path) -> None:
         store.remember(Memory("The kettle.", namespace=space))
 
     found = store.records.rows_in(
-        "SELECT name FROM names WHERE id IN", ids_within(store.records, spaces)
+        "SELECT name FROM names WHERE id IN", store.records.names_within(spaces)
     )
     assert {name for (name,) in found} == {"agent.main", "home"}
     store.close()

@@ -17,6 +17,7 @@ from nimad.model import Memory, Relation
 from nimad.store import schema
 from nimad.store.records import Records
 from nimad.store.relations import neighbours
+from tests.old_schema import take_back
 
 Way = tuple[int, str, float | None, str, int]
 
@@ -165,8 +166,6 @@ def test_two_sessions_with_the_same_turn_name_have_two_turns(records: Records) -
 def as_version_two(path: Path) -> None:
     """Take a store back to the schema in which a turn was its source and its name."""
     with closing(sqlite3.connect(path)) as old:
-        for index in ("turns_identity", "turns_input", "turns_contemplation", "turns_output"):
-            old.execute(f"DROP INDEX {index}")
         kept = old.execute("SELECT min(id), name, source FROM turns GROUP BY source, name")
         for number, name, source in kept.fetchall():
             twins = [
@@ -185,16 +184,8 @@ def as_version_two(path: Path) -> None:
                     )
                 old.execute("UPDATE memories SET turn = ? WHERE turn = ?", (number, twin))
                 old.execute("DELETE FROM turns WHERE id = ?", (twin,))
-        for column in ("namespace", "conversation", "session"):
-            old.execute(f"ALTER TABLE turns DROP COLUMN {column}")
+        take_back(old, 2)
         old.execute("CREATE UNIQUE INDEX turns_name ON turns (source, name)")
-        old.execute("DROP TABLE forgotten")
-        old.execute("DROP INDEX names_folded")
-        old.execute("ALTER TABLE names DROP COLUMN folded")
-        for column in ("checksum", "origin", "agent"):
-            old.execute(f"ALTER TABLE memories DROP COLUMN {column}")
-        old.execute("DROP TABLE unset_clock")
-        old.execute("PRAGMA user_version = 2")
         old.commit()
 
 

@@ -58,7 +58,7 @@ class Loopback(Client):
 
 
 def exported(store: MemoryStore) -> bytes:
-    return b"".join(lines for _, lines in _pages(Loopback(store), None))
+    return b"".join(lines for _, lines in _pages(Loopback(store)))
 
 
 def imported(lines: bytes, store: MemoryStore) -> None:
@@ -159,7 +159,7 @@ MEMORY = st.fixed_dictionaries(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(st.lists(MEMORY, min_size=1, max_size=6))
+@given(st.lists(MEMORY, min_size=1, max_size=6, unique_by=lambda m: m.key or id(m)))
 def test_what_is_remembered(memories: list[Memory]) -> None:
     with empty() as store:
         store.remember_many(memories)

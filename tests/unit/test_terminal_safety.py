@@ -32,6 +32,7 @@ LINES: dict[str, list[list[str]]] = {
     "query": [
         ["query", "lantern"],
         ["query", "lantern", "--explain"],
+        ["query", "lantern", "--goal", "--explain"],
         ["query", "lantern", "--context"],
         ["query", "lantern", "--budget", "200"],
     ],
@@ -41,6 +42,9 @@ LINES: dict[str, list[list[str]]] = {
     "complete": [["complete", "--what", "lantern", "--ask", "who"]],
     "phi": [["phi", "1"], ["phi", "--top", "3"], ["phi", "999"]],
     "narrative": [["narrative"], ["narrative", "--day", "today"], ["narrative", "--who", "x"]],
+    "person": [["person", "x"], ["person", EVIL]],
+    "connect": [["connect", "1", "2"], ["connect", "1", "999"]],
+    "step": [["step", "-n", "2"], ["step", "--affect", "fear", "--dry-run"]],
     "goal": [
         ["goal", "add", "mend the lantern", "--due", "2030"],
         ["goal", "list"],
@@ -75,6 +79,8 @@ SHOWS = (
     "related",
     "narrative",
     "goal",
+    "person",
+    "step",
     "graph",
     "export",
     "migrate",
