@@ -38,6 +38,7 @@ _TYPES: dict[str, tuple[type, float]] = {
     "words": (np.uint16, 0),
     "length": (np.float32, 0),
     "asks": (np.bool_, False),
+    "instructs": (np.bool_, False),
     "print": (np.int64, 0),
     "alive": (np.bool_, False),
 }
@@ -72,7 +73,8 @@ class Columns:
             changed.
         print: int64[n], the fingerprint of the text (see `fingerprint`).
         origin (each field of CODES): uint8[n], the code of its value.
-        asks: bool[n], whether the text ends as a question.  alive: bool[n], whether it exists.
+        asks: bool[n], whether the text ends as a question.  instructs: bool[n], whether it is a
+            standing instruction (`layers.is_instruction`).  alive: bool[n], whether it exists.
 
         count, dead: rows, and those that are not alive.
         subjects: the names in `who` and their codes.
@@ -95,6 +97,7 @@ class Columns:
     words: NDArray[np.uint16]
     length: Floats
     asks: NDArray[np.bool_]
+    instructs: NDArray[np.bool_]
     print: NDArray[np.int64]
     alive: NDArray[np.bool_]
 

@@ -1,6 +1,6 @@
 """The columns in a file, so that a start need not read every memory: a projection, never the truth.
 
-It is a container (see `nimad.disk.container`) of format "columns", version 5, little-endian:
+It is a container (see `nimad.disk.container`) of format "columns", version 6, little-endian:
 
     region    type           content
     --------  -------------  ----------------------------------------------------------------
@@ -44,7 +44,7 @@ from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
 
-FORMAT, VERSION = "columns", 5
+FORMAT, VERSION = "columns", 6
 KEEP_ROWS = 1000
 """Rows that must have changed before the file of a small store is written anew."""
 KEEP_SHARE = 8

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nimad.recall import session_neighbours, speaker_prefix
 from nimad.recall.columns import CODES, MOST_WORDS, NONE, Columns, Session, fingerprint
+from nimad.recall.layers import is_instruction
 from nimad.recall.subjects import NO_SUBJECT, Subjects
 from nimad.store import rows
 from nimad.store.records import Records
@@ -179,6 +180,7 @@ def _fields_of(
         "importance": [0.5 if weight is None else weight for weight in weights],
         "words": np.minimum(words, MOST_WORDS),
         "asks": [text.rstrip(" ").endswith(_QUESTION_MARKS) for text in texts],
+        "instructs": [is_instruction(text) for text in texts],
         "print": [fingerprint(text) for text in texts],
         **{
             name: [codes.get(value, 0) for value in values]

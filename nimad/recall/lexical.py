@@ -41,6 +41,7 @@ class LexicalScores:
     best: what a memory would score that held each word once, at the usual length: the measure of
         how much of a question is met.
     unknown: the terms that no row holds.
+    holders: int64[m] for each term that was asked: the rows in the scope that hold it, ascending.
     literal: float32[n], how rare the rarest literal is that a row holds, in [0, 1], where 1 is what
         stands in one memory; None where none is held.
     """
@@ -49,6 +50,7 @@ class LexicalScores:
     shared: Floats
     best: float
     unknown: frozenset[str]
+    holders: dict[str, Rows]
     literal: Floats | None = None
 
 
@@ -81,7 +83,8 @@ def score_words(
     measure = 0.0
     for rarity in best:  # one after the other: the same under any Python
         measure += rarity
-    return LexicalScores(sums.own, shared, measure, frozenset(sums.unknown), sums.literal)
+    unknown = frozenset(sums.unknown)
+    return LexicalScores(sums.own, shared, measure, unknown, sums.holders, sums.literal)
 
 
 @dataclass(slots=True)
@@ -91,10 +94,9 @@ class _Sums:
     Attributes:
         own: float32[n].
         best: what each term could add.
-        unknown: those that no row in the scope holds.
+        unknown, holders, literal: see `LexicalScores`.
         dated: float32[n], of the words that a date stands for; None before the first.
         best_dated: what they could add.
-        literal: see `LexicalScores`.
     """
 
     columns: Columns
@@ -104,6 +106,7 @@ class _Sums:
     own: Floats = field(init=False)
     best: list[float] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
+    holders: dict[str, Rows] = field(default_factory=dict)
     dated: Floats | None = None
     best_dated: float = 0.0
     literal: Floats | None = None
@@ -114,6 +117,7 @@ class _Sums:
     def add_term(self, term: str, question: ParsedQuery, *, held: bool) -> None:
         """Add BM25 of one term to the rows that hold it."""
         rows, counts = self._holders(term) if held else (NO_POSTINGS.ids, NO_POSTINGS.counts)
+        self.holders[term] = rows
         rarity = self._rarity(len(rows)) * question.factors.get(term, 1.0)
         if not len(rows):
             if term not in question.met:
@@ -178,9 +182,13 @@ class _Sums:
         return rows, counts
 
     def _rarity(self, holders: int) -> float:
-        """BM25's idf; never negative, for a match never counts against."""
-        total = self.scope.count + self.weights.unseen
-        return max(math.log((total - holders + 0.5) / (holders + 0.5)), 1e-6)
+        """In the scope, with the memories that it is taken to have besides."""
+        return rarity_of(self.scope.count + self.weights.unseen, holders)
+
+
+def rarity_of(total: int, holders: int) -> float:
+    """BM25's idf; never negative, for a match never counts against."""
+    return max(math.log((total - holders + 0.5) / (holders + 0.5)), 1e-6)
 
 
 def _chosen(

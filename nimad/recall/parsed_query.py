@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from nimad.recall import speaker_prefix
 from nimad.recall.columns import Columns
 from nimad.recall.dates import NamedDates, named_dates
+from nimad.recall.layers import layer_asked
 from nimad.recall.literals import find_literals
 from nimad.recall.scopes import Scope
 from nimad.store import words
-from nimad.text import composed, tokens, word_pattern, words_of
+from nimad.text import composed, is_paired, tokens, word_pattern, words_of
 from nimad.words.index import TermIndex
 
 LONG = 32
@@ -39,7 +40,7 @@ half each [characters]."""
 NAMED_IN = 2000
 """Length of the longest part in which dates are looked for [characters]."""
 
-FOCUS = 2.0
+FOCUS = 4.0
 """Factor of the rarity of terms of the wanted part of a long query."""
 ENOUGH = 3
 """Words of the last sentences that say what is wanted, at least; two pairs of a dense script are
@@ -63,6 +64,8 @@ class ParsedQuery:
     meaning: the text without the words that named them; of a long query its wanted part.
     around: the whole of a long query; "" of another.
     dates: what is asked of dates, which are those of `zone`.
+    layer: which it asks of, see `nimad.recall.layers`; None when it does not tell.
+    dense: whether most of it is of a script that is cut into pairs of characters.
     only_names: nothing is left without the names: what these speakers said is asked.
     german: whether it is German, by its small words.
     """
@@ -77,6 +80,8 @@ class ParsedQuery:
     around: str
     dates: NamedDates
     zone: tzinfo
+    layer: str | None
+    dense: bool
     only_names: bool
     german: bool
 
@@ -118,6 +123,7 @@ def parse_query(
         rest = word_of.sub(lambda m: "" if drop.issuperset(tokens(m[0])) else m[0], plain)
     whole = not word_of.search(rest)
     focus = _cut_some(wanted, terms)
+    low = [] if plain.isascii() else tokens(plain)
     german = words.is_german(spoken)
     if german:  # its small words are in every text, and embedders do not know that they say little
         less = word_of.sub(lambda m: "" if m[0].casefold() in words.GERMAN else m[0], rest)
@@ -138,6 +144,8 @@ def parse_query(
         around,
         dates,
         zone,
+        layer_asked(text),
+        2 * sum(map(is_paired, low)) > len(low),
         whole and bool(named) and not around,
         german,
     )

@@ -1,6 +1,6 @@
 """Hybrid recall: words (BM25) and blocks (cosine) fused into one ranking.
 
-    score = (1 - w) lexical + w semantic + subject + date + literal
+    score = (1 - w) lexical + w semantic + subject + date + literal + layer + instruction
             - asks + importance + recency (+ exact)
 
 Both sides look at every memory that a query may return, and both are brought to 0..1 over all of

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nimad.model import Filter
 from nimad.recall import speaker_prefix
 from nimad.recall.columns import CODES, Columns
+from nimad.recall.layers import INPUT, OUTPUT
 from nimad.recall.subjects import NO_SUBJECT
 from nimad.recall.weights import Weights
 from nimad.store.records import Records
@@ -21,9 +22,13 @@ from nimad.text import common_form
 _KEPT = 8
 """Scopes kept."""
 _LARGE, _LARGE_KEPT = 50_000, 3
-"""Rows from which on fewer are kept, and how many: one takes up to 17 bytes a row."""
+"""Rows from which on fewer are kept, and how many: one takes up to 18 bytes a row."""
 
 
+_LAYERS_SQL = "SELECT folded, id FROM names WHERE folded IN (?, ?)"
+MIXED = 0.7, 1.0
+"""Standard deviations of the logarithms of lengths, between which the texts of a store become
+mixed: talk, notes and diaries have .3 to .65, chats with an agent 1.0 to 1.5."""
 _NO_ROW = -(1 << 31)
 """A code that no row has."""
 
@@ -37,9 +42,12 @@ class Scope:
         whole: that is every row.  filtered: rows that exist are left out.
         count: how many may be returned.
         words: uint16[n], how many words each text has.  average: of those in the mask.
+        k1, b: of BM25, see `Weights`.
         subjects: bool[codes], whose memories are among them.
         prefixes: the codes of speakers in the texts, see `speaker_prefix`.
         first, last: the times between which those lie that have one.
+        layers: the codes of the layers of a chat with an agent, see `nimad.recall.layers`.
+        instructions: bool[n], the standing instructions that users gave; None without any.
         id: int64[n], of every row.
         bound: the asker may know of nothing else.
     """
@@ -50,19 +58,21 @@ class Scope:
     count: int
     words: NDArray[np.uint16]
     average: float
-    weights: Weights
+    k1: float
+    b: float
     subjects: NDArray[np.bool_]
     prefixes: frozenset[int]
     first: int
     last: int
+    layers: dict[str, int]
+    instructions: NDArray[np.bool_] | None
     id: NDArray[np.int64]
     bound: bool
 
     @functools.cached_property
     def sizes(self) -> NDArray[np.float32]:
         """float32[n]: BM25's measure of each text's length against the usual one."""
-        weights, words = self.weights, self.words.astype(np.float32)
-        return weights.k1 * (1 - weights.b + weights.b * words / self.average)
+        return self.k1 * (1 - self.b + self.b * self.words.astype(np.float32) / self.average)
 
     @functools.cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -105,7 +115,8 @@ class Scopes:
                 self._kept.popitem(last=False)
             return self._kept[where]
 
-    def _make_scope(self, where: Filter) -> Scope:
+    def _mask_of(self, where: Filter) -> NDArray[np.bool_]:
+        """bool[n]: the rows that pass a filter."""
         columns = self._columns
         mask = columns.alive.copy()
         for column, name in ((columns.namespace, where.namespace), (columns.layer, where.layer)):
@@ -138,9 +149,20 @@ class Scopes:
             kept = np.zeros(columns.count, np.bool_)
             kept[columns.rows_of(self._records.matching(rest))] = True
             mask &= kept
+        return mask
+
+    def _make_scope(self, where: Filter) -> Scope:
+        columns, weights = self._columns, self._weights
+        mask = self._mask_of(where)
         count = int(np.count_nonzero(mask))
         times = columns.time[mask & (columns.time != 0)]
-        average = max(float(columns.words[mask].mean(dtype=np.float64)), 1.0) if count else 1.0
+        words = columns.words[mask]
+        average = max(float(words.mean(dtype=np.float64)), 1.0) if count else 1.0
+        low, high = MIXED
+        spread = float(np.log1p(words).std(dtype=np.float64)) if count else 0.0
+        mixed = min(max((spread - low) / (high - low), 0.0), 1.0)
+        layers = dict(self._records.rows(_LAYERS_SQL, (INPUT, OUTPUT)))
+        told = columns.instructs & (columns.layer == layers.get(INPUT, _NO_ROW))
         who = columns.who[mask]
         known = np.maximum(who, NO_SUBJECT) + 1
         present = np.bincount(known, minlength=columns.subjects.next_code + 1)[1:] > 0
@@ -151,11 +173,14 @@ class Scopes:
             count=count,
             words=columns.words,
             average=average,
-            weights=self._weights,
+            k1=weights.k1,
+            b=weights.b + (1 - weights.b) * mixed,
             subjects=present,
             prefixes=speaker_prefix.recurring(who),
             first=int(times.min()) if len(times) else 0,
             last=int(times.max()) if len(times) else 0,
+            layers=layers,
+            instructions=told if told.any() else None,
             id=columns.id,
             bound=where.within is not None,
         )

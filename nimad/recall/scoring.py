@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from nimad.embed.base import CosineScale
 from nimad.errors import Degraded, WordsDamaged
 from nimad.recall import evidence, lexical
-from nimad.recall.columns import Columns, Rows
-from nimad.recall.dates import find_on_dates
+from nimad.recall.columns import NONE, Columns, Rows
+from nimad.recall.dates import Flags, find_on_dates
 from nimad.recall.evidence import Evidence
+from nimad.recall.layers import INPUT
 from nimad.recall.lexical import LexicalScores
 from nimad.recall.parsed_query import ParsedQuery, looked_at, parse_query
 from nimad.recall.query_context import QueryContext
+from nimad.recall.scopes import Scope
 from nimad.recall.semantic import (
     SemanticQuery,
     SemanticScorer,
@@ -32,6 +34,11 @@ from nimad.recall.weights import Weights
 from nimad.store.records import Records
 from nimad.words.index import TermIndex
 
+BONUSES = ("subject", "date", "literal", "layer", "instruction")
+"""Parts of the formula that only some memories have, whatever their words and vectors."""
+AROUND = 0.25
+"""Share of the whole of a long query in its vector, beside that of the part that says what is
+wanted."""
 EXACT = 2.0
 """Bonus of a memory that is the query, word for word: above the sum of everything else."""
 
@@ -45,18 +52,17 @@ class _Scored:
 
     Attributes:
         context: of the query; its mode is meaning where the words index is damaged.
+        bonuses: float32[n] for each of the formula's bonuses that any row can have.
         near: None where nothing is asked by meaning, or cannot be.
         same: the rows whose text is the query itself.
-        on_date: bool[n], the rows whose time is what the query names, every part of it; None where
-            it names no definite date.
     """
 
     context: QueryContext
     query: ParsedQuery
     words: LexicalScores
+    bonuses: dict[str, Floats]
     near: SemanticScores | None
     same: Rows
-    on_date: NDArray[np.bool_] | None
 
 
 class Scoring:
@@ -134,7 +140,7 @@ class Scoring:
         if query.dates.definite:
             on_date = np.logical_and.reduce(list(on_dates.values()))
         zeros = np.zeros(columns.count, np.float32)
-        words = LexicalScores(zeros, zeros, 0.0, frozenset())
+        words = LexicalScores(zeros, zeros, 0.0, frozenset(), {})
         if context.mode != "meaning":
             try:
                 words = lexical.score_words(
@@ -151,11 +157,39 @@ class Scoring:
                 self._terms.report_damage(error)
                 context = replace(context, mode="meaning")
         context.watch.lap("words")
-        near = None if context.mode == "words" else self._score_meaning(context, query, words, same)
-        return _Scored(context, query, words, near, same, on_date)
+        bonuses = self._find_bonuses(query, scope, words, on_date)
+        near = None
+        if context.mode != "words":
+            near = self._score_meaning(context, query, words, bonuses, same)
+        return _Scored(context, query, words, bonuses, near, same)
+
+    def _find_bonuses(
+        self, query: ParsedQuery, scope: Scope, words: LexicalScores, on_date: Flags | None
+    ) -> dict[str, Floats]:
+        """float32[n] for each bonus that any row can have; `on_date: bool[n]`, the rows whose time
+        is what the query names, every part of it."""
+        columns, weights = self._columns, self._weights
+        found: dict[str, Floats] = {}
+        if len(query.subjects):
+            found["subject"] = np.float32(weights.subject) * columns.spoken_by(query.subjects)
+        if on_date is not None:
+            found["date"] = np.float32(weights.on_date) * on_date
+        if words.literal is not None:
+            found["literal"] = np.float32(weights.literal) * words.literal
+        if scope.instructions is not None:
+            found["instruction"] = np.float32(weights.instruction) * scope.instructions
+        if query.layer in scope.layers:
+            asked = columns.layer == scope.layers[query.layer]
+            found["layer"] = np.float32(weights.layer) * asked
+        return found
 
     def _score_meaning(
-        self, context: QueryContext, query: ParsedQuery, words: LexicalScores, same: Rows
+        self,
+        context: QueryContext,
+        query: ParsedQuery,
+        words: LexicalScores,
+        bonuses: dict[str, Floats],
+        same: Rows,
     ) -> SemanticScores | None:
         """None without an embedder (words go on without it, and the reply says so), and for a
         query in which it knows nothing."""
@@ -167,18 +201,17 @@ class Scoring:
         context.watch.lap("embed")
         vector = parts[0]
         if query.around:  # what is wanted, and a little of what it is about
-            mixed = 2 * parts[0] + parts[1]
+            mixed = parts[0] + AROUND * parts[1]
             vector = mixed / max(float(np.linalg.norm(mixed)), 1e-6)
         if not vector.any():
             return None
         large, weights = self._columns.count > self._weights.exact_rows, self._weights
         promise: Floats = words.shared
         top = float(promise.max(initial=0.0))
-        if large and len(query.subjects) and top > 0:
-            # words and subject of each row that has words, in the unit of the words
-            bonus = weights.subject / max(1 - weights.semantic, 1e-6) * top
-            named = (promise > 0) & self._columns.spoken_by(query.subjects)
-            promise = promise + named * np.float32(bonus)
+        if large and bonuses and top > 0:
+            # words and bonuses of each row that has words, in the unit of the words
+            unit = np.float32(top / max(1 - self._share(context, query), 1e-6))
+            promise = promise + (promise > 0) * unit * sum(bonuses.values())
         about = SemanticQuery(
             query=vector,
             scope=context.scope,
@@ -250,30 +283,33 @@ class Scoring:
         kept = wanted[rows] | (mixed >= self._scale(scored.context).near)
         return rows[kept], plain[kept], mixed[kept]
 
+    def _share(self, context: QueryContext, query: ParsedQuery) -> float:
+        """Of the semantic side in the score."""
+        if context.mode != "hybrid":
+            return float(context.mode == "meaning")
+        by_pairs = query.dense and context.embedder.by_spelling
+        return self._weights.semantic * (self._weights.dense if by_pairs else 1.0)
+
     def _parts_of(self, rows: Rows, mixed: Floats, scored: _Scored) -> dict[str, Floats]:
         """The terms of the formula, by name: float[m] each."""
         columns, weights, scope = self._columns, self._weights, scored.context.scope
         words, near = scored.words.shared, scored.near
-        share = {"hybrid": weights.semantic, "meaning": 1.0, "words": 0.0}[scored.context.mode]
+        share = self._share(scored.context, scored.query)
         top = max(float(words.max(initial=0.0)), 1e-6)
         nearness = np.where(np.isnan(mixed), np.float32(0), mixed)
         low, spread = (near.low, max(near.high - near.low, 1e-6)) if near else (0.0, 1.0)
         time = columns.time[rows]
         age = (time - scope.first) / max(scope.last - scope.first, 1)
         age[time == 0] = 0.5  # no date is neither old nor new
-        named = columns.spoken_by(scored.query.subjects, rows)
+        asks = columns.asks[rows] & (columns.layer[rows] != scope.layers.get(INPUT, NONE))
         return {
             "lexical": (1 - share) * words[rows] / top,
             "semantic": share * np.maximum(nearness - low, 0) / spread,
-            "subject": weights.subject * named,
-            "date": weights.on_date * _of(scored.on_date, rows),
-            "literal": weights.literal * _of(scored.words.literal, rows),
-            "asks": -weights.asks * columns.asks[rows],
+            **{
+                name: scored.bonuses[name][rows] if name in scored.bonuses else np.zeros(len(rows))
+                for name in BONUSES
+            },
+            "asks": -weights.asks * asks,
             "importance": weights.importance * columns.importance[rows],
             "recency": weights.recency * age,
         }
-
-
-def _of(values: NDArray[Any] | None, rows: Rows) -> Floats:
-    """float[m]: the values of some rows; zeros where there are none."""
-    return np.zeros(len(rows)) if values is None else values[rows].astype(np.float64)

@@ -16,6 +16,8 @@ class Weights:
 
     Attributes:
         semantic: share of the semantic side; the lexical one gets the rest.
+        dense: factor of that share for a question in a script that is cut into pairs of characters,
+            where vectors know spelling alone: they are the same pairs once more.
         subject: for memories of a subject that the query names: a name says who, and little about
             what, so it is taken out of what is embedded, and must count elsewhere.
         word_before, word_after: what a turn takes of the lexical scores of its neighbours, because
@@ -28,8 +30,13 @@ class Weights:
             subject, what meaning knows of a date would outweigh it.
         literal: for memories that hold an identifier or a path of the query to the letter, in the
             measure of its rarity: vectors know nothing of such.
-        k1, b: of BM25; the usual values, which FTS5 has, too.
+        instruction: for what a user told an agent to do always: it shares few words with what it is
+            for.  Never for what others said, or what was read somewhere.
+        layer: for what the user told, or the agent answered, where the query tells which is meant.
+        k1, b: of BM25; the usual values, which FTS5 has, too.  Where texts of a few words stand
+            beside long ones, b grows to 1: length then tells who wrote, not how much is said.
         asks: taken off a memory that ends as a question: it asks what is wanted, it does not say.
+            Not off what a user tells an agent: most of that ends so.
         importance, recency: small: they order what is otherwise alike, they never lift the
             irrelevant.
         unseen: memories that a store is taken to have besides, without any word of the question:
@@ -47,6 +54,7 @@ class Weights:
     """
 
     semantic: float = 0.6
+    dense: float = 0.4
     subject: float = 0.3
     word_before: float = 0.5
     word_after: float = 0.4
@@ -56,6 +64,8 @@ class Weights:
     date: float = 1.0
     on_date: float = 0.3
     literal: float = 0.2
+    layer: float = 0.2
+    instruction: float = 0.1
     k1: float = 1.2
     b: float = 0.75
     asks: float = 0.08

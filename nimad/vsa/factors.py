@@ -81,7 +81,7 @@ def factorize(
 ) -> Factorization:
     """The items whose product (or bundle of products) a hypervector is, as far as it is known.
 
-    Blocks that are zero tell nothing, and up to a third of the others may be wrong.
+    Blocks that are zero tell nothing, and up to half of the others may be wrong.
 
     Args:
         vector: float32[B, D].

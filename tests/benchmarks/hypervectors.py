@@ -59,6 +59,7 @@ CASES: dict[str, dict[str, Any]] = {
     "4 x 100": {"sizes": [100] * 4, "least": 0.95, "ms": 2000, "mb": 300},
     "5 x 40": {"sizes": [40] * 5, "least": 0.95, "ms": 2000, "mb": 300},
     "4 x 1,000": {"sizes": [1000] * 4, "few": True},
+    "3 x 10,000": {"sizes": [10_000] * 3, "few": True},
 }
 """What is factorized, and the bars: least share of exact answers, most median ms, most MB."""
 

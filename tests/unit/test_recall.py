@@ -20,6 +20,7 @@ from nimad.recall.columns import NONE
 from nimad.recall.query_context import PARTS
 from nimad.recall.ranking import Recall
 from nimad.recall.scopes import Scopes
+from nimad.recall.scoring import BONUSES
 from nimad.recall.weights import DEFAULT, Weights
 from nimad.words.index import TermIndex
 from tests.plain import FollowedColumns, search_words
@@ -271,8 +272,7 @@ def test_a_date_alone_is_a_question(store: MemoryStore) -> None:
 def test_the_parts_add_up(store: MemoryStore) -> None:
     store.remember_many(chat())
     for hit in store.query("Which pet did Anna adopt?").hits:
-        known = {"lexical", "semantic", "subject", "date", "literal", "asks", "importance"}
-        known |= {"recency", "exact"}
+        known = {"lexical", "semantic", *BONUSES, "asks", "importance", "recency", "exact"}
         assert known <= set(hit.parts) <= known | {"cosine"}
         assert sum(hit.parts[name] for name in known) == pytest.approx(hit.score, abs=1e-5)
 
