@@ -5,7 +5,7 @@ STAMP := .venv/.complete
 WORKERS ?= 2
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
-.PHONY: help setup run test test-slow test-agents measure bench bench-vsa bench-recall bench-migration minilm static lint deb
+.PHONY: help setup run test test-slow test-agents client measure bench bench-vsa bench-recall bench-migration minilm static lexicon lint deb
 .PHONY: deb-minilm test-deb test-release test-vm test-pi clean
 
 help: ## this list
@@ -31,6 +31,9 @@ test-agents: $(STAMP) ## try nimad with the clients of others: MCP's SDKs (npm i
 	@$(BIN)/python packaging/fetch_agents.py
 	@$(BIN)/pytest -m agents tests/agents --durations 10 $(PYTEST)
 
+client: $(STAMP) ## write dist/nimad_client-*.whl, the client without the daemon
+	@$(BIN)/python packaging/build_client.py
+
 bench: $(STAMP) ## measure the index beside its peers, then migrations; BENCH="--sizes 1000000" is passed on
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
 	@$(BIN)/python -m tests.benchmarks.compare $(BENCH)
@@ -43,14 +46,19 @@ bench-migration: $(STAMP) ## measure how fast 50,000 memories come in, and what 
 bench-vsa: $(STAMP) ## measure hypervectors into docs/; PEER=PYTHON names an interpreter that has torch-hd
 	@$(BIN)/python -m tests.benchmarks.hypervectors --write $(if $(PEER),--peer $(PEER)) $(BENCH)
 
-bench-recall: $(STAMP) ## measure recall on labelled dialogues: DATA=file EMBEDDER=name JSON=file SVG=file
-	@$(BIN)/python packaging/bench_recall.py $(if $(EMBEDDER),--embedder $(EMBEDDER)) \
-	  $(if $(JSON),--json $(JSON)) $(if $(SVG),--svg $(SVG)) $(if $(DATA),$(DATA),$(error give the dialogues: DATA=file))
+bench-recall: $(STAMP) ## measure recall on labelled sets, beside the usual ways: DATA=folder JSON=file BARS=file
+	@$(BIN)/python packaging/bench_recall.py $(if $(JSON),--json $(JSON)) $(if $(BARS),--bars $(BARS)) \
+	  $(if $(DATA),$(DATA),$(error give the labelled sets: DATA=folder))
 
 static: minilm ## distil the static table again, and compare it with the one that is shipped
 	@mkdir -p build
 	@PYTHONPATH=. $${XDG_CACHE_HOME:-$$HOME/.cache}/nimad/teacher/bin/python \
 	  packaging/distill_static.py --output build/static.tokens --check nimad/embed/data/static.tokens
+
+lexicon: minilm ## make the lexicon of other languages again, and compare it with the one that is shipped
+	@mkdir -p build
+	@PYTHONPATH=. $${XDG_CACHE_HOME:-$$HOME/.cache}/nimad/teacher/bin/python \
+	  packaging/distill_lexicon.py --output build/static.lexicon --check nimad/embed/data/static.lexicon
 
 minilm: $(STAMP) ## make the model of the embedder minilm in ~/.cache/nimad (needs the network once)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[minilm]'

@@ -117,9 +117,9 @@ def _rest(store: MemoryStore) -> Iterator[Problem]:
     for part, reason in store.degraded().items():
         if part == integrity.PART:  # told one by one
             continue
-        fix = f"nimactl rebuild {part}"
-        if part not in maintenance.PARTS:
-            fix = "none: it goes on by itself"
+        fix = "nothing: it goes on by itself"
+        if part in maintenance.PARTS:
+            fix += f" in idle time (or now: nimactl rebuild {part})"
         yield Problem(part, reason, fix, "warning")
     for work, why in status.waiting(store).items():
         fix = "nothing: it is tried again by itself"

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from nimad import __version__, config, heap, logs, systemd
+from nimad.background.dream_job import DreamJob
 from nimad.background.maintenance_job import MaintenanceJob
 from nimad.background.worker import Worker
 from nimad.closing import let_go
@@ -111,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return Interrupted.exit
     except NimadError as error:
-        log.error("%s %s", error.message, error.next_step)
+        log.error("%s", error.sentences)
         notifier.status(f"failed: {error.message}")
         if error.exit in systemd.FINAL_EXITS:
             systemd.turn_callers_away()
@@ -139,6 +140,7 @@ def _run(options: argparse.Namespace, settings: Config, notifier: systemd.Notifi
         maintenance = MaintenanceJob(store, worker)
         migrations = MigrationManager(store, worker, moved=maintenance.hurry)
         worker.add(maintenance)  # behind the migrations: they leave more of it to do
+        worker.add(DreamJob(store, worker))
         if not sockets:
             groups = settings["access.read_group"], settings["access.control_group"]
             own = listen_at(place, "" if settings["access.namespaces"] else group_of(*groups))

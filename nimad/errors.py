@@ -36,6 +36,12 @@ class NimadError(Exception):
         """What to do next."""
         return self.hint.format(**self.fields)
 
+    @property
+    def sentences(self) -> str:
+        """What happened, and what to do next, as whole sentences."""
+        end = "" if self.message.endswith((".", "!", "?")) else "."
+        return f"{self.message}{end} {self.next_step}".rstrip()
+
     def to_wire(self) -> dict[str, Any]:
         """The JSON-RPC error object: {"code", "message", "data": {"code", "exit", "hint"}}."""
         data = {"code": self.code, "exit": self.exit, "hint": self.next_step}
@@ -114,7 +120,10 @@ class QueryTooLong(NimadError, code="query_too_long", exit=75, wire=-32008):
 class NotFound(NimadError, code="not_found", exit=1, wire=-32005):
     """There is no {kind} {id}."""
 
-    hint = "`nimactl query` finds memories, `nimactl migrate --status` names the sources."
+    hint = (
+        "`nimactl query` finds memories, `nimactl goal list` goals, `nimactl dream list`"
+        " suggestions; `nimactl migrate --status` names the sources."
+    )
 
 
 class NoHypervector(NimadError, code="no_hypervector", exit=1, wire=-32007):

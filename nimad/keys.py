@@ -35,6 +35,12 @@ def _choice(*names: str) -> Check:
     return check
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("must be text")
@@ -192,11 +198,23 @@ KEYS: dict[str, Key] = {
         live=False,
     ),
     "recall.results": Key(10, integer(1, 1000), "Results of a query that does not say how many."),
+    "recall.strictness": Key(
+        0.5,
+        number(0, 1),
+        "How much of a question must be met before anything is shown: at 0 all that is nearest, at"
+        " 1 nothing but a memory that is the question. docs/recall.md has the curves.",
+    ),
     "recall.seconds": Key(
         5.0,
         number(0.1, 600),
         "What a query may take; one that takes longer is given up.",
         "seconds",
+    ),
+    "dream.idle": Key(
+        False,
+        _flag,
+        "Whether `nimactl dream` runs by itself in idle moments: it looks for pairs of memories "
+        "that should be one, or be linked, and only suggests (`nimactl dream list`).",
     ),
     "server.max_clients": Key(
         64,

@@ -23,6 +23,8 @@ MAX_TURNS = 200
 """Number of turns in one capture [turns]."""
 MAX_DOCUMENTS = 500
 """Number of documents in one `documents.put` [documents]."""
+MAX_KEYS = 100
+"""Number of keys in one `documents.find` [keys]."""
 MAX_RESULTS = 1000
 """Number of results of one query [memories]."""
 MAX_DEPTH = 5
@@ -37,6 +39,7 @@ MAX_BATCH = 100_000
 LENGTHY = frozenset(
     {
         "doctor",
+        "dream",
         "graph",
         "phi",
         "rebuild",

@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NimadError as error:
         if args.json:
             print(json.dumps({"error": {"code": error.code, "message": error.message}}))
-        print(f"{error.message} {error.next_step}", file=sys.stderr)
+        print(error.sentences, file=sys.stderr)
         return error.exit
     if args.auto and not wish.migrate:
         result = {"migrated": False, "reason": wish.reason}

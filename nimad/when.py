@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from nimad import datewords as words
 from nimad import times
-from nimad.text import is_paired
+from nimad.text import is_paired, words_of
 
 FORMS = (
     "a date (2023, 2023-05-08, 8 May 2023, May 2023), with or without a time (14:30, 3pm), an age"
@@ -25,6 +25,9 @@ FORMS = (
     " a number since 1970"
 )
 _MS = timedelta(milliseconds=1)
+_IN_NO_CALENDAR = (ValueError, OverflowError, OSError, LookupError)
+"""What a date raises that is in no calendar, or a word that is one but for the case of letters that
+have three: "Frıday"."""
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 
@@ -63,16 +66,16 @@ def read(text: str, now: int, zone: tzinfo | None = None) -> Span:
             return _moment(at)
     if short := re.fullmatch(r"(\d{1,6}) ?(min|h|d|w|mo|y)", given):
         return _moment(now - int(short[1]) * words.UNITS[short[2]] // _MS)
-    if ago := _AGO.fullmatch(given):
-        return _moment(now - _amount(ago) // _MS)
-    if found := _LAST_SOME.fullmatch(given):
-        return Span(now - _amount(found) // _MS, now + 1)
     try:
+        if ago := _AGO.fullmatch(given):
+            return _moment(now - _amount(ago) // _MS)
+        if found := _LAST_SOME.fullmatch(given):
+            return Span(now - _amount(found) // _MS, now + 1)
         named = _written(given, _here(now, zone))
         if named is not None:
             return _milliseconds(*named, zone)
-    except (ValueError, OverflowError, OSError):
-        pass  # no calendar has it
+    except _IN_NO_CALENDAR:
+        pass
     raise ValueError(f"must be {FORMS}")
 
 
@@ -81,8 +84,8 @@ def relative(text: str, now: int, zone: tzinfo | None = None) -> Iterator[tuple[
 
     What counts weeks or more is not meant to the day: it gets a quarter of its unit on both sides.
     """
-    low = text.casefold()
-    if not any(hint in low for hint in _HINTS):
+    dense = not text.isascii() and _DENSE_HINT.search(text)
+    if not dense and _HINTS.isdisjoint(words_of(text.casefold())):
         return
     zone = zone or times.local_zone()
     at = _here(now, zone)
@@ -96,12 +99,13 @@ def relative(text: str, now: int, zone: tzinfo | None = None) -> Iterator[tuple[
         (some[0], partial(_season, said=_said(some)[-1])) for some in _LAST_SEASON.finditer(text)
     ]
     for some in _AGO.finditer(text):
-        spans.append((some[0], partial(_around, ago=_amount(some), unit=_unit(some))))
+        spans.append((some[0], partial(_around, found=some)))
     for said, bounds in spans:
-        with suppress(ValueError, OverflowError, OSError):  # no calendar has it
+        with suppress(*_IN_NO_CALENDAR):
             yield _milliseconds(*bounds(at), zone), said
     for last in _LAST_SOME.finditer(text):
-        yield Span(now - _amount(last) // _MS, now + 1), last[0]
+        with suppress(*_IN_NO_CALENDAR):
+            yield Span(now - _amount(last) // _MS, now + 1), last[0]
 
 
 # --- one whole text -------------------------------------------------------------------------------
@@ -250,8 +254,8 @@ def _season(now: datetime, said: str) -> Bounds:
     return start, end
 
 
-def _around(now: datetime, ago: timedelta, unit: timedelta) -> Bounds:
-    at = now - ago
+def _around(now: datetime, found: re.Match[str]) -> Bounds:
+    at, unit = now - _amount(found), _unit(found)
     if unit < _DAY:
         return at - unit, at + unit
     slack = 0 if unit == _DAY else max(1, unit.days // 4)
@@ -370,16 +374,18 @@ _AGO = re.compile(
     rf"|{_NUMBER}[个個]?({_DENSE_UNIT})間?[之以]?前",
     re.IGNORECASE,
 )
-_HINTS = (
-    *("last", "past", "ago", "this", "day", "morrow", "vor", "letzt", "gestern", "heute", "dies"),
-    *("hier", "hui", "demain", "matin", "cette", "ce ", "dernier", "dernière", "passé", "il y a"),
-    *("ayer", "hoy", "anoche", "este ", "esta ", "pasad", "hace", "últim", "ontem", "hoje", "há "),
-    *("amanhã", "passad", "ieri", "oggi", "domani", "quest", "scors", " fa", "ultim", "vergang"),
-    *("вчера", "сегодня", "завтра", "прошл", "этой", "этом", "этих", "назад", "последни"),
-    *("前", "日", "夜", "晩", "晚", "朝", "週", "周", "月", "年", "天", "星期", "礼拜", "去"),
-    *("きのう", "おととい", "今", "最近"),
-)
-"""Something of every pattern above and below: most questions have none of it."""
+_HINT_TEXT = """
+last past ago this today yesterday tomorrow vor letzte letzten letzter letztes letztem vergangene
+vergangenen vergangener vergangenes gestern vorgestern heute diese dieser diesen dieses diesem hier
+avant aujourd demain matin cette ce dernier dernière derniers dernières passé passée il ayer
+anteayer hoy anoche este esta pasado pasada hace último última últimos últimas ontem anteontem hoje
+há amanhã passado passada ieri altro oggi domani questa questo quest scorso scorsa fa ultimi ultime
+вчера позавчера сегодня завтра прошлой прошлом прошлый прошлую прошлое прошлые прошлых прошлым этой
+этом этих назад последние
+"""
+_HINTS = frozenset(_HINT_TEXT.split())
+_DENSE_HINT = re.compile("[前日夜晩晚朝週周月年天星礼去今最先きお]")
+"""A word, or a character, of every pattern above and below: most questions have none of them."""
 _LAST_SOME = re.compile(
     rf"\b(?:last|past) {_NUMBER} ({_UNIT})s?\b|\bletzten {_NUMBER} ({_GERMAN_UNIT})(?:e[nrs]?|n)?\b"
     rf"|\b[lc]es {_NUMBER} derni[eè]re?s ({_FRENCH_UNIT})s?\b"

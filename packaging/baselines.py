@@ -1,8 +1,9 @@
-"""What recall is compared with: the usual ways, as anybody would build them, on the same turns.
+"""What recall is compared with: the usual ways, as anybody would build them, on the same memories.
 
-Full-text BM25 (SQLite FTS5, porter, the words joined by OR, stop words dropped), exact cosines of
-the embedder's float32 vectors (as they are, and with the speakers' names taken out of the query),
-and the two usual ways to join words and vectors: reciprocal ranks, and scores between 0 and 1.
+Full-text BM25 (SQLite FTS5, porter, the words joined by OR, stop words dropped; the same with
+scripts without spaces cut into pairs of characters), exact cosines of an embedder's float32
+vectors, and the two usual ways to join words and vectors: reciprocal ranks, and scores between 0
+and 1.  The words of a joined way are in pairs; of other text that is the plain BM25.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from dialogues import Turn
@@ -21,7 +23,10 @@ from nimad.store.words import STOP_WORDS
 Scores = NDArray[np.float64]
 Score = Callable[[str], Scores]
 RRF_K = 60
+BM25, PAIRS = "BM25", "BM25 of pairs"
 _WORD = re.compile(r"\w+")
+_DENSE = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]+")
+"""Runs of Thai, kana, ideographs and Hangul."""
 
 
 def bm25(turns: Sequence[Turn]) -> Score:
@@ -46,22 +51,33 @@ def bm25(turns: Sequence[Turn]) -> Score:
     return scored
 
 
-def cosines(turns: Sequence[Turn], embedder: Embedder, *, stripped: bool) -> Score:
-    """float64[n] of a query: the exact cosines; `stripped` of the speakers' names."""
-    vectors = embedder.embed([turn.text for turn in turns])
-    names = {word.lower() for turn in turns for word in _WORD.findall(turn.who)}
+def in_pairs(text: str) -> str:
+    """The text with runs of dense scripts as overlapping pairs of characters, blanks between."""
+
+    def pairs(found: re.Match[str]) -> str:
+        run = found[0]
+        return " " + " ".join(run[n : n + 2] for n in range(max(len(run) - 1, 1))) + " "
+
+    return _DENSE.sub(pairs, text)
+
+
+def cosines(turns: Sequence[Turn], embedder: Embedder) -> Score:
+    """float64[n] of a query: the exact cosines."""
+    vectors = np.vstack(
+        [
+            embedder.embed([turn.text for turn in turns[start : start + 512]])
+            for start in range(0, len(turns), 512)
+        ]
+    )
 
     def scored(query: str) -> Scores:
-        if stripped:
-            plain = re.sub(r"['’]s\b", "", query)
-            query = _WORD.sub(lambda m: "" if m[0].lower() in names else m[0], plain)
         found: Scores = (vectors @ embedder.embed([query])[0]).astype(np.float64)
         return found
 
     return scored
 
 
-def by_ranks(one: Score, other: Score) -> Score:
+def by_ranks(one: Scores, other: Scores) -> Scores:
     """Reciprocal-rank fusion, k 60."""
 
     def ranks(scores: Scores) -> Scores:
@@ -69,29 +85,37 @@ def by_ranks(one: Score, other: Score) -> Score:
         out[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
         return np.where(scores != 0, 1 / (RRF_K + out), 0.0)
 
-    return lambda query: ranks(one(query)) + ranks(other(query))
+    return ranks(one) + ranks(other)
 
 
-def by_scores(one: Score, other: Score) -> Score:
-    """Both sides between 0 and 1 over all turns, half and half."""
+def by_scores(one: Scores, other: Scores) -> Scores:
+    """Both sides between 0 and 1 over all memories, half and half."""
 
     def even(scores: Scores) -> Scores:
         low, high = float(scores.min()), float(scores.max())
         spread: Scores = (scores - low) / max(high - low, 1e-9)
         return spread
 
-    return lambda query: (even(one(query)) + even(other(query))) / 2
+    return (even(one) + even(other)) / 2
 
 
-def all_of(turns: Sequence[Turn], embedder: Embedder) -> dict[str, Score]:
-    """Every way by its name, over one store's turns."""
-    words = bm25(turns)
-    plain = cosines(turns, embedder, stripped=False)
-    name = embedder.name
-    return {
-        "FTS5 BM25, porter, OR, no stop words": words,
-        f"{name}, exact cosine, float32": plain,
-        f"{name}, names stripped from the query": cosines(turns, embedder, stripped=True),
-        f"reciprocal ranks (k {RRF_K}) of BM25 and {name}": by_ranks(words, plain),
-        f"scores .5/.5 of BM25 and {name}": by_scores(words, plain),
-    }
+def all_of(
+    turns: Sequence[Turn], embedders: Sequence[Embedder]
+) -> Callable[[str], dict[str, Scores]]:
+    """Gives every way's scores of a query by the way's name, over one store."""
+    plain = bm25(turns)
+    dense = any(_DENSE.search(turn.text) for turn in turns)
+    cut = bm25([replace(turn, text=in_pairs(turn.text)) for turn in turns]) if dense else plain
+    near = {embedder.name: cosines(turns, embedder) for embedder in embedders}
+
+    def scored(query: str) -> dict[str, Scores]:
+        words = cut(in_pairs(query)) if dense else plain(query)
+        found = {BM25: plain(query) if dense else words, PAIRS: words}
+        for name, cosine in near.items():
+            by = cosine(query)
+            found[f"{name} cosine"] = by
+            found[f"RRF of BM25 and {name}"] = by_ranks(words, by)
+            found[f"half BM25, half {name}"] = by_scores(words, by)
+        return found
+
+    return scored

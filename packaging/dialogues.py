@@ -41,6 +41,11 @@ class Asked:
     category: int
     evidence: frozenset[str]
 
+    @property
+    def kind(self) -> str:
+        """The name of its category."""
+        return CATEGORIES[self.category]
+
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
@@ -52,8 +57,13 @@ class Dialogue:
 
 
 def read_dialogues(path: Path) -> list[Dialogue]:
-    """Every conversation of a file; questions without a turn that answers them are left out."""
-    return [_dialogue(sample) for sample in json.loads(path.read_text())]
+    """Every conversation of a file."""
+    return parse_dialogues(json.loads(path.read_text()))
+
+
+def parse_dialogues(samples: Sequence[Mapping[str, Any]]) -> list[Dialogue]:
+    """Those of a file that was read; questions without a turn that answers them are left out."""
+    return [_dialogue(sample) for sample in samples]
 
 
 def _dialogue(sample: Mapping[str, Any]) -> Dialogue:

@@ -46,22 +46,13 @@ import numpy as np
 import torch
 from distill_teacher import FIRST_TOKEN, FIRST_WORD, Teacher, token_vectors
 from numpy.typing import NDArray
-from teacher_files import find_model, load_reference, prove, survey
+from teacher_files import STEADY, find_model, load_reference, prove, survey
 
 from nimad.embed.base import DIMS
 from nimad.embed.static import TABLE
 from nimad.embed.table import TokenTable, write_table
 from nimad.embed.wordpiece import WordPiece
 
-STEADY = {
-    "ATEN_CPU_CAPABILITY": "avx2",
-    "MKL_CBWR": "AVX2",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "OPENBLAS_CORETYPE": "Haswell",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-}
-"""Holds the libraries to one way of rounding; they look when they are loaded."""
 MOST_WEIGHT = 4095
 
 Floats = NDArray[np.float64]

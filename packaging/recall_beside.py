@@ -1,89 +1,53 @@
-"""What stands beside nimad's own rows: the usual ways, and the same recipe on other vectors."""
+"""The usual ways (`baselines`) on a labelled set: what stands beside nimad's own figures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
+import contextlib
+from collections.abc import Sequence
 
 import baselines
 import numpy as np
-from dialogues import DEPTH, Dialogue, mean, score
-from recall_exact import exact_recall
-from recall_store import loaded, recall_with
+from dialogues import DEPTH, Turn, score
+from recall_sets import LabelledSet
 
-from nimad.core.store import MemoryStore
 from nimad.embed.base import Embedder
-from nimad.model import Filter
-from nimad.recall.ranking import Recall
-from nimad.recall.weights import DEFAULT
+from nimad.embed.registry import get_embedder
+from nimad.errors import NimadError
 
-Row = dict[str, Any]
-Asked = Callable[[Dialogue, str], list[str]]
-
-
-def beside(dialogues: Sequence[Dialogue], embedder: str) -> list[Row]:
-    """Every row: its name, and the figures of separate and of merged stores."""
-    with loaded(dialogues, embedder) as store:
-        rows = _usual(dialogues, store.embedder)
-        rows += [
-            _recipe("this recipe, exact float32 vectors", exact_recall(store), dialogues),
-            _recipe("this recipe, 8-bit vectors", recall_with(store, DEFAULT), dialogues),
-        ]
-        return [*rows, _by_blocks(store, dialogues)]
+Scored = dict[str, list[dict[str, float]]]
+"""By way: what each question scored, in the order in which they are asked."""
 
 
-def _by_blocks(store: MemoryStore, dialogues: Sequence[Dialogue]) -> Row:
-    """Candidates from the sealed block index, as in a store too large to be scored whole."""
-    store.semantic.flush()
-    few = recall_with(store, replace(DEFAULT, exact_rows=0))
-    return _recipe("this recipe, candidates of the sparse-block index", few, dialogues)
+def embedders_here(minilm: bool) -> list[Embedder]:
+    """static, and minilm where it is installed and wanted."""
+    found = [get_embedder("static")]
+    if minilm:
+        with contextlib.suppress(NimadError):
+            found.append(get_embedder("minilm"))
+    return found
 
 
-def _recipe(name: str, recall: Recall, dialogues: Sequence[Dialogue]) -> Row:
-    def ask(where: Filter, text: str) -> list[str]:
-        hits = recall.query(text, DEPTH, "hybrid", where)
-        return [str((hit.memory.extra or {}).get("turn")) for hit in hits]
-
-    return {
-        "name": name,
-        "separate": _figures(dialogues, lambda d, text: ask(Filter(namespace=d.name), text)),
-        "merged": _figures(dialogues, lambda _, text: ask(Filter(), text)),
-    }
-
-
-def _usual(dialogues: Sequence[Dialogue], embedder: Embedder) -> list[Row]:
-    own = {d.name: baselines.all_of(d.turns, embedder) for d in dialogues}
-    merged = baselines.all_of([turn for d in dialogues for turn in d.turns], embedder)
-    labels = {d.name: [f"{d.name}/{turn.id}" for turn in d.turns] for d in dialogues}
-    every = [label for d in dialogues for label in labels[d.name]]
-
-    def apart(way: str) -> Asked:
-        return lambda d, text: _first(own[d.name][way](text), labels[d.name])
-
-    def together(way: str) -> Asked:
-        return lambda _, text: _first(merged[way](text), every)
-
-    return [
-        {
-            "name": way,
-            "separate": _figures(dialogues, apart(way)),
-            "merged": _figures(dialogues, together(way)),
-        }
-        for way in merged
-    ]
-
-
-def _first(scores: baselines.Scores, labels: Sequence[str]) -> list[str]:
-    best = np.argsort(-scores, kind="stable")[:DEPTH]
-    return [labels[place] for place in best if scores[place] != 0]
-
-
-def _figures(dialogues: Sequence[Dialogue], ask: Asked) -> dict[str, float]:
-    return mean(
-        [
-            score(ask(d, asked.text), frozenset(f"{d.name}/{turn}" for turn in asked.evidence))
-            for d in dialogues
-            for asked in d.questions
-        ]
-    )
+def beside(given: LabelledSet, embedders: Sequence[Embedder], *, merged: bool) -> Scored:
+    """Every way on the questions of a set, each asked of its own store or of all as one."""
+    found: Scored = {}
+    places = range(len(given.stores))
+    for group in [list(places)] if merged else [[place] for place in places]:
+        asked = [question for place, question in given.asked() if place in group]
+        if not asked:
+            continue
+        stores = [given.stores[place] for place in group]
+        keys = [key for store in stores for key in store.keys]
+        fields = [one for store in stores for one in store.fields]
+        times = np.array([one.get("timestamp", 0) for one in fields])
+        ways = baselines.all_of(
+            [Turn("", one.get("who", ""), one["text"], 0, 0) for one in fields], embedders
+        )
+        for question in asked:
+            there = np.full(len(keys), True)
+            if question.as_of is not None:  # later memories count for nobody
+                there = times <= question.as_of
+            for way, scores in ways(question.text).items():
+                best = np.argsort(np.where(there, -scores, np.inf), kind="stable")[:DEPTH]
+                shown = [keys[row] for row in best if there[row] and scores[row] != 0]
+                found.setdefault(way, []).append(score(shown, question.evidence))
+    return found

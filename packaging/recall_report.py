@@ -1,87 +1,172 @@
-"""What `make bench-recall` found, as a table and as a plot."""
+"""What `make bench-recall` found, as tables and as a picture."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-COLUMNS = ("recall@5", "recall@10", "recall@20", "ndcg@10")
+Found = Mapping[str, Any]
+DRAWN = (
+    ("nimad hybrid", "#d62728", "o"),
+    ("BM25", "#7f7f7f", "s"),
+    ("BM25 of pairs", "#bcbd22", "s"),
+    ("static cosine", "#1f77b4", "^"),
+    ("RRF of BM25 and static", "#9467bd", "D"),
+    ("half BM25, half static", "#2ca02c", "D"),
+    ("minilm cosine", "#17becf", "v"),
+    ("half BM25, half minilm", "#e377c2", "v"),
+)
+"""The ways in the picture and in the summary, with their marks."""
 
 
-def table(report: dict[str, Any]) -> str:
-    """The figures for people: each way, apart and merged, then nimad's own in detail."""
-    lines = [f"{'':52}{'recall@10':>11}{'nDCG@10':>9}{'merged':>9}{'nDCG@10':>9}{'p50 ms':>8}"]
-    lines += [_line(*row) for row in rows(report)]
-    lines += ["", f"{'store':10}{'mode':10}" + "".join(f"{n:>11}" for n in (*COLUMNS, "p95_ms"))]
-    for run in report["runs"]:
-        figures = "".join(f"{run[name]:>11.3f}" for name in (*COLUMNS, "p95_ms"))
-        lines.append(f"{run['store']:10}{run['mode']:10}{figures}")
-        if run["mode"] == "hybrid":
-            for name, part in run["categories"].items():
-                figures = "".join(f"{part[column]:>11.3f}" for column in COLUMNS)
-                lines.append(f"{'':10}  {name:12}{figures[4:]}")
-    lines.append(f"{report['memories']:,} memories, embedder {report['embedder']}")
-    if (share := report["wrong_questions_answered"]) is not None:
-        lines.append(f"questions of another conversation that surfaced anything: {share:.1%}")
-    return "\n".join(lines)
-
-
-def page(report: dict[str, Any]) -> str:
-    """The same for docs/recall.md."""
+def set_table(found: Found) -> list[str]:
+    """Every way on one set."""
     lines = [
-        "| way | recall@10 | nDCG@10 | merged recall@10 | merged nDCG@10 | p50 ms |",
+        f"\n### {found['name']}\n",
+        f"{found['memories']:,} memories in {found['stores']} stores, {found['asked']} questions;"
+        f" {found['licence']}.\n",
+        "| way | recall@10 | nDCG@10 | 95 % | merged recall@10 | merged nDCG@10 | p50 ms |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    merged = {way["way"]: way for way in found["ways"] if way["merged"]}
+    for way in found["ways"]:
+        if way["merged"]:
+            continue
+        cells = [way["way"], f"{way['recall@10']:.3f}", f"{way['ndcg@10']:.3f}"]
+        cells.append(f"{way['low']:.3f} to {way['high']:.3f}")
+        other = merged.get(way["way"])
+        cells += [f"{other[name]:.3f}" if other else "" for name in ("recall@10", "ndcg@10")]
+        cells.append(f"{way['p50_ms']:.2f}" if "p50_ms" in way else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    if len(found["kinds"]) > 1:
+        lines += [
+            "",
+            "| kind of question (hybrid) | asked | recall@10 | nDCG@10 |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| {kind} | {one['asked']} | {one['recall@10']:.3f} | {one['ndcg@10']:.3f} |"
+            for kind, one in found["kinds"].items()
+        ]
+    return lines
+
+
+def summary(sets: Sequence[Found]) -> list[str]:
+    """nDCG@10 of every way on every set, each question asked of its own store."""
+    ways = [way for way, _, _ in DRAWN if any(_of(one, way) for one in sets)]
+    head = [*ways, "hybrid above the best without MiniLM"]
+    lines = [f"| nDCG@10 | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
+    for one in sets:
+        values = [_of(one, way) for way in ways]
+        cells = [f"{value['ndcg@10']:.3f}" if value else "" for value in values]
+        gain = one["above_best"]
+        cells.append(f"{gain['gain']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})")
+        lines.append(f"| {one['name']} | {' | '.join(cells)} |")
+    means = []
+    for way in ways:
+        there = [value["ndcg@10"] for one in sets if (value := _of(one, way))]
+        means.append(f"{sum(there) / len(there):.3f}" if len(there) == len(sets) else "")
+    gains = [one["above_best"]["gain"] for one in sets]
+    lines.append(f"| mean | {' | '.join(means)} | {sum(gains) / len(gains):+.3f} |")
+    return lines
+
+
+def silence(sets: Sequence[Found]) -> list[str]:
+    """Answerable questions without an answer, and others with one, by set and mode."""
+    lines = [
+        "| set | mode | silent, own store | silent, all as one | another store answers |"
+        " another subject is answered |",
         "|---|---|---|---|---|---|",
     ]
-    for name, separate, merged in rows(report):
-        cells = [f"{part[figure]:.3f}" for part in (separate, merged) for figure in COLUMNS[1::2]]
-        took = f"{separate['p50_ms']:.2f}" if "p50_ms" in separate else ""
-        lines.append(f"| {name} | {' | '.join(cells)} | {took} |")
-    share = report["wrong_questions_answered"]
-    if share is not None:
-        lines.append(f"\nQuestions of another conversation that surfaced anything: {share:.1%}.")
-    return "\n".join(lines)
+    for one in sets:
+        for row in one["silence"]:
+            shares = [row.get(name) for name in ("silent", "merged", "wrong", "foreign")]
+            cells = ["" if share is None else f"{share:.1%}" for share in shares]
+            lines.append(f"| {one['name']} | {row['mode']} | {' | '.join(cells)} |")
+    return lines
 
 
-def rows(report: dict[str, Any]) -> list[tuple[str, dict[str, float], dict[str, float]]]:
-    """(name, figures of separate stores, of the merged one); nimad's own last."""
-    found = [(row["name"], row["separate"], row["merged"]) for row in report["beside"]]
-    own = {(run["store"], run["mode"]): run for run in report["runs"]}
-    for mode in ("words", "meaning", "hybrid"):
-        name = f"nimad through its socket, {mode}"
-        found.append((name, own["separate", mode], own["merged", mode]))
-    return found
+def _of(found: Found, way: str) -> Mapping[str, float] | None:
+    for one in found["ways"]:
+        if one["way"] == way and not one["merged"]:
+            return one  # type: ignore[no-any-return]
+    return None
 
 
-def _line(name: str, separate: dict[str, float], merged: dict[str, float]) -> str:
-    took = f"{separate['p50_ms']:>8.2f}" if "p50_ms" in separate else ""
-    figures = f"{separate['recall@10']:>11.3f}{separate['ndcg@10']:>9.3f}"
-    return f"{name:52}{figures}{merged['recall@10']:>9.3f}{merged['ndcg@10']:>9.3f}{took}"
+def draw(sets: Sequence[Found], path: Path) -> None:
+    """nDCG@10: a line for each set, a mark for each way, the interval of nimad's."""
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(figsize=(8, 0.55 * len(sets) + 1.6))
+    for way, colour, mark in DRAWN:
+        there = [(row, value) for row, one in enumerate(sets) if (value := _of(one, way))]
+        if not there:
+            continue
+        values = [value["ndcg@10"] for _, value in there]
+        own = way.startswith("nimad")
+        axes.scatter(
+            values,
+            [row for row, _ in there],
+            s=70 if own else 32,
+            c=colour,
+            marker=mark,
+            label=way,
+            zorder=3 if own else 2,
+        )
+        if own:
+            for row, value in there:
+                axes.plot([value["low"], value["high"]], [row, row], color=colour, zorder=1)
+    axes.set_yticks(range(len(sets)), [one["name"] for one in sets])
+    axes.invert_yaxis()
+    axes.set_xlabel("nDCG@10, each question asked of its own store; the line is the 95 % interval")
+    axes.grid(axis="both", alpha=0.3)
+    figure.legend(loc="upper center", ncols=4, fontsize=8, frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.55 / figure.get_figheight()))
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    pyplot.close(figure)
 
 
-def draw(report: dict[str, Any], path: Path) -> None:
-    """recall@10 of each way: a bar for separate stores, one for the merged one."""
+def draw_curves(
+    curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
+    marks: Mapping[str, Mapping[str, tuple[float, float]]],
+    path: Path,
+) -> None:
+    """Silence (x) against false answers (y), a panel for each set, a line for each group of
+    questions without an answer; the default of each marked.  All in percent."""
+    pyplot = _pyplot()
+    rows = (len(curves) + 2) // 3
+    figure, panels = pyplot.subplots(rows, 3, figsize=(9, 2.4 * rows + 0.5), squeeze=False)
+    colours = {"wrong": "#1f77b4", "foreign": "#ff7f0e"}
+    names = {"wrong": "another store of the set", "foreign": "another subject"}
+    for panel in panels.ravel()[len(curves) :]:
+        panel.set_visible(False)
+    for panel, (name, groups) in zip(panels.ravel(), curves.items(), strict=False):
+        for group, points in groups.items():
+            panel.plot(*zip(*points, strict=True), color=colours[group], label=names[group])
+            panel.plot(*marks[name][group], "o", color=colours[group])
+        panel.set_xlim(-0.2, 8)
+        panel.set_ylim(0, 100)
+        panel.set_title(name, fontsize=9)
+        panel.grid(alpha=0.3)
+        panel.tick_params(labelsize=7)
+    handles = {
+        label: handle
+        for panel in panels.ravel()
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles, loc="upper center", ncols=2, frameon=False)
+    figure.supxlabel("answerable questions that stay without an answer [%]", fontsize=9)
+    figure.supylabel("questions without an answer that get one [%]", fontsize=9)
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.35 / figure.get_figheight()))
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    pyplot.close(figure)
+
+
+def _pyplot() -> Any:
     import matplotlib
 
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "nimad"
     from matplotlib import pyplot
 
-    found = rows(report)
-    names = [name for name, _, _ in found]
-    figure, axes = pyplot.subplots(figsize=(8, 0.42 * len(found) + 1.2))
-    stores = (
-        (-0.2, "each conversation a store", [separate for _, separate, _ in found]),
-        (0.2, "all in one", [merged for _, _, merged in found]),
-    )
-    for shift, label, figures in stores:
-        values = [one["recall@10"] for one in figures]
-        bars = axes.barh([n + shift for n in range(len(found))], values, 0.4, label=label)
-        axes.bar_label(bars, fmt="%.3f", padding=2, fontsize=7)
-    axes.set_yticks(range(len(found)), names, fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 0.9)
-    axes.set_xlabel("recall@10")
-    axes.legend(loc="lower left", fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+    return pyplot

@@ -1,54 +1,36 @@
-"""A store with labelled dialogues in it, asked in this process: for the studies of recall."""
+"""A store with a labelled set in it, asked in this process: for the studies of recall."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dialogues import DEPTH, Dialogue, mean, score
+from recall_sets import LabelledSet
 
 from nimad.config import Config
 from nimad.core.store import MemoryStore
-from nimad.embed.base import AnswerThreshold, CosineScale
-from nimad.model import Filter, Memory
+from nimad.model import Memory
 from nimad.recall.ranking import Recall
 from nimad.recall.weights import Weights
 
-Figures = dict[str, float]
-NO_FLOOR = AnswerThreshold(-1.0, -1.0)
-OPEN = CosineScale(near=-1.0, hybrid=NO_FLOOR, meaning=NO_FLOOR)
-"""Lets everything pass."""
+PAGE = 500
 
 
 @contextmanager
-def loaded(
-    dialogues: Sequence[Dialogue],
-    embedder: str,
-    form: Callable[[Memory], Memory] = lambda memory: memory,
-) -> Iterator[MemoryStore]:
-    """A store with each conversation in a namespace; `form` may change what a memory tells."""
+def loaded_set(given: LabelledSet, embedder: str) -> Iterator[MemoryStore]:
+    """A store with each store of a set in a namespace; `extra` has the keys."""
     with tempfile.TemporaryDirectory(prefix="nimad-study-") as directory:
         config = Config().replace(embedder=embedder, graph__engine="none")
         store = MemoryStore.open(Path(directory) / "state", config)
-        for dialogue in dialogues:
-            store.remember_many(
-                [
-                    form(
-                        Memory(
-                            text=turn.text,
-                            who=turn.who,
-                            timestamp=turn.moment,
-                            namespace=dialogue.name,
-                            conversation=dialogue.name,
-                            session=str(turn.session),
-                            extra={"turn": f"{dialogue.name}/{turn.id}"},
-                        )
-                    )
-                    for turn in dialogue.turns
-                ]
-            )
+        for one in given.stores:
+            memories = [
+                Memory(**fields, namespace=one.name, extra={"key": key})
+                for key, fields in zip(one.keys, one.fields, strict=True)
+            ]
+            for start in range(0, len(memories), PAGE):
+                store.remember_many(memories[start : start + PAGE])
         try:
             yield store
         finally:
@@ -58,22 +40,3 @@ def loaded(
 def recall_with(store: MemoryStore, weights: Weights) -> Recall:
     """A ranking of its own over the store."""
     return Recall(store.records, lambda: (store.blocks, store.embedder), weights)
-
-
-def figures(recall: Recall, dialogues: Sequence[Dialogue], merged: bool) -> list[Figures]:
-    """The means of each conversation, weighted in `overall`."""
-    made = []
-    for dialogue in dialogues:
-        where = Filter() if merged else Filter(namespace=dialogue.name)
-        scores = []
-        for asked in dialogue.questions:
-            hits = recall.query(asked.text, DEPTH, "hybrid", where)
-            found = [str((hit.memory.extra or {}).get("turn")) for hit in hits]
-            scores.append(score(found, frozenset(f"{dialogue.name}/{e}" for e in asked.evidence)))
-        made.append({**mean(scores), "questions": len(scores)})
-    return made
-
-
-def overall(parts: Sequence[Figures], name: str) -> float:
-    """The mean over all questions."""
-    return sum(p[name] * p["questions"] for p in parts) / sum(p["questions"] for p in parts)

@@ -1,11 +1,13 @@
-"""Makes docs/recall.md: what each part of the ranking is worth, and where its floors lie.
+"""Makes docs/recall.md: how nimad stands beside other ways, what each part is worth, and when it
+says nothing.
 
-    python packaging/recall_study.py DATA [--embedder NAME] [--bench docs/recall.json]
-                                     [--output docs/recall.md] [--svg FILE]
+    python packaging/recall_study.py FOLDER [--bench docs/recall.json] [--output docs/recall.md]
+                                     [--ways docs/recall.svg] [--curves docs/recall-silence.svg]
+                                     [--left-out FILE]
 
-`--bench` takes what `make bench-recall` wrote, whose table then stands first.  DATA as in
-bench_recall.py.  Each row of the first table is the whole recipe with one thing changed, asked in
-this process.  The floors are measured by recall_floors.py.
+`--bench` takes what `make bench-recall` wrote, whose tables then stand first, `--left-out` what
+fit_evidence.py wrote.  FOLDER as there.
+Each row of the table of parts is the whole recipe with one thing changed, asked in this process.
 """
 
 from __future__ import annotations
@@ -16,129 +18,113 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import recall_floors
 import recall_forms
 import recall_report
-from dialogues import Dialogue, read_dialogues
-from recall_store import NO_FLOOR, OPEN, Figures, figures, loaded, overall, recall_with
+import recall_signals
+from dialogues import DEPTH, mean, score
+from recall_exact import exact_recall
+from recall_sets import LabelledSet, read_sets
+from recall_signals import ANSWERED, where_of
+from recall_store import loaded_set, recall_with
 
-from nimad.core.store import MemoryStore
-from nimad.recall.weights import DEFAULT, Weights
+from nimad.recall import evidence
+from nimad.recall.ranking import Recall
+from nimad.recall.weights import DEFAULT
 
+ASKED = 80
+"""Questions of a set that are asked for each part [questions]."""
 CHANGES: Sequence[tuple[str, dict[str, float]]] = (
-    ("the recipe", {}),
     ("semantic 0: words alone", {"semantic": 0.0}),
     ("semantic 1: meaning alone", {"semantic": 1.0}),
     ("semantic 0.5", {"semantic": 0.5}),
     ("semantic 0.7", {"semantic": 0.7}),
     ("subject 0", {"subject": 0.0}),
-    ("subject 0.2", {"subject": 0.2}),
-    ("subject 0.4", {"subject": 0.4}),
-    (
-        "word_before, word_after, word_beyond 0",
-        {"word_before": 0, "word_after": 0, "word_beyond": 0},
-    ),
-    ("word_before 0", {"word_before": 0.0}),
+    ("no neighbours' words", {"word_before": 0, "word_after": 0, "word_beyond": 0}),
     ("word_after 0", {"word_after": 0.0}),
-    ("word_beyond 0", {"word_beyond": 0.0}),
-    ("words 0.4, 0.3, 0.2", {"word_before": 0.4, "word_after": 0.3, "word_beyond": 0.2}),
     ("no neighbours' meaning", {"meaning_before": 0.0, "meaning_after": 0.0}),
-    ("meaning_before 0", {"meaning_before": 0.0}),
-    ("meaning_after 0", {"meaning_after": 0.0}),
     ("date 0", {"date": 0.0}),
-    ("date 0.5", {"date": 0.5}),
+    ("on_date 0", {"on_date": 0.0}),
+    ("literal 0", {"literal": 0.0}),
     ("asks 0", {"asks": 0.0}),
-    ("asks 0.1", {"asks": 0.1}),
-    ("importance 0", {"importance": 0.0}),
-    ("recency 0", {"recency": 0.0}),
+    ("importance 0, recency 0", {"importance": 0.0, "recency": 0.0}),
     ("k1 0.9", {"k1": 0.9}),
     ("b 0.5", {"b": 0.5}),
+    ("b 1", {"b": 1.0}),
     ("unseen 0", {"unseen": 0}),
     ("exact_rows 0: candidates only", {"exact_rows": 0}),
-    ("exact_rows 0, candidates 100", {"exact_rows": 0, "candidates": 100, "nearest": 50}),
+    ("near -9: whatever is near", {"near": -9.0}),
 )
+STRICTNESS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 HEAD = """# Recall
 
-How the ranking works is told in `nimad/recall/ranking.py` and its neighbours; every constant and
-its reason stand in `nimad/recall/weights.py`. This page is what they are worth. It is made by
+How the ranking works is told in `nimad/recall/ranking.py` and its neighbours, when nothing is shown
+in `nimad/recall/evidence.py`; every constant and its reason stand in `nimad/recall/weights.py`.
+This page is what they are worth. It is made by
 
-    make bench-recall DATA=file JSON=docs/recall.json SVG=docs/recall.svg
-    python packaging/recall_study.py file --bench docs/recall.json --output docs/recall.md \\
-        --svg docs/recall-floors.svg
+    make bench-recall DATA=folder JSON=docs/recall.json
+    python packaging/fit_evidence.py folder further --left-out left-out.md
+    python packaging/recall_study.py folder --bench docs/recall.json --left-out left-out.md \\
+        --output docs/recall.md --ways docs/recall.svg --curves docs/recall-silence.svg
 
-from labelled dialogues in the format of LoCoMo (snap-research/LoCoMo, CC BY-NC 4.0; not part of
-nimad).
+from labelled sets (`packaging/recall_sets.py` tells the format), which are not part of nimad, with
+the embedder `static`:
 
-Here: {dialogues} conversations, {turns:,} turns, {questions} questions, embedder `{embedder}`."""
-BENCH = """
+| set | what it is |
+|---|---|
+| beam100k | chats with an agent, long answers (mohammadtavakoli78/BEAM) |
+| locomo | talk of two persons over months (snap-research/LoCoMo, CC BY-NC 4.0) |
+| memdaily | Chinese messages about daily life (nuster1128/MemSim) |
+| technical | shell commands and manual pages in English and German (NL2Bash, tldr-pages) |
+| timelineqa | the log of a life, asked with dates (facebookresearch/TimelineQA, CC BY-NC 4.0) |
+| xquad-* | facts as notes, a sentence each, in languages (google-deepmind/xquad, CC BY-SA 4.0) |
+"""
+WAYS = """
 ## Beside other ways
 
-The first command's table: the usual ways as anybody would build them (`packaging/baselines.py`),
-this recipe on other vectors, and nimad through its socket (floors as shipped, times of this
-machine, which did other work, too).
-`merged`: all conversations asked as one store.
+The usual ways as anybody would build them (`packaging/baselines.py`), and nimad through its socket,
+silence included. Intervals are of 1,000 samples drawn with replacement.
 
-![recall of each way](recall.svg)
+![nDCG@10 of each way on each set](recall.svg)
 """
 PARTS = """
 ## What each part is worth
 
-One thing changed at a time, without floors. `better in`: the number of conversations in which the
-recipe has the higher nDCG@10.
+nDCG@10 of the recipe, and how it changes when one thing is changed; nothing stays silent here.
+{asked} questions of each set.
+"""
+LANGUAGES = """
+## Other languages
 
-| change | recall@10 | | nDCG@10 | | merged recall@10 | merged nDCG@10 | better in |
-|---|---|---|---|---|---|---|---|"""
-CHOSEN = """
-Whether the constants are fitted to these questions: for each conversation, the row above that is
-best on the others (nDCG@10), and what it does on this one.
+`tests/samples/languages.py` has 32 stores of ten notes, one for each language or script, with ten
+questions about them and ten that nothing answers. `tests/unit/test_recall_languages.py` holds that
+all 320 questions find their note, that what is not answered mostly stays silent, and that NFC, NFD
+and full width give the same ids and scores.
 
-| left out | best on the others | its nDCG@10 here | the recipe's |
-|---|---|---|---|"""
-FLOORS = """
+A Chinese question of 40 characters at 100,000 memories: `python -m tests.benchmarks.pairs`.
+"""
+SILENCE = """
 ## When nothing is shown
 
-What is measured is told in `nimad/recall/evidence.py`. Below `usual` nothing is shown; below
-`unknown name` nothing is shown when the question names something that no memory mentions. Each
-question was asked of its own conversation, and every second one of each other conversation, where
-all answers are wrong
-(`python packaging/recall_floors.py DATA` prints this part alone).
+How an answer is decided on is told in `nimad/recall/evidence.py`. False silence is an answerable
+question that stays without an answer. A false answer is one to a question of another store of the
+set (`technical`, `timelineqa`, `memdaily`, `beam100k`: these hold much of the same, so an answer
+may be right), or to one about another subject, in the same language, from another set.
 
-![recall against false answers](recall-floors.svg)"""
+Through the socket, as shipped:
+"""
+CURVES = """
+The same by `--strictness` (`recall.strictness`, 0.5 as shipped), for hybrid: false silence, then
+false answers to another store and to another subject.
 
-
-def changed(change: dict[str, float]) -> Weights:
-    """The weights of a row, without floors."""
-    return replace(DEFAULT, scale=OPEN, words=NO_FLOOR, **change)  # type: ignore[arg-type]
-
-
-def ablations(store: MemoryStore, dialogues: Sequence[Dialogue]) -> list[list[Figures]]:
-    """Prints the table of changes; the figures of each row by conversation."""
-    rows: list[list[Figures]] = []
-    for name, change in CHANGES:
-        recall = recall_with(store, changed(change))
-        own = figures(recall, dialogues, False)
-        merged = figures(recall, dialogues, True)
-        rows.append(own)
-        cells = [name]
-        for figure in ("recall@10", "ndcg@10"):
-            value, recipe = overall(own, figure), overall(rows[0], figure)
-            cells += [f"{value:.3f}", f"{value - recipe:+.3f}"]
-        cells += [f"{overall(merged, figure):.3f}" for figure in ("recall@10", "ndcg@10")]
-        better = sum(a["ndcg@10"] > b["ndcg@10"] for a, b in zip(rows[0], own, strict=True))
-        say(f"| {' | '.join(cells)} | {better if change else ''} |")
-    return rows
-
-
-def left_out(rows: list[list[Figures]], dialogues: Sequence[Dialogue]) -> None:
-    """Prints what the best row on all conversations but one does on that one."""
-    for place, dialogue in enumerate(dialogues):
-        others = [[p for n, p in enumerate(row) if n != place] for row in rows]
-        best = max(range(len(rows)), key=lambda n: overall(others[n], "ndcg@10"))
-        here, recipe = (rows[n][place]["ndcg@10"] for n in (best, 0))
-        say(f"| {dialogue.name} | {CHANGES[best][0]} | {here:.3f} | {recipe:.3f} |")
-
-
+![false answers against silence for each set](recall-silence.svg)
+"""
+LEFT_OUT = """
+The weights were fitted on these sets, on parts of them, on XQuAD in seven further languages
+(`packaging/make_xquad.py`) and on samples that are part of nimad. What weights do to data of
+another kind is told by fitting them on all families of sets but one, and asking that one:
+"""
 LINES: list[str] = []
 
 
@@ -148,35 +134,117 @@ def say(text: str) -> None:
     LINES.append(text)
 
 
+def parts_of(sets: Sequence[LabelledSet]) -> None:
+    """The table of changes: a row for each, a column for each set."""
+    columns = []
+    for given in sets:
+        with loaded_set(given, "static") as store:
+            made = [_ndcg(recall_with(store, DEFAULT), given)]
+            made += [
+                _ndcg(recall_with(store, replace(DEFAULT, **change)), given)  # type: ignore[arg-type]
+                for _, change in CHANGES
+            ]
+            made.append(_ndcg(exact_recall(store), given))
+        columns.append(made)
+    say(f"| change | {' | '.join(given.name for given in sets)} |")
+    say("|---" * (len(sets) + 1) + "|")
+    names = ["the recipe", *(name for name, _ in CHANGES), "exact float32 vectors"]
+    for row, name in enumerate(names):
+        values = [made[row] - made[0] if row else made[0] for made in columns]
+        cells = [f"{value:+.3f}" if row else f"{value:.3f}" for value in values]
+        say(f"| {name} | {' | '.join(cells)} |")
+
+
+def _ndcg(recall: Recall, given: LabelledSet) -> float:
+    scores = []
+    for place, question in given.asked(ASKED):
+        where = where_of(given.stores[place].name, question)
+        hits = recall.query(question.text, DEPTH, "hybrid", where, question.as_of, strictness=0.0)
+        found = [str((hit.memory.extra or {}).get("key")) for hit in hits]
+        scores.append(score(found, question.evidence))
+    return mean(scores)["ndcg@10"]
+
+
+def curves_of(sets: Sequence[LabelledSet], picture: Path | None) -> None:
+    """The tables of strictness for each set, and their picture."""
+    say("| set | " + " | ".join(f"{value:g}" for value in STRICTNESS) + " |")
+    say("|---" * (len(STRICTNESS) + 1) + "|")
+    curves: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    marks: dict[str, dict[str, tuple[float, float]]] = {}
+    for given in sets:
+        met: dict[str, list[float]] = {}
+        for asked in recall_signals.gather(given, given.foreign(sets)):
+            met.setdefault(asked.group, []).append(evidence.weigh(asked.signals, 0.0).met)
+        cells = []
+        for strictness in STRICTNESS:
+            least = evidence.threshold(strictness)
+            shares = [_share(met.get(group), least, group) for group in ("own", *GROUPS)]
+            cells.append(" / ".join("-" if s is None else f"{s:.1f}" for s in shares))
+        say(f"| {given.name} | {' | '.join(cells)} |")
+        grid = [evidence.threshold(n / 200) for n in range(1, 200)]
+        for group in GROUPS:
+            if group in met:
+                points = [_point(met, group, least) for least in grid]
+                curves.setdefault(given.name, {})[group] = points
+                marks.setdefault(given.name, {})[group] = _point(met, group, 0.0)
+    if picture:
+        recall_report.draw_curves(curves, marks, picture)
+
+
+GROUPS = ("wrong", "foreign")
+
+
+def _point(met: dict[str, list[float]], group: str, least: float) -> tuple[float, float]:
+    silent, shown = _share(met["own"], least, "own"), _share(met[group], least, group)
+    assert silent is not None and shown is not None, "both were asked"
+    return silent, shown
+
+
+def _share(met: Sequence[float] | None, least: float, group: str) -> float | None:
+    """Per cent that are shown, of answerable questions those that are not."""
+    if met is None:
+        return None
+    shown = 100 * sum(value >= least for value in met) / len(met)
+    return 100 - shown if group in ANSWERED else shown
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--embedder", default="static")
     parser.add_argument("--bench", type=Path)
     parser.add_argument("--output", type=Path)
-    parser.add_argument("--svg", type=Path)
+    parser.add_argument("--ways", type=Path)
+    parser.add_argument("--curves", type=Path)
+    parser.add_argument("--left-out", type=Path)
     given = parser.parse_args()
-    dialogues = read_dialogues(given.data)
-    say(
-        HEAD.format(
-            dialogues=len(dialogues),
-            turns=sum(len(d.turns) for d in dialogues),
-            questions=sum(len(d.questions) for d in dialogues),
-            embedder=given.embedder,
-        )
-    )
+    sets = read_sets(given.data)
+    say(HEAD)
+    found: list[dict[str, Any]] = []
     if given.bench:
-        say(BENCH)
-        say(recall_report.page(json.loads(given.bench.read_text())))
-    say(PARTS)
-    with loaded(dialogues, given.embedder) as store:
-        rows = ablations(store, dialogues)
-        say(CHOSEN)
-        left_out(rows, dialogues)
-        recall_forms.study(dialogues, given.embedder, say)
-        say(FLOORS)
-        recall_floors.study(store, dialogues, say, given.svg)
+        found = json.loads(given.bench.read_text())["sets"]
+        say(WAYS)
+        for line in recall_report.summary(found):
+            say(line)
+        for one in found:
+            for line in recall_report.set_table(one):
+                say(line)
+        if given.ways:
+            recall_report.draw(found, given.ways)
+    say(PARTS.format(asked=ASKED))
+    parts_of(sets)
+    for talk in sets:
+        if all("session" in fields for store in talk.stores for fields in store.fields):
+            recall_forms.study(talk, say)
+    say(LANGUAGES)
+    say(SILENCE)
+    for line in recall_report.silence(found):
+        say(line)
+    say(CURVES)
+    curves_of(sets, given.curves)
+    if given.left_out:
+        say(LEFT_OUT)
+        say(given.left_out.read_text())
     if given.output:
         given.output.write_text("\n".join(LINES) + "\n")
     return 0

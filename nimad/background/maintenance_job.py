@@ -61,7 +61,10 @@ class MaintenanceJob:
         if ahead > 0:
             return Step(step, ahead)
         busy = self._worker.idle.closed_for()
-        return Step(step, max(0.0, min(busy, ahead + LATEST_SECONDS)), yielding=busy <= 0)
+        reason = self._store.health.reason
+        # words and meaning both, after an upgrade of a large store: no query finds anything
+        latest = 0.0 if reason("words") and reason("blocks") else LATEST_SECONDS
+        return Step(step, max(0.0, min(busy, ahead + latest)), yielding=busy <= 0)
 
     def _step(self) -> None:
         seen = self._changes

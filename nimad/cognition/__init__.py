@@ -9,23 +9,28 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+_NAMES = {
+    "affective_binding": "AffectivelyModulatedAgent BindingConfig DemoAffectiveAgent"
+    " EmotionalRegulator patch_agent_with_affective_modulation",
+    "consciousness_workspace": "AffectiveCore Affects Agent ConsciousnessMetacognitive"
+    " GlobalWorkspace WorkspaceEntry",
+    "dreaming": "DreamEpisode DreamSession DreamingEngine",
+    "embeddings": "get_embedder",
+    "hybrid": "HybridMemoryStore LazyMigrationStore",
+    "migrate_to_sparse_block": "MigrationConfig VSAMigrator",
+    "nima_consciousness_core": "ConsciousnessConfig ConsciousnessCore create_consciousness_core",
+    "phi_estimator": "PhiEstimator PhiMeasurement measure_workspace_integration",
+    "resonator": "Codebook CodebookBuilder ResonatorNetwork ResonatorResult SchemaSlotPredictor",
+    "self_narrative": "NarrativeMetacognitive NarrativeTheme SelfNarrative SelfNarrativeGenerator",
+    "self_observer_agent": "SelfObserverAgent",
+    "sparse_block_memory": "SparseBlockConfig SparseBlockMemory",
+    "sparse_block_vsa": "SparseBlockHDVector",
+    "theory_of_mind": "OtherMindModel SocialConsciousnessWorkspace TheoryOfMindEngine",
+    "volition": "Goal VolitionalAgent VolitionalWorkspace",
+}
+"""Module → what it has for programs."""
 _HOMES = {
-    "Codebook": "nimad.cognition.resonator",
-    "CodebookBuilder": "nimad.cognition.resonator",
-    "HybridMemoryStore": "nimad.cognition.hybrid",
-    "LazyMigrationStore": "nimad.cognition.hybrid",
-    "MigrationConfig": "nimad.cognition.migrate_to_sparse_block",
-    "PhiEstimator": "nimad.cognition.phi_estimator",
-    "PhiMeasurement": "nimad.cognition.phi_estimator",
-    "ResonatorNetwork": "nimad.cognition.resonator",
-    "ResonatorResult": "nimad.cognition.resonator",
-    "SchemaSlotPredictor": "nimad.cognition.resonator",
-    "SparseBlockConfig": "nimad.cognition.sparse_block_memory",
-    "SparseBlockHDVector": "nimad.cognition.sparse_block_vsa",
-    "SparseBlockMemory": "nimad.cognition.sparse_block_memory",
-    "VSAMigrator": "nimad.cognition.migrate_to_sparse_block",
-    "get_embedder": "nimad.cognition.embeddings",
-    "measure_workspace_integration": "nimad.cognition.phi_estimator",
+    name: f"nimad.cognition.{module}" for module, names in _NAMES.items() for name in names.split()
 }
 
 

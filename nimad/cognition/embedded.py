@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import threading
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from nimad.legacy.detect import GRAPH, Detected
 from nimad.legacy.snapshot import take_snapshot
 from nimad.legacy.stores import Found, find
 from nimad.migrate.manager import MigrationManager
+from nimad.store import broadcasts, goals
 
 MARKER = "sparse_memory.pkl"
 """The file name that the legacy guides load and save."""
@@ -145,7 +147,7 @@ def take_over(
 
 
 def copy_into(source: Embedded, target: Embedded) -> int:
-    """Copy every memory, in order, into an empty store; how many.
+    """Copy every memory, in order, goals and broadcasts too, into an empty store; how many.
 
     Raises UsageError when the target holds memories.  A crash leaves whole pages of them there.
     """
@@ -153,13 +155,20 @@ def copy_into(source: Embedded, target: Embedded) -> int:
         raise UsageError(
             detail=f"{target.state} holds other memories already; load them, or save elsewhere"
         )
-    after, copied = 0, 0
+    after = 0
+    new: dict[int, int] = {}
     while page := source.store.export(after, PAGE):
         after = page[-1].id
+        old = [memory.id for memory in page]
+        wanted = goals.each_of(source.store.records, page)
         for memory in page:
             memory.id, memory.source = 0, None
-        copied += len(target.store.remember_many(page))
-    return copied
+        also = partial(goals.add_each, made=page, wanted=wanted)
+        new |= zip(old, target.store.remember_many(page, also), strict=True)
+    with target.store.records.write() as tx:
+        for row in broadcasts.latest(source.store.records, broadcasts.KEPT):
+            broadcasts.add(tx, new[row.memory], row.at, row.affect, row.score)
+    return len(new)
 
 
 def mark(filepath: str | Path) -> None:

@@ -178,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         result = migrator.migrate(dry_run=args.dry_run)
     except NimadError as error:
-        print(f"{error.message} {error.next_step}", file=sys.stderr)
+        print(error.sentences, file=sys.stderr)
         return error.exit
     width = shutil.get_terminal_size().columns
     done = "would be migrated" if args.dry_run else "migrated"

@@ -184,6 +184,11 @@ class SparseBlockMemory:
         self.memory_vectors = Vectors(home.store, self.config)
         self.memory_factors = Factors(home.store)
 
+    @property
+    def records_store(self) -> MemoryStore:
+        """The store underneath, which a daemon would serve."""
+        return self._store
+
     def __bool__(self) -> bool:
         """True, also when it is empty: programs ask `if memory`."""
         return True
@@ -417,6 +422,24 @@ class SparseBlockMemory:
     def _count(self, began: float) -> None:
         self._queries += 1
         self._milliseconds += 1000 * (time.perf_counter() - began)
+
+
+def store_of(memory_store: Any) -> tuple[Any, MemoryStore]:
+    """What a program calls its memory store, as a face and the store underneath.
+
+    A SparseBlockMemory, a MemoryStore, None (a temporary one), or any object with a list
+    `memory_metadata`, whose episodes are copied into a temporary one.  Raises TypeError for others.
+    """
+    if isinstance(memory_store, MemoryStore):
+        return memory_store, memory_store
+    if memory_store is None or not hasattr(memory_store, "records_store"):
+        episodes_of = getattr(memory_store, "memory_metadata", None)
+        if memory_store is not None and episodes_of is None:
+            raise TypeError(f"{type(memory_store).__name__} is no memory store")
+        made = SparseBlockMemory()
+        made.migrate_from_dense(episodes_of or [], episodes_of or [])
+        return made, made.records_store
+    return memory_store, memory_store.records_store
 
 
 def _emotion_cosine(wanted: Mapping[str, float], meta: Mapping[str, Any]) -> float:

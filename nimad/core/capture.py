@@ -2,7 +2,8 @@
 
 A turn is told apart by namespace, session and name.  What is stored of it already stays: the same
 text again is nothing new, another text in its place is a conflict, which is told and changes
-nothing of that turn.  A part that was not there is added, with the relations that it closes.
+nothing of that turn.  A part that was not there is added, with the relations that it closes; one
+that was forgotten stays forgotten, however often an agent sends its transcript.
 
 Crash prose: all turns of a call are one transaction.  A crash before its COMMIT leaves none of
 them, after it all; a caller that got no answer sends them again, and what is there is unchanged.
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nimad.model import TURN_ROLES, Memory, Relation
-from nimad.store.transaction import Transaction
+from nimad.store.transaction import ROLE_BITS, Transaction
 from nimad.text import common_form
 
 RELATIONS = (
@@ -31,12 +32,12 @@ Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 """Runs a statement with parameters and gives all rows: of a reader, or inside a transaction."""
 
 _STORED = """
-SELECT c.name, t.input, t.contemplation, t.output FROM turns t
+SELECT c.name, t.gone, t.input, t.contemplation, t.output FROM turns t
 LEFT JOIN names c ON c.id = t.conversation
-WHERE t.source = 0 AND t.name = ? AND t.listed
+WHERE t.source = 0 AND t.name = ? AND (t.listed OR t.gone)
   AND t.namespace = (SELECT id FROM names WHERE name = ?)
   AND t.session = (SELECT id FROM names WHERE name = ?)
-ORDER BY t.id LIMIT 1
+ORDER BY t.listed DESC, t.id LIMIT 1
 """
 _TEXTS = "SELECT id, text FROM memories WHERE id IN (?, ?, ?)"
 
@@ -57,13 +58,15 @@ class StoredTurn:
     """What became of a captured turn.
 
     `state` is stored, completed, unchanged or conflict; `ids` are the memories of the turn by
-    role, `conflicts` the roles whose text is another one than was captured.
+    role, `conflicts` the roles whose text is another one than was captured, `forgotten` those that
+    were captured and are not stored, because they were forgotten.
     """
 
     turn: str
     state: str
     ids: dict[str, int]
     conflicts: list[str] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -73,6 +76,7 @@ class _Plan:
     conversation: str | None
     ids: dict[str, int]
     conflicts: list[str]
+    forgotten: list[str]
     missing: list[Memory]
 
 
@@ -129,18 +133,21 @@ def _connect(
 
 def _compare(ask: Ask, turn: CapturedTurn) -> _Plan:
     found = ask(_STORED, (turn.name, turn.namespace, turn.session))
-    conversation, *members = found[0] if found else (None, None, None, None)
+    conversation, gone, *members = found[0] if found else (None, 0, None, None, None)
     ids = {role: number for role, number in zip(TURN_ROLES, members, strict=True) if number}
     texts: dict[int, str] = dict(ask(_TEXTS, members)) if ids else {}
-    conflicts, missing = [], []
+    conflicts, forgotten, missing = [], [], []
     for role, memory in turn.memories.items():
-        if role not in ids:
+        if role not in ids and gone & ROLE_BITS[role]:
+            forgotten.append(role)
+        elif role not in ids:
             missing.append(memory)
         elif common_form(texts.get(ids[role], "")) != common_form(memory.text):
             conflicts.append(role)
-    return _Plan(conversation, ids, conflicts, [] if conflicts else missing)
+    return _Plan(conversation, ids, conflicts, forgotten, [] if conflicts else missing)
 
 
 def _result(turn: CapturedTurn, plan: _Plan, state: str) -> StoredTurn:
     ids = {role: plan.ids[role] for role in TURN_ROLES if role in plan.ids}
-    return StoredTurn(turn.name, "conflict" if plan.conflicts else state, ids, plan.conflicts)
+    state = "conflict" if plan.conflicts else state
+    return StoredTurn(turn.name, state, ids, plan.conflicts, plan.forgotten)

@@ -10,10 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from operator import ge, gt, le, lt
-from typing import Any, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from nimad.core.store import MemoryStore
 from nimad.core.writer import DocumentName
@@ -21,10 +18,10 @@ from nimad.limits import MAX_RESULTS
 from nimad.model import MAX_TEXT, Filter, Memory
 from nimad.recall.query_context import Stopwatch
 from nimad.store.bounded import FEW
+from nimad.store.records import CHUNK
 
 Found = list[tuple[int, float | None]]
 """Ids of documents, and the score of each where a text was asked."""
-Ids: TypeAlias = Sequence[int] | NDArray[np.int64]
 
 _COMPARED: dict[str, Callable[[Any, Any], bool]] = {"$gt": gt, "$gte": ge, "$lt": lt, "$lte": le}
 OPERATORS = ("$eq", "$ne", *_COMPARED)
@@ -45,8 +42,15 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def matches(value: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether each named field of a value is what is wanted: equal, or as its operators say."""
-    return all(_fits(value.get(name), asked) for name, asked in wanted.items())
+    """Whether each named field of a value is what is wanted: equal, or as its operators say.  A
+    name with dots is a way through objects, unless a field has it."""
+    for name, asked in wanted.items():
+        held: Any = value
+        for step in [name] if name in value else name.split("."):
+            held = held.get(step) if isinstance(held, dict) else None
+        if not _fits(held, asked):
+            return False
+    return True
 
 
 def _fits(held: Any, asked: Any) -> bool:
@@ -94,13 +98,26 @@ class Documents:
 
     def find(self, where: Filter, wanted: Mapping[str, Any], most: int) -> Found:
         """The newest `most` documents that pass a filter and whose values have what is wanted."""
-        return [(number, None) for number in self._newest(where, wanted, "1")[:most]]
+        return [(number, None) for number in self._newest(where, wanted, most)]
 
-    def _newest(self, where: Filter, wanted: Mapping[str, Any], more: str) -> list[int]:
-        """The ids of what passes, the newest first; `more` is a condition in SQL."""
-        fitting = self._having(wanted, self._records.matching(where))
-        sql = f"SELECT timestamp, id FROM memories WHERE {more} AND id IN"
-        return [n for _, n in sorted(self._records.rows_in(sql, fitting), reverse=True)]
+    def _newest(
+        self, where: Filter, wanted: Mapping[str, Any], most: int, more: str = "1"
+    ) -> list[int]:
+        """The ids of the newest `most` that pass; `more` is a condition in SQL."""
+        condition, parameters = self._records.condition(where)
+        sql = f"SELECT m.id FROM memories m WHERE {condition} AND {more}"
+        sql += " ORDER BY m.timestamp DESC, m.id DESC"
+        ids = [number for (number,) in self._records.rows(sql, parameters)]
+        if not wanted:
+            return ids[:most]
+        found: list[int] = []
+        for start in range(0, len(ids), CHUNK):
+            part = ids[start : start + CHUNK]
+            fitting = set(self._having(wanted, part))
+            found += [number for number in part if number in fitting]
+            if len(found) >= most:
+                break
+        return found[:most]
 
     def search(self, text: str, where: Filter, wanted: Mapping[str, Any], most: int) -> Found:
         """The best `most` for a text, of the best 1,000 that pass the filter.  Behind those that
@@ -108,24 +125,25 @@ class Documents:
         store = self._store
         watch = Stopwatch(store.config["recall.seconds"])
         with store.query_priority:
-            hits = store.recall.query(text, MAX_RESULTS, "hybrid", where, watch=watch, always=True)
+            hits = store.recall.query(
+                text, MAX_RESULTS, "hybrid", where, watch=watch, strictness=0.0
+            )
         scores = {number: hit.score for hit in hits for number in (hit.memory.id, *hit.copies)}
         fitting = set(self._having(wanted, list(scores)))
         best = sorted(fitting, key=lambda number: (-scores[number], number))
         if len(best) < most:
-            rest = self._newest(where, wanted, "text != ''")
+            rest = self._newest(where, wanted, most + len(scores), "m.text != ''")
             best += [number for number in rest if number not in scores]
         least = min([0.0, *scores.values()])
         return [(number, scores.get(number, least)) for number in best[:most]]
 
-    def _having(self, wanted: Mapping[str, Any], ids: Ids) -> Sequence[int]:
+    def _having(self, wanted: Mapping[str, Any], ids: Sequence[int]) -> Sequence[int]:
         """Those of some documents whose values have what is wanted."""
         if not wanted:
-            return [int(number) for number in ids]
+            return ids
         found: list[int] = []
-        for number, extra in self._records.rows_in(
-            "SELECT id, extra FROM memories WHERE id IN", ids
-        ):
+        sql = "SELECT id, extra FROM memories WHERE id IN"
+        for number, extra in self._records.rows_in(sql, ids):
             with suppress(ValueError, TypeError):  # a bit flipped: doctor tells of it
                 if matches(json.loads(extra or "{}"), wanted):
                     found.append(number)
@@ -140,7 +158,7 @@ class Documents:
 
     def namespaces(self, where: Filter) -> list[str]:
         """The namespaces that have documents which pass a filter, by name."""
+        condition, parameters = self._records.condition(where)
         sql = "SELECT DISTINCT n.name FROM memories m JOIN names n ON n.id = m.namespace"
-        ids = self._records.matching(where)
-        found = self._records.rows_in(f"{sql} WHERE m.id IN", ids)
-        return sorted({name for (name,) in found})
+        found = self._records.rows(f"{sql} WHERE {condition}", parameters)
+        return sorted(name for (name,) in found)

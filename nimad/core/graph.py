@@ -103,7 +103,7 @@ class Graph(Projection):
             check_supported(self.engine)
         except EngineUnsupported as error:
             self._health.fail(self.name, error.message)
-            log.error("%s %s", error.message, error.next_step)
+            log.error("%s", error.sentences)
 
     # --- asking ---------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ What a start puts right:
 
 | a crash left | what is done |
 |---|---|
+| vectors that only RAM held | encoded again before anything is served: 2 * LATE_ROWS at most |
 | a segment file that no row names | removed: its rows are still in `hot` or behind a cursor |
 | an index half made anew | goes on when the same embedder is still wanted, else removed |
 | a listed segment, damaged or missing | set aside; its memories are encoded again when idle |
@@ -18,9 +19,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,10 +46,15 @@ log = logging.getLogger(__name__)
 
 REPAIR_ROWS = 1000
 """Memories without a vector that are encoded in one step [rows]."""
+LATE_ROWS = 256
+"""Vectors of a quick embedder that are not in the records: from so many on they are written
+together, or a little later when others write at the same time.  A start encodes their texts again,
+which takes 10 ms [rows]."""
 FIX = "nimactl rebuild blocks"
 
 Rows = NDArray[np.float32]
 Ids = NDArray[np.int64]
+Encoded: TypeAlias = tuple[Embedder, Rows | None]
 
 
 class SemanticIndex(Projection):
@@ -67,6 +73,8 @@ class SemanticIndex(Projection):
         self._records, self._health, self._lock = records, health, lock
         self._damaged: list[Damage] = []
         self.unencoded_ids: list[int] = []
+        self._late: dict[int, bytes] = {}
+        """Rows of `hot` that are not written yet: id → float16 vector."""
         self.uncertain = False
         """Whether a transaction may have raised and yet been committed, because the disk failed."""
         self.reencoding: Reencoding | None = None
@@ -97,7 +105,7 @@ class SemanticIndex(Projection):
             stored = self._records.meta("embedder")
             if stored is None:
                 raise
-            reason = f"{error.message}. {error.next_step}"
+            reason = error.sentences
             log.error("%s", reason)
             if str(stored).partition(":")[0] == name:
                 return AbsentEmbedder(stored, reason)
@@ -128,7 +136,7 @@ class SemanticIndex(Projection):
         """Map the listed segments, load the hot vectors, lay the tombstones."""
         records, (index, embedder) = self._records, self.serving
         if records.meta("embedder") != signature(embedder):  # kept until the rebuild replaces them
-            why = "the vectors are of another embedder; a rebuild is due"
+            why = "the vectors are of another embedder, and are being made anew"
             self._health.fail(self.name, why)
             index.open([])
             return
@@ -143,8 +151,11 @@ class SemanticIndex(Projection):
             path.unlink()
         index.append(*segments.from_hot(records.hot(), embedder.dims))
         index.remove(records.tombstones())
-        if not self.due:
-            self.unencoded_ids = self.missing_vectors()
+        missing = self.missing_vectors()
+        if embedder.quick and len(missing) < 2 * LATE_ROWS:
+            self.add(*segments.encode_memories(records, embedder, missing))
+        elif not self.due:
+            self.unencoded_ids = missing
         if self._damaged:
             with contextlib.suppress(NimadError, OSError):  # a full disk: `follow` does it later
                 self._retire_damaged()
@@ -199,34 +210,44 @@ class SemanticIndex(Projection):
         self.serving = (index, embedder)
         self.reencoding = None
         self.due = signature(embedder) != signature(self.wanted_embedder)
-        self.unencoded_ids, self._damaged = [], []
+        self.unencoded_ids, self._damaged, self._late = [], [], {}
         self._health.restore(self.name)
 
     # --- writing --------------------------------------------------------------------------------
 
-    @contextmanager
-    def encoded(self, texts: Sequence[str]) -> Iterator[Rows | None]:
-        """The vectors of texts, float32[n, dims], or None while the embedder is away.
-
-        In the block the records are held, so that no rebuild swaps the embedder before the rows
-        are written and added.
-        """
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """The embedder that serves and the vectors of texts, None while it is away."""
         embedder = self.embedder
-        rows = _encode_if_possible(embedder, texts)
-        with self._records.exclusive():
-            if self.embedder is not embedder:  # a rebuild swapped it meanwhile
-                rows = _encode_if_possible(self.embedder, texts)
-            yield rows
+        with contextlib.suppress(Degraded):
+            return embedder, segments.encode(embedder, texts)
+        return embedder, None
 
-    def add(self, ids: Sequence[int], rows: Rows | None) -> None:
-        """Show readers the vectors of memories that were committed, with their `hot` rows.
+    def write(self, tx: Transaction, ids: Sequence[int], rows: Rows) -> set[int]:
+        """Keep the vectors of memories in their transaction, or only in RAM, where they can be had
+        again from the texts: the ids of those that are written now, to be given to `add`."""
+        late: dict[int, bytes] = {}
+        if self.embedder.quick:
+            if not tx.joins:  # the part before it may have written them
+                late = self._late
+            if len(late) + len(ids) < (LATE_ROWS // 8 if tx.joins else LATE_ROWS):
+                return set()
+        due = {**late, **dict(segments.to_hot(ids, rows))}
+        alive = tx.alive(due)
+        tx.add_hot((number, due[number]) for number in alive)
+        return set(due)
+
+    def add(self, ids: Sequence[int], rows: Rows | None, written: Collection[int] = ()) -> None:
+        """Show readers the vectors of memories that were committed; see `write`.
 
         Without vectors the memories are found by words until the embedder is back.
         """
         if rows is None:
             self.unencoded_ids = [*self.unencoded_ids, *ids]
-        else:
-            self.index.append(np.array(ids, np.int64), rows)
+            return
+        self.index.append(np.array(ids, np.int64), rows)
+        self._late.update(segments.to_hot(ids, rows))
+        for number in written:
+            self._late.pop(number, None)
 
     def seal(
         self, ids: Ids, rows: Rows, within: Callable[[Transaction], None] | None = None
@@ -238,9 +259,12 @@ class SemanticIndex(Projection):
     def flush(self) -> int:
         """Seal every hot vector into a segment; the number of rows."""
         with self._lock:
-            ids, rows = segments.from_hot(self._records.hot(), self.embedder.dims)
+            hot = {**dict(self._records.hot()), **self._late}
+            ids, rows = segments.from_hot(sorted(hot.items()), self.embedder.dims)
             if len(ids):
                 segments.seal(self._records, self.index, ids, rows)
+                with self._records.exclusive():
+                    self._late = {n: self._late[n] for n in self._late.keys() - hot.keys()}
             return len(ids)
 
     def merge(self, names: Sequence[str]) -> None:
@@ -422,10 +446,3 @@ class SemanticIndex(Projection):
         """Give back the embedder's table, and what was read of the segments."""
         self.embedder.rest()
         self.index.rest()
-
-
-def _encode_if_possible(embedder: Embedder, texts: Sequence[str]) -> Rows | None:
-    try:
-        return segments.encode(embedder, texts)
-    except Degraded:
-        return None

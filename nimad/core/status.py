@@ -15,7 +15,7 @@ from nimad.disk.durable import size_of
 from nimad.errors import NimadError
 from nimad.model import Stage
 from nimad.namespaces import Namespaces
-from nimad.probe import memory
+from nimad.probe import memory, writes
 
 if TYPE_CHECKING:
     from nimad.core.store import MemoryStore
@@ -61,6 +61,7 @@ def describe(store: MemoryStore) -> dict[str, Any]:
         "graph": store.graph.status(),
         "disk": disk(store),
         "memory": {"pss_bytes": memory.own_memory(), "available_bytes": memory.available_memory()},
+        "written_bytes": writes.own_writes(),
         "clock": store.clock.describe(),
         "degraded": store.degraded(),
         "waiting": waiting(store),

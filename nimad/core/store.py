@@ -146,7 +146,7 @@ class MemoryStore:
             self.on_change()
         elif isinstance(error, DiskFailed):
             self.semantic.uncertain = True
-            self.health.fail(DISK, f"{error.message}. {error.next_step}")
+            self.health.fail(DISK, error.sentences)
 
     @property
     def blocks(self) -> BlockIndex:
@@ -222,6 +222,7 @@ class MemoryStore:
         now: int | None = None,
         watch: Stopwatch | None = None,
         zone: tzinfo | None = None,
+        strictness: float | None = None,
         rank: Callable[[list[Hit]], list[Hit]] | None = None,
     ) -> Answer:
         """The memories that answer a text, best first; see nimad.recall.ranking.
@@ -231,12 +232,15 @@ class MemoryStore:
             zone: whose days dates in the text mean; default: this machine's.
             rank: has the last word on which hits are shown, and their order.
             watch: ends the query when it takes too long (QueryTooLong).
+            strictness: how much evidence an answer needs, in [0, 1]; default: the configuration's.
         """
         began = time.perf_counter()
         self.clock.catch_up()
-        watch = watch or Stopwatch()
+        watch, where = watch or Stopwatch(), where or Filter()
+        if strictness is None:
+            strictness = self.config["recall.strictness"]
         with self.query_priority:
-            hits = self.recall.query(text, k, mode, where or Filter(), now, watch, zone)
+            hits = self.recall.query(text, k, mode, where, now, watch, zone, strictness)
             if rank is not None:
                 hits = rank(hits)
         return self._answer(hits, began, watch.milliseconds())

@@ -336,10 +336,10 @@ class WordsIndex(Projection):
 
 
 def _to_be_merged(sealed: Sequence[Segment]) -> Sequence[Segment]:
-    """The newest segments that are too small beside those after them."""
-    first = max(len(sealed) - 1, 0)
-    newer = sealed[first].documents if sealed else 0
-    while first and sealed[first - 1].documents < RATIO * newer:
-        first -= 1
-        newer += sealed[first].documents
-    return sealed[first:]
+    """The segments from the first one on that is too small beside all newer ones."""
+    newer = sum(segment.documents for segment in sealed)
+    for place, segment in enumerate(sealed):
+        newer -= segment.documents
+        if segment.documents < RATIO * newer:
+            return sealed[place:]
+    return ()

@@ -7,7 +7,6 @@ from typing import TypeAlias
 
 import numpy as np
 
-from nimad.core import segments
 from nimad.core.accesses import Accesses
 from nimad.core.capture import Capture, CapturedTurn, StoredTurn
 from nimad.core.clock import Clock
@@ -89,21 +88,27 @@ class Writer:
         self.clock.catch_up()
         now, fields = self.clock.date(memories)
         places = {id(memory): place for place, memory in enumerate(memories)}
+        texts = [memory.text for memory in memories]
+        embedder, rows = self._semantic.encode(texts)
 
-        with self._semantic.encoded([memory.text for memory in memories]) as rows:
-            with self._records.write() as tx:
-                added = add(tx)
-                ids = [memory.id for memory in added]
-                chosen = [places[id(memory)] for memory in added]
-                self.clock.note(tx, ids, now, [fields[place] for place in chosen])
-                if rows is not None:
-                    rows = rows[chosen]
-                    tx.add_hot(segments.to_hot(ids, rows))
-                counts = self.accesses.write(tx)
-            self.accesses.written(counts)
-            self._semantic.add(ids, rows)
-            if removed:
-                self._semantic.index.remove(np.array(removed, np.int64))
+        with self._records.write_jointly() as tx:
+            if embedder is not self._semantic.embedder:  # a rebuild swapped it meanwhile
+                _, rows = self._semantic.encode(texts)
+            added = add(tx)
+            ids = [memory.id for memory in added]
+            chosen = [places[id(memory)] for memory in added]
+            self.clock.note(tx, ids, now, [fields[place] for place in chosen])
+            rows = None if rows is None else rows[chosen]
+            written = set() if rows is None else self._semantic.write(tx, ids, rows)
+            counts = {} if tx.joins else self.accesses.write(tx)
+
+            def show() -> None:
+                self.accesses.written(counts)
+                self._semantic.add(ids, rows, written)
+                if removed:
+                    self._semantic.index.remove(np.array(removed, np.int64))
+
+            tx.after_commit(show)
         if rows is not None and self._semantic.unencoded_ids:
             self._setbacks.clear(self._semantic.name)  # the embedder is back: wait no longer
         self._on_stored()

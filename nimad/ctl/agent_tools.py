@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nimad.errors import NimadError
 
 JSON = dict[str, Any]
 Ask = Callable[..., JSON]
@@ -160,6 +163,12 @@ ALIASES = {
 
 class ToolRefused(Exception):
     """A call that cannot be done as it was asked; the text tells the model what to change."""
+
+
+def told_by(error: NimadError) -> str:
+    """What the daemon refused, or why it could not be asked, and what to do next: for a model."""
+    message = error.message if error.message.endswith((".", "!", "?")) else f"{error.message}."
+    return f"{message} {error.next_step}".strip()
 
 
 class Tools:

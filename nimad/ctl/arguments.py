@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from nimad.ctl.client import Client
@@ -99,6 +99,16 @@ def add_shared(parser: Parser) -> None:
     )
 
 
+def keep_to_actions(args: argparse.Namespace, options: Mapping[str, str | None]) -> None:
+    """Of a command with actions (`args.do`): UsageError where an option is given that goes with
+    another action.  `options` names the action of each; None is the command without one."""
+    for option, action in options.items():
+        if action != args.do and getattr(args, option) not in (None, False):
+            name = f"-{option}" if len(option) == 1 else f"--{option.replace('_', '-')}"
+            whole = " ".join(filter(None, (args.command, action)))
+            raise UsageError(detail=f"{name} means something only with `nimactl {whole}`.")
+
+
 def add_time_zone(parser: Parser) -> None:
     """The option that names the zone of this command's dates; `main` puts it in force."""
     parser.add_argument(
@@ -151,11 +161,16 @@ def time_zone(text: str) -> str:
     return text
 
 
-def memory_id(text: str) -> int:
-    """The id of a memory."""
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) < 2**63):
-        raise argparse.ArgumentTypeError(f"{text!r} is not the id of a memory (a number from 1)")
+def memory_id(text: str, what: str = "the id of a memory") -> int:
+    """The id of a memory, or of `what`."""
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and 1 <= int(text) < 2**63):
+        raise argparse.ArgumentTypeError(f"{text[:60]!r} is not {what} (a number from 1)")
     return int(text)
+
+
+def suggestion_number(text: str) -> int:
+    """The number of a suggestion."""
+    return memory_id(text, "the number of a suggestion")
 
 
 def number(low: int, high: int) -> Callable[[str], int]:

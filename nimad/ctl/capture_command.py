@@ -67,7 +67,9 @@ def _told(turn: dict[str, Any]) -> str:
     how = f"{turn['state']}: " if turn["state"] == "unchanged" else f"{turn['state']} as "
     if turn["state"] == "conflict":
         how = f"another {' and '.join(turn['conflicts'])} is stored already: "
-    return one_line(f"turn {turn['turn']}: {how}{ids}")
+    gone = turn.get("forgotten")
+    lost = f" ({' and '.join(gone)} stays forgotten)" if gone else ""
+    return one_line(f"turn {turn['turn']}: {how}{ids}{lost}")
 
 
 def _read(path: str) -> str:

@@ -28,6 +28,7 @@ COMMANDS = {
     "person": "reflection_commands",
     "connect": "reflection_commands",
     "step": "reflection_commands",
+    "dream": "reflection_commands",
     "graph": "graph_command",
     "remember": "remember_commands",
     "capture": "capture_command",
@@ -71,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (the table is in nimactl(1))."""
     given = list(sys.argv[1:] if argv is None else argv)
     screen = Screen("--json" in given)
+    command = ""
     try:
         try:
             args = build(given).parse_args(given)
@@ -78,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             screen.flush()
             return int(done.code or 0)
         screen.json = args.json
-        if args.command is None:
+        command = args.command
+        if command is None:
             raise UsageError(detail="nimactl needs a command.")
         if getattr(args, "time_zone", None) is not None:
             from nimad.times import use_zone  # most commands need no dates
@@ -94,6 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return screen.fail(Interrupted())
     except NimadError as error:
+        if command and error.next_step == UsageError.hint:
+            with_hint(error, f"See `nimactl {command} --help`.")
         code = screen.fail(error)
         let_go(sys.stdout)
         return code

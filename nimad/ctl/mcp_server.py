@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from nimad import __version__
 from nimad.closing import let_go
-from nimad.ctl.agent_tools import INSTRUCTIONS, ToolRefused, Tools
+from nimad.ctl.agent_tools import INSTRUCTIONS, ToolRefused, Tools, told_by
 
 MODERN = "2026-07-28"
 LEGACY = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
@@ -29,7 +29,7 @@ MAX_CALLS = 8
 """Number of calls under way at once; a user has 16 in the daemon [calls]."""
 PATIENCE = 30.0
 """Time limit of the daemon's answer: clients give up after 60 [seconds]."""
-LAST_WAIT = 0.12
+LAST_WAIT = 0.1
 """Time that calls under way still have when the client has gone [seconds]."""
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Pauses before a call is tried again when the daemon is busy with others [seconds]."""
@@ -157,7 +157,7 @@ class Server:
         except ToolRefused as refused:
             result = _failed(str(refused))
         except NimadError as error:
-            result = _failed(f"{error.message} {error.next_step}")
+            result = _failed(told_by(error))
         except Exception as error:  # a thread must not end without an answer
             result = _failed(f"A bug in nimactl mcp: {type(error).__name__}: {error}")
         finally:

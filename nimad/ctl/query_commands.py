@@ -16,6 +16,7 @@ from nimad.ctl.arguments import (
     add_filters,
     add_time_zone,
     first_moment,
+    fraction,
     last_moment,
     memory_id,
     number,
@@ -130,6 +131,13 @@ def _add_ways_of_showing(query: Parser) -> None:
         " untrusted, unless --origin asks for it",
     )
     query.add_argument(
+        "--strictness",
+        metavar="SHARE",
+        type=fraction,
+        help="how much of the question must be met before anything is shown: 0 shows what is"
+        " nearest, 1 only a memory that is the question (recall.strictness, 0.5)",
+    )
+    query.add_argument(
         "--goal",
         metavar="ID",
         nargs="?",
@@ -164,6 +172,7 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         as_of=as_of,
         context=args.context or None,
         budget=args.budget,
+        strictness=args.strictness,
         goal=args.goal,
         explain=args.explain or None,
         time_zone=name_to_hand_over(),
@@ -305,9 +314,10 @@ def show_notes(screen: Screen, result: dict[str, Any]) -> int:
     if result.get("cut"):
         screen.note("not all results fit in one answer; fewer (-k) show the rest of each.")
     if found := result.get("evidence"):
-        about = ", which names a stranger" if found["strange"] else ""
-        floor = f"the floor of this question{about} is {found['least']:.2f}"
-        screen.note(f"evidence {found['met']:.2f}; {floor}")
+        about = ", none of its names is known" if found["strange"] else ""
+        shares = (f"{one_line(name)} {value:+.2f}" for name, value in found["parts"].items())
+        met = f"evidence {found['met']:.2f} of {found['least']:.2f}{about}"
+        screen.note(f"{met}: {', '.join(shares)}")
     if parts := result.get("degraded"):
         named = " and ".join(one_line(part) for part in parts)
         screen.note(f"answered without {named}. `nimactl doctor` tells why.")

@@ -1,4 +1,4 @@
-"""The commands about what memories say together: narrative, goal."""
+"""The commands about what memories say together: narrative, goal, person, connect, step, dream."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from nimad.ctl.arguments import (
     add_filters,
     add_time_zone,
     fraction,
+    keep_to_actions,
     memory_id,
     number,
+    seconds,
+    suggestion_number,
     text_of,
 )
 from nimad.ctl.client import Client
-from nimad.ctl.human import date
+from nimad.ctl.human import count, date
 from nimad.ctl.screen import BOLD, DIM, Screen
 from nimad.ctl.terminal_text import one_line
 from nimad.errors import UsageError
@@ -51,6 +54,7 @@ def register(commands: Commands) -> None:
     add_filters(narrative)
     add_time_zone(narrative)
     _register_goal(commands)
+    _register_dream(commands)
     _register_person_and_connect(commands)
     step = add_command(
         commands,
@@ -73,6 +77,29 @@ def register(commands: Commands) -> None:
         "--dry-run",
         action="store_true",
         help="do not note that they won: the next step is the same",
+    )
+
+
+def _register_dream(commands: Commands) -> None:
+    dream = add_command(
+        commands,
+        "dream",
+        run_dream,
+        "look for memories that should be one, or be linked, and suggest it",
+        "`dream` looks at what was not looked at yet, `dream list` shows what is suggested,"
+        " `dream accept N` does it, `dream reject N` never suggests it again. Nothing is merged,"
+        " linked or forgotten before it is accepted. Of a duplicate the newer one is forgotten.",
+    )
+    dream.add_argument(
+        "do", choices=("list", "accept", "reject"), nargs="?", help="what to do; default: dream"
+    )
+    dream.add_argument(
+        "number", metavar="N", nargs="*", type=suggestion_number, help="numbers of suggestions"
+    )
+    dream.add_argument("--dry-run", action="store_true", help="only tell what would be suggested")
+    dream.add_argument("--seconds", metavar="S", type=seconds, help="how long to look; default 10")
+    dream.add_argument(
+        "-k", metavar="N", type=number(1, 100), help="with list: most suggestions; default 20"
     )
 
 
@@ -117,7 +144,9 @@ def _register_goal(commands: Commands) -> None:
     goal.add_argument(
         "--priority", metavar="X", type=fraction, help="with add: from 0 to 1; default 0.8"
     )
-    goal.add_argument("--due", metavar="DATE", help="with add: until when")
+    goal.add_argument(
+        "--due", metavar="DATE", help="with add: until when; a date ahead, or tomorrow"
+    )
     goal.add_argument("--who", metavar="WHO", help="with add: whose goal it is")
     goal.add_argument("--namespace", metavar="NAME", help="with add: its namespace")
     goal.add_argument(
@@ -177,6 +206,47 @@ def run_step(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     return 0
 
 
+def run_dream(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """`nimactl dream`."""
+    keep_to_actions(args, {"dry_run": None, "seconds": None, "k": "list"})
+    if args.do in ("accept", "reject"):
+        if not args.number:
+            raise UsageError(detail=f"dream {args.do} needs the number of a suggestion.")
+        done = [client.call(f"dream.{args.do}", id=number) for number in args.number]
+        return screen.answer({"results": done}, *(_settled(args.do, each) for each in done))
+    if args.number:
+        raise UsageError(detail="only dream accept and dream reject take numbers.")
+    if args.do == "list":
+        result = client.call("dream.list", k=args.k)
+    else:
+        result = client.call("dream", seconds=args.seconds, dry_run=args.dry_run or None)
+    if screen.json:
+        return screen.result(result)
+    for pair in result["results"]:
+        name = screen.style(f"{pair['id']}  " if pair["id"] else "", BOLD)
+        screen.line(f"{name}{one_line(pair['kind'])}  {pair['score']:.2f}")
+        for memory in pair["memories"]:
+            who = f"{one_line(memory['who'])}: " if memory.get("who") else ""
+            screen.line(f"    {who}{_short(memory['text'])} [{memory['id']}]")
+    if args.do == "list":
+        if not result["results"]:
+            screen.line("Nothing is suggested.")
+    else:
+        looked = f"looked at {count(result['looked'], 'memory')}, {result['left']:,} left"
+        screen.note(f"{looked}; {count(result['new'], 'new suggestion')}.")
+    return 0
+
+
+def _settled(do: str, pair: dict[str, Any]) -> str:
+    """What became of a suggestion, in a line."""
+    both = f"{pair['first']} and {pair['second']}"
+    if do == "reject":
+        return f"{both} are not suggested again"
+    if pair["forgotten"]:
+        return f"forgot {pair['second']}, kept {pair['first']}"
+    return f"{pair['second']} {one_line(pair['relation'])} {pair['first']}"
+
+
 def show_lines(screen: Screen, result: dict[str, Any]) -> int:
     """The lines of a reflection, each with its ids."""
     if screen.json:
@@ -204,6 +274,11 @@ def show_lines(screen: Screen, result: dict[str, Any]) -> int:
 
 def run_goal(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl goal`."""
+    keep_to_actions(
+        args,
+        dict.fromkeys(("priority", "due", "who", "namespace"), "add")
+        | {"by": "done", "all": "list"},
+    )
     if args.do == "add":
         result = client.call(
             "goal.add",
@@ -216,6 +291,8 @@ def run_goal(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         )
         return screen.answer(result, f"goal {result['id']}")
     if args.do == "list":
+        if args.rest:
+            raise UsageError(detail="goal list takes no text and no id.")
         result = client.call("goal.list", state="all" if args.all else None)
         if screen.json:
             return screen.result(result)

@@ -106,9 +106,7 @@ class Screen:
             document = json_bytes({"error": {**about, "exit": error.exit, **more}})
             text = document.decode("utf-8", "replace")
         else:
-            text = (
-                f"nimactl: {safe(sentence(error.message))} {safe(error.next_step)}".rstrip() + "\n"
-            )
+            text = f"nimactl: {safe(error.sentences)}\n"
         with contextlib.suppress(OSError, ValueError, NimadError):
             self._write(self._err, text.replace("\n", " ").rstrip() + "\n")
         return error.exit
@@ -141,11 +139,6 @@ def json_bytes(value: Any, indent: int | None = None) -> bytes:
     separators = (",", ":") if indent is None else None
     document = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
     return f"{safe_json(document)}\n".encode()
-
-
-def sentence(text: str) -> str:
-    """The text with a full stop, unless it ends with a mark of its own."""
-    return text if text.endswith((".", "!", "?")) else text + "."
 
 
 def _stream(stream: TextIO | None) -> TextIO:

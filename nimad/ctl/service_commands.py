@@ -174,6 +174,7 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
         drawn += f", {count(behind, 'change')} behind"
     else:
         drawn += ", up to date"
+    written = status.get("written_bytes") or 0
     rows = [
         *(("clock", one_line(note)) for note in status.get("clock", {}).get("notes", [])),
         ("memories", memories),
@@ -183,6 +184,10 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
         ("meaning", meaning),
         ("graph", drawn),
         ("RAM", f"{size(memory['pss_bytes'])} used, {size(memory['available_bytes'])} available"),
+        (
+            "written",
+            f"{size(written)} since the start" if (written := status.get("written_bytes")) else "",
+        ),
         (
             "requests",
             f"{count(status['requests'])} so far, {count(status['clients'], 'client')} now",

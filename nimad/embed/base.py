@@ -20,31 +20,34 @@ _BITS = 22
 _TEXTS = 512
 
 
-class AnswerThreshold(NamedTuple):
-    """The least evidence with which anything is shown, in a store of 500 memories or more.
-
-    Attributes:
-        usual: for any question.
-        unknown_name: for one that names a thing that no memory mentions, and no known speaker.
-    """
-
-    usual: float
-    unknown_name: float
-
-
 @dataclass(frozen=True, slots=True)
 class CosineScale:
-    """What an embedder's cosines mean; `packaging/recall_floors.py` measures it.
+    """What an embedder's cosines mean.
 
     Attributes:
-        near: cosine from which a memory is shown that has no word in common with the question.
-        hybrid: threshold for the words' coverage plus the best cosine.
-        meaning: threshold for the best cosine alone.
+        near: that from which two texts are about one thing.
+        right: the median of the best cosine of a question in a store that has its answer.
+        usual: that of a question and any memory; None for an embedder that was not measured: then
+            it is taken from each store, and `right` is how much the best lies above it.
     """
 
     near: float
-    hybrid: AnswerThreshold
-    meaning: AnswerThreshold
+    right: float
+    usual: float | None = None
+
+
+class Spelt(NamedTuple):
+    """How an embedder's vocabulary spells one word.
+
+    Attributes:
+        pieces: how many of it it takes.
+        hashed: whether the word is compared by its spelling, for want of pieces.
+        rarity: of the word in the language of the vocabulary, from 0, the commonest, to 1.
+    """
+
+    pieces: int
+    hashed: bool
+    rarity: float
 
 
 class Embedder(ABC):
@@ -74,7 +77,7 @@ class Embedder(ABC):
     wordpiece: WordPiece | None = None
     by_spelling: ClassVar[bool] = False
     quick: ClassVar[bool] = False
-    scale: CosineScale = CosineScale(0.30, AnswerThreshold(0.35, 0.90), AnswerThreshold(0.30, 0.50))
+    scale: CosineScale = CosineScale(near=0.30, right=0.5)
     neighbour_shares: tuple[float, float] = (0.2, 0.1)
 
     @classmethod
@@ -84,6 +87,10 @@ class Embedder(ABC):
 
     def rest(self) -> None:  # noqa: B027 - most embedders have nothing to give back
         """Give memory back that the next call of `embed` can have again."""
+
+    def spell(self, word: str) -> Spelt:
+        """How a word, as it is written, is spelt; one of an unknown vocabulary is a rare piece."""
+        return Spelt(1, self.by_spelling, 1.0)
 
     @abstractmethod
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ most of its n-grams with its other forms and with its misspellings.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -24,8 +25,8 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.embed.base import DIMS
-from nimad.embed.wordpiece import UNKNOWN, WordPiece
+from nimad.embed.base import DIMS, Spelt
+from nimad.embed.wordpiece import COMMONEST, RAREST, UNKNOWN, WordPiece
 
 PROBES = 4
 """Buckets of one feature, each with its own sign."""
@@ -65,9 +66,14 @@ def words(text: str) -> list[str]:
     return _WORDS.findall(text.casefold())
 
 
+def is_dense(word: str) -> bool:
+    """Whether one of `words` is of a script that writes words without spaces, or with endings."""
+    return _IS_DENSE.match(word) is not None
+
+
 def features(word: str) -> list[int]:
     """The features of one of `words`: itself and its n-grams; linear in its length."""
-    if _IS_DENSE.match(word):
+    if is_dense(word):
         return [_hashed(gram) for n in DENSE_GRAMS for gram in _grams(word, n)]
     marked = f"<{word}>"
     if not SHORT_WORD < len(word) <= LONGEST_WORD:
@@ -93,6 +99,12 @@ def _hashed(gram: str) -> int:
     return int.from_bytes(digest, "little")
 
 
+def spelt_as(ids: Sequence[int]) -> Spelt:
+    """How a word is spelt that is read as these tokens; without any it is hashed."""
+    rank = ids[0] - COMMONEST if len(ids) == 1 else RAREST
+    return Spelt(max(len(ids), 1), not ids, math.log(max(rank, 1)) / math.log(RAREST))
+
+
 class Spelling(dict[str, tuple[int, ...]]):
     """What the space-free pieces of texts met recently consist of; emptied when full (1 MB)."""
 
@@ -104,6 +116,10 @@ class Spelling(dict[str, tuple[int, ...]]):
         """Token ids in order, and hashed features, each with `HASHED` added."""
         # a space always ends a word, whatever stands around it: so the parts can be remembered
         return list(chain.from_iterable(map(self.__getitem__, text.split(" "))))
+
+    def spell(self, word: str) -> Spelt:
+        """How a word is spelt (`nimad.embed.base.Embedder.spell`)."""
+        return spelt_as([number for number in self.read(word) if number < HASHED])
 
     def strange(self, text: str) -> int:
         """How many words of a text are hashed."""

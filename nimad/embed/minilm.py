@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.config import Config
-from nimad.embed.base import DIMS, AnswerThreshold, CosineScale, Embedder, unit_rows
+from nimad.embed.base import DIMS, CosineScale, Embedder, Spelt, unit_rows
 from nimad.embed.features import HASHED, Spelling, add_features
 from nimad.embed.model import Model, read_model
 from nimad.embed.wordpiece import WordPiece
@@ -39,7 +39,7 @@ class MiniLmEmbedder(Embedder):
 
     name = "minilm"
     by_spelling = True
-    scale = CosineScale(0.15, AnswerThreshold(0.40, 1.10), AnswerThreshold(0.20, 0.60))
+    scale = CosineScale(near=0.15, right=0.60, usual=0.05)
     # it reads a turn as a whole, so the neighbours' vectors say more that is new
     neighbour_shares = (0.3, 0.2)
 
@@ -58,6 +58,10 @@ class MiniLmEmbedder(Embedder):
     def create(cls, config: Config) -> MiniLmEmbedder:
         """The model of the package nimad-minilm.  Raises EmbedderMissing, TableDamaged."""
         return cls(find_model(), config["minilm.threads"])
+
+    def spell(self, word: str) -> Spelt:
+        """See `nimad.embed.base.Embedder`."""
+        return self._spelling.spell(word)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[n, 384]: see `nimad.embed.base.Embedder`."""

@@ -28,6 +28,9 @@ from nimad.disk.durable import Buffer
 
 UNKNOWN = 100
 """The id of a word that the vocabulary cannot spell."""
+COMMONEST, RAREST = 1996, 28_526
+"""The id of the commonest word of the vocabulary, which is ordered by frequency, and how many come
+from there on."""
 LONGEST_WORD = 100
 """Longest word that is cut into pieces, as in the reference [characters]."""
 _KEPT = 4096

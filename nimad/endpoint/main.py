@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = listening_sockets()
         listener = given[0] if given else listen(options.socket or Path(settings["http.socket"]))
     except (NimadError, OSError) as error:
-        told = f"{error.message} {error.next_step}" if isinstance(error, NimadError) else error
+        told = error.sentences if isinstance(error, NimadError) else error
         log.error("%s", told)
         return error.exit if isinstance(error, NimadError) else 73
     log.info("asks %s for model %s", endpoint.url.netloc, endpoint.model or "(none)")

@@ -6,6 +6,7 @@ the records, `nimad.recall.session_neighbours` tells which rows are neighbours.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.disk import private_map
+from nimad.index.kernels.contract import Parted
 from nimad.model import FIELDS
 from nimad.recall.subjects import Subjects
 from nimad.text import common_form
@@ -51,8 +53,8 @@ CODES = {
 _TYPES |= dict.fromkeys(CODES, (np.uint8, 0))
 MOST_WORDS = (1 << 16) - 1
 """Length of the longest text that BM25 tells from longer ones [words]."""
-_FEW = 4
-"""Number of suspects up to which `Columns.copies` compares with each [rows]."""
+_SCANNED = 300_000
+"""Fingerprints that are compared faster than a few are looked up in their order."""
 SAVED = {name: kind for name, (kind, _) in _TYPES.items() if name != "length"}
 """The columns that a file holds; lengths depend on the embedder, too."""
 
@@ -81,6 +83,7 @@ class Columns:
         seen: the last change of the records that is in the columns; -1 before the first.
         version: counts the changes of the columns.
         changed: rows that came or went since the columns were in a file.
+        word_parts, before_parts, after_parts: these columns as kernels take them.
         mapped: rows that lie in the file (nimad/disk/private_map.py); their pages can be given back
             as long as nothing is written to them, which `touch` tells.
     """
@@ -104,8 +107,6 @@ class Columns:
     def __init__(self) -> None:
         self.version = 0
         self.changed = 0
-        self._gather: tuple[int, NeighbourGather] | None = None
-        self._shared: tuple[int, NDArray[np.bool_]] | None = None
         self.clear()
 
     def clear(self) -> None:
@@ -118,6 +119,7 @@ class Columns:
         self._sessions: dict[Session, int] | NDArray[np.int64] = {}
         self._ends: dict[int, int] | None = {}
         self.mapped = 0
+        self._order: NDArray[np.uint32] | None = None
         self._written: set[str] = set()
         self._store: dict[str, NDArray[Any]] = {
             name: np.full(0, empty, kind) for name, (kind, empty) in _TYPES.items()
@@ -143,9 +145,8 @@ class Columns:
     def mark_dead(self, rows: Rows) -> None:
         """The memories of some rows are gone; the rows stay until `compact`."""
         self.ends()  # which are looked for by what is alive
-        self.touch(("alive", "print"), rows)
+        self.touch(("alive",), rows)
         self.alive[rows] = False
-        self.print[rows] = 0  # what is forgotten leaves no trace
         self.changed += len(rows)
         self.dead += len(rows)
         self.version += 1
@@ -156,7 +157,7 @@ class Columns:
         place = np.full(self.count + 1, NONE, np.int32)  # the last one for row -1, no neighbour
         place[kept] = np.arange(len(kept))
         self._store = {name: self._store[name][kept] for name in _TYPES}
-        self.mapped = 0
+        self.mapped, self._order = 0, None
         for name in ("before", "after"):
             self._store[name] = place[self._store[name]]
         self.count, self.dead = len(kept), 0
@@ -197,15 +198,24 @@ class Columns:
         self._ends = None
 
     def adopt(
-        self, arrays: Mapping[str, NDArray[Any]], count: int, sessions: NDArray[np.int64]
+        self,
+        arrays: Mapping[str, NDArray[Any]],
+        count: int,
+        sessions: NDArray[np.int64],
+        order: NDArray[np.uint32],
     ) -> None:
         """Take mapped arrays, with room for more rows, in place of what there is; a number of rows
-        that is the same keeps the lengths.  `sessions`: as `session_keys`."""
+        that is the same keeps the lengths.
+
+        Args:
+            sessions: as `session_keys`.  order: uint32[count], the rows by their fingerprints.
+        """
         length = self.length if self.count == count else np.zeros(0, np.float32)
         self._store = {**arrays, "length": np.zeros(len(arrays["id"]), np.float32)}
         self._store["length"][: len(length)] = length
         self.count = self.mapped = count
-        self._sessions, self._ends, self._written = sessions, None, set()
+        self._sessions, self._order = sessions, order
+        self._ends, self._written = None, set()
         self._show_rows()
 
     def touch(self, names: Iterable[str], rows: Rows | int) -> None:
@@ -217,6 +227,8 @@ class Columns:
         """Let go of the pages of mapped columns that were only read."""
         for name in SAVED.keys() - self._written:
             private_map.give_back(self._store[name][: self.mapped])
+        if self._order is not None:
+            private_map.give_back(self._order)
 
     def forget_lengths(self) -> None:
         """The vectors are others now."""
@@ -226,6 +238,8 @@ class Columns:
     def _show_rows(self) -> None:
         for name, array in self._store.items():
             setattr(self, name, array[: self.count])
+        parts = [Parted(array, array[:0]) for array in (self.words, self.before, self.after)]
+        self.word_parts, self.before_parts, self.after_parts = parts
 
     @property
     def last_id(self) -> int:
@@ -263,7 +277,25 @@ class Columns:
 
     def same_as(self, text: str) -> Rows:
         """int64[m]: the rows whose text is this one in the common form."""
-        return np.flatnonzero((self.print == fingerprint(text)) & self.alive)
+        rows = self._with_prints(np.array([fingerprint(text)]))
+        return rows[self.alive[rows]]
+
+    def _with_prints(self, prints: NDArray[np.int64]) -> Rows:
+        """int64[m], ascending: the rows with one of some fingerprints.
+
+        Mapped rows are found by their order, others are looked at one by one.
+        """
+        order = self._order
+        if order is None or len(prints) * self.count < _SCANNED:
+            return np.flatnonzero(_any_of(self.print, prints))
+        values, found = self.print, []
+        for wanted in prints.tolist():
+            first = bisect_left(order, wanted, key=values.__getitem__)
+            if first < len(order) and values[order[first]] == wanted:
+                end = bisect_right(order, wanted, lo=first, key=values.__getitem__)
+                found.append(order[first:end])
+        later = np.flatnonzero(_any_of(values[len(order) :], prints)) + len(order)
+        return np.sort(np.concatenate([*found, later]).astype(np.int64))
 
     def said(self, rows: Rows) -> list[tuple[int, int]]:
         """What each row says, and who: equal where text and speaker are, in the common form."""
@@ -271,23 +303,9 @@ class Columns:
 
     def copies(self, rows: Rows, mask: NDArray[np.bool_]) -> list[Rows]:
         """For each row, the other rows in the mask that say the same."""
-        part = self.print.view(np.uint16)[::4]  # of a fingerprint: most rows are ruled out by it
-        if self._shared is None or self._shared[0] != self.version:
-            self._shared = (self.version, np.bincount(part, minlength=1 << 16) > 1)
-        suspects = part[rows]
-        suspects = suspects[self._shared[1][suspects]]
-        if not len(suspects):
-            return [rows[:0]] * len(rows)
-        if len(suspects) <= _FEW:  # comparing with each is faster than looking up every row
-            suspected = part == suspects[0]
-            for other in suspects[1:]:
-                suspected |= part == other
-        else:
-            wanted = np.zeros(1 << 16, np.bool_)
-            wanted[suspects] = True
-            suspected = wanted[part]
-        near = np.flatnonzero(suspected & mask)
-        if len(near) == len(suspects):
+        near = self._with_prints(np.unique(self.print[rows]))
+        near = near[mask[near]]
+        if len(near) == len(rows):
             return [rows[:0]] * len(rows)
         groups: dict[tuple[int, int], list[int]] = {}
         for row, key in zip(near.tolist(), self.said(near), strict=True):
@@ -297,41 +315,13 @@ class Columns:
             for row, key in zip(rows.tolist(), self.said(rows), strict=True)
         ]
 
-    def neighbour_gather(self) -> NeighbourGather:
-        """The neighbours as they are now, as slices; made once for each version."""
-        if self._gather is None or self._gather[0] != self.version:
-            self._gather = (self.version, NeighbourGather(self.before, self.after))
-        return self._gather[1]
 
-
-class NeighbourGather:
-    """The neighbours of rows at one version of the columns as slices; immutable.
-
-    Turns mostly come one after the other, so a neighbour is the row beside; the few that are
-    elsewhere (sessions that went on at the same time) are looked up.
-    """
-
-    def __init__(self, before: NDArray[np.int32], after: NDArray[np.int32]) -> None:
-        """`before`, `after`: int32[n], the row of each row's neighbour, or -1."""
-        count = len(before)
-        self._joined = (before[1:] == np.arange(count - 1)).astype(np.float32)
-        self._sides = []
-        for chain, step in ((before, -1), (after, 1)):
-            far = np.flatnonzero((chain >= 0) & (chain != np.arange(step, count + step)))
-            self._sides.append((far, chain[far].astype(np.int64)))
-
-    def beside(self, values: Floats, out: Floats, *, earlier: bool) -> None:
-        """out[r] = the value of the neighbour of row r; 0 where it has none."""
-        if not len(out):
-            return
-        if earlier:
-            np.multiply(values[:-1], self._joined, out=out[1:])
-            out[0] = 0
-        else:
-            np.multiply(values[1:], self._joined, out=out[:-1])
-            out[-1] = 0
-        far, there = self._sides[not earlier]
-        out[far] = values[there]
+def _any_of(values: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which values are any of a few wanted ones."""
+    hit = np.zeros(len(values), np.bool_)
+    for one in wanted:
+        hit |= values == one
+    return hit
 
 
 def fingerprint(text: str) -> int:

@@ -1,6 +1,6 @@
 """The columns in a file, so that a start need not read every memory: a projection, never the truth.
 
-It is a container (see `nimad.disk.container`) of format "columns", version 6, little-endian:
+It is a container (see `nimad.disk.container`) of format "columns", version 7, little-endian:
 
     region    type           content
     --------  -------------  ----------------------------------------------------------------
@@ -8,6 +8,7 @@ It is a container (see `nimad.disk.container`) of format "columns", version 6, l
                              subject + 1
     sessions  int64[s, 3]    namespace, conversation, session (ids of names; -1: none) by code
     subjects  int64[k, 2]    for each spelling in `who`: the id of a memory that has it, its code
+    order     uint32[n]      the rows in the order of their fingerprints
     (column)  see `columns`  each column but `length`, one region each
 
 No text is in it: names are read from the records again.  Texts are there as fingerprints, which is
@@ -44,7 +45,7 @@ from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
 
-FORMAT, VERSION = "columns", 6
+FORMAT, VERSION = "columns", 7
 KEEP_ROWS = 1000
 """Rows that must have changed before the file of a small store is written anew."""
 KEEP_SHARE = 8
@@ -68,10 +69,13 @@ class Saved:
     sessions: NDArray[np.int64]
     subjects: list[tuple[str, int]]
     columns: Mapping[str, NDArray[Any]]
+    order: NDArray[np.uint32]
 
     @classmethod
     def of(cls, columns: Columns) -> Saved:
-        """A copy of everything but the lengths."""
+        """A copy of everything but the lengths; what is forgotten leaves no trace in it."""
+        copied = {name: getattr(columns, name).copy() for name in SAVED}
+        copied["print"][~columns.alive] = 0
         return cls(
             seen=columns.seen,
             count=columns.count,
@@ -79,13 +83,14 @@ class Saved:
             next_code=columns.subjects.next_code,
             sessions=columns.session_keys.copy(),
             subjects=columns.subjects.spellings(),
-            columns={name: getattr(columns, name).copy() for name in SAVED},
+            columns=copied,
+            order=np.argsort(copied["print"], kind="stable").astype(np.uint32),
         )
 
     def restore(self, columns: Columns) -> None:
         """Fill columns with it, in place of reading the memories."""
         columns.clear()
-        columns.adopt(self.columns, self.count, self.sessions)
+        columns.adopt(self.columns, self.count, self.sessions, self.order)
         columns.subjects = Subjects(self.subjects, self.next_code)
         columns.seen, columns.dead, columns.changed = self.seen, self.dead, 0
 
@@ -147,7 +152,9 @@ class ColumnsCache:
         try:
             container = Container.open(self._path, FORMAT, VERSION, VERSION)
             if container.digest == digest:
-                columns.adopt(map_columns(container, columns.count), columns.count, sessions)
+                arrays = map_columns(container, columns.count)
+                order = arrays.pop("order")[: columns.count]
+                columns.adopt(arrays, columns.count, sessions, order)
         except (FormatCorrupt, OSError) as error:  # they stay in memory
             log.warning("%s cannot be mapped: %s", self._path.name, error)
 
@@ -171,6 +178,7 @@ def save(path: Path, records: Records, saved: Saved) -> str:
         ("state", [state.tobytes()]),
         ("sessions", [saved.sessions.astype("<i8").tobytes()]),
         ("subjects", [np.array(spelled, "<i8").reshape(-1, 2).tobytes()]),
+        ("order", [saved.order.tobytes()]),
         *((name, [array.tobytes()]) for name, array in saved.columns.items()),
     ]
     summary = write_container(path, FORMAT, VERSION, regions)
@@ -181,11 +189,11 @@ def save(path: Path, records: Records, saved: Saved) -> str:
 
 
 def map_columns(container: Container, count: int) -> dict[str, NDArray[Any]]:
-    """The columns in a file as arrays of `count` rows with room for more.  Raises FormatCorrupt
-    where they have other lengths, OSError."""
+    """The columns in a file as arrays of `count` rows with room for more, and `order`.  Raises
+    FormatCorrupt where they have other lengths, OSError."""
     room = count + count // ROOM_SHARE + ROOM_ROWS
     made = {}
-    for name, kind in SAVED.items():
+    for name, kind in {**SAVED, "order": np.uint32}.items():
         if len(container.region(name)) != count * np.dtype(kind).itemsize:
             detail = "its columns have different lengths"
             raise FormatCorrupt(path=container.path, detail=detail)
@@ -223,8 +231,12 @@ def load(path: Path, records: Records) -> Saved | None:
             code_of |= zip(ids.tolist(), who.tolist(), strict=True)
             found += records.rows(sql, (json.dumps(others.tolist()),))
         subjects = [(name, code_of[number]) for number, name in found]
-        return Saved(seen, count, dead, next_code, sessions, subjects, columns)
-    except (FormatCorrupt, FormatTooOld, FormatTooNew) as error:
+        order = columns.pop("order")[:count]
+        return Saved(seen, count, dead, next_code, sessions, subjects, columns, order)
+    except FormatTooOld:  # an upgrade
+        log.info("%s is of an earlier nimad; the memories are read instead", path.name)
+        return None
+    except (FormatCorrupt, FormatTooNew) as error:
         log.warning("%s The memories are read instead.", error.message)
         return None
 

@@ -42,6 +42,9 @@ _NUMBERS = re.compile(
     re.ASCII,
 )
 _KANJI = re.compile(r"(?:((?:19|20)\d\d)年)?(?:(\d\d?)月)?(?:(\d\d?)[日号號])?")
+_FIRST_DENSE = "\u3000"
+"""Before every sign of Chinese and Japanese."""
+_DIGIT = re.compile(r"\d")
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 _MONTH = re.compile(
     r"(?:\b(?P<day>\d\d?)(?:st|nd|rd|th|er|º|\.)?(?: (?:of|de))? )?"
@@ -64,6 +67,11 @@ _WEEKEND = re.compile(
     r"\bweek-?ends?\b|\bwochenenden?\b|\bfin(?:es)? de semana\b|\bвыходны[ех]\b|周末|週末",
     re.IGNORECASE,
 )
+
+_WEEKEND_WORDS = {
+    *("weekend", "weekends", "week", "wochenende", "wochenenden", "fin", "fines"),
+    *("выходные", "выходных"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,35 +126,47 @@ def named_dates(text: str, now: int, zone: tzinfo) -> NamedDates:
 
 def _written(text: str) -> Iterator[tuple[list[Named], str]]:
     """What each date asks that is written as numbers or names, and its words."""
-    digits = any(letter.isdecimal() for letter in text)
-    if digits:
+    spoken = {word.casefold() for word in words_of(text)}
+    dense = max(text, default="") >= _FIRST_DENSE
+    if _DIGIT.search(text):
         for found in _NUMBERS.finditer(text):
             if parts := _numbered(found):
                 yield parts, found[0]
-        if "月" in text or "年" in text:
-            for found in _KANJI.finditer(text):
-                year, month, day = found.groups()
-                if year or month:
-                    yield _parts(year=year, month=month, day=day), found[0]
         for found in _YEAR.finditer(text):
             yield _parts(year=found[0]), found[0]
-        for found in _SEASON.finditer(text):
-            year = _parts(year=found["year"] or found["first"])
-            season = SEASONS[(found["name"] or found["last"]).lower()]
-            yield year + [Named("month", month) for month in season], found[0]
-    spoken = {word.lower() for word in words_of(text)}
+        if dense or not SEASONS.keys().isdisjoint(spoken):
+            yield from _seasons(text)
     if not MONTHS.keys().isdisjoint(spoken):
         for found in _MONTH.finditer(text):
             if _is_month(found, text):
-                months = _parts(year=found["year"], month=str(MONTHS[found["name"].lower()]))
+                month = str(MONTHS.get(found["name"].casefold(), ""))
+                months = _parts(year=found["year"], month=month)
                 days = [*_parts(day=found["day"]), *_parts(day=found["after"])]
                 yield months + days, found[0]
     for word in WEEKDAYS.keys() & spoken:
         yield [Named("weekday", WEEKDAYS[word])], word
+    if dense:
+        yield from _dense(text)
+    if dense or not _WEEKEND_WORDS.isdisjoint(spoken):
+        for found in _WEEKEND.finditer(text):
+            yield [Named("weekday", 5), Named("weekday", 6)], found[0]
+
+
+def _seasons(text: str) -> Iterator[tuple[list[Named], str]]:
+    for found in _SEASON.finditer(text):
+        year = _parts(year=found["year"] or found["first"])
+        season = SEASONS.get((found["name"] or found["last"]).casefold(), ())
+        yield year + [Named("month", month) for month in season], found[0]
+
+
+def _dense(text: str) -> Iterator[tuple[list[Named], str]]:
+    """What is written in Chinese or Japanese."""
+    for found in _KANJI.finditer(text):
+        year, month, day = found.groups()
+        if year or month:
+            yield _parts(year=year, month=month, day=day), found[0]
     for found in _DENSE_WEEKDAY.finditer(text):
         yield [Named("weekday", DENSE_WEEKDAYS[found[1] or found[2]])], found[0]
-    for found in _WEEKEND.finditer(text):
-        yield [Named("weekday", 5), Named("weekday", 6)], found[0]
 
 
 def _numbered(found: re.Match[str]) -> list[Named]:

@@ -6,12 +6,14 @@ worth more to a memory.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from nimad.index.kernels.loader import load_kernels
 from nimad.recall import literals
 from nimad.recall.columns import NONE, Columns, Floats, Rows
 from nimad.recall.dates import Flags
@@ -26,32 +28,133 @@ ASKED = 16
 """Terms that are asked of a query that has more than LONG: the rarest that occur."""
 MEASURE = 10
 """Terms of a long query, the weightiest, that a memory should hold: no memory holds all."""
-_FEW = 16
-"""Rows for one scored row: above, scores are scattered to the neighbours; below, gathered."""
+_KERNELS = load_kernels()
+_SPARE: list[Floats] = []
+"""Arrays of zeros for the next queries: new ones of a large store would be cleared by the kernel, a
+page at a time.  Two at most, and none after a rest."""
+_MANY = 32
+"""Rows for one row: with fewer, marking rows is faster than sorting them."""
+_ROUNDED = 0.999
+"""Factor of a bar that sums, which are rounded, are held against."""
 
 Texts = Callable[[str, list[int]], Iterable[tuple[int, str]]]
 """Gives (id, text) of those of some memories whose text holds a part: `Records.texts_holding`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LexicalScores:
-    """Attributes:
-    own: float32[n], BM25 of each row; 0 outside of the mask.
-    shared: float32[n], with what the neighbours in the session give.
-    best: what a memory would score that held each word once, at the usual length: the measure of
-        how much of a question is met.
-    unknown: the terms that no row holds.
-    holders: int64[m] for each term that was asked: the rows in the scope that hold it, ascending.
-    literal: float32[n], how rare the rarest literal is that a row holds, in [0, 1], where 1 is what
-        stands in one memory; None where none is held.
+    """The words' side of one query, over one version of the columns.
+
+    With the shares of its neighbours in the session, two turns far, a memory has what is *shared*;
+    outside of the scope that is 0.
+
+    Attributes:
+        own: float32[n], BM25 of each row; 0 outside of the mask.
+        rows: int64[m], where `own` is not 0, in no order.
+        best: what a memory would score that held each word once, at the usual length: the measure
+            of how much of a question is met.
+        unknown: the terms that no row holds.
+        holders: int64[m] for each term that was asked: the rows in the scope that hold it,
+            ascending.
+        literal: float32[n], how rare the rarest literal is that a row holds, in [0, 1], where 1 is
+            what stands in one memory; None where none is held.
     """
 
+    columns: Columns
+    scope: Scope
+    weights: Weights
     own: Floats
-    shared: Floats
+    rows: Rows
     best: float
     unknown: frozenset[str]
     holders: dict[str, Rows]
     literal: Floats | None = None
+    _kept: dict[int, tuple[Rows, Floats]] = field(default_factory=dict)
+
+    @classmethod
+    def nothing(cls, columns: Columns, scope: Scope, weights: Weights) -> LexicalScores:
+        """Where no word counts."""
+        none = np.zeros(0, np.int64)
+        own = np.zeros(columns.count, np.float32)
+        return cls(columns, scope, weights, own, none, 0.0, frozenset(), {})
+
+    def shared_by(self, rows: Rows) -> Floats:
+        """float32[m]: what some rows have with their neighbours' shares."""
+        if self.columns.count <= self.weights.exact_rows:
+            return self.shared[rows]
+        return self._shared_by(rows)
+
+    def _shared_by(self, rows: Rows) -> Floats:
+        columns, w = self.columns, self.weights
+        shares = (w.word_before, w.word_beyond, w.word_after)
+        sides = columns.before_parts, columns.after_parts
+        found = _KERNELS.shares(self.own, rows, *sides, shares)
+        return found if self.scope.whole else found * self.scope.mask[rows]
+
+    def release(self) -> None:
+        """The query is answered: the next one may have the room."""
+        if len(_SPARE) < 2 and self.columns.count > self.weights.exact_rows:
+            self.own[self.rows] = 0
+            _SPARE.append(self.own)
+
+    @functools.cached_property
+    def shared(self) -> Floats:
+        """float32[n]: of every row."""
+        return self._shared_by(np.arange(self.columns.count))
+
+    @functools.cached_property
+    def top(self) -> float:
+        """The highest that is shared; 0 without any."""
+        if self.columns.count <= self.weights.exact_rows:
+            return float(self.shared.max(initial=0.0))
+        return float(self.leaders(self.weights.candidates)[1].max(initial=0.0))
+
+    def leaders(self, count: int) -> tuple[Rows, Floats]:
+        """int64[m], ascending: rows among which are the `count` that share most; and what they do.
+
+        What the best by themselves share, with those beside them, is a bar.  A row that reaches it
+        has more than a part of that itself, or has a neighbour that does: nobody has more than its
+        own and the shares of four others.
+        """
+        if count not in self._kept:
+            rows = self.rows
+            if len(rows) > count:
+                own, w = self.own[rows], self.weights
+                first = np.partition(own, len(own) - count)[len(own) - count]
+                shared = self.shared_by(self._with_neighbours(rows[own >= first]))
+                bar = np.partition(shared, len(shared) - count)[len(shared) - count]
+                most = 1 + w.word_before + 2 * w.word_beyond + w.word_after
+                rows = rows[own >= np.float32(max(first, bar) / most * _ROUNDED)]
+            rows = self._with_neighbours(rows)
+            self._kept[count] = rows, self.shared_by(rows)
+        return self._kept[count]
+
+    def _with_neighbours(self, rows: Rows) -> Rows:
+        """Some rows and those up to two turns away, ascending."""
+        sides = [rows]
+        for chain in (self.columns.before, self.columns.after):
+            beside = rows
+            for _ in range(2):
+                beside = chain[beside].astype(np.int64)
+                beside = beside[beside != NONE]
+                sides.append(beside)
+        found = np.concatenate(sides)
+        if len(found) * _MANY < self.columns.count:
+            return distinct(found)
+        held = np.zeros(self.columns.count, np.bool_)
+        held[found] = True
+        return np.flatnonzero(held)
+
+
+def rest() -> None:
+    """Give back what is kept for the next queries."""
+    _SPARE.clear()
+
+
+def distinct(rows: Rows) -> Rows:
+    """The numbers of some rows, ascending, each once; faster than np.unique."""
+    rows = np.sort(rows)
+    return rows[np.append(True, rows[1:] != rows[:-1])] if len(rows) else rows
 
 
 def score_words(
@@ -79,12 +182,14 @@ def score_words(
         watch.check()
         sums.add_literal(literal, texts)
     best = sorted(sums.best)[-MEASURE:] if question.around else sums.best
-    shared = spread(sums.own, columns, scope, weights)
     measure = 0.0
     for rarity in best:  # one after the other: the same under any Python
         measure += rarity
     unknown = frozenset(sums.unknown)
-    return LexicalScores(sums.own, shared, measure, unknown, sums.holders, sums.literal)
+    return LexicalScores(
+        *(columns, scope, weights, sums.own, sums.rows()),
+        *(measure, unknown, sums.holders, sums.literal),
+    )
 
 
 @dataclass(slots=True)
@@ -97,6 +202,7 @@ class _Sums:
         unknown, holders, literal: see `LexicalScores`.
         dated: float32[n], of the words that a date stands for; None before the first.
         best_dated: what they could add.
+        fresh: the rows that terms gave their first score; None where something else did, too.
     """
 
     columns: Columns
@@ -110,9 +216,15 @@ class _Sums:
     dated: Floats | None = None
     best_dated: float = 0.0
     literal: Floats | None = None
+    fresh: list[Rows] | None = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.own = np.zeros(self.columns.count, np.float32)
+        try:
+            self.own = _SPARE.pop()
+        except IndexError:
+            self.own = np.zeros(0, np.float32)
+        if len(self.own) != self.columns.count:
+            self.own = np.zeros(self.columns.count, np.float32)
 
     def add_term(self, term: str, question: ParsedQuery, *, held: bool) -> None:
         """Add BM25 of one term to the rows that hold it."""
@@ -124,16 +236,25 @@ class _Sums:
                 self.unknown.add(term)
                 self.best.append(rarity)
             return
-        k1 = self.weights.k1
-        gain = rarity * counts * (k1 + 1) / (counts + self.scope.sizes[rows])
+        k1, b = self.scope.k1, self.scope.b
+        weights = (rarity, k1 + 1, k1, 1 - b, b, self.scope.average)
+        words = self.columns.word_parts
         if term in question.dated:
             if self.dated is None:
                 self.dated = np.zeros_like(self.own)
-            self.dated[rows] += gain
+            _KERNELS.weigh(self.dated, rows, counts, words, weights)
             self.best_dated += rarity
         else:
-            self.own[rows] += gain
+            fresh = _KERNELS.weigh(self.own, rows, counts, words, weights)
+            if self.fresh is not None:
+                self.fresh.append(fresh)
             self.best.append(rarity)
+
+    def rows(self) -> Rows:
+        """int64[m]: the rows with a score."""
+        if self.fresh is None:
+            return np.flatnonzero(self.own)
+        return np.concatenate([np.zeros(0, np.int64), *self.fresh])
 
     def add_dates(self, on_dates: Mapping[str, Flags]) -> None:
         """Add what dates are worth, by their words or by the times of the rows."""
@@ -148,12 +269,15 @@ class _Sums:
                 timed[hit] += rarity
                 best += rarity
         self.own += np.maximum(worth, timed)
+        self.fresh = None
         self.best.append(max(self.best_dated, best))
 
     def add_literal(self, literal: str, texts: Texts) -> None:
         """Add the rarity of a literal to the rows whose texts hold it."""
         parts = {term for token in tokens(literal) for term in self.terms.cut(token)}
-        held = sorted((self._holders(part)[0] for part in parts), key=len)
+        known = self.holders
+        held = [known[part] if part in known else self._holders(part)[0] for part in parts]
+        held.sort(key=len)
         rows = held[0]
         for others in held[1:]:
             rows = rows[np.isin(rows, others, assume_unique=True)]
@@ -166,6 +290,7 @@ class _Sums:
         if found:
             rows, rarity = self.columns.rows_of(np.array(found, np.int64)), self._rarity(len(found))
             self.own[rows] += rarity
+            self.fresh = None
             if self.literal is None:
                 self.literal = np.zeros_like(self.own)
             share = np.float32(rarity / self._rarity(1))
@@ -216,61 +341,3 @@ def _chosen(
     known = sorted(filter(holders.get, holders), key=commonness)
     kept = set(known[:ASKED]) | {t for t in holders if not holders[t] and not question.around}
     return {term: held for term, held in holders.items() if term in kept}
-
-
-def find_unknown(
-    words: Iterable[str], columns: Columns, terms: TermIndex, scope: Scope, watch: Stopwatch
-) -> set[str]:
-    """Those of some terms that no row in the scope holds."""
-    found = set()
-    for term in words:
-        watch.check()
-        postings = terms.postings(term, columns.last_id)
-        rows, _ = columns.among(postings.ids, postings.counts)
-        if not scope.mask[rows].any():
-            found.add(term)
-    return found
-
-
-def spread(own: Floats, columns: Columns, scope: Scope, weights: Weights) -> Floats:
-    """Each row's score and its share of the neighbours', two turns far.
-
-    Both ways add the same numbers in the same order: to a row's own score that of the one before,
-    of the one before that, of the one after, of the one after that.
-    """
-    few = np.count_nonzero(own) * _FEW < columns.count
-    shared = _scatter(own, columns, weights) if few else _gather(own, columns, weights)
-    if not scope.whole:
-        np.multiply(shared, scope.mask, out=shared)
-    return shared
-
-
-def _scatter(own: Floats, columns: Columns, weights: Weights) -> Floats:
-    """From the rows with a score to their neighbours: its cost is that of those rows.  Each row has
-    at most one neighbour a side, so no row is written twice at once."""
-    shared = own.copy()
-    rows = np.flatnonzero(own)
-    given = own[rows]
-    for chain, near in ((columns.after, weights.word_before), (columns.before, weights.word_after)):
-        reached, has = chain[rows], given
-        for share in (near, weights.word_beyond):
-            there = reached != NONE
-            reached, has = reached[there], has[there]
-            shared[reached] += np.float32(share) * has
-            reached = chain[reached]
-    return shared
-
-
-def _gather(own: Floats, columns: Columns, weights: Weights) -> Floats:
-    """To every row from its neighbours, which nearly always are the rows beside it."""
-    shared = own.copy()
-    neighbours = columns.neighbour_gather()
-    near, beyond = np.empty_like(own), np.empty_like(own)
-    for earlier, share in ((True, weights.word_before), (False, weights.word_after)):
-        neighbours.beside(own, near, earlier=earlier)
-        neighbours.beside(near, beyond, earlier=earlier)
-        near *= np.float32(share)
-        beyond *= np.float32(weights.word_beyond)
-        shared += near
-        shared += beyond
-    return shared

@@ -19,6 +19,8 @@ READ = 1000
 _RUN = re.compile("[!-~\u00a1-\u024f\u0370-\u052f]+")
 _AROUND = "\"'`“”‘’«»„()[]{}<>,;:!?…*"
 """Signs that stand around a word, and are no part of it."""
+_HINT = re.compile(r"[\d_]|[^\w\s.,?!'’-]|\.\w|(?<!\w)-")
+"""Something that every text with a literal has."""
 _ASCII = re.compile("[!-~]+")
 _SIGN = re.compile(r"^-+\w|[^\W\d_]-*\d|\d-*[^\W\d_]|[^\w\s’'-]|_")
 """What no ordinary word has: a sign inside that is neither hyphen nor apostrophe, a hyphen before
@@ -28,6 +30,8 @@ it, or digits beside letters."""
 def find_literals(text: str) -> list[str]:
     """Those of a query, case-folded, each once, in order."""
     found: dict[str, None] = {}
+    if not _HINT.search(text):
+        return []
     for run in _RUN.findall(text):
         word = run.strip(_AROUND).rstrip(".").casefold()
         if _SIGN.search(word) and len("".join(tokens(word))) > 1:

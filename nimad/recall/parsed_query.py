@@ -46,6 +46,7 @@ ENOUGH = 3
 """Words of the last sentences that say what is wanted, at least; two pairs of a dense script are
 one [words]."""
 
+_YEAR = re.compile(r"(?<!\d)\d{4}(?!\d)")
 _PARAGRAPH = re.compile(r"\n[^\S\n]*\n")
 _SENTENCE = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n")
 _ENDING = re.compile(r"(?<=\w)['’](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
@@ -116,15 +117,10 @@ def parse_query(
     drop = {word for words_ in named.values() for word in words_}
     if scope.last:  # a memory that has a time need not hold the date
         drop |= dates.words
-    rest = plain
-    if drop and plain.isascii():
-        rest = word_of.sub(lambda m: "" if m[0].casefold() in drop else m[0], plain)
-    elif drop:
-        rest = word_of.sub(lambda m: "" if drop.issuperset(tokens(m[0])) else m[0], plain)
-    whole = not word_of.search(rest)
     focus = _cut_some(wanted, terms)
-    low = [] if plain.isascii() else tokens(plain)
     german = words.is_german(spoken)
+    rest = _without(plain, drop)
+    whole = not word_of.search(rest)
     if german:  # its small words are in every text, and embedders do not know that they say little
         less = word_of.sub(lambda m: "" if m[0].casefold() in words.GERMAN else m[0], rest)
         rest = less if word_of.search(less) else rest
@@ -133,22 +129,46 @@ def parse_query(
     if around:
         factors |= {term: FOCUS * factors.get(term, 1.0) for term in focus}
     dated = frozenset(term for word in dates.words for term in terms.cut(word))
+    # a date with its whole year is asked for as a date; one of two digits may be a version
+    literals = [
+        word
+        for word in find_literals(text[:NAMED_IN])
+        if not (_YEAR.search(word) and dates.words.issuperset(tokens(word)))
+    ]
     return ParsedQuery(
         every,
         factors,
         dated.union(term for word in drop for term in terms.cut(word)),
         dated,
-        find_literals(text[:NAMED_IN]),
+        literals,
         np.array(sorted(named), np.int64),
         text if whole else rest,
         around,
         dates,
         zone,
-        layer_asked(text),
-        2 * sum(map(is_paired, low)) > len(low),
+        layer_asked(text) if scope.layers else None,
+        _is_dense(plain),
         whole and bool(named) and not around,
         german,
     )
+
+
+def _without(text: str, drop: set[str]) -> str:
+    """A text without the words whose tokens are all in `drop`."""
+    if not drop:
+        return text
+    word_of = word_pattern(text.isascii())
+    if text.isascii():
+        return word_of.sub(lambda m: "" if m[0].casefold() in drop else m[0], text)
+    return word_of.sub(lambda m: "" if drop.issuperset(tokens(m[0])) else m[0], text)
+
+
+def _is_dense(text: str) -> bool:
+    """Whether most tokens of a text are pairs of characters."""
+    if max(text, default="") < "\u0e00":
+        return False
+    found = tokens(text)
+    return 2 * sum(map(is_paired, found)) > len(found)
 
 
 def _count(found: list[str]) -> float:
@@ -225,12 +245,3 @@ def _named_prefixes(spoken: list[str], scope: Scope) -> dict[int, set[str]]:
             if code in scope.prefixes:
                 found.setdefault(code, set()).update(said)
     return found
-
-
-def capitalised_words(text: str) -> list[str]:
-    """The words inside a text that begin with a capital letter: names, mostly.  None of a text that
-    is German by its small words: there every noun has one."""
-    found = words_of(_ENDING.sub("", composed(text)))
-    if words.is_german(found):
-        return []
-    return [word for word in found[1:] if word[:1].isupper()][:MOST_TERMS]

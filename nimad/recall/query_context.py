@@ -12,6 +12,8 @@ from nimad.errors import QueryTooLong
 from nimad.index.blocks import BlockIndex
 from nimad.recall.scopes import Scope
 
+STRICTNESS = 0.5
+"""How much evidence an answer needs when nothing else is said, in [0, 1]."""
 PARTS = ("wait", "words", "embed", "blocks", "cosines", "fusion", "records")
 """In the order of a query: wait for other queries and follow what changed; score the words; embed
 the question; find the nearest in the blocks; compare it with these and their neighbours; fuse both
@@ -48,8 +50,8 @@ class Stopwatch:
 @dataclass(frozen=True, slots=True)
 class QueryContext:
     """The query's text and bounds, and the parts of the store that it runs on.  `mode` is hybrid,
-    meaning or words; `now` [epoch milliseconds] is what "yesterday" counts from, in `zone`.
-    `always`: the best are shown, however little of it is met."""
+    meaning or words; `now` [epoch milliseconds] is what "yesterday" counts from, in `zone`;
+    `strictness` says how much evidence an answer needs (`nimad.recall.evidence`)."""
 
     text: str
     k: int
@@ -60,4 +62,4 @@ class QueryContext:
     blocks: BlockIndex
     embedder: Embedder
     watch: Stopwatch
-    always: bool = False
+    strictness: float = STRICTNESS

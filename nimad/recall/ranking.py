@@ -30,13 +30,13 @@ from nimad.index.blocks import BlockIndex
 from nimad.index.quantise import Ids
 from nimad.locks import ReadWriteLock
 from nimad.model import EVERYTHING, Filter, Hit, Memory, now_ms
-from nimad.recall import context
+from nimad.recall import context, lexical
 from nimad.recall.columns import Columns
 from nimad.recall.columns_cache import KEEP_CHANGES, ColumnsCache
 from nimad.recall.columns_follower import ColumnsFollower
 from nimad.recall.context import Passage
 from nimad.recall.evidence import Evidence
-from nimad.recall.query_context import QueryContext, Stopwatch
+from nimad.recall.query_context import STRICTNESS, QueryContext, Stopwatch
 from nimad.recall.scopes import Scopes
 from nimad.recall.scoring import Scoring
 from nimad.recall.weights import DEFAULT, Weights
@@ -126,6 +126,7 @@ class Recall:
         with self._lock.shared():
             self._columns.give_back()
         self._terms.rest()
+        lexical.rest()
 
     def close(self) -> None:
         """Give back what is held besides memory."""
@@ -140,15 +141,15 @@ class Recall:
         now: int | None = None,
         watch: Stopwatch | None = None,
         zone: tzinfo | None = None,
-        *,
-        always: bool = False,
+        strictness: float = STRICTNESS,
     ) -> list[Hit]:
-        """The best `k` memories for a text, best first; none when nothing fits, unless `always`.
+        """The best `k` memories for a text, best first; none when nothing fits.
 
         Args:
             now: epoch milliseconds from which "yesterday" in the text counts; default: the clock.
             watch: is told how long each part took, and when it is too long.
             zone: whose days "yesterday" and "May 2023" mean; default: this machine's.
+            strictness: how much evidence an answer needs, in [0, 1]: at 0 everything passes.
 
         Raises UsageError for an unknown mode, QueryTooLong.
         """
@@ -161,9 +162,8 @@ class Recall:
         with self._reading() as parts:
             scope = self._scopes.of(where)
             watch.lap("wait")
-            context = QueryContext(
-                text, k, mode, scope, at, zone or local_zone(), *parts, watch, always
-            )
+            zone = zone or local_zone()
+            context = QueryContext(text, k, mode, scope, at, zone, *parts, watch, strictness)
             scored = self._scoring.best(context) if scope.count else []
         watch.lap("fusion")
         memories = get_within(self._records, [number for number, *_ in scored])
@@ -182,6 +182,7 @@ class Recall:
         now: int | None = None,
         watch: Stopwatch | None = None,
         zone: tzinfo | None = None,
+        strictness: float = STRICTNESS,
     ) -> Evidence | None:
         """What `query` decides by whether to answer; None when there is nothing to look at."""
         at = self._clock() if now is None else now
@@ -189,8 +190,8 @@ class Recall:
             scope = self._scopes.of(where)
             if not scope.count:
                 return None
-            watch = watch or Stopwatch()
-            context = QueryContext(text, 1, mode, scope, at, zone or local_zone(), *parts, watch)
+            watch, zone = watch or Stopwatch(), zone or local_zone()
+            context = QueryContext(text, 1, mode, scope, at, zone, *parts, watch, strictness)
             return self._scoring.evidence(context)
 
     def ids(self, where: Filter) -> Ids | None:

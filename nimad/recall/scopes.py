@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ class Scope:
         mask: bool[n], what may be returned.
         whole: that is every row.  filtered: rows that exist are left out.
         count: how many may be returned.
-        words: uint16[n], how many words each text has.  average: of those in the mask.
+        average: how many words a text in the mask has.
         k1, b: of BM25, see `Weights`.
         subjects: bool[codes], whose memories are among them.
         prefixes: the codes of speakers in the texts, see `speaker_prefix`.
@@ -56,7 +57,6 @@ class Scope:
     whole: bool
     filtered: bool
     count: int
-    words: NDArray[np.uint16]
     average: float
     k1: float
     b: float
@@ -68,11 +68,6 @@ class Scope:
     instructions: NDArray[np.bool_] | None
     id: NDArray[np.int64]
     bound: bool
-
-    @functools.cached_property
-    def sizes(self) -> NDArray[np.float32]:
-        """float32[n]: BM25's measure of each text's length against the usual one."""
-        return self.k1 * (1 - self.b + self.b * self.words.astype(np.float32) / self.average)
 
     @functools.cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -100,6 +95,8 @@ class Scopes:
         self._weights = weights
         self._kept: OrderedDict[Filter, Scope] = OrderedDict()
         self._version = -1
+        self._codes: dict[str, set[int]] = {}
+        """The codes that occur, of each field of few values."""
 
     def of(self, where: Filter) -> Scope:
         """What passes a filter now."""
@@ -107,6 +104,11 @@ class Scopes:
             if self._version != self._columns.version:
                 self._kept.clear()
                 self._version = self._columns.version
+                self._codes = {
+                    name: set(np.flatnonzero(np.bincount(getattr(self._columns, name))).tolist())
+                    for name in CODES
+                }
+            where = self._without_idle(where)
             if where not in self._kept:
                 self._kept[where] = self._make_scope(where)
             self._kept.move_to_end(where)
@@ -151,6 +153,16 @@ class Scopes:
             mask &= kept
         return mask
 
+    def _without_idle(self, where: Filter) -> Filter:
+        """A filter without what it asks of fields of few values where that rules out nothing: most
+        stores hold nothing untrusted, and one scope does for prompts and for the rest."""
+        idle: dict[str, Any] = {}
+        for name, code_of in CODES.items():
+            wanted = {code_of.get(value, 0) for value in getattr(where, name)}
+            if wanted and self._codes[name] <= wanted:
+                idle[name] = ()
+        return replace(where, **idle) if idle else where
+
     def _make_scope(self, where: Filter) -> Scope:
         columns, weights = self._columns, self._weights
         mask = self._mask_of(where)
@@ -171,7 +183,6 @@ class Scopes:
             whole=count == columns.count,
             filtered=count < columns.count - columns.dead,
             count=count,
-            words=columns.words,
             average=average,
             k1=weights.k1,
             b=weights.b + (1 - weights.b) * mixed,

@@ -5,21 +5,20 @@ One call looks at one version of the columns and changes nothing, so queries go 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.embed.base import CosineScale
 from nimad.errors import Degraded, WordsDamaged
 from nimad.recall import evidence, lexical
 from nimad.recall.columns import NONE, Columns, Rows
 from nimad.recall.dates import Flags, find_on_dates
-from nimad.recall.evidence import Evidence
+from nimad.recall.evidence import Evidence, Sides
 from nimad.recall.layers import INPUT
-from nimad.recall.lexical import LexicalScores
+from nimad.recall.lexical import LexicalScores, distinct
 from nimad.recall.parsed_query import ParsedQuery, looked_at, parse_query
 from nimad.recall.query_context import QueryContext
 from nimad.recall.scopes import Scope
@@ -44,6 +43,8 @@ EXACT = 2.0
 
 Floats = NDArray[Any]
 """float32 or float64."""
+Bonuses = dict[str, tuple[np.float32, NDArray[Any]]]
+"""By name: what a bonus is worth, and bool[n] or float32[n], to which rows or how much of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +53,21 @@ class _Scored:
 
     Attributes:
         context: of the query; its mode is meaning where the words index is damaged.
-        bonuses: float32[n] for each of the formula's bonuses that any row can have.
+        bonuses: those of the formula that any row can have.
         near: None where nothing is asked by meaning, or cannot be.
         same: the rows whose text is the query itself.
+        on_dates: the rows in the scope that lie on what the query asks of dates, by its parts.
+        on_date: bool[n], those that lie on every part of it; None where it names no definite date.
     """
 
     context: QueryContext
     query: ParsedQuery
     words: LexicalScores
-    bonuses: dict[str, Floats]
+    bonuses: Bonuses
     near: SemanticScores | None
     same: Rows
+    on_dates: Mapping[str, Flags]
+    on_date: Flags | None
 
 
 class Scoring:
@@ -81,7 +86,14 @@ class Scoring:
         """(id, score, parts, ids of its copies) of the best `k`, best first; none when too little
         of it is met."""
         scored = self._score_sides(context)
-        if not (context.always or len(scored.same) or self._weigh(scored).enough):
+        found = self._best_of(scored)
+        scored.words.release()
+        return found
+
+    def _best_of(self, scored: _Scored) -> list[tuple[int, float, dict[str, float], list[int]]]:
+        """The same, of both sides."""
+        context = scored.context
+        if not len(scored.same) and not self._weigh(scored).enough:
             return []
         rows, plain, mixed = self._find_candidates(scored)
         if not len(rows):
@@ -125,7 +137,10 @@ class Scoring:
 
     def evidence(self, context: QueryContext) -> Evidence:
         """What `best` decides by whether to answer."""
-        return self._weigh(self._score_sides(context))
+        scored = self._score_sides(context)
+        found = self._weigh(scored)
+        scored.words.release()
+        return found
 
     def _score_sides(self, context: QueryContext) -> _Scored:
         """Where the words index is damaged, the query is asked by meaning alone."""
@@ -139,48 +154,56 @@ class Scoring:
         on_date = None
         if query.dates.definite:
             on_date = np.logical_and.reduce(list(on_dates.values()))
-        zeros = np.zeros(columns.count, np.float32)
-        words = LexicalScores(zeros, zeros, 0.0, frozenset(), {})
+        words = None
         if context.mode != "meaning":
-            try:
-                words = lexical.score_words(
-                    query,
-                    columns,
-                    self._terms,
-                    scope,
-                    self._weights,
-                    context.watch,
-                    on_dates,
-                    self._records.texts_holding,
-                )
-            except WordsDamaged as error:
-                self._terms.report_damage(error)
-                context = replace(context, mode="meaning")
+            words = self._score_words(context, query, on_dates)
+        if words is None:
+            context = replace(context, mode="meaning")
+            words = LexicalScores.nothing(columns, scope, self._weights)
         context.watch.lap("words")
         bonuses = self._find_bonuses(query, scope, words, on_date)
         near = None
         if context.mode != "words":
             near = self._score_meaning(context, query, words, bonuses, same)
-        return _Scored(context, query, words, bonuses, near, same)
+        return _Scored(context, query, words, bonuses, near, same, on_dates, on_date)
+
+    def _score_words(
+        self, context: QueryContext, query: ParsedQuery, on_dates: Mapping[str, Flags]
+    ) -> LexicalScores | None:
+        """None where the words index is damaged."""
+        try:
+            return lexical.score_words(
+                query,
+                self._columns,
+                self._terms,
+                context.scope,
+                self._weights,
+                context.watch,
+                on_dates,
+                self._records.texts_holding,
+            )
+        except WordsDamaged as error:
+            self._terms.report_damage(error)
+            return None
 
     def _find_bonuses(
         self, query: ParsedQuery, scope: Scope, words: LexicalScores, on_date: Flags | None
-    ) -> dict[str, Floats]:
-        """float32[n] for each bonus that any row can have; `on_date: bool[n]`, the rows whose time
-        is what the query names, every part of it."""
+    ) -> Bonuses:
+        """What each bonus that any row can have is worth, and to which rows, or how much of it;
+        `on_date: bool[n]`, the rows whose time is what the query names, every part of it."""
         columns, weights = self._columns, self._weights
-        found: dict[str, Floats] = {}
+        found: Bonuses = {}
         if len(query.subjects):
-            found["subject"] = np.float32(weights.subject) * columns.spoken_by(query.subjects)
+            found["subject"] = np.float32(weights.subject), columns.spoken_by(query.subjects)
         if on_date is not None:
-            found["date"] = np.float32(weights.on_date) * on_date
+            found["date"] = np.float32(weights.on_date), on_date
         if words.literal is not None:
-            found["literal"] = np.float32(weights.literal) * words.literal
+            found["literal"] = np.float32(weights.literal), words.literal
         if scope.instructions is not None:
-            found["instruction"] = np.float32(weights.instruction) * scope.instructions
+            found["instruction"] = np.float32(weights.instruction), scope.instructions
         if query.layer in scope.layers:
             asked = columns.layer == scope.layers[query.layer]
-            found["layer"] = np.float32(weights.layer) * asked
+            found["layer"] = np.float32(weights.layer), asked
         return found
 
     def _score_meaning(
@@ -188,7 +211,7 @@ class Scoring:
         context: QueryContext,
         query: ParsedQuery,
         words: LexicalScores,
-        bonuses: dict[str, Floats],
+        bonuses: Bonuses,
         same: Rows,
     ) -> SemanticScores | None:
         """None without an embedder (words go on without it, and the reply says so), and for a
@@ -205,82 +228,84 @@ class Scoring:
             vector = mixed / max(float(np.linalg.norm(mixed)), 1e-6)
         if not vector.any():
             return None
-        large, weights = self._columns.count > self._weights.exact_rows, self._weights
-        promise: Floats = words.shared
-        top = float(promise.max(initial=0.0))
-        if large and bonuses and top > 0:
-            # words and bonuses of each row that has words, in the unit of the words
-            unit = np.float32(top / max(1 - self._share(context, query), 1e-6))
-            promise = promise + (promise > 0) * unit * sum(bonuses.values())
+        weights = self._weights
+        extra = None
+        if bonuses and self._columns.count > weights.exact_rows:
+            # beside the words of a row, in their unit
+            unit = np.float32(words.top / max(1 - self._share(context, query), 1e-6))
+            rows = np.flatnonzero(np.logical_or.reduce([mine != 0 for _, mine in bonuses.values()]))
+            extra = rows, lambda rows: unit * worth_of(bonuses, bonuses, rows)
         about = SemanticQuery(
             query=vector,
             scope=context.scope,
-            words=words.shared,
+            words=words,
             same=same,
             shares=weights.shares_of(context.embedder),
             late=late_cosines(self._records, context.embedder, vector),
-            promise=promise if large else None,
+            extra=extra,
             wanted=context.k,
         )
         return self._semantic.score(context.blocks, about, context.watch)
 
     def _weigh(self, scored: _Scored) -> Evidence:
-        """Whether enough of the query is met in this store to answer at all."""
+        """Whether enough of the query is met in this store to answer at all.
+
+        A mode that ranks by one side looks at the other one, too, unless the first leaves no doubt.
+        """
         context, near = scored.context, scored.near
-        threshold = evidence.answer_threshold(
-            self._weights, self._scale(context), context.mode, context.scope.count
-        )
-        unknown_name = evidence.names_unknown_entity(
+        if scored.query.only_names:
+            return evidence.CERTAIN
+        words = None if context.mode == "meaning" else scored.words
+        found = self._evidence_of(scored, Sides(words, near, scored.on_date))
+        if context.mode == "hybrid" or (found.enough and found.sure):
+            return found
+        if words is not None:
+            if context.embedder.quick:
+                near = self._score_meaning(
+                    context, scored.query, words, scored.bonuses, scored.same
+                )
+            return self._evidence_of(scored, Sides(words, near, scored.on_date))
+        words = self._score_words(context, scored.query, scored.on_dates)
+        found = self._evidence_of(scored, Sides(words, near, scored.on_date))
+        if words is not None:
+            words.release()
+        return found
+
+    def _evidence_of(self, scored: _Scored, sides: Sides) -> Evidence:
+        context = scored.context
+        signals = evidence.measure(
             scored.query,
             context.text,
+            context.scope,
+            context.embedder,
             self._terms.cut,
-            lambda terms: self._unknown_terms(scored, terms),
+            sides,
         )
-        nearest = near.high if near else 0.0
-        return evidence.weigh(
-            scored.query,
-            scored.words,
-            nearest,
-            threshold,
-            context.mode,
-            unknown_name,
-            evidence.cosine_share(scored.query, context.embedder, context.scope.count),
-        )
-
-    def _unknown_terms(self, scored: _Scored, terms: Iterable[str]) -> set[str]:
-        """Those of some terms that occur nowhere."""
-        if scored.context.mode != "meaning":
-            return set(scored.words.unknown.intersection(terms))
-        try:  # nothing has looked for them yet
-            context = scored.context
-            return lexical.find_unknown(
-                terms, self._columns, self._terms, context.scope, context.watch
-            )
-        except WordsDamaged as error:
-            self._terms.report_damage(error)
-            return set()
-
-    def _scale(self, context: QueryContext) -> CosineScale:
-        return self._weights.scale or context.embedder.scale
+        return evidence.weigh(signals, evidence.threshold(context.strictness))
 
     def _find_candidates(self, scored: _Scored) -> tuple[Rows, Floats, Floats]:
         """rows: int64[m], with their own cosine and the mixed one: float32[m], nan for unknown."""
         near, query = scored.near, scored.query
-        wanted = scored.words.shared > 0
-        wanted[scored.same] = True
-        if query.only_names:
-            wanted |= np.isin(self._columns.who, query.subjects) & scored.context.scope.mask
+        also = scored.same
+        if query.only_names:  # they may be missing among the nearest
+            named = self._columns.spoken_by(query.subjects) & scored.context.scope.mask
+            also = distinct(np.concatenate([also, np.flatnonzero(named)]))
         if near is None:
-            rows = np.flatnonzero(wanted)
+            rows = distinct(np.concatenate([np.flatnonzero(scored.words.shared), also]))
             unknown = np.full(len(rows), np.nan, np.float32)
             return rows, unknown, unknown
         rows, plain, mixed = near.rows, near.plain, near.mixed
-        if query.only_names:  # they may be missing among the nearest
-            extra = np.setdiff1d(np.flatnonzero(wanted), rows)
+        if query.only_names:
+            extra = np.setdiff1d(np.concatenate([np.flatnonzero(scored.words.shared), also]), rows)
             rows = np.concatenate([rows, extra])
             gap = np.full(len(extra), np.nan, np.float32)
             plain, mixed = np.append(plain, gap), np.append(mixed, gap)
-        kept = wanted[rows] | (mixed >= self._scale(scored.context).near)
+        kept = scored.words.shared_by(rows) > 0
+        if not query.only_names:
+            halfway = near.usual + self._weights.near * (near.high - near.usual)
+            kept |= mixed >= min(halfway, scored.context.embedder.scale.near)
+        if len(also):
+            kept |= np.isin(rows, also)
         return rows[kept], plain[kept], mixed[kept]
 
     def _share(self, context: QueryContext, query: ParsedQuery) -> float:
@@ -293,9 +318,9 @@ class Scoring:
     def _parts_of(self, rows: Rows, mixed: Floats, scored: _Scored) -> dict[str, Floats]:
         """The terms of the formula, by name: float[m] each."""
         columns, weights, scope = self._columns, self._weights, scored.context.scope
-        words, near = scored.words.shared, scored.near
+        words, near = scored.words, scored.near
         share = self._share(scored.context, scored.query)
-        top = max(float(words.max(initial=0.0)), 1e-6)
+        top = max(words.top, 1e-6)
         nearness = np.where(np.isnan(mixed), np.float32(0), mixed)
         low, spread = (near.low, max(near.high - near.low, 1e-6)) if near else (0.0, 1.0)
         time = columns.time[rows]
@@ -303,13 +328,20 @@ class Scoring:
         age[time == 0] = 0.5  # no date is neither old nor new
         asks = columns.asks[rows] & (columns.layer[rows] != scope.layers.get(INPUT, NONE))
         return {
-            "lexical": (1 - share) * words[rows] / top,
+            "lexical": (1 - share) * words.shared_by(rows) / top,
             "semantic": share * np.maximum(nearness - low, 0) / spread,
-            **{
-                name: scored.bonuses[name][rows] if name in scored.bonuses else np.zeros(len(rows))
-                for name in BONUSES
-            },
+            **{name: worth_of(scored.bonuses, (name,), rows) for name in BONUSES},
             "asks": -weights.asks * asks,
             "importance": weights.importance * columns.importance[rows],
             "recency": weights.recency * age,
         }
+
+
+def worth_of(bonuses: Bonuses, names: Iterable[str], rows: Rows) -> Floats:
+    """float32[m]: what some bonuses are worth to some rows, all together."""
+    total = np.zeros(len(rows), np.float32)
+    for name in names:
+        if name in bonuses:
+            worth, mine = bonuses[name]
+            total += worth * mine[rows]
+    return total

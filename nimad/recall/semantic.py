@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from nimad.embed.base import Embedder
 from nimad.index.blocks import BlockIndex
 from nimad.index.located import Located
 from nimad.recall.columns import NONE, Columns, Floats, Rows
+from nimad.recall.lexical import LexicalScores, distinct
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scope
 from nimad.recall.weights import Weights
@@ -32,8 +33,11 @@ NEAR_EFFORT = 0.4
 """Search effort (share of normal) where words have found candidates, too.  With this and FAR_EFFORT
 the two searches take .29 ms of a query at 100,000 memories instead of about .5, and .991 of
 the best ten are those of scoring every memory instead of .995 (tests/benchmarks/whole_path.py)."""
+BLOCKS = 32
+"""Blocks of rows of which the usual cosine of a store is taken [rows of 8]."""
 _BATCH = 4096
 """Rows whose lengths are computed at once."""
+_BLOCK = 8
 _STRIDE = 16
 """Values for each one that is sampled to set the bar of `highest`."""
 _TINY = float(np.finfo(np.float32).tiny)
@@ -46,6 +50,7 @@ class SemanticScores:
     plain: float32[m], their own cosines.
     mixed: float32[m], with the neighbours; nan where there is no vector.
     low, high: between which the mixed ones of the whole store lie.
+    usual, spread: the mean and the standard deviation of the store's own cosines, of a sample.
     """
 
     rows: Rows
@@ -53,6 +58,8 @@ class SemanticScores:
     mixed: Floats
     low: float
     high: float
+    usual: float = 0.0
+    spread: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +67,22 @@ class SemanticQuery:
     """What is compared with the memories.
 
     Attributes:
-        query: float32[d].  words: float32[n], the lexical score of each row.
+        query: float32[d].  words: the lexical scores.
         same: rows to be scored in any case.
         shares: of the vectors of the one before and the one after, for the embedder in use.
         late: the cosines of memories, by id, whose vectors are not stored yet; None: too slow.
-        promise: float32[n], what is known of each row's score; of a large store the best by it
-            are compared.  None: as `words`.
+        extra: rows (ascending) of a large store that are worth more than their words, and what
+            that is, when the best by both are picked to be compared; a row without words is not.
         wanted: how many memories are asked for.
     """
 
     query: Floats
     scope: Scope
-    words: Floats
+    words: LexicalScores
     same: Rows
     shares: tuple[float, float]
     late: Callable[[Rows], Floats] | None = None
-    promise: Floats | None = None
+    extra: tuple[Rows, Callable[[Rows], Floats]] | None = None
     wanted: int = 10
 
 
@@ -124,6 +131,7 @@ class SemanticScorer:
             self._encode_late(cosines, np.arange(columns.count), about)
             picked = slice(columns.count) if whole else rows
             sides: list[NDArray[Any]] = [c[picked] for c in (columns.before, columns.after)]
+            sample = cosines[evenly(rows, BLOCKS)]
         else:
             rows = self._picked(blocks, about, watch)
             near = self._with_neighbours(rows)
@@ -133,9 +141,17 @@ class SemanticScorer:
             self._measure_rows(rows[columns.length[rows] == 0], every, about.shares, near)
             picked = near.searchsorted(rows)
             sides = [_places(near, chain[rows]) for chain in (columns.before, columns.after)]
+            scope = about.scope
+            some = evenly(scope.rows if scope.filtered else np.arange(columns.count), BLOCKS)
+            sample = blocks.locate(columns.id[some]).cosines(query)
         found = self._mix(rows, cosines, picked, sides, about.shares)
+        sample = sample[~np.isnan(sample)]
         watch.lap("cosines")
-        return found
+        if not len(sample):
+            return found
+        usual = float(sample.sum()) / len(sample)
+        variance = float(sample @ sample) / len(sample) - usual**2
+        return replace(found, usual=usual, spread=math.sqrt(max(variance, 0.0)))
 
     def _encode_late(self, cosines: Floats, rows: Rows, about: SemanticQuery) -> None:
         """What is found by its words and has no vector yet is compared all the same; `cosines` of
@@ -144,8 +160,7 @@ class SemanticScorer:
         if about.late is None or not len(waiting):
             return
         mine = rows[waiting]
-        words = np.where(about.scope.mask[mine], about.words[mine], np.float32(0))
-        best = np.sort(highest(words, LATE_ROWS))
+        best = np.sort(highest(about.words.shared_by(mine), LATE_ROWS))
         if len(best):
             cosines[waiting[best]] = about.late(self._columns.id[mine[best]])
 
@@ -154,12 +169,17 @@ class SemanticScorer:
         columns, weights, scope = self._columns, self._weights, about.scope
         if scope.count <= weights.exact_rows // 4:
             return scope.rows
-        promise = about.words if about.promise is None else about.promise
         most, few = (max(n, 2 * about.wanted) for n in (weights.candidates, weights.nearest))
-        best = highest(promise, most)
+        (held, shared), named = about.words.leaders(most), np.zeros(0, np.int64)
+        if about.extra is not None:
+            named = about.extra[0]
+        best = self._most_promising(held, shared, named, about, most)
         while len(best) % most == 0 and 0 < self._sentences(best) < 2 * about.wanted:
-            promise = np.where(np.isin(columns.print, columns.print[best]), np.float32(0), promise)
-            more = highest(promise, most)
+            others = np.flatnonzero(about.words.shared)
+            held = others[~np.isin(columns.print[others], columns.print[best])]
+            named = np.intersect1d(named, held, assume_unique=True)
+            shared = about.words.shared[held]
+            more = self._most_promising(held, shared, named, about, most)
             if not len(more):
                 break
             best = np.concatenate([best, more])
@@ -173,7 +193,22 @@ class SemanticScorer:
         far, _ = blocks.search(-about.query, weights.furthest, scope.ids, effort=FAR_EFFORT)
         watch.lap("blocks")
         found = columns.rows_of(np.sort(np.concatenate([near, far])))
-        return np.unique(np.concatenate([found[scope.mask[found]], best, about.same]))
+        return distinct(np.concatenate([found[scope.mask[found]], best, about.same]))
+
+    def _most_promising(
+        self, rows: Rows, shared: Floats, named: Rows, about: SemanticQuery, most: int
+    ) -> Rows:
+        """The best of some rows by words and what they are worth besides, equal ones in order;
+        `named` are those that are worth anything besides.  Both ascending."""
+        words = about.words
+        best = rows[highest(shared, most)]
+        if about.extra is None or not len(named):
+            return best
+        theirs = words.shared_by(named)
+        named, theirs = named[theirs > 0], theirs[theirs > 0]
+        chosen = named[highest(theirs + about.extra[1](named), most)]
+        both = distinct(np.concatenate([best, chosen]))
+        return both[best_places(words.shared_by(both) + about.extra[1](both), most)]
 
     def _mix(
         self,
@@ -207,9 +242,8 @@ class SemanticScorer:
         """`rows` and their neighbours, ascending."""
         columns = self._columns
         if len(rows) * _STRIDE < columns.count:
-            every = np.unique(np.concatenate([rows, columns.before[rows], columns.after[rows]]))
-            near: Rows = every[every != NONE]
-            return near
+            beside = np.concatenate([columns.before[rows], columns.after[rows]]).astype(np.int64)
+            return distinct(np.concatenate([rows, beside[beside != NONE]]))
         wanted = np.zeros(columns.count + 1, np.bool_)  # the last one for row -1, no neighbour
         for found in (rows, columns.before[rows], columns.after[rows]):
             wanted[found] = True
@@ -248,6 +282,17 @@ class SemanticScorer:
         lengths = np.sqrt(np.maximum(square, 1e-6)).astype(np.float32)
         lengths[missing] = 0
         columns.length[rows] = lengths
+
+
+def evenly(rows: Rows, blocks: int) -> Rows:
+    """Some of the rows in blocks of neighbours, all over them: vectors that lie beside each other
+    share pages.  All of them where they are few."""
+    most = blocks * _BLOCK
+    if len(rows) <= 2 * most:
+        return rows
+    starts = np.linspace(0, len(rows) - _BLOCK, blocks).astype(np.int64)
+    found: Rows = rows[(starts[:, None] + np.arange(_BLOCK)).ravel()]
+    return found
 
 
 def _places(rows: Rows, some: NDArray[Any]) -> Rows:

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from nimad.embed.base import AnswerThreshold, CosineScale, Embedder
+from nimad.embed.base import Embedder
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ class Weights:
             best ten are 99.5 % of those that scoring every row gives (`whole_path`).
         furthest: how many of those that lie opposite are, for the low end of a store's cosines: in
             100,000 memories off by 0.007 of a cosine; that of 1,000 picked evenly, by up to 0.1.
-        words: the threshold of the mode words, by coverage alone.
-        scale: the thresholds of the other modes; None: as the embedder has them.
+        near: where between the usual cosine of a store and its best a memory must lie to be shown
+            that has no word in common with the question; less where an embedder's `near` is less.
     """
 
     semantic: float = 0.6
@@ -76,8 +76,7 @@ class Weights:
     candidates: int = 600
     nearest: int = 64
     furthest: int = 16
-    words: AnswerThreshold = field(default=AnswerThreshold(0.16, 0.60))
-    scale: CosineScale | None = None
+    near: float = 0.5
 
     def shares_of(self, embedder: Embedder) -> tuple[float, float]:
         """Shares of the vectors before and after, for an embedder."""

@@ -22,7 +22,7 @@ from nimad.model import ORIGINS, UNKNOWN, Filter, Memory, now_ms
 from nimad.namespaces import Namespaces
 from nimad.reflection import affects, goals
 from nimad.reflection.affects import Affects
-from nimad.reflection.themes import vectors_of
+from nimad.reflection.themes import cosines, vectors_of
 from nimad.store import broadcasts
 from nimad.store.bounded import get_within
 from nimad.store.goals import of_memories
@@ -150,7 +150,7 @@ def _best(
     memories = [found[number] for number in ids if number in found]
     rows = vectors_of(store, memories)
     held = vectors_of(store, list(store.records.get(buffer).values()))
-    novelty = 1 - (rows @ held.T).max(axis=1, initial=0.0)
+    novelty = 1 - cosines(rows, held).max(axis=1, initial=0.0)
     latest = max((memory.timestamp or 0 for memory in memories), default=0)
     wanted = goals.pull(store, pull, [memory.id for memory in memories])
     asked = [str(affect.name) for affect in affects.EFFECTS if mask & affect]

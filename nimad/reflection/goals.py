@@ -18,7 +18,7 @@ from nimad.namespaces import Namespaces
 from nimad.reflection.themes import vectors_of
 from nimad.store import goals
 from nimad.store.bounded import get_within
-from nimad.store.goals import OPEN, Goal
+from nimad.store.goals import OPEN, RETIRED, Goal
 from nimad.store.transaction import Transaction
 
 TAG = "goal"
@@ -77,6 +77,13 @@ def done(
     with store.records.write() as tx:
         goals.close(tx, number, now_ms(), by)
     return find(store, number, within)[0]
+
+
+def retire(store: MemoryStore, numbers: Sequence[int]) -> None:
+    """Give goals up; they stay memories."""
+    with store.records.write() as tx:
+        for number in numbers:
+            goals.close(tx, number, now_ms(), state=RETIRED)
 
 
 def progress(

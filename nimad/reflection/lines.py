@@ -66,6 +66,11 @@ def written(line: Line, zone: tzinfo) -> str:
     return f'  {head}{": " if head else ""}"{line.text}" {ids}'
 
 
+def memories(number: int) -> str:
+    """`1 memory`, `4,112 memories`."""
+    return "1 memory" if number == 1 else f"{number:,} memories"
+
+
 def day(at: int, zone: tzinfo, *, minutes: bool = False) -> str:
     """A time [epoch milliseconds] as a local date; with its minute, if asked for."""
     moment = datetime.fromtimestamp(at / 1000, zone)

@@ -20,15 +20,17 @@ from nimad.recall import speaker_prefix
 from nimad.recall.subjects import NO_SUBJECT
 from nimad.reflection import affects, lines, quotes
 from nimad.reflection.lines import NAMED, Line
-from nimad.reflection.themes import Theme, themes_of, vectors_of
+from nimad.reflection.themes import Theme, cosines, themes_of, vectors_of
 from nimad.store import goals
 from nimad.store.bounded import get_within
 from nimad.text import common_form, words_of
 
-LOOKED = 400
+LOOKED = 300
 """Number of memories that are read for one narrative [memories]."""
 THEMES = 5
 """Number of themes [themes]."""
+READ_FOR_QUOTES = 30
+"""Number of memories in the middle of a theme that quotations are chosen from [memories]."""
 QUOTES = 3
 """Number of quotations of a theme [quotations]."""
 PEOPLE = 5
@@ -66,7 +68,7 @@ def narrate(
     ids, times, importance, who = ids[kept], times[kept], importance[kept], who[kept]
     if not len(ids):
         return Narrative([Line("nothing", NOTHING, [])])
-    order = np.lexsort((ids, -times, -importance))[:LOOKED]
+    order = np.lexsort((-ids, -times, -importance))[:LOOKED]
     found = get_within(store.records, ids[order].tolist())
     memories = [found[number] for number in ids[order].tolist() if number in found]
     people = _people(store, where, ids, times, who)
@@ -89,11 +91,12 @@ def narrate(
 
 def _head(ids: Ids, times: Ids, zone: tzinfo) -> Line:
     """How many memories, and from when to when."""
-    number = "1 memory" if len(ids) == 1 else f"{len(ids):,} memories"
+    number = lines.memories(len(ids))
     dated = np.flatnonzero(times)
     if not len(dated):
         return Line("head", f"{number}, none of a known date.", ids[:1].tolist(), 100)
-    first, last = dated[np.argmin(times[dated])], dated[np.argmax(times[dated])]
+    dated = dated[np.lexsort((dated, times[dated]))]
+    first, last = dated[0], dated[-1]
     begin, end = (lines.day(int(times[at]), zone) for at in (first, last))
     span = begin if begin == end else f"{begin} to {end}"
     named = list(dict.fromkeys([int(ids[first]), int(ids[last])]))
@@ -140,7 +143,7 @@ def _theme(theme: Theme, looked: int, place: int) -> list[Line]:
     made = [Line("theme", title, ids, 80 - place, more)]
     words = {common_form(word) for word in theme.words}
     said: dict[str, tuple[Memory, str]] = {}
-    for memory in theme.members:
+    for memory in theme.members[:READ_FOR_QUOTES]:
         text = quotes.quotation(memory.text, words)
         said.setdefault(common_form(text), (memory, text))
     said.pop("", None)
@@ -174,7 +177,7 @@ def statements(store: MemoryStore, memories: Sequence[Memory]) -> list[Line]:
     if not found:
         return []
     rows = vectors_of(store, [Memory(text, id=-1 - at) for at, (_, text) in enumerate(found)])
-    near = rows @ rows.T >= SAME
+    near = cosines(rows, rows) >= SAME
     alone = np.ones(len(found), np.bool_)
     made: list[Line] = []
     for place in np.argsort(-near.sum(axis=1), kind="stable"):

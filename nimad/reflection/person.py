@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import tzinfo
+from itertools import islice
 
 import numpy as np
 
@@ -31,7 +32,7 @@ QUOTED = 5
 def describe(store: MemoryStore, name: str, where: Filter, zone: tzinfo) -> list[Line]:
     """What memories by a person tell of them, and which others name them.
 
-    Cost: as a narrative, of the latest 400 memories at most.
+    Cost: as a narrative, of the latest 300 memories at most.
     """
     where = replace(where, who=name)
     ids, times = store.recall.rows(where, "id", "time")
@@ -46,32 +47,35 @@ def describe(store: MemoryStore, name: str, where: Filter, zone: tzinfo) -> list
     first, last = int(ids[0]), int(ids[-1])
     span = "at no known date"
     if len(dated):
-        first, last = (int(ids[dated[pick(times[dated])]]) for pick in (np.argmin, np.argmax))
-        begin, end = (lines.day(int(pick(times[dated])), zone, minutes=True) for pick in (min, max))
+        ends = dated[np.lexsort((dated, times[dated]))][[0, -1]]
+        first, last = ids[ends].tolist()
+        begin, end = (lines.day(at, zone, minutes=True) for at in times[ends].tolist())
         span = f"first heard {begin}, last {end}"
     who = memories[0].who or name
-    number = "1 memory" if len(ids) == 1 else f"{len(ids):,} memories"
+    number = lines.memories(len(ids))
     told = {"who": who, "count": len(ids)}
     both = list(dict.fromkeys([first, last]))
     made = [Line("head", f"{who}: {number}, {span}.", both, more=told)]
     for theme in themes_of(store, memories, TOPICS, [name]):
-        text = f"Talks of {theme.name or 'other things'}: {len(theme.members)} memories."
+        text = f"Talks of {theme.name or 'other things'}: {lines.memories(len(theme.members))}."
         more = {"name": theme.name, "count": len(theme.members)}
         made.append(Line("theme", text, [m.id for m in theme.members[:NAMED]], more=more))
     made += tone_lines(memories)
-    announced = [
+    promises = (
         Line("promise", quotes.shortened(sentence), [memory.id], more=lines.origin_of(memory))
         for memory in memories
         for sentence in quotes.sentences(memory.text)
         if quotes.is_promise(sentence)
-    ]
+    )
     said = statements(store, memories)[:QUOTED]
     told_ids = {line.ids[0] for line in said}
-    for memory in memories:
-        text = quotes.quotation(memory.text)
-        if len(said) < QUOTED and memory.id not in told_ids and len(words_of(text)) >= 3:
-            said.append(lines.quote(memory, text))
-    return [*made, *announced[:ANNOUNCED], *said, *named]
+    others = (
+        lines.quote(memory, text)
+        for memory in memories
+        if memory.id not in told_ids and len(words_of(text := quotes.quotation(memory.text))) >= 3
+    )
+    said += islice(others, QUOTED - len(said))
+    return [*made, *islice(promises, ANNOUNCED), *said, *named]
 
 
 def _mentions(store: MemoryStore, name: str, where: Filter) -> list[Line]:

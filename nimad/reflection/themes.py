@@ -68,6 +68,13 @@ def vectors_of(store: MemoryStore, memories: Sequence[Memory]) -> Vectors:
     return _unit(rows)
 
 
+def cosines(rows: Vectors, others: Vectors) -> Vectors:
+    """float32[n, m]: of unit rows.  Not by BLAS, whose threads would wait for each other on a busy
+    board, and whose sums differ from one processor to another."""
+    found: Vectors = np.einsum("id,jd->ij", rows, others)
+    return found
+
+
 def _unit(rows: Vectors) -> Vectors:
     """The rows at length 1; next to nothing stays next to nothing."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -97,27 +104,29 @@ def themes_of(
     for number in range(int(share.max()) + 1):
         mine = np.flatnonzero(share == number)
         if len(mine):
-            nearness = centred[mine] @ centred[mine].mean(axis=0)
+            nearness = cosines(centred[mine], centred[mine].mean(axis=0)[None])[:, 0]
             order = mine[np.argsort(-nearness, kind="stable")]
             found.append([memories[known[place]] for place in order])
     found.sort(key=lambda members: (-len(members), members[0].id))
     speakers = {*people, *(memory.who for memory in memories if memory.who)}
-    named = _names(found, {part for who in speakers for part in words_of(common_form(who))})
+    parts = {part for who in speakers for part in words_of(common_form(who))}
+    begun = {part[:size] for part in parts for size in range(LETTERS, len(part) + 1)}
+    named = _names(found, begun)  # Mel is Melanie
     return [Theme(members, words) for members, words in zip(found, named, strict=True)]
 
 
 def _shared_out(rows: Vectors, count: int) -> NDArray[np.int64]:
     """int64[n]: the number of each row's theme, of up to `count`."""
-    first = int(np.argmax(rows @ rows.mean(axis=0)))
+    first = int(np.argmax(cosines(rows, rows.mean(axis=0)[None])))
     chosen = [first]
-    nearest = rows @ rows[first]
+    nearest = cosines(rows, rows[[first]])[:, 0]
     while len(chosen) < count and nearest.min() < 1 - 1e-6:
         chosen.append(int(np.argmin(nearest)))
-        nearest = np.maximum(nearest, rows @ rows[chosen[-1]])
-    share: NDArray[np.int64] = np.argmax(rows @ rows[chosen].T, axis=1)
+        nearest = np.maximum(nearest, cosines(rows, rows[chosen[-1:]])[:, 0])
+    share: NDArray[np.int64] = np.argmax(cosines(rows, rows[chosen]), axis=1)
     for _ in range(ROUNDS):
         sums = np.stack([rows[share == number].sum(axis=0) for number in range(len(chosen))])
-        again = np.argmax(rows @ _unit(sums).T, axis=1)
+        again = np.argmax(cosines(rows, _unit(sums)), axis=1)
         if np.array_equal(again, share):
             break
         share = again
@@ -155,8 +164,6 @@ def _names(groups: Sequence[Sequence[Memory]], people: Collection[str]) -> list[
 
 def _tells(word: str, speakers: Collection[str]) -> bool:
     """Whether a word may name a theme: no small one, no number, no speaker's name."""
-    if word in STOP_WORDS or word in SMALL_TALK or word.isdigit():
-        return False
-    if any(name.startswith(word) for name in speakers):  # Mel, of Melanie
+    if word in STOP_WORDS or word in SMALL_TALK or word in speakers or word.isdigit():
         return False
     return len(word) >= LETTERS or not word.isascii()

@@ -28,8 +28,8 @@ from nimad.serve.verbs import Call, Verb
 
 log = logging.getLogger(__name__)
 
-WRITERS = 2
-"""Number of threads for writing verbs: one commits while the next is prepared [threads]."""
+WRITERS = 8
+"""Number of threads for writing verbs, which commit together what they have ready [threads]."""
 LENGTHY = 2
 """Number of threads for lengthy verbs [threads]."""
 SMALL = 2048

@@ -10,14 +10,11 @@ from nimad.core import documents
 from nimad.core.documents import Documents, Found
 from nimad.core.store import MemoryStore
 from nimad.errors import ReplyTooLarge, UsageError
-from nimad.limits import MAX_DOCUMENTS, MAX_FRAME, MAX_PAYLOAD, MAX_RESULTS
+from nimad.limits import MAX_DOCUMENTS, MAX_FRAME, MAX_KEYS, MAX_PAYLOAD, MAX_RESULTS
 from nimad.model import MAX_NAME, MAX_TEXT, Filter, Memory
 from nimad.serve import params, protocol, wire
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
-
-KEYS = 100
-"""Number of keys of one request [keys]."""
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -48,7 +45,7 @@ DOCUMENT = {
 PUT = {"documents": Param(params.many(1, MAX_DOCUMENTS, "documents"))}
 FIND = {
     "namespace": Param(_SPACE, None),
-    "keys": Param(params.many(1, KEYS, "keys", _SPACE), None),
+    "keys": Param(params.many(1, MAX_KEYS, "keys", _SPACE), None),
     "tree": Param(checks.text(MAX_NAME, empty=True), ""),
     "filter": Param(_filter, {}),
     "query": Param(checks.text(MAX_TEXT, empty=True), ""),

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from nimad import checks, times
@@ -35,7 +36,9 @@ from nimad.serve import params, protocol, wire
 from nimad.serve.oversize import Document, cut_to_fit
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
+from nimad.store import goals
 from nimad.store.bounded import blob_part, blob_sizes, ids_above, page_within
+from nimad.store.goals import Goal
 
 PAUSE = 4
 """Factor of the time that a memory larger than a frame took, for which no other one is read."""
@@ -167,6 +170,9 @@ class MemoryVerbs:
             return {"memories": [], "piece": piece, "next": ids[0] if len(ids) > 1 else None}
         found, more = page_within(records, after, given["limit"], where, MAX_PAYLOAD)
         page = [wire.exported(memory) for memory in found]
+        for line, goal in zip(page, goals.each_of(records, found), strict=True):
+            if goal is not None:
+                line["goal"] = wire.goal_json(goal)
         room, fits = MAX_PAYLOAD, 0
         while fits < len(page) and (room := room - protocol.size_of(page[fits]) - 1) >= 0:
             fits += 1
@@ -200,15 +206,18 @@ class MemoryVerbs:
         is larger than a frame comes alone, as JSON behind a descriptor."""
         given = call.params
         made: list[Memory] = []
+        wanted: list[Goal | None] = []
         notes: Counter[str] = Counter()
         zone = given["time_zone"] or times.local_zone()
         try:
             with nullcontext() if given["memories"] else self._alone():
                 for fields in given["memories"] or [self._read_record(call.fds, given["size"])]:
                     space = given["namespace"] or call.home
+                    wanted.append(wire.imported_goal(fields))
                     made.append(wire.imported(fields, space, zone, notes))
                     call.check_namespace(made[-1].namespace)
-                return {"ids": self._store.remember_many(made), "times": dict(notes)}
+                also = partial(goals.add_each, made=made, wanted=wanted)
+                return {"ids": self._store.remember_many(made, also), "times": dict(notes)}
         except UsageError as error:
             number = error.fields.get("place", len(made))
             raise BadRecord(where=place(given["where"], number), detail=error.message) from None

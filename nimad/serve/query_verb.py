@@ -60,6 +60,7 @@ QUERY = {
     "as_of": Param(params.date, None),
     "time_zone": Param(params.zone, None),
     "context": Param(params.flag, False),
+    "strictness": Param(checks.number(0, 1), None),
     "goal": Param(params.goal, None),
     "budget": Param(checks.integer(1, MAX_BUDGET), None),
     "explain": Param(params.flag, False),
@@ -87,14 +88,17 @@ class QueryVerb:
             k = PACKED if given["budget"] else self._store.config["recall.results"]
         looked = min(MAX_RESULTS, k * SPARE) if given["context"] else k
         watch = Stopwatch(self._store.config["recall.seconds"])
+        strictness = given["strictness"]
+        if strictness is None:
+            strictness = self._store.config["recall.strictness"]
         rank = None
         if given["goal"] is not None and given["goal"] is not False:
             from nimad.reflection import goals
 
             rank = goals.ranking(self._store, given["goal"], looked, call.within)
             looked = max(looked, goals.LOOKED)
-        asked = (given["text"], looked, given["mode"], where, as_of, watch, zone)
-        answer = self._store.query(*asked, rank)
+        asked = (given["mode"], where, as_of, watch, zone, strictness)
+        answer = self._store.query(given["text"], looked, *asked, rank)
         if given["context"] or given["budget"]:
             passages = context.alone(answer.hits)
             if given["context"]:
@@ -112,12 +116,12 @@ class QueryVerb:
             reply["notes"] = [CLOCK_BEHIND]
         if given["explain"]:
             reply["timings"] = answer.timings
-            question = (given["text"], given["mode"], where, as_of)
-            found = self._store.recall.evidence(*question, watch, zone)
+            found = self._store.recall.evidence(given["text"], *asked)
             reply["evidence"] = found and {
                 "met": found.met,
                 "least": found.least,
                 "strange": found.unknown_name,
+                "parts": dict(found.parts),
             }
         return reply
 

@@ -1,4 +1,4 @@
-"""The verbs about what memories say together: narrative, goals.
+"""The verbs about what memories say together: narrative, person, connect, step, dream, goals.
 
 What they need is imported when they are asked: a daemon at rest has none of it in memory.
 """
@@ -6,6 +6,7 @@ What they need is imported when they are asked: a daemon at rest has none of it 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import Any
@@ -19,13 +20,20 @@ from nimad.model import MAX_KEPT, MAX_NAME, ORIGINS, Filter, Memory, now_ms
 from nimad.serve import params, wire
 from nimad.serve.oversize import cut_to_fit
 from nimad.serve.params import Param
+from nimad.serve.protocol import shown
 from nimad.serve.query_verb import TRUSTED
 from nimad.serve.verbs import Call, Verb
+from nimad.store import suggestions
+from nimad.store.bounded import get_within
 from nimad.store.goals import OPEN, STATES, Goal
 from nimad.when import Span
 
 BUDGET = 600
 """Tokens of a narrative where no budget is given [tokens]."""
+MOST_PAIRS = 100
+"""Number of pairs in one reply [pairs]."""
+MOST_SHOWN = 300
+"""Length of a memory's text beside a pair [characters]."""
 _NAME = Param(checks.text(MAX_NAME), None)
 _ID = Param(checks.integer(1, 2**63 - 1))
 _DATE = Param(params.date, None)
@@ -61,6 +69,13 @@ STEP = {
 }
 
 
+DREAM = {
+    "seconds": Param(checks.number(0, 3600), 10),
+    "dry_run": Param(params.flag, False),
+}
+SUGGESTIONS = {"k": Param(checks.integer(1, 100), 20)}
+
+
 class ReflectionVerbs:
     """Answers from one store."""
 
@@ -78,6 +93,10 @@ class ReflectionVerbs:
             Verb("goal.add", "control", self.add_goal, GOAL, bounded=True),
             Verb("person", "read", self.person, person, bounded=True),
             Verb("connect", "read", self.connect, CONNECT, bounded=True),
+            Verb("dream", "control", self.dream, DREAM),
+            Verb("dream.list", "read", self.suggestions, SUGGESTIONS, bounded=True),
+            Verb("dream.accept", "control", self.accept, {"id": _ID}, bounded=True),
+            Verb("dream.reject", "control", self.reject, {"id": _ID}, bounded=True),
             Verb("step", "control", self.step, STEP, shorten=cut_to_fit, bounded=True),
             Verb(
                 "goal.list", "read", self.goals, {"state": state}, shorten=cut_to_fit, bounded=True
@@ -156,6 +175,60 @@ class ReflectionVerbs:
         ]
         return {"results": entries, **self._took(began)}
 
+    # --- suggestions --------------------------------------------------------------------------
+
+    def dream(self, call: Call) -> dict[str, Any]:
+        """Look for pairs that should be one, or be linked; they are suggested, no more."""
+        from nimad.reflection.dream import dream
+
+        began = time.perf_counter()
+        keep = not call.params["dry_run"]
+        dreamer, left = dream(self._store, call.params["seconds"], keep=keep)
+        found = [] if keep else [(0, *pair) for pair in dreamer.found]
+        return {
+            "looked": dreamer.looked,
+            "left": left,
+            "new": dreamer.new,
+            "results": self._pairs(found),
+            **self._took(began),
+        }
+
+    def suggestions(self, call: Call) -> dict[str, Any]:
+        """What dreams suggest, the nearest pairs first."""
+        found = suggestions.waiting(self._store.records, call.params["k"], call.within)
+        return {"results": self._pairs([each[:5] for each in found])}
+
+    def accept(self, call: Call) -> dict[str, Any]:
+        """Do what a suggestion asks for."""
+        from nimad.reflection.dream import RELATIONS, accept
+
+        found = accept(self._store, call.params["id"], call.within)
+        relation = RELATIONS.get(found.kind)
+        gone = [] if relation else [found.second]
+        return {**_pair_json(found[:5]), "forgotten": gone, "relation": relation}
+
+    def reject(self, call: Call) -> dict[str, Any]:
+        """Never suggest a pair again."""
+        from nimad.reflection.dream import reject
+
+        return _pair_json(reject(self._store, call.params["id"], call.within)[:5])
+
+    def _pairs(self, found: Sequence[tuple[int, str, int, int, float]]) -> list[dict[str, Any]]:
+        """Pairs with the beginning of what their memories say."""
+        shown = found[:MOST_PAIRS]
+        memories = get_within(self._store.records, [n for pair in shown for n in pair[2:4]])
+        return [
+            {
+                **_pair_json(pair),
+                "memories": [
+                    {"id": n, "who": memories[n].who, "text": memories[n].text[:MOST_SHOWN]}
+                    for n in pair[2:4]
+                ],
+            }
+            for pair in shown
+            if pair[2] in memories and pair[3] in memories
+        ]
+
     # --- goals --------------------------------------------------------------------------------
 
     def add_goal(self, call: Call) -> dict[str, Any]:
@@ -164,9 +237,14 @@ class ReflectionVerbs:
 
         given = call.params
         zone = given["time_zone"] or times.local_zone()
-        due = given["due"]
+        due, now = given["due"], now_ms()
         if due is not None:
-            due = params.span("goal.add", "due", due, now_ms(), zone).last
+            due = params.span("goal.add", "due", due, now, zone).last
+            if due < now and isinstance(given["due"], str):  # "Friday" and "7d" are in the past
+                said = f"{shown(given['due'])} is {times.iso(due)}"
+                raise UsageError(
+                    detail=f"goal.add: due must lie ahead, and {said}: give a date, or tomorrow."
+                )
         same = {name: given[name] for name in ("text", "who", "agent", "origin")}
         memory = Memory(**same, namespace=given["namespace"] or call.home)
         call.check_namespace(memory.namespace)
@@ -213,6 +291,10 @@ def _day(span: Span, zone: tzinfo) -> Span:
         return span
     day = datetime.fromtimestamp(span.first / 1000, zone).strftime("%Y-%m-%d")
     return when.read(day, span.first, zone)
+
+
+def _pair_json(pair: tuple[int, str, int, int, float]) -> dict[str, Any]:
+    return dict(zip(("id", "kind", "first", "second", "score"), pair, strict=True))
 
 
 def _goal_json(goal: Goal, memory: Memory) -> dict[str, Any]:

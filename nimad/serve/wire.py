@@ -18,6 +18,8 @@ from nimad.model import (
     DEFAULT_NAMESPACE,
     FIELDS,
     MAX_KEPT,
+    MAX_TIME,
+    MIN_TIME,
     TURN_ROLES,
     Answer,
     CutMemory,
@@ -27,6 +29,7 @@ from nimad.model import (
 from nimad.serve import params
 from nimad.serve.params import Param
 from nimad.serve.protocol import shown
+from nimad.store.goals import OPEN, STATES, Goal
 from nimad.store.relations import RelatedMemory
 
 MOMENTS = tuple(name for name, field in FIELDS.items() if field.kind == "moment")
@@ -63,6 +66,16 @@ IMPORT = {
     for name, field in FIELDS.items()
 } | {"text": Param(lambda value: value), "id": Param(checks.integer(1, 2**63 - 1), None)}
 """What a line of `import` takes: everything that `export` writes.  The store checks the values."""
+
+_MOMENT = checks.integer(MIN_TIME, MAX_TIME)
+GOAL = {
+    "priority": Param(checks.number(0, 1)),
+    "since": Param(_MOMENT),
+    "due": Param(_MOMENT, None),
+    "state": Param(checks.choice(*STATES), OPEN),
+    "closed": Param(_MOMENT, None),
+}
+"""What a line of `import` tells of a goal."""
 
 REMEMBER = {name: IMPORT[name] for name, field in FIELDS.items() if not field.kept} | {
     "text": Param(params.not_blank)
@@ -151,6 +164,22 @@ def imported(
     return memory
 
 
+def imported_goal(fields: Any) -> Goal | None:
+    """What an imported line tells of a goal, which is taken out of it; None where it is none.  Its
+    memory is still to be set.  UsageError names the field that is wrong."""
+    given = fields.pop("goal", None) if isinstance(fields, dict) else None
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise UsageError(detail="a memory: goal must be an object")
+    return Goal(0, **params.read("goal", GOAL, given))
+
+
+def goal_json(goal: Goal) -> dict[str, Any]:
+    """What `export` tells of a goal: all but ids, which mean nothing in another store."""
+    return {name: getattr(goal, name) for name in GOAL}
+
+
 def _memory(verb: str, given: dict[str, Any], zone: tzinfo, notes: Counter[str]) -> Memory:
     """A memory of fields whose times are still to be read; one without a zone is kept as it was
     written."""
@@ -176,7 +205,8 @@ def _memory(verb: str, given: dict[str, Any], zone: tzinfo, notes: Counter[str])
 def stored_turn_json(turn: StoredTurn) -> dict[str, Any]:
     """What became of a captured turn."""
     found: dict[str, Any] = {"turn": turn.turn, "state": turn.state, "ids": turn.ids}
-    return {**found, "conflicts": turn.conflicts} if turn.conflicts else found
+    more = {"conflicts": turn.conflicts, "forgotten": turn.forgotten}
+    return {**found, **{name: roles for name, roles in more.items() if roles}}
 
 
 def exported(memory: Memory) -> dict[str, Any]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from nimad.model import Memory
 from nimad.namespaces import Namespaces
 from nimad.store.namespaces import memories_within
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
-OPEN, DONE = "open", "done"
-STATES = (OPEN, DONE)
+OPEN, DONE, RETIRED = "open", "done", "retired"
+STATES = (OPEN, DONE, RETIRED)
+"""Retired: given up, or replaced by a newer one."""
 
 
 class Goal(NamedTuple):
@@ -39,11 +41,11 @@ def add(tx: Transaction, goal: Goal) -> None:
     tx.insert("goals", **goal._asdict())
 
 
-def close(tx: Transaction, memory: int, at: int, by: int | None) -> None:
-    """A goal is reached; once it is, this changes nothing."""
+def close(tx: Transaction, memory: int, at: int, by: int | None = None, state: str = DONE) -> None:
+    """A goal is reached, or retired; once it is, this changes nothing."""
     tx.execute(
         "UPDATE goals SET state = ?, closed = ?, by = ? WHERE memory = ? AND state = ?",
-        (DONE, at, by, memory, OPEN),
+        (state, at, by, memory, OPEN),
     )
 
 
@@ -54,7 +56,7 @@ def goals(
     sql = (
         f"SELECT {_COLUMNS} FROM goals WHERE (?1 IS NULL OR state = ?1) AND EXISTS"
         f" (SELECT 1 FROM memories m WHERE m.id = memory AND {memories_within(records, within)})"
-        " ORDER BY state = 'done', priority DESC, memory"
+        " ORDER BY state != 'open', priority DESC, memory"
     )
     return [Goal(*row) for row in records.rows(sql, (state,))]
 
@@ -65,3 +67,16 @@ def of_memories(records: Records, ids: Sequence[int]) -> dict[int, Goal]:
         Goal(*row) for row in records.rows_in(f"SELECT {_COLUMNS} FROM goals WHERE memory IN", ids)
     )
     return {goal.memory: goal for goal in found}
+
+
+def each_of(records: Records, memories: Sequence[Memory]) -> list[Goal | None]:
+    """For each memory the goal that it is, or None."""
+    found = of_memories(records, [memory.id for memory in memories])
+    return [found.get(memory.id) for memory in memories]
+
+
+def add_each(tx: Transaction, made: Sequence[Memory], wanted: Sequence[Goal | None]) -> None:
+    """Make goals of new memories, of those that have one in `wanted`."""
+    for memory, goal in zip(made, wanted, strict=True):
+        if goal is not None:
+            add(tx, goal._replace(memory=memory.id, by=None))

@@ -15,6 +15,7 @@ from nimad.disk.failures import translated
 from nimad.model import TURN_ROLES
 from nimad.store.records import Records
 from nimad.store.relations import LABEL
+from nimad.store.schema import last_number
 
 PAGE = 2000
 """Lines handed over at a time [rows]."""
@@ -118,5 +119,5 @@ def _number(value: float | None) -> str:
 
 def last_ids(records: Records) -> dict[str, int]:
     """Kind → the highest id that was ever given."""
-    given = dict(records.rows("SELECT name, seq FROM sqlite_sequence"))
-    return {kind: int(given.get(table, 0)) for kind, table in KINDS.items()}
+    every = ", ".join(map(last_number, KINDS.values()))
+    return dict(zip(KINDS, records.rows(f"SELECT {every}")[0], strict=True))

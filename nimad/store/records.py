@@ -8,6 +8,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from nimad.errors import Busy, DiskFailed, DiskFull, NimadError
 from nimad.model import UNKNOWN, Change, Filter, Memory
 from nimad.namespaces import Namespaces
 from nimad.store import rows, schema
+from nimad.store.commits import Commits
 from nimad.store.database_files import DatabaseFiles
 from nimad.store.transaction import Transaction
 from nimad.text import common_form
@@ -55,17 +57,15 @@ class Records:
         self.path = path
         self.on_trouble: Callable[[DiskFailed | DiskFull | None], None] = lambda error: None
         """Called with what the disk refused, and with None once it takes a transaction again."""
-        self._lock = threading.RLock()
+        self._commits = Commits(path, self._secure, lambda error: self.on_trouble(error))
         self._local = threading.local()
         self._readers: list[_Reader] = []
         self._readers_lock = threading.Lock()
         self._closed = False
-        self._trouble: DiskFailed | DiskFull | None = None
         self._use(writer)
 
     def _use(self, writer: sqlite3.Connection) -> None:
-        self._writer = writer
-        self._names = rows.Names(writer)
+        self._commits.use(writer)
         writer.execute("SELECT count(*) FROM meta").fetchone()  # so that all its files are open
         self._files = DatabaseFiles(self.path)
 
@@ -89,7 +89,7 @@ class Records:
 
     def close(self) -> None:
         """Close every connection; SQLite then folds the WAL into the file."""
-        with self._lock, self._readers_lock:
+        with self.exclusive(), self._readers_lock:
             if self._closed:
                 return
             self._closed = True
@@ -100,33 +100,31 @@ class Records:
 
     # --- writing ------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def write(self) -> Iterator[Transaction]:
+    def write(self) -> AbstractContextManager[Transaction]:
         """One transaction: all of it commits (durable on return), or none of it.
 
         A crash inside leaves nothing: SQLite discards an uncommitted WAL tail at the next open.
         What could not be made sure of after COMMIT raises: it may be there, or gone after a crash.
         """
-        with self._lock:
-            try:
-                self._secure()
-                with translated(self.path):
-                    self._writer.execute("BEGIN IMMEDIATE")
-                    yield Transaction(self._writer, self._names)
-                    self._writer.execute("COMMIT")
-                self._secure()
-            except BaseException as error:
-                self._names.forget()
-                if self._writer.in_transaction:
-                    with contextlib.suppress(sqlite3.Error):  # what failed is told, not this
-                        self._writer.execute("ROLLBACK")
-                if isinstance(error, (DiskFailed, DiskFull)):
-                    self._trouble = error
-                    self.on_trouble(error)
-                raise
-            if self._trouble is not None:
-                self._trouble = None
-                self.on_trouble(None)
+        return self._commits.write()
+
+    def write_jointly(self) -> AbstractContextManager[Transaction]:
+        """As `write`, but what several threads write so at a time goes to the disk in one COMMIT.
+
+        A part that fails is rolled back alone; an error of the COMMIT is everybody's.  What must
+        follow it before anybody else writes is for `Transaction.after_commit`, which may be done
+        by another thread.  Readers see none of the parts before.
+        """
+        return self._commits.write_jointly()
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Keep other writers out: for what must follow a commit before the next one."""
+        return self._commits.exclusive()
+
+    @property
+    def waiting_writers(self) -> int:
+        """How many threads wait to write."""
+        return self._commits.waiting
 
     def _secure(self) -> None:
         """Make sure that what is committed is on the disk, where the next start will find it.
@@ -143,7 +141,7 @@ class Records:
             with self._readers_lock, translated(self.path):
                 self._close_connections(READER_SECONDS)  # which folds what they hold into the file
                 self._use(schema.connect(self.path))
-        if isinstance(self._trouble, DiskFailed):
+        if isinstance(self._commits.trouble, DiskFailed):
             self._files.rewrite_wal()
 
     def _close_connections(self, wait: float) -> None:
@@ -156,22 +154,16 @@ class Records:
             if connection is not None:
                 connection.close()
         self._readers.clear()
-        self._writer.close()
+        self._commits.writer.close()
         self._files.close()
-
-    @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Keep other writers out: for what must follow a commit before the next one."""
-        with self._lock:
-            yield
 
     def maintain(self, statement: str) -> None:
         """Run a PRAGMA or the like on the writer, outside a transaction.
 
         As a script, because `execute` would stop after the first step of an incremental vacuum.
         """
-        with self._lock, translated(self.path):
-            self._writer.executescript(statement)
+        with self.exclusive(), translated(self.path):
+            self._commits.writer.executescript(statement)
 
     def checkpoint(self) -> bool:
         """Fold the WAL into the file and cut it to nothing; whether it is empty now.
@@ -179,12 +171,12 @@ class Records:
         A reader may be in its way, another program's, too: nothing waits for one.  Most pages are
         folded while others write; the writer's lock is held only to cut the WAL off.
         """
-        with self._lock:
+        with self.exclusive():
             self._secure()
         with translated(self.path), contextlib.closing(schema.connect(self.path)) as connection:
             connection.execute("PRAGMA busy_timeout = 0")
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            with self._lock:
+            with self.exclusive():
                 self._secure()
                 busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
@@ -212,15 +204,15 @@ class Records:
         with translated(self.path), contextlib.closing(schema.connect(self.path)) as connection:
             for pragma in ("busy_timeout = 0", "temp_store = FILE"):
                 connection.execute(f"PRAGMA {pragma}")
-            with self._lock, schema.temporary_files_in(self.path.parent):
+            with self.exclusive(), schema.temporary_files_in(self.path.parent):
                 self._secure()
                 connection.execute("VACUUM")
         return self.checkpoint()
 
     def rest(self) -> None:
         """Give back the pages that connections keep, up to 2 MB each; one at work keeps its own."""
-        with self._lock:
-            self._writer.execute("PRAGMA shrink_memory")
+        with self.exclusive():
+            self._commits.writer.execute("PRAGMA shrink_memory")
         with self._readers_lock:
             readers = list(self._readers)
         for reader in readers:
@@ -242,7 +234,7 @@ class Records:
                 # a new connection would open what stands under the names now
                 with contextlib.suppress(DiskFailed, DiskFull, Busy):  # then it tells what it meets
                     if not self._closed and not self._files.intact():
-                        with self._lock:
+                        with self.exclusive():
                             self._secure()
                 with self._readers_lock:
                     if self._closed:
@@ -374,8 +366,10 @@ class Records:
             clauses.append("m.key IS NOT NULL")
         chosen: list[tuple[str, Sequence[Any]]] = []  # few values stand in many rows
         if where.tree:
-            tree = Namespaces((where.tree, f"{where.tree}.*"))
-            chosen.append(("m.namespace", self.names_within(tree)))
+            below = f"{where.tree}."
+            sql = "SELECT id FROM names WHERE name = ?1 OR substr(name, 1, ?2) = ?3"
+            found = self.rows(sql, (where.tree, len(below), below))
+            chosen.append(("m.namespace", [number for (number,) in found]))
         if where.within is not None:
             chosen.append(("m.namespace", self.names_within(where.within)))
         if where.origin:
@@ -386,8 +380,8 @@ class Records:
         if where.tags:
             tags = {common_form(tag) for tag in where.tags}
             written = self.rows("SELECT DISTINCT tags FROM memories WHERE tags IS NOT NULL")
-            found = [t for (t,) in written if tags <= set(map(common_form, json.loads(t)))]
-            chosen.append(("m.tags", found))
+            held = [t for (t,) in written if tags <= set(map(common_form, json.loads(t)))]
+            chosen.append(("m.tags", held))
         for column, values in chosen:
             clauses.append(f"{column} IN (SELECT value FROM json_each(?))")
             parameters.append(json.dumps(values))
@@ -433,7 +427,7 @@ class Records:
 
     def head(self) -> int:
         """The number of the last change; 0 when nothing ever changed."""
-        return int(self.value("SELECT seq FROM sqlite_sequence WHERE name = 'changes'") or 0)
+        return int(self.value(f"SELECT {schema.last_number('changes')}"))
 
     def pruned_to(self) -> int:
         """Changes up to this number are gone: who is behind it must be rebuilt."""

@@ -24,6 +24,9 @@ version what is new
 10      `phi`
 11      `goals`, `broadcasts`, `suggestions`
 12      `memories.key`, `forgotten.successor`
+13      `turns.gone`
+14      no `memories_facets`; numbers are given by nimad, without AUTOINCREMENT: both cost a page in
+        each transaction
 ======= ======================================================================================
 
 =========== ==================================================================================
@@ -40,7 +43,8 @@ names       interned strings: sessions and the like repeat thousands of times; `
             common form, by which they are compared
 blobs       binary columns of a legacy row, byte for byte
 turns       one exchange, told apart by source, name, namespace, conversation and session (0: none);
-            `listed` is 0 while only a memory has named it (no row in the source)
+            `listed` is 0 while only a memory has named it (no row in the source); `gone`: the
+            roles whose memories were forgotten, as bits
 relations   one edge between two memories
 hot         vectors (float16) of memories that no segment holds yet
 segments    the block segments that count; a file without a row is garbage
@@ -64,7 +68,9 @@ suggestions pairs of memories that `dream` found, and whether they were rejected
 meta        single values (embedder and revision of the vectors, ...)
 =========== ==================================================================================
 
-AUTOINCREMENT keeps ids from ever being reused.  `auto_vacuum = INCREMENTAL` and `secure_delete`
+Ids of memories, turns and relations and numbers of changes are never given twice: triggers keep
+the highest one that was deleted in `sqlite_sequence`, and the next one (`next_number`) is above it.
+AUTOINCREMENT would write that table with each row.  `auto_vacuum = INCREMENTAL` and `secure_delete`
 exist for `forget --purge`: freed pages are cut off the file, deleted cells are overwritten.
 """
 
@@ -83,7 +89,7 @@ from nimad.text import FORM, common_form
 from nimad.times import read
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 12
+SCHEMA = 14
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -170,6 +176,18 @@ OTHER_UNIT = (
     " AND read_time(timestamp) IS NOT timestamp AND json_type(extra, '$.timestamp') IS NULL"
 )
 """Rows of a graph whose time is none of milliseconds; its other forms were kept in `extra`."""
+
+NUMBERED = {"memories": "id", "turns": "id", "relations": "id", "changes": "seq"}
+"""Tables whose numbers are never given twice, and the column that has them."""
+KEEP_NUMBERS = "".join(
+    f"""
+INSERT INTO sqlite_sequence (name, seq) SELECT '{table}', 0
+  WHERE '{table}' NOT IN (SELECT name FROM sqlite_sequence);
+CREATE TRIGGER IF NOT EXISTS {table}_deleted AFTER DELETE ON {table} BEGIN
+  UPDATE sqlite_sequence SET seq = old.{column} WHERE name = '{table}' AND seq < old.{column}; END;
+"""
+    for table, column in NUMBERED.items()
+)
 
 UPGRADES = {
     2: """
@@ -318,6 +336,17 @@ ALTER TABLE memories ADD COLUMN key TEXT;
 CREATE UNIQUE INDEX memories_key ON memories (namespace, key) WHERE key IS NOT NULL;
 ALTER TABLE forgotten ADD COLUMN successor INTEGER;
 """,
+    13: """
+ALTER TABLE turns ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
+""",
+    14: f"""
+DROP INDEX IF EXISTS memories_facets;
+{KEEP_NUMBERS}
+PRAGMA writable_schema = ON;
+UPDATE sqlite_schema SET sql = replace(sql, ' AUTOINCREMENT', '')
+  WHERE type = 'table' AND name IN ({", ".join(f"'{table}'" for table in NUMBERED)});
+PRAGMA writable_schema = RESET;
+""",
 }
 """By the version it leads to: the statements that bring an older file there."""
 
@@ -326,6 +355,15 @@ UPDATE names SET folded = common_form(name);
 INSERT OR REPLACE INTO meta (key, value) VALUES ('text_form', ?)
 """
 """What another common form asks for (another Unicode, or rules of another version of nimad)."""
+
+
+def last_number(table: str) -> str:
+    """SQL for the highest number that was ever given in a table of NUMBERED; 0: none was."""
+    column = NUMBERED[table]
+    return (
+        f"max(ifnull((SELECT max({column}) FROM {table}), 0),"
+        f" ifnull((SELECT seq FROM sqlite_sequence WHERE name = '{table}'), 0))"
+    )
 
 
 def decode(data: bytes) -> str:

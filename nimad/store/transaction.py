@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from nimad.model import TURN_ROLES, Memory, Relation, Turn
 from nimad.store import rows
+from nimad.store.schema import last_number
 
 CREATED, TIMESTAMP = 1, 2
 """Fields of a memory that have a time."""
+ROLE_BITS = {role: 1 << place for place, role in enumerate(TURN_ROLES)}
+"""What `turns.gone` is the sum of: the roles whose memories were forgotten."""
 CHUNK = 500
 """Names in one IN (...) list."""
 
@@ -33,16 +36,42 @@ OF_MEMORIES = (
 )
 """Tables whose rows go with the memory in a column."""
 
+_LOG = f"""
+INSERT INTO changes (seq, op, kind, first, last) SELECT {last_number("changes")} + 1, ?, ?, ?, ?
+"""
+
 TurnKey = tuple[str | None, *tuple[int, ...]]
 """A turn's name, and the `names` ids of its namespace, conversation and session (0: none)."""
 
 
 class Transaction:
-    """The open transaction; `Records.write()` makes it and commits it."""
+    """The open transaction; `Records.write()` makes it and commits it.
 
-    def __init__(self, connection: sqlite3.Connection, names: rows.Names) -> None:
-        self.connection = connection
+    Attributes:
+        joins: others have written in it already, whom nothing here may disturb.
+        error: what kept it from being committed, or `after_commit` from being done.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, names: rows.Names, joins: bool = False
+    ) -> None:
+        self.connection, self.joins = connection, joins
+        self.error: BaseException | None = None
         self._names = names
+        self._after: list[Callable[[], None]] = []
+
+    def after_commit(self, work: Callable[[], None]) -> None:
+        """Let this be done once it is committed and durable, before anybody else writes."""
+        self._after.append(work)
+
+    def end(self, error: BaseException | None) -> None:
+        """It is committed, or (an error) it is not; never raises."""
+        self.error = error
+        try:
+            for work in self._after if error is None else ():
+                work()
+        except BaseException as failed:
+            self.error = failed
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a statement, seen from inside the transaction."""
@@ -114,8 +143,7 @@ class Transaction:
         return {name: (rows[0][0], rows[0][1]) for name, rows in found.items() if rows}
 
     def _next_id(self, table: str) -> int:
-        found = self.rows("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
-        return int(found[0][0]) + 1 if found else 1
+        return int(self.rows(f"SELECT {last_number(table)}")[0][0]) + 1
 
     def _turn_key(self, memory: Memory) -> TurnKey:
         scope = (memory.namespace, memory.conversation, memory.session)
@@ -138,10 +166,11 @@ class Transaction:
         for key in wanted:
             if key not in ids:
                 columns = ("name", "namespace", "conversation", "session")
-                ids[key] = self.insert(
-                    "turns", source=source, **dict(zip(columns, key, strict=True))
-                )
+                ids[key] = self._add_turn(source=source, **dict(zip(columns, key, strict=True)))
         return ids
+
+    def _add_turn(self, **columns: Any) -> int:
+        return self.insert("turns", id=self._next_id("turns"), **columns)
 
     def add_turns(
         self, turns: Sequence[tuple[Turn, str | int, dict[str, Any] | None]], source: int
@@ -197,7 +226,7 @@ class Transaction:
         if found or named:
             return int((found or named)[0][0])
         columns = dict(zip(("namespace", "conversation", "session"), scope, strict=True))
-        return self.insert("turns", source=source, name=turn.name, **columns)
+        return self._add_turn(source=source, name=turn.name, **columns)
 
     def add_relations(
         self,
@@ -263,7 +292,8 @@ class Transaction:
         turns = self._leave_turns()
         self.execute(
             "INSERT OR IGNORE INTO tombstones (id) SELECT id FROM doomed"
-            " WHERE id NOT IN (SELECT id FROM hot) AND EXISTS (SELECT 1 FROM segments)"
+            " WHERE id NOT IN (SELECT id FROM hot)"
+            " AND EXISTS (SELECT 1 FROM segments WHERE doomed.id BETWEEN first_id AND last_id)"
         )
         for table, column in OF_MEMORIES:
             self.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT id FROM doomed)")
@@ -287,7 +317,8 @@ class Transaction:
             f" OR output {doomed} ORDER BY id"
         )
         for role in TURN_ROLES:
-            self.execute(f"UPDATE turns SET {role} = NULL WHERE {role} {doomed}")
+            forget = f"UPDATE turns SET {role} = NULL, gone = gone | ? WHERE {role} {doomed}"
+            self.execute(forget, (ROLE_BITS[role],))
         gone = {
             turn
             for (turn,) in found
@@ -339,10 +370,7 @@ class Transaction:
     # --- the change log -----------------------------------------------------------------------
 
     def _changed(self, op: str, kind: str, ids: Sequence[int]) -> None:
-        self.many(
-            "INSERT INTO changes (op, kind, first, last) VALUES (?, ?, ?, ?)",
-            [(op, kind, first, last) for first, last in rows.ranges(sorted(ids))],
-        )
+        self.many(_LOG, [(op, kind, first, last) for first, last in rows.ranges(sorted(ids))])
 
     def prune_changes(self, upto: int) -> None:
         """Forget changes that every projection has applied."""

@@ -114,6 +114,8 @@ def small_words(spoken: Sequence[str]) -> frozenset[str]:
         return _ENGLISH_OR_GERMAN
     # in the middle of a text names have capital letters: "Charles de Gaulle", "Los Angeles"
     low = {word.lower() for word in spoken[:1]} | {word for word in spoken if word.islower()}
+    if not ENGLISH.isdisjoint(low):
+        return STOP_WORDS
     low -= STOP_WORDS
     most = max(_OTHERS, key=lambda words: len(low & words))
     found = low & most

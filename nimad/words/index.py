@@ -29,6 +29,8 @@ LISTED = 512
 """Memories of the tail that are kept as lists, then they become a segment [memories]."""
 JOINED = 8
 """Segments in memory of up to LISTED memories that are made one."""
+POSTINGS_KEPT = 300_000
+"""Postings kept of the terms that were asked last, until a rest: 4 MB [postings]."""
 PLACES_KEPT = 1024
 """Terms whose places in the segments are remembered [terms]."""
 
@@ -73,6 +75,9 @@ class TermIndex:
         self._lock = threading.Lock()
         self._sealed: tuple[Segment, ...] = ()
         self._frozen: tuple[Segment, ...] = ()
+        self._held = 0
+        self._kept: dict[str, Postings] = {}
+        self._kept_size = 0
         self._listed: list[tuple[int, tuple[str, ...], int]] = []
         self._lists: dict[str, list[int]] = {}
         self._places: OrderedDict[str, list[tuple[Segment, int]]] = OrderedDict()
@@ -141,6 +146,7 @@ class TermIndex:
     def _list(self, number: int, terms: tuple[str, ...], length: int) -> None:
         with self._lock:
             self._listed.append((number, terms, length))
+            self._forget()
             for term in terms:
                 self._lists.setdefault(term, []).append(number)
             if len(self._listed) >= LISTED:
@@ -153,17 +159,20 @@ class TermIndex:
             made = writer.in_memory(writer.of_texts(ids, terms, lengths))
             self._frozen = (*self._frozen, made)
             self._listed, self._lists = [], {}
-        small = self._frozen[-JOINED:]
+        small = self._frozen[self._held :][-JOINED:]
         if len(small) == JOINED and all(segment.documents <= LISTED for segment in small):
             every = np.concatenate([segment.ids for segment in small])
             joined = writer.in_memory(writer.of_segments(small, every))
             self._frozen = (*self._frozen[:-JOINED], joined)
         self._places.clear()
+        self._forget()
 
     def freeze(self) -> tuple[Segment, ...]:
-        """The tail as segments in memory, in the order of ids."""
+        """The tail as segments in memory, in the order of ids; none of them is made one with
+        others until the next `publish`."""
         with self._lock:
             self._freeze()
+            self._held = len(self._frozen)
             return self._frozen
 
     def publish(self, sealed: Sequence[Segment], drop: Sequence[Segment] = ()) -> None:
@@ -172,12 +181,16 @@ class TermIndex:
         with self._lock:
             self._sealed = tuple(sealed)
             self._frozen = tuple(each for each in self._frozen if id(each) not in gone)
+            self._held = 0
             self._places.clear()
+            self._forget()
             if self.complete:
                 self.seen = max(self.seen, self.covered)
 
     def rest(self) -> None:
         """Give back what was read of the files."""
+        with self._lock:
+            self._forget()
         for segment in self._sealed:
             if segment.container is not None:
                 segment.container.give_back()
@@ -188,8 +201,9 @@ class TermIndex:
         with self._lock:
             self.complete = complete
             self._sealed = tuple(sealed)
-            self._frozen, self._listed, self._lists = (), [], {}
+            self._frozen, self._listed, self._lists, self._held = (), [], {}, 0
             self._places.clear()
+            self._forget()
             self.seen = self.covered
 
     def segment_of(self, ids: Sequence[int], texts: Sequence[str]) -> Segment:
@@ -216,6 +230,26 @@ class TermIndex:
 
         Raises WordsDamaged, also while the index is incomplete.
         """
+        kept = self._kept.get(term) if self.complete else None
+        if kept is None:
+            kept = self._read(term)
+            if len(kept.ids) <= POSTINGS_KEPT // 16:  # of others it saves little for a row
+                with self._lock:
+                    if self._kept_size > POSTINGS_KEPT:
+                        self._forget()
+                    self._kept[term] = kept
+                    self._kept_size += len(kept.ids) + 32
+        if len(kept.ids) and kept.ids[-1] > upto:
+            known = kept.ids <= upto
+            return Postings(kept.ids[known], kept.counts[known])
+        return kept
+
+    def _forget(self) -> None:
+        """The postings that are kept are old, or too many."""
+        self._kept, self._kept_size = {}, 0
+
+    def _read(self, term: str) -> Postings:
+        """What segments and lists have of a term."""
         found, late = self._find(term)
         try:
             pieces = [segment.of_term(number) for segment, number in found]
@@ -233,9 +267,6 @@ class TermIndex:
         if beginning(term) is not None:  # of several terms
             ids, back = np.unique(ids, return_inverse=True)
             counts = np.bincount(back, counts).astype(np.float32)
-        if len(ids) and ids[-1] > upto:
-            known = ids <= upto
-            ids, counts = ids[known], counts[known]
         return Postings(ids, counts)
 
     def holders(self, term: str) -> int:

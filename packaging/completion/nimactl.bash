@@ -25,16 +25,17 @@ _nimactl() {
   done
 
   # BEGIN words
-  local commands="query get similar related complete phi narrative goal person connect step graph remember forget capture import export migrate status rebuild doctor mcp hook"
+  local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export migrate status rebuild doctor mcp hook"
   local options="--help --json --socket --timeout --version"
   case $command in
-    query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --goal --explain --help --json --socket --timeout --version" ;;
+    query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --strictness --goal --explain --help --json --socket --timeout --version" ;;
     similar) options="--dense -k --help --json --socket --timeout --version" ;;
     related) options="--depth -k --help --json --socket --timeout --version" ;;
     complete) options="--who --what --where --when --context --emotion --theme --ask -k --namespace --time-zone --help --json --socket --timeout --version" ;;
     phi) options="--top --seconds --time-zone --help --json --socket --timeout --version" ;;
     narrative) options="--day --who --since --budget --namespace --agent --origin --time-zone --help --json --socket --timeout --version" ;;
     goal) options="--priority --due --who --namespace --by --all --time-zone --help --json --socket --timeout --version" ;;
+    dream) options="--dry-run --seconds -k --help --json --socket --timeout --version" ;;
     person) options="--namespace --agent --origin --time-zone --help --json --socket --timeout --version" ;;
     connect) options="--time-zone --help --json --socket --timeout --version" ;;
     step) options="-n --affect --dry-run --help --json --socket --timeout --version" ;;
@@ -102,7 +103,9 @@ _nimactl() {
   else
     case $command in
       capture | import | migrate) _nimactl_files "$current" ;;
+      dream) mapfile -t COMPREPLY < <(compgen -W "list accept reject" -- "$current") ;;
       goal) mapfile -t COMPREPLY < <(compgen -W "add list show done" -- "$current") ;;
+      hook) mapfile -t COMPREPLY < <(compgen -W "session-start prompt stop" -- "$current") ;;
       rebuild) mapfile -t COMPREPLY < <(compgen -W "words blocks graph all" -- "$current") ;;
     esac
   fi

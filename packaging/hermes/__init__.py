@@ -25,7 +25,7 @@ from agent.memory_provider import MemoryProvider
 if importlib.util.find_spec("nimad") is None:
     sys.path.append("/usr/lib/nimad")
 
-from nimad.ctl.agent_tools import INSTRUCTIONS, ToolRefused, Tools
+from nimad.ctl.agent_tools import INSTRUCTIONS, ToolRefused, Tools, told_by
 from nimad.ctl.client import Client
 from nimad.ctl.injection import TRUSTED, frame, without_frames
 from nimad.errors import NimadError, RemoteError
@@ -160,7 +160,7 @@ class NimadProvider(MemoryProvider):  # type: ignore[misc]  # Hermes is not here
         except ToolRefused as refused:
             found = {"error": str(refused)}
         except NimadError as error:
-            found = {"error": f"{error.message} {error.next_step}"}
+            found = {"error": told_by(error)}
         return json.dumps(found, ensure_ascii=False)
 
     def on_session_switch(self, new_session_id: str, **_: Any) -> None:

@@ -14,7 +14,7 @@ import { MarkdownFollower } from "./markdown.js";
 import { Recall } from "./recall.js";
 import { missingPermission, namespaceOf, readIgnored, readSettings } from "./settings.js";
 import { makeTools, one, search, shown } from "./tools.js";
-import { BEGINNING, captured, isExcluded, sessionOf, turnsOf } from "./transcript.js";
+import { BEGINNING, captured, isExcluded, isGroup, sessionOf, turnsOf } from "./transcript.js";
 
 const MANIFEST = JSON.parse(
   readFileSync(new URL("./openclaw.plugin.json", import.meta.url), "utf8"),
@@ -74,6 +74,7 @@ function registerRecall({ api, settings, daemon, agentOf, logger }) {
     async (event, ctx) => {
       const agent = agentOf(ctx);
       if (!settings.autoRecall || !agent || isExcluded(ctx, settings)) return undefined;
+      if (isGroup(ctx) && !settings.recallInGroups) return undefined;
       const prependContext = await recall.block(event, agent.namespace);
       return prependContext && { prependContext };
     },

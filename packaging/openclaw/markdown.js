@@ -6,18 +6,13 @@
 // difference costs anything and an entry that was deleted can be forgotten.
 
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-const FILE = /^(MEMORY|USER)\.md$|^memory\/(?!\.)[^\0]*\.md$/;
-const MAX_FILE = 1 << 20; // bytes
+import { memoryFiles, readMemoryFile } from "./workspace.js";
+
 const MAX_ENTRY = 3000; // characters
 const BATCH = 100; // entries of one request
-
-/** Whether a path within a workspace is one of OpenClaw's memory files. */
-export function isMemoryFile(path) {
-  return FILE.test(path) && !path.split("/").includes("..") && !/(^|\/)DREAMS\.md$/.test(path);
-}
 
 /** The entries of a file: [{text, line, importance, day}].
  *
@@ -95,21 +90,18 @@ export class MarkdownFollower {
     const changed = files.filter(
       ({ path, state }) => this.#seen.get(`${workspace}\0${path}`) !== state,
     );
-    const notes = join(
-      this.#place,
-      `markdown-${createHash("sha256").update(`${workspace}\0${agentId}`).digest("hex").slice(0, 16)}.json`,
-    );
+    const notes = join(this.#place, `markdown-${digestOf(workspace, agentId).slice(0, 16)}.json`);
     const known = await readNotes(notes);
     const gone = Object.keys(known).filter((path) => !files.some((file) => file.path === path));
     if (!changed.length && !gone.length) return;
     for (const { path, state, mtime } of changed) {
-      const text = await readFile(join(workspace, path), "utf8");
+      const text = (await readMemoryFile(workspace, path)) ?? "";
       known[path] = await this.#take(path, text, mtime, known[path] ?? {}, { agentId, namespace });
       await writeNotes(notes, known);
       this.#seen.set(`${workspace}\0${path}`, state);
     }
     for (const path of gone) {
-      await this.#forget(Object.values(known[path]));
+      await this.#forget(Object.entries(known[path]));
       delete known[path];
       this.#seen.delete(`${workspace}\0${path}`);
       await writeNotes(notes, known);
@@ -141,32 +133,22 @@ export class MarkdownFollower {
       const { turns: stored } = await this.#daemon.call("capture", { turns });
       for (const turn of stored) ids[turn.turn] = turn.ids.input;
     }
-    await this.#forget(
-      Object.entries(before)
-        .filter(([digest]) => !entries.has(digest))
-        .map(([, id]) => id),
-    );
+    await this.#forget(Object.entries(before).filter(([digest]) => !entries.has(digest)));
     const kept = Object.entries(before).filter(([digest]) => entries.has(digest));
     return { ...Object.fromEntries(kept), ...ids };
   }
 
-  async #forget(ids) {
+  /** Forget entries, [digest, id] each: what the store, which may be another one now, has as such. */
+  async #forget(entries) {
+    const ids = [];
+    for (const [digest, id] of entries) {
+      const found = await this.#daemon.call("get", { id }).catch((error) => {
+        if (error.code !== "not_found") throw error;
+      });
+      if (found?.memory.turn === digest) ids.push(id);
+    }
     if (ids.length) await this.#daemon.call("forget", { ids });
   }
-}
-
-async function memoryFiles(workspace) {
-  const deep = await readdir(join(workspace, "memory"), { recursive: true }).catch(() => []);
-  const paths = ["MEMORY.md", "USER.md", ...deep.map((name) => `memory/${name}`)].filter(
-    isMemoryFile,
-  );
-  const found = [];
-  for (const path of paths.sort()) {
-    const about = await stat(join(workspace, path)).catch(() => undefined);
-    if (!about?.isFile() || about.size > MAX_FILE) continue;
-    found.push({ path, mtime: Math.round(about.mtimeMs), state: `${about.size} ${about.mtimeMs}` });
-  }
-  return found;
 }
 
 /** The day in a file's name. */

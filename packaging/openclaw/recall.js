@@ -42,7 +42,7 @@ export class Recall {
       return undefined;
     }
     const seen = (event.messages ?? []).slice(-LOOKED_BACK).map((raw) => {
-      return cleanText(textOf((raw?.message ?? raw)?.content));
+      return textOf((raw?.message ?? raw)?.content);
     });
     const shown = found.results
       .filter((memory) => recallUntrusted || memory.origin !== "untrusted")

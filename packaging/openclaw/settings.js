@@ -16,6 +16,7 @@ const DEFAULTS = {
   recallLimit: 3, // memories before a prompt, at most 7
   recallTimeoutMs: 250, // what a turn may wait for them
   recallUntrusted: false, // whether memories of the origin untrusted are put before a prompt, too
+  recallInGroups: false, // whether prompts of groups get memories: all who read there may learn them
   groupOrigin: "untrusted", // origin of what is said in groups and channels
   identityName: "agent", // the name in nima-core's files of affect
   skipSubagents: true,

@@ -20,9 +20,15 @@ const INJECTED = [
 ];
 /** What OpenClaw, nima-core or this plugin put into a message. */
 
-/** A text as its author wrote it, in one form of Unicode. */
+const MOST_LOOKED_AT = 20_000; // characters of a message
+
+/** A text as its author wrote it, in one form of Unicode.
+ *
+ * Only its beginning is looked at: a pattern may take the square of the length for a text that was made
+ * to be slow, and no more than the beginning is kept anyway.
+ */
 export function cleanText(text) {
-  const whole = String(text ?? "");
+  const whole = cut(String(text ?? ""), MOST_LOOKED_AT);
   let cleaned = (whole.toWellFormed?.() ?? whole).normalize("NFKC");
   for (const pattern of INJECTED) cleaned = cleaned.replace(pattern, "");
   return cleaned.replace(/\n{3,}/g, "\n\n").trim();

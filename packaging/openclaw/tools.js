@@ -1,15 +1,13 @@
 // The tools of the model: search, read, store, forget; each bound to the agent that calls it.
 
-import { readFile, realpath } from "node:fs/promises";
-import { join, sep } from "node:path";
-
-import { isMemoryFile } from "./markdown.js";
 import { cut, isDate } from "./text.js";
+import { readMemoryFile } from "./workspace.js";
 
 const MAX_SHOWN = 4000; // characters of a text in a list
 const MOST_LINES = 200; // lines of a file in one answer
 const INCOGNITO = /:incognito-/;
 const NOT_FOUND = "not_found";
+const NOT_DONE = new Set(["usage", "namespace_denied", "not_permitted", "owner_only"]);
 
 const text = (description) => ({ type: "string", description });
 const object = (required, properties) => ({
@@ -79,6 +77,7 @@ export function makeTools(prefix, daemon, ctx, namespace) {
       try {
         return answer(await run(agent, params ?? {}, { signal, timeoutMs: 15_000 }));
       } catch (error) {
+        if (NOT_DONE.has(error.code)) return answer({ results: [], error: error.message });
         const warning = `Memory is unavailable: ${error.message}`;
         return answer({
           results: [],
@@ -144,7 +143,7 @@ async function store({ daemon, ctx, namespace }, given, options) {
 async function forget(agent, given, options) {
   const { query, dryRun = true } = given;
   const wanted =
-    given.ids ?? (given.memoryId ? [Number(given.memoryId.replace(/^nimad:/, ""))] : []);
+    given.ids ?? (given.memoryId ? [Number(String(given.memoryId).replace(/^nimad:/, ""))] : []);
   if (!wanted.length) {
     if (!query) return { action: "rejected", reason: "give ids, memoryId or query" };
     const { results } = await search(agent, { query, maxResults: 5 }, options);
@@ -185,23 +184,10 @@ export function shown(memory, most = Infinity) {
 
 /** Lines of a memory file of the workspace; nothing else of the disk can be read. */
 async function readExcerpt(workspace, { path, from = 1, lines = MOST_LINES }) {
-  if (!workspace || !isMemoryFile(path)) return { status: NOT_FOUND, path };
-  let content;
-  try {
-    const [root, place] = await Promise.all([realpath(workspace), realpath(join(workspace, path))]);
-    if (!place.startsWith(root + sep)) return { status: NOT_FOUND, path };
-    content = (await readFile(place, "utf8")).split("\n");
-  } catch {
-    return { status: NOT_FOUND, path };
-  }
-  const shownLines = content.slice(from - 1, from - 1 + Math.min(lines, MOST_LINES));
-  const next = from - 1 + shownLines.length < content.length ? from + shownLines.length : undefined;
-  return {
-    status: "ok",
-    path,
-    text: shownLines.join("\n"),
-    from,
-    lines: shownLines.length,
-    nextFrom: next,
-  };
+  const text = workspace && (await readMemoryFile(workspace, path));
+  if (text === undefined) return { status: NOT_FOUND, path };
+  const content = text.split("\n");
+  const part = content.slice(from - 1, from - 1 + Math.min(lines, MOST_LINES));
+  const next = from - 1 + part.length < content.length ? from + part.length : undefined;
+  return { status: "ok", path, text: part.join("\n"), from, lines: part.length, nextFrom: next };
 }

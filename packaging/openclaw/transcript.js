@@ -43,10 +43,13 @@ export function sessionOf(ctx) {
   return ctx.sessionKey ?? ctx.sessionId;
 }
 
-/** The turns of a transcript: [{name, user, contemplation, output, timestamp, envelope}], oldest first. */
+/** The last turns of a transcript: [{name, user, contemplation, output, timestamp, envelope}].
+ *
+ * One more than a capture takes: the one before them may be the last that is known.
+ */
 export function turnsOf(messages, session) {
   const turns = [];
-  for (const raw of messages ?? []) {
+  for (const raw of lastMessages(messages ?? [], MOST_TURNS + 1)) {
     const message = raw?.message ?? raw;
     if (message?.role === "user") {
       const said = textOf(message.content);
@@ -69,11 +72,22 @@ export function turnsOf(messages, session) {
   return turns.map((turn) => ({ ...turn, name: nameOf(turn, session) }));
 }
 
+/** The messages from the last few of users on: a long session is not cleaned anew after each turn. */
+function lastMessages(messages, most) {
+  let first = messages.length;
+  for (let left = most; first > 0 && left > 0;) {
+    first -= 1;
+    const message = messages[first]?.message ?? messages[first];
+    if (message?.role === "user" && textOf(message.content).trim()) left -= 1;
+  }
+  return messages.slice(first);
+}
+
 /** What tells a turn from all others of its session, wherever it is seen again. */
 function nameOf(turn, session) {
   const told = [session, turn.user, turn.timestamp ?? turn.output].join("\0");
-  const digest = createHash("sha256").update(told).digest("hex").slice(0, 8);
-  return `turn_${turn.timestamp ?? 0}_${digest}`;
+  const digest = createHash("sha256").update(told).digest("hex");
+  return `turn_${turn.timestamp ?? 0}_${digest.slice(0, turn.timestamp ? 8 : 16)}`;
 }
 
 /** The turns after the one named `last` as `capture` takes them: all that are worth keeping. */
@@ -160,9 +174,12 @@ export function senderOf(envelope, ctx) {
 /** Where the input comes from, by what OpenClaw says of the session, never by what a text claims. */
 export function originOf(ctx, settings) {
   if (ctx.inputProvenance?.kind === "inter_session") return "agent";
-  return /:(group|channel|thread|room)(:|$)/.test(ctx.sessionKey ?? "")
-    ? settings.groupOrigin
-    : "owner";
+  return isGroup(ctx) ? settings.groupOrigin : "owner";
+}
+
+/** Whether others than the owner speak and read in a session. */
+export function isGroup(ctx) {
+  return /:(group|channel|room)(:|$)/.test(ctx.sessionKey ?? "");
 }
 
 function summary(text, most) {

@@ -85,7 +85,10 @@ def test_the_manifests_agree_with_each_other_and_with_the_package(tmp_path: Path
     share = stage(tmp_path)
     owner, beside = (share / name for name in ("openclaw", "openclaw-beside"))
     assert manifest(owner)["kind"] == "memory" and "kind" not in manifest(beside)
-    assert manifest(owner)["configSchema"] == manifest(beside)["configSchema"]
+    settings, fewer = (manifest(one)["configSchema"]["properties"] for one in (owner, beside))
+    # Else OpenClaw keeps memory-core for its dreaming, with tools of the same names, which win.
+    assert settings.pop("dreaming")["default"] == {"enabled": False}
+    assert settings == fewer
     for folder in (owner, beside):
         told = manifest(folder)
         package = json.loads((folder / "package.json").read_text())
@@ -107,4 +110,4 @@ def test_there_is_one_skill() -> None:
 def test_every_setting_has_a_default_in_the_code() -> None:
     code = (PACKAGING / "openclaw" / "settings.js").read_text()
     for name in manifest(PACKAGING / "openclaw")["configSchema"]["properties"]:
-        assert re.search(rf"\b{name}\b", code) or name == "database", name
+        assert re.search(rf"\b{name}\b", code) or name in ("database", "dreaming"), name

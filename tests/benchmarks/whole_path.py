@@ -1,7 +1,8 @@
 """The whole path, socket in to socket out, of a real daemon: start, query, memory; bars and JSON.
 
-    python -m tests.benchmarks.whole_path                        10,000 and 100,000 memories
+    python -m tests.benchmarks.whole_path                        1,000 to 100,000 memories
     python -m tests.benchmarks.whole_path --sizes 5882 --json F
+    python -m tests.benchmarks.whole_path --sizes 1000 10000 100000 1000000 --svg F
 
 Memories are made-up talk (`tests.benchmarks.talk`), given by `import`; then what a daemon does
 in idle moments is done.  Measured on a second start: seconds to the first answer, PSS before use
@@ -9,12 +10,17 @@ and after 200 queries and 200 calls of `related`, the time of queries by one cli
 and by the daemon's own account (`explain`) the share of each step.  Each question is asked once
 for nothing; a time is the best of three passes, for the machine is shared.  Of a store that is too
 large to be scored whole, `overlap` tells which share of the ten best are those of scoring it whole.
+At the end a table, and with `--svg` a picture with logarithmic scales, show what grows with the
+size: `written_b` is what reaches the disk of a memory while they are imported, `remember_b` of one
+that comes alone, `disk_b` what it takes in the end, all in bytes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import re
 import statistics
 import tempfile
 import threading
@@ -27,9 +33,11 @@ from typing import Any
 from nimad.config import Config
 from nimad.core import maintenance
 from nimad.core.store import MemoryStore
-from nimad.model import Filter
+from nimad.disk.durable import size_of
+from nimad.model import Filter, Memory
 from nimad.recall.ranking import Recall
 from nimad.recall.weights import DEFAULT
+from tests.benchmarks.curve import draw
 from tests.benchmarks.talk import make_talk
 from tests.client import Client
 from tests.process import DaemonProcess
@@ -38,13 +46,14 @@ QUESTIONS, PASSES, PAGE = 200, 3, 500
 INSTALLED = {"PYTHONDONTWRITEBYTECODE": ""}
 """A package brings its modules compiled; a development shell may forbid keeping them."""
 BARS = {
-    "start_s": {100_000: 1.0},
-    "p50_ms": {5_882: 1.5, 10_000: 1.5, 100_000: 8.0},
+    "start_s": {100_000: 1.0, 1_000_000: 1.5},
+    "p50_ms": {5_882: 1.5, 10_000: 1.5, 100_000: 8.0, 1_000_000: 5.0},
     "blocks_ms": {100_000: 0.3},
-    "pss_after_mb": {10_000: 80.0},
-    "overlap": {100_000: 0.995},
+    "pss_after_mb": {10_000: 60.0, 100_000: 75.0, 1_000_000: 150.0},
+    "overlap": {100_000: 0.995, 1_000_000: 0.995},
 }
 """The bars by size: see docs/performance.md."""
+GROWING = ("p50_ms", "pss_after_mb", "start_s", "disk_b", "written_b", "remember_b")
 
 
 def measure(size: int) -> dict[str, Any]:
@@ -53,7 +62,8 @@ def measure(size: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="nimad-path-") as folder:
         daemon = DaemonProcess(Path(folder), environment=INSTALLED)
         try:
-            imported = _fill(daemon, talk.memories)
+            imported, written = _fill(daemon, talk.memories)
+            disk = size_of(daemon.state)
             started = _start(daemon)
             before = pss_mb(daemon.pid)
             with daemon.client(60) as client:
@@ -65,11 +75,15 @@ def measure(size: int) -> dict[str, Any]:
             after = pss_mb(daemon.pid)
             daemon.stop()
             figures |= _overlap(daemon.state, talk.questions)
+            alone = _written_alone(daemon.state, talk.memories[:100])
         finally:
             daemon.finish()
     return {
         "memories": size,
         "import_s": round(imported, 2),
+        "written_b": round(written / size),
+        "remember_b": alone,
+        "disk_b": round(disk / size),
         "start_s": round(started, 3),
         "pss_start_mb": before,
         "pss_after_mb": after,
@@ -77,19 +91,39 @@ def measure(size: int) -> dict[str, Any]:
     }
 
 
-def _fill(daemon: DaemonProcess, memories: Sequence[dict[str, Any]]) -> float:
-    """Import everything, do what waits for idle moments; seconds of the import."""
+def _fill(daemon: DaemonProcess, memories: Sequence[dict[str, Any]]) -> tuple[float, int]:
+    """Import everything, do what waits for idle moments; seconds of the import, and bytes that it
+    wrote."""
     daemon.start()
     with daemon.client(120) as client:
         began = time.perf_counter()
         for first in range(0, len(memories), PAGE):
             client.call("import", memories=list(memories[first : first + PAGE]))
         took = time.perf_counter() - began
+        written = written_by(str(daemon.pid))
     daemon.stop()
     store = MemoryStore.open(daemon.state, Config())
     maintenance.finish(store)  # a busy machine is never idle
     store.close()
-    return took
+    return took, written
+
+
+def _written_alone(state: Path, memories: Sequence[dict[str, Any]]) -> int:
+    """Bytes that reach the disk for a memory that comes alone."""
+    store = MemoryStore.open(state, Config())
+    before = written_by("self")
+    for record in memories:
+        store.remember(Memory(**record))
+    written = written_by("self") - before
+    store.close()
+    return round(written / len(memories))
+
+
+def written_by(process: str) -> int:
+    """What a process has sent to the disk [bytes]."""
+    found = re.search(r"^write_bytes: (\d+)", Path(f"/proc/{process}/io").read_text(), re.MULTILINE)
+    assert found
+    return int(found[1])
 
 
 def _start(daemon: DaemonProcess) -> float:
@@ -198,13 +232,36 @@ def judged(figures: dict[str, Any]) -> list[str]:
     return lines
 
 
+def growth(report: Sequence[dict[str, Any]]) -> str:
+    """A table: a line for each size, a column for each figure of GROWING."""
+    head = f"{'memories':>12}" + "".join(f"{name:>14}" for name in GROWING)
+    lines = [
+        f"{figures['memories']:>12,}" + "".join(f"{figures[name]:>14g}" for name in GROWING)
+        for figures in report
+    ]
+    return "\n".join([head, *lines])
+
+
+def picture(report: Sequence[dict[str, Any]]) -> str:
+    """SVG of the same: powers of ten on both sides."""
+    curves = {
+        name: [(math.log10(f["memories"]), math.log10(max(f[name], 1e-3))) for f in report]
+        for name in GROWING[:4]
+    }
+    values = [y for curve in curves.values() for _, y in curve]
+    across = range(math.floor(math.log10(report[0]["memories"])), 7)
+    up = range(math.floor(min(values)), math.ceil(max(values)) + 1)
+    return draw(curves, {}, list(across), list(up), ("10^n memories", "10^n"))
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--svg", type=Path, metavar="FILE")
     given = parser.parse_args()
     report = []
     for size in given.sizes:
@@ -214,6 +271,9 @@ def main() -> None:
         for name, value in figures.items():
             print(f"  {name:14} {value}")
         print("\n".join(judged(figures)), flush=True)
+    print(growth(report))
+    if given.svg:
+        given.svg.write_text(picture(report))
     if given.json:
         given.json.write_text(json.dumps(report, indent=1) + "\n")
 

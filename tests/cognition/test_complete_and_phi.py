@@ -240,7 +240,8 @@ def test_the_commands(daemon: DaemonProcess, capsys: pytest.CaptureFixture[str])
 def test_a_daemon_that_is_not_asked_holds_nothing_of_it() -> None:
     code = (
         "import sys, nimad.daemon, nimad.serve.verb_table;"
-        "print([name for name in sys.modules if name.startswith(('nimad.cognition', 'nimad.vsa'))])"
+        "idle = ('nimad.cognition', 'nimad.vsa', 'nimad.reflection');"
+        "print([name for name in sys.modules if name.startswith(idle)])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"

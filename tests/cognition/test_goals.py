@@ -9,14 +9,18 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nimad.check import check
 from nimad.core.store import MemoryStore
-from nimad.errors import NotFound
+from nimad.errors import BadRecord, NotFound
 from nimad.model import Memory
 from nimad.reflection import goals
+from nimad.serve.access import Peer
+from nimad.serve.memory_verbs import MemoryVerbs
+from nimad.serve.verbs import Call
 from tests.cognition import talk
 from tests.cognition.talk import opened
 
@@ -83,6 +87,30 @@ def test_a_memory_that_is_refused_leaves_no_goal(store: MemoryStore) -> None:
             goals.add(store, Memory("x" * 300_000))
         assert goals.listed(store, None) == []
         assert store.records.counts()["memories"] == before
+
+
+def test_an_export_carries_goals_to_another_store(store: MemoryStore, tmp_path: Path) -> None:
+    number = goals.add(store, Memory(WANTED), 0.9, due=talk.START)
+    goals.add(store, Memory("mend the kettle"))
+    goals.done(store, number, by=1)
+    lines = asked(store, "export")["memories"]
+    store.close()
+    with closing(opened(tmp_path / "other")) as other:
+        asked(other, "import", memories=[{**line, "id": None} for line in lines])
+        again = asked(other, "export")["memories"]
+        assert [line.get("goal") for line in again] == [line.get("goal") for line in lines]
+        found = {memory.text: goal for goal, memory in goals.listed(other, None)}
+        assert (found[WANTED].state, found[WANTED].priority) == ("done", 0.9)
+        assert found[WANTED].by is None, "ids of another store mean nothing here"
+        with pytest.raises(BadRecord, match="priority"):
+            asked(other, "import", memories=[{"text": "x", "goal": {"since": 5, "priority": 2}}])
+        assert len(goals.listed(other, None)) == 2
+
+
+def asked(store: MemoryStore, verb: str, **params: object) -> dict[str, Any]:
+    found = {each.name: each for each in MemoryVerbs(store).all()}
+    result: dict[str, Any] = found[verb].answer(Call(params, Peer(1, 0, 0)))
+    return result
 
 
 ADDING = """

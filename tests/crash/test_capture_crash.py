@@ -29,7 +29,7 @@ def half(n: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("captures", "kills"),
-    [(60, 4), pytest.param(1000, 200, marks=pytest.mark.slow)],
+    [(24, 2), pytest.param(1000, 200, marks=pytest.mark.slow)],
 )
 def test_each_turn_is_there_once_and_whole(
     make_daemon: Callable[..., DaemonProcess], captures: int, kills: int

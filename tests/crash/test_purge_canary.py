@@ -29,7 +29,7 @@ import pytest
 
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import maintenance
+from nimad.core import maintenance, semantic
 from nimad.core.store import MemoryStore
 from nimad.index.segment import Segment
 from nimad.legacy import detect
@@ -254,6 +254,7 @@ NOT_TEXT = {
             "namespace",
             "conversation",
             "session",
+            "gone",
         ],
         NUMBERS,
     ),
@@ -428,7 +429,9 @@ def filled(
             take_over(manager, home / name, name)
         own_memories(store)
         store.semantic.flush()
-        own_memories(store)
+        with pytest.MonkeyPatch.context() as patched:  # so that vectors stand in `hot`, too
+            patched.setattr(semantic, "LATE_ROWS", 1)
+            own_memories(store)
         if request.param != "none":
             store.graph.rebuild()
         assert store.query("heron").hits

@@ -165,7 +165,7 @@ def test_each_setting_of_the_openclaw_plugin_is_told() -> None:
     for folder in ("openclaw", "openclaw-beside"):
         plugin = json.loads((ROOT / "packaging" / folder / "openclaw.plugin.json").read_text())
         for name in plugin["configSchema"]["properties"]:
-            assert f"`{name}`" in TEXT or name == "database", name
+            assert f"`{name}" in TEXT or name == "database", name
 
 
 def test_each_hook_is_told() -> None:

@@ -128,6 +128,7 @@ def test_completion_knows_values_and_files(tmp_path: Path) -> None:
     (tmp_path / "graph.sqlite").touch()
     assert completed("nimactl", "query", "x", "--mode", "w") == ["words"]
     assert completed("nimactl", "rebuild", "b") == ["blocks"]
+    assert completed("nimactl", "hook", "s") == ["session-start", "stop"]
     assert completed("nimactl", "migrate", f"{tmp_path}/g") == [f"{tmp_path}/graph.sqlite"]
     assert completed("nimactl", "query", "x", "--who", "") == []
 

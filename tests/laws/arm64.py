@@ -109,6 +109,19 @@ def _find_sizes(a: tuple[int, ...]) -> list[int]:
     ]
 
 
+def _weigh_sizes(a: tuple[int, ...]) -> list[int]:
+    rows = np.frombuffer(ctypes.string_at(a[1], a[3] * 8), np.int64)
+    end, edge, width = int(rows.max(initial=-1)) + 1, a[5], a[7]
+    parts = [edge * width, 0, max(end - edge, 0) * width, 0]
+    return [end * 4, a[3] * 8, a[3] * 4, 0, *parts, 24, a[3] * 8 + 8]
+
+
+def _shares_sizes(a: tuple[int, ...]) -> list[int]:
+    count, edge, end = a[2], a[5], a[8]
+    rest = (end - edge) * 4
+    return [end * 4, count * 8, 0, edge * 4, edge * 4, 0, rest, rest, 0, 12, count * 4]
+
+
 # How many bytes each pointer argument points to; 0 for a number.
 SIZES: dict[str, Callable[[tuple[int, ...]], list[int]]] = {
     "encode": lambda a: [
@@ -117,6 +130,9 @@ SIZES: dict[str, Callable[[tuple[int, ...]], list[int]]] = {
     "planes": lambda a: [a[1] * 2, 0, a[1] * 4, ROUNDS * BITS * 4, PLANES * WORDS * 8, BITS * 4],
     "distances": lambda a: [groups(a[1]) * _CODES, 0, PLANES * WORDS * 8, a[1] * 4, 256],
     "scan": _scan_sizes,
+    "postings": lambda a: [a[1], 0, a[3], 0, 0, 0, 0, a[4] * 8, a[4] * 4],
+    "weigh": _weigh_sizes,
+    "shares": _shares_sizes,
     "find": _find_sizes,
     "dots": _dots_sizes,
 }
@@ -127,6 +143,9 @@ POINTERS = {
     "scan": (0, 1, 3, 4, 7, 8),
     "find": (0, 2, 3, 4, 6, 7, 8, 9, 11, 14, 15, 18, 19, 20, 21, 22),
     "dots": (0, 2, 4, 5, 6),
+    "postings": (0, 2, 7, 8),
+    "weigh": (0, 1, 2, 4, 6, 8, 9),
+    "shares": (0, 1, 3, 4, 6, 7, 9, 10),
 }
 
 

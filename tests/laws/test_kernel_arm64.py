@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from nimad.index.kernels.compiled import Compiled
-from nimad.index.kernels.contract import QUERY_MAX, Marks, Space
+from nimad.index.kernels.contract import QUERY_MAX, Marks, Parted, Space
 from nimad.index.kernels.loader import NATIVE
 from nimad.index.kernels.reference import Reference
+from nimad.index.varints import pack
 from tests.laws import arm64
 from tests.system.tools import need
 
@@ -67,3 +68,24 @@ def test_an_arm64_object_equals_the_reference(emulated: Compiled, rows: int, dim
             assert [a.tobytes() for a in found] == [a.tobytes() for a in expected]
     picks = rng.integers(0, rows, 40)
     assert np.array_equal(emulated.dots(matrix, picks, query), REFERENCE.dots(matrix, picks, query))
+
+
+@pytest.mark.parametrize("edge", [0, 20, 60])
+def test_words_on_arm64_are_weighed_as_here(emulated: Compiled, edge: int) -> None:
+    rng = np.random.default_rng(edge)
+    rows = np.sort(rng.choice(60, 25, replace=False))
+    often = rng.integers(1, 300, 25)
+    gaps = pack(2 * (np.diff(rows, prepend=-1) - 1) + (often > 1))
+    more = pack(often[often > 1] - 2)
+    halves = [rng.integers(1, 900, 60).astype(np.uint16)]
+    halves += [np.arange(60, dtype=np.int32) + step for step in (-1, 1)]
+    words, before, after = (Parted(half[:edge].copy(), half[edge:].copy()) for half in halves)
+    found = []
+    for form in (emulated, REFERENCE):
+        ids, counts = form.postings(gaps, more, 25, 0, 60)
+        own = np.zeros(60, np.float32)
+        fresh = form.weigh(own, ids, counts, words, (3.1, 2.2, 1.2, 0.25, 0.75, 17.0))
+        shared = form.shares(own, np.arange(60), before, after, (0.5, 0.3, 0.4))
+        found.append([ids, counts, own, fresh, shared])
+    for mine, theirs in zip(*found, strict=True):
+        assert mine.tobytes() == theirs.tobytes()

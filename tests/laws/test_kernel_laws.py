@@ -274,28 +274,29 @@ def test_words_are_weighed_as_the_reference_weighs_them(
     sides = [parted(side, edge) for side in (before, after)]
     weights = (float(rng.random() * 9), 2.2, 1.2, 0.25, 0.75, float(rng.random() * 50 + 1))
     found: list[list[np.ndarray]] = []
+    wanted = rng.permutation(rows)
     for kernels in (form, REFERENCE):
-        own, shared = np.zeros((2, rows), np.float32)
+        own = np.zeros(rows, np.float32)
         fresh = [kernels.weigh(own, held, counts, words, weights)]
         some = held[::2].copy()
         fresh.append(kernels.weigh(own, some, counts[::2].copy(), words, (0.5, *weights[1:])))
-        reached = kernels.spread(own, shared, np.concatenate(fresh), *sides, (0.5, 0.3, 0.4))
-        found.append([own, shared, *fresh, np.sort(reached)])
+        shared = kernels.shares(own, wanted, *sides, (0.5, 0.3, 0.4))
+        found.append([own, shared, *fresh])
     for mine, theirs in zip(*found, strict=True):
         assert mine.tobytes() == theirs.tobytes() and mine.dtype == theirs.dtype
 
 
 def test_wrong_rows_are_refused(form: Kernels) -> None:
-    own, shared = np.zeros((2, 4), np.float32)
+    own = np.zeros(4, np.float32)
     words, side = parted(np.ones(4, np.uint8), 2), parted(np.full(4, -1, np.int32), 2)
     one = np.ones(1, np.float32)
     for rows in (np.array([4]), np.array([-1])):
         with pytest.raises(ValueError, match="weigh"):
             form.weigh(own, rows, one, words, (1.0,) * 6)
-        with pytest.raises(ValueError, match="spread"):
-            form.spread(own, shared, rows, side, side, (1.0,) * 3)
+        with pytest.raises(ValueError, match="shares"):
+            form.shares(own, rows, side, side, (1.0,) * 3)
     with pytest.raises(ValueError, match="weigh"):
         form.weigh(own, np.array([0]), one, parted(np.ones(3, np.uint8), 2), (1.0,) * 6)
-    with pytest.raises(ValueError, match="spread"):
+    with pytest.raises(ValueError, match="shares"):
         short = parted(np.full(3, -1, np.int32), 2)
-        form.spread(own, shared, np.array([0]), short, side, (1.0,) * 3)
+        form.shares(own, np.array([0]), short, side, (1.0,) * 3)

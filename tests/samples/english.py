@@ -71,3 +71,6 @@ QUESTIONS = [
     ("What is the code of the burglar alarm?", 38),
     ("Where are the pegs of the tent?", 40),
 ]
+
+STRANGE = ["Who painted the ceiling of the Sistine Chapel?", "How far is Neptune from the sun?"]
+"""What has nothing to do with them."""

@@ -71,3 +71,10 @@ QUESTIONS = [
     ("Wie lautet der Code für die Alarmanlage?", 38),
     ("Wo stecken die Heringe für das Zelt?", 40),
 ]
+
+STRANGE = [
+    "Wer gewann die Weltmeisterschaft im Schach?",
+    "Wie weit ist Neptun entfernt?",
+    "Welche Sprache spricht man in Brasilien?",
+]
+"""What has nothing to do with them."""

@@ -71,3 +71,6 @@ QUESTIONS = [
     ("警報の暗証番号は何ですか", 38),
     ("テントの杭はどこに入っていますか", 40),
 ]
+
+STRANGE = ["首相は誰ですか", "宇宙飛行士になる方法"]
+"""What has nothing to do with them."""

@@ -19,7 +19,7 @@ from nimad.ctl.injection import CLOSE, OPEN
 from nimad.serve import query_verb
 from tests.fake_daemon import FakeDaemon, memory
 from tests.process import DaemonProcess
-from tests.system.test_mcp import NIMACTL
+from tests.system.tools import NIMACTL, START_NIMACTL
 
 PLUGIN = Path(__file__).resolve().parents[2] / "packaging" / "claude-code"
 SESSION = "0b6f2a2e-2f0a-4b57-9a52-6f7d3d2b8f11"
@@ -266,7 +266,8 @@ def test_a_wrong_event_is_told() -> None:
 
 @pytest.mark.slow
 def test_what_a_prompt_costs(daemon: DaemonProcess, project: Path, tmp_path: Path) -> None:
-    """CPU below 0.06 s; p95 150 ms with a daemon, and no more without one."""
+    """CPU below 0.06 s; p95 150 ms with a daemon, and no more without one.  On a busy machine the
+    wait is compared with that for a Python which does nothing."""
     lines = [entry("user", f"question {n}", n) for n in range(1, 40)]
     big = entry("user", [{"type": "tool_result", "content": "x" * 100_000}], 41)
     calls = [
@@ -275,17 +276,21 @@ def test_what_a_prompt_costs(daemon: DaemonProcess, project: Path, tmp_path: Pat
         ("stop", stop(project, *lines, *[big] * 50), daemon.socket),
     ]
     for event, given, socket in calls:
-        walls, before = [], resource.getrusage(resource.RUSAGE_CHILDREN)
+        walls, bare, spent = [], [], 0.0
         for _ in range(20):
             began = time.perf_counter()
+            subprocess.run([sys.executable, "-I", "-S", "-c", "pass"], check=True)
+            bare.append(time.perf_counter() - began)
+            before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
             hook(event, given, socket)
             walls.append(time.perf_counter() - began)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        p95 = sorted(walls)[18]
-        print(f"{event} {socket.name}: {spent / 20:.3f} s CPU, {p95 * 1000:.0f} ms p95")
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spent += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        p95, least = sorted(walls)[18], sorted(bare)[18]
+        about = f"{p95 * 1000:.0f} ms p95 (a bare Python {least * 1000:.0f})"
+        print(f"{event} {socket.name}: {spent / 20:.3f} s CPU, {about}")
         assert spent / 20 < 0.06
-        assert p95 < 0.15
+        assert p95 < max(0.15, 8 * least)
 
 
 # --- the plugin -----------------------------------------------------------------------------------
@@ -327,8 +332,9 @@ def test_the_skill_keeps_to_its_specification() -> None:
 
 
 def test_nothing_heavy_is_loaded_for_a_hook(tmp_path: Path) -> None:
-    code = NIMACTL[-1].replace("; sys.exit(main(sys.argv[1:]))", "")
-    asked = f"{code}; main(['hook', 'prompt', '--socket', '/nowhere']); print(*sys.modules)"
+    asked = (
+        f"{START_NIMACTL}; main(['hook', 'prompt', '--socket', '/nowhere']); print(*sys.modules)"
+    )
     given = json.dumps(prompt("What of Pilar?"))
     ran = subprocess.run(
         [sys.executable, "-IS", "-c", asked], input=given, capture_output=True, text=True

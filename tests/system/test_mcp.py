@@ -24,11 +24,8 @@ from nimad.ctl.agent_tools import TOOLS
 from nimad.errors import Busy
 from tests.fake_daemon import FakeDaemon
 from tests.process import DaemonProcess
+from tests.system.tools import NIMACTL, START_NIMACTL
 
-ROOT = Path(__file__).resolve().parents[2]
-START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from nimad.ctl.start import main"
-NIMACTL = [sys.executable, "-I", "-S", "-c", f"{START}; sys.exit(main(sys.argv[1:]))"]
-"""As the launcher of the package runs it."""
 META = "io.modelcontextprotocol/"
 MODERN = {f"{META}protocolVersion": "2026-07-28", f"{META}clientCapabilities": {}}
 
@@ -267,7 +264,7 @@ def test_long_texts_are_cut_in_lists_and_whole_in_get(make_bridge: Callable[...,
 def test_without_a_daemon_a_tool_says_what_to_do(tmp_path: Path) -> None:
     with Bridge("--socket", str(tmp_path / "none")) as bridge:
         said = bridge.tool("memory_search", query="x")["error"]
-        assert "No nimad answers on" in said and "Start it" in said
+        assert "No nimad answers on" in said and "no such socket. Start it" in said
 
 
 def test_a_daemon_killed_and_back_in_mid_session(daemon: DaemonProcess) -> None:
@@ -431,7 +428,7 @@ def test_help_and_wrong_options_are_those_of_every_command() -> None:
 
 
 def test_nothing_heavy_is_loaded_before_the_first_answer() -> None:
-    code = f"{START}; main(['mcp', '--socket', '/nowhere']); print(*sys.modules)"
+    code = f"{START_NIMACTL}; main(['mcp', '--socket', '/nowhere']); print(*sys.modules)"
     asked = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}\n'
     ran = subprocess.run([sys.executable, "-IS", "-c", code], input=asked, capture_output=True)
     loaded = set(ran.stdout.decode().splitlines()[-1].split())

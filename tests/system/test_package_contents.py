@@ -61,12 +61,15 @@ def field(package: Path, name: str) -> str:
         "/usr/share/doc/nimad/copyright",
         "/usr/share/doc/nimad/vendored.txt",
         "/usr/share/doc/nimad/agents.md",
+        "/usr/share/doc/nimad/client.md",
+        "/usr/share/doc/nimad/cognition.md",
         "/usr/share/doc/nimad/dense.md",
         "/usr/share/doc/nimad/embedders.md",
         "/usr/share/doc/nimad/follow.md",
         "/usr/share/doc/nimad/hypervectors.md",
         "/usr/share/doc/nimad/migration.md",
         "/usr/share/doc/nimad/protocol.md",
+        "/usr/share/doc/nimad/security.md",
         "/usr/share/man/man1/nimactl.1.gz",
         "/usr/share/nimad/claude-code/.claude-plugin/marketplace.json",
         "/usr/share/nimad/claude-code/.claude-plugin/plugin.json",
@@ -80,7 +83,8 @@ def field(package: Path, name: str) -> str:
             for folder in ("openclaw", "openclaw-beside")
             for name in (
                 *("index.js", "client.js", "markdown.js", "recall.js", "settings.js", "text.js"),
-                *("tools.js", "transcript.js", "package.json", "openclaw.plugin.json"),
+                *("tools.js", "transcript.js", "workspace.js", "package.json"),
+                "openclaw.plugin.json",
                 "skills/nimad/SKILL.md",
             )
         ),
@@ -101,7 +105,8 @@ def test_restarts_get_rarer_where_systemd_knows_how(files: dict[str, str], packa
 def test_it_has_the_model_and_the_kernels_of_its_architecture(
     files: dict[str, str], package: Path
 ) -> None:
-    assert "/usr/lib/nimad/nimad/embed/data/static.tokens" in files
+    for name in ("static.tokens", "static.lexicon", "NOTICE"):
+        assert f"/usr/lib/nimad/nimad/embed/data/{name}" in files
     kernels = [p for p in files if re.match(r"/usr/lib/nimad/nimad/index/native/.+\.so$", p)]
     wanted = "x86" if field(package, "Architecture") == "amd64" else "cortex"
     assert kernels

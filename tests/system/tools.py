@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
+
+_ROOT = str(Path(__file__).resolve().parents[2])
+START_NIMACTL = f"import sys; sys.path.insert(0, {_ROOT!r}); from nimad.ctl.start import main"
+NIMACTL = [sys.executable, "-I", "-S", "-c", f"{START_NIMACTL}; sys.exit(main(sys.argv[1:]))"]
+"""nimactl as the launcher of the package runs it: nothing but the standard library on the path."""
 
 
 def need(program: str, package: str) -> str:

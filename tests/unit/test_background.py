@@ -201,6 +201,19 @@ def test_a_busy_machine_delays_maintenance_for_a_minute_at_most(store: MemorySto
     assert ready(job)
 
 
+def test_what_no_query_can_do_without_waits_for_no_idle_machine(store: MemoryStore) -> None:
+    """After an upgrade of a large store neither words nor meaning may answer."""
+    clock = Clock()
+    store.config = store.config.replace(migration__idle_seconds=3600.0)
+    worker = Worker(lambda: store.config, clock)
+    job = MaintenanceJob(store, worker)
+    worker.touch()
+    store.health.fail("words", "made anew")
+    assert not ready(job), "the meaning answers"
+    store.health.fail("blocks", "made anew")
+    assert ready(job)
+
+
 def test_a_change_during_a_step_is_not_forgotten(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

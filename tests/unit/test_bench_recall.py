@@ -1,4 +1,4 @@
-"""The tools that measure recall, on a dialogue made for this test."""
+"""The tools that measure recall, on sets made for this test."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ TURNS = [
     ("Anna", "My sister teaches the violin to children."),
 ]
 ASKED = [("Which pet did Anna adopt?", 1), ("What does Anna's sister teach?", 4)]
+NOTES = ["The ladder is lent to the neighbour.", "The rent is due on the fifth."]
 
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two conversations in the format of LoCoMo."""
+    """Two conversations in the format of LoCoMo, and a set of notes in its own."""
     monkeypatch.setattr(sys, "path", [PACKAGING, *sys.path])
     talks = [
         {
@@ -40,61 +41,114 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         }
         for n in range(2)
     ]
-    file = tmp_path / "talks.json"
-    file.write_text(json.dumps(talks))
-    return file
+    notes = {
+        "name": "notes",
+        "licence": "none",
+        "stores": [
+            {
+                "name": "house",
+                "memories": [
+                    {"key": str(n), "text": text, "timestamp": n + 1}
+                    for n, text in enumerate(NOTES)
+                ],
+                "questions": [{"q": "Who has the ladder?", "evidence": ["0"], "as_of": 1}],
+            }
+        ],
+    }
+    (tmp_path / "talks.json").write_text(json.dumps(talks))
+    (tmp_path / "notes.json").write_text(json.dumps(notes))
+    return tmp_path
+
+
+def test_sets_are_read_and_sampled_alike(data: Path) -> None:
+    from recall_sets import language_of, read_sets
+
+    notes, talks = read_sets(data)
+    assert (notes.name, talks.name) == ("notes", "talks")
+    assert [question.text for _, question in talks.asked()] == [text for text, _ in ASKED] * 2
+    assert talks.asked(3) == talks.asked(3) and len(talks.asked(3)) == 3
+    assert len(talks.wrong()) == 4 and notes.wrong() == []
+    assert {text for _, text in notes.foreign([notes, talks])} == {text for text, _ in ASKED}
+    assert notes.stores[0].language == "english"
+    assert language_of(["Wo ist die Leiter?"]) == "german"
+    assert language_of(["梯子在哪里？"]) == "cjk"
 
 
 def test_every_way_is_measured(data: Path) -> None:
-    from dialogues import read_dialogues
-    from recall_beside import beside
+    from recall_beside import beside, embedders_here
+    from recall_sets import read_sets
 
-    found = {row["name"]: row for row in beside(read_dialogues(data), "static")}
-    assert len(found) == 8
-    assert found["this recipe, 8-bit vectors"]["separate"]["recall@10"] == 1.0
-    exact = found["this recipe, exact float32 vectors"]["separate"]
-    assert exact["recall@10"] == 1.0
-    assert found["FTS5 BM25, porter, OR, no stop words"]["separate"]["recall@5"] > 0.5
+    notes, talks = read_sets(data)
+    embedders = embedders_here(minilm=False)
+    for merged in (False, True):
+        found = beside(talks, embedders, merged=merged)
+        assert len(found) == 5 and {len(scores) for scores in found.values()} == {4}
+    asked = beside(notes, embedders, merged=False)
+    assert asked["static cosine"][0]["recall@10"] == asked["BM25"][0]["recall@5"] == 1.0
+
+
+def test_pairs_are_for_scripts_without_blanks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [PACKAGING, *sys.path])
+    from baselines import in_pairs
+
+    assert in_pairs("a ladder") == "a ladder"
+    assert in_pairs("梯子在").split() == ["梯子", "子在"]
 
 
 def test_the_bench_asks_through_the_socket(data: Path) -> None:
     import recall_report
-    from bench_recall import run
-    from dialogues import read_dialogues
+    from bench_recall import losses, run
+    from recall_sets import read_sets
 
-    report: dict[str, Any] = run(read_dialogues(data), "static")
-    text = recall_report.table(report)
-    assert "nimad through its socket, hybrid" in text and "1.000" in text
-    assert recall_report.page(report).count("\n") >= 12
-    assert report["wrong_questions_answered"] == 1.0, "both stores hold the same"
+    notes, talks = read_sets(data)
+    found: list[dict[str, Any]] = [run(talks, [notes, talks], minilm=False)]
+    text = "\n".join(recall_report.set_table(found[0]) + recall_report.summary(found))
+    assert "| nimad hybrid | 1.000 |" in text and "half BM25, half static" in text
+    wrong = [row["wrong"] for row in found[0]["silence"] if row["mode"] == "hybrid"]
+    assert wrong == [1.0], "both stores hold the same"
+    assert "| talks | hybrid | 0.0% |" in "\n".join(recall_report.silence(found))
+    assert losses(found, found) == []
+    worse = json.loads(json.dumps(found))
+    worse[0]["ways"][0]["ndcg@10"] -= 0.02
+    assert losses(worse, found) == ["talks, own store: ndcg@10 1.000 -> 0.980"]
 
 
-def test_the_floors_are_measured(data: Path) -> None:
-    import recall_floors
-    from dialogues import read_dialogues
-    from recall_store import loaded
+def test_evidence_is_gathered_and_fitted(data: Path) -> None:
+    import fit_evidence
+    import numpy as np
+    import recall_signals
+    from recall_sets import read_sets
 
-    lines: list[str] = []
-    dialogues = read_dialogues(data)
-    with loaded(dialogues, "static") as store:
-        recall_floors.study(store, dialogues, lines.append, None)
-    assert sum("(default)" in line for line in lines) == 3
+    notes, talks = read_sets(data)
+    asked = [*recall_signals.gather(talks, talks.foreign([notes, talks]))]
+    assert {one.group for one in asked} == {"own", "merged", "wrong", "foreign"}
+    table = fit_evidence.Table(asked, fit_evidence.SIDES["WORDS"])
+    assert not {"together", "gap", "hashed*gap"} & set(table.names)
+    fitted = fit_evidence.fit(table, np.ones(len(table.x), np.bool_), steps=120)
+    weights = table.weights(fitted)
+    plain = table.x @ fitted
+    signals = asked[0].signals
+    by_name = sum(
+        weight * np.prod([signals[part] for part in name.split("*")])
+        for name, weight in weights.items()
+        if name != "base"
+    )
+    assert by_name + weights["base"] == pytest.approx(plain[0], abs=0.05)
 
 
 def test_memories_that_tell_less_are_measured(data: Path) -> None:
     import recall_forms
-    from dialogues import read_dialogues
-    from recall_store import loaded
+    from recall_sets import read_sets
 
+    _, talks = read_sets(data)
     lines: list[str] = []
-    dialogues = read_dialogues(data)
-    recall_forms.study(dialogues, "static", lines.append)
+    recall_forms.study(talks, lines.append)
     assert lines[1] == "| session, who, time | 1.000 | 1.000 |"
     assert len(lines) == 1 + len(recall_forms.FORMS)
     told = {name: form for name, form, _ in recall_forms.FORMS}
-    with loaded(dialogues, "static", told['"Anna: ..." in the text']) as store:
-        kept = list(store.records.get([1, 2]).values())
-    assert [(m.text[:5], m.who, m.session) for m in kept] == [
+    form = told['"Anna: ..." in the text']
+    kept = [form(fields) for fields in talks.stores[0].fields[:2]]
+    assert [(m["text"][:5], m.get("who"), m.get("session")) for m in kept] == [
         ("Anna:", None, None),
         ("Ben: ", None, None),
     ]

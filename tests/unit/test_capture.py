@@ -18,6 +18,8 @@ from nimad.core.store import MemoryStore
 from nimad.errors import UsageError
 from nimad.model import TURN_ROLES, Filter
 from nimad.serve import wire
+from tests.legacy import stores
+from tests.legacy.moving import migrate, opened
 
 WHOLE = {
     "session": "s",
@@ -130,6 +132,36 @@ def test_a_part_that_remember_stored_is_part_of_the_turn(store: MemoryStore) -> 
     assert capture(store, WHOLE)[0].ids["input"] == number
 
 
+def test_what_was_forgotten_of_a_turn_does_not_come_back(store: MemoryStore) -> None:
+    first = {**WHOLE, "output": None}
+    capture(store, first)
+    store.forget([2])
+    (again,) = capture(store, first)
+    assert (again.state, again.ids, again.forgotten) == (
+        "unchanged",
+        {"input": 1},
+        ["contemplation"],
+    )
+    (grown,) = capture(store, WHOLE)
+    assert (grown.state, grown.ids) == ("completed", {"input": 1, "output": 3})
+    assert edges(store) == [(3, "responded_to", 1)]
+    store.forget([1, 3])
+    (none,) = capture(store, WHOLE)
+    assert (none.state, none.ids, len(none.forgotten)) == ("unchanged", {}, 3)
+    assert wire.stored_turn_json(none)["forgotten"] == list(TURN_ROLES)
+    assert store.records.counts() == {"memories": 0, "turns": 0, "relations": 0}
+    number = store.remember(
+        wire.remembered({"text": "Is it?", "layer": "input", "turn": "t", "session": "s"})
+    )
+    assert store.get(number).turn == "t" and capture(store, WHOLE)[0].state == "conflict"
+
+
+def test_a_purge_leaves_no_note_of_a_turn_that_was_forgotten(store: MemoryStore) -> None:
+    capture(store, WHOLE)
+    assert store.forget([1, 2, 3], purge=True).purged
+    assert store.records.value("SELECT count(*) FROM turns") == 0
+
+
 @pytest.mark.parametrize(
     ("turn", "said"),
     [
@@ -193,3 +225,58 @@ def test_any_captures_do_what_a_dictionary_says(
         assert check(store) == []
     finally:
         store.close()
+
+
+def test_a_store_of_nima_migrated_and_the_same_turns_captured_export_alike(tmp_path: Path) -> None:
+    """What nima-core writes for a turn, in its own schema, and what `capture` makes of the turn."""
+    source = tmp_path / "graph.sqlite"
+    stores.create(source)
+    said = {role: f"{role} of the kettle" for role in TURN_ROLES}
+    who = {"input": "Maya", "contemplation": "self", "output": "self"}
+    at = 1_700_000_000_000
+    nodes = [
+        stores.node(n, said[role], layer=role, who=who[role], timestamp=at, turn_id="turn_1")
+        for n, role in enumerate(TURN_ROLES, 1)
+    ]
+    stores.insert(source, "memory_nodes", nodes)
+    ids = dict(zip(TURN_ROLES, (1, 2, 3), strict=True))
+    for relation, origin, target in RELATIONS:
+        edge = {"source_id": ids[origin], "target_id": ids[target], "relation": relation}
+        stores.insert(source, "memory_edges", [{**edge, "weight": 1.0}])
+    turn = {f"{role}_node_id": number for role, number in ids.items()}
+    turn |= {"turn_id": "turn_1", "timestamp": at, "affect_json": nodes[0]["affect_json"]}
+    stores.insert(source, "memory_turns", [turn])
+    with opened(tmp_path / "migrated") as (migrated, manager):
+        assert migrate(manager, source)["state"] == "verified"
+        with opened(tmp_path / "captured") as (captured, _):
+            (first, *_) = nodes
+            parts = {
+                role: {
+                    "text": said[role],
+                    "who": who[role],
+                    "summary": said[role],
+                    "importance": node["fe_score"],
+                }
+                for role, node in zip(TURN_ROLES, nodes, strict=True)
+            }
+            scope = {"session": first["session_key"], "conversation": first["conversation_id"]}
+            told = {"turn": "turn_1", "when": at, "origin": "imported"}
+            affect = {"affect": first["affect_json"]}
+            capture(captured, {**scope, **told, **affect, **parts})
+            assert exported(captured) == exported(migrated)
+            assert edges(captured) == edges(migrated)
+            row = "SELECT name, input, contemplation, output, timestamp, affect, listed FROM turns"
+            assert captured.records.rows(row) == migrated.records.rows(row)
+            for number in ids.values():
+                near = [
+                    [(n.memory.id, n.relation, n.direction, n.weight) for n in s.related(number)]
+                    for s in (captured, migrated)
+                ]
+                assert near[0] == near[1]
+
+
+def exported(store: MemoryStore) -> list[dict[str, Any]]:
+    """An export, but for what a store's own row of a source has."""
+    own = ("created", "source", "extra")
+    lines = [wire.exported(memory) for memory in store.records.page(0, 10)]
+    return [{name: line[name] for name in line if name not in own} for line in lines]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import maintenance, reencoding, status
+from nimad.core import maintenance, reencoding, semantic, status
 from nimad.core.store import MemoryStore
 from nimad.errors import NotFound, StateBusy, UsageError
 from nimad.model import Filter, Memory, Relation
@@ -65,6 +66,35 @@ def test_what_is_remembered_is_found_at_once_and_after_a_restart(store: MemorySt
     assert before[0][0] == ids[1]
     assert errors(again) == []
     again.close()
+
+
+def test_vectors_are_written_a_few_at_a_time_and_made_again_after_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(semantic, "LATE_ROWS", 5)
+    chance, store = random.Random(11), MemoryStore.open(tmp_path / "0", Config())
+    alive: list[int] = []
+    for step in range(1, 60):
+        store.remember(Memory(text=f"{chance.choice(TEXTS)}, as note {step} says"))
+        alive = store.records.ids().tolist()
+        if chance.random() < 0.3:
+            store.forget(chance.sample(alive, 1))
+        if chance.random() < 0.1:
+            store.semantic.flush()
+            assert store.records.hot() == []
+        hot = {number for number, _ in store.records.hot()}
+        sealed = store.blocks.stats()["rows"] - store.blocks.stats()["hot"]
+        alive = store.records.ids().tolist()
+        assert hot <= set(alive) and len(alive) - sealed - len(hot) < 5
+        if step % 10 == 0:
+            told = [(hit.memory.id, hit.score) for hit in store.similar(alive[-1]).hits]
+            crashed = tmp_path / str(step)
+            shutil.copytree(store.state, crashed)
+            store.close()
+            store = MemoryStore.open(crashed, Config())
+            assert store.blocks.ids().tolist() == alive and errors(store) == []
+            assert [(h.memory.id, h.score) for h in store.similar(alive[-1]).hits] == told
+    store.close()
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "meaning", "words"])

@@ -86,10 +86,11 @@ def test_many_turns_are_several_requests_each_within_a_frame(daemon: FakeDaemon,
 
 def test_a_conflict_is_told_and_the_exit_code_is_1(daemon: FakeDaemon, run: Run) -> None:
     one = {"turn": "t", "state": "conflict", "ids": {"input": 7}, "conflicts": ["input"]}
-    two = {"turn": "u", "state": "unchanged", "ids": {"input": 8, "output": 9}}
+    two = {"turn": "u", "state": "unchanged", "ids": {"input": 8}, "forgotten": ["output"]}
     daemon.answers["capture"] = {"turns": [one, two]}
     code, out, _ = run(json.dumps(TURN))
-    told = "turn t: another input is stored already: 7\nturn u: unchanged: 8, 9\n"
+    told = "turn t: another input is stored already: 7\nturn u: unchanged: 8"
+    told += " (output stays forgotten)\n"
     assert (code, out) == (1, told)
     code, out, _ = run(json.dumps(TURN), "--json")
     assert code == 1 and json.loads(out) == {"turns": [one, two]}

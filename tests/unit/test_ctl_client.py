@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from nimad import config
-from nimad.ctl import client as client_module
+from nimad.client import connection as client_module
 from nimad.ctl.client import Client
 from nimad.errors import (
     DaemonAbsent,
@@ -234,6 +234,13 @@ def test_where_the_daemon_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("NIMAD_SOCKET", "/a")
     assert client_module.candidates(None) == ["/a"]
     assert client_module.candidates("/b") == ["/b"]
+
+
+def test_the_users_socket_is_tried_without_xdg_runtime_dir(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents start nimactl with few variables."""
+    for name in ("NIMAD_SOCKET", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    assert client_module.candidates(None)[1] == f"/run/user/{os.geteuid()}/nimad.sock"
 
 
 @pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "XDG_STATE_HOME", "HOME"])

@@ -92,6 +92,28 @@ def test_query_sends_what_was_asked(daemon: FakeDaemon, run: Run) -> None:
     ]
 
 
+def test_origins_and_agents_are_asked_for_and_what_is_untrusted_is_told(
+    daemon: FakeDaemon, run: Run
+) -> None:
+    daemon.answers["query"] = answers(memory(1, score=0.5, origin="untrusted"))
+    ran = run("query", "x", "--origin", "owner", "--origin", "untrusted", "--agent", "main")
+    (sent,) = daemon.sent("query")
+    assert (sent["origin"], sent["agent"]) == (["owner", "untrusted"], "main")
+    assert ", untrusted" in ran.out.splitlines()[0]
+    assert run("query", "x", "--origin", "me").code == 64
+    daemon.answers["export"] = {"memories": [], "next": None}
+    run("export", "--origin", "any", "--agent", "main")
+    assert daemon.sent("export") == [{"origin": ["any"], "agent": "main"}]
+
+
+def test_a_bound_user_is_told_of_its_namespaces(daemon: FakeDaemon, run: Run) -> None:
+    told = {"version": "0.1.0", "pid": 7, "uptime_seconds": 60.0, "socket": "s", "degraded": {}}
+    told |= {"bound": True, "memories": 3, "turns": 1, "relations": 1}
+    daemon.answers["status"] = {**told, "namespaces": {"anna": 2, "home": 1}}
+    ran = run("status")
+    assert ran.code == 0 and "anna: 2 memories\nhome: 1 memory\n" in ran.out
+
+
 def test_query_without_an_answer_says_so(daemon: FakeDaemon, run: Run) -> None:
     daemon.answers["query"] = answers()
     assert run("query", "x") == Ran(0, "Nothing relevant was found.\n", "")
@@ -322,6 +344,7 @@ STATUS: dict[str, Any] = {
         "free": 80_000_000_000,
     },
     "memory": {"pss_bytes": 80_000_000, "available_bytes": 20_000_000_000},
+    "written_bytes": 10_700_000,
     "degraded": {},
     "sources": 1,
     "clients": 1,
@@ -334,6 +357,7 @@ def test_status_tells_the_share_of_each_part(daemon: FakeDaemon, run: Run) -> No
     out = run("status").out
     assert "nimad 0.1.0, up for 3 hours" in out
     assert "7.7 MB in /var/lib/nimad, 80 GB free" in out
+    assert "written     11 MB since the start" in out
     rows = [line.split() for line in out.splitlines()]
     assert ["records", "1.8", "MB", "23", "%"] in [row[:5] for row in rows]
     assert ["words", "500", "kB", "6", "%"] in [row[:5] for row in rows]
@@ -421,6 +445,16 @@ def test_doctor(
         (("migrate", "x", "--watch"), "--watch means something only with --status."),
         (("migrate", "x", "--yes"), "--yes means something only with --rollback."),
         (("migrate", "x", "--verify", "y"), "not allowed with argument"),
+        (
+            ("dream", "accept", "1", "--dry-run"),
+            "--dry-run means something only with `nimactl dream`.",
+        ),
+        (("dream", "-k", "3"), "-k means something only with `nimactl dream list`."),
+        (("dream", "reject", "x"), "'x' is not the number of a suggestion"),
+        (("goal", "list", "--due", "2190"), "--due means something only with `nimactl goal add`."),
+        (("goal", "list", "sea"), "goal list takes no text and no id. See `nimactl goal --help`."),
+        (("goal", "add"), "the text is empty. See `nimactl goal --help`."),
+        (("get", "9" * 5000), "is not the id of a memory"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_64(

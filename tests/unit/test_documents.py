@@ -93,6 +93,8 @@ def test_a_tree_has_what_is_below_it_and_nothing_that_only_begins_so(ask: Ask) -
     assert keys(ask, tree="a.b") == ["k2", "k1"]
     assert keys(ask, tree="b") == ["k4"] and len(keys(ask, tree="")) == 5
     assert keys(ask, tree="", limit=2, offset=1) == ["k3", "k2"]
+    put(ask, "a*", "star", {})
+    assert keys(ask, tree="a*") == ["star"] and put(ask, "a*", "star", None)
     spaces = ask("documents.namespaces")["namespaces"]
     assert spaces == ["a", "a.b", "a.b.c", "ab", "b.a"]
     assert ask("documents.namespaces", tree="a", offset=1)["namespaces"] == ["a.b", "a.b.c"]
@@ -137,6 +139,8 @@ def test_the_same_text_under_two_keys_is_two_documents(ask: Ask) -> None:
         ({"n": {"$gt": "x"}}, set()),
         ({"tags": ["a"]}, {"3"}),
         ({"deep": {"x": 1}}, {"3"}),
+        ({"deep.x": 1}, {"3"}),
+        ({"deep.x.y": 1}, set()),
         ({"absent": None}, {"0", "1", "2", "3"}),
     ],
 )

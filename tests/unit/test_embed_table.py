@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nimad.disk.container import write_container
+from nimad.embed.lexicon import Lexicon, write_lexicon
 from nimad.embed.static import StaticEmbedder
 from nimad.embed.table import FORMAT, VERSION, TokenTable, read_table, write_table
 from nimad.embed.wordpiece import Span
@@ -26,8 +27,15 @@ def small_table() -> TokenTable:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "small.tokens"
-    write_table(path, small_table())
+    write(path, small_table())
     return path
+
+
+def write(path: Path, table: TokenTable) -> None:
+    """Write a table, and a lexicon without words beside it."""
+    digest = write_table(path, table).digest
+    none = np.zeros(1, np.uint32), np.zeros((1, 4), np.uint16), np.zeros(4, np.int8)
+    write_lexicon(path.with_suffix(".lexicon"), Lexicon(digest, *none))
 
 
 def test_reads_what_was_written(path: Path) -> None:
@@ -41,9 +49,9 @@ def test_reads_what_was_written(path: Path) -> None:
 
 def test_writing_is_deterministic_and_the_digest_follows_the_content(path: Path) -> None:
     again = path.with_name("again.tokens")
-    write_table(again, small_table())
+    write(again, small_table())
     assert again.read_bytes() == path.read_bytes()
-    write_table(again, replace(small_table(), hashed=7001))
+    write(again, replace(small_table(), hashed=7001))
     assert read_table(again).digest != read_table(path).digest
     assert StaticEmbedder(again).revision != StaticEmbedder(path).revision
 

@@ -50,6 +50,11 @@ def test_the_message_is_the_exception_text() -> None:
     assert str(NotFound(kind="memory", id=3)) == "There is no memory 3."
 
 
+@pytest.mark.parametrize("detail", ["Permission denied", "Permission denied."])
+def test_what_happened_ends_where_the_next_step_begins(detail: str) -> None:
+    assert "Permission denied. Give --state" in StateUnusable(state="x", detail=detail).sentences
+
+
 def test_what_keeps_the_daemon_from_starting_is_mended_without_a_daemon() -> None:
     for kind in (RecordsDamaged, StateTooNew, StateUnusable, ConfigError, EmbedderMissing):
         assert "nimactl" not in kind.hint, f"{kind.__name__}: nothing answers nimactl then"

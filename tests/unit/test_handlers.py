@@ -105,7 +105,7 @@ def test_remember_get_query_forget(ask: Ask) -> None:
     found = ask("query", text="knocking boiler", mode="words", explain=True)
     assert found["results"][0]["id"] == made and found["results"][0]["parts"]
     assert found["took_ms"] >= 0 and found["degraded"] == []
-    assert found["evidence"].keys() == {"met", "least", "strange"}
+    assert found["evidence"].keys() == {"met", "least", "strange", "parts"}
     assert found["timings"]["words_ms"] > 0 and "timings" not in ask("query", text="boiler")
     assert ask("query", text="knocking boiler", who="Jonas")["results"] == []
     assert ask("query", text="boiler", before="2024-05-01")["results"] == []

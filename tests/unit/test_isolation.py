@@ -26,6 +26,8 @@ from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
 from nimad.serve.frames import Frame
 from nimad.serve.verb_table import verbs
+from nimad.store import suggestions
+from nimad.store.suggestions import Pair
 
 ROOT = Peer(1, 0, 0)
 ANNA = Peer(1, 54321, 54321)
@@ -168,6 +170,9 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "person": [{"name": "Anna"}, {"name": f"Dr {SECRET}"}, {"name": "nobody"}],
     "connect": [],
     "step": [],
+    "dream.list": [{}],
+    "dream.accept": [],
+    "dream.reject": [],
     "goal.list": [{}, {"state": "all"}],
     "goal.show": [],
     "goal.add": [],
@@ -286,6 +291,13 @@ def test_a_goal_of_another_does_not_exist(tmp_path: Path) -> None:
     assert shared.ask(ANNA, "goal.done", id=mine["id"], by=theirs)["error"]
     assert shared.ask(ANNA, "query", text="kettle", goal=theirs)["error"]
     own = shared.anna("remember", text="The kettle is for sale.")["id"]
+    with shared.store.records.write() as tx:
+        suggestions.add(tx, [Pair("link", theirs, own, 0.9)], own)
+    assert shared.anna("dream.list")["results"] == []
+    for name in ("dream.accept", "dream.reject"):
+        reply = shared.ask(ANNA, name, id=1)
+        assert reply["error"]["data"]["code"] == "not_found"
+    assert len(shared.ask(ROOT, "dream.list")["result"]["results"]) == 1
     for params in ({"id": own, "other": theirs}, {"id": theirs, "other": own}):
         reply = shared.ask(ANNA, "connect", **params)
         assert reply["error"]["data"]["code"] == "not_found"

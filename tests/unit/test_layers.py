@@ -60,6 +60,7 @@ LEVELS = {
     "endpoint": 5.15,
     "lifecycle": 5.2,
     "daemon": 5.3,
+    "client": 4.9,
     "ctl": 5,
     "health_check": 5.4,
     "migrate_to_ladybug": 5.5,
@@ -67,6 +68,7 @@ LEVELS = {
 FORBIDDEN_PAIRS = {("index", "store"), ("graph", "store"), ("graph", "index"), ("dense", "store")}
 FORBIDDEN_PAIRS |= {("dense", "index"), ("graph", "dense")}
 CTL_MAY_USE = {
+    "client",
     "errors",
     "closing",
     "limits",
@@ -96,7 +98,7 @@ OWNERS = {
     "torch": set(),
     "http": {"endpoint"},
     "ssl": {"endpoint"},
-    "socket": {"embed", "endpoint", "serve", "systemd", "lifecycle", "ctl"},
+    "socket": {"embed", "endpoint", "serve", "systemd", "lifecycle", "ctl", "client"},
 }
 
 FACES = {"nimad", "nimad.cognition"}

@@ -34,6 +34,7 @@ from nimad.limits import (
 )
 from nimad.migrate.manager import MigrationManager
 from nimad.model import MAX_TEXT, Memory
+from nimad.reflection import goals
 from nimad.serve import (
     accounts,
     connection,
@@ -127,7 +128,15 @@ READ = {
     "related": {"id": 1, "depth": 5},
     "complete": {"what": "kettle", "ask": "who"},
     "phi": {"id": 1},
+    "narrative": {"budget": 100},
+    "person": {"name": "anybody"},
+    "connect": {"id": 1, "other": 2},
+    "dream.list": {},
+    "goal.list": {},
+    "goal.show": {"id": 61},
     "graph": {"cypher": "MATCH (m:Memory) RETURN count(*)"},
+    "documents.find": {},
+    "documents.namespaces": {},
     "export": {},
     "migrate.status": {},
 }
@@ -143,6 +152,7 @@ def state(tmp_path: Path) -> Path:
         store.remember_many(
             [Memory(text=f"the kettle number {start + n}", turn=f"{start}") for n in range(20)]
         )
+    goals.add(store, Memory("mend the kettle"))
     store.close()
     return state
 

@@ -24,21 +24,12 @@ from nimad.recall.scoring import BONUSES
 from nimad.recall.weights import DEFAULT, Weights
 from nimad.words.index import TermIndex
 from tests.plain import FollowedColumns, search_words
+from tests.samples.talk import ASKED, CHAT, DAYS_ASKED, LAPS, STRANGE
 from tests.unit.test_recall_session_neighbours import by_definition
 
 CONFIG = Config().replace(graph__engine="none")
 DAY = 86_400_000
 
-CHAT = [
-    ("Anna", "I adopted a grey kitten from the shelter."),
-    ("Ben", "That is wonderful, how old is it?"),
-    ("Anna", "Nine weeks. The vet says it is healthy."),
-    ("Ben", "I am training for the marathon in Hamburg."),
-    ("Anna", "My sister teaches the violin to children."),
-    ("Ben", "The bakery on the corner closed after forty years."),
-    ("Anna", "We are flying to Lisbon to see the old trams."),
-    ("Ben", "My bicycle was stolen near the station."),
-]
 GERMAN = [
     "Der Schlüssel für den Keller hängt neben der Haustür.",
     "Meine Großmutter backt jeden Sonntag Apfelkuchen.",
@@ -91,15 +82,7 @@ def shape(hits: list[Hit]) -> list[tuple[int, float]]:
 # --- what is found --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("query", "place"),
-    [
-        ("Which pet did Anna adopt?", 0),
-        ("Where did Ben's bicycle disappear?", 7),
-        ("What does Anna's sister teach?", 4),
-        ("Which city is Ben running in?", 3),
-    ],
-)
+@pytest.mark.parametrize(("query", "place"), ASKED)
 def test_questions_about_a_chat(store: MemoryStore, query: str, place: int) -> None:
     store.remember_many(chat())
     assert texts(store, query)[0] == CHAT[place][1]
@@ -209,10 +192,7 @@ def test_yesterday_counts_from_now(store: MemoryStore) -> None:
         assert recall.query(query, 1, "hybrid", Filter())[0].memory.timestamp == now - DAY, query
 
 
-@pytest.mark.parametrize(
-    "query",
-    ["How is Quentin's zeppelin licence going?", "What did Ottilie say about the xylophone?"],
-)
+@pytest.mark.parametrize("query", STRANGE)
 def test_nothing_where_nothing_fits(store: MemoryStore, query: str) -> None:
     store.remember_many(chat())
     assert texts(store, query) == []
@@ -224,11 +204,7 @@ def test_small_stores_answer_and_abstain(store: MemoryStore, size: int, mode: st
     """Neither silent nor talkative, however little they know."""
     store.remember_many(chat()[:size])
     assert texts(store, "Which kitten did Anna adopt?", mode=mode)[0] == CHAT[0][1]
-    for stranger in (
-        "How is Quentin's zeppelin licence going?",
-        "What is the capital of Norway?",
-        "tell me about quantum physics",
-    ):
+    for stranger in STRANGE[:3]:
         assert texts(store, stranger, mode=mode) == [], stranger
 
 
@@ -239,7 +215,7 @@ def test_german_nouns_are_no_strangers(store: MemoryStore) -> None:
     assert texts(store, query)[0] == GERMAN[3]
     found = store.recall.evidence(query, "hybrid", Filter())
     assert found is not None and not found.unknown_name
-    other = store.recall.evidence("When did the Klempner call Zebulon?", "hybrid", Filter())
+    other = store.recall.evidence("When did Quentin call Zebulon?", "hybrid", Filter())
     assert other is not None and other.unknown_name
 
 
@@ -256,15 +232,8 @@ def test_the_evidence_decides(store: MemoryStore) -> None:
 def test_a_date_alone_is_a_question(store: MemoryStore) -> None:
     """ "What did we do yesterday?" has no other word that says anything."""
     now = round(datetime(2024, 3, 5, 15).timestamp() * 1000)
-    store.remember_many(
-        [Memory(text=f"Lap {n} along the river.", timestamp=now - n * DAY) for n in range(30)]
-    )
-    for query, days in [
-        ("What did we do yesterday?", {1}),
-        ("What happened last Friday?", {4}),
-        ("What happened 3 days ago?", {3}),
-        ("What happened last week?", set(range(2, 9))),
-    ]:
+    store.remember_many([Memory(text=text, timestamp=now - n * DAY) for n, text in enumerate(LAPS)])
+    for query, days in DAYS_ASKED:
         hits = store.recall.query(query, 2, "hybrid", Filter(), now)
         assert hits and (now - hits[0].memory.timestamp) // DAY in days, query
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from nimad import when
 from nimad.config import Config
 from nimad.core.store import MemoryStore
+from nimad.datewords import MONTHS, NUMBERS, SEASONS, UNITS, WEEKDAYS
 from nimad.model import Filter, Memory
 from nimad.recall.dates import DAY_MS, named_dates
 
@@ -212,3 +216,37 @@ def test_a_date_counts_once(tmp_path: Path) -> None:
         for asked in ("2019/05/12", "12 May 2019"):
             assert first(f"Where did the meter stand on {asked}?") == [4], asked
         assert first("Where did the meter stand on 2021/11/23?") == [written]
+
+
+WORDS = [*MONTHS, *WEEKDAYS, *SEASONS, *NUMBERS, *UNITS, "last", "ago", "il y a", "hace", "назад"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    parts=st.lists(
+        st.sampled_from(WORDS)
+        | st.from_regex(r"[0-9]{1,4}[-/.年月日 ]?", fullmatch=True)
+        | st.text(st.sampled_from("ıſKᲀᲃaAſ上周去年前个. "), max_size=4),
+        max_size=8,
+    ),
+    odd=st.sampled_from(["", "iı", "sſ", "kK", "вᲀ", "сᲃ", "тᲄ"]),
+)
+def test_any_text_names_dates_or_none(parts: list[str], odd: str) -> None:
+    """Letters with a third form match without their case, and are in no table."""
+    for text in ("".join(parts), " ".join(parts)):
+        if odd:
+            text = text.replace(odd[0], odd[1])
+        found = named_dates(text, ms(NOW), UTC)
+        for part, named in found.parts.items():
+            limits = {"month": (1, 12), "day": (1, 31), "weekday": (0, 6), "year": (1900, 2099)}
+            low, high = limits.get(part, (-(1 << 62), 1 << 62))
+            assert all(low <= one.low <= high for one in named)
+        with suppress(ValueError):
+            when.read(text, ms(NOW), UTC)
+
+
+@pytest.mark.parametrize("text", ["2 mınutes ago", "last 3 mınutes", "last frıday", "8 aprıl 2018"])
+def test_a_letter_without_a_case_is_no_trouble(text: str) -> None:
+    named_dates(f"What was {text}?", ms(NOW), UTC)
+    with pytest.raises(ValueError, match="must be a date"):
+        when.read(text, ms(NOW), UTC)

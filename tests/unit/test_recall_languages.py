@@ -13,6 +13,7 @@ from nimad.config import Config
 from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Memory
+from nimad.store import words
 from tests.samples.languages import LANGUAGES, parts
 
 CONFIG = Config().replace(graph__engine="none")
@@ -181,3 +182,40 @@ def test_what_other_rules_have_indexed_is_indexed_anew(
         assert store.degraded() == {}
         assert len(store.query("schlussel", 50, "words").hits) == 39
         assert store.words.check() == []
+
+
+@pytest.mark.parametrize(
+    ("note", "asked"),
+    [
+        ("Кислород вытесняет угарный газ из лёгких.", "Что вытесняется кислородом?"),
+        ("Ключи от подвала лежат в синей коробке.", "Где ключ от подвалов?"),
+        ("Ключі від підвалу лежать у синій коробці.", "Де ключ від підвалів?"),
+        ("Τα κλειδιά της αποθήκης είναι στο συρτάρι.", "Πού είναι το κλειδί για τις αποθήκες;"),
+    ],
+)
+def test_words_with_endings_are_found_in_other_forms(
+    store: MemoryStore, note: str, asked: str
+) -> None:
+    others = ["Кошка спит на диване.", "Кіт спить на дивані.", "Η γάτα κοιμάται στον καναπέ."]
+    numbers = store.remember_many([Memory(text, timestamp=1) for text in [note, *others]])
+    (hit, *_) = store.query(asked, 3, "words").hits
+    assert hit.memory.id == numbers[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        ("Where is the key of the cellar?", ["key", "cellar"]),
+        ("Wo ist der Schlüssel vom Keller?", ["schlüssel", "keller"]),
+        ("¿Dónde está la llave del sótano?", ["llave", "sótano"]),
+        ("Où est la clé de la cave ?", ["clé", "cave"]),
+        ("Dove sono le chiavi della cantina?", ["chiavi", "cantina"]),
+        ("Onde está a chave da adega?", ["chave", "adega"]),
+        ("Где лежит ключ от подвала?", ["лежит", "ключ", "подвала"]),
+        ("Who was Charles de Gaulle?", ["charles", "de", "gaulle"]),
+        ("Is Los Angeles older than La Paz?", ["los", "angeles", "older", "la", "paz"]),
+        ("C'est la vie", ["c", "vie"]),
+    ],
+)
+def test_small_words_are_no_content(text: str, content: list[str]) -> None:
+    assert words.terms(text) == content

@@ -138,3 +138,15 @@ def test_a_standing_instruction_is_found_by_its_subject(store: MemoryStore) -> N
     parts = {hit.memory.id: hit.parts["instruction"] for hit in hits}
     assert parts[number] > 0
     assert parts.get(read, 0) == 0, "only what the user told"
+
+
+def test_length_counts_whole_where_lengths_are_mixed(tmp_path: Path) -> None:
+    """A word in twenty says more than six times the same in four hundred; the usual b of BM25, .75,
+    has it the other way."""
+    config = Config().replace(graph__engine="none")
+    with closing(MemoryStore.open(tmp_path / "mixed", config)) as store:
+        made = [f"{'word ' * (4 if n % 2 else 400)} {n}" for n in range(40)]
+        long = store.remember(Memory("violin " * 6 + "tone " * 394, timestamp=1))
+        store.remember_many([Memory(text, timestamp=1) for text in made])
+        short = store.remember(Memory("violin " + "tone " * 19, timestamp=1))
+        assert [hit.memory.id for hit in store.query("violin", 2, "words").hits] == [short, long]

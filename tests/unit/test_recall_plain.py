@@ -23,7 +23,6 @@ from nimad.embed.static import StaticEmbedder
 from nimad.index.blocks import BlockIndex
 from nimad.model import Filter, Memory
 from nimad.recall import lexical
-from nimad.recall.columns import NeighbourGather
 from nimad.recall.dates import find_on_dates
 from nimad.recall.parsed_query import parse_query
 from nimad.recall.query_context import Stopwatch
@@ -72,12 +71,17 @@ class Sides:
         )
         own = plain.bm25(asked, columns, self.terms, scope.mask, self.weights)
         assert np.array_equal(words.own, own)
-        for form in (lexical._scatter, lexical._gather):
-            shared = form(own, columns, self.weights) * scope.mask
-            assert np.array_equal(shared, plain.spread(own, columns, scope.mask, self.weights))
+        shared = plain.spread(own, columns, scope.mask, self.weights)
+        assert np.array_equal(words.shared, shared)
+        assert np.array_equal(np.sort(words.rows), np.flatnonzero(own))
+        assert words.top == shared.max(initial=0)
+        for count in (1, 5, 40):
+            leaders, theirs = words.leaders(count)
+            assert np.isin(highest(shared, count), leaders).all()
+            assert np.array_equal(theirs, shared[leaders])
         query = self.store.embedder.embed([asked.meaning])[0]
         if meaning and query.any():
-            sought = SemanticQuery(query, scope, words.shared, columns.same_as(text), NEIGHBOURS)
+            sought = SemanticQuery(query, scope, words, columns.same_as(text), NEIGHBOURS)
             near = self.meaning.score(self.store.blocks, sought, Stopwatch())
             cosines = self.store.blocks.scores(query, columns.id[near.rows])
             assert np.array_equal(near.plain, cosines, equal_nan=True)
@@ -145,25 +149,6 @@ def test_real_talk(store: MemoryStore) -> None:
     for one in sample["qa"][::4]:
         sides.check(one["question"], Filter(), meaning=False)
     sides.close()
-
-
-@settings(max_examples=60, deadline=None)
-@given(data=st.data(), count=st.integers(1, 60))
-def test_a_gather_looks_up_what_the_neighbours_say(data: st.DataObject, count: int) -> None:
-    """Chains through rows in any order, not only through those beside each other."""
-    order = data.draw(st.permutations(range(count)) | st.just(list(range(count))))
-    cuts = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
-    before, after = np.full(count, -1, np.int32), np.full(count, -1, np.int32)
-    for one, other, cut in zip(order, order[1:], cuts, strict=False):
-        if not cut:
-            before[other], after[one] = one, other
-    gather = NeighbourGather(before, after)
-    values = np.random.default_rng(count).random(count, np.float32)
-    for chain, earlier in ((before, True), (after, False)):
-        out = np.full(count, 7, np.float32)
-        gather.beside(values, out, earlier=earlier)
-        expected = np.where(chain >= 0, values[chain], np.float32(0))
-        assert np.array_equal(out, expected)
 
 
 @settings(max_examples=100, deadline=None)

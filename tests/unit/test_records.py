@@ -275,6 +275,36 @@ def test_a_store_of_version_one_is_brought_up_to_date_and_keeps_what_it_has(tmp_
     records.close()
 
 
+def test_numbers_go_on_above_what_a_store_with_autoincrement_had_given(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite"
+    old = sqlite3.connect(path)
+    old.create_function("common_form", 1, lambda name: name)
+    old.create_function("read_time", 1, lambda value: value)
+    for script in (schema.TABLES, *(schema.UPGRADES[number] for number in range(2, 14))):
+        old.executescript(script)
+    old.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+    old.execute("PRAGMA user_version = 13")
+    old.execute("INSERT INTO names (id, name) VALUES (1, 'note')")
+    sql = "INSERT INTO memories (id, text, timestamp, layer, namespace, created) VALUES"
+    old.executemany(f"{sql} (?, 'x', 1, 1, 1, 1)", [(7,), (9,)])
+    old.execute("DELETE FROM memories WHERE id = 9")
+    old.execute(
+        "INSERT INTO changes (seq, op, kind, first, last) VALUES (4, 'add', 'memory', 7, 9)"
+    )
+    old.execute("DELETE FROM changes")
+    old.commit()
+    old.close()
+
+    for expected in (10, 11):  # opened again, and with all that was given deleted
+        with closing(Records.open(path)) as records:
+            assert records.head() == 2 * expected - 16
+            assert add(records, Memory(text="new")) == [expected]
+            with records.write() as tx:
+                tx.delete_memories([expected])
+                tx.prune_changes(records.head() + 1)
+            assert records.integrity_problems() == []
+
+
 def test_no_copy_of_a_deleted_cell_stays_in_an_unused_part_of_a_page(tmp_path: Path) -> None:
     chance = random.Random(3)  # with which SQLite's own means leave two
     names: dict[int, str] = {}

@@ -45,8 +45,15 @@ LINES: dict[str, list[list[str]]] = {
     "person": [["person", "x"], ["person", EVIL]],
     "connect": [["connect", "1", "2"], ["connect", "1", "999"]],
     "step": [["step", "-n", "2"], ["step", "--affect", "fear", "--dry-run"]],
+    "dream": [
+        ["dream", "--dry-run"],
+        ["dream"],
+        ["dream", "list"],
+        ["dream", "reject", "1"],
+        ["dream", "accept", "999"],
+    ],
     "goal": [
-        ["goal", "add", "mend the lantern", "--due", "2030"],
+        ["goal", "add", "mend the lantern", "--due", "2190"],
         ["goal", "list"],
         ["goal", "show", "1"],
         ["goal", "done", "999"],

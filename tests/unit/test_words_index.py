@@ -167,6 +167,27 @@ def test_it_stays_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert not list((tmp_path / "state" / "words").iterdir())
 
 
+def test_what_comes_while_the_tail_is_written_is_held_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "LISTED", 3)
+    monkeypatch.setattr(core_words, "LEAST", 10)
+    plain = writer.write_file
+    with closing(MemoryStore.open(tmp_path / "state", CONFIG)) as store:
+
+        def write_slowly(*given: object) -> object:
+            store.remember_many([Memory("a note of the brook") for _ in range(20)])
+            store.recall.follow()
+            return plain(*given)  # type: ignore[arg-type]
+
+        store.remember_many([Memory("a note of the brook") for _ in range(20)])
+        store.recall.follow()
+        monkeypatch.setattr(writer, "write_file", write_slowly)
+        assert store.words.follow()
+        monkeypatch.undo()
+        assert store.recall._terms.postings("brook", 100).ids.tolist() == list(range(1, 41))
+
+
 def test_what_is_remembered_writes_no_words(sealed: MemoryStore) -> None:
     before = sorted((sealed.state / "words").iterdir())
     number = sealed.remember(Memory("a badger in the snow"))
@@ -334,7 +355,7 @@ def test_access_counts_survive_a_write_that_fails(
 
     with monkeypatch.context() as broken:
         broken.setattr("nimad.core.accesses.Accesses.written", lambda *_: None)
-        broken.setattr("nimad.store.records.Transaction.add_hot", fail)
+        broken.setattr("nimad.core.clock.Clock.note", fail)
         with pytest.raises(DiskFull):
             store.remember(Memory("a badger"))
     store.remember(Memory("a badger"))

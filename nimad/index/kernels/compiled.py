@@ -44,7 +44,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ("dots", "", "ANANAAA"),
         ("postings", "N", "ANANNNNAA"),
         ("weigh", "N", "AAANANANAA"),
-        ("spread", "N", "AAANAANAANAA"),
+        ("shares", "", "AANAANAANAA"),
     )
 }
 """Result and arguments of each function, in the order of kernels/source.py: A is an address, N a
@@ -67,9 +67,16 @@ class _Scratch(threading.local):
     def __init__(self) -> None:
         self._floats = np.empty(BITS * _HALF_GROUP, np.float32)
         self._words = np.empty(LANES + PLANES * WORDS, np.uint64)
+        self._numbers = np.empty(8, np.float32)
+        self._numbers_at = _at(self._numbers)
         self.floats = _at(self._floats)
         self.words = _at(self._words)
         self.fit(256, 8192)
+
+    def numbers(self, values: Sequence[float]) -> int:
+        """The address of up to eight numbers as float32, until the next call."""
+        self._numbers[: len(values)] = values
+        return self._numbers_at
 
     def fit(self, k: int, room: int) -> None:
         """Room for k results and `room` whole numbers; grows only."""
@@ -103,7 +110,7 @@ class Compiled:
         self._find = functions["find"]
         self._postings = functions["postings"]
         self._weigh = functions["weigh"]
-        self._spread = functions["spread"]
+        self._shares = functions["shares"]
 
     def encode(self, rows: Rows, mean: NDArray[np.float32]) -> Codes:
         n, dims = rows.shape
@@ -211,36 +218,47 @@ class Compiled:
         weights: Sequence[float],
     ) -> Picks:
         _require(len(rows) == len(counts) and len(own) <= len(words), "weigh")
-        _require(_are_rows(rows, own), "weigh")
-        fresh = np.empty(len(rows), np.int64)
-        numbers = np.array(weights, np.float32)
-        parts = (_at(words.first), len(words.first), _at(words.more), words.first.itemsize)
+        _require(_are_plain(rows, own), "weigh")
+        _require(not len(rows) or 0 <= rows[0] <= rows[-1] < len(own), "weigh")
+        fresh = np.empty(len(rows) + 1, np.int64)
+        first, edge, more = _parts(words)
         at = (_at(own), _at(rows), _at(counts), len(rows))
-        found = self._weigh(*at, *parts, _at(numbers), _at(fresh))
+        numbers = _scratch.numbers(weights)
+        found = self._weigh(*at, first, edge, more, words.first.itemsize, numbers, _at(fresh))
         return fresh[:found]
 
-    def spread(
+    def shares(
         self,
         own: NDArray[np.float32],
-        shared: NDArray[np.float32],
         rows: Picks,
         before: Parted,
         after: Parted,
-        shares: Sequence[float],
-    ) -> Picks:
+        weights: Sequence[float],
+    ) -> NDArray[np.float32]:
         edge = len(before.first)
-        sides = len(before) == len(after) == len(own) == len(shared) and len(after.first) == edge
-        _require(sides and _are_rows(rows, own), "spread")
-        reached, numbers = np.empty(5 * len(rows), np.int64), np.array(shares, np.float32)
-        at = (_at(own), _at(shared), _at(rows), len(rows))
-        chains = (_at(before.first), _at(after.first), edge, _at(before.more), _at(after.more))
-        found = self._spread(*at, *chains, len(own), _at(numbers), _at(reached))
-        return reached[:found]
+        sides = len(before) == len(after) == len(own) and len(after.first) == edge
+        _require(sides and _are_plain(rows, own), "shares")
+        _require(not len(rows) or (rows.min() >= 0 and rows.max() < len(own)), "shares")
+        out = np.empty(len(rows), np.float32)
+        (first, _, more), (second, _, rest) = _parts(before), _parts(after)
+        at = (_at(own), _at(rows), len(rows), first, second, edge, more, rest, len(own))
+        self._shares(*at, _scratch.numbers(weights), _at(out))
+        return out
 
 
-def _are_rows(rows: Picks, own: NDArray[np.float32]) -> bool:
-    sound = rows.dtype == np.int64 and rows.flags.c_contiguous and own.dtype == np.float32
-    return sound and (not len(rows) or (rows.min() >= 0 and rows.max() < len(own)))
+def _are_plain(rows: Picks, own: NDArray[np.float32]) -> bool:
+    """Whether both lie in memory as kernels take them."""
+    sound = rows.dtype == np.int64 and rows.flags.c_contiguous
+    return sound and own.dtype == np.float32 and own.flags.c_contiguous
+
+
+def _parts(column: Parted) -> tuple[int, int, int]:
+    """The arguments that stay the same for a column; made once."""
+    made: tuple[int, int, int] | None = column.__dict__.get("_parts")
+    if made is None:
+        made = _at(column.first), len(column.first), _at(column.more)
+        column.__dict__["_parts"] = made
+    return made
 
 
 def _places(space: Space) -> tuple[int, ...]:

@@ -285,28 +285,26 @@ class Kernels(Protocol):
         left to right in float32.
 
         Args:
-            rows: int64[m], unique, in 0..n-1.  counts: float32[m].
+            rows: int64[m], ascending, in 0..n-1.  counts: float32[m].
             words: of n rows; unsigned numbers of 1, 2 or 4 bytes.
             weights: rarity, above, k1, fixed, share, average.
         """
 
-    def spread(
+    def shares(
         self,
         own: NDArray[np.float32],
-        shared: NDArray[np.float32],
         rows: Picks,
         before: Parted,
         after: Parted,
-        shares: Sequence[float],
-    ) -> Picks:
-        """Fill `shared: float32[n]`, zeros, with `own` and the shares of neighbours; the rows that
-        are not 0 then, in no order.
+        weights: Sequence[float],
+    ) -> NDArray[np.float32]:
+        """What some rows have with the shares of their neighbours: float32[m].
 
-        To a row's own score are added, in this order: that of the row before it times shares[0], of
-        the one before that times shares[1], of the one after times shares[2], of the one after that
-        times shares[1].  `before` and `after`, int32 of n rows, are each other's inverse; what is
-        not in 0..n-1 is none.
+        To `own: float32[n]` of a row are added, in this order: that of the row before it times
+        weights[0], of the one before that times weights[1], of the one after times weights[2], of
+        the one after that times weights[1].  `before` and `after` are int32 of n rows; what is not
+        in 0..n-1 is none.
 
         Args:
-            rows: int64[m], unique: where `own` is not 0.
+            rows: int64[m], in 0..n-1.
         """

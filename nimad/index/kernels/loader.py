@@ -168,11 +168,10 @@ def _agrees(kernels: Kernels) -> bool:
 
 def _scored(form: Kernels) -> list[NDArray[Any]]:
     """Six rows in two parts, each the neighbour of the next, two of them with a score."""
-    own, shared = np.zeros((2, 6), np.float32)
+    own = np.zeros(6, np.float32)
     rows, counts = np.array([1, 4]), np.array([1, 3], np.float32)
     words = Parted(np.array([9, 5, 7], np.uint16), np.array([300, 4, 2], np.uint16))
     before, after = (np.arange(6, dtype=np.int32) + step for step in (-1, 1))
     fresh = form.weigh(own, rows, counts, words, (1.5, 2.2, 1.2, 0.25, 0.75, 6.0))
     sides = Parted(before[:3], before[3:]), Parted(after[:3], after[3:])
-    reached = form.spread(own, shared, fresh, sides[0], sides[1], (0.5, 0.3, 0.4))
-    return [own, shared, fresh, np.sort(reached)]
+    return [own, fresh, form.shares(own, np.arange(6), sides[0], sides[1], (0.5, 0.3, 0.4))]

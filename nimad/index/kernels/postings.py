@@ -1,4 +1,4 @@
-"""The kernels of the words index: postings unpacked, weighed, and spread to neighbours.
+"""The kernels of the words index: postings unpacked and weighed, and what neighbours share.
 
 As in `nimad.index.kernels.source`, which gathers them: pointers and lengths, nothing allocated.  A
 column of memories lies in two parts, one mapped from a file and one in memory: row `r` is
@@ -93,7 +93,7 @@ def weigh(
     weights: F32,
     fresh: I64,
 ) -> int:
-    """Kernels.weigh; rows that had nothing before are left in `fresh: int64[count]`; how many."""
+    """Kernels.weigh; how many rows had nothing before, left in `fresh: int64[count + 1]`."""
     rarity, above, k1 = weights[0], weights[1], weights[2]
     fixed, share, average = weights[3], weights[4], weights[5]
     found = 0
@@ -101,9 +101,8 @@ def weigh(
         row, held = rows[place], counts[place]
         words = np.float32(_width_of(first, edge, more, width, row))
         size = k1 * (fixed + share * words / average)
-        if own[row] == np.float32(0):
-            fresh[found] = row
-            found += 1
+        fresh[found] = row  # without a branch: none could be foretold
+        found += int(own[row] == np.float32(0))
         own[row] += rarity * held * above / (held + size)
     return found
 
@@ -115,38 +114,8 @@ def _chain(first: I32, edge: int, more: I32, row: int, end: int) -> np.int64:
     return other if other < end else np.int64(-1)
 
 
-@inline
-def _give(
+def shares(
     own: F32,
-    shared: F32,
-    rows: I64,
-    count: int,
-    first: I32,
-    edge: int,
-    more: I32,
-    end: int,
-    far: int,
-    share: np.float32,
-    reached: I64,
-    found: int,
-) -> int:
-    """Give each row's share to its neighbour on one side, or to the one beyond."""
-    for place in range(count):
-        row = rows[place]
-        other = _chain(first, edge, more, row, end)
-        if other >= 0 and far != 0:
-            other = _chain(first, edge, more, other, end)
-        if other >= 0:
-            if shared[other] == np.float32(0):
-                reached[found] = other
-                found += 1
-            shared[other] += share * own[row]
-    return found
-
-
-def spread(
-    own: F32,
-    shared: F32,
     rows: I64,
     count: int,
     before: I32,
@@ -155,21 +124,24 @@ def spread(
     more_before: I32,
     more_after: I32,
     end: int,
-    shares: F32,
-    reached: I64,
-) -> int:
-    """Kernels.spread; every row with a score is left in `reached: int64[5 * count]`; how many."""
+    weights: F32,
+    out: F32,
+) -> None:
+    """Kernels.shares; `out: float32[count]`."""
+    near, beyond, other = weights[0], weights[1], weights[2]
     for place in range(count):
         row = rows[place]
-        shared[row] = own[row]
-        reached[place] = row
-    found = count
-    near, beyond, other = shares[0], shares[1], shares[2]
-    found = _give(own, shared, rows, count, after, edge, more_after, end, 0, near, reached, found)
-    found = _give(own, shared, rows, count, after, edge, more_after, end, 1, beyond, reached, found)
-    found = _give(
-        own, shared, rows, count, before, edge, more_before, end, 0, other, reached, found
-    )
-    return _give(
-        own, shared, rows, count, before, edge, more_before, end, 1, beyond, reached, found
-    )
+        total = own[row]
+        beside = _chain(before, edge, more_before, row, end)
+        if beside >= 0:
+            total += near * own[beside]
+            beside = _chain(before, edge, more_before, beside, end)
+            if beside >= 0:
+                total += beyond * own[beside]
+        beside = _chain(after, edge, more_after, row, end)
+        if beside >= 0:
+            total += other * own[beside]
+            beside = _chain(after, edge, more_after, beside, end)
+            if beside >= 0:
+                total += beyond * own[beside]
+        out[place] = total

@@ -222,25 +222,24 @@ class Reference:
         own[rows] += rarity * counts * above / (counts + sizes)
         return fresh
 
-    def spread(
+    def shares(
         self,
         own: NDArray[np.float32],
-        shared: NDArray[np.float32],
         rows: Picks,
         before: Parted,
         after: Parted,
-        shares: Sequence[float],
-    ) -> Picks:
-        one, beyond, other = np.array(shares, np.float32)
-        shared[rows] = own[rows]
-        for chain, near in ((after, one), (before, other)):
-            reached, given = rows, own[rows]
-            for share in (near, beyond):
-                reached = chain.at(reached).astype(np.int64)
-                there = (reached >= 0) & (reached < len(own))
-                reached, given = reached[there], given[there]
-                shared[reached] += share * given
-        return np.flatnonzero(shared)
+        weights: Sequence[float],
+    ) -> NDArray[np.float32]:
+        near, beyond, other = np.array(weights, np.float32)
+        out: NDArray[np.float32] = own[rows]
+        for chain, share in ((before, near), (after, other)):
+            beside, places = rows, np.arange(len(rows))
+            for factor in (share, beyond):
+                beside = chain.at(beside).astype(np.int64)
+                there = (beside >= 0) & (beside < len(own))
+                beside, places = beside[there], places[there]
+                out[places] += factor * own[beside]
+        return out
 
 
 def _lengths(squares: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -49,7 +49,7 @@ from nimad.index.kernels.intrinsics import (
     prefetch,
     root,
 )
-from nimad.index.kernels.postings import postings, spread, weigh
+from nimad.index.kernels.postings import postings, shares, weigh
 from nimad.index.kernels.sign_codes import encode, planes
 
 ABI = 3
@@ -415,7 +415,7 @@ def find(
 
 KERNELS: dict[str, Callable[..., Any]] = {
     kernel.__name__: kernel
-    for kernel in (encode, planes, distances, scan, find, dots, postings, weigh, spread)
+    for kernel in (encode, planes, distances, scan, find, dots, postings, weigh, shares)
 }
 
 

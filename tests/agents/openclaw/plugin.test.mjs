@@ -1,7 +1,7 @@
 // The plugin on a real daemon (NIMAD_SOCKET), under a fake OpenClaw.
 
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -220,6 +220,23 @@ test("recall asks with what the user said, and leaves out what stands there alre
   assert.equal(await silent.hook("before_prompt_build", { prompt, messages: [] }, ctx), undefined);
 });
 
+test("in a group nothing is recalled unless that is wanted", async () => {
+  const text = "The key of the house is under the blue flower pot";
+  await daemon.call("remember", { text, namespace: spaceOf("groups") });
+  const event = { prompt: "Where is the key of the house?", messages: [] };
+  const ask = (settings, session) => {
+    const openclaw = new FakeOpenClaw(plugin, { settings });
+    return openclaw.hook("before_prompt_build", event, contextOf("groups", session));
+  };
+  for (const session of ["telegram:direct:7", "telegram:direct:7:thread:1", "main"]) {
+    assert.ok(await ask({}, session), session);
+  }
+  for (const session of ["telegram:group:-100", "discord:channel:8", "slack:channel:c:thread:1"]) {
+    assert.equal(await ask({}, session), undefined, session);
+    assert.ok(await ask({ recallInGroups: true }, session), session);
+  }
+});
+
 test("a dead or hung daemon costs a turn at most 300 ms", async () => {
   const event = { prompt: "What of the garden gate?", messages: [] };
   const place = await mkdtemp(join(tmpdir(), "nimad-hung-"));
@@ -268,6 +285,11 @@ test("a turn that could not be stored comes with the next one", async () => {
   await new Promise((resolve) => forward.once("listening", resolve));
   await end(openclaw, [...first, ...second], ctx);
   assert.equal((await kept(spaceOf("away"))).length, 4);
+  const many = Array.from({ length: 30 }, (_, number) => {
+    return turn(`What of the seeds of bed ${number}?`, `Bed ${number} has got its seeds by now.`);
+  });
+  await end(openclaw, [...first, ...second, ...many.flat()], ctx);
+  assert.equal((await kept(spaceOf("away"))).length, 6); // the last known is too far away
   forward.close();
 });
 
@@ -310,6 +332,7 @@ test("what was put into a message is taken out", () => {
   ];
   for (const text of said) assert.equal(cleanText(text), "Where is the rake?", text);
   assert.equal(cleanText(`Where?\n${OPEN}\na block without an end`), "Where?");
+  assert.ok(cleanText("[NIMA RECALL] x ".repeat(100_000)).length < 20_000);
 });
 
 test("the settings of nima-memory are understood", async () => {
@@ -417,6 +440,35 @@ test("the memory files are followed, and an entry that goes is forgotten", async
   }
 });
 
+test("no link leads out of the workspace, and a workspace that is away is not an empty one", async () => {
+  const place = await mkdtemp(join(tmpdir(), "nimad-links-"));
+  const workspaceDir = join(place, "files");
+  await mkdir(join(workspaceDir, "memory"), { recursive: true });
+  await writeFile(join(place, "secret.md"), "- The secret of the host\n");
+  await writeFile(join(workspaceDir, "MEMORY.md"), "- Ben has a blue bicycle\n");
+  await symlink(join(place, "secret.md"), join(workspaceDir, "memory", "link.md"));
+  await symlink(place, join(workspaceDir, "memory", "deep"));
+  const ctx = contextOf("links", "main", { workspaceDir });
+  const openclaw = new FakeOpenClaw(plugin);
+  const messages = turn("Whose bicycle is the blue one?", "It belongs to Ben, says the file.");
+  const texts = async () => (await kept(spaceOf("links"))).slice(2).map((one) => one.text);
+  await end(openclaw, messages, ctx);
+  assert.deepEqual(await texts(), ["Ben has a blue bicycle"]);
+  for (const path of ["memory/link.md", "memory/deep/secret.md"]) {
+    assert.equal((await openclaw.tool("memory_get", { path }, ctx)).status, "not_found", path);
+  }
+  await rename(workspaceDir, `${workspaceDir}.away`);
+  await end(new FakeOpenClaw(plugin), messages, ctx);
+  assert.deepEqual(await texts(), ["Ben has a blue bicycle"]);
+  await rename(`${workspaceDir}.away`, workspaceDir);
+  const [bicycle] = (await kept(spaceOf("links"))).slice(2);
+  await daemon.call("forget", { ids: [bicycle.id] }); // the user did; the file still has it
+  await end(new FakeOpenClaw(plugin), messages, ctx);
+  await writeFile(join(workspaceDir, "MEMORY.md"), "- Ben sold it\n");
+  await end(new FakeOpenClaw(plugin), messages, ctx);
+  assert.deepEqual(await texts(), ["Ben sold it"]);
+});
+
 test("an entry is a bullet or a paragraph", () => {
   const markdown =
     "---\n\n## Head\ntext\n```\n- code\n\nmore\n```\n* star\n+ plus\n  goes on\n<!-- c -->\n- x\n";
@@ -470,6 +522,9 @@ test("the tools store, read and forget", async () => {
     "deleted",
   );
   assert.equal((await openclaw.tool("memory_search", { query: "bees fed" }, ctx)).count, 0);
+  const wrong = await openclaw.tool("memory_search", { query: "bees", after: "never" }, ctx);
+  assert.ok(/after/.test(wrong.error) && !wrong.unavailable);
+  assert.equal((await openclaw.tool("memory_forget", { memoryId: id }, ctx)).action, "not_found");
   const secret = contextOf("tools", "dashboard:incognito-1");
   assert.equal((await openclaw.tool("memory_store", { text: "x y z" }, secret)).action, "rejected");
   assert.deepEqual(openclaw.capability.promptBuilder({ availableTools: new Set() }), []);

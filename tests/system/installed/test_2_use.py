@@ -47,6 +47,30 @@ def test_a_member_remembers_and_finds(machine: Machine, ask: Ask) -> None:
     assert made["id"] in [r["id"] for r in ask("query 'Where is the ladder?'")["results"]]
 
 
+def test_her_agents_find_it_through_the_bridge_and_the_hook(machine: Machine) -> None:
+    """With the few variables that an agent passes on."""
+    bare = "env -i HOME=/home/maya PATH=/usr/bin:/bin"
+    call = {"name": "memory_search", "arguments": {"query": "Where is the ladder?"}}
+    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call})
+    bridge = f"(cat; sleep 2) | {bare} nimactl mcp"
+    shown = machine.run(bridge, user="maya", stdin=f"{request}\n").stdout
+    (found,) = json.loads(shown)["result"]["structuredContent"]["memories"]
+    assert "apple tree" in found["text"]
+    asked = '{"prompt": "Where is the ladder?"}'
+    assert (
+        "apple tree" in machine.run(f"{bare} nimactl hook prompt", user="maya", stdin=asked).stdout
+    )
+
+
+def test_her_agents_plugins_are_there(machine: Machine) -> None:
+    for path in ("claude-code/.mcp.json", "openclaw/index.js", "hermes/__init__.py"):
+        assert machine.run(f"cat /usr/share/nimad/{path}", user="maya").stdout
+    parts = ("agent_tools", "client", "injection")
+    imports = f"import {', '.join(f'nimad.ctl.{part}' for part in parts)}"
+    code = f"import sys; sys.path.append('/usr/lib/nimad'); {imports}"
+    machine.run(f'cd / && python3 -c "{code}"', user="maya")  # what runs in Hermes' own Python
+
+
 def test_somebody_else_still_cannot(machine: Machine) -> None:
     assert machine.run("nimactl query ladder", user="eve", check=False).returncode == 77
     assert machine.run("nimactl remember spam", user="eve", check=False).returncode == 77

@@ -1,0 +1,166 @@
+"""Reads a text in whatever language it is: as English tokens, words of the lexicon, or spelling.
+
+Which language a text is in is asked for one thing only: whether its Latin words are read as
+English first.  Its words vote: a word that is common in English and rare elsewhere speaks for it,
+one that is common elsewhere ("der", "que") or has a letter that English lacks speaks against it.
+
+    the votes are        a word is, the first that there is
+    -------------------  -----------------------------------------------------------------
+    for English          what the English vocabulary makes of it; spelling
+    even                 one token; an entry of the lexicon for four letters or more; as above
+    for another one      an entry of the lexicon; one token; entries that it is composed of;
+                         spelling
+
+So the vector of an English text is what it would be without the lexicon.  Words of other scripts
+are read as in another language, whatever the votes are.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+from typing import TypeVar
+
+from nimad.embed.features import HASHED, LONGEST_WORD, Spelling, features, is_dense, words
+from nimad.embed.lexicon import Lexicon
+from nimad.embed.wordpiece import UNKNOWN, WordPiece
+from nimad.text import common_form
+
+ENTRY = 1 << 41
+"""A word of the lexicon is numbered by this plus its slot: above all hashed features."""
+LEAST_PART = 4
+"""Shortest part that a composed word of a spaced script is cut into [characters]."""
+LONGEST_PART = 16
+"""Longest one [characters]."""
+LONGEST_DENSE = 8
+"""Longest word that is looked for in a run of a script without spaces [characters]."""
+_PIECES_KEPT = 4096
+_LONGEST_KEPT = 48
+_OTHER_LATIN = re.compile("[\u00c0-\u024f\u1e00-\u1eff]")
+_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
+_JOINED = re.compile(r"\w[/\\_@=.:-]+\w|^[/\\-]\w")
+"""In a path, an address, an option: such a piece does not speak against English."""
+_OTHER_SCRIPT = re.compile(
+    "[\u0370-\u1dbf\u2c00-\u2c5f\u2c80-\u2ddf\u2e80-\u2fdf\u3005-\ud7ff\uf900-\ufdff\ufe70-\ufefc"
+    "\U00010000-\U0001efff\U00020000-\U0003ffff]"
+)
+
+
+_Value = TypeVar("_Value")
+
+
+class Reader:
+    """Texts as the numbers of tokens, of words of the lexicon, and of hashed features."""
+
+    def __init__(self, wordpiece: WordPiece, first: int, lexicon: Lexicon) -> None:
+        """`first`: id of the first token that the lexicon's votes are about."""
+        self._english = Spelling(wordpiece)
+        self._even = _Words(wordpiece, lexicon, self._english)
+        self._other = _Words(wordpiece, lexicon, None)
+        self._votes = _Votes(wordpiece, first, lexicon)
+
+    def read(self, text: str) -> list[int]:
+        """Token ids, hashed features with `HASHED` added, slots of the lexicon with `ENTRY`."""
+        parts = text.split(" ")
+        votes = sum(map(self._votes.__getitem__, parts))
+        latin = self._english if votes > 0 else self._other if votes < 0 else self._even
+        if text.isascii():
+            return list(chain.from_iterable(map(latin.__getitem__, parts)))
+        return [
+            number
+            for part in parts
+            for number in (self._other if _OTHER_SCRIPT.search(part) else latin)[part]
+        ]
+
+
+class _Votes(dict[str, int]):
+    """How the space-free pieces of texts met recently vote: above 0 for English."""
+
+    def __init__(self, wordpiece: WordPiece, first: int, lexicon: Lexicon) -> None:
+        super().__init__()
+        self._wordpiece, self._first = wordpiece, first
+        self._votes = lexicon.votes.tobytes()
+
+    def __missing__(self, piece: str) -> int:
+        votes = -len(_OTHER_LATIN.findall(piece)[:1])
+        for word in self._wordpiece.words(piece):
+            ids = self._wordpiece.pieces(word)
+            if len(ids) == 1 and ids != (UNKNOWN,):
+                votes += (self._votes[ids[0] - self._first] + 128) % 256 - 128
+        return _kept(self, piece, 0 if votes < 0 and _JOINED.search(piece) else votes)
+
+
+class _Words(dict[str, tuple[int, ...]]):
+    """What the space-free pieces of texts met recently consist of, words of the lexicon included;
+    punctuation is left out."""
+
+    def __init__(self, wordpiece: WordPiece, lexicon: Lexicon, english: Spelling | None) -> None:
+        """`english`: how pieces are read in which no word needs the lexicon."""
+        super().__init__()
+        self._wordpiece, self._lexicon, self._english = wordpiece, lexicon, english
+
+    def __missing__(self, piece: str) -> tuple[int, ...]:
+        found = [number for word in words(common_form(piece)) for number in self._meant(word)]
+        if self._english is not None and not any(number >= ENTRY for number in found):
+            found = list(self._english[piece])
+        return _kept(self, piece, tuple(found))
+
+    def _meant(self, word: str) -> list[int]:
+        if is_dense(word):
+            return self._stem(word) if _HANGUL.match(word) else self._parts(word, 1)
+        ids = self._wordpiece.pieces(word)
+        whole = list(ids) if len(ids) == 1 and ids != (UNKNOWN,) else []
+        if whole and self._english is not None:
+            return whole
+        short = self._english is not None and word.isascii() and len(word) < LEAST_PART
+        slot = None if short else self._lexicon.find(word)
+        if slot is not None:
+            return [ENTRY + slot]
+        if whole or len(word) > LONGEST_WORD:  # a key, encoded data
+            return whole or _hashed(word)
+        return self._parts(word, LEAST_PART)
+
+    def _parts(self, word: str, least: int) -> list[int]:
+        """The longest words of the lexicon, from the left; what is left over is hashed."""
+        found: list[int] = []
+        start = rest = 0
+        while start < len(word):
+            end, slot = self._longest(word, start, least)
+            if slot is not None:
+                found += [*_hashed(word[rest:start]), ENTRY + slot]
+                rest = end
+            start = end
+        return found + _hashed(word[rest:])
+
+    def _stem(self, word: str) -> list[int]:
+        """The same of Hangul; a single syllable after the first word is an ending, and left out."""
+        found: list[int] = []
+        start = 0
+        while start < len(word):
+            end, slot = self._longest(word, start, 2 if start else 1)
+            found += [] if slot is None else [ENTRY + slot]
+            start = end
+        return found or _hashed(word)
+
+    def _longest(self, word: str, start: int, least: int) -> tuple[int, int | None]:
+        """The end and the slot of the longest word of the lexicon that begins at `start`; the next
+        character and None when there is none."""
+        last = start + (LONGEST_PART if least == LEAST_PART else LONGEST_DENSE)
+        for end in range(min(len(word), last), start + least - 1, -1):
+            slot = self._lexicon.find(word[start:end])
+            if slot is not None:
+                return end, slot
+        return start + 1, None
+
+
+def _hashed(part: str) -> list[int]:
+    return [HASHED + number for number in features(part)] if part else []
+
+
+def _kept(table: dict[str, _Value], piece: str, value: _Value) -> _Value:
+    """The value, after it was remembered; a table that is full is emptied."""
+    if len(piece) <= _LONGEST_KEPT:
+        if len(table) >= _PIECES_KEPT:
+            table.clear()
+        table[piece] = value
+    return value

@@ -1,0 +1,77 @@
+"""Makes labelled sets (recall_sets.py) of XQuAD: a sentence a memory, in further languages.
+
+    python packaging/make_xquad.py CLONE FOLDER LANGUAGE...
+
+CLONE is a clone of google-deepmind/xquad (CC BY-SA 4.0).  A set has two stores of a quarter of the
+articles each; the sentence that holds the begin of the answer is the evidence.  What is made is for
+measuring, and no part of nimad.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+SHORTEST = 25
+"""Length of the shortest sentence that stands alone [characters]."""
+WITHOUT_STOPS = {"th": 180}
+"""Languages that end no sentence with a sign, and the length of a memory there [characters]."""
+_END = re.compile(r'[.!?।؟。！？][”"»]?\s+|[।。！？]')
+
+
+def sentences(text: str, language: str) -> list[tuple[int, int]]:
+    """Where each begins and ends."""
+    if step := WITHOUT_STOPS.get(language):
+        return [(start, min(start + step, len(text))) for start in range(0, len(text), step)]
+    found, start = [], 0
+    for end in (match.end() for match in _END.finditer(text)):
+        if end - start >= SHORTEST:
+            found.append((start, end))
+            start = end
+    return [*found, (start, len(text))] if start < len(text) else found
+
+
+def store_of(articles: Sequence[Mapping[str, Any]], language: str, name: str) -> dict[str, Any]:
+    """The memories and questions of some articles."""
+    memories, questions = [], []
+    for place, (text, asked) in enumerate(_paragraphs(articles)):
+        cut = sentences(text, language)
+        for number, (start, end) in enumerate(cut):
+            memories.append({"key": f"{place}/{number}", "text": text[start:end].strip()})
+        for one in asked:
+            begin = one["answers"][0]["answer_start"]
+            holds = [n for n, (start, end) in enumerate(cut) if start <= begin < end]
+            keys = [f"{place}/{number}" for number in holds]
+            questions.append({"q": one["question"], "evidence": keys})
+    return {"name": name, "memories": memories, "questions": questions}
+
+
+def _paragraphs(articles: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+    for article in articles:
+        for paragraph in article["paragraphs"]:
+            yield paragraph["context"], paragraph["qas"]
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clone", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("languages", nargs="+")
+    given = parser.parse_args()
+    for language in given.languages:
+        articles = json.loads((given.clone / f"xquad.{language}.json").read_text())["data"]
+        stores = [store_of(articles[part::4], language, f"{language}{part}") for part in range(2)]
+        made = {"name": f"xquad-{language}", "licence": "CC BY-SA 4.0", "stores": stores}
+        file = given.folder / f"xquad-{language}.json"
+        file.write_text(json.dumps(made, ensure_ascii=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""Several threads write in one COMMIT: a part is whole or not there, an error has its owner."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from nimad.errors import DiskReadOnly
+from nimad.model import Memory
+from nimad.store import records as records_module
+from nimad.store.records import Records
+from nimad.store.writer_lock import WriterLock
+
+THREADS = 6
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Iterator[Records]:
+    with closing(Records.open(tmp_path / "records.sqlite")) as opened:
+        yield opened
+
+
+def commits(records: Records) -> int:
+    """The transactions in the WAL: its frames that tell a size of the database."""
+    data = records.path.with_name("records.sqlite-wal").read_bytes()
+    (page,) = struct.unpack(">I", data[8:12])
+    return sum(data[at + 4 : at + 8] != b"\0\0\0\0" for at in range(32, len(data), page + 24))
+
+
+def remember(records: Records, text: str) -> int:
+    with records.write_jointly() as tx:
+        return tx.add_memories([Memory(text=text)])[0]
+
+
+def together(records: Records, *works: Callable[[], object]) -> list[object]:
+    """Let each do its work in a thread, all of them waiting for the writer in this order; what each
+    returned or raised."""
+    outcomes: list[object] = [None] * len(works)
+
+    def do(place: int) -> None:
+        try:
+            outcomes[place] = works[place]()
+        except Exception as error:
+            outcomes[place] = error
+
+    threads = [threading.Thread(target=do, args=(place,)) for place in range(len(works))]
+    with records.exclusive():
+        for thread in threads:
+            before = records.waiting_writers
+            thread.start()
+            while records.waiting_writers == before:
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    return outcomes
+
+
+def test_those_who_wait_are_committed_together(records: Records) -> None:
+    before = commits(records)
+    works = [lambda text=f"note {n}": remember(records, text) for n in range(THREADS)]
+    assert together(records, *works) == list(range(1, THREADS + 1))
+    assert commits(records) == before + 1
+    remember(records, "alone")
+    assert commits(records) == before + 2
+    assert [memory.text for memory in records.get([1, 6, 7]).values()] == [
+        *("note 0", "note 5", "alone")
+    ]
+    assert [(c.first, c.last) for c in records.changes(0, 9)] == [(n, n) for n in range(1, 8)]
+
+
+def test_one_that_fails_takes_none_along(records: Records) -> None:
+    def fail(error: Exception) -> None:
+        with records.write_jointly() as tx:
+            tx.add_memories([Memory(text="lost", session="only here", turn="t1")])
+            tx.after_commit(lambda: pytest.fail("it was not committed"))
+            raise error
+
+    first, middle = ZeroDivisionError(), sqlite3.IntegrityError("a fault")
+    outcomes = together(
+        records,
+        lambda: fail(first),
+        lambda: remember(records, "a"),
+        lambda: fail(middle),
+        lambda: remember(records, "b"),
+    )
+    assert outcomes[0] is first and outcomes[2] is middle
+    found = records.get([1, 2])
+    assert [found[n].text for n in (outcomes[1], outcomes[3])] == ["a", "b"]  # type: ignore[index]
+    assert records.counts() == {"memories": 2, "turns": 0, "relations": 0}
+    assert records.rows("SELECT * FROM names WHERE name = 'only here'") == []
+    assert [(c.op, c.first, c.last) for c in records.changes(0, 9)] == [
+        *(("add", 1, 1), ("add", 2, 2))
+    ]
+
+
+def test_what_sqlite_rolls_back_as_a_whole_is_told_to_all(records: Records) -> None:
+    def fail() -> None:
+        with records.write_jointly() as tx:
+            tx.execute("ROLLBACK")  # as SQLite does by itself when the disk is full
+            raise ZeroDivisionError
+
+    outcomes = together(records, *[lambda: remember(records, "gone")] * 2, fail)
+    assert [type(outcome) for outcome in outcomes] == [ZeroDivisionError] * 3
+    assert len(records.ids()) == 0 and remember(records, "next") == 1
+
+
+def test_an_error_of_the_commit_is_everybodys(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    looks: list[Path] = []
+
+    def write() -> None:
+        with records.write_jointly() as tx:
+            tx.add_memories([Memory(text="not acknowledged")])
+            tx.after_commit(lambda: done.append("shown"))
+
+    def refuse(path: Path) -> None:
+        looks.append(path)
+        if len(looks) == 2:  # after the COMMIT; the first one is before BEGIN
+            raise DiskReadOnly(detail="a fault")
+
+    monkeypatch.setattr(records_module, "check_writable", refuse)
+    outcomes = together(records, write, write)
+    assert [type(outcome) for outcome in outcomes] == [DiskReadOnly] * 2 and done == []
+    assert remember(records, "next") > 0
+
+
+def test_what_follows_a_commit_comes_before_the_next_writer(records: Records) -> None:
+    shown: set[int] = set()
+
+    def write() -> int:
+        with records.write_jointly() as tx:
+            (number,) = tx.add_memories([Memory(text="x")])
+            tx.after_commit(lambda: shown.add(number))
+        assert number in shown
+        return number
+
+    def look() -> bool:
+        with records.exclusive():
+            return shown == set(records.ids().tolist())
+
+    def plain() -> bool:
+        with records.write() as tx:
+            return shown == {number for (number,) in tx.rows("SELECT id FROM memories")}
+
+    outcomes = together(records, write, write, look, write, plain, write, write)
+    assert outcomes == [1, 2, True, 3, True, 4, 5]
+
+
+def test_any_mixture_of_writers_loses_nothing(records: Records) -> None:
+    acknowledged: dict[int, str] = {}
+
+    def work(seed: int) -> None:
+        chance = random.Random(seed)
+        for step in range(40):
+            text = f"{seed} {step}"
+            try:
+                with records.write() if chance.random() < 0.2 else records.write_jointly() as tx:
+                    (number,) = tx.add_memories([Memory(text=text, session=f"s{step}")])
+                    if chance.random() < 0.2:
+                        raise ZeroDivisionError
+                acknowledged[number] = text
+            except ZeroDivisionError:
+                pass
+            if chance.random() < 0.1:
+                with records.exclusive():
+                    assert set(acknowledged) <= set(records.ids().tolist())
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    found = records.get(records.ids().tolist())
+    assert {number: memory.text for number, memory in found.items()} == acknowledged
+    assert all(memory.session == f"s{memory.text.split()[1]}" for memory in found.values())
+
+
+def test_the_lock_is_given_in_order_and_may_be_held_twice() -> None:
+    lock, order = WriterLock(), list[int]()
+
+    def take(number: int) -> None:
+        with lock, lock:
+            assert lock.depth == 2
+            order.append(number)
+
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(THREADS)]
+    with lock:
+        for number, thread in enumerate(threads):
+            thread.start()
+            while lock.waiting <= number:
+                time.sleep(0.001)
+        dismissed = lock.queue()
+        lock.dismiss(dismissed)
+        assert not lock.wait(dismissed) and lock.depth == 1
+    for thread in threads:
+        thread.join(20)
+    assert order == list(range(THREADS)) and lock.waiting == lock.depth == 0

@@ -1,0 +1,162 @@
+"""What decides between an answer and silence: its signals, its threshold, and what it must not
+depend on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nimad.config import Config
+from nimad.core.store import MemoryStore
+from nimad.embed.base import Embedder
+from nimad.model import Filter, Memory
+from nimad.recall import evidence, evidence_weights
+from nimad.recall.evidence import MEANING, SIGNALS, WORDS, Evidence, Model
+from nimad.recall.ranking import MODES, Recall
+from nimad.recall.semantic import evenly
+
+CONFIG = Config().replace(graph__engine="none")
+NOTES = [
+    "The harbour pilot Ingrid Solberg retired after thirty years at the northern quay.",
+    "A new timetable for the mountain railway begins on the first Sunday of May.",
+    "The museum bought the unfinished portrait of Ingrid Solberg by Henrik Dahl.",
+    "Drinking water in the old town comes from three springs above the monastery.",
+    "The chess club meets in the library on Wednesdays, guests are welcome.",
+    "Henrik Dahl painted mostly fishermen and their boats in winter light.",
+    "The bakery sells rye bread only before ten in the morning.",
+    "Volunteers planted two hundred lime trees along the canal.",
+]
+ANSWERED = [
+    "Who retired after thirty years as a harbour pilot?",
+    "Where does the drinking water of the old town come from?",
+    "When does the chess club meet in the library?",
+    "What did Henrik Dahl paint?",
+]
+FOREIGN = [
+    "Which enzyme breaks down lactose in the small intestine?",
+    "How do I configure a reverse proxy for websockets?",
+    "What is the boiling point of ethanol at sea level?",
+]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemoryStore]:
+    state = tmp_path_factory.mktemp("evidence") / "state"
+    with closing(MemoryStore.open(state, CONFIG)) as opened:
+        opened.remember_many([Memory(text, timestamp=1) for text in NOTES])
+        yield opened
+
+
+def weigh(store: MemoryStore, text: str, mode: str = "hybrid") -> Evidence:
+    found = store.recall.evidence(text, mode, Filter())
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_answerable_questions_are_answered_and_others_are_not(
+    store: MemoryStore, mode: str
+) -> None:
+    assert [text for text in ANSWERED if not store.query(text, 3, mode).hits] == []
+    assert [text for text in FOREIGN if store.query(text, 3, mode).hits] == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_capital_letters_decide_nothing(store: MemoryStore, mode: str) -> None:
+    """What is asked in small letters is answered as well, and what is not stays silent."""
+    for text in (*ANSWERED, *FOREIGN):
+        assert weigh(store, text.lower(), mode).enough == weigh(store, text, mode).enough, text
+
+
+def test_one_unknown_name_beside_known_words_hardly_counts(store: MemoryStore) -> None:
+    plain = weigh(store, "Which portrait of Ingrid Solberg did the museum buy?")
+    misspelt = weigh(store, "Which portrait of Ingrid Sohlberg did the museum buy?")
+    assert plain.enough and misspelt.enough
+    assert misspelt.signals["strangers"] == 0 and not misspelt.unknown_name
+    strange = weigh(store, "Which portrait of Quentin Zebulon did the museum buy?")
+    assert strange.signals["strangers"] == 1 and strange.unknown_name
+
+
+def test_strictness_moves_the_threshold(store: MemoryStore) -> None:
+    bars = [evidence.threshold(value / 10) for value in range(11)]
+    assert bars == sorted(bars) and bars[5] == 0
+    met = weigh(store, FOREIGN[0]).met
+    for text in (*ANSWERED, *FOREIGN):
+        assert store.query(text, 3, "hybrid", strictness=0.0).hits
+        assert not store.query(text, 3, "hybrid", strictness=1.0).hits
+    lax = 1 / (1 + math.exp(-met / 2)) * 0.99
+    assert store.query(FOREIGN[0], 3, "hybrid", strictness=lax).hits
+    assert store.query(NOTES[3], 1, "hybrid", strictness=1.0).hits, "it is the memory itself"
+    strict = store.config
+    try:
+        store.configure(strict.replace(recall__strictness=1.0))
+        assert not store.query(ANSWERED[0]).hits
+    finally:
+        store.configure(strict)
+
+
+def test_parts_add_up(store: MemoryStore) -> None:
+    found = weigh(store, ANSWERED[0])
+    assert found.met == pytest.approx(sum(found.parts.values()))
+    assert found.signals.keys() == SIGNALS.keys()
+    assert all(math.isfinite(value) for value in found.signals.values())
+
+
+@pytest.mark.parametrize("name", ["BOTH", "WORDS", "MEANING"])
+def test_weights_are_of_known_signals(name: str) -> None:
+    weights = getattr(evidence_weights, name)
+    assert "base" in weights
+    factors = {factor for weight in weights for factor in weight.split("*")}
+    assert factors - {"base"} <= SIGNALS.keys()
+
+
+def test_one_side_is_enough_where_it_leaves_no_doubt() -> None:
+    model = Model({"base": 1.0, "coverage": 2.0, "coverage*length": 3.0}, 4.0)
+    found = model.parts({"coverage": 0.5, "length": 2.0})
+    assert found == {"base": 1.0, "words": 1.0, "question": 3.0}
+    assert WORDS.sure > 0 and MEANING.sure > 0
+
+
+class Mute(Embedder):
+    """Knows no word."""
+
+    name, revision, dims = "mute", "1", 256
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        return np.zeros((len(texts), self.dims), np.float32)
+
+
+def test_without_an_embedder_the_words_decide(store: MemoryStore) -> None:
+    mute = Mute()
+    recall = Recall(store.records, lambda: (store.blocks, mute))
+    found = recall.evidence(ANSWERED[0], "hybrid", Filter())
+    assert found is not None and "together" not in found.signals and found.enough
+    assert recall.query(ANSWERED[0], 1, "hybrid", Filter())
+    assert not recall.query(FOREIGN[0], 1, "hybrid", Filter())
+    recall.close()
+
+
+def test_a_sample_of_rows_lies_evenly_and_in_blocks() -> None:
+    few = np.arange(100, 400)
+    assert evenly(few, 32) is few
+    many = np.arange(0, 200_000, 2)
+    some = evenly(many, 32)
+    assert len(some) == 256 and (np.diff(some) > 0).all()
+    assert some[0] == 0 and some[-1] == many[-1]
+    assert (np.diff(some.reshape(32, 8), axis=1) == 2).all()
+
+
+def test_copies_of_another_subject_change_little(tmp_path: Path) -> None:
+    """A store of thousands is no more talkative than a small one."""
+    with closing(MemoryStore.open(tmp_path / "state", CONFIG)) as large:
+        large.remember_many([Memory(text, timestamp=1) for text in NOTES])
+        large.remember_many(
+            [Memory(f"Lap {n} around the lake took {n % 50} minutes.") for n in range(1500)]
+        )
+        assert all(large.query(text, 3).hits for text in ANSWERED)
+        assert not any(large.query(text, 3).hits for text in FOREIGN)
