@@ -6,7 +6,7 @@ WORKERS ?= 2
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
 .PHONY: help setup run test test-slow test-agents client measure bench bench-vsa bench-recall bench-migration minilm static lexicon lint deb
-.PHONY: deb-minilm test-deb test-release test-vm clean
+.PHONY: deb-minilm test-deb test-release test-vm test-pi clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -87,6 +87,10 @@ test-release: $(STAMP) ## run what `make test` runs on another Debian release, t
 
 test-vm: $(STAMP) ## the same on a machine of its own with 512 MB, limits and power cuts (as root)
 	@$(BIN)/python packaging/test_vm.py $(TARGET) -- $(PYTEST)
+
+test-pi: $(STAMP) ## the same on an emulated Raspberry Pi 5 with power cuts: ROUNDS=, MEMORY=, PAGES=4k|16k (as root)
+	@$(BIN)/python packaging/test_pi.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(MEMORY),--memory $(MEMORY)) \
+	  $(if $(PAGES),--pages $(PAGES)) $(if $(MEMORIES),--memories $(MEMORIES)) -- $(PYTEST)
 
 clean: ## remove what was built, but neither .venv nor the caches in ~/.cache/nimad
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

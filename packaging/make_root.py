@@ -1,4 +1,4 @@
-"""Makes the smallest Debian that boots, as a tar file: the machine of `make test-deb` and test-vm.
+"""Makes the smallest Debian that boots, as a tar file: the machine of the rigs of `make test-...`.
 
     python packaging/make_root.py [--release bookworm|trixie]
 
@@ -48,8 +48,11 @@ def apt_settings() -> str:
     return "".join(f"{line}\n" for line in lines if line.startswith(PASSED_ON))
 
 
-def make_root(release: str, place: Path, kernel: str | None = None) -> None:
-    """Runs mmdebstrap; the tar file appears under its name only when it is complete."""
+def make_root(release: str, place: Path, kernel: str | None = None, arch: str = "") -> None:
+    """Runs mmdebstrap; the tar file appears under its name only when it is complete.
+
+    Another architecture needs qemu-user-static, arch-test and a quarter of an hour.
+    """
     included = f"{INCLUDED},udev,{kernel}" if kernel else INCLUDED
     place.parent.mkdir(parents=True, exist_ok=True)
     half = place.with_suffix(".part.tar")
@@ -57,19 +60,19 @@ def make_root(release: str, place: Path, kernel: str | None = None) -> None:
         settings.write(apt_settings())
         settings.flush()
         command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={included}"]
-        command += [f"--architectures={host_arch()}", f"--aptopt={settings.name}"]
+        command += [f"--architectures={arch or host_arch()}", f"--aptopt={settings.name}"]
         command += ['--customize-hook=rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap']
         subprocess.run([*command, release, str(half), *sources(release)], check=True)
     half.rename(place)
 
 
-def cached_root(release: str, kernel: str | None = None) -> Path:
+def cached_root(release: str, kernel: str | None = None, arch: str = "") -> Path:
     """The tar file of a release, made at the first call."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    name = f"{release}-{host_arch()}-{kernel}.tar" if kernel else f"{release}-{host_arch()}.tar"
-    place = Path(base) / "nimad" / "rig" / name
+    name = "-".join(filter(None, (release, arch or host_arch(), kernel)))
+    place = Path(base) / "nimad" / "rig" / f"{name}.tar"
     if not place.exists():
-        make_root(release, place, kernel)
+        make_root(release, place, kernel, arch)
     return place
 
 

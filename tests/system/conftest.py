@@ -1,8 +1,8 @@
-"""tests/system/installed and machine need root and a package: `make test-deb`, `make test-vm`."""
+"""The rigs need root and a package: `make test-deb`, `make test-vm`, `make test-pi`."""
 
 from __future__ import annotations
 
 import os
 
-RIGS = {"installed": "NIMAD_DEB", "machine": "NIMAD_VM_DEB"}
+RIGS = {"installed": "NIMAD_DEB", "machine": "NIMAD_VM_DEB", "board": "NIMAD_PI_DEB"}
 collect_ignore = [folder for folder, variable in RIGS.items() if not os.environ.get(variable)]

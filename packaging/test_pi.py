@@ -1,0 +1,70 @@
+"""`make test-pi`: nimad on a look-alike of a Raspberry Pi 5, from the installation to power cuts.
+
+    python packaging/test_pi.py [--memory MB] [--pages 16k|4k] [--rounds N] [-- options of pytest]
+
+Debian trixie for arm64 with a kernel of 16 KiB pages on emulated Cortex-A76 cores, without
+acceleration: it runs anywhere, ten times slower than the board.  Times are upper bounds, to be
+compared with each other only; memory, bytes and counts are exact.  The machine without nimad is
+kept in ~/.cache/nimad/rig (made once, a quarter of an hour).  Prints a table, and writes it to
+build/board.json.  Needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from make_root import cached_root
+from targets import ROOT, Target, host_arch, obstacles
+from test_deb import find_package
+
+TOOLS = {
+    "qemu-system-aarch64": "qemu-system-arm",
+    "qemu-aarch64-static": "qemu-user-static",
+    "arch-test": "arch-test",
+    "mmdebstrap": "mmdebstrap",
+    "mkfs.ext4": "e2fsprogs",
+}
+KERNELS = {"16k": "linux-image-arm64-16k", "4k": "linux-image-arm64"}
+BOARD = Target("trixie", "arm64")
+FOREIGN = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
+"""There when the kernel hands programs for arm64 to qemu, which making the machine needs."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--memory", type=int, default=1024, help="memory of the board [MiB]")
+    parser.add_argument("--pages", choices=KERNELS, default="16k", help="pages of its kernel")
+    parser.add_argument("--rounds", type=int, default=4, help="power cuts of each kind")
+    parser.add_argument("--memories", type=int, default=10_000, help="size of the legacy store")
+    parser.add_argument("pytest", nargs="*", help="options for pytest")
+    options = parser.parse_args()
+    found = obstacles(Target(BOARD.release, host_arch()), TOOLS, "test-pi")
+    if host_arch() != BOARD.arch and not FOREIGN.exists():
+        remedy = "sudo systemctl restart systemd-binfmt"
+        found.append(f"Programs for arm64 do not run here ({FOREIGN} is missing): {remedy}")
+    if found:
+        print("\n".join(found), file=sys.stderr)
+        return 1
+    if find_package(BOARD) is None:
+        build = [sys.executable, str(ROOT / "packaging/build_deb.py")]
+        subprocess.run([*build, "--release", BOARD.release, "--arch", BOARD.arch], check=True)
+    settings = {
+        "NIMAD_PI_DEB": str(find_package(BOARD)),
+        "NIMAD_PI_ROOT": str(cached_root(BOARD.release, KERNELS[options.pages], BOARD.arch)),
+        "NIMAD_PI_MEMORY": str(options.memory),
+        "NIMAD_PI_ROUNDS": str(options.rounds),
+        "NIMAD_PI_MEMORIES": str(options.memories),
+        "NIMAD_PI_REPORT": str(ROOT / "build" / "board.json"),
+    }
+    command = [sys.executable, "-m", "pytest", "-vv", "-s", "-x", "tests/system/board"]
+    return subprocess.run(
+        [*command, *options.pytest], cwd=ROOT, env={**os.environ, **settings}
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
