@@ -25,8 +25,10 @@ from nimad.migrate.snapshots import MARGIN_BYTES
 from nimad.model import Stage
 from nimad.probe import memory
 from nimad.store import sources
+from nimad.store.analysis import Analysis
 from nimad.store.records import Records
 from nimad.store.sources import Source
+from nimad.words import writer
 
 SAMPLE_SHARE = 0.1
 LEAST_SAMPLE, LARGEST_SAMPLE = 200, 1000
@@ -120,7 +122,11 @@ def measure(
             before, began = size_of(scratch), time.perf_counter()
             with records.write() as tx:
                 ids = tx.add_memories([row.memory for row in rows])
-            encoded = segments.encode(store.embedder, [row.memory.text for row in rows])
+            texts = [row.memory.text for row in rows]
+            encoded = segments.encode(store.embedder, texts)
+            with closing(Analysis()) as analysis:
+                terms, lengths = zip(*analysis.of_texts(texts), strict=True)
+            writer.write_file(scratch / "words", writer.of_texts(ids, terms, lengths))
             index = BlockIndex(scratch / "blocks", store.embedder.dims)
             index.write_segment("sample", np.array(ids, np.int64), encoded)
             records.checkpoint()

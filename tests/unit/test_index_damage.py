@@ -116,8 +116,9 @@ def test_doctor_finds_it_in_the_rows_of_a_large_segment(
     assert "set aside" in found[0].fix
     assert list(again.degraded()) == ["blocks"]
     assert segment.exists(), "doctor only reads"
-    assert maintenance.step(again)
-    assert not segment.exists() and list(again.degraded()) == ["blocks"]
+    while segment.exists():
+        assert maintenance.step(again)
+    assert list(again.degraded()) == ["blocks"]
     assert answers(again) == before
     again = reopened(again)  # a crash now changes nothing
     assert answers(again) == before

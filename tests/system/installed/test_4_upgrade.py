@@ -73,11 +73,6 @@ def make_it_version_one(connection: sqlite3.Connection) -> None:
         first = columns(empty)
         indexes = dict(empty.execute(INDEXES).fetchall())
     connection.execute("DELETE FROM meta WHERE key IN ('text_form', 'words', 'integrity')")
-    connection.execute(
-        "CREATE VIRTUAL TABLE words USING fts5 (text, who, content = 'memories',"
-        " content_rowid = 'id', tokenize = 'porter unicode61 remove_diacritics 2')"
-    )
-    connection.execute("INSERT INTO words (rowid, text, who) SELECT id, text, who FROM memories")
     for name in dict(connection.execute(INDEXES).fetchall()).keys() - indexes.keys():
         connection.execute(f"DROP INDEX {name}")
     for table, names in columns(connection).items():
@@ -101,6 +96,12 @@ def make_it_version_one(connection: sqlite3.Connection) -> None:
     connection.commit()
     kept = {t: c for t, c in columns(connection).items() if not t.startswith("sqlite_")}
     assert kept == {t: c for t, c in first.items() if not t.startswith("sqlite_")}
+    connection.execute(
+        "CREATE VIRTUAL TABLE words USING fts5 (text, who, content = 'memories',"
+        " content_rowid = 'id', tokenize = 'porter unicode61 remove_diacritics 2')"
+    )
+    connection.execute("INSERT INTO words (rowid, text, who) SELECT id, text, who FROM memories")
+    connection.commit()
 
 
 def test_an_upgrade_takes_a_store_of_the_first_schema_along(
