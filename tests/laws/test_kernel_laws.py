@@ -20,7 +20,7 @@ REFERENCE = Reference()
 OBJECTS = {kernels.name: kernels for kernels in objects()}
 
 
-@pytest.fixture(scope="module", params=["numba", *OBJECTS])
+@pytest.fixture(scope="module", params=[pytest.param("numba", marks=pytest.mark.slow), *OBJECTS])
 def form(request: pytest.FixtureRequest) -> Kernels:
     """One compiled form after the other; numba takes some seconds to compile."""
     return numba_kernels() if request.param == "numba" else OBJECTS[request.param]

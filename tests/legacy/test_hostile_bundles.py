@@ -30,8 +30,8 @@ from tests.process import DaemonProcess
 LIMIT = 40 << 20
 """Memory that a bundle may cost the process that asks for it [bytes]."""
 SEEDS = [
-    pytest.param(range(5), id="few"),
-    pytest.param(range(5, 25), id="more", marks=pytest.mark.slow),
+    pytest.param(range(2), id="few"),
+    pytest.param(range(2, 25), id="more", marks=pytest.mark.slow),
 ]
 Files = dict[str, bytes]
 
