@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -34,6 +35,8 @@ SAMPLE_SHARE = 0.1
 LEAST_SAMPLE, LARGEST_SAMPLE = 200, 1000
 SAMPLE_PLACES = 10
 SHARED_MEMORY = Path("/dev/shm")
+WORDS_CHARS = 100_000
+"""Length of the texts whose words are written as a sample [characters]."""
 RELATION_BYTES = 115
 TURN_BYTES = 150
 """Disk that a relation and a turn take in records and graph; the 4,038 and 1,346 of a real store
@@ -124,15 +127,23 @@ def measure(
                 ids = tx.add_memories([row.memory for row in rows])
             texts = [row.memory.text for row in rows]
             encoded = segments.encode(store.embedder, texts)
-            with closing(Analysis()) as analysis:
-                terms, lengths = zip(*analysis.of_texts(texts), strict=True)
-            writer.write_file(scratch / "words", writer.of_texts(ids, terms, lengths))
             index = BlockIndex(scratch / "blocks", store.embedder.dims)
             index.write_segment("sample", np.array(ids, np.int64), encoded)
             records.checkpoint()
             took, grown = time.perf_counter() - began, size_of(scratch) - before
+            grown += words_bytes(texts, scratch / "words")
     all_stages = took / (WEIGHTS[Stage.COPIED] + WEIGHTS[Stage.ENCODED])
     return len(rows), due * all_stages / len(rows), due * grown // len(rows)
+
+
+def words_bytes(texts: Sequence[str], path: Path) -> int:
+    """What the words of some texts take: those of the first WORDS_CHARS are written to a file."""
+    ends = np.cumsum([len(text) for text in texts])
+    some = texts[: 1 + int(np.searchsorted(ends, WORDS_CHARS))]
+    with closing(Analysis()) as analysis:
+        terms, lengths = zip(*analysis.of_texts(some), strict=True)
+    writer.write_file(path, writer.of_texts(range(len(some)), terms, lengths))
+    return int(size_of(path) * ends[-1] / max(ends[len(some) - 1], 1))
 
 
 def spread(graph: LegacySource, totals: Totals, wanted: int) -> list[LegacyNode]:
