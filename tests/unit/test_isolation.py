@@ -50,20 +50,19 @@ class Served:
         self.verbs = {
             v.name: v for v in verbs(self.store, migrations, service_verbs.Traffic(), access)
         }
-        self._access = access
+        self._loop = asyncio.new_event_loop()
+        self._dispatcher = Dispatcher(self.verbs.values(), access, threads=1)
+
+    def close(self) -> None:
+        self._dispatcher.abandon()
+        self._loop.close()
+        self.store.close()
 
     def ask(self, peer: Peer, method: str, **params: Any) -> dict[str, Any]:
         """The reply, error or result."""
-
-        async def answer(frame: bytes) -> bytes | None:
-            dispatcher = Dispatcher(self.verbs.values(), self._access, threads=1)
-            try:
-                return await dispatcher.answer(Frame(frame, []), peer)
-            finally:
-                dispatcher.abandon()
-
         request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        line = asyncio.run(answer(json.dumps(request).encode()))
+        frame = Frame(json.dumps(request).encode(), [])
+        line = self._loop.run_until_complete(self._dispatcher.answer(frame, peer))
         found: dict[str, Any] = json.loads(line or b"")
         return found
 
@@ -128,7 +127,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Ser
         fill(served, others=bool(place))
     yield made[0], made[1]
     for served in made:
-        served.store.close()
+        served.close()
 
 
 def own_ids(served: Served) -> list[int]:
@@ -308,7 +307,7 @@ def test_a_goal_of_another_does_not_exist(tmp_path: Path) -> None:
     assert not any(SECRET in line["text"] for line in shared.anna("narrative")["lines"])
     reply = shared.ask(ANNA, "goal.add", text="x", namespace="bert")
     assert reply["error"]["data"]["code"] == "namespace_denied"
-    shared.store.close()
+    shared.close()
 
 
 def test_another_may_not_be_forgotten_nor_what_was_forgotten_of_them(
@@ -361,7 +360,7 @@ def test_what_names_no_namespace_goes_into_ones_own(tmp_path: Path) -> None:
     served.anna("capture", turns=[{"turn": "t", "session": "s", "input": "c"}])
     spaces = [memory["namespace"] for memory in served.anna("export")["memories"]]
     assert spaces == ["anna"] * 3
-    served.store.close()
+    served.close()
 
 
 def test_who_may_only_read_reads_and_writes_nothing(both: tuple[Served, Served]) -> None:

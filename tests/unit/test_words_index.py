@@ -320,8 +320,10 @@ def with_former_table(store: MemoryStore, how: str = "whole") -> MemoryStore:
         outside.execute(FORMER)
         sql = "INSERT INTO words (rowid, text) SELECT id, text || ' ' || id FROM memories"
         outside.execute(sql)
-        outside.execute(DAMAGE[how])
         outside.execute("DELETE FROM meta WHERE key = 'words'")
+        outside.commit()
+    with closing(sqlite3.connect(store.records.path)) as outside:  # one that FTS5 is no part of
+        outside.execute(DAMAGE[how])
         outside.commit()
     return MemoryStore.open(store.state, store.config)
 
