@@ -38,6 +38,7 @@ MAX_BATCH = 100_000
 
 LENGTHY = frozenset(
     {
+        "backup",
         "doctor",
         "dream",
         "graph",

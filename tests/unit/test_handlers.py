@@ -459,6 +459,7 @@ DOORS: dict[str, dict[str, Any]] = {
     "migrate.append": {"name": "x", "sha256": "0" * 64, "size": 1 << 20},
     "migrate.restore": {"name": "x"},
     "import": {"size": 1 << 20},
+    "backup": {"path": "/x"},
 }
 """Every verb that takes a descriptor, with parameters that let it get as far as looking at it."""
 
@@ -472,7 +473,7 @@ def test_what_is_no_file_to_work_with_is_a_usage_error(ask: Ask, tmp_path: Path,
     file, fifo = tmp_path / "file", tmp_path / "fifo"
     file.write_bytes(b"x" * (1 << 20))
     os.mkfifo(fifo)
-    wrong = os.O_RDONLY if door == "migrate.restore" else os.O_WRONLY
+    wrong = os.O_RDONLY if door in ("migrate.restore", "backup") else os.O_WRONLY
     for fd in (
         os.open(file, os.O_PATH),
         os.open(file, wrong),
