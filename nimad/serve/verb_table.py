@@ -8,6 +8,7 @@ from nimad.serve.access import Access
 from nimad.serve.document_verbs import DocumentVerbs
 from nimad.serve.graph_verb import graph_verb
 from nimad.serve.hypervector_verbs import HypervectorVerbs
+from nimad.serve.import_verbs import ImportVerbs
 from nimad.serve.memory_verbs import MemoryVerbs
 from nimad.serve.migration_verbs import migration_verbs
 from nimad.serve.query_verb import QueryVerb
@@ -25,6 +26,7 @@ def verbs(
         *ServiceVerbs(store, traffic).all(),
         *QueryVerb(store).all(),
         *MemoryVerbs(store).all(),
+        *ImportVerbs(store).all(),
         *DocumentVerbs(store).all(),
         *HypervectorVerbs(store, access).all(),
         *ReflectionVerbs(store).all(),
