@@ -39,6 +39,7 @@ COMMANDS = {
     "status": "service_commands",
     "rebuild": "service_commands",
     "doctor": "service_commands",
+    "web": "web_command",
     "mcp": "agent_commands",
     "hook": "agent_commands",
 }
