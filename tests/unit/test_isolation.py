@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,8 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "remember": [],
     "capture": [],
     "import": [],
+    "audit": [{}, {"kinds": ["duplicate", "near_duplicate"]}],
+    "redate": [],
     "forget": [{"ids": "own", "dry_run": True}, {"ids": "own", "dry_run": True, "purge": True}],
 }
 """What a bound user asks each verb that knows about bounds; "own" is every memory of theirs."""
@@ -224,6 +227,8 @@ def asked(served: Served, name: str, params: dict[str, Any]) -> list[Any]:
             return [plain(item, key) for item in value]
         if key in IDS and isinstance(value, int):
             return place[value]
+        if key in ("what", "command"):  # sentences that name ids
+            return re.sub(r"\d{2,}|(?<=memory )\d", lambda n: place.get(int(n[0]), n[0]), value)
         return value
 
     for request in requests:
