@@ -265,11 +265,13 @@ class SemanticIndex(Projection):
             def forget_sealed() -> None:
                 self._late = {n: self._late[n] for n in self._late.keys() - hot.keys()}
 
+            def within(tx: Transaction) -> None:
+                # the next writer would put them among the hot ones again, and one that is
+                # forgotten there gets no tombstone for its segment
+                tx.after_commit(forget_sealed)
+
             if len(ids):
-                # at the commit: the next writer would put them among the hot ones again, and one
-                # that is forgotten there gets no tombstone for its segment
-                seal = segments.seal
-                seal(self._records, self.index, ids, rows, lambda tx: tx.after_commit(forget_sealed))
+                segments.seal(self._records, self.index, ids, rows, within)
             return len(ids)
 
     def merge(self, names: Sequence[str]) -> None:
