@@ -31,14 +31,14 @@ _nimactl() {
     query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --strictness --goal --explain --help --json --socket --timeout --version" ;;
     similar) options="--dense -k --help --json --socket --timeout --version" ;;
     related) options="--depth -k --help --json --socket --timeout --version" ;;
-    complete) options="--who --what --where --when --context --emotion --theme --ask -k --namespace --time-zone --help --json --socket --timeout --version" ;;
+    complete) options="--who --what --where --when --context --emotion --theme --ask -k --namespace --agent --origin --time-zone --help --json --socket --timeout --version" ;;
     phi) options="--top --seconds --time-zone --help --json --socket --timeout --version" ;;
     narrative) options="--day --who --since --budget --namespace --agent --origin --time-zone --help --json --socket --timeout --version" ;;
     goal) options="--priority --due --who --namespace --by --all --time-zone --help --json --socket --timeout --version" ;;
-    dream) options="--dry-run --seconds -k --help --json --socket --timeout --version" ;;
+    dream) options="--dry-run --seconds -k --namespace --help --json --socket --timeout --version" ;;
     person) options="--namespace --agent --origin --time-zone --help --json --socket --timeout --version" ;;
     connect) options="--time-zone --help --json --socket --timeout --version" ;;
-    step) options="-n --affect --dry-run --help --json --socket --timeout --version" ;;
+    step) options="-n --affect --namespace --dry-run --help --json --socket --timeout --version" ;;
     graph) options="--param --limit --fresh --help --json --socket --timeout --version" ;;
     remember) options="--who --where --when --layer --importance --tag --namespace --origin --agent --time-zone --help --json --socket --timeout --version" ;;
     forget) options="--purge --all-forgotten --dry-run --help --json --socket --timeout --version" ;;
