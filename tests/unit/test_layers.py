@@ -49,6 +49,7 @@ LEVELS = {
     "recall": 3.1,
     "core": 3.2,
     "reflection": 3.22,
+    "audit": 3.23,
     "background": 3.25,
     "migrate": 3.3,
     "check": 3.4,
