@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from nimad.client.client import Client
 from nimad.errors import NimadError
 from nimad.human import count, took
 from nimad.web.exchange import Page, Request, link_to
 from nimad.web.html import Child, Html, tag
-from nimad.web.layout import empty, note, panel
+from nimad.web.layout import empty, facts, note, panel
 
 SHOWN_IDS = 20
 """Number of ids that a finding names [ids]."""
@@ -68,7 +70,15 @@ def _findings(daemon: Client) -> list[Child]:
             return [empty("This nimad knows no audit: it is of an earlier version.")]
         return [note(error.sentences, "bad")]
     told = [_finding(one) for one in found["findings"]]
-    return list(told) or [note("Nothing was found.", "good")]
+    rows: dict[str, Child] = {
+        kind.replace("_", " "): count(number) for kind, number in found["counts"].items() if number
+    }
+    looked = f"{count(found['looked'], 'memory')} in {took(found['took_ms'])}"
+    return [
+        facts(rows) if told else note("Nothing was found.", "good"),
+        told,
+        tag("p", looked, class_="dim"),
+    ]
 
 
 def _finding(found: Mapping[str, Any]) -> Html:
@@ -76,6 +86,10 @@ def _finding(found: Mapping[str, Any]) -> Html:
     links = [[tag("a", number, href=f"memory/{number}"), " "] for number in ids[:SHOWN_IDS]]
     more = f"and {count(len(ids) - SHOWN_IDS)} more" if len(ids) > SHOWN_IDS else None
     command = found.get("command")
+    ask = None
+    if named := re.fullmatch(r"nimactl forget((?: \d{1,19}){1,100})", command or ""):
+        to = f"forget?{urlencode([('id', number) for number in named[1].split()])}"
+        ask = tag("a", "Look at them and forget …", href=to, class_="button danger")
     return tag(
         "article",
         tag(
@@ -85,6 +99,7 @@ def _finding(found: Mapping[str, Any]) -> Html:
         ),
         tag("p", tag("bdi", found["what"])),
         tag("p", links, more, class_="dim") if ids else None,
-        tag("p", tag("code", command)) if command else None,
+        tag("details", tag("summary", "Command"), tag("pre", command)) if command else None,
+        tag("p", ask) if ask else None,
         class_="memory",
     )

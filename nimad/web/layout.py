@@ -15,12 +15,16 @@ from nimad.web.html import Child, Html, document, tag
 SECTIONS = (
     ("", "Status"),
     ("search", "Search"),
+    ("feed", "Feed"),
+    ("timeline", "Timeline"),
     ("sources", "Sources"),
     ("checks", "Checks"),
 )
 """Entries of the navigation: path, name."""
 SHORT_TEXT = 1200
 """Length of a text in a list [characters]."""
+FOLLOW_SECONDS = 3
+"""Pause between two looks while a page is followed [seconds]."""
 STYLE = f"static/style.css?v={__version__}"
 
 
@@ -143,6 +147,20 @@ def marks(memory: Mapping[str, Any]) -> list[Html]:
         found.append(tag("bdi", f"at {memory['where']}", class_="mark"))
     found += [tag("bdi", f"#{name}", class_="mark") for name in memory.get("tags") or ()]
     return found
+
+
+def follows(request: Request) -> int | None:
+    """How often the page is asked for again, where the person wants that."""
+    return FOLLOW_SECONDS if request.asked("follow") else None
+
+
+def follow_link(request: Request) -> Html:
+    """The switch for that."""
+    on = bool(request.asked("follow"))
+    kept = {name: values[-1] for name, values in request.query.items() if name != "follow"}
+    to = link_to(request.path, **kept, follow=None if on else 1)
+    label = "Stop following" if on else f"Follow (every {FOLLOW_SECONDS} s)"
+    return tag("p", tag("a", label, href=to, class_="button"))
 
 
 def answered_without(result: Mapping[str, Any]) -> list[Html]:

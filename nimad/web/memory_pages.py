@@ -194,7 +194,7 @@ def forget(request: Request, daemon: Client) -> Page:
             for step, why in receipt["unfinished"].items()
         ],
         panel("Removed", facts(rows)),
-        tag("p", tag("a", "Back to the search", href="search")),
+        tag("p", tag("a", "Back to the feed", href="feed")),
     ]
     return Page("Forgotten", content, at="search")
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from nimad.client.client import Client
 from nimad.errors import NimadError
-from nimad.web import check_page, memory_pages, search_page, source_pages, status_page
+from nimad.web import check_page, memory_pages, search_page, source_pages, status_page, time_pages
 from nimad.web.exchange import THEMES, Page, Refused, Request, Response
 from nimad.web.layout import frame, trouble_page
 
@@ -54,6 +54,8 @@ ROUTES = (
     Route("GET", "memory/{id}", memory_pages.show_memory),
     Route("GET", "forget", memory_pages.ask_to_forget),
     Route("POST", "forget", memory_pages.forget),
+    Route("GET", "feed", time_pages.show_feed),
+    Route("GET", "timeline", time_pages.show_timeline),
     Route("GET", "sources", source_pages.show_sources),
     *(
         Route("POST", f"sources/{{name}}/{act}", partial(source_pages.steer, act))

@@ -9,12 +9,10 @@ from nimad.client.client import Client
 from nimad.human import clock, count, share
 from nimad.model import COUNTED_STAGES, STATES_AT_REST, State, progress_of
 from nimad.web.charts import bar
-from nimad.web.exchange import Page, Request, Response, link_to
+from nimad.web.exchange import Page, Request, Response
 from nimad.web.html import Child, Html, tag
-from nimad.web.layout import bar_row, empty, facts, moment, note, panel
+from nimad.web.layout import bar_row, empty, facts, follow_link, follows, moment, note, panel
 
-FOLLOW_SECONDS = 3
-"""Pause between two looks while a page is followed [seconds]."""
 KINDS = {State.VERIFIED: "good", State.FAILED: "bad", State.PAUSED: "warn"}
 COMPARED = ("expected", "found", "identical", "differing", "missing", "added")
 
@@ -32,20 +30,6 @@ def show_sources(request: Request, daemon: Client) -> Page:
         hint = tag("code", "nimactl migrate PATH")
         content.append(empty("Nothing was taken over yet.", hint, " does so."))
     return Page("Sources", [follow_link(request), *content], at="sources", refresh=follows(request))
-
-
-def follows(request: Request) -> int | None:
-    """How often the page is asked for again, where the person wants that."""
-    return FOLLOW_SECONDS if request.asked("follow") else None
-
-
-def follow_link(request: Request) -> Html:
-    """The switch for that."""
-    on = bool(request.asked("follow"))
-    kept = {name: values[-1] for name, values in request.query.items() if name != "follow"}
-    to = link_to(request.path, **kept, follow=None if on else 1)
-    label = "Stop following" if on else f"Follow (every {FOLLOW_SECONDS} s)"
-    return tag("p", tag("a", label, href=to, class_="button"))
 
 
 def _source(request: Request, source: Mapping[str, Any]) -> Html:

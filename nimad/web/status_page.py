@@ -11,6 +11,7 @@ from nimad.web.charts import bar
 from nimad.web.exchange import Page, Request, link_to
 from nimad.web.html import Child, Html, tag
 from nimad.web.layout import bar_row, facts, note, panel
+from nimad.web.time_pages import over_time
 
 DISK_PARTS = {
     "records": "memories",
@@ -29,6 +30,7 @@ def show_status(request: Request, daemon: Client) -> Page:
     """How nimad is, and what it holds."""
     status = daemon.status()
     content: list[Child] = [_health(status), _figures(status)]
+    content.append(over_time(daemon, whole=False))
     if not status.get("bound"):
         content.append(tag("div", _parts(status), _disk(status), class_="two"))
     content.append(_namespaces(status))
@@ -52,7 +54,7 @@ def _health(status: Mapping[str, Any]) -> list[Html]:
 
 def _figures(status: Mapping[str, Any]) -> Html:
     """The numbers that are looked at first."""
-    shown = [("memories", "search"), ("turns", None), ("relations", None), ("sources", "sources")]
+    shown = [("memories", "feed"), ("turns", None), ("relations", None), ("sources", "sources")]
     boxes = []
     for name, path in shown:
         if name in status:
@@ -101,7 +103,7 @@ def _namespaces(status: Mapping[str, Any]) -> Html:
     spaces = status.get("namespaces") or {}
     most = max(spaces.values(), default=0)
     rows = [
-        bar_row(tag("bdi", name), number, most, count(number), link_to("search", namespace=name))
+        bar_row(tag("bdi", name), number, most, count(number), link_to("feed", namespace=name))
         for name, number in spaces.items()
     ]
     if not rows:

@@ -127,7 +127,8 @@ def test_each_key_has_its_own_cookie_prefix_and_seal() -> None:
 PAGES = [
     *("", "search", "search?q=mended", "search?q=mended&all=1&who=nobody", "sources", "checks"),
     *("memory/1", "memory/3", "forget?id=3&id=1&id=99", "checks?run=doctor", "checks?run=audit"),
-    "search?q=alert",
+    *("search?q=alert", "feed", "feed?below=3", "feed?namespace=nowhere", "feed?follow=1"),
+    *("timeline", "timeline?at=2026", "timeline?at=2024-02", "timeline?at=2024-02-29"),
 ]
 
 
@@ -171,6 +172,34 @@ def test_a_memory_is_shown_with_what_is_around_it(pages: Pages) -> None:
     assert "memory/2" in page.links and "responded_to" in page.text
     assert pages.ask("GET", "memory/4711")[0].status == 404
     assert pages.ask("GET", "memory/99999999999999999999")[0].status == 404
+
+
+def test_the_feed_goes_from_new_to_old(pages: Pages, daemon: DaemonProcess) -> None:
+    for n in range(35):
+        daemon.call("remember", text=f"The rain gauge shows {n} mm.", namespace="rain")
+    response, text = pages.ask("GET", "feed?namespace=rain")
+    assert response.headers["Refresh"] is None
+    shown = [int(n) for n in re.findall(r"gauge shows (\d+) mm", text)]
+    assert shown == list(range(34, 4, -1))
+    (older,) = (link for link in Markup(text).links if "below=" in link)
+    rest = pages.page(older).text
+    assert [int(n) for n in re.findall(r"gauge shows (\d+) mm", rest)] == [4, 3, 2, 1, 0]
+    assert pages.ask("GET", "feed?follow=1")[0].headers["Refresh"] == "3"
+
+
+def test_the_timeline_leads_down_to_a_day(pages: Pages, daemon: DaemonProcess) -> None:
+    moments = ("0999-01-01", "2019-05-03T12:00", "2019-05-03T09:00", "2019-07-01", "8000-01-01")
+    for moment in moments:
+        daemon.call("remember", text=f"It was {moment}.", timestamp=moment)
+    assert "0999 to" in pages.page("timeline").text  # no address for a century
+    assert "timeline?at=2019-05" in pages.page("timeline?at=2019").links
+    assert "timeline?at=2019-05-03" in pages.page("timeline?at=2019-05").links
+    day = pages.page("timeline?at=2019-05-03").text
+    assert day.index("T09:00") < day.index("T12:00")
+    assert "2019-07-01" not in day
+    assert "No memory is of that time." in pages.page("timeline?at=2018-01-01").text
+    for wrong in ("x", "2019-13", "2019-02-30", "20190", "yesterday", "9999999"):
+        assert pages.ask("GET", f"timeline?at={wrong}")[0].status == 400
 
 
 def test_forgetting_asks_does_and_gives_a_receipt(pages: Pages, daemon: DaemonProcess) -> None:
