@@ -138,6 +138,7 @@ READ = {
     "documents.find": {},
     "documents.namespaces": {},
     "export": {},
+    "audit": {},
     "browse": {},
     "timeline": {"edges": [0, 1, 2]},
     "migrate.status": {},
