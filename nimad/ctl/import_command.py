@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from nimad.ctl import human
+from nimad import human
 from nimad.ctl.arguments import Commands, add_command, add_time_zone, number
 from nimad.ctl.client import Client
-from nimad.ctl.human import size
 from nimad.ctl.screen import Progress, Screen, json_bytes
 from nimad.errors import (
     BadRecord,
@@ -28,6 +27,7 @@ from nimad.errors import (
     RemoteError,
     UsageError,
 )
+from nimad.human import size
 from nimad.limits import MAX_IMPORT, MAX_NODES, MAX_PAYLOAD, MAX_RECORD, count_nodes
 from nimad.times import name_to_hand_over, sentences
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from nimad.ctl.client import Client
-from nimad.ctl.human import count
 from nimad.ctl.screen import Progress, Screen, json_bytes
 from nimad.ctl.terminal_text import one_line
 from nimad.errors import InputUnusable, Interrupted, NimadError
 from nimad.fingerprint import TOLD, fingerprint
+from nimad.human import count
 from nimad.importers.clean import cleaned
 from nimad.importers.files import shown
 from nimad.importers.items import Importer, Item, Linked, Part, Rejected, Whole, key_of

@@ -32,6 +32,7 @@ LEVELS = {
     "times": 0.28,
     "datewords": 0.3,
     "locks": 0.32,
+    "human": 0.33,
     "text": 0.35,
     "when": 0.4,
     "prompt": 0.5,
@@ -50,6 +51,7 @@ LEVELS = {
     "recall": 3.1,
     "core": 3.2,
     "reflection": 3.22,
+    "audit": 3.23,
     "background": 3.25,
     "migrate": 3.3,
     "check": 3.4,
@@ -57,12 +59,13 @@ LEVELS = {
     "retrieval": 3.6,
     "nima_episodic_integration": 3.65,
     "serve": 4,
-    "systemd": 5,
+    "systemd": 4.85,
     "logs": 5.1,
     "endpoint": 5.15,
     "lifecycle": 5.2,
     "daemon": 5.3,
     "client": 4.9,
+    "web": 4.95,
     "ctl": 5,
     "health_check": 5.4,
     "migrate_to_ladybug": 5.5,
@@ -85,6 +88,8 @@ CTL_MAY_USE = {
     "importers",
     "fingerprint",
     "disk",
+    "human",
+    "web",
     "ctl",
 }
 
@@ -100,9 +105,9 @@ OWNERS = {
     "sdnotify": {"systemd"},
     "pickle": set(),
     "torch": set(),
-    "http": {"endpoint"},
+    "http": {"endpoint", "web"},
     "ssl": {"endpoint"},
-    "socket": {"embed", "endpoint", "serve", "systemd", "lifecycle", "ctl", "client"},
+    "socket": {"embed", "endpoint", "serve", "systemd", "lifecycle", "ctl", "client", "web"},
 }
 
 FACES = {"nimad", "nimad.cognition"}
