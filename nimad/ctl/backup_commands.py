@@ -27,7 +27,6 @@ import nimad
 from nimad import config
 from nimad.ctl.arguments import Commands, add_command, number, with_hint
 from nimad.ctl.client import Client
-from nimad.ctl.human import count, date, share, size, took
 from nimad.ctl.output_file import open_output
 from nimad.ctl.screen import Progress, Screen, bar
 from nimad.ctl.terminal_text import one_line
@@ -35,6 +34,7 @@ from nimad.disk.backup_file import CHUNK, BackupReader
 from nimad.disk.durable import TEMPORARY, fsync_dir, make_directory, own_files
 from nimad.disk.handed_over import distant_file_system
 from nimad.errors import InputUnusable, NimadError, OutputUnusable, RemoteError, UsageError
+from nimad.human import count, date, share, size, took
 from nimad.legacy.scratch import scratch_directory
 
 OWN_NAME = r"nimad-\d{8}T\d{6}Z\.tar\.gz"
