@@ -34,6 +34,11 @@ class Accesses:
                 count = self._counts.get(number, (0, 0))[0]
                 self._counts[number] = (count + 1, now)
 
+    def ids(self) -> set[int]:
+        """The memories whose counts are not written yet."""
+        with self._lock:
+            return set(self._counts)
+
     def write(self, tx: Transaction, force: bool = False) -> dict[int, int]:
         """Write the counts when they have waited long enough; what was written.
 

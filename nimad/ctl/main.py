@@ -39,6 +39,9 @@ COMMANDS = {
     "status": "service_commands",
     "rebuild": "service_commands",
     "doctor": "service_commands",
+    "audit": "audit_command",
+    "redate": "audit_command",
+    "web": "web_command",
     "mcp": "agent_commands",
     "hook": "agent_commands",
 }

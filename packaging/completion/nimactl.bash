@@ -25,7 +25,7 @@ _nimactl() {
   done
 
   # BEGIN words
-  local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export migrate status rebuild doctor mcp hook"
+  local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export migrate status rebuild doctor audit redate web mcp hook"
   local options="--help --json --socket --timeout --version"
   case $command in
     query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --strictness --goal --explain --help --json --socket --timeout --version" ;;
@@ -43,9 +43,12 @@ _nimactl() {
     remember) options="--who --where --when --layer --importance --tag --namespace --origin --agent --time-zone --help --json --socket --timeout --version" ;;
     forget) options="--purge --all-forgotten --dry-run --help --json --socket --timeout --version" ;;
     capture) options="--namespace --agent --time-zone --help --json --socket --timeout --version" ;;
-    import) options="--namespace --time-zone --from-line --help --json --socket --timeout --version" ;;
+    import) options="--from --name --agent --mask --dry-run --namespace --time-zone --from-line --help --json --socket --timeout --version" ;;
     export) options="--namespace --agent --origin --output --help --json --socket --timeout --version" ;;
     migrate) options="--status --pause --resume --now --verify --rollback --quarantine --retry-quarantined --restore --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --follow --every --watch --to --time-zone --yes --help --json --socket --timeout --version" ;;
+    audit) options="--kind --limit --time-zone --help --json --socket --timeout --version" ;;
+    redate) options="--time-zone --help --json --socket --timeout --version" ;;
+    web) options="--port --idle --url --help --json --socket --timeout --version" ;;
     mcp) options="--namespace --agent --read-only --help --json --socket --timeout --version" ;;
     hook) options="--namespace --agent --help --json --socket --timeout --version" ;;
   esac
@@ -68,10 +71,20 @@ _nimactl() {
       return
       ;;
     --strategy) mapfile -t COMPREPLY < <(compgen -W "full incremental" -- "$current") && return ;;
+    --kind)
+      mapfile -t COMPREPLY < <(
+        compgen -W "duplicate near_duplicate junk contradiction undated large never_found" -- "$current"
+      )
+      return
+      ;;
     --layer)
       mapfile -t COMPREPLY < <(
         compgen -W "input contemplation output legacy_vsa note" -- "$current"
       )
+      return
+      ;;
+    --from)
+      mapfile -t COMPREPLY < <(compgen -W "openclaw claude-code server-memory" -- "$current")
       return
       ;;
     --origin)
@@ -88,10 +101,10 @@ _nimactl() {
         return
       fi
       ;;
-    -k | --timeout | --who | --where | --when | --namespace | --agent | --tag | --after | --before | \
+    -k | --limit | --timeout | --who | --where | --when | --namespace | --agent | --tag | --after | --before | \
       --what | --context | --emotion | --theme | --top | --seconds | --importance | --depth | \
       --day | --since | --budget | --priority | --due | --by | -n | \
-      --batch-size | --start-offset | --name | --from-line)
+      --batch-size | --start-offset | --name | --from-line | --port | --idle)
       return
       ;;
   esac
