@@ -14,9 +14,9 @@ from nimad.ctl.arguments import (
     number,
 )
 from nimad.ctl.client import Client
-from nimad.ctl.human import count, date, took
 from nimad.ctl.screen import BOLD, DIM, GREEN, Screen
 from nimad.ctl.terminal_text import one_line
+from nimad.human import count, date, took
 from nimad.limits import MAX_FINDINGS
 from nimad.times import name_to_hand_over
 

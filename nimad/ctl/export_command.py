@@ -16,10 +16,10 @@ from typing import Any, BinaryIO
 
 from nimad.ctl.arguments import Commands, add_command, add_filters
 from nimad.ctl.client import Client
-from nimad.ctl.human import count
 from nimad.ctl.screen import Progress, Screen, json_bytes
 from nimad.ctl.terminal_text import one_line, safe_json
 from nimad.errors import OutputUnusable, RemoteError, ReplyTooLarge
+from nimad.human import count
 
 
 def register(commands: Commands) -> None:

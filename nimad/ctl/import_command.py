@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NoReturn
 
-from nimad.ctl import human
+from nimad import human
 from nimad.ctl.arguments import Commands, add_command, add_time_zone, number
 from nimad.ctl.client import Client
-from nimad.ctl.human import size
 from nimad.ctl.screen import Progress, Screen, json_bytes
 from nimad.errors import BadRecord, InputUnusable, Interrupted, NimadError, RemoteError
+from nimad.human import size
 from nimad.limits import MAX_IMPORT, MAX_NODES, MAX_PAYLOAD, MAX_RECORD, count_nodes
 from nimad.times import name_to_hand_over, sentences
 

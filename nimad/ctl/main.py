@@ -42,6 +42,7 @@ COMMANDS = {
     "metrics": "metrics_command",
     "audit": "audit_command",
     "redate": "audit_command",
+    "web": "web_command",
     "mcp": "agent_commands",
     "hook": "agent_commands",
 }

@@ -17,9 +17,9 @@ from nimad.ctl.arguments import (
     text_of,
 )
 from nimad.ctl.client import Client
-from nimad.ctl.human import count
 from nimad.ctl.screen import Screen
 from nimad.ctl.terminal_text import one_line
+from nimad.human import count
 from nimad.model import FIELDS
 
 SOME_MISSING = 1

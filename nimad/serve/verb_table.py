@@ -6,6 +6,7 @@ from nimad.core.store import MemoryStore
 from nimad.migrate.manager import MigrationManager
 from nimad.serve.access import Access
 from nimad.serve.audit_verbs import AuditVerbs
+from nimad.serve.browse_verbs import BrowseVerbs
 from nimad.serve.document_verbs import DocumentVerbs
 from nimad.serve.graph_verb import graph_verb
 from nimad.serve.hypervector_verbs import HypervectorVerbs
@@ -27,6 +28,7 @@ def verbs(
         *ServiceVerbs(store, traffic).all(),
         *QueryVerb(store).all(),
         *MemoryVerbs(store).all(),
+        *BrowseVerbs(store).all(),
         *DocumentVerbs(store).all(),
         *HypervectorVerbs(store, access).all(),
         *ReflectionVerbs(store).all(),

@@ -25,7 +25,7 @@ _nimactl() {
   done
 
   # BEGIN words
-  local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export migrate status rebuild doctor metrics audit redate mcp hook"
+  local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export migrate status rebuild doctor metrics audit redate web mcp hook"
   local options="--help --json --socket --timeout --version"
   case $command in
     query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --strictness --goal --explain --help --json --socket --timeout --version" ;;
@@ -49,6 +49,7 @@ _nimactl() {
     metrics) options="--output --help --json --socket --timeout --version" ;;
     audit) options="--kind --limit --time-zone --help --json --socket --timeout --version" ;;
     redate) options="--time-zone --help --json --socket --timeout --version" ;;
+    web) options="--port --idle --url --help --json --socket --timeout --version" ;;
     mcp) options="--namespace --agent --read-only --help --json --socket --timeout --version" ;;
     hook) options="--namespace --agent --help --json --socket --timeout --version" ;;
   esac
@@ -100,7 +101,7 @@ _nimactl() {
     -k | --limit | --timeout | --who | --where | --when | --namespace | --agent | --tag | --after | --before | \
       --what | --context | --emotion | --theme | --top | --seconds | --importance | --depth | \
       --day | --since | --budget | --priority | --due | --by | -n | \
-      --batch-size | --start-offset | --name | --from-line)
+      --batch-size | --start-offset | --name | --from-line | --port | --idle)
       return
       ;;
   esac

@@ -184,6 +184,8 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "goal.add": [],
     "goal.done": [],
     "export": [{}, {"namespace": "bert"}, {"limit": 2}, {"agent": SECRET}, {"offset": 0}],
+    "browse": [{}, {"limit": 3, "offset": 2}, {"order": "time"}, {"namespace": "bert"}],
+    "timeline": [{}, {"edges": [START, START + 5, START + 1000]}, {"who": f"Dr {SECRET}"}],
     "documents.find": [
         {},
         {"tree": "", "query": "kettle"},

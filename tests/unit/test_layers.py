@@ -31,6 +31,7 @@ LEVELS = {
     "times": 0.28,
     "datewords": 0.3,
     "locks": 0.32,
+    "human": 0.33,
     "text": 0.35,
     "when": 0.4,
     "prompt": 0.5,
@@ -56,12 +57,13 @@ LEVELS = {
     "retrieval": 3.6,
     "nima_episodic_integration": 3.65,
     "serve": 4,
-    "systemd": 5,
+    "systemd": 4.85,
     "logs": 5.1,
     "endpoint": 5.15,
     "lifecycle": 5.2,
     "daemon": 5.3,
     "client": 4.9,
+    "web": 4.95,
     "ctl": 5,
     "health_check": 5.4,
     "migrate_to_ladybug": 5.5,
@@ -82,6 +84,8 @@ CTL_MAY_USE = {
     "openclaw",
     "legacy",
     "disk",
+    "human",
+    "web",
     "ctl",
 }
 
@@ -97,9 +101,9 @@ OWNERS = {
     "sdnotify": {"systemd"},
     "pickle": set(),
     "torch": set(),
-    "http": {"endpoint"},
+    "http": {"endpoint", "web"},
     "ssl": {"endpoint"},
-    "socket": {"embed", "endpoint", "serve", "systemd", "lifecycle", "ctl", "client"},
+    "socket": {"embed", "endpoint", "serve", "systemd", "lifecycle", "ctl", "client", "web"},
 }
 
 FACES = {"nimad", "nimad.cognition"}
