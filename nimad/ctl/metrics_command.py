@@ -21,6 +21,8 @@ DOWN = {
     "samples": [["", {}, 0]],
 }
 """What is told when it does not."""
+ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+"""How characters stand in the value of a label."""
 
 
 def register(commands: Commands) -> None:
@@ -68,15 +70,12 @@ def exposition(families: Iterable[dict[str, Any]]) -> str:
         name = family["name"]
         lines += [f"# HELP {name} {family['help']}", f"# TYPE {name} {family['type']}"]
         for end, labels, value in family["samples"]:
-            pairs = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+            pairs = ",".join(
+                f'{label}="{text.translate(ESCAPES)}"' for label, text in labels.items()
+            )
             number = int(value) if float(value).is_integer() else value
             lines.append(f"{name}{end}{f'{{{pairs}}}' if pairs else ''} {number!r}")
     return "\n".join([*lines, ""])
-
-
-def _escaped(text: str) -> str:
-    """The value of a label, as it stands between quotation marks."""
-    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
 def _replace(path: Path, text: str) -> None:
