@@ -10,6 +10,7 @@ from nimad.serve.browse_verbs import BrowseVerbs
 from nimad.serve.document_verbs import DocumentVerbs
 from nimad.serve.graph_verb import graph_verb
 from nimad.serve.hypervector_verbs import HypervectorVerbs
+from nimad.serve.import_verbs import ImportVerbs
 from nimad.serve.memory_verbs import MemoryVerbs
 from nimad.serve.metrics_verb import metrics_verb
 from nimad.serve.migration_verbs import migration_verbs
@@ -28,6 +29,7 @@ def verbs(
         *ServiceVerbs(store, traffic).all(),
         *QueryVerb(store).all(),
         *MemoryVerbs(store).all(),
+        *ImportVerbs(store).all(),
         *BrowseVerbs(store).all(),
         *DocumentVerbs(store).all(),
         *HypervectorVerbs(store, access).all(),

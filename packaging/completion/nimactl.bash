@@ -43,7 +43,7 @@ _nimactl() {
     remember) options="--who --where --when --layer --importance --tag --namespace --origin --agent --time-zone --help --json --socket --timeout --version" ;;
     forget) options="--purge --all-forgotten --dry-run --help --json --socket --timeout --version" ;;
     capture) options="--namespace --agent --time-zone --help --json --socket --timeout --version" ;;
-    import) options="--namespace --time-zone --from-line --help --json --socket --timeout --version" ;;
+    import) options="--from --name --agent --mask --dry-run --namespace --time-zone --from-line --help --json --socket --timeout --version" ;;
     export) options="--namespace --agent --origin --output --help --json --socket --timeout --version" ;;
     migrate) options="--status --pause --resume --now --verify --rollback --quarantine --retry-quarantined --restore --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --follow --every --watch --to --time-zone --yes --help --json --socket --timeout --version" ;;
     metrics) options="--output --help --json --socket --timeout --version" ;;
@@ -82,6 +82,10 @@ _nimactl() {
       mapfile -t COMPREPLY < <(
         compgen -W "input contemplation output legacy_vsa note" -- "$current"
       )
+      return
+      ;;
+    --from)
+      mapfile -t COMPREPLY < <(compgen -W "openclaw claude-code server-memory" -- "$current")
       return
       ;;
     --origin)
