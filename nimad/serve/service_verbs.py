@@ -13,6 +13,7 @@ from nimad.check import check
 from nimad.core import maintenance, status
 from nimad.core.store import MemoryStore
 from nimad.serve.params import Param
+from nimad.serve.request_counts import RequestCounts
 from nimad.serve.verbs import Call, Verb
 
 REBUILD = {"part": Param(checks.choice(*maintenance.PARTS, "all"))}
@@ -25,6 +26,7 @@ class Traffic:
     socket: str = ""
     clients: Callable[[], int] = lambda: 0
     requests: Callable[[], int] = lambda: 0
+    counts: Callable[[], RequestCounts] = RequestCounts
 
 
 class ServiceVerbs:
