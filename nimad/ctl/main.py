@@ -41,6 +41,7 @@ COMMANDS = {
     "status": "service_commands",
     "rebuild": "service_commands",
     "doctor": "service_commands",
+    "metrics": "metrics_command",
     "audit": "audit_command",
     "redate": "audit_command",
     "web": "web_command",

@@ -15,6 +15,7 @@ from nimad.core import maintenance, status
 from nimad.core.store import MemoryStore
 from nimad.serve import params
 from nimad.serve.params import Param
+from nimad.serve.request_counts import RequestCounts
 from nimad.serve.verbs import Call, Verb
 from nimad.store import backups
 
@@ -30,6 +31,7 @@ class Traffic:
     socket: str = ""
     clients: Callable[[], int] = lambda: 0
     requests: Callable[[], int] = lambda: 0
+    counts: Callable[[], RequestCounts] = RequestCounts
 
 
 class ServiceVerbs:

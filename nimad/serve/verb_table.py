@@ -12,6 +12,7 @@ from nimad.serve.graph_verb import graph_verb
 from nimad.serve.hypervector_verbs import HypervectorVerbs
 from nimad.serve.import_verbs import ImportVerbs
 from nimad.serve.memory_verbs import MemoryVerbs
+from nimad.serve.metrics_verb import metrics_verb
 from nimad.serve.migration_verbs import migration_verbs
 from nimad.serve.query_verb import QueryVerb
 from nimad.serve.reflection_verbs import ReflectionVerbs
@@ -34,6 +35,7 @@ def verbs(
         *HypervectorVerbs(store, access).all(),
         *ReflectionVerbs(store).all(),
         *AuditVerbs(store).all(),
+        metrics_verb(store, traffic),
         graph_verb(store.graph, access),
         *migration_verbs(migrations),
     ]
