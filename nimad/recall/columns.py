@@ -267,6 +267,10 @@ class Columns:
             return rows, values
         return rows, values[np.isin(ids, self.id[rows], assume_unique=True)]
 
+    def spoken_by(self, subjects: Rows, rows: Rows) -> NDArray[np.bool_]:
+        """bool[m]: which rows are of one of some subjects."""
+        return _any_of(self.who[rows], subjects)
+
     def same_as(self, text: str) -> Rows:
         """int64[m]: the rows whose text is this one in the common form."""
         rows = self._with_prints(np.array([fingerprint(text)]))
@@ -284,7 +288,9 @@ class Columns:
         for wanted in prints.tolist():
             first = bisect_left(order, wanted, key=values.__getitem__)
             if first < len(order) and values[order[first]] == wanted:
-                end = bisect_right(order, wanted, lo=first, key=values.__getitem__)
+                end = first + 1
+                if end < len(order) and values[order[end]] == wanted:
+                    end = bisect_right(order, wanted, lo=end, key=values.__getitem__)
                 found.append(order[first:end])
         later = np.flatnonzero(_any_of(values[len(order) :], prints)) + len(order)
         return np.sort(np.concatenate([*found, later]).astype(np.int64))
@@ -310,8 +316,8 @@ class Columns:
 
 def _any_of(values: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.bool_]:
     """Which values are any of a few wanted ones."""
-    hit = np.zeros(len(values), np.bool_)
-    for one in wanted:
+    hit: NDArray[np.bool_] = values == wanted[0]
+    for one in wanted[1:]:
         hit |= values == one
     return hit
 
