@@ -246,13 +246,17 @@ class Columns:
         """The highest id of a row, 0 without any."""
         return int(self.id[-1]) if self.count else 0
 
+    @property
+    def without_gaps(self) -> bool:
+        """Whether each id follows the one before it: the usual case."""
+        return self.count > 0 and int(self.id[-1]) - int(self.id[0]) == self.count - 1
+
     def rows_of(self, ids: Rows) -> Rows:
         """The rows of `ids: int64[m]` (ascending); those that are not here are left out."""
         if not self.count or not len(ids):
             return np.zeros(0, np.int64)
-        base = int(self.id[0])
-        if int(self.id[-1]) - base == self.count - 1:  # no gaps: the usual case
-            rows = ids - base
+        if self.without_gaps:
+            rows = ids - int(self.id[0])
             if rows[0] < 0 or rows[-1] >= self.count:
                 rows = rows[(rows >= 0) & (rows < self.count)]
             return rows
@@ -260,8 +264,8 @@ class Columns:
         found: Rows = rows[self.id[rows] == ids]
         return found
 
-    def among(self, ids: Rows, values: Floats) -> tuple[Rows, Floats]:
-        """The rows of `ids: int64[m]` (ascending) and their `values: float32[m]`."""
+    def among(self, ids: Rows, values: NDArray[Any]) -> tuple[Rows, NDArray[Any]]:
+        """The rows of `ids: int64[m]` (ascending) and their values."""
         rows = self.rows_of(ids)
         if len(rows) == len(ids):
             return rows, values

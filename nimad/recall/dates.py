@@ -249,8 +249,8 @@ class Days:
 
 
 def _offsets(days: Ints, zone: tzinfo) -> Ints:
-    """int64[n]: `_offset` of each of `days: int64[n]`, ascending.  Of a week that begins as the next
-    one does only the beginning is asked: clocks are not put there and back within one."""
+    """int64[n]: `_offset` of each of `days: int64[n]`, ascending.  Of a week that begins as the
+    next one does only the beginning is asked: clocks are not put there and back within one."""
     weeks, back = np.unique(days // 7, return_inverse=True)
     ends = np.unique([weeks, weeks + 1])
     asked = np.array([_offset(7 * week, zone) for week in ends.tolist()], np.int64)
