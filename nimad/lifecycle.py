@@ -94,7 +94,12 @@ class Daemon:
             settings["access.control_group"],
             rules=settings["access.namespaces"],
         )
-        traffic = Traffic(str(place), lambda: self._server.clients, lambda: self._server.requests)
+        traffic = Traffic(
+            str(place),
+            lambda: self._server.clients,
+            lambda: self._server.requests,
+            lambda: self._server.dispatcher.counts,
+        )
         self._server = Server(
             verbs(store, migrations, traffic, self._access), self._access, Limits.of(settings)
         )

@@ -53,6 +53,7 @@ MAX_BATCH = 100_000
 LENGTHY = frozenset(
     {
         "audit",
+        "backup",
         "doctor",
         "dream",
         "graph",
@@ -72,7 +73,7 @@ LENGTHY = frozenset(
 )
 """Verbs that take seconds, or wait for one that does: they have threads of their own, and clients
 wait for them."""
-UNHURRIED = LENGTHY | {"capture", "import", "forget"}
+UNHURRIED = LENGTHY | {"capture", "import", "import.put", "forget"}
 """Verbs that a client sets no time limit: lengthy ones, and those whose list sets the time."""
 
 

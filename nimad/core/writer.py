@@ -62,7 +62,7 @@ class Writer:
                 also(tx)
             return memories
 
-        return self._store(memories, add, removed)
+        return self.store(memories, add, removed)
 
     def capture(self, turns: Sequence[CapturedTurn]) -> list[StoredTurn]:
         """See `MemoryStore.capture`."""
@@ -71,10 +71,10 @@ class Writer:
                 check_memory(memory, place)
         work = Capture(turns, self._records.rows)
         if work.missing:
-            self._store(work.missing, work.store)
+            self.store(work.missing, work.store)
         return work.results
 
-    def _store(
+    def store(
         self,
         memories: Sequence[Memory],
         add: Callable[[Transaction], Sequence[Memory]],
