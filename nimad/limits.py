@@ -53,6 +53,7 @@ MAX_BATCH = 100_000
 LENGTHY = frozenset(
     {
         "audit",
+        "backup",
         "doctor",
         "dream",
         "graph",

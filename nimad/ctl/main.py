@@ -35,6 +35,8 @@ COMMANDS = {
     "forget": "remember_commands",
     "import": "import_command",
     "export": "export_command",
+    "backup": "backup_commands",
+    "restore": "backup_commands",
     "migrate": "migrate_command",
     "status": "service_commands",
     "rebuild": "service_commands",

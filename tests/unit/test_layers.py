@@ -55,6 +55,7 @@ LEVELS = {
     "background": 3.25,
     "migrate": 3.3,
     "check": 3.4,
+    "backup": 3.45,
     "cognition": 3.5,
     "retrieval": 3.6,
     "nima_episodic_integration": 3.65,
