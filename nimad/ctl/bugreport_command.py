@@ -23,6 +23,7 @@ from nimad import __version__, config
 from nimad.ctl.arguments import Commands, add_command
 from nimad.ctl.client import Client
 from nimad.ctl.metrics_command import exposition
+from nimad.ctl.output_file import open_output
 from nimad.ctl.redaction import HIDDEN, Redaction
 from nimad.ctl.screen import Screen
 from nimad.ctl.terminal_text import safe
@@ -83,9 +84,7 @@ def run_bugreport(args: argparse.Namespace, client: Client, screen: Screen) -> i
         screen.flush()
         if input(f"Write it to {path}? [y/N] ").strip().lower() not in ("y", "yes"):
             raise Interrupted()
-    from nimad.ctl.export_command import _target
-
-    with _target(path) as file:
+    with open_output(path) as file:
         file.write(archive(parts))
     result = {"path": str(path), "parts": listed}
     return screen.answer(result, f"wrote {path} ({size(path.stat().st_size)})")
