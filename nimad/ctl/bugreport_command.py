@@ -78,7 +78,7 @@ def run_bugreport(args: argparse.Namespace, client: Client, screen: Screen) -> i
         screen.line(README.rstrip())
         screen.line()
         for name, text in parts.items():
-            screen.line(f"  {name:<18}{size(len(text.encode())):>10}  {_about(text)}")
+            screen.line(f"  {name:<18}{size(len(text.encode())):>10}")
         screen.line()
     if screen.terminal and sys.stdin.isatty() and not args.yes and not screen.json:
         screen.flush()
@@ -98,7 +98,7 @@ def collected(client: Client, redaction: Redaction) -> dict[str, str]:
         parts[f"{verb}.json"] = _json(redaction.value(_asked(client, verb)))
     families = _asked(client, "metrics").get("families")
     parts["metrics.prom"] = exposition(families) if families else "no figures\n"
-    parts["units.txt"] = _units()
+    parts["units.txt"] = _output("systemctl", "show", f"--property={UNIT_FIELDS}", *UNITS)
     parts["log.txt"] = _log(redaction)
     return parts
 
@@ -113,11 +113,6 @@ def archive(parts: Mapping[str, str]) -> bytes:
             about.size = len(data)
             tar.addfile(about, io.BytesIO(data))
     return made.getvalue()
-
-
-def _about(text: str) -> str:
-    lines = text.count("\n")
-    return f"{lines:,} lines" if lines != 1 else "1 line"
 
 
 def _json(value: Any) -> str:
@@ -182,10 +177,6 @@ def _config(redaction: Redaction) -> dict[str, Any]:
         else:
             shown[name] = redaction.text(value) if isinstance(value, str) else HIDDEN
     return shown
-
-
-def _units() -> str:
-    return _output("systemctl", "show", "--no-pager", f"--property={UNIT_FIELDS}", *UNITS)
 
 
 def _log(redaction: Redaction) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,12 @@ class Redaction:
             tuple(part for part in _PLACE.split(" ".join(text.split())) if part.strip())
             for text in constants
         }
-        self._templates = sorted(each for each in templates if _tells(each))
+        self._templates = sorted(
+            parts
+            for parts in templates
+            if " " in "".join(parts).strip()  # a sentence, no mere punctuation between names
+            and sum(map(str.isalpha, "".join(parts))) >= LEAST_LETTERS
+        )
 
     def value(self, value: Any) -> Any:
         """A value of JSON, its texts and keys as far as they may be told."""
@@ -80,12 +85,6 @@ class Redaction:
             told = found[0][0] or (any(shown) and _FIGURE.fullmatch(piece))
             kinds = [word for word in re.findall(r"[A-Z]\w+", piece) if word in EXCEPTIONS]
             yield piece if told else f" {' '.join([*kinds, HIDDEN])} "
-
-
-def _tells(template: Sequence[str]) -> bool:
-    """Whether the parts of a template are a sentence, and no mere punctuation between names."""
-    whole = "".join(template)
-    return " " in whole.strip() and sum(map(str.isalpha, whole)) >= LEAST_LETTERS
 
 
 def _constants(file: Path) -> Iterable[str]:
