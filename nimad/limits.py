@@ -40,6 +40,8 @@ LENGTHY = frozenset(
     {
         "doctor",
         "dream",
+        "fleet.apply",
+        "fleet.changes",
         "graph",
         "phi",
         "rebuild",

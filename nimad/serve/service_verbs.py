@@ -11,6 +11,7 @@ from typing import Any
 from nimad import __version__, checks
 from nimad.check import check
 from nimad.core import maintenance, status
+from nimad.core.fleet import Fleet
 from nimad.core.store import MemoryStore
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
@@ -30,8 +31,8 @@ class Traffic:
 class ServiceVerbs:
     """Answers about one store and the server in front of it."""
 
-    def __init__(self, store: MemoryStore, traffic: Traffic) -> None:
-        self._store = store
+    def __init__(self, store: MemoryStore, traffic: Traffic, fleet: Fleet) -> None:
+        self._store, self._fleet = store, fleet
         self._traffic = traffic
 
     def all(self) -> list[Verb]:
@@ -60,6 +61,7 @@ class ServiceVerbs:
         return {
             **about,
             **status.describe(self._store),
+            "fleet": self._fleet.status(),
             "clients": self._traffic.clients(),
             "requests": self._traffic.requests(),
         }

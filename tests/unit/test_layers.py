@@ -58,6 +58,8 @@ LEVELS = {
     "systemd": 5,
     "logs": 5.1,
     "endpoint": 5.15,
+    "hub": 5.16,
+    "sync": 5.17,
     "lifecycle": 5.2,
     "daemon": 5.3,
     "client": 4.9,
@@ -94,11 +96,12 @@ OWNERS = {
     "psutil": {"probe"},
     "tenacity": {"ctl", "endpoint", "migrate"},
     "sdnotify": {"systemd"},
+    "psycopg": {"hub"},
     "pickle": set(),
     "torch": set(),
     "http": {"endpoint"},
     "ssl": {"endpoint"},
-    "socket": {"embed", "endpoint", "serve", "systemd", "lifecycle", "ctl", "client"},
+    "socket": {"embed", "endpoint", "serve", "systemd", "lifecycle", "ctl", "client", "sync"},
 }
 
 FACES = {"nimad", "nimad.cognition"}
