@@ -166,8 +166,8 @@ class RecordsDamaged(NimadError, code="records_damaged", exit=65, wire=-32014):
     """The records in {path} are damaged: {detail}"""
 
     hint = (
-        "Stop nimad, keep a copy of {path} and {path}-wal, and put a backup in their place;"
-        " `sqlite3 COPY .recover` prints what can still be read."
+        "Stop nimad, move its state directory away, and restore a backup (docs/backup.md);"
+        " `sqlite3 {path} .recover` prints what can still be read."
     )
 
 
@@ -402,6 +402,27 @@ class HubUnusable(NimadError, code="hub", exit=69, wire=-32082):
     """The hub cannot be used: {detail}"""
 
     hint = "This board goes on without it; nimad-sync tries again by itself."
+
+
+# --- backups ------------------------------------------------------------------------------------
+
+
+class BackupDamaged(NimadError, code="backup_damaged", exit=65, wire=-32061):
+    """{path} is not a backup of nimad as it was written: {detail}"""
+
+    hint = "Nothing of it is used. `nimactl backup --verify FILE` tells which backups are whole."
+
+
+class BackupTooNew(FormatTooNew, code="backup_too_new", exit=65, wire=-32062):
+    """{path} has format version {found}; this nimad reads {oldest} to {newest}."""
+
+    hint = "Install the nimad that wrote it, or a newer one."
+
+
+class StateNotEmpty(NimadError, code="state_not_empty", exit=73, wire=-32063):
+    """There are memories in {state} already, and a restore replaces none."""
+
+    hint = "Stop nimad and move that directory away, or restore beside it: --into DIR."
 
 
 # --- what nimactl reads and writes --------------------------------------------------------------

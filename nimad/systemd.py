@@ -76,11 +76,13 @@ def _status(line: str) -> str:
     return "STATUS=" + " ".join(line.split())
 
 
-def listening_sockets(environ: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
+def listening_sockets(
+    environ: MutableMapping[str, str] = os.environ, family: socket.AddressFamily = socket.AF_UNIX
+) -> list[socket.socket]:
     """The sockets of socket activation, ours to close; [] when we are to listen ourselves.
 
-    Raises UsageError for a descriptor that is no listening Unix stream socket.  The variables are
-    removed, so that no child takes them for its own.
+    Raises UsageError for a descriptor that is no listening stream socket of the family.  The
+    variables are removed, so that no child takes them for its own.
     """
     given = environ.pop("LISTEN_FDS", "")
     pid = environ.pop("LISTEN_PID", "")
@@ -95,8 +97,9 @@ def listening_sockets(environ: MutableMapping[str, str] = os.environ) -> list[so
             listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         except OSError as error:
             raise UsageError(detail=f"descriptor {fd} is no socket ({error.strerror})") from error
-        if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM or not listens:
-            raise UsageError(detail=f"descriptor {fd} is no listening Unix stream socket")
+        if sock.family != family or sock.type != socket.SOCK_STREAM or not listens:
+            kind = "Unix" if family == socket.AF_UNIX else "TCP"
+            raise UsageError(detail=f"descriptor {fd} is no listening {kind} stream socket")
         found.append(sock)
     return found
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -115,6 +115,20 @@ class Clock:
         self.waiting = False
         log.info("the clock was set; %d memories were moved by %s", len(moves), _shown(by))
         return False
+
+    def redate(self, ids: Sequence[int], at: int) -> None:
+        """Memories that are there happened at `at` [epoch milliseconds], whatever the clock said.
+
+        Raises DiskFull and the like; then nothing has changed.
+        """
+        with self._records.write() as tx:
+            sql = "SELECT id, timestamp FROM memories WHERE id IN (SELECT value FROM json_each(?))"
+            rows = tx.rows(sql, (json.dumps(list(ids)),))
+            tx.move_in_time([(number, at - before, TIMESTAMP) for number, before in rows])
+            tx.many(
+                "UPDATE unset_clock SET fields = fields & ? WHERE memory = ?",
+                [(CREATED, number) for number in ids],
+            )
 
     def catch_up(self) -> None:
         """`set_right`, before memories are stored or shown; idle time tries again what fails."""

@@ -10,11 +10,11 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-import psycopg
 from psycopg import sql
 
 from nimad import __version__
 from nimad.errors import HubUnusable, NimadError, UsageError
+from nimad.hub.driver import psycopg
 from nimad.hub.schema import MIGRATIONS
 from nimad.hub.session import LATEST_VERSION
 from nimad.keys import DIRECTIONS

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from nimad.errors import HubUnusable
+from nimad.hub.driver import psycopg
 from nimad.hub.schema import BY_WRITER
 
 CHANNEL = "nimad"

@@ -23,6 +23,7 @@ from nimad.errors import BadRecord, NamespaceDenied, NotFound, ReplyTooLarge, Us
 from nimad.limits import (
     MAX_DEPTH,
     MAX_FRAME,
+    MAX_IDS,
     MAX_IMPORT,
     MAX_PAYLOAD,
     MAX_RECORD,
@@ -82,7 +83,7 @@ CAPTURE = {"turns": Param(params.many(1, MAX_TURNS, "turns")), "time_zone": _ZON
 
 
 FORGET = {
-    "ids": Param(params.many(1, 10_000, "ids", _ID), []),
+    "ids": Param(params.many(1, MAX_IDS, "ids", _ID), []),
     "purge": Param(params.flag, False),
     "all_forgotten": Param(params.flag, False),
     "dry_run": Param(params.flag, False),
@@ -265,6 +266,8 @@ class MemoryVerbs:
             receipt = self._store.forget(**{**call.params, "ids": own})
         receipt.missing = sorted({*receipt.missing, *asked} - {*own})
         receipt.removed.pop("relations", None)  # it would count what leads to others, too
+        for backup in receipt.backups:
+            del backup["path"], backup["sequence"]
         return asdict(receipt)
 
 

@@ -19,6 +19,11 @@ from nimad.store.schema import last_number
 from nimad.store.transaction import Transaction
 
 META = "identity"
+RENEW = f"""
+UPDATE meta SET value = json_insert(value, '$[#]',
+    json_array(lower(hex(randomblob(16))), {last_number("memories")} + 1)) WHERE key = '{META}'
+"""
+"""SQL that gives a restored store a UUID of its own; see `renew`."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +56,12 @@ def identity(records: Records) -> Identity:
     if (known := _read(records.rows)) is not None:
         return known
     with records.write() as tx:
-        return _read(tx.rows) or _add(tx, (), 0)
+        made = _read(tx.rows) or Identity(((uuid.uuid4().hex, 0),))
+        tx.set_meta(META, json.dumps(made.parts))
+    return made
 
 
 def renew(tx: Transaction) -> None:
     """Give a restored store a UUID of its own, in place of that of the store it is a copy of; it
     keeps none where it had none.  To be called before anything is remembered in it."""
-    if (known := _read(tx.rows)) is not None:
-        _add(tx, known.parts, int(tx.rows(f"SELECT {last_number('memories')}")[0][0]) + 1)
-
-
-def _add(tx: Transaction, parts: tuple[tuple[str, int], ...], first: int) -> Identity:
-    made = Identity((*parts, (uuid.uuid4().hex, first)))
-    tx.set_meta(META, json.dumps(made.parts))
-    return made
+    tx.execute(RENEW)

@@ -452,13 +452,18 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")  # what sqlite3 mended may have left it
     if empty:
-        _apply(connection, [TABLES, *UPGRADES.values()])
+        make(connection)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # never a file without its tables
     elif version < SCHEMA:
         _apply(connection, [UPGRADES[number] for number in range(version + 1, SCHEMA + 1)])
     form = connection.execute("SELECT value FROM meta WHERE key = 'text_form'").fetchone()
     if form is None or form[0] != FORM:
         _apply(connection, [REFOLD.replace("?", f"'{FORM}'")])
+
+
+def make(connection: sqlite3.Connection, version: int = SCHEMA) -> None:
+    """Create the tables of a version in an empty database."""
+    _apply(connection, [TABLES, *(UPGRADES[number] for number in range(2, version + 1))])
 
 
 def _apply(connection: sqlite3.Connection, scripts: list[str]) -> None:

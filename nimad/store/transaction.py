@@ -112,15 +112,21 @@ class Transaction:
     # --- adding -------------------------------------------------------------------------------
 
     def add_memories(
-        self, memories: Sequence[Memory], source: int | None = None, board: int | None = None
+        self,
+        memories: Sequence[Memory],
+        source: int | None = None,
+        *,
+        seat: bool = False,
+        board: int | None = None,
     ) -> list[int]:
         """Store memories; gives each its id (also set on the object).
 
-        `board` is the row id of the store of a fleet that they came from.
-        `source` is the row id of a legacy source, whose turns are its own; without one, a memory
-        that names a turn takes its place there by its layer.  A turn's name counts within the
-        memory's namespace, conversation and session.
+        `source` is the row id of a source, whose turns are its own; without one, or with `seat`, a
+        memory that names a turn takes its place there by its layer.  A turn's name counts within
+        the memory's namespace, conversation and session.  `board` is the row id of the store of a
+        fleet that they came from: their turns are those of this store.
         """
+        seat = seat or source is None
         first = self._next_id("memories")
         made: list[rows.Row] = []
         members: list[tuple[int, Memory]] = []
@@ -128,7 +134,7 @@ class Transaction:
         for number, memory in enumerate(memories, first):
             memory.id = number
             turn = turns.get(self._turn_key(memory)) if turns else None
-            if turn is not None and source is None and memory.layer in TURN_ROLES:
+            if turn is not None and seat and memory.layer in TURN_ROLES:
                 members.append((turn, memory))
             made.append(rows.to_row(memory, self._names, turn, source or board))
         self.many(rows.INSERT, made)
@@ -304,8 +310,7 @@ class Transaction:
             "SELECT id FROM relations WHERE origin IN (SELECT id FROM doomed) UNION"
             " SELECT id FROM relations WHERE target IN (SELECT id FROM doomed) ORDER BY 1"
         )
-        self.many("DELETE FROM relations WHERE id = ?", relations)
-        self._changed("delete", "relation", [number for (number,) in relations])
+        self.delete_relations([number for (number,) in relations])
         turns = self._leave_turns()
         self.execute(
             "INSERT OR IGNORE INTO tombstones (id) SELECT id FROM doomed"
@@ -320,6 +325,11 @@ class Transaction:
         self._changed("delete", "memory", sorted(ids))
         self.execute("DELETE FROM doomed")
         return {"memories": memories, "relations": len(relations), "turns": turns}
+
+    def delete_relations(self, ids: Sequence[int]) -> None:
+        """Delete relations, which must exist."""
+        self.many("DELETE FROM relations WHERE id = ?", [(number,) for number in ids])
+        self._changed("delete", "relation", ids)
 
     def _leave_turns(self) -> int:
         """Clear the members of turns; a turn without any member is not listed any more.
