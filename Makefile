@@ -5,7 +5,7 @@ STAMP := .venv/.complete
 WORKERS ?= 2
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
-.PHONY: help setup run test test-slow test-agents client measure bench bench-vsa bench-recall bench-migration minilm static lexicon lint deb
+.PHONY: help setup run test test-slow test-web test-agents client measure bench bench-vsa bench-recall bench-migration minilm static lexicon lint deb
 .PHONY: deb-minilm test-deb test-release test-vm test-pi clean
 
 help: ## this list
@@ -25,11 +25,15 @@ test: $(STAMP) ## run all but the slow tests in WORKERS=2 processes; PYTEST="-x 
 	@$(BIN)/pytest -m "not slow" --numprocesses $(WORKERS) --dist worksteal --durations 10 $(PYTEST)
 
 test-slow: $(STAMP) ## run the slow tests, those that measure waits and memory too, one after another
-	@$(BIN)/pytest -m "slow and not agents" --durations 10 $(PYTEST)
+	@$(BIN)/pytest -m "slow and not agents and not browser" --durations 10 $(PYTEST)
 
 test-agents: $(STAMP) ## try nimad with the clients of others: MCP's SDKs (npm is needed, and the network once)
 	@$(BIN)/python packaging/fetch_agents.py
 	@$(BIN)/pytest -m agents tests/agents --durations 10 $(PYTEST)
+
+test-web: $(STAMP) ## walk through the pages of nimactl web in Chromium (chromium and npm are needed); SHOTS=folder
+	@$(BIN)/python packaging/fetch_agents.py browser
+	@NIMAD_SCREENSHOTS=$(SHOTS) $(BIN)/pytest -m browser tests/web $(PYTEST)
 
 client: $(STAMP) ## write dist/nimad_client-*.whl, the client without the daemon
 	@$(BIN)/python packaging/build_client.py

@@ -143,17 +143,16 @@ def compare(live: Client, beside: Client, memories: int, progress: Progress) -> 
         progress.show(f"comparing  {bar(done / max(memories, 1))}  {share(done, memories or 1)}")
     for text in filter(str.strip, texts):
         found.asked += 1
-        answers = [_best(client, text[:QUESTION_CHARS]) for client in (live, beside)]
-        found.alike += answers[0] == answers[1]
+        asked = {"text": text[:QUESTION_CHARS], "k": 1}
+        # by their texts: copies of a memory are as good
+        best = [
+            [hit["text"] for hit in client.call("query", **asked)["results"]]
+            for client in (live, beside)
+        ]
+        found.alike += best[0] == best[1]
     return found
 
 
 def _memories(client: Client) -> Iterator[dict[str, Any]]:
     for _, lines in pages(client):
         yield from map(json.loads, lines.splitlines())
-
-
-def _best(client: Client, text: str) -> str | None:
-    """The text of what answers best; copies of it are as good."""
-    results = client.call("query", text=text, k=1)["results"]
-    return results[0]["text"] if results else None

@@ -41,7 +41,7 @@ def frame(page: Page, request: Request, prefix: str) -> Html:
         "theme",
         tag("input", type="hidden", name="theme", value=following),
         tag("input", type="hidden", name="back", value=back),
-        tag("button", request.theme, aria_label=f"Theme: {request.theme}. Change to {following}."),
+        tag("button", f"Theme: {request.theme}", title=f"Change it to {following}"),
         class_="theme",
     )
     head = tag(

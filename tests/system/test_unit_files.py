@@ -11,7 +11,7 @@ import pytest
 from tests.system.tools import need
 
 UNITS = Path(__file__).parents[2] / "systemd"
-CEILINGS = {"nimad": 0.7, "nimad-embedder": 1.1}
+CEILINGS = {"nimad": 0.7, "nimad-embedder": 1.1, "nimad-web": 0.5}
 TIMED = {"nimad-metrics": 1.0, "nimad-backup": 1.0}
 """Services that a timer starts, which is off by default, and their ceilings."""
 ALL_CEILINGS = CEILINGS | TIMED
@@ -118,8 +118,8 @@ def test_the_socket_is_for_the_group() -> None:
 
 
 def test_the_user_is_one_that_systemd_252_understands() -> None:
-    (line,) = settings("nimad.sysusers")
-    assert re.match(r"u nimad - ", line)
+    lines = settings("nimad.sysusers")
+    assert [re.match(r"u ([a-z-]+) - ", line)[1] for line in lines] == ["nimad", "nimad-web"]
 
 
 def test_the_service_is_stopped_only_after_its_requests_were_drained() -> None:
