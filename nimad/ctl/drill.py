@@ -143,10 +143,10 @@ def compare(live: Client, beside: Client, memories: int, progress: Progress) -> 
         progress.show(f"comparing  {bar(done / max(memories, 1))}  {share(done, memories or 1)}")
     for text in filter(str.strip, texts):
         found.asked += 1
-        asked = {"text": text[:QUESTION_CHARS], "k": 1}
+        question = text[:QUESTION_CHARS]
         # by their texts: copies of a memory are as good
         best = [
-            [hit["text"] for hit in client.call("query", **asked)["results"]]
+            [hit["text"] for hit in client.call("query", text=question, k=1)["results"]]
             for client in (live, beside)
         ]
         found.alike += best[0] == best[1]
