@@ -12,7 +12,7 @@ from tests.system.tools import need
 
 UNITS = Path(__file__).parents[2] / "systemd"
 CEILINGS = {"nimad": 0.7, "nimad-embedder": 1.1, "nimad-sync": 1.1, "nimad-web": 0.5}
-TIMED = {"nimad-metrics": 1.0}
+TIMED = {"nimad-metrics": 1.0, "nimad-backup": 1.0}
 """Services that a timer starts, which is off by default, and their ceilings."""
 ALL_CEILINGS = CEILINGS | TIMED
 """Highest exposure scores that `systemd-analyze security` may give (0 is best, 10 worst)."""
