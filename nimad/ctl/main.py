@@ -42,6 +42,7 @@ COMMANDS = {
     "rebuild": "service_commands",
     "doctor": "service_commands",
     "metrics": "metrics_command",
+    "bugreport": "bugreport_command",
     "audit": "audit_command",
     "redate": "audit_command",
     "web": "web_command",

@@ -145,7 +145,7 @@ class Dispatcher:
             return protocol.error_reply(request.id, error), error.code
         except BaseException as error:  # SystemExit would end the loop, and the daemon with it
             frames = "".join(traceback.format_tb(error.__traceback__)).rstrip()
-            log.error("%s failed: %s\n%s", verb.name, describe(error), frames)
+            log.error("the verb %s failed: %s\n%s", verb.name, describe(error), frames)
             failure = NimadError(detail=f"{verb.name} failed with {type(error).__name__}")
             return protocol.error_reply(request.id, failure), failure.code
         finally:

@@ -18,7 +18,7 @@ from nimad.probe.memory import resident_memory
 from nimad.serve.request_counts import Family
 from nimad.serve.service_verbs import Traffic
 from nimad.serve.verbs import Call, Verb
-from nimad.store import sources
+from nimad.store import backups, sources
 
 
 def metrics_verb(store: MemoryStore, traffic: Traffic) -> Verb:
@@ -69,6 +69,9 @@ def _families(store: MemoryStore, traffic: Traffic) -> Iterator[Family]:
         for stage in rows:
             rows[stage] += getattr(source, stage)
     yield _many("migration_rows", "Rows of all sources, by what was done.", "stage", rows)
+    made = [each["made"] for each in backups.known(store.records) if each["sequence"] is not None]
+    about = "When the last backup was made, since 1970; 0: none is known."
+    yield _one("last_backup_timestamp_seconds", about, round(max(made, default=0) / 1000))
     problems = len(told["degraded"]) + len(told["waiting"])
     yield _one("problems", "Parts out of service, and work that failed and waits.", problems)
 

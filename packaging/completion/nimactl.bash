@@ -25,7 +25,7 @@ _nimactl() {
   done
 
   # BEGIN words
-  local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export backup restore migrate status rebuild doctor metrics audit redate web mcp hook"
+  local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export backup restore migrate status rebuild doctor metrics bugreport audit redate web mcp hook"
   local options="--help --json --socket --timeout --version"
   case $command in
     query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --strictness --goal --explain --help --json --socket --timeout --version" ;;
@@ -45,10 +45,11 @@ _nimactl() {
     capture) options="--namespace --agent --time-zone --help --json --socket --timeout --version" ;;
     import) options="--from --name --agent --mask --dry-run --namespace --time-zone --from-line --help --json --socket --timeout --version" ;;
     export) options="--namespace --agent --origin --output --help --json --socket --timeout --version" ;;
-    backup) options="--keep --verify --help --json --socket --timeout --version" ;;
+    backup) options="--keep --verify --drill --help --json --socket --timeout --version" ;;
     restore) options="--into --config --help --json --socket --timeout --version" ;;
     migrate) options="--status --pause --resume --now --verify --rollback --quarantine --retry-quarantined --restore --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --follow --every --watch --to --time-zone --yes --help --json --socket --timeout --version" ;;
     metrics) options="--output --help --json --socket --timeout --version" ;;
+    bugreport) options="--print --yes --help --json --socket --timeout --version" ;;
     audit) options="--kind --limit --time-zone --help --json --socket --timeout --version" ;;
     redate) options="--time-zone --help --json --socket --timeout --version" ;;
     web) options="--port --idle --url --help --json --socket --timeout --version" ;;
