@@ -256,7 +256,7 @@ def test_a_letter_without_a_case_is_no_trouble(text: str) -> None:
 
 @pytest.mark.parametrize("place", ["Europe/Berlin", "Africa/Casablanca", "Australia/Lord_Howe"])
 def test_the_days_of_many_years_are_those_of_the_zone(place: str) -> None:
-    """Around midnight, where a wrong offset makes another day of it; clocks that are put included."""
+    """Around midnight, where a wrong offset makes another day of it."""
     zone = ZoneInfo(place)
     noons = range(
         ms(datetime(2015, 1, 1, 12, tzinfo=UTC)), ms(datetime(2023, 1, 1, tzinfo=UTC)), DAY_MS
