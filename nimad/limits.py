@@ -53,8 +53,11 @@ MAX_BATCH = 100_000
 LENGTHY = frozenset(
     {
         "audit",
+        "backup",
         "doctor",
         "dream",
+        "fleet.apply",
+        "fleet.changes",
         "graph",
         "phi",
         "rebuild",

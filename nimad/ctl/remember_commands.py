@@ -19,7 +19,7 @@ from nimad.ctl.arguments import (
 from nimad.ctl.client import Client
 from nimad.ctl.screen import Screen
 from nimad.ctl.terminal_text import one_line
-from nimad.human import count
+from nimad.human import count, date
 from nimad.model import FIELDS
 
 SOME_MISSING = 1
@@ -117,6 +117,9 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         told.append(f"{verb} {_listed(before)}, forgotten before")
     for step, reason in (receipt.get("unfinished") or {}).items():
         told.append(f"the purge of {step} is tried again by itself: {reason}")
+    for backup in receipt.get("backups") or []:
+        named = backup.get("path", "a backup")
+        told.append(f"{named} of {date(backup['made'])} may still hold it: delete that yourself")
     if receipt["missing"]:
         told.append(f"there is no memory {_listed(receipt['missing'])}")
     screen.answer(receipt, *map(one_line, told))

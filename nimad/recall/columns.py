@@ -267,14 +267,6 @@ class Columns:
             return rows, values
         return rows, values[np.isin(ids, self.id[rows], assume_unique=True)]
 
-    def spoken_by(self, subjects: Rows, rows: Rows | slice = slice(None)) -> NDArray[np.bool_]:
-        """bool[m]: which rows (all, unless some are given) are of one of these subjects."""
-        who = self.who[rows]
-        named = np.zeros(len(who), np.bool_)
-        for code in subjects:
-            named |= who == code
-        return named
-
     def same_as(self, text: str) -> Rows:
         """int64[m]: the rows whose text is this one in the common form."""
         rows = self._with_prints(np.array([fingerprint(text)]))

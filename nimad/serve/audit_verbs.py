@@ -16,9 +16,7 @@ from nimad.serve.verbs import Call, Verb
 
 _ID = checks.integer(1, 2**63 - 1)
 AUDIT = {
-    "kinds": Param(
-        params.many(1, len(AUDIT_KINDS), "kinds", checks.choice(*AUDIT_KINDS)), list(AUDIT_KINDS)
-    ),
+    "kinds": Param(params.many(1, len(AUDIT_KINDS), "kinds", checks.choice(*AUDIT_KINDS)), None),
     "limit": Param(checks.integer(1, MAX_FINDINGS), 20),
     "time_zone": Param(params.zone, None),
 }
@@ -49,7 +47,7 @@ class AuditVerbs:
         began = time.perf_counter()
         given = call.params
         zone = given["time_zone"] or times.local_zone()
-        done = audit(self._store, zone, call.within, given["kinds"], given["limit"])
+        done = audit(self._store, zone, call.within, given["kinds"] or AUDIT_KINDS, given["limit"])
         took = round((time.perf_counter() - began) * 1000, 3)
         return {**as_json(done), "took_ms": took}
 

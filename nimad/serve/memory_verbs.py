@@ -266,6 +266,8 @@ class MemoryVerbs:
             receipt = self._store.forget(**{**call.params, "ids": own})
         receipt.missing = sorted({*receipt.missing, *asked} - {*own})
         receipt.removed.pop("relations", None)  # it would count what leads to others, too
+        for backup in receipt.backups:
+            del backup["path"], backup["sequence"]
         return asdict(receipt)
 
 

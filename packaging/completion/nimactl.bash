@@ -25,7 +25,7 @@ _nimactl() {
   done
 
   # BEGIN words
-  local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export migrate status rebuild doctor audit redate web mcp hook"
+  local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export backup restore migrate status rebuild doctor metrics bugreport audit redate web mcp hook"
   local options="--help --json --socket --timeout --version"
   case $command in
     query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --strictness --goal --explain --help --json --socket --timeout --version" ;;
@@ -45,7 +45,11 @@ _nimactl() {
     capture) options="--namespace --agent --time-zone --help --json --socket --timeout --version" ;;
     import) options="--from --name --agent --mask --dry-run --namespace --time-zone --from-line --help --json --socket --timeout --version" ;;
     export) options="--namespace --agent --origin --output --help --json --socket --timeout --version" ;;
+    backup) options="--keep --verify --drill --help --json --socket --timeout --version" ;;
+    restore) options="--into --config --help --json --socket --timeout --version" ;;
     migrate) options="--status --pause --resume --now --verify --rollback --quarantine --retry-quarantined --restore --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --follow --every --watch --to --time-zone --yes --help --json --socket --timeout --version" ;;
+    metrics) options="--output --help --json --socket --timeout --version" ;;
+    bugreport) options="--print --yes --help --json --socket --timeout --version" ;;
     audit) options="--kind --limit --time-zone --help --json --socket --timeout --version" ;;
     redate) options="--time-zone --help --json --socket --timeout --version" ;;
     web) options="--port --idle --url --help --json --socket --timeout --version" ;;
@@ -56,7 +60,7 @@ _nimactl() {
 
   COMPREPLY=()
   case $previous in
-    --socket | --output | --to) _nimactl_files "$current" && return ;;
+    --socket | --output | --to | --into | --config) _nimactl_files "$current" && return ;;
     --mode) mapfile -t COMPREPLY < <(compgen -W "hybrid meaning words" -- "$current") && return ;;
     --ask)
       mapfile -t COMPREPLY < <(
@@ -92,6 +96,7 @@ _nimactl() {
       return
       ;;
     --verify | --rollback | --forget-backup | --quarantine | --retry-quarantined | --restore)
+      [[ $command == backup ]] && _nimactl_files "$current" && return
       mapfile -t COMPREPLY < <(compgen -W "$(_nimactl_sources)" -- "$current")
       return
       ;;
@@ -101,7 +106,7 @@ _nimactl() {
         return
       fi
       ;;
-    -k | --limit | --timeout | --who | --where | --when | --namespace | --agent | --tag | --after | --before | \
+    -k | --keep | --limit | --timeout | --who | --where | --when | --namespace | --agent | --tag | --after | --before | \
       --what | --context | --emotion | --theme | --top | --seconds | --importance | --depth | \
       --day | --since | --budget | --priority | --due | --by | -n | \
       --batch-size | --start-offset | --name | --from-line | --port | --idle)
@@ -115,7 +120,7 @@ _nimactl() {
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
   else
     case $command in
-      capture | import | migrate) _nimactl_files "$current" ;;
+      backup | capture | import | migrate | restore) _nimactl_files "$current" ;;
       dream) mapfile -t COMPREPLY < <(compgen -W "list accept reject" -- "$current") ;;
       goal) mapfile -t COMPREPLY < <(compgen -W "add list show done" -- "$current") ;;
       hook) mapfile -t COMPREPLY < <(compgen -W "session-start prompt stop" -- "$current") ;;

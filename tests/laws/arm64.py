@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nimad.index.kernels.contract import BINS, BITS, PLANES, ROUNDS, WORDS, groups
+from nimad.index.kernels.contract import BINS, BITS, PLANES, ROUNDS, STEPS, WORDS, groups
 
 QEMU = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
 ASSEMBLER = shutil.which("aarch64-linux-gnu-as")
@@ -122,6 +122,14 @@ def _shares_sizes(a: tuple[int, ...]) -> list[int]:
     return [end * 4, count * 8, 0, edge * 4, edge * 4, 0, rest, rest, 0, 12, count * 4]
 
 
+def _leaders_sizes(a: tuple[int, ...]) -> list[int]:
+    count, end = a[2], a[8]
+    room = min(5 * count, end) + 1
+    linked = _shares_sizes((*a[:10], 0))[:10]
+    marked = (end // 64 + 1) * 8
+    return [*linked, end if a[11] else 0, 0, 0, STEPS * 8, marked, room * 8, room * 4]
+
+
 # How many bytes each pointer argument points to; 0 for a number.
 SIZES: dict[str, Callable[[tuple[int, ...]], list[int]]] = {
     "encode": lambda a: [
@@ -133,6 +141,7 @@ SIZES: dict[str, Callable[[tuple[int, ...]], list[int]]] = {
     "postings": lambda a: [a[1], 0, a[3], 0, 0, 0, 0, a[4] * 8, a[4] * 4],
     "weigh": _weigh_sizes,
     "shares": _shares_sizes,
+    "leaders": _leaders_sizes,
     "find": _find_sizes,
     "dots": _dots_sizes,
 }
@@ -146,6 +155,7 @@ POINTERS = {
     "postings": (0, 2, 7, 8),
     "weigh": (0, 1, 2, 4, 6, 8, 9),
     "shares": (0, 1, 3, 4, 6, 7, 9, 10),
+    "leaders": (0, 1, 3, 4, 6, 7, 9, 10, 13, 14, 15, 16),
 }
 
 

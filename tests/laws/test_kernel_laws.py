@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -286,6 +286,34 @@ def test_words_are_weighed_as_the_reference_weighs_them(
         assert mine.tobytes() == theirs.tobytes() and mine.dtype == theirs.dtype
 
 
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 2**32), rows=st.integers(1, 400), k=st.integers(1, 60))
+def test_the_rows_that_share_most_are_those_of_the_reference(
+    form: Kernels, seed: int, rows: int, k: int
+) -> None:
+    """Chains in any order and length, few values that are equal or many that are not."""
+    rng = np.random.default_rng(seed)
+    chain, before, after = rng.permutation(rows), *np.full((2, rows), -1, np.int32)
+    linked = rng.random(rows - 1) < rng.random()
+    after[chain[:-1][linked]], before[chain[1:][linked]] = chain[1:][linked], chain[:-1][linked]
+    sides = [parted(side, int(rng.integers(0, rows + 1))) for side in (before, after)]
+    sides[1] = parted(after, len(sides[0].first))
+    own = np.zeros(rows, np.float32)
+    held = rng.permutation(rows)[: int(rng.integers(0, rows + 1))]
+    own[held] = rng.integers(1, 4, len(held)) if seed & 1 else rng.random(len(held)) ** 3 + 1e-3
+    masks = [None, rng.random(rows) < 0.3, np.zeros(rows, np.bool_)]
+    shares = sides[0], sides[1], (0.5, 0.3, 0.4)
+    for mask, wide in product(masks, (1, 20, 90, rows)):
+        asked = own, held, *shares, mask, wide, k
+        for mine, theirs in zip(form.leaders(*asked), REFERENCE.leaders(*asked), strict=True):
+            assert mine.tobytes() == theirs.tobytes() and mine.dtype == theirs.dtype
+    shared = REFERENCE.shares(own, np.arange(rows), *shares)
+    found, values = form.leaders(own, held, *shares, None, rows, k)
+    best = np.sort(np.lexsort((np.arange(rows), -shared))[:k])
+    assert found.tolist() == best[shared[best] > 0].tolist()
+    assert np.array_equal(values, shared[found])
+
+
 def test_wrong_rows_are_refused(form: Kernels) -> None:
     own = np.zeros(4, np.float32)
     words, side = parted(np.ones(4, np.uint8), 2), parted(np.full(4, -1, np.int32), 2)
@@ -295,6 +323,10 @@ def test_wrong_rows_are_refused(form: Kernels) -> None:
             form.weigh(own, rows, one, words, (1.0,) * 6)
         with pytest.raises(ValueError, match="shares"):
             form.shares(own, rows, side, side, (1.0,) * 3)
+        with pytest.raises(ValueError, match="leaders"):
+            form.leaders(own, rows, side, side, (1.0,) * 3, None, 3, 3)
+    with pytest.raises(ValueError, match="leaders"):
+        form.leaders(own, np.array([0]), side, side, (1.0,) * 3, np.ones(3, np.bool_), 3, 3)
     with pytest.raises(ValueError, match="weigh"):
         form.weigh(own, np.array([0]), one, parted(np.ones(3, np.uint8), 2), (1.0,) * 6)
     with pytest.raises(ValueError, match="shares"):

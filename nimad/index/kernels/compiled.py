@@ -20,6 +20,7 @@ from nimad.index.kernels.contract import (
     LANES,
     MOST_DIMS,
     PLANES,
+    STEPS,
     WORDS,
     Codes,
     Marks,
@@ -30,6 +31,7 @@ from nimad.index.kernels.contract import (
     groups,
     rotation_signs,
 )
+from nimad.index.kernels.reference import highest
 
 _TYPES: dict[str, Any] = {"A": ctypes.c_void_p, "N": ctypes.c_int64, "": None}
 
@@ -45,6 +47,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ("postings", "N", "ANANNNNAA"),
         ("weigh", "N", "AAANANANAA"),
         ("shares", "", "AANAANAANAA"),
+        ("leaders", "N", "AANAANAANAANNAAAA"),
     )
 }
 """Result and arguments of each function, in the order of kernels/source.py: A is an address, N a
@@ -69,6 +72,8 @@ class _Scratch(threading.local):
         self._words = np.empty(LANES + PLANES * WORDS, np.uint64)
         self._numbers = np.empty(8, np.float32)
         self._numbers_at = _at(self._numbers)
+        self._tallies = np.zeros(STEPS, np.int64)
+        self.tallies = _at(self._tallies)
         self.floats = _at(self._floats)
         self.words = _at(self._words)
         self.fit(256, 8192)
@@ -111,6 +116,7 @@ class Compiled:
         self._postings = functions["postings"]
         self._weigh = functions["weigh"]
         self._shares = functions["shares"]
+        self._leaders = functions["leaders"]
 
     def encode(self, rows: Rows, mean: NDArray[np.float32]) -> Codes:
         n, dims = rows.shape
@@ -235,15 +241,43 @@ class Compiled:
         after: Parted,
         weights: Sequence[float],
     ) -> NDArray[np.float32]:
-        edge = len(before.first)
-        sides = len(before) == len(after) == len(own) and len(after.first) == edge
-        _require(sides and _are_plain(rows, own), "shares")
-        _require(not len(rows) or (rows.min() >= 0 and rows.max() < len(own)), "shares")
         out = np.empty(len(rows), np.float32)
-        (first, _, more), (second, _, rest) = _parts(before), _parts(after)
-        at = (_at(own), _at(rows), len(rows), first, second, edge, more, rest, len(own))
+        at = _linked("shares", own, rows, before, after)
         self._shares(*at, _scratch.numbers(weights), _at(out))
         return out
+
+    def leaders(
+        self,
+        own: NDArray[np.float32],
+        rows: Picks,
+        before: Parted,
+        after: Parted,
+        weights: Sequence[float],
+        mask: NDArray[np.bool_] | None,
+        wide: int,
+        k: int,
+    ) -> tuple[Picks, NDArray[np.float32]]:
+        at = _linked("leaders", own, rows, before, after)
+        _require(min(wide, k) > 0 and (mask is None or mask.shape == own.shape), "leaders")
+        bits = _NO_MARKS if mask is None else _plain(mask, np.bool_)
+        room, marks = min(5 * len(rows), len(own)) + 1, np.zeros(len(own) // 64 + 1, np.uint64)
+        found, shared = np.empty(room, np.int64), np.empty(room, np.float32)
+        rest = _scratch.tallies, _at(marks), _at(found), _at(shared)
+        filtered = mask is not None
+        size = self._leaders(*at, _scratch.numbers(weights), _at(bits), filtered, wide, *rest)
+        return highest(found[:size], shared[:size], k)
+
+
+def _linked(
+    kernel: str, own: NDArray[np.float32], rows: Picks, before: Parted, after: Parted
+) -> tuple[int, ...]:
+    """The arguments that tell what some rows and their neighbours have."""
+    edge = len(before.first)
+    sides = len(before) == len(after) == len(own) and len(after.first) == edge
+    _require(sides and _are_plain(rows, own), kernel)
+    _require(not len(rows) or (rows.min() >= 0 and rows.max() < len(own)), kernel)
+    (first, _, more), (second, _, rest) = _parts(before), _parts(after)
+    return _at(own), _at(rows), len(rows), first, second, edge, more, rest, len(own)
 
 
 def _are_plain(rows: Picks, own: NDArray[np.float32]) -> bool:

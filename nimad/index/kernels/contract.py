@@ -28,6 +28,8 @@ QUERY_MAX = 16383  # largest value of a query: products with a row sum up within
 ROTATION = 1  # number of the rotation, kept in each segment
 BINS = 961  # values of distance // 8 that sort posting lists
 FARTHEST = 1 << 20  # above any <x, q> / |x|
+STEPS = 4096  # bins that sort what rows share
+SAMPLED = 16  # rows for one of a sample
 MARKED = 2  # weight of a marked row beside that of a row of its cell, see `Marks`
 
 Codes = NDArray[np.uint64]
@@ -307,4 +309,28 @@ class Kernels(Protocol):
 
         Args:
             rows: int64[m], in 0..n-1.
+        """
+
+    def leaders(
+        self,
+        own: NDArray[np.float32],
+        rows: Picks,
+        before: Parted,
+        after: Parted,
+        weights: Sequence[float],
+        mask: NDArray[np.bool_] | None,
+        wide: int,
+        k: int,
+    ) -> tuple[Picks, NDArray[np.float32]]:
+        """The k rows that share most, as `shares` has it, of about `wide` that have most themselves
+        and those up to two turns away: int64[<= k], ascending, and what they share: float32[<= k].
+
+        Of rows that share the same those of the lowest numbers; none that shares nothing.  Of more
+        than `wide` rows those are taken whose step, trunc(own * (STEPS - 1) / top) where top is the
+        highest of every SAMPLED-th row, is among the highest that wide // SAMPLED + 1 of these
+        reach.
+
+        Args:
+            rows: int64[m], where `own` is not 0, which is never negative; in any order.
+            mask: bool[n], where a row must be that is found.  None: anywhere.
         """

@@ -32,7 +32,7 @@ from nimad.index.kernels.reference import Reference
 
 NATIVE = Path(__file__).resolve().parent.parent / "native"
 CPUINFO = Path("/proc/cpuinfo")
-ABI = 3
+ABI = 4
 
 _SOURCES = ("contract.py", "intrinsics.py", "postings.py", "sign_codes.py", "source.py")
 
@@ -174,4 +174,6 @@ def _scored(form: Kernels) -> list[NDArray[Any]]:
     before, after = (np.arange(6, dtype=np.int32) + step for step in (-1, 1))
     fresh = form.weigh(own, rows, counts, words, (1.5, 2.2, 1.2, 0.25, 0.75, 6.0))
     sides = Parted(before[:3], before[3:]), Parted(after[:3], after[3:])
-    return [own, fresh, form.shares(own, np.arange(6), sides[0], sides[1], (0.5, 0.3, 0.4))]
+    shares = sides[0], sides[1], (0.5, 0.3, 0.4)
+    best = form.leaders(own, rows, *shares, np.arange(6) != 3, 1, 3)
+    return [own, fresh, form.shares(own, np.arange(6), *shares), *best]

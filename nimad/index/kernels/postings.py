@@ -4,7 +4,7 @@ As in `nimad.index.kernels.source`, which gathers them: pointers and lengths, no
 column of memories lies in two parts, one mapped from a file and one in memory: row `r` is
 `first[r]` below `edge` and `more[r - edge]` from there on.
 """
-# mypy: disable-error-code="untyped-decorator,no-untyped-call,no-any-return"
+# mypy: disable-error-code="untyped-decorator,call-arg,no-untyped-call,no-any-return"
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nimad.index.kernels.intrinsics import F32, I32, I64, U8, inline
+from nimad.index.kernels.contract import SAMPLED, STEPS
+from nimad.index.kernels.intrinsics import F32, I32, I64, U8, U64, inline, popcount
 
 
 @inline
@@ -114,6 +115,28 @@ def _chain(first: I32, edge: int, more: I32, row: int, end: int) -> np.int64:
     return other if other < end else np.int64(-1)
 
 
+@inline
+def _share(
+    own: F32, row: int, chains: tuple[I32, I32, int, I32, I32, int], weights: F32
+) -> np.float32:
+    """What one row has with the shares of its neighbours."""
+    before, after, edge, more_before, more_after, end = chains
+    total = own[row]
+    beside = _chain(before, edge, more_before, row, end)
+    if beside >= 0:
+        total += weights[0] * own[beside]
+        beside = _chain(before, edge, more_before, beside, end)
+        if beside >= 0:
+            total += weights[1] * own[beside]
+    beside = _chain(after, edge, more_after, row, end)
+    if beside >= 0:
+        total += weights[2] * own[beside]
+        beside = _chain(after, edge, more_after, beside, end)
+        if beside >= 0:
+            total += weights[1] * own[beside]
+    return total
+
+
 def shares(
     own: F32,
     rows: I64,
@@ -128,20 +151,86 @@ def shares(
     out: F32,
 ) -> None:
     """Kernels.shares; `out: float32[count]`."""
-    near, beyond, other = weights[0], weights[1], weights[2]
+    chains = before, after, edge, more_before, more_after, end
+    for place in range(count):
+        out[place] = _share(own, rows[place], chains, weights)
+
+
+# --- the rows that share most ---------------------------------------------------------------------
+
+
+@inline
+def _step(value: np.float32, scale: np.float32) -> np.int64:
+    return np.int64(value * scale)
+
+
+@inline
+def _mark(marks: U64, row: int) -> None:
+    marks[row >> 6] |= np.uint64(1) << np.uint64(row & 63)
+
+
+@inline
+def _mark_chain(first: I32, edge: int, more: I32, row: int, end: int, marks: U64) -> None:
+    """Mark the two rows that follow one in a chain."""
+    beside = _chain(first, edge, more, row, end)
+    if beside >= 0:
+        _mark(marks, beside)
+        beside = _chain(first, edge, more, beside, end)
+        if beside >= 0:
+            _mark(marks, beside)
+
+
+def leaders(
+    own: F32,
+    rows: I64,
+    count: int,
+    before: I32,
+    after: I32,
+    edge: int,
+    more_before: I32,
+    more_after: I32,
+    end: int,
+    weights: F32,
+    mask: U8,
+    masked: int,
+    wide: int,
+    tallies: I64,
+    marks: U64,
+    found: I64,
+    shared: F32,
+) -> int:
+    """What Kernels.leaders picks from, in `found` and `shared`, ascending; how many.
+
+    `mask` is looked at when `masked` is not 0.  `tallies` is room for int64[STEPS], `marks` for a
+    bit a row, zeros; `found` and `shared` for min(5 * count, end) + 1.
+    """
+    chains = before, after, edge, more_before, more_after, end
+    least, scale = np.int64(0), np.float32(0)
+    if count > wide:
+        top = np.float32(0)
+        for place in range(0, count, SAMPLED):
+            top = max(top, own[rows[place]])
+        scale = np.float32(STEPS - 1) / top
+        for step in range(STEPS):
+            tallies[step] = 0
+        for place in range(0, count, SAMPLED):
+            tallies[_step(own[rows[place]], scale)] += 1
+        least, left = np.int64(STEPS), wide // SAMPLED
+        while least > 0 and left >= 0:
+            least -= 1
+            left -= tallies[least]
     for place in range(count):
         row = rows[place]
-        total = own[row]
-        beside = _chain(before, edge, more_before, row, end)
-        if beside >= 0:
-            total += near * own[beside]
-            beside = _chain(before, edge, more_before, beside, end)
-            if beside >= 0:
-                total += beyond * own[beside]
-        beside = _chain(after, edge, more_after, row, end)
-        if beside >= 0:
-            total += other * own[beside]
-            beside = _chain(after, edge, more_after, beside, end)
-            if beside >= 0:
-                total += beyond * own[beside]
-        out[place] = total
+        if _step(own[row], scale) >= least:
+            _mark(marks, row)
+            _mark_chain(before, edge, more_before, row, end, marks)
+            _mark_chain(after, edge, more_after, row, end, marks)
+    size = 0
+    for word in range((end + 63) >> 6):
+        left = marks[word]
+        while left != np.uint64(0):
+            row = (word << 6) + np.int64(popcount((left & (~left + np.uint64(1))) - np.uint64(1)))
+            left &= left - np.uint64(1)
+            found[size], shared[size] = row, _share(own, row, chains, weights)
+            size += int(shared[size] > 0 and (masked == 0 or mask[row] != 0))
+    return size

@@ -19,6 +19,8 @@ from nimad.index.kernels.contract import (
     LANES,
     PLANES,
     ROUNDS,
+    SAMPLED,
+    STEPS,
     WORDS,
     Codes,
     Marks,
@@ -240,6 +242,45 @@ class Reference:
                 beside, places = beside[there], places[there]
                 out[places] += factor * own[beside]
         return out
+
+    def leaders(
+        self,
+        own: NDArray[np.float32],
+        rows: Picks,
+        before: Parted,
+        after: Parted,
+        weights: Sequence[float],
+        mask: NDArray[np.bool_] | None,
+        wide: int,
+        k: int,
+    ) -> tuple[Picks, NDArray[np.float32]]:
+        if len(rows) > wide:
+            scale = np.float32(STEPS - 1) / own[rows[::SAMPLED]].max()
+            steps = (own[rows] * scale).astype(np.int64)
+            sampled = np.sort(steps[::SAMPLED])[::-1]
+            least = sampled[wide // SAMPLED :][:1]
+            rows = rows[steps >= least] if len(least) else rows
+        near = [rows]
+        for chain in (before, after):
+            beside = rows
+            for _ in range(2):
+                beside = chain.at(beside).astype(np.int64)
+                beside = beside[(beside >= 0) & (beside < len(own))]
+                near.append(beside)
+        found = np.unique(np.concatenate(near))
+        shared = self.shares(own, found, before, after, weights)
+        kept = shared > 0 if mask is None else (shared > 0) & mask[found]
+        return highest(found[kept], shared[kept], k)
+
+
+def highest(rows: Picks, values: NDArray[np.float32], k: int) -> tuple[Picks, NDArray[np.float32]]:
+    """Of rows, ascending, those of the k highest values, equal ones by number; and the values."""
+    if len(rows) <= k:
+        return rows, values
+    bar = np.partition(values, len(values) - k)[len(values) - k]
+    kept = values > bar
+    kept[np.flatnonzero(values == bar)[: k - np.count_nonzero(kept)]] = True
+    return rows[kept], values[kept]
 
 
 def _lengths(squares: NDArray[np.int32]) -> NDArray[np.float64]:
