@@ -33,11 +33,8 @@ FAR_EFFORT = 1.0
 NEAR_EFFORT = 0.4
 """Search effort (share of normal) where words have found candidates, too: half of the time at
 100,000 memories, and the same ten best."""
-BLOCKS = 32
-"""Blocks of rows of which the usual cosine of a store is taken [rows of 8]."""
 _BATCH = 4096
 """Rows whose lengths are computed at once."""
-_BLOCK = 8
 _STRIDE = 16
 """Values for each one that is sampled to set the bar of `highest`."""
 _TINY = float(np.finfo(np.float32).tiny)
@@ -145,7 +142,7 @@ class SemanticScorer:
             self._encode_late(cosines, np.arange(columns.count), about)
             picked = slice(columns.count) if whole else rows
             sides: list[NDArray[Any]] = [c[picked] for c in (columns.before, columns.after)]
-            sample = cosines[evenly(rows, BLOCKS)]
+            sample = cosines[about.scope.sample]
         else:
             rows = self._picked(blocks, about, watch)
             near = self._with_neighbours(rows)
@@ -169,8 +166,7 @@ class SemanticScorer:
         """Where some vectors of a scope lie, all over it; kept for the next query."""
         known = self._sampled
         if known is None or known[0] is not scope:
-            rows = scope.rows if scope.filtered else np.arange(self._columns.count)
-            known = scope, blocks.locate(self._columns.id[evenly(rows, BLOCKS)])
+            known = scope, blocks.locate(self._columns.id[scope.sample])
         self._sampled = scope, blocks.locate(known[1].ids, known[1])
         return self._sampled[1]
 
@@ -236,13 +232,13 @@ class SemanticScorer:
         of the rows, `sides` those of their neighbours."""
         plain = cosines[picked]
         mixed = plain.copy()
+        missing = np.isnan(cosines)
+        if missing.any():
+            cosines = np.where(missing, np.float32(0), cosines)
         for side, share in zip(sides, shares, strict=True):
-            theirs = cosines[side]
-            theirs[np.isnan(theirs)] = 0
-            theirs *= np.float32(share)
-            mixed += theirs
-        lengths = self._columns.length[rows]
-        mixed /= np.where(lengths == 0, np.float32(1), lengths)
+            mixed += np.float32(share) * cosines.take(side)
+        lengths = self._columns.length.take(rows)
+        mixed /= lengths if lengths.all() else np.where(lengths == 0, np.float32(1), lengths)
         low = float(np.fmin.reduce(mixed, initial=np.nan))  # nan counts only where all are
         if math.isnan(low):
             return SemanticScores(rows, plain, mixed, 0.0, 0.0)
@@ -298,17 +294,6 @@ class SemanticScorer:
         lengths = np.sqrt(np.maximum(square, 1e-6)).astype(np.float32)
         lengths[missing] = 0
         columns.length[rows] = lengths
-
-
-def evenly(rows: Rows, blocks: int) -> Rows:
-    """Some of the rows in blocks of neighbours, all over them: vectors that lie beside each other
-    share pages.  All of them where they are few."""
-    most = blocks * _BLOCK
-    if len(rows) <= 2 * most:
-        return rows
-    starts = np.linspace(0, len(rows) - _BLOCK, blocks).astype(np.int64)
-    found: Rows = rows[(starts[:, None] + np.arange(_BLOCK)).ravel()]
-    return found
 
 
 def _places(rows: Rows, some: NDArray[Any]) -> Rows:
