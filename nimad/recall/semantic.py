@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nimad.embed.base import Embedder
 from nimad.index.blocks import BlockIndex
 from nimad.index.located import Located
+from nimad.index.rowsets import highest_rows
 from nimad.recall.columns import NONE, Columns, Floats, Rows
 from nimad.recall.lexical import LexicalScores, distinct
 from nimad.recall.query_context import Stopwatch
@@ -177,7 +178,7 @@ class SemanticScorer:
         if about.late is None or not len(waiting):
             return
         mine = rows[waiting]
-        best = np.sort(highest(about.words.shared_by(mine), LATE_ROWS))
+        best = highest(about.words.shared_by(mine), LATE_ROWS)
         if len(best):
             cosines[waiting[best]] = about.late(self._columns.id[mine[best]])
 
@@ -216,9 +217,9 @@ class SemanticScorer:
             return rows
         shared = about.words.shared_by(rows)
         if about.extra is None:
-            return rows[best_places(shared, most)]
-        both = best_places(shared + about.extra.worth(rows), most)
-        return rows[distinct(np.concatenate([both, best_places(shared, most // 8)]))]
+            return highest_rows(rows, shared, most)[0]
+        both, _ = highest_rows(rows, shared + about.extra.worth(rows), most)
+        return distinct(np.concatenate([both, highest_rows(rows, shared, most // 8)[0]]))
 
     def _mix(
         self,
@@ -302,7 +303,7 @@ def _places(rows: Rows, some: NDArray[Any]) -> Rows:
 
 
 def highest(values: Floats, k: int) -> Rows:
-    """The places of the k highest values above 0, equal ones in order; in no order themselves.
+    """The places, ascending, of the k highest values above 0; of equal ones the first.
 
     A bar that every 16th value suggests spares sorting the low ones; where it was too high, all
     above 0 are looked at.
@@ -313,9 +314,9 @@ def highest(values: Floats, k: int) -> Rows:
         bar = float(np.partition(sample, len(sample) - rank)[len(sample) - rank])
         places = np.flatnonzero(values >= max(bar, _TINY))
         if len(places) >= k:
-            return places[best_places(values[places], k)]
+            return highest_rows(places, values[places], k)[0]
     places = np.flatnonzero(values > 0)
-    return places[best_places(values[places], k)]
+    return highest_rows(places, values[places], k)[0]
 
 
 def best_places(score: NDArray[Any], k: int) -> Rows:
