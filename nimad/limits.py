@@ -56,6 +56,8 @@ LENGTHY = frozenset(
         "backup",
         "doctor",
         "dream",
+        "export.all",
+        "import.all",
         "graph",
         "phi",
         "rebuild",
