@@ -76,6 +76,12 @@ class Clock:
         now = self.now() if now is None else now
         return RELEASED <= now < LATEST_NOW and now >= self._newest - TOLERANCE
 
+    def agree(self, other: int) -> None:
+        """Another clock shows `other`: if this one shows about the same it is set, whatever a stray
+        date of a memory says."""
+        if abs((now := self.now()) - other) <= TOLERANCE:
+            self._newest = min(self._newest, now)
+
     def date(self, memories: Iterable[Memory]) -> tuple[int, list[int]]:
         """Give the time now to what has none; that time, and which fields of each got it."""
         now, fields = self.now(), []

@@ -104,6 +104,7 @@ class Fleet:
         Raises NotShared.
         """
         self._check(namespace, PUSH)
+        self._store.clock.agree(now)
         self._store.clock.catch_up()
         if now:
             with self._records.write() as tx:
