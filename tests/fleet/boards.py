@@ -81,14 +81,14 @@ class Board:
             self.helper = subprocess.Popen(command, stderr=log)
         return self.helper
 
-    def round(self) -> None:
+    def round(self, seconds: float = 60.0) -> None:
         """One round in this process, over a connection that stays."""
         if self._rounds is None:
             self._rounds = Helper(
                 load(self.daemon.config_file), Connection(str(self.daemon.socket))
             )
         try:
-            self._rounds.round()
+            self._rounds.round(seconds)
         except NimadError:
             self._rounds = None
             raise
