@@ -81,7 +81,7 @@ def is_lengthy(verb: str, params: dict[str, Any]) -> bool:
     """Whether a request takes seconds and more; a purge does, and a memory that comes as a file."""
     return (
         verb in LENGTHY
-        or (verb == "forget" and bool(params.get("purge")))
+        or (verb == "forget" and bool(params.get("purge") or params.get("where")))
         or (verb == "import" and "size" in params)
     )
 

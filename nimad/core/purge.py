@@ -104,7 +104,9 @@ class Purge:
         if purge and not ids and not all_forgotten:
             raise UsageError(detail="forget needs the ids of memories")
         wanted = sorted(set(ids))
-        found = sorted(self._records.get(wanted))
+        found = sorted(
+            n for (n,) in self._records.rows_in("SELECT id FROM memories WHERE id IN", wanted)
+        )
         among = None if all_forgotten else wanted
         before = forgotten.known(self._records, among) if purge else []
         receipt = Receipt(

@@ -41,7 +41,7 @@ _nimactl() {
     step) options="-n --affect --namespace --dry-run --help --json --socket --timeout --version" ;;
     graph) options="--param --limit --fresh --help --json --socket --timeout --version" ;;
     remember) options="--who --where --when --layer --importance --tag --namespace --origin --agent --time-zone --help --json --socket --timeout --version" ;;
-    forget) options="--purge --all-forgotten --dry-run --help --json --socket --timeout --version" ;;
+    forget) options="--purge --all-forgotten --where --time-zone --dry-run --help --json --socket --timeout --version" ;;
     capture) options="--namespace --agent --time-zone --help --json --socket --timeout --version" ;;
     import) options="--from --name --agent --mask --dry-run --namespace --time-zone --from-line --help --json --socket --timeout --version" ;;
     export) options="--namespace --agent --origin --output --help --json --socket --timeout --version" ;;
