@@ -56,6 +56,8 @@ LENGTHY = frozenset(
         "backup",
         "doctor",
         "dream",
+        "fleet.apply",
+        "fleet.changes",
         "graph",
         "phi",
         "rebuild",

@@ -15,8 +15,6 @@ import time
 from collections.abc import MutableMapping, Sequence
 from typing import TextIO
 
-import sdnotify
-
 from nimad.errors import NimadError, UsageError
 
 FIRST_FD = 3
@@ -31,9 +29,13 @@ class Notifier:
     `watchdog()`, halved as sd_watchdog_enabled(3) advises; None when it does not watch."""
 
     def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
-        self._manager = sdnotify.SystemdNotifier() if environ.get("NOTIFY_SOCKET") else None
-        if self._manager is not None and self._manager.socket is not None:
-            self._manager.socket.settimeout(NOTIFY_SECONDS)
+        self._manager = None
+        if environ.get("NOTIFY_SOCKET"):
+            import sdnotify  # nimactl, which is handed a socket, has the standard library only
+
+            self._manager = sdnotify.SystemdNotifier()
+            if self._manager.socket is not None:
+                self._manager.socket.settimeout(NOTIFY_SECONDS)
         pid, interval = environ.get("WATCHDOG_PID"), environ.get("WATCHDOG_USEC", "")
         ours = pid in (None, "", str(os.getpid())) and interval.isdecimal() and interval != "0"
         self.watchdog_seconds = int(interval) / 2_000_000 if ours else None

@@ -36,7 +36,7 @@ from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import Busy, UsageError
 from nimad.legacy.redact_database import scrub_snapshot
 from nimad.legacy.source import REFUSALS
-from nimad.store import backups, forgotten, source_delta, sources
+from nimad.store import backups, fleet, forgotten, source_delta, sources
 from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
 
@@ -136,7 +136,9 @@ class Purge:
                 forgotten.remember(tx, found)
                 removed = tx.delete_memories(found)
                 if purge:
-                    forgotten.begin_purge(tx, [*found, *receipt.forgotten_before], all_forgotten)
+                    doomed = [*found, *receipt.forgotten_before]
+                    fleet.note_purge(tx, doomed)
+                    forgotten.begin_purge(tx, doomed, all_forgotten)
             self._semantic.index.remove(np.array(found, np.int64))
         receipt.forgotten = found
         counts = {"relations": removed["relations"], "turns": removed["turns"], "snapshots": 0}

@@ -35,7 +35,7 @@ from nimad.disk.durable import TEMPORARY, fsync_dir, make_directory, own_files
 from nimad.disk.handed_over import distant_file_system
 from nimad.errors import InputUnusable, NimadError, OutputUnusable, RemoteError, UsageError
 from nimad.human import count, date, share, size, took
-from nimad.legacy.scratch import scratch_directory
+from nimad.legacy.scratch import private_directory, scratch_directory
 
 OWN_NAME = r"nimad-\d{8}T\d{6}Z\.tar\.gz"
 """The form of the names of backups in a directory."""
@@ -84,6 +84,13 @@ def register(commands: Commands) -> None:
         action="store_true",
         help="write nothing: read the backup FILE and compare every byte with its checksums",
     )
+    backup.add_argument(
+        "--drill",
+        action="store_true",
+        help="restore the backup FILE, or one that is made for it, beside in $TMPDIR, compare every"
+        " memory and some answers with those of nimad, and tell how long it takes; nothing of it"
+        " stays",
+    )
     restore = add_command(
         commands,
         "restore",
@@ -110,8 +117,10 @@ def register(commands: Commands) -> None:
 
 def run_backup(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl backup`."""
-    if args.target is None:
-        raise UsageError(detail="backup needs FILE, or a directory.")
+    if args.drill and not (args.verify or args.keep):
+        return _drill(args.target, client, screen)
+    if args.target is None or args.drill:
+        raise UsageError(detail="backup needs FILE, or a directory; --drill goes alone.")
     if args.verify:
         return _verify(args.target, screen)
     client.call("ping")
@@ -203,6 +212,40 @@ def _verify(name: str, screen: Screen) -> int:
     result = {"file": name, "whole": True, **facts, "seconds": round(time.monotonic() - began, 3)}
     told = f"{name} is whole: {count(int(facts['memories'] or 0), 'memory')}"
     return screen.answer(result, one_line(f"{told} of {date(int(facts['made'] or 0))}"))
+
+
+def _drill(name: str | None, client: Client, screen: Screen) -> int:
+    """`nimactl backup --drill`: 1 when what is restored is not what is stored."""
+    from nimad.ctl import drill
+
+    client.call("ping")
+    took_seconds: dict[str, float] = {}
+    with private_directory(scratch_directory()) as place, Progress(screen.progress) as progress:
+        settings = drill.write_settings(place)
+        path = Path(name) if name else place / "backup.tar.gz"
+        if name is None:
+            with path.open("wb") as made:
+                took_seconds["backup"] = take_backup(made, path, client, screen)["seconds"]
+            client.call("backup.forget", paths=[str(path)])
+        with _opened(str(path)) as file:
+            restored = restore_from(file, str(path), place / "state", str(settings), progress)
+        took_seconds["restore"] = restored["seconds"]
+        with drill.served(place, place / "state", settings) as beside:
+            found = drill.compare(client, beside, restored["memories"], progress)
+    serious = [each for each in restored["problems"] if each["severity"] != "note"]
+    good = found.good and not serious
+    result = {"good": good, **found.result(), "problems": serious, "seconds": took_seconds}
+    steps = ", ".join(f"{step} {took(each * 1000)}" for step, each in took_seconds.items())
+    told = [
+        f"{count(found.identical, 'memory')} identical, {len(found.differing):,} differ,"
+        f" {len(found.lost):,} lost; {found.newer:,} newer, {found.forgotten_since:,} forgotten"
+        " since",
+        f"{found.alike} of {count(found.asked, 'question')} answered alike",
+        *(f"{each['severity']}: {each['part']}: {each['what']}" for each in serious),
+        f"{'the backup is good' if good else 'the backup is NOT what is stored'}: {steps}",
+    ]
+    screen.answer(result, *map(one_line, told))
+    return 0 if good else UNWELL
 
 
 # --- restore --------------------------------------------------------------------------------------

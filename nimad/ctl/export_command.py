@@ -35,9 +35,9 @@ def register(commands: Commands) -> None:
 
 def run_export(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl export`."""
-    pages = _pages(client, namespace=args.namespace, agent=args.agent, origin=args.origin)
+    found = pages(client, namespace=args.namespace, agent=args.agent, origin=args.origin)
     if args.output is None or args.output == "-":
-        for _, lines in pages:
+        for _, lines in found:
             screen.raw(lines)
         return 0
 
@@ -45,7 +45,7 @@ def run_export(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 
     written = 0
     with Progress(screen.progress) as progress, open_output(Path(args.output)) as file:
-        for memories, lines in pages:
+        for memories, lines in found:
             file.write(lines)
             written += memories
             progress.show(f"exported {count(written, 'memory')}")
@@ -53,7 +53,7 @@ def run_export(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     return screen.answer({"exported": written, "file": args.output}, told)
 
 
-def _pages(client: Client, **bounds: Any) -> Iterator[tuple[int, bytes]]:
+def pages(client: Client, **bounds: Any) -> Iterator[tuple[int, bytes]]:
     """The pages: number of memories, and their lines."""
 
     after: int | None = None

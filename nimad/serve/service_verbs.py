@@ -12,6 +12,7 @@ from nimad import __version__, checks
 from nimad.backup.writing import write_backup
 from nimad.check import check
 from nimad.core import maintenance, status
+from nimad.core.fleet import Fleet
 from nimad.core.store import MemoryStore
 from nimad.serve import params
 from nimad.serve.params import Param
@@ -37,8 +38,8 @@ class Traffic:
 class ServiceVerbs:
     """Answers about one store and the server in front of it."""
 
-    def __init__(self, store: MemoryStore, traffic: Traffic) -> None:
-        self._store = store
+    def __init__(self, store: MemoryStore, traffic: Traffic, fleet: Fleet) -> None:
+        self._store, self._fleet = store, fleet
         self._traffic = traffic
 
     def all(self) -> list[Verb]:
@@ -69,6 +70,7 @@ class ServiceVerbs:
         return {
             **about,
             **status.describe(self._store),
+            "fleet": self._fleet.status(),
             "clients": self._traffic.clients(),
             "requests": self._traffic.requests(),
         }

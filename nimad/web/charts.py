@@ -97,8 +97,7 @@ def graph(own: Around, around: Sequence[Around]) -> Html:
             labels.append(_text(*at, shortened(one.label), "label"))
         x, y = middle + radius * along, middle + radius * across
         content = _node(x, y, 22, one, f"{one.label}: memory {one.id}")
-        link = {"href": f"memory/{one.id}", "aria_label": f"Memory {one.id}, {one.label}"}
-        nodes.append(tag("a", *content, **link))
+        nodes.append(tag("a", *content, href=f"memory/{one.id}"))
     tip = tag("path", d="M0 0L8 4L0 8z", class_="tip")
     size = {"viewBox": "0 0 8 8", "refX": "7", "refY": "4", "markerWidth": "7"}
     marker = tag("marker", tip, id="arrow", markerHeight="7", orient="auto", **size)

@@ -48,9 +48,12 @@ def show_memory(request: Request, daemon: Client) -> Page:
         "p", who_of(memory), moment(memory["timestamp"], long=True), marks(memory), class_="about"
     )
     text = tag("div", memory["text"] or tag("i", "no text"), class_="text whole", dir="auto")
+    cut = (
+        note("Only the beginning of its long values is shown.", "warn") if "cut" in memory else None
+    )
     ask = tag("a", "Forget it …", href=link_to("forget", id=number), class_="button danger")
     content: list[Child] = [
-        tag("section", head, text, tag("p", ask), class_="panel"),
+        tag("section", head, text, cut, tag("p", ask), class_="panel"),
         tag("div", _drawing(memory, related, similar["results"]), _fields(memory), class_="two"),
         _turn(memory, related),
         _relations(related),

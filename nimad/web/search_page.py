@@ -71,7 +71,10 @@ def show_search(request: Request, daemon: Client) -> Page:
     ]
     if found:
         keys = (("lexical", "words"), ("semantic", "meaning"), ("more", "all else"))
-        legend = [[tag("i", class_=f"key {kind}"), name, " "] for kind, name in keys]
+        legend = [
+            [tag("span", tag("i", class_=f"key {kind}"), name, class_="legend"), " "]
+            for kind, name in keys
+        ]
         taken = f"{count(len(found), 'result')} in {result['took_ms']:.1f} ms. "
         content.insert(1, tag("p", taken, legend, class_="dim"))
     content.append(_evidence(result))

@@ -20,6 +20,7 @@ from nimad.config import Config
 from nimad.core import maintenance
 from nimad.core.state_directory import StateLock
 from nimad.core.store import MemoryStore
+from nimad.ctl import backup_commands
 from nimad.disk.backup_file import BackupReader, BackupWriter
 from nimad.errors import (
     BackupDamaged,
@@ -296,6 +297,14 @@ def test_a_bomb_and_a_full_disk_are_refused_before_a_byte_is_written(
     monkeypatch.setattr(restoring, "MOST_UNPACKED", 10**6)
     monkeypatch.setattr(restoring, "MARGIN_BYTES", 1 << 50)
     refused(backup, tmp_path / "new", DiskFull, "MiB")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root restores for another user")
+def test_root_restores_with_the_rights_of_the_directorys_owner(tmp_path: Path) -> None:
+    assert backup_commands._rights(tmp_path) == {}
+    os.chown(tmp_path, 12345, 54321)
+    rights = {"user": 12345, "group": 54321, "extra_groups": []}
+    assert backup_commands._rights(tmp_path) == rights
 
 
 # --- what a purge tells ---------------------------------------------------------------------------

@@ -64,6 +64,8 @@ LEVELS = {
     "systemd": 4.85,
     "logs": 5.1,
     "endpoint": 5.15,
+    "hub": 5.16,
+    "sync": 5.17,
     "lifecycle": 5.2,
     "daemon": 5.3,
     "client": 4.9,
@@ -105,11 +107,22 @@ OWNERS = {
     "psutil": {"probe"},
     "tenacity": {"ctl", "endpoint", "migrate"},
     "sdnotify": {"systemd"},
+    "psycopg": {"hub"},
     "pickle": set(),
     "torch": set(),
     "http": {"endpoint", "web"},
     "ssl": {"endpoint"},
-    "socket": {"embed", "endpoint", "serve", "systemd", "lifecycle", "ctl", "client", "web"},
+    "socket": {
+        "embed",
+        "endpoint",
+        "serve",
+        "systemd",
+        "lifecycle",
+        "ctl",
+        "client",
+        "web",
+        "sync",
+    },
 }
 
 FACES = {"nimad", "nimad.cognition"}

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nimad.errors import NamespaceDenied
 from nimad.web import address, server
 from nimad.web.guard import Guard, make_key
 from nimad.web.html import tag
 from nimad.web.routes import ROUTES, Route
+from tests.fake_daemon import FakeDaemon
 from tests.process import DaemonProcess
 from tests.web.browser import KEY, Markup, Pages
 
@@ -248,6 +250,24 @@ def test_a_daemon_that_is_away_is_told(tmp_path: Path) -> None:
         assert (response.status, "nimad is away" in text) == (503, True)
         assert "systemctl start nimad" in text
     away.close()
+
+
+def test_a_user_who_is_bound_sees_what_may_be_seen(tmp_path: Path) -> None:
+    status = {"version": "1", "pid": 1, "socket": "s", "uptime_seconds": 5.0, "memories": 2}
+    status |= {"turns": 1, "relations": 0, "namespaces": {"anna": 2}, "degraded": {}, "bound": True}
+
+    def deny(params: dict[str, Any]) -> None:
+        raise NamespaceDenied(uid=7, verb="ask migrate.status", detail="it is bound")
+
+    place = tmp_path / "nimad.sock"
+    none = {"first": None, "last": None, "dated": 0, "undated": 2, "counts": []}
+    with FakeDaemon(place, status=status, timeline=none, **{"migrate.status": deny}):
+        bound = Pages(place)
+        shown = bound.page("").text
+        assert "anna" in shown and "Disk" not in shown
+        response, text = bound.ask("GET", "sources")
+        assert response.status == 403 and "access.namespaces" in text
+        bound.close()
 
 
 # --- limits ---------------------------------------------------------------------------------------
