@@ -32,7 +32,7 @@ from nimad.limits import (
     MAX_RESULTS,
     MAX_TURNS,
 )
-from nimad.model import MAX_NAME, Filter, Memory, may_see, now_ms
+from nimad.model import MAX_NAME, Filter, Hit, Memory, may_see, now_ms
 from nimad.namespaces import Namespaces
 from nimad.serve import params, protocol, wire
 from nimad.serve.oversize import Document, cut_to_fit
@@ -50,7 +50,7 @@ _ZONE = Param(params.zone, None)
 _ID = checks.integer(1, 2**63 - 1)
 
 _OFFSET = Param(checks.integer(0, 2**53), None)
-GET = {"id": Param(_ID), "offset": _OFFSET}
+GET = {"id": Param(_ID), "offset": _OFFSET, "context": Param(params.flag, False)}
 SIMILAR = {
     "id": Param(_ID),
     "k": Param(checks.integer(1, MAX_RESULTS), None),
@@ -115,12 +115,18 @@ class MemoryVerbs:
         ]
 
     def get(self, call: Call) -> dict[str, Any]:
-        """One memory, or with `offset` a piece of its JSON."""
+        """One memory, with `context` what is around it; or with `offset` a piece of its JSON."""
         given = call.params
         if given["offset"] is not None:
             document = self._document(given["id"], within=call.within)
             return {"piece": document.piece(given["offset"])}
-        return {"memory": wire.memory_json(self._store.get(given["id"], call.within))}
+        memory = self._store.get(given["id"], call.within)
+        reply: dict[str, Any] = {"memory": wire.memory_json(memory)}
+        if given["context"]:
+            where = Filter(within=call.within)
+            passages = self._store.recall.passages([Hit(memory, 0.0)], 1, where=where)
+            reply["results"] = [wire.memory_json(m) for each in passages for m in each.memories]
+        return reply
 
     def _document(
         self,

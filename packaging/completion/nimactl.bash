@@ -88,7 +88,7 @@ _nimactl() {
       return
       ;;
     --from)
-      mapfile -t COMPREPLY < <(compgen -W "openclaw claude-code server-memory" -- "$current")
+      mapfile -t COMPREPLY < <(compgen -W "openclaw claude-code claude-ai chatgpt server-memory" -- "$current")
       return
       ;;
     --origin)

@@ -163,7 +163,7 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "ping": [{}],
     "status": [{}],
     "query": ANYTHING,
-    "get": [{"id": "own"}, {"id": "own", "offset": 0}],
+    "get": [{"id": "own"}, {"id": "own", "offset": 0}, {"id": "own", "context": True}],
     "similar": [{"id": "own", "k": 1000}],
     "related": [{"id": "own", "depth": depth} for depth in (1, 2, 5)],
     "narrative": [{}, {"who": "Anna"}, {"day": "2023"}, {"budget": 60}, {"namespace": "bert"}],
