@@ -44,6 +44,7 @@ def step(store: MemoryStore) -> bool:
         ("purge", store.purge.finish),
         ("clock", store.clock.set_right),
         *((projection.name, projection.follow) for projection in store.projections),
+        ("history", store.history.follow),
         ("changes", lambda: prune_changes(store)),
         ("wal", lambda: fold(store)),
         ("records", store.integrity.follow),

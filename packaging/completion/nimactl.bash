@@ -48,6 +48,7 @@ _nimactl() {
     backup) options="--keep --verify --drill --help --json --socket --timeout --version" ;;
     restore) options="--into --config --help --json --socket --timeout --version" ;;
     migrate) options="--status --pause --resume --now --verify --rollback --quarantine --retry-quarantined --restore --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --follow --every --watch --to --time-zone --yes --help --json --socket --timeout --version" ;;
+    status) options="--history --help --json --socket --timeout --version" ;;
     metrics) options="--output --help --json --socket --timeout --version" ;;
     bugreport) options="--print --yes --help --json --socket --timeout --version" ;;
     audit) options="--kind --limit --time-zone --help --json --socket --timeout --version" ;;

@@ -161,7 +161,7 @@ ANYTHING = [
 ]
 QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "ping": [{}],
-    "status": [{}],
+    "status": [{}, {"history": True}],
     "query": ANYTHING,
     "get": [{"id": "own"}, {"id": "own", "offset": 0}, {"id": "own", "context": True}],
     "similar": [{"id": "own", "k": 1000}],
