@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nimad.index.kernels.loader import load_kernels
+from nimad.index.rowsets import distinct
 from nimad.recall import literals
 from nimad.recall.columns import NONE, Columns, Floats, Rows
 from nimad.recall.dates import Flags
@@ -149,12 +150,6 @@ class LexicalScores:
 def rest() -> None:
     """Give back what is kept for the next queries."""
     _SPARE.clear()
-
-
-def distinct(rows: Rows) -> Rows:
-    """The numbers of some rows, ascending, each once; faster than np.unique."""
-    rows = np.sort(rows)
-    return rows[np.append(True, rows[1:] != rows[:-1])] if len(rows) else rows
 
 
 def score_words(
