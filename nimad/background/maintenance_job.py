@@ -36,6 +36,8 @@ class MaintenanceJob:
             if self._due is None or self._due > now:
                 self._due = now
                 self._worker.wake()
+            elif self._store.semantic.overdue:
+                self._worker.wake()
 
     def asked(self) -> None:
         """A query was answered: memory is to be given back, once it is quiet."""
@@ -61,10 +63,15 @@ class MaintenanceJob:
         if ahead > 0:
             return Step(step, ahead)
         busy = self._worker.idle.closed_for()
-        reason = self._store.health.reason
-        # words and meaning both, after an upgrade of a large store: no query finds anything
-        latest = 0.0 if reason("words") and reason("blocks") else LATEST_SECONDS
+        latest = 0.0 if self._urgent() else LATEST_SECONDS
         return Step(step, max(0.0, min(busy, ahead + latest)), yielding=busy <= 0)
+
+    def _urgent(self) -> bool:
+        """Words and meaning both are out of service, after an upgrade of a large store: no query
+        finds anything.  Or clients wrote without a pause: what waits lies in memory, and is read
+        again by the next start (many short runs would never come to an idle minute)."""
+        reason = self._store.health.reason
+        return bool(reason("words") and reason("blocks")) or self._store.semantic.overdue
 
     def _step(self) -> None:
         seen = self._changes

@@ -261,10 +261,17 @@ class SemanticIndex(Projection):
         with self._lock:
             hot = {**dict(self._records.hot()), **self._late}
             ids, rows = segments.from_hot(sorted(hot.items()), self.embedder.dims)
+
+            def forget_sealed() -> None:
+                self._late = {n: self._late[n] for n in self._late.keys() - hot.keys()}
+
+            def within(tx: Transaction) -> None:
+                # the next writer would put them among the hot ones again, and one that is
+                # forgotten there gets no tombstone for its segment
+                tx.after_commit(forget_sealed)
+
             if len(ids):
-                segments.seal(self._records, self.index, ids, rows)
-                with self._records.exclusive():
-                    self._late = {n: self._late[n] for n in self._late.keys() - hot.keys()}
+                segments.seal(self._records, self.index, ids, rows, within)
             return len(ids)
 
     def merge(self, names: Sequence[str]) -> None:
@@ -279,6 +286,11 @@ class SemanticIndex(Projection):
                 self.merge([name])
 
     # --- idle time ------------------------------------------------------------------------------
+
+    @property
+    def overdue(self) -> bool:
+        """Whether twice as many vectors are hot as a segment is made of."""
+        return self.index.stats()["hot"] >= 2 * int(self._config["blocks.flush_rows"])
 
     def follow(self) -> bool:
         """Mend what is damaged, encode what has no vector, seal hot vectors, merge segments."""
@@ -373,8 +385,9 @@ class SemanticIndex(Projection):
                 set_aside(path, self._state / "aside")
         with self._records.write() as tx:
             tx.unlist_segments(names)
-        self.index.publish([], names)
-        self.unencoded_ids = [] if self.due else self.missing_vectors()
+        with self._records.exclusive():
+            self.index.publish([], names)
+            self.unencoded_ids = [] if self.due else self.missing_vectors()
         self._damaged = []
 
     def rebuild(self) -> int:

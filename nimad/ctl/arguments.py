@@ -136,6 +136,11 @@ def add_filters(parser: Parser) -> None:
     )
 
 
+def scope(args: argparse.Namespace) -> dict[str, Any]:
+    """The parameters that the options of `add_filters` give."""
+    return {name: getattr(args, name) for name in ("namespace", "agent", "origin")}
+
+
 # --- kinds of values ------------------------------------------------------------------------------
 
 

@@ -7,16 +7,18 @@ import argparse
 from nimad.ctl.arguments import (
     Commands,
     add_command,
+    add_filters,
     add_time_zone,
     memory_id,
     number,
+    scope,
     seconds,
 )
 from nimad.ctl.client import Client
-from nimad.ctl.human import count
 from nimad.ctl.screen import BOLD, DIM, Screen
 from nimad.ctl.terminal_text import one_line
 from nimad.errors import UsageError
+from nimad.human import count
 from nimad.limits import MAX_RESULTS
 from nimad.times import name_to_hand_over
 
@@ -52,7 +54,7 @@ def register(commands: Commands) -> None:
     complete.add_argument(
         "-k", metavar="N", type=number(1, MOST_CANDIDATES), help="most candidates to show"
     )
-    complete.add_argument("--namespace", metavar="NAME", help="only this namespace")
+    add_filters(complete)
     add_time_zone(complete)
     phi = add_command(
         commands,
@@ -87,7 +89,7 @@ def run_complete(args: argparse.Namespace, client: Client, screen: Screen) -> in
         **known,
         ask=args.ask,
         k=args.k,
-        namespace=args.namespace,
+        **scope(args),
         time_zone=name_to_hand_over(),
     )
     if screen.json:
@@ -108,6 +110,8 @@ def run_phi(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl phi`."""
     if (args.id is None) == (args.top is None):
         raise UsageError(detail="phi needs either an ID or --top N.")
+    if args.id is not None and args.seconds is not None:
+        raise UsageError(detail="--seconds means something only with `nimactl phi --top`.")
     result = client.call(
         "phi", id=args.id, top=args.top, seconds=args.seconds, time_zone=name_to_hand_over()
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nimad.ctl.human import ago, date
 from nimad.ctl.screen import BOLD, DIM, YELLOW, Screen
 from nimad.ctl.terminal_text import columns, one_line, safe, wrap
+from nimad.human import ago, date
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,15 +15,16 @@ from nimad.ctl.arguments import (
     keep_to_actions,
     memory_id,
     number,
+    scope,
     seconds,
     suggestion_number,
     text_of,
 )
 from nimad.ctl.client import Client
-from nimad.ctl.human import count, date
 from nimad.ctl.screen import BOLD, DIM, Screen
 from nimad.ctl.terminal_text import one_line
 from nimad.errors import UsageError
+from nimad.human import count, date
 from nimad.limits import MAX_BUDGET
 from nimad.times import name_to_hand_over
 
@@ -73,6 +74,7 @@ def register(commands: Commands) -> None:
         choices=AFFECTS,
         help=f"what shifts the weights: {', '.join(AFFECTS).lower()}; may be repeated",
     )
+    step.add_argument("--namespace", metavar="NAME", help="only what belongs to this namespace")
     step.add_argument(
         "--dry-run",
         action="store_true",
@@ -101,6 +103,7 @@ def _register_dream(commands: Commands) -> None:
     dream.add_argument(
         "-k", metavar="N", type=number(1, 100), help="with list: most suggestions; default 20"
     )
+    dream.add_argument("--namespace", metavar="NAME", help="with list: only of this namespace")
 
 
 def _register_person_and_connect(commands: Commands) -> None:
@@ -148,7 +151,9 @@ def _register_goal(commands: Commands) -> None:
         "--due", metavar="DATE", help="with add: until when; a date ahead, or tomorrow"
     )
     goal.add_argument("--who", metavar="WHO", help="with add: whose goal it is")
-    goal.add_argument("--namespace", metavar="NAME", help="with add: its namespace")
+    goal.add_argument(
+        "--namespace", metavar="NAME", help="with add: its namespace; with list: only of this one"
+    )
     goal.add_argument(
         "--by", metavar="ID", type=memory_id, help="with done: the memory that tells that it is"
     )
@@ -164,9 +169,7 @@ def run_narrative(args: argparse.Namespace, client: Client, screen: Screen) -> i
         who=args.who,
         since=args.since,
         budget=args.budget,
-        namespace=args.namespace,
-        agent=args.agent,
-        origin=args.origin,
+        **scope(args),
         time_zone=name_to_hand_over(),
     )
     return show_lines(screen, result)
@@ -177,9 +180,7 @@ def run_person(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     result = client.call(
         "person",
         name=text_of(args.name),
-        namespace=args.namespace,
-        agent=args.agent,
-        origin=args.origin,
+        **scope(args),
         time_zone=name_to_hand_over(),
     )
     return show_lines(screen, result)
@@ -193,7 +194,10 @@ def run_connect(args: argparse.Namespace, client: Client, screen: Screen) -> int
 
 def run_step(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl step`."""
-    result = client.call("step", n=args.n, affect=args.affect, dry_run=args.dry_run or None)
+    dry_run = args.dry_run or None
+    result = client.call(
+        "step", n=args.n, affect=args.affect, namespace=args.namespace, dry_run=dry_run
+    )
     if screen.json:
         return screen.result(result)
     for each in result["results"]:
@@ -208,7 +212,7 @@ def run_step(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 
 def run_dream(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl dream`."""
-    keep_to_actions(args, {"dry_run": None, "seconds": None, "k": "list"})
+    keep_to_actions(args, {"dry_run": None, "seconds": None, "k": "list", "namespace": "list"})
     if args.do in ("accept", "reject"):
         if not args.number:
             raise UsageError(detail=f"dream {args.do} needs the number of a suggestion.")
@@ -217,7 +221,7 @@ def run_dream(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     if args.number:
         raise UsageError(detail="only dream accept and dream reject take numbers.")
     if args.do == "list":
-        result = client.call("dream.list", k=args.k)
+        result = client.call("dream.list", k=args.k, namespace=args.namespace)
     else:
         result = client.call("dream", seconds=args.seconds, dry_run=args.dry_run or None)
     if screen.json:
@@ -276,9 +280,11 @@ def run_goal(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl goal`."""
     keep_to_actions(
         args,
-        dict.fromkeys(("priority", "due", "who", "namespace"), "add")
-        | {"by": "done", "all": "list"},
+        dict.fromkeys(("priority", "due", "who"), "add") | {"by": "done", "all": "list"},
     )
+    if args.namespace is not None and args.do not in ("add", "list"):
+        told = f"`nimactl goal add` and `nimactl goal list`, not with `goal {args.do}`"
+        raise UsageError(detail=f"--namespace means something only with {told}.")
     if args.do == "add":
         result = client.call(
             "goal.add",
@@ -293,7 +299,9 @@ def run_goal(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     if args.do == "list":
         if args.rest:
             raise UsageError(detail="goal list takes no text and no id.")
-        result = client.call("goal.list", state="all" if args.all else None)
+        result = client.call(
+            "goal.list", state="all" if args.all else None, namespace=args.namespace
+        )
         if screen.json:
             return screen.result(result)
         for goal in result["results"]:

@@ -10,11 +10,12 @@ from nimad import checks, times
 from nimad.core.store import MemoryStore
 from nimad.errors import NotPermitted, OwnerOnly, UsageError
 from nimad.limits import MAX_RESULTS
-from nimad.model import MAX_KEPT, MAX_NAME, Filter, now_ms
+from nimad.model import MAX_KEPT, now_ms
 from nimad.serve import params, wire
 from nimad.serve.access import Access, Peer
 from nimad.serve.oversize import cut_to_fit
 from nimad.serve.params import Param
+from nimad.serve.query_verb import SCOPE, filter_of
 from nimad.serve.verbs import Call, Verb
 from nimad.store import phi_rows
 from nimad.store.bounded import get_within
@@ -36,7 +37,7 @@ COMPLETE = {
     "when": Param(params.date, None),
     "ask": Param(checks.choice(*ROLES)),
     "k": Param(checks.integer(1, 100), 5),
-    "namespace": Param(checks.text(MAX_NAME), None),
+    **SCOPE,
     "time_zone": _ZONE,
 }
 PHI = {
@@ -56,7 +57,7 @@ class HypervectorVerbs:
     def all(self) -> list[Verb]:
         """The verbs of this file."""
         return [
-            Verb("complete", "read", self.complete, COMPLETE),
+            Verb("complete", "read", self.complete, COMPLETE, bounded=True),
             Verb("phi", "read", self.phi, PHI, shorten=cut_to_fit),
         ]
 
@@ -74,11 +75,11 @@ class HypervectorVerbs:
         span = None
         if given["when"] is not None:
             span = params.span("complete", "when", given["when"], now_ms(), zone)
-        where = Filter(
-            **{name: given[name] for name in ("who", "where", "namespace")},
+        where = filter_of(
+            call,
+            **{name: given[name] for name in ("who", "where")},
             after=span and span.first,
             before=span and span.end,
-            within=call.within,
         )
         text = " ".join(given[role] for role in SAID if given[role] is not None)
         seconds = self._store.config["recall.seconds"]
@@ -103,6 +104,8 @@ class HypervectorVerbs:
         zone = given["time_zone"] or times.local_zone()
         if (given["id"] is None) == (given["top"] is None):
             raise UsageError(detail="phi needs either id or top")
+        if given["id"] is not None and given["seconds"] is not None:
+            raise UsageError(detail="phi takes seconds only with top")
         measuring = MemoryPhi(self._store, zone, call.within)
         if given["id"] is not None:
             found = measuring.measure(given["id"])

@@ -44,6 +44,8 @@ CLOCK_BEHIND = (
 )
 """What a reply says of a question about a moment that may be another one."""
 _NAME = Param(checks.text(MAX_NAME), None)
+SCOPE = {"namespace": _NAME, "agent": _NAME, "origin": Param(params.origins, None)}
+"""What narrows down the memories that a verb tells of; see `filter_of`."""
 QUERY = {
     "text": Param(checks.text(MAX_TEXT)),
     "k": Param(checks.integer(1, MAX_RESULTS), None),
@@ -82,7 +84,7 @@ class QueryVerb:
         """The memories that answer a text, best first."""
         given = call.params
         zone = given["time_zone"] or times.local_zone()
-        where, as_of = _filter(given, zone, call.within)
+        where, as_of = question_filter(given, zone, call.within)
         k = given["k"]
         if k is None:
             k = PACKED if given["budget"] else self._store.config["recall.results"]
@@ -126,7 +128,7 @@ class QueryVerb:
         return reply
 
 
-def _filter(
+def question_filter(
     given: dict[str, Any], zone: tzinfo, within: Namespaces | None
 ) -> tuple[Filter, int | None]:
     """What a memory must have, and the moment that is now for the question (None: now).  `as_of` is
@@ -149,6 +151,15 @@ def _filter(
     tags = tuple(given["tags"])
     found = Filter(**same, origin=origin, tags=tags, after=after, before=before, within=within)
     return found, as_of
+
+
+def filter_of(call: Call, **more: Any) -> Filter:
+    """What a memory must have that is told of, by SCOPE in the parameters and `more`; nothing
+    untrusted, unless that is asked for."""
+    given = call.params
+    origin = TRUSTED if given["origin"] is None else given["origin"]
+    same = {name: given[name] for name in ("namespace", "agent")}
+    return Filter(**same, origin=origin, within=call.within, **more)
 
 
 def _passage(packed: Packed, given: dict[str, Any]) -> dict[str, Any]:

@@ -16,12 +16,12 @@ from nimad.core.store import MemoryStore
 from nimad.embed.tokens import TokenCounter
 from nimad.errors import UsageError
 from nimad.limits import MAX_BUDGET
-from nimad.model import MAX_KEPT, MAX_NAME, ORIGINS, Filter, Memory, now_ms
+from nimad.model import MAX_KEPT, MAX_NAME, ORIGINS, Memory, now_ms
 from nimad.serve import params, wire
 from nimad.serve.oversize import cut_to_fit
 from nimad.serve.params import Param
 from nimad.serve.protocol import shown
-from nimad.serve.query_verb import TRUSTED
+from nimad.serve.query_verb import SCOPE, filter_of
 from nimad.serve.verbs import Call, Verb
 from nimad.store import suggestions
 from nimad.store.bounded import get_within
@@ -38,13 +38,11 @@ _NAME = Param(checks.text(MAX_NAME), None)
 _ID = Param(checks.integer(1, 2**63 - 1))
 _DATE = Param(params.date, None)
 _ZONE = Param(params.zone, None)
-_ORIGIN = Param(params.origins, None)
-_FILTER = {"namespace": _NAME, "agent": _NAME, "origin": _ORIGIN}
 NARRATIVE = {
     "day": _DATE,
     "who": Param(checks.text(MAX_KEPT), None),
     "since": _DATE,
-    **_FILTER,
+    **SCOPE,
     "budget": Param(checks.integer(1, MAX_BUDGET), BUDGET),
     "time_zone": _ZONE,
 }
@@ -66,6 +64,7 @@ STEP = {
     "n": Param(checks.integer(1, 50), 1),
     "affect": Param(params.many(0, len(AFFECTS), "affects", checks.choice(*AFFECTS)), []),
     "dry_run": Param(params.flag, False),
+    "namespace": _NAME,
 }
 
 
@@ -73,7 +72,7 @@ DREAM = {
     "seconds": Param(checks.number(0, 3600), 10),
     "dry_run": Param(params.flag, False),
 }
-SUGGESTIONS = {"k": Param(checks.integer(1, 100), 20)}
+SUGGESTIONS = {"k": Param(checks.integer(1, 100), 20), "namespace": _NAME}
 
 
 class ReflectionVerbs:
@@ -85,8 +84,8 @@ class ReflectionVerbs:
 
     def all(self) -> list[Verb]:
         """The verbs of this file."""
-        person = {"name": Param(checks.text(MAX_KEPT)), **_FILTER, "time_zone": _ZONE}
-        state = Param(checks.choice(*STATES, "all"), OPEN)
+        person = {"name": Param(checks.text(MAX_KEPT)), **SCOPE, "time_zone": _ZONE}
+        listed = {"state": Param(checks.choice(*STATES, "all"), OPEN), "namespace": _NAME}
         done = {"id": _ID, "by": Param(_ID.check, None)}
         return [
             Verb("narrative", "read", self.narrative, NARRATIVE, bounded=True),
@@ -98,9 +97,7 @@ class ReflectionVerbs:
             Verb("dream.accept", "control", self.accept, {"id": _ID}, bounded=True),
             Verb("dream.reject", "control", self.reject, {"id": _ID}, bounded=True),
             Verb("step", "control", self.step, STEP, shorten=cut_to_fit, bounded=True),
-            Verb(
-                "goal.list", "read", self.goals, {"state": state}, shorten=cut_to_fit, bounded=True
-            ),
+            Verb("goal.list", "read", self.goals, listed, shorten=cut_to_fit, bounded=True),
             Verb("goal.show", "read", self.goal, {"id": _ID}, shorten=cut_to_fit, bounded=True),
             Verb("goal.done", "control", self.goal_done, done, bounded=True),
         ]
@@ -112,7 +109,7 @@ class ReflectionVerbs:
         began = time.perf_counter()
         given = call.params
         zone = given["time_zone"] or times.local_zone()
-        where = _filter(given, call)
+        where = filter_of(call, who=given["who"])
         if given["day"] is not None and given["since"] is not None:
             raise UsageError(detail="narrative takes either day or since")
         now = now_ms()
@@ -145,7 +142,7 @@ class ReflectionVerbs:
         given = call.params
         zone = given["time_zone"] or times.local_zone()
         with self._store.query_priority:
-            found = describe(self._store, given["name"], _filter(given, call), zone)
+            found = describe(self._store, given["name"], filter_of(call), zone)
         return {"lines": [line.as_json() for line in found], **self._took(began)}
 
     def connect(self, call: Call) -> dict[str, Any]:
@@ -168,7 +165,8 @@ class ReflectionVerbs:
         given = call.params
         mask = sum(Affects[name] for name in set(given["affect"]))
         with self._store.query_priority:
-            won = attend(self._store, given["n"], mask, call.within, keep=not given["dry_run"])
+            within = call.narrow(given["namespace"])
+            won = attend(self._store, given["n"], mask, within, keep=not given["dry_run"])
         entries = [
             {**wire.memory_json(each.memory), "score": each.score, "parts": each.parts}
             for each in won
@@ -195,7 +193,8 @@ class ReflectionVerbs:
 
     def suggestions(self, call: Call) -> dict[str, Any]:
         """What dreams suggest, the nearest pairs first."""
-        found = suggestions.waiting(self._store.records, call.params["k"], call.within)
+        within = call.narrow(call.params["namespace"])
+        found = suggestions.waiting(self._store.records, call.params["k"], within)
         return {"results": self._pairs([each[:5] for each in found])}
 
     def accept(self, call: Call) -> dict[str, Any]:
@@ -256,7 +255,8 @@ class ReflectionVerbs:
         from nimad.reflection import goals
 
         state = call.params["state"]
-        found = goals.listed(self._store, None if state == "all" else state, call.within)
+        within = call.narrow(call.params["namespace"])
+        found = goals.listed(self._store, None if state == "all" else state, within)
         return {"results": [_goal_json(goal, memory) for goal, memory in found]}
 
     def goal(self, call: Call) -> dict[str, Any]:
@@ -274,15 +274,6 @@ class ReflectionVerbs:
         goals.done(self._store, call.params["id"], call.params["by"], call.within)
         goal, memory = goals.find(self._store, call.params["id"], call.within)
         return {"memory": _goal_json(goal, memory)}
-
-
-def _filter(given: dict[str, Any], call: Call) -> Filter:
-    """What a memory must have to be told of; nothing untrusted, unless that is asked for."""
-    origin = TRUSTED if given["origin"] is None else given["origin"]
-    namespace, agent = given["namespace"], given["agent"]
-    return Filter(
-        who=given.get("who"), namespace=namespace, agent=agent, origin=origin, within=call.within
-    )
 
 
 def _day(span: Span, zone: tzinfo) -> Span:

@@ -96,9 +96,18 @@ def test_nothing_is_told_where_nothing_is_known(ask: Ask) -> None:
     assert ask("complete", what="adoption", ask="emotion")["candidates"] == []
     other = Namespaces(("other",))
     assert ask("complete", other, what="adoption", ask="who")["candidates"] == []
+    for nowhere in ({"namespace": "other"}, {"agent": "other"}, {"origin": "system"}):
+        assert ask("complete", what="adoption", ask="who", **nowhere)["candidates"] == []
     for wrong in ({"ask": "who"}, {"ask": "who", "who": "Dora"}, {"ask": "why", "who": "Dora"}):
         with pytest.raises(UsageError):
             ask("complete", **wrong)
+
+
+def test_what_is_untrusted_completes_nothing_unless_asked(store: MemoryStore, ask: Ask) -> None:
+    store.remember(Memory("adopted a zebra", who="Mallory", origin="untrusted"))
+    assert ask("complete", what="zebra", ask="who")["candidates"] == []
+    (found,) = ask("complete", what="zebra", ask="who", origin="untrusted")["candidates"]
+    assert found["filler"] == "Mallory"
 
 
 def test_a_long_filler_is_cut(store: MemoryStore, ask: Ask) -> None:

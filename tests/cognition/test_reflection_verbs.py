@@ -47,6 +47,26 @@ def test_what_is_untrusted_is_told_only_where_it_is_asked_for(store: MemoryStore
     assert len(won) == 20 and number not in {each["id"] for each in won}
 
 
+def test_each_list_keeps_to_a_namespace_that_is_named(store: MemoryStore) -> None:
+    numbers = [
+        ask(store, "goal.add", text=f"see the sea again, {name}", namespace=name)["id"]
+        for name in ("north", "north", "south")
+    ]
+    text = "The harbour master painted his boat yellow."
+    other = [store.remember(Memory(text, namespace="south")) for _ in "12"]
+    ask(store, "dream")
+    for verb, alone in (("goal.list", [numbers[2]]), ("step", other), ("dream.list", None)):
+        more: dict[str, Any] = {"dry_run": True, "n": 50} if verb == "step" else {}
+        found = ask(store, verb, namespace="south", **more)["results"]
+        every = ask(store, verb, **more)["results"]
+        assert len(found) < len(every) and ask(store, verb, namespace="no", **more)["results"] == []
+        if alone is None:
+            paired = {number for each in found for number in (each["first"], each["second"])}
+            assert paired and paired <= {numbers[2], *other}
+        else:
+            assert sorted(each["id"] for each in found) == alone, verb
+
+
 def test_a_day_is_that_of_the_zone(store: MemoryStore) -> None:
     store.remember(Memory("The midnight train left.", timestamp=1_795_735_800_000))  # 23:30 UTC
     for zone, day in (("UTC", "2026-11-26"), ("Europe/Berlin", "2026-11-27")):

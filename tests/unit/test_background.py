@@ -214,6 +214,21 @@ def test_what_no_query_can_do_without_waits_for_no_idle_machine(store: MemorySto
     assert ready(job)
 
 
+def test_a_burst_of_writes_waits_for_no_idle_machine(store: MemoryStore) -> None:
+    """Else a daemon that is restarted often under load never writes what its tails hold."""
+    store.config = store.config.replace(migration__idle_seconds=3600.0)
+    busy = Worker(lambda: store.config)
+    busy.add(MaintenanceJob(store, busy))
+    busy.start()
+    try:
+        for number in range(500):
+            busy.touch()
+            store.remember(Memory(f"note {number}"))
+        until(lambda: store.blocks.stats()["hot"] < 200 and store.words.size() > 0)
+    finally:
+        busy.stop()
+
+
 def test_a_change_during_a_step_is_not_forgotten(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import maintenance, reencoding, semantic, status
+from nimad.core import maintenance, reencoding, segments, semantic, status
 from nimad.core.store import MemoryStore
 from nimad.errors import NotFound, StateBusy, UsageError
 from nimad.model import Filter, Memory, Relation
@@ -95,6 +96,31 @@ def test_vectors_are_written_a_few_at_a_time_and_made_again_after_a_crash(
             assert store.blocks.ids().tolist() == alive and errors(store) == []
             assert [(h.memory.id, h.score) for h in store.similar(alive[-1]).hits] == told
     store.close()
+
+
+def test_a_write_that_waits_for_a_seal_puts_no_vector_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(semantic, "LATE_ROWS", 5)
+    store = MemoryStore.open(tmp_path / "state", Config())
+    first = store.remember_many([Memory(text=text) for text in TEXTS[:4]])
+    waiting = threading.Thread(target=store.remember, args=(Memory(text=TEXTS[4]),))
+
+    def let_one_wait(point: str) -> None:
+        if point == "seal.listed":
+            waiting.start()
+            while not store.records.waiting_writers:
+                time.sleep(0.001)
+
+    monkeypatch.setattr(segments, "crash_point", let_one_wait)
+    assert store.semantic.flush() == 4
+    waiting.join()
+    store.forget(first[:1])
+    shutil.copytree(store.state, tmp_path / "crashed")
+    store.close()
+    again = MemoryStore.open(tmp_path / "crashed", Config())
+    assert errors(again) == [] and len(again.blocks.ids()) == 4
+    again.close()
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "meaning", "words"])
