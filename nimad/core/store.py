@@ -101,7 +101,7 @@ class MemoryStore:
 
     @classmethod
     def open(cls, state: Path, config: Config) -> MemoryStore:
-        """Take the directory (made when missing), recover what a crash left, warm up.
+        """Take the directory (made when missing), recover what a crash left.
 
         Raises StateBusy when another process owns it, StateUnusable, StateTooNew, RecordsDamaged;
         DiskFull, DiskReadOnly, DiskFailed: then it may be tried again; ConfigError,
@@ -115,7 +115,7 @@ class MemoryStore:
             records = Records.open(state / "records.sqlite")
             undo.callback(records.close)
             store = cls(state, config, lock, records)
-            store.recall.warm_up()
+            store.recall.load()
             undo.pop_all()
         return store
 
