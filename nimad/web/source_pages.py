@@ -14,6 +14,8 @@ from nimad.web.html import Child, Html, tag
 from nimad.web.layout import bar_row, empty, facts, follow_link, follows, moment, note, panel
 
 KINDS = {State.VERIFIED: "good", State.FAILED: "bad", State.PAUSED: "warn"}
+COMPARABLE = frozenset({"nima-sqlite", "nima-files"})
+"""Kinds of sources of which a backup is kept: their rows can be compared again."""
 COMPARED = ("expected", "found", "identical", "differing", "missing", "added")
 
 
@@ -53,7 +55,8 @@ def _source(request: Request, source: Mapping[str, Any]) -> Html:
     rows: dict[str, Child] = {
         "relations": count(source["relations"]),
         "turns": count(source["turns"]),
-        "strategy": source.get("strategy"),
+        "kind": source["kind"],
+        "strategy": source.get("strategy") if source["kind"] in COMPARABLE else None,
         "speed": f"{speed:,.0f} rows a second" if speed else None,
         "left": clock(left) if left and state not in STATES_AT_REST else None,
         "finished": moment(source["finished"], long=True) if source.get("finished") else None,
@@ -92,7 +95,7 @@ def _actions(request: Request, source: Mapping[str, Any]) -> Html:
         buttons += [_button(request, path, "now"), _button(request, path, "pause")]
     if state in (State.PAUSED, State.FAILED):
         buttons.append(_button(request, path, "resume"))
-    if state in (State.VERIFIED, State.LAZY):
+    if state in (State.VERIFIED, State.LAZY) and source["kind"] in COMPARABLE:
         buttons.append(_button(request, path, "verify"))
     back = tag("a", "Roll back …", href=f"{path}/rollback", class_="button danger")
     return tag("div", buttons, back, class_="buttons")
