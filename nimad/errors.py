@@ -7,7 +7,9 @@ the JSON-RPC error number, `hint` what to do next.  Numbers are never reused.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar
 
 
 class NimadError(Exception):
@@ -379,6 +381,29 @@ class MigrationPaused(NimadError, code="migration_paused", exit=75, wire=-32039)
     """The migration of {name} is paused."""
 
     hint = "`nimactl migrate --resume {name}` goes on with it."
+
+
+# --- the fleet ----------------------------------------------------------------------------------
+
+
+class NotShared(NimadError, code="not_shared", exit=77, wire=-32080):
+    """The namespace {namespace} is not shared for {direction}."""
+
+    hint = "`sync.namespaces` in /etc/nimad/nimad.yaml says what is shared; docs/fleet.md has more."
+
+
+class FleetQuota(NimadError, code="fleet_quota", exit=75, wire=-32081):
+    """What other boards share would be more than {memories} memories or {mb} MiB."""
+
+    hint = (
+        "Raise sync.max_memories or sync.max_mb, or share fewer namespaces; what is here is kept."
+    )
+
+
+class HubUnusable(NimadError, code="hub", exit=69, wire=-32082):
+    """The hub cannot be used: {detail}"""
+
+    hint = "This board goes on without it; nimad-sync tries again by itself."
 
 
 # --- backups ------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from nimad.errors import DiskFailed, DiskFull, NimadError
 from nimad.migrate.auto_migration import auto_migrate
 from nimad.migrate.manager import MigrationManager
 from nimad.model import COUNTED_STAGES, STATES_AT_REST, Stage, State
+from nimad.namespaces import with_sync
 from nimad.serve.access import Access
 from nimad.serve.server import Limits, Server
 from nimad.serve.service_verbs import Traffic
@@ -92,7 +93,7 @@ class Daemon:
         self._access = Access(
             settings["access.read_group"],
             settings["access.control_group"],
-            rules=settings["access.namespaces"],
+            rules=with_sync(settings["access.namespaces"], settings["sync.namespaces"]),
         )
         traffic = Traffic(
             str(place),
@@ -121,13 +122,13 @@ class Daemon:
             self._loop.add_signal_handler(number, self._asked_to_stop, number)
         self._loop.add_signal_handler(signal.SIGHUP, lambda: self._begin(self._reload()))
         self._server.start(listeners)
-        self._worker.start()
         line, again = await asyncio.to_thread(self._look)
         gc.freeze()  # what stays for good is not walked again: that would take 30 ms at a time
         self._notifier.ready(line)
         log.info("nimad %s is ready: %s", __version__, line)
         self._follow_status(again)
-        self._begin(asyncio.to_thread(auto_migrate, self._store, self._migrations))
+        self._worker.start()
+        self._begin(asyncio.to_thread(self._settle_in))
         if self._notifier.watchdog_seconds:
             self._begin(self._watch(self._notifier.watchdog_seconds))
         await self._stop.wait()
@@ -146,6 +147,15 @@ class Daemon:
         for task in self._tasks:
             task.cancel()
         return drained
+
+    def _settle_in(self) -> None:
+        """What nobody needs to wait for: the first question, should it come sooner, does the first
+        part itself."""
+        try:
+            self._store.recall.warm_up()
+        except NimadError as error:  # as each question will be told
+            log.error("%s", error.sentences)
+        auto_migrate(self._store, self._migrations)
 
     def _begin(self, work: Any) -> None:
         task = self._loop.create_task(work)
@@ -184,7 +194,8 @@ class Daemon:
         self._worker.retry()
         logs.set_level(values["log_level"])
         groups = values["access.read_group"], values["access.control_group"]
-        self._access.configure(*groups, values["access.namespaces"])
+        rules = with_sync(values["access.namespaces"], values["sync.namespaces"])
+        self._access.configure(*groups, rules)
         applied = ", ".join(f"{name} = {values[name]!r}" for name in sorted(live))
         log.info("the configuration was read again: %s", applied or "nothing to apply")
         if waiting := sorted(changed - live):
@@ -225,7 +236,7 @@ class Daemon:
     def _look(self) -> tuple[str, float | None]:
         """The status line, and when it may change by itself [seconds]; None: not at all."""
         memories = self._store.records.counts()["memories"]
-        sources, degraded = self._migrations.status()["sources"], self._store.degraded()
+        sources, degraded = self._migrations.sources(), self._store.degraded()
         again = STATUS_DEGRADED if degraded else None
         if not resting(sources):
             again = STATUS_MOVING

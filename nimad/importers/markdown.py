@@ -15,7 +15,8 @@ from typing import Any
 from nimad.importers.files import Unfit, read_json
 
 _BULLET = re.compile(r"(\s*)(?:[-*+]|\d{1,9}[.)])\s+(?:\[(.)\]\s+)?(.*)")
-_HEADING = re.compile(r"\s{0,3}(#{1,6})\s+(.*?)\s*#*\s*")
+_HEADING = re.compile(r"\s{0,3}(?:(#{1,6})\s+(.*?)\s*#*|\*\*([^*]{1,100})\*\*:?)\s*")
+"""Also a line in bold alone, which models write."""
 _OBSERVED = re.compile(r"\s*<!--\s*observed:\s*([^|]{0,40}?)\s*\|\s*status:\s*(\w+)\s*-->\s*")
 _RULE = re.compile(r"\s*(-{3,}|\*{3,}|_{3,})\s*")
 _COMMENT = re.compile(
@@ -45,7 +46,7 @@ def entries(text: str) -> Iterator[Entry]:
     headings: list[str] = []
     current: Entry | None = None
     observed: re.Match[str] | None = None
-    fenced = False
+    fenced = below = False
     for line in text.split("\n"):
         fence = line.lstrip().startswith(("```", "~~~"))
         bullet, heading = _BULLET.fullmatch(line), _HEADING.fullmatch(line)
@@ -58,7 +59,9 @@ def entries(text: str) -> Iterator[Entry]:
             current = current or Entry("", " / ".join(headings))
             current.text += f"\n{line}"
         elif heading:
-            headings = [*headings[: len(heading[1]) - 1], heading[2]]
+            depth = len(heading[1]) - 1 if heading[1] else len(headings) - below
+            headings = [*headings[:depth], heading[2] or heading[3]]
+            below = not heading[1]
         elif mark:
             observed = mark
         elif bullet:

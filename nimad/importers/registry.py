@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from nimad.errors import InputUnusable, UsageError
+from nimad.importers.chatgpt import CHATGPT
+from nimad.importers.claude_ai import CLAUDE_AI
 from nimad.importers.claude_code import CLAUDE_CODE
 from nimad.importers.files import shown
 from nimad.importers.items import Importer
@@ -18,6 +20,8 @@ IMPORTERS = {
         OPENCLAW,
         CLAUDE_CODE,
         SERVER_MEMORY,
+        CLAUDE_AI,
+        CHATGPT,
     )
 }
 """By kind; where two are equally sure of a path, the first one has it."""

@@ -53,12 +53,13 @@ class Conversation:
     """What all items of a conversation share."""
 
     session: str
-    title: str = ""
     agent: str | None = None
     where: str | None = None
     assistant: str = "self"
     tags: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
+    framed: bool = True
+    """Whether programs put text of theirs into messages, as agents' do."""
 
 
 def user() -> str:
@@ -90,7 +91,8 @@ def turns(messages: Iterable[Message], about: Conversation) -> Iterator[Item]:
     """
     turn: dict[str, Message] = {}
     for message in messages:
-        message.text = without_frames(message.text)
+        if about.framed:
+            message.text = without_frames(message.text)
         if not message.text:
             continue
         if message.role == "input":
@@ -104,7 +106,7 @@ def turns(messages: Iterable[Message], about: Conversation) -> Iterator[Item]:
 
 
 def _items(turn: dict[str, Message], about: Conversation) -> Iterator[Item]:
-    if any(_NOISE.search(message.text[:LOOKED_AT]) for message in turn.values()):
+    if about.framed and any(_NOISE.search(message.text[:LOOKED_AT]) for message in turn.values()):
         return
     if "output" not in turn:
         turn.pop("contemplation", None)
@@ -125,7 +127,6 @@ def _items(turn: dict[str, Message], about: Conversation) -> Iterator[Item]:
                 layer=role,
                 agent=about.agent,
                 where=about.where,
-                conversation=about.title or None,
                 session=about.session,
                 turn=name,
                 tags=about.tags,

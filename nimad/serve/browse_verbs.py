@@ -49,11 +49,11 @@ class BrowseVerbs:
         ]
 
     def browse(self, call: Call) -> dict[str, Any]:
-        """Memories without a question: the newest first, or in the order of their time."""
+        """Memories without a question: the newest first, or by their time, without one last."""
         given = call.params
         ids, moments = self._store.recall.rows(_where(call), "id", "time")
-        newest = slice(None, None, -1)
-        ids = ids[newest if given["order"] == "stored" else np.argsort(moments, kind="stable")]
+        newest, undated = slice(None, None, -1), moments == 0
+        ids = ids[newest if given["order"] == "stored" else np.lexsort((moments, undated))]
         if given["below"] is not None:
             ids = ids[ids < given["below"]]
         first, end = given["offset"], given["offset"] + given["limit"]

@@ -12,6 +12,7 @@ from nimad import __version__, checks
 from nimad.backup.writing import write_backup
 from nimad.check import check
 from nimad.core import maintenance, status
+from nimad.core.fleet import Fleet
 from nimad.core.store import MemoryStore
 from nimad.serve import params
 from nimad.serve.params import Param
@@ -21,6 +22,7 @@ from nimad.store import backups
 
 BACKUP = {"path": Param(params.path)}
 GONE = {"paths": Param(params.many(1, 1000, "paths", params.path))}
+STATUS = {"history": Param(params.flag, False)}
 REBUILD = {"part": Param(checks.choice(*maintenance.PARTS, "all"))}
 
 
@@ -37,15 +39,15 @@ class Traffic:
 class ServiceVerbs:
     """Answers about one store and the server in front of it."""
 
-    def __init__(self, store: MemoryStore, traffic: Traffic) -> None:
-        self._store = store
+    def __init__(self, store: MemoryStore, traffic: Traffic, fleet: Fleet) -> None:
+        self._store, self._fleet = store, fleet
         self._traffic = traffic
 
     def all(self) -> list[Verb]:
         """The verbs of this file."""
         return [
             Verb("ping", "read", self.ping, {}, watching=True, bounded=True),
-            Verb("status", "read", self.status, {}, watching=True, bounded=True),
+            Verb("status", "read", self.status, STATUS, watching=True, bounded=True),
             Verb("doctor", "read", self.doctor, {}),
             Verb("rebuild", "control", self.rebuild, REBUILD),
             Verb("backup", "control", self.backup, BACKUP, descriptor="an empty file"),
@@ -69,8 +71,10 @@ class ServiceVerbs:
         return {
             **about,
             **status.describe(self._store),
+            "fleet": self._fleet.status(),
             "clients": self._traffic.clients(),
             "requests": self._traffic.requests(),
+            **({"history": self._store.history.days()} if call.params["history"] else {}),
         }
 
     def doctor(self, call: Call) -> dict[str, Any]:

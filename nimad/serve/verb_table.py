@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nimad.core.fleet import Fleet
 from nimad.core.store import MemoryStore
 from nimad.migrate.manager import MigrationManager
 from nimad.serve.access import Access
@@ -9,6 +10,7 @@ from nimad.serve.audit_verbs import AuditVerbs
 from nimad.serve.browse_verbs import BrowseVerbs
 from nimad.serve.document_verbs import DocumentVerbs
 from nimad.serve.exchange_verbs import ExchangeVerbs
+from nimad.serve.fleet_verbs import FleetVerbs
 from nimad.serve.graph_verb import graph_verb
 from nimad.serve.hypervector_verbs import HypervectorVerbs
 from nimad.serve.import_verbs import ImportVerbs
@@ -26,8 +28,10 @@ def verbs(
 ) -> list[Verb]:
     """What the server serves; each topic has its file.  `access` is asked by verbs that only
     sometimes need more than their own right; None grants it."""
+    fleet = Fleet(store)
     return [
-        *ServiceVerbs(store, traffic).all(),
+        *ServiceVerbs(store, traffic, fleet).all(),
+        *FleetVerbs(store, fleet).all(),
         *QueryVerb(store).all(),
         *MemoryVerbs(store).all(),
         *ExchangeVerbs(store).all(),

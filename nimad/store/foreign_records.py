@@ -18,6 +18,7 @@ from urllib.parse import quote
 from nimad.disk.failures import translated
 from nimad.errors import RecordsDamaged, StateTooNew
 from nimad.store import schema
+from nimad.store.identity import RENEW
 
 MAX_VALUE_BYTES = 256 << 20
 """Size of the largest value, or row, that is read [bytes]."""
@@ -40,8 +41,9 @@ LISTS = (
     "DELETE FROM pending",
     "DELETE FROM tombstones",
     "DELETE FROM meta WHERE key = 'words'",
+    RENEW,
 )
-"""What takes the files off their lists that are made anew."""
+"""What takes the files off their lists that are made anew, and tells a copy from its original."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ version what is new
 13      `turns.gone`
 14      no `memories_facets`; numbers are given by nimad, without AUTOINCREMENT: both cost a page in
         each transaction
+15      `boards`, `departed`, `stamps`, `cursors`: what a fleet shares (docs/fleet.md)
 ======= ======================================================================================
 
 =========== ==================================================================================
@@ -65,6 +66,12 @@ goals       what else is known of a memory that is a goal: until when, whether i
             memory it was reached (`by`)
 broadcasts  which memories `step` put into the workspace, the last some hundred
 suggestions pairs of memories that `dream` found, and whether they were rejected
+boards      other stores of the fleet; ids are below 0, and are the `source` of memories of theirs,
+            whose `source_key` is the id there
+departed    memories of shared namespaces that are gone: the `number` in the store of a `board` (0:
+            here), whether it was purged, and whether the fleet learns of it from here (`mine`)
+stamps      when documents and goals of shared namespaces last changed (store/stamps.py)
+cursors     how far each stream of the fleet's hub was read
 meta        single values (embedder and revision of the vectors, ...)
 =========== ==================================================================================
 
@@ -89,7 +96,7 @@ from nimad.text import FORM, common_form
 from nimad.times import read
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 14
+SCHEMA = 15
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -346,6 +353,22 @@ PRAGMA writable_schema = ON;
 UPDATE sqlite_schema SET sql = replace(sql, ' AUTOINCREMENT', '')
   WHERE type = 'table' AND name IN ({", ".join(f"'{table}'" for table in NUMBERED)});
 PRAGMA writable_schema = RESET;
+""",
+    15: """
+CREATE TABLE boards (id INTEGER PRIMARY KEY, store TEXT NOT NULL UNIQUE, name TEXT NOT NULL);
+CREATE TABLE departed (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, namespace INTEGER NOT NULL, board INTEGER NOT NULL,
+  number INTEGER NOT NULL, purge INTEGER NOT NULL DEFAULT 0, mine INTEGER NOT NULL DEFAULT 1
+);
+CREATE UNIQUE INDEX departed_memory ON departed (board, number);
+CREATE TABLE stamps (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, memory INTEGER NOT NULL UNIQUE, time INTEGER NOT NULL,
+  mine INTEGER NOT NULL DEFAULT 1
+);
+CREATE TABLE cursors (
+  namespace TEXT NOT NULL, writer TEXT NOT NULL, kind TEXT NOT NULL, seq INTEGER NOT NULL,
+  PRIMARY KEY (namespace, writer, kind)
+) WITHOUT ROWID;
 """,
 }
 """By the version it leads to: the statements that bring an older file there."""

@@ -60,7 +60,7 @@ def is_number(text: str) -> bool:
 @dataclass(frozen=True)
 class Response:
     """What goes back; `location` sends the browser on to a path of ours, `cookie` is (name, value),
-    `refresh` asks for the same page again [seconds], `lasting` may be kept by the browser."""
+    `refresh` asks for the same page again [seconds]."""
 
     body: bytes = b""
     status: int = 200
@@ -68,7 +68,6 @@ class Response:
     location: str | None = None
     cookie: tuple[str, str] | None = None
     refresh: int | None = None
-    lasting: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from nimad import __version__, human
+from nimad import human
 from nimad.errors import NimadError
 from nimad.web.charts import bar
 from nimad.web.exchange import Page, Request, link_to
@@ -25,7 +25,6 @@ SHORT_TEXT = 1200
 """Length of a text in a list [characters]."""
 FOLLOW_SECONDS = 3
 """Pause between two looks while a page is followed [seconds]."""
-STYLE = f"static/style.css?v={__version__}"
 
 
 def frame(page: Page, request: Request, prefix: str) -> Html:
@@ -51,7 +50,7 @@ def frame(page: Page, request: Request, prefix: str) -> Html:
         tag("title", f"{page.title} · nimad"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
-        tag("link", rel="stylesheet", href=STYLE),
+        tag("link", rel="stylesheet", href="static/style.css"),
         tag("link", rel="icon", href="static/icon.svg", type="image/svg+xml"),
     )
     top = tag(
@@ -124,6 +123,9 @@ def card(memory: Mapping[str, Any], *more: Child, lead: Child = None) -> Html:
         who_of(memory),
         moment(memory.get("timestamp")),
         marks(memory),
+        tag(
+            "a", "×", href=link_to("forget", id=number), aria_label=f"Forget {number}", class_="act"
+        ),
     )
     shown = text if text.strip() else tag("i", "no text")
     body = tag("div", shown, class_="text", dir="auto")

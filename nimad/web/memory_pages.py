@@ -38,7 +38,8 @@ LONGEST_VALUE = 4000
 def show_memory(request: Request, daemon: Client) -> Page:
     """One memory: its text, its fields, a drawing of what is around it, and lists of the same."""
     number = int(request.parts["id"])
-    memory = daemon.call("get", id=number)["memory"]
+    found = daemon.call("get", id=number, context=True)
+    memory = found["memory"]
     related = daemon.call("related", id=number, limit=50)["results"]
     try:
         similar = daemon.call("similar", id=number, k=SIMILAR)
@@ -48,11 +49,14 @@ def show_memory(request: Request, daemon: Client) -> Page:
         "p", who_of(memory), moment(memory["timestamp"], long=True), marks(memory), class_="about"
     )
     text = tag("div", memory["text"] or tag("i", "no text"), class_="text whole", dir="auto")
+    cut = (
+        note("Only the beginning of its long values is shown.", "warn") if "cut" in memory else None
+    )
     ask = tag("a", "Forget it …", href=link_to("forget", id=number), class_="button danger")
     content: list[Child] = [
-        tag("section", head, text, tag("p", ask), class_="panel"),
+        tag("section", head, text, cut, tag("p", ask), class_="panel"),
         tag("div", _drawing(memory, related, similar["results"]), _fields(memory), class_="two"),
-        _turn(memory, related),
+        _conversation(number, found["results"]),
         _relations(related),
         panel(
             "Near in meaning",
@@ -110,14 +114,14 @@ def _fields(memory: Mapping[str, Any]) -> Html:
     return panel("Fields", facts(rows))
 
 
-def _turn(memory: Mapping[str, Any], related: Sequence[dict[str, Any]]) -> Html | None:
-    """The other memories of its turn, with it, in the order of time."""
-    fellows = {one["id"]: one for one in related if one["relation"] == SAME_TURN}
-    if not fellows:
+def _conversation(number: int, around: Sequence[dict[str, Any]]) -> Html | None:
+    """Its turn and its neighbours in the session, in the order of time."""
+    if len(around) < 2:
         return None
-    order = {"input": 0, "contemplation": 1, "output": 2}
-    turn = sorted([memory, *fellows.values()], key=lambda one: order.get(one["layer"], 3))
-    return panel("Its turn", [card(one) for one in turn])
+    shown = [
+        tag("div", card(one), class_="here" if one["id"] == number else None) for one in around
+    ]
+    return panel("What stood around it", shown)
 
 
 def _relations(related: Sequence[dict[str, Any]]) -> Html | None:

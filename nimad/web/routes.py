@@ -37,7 +37,7 @@ class Route:
 
 def _static(name: str, request: Request, daemon: Client) -> Response:
     body = files("nimad.web").joinpath("static", name).read_bytes()
-    return Response(body, kind=KINDS[name], lasting=True)
+    return Response(body, kind=KINDS[name])
 
 
 def _set_theme(request: Request, daemon: Client) -> Response:

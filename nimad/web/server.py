@@ -44,6 +44,8 @@ SEND_SECONDS = 30.0
 """Time limit of a response, to its last byte [seconds]."""
 LINGER_SECONDS = 1.0
 """Wait for the browser to take a response before the connection is cut [seconds]."""
+PAUSE = 0.1
+"""Pause after a connection that could not be taken [seconds]."""
 FORM = "application/x-www-form-urlencoded"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self';"
@@ -53,6 +55,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
 }
 """Sent with every response.  No script may run, whatever a page holds.  The referrer is not
 "no-referrer": forms would then be sent with the origin null."""
@@ -84,10 +87,16 @@ class WebServer:
             try:
                 if not select.select([self._listener], [], [], left)[0]:
                     continue
-                self._free.acquire()
-                browser, _ = self._listener.accept()
             except (OSError, ValueError):  # closed
                 return
+            self._free.acquire()
+            try:
+                browser, _ = self._listener.accept()
+            except OSError as error:  # it went away again, or there are no descriptors left
+                log.warning("a browser was not let in: %s", error)
+                self._free.release()
+                time.sleep(PAUSE)
+                continue
             with self._lock:
                 self._open += 1
             threading.Thread(target=self._talk, args=(browser,), daemon=True).start()
@@ -165,6 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
             response = self._response()
         except Refused as refused:
             response = _plain(refused.status, str(refused))
+        except OSError:  # the browser is gone, or too slow
+            raise
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             # without the message: it may hold what a memory says
@@ -215,7 +226,6 @@ class _Handler(BaseHTTPRequestHandler):
             "Content-Type": response.kind,
             "Content-Length": len(response.body),
         }
-        headers["Cache-Control"] = "private, max-age=86400" if response.lasting else "no-store"
         if response.location is not None:
             headers["Location"] = self.server.guard.prefix + quote(response.location, "/?&=%+")
         if response.cookie:

@@ -14,6 +14,8 @@ from nimad.web.html import Child, Html, tag
 from nimad.web.layout import bar_row, empty, facts, follow_link, follows, moment, note, panel
 
 KINDS = {State.VERIFIED: "good", State.FAILED: "bad", State.PAUSED: "warn"}
+COMPARABLE = frozenset({"nima-sqlite", "nima-files"})
+"""Kinds of sources of which a backup is kept: their rows can be compared again."""
 COMPARED = ("expected", "found", "identical", "differing", "missing", "added")
 
 
@@ -51,23 +53,27 @@ def _source(request: Request, source: Mapping[str, Any]) -> Html:
     left = source.get("eta_seconds")
     speed = source.get("rows_per_second")
     rows: dict[str, Child] = {
+        "memories": count(total),
         "relations": count(source["relations"]),
         "turns": count(source["turns"]),
-        "strategy": source.get("strategy"),
+        "kind": source["kind"],
+        "strategy": source.get("strategy") if source["kind"] in COMPARABLE else None,
         "speed": f"{speed:,.0f} rows a second" if speed else None,
         "left": clock(left) if left and state not in STATES_AT_REST else None,
         "finished": moment(source["finished"], long=True) if source.get("finished") else None,
         "forgotten here": count(source["forgotten"]) if source.get("forgotten") else None,
         "changed there": count(source["changed"]) if source.get("changed") else None,
     }
-    drawn = bar(fraction, f"{share(fraction, 1)} done")
+    progress = (
+        tag("p", f"{share(fraction, 1)} done", class_="dim"),
+        tag("div", bar(fraction, f"{share(fraction, 1)} done"), class_="whole"),
+        tag("ul", stages, class_="bars"),
+    )
     return panel(
         source["name"],
         head,
         note(source["error"], "bad") if source.get("error") else None,
-        tag("p", f"{share(fraction, 1)} done", class_="dim"),
-        tag("div", drawn, class_="whole"),
-        tag("ul", stages, class_="bars"),
+        None if state == State.VERIFIED else progress,
         facts(rows),
         _quarantine(source),
         _actions(request, source),
@@ -92,7 +98,7 @@ def _actions(request: Request, source: Mapping[str, Any]) -> Html:
         buttons += [_button(request, path, "now"), _button(request, path, "pause")]
     if state in (State.PAUSED, State.FAILED):
         buttons.append(_button(request, path, "resume"))
-    if state in (State.VERIFIED, State.LAZY):
+    if state in (State.VERIFIED, State.LAZY) and source["kind"] in COMPARABLE:
         buttons.append(_button(request, path, "verify"))
     back = tag("a", "Roll back …", href=f"{path}/rollback", class_="button danger")
     return tag("div", buttons, back, class_="buttons")

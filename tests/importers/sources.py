@@ -6,6 +6,7 @@ Sources of tools that can run here are made by `make_fixtures.py`; these are wri
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,8 +166,122 @@ def edit_server_memory(path: Path) -> tuple[int, int, int]:
     return 1, 0, 1
 
 
+# --- exports of chats -----------------------------------------------------------------------------
+
+
+def zipped(path: Path, **files: Any) -> Path:
+    """A zip; __ stands for / in the names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, value in files.items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            archive.writestr(name.replace("__", "/") + ".json", text)
+    return path
+
+
+def _turn(number: int, sender: str, text: str, parent: int | None = None, **more: Any) -> Any:
+    told = {"uuid": f"m{number}", "sender": sender, "text": text, "content": []}
+    told |= {"created_at": f"2026-06-{number:02}T09:00:00.123456Z", "attachments": []}
+    return told | ({"parent_message_uuid": f"m{parent}"} if parent is not None else {}) | more
+
+
+ROOT = "00000000-0000-4000-8000-000000000000"
+
+
+def _claude_conversations() -> list[Any]:
+    blocks = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "On the shelf."}]
+    pasted = [{"extracted_content": "a long text that was pasted"}]
+    return [
+        {
+            "uuid": "c1",
+            "name": "The kettle",
+            "created_at": "2026-06-01T09:00:00Z",
+            "chat_messages": [
+                _turn(1, "human", "Where is the kettle?", parent_message_uuid=ROOT),
+                _turn(2, "assistant", "In the garden.", 1),
+                _turn(3, "assistant", "", 1, content=blocks),
+                _turn(4, "human", "", 3, attachments=pasted),
+                _turn(5, "assistant", "I have read it.", 4, created_at="no date"),
+            ],
+        },
+        {"uuid": "c2", "name": "", "chat_messages": [_turn(6, "human", 'Flat, [of] "]}"')]},
+        {"name": "no uuid"},
+        "a text in place of a conversation",
+    ]
+
+
+def claude_ai(root: Path) -> Path:
+    """The new form: zips in a directory, with a manifest beside them."""
+    home = root / "claude-export"
+    zipped(home / "conversations-000.zip", conversations=_claude_conversations())
+    memory = {"conversations_memory": "**Work**\n\n- Anna builds lanterns\n- She drinks tea\n"}
+    memory |= {"project_memories": {"p1": "The lantern is of brass."}, "account_uuid": "a1"}
+    zipped(home / "memories-000.zip", memories__one=memory)
+    project = {"uuid": "p1", "name": "Lantern", "description": "A lantern", "docs": []}
+    zipped(home / "projects-000.zip", projects__p1=project)
+    put(home / "manifest.json", '{"files": []}')
+    return home
+
+
+def edit_claude_ai(home: Path) -> tuple[int, int, int]:
+    told = _claude_conversations()
+    told[0]["chat_messages"].append(_turn(7, "human", "Thanks!", 5))
+    told[1]["chat_messages"][0]["text"] = "Other words"
+    zipped(home / "conversations-000.zip", conversations=told)
+    return 1, 1, 0
+
+
+def _node(number: int, role: str, parent: int | None, *parts: Any, **more: Any) -> tuple[str, Any]:
+    content = {"content_type": more.pop("content_type", "text"), "parts": list(parts)}
+    message = {"id": f"n{number}", "author": {"role": role}, "content": content}
+    message |= {"create_time": 1_770_000_000.5 + number, "metadata": {}, "recipient": "all", **more}
+    above = None if parent is None else f"n{parent}"
+    return f"n{number}", {"id": f"n{number}", "parent": above, "children": [], "message": message}
+
+
+def _chatgpt_conversations() -> list[Any]:
+    hidden = {"is_visually_hidden_from_conversation": True}
+    nodes = [
+        ("root", {"id": "root", "parent": None, "children": ["n0"], "message": None}),
+        _node(0, "system", None, "you are", metadata=hidden),
+        _node(1, "user", 0, "profile", content_type="user_editable_context"),
+        _node(2, "user", 1, "Where is the lamp?", {"content_type": "image_asset_pointer"}),
+        _node(3, "assistant", 2, "the branch that was left"),
+        _node(4, "assistant", 2, "thinking", content_type="thoughts"),
+        _node(5, "assistant", 4, "search()", recipient="web"),
+        _node(6, "tool", 5, "lamp: cellar"),
+        _node(7, "assistant", 6, "In the cellar.", create_time=None),
+        _node(8, "user", 7, "Secret", metadata=hidden),
+    ]
+    told = {"title": "The lamp", "create_time": 1_770_000_000.0, "current_node": "n8"}
+    circle = dict([_node(1, "user", 1, "round and round")])
+    return [
+        {**told, "conversation_id": "g1", "mapping": dict(nodes)},
+        {**told, "conversation_id": "g2", "mapping": dict(nodes), "is_do_not_remember": True},
+        {**told, "id": "g3", "mapping": circle, "current_node": "n1"},
+        {"title": "broken", "mapping": 7},
+    ]
+
+
+def chatgpt(root: Path) -> Path:
+    """The new form: conversations in several files."""
+    told = _chatgpt_conversations()
+    files = {"conversations-000": told[:2], "conversations-001": told[2:], "user": {"id": "x"}}
+    return zipped(root / "chatgpt.zip", **files)
+
+
+def edit_chatgpt(path: Path) -> tuple[int, int, int]:
+    told = _chatgpt_conversations()
+    told[1]["is_do_not_remember"] = False
+    told[0]["mapping"]["n2"]["message"]["content"]["parts"] = ["Where is the lamp now?"]
+    zipped(path, conversations=told)
+    return 2, 1, 0
+
+
 MADE: dict[str, Made] = {
     "openclaw": Made(openclaw, 11, 3, edit_openclaw),
     "claude-code": Made(claude_code, 4, 1, edit_claude_code),
     "server-memory": Made(server_memory, 6, 1, edit_server_memory),
+    "claude-ai": Made(claude_ai, 9, 1, edit_claude_ai),
+    "chatgpt": Made(chatgpt, 3, 1, edit_chatgpt),
 }

@@ -161,9 +161,9 @@ ANYTHING = [
 ]
 QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "ping": [{}],
-    "status": [{}],
+    "status": [{}, {"history": True}],
     "query": ANYTHING,
-    "get": [{"id": "own"}, {"id": "own", "offset": 0}],
+    "get": [{"id": "own"}, {"id": "own", "offset": 0}, {"id": "own", "context": True}],
     "similar": [{"id": "own", "k": 1000}],
     "related": [{"id": "own", "depth": depth} for depth in (1, 2, 5)],
     "narrative": [{}, {"who": "Anna"}, {"day": "2023"}, {"budget": 60}, {"namespace": "bert"}],
@@ -196,12 +196,21 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     ],
     "documents.namespaces": [{}, {"tree": "bert"}],
     "documents.put": [],
+    "fleet.state": [],
+    "fleet.changes": [],
+    "fleet.apply": [],
+    "fleet.confirm": [],
     "remember": [],
     "capture": [],
     "import": [],
     "audit": [{}, {"kinds": ["duplicate", "near_duplicate"]}],
     "redate": [],
-    "forget": [{"ids": "own", "dry_run": True}, {"ids": "own", "dry_run": True, "purge": True}],
+    "forget": [
+        {"ids": "own", "dry_run": True},
+        {"ids": "own", "dry_run": True, "purge": True},
+        {"where": "layer=note", "dry_run": True},
+        {"where": "namespace=bert and found=never", "dry_run": True},
+    ],
 }
 """What a bound user asks each verb that knows about bounds; "own" is every memory of theirs."""
 

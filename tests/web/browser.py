@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Mapping
@@ -35,9 +36,10 @@ class Pages:
         self.thread.start()
 
     def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self.thread.join(10)
+        with contextlib.suppress(OSError):  # it wakes up whoever waits there
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self.thread.join(10)
         self._daemon.close()
 
     @property

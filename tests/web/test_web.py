@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nimad.errors import NamespaceDenied
 from nimad.web import address, server
 from nimad.web.guard import Guard, make_key
 from nimad.web.html import tag
 from nimad.web.routes import ROUTES, Route
+from tests.fake_daemon import FakeDaemon
 from tests.process import DaemonProcess
 from tests.web.browser import KEY, Markup, Pages
 
@@ -167,7 +169,7 @@ def test_a_search_tells_its_reasons(pages: Pages) -> None:
 
 def test_a_memory_is_shown_with_what_is_around_it(pages: Pages) -> None:
     page = pages.page("memory/1")
-    for part in ("Its turn", "Relations", "Near in meaning", "Around it"):
+    for part in ("What stood around it", "Relations", "Near in meaning", "Around it"):
         assert part in page.text
     assert "memory/2" in page.links and "responded_to" in page.text
     assert pages.ask("GET", "memory/4711")[0].status == 404
@@ -250,6 +252,24 @@ def test_a_daemon_that_is_away_is_told(tmp_path: Path) -> None:
     away.close()
 
 
+def test_a_user_who_is_bound_sees_what_may_be_seen(tmp_path: Path) -> None:
+    status = {"version": "1", "pid": 1, "socket": "s", "uptime_seconds": 5.0, "memories": 2}
+    status |= {"turns": 1, "relations": 0, "namespaces": {"anna": 2}, "degraded": {}, "bound": True}
+
+    def deny(params: dict[str, Any]) -> None:
+        raise NamespaceDenied(uid=7, verb="ask migrate.status", detail="it is bound")
+
+    place = tmp_path / "nimad.sock"
+    none = {"first": None, "last": None, "dated": 0, "undated": 2, "counts": []}
+    with FakeDaemon(place, status=status, timeline=none, **{"migrate.status": deny}):
+        bound = Pages(place)
+        shown = bound.page("").text
+        assert "anna" in shown and "Disk" not in shown
+        response, text = bound.ask("GET", "sources")
+        assert response.status == 403 and "access.namespaces" in text
+        bound.close()
+
+
 # --- limits ---------------------------------------------------------------------------------------
 
 
@@ -302,6 +322,28 @@ def test_a_form_is_bounded(pages: Pages, headers: dict[str, str], body: bytes, s
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     sent = f"POST {pages.guard.prefix}forget HTTP/1.1\r\n{head}\r\n".encode() + body
     assert talk(pages, sent).startswith(f"HTTP/1.0 {status} ".encode())
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_whatever_comes_is_answered_or_hung_up_on(pages: Pages, data: st.DataObject) -> None:
+    """A request with parts put in, taken out or changed: a response of ours or none, and the next
+    browser is served."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in pages.usual.items())
+    length = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n"
+    whole = f"POST {pages.guard.prefix}forget?id=1 HTTP/1.1\r\n{lines}{length}\r\nseal=&a=b"
+    sent = bytearray(whole.encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(sent)))
+        sent[at : at + data.draw(st.integers(0, 30))] = data.draw(st.binary(max_size=12))
+    with socket.create_connection(("127.0.0.1", pages.port), 10) as browser:
+        browser.sendall(sent)
+        browser.shutdown(socket.SHUT_WR)
+        received = b""
+        while more := browser.recv(1 << 16):
+            received += more
+    assert received == b"" or re.match(rb"HTTP/1.0 [45]\d\d ", received), received[:200]
+    assert b"500" not in received[:13]
 
 
 def test_a_slow_browser_is_not_waited_for(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
