@@ -34,10 +34,11 @@ from nimad.limits import MAX_IMPORT, MAX_RECORD, MAX_RECORD_NODES
 from nimad.model import DEFAULT_NAMESPACE, EVERYTHING, Memory, now_ms
 from nimad.serve import protocol, wire
 from nimad.serve.verbs import Call, Verb
-from nimad.store import exchange, goals, sources
+from nimad.store import exchange, goals, identity, sources
 from nimad.store.bounded import ids_of_page
 from nimad.store.exchange import Taker
 from nimad.store.goals import Goal
+from nimad.store.identity import Identity
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
@@ -49,8 +50,11 @@ LINE_BYTES = 2 * MAX_RECORD
 """Length of the longest line [bytes]."""
 CHANGING = ("id", "access_count", "last_accessed", "goal")
 """Fields of a memory's line that do not tell whether it is the same memory."""
-FIRST_KINDS = ("source", "note")
+FIRST_KINDS = ("source", "note", "board")
 """Kinds that stand before the memories."""
+
+
+_OF_SOURCE = "SELECT id FROM memories WHERE source = ? AND source_key = ?"
 
 
 class ExchangeVerbs:
@@ -79,6 +83,8 @@ class ExchangeVerbs:
         ):
             number = store.records.counts()["memories"]
             about = {"nimad": __version__, "made": now_ms(), "memories": number}
+            if known := store.records.meta(identity.META):
+                about["stores"] = json.loads(known)
             file.write(_line({"kind": "export", "format": FORMAT, **about}))
             for kind in FIRST_KINDS:
                 counts += _write_rows(file, store.records, kind)
@@ -165,6 +171,15 @@ class _Stored:
         return None
 
 
+def _stores_of(header: dict[str, Any]) -> Identity | None:
+    """Who the store was that an export is of, where it told."""
+    try:
+        parts = tuple((str(store), int(first)) for store, first in header["stores"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return Identity(parts) if parts else None
+
+
 class _Import:
     """One file on its way in: rows that are new, and rows that were here, by kind."""
 
@@ -186,6 +201,7 @@ class _Import:
             found = protocol.shown(header.get("format"))
             raise BadRecord(where="line 1", detail=f"its format is {found}, not {FORMAT}")
         self._stored = _Stored(self._records)
+        self._from = _stores_of(header)
         while (fields := self._read(file, number := number + 1)) is not None:
             kind = fields.get("kind", "memory") if "text" not in fields else "memory"
             if kind != self._kind or len(self._rows) == MAX_IMPORT or self._bytes > PAGE_BYTES:
@@ -256,13 +272,17 @@ class _Import:
         def add(tx: Transaction) -> list[Memory]:
             wanted = []
             for place, memory, goal in fresh:
-                present, known = self._present(tx, memory)
+                there = self._there[len(self._here) + place]
+                present, known = self._present(tx, memory, there)
                 if present:
                     here[place] = known
                 else:
                     wanted.append((memory, goal))
             for source, run in groupby(wanted, lambda each: self._row_id(each[0])):
                 added = [memory for memory, _ in run]
+                if source is not None and source < 0:
+                    tx.add_memories(added, board=source)
+                    continue
                 tx.add_memories(added, source)
                 if source is not None:
                     sources.advance(tx, source, **dict.fromkeys(exchange.COUNTED, len(added)))
@@ -288,6 +308,8 @@ class _Import:
             if source["name"] not in self._taker.sources:
                 raise UsageError(detail=f"a memory: no source {source['name']!r} stands before it")
             source["name"] = self._taker.sources[source["name"]][1]
+            if self._taker.is_stranger(source["name"], source["id"]):
+                source = fields["source"] = None
         known = self._stored.take(_mark(fields))
         self._there.append(there)
         if known is not None:
@@ -304,16 +326,25 @@ class _Import:
         """The row of the source that a memory is of."""
         return None if memory.source is None else self._taker.rows[memory.source[0]]
 
-    def _present(self, tx: Transaction, memory: Memory) -> tuple[bool, int | None]:
-        """Whether a row of a source, or a document, is here already, and its id; none where it was
-        forgotten on request, and stays so."""
+    def _present(self, tx: Transaction, memory: Memory, there: int) -> tuple[bool, int | None]:
+        """Whether a row of a source, a document, or what a fleet brought is here already, and its
+        id; none where it was forgotten on request, and stays so."""
         if memory.source is not None:
             key = (self._row_id(memory), memory.source[1])
-            found = tx.rows("SELECT id FROM memories WHERE source = ? AND source_key = ?", key)
+            if key[0] == 0:  # it came from here
+                own = tx.rows(
+                    "SELECT id FROM memories WHERE id = ? AND ifnull(source, 1) > 0", key[1:]
+                )
+                return True, own[0][0] if own else None
+            found = tx.rows(_OF_SOURCE, key)
             gone = "SELECT 1 FROM quarantine WHERE kind = 'forgotten' AND (source, key) = (?, ?)"
             return bool(found or tx.rows(gone, key)), found[0][0] if found else None
         if memory.key is not None:
             name = (memory.namespace, memory.key)
             known = tx.documents([name]).get(name)
             return known is not None, known[0] if known else None
+        if self._from is not None:
+            board = tx.rows("SELECT id FROM boards WHERE store = ?", (self._from.store_of(there),))
+            if board and (found := tx.rows(_OF_SOURCE, (board[0][0], there))):
+                return True, found[0][0]
         return False, None

@@ -15,6 +15,7 @@ from typing import Any
 from nimad.disk.failures import translated
 from nimad.model import Relation, Stage
 from nimad.store import sources
+from nimad.store.identity import Identity, identity
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
@@ -37,6 +38,7 @@ SELECT = {
         "SELECT s.name AS source, q.kind, q.key, q.reason FROM quarantine q"
         " JOIN sources s ON s.id = q.source ORDER BY q.source, q.kind, q.key"
     ),
+    "board": "SELECT store, name FROM boards ORDER BY id DESC",
     "turn": (
         "SELECT t.name, n.name AS namespace, c.name AS conversation, e.name AS session,"
         " s.name AS source, t.source_key, t.listed, t.input, t.contemplation, t.output,"
@@ -45,9 +47,10 @@ SELECT = {
         " t.session LEFT JOIN sources s ON s.id = t.source ORDER BY t.id"
     ),
     "relation": (
-        "SELECT r.origin, r.target, n.name AS relation, r.weight, s.name AS source, r.source_key,"
-        " r.extra FROM relations r JOIN names n ON n.id = r.relation"
-        " LEFT JOIN sources s ON s.id = r.source ORDER BY r.origin, r.id"
+        "SELECT r.origin, r.target, n.name AS relation, r.weight,"
+        " coalesce(s.name, b.name) AS source, r.source_key, r.extra FROM relations r"
+        " JOIN names n ON n.id = r.relation LEFT JOIN sources s ON s.id = r.source"
+        " LEFT JOIN boards b ON b.id = r.source ORDER BY r.origin, r.id"
     ),
     "goal": 'SELECT memory, "by" FROM goals WHERE "by" IS NOT NULL ORDER BY memory',
     "suggestion": (
@@ -82,14 +85,17 @@ class Taker:
     """Takes rows of other kinds into the records.
 
     Attributes:
-        sources: name of a source in the export → its row id and its name here.
-        rows: name of a source here → its row id.
+        sources: name of a source, or a board of a fleet, in the export → its row id (0: this board,
+            below 0: another one) and its name here.
+        rows: name of one here → its row id.
     """
 
     def __init__(self, records: Records) -> None:
         self._records = records
         self.sources: dict[str, tuple[int, str]] = {}
         self.rows: dict[str, int] = {}
+        self._identity: Identity | None = None
+        self._own: dict[str, str] = {}
         self._first_turn = records.value("SELECT ifnull(max(id), 0) + 1 FROM turns")
         self._alike: tuple[int, dict[tuple[Any, ...], int]] = 0, {}
         """The origin of the last relations, and how many of each there were in the export."""
@@ -103,12 +109,15 @@ class Taker:
         each: dict[str, Callable[[Transaction, Row], bool]] = {
             "source": self._source,
             "note": self._note,
+            "board": self._board,
             "turn": self._turn,
             "relation": self._relation,
             "goal": self._goal,
             "suggestion": self._suggestion,
             "broadcast": self._broadcast,
         }
+        if kind == "board" and self._identity is None:
+            self._identity = identity(self._records)
         whole = MEMORIES_OF.get(kind, ()) if kind != "turn" else ()
         with self._records.write() as tx:
             here = [row for row in rows if all(row[name] is not None for name in whole)]
@@ -116,6 +125,13 @@ class Taker:
                 return sum(each[kind](tx, row) for row in here)
             except (sqlite3.IntegrityError, sqlite3.ProgrammingError, OverflowError) as error:
                 raise ValueError(str(error)) from error
+
+    def is_stranger(self, name: str, number: Any) -> bool:
+        """Whether a memory is of a store that this one was a copy of, made after the two parted."""
+        own = self._own.get(name)
+        return own is not None and not (
+            isinstance(number, int) and self._identity and self._identity.is_own(own, number)
+        )
 
     def _source(self, tx: Transaction, row: Row) -> bool:
         """As a source whose snapshot was given up; under another name where its own is taken."""
@@ -143,6 +159,20 @@ class Taker:
             sources.advance(tx, source, **dict.fromkeys(COUNTED, 1))
         return True
 
+    def _board(self, tx: Transaction, row: Row) -> bool:
+        """Another store of a fleet, or this one."""
+        if self._identity and row["store"] in {store for store, _ in self._identity.parts}:
+            self.sources[row["name"]], self.rows[row["name"]] = (0, row["name"]), 0
+            self._own[row["name"]] = row["store"]
+            return False
+        new = "SELECT min(0, ifnull(min(id), 0)) - 1, ?, ? FROM boards"
+        values = (row["store"], row["name"])
+        made = tx.execute(f"INSERT OR IGNORE INTO boards (id, store, name) {new}", values) > 0
+        known = tx.rows("SELECT id, name FROM boards WHERE store = ?", (row["store"],))
+        self.sources[row["name"]] = known[0][0], known[0][1]
+        self.rows[known[0][1]] = known[0][0]
+        return made
+
     def _turn(self, tx: Transaction, row: Row) -> bool:
         """A turn that its memories made just now is as it was told; one that was here before gets
         the members that it lacks."""
@@ -163,7 +193,7 @@ class Taker:
     def _relation(self, tx: Transaction, row: Row) -> bool:
         """As many of the same between two memories as the export has."""
         weight = None if row["weight"] is None else float(row["weight"])
-        source = self.sources[row["source"]][0] if row["source"] else None
+        source = self.sources[row["source"]][0] or None if row["source"] else None
         key, extra = row["source_key"], row["extra"]
         ends = (row["origin"], row["target"])
         same = (*ends, tx.name_id(row["relation"]), weight, source, key, extra)
