@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from nimad import heap
 from nimad.disk.durable import size_of
 from nimad.errors import Degraded, NimadError, UsageError
-from nimad.legacy.files import drop_recent
+from nimad.legacy.recent_catalog import RECENT
 
 if TYPE_CHECKING:
     from nimad.core.store import MemoryStore
@@ -44,6 +44,7 @@ def step(store: MemoryStore) -> bool:
         ("purge", store.purge.finish),
         ("clock", store.clock.set_right),
         *((projection.name, projection.follow) for projection in store.projections),
+        ("history", store.history.follow),
         ("changes", lambda: prune_changes(store)),
         ("wal", lambda: fold(store)),
         ("records", store.integrity.follow),
@@ -73,7 +74,7 @@ def rest(store: MemoryStore) -> None:
         for projection in store.projections:
             projection.rest()
         store.records.rest()
-    drop_recent()
+    RECENT.drop()
     heap.give_back()
 
 

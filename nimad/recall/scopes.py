@@ -26,7 +26,7 @@ _KEPT = 8
 """Scopes kept."""
 _LARGE, _LARGE_KEPT = 50_000, 3
 """Rows from which on fewer are kept, and how many: one takes up to 18 bytes a row."""
-_SUBJECTS_KEPT = 4
+_SUBJECTS_KEPT = 16
 """Combinations of subjects whose rows are kept."""
 _LAYERS_SQL = "SELECT folded, id FROM names WHERE folded IN (?, ?)"
 MIXED = 0.7, 1.0
@@ -72,18 +72,18 @@ class Scope:
     id: Rows
     who: NDArray[np.int32]
     bound: bool
-    _spoken: dict[tuple[int, ...], tuple[Flags, Rows]] = field(default_factory=dict)
+    _spoken: dict[tuple[int, ...], NDArray[np.uint32]] = field(default_factory=dict)
 
-    def spoken_by(self, subjects: Rows) -> tuple[Flags, Rows]:
-        """bool[n] and int64[m], ascending: the rows of some subjects; kept for the next query."""
+    def spoken_by(self, subjects: Rows) -> NDArray[np.uint32]:
+        """uint32[m], ascending: the rows of some subjects; kept for the next query."""
         key = tuple(subjects.tolist())
         if (known := self._spoken.get(key)) is None:
-            mine = np.zeros(len(self.who), np.bool_)
-            for code in key:
-                mine |= self.who == code
             if len(self._spoken) >= _SUBJECTS_KEPT:
                 self._spoken.clear()
-            known = self._spoken[key] = mine, np.flatnonzero(mine)
+            mine = self.who == key[0]
+            for code in key[1:]:
+                mine |= self.who == code
+            known = self._spoken[key] = np.flatnonzero(mine).astype(np.uint32)
         return known
 
     @functools.cached_property

@@ -5,20 +5,22 @@ One call looks at one version of the columns and changes nothing, so queries go 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nimad.errors import Degraded, WordsDamaged
+from nimad.index.rowsets import distinct
 from nimad.recall import evidence, lexical
 from nimad.recall.columns import NONE, Columns, Rows
 from nimad.recall.dates import Flags, find_on_dates
 from nimad.recall.evidence import Evidence, Sides
 from nimad.recall.layers import INPUT
-from nimad.recall.lexical import LexicalScores, distinct
+from nimad.recall.lexical import LexicalScores
 from nimad.recall.parsed_query import ParsedQuery, looked_at, parse_query
 from nimad.recall.query_context import QueryContext
 from nimad.recall.scopes import Scope
@@ -57,19 +59,29 @@ class Bonus:
 
     Attributes:
         worth: of it.
-        mine: bool[n] or float32[n], which rows have it, or how much of it.
-        rows: int64[m], ascending, where it is not 0; None where many have it.
+        of: which of some rows have it, or how much of it: bool[m] or float32[m].
+        rows: int64[m] or uint32[m], ascending, where it is not 0.
+        mask: bool[n], in place of the rows where many have it.
     """
 
     worth: np.float32
-    mine: NDArray[Any]
-    rows: Rows | None
+    of: Callable[[Rows], NDArray[Any]]
+    rows: NDArray[Any] | None = None
+    mask: Flags | None = None
+
+    @classmethod
+    def where(cls, worth: float, mine: NDArray[Any], rows: Rows | None = None) -> Bonus:
+        """Of bool[n] or float32[n], which rows have it, or how much of it."""
+        return cls(
+            np.float32(worth), mine.__getitem__, np.flatnonzero(mine) if rows is None else rows
+        )
 
     def leaders(self, words: LexicalScores, count: int) -> Rows:
         """Those of the rows with most words."""
         if self.rows is None:
-            return words.leaders(count, self.mine)[0]
-        return self.rows[highest(words.shared_by(self.rows), count)]
+            return words.leaders(count, self.mask)[0]
+        rows = self.rows.astype(np.int64)
+        return rows[highest(words.shared_by(rows), count)]
 
 
 Bonuses = dict[str, Bonus]
@@ -170,6 +182,11 @@ class Scoring:
             return places
         return places[sorted({key: n for n, key in reversed(list(enumerate(said)))}.values())]
 
+    @property
+    def _is_large(self) -> bool:
+        """Whether only candidates are compared by meaning."""
+        return self._columns.count > self._weights.exact_rows
+
     def evidence(self, context: QueryContext) -> Evidence:
         """What `best` decides by whether to answer."""
         scored = self._score_sides(context)
@@ -228,17 +245,19 @@ class Scoring:
         `on_date: bool[n]`, the rows whose time is what the query names, every part of it."""
         columns, weights = self._columns, self._weights
         found: Bonuses = {}
-        if len(query.subjects):
-            found["subject"] = Bonus(np.float32(weights.subject), *scope.spoken_by(query.subjects))
+        if len(subjects := query.subjects):
+            rows = scope.spoken_by(subjects) if self._is_large else None
+            speaks = partial(columns.spoken_by, subjects)
+            found["subject"] = Bonus(np.float32(weights.subject), speaks, rows)
         if on_date is not None:
-            found["date"] = Bonus(np.float32(weights.on_date), on_date, np.flatnonzero(on_date))
-        if (held := words.literal) is not None:
-            found["literal"] = Bonus(np.float32(weights.literal), held, np.flatnonzero(held))
+            found["date"] = Bonus.where(weights.on_date, on_date)
+        if words.literal is not None:
+            found["literal"] = Bonus.where(weights.literal, words.literal)
         if scope.instructions is not None:
-            found["instruction"] = Bonus(np.float32(weights.instruction), *scope.instructions)
+            found["instruction"] = Bonus.where(weights.instruction, *scope.instructions)
         if query.layer in scope.layers:
             asked = columns.layer == scope.layers[query.layer]
-            found["layer"] = Bonus(np.float32(weights.layer), asked, None)
+            found["layer"] = Bonus(np.float32(weights.layer), asked.__getitem__, mask=asked)
         return found
 
     def _score_meaning(
@@ -265,7 +284,7 @@ class Scoring:
             return None
         weights = self._weights
         extra = None
-        if bonuses and self._columns.count > weights.exact_rows:
+        if bonuses and self._is_large:
             # beside the words of a row, in their unit
             unit = np.float32(words.top / max(1 - self._share(context, query), 1e-6))
             extra = SemanticBonus(
@@ -324,7 +343,7 @@ class Scoring:
         near, query, words = scored.near, scored.query, scored.words
         also = scored.same
         if query.only_names:  # they may be missing among the nearest
-            named = scored.context.scope.spoken_by(query.subjects)[1]
+            named = scored.context.scope.spoken_by(query.subjects).astype(np.int64)
             also = distinct(np.concatenate([also, named[scored.context.scope.mask[named]]]))
         none = np.zeros(0, np.float32)
         rows, plain, mixed = (also[:0], none, none)
@@ -406,5 +425,5 @@ def worth_of(bonuses: Bonuses, names: Iterable[str], rows: Rows) -> Floats:
     total = np.zeros(len(rows), np.float32)
     for name in names:
         if name in bonuses:
-            total += bonuses[name].worth * bonuses[name].mine[rows]
+            total += bonuses[name].worth * bonuses[name].of(rows)
     return total

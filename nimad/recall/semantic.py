@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from nimad.embed.base import Embedder
 from nimad.index.blocks import BlockIndex
 from nimad.index.located import Located
+from nimad.index.rowsets import distinct
 from nimad.recall.columns import NONE, Columns, Floats, Rows
-from nimad.recall.lexical import LexicalScores, distinct
+from nimad.recall.lexical import LexicalScores
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scope
 from nimad.recall.weights import Weights
@@ -125,6 +126,7 @@ class SemanticScorer:
         self._weights = weights
         self._every: Located | None = None
         self._measured: tuple[Located, int] | None = None
+        self._sampled: tuple[Scope, Located] | None = None
 
     def score(self, blocks: BlockIndex, about: SemanticQuery, watch: Stopwatch) -> SemanticScores:
         """Score every row in the scope; of a large store the nearest, and the best by words."""
@@ -154,9 +156,7 @@ class SemanticScorer:
             self._measure_rows(rows[columns.length[rows] == 0], every, about.shares, near)
             picked = near.searchsorted(rows)
             sides = [_places(near, chain[rows]) for chain in (columns.before, columns.after)]
-            scope = about.scope
-            some = evenly(scope.rows if scope.filtered else np.arange(columns.count), BLOCKS)
-            sample = blocks.locate(columns.id[some]).cosines(query)
+            sample = self._sample(blocks, about.scope).cosines(query)
         found = self._mix(rows, cosines, picked, sides, about.shares)
         sample = sample[~np.isnan(sample)]
         watch.lap("cosines")
@@ -165,6 +165,15 @@ class SemanticScorer:
         usual = float(sample.sum()) / len(sample)
         variance = float(sample @ sample) / len(sample) - usual**2
         return replace(found, usual=usual, spread=math.sqrt(max(variance, 0.0)))
+
+    def _sample(self, blocks: BlockIndex, scope: Scope) -> Located:
+        """Where some vectors of a scope lie, all over it; kept for the next query."""
+        known = self._sampled
+        if known is None or known[0] is not scope:
+            rows = scope.rows if scope.filtered else np.arange(self._columns.count)
+            known = scope, blocks.locate(self._columns.id[evenly(rows, BLOCKS)])
+        self._sampled = scope, blocks.locate(known[1].ids, known[1])
+        return self._sampled[1]
 
     def _encode_late(self, cosines: Floats, rows: Rows, about: SemanticQuery) -> None:
         """What is found by its words and has no vector yet is compared all the same; `cosines` of
@@ -188,7 +197,7 @@ class SemanticScorer:
             sets += about.extra.leaders(most)
         best = self._most_promising(distinct(np.concatenate(sets)), about, most)
         more = best
-        while len(more) >= most and 0 < self._sentences(best) < 2 * about.wanted:
+        while len(more) >= most and not self._say(best, 2 * about.wanted):
             others = np.flatnonzero(about.words.shared)
             others = others[~np.isin(columns.print[others], columns.print[best])]
             more = self._most_promising(others, about, most)
@@ -196,7 +205,7 @@ class SemanticScorer:
         watch.lap("words")
         few, effort = (few, NEAR_EFFORT) if len(best) else (most, 1.0)
         near, _ = blocks.search(about.query, few, scope.ids, effort=effort)
-        while len(near) == few and self._sentences(columns.rows_of(np.sort(near))) < about.wanted:
+        while len(near) == few and not self._say(columns.rows_of(np.sort(near)), about.wanted):
             few *= 8
             near, _ = blocks.search(about.query, few, scope.ids, effort=effort)
         # these are for the low end only, but scoring them as well does no harm
@@ -240,9 +249,11 @@ class SemanticScorer:
             return SemanticScores(rows, plain, mixed, 0.0, 0.0)
         return SemanticScores(rows, plain, mixed, low, float(np.fmax.reduce(mixed)))
 
-    def _sentences(self, rows: Rows) -> int:
-        """How many different texts rows have: a sentence that was said often hides the others."""
-        return len(set(self._columns.print[rows].tolist()))
+    def _say(self, rows: Rows, count: int) -> bool:
+        """Whether rows have so many different texts: a sentence that was said often hides the
+        others.  Nearly always the first of them tell."""
+        prints = self._columns.print
+        return any(len(set(prints[some].tolist())) >= count for some in (rows[: 2 * count], rows))
 
     def _with_neighbours(self, rows: Rows) -> Rows:
         """`rows` and their neighbours, ascending."""

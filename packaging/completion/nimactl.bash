@@ -41,13 +41,14 @@ _nimactl() {
     step) options="-n --affect --namespace --dry-run --help --json --socket --timeout --version" ;;
     graph) options="--param --limit --fresh --help --json --socket --timeout --version" ;;
     remember) options="--who --where --when --layer --importance --tag --namespace --origin --agent --time-zone --help --json --socket --timeout --version" ;;
-    forget) options="--purge --all-forgotten --dry-run --help --json --socket --timeout --version" ;;
+    forget) options="--purge --all-forgotten --where --time-zone --dry-run --help --json --socket --timeout --version" ;;
     capture) options="--namespace --agent --time-zone --help --json --socket --timeout --version" ;;
     import) options="--from --name --agent --mask --dry-run --namespace --time-zone --from-line --help --json --socket --timeout --version" ;;
     export) options="--namespace --agent --origin --output --help --json --socket --timeout --version" ;;
     backup) options="--keep --verify --drill --help --json --socket --timeout --version" ;;
     restore) options="--into --config --help --json --socket --timeout --version" ;;
     migrate) options="--status --pause --resume --now --verify --rollback --quarantine --retry-quarantined --restore --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --follow --every --watch --to --time-zone --yes --help --json --socket --timeout --version" ;;
+    status) options="--history --help --json --socket --timeout --version" ;;
     metrics) options="--output --help --json --socket --timeout --version" ;;
     bugreport) options="--print --yes --help --json --socket --timeout --version" ;;
     audit) options="--kind --limit --time-zone --help --json --socket --timeout --version" ;;

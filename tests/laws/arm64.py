@@ -110,10 +110,10 @@ def _find_sizes(a: tuple[int, ...]) -> list[int]:
 
 
 def _weigh_sizes(a: tuple[int, ...]) -> list[int]:
-    rows = np.frombuffer(ctypes.string_at(a[1], a[3] * 8), np.int64)
+    rows = np.frombuffer(ctypes.string_at(a[1], a[3] * 4), np.uint32).astype(np.int64)
     end, edge, width = int(rows.max(initial=-1)) + 1, a[5], a[7]
     parts = [edge * width, 0, max(end - edge, 0) * width, 0]
-    return [end * 4, a[3] * 8, a[3] * 4, 0, *parts, 24, a[3] * 8 + 8]
+    return [end * 4, a[3] * 4, a[3] * 2, 0, *parts, 24, a[3] * 4 + 4]
 
 
 def _shares_sizes(a: tuple[int, ...]) -> list[int]:
@@ -125,7 +125,7 @@ def _shares_sizes(a: tuple[int, ...]) -> list[int]:
 def _leaders_sizes(a: tuple[int, ...]) -> list[int]:
     count, end = a[2], a[8]
     room = min(5 * count, end) + 1
-    linked = _shares_sizes((*a[:10], 0))[:10]
+    linked = [end * 4, count * 4, *_shares_sizes((*a[:10], 0))[2:10]]
     marked = (end // 64 + 1) * 8
     return [*linked, end if a[11] else 0, 0, 0, STEPS * 8, marked, room * 8, room * 4]
 
@@ -138,7 +138,7 @@ SIZES: dict[str, Callable[[tuple[int, ...]], list[int]]] = {
     "planes": lambda a: [a[1] * 2, 0, a[1] * 4, ROUNDS * BITS * 4, PLANES * WORDS * 8, BITS * 4],
     "distances": lambda a: [groups(a[1]) * _CODES, 0, PLANES * WORDS * 8, a[1] * 4, 256],
     "scan": _scan_sizes,
-    "postings": lambda a: [a[1], 0, a[3], 0, 0, 0, 0, a[4] * 8, a[4] * 4],
+    "postings": lambda a: [a[1], 0, a[3], 0, 0, 0, 0, a[4] * 4, a[4] * 2],
     "weigh": _weigh_sizes,
     "shares": _shares_sizes,
     "leaders": _leaders_sizes,

@@ -23,7 +23,9 @@ from nimad.index.kernels.contract import (
     STEPS,
     WORDS,
     Codes,
+    Counts,
     Marks,
+    Numbers,
     Parted,
     Picks,
     Rows,
@@ -209,8 +211,9 @@ class Compiled:
         count: int,
         first: int,
         limit: int,
-    ) -> tuple[Picks, NDArray[np.float32]]:
-        ids, counts = np.empty(count, np.int64), np.empty(count, np.float32)
+    ) -> tuple[Numbers, Counts]:
+        _require(first >= 0 and first + limit <= 1 << 32, "postings")
+        ids, counts = np.empty(count, np.uint32), np.empty(count, np.uint16)
         packed = (_at(gaps), len(gaps), _at(more), len(more))
         sound = self._postings(*packed, count, first, limit, _at(ids), _at(counts))
         return ids[:sound], counts[:sound]
@@ -218,15 +221,15 @@ class Compiled:
     def weigh(
         self,
         own: NDArray[np.float32],
-        rows: Picks,
-        counts: NDArray[np.float32],
+        rows: Numbers,
+        counts: Counts,
         words: Parted,
         weights: Sequence[float],
-    ) -> Picks:
+    ) -> Numbers:
         _require(len(rows) == len(counts) and len(own) <= len(words), "weigh")
-        _require(_are_plain(rows, own), "weigh")
-        _require(not len(rows) or 0 <= rows[0] <= rows[-1] < len(own), "weigh")
-        fresh = np.empty(len(rows) + 1, np.int64)
+        _require(_are_plain(rows, own, np.uint32) and counts.dtype == np.uint16, "weigh")
+        _require(not len(rows) or rows[0] <= rows[-1] < len(own), "weigh")
+        fresh = np.empty(len(rows) + 1, np.uint32)
         first, edge, more = _parts(words)
         at = (_at(own), _at(rows), _at(counts), len(rows))
         numbers = _scratch.numbers(weights)
@@ -249,7 +252,7 @@ class Compiled:
     def leaders(
         self,
         own: NDArray[np.float32],
-        rows: Picks,
+        rows: Numbers,
         before: Parted,
         after: Parted,
         weights: Sequence[float],
@@ -257,7 +260,7 @@ class Compiled:
         wide: int,
         k: int,
     ) -> tuple[Picks, NDArray[np.float32]]:
-        at = _linked("leaders", own, rows, before, after)
+        at = _linked("leaders", own, rows, before, after, np.uint32)
         _require(min(wide, k) > 0 and (mask is None or mask.shape == own.shape), "leaders")
         bits = _NO_MARKS if mask is None else _plain(mask, np.bool_)
         room, marks = min(5 * len(rows), len(own)) + 1, np.zeros(len(own) // 64 + 1, np.uint64)
@@ -269,20 +272,25 @@ class Compiled:
 
 
 def _linked(
-    kernel: str, own: NDArray[np.float32], rows: Picks, before: Parted, after: Parted
+    kernel: str,
+    own: NDArray[np.float32],
+    rows: NDArray[Any],
+    before: Parted,
+    after: Parted,
+    kind: Any = np.int64,
 ) -> tuple[int, ...]:
     """The arguments that tell what some rows and their neighbours have."""
     edge = len(before.first)
     sides = len(before) == len(after) == len(own) and len(after.first) == edge
-    _require(sides and _are_plain(rows, own), kernel)
+    _require(sides and _are_plain(rows, own, kind), kernel)
     _require(not len(rows) or (rows.min() >= 0 and rows.max() < len(own)), kernel)
     (first, _, more), (second, _, rest) = _parts(before), _parts(after)
     return _at(own), _at(rows), len(rows), first, second, edge, more, rest, len(own)
 
 
-def _are_plain(rows: Picks, own: NDArray[np.float32]) -> bool:
+def _are_plain(rows: NDArray[Any], own: NDArray[np.float32], kind: Any) -> bool:
     """Whether both lie in memory as kernels take them."""
-    sound = rows.dtype == np.int64 and rows.flags.c_contiguous
+    sound = rows.dtype == kind and rows.flags.c_contiguous
     return sound and own.dtype == np.float32 and own.flags.c_contiguous
 
 

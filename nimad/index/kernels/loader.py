@@ -169,7 +169,7 @@ def _agrees(kernels: Kernels) -> bool:
 def _scored(form: Kernels) -> list[NDArray[Any]]:
     """Six rows in two parts, each the neighbour of the next, two of them with a score."""
     own = np.zeros(6, np.float32)
-    rows, counts = np.array([1, 4]), np.array([1, 3], np.float32)
+    rows, counts = np.array([1, 4], np.uint32), np.array([1, 3], np.uint16)
     words = Parted(np.array([9, 5, 7], np.uint16), np.array([300, 4, 2], np.uint16))
     before, after = (np.arange(6, dtype=np.int32) + step for step in (-1, 1))
     fresh = form.weigh(own, rows, counts, words, (1.5, 2.2, 1.2, 0.25, 0.75, 6.0))

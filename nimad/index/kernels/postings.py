@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nimad.index.kernels.contract import SAMPLED, STEPS
-from nimad.index.kernels.intrinsics import F32, I32, I64, U8, U64, inline, popcount
+from nimad.index.kernels.contract import MOST_COUNTED, SAMPLED, STEPS
+from nimad.index.kernels.intrinsics import F32, I32, I64, U8, U16, U32, U64, inline, popcount
 
 
 @inline
@@ -38,10 +38,10 @@ def postings(
     count: int,
     first: int,
     limit: int,
-    ids: I64,
-    counts: F32,
+    ids: U32,
+    counts: U16,
 ) -> int:
-    """Kernels.postings; `ids: int64[count]` and `counts: float32[count]`; how many are sound."""
+    """Kernels.postings; `ids: uint32[count]` and `counts: uint16[count]`; how many are sound."""
     at = rest = np.int64(0)
     document = np.int64(-1)
     for place in range(count):
@@ -57,14 +57,14 @@ def postings(
         document += (number >> 1) + 1
         if document >= limit:
             return place
-        ids[place] = first + document
+        ids[place] = np.uint32(first + document)
         held = np.int64(1)
         if number & 1:
             extra, rest = _number(more, rest, more_end)
             if rest == 0:
                 return place
-            held = extra + 2
-        counts[place] = np.float32(held)
+            held = min(extra + 2, np.int64(MOST_COUNTED))
+        counts[place] = np.uint16(held)
     return count
 
 
@@ -84,25 +84,25 @@ def _width_of(first: U8, edge: int, more: U8, width: int, row: int) -> np.int64:
 
 def weigh(
     own: F32,
-    rows: I64,
-    counts: F32,
+    rows: U32,
+    counts: U16,
     count: int,
     first: U8,
     edge: int,
     more: U8,
     width: int,
     weights: F32,
-    fresh: I64,
+    fresh: U32,
 ) -> int:
-    """Kernels.weigh; how many rows had nothing before, left in `fresh: int64[count + 1]`."""
+    """Kernels.weigh; how many rows had nothing before, left in `fresh: uint32[count + 1]`."""
     rarity, above, k1 = weights[0], weights[1], weights[2]
     fixed, share, average = weights[3], weights[4], weights[5]
     found = 0
     for place in range(count):
-        row, held = rows[place], counts[place]
+        row, held = np.int64(rows[place]), np.float32(counts[place])
         words = np.float32(_width_of(first, edge, more, width, row))
         size = k1 * (fixed + share * words / average)
-        fresh[found] = row  # without a branch: none could be foretold
+        fresh[found] = rows[place]  # without a branch: none could be foretold
         found += int(own[row] == np.float32(0))
         own[row] += rarity * held * above / (held + size)
     return found
@@ -182,7 +182,7 @@ def _mark_chain(first: I32, edge: int, more: I32, row: int, end: int, marks: U64
 
 def leaders(
     own: F32,
-    rows: I64,
+    rows: U32,
     count: int,
     before: I32,
     after: I32,
@@ -220,7 +220,7 @@ def leaders(
             least -= 1
             left -= tallies[least]
     for place in range(count):
-        row = rows[place]
+        row = np.int64(rows[place])
         if _step(own[row], scale) >= least:
             _mark(marks, row)
             _mark_chain(before, edge, more_before, row, end, marks)

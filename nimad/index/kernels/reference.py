@@ -17,13 +17,16 @@ from nimad.index.kernels.contract import (
     BITS,
     FARTHEST,
     LANES,
+    MOST_COUNTED,
     PLANES,
     ROUNDS,
     SAMPLED,
     STEPS,
     WORDS,
     Codes,
+    Counts,
     Marks,
+    Numbers,
     Parted,
     Picks,
     Rows,
@@ -31,7 +34,7 @@ from nimad.index.kernels.contract import (
     groups,
     rotation_signs,
 )
-from nimad.index.rowsets import joined, marked, spread
+from nimad.index.rowsets import distinct, joined, marked, spread
 from nimad.index.varints import unpack
 
 _SIGNS = rotation_signs()
@@ -134,7 +137,7 @@ class Reference:
             found = self.distances(codes[group : groups(end)], end - group * LANES, planes)
             return np.arange(first, end), found[first - group * LANES :]
         rows = spread(spans[:, 0], spans[:, 1])
-        wanted = np.unique(rows // LANES)
+        wanted = distinct(rows // LANES)
         place = np.searchsorted(wanted, rows // LANES) * LANES + rows % LANES
         return rows, self.distances(codes[wanted], len(wanted) * LANES, planes)[place]
 
@@ -199,29 +202,30 @@ class Reference:
         count: int,
         first: int,
         limit: int,
-    ) -> tuple[Picks, NDArray[np.float32]]:
+    ) -> tuple[Numbers, Counts]:
         numbers, extra = unpack(gaps)[:count], unpack(more)
         documents = np.cumsum((numbers >> 1) + 1) - 1
         often = numbers & 1
         unsound = np.flatnonzero((documents >= limit) | (often * np.cumsum(often) > len(extra)))
         sound = unsound[0] if len(unsound) else len(numbers)
         documents, often = documents[:sound], often[:sound]
-        counts = np.ones(len(documents), np.float32)
-        counts[often == 1] = extra[: np.count_nonzero(often)] + 2
-        return first + documents, counts
+        counts = np.ones(len(documents), np.uint16)
+        counts[often == 1] = np.minimum(extra[: np.count_nonzero(often)] + 2, MOST_COUNTED)
+        return (first + documents).astype(np.uint32), counts
 
     def weigh(
         self,
         own: NDArray[np.float32],
-        rows: Picks,
-        counts: NDArray[np.float32],
+        rows: Numbers,
+        counts: Counts,
         words: Parted,
         weights: Sequence[float],
-    ) -> Picks:
+    ) -> Numbers:
         rarity, above, k1, fixed, share, average = np.array(weights, np.float32)
-        sizes = k1 * (fixed + share * words.at(rows).astype(np.float32) / average)
-        fresh: Picks = rows[own[rows] == 0]
-        own[rows] += rarity * counts * above / (counts + sizes)
+        sizes = k1 * (fixed + share * words.at(rows.astype(np.int64)).astype(np.float32) / average)
+        fresh: Numbers = rows[own[rows] == 0]
+        held = counts.astype(np.float32)
+        own[rows] += rarity * held * above / (held + sizes)
         return fresh
 
     def shares(
@@ -246,7 +250,7 @@ class Reference:
     def leaders(
         self,
         own: NDArray[np.float32],
-        rows: Picks,
+        rows: Numbers,
         before: Parted,
         after: Parted,
         weights: Sequence[float],
@@ -260,9 +264,9 @@ class Reference:
             sampled = np.sort(steps[::SAMPLED])[::-1]
             least = sampled[wide // SAMPLED :][:1]
             rows = rows[steps >= least] if len(least) else rows
-        near = [rows]
+        near = [rows.astype(np.int64)]
         for chain in (before, after):
-            beside = rows
+            beside = near[0]
             for _ in range(2):
                 beside = chain.at(beside).astype(np.int64)
                 beside = beside[(beside >= 0) & (beside < len(own))]
