@@ -11,6 +11,7 @@ from typing import Any
 from nimad.errors import SourceUnreadable
 from nimad.importers.files import Unfit, read_json, shown
 from nimad.importers.items import Rejected
+from nimad.legacy.detect import SQLITE_MAGIC
 from nimad.legacy.tables import Tables, open_tables, table_names
 
 MAX_EXTRAS, MAX_VALUE = 30, 1000
@@ -25,16 +26,14 @@ def database(path: Path, name: str) -> Path:
 def has_tables(path: Path, name: str, *tables: str) -> bool:
     """Whether a database has some tables; where all are in its log, its name tells."""
     file = database(path, name)
-    if not file.is_file() or not _is_database(file):
+    if not file.is_file():
         return False
+    with file.open("rb") as opened:
+        if opened.read(len(SQLITE_MAGIC)) != SQLITE_MAGIC:
+            return False
     found = table_names(file)
     in_log = file.name == name and file.with_name(f"{name}-wal").is_file()
     return found.issuperset(tables) or (not found and in_log)
-
-
-def _is_database(file: Path) -> bool:
-    with file.open("rb") as opened:
-        return opened.read(16) == b"SQLite format 3\0"
 
 
 @contextmanager
