@@ -228,13 +228,13 @@ class Hub:
 
     def pull(
         self, namespace: str, writer: str, kind: str, after: int, upto: int, limit: int
-    ) -> list[tuple[int, Row]]:
-        """Rows of a kind from a stream, in order: (number, row)."""
+    ) -> list[tuple[int, str]]:
+        """Rows of a kind from a stream, in order: (number, JSON)."""
         sql = f"SELECT seq, body FROM {kind} WHERE namespace = %s AND writer = %s AND seq > %s"
         sql += " AND seq <= %s ORDER BY seq LIMIT %s"
         found = self._rows(sql, namespace, writer, after, upto, limit)
         self.bytes += sum(len(body) for _, body in found)
-        return [(seq, json.loads(body)) for seq, body in found]
+        return [(int(seq), str(body)) for seq, body in found]
 
     def listen(self, seconds: float) -> bool:
         """Wait until a board has written something, or for some time; whether one has."""

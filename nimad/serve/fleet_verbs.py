@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import time
 import uuid
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -127,9 +126,7 @@ class FleetVerbs:
                 "dims": embedder.dims,
             },
             "purging": self._store.purge.unfinished() is not None,
-            "mark": zlib.crc32(
-                f"{self._fleet.identity.store} {self._store.records.head()}".encode()
-            ),
+            "mark": self._fleet.mark(),
         }
 
     def changes(self, call: Call) -> dict[str, Any]:
