@@ -277,6 +277,20 @@ def test_a_user_who_is_bound_sees_what_may_be_seen(tmp_path: Path) -> None:
         bound.close()
 
 
+def test_days_are_shown_as_charts(pages: Pages, daemon: DaemonProcess, tmp_path: Path) -> None:
+    day = {"bytes": 9, "queries": 3, "slow_ms": None, "memories": 5, "median_ms": 1.25}
+    none = {**day, "day": "2026-02-02", "memories": 7, "median_ms": None}
+    status = {**daemon.call("status"), "history": [{**day, "day": "2026-02-01"}, none]}
+    answers = {name: daemon.call(name) for name in ("timeline", "metrics")}
+    answers["timeline"] |= {"counts": [1] * 100, "first": None}
+    place = tmp_path / "nimad.sock"
+    with FakeDaemon(place, status=status, **answers):
+        shown = Pages(place)
+        text = shown.page("").text
+        assert "2026-02-02: 7" in text and "2026-02-01: 1.2" in text and "in ms, up to 1.2" in text
+        shown.close()
+
+
 # --- limits ---------------------------------------------------------------------------------------
 
 
