@@ -15,6 +15,7 @@ from nimad.ctl.chart import BLOCKS, PLAIN, chart
 from nimad.ctl.client import Client
 from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen, bar
 from nimad.ctl.terminal_text import one_line, shorten
+from nimad.ctl.under_way import shown_under_way
 from nimad.errors import ConfigError
 from nimad.human import count, share, size, span, took
 
@@ -158,7 +159,8 @@ def show_history(screen: Screen, days: list[dict[str, Any]]) -> int:
 
 def run_rebuild(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl rebuild`."""
-    result = client.call("rebuild", part=args.part)
+    with shown_under_way(args, screen, "rebuild"):
+        result = client.call("rebuild", part=args.part)
     lines = []
     for part, made in result["rebuilt"].items():
         taken = f"in {took(made['seconds'] * 1000)}"
@@ -168,7 +170,8 @@ def run_rebuild(args: argparse.Namespace, client: Client, screen: Screen) -> int
 
 def run_doctor(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl doctor`."""
-    result = client.call("doctor")
+    with shown_under_way(args, screen, "doctor"):
+        result = client.call("doctor")
     try:
         result["problems"] += openclaw.find_problems(openclaw.default_path())
     except ConfigError as error:
