@@ -107,7 +107,13 @@ class Rounds:
         after = max(after, pushed)
         while time.monotonic() < until:
             found = self._daemon.call(
-                "fleet.changes", kind=kind, namespace=space, after=after, limit=BATCH, now=now
+                "fleet.changes",
+                kind=kind,
+                namespace=space,
+                after=after,
+                limit=BATCH,
+                below=self._looked.get((space, "memories"), (0, None))[0],
+                now=now,
             )
             entries = found["entries"]
             if entries:
