@@ -101,7 +101,8 @@ class Shared:
         """Own relations between memories of the namespace; none from the first on that needs an own
         memory above `below`, which others cannot have yet."""
         early = "SELECT min(x.id) FROM relations x JOIN memories m ON m.id IN (x.origin, x.target)"
-        early += f" WHERE (x.origin > :below OR x.target > :below) AND m.id > :below AND {_OWN} AND {_HERE}"
+        early += " WHERE (x.origin > :below OR x.target > :below) AND m.id > :below"
+        early += f" AND {_OWN} AND {_HERE}"
         sql = (
             f"SELECT r.id, {_global_key('m')}, {_global_key('t')}, n.name, r.weight"
             " FROM relations r JOIN memories m ON m.id = r.origin JOIN memories t"
