@@ -107,9 +107,11 @@ def audit(
     weightiest first."""
     found = _Collected(store, zone)
     done = Audit(looked=0)
-    for row in _rows(store, within):
-        done.looked += 1
-        found.add(row)
+    total = max(1, store.records.counts()["memories"])
+    with store.under_way.tell("audit", lambda: done.looked / total):
+        for row in _rows(store, within):
+            done.looked += 1
+            found.add(row)
     makers: dict[str, Callable[[], Iterable[Finding]]] = {
         "duplicate": found.same,
         "near_duplicate": found.nearly_same,

@@ -28,6 +28,7 @@ from nimad.core.query_priority import QueryPriority
 from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import Setbacks
 from nimad.core.state_directory import StateLock, prepare_state, sweep
+from nimad.core.under_way import UnderWay
 from nimad.core.words import WordsIndex
 from nimad.core.writer import DocumentName, Writer
 from nimad.disk.failures import disk_errors
@@ -65,6 +66,7 @@ class MemoryStore:
         self.health = Health(lambda: self.on_change())
         self.setbacks = Setbacks()
         self.query_priority = QueryPriority()
+        self.under_way = UnderWay()
         self.started = time.monotonic()
         self.clock = Clock(records)
         self.history = History(records, self.clock)

@@ -20,6 +20,7 @@ from nimad.ctl.client import Client
 from nimad.ctl.fleet_commands import told_of_purge
 from nimad.ctl.screen import Screen
 from nimad.ctl.terminal_text import one_line
+from nimad.ctl.under_way import shown_under_way
 from nimad.errors import UsageError
 from nimad.human import count, date
 from nimad.model import FIELDS
@@ -105,15 +106,16 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl forget`."""
     if args.fleet and not args.purge:
         raise UsageError(detail="--fleet goes with --purge.")
-    receipt = client.call(
-        "forget",
-        ids=args.ids or None,
-        where=args.where,
-        time_zone=name_to_hand_over() if args.where else None,
-        purge=args.purge or None,
-        dry_run=args.dry_run or None,
-        all_forgotten=args.all_forgotten or None,
-    )
+    with shown_under_way(args, screen, "forget"):
+        receipt = client.call(
+            "forget",
+            ids=args.ids or None,
+            where=args.where,
+            time_zone=name_to_hand_over() if args.where else None,
+            purge=args.purge or None,
+            dry_run=args.dry_run or None,
+            all_forgotten=args.all_forgotten or None,
+        )
     told = []
     if receipt["forgotten"]:
         verb = "purged" if receipt["purged"] else "forgot"

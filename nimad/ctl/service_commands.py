@@ -16,6 +16,7 @@ from nimad.ctl.client import Client
 from nimad.ctl.fleet_commands import lines as fleet_lines
 from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen, bar
 from nimad.ctl.terminal_text import one_line, shorten
+from nimad.ctl.under_way import shown_under_way
 from nimad.errors import ConfigError
 from nimad.human import count, share, size, span, took
 
@@ -159,7 +160,8 @@ def show_history(screen: Screen, days: list[dict[str, Any]]) -> int:
 
 def run_rebuild(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl rebuild`."""
-    result = client.call("rebuild", part=args.part)
+    with shown_under_way(args, screen, "rebuild"):
+        result = client.call("rebuild", part=args.part)
     lines = []
     for part, made in result["rebuilt"].items():
         taken = f"in {took(made['seconds'] * 1000)}"
@@ -169,7 +171,8 @@ def run_rebuild(args: argparse.Namespace, client: Client, screen: Screen) -> int
 
 def run_doctor(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl doctor`."""
-    result = client.call("doctor")
+    with shown_under_way(args, screen, "doctor"):
+        result = client.call("doctor")
     try:
         result["problems"] += openclaw.find_problems(openclaw.default_path())
     except ConfigError as error:

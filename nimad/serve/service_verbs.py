@@ -57,7 +57,10 @@ class ServiceVerbs:
     def ping(self, call: Call) -> dict[str, Any]:
         """Ready: a worker answers and the records can be read."""
         self._store.records.head()
-        return {"version": __version__, "pid": os.getpid(), "state": "ready"}
+        told: dict[str, Any] = {"version": __version__, "pid": os.getpid(), "state": "ready"}
+        if call.within is None and (under_way := self._store.under_way.fractions()):
+            told["under_way"] = under_way
+        return told
 
     def status(self, call: Call) -> dict[str, Any]:
         """Counts, sizes, and how each part is; to a bound user no more than it may know."""

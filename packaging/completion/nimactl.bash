@@ -90,7 +90,10 @@ _nimactl() {
       return
       ;;
     --from)
-      mapfile -t COMPREPLY < <(compgen -W "openclaw claude-code claude-ai chatgpt server-memory" -- "$current")
+      mapfile -t COMPREPLY < <(
+        compgen -W "openclaw claude-code server-memory claude-ai chatgpt mcp-memory-service mem0
+          markdown claude-mem" -- "$current"
+      )
       return
       ;;
     --origin)

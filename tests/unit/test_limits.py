@@ -139,6 +139,8 @@ READ = {
     "documents.namespaces": {},
     "export": {},
     "audit": {},
+    "metrics": {},
+    "import.known": {"kind": "openclaw", "path": "/nowhere", "identity": "x"},
     "browse": {},
     "timeline": {"edges": [0, 1, 2]},
     "migrate.status": {},
