@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nimad.checks import Check, choice, integer, number
-from nimad.namespaces import LONGEST, read_rules
+from nimad.namespaces import DIRECTIONS, LONGEST, read_rules
+from nimad.selection import read_rules as read_selections
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,6 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("must be text")
     return value
-
-
-DIRECTIONS = ("both", "push", "pull")
-"""What a namespace is shared for: to give its memories to the fleet, to take those of others."""
 
 
 def _shared(value: Any) -> dict[str, str]:
@@ -232,6 +229,14 @@ KEYS: dict[str, Key] = {
         _flag,
         "Whether `nimactl dream` runs by itself in idle moments: it looks for pairs of memories "
         "that should be one, or be linked, and only suggests (`nimactl dream list`).",
+    ),
+    "retention": Key(
+        (),
+        read_selections,
+        "Rules of what is forgotten by itself, once a day in an idle moment; none by default. A"
+        ' list of texts such as "layer=contemplation and before=90d"; `nimactl forget --where TEXT'
+        " --dry-run` tells what one names. Goals and documents are never forgotten by a rule."
+        " docs/operations.md has the fields.",
     ),
     "server.max_clients": Key(
         64,

@@ -38,8 +38,8 @@ MOST_IDS = 100
 """Number of memories that one finding names, and its command mends [ids]."""
 LARGE = 100_000
 """Size from which a memory is told as large [bytes]."""
-OLD = 180 * 86_400_000
-"""Age from which a memory counts that was never found [milliseconds]."""
+OLD_DAYS = 180
+"""Time for which a memory was kept, from which on it counts that it was never found [days]."""
 SMALL_TALK = 6
 """Number of words of a turn's text below which it is talk, which may well be said again [words]."""
 BOILERPLATE = 20
@@ -107,9 +107,11 @@ def audit(
     weightiest first."""
     found = _Collected(store, zone)
     done = Audit(looked=0)
-    for row in _rows(store, within):
-        done.looked += 1
-        found.add(row)
+    total = max(1, store.records.counts()["memories"])
+    with store.under_way.tell("audit", lambda: done.looked / total):
+        for row in _rows(store, within):
+            done.looked += 1
+            found.add(row)
     makers: dict[str, Callable[[], Iterable[Finding]]] = {
         "duplicate": found.same,
         "near_duplicate": found.nearly_same,
@@ -154,7 +156,7 @@ class _Collected:
         self._undated: list[int] = []
         self._unfound: list[int] = []
         self._found_now = store.writer.accesses.ids()
-        self._old = now_ms() - OLD
+        self._old = now_ms() - OLD_DAYS * 86_400_000
 
     def add(self, row: Row) -> None:
         """Keep what matters of a memory."""
@@ -165,8 +167,7 @@ class _Collected:
         if not row.timestamp:
             self._undated.append(row.id)
         unfound = not row.found and row.id not in self._found_now
-        if unfound and row.created < self._old and row.timestamp < self._old:
-            self._unfound.append(row.id)
+        self._unfound += [row.id] if unfound and 0 < row.created < self._old else []
         head = row.text[:READ]
         if wrong := kind_of_junk(head):
             self._junk.append((row.id, wrong))
@@ -264,11 +265,13 @@ class _Collected:
             yield Finding("large", [number], what, forget([number]))
 
     def never_found(self) -> Iterator[Finding]:
-        """What is old, and was in no answer."""
-        for start in range(0, len(self._unfound), MOST_IDS):
-            ids = self._unfound[start : start + MOST_IDS]
-            what = f"{memories(len(ids))} of more than {OLD // 86_400_000} days in no answer so far"
-            yield Finding("never_found", ids, what, forget(ids))
+        """What is kept for long, and was in no answer; the command reaches all of it."""
+        if self._unfound:
+            what = (
+                f"{memories(len(self._unfound))} kept for {OLD_DAYS} days, and in no answer so far"
+            )
+            command = f'nimactl forget --where "found=never and stored_before={OLD_DAYS}d"'
+            yield Finding("never_found", self._unfound[:MOST_IDS], what, command)
 
     def _on(self, at: int) -> str:
         return f" ({day(at, self._zone)})" if at else ""

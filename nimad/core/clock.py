@@ -35,6 +35,8 @@ RELEASED = 1_795_176_000_000
 """When this version was released, as debian/changelog has it [epoch milliseconds]."""
 TOLERANCE = 3_600_000
 """How far the clock may be set back and still count as set [milliseconds]."""
+FAR_AHEAD = 400 * 86_400_000
+"""How far the clock may be ahead of the newest memory and still tell ages [milliseconds]."""
 LOOK_BACK = 1000
 """Number of ids among which the newest memory is looked for at a start [ids]."""
 META = "clock"
@@ -75,6 +77,18 @@ class Clock:
         """Whether a time that the clock showed (None: shows) can be true."""
         now = self.now() if now is None else now
         return RELEASED <= now < LATEST_NOW and now >= self._newest - TOLERANCE
+
+    def agree(self, other: int) -> None:
+        """Another clock shows `other`: if this one shows about the same it is set, whatever a stray
+        date of a memory says."""
+        if abs((now := self.now()) - other) <= TOLERANCE:
+            self._newest = min(self._newest, now)
+
+    def is_plausible(self) -> bool:
+        """Whether ages may be counted from the clock where a mistake would cost memories: it is
+        set, and not far ahead of the newest memory and of this version."""
+        now = self.now()
+        return self.is_set(now) and now - max(self._newest, RELEASED) <= FAR_AHEAD
 
     def date(self, memories: Iterable[Memory]) -> tuple[int, list[int]]:
         """Give the time now to what has none; that time, and which fields of each got it."""

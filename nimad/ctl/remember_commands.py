@@ -17,10 +17,14 @@ from nimad.ctl.arguments import (
     text_of,
 )
 from nimad.ctl.client import Client
+from nimad.ctl.fleet_commands import told_of_purge
 from nimad.ctl.screen import Screen
 from nimad.ctl.terminal_text import one_line
+from nimad.ctl.under_way import shown_under_way
+from nimad.errors import UsageError
 from nimad.human import count, date
 from nimad.model import FIELDS
+from nimad.times import name_to_hand_over
 
 SOME_MISSING = 1
 """Exit code when an id that was to be forgotten did not exist."""
@@ -73,6 +77,16 @@ def register(commands: Commands) -> None:
         action="store_true",
         help="with --purge: also of all memories that were forgotten before",
     )
+    forget.add_argument(
+        "--where",
+        metavar="RULE",
+        help='instead of ids: what a rule names, such as "layer=contemplation and before=90d";'
+        " the fields are who, where, layer, namespace, agent, origin, tag, before, after,"
+        " stored_before, and found=never; goals and documents stay",
+    )
+    add_time_zone(forget)
+    more = "with --purge: tell which other boards have purged them, too"
+    forget.add_argument("--fleet", action="store_true", help=more)
     forget.add_argument("--dry-run", action="store_true", help="only tell what would go")
 
 
@@ -90,18 +104,24 @@ def run_remember(args: argparse.Namespace, client: Client, screen: Screen) -> in
 
 def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl forget`."""
-    receipt = client.call(
-        "forget",
-        ids=args.ids or None,
-        purge=args.purge or None,
-        dry_run=args.dry_run or None,
-        all_forgotten=args.all_forgotten or None,
-    )
+    if args.fleet and not args.purge:
+        raise UsageError(detail="--fleet goes with --purge.")
+    with shown_under_way(args, screen, "forget"):
+        receipt = client.call(
+            "forget",
+            ids=args.ids or None,
+            where=args.where,
+            time_zone=name_to_hand_over() if args.where else None,
+            purge=args.purge or None,
+            dry_run=args.dry_run or None,
+            all_forgotten=args.all_forgotten or None,
+        )
     told = []
     if receipt["forgotten"]:
         verb = "purged" if receipt["purged"] else "forgot"
         verb = "would forget" if receipt["dry_run"] else verb
-        told.append(f"{verb} {_listed(receipt['forgotten'])}")
+        which = count(receipt["count"], "memory") if args.where else _listed(receipt["forgotten"])
+        told.append(f"{verb} {which}")
         removed = receipt.get("removed") or {}
         parts = [
             count(removed[part], thing)
@@ -115,6 +135,8 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     if before := receipt.get("forgotten_before"):
         verb = "purged" if receipt["purged"] else "would purge" if receipt["dry_run"] else "purges"
         told.append(f"{verb} {_listed(before)}, forgotten before")
+    if args.where and not receipt["forgotten"]:
+        told.append("the rule names no memory")
     for step, reason in (receipt.get("unfinished") or {}).items():
         told.append(f"the purge of {step} is tried again by itself: {reason}")
     for backup in receipt.get("backups") or []:
@@ -122,6 +144,9 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         told.append(f"{named} of {date(backup['made'])} may still hold it: delete that yourself")
     if receipt["missing"]:
         told.append(f"there is no memory {_listed(receipt['missing'])}")
+    if args.fleet and not args.dry_run:
+        receipt["fleet"] = told_of_purge(client)
+        told += receipt["fleet"]
     screen.answer(receipt, *map(one_line, told))
     return SOME_MISSING if receipt["missing"] else 0
 

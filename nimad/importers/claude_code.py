@@ -98,7 +98,7 @@ def _note(name: str, path: Path) -> Iterator[Event]:
         ):
             extra["title"] = title
         at = moment(day_in(path.name), extra)
-        memory = Memory(entry.text, timestamp=at, tags=tags, agent=AGENT, extra=extra)
+        memory = Memory(entry.text, session=name, timestamp=at, tags=tags, agent=AGENT, extra=extra)
         yield Item(key_of(entry.text), memory)
 
 

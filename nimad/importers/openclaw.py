@@ -91,6 +91,7 @@ def _note(name: str, path: Path) -> Iterator[Event]:
         memory = Memory(
             entry.text,
             who="self",
+            session=name,
             timestamp=at,
             tags=tags,
             importance=entry.importance,

@@ -9,8 +9,12 @@ from nimad.errors import InputUnusable, UsageError
 from nimad.importers.chatgpt import CHATGPT
 from nimad.importers.claude_ai import CLAUDE_AI
 from nimad.importers.claude_code import CLAUDE_CODE
+from nimad.importers.claude_mem import CLAUDE_MEM
 from nimad.importers.files import shown
 from nimad.importers.items import Importer
+from nimad.importers.mcp_memory_service import MCP_MEMORY_SERVICE
+from nimad.importers.mem0 import MEM0
+from nimad.importers.notes import MARKDOWN
 from nimad.importers.openclaw import OPENCLAW
 from nimad.importers.server_memory import SERVER_MEMORY
 
@@ -22,6 +26,10 @@ IMPORTERS = {
         SERVER_MEMORY,
         CLAUDE_AI,
         CHATGPT,
+        MCP_MEMORY_SERVICE,
+        MEM0,
+        MARKDOWN,
+        CLAUDE_MEM,
     )
 }
 """By kind; where two are equally sure of a path, the first one has it."""

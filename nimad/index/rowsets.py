@@ -17,6 +17,12 @@ def marked(bitmap: NDArray[np.uint8], rows: Ints) -> NDArray[np.bool_]:
     return (bits & 1).astype(np.bool_)
 
 
+def distinct(numbers: Ints) -> Ints:
+    """Each of some numbers once, ascending; faster than np.unique, which loads numpy.ma, too."""
+    numbers = np.sort(numbers)
+    return numbers[np.append(True, numbers[1:] != numbers[:-1])] if len(numbers) else numbers
+
+
 def spread(firsts: Ints, ends: Ints) -> Ints:
     """The numbers of the ranges, one range after the other: int64[sum of lengths]."""
     lengths = ends - firsts

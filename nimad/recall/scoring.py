@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.errors import Degraded, WordsDamaged
+from nimad.index.rowsets import distinct
 from nimad.recall import evidence, lexical
 from nimad.recall.columns import NONE, Columns, Rows
 from nimad.recall.dates import Flags, find_on_dates
 from nimad.recall.evidence import Evidence, Sides
 from nimad.recall.layers import INPUT
-from nimad.recall.lexical import LexicalScores, distinct
+from nimad.recall.lexical import LexicalScores
 from nimad.recall.parsed_query import ParsedQuery, looked_at, parse_query
 from nimad.recall.query_context import QueryContext
 from nimad.recall.scopes import Scope

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from nimad.embed.base import Embedder
 from nimad.index.blocks import BlockIndex
 from nimad.index.located import Located
-from nimad.index.rowsets import highest_rows
+from nimad.index.rowsets import distinct, highest_rows
 from nimad.recall.columns import NONE, Columns, Floats, Rows
-from nimad.recall.lexical import LexicalScores, distinct
+from nimad.recall.lexical import LexicalScores
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scope
 from nimad.recall.weights import Weights

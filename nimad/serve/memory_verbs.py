@@ -14,9 +14,10 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from nimad import checks, times
+from nimad import checks, selection, times
 from nimad.core.capture import CapturedTurn
 from nimad.core.purge import Receipt
+from nimad.core.retention import Chosen
 from nimad.core.store import MemoryStore
 from nimad.disk.handed_over import check_handed_over
 from nimad.errors import BadRecord, NamespaceDenied, NotFound, ReplyTooLarge, UsageError
@@ -31,7 +32,7 @@ from nimad.limits import (
     MAX_RESULTS,
     MAX_TURNS,
 )
-from nimad.model import MAX_NAME, Filter, Hit, Memory, may_see
+from nimad.model import MAX_NAME, Filter, Hit, Memory, may_see, now_ms
 from nimad.namespaces import Namespaces
 from nimad.serve import params, protocol, wire
 from nimad.serve.oversize import Document, cut_to_fit
@@ -84,6 +85,8 @@ CAPTURE = {"turns": Param(params.many(1, MAX_TURNS, "turns")), "time_zone": _ZON
 
 FORGET = {
     "ids": Param(params.many(1, MAX_IDS, "ids", _ID), []),
+    "where": Param(selection.read, None),
+    "time_zone": _ZONE,
     "purge": Param(params.flag, False),
     "all_forgotten": Param(params.flag, False),
     "dry_run": Param(params.flag, False),
@@ -135,9 +138,13 @@ class MemoryVerbs:
         found = records.get([memory_id])
         if memory_id not in found or not may_see(within, found[memory_id]):
             raise NotFound(kind="memory", id=memory_id)
-        show = wire.memory_json if blobs is None else wire.exported
+        memory = found[memory_id]
+        shown = wire.memory_json(memory)
+        if blobs is not None:
+            (goal,) = goals.each_of(records, [memory])
+            shown = wire.exported(memory) | ({} if goal is None else {"goal": wire.goal_json(goal)})
         return Document(
-            show(found[memory_id]),
+            shown,
             blobs,
             lambda name, first, size: blob_part(records, memory_id, name, first, size),
         )
@@ -257,10 +264,18 @@ class MemoryVerbs:
 
     def forget(self, call: Call) -> dict[str, Any]:
         """Delete memories; the receipt tells what went."""
-        if not call.params["ids"] and not call.params["all_forgotten"]:
-            raise UsageError(detail="forget needs the ids of memories")
+        given = call.params
+        where, zone = given.pop("where"), given.pop("time_zone") or times.local_zone()
+        if where is not None:
+            if given["ids"] or given["all_forgotten"]:
+                raise UsageError(detail="forget takes where, or ids, or all_forgotten")
+            chosen = Chosen(self._store, where, now_ms(), zone, call.within)
+            receipt = chosen.forget(purge=given["purge"], dry_run=given["dry_run"])
+            return self._told(receipt, call.within)
+        if not given["ids"] and not given["all_forgotten"]:
+            raise UsageError(detail="forget needs the ids of memories, or where")
         if call.within is None:
-            return asdict(self._store.forget(**call.params))
+            return self._told(self._store.forget(**given), None)
         if call.params["all_forgotten"]:
             detail = "what was forgotten before belongs to no namespace any more"
             raise NamespaceDenied(uid=call.peer.uid, verb="purge all_forgotten", detail=detail)
@@ -271,10 +286,16 @@ class MemoryVerbs:
         if own:
             receipt = self._store.forget(**{**call.params, "ids": own})
         receipt.missing = sorted({*receipt.missing, *asked} - {*own})
-        receipt.removed.pop("relations", None)  # it would count what leads to others, too
-        for backup in receipt.backups:
-            del backup["path"], backup["sequence"]
-        return asdict(receipt)
+        return self._told(receipt, call.within)
+
+    def _told(self, receipt: Receipt, within: Namespaces | None) -> dict[str, Any]:
+        """A receipt as its caller may know it; of very many ids the first ones."""
+        if within is not None:
+            receipt.removed.pop("relations", None)  # it would count what leads to others, too
+            for backup in receipt.backups:
+                del backup["path"], backup["sequence"]
+        count = len(receipt.forgotten)
+        return {**asdict(receipt), "count": count, "forgotten": receipt.forgotten[:MAX_IDS]}
 
 
 def place(where: str | None, number: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from nimad.serve import service_verbs
 from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Call
 from tests.importers.sources import MADE
+from tests.measure_code import ROOT
 from tests.unit.test_handlers import ME
 
 KINDS = sorted(IMPORTERS)
@@ -103,6 +105,14 @@ def counts(report: dict[str, Any]) -> dict[str, int]:
 
 def test_each_kind_has_a_source_here() -> None:
     assert sorted(MADE) == KINDS
+
+
+def test_each_kind_is_documented_and_completed() -> None:
+    manual = (ROOT / "docs" / "import.md").read_text()
+    assert re.findall(r"^\| `([a-z0-9-]+)` \|", manual, re.MULTILINE) == list(IMPORTERS)
+    completion = (ROOT / "packaging" / "completion" / "nimactl.bash").read_text()
+    offered = re.search(r'--from\).*?compgen -W "([^"]+)"', completion, re.DOTALL)
+    assert offered is not None and offered[1].split() == list(IMPORTERS)
 
 
 def test_it_is_recognised_by_one(kind: str, source: Path) -> None:

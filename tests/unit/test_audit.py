@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from nimad import selection
 from nimad.audit.contradictions import Statement, statements
 from nimad.audit.duplicates import Words, are_near
-from nimad.audit.findings import BOILERPLATE, LARGE, OLD, Finding, audit
+from nimad.audit.findings import BOILERPLATE, LARGE, OLD_DAYS, Finding, audit
 from nimad.audit.junk import kind_of_junk
 from nimad.config import Config
+from nimad.core.retention import Chosen
 from nimad.core.store import MemoryStore
 from nimad.ctl.audit_command import TITLES
 from nimad.limits import AUDIT_KINDS, MAX_PAYLOAD
@@ -194,7 +196,7 @@ def test_of_statements_that_contradict_each_other_the_latest_stays(store: Memory
 
 
 def test_undated_large_and_never_found(store: MemoryStore) -> None:
-    old = now_ms() - OLD - 1000
+    old = now_ms() - (OLD_DAYS + 1) * 86_400_000
     undated, old_one, _, large = store.remember_many(
         [
             Memory("The kettle leaks at the bottom.", timestamp=None),
@@ -207,8 +209,13 @@ def test_undated_large_and_never_found(store: MemoryStore) -> None:
     assert [one.ids for one in found(store, "large")] == [[large]]
     assert [one.ids for one in found(store, "never_found")] == [[old_one]]
     assert found(store, "undated")[0].command == f"nimactl redate DATE {undated}"
+    (old_finding,) = found(store, "never_found")
+    assert old_finding.command == 'nimactl forget --where "found=never and stored_before=180d"'
+    rule = selection.read(old_finding.command.split('"')[1])
+    assert list(Chosen(store, rule, now_ms(), UTC).batches()) == [old_finding.ids]
     assert store.query("kettle old").hits
     assert not found(store, "never_found")
+    assert not list(Chosen(store, rule, now_ms(), UTC).batches())
 
 
 def test_an_audit_changes_nothing_and_its_commands_mend(store: MemoryStore) -> None:

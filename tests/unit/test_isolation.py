@@ -161,7 +161,7 @@ ANYTHING = [
 ]
 QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "ping": [{}],
-    "status": [{}],
+    "status": [{}, {"history": True}],
     "query": ANYTHING,
     "get": [{"id": "own"}, {"id": "own", "offset": 0}, {"id": "own", "context": True}],
     "similar": [{"id": "own", "k": 1000}],
@@ -205,7 +205,12 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "import": [],
     "audit": [{}, {"kinds": ["duplicate", "near_duplicate"]}],
     "redate": [],
-    "forget": [{"ids": "own", "dry_run": True}, {"ids": "own", "dry_run": True, "purge": True}],
+    "forget": [
+        {"ids": "own", "dry_run": True},
+        {"ids": "own", "dry_run": True, "purge": True},
+        {"where": "layer=note", "dry_run": True},
+        {"where": "namespace=bert and found=never", "dry_run": True},
+    ],
 }
 """What a bound user asks each verb that knows about bounds; "own" is every memory of theirs."""
 

@@ -34,7 +34,7 @@ from nimad.index.kernels.contract import (
     groups,
     rotation_signs,
 )
-from nimad.index.rowsets import highest_rows, joined, marked, spread
+from nimad.index.rowsets import distinct, highest_rows, joined, marked, spread
 from nimad.index.varints import unpack
 
 _SIGNS = rotation_signs()
@@ -137,7 +137,7 @@ class Reference:
             found = self.distances(codes[group : groups(end)], end - group * LANES, planes)
             return np.arange(first, end), found[first - group * LANES :]
         rows = spread(spans[:, 0], spans[:, 1])
-        wanted = np.unique(rows // LANES)
+        wanted = distinct(rows // LANES)
         place = np.searchsorted(wanted, rows // LANES) * LANES + rows % LANES
         return rows, self.distances(codes[wanted], len(wanted) * LANES, planes)[place]
 
