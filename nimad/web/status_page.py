@@ -7,7 +7,7 @@ from typing import Any
 
 from nimad.client.client import Client
 from nimad.human import count, share, size, span
-from nimad.web.charts import bar
+from nimad.web.charts import bar, columns
 from nimad.web.exchange import Page, Request, link_to
 from nimad.web.html import Child, Html, tag
 from nimad.web.layout import bar_row, facts, moment, note, panel
@@ -15,6 +15,11 @@ from nimad.web.time_pages import over_time
 
 MOST_VERBS = 8
 """Number of verbs whose time is shown [verbs]."""
+GRAPHS = (
+    ("Growth", "memories", "memories"),
+    ("Answer time", "median_ms", "median of a day's queries in ms"),
+)
+"""What is drawn day by day: title, field of the history, what it counts."""
 DISK_PARTS = {
     "records": "memories",
     "words": "index of words",
@@ -30,11 +35,12 @@ DISK_PARTS = {
 
 def show_status(request: Request, daemon: Client) -> Page:
     """How nimad is, and what it holds."""
-    status = daemon.status()
+    status = daemon.call("status", history=True)
     content: list[Child] = [_health(status), _figures(status)]
     content.append(over_time(daemon, whole=False))
     if status.get("bound"):
         return Page("Status", [*content, _namespaces(status)])
+    content.append(_days(status.get("history") or []))
     families = daemon.call("metrics")["families"]
     samples = {family["name"]: family["samples"] for family in families}
     backup = samples["nimad_last_backup_timestamp_seconds"][0][-1]
@@ -57,6 +63,20 @@ def _health(status: Mapping[str, Any]) -> list[Html]:
     found += [note(text, "warn") for text in status.get("clock", {}).get("notes", ())]
     up = span(status["uptime_seconds"])
     return found or [note(["All parts are in service, up for ", up, "."], "good")]
+
+
+def _days(history: Sequence[Mapping[str, Any]]) -> Html | None:
+    """How it grew, and how long answers took, day by day; None before there are two."""
+    if len(history) < 2:
+        return None
+    ends = tag("div", [tag("span", history[place]["day"]) for place in (0, -1)], class_="axis")
+    shown = []
+    for title, field, unit in GRAPHS:
+        days = [(day["day"], round(day[field] or 0, 1), None) for day in history]
+        most = max(number for _, number, _ in days)
+        told = tag("p", f"{unit}, up to {most:,}", class_="dim")
+        shown.append(panel(title, told, columns(days, f"{title}, day by day"), ends))
+    return tag("div", shown, class_="two")
 
 
 def _figures(status: Mapping[str, Any]) -> Html:
