@@ -13,6 +13,7 @@ from nimad import __version__, openclaw
 from nimad.ctl.arguments import Commands, add_command
 from nimad.ctl.chart import BLOCKS, PLAIN, chart
 from nimad.ctl.client import Client
+from nimad.ctl.fleet_commands import lines as fleet_lines
 from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen, bar
 from nimad.ctl.terminal_text import one_line, shorten
 from nimad.ctl.under_way import shown_under_way
@@ -242,6 +243,7 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
             "requests",
             f"{count(status['requests'])} so far, {count(status['clients'], 'client')} now",
         ),
+        *(("fleet", line) for line in list(fleet_lines(status.get("fleet") or {}))[:1]),
         ("socket", one_line(status["socket"])),
     ]
     return [(label, text) for label, text in rows if text]

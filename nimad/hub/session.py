@@ -133,6 +133,13 @@ class Hub:
             (n, r.hex, w.hex, seq, ago) for n, r, w, seq, ago in self._rows(sql, list(namespaces))
         ]
 
+    def purges(self, namespace: str, writer: str, after: int) -> list[tuple[int, str, int]]:
+        """(number, UUID, id there) of what a board has purged, of rows above a number."""
+        sql = "SELECT seq, store, number FROM tombstones WHERE namespace = %s AND writer = %s"
+        sql += """ AND seq > %s AND body LIKE '%%"purge": true%%' ORDER BY seq LIMIT 100"""
+        found = self._rows(sql, namespace, writer, after)
+        return [(seq, store.hex, number) for seq, store, number in found]
+
     def acknowledge(self, reader: str, read: Mapping[tuple[str, str], int]) -> None:
         """Tell how far this board has read the streams of others, purges included."""
         if read:

@@ -56,6 +56,7 @@ CHANGES = {
     "namespace": _SPACE,
     "after": Param(_NUMBER, 0),
     "limit": Param(checks.integer(1, MOST_ROWS), MOST_ROWS),
+    "below": Param(_NUMBER, 2**63 - 1),
     "now": Param(checks.integer(0, LATEST_NOW), 0),
 }
 APPLY = {
@@ -134,7 +135,7 @@ class FleetVerbs:
         given = call.params
         call.check_namespace(given["namespace"])
         shared = self._fleet.shared(given["namespace"], given["now"])
-        found = self._found(shared, given["kind"], given["after"], given["limit"])
+        found = self._found(shared, given)
         room, after = MAX_PAYLOAD // 2, given["after"]
         entries: list[dict[str, Any]] = []
         for number, entry in found:
@@ -147,13 +148,12 @@ class FleetVerbs:
         more = len(found) == given["limit"] or (bool(found) and after < found[-1][0])
         return {"entries": entries, "next": after, "more": more}
 
-    def _found(
-        self, shared: Shared, kind: str, after: int, limit: int
-    ) -> Sequence[tuple[int, dict[str, Any]]]:
+    def _found(self, shared: Shared, given: dict[str, Any]) -> Sequence[tuple[int, dict[str, Any]]]:
+        kind, after, limit = given["kind"], given["after"], given["limit"]
         if kind == "relations":
-            return [(n, r._asdict()) for n, r in shared.relations(after, limit)]
+            return [(n, r._asdict()) for n, r in shared.relations(after, limit, given["below"])]
         if kind == "goals":
-            return [(n, goal._asdict()) for n, goal in shared.goals(after, limit)]
+            return [(n, goal._asdict()) for n, goal in shared.goals(after, limit, given["below"])]
         if kind == "tombstones":
             return [(n, gone._asdict()) for n, gone in shared.departures(after, limit)]
         found = shared.memories(after, limit, self._store.clock.boot)

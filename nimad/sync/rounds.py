@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from nimad.client.connection import Connection
@@ -107,7 +107,13 @@ class Rounds:
         after = max(after, pushed)
         while time.monotonic() < until:
             found = self._daemon.call(
-                "fleet.changes", kind=kind, namespace=space, after=after, limit=BATCH, now=now
+                "fleet.changes",
+                kind=kind,
+                namespace=space,
+                after=after,
+                limit=BATCH,
+                below=self._looked.get((space, "memories"), (0, None))[0],
+                now=now,
             )
             entries = found["entries"]
             if entries:
@@ -210,14 +216,17 @@ class Rounds:
 
     def tell(self) -> None:
         """Tell the daemon how it went, for `nimactl status`."""
-        spaces = list(self.state["namespaces"])
-        heads = self._hub.heads(spaces)
+        spaces, own = list(self.state["namespaces"]), self.state["store"]
+        heads, names = self._hub.heads(spaces), self._hub.names()
+        read: dict[str, dict[tuple[str, str], int]] = {}
         peers: dict[str, dict[str, Any]] = {}
-        names = self._hub.names()
         for space, reader, writer, seq, ago in self._hub.acks(spaces):
-            peer = peers.setdefault(reader, {"name": names.get(reader, ""), "behind": 0})
+            name = f"{names.get(reader, 'board')}@{reader[:8]}"
+            peer = peers.setdefault(name, {"behind": 0, "seconds": ago})
             peer["behind"] += max(heads.get((space, writer), 0) - seq, 0)
-            peer["seconds"] = round(min(ago, peer.get("seconds", ago)), 1)
+            peer["seconds"] = round(min(ago, peer["seconds"]), 1)
+            if reader not in self.state["stores"]:
+                read.setdefault(space, {})[name, writer] = seq
         told = {
             "state": "connected",
             "epoch": self._hub.epoch,
@@ -225,9 +234,24 @@ class Rounds:
             "received": self.received,
             "refused": self.refused,
             "peers": peers,
+            "purges": [one for space in spaces for one in self._purges(space, own, read)],
             "at": int(time.time()),
         }
         self._daemon.call("fleet.confirm", told=told)
+
+    def _purges(
+        self, space: str, own: str, read: dict[str, dict[tuple[str, str], int]]
+    ) -> Iterator[dict[str, Any]]:
+        """What this board has purged and not every other has yet: who has, and who has not."""
+        readers = {name for name, _ in read.get(space, {})}
+        seen = {name: read[space].get((name, own), 0) for name in readers}
+        for seq, store, number in self._hub.purges(space, own, min(seen.values(), default=2**62)):
+            yield {
+                "key": [store, number],
+                "namespace": space,
+                "done": sorted(name for name in readers if seen[name] >= seq),
+                "pending": sorted(name for name in readers if seen[name] < seq),
+            }
 
 
 def has_key(entry: Any) -> bool:

@@ -25,7 +25,7 @@ _nimactl() {
   done
 
   # BEGIN words
-  local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export backup restore migrate status rebuild doctor metrics bugreport audit redate web mcp hook"
+  local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export backup restore migrate status rebuild doctor metrics bugreport audit redate web fleet mcp hook"
   local options="--help --json --socket --timeout --version"
   case $command in
     query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --strictness --goal --explain --help --json --socket --timeout --version" ;;
@@ -41,10 +41,10 @@ _nimactl() {
     step) options="-n --affect --namespace --dry-run --help --json --socket --timeout --version" ;;
     graph) options="--param --limit --fresh --help --json --socket --timeout --version" ;;
     remember) options="--who --where --when --layer --importance --tag --namespace --origin --agent --time-zone --help --json --socket --timeout --version" ;;
-    forget) options="--purge --all-forgotten --where --time-zone --dry-run --help --json --socket --timeout --version" ;;
+    forget) options="--purge --all-forgotten --where --time-zone --fleet --dry-run --help --json --socket --timeout --version" ;;
     capture) options="--namespace --agent --time-zone --help --json --socket --timeout --version" ;;
     import) options="--from --name --agent --mask --dry-run --namespace --time-zone --from-line --help --json --socket --timeout --version" ;;
-    export) options="--namespace --agent --origin --output --help --json --socket --timeout --version" ;;
+    export) options="--namespace --agent --origin --all --output --help --json --socket --timeout --version" ;;
     backup) options="--keep --verify --drill --help --json --socket --timeout --version" ;;
     restore) options="--into --config --help --json --socket --timeout --version" ;;
     migrate) options="--status --pause --resume --now --verify --rollback --quarantine --retry-quarantined --restore --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --follow --every --watch --to --time-zone --yes --help --json --socket --timeout --version" ;;
@@ -54,6 +54,7 @@ _nimactl() {
     audit) options="--kind --limit --time-zone --help --json --socket --timeout --version" ;;
     redate) options="--time-zone --help --json --socket --timeout --version" ;;
     web) options="--port --idle --url --help --json --socket --timeout --version" ;;
+    fleet) options="--config --help --json --socket --timeout --version" ;;
     mcp) options="--namespace --agent --read-only --help --json --socket --timeout --version" ;;
     hook) options="--namespace --agent --help --json --socket --timeout --version" ;;
   esac
@@ -126,6 +127,7 @@ _nimactl() {
     case $command in
       backup | capture | import | migrate | restore) _nimactl_files "$current" ;;
       dream) mapfile -t COMPREPLY < <(compgen -W "list accept reject" -- "$current") ;;
+      fleet) mapfile -t COMPREPLY < <(compgen -W "status join leave" -- "$current") ;;
       goal) mapfile -t COMPREPLY < <(compgen -W "add list show done" -- "$current") ;;
       hook) mapfile -t COMPREPLY < <(compgen -W "session-start prompt stop" -- "$current") ;;
       rebuild) mapfile -t COMPREPLY < <(compgen -W "words blocks graph all" -- "$current") ;;

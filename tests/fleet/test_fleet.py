@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from nimad.ctl.main import main as nimactl
 from tests.client import RemoteFailure
 from tests.fleet.boards import Board, make_hub, settle
 from tests.fleet.postgres import Postgres, need_postgres
@@ -87,6 +88,34 @@ def test_what_one_forgets_all_forget(boards: dict[str, Board], postgres: Postgre
         home.call("get", id=number)
     assert postgres.execute("SELECT count(*) FROM nimad.memories") == [(1,)]
     assert postgres.execute("SELECT count(*) FROM nimad.vectors_0") == [(1,)]
+
+
+def test_a_purge_has_a_receipt_of_each_board(
+    boards: dict[str, Board], capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, car, shed = boards.values()
+    number = home.remember("to be purged")
+    settle([home, car, shed])
+    assert len(home.call("status")["fleet"]["peers"]) == 3
+    home.call("forget", ids=[number], purge=True)
+    home.round()
+    (purge,) = home.call("status")["fleet"]["purges"]
+    assert len(purge["pending"]) == 2 and purge["key"][1] == number
+    car.round()
+    home.round()
+    (purge,) = home.call("status")["fleet"]["purges"]
+    assert purge["pending"][0].startswith("shed@") and purge["done"][0].startswith("car@")
+    assert nimactl(["--socket", str(home.daemon.socket), "fleet"]) == 0
+    assert "still on shed@" in capsys.readouterr().out
+    shed.round()
+    home.round()
+    assert home.call("status")["fleet"]["purges"] == []
+    for board in boards.values():
+        board.start_sync()
+    number = home.remember("purged while all are there")
+    arguments = ["forget", str(number), "--purge", "--fleet"]
+    assert nimactl(["--socket", str(home.daemon.socket), *arguments]) == 0
+    assert "all boards" in capsys.readouterr().out
 
 
 def test_of_two_documents_the_later_one_stays_on_all(boards: dict[str, Board]) -> None:

@@ -104,7 +104,7 @@ def remember(store: MemoryStore, records: list[dict[str, Any]]) -> None:
     store.remember_many([Memory(**record) for record in records])
 
 
-@pytest.mark.parametrize("exact_rows", [20_000, 0])
+@pytest.mark.parametrize("exact_rows", [pytest.param(20_000, marks=pytest.mark.slow), 0])
 def test_random_talk(store: MemoryStore, exact_rows: int) -> None:
     """Sessions that go on at the same time, several segments, hot rows, forgotten ones."""
     weights = Weights(exact_rows=exact_rows, candidates=40, furthest=8)
