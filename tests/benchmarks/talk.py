@@ -7,7 +7,7 @@ turn has 20 words in the middle, at most 80, as in LoCoMo.  A question takes two
 a turn (no stop words), an opening, and often its speaker's name.  So a word of a question stands
 in about as many memories as in LoCoMo: all of them together in 0.23 a memory here, 0.21 there.
 The same seed gives the same talk.  It means nothing: figures of time and memory can be taken from
-it, never figures of recall.
+it, and whether the turn of a question is found again, never figures of recall.
 """
 
 from __future__ import annotations
@@ -42,10 +42,12 @@ _DAY = 86_400_000
 
 @dataclass(frozen=True)
 class Talk:
-    """`memories` as `import` takes them, and `questions` that some of them answer."""
+    """`memories` as `import` takes them, `questions`, and of each the place of the memory whose
+    words it is made of."""
 
     memories: list[dict[str, Any]]
     questions: list[str]
+    places: list[int]
 
 
 def make_talk(size: int, questions: int, seed: int = 1, namespace: str = "default") -> Talk:
@@ -56,7 +58,8 @@ def make_talk(size: int, questions: int, seed: int = 1, namespace: str = "defaul
     bounds = np.cumsum(share / share.sum())
     memories = list(_turns(size, words, bounds, rng, namespace))
     places = rng.integers(0, size, questions)
-    return Talk(memories, [_question(memories[place], rng) for place in places])
+    asked = [_question(memories[place], rng) for place in places]
+    return Talk(memories, asked, places.tolist())
 
 
 def _vocabulary() -> list[str]:
