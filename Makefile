@@ -5,7 +5,7 @@ STAMP := .venv/.complete
 WORKERS ?= 2
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
-.PHONY: help setup run test test-slow test-agents client measure bench bench-vsa bench-recall bench-migration minilm static lexicon lint deb
+.PHONY: help setup run test test-slow test-web test-agents test-fleet client measure bench bench-vsa bench-recall bench-migration minilm static lexicon lint deb
 .PHONY: deb-minilm test-deb test-release test-vm test-pi clean
 
 help: ## this list
@@ -22,14 +22,22 @@ run: $(STAMP) ## show the whole path once, on a daemon of its own
 	@$(BIN)/python packaging/run_demo.py
 
 test: $(STAMP) ## run all but the slow tests in WORKERS=2 processes; PYTEST="-x -k words" is passed on
-	@$(BIN)/pytest -m "not slow" --numprocesses $(WORKERS) --dist worksteal --durations 10 $(PYTEST)
+	@$(BIN)/pytest -m "not slow and not fleet" --numprocesses $(WORKERS) --dist worksteal --durations 10 $(PYTEST)
 
 test-slow: $(STAMP) ## run the slow tests, those that measure waits and memory too, one after another
-	@$(BIN)/pytest -m "slow and not agents" --durations 10 $(PYTEST)
+	@$(BIN)/pytest -m "slow and not agents and not browser and not fleet" --durations 10 $(PYTEST)
 
 test-agents: $(STAMP) ## try nimad with the clients of others: MCP's SDKs (npm is needed, and the network once)
 	@$(BIN)/python packaging/fetch_agents.py
 	@$(BIN)/pytest -m agents tests/agents --durations 10 $(PYTEST)
+
+test-fleet: $(STAMP) ## run boards, their hub and crashes of all on a real PostgreSQL, which is made once (as root)
+	@$(BIN)/python packaging/make_postgres.py
+	@$(BIN)/pytest -m fleet tests/fleet --durations 10 $(PYTEST)
+
+test-web: $(STAMP) ## walk through the pages of nimactl web in Chromium (chromium and npm are needed); SHOTS=folder
+	@$(BIN)/python packaging/fetch_agents.py browser
+	@NIMAD_SCREENSHOTS=$(SHOTS) $(BIN)/pytest -m browser tests/web $(PYTEST)
 
 client: $(STAMP) ## write dist/nimad_client-*.whl, the client without the daemon
 	@$(BIN)/python packaging/build_client.py
@@ -82,7 +90,7 @@ test-deb: $(STAMP) ## install that package on a real systemd in a container and 
 	@$(BIN)/python packaging/test_deb.py $(TARGET) -- $(PYTEST)
 
 test-release: $(STAMP) ## run what `make test` runs on another Debian release, trixie by default (as root)
-	@$(BIN)/python packaging/test_release.py $(TARGET) -- -m "not slow" --numprocesses $(WORKERS) --dist worksteal \
+	@$(BIN)/python packaging/test_release.py $(TARGET) -- -m "not slow and not fleet" --numprocesses $(WORKERS) --dist worksteal \
 	  $(PYTEST)
 
 test-vm: $(STAMP) ## the same on a machine of its own with 512 MB, limits and power cuts (as root)

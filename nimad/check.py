@@ -59,7 +59,7 @@ REFERENCES = (
     *(("turns", role, "memories") for role in TURN_ROLES),
     *(("memories", column, "names") for column in rows.INTERNED_COLUMNS),
     ("memories", "turn", "turns"),
-    ("memories", "source", "sources"),
+    ("memories", "source", "(SELECT id FROM sources UNION SELECT id FROM boards)"),
     *((table, column, "memories") for table, column in OF_MEMORIES),
     ("goals", "by", "memories"),
 )

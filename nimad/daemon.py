@@ -21,6 +21,7 @@ from typing import NoReturn
 from nimad import __version__, config, heap, logs, systemd
 from nimad.background.dream_job import DreamJob
 from nimad.background.maintenance_job import MaintenanceJob
+from nimad.background.retention_job import RetentionJob
 from nimad.background.worker import Worker
 from nimad.closing import let_go
 from nimad.config import KEYS, Config
@@ -140,6 +141,7 @@ def _run(options: argparse.Namespace, settings: Config, notifier: systemd.Notifi
         maintenance = MaintenanceJob(store, worker)
         migrations = MigrationManager(store, worker, moved=maintenance.hurry)
         worker.add(maintenance)  # behind the migrations: they leave more of it to do
+        worker.add(RetentionJob(store, worker))
         worker.add(DreamJob(store, worker))
         if not sockets:
             groups = settings["access.read_group"], settings["access.control_group"]

@@ -166,8 +166,8 @@ class RecordsDamaged(NimadError, code="records_damaged", exit=65, wire=-32014):
     """The records in {path} are damaged: {detail}"""
 
     hint = (
-        "Stop nimad, keep a copy of {path} and {path}-wal, and put a backup in their place;"
-        " `sqlite3 COPY .recover` prints what can still be read."
+        "Stop nimad, move its state directory away, and restore a backup (docs/backup.md);"
+        " `sqlite3 {path} .recover` prints what can still be read."
     )
 
 
@@ -379,6 +379,50 @@ class MigrationPaused(NimadError, code="migration_paused", exit=75, wire=-32039)
     """The migration of {name} is paused."""
 
     hint = "`nimactl migrate --resume {name}` goes on with it."
+
+
+# --- the fleet ----------------------------------------------------------------------------------
+
+
+class NotShared(NimadError, code="not_shared", exit=77, wire=-32080):
+    """The namespace {namespace} is not shared for {direction}."""
+
+    hint = "`sync.namespaces` in /etc/nimad/nimad.yaml says what is shared; docs/fleet.md has more."
+
+
+class FleetQuota(NimadError, code="fleet_quota", exit=75, wire=-32081):
+    """What other boards share would be more than {memories} memories or {mb} MiB."""
+
+    hint = (
+        "Raise sync.max_memories or sync.max_mb, or share fewer namespaces; what is here is kept."
+    )
+
+
+class HubUnusable(NimadError, code="hub", exit=69, wire=-32082):
+    """The hub cannot be used: {detail}"""
+
+    hint = "This board goes on without it; nimad-sync tries again by itself."
+
+
+# --- backups ------------------------------------------------------------------------------------
+
+
+class BackupDamaged(NimadError, code="backup_damaged", exit=65, wire=-32061):
+    """{path} is not a backup of nimad as it was written: {detail}"""
+
+    hint = "Nothing of it is used. `nimactl backup --verify FILE` tells which backups are whole."
+
+
+class BackupTooNew(FormatTooNew, code="backup_too_new", exit=65, wire=-32062):
+    """{path} has format version {found}; this nimad reads {oldest} to {newest}."""
+
+    hint = "Install the nimad that wrote it, or a newer one."
+
+
+class StateNotEmpty(NimadError, code="state_not_empty", exit=73, wire=-32063):
+    """There are memories in {state} already, and a restore replaces none."""
+
+    hint = "Stop nimad and move that directory away, or restore beside it: --into DIR."
 
 
 # --- what nimactl reads and writes --------------------------------------------------------------

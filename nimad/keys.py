@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nimad.checks import Check, choice, integer, number
-from nimad.namespaces import read_rules
+from nimad.namespaces import LONGEST, read_rules
+from nimad.selection import read_rules as read_selections
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,23 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("must be text")
     return value
+
+
+DIRECTIONS = ("both", "push", "pull")
+"""What a namespace is shared for: to give its memories to the fleet, to take those of others."""
+
+
+def _shared(value: Any) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError(f"must name namespaces, each with {', '.join(DIRECTIONS)}")
+    for name, direction in value.items():
+        if not isinstance(name, str) or not 0 < len(name.strip()) <= LONGEST:
+            raise ValueError("must hold names of namespaces")
+        if direction not in DIRECTIONS:
+            raise ValueError(f"must share {name[:60]!r} for one of {', '.join(DIRECTIONS)}")
+    return dict(value)
 
 
 EMBEDDERS = ("static", "hash", "minilm", "http")
@@ -216,6 +234,14 @@ KEYS: dict[str, Key] = {
         "Whether `nimactl dream` runs by itself in idle moments: it looks for pairs of memories "
         "that should be one, or be linked, and only suggests (`nimactl dream list`).",
     ),
+    "retention": Key(
+        (),
+        read_selections,
+        "Rules of what is forgotten by itself, once a day in an idle moment; none by default. A"
+        ' list of texts such as "layer=contemplation and before=90d"; `nimactl forget --where TEXT'
+        " --dry-run` tells what one names. Goals and documents are never forgotten by a rule."
+        " docs/operations.md has the fields.",
+    ),
     "server.max_clients": Key(
         64,
         integer(1, 4096),
@@ -272,5 +298,52 @@ KEYS: dict[str, Key] = {
         "verb; whoever no rule names is as before, and root and the daemon's own user are never "
         "bound. A name that ends in a star stands for all that begin so. While there are rules "
         "everyone may connect, as above; docs/security.md has examples.",
+    ),
+    "sync.url": Key(
+        "",
+        _text,
+        "The fleet's hub, such as postgresql://board@hub.example/nimad: nimad-sync connects to it, "
+        "never the daemon itself. The server's certificate is verified unless sslmode says "
+        "otherwise; the password comes from a file (sync.passfile). Empty: no fleet.",
+    ),
+    "sync.namespaces": Key(
+        {},
+        _shared,
+        "What is shared with the fleet, by namespace: both, push (give only) or pull (take only). "
+        "Nothing of other namespaces leaves the board.",
+    ),
+    "sync.name": Key("", _text, "This board's name in the fleet; default: its host name."),
+    "sync.passfile": Key(
+        "",
+        _text,
+        "A file with the hub's password, as PostgreSQL has them "
+        "(host:port:database:user:password), for a nimad-sync without systemd; its unit takes "
+        "/etc/credstore/nimad-sync.pass.",
+    ),
+    "sync.seconds": Key(
+        60.0,
+        number(0.1, 86400),
+        "How often nimad-sync looks for what is new on this board. The hub tells of what is new "
+        "there, and is asked every ten times as long.",
+        "seconds",
+    ),
+    "sync.kilobytes_per_second": Key(
+        0, integer(0, 1 << 20), "Most that nimad-sync sends and receives; 0: no limit.", "kB/s"
+    ),
+    "sync.metered": Key(
+        True,
+        _flag,
+        "Whether nimad-sync may use a metered connection (as NetworkManager tells).",
+    ),
+    "sync.max_memories": Key(
+        100_000,
+        integer(0, 10_000_000),
+        "Most memories and notes of forgotten ones that are kept of other boards.",
+    ),
+    "sync.max_mb": Key(
+        256,
+        integer(1, 1 << 20),
+        "Most that memories of other boards may take in the records.",
+        "MiB",
     ),
 }

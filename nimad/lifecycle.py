@@ -27,6 +27,7 @@ from nimad.errors import DiskFailed, DiskFull, NimadError
 from nimad.migrate.auto_migration import auto_migrate
 from nimad.migrate.manager import MigrationManager
 from nimad.model import COUNTED_STAGES, STATES_AT_REST, Stage, State
+from nimad.namespaces import with_sync
 from nimad.serve.access import Access
 from nimad.serve.server import Limits, Server
 from nimad.serve.service_verbs import Traffic
@@ -92,9 +93,14 @@ class Daemon:
         self._access = Access(
             settings["access.read_group"],
             settings["access.control_group"],
-            rules=settings["access.namespaces"],
+            rules=with_sync(settings["access.namespaces"], settings["sync.namespaces"]),
         )
-        traffic = Traffic(str(place), lambda: self._server.clients, lambda: self._server.requests)
+        traffic = Traffic(
+            str(place),
+            lambda: self._server.clients,
+            lambda: self._server.requests,
+            lambda: self._server.dispatcher.counts,
+        )
         self._server = Server(
             verbs(store, migrations, traffic, self._access), self._access, Limits.of(settings)
         )
@@ -179,7 +185,8 @@ class Daemon:
         self._worker.retry()
         logs.set_level(values["log_level"])
         groups = values["access.read_group"], values["access.control_group"]
-        self._access.configure(*groups, values["access.namespaces"])
+        rules = with_sync(values["access.namespaces"], values["sync.namespaces"])
+        self._access.configure(*groups, rules)
         applied = ", ".join(f"{name} = {values[name]!r}" for name in sorted(live))
         log.info("the configuration was read again: %s", applied or "nothing to apply")
         if waiting := sorted(changed - live):

@@ -31,6 +31,20 @@ MAX_DEPTH = 5
 """Number of relations that `related` follows one after the other [relations]."""
 MAX_ROWS = 10_000
 """Number of rows of one answer of the graph [rows]."""
+AUDIT_KINDS = (
+    "duplicate",
+    "near_duplicate",
+    "junk",
+    "contradiction",
+    "undated",
+    "large",
+    "never_found",
+)
+"""Kinds of findings of an audit, in the order in which they are told."""
+MAX_FINDINGS = 1000
+"""Number of findings of a kind in one audit [findings]."""
+MAX_IDS = 10_000
+"""Number of memories that one `forget` or `redate` names [ids]."""
 MAX_BUDGET = 10_000_000
 """Budget of a query for a prompt [tokens]."""
 MAX_BATCH = 100_000
@@ -38,8 +52,12 @@ MAX_BATCH = 100_000
 
 LENGTHY = frozenset(
     {
+        "audit",
+        "backup",
         "doctor",
         "dream",
+        "fleet.apply",
+        "fleet.changes",
         "graph",
         "phi",
         "rebuild",
@@ -57,7 +75,7 @@ LENGTHY = frozenset(
 )
 """Verbs that take seconds, or wait for one that does: they have threads of their own, and clients
 wait for them."""
-UNHURRIED = LENGTHY | {"capture", "import", "forget"}
+UNHURRIED = LENGTHY | {"capture", "import", "import.put", "forget"}
 """Verbs that a client sets no time limit: lengthy ones, and those whose list sets the time."""
 
 
@@ -65,7 +83,7 @@ def is_lengthy(verb: str, params: dict[str, Any]) -> bool:
     """Whether a request takes seconds and more; a purge does, and a memory that comes as a file."""
     return (
         verb in LENGTHY
-        or (verb == "forget" and bool(params.get("purge")))
+        or (verb == "forget" and bool(params.get("purge") or params.get("where")))
         or (verb == "import" and "size" in params)
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
@@ -303,6 +304,14 @@ class Stage(StrEnum):
 COUNTED_STAGES = (Stage.COPIED, Stage.ENCODED, Stage.LINKED, Stage.VERIFIED)
 """Stages whose rows are counted: in columns of the records, and fields of the status, of the same
 names."""
+
+
+def progress_of(source: Mapping[str, Any]) -> float:
+    """How much of all stages of a source is done, 0 to 1, by its `migrate.status`."""
+    if source["state"] == State.VERIFIED:
+        return 1.0
+    whole = len(COUNTED_STAGES) * source["total"]
+    return min(sum(source[stage] for stage in COUNTED_STAGES) / whole, 1.0) if whole else 0.0
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,16 @@ class Bounds:
         return cls(Namespaces((*control, *read)), Namespaces(control))
 
 
+SYNC_GROUP = "nimad-sync"
+"""The group of the helper process that talks to a fleet's hub."""
+
+
+def with_sync(rules: tuple[Rule, ...], shared: Iterable[str]) -> tuple[Rule, ...]:
+    """The rules, and one that binds nimad-sync to the shared namespaces, where there are any."""
+    names = tuple(shared)
+    return (*rules, Rule(group=SYNC_GROUP, control=names)) if names else rules
+
+
 def read_rules(value: Any) -> tuple[Rule, ...]:
     """The rules of the configuration; ValueError("must be ...") says which one is wrong."""
     if value is None:

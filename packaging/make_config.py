@@ -68,7 +68,7 @@ is started without
 
 def shown(value: Any) -> str:
     """A default as it stands in YAML."""
-    return {"": '""', (): "[]"}.get(value, str(value))
+    return str(value) if isinstance(value, dict) else {"": '""', (): "[]"}.get(value, str(value))
 
 
 def about(key: Key) -> str:

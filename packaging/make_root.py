@@ -48,12 +48,14 @@ def apt_settings() -> str:
     return "".join(f"{line}\n" for line in lines if line.startswith(PASSED_ON))
 
 
-def make_root(release: str, place: Path, kernel: str | None = None, arch: str = "") -> None:
+def make_root(
+    release: str, place: Path, kernel: str | None = None, arch: str = "", also: str = ""
+) -> None:
     """Runs mmdebstrap; the tar file appears under its name only when it is complete.
 
     Another architecture needs qemu-user-static, arch-test and a quarter of an hour.
     """
-    included = f"{INCLUDED},udev,{kernel}" if kernel else INCLUDED
+    included = f"{INCLUDED},udev,{kernel}" if kernel else also or INCLUDED
     place.parent.mkdir(parents=True, exist_ok=True)
     half = place.with_suffix(".part.tar")
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as settings:

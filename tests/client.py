@@ -50,7 +50,11 @@ class Client:
         self._id += 1
         given = {**(params or {}), **more}
         request = {"jsonrpc": "2.0", "id": self._id, "method": method, "params": given}
-        self.sock.sendall(json.dumps(request).encode() + b"\n")
+        try:
+            self.sock.sendall(json.dumps(request).encode() + b"\n")
+        except BrokenPipeError:  # a daemon that turns a peer away says why, and closes
+            if not self._lines.peek(1):
+                raise
         return self._id
 
     def send_with(self, fds: list[int], method: str, **params: Any) -> int:

@@ -19,9 +19,11 @@ FLUSH_SECONDS = 900
 
 
 class Accesses:
-    """Reads since the last flush; safe to use from many threads."""
+    """Reads since the last flush; safe to use from many threads.  `silent` counts the answers since
+    the start that had no memory."""
 
     def __init__(self) -> None:
+        self.silent = 0
         self._counts: dict[int, tuple[int, int]] = {}
         self._flushed = time.monotonic()
         self._lock = threading.Lock()
@@ -30,9 +32,15 @@ class Accesses:
         """These memories were read now."""
         now = now_ms()
         with self._lock:
+            self.silent += not ids
             for number in ids:
                 count = self._counts.get(number, (0, 0))[0]
                 self._counts[number] = (count + 1, now)
+
+    def ids(self) -> set[int]:
+        """The memories whose counts are not written yet."""
+        with self._lock:
+            return set(self._counts)
 
     def write(self, tx: Transaction, force: bool = False) -> dict[int, int]:
         """Write the counts when they have waited long enough; what was written.

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -35,6 +35,8 @@ RELEASED = 1_795_176_000_000
 """When this version was released, as debian/changelog has it [epoch milliseconds]."""
 TOLERANCE = 3_600_000
 """How far the clock may be set back and still count as set [milliseconds]."""
+FAR_AHEAD = 400 * 86_400_000
+"""How far the clock may be ahead of the newest memory and still tell ages [milliseconds]."""
 LOOK_BACK = 1000
 """Number of ids among which the newest memory is looked for at a start [ids]."""
 META = "clock"
@@ -76,6 +78,12 @@ class Clock:
         now = self.now() if now is None else now
         return RELEASED <= now < LATEST_NOW and now >= self._newest - TOLERANCE
 
+    def is_plausible(self) -> bool:
+        """Whether ages may be counted from the clock where a mistake would cost memories: it is
+        set, and not far ahead of the newest memory and of this version."""
+        now = self.now()
+        return self.is_set(now) and now - max(self._newest, RELEASED) <= FAR_AHEAD
+
     def date(self, memories: Iterable[Memory]) -> tuple[int, list[int]]:
         """Give the time now to what has none; that time, and which fields of each got it."""
         now, fields = self.now(), []
@@ -115,6 +123,20 @@ class Clock:
         self.waiting = False
         log.info("the clock was set; %d memories were moved by %s", len(moves), _shown(by))
         return False
+
+    def redate(self, ids: Sequence[int], at: int) -> None:
+        """Memories that are there happened at `at` [epoch milliseconds], whatever the clock said.
+
+        Raises DiskFull and the like; then nothing has changed.
+        """
+        with self._records.write() as tx:
+            sql = "SELECT id, timestamp FROM memories WHERE id IN (SELECT value FROM json_each(?))"
+            rows = tx.rows(sql, (json.dumps(list(ids)),))
+            tx.move_in_time([(number, at - before, TIMESTAMP) for number, before in rows])
+            tx.many(
+                "UPDATE unset_clock SET fields = fields & ? WHERE memory = ?",
+                [(CREATED, number) for number in ids],
+            )
 
     def catch_up(self) -> None:
         """`set_right`, before memories are stored or shown; idle time tries again what fails."""

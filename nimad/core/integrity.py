@@ -36,7 +36,7 @@ KEPT = 1000
 """Damaged memories that are kept by name [ids]."""
 NAMED = 20
 """Damaged memories that `doctor` names one by one [ids]."""
-RESTORE = "stop nimad and put a backup of records.sqlite in its place"
+RESTORE = "stop nimad and restore a backup (nimactl restore)"
 
 
 class Integrity:

@@ -36,7 +36,7 @@ from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import Busy, UsageError
 from nimad.legacy.redact_database import scrub_snapshot
 from nimad.legacy.source import REFUSALS
-from nimad.store import forgotten, source_delta, sources
+from nimad.store import backups, fleet, forgotten, source_delta, sources
 from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
 
@@ -64,6 +64,7 @@ class Receipt:
         forgotten_before: ids of memories that went earlier, and whose traces are purged now.
         removed: part → rows.
         unfinished: steps of the purge that failed and are tried again in idle time → why.
+        backups: backups (nimad/store/backups.py) that may hold what is purged, out of our reach.
     """
 
     forgotten: list[int]
@@ -73,6 +74,7 @@ class Receipt:
     forgotten_before: list[int] = field(default_factory=list)
     removed: dict[str, int] = field(default_factory=dict)
     unfinished: dict[str, str] = field(default_factory=dict)
+    backups: list[backups.Known] = field(default_factory=list)
 
 
 class Purge:
@@ -102,12 +104,18 @@ class Purge:
         if purge and not ids and not all_forgotten:
             raise UsageError(detail="forget needs the ids of memories")
         wanted = sorted(set(ids))
-        found = sorted(self._records.get(wanted))
+        found = sorted(
+            n for (n,) in self._records.rows_in("SELECT id FROM memories WHERE id IN", wanted)
+        )
         among = None if all_forgotten else wanted
         before = forgotten.known(self._records, among) if purge else []
         receipt = Receipt(
             found, sorted(set(wanted) - {*found, *before}), False, dry_run, forgotten_before=before
         )
+        if purge:
+            gone = [*found, *before]
+            of_sources = forgotten.sources_of(self._records, gone)
+            receipt.backups = backups.holding(self._records, gone, of_sources)
         if dry_run:
             receipt.removed = forgotten.would_remove(self._records, found)
         elif found or before or all_forgotten:
@@ -128,7 +136,9 @@ class Purge:
                 forgotten.remember(tx, found)
                 removed = tx.delete_memories(found)
                 if purge:
-                    forgotten.begin_purge(tx, [*found, *receipt.forgotten_before], all_forgotten)
+                    doomed = [*found, *receipt.forgotten_before]
+                    fleet.note_purge(tx, doomed)
+                    forgotten.begin_purge(tx, doomed, all_forgotten)
             self._semantic.index.remove(np.array(found, np.int64))
         receipt.forgotten = found
         counts = {"relations": removed["relations"], "turns": removed["turns"], "snapshots": 0}

@@ -27,7 +27,7 @@ PARTS = {
 }
 """Directories, and the names in them of files that a crash may leave half written.  Other files
 are not nimad's: a disk that is mounted there has its lost+found."""
-FILES = r"columns\.nrc|records\.sqlite-wal"
+FILES = r"columns\.nrc|records\.sqlite(-wal)?"
 """The same of the state directory itself."""
 
 

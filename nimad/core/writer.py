@@ -15,7 +15,7 @@ from nimad.core.setbacks import Setbacks
 from nimad.core.validate import check_memory
 from nimad.errors import UsageError
 from nimad.model import Memory
-from nimad.store import forgotten
+from nimad.store import forgotten, stamps
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
@@ -57,12 +57,12 @@ class Writer:
         removed: list[int] = []
 
         def add(tx: Transaction) -> Sequence[Memory]:
-            removed.extend(_replace_documents(tx, memories, [*named, *gone]))
+            removed.extend(_replace_documents(tx, memories, [*named, *gone], self.clock.now()))
             if also is not None:
                 also(tx)
             return memories
 
-        return self._store(memories, add, removed)
+        return self.store(memories, add, removed)
 
     def capture(self, turns: Sequence[CapturedTurn]) -> list[StoredTurn]:
         """See `MemoryStore.capture`."""
@@ -71,16 +71,16 @@ class Writer:
                 check_memory(memory, place)
         work = Capture(turns, self._records.rows)
         if work.missing:
-            self._store(work.missing, work.store)
+            self.store(work.missing, work.store)
         return work.results
 
-    def _store(
+    def store(
         self,
         memories: Sequence[Memory],
         add: Callable[[Transaction], Sequence[Memory]],
         removed: Sequence[int] = (),
     ) -> list[int]:
-        """Let `add` store memories, or some of them, in one transaction with their vectors.
+        """Let `add` store checked memories, or some of them, in one transaction with their vectors.
 
         The ids of those that it gives back, in their order; readers see them afterwards, and no
         more what `removed` holds then: ids that it took out.
@@ -116,7 +116,7 @@ class Writer:
 
 
 def _replace_documents(
-    tx: Transaction, memories: Sequence[Memory], names: Sequence[DocumentName]
+    tx: Transaction, memories: Sequence[Memory], names: Sequence[DocumentName], now: int
 ) -> list[int]:
     """Store memories in place of the documents of some names; the ids of those, which are gone.
 
@@ -134,4 +134,6 @@ def _replace_documents(
     for memory in memories:
         if memory.key is not None and (memory.namespace, memory.key) in old:
             forgotten.replace(tx, old[memory.namespace, memory.key][0], memory.id)
+        if memory.key is not None:
+            stamps.note(tx, memory.id, now)
     return doomed

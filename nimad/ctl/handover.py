@@ -24,7 +24,6 @@ from typing import Any
 
 from nimad.ctl.arguments import with_hint
 from nimad.ctl.client import Client
-from nimad.ctl.human import count, size
 from nimad.ctl.migration_text import attached, forecast, show_notes
 from nimad.ctl.screen import Progress, Screen, bar
 from nimad.ctl.terminal_text import one_line
@@ -39,6 +38,7 @@ from nimad.errors import (
     SourceNotRecognised,
     UsageError,
 )
+from nimad.human import count, size
 from nimad.legacy.bundle import take_bundle
 from nimad.legacy.detect import GRAPH, Detected
 from nimad.legacy.scratch import private_directory, scratch_directory

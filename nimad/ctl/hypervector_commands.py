@@ -15,10 +15,10 @@ from nimad.ctl.arguments import (
     seconds,
 )
 from nimad.ctl.client import Client
-from nimad.ctl.human import count
 from nimad.ctl.screen import BOLD, DIM, Screen
 from nimad.ctl.terminal_text import one_line
 from nimad.errors import UsageError
+from nimad.human import count
 from nimad.limits import MAX_RESULTS
 from nimad.times import name_to_hand_over
 

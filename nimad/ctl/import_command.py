@@ -12,14 +12,22 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from nimad.ctl import human
+from nimad import human
 from nimad.ctl.arguments import Commands, add_command, add_time_zone, number
 from nimad.ctl.client import Client
-from nimad.ctl.human import size
 from nimad.ctl.screen import Progress, Screen, json_bytes
-from nimad.errors import BadRecord, InputUnusable, Interrupted, NimadError, RemoteError
+from nimad.errors import (
+    BadRecord,
+    InputUnusable,
+    Interrupted,
+    NimadError,
+    RemoteError,
+    UsageError,
+)
+from nimad.human import size
 from nimad.limits import MAX_IMPORT, MAX_NODES, MAX_PAYLOAD, MAX_RECORD, count_nodes
 from nimad.times import name_to_hand_over, sentences
 
@@ -37,12 +45,39 @@ def register(commands: Commands) -> None:
         commands,
         "import",
         run_import,
-        "store the memories of a JSON Lines file",
+        "store the memories of a JSON Lines file, or what another tool remembers",
         "One memory a line, in the fields that `nimactl export` writes; text is the only one that"
         " must be there. The memories get new ids. A line that cannot be taken stops the import;"
-        " the lines before it are stored.",
+        " the lines before it are stored. What another tool remembers is recognised, and only what"
+        " is new or changed there comes in; docs/import.md tells what is read of each.",
     )
-    parser.add_argument("file", metavar="FILE", help="the file; - reads standard input")
+    parser.add_argument(
+        "file",
+        metavar="PATH",
+        help="the file, or a directory of another tool; - reads standard input",
+    )
+    other = parser.add_argument_group("of what another tool remembers")
+    other.add_argument(
+        "--from",
+        dest="source",
+        metavar="KIND",
+        help="which it is, such as openclaw (docs/import.md has them all); default: what it looks"
+        " like",
+    )
+    other.add_argument(
+        "--name",
+        metavar="NAME",
+        help="its name in nimad, by which it is known again; default: by kind and path",
+    )
+    other.add_argument("--agent", metavar="NAME", help="the agent that the memories belong to")
+    other.add_argument(
+        "--mask",
+        action="store_true",
+        help="mask keys, tokens, private keys and card numbers in texts",
+    )
+    other.add_argument(
+        "--dry-run", action="store_true", help="tell what would come in; nothing is stored"
+    )
     parser.add_argument(
         "--namespace", metavar="NAME", help="for lines that name none; default: default"
     )
@@ -58,7 +93,14 @@ def register(commands: Commands) -> None:
 
 def run_import(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl import`."""
+    from nimad.ctl.import_sources import import_source, is_foreign  # --help needs no importers
 
+    if args.source or (args.file != "-" and is_foreign(Path(args.file))):
+        return import_source(args, client, screen)
+    for option in ("name", "agent", "mask", "dry_run"):
+        if getattr(args, option):
+            detail = f"--{option.replace('_', '-')} is for what another tool remembers"
+            raise UsageError(detail=f"{detail}; {args.file} looks like memories, one a line.")
     with _opened(args.file) as stream, Progress(screen.progress) as progress:
         client.call("ping")  # so that a daemon that is not there is no half-done import
         work = _Import(args, client, stream, progress)

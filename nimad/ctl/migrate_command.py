@@ -10,12 +10,12 @@ from typing import Any
 
 from nimad.ctl.arguments import Commands, Parser, add_command, add_time_zone, number
 from nimad.ctl.client import Client
-from nimad.ctl.human import count, size
 from nimad.ctl.migration_text import comparison, overview
 from nimad.ctl.screen import DIM, Screen
 from nimad.ctl.terminal_text import one_line
 from nimad.ctl.wait import watch
 from nimad.errors import OutputUnusable, UsageError, VerifyFailed
+from nimad.human import count, size
 from nimad.limits import MAX_BATCH
 
 PAGE = 500

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from nimad.ctl.human import clock, count, share, size, took
 from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen, bar
 from nimad.ctl.terminal_text import one_line, safe, shorten, wrap
-from nimad.model import COUNTED_STAGES, STATES_AT_REST, State
+from nimad.human import clock, count, share, size, took
+from nimad.model import COUNTED_STAGES, STATES_AT_REST, State, progress_of
 
 COLOURS = {
     State.VERIFIED: GREEN,
@@ -25,14 +25,6 @@ KINDS = (
     ("turns", "turn"),
     ("hypervectors", "hypervector"),
 )
-
-
-def progress_of(source: dict[str, Any]) -> float:
-    """How much of all stages is done, 0 to 1."""
-    if source["state"] == State.VERIFIED:
-        return 1.0
-    whole = len(COUNTED_STAGES) * source["total"]
-    return min(sum(source[stage] for stage in COUNTED_STAGES) / whole, 1.0) if whole else 0.0
 
 
 def stage_line(

@@ -23,9 +23,9 @@ from nimad.ctl.arguments import (
     text_of,
 )
 from nimad.ctl.client import Client
-from nimad.ctl.human import ago, date
 from nimad.ctl.screen import BOLD, DIM, YELLOW, Screen
 from nimad.ctl.terminal_text import columns, one_line, safe, wrap
+from nimad.human import ago, date
 from nimad.limits import MAX_BUDGET, MAX_DEPTH, MAX_RESULTS
 from nimad.times import name_to_hand_over
 

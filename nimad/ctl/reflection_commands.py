@@ -21,10 +21,10 @@ from nimad.ctl.arguments import (
     text_of,
 )
 from nimad.ctl.client import Client
-from nimad.ctl.human import count, date
 from nimad.ctl.screen import BOLD, DIM, Screen
 from nimad.ctl.terminal_text import one_line
 from nimad.errors import UsageError
+from nimad.human import count, date
 from nimad.limits import MAX_BUDGET
 from nimad.times import name_to_hand_over
 

@@ -17,10 +17,11 @@ from nimad.ctl.arguments import (
     text_of,
 )
 from nimad.ctl.client import Client
-from nimad.ctl.human import count
 from nimad.ctl.screen import Screen
 from nimad.ctl.terminal_text import one_line
+from nimad.human import count, date
 from nimad.model import FIELDS
+from nimad.times import name_to_hand_over
 
 SOME_MISSING = 1
 """Exit code when an id that was to be forgotten did not exist."""
@@ -73,6 +74,14 @@ def register(commands: Commands) -> None:
         action="store_true",
         help="with --purge: also of all memories that were forgotten before",
     )
+    forget.add_argument(
+        "--where",
+        metavar="RULE",
+        help='instead of ids: what a rule names, such as "layer=contemplation and before=90d";'
+        " the fields are who, where, layer, namespace, agent, origin, tag, before, after,"
+        " stored_before, and found=never; goals and documents stay",
+    )
+    add_time_zone(forget)
     forget.add_argument("--dry-run", action="store_true", help="only tell what would go")
 
 
@@ -93,6 +102,8 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     receipt = client.call(
         "forget",
         ids=args.ids or None,
+        where=args.where,
+        time_zone=name_to_hand_over() if args.where else None,
         purge=args.purge or None,
         dry_run=args.dry_run or None,
         all_forgotten=args.all_forgotten or None,
@@ -101,7 +112,8 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     if receipt["forgotten"]:
         verb = "purged" if receipt["purged"] else "forgot"
         verb = "would forget" if receipt["dry_run"] else verb
-        told.append(f"{verb} {_listed(receipt['forgotten'])}")
+        which = count(receipt["count"], "memory") if args.where else _listed(receipt["forgotten"])
+        told.append(f"{verb} {which}")
         removed = receipt.get("removed") or {}
         parts = [
             count(removed[part], thing)
@@ -115,8 +127,13 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     if before := receipt.get("forgotten_before"):
         verb = "purged" if receipt["purged"] else "would purge" if receipt["dry_run"] else "purges"
         told.append(f"{verb} {_listed(before)}, forgotten before")
+    if args.where and not receipt["forgotten"]:
+        told.append("the rule names no memory")
     for step, reason in (receipt.get("unfinished") or {}).items():
         told.append(f"the purge of {step} is tried again by itself: {reason}")
+    for backup in receipt.get("backups") or []:
+        named = backup.get("path", "a backup")
+        told.append(f"{named} of {date(backup['made'])} may still hold it: delete that yourself")
     if receipt["missing"]:
         told.append(f"there is no memory {_listed(receipt['missing'])}")
     screen.answer(receipt, *map(one_line, told))

@@ -9,10 +9,10 @@ from typing import Any
 from nimad import __version__, openclaw
 from nimad.ctl.arguments import Commands, add_command
 from nimad.ctl.client import Client
-from nimad.ctl.human import count, share, size, span, took
 from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen, bar
 from nimad.ctl.terminal_text import one_line, shorten
 from nimad.errors import ConfigError
+from nimad.human import count, share, size, span, took
 
 PARTS = ("words", "blocks", "graph", "all")
 UNWELL = 1

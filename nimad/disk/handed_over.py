@@ -31,15 +31,22 @@ def check_handed_over(fd: int, verb: str, beside: Path, *, writable: bool = Fals
     unfit = UsageError(detail=f"{verb} needs {wanted}{'writing' if writable else 'reading'}")
     if flags & os.O_PATH or flags & os.O_ACCMODE not in modes:
         raise unfit
-    device = _device_of(fd)
-    kind = _file_systems().get(device, "") if device != beside.stat().st_dev else ""
-    if kind.startswith(DISTANT):
+    if kind := distant_file_system(fd, beside):
         detail = f"{verb} takes no file of a file system like {kind}, which may never answer"
         raise UsageError(detail=f"{detail}; copy it to a local disk (or set TMPDIR to one)")
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode) or (writable and status.st_size):
         raise unfit
     return status.st_size
+
+
+def distant_file_system(fd: int, beside: Path | None = None) -> str:
+    """The name of the file system of a descriptor where it is one of DISTANT, and not that of
+    `beside`; "" for any other."""
+    device = _device_of(fd)
+    near = beside is not None and device == beside.stat().st_dev
+    kind = "" if near else _file_systems().get(device, "")
+    return kind if kind.startswith(DISTANT) else ""
 
 
 def _device_of(fd: int) -> int:

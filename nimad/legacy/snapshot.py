@@ -27,7 +27,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +92,17 @@ def take_snapshot(
     before anything is written or when the space goes meanwhile, ScratchUnusable when `into`
     cannot be written.  Cost: the database is read once and written once, then read for its digest.
     """
+    with consistent_copy(path, into) as (copy, source):
+        with sqlite_errors(source), closing(open_source(copy, "mode=ro")) as connection:
+            schema = identify(connection, source).schema
+        look(copy)
+        return open_copy(copy, source, GRAPH, schema)
+
+
+@contextlib.contextmanager
+def consistent_copy(path: Path, into: Path | None = None) -> Iterator[tuple[Path, Path]]:
+    """A copy of any SQLite database as it is at one moment, one file without a log, while it is
+    used, and the path that was meant.  Raises as `take_snapshot`, but for what is in it."""
     into = into or scratch_directory()
     try:
         source = Path(path).resolve(strict=True)
@@ -110,9 +121,8 @@ def take_snapshot(
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(detail=f"the copy of {source} did not fit in {into}") from error
             raise os_error(error, source) from error
-        schema = _finish(copy, source)
-        look(copy)
-        return open_copy(copy, source, GRAPH, schema)
+        _finish(copy, source)
+        yield copy, source
 
 
 def open_copy(copy: Path, origin: Path, kind: str, schema: int) -> Snapshot:
@@ -277,8 +287,8 @@ def _remove(path: Path) -> None:
 # --- the finished copy --------------------------------------------------------------------------
 
 
-def _finish(copy: Path, source: Path) -> int:
-    """Make the copy one plain file (log written back, commit undone) and name its schema."""
+def _finish(copy: Path, source: Path) -> None:
+    """Make the copy one plain file: log written back, commit undone."""
     with copy.open("rb") as file:
         if file.read(len(SQLITE_MAGIC)) != SQLITE_MAGIC:
             raise SourceNotRecognised(path=source, detail=NOT_SQLITE)
@@ -286,7 +296,6 @@ def _finish(copy: Path, source: Path) -> int:
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("PRAGMA journal_mode=DELETE")
-        return identify(connection, source).schema
 
 
 def digest_of(fd: int) -> tuple[str, int]:

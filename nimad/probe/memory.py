@@ -28,3 +28,8 @@ def own_memory() -> int:
     process = psutil.Process()
     full = process.memory_full_info()
     return int(getattr(full, "pss", 0) or full.rss)
+
+
+def resident_memory() -> int:
+    """Resident set size of this process [bytes]."""
+    return int(psutil.Process().memory_info().rss)

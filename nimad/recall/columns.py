@@ -246,13 +246,17 @@ class Columns:
         """The highest id of a row, 0 without any."""
         return int(self.id[-1]) if self.count else 0
 
+    @property
+    def without_gaps(self) -> bool:
+        """Whether each id follows the one before it: the usual case."""
+        return self.count > 0 and int(self.id[-1]) - int(self.id[0]) == self.count - 1
+
     def rows_of(self, ids: Rows) -> Rows:
         """The rows of `ids: int64[m]` (ascending); those that are not here are left out."""
         if not self.count or not len(ids):
             return np.zeros(0, np.int64)
-        base = int(self.id[0])
-        if int(self.id[-1]) - base == self.count - 1:  # no gaps: the usual case
-            rows = ids - base
+        if self.without_gaps:
+            rows = ids - int(self.id[0])
             if rows[0] < 0 or rows[-1] >= self.count:
                 rows = rows[(rows >= 0) & (rows < self.count)]
             return rows
@@ -260,20 +264,16 @@ class Columns:
         found: Rows = rows[self.id[rows] == ids]
         return found
 
-    def among(self, ids: Rows, values: Floats) -> tuple[Rows, Floats]:
-        """The rows of `ids: int64[m]` (ascending) and their `values: float32[m]`."""
+    def among(self, ids: Rows, values: NDArray[Any]) -> tuple[Rows, NDArray[Any]]:
+        """The rows of `ids: int64[m]` (ascending) and their values."""
         rows = self.rows_of(ids)
         if len(rows) == len(ids):
             return rows, values
         return rows, values[np.isin(ids, self.id[rows], assume_unique=True)]
 
-    def spoken_by(self, subjects: Rows, rows: Rows | slice = slice(None)) -> NDArray[np.bool_]:
-        """bool[m]: which rows (all, unless some are given) are of one of these subjects."""
-        who = self.who[rows]
-        named = np.zeros(len(who), np.bool_)
-        for code in subjects:
-            named |= who == code
-        return named
+    def spoken_by(self, subjects: Rows, rows: Rows) -> NDArray[np.bool_]:
+        """bool[m]: which rows are of one of some subjects."""
+        return _any_of(self.who[rows], subjects)
 
     def same_as(self, text: str) -> Rows:
         """int64[m]: the rows whose text is this one in the common form."""
@@ -292,7 +292,9 @@ class Columns:
         for wanted in prints.tolist():
             first = bisect_left(order, wanted, key=values.__getitem__)
             if first < len(order) and values[order[first]] == wanted:
-                end = bisect_right(order, wanted, lo=first, key=values.__getitem__)
+                end = first + 1
+                if end < len(order) and values[order[end]] == wanted:
+                    end = bisect_right(order, wanted, lo=end, key=values.__getitem__)
                 found.append(order[first:end])
         later = np.flatnonzero(_any_of(values[len(order) :], prints)) + len(order)
         return np.sort(np.concatenate([*found, later]).astype(np.int64))
@@ -318,8 +320,8 @@ class Columns:
 
 def _any_of(values: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.bool_]:
     """Which values are any of a few wanted ones."""
-    hit = np.zeros(len(values), np.bool_)
-    for one in wanted:
+    hit: NDArray[np.bool_] = values == wanted[0]
+    for one in wanted[1:]:
         hit |= values == one
     return hit
 

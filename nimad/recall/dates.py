@@ -220,7 +220,7 @@ class Days:
         quarters = times // (DAY_MS // 96)  # no zone is off by less than a quarter of an hour
         self._starts = np.flatnonzero(np.append(True, quarters[1:] != quarters[:-1])[: len(times)])
         unique, back = np.unique(quarters[self._starts] // 96, return_inverse=True)
-        offsets = np.array([_offset(int(day), zone) for day in unique], np.int64)
+        offsets = _offsets(unique, zone)
         self._days = (quarters[self._starts] + offsets[back] // 900) // 96
 
     def on(self, part: str, named: Sequence[Named]) -> Flags:
@@ -246,6 +246,18 @@ class Days:
         else:
             values = whole % 12 + 1 if part == "month" else whole // 12 + 1970
         return values
+
+
+def _offsets(days: Ints, zone: tzinfo) -> Ints:
+    """int64[n]: `_offset` of each of `days: int64[n]`, ascending.  Of a week that begins as the
+    next one does only the beginning is asked: clocks are not put there and back within one."""
+    weeks, back = np.unique(days // 7, return_inverse=True)
+    ends = np.unique([weeks, weeks + 1])
+    asked = np.array([_offset(7 * week, zone) for week in ends.tolist()], np.int64)
+    offsets, later = (asked[ends.searchsorted(some)][back] for some in (weeks, weeks + 1))
+    for place in np.flatnonzero(offsets != later).tolist():
+        offsets[place] = _offset(int(days[place]), zone)
+    return offsets
 
 
 @lru_cache(maxsize=20_000)

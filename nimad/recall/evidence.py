@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.embed.base import Embedder
+from nimad.index.kernels.contract import Numbers
 from nimad.recall import evidence_weights, lexical
 from nimad.recall.columns import Rows
 from nimad.recall.lexical import LexicalScores
@@ -246,7 +247,7 @@ class _Coverage:
     best: int
 
 
-def _cover(rarity: Mapping[str, float], holders: Mapping[str, Rows], sides: Sides) -> _Coverage:
+def _cover(rarity: Mapping[str, float], holders: Mapping[str, Numbers], sides: Sides) -> _Coverage:
     """Of every row in a small store; in a large one of those that are compared."""
     words = sides.words
     assert words is not None, "its caller looked"
@@ -254,16 +255,18 @@ def _cover(rarity: Mapping[str, float], holders: Mapping[str, Rows], sides: Side
     if not large:
         share = np.zeros(words.columns.count, np.float32)
         for term, value in rarity.items():
-            share[holders[term]] += np.float32(value)
+            share[holders[term].astype(np.int64)] += np.float32(value)
         rows = np.arange(len(share)) if sides.near is None else sides.near.rows
     else:
         leaders = words.leaders(words.weights.candidates)[0]
         rows = leaders if sides.near is None else sides.near.rows
         share = np.zeros(len(rows), np.float32)
+        sought = rows.astype(np.uint32)
         for term, value in rarity.items():
             if len(held := holders[term]):
-                places = np.minimum(held.searchsorted(rows), len(held) - 1)
-                share += np.float32(value) * (held[places] == rows)
+                share += np.float32(value) * (
+                    held.take(held.searchsorted(sought), mode="clip") == sought
+                )
     best = int(share.argmax()) if len(share) else -1
     if large:
         return _Coverage(rows, share, int(rows[best]) if len(rows) else -1)
@@ -282,15 +285,16 @@ def _of_words(asked: ParsedQuery, sides: Sides, count: int) -> tuple[_Coverage, 
     }
     if sides.on_date is not None and sides.on_date.any():
         rarity = {term: value for term, value in rarity.items() if term not in asked.dated}
-        holders[DATE] = np.flatnonzero(sides.on_date)
+        holders[DATE] = np.flatnonzero(sides.on_date).astype(np.uint32)
         rarity[DATE] = lexical.rarity_of(count + UNSEEN, len(holders[DATE]))
     counted = sorted(rarity.values())[-lexical.MEASURE if asked.around else 0 :]
     total = max(sum(counted), 1e-6)
     found = _cover({term: value / total for term, value in rarity.items()}, holders, sides)
+    best = np.uint32(max(found.best, 0))
     held = [
         value
         for term, value in rarity.items()
-        if found.best in holders[term][(at := holders[term].searchsorted(found.best)) : at + 1]
+        if found.best in holders[term][(at := holders[term].searchsorted(best)) : at + 1]
     ]
     coverage = min(sum(held) / total, 1.0)
     ways = math.lgamma(len(rarity) + 1) - math.lgamma(len(held) + 1)

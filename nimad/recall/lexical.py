@@ -13,29 +13,30 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from nimad.index.kernels.contract import Counts, Numbers
 from nimad.index.kernels.loader import load_kernels
 from nimad.recall import literals
-from nimad.recall.columns import NONE, Columns, Floats, Rows
+from nimad.recall.columns import Columns, Floats, Rows
 from nimad.recall.dates import Flags
 from nimad.recall.parsed_query import LONG, ParsedQuery
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scope
 from nimad.recall.weights import Weights
 from nimad.text import tokens
-from nimad.words.index import NO_POSTINGS, TermIndex
+from nimad.words.index import TermIndex
 
 ASKED = 16
 """Terms that are asked of a query that has more than LONG: the rarest that occur."""
 MEASURE = 10
 """Terms of a long query, the weightiest, that a memory should hold: no memory holds all."""
+WIDE = 2
+"""Rows of which the one is picked that shares most.  With 1 the ten best of 100,000 memories are
+.995 of those of scoring every row, with 2 .996, and no more with all."""
 _KERNELS = load_kernels()
+_NOBODY: tuple[Numbers, Counts] = (np.zeros(0, np.uint32), np.zeros(0, np.uint16))
 _SPARE: list[Floats] = []
 """Arrays of zeros for the next queries: new ones of a large store would be cleared by the kernel, a
 page at a time.  Two at most, and none after a rest."""
-_MANY = 32
-"""Rows for one row: with fewer, marking rows is faster than sorting them."""
-_ROUNDED = 0.999
-"""Factor of a bar that sums, which are rounded, are held against."""
 
 Texts = Callable[[str, list[int]], Iterable[tuple[int, str]]]
 """Gives (id, text) of those of some memories whose text holds a part: `Records.texts_holding`."""
@@ -50,12 +51,11 @@ class LexicalScores:
 
     Attributes:
         own: float32[n], BM25 of each row; 0 outside of the mask.
-        rows: int64[m], where `own` is not 0, in no order.
+        rows: where `own` is not 0, in no order.
         best: what a memory would score that held each word once, at the usual length: the measure
             of how much of a question is met.
         unknown: the terms that no row holds.
-        holders: int64[m] for each term that was asked: the rows in the scope that hold it,
-            ascending.
+        holders: for each term that was asked the rows in the scope that hold it, ascending.
         literal: float32[n], how rare the rarest literal is that a row holds, in [0, 1], where 1 is
             what stands in one memory; None where none is held.
     """
@@ -64,37 +64,39 @@ class LexicalScores:
     scope: Scope
     weights: Weights
     own: Floats
-    rows: Rows
+    rows: Numbers
     best: float
     unknown: frozenset[str]
-    holders: dict[str, Rows]
+    holders: dict[str, Numbers]
     literal: Floats | None = None
     _kept: dict[int, tuple[Rows, Floats]] = field(default_factory=dict)
 
     @classmethod
     def nothing(cls, columns: Columns, scope: Scope, weights: Weights) -> LexicalScores:
         """Where no word counts."""
-        none = np.zeros(0, np.int64)
+        none = _NOBODY[0]
         own = np.zeros(columns.count, np.float32)
         return cls(columns, scope, weights, own, none, 0.0, frozenset(), {})
 
     def shared_by(self, rows: Rows) -> Floats:
-        """float32[m]: what some rows have with their neighbours' shares."""
-        if self.columns.count <= self.weights.exact_rows:
-            return self.shared[rows]
-        return self._shared_by(rows)
+        """float32[m]: what some rows (each once) have with their neighbours' shares."""
+        if self.columns.count > self.weights.exact_rows:
+            return self._shared_by(rows)
+        return self.shared if len(rows) == self.columns.count else self.shared[rows]
 
     def _shared_by(self, rows: Rows) -> Floats:
-        columns, w = self.columns, self.weights
-        shares = (w.word_before, w.word_beyond, w.word_after)
-        sides = columns.before_parts, columns.after_parts
-        found = _KERNELS.shares(self.own, rows, *sides, shares)
+        sides = self.columns.before_parts, self.columns.after_parts
+        found = _KERNELS.shares(self.own, rows, *sides, self._shares)
         return found if self.scope.whole else found * self.scope.mask[rows]
+
+    @property
+    def _shares(self) -> tuple[float, float, float]:
+        return self.weights.word_before, self.weights.word_beyond, self.weights.word_after
 
     def release(self) -> None:
         """The query is answered: the next one may have the room."""
         if len(_SPARE) < 2 and self.columns.count > self.weights.exact_rows:
-            self.own[self.rows] = 0
+            self.own.fill(0)
             _SPARE.append(self.own)
 
     @functools.cached_property
@@ -109,41 +111,22 @@ class LexicalScores:
             return float(self.shared.max(initial=0.0))
         return float(self.leaders(self.weights.candidates)[1].max(initial=0.0))
 
-    def leaders(self, count: int) -> tuple[Rows, Floats]:
-        """int64[m], ascending: rows among which are the `count` that share most; and what they do.
-
-        What the best by themselves share, with those beside them, is a bar.  A row that reaches it
-        has more than a part of that itself, or has a neighbour that does: nobody has more than its
-        own and the shares of four others.
-        """
-        if count not in self._kept:
-            rows = self.rows
-            if len(rows) > count:
-                own, w = self.own[rows], self.weights
-                first = np.partition(own, len(own) - count)[len(own) - count]
-                shared = self.shared_by(self._with_neighbours(rows[own >= first]))
-                bar = np.partition(shared, len(shared) - count)[len(shared) - count]
-                most = 1 + w.word_before + 2 * w.word_beyond + w.word_after
-                rows = rows[own >= np.float32(max(first, bar) / most * _ROUNDED)]
-            rows = self._with_neighbours(rows)
-            self._kept[count] = rows, self.shared_by(rows)
-        return self._kept[count]
-
-    def _with_neighbours(self, rows: Rows) -> Rows:
-        """Some rows and those up to two turns away, ascending."""
-        sides = [rows]
-        for chain in (self.columns.before, self.columns.after):
-            beside = rows
-            for _ in range(2):
-                beside = chain[beside].astype(np.int64)
-                beside = beside[beside != NONE]
-                sides.append(beside)
-        found = np.concatenate(sides)
-        if len(found) * _MANY < self.columns.count:
-            return distinct(found)
-        held = np.zeros(self.columns.count, np.bool_)
-        held[found] = True
-        return np.flatnonzero(held)
+    def leaders(self, count: int, mask: Flags | None = None) -> tuple[Rows, Floats]:
+        """int64[m], ascending: the `count` rows (of a mask) that share most, of WIDE times as many
+        with the highest scores of their own and those beside them; and what they share."""
+        if mask is None and count in self._kept:
+            return self._kept[count]
+        inside = None if self.scope.whole else self.scope.mask
+        if mask is not None:
+            inside = mask if inside is None else mask & inside
+        columns = self.columns
+        sides = columns.before_parts, columns.after_parts
+        found = _KERNELS.leaders(
+            self.own, self.rows, *sides, self._shares, inside, WIDE * count, count
+        )
+        if mask is None:
+            self._kept[count] = found
+        return found
 
 
 def rest() -> None:
@@ -212,11 +195,11 @@ class _Sums:
     own: Floats = field(init=False)
     best: list[float] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
-    holders: dict[str, Rows] = field(default_factory=dict)
+    holders: dict[str, Numbers] = field(default_factory=dict)
     dated: Floats | None = None
     best_dated: float = 0.0
     literal: Floats | None = None
-    fresh: list[Rows] | None = field(default_factory=list)
+    fresh: list[Numbers] | None = field(default_factory=list)
 
     def __post_init__(self) -> None:
         try:
@@ -228,7 +211,7 @@ class _Sums:
 
     def add_term(self, term: str, question: ParsedQuery, *, held: bool) -> None:
         """Add BM25 of one term to the rows that hold it."""
-        rows, counts = self._holders(term) if held else (NO_POSTINGS.ids, NO_POSTINGS.counts)
+        rows, counts = self._holders(term) if held else _NOBODY
         self.holders[term] = rows
         rarity = self._rarity(len(rows)) * question.factors.get(term, 1.0)
         if not len(rows):
@@ -250,11 +233,11 @@ class _Sums:
                 self.fresh.append(fresh)
             self.best.append(rarity)
 
-    def rows(self) -> Rows:
-        """int64[m]: the rows with a score."""
+    def rows(self) -> Numbers:
+        """The rows with a score."""
         if self.fresh is None:
-            return np.flatnonzero(self.own)
-        return np.concatenate([np.zeros(0, np.int64), *self.fresh])
+            return np.flatnonzero(self.own).astype(np.uint32)
+        return np.concatenate([_NOBODY[0], *self.fresh])
 
     def add_dates(self, on_dates: Mapping[str, Flags]) -> None:
         """Add what dates are worth, by their words or by the times of the rows."""
@@ -276,7 +259,10 @@ class _Sums:
         """Add the rarity of a literal to the rows whose texts hold it."""
         parts = {term for token in tokens(literal) for term in self.terms.cut(token)}
         known = self.holders
-        held = [known[part] if part in known else self._holders(part)[0] for part in parts]
+        held = [
+            (known[part] if part in known else self._holders(part)[0]).astype(np.int64)
+            for part in parts
+        ]
         held.sort(key=len)
         rows = held[0]
         for others in held[1:]:
@@ -297,14 +283,19 @@ class _Sums:
             self.literal[rows] = np.maximum(self.literal[rows], share)
             self.best.append(rarity)
 
-    def _holders(self, term: str) -> tuple[Rows, Floats]:
-        """rows: int64[m] in the scope that hold a term, and counts: float32[m], how often."""
-        postings = self.terms.postings(term, self.columns.last_id)
-        rows, counts = self.columns.among(postings.ids, postings.counts)
+    def _holders(self, term: str) -> tuple[Numbers, Counts]:
+        """The rows in the scope that hold a term, ascending, and how often."""
+        columns, found = self.columns, None
+        if columns.without_gaps:
+            found = self.terms.rows(term, int(columns.id[0]), columns.last_id)
+        if found is None:
+            postings = self.terms.postings(term, columns.last_id)
+            rows, counts = columns.among(postings.ids, postings.counts)
+            found = rows.astype(np.uint32), counts
         if not self.scope.whole:
-            inside = self.scope.mask[rows]
-            rows, counts = rows[inside], counts[inside]
-        return rows, counts
+            inside = self.scope.mask[found[0].astype(np.int64)]  # 5 times as fast as with uint32
+            found = found[0][inside], found[1][inside]
+        return found
 
     def _rarity(self, holders: int) -> float:
         """In the scope, with the memories that it is taken to have besides."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,21 @@ from numpy.typing import NDArray
 
 from nimad.model import Filter
 from nimad.recall import speaker_prefix
-from nimad.recall.columns import CODES, Columns
+from nimad.recall.columns import CODES, Columns, Rows
 from nimad.recall.layers import INPUT, OUTPUT
 from nimad.recall.subjects import NO_SUBJECT
 from nimad.recall.weights import Weights
 from nimad.store.records import Records
 from nimad.text import common_form
 
+Flags = NDArray[np.bool_]
+
 _KEPT = 8
 """Scopes kept."""
 _LARGE, _LARGE_KEPT = 50_000, 3
 """Rows from which on fewer are kept, and how many: one takes up to 18 bytes a row."""
-
-
+_SUBJECTS_KEPT = 16
+"""Combinations of subjects whose rows are kept."""
 _LAYERS_SQL = "SELECT folded, id FROM names WHERE folded IN (?, ?)"
 MIXED = 0.7, 1.0
 """Standard deviations of the logarithms of lengths, between which the texts of a store become
@@ -48,8 +50,9 @@ class Scope:
         prefixes: the codes of speakers in the texts, see `speaker_prefix`.
         first, last: the times between which those lie that have one.
         layers: the codes of the layers of a chat with an agent, see `nimad.recall.layers`.
-        instructions: bool[n], the standing instructions that users gave; None without any.
-        id: int64[n], of every row.
+        instructions: bool[n] and int64[m], ascending: the standing instructions that users gave;
+            None without any.
+        id, who: int64[n] and int32[n], of every row.
         bound: the asker may know of nothing else.
     """
 
@@ -65,9 +68,23 @@ class Scope:
     first: int
     last: int
     layers: dict[str, int]
-    instructions: NDArray[np.bool_] | None
-    id: NDArray[np.int64]
+    instructions: tuple[Flags, Rows] | None
+    id: Rows
+    who: NDArray[np.int32]
     bound: bool
+    _spoken: dict[tuple[int, ...], NDArray[np.uint32]] = field(default_factory=dict)
+
+    def spoken_by(self, subjects: Rows) -> NDArray[np.uint32]:
+        """uint32[m], ascending: the rows of some subjects; kept for the next query."""
+        key = tuple(subjects.tolist())
+        if (known := self._spoken.get(key)) is None:
+            if len(self._spoken) >= _SUBJECTS_KEPT:
+                self._spoken.clear()
+            mine = self.who == key[0]
+            for code in key[1:]:
+                mine |= self.who == code
+            known = self._spoken[key] = np.flatnonzero(mine).astype(np.uint32)
+        return known
 
     @functools.cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -191,7 +208,8 @@ class Scopes:
             first=int(times.min()) if len(times) else 0,
             last=int(times.max()) if len(times) else 0,
             layers=layers,
-            instructions=told if told.any() else None,
+            instructions=(told, np.flatnonzero(told)) if told.any() else None,
             id=columns.id,
+            who=columns.who,
             bound=where.within is not None,
         )

@@ -5,8 +5,9 @@ One call looks at one version of the columns and changes nothing, so queries go 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,12 @@ from nimad.recall.parsed_query import ParsedQuery, looked_at, parse_query
 from nimad.recall.query_context import QueryContext
 from nimad.recall.scopes import Scope
 from nimad.recall.semantic import (
+    SemanticBonus,
     SemanticQuery,
     SemanticScorer,
     SemanticScores,
     best_places,
+    highest,
     late_cosines,
 )
 from nimad.recall.weights import Weights
@@ -38,13 +41,50 @@ BONUSES = ("subject", "date", "literal", "layer", "instruction")
 AROUND = 0.25
 """Share of the whole of a long query in its vector, beside that of the part that says what is
 wanted."""
+SPARE = 4
+"""Memories for each one asked for whose parts are looked at: some may say the same."""
+_ROUNDED = 1e-4
+"""More than sums in float32 are off."""
 EXACT = 2.0
 """Bonus of a memory that is the query, word for word: above the sum of everything else."""
 
 Floats = NDArray[Any]
 """float32 or float64."""
-Bonuses = dict[str, tuple[np.float32, NDArray[Any]]]
-"""By name: what a bonus is worth, and bool[n] or float32[n], to which rows or how much of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bonus:
+    """What some memories have, whatever their words and vectors.
+
+    Attributes:
+        worth: of it.
+        of: which of some rows have it, or how much of it: bool[m] or float32[m].
+        rows: int64[m] or uint32[m], ascending, where it is not 0.
+        mask: bool[n], in place of the rows where many have it.
+    """
+
+    worth: np.float32
+    of: Callable[[Rows], NDArray[Any]]
+    rows: NDArray[Any] | None = None
+    mask: Flags | None = None
+
+    @classmethod
+    def where(cls, worth: float, mine: NDArray[Any], rows: Rows | None = None) -> Bonus:
+        """Of bool[n] or float32[n], which rows have it, or how much of it."""
+        return cls(
+            np.float32(worth), mine.__getitem__, np.flatnonzero(mine) if rows is None else rows
+        )
+
+    def leaders(self, words: LexicalScores, count: int) -> Rows:
+        """Those of the rows with most words."""
+        if self.rows is None:
+            return words.leaders(count, self.mask)[0]
+        rows = self.rows.astype(np.int64)
+        return rows[highest(words.shared_by(rows), count)]
+
+
+Bonuses = dict[str, Bonus]
+"""By name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +108,18 @@ class _Scored:
     same: Rows
     on_dates: Mapping[str, Flags]
     on_date: Flags | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """rows: int64[m], with their own cosine and the mixed one: float32[m], nan for unknown; what
+    they share of words: float32[m]; and whether each is a candidate."""
+
+    rows: Rows
+    plain: Floats
+    mixed: Floats
+    shared: Floats
+    kept: Flags
 
 
 class Scoring:
@@ -95,45 +147,44 @@ class Scoring:
         context = scored.context
         if not len(scored.same) and not self._weigh(scored).enough:
             return []
-        rows, plain, mixed = self._find_candidates(scored)
-        if not len(rows):
-            return []
-        parts = self._parts_of(rows, mixed, scored)
-        parts["exact"] = np.zeros(len(rows))
-        if len(scored.same):
-            parts["exact"] += EXACT * np.isin(rows, scored.same)
-        score = sum(parts.values(), np.zeros(len(rows)))
-        parts["cosine"] = plain
-        chosen, copies = self._distinct(rows, score, context)
+        found = self._find_candidates(scored)
+        core = self._core_of(found, scored)
+        most = SPARE * context.k
+        while True:
+            places = self._shortlist(core, most)
+            if not len(places):
+                return []
+            rows = found.rows[places]
+            parts = self._parts_of(rows, found.shared[places], found.mixed[places], scored)
+            score = sum(parts.values(), np.zeros(len(rows)))
+            chosen = self._distinct(rows, score, min(most, len(rows)))[: context.k]
+            if len(chosen) == context.k or most >= len(core):
+                break
+            most *= SPARE
+        parts["cosine"] = found.plain[places]
         ids = self._columns.id
         values = zip(*(part[chosen].tolist() for part in parts.values()), strict=True)
         shown = [  # without what is unknown: nan, which is not equal to itself
             {name: value for name, value in zip(parts, row, strict=True) if value == value}
             for row in values
         ]
-        others = [ids[found].tolist() if len(found) else [] for found in copies]
+        copies = self._columns.copies(rows[chosen], context.scope.mask)
+        others = [ids[same].tolist() if len(same) else [] for same in copies]
         best = ids[rows[chosen]].tolist(), score[chosen].tolist(), shown, others
         return list(zip(*best, strict=True))
 
-    def _distinct(
-        self, rows: Rows, score: Floats, context: QueryContext
-    ) -> tuple[Rows, list[Rows]]:
-        """The places of the best `k`, each sentence of a speaker once, with the rows of its copies.
+    def _distinct(self, rows: Rows, score: Floats, most: int) -> Rows:
+        """The places of the best `most`, best first, each sentence of a speaker once."""
+        places = best_places(score, most)
+        said = self._columns.said(rows[places])
+        if len(set(said)) == len(said):
+            return places
+        return places[sorted({key: n for n, key in reversed(list(enumerate(said)))}.values())]
 
-        Nearly always the best are distinct already.
-        """
-        columns, wanted = self._columns, context.k
-        while True:
-            places = best_places(score, wanted)
-            said = columns.said(rows[places])
-            first = list(range(len(said)))
-            if len(set(said)) < len(said):
-                first = sorted({key: n for n, key in reversed(list(enumerate(said)))}.values())
-            if len(first) >= context.k or len(places) == len(score):
-                break
-            wanted *= 4
-        chosen = places[first[: context.k]]
-        return chosen, columns.copies(rows[chosen], context.scope.mask)
+    @property
+    def _is_large(self) -> bool:
+        """Whether only candidates are compared by meaning."""
+        return self._columns.count > self._weights.exact_rows
 
     def evidence(self, context: QueryContext) -> Evidence:
         """What `best` decides by whether to answer."""
@@ -193,17 +244,19 @@ class Scoring:
         `on_date: bool[n]`, the rows whose time is what the query names, every part of it."""
         columns, weights = self._columns, self._weights
         found: Bonuses = {}
-        if len(query.subjects):
-            found["subject"] = np.float32(weights.subject), columns.spoken_by(query.subjects)
+        if len(subjects := query.subjects):
+            rows = scope.spoken_by(subjects) if self._is_large else None
+            speaks = partial(columns.spoken_by, subjects)
+            found["subject"] = Bonus(np.float32(weights.subject), speaks, rows)
         if on_date is not None:
-            found["date"] = np.float32(weights.on_date), on_date
+            found["date"] = Bonus.where(weights.on_date, on_date)
         if words.literal is not None:
-            found["literal"] = np.float32(weights.literal), words.literal
+            found["literal"] = Bonus.where(weights.literal, words.literal)
         if scope.instructions is not None:
-            found["instruction"] = np.float32(weights.instruction), scope.instructions
+            found["instruction"] = Bonus.where(weights.instruction, *scope.instructions)
         if query.layer in scope.layers:
             asked = columns.layer == scope.layers[query.layer]
-            found["layer"] = np.float32(weights.layer), asked
+            found["layer"] = Bonus(np.float32(weights.layer), asked.__getitem__, mask=asked)
         return found
 
     def _score_meaning(
@@ -230,11 +283,13 @@ class Scoring:
             return None
         weights = self._weights
         extra = None
-        if bonuses and self._columns.count > weights.exact_rows:
+        if bonuses and self._is_large:
             # beside the words of a row, in their unit
             unit = np.float32(words.top / max(1 - self._share(context, query), 1e-6))
-            rows = np.flatnonzero(np.logical_or.reduce([mine != 0 for _, mine in bonuses.values()]))
-            extra = rows, lambda rows: unit * worth_of(bonuses, bonuses, rows)
+            extra = SemanticBonus(
+                lambda count: [one.leaders(words, count) for one in bonuses.values()],
+                lambda rows: unit * worth_of(bonuses, bonuses, rows),
+            )
         about = SemanticQuery(
             query=vector,
             scope=context.scope,
@@ -283,30 +338,49 @@ class Scoring:
         )
         return evidence.weigh(signals, evidence.threshold(context.strictness))
 
-    def _find_candidates(self, scored: _Scored) -> tuple[Rows, Floats, Floats]:
-        """rows: int64[m], with their own cosine and the mixed one: float32[m], nan for unknown."""
-        near, query = scored.near, scored.query
+    def _find_candidates(self, scored: _Scored) -> _Candidates:
+        near, query, words = scored.near, scored.query, scored.words
         also = scored.same
         if query.only_names:  # they may be missing among the nearest
-            named = self._columns.spoken_by(query.subjects) & scored.context.scope.mask
-            also = distinct(np.concatenate([also, np.flatnonzero(named)]))
-        if near is None:
-            rows = distinct(np.concatenate([np.flatnonzero(scored.words.shared), also]))
-            unknown = np.full(len(rows), np.nan, np.float32)
-            return rows, unknown, unknown
-        rows, plain, mixed = near.rows, near.plain, near.mixed
-        if query.only_names:
-            extra = np.setdiff1d(np.concatenate([np.flatnonzero(scored.words.shared), also]), rows)
+            named = scored.context.scope.spoken_by(query.subjects).astype(np.int64)
+            also = distinct(np.concatenate([also, named[scored.context.scope.mask[named]]]))
+        none = np.zeros(0, np.float32)
+        rows, plain, mixed = (also[:0], none, none)
+        if near is not None:
+            rows, plain, mixed = near.rows, near.plain, near.mixed
+        if near is None or query.only_names:
+            extra = np.setdiff1d(np.concatenate([np.flatnonzero(words.shared), also]), rows)
             rows = np.concatenate([rows, extra])
             gap = np.full(len(extra), np.nan, np.float32)
             plain, mixed = np.append(plain, gap), np.append(mixed, gap)
-        kept = scored.words.shared_by(rows) > 0
-        if not query.only_names:
+        shared = words.shared_by(rows)
+        kept = shared > 0
+        if near is not None and not query.only_names:
             halfway = near.usual + self._weights.near * (near.high - near.usual)
             kept |= mixed >= min(halfway, scored.context.embedder.scale.near)
         if len(also):
             kept |= np.isin(rows, also)
-        return rows[kept], plain[kept], mixed[kept]
+        return _Candidates(rows, plain, mixed, shared, kept)
+
+    def _core_of(self, found: _Candidates, scored: _Scored) -> Floats:
+        """float32[m]: the parts of the formula that tell most, together; -inf where a row is no
+        candidate."""
+        lexical, semantic = self._sides_of(found.shared, found.mixed, scored)
+        core = lexical + semantic + worth_of(scored.bonuses, scored.bonuses, found.rows)
+        core[~found.kept] = -np.inf
+        if len(scored.same):
+            core[np.isin(found.rows, scored.same)] += EXACT
+        return core
+
+    def _shortlist(self, core: Floats, most: int) -> Rows:
+        """Places, ascending, among which are those of the `most` highest scores: those where the
+        rest of the formula can make up for what `core` lacks."""
+        bar = np.float32(np.finfo(np.float32).min)
+        if len(core) > most:
+            weights = self._weights
+            rest = weights.asks + weights.importance + weights.recency + _ROUNDED
+            bar = max(bar, np.partition(core, len(core) - most)[len(core) - most] - rest)
+        return np.flatnonzero(core >= bar)
 
     def _share(self, context: QueryContext, query: ParsedQuery) -> float:
         """Of the semantic side in the score."""
@@ -315,25 +389,33 @@ class Scoring:
         by_pairs = query.dense and context.embedder.by_spelling
         return self._weights.semantic * (self._weights.dense if by_pairs else 1.0)
 
-    def _parts_of(self, rows: Rows, mixed: Floats, scored: _Scored) -> dict[str, Floats]:
-        """The terms of the formula, by name: float[m] each."""
-        columns, weights, scope = self._columns, self._weights, scored.context.scope
-        words, near = scored.words, scored.near
+    def _sides_of(self, shared: Floats, mixed: Floats, scored: _Scored) -> tuple[Floats, Floats]:
+        """The lexical and the semantic term of the formula."""
+        near, top = scored.near, max(scored.words.top, 1e-6)
         share = self._share(scored.context, scored.query)
-        top = max(words.top, 1e-6)
         nearness = np.where(np.isnan(mixed), np.float32(0), mixed)
         low, spread = (near.low, max(near.high - near.low, 1e-6)) if near else (0.0, 1.0)
+        return (1 - share) * shared / top, share * np.maximum(nearness - low, 0) / spread
+
+    def _parts_of(
+        self, rows: Rows, shared: Floats, mixed: Floats, scored: _Scored
+    ) -> dict[str, Floats]:
+        """The terms of the formula, by name: float[m] each."""
+        columns, weights, scope = self._columns, self._weights, scored.context.scope
+        lexical, semantic = self._sides_of(shared, mixed, scored)
         time = columns.time[rows]
         age = (time - scope.first) / max(scope.last - scope.first, 1)
         age[time == 0] = 0.5  # no date is neither old nor new
         asks = columns.asks[rows] & (columns.layer[rows] != scope.layers.get(INPUT, NONE))
+        exact = np.isin(rows, scored.same) if len(scored.same) else np.zeros(len(rows))
         return {
-            "lexical": (1 - share) * words.shared_by(rows) / top,
-            "semantic": share * np.maximum(nearness - low, 0) / spread,
+            "lexical": lexical,
+            "semantic": semantic,
             **{name: worth_of(scored.bonuses, (name,), rows) for name in BONUSES},
             "asks": -weights.asks * asks,
             "importance": weights.importance * columns.importance[rows],
             "recency": weights.recency * age,
+            "exact": EXACT * exact,
         }
 
 
@@ -342,6 +424,5 @@ def worth_of(bonuses: Bonuses, names: Iterable[str], rows: Rows) -> Floats:
     total = np.zeros(len(rows), np.float32)
     for name in names:
         if name in bonuses:
-            worth, mine = bonuses[name]
-            total += worth * mine[rows]
+            total += bonuses[name].worth * bonuses[name].of(rows)
     return total

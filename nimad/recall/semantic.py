@@ -27,12 +27,12 @@ from nimad.store.records import Records
 
 LATE_ROWS = 32
 """Unencoded memories that are embedded during one query (best lexical matches first): 1.5 ms."""
-FAR_EFFORT = 0.25
-"""Search effort (share of normal) for the far end; accuracy does not matter there."""
+FAR_EFFORT = 1.0
+"""Search effort (share of normal) for the far end.  With 0.25, .05 ms less at 100,000 memories,
+.9915 of the ten best are those of scoring every row instead of .996 (`whole_path`)."""
 NEAR_EFFORT = 0.4
-"""Search effort (share of normal) where words have found candidates, too.  With this and FAR_EFFORT
-the two searches take .29 ms of a query at 100,000 memories instead of about .5, and .991 of
-the best ten are those of scoring every memory instead of .995 (tests/benchmarks/whole_path.py)."""
+"""Search effort (share of normal) where words have found candidates, too: half of the time at
+100,000 memories, and the same ten best."""
 BLOCKS = 32
 """Blocks of rows of which the usual cosine of a store is taken [rows of 8]."""
 _BATCH = 4096
@@ -63,6 +63,19 @@ class SemanticScores:
 
 
 @dataclass(frozen=True, slots=True)
+class SemanticBonus:
+    """What rows are worth besides their words.
+
+    Attributes:
+        leaders: for each reason, those of the rows concerned, as many as asked, with most words.
+        worth: what rows are worth, in the unit of words.
+    """
+
+    leaders: Callable[[int], Sequence[Rows]]
+    worth: Callable[[Rows], Floats]
+
+
+@dataclass(frozen=True, slots=True)
 class SemanticQuery:
     """What is compared with the memories.
 
@@ -71,8 +84,8 @@ class SemanticQuery:
         same: rows to be scored in any case.
         shares: of the vectors of the one before and the one after, for the embedder in use.
         late: the cosines of memories, by id, whose vectors are not stored yet; None: too slow.
-        extra: rows (ascending) of a large store that are worth more than their words, and what
-            that is, when the best by both are picked to be compared; a row without words is not.
+        extra: what rows of a large store are worth besides their words, when the best by both are
+            picked to be compared; a row without words is not picked for it.
         wanted: how many memories are asked for.
     """
 
@@ -82,7 +95,7 @@ class SemanticQuery:
     same: Rows
     shares: tuple[float, float]
     late: Callable[[Rows], Floats] | None = None
-    extra: tuple[Rows, Callable[[Rows], Floats]] | None = None
+    extra: SemanticBonus | None = None
     wanted: int = 10
 
 
@@ -112,6 +125,7 @@ class SemanticScorer:
         self._weights = weights
         self._every: Located | None = None
         self._measured: tuple[Located, int] | None = None
+        self._sampled: tuple[Scope, Located] | None = None
 
     def score(self, blocks: BlockIndex, about: SemanticQuery, watch: Stopwatch) -> SemanticScores:
         """Score every row in the scope; of a large store the nearest, and the best by words."""
@@ -141,9 +155,7 @@ class SemanticScorer:
             self._measure_rows(rows[columns.length[rows] == 0], every, about.shares, near)
             picked = near.searchsorted(rows)
             sides = [_places(near, chain[rows]) for chain in (columns.before, columns.after)]
-            scope = about.scope
-            some = evenly(scope.rows if scope.filtered else np.arange(columns.count), BLOCKS)
-            sample = blocks.locate(columns.id[some]).cosines(query)
+            sample = self._sample(blocks, about.scope).cosines(query)
         found = self._mix(rows, cosines, picked, sides, about.shares)
         sample = sample[~np.isnan(sample)]
         watch.lap("cosines")
@@ -152,6 +164,15 @@ class SemanticScorer:
         usual = float(sample.sum()) / len(sample)
         variance = float(sample @ sample) / len(sample) - usual**2
         return replace(found, usual=usual, spread=math.sqrt(max(variance, 0.0)))
+
+    def _sample(self, blocks: BlockIndex, scope: Scope) -> Located:
+        """Where some vectors of a scope lie, all over it; kept for the next query."""
+        known = self._sampled
+        if known is None or known[0] is not scope:
+            rows = scope.rows if scope.filtered else np.arange(self._columns.count)
+            known = scope, blocks.locate(self._columns.id[evenly(rows, BLOCKS)])
+        self._sampled = scope, blocks.locate(known[1].ids, known[1])
+        return self._sampled[1]
 
     def _encode_late(self, cosines: Floats, rows: Rows, about: SemanticQuery) -> None:
         """What is found by its words and has no vector yet is compared all the same; `cosines` of
@@ -170,23 +191,20 @@ class SemanticScorer:
         if scope.count <= weights.exact_rows // 4:
             return scope.rows
         most, few = (max(n, 2 * about.wanted) for n in (weights.candidates, weights.nearest))
-        (held, shared), named = about.words.leaders(most), np.zeros(0, np.int64)
+        sets = [about.words.leaders(most)[0]]
         if about.extra is not None:
-            named = about.extra[0]
-        best = self._most_promising(held, shared, named, about, most)
-        while len(best) % most == 0 and 0 < self._sentences(best) < 2 * about.wanted:
+            sets += about.extra.leaders(most)
+        best = self._most_promising(distinct(np.concatenate(sets)), about, most)
+        more = best
+        while len(more) >= most and not self._say(best, 2 * about.wanted):
             others = np.flatnonzero(about.words.shared)
-            held = others[~np.isin(columns.print[others], columns.print[best])]
-            named = np.intersect1d(named, held, assume_unique=True)
-            shared = about.words.shared[held]
-            more = self._most_promising(held, shared, named, about, most)
-            if not len(more):
-                break
+            others = others[~np.isin(columns.print[others], columns.print[best])]
+            more = self._most_promising(others, about, most)
             best = np.concatenate([best, more])
         watch.lap("words")
         few, effort = (few, NEAR_EFFORT) if len(best) else (most, 1.0)
         near, _ = blocks.search(about.query, few, scope.ids, effort=effort)
-        while len(near) == few and self._sentences(columns.rows_of(np.sort(near))) < about.wanted:
+        while len(near) == few and not self._say(columns.rows_of(np.sort(near)), about.wanted):
             few *= 8
             near, _ = blocks.search(about.query, few, scope.ids, effort=effort)
         # these are for the low end only, but scoring them as well does no harm
@@ -195,20 +213,16 @@ class SemanticScorer:
         found = columns.rows_of(np.sort(np.concatenate([near, far])))
         return distinct(np.concatenate([found[scope.mask[found]], best, about.same]))
 
-    def _most_promising(
-        self, rows: Rows, shared: Floats, named: Rows, about: SemanticQuery, most: int
-    ) -> Rows:
-        """The best of some rows by words and what they are worth besides, equal ones in order;
-        `named` are those that are worth anything besides.  Both ascending."""
-        words = about.words
-        best = rows[highest(shared, most)]
-        if about.extra is None or not len(named):
-            return best
-        theirs = words.shared_by(named)
-        named, theirs = named[theirs > 0], theirs[theirs > 0]
-        chosen = named[highest(theirs + about.extra[1](named), most)]
-        both = distinct(np.concatenate([best, chosen]))
-        return both[best_places(words.shared_by(both) + about.extra[1](both), most)]
+    def _most_promising(self, rows: Rows, about: SemanticQuery, most: int) -> Rows:
+        """The best of some rows, ascending, by words and what they are worth besides; and a few of
+        the best by words alone, which the others may outnumber."""
+        if len(rows) <= most:
+            return rows
+        shared = about.words.shared_by(rows)
+        if about.extra is None:
+            return rows[best_places(shared, most)]
+        both = best_places(shared + about.extra.worth(rows), most)
+        return rows[distinct(np.concatenate([both, best_places(shared, most // 8)]))]
 
     def _mix(
         self,
@@ -234,9 +248,11 @@ class SemanticScorer:
             return SemanticScores(rows, plain, mixed, 0.0, 0.0)
         return SemanticScores(rows, plain, mixed, low, float(np.fmax.reduce(mixed)))
 
-    def _sentences(self, rows: Rows) -> int:
-        """How many different texts rows have: a sentence that was said often hides the others."""
-        return len(set(self._columns.print[rows].tolist()))
+    def _say(self, rows: Rows, count: int) -> bool:
+        """Whether rows have so many different texts: a sentence that was said often hides the
+        others.  Nearly always the first of them tell."""
+        prints = self._columns.print
+        return any(len(set(prints[some].tolist())) >= count for some in (rows[: 2 * count], rows))
 
     def _with_neighbours(self, rows: Rows) -> Rows:
         """`rows` and their neighbours, ascending."""

@@ -45,10 +45,10 @@ class Weights:
             one, candidates are.
         candidates: how many of the best by words and subject are candidates.
         nearest: how many of the nearest are; where no word was met, as many as of the others.
-            Both are at least twice what is asked for.  In 100,000 memories of made-up talk the
-            best ten are 99.5 % of those that scoring every row gives (`whole_path`).
-        furthest: how many of those that lie opposite are, for the low end of a store's cosines: in
-            100,000 memories off by 0.007 of a cosine; that of 1,000 picked evenly, by up to 0.1.
+            Both are at least twice what is asked for.  Of the best ten in 100,000 and 1,000,000
+            memories of made-up talk at least 99.5 % are those of scoring every row (`whole_path`).
+        furthest: how many of those that lie opposite are, for the low end of a store's cosines,
+            by which the semantic side is measured: most of what differs comes of it.
         near: where between the usual cosine of a store and its best a memory must lie to be shown
             that has no word in common with the question; less where an embedder's `near` is less.
     """
@@ -73,9 +73,9 @@ class Weights:
     recency: float = 0.005
     unseen: int = 10
     exact_rows: int = 20_000
-    candidates: int = 600
-    nearest: int = 64
-    furthest: int = 16
+    candidates: int = 700
+    nearest: int = 32
+    furthest: int = 32
     near: float = 0.5
 
     def shares_of(self, embedder: Embedder) -> tuple[float, float]:

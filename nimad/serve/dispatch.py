@@ -24,6 +24,7 @@ from nimad.serve.access import Access, Peer
 from nimad.serve.frames import Frame
 from nimad.serve.lanes import Job, Lane
 from nimad.serve.protocol import Refused, Request
+from nimad.serve.request_counts import UNKNOWN, UNREADABLE, RequestCounts
 from nimad.serve.verbs import Call, Verb
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ SMALL = 2048
 """Size of a frame up to which it is parsed on the event loop: that takes 0.2 ms at most [bytes]."""
 HUNG_SECONDS = 120.0
 """Time after which a reading verb, which has a deadline, is stuck and not busy [seconds]."""
+OK = "ok"
+"""The outcome of a request that was answered with a result."""
 MYSELF = Peer(os.getpid(), os.geteuid(), os.getegid())
 
 
@@ -57,6 +60,7 @@ class Dispatcher:
         self.before: Callable[[Verb], None] = lambda verb: None
         self.after: Callable[[Verb], None] = lambda verb: None
         self.requests = 0  # of clients; a query to oneself is none
+        self.counts = RequestCounts()
 
     async def admit(self, peer: Peer) -> None:
         """Return when the peer may do anything at all; else raise NotPermitted or OwnerOnly."""
@@ -68,50 +72,59 @@ class Dispatcher:
 
     async def answer(self, frame: Frame, peer: Peer) -> bytes | None:
         """The reply to a frame, None for a notification; its descriptors are closed afterwards."""
+        began = time.perf_counter()
         if len(frame.data) <= SMALL:
             found = protocol.read(frame.data)
         else:
             found = await self._parsing.submit(peer.uid, partial(protocol.read, frame.data)).outcome
         if isinstance(found, Refused):
             close_all(frame.fds)
+            self.counts.note(UNREADABLE, found.error.code, time.perf_counter() - began)
             return protocol.error_reply(found.id, found.error)
+        name = UNKNOWN
         try:
             if frame.refused:
                 raise InvalidRequest(detail="it carries more descriptors than the one it may")
             verb = self._verbs.get(found.method)
             if verb is None:
                 raise UnknownMethod(method=protocol.shown(found.method))
+            name = verb.name
             self.before(verb)
             kind = "read" if verb.access == "read" else "write"
             lane = self._lanes["lengthy" if is_lengthy(verb.name, found.params) else kind]
             job = lane.submit(peer.uid, partial(self._perform, verb, found, peer, frame.fds))
             self._waiting[job] = verb.name
             try:
-                reply: bytes = await job.outcome  # Busy when `abandon` gives up on it
+                reply: bytes
+                reply, outcome = await job.outcome  # Busy when `abandon` gives up on it
             finally:
                 del self._waiting[job]
                 if job.began is None:
                     close_all(frame.fds)
         except NimadError as error:
             close_all(frame.fds)
-            reply = protocol.error_reply(found.id, error)
+            reply, outcome = protocol.error_reply(found.id, error), error.code
         else:
             self.after(verb)
+        self.counts.note(name, outcome, time.perf_counter() - began)
         return None if found.notification else reply
 
     async def self_query(self) -> bool:
         """Ask for a ping past all queues; True when it came, and no reading verb hangs."""
         ping = partial(self._perform, self._verbs["ping"], Request("ping", {}), MYSELF, [])
-        reply = await self._watchdog.submit(MYSELF.uid, ping).outcome
-        return b'"result"' in reply and self._lanes["read"].oldest < HUNG_SECONDS
+        _, outcome = await self._watchdog.submit(MYSELF.uid, ping).outcome
+        return outcome == OK and self._lanes["read"].oldest < HUNG_SECONDS
 
     @property
     def busy(self) -> float:
         """How long the oldest request that is not lengthy is under way [seconds]."""
         return max(self._lanes[lane].oldest for lane in ("read", "write"))
 
-    def _perform(self, verb: Verb, request: Request, peer: Peer, fds: list[int]) -> bytes:
-        """Answer one request and close its descriptors, which no thread uses any more."""
+    def _perform(
+        self, verb: Verb, request: Request, peer: Peer, fds: list[int]
+    ) -> tuple[bytes, str]:
+        """Answer one request and close its descriptors, which no thread uses any more; the reply,
+        and OK or the code of the error."""
         began = time.perf_counter()
         try:
             self._access.check(peer, verb.access, verb.name)
@@ -125,16 +138,16 @@ class Dispatcher:
                 reply = protocol.result_reply(request.id, verb.shorten(result))
             took = (time.perf_counter() - began) * 1000
             log.debug("%s for process %d took %.1f ms", verb.name, peer.pid, took)
-            return reply
+            return reply, OK
         except NimadError as error:
             if error.wire == NimadError.wire:
                 log.error("%s: %s", verb.name, error.message)
-            return protocol.error_reply(request.id, error)
+            return protocol.error_reply(request.id, error), error.code
         except BaseException as error:  # SystemExit would end the loop, and the daemon with it
             frames = "".join(traceback.format_tb(error.__traceback__)).rstrip()
-            log.error("%s failed: %s\n%s", verb.name, describe(error), frames)
+            log.error("the verb %s failed: %s\n%s", verb.name, describe(error), frames)
             failure = NimadError(detail=f"{verb.name} failed with {type(error).__name__}")
-            return protocol.error_reply(request.id, failure)
+            return protocol.error_reply(request.id, failure), failure.code
         finally:
             close_all(fds)
 

@@ -14,15 +14,17 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from nimad import checks, times
+from nimad import checks, selection, times
 from nimad.core.capture import CapturedTurn
 from nimad.core.purge import Receipt
+from nimad.core.retention import Chosen
 from nimad.core.store import MemoryStore
 from nimad.disk.handed_over import check_handed_over
 from nimad.errors import BadRecord, NamespaceDenied, NotFound, ReplyTooLarge, UsageError
 from nimad.limits import (
     MAX_DEPTH,
     MAX_FRAME,
+    MAX_IDS,
     MAX_IMPORT,
     MAX_PAYLOAD,
     MAX_RECORD,
@@ -30,7 +32,7 @@ from nimad.limits import (
     MAX_RESULTS,
     MAX_TURNS,
 )
-from nimad.model import MAX_NAME, Filter, Memory, may_see
+from nimad.model import MAX_NAME, Filter, Hit, Memory, may_see, now_ms
 from nimad.namespaces import Namespaces
 from nimad.serve import params, protocol, wire
 from nimad.serve.oversize import Document, cut_to_fit
@@ -48,7 +50,7 @@ _ZONE = Param(params.zone, None)
 _ID = checks.integer(1, 2**63 - 1)
 
 _OFFSET = Param(checks.integer(0, 2**53), None)
-GET = {"id": Param(_ID), "offset": _OFFSET}
+GET = {"id": Param(_ID), "offset": _OFFSET, "context": Param(params.flag, False)}
 SIMILAR = {
     "id": Param(_ID),
     "k": Param(checks.integer(1, MAX_RESULTS), None),
@@ -82,7 +84,9 @@ CAPTURE = {"turns": Param(params.many(1, MAX_TURNS, "turns")), "time_zone": _ZON
 
 
 FORGET = {
-    "ids": Param(params.many(1, 10_000, "ids", _ID), []),
+    "ids": Param(params.many(1, MAX_IDS, "ids", _ID), []),
+    "where": Param(selection.read, None),
+    "time_zone": _ZONE,
     "purge": Param(params.flag, False),
     "all_forgotten": Param(params.flag, False),
     "dry_run": Param(params.flag, False),
@@ -111,12 +115,18 @@ class MemoryVerbs:
         ]
 
     def get(self, call: Call) -> dict[str, Any]:
-        """One memory, or with `offset` a piece of its JSON."""
+        """One memory, with `context` what is around it; or with `offset` a piece of its JSON."""
         given = call.params
         if given["offset"] is not None:
             document = self._document(given["id"], within=call.within)
             return {"piece": document.piece(given["offset"])}
-        return {"memory": wire.memory_json(self._store.get(given["id"], call.within))}
+        memory = self._store.get(given["id"], call.within)
+        reply: dict[str, Any] = {"memory": wire.memory_json(memory)}
+        if given["context"]:
+            where = Filter(within=call.within)
+            passages = self._store.recall.passages([Hit(memory, 0.0)], 1, where=where)
+            reply["results"] = [wire.memory_json(m) for each in passages for m in each.memories]
+        return reply
 
     def _document(
         self,
@@ -250,10 +260,18 @@ class MemoryVerbs:
 
     def forget(self, call: Call) -> dict[str, Any]:
         """Delete memories; the receipt tells what went."""
-        if not call.params["ids"] and not call.params["all_forgotten"]:
-            raise UsageError(detail="forget needs the ids of memories")
+        given = call.params
+        where, zone = given.pop("where"), given.pop("time_zone") or times.local_zone()
+        if where is not None:
+            if given["ids"] or given["all_forgotten"]:
+                raise UsageError(detail="forget takes where, or ids, or all_forgotten")
+            chosen = Chosen(self._store, where, now_ms(), zone, call.within)
+            receipt = chosen.forget(purge=given["purge"], dry_run=given["dry_run"])
+            return self._told(receipt, call.within)
+        if not given["ids"] and not given["all_forgotten"]:
+            raise UsageError(detail="forget needs the ids of memories, or where")
         if call.within is None:
-            return asdict(self._store.forget(**call.params))
+            return self._told(self._store.forget(**given), None)
         if call.params["all_forgotten"]:
             detail = "what was forgotten before belongs to no namespace any more"
             raise NamespaceDenied(uid=call.peer.uid, verb="purge all_forgotten", detail=detail)
@@ -264,8 +282,16 @@ class MemoryVerbs:
         if own:
             receipt = self._store.forget(**{**call.params, "ids": own})
         receipt.missing = sorted({*receipt.missing, *asked} - {*own})
-        receipt.removed.pop("relations", None)  # it would count what leads to others, too
-        return asdict(receipt)
+        return self._told(receipt, call.within)
+
+    def _told(self, receipt: Receipt, within: Namespaces | None) -> dict[str, Any]:
+        """A receipt as its caller may know it; of very many ids the first ones."""
+        if within is not None:
+            receipt.removed.pop("relations", None)  # it would count what leads to others, too
+            for backup in receipt.backups:
+                del backup["path"], backup["sequence"]
+        count = len(receipt.forgotten)
+        return {**asdict(receipt), "count": count, "forgotten": receipt.forgotten[:MAX_IDS]}
 
 
 def place(where: str | None, number: int) -> str:

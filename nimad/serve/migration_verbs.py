@@ -21,14 +21,6 @@ def _digest(value: Any) -> str:
     return value
 
 
-def _name(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[\w.@+-]{1,100}", value):
-        raise ValueError("must be a name of letters, digits, and . _ - @ +")
-    if value.startswith((".", "-")):
-        raise ValueError("must not begin with a dot or a dash")
-    return value
-
-
 ATTACH = {
     "path": Param(params.path),
     "kind": Param(checks.text(100)),
@@ -37,15 +29,19 @@ ATTACH = {
     "strategy": Param(checks.choice("incremental", "full", "lazy"), None),
     "batch_size": Param(checks.integer(0, MAX_BATCH), None),
     "start_offset": Param(checks.integer(0, 2**53), 0),
-    "name": Param(_name, None),
+    "name": Param(params.source_name, None),
     "dry_run": Param(params.flag, False),
     "time_zone": Param(params.zone_name, None),
 }
-APPEND = {"name": Param(_name), "sha256": Param(_digest), "size": Param(checks.integer(0, 2**53))}
-ANY_NAME = {"name": Param(_name, None)}
-ONE_NAME = {"name": Param(_name)}
+APPEND = {
+    "name": Param(params.source_name),
+    "sha256": Param(_digest),
+    "size": Param(checks.integer(0, 2**53)),
+}
+ANY_NAME = {"name": Param(params.source_name, None)}
+ONE_NAME = {"name": Param(params.source_name)}
 QUARANTINE = {
-    "name": Param(_name),
+    "name": Param(params.source_name),
     "offset": Param(checks.integer(0, 2**53), 0),
     "limit": Param(checks.integer(1, 1000), 100),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
@@ -66,6 +67,15 @@ def path(value: Any) -> str:
     if "\0" in found or not found.startswith("/"):
         raise ValueError("must be an absolute path")
     return found
+
+
+def source_name(value: Any) -> str:
+    """The name of a source."""
+    if not isinstance(value, str) or not re.fullmatch(r"[\w.@+-]{1,100}", value):
+        raise ValueError("must be a name of letters, digits, and . _ - @ +")
+    if value.startswith((".", "-")):
+        raise ValueError("must not begin with a dot or a dash")
+    return value
 
 
 def flag(value: Any) -> bool:

@@ -84,7 +84,7 @@ class QueryVerb:
         """The memories that answer a text, best first."""
         given = call.params
         zone = given["time_zone"] or times.local_zone()
-        where, as_of = _filter(given, zone, call.within)
+        where, as_of = question_filter(given, zone, call.within)
         k = given["k"]
         if k is None:
             k = PACKED if given["budget"] else self._store.config["recall.results"]
@@ -128,7 +128,7 @@ class QueryVerb:
         return reply
 
 
-def _filter(
+def question_filter(
     given: dict[str, Any], zone: tzinfo, within: Namespaces | None
 ) -> tuple[Filter, int | None]:
     """What a memory must have, and the moment that is now for the question (None: now).  `as_of` is

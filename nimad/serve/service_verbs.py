@@ -1,4 +1,4 @@
-"""The verbs about nimad itself: ping, status, doctor, rebuild."""
+"""The verbs about nimad itself: ping, status, doctor, rebuild, backup."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nimad import __version__, checks
+from nimad.backup.writing import write_backup
 from nimad.check import check
 from nimad.core import maintenance, status
+from nimad.core.fleet import Fleet
 from nimad.core.store import MemoryStore
+from nimad.serve import params
 from nimad.serve.params import Param
+from nimad.serve.request_counts import RequestCounts
 from nimad.serve.verbs import Call, Verb
+from nimad.store import backups
 
+BACKUP = {"path": Param(params.path)}
+GONE = {"paths": Param(params.many(1, 1000, "paths", params.path))}
 REBUILD = {"part": Param(checks.choice(*maintenance.PARTS, "all"))}
 
 
@@ -25,13 +32,14 @@ class Traffic:
     socket: str = ""
     clients: Callable[[], int] = lambda: 0
     requests: Callable[[], int] = lambda: 0
+    counts: Callable[[], RequestCounts] = RequestCounts
 
 
 class ServiceVerbs:
     """Answers about one store and the server in front of it."""
 
-    def __init__(self, store: MemoryStore, traffic: Traffic) -> None:
-        self._store = store
+    def __init__(self, store: MemoryStore, traffic: Traffic, fleet: Fleet) -> None:
+        self._store, self._fleet = store, fleet
         self._traffic = traffic
 
     def all(self) -> list[Verb]:
@@ -41,6 +49,8 @@ class ServiceVerbs:
             Verb("status", "read", self.status, {}, watching=True, bounded=True),
             Verb("doctor", "read", self.doctor, {}),
             Verb("rebuild", "control", self.rebuild, REBUILD),
+            Verb("backup", "control", self.backup, BACKUP, descriptor="an empty file"),
+            Verb("backup.forget", "control", self.forget_backups, GONE),
         ]
 
     def ping(self, call: Call) -> dict[str, Any]:
@@ -60,6 +70,7 @@ class ServiceVerbs:
         return {
             **about,
             **status.describe(self._store),
+            "fleet": self._fleet.status(),
             "clients": self._traffic.clients(),
             "requests": self._traffic.requests(),
         }
@@ -81,3 +92,11 @@ class ServiceVerbs:
         """Make a projection anew; the old one serves until then."""
         made = maintenance.rebuild(self._store, call.params["part"])
         return {"rebuilt": {name: asdict(rebuilt) for name, rebuilt in made.items()}}
+
+    def backup(self, call: Call) -> dict[str, Any]:
+        """Write all that cannot be made anew into the client's file."""
+        return write_backup(self._store, call.fds[0], call.params["path"])
+
+    def forget_backups(self, call: Call) -> dict[str, Any]:
+        """These backups are gone: a purge names them no more."""
+        return {"forgotten": backups.forget(self._store.records, call.params["paths"])}

@@ -15,6 +15,7 @@ from nimad import checks, times
 from nimad.core.capture import CapturedTurn, StoredTurn
 from nimad.errors import UsageError
 from nimad.model import (
+    DATES,
     DEFAULT_NAMESPACE,
     FIELDS,
     MAX_KEPT,
@@ -213,6 +214,27 @@ def exported(memory: Memory) -> dict[str, Any]:
     """A memory as a line of an export: blobs included, times in a form that import reads alike."""
     times_of = {name: times.portable(getattr(memory, name)) for name in MOMENTS}
     return {**memory_json(memory, blobs=True), **times_of}
+
+
+_UNSHARED = ("namespace", "source", "blobs", "access_count", "last_accessed")
+"""Fields of a memory that mean something on its own board only."""
+
+
+def shared(memory: Memory) -> dict[str, Any]:
+    """A memory as a fleet has it: the fields that it has, times as import reads them alike."""
+    times_of = {name: times.portable(getattr(memory, name)) for name in DATES}
+    found = {n: v for n, v in memory_json(memory).items() if v is not None and n not in _UNSHARED}
+    found.pop("id")
+    if not memory.tags:
+        found.pop("tags")
+    return {**found, "origin": memory.origin, **times_of}
+
+
+def taken(fields: Any, namespace: str) -> Memory:
+    """The memory of what a fleet has of it; UsageError names the field that is wrong."""
+    if isinstance(fields, dict) and (strange := [n for n in _UNSHARED if n in fields]):
+        raise UsageError(detail=f"a memory: {strange[0]} is not shared")
+    return imported(fields, namespace)
 
 
 def memory_json(memory: Memory, *, blobs: bool = False) -> dict[str, Any]:

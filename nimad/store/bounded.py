@@ -25,7 +25,7 @@ _LENGTH = (
     "ifnull(length(text), 0) + ifnull(length(affect), 0) + ifnull(length(extra), 0)"
     " + CASE typeof(summary) WHEN 'text' THEN length(summary) ELSE 0 END"
 )
-_BYTES = (
+BYTES = (
     "ifnull(length(CAST(text AS BLOB)), 0) + ifnull(length(affect), 0) + ifnull(length(extra), 0)"
     " + ifnull((SELECT sum(length(data)) FROM blobs WHERE memory = m.id), 0) * 4 / 3"
 )
@@ -104,7 +104,7 @@ def ids_of_page(
     more = False
     with translated(records.path), records.reading() as reader:
         # read row by row: what comes after a full page is never looked at
-        for number, size in reader.execute(*_above(records, after, where, limit + 1, _BYTES)):
+        for number, size in reader.execute(*_above(records, after, where, limit + 1, BYTES)):
             room -= size
             if more := room < 0 or len(ids) == limit:
                 break

@@ -23,16 +23,19 @@ class DatabaseFiles:
     """The three files of one open database; SQLite must have opened them all."""
 
     def __init__(self, path: Path) -> None:
-        """Keeps a descriptor of the WAL, on which SQLite has no locks that closing would drop."""
+        """Keeps a descriptor of the WAL, on which SQLite has no locks that closing would drop, and
+        one of the database, for backups: to close that would drop SQLite's locks."""
         self.path = path.resolve()  # SQLite puts the others beside the target of a link
         self.wal = self.path.with_name(self.path.name + "-wal")
         self._shm = self.path.with_name(self.path.name + "-shm")
         self._wal = os.open(self.wal, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self.content = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         self._known = self._identity()
 
     def close(self) -> None:
         """To be called after the connections were closed."""
         os.close(self._wal)
+        os.close(self.content)
 
     def intact(self) -> bool:
         """Whether the WAL and the shared memory are still those that SQLite opened.

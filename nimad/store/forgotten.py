@@ -77,6 +77,15 @@ def known(records: Records, ids: Sequence[int] | None = None) -> list[int]:
     return [number for (number,) in records.rows(f"{sql} ORDER BY id", (marks,))]
 
 
+def sources_of(records: Records, ids: Sequence[int]) -> list[int]:
+    """The sources that memories, or forgotten ones, came from."""
+    some = "source IS NOT NULL AND id IN (SELECT value FROM json_each(?1))"
+    sql = (
+        f"SELECT source FROM memories WHERE {some} UNION SELECT source FROM forgotten WHERE {some}"
+    )
+    return [number for (number,) in records.rows(sql, (json.dumps(list(ids)),))]
+
+
 def begin_purge(tx: Transaction, ids: Sequence[int], all_forgotten: bool = False) -> None:
     """Write down, in the deleting transaction, whose traces are to go; drop what the records
     themselves keep of a source's rows.

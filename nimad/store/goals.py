@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from nimad.model import Memory
 from nimad.namespaces import Namespaces
+from nimad.store import stamps
 from nimad.store.namespaces import memories_within
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
@@ -39,14 +40,14 @@ _COLUMNS = ", ".join(Goal._fields)
 def add(tx: Transaction, goal: Goal) -> None:
     """Make a goal of a memory that is there."""
     tx.insert("goals", **goal._asdict())
+    stamps.note(tx, goal.memory, goal.since)
 
 
 def close(tx: Transaction, memory: int, at: int, by: int | None = None, state: str = DONE) -> None:
     """A goal is reached, or retired; once it is, this changes nothing."""
-    tx.execute(
-        "UPDATE goals SET state = ?, closed = ?, by = ? WHERE memory = ? AND state = ?",
-        (state, at, by, memory, OPEN),
-    )
+    sql = "UPDATE goals SET state = ?, closed = ?, by = ? WHERE memory = ? AND state = ?"
+    if tx.execute(sql, (state, at, by, memory, OPEN)):
+        stamps.note(tx, memory, at)
 
 
 def goals(

@@ -7,8 +7,10 @@ import json
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,16 @@ class _Reader:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection: sqlite3.Connection | None = connection
         self.lock = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """The records of one moment: a connection that reads them, and the `size` bytes [bytes] at the
+    begin of the descriptor `fd`, which SQLite owns: never to be closed."""
+
+    connection: sqlite3.Connection
+    fd: int
+    size: int
 
 
 class Records:
@@ -208,6 +220,34 @@ class Records:
                 self._secure()
                 connection.execute("VACUUM")
         return self.checkpoint()
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[Frozen]:
+        """The records as they are now, for as long as the block takes; others write on.
+
+        The WAL is folded into the file, and before anything else is written a reading transaction
+        begins.  While it lasts SQLite folds nothing: the file alone is the records of that moment
+        (https://www.sqlite.org/walformat.html, WAL_READ_LOCK(0)), and the WAL grows.  SQLite's own
+        backup would write a copy to the disk first.  Raises Busy while another program reads.
+        """
+        with translated(self.path), contextlib.closing(schema.connect(self.path)) as reader:
+            until = time.monotonic() + READER_SECONDS
+            while True:
+                self.checkpoint()  # most of it while others write
+                with self.exclusive():
+                    if self.checkpoint():
+                        reader.execute("BEGIN")
+                        reader.execute("SELECT count(*) FROM meta").fetchone()
+                        files = self._files
+                        break
+                if time.monotonic() > until:
+                    raise Busy(detail=f"another program reads {self.path.name}")
+                time.sleep(0.02)
+            ((pages,),) = reader.execute("PRAGMA page_count")
+            ((page_size,),) = reader.execute("PRAGMA page_size")
+            yield Frozen(reader, files.content, pages * page_size)
+            if self._files is not files:
+                raise Busy(detail=f"the files of {self.path.name} were restored meanwhile")
 
     def rest(self) -> None:
         """Give back the pages that connections keep, up to 2 MB each; one at work keeps its own."""

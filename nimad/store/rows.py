@@ -22,8 +22,9 @@ from nimad.text import common_form
 FIELDS = tuple(f.name for f in dataclasses.fields(Memory) if f.name != "blobs")
 INTERNED = ("where", "layer", "namespace", "agent", "conversation", "session")
 """Fields whose column holds the id of a row of `names`."""
-ORIGIN = "coalesce(m.origin, CASE WHEN m.source IS NOT NULL THEN 'imported' END)"
-"""The origin of a row m of `memories`: what was taken over from a source need not say so."""
+ORIGIN = "coalesce(m.origin, CASE WHEN m.source > 0 THEN 'imported' END)"
+"""The origin of a row m of `memories`: what was taken over from a source need not say so; a source
+below 0 is another board (`boards`)."""
 RENAMED = {"where": "place"}
 """Field → column, where SQL has another use for the field's name."""
 
@@ -35,7 +36,7 @@ _COLUMN = {name: RENAMED.get(name, name) for name in FIELDS}
 INTERNED_COLUMNS = tuple(_COLUMN[name] for name in INTERNED)
 SHOWN = {name: f"m.{_COLUMN[name]}" for name in FIELDS}
 SHOWN |= {name: f"{_COLUMN[name]}.name" for name in INTERNED}
-SHOWN |= {"turn": "turns.name", "source": "sources.name", "origin": ORIGIN}
+SHOWN |= {"turn": "turns.name", "source": "coalesce(sources.name, boards.name)", "origin": ORIGIN}
 
 INSERT = f"""
 INSERT INTO memories ({", ".join(_COLUMN.values())}, source_key, checksum)
@@ -47,6 +48,7 @@ FROM memories m
 {" ".join(f"LEFT JOIN names {_COLUMN[n]} ON {_COLUMN[n]}.id = m.{_COLUMN[n]}" for n in INTERNED)}
 LEFT JOIN turns ON turns.id = m.turn
 LEFT JOIN sources ON sources.id = m.source
+LEFT JOIN boards ON boards.id = m.source
 """
 """A row: the fields of a memory in their order, and its key in its source."""
 

@@ -27,6 +27,7 @@ version what is new
 13      `turns.gone`
 14      no `memories_facets`; numbers are given by nimad, without AUTOINCREMENT: both cost a page in
         each transaction
+15      `boards`, `departed`, `stamps`, `cursors`: what a fleet shares (docs/fleet.md)
 ======= ======================================================================================
 
 =========== ==================================================================================
@@ -65,6 +66,12 @@ goals       what else is known of a memory that is a goal: until when, whether i
             memory it was reached (`by`)
 broadcasts  which memories `step` put into the workspace, the last some hundred
 suggestions pairs of memories that `dream` found, and whether they were rejected
+boards      other stores of the fleet; ids are below 0, and are the `source` of memories of theirs,
+            whose `source_key` is the id there
+departed    memories of shared namespaces that are gone: the `number` in the store of a `board` (0:
+            here), whether it was purged, and whether the fleet learns of it from here (`mine`)
+stamps      when documents and goals of shared namespaces last changed (store/stamps.py)
+cursors     how far each stream of the fleet's hub was read
 meta        single values (embedder and revision of the vectors, ...)
 =========== ==================================================================================
 
@@ -89,7 +96,7 @@ from nimad.text import FORM, common_form
 from nimad.times import read
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 14
+SCHEMA = 15
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -347,6 +354,22 @@ UPDATE sqlite_schema SET sql = replace(sql, ' AUTOINCREMENT', '')
   WHERE type = 'table' AND name IN ({", ".join(f"'{table}'" for table in NUMBERED)});
 PRAGMA writable_schema = RESET;
 """,
+    15: """
+CREATE TABLE boards (id INTEGER PRIMARY KEY, store TEXT NOT NULL UNIQUE, name TEXT NOT NULL);
+CREATE TABLE departed (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, namespace INTEGER NOT NULL, board INTEGER NOT NULL,
+  number INTEGER NOT NULL, purge INTEGER NOT NULL DEFAULT 0, mine INTEGER NOT NULL DEFAULT 1
+);
+CREATE UNIQUE INDEX departed_memory ON departed (board, number);
+CREATE TABLE stamps (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, memory INTEGER NOT NULL UNIQUE, time INTEGER NOT NULL,
+  mine INTEGER NOT NULL DEFAULT 1
+);
+CREATE TABLE cursors (
+  namespace TEXT NOT NULL, writer TEXT NOT NULL, kind TEXT NOT NULL, seq INTEGER NOT NULL,
+  PRIMARY KEY (namespace, writer, kind)
+) WITHOUT ROWID;
+""",
 }
 """By the version it leads to: the statements that bring an older file there."""
 
@@ -429,13 +452,18 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")  # what sqlite3 mended may have left it
     if empty:
-        _apply(connection, [TABLES, *UPGRADES.values()])
+        make(connection)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # never a file without its tables
     elif version < SCHEMA:
         _apply(connection, [UPGRADES[number] for number in range(version + 1, SCHEMA + 1)])
     form = connection.execute("SELECT value FROM meta WHERE key = 'text_form'").fetchone()
     if form is None or form[0] != FORM:
         _apply(connection, [REFOLD.replace("?", f"'{FORM}'")])
+
+
+def make(connection: sqlite3.Connection, version: int = SCHEMA) -> None:
+    """Create the tables of a version in an empty database."""
+    _apply(connection, [TABLES, *(UPGRADES[number] for number in range(2, version + 1))])
 
 
 def _apply(connection: sqlite3.Connection, scripts: list[str]) -> None:

@@ -26,15 +26,25 @@ NAMED = {
     "memories": rows.INTERNED_COLUMNS,
     "turns": ("namespace", "conversation", "session"),
     "relations": ("relation",),
+    "departed": ("namespace",),
 }
 """Columns that hold ids of `names`, by table."""
 
 OF_MEMORIES = (
     *(("hot", "id"), ("blobs", "memory"), ("unset_clock", "memory"), ("phi", "memory")),
     *(("goals", "memory"), ("broadcasts", "memory")),
-    *(("suggestions", "first"), ("suggestions", "second")),
+    *(("suggestions", "first"), ("suggestions", "second"), ("stamps", "memory")),
 )
 """Tables whose rows go with the memory in a column."""
+
+SHARED = "shared"
+"""The key in `meta` of the namespaces that a fleet was ever given, as JSON."""
+_DEPART = f"""
+INSERT OR IGNORE INTO departed (namespace, board, number)
+SELECT namespace, min(ifnull(source, 0), 0), iif(source < 0, source_key, id) FROM memories
+WHERE id IN (SELECT id FROM doomed) AND namespace IN (SELECT id FROM names WHERE name
+  IN (SELECT value FROM json_each((SELECT value FROM meta WHERE key = '{SHARED}'))))
+"""
 
 _LOG = f"""
 INSERT INTO changes (seq, op, kind, first, last) SELECT {last_number("changes")} + 1, ?, ?, ?, ?
@@ -101,13 +111,22 @@ class Transaction:
 
     # --- adding -------------------------------------------------------------------------------
 
-    def add_memories(self, memories: Sequence[Memory], source: int | None = None) -> list[int]:
+    def add_memories(
+        self,
+        memories: Sequence[Memory],
+        source: int | None = None,
+        *,
+        seat: bool = False,
+        board: int | None = None,
+    ) -> list[int]:
         """Store memories; gives each its id (also set on the object).
 
-        `source` is the row id of a legacy source, whose turns are its own; without one, a memory
-        that names a turn takes its place there by its layer.  A turn's name counts within the
-        memory's namespace, conversation and session.
+        `source` is the row id of a source, whose turns are its own; without one, or with `seat`, a
+        memory that names a turn takes its place there by its layer.  A turn's name counts within
+        the memory's namespace, conversation and session.  `board` is the row id of the store of a
+        fleet that they came from: their turns are those of this store.
         """
+        seat = seat or source is None
         first = self._next_id("memories")
         made: list[rows.Row] = []
         members: list[tuple[int, Memory]] = []
@@ -115,9 +134,9 @@ class Transaction:
         for number, memory in enumerate(memories, first):
             memory.id = number
             turn = turns.get(self._turn_key(memory)) if turns else None
-            if turn is not None and source is None and memory.layer in TURN_ROLES:
+            if turn is not None and seat and memory.layer in TURN_ROLES:
                 members.append((turn, memory))
-            made.append(rows.to_row(memory, self._names, turn, source))
+            made.append(rows.to_row(memory, self._names, turn, source or board))
         self.many(rows.INSERT, made)
         blobs = [(m.id, name, data) for m in memories for name, data in m.blobs.items()]
         if blobs:
@@ -141,6 +160,10 @@ class Transaction:
         )
         found = {name: self.rows(sql, (name[1], name[0])) for name in names}
         return {name: (rows[0][0], rows[0][1]) for name, rows in found.items() if rows}
+
+    def name_id(self, name: str) -> int:
+        """The id of an interned name, made when it is new."""
+        return self._names.id(name) or 0
 
     def _next_id(self, table: str) -> int:
         return int(self.rows(f"SELECT {last_number(table)}")[0][0]) + 1
@@ -287,8 +310,7 @@ class Transaction:
             "SELECT id FROM relations WHERE origin IN (SELECT id FROM doomed) UNION"
             " SELECT id FROM relations WHERE target IN (SELECT id FROM doomed) ORDER BY 1"
         )
-        self.many("DELETE FROM relations WHERE id = ?", relations)
-        self._changed("delete", "relation", [number for (number,) in relations])
+        self.delete_relations([number for (number,) in relations])
         turns = self._leave_turns()
         self.execute(
             "INSERT OR IGNORE INTO tombstones (id) SELECT id FROM doomed"
@@ -298,10 +320,16 @@ class Transaction:
         for table, column in OF_MEMORIES:
             self.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT id FROM doomed)")
         self.execute("UPDATE goals SET by = NULL WHERE by IN (SELECT id FROM doomed)")
+        self.execute(_DEPART)
         memories = self.execute("DELETE FROM memories WHERE id IN (SELECT id FROM doomed)")
         self._changed("delete", "memory", sorted(ids))
         self.execute("DELETE FROM doomed")
         return {"memories": memories, "relations": len(relations), "turns": turns}
+
+    def delete_relations(self, ids: Sequence[int]) -> None:
+        """Delete relations, which must exist."""
+        self.many("DELETE FROM relations WHERE id = ?", [(number,) for number in ids])
+        self._changed("delete", "relation", ids)
 
     def _leave_turns(self) -> int:
         """Clear the members of turns; a turn without any member is not listed any more.

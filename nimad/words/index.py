@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.errors import FormatCorrupt, RecordsDamaged, WordsDamaged
+from nimad.index.kernels.contract import MOST_COUNTED, Counts, Numbers
 from nimad.store.analysis import Analysis
 from nimad.store.records import Records
 from nimad.store.words import PAGE, texts_between
@@ -29,7 +31,7 @@ LISTED = 512
 """Memories of the tail that are kept as lists, then they become a segment [memories]."""
 JOINED = 8
 """Segments in memory of up to LISTED memories that are made one."""
-POSTINGS_KEPT = 300_000
+POSTINGS_KEPT = 600_000
 """Postings kept of the terms that were asked last, until a rest: 4 MB [postings]."""
 PLACES_KEPT = 1024
 """Terms whose places in the segments are remembered [terms]."""
@@ -39,19 +41,20 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Postings:
-    """ids: int64[n], ascending; counts: float32[n], how often each holds the term in its text."""
+    """ids: int64[n], ascending; counts: how often each holds the term in its text."""
 
     ids: Ids
-    counts: NDArray[np.float32]
+    counts: Counts
 
     @classmethod
     def of(cls, ids: Ids) -> Postings:
         """From ids in any order, one for each occurrence."""
         unique, counts = np.unique(ids, return_counts=True)
-        return cls(unique, counts.astype(np.float32))
+        return cls(unique, counts.astype(np.uint16))
 
 
-NO_POSTINGS = Postings.of(np.zeros(0, np.int64))
+Rows = tuple[Numbers, Counts]
+"""The ids of postings less the lowest id that counts, and the counts."""
 
 
 class TermIndex:
@@ -76,7 +79,7 @@ class TermIndex:
         self._sealed: tuple[Segment, ...] = ()
         self._frozen: tuple[Segment, ...] = ()
         self._held = 0
-        self._kept: dict[str, Postings] = {}
+        self._kept: dict[tuple[str, int], Rows] = {}
         self._kept_size = 0
         self._listed: list[tuple[int, tuple[str, ...], int]] = []
         self._lists: dict[str, list[int]] = {}
@@ -230,19 +233,59 @@ class TermIndex:
 
         Raises WordsDamaged, also while the index is incomplete.
         """
-        kept = self._kept.get(term) if self.complete else None
+        found = self._read(term)
+        if len(found.ids) and found.ids[-1] > upto:
+            known = found.ids <= upto
+            return Postings(found.ids[known], found.counts[known])
+        return found
+
+    def rows(self, term: str, base: int, upto: int) -> Rows | None:
+        """The same for a caller that knows every id from `base` to `upto`: the ids less `base`, and
+        the counts; None where ids are missing between or below.  Those asked last are kept."""
+        kept = self._kept.get((term, base)) if self.complete else None
         if kept is None:
-            kept = self._read(term)
-            if len(kept.ids) <= POSTINGS_KEPT // 16:  # of others it saves little for a row
-                with self._lock:
-                    if self._kept_size > POSTINGS_KEPT:
-                        self._forget()
-                    self._kept[term] = kept
-                    self._kept_size += len(kept.ids) + 32
-        if len(kept.ids) and kept.ids[-1] > upto:
-            known = kept.ids <= upto
-            return Postings(kept.ids[known], kept.counts[known])
-        return kept
+            kept = self._read_rows(term, base)
+            if kept is None:
+                return None
+            with self._lock:
+                if len(kept[0]) <= POSTINGS_KEPT // 4 and (term, base) not in self._kept:
+                    self._kept[term, base] = kept
+                    self._kept_size += len(kept[0]) + 64
+                while self._kept_size > POSTINGS_KEPT:
+                    oldest = self._kept.pop(next(iter(self._kept)))
+                    self._kept_size -= len(oldest[0]) + 64
+        rows, counts = kept
+        if len(rows) and rows[-1] > upto - base:
+            end = rows.searchsorted(np.uint32(upto - base), "right")
+            return rows[:end], counts[:end]
+        return rows, counts
+
+    def _read_rows(self, term: str, base: int) -> Rows | None:
+        """What segments and lists have of a term, where nothing is in the way."""
+        found, late = self._find(term)
+        if beginning(term) is not None or (late and min(late) < base):
+            return None
+        pieces = []
+        with self._damage_told():
+            for segment, number in found:
+                if (piece := segment.rows_of_term(number, base)) is None:
+                    return None
+                pieces.append(piece)
+        if late or not pieces:
+            more = Postings.of(np.array(late, np.int64))
+            pieces.append(((more.ids - base).astype(np.uint32), more.counts))
+        if len(pieces) == 1:
+            return pieces[0]
+        rows, counts = zip(*pieces, strict=True)
+        return np.concatenate(rows), np.concatenate(counts)
+
+    @contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        """A damaged segment is WordsDamaged."""
+        try:
+            yield
+        except FormatCorrupt as error:
+            raise WordsDamaged(path=error.fields["path"], detail=error.fields["detail"]) from error
 
     def _forget(self) -> None:
         """The postings that are kept are old, or too many."""
@@ -251,22 +294,14 @@ class TermIndex:
     def _read(self, term: str) -> Postings:
         """What segments and lists have of a term."""
         found, late = self._find(term)
-        try:
+        with self._damage_told():
             pieces = [segment.of_term(number) for segment, number in found]
-        except FormatCorrupt as error:
-            raise WordsDamaged(path=error.fields["path"], detail=error.fields["detail"]) from error
-        if late:
-            more = Postings.of(np.array(late, np.int64))
-            pieces.append((more.ids, more.counts))
-        if not pieces:
-            return NO_POSTINGS
-        ids, counts = pieces[0]
-        if len(pieces) > 1:
-            ids = np.concatenate([ids for ids, _ in pieces])
-            counts = np.concatenate([counts for _, counts in pieces])
+        more = Postings.of(np.array(late, np.int64))
+        ids = np.concatenate([*(ids for ids, _ in pieces), more.ids])
+        counts = np.concatenate([*(counts for _, counts in pieces), more.counts])
         if beginning(term) is not None:  # of several terms
             ids, back = np.unique(ids, return_inverse=True)
-            counts = np.bincount(back, counts).astype(np.float32)
+            counts = np.minimum(np.bincount(back, counts), MOST_COUNTED).astype(np.uint16)
         return Postings(ids, counts)
 
     def holders(self, term: str) -> int:

@@ -42,6 +42,7 @@ from numpy.typing import NDArray
 from nimad.disk.container import Container
 from nimad.disk.durable import Buffer
 from nimad.errors import FormatCorrupt
+from nimad.index.kernels.contract import Counts, Numbers
 from nimad.index.kernels.loader import load_kernels
 
 FORMAT, VERSION, SUFFIX = "words", 1, ".nsw"
@@ -160,19 +161,26 @@ class Segment:
             return range(first, self.place(term + b"\xff"))
         return range(first, first + (first < len(self) and self.term(first) == term))
 
-    def of_term(self, number: int) -> tuple[Ids, NDArray[np.float32]]:
-        """ids: int64[n], ascending, and how often each holds the term: float32[n].
+    def of_term(self, number: int) -> tuple[Ids, Counts]:
+        """ids: int64[n], ascending, and how often each holds the term.  Raises FormatCorrupt."""
+        documents, counts = self._documents(number, 0)
+        if self._ids is None:
+            return self.first + documents.astype(np.int64), counts
+        return self.first + self._ids[documents].astype(np.int64), counts
 
-        Raises FormatCorrupt.
-        """
+    def rows_of_term(self, number: int, base: int) -> tuple[Numbers, Counts] | None:
+        """The same as ids less `base`; None where ids are missing between, or below it."""
+        if self._ids is not None or not 0 <= self.first - base <= self.last - base < 1 << 32:
+            return None
+        return self._documents(number, self.first - base)
+
+    def _documents(self, number: int, first: int) -> tuple[Numbers, Counts]:
         gaps, more = self.packed(number, number + 1)
         count = int(self.holders[number])
-        first = 0 if self._ids is not None else self.first
-        limit = self.documents
-        ids, counts = self._kernels.postings(gaps, more, count, first, limit)
-        if len(ids) != count:
+        found, counts = self._kernels.postings(gaps, more, count, first, self.documents)
+        if len(found) != count:
             raise self.corrupt("the postings of a term are not what was written")
-        return (ids if self._ids is None else self.first + self._ids[ids].astype(np.int64)), counts
+        return found, counts
 
     def packed(self, first: int, end: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """The bytes in `gaps` and `more` of some terms."""

@@ -25,7 +25,7 @@ _nimactl() {
   done
 
   # BEGIN words
-  local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export migrate status rebuild doctor mcp hook"
+  local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export backup restore migrate status rebuild doctor metrics bugreport audit redate web mcp hook"
   local options="--help --json --socket --timeout --version"
   case $command in
     query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --strictness --goal --explain --help --json --socket --timeout --version" ;;
@@ -41,11 +41,18 @@ _nimactl() {
     step) options="-n --affect --namespace --dry-run --help --json --socket --timeout --version" ;;
     graph) options="--param --limit --fresh --help --json --socket --timeout --version" ;;
     remember) options="--who --where --when --layer --importance --tag --namespace --origin --agent --time-zone --help --json --socket --timeout --version" ;;
-    forget) options="--purge --all-forgotten --dry-run --help --json --socket --timeout --version" ;;
+    forget) options="--purge --all-forgotten --where --time-zone --dry-run --help --json --socket --timeout --version" ;;
     capture) options="--namespace --agent --time-zone --help --json --socket --timeout --version" ;;
-    import) options="--namespace --time-zone --from-line --help --json --socket --timeout --version" ;;
+    import) options="--from --name --agent --mask --dry-run --namespace --time-zone --from-line --help --json --socket --timeout --version" ;;
     export) options="--namespace --agent --origin --output --help --json --socket --timeout --version" ;;
+    backup) options="--keep --verify --drill --help --json --socket --timeout --version" ;;
+    restore) options="--into --config --help --json --socket --timeout --version" ;;
     migrate) options="--status --pause --resume --now --verify --rollback --quarantine --retry-quarantined --restore --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --follow --every --watch --to --time-zone --yes --help --json --socket --timeout --version" ;;
+    metrics) options="--output --help --json --socket --timeout --version" ;;
+    bugreport) options="--print --yes --help --json --socket --timeout --version" ;;
+    audit) options="--kind --limit --time-zone --help --json --socket --timeout --version" ;;
+    redate) options="--time-zone --help --json --socket --timeout --version" ;;
+    web) options="--port --idle --url --help --json --socket --timeout --version" ;;
     mcp) options="--namespace --agent --read-only --help --json --socket --timeout --version" ;;
     hook) options="--namespace --agent --help --json --socket --timeout --version" ;;
   esac
@@ -53,7 +60,7 @@ _nimactl() {
 
   COMPREPLY=()
   case $previous in
-    --socket | --output | --to) _nimactl_files "$current" && return ;;
+    --socket | --output | --to | --into | --config) _nimactl_files "$current" && return ;;
     --mode) mapfile -t COMPREPLY < <(compgen -W "hybrid meaning words" -- "$current") && return ;;
     --ask)
       mapfile -t COMPREPLY < <(
@@ -68,10 +75,20 @@ _nimactl() {
       return
       ;;
     --strategy) mapfile -t COMPREPLY < <(compgen -W "full incremental" -- "$current") && return ;;
+    --kind)
+      mapfile -t COMPREPLY < <(
+        compgen -W "duplicate near_duplicate junk contradiction undated large never_found" -- "$current"
+      )
+      return
+      ;;
     --layer)
       mapfile -t COMPREPLY < <(
         compgen -W "input contemplation output legacy_vsa note" -- "$current"
       )
+      return
+      ;;
+    --from)
+      mapfile -t COMPREPLY < <(compgen -W "openclaw claude-code claude-ai chatgpt server-memory" -- "$current")
       return
       ;;
     --origin)
@@ -79,6 +96,7 @@ _nimactl() {
       return
       ;;
     --verify | --rollback | --forget-backup | --quarantine | --retry-quarantined | --restore)
+      [[ $command == backup ]] && _nimactl_files "$current" && return
       mapfile -t COMPREPLY < <(compgen -W "$(_nimactl_sources)" -- "$current")
       return
       ;;
@@ -88,10 +106,10 @@ _nimactl() {
         return
       fi
       ;;
-    -k | --timeout | --who | --where | --when | --namespace | --agent | --tag | --after | --before | \
+    -k | --keep | --limit | --timeout | --who | --where | --when | --namespace | --agent | --tag | --after | --before | \
       --what | --context | --emotion | --theme | --top | --seconds | --importance | --depth | \
       --day | --since | --budget | --priority | --due | --by | -n | \
-      --batch-size | --start-offset | --name | --from-line)
+      --batch-size | --start-offset | --name | --from-line | --port | --idle)
       return
       ;;
   esac
@@ -102,7 +120,7 @@ _nimactl() {
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
   else
     case $command in
-      capture | import | migrate) _nimactl_files "$current" ;;
+      backup | capture | import | migrate | restore) _nimactl_files "$current" ;;
       dream) mapfile -t COMPREPLY < <(compgen -W "list accept reject" -- "$current") ;;
       goal) mapfile -t COMPREPLY < <(compgen -W "add list show done" -- "$current") ;;
       hook) mapfile -t COMPREPLY < <(compgen -W "session-start prompt stop" -- "$current") ;;

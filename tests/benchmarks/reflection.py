@@ -1,4 +1,4 @@
-"""How long it takes to tell what many memories say: narrative, person, step and the like.
+"""How long it takes to tell what many memories say: narrative, person, complete, step and the like.
 
     .venv/bin/python -m tests.benchmarks.reflection [--memories 100000]
 
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nimad import times
+from nimad.cognition.completion import complete
 from nimad.config import Config
 from nimad.core import maintenance
 from nimad.core.store import MemoryStore
@@ -75,6 +76,9 @@ def main() -> None:
         measure("person", lambda: describe(store, who, Filter(), zone))
         measure("connect", lambda: connect(store, 1, 401, zone))
         measure("goal show", lambda: goals.progress(store, *goals.find(store, goal, None)))
+        text, known = "what the others said", Filter(who=who)
+        measure("complete", lambda: complete(store, text, known, "WHERE", 5, zone, 2.0))
+        measure("complete --who", lambda: complete(store, "", known, "WHEN", 5, zone, 2.0))
         measure("step", lambda: attention.attend(store))
         measure("query", lambda: store.query("what the others said"))
         ranked = goals.ranking(store, True, 10)

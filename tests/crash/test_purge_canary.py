@@ -241,6 +241,15 @@ NOT_TEXT = {
     )
     | {"origin": "one of five words"},
     "blobs": {"memory": NUMBERS},
+    "boards": {"id": NUMBERS, "store": "a UUID", "name": "a name of a board and a UUID"},
+    "departed": dict.fromkeys(["seq", "namespace", "board", "number", "purge", "mine"], NUMBERS),
+    "stamps": dict.fromkeys(["seq", "memory", "time", "mine"], NUMBERS),
+    "cursors": {
+        "namespace": "the configuration says it",
+        "writer": "a UUID",
+        "kind": "a word of nimad's",
+        "seq": NUMBERS,
+    },
     "turns": dict.fromkeys(
         [
             "id",

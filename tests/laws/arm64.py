@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nimad.index.kernels.contract import BINS, BITS, PLANES, ROUNDS, WORDS, groups
+from nimad.index.kernels.contract import BINS, BITS, PLANES, ROUNDS, STEPS, WORDS, groups
 
 QEMU = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
 ASSEMBLER = shutil.which("aarch64-linux-gnu-as")
@@ -110,16 +110,24 @@ def _find_sizes(a: tuple[int, ...]) -> list[int]:
 
 
 def _weigh_sizes(a: tuple[int, ...]) -> list[int]:
-    rows = np.frombuffer(ctypes.string_at(a[1], a[3] * 8), np.int64)
+    rows = np.frombuffer(ctypes.string_at(a[1], a[3] * 4), np.uint32).astype(np.int64)
     end, edge, width = int(rows.max(initial=-1)) + 1, a[5], a[7]
     parts = [edge * width, 0, max(end - edge, 0) * width, 0]
-    return [end * 4, a[3] * 8, a[3] * 4, 0, *parts, 24, a[3] * 8 + 8]
+    return [end * 4, a[3] * 4, a[3] * 2, 0, *parts, 24, a[3] * 4 + 4]
 
 
 def _shares_sizes(a: tuple[int, ...]) -> list[int]:
     count, edge, end = a[2], a[5], a[8]
     rest = (end - edge) * 4
     return [end * 4, count * 8, 0, edge * 4, edge * 4, 0, rest, rest, 0, 12, count * 4]
+
+
+def _leaders_sizes(a: tuple[int, ...]) -> list[int]:
+    count, end = a[2], a[8]
+    room = min(5 * count, end) + 1
+    linked = [end * 4, count * 4, *_shares_sizes((*a[:10], 0))[2:10]]
+    marked = (end // 64 + 1) * 8
+    return [*linked, end if a[11] else 0, 0, 0, STEPS * 8, marked, room * 8, room * 4]
 
 
 # How many bytes each pointer argument points to; 0 for a number.
@@ -130,9 +138,10 @@ SIZES: dict[str, Callable[[tuple[int, ...]], list[int]]] = {
     "planes": lambda a: [a[1] * 2, 0, a[1] * 4, ROUNDS * BITS * 4, PLANES * WORDS * 8, BITS * 4],
     "distances": lambda a: [groups(a[1]) * _CODES, 0, PLANES * WORDS * 8, a[1] * 4, 256],
     "scan": _scan_sizes,
-    "postings": lambda a: [a[1], 0, a[3], 0, 0, 0, 0, a[4] * 8, a[4] * 4],
+    "postings": lambda a: [a[1], 0, a[3], 0, 0, 0, 0, a[4] * 4, a[4] * 2],
     "weigh": _weigh_sizes,
     "shares": _shares_sizes,
+    "leaders": _leaders_sizes,
     "find": _find_sizes,
     "dots": _dots_sizes,
 }
@@ -146,6 +155,7 @@ POINTERS = {
     "postings": (0, 2, 7, 8),
     "weigh": (0, 1, 2, 4, 6, 8, 9),
     "shares": (0, 1, 3, 4, 6, 7, 9, 10),
+    "leaders": (0, 1, 3, 4, 6, 7, 9, 10, 13, 14, 15, 16),
 }
 
 

@@ -86,6 +86,7 @@ def test_words_on_arm64_are_weighed_as_here(emulated: Compiled, edge: int) -> No
         own = np.zeros(60, np.float32)
         fresh = form.weigh(own, ids, counts, words, (3.1, 2.2, 1.2, 0.25, 0.75, 17.0))
         shared = form.shares(own, np.arange(60), before, after, (0.5, 0.3, 0.4))
-        found.append([ids, counts, own, fresh, shared])
+        best = form.leaders(own, ids, before, after, (0.5, 0.3, 0.4), own < 4, 20, 9)
+        found.append([ids, counts, own, fresh, shared, *best])
     for mine, theirs in zip(*found, strict=True):
         assert mine.tobytes() == theirs.tobytes()

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nimad.index.kernels.contract import LANES, QUERY_MAX, Kernels, Marks, Parted, Space, groups
+from nimad.index.kernels.contract import (
+    LANES,
+    MOST_COUNTED,
+    QUERY_MAX,
+    Kernels,
+    Marks,
+    Parted,
+    Space,
+    groups,
+)
 from nimad.index.kernels.loader import numba_kernels, objects
 from nimad.index.kernels.reference import Reference, centred, rotate
 from nimad.index.rowsets import Ranks
@@ -239,7 +248,7 @@ def parted(values: np.ndarray, edge: int) -> Parted:
 @given(
     seed=st.integers(0, 2**32),
     rows=st.integers(1, 300),
-    far=st.sampled_from([1, 100, 1 << 40]),
+    far=st.sampled_from([1, 100, 1 << 23]),
     width=st.sampled_from([np.uint8, np.uint16, np.uint32]),
 )
 def test_words_are_weighed_as_the_reference_weighs_them(
@@ -254,7 +263,9 @@ def test_words_are_weighed_as_the_reference_weighs_them(
     assert unpack(more).tolist() == (often[often > 1] - 2).tolist()
     limit = rows * far + 1
     ids, counts = form.postings(gaps, more, len(held), 7, limit)
-    assert (ids - 7).tolist() == documents.tolist() and counts.tolist() == often.tolist()
+    assert (ids - 7).tolist() == documents.tolist() and counts.tolist() == np.minimum(
+        often, MOST_COUNTED
+    ).tolist()
     for harmed in (gaps[:-1], rng.integers(0, 256, len(gaps)).astype(np.uint8)):
         for first, last in ((harmed, more), (gaps, more[:-1]), (harmed, harmed)):
             for mine, theirs in zip(
@@ -265,6 +276,7 @@ def test_words_are_weighed_as_the_reference_weighs_them(
                 assert np.array_equal(mine, theirs) and mine.dtype == theirs.dtype
 
     edge = int(rng.integers(0, rows + 1))
+    held = held.astype(np.uint32)
     words = parted(rng.integers(0, np.iinfo(width).max, rows, endpoint=True).astype(width), edge)
     chain = rng.permutation(rows)
     before, after = np.full(rows, -1, np.int32), np.full(rows, -1, np.int32)
@@ -286,17 +298,50 @@ def test_words_are_weighed_as_the_reference_weighs_them(
         assert mine.tobytes() == theirs.tobytes() and mine.dtype == theirs.dtype
 
 
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 2**32), rows=st.integers(1, 400), k=st.integers(1, 60))
+def test_the_rows_that_share_most_are_those_of_the_reference(
+    form: Kernels, seed: int, rows: int, k: int
+) -> None:
+    """Chains in any order and length, few values that are equal or many that are not."""
+    rng = np.random.default_rng(seed)
+    chain, before, after = rng.permutation(rows), *np.full((2, rows), -1, np.int32)
+    linked = rng.random(rows - 1) < rng.random()
+    after[chain[:-1][linked]], before[chain[1:][linked]] = chain[1:][linked], chain[:-1][linked]
+    sides = [parted(side, int(rng.integers(0, rows + 1))) for side in (before, after)]
+    sides[1] = parted(after, len(sides[0].first))
+    own = np.zeros(rows, np.float32)
+    held = rng.permutation(rows)[: int(rng.integers(0, rows + 1))].astype(np.uint32)
+    own[held] = rng.integers(1, 4, len(held)) if seed & 1 else rng.random(len(held)) ** 3 + 1e-3
+    masks = [None, rng.random(rows) < 0.3, np.zeros(rows, np.bool_)]
+    shares = sides[0], sides[1], (0.5, 0.3, 0.4)
+    for mask, wide in product(masks, (1, 20, 90, rows)):
+        asked = own, held, *shares, mask, wide, k
+        for mine, theirs in zip(form.leaders(*asked), REFERENCE.leaders(*asked), strict=True):
+            assert mine.tobytes() == theirs.tobytes() and mine.dtype == theirs.dtype
+    shared = REFERENCE.shares(own, np.arange(rows), *shares)
+    found, values = form.leaders(own, held, *shares, None, rows, k)
+    best = np.sort(np.lexsort((np.arange(rows), -shared))[:k])
+    assert found.tolist() == best[shared[best] > 0].tolist()
+    assert np.array_equal(values, shared[found])
+
+
 def test_wrong_rows_are_refused(form: Kernels) -> None:
     own = np.zeros(4, np.float32)
     words, side = parted(np.ones(4, np.uint8), 2), parted(np.full(4, -1, np.int32), 2)
-    one = np.ones(1, np.float32)
+    one, beyond = np.ones(1, np.uint16), np.array([4], np.uint32)
+    with pytest.raises(ValueError, match="weigh"):
+        form.weigh(own, beyond, one, words, (1.0,) * 6)
+    with pytest.raises(ValueError, match="leaders"):
+        form.leaders(own, beyond, side, side, (1.0,) * 3, None, 3, 3)
     for rows in (np.array([4]), np.array([-1])):
-        with pytest.raises(ValueError, match="weigh"):
-            form.weigh(own, rows, one, words, (1.0,) * 6)
         with pytest.raises(ValueError, match="shares"):
             form.shares(own, rows, side, side, (1.0,) * 3)
+    zero = np.zeros(1, np.uint32)
+    with pytest.raises(ValueError, match="leaders"):
+        form.leaders(own, zero, side, side, (1.0,) * 3, np.ones(3, np.bool_), 3, 3)
     with pytest.raises(ValueError, match="weigh"):
-        form.weigh(own, np.array([0]), one, parted(np.ones(3, np.uint8), 2), (1.0,) * 6)
+        form.weigh(own, zero, one, parted(np.ones(3, np.uint8), 2), (1.0,) * 6)
     with pytest.raises(ValueError, match="shares"):
         short = parted(np.full(3, -1, np.int32), 2)
         form.shares(own, np.array([0]), short, side, (1.0,) * 3)

@@ -53,8 +53,16 @@ def field(package: Path, name: str) -> str:
         "/usr/lib/nimad/vendor/kuzu/__init__.py",
         "/usr/lib/systemd/system/nimad.service",
         "/usr/lib/systemd/system/nimad.socket",
+        "/usr/lib/systemd/system/nimad-backup.service",
+        "/usr/lib/systemd/system/nimad-backup.timer",
         "/usr/lib/systemd/system/nimad-embedder.service",
         "/usr/lib/systemd/system/nimad-embedder.socket",
+        "/usr/lib/systemd/system/nimad-sync.service",
+        "/usr/lib/nimad/vendor/psycopg/__init__.py",
+        "/usr/lib/systemd/system/nimad-web.service",
+        "/usr/lib/systemd/system/nimad-web.socket",
+        "/usr/lib/systemd/system/nimad-metrics.service",
+        "/usr/lib/systemd/system/nimad-metrics.timer",
         "/usr/lib/sysusers.d/nimad.conf",
         "/usr/share/bash-completion/completions/nimactl",
         "/usr/share/doc/nimad/README.Debian",
@@ -64,12 +72,19 @@ def field(package: Path, name: str) -> str:
         "/usr/share/doc/nimad/client.md",
         "/usr/share/doc/nimad/cognition.md",
         "/usr/share/doc/nimad/dense.md",
+        "/usr/share/doc/nimad/backup.md",
         "/usr/share/doc/nimad/embedders.md",
+        "/usr/share/doc/nimad/fleet.md",
         "/usr/share/doc/nimad/follow.md",
         "/usr/share/doc/nimad/hypervectors.md",
         "/usr/share/doc/nimad/migration.md",
+        "/usr/share/doc/nimad/operations.md",
         "/usr/share/doc/nimad/protocol.md",
         "/usr/share/doc/nimad/security.md",
+        "/usr/share/doc/nimad/web.md",
+        "/usr/share/doc/nimad/web-search-wide-light.png",
+        "/usr/lib/nimad/nimad/web/static/style.css",
+        "/usr/lib/nimad/nimad/web/static/icon.svg",
         "/usr/share/man/man1/nimactl.1.gz",
         "/usr/share/nimad/claude-code/.claude-plugin/marketplace.json",
         "/usr/share/nimad/claude-code/.claude-plugin/plugin.json",
@@ -91,6 +106,8 @@ def field(package: Path, name: str) -> str:
         "/usr/share/man/man5/nimad.yaml.5.gz",
         "/usr/share/man/man8/nimad.8.gz",
         "/usr/share/man/man8/nimad-embedder.8.gz",
+        "/usr/share/man/man8/nimad-hub.8.gz",
+        "/usr/share/man/man8/nimad-sync.8.gz",
     ],
 )
 def test_it_has(files: dict[str, str], path: str) -> None:
@@ -134,7 +151,8 @@ def test_it_carries_nothing_that_a_board_does_not_need(
 
 def test_only_the_commands_are_executable(files: dict[str, str]) -> None:
     executable = [path for path, mode in files.items() if mode.startswith("-") and "x" in mode]
-    assert sorted(executable) == ["/usr/bin/nimactl", "/usr/bin/nimad", "/usr/bin/nimad-embedder"]
+    commands = ("nimactl", "nimad", "nimad-embedder", "nimad-hub", "nimad-sync")
+    assert sorted(executable) == [f"/usr/bin/{name}" for name in commands]
 
 
 def test_it_depends_only_on_what_a_minimal_system_has(package: Path) -> None:

@@ -172,7 +172,7 @@ def test_errors_are_errors_and_the_connection_goes_on(
             client.call("big", size=MAX_FRAME)
         assert caught.value.code == "reply_too_large"
         assert client.call("ping") == {"state": "ready"}
-    assert "broken failed: KeyError" in caplog.text and "test_server.py" in caplog.text
+    assert "the verb broken failed: KeyError" in caplog.text and "test_server.py" in caplog.text
     assert "secret words" not in caplog.text, "a log must not hold what a memory may say"
 
 

@@ -10,6 +10,7 @@ import socket
 
 import pytest
 
+from nimad import namespaces
 from nimad.errors import NotPermitted, OwnerOnly
 from nimad.serve import access
 from nimad.serve.access import Access, Peer, peer_of
@@ -131,3 +132,16 @@ def test_new_groups_count_at_once(group: grp.struct_group) -> None:
     assert not may(rules, member, "read")
     rules.configure(group.gr_name, group.gr_name)
     assert may(rules, member, "read")
+
+
+def test_the_helper_of_a_fleet_is_bound_to_what_is_shared(
+    group: grp.struct_group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else its process may do: it is the one that the network reaches."""
+    monkeypatch.setattr(namespaces, "SYNC_GROUP", group.gr_name)
+    rules = Access(
+        group.gr_name, group.gr_name, OWNER, namespaces.with_sync((), {"family": "push"})
+    )
+    bounds = rules.bounds(Peer(1, 54321, 54321, frozenset({group.gr_gid})))
+    assert bounds is not None and "family" in bounds.control and "private" not in bounds.read
+    assert rules.bounds(STRANGER) is None and namespaces.with_sync((), {}) == ()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nimad.ctl import human
+from nimad import human
 from nimad.ctl.arguments import first_moment
 from nimad.ctl.terminal_text import columns, one_line, safe, safe_json, shorten, wrap
 from nimad.errors import UsageError

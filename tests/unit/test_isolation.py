@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,7 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "ping": [{}],
     "status": [{}],
     "query": ANYTHING,
-    "get": [{"id": "own"}, {"id": "own", "offset": 0}],
+    "get": [{"id": "own"}, {"id": "own", "offset": 0}, {"id": "own", "context": True}],
     "similar": [{"id": "own", "k": 1000}],
     "related": [{"id": "own", "depth": depth} for depth in (1, 2, 5)],
     "narrative": [{}, {"who": "Anna"}, {"day": "2023"}, {"budget": 60}, {"namespace": "bert"}],
@@ -183,6 +184,8 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "goal.add": [],
     "goal.done": [],
     "export": [{}, {"namespace": "bert"}, {"limit": 2}, {"agent": SECRET}, {"offset": 0}],
+    "browse": [{}, {"limit": 3, "offset": 2}, {"order": "time"}, {"namespace": "bert"}],
+    "timeline": [{}, {"edges": [START, START + 5, START + 1000]}, {"who": f"Dr {SECRET}"}],
     "documents.find": [
         {},
         {"tree": "", "query": "kettle"},
@@ -193,10 +196,21 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     ],
     "documents.namespaces": [{}, {"tree": "bert"}],
     "documents.put": [],
+    "fleet.state": [],
+    "fleet.changes": [],
+    "fleet.apply": [],
+    "fleet.confirm": [],
     "remember": [],
     "capture": [],
     "import": [],
-    "forget": [{"ids": "own", "dry_run": True}, {"ids": "own", "dry_run": True, "purge": True}],
+    "audit": [{}, {"kinds": ["duplicate", "near_duplicate"]}],
+    "redate": [],
+    "forget": [
+        {"ids": "own", "dry_run": True},
+        {"ids": "own", "dry_run": True, "purge": True},
+        {"where": "layer=note", "dry_run": True},
+        {"where": "namespace=bert and found=never", "dry_run": True},
+    ],
 }
 """What a bound user asks each verb that knows about bounds; "own" is every memory of theirs."""
 
@@ -230,6 +244,8 @@ def asked(served: Served, name: str, params: dict[str, Any]) -> list[Any]:
             return [plain(item, key) for item in value]
         if key in IDS and isinstance(value, int):
             return place[value]
+        if key in ("what", "command"):  # sentences that name ids
+            return re.sub(r"\d{2,}|(?<=memory )\d", lambda n: place.get(int(n[0]), n[0]), value)
         return value
 
     for request in requests:

@@ -138,6 +138,9 @@ READ = {
     "documents.find": {},
     "documents.namespaces": {},
     "export": {},
+    "audit": {},
+    "browse": {},
+    "timeline": {"edges": [0, 1, 2]},
     "migrate.status": {},
 }
 """Every verb with "read" access and parameters for it."""

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.datewords import MONTHS, NUMBERS, SEASONS, UNITS, WEEKDAYS
 from nimad.model import Filter, Memory
-from nimad.recall.dates import DAY_MS, named_dates
+from nimad.recall.dates import DAY_MS, Days, Named, named_dates
 
 NOW = datetime(2018, 3, 7, 15, tzinfo=UTC)  # a Wednesday
 START = datetime(2017, 6, 1, 12, tzinfo=UTC)
@@ -250,3 +252,16 @@ def test_a_letter_without_a_case_is_no_trouble(text: str) -> None:
     named_dates(f"What was {text}?", ms(NOW), UTC)
     with pytest.raises(ValueError, match="must be a date"):
         when.read(text, ms(NOW), UTC)
+
+
+@pytest.mark.parametrize("place", ["Europe/Berlin", "Africa/Casablanca", "Australia/Lord_Howe"])
+def test_the_days_of_many_years_are_those_of_the_zone(place: str) -> None:
+    """Around midnight, where a wrong offset makes another day of it."""
+    zone = ZoneInfo(place)
+    noons = range(
+        ms(datetime(2015, 1, 1, 12, tzinfo=UTC)), ms(datetime(2023, 1, 1, tzinfo=UTC)), DAY_MS
+    )
+    moments = [noon + hour * DAY_MS // 24 for noon in noons for hour in (-13, -11, 0, 10, 11, 12)]
+    local = [datetime.fromtimestamp(moment // 1000, zone) for moment in moments]
+    on_first = Days(np.array(moments), zone).on("day", [Named("day", 1)])
+    assert on_first.tolist() == [moment.day == 1 for moment in local]

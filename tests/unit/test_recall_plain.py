@@ -77,7 +77,8 @@ class Sides:
         assert words.top == shared.max(initial=0)
         for count in (1, 5, 40):
             leaders, theirs = words.leaders(count)
-            assert np.isin(highest(shared, count), leaders).all()
+            if len(words.rows) <= lexical.WIDE * count:
+                assert leaders.tolist() == np.sort(highest(shared, count)).tolist()
             assert np.array_equal(theirs, shared[leaders])
         query = self.store.embedder.embed([asked.meaning])[0]
         if meaning and query.any():

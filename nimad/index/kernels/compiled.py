@@ -20,9 +20,12 @@ from nimad.index.kernels.contract import (
     LANES,
     MOST_DIMS,
     PLANES,
+    STEPS,
     WORDS,
     Codes,
+    Counts,
     Marks,
+    Numbers,
     Parted,
     Picks,
     Rows,
@@ -30,6 +33,7 @@ from nimad.index.kernels.contract import (
     groups,
     rotation_signs,
 )
+from nimad.index.kernels.reference import highest
 
 _TYPES: dict[str, Any] = {"A": ctypes.c_void_p, "N": ctypes.c_int64, "": None}
 
@@ -45,6 +49,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ("postings", "N", "ANANNNNAA"),
         ("weigh", "N", "AAANANANAA"),
         ("shares", "", "AANAANAANAA"),
+        ("leaders", "N", "AANAANAANAANNAAAA"),
     )
 }
 """Result and arguments of each function, in the order of kernels/source.py: A is an address, N a
@@ -69,6 +74,8 @@ class _Scratch(threading.local):
         self._words = np.empty(LANES + PLANES * WORDS, np.uint64)
         self._numbers = np.empty(8, np.float32)
         self._numbers_at = _at(self._numbers)
+        self._tallies = np.zeros(STEPS, np.int64)
+        self.tallies = _at(self._tallies)
         self.floats = _at(self._floats)
         self.words = _at(self._words)
         self.fit(256, 8192)
@@ -111,6 +118,7 @@ class Compiled:
         self._postings = functions["postings"]
         self._weigh = functions["weigh"]
         self._shares = functions["shares"]
+        self._leaders = functions["leaders"]
 
     def encode(self, rows: Rows, mean: NDArray[np.float32]) -> Codes:
         n, dims = rows.shape
@@ -203,8 +211,9 @@ class Compiled:
         count: int,
         first: int,
         limit: int,
-    ) -> tuple[Picks, NDArray[np.float32]]:
-        ids, counts = np.empty(count, np.int64), np.empty(count, np.float32)
+    ) -> tuple[Numbers, Counts]:
+        _require(first >= 0 and first + limit <= 1 << 32, "postings")
+        ids, counts = np.empty(count, np.uint32), np.empty(count, np.uint16)
         packed = (_at(gaps), len(gaps), _at(more), len(more))
         sound = self._postings(*packed, count, first, limit, _at(ids), _at(counts))
         return ids[:sound], counts[:sound]
@@ -212,15 +221,15 @@ class Compiled:
     def weigh(
         self,
         own: NDArray[np.float32],
-        rows: Picks,
-        counts: NDArray[np.float32],
+        rows: Numbers,
+        counts: Counts,
         words: Parted,
         weights: Sequence[float],
-    ) -> Picks:
+    ) -> Numbers:
         _require(len(rows) == len(counts) and len(own) <= len(words), "weigh")
-        _require(_are_plain(rows, own), "weigh")
-        _require(not len(rows) or 0 <= rows[0] <= rows[-1] < len(own), "weigh")
-        fresh = np.empty(len(rows) + 1, np.int64)
+        _require(_are_plain(rows, own, np.uint32) and counts.dtype == np.uint16, "weigh")
+        _require(not len(rows) or rows[0] <= rows[-1] < len(own), "weigh")
+        fresh = np.empty(len(rows) + 1, np.uint32)
         first, edge, more = _parts(words)
         at = (_at(own), _at(rows), _at(counts), len(rows))
         numbers = _scratch.numbers(weights)
@@ -235,20 +244,53 @@ class Compiled:
         after: Parted,
         weights: Sequence[float],
     ) -> NDArray[np.float32]:
-        edge = len(before.first)
-        sides = len(before) == len(after) == len(own) and len(after.first) == edge
-        _require(sides and _are_plain(rows, own), "shares")
-        _require(not len(rows) or (rows.min() >= 0 and rows.max() < len(own)), "shares")
         out = np.empty(len(rows), np.float32)
-        (first, _, more), (second, _, rest) = _parts(before), _parts(after)
-        at = (_at(own), _at(rows), len(rows), first, second, edge, more, rest, len(own))
+        at = _linked("shares", own, rows, before, after)
         self._shares(*at, _scratch.numbers(weights), _at(out))
         return out
 
+    def leaders(
+        self,
+        own: NDArray[np.float32],
+        rows: Numbers,
+        before: Parted,
+        after: Parted,
+        weights: Sequence[float],
+        mask: NDArray[np.bool_] | None,
+        wide: int,
+        k: int,
+    ) -> tuple[Picks, NDArray[np.float32]]:
+        at = _linked("leaders", own, rows, before, after, np.uint32)
+        _require(min(wide, k) > 0 and (mask is None or mask.shape == own.shape), "leaders")
+        bits = _NO_MARKS if mask is None else _plain(mask, np.bool_)
+        room, marks = min(5 * len(rows), len(own)) + 1, np.zeros(len(own) // 64 + 1, np.uint64)
+        found, shared = np.empty(room, np.int64), np.empty(room, np.float32)
+        rest = _scratch.tallies, _at(marks), _at(found), _at(shared)
+        filtered = mask is not None
+        size = self._leaders(*at, _scratch.numbers(weights), _at(bits), filtered, wide, *rest)
+        return highest(found[:size], shared[:size], k)
 
-def _are_plain(rows: Picks, own: NDArray[np.float32]) -> bool:
+
+def _linked(
+    kernel: str,
+    own: NDArray[np.float32],
+    rows: NDArray[Any],
+    before: Parted,
+    after: Parted,
+    kind: Any = np.int64,
+) -> tuple[int, ...]:
+    """The arguments that tell what some rows and their neighbours have."""
+    edge = len(before.first)
+    sides = len(before) == len(after) == len(own) and len(after.first) == edge
+    _require(sides and _are_plain(rows, own, kind), kernel)
+    _require(not len(rows) or (rows.min() >= 0 and rows.max() < len(own)), kernel)
+    (first, _, more), (second, _, rest) = _parts(before), _parts(after)
+    return _at(own), _at(rows), len(rows), first, second, edge, more, rest, len(own)
+
+
+def _are_plain(rows: NDArray[Any], own: NDArray[np.float32], kind: Any) -> bool:
     """Whether both lie in memory as kernels take them."""
-    sound = rows.dtype == np.int64 and rows.flags.c_contiguous
+    sound = rows.dtype == kind and rows.flags.c_contiguous
     return sound and own.dtype == np.float32 and own.flags.c_contiguous
 
 

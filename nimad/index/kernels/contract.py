@@ -28,11 +28,16 @@ QUERY_MAX = 16383  # largest value of a query: products with a row sum up within
 ROTATION = 1  # number of the rotation, kept in each segment
 BINS = 961  # values of distance // 8 that sort posting lists
 FARTHEST = 1 << 20  # above any <x, q> / |x|
+STEPS = 4096  # bins that sort what rows share
+SAMPLED = 16  # rows for one of a sample
+MOST_COUNTED = (1 << 16) - 1  # times that a term stands in a memory, as far as it is told
 MARKED = 2  # weight of a marked row beside that of a row of its cell, see `Marks`
 
 Codes = NDArray[np.uint64]
 Rows = NDArray[np.int8]
 Picks = NDArray[np.int64]
+Numbers = NDArray[np.uint32]
+Counts = NDArray[np.uint16]
 
 
 def rotation_signs() -> NDArray[np.float32]:
@@ -262,30 +267,30 @@ class Kernels(Protocol):
         count: int,
         first: int,
         limit: int,
-    ) -> tuple[Picks, NDArray[np.float32]]:
+    ) -> tuple[Numbers, Counts]:
         """The postings of a term: `first` + document of each, ascending, and how often it stands
-        there; int64[m], float32[m].  m is less than `count` where the bytes are damaged.
+        there, at most MOST_COUNTED.  Fewer than `count` where the bytes are damaged.
 
         Both are LEB128 (`nimad.index.varints`).  A number in `gaps` is 2 * (document - the one
         before - 1) + whether the term stands there more than once; then the next number in `more`
-        is how often, less 2.  Documents are below `limit`.
+        is how often, less 2.  Documents are below `limit`, and `first` + `limit` is at most 2^32.
         """
 
     def weigh(
         self,
         own: NDArray[np.float32],
-        rows: Picks,
-        counts: NDArray[np.float32],
+        rows: Numbers,
+        counts: Counts,
         words: Parted,
         weights: Sequence[float],
-    ) -> Picks:
+    ) -> Numbers:
         """Add BM25 of one term to `own: float32[n]`; the rows that had 0 before, in order.
 
         own[r] += rarity * count * above / (count + k1 * (fixed + share * words[r] / average)), from
         left to right in float32.
 
         Args:
-            rows: int64[m], ascending, in 0..n-1.  counts: float32[m].
+            rows: ascending, in 0..n-1.
             words: of n rows; unsigned numbers of 1, 2 or 4 bytes.
             weights: rarity, above, k1, fixed, share, average.
         """
@@ -307,4 +312,28 @@ class Kernels(Protocol):
 
         Args:
             rows: int64[m], in 0..n-1.
+        """
+
+    def leaders(
+        self,
+        own: NDArray[np.float32],
+        rows: Numbers,
+        before: Parted,
+        after: Parted,
+        weights: Sequence[float],
+        mask: NDArray[np.bool_] | None,
+        wide: int,
+        k: int,
+    ) -> tuple[Picks, NDArray[np.float32]]:
+        """The k rows that share most, as `shares` has it, of about `wide` that have most themselves
+        and those up to two turns away: int64[<= k], ascending, and what they share: float32[<= k].
+
+        Of rows that share the same those of the lowest numbers; none that shares nothing.  Of more
+        than `wide` rows those are taken whose step, trunc(own * (STEPS - 1) / top) where top is the
+        highest of every SAMPLED-th row, is among the highest that wide // SAMPLED + 1 of these
+        reach.
+
+        Args:
+            rows: where `own` is not 0, which is never negative; in any order.
+            mask: bool[n], where a row must be that is found.  None: anywhere.
         """

@@ -32,7 +32,7 @@ from nimad.index.kernels.reference import Reference
 
 NATIVE = Path(__file__).resolve().parent.parent / "native"
 CPUINFO = Path("/proc/cpuinfo")
-ABI = 3
+ABI = 4
 
 _SOURCES = ("contract.py", "intrinsics.py", "postings.py", "sign_codes.py", "source.py")
 
@@ -169,9 +169,11 @@ def _agrees(kernels: Kernels) -> bool:
 def _scored(form: Kernels) -> list[NDArray[Any]]:
     """Six rows in two parts, each the neighbour of the next, two of them with a score."""
     own = np.zeros(6, np.float32)
-    rows, counts = np.array([1, 4]), np.array([1, 3], np.float32)
+    rows, counts = np.array([1, 4], np.uint32), np.array([1, 3], np.uint16)
     words = Parted(np.array([9, 5, 7], np.uint16), np.array([300, 4, 2], np.uint16))
     before, after = (np.arange(6, dtype=np.int32) + step for step in (-1, 1))
     fresh = form.weigh(own, rows, counts, words, (1.5, 2.2, 1.2, 0.25, 0.75, 6.0))
     sides = Parted(before[:3], before[3:]), Parted(after[:3], after[3:])
-    return [own, fresh, form.shares(own, np.arange(6), sides[0], sides[1], (0.5, 0.3, 0.4))]
+    shares = sides[0], sides[1], (0.5, 0.3, 0.4)
+    best = form.leaders(own, rows, *shares, np.arange(6) != 3, 1, 3)
+    return [own, fresh, form.shares(own, np.arange(6), *shares), *best]

@@ -4,7 +4,7 @@ As in `nimad.index.kernels.source`, which gathers them: pointers and lengths, no
 column of memories lies in two parts, one mapped from a file and one in memory: row `r` is
 `first[r]` below `edge` and `more[r - edge]` from there on.
 """
-# mypy: disable-error-code="untyped-decorator,no-untyped-call,no-any-return"
+# mypy: disable-error-code="untyped-decorator,call-arg,no-untyped-call,no-any-return"
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nimad.index.kernels.intrinsics import F32, I32, I64, U8, inline
+from nimad.index.kernels.contract import MOST_COUNTED, SAMPLED, STEPS
+from nimad.index.kernels.intrinsics import F32, I32, I64, U8, U16, U32, U64, inline, popcount
 
 
 @inline
@@ -37,10 +38,10 @@ def postings(
     count: int,
     first: int,
     limit: int,
-    ids: I64,
-    counts: F32,
+    ids: U32,
+    counts: U16,
 ) -> int:
-    """Kernels.postings; `ids: int64[count]` and `counts: float32[count]`; how many are sound."""
+    """Kernels.postings; `ids: uint32[count]` and `counts: uint16[count]`; how many are sound."""
     at = rest = np.int64(0)
     document = np.int64(-1)
     for place in range(count):
@@ -56,14 +57,14 @@ def postings(
         document += (number >> 1) + 1
         if document >= limit:
             return place
-        ids[place] = first + document
+        ids[place] = np.uint32(first + document)
         held = np.int64(1)
         if number & 1:
             extra, rest = _number(more, rest, more_end)
             if rest == 0:
                 return place
-            held = extra + 2
-        counts[place] = np.float32(held)
+            held = min(extra + 2, np.int64(MOST_COUNTED))
+        counts[place] = np.uint16(held)
     return count
 
 
@@ -83,25 +84,25 @@ def _width_of(first: U8, edge: int, more: U8, width: int, row: int) -> np.int64:
 
 def weigh(
     own: F32,
-    rows: I64,
-    counts: F32,
+    rows: U32,
+    counts: U16,
     count: int,
     first: U8,
     edge: int,
     more: U8,
     width: int,
     weights: F32,
-    fresh: I64,
+    fresh: U32,
 ) -> int:
-    """Kernels.weigh; how many rows had nothing before, left in `fresh: int64[count + 1]`."""
+    """Kernels.weigh; how many rows had nothing before, left in `fresh: uint32[count + 1]`."""
     rarity, above, k1 = weights[0], weights[1], weights[2]
     fixed, share, average = weights[3], weights[4], weights[5]
     found = 0
     for place in range(count):
-        row, held = rows[place], counts[place]
+        row, held = np.int64(rows[place]), np.float32(counts[place])
         words = np.float32(_width_of(first, edge, more, width, row))
         size = k1 * (fixed + share * words / average)
-        fresh[found] = row  # without a branch: none could be foretold
+        fresh[found] = rows[place]  # without a branch: none could be foretold
         found += int(own[row] == np.float32(0))
         own[row] += rarity * held * above / (held + size)
     return found
@@ -112,6 +113,28 @@ def _chain(first: I32, edge: int, more: I32, row: int, end: int) -> np.int64:
     """The neighbour of a row, or -1; what lies beyond the last row is none."""
     other = np.int64(first[row]) if row < edge else np.int64(more[row - edge])
     return other if other < end else np.int64(-1)
+
+
+@inline
+def _share(
+    own: F32, row: int, chains: tuple[I32, I32, int, I32, I32, int], weights: F32
+) -> np.float32:
+    """What one row has with the shares of its neighbours."""
+    before, after, edge, more_before, more_after, end = chains
+    total = own[row]
+    beside = _chain(before, edge, more_before, row, end)
+    if beside >= 0:
+        total += weights[0] * own[beside]
+        beside = _chain(before, edge, more_before, beside, end)
+        if beside >= 0:
+            total += weights[1] * own[beside]
+    beside = _chain(after, edge, more_after, row, end)
+    if beside >= 0:
+        total += weights[2] * own[beside]
+        beside = _chain(after, edge, more_after, beside, end)
+        if beside >= 0:
+            total += weights[1] * own[beside]
+    return total
 
 
 def shares(
@@ -128,20 +151,86 @@ def shares(
     out: F32,
 ) -> None:
     """Kernels.shares; `out: float32[count]`."""
-    near, beyond, other = weights[0], weights[1], weights[2]
+    chains = before, after, edge, more_before, more_after, end
     for place in range(count):
-        row = rows[place]
-        total = own[row]
-        beside = _chain(before, edge, more_before, row, end)
+        out[place] = _share(own, rows[place], chains, weights)
+
+
+# --- the rows that share most ---------------------------------------------------------------------
+
+
+@inline
+def _step(value: np.float32, scale: np.float32) -> np.int64:
+    return np.int64(value * scale)
+
+
+@inline
+def _mark(marks: U64, row: int) -> None:
+    marks[row >> 6] |= np.uint64(1) << np.uint64(row & 63)
+
+
+@inline
+def _mark_chain(first: I32, edge: int, more: I32, row: int, end: int, marks: U64) -> None:
+    """Mark the two rows that follow one in a chain."""
+    beside = _chain(first, edge, more, row, end)
+    if beside >= 0:
+        _mark(marks, beside)
+        beside = _chain(first, edge, more, beside, end)
         if beside >= 0:
-            total += near * own[beside]
-            beside = _chain(before, edge, more_before, beside, end)
-            if beside >= 0:
-                total += beyond * own[beside]
-        beside = _chain(after, edge, more_after, row, end)
-        if beside >= 0:
-            total += other * own[beside]
-            beside = _chain(after, edge, more_after, beside, end)
-            if beside >= 0:
-                total += beyond * own[beside]
-        out[place] = total
+            _mark(marks, beside)
+
+
+def leaders(
+    own: F32,
+    rows: U32,
+    count: int,
+    before: I32,
+    after: I32,
+    edge: int,
+    more_before: I32,
+    more_after: I32,
+    end: int,
+    weights: F32,
+    mask: U8,
+    masked: int,
+    wide: int,
+    tallies: I64,
+    marks: U64,
+    found: I64,
+    shared: F32,
+) -> int:
+    """What Kernels.leaders picks from, in `found` and `shared`, ascending; how many.
+
+    `mask` is looked at when `masked` is not 0.  `tallies` is room for int64[STEPS], `marks` for a
+    bit a row, zeros; `found` and `shared` for min(5 * count, end) + 1.
+    """
+    chains = before, after, edge, more_before, more_after, end
+    least, scale = np.int64(0), np.float32(0)
+    if count > wide:
+        top = np.float32(0)
+        for place in range(0, count, SAMPLED):
+            top = max(top, own[rows[place]])
+        scale = np.float32(STEPS - 1) / top
+        for step in range(STEPS):
+            tallies[step] = 0
+        for place in range(0, count, SAMPLED):
+            tallies[_step(own[rows[place]], scale)] += 1
+        least, left = np.int64(STEPS), wide // SAMPLED
+        while least > 0 and left >= 0:
+            least -= 1
+            left -= tallies[least]
+    for place in range(count):
+        row = np.int64(rows[place])
+        if _step(own[row], scale) >= least:
+            _mark(marks, row)
+            _mark_chain(before, edge, more_before, row, end, marks)
+            _mark_chain(after, edge, more_after, row, end, marks)
+    size = 0
+    for word in range((end + 63) >> 6):
+        left = marks[word]
+        while left != np.uint64(0):
+            row = (word << 6) + np.int64(popcount((left & (~left + np.uint64(1))) - np.uint64(1)))
+            left &= left - np.uint64(1)
+            found[size], shared[size] = row, _share(own, row, chains, weights)
+            size += int(shared[size] > 0 and (masked == 0 or mask[row] != 0))
+    return size

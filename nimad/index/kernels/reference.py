@@ -17,11 +17,16 @@ from nimad.index.kernels.contract import (
     BITS,
     FARTHEST,
     LANES,
+    MOST_COUNTED,
     PLANES,
     ROUNDS,
+    SAMPLED,
+    STEPS,
     WORDS,
     Codes,
+    Counts,
     Marks,
+    Numbers,
     Parted,
     Picks,
     Rows,
@@ -197,29 +202,30 @@ class Reference:
         count: int,
         first: int,
         limit: int,
-    ) -> tuple[Picks, NDArray[np.float32]]:
+    ) -> tuple[Numbers, Counts]:
         numbers, extra = unpack(gaps)[:count], unpack(more)
         documents = np.cumsum((numbers >> 1) + 1) - 1
         often = numbers & 1
         unsound = np.flatnonzero((documents >= limit) | (often * np.cumsum(often) > len(extra)))
         sound = unsound[0] if len(unsound) else len(numbers)
         documents, often = documents[:sound], often[:sound]
-        counts = np.ones(len(documents), np.float32)
-        counts[often == 1] = extra[: np.count_nonzero(often)] + 2
-        return first + documents, counts
+        counts = np.ones(len(documents), np.uint16)
+        counts[often == 1] = np.minimum(extra[: np.count_nonzero(often)] + 2, MOST_COUNTED)
+        return (first + documents).astype(np.uint32), counts
 
     def weigh(
         self,
         own: NDArray[np.float32],
-        rows: Picks,
-        counts: NDArray[np.float32],
+        rows: Numbers,
+        counts: Counts,
         words: Parted,
         weights: Sequence[float],
-    ) -> Picks:
+    ) -> Numbers:
         rarity, above, k1, fixed, share, average = np.array(weights, np.float32)
-        sizes = k1 * (fixed + share * words.at(rows).astype(np.float32) / average)
-        fresh: Picks = rows[own[rows] == 0]
-        own[rows] += rarity * counts * above / (counts + sizes)
+        sizes = k1 * (fixed + share * words.at(rows.astype(np.int64)).astype(np.float32) / average)
+        fresh: Numbers = rows[own[rows] == 0]
+        held = counts.astype(np.float32)
+        own[rows] += rarity * held * above / (held + sizes)
         return fresh
 
     def shares(
@@ -240,6 +246,45 @@ class Reference:
                 beside, places = beside[there], places[there]
                 out[places] += factor * own[beside]
         return out
+
+    def leaders(
+        self,
+        own: NDArray[np.float32],
+        rows: Numbers,
+        before: Parted,
+        after: Parted,
+        weights: Sequence[float],
+        mask: NDArray[np.bool_] | None,
+        wide: int,
+        k: int,
+    ) -> tuple[Picks, NDArray[np.float32]]:
+        if len(rows) > wide:
+            scale = np.float32(STEPS - 1) / own[rows[::SAMPLED]].max()
+            steps = (own[rows] * scale).astype(np.int64)
+            sampled = np.sort(steps[::SAMPLED])[::-1]
+            least = sampled[wide // SAMPLED :][:1]
+            rows = rows[steps >= least] if len(least) else rows
+        near = [rows.astype(np.int64)]
+        for chain in (before, after):
+            beside = near[0]
+            for _ in range(2):
+                beside = chain.at(beside).astype(np.int64)
+                beside = beside[(beside >= 0) & (beside < len(own))]
+                near.append(beside)
+        found = np.unique(np.concatenate(near))
+        shared = self.shares(own, found, before, after, weights)
+        kept = shared > 0 if mask is None else (shared > 0) & mask[found]
+        return highest(found[kept], shared[kept], k)
+
+
+def highest(rows: Picks, values: NDArray[np.float32], k: int) -> tuple[Picks, NDArray[np.float32]]:
+    """Of rows, ascending, those of the k highest values, equal ones by number; and the values."""
+    if len(rows) <= k:
+        return rows, values
+    bar = np.partition(values, len(values) - k)[len(values) - k]
+    kept = values > bar
+    kept[np.flatnonzero(values == bar)[: k - np.count_nonzero(kept)]] = True
+    return rows[kept], values[kept]
 
 
 def _lengths(squares: NDArray[np.int32]) -> NDArray[np.float64]:

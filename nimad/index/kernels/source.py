@@ -49,10 +49,10 @@ from nimad.index.kernels.intrinsics import (
     prefetch,
     root,
 )
-from nimad.index.kernels.postings import postings, shares, weigh
+from nimad.index.kernels.postings import leaders, postings, shares, weigh
 from nimad.index.kernels.sign_codes import encode, planes
 
-ABI = 3
+ABI = 4
 
 _GROUP = WORDS * LANES
 _AHEAD = 3
@@ -415,7 +415,7 @@ def find(
 
 KERNELS: dict[str, Callable[..., Any]] = {
     kernel.__name__: kernel
-    for kernel in (encode, planes, distances, scan, find, dots, postings, weigh, shares)
+    for kernel in (encode, planes, distances, scan, find, dots, postings, weigh, shares, leaders)
 }
 
 

@@ -1,0 +1,102 @@
+"""Writes a backup of the running store into a file that a client opened.
+
+The records are read as they are at one moment (`Records.frozen`) while memories come and go; the
+files that they name and nothing can make anew, snapshots and hypervectors, are opened at that
+moment, and a file that is replaced or deleted later is read to its end all the same.  Nothing is
+written but the client's file, and a line that tells a later purge of it.
+
+Crash prose: `backup.noted` leaves that line, of a backup that nobody gave its name; so does
+`backup.written`.  A purge then names one backup too many.  The client's file has no name yet.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from nimad import __version__
+from nimad.core.store import MemoryStore
+from nimad.disk.backup_file import CHUNK, RECORDS, BackupWriter
+from nimad.disk.durable import crash_point
+from nimad.disk.failures import disk_errors
+from nimad.disk.handed_over import check_handed_over
+from nimad.model import now_ms
+from nimad.store import backups, schema
+from nimad.store.foreign_records import FILES
+from nimad.store.records import Frozen
+
+COUNTED = "(SELECT count(*) FROM memories), (SELECT count(*) FROM relations)"
+REACH = "ifnull((SELECT max(id) FROM memories), 0), ifnull((SELECT max(id) FROM sources), 0)"
+"""SQL: how many memories and relations there are, and the highest ids of a memory and a source."""
+
+
+def write_backup(store: MemoryStore, fd: int, path: str) -> dict[str, Any]:
+    """Write a backup into the empty file behind a descriptor; its manifest, and its size in bytes.
+
+    `path` is where the client says it will be.  Raises UsageError when the file is none that can be
+    written, DiskFull, Busy while another program reads the records.
+    """
+    check_handed_over(fd, "backup", store.state, writable=True)
+    made = now_ms()
+    unknown = dict.fromkeys(("sequence", "last_memory", "last_source"))
+    backups.note(store.records, path, made=made, **unknown)
+    crash_point("backup.noted")
+    try:
+        with disk_errors("the backup could not be written"), ExitStack() as opened:
+            file = opened.enter_context(open(os.dup(fd), "wb", buffering=CHUNK))  # noqa: PTH123
+            with store.maintenance:  # so that no purge is halfway
+                frozen = opened.enter_context(store.records.frozen())
+                kept, missing = _kept_files(store.state, frozen, opened)
+            manifest, facts = _facts(frozen, made)
+            sizes = {RECORDS: frozen.size, **{name: size for name, (_, size) in kept.items()}}
+            writer = BackupWriter(file, {**manifest, "missing": missing}, sizes)
+            for name, (source, size) in {RECORDS: (frozen.fd, frozen.size), **kept}.items():
+                writer.add(name, size, _content(source, size))
+            writer.finish()
+    except BaseException:
+        backups.forget(store.records, [path])
+        raise
+    backups.note(store.records, path, made=made, **facts)
+    crash_point("backup.written")
+    return {**writer.manifest, "bytes": writer.bytes}
+
+
+def _facts(frozen: Frozen, made: int) -> tuple[dict[str, Any], dict[str, int]]:
+    """The manifest, and what is noted of the backup."""
+    sql = f"SELECT {schema.last_number('changes')}, {COUNTED}, {REACH}"
+    (row,) = frozen.connection.execute(sql)
+    sequence, memories, relations, *last = row
+    counts = {"sequence": sequence, "memories": memories, "relations": relations}
+    about = {"nimad": __version__, "schema": schema.SCHEMA, "made": made}
+    reach = dict(zip(("last_memory", "last_source"), last, strict=True))
+    return {**about, **counts}, {"sequence": sequence, **reach}
+
+
+def _kept_files(
+    state: Path, frozen: Frozen, opened: ExitStack
+) -> tuple[dict[str, tuple[int, int]], list[str]]:
+    """The files that the records name, opened: name → (descriptor, size); and those that are gone,
+    because a user gave them up just now, or that doctor misses already."""
+    kept: dict[str, tuple[int, int]] = {}
+    missing: list[str] = []
+    for directory in ("snapshots", "dense"):
+        for (name,) in frozen.connection.execute(FILES[directory][0]).fetchall():
+            kept_as = f"{directory}/{name}"
+            try:
+                fd = os.open(state / kept_as, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                missing.append(kept_as)
+                continue
+            opened.callback(os.close, fd)
+            kept[kept_as] = fd, os.fstat(fd).st_size
+    return kept, missing
+
+
+def _content(fd: int, size: int) -> Iterator[bytes]:
+    done = 0
+    while done < size and (chunk := os.pread(fd, min(CHUNK, size - done), done)):
+        yield chunk
+        done += len(chunk)

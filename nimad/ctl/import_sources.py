@@ -1,0 +1,303 @@
+"""`nimactl import` of what another tool remembers: read it here, compare, hand over the difference.
+
+The source is read as the user who runs this; nimad gets items.  A part of it at a time, nimad is
+asked for the fingerprints of what it has, and only what differs is sent, so a second run sends
+nothing.  `--dry-run` is the same without the sending: it tells the same numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nimad.ctl.client import Client
+from nimad.ctl.screen import Progress, Screen, json_bytes
+from nimad.ctl.terminal_text import one_line
+from nimad.errors import InputUnusable, Interrupted, NimadError
+from nimad.fingerprint import TOLD, fingerprint
+from nimad.human import count
+from nimad.importers.clean import cleaned
+from nimad.importers.files import shown
+from nimad.importers.items import Importer, Item, Linked, Part, Rejected, Whole, key_of
+from nimad.importers.registry import find_importer, is_foreign
+from nimad.limits import MAX_IMPORT, MAX_NODES, count_nodes
+from nimad.model import Memory
+from nimad.times import portable
+
+__all__ = ["import_source", "is_foreign"]
+
+BATCH_BYTES, BATCH_NODES = 900_000, MAX_NODES - 2000
+"""Size of the items of one request, as JSON [bytes], and number of values in them [values]."""
+LISTED = 500
+"""Number of keys, relations or notes in one request [keys]."""
+MAX_LINKS = 200_000
+"""Number of relations of one run: they are held until all items are there [relations]."""
+MAX_PART, MAX_ITEM, MAX_REASON = 400, 150, 400
+"""Length of the name of a part, of an item's key in it, of a reason [characters]."""
+SHOWN = 10
+"""Number of refused items that people are told of."""
+_USUAL = Memory("")
+
+
+def import_source(args: argparse.Namespace, client: Client, screen: Screen) -> int:
+    """Import what stands at `args.file`; the exit code."""
+    path = Path(args.file).absolute()
+    if not path.exists():
+        raise InputUnusable(path=shown(path), detail="there is no such file or directory")
+    importer = find_importer(path, args.source)
+    client.call("ping")  # before anything is read in vain
+    with Progress(screen.progress) as progress:
+        work = _Run(args, client, importer, path, progress)
+        try:
+            work.run()
+        except (NimadError, KeyboardInterrupt) as stopped:
+            progress.close()
+            error = Interrupted() if isinstance(stopped, KeyboardInterrupt) else stopped
+            if not screen.json and work.sent:
+                screen.note(f"{count(work.sent, 'item')} stored; the same command goes on.")
+            return screen.fail(error, **work.result())
+    if screen.json:
+        return screen.result(work.result())
+    for line in work.told():
+        screen.line(one_line(line))
+    return 0
+
+
+class _Run:
+    """One run over a source: what was counted, and what waits to be sent."""
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        client: Client,
+        importer: Importer,
+        path: Path,
+        progress: Progress,
+    ) -> None:
+        self._args, self._client, self._importer = args, client, importer
+        self._path, self._progress = path, progress
+        wishes = {"namespace": args.namespace, "agent": args.agent}
+        self._wishes = {name: value for name, value in wishes.items() if value}
+        self._origin = {
+            "kind": importer.kind,
+            "path": shown(path),
+            "identity": importer.identity(path),
+            "name": args.name,
+        }
+        self.counts: Counter[str] = Counter()
+        self.layers: Counter[str] = Counter()
+        self.refused: list[tuple[str, str]] = []
+        self.name: str | None = None
+        self.sent = 0
+        self._parts: set[str] = set()
+        self._unread = False
+        self._keys: set[str] = set()
+        self._links: list[tuple[str, str, str, str, float | None]] = []
+        self._first = self._new = True
+        self._empty()
+        self._open("", whole=False)
+
+    def _empty(self) -> None:
+        self._batch: dict[str, list[Any]] = {
+            name: [] for name in ("items", "gone", "links", "links_gone", "refused")
+        }
+        self._bytes = self._nodes = 0
+
+    def run(self) -> None:
+        """Read everything, and send the difference."""
+        self.name = self._client.call("import.known", None, **self._origin, limit=1)["name"]
+        self._new = self.name is None
+        for event in self._importer.read(self._path):
+            match event:
+                case Part():
+                    self._close()
+                    self._open(_part_key(event.name), event.whole)
+                case Item():
+                    self._take(event)
+                case Linked():
+                    self._connect(event)
+                case Rejected():
+                    self._unread = self._unread or event.unread
+                    self._refuse(event.key, event.reason)
+                case Whole():
+                    self._close()
+                    self._drop_parts(_part_key(event.prefix))
+        self._close()
+        for link in self._links:
+            if link[1] in self._keys and link[2] in self._keys:
+                self.counts["relations"] += 1
+                self._add("links", link)
+        self._send()
+
+    # --- parts --------------------------------------------------------------------------------
+
+    def _open(self, part: str, whole: bool) -> None:
+        self._part, self._whole = part, whole
+        self._seen: set[str] = set()
+        self._unread = False
+        self._parts.add(part)
+        self._here, self._linked = self._known(f"{part}#") if part else ({}, set())
+
+    def _close(self) -> None:
+        """What a whole part no longer says is gone."""
+        if self._whole and not self._unread:
+            for key in self._here.keys() - self._seen:
+                self._forget(key, self._here[key])
+            for link in self._linked:
+                self._add("links_gone", link)
+        self._open("", whole=False)
+
+    def _drop_parts(self, prefix: str) -> None:
+        """Forget the items of parts that were not told."""
+        for key, mark in self._known(prefix)[0].items():
+            if key.partition("#")[0] not in self._parts:
+                self._forget(key, mark)
+
+    def _forget(self, key: str, mark: str | None) -> None:
+        if mark is not None:  # else it was forgotten here already
+            self.counts["gone"] += 1
+            self._add("gone", key)
+
+    def _known(self, prefix: str) -> tuple[dict[str, str | None], set[str]]:
+        """What nimad has below a prefix: fingerprints by key (None: forgotten), relations."""
+        found: dict[str, str | None] = {}
+        links: set[str] = set()
+        after: str | None = None if self._new else ""
+        while after is not None:
+            asked = {**self._origin, "prefix": prefix, "after": after, "limit": LISTED}
+            page = self._client.call("import.known", None, **asked)
+            found |= dict(page["items"])
+            links.update(page["links"])
+            after = page["next"]
+        return found, links
+
+    # --- items --------------------------------------------------------------------------------
+
+    def _take(self, item: Item) -> None:
+        """Compare an item with what nimad has."""
+        memory, secrets, cut = cleaned(replace(item.memory, **self._wishes), masked=self._args.mask)
+        if not memory.text:
+            return
+        key = f"{self._part}#{_item_key(item.key)}"
+        for number in range(2, 10_000):  # the same line twice is two memories
+            if key not in self._seen:
+                break
+            key = f"{self._part}#{_item_key(item.key)}~{number}"
+        self._seen.add(key)
+        if self._importer.links:
+            self._keys |= {key, f"{self._part}#"}
+        self.counts["secrets"] += secrets
+        if cut:
+            self._refuse(key, cut)
+        mark = self._here.get(key, "")
+        if mark is None:
+            self.counts["forgotten"] += 1
+        elif mark == fingerprint(memory):
+            self.counts["unchanged"] += 1
+        else:
+            self.counts["changed" if mark else "added"] += 1
+            self.layers[memory.layer] += 1
+            self._add("items", _fields(key, memory))
+        done = sum(self.counts[name] for name in ("added", "changed", "unchanged"))
+        self._progress.show(f"{self._importer.kind}: {count(done, 'item')} read")
+
+    def _connect(self, link: Linked) -> None:
+        origin = f"{self._part}#{_item_key(link.key)}"
+        target = f"{_part_key(link.target_part)}#{_item_key(link.target_key)}"
+        key = key_of(origin, target, link.relation)
+        if key in self._linked:
+            self._linked.discard(key)  # what is left of them is gone
+        elif len(self._links) < MAX_LINKS:
+            self._links.append((key, origin, target, link.relation[:200], link.weight))
+
+    def _refuse(self, key: str, reason: str) -> None:
+        self.counts["refused"] += 1
+        where = one_line(key)[: MAX_PART + MAX_ITEM] or "the source"
+        if len(self.refused) < LISTED:
+            self.refused.append((where, one_line(reason)[:MAX_REASON]))
+        self._add("refused", (where, one_line(reason)[:MAX_REASON]))
+
+    # --- sending ------------------------------------------------------------------------------
+
+    def _add(self, what: str, value: Any) -> None:
+        """Put something into the next request; what is full is sent first."""
+        if self._args.dry_run:
+            return
+        written = json_bytes(value)
+        size, nodes = len(written), count_nodes(written) + 1
+        batch = self._batch[what]
+        full = len(batch) >= (MAX_IMPORT if what == "items" else LISTED)
+        if full or self._bytes + size > BATCH_BYTES or self._nodes + nodes > BATCH_NODES:
+            self._send()
+            batch = self._batch[what]
+        batch.append(value)
+        self._bytes += size
+        self._nodes += nodes
+
+    def _send(self) -> None:
+        if self._args.dry_run:
+            return
+        given: dict[str, Any] = {name: each for name, each in self._batch.items() if each}
+        given |= {**self._origin, "first": self._first}
+        reply = self._client.call("import.put", None, **given)
+        self.name = reply["name"]
+        self.sent += len(self._batch["items"])
+        self._first = False
+        self._empty()
+
+    # --- the report ---------------------------------------------------------------------------
+
+    def result(self) -> dict[str, Any]:
+        """What --json prints."""
+        names = ("added", "changed", "gone", "unchanged", "forgotten", "relations", "refused")
+        return {
+            **{name: self._origin[name] for name in ("kind", "path")},
+            "name": self.name,
+            "dry_run": bool(self._args.dry_run),
+            **{name: self.counts[name] for name in (*names, "secrets")},
+            "layers": dict(sorted(self.layers.items())),
+            "refusals": [{"key": key, "reason": why} for key, why in self.refused],
+        }
+
+    def told(self) -> list[str]:
+        """The same for people."""
+        counts = self.counts
+        names = ("added", "changed", "gone", "unchanged")
+        numbers = ", ".join(f"{counts[name]:,} {name}" for name in names)
+        verb = "would be " if self._args.dry_run else ""
+        lines = [f"{self._importer.title}: {verb}{numbers}"]
+        if counts["forgotten"]:
+            lines.append(f"  {counts['forgotten']:,} were forgotten here before, and stay so")
+        if counts["relations"]:
+            lines.append(f"  {count(counts['relations'], 'relation')} added")
+        if counts["secrets"]:
+            lines.append(f"  {count(counts['secrets'], 'secret')} masked")
+        if counts["refused"]:
+            lines.append(f"  {counts['refused']:,} not taken, or not whole:")
+            lines += [f"    {key}: {why}" for key, why in self.refused[:SHOWN]]
+        if len(self.refused) > SHOWN and self.name and not self._args.dry_run:
+            lines.append(f"    all of them: nimactl migrate --quarantine {self.name}")
+        if self.name and not self._args.dry_run:
+            lines.append(f"undo it with: nimactl migrate --rollback {self.name}")
+        return lines
+
+
+def _part_key(name: str) -> str:
+    """The name of a part as it stands in keys: without #, and not too long."""
+    made = one_line(name).replace("%", "%25").replace("#", "%23")
+    return made if len(made) <= MAX_PART else f"{made[: MAX_PART - 20]}~{key_of(name)}"
+
+
+def _item_key(key: str) -> str:
+    made = one_line(key)
+    return made if len(made) <= MAX_ITEM else f"{made[: MAX_ITEM - 20]}~{key_of(key)}"
+
+
+def _fields(key: str, memory: Memory) -> dict[str, Any]:
+    """An item as `import.put` takes it."""
+    told = {name: getattr(memory, name) for name in TOLD}
+    made = {name: value for name, value in told.items() if value != getattr(_USUAL, name)}
+    return {"item": key, "text": memory.text, **made, "timestamp": portable(memory.timestamp)}

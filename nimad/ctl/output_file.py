@@ -1,0 +1,50 @@
+"""The file that a command writes: replaced when all of it is there, never half.
+
+Crash prose: nimad.disk.durable writes FILE.tmp, makes it durable and renames it.  A crash leaves
+the old FILE, or none, and a FILE.tmp that the next run replaces.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from nimad.disk.durable import replacing
+from nimad.errors import OutputUnusable
+
+
+@contextlib.contextmanager
+def open_output(path: Path) -> Iterator[BinaryIO]:
+    """The file to write; an ordinary one is replaced when all is written, a device is written to.
+    Raises OutputUnusable and DiskFull."""
+    try:
+        path = _follow_own_links(path)
+        if path.exists() and not path.is_file():
+            with path.open("wb") as file:  # a pipe, /dev/stdout: nothing there to replace
+                yield file
+            return
+        with replacing(path) as file:
+            yield file
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputUnusable(path=path, detail=error.strerror) from error
+
+
+def _follow_own_links(path: Path) -> Path:
+    """What a name stands for, by way of links of the user's own or of root.
+
+    A link that another user planted, in /tmp say, would choose which file is replaced.  Raises
+    OSError at such a link, and when links form a circle.
+    """
+    for _ in range(40):  # as many as the kernel follows
+        if not path.is_symlink():
+            return path
+        if path.lstat().st_uid not in (0, os.geteuid()):
+            raise OSError(errno.EPERM, "it is a link of another user")
+        path = path.parent / path.readlink()
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))

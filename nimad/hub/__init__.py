@@ -1,0 +1,1 @@
+"""The hub of a fleet: tables in a PostgreSQL with pgvector, what boards ask there, nimad-hub."""

@@ -1,0 +1,69 @@
+"""Tables of any SQLite database that is not ours, read from a private copy, row by row.
+
+As of a legacy graph, only base tables and stored columns are read, so nothing that the file brings
+along runs; a virtual table, whose extension is not loaded, is never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from nimad.legacy.hostile_reader import RowReader
+from nimad.legacy.schema import ROW_KEYS, open_source, quoted
+from nimad.legacy.snapshot import consistent_copy
+from nimad.legacy.values import BrokenText
+
+PAGE = 200
+"""Rows that are read at a time [rows]."""
+
+
+class Tables:
+    """The tables of a copy, while it is open."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = open_source(path, "mode=ro")
+        self._reader = RowReader(self._connection, path)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._reader.close()
+
+    def columns(self, table: str) -> tuple[str, ...]:
+        """The stored columns of a base table; none where there is no such table."""
+        sql = "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = ?"
+        with self._reader.guarded():
+            if not [1 for (page,) in self._connection.execute(sql, (table,)) if page]:
+                return ()
+            info = self._connection.execute(f"PRAGMA table_info({quoted(table)})").fetchall()
+            listed = self._connection.execute(f"PRAGMA table_list({quoted(table)})").fetchall()
+        names = tuple(str(row[1]) for row in info)
+        keyless = any(row[0] == "main" and row[4] for row in listed)
+        return () if keyless or set(map(str.lower, names)).issuperset(ROW_KEYS) else names
+
+    def rows(self, table: str, wanted: Sequence[str]) -> Iterator[tuple[int, dict[str, Any] | str]]:
+        """Each row: its id, and its values by column (None: the table has no such column; text that
+        is not UTF-8 is repaired), or why it cannot be read.  Raises SourceCorrupt."""
+        stored = self.columns(table)
+        after: int | None = None
+        while page := self._reader.page(quoted(table), stored, wanted, after, PAGE):
+            for key, row in page:
+                yield key, row if isinstance(row, str) else _values(wanted, row)
+            after = page[-1][0]
+
+
+@contextmanager
+def open_tables(path: Path) -> Iterator[Tables]:
+    """The tables of a database as they are at one moment.  Raises as `take_snapshot`."""
+    with consistent_copy(path) as (copy, _), closing(Tables(copy)) as tables:
+        yield tables
+
+
+def _values(names: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
+    values = [
+        value.decode("utf-8", "replace") if isinstance(value, BrokenText) else value
+        for value in row
+    ]
+    return dict(zip(names, values, strict=True))

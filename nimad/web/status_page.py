@@ -1,0 +1,112 @@
+"""The first page: how nimad is, what it holds, and what that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nimad.client.client import Client
+from nimad.human import count, share, size, span
+from nimad.web.charts import bar
+from nimad.web.exchange import Page, Request, link_to
+from nimad.web.html import Child, Html, tag
+from nimad.web.layout import bar_row, facts, note, panel
+from nimad.web.time_pages import over_time
+
+DISK_PARTS = {
+    "records": "memories",
+    "words": "index of words",
+    "blocks": "index of meaning",
+    "dense": "hypervectors",
+    "graph": "graph",
+    "columns": "columns",
+    "snapshots": "backups of sources",
+    "aside": "damaged, set aside",
+    "log": "migration.log",
+}
+
+
+def show_status(request: Request, daemon: Client) -> Page:
+    """How nimad is, and what it holds."""
+    status = daemon.status()
+    content: list[Child] = [_health(status), _figures(status)]
+    content.append(over_time(daemon, whole=False))
+    if not status.get("bound"):
+        content.append(tag("div", _parts(status), _disk(status), class_="two"))
+    content.append(_namespaces(status))
+    return Page("Status", content)
+
+
+def _health(status: Mapping[str, Any]) -> list[Html]:
+    """Whether anything needs a person."""
+    found = [
+        note([tag("b", f"{part} is out of service. "), reason], "bad")
+        for part, reason in (status.get("degraded") or {}).items()
+    ]
+    found += [
+        note([tag("b", f"{work} is not finished. "), reason], "warn")
+        for work, reason in (status.get("waiting") or {}).items()
+    ]
+    found += [note(text, "warn") for text in status.get("clock", {}).get("notes", ())]
+    up = span(status["uptime_seconds"])
+    return found or [note(["All parts are in service, up for ", up, "."], "good")]
+
+
+def _figures(status: Mapping[str, Any]) -> Html:
+    """The numbers that are looked at first."""
+    shown = [("memories", "feed"), ("turns", None), ("relations", None), ("sources", "sources")]
+    boxes = []
+    for name, path in shown:
+        if name in status:
+            label = tag("a", name, href=path) if path else name
+            boxes.append(tag("div", tag("b", count(status[name])), tag("span", label)))
+    return tag("div", boxes, class_="figures")
+
+
+def _parts(status: Mapping[str, Any]) -> Html:
+    embedder, blocks, graph = status["embedder"], status["blocks"], status["graph"]
+    backlog = blocks.get("backlog", 0)
+    done, total = embedder.get("done", 0), embedder.get("total", 0)
+    rows: dict[str, Child] = {
+        "meaning": f"{embedder['name']}, {embedder['dims']} dimensions",
+        "encoded": f"{count(done)} of {count(total)}" if done != total or backlog else "all",
+        "graph": "off" if graph["engine"] == "none" else graph["engine"],
+        "memory": f"{size(status['memory']['pss_bytes'])} used,"
+        f" {size(status['memory']['available_bytes'])} available",
+        "written": f"{size(status['written_bytes'])} since the start"
+        if status.get("written_bytes")
+        else None,
+        "requests": f"{count(status['requests'])}, {count(status['clients'], 'client')} now",
+        "version": f"nimad {status['version']}, process {status['pid']}",
+        "socket": status["socket"],
+    }
+    progress = None
+    if done != total:
+        progress = bar(done / total, f"{share(done, total)} encoded with {embedder['wanted']}")
+    return panel("Parts", progress, facts(rows))
+
+
+def _disk(status: Mapping[str, Any]) -> Html:
+    disk = status["disk"]
+    total = disk["total"]
+    taken = {name: disk.get(name, 0) for name in DISK_PARTS}
+    rows = [
+        bar_row(about, taken[name], total, size(taken[name]))
+        for name, about in DISK_PARTS.items()
+        if taken[name]
+    ]
+    free = tag("p", f"{size(total)} taken, {size(disk['free'])} free", class_="dim")
+    return panel("Disk", free, tag("ul", rows, class_="bars"))
+
+
+def _namespaces(status: Mapping[str, Any]) -> Html:
+    spaces = status.get("namespaces") or {}
+    most = max(spaces.values(), default=0)
+    rows = [
+        bar_row(tag("bdi", name), number, most, count(number), link_to("feed", namespace=name))
+        for name, number in spaces.items()
+    ]
+    if not rows:
+        hint = tag("code", 'nimactl remember "The kettle is fixed."')
+        return panel("Namespaces", tag("p", "Nothing is remembered yet. ", hint, class_="empty"))
+    return panel("Namespaces", tag("ul", rows, class_="bars"))

@@ -1,0 +1,263 @@
+"""What holds for each kind of source: nothing twice, the difference alone, all of it undone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nimad.background.worker import Worker
+from nimad.check import check
+from nimad.client.connection import Connection
+from nimad.config import Config
+from nimad.core.store import MemoryStore
+from nimad.ctl.main import main
+from nimad.importers.registry import IMPORTERS, recognise
+from nimad.migrate.manager import MigrationManager
+from nimad.serve import service_verbs
+from nimad.serve.verb_table import verbs
+from nimad.serve.verbs import Call
+from tests.importers.sources import MADE
+from tests.unit.test_handlers import ME
+
+KINDS = sorted(IMPORTERS)
+COUNTED = ("added", "changed", "gone", "unchanged", "forgotten", "relations", "refused")
+Run = Callable[..., dict[str, Any]]
+
+
+class Store:
+    """A store that nimactl asks without a process between: `calls` are the verbs and parameters."""
+
+    def __init__(self, place: Path) -> None:
+        self.store = MemoryStore.open(place, Config().replace(embedder="hash"))
+        worker = Worker(lambda: self.store.config)
+        migrations = MigrationManager(self.store, worker)
+        found = verbs(self.store, migrations, service_verbs.Traffic("x.sock"))
+        self.verbs = {verb.name: verb for verb in found}
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def call(self, verb: str, fd: int | None = None, **params: Any) -> Any:
+        given = {name: value for name, value in params.items() if value is not None}
+        self.calls.append((verb, given))
+        sent = json.dumps(given)
+        assert len(sent) < 1 << 20
+        return json.loads(json.dumps(self.verbs[verb].answer(Call(json.loads(sent), ME))))
+
+    def export(self) -> list[dict[str, Any]]:
+        """Every memory, but for what reading changes."""
+        found: list[dict[str, Any]] = []
+        after: int | None = 0
+        while after is not None:
+            page = self.call("export", after=after)
+            found += page["memories"]
+            after = page["next"]
+        return found
+
+    def texts(self) -> list[str]:
+        return sorted(memory["text"] for memory in self.export())
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    made = Store(tmp_path / "state")
+    monkeypatch.setattr(
+        Connection, "call", lambda self, verb, fd=None, **params: made.call(verb, fd, **params)
+    )
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    yield made
+    assert check(made.store) == []
+    made.store.close()
+
+
+@pytest.fixture
+def run(store: Store, capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*args: object, codes: Sequence[int] = (0,)) -> dict[str, Any]:
+        done = main(["import", *map(str, args), "--json"])
+        out, err = capsys.readouterr()
+        assert done in codes, err
+        found: dict[str, Any] = json.loads(out or err)
+        return found
+
+    return run
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def source(kind: str, tmp_path: Path) -> Path:
+    place = tmp_path / "source"
+    place.mkdir()
+    return MADE[kind].write(place)
+
+
+def counts(report: dict[str, Any]) -> dict[str, int]:
+    return {name: report[name] for name in COUNTED}
+
+
+def test_each_kind_has_a_source_here() -> None:
+    assert sorted(MADE) == KINDS
+
+
+def test_it_is_recognised_by_one(kind: str, source: Path) -> None:
+    found = recognise(source)
+    assert found is not None and found.kind == kind
+
+
+def test_twice_adds_nothing_and_a_dry_run_tells_the_same(
+    run: Run, store: Store, kind: str, source: Path
+) -> None:
+    before = store.export()
+    forecast = run(source, "--dry-run")
+    assert store.export() == before == []
+    first = run(source)
+    assert counts(forecast) == counts(first), first["refusals"]
+    assert (first["added"], first["refused"]) == (MADE[kind].items, MADE[kind].refused)
+    exported = store.export()
+    assert len(exported) == first["added"]
+    assert {memory["origin"] for memory in exported} == {"imported"}
+    again = run(source, "--dry-run"), run(source)
+    assert counts(again[0]) == counts(again[1])
+    same = dict.fromkeys(COUNTED, 0) | {"refused": first["refused"], "unchanged": first["added"]}
+    assert counts(again[1]) == same
+    assert store.export() == exported
+    (status,) = store.call("migrate.status")["sources"]
+    assert (status["state"], status["total"]) == ("verified", len(exported))
+    assert status["quarantined"] == first["refused"]
+
+
+def test_an_edit_brings_the_difference(run: Run, store: Store, kind: str, source: Path) -> None:
+    run(source)
+    kept = {memory["id"]: memory for memory in store.export()}
+    added, changed, gone = MADE[kind].edit(source)
+    forecast, report = run(source, "--dry-run"), run(source)
+    assert counts(forecast) == counts(report)
+    assert (report["added"], report["changed"], report["gone"]) == (added, changed, gone)
+    now = {memory["id"]: memory for memory in store.export()}
+    assert len(now.keys() - kept.keys()) == added + changed
+    assert len(kept.keys() - now.keys()) == gone + changed
+    assert all(now[number] == kept[number] for number in now.keys() & kept.keys())
+    again = run(source)
+    assert not again["added"] and not again["changed"] and not again["gone"]
+
+
+def test_a_rollback_leaves_what_was_there(run: Run, store: Store, kind: str, source: Path) -> None:
+    store.call("remember", text="the kettle is mine")
+    before = store.export()
+    first = run(source)
+    MADE[kind].edit(source)
+    run(source)
+    store.call("migrate.rollback", name=first["name"])
+    assert store.export() == before
+    assert store.store.records.counts()["relations"] == 0
+    assert run(source)["added"]
+    assert [each["name"] for each in store.call("migrate.status")["sources"]] == [first["name"]]
+
+
+def test_what_was_forgotten_stays_so(run: Run, store: Store, kind: str, source: Path) -> None:
+    first = run(source)
+    doomed = store.export()[0]["id"]
+    store.call("forget", ids=[doomed], purge=True)
+    left = store.export()
+    report = run(source)
+    assert (report["forgotten"], report["added"]) == (1, 0)
+    assert report["unchanged"] == first["added"] - 1
+    assert store.export() == left
+
+
+def test_a_lost_answer_changes_nothing(run: Run, store: Store, kind: str, source: Path) -> None:
+    """Each request may be sent twice."""
+    run(source)
+    exported = store.export()
+    for verb, params in [call for call in store.calls if call[0] == "import.put"]:
+        reply = store.call(verb, **params)
+        assert (reply["added"], reply["changed"], reply["gone"]) == (0, 0, 0)
+    assert store.export() == exported
+
+
+def test_a_source_that_moved_is_known_by_its_name(
+    run: Run, store: Store, kind: str, source: Path
+) -> None:
+    run(source, "--name", "mine")
+    moved = source.parent / f"moved-{source.name}"
+    source.rename(moved)
+    report = run(moved, "--name", "mine", "--from", kind)
+    assert report["name"] == "mine" and report["added"] == 0
+    assert counts(report)["gone"] == 0
+
+
+def test_namespace_and_agent_are_as_asked(run: Run, store: Store, kind: str, source: Path) -> None:
+    run(source, "--namespace", "box", "--agent", "a7", "--mask")
+    assert {(m["namespace"], m["agent"]) for m in store.export()} == {("box", "a7")}
+
+
+# --- hostile sources ------------------------------------------------------------------------------
+
+DEEP = b"[" * 100_000
+HOSTILE: dict[str, bytes] = {
+    "empty": b"",
+    "pickle": b"\x80\x04\x95\x1a\x00\x00\x00\x00\x00\x00\x00cos\nsystem\n\x94\x8c\x02id\x85R.",
+    "deep": DEEP,
+    "deep object": b'{"a":' * 50_000,
+    "nul": b"\x00" * 5000,
+    "latin": "caf\xe9 \xff".encode("latin-1") * 100,
+    "text": b"not what it says\n" * 3,
+    "half": b'[{"uuid": "x", "name": "half',
+    "line": b'{"type": "' + b"x" * 13_000_000 + b'"}\n',
+    "sqlite": b"SQLite format 3\x00" + b"\xff" * 4000,
+    "zip": b"PK\x03\x04" + b"\xff" * 4000,
+    "numbers": b'{"type": 1e999, "id": ' + b"9" * 5000 + b"}\n",
+}
+
+TEXTS = ("empty", "text", "numbers")
+"""What any file may hold, so that what it said before is gone."""
+NOTES = ("deep", "deep object", "half", "line")
+"""What a note may say."""
+
+
+def _files(source: Path) -> list[Path]:
+    return (
+        sorted(path for path in source.rglob("*") if path.is_file())
+        if source.is_dir()
+        else [source]
+    )
+
+
+@pytest.mark.parametrize("damage", HOSTILE)
+def test_what_is_hostile_is_refused_and_the_rest_comes_in(
+    run: Run, store: Store, kind: str, source: Path, damage: str
+) -> None:
+    """Each file in turn: the others are read, and what they held before is not gone for it."""
+    run(source)
+    for file in _files(source):
+        kept, data = store.texts(), file.read_bytes()
+        if file.is_symlink() or b"caf\xe9" in data:  # is hostile as it is
+            continue
+        file.write_bytes(HOSTILE[damage])
+        run(source, "--from", kind, codes=(0, 65, 66))
+        if damage not in TEXTS and not (damage in NOTES and file.suffix == ".md"):
+            assert store.texts() == kept
+        file.write_bytes(data)
+        run(source, "--from", kind)
+        assert store.texts() == kept
+
+
+def test_a_link_in_place_of_a_file_is_not_followed(
+    run: Run, store: Store, kind: str, source: Path, tmp_path: Path
+) -> None:
+    if not source.is_dir():
+        pytest.skip("one file, which its owner names: it may be a link")
+    outside = tmp_path / "outside"
+    shutil.copytree(source, outside, symlinks=True)
+    for file in _files(source):
+        if not file.is_symlink():
+            file.unlink()
+            file.symlink_to(outside / file.relative_to(source))
+    report = run(source, "--from", kind)
+    assert report["added"] == 0 and report["refused"]

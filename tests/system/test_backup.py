@@ -1,0 +1,224 @@
+"""`nimactl backup` and `restore` with a real daemon: written beside 50 writes a second, restored
+elsewhere, rotated, refused, on a full disk, and with the daemon or nimactl killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.process import DaemonProcess
+from tests.system.test_nimactl import Tool
+
+CONFIG = "embedder: hash\ngraph.engine: none\n"
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> Iterator[Tool]:
+    """nimactl, and a daemon with 200 memories."""
+    daemon = DaemonProcess(tmp_path, CONFIG)
+    try:
+        daemon.start()
+        lines = (json.dumps({"text": f"note {n} about the garden"}) for n in range(200))
+        (tmp_path / "all.jsonl").write_text("\n".join(lines))
+        tool = Tool(daemon)
+        tool.run("import", tmp_path / "all.jsonl")
+        yield tool
+    finally:
+        daemon.finish()
+
+
+def exported(daemon: DaemonProcess) -> list[dict[str, Any]]:
+    found, after = [], 0
+    while after is not None:
+        page = daemon.call("export", after=after)
+        found += page["memories"]
+        after = page["next"]
+    return found
+
+
+def restored(tool: Tool, backup: Path, place: Path) -> DaemonProcess:
+    """A daemon on what `nimactl restore --into` made."""
+    daemon = DaemonProcess(place, CONFIG)
+    told = tool.json("restore", backup, "--into", daemon.state, "--config", daemon.config_file)
+    assert told["problems"] == []
+    return daemon
+
+
+def test_what_is_restored_is_what_was_there_at_the_backups_sequence(
+    tool: Tool, tmp_path: Path
+) -> None:
+    stop = threading.Event()
+
+    def write() -> None:
+        with tool.daemon.client() as client:
+            while not stop.wait(0.02):
+                client.call("remember", text="the kettle whistles", session="now")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        time.sleep(0.2)
+        made = tool.json("backup", tmp_path / "b.tar.gz")
+        time.sleep(0.2)
+    finally:
+        stop.set()
+        writer.join()
+    assert (tmp_path / "b.tar.gz").stat().st_mode & 0o777 == 0o600
+    assert made["bytes"] == (tmp_path / "b.tar.gz").stat().st_size
+    assert "is whole" in tool.run("backup", "--verify", tmp_path / "b.tar.gz")
+    (tmp_path / "new").mkdir()
+    other = restored(tool, tmp_path / "b.tar.gz", tmp_path / "new")
+    try:
+        other.start()
+        before = exported(tool.daemon)
+        assert 200 < made["memories"] < len(before)
+        assert exported(other) == before[: made["memories"]]
+        assert other.call("doctor")["problems"] == []
+    finally:
+        other.finish()
+
+
+def test_backups_in_a_directory_are_rotated_and_a_purge_names_those_left(
+    tool: Tool, tmp_path: Path
+) -> None:
+    place = tmp_path / "backups"
+    place.mkdir()
+    old = ["nimad-20200101T000000Z.tar.gz", "nimad-20200102T000000Z.tar.gz"]
+    for name in (*old, "nimad-20200103T000000Z.tar.gz.tmp", "notes.tar.gz", "nimad-x.tar.gz"):
+        (place / name).touch()
+        os.utime(place / name, (0, 0))
+    (place / "nimad-20190101T000000Z.tar.gz").mkdir()
+    made = tool.json("backup", f"{place}/", "--keep", 2)
+    assert made["deleted"] == [str(place / old[0])]
+    assert Path(made["file"]).parent == place
+    kept = {path.name for path in place.iterdir()} - {Path(made["file"]).name}
+    assert kept == {old[1], "notes.tar.gz", "nimad-x.tar.gz", "nimad-20190101T000000Z.tar.gz"}
+    told = tool.run("forget", 7, "--purge")
+    assert f"{made['file']} of 20" in told and "may still hold it" in told
+    assert tool.daemon.call("backup.forget", paths=[made["file"]]) == {"forgotten": 1}
+    assert tool.json("forget", 8, "--purge")["backups"] == []
+    assert (tmp_path / "fresh").exists() is False
+    tool.run("backup", f"{tmp_path / 'fresh'}/")
+    assert (tmp_path / "fresh").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_is_refused(tool: Tool, tmp_path: Path) -> None:
+    tool.run("backup", code=64)
+    tool.run("backup", tmp_path / "f", "--keep", 3, code=64)
+    tool.run("backup", "--verify", tmp_path / "none", code=66)
+    tool.run("restore", tmp_path / "none", "--into", tmp_path / "new", code=66)
+    (tmp_path / "f").write_bytes(b"something else")
+    assert "not a backup" in tool.run("backup", "--verify", tmp_path / "f", code=65)
+    tool.run("restore", tmp_path / "f", "--into", tmp_path / "new", code=65)
+    tool.run("backup", tmp_path / "f")
+    data = bytearray((tmp_path / "f").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "g").write_bytes(data)
+    assert "/g is not a backup of nimad as it was" in tool.run(
+        "backup", "--verify", tmp_path / "g", code=65
+    )
+    told = tool.run("restore", tmp_path / "f", "--into", tool.daemon.state, code=75)
+    assert "systemctl stop" in told
+    tool.daemon.stop()
+    told = tool.run("restore", tmp_path / "f", "--into", tool.daemon.state, code=73)
+    assert "memories in" in told
+    tool.run("backup", tmp_path / "f", code=69)
+    assert "is whole" in tool.run("backup", "--verify", tmp_path / "f")  # the old one is
+
+
+def test_it_goes_through_a_pipe(tool: Tool, tmp_path: Path) -> None:
+    nimactl = [sys.executable, "-m", "nimad.ctl.main", "--json", "--socket", tool.daemon.socket]
+    new = ["--into", tmp_path / "new", "--config", tool.daemon.config_file]
+    with subprocess.Popen([*nimactl, "backup", "-"], stdout=subprocess.PIPE) as writing:
+        told = subprocess.run(
+            [*nimactl, "restore", "-", *new], stdin=writing.stdout, capture_output=True, check=True
+        )
+    assert writing.returncode == 0
+    assert json.loads(told.stdout)["memories"] == 200
+
+
+def test_a_drill_tells_a_good_backup_from_another(tool: Tool, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+
+    def drill(*args: object) -> tuple[int, dict[str, Any]]:
+        nimactl = [sys.executable, "-m", "nimad.ctl.main", "--json", "--socket", tool.daemon.socket]
+        done = subprocess.run(
+            [str(part) for part in (*nimactl, "backup", "--drill", *args)],
+            env={**os.environ, "TMPDIR": str(scratch)},
+            capture_output=True,
+        )
+        return done.returncode, json.loads(done.stdout)
+
+    code, told = drill()
+    assert (code, told["good"], told["identical"], told["asked"]) == (0, True, 200, 20)
+    assert told["alike"] == 20 and told["seconds"].keys() == {"backup", "restore"}
+    tool.run("backup", tmp_path / "b")
+    tool.daemon.call("forget", ids=[9])
+    tool.daemon.call("remember", text="something new")
+    code, told = drill(tmp_path / "b")
+    assert (code, told["identical"], told["newer"], told["forgotten_since"]) == (0, 199, 1, 1)
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_drill_with_a_backup_of_another_store_fails(tool: Tool, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = DaemonProcess(tmp_path / "other", CONFIG)
+    try:
+        other.start()
+        lines = [json.dumps({"text": "of another store"})] * 250
+        (tmp_path / "more.jsonl").write_text("\n".join(lines))
+        Tool(other).run("import", tmp_path / "more.jsonl")
+        other.call("forget", ids=[5])
+        Tool(other).run("backup", tmp_path / "c")
+    finally:
+        other.finish()
+    told = json.loads(tool.run("--json", "backup", "--drill", tmp_path / "c", code=1))
+    assert (told["good"], told["lost"], told["identical"]) == (False, [5], 0)
+    assert len(told["differing"]) == 20
+
+
+def test_a_full_disk_leaves_no_partial_file(tool: Tool, tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root may mount a disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no disk may be mounted here")
+    try:
+        noise = os.urandom(100_000).hex()
+        tool.daemon.call("remember", text=noise[:150_000])
+        told = tool.run("backup", disk / "b.tar.gz", code=74)
+        assert "disk is full" in told
+        assert list(disk.iterdir()) == []
+        tool.run("backup", tmp_path / "b.tar.gz")
+        assert len(tool.json("forget", 3, "--purge")["backups"]) == 1
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=False)
+
+
+def test_nimactl_killed_leaves_the_old_backup(tool: Tool, tmp_path: Path) -> None:
+    path = tmp_path / "b.tar.gz"
+    tool.run("backup", path)
+    before = path.read_bytes()
+    tool.daemon.call("remember", text="more")
+    killed = subprocess.run(
+        [sys.executable, "-m", "nimad.ctl.main", "--socket", tool.daemon.socket, "backup", path],
+        env={**os.environ, "NIMAD_CRASH_AT": "durable.before_rename"},
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert path.read_bytes() == before
+    assert tool.json("backup", path)["memories"] == 201
+    assert [each.name for each in tmp_path.glob("b.tar*")] == ["b.tar.gz"]
