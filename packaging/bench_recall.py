@@ -232,9 +232,9 @@ def main() -> int:
     for one in sets:
         found.append(run(one, sets, minilm=not given.no_minilm))
         print("\n".join(recall_report.set_table(found[-1])), flush=True)
+        if given.json:  # after each: a run takes long
+            given.json.write_text(json.dumps({"sets": found}, indent=1) + "\n")
     print("\n".join(["", *recall_report.summary(found), "", *recall_report.silence(found)]))
-    if given.json:
-        given.json.write_text(json.dumps({"sets": found}, indent=1) + "\n")
     lost = losses(found, json.loads(given.bars.read_text())["sets"]) if given.bars else []
     print("\n".join(lost))
     return bool(lost)
