@@ -93,8 +93,11 @@ def register(commands: Commands) -> None:
 
 def run_import(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl import`."""
+    from nimad.ctl.exchange import import_all, is_whole_export
     from nimad.ctl.import_sources import import_source, is_foreign  # --help needs no importers
 
+    if not args.source and args.from_line == 1 and is_whole_export(args.file):
+        return import_all(args, client, screen)
     if args.source or (args.file != "-" and is_foreign(Path(args.file))):
         return import_source(args, client, screen)
     for option in ("name", "agent", "mask", "dry_run"):

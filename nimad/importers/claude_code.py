@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nimad.importers.files import Unfit, first_object, objects, opened, read_note, walk
-from nimad.importers.items import Event, Importer, Item, Part, Rejected, Whole, key_of, moment
+from nimad.importers.items import Event, Importer, Item, Part, Rejected, Whole, moment
 from nimad.importers.markdown import day_in, entries, front_matter
 from nimad.importers.transcripts import Conversation, Message, text_of, turns
 from nimad.model import Memory
@@ -99,7 +99,7 @@ def _note(name: str, path: Path) -> Iterator[Event]:
             extra["title"] = title
         at = moment(day_in(path.name), extra)
         memory = Memory(entry.text, session=name, timestamp=at, tags=tags, agent=AGENT, extra=extra)
-        yield Item(key_of(entry.text), memory)
+        yield Item("", memory)
 
 
 def _session(name: str, path: Path) -> Iterator[Event]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nimad.importers.files import Unfit, first_object, objects, opened, read_note, walk
-from nimad.importers.items import Event, Importer, Item, Part, Rejected, Whole, key_of, moment
+from nimad.importers.items import Event, Importer, Item, Part, Rejected, Whole, moment
 from nimad.importers.markdown import day_in, entries
 from nimad.importers.transcripts import Conversation, Message, text_of, turns
 from nimad.model import Memory
@@ -97,7 +97,7 @@ def _note(name: str, path: Path) -> Iterator[Event]:
             importance=entry.importance,
             extra=extra,
         )
-        yield Item(key_of(entry.text), memory)
+        yield Item("", memory)
 
 
 def _message(line: dict[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ _nimactl() {
     forget) options="--purge --all-forgotten --where --time-zone --fleet --dry-run --help --json --socket --timeout --version" ;;
     capture) options="--namespace --agent --time-zone --help --json --socket --timeout --version" ;;
     import) options="--from --name --agent --mask --dry-run --namespace --time-zone --from-line --help --json --socket --timeout --version" ;;
-    export) options="--namespace --agent --origin --output --help --json --socket --timeout --version" ;;
+    export) options="--namespace --agent --origin --all --output --help --json --socket --timeout --version" ;;
     backup) options="--keep --verify --drill --help --json --socket --timeout --version" ;;
     restore) options="--into --config --help --json --socket --timeout --version" ;;
     migrate) options="--status --pause --resume --now --verify --rollback --quarantine --retry-quarantined --restore --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --follow --every --watch --to --time-zone --yes --help --json --socket --timeout --version" ;;

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,13 @@ from nimad.client.connection import Connection
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.ctl.main import main
+from nimad.importers.items import key_of
 from nimad.importers.registry import IMPORTERS, recognise
 from nimad.migrate.manager import MigrationManager
 from nimad.serve import service_verbs
 from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Call
-from tests.importers.sources import MADE
+from tests.importers.sources import MADE, change
 from tests.measure_code import ROOT
 from tests.unit.test_handlers import ME
 
@@ -271,3 +274,76 @@ def test_a_link_in_place_of_a_file_is_not_followed(
             file.symlink_to(outside / file.relative_to(source))
     report = run(source, "--from", kind)
     assert report["added"] == 0 and report["refused"]
+
+
+def test_a_purge_leaves_nothing_of_it(
+    run: Run, store: Store, kind: str, source: Path, tmp_path: Path
+) -> None:
+    """Nor of what an edit replaced, or took out."""
+    run(source)
+    texts = set(store.texts())
+    MADE[kind].edit(source)
+    run(source)
+    texts |= set(store.texts())
+    ids = [memory["id"] for memory in store.export()]
+    receipt = store.call("forget", ids=ids, purge=True, all_forgotten=True)
+    assert receipt["purged"], receipt
+    held = b"".join(path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file())
+    assert [text for text in texts if len(text) > 9 and text.encode() in held] == []
+
+
+def test_a_secret_leaves_no_digest(run: Run, store: Store, tmp_path: Path) -> None:
+    note = tmp_path / "note.md"
+    note.write_text("The key is sk-abcdefghijklmnopqrstuvwx and no other.\n")
+    report = run(note, "--from", "markdown", "--mask")
+    (memory,) = store.export()
+    assert memory["text"] == "The key is [masked key] and no other." and report["secrets"] == 1
+    assert memory["source"]["id"] == f"notes/note.md#{key_of(memory['text'])}"
+    assert run(note, "--from", "markdown", "--mask")["unchanged"] == 1
+    again = run(note, "--from", "markdown")
+    assert (again["added"], again["gone"]) == (1, 1)
+
+
+def test_links_stay_when_a_note_is_edited(run: Run, store: Store, tmp_path: Path) -> None:
+    vault = MADE["markdown"].write(tmp_path)
+    assert run(vault)["relations"] == 1
+
+    def linked() -> list[str]:
+        ids = {memory["text"]: memory["id"] for memory in store.export()}
+        found = store.call("related", id=ids["Anna works at Acme"])["results"]
+        return [each["text"] for each in found if each["relation"] == "works_at"]
+
+    assert linked() == ["Acme builds lanterns. #123 #work/lamps"]
+    anna = vault / "Anna.md"
+    anna.write_text(anna.read_text().replace("berlin]", "rome]"))  # the same lines, other tags
+    assert run(vault)["changed"] == 6
+    assert linked() == ["Acme builds lanterns. #123 #work/lamps"]
+    anna.write_text(anna.read_text().replace("[[Acme]]", "Acme"))
+    report = run(vault)
+    assert (report["added"], report["gone"], report["changed"]) == (1, 1, 0)
+    assert store.store.records.counts()["relations"] == 0
+
+
+def test_pickles_of_qdrant_are_refused(run: Run, tmp_path: Path) -> None:
+    place = tmp_path / "storage.sqlite"
+    change(place, "CREATE TABLE points (id TEXT PRIMARY KEY, point BLOB)")
+    assert "pickles" in run(place, codes=(66,))["error"]["message"]
+    (empty := tmp_path / "empty").mkdir()
+    assert "--from KIND" in run(empty, codes=(66,))["error"]["message"]
+    assert "no kind" in run(tmp_path, "--from", "diary", codes=(64,))["error"]["message"]
+
+
+def test_bombs_are_refused(run: Run, tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversations.json", "[" + " " * 30_000_000 + "]")
+    report = run(bomb, "--from", "chatgpt")
+    assert report["refusals"] == [
+        {"key": "conversations.json", "reason": "it would unpack to 28 MiB"}
+    ]
+
+
+def test_a_pipe_is_left_to_the_reader_of_lines(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert recognise(pipe) is None
