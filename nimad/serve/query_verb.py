@@ -6,7 +6,6 @@ from datetime import tzinfo
 from typing import Any
 
 from nimad import checks, times
-from nimad.core.fleet_query import FleetQuery
 from nimad.core.store import MemoryStore
 from nimad.core.validate import check_memory
 from nimad.embed.tokens import TokenCounter
@@ -32,6 +31,7 @@ from nimad.recall.packing import Packed
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import MODES
 from nimad.serve import params, wire
+from nimad.serve.fleet_query import FleetQuery
 from nimad.serve.fleet_verbs import ENTRIES
 from nimad.serve.oversize import cut_to_fit
 from nimad.serve.params import Param
