@@ -136,6 +136,7 @@ def test_what_is_refused(tool: Tool, tmp_path: Path) -> None:
     assert "is whole" in tool.run("backup", "--verify", tmp_path / "f")  # the old one is
 
 
+@pytest.mark.slow
 def test_it_goes_through_a_pipe(tool: Tool, tmp_path: Path) -> None:
     nimactl = [sys.executable, "-m", "nimad.ctl.main", "--json", "--socket", tool.daemon.socket]
     new = ["--into", tmp_path / "new", "--config", tool.daemon.config_file]
@@ -147,6 +148,7 @@ def test_it_goes_through_a_pipe(tool: Tool, tmp_path: Path) -> None:
     assert json.loads(told.stdout)["memories"] == 200
 
 
+@pytest.mark.slow
 def test_a_drill_tells_a_good_backup_from_another(tool: Tool, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -209,6 +211,7 @@ def test_a_full_disk_leaves_no_partial_file(tool: Tool, tmp_path: Path) -> None:
         subprocess.run(["umount", "--lazy", str(disk)], check=False)
 
 
+@pytest.mark.slow
 def test_nimactl_killed_leaves_the_old_backup(tool: Tool, tmp_path: Path) -> None:
     path = tmp_path / "b.tar.gz"
     tool.run("backup", path)
