@@ -101,6 +101,8 @@ def test_backups_in_a_directory_are_rotated_and_a_purge_names_those_left(
     made = tool.json("backup", f"{place}/", "--keep", 2)
     assert made["deleted"] == [str(place / old[0])]
     assert Path(made["file"]).parent == place
+    assert tool.daemon.call("status")["backup"] == {"path": made["file"], "made": made["made"]}
+    assert f"backup      just now, {made['file']}" in tool.run("status")
     kept = {path.name for path in place.iterdir()} - {Path(made["file"]).name}
     assert kept == {old[1], "notes.tar.gz", "nimad-x.tar.gz", "nimad-20190101T000000Z.tar.gz"}
     told = tool.run("forget", 7, "--purge")
