@@ -25,6 +25,8 @@ class UnderWay:
 
     def fractions(self) -> dict[str, float]:
         """Verb → from 0 to 1."""
+        if not self._fractions:
+            return {}
         return {
             verb: round(min(max(fraction(), 0.0), 1.0), 3)
             for verb, fraction in dict(self._fractions).items()

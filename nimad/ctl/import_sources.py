@@ -16,7 +16,7 @@ from typing import Any
 from nimad.ctl.client import Client
 from nimad.ctl.screen import Progress, Screen, json_bytes
 from nimad.ctl.terminal_text import one_line
-from nimad.errors import InputUnusable, Interrupted, NimadError
+from nimad.errors import InputUnusable, Interrupted, NimadError, UsageError
 from nimad.fingerprint import TOLD, fingerprint
 from nimad.human import count
 from nimad.importers.clean import cleaned
@@ -44,6 +44,8 @@ _USUAL = Memory("")
 
 def import_source(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """Import what stands at `args.file`; the exit code."""
+    if args.from_line != 1:
+        raise UsageError(detail="--from-line is for memories, one a line")
     path = Path(args.file).absolute()
     if not path.exists():
         raise InputUnusable(path=shown(path), detail="there is no such file or directory")
@@ -97,6 +99,7 @@ class _Run:
         self._keys: set[str] = set()
         self._links: list[tuple[str, str, str, str, float | None]] = []
         self._first = self._new = True
+        self._last = ""
         self._empty()
         self._open("", whole=False)
 
@@ -181,12 +184,13 @@ class _Run:
         memory, secrets, cut = cleaned(replace(item.memory, **self._wishes), masked=self._args.mask)
         if not memory.text:
             return
-        key = f"{self._part}#{_item_key(item.key)}"
-        for number in range(2, 10_000):  # the same line twice is two memories
-            if key not in self._seen:
-                break
-            key = f"{self._part}#{_item_key(item.key)}~{number}"
+        first = key = f"{self._part}#{_item_key(item.key or key_of(memory.text))}"
+        number = 1
+        while key in self._seen:  # the same line twice is two memories
+            number += 1
+            key = f"{first}~{number}"
         self._seen.add(key)
+        self._last = key
         if self._importer.links:
             self._keys |= {key, f"{self._part}#"}
         self.counts["secrets"] += secrets
@@ -205,7 +209,7 @@ class _Run:
         self._progress.show(f"{self._importer.kind}: {count(done, 'item')} read")
 
     def _connect(self, link: Linked) -> None:
-        origin = f"{self._part}#{_item_key(link.key)}"
+        origin = f"{self._part}#{_item_key(link.key)}" if link.key else self._last
         target = f"{_part_key(link.target_part)}#{_item_key(link.target_key)}"
         key = key_of(origin, target, link.relation)
         if key in self._linked:

@@ -24,7 +24,7 @@ from nimad.importers.databases import (
     unpacked,
 )
 from nimad.importers.files import Unfit, opened
-from nimad.importers.items import Event, Importer, Item, Linked, Part, Rejected, key_of, moment
+from nimad.importers.items import Event, Importer, Item, Linked, Part, Rejected, moment
 from nimad.importers.json_stream import ArrayReader
 from nimad.model import Memory
 
@@ -106,7 +106,7 @@ def _item(row: dict[str, Any], metadata: Any, tags: list[str]) -> Iterator[Item]
     kind = text(row.get("memory_type"))
     at = moment(row.get("created_at"), extra)
     yield Item(
-        text(row.get("content_hash")) or key_of(said),
+        text(row.get("content_hash")),
         Memory(
             said,
             timestamp=at,

@@ -24,7 +24,7 @@ from nimad.importers.databases import (
     text,
 )
 from nimad.importers.files import Unfit, opened, shown
-from nimad.importers.items import Event, Importer, Item, Part, Rejected, key_of, moment
+from nimad.importers.items import Event, Importer, Item, Part, Rejected, moment
 from nimad.importers.json_stream import ArrayReader
 from nimad.model import Memory
 
@@ -101,7 +101,7 @@ def _item(row: dict[str, Any]) -> Item:
     extra = plain_values(row.get("metadata"))
     at = moment(row.get("created_at"), extra)
     return Item(
-        text(row.get("id")) or key_of(said),
+        text(row.get("id")),
         Memory(
             said,
             who=text(row.get("actor_id")) or text(row.get("user_id")) or None,

@@ -23,7 +23,6 @@ from nimad.importers.items import (
     Part,
     Rejected,
     Whole,
-    key_of,
     moment,
 )
 from nimad.importers.markdown import Entry, FrontMatter, day_in, entries, front_matter
@@ -79,17 +78,16 @@ def _note(name: str, path: Path, by_name: dict[str, str]) -> Iterator[Event]:
     except Unfit as error:
         yield Rejected(name, str(error), True)
         return
-    seen: set[tuple[str, str]] = set()
     for entry in entries(note.rest):
-        key = key_of(entry.text)
+        yield Item("", _memory(name, entry, note))
         related = _RELATION.fullmatch(entry.text)
+        seen: set[str] = {name}
         for link in _LINK.finditer(entry.text):
             target = by_name.get(link[1].strip().casefold())
-            relation = related[1].strip() if related else "links to"
-            if target is not None and target != name and (target, key) not in seen:
-                seen.add((target, key))
-                yield Linked(key, f"notes/{target}", "", relation)
-        yield Item(key, _memory(name, entry, note))
+            if target is not None and target not in seen:
+                seen.add(target)
+                relation = related[1].strip() if related else "links to"
+                yield Linked("", f"notes/{target}", "", relation)
 
 
 def _memory(name: str, entry: Entry, note: FrontMatter) -> Memory:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nimad.importers.files import Unfit, first_object, objects, opened, read_note, walk
-from nimad.importers.items import Event, Importer, Item, Part, Rejected, Whole, key_of, moment
+from nimad.importers.items import Event, Importer, Item, Part, Rejected, Whole, moment
 from nimad.importers.markdown import day_in, entries
 from nimad.importers.transcripts import Conversation, Message, text_of, turns
 from nimad.model import Memory
@@ -31,12 +31,13 @@ _SENDER = re.compile(
 
 
 def detect(path: Path) -> float:
-    """A state directory, a workspace, or a transcript."""
+    """A state directory, its agents, a workspace, or a transcript."""
     if path.is_file():
         first = first_object(path) if path.suffix == ".jsonl" else {}
         shape = first.get("type") == "session" or isinstance(_message(first).get("role"), str)
         return 0.9 if shape and "sessionId" not in first else 0.0
-    if (path / "agents").is_dir() and any(path.glob("agents/*/sessions")):
+    agents = path if path.name == "agents" else path / "agents"
+    if any(agents.glob("*/sessions")):
         return 0.95
     if (path / "openclaw.json").is_file() or (path / "workspace" / "MEMORY.md").is_file():
         return 0.9
@@ -97,7 +98,7 @@ def _note(name: str, path: Path) -> Iterator[Event]:
             importance=entry.importance,
             extra=extra,
         )
-        yield Item(key_of(entry.text), memory)
+        yield Item("", memory)
 
 
 def _message(line: dict[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,8 @@ IMPORTERS = {
 
 def recognise(path: Path) -> Importer | None:
     """The importer that is surest that a path is its own; None where none is."""
+    if not path.is_file() and not path.is_dir():
+        return None  # a look would take away what a pipe holds
     best, sure = None, 0.0
     for importer in IMPORTERS.values():
         with suppress(OSError, ValueError):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,13 @@ from nimad.client.connection import Connection
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.ctl.main import main
+from nimad.importers.items import key_of
 from nimad.importers.registry import IMPORTERS, recognise
 from nimad.migrate.manager import MigrationManager
 from nimad.serve import service_verbs
 from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Call
-from tests.importers.sources import MADE
+from tests.importers.sources import MADE, change, zipped
 from tests.measure_code import ROOT
 from tests.unit.test_handlers import ME
 
@@ -271,3 +274,136 @@ def test_a_link_in_place_of_a_file_is_not_followed(
             file.symlink_to(outside / file.relative_to(source))
     report = run(source, "--from", kind)
     assert report["added"] == 0 and report["refused"]
+
+
+def test_a_purge_leaves_nothing_of_it(
+    run: Run, store: Store, kind: str, source: Path, tmp_path: Path
+) -> None:
+    """Nor of what an edit replaced, or took out."""
+    run(source)
+    texts = set(store.texts())
+    MADE[kind].edit(source)
+    run(source)
+    texts |= set(store.texts())
+    ids = [memory["id"] for memory in store.export()]
+    receipt = store.call("forget", ids=ids, purge=True, all_forgotten=True)
+    assert receipt["purged"], receipt
+    held = b"".join(path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file())
+    assert [text for text in texts if len(text) > 9 and text.encode() in held] == []
+
+
+def test_a_secret_leaves_no_digest(run: Run, store: Store, tmp_path: Path) -> None:
+    note = tmp_path / "note.md"
+    note.write_text("The key is sk-abcdefghijklmnopqrstuvwx and no other.\n")
+    report = run(note, "--from", "markdown", "--mask")
+    (memory,) = store.export()
+    assert memory["text"] == "The key is [masked key] and no other." and report["secrets"] == 1
+    assert memory["source"]["id"] == f"notes/note.md#{key_of(memory['text'])}"
+    assert run(note, "--from", "markdown", "--mask")["unchanged"] == 1
+    again = run(note, "--from", "markdown")
+    assert (again["added"], again["gone"]) == (1, 1)
+
+
+def test_links_stay_when_a_note_is_edited(run: Run, store: Store, tmp_path: Path) -> None:
+    vault = MADE["markdown"].write(tmp_path)
+    assert run(vault)["relations"] == 1
+
+    def linked() -> list[str]:
+        ids = {memory["text"]: memory["id"] for memory in store.export()}
+        found = store.call("related", id=ids["Anna works at Acme"])["results"]
+        return [each["text"] for each in found if each["relation"] == "works_at"]
+
+    assert linked() == ["Acme builds lanterns. #123 #work/lamps"]
+    anna = vault / "Anna.md"
+    anna.write_text(anna.read_text().replace("berlin]", "rome]"))  # the same lines, other tags
+    assert run(vault)["changed"] == 6
+    assert linked() == ["Acme builds lanterns. #123 #work/lamps"]
+    anna.write_text(anna.read_text().replace("[[Acme]]", "Acme"))
+    report = run(vault)
+    assert (report["added"], report["gone"], report["changed"]) == (1, 1, 0)
+    assert store.store.records.counts()["relations"] == 0
+
+
+def test_pickles_of_qdrant_are_refused(run: Run, tmp_path: Path) -> None:
+    place = tmp_path / "storage.sqlite"
+    change(place, "CREATE TABLE points (id TEXT PRIMARY KEY, point BLOB)")
+    assert "pickles" in run(place, codes=(66,))["error"]["message"]
+    (empty := tmp_path / "empty").mkdir()
+    assert "--from KIND" in run(empty, codes=(66,))["error"]["message"]
+    assert "no kind" in run(tmp_path, "--from", "diary", codes=(64,))["error"]["message"]
+
+
+def test_bombs_are_refused(run: Run, tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversations.json", "[" + " " * 30_000_000 + "]")
+    report = run(bomb, "--from", "chatgpt")
+    assert report["refusals"] == [
+        {"key": "conversations.json", "reason": "it would unpack to 28 MiB"}
+    ]
+
+
+def test_a_pipe_is_left_to_the_reader_of_lines(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert recognise(pipe) is None
+
+
+def test_transcripts_alone_and_other_ways_to_name_a_source(
+    run: Run, store: Store, tmp_path: Path
+) -> None:
+    home = MADE["openclaw"].write(tmp_path)
+    assert recognise(home / "workspace") is not None
+    report = run(home / "agents")
+    assert (report["kind"], report["layers"]) == (
+        "openclaw",
+        {"contemplation": 1, "input": 1, "output": 1},
+    )
+    assert {memory["agent"] for memory in store.export()} == {"main"}
+    (session,) = home.glob("agents/*/sessions/s1.jsonl")
+    assert run(session)["kind"] == "openclaw"
+    claude = MADE["claude-code"].write(tmp_path)
+    for path in (claude / "CLAUDE.md", *claude.glob("projects/*"), *claude.glob("*/*/*.jsonl")):
+        found = recognise(path)
+        assert found is not None and found.kind == "claude-code", path
+
+
+def test_json_exports_of_databases(run: Run, store: Store, tmp_path: Path) -> None:
+    """Nothing is gone that such an export does not tell."""
+    exported = tmp_path / "export.json"
+    told = {"content": "Anna likes tea", "content_hash": "h1", "tags": ["tea"], "metadata": {}}
+    more = {"content": "The kettle is blue", "content_hash": "h2", "created_at": 1_770_000_000.5}
+    exported.write_text(json.dumps({"export_metadata": {"n": 2}, "memories": [told, more, 7]}))
+    assert (report := run(exported))["kind"] == "mcp-memory-service" and report["added"] == 2
+    exported.write_text(json.dumps({"export_metadata": {"n": 1}, "memories": [told]}))
+    assert counts(run(exported))["gone"] == 0
+    listed = tmp_path / "all.json"
+    one = {
+        "id": "m1",
+        "memory": "Anna lives in Rome",
+        "hash": "x",
+        "user_id": "anna",
+        "agent_id": "a",
+    }
+    one |= {"run_id": "r1", "created_at": "2026-04-01T08:00:00-07:00", "metadata": {"n": 1}}
+    listed.write_text(json.dumps({"results": [one, {"id": "m2"}]}))
+    report = run(listed)
+    assert (report["kind"], report["added"], report["refused"]) == ("mem0", 1, 1)
+    (memory,) = [each for each in store.export() if each["source"]["name"] == report["name"]]
+    assert (memory["who"], memory["agent"], memory["session"]) == ("anna", "a", "r1")
+    assert memory["timestamp"] == 1_775_055_600_000
+    listed.write_text(json.dumps([one]))  # as older versions give it
+    assert run(listed, "--from", "mem0")["unchanged"] == 1
+
+
+def test_old_forms_of_exports(run: Run, tmp_path: Path) -> None:
+    """One zip with everything, as both chats gave it before 2026."""
+    told = [{"uuid": "c1", "chat_messages": [{"uuid": "m1", "sender": "human", "text": "Old"}]}]
+    memories = [{"conversations_memory": "- one\n- two", "account_uuid": "a"}]
+    old = zipped(tmp_path / "old.zip", conversations=told, memories=memories, users=[], projects=[])
+    report = run(old)
+    assert (report["kind"], report["added"], report["refused"]) == ("claude-ai", 3, 0)
+    new = tmp_path / "new"
+    zipped(new / "conversations-000.zip", conversations=told)
+    report = run(new)
+    assert (report["unchanged"], report["gone"]) == (1, 0)  # the same account, in the new form
