@@ -8,6 +8,7 @@ own backup, which would have to lie on the disk before it could be packed.
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import subprocess
@@ -42,6 +43,12 @@ def main(memories: int) -> None:
             daemon.stop()
 
 
+def processor_time(pid: int) -> float:
+    """What a process has had of the processors [seconds]."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def measure(daemon: DaemonProcess, place: Path) -> None:
     """Take backups beside a writer."""
     stop, waited = threading.Event(), list[float]()
@@ -60,11 +67,13 @@ def measure(daemon: DaemonProcess, place: Path) -> None:
         time.sleep(1)
         before, took, bytes_before = daemon.resident(), [], written(daemon.pid)
         waited.clear()
+        worked = processor_time(daemon.pid)
         for number in range(5):
             began = time.perf_counter()
             command = [sys.executable, "-m", "nimad.ctl.main", "--socket", str(daemon.socket)]
             subprocess.run([*command, "backup", str(place / f"{number}.tar.gz")], check=True)
             took.append(time.perf_counter() - began)
+        worked = processor_time(daemon.pid) - worked
         after, bytes_after = daemon.resident(), written(daemon.pid)
     finally:
         stop.set()
@@ -72,6 +81,7 @@ def measure(daemon: DaemonProcess, place: Path) -> None:
     size = (place / "0.tar.gz").stat().st_size
     records = (daemon.state / "records.sqlite").stat().st_size
     print(f"backups            {min(took):.2f} to {max(took):.2f} s, nimactl's start included")
+    print(f"processor time     {worked / 5:.2f} s a backup, with that of the writes meanwhile")
     print(f"size               {size / 1e6:.1f} MB of {records / 1e6:.1f} MB of records")
     print(f"written            {(bytes_after - bytes_before) / 5 / 1e6:.1f} MB a backup")
     print(f"the daemon's RSS   {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB after")
