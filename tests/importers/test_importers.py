@@ -149,9 +149,15 @@ def test_an_edit_brings_the_difference(run: Run, store: Store, kind: str, source
     run(source)
     kept = {memory["id"]: memory for memory in store.export()}
     added, changed, gone = MADE[kind].edit(source)
-    forecast, report = run(source, "--dry-run"), run(source)
+    forecast = run(source, "--dry-run")
+    assert (
+        f"{added + changed + gone} rows differ"
+        in run(source, "--verify", codes=(65,))["error"]["message"]
+    )
+    report = run(source)
     assert counts(forecast) == counts(report)
     assert (report["added"], report["changed"], report["gone"]) == (added, changed, gone)
+    assert counts(run(source, "--verify"))["unchanged"] == len(store.export())
     now = {memory["id"]: memory for memory in store.export()}
     assert len(now.keys() - kept.keys()) == added + changed
     assert len(kept.keys() - now.keys()) == gone + changed
