@@ -13,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nimad.ctl.arguments import with_hint
 from nimad.ctl.client import Client
 from nimad.ctl.screen import Progress, Screen, json_bytes
 from nimad.ctl.terminal_text import one_line
-from nimad.errors import InputUnusable, Interrupted, NimadError, UsageError
+from nimad.errors import InputUnusable, Interrupted, NimadError, UsageError, VerifyFailed
 from nimad.fingerprint import TOLD, fingerprint
 from nimad.human import count
 from nimad.importers.clean import cleaned
@@ -46,6 +47,7 @@ def import_source(args: argparse.Namespace, client: Client, screen: Screen) -> i
     """Import what stands at `args.file`; the exit code."""
     if args.from_line != 1:
         raise UsageError(detail="--from-line is for memories, one a line")
+    args.dry_run = args.dry_run or args.verify
     path = Path(args.file).absolute()
     if not path.exists():
         raise InputUnusable(path=shown(path), detail="there is no such file or directory")
@@ -61,11 +63,12 @@ def import_source(args: argparse.Namespace, client: Client, screen: Screen) -> i
             if not screen.json and work.sent:
                 screen.note(f"{count(work.sent, 'item')} stored; the same command goes on.")
             return screen.fail(error, **work.result())
-    if screen.json:
-        return screen.result(work.result())
-    for line in work.told():
-        screen.line(one_line(line))
-    return 0
+    counts = work.counts
+    if args.verify and (differing := counts["added"] + counts["changed"] + counts["gone"]):
+        error = VerifyFailed(name=work.name or importer.kind, differences=differing)
+        hint = "`nimactl import` of the same path brings the difference in."
+        return screen.fail(with_hint(error, hint), **work.result())
+    return screen.answer(work.result(), *map(one_line, work.told()))
 
 
 class _Run:

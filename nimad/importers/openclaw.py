@@ -31,12 +31,13 @@ _SENDER = re.compile(
 
 
 def detect(path: Path) -> float:
-    """A state directory, a workspace, or a transcript."""
+    """A state directory, its agents, a workspace, or a transcript."""
     if path.is_file():
         first = first_object(path) if path.suffix == ".jsonl" else {}
         shape = first.get("type") == "session" or isinstance(_message(first).get("role"), str)
         return 0.9 if shape and "sessionId" not in first else 0.0
-    if (path / "agents").is_dir() and any(path.glob("agents/*/sessions")):
+    agents = path if path.name == "agents" else path / "agents"
+    if any(agents.glob("*/sessions")):
         return 0.95
     if (path / "openclaw.json").is_file() or (path / "workspace" / "MEMORY.md").is_file():
         return 0.9

@@ -25,7 +25,7 @@ from nimad.migrate.manager import MigrationManager
 from nimad.serve import service_verbs
 from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Call
-from tests.importers.sources import MADE, change
+from tests.importers.sources import MADE, change, zipped
 from tests.measure_code import ROOT
 from tests.unit.test_handlers import ME
 
@@ -149,9 +149,15 @@ def test_an_edit_brings_the_difference(run: Run, store: Store, kind: str, source
     run(source)
     kept = {memory["id"]: memory for memory in store.export()}
     added, changed, gone = MADE[kind].edit(source)
-    forecast, report = run(source, "--dry-run"), run(source)
+    forecast = run(source, "--dry-run")
+    assert (
+        f"{added + changed + gone} rows differ"
+        in run(source, "--verify", codes=(65,))["error"]["message"]
+    )
+    report = run(source)
     assert counts(forecast) == counts(report)
     assert (report["added"], report["changed"], report["gone"]) == (added, changed, gone)
+    assert counts(run(source, "--verify"))["unchanged"] == len(store.export())
     now = {memory["id"]: memory for memory in store.export()}
     assert len(now.keys() - kept.keys()) == added + changed
     assert len(kept.keys() - now.keys()) == gone + changed
@@ -347,3 +353,63 @@ def test_a_pipe_is_left_to_the_reader_of_lines(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     assert recognise(pipe) is None
+
+
+def test_transcripts_alone_and_other_ways_to_name_a_source(
+    run: Run, store: Store, tmp_path: Path
+) -> None:
+    home = MADE["openclaw"].write(tmp_path)
+    assert recognise(home / "workspace") is not None
+    report = run(home / "agents")
+    assert (report["kind"], report["layers"]) == (
+        "openclaw",
+        {"contemplation": 1, "input": 1, "output": 1},
+    )
+    assert {memory["agent"] for memory in store.export()} == {"main"}
+    (session,) = home.glob("agents/*/sessions/s1.jsonl")
+    assert run(session)["kind"] == "openclaw"
+    claude = MADE["claude-code"].write(tmp_path)
+    for path in (claude / "CLAUDE.md", *claude.glob("projects/*"), *claude.glob("*/*/*.jsonl")):
+        found = recognise(path)
+        assert found is not None and found.kind == "claude-code", path
+
+
+def test_json_exports_of_databases(run: Run, store: Store, tmp_path: Path) -> None:
+    """Nothing is gone that such an export does not tell."""
+    exported = tmp_path / "export.json"
+    told = {"content": "Anna likes tea", "content_hash": "h1", "tags": ["tea"], "metadata": {}}
+    more = {"content": "The kettle is blue", "content_hash": "h2", "created_at": 1_770_000_000.5}
+    exported.write_text(json.dumps({"export_metadata": {"n": 2}, "memories": [told, more, 7]}))
+    assert (report := run(exported))["kind"] == "mcp-memory-service" and report["added"] == 2
+    exported.write_text(json.dumps({"export_metadata": {"n": 1}, "memories": [told]}))
+    assert counts(run(exported))["gone"] == 0
+    listed = tmp_path / "all.json"
+    one = {
+        "id": "m1",
+        "memory": "Anna lives in Rome",
+        "hash": "x",
+        "user_id": "anna",
+        "agent_id": "a",
+    }
+    one |= {"run_id": "r1", "created_at": "2026-04-01T08:00:00-07:00", "metadata": {"n": 1}}
+    listed.write_text(json.dumps({"results": [one, {"id": "m2"}]}))
+    report = run(listed)
+    assert (report["kind"], report["added"], report["refused"]) == ("mem0", 1, 1)
+    (memory,) = [each for each in store.export() if each["source"]["name"] == report["name"]]
+    assert (memory["who"], memory["agent"], memory["session"]) == ("anna", "a", "r1")
+    assert memory["timestamp"] == 1_775_055_600_000
+    listed.write_text(json.dumps([one]))  # as older versions give it
+    assert run(listed, "--from", "mem0")["unchanged"] == 1
+
+
+def test_old_forms_of_exports(run: Run, tmp_path: Path) -> None:
+    """One zip with everything, as both chats gave it before 2026."""
+    told = [{"uuid": "c1", "chat_messages": [{"uuid": "m1", "sender": "human", "text": "Old"}]}]
+    memories = [{"conversations_memory": "- one\n- two", "account_uuid": "a"}]
+    old = zipped(tmp_path / "old.zip", conversations=told, memories=memories, users=[], projects=[])
+    report = run(old)
+    assert (report["kind"], report["added"], report["refused"]) == ("claude-ai", 3, 0)
+    new = tmp_path / "new"
+    zipped(new / "conversations-000.zip", conversations=told)
+    report = run(new)
+    assert (report["unchanged"], report["gone"]) == (1, 0)  # the same account, in the new form

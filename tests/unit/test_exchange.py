@@ -96,15 +96,16 @@ def check_exchange(store: MemoryStore) -> bytes:
     return first
 
 
-def fill(store: MemoryStore) -> None:
+def fill(store: MemoryStore, *, long: bool = True) -> None:
     """One of each kind, with what is hard about it."""
+    many = 200_000 if long else 20
     store.remember_many(
         [
             Memory(text="without a date", timestamp=None, created=None),
             Memory(text="twice the same", timestamp=5, created=7),
             Memory(text="twice the same", timestamp=5, created=7),
-            Memory(text="x" * 200_000, extra={"long": ["y" * 900_000] * 3, "source": "mine"}),
-            Memory(text="blobs", blobs={"vector": os.urandom(1_500_000), "none": b""}),
+            Memory(text="x" * many, extra={"long": ["y" * 5 * many] * 3, "source": "mine"}),
+            Memory(text="blobs", blobs={"vector": os.urandom(7 * many), "none": b""}),
             Memory(text="a document", namespace="a.b", key="k", extra={"value": {"n": 1}}),
             Memory(text="\u2028 \x00 \x1b[31m ＡＢＣ", who="", tags=("a", "ß")),
         ]
