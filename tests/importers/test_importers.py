@@ -367,9 +367,9 @@ def test_transcripts_alone_and_other_ways_to_name_a_source(
     report = run(home / "agents")
     assert (report["kind"], report["layers"]) == (
         "openclaw",
-        {"contemplation": 1, "input": 1, "output": 1},
+        {"contemplation": 1, "input": 2, "output": 1},
     )
-    assert {memory["agent"] for memory in store.export()} == {"main"}
+    assert {memory["agent"] for memory in store.export()} == {"main", "cook"}
     (session,) = home.glob("agents/*/sessions/s1.jsonl")
     assert run(session)["kind"] == "openclaw"
     claude = MADE["claude-code"].write(tmp_path)
