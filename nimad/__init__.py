@@ -16,7 +16,11 @@ three packages; `_OtherNames` finds those, when nothing else does.
 from __future__ import annotations
 
 import sys
-from typing import Any
+
+TYPE_CHECKING = False
+"""Type checkers take it for that of typing, which is not imported here: nimactl does without."""
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.1.0"
 

@@ -1,7 +1,7 @@
 """The command `nimad`: options, the order of the start, and the exit code.
 
-The order: configuration, state (lock, recovery, warm-up), socket, READY.  A client that connects
-to an activated socket before that waits in the kernel's queue.
+The order: configuration, state (lock, recovery), socket, READY, warm-up.  A client that connects
+to an activated socket before READY waits in the kernel's queue.
 """
 
 from __future__ import annotations

@@ -7,7 +7,9 @@ the JSON-RPC error number, `hint` what to do next.  Numbers are never reused.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar
 
 
 class NimadError(Exception):

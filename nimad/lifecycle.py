@@ -122,13 +122,13 @@ class Daemon:
             self._loop.add_signal_handler(number, self._asked_to_stop, number)
         self._loop.add_signal_handler(signal.SIGHUP, lambda: self._begin(self._reload()))
         self._server.start(listeners)
-        self._worker.start()
         line, again = await asyncio.to_thread(self._look)
         gc.freeze()  # what stays for good is not walked again: that would take 30 ms at a time
         self._notifier.ready(line)
         log.info("nimad %s is ready: %s", __version__, line)
         self._follow_status(again)
-        self._begin(asyncio.to_thread(auto_migrate, self._store, self._migrations))
+        self._worker.start()
+        self._begin(asyncio.to_thread(self._settle_in))
         if self._notifier.watchdog_seconds:
             self._begin(self._watch(self._notifier.watchdog_seconds))
         await self._stop.wait()
@@ -147,6 +147,15 @@ class Daemon:
         for task in self._tasks:
             task.cancel()
         return drained
+
+    def _settle_in(self) -> None:
+        """What nobody needs to wait for: the first question, should it come sooner, does the first
+        part itself."""
+        try:
+            self._store.recall.warm_up()
+        except NimadError as error:  # as each question will be told
+            log.error("%s", error.sentences)
+        auto_migrate(self._store, self._migrations)
 
     def _begin(self, work: Any) -> None:
         task = self._loop.create_task(work)
@@ -227,7 +236,7 @@ class Daemon:
     def _look(self) -> tuple[str, float | None]:
         """The status line, and when it may change by itself [seconds]; None: not at all."""
         memories = self._store.records.counts()["memories"]
-        sources, degraded = self._migrations.status()["sources"], self._store.degraded()
+        sources, degraded = self._migrations.sources(), self._store.degraded()
         again = STATUS_DEGRADED if degraded else None
         if not resting(sources):
             again = STATUS_MOVING

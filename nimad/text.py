@@ -28,6 +28,8 @@ import unicodedata
 from collections.abc import Callable
 from functools import cache, lru_cache
 
+from nimad.patterns import lazy_pattern
+
 FORM = f"1-{unicodedata.unidata_version}"
 """Of the rules here and of Unicode's tables: what is indexed by another one is indexed anew."""
 
@@ -35,9 +37,9 @@ _KEPT = 8192
 """Code points remembered in a table: no text, however odd, makes it large."""
 _SHORT = 24
 """Longest word that is remembered [characters]."""
-_WIDE = re.compile("[\u3000\uff01-\uffee]+")
+_WIDE = lazy_pattern("[\u3000\uff01-\uffee]+")
 """Characters of full and half width."""
-_PART = re.compile(r"[^\W\d_]+|\d+")
+_PART = lazy_pattern(r"[^\W\d_]+|\d+")
 _IGNORED = (
     (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5),
     (0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164),
@@ -62,7 +64,7 @@ _SHAPES = {
     "ة": "ه",
     "ـ": "",
 }
-_CYRILLIC = re.compile("(?:и|у)\u0306|\u0456\u0308")
+_CYRILLIC = lazy_pattern("(?:и|у)\u0306|\u0456\u0308")
 """Letters of their own that Unicode decomposes: й, ў and ї."""
 _DENSE = (
     "\u0e00-\u0fff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u1950-\u19ff\u3005-\u3007\u3040-\u30ff"
@@ -70,8 +72,8 @@ _DENSE = (
     "\ua9e0-\ua9ff\uaa60-\uaadf\uac00-\ud7ff\uf900-\ufaff\U0001b000-\U0001b16f"
     "\U00020000-\U0003ffff"
 )
-_PAIRED = re.compile(f"[{_DENSE}]")
-_RUN = re.compile(f"[{_DENSE}]+|[^{_DENSE}]+")
+_PAIRED = lazy_pattern(f"[{_DENSE}]")
+_RUN = lazy_pattern(f"[{_DENSE}]+|[^{_DENSE}]+")
 
 
 ANY_ENDING = "*"

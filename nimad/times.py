@@ -26,16 +26,20 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nimad import zone_name
 from nimad.model import MIN_TIME
+from nimad.patterns import lazy_pattern
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 FORMS = "must be a time: ISO 8601, or a number since 1970 (s, ms, us or ns, told by its size)"
 NO_ZONE = "zone"
@@ -44,12 +48,10 @@ NO_DATE = "none"
 """What is noted of a value that is no time, and of none."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
-_LOCALTIME = Path("/etc/localtime")
-_ZONES = Path("/usr/share/zoneinfo")
-_DIGITS = re.compile(r"-?[0-9]{9,20}(\.[0-9]{1,12})?")
-_OFFSET = re.compile(r"[+-][0-9]{2}:[0-9]{2}")
-_AS_OFFSET = re.compile(r"<([+-][0-9]{2})([0-9]{2})>[+-][0-9]{2}:[0-9]{2}")
-"""How `use_zone` writes an offset."""
+_ZONES_OF_PYTHON = "/usr/share/zoneinfo:/usr/lib/zoneinfo:/usr/share/lib/zoneinfo:/etc/zoneinfo"
+"""Where Python looks for zones unless it was built otherwise."""
+_DIGITS = lazy_pattern(r"-?[0-9]{9,20}(\.[0-9]{1,12})?")
+_OFFSET = lazy_pattern(r"[+-][0-9]{2}:[0-9]{2}")
 _SIZES = (
     (10**8, "", 1, 1),
     (10**11, "seconds", 1000, 1),
@@ -132,12 +134,19 @@ def sentences(counts: Mapping[str, int], zone_name: str) -> list[str]:
 # --- zones ----------------------------------------------------------------------------------------
 
 
+def _zone_info() -> type[ZoneInfo]:
+    """The class, loaded without what Python would look the place of its data up in: the whole
+    configuration that it was built with, which takes 5 ms."""
+    os.environ.setdefault("PYTHONTZPATH", _ZONES_OF_PYTHON)
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo
+
+
 @lru_cache(maxsize=32)
 def find_zone(name: str) -> tzinfo:
     """The zone of an IANA name, an offset (+02:00), or a POSIX rule (CET-1CEST).  Raises
     ValueError("must be ...")."""
-    from zoneinfo import ZoneInfo
-
     if name in ("", "UTC"):
         return UTC
     try:
@@ -145,59 +154,42 @@ def find_zone(name: str) -> tzinfo:
             offset = datetime.fromisoformat(f"2000-01-01T00:00{name}").tzinfo
             assert offset is not None
             return offset
-        return ZoneInfo(name)
+        return _zone_info()(name)
     except (ValueError, LookupError, OSError):
         pass
     try:  # the rule in a file without any transition (RFC 8536)
         part = b"TZif2" + bytes(15 + 16) + b"\0\0\0\1\0\0\0\1" + bytes(7)
-        return ZoneInfo.from_file(io.BytesIO(part * 2 + b"\n" + name.encode("ascii") + b"\n"), name)
+        return _zone_info().from_file(
+            io.BytesIO(part * 2 + b"\n" + name.encode("ascii") + b"\n"), name
+        )
     except (ValueError, LookupError, UnicodeError):
         raise ValueError("must be a time zone: a name such as Europe/Berlin, or +02:00") from None
 
 
-def local_name() -> str:
-    """The name of this machine's zone: $TZ, else where /etc/localtime points, else /etc/timezone;
-    "" where it has none."""
-    named = os.environ.get("TZ")
-    if named is None:
-        try:
-            named = os.readlink(_LOCALTIME)  # noqa: PTH115 - for each query: pathlib is slower
-        except OSError:  # a copy instead of a link, or none
-            try:
-                return Path("/etc/timezone").read_text("ascii").strip()
-            except (OSError, ValueError):
-                return ""
-    if found := _AS_OFFSET.fullmatch(named):
-        return f"{found[1]}:{found[2]}"
-    name = named.removeprefix(":").rpartition("zoneinfo/")[2] or "UTC"
-    return "" if name.startswith("/") else name
-
-
 def name_to_hand_over() -> str | None:
     """`local_name`, where it is one that `find_zone` knows."""
-    name = local_name()
+    name = zone_name.local_name()
     with suppress(ValueError):
-        if name and ((_ZONES / name).is_file() or find_zone(name)):
+        if name and (zone_name.is_installed(name) or find_zone(name)):
             return name
     return None
 
 
 def local_zone() -> tzinfo:
     """This machine's zone as it is now; UTC where none is set, or none that exists."""
-    name = local_name()
+    name = zone_name.local_name()
     try:
-        return find_zone(name) if name else _read_zone(_LOCALTIME.stat().st_mtime_ns)
+        return find_zone(name) if name else _read_zone(Path(zone_name.LOCALTIME).stat().st_mtime_ns)
     except (ValueError, OSError):
         return UTC
 
 
 @lru_cache(maxsize=2)
 def _read_zone(changed: int) -> tzinfo:
-    """The zone in /etc/localtime as it was changed last [ns]."""
-    from zoneinfo import ZoneInfo
-
-    with _LOCALTIME.open("rb") as file:
-        return ZoneInfo.from_file(file)
+    """The zone that stands in /etc/localtime, where it is no link; `changed`: when it was changed
+    last [ns]."""
+    with Path(zone_name.LOCALTIME).open("rb") as file:
+        return _zone_info().from_file(file)
 
 
 def use_zone(name: str) -> None:

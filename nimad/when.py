@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from nimad import datewords as words
 from nimad import times
+from nimad.patterns import lazy_pattern
 from nimad.text import is_paired, words_of
 
 FORMS = (
@@ -279,7 +280,7 @@ def _unit(found: re.Match[str]) -> timedelta:
 
 _LAST = "last|past|letzte[nmrs]?|vergangene[nmrs]?"
 _NAMED = tuple(
-    (re.compile(pattern, re.IGNORECASE), bounds)
+    (lazy_pattern(pattern, re.IGNORECASE), bounds)
     for bounds, pattern in (
         (_days(-3), r"大前天"),
         (
@@ -352,8 +353,8 @@ _NAMED = tuple(
         (_years(-2), r"(?<![一昨])前年|一昨年"),
     )
 )
-_HIER = re.compile(r"(?<!avant-)\bhier\b(?! soir)", re.IGNORECASE)
-_FRENCH = re.compile(
+_HIER = lazy_pattern(r"(?<!avant-)\bhier\b(?! soir)", re.IGNORECASE)
+_FRENCH = lazy_pattern(
     r"^hier$|\b(?:ai|as|avons|avez|ont|il|elle|nous|vous|est|était|le|la|les|un|une|que|qui|quoi|où"
     r"|avec|dans|pour|mon|ma)\b|\b[jdlcnsmt]['’]",
     re.IGNORECASE,
@@ -367,7 +368,7 @@ _SPANISH_UNIT = "minuto|hora|d[ií]a|semana|m[eê]s|a[nñ]o"
 _ITALIAN_UNIT = "minut[oi]|or[ae]|giorn[oi]|settiman[ae]|mes[ei]|ann[oi]"
 _RUSSIAN_UNIT = "минут[уы]?|час(?:а|ов)?|день|дн(?:я|ей)|недел[юиь]|месяц(?:а|ев)?|года?|лет"
 _DENSE_UNIT = "分钟|分鐘|分|小时|小時|時間|天|日|週|周|星期|礼拜|か月|ヶ月|(?<=[个個])月|年"
-_AGO = re.compile(
+_AGO = lazy_pattern(
     rf"\b{_NUMBER} ({_UNIT})s? ago\b|\bvor {_NUMBER} ({_GERMAN_UNIT})(?:e[nrs]?|n)?\b"
     rf"|\bil y a {_NUMBER} ({_FRENCH_UNIT})s?\b|\b(?:hace|há) {_NUMBER} ({_SPANISH_UNIT})(?:e?s)?\b"
     rf"|\b{_NUMBER} ({_ITALIAN_UNIT}) fa\b|\b{_NUMBER} ({_RUSSIAN_UNIT}) назад\b"
@@ -384,9 +385,9 @@ há amanhã passado passada ieri altro oggi domani questa questo quest scorso sc
 этом этих назад последние
 """
 _HINTS = frozenset(_HINT_TEXT.split())
-_DENSE_HINT = re.compile("[前日夜晩晚朝週周月年天星礼去今最先きお]")
+_DENSE_HINT = lazy_pattern("[前日夜晩晚朝週周月年天星礼去今最先きお]")
 """A word, or a character, of every pattern above and below: most questions have none of them."""
-_LAST_SOME = re.compile(
+_LAST_SOME = lazy_pattern(
     rf"\b(?:last|past) {_NUMBER} ({_UNIT})s?\b|\bletzten {_NUMBER} ({_GERMAN_UNIT})(?:e[nrs]?|n)?\b"
     rf"|\b[lc]es {_NUMBER} derni[eè]re?s ({_FRENCH_UNIT})s?\b"
     rf"|\b[úu]ltim[oa]s {_NUMBER} ({_SPANISH_UNIT})(?:e?s)?\b"
@@ -394,32 +395,32 @@ _LAST_SOME = re.compile(
     rf"|\bпоследние {_NUMBER} ({_RUSSIAN_UNIT})\b|(?:最近|过去){_NUMBER}[个個]?({_DENSE_UNIT})",
     re.IGNORECASE,
 )
-_NUMBER_OR_TIME = re.compile(r"-?\d{9,20}(\.\d+)?$|\d{4}-?\d\d-?\d\d[T ]\d")
+_NUMBER_OR_TIME = lazy_pattern(r"-?\d{9,20}(\.\d+)?$|\d{4}-?\d\d-?\d\d[T ]\d")
 _NAMES = "|".join(words.WEEKDAYS)
-_LAST_DAY = re.compile(
+_LAST_DAY = lazy_pattern(
     rf"\b(?:{_LAST}|прошлый|прошлую|прошлое) ({_NAMES})\b"
     rf"|\b({_NAMES}) (?:dernier|passé|pasado|scors[oa]|passado)\b",
     re.IGNORECASE,
 )
-_DENSE_DAY = re.compile(
+_DENSE_DAY = lazy_pattern(
     r"(上|这|本)个?(?:周|星期|礼拜)([一二三四五六日天])|(先|今)週の?([月火水木金土日])曜"
 )
 _SEASONS = "|".join(words.SEASONS)
 _DENSE_SEASONS = "|".join(season for season in words.SEASONS if is_paired(season))
-_LAST_SEASON = re.compile(
+_LAST_SEASON = lazy_pattern(
     rf"\b(?:{_LAST}) ({_SEASONS})\b|\b({_SEASONS}) (?:dernier|pas+ad[oa]|scors[oa])\b"
     rf"|\bпрошл(?:ым|ой) ({_SEASONS})\b|(去年の?(?:{_DENSE_SEASONS}))",
     re.IGNORECASE,
 )
-_WEEKDAY = re.compile(rf"(?:(?:on|last|am|letzte[nr]?) )?({_NAMES})", re.IGNORECASE)
-_DOTTED = re.compile(r"(\d\d?)\. ?(\d\d?)\. ?(\d{4})?")
-_KANJI = re.compile(r"(?:(\d{4})年)?(?:(\d\d?)月)?(?:(\d\d?)[日号號])?")
-_WORDED = re.compile(
+_WEEKDAY = lazy_pattern(rf"(?:(?:on|last|am|letzte[nr]?) )?({_NAMES})", re.IGNORECASE)
+_DOTTED = lazy_pattern(r"(\d\d?)\. ?(\d\d?)\. ?(\d{4})?")
+_KANJI = lazy_pattern(r"(?:(\d{4})年)?(?:(\d\d?)月)?(?:(\d\d?)[日号號])?")
+_WORDED = lazy_pattern(
     r"(?:(?P<day>\d\d?)(?:st|nd|rd|th|er|\.)? (?:of |de )?)?(?P<month>[^\W\d_]+)\.?"
     r"(?:(?: de| del)? (?P<year>\d{4}))?"
     r"|(?P<first>[^\W\d_]+)\.? (?P<after>\d\d?)(?:st|nd|rd|th)?(?: (?P<late>\d{4}))?",
     re.IGNORECASE,
 )
-_CLOCK = re.compile(
+_CLOCK = lazy_pattern(
     r"(?:^| )(?:at |um )?(\d\d?)(?::(\d\d)(?: ?([ap]m)| Uhr)?| ?([ap]m)| Uhr)$", re.IGNORECASE
 )

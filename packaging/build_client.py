@@ -24,6 +24,7 @@ TAKEN = {
     "closing.py": "closing.py",
     "errors.py": "errors.py",
     "limits.py": "limits.py",
+    "client/places.py": "places.py",
     "client/connection.py": "connection.py",
     "client/types.py": "types.py",
     "client/client.py": "client.py",

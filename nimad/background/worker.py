@@ -19,14 +19,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from nimad.background.idle_conditions import AllOf, Limits, MachineIdle, NoRecentRequests
 from nimad.config import Config
 from nimad.core.setbacks import Setbacks
 from nimad.errors import NimadError
 from nimad.probe.pressure import waited
-from nimad.probe.priority import Priority
+
+if TYPE_CHECKING:
+    from nimad.probe.priority import Priority
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +142,8 @@ class Worker:
     # --- the thread ---------------------------------------------------------------------------
 
     def _loop(self) -> None:
+        from nimad.probe.priority import Priority
+
         self._priority = Priority()
         while not self.stopping.is_set():
             self._event.clear()

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from nimad.client.places import SYSTEM_SOCKET, candidates
 from nimad.closing import Closing
 from nimad.errors import (
     DaemonAbsent,
@@ -26,7 +27,6 @@ from nimad.limits import MAX_FRAME, UNHURRIED
 
 PATIENCE = 60.0
 """Time limit of an ordinary answer [seconds]."""
-SYSTEM_SOCKET = "/run/nimad/nimad.sock"
 SYSTEM_GROUP = "nimad"
 PAUSE = 0.05
 """Pause between two attempts while the daemon's queue of callers is full [seconds]."""
@@ -173,22 +173,7 @@ def _limit(sock: socket.socket, deadline: float | None) -> None:
     sock.settimeout(left)
 
 
-# --- where the daemon listens ---------------------------------------------------------------------
-
-
-def candidates(given: str | None) -> list[str]:
-    """The sockets to try, in order: the one that was named, or those a daemon may have made.
-
-    That is --socket, else $NIMAD_SOCKET, else /run/nimad/nimad.sock, nimad.sock in
-    $XDG_RUNTIME_DIR (/run/user/UID where it is not set: agents pass on few variables), and
-    nimad/nimad.sock in the user's state directory.
-    """
-    if named := given or os.environ.get("NIMAD_SOCKET"):
-        return [named]
-    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
-    found = [SYSTEM_SOCKET, f"{runtime}/nimad.sock"]
-    state = os.environ.get("XDG_STATE_HOME") or f"{Path.home()}/.local/state"
-    return [*found, f"{state}/nimad/nimad.sock"]
+# --- connecting ---------------------------------------------------------------------------------
 
 
 def connect(paths: list[str], deadline: float | None) -> tuple[socket.socket, str]:

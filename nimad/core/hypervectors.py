@@ -23,7 +23,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,6 @@ from nimad.dense import vectors
 from nimad.dense.files import Damage, DenseFiles, Listed, Opened
 from nimad.dense.search import fillers_of, item_spectrum, search, spectrum_of, two_nearest
 from nimad.dense.spectrum import bind, unbind
-from nimad.dense.training import Learned
 from nimad.dense.vectors import Coded
 from nimad.disk.container import Summary
 from nimad.disk.durable import crash_point, set_aside, size_of
@@ -47,6 +46,9 @@ from nimad.store.forgotten import PurgeNote
 from nimad.store.hypervector_files import DenseFile
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
+
+if TYPE_CHECKING:
+    from nimad.dense.training import Learned
 
 log = logging.getLogger(__name__)
 
@@ -246,6 +248,8 @@ class Hypervectors(Projection):
         if not gone:
             return False
         listed = each.listed
+        from nimad.dense.training import Learned
+
         learned = Learned(each.basis, each.file.plan)
         made = []
         if stays.any():

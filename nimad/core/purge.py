@@ -17,7 +17,6 @@ A memory that was only forgotten leaves traces that nothing finds; it can be pur
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -34,8 +33,7 @@ from nimad.core.setbacks import describe
 from nimad.core.state_directory import PARTS
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import Busy, UsageError
-from nimad.legacy.redact_database import scrub_snapshot
-from nimad.legacy.source import REFUSALS
+from nimad.patterns import lazy_pattern
 from nimad.store import backups, fleet, forgotten, source_delta, sources
 from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
@@ -44,10 +42,7 @@ log = logging.getLogger(__name__)
 
 CUT_OFF_SECONDS = 1.0
 """Time that a purge waits for readers of the WAL before it goes on later [seconds]."""
-UNREADABLE = (ValueError, *REFUSALS)
-"""What tells that rows cannot be taken out of a backup; anything else (the disk, the memory) may
-pass, and is tried again."""
-SET_ASIDE = re.compile(
+SET_ASIDE = lazy_pattern(
     rf"({'|'.join(PARTS[part] for part in ('blocks', 'words', 'dense', 'graph'))})(\.\d+)?"
 )
 """Names of what nimad sets aside; other files in `aside/` are not nimad's."""
@@ -195,6 +190,9 @@ class Purge:
         """Take the rows out of the sources' snapshots; how many.  A snapshot that cannot be
         scrubbed is deleted; what may pass, a full disk say, is raised after the others were done.
         """
+        from nimad.legacy.redact_database import scrub_snapshot
+        from nimad.legacy.source import REFUSALS
+
         scrubbed = 0
         failed: Exception | None = None
         for source in sources.all_sources(self._records):
@@ -208,7 +206,7 @@ class Purge:
                 later = source_delta.keys(self._records, source.id, "node")
                 growing = bool(source.follow)
                 done = scrub_snapshot(path, doomed, source.kind, later, growing=growing)
-            except UNREADABLE as error:
+            except (ValueError, *REFUSALS) as error:  # anything else may pass, and is tried again
                 log.warning("a purge deletes the backup of %s, because %s", source.name, error)
                 sources.change(self._records, source.id, snapshot=None)  # first the name
                 path.unlink(missing_ok=True)

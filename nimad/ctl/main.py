@@ -46,6 +46,7 @@ COMMANDS = {
     "audit": "audit_command",
     "redate": "audit_command",
     "web": "web_command",
+    "fleet": "fleet_commands",
     "mcp": "agent_commands",
     "hook": "agent_commands",
 }
@@ -98,23 +99,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             code: int = args.run(args, client, screen)
         screen.flush()
         return code
-    except BrokenPipeError:  # `| head`
+    except (Exception, KeyboardInterrupt) as error:
+        return tell(error, screen, command)
+
+
+def tell(error: BaseException, screen: Screen, command: str) -> int:
+    """Say how a command failed; the exit code."""
+    if isinstance(error, BrokenPipeError):  # `| head`
         let_go(sys.stdout)
         return CLOSED_PIPE
-    except KeyboardInterrupt:
+    if isinstance(error, KeyboardInterrupt):
         return screen.fail(Interrupted())
-    except NimadError as error:
+    if isinstance(error, NimadError):
         if command and error.next_step == UsageError.hint:
             with_hint(error, f"See `nimactl {command} --help`.")
         code = screen.fail(error)
         let_go(sys.stdout)
         return code
-    except Exception as error:
-        if os.environ.get("NIMAD_DEBUG"):
-            raise
-        bug = NimadError(detail=f"{type(error).__name__} in nimactl: {error}")
-        hint = "please report it with what NIMAD_DEBUG=1 in the environment shows."
-        return screen.fail(with_hint(bug, f"This is a bug; {hint}"))
+    if os.environ.get("NIMAD_DEBUG"):
+        raise error
+    bug = NimadError(detail=f"{type(error).__name__} in nimactl: {error}")
+    hint = "please report it with what NIMAD_DEBUG=1 in the environment shows."
+    return screen.fail(with_hint(bug, f"This is a bug; {hint}"))
 
 
 if __name__ == "__main__":

@@ -6,16 +6,19 @@ when that is set; a pipe gets each line whole.  JSON is UTF-8 whatever the local
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import sys
 import time
-from typing import Any, TextIO
 
 from nimad.closing import Closing
+from nimad.ctl import light_json
 from nimad.ctl.terminal_text import safe, safe_json, shorten, wrap
-from nimad.errors import NimadError, OutputUnusable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TextIO
+
+    from nimad.errors import NimadError
 
 BOLD, DIM, RED, GREEN, YELLOW = "1", "2", "31", "32", "33"
 NARROWEST = 20
@@ -36,8 +39,10 @@ class Screen:
         self.width = int(given) if given.isdigit() and int(given) >= NARROWEST else None
         """Columns to wrap to: $COLUMNS, the terminal's, or None."""
         if self.width is None and self.terminal:
-            with contextlib.suppress(OSError, ValueError):
+            try:  # noqa: SIM105 - contextlib takes long to load
                 self.width = os.get_terminal_size(self._out.fileno()).columns
+            except (OSError, ValueError):
+                pass
             if self.width is None or self.width < NARROWEST:
                 self.width = 80
         plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
@@ -47,6 +52,14 @@ class Screen:
     def progress(self) -> TextIO | None:
         """Where progress may be drawn: standard error, when it is a terminal."""
         return self._err if self._err.isatty() else None
+
+    def shows(self, text: str) -> bool:
+        """Whether standard output has the characters of a text."""
+        try:
+            text.encode(getattr(self._out, "encoding", None) or "ascii")
+        except (UnicodeEncodeError, LookupError):
+            return False
+        return True
 
     def style(self, text: str, *codes: str) -> str:
         """The text in a colour, where colours are shown."""
@@ -99,6 +112,10 @@ class Screen:
     def fail(self, error: NimadError, **more: Any) -> int:
         """Say what went wrong and what to do next; returns the exit code.  With --json: one object
         {"error": {"code", "message", "hint", "exit", ...}}."""
+        import contextlib
+
+        from nimad.errors import NimadError
+
         with contextlib.suppress(OSError, NimadError):
             self.flush()
         if self.json:
@@ -123,21 +140,30 @@ class Screen:
                 stream.flush()
 
 
-class _said(contextlib.AbstractContextManager[None]):  # noqa: N801
+class _said:  # noqa: N801
     """Turns what a full disk does to standard output into an error; a closed pipe stays one."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
+    def __enter__(self) -> None:
+        """Nothing needs to be done."""
+
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            from nimad.errors import OutputUnusable
+
             raise OutputUnusable(path="standard output", detail=error.strerror) from error
 
 
 def json_bytes(value: Any, indent: int | None = None) -> bytes:
     """A JSON document and a newline, in UTF-8, without any control character."""
-    separators = (",", ":") if indent is None else None
-    document = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
+    if indent is None:
+        document = light_json.dumps(value)
+    else:
+        import json
+
+        document = json.dumps(value, ensure_ascii=False, indent=indent)
     return f"{safe_json(document)}\n".encode()
 
 
@@ -186,6 +212,8 @@ class Progress(Closing):
 
     def _write(self, text: str) -> None:
         assert self._stream is not None
-        with contextlib.suppress(OSError):
+        try:
             self._stream.write(text)
             self._stream.flush()
+        except OSError:
+            pass

@@ -1,56 +1,94 @@
 """Where `nimactl` begins: the commands that agents start by the dozen are run without the parser.
 
-`mcp` and `hook` are begun for each session of an agent, or each prompt.  Their usual command lines
-are read here; --help, and whatever is not as it should be, is left to `main`, which knows them too.
+Their usual command lines are read here; --help, and whatever is not as it should be, is left to
+`main`, which knows them too.
 """
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Sequence
-from typing import Any
 
-QUICK = {"mcp": "nimad.ctl.mcp_server", "hook": "nimad.ctl.hook"}
-"""Commands that need neither parser nor screen → the module whose `run` takes their options."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+QUICK = {
+    "mcp": ("mcp_server", {"--socket", "--namespace", "--agent", "--read-only"}),
+    "hook": ("hook", {"--socket", "--namespace", "--agent"}),
+    "query": (
+        "quick",
+        {"--socket", "--json", "--namespace", "--agent", "--who", "--where", "-k"},
+    ),
+    "remember": ("quick", {"--socket", "--json", "--namespace", "--agent", "--who", "--where"}),
+    "get": ("quick", {"--socket", "--json"}),
+}
+"""Commands that need no parser → the module whose `run` takes their options, and which it takes."""
 EVENTS = frozenset({"session-start", "prompt", "stop"})
-VALUES = frozenset({"--socket", "--namespace", "--agent"})
-FLAGS = frozenset({"--read-only"})
+FLAGS = frozenset({"--read-only", "--json"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
-    if given and given[0] in QUICK and (options := read_plain(given)) is not None:
-        code: int = importlib.import_module(QUICK[given[0]]).run(options)
-        return code
+    if (options := read_plain(given)) is not None:
+        module = __import__(f"nimad.ctl.{QUICK[options['command']][0]}", fromlist=["run"])
+        code: int | None = module.run(options)
+        if code is not None:
+            return code
     from nimad.ctl import main as whole
 
     return whole.main(given)
 
 
-def read_plain(words: Sequence[str]) -> dict[str, Any] | None:
+def run() -> None:
+    """The process `nimactl`.  Where little was loaded it ends at once: to take the interpreter down
+    in order would take half as long as the whole command."""
+    code = main()
+    if "nimad.ctl.quick" not in sys.modules or "argparse" in sys.modules:
+        sys.exit(code)
+    import os
+
+    from nimad.closing import let_go
+
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            let_go(stream)
+    os._exit(code)
+
+
+def read_plain(given: Sequence[str]) -> dict[str, Any] | None:
     """The options of a command line of the usual form; None where it needs the parser."""
-    options: dict[str, Any] = {}
-    command, *others = words
+    if given[:1] == ["--json"]:  # it may stand before the command
+        given = [*given[1:2], *given[:1], *given[2:]]
+    if not given or given[0] not in QUICK:
+        return None
+    command, *others = given
+    module, taken = QUICK[command]
+    options: dict[str, Any] = {"command": command, "words": []}
     if command == "hook":
         if not others or others[0] not in EVENTS:
             return None
         options["event"] = others.pop(0)
-    left = iter(others)
+    left, last = iter(others), ""
     for word in left:
-        name, given, value = word.partition("=")
-        if name in VALUES:
-            value = value if given else next(left, "")
+        name, given_here, value = word.partition("=")
+        if not word.startswith("-") and module == "quick":
+            if options["words"] and last.startswith("-"):
+                return None  # words in two places
+            options["words"].append(word)
+        elif word in FLAGS & taken:
+            options[word[2:].replace("-", "_")] = True
+        elif name in taken - FLAGS and not (given_here and name == "-k"):
+            value = value if given_here else next(left, "")
             if not value or value.startswith("-"):
                 return None
-            options[name[2:].replace("-", "_")] = value
-        elif word in FLAGS and command == "mcp":
-            options[word[2:].replace("-", "_")] = True
+            options[name.lstrip("-")] = value
         else:
             return None
+        last = word
     return options
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -6,19 +6,25 @@ reading direction round among it; what is shown of it goes through `safe` first.
 
 from __future__ import annotations
 
-import re
+from nimad.patterns import lazy_pattern
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
 
 # C0 and C1 controls, DEL, direction overrides and isolates, line and paragraph separators,
 # halves of surrogate pairs.  A newline is decided on by the caller.
-_HARMFUL = re.compile(
+_HARMFUL = lazy_pattern(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u202a-\u202e\u2066-\u2069\u2028\u2029\ud800-\udfff]"
 )
-_IN_JSON = re.compile("[\x7f-\x9f\u061c\u202a-\u202e\u2066-\u2069\u2028\u2029\ud800-\udfff]")
+_IN_JSON = lazy_pattern("[\x7f-\x9f\u061c\u202a-\u202e\u2066-\u2069\u2028\u2029\ud800-\udfff]")
 
 
 def safe(text: str) -> str:
     """The text with every control character but the newline made visible: ESC becomes `\\x1b`."""
-    return _HARMFUL.sub(_visible, text.replace("\r\n", "\n"))
+    text = text.replace("\r\n", "\n")
+    harmless = text.replace("\n", "").isprintable()  # then `re` need not be loaded
+    return text if harmless else _HARMFUL.sub(_visible, text)
 
 
 def one_line(text: str) -> str:
@@ -28,6 +34,8 @@ def one_line(text: str) -> str:
 
 def safe_json(document: str) -> str:
     """A JSON document that means the same and shows no control character (they are escaped)."""
+    if document.isprintable():
+        return document
     return _IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}", document)
 
 

@@ -16,7 +16,6 @@ most of its n-grams with its other forms and with its misspellings.
 from __future__ import annotations
 
 import math
-import re
 import unicodedata
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 
 from nimad.embed.base import DIMS, Spelt
 from nimad.embed.wordpiece import COMMONEST, RAREST, UNKNOWN, WordPiece
+from nimad.patterns import lazy_pattern
 
 PROBES = 4
 """Buckets of one feature, each with its own sign."""
@@ -44,17 +44,17 @@ HASHED = 1 << 40
 _PIECES_KEPT = 4096
 _LONGEST_KEPT = 48
 _STEP = 4096
-_ACCENTS = re.compile("[\u0300-\u036f]+")
+_ACCENTS = lazy_pattern("[\u0300-\u036f]+")
 _DENSE = (
     "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
 )
 _DENSE += "\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 # runs of a dense script; words; single signs that are no punctuation, such as emoji
-_WORDS = re.compile(
+_WORDS = lazy_pattern(
     rf"[{_DENSE}]+|(?:(?![{_DENSE}_])[\w\u0900-\u0dff])+"
     r"|[^\w\s\0-\x7f\x80-\xbf\u0900-\u0dff\u2000-\u206f\u3000-\u303f\ufe00-\ufe0f\uff00-\uff0f]"
 )
-_IS_DENSE = re.compile(f"[{_DENSE}]")
+_IS_DENSE = lazy_pattern(f"[{_DENSE}]")
 
 
 def words(text: str) -> list[str]:

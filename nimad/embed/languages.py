@@ -17,13 +17,13 @@ are read as in another language, whatever the votes are.
 
 from __future__ import annotations
 
-import re
 from itertools import chain
 from typing import TypeVar
 
 from nimad.embed.features import HASHED, LONGEST_WORD, Spelling, features, is_dense, words
 from nimad.embed.lexicon import Lexicon
 from nimad.embed.wordpiece import UNKNOWN, WordPiece
+from nimad.patterns import lazy_pattern
 from nimad.text import common_form
 
 ENTRY = 1 << 41
@@ -36,11 +36,11 @@ LONGEST_DENSE = 8
 """Longest word that is looked for in a run of a script without spaces [characters]."""
 _PIECES_KEPT = 4096
 _LONGEST_KEPT = 48
-_OTHER_LATIN = re.compile("[\u00c0-\u024f\u1e00-\u1eff]")
-_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
-_JOINED = re.compile(r"\w[/\\_@=.:-]+\w|^[/\\-]\w")
+_OTHER_LATIN = lazy_pattern("[\u00c0-\u024f\u1e00-\u1eff]")
+_HANGUL = lazy_pattern("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
+_JOINED = lazy_pattern(r"\w[/\\_@=.:-]+\w|^[/\\-]\w")
 """In a path, an address, an option: such a piece does not speak against English."""
-_OTHER_SCRIPT = re.compile(
+_OTHER_SCRIPT = lazy_pattern(
     "[\u0370-\u1dbf\u2c00-\u2c5f\u2c80-\u2ddf\u2e80-\u2fdf\u3005-\ud7ff\uf900-\ufdff\ufe70-\ufefc"
     "\U00010000-\U0001efff\U00020000-\U0003ffff]"
 )

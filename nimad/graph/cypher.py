@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from nimad.errors import CypherRefused
+from nimad.patterns import lazy_pattern
 
 BEGINNINGS = ("MATCH", "OPTIONAL", "UNWIND", "WITH", "RETURN", "CALL")
 REFUSED = frozenset(
@@ -22,7 +23,7 @@ REFUSED = frozenset(
 CALLS = frozenset(("SHOW_TABLES", "TABLE_INFO", "SHOW_CONNECTION", "SHOW_FUNCTIONS", "DB_VERSION"))
 """What may be called: it tells about the graph and changes nothing."""
 
-_TOKEN = re.compile(
+_TOKEN = lazy_pattern(
     r"""(?P<skip>//[^\n]*|/\*.*?\*/|\s+|`(?:[^`])*`|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")"""
     r"""|(?P<word>[.$]?\s*[^\W\d]\w*)|(?P<sign>.)""",
     re.DOTALL,

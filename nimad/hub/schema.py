@@ -64,7 +64,7 @@ CREATE TABLE nimad.{table} (
 ) PARTITION BY HASH (namespace);
 CREATE INDEX {table}_stream ON nimad.{table} (namespace, writer, seq);
 GRANT SELECT, INSERT, DELETE ON nimad.{table} TO nimad_board;
-{_policy(table, "SELECT", f"{_TAKES} OR {_GIVES}")}
+{_policy(table, "SELECT", f"{_TAKES} OR {_GIVES} AND {_own('writer')}")}
 {_policy(table, "INSERT", f"{_GIVES} AND {own}")}
 {_policy(table, "DELETE", f"{_GIVES} AND {_own('writer')}" if writer else _GIVES)}
 {partitions(table)}
@@ -107,7 +107,7 @@ BEGIN
   EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
   EXECUTE format('GRANT SELECT, INSERT, DELETE ON %I TO nimad_board', t);
   EXECUTE format('CREATE POLICY may_select ON %I FOR SELECT TO nimad_board USING (%s)', t,
-    $${_TAKES} OR {_GIVES}$$);
+    $${_TAKES} OR {_GIVES} AND {_own("store")}$$);
   EXECUTE format('CREATE POLICY may_insert ON %I FOR INSERT TO nimad_board WITH CHECK (%s)', t,
     $${_GIVES} AND {_own("store")}$$);
   EXECUTE format('CREATE POLICY may_delete ON %I FOR DELETE TO nimad_board USING (%s)', t,

@@ -71,6 +71,7 @@ class Hub:
             raise HubUnusable(detail=detail)
         self.bytes = 0
         """What was sent and received, about [bytes]."""
+        self._execute("SET hnsw.ef_search = 100")
 
     def close(self) -> None:
         """Hang up."""
@@ -132,6 +133,13 @@ class Hub:
         return [
             (n, r.hex, w.hex, seq, ago) for n, r, w, seq, ago in self._rows(sql, list(namespaces))
         ]
+
+    def purges(self, namespace: str, writer: str, after: int) -> list[tuple[int, str, int]]:
+        """(number, UUID, id there) of what a board has purged, of rows above a number."""
+        sql = "SELECT seq, store, number FROM tombstones WHERE namespace = %s AND writer = %s"
+        sql += """ AND seq > %s AND body LIKE '%%"purge": true%%' ORDER BY seq LIMIT 100"""
+        found = self._rows(sql, namespace, writer, after)
+        return [(seq, store.hex, number) for seq, store, number in found]
 
     def acknowledge(self, reader: str, read: Mapping[tuple[str, str], int]) -> None:
         """Tell how far this board has read the streams of others, purges included."""
@@ -228,13 +236,13 @@ class Hub:
 
     def pull(
         self, namespace: str, writer: str, kind: str, after: int, upto: int, limit: int
-    ) -> list[tuple[int, Row]]:
-        """Rows of a kind from a stream, in order: (number, row)."""
+    ) -> list[tuple[int, str]]:
+        """Rows of a kind from a stream, in order: (number, JSON)."""
         sql = f"SELECT seq, body FROM {kind} WHERE namespace = %s AND writer = %s AND seq > %s"
         sql += " AND seq <= %s ORDER BY seq LIMIT %s"
         found = self._rows(sql, namespace, writer, after, upto, limit)
         self.bytes += sum(len(body) for _, body in found)
-        return [(seq, json.loads(body)) for seq, body in found]
+        return [(int(seq), str(body)) for seq, body in found]
 
     def listen(self, seconds: float) -> bool:
         """Wait until a board has written something, or for some time; whether one has."""
@@ -248,6 +256,33 @@ class Hub:
     def descriptor(self) -> int:
         """The connection's file descriptor, which is readable when the hub says something."""
         return self._connection.fileno()
+
+    def search(
+        self,
+        namespace: str,
+        terms: Sequence[str],
+        place: str | None,
+        vector: Sequence[float],
+        most: int,
+    ) -> list[tuple[str, str]]:
+        """(UUID of the board, JSON) of memories that have some of the words, or are near a vector:
+        candidates, in no order."""
+        words = ["'" + word.replace("\\", "\\\\").replace("'", "''") + "'" for word in terms]
+        asked = [" & ".join(words), " & ".join(words[:2]), *words[:3]]
+        key, given = "SELECT store, number FROM", list[Any]()
+        parts = []
+        for query in dict.fromkeys(filter(None, asked)):
+            parts.append(f"({key} memories WHERE namespace = %s AND words @@ %s::tsquery LIMIT %s)")
+            given += [namespace, query, most]
+        if place and vector:
+            near = f"({key} {place} WHERE namespace = %s ORDER BY vector <#> %s::halfvec LIMIT %s)"
+            parts.append(near)
+            given += [namespace, "[" + ",".join(f"{v:.4g}" for v in vector) + "]", most]
+        if not parts:
+            return []
+        sql = f"SELECT m.store, m.body FROM ({' UNION '.join(parts)}) AS c JOIN memories m"
+        sql += " ON m.namespace = %s AND m.store = c.store AND m.number = c.number"
+        return [(store.hex, body) for store, body in self._rows(sql, *given, namespace)]
 
     # --- vectors ----------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from nimad.index.located import Located
 from nimad.index.merge import MergedRows, kept_book
 from nimad.index.params import BlockParams, Damage, SegmentInfo
 from nimad.index.quantise import Ids, Query, Scores, quantise_rows
+from nimad.index.rowsets import distinct
 from nimad.index.segment import SUFFIX, Sealed, Segment
 from nimad.index.view import FilterCache, Found, Search, View
 from nimad.index.writer import MemoryRows, write_segment
@@ -170,17 +171,17 @@ class BlockIndex:
 
     def trim(self, ids: Ids) -> None:
         """Forget the hot rows of `ids`: a published segment holds them now."""
-        gone = np.unique(np.asarray(ids, np.int64))
+        gone = distinct(np.asarray(ids, np.int64))
         with self._writing:
             self._view = replace(self._view, hot=self._view.hot.minus(gone))
 
     def remove(self, ids: Ids) -> None:
         """Never return these again, wherever they are or will be; they need not exist."""
-        gone = np.unique(np.asarray(ids, np.int64))
+        gone = distinct(np.asarray(ids, np.int64))
         with self._writing:
             view = self._view
             sealed = tuple(s.without(gone) for s in view.sealed)
-            removed = np.union1d(view.removed, gone)
+            removed = distinct(np.concatenate([view.removed, gone]))
             self._view = View(sealed, view.hot.minus(gone), removed)
         self._filters.clear()
 
@@ -242,7 +243,7 @@ class BlockIndex:
         """Every id in these open segments, removed ones too, ascending: int64[n]."""
         wanted = set(names)
         pieces = [s.segment.ids() for s in self._view.sealed if s.segment.name in wanted]
-        return np.unique(np.concatenate([np.zeros(0, np.int64), *pieces]))
+        return distinct(np.concatenate([np.zeros(0, np.int64), *pieces]))
 
     def unlisted(self) -> list[Path]:
         """Segment files that no call has named: a crash's garbage.  Not the open ones, nor damaged

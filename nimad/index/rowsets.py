@@ -17,6 +17,12 @@ def marked(bitmap: NDArray[np.uint8], rows: Ints) -> NDArray[np.bool_]:
     return (bits & 1).astype(np.bool_)
 
 
+def distinct(numbers: Ints) -> Ints:
+    """Each of some numbers once, ascending; faster than np.unique, which loads numpy.ma, too."""
+    numbers = np.sort(numbers)
+    return numbers[np.append(True, numbers[1:] != numbers[:-1])] if len(numbers) else numbers
+
+
 def spread(firsts: Ints, ends: Ints) -> Ints:
     """The numbers of the ranges, one range after the other: int64[sum of lengths]."""
     lengths = ends - firsts
@@ -34,6 +40,18 @@ def joined(firsts: Ints, ends: Ints) -> Ints:
     breaks = np.flatnonzero(firsts[1:] != ends[:-1])
     heads = firsts[np.append(0, breaks + 1)]
     return np.stack([heads, ends[np.append(breaks, len(ends) - 1)]], axis=1)
+
+
+def highest_rows(
+    rows: Ints, values: NDArray[np.float32], k: int
+) -> tuple[Ints, NDArray[np.float32]]:
+    """Of rows, ascending, those of the k highest values, equal ones by number; and the values."""
+    if len(rows) <= k:
+        return rows, values
+    bar = np.partition(values, len(values) - k)[len(values) - k]
+    kept = values > bar
+    kept[np.flatnonzero(values == bar)[: k - np.count_nonzero(kept)]] = True
+    return rows[kept], values[kept]
 
 
 @dataclass(frozen=True)

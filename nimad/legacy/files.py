@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -35,63 +34,18 @@ from nimad.legacy.catalog import (
 )
 from nimad.legacy.episodes import EpisodeMapper, node_of
 from nimad.legacy.reader_process import error_of, run
+from nimad.legacy.recent_catalog import RECENT
 from nimad.legacy.source import DenseRows, LegacyNode, Totals, Unreadable
 from nimad.legacy.values import unspell
 
 PAGE_BYTES = 1 << 20
 """Length of spelled episodes at which a page ends early [bytes]."""
-KEPT_BYTES = 2 << 20
-"""Size of the largest catalog that is kept for the next who opens the bundle [bytes]."""
 SCAN_BYTES = 8 << 20
 """Vectors looked at before pages are let go of [bytes]."""
 BFLOAT16 = "bfloat16"
 PIECE = np.dtype([("offset", "<i8"), ("step", "<i8"), ("block", "<u4"), ("kind", "<u4")])
 FORMS: tuple[Any, ...] = ("<i8", "<i8", PIECE, "<i8", "u1")
 """Types of the arrays of a catalog."""
-
-
-class _RecentCatalog:
-    """The catalog that was made last, if it is small: a migration opens its bundle several times.
-
-    It is dropped at rest, and when a bundle is redacted.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._key: tuple[int, ...] = ()
-        self._checked, self._fd = False, -1
-
-    def find(self, bundle: int, check: bool) -> int | None:
-        """A descriptor of the catalog of an open bundle; None when it is not that one."""
-        with self._lock:
-            known = self._key == _identity(bundle) and (self._checked or not check)
-            return os.dup(self._fd) if known else None
-
-    def keep(self, bundle: int, check: bool, made: int) -> None:
-        """Keep a catalog."""
-        with self._lock:
-            self._forget()
-            if os.fstat(made).st_size <= KEPT_BYTES:
-                self._key, self._checked, self._fd = _identity(bundle), check, os.dup(made)
-
-    def drop(self) -> None:
-        """Let go of it."""
-        with self._lock:
-            self._forget()
-
-    def _forget(self) -> None:
-        if self._key:
-            os.close(self._fd)
-            self._key = ()
-
-
-_RECENT = _RecentCatalog()
-drop_recent = _RECENT.drop
-
-
-def _identity(bundle: int) -> tuple[int, ...]:
-    status = os.fstat(bundle)
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 class LegacyFiles(Closing):
@@ -123,13 +77,13 @@ class LegacyFiles(Closing):
         return cls(path, check, **budget)
 
     def _read(self, bundle: int, check: bool) -> None:
-        made = _RECENT.find(bundle, check)
+        made = RECENT.find(bundle, check)
         try:
             if made is None or self._budget:
                 made = os.memfd_create("nimad-catalog", os.MFD_CLOEXEC)
                 run("read", self._path, bundle, made, check=check, budget=dict(self._budget))
                 if not self._budget:
-                    _RECENT.keep(bundle, check, made)
+                    RECENT.keep(bundle, check, made)
             self._catalog = MappedFile(made)
         finally:
             if made is not None:

@@ -28,7 +28,7 @@ from nimad.legacy.schema import (
     translate,
 )
 from nimad.legacy.source import Row
-from nimad.legacy.values import BrokenText
+from nimad.legacy.values import FIRST_ID, LAST_ID, BrokenText
 
 MAX_VALUE_BYTES = 16 << 20
 """Largest value, and largest row, that is read [bytes]."""
@@ -36,7 +36,6 @@ PAGE_BYTES = 4 << 20
 """Size at which a page ends early [bytes]."""
 PAGE_SECONDS = 60.0
 """Time that a page may take before the source counts as damaged [seconds]."""
-FIRST_ID, LAST_ID = -(1 << 63), (1 << 63) - 1
 STEPS_BETWEEN_CHECKS = 50_000
 """Steps of SQLite's virtual machine between two looks at the clock [instructions]."""
 

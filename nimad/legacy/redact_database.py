@@ -26,8 +26,8 @@ from nimad.disk.durable import fsync_dir
 from nimad.disk.failures import Fault, sqlite_fault
 from nimad.errors import NimadError
 from nimad.legacy.detect import GRAPH
-from nimad.legacy.files import drop_recent
 from nimad.legacy.reader_process import run
+from nimad.legacy.recent_catalog import RECENT
 from nimad.legacy.schema import (
     EDGES,
     NODES,
@@ -82,7 +82,7 @@ def scrub_snapshot(
 
 def _scrub_bundle(path: Path, keys: Sequence[int | str]) -> int:
     """Make the bundle anew without the episodes of these keys; how many there were."""
-    drop_recent()
+    RECENT.drop()
     new = path.with_name(path.name + ".scrub.tmp")
     try:
         shutil.copyfile(path, new)  # by the kernel: a bundle may be larger than the memory

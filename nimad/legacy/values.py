@@ -22,6 +22,9 @@ from typing import Any, TypeAlias
 MAX_DEPTH = 24
 """Levels of a value that are kept; what is nested deeper becomes {"$kept": ...}."""
 
+FIRST_ID, LAST_ID = -(1 << 63), (1 << 63) - 1
+"""The least and the greatest id of a row of SQLite."""
+
 TOO_DEEP = "nested too deeply"
 
 

@@ -22,12 +22,12 @@ from nimad.errors import DiskFull, UsageError
 from nimad.legacy.bundle import strip
 from nimad.legacy.detect import FILES
 from nimad.legacy.episodes import key_time
-from nimad.legacy.hostile_reader import FIRST_ID, pages
+from nimad.legacy.hostile_reader import pages
 from nimad.legacy.mapping import Mapper
 from nimad.legacy.redact_database import scrub_snapshot
 from nimad.legacy.snapshot_kinds import SUFFIXES, open_snapshot
 from nimad.legacy.source import LegacyNode, LegacySource, Row, Totals, Unreadable
-from nimad.legacy.values import identical
+from nimad.legacy.values import FIRST_ID, identical
 from nimad.migrate import snapshots
 from nimad.migrate.encode_stage import recount
 from nimad.migrate.report import describe

@@ -12,9 +12,7 @@ from pathlib import Path
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
 from nimad.errors import NimadError
-from nimad.legacy.snapshot import take_snapshot
 from nimad.migrate.manager import MigrationManager
-from nimad.openclaw import read_wish
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +29,9 @@ def auto_migrate(store: MemoryStore, manager: MigrationManager) -> str | None:
     place = store.config["openclaw.config"]
     if not place:
         return None
+    from nimad.legacy.snapshot import take_snapshot
+    from nimad.openclaw import read_wish
+
     try:
         wish = read_wish(Path(place))
         if not wish.migrate:

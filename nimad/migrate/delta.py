@@ -24,11 +24,10 @@ from nimad.disk.durable import crash_point
 from nimad.disk.handed_over import check_handed_over
 from nimad.errors import SourceChanged, UsageError
 from nimad.legacy.detect import GRAPH
-from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.legacy.snapshot import digest_of
 from nimad.legacy.source import LegacyEdge, Row
 from nimad.legacy.sqlite import LegacyGraph
-from nimad.legacy.values import Value, identical, unpack
+from nimad.legacy.values import FIRST_ID, Value, identical, unpack
 from nimad.migrate import snapshots
 from nimad.migrate.copy_stage import CHANGED
 from nimad.migrate.verification import REMOVED

@@ -1,5 +1,7 @@
 """The face of the migrations: what the verbs of the protocol ask for, on one store.
 
+What a source needs is imported when there is one: most starts need none of it.
+
 All that changes a source takes turns (`_turn`): the background thread for the length of a batch,
 a verb for the length of its call.
 """
@@ -17,13 +19,11 @@ from nimad.core.store import MemoryStore
 from nimad.disk.durable import crash_point
 from nimad.disk.handed_over import check_handed_over
 from nimad.errors import Busy, NotFound, UsageError
-from nimad.legacy.hostile_reader import FIRST_ID
-from nimad.migrate import attachment, delta, report, rollback, snapshots
+from nimad.legacy.values import FIRST_ID
+from nimad.migrate import snapshots
 from nimad.migrate.encode_on_hit import EncodeOnHit
 from nimad.migrate.log import MigrationLog
 from nimad.migrate.pipeline import MigrationJob, Pipeline
-from nimad.migrate.run import Run
-from nimad.migrate.verification import Comparison
 from nimad.model import AttachRequest, Stage
 from nimad.probe import memory
 from nimad.store import source_delta, sources
@@ -72,6 +72,8 @@ class MigrationManager:
 
     def attach(self, fd: int, asked: AttachRequest) -> dict[str, Any]:
         """Take over a snapshot, or (on a dry run) only report on it; see migrate/attachment.py."""
+        from nimad.migrate import attachment
+
         config = self._store.config
         if asked.strategy is None:
             asked = replace(asked, strategy=config["migration.strategy"])
@@ -90,6 +92,8 @@ class MigrationManager:
 
     def append(self, fd: int, *, name: str, sha256: str, size: int) -> dict[str, Any]:
         """Take over what a followed source got since; see migrate/delta.py."""
+        from nimad.migrate import delta
+
         sent = delta.read(self._store, fd, sha256, size)
         with self._my_turn():
             reply = delta.apply_delta(self._store, sent, name)
@@ -100,17 +104,25 @@ class MigrationManager:
         return reply
 
     def status(self, name: str | None = None) -> dict[str, Any]:
-        """Every source, or one.  Raises NotFound."""
-        records = self._store.records
-        wanted = sources.all_sources(records) if name is None else [sources.by_name(records, name)]
-        run = self._pipeline.run
-        runs = {} if run is None else {run.source_id: run}
+        """Every source, or one, and what holds them up.  Raises NotFound."""
         return {
-            "sources": [report.status_of(self._store, each, runs.get(each.id)) for each in wanted],
+            "sources": self.sources(name),
             "idle": (because := self.worker.idle.because()) is None,
             "because": because,
             "free_memory_bytes": memory.available_memory(),
         }
+
+    def sources(self, name: str | None = None) -> list[dict[str, Any]]:
+        """How far every source is, or one.  Raises NotFound."""
+        records = self._store.records
+        wanted = sources.all_sources(records) if name is None else [sources.by_name(records, name)]
+        if not wanted:
+            return []
+        from nimad.migrate import report
+
+        run = self._pipeline.run
+        runs = {} if run is None else {run.source_id: run}
+        return [report.status_of(self._store, each, runs.get(each.id)) for each in wanted]
 
     def pause(self, names: Sequence[str] | None = None) -> list[str]:
         """Stop working on these (None: all that are under way); the names that are paused now."""
@@ -155,12 +167,18 @@ class MigrationManager:
 
         Raises NotFound (no such source, or its backup was deleted), Busy while it is under way.
         """
+        from nimad.migrate.run import Run
+        from nimad.migrate.verification import Comparison
+
         source = sources.by_name(self._store.records, name)
         if source.stage not in (Stage.LINKED, Stage.VERIFIED, Stage.LAZY):
             raise Busy(detail=f"{name} is still {source.state}; verify it when it is done")
-        with Run.of(self._store, source, self._log) as run:
+        compared, total = 0, max(1, source.total)
+        told = self._store.under_way.tell("migrate.verify", lambda: compared / total)
+        with Run.of(self._store, source, self._log) as run, told:
             comparison = Comparison(self._store, source, run.graph())
-            for _ in comparison.steps():
+            for done in comparison.steps():
+                compared = done
                 if self.worker.stopping.is_set():
                     raise Busy(detail="it is stopping")
         return {
@@ -172,6 +190,9 @@ class MigrationManager:
 
     def rollback(self, name: str) -> dict[str, Any]:
         """Remove exactly what came from that source, and its backup.  Raises NotFound."""
+        from nimad.migrate import rollback
+        from nimad.migrate.run import Run
+
         with self._my_turn():
             source = sources.by_name(self._store.records, name)
             if source.stage == Stage.ROLLED_BACK:

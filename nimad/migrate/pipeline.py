@@ -22,8 +22,7 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
-
-import tenacity
+from typing import TYPE_CHECKING
 
 from nimad.background.worker import Step, Worker
 from nimad.core.setbacks import Setbacks, describe
@@ -39,28 +38,17 @@ from nimad.errors import (
     NimadError,
     VerifyFailed,
 )
-from nimad.migrate.copy_stage import copy
 from nimad.migrate.encode_on_hit import EncodeOnHit
-from nimad.migrate.encode_stage import encode
-from nimad.migrate.hypervector_stage import convert
-from nimad.migrate.link_stage import link
 from nimad.migrate.log import MigrationLog
-from nimad.migrate.rollback import roll_back
-from nimad.migrate.run import Run
-from nimad.migrate.verification import verify
 from nimad.model import Stage, now_ms
 from nimad.store import sources
 from nimad.store.sources import Source
 
+if TYPE_CHECKING:
+    from nimad.migrate.run import Run
+
 log = logging.getLogger(__name__)
 
-STAGES: dict[Stage, Callable[[Run], Iterator[None]]] = {
-    Stage.ATTACHED: copy,
-    Stage.COPIED: encode,
-    Stage.ENCODED: lambda run: chain(convert(run), link(run)),
-    Stage.LINKED: verify,
-    Stage.ROLLING_BACK: roll_back,
-}
 WAITS = (0.0, 1.0, 5.0, 15.0)
 """Pauses before the second, third, ... attempt of a batch [seconds]."""
 SETBACKS = 3
@@ -94,6 +82,7 @@ class Pipeline:
 
     def advance(self, source: Source) -> None:
         """Do one batch.  Raises what cannot pass, or did not pass in time; nothing is half done."""
+        import tenacity
 
         def tell(state: tenacity.RetryCallState) -> None:
             assert state.outcome is not None and state.next_action is not None
@@ -134,6 +123,8 @@ class Pipeline:
                 self._log.warn(f"Batch failed: out of memory. Retrying with {size} rows...")
 
     def _attempt(self, source_id: int) -> None:
+        from nimad.migrate.run import Run
+
         with self._turn:
             source = sources.by_id(self._store.records, source_id)
             if not source.is_due:
@@ -164,9 +155,10 @@ class Pipeline:
 
     def _all_stages(self, run: Run) -> Iterator[None]:
         """Every stage that is still due, one after the other."""
-        while (stage := run.source().stage) in STAGES:
+        stages = _load_stages()
+        while (stage := run.source().stage) in stages:
             run.begin_stage(stage)
-            yield from STAGES[stage](run)
+            yield from stages[stage](run)
             self._finished(run, stage)
             yield
         run.close()
@@ -205,6 +197,24 @@ class Pipeline:
         else:
             how = f"verified, {source.verified} memories identical"
         self._log.info(f"{source.name}: {how}; {took:.1f}s")
+
+
+def _load_stages() -> dict[Stage, Callable[[Run], Iterator[None]]]:
+    """What each stage does, imported only now: most starts need none of it."""
+    from nimad.migrate.copy_stage import copy
+    from nimad.migrate.encode_stage import encode
+    from nimad.migrate.hypervector_stage import convert
+    from nimad.migrate.link_stage import link
+    from nimad.migrate.rollback import roll_back
+    from nimad.migrate.verification import verify
+
+    return {
+        Stage.ATTACHED: copy,
+        Stage.COPIED: encode,
+        Stage.ENCODED: lambda run: chain(convert(run), link(run)),
+        Stage.LINKED: verify,
+        Stage.ROLLING_BACK: roll_back,
+    }
 
 
 class MigrationJob:

@@ -16,10 +16,10 @@ from nimad.background.idle_conditions import GATED_SECONDS
 from nimad.closing import Closing
 from nimad.config import Config
 from nimad.core.store import MemoryStore
-from nimad.legacy.hostile_reader import FIRST_ID
 from nimad.legacy.snapshot_kinds import open_snapshot
 from nimad.legacy.source import LegacySource
 from nimad.legacy.sqlite import LegacyGraph, Overlay
+from nimad.legacy.values import FIRST_ID
 from nimad.migrate import snapshots
 from nimad.migrate.batcher import Batcher, Bounds
 from nimad.migrate.log import MigrationLog, progress_line

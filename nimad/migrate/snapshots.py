@@ -25,8 +25,6 @@ from nimad.disk.durable import crash_point, fsync_dir, own_files
 from nimad.disk.failures import disk_errors
 from nimad.disk.handed_over import check_handed_over
 from nimad.errors import DiskFull, NotFound, SourceChanged, SourceCorrupt, SourceUnsupported
-from nimad.legacy.snapshot_kinds import SUFFIXES
-from nimad.legacy.source import REFUSALS
 from nimad.model import AttachRequest
 from nimad.store import sources
 from nimad.store.sources import Source
@@ -47,6 +45,9 @@ def received(store: MemoryStore, fd: int, asked: AttachRequest) -> Iterator[Path
     SourceUnsupported, UsageError when the descriptor is no ordinary file that can be read,
     SourceChanged when it is not what was promised, DiskFull.
     """
+    from nimad.legacy.snapshot_kinds import SUFFIXES
+    from nimad.legacy.source import REFUSALS
+
     path, size, directory = asked.path, asked.size, store.state / "snapshots"
     if asked.kind not in SUFFIXES:
         raise SourceUnsupported(path=path, what=f"a source of the kind {asked.kind}")

@@ -6,8 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from nimad.probe.board import read
 
 SYS = Path("/sys")
@@ -34,6 +32,8 @@ class Battery:
 
 def temperature() -> float | None:
     """The hottest sensor of the processor [degrees Celsius]; None where there is none."""
+    import psutil
+
     try:
         chips = psutil.sensors_temperatures()
     except (AttributeError, OSError):
@@ -65,6 +65,8 @@ def throttled(sys: Path = SYS) -> str | None:
 
 def battery() -> Battery | None:
     """The battery; None where there is none."""
+    import psutil
+
     try:
         found = psutil.sensors_battery()
     except (AttributeError, OSError):

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from nimad import when
 from nimad.datewords import DENSE_WEEKDAYS, MONTHS, SEASONS, WEEKDAYS
+from nimad.patterns import lazy_pattern
 from nimad.text import is_paired, tokens, words_of
 
 Ints = NDArray[np.int64]
@@ -34,36 +35,36 @@ first word."""
 _NAMES = frozenset({"mars", "mayo", "марта", "agosto", "set"})
 """Months only with a number beside them: as words they have a capital letter, or mean food."""
 
-_NUMBERS = re.compile(
+_NUMBERS = lazy_pattern(
     r"(?<![\w.])"
     r"(?:(?P<year>(?:19|20)\d\d)(?P<sign>[-/.])(?P<month>\d\d?)(?:(?P=sign)(?P<day>\d\d?))?"
     r"|(?P<first>\d\d?)(?P<mark>[-/.]) ?(?P<second>\d\d?)(?P=mark) ?(?P<late>\d\d(?:\d\d)?))"
     r"(?![\w]|[-/.]\d)",
     re.ASCII,
 )
-_KANJI = re.compile(r"(?:((?:19|20)\d\d)年)?(?:(\d\d?)月)?(?:(\d\d?)[日号號])?")
+_KANJI = lazy_pattern(r"(?:((?:19|20)\d\d)年)?(?:(\d\d?)月)?(?:(\d\d?)[日号號])?")
 _FIRST_DENSE = "\u3000"
 """Before every sign of Chinese and Japanese."""
-_DIGIT = re.compile(r"\d")
-_YEAR = re.compile(r"\b(?:19|20)\d\d\b")
-_MONTH = re.compile(
+_DIGIT = lazy_pattern(r"\d")
+_YEAR = lazy_pattern(r"\b(?:19|20)\d\d\b")
+_MONTH = lazy_pattern(
     r"(?:\b(?P<day>\d\d?)(?:st|nd|rd|th|er|º|\.)?(?: (?:of|de))? )?"
     rf"\b(?P<name>{'|'.join(sorted(MONTHS, key=len, reverse=True))})\b\.?"
     r"(?:,? (?P<after>\d\d?)(?:st|nd|rd|th)?\b(?!:))?"
     r"(?:,? (?:of |de |del )?(?P<year>(?:19|20)\d\d)\b)?",
     re.IGNORECASE,
 )
-_SEASON = re.compile(
+_SEASON = lazy_pattern(
     rf"\b(?P<name>{'|'.join(name for name in SEASONS if not is_paired(name))})"
     r"(?: (?:of|de|del|des jahres|года))?,? (?P<year>(?:19|20)\d\d)\b"
     rf"|(?P<first>(?:19|20)\d\d)年[の的]?(?P<last>{'|'.join(filter(is_paired, SEASONS))})",
     re.IGNORECASE,
 )
-_DENSE_WEEKDAY = re.compile(
+_DENSE_WEEKDAY = lazy_pattern(
     r"(?<![一二三四五六七八九十两几每\d上这本个])(?:周|星期|礼拜)([一二三四五六日天])"
     r"|(?<![先今]週)(?<!週の)([月火水木金土日])曜"
 )
-_WEEKEND = re.compile(
+_WEEKEND = lazy_pattern(
     r"\bweek-?ends?\b|\bwochenenden?\b|\bfin(?:es)? de semana\b|\bвыходны[ех]\b|周末|週末",
     re.IGNORECASE,
 )

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import re
 
+from nimad.patterns import lazy_pattern
+
 INPUT, OUTPUT = "input", "output"
 
 _SAYING = (
@@ -20,7 +22,7 @@ _SAYING = (
     "|described|wrote|written|showed|shown"
 )
 _PAST = _SAYING[_SAYING.index("said") :]
-_OF_AGENT = re.compile(
+_OF_AGENT = lazy_pattern(
     "|".join(
         (
             # English
@@ -47,7 +49,7 @@ _OF_AGENT = re.compile(
     re.IGNORECASE,
 )
 """Asks for what the agent answered."""
-_OF_USER = re.compile(
+_OF_USER = lazy_pattern(
     "|".join(
         (
             r"\bI\b(?!\.)|\b(?:[Mm](?:y|e|ine|yself)|[Ww]e|[Oo]urs?|us)\b",
@@ -66,7 +68,8 @@ _STANDING = "always|never|from now on|whenever"
 _STANDING += "|immer|nie|niemals|ab jetzt|von nun an|siempre|nunca|a partir de ahora"
 _STANDING += "|toujours|jamais|désormais|à partir de maintenant|всегда|никогда|отныне"
 _DENSE_STANDING = "以后|今后|从现在起|总是|始终|永远|每次|务必"
-_INSTRUCTION = re.compile(
+_STANDING_WORDS = (*_STANDING.split("|"), *_DENSE_STANDING.split("|"))
+_INSTRUCTION = lazy_pattern(
     rf"\W*(?:(?:please|also|and|bitte|por favor|пожалуйста),? )*(?:{_STANDING})\b"
     rf"|.{{0,200}}\b(?:{_STANDING})\b[^.!?\n]*\b(?:when(?:ever)? I|if I|wenn ich|cuando (?:yo|te)"
     rf"|quand je|когда я)\b|\W*请?(?:{_DENSE_STANDING})"
@@ -77,7 +80,8 @@ _INSTRUCTION = re.compile(
 
 def is_instruction(text: str) -> bool:
     """Whether a text says at its beginning what is to be done always, or when something comes."""
-    return _INSTRUCTION.match(text) is not None
+    folded = text.casefold()  # most texts have none of these words, and the pattern takes 15 us
+    return any(word in folded for word in _STANDING_WORDS) and bool(_INSTRUCTION.match(text))
 
 
 def layer_asked(text: str) -> str | None:

@@ -134,12 +134,6 @@ def rest() -> None:
     _SPARE.clear()
 
 
-def distinct(rows: Rows) -> Rows:
-    """The numbers of some rows, ascending, each once; faster than np.unique."""
-    rows = np.sort(rows)
-    return rows[np.append(True, rows[1:] != rows[:-1])] if len(rows) else rows
-
-
 def score_words(
     question: ParsedQuery,
     columns: Columns,

@@ -7,8 +7,7 @@ holders of one more word, as rare as it is.
 
 from __future__ import annotations
 
-import re
-
+from nimad.patterns import lazy_pattern
 from nimad.text import composed, tokens
 
 MOST = 4
@@ -16,13 +15,13 @@ MOST = 4
 READ = 1000
 """Memories that are read for a literal at most, those that score best without it: about 2 ms."""
 
-_RUN = re.compile("[!-~\u00a1-\u024f\u0370-\u052f]+")
+_RUN = lazy_pattern("[!-~\u00a1-\u024f\u0370-\u052f]+")
 _AROUND = "\"'`“”‘’«»„()[]{}<>,;:!?…*"
 """Signs that stand around a word, and are no part of it."""
-_HINT = re.compile(r"[\d_]|[^\w\s.,?!'’-]|\.\w|(?<!\w)-")
+_HINT = lazy_pattern(r"[\d_]|[^\w\s.,?!'’-]|\.\w|(?<!\w)-")
 """Something that every text with a literal has."""
-_ASCII = re.compile("[!-~]+")
-_SIGN = re.compile(r"^-+\w|[^\W\d_]-*\d|\d-*[^\W\d_]|[^\w\s’'-]|_")
+_ASCII = lazy_pattern("[!-~]+")
+_SIGN = lazy_pattern(r"^-+\w|[^\W\d_]-*\d|\d-*[^\W\d_]|[^\w\s’'-]|_")
 """What no ordinary word has: a sign inside that is neither hyphen nor apostrophe, a hyphen before
 it, or digits beside letters."""
 

@@ -7,18 +7,18 @@ best hit that is larger than the whole budget is cut, at the end of a sentence.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nimad import prompt
 from nimad.model import Memory
+from nimad.patterns import lazy_pattern
 from nimad.recall.context import Passage
 
 CUT = " …"
 """Ends a memory that was cut."""
-_SENTENCE = re.compile(r"[.!?…]['\"”’)]*(?=\s)|[。！？]|\n")
-_SPACE = re.compile(r"\s")
+_SENTENCE = lazy_pattern(r"[.!?…]['\"”’)]*(?=\s)|[。！？]|\n")
+_SPACE = lazy_pattern(r"\s")
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from datetime import tzinfo
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.patterns import lazy_pattern
 from nimad.recall import speaker_prefix
 from nimad.recall.columns import Columns
 from nimad.recall.dates import NamedDates, named_dates
@@ -46,10 +47,10 @@ ENOUGH = 3
 """Words of the last sentences that say what is wanted, at least; two pairs of a dense script are
 one [words]."""
 
-_YEAR = re.compile(r"(?<!\d)\d{4}(?!\d)")
-_PARAGRAPH = re.compile(r"\n[^\S\n]*\n")
-_SENTENCE = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n")
-_ENDING = re.compile(r"(?<=\w)['’](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
+_YEAR = lazy_pattern(r"(?<!\d)\d{4}(?!\d)")
+_PARAGRAPH = lazy_pattern(r"\n[^\S\n]*\n")
+_SENTENCE = lazy_pattern(r"(?<=[.!?…])\s+|(?<=[。！？])|\n")
+_ENDING = lazy_pattern(r"(?<=\w)['’](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

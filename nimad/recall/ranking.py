@@ -84,8 +84,13 @@ class Recall:
         self._lock = ReadWriteLock()
         """Shared by queries, which change nothing; held alone to follow the records."""
 
+    def load(self) -> None:
+        """Take the columns up, from their file and what was written since."""
+        with self._reading():
+            pass
+
     def warm_up(self) -> None:
-        """Load the columns and touch every part once: the first query is as fast as the second."""
+        """Touch every part once: the first query is as fast as the second."""
         word_pattern(ascii_only=False)
         self.query("warm up", 1, "hybrid", Filter())
 

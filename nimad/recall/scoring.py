@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.errors import Degraded, WordsDamaged
+from nimad.index.rowsets import distinct
 from nimad.recall import evidence, lexical
 from nimad.recall.columns import NONE, Columns, Rows
 from nimad.recall.dates import Flags, find_on_dates
 from nimad.recall.evidence import Evidence, Sides
 from nimad.recall.layers import INPUT
-from nimad.recall.lexical import LexicalScores, distinct
+from nimad.recall.lexical import LexicalScores
 from nimad.recall.parsed_query import ParsedQuery, looked_at, parse_query
 from nimad.recall.query_context import QueryContext
 from nimad.recall.scopes import Scope
@@ -367,7 +368,7 @@ class Scoring:
         candidate."""
         lexical, semantic = self._sides_of(found.shared, found.mixed, scored)
         core = lexical + semantic + worth_of(scored.bonuses, scored.bonuses, found.rows)
-        core[~found.kept] = -np.inf
+        np.copyto(core, -np.inf, where=~found.kept)
         if len(scored.same):
             core[np.isin(found.rows, scored.same)] += EXACT
         return core
@@ -393,7 +394,8 @@ class Scoring:
         """The lexical and the semantic term of the formula."""
         near, top = scored.near, max(scored.words.top, 1e-6)
         share = self._share(scored.context, scored.query)
-        nearness = np.where(np.isnan(mixed), np.float32(0), mixed)
+        unknown = np.isnan(mixed)
+        nearness = np.where(unknown, np.float32(0), mixed) if unknown.any() else mixed
         low, spread = (near.low, max(near.high - near.low, 1e-6)) if near else (0.0, 1.0)
         return (1 - share) * shared / top, share * np.maximum(nearness - low, 0) / spread
 

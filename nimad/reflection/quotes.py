@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
+from nimad.patterns import lazy_pattern
 from nimad.text import common_form, words_of
 
 LOOKED = 4000
@@ -18,14 +19,14 @@ LONGEST = 240
 LEAST_WORDS = 5
 """Number of words below which a sentence is quoted only where there is no other [words]."""
 
-_SENTENCE = re.compile(r"[^\n]+?(?:[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+|(?=\n)|$)")
-_SELF = re.compile(
+_SENTENCE = lazy_pattern(r"[^\n]+?(?:[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+|(?=\n)|$)")
+_SELF = lazy_pattern(
     r"\b(?:I am|I'm|I’m|I was|I live|I work|I love|I like|I prefer|I always|I never|I believe"
     r"|I have|I've|my name|my favou?rite|my job|my family|ich bin|ich heiße|ich wohne"
     r"|ich arbeite|ich mag|ich liebe|ich habe|mein name)\b|私は|僕は|俺は|我是|我叫|我喜欢",
     re.IGNORECASE,
 )
-_PROMISE = re.compile(
+_PROMISE = lazy_pattern(
     r"\b(?:I will|I'll|I’ll|I won't|I’m going to|I'm going to|I am going to|I promise|let me"
     r"|I plan to|I'm planning|I intend|we will|we'll|ich werde|ich verspreche|ich habe vor"
     r"|wir werden)\b|つもり|予定|約束|我会|我要|我将",

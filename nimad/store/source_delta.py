@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from nimad.legacy.source import Row
 from nimad.legacy.values import pack, unpack
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
+
+if TYPE_CHECKING:
+    from nimad.legacy.source import Row
 
 KINDS = ("node", "edge", "turn")
 

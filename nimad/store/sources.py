@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.errors import NotFound
-from nimad.legacy.hostile_reader import FIRST_ID
+from nimad.legacy.values import FIRST_ID
 from nimad.model import Memory, Stage, State
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction

@@ -3,11 +3,11 @@ that carry no content."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from nimad.disk.durable import crash_point
 from nimad.disk.failures import translated
+from nimad.patterns import lazy_pattern
 from nimad.store.records import Records
 from nimad.text import signs, words_of
 
@@ -41,15 +41,15 @@ STOP_WORDS = frozenset(_STOP_TEXT.split())
 _SHARED_TEXT = "a am an as be by do he him if in is it me my no nor on or so them us we you"
 ENGLISH = STOP_WORDS - frozenset(_SHARED_TEXT.split())
 """Those that are hardly words of another language in Latin letters."""
-_ASKING = re.compile(
+_ASKING = lazy_pattern(
     "[为為]?什[么麼](?:时候|時候)?|哪[里裡儿兒个個些]?|怎[么麼][样樣]?|多少|[谁誰吗嗎呢何]"
     "|どこ|どれ|どの|いつ|なぜ|[でま]しょうか|(?:です|ます|ました)か"
 )
 """Words that ask in Chinese and Japanese, and are no part of what is asked for."""
-_GRAMMAR = re.compile("[的了是在和与與被从從以于於]")
+_GRAMMAR = lazy_pattern("[的了是在和与與被从從以于於]")
 GRAMMAR_SHARE = 0.5
 """Factor of the rarity of a pair of characters one of which is a small word of Chinese."""
-_HIRAGANA = re.compile("[\u3041-\u309f]+")
+_HIRAGANA = lazy_pattern("[\u3041-\u309f]+")
 
 _GERMAN_TEXT = """
 aus auf bei beim dann das dem den denn der dich dir du ein eine einem einen einer eines er euch

@@ -55,6 +55,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", ["backup.noted", "backup.written"])
 def test_a_backup_that_was_killed_costs_nothing(state: Path, tmp_path: Path, point: str) -> None:
     assert run(BACKUP, str(state), str(tmp_path / "b"), crash_at=point) == -signal.SIGKILL

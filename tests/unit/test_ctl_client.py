@@ -16,6 +16,8 @@ import pytest
 
 from nimad import config
 from nimad.client import connection as client_module
+from nimad.client import places
+from nimad.client.places import candidates
 from nimad.ctl.client import Client
 from nimad.errors import (
     DaemonAbsent,
@@ -99,7 +101,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_forbidden_system_socket_names_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
     forbid(monkeypatch)
     with pytest.raises(NotPermitted, match="may not use /run/nimad") as caught:
-        Client(client_module.SYSTEM_SOCKET).call("ping")
+        Client(places.SYSTEM_SOCKET).call("ping")
     assert "usermod -aG nimad" in caught.value.next_step
     assert caught.value.exit == 77
 
@@ -225,22 +227,22 @@ def test_where_the_daemon_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.delenv("NIMAD_SOCKET", raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/5")
     monkeypatch.setenv("XDG_STATE_HOME", "/home/x/.state")
-    found = client_module.candidates(None)
+    found = candidates(None)
     assert found == [
         "/run/nimad/nimad.sock",
         "/run/user/5/nimad.sock",
         "/home/x/.state/nimad/nimad.sock",
     ]
     monkeypatch.setenv("NIMAD_SOCKET", "/a")
-    assert client_module.candidates(None) == ["/a"]
-    assert client_module.candidates("/b") == ["/b"]
+    assert candidates(None) == ["/a"]
+    assert candidates("/b") == ["/b"]
 
 
 def test_the_users_socket_is_tried_without_xdg_runtime_dir(monkeypatch: pytest.MonkeyPatch) -> None:
     """Agents start nimactl with few variables."""
     for name in ("NIMAD_SOCKET", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
-    assert client_module.candidates(None)[1] == f"/run/user/{os.geteuid()}/nimad.sock"
+    assert candidates(None)[1] == f"/run/user/{os.geteuid()}/nimad.sock"
 
 
 @pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "XDG_STATE_HOME", "HOME"])
@@ -252,12 +254,12 @@ def test_the_daemons_own_default_is_among_them(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, "/somewhere")
     monkeypatch.setattr(os, "geteuid", lambda: user)
-    assert str(config.default_socket()) in client_module.candidates(None)
+    assert str(config.default_socket()) in candidates(None)
 
 
 def test_the_first_that_answers_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("NIMAD_SOCKET", raising=False)
-    monkeypatch.setattr(client_module, "SYSTEM_SOCKET", str(tmp_path / "absent.sock"))
+    monkeypatch.setattr(places, "SYSTEM_SOCKET", str(tmp_path / "absent.sock"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     with FakeDaemon(tmp_path / "nimad.sock"), Client(None) as client:
         client.call("ping")

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from nimad.ctl import start
 from nimad.ctl.main import main
 from nimad.errors import NotFound
 from nimad.model import LAYERS
-from nimad.times import local_name
+from nimad.zone_name import local_name
 from tests.fake_daemon import FakeDaemon, memory
 
 
@@ -32,15 +33,18 @@ def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
         yield daemon
 
 
-@pytest.fixture
+@pytest.fixture(params=[main, start.main], ids=["parser", "plain forms without it"])
 def run(
-    daemon: FakeDaemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    daemon: FakeDaemon,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> Run:
     monkeypatch.setenv("NIMAD_SOCKET", str(daemon.path))
     monkeypatch.delenv("COLUMNS", raising=False)
 
     def run(*args: str) -> Ran:
-        code = main(args)
+        code = request.param(args)
         return Ran(code, *capsys.readouterr())
 
     return run

@@ -18,7 +18,7 @@ from nimad.ctl import wait
 from nimad.ctl.client import Client
 from nimad.ctl.main import main
 from nimad.errors import NotFound
-from nimad.times import local_name
+from nimad.zone_name import local_name
 from tests.fake_daemon import FakeDaemon, source
 
 

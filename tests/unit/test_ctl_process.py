@@ -19,7 +19,7 @@ import pytest
 
 from tests.fake_daemon import FakeDaemon, memory, source
 
-NIMACTL = [sys.executable, "-m", "nimad.ctl.main"]
+NIMACTL = [sys.executable, "-m", "nimad.ctl.start"]
 HEAVY = {"numpy", "numba", "llvmlite", "tenacity", "sqlite3", "yaml", "psutil", "asyncio"}
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,16 +49,23 @@ def nimactl(
 
 LOADED = """
 import sys
-from nimad.ctl.main import main
+from nimad.ctl.start import main
 code = main(sys.argv[1:])
 print("LOADED", *sorted({name.split(".")[0] for name in sys.modules}))
 sys.exit(code)
 """
 
 
-@pytest.mark.parametrize(
-    "args", [["--help"], ["query", "x"], ["query", "x", "--json"], ["migrate", "--status"]]
+PLAIN = (
+    """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+"""
+    + LOADED
 )
+
+
+@pytest.mark.parametrize("args", [["--help"], ["query", "x", "--explain"], ["migrate", "--status"]])
 def test_only_the_light_part_is_loaded(
     daemon: FakeDaemon, environment: dict[str, str], args: list[str]
 ) -> None:
@@ -70,6 +77,23 @@ def test_only_the_light_part_is_loaded(
     loaded = set(ran.stdout.splitlines()[-1].split()[1:])
     assert "argparse" in loaded
     assert not HEAVY & loaded
+
+
+@pytest.mark.parametrize("args", [["query", "x"], ["--json", "query", "x"], ["remember", "a", "b"]])
+def test_plain_commands_load_next_to_nothing(
+    daemon: FakeDaemon, environment: dict[str, str], args: list[str]
+) -> None:
+    daemon.answers["remember"] = {"id": 1}
+    ran = subprocess.run(
+        [sys.executable, "-IS", "-c", PLAIN, str(ROOT), *args],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    loaded = set(ran.stdout.splitlines()[-1].split()[1:])
+    assert "nimad" in loaded
+    assert not loaded & {"argparse", "re", "json", "socket", "typing", "collections", "pathlib"}
 
 
 def test_help_comes_at_once(environment: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nimad import times
+from nimad import times, zone_name
 from nimad.cognition import episodes as guides
 from nimad.core.store import MemoryStore
 from nimad.ctl.arguments import first_moment, last_moment
@@ -167,7 +167,7 @@ def test_the_daemon_keeps_no_zone(
     """The link is changed while it runs: questions after that mean other days."""
     monkeypatch.delenv("TZ", raising=False)
     link = tmp_path / "localtime"
-    monkeypatch.setattr(times, "_LOCALTIME", link)
+    monkeypatch.setattr(zone_name, "LOCALTIME", str(link))
     later = AT + 25 * 3_600_000
     store.remember_many([Memory("the ferry left", timestamp=at) for at in (AT, later)])
     day = "What happened with the ferry on 9 May 2024?"

@@ -18,7 +18,7 @@ from nimad.model import Filter, Memory
 from nimad.recall import evidence, evidence_weights
 from nimad.recall.evidence import MEANING, SIGNALS, WORDS, Evidence, Model
 from nimad.recall.ranking import MODES, Recall
-from nimad.recall.semantic import evenly
+from nimad.recall.scopes import evenly
 
 CONFIG = Config().replace(graph__engine="none")
 NOTES = [

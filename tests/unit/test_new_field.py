@@ -52,7 +52,7 @@ patch("nimad.store.schema", {"  extra TEXT\n);": ADDED})
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.ctl.main import build
-from nimad.ctl.query_commands import show_memory
+from nimad.ctl.memories_text import show_memory
 from nimad.ctl.screen import Screen
 from nimad.errors import UsageError
 from nimad.model import Filter

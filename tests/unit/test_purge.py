@@ -93,7 +93,7 @@ def test_a_step_that_fails_is_tried_again_and_stops_nothing(
         )
     with monkeypatch.context() as broken:
         broken.setattr(
-            "nimad.core.purge.scrub_snapshot",
+            "nimad.legacy.redact_database.scrub_snapshot",
             lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")),
         )
         left = purge_secret(store)
@@ -206,7 +206,8 @@ def test_a_backup_that_cannot_be_read_just_now_is_kept(
     store, _, snapshot = here
     with monkeypatch.context() as broken:
         broken.setattr(
-            "nimad.core.purge.scrub_snapshot", lambda *_, **__: (_ for _ in ()).throw(error)
+            "nimad.legacy.redact_database.scrub_snapshot",
+            lambda *_, **__: (_ for _ in ()).throw(error),
         )
         assert list(purge_secret(store)) == ["snapshots"]
     assert snapshot.exists()

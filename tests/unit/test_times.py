@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nimad import times
+from nimad import times, zone_name
 from nimad.model import MAX_TIME, MIN_TIME
 
 AT = 1683554160000
@@ -131,7 +131,7 @@ def test_the_zone_of_this_machine_is_looked_up_each_time(monkeypatch: pytest.Mon
     for name in ("Europe/Berlin", ":America/New_York", "/usr/share/zoneinfo/Asia/Tokyo", ""):
         monkeypatch.setenv("TZ", name)
         due = name.removeprefix(":").removeprefix("/usr/share/zoneinfo/") or "UTC"
-        assert times.local_name() == due == times.name_to_hand_over()
+        assert zone_name.local_name() == due == times.name_to_hand_over()
         offset = datetime(2024, 1, 1, tzinfo=times.local_zone()).utcoffset()
         assert offset == datetime(2024, 1, 1, tzinfo=times.find_zone(due)).utcoffset()
     monkeypatch.setenv("TZ", "Mars/Phobos")
@@ -141,11 +141,11 @@ def test_the_zone_of_this_machine_is_looked_up_each_time(monkeypatch: pytest.Mon
 def test_the_zone_is_where_the_link_points(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.delenv("TZ", raising=False)
     link = tmp_path / "localtime"
-    monkeypatch.setattr(times, "_LOCALTIME", link)
+    monkeypatch.setattr(zone_name, "LOCALTIME", str(link))
     for name in ("Europe/Berlin", "Asia/Tokyo"):
         link.unlink(missing_ok=True)
         link.symlink_to(f"/usr/share/zoneinfo/{name}")
-        assert times.local_name() == name
+        assert zone_name.local_name() == name
         assert times.local_zone() == times.find_zone(name)
 
 

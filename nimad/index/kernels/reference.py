@@ -34,7 +34,7 @@ from nimad.index.kernels.contract import (
     groups,
     rotation_signs,
 )
-from nimad.index.rowsets import joined, marked, spread
+from nimad.index.rowsets import distinct, highest_rows, joined, marked, spread
 from nimad.index.varints import unpack
 
 _SIGNS = rotation_signs()
@@ -137,7 +137,7 @@ class Reference:
             found = self.distances(codes[group : groups(end)], end - group * LANES, planes)
             return np.arange(first, end), found[first - group * LANES :]
         rows = spread(spans[:, 0], spans[:, 1])
-        wanted = np.unique(rows // LANES)
+        wanted = distinct(rows // LANES)
         place = np.searchsorted(wanted, rows // LANES) * LANES + rows % LANES
         return rows, self.distances(codes[wanted], len(wanted) * LANES, planes)[place]
 
@@ -274,17 +274,7 @@ class Reference:
         found = np.unique(np.concatenate(near))
         shared = self.shares(own, found, before, after, weights)
         kept = shared > 0 if mask is None else (shared > 0) & mask[found]
-        return highest(found[kept], shared[kept], k)
-
-
-def highest(rows: Picks, values: NDArray[np.float32], k: int) -> tuple[Picks, NDArray[np.float32]]:
-    """Of rows, ascending, those of the k highest values, equal ones by number; and the values."""
-    if len(rows) <= k:
-        return rows, values
-    bar = np.partition(values, len(values) - k)[len(values) - k]
-    kept = values > bar
-    kept[np.flatnonzero(values == bar)[: k - np.count_nonzero(kept)]] = True
-    return rows[kept], values[kept]
+        return highest_rows(found[kept], shared[kept], k)
 
 
 def _lengths(squares: NDArray[np.int32]) -> NDArray[np.float64]:
