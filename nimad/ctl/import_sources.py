@@ -8,6 +8,7 @@ nothing.  `--dry-run` is the same without the sending: it tells the same numbers
 from __future__ import annotations
 
 import argparse
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,7 @@ def import_source(args: argparse.Namespace, client: Client, screen: Screen) -> i
     if args.from_line != 1:
         raise UsageError(detail="--from-line is for memories, one a line")
     args.dry_run = args.dry_run or args.verify
-    path = Path(args.file).absolute()
+    path = Path(os.path.realpath(args.file))  # a link that the user names is meant
     if not path.exists():
         raise InputUnusable(path=shown(path), detail="there is no such file or directory")
     importer = find_importer(path, args.source)

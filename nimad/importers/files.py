@@ -187,7 +187,11 @@ class Member:
 def members(path: Path) -> Iterator[Member | Rejected]:
     """The JSON files of an export: of a directory, of a zip, of the zips in a directory."""
     if not path.is_dir():
-        yield from _of_zip(path, "") if is_zip(path) else [Member(path.name, partial(_plain, path))]
+        yield from (
+            _of_zip(path, "")
+            if is_zip(path)
+            else [Member(path.name, partial(_plain, path, found=False))]
+        )
         return
     for told in walk(path, lambda name: name.lower().endswith((".json", ".zip"))):
         if isinstance(told, Rejected):
@@ -207,9 +211,10 @@ def is_zip(path: Path) -> bool:
         return False
 
 
-def _plain(path: Path) -> IO[bytes]:
+def _plain(path: Path, *, found: bool = True) -> IO[bytes]:
     try:
-        check_owner(path)
+        if found:
+            check_owner(path)
     except NimadError as error:
         raise Unfit(error.message) from None
     return io.BufferedReader(cast(io.RawIOBase, open_plain(path)), BUFFER)

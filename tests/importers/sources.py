@@ -90,6 +90,8 @@ def openclaw(root: Path) -> Path:
         _said(7, "assistant", "HEARTBEAT_OK"),
         '{"type":"message","id":"m8","message":{"role":"user","content":[{"type":"te',
     )
+    lines(home / "agents" / "cook" / "sessions" / "s2.jsonl", _said(1, "user", "Is it done?"))
+    put(home / "workspace-cook" / "MEMORY.md", "- Anna likes it salty\n")
     lines(sessions / "s0.jsonl.deleted.1770000000.jsonl", _said(1, "user", "deleted"))
     return home
 
@@ -461,7 +463,7 @@ def edit_markdown(vault: Path) -> tuple[int, int, int]:
 
 
 MADE: dict[str, Made] = {
-    "openclaw": Made(openclaw, 11, 3, edit_openclaw),
+    "openclaw": Made(openclaw, 13, 3, edit_openclaw),
     "claude-code": Made(claude_code, 4, 1, edit_claude_code),
     "server-memory": Made(server_memory, 6, 1, edit_server_memory),
     "claude-ai": Made(claude_ai, 9, 1, edit_claude_ai),
