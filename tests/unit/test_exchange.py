@@ -190,7 +190,7 @@ def test_real_stores_come_back(legacy_dir: Path, tmp_path: Path) -> None:
 
 
 @given(st.lists(MEMORY, max_size=6, unique_by=lambda m: m.key or id(m)))
-@settings(max_examples=8, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, suppress_health_check=list(HealthCheck))
 def test_whatever_memories_hold_comes_back(memories: list[Memory]) -> None:
     with empty() as store:
         for memory in memories:
