@@ -73,7 +73,12 @@ def backup(state: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "point", ["restore.before_fsync", "restore.before_rename", "restore.after_rename"]
+    "point",
+    [
+        pytest.param("restore.before_fsync", marks=pytest.mark.slow),
+        "restore.before_rename",
+        "restore.after_rename",
+    ],
 )
 def test_a_restore_that_was_killed_left_nothing_or_all(
     backup: Path, tmp_path: Path, point: str

@@ -114,6 +114,7 @@ def test_backups_in_a_directory_are_rotated_and_a_purge_names_those_left(
     assert (tmp_path / "fresh").stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.slow
 def test_what_is_refused(tool: Tool, tmp_path: Path) -> None:
     tool.run("backup", code=64)
     tool.run("backup", tmp_path / "f", "--keep", 3, code=64)
