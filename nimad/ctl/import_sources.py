@@ -99,6 +99,7 @@ class _Run:
         self.name: str | None = None
         self.sent = 0
         self._parts: set[str] = set()
+        self._blind: list[str] = []
         self._unread = False
         self._keys: set[str] = set()
         self._links: list[tuple[str, str, str, str, float | None]] = []
@@ -128,6 +129,8 @@ class _Run:
                     self._connect(event)
                 case Rejected():
                     self._unread = self._unread or event.unread
+                    if event.unread and self._part.endswith("/"):
+                        self._blind.append(self._part)
                     self._refuse(event.key, event.reason)
                 case Whole():
                     self._close()
@@ -160,7 +163,8 @@ class _Run:
     def _drop_parts(self, prefix: str) -> None:
         """Forget the items of parts that were not told."""
         for key, mark in self._known(prefix)[0].items():
-            if key.partition("#")[0] not in self._parts:
+            part = key.partition("#")[0]
+            if part not in self._parts and not part.startswith(tuple(self._blind)):
                 self._forget(key, mark)
 
     def _forget(self, key: str, mark: str | None) -> None:

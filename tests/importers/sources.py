@@ -1,6 +1,7 @@
 """A small source of each kind, with every trap that its format is known for, and an edit of it.
 
-Sources of tools that can run here are made by `make_fixtures.py`; these are written by hand.
+These are written by hand, after the tools' own schemas; what tools write that can run here is tried
+by `tests/agents/test_sources.py` (`make test-agents`).
 """
 
 from __future__ import annotations

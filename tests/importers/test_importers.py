@@ -467,3 +467,32 @@ def test_what_is_spoilt_never_crashes(run: Run, kind: str, source: Path) -> None
 @pytest.mark.slow
 def test_what_is_spoilt_never_crashes_for_long(run: Run, kind: str, source: Path) -> None:
     spoilt(run, kind, source, range(1000, 1300))
+
+
+@pytest.mark.parametrize("name", ["openclaw", "claude-code", "markdown"])
+def test_notes_in_a_directory_that_cannot_be_read_are_not_gone(
+    run: Run, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    source = MADE[name].write(tmp_path)
+    run(source)
+    kept = store.texts()
+    read = os.scandir
+    within = ("memory", "work", "daily")
+
+    def refuse(path: Path) -> object:
+        if Path(path).name in within:
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nimad.importers.files.os.scandir", refuse)
+        report = run(source)
+        assert report["gone"] == 0 and report["refused"] > MADE[name].refused - 2
+        assert store.texts() == kept
+    for directory in [path for path in source.rglob("*") if path.name in within]:
+        away = tmp_path / f"away-{directory.name}"
+        directory.rename(away)
+        directory.symlink_to(away)
+    assert run(source)["gone"] == 0 and store.texts() == kept
+    monkeypatch.setattr("nimad.importers.files.MAX_FILES", 0)
+    assert run(source)["gone"] == 0 and store.texts() == kept
