@@ -316,6 +316,11 @@ KEYS: dict[str, Key] = {
         "(host:port:database:user:password), for a nimad-sync without systemd; its unit takes "
         "/etc/credstore/nimad-sync.pass.",
     ),
+    "sync.socket": Key(
+        "/run/nimad-sync/nimad-sync.sock",
+        _text,
+        "Where nimad-sync listens and nimad finds it, for `nimactl query --fleet`.",
+    ),
     "sync.seconds": Key(
         60.0,
         number(0.1, 86400),

@@ -77,6 +77,7 @@ class MemoryStore:
         self.graph = Graph(state, config, records, self.health, give_way)
         columns = state / "columns.nrc"
         terms = TermIndex(records, lambda error: self.words.meet(error))
+        self.terms = terms
         self.recall = Recall(
             records,
             lambda: self.semantic.serving,

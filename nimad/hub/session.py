@@ -71,6 +71,7 @@ class Hub:
             raise HubUnusable(detail=detail)
         self.bytes = 0
         """What was sent and received, about [bytes]."""
+        self._execute("SET hnsw.ef_search = 100")
 
     def close(self) -> None:
         """Hang up."""
@@ -255,6 +256,33 @@ class Hub:
     def descriptor(self) -> int:
         """The connection's file descriptor, which is readable when the hub says something."""
         return self._connection.fileno()
+
+    def search(
+        self,
+        namespace: str,
+        terms: Sequence[str],
+        place: str | None,
+        vector: Sequence[float],
+        most: int,
+    ) -> list[tuple[str, str]]:
+        """(UUID of the board, JSON) of memories that have some of the words, or are near a vector:
+        candidates, in no order."""
+        words = ["'" + word.replace("\\", "\\\\").replace("'", "''") + "'" for word in terms]
+        asked = [" & ".join(words), " & ".join(words[:2]), *words[:3]]
+        key, given = "SELECT store, number FROM", list[Any]()
+        parts = []
+        for query in dict.fromkeys(filter(None, asked)):
+            parts.append(f"({key} memories WHERE namespace = %s AND words @@ %s::tsquery LIMIT %s)")
+            given += [namespace, query, most]
+        if place and vector:
+            near = f"({key} {place} WHERE namespace = %s ORDER BY vector <#> %s::halfvec LIMIT %s)"
+            parts.append(near)
+            given += [namespace, "[" + ",".join(f"{v:.4g}" for v in vector) + "]", most]
+        if not parts:
+            return []
+        sql = f"SELECT m.store, m.body FROM ({' UNION '.join(parts)}) AS c JOIN memories m"
+        sql += " ON m.namespace = %s AND m.store = c.store AND m.number = c.number"
+        return [(store.hex, body) for store, body in self._rows(sql, *given, namespace)]
 
     # --- vectors ----------------------------------------------------------------------------------
 

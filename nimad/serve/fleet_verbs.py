@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -126,6 +127,7 @@ class FleetVerbs:
                 "revision": embedder.revision,
                 "dims": embedder.dims,
             },
+            "uid": os.geteuid(),
             "purging": self._store.purge.unfinished() is not None,
             "mark": self._fleet.mark(),
         }

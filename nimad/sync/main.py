@@ -19,6 +19,7 @@ from nimad.client.connection import Connection
 from nimad.config import Config
 from nimad.errors import ConfigError, HubUnusable, NimadError
 from nimad.hub.session import Hub
+from nimad.sync.questions import Questions
 from nimad.sync.rounds import Rounds
 
 log = logging.getLogger("nimad-sync")
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.once:
                 helper.round()
             else:
-                helper.run()
+                helper.run(Questions(Path(settings["sync.socket"]), helper.connect))
     except NimadError as error:
         log.error("%s", error.sentences)
         return error.exit
@@ -85,14 +86,22 @@ class Helper:
         self._rounds: Rounds | None = None
         self._paced = 0
 
-    def run(self) -> None:
+    def connect(self) -> Hub:
+        """A connection to the hub."""
+        if not self._settings["sync.metered"] and is_metered():
+            raise HubUnusable(detail="the connection is metered, and sync.metered is false")
+        return Hub(self._settings["sync.url"], passfile(self._settings["sync.passfile"]))
+
+    def run(self, questions: Questions) -> None:
         """Rounds for ever: when the hub tells of news, when this board has some, now and then."""
         pause = 0.0
         while True:
             try:
-                if self.round():
+                more, pause = self.round(), 0.0
+                if self._rounds is not None:
+                    questions.uid = self._rounds.state["uid"]
+                if more:
                     continue
-                pause = 0.0
             except NimadError as error:
                 pause = min(max(pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
                 log.warning("%s (again in %.0f s)", error.message, pause)
@@ -118,10 +127,8 @@ class Helper:
             raise
 
     def _connected(self) -> Rounds:
-        if not self._settings["sync.metered"] and is_metered():
-            raise HubUnusable(detail="the connection is metered, and sync.metered is false")
         if self._hub is None or self._rounds is None:
-            self._hub = Hub(self._settings["sync.url"], passfile(self._settings["sync.passfile"]))
+            self._hub = self.connect()
             name = self._settings["sync.name"] or socket.gethostname()
             self._rounds = Rounds(self._daemon, self._hub, name, self._pace)
             self._paced = 0

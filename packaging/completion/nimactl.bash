@@ -28,7 +28,7 @@ _nimactl() {
   local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export backup restore migrate status rebuild doctor metrics bugreport audit redate web fleet mcp hook"
   local options="--help --json --socket --timeout --version"
   case $command in
-    query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --strictness --goal --explain --help --json --socket --timeout --version" ;;
+    query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --strictness --goal --fleet --explain --help --json --socket --timeout --version" ;;
     similar) options="--dense -k --help --json --socket --timeout --version" ;;
     related) options="--depth -k --help --json --socket --timeout --version" ;;
     complete) options="--who --what --where --when --context --emotion --theme --ask -k --namespace --agent --origin --time-zone --help --json --socket --timeout --version" ;;
@@ -43,7 +43,7 @@ _nimactl() {
     remember) options="--who --where --when --layer --importance --tag --namespace --origin --agent --time-zone --help --json --socket --timeout --version" ;;
     forget) options="--purge --all-forgotten --where --time-zone --fleet --dry-run --help --json --socket --timeout --version" ;;
     capture) options="--namespace --agent --time-zone --help --json --socket --timeout --version" ;;
-    import) options="--from --name --agent --mask --dry-run --namespace --time-zone --from-line --help --json --socket --timeout --version" ;;
+    import) options="--from --name --agent --mask --verify --dry-run --namespace --time-zone --from-line --help --json --socket --timeout --version" ;;
     export) options="--namespace --agent --origin --all --output --help --json --socket --timeout --version" ;;
     backup) options="--keep --verify --drill --help --json --socket --timeout --version" ;;
     restore) options="--into --config --help --json --socket --timeout --version" ;;

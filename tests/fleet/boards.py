@@ -52,6 +52,7 @@ class Board:
         self.name, self.spaces = name, dict(spaces)
         place.mkdir()
         values = {"url": url, "namespaces": dict(spaces), "name": name, "seconds": 0.2, **sync}
+        values["socket"] = str(place / "sync.sock")
         text = f"{CONFIG}sync: {json.dumps(values)}"
         self.daemon = DaemonProcess(place, text, environment=environment)
         self.log = place / "sync.log"

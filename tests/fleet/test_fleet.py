@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,6 +117,44 @@ def test_a_purge_has_a_receipt_of_each_board(
     arguments = ["forget", str(number), "--purge", "--fleet"]
     assert nimactl(["--socket", str(home.daemon.socket), *arguments]) == 0
     assert "all boards" in capsys.readouterr().out
+
+
+def test_a_question_may_ask_the_hub_for_what_is_not_here(
+    postgres: Postgres, boards: dict[str, Board], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    home = boards["home"]
+    home.remember("The spare key of the boat lies in the blue tin")
+    home.remember("Nothing about it")
+    home.round()
+    password = make_hub(postgres, {"hut": {"family": "both", "garden": "both"}})["hut"]
+    hut = Board(tmp_path / "hut", "hut", postgres.url("hut", password), {"family": "push"}).start()
+    try:
+        here = hut.remember("Where the key of the hut hangs: behind the door")
+        hut.remember("key", "private")
+        asked = {"text": "where is the key of the boat", "fleet": True, "k": 5}
+        alone = hut.call("query", **asked)
+        assert [one["id"] for one in alone["results"]][:1] == [here]
+        assert "does not run" in alone["fleet"]["why"]
+        hut.start_sync()
+        until = time.monotonic() + 20
+        while (found := hut.call("query", **asked))["fleet"]["found"] != 1:
+            assert time.monotonic() < until, found
+            time.sleep(0.1)
+        best = found["results"][0]
+        assert best["id"] is None and best["source"]["name"].startswith("home@")
+        assert "blue tin" in best["text"] and here in [one["id"] for one in found["results"]]
+        assert not hut.call("query", **asked, who="Anna")["fleet"]["found"]
+        command = ["--socket", str(hut.daemon.socket), "query", "--fleet", "boat key"]
+        assert nimactl(command) == 0 and "home@" in capsys.readouterr().out
+        postgres.kill()
+        alone = hut.call("query", **asked)
+        assert [one["id"] for one in alone["results"]][:1] == [here] and alone["fleet"]["why"]
+        assert nimactl(command) == 0
+        assert "this board alone has answered" in capsys.readouterr().err
+    finally:
+        postgres.start()
+        hut.finish()
+        postgres.execute("DROP OWNED BY hut", "DROP ROLE hut")
 
 
 def test_of_two_documents_the_later_one_stays_on_all(boards: dict[str, Board]) -> None:

@@ -142,6 +142,7 @@ def foreign_ids(served: Served) -> list[int]:
 ANYTHING = [
     {"text": "where is the kettle"},
     {"text": f"{SECRET} kettle"},
+    {"text": f"{SECRET} kettle", "fleet": True},
     {"text": OURS[3]},
     {"text": f"What did Dr {SECRET} say about the kettle?", "explain": True},
     {"text": "kettle", "namespace": "bert"},
