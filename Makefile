@@ -3,9 +3,11 @@
 BIN := .venv/bin
 STAMP := .venv/.complete
 WORKERS ?= 2
+PEERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nimad/peers
+PEER_PYTHON ?= /usr/bin/python3
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
-.PHONY: help setup run test test-slow test-web test-agents test-fleet client measure bench bench-vsa bench-recall bench-migration minilm static lexicon lint deb
+.PHONY: help setup run test test-slow test-web test-agents test-fleet client measure bench bench-peers bench-vsa bench-recall bench-migration minilm static lexicon lint deb
 .PHONY: deb-minilm test-deb test-release test-vm test-pi clean
 
 help: ## this list
@@ -45,8 +47,15 @@ client: $(STAMP) ## write dist/nimad_client-*.whl, the client without the daemon
 bench: $(STAMP) ## measure the index beside its peers, then migrations; BENCH="--sizes 1000000" is passed on
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
 	@$(BIN)/python -m tests.benchmarks.compare $(BENCH)
-	@$(BIN)/python -m tests.benchmarks.whole_path
+	@$(BIN)/python -m tests.benchmarks.whole_path --json docs/growth.json --svg docs/growth.svg \
+	  --sizes 1000 10000 100000 1000000
 	@$(BIN)/python -m tests.benchmarks.migration
+
+bench-peers: $(STAMP) ## measure the whole job beside SQLite, LanceDB and Chroma; PEER_PYTHON's sqlite3 must load extensions
+	@test -x $(PEERS)/bin/python || $(PEER_PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  sqlite-vec==0.1.9 lancedb==0.40.0 chromadb==1.5.9
+	@$(BIN)/python -m tests.benchmarks.whole_job --peers $(PEERS)/bin/python $(BENCH)
 
 bench-migration: $(STAMP) ## measure how fast 50,000 memories come in, and what queries notice
 	@$(BIN)/python -m tests.benchmarks.migration $(BENCH)

@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.whole_path                        1,000 to 100,000 memories
     python -m tests.benchmarks.whole_path --sizes 5882 --json F
-    python -m tests.benchmarks.whole_path --sizes 1000 10000 100000 1000000 --svg F
+    python -m tests.benchmarks.whole_path --sizes 1000 10000 100000 1000000 --json F --svg G
+    python -m tests.benchmarks.whole_path --drawn F --svg G       draws an earlier JSON again
 
 Memories are made-up talk (`tests.benchmarks.talk`), given by `import`; then what a daemon does
 in idle moments is done.  Measured on a second start: seconds to the first answer, PSS before use
@@ -246,12 +247,12 @@ def picture(report: Sequence[dict[str, Any]]) -> str:
     """SVG of the same: powers of ten on both sides."""
     curves = {
         name: [(math.log10(f["memories"]), math.log10(max(f[name], 1e-3))) for f in report]
-        for name in GROWING[:4]
+        for name in GROWING[:5]
     }
     values = [y for curve in curves.values() for _, y in curve]
-    across = range(math.floor(math.log10(report[0]["memories"])), 7)
+    across = range(math.floor(math.log10(report[0]["memories"])), 8)  # names stand at the right
     up = range(math.floor(min(values)), math.ceil(max(values)) + 1)
-    return draw(curves, {}, list(across), list(up), ("10^n memories", "10^n"))
+    return draw(curves, {}, across, up, ("memories", "ms, MB, s, bytes a memory"), powers=True)
 
 
 def main() -> None:
@@ -262,9 +263,10 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--svg", type=Path, metavar="FILE")
+    parser.add_argument("--drawn", type=Path, metavar="FILE", help="a JSON; nothing is measured")
     given = parser.parse_args()
-    report = []
-    for size in given.sizes:
+    report = json.loads(given.drawn.read_text()) if given.drawn else []
+    for size in [] if given.drawn else given.sizes:
         figures = measure(size)
         report.append(figures)
         print(f"{size:,} memories")
