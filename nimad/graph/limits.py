@@ -66,4 +66,7 @@ def check_supported(name: str, page_size: int | None = None) -> None:
             detail=f"the kernel's memory pages are {page} bytes, and kuzu works with {KUZU_PAGE}",
         )
     if importlib.util.find_spec(name) is None:
-        raise EngineUnsupported(engine=name, detail=f"the Python package {name} is not installed")
+        raise EngineUnsupported(
+            engine=name,
+            detail=f"{name} is not installed (of Debian's packages nimad-kuzu has kuzu)",
+        )
