@@ -113,10 +113,13 @@ class Helper:
         try:
             rounds = self._connected()
             rounds.begin()
-            rounds.push()
-            rounds.pull()
-            rounds.tell()
-            return rounds.push_vectors(seconds)
+            with rounds.each() as attempt:
+                with attempt():
+                    rounds.push()
+                with attempt():
+                    rounds.pull()
+                rounds.tell()
+                return rounds.push_vectors(seconds)
         except (ValueError, TypeError, AttributeError, LookupError) as error:
             detail = f"what it answers is not understood ({type(error).__name__})"
             strange = HubUnusable(detail=detail)
