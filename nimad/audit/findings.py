@@ -28,7 +28,7 @@ from nimad.store.bounded import BYTES
 from nimad.store.namespaces import memories_within
 from nimad.text import common_form, tokens
 
-PAGE = 200
+PAGE = 50
 """Number of memories that are read at a time [memories]."""
 READ = 4000
 """Length of the part of a text that is looked at for junk and statements [characters]."""
@@ -216,6 +216,8 @@ class _Collected:
             waiting.clear()
 
         for found in self._duplicates.candidates():
+            if len(seen) >= duplicates.MOST_PAIRS:
+                break
             for one, other in found.tolist():
                 pair = (min(one, other), max(one, other))
                 if pair not in seen:

@@ -73,7 +73,7 @@ def is_whole_export(name: str) -> bool:
 
 def import_all(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """Let nimad take the file in."""
-    for option in ("name", "agent", "mask", "dry_run", "namespace"):
+    for option in ("name", "agent", "mask", "dry_run", "verify", "namespace"):
         if getattr(args, option, None):
             detail = f"--{option.replace('_', '-')} does not go with what `export --all` wrote."
             raise UsageError(detail=detail)

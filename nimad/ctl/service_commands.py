@@ -18,7 +18,7 @@ from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen, bar
 from nimad.ctl.terminal_text import one_line, shorten
 from nimad.ctl.under_way import shown_under_way
 from nimad.errors import ConfigError
-from nimad.human import count, share, size, span, took
+from nimad.human import ago, count, share, size, span, took
 
 WIDEST = 100
 """Width of the widest chart [columns]."""
@@ -226,6 +226,7 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
     else:
         drawn += ", up to date"
     written = status.get("written_bytes") or 0
+    last = status.get("backup")
     rows = [
         *(("clock", one_line(note)) for note in status.get("clock", {}).get("notes", [])),
         ("memories", memories),
@@ -243,6 +244,7 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
             "requests",
             f"{count(status['requests'])} so far, {count(status['clients'], 'client')} now",
         ),
+        ("backup", f"{ago(last['made'])}, {one_line(last['path'])}" if last else ""),
         *(("fleet", line) for line in list(fleet_lines(status.get("fleet") or {}))[:1]),
         ("socket", one_line(status["socket"])),
     ]

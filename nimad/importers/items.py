@@ -60,7 +60,8 @@ class Linked:
 @dataclass(frozen=True, slots=True)
 class Whole:
     """All parts whose names begin with `prefix` were told: a part that is stored and was not is
-    gone from the source, with its items."""
+    gone from the source, with its items; but for those below a part that was not read and whose
+    name ends with a slash."""
 
     prefix: str
 

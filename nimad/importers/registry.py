@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def recognise(path: Path) -> Importer | None:
 
 def is_foreign(path: Path) -> bool:
     """Whether it is what another tool remembers, or a directory, which can be nothing else."""
-    return path.is_dir() or recognise(path) is not None
+    return path.is_dir() or recognise(Path(os.path.realpath(path))) is not None
 
 
 def find_importer(path: Path, kind: str | None) -> Importer:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nimad.importers.items import Item, moment
-from nimad.model import Memory
+from nimad.model import DEFAULT_NAMESPACE, Memory
 
 _FENCE = "```json.*?```"
 _INJECTED = [
@@ -54,6 +54,7 @@ class Conversation:
 
     session: str
     agent: str | None = None
+    namespace: str = DEFAULT_NAMESPACE
     where: str | None = None
     assistant: str = "self"
     tags: tuple[str, ...] = ()
@@ -129,6 +130,7 @@ def _items(turn: dict[str, Message], about: Conversation, place: int) -> Iterato
                 timestamp=at,
                 layer=role,
                 agent=about.agent,
+                namespace=about.namespace,
                 where=about.where,
                 session=about.session,
                 turn=name,

@@ -46,8 +46,8 @@ FORMAT = 2
 """Version of the format; 1 is memories alone, without a first line."""
 PAGE_ROWS, PAGE_BYTES = 200, 2 << 20
 """Number of memories that are read at a time, and their size, unless one is larger [bytes]."""
-LINE_BYTES = 2 * MAX_RECORD
-"""Length of the longest line [bytes]."""
+LINE_BYTES = MAX_RECORD
+"""Length of the longest line that is taken in [bytes]."""
 CHANGING = ("id", "access_count", "last_accessed", "goal")
 """Fields of a memory's line that do not tell whether it is the same memory."""
 FIRST_KINDS = ("source", "note", "board")
@@ -142,7 +142,9 @@ def _pages(records: Records) -> Iterator[list[Memory]]:
 
 def _mark(line: dict[str, Any]) -> int:
     """What a memory says, as 64 bits."""
-    told = {name: value for name, value in line.items() if name not in CHANGING and value}
+    told = {
+        name: value for name, value in line.items() if name not in CHANGING and value is not None
+    }
     text = json.dumps(told, sort_keys=True, ensure_ascii=False)
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 

@@ -1,6 +1,7 @@
 """A small source of each kind, with every trap that its format is known for, and an edit of it.
 
-Sources of tools that can run here are made by `make_fixtures.py`; these are written by hand.
+These are written by hand, after the tools' own schemas; what tools write that can run here is tried
+by `tests/agents/test_sources.py` (`make test-agents`).
 """
 
 from __future__ import annotations
@@ -90,6 +91,8 @@ def openclaw(root: Path) -> Path:
         _said(7, "assistant", "HEARTBEAT_OK"),
         '{"type":"message","id":"m8","message":{"role":"user","content":[{"type":"te',
     )
+    lines(home / "agents" / "cook" / "sessions" / "s2.jsonl", _said(1, "user", "Is it done?"))
+    put(home / "workspace-cook" / "MEMORY.md", "- Anna likes it salty\n")
     lines(sessions / "s0.jsonl.deleted.1770000000.jsonl", _said(1, "user", "deleted"))
     return home
 
@@ -461,7 +464,7 @@ def edit_markdown(vault: Path) -> tuple[int, int, int]:
 
 
 MADE: dict[str, Made] = {
-    "openclaw": Made(openclaw, 11, 3, edit_openclaw),
+    "openclaw": Made(openclaw, 13, 3, edit_openclaw),
     "claude-code": Made(claude_code, 4, 1, edit_claude_code),
     "server-memory": Made(server_memory, 6, 1, edit_server_memory),
     "claude-ai": Made(claude_ai, 9, 1, edit_claude_ai),

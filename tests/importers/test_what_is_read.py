@@ -26,6 +26,8 @@ READ: dict[str, list[tuple[str, str, str | None]]] = {
         ("note", "Lives in Bremen", "self"),
         ("note", "Met Bert at the station.", "self"),
         ("note", "The kettle was bought in 2019.", "self"),
+        ("note", "Anna likes it salty", "self"),
+        ("input", "Is it done?", "anna"),
         ("input", "Where is the lantern?", "Carla"),
         ("contemplation", "In the shed, I believe.", "self"),
         ("output", "It hangs in the shed.", "self"),
@@ -88,10 +90,17 @@ READ: dict[str, list[tuple[str, str, str | None]]] = {
 FIELDS: dict[str, dict[str, dict[str, Any]]] = {
     "openclaw": {
         "Anna lives in Berlin": {"importance": 0.8, "extra": {"heading": "Anna"}},
+        "Anna likes it salty": {"agent": "cook", "namespace": "agent.cook"},
+        "Is it done?": {"agent": "cook", "namespace": "agent.cook"},
         "Lives in Bremen": {"timestamp": "2026-03-01T12:00:00"},
         "Met Bert at the station.": {"timestamp": "2026-03-04T14:30:00"},
         "The kettle was bought in 2019.": {"timestamp": None},
-        "Where is the lantern?": {"session": "s1", "turn": "m1", "agent": "main"},
+        "Where is the lantern?": {
+            "session": "s1",
+            "turn": "m1",
+            "agent": "main",
+            "namespace": "default",
+        },
         "It hangs in the shed.": {"session": "s1", "turn": "m1", "agent": "main"},
     },
     "claude-code": {

@@ -101,6 +101,8 @@ def test_backups_in_a_directory_are_rotated_and_a_purge_names_those_left(
     made = tool.json("backup", f"{place}/", "--keep", 2)
     assert made["deleted"] == [str(place / old[0])]
     assert Path(made["file"]).parent == place
+    assert tool.daemon.call("status")["backup"] == {"path": made["file"], "made": made["made"]}
+    assert f"backup      just now, {made['file']}" in tool.run("status")
     kept = {path.name for path in place.iterdir()} - {Path(made["file"]).name}
     assert kept == {old[1], "notes.tar.gz", "nimad-x.tar.gz", "nimad-20190101T000000Z.tar.gz"}
     told = tool.run("forget", 7, "--purge")
@@ -112,6 +114,7 @@ def test_backups_in_a_directory_are_rotated_and_a_purge_names_those_left(
     assert (tmp_path / "fresh").stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.slow
 def test_what_is_refused(tool: Tool, tmp_path: Path) -> None:
     tool.run("backup", code=64)
     tool.run("backup", tmp_path / "f", "--keep", 3, code=64)
@@ -136,6 +139,7 @@ def test_what_is_refused(tool: Tool, tmp_path: Path) -> None:
     assert "is whole" in tool.run("backup", "--verify", tmp_path / "f")  # the old one is
 
 
+@pytest.mark.slow
 def test_it_goes_through_a_pipe(tool: Tool, tmp_path: Path) -> None:
     nimactl = [sys.executable, "-m", "nimad.ctl.main", "--json", "--socket", tool.daemon.socket]
     new = ["--into", tmp_path / "new", "--config", tool.daemon.config_file]
@@ -147,6 +151,7 @@ def test_it_goes_through_a_pipe(tool: Tool, tmp_path: Path) -> None:
     assert json.loads(told.stdout)["memories"] == 200
 
 
+@pytest.mark.slow
 def test_a_drill_tells_a_good_backup_from_another(tool: Tool, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -209,6 +214,7 @@ def test_a_full_disk_leaves_no_partial_file(tool: Tool, tmp_path: Path) -> None:
         subprocess.run(["umount", "--lazy", str(disk)], check=False)
 
 
+@pytest.mark.slow
 def test_nimactl_killed_leaves_the_old_backup(tool: Tool, tmp_path: Path) -> None:
     path = tmp_path / "b.tar.gz"
     tool.run("backup", path)

@@ -33,8 +33,8 @@ from nimad.store.goals import Goal
 from nimad.store.identity import identity
 from nimad.store.suggestions import Pair
 from tests.legacy.moving import migrate, opened
-from tests.legacy.stores import small_store
-from tests.unit.test_round_trip import MEMORY
+from tests.legacy.stores import create, insert, small_store
+from tests.unit.test_round_trip import MEMORY, odd_rows
 
 ME = Peer(os.getpid(), os.getuid(), os.getgid())
 
@@ -96,15 +96,16 @@ def check_exchange(store: MemoryStore) -> bytes:
     return first
 
 
-def fill(store: MemoryStore) -> None:
+def fill(store: MemoryStore, *, long: bool = True) -> None:
     """One of each kind, with what is hard about it."""
+    many = 200_000 if long else 20
     store.remember_many(
         [
             Memory(text="without a date", timestamp=None, created=None),
             Memory(text="twice the same", timestamp=5, created=7),
             Memory(text="twice the same", timestamp=5, created=7),
-            Memory(text="x" * 200_000, extra={"long": ["y" * 900_000] * 3, "source": "mine"}),
-            Memory(text="blobs", blobs={"vector": os.urandom(1_500_000), "none": b""}),
+            Memory(text="x" * many, extra={"long": ["y" * 5 * many] * 3, "source": "mine"}),
+            Memory(text="blobs", blobs={"vector": os.urandom(7 * many), "none": b""}),
             Memory(text="a document", namespace="a.b", key="k", extra={"value": {"n": 1}}),
             Memory(text="\u2028 \x00 \x1b[31m ＡＢＣ", who="", tags=("a", "ß")),
         ]
@@ -155,6 +156,20 @@ def test_a_migrated_store_comes_back_and_what_was_forgotten_stays_so(tmp_path: P
         assert len(texts) - len(set(texts)) == 1  # "twice the same"
 
 
+def test_odd_rows_come_back(tmp_path: Path) -> None:
+    create(tmp_path / "graph.sqlite", loose=True)
+    insert(tmp_path / "graph.sqlite", "memory_nodes", odd_rows())
+    weights = [0.5, float("inf"), None, 1e300, float("-inf")]
+    edges = [
+        {"id": n, "source_id": 1, "target_id": 2, "relation": "a", "weight": weight}
+        for n, weight in enumerate(weights, 1)
+    ]
+    insert(tmp_path / "graph.sqlite", "memory_edges", edges)
+    with opened(tmp_path / "state") as (store, manager):
+        migrate(manager, tmp_path / "graph.sqlite", time_zone="Asia/Tokyo")
+        check_exchange(store)
+
+
 @pytest.mark.slow
 def test_real_stores_come_back(legacy_dir: Path, tmp_path: Path) -> None:
     done = 0
@@ -175,7 +190,7 @@ def test_real_stores_come_back(legacy_dir: Path, tmp_path: Path) -> None:
 
 
 @given(st.lists(MEMORY, max_size=6, unique_by=lambda m: m.key or id(m)))
-@settings(max_examples=8, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, suppress_health_check=list(HealthCheck))
 def test_whatever_memories_hold_comes_back(memories: list[Memory]) -> None:
     with empty() as store:
         for memory in memories:

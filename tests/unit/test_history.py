@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nimad.config import Config
-from nimad.core import maintenance
+from nimad.core import history, maintenance
 from nimad.core.history import KEY, LONGEST
 from nimad.core.store import MemoryStore
 from nimad.ctl.chart import chart, resampled
@@ -81,16 +81,20 @@ def test_the_parts_of_a_day_are_one_day(tmp_path: Path) -> None:
     store.close()
 
 
-def test_it_is_bounded_and_has_nothing_of_a_memory(store: MemoryStore) -> None:
+def test_it_is_bounded_and_has_nothing_of_a_memory(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 30
+    monkeypatch.setattr(history, "LONGEST", most)
     store.remember(Memory("zyxgnu", who="zyxgnu", namespace="zyxgnu"))
-    for n in range(LONGEST + 20):
+    for n in range(most + 20):
         at(store, n)
         store.history.note(1.0)
         store.history.follow()
     days = written(store)
-    assert len(days) == LONGEST and days == sorted(days)
+    assert len(days) == most and days == sorted(days)
     assert "zyxgnu" not in str(store.records.meta(KEY))
-    assert len(str(store.records.meta(KEY))) < 50 * LONGEST
+    assert len(str(store.records.meta(KEY))) < 50 * most and most < LONGEST == 400
 
 
 def test_a_clock_that_is_not_set_writes_nothing(store: MemoryStore) -> None:

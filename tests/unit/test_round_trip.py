@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from nimad.core.store import MemoryStore
 from nimad.ctl.client import Client
 from nimad.ctl.export_command import pages
 from nimad.ctl.import_command import run_import
+from nimad.ctl.main import build
 from nimad.ctl.screen import Screen
 from nimad.errors import NimadError, RemoteError
 from nimad.legacy.bundle import take_bundle
@@ -65,8 +65,7 @@ def imported(lines: bytes, store: MemoryStore) -> None:
     with TemporaryDirectory() as place:
         file = Path(place) / "lines"
         file.write_bytes(lines)
-        others = dict.fromkeys(("source", "name", "agent", "mask", "dry_run"))
-        args = argparse.Namespace(file=str(file), namespace=None, from_line=1, **others)
+        args = build(["import"]).parse_args(["import", str(file)])
         assert run_import(args, Loopback(store), Screen()) == 0
 
 
