@@ -127,7 +127,7 @@ _CANDIDATES = f"""
 CREATE FUNCTION nimad.candidates(space text, queries text[], place name, near text, most integer)
 RETURNS TABLE (store uuid, body text) LANGUAGE plpgsql STABLE
 SECURITY DEFINER SET search_path = nimad, public, pg_temp SET hnsw.ef_search = {EF_SEARCH} AS $made$
-DECLARE query text;
+DECLARE query text; got integer; found integer := 0;
 BEGIN
   IF NOT EXISTS (SELECT FROM members m WHERE m.role = session_user AND m.namespace = space
     AND m.pull) THEN RETURN; END IF;
@@ -135,6 +135,9 @@ BEGIN
   FOREACH query IN ARRAY queries[1:8] LOOP
     RETURN QUERY SELECT m.store, m.body FROM memories m
       WHERE m.namespace = space AND m.words @@ query::tsquery LIMIT most;
+    GET DIAGNOSTICS got = ROW_COUNT;
+    found := found + got;
+    EXIT WHEN found >= most;
   END LOOP;
   IF place IN (SELECT e.place FROM embedders e) THEN
     RETURN QUERY EXECUTE format('SELECT m.store, m.body FROM (SELECT v.store, v.number FROM %I v
@@ -146,8 +149,9 @@ END $made$;
 REVOKE ALL ON FUNCTION nimad.candidates FROM public;
 GRANT EXECUTE ON FUNCTION nimad.candidates TO nimad_board;
 """
-"""A function that gives memories with some of the words of queries, or near a vector.  It looks
-after the rights itself: below row security no index of words is used, for `@@` might leak."""
+"""A function that gives memories with words of queries, of one after the other until there are
+enough, and those near a vector.  It looks after the rights itself: below row security no index of
+words is used, for `@@` might leak."""
 
 MIGRATIONS = {
     1: f"""

@@ -133,6 +133,14 @@ def main() -> None:
                 found = hub.search("family", terms, place, vector, 50)
                 took.append((time.perf_counter() - began) * 1000)
                 assert found
+        for table in ("memories", place):
+            size = (
+                "SELECT sum(pg_total_relation_size(inhrelid))::bigint FROM pg_inherits"
+                f" WHERE inhparent = 'nimad.{table}'::regclass"
+            )
+            (found_size,) = postgres.execute(size)[0]
+            assert isinstance(found_size, int)
+            print(f"{table}: {found_size / options.rows:.0f} bytes a memory")
         p50, p95 = statistics.median(took), sorted(took)[int(0.95 * len(took))]
         print(f"hybrid question: p50 {p50:.1f} ms, p95 {p95:.1f} ms", flush=True)
         some = vectors[: min(50, len(vectors))]
