@@ -36,14 +36,17 @@ def check(store: MemoryStore) -> list[Problem]:
         store.clock.check,
         partial(_rest, store),
     ]
-    for examine in examinations:
-        try:
-            found.extend(examine())
-        except (NimadError, OSError) as error:
-            what, fix = f"it cannot be read: {error}", "look at the disk: `dmesg` may tell more"
-            if isinstance(error, NimadError):
-                what, fix = error.message, error.next_step
-            found.append(Problem("check", what, fix))
+    total, waiting = len(examinations), examinations[::-1]
+    with store.under_way.tell("doctor", lambda: 1 - len(waiting) / total):
+        while waiting:
+            try:
+                found.extend(waiting[-1]())
+            except (NimadError, OSError) as error:
+                what, fix = f"it cannot be read: {error}", "look at the disk: `dmesg` may tell more"
+                if isinstance(error, NimadError):
+                    what, fix = error.message, error.next_step
+                found.append(Problem("check", what, fix))
+            waiting.pop()
     return found
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nimad.checks import Check, choice, integer, number
-from nimad.namespaces import LONGEST, read_rules
+from nimad.namespaces import DIRECTIONS, LONGEST, read_rules
 from nimad.selection import read_rules as read_selections
 
 
@@ -46,10 +46,6 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("must be text")
     return value
-
-
-DIRECTIONS = ("both", "push", "pull")
-"""What a namespace is shared for: to give its memories to the fleet, to take those of others."""
 
 
 def _shared(value: Any) -> dict[str, str]:
@@ -319,6 +315,11 @@ KEYS: dict[str, Key] = {
         "A file with the hub's password, as PostgreSQL has them "
         "(host:port:database:user:password), for a nimad-sync without systemd; its unit takes "
         "/etc/credstore/nimad-sync.pass.",
+    ),
+    "sync.socket": Key(
+        "/run/nimad-sync/nimad-sync.sock",
+        _text,
+        "Where nimad-sync listens and nimad finds it, for `nimactl query --fleet`.",
     ),
     "sync.seconds": Key(
         60.0,

@@ -58,9 +58,11 @@ LENGTHY = frozenset(
         "backup",
         "doctor",
         "dream",
+        "export.all",
         "fleet.apply",
         "fleet.changes",
         "graph",
+        "import.all",
         "phi",
         "rebuild",
         "migrate.attach",
@@ -86,6 +88,7 @@ def is_lengthy(verb: str, params: dict[str, Any]) -> bool:
     return (
         verb in LENGTHY
         or (verb == "forget" and bool(params.get("purge") or params.get("where")))
+        or (verb == "query" and bool(params.get("fleet")))
         or (verb == "import" and "size" in params)
     )
 

@@ -60,6 +60,8 @@ class Bounds:
         return cls(Namespaces((*control, *read)), Namespaces(control))
 
 
+DIRECTIONS = ("both", "push", "pull")
+"""What a namespace is shared for: to give its memories to the fleet, to take those of others."""
 SYNC_GROUP = "nimad-sync"
 """The group of the helper process that talks to a fleet's hub."""
 

@@ -6,7 +6,8 @@ DATA is a labelled set or a folder of them (recall_sets.py).  For each set a dae
 every memory, the stores in a namespace each.  Its questions are asked in each mode, of their own
 store and of all together; some are also asked of a wrong store, and questions of other sets are
 asked, where the right answer is nothing at all.  Beside that, in this process: the usual ways
-(baselines.py), MiniLM among them where it is installed.  Nothing of the files is kept.
+(baselines.py), MiniLM among them where it is installed and the set is small.  Nothing of the files
+is kept.
 
 `--bars` compares with what an earlier run wrote with `--json`: exit code 1, and a line for each,
 where a set lost more than LOST.
@@ -41,6 +42,8 @@ SHOWN = 5
 """Results asked for where there should be none."""
 DRAWS = 1000
 """Samples with replacement behind an interval of 95 %."""
+MINILM_MOST = 500_000
+"""Size of the largest set that MiniLM reads: it takes 10 ms a memory [characters]."""
 LOST = 0.01
 """nDCG@10 and recall@10 that a change may lose on a set."""
 
@@ -149,8 +152,10 @@ def run(given: LabelledSet, others: Sequence[LabelledSet], *, minilm: bool) -> d
                 if not merged:
                     scored[f"nimad {mode}"] = scores
             silence.append(row)
+    size = sum(len(fields["text"]) for store in given.stores for fields in store.fields)
+    embedders = embedders_here(minilm and size <= MINILM_MOST)
     for merged in stores:
-        usual = beside(given, embedders_here(minilm), merged=merged)
+        usual = beside(given, embedders, merged=merged)
         ways += [_row(way, scores, merged=merged) for way, scores in usual.items()]
         if not merged:
             scored |= usual
@@ -232,9 +237,9 @@ def main() -> int:
     for one in sets:
         found.append(run(one, sets, minilm=not given.no_minilm))
         print("\n".join(recall_report.set_table(found[-1])), flush=True)
+        if given.json:  # after each: a run takes long
+            given.json.write_text(json.dumps({"sets": found}, indent=1) + "\n")
     print("\n".join(["", *recall_report.summary(found), "", *recall_report.silence(found)]))
-    if given.json:
-        given.json.write_text(json.dumps({"sets": found}, indent=1) + "\n")
     lost = losses(found, json.loads(given.bars.read_text())["sets"]) if given.bars else []
     print("\n".join(lost))
     return bool(lost)

@@ -20,6 +20,7 @@ PYTHON = {
     "mcp-2": ["mcp==2.3.0", "jsonschema>=4.20"],
     "mcp-1": ["mcp==1.30.0", "jsonschema>=4.20"],
     "hermes": ["hermes-agent==0.19.0"],
+    "sources": ["mcp-memory-service==12.4.0", "mem0ai==2.2.1"],
     "langgraph": ["langgraph-checkpoint==4.3.2", "langmem==0.0.30", "pytest>=8"],
 }
 NODE = {
@@ -30,9 +31,11 @@ NODE = {
         "@modelcontextprotocol/inspector@2.12.0",
         "gpt-tokenizer@4.0.0",
     ],
+    "graph": ["@modelcontextprotocol/server-memory@2026.8.31"],
     "browser": ["playwright-core@1.65.1", "axe-core@4.14.1"],
 }
-"""Packages by folder; `browser` drives Debian's Chromium for `make test-web`."""
+"""Packages by folder; `sources` and `graph` write what `nimactl import` reads, `browser`
+drives Debian's Chromium for `make test-web`."""
 
 
 def place() -> Path:

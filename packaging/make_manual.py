@@ -28,7 +28,7 @@ EXITS = {
     0: "Done. A query that found nothing relevant is done, too.",
     1: "Not there: no such memory or source; some of the memories to forget did not exist;"
     " *capture* found another text stored; *doctor* or *restore* found problems; the question of"
-    " *--rollback* was answered with no.",
+    " *--rollback* or of *bugreport* was answered with no.",
     64: "The command line is wrong.",
     65: "The data is bad: a file that is damaged or is no legacy store, a line that is no memory, a"
     " migration that failed.",

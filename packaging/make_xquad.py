@@ -1,10 +1,11 @@
 """Makes labelled sets (recall_sets.py) of XQuAD: a sentence a memory, in further languages.
 
-    python packaging/make_xquad.py CLONE FOLDER LANGUAGE...
+    python packaging/make_xquad.py CLONE FOLDER LANGUAGE... [--quarters 0 1]
 
-CLONE is a clone of google-deepmind/xquad (CC BY-SA 4.0).  A set has two stores of a quarter of the
-articles each; the sentence that holds the begin of the answer is the evidence.  What is made is for
-measuring, and no part of nimad.
+CLONE is a clone of google-deepmind/xquad (CC BY-SA 4.0).  A set has stores of a quarter of the
+articles each; the sentence that holds the begin of the answer is the evidence.  LANGUAGE is that of
+the notes; with another one behind a colon, that of the questions: en:de are English notes that are
+asked in German.  What is made is for measuring, and no part of nimad.
 """
 
 from __future__ import annotations
@@ -36,8 +37,10 @@ def sentences(text: str, language: str) -> list[tuple[int, int]]:
     return [*found, (start, len(text))] if start < len(text) else found
 
 
-def store_of(articles: Sequence[Mapping[str, Any]], language: str, name: str) -> dict[str, Any]:
-    """The memories and questions of some articles."""
+def store_of(
+    articles: Sequence[Mapping[str, Any]], asked_as: Mapping[str, str], language: str, name: str
+) -> dict[str, Any]:
+    """The memories and questions of some articles; `asked_as` has the text of each question."""
     memories, questions = [], []
     for place, (text, asked) in enumerate(_paragraphs(articles)):
         cut = sentences(text, language)
@@ -47,7 +50,7 @@ def store_of(articles: Sequence[Mapping[str, Any]], language: str, name: str) ->
             begin = one["answers"][0]["answer_start"]
             holds = [n for n, (start, end) in enumerate(cut) if start <= begin < end]
             keys = [f"{place}/{number}" for number in holds]
-            questions.append({"q": one["question"], "evidence": keys})
+            questions.append({"q": asked_as[one["id"]], "evidence": keys})
     return {"name": name, "memories": memories, "questions": questions}
 
 
@@ -57,18 +60,33 @@ def _paragraphs(articles: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, An
             yield paragraph["context"], paragraph["qas"]
 
 
+def _articles(clone: Path, language: str) -> Sequence[Mapping[str, Any]]:
+    return json.loads((clone / f"xquad.{language}.json").read_text())["data"]  # type: ignore[no-any-return]
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clone", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("languages", nargs="+")
+    parser.add_argument("--quarters", type=int, nargs="+", default=[0, 1])
     given = parser.parse_args()
-    for language in given.languages:
-        articles = json.loads((given.clone / f"xquad.{language}.json").read_text())["data"]
-        stores = [store_of(articles[part::4], language, f"{language}{part}") for part in range(2)]
-        made = {"name": f"xquad-{language}", "licence": "CC BY-SA 4.0", "stores": stores}
-        file = given.folder / f"xquad-{language}.json"
+    for pair in given.languages:
+        language, _, other = pair.partition(":")
+        articles = _articles(given.clone, language)
+        asked_as = {
+            one["id"]: one["question"]
+            for _, asked in _paragraphs(_articles(given.clone, other or language))
+            for one in asked
+        }
+        stores = [
+            store_of(articles[quarter::4], asked_as, language, f"{language}{quarter}")
+            for quarter in given.quarters
+        ]
+        name = f"xquad-{language}" + (f"-asked-{other}" if other else "")
+        made = {"name": name, "licence": "CC BY-SA 4.0", "stores": stores}
+        file = given.folder / f"{name}.json"
         file.write_text(json.dumps(made, ensure_ascii=False))
     return 0
 

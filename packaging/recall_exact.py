@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -58,4 +60,5 @@ class ExactBlocks:
 def exact_recall(store: MemoryStore) -> Recall:
     """The whole recipe over a store, with float32 vectors; scores every memory."""
     blocks = cast(BlockIndex, ExactBlocks(store))
-    return Recall(store.records, lambda: (blocks, store.embedder), DEFAULT)
+    weights = replace(DEFAULT, exact_rows=sys.maxsize)
+    return Recall(store.records, lambda: (blocks, store.embedder), weights)

@@ -9,8 +9,8 @@ another fact, and so is a sign in another's place where a text is code.
 Pairs are found without comparing each with each: of each memory only its rarest words are kept,
 one more than it may lack (S. Chaudhuri, V. Ganti, R. Kaushik, A Primitive Operator for Similarity
 Joins in Data Cleaning, 2006), and a sketch of 64 bits, in which two texts differ in no more bits
-than in words.  What is left is read again and compared.  A memory takes 36 bytes, and 8 for each
-of up to PREFIX words.
+than one has words more.  What is left is read again and compared.  A memory takes 36 bytes, and 8
+for each of up to PREFIX words.
 """
 
 from __future__ import annotations
@@ -45,10 +45,13 @@ of less, the date may be all that they tell [words]."""
 PREFIX = 24
 """Number of the rarest words of a text that are kept at most: texts of up to 115 different words
 lose nothing by that [words]."""
-RUN = 1500
-"""Number of memories with one of these words in common that are compared at a time [memories]."""
-VERIFIED = 500
+RUN = 10_000
+"""Number of memories with one of these words in common that are compared with each other; of more
+only those that were stored near each other [memories]."""
+VERIFIED = 200
 """Number of pairs whose texts are read at a time [pairs]."""
+MOST_PAIRS = 200_000
+"""Number of pairs that are looked at in one audit [pairs]."""
 CODE = 0.03
 """Share of signs that prose has not, from which on a text is code."""
 SHORT_CODE = 40
@@ -232,9 +235,9 @@ def _alike(sketches: NDArray[np.uint64], sizes: NDArray[np.float32]) -> Iterator
     and of those behind it."""
     for place in range(len(sizes) - 1):
         least = np.minimum(sizes[place], sizes[place + 1 :])
-        most = np.maximum(1, (1 / SAME_WORDS - 1) * least)
+        more = np.abs(sizes[place] - sizes[place + 1 :])
         apart = np.bitwise_count(sketches[place] ^ sketches[place + 1 :])
-        close = (apart <= most) & (np.abs(sizes[place] - sizes[place + 1 :]) <= most)
+        close = (apart <= more) & (more <= np.maximum(1, (1 / SAME_WORDS - 1) * least))
         if close.any():
             yield place, place + 1 + np.flatnonzero(close)
 

@@ -28,7 +28,7 @@ from nimad.store.bounded import BYTES
 from nimad.store.namespaces import memories_within
 from nimad.text import common_form, tokens
 
-PAGE = 200
+PAGE = 50
 """Number of memories that are read at a time [memories]."""
 READ = 4000
 """Length of the part of a text that is looked at for junk and statements [characters]."""
@@ -107,9 +107,11 @@ def audit(
     weightiest first."""
     found = _Collected(store, zone)
     done = Audit(looked=0)
-    for row in _rows(store, within):
-        done.looked += 1
-        found.add(row)
+    total = max(1, store.records.counts()["memories"])
+    with store.under_way.tell("audit", lambda: done.looked / total):
+        for row in _rows(store, within):
+            done.looked += 1
+            found.add(row)
     makers: dict[str, Callable[[], Iterable[Finding]]] = {
         "duplicate": found.same,
         "near_duplicate": found.nearly_same,
@@ -214,6 +216,8 @@ class _Collected:
             waiting.clear()
 
         for found in self._duplicates.candidates():
+            if len(seen) >= duplicates.MOST_PAIRS:
+                break
             for one, other in found.tolist():
                 pair = (min(one, other), max(one, other))
                 if pair not in seen:

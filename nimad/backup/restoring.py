@@ -17,6 +17,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -155,6 +156,7 @@ def main(request: str) -> int:
     Lines: {"step", "done", "of"}, and at last {"result"} or {"error"}."""
     asked = json.loads(request)
     os.umask(0o077)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # nimactl ends this process then
     logging.basicConfig(level=logging.ERROR, format="nimactl: %(message)s")
     heap.keep_small()
     last, told = "", 0.0

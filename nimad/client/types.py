@@ -170,6 +170,7 @@ class Asked(TypedDict, total=False):
     context: bool
     budget: int
     explain: bool
+    fleet: bool
     strictness: float
     goal: int | bool
 

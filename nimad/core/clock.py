@@ -78,6 +78,12 @@ class Clock:
         now = self.now() if now is None else now
         return RELEASED <= now < LATEST_NOW and now >= self._newest - TOLERANCE
 
+    def agree(self, other: int) -> None:
+        """Another clock shows `other`: if this one shows about the same it is set, whatever a stray
+        date of a memory says."""
+        if abs((now := self.now()) - other) <= TOLERANCE:
+            self._newest = min(self._newest, now)
+
     def is_plausible(self) -> bool:
         """Whether ages may be counted from the clock where a mistake would cost memories: it is
         set, and not far ahead of the newest memory and of this version."""

@@ -13,6 +13,7 @@ came, in the transaction that stored it.
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,8 +31,13 @@ PUSH, PULL = ("both", "push"), ("both", "pull")
 """Directions in which a namespace gives, and takes."""
 OVERHEAD = 500
 """What a memory takes in the records beside its texts [bytes]."""
-_KEPT = "SELECT count(*), ifnull(sum(length(text) + ifnull(length(extra), 0) + ?), 0)"
-_KEPT += " FROM memories WHERE source < 0"
+_KEPT = """
+SELECT count(*), ifnull(sum(length(text) + ifnull(length(extra), 0) + ifnull(length(affect), 0)
+    + ifnull(length(who), 0) + ifnull(length(tags), 0) + length(ifnull(summary, 0)) + ?), 0)
+  + (SELECT ifnull(sum(length(name)), 0) FROM names)
+  + (SELECT ifnull(sum(length(name)), 0) FROM turns) FROM memories WHERE source < 0
+"""
+"""How many memories are of others, and what they take, with all names that there are [bytes]."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,13 @@ class Fleet:
         found = self._records.rows("SELECT namespace, writer, kind, seq FROM cursors")
         return [(str(n), str(w), str(k), int(s)) for n, w, k, s in found]
 
+    def mark(self) -> int:
+        """Another number when there may be something to give: of a digest, as it tells a bound user
+        nothing else."""
+        sql = "SELECT ifnull(max(seq), 0) FROM"
+        heads = [self._records.value(f"{sql} {table}") for table in ("stamps", "departed")]
+        return zlib.crc32(f"{self.identity.store} {self._records.head()} {heads}".encode())
+
     # --- going out ------------------------------------------------------------------------------
 
     def shared(self, namespace: str, now: int = 0) -> Shared:
@@ -104,6 +117,7 @@ class Fleet:
         Raises NotShared.
         """
         self._check(namespace, PUSH)
+        self._store.clock.agree(now)
         self._store.clock.catch_up()
         if now:
             with self._records.write() as tx:
@@ -137,8 +151,6 @@ class Fleet:
 
     def take_memories(self, origin: Origin, given: Sequence[SharedMemory]) -> Taking:
         """Store what is neither here nor gone; of two documents with a key the later one stays."""
-        size = sum(len(each.memory.text) + OVERHEAD for each in given)
-        self._admit(origin, len(given), size)
         taking = Taking()
         sound: list[SharedMemory] = []
         for each in given:
@@ -148,6 +160,8 @@ class Fleet:
                 sound.append(each)
             except UsageError as error:
                 taking.refused.append((*each.key, error.message))
+        size = sum(len(repr(each.memory)) for each in sound)
+        self._admit(origin, len(sound), size)
         removed: list[int] = []
 
         def add(tx: Transaction) -> Sequence[Memory]:

@@ -75,8 +75,7 @@ class Integrity:
         damaged: list[int] = []
         after = 0
         while ids := self._next_ids(after):
-            checksums.complete(self._records, ids)
-            damaged += checksums.damaged(self._records, ids)
+            damaged += checksums.complete(self._records, ids)
             after = ids[-1]
             yield
         problems = self._records.integrity_problems()

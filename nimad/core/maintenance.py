@@ -44,6 +44,7 @@ def step(store: MemoryStore) -> bool:
         ("purge", store.purge.finish),
         ("clock", store.clock.set_right),
         *((projection.name, projection.follow) for projection in store.projections),
+        ("history", store.history.follow),
         ("changes", lambda: prune_changes(store)),
         ("wal", lambda: fold(store)),
         ("records", store.integrity.follow),
@@ -124,13 +125,22 @@ def rebuild(store: MemoryStore, part: str) -> dict[str, Rebuilt]:
     if part not in known and part != "all":
         raise UsageError(detail=f"there is no part {part!r}; parts are {', '.join(known)} and all")
     made: dict[str, Rebuilt] = {}
-    for name in known if part == "all" else (part,):
-        began = time.perf_counter()
-        rows = known[name].rebuild()
-        if rows is not None:
-            made[name] = Rebuilt(rows, round(time.perf_counter() - began, 3))
-            store.setbacks.clear(name)
-        elif part != "all":
-            detail = store.health.reason(name) or "it is not there, or cannot be made from here"
-            raise Degraded(part=name, detail=detail)
+    waiting = [*known] if part == "all" else [part]
+    parts, total = len(waiting), max(1, store.records.counts()["memories"])
+
+    def fraction() -> float:
+        work = store.semantic.reencoding if waiting[:1] == ["blocks"] else None
+        return (parts - len(waiting) + (work.done / total if work else 0)) / parts
+
+    with store.under_way.tell("rebuild", fraction):
+        while waiting:
+            name, began = waiting[0], time.perf_counter()
+            rows = known[name].rebuild()
+            if rows is not None:
+                made[name] = Rebuilt(rows, round(time.perf_counter() - began, 3))
+                store.setbacks.clear(name)
+            elif part != "all":
+                detail = store.health.reason(name) or "it is not there, or cannot be made from here"
+                raise Degraded(part=name, detail=detail)
+            waiting.pop(0)
     return made

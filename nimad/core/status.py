@@ -16,6 +16,7 @@ from nimad.errors import NimadError
 from nimad.model import Stage
 from nimad.namespaces import Namespaces
 from nimad.probe import memory, writes
+from nimad.store import backups
 
 if TYPE_CHECKING:
     from nimad.core.store import MemoryStore
@@ -65,6 +66,7 @@ def describe(store: MemoryStore) -> dict[str, Any]:
         "clock": store.clock.describe(),
         "degraded": store.degraded(),
         "waiting": waiting(store),
+        "backup": backups.latest(records),
         "sources": records.value(
             "SELECT count(*) FROM sources WHERE stage != ?", (Stage.ROLLED_BACK.value,)
         ),

@@ -19,6 +19,7 @@ from nimad.core.clock import Clock
 from nimad.core.columns_cache import ColumnsCache
 from nimad.core.graph import Graph
 from nimad.core.health import Health
+from nimad.core.history import History
 from nimad.core.hypervectors import Hypervectors
 from nimad.core.integrity import Integrity
 from nimad.core.projection import Projection
@@ -27,11 +28,12 @@ from nimad.core.query_priority import QueryPriority
 from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import Setbacks
 from nimad.core.state_directory import StateLock, prepare_state, sweep
+from nimad.core.under_way import UnderWay
 from nimad.core.words import WordsIndex
 from nimad.core.writer import DocumentName, Writer
 from nimad.disk.failures import disk_errors
 from nimad.embed.base import Embedder
-from nimad.errors import DiskFailed, DiskFull, NotFound
+from nimad.errors import DiskFailed, DiskFull, NimadError, NotFound
 from nimad.index.blocks import BlockIndex
 from nimad.model import Answer, Filter, Hit, Memory, may_see
 from nimad.namespaces import Namespaces
@@ -64,8 +66,10 @@ class MemoryStore:
         self.health = Health(lambda: self.on_change())
         self.setbacks = Setbacks()
         self.query_priority = QueryPriority()
+        self.under_way = UnderWay()
         self.started = time.monotonic()
         self.clock = Clock(records)
+        self.history = History(records, self.clock)
         records.on_trouble = self._disk_trouble
         self.semantic = SemanticIndex(state, config, records, self.health, self.maintenance)
         self.dense = Hypervectors(state, records, self.health, self.maintenance)
@@ -73,6 +77,7 @@ class MemoryStore:
         self.graph = Graph(state, config, records, self.health, give_way)
         columns = state / "columns.nrc"
         terms = TermIndex(records, lambda error: self.words.meet(error))
+        self.terms = terms
         self.recall = Recall(
             records,
             lambda: self.semantic.serving,
@@ -121,6 +126,8 @@ class MemoryStore:
         """Write what is kept in RAM and give the directory free."""
         with self.maintenance:
             self.writer.accesses.save(self.records)
+            with contextlib.suppress(NimadError):  # a full disk must not keep it from stopping
+                self.history.save()
             for projection in self.projections:
                 projection.close()
             self.recall.close()
@@ -273,6 +280,7 @@ class MemoryStore:
         self.on_returned(ids)
         self.on_asked()
         took = (time.perf_counter() - began) * 1000
+        self.history.note(took)
         return Answer(hits, took, sorted(self.degraded()), timings)
 
     def related(

@@ -16,6 +16,7 @@ from nimad.ctl.arguments import (
 from nimad.ctl.client import Client
 from nimad.ctl.screen import BOLD, DIM, GREEN, Screen
 from nimad.ctl.terminal_text import one_line
+from nimad.ctl.under_way import shown_under_way
 from nimad.human import count, date, took
 from nimad.limits import MAX_FINDINGS
 from nimad.times import name_to_hand_over
@@ -75,7 +76,9 @@ def register(commands: Commands) -> None:
 
 def run_audit(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl audit`."""
-    result = client.call("audit", kinds=args.kind, limit=args.limit, time_zone=name_to_hand_over())
+    zone = name_to_hand_over()
+    with shown_under_way(args, screen, "audit"):
+        result = client.call("audit", kinds=args.kind, limit=args.limit, time_zone=zone)
     if screen.json:
         return screen.result(result)
     for kind, number_found in result["counts"].items():

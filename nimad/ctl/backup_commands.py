@@ -11,14 +11,10 @@ import argparse
 import contextlib
 import json
 import os
-import shutil
-import stat
 import subprocess
 import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,12 +23,12 @@ import nimad
 from nimad import config
 from nimad.ctl.arguments import Commands, add_command, number, with_hint
 from nimad.ctl.client import Client
-from nimad.ctl.output_file import open_output
+from nimad.ctl.output_file import near_file, open_output
 from nimad.ctl.screen import Progress, Screen, bar
 from nimad.ctl.terminal_text import one_line
-from nimad.disk.backup_file import CHUNK, BackupReader
+from nimad.ctl.watched import watched
+from nimad.disk.backup_file import BackupReader
 from nimad.disk.durable import TEMPORARY, fsync_dir, make_directory, own_files
-from nimad.disk.handed_over import distant_file_system
 from nimad.errors import InputUnusable, NimadError, OutputUnusable, RemoteError, UsageError
 from nimad.human import count, date, share, size, took
 from nimad.legacy.scratch import private_directory, scratch_directory
@@ -41,8 +37,6 @@ OWN_NAME = r"nimad-\d{8}T\d{6}Z\.tar\.gz"
 """The form of the names of backups in a directory."""
 STALE_SECONDS = 3600.0
 """Age at which what a killed backup left in the directory is removed [seconds]."""
-TICK = 0.25
-"""Pause between two looks at how far it is [seconds]."""
 UNWELL = 1
 """Exit code where a restored store has problems."""
 SERVICE_HINT = (
@@ -152,30 +146,15 @@ def run_backup(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 def take_backup(file: BinaryIO, path: Path, client: Client, screen: Screen) -> dict[str, Any]:
     """Let nimad write a backup into a file that will be at `path`; what is in it."""
     began = time.monotonic()
-    with Progress(screen.progress) as progress, _near(file) as near:
+    with Progress(screen.progress) as progress, near_file(file) as near:
         fd = near.fileno()
 
         def written() -> str:
             return f"backing up  {size(os.fstat(fd).st_size)} written"
 
-        with _watched(progress, written):
+        with watched(progress, written):
             result = client.call("backup", fd=fd, path=str(path))
-        if near is not file:
-            near.seek(0)
-            shutil.copyfileobj(near, file, CHUNK)
     return {**result, "file": str(path), "seconds": round(time.monotonic() - began, 3)}
-
-
-@contextlib.contextmanager
-def _near(file: BinaryIO) -> Iterator[BinaryIO]:
-    """A file that nimad writes to: this one, or a nameless one on a local disk where this is a pipe
-    or lies on another machine, for which nimad would not wait."""
-    plain = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-    if plain and not distant_file_system(file.fileno()):
-        yield file
-        return
-    with tempfile.TemporaryFile(dir=scratch_directory()) as near:
-        yield near
 
 
 def _rotate(directory: Path, newest: Path, keep: int | None, client: Client) -> list[str]:
@@ -313,24 +292,6 @@ def _rights(state: Path) -> dict[str, Any]:
 
 
 # --- what both need -------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _watched(progress: Progress, text: Callable[[], str]) -> Iterator[None]:
-    """Draws again and again while a request is answered."""
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(TICK):
-            progress.show(text())
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
 
 
 def _drawn(step: str, done: int, of: int) -> str:

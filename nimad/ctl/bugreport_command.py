@@ -27,9 +27,11 @@ from nimad.ctl.output_file import open_output
 from nimad.ctl.redaction import HIDDEN, Redaction
 from nimad.ctl.screen import Screen
 from nimad.ctl.terminal_text import safe
-from nimad.errors import Interrupted, NimadError
+from nimad.errors import NimadError
 from nimad.human import size
 
+DECLINED = 1
+"""Exit code when the archive was not to be written."""
 LINES = 1000
 """Number of lines of the journal that are looked at [lines]."""
 UNITS = ("nimad.service", "nimad.socket", "nimad-embedder.service", "nimad-metrics.timer")
@@ -80,10 +82,12 @@ def run_bugreport(args: argparse.Namespace, client: Client, screen: Screen) -> i
         for name, text in parts.items():
             screen.line(f"  {name:<18}{size(len(text.encode())):>10}")
         screen.line()
-    if screen.terminal and sys.stdin.isatty() and not args.yes and not screen.json:
+    if not (args.yes or screen.json) and sys.stdin is not None and sys.stdin.isatty():
         screen.flush()
-        if input(f"Write it to {path}? [y/N] ").strip().lower() not in ("y", "yes"):
-            raise Interrupted()
+        print(f"Write it to {path}? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            screen.note("nothing was written.")
+            return DECLINED
     with open_output(path) as file:
         file.write(archive(parts))
     result = {"path": str(path), "parts": listed}

@@ -23,9 +23,15 @@ def register(commands: Commands) -> None:
         run_export,
         "write every memory as JSON Lines",
         "One memory a line, by id, with everything that is known about it; `nimactl import` reads"
-        " it back without loss. Relations and turns are not in it.",
+        " it back without loss. Relations, turns and what else there is come with --all.",
     )
     add_filters(parser)
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="also write turns, relations, goals, suggestions and the sources of memories, a line"
+        " each, as everything was at one moment; the first line says what the file is",
+    )
     parser.add_argument(
         "--output",
         metavar="FILE",
@@ -35,6 +41,10 @@ def register(commands: Commands) -> None:
 
 def run_export(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl export`."""
+    if args.all:
+        from nimad.ctl.exchange import export_all
+
+        return export_all(args, client, screen)
     found = pages(client, namespace=args.namespace, agent=args.agent, origin=args.origin)
     if args.output is None or args.output == "-":
         for _, lines in found:

@@ -76,6 +76,11 @@ def register(commands: Commands) -> None:
         help="mask keys, tokens, private keys and card numbers in texts",
     )
     other.add_argument(
+        "--verify",
+        action="store_true",
+        help="compare it with what is stored, and fail when they differ; nothing is stored",
+    )
+    other.add_argument(
         "--dry-run", action="store_true", help="tell what would come in; nothing is stored"
     )
     parser.add_argument(
@@ -93,11 +98,14 @@ def register(commands: Commands) -> None:
 
 def run_import(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl import`."""
+    from nimad.ctl.exchange import import_all, is_whole_export
     from nimad.ctl.import_sources import import_source, is_foreign  # --help needs no importers
 
+    if not args.source and args.from_line == 1 and is_whole_export(args.file):
+        return import_all(args, client, screen)
     if args.source or (args.file != "-" and is_foreign(Path(args.file))):
         return import_source(args, client, screen)
-    for option in ("name", "agent", "mask", "dry_run"):
+    for option in ("name", "agent", "mask", "dry_run", "verify"):
         if getattr(args, option):
             detail = f"--{option.replace('_', '-')} is for what another tool remembers"
             raise UsageError(detail=f"{detail}; {args.file} looks like memories, one a line.")

@@ -8,15 +8,17 @@ nothing.  `--dry-run` is the same without the sending: it tells the same numbers
 from __future__ import annotations
 
 import argparse
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nimad.ctl.arguments import with_hint
 from nimad.ctl.client import Client
 from nimad.ctl.screen import Progress, Screen, json_bytes
 from nimad.ctl.terminal_text import one_line
-from nimad.errors import InputUnusable, Interrupted, NimadError
+from nimad.errors import InputUnusable, Interrupted, NimadError, UsageError, VerifyFailed
 from nimad.fingerprint import TOLD, fingerprint
 from nimad.human import count
 from nimad.importers.clean import cleaned
@@ -44,7 +46,10 @@ _USUAL = Memory("")
 
 def import_source(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """Import what stands at `args.file`; the exit code."""
-    path = Path(args.file).absolute()
+    if args.from_line != 1:
+        raise UsageError(detail="--from-line is for memories, one a line")
+    args.dry_run = args.dry_run or args.verify
+    path = Path(os.path.realpath(args.file))  # a link that the user names is meant
     if not path.exists():
         raise InputUnusable(path=shown(path), detail="there is no such file or directory")
     importer = find_importer(path, args.source)
@@ -59,11 +64,12 @@ def import_source(args: argparse.Namespace, client: Client, screen: Screen) -> i
             if not screen.json and work.sent:
                 screen.note(f"{count(work.sent, 'item')} stored; the same command goes on.")
             return screen.fail(error, **work.result())
-    if screen.json:
-        return screen.result(work.result())
-    for line in work.told():
-        screen.line(one_line(line))
-    return 0
+    counts = work.counts
+    if args.verify and (differing := counts["added"] + counts["changed"] + counts["gone"]):
+        error = VerifyFailed(name=work.name or importer.kind, differences=differing)
+        hint = "`nimactl import` of the same path brings the difference in."
+        return screen.fail(with_hint(error, hint), **work.result())
+    return screen.answer(work.result(), *map(one_line, work.told()))
 
 
 class _Run:
@@ -93,10 +99,12 @@ class _Run:
         self.name: str | None = None
         self.sent = 0
         self._parts: set[str] = set()
+        self._blind: list[str] = []
         self._unread = False
         self._keys: set[str] = set()
         self._links: list[tuple[str, str, str, str, float | None]] = []
         self._first = self._new = True
+        self._last = ""
         self._empty()
         self._open("", whole=False)
 
@@ -121,6 +129,8 @@ class _Run:
                     self._connect(event)
                 case Rejected():
                     self._unread = self._unread or event.unread
+                    if event.unread and self._part.endswith("/"):
+                        self._blind.append(self._part)
                     self._refuse(event.key, event.reason)
                 case Whole():
                     self._close()
@@ -153,7 +163,8 @@ class _Run:
     def _drop_parts(self, prefix: str) -> None:
         """Forget the items of parts that were not told."""
         for key, mark in self._known(prefix)[0].items():
-            if key.partition("#")[0] not in self._parts:
+            part = key.partition("#")[0]
+            if part not in self._parts and not part.startswith(tuple(self._blind)):
                 self._forget(key, mark)
 
     def _forget(self, key: str, mark: str | None) -> None:
@@ -181,12 +192,13 @@ class _Run:
         memory, secrets, cut = cleaned(replace(item.memory, **self._wishes), masked=self._args.mask)
         if not memory.text:
             return
-        key = f"{self._part}#{_item_key(item.key)}"
-        for number in range(2, 10_000):  # the same line twice is two memories
-            if key not in self._seen:
-                break
-            key = f"{self._part}#{_item_key(item.key)}~{number}"
+        first = key = f"{self._part}#{_item_key(item.key or key_of(memory.text))}"
+        number = 1
+        while key in self._seen:  # the same line twice is two memories
+            number += 1
+            key = f"{first}~{number}"
         self._seen.add(key)
+        self._last = key
         if self._importer.links:
             self._keys |= {key, f"{self._part}#"}
         self.counts["secrets"] += secrets
@@ -205,7 +217,7 @@ class _Run:
         self._progress.show(f"{self._importer.kind}: {count(done, 'item')} read")
 
     def _connect(self, link: Linked) -> None:
-        origin = f"{self._part}#{_item_key(link.key)}"
+        origin = f"{self._part}#{_item_key(link.key)}" if link.key else self._last
         target = f"{_part_key(link.target_part)}#{_item_key(link.target_key)}"
         key = key_of(origin, target, link.relation)
         if key in self._linked:

@@ -46,6 +46,7 @@ COMMANDS = {
     "audit": "audit_command",
     "redate": "audit_command",
     "web": "web_command",
+    "fleet": "fleet_commands",
     "mcp": "agent_commands",
     "hook": "agent_commands",
 }

@@ -13,6 +13,7 @@ from nimad.ctl.client import Client
 from nimad.ctl.migration_text import comparison, overview
 from nimad.ctl.screen import DIM, Screen
 from nimad.ctl.terminal_text import one_line
+from nimad.ctl.under_way import shown_under_way
 from nimad.ctl.wait import watch
 from nimad.errors import OutputUnusable, UsageError, VerifyFailed
 from nimad.human import count, size
@@ -177,7 +178,8 @@ def run_status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
 
 def run_verify(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl migrate --verify`: compare every row with the copy of the source."""
-    result = client.call("migrate.verify", name=args.verify)
+    with shown_under_way(args, screen, "migrate.verify"):
+        result = client.call("migrate.verify", name=args.verify)
     if screen.json:
         screen.result(result)
     else:
@@ -203,7 +205,8 @@ def run_rollback(args: argparse.Namespace, client: Client, screen: Screen) -> in
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             screen.note("nothing was changed.")
             return DECLINED
-    result = client.call("migrate.rollback", name=args.rollback)
+    with shown_under_way(args, screen, "migrate.rollback"):
+        result = client.call("migrate.rollback", name=args.rollback)
     removed = [
         count(result["removed"].get(kind, 0), thing)
         for kind, thing in (("memories", "memory"), ("relations", "relation"), ("turns", "turn"))

@@ -9,12 +9,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from nimad.disk.durable import replacing
+from nimad.disk.handed_over import distant_file_system
 from nimad.errors import OutputUnusable
+from nimad.legacy.scratch import scratch_directory
+
+CHUNK = 1 << 20
+"""Size of the pieces in which a file is copied [bytes]."""
 
 
 @contextlib.contextmanager
@@ -33,6 +41,20 @@ def open_output(path: Path) -> Iterator[BinaryIO]:
         raise
     except OSError as error:
         raise OutputUnusable(path=path, detail=error.strerror) from error
+
+
+@contextlib.contextmanager
+def near_file(file: BinaryIO) -> Iterator[BinaryIO]:
+    """An empty file for nimad to write to: this one, or a nameless one on a local disk where this
+    is a pipe or lies on another machine, for which nimad would not wait; then it is copied."""
+    ordinary = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    if ordinary and not distant_file_system(file.fileno()):
+        yield file
+        return
+    with tempfile.TemporaryFile(dir=scratch_directory()) as near:
+        yield near
+        near.seek(0)
+        shutil.copyfileobj(near, file, CHUNK)
 
 
 def _follow_own_links(path: Path) -> Path:

@@ -138,6 +138,11 @@ def _add_ways_of_showing(query: Parser) -> None:
         help="with a goal in mind, or without ID all open ones: what is near gains; after TEXT",
     )
     query.add_argument(
+        "--fleet",
+        action="store_true",
+        help="ask the hub of the fleet, too, for what is not on this board; waits 2 s at most",
+    )
+    query.add_argument(
         "--explain",
         action="store_true",
         help="show the parts of each score, and the time of each step",
@@ -167,6 +172,7 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         strictness=args.strictness,
         goal=args.goal,
         explain=args.explain or None,
+        fleet=args.fleet or None,
         time_zone=name_to_hand_over(),
     )
     if screen.json:
@@ -182,11 +188,15 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
                 parts = (memory["text"], memory["who"], memory["layer"], memory["timestamp"])
                 screen.line(safe(prompt.line(*parts)))
     else:
+        for one in result["results"]:
+            one["id"] = one["id"] or one["source"]["name"]  # on the hub alone
         show_results(screen, result["results"])
         if spent := result.get("timings"):
             steps = (f"{one_line(n.removesuffix('_ms'))} {ms:.2f}" for n, ms in spent.items())
             screen.line()
             screen.line(screen.style(f"{result['took_ms']:.2f} ms: {'  '.join(steps)}", DIM))
+    if why := (result.get("fleet") or {}).get("why"):
+        screen.note(f"this board alone has answered. {one_line(why)}")
     return show_notes(screen, result)
 
 

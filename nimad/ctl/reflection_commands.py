@@ -23,6 +23,7 @@ from nimad.ctl.arguments import (
 from nimad.ctl.client import Client
 from nimad.ctl.screen import BOLD, DIM, Screen
 from nimad.ctl.terminal_text import one_line
+from nimad.ctl.under_way import shown_under_way
 from nimad.errors import UsageError
 from nimad.human import count, date
 from nimad.limits import MAX_BUDGET
@@ -223,7 +224,8 @@ def run_dream(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     if args.do == "list":
         result = client.call("dream.list", k=args.k, namespace=args.namespace)
     else:
-        result = client.call("dream", seconds=args.seconds, dry_run=args.dry_run or None)
+        with shown_under_way(args, screen, "dream"):
+            result = client.call("dream", seconds=args.seconds, dry_run=args.dry_run or None)
     if screen.json:
         return screen.result(result)
     for pair in result["results"]:

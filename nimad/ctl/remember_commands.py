@@ -17,8 +17,11 @@ from nimad.ctl.arguments import (
     text_of,
 )
 from nimad.ctl.client import Client
+from nimad.ctl.fleet_commands import told_of_purge
 from nimad.ctl.screen import Screen
 from nimad.ctl.terminal_text import one_line
+from nimad.ctl.under_way import shown_under_way
+from nimad.errors import UsageError
 from nimad.human import count, date
 from nimad.model import FIELDS
 from nimad.times import name_to_hand_over
@@ -82,6 +85,8 @@ def register(commands: Commands) -> None:
         " stored_before, and found=never; goals and documents stay",
     )
     add_time_zone(forget)
+    more = "with --purge: tell which other boards have purged them, too"
+    forget.add_argument("--fleet", action="store_true", help=more)
     forget.add_argument("--dry-run", action="store_true", help="only tell what would go")
 
 
@@ -99,15 +104,18 @@ def run_remember(args: argparse.Namespace, client: Client, screen: Screen) -> in
 
 def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl forget`."""
-    receipt = client.call(
-        "forget",
-        ids=args.ids or None,
-        where=args.where,
-        time_zone=name_to_hand_over() if args.where else None,
-        purge=args.purge or None,
-        dry_run=args.dry_run or None,
-        all_forgotten=args.all_forgotten or None,
-    )
+    if args.fleet and not args.purge:
+        raise UsageError(detail="--fleet goes with --purge.")
+    with shown_under_way(args, screen, "forget"):
+        receipt = client.call(
+            "forget",
+            ids=args.ids or None,
+            where=args.where,
+            time_zone=name_to_hand_over() if args.where else None,
+            purge=args.purge or None,
+            dry_run=args.dry_run or None,
+            all_forgotten=args.all_forgotten or None,
+        )
     told = []
     if receipt["forgotten"]:
         verb = "purged" if receipt["purged"] else "forgot"
@@ -136,6 +144,9 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         told.append(f"{named} of {date(backup['made'])} may still hold it: delete that yourself")
     if receipt["missing"]:
         told.append(f"there is no memory {_listed(receipt['missing'])}")
+    if args.fleet and not args.dry_run:
+        receipt["fleet"] = told_of_purge(client)
+        told += receipt["fleet"]
     screen.answer(receipt, *map(one_line, told))
     return SOME_MISSING if receipt["missing"] else 0
 

@@ -53,6 +53,14 @@ class Screen:
         """Where progress may be drawn: standard error, when it is a terminal."""
         return self._err if self._err.isatty() else None
 
+    def shows(self, text: str) -> bool:
+        """Whether standard output has the characters of a text."""
+        try:
+            text.encode(getattr(self._out, "encoding", None) or "ascii")
+        except (UnicodeEncodeError, LookupError):
+            return False
+        return True
+
     def style(self, text: str, *codes: str) -> str:
         """The text in a colour, where colours are shown."""
         return f"\x1b[{';'.join(codes)}m{text}\x1b[0m" if self._coloured and text else text

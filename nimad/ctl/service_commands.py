@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
+from datetime import date, timedelta
+from itertools import accumulate
 from typing import Any
 
 from nimad import __version__, openclaw
 from nimad.ctl.arguments import Commands, add_command
+from nimad.ctl.chart import BLOCKS, PLAIN, chart
 from nimad.ctl.client import Client
+from nimad.ctl.fleet_commands import lines as fleet_lines
 from nimad.ctl.screen import BOLD, DIM, GREEN, RED, YELLOW, Screen, bar
 from nimad.ctl.terminal_text import one_line, shorten
+from nimad.ctl.under_way import shown_under_way
 from nimad.errors import ConfigError
-from nimad.human import count, share, size, span, took
+from nimad.human import ago, count, share, size, span, took
 
+WIDEST = 100
+"""Width of the widest chart [columns]."""
+SERIES: tuple[tuple[str, str, int, Callable[[float], str]], ...] = (
+    ("memories", "memories", 4, lambda value: count(int(value))),
+    ("records", "bytes", 1, size),
+    ("queries", "queries", 1, lambda value: f"{count(int(value))} a day"),
+    ("answers", "median_ms", 1, took),
+    ("slow ones", "slow_ms", 1, took),
+)
+"""What is drawn of the days: label, field, lines, and how a value is shown."""
 PARTS = ("words", "blocks", "graph", "all")
 UNWELL = 1
 """Exit code of doctor when there are problems."""
@@ -34,11 +50,16 @@ COLOURS = {"error": RED, "warning": YELLOW, "note": DIM}
 
 def register(commands: Commands) -> None:
     """Add the commands of this file."""
-    add_command(
+    status = add_command(
         commands,
         "status",
         run_status,
         "show what is stored, how each part is, and what it takes on the disk",
+    )
+    status.add_argument(
+        "--history",
+        action="store_true",
+        help="show how memories, queries and answer times went, day by day (400 days at most)",
     )
     rebuild = add_command(
         commands,
@@ -68,9 +89,11 @@ def register(commands: Commands) -> None:
 
 def run_status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl status`."""
-    result = client.call("status")
+    result = client.call("status", history=args.history or None)
     if screen.json:
         return screen.result(result)
+    if args.history:
+        return show_history(screen, result.get("history") or [])
     version = one_line(result["version"])
     head = f"nimad {version}, up for {span(result['uptime_seconds'])}, process {result['pid']}"
     screen.line(screen.style(head, BOLD))
@@ -109,9 +132,36 @@ def run_status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     return 0
 
 
+def show_history(screen: Screen, days: list[dict[str, Any]]) -> int:
+    """How the days went, as charts."""
+    if not days:
+        screen.line("nothing is known of earlier days")
+        return 0
+    first, last = (date.fromisoformat(days[place]["day"]) for place in (0, -1))
+    known = {day["day"]: day for day in days}
+    every = [(first + timedelta(n)).isoformat() for n in range((last - first).days + 1)]
+    width = min((screen.width or 80) - LABEL, WIDEST)
+    signs = BLOCKS if screen.shows("█") else PLAIN
+    for label, field, height, shown in SERIES:
+        values = [known[day][field] if day in known else None for day in every]
+        told = [value for value in values if value is not None]
+        if not told:
+            continue
+        if field in ("memories", "bytes"):  # they stay while nothing is written
+            values = list(accumulate(values, lambda before, now: before if now is None else now))
+        lines = chart(values, width, height, signs)
+        ends = dict.fromkeys((shown(min(told)), shown(max(told))))
+        screen.line(f"{label:<{LABEL}}{' to '.join(ends)}")
+        for line in lines:
+            screen.line(f"{'':<{LABEL}}{line}".rstrip())
+    screen.line(f"{'days':<{LABEL}}{first} to {last}")
+    return 0
+
+
 def run_rebuild(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl rebuild`."""
-    result = client.call("rebuild", part=args.part)
+    with shown_under_way(args, screen, "rebuild"):
+        result = client.call("rebuild", part=args.part)
     lines = []
     for part, made in result["rebuilt"].items():
         taken = f"in {took(made['seconds'] * 1000)}"
@@ -121,7 +171,8 @@ def run_rebuild(args: argparse.Namespace, client: Client, screen: Screen) -> int
 
 def run_doctor(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl doctor`."""
-    result = client.call("doctor")
+    with shown_under_way(args, screen, "doctor"):
+        result = client.call("doctor")
     try:
         result["problems"] += openclaw.find_problems(openclaw.default_path())
     except ConfigError as error:
@@ -175,6 +226,7 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
     else:
         drawn += ", up to date"
     written = status.get("written_bytes") or 0
+    last = status.get("backup")
     rows = [
         *(("clock", one_line(note)) for note in status.get("clock", {}).get("notes", [])),
         ("memories", memories),
@@ -192,6 +244,8 @@ def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
             "requests",
             f"{count(status['requests'])} so far, {count(status['clients'], 'client')} now",
         ),
+        ("backup", f"{ago(last['made'])}, {one_line(last['path'])}" if last else ""),
+        *(("fleet", line) for line in list(fleet_lines(status.get("fleet") or {}))[:1]),
         ("socket", one_line(status["socket"])),
     ]
     return [(label, text) for label, text in rows if text]

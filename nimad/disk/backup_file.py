@@ -25,7 +25,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NoReturn
@@ -49,10 +48,23 @@ _BLOCK = 512
 
 
 def header(name: str, size: int) -> bytes:
-    """The blocks of a tar before the bytes of a file."""
-    made = tarfile.TarInfo(name)
-    made.size, made.mode = size, 0o600
-    return made.tobuf(tarfile.GNU_FORMAT, "utf-8", "strict")
+    """The blocks of a tar before the bytes of a file, as Python's tarfile makes them today.
+
+    Made here, because a backup must be readable when tarfile will make others.  Source: "Basic Tar
+    Format" and "GNU extensions" in the manual of GNU tar.
+    """
+    plain, long = name.encode(), b""
+    if len(plain) > 100:
+        whole = plain + b"\0"
+        long = _block(b"././@LongLink", len(whole), b"L", mode=0) + whole + filler(len(whole))
+    return long + _block(plain[:100], size, b"0", mode=0o600)
+
+
+def _block(name: bytes, size: int, kind: bytes, mode: int) -> bytes:
+    octal = b"%011o\0" % size if size < 8**11 else b"\x80" + size.to_bytes(11, "big")
+    begin = name.ljust(100, b"\0") + b"%07o\0" % mode + b"0000000\0" * 2 + octal + b"%011o\0" % 0
+    end = (kind + bytes(100) + b"ustar  \0").ljust(_BLOCK - 156, b"\0")
+    return begin + b"%06o\0 " % (sum(begin) + 8 * ord(" ") + sum(end)) + end
 
 
 def filler(size: int) -> bytes:

@@ -17,7 +17,7 @@ from nimad.errors import HubUnusable, NimadError, UsageError
 from nimad.hub.driver import psycopg
 from nimad.hub.schema import MIGRATIONS
 from nimad.hub.session import LATEST_VERSION
-from nimad.keys import DIRECTIONS
+from nimad.namespaces import DIRECTIONS
 
 OWN = uuid.UUID(int=0)
 """The writer of what nimad-hub itself says."""

@@ -28,7 +28,7 @@ DEFAULTS = {
     "application_name": "nimad-sync",
 }
 """Settings of a connection that the URL need not name.  Source: libpq, Parameter Key Words."""
-_COPY = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 """How a COPY in binary begins.  Source: PostgreSQL, COPY, Binary Format."""
 
 Row = dict[str, Any]
@@ -75,6 +75,11 @@ class Hub:
     def close(self) -> None:
         """Hang up."""
         self._connection.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is no more."""
+        return self._connection.closed
 
     def _meta(self, key: str) -> str:
         row = self._connection.execute("SELECT value FROM meta WHERE key = %s", (key,)).fetchone()
@@ -132,6 +137,13 @@ class Hub:
         return [
             (n, r.hex, w.hex, seq, ago) for n, r, w, seq, ago in self._rows(sql, list(namespaces))
         ]
+
+    def purges(self, namespace: str, writer: str, after: int) -> list[tuple[int, str, int]]:
+        """(number, UUID, id there) of what a board has purged, of rows above a number."""
+        sql = "SELECT seq, store, number FROM tombstones WHERE namespace = %s AND writer = %s"
+        sql += """ AND seq > %s AND body LIKE '%%"purge": true%%' ORDER BY seq LIMIT 100"""
+        found = self._rows(sql, namespace, writer, after)
+        return [(seq, store.hex, number) for seq, store, number in found]
 
     def acknowledge(self, reader: str, read: Mapping[tuple[str, str], int]) -> None:
         """Tell how far this board has read the streams of others, purges included."""
@@ -197,10 +209,8 @@ class Hub:
         self.bytes += sum(map(len, bodies))
         stores, numbers = zip(*(entry["key"] for entry in entries), strict=True)
         given: list[Any] = [namespace, writer, head, list(stores), list(numbers), bodies]
-        keys = (
-            "(namespace, store, number) IN (SELECT %s, s, n FROM unnest(%s::uuid[], %s::bigint[])"
-        )
-        keys += " AS u (s, n))"
+        keys = "namespace = %s AND (store, number) IN"
+        keys += " (SELECT s, n FROM unnest(%s::uuid[], %s::bigint[]) AS u (s, n))"
         execute = self._connection.execute
         if kind == "tombstones":
             found = execute("SELECT place FROM embedders").fetchall()
@@ -228,13 +238,13 @@ class Hub:
 
     def pull(
         self, namespace: str, writer: str, kind: str, after: int, upto: int, limit: int
-    ) -> list[tuple[int, Row]]:
-        """Rows of a kind from a stream, in order: (number, row)."""
+    ) -> list[tuple[int, str]]:
+        """Rows of a kind from a stream, in order: (number, JSON)."""
         sql = f"SELECT seq, body FROM {kind} WHERE namespace = %s AND writer = %s AND seq > %s"
         sql += " AND seq <= %s ORDER BY seq LIMIT %s"
         found = self._rows(sql, namespace, writer, after, upto, limit)
         self.bytes += sum(len(body) for _, body in found)
-        return [(seq, json.loads(body)) for seq, body in found]
+        return [(int(seq), str(body)) for seq, body in found]
 
     def listen(self, seconds: float) -> bool:
         """Wait until a board has written something, or for some time; whether one has."""
@@ -244,10 +254,28 @@ class Hub:
                 return True
         return False
 
-    @property
-    def descriptor(self) -> int:
-        """The connection's file descriptor, which is readable when the hub says something."""
-        return self._connection.fileno()
+    def search(
+        self,
+        namespace: str,
+        terms: Sequence[str],
+        place: str | None,
+        vector: Sequence[float],
+        most: int,
+    ) -> list[tuple[str, str]]:
+        """(UUID of the board, JSON) of memories that have some of the words, or are near a vector:
+        candidates, in no order."""
+        words = ["'" + word.replace("\\", "\\\\").replace("'", "''") + "'" for word in terms]
+        asked = [" & ".join(words), " & ".join(words[:2]), *words[:3]]
+        near = "[" + ",".join(f"{value:.4g}" for value in vector) + "]" if vector else None
+        found = self._rows(
+            "SELECT DISTINCT store, body FROM nimad.candidates(%s, %s::text[], %s, %s, %s)",
+            namespace,
+            list(dict.fromkeys(filter(None, asked))),
+            place if near else None,
+            near,
+            most,
+        )
+        return [(store.hex, body) for store, body in found]
 
     # --- vectors ----------------------------------------------------------------------------------
 
@@ -261,7 +289,7 @@ class Hub:
         with _told(), self._connection.transaction():
             execute = self._connection.execute
             execute(f"CREATE TEMP TABLE IF NOT EXISTS coming (LIKE {place}) ON COMMIT DELETE ROWS")
-            data = bytearray(_COPY)
+            data = bytearray(COPY)
             space = namespace.encode()
             for entry in entries:
                 store, number = entry["key"]
@@ -288,6 +316,7 @@ class Hub:
                 copy.write(bytes(data))
             execute(
                 f"INSERT INTO {place} SELECT c.* FROM coming c JOIN memories m USING"
-                " (namespace, store, number) WHERE c.store IN (SELECT store FROM boards"
-                " WHERE role = current_user) ON CONFLICT DO NOTHING"
+                " (namespace, store, number) WHERE c.namespace = %s AND c.store IN"
+                " (SELECT store FROM boards WHERE role = current_user) ON CONFLICT DO NOTHING",
+                (namespace,),
             )

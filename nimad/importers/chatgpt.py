@@ -78,6 +78,7 @@ def _messages(told: dict[str, Any]) -> Iterator[Message]:
         if isinstance(node.get("message"), dict):
             way.append((at, node["message"]))
         at = node.get("parent")
+    time = told.get("create_time")
     for key, message in reversed(way):
         author, content = _within(message, "author"), _within(message, "content")
         hidden = _within(message, "metadata").get("is_visually_hidden_from_conversation")
@@ -91,7 +92,7 @@ def _messages(told: dict[str, Any]) -> Iterator[Message]:
             for part in (parts if isinstance(parts, list) else [])
         ]
         text = "\n".join(one for one in texts if isinstance(one, str)).strip()
-        time = message.get("create_time") or told.get("create_time")
+        time = message.get("create_time") or time  # may be null
         yield Message(str(message.get("id") or key), role, text, time)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from nimad.importers.files import UNREADABLE, Member, Unfit, members, read_json
-from nimad.importers.items import Event, Importer, Item, Part, Rejected, key_of, moment
+from nimad.importers.items import Event, Importer, Item, Part, Rejected, moment
 from nimad.importers.json_stream import ArrayReader
 from nimad.importers.markdown import entries
 from nimad.importers.transcripts import Conversation, Message, text_of, turns
@@ -82,7 +82,7 @@ def _notes(text: str, tags: tuple[str, ...], **extra: str) -> Iterator[Item]:
     for entry in entries(text):
         about = {**extra, **({"heading": entry.heading} if entry.heading else {})}
         memory = Memory(entry.text, who="Claude", timestamp=None, tags=tags, extra=about or None)
-        yield Item(key_of(entry.text), memory)
+        yield Item("", memory)
 
 
 def _projects(name: str, file: IO[bytes]) -> Iterator[Event]:

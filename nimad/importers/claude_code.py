@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from nimad.importers.files import Unfit, first_object, objects, opened, read_note, walk
-from nimad.importers.items import Event, Importer, Item, Part, Rejected, Whole, key_of, moment
+from nimad.importers.files import Unfit, objects, opened, read_note, walk
+from nimad.importers.items import Event, Importer, Item, Part, Rejected, Whole, moment
 from nimad.importers.markdown import day_in, entries, front_matter
 from nimad.importers.transcripts import Conversation, Message, text_of, turns
 from nimad.model import Memory
@@ -33,13 +34,12 @@ def detect(path: Path) -> float:
     if path.is_file():
         if path.name in OWN_NOTES:
             return 0.9
-        first = first_object(path) if path.suffix == ".jsonl" else {}
-        return 0.95 if "sessionId" in first or ("leafUuid" in first and "summary" in first) else 0.0
+        return 0.95 * (path.suffix == ".jsonl" and _is_transcript(path))
     if (path / "projects").is_dir() and any(path.glob("projects/*/*.jsonl")):
         return 0.95
     if any(path.glob("projects/*/memory/*.md")) or path.name == ".claude":
         return 0.9
-    if any("sessionId" in first_object(file) for file in sorted(path.glob("*.jsonl"))[:3]):
+    if any(_is_transcript(file) for file in sorted(path.glob("*.jsonl"))[:3]):
         return 0.9
     in_project = path.name == "memory" and path.parent.parent.name == "projects"
     return 0.85 if in_project else 0.6 * (path / "CLAUDE.md").is_file()
@@ -64,20 +64,18 @@ def read(path: Path) -> Iterator[Event]:
             yield from _note(*told)
     yield Whole("notes/")
     for name, file in sessions:
-        if "sessionId" in _first_message(file):
+        if _is_transcript(file):
             yield from _session(name, file)
 
 
-def _first_message(path: Path) -> dict[str, Any]:
-    """A line that names its session: the first ones may be summaries."""
+def _is_transcript(path: Path) -> bool:
+    """Whether one of the first lines names its session; those before it may be summaries."""
     try:
         with opened(path) as file:
-            for _, told in zip(range(20), objects(file, ""), strict=False):
-                if not isinstance(told, Rejected) and "sessionId" in told[1]:
-                    return told[1]
+            lines = islice(objects(file, ""), 20)
+            return any(not isinstance(told, Rejected) and "sessionId" in told[1] for told in lines)
     except Unfit:
-        pass
-    return {}
+        return False
 
 
 def _note(name: str, path: Path) -> Iterator[Event]:
@@ -98,8 +96,8 @@ def _note(name: str, path: Path) -> Iterator[Event]:
         ):
             extra["title"] = title
         at = moment(day_in(path.name), extra)
-        memory = Memory(entry.text, timestamp=at, tags=tags, agent=AGENT, extra=extra)
-        yield Item(key_of(entry.text), memory)
+        memory = Memory(entry.text, session=name, timestamp=at, tags=tags, agent=AGENT, extra=extra)
+        yield Item("", memory)
 
 
 def _session(name: str, path: Path) -> Iterator[Event]:

@@ -59,7 +59,8 @@ def walk(
 ) -> Iterator[tuple[str, Path] | Rejected]:
     """The files below a directory whose names are wanted, by name: (path from there, path).
 
-    No link is followed; `skip` are names of directories that are passed over.
+    No link is followed; `skip` are names of directories that are passed over.  The key of what was
+    refused is its path from there; that of a directory ends with a slash, but for the first one's.
     """
     seen = 0
     todo = [(root, "", depth)]
@@ -68,7 +69,7 @@ def walk(
         try:
             entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
         except OSError as error:
-            yield Rejected(prefix or ".", f"the directory cannot be read ({error.strerror})", True)
+            yield Rejected(prefix, f"the directory cannot be read ({error.strerror})", True)
             continue
         below = []
         for entry in entries:
@@ -76,13 +77,17 @@ def walk(
             is_directory = entry.is_dir(follow_symlinks=False)
             if is_directory and entry.name not in skip:
                 if depth == MAX_DEPTH:
-                    yield Rejected(name, "it lies too deep")
+                    yield Rejected(f"{name}/", "it lies too deep", True)
                 else:
                     below.append((directory / entry.name, f"{name}/", depth + 1))
+            elif entry.name in skip:
+                continue
+            elif entry.is_symlink() and os.path.isdir(entry):  # noqa: PTH112 - it never raises
+                yield Rejected(f"{name}/", "it is a link, which is not followed", True)
             elif not is_directory and wanted(entry.name):
                 seen += 1
                 if seen > MAX_FILES:
-                    yield Rejected(name, f"there are more than {MAX_FILES:,} files", True)
+                    yield Rejected("", f"there are more than {MAX_FILES:,} files", True)
                     return
                 if entry.is_symlink():
                     yield Rejected(name, "it is a link, which is not followed", True)
@@ -187,7 +192,11 @@ class Member:
 def members(path: Path) -> Iterator[Member | Rejected]:
     """The JSON files of an export: of a directory, of a zip, of the zips in a directory."""
     if not path.is_dir():
-        yield from _of_zip(path, "") if is_zip(path) else [Member(path.name, partial(_plain, path))]
+        yield from (
+            _of_zip(path, "")
+            if is_zip(path)
+            else [Member(path.name, partial(_plain, path, found=False))]
+        )
         return
     for told in walk(path, lambda name: name.lower().endswith((".json", ".zip"))):
         if isinstance(told, Rejected):
@@ -207,9 +216,10 @@ def is_zip(path: Path) -> bool:
         return False
 
 
-def _plain(path: Path) -> IO[bytes]:
+def _plain(path: Path, *, found: bool = True) -> IO[bytes]:
     try:
-        check_owner(path)
+        if found:
+            check_owner(path)
     except NimadError as error:
         raise Unfit(error.message) from None
     return io.BufferedReader(cast(io.RawIOBase, open_plain(path)), BUFFER)

@@ -3,7 +3,7 @@
 A source is a series of parts (a file of notes, a session, a database).  After a part has begun, all
 items that follow are its own.  The key of an item is stable: a second look at the same source
 gives the same one.  Where a source has ids of its own it is one of these; a line of notes, which
-has none, is named by what it says (`key_of`): a line that was edited is another item.
+has none, is named by a digest of what it says: one that was edited is another item.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A memory of the part, and its key there."""
+    """A memory of the part, and its key there; "" names it by its text, as that is stored: a secret
+    that is masked leaves no digest."""
 
     key: str
     memory: Memory
@@ -46,8 +47,8 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """A relation from an item of the part to another item: its part and key, or a part alone, which
-    stands for its first item."""
+    """A relation from an item of the part ("": the last one) to another item: its part and key, or
+    a part alone, which stands for its first item."""
 
     key: str
     target_part: str
@@ -59,7 +60,8 @@ class Linked:
 @dataclass(frozen=True, slots=True)
 class Whole:
     """All parts whose names begin with `prefix` were told: a part that is stored and was not is
-    gone from the source, with its items."""
+    gone from the source, with its items; but for those below a part that was not read and whose
+    name ends with a slash."""
 
     prefix: str
 

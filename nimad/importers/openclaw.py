@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from nimad.importers.files import Unfit, first_object, objects, opened, read_note, walk
-from nimad.importers.items import Event, Importer, Item, Part, Rejected, Whole, key_of, moment
+from nimad.importers.items import Event, Importer, Item, Part, Rejected, Whole, moment
 from nimad.importers.markdown import day_in, entries
 from nimad.importers.transcripts import Conversation, Message, text_of, turns
-from nimad.model import Memory
+from nimad.model import DEFAULT_NAMESPACE, Memory
 
 NOTES = frozenset({"MEMORY.md", "USER.md"})
 SKIPPED = frozenset({".git", "node_modules", "skills", "plugins", ".obsidian", ".trash"})
@@ -31,12 +31,13 @@ _SENDER = re.compile(
 
 
 def detect(path: Path) -> float:
-    """A state directory, a workspace, or a transcript."""
+    """A state directory, its agents, a workspace, or a transcript."""
     if path.is_file():
         first = first_object(path) if path.suffix == ".jsonl" else {}
         shape = first.get("type") == "session" or isinstance(_message(first).get("role"), str)
         return 0.9 if shape and "sessionId" not in first else 0.0
-    if (path / "agents").is_dir() and any(path.glob("agents/*/sessions")):
+    agents = path if path.name == "agents" else path / "agents"
+    if any(agents.glob("*/sessions")):
         return 0.95
     if (path / "openclaw.json").is_file() or (path / "workspace" / "MEMORY.md").is_file():
         return 0.9
@@ -66,6 +67,11 @@ def read(path: Path) -> Iterator[Event]:
             yield from _session(name, file, found[1])
 
 
+def _namespace(agent: str | None) -> str:
+    """Where our plugin keeps what an agent remembers, which no other one is to see."""
+    return DEFAULT_NAMESPACE if agent in (None, "main") else f"agent.{agent}"
+
+
 def _wanted(name: str) -> bool:
     return name.endswith((".md", ".jsonl")) and ".deleted." not in name
 
@@ -77,6 +83,8 @@ def _note(name: str, path: Path) -> Iterator[Event]:
     except Unfit as error:
         yield Rejected(name, str(error), True)
         return
+    owner = re.search(r"(?:^|/)workspace-([^/]+)/", name)
+    agent = owner[1] if owner else None
     about_user = path.name == "USER.md" and "status:" in text
     for entry in entries(text):
         if entry.status == "superseded" or (about_user and entry.status not in ("", "active")):
@@ -91,12 +99,15 @@ def _note(name: str, path: Path) -> Iterator[Event]:
         memory = Memory(
             entry.text,
             who="self",
+            session=name,
+            agent=agent,
+            namespace=_namespace(agent),
             timestamp=at,
             tags=tags,
             importance=entry.importance,
             extra=extra,
         )
-        yield Item(key_of(entry.text), memory)
+        yield Item("", memory)
 
 
 def _message(line: dict[str, Any]) -> dict[str, Any]:
@@ -130,7 +141,7 @@ def _session(name: str, path: Path, agent: str | None) -> Iterator[Event]:
                     key, role, said, time, sender[1] if sender and role == "input" else ""
                 )
 
-    about = Conversation(path.stem, agent=agent, extra={"file": name})
+    about = Conversation(path.stem, agent=agent, namespace=_namespace(agent), extra={"file": name})
     try:
         yield from turns(messages(), about)
     except Unfit as error:

@@ -54,7 +54,7 @@ def read(path: Path) -> Iterator[Event]:
     for origin, relation, target in dict.fromkeys(relations):
         text = f"{origin} {relation.replace('_', ' ')} {target}"
         yield Item(
-            f"relation {key_of(origin, relation, target)}",
+            "",
             Memory(text, timestamp=None, tags=("relation",)),
         )
         if {origin, target} <= with_memory:
@@ -95,7 +95,7 @@ def _entity(name: str, line: dict[str, Any]) -> Iterator[Event]:
             text = one if one.startswith(name) else f"{name}: {one}"
             tags = (kind,) if kind else ()
             yield Item(
-                f"{key_of(name)} {key_of(one)}",
+                "",
                 Memory(text, timestamp=None, tags=tags, extra=extra),
             )
 

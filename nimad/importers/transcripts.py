@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from nimad.importers.items import Item, key_of, moment
-from nimad.model import Memory
+from nimad.importers.items import Item, moment
+from nimad.model import DEFAULT_NAMESPACE, Memory
 
 _FENCE = "```json.*?```"
 _INJECTED = [
@@ -54,6 +54,7 @@ class Conversation:
 
     session: str
     agent: str | None = None
+    namespace: str = DEFAULT_NAMESPACE
     where: str | None = None
     assistant: str = "self"
     tags: tuple[str, ...] = ()
@@ -87,31 +88,34 @@ def text_of(content: Any, kind: str = "text") -> str:
 def turns(messages: Iterable[Message], about: Conversation) -> Iterator[Item]:
     """The items of a conversation: for each input its last output, and all contemplation between.
 
-    A turn is named by the key of its input; what is said before the first one belongs to none.
+    A turn is named by the key of its input, else by its time or place; what is said before the
+    first one belongs to none.
     """
     turn: dict[str, Message] = {}
+    place = 0
     for message in messages:
         if about.framed:
             message.text = without_frames(message.text)
         if not message.text:
             continue
         if message.role == "input":
-            yield from _items(turn, about)
+            yield from _items(turn, about, place)
             turn = {}
+            place += 1
         elif message.role == "contemplation" and "contemplation" in turn:
             message.text = f"{turn['contemplation'].text}\n{message.text}"
             message.key = turn["contemplation"].key
         turn[message.role] = message
-    yield from _items(turn, about)
+    yield from _items(turn, about, place)
 
 
-def _items(turn: dict[str, Message], about: Conversation) -> Iterator[Item]:
+def _items(turn: dict[str, Message], about: Conversation, place: int) -> Iterator[Item]:
     if about.framed and any(_NOISE.search(message.text[:LOOKED_AT]) for message in turn.values()):
         return
     if "output" not in turn:
         turn.pop("contemplation", None)
     asked = turn.get("input")
-    name = (asked.key or key_of(asked.text)) if asked else None
+    name = asked.key or str(asked.time or place) if asked else None
     for role in ("input", "contemplation", "output"):
         if (message := turn.get(role)) is None:
             continue
@@ -119,13 +123,14 @@ def _items(turn: dict[str, Message], about: Conversation) -> Iterator[Item]:
         who = message.who or (user() if role == "input" else about.assistant)
         at = moment(message.time, extra)
         yield Item(
-            message.key or key_of(role, str(message.time), message.text),
+            message.key,
             Memory(
                 message.text,
                 who=who,
                 timestamp=at,
                 layer=role,
                 agent=about.agent,
+                namespace=about.namespace,
                 where=about.where,
                 session=about.session,
                 turn=name,

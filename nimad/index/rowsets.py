@@ -42,6 +42,18 @@ def joined(firsts: Ints, ends: Ints) -> Ints:
     return np.stack([heads, ends[np.append(breaks, len(ends) - 1)]], axis=1)
 
 
+def highest_rows(
+    rows: Ints, values: NDArray[np.float32], k: int
+) -> tuple[Ints, NDArray[np.float32]]:
+    """Of rows, ascending, those of the k highest values, equal ones by number; and the values."""
+    if len(rows) <= k:
+        return rows, values
+    bar = np.partition(values, len(values) - k)[len(values) - k]
+    kept = values > bar
+    kept[np.flatnonzero(values == bar)[: k - np.count_nonzero(kept)]] = True
+    return rows[kept], values[kept]
+
+
 @dataclass(frozen=True)
 class Ranks:
     """How many numbers of a set lie below a number, in constant time.

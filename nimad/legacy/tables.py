@@ -11,8 +11,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from nimad.errors import NimadError
 from nimad.legacy.hostile_reader import RowReader
-from nimad.legacy.schema import ROW_KEYS, open_source, quoted
+from nimad.legacy.schema import ROW_KEYS, open_source, quoted, sqlite_errors
 from nimad.legacy.snapshot import consistent_copy
 from nimad.legacy.values import BrokenText
 
@@ -67,3 +68,14 @@ def _values(names: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
         for value in row
     ]
     return dict(zip(names, values, strict=True))
+
+
+def table_names(path: Path) -> set[str]:
+    """The names of the tables that a database has without its write-ahead log; none where it is
+    none, or cannot be read.  Nothing beside it changes."""
+    try:
+        with sqlite_errors(path), closing(open_source(path, "mode=ro&immutable=1")) as connection:
+            found = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            return {str(name) for (name,) in found.fetchmany(1000)}
+    except NimadError:
+        return set()

@@ -173,9 +173,12 @@ class MigrationManager:
         source = sources.by_name(self._store.records, name)
         if source.stage not in (Stage.LINKED, Stage.VERIFIED, Stage.LAZY):
             raise Busy(detail=f"{name} is still {source.state}; verify it when it is done")
-        with Run.of(self._store, source, self._log) as run:
+        compared, total = 0, max(1, source.total)
+        told = self._store.under_way.tell("migrate.verify", lambda: compared / total)
+        with Run.of(self._store, source, self._log) as run, told:
             comparison = Comparison(self._store, source, run.graph())
-            for _ in comparison.steps():
+            for done in comparison.steps():
+                compared = done
                 if self.worker.stopping.is_set():
                     raise Busy(detail="it is stopping")
         return {

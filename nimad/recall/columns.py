@@ -220,7 +220,7 @@ class Columns:
 
     def touch(self, names: Iterable[str], rows: Rows | int) -> None:
         """Some columns are written to at some rows: those that are mapped stay in memory."""
-        if np.min(rows, initial=self.mapped) < self.mapped:
+        if self.mapped and np.min(rows, initial=self.mapped) < self.mapped:
             self._written.update(names)
 
     def give_back(self) -> None:

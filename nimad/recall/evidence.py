@@ -1,15 +1,16 @@
 """Decides between answering and returning nothing.
 
 A question is held against the store as a whole: how much of it one memory holds in words, how near
-one comes in meaning against how near any memory is, how many of its words no memory knows, and how
-rare those are in the language.  Each of these is a signal (`SIGNALS`); their weighted sum, in
-natural logarithms of odds, is the evidence, and from 0 on an answer is shown.  No signal asks which
-data or which language this is; what stands for a language is how much of the question the
-vocabulary of the embedder spells.
+one comes in meaning against how near any memory is, what the best of both lacks, how many words no
+memory knows, and how rare those are in the language.  Each of these is a signal (`SIGNALS`).  A
+small network (`Model`) makes of them the evidence, in natural logarithms of odds, and from 0 on an
+answer is shown.  No signal asks which data or which language this is; what stands for a language
+is how much of the question the vocabulary of the embedder spells.
 
 The weights (`nimad.recall.evidence_weights`) are fitted on labelled sets of many kinds by
 `packaging/fit_evidence.py`, so that of each kind at most one answerable question in a hundred stays
-without an answer (three where most words are hashed), and as few others as then possible get one.
+without an answer (two of commands, three in Russian, Chinese and the like, ten where notes are
+asked in another language), and as few others as then possible get one.
 docs/recall.md has the curves.  `strictness` moves the threshold along them.
 
 The modes words and meaning rank by one side alone, but look at the other before they refuse, where
@@ -19,8 +20,9 @@ that is quick: whether there is an answer does not depend on how it is ranked.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +43,17 @@ SIGNALS = {
     "weight": "the rarity of the words in that one memory [10 nats]",
     "surprise": "the same, less what the best of this many memories holds by chance [10 nats]",
     "common": "the share of the words that any memory holds, by their rarity in the vocabulary",
+    "held": "the share of the words that the memory of `coverage` holds, by the same rarity",
+    "unknown": "the share of the words that no memory knows",
+    "strangest": "the rarity in the vocabulary of the rarest word that no memory knows",
     "strangers": "1 where no memory knows any name in the question",
     "named": "1 where the question names somebody whose memories these are",
     "nearest": "the cosine of the nearest memory, 1 being that of a right answer",
     "gap": "how far it is above what is usual in the store for this question",
     "peak": "the same in deviations, less what the best of this many has by chance [5 deviations]",
     "usual": "what is usual",
+    "agreed": "the coverage of the nearest memory",
+    "missed": "the share of the words that the memory of `together` does not hold, by rarity",
     "hashed": "the share of the words that the embedder knows by spelling only",
     "paired": "the share of the words that are pairs of a script without spaces",
     "cut": "pieces of the vocabulary per word that it spells, above those of English",
@@ -54,17 +61,16 @@ SIGNALS = {
     "texts": "the logarithm of the mean length of the memories [words]",
     "size": "the logarithm of the number of memories",
 }
-"""The signals, and what each of them measures; a weight may be of a product of them."""
+"""The signals, and what each of them measures."""
 PARTS = {
-    "words": ("coverage", "weight", "surprise"),
-    "known": ("common", "strangers", "named"),
-    "meaning": ("nearest", "gap", "peak", "usual"),
-    "both": ("together",),
-    "question": ("hashed", "paired", "cut", "length"),
     "store": ("texts", "size"),
+    "question": ("hashed", "paired", "cut", "length"),
+    "known": ("common", "unknown", "strangest", "strangers", "named"),
+    "words": ("coverage", "weight", "surprise", "held"),
+    "meaning": ("nearest", "gap", "peak", "usual"),
+    "both": ("together", "agreed", "missed"),
 }
-"""What `--explain` adds up to one figure each; a product belongs to the part of its last factor."""
-PART_OF = {name: part for part, names in PARTS.items() for name in names}
+"""What `--explain` shows as one figure each, in the order in which they are taken into account."""
 ENGLISH_PIECES = 1.1
 """Pieces of the vocabulary per English word."""
 MOST_PIECES = 1.5
@@ -75,6 +81,10 @@ UNSEEN = 10
 """Memories that a store is taken to have besides, without any word of the question."""
 LEAST_SPREAD = 0.01
 """Of cosines in a store: below, it says nothing [standard deviation]."""
+NEVER = np.float32(-9)
+"""Below every cosine."""
+USUAL_SIGNAL = 4.0
+"""Bound of a signal: beyond, nothing is known [standard deviations from the mean]."""
 UNREACHED = 1000.0
 """Evidence that no question has [nats]."""
 _STEEPNESS = 2.0
@@ -123,31 +133,47 @@ def threshold(strictness: float) -> float:
 
 
 class Model:
-    """Weights of signals and of products of two, named "a" or "a*b", and "base"."""
+    """A network of one hidden layer, beside which the signals also count directly:
 
-    def __init__(self, weights: Mapping[str, float], sure: float = math.inf) -> None:
-        """`sure`: the evidence from which on nothing else needs to be looked at [nats]."""
+        evidence = base + x . direct + tanh(x . into + bias) . out
+
+    where x are the signals less their means, in standard deviations.
+    """
+
+    def __init__(self, weights: Mapping[str, Sequence[float]], sure: float = math.inf) -> None:
+        """
+        Args:
+            weights: of each signal its mean, its standard deviation, what it counts directly, and
+                in each hidden unit; under "base" 0, 1, the base and the biases; under "out" what
+                the units count, behind three zeros.
+            sure: the evidence from which on nothing else needs to be looked at [nats].
+        """
         self.sure = sure
-        self.base = weights["base"]
-        pairs = [name.split("*") for name in weights if name != "base"]
-        self.signals = sorted({name for pair in pairs for name in pair})
-        place = {name: number for number, name in enumerate(self.signals)}
-        self._left = np.array([place[pair[0]] for pair in pairs])
-        self._right = np.array([place[pair[1]] if len(pair) > 1 else len(place) for pair in pairs])
-        self._weights = np.array([value for name, value in weights.items() if name != "base"])
-        self._part_of = [PART_OF[pair[-1]] for pair in pairs]
+        self.signals = [name for name in weights if name not in ("base", "out")]
+        table = np.array([weights[name] for name in self.signals])
+        self._mean, self._scale, self._direct = table[:, 0], 1 / table[:, 1], table[:, 2]
+        self._into = table[:, 3:]
+        self._base, self._bias = weights["base"][2], np.array(weights["base"][3:])
+        self._out = np.array(weights["out"][3:])
 
-    def terms(self, signals: Mapping[str, float]) -> NDArray[np.float64]:
-        """float64[n]: what each weight adds to the evidence."""
-        values = np.array([*(signals[name] for name in self.signals), 1.0])
-        found: NDArray[np.float64] = self._weights * values[self._left] * values[self._right]
-        return found
+    def evidence(self, signals: Mapping[str, float], of: Set[str] | None = None) -> float:
+        """The evidence [nats]; with `of`, all other signals being what is usual."""
+        x = np.array([signals[name] for name in self.signals])
+        x = ((x - self._mean) * self._scale).clip(-USUAL_SIGNAL, USUAL_SIGNAL)
+        if of is not None:
+            x *= [name in of for name in self.signals]
+        units = np.tanh(x @ self._into + self._bias)
+        return float(self._base + x @ self._direct + units @ self._out)
 
     def parts(self, signals: Mapping[str, float]) -> dict[str, float]:
-        """What each part of the signals adds to the evidence, and the base."""
-        found = {"base": self.base}
-        for part, value in zip(self._part_of, self.terms(signals).tolist(), strict=True):
-            found[part] = found.get(part, 0.0) + value
+        """What each part of the signals adds to the evidence of those before it, and the base."""
+        known: set[str] = set()
+        before = self.evidence(signals, known)
+        found = {"base": before}
+        for part, names in PARTS.items():
+            known.update(names)
+            after = self.evidence(signals, known)
+            found[part], before = after - before, after
         return found
 
 
@@ -166,7 +192,7 @@ def model_of(signals: Mapping[str, float]) -> Model:
 def weigh(signals: Mapping[str, float], least: float) -> Evidence:
     """The evidence of some signals."""
     model = model_of(signals)
-    met = model.base + math.fsum(model.terms(signals).tolist())
+    met = model.evidence(signals)
     return Evidence(met, least, signals.get("strangers", 0) > 0, met >= least + model.sure, signals)
 
 
@@ -204,33 +230,42 @@ def measure(
         "size": math.log(scope.count),
         "named": float(len(asked.subjects) > 0),
     }
-    covered = None
-    if (words := sides.words) is not None:
-        covered, of_words = _of_words(asked, sides, scope.count)
-        signals |= of_words
-        known = {term for term, rows in words.holders.items() if len(rows)}
-        found = total = 0.0
-        for word, one in zip(spoken, spelt, strict=True):
-            for term in cut(word):
-                if term in known or term in words.unknown:
-                    total += one.rarity**2
-                    found += one.rarity**2 * (term in known)
-        signals["common"] = found / total if total else 0.0
-        signals["strangers"] = float(_all_strange(asked, spoken, cut, words))
-    if (near := sides.near) is not None:
+    words, near = sides.words, sides.near
+    usual = 0.0
+    if near is not None:
         usual = near.usual if embedder.scale.usual is None else embedder.scale.usual
         span = embedder.scale.right - (0.0 if embedder.scale.usual is None else usual)
-        gap = near.high - near.usual
-        chance = math.sqrt(2 * math.log(max(scope.count, 2)))
-        signals["nearest"] = (near.high - usual) / span
-        signals["usual"] = (near.usual - (embedder.scale.usual or near.usual)) / span
-        signals["gap"] = gap / span
-        signals["peak"] = (gap / max(near.spread, LEAST_SPREAD) - chance) / 5
-        if covered is not None:
-            both = covered.share + (near.mixed - usual) / span
-            most = float(np.fmax.reduce(both, initial=np.nan))
-            signals["together"] = signals["nearest"] if math.isnan(most) else most
+        signals |= _of_meaning(near, scope.count, usual, span)
+    if words is not None:
+        found = [
+            _Word(word, [term for term in cut(word) if term in words.holders], one.rarity**2)
+            for word, one in zip(spoken, spelt, strict=True)
+        ]
+        covered, held, of_words = _of_words(asked, sides, scope.count)
+        signals |= of_words | _of_known(asked, found, words)
+        wanted = [one for one in found if not asked.met.issuperset(one.terms)]
+        signals["held"] = 1 - _missed(wanted, held)
+        if near is not None:
+            together = np.fmax(covered.share + (near.mixed - usual) / span, NEVER)
+            best = int(together.argmax()) if len(together) else -1
+            row = int(near.rows[best]) if best >= 0 else -1
+            if row != covered.best:
+                held = _held_by(row, {t for word in wanted for t in word.terms}, words.holders)
+            signals["missed"] = _missed(wanted, held)
+            nearest = int(np.fmax(near.mixed, NEVER).argmax()) if best >= 0 else -1
+            signals["agreed"] = float(covered.share[nearest]) if best >= 0 else 0.0
+            most = float(together[best]) if best >= 0 else float(NEVER)
+            signals["together"] = most if most > NEVER else signals["nearest"]
     return signals
+
+
+class _Word(NamedTuple):
+    """A word of a question as it is written, its terms that were asked, and its rarity in the
+    vocabulary."""
+
+    text: str
+    terms: Sequence[str]
+    rarity: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,8 +308,34 @@ def _cover(rarity: Mapping[str, float], holders: Mapping[str, Numbers], sides: S
     return _Coverage(rows, share[rows], best)
 
 
-def _of_words(asked: ParsedQuery, sides: Sides, count: int) -> tuple[_Coverage, dict[str, float]]:
-    """What memories hold of the question's words, and the signals of that."""
+def _held_by(row: int, terms: Iterable[str], holders: Mapping[str, Numbers]) -> set[str]:
+    """Those of some terms that a row holds."""
+    sought = np.uint32(max(row, 0))
+    held = set()
+    for term in terms:
+        rows = holders[term]
+        at = rows.searchsorted(sought)
+        if at < len(rows) and rows[at] == row:
+            held.add(term)
+    return held
+
+
+def _missed(wanted: Sequence[_Word], held: Set[str]) -> float:
+    """The share of words, by rarity, whose terms are not held."""
+    missed = total = 0.0
+    for _, terms, rarity in wanted:
+        total += rarity
+        for term in terms:
+            if term not in held:
+                missed += rarity / len(terms)
+    return missed / total if total else 0.0
+
+
+def _of_words(
+    asked: ParsedQuery, sides: Sides, count: int
+) -> tuple[_Coverage, set[str], dict[str, float]]:
+    """What memories hold of the question's words, the terms that the best one holds, and the
+    signals of that."""
     words = sides.words
     assert words is not None, "its caller looked"
     holders = dict(words.holders)
@@ -290,33 +351,64 @@ def _of_words(asked: ParsedQuery, sides: Sides, count: int) -> tuple[_Coverage, 
     counted = sorted(rarity.values())[-lexical.MEASURE if asked.around else 0 :]
     total = max(sum(counted), 1e-6)
     found = _cover({term: value / total for term, value in rarity.items()}, holders, sides)
-    best = np.uint32(max(found.best, 0))
-    held = [
-        value
-        for term, value in rarity.items()
-        if found.best in holders[term][(at := holders[term].searchsorted(best)) : at + 1]
-    ]
-    coverage = min(sum(held) / total, 1.0)
+    held = _held_by(found.best, rarity, holders)
+    coverage = min(math.fsum(rarity[term] for term in held) / total, 1.0)
     ways = math.lgamma(len(rarity) + 1) - math.lgamma(len(held) + 1)
     ways -= math.lgamma(len(rarity) - len(held) + 1)
     weight = coverage * total
-    return found, {
-        "coverage": coverage,
-        "weight": weight / 10,
-        "surprise": (weight - math.log(max(count, 1)) - ways) / 10,
+    return (
+        found,
+        held,
+        {
+            "coverage": coverage,
+            "weight": weight / 10,
+            "surprise": (weight - math.log(max(count, 1)) - ways) / 10,
+        },
+    )
+
+
+def _of_known(asked: ParsedQuery, found: Sequence[_Word], words: LexicalScores) -> dict[str, float]:
+    """The signals of what any memory holds.
+
+    A question names something by words with a capital letter inside it; in German every noun has
+    one.
+    """
+    known = total = strangest = 0.0
+    strange = count = 0
+    names: set[str] = set()
+    met, unknown = asked.met, words.unknown
+    for place, (text, terms, rarity) in enumerate(found):
+        if place and text[:1].isupper():
+            names.update(terms)
+        missing = answered = 0
+        for term in terms:
+            if term in unknown:
+                missing += 1
+            elif term not in met or len(words.holders[term]):
+                answered += 1
+        total += rarity * (missing + answered)
+        known += rarity * answered
+        if terms and not met.issuperset(terms):
+            count += 1
+            if missing and not answered:
+                strange += 1
+                strangest = max(strangest, rarity)
+    names -= asked.met
+    strangers = bool(names) and names <= words.unknown and not asked.german
+    return {
+        "common": known / total if total else 0.0,
+        "unknown": strange / max(count, 1),
+        "strangest": strangest,
+        "strangers": float(strangers),
     }
 
 
-def _all_strange(
-    asked: ParsedQuery,
-    spoken: list[str],
-    cut: Callable[[str], tuple[str, ...]],
-    words: LexicalScores,
-) -> bool:
-    """Whether a question names something, by words with a capital letter inside it, and no memory
-    holds a word of any name.  In German every noun has one."""
-    if asked.german:
-        return False
-    named = {term for word in spoken[1:] if word[:1].isupper() for term in cut(word)} - asked.met
-    named &= words.holders.keys()
-    return bool(named) and named <= words.unknown
+def _of_meaning(near: SemanticScores, count: int, usual: float, span: float) -> dict[str, float]:
+    gap = near.high - near.usual
+    chance = math.sqrt(2 * math.log(max(count, 2)))
+    return {
+        "nearest": (near.high - usual) / span,
+        "usual": (near.usual - usual) / span,
+        "gap": gap / span,
+        "peak": (gap / max(near.spread, LEAST_SPREAD) - chance) / 5,
+    }

@@ -68,6 +68,7 @@ _STANDING = "always|never|from now on|whenever"
 _STANDING += "|immer|nie|niemals|ab jetzt|von nun an|siempre|nunca|a partir de ahora"
 _STANDING += "|toujours|jamais|désormais|à partir de maintenant|всегда|никогда|отныне"
 _DENSE_STANDING = "以后|今后|从现在起|总是|始终|永远|每次|务必"
+_STANDING_WORDS = (*_STANDING.split("|"), *_DENSE_STANDING.split("|"))
 _INSTRUCTION = lazy_pattern(
     rf"\W*(?:(?:please|also|and|bitte|por favor|пожалуйста),? )*(?:{_STANDING})\b"
     rf"|.{{0,200}}\b(?:{_STANDING})\b[^.!?\n]*\b(?:when(?:ever)? I|if I|wenn ich|cuando (?:yo|te)"
@@ -79,7 +80,8 @@ _INSTRUCTION = lazy_pattern(
 
 def is_instruction(text: str) -> bool:
     """Whether a text says at its beginning what is to be done always, or when something comes."""
-    return _INSTRUCTION.match(text) is not None
+    folded = text.casefold()  # most texts have none of these words, and the pattern takes 15 us
+    return any(word in folded for word in _STANDING_WORDS) and bool(_INSTRUCTION.match(text))
 
 
 def layer_asked(text: str) -> str | None:

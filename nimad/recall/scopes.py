@@ -26,6 +26,9 @@ _KEPT = 8
 """Scopes kept."""
 _LARGE, _LARGE_KEPT = 50_000, 3
 """Rows from which on fewer are kept, and how many: one takes up to 18 bytes a row."""
+BLOCKS = 32
+"""Blocks of rows of which the usual cosine of a store is taken [rows of _BLOCK]."""
+_BLOCK = 8
 _SUBJECTS_KEPT = 16
 """Combinations of subjects whose rows are kept."""
 _LAYERS_SQL = "SELECT folded, id FROM names WHERE folded IN (?, ?)"
@@ -90,6 +93,11 @@ class Scope:
     def rows(self) -> NDArray[np.int64]:
         """int64[count], ascending: the rows themselves."""
         return np.flatnonzero(self.mask)
+
+    @functools.cached_property
+    def sample(self) -> Rows:
+        """int64[m], ascending: some of the rows, of which the usual cosine is taken."""
+        return evenly(self.rows, BLOCKS)
 
     @functools.cached_property
     def ids(self) -> NDArray[np.int64] | None:
@@ -213,3 +221,13 @@ class Scopes:
             who=columns.who,
             bound=where.within is not None,
         )
+
+
+def evenly(rows: Rows, blocks: int) -> Rows:
+    """Some of the rows in blocks of neighbours, all over them: vectors that lie beside each other
+    share pages.  All of them where they are few."""
+    if len(rows) <= 2 * blocks * _BLOCK:
+        return rows
+    starts = np.linspace(0, len(rows) - _BLOCK, blocks).astype(np.int64)
+    found: Rows = rows[(starts[:, None] + np.arange(_BLOCK)).ravel()]
+    return found

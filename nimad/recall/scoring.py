@@ -368,7 +368,7 @@ class Scoring:
         candidate."""
         lexical, semantic = self._sides_of(found.shared, found.mixed, scored)
         core = lexical + semantic + worth_of(scored.bonuses, scored.bonuses, found.rows)
-        core[~found.kept] = -np.inf
+        np.copyto(core, -np.inf, where=~found.kept)
         if len(scored.same):
             core[np.isin(found.rows, scored.same)] += EXACT
         return core
@@ -394,7 +394,8 @@ class Scoring:
         """The lexical and the semantic term of the formula."""
         near, top = scored.near, max(scored.words.top, 1e-6)
         share = self._share(scored.context, scored.query)
-        nearness = np.where(np.isnan(mixed), np.float32(0), mixed)
+        unknown = np.isnan(mixed)
+        nearness = np.where(unknown, np.float32(0), mixed) if unknown.any() else mixed
         low, spread = (near.low, max(near.high - near.low, 1e-6)) if near else (0.0, 1.0)
         return (1 - share) * shared / top, share * np.maximum(nearness - low, 0) / spread
 

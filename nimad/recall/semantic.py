@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nimad.embed.base import Embedder
 from nimad.index.blocks import BlockIndex
 from nimad.index.located import Located
-from nimad.index.rowsets import distinct
+from nimad.index.rowsets import distinct, highest_rows
 from nimad.recall.columns import NONE, Columns, Floats, Rows
 from nimad.recall.lexical import LexicalScores
 from nimad.recall.query_context import Stopwatch
@@ -34,11 +34,8 @@ FAR_EFFORT = 1.0
 NEAR_EFFORT = 0.4
 """Search effort (share of normal) where words have found candidates, too: half of the time at
 100,000 memories, and the same ten best."""
-BLOCKS = 32
-"""Blocks of rows of which the usual cosine of a store is taken [rows of 8]."""
 _BATCH = 4096
 """Rows whose lengths are computed at once."""
-_BLOCK = 8
 _STRIDE = 16
 """Values for each one that is sampled to set the bar of `highest`."""
 _TINY = float(np.finfo(np.float32).tiny)
@@ -146,7 +143,7 @@ class SemanticScorer:
             self._encode_late(cosines, np.arange(columns.count), about)
             picked = slice(columns.count) if whole else rows
             sides: list[NDArray[Any]] = [c[picked] for c in (columns.before, columns.after)]
-            sample = cosines[evenly(rows, BLOCKS)]
+            sample = cosines[about.scope.sample]
         else:
             rows = self._picked(blocks, about, watch)
             near = self._with_neighbours(rows)
@@ -170,8 +167,7 @@ class SemanticScorer:
         """Where some vectors of a scope lie, all over it; kept for the next query."""
         known = self._sampled
         if known is None or known[0] is not scope:
-            rows = scope.rows if scope.filtered else np.arange(self._columns.count)
-            known = scope, blocks.locate(self._columns.id[evenly(rows, BLOCKS)])
+            known = scope, blocks.locate(self._columns.id[scope.sample])
         self._sampled = scope, blocks.locate(known[1].ids, known[1])
         return self._sampled[1]
 
@@ -182,7 +178,7 @@ class SemanticScorer:
         if about.late is None or not len(waiting):
             return
         mine = rows[waiting]
-        best = np.sort(highest(about.words.shared_by(mine), LATE_ROWS))
+        best = highest(about.words.shared_by(mine), LATE_ROWS)
         if len(best):
             cosines[waiting[best]] = about.late(self._columns.id[mine[best]])
 
@@ -221,9 +217,9 @@ class SemanticScorer:
             return rows
         shared = about.words.shared_by(rows)
         if about.extra is None:
-            return rows[best_places(shared, most)]
-        both = best_places(shared + about.extra.worth(rows), most)
-        return rows[distinct(np.concatenate([both, best_places(shared, most // 8)]))]
+            return highest_rows(rows, shared, most)[0]
+        both, _ = highest_rows(rows, shared + about.extra.worth(rows), most)
+        return distinct(np.concatenate([both, highest_rows(rows, shared, most // 8)[0]]))
 
     def _mix(
         self,
@@ -237,13 +233,13 @@ class SemanticScorer:
         of the rows, `sides` those of their neighbours."""
         plain = cosines[picked]
         mixed = plain.copy()
+        missing = np.isnan(cosines)
+        if missing.any():
+            cosines = np.where(missing, np.float32(0), cosines)
         for side, share in zip(sides, shares, strict=True):
-            theirs = cosines[side]
-            theirs[np.isnan(theirs)] = 0
-            theirs *= np.float32(share)
-            mixed += theirs
-        lengths = self._columns.length[rows]
-        mixed /= np.where(lengths == 0, np.float32(1), lengths)
+            mixed += np.float32(share) * cosines.take(side)
+        lengths = self._columns.length.take(rows)
+        mixed /= lengths if lengths.all() else np.where(lengths == 0, np.float32(1), lengths)
         low = float(np.fmin.reduce(mixed, initial=np.nan))  # nan counts only where all are
         if math.isnan(low):
             return SemanticScores(rows, plain, mixed, 0.0, 0.0)
@@ -301,24 +297,13 @@ class SemanticScorer:
         columns.length[rows] = lengths
 
 
-def evenly(rows: Rows, blocks: int) -> Rows:
-    """Some of the rows in blocks of neighbours, all over them: vectors that lie beside each other
-    share pages.  All of them where they are few."""
-    most = blocks * _BLOCK
-    if len(rows) <= 2 * most:
-        return rows
-    starts = np.linspace(0, len(rows) - _BLOCK, blocks).astype(np.int64)
-    found: Rows = rows[(starts[:, None] + np.arange(_BLOCK)).ravel()]
-    return found
-
-
 def _places(rows: Rows, some: NDArray[Any]) -> Rows:
     """Where some rows stand among `rows`, ascending; behind them for no neighbour."""
     return np.where(some == NONE, len(rows), rows.searchsorted(some))
 
 
 def highest(values: Floats, k: int) -> Rows:
-    """The places of the k highest values above 0, equal ones in order; in no order themselves.
+    """The places, ascending, of the k highest values above 0; of equal ones the first.
 
     A bar that every 16th value suggests spares sorting the low ones; where it was too high, all
     above 0 are looked at.
@@ -329,9 +314,9 @@ def highest(values: Floats, k: int) -> Rows:
         bar = float(np.partition(sample, len(sample) - rank)[len(sample) - rank])
         places = np.flatnonzero(values >= max(bar, _TINY))
         if len(places) >= k:
-            return places[best_places(values[places], k)]
+            return highest_rows(places, values[places], k)[0]
     places = np.flatnonzero(values > 0)
-    return places[best_places(values[places], k)]
+    return highest_rows(places, values[places], k)[0]
 
 
 def best_places(score: NDArray[Any], k: int) -> Rows:

@@ -110,9 +110,10 @@ def dream(store: MemoryStore, seconds: float, *, keep: bool = True) -> tuple[Dre
     """Look at memories for some seconds; what was found, and how many are left."""
     dreamer = Dreamer(store)
     until = time.monotonic() + seconds
-    while dreamer.more() and time.monotonic() < until:
-        store.query_priority.yield_to_queries()
-        dreamer.step(keep=keep)
+    with store.under_way.tell("dream", lambda: 1 - (until - time.monotonic()) / (seconds or 1)):
+        while dreamer.more() and time.monotonic() < until:
+            store.query_priority.yield_to_queries()
+            dreamer.step(keep=keep)
     if keep and dreamer.found:
         dreamer.write()
     left = store.records.value("SELECT count(*) FROM memories WHERE id > ?", (dreamer.position,))

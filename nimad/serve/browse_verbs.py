@@ -44,8 +44,16 @@ class BrowseVerbs:
     def all(self) -> list[Verb]:
         """The verbs of this file."""
         return [
-            Verb("browse", "read", self.browse, BROWSE, shorten=cut_to_fit, bounded=True),
-            Verb("timeline", "read", self.timeline, TIMELINE, bounded=True),
+            Verb(
+                "browse",
+                "read",
+                self.browse,
+                BROWSE,
+                shorten=cut_to_fit,
+                bounded=True,
+                watching=True,  # a page that is followed asks every few seconds
+            ),
+            Verb("timeline", "read", self.timeline, TIMELINE, bounded=True, watching=True),
         ]
 
     def browse(self, call: Call) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from nimad.serve.access import Access, Peer
 from nimad.serve.frames import Frame
 from nimad.serve.lanes import Job, Lane
 from nimad.serve.protocol import Refused, Request
-from nimad.serve.request_counts import UNKNOWN, UNREADABLE, RequestCounts
+from nimad.serve.request_counts import OK, UNKNOWN, UNREADABLE, RequestCounts
 from nimad.serve.verbs import Call, Verb
 
 log = logging.getLogger(__name__)
@@ -37,8 +37,6 @@ SMALL = 2048
 """Size of a frame up to which it is parsed on the event loop: that takes 0.2 ms at most [bytes]."""
 HUNG_SECONDS = 120.0
 """Time after which a reading verb, which has a deadline, is stuck and not busy [seconds]."""
-OK = "ok"
-"""The outcome of a request that was answered with a result."""
 MYSELF = Peer(os.getpid(), os.geteuid(), os.getegid())
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
 import time
 import uuid
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -57,6 +57,7 @@ CHANGES = {
     "namespace": _SPACE,
     "after": Param(_NUMBER, 0),
     "limit": Param(checks.integer(1, MOST_ROWS), MOST_ROWS),
+    "below": Param(_NUMBER, 2**63 - 1),
     "now": Param(checks.integer(0, LATEST_NOW), 0),
 }
 APPLY = {
@@ -126,10 +127,9 @@ class FleetVerbs:
                 "revision": embedder.revision,
                 "dims": embedder.dims,
             },
+            "uid": os.geteuid(),
             "purging": self._store.purge.unfinished() is not None,
-            "mark": zlib.crc32(
-                f"{self._fleet.identity.store} {self._store.records.head()}".encode()
-            ),
+            "mark": self._fleet.mark(),
         }
 
     def changes(self, call: Call) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class FleetVerbs:
         given = call.params
         call.check_namespace(given["namespace"])
         shared = self._fleet.shared(given["namespace"], given["now"])
-        found = self._found(shared, given["kind"], given["after"], given["limit"])
+        found = self._found(shared, given)
         room, after = MAX_PAYLOAD // 2, given["after"]
         entries: list[dict[str, Any]] = []
         for number, entry in found:
@@ -150,13 +150,12 @@ class FleetVerbs:
         more = len(found) == given["limit"] or (bool(found) and after < found[-1][0])
         return {"entries": entries, "next": after, "more": more}
 
-    def _found(
-        self, shared: Shared, kind: str, after: int, limit: int
-    ) -> Sequence[tuple[int, dict[str, Any]]]:
+    def _found(self, shared: Shared, given: dict[str, Any]) -> Sequence[tuple[int, dict[str, Any]]]:
+        kind, after, limit = given["kind"], given["after"], given["limit"]
         if kind == "relations":
-            return [(n, r._asdict()) for n, r in shared.relations(after, limit)]
+            return [(n, r._asdict()) for n, r in shared.relations(after, limit, given["below"])]
         if kind == "goals":
-            return [(n, goal._asdict()) for n, goal in shared.goals(after, limit)]
+            return [(n, goal._asdict()) for n, goal in shared.goals(after, limit, given["below"])]
         if kind == "tombstones":
             return [(n, gone._asdict()) for n, gone in shared.departures(after, limit)]
         found = shared.memories(after, limit, self._store.clock.boot)

@@ -138,9 +138,13 @@ class MemoryVerbs:
         found = records.get([memory_id])
         if memory_id not in found or not may_see(within, found[memory_id]):
             raise NotFound(kind="memory", id=memory_id)
-        show = wire.memory_json if blobs is None else wire.exported
+        memory = found[memory_id]
+        shown = wire.memory_json(memory)
+        if blobs is not None:
+            (goal,) = goals.each_of(records, [memory])
+            shown = wire.exported(memory) | ({} if goal is None else {"goal": wire.goal_json(goal)})
         return Document(
-            show(found[memory_id]),
+            shown,
             blobs,
             lambda name, first, size: blob_part(records, memory_id, name, first, size),
         )

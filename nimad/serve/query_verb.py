@@ -7,7 +7,9 @@ from typing import Any
 
 from nimad import checks, times
 from nimad.core.store import MemoryStore
+from nimad.core.validate import check_memory
 from nimad.embed.tokens import TokenCounter
+from nimad.errors import HubUnusable
 from nimad.limits import MAX_BUDGET, MAX_RESULTS
 from nimad.model import (
     LAYERS,
@@ -18,7 +20,9 @@ from nimad.model import (
     ORIGINS,
     TURN_ROLES,
     UNKNOWN,
+    Answer,
     Filter,
+    Memory,
     now_ms,
 )
 from nimad.namespaces import Namespaces
@@ -27,9 +31,12 @@ from nimad.recall.packing import Packed
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import MODES
 from nimad.serve import params, wire
+from nimad.serve.fleet_query import FleetQuery
+from nimad.serve.fleet_verbs import ENTRIES
 from nimad.serve.oversize import cut_to_fit
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
+from nimad.store.fleet import Key
 
 PACKED = 100
 """Number of results tried for a budget when no number is given [memories]."""
@@ -66,6 +73,7 @@ QUERY = {
     "goal": Param(params.goal, None),
     "budget": Param(checks.integer(1, MAX_BUDGET), None),
     "explain": Param(params.flag, False),
+    "fleet": Param(params.flag, False),
 }
 
 
@@ -101,6 +109,7 @@ class QueryVerb:
             looked = max(looked, goals.LOOKED)
         asked = (given["mode"], where, as_of, watch, zone, strictness)
         answer = self._store.query(given["text"], looked, *asked, rank)
+        fleet = self._ask_fleet(answer, given["text"], where, k) if given["fleet"] else None
         if given["context"] or given["budget"]:
             passages = context.alone(answer.hits)
             if given["context"]:
@@ -114,6 +123,10 @@ class QueryVerb:
         else:
             shown = [wire.hit_json(hit, explain=given["explain"]) for hit in answer.hits]
             reply = wire.answer_json(answer, shown)
+        if fleet is not None:
+            reply["fleet"] = fleet
+            for one in reply["results"]:  # what is only there has no id here
+                one["id"] = one["id"] or None
         if as_of is not None and not self._store.clock.is_set():
             reply["notes"] = [CLOCK_BEHIND]
         if given["explain"]:
@@ -126,6 +139,24 @@ class QueryVerb:
                 "parts": dict(found.parts),
             }
         return reply
+
+    def _ask_fleet(self, answer: Answer, text: str, where: Filter, k: int) -> dict[str, Any]:
+        """Add what the hub has beside this store; how many, or why there is nothing of it."""
+        question = FleetQuery(self._store, text, where)
+        try:
+            there = question.ask(read_shared)
+        except HubUnusable as error:
+            return {"found": 0, "why": error.message}
+        answer.hits = question.merge(answer.hits, there, k)
+        return {"found": len(there)}
+
+
+def read_shared(row: Any, namespace: str) -> tuple[Key, str, Memory]:
+    """What the hub says of a memory; UsageError for what is none."""
+    given = params.read("an entry", {**ENTRIES["memories"], "board": Param(checks.text(200))}, row)
+    memory = wire.taken(given["body"], namespace)
+    check_memory(memory)
+    return given["key"], given["board"], memory
 
 
 def question_filter(

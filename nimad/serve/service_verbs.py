@@ -22,6 +22,7 @@ from nimad.store import backups
 
 BACKUP = {"path": Param(params.path)}
 GONE = {"paths": Param(params.many(1, 1000, "paths", params.path))}
+STATUS = {"history": Param(params.flag, False)}
 REBUILD = {"part": Param(checks.choice(*maintenance.PARTS, "all"))}
 
 
@@ -46,7 +47,7 @@ class ServiceVerbs:
         """The verbs of this file."""
         return [
             Verb("ping", "read", self.ping, {}, watching=True, bounded=True),
-            Verb("status", "read", self.status, {}, watching=True, bounded=True),
+            Verb("status", "read", self.status, STATUS, watching=True, bounded=True),
             Verb("doctor", "read", self.doctor, {}),
             Verb("rebuild", "control", self.rebuild, REBUILD),
             Verb("backup", "control", self.backup, BACKUP, descriptor="an empty file"),
@@ -56,7 +57,10 @@ class ServiceVerbs:
     def ping(self, call: Call) -> dict[str, Any]:
         """Ready: a worker answers and the records can be read."""
         self._store.records.head()
-        return {"version": __version__, "pid": os.getpid(), "state": "ready"}
+        told: dict[str, Any] = {"version": __version__, "pid": os.getpid(), "state": "ready"}
+        if call.within is None and (under_way := self._store.under_way.fractions()):
+            told["under_way"] = under_way
+        return told
 
     def status(self, call: Call) -> dict[str, Any]:
         """Counts, sizes, and how each part is; to a bound user no more than it may know."""
@@ -73,6 +77,7 @@ class ServiceVerbs:
             "fleet": self._fleet.status(),
             "clients": self._traffic.clients(),
             "requests": self._traffic.requests(),
+            **({"history": self._store.history.days()} if call.params["history"] else {}),
         }
 
     def doctor(self, call: Call) -> dict[str, Any]:

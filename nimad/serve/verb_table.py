@@ -9,6 +9,7 @@ from nimad.serve.access import Access
 from nimad.serve.audit_verbs import AuditVerbs
 from nimad.serve.browse_verbs import BrowseVerbs
 from nimad.serve.document_verbs import DocumentVerbs
+from nimad.serve.exchange_verbs import ExchangeVerbs
 from nimad.serve.fleet_verbs import FleetVerbs
 from nimad.serve.graph_verb import graph_verb
 from nimad.serve.hypervector_verbs import HypervectorVerbs
@@ -33,6 +34,7 @@ def verbs(
         *FleetVerbs(store, fleet).all(),
         *QueryVerb(store).all(),
         *MemoryVerbs(store).all(),
+        *ExchangeVerbs(store).all(),
         *ImportVerbs(store).all(),
         *BrowseVerbs(store).all(),
         *DocumentVerbs(store).all(),

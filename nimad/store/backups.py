@@ -29,6 +29,12 @@ def known(records: Records) -> list[Known]:
     return _read(records.meta(KEY))
 
 
+def latest(records: Records) -> Known | None:
+    """The path and the time of the last one that was finished."""
+    done = [each for each in known(records) if each["sequence"] is not None]
+    return {name: done[-1][name] for name in ("path", "made")} if done else None
+
+
 def _read(written: str | None) -> list[Known]:
     return json.loads(written) if written else []
 

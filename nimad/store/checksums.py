@@ -21,11 +21,15 @@ def damaged(records: Records, ids: Sequence[int]) -> list[int]:
     return sorted(number for number, right in _compare(records, ids) if right is False)
 
 
-def complete(records: Records, ids: Sequence[int]) -> None:
-    """Give those of these memories a checksum that have none."""
-    lacking = [number for number, right in _compare(records, ids) if right is None]
-    if not lacking:
-        return
+def complete(records: Records, ids: Sequence[int]) -> list[int]:
+    """Give those of these memories a checksum that have none; which are not what was written."""
+    found = _compare(records, ids)
+    if lacking := [number for number, right in found if right is None]:
+        _add(records, lacking)
+    return sorted(number for number, right in found if right is False)
+
+
+def _add(records: Records, lacking: Sequence[int]) -> None:
     with records.write() as tx:  # they may have changed since
         marks = ",".join(map(str, lacking))
         blobs = _blobs(tx.rows(f"{BLOBS} ({marks})"))

@@ -97,31 +97,44 @@ class Shared:
         times: dict[int, int] = dict(timed)
         return [(m.id, SharedMemory(self._key(0, m.id), m, times.get(m.id, 0))) for m in found]
 
-    def relations(self, after: int, limit: int) -> list[tuple[int, SharedRelation]]:
-        """Own relations between memories that both are in the namespace."""
+    def relations(self, after: int, limit: int, below: int) -> list[tuple[int, SharedRelation]]:
+        """Own relations between memories of the namespace; none from the first on that needs an own
+        memory above `below`, which others cannot have yet."""
+        early = "SELECT min(x.id) FROM relations x JOIN memories m ON m.id IN (x.origin, x.target)"
+        early += " WHERE (x.origin > :below OR x.target > :below) AND m.id > :below"
+        early += f" AND {_OWN} AND {_HERE}"
         sql = (
             f"SELECT r.id, {_global_key('m')}, {_global_key('t')}, n.name, r.weight"
             " FROM relations r JOIN memories m ON m.id = r.origin JOIN memories t"
             " ON t.id = r.target AND t.namespace = m.namespace JOIN names n ON n.id = r.relation"
-            f" WHERE r.id > :after AND {_HERE}"
+            f" WHERE r.id > :after AND r.id < ifnull(({early}), 1 << 62) AND {_HERE}"
             " AND (r.source IS NULL OR r.source > 0) ORDER BY r.id LIMIT :limit"
         )
         return [
             (n, SharedRelation((self._identity.store, n), self._key(a, b), self._key(c, d), *rest))
-            for n, a, b, c, d, *rest in self._ask(sql, after, limit)
+            for n, a, b, c, d, *rest in self._ask(sql, after, limit, below=below)
         ]
 
-    def goals(self, after: int, limit: int) -> list[tuple[int, SharedGoal]]:
-        """Goals that were made or closed here."""
+    def goals(self, after: int, limit: int, below: int) -> list[tuple[int, SharedGoal]]:
+        """Goals that were made or closed here; `below` as for relations."""
         columns = ", ".join(f"g.{name}" for name in GOAL)
+        early = (
+            "SELECT min(x.seq) FROM stamps x JOIN goals y ON y.memory = x.memory JOIN memories m"
+        )
+        early += (
+            f" ON m.id IN (y.memory, y.by) WHERE x.mine AND m.id > :below AND {_OWN} AND {_HERE}"
+        )
         sql = (
             f"SELECT s.seq, s.time, {_global_key('m')}, {_global_key('b')}, {columns}"
             " FROM stamps s JOIN goals g ON g.memory = s.memory JOIN memories m ON m.id = g.memory"
             " LEFT JOIN memories b ON b.id = g.by AND b.namespace = m.namespace"
-            f" WHERE s.seq > :after AND s.mine AND {_HERE} ORDER BY s.seq LIMIT :limit"
+            f" WHERE s.seq > :after AND s.seq < ifnull(({early}), 1 << 62) AND s.mine AND {_HERE}"
+            " ORDER BY s.seq LIMIT :limit"
         )
         found = []
-        for seq, time, board, number, by_board, by, *values in self._ask(sql, after, limit):
+        for seq, time, board, number, by_board, by, *values in self._ask(
+            sql, after, limit, below=below
+        ):
             reached = None if by is None else self._key(by_board, by)
             goal = dict(zip(GOAL, values, strict=True))
             found.append((seq, SharedGoal(self._key(board, number), goal, reached, time)))

@@ -287,6 +287,16 @@ class Records:
                     yield reader.connection
                     return
 
+    @contextlib.contextmanager
+    def moment(self) -> Iterator[None]:
+        """All that this thread reads in the block is as it was at its begin."""
+        with translated(self.path), self.reading() as reader:
+            reader.execute("BEGIN")
+            try:
+                yield
+            finally:
+                reader.execute("ROLLBACK")
+
     def integrity_problems(self) -> list[str]:
         """What SQLite finds wrong with the file; reads it whole.
 

@@ -70,6 +70,8 @@ def share(tx: Transaction) -> None:
             + (" AND o.key IS NOT NULL" if table == "memories" else ""),
             (SHIFT,),
         )
+    ((latest,),) = tx.rows("SELECT ifnull(max(time), 0) FROM stamps")
+    tx.set_meta(META, max(latest, _latest(tx)))  # what comes next is later
 
 
 def cut_down(tx: Transaction, now: int) -> None:

@@ -161,8 +161,8 @@ class Transaction:
         found = {name: self.rows(sql, (name[1], name[0])) for name in names}
         return {name: (rows[0][0], rows[0][1]) for name, rows in found.items() if rows}
 
-    def name_id(self, name: str) -> int:
-        """The id of an interned name, made when it is new."""
+    def name_id(self, name: str | None) -> int:
+        """The id of an interned name, made when it is new; 0 for None."""
         return self._names.id(name) or 0
 
     def _next_id(self, table: str) -> int:
@@ -194,6 +194,16 @@ class Transaction:
 
     def _add_turn(self, **columns: Any) -> int:
         return self.insert("turns", id=self._next_id("turns"), **columns)
+
+    def set_turn(self, number: int | None, key: tuple[Any, ...], **values: Any) -> None:
+        """Give a turn these columns; None: a new one of this source, name, namespace, conversation
+        and session (ids)."""
+        if number is None:
+            names = ("source", "name", "namespace", "conversation", "session")
+            number = self._add_turn(**dict(zip(names, key, strict=True)))
+        settings = ", ".join(f"{name} = ?" for name in values)
+        self.execute(f"UPDATE turns SET {settings} WHERE id = ?", (*values.values(), number))
+        self._changed("add", "turn", [number])
 
     def add_turns(
         self, turns: Sequence[tuple[Turn, str | int, dict[str, Any] | None]], source: int

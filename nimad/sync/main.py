@@ -19,6 +19,7 @@ from nimad.client.connection import Connection
 from nimad.config import Config
 from nimad.errors import ConfigError, HubUnusable, NimadError
 from nimad.hub.session import Hub
+from nimad.sync.questions import Questions
 from nimad.sync.rounds import Rounds
 
 log = logging.getLogger("nimad-sync")
@@ -26,6 +27,8 @@ log = logging.getLogger("nimad-sync")
 CREDENTIAL = "nimad-sync.pass"
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 600.0
 """Pauses after a failure: the first, doubled up to the longest [seconds]."""
+VECTOR_SECONDS = 5.0
+"""Time for the vectors in a round: others' memories do not wait for the hub's index [seconds]."""
 HUB_FACTOR = 10
 """How much more seldom the hub is asked than the daemon, when it says nothing itself."""
 
@@ -65,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.once:
                 helper.round()
             else:
-                helper.run()
+                helper.run(Questions(Path(settings["sync.socket"]), helper.connect))
     except NimadError as error:
         log.error("%s", error.sentences)
         return error.exit
@@ -75,59 +78,87 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class Helper:
-    """Makes rounds, and connects anew after a failure."""
+    """Makes rounds, and connects anew after a failure.
+
+    Attributes:
+        hub: the connection; None while there is none.
+    """
 
     def __init__(self, settings: Config, daemon: Connection) -> None:
         self._settings, self._daemon = settings, daemon
-        self._hub: Hub | None = None
+        self.hub: Hub | None = None
         self._rounds: Rounds | None = None
         self._paced = 0
 
-    def run(self) -> None:
+    def connect(self) -> Hub:
+        """A connection to the hub."""
+        if not self._settings["sync.metered"] and is_metered():
+            raise HubUnusable(detail="the connection is metered, and sync.metered is false")
+        return Hub(self._settings["sync.url"], passfile(self._settings["sync.passfile"]))
+
+    def run(self, questions: Questions) -> None:
         """Rounds for ever: when the hub tells of news, when this board has some, now and then."""
         pause = 0.0
         while True:
             try:
-                self.round()
-                pause = 0.0
+                more, pause = self.round(), 0.0
+                if self._rounds is not None:
+                    questions.uid = self._rounds.state["uid"]
+                if more:
+                    continue
             except NimadError as error:
                 pause = min(max(pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
                 log.warning("%s (again in %.0f s)", error.message, pause)
-                self._hang_up(error)
             self._wait(pause)
 
-    def round(self) -> None:
-        """One round, over a connection that is made when there is none."""
-        if not self._settings["sync.metered"] and is_metered():
-            raise HubUnusable(detail="the connection is metered, and sync.metered is false")
-        if self._hub is None or self._rounds is None:
-            self._hub = Hub(self._settings["sync.url"], passfile(self._settings["sync.passfile"]))
+    def round(self, seconds: float = VECTOR_SECONDS) -> bool:
+        """One round, over a connection that is made when there is none; `seconds` for vectors.
+        Whether there is more to do at once."""
+        try:
+            rounds = self._connected()
+            rounds.begin()
+            with rounds.each() as attempt:
+                with attempt():
+                    rounds.push()
+                with attempt():
+                    rounds.pull()
+                rounds.tell()
+                return rounds.push_vectors(seconds)
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            detail = f"what it answers is not understood ({type(error).__name__})"
+            strange = HubUnusable(detail=detail)
+            self._hang_up(strange)
+            raise strange from error
+        except NimadError as error:
+            self._hang_up(error)
+            raise
+
+    def _connected(self) -> Rounds:
+        if self.hub is None or self._rounds is None:
+            self.hub = self.connect()
             name = self._settings["sync.name"] or socket.gethostname()
-            self._rounds = Rounds(self._daemon, self._hub, name, self._pace)
+            self._rounds = Rounds(self._daemon, self.hub, name, self._pace)
             self._paced = 0
-        self._rounds.begin()
-        self._rounds.push()
-        self._rounds.pull()
-        self._rounds.tell()
+        return self._rounds
 
     def _wait(self, pause: float) -> None:
         """Until the hub or this board has news; after a failure for `pause` seconds."""
-        if pause or self._hub is None or self._rounds is None:
+        if pause or self.hub is None or self._rounds is None:
             time.sleep(pause)
             return
         every = self._settings["sync.seconds"]
         try:
             for _ in range(HUB_FACTOR):
-                if self._hub.listen(every) or self._rounds.is_due():
+                if self.hub.listen(every) or self._rounds.is_due():
                     return
         except NimadError as error:
             log.warning("%s", error.message)
             self._hang_up(error)
 
     def _hang_up(self, error: NimadError) -> None:
-        if self._hub is not None:
-            self._hub.close()
-        self._hub = self._rounds = None
+        if self.hub is not None:
+            self.hub.close()
+        self.hub = self._rounds = None
         try:
             self._daemon.call("fleet.confirm", told={"state": error.message})
         except NimadError as absent:

@@ -41,7 +41,7 @@ def stacked(parts: Sequence[tuple[str, float]], whole: float, label: str) -> Htm
     return tag("svg", drawn, class_="bar", role="img", aria_label=label, **box)
 
 
-def columns(values: Sequence[tuple[str, int, str | None]], label: str) -> Html:
+def columns(values: Sequence[tuple[str, float, str | None]], label: str) -> Html:
     """Columns side by side: (name, number, address or None) of each."""
     most = max((number for _, number, _ in values), default=0) or 1
     step = WIDTH / max(len(values), 1)

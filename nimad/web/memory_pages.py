@@ -197,6 +197,18 @@ def forget(request: Request, daemon: Client) -> Page:
             )
             for step, why in receipt["unfinished"].items()
         ],
+        [
+            note(
+                [
+                    tag("bdi", backup.get("path", "a backup")),
+                    " of ",
+                    moment(backup["made"]),
+                    " may still hold it: delete that yourself.",
+                ],
+                "warn",
+            )
+            for backup in receipt["backups"]
+        ],
         panel("Removed", facts(rows)),
         tag("p", tag("a", "Back to the feed", href="feed")),
     ]

@@ -53,6 +53,7 @@ def _source(request: Request, source: Mapping[str, Any]) -> Html:
     left = source.get("eta_seconds")
     speed = source.get("rows_per_second")
     rows: dict[str, Child] = {
+        "memories": count(total),
         "relations": count(source["relations"]),
         "turns": count(source["turns"]),
         "kind": source["kind"],
@@ -63,14 +64,16 @@ def _source(request: Request, source: Mapping[str, Any]) -> Html:
         "forgotten here": count(source["forgotten"]) if source.get("forgotten") else None,
         "changed there": count(source["changed"]) if source.get("changed") else None,
     }
-    drawn = bar(fraction, f"{share(fraction, 1)} done")
+    progress = (
+        tag("p", f"{share(fraction, 1)} done", class_="dim"),
+        tag("div", bar(fraction, f"{share(fraction, 1)} done"), class_="whole"),
+        tag("ul", stages, class_="bars"),
+    )
     return panel(
         source["name"],
         head,
         note(source["error"], "bad") if source.get("error") else None,
-        tag("p", f"{share(fraction, 1)} done", class_="dim"),
-        tag("div", drawn, class_="whole"),
-        tag("ul", stages, class_="bars"),
+        None if state == State.VERIFIED else progress,
         facts(rows),
         _quarantine(source),
         _actions(request, source),

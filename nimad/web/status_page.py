@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nimad.client.client import Client
 from nimad.human import count, share, size, span
-from nimad.web.charts import bar
+from nimad.web.charts import bar, columns
 from nimad.web.exchange import Page, Request, link_to
 from nimad.web.html import Child, Html, tag
-from nimad.web.layout import bar_row, facts, note, panel
+from nimad.web.layout import bar_row, facts, moment, note, panel
 from nimad.web.time_pages import over_time
 
+MOST_VERBS = 8
+"""Number of verbs whose time is shown [verbs]."""
+GRAPHS = (
+    ("Growth", "memories", "memories"),
+    ("Answer time", "median_ms", "median of a day's queries in ms"),
+)
+"""What is drawn day by day: title, field of the history, what it counts."""
 DISK_PARTS = {
     "records": "memories",
     "words": "index of words",
@@ -28,12 +35,18 @@ DISK_PARTS = {
 
 def show_status(request: Request, daemon: Client) -> Page:
     """How nimad is, and what it holds."""
-    status = daemon.status()
+    status = daemon.call("status", history=True)
     content: list[Child] = [_health(status), _figures(status)]
     content.append(over_time(daemon, whole=False))
-    if not status.get("bound"):
-        content.append(tag("div", _parts(status), _disk(status), class_="two"))
-    content.append(_namespaces(status))
+    if status.get("bound"):
+        return Page("Status", [*content, _namespaces(status)])
+    content.append(_days(status.get("history") or []))
+    families = daemon.call("metrics")["families"]
+    samples = {family["name"]: family["samples"] for family in families}
+    backup = samples["nimad_last_backup_timestamp_seconds"][0][-1]
+    content.append(tag("div", _parts(status, backup), _disk(status), class_="two"))
+    answers = _answers(samples["nimad_request_duration_seconds"])
+    content.append(tag("div", _namespaces(status), answers, class_="two"))
     return Page("Status", content)
 
 
@@ -52,6 +65,20 @@ def _health(status: Mapping[str, Any]) -> list[Html]:
     return found or [note(["All parts are in service, up for ", up, "."], "good")]
 
 
+def _days(history: Sequence[Mapping[str, Any]]) -> Html | None:
+    """How it grew, and how long answers took, day by day; None before there are two."""
+    if len(history) < 2:
+        return None
+    ends = tag("div", [tag("span", history[place]["day"]) for place in (0, -1)], class_="axis")
+    shown = []
+    for title, field, unit in GRAPHS:
+        days = [(day["day"], round(day[field] or 0, 1), None) for day in history]
+        most = max(number for _, number, _ in days)
+        told = tag("p", f"{unit}, up to {most:,}", class_="dim")
+        shown.append(panel(title, told, columns(days, f"{title}, day by day"), ends))
+    return tag("div", shown, class_="two")
+
+
 def _figures(status: Mapping[str, Any]) -> Html:
     """The numbers that are looked at first."""
     shown = [("memories", "feed"), ("turns", None), ("relations", None), ("sources", "sources")]
@@ -63,7 +90,7 @@ def _figures(status: Mapping[str, Any]) -> Html:
     return tag("div", boxes, class_="figures")
 
 
-def _parts(status: Mapping[str, Any]) -> Html:
+def _parts(status: Mapping[str, Any], backup: float) -> Html:
     embedder, blocks, graph = status["embedder"], status["blocks"], status["graph"]
     backlog = blocks.get("backlog", 0)
     done, total = embedder.get("done", 0), embedder.get("total", 0)
@@ -76,6 +103,7 @@ def _parts(status: Mapping[str, Any]) -> Html:
         "written": f"{size(status['written_bytes'])} since the start"
         if status.get("written_bytes")
         else None,
+        "last backup": moment(int(backup * 1000)) if backup else "none is known",
         "requests": f"{count(status['requests'])}, {count(status['clients'], 'client')} now",
         "version": f"nimad {status['version']}, process {status['pid']}",
         "socket": status["socket"],
@@ -84,6 +112,20 @@ def _parts(status: Mapping[str, Any]) -> Html:
     if done != total:
         progress = bar(done / total, f"{share(done, total)} encoded with {embedder['wanted']}")
     return panel("Parts", progress, facts(rows))
+
+
+def _answers(samples: Sequence[tuple[str, Mapping[str, str], float]]) -> Html:
+    """How long the verbs that are asked most took, in the mean, since the start."""
+    sums = {labels["method"]: value for end, labels, value in samples if end == "_sum"}
+    counts = {labels["method"]: int(value) for end, labels, value in samples if end == "_count"}
+    often = sorted(counts, key=lambda verb: -counts[verb])[:MOST_VERBS]
+    means = {verb: sums[verb] / counts[verb] for verb in often if counts[verb]}
+    longest = max(means.values(), default=0.0)
+    rows = [
+        bar_row(f"{verb} ({count(counts[verb])})", mean, longest, f"{1000 * mean:.1f} ms")
+        for verb, mean in means.items()
+    ]
+    return panel("Answers, and their mean time", tag("ul", rows, class_="bars"))
 
 
 def _disk(status: Mapping[str, Any]) -> Html:

@@ -25,10 +25,10 @@ _nimactl() {
   done
 
   # BEGIN words
-  local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export backup restore migrate status rebuild doctor metrics bugreport audit redate web mcp hook"
+  local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export backup restore migrate status rebuild doctor metrics bugreport audit redate web fleet mcp hook"
   local options="--help --json --socket --timeout --version"
   case $command in
-    query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --strictness --goal --explain --help --json --socket --timeout --version" ;;
+    query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --strictness --goal --fleet --explain --help --json --socket --timeout --version" ;;
     similar) options="--dense -k --help --json --socket --timeout --version" ;;
     related) options="--depth -k --help --json --socket --timeout --version" ;;
     complete) options="--who --what --where --when --context --emotion --theme --ask -k --namespace --agent --origin --time-zone --help --json --socket --timeout --version" ;;
@@ -41,18 +41,20 @@ _nimactl() {
     step) options="-n --affect --namespace --dry-run --help --json --socket --timeout --version" ;;
     graph) options="--param --limit --fresh --help --json --socket --timeout --version" ;;
     remember) options="--who --where --when --layer --importance --tag --namespace --origin --agent --time-zone --help --json --socket --timeout --version" ;;
-    forget) options="--purge --all-forgotten --where --time-zone --dry-run --help --json --socket --timeout --version" ;;
+    forget) options="--purge --all-forgotten --where --time-zone --fleet --dry-run --help --json --socket --timeout --version" ;;
     capture) options="--namespace --agent --time-zone --help --json --socket --timeout --version" ;;
-    import) options="--from --name --agent --mask --dry-run --namespace --time-zone --from-line --help --json --socket --timeout --version" ;;
-    export) options="--namespace --agent --origin --output --help --json --socket --timeout --version" ;;
+    import) options="--from --name --agent --mask --verify --dry-run --namespace --time-zone --from-line --help --json --socket --timeout --version" ;;
+    export) options="--namespace --agent --origin --all --output --help --json --socket --timeout --version" ;;
     backup) options="--keep --verify --drill --help --json --socket --timeout --version" ;;
     restore) options="--into --config --help --json --socket --timeout --version" ;;
     migrate) options="--status --pause --resume --now --verify --rollback --quarantine --retry-quarantined --restore --forget-backup --strategy --batch-size --start-offset --name --dry-run --wait --follow --every --watch --to --time-zone --yes --help --json --socket --timeout --version" ;;
+    status) options="--history --help --json --socket --timeout --version" ;;
     metrics) options="--output --help --json --socket --timeout --version" ;;
     bugreport) options="--print --yes --help --json --socket --timeout --version" ;;
     audit) options="--kind --limit --time-zone --help --json --socket --timeout --version" ;;
     redate) options="--time-zone --help --json --socket --timeout --version" ;;
     web) options="--port --idle --url --help --json --socket --timeout --version" ;;
+    fleet) options="--config --help --json --socket --timeout --version" ;;
     mcp) options="--namespace --agent --read-only --help --json --socket --timeout --version" ;;
     hook) options="--namespace --agent --help --json --socket --timeout --version" ;;
   esac
@@ -88,7 +90,10 @@ _nimactl() {
       return
       ;;
     --from)
-      mapfile -t COMPREPLY < <(compgen -W "openclaw claude-code claude-ai chatgpt server-memory" -- "$current")
+      mapfile -t COMPREPLY < <(
+        compgen -W "openclaw claude-code server-memory claude-ai chatgpt mcp-memory-service mem0
+          markdown claude-mem" -- "$current"
+      )
       return
       ;;
     --origin)
@@ -122,6 +127,7 @@ _nimactl() {
     case $command in
       backup | capture | import | migrate | restore) _nimactl_files "$current" ;;
       dream) mapfile -t COMPREPLY < <(compgen -W "list accept reject" -- "$current") ;;
+      fleet) mapfile -t COMPREPLY < <(compgen -W "status join leave" -- "$current") ;;
       goal) mapfile -t COMPREPLY < <(compgen -W "add list show done" -- "$current") ;;
       hook) mapfile -t COMPREPLY < <(compgen -W "session-start prompt stop" -- "$current") ;;
       rebuild) mapfile -t COMPREPLY < <(compgen -W "words blocks graph all" -- "$current") ;;

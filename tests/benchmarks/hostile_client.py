@@ -265,6 +265,15 @@ def rebuilds(it: Hostile) -> None:
     it.flood(Repeat(it.frame("rebuild", part="all")), 4)
 
 
+def audits(it: Hostile) -> None:
+    it.flood(Repeat(it.frame("audit", limit=1000)), 4)
+
+
+def rules(it: Hostile) -> None:
+    """Rules that many memories would pass, in dry runs."""
+    it.flood(Repeat(it.frame("forget", where="found=never and before=1min", dry_run=True)), 4)
+
+
 def cyphers(it: Hostile) -> None:
     """Questions whose answer has billions of rows."""
     cypher = "MATCH (a:Memory), (b:Memory), (c:Memory) RETURN count(*)"
@@ -313,6 +322,8 @@ ATTACKS: dict[str, Attack] = {
         purges,
         doctors,
         rebuilds,
+        audits,
+        rules,
         cyphers,
         large_records,
         large_imports,

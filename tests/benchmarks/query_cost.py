@@ -1,11 +1,12 @@
-"""What a query costs the processor, of this checkout beside others: through the socket, in turns.
+"""What memories and queries cost the processor, of this checkout beside others, in turns.
 
     python -m tests.benchmarks.query_cost [--sizes 10000 100000] [CHECKOUT ...]
 
-Each checkout has its .venv.  The first one fills a store with made-up talk (`tests.benchmarks.
-talk`); each, this one last, starts a daemon on a copy, and they are asked in turns.  `cpu` is what
-the daemon takes for a query by the kernel's account, all threads together, and `p50` the median of
-the best times.  On a busy machine both grow, and only the ratios to the first one tell something.
+Each checkout has its .venv.  Each, this one last, fills a store with made-up talk (`tests.
+benchmarks.talk`), 500 at a time, does what waits for idle moments, and starts a daemon, which is
+asked through its socket.  `memory` is what the filling takes for one, `cpu` what the daemon takes
+for a query by the kernel's account, all threads together, `p50` the median of the best times.  On
+a busy machine all grow, and only the ratios to the first checkout tell something.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
+import resource
 import statistics
 import subprocess
 import sys
@@ -43,8 +44,9 @@ store.close()
 """
 
 
-def fill(checkout: Path, state: Path, memories: list[dict[str, object]]) -> None:
-    """Make a state directory, idle work included."""
+def fill(checkout: Path, state: Path, memories: list[dict[str, object]]) -> float:
+    """Make a state directory, idle work included; seconds of processor time for a memory."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     pages = (memories[first : first + PAGE] for first in range(0, len(memories), PAGE))
     subprocess.run(
         [python(checkout), "-c", FILL, str(state)],
@@ -53,6 +55,8 @@ def fill(checkout: Path, state: Path, memories: list[dict[str, object]]) -> None
         text=True,
         check=True,
     )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / len(memories)
 
 
 def python(checkout: Path) -> str:
@@ -61,18 +65,16 @@ def python(checkout: Path) -> str:
 
 
 class Asked:
-    """A daemon of one checkout, on a copy of a state directory."""
+    """A daemon of one checkout with a store of its own."""
 
-    def __init__(self, checkout: Path, state: Path, place: Path) -> None:
-        shutil.copytree(state, place / "state")
+    def __init__(self, checkout: Path, place: Path, memories: list[dict[str, object]]) -> None:
+        self.filled = fill(checkout, place / "state", memories)
         (place / "nimad.yaml").write_text(CALM)
         paths = ["--state", str(place / "state"), "--socket", str(place / "socket")]
         command = [python(checkout), "-m", "nimad.daemon", "--foreground", *paths]
         command += ["--config", str(place / "nimad.yaml")]
         self.process = subprocess.Popen(command, cwd=checkout, stderr=subprocess.DEVNULL)
-        while not (place / "socket").exists():
-            time.sleep(0.01)
-        self.client = Client(place / "socket", 60)
+        self.client = self._connected(place / "socket")
         self.spent = 0.0
         self.best = [float("inf")] * QUESTIONS
 
@@ -84,6 +86,14 @@ class Asked:
             self.client.call("query", text=question)
             self.best[place] = min(self.best[place], time.perf_counter() - began)
         self.spent += self._seconds() - before
+
+    def _connected(self, socket: Path) -> Client:
+        while self.process.poll() is None:
+            try:
+                return Client(socket, 60)
+            except OSError:
+                time.sleep(0.01)
+        raise RuntimeError("the daemon ended")
 
     def _seconds(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -109,12 +119,11 @@ def main() -> None:
         talk = make_talk(size, QUESTIONS)
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nimad-cost-")))
-            fill(checkouts[0], folder / "state", talk.memories)
             daemons = []
             for number, checkout in enumerate(checkouts):
                 place = folder / str(number)
                 place.mkdir()
-                daemons.append(Asked(checkout, folder / "state", place))
+                daemons.append(Asked(checkout, place, talk.memories))
                 stack.callback(daemons[-1].close)
                 daemons[-1].ask(talk.questions)
                 daemons[-1].spent = 0.0
@@ -122,14 +131,16 @@ def main() -> None:
                 for daemon in daemons:
                     daemon.ask(talk.questions)
         first = daemons[0]
+        p50 = [statistics.median(daemon.best) for daemon in daemons]
         print(f"{size:,} memories")
-        for checkout, daemon in zip(checkouts, daemons, strict=True):
-            cpu, p50 = daemon.spent / ROUNDS / QUESTIONS, statistics.median(daemon.best)
-            ratios = daemon.spent / first.spent, p50 / statistics.median(first.best)
+        for number, (checkout, daemon) in enumerate(zip(checkouts, daemons, strict=True)):
+            figures = (
+                ("us memory", daemon.filled * 1e6, daemon.filled / first.filled),
+                ("ms cpu", daemon.spent / ROUNDS / QUESTIONS * 1e3, daemon.spent / first.spent),
+                ("ms p50", p50[number] * 1e3, p50[number] / p50[0]),
+            )
             print(
-                f"  {cpu * 1e3:7.3f} ms cpu ({ratios[0]:.2f})  {p50 * 1e3:7.3f} ms p50"
-                f" ({ratios[1]:.2f})  {checkout}",
-                flush=True,
+                *(f"{value:9.3f} {unit} ({ratio:.2f})" for unit, value, ratio in figures), checkout
             )
 
 

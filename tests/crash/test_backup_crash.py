@@ -55,6 +55,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", ["backup.noted", "backup.written"])
 def test_a_backup_that_was_killed_costs_nothing(state: Path, tmp_path: Path, point: str) -> None:
     assert run(BACKUP, str(state), str(tmp_path / "b"), crash_at=point) == -signal.SIGKILL
@@ -72,7 +73,12 @@ def backup(state: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "point", ["restore.before_fsync", "restore.before_rename", "restore.after_rename"]
+    "point",
+    [
+        pytest.param("restore.before_fsync", marks=pytest.mark.slow),
+        "restore.before_rename",
+        "restore.after_rename",
+    ],
 )
 def test_a_restore_that_was_killed_left_nothing_or_all(
     backup: Path, tmp_path: Path, point: str

@@ -67,7 +67,9 @@ def check_whole(state: Path, engine: str) -> int:
         store.close()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "engine", [ENGINES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in ENGINES[1:])]
+)
 @pytest.mark.parametrize("point", POINTS)
 def test_a_crash_at_a_named_point(tmp_path: Path, point: str, engine: str) -> None:
     if engine == "kuzu" and not KUZU_RUNS:
@@ -84,6 +86,7 @@ def test_a_crash_at_a_named_point(tmp_path: Path, point: str, engine: str) -> No
     assert check_whole(state, engine) == (150 if point == "graph.swapped" else 100)
 
 
+@pytest.mark.slow
 def test_crashes_at_random_moments(tmp_path: Path) -> None:
     state, chance = tmp_path / "state", random.Random(11)
     prepare(state, "ladybug")

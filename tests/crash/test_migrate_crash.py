@@ -188,6 +188,7 @@ def test_a_delivery_goes_on(source: Path, migrated: Path, tmp_path: Path, point:
     check_whole(state, 310)
 
 
+@pytest.mark.slow
 def test_killed_at_random(source: Path, tmp_path: Path) -> None:
     """Ten kills at any moment, the store opened anew each time."""
     state = tmp_path / "state"

@@ -423,7 +423,7 @@ def plant_files(state: Path) -> None:
         (state / "graph" / name).write_text(CANARY)
 
 
-@pytest.fixture(scope="module", params=["none", "ladybug"])
+@pytest.fixture(scope="module", params=[pytest.param("none", marks=pytest.mark.slow), "ladybug"])
 def filled(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> tuple[Path, str, tuple[bytes, ...]]:

@@ -12,7 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nimad.client.connection import Connection
+from nimad.config import load
+from nimad.errors import NimadError
 from nimad.hub.main import main as nimad_hub
+from nimad.hub.session import Hub
+from nimad.sync.main import Helper
 from tests.fleet.postgres import Postgres
 from tests.process import DaemonProcess
 
@@ -37,14 +42,23 @@ class Board:
     """One board: `sync` makes a round of nimad-sync, `start_sync` lets it run."""
 
     def __init__(
-        self, place: Path, name: str, url: str, spaces: Mapping[str, str], **sync: object
+        self,
+        place: Path,
+        name: str,
+        url: str,
+        spaces: Mapping[str, str],
+        environment: Mapping[str, str] | None = None,
+        **sync: object,
     ) -> None:
         self.name, self.spaces = name, dict(spaces)
         place.mkdir()
         values = {"url": url, "namespaces": dict(spaces), "name": name, "seconds": 0.2, **sync}
-        self.daemon = DaemonProcess(place, f"{CONFIG}sync: {json.dumps(values)}")
+        values["socket"] = str(place / "sync.sock")
+        text = f"{CONFIG}sync: {json.dumps(values)}"
+        self.daemon = DaemonProcess(place, text, environment=environment)
         self.log = place / "sync.log"
         self.helper: subprocess.Popen[bytes] | None = None
+        self._rounds: Helper | None = None
 
     def start(self) -> Board:
         self.daemon.start()
@@ -68,6 +82,23 @@ class Board:
         with self.log.open("ab") as log:
             self.helper = subprocess.Popen(command, stderr=log)
         return self.helper
+
+    def round(self, seconds: float = 60.0) -> None:
+        """One round in this process, over a connection that stays."""
+        if self._rounds is None:
+            self._rounds = Helper(
+                load(self.daemon.config_file), Connection(str(self.daemon.socket))
+            )
+        try:
+            self._rounds.round(seconds)
+        except NimadError:
+            self._rounds = None
+            raise
+
+    def rounds_hub(self) -> Hub:
+        """The connection of `round`."""
+        assert self._rounds is not None and self._rounds.hub is not None
+        return self._rounds.hub
 
     def sync(self, code: int | None = 0) -> int:
         """One round; its exit code, which must be `code` unless that is None."""
@@ -98,4 +129,4 @@ def settle(boards: Sequence[Board], rounds: int = 3) -> None:
     """Let all boards give and take until nothing is under way."""
     for _ in range(rounds):
         for board in boards:
-            board.sync()
+            board.round()

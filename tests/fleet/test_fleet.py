@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from nimad.ctl.main import main as nimactl
 from tests.client import RemoteFailure
 from tests.fleet.boards import Board, make_hub, settle
 from tests.fleet.postgres import Postgres, need_postgres
@@ -89,6 +91,72 @@ def test_what_one_forgets_all_forget(boards: dict[str, Board], postgres: Postgre
     assert postgres.execute("SELECT count(*) FROM nimad.vectors_0") == [(1,)]
 
 
+def test_a_purge_has_a_receipt_of_each_board(
+    boards: dict[str, Board], capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, car, shed = boards.values()
+    number = home.remember("to be purged")
+    settle([home, car, shed])
+    assert len(home.call("status")["fleet"]["peers"]) == 3
+    home.call("forget", ids=[number], purge=True)
+    home.round()
+    (purge,) = home.call("status")["fleet"]["purges"]
+    assert len(purge["pending"]) == 2 and purge["key"][1] == number
+    car.round()
+    home.round()
+    (purge,) = home.call("status")["fleet"]["purges"]
+    assert purge["pending"][0].startswith("shed@") and purge["done"][0].startswith("car@")
+    assert nimactl(["--socket", str(home.daemon.socket), "fleet"]) == 0
+    assert "still on shed@" in capsys.readouterr().out
+    shed.round()
+    home.round()
+    assert home.call("status")["fleet"]["purges"] == []
+    for board in boards.values():
+        board.start_sync()
+    number = home.remember("purged while all are there")
+    arguments = ["forget", str(number), "--purge", "--fleet"]
+    assert nimactl(["--socket", str(home.daemon.socket), *arguments]) == 0
+    assert "all boards" in capsys.readouterr().out
+
+
+def test_a_question_may_ask_the_hub_for_what_is_not_here(
+    postgres: Postgres, boards: dict[str, Board], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    home = boards["home"]
+    home.remember("The spare key of the boat lies in the blue tin")
+    home.remember("Nothing about it")
+    home.round()
+    password = make_hub(postgres, {"hut": {"family": "both", "garden": "both"}})["hut"]
+    hut = Board(tmp_path / "hut", "hut", postgres.url("hut", password), {"family": "push"}).start()
+    try:
+        here = hut.remember("Where the key of the hut hangs: behind the door")
+        hut.remember("key", "private")
+        asked = {"text": "where is the key of the boat", "fleet": True, "k": 5}
+        alone = hut.call("query", **asked)
+        assert [one["id"] for one in alone["results"]][:1] == [here]
+        assert "does not run" in alone["fleet"]["why"]
+        hut.start_sync()
+        until = time.monotonic() + 20
+        while (found := hut.call("query", **asked))["fleet"]["found"] != 1:
+            assert time.monotonic() < until, found
+            time.sleep(0.1)
+        best = found["results"][0]
+        assert best["id"] is None and best["source"]["name"].startswith("home@")
+        assert "blue tin" in best["text"] and here in [one["id"] for one in found["results"]]
+        assert not hut.call("query", **asked, who="Anna")["fleet"]["found"]
+        command = ["--socket", str(hut.daemon.socket), "query", "--fleet", "boat key"]
+        assert nimactl(command) == 0 and "home@" in capsys.readouterr().out
+        postgres.kill()
+        alone = hut.call("query", **asked)
+        assert [one["id"] for one in alone["results"]][:1] == [here] and alone["fleet"]["why"]
+        assert nimactl(command) == 0
+        assert "this board alone has answered" in capsys.readouterr().err
+    finally:
+        postgres.start()
+        hut.finish()
+        postgres.execute("DROP OWNED BY hut", "DROP ROLE hut")
+
+
 def test_of_two_documents_the_later_one_stays_on_all(boards: dict[str, Board]) -> None:
     home, car, shed = boards.values()
 
@@ -151,6 +219,9 @@ def test_a_role_reads_and_writes_only_what_it_may(
             refused(f"SELECT * FROM nimad.{table}_3")
             refused(f"UPDATE nimad.{table} SET body = ''")
             refused(f"TRUNCATE nimad.{table}")
+        for space, rows in (("family", 1), ("garden", 0)):
+            find = f"SELECT * FROM nimad.candidates('{space}', ARRAY['the'], NULL, NULL, 10)"
+            assert len(thief.execute(find).fetchall()) == rows  # type: ignore[arg-type]
         assert thief.execute("DELETE FROM nimad.memories WHERE namespace = 'garden'").rowcount == 0
         moved = thief.execute(f"UPDATE nimad.streams SET head = 0 WHERE writer = '{store}'")
         assert moved.rowcount == 0

@@ -1,13 +1,17 @@
 """A small source of each kind, with every trap that its format is known for, and an edit of it.
 
-Sources of tools that can run here are made by `make_fixtures.py`; these are written by hand.
+These are written by hand, after the tools' own schemas; what tools write that can run here is tried
+by `tests/agents/test_sources.py` (`make test-agents`).
 """
 
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +91,8 @@ def openclaw(root: Path) -> Path:
         _said(7, "assistant", "HEARTBEAT_OK"),
         '{"type":"message","id":"m8","message":{"role":"user","content":[{"type":"te',
     )
+    lines(home / "agents" / "cook" / "sessions" / "s2.jsonl", _said(1, "user", "Is it done?"))
+    put(home / "workspace-cook" / "MEMORY.md", "- Anna likes it salty\n")
     lines(sessions / "s0.jsonl.deleted.1770000000.jsonl", _said(1, "user", "deleted"))
     return home
 
@@ -278,10 +284,193 @@ def edit_chatgpt(path: Path) -> tuple[int, int, int]:
     return 2, 1, 0
 
 
+# --- databases ------------------------------------------------------------------------------------
+
+
+def database(path: Path, script: str, **tables: list[dict[str, Any]]) -> Path:
+    """A database in WAL mode whose last commit is still in the log."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    live = path.with_name("live.db")
+    with closing(sqlite3.connect(live)) as connection:
+        connection.executescript(
+            f"PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; {script}"
+        )
+        for table, found in tables.items():
+            for row in found:
+                names, marks = ", ".join(row), ", ".join("?" * len(row))
+                sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"
+                connection.execute(sql, tuple(row.values()))
+        connection.commit()
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{live}{suffix}", f"{path}{suffix}")
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{live}{suffix}").unlink(missing_ok=True)
+    return path
+
+
+def change(path: Path, script: str) -> None:
+    """Change a database as its program would."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
+
+
+SERVICE = """
+CREATE TABLE memories (id INTEGER PRIMARY KEY AUTOINCREMENT, content_hash TEXT UNIQUE NOT NULL,
+  content TEXT NOT NULL, tags TEXT, memory_type TEXT, metadata TEXT, created_at REAL,
+  updated_at REAL, created_at_iso TEXT, updated_at_iso TEXT, deleted_at REAL DEFAULT NULL,
+  superseded_by TEXT);
+CREATE TABLE memory_graph (source_hash TEXT NOT NULL, target_hash TEXT NOT NULL,
+  similarity REAL NOT NULL, connection_types TEXT NOT NULL, metadata TEXT,
+  created_at REAL NOT NULL, PRIMARY KEY (source_hash, target_hash));
+CREATE VIRTUAL TABLE memory_content_fts USING fts5(content);
+"""
+
+
+def _service(number: int, content: Any, **more: Any) -> dict[str, Any]:
+    told = {"content_hash": f"h{number}", "content": content, "tags": "tea, home,"}
+    told |= {"memory_type": "note", "metadata": '{"conversation_id": "c1", "n": 1e999}'}
+    return {**told, "created_at": 1_770_000_000.25 + number, **more}
+
+
+def mcp_memory_service(root: Path) -> Path:
+    graph = {"similarity": 0.8, "connection_types": '["causal"]', "created_at": 1.0}
+    return database(
+        root / "mcp-memory" / "sqlite_vec.db",
+        SERVICE,
+        memories=[
+            _service(1, "Anna likes tea"),
+            _service(2, "The kettle is blue", metadata="no JSON"),
+            _service(3, "deleted", deleted_at=1.0),
+            _service(4, "replaced", superseded_by="h1"),
+            _service(5, b"\xff\xfe"),
+            _service(6, "undated", created_at=None, tags=None, memory_type=None),
+        ],
+        memory_graph=[
+            {"source_hash": "h1", "target_hash": "h2", **graph},
+            {"source_hash": "h1", "target_hash": "h3", **graph},
+        ],
+    ).parent
+
+
+def edit_mcp_memory_service(home: Path) -> tuple[int, int, int]:
+    script = "UPDATE memories SET deleted_at = 2.0 WHERE content_hash = 'h2';"
+    script += "UPDATE memories SET tags = 'other' WHERE content_hash = 'h1';"
+    script += "INSERT INTO memories (content_hash, content) VALUES ('h7', 'Bert likes coffee')"
+    change(home / "sqlite_vec.db", script)
+    return 1, 1, 1
+
+
+MEM0 = """
+CREATE TABLE history (id TEXT PRIMARY KEY, memory_id TEXT, old_memory TEXT, new_memory TEXT,
+  event TEXT, created_at DATETIME, updated_at DATETIME, is_deleted INTEGER,
+  actor_id TEXT, role TEXT);
+"""
+
+
+def _event(number: int, memory: str, event: str, text: str | None) -> dict[str, Any]:
+    told = {"id": f"e{number}", "memory_id": memory, "new_memory": text, "event": event}
+    told |= {
+        "created_at": f"2026-04-0{number}T08:00:00-07:00",
+        "is_deleted": int(event == "DELETE"),
+    }
+    return {**told, "actor_id": "anna", "role": "user"}
+
+
+def mem0(root: Path) -> Path:
+    events = [
+        _event(1, "m1", "ADD", "Anna lives in Berlin"),
+        _event(2, "m2", "ADD", "Anna has a dog"),
+        _event(3, "m1", "UPDATE", "Anna lives in Rome"),
+        _event(4, "m2", "DELETE", None),
+        _event(5, "m3", "ADD", "Anna plays chess"),
+    ]
+    return database(root / "mem0" / "history.db", MEM0, history=events).parent
+
+
+def edit_mem0(home: Path) -> tuple[int, int, int]:
+    path = home / "history.db"
+    row = "INSERT INTO history (id, memory_id, new_memory, event, is_deleted) VALUES"
+    script = f"{row} ('e6', 'm1', 'Anna lives in Paris', 'UPDATE', 0);"
+    change(
+        path, script + f"{row} ('e7', 'm3', NULL, 'DELETE', 1); {row} ('e8', 'm4', 'Tea', 'ADD', 0)"
+    )
+    return 1, 1, 1
+
+
+CLAUDE_MEM = """
+CREATE TABLE observations (id INTEGER PRIMARY KEY AUTOINCREMENT, memory_session_id TEXT NOT NULL,
+  project TEXT NOT NULL, text TEXT, type TEXT NOT NULL, title TEXT, subtitle TEXT, facts TEXT,
+  narrative TEXT, concepts TEXT, files_read TEXT, files_modified TEXT, prompt_number INTEGER,
+  created_at TEXT NOT NULL, created_at_epoch INTEGER NOT NULL);
+CREATE TABLE session_summaries (id INTEGER PRIMARY KEY AUTOINCREMENT,
+  memory_session_id TEXT NOT NULL, project TEXT NOT NULL, request TEXT, investigated TEXT,
+  learned TEXT, completed TEXT, next_steps TEXT, created_at TEXT,
+  created_at_epoch INTEGER NOT NULL);
+CREATE TABLE user_prompts (id INTEGER PRIMARY KEY AUTOINCREMENT, content_session_id TEXT NOT NULL,
+  prompt_number INTEGER NOT NULL, prompt_text TEXT NOT NULL, created_at TEXT,
+  created_at_epoch INTEGER NOT NULL);
+"""
+
+
+def claude_mem(root: Path) -> Path:
+    seen = {"memory_session_id": "s1", "project": "lantern", "created_at": "2026-05-01T00:00:00Z"}
+    seen |= {"created_at_epoch": 1_777_593_600_000}
+    asked = {"content_session_id": "s1", "prompt_number": 1, "created_at_epoch": 1_777_593_600_000}
+    told = {"title": "The wick", "facts": '["of cotton", 7]', "concepts": '["lamps"]'}
+    return database(
+        root / "claude-mem" / "claude-mem.db",
+        CLAUDE_MEM,
+        observations=[
+            {**seen, "type": "discovery", "text": "an old one"},
+            {**seen, "type": "feature", "narrative": "It burns.", **told, "files_read": '["a.py"]'},
+        ],
+        session_summaries=[{**seen, "request": "Light it", "learned": "It burns"}],
+        user_prompts=[{**asked, "prompt_text": "Light the lantern"}],
+    ).parent
+
+
+def edit_claude_mem(home: Path) -> tuple[int, int, int]:
+    script = "DELETE FROM observations WHERE id = 1;"
+    script += "UPDATE session_summaries SET completed = 'It is lit'"
+    change(home / "claude-mem.db", script)
+    return 0, 1, 1
+
+
+# --- notes ----------------------------------------------------------------------------------------
+
+
+def markdown(root: Path) -> Path:
+    vault = root / "vault"
+    put(
+        vault / "Anna.md",
+        "---\ntitle: Anna\ntags: [people, berlin]\ncreated: 2026-02-03T10:00:00\n---\n\n"
+        "# Anna\n\n- [fact] She plays chess #games (since 2020)\n- works_at [[Acme]]\n"
+        "- [x] call her\n- [00:01] a time is no category\n- [a link](https://example.org)\n\n"
+        "See [[Bert|her friend]].\n",
+    )
+    put(vault / "work" / "Acme.md", "Acme builds lanterns. #123 #work/lamps\n")
+    put(vault / "daily" / "2026-03-04.md", "Rain all day.\n")
+    put(vault / ".obsidian" / "notes.md", "settings\n")
+    put(vault / ".trash" / "old.md", "thrown away\n")
+    put(vault / "Empty.md", "")
+    (vault / "circle.md").symlink_to(vault / "circle.md")
+    return vault
+
+
+def edit_markdown(vault: Path) -> tuple[int, int, int]:
+    (vault / "work" / "Acme.md").rename(vault / "Acme Ltd.md")
+    put(vault / "daily" / "2026-03-04.md", "Rain all day.\n\nSun at night.\n")
+    return 2, 0, 1
+
+
 MADE: dict[str, Made] = {
-    "openclaw": Made(openclaw, 11, 3, edit_openclaw),
+    "openclaw": Made(openclaw, 13, 3, edit_openclaw),
     "claude-code": Made(claude_code, 4, 1, edit_claude_code),
     "server-memory": Made(server_memory, 6, 1, edit_server_memory),
     "claude-ai": Made(claude_ai, 9, 1, edit_claude_ai),
     "chatgpt": Made(chatgpt, 3, 1, edit_chatgpt),
+    "mcp-memory-service": Made(mcp_memory_service, 3, 1, edit_mcp_memory_service),
+    "mem0": Made(mem0, 2, 0, edit_mem0),
+    "claude-mem": Made(claude_mem, 4, 0, edit_claude_mem),
+    "markdown": Made(markdown, 8, 1, edit_markdown),
 }

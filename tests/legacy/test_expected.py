@@ -116,6 +116,7 @@ def test_a_graph(
     assert told[:3] == (due["nodes"], due["edges_valid"], due["turns"])
 
 
+@pytest.mark.slow
 def test_a_directory_with_all_of_them(
     daemon: DaemonProcess, legacy_dir: Path, expected: dict[str, Any]
 ) -> None:

@@ -223,7 +223,7 @@ def change_bytes(two_bundles: list[Path], data: st.DataObject) -> None:
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_changed_bytes_anywhere_end_in_memories_or_a_reason(
     two_bundles: list[Path], data: st.DataObject
 ) -> None:

@@ -78,7 +78,7 @@ class Run:
         maintenance.finish(self.store)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_random_runs(tmp_path: Path, engine: str, seed: int) -> None:
     if engine == "kuzu" and not KUZU_RUNS:

@@ -1,5 +1,5 @@
 """`nimactl backup` and `restore` with a real daemon: written beside 50 writes a second, restored
-elsewhere, rotated, refused, on a full disk, and with the daemon or nimactl killed."""
+elsewhere, rotated, refused, on a full disk, with nimactl killed; and `export --all`, its text."""
 
 from __future__ import annotations
 
@@ -101,6 +101,8 @@ def test_backups_in_a_directory_are_rotated_and_a_purge_names_those_left(
     made = tool.json("backup", f"{place}/", "--keep", 2)
     assert made["deleted"] == [str(place / old[0])]
     assert Path(made["file"]).parent == place
+    assert tool.daemon.call("status")["backup"] == {"path": made["file"], "made": made["made"]}
+    assert f"backup      just now, {made['file']}" in tool.run("status")
     kept = {path.name for path in place.iterdir()} - {Path(made["file"]).name}
     assert kept == {old[1], "notes.tar.gz", "nimad-x.tar.gz", "nimad-20190101T000000Z.tar.gz"}
     told = tool.run("forget", 7, "--purge")
@@ -112,6 +114,7 @@ def test_backups_in_a_directory_are_rotated_and_a_purge_names_those_left(
     assert (tmp_path / "fresh").stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.slow
 def test_what_is_refused(tool: Tool, tmp_path: Path) -> None:
     tool.run("backup", code=64)
     tool.run("backup", tmp_path / "f", "--keep", 3, code=64)
@@ -136,6 +139,7 @@ def test_what_is_refused(tool: Tool, tmp_path: Path) -> None:
     assert "is whole" in tool.run("backup", "--verify", tmp_path / "f")  # the old one is
 
 
+@pytest.mark.slow
 def test_it_goes_through_a_pipe(tool: Tool, tmp_path: Path) -> None:
     nimactl = [sys.executable, "-m", "nimad.ctl.main", "--json", "--socket", tool.daemon.socket]
     new = ["--into", tmp_path / "new", "--config", tool.daemon.config_file]
@@ -147,6 +151,7 @@ def test_it_goes_through_a_pipe(tool: Tool, tmp_path: Path) -> None:
     assert json.loads(told.stdout)["memories"] == 200
 
 
+@pytest.mark.slow
 def test_a_drill_tells_a_good_backup_from_another(tool: Tool, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -209,6 +214,7 @@ def test_a_full_disk_leaves_no_partial_file(tool: Tool, tmp_path: Path) -> None:
         subprocess.run(["umount", "--lazy", str(disk)], check=False)
 
 
+@pytest.mark.slow
 def test_nimactl_killed_leaves_the_old_backup(tool: Tool, tmp_path: Path) -> None:
     path = tmp_path / "b.tar.gz"
     tool.run("backup", path)
@@ -222,3 +228,38 @@ def test_nimactl_killed_leaves_the_old_backup(tool: Tool, tmp_path: Path) -> Non
     assert path.read_bytes() == before
     assert tool.json("backup", path)["memories"] == 201
     assert [each.name for each in tmp_path.glob("b.tar*")] == ["b.tar.gz"]
+
+
+def test_everything_goes_through_a_pipe_into_another_store_and_nothing_twice(
+    tool: Tool, tmp_path: Path
+) -> None:
+    tool.daemon.call("goal.add", text="x" * 150_000 + "paint the shed", priority=0.5)
+    turn = {"session": "s", "turn": "1", "input": "hello", "output": "good morning"}
+    tool.daemon.call("capture", turns=[turn])
+    whole = tool.run("export", "--all")
+    assert whole.splitlines()[0].startswith('{"kind":"export","format":2,')
+    told = tool.json("export", "--all", "--output", tmp_path / "all.jsonl")
+    assert told["exported"] == {"memory": 203, "turn": 1, "relation": 1}
+    assert (tmp_path / "all.jsonl").read_text().splitlines()[1:] == whole.splitlines()[1:]
+    (tmp_path / "new").mkdir()
+    other = DaemonProcess(tmp_path / "new", CONFIG)
+    try:
+        new = Tool(other)
+        other.start()
+        nimactl = [sys.executable, "-m", "nimad.ctl.main", "--json", "--socket", other.socket]
+        piped = subprocess.run(
+            [*nimactl, "import", "-"], input=whole.encode(), capture_output=True, check=True
+        )
+        assert json.loads(piped.stdout)["imported"] == told["exported"]
+        assert "here already: 203 memories" in new.run("import", tmp_path / "all.jsonl")
+        checked = [each.call("doctor")["checked"] for each in (other, tool.daemon)]
+        for kind in ("memories", "turns", "relations"):
+            assert checked[0][kind] == checked[1][kind] > 0
+        assert [g["priority"] for g in other.call("goal.list")["results"]] == [0.5]
+        lines = whole.splitlines()
+        (tmp_path / "cut").write_text("\n".join([*lines[:5], "{", *lines[5:]]))
+        assert "line 6: " in new.run("import", tmp_path / "cut", code=65)
+        new.run("import", tmp_path / "all.jsonl", "--namespace", "x", code=64)
+        new.run("export", "--all", "--agent", "x", code=64)
+    finally:
+        other.finish()

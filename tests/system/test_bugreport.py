@@ -12,6 +12,8 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from nimad.model import FIELDS, Field
 from tests.legacy import stores
 from tests.process import DaemonProcess
@@ -111,6 +113,7 @@ def ask(daemon: DaemonProcess, request: dict[str, Any]) -> str:
         return connection.makefile().readline()
 
 
+@pytest.mark.slow
 def test_without_a_daemon_it_tells_so(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path)  # never started
     printed = Tool(daemon).run("bugreport", "--print")

@@ -152,6 +152,18 @@ def test_backups_one_after_the_other_beside_a_writer(store: MemoryStore, tmp_pat
     assert len({each["sequence"] for each in made}) > 1
 
 
+def test_a_purge_meanwhile_is_finished_afterwards(store: MemoryStore) -> None:
+    secret = store.remember(Memory(text="qxzvworm under the plank"))
+    with store.records.frozen():
+        receipt = store.forget([secret], purge=True)
+        assert not receipt.purged and receipt.unfinished.keys() == {"free pages"}
+    store.setbacks.clear()
+    maintenance.finish(store)
+    assert store.purge.unfinished() is None
+    for path in store.state.rglob("*"):
+        assert not path.is_file() or b"qxzvworm" not in path.read_bytes(), path
+
+
 def test_another_programs_reading_is_waited_for_and_told(
     store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

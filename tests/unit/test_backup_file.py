@@ -41,6 +41,16 @@ def read(data: bytes) -> dict[str, bytes]:
     return {name: b"".join(chunks) for name, _, chunks in reader.files()}
 
 
+@pytest.mark.parametrize(
+    "name", ["records.sqlite", "x" * 100, "x" * 101, "ä" * 60, "dense/" + "y" * 240]
+)
+def test_headers_are_those_of_tar(name: str) -> None:
+    for size in (0, 1, 8**11 - 1, 8**11, 1 << 45):
+        made = tarfile.TarInfo(name)
+        made.size, made.mode = size, 0o600
+        assert backup_file.header(name, size) == made.tobuf(tarfile.GNU_FORMAT, "utf-8", "strict")
+
+
 def test_what_was_written_is_read() -> None:
     assert read(written()) == FILES
 

@@ -18,7 +18,7 @@ from nimad.model import Filter, Memory
 from nimad.recall import evidence, evidence_weights
 from nimad.recall.evidence import MEANING, SIGNALS, WORDS, Evidence, Model
 from nimad.recall.ranking import MODES, Recall
-from nimad.recall.semantic import evenly
+from nimad.recall.scopes import evenly
 
 CONFIG = Config().replace(graph__engine="none")
 NOTES = [
@@ -110,15 +110,28 @@ def test_parts_add_up(store: MemoryStore) -> None:
 @pytest.mark.parametrize("name", ["BOTH", "WORDS", "MEANING"])
 def test_weights_are_of_known_signals(name: str) -> None:
     weights = getattr(evidence_weights, name)
-    assert "base" in weights
-    factors = {factor for weight in weights for factor in weight.split("*")}
-    assert factors - {"base"} <= SIGNALS.keys()
+    assert weights.keys() - {"base", "out"} <= SIGNALS.keys()
+    assert len({len(row) for row in weights.values()}) == 1
+    assert {signal for names in evidence.PARTS.values() for signal in names} == SIGNALS.keys()
 
 
-def test_one_side_is_enough_where_it_leaves_no_doubt() -> None:
-    model = Model({"base": 1.0, "coverage": 2.0, "coverage*length": 3.0}, 4.0)
-    found = model.parts({"coverage": 0.5, "length": 2.0})
-    assert found == {"base": 1.0, "words": 1.0, "question": 3.0}
+def test_a_model_is_a_network_of_one_layer() -> None:
+    weights = {
+        "coverage": (0.5, 0.25, 2.0, 1.0, 0.0),
+        "length": (2.0, 0.5, 0.0, 0.0, -1.0),
+        "base": (0.0, 1.0, -1.0, 0.0, 0.5),
+        "out": (0.0, 0.0, 0.0, 3.0, 4.0),
+    }
+    model = Model(weights, 4.0)
+    signals = {"coverage": 0.75, "length": 2.25, "texts": 9.0}
+    both = -1 + 2 * 1 + 3 * math.tanh(1) + 4 * math.tanh(0.5 - 0.5)
+    assert model.evidence(signals) == pytest.approx(both)
+    found = model.parts(signals)
+    assert found["base"] == pytest.approx(-1 + 4 * math.tanh(0.5))
+    assert found["question"] == pytest.approx(-4 * math.tanh(0.5)) and found["store"] == 0
+    assert sum(found.values()) == pytest.approx(both)
+    far = {"coverage": 90.0, "length": 2.0}
+    assert model.evidence(far) == model.evidence({"coverage": 1.5, "length": 2.0}), "bounded"
     assert WORDS.sure > 0 and MEANING.sure > 0
 
 

@@ -460,6 +460,8 @@ DOORS: dict[str, dict[str, Any]] = {
     "migrate.restore": {"name": "x"},
     "import": {"size": 1 << 20},
     "backup": {"path": "/x"},
+    "export.all": {},
+    "import.all": {},
 }
 """Every verb that takes a descriptor, with parameters that let it get as far as looking at it."""
 
@@ -473,7 +475,7 @@ def test_what_is_no_file_to_work_with_is_a_usage_error(ask: Ask, tmp_path: Path,
     file, fifo = tmp_path / "file", tmp_path / "fifo"
     file.write_bytes(b"x" * (1 << 20))
     os.mkfifo(fifo)
-    wrong = os.O_RDONLY if door in ("migrate.restore", "backup") else os.O_WRONLY
+    wrong = os.O_RDONLY if door in ("migrate.restore", "backup", "export.all") else os.O_WRONLY
     for fd in (
         os.open(file, os.O_PATH),
         os.open(file, wrong),

@@ -142,6 +142,7 @@ def foreign_ids(served: Served) -> list[int]:
 ANYTHING = [
     {"text": "where is the kettle"},
     {"text": f"{SECRET} kettle"},
+    {"text": f"{SECRET} kettle", "fleet": True},
     {"text": OURS[3]},
     {"text": f"What did Dr {SECRET} say about the kettle?", "explain": True},
     {"text": "kettle", "namespace": "bert"},
@@ -161,7 +162,7 @@ ANYTHING = [
 ]
 QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "ping": [{}],
-    "status": [{}],
+    "status": [{}, {"history": True}],
     "query": ANYTHING,
     "get": [{"id": "own"}, {"id": "own", "offset": 0}, {"id": "own", "context": True}],
     "similar": [{"id": "own", "k": 1000}],

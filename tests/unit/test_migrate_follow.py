@@ -102,6 +102,7 @@ def test_what_came_later_comes_in_once(source: Path, here: Opened, follower: Fol
     assert (found["relations"]["identical"], found["turns"]["identical"]) == (25, 11)
 
 
+@pytest.mark.slow
 def test_a_delivery_costs_little_more_than_its_bytes(source: Path, follower: Follower) -> None:
     head = source_changes.look(source, follower.seen).delivery()
     lines = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import logging
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,7 @@ def test_keys_are_told_as_far_as_they_are_ours(redaction: Redaction) -> None:
     assert told == {"memories": 3, "namespaces": {HIDDEN: 2}, HIDDEN: [HIDDEN, None, True]}
 
 
+@cache
 def logged() -> list[str]:
     """The sentence of every line that nimad logs."""
     found = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Iterator
@@ -18,8 +17,9 @@ from hypothesis import strategies as st
 
 from nimad.core.store import MemoryStore
 from nimad.ctl.client import Client
-from nimad.ctl.export_command import _pages
+from nimad.ctl.export_command import pages
 from nimad.ctl.import_command import run_import
+from nimad.ctl.main import build
 from nimad.ctl.screen import Screen
 from nimad.errors import NimadError, RemoteError
 from nimad.legacy.bundle import take_bundle
@@ -58,14 +58,14 @@ class Loopback(Client):
 
 
 def exported(store: MemoryStore) -> bytes:
-    return b"".join(lines for _, lines in _pages(Loopback(store)))
+    return b"".join(lines for _, lines in pages(Loopback(store)))
 
 
 def imported(lines: bytes, store: MemoryStore) -> None:
     with TemporaryDirectory() as place:
         file = Path(place) / "lines"
         file.write_bytes(lines)
-        args = argparse.Namespace(file=str(file), namespace=None, from_line=1)
+        args = build(["import"]).parse_args(["import", str(file)])
         assert run_import(args, Loopback(store), Screen()) == 0
 
 

@@ -62,7 +62,12 @@ LINES: dict[str, list[list[str]]] = {
     "remember": [["remember", "one more"], ["remember", ""]],
     "capture": [["capture", "{turn}"], ["capture", "{turn}"], ["capture", "{lines}"]],
     "forget": [["forget", "2", "--dry-run"], ["forget", "999"]],
-    "import": [["import", "{lines}"]],
+    "import": [
+        ["import", "{lines}"],
+        ["import", "{notes}", "--dry-run"],
+        ["import", "{notes}"],
+        ["import", "{notes}", "--verify"],
+    ],
     "export": [["export"]],
     "migrate": [
         ["migrate", "{graph}", "--dry-run"],
@@ -169,6 +174,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         graph.execute("UPDATE memory_nodes SET who = ?, layer = ? WHERE id = 2", (EVIL, EVIL))
         graph.commit()
     (place / "lines.jsonl").write_text(json.dumps({"text": "a", "layer": "no layer"}) + "\n")
+    (place / "notes").mkdir()
+    (place / "notes" / f"a note{EVIL}.md").write_text(f"A lantern of notes. {EVIL}\n")
+    (place / "notes" / f"no text{EVIL}.md").write_bytes(b"\xff")
     turn = {"session": "s", "turn": f"t{EVIL}", "input": f"An old lantern. {EVIL}"}
     (place / "turn.json").write_text(json.dumps(turn))
     daemon = DaemonProcess(place).start()
@@ -202,6 +210,7 @@ def test_nothing_reaches_the_terminal_raw(
 ) -> None:
     monkeypatch.setenv("NIMAD_SOCKET", str(place / "spoilt"))
     files = {"graph": "graph.sqlite", "lines": "lines.jsonl", "turn": "turn.json"}
+    files["notes"] = "notes"
     names = {name: str(place / file) for name, file in files.items()}
     shown = ""
     for line in LINES[command]:

@@ -37,6 +37,10 @@ def test_it_serves_until_ctrl_c(daemon: DaemonProcess) -> None:
     port = url.split(":")[2].split("/")[0]
     second = subprocess.run([*NIMACTL, "web", "--port", port], capture_output=True, text=True)
     assert second.returncode == 75 and "--port names another port" in second.stderr
+    absent = subprocess.run(
+        [*NIMACTL, "web", "--url", "--port", "1"], capture_output=True, text=True
+    )
+    assert absent.returncode == 69 and "nimad-web.socket" in absent.stderr
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
     assert "Traceback" not in process.stderr.read()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from nimad.web.html import tag
 from nimad.web.routes import ROUTES, Route
 from tests.fake_daemon import FakeDaemon
 from tests.process import DaemonProcess
+from tests.system.tools import NIMACTL
 from tests.web.browser import KEY, Markup, Pages
 
 EVIL = '</textarea><script>alert("1")</script><img src=x onerror=alert(2)>"\'><b onclick=x>&lt;\x07'
@@ -204,14 +206,19 @@ def test_the_timeline_leads_down_to_a_day(pages: Pages, daemon: DaemonProcess) -
         assert pages.ask("GET", f"timeline?at={wrong}")[0].status == 400
 
 
-def test_forgetting_asks_does_and_gives_a_receipt(pages: Pages, daemon: DaemonProcess) -> None:
+def test_forgetting_asks_does_and_gives_a_receipt(
+    pages: Pages, daemon: DaemonProcess, tmp_path: Path
+) -> None:
     number = daemon.call("remember", text="The spare key is under the pot.")["id"]
     asked = pages.page(f"forget?id={number}&id=777")
     assert "The spare key" in asked.text and "1 memory did not exist." in asked.text
     assert daemon.call("get", id=number)
+    command = [*NIMACTL, "--socket", str(daemon.socket), "backup", str(tmp_path / "all.nimad")]
+    subprocess.run(command, check=True, capture_output=True)
     response, text = pages.ask("POST", "forget", form={"id": [number], "purge": "1"})
     assert response.status == 200
     assert "1 memory forgotten." in text and "No trace of it" in text
+    assert "all.nimad" in text and "may still hold it" in text
     assert f"/{number}" not in str(daemon.call("export")["memories"])
     assert pages.ask("GET", f"memory/{number}")[0].status == 404
     for wrong in ("forget", "forget?id=x", "forget?id=0", "forget?id=1&id=-1"):
@@ -268,6 +275,20 @@ def test_a_user_who_is_bound_sees_what_may_be_seen(tmp_path: Path) -> None:
         response, text = bound.ask("GET", "sources")
         assert response.status == 403 and "access.namespaces" in text
         bound.close()
+
+
+def test_days_are_shown_as_charts(pages: Pages, daemon: DaemonProcess, tmp_path: Path) -> None:
+    day = {"bytes": 9, "queries": 3, "slow_ms": None, "memories": 5, "median_ms": 1.25}
+    none = {**day, "day": "2026-02-02", "memories": 7, "median_ms": None}
+    status = {**daemon.call("status"), "history": [{**day, "day": "2026-02-01"}, none]}
+    answers = {name: daemon.call(name) for name in ("timeline", "metrics")}
+    answers["timeline"] |= {"counts": [1] * 100, "first": None}
+    place = tmp_path / "nimad.sock"
+    with FakeDaemon(place, status=status, **answers):
+        shown = Pages(place)
+        text = shown.page("").text
+        assert "2026-02-02: 7" in text and "2026-02-01: 1.2" in text and "in ms, up to 1.2" in text
+        shown.close()
 
 
 # --- limits ---------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from nimad.index.kernels.contract import (
     groups,
     rotation_signs,
 )
-from nimad.index.kernels.reference import highest
+from nimad.index.rowsets import highest_rows
 
 _TYPES: dict[str, Any] = {"A": ctypes.c_void_p, "N": ctypes.c_int64, "": None}
 
@@ -268,7 +268,7 @@ class Compiled:
         rest = _scratch.tallies, _at(marks), _at(found), _at(shared)
         filtered = mask is not None
         size = self._leaders(*at, _scratch.numbers(weights), _at(bits), filtered, wide, *rest)
-        return highest(found[:size], shared[:size], k)
+        return highest_rows(found[:size], shared[:size], k)
 
 
 def _linked(

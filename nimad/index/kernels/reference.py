@@ -34,7 +34,7 @@ from nimad.index.kernels.contract import (
     groups,
     rotation_signs,
 )
-from nimad.index.rowsets import distinct, joined, marked, spread
+from nimad.index.rowsets import distinct, highest_rows, joined, marked, spread
 from nimad.index.varints import unpack
 
 _SIGNS = rotation_signs()
@@ -274,17 +274,7 @@ class Reference:
         found = np.unique(np.concatenate(near))
         shared = self.shares(own, found, before, after, weights)
         kept = shared > 0 if mask is None else (shared > 0) & mask[found]
-        return highest(found[kept], shared[kept], k)
-
-
-def highest(rows: Picks, values: NDArray[np.float32], k: int) -> tuple[Picks, NDArray[np.float32]]:
-    """Of rows, ascending, those of the k highest values, equal ones by number; and the values."""
-    if len(rows) <= k:
-        return rows, values
-    bar = np.partition(values, len(values) - k)[len(values) - k]
-    kept = values > bar
-    kept[np.flatnonzero(values == bar)[: k - np.count_nonzero(kept)]] = True
-    return rows[kept], values[kept]
+        return highest_rows(found[kept], shared[kept], k)
 
 
 def _lengths(squares: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -1,0 +1,85 @@
+"""`nimactl import` with a real daemon: killed in between it goes on, and both stay small."""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.process import DaemonProcess
+
+pytestmark = pytest.mark.slow
+NIMACTL = str(Path(sys.executable).parent / "nimactl")
+LIMIT_MB = 100
+"""Resident memory that nimactl and nimad keep below [MB]."""
+
+
+def export(place: Path, megabytes: int, conversations: int) -> Path:
+    """An export of Claude.ai: half of it is what tools gave."""
+    place.mkdir()
+    rnd = random.Random(5)
+    words = ["".join(rnd.choices("abcdefghijklmnop", k=rnd.randint(2, 9))) for _ in range(3000)]
+    size = megabytes * 1_000_000 // conversations // 8
+    with (place / "conversations.json").open("w") as file:
+        for number in range(conversations):
+            messages = []
+            for turn in range(4):
+                text = " ".join(rnd.choices(words, k=size // 6))
+                blocks = [{"type": "tool_result", "content": text}, {"type": "text", "text": text}]
+                told = {"uuid": f"{number}.{turn}", "content": blocks, "text": ""}
+                messages.append({**told, "sender": ("human", "assistant")[turn % 2]})
+            line = json.dumps({"uuid": f"c{number}", "chat_messages": messages})
+            file.write(f"{',' if number else '['}{line}\n")
+        file.write("]")
+    return place
+
+
+def command(daemon: DaemonProcess, *args: object) -> list[str]:
+    return [NIMACTL, "--socket", str(daemon.socket), "import", *map(str, args), "--json"]
+
+
+def texts(daemon: DaemonProcess) -> list[str]:
+    found: list[str] = []
+    after = 0
+    while after is not None:
+        page = daemon.call("export", after=after)
+        found += [memory["text"] for memory in page["memories"]]
+        after = page["next"]
+    return sorted(found)
+
+
+def test_a_large_export_is_read_in_little_memory(daemon: DaemonProcess, tmp_path: Path) -> None:
+    large = export(tmp_path / "large", 200, 2000)
+    ran = subprocess.run(command(daemon, large, "--dry-run"), capture_output=True, check=True)
+    assert json.loads(ran.stdout)["added"] == 8000
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < LIMIT_MB * 1000
+
+
+def test_a_daemon_that_is_killed_loses_nothing(daemon: DaemonProcess, tmp_path: Path) -> None:
+    source = export(tmp_path / "source", 4, 500)
+    rnd = random.Random(7)
+    for _ in range(6):
+        running = subprocess.Popen(
+            command(daemon, source), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(rnd.uniform(0.2, 1.5))
+        daemon.kill()
+        assert running.wait(60) in (0, 69, 75)
+        daemon.start()
+        problems = daemon.call("doctor")["problems"]
+        assert not [each for each in problems if each["severity"] == "error"], problems
+    ran = subprocess.run(command(daemon, source), capture_output=True, check=True)
+    report = json.loads(ran.stdout)
+    assert report["added"] + report["unchanged"] == 2000
+    found = texts(daemon)
+    assert len(found) == 2000
+    daemon.call("migrate.rollback", name=report["name"])
+    assert texts(daemon) == []
+    subprocess.run(command(daemon, source), capture_output=True, check=True)
+    assert texts(daemon) == found
