@@ -4,8 +4,8 @@
 
 Run by debian/rules, so it needs the standard library only and no network.  Every file is checked
 against its lock before a byte of it is unpacked.  Only modules and shared libraries come in; tests,
-headers, type stubs, what nobody imports of numpy, and all *.dist-info stay out, but the license texts
-are collected into one file per project.
+headers, type stubs, what nobody imports of numpy, and all *.dist-info stay out, but the license
+texts are collected into one file per project.
 """
 
 from __future__ import annotations
