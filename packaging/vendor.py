@@ -45,7 +45,6 @@ DROPPED = (
     "onnxruntime/transformers/*",
     "onnxruntime/capi/libonnxruntime*",  # for programs in C; the Python module holds it all, too
     "psycopg/crdb/*",  # another database
-    "psycopg/types/numpy.py",
     "psycopg/types/shapely.py",
     "yaml/_yaml.*",  # libyaml: the pure reader takes 2 ms for the whole configuration
 )

@@ -58,6 +58,7 @@ def field(package: Path, name: str) -> str:
         "/usr/lib/systemd/system/nimad-embedder.socket",
         "/usr/lib/systemd/system/nimad-sync.service",
         "/usr/lib/nimad/vendor/psycopg/__init__.py",
+        "/usr/lib/nimad/vendor/psycopg/types/numpy.py",
         "/usr/lib/systemd/system/nimad-web.service",
         "/usr/lib/systemd/system/nimad-web.socket",
         "/usr/lib/systemd/system/nimad-metrics.service",
