@@ -4,8 +4,8 @@
 
 Run by debian/rules, so it needs the standard library only and no network.  Every file is checked
 against its lock before a byte of it is unpacked.  Only modules and shared libraries come in; tests,
-headers, type stubs, numpy's f2py and distutils, and all *.dist-info stay out, but the license texts
-are collected into one file per project.
+headers, type stubs, what nobody imports of numpy, and all *.dist-info stay out, but the license
+texts are collected into one file per project.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import hashlib
+import struct
 import sys
 import tarfile
 import zipfile
@@ -29,6 +30,10 @@ DROPPED = (
     "numpy/distutils/*",
     "numpy/f2py/*",
     "numpy/_pyinstaller/*",
+    "numpy/ctypeslib/*",
+    "numpy/lib/recfunctions.py",
+    "numpy/polynomial/*",
+    "numpy/testing/*",
     "numpy/_core/_simd.*",  # numpy's own test of its vector instructions, as are the *_tests below
     "numpy/_core/_*_tests.*",
     "psutil/_ps[absw][!o]*.py",  # AIX, BSD, Solaris, Windows
@@ -40,10 +45,10 @@ DROPPED = (
     "onnxruntime/transformers/*",
     "onnxruntime/capi/libonnxruntime*",  # for programs in C; the Python module holds it all, too
     "psycopg/crdb/*",  # another database
-    "psycopg/types/numpy.py",
     "psycopg/types/shapely.py",
     "yaml/_yaml.*",  # libyaml: the pure reader takes 2 ms for the whole configuration
 )
+SHT_SYMTAB = 2
 
 
 class VendorError(Exception):
@@ -56,6 +61,24 @@ def wanted(path: str) -> bool:
     if not (name.endswith(".py") or ".so" in name):
         return False
     return not any(fnmatch.fnmatchcase(path, pattern) for pattern in DROPPED)
+
+
+def without_symbols(data: bytes) -> bytes:
+    """A shared library with zeros in place of the names of its functions that only debuggers read
+    (.symtab and .strtab): they pack well, and nothing moves.  `strip` would break libraries that
+    patchelf has changed.  Source: elf(5)."""
+    if data[:6] != b"\x7fELF\x02\x01":  # 64 bits, little endian
+        return data
+    out = bytearray(data)
+    (start,) = struct.unpack_from("<Q", data, 0x28)
+    size, count, names = struct.unpack_from("<HHH", data, 0x3A)
+    headers = [struct.unpack_from("<IIQQQQII", data, start + size * n) for n in range(count)]
+    for _, kind, _, _, at, length, link, _ in headers:
+        if kind == SHT_SYMTAB:
+            spans = [(at, length)] + ([headers[link][4:6]] if link != names else [])
+            for first, many in spans:
+                out[first : first + many] = bytes(many)
+    return bytes(out)
 
 
 def is_license(path: str) -> bool:
@@ -127,7 +150,7 @@ def unpack(project: str, path: Path, into: Path) -> int:
             raise VendorError(f"{path.name} wants to write outside its folder: {name}")
         place = into / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
+        place.write_bytes(without_symbols(content))
         size += len(content)
     return size
 

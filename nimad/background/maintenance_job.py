@@ -36,7 +36,7 @@ class MaintenanceJob:
             if self._due is None or self._due > now:
                 self._due = now
                 self._worker.wake()
-            elif self._store.semantic.overdue:
+            elif self._store.words.overdue:
                 self._worker.wake()
 
     def asked(self) -> None:
@@ -71,7 +71,7 @@ class MaintenanceJob:
         finds anything.  Or clients wrote without a pause: what waits lies in memory, and is read
         again by the next start (many short runs would never come to an idle minute)."""
         reason = self._store.health.reason
-        return bool(reason("words") and reason("blocks")) or self._store.semantic.overdue
+        return bool(reason("words") and reason("blocks")) or self._store.words.overdue
 
     def _step(self) -> None:
         seen = self._changes

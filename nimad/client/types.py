@@ -175,6 +175,16 @@ class Asked(TypedDict, total=False):
     goal: int | bool
 
 
+class KnownBackup(TypedDict):
+    """A backup that may still hold what was purged; one whose user is bound has no path."""
+
+    path: NotRequired[str]
+    made: int | None
+    sequence: NotRequired[int | None]
+    last_memory: int | None
+    last_source: int | None
+
+
 class Receipt(TypedDict):
     """What a `forget` did."""
 
@@ -185,6 +195,8 @@ class Receipt(TypedDict):
     forgotten_before: list[int]
     removed: dict[str, int]
     unfinished: dict[str, str]
+    backups: list[KnownBackup]
+    count: int
 
 
 class NewDocument(TypedDict, total=False):

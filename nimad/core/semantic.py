@@ -287,11 +287,6 @@ class SemanticIndex(Projection):
 
     # --- idle time ------------------------------------------------------------------------------
 
-    @property
-    def overdue(self) -> bool:
-        """Whether twice as many vectors are hot as a segment is made of."""
-        return self.index.stats()["hot"] >= 2 * int(self._config["blocks.flush_rows"])
-
     def follow(self) -> bool:
         """Mend what is damaged, encode what has no vector, seal hot vectors, merge segments."""
         if self._damaged:

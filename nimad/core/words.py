@@ -141,6 +141,15 @@ class WordsIndex(Projection):
             self._damaged = True
             self._health.fail(self.name, WHY)
 
+    @property
+    def overdue(self) -> bool:
+        """Whether a file should be written although the machine is not idle: nearly as many
+        memories wait for one as a start reads."""
+        if not self._terms.complete:
+            return False
+        last = self._records.value("SELECT max(id) FROM memories") or 0
+        return int(last) - self._terms.covered >= MOST
+
     def follow(self) -> bool:
         """Index what is missing, write the tail to a file, make one of several files, take a former
         index out of the records: one of these."""

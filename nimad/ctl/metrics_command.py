@@ -12,6 +12,7 @@ from typing import Any
 from nimad.ctl.arguments import Commands, add_command
 from nimad.ctl.client import Client
 from nimad.ctl.screen import Screen
+from nimad.ctl.terminal_text import safe
 from nimad.errors import DaemonAbsent, OutputUnusable
 
 DOWN = {
@@ -58,7 +59,7 @@ def run_metrics(args: argparse.Namespace, client: Client, screen: Screen) -> int
     elif screen.json:
         screen.result(result)
     else:
-        screen.raw(text.encode())
+        screen.raw(safe(text).encode())
     return code
 
 

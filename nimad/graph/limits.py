@@ -66,4 +66,6 @@ def check_supported(name: str, page_size: int | None = None) -> None:
             detail=f"the kernel's memory pages are {page} bytes, and kuzu works with {KUZU_PAGE}",
         )
     if importlib.util.find_spec(name) is None:
-        raise EngineUnsupported(engine=name, detail=f"the Python package {name} is not installed")
+        where = " (the Debian package nimad-kuzu has it)" if name == "kuzu" else ""
+        detail = f"the Python package {name} is not installed{where}"
+        raise EngineUnsupported(engine=name, detail=detail)

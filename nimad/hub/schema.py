@@ -32,6 +32,8 @@ PARTITIONS = 16
 """Number of partitions of each large table; it cannot change [partitions]."""
 KINDS = ("memories", "relations", "goals", "tombstones")
 """Tables that are streams of rows."""
+EF_SEARCH = 200
+"""Number of vectors that a search of the index keeps in view [vectors]."""
 EMBEDDERS = 8
 """Number of embedders whose vectors a hub keeps [tables]."""
 BY_WRITER = ("goals", "tombstones")
@@ -60,21 +62,22 @@ def _kind(table: str) -> str:
     return f"""
 CREATE TABLE nimad.{table} (
   namespace text NOT NULL, store uuid NOT NULL, number bigint NOT NULL, writer uuid NOT NULL,
-  seq bigint NOT NULL, body text NOT NULL{more}, PRIMARY KEY (namespace, store, number{writer})
+  seq bigint NOT NULL, body text NOT NULL{more}
 ) PARTITION BY HASH (namespace);
 CREATE INDEX {table}_stream ON nimad.{table} (namespace, writer, seq);
 GRANT SELECT, INSERT, DELETE ON nimad.{table} TO nimad_board;
 {_policy(table, "SELECT", f"{_TAKES} OR {_GIVES} AND {_own('writer')}")}
 {_policy(table, "INSERT", f"{_GIVES} AND {own}")}
 {_policy(table, "DELETE", f"{_GIVES} AND {_own('writer')}" if writer else _GIVES)}
-{partitions(table)}
+{partitions(table, f"namespace, store, number{writer}")}
 """
 
 
-def partitions(table: str) -> str:
-    """SQL that makes the partitions of a table that are not there, and secures it and them."""
+def partitions(table: str, key: str) -> str:
+    """SQL that makes the partitions of a table, and secures it.  The key is that of each partition:
+    where the table itself had one, none of them could be on another server."""
     made = "\n".join(
-        f"CREATE TABLE IF NOT EXISTS nimad.{table}_{n} PARTITION OF nimad.{table}"
+        f"CREATE TABLE nimad.{table}_{n} PARTITION OF nimad.{table} (PRIMARY KEY ({key}))"
         f" FOR VALUES WITH (MODULUS {PARTITIONS}, REMAINDER {n});"
         for n in range(PARTITIONS)
     )
@@ -97,12 +100,11 @@ BEGIN
   END IF;
   t := 'vectors_' || n;
   EXECUTE format('CREATE TABLE %I (namespace text NOT NULL, store uuid NOT NULL,
-    number bigint NOT NULL, vector halfvec(%s) NOT NULL, PRIMARY KEY (namespace, store, number))
-    PARTITION BY HASH (namespace)', t, size);
+    number bigint NOT NULL, vector halfvec(%s) NOT NULL) PARTITION BY HASH (namespace)', t, size);
   EXECUTE format('CREATE INDEX ON %I USING hnsw (vector halfvec_ip_ops)', t);
   FOR i IN 0..{PARTITIONS - 1} LOOP
-    EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES WITH (MODULUS {PARTITIONS},
-      REMAINDER %s)', t || '_' || i, t, i);
+    EXECUTE format('CREATE TABLE %I PARTITION OF %I (PRIMARY KEY (namespace, store, number))
+      FOR VALUES WITH (MODULUS {PARTITIONS}, REMAINDER %s)', t || '_' || i, t, i);
   END LOOP;
   EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
   EXECUTE format('GRANT SELECT, INSERT, DELETE ON %I TO nimad_board', t);
@@ -120,6 +122,36 @@ GRANT EXECUTE ON FUNCTION nimad.vector_table TO nimad_board;
 """
 """A function that gives the table of an embedder's vectors, and makes it when it is new; it needs
 pgvector 0.7 for `halfvec`."""
+
+_CANDIDATES = f"""
+CREATE FUNCTION nimad.candidates(space text, queries text[], place name, near text, most integer)
+RETURNS TABLE (store uuid, body text) LANGUAGE plpgsql STABLE
+SECURITY DEFINER SET search_path = nimad, public, pg_temp SET hnsw.ef_search = {EF_SEARCH} AS $made$
+DECLARE query text; got integer; found integer := 0;
+BEGIN
+  IF NOT EXISTS (SELECT FROM members m WHERE m.role = session_user AND m.namespace = space
+    AND m.pull) THEN RETURN; END IF;
+  most := least(most, 100);
+  FOREACH query IN ARRAY queries[1:8] LOOP
+    RETURN QUERY SELECT m.store, m.body FROM memories m
+      WHERE m.namespace = space AND m.words @@ query::tsquery LIMIT most;
+    GET DIAGNOSTICS got = ROW_COUNT;
+    found := found + got;
+    EXIT WHEN found >= most;
+  END LOOP;
+  IF place IN (SELECT e.place FROM embedders e) THEN
+    RETURN QUERY EXECUTE format('SELECT m.store, m.body FROM (SELECT v.store, v.number FROM %I v
+      WHERE v.namespace = $1 ORDER BY v.vector <#> $2::halfvec LIMIT $3) AS c JOIN memories m
+      ON m.namespace = $1 AND m.store = c.store AND m.number = c.number', place)
+      USING space, near, most;
+  END IF;
+END $made$;
+REVOKE ALL ON FUNCTION nimad.candidates FROM public;
+GRANT EXECUTE ON FUNCTION nimad.candidates TO nimad_board;
+"""
+"""A function that gives memories with words of queries, of one after the other until there are
+enough, and those near a vector.  It looks after the rights itself: below row security no index of
+words is used, for `@@` might leak."""
 
 MIGRATIONS = {
     1: f"""
@@ -168,6 +200,7 @@ CREATE VIEW nimad.turns WITH (security_invoker) AS
   FROM nimad.memories WHERE body::json->>'turn' IS NOT NULL GROUP BY 1, 2, 3;
 GRANT SELECT ON nimad.turns TO nimad_board;
 {_VECTOR_TABLE}
+{_CANDIDATES}
 """,
 }
 """By the version it leads to: the statements that bring a hub there.  Those of one version run in

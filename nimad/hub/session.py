@@ -28,7 +28,7 @@ DEFAULTS = {
     "application_name": "nimad-sync",
 }
 """Settings of a connection that the URL need not name.  Source: libpq, Parameter Key Words."""
-_COPY = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 """How a COPY in binary begins.  Source: PostgreSQL, COPY, Binary Format."""
 
 Row = dict[str, Any]
@@ -71,11 +71,15 @@ class Hub:
             raise HubUnusable(detail=detail)
         self.bytes = 0
         """What was sent and received, about [bytes]."""
-        self._execute("SET hnsw.ef_search = 100")
 
     def close(self) -> None:
         """Hang up."""
         self._connection.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is no more."""
+        return self._connection.closed
 
     def _meta(self, key: str) -> str:
         row = self._connection.execute("SELECT value FROM meta WHERE key = %s", (key,)).fetchone()
@@ -205,10 +209,8 @@ class Hub:
         self.bytes += sum(map(len, bodies))
         stores, numbers = zip(*(entry["key"] for entry in entries), strict=True)
         given: list[Any] = [namespace, writer, head, list(stores), list(numbers), bodies]
-        keys = (
-            "(namespace, store, number) IN (SELECT %s, s, n FROM unnest(%s::uuid[], %s::bigint[])"
-        )
-        keys += " AS u (s, n))"
+        keys = "namespace = %s AND (store, number) IN"
+        keys += " (SELECT s, n FROM unnest(%s::uuid[], %s::bigint[]) AS u (s, n))"
         execute = self._connection.execute
         if kind == "tombstones":
             found = execute("SELECT place FROM embedders").fetchall()
@@ -252,11 +254,6 @@ class Hub:
                 return True
         return False
 
-    @property
-    def descriptor(self) -> int:
-        """The connection's file descriptor, which is readable when the hub says something."""
-        return self._connection.fileno()
-
     def search(
         self,
         namespace: str,
@@ -269,20 +266,16 @@ class Hub:
         candidates, in no order."""
         words = ["'" + word.replace("\\", "\\\\").replace("'", "''") + "'" for word in terms]
         asked = [" & ".join(words), " & ".join(words[:2]), *words[:3]]
-        key, given = "SELECT store, number FROM", list[Any]()
-        parts = []
-        for query in dict.fromkeys(filter(None, asked)):
-            parts.append(f"({key} memories WHERE namespace = %s AND words @@ %s::tsquery LIMIT %s)")
-            given += [namespace, query, most]
-        if place and vector:
-            near = f"({key} {place} WHERE namespace = %s ORDER BY vector <#> %s::halfvec LIMIT %s)"
-            parts.append(near)
-            given += [namespace, "[" + ",".join(f"{v:.4g}" for v in vector) + "]", most]
-        if not parts:
-            return []
-        sql = f"SELECT m.store, m.body FROM ({' UNION '.join(parts)}) AS c JOIN memories m"
-        sql += " ON m.namespace = %s AND m.store = c.store AND m.number = c.number"
-        return [(store.hex, body) for store, body in self._rows(sql, *given, namespace)]
+        near = "[" + ",".join(f"{value:.4g}" for value in vector) + "]" if vector else None
+        found = self._rows(
+            "SELECT DISTINCT store, body FROM nimad.candidates(%s, %s::text[], %s, %s, %s)",
+            namespace,
+            list(dict.fromkeys(filter(None, asked))),
+            place if near else None,
+            near,
+            most,
+        )
+        return [(store.hex, body) for store, body in found]
 
     # --- vectors ----------------------------------------------------------------------------------
 
@@ -296,7 +289,7 @@ class Hub:
         with _told(), self._connection.transaction():
             execute = self._connection.execute
             execute(f"CREATE TEMP TABLE IF NOT EXISTS coming (LIKE {place}) ON COMMIT DELETE ROWS")
-            data = bytearray(_COPY)
+            data = bytearray(COPY)
             space = namespace.encode()
             for entry in entries:
                 store, number = entry["key"]
@@ -323,6 +316,7 @@ class Hub:
                 copy.write(bytes(data))
             execute(
                 f"INSERT INTO {place} SELECT c.* FROM coming c JOIN memories m USING"
-                " (namespace, store, number) WHERE c.store IN (SELECT store FROM boards"
-                " WHERE role = current_user) ON CONFLICT DO NOTHING"
+                " (namespace, store, number) WHERE c.namespace = %s AND c.store IN"
+                " (SELECT store FROM boards WHERE role = current_user) ON CONFLICT DO NOTHING",
+                (namespace,),
             )

@@ -78,11 +78,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class Helper:
-    """Makes rounds, and connects anew after a failure."""
+    """Makes rounds, and connects anew after a failure.
+
+    Attributes:
+        hub: the connection; None while there is none.
+    """
 
     def __init__(self, settings: Config, daemon: Connection) -> None:
         self._settings, self._daemon = settings, daemon
-        self._hub: Hub | None = None
+        self.hub: Hub | None = None
         self._rounds: Rounds | None = None
         self._paced = 0
 
@@ -113,10 +117,13 @@ class Helper:
         try:
             rounds = self._connected()
             rounds.begin()
-            rounds.push()
-            rounds.pull()
-            rounds.tell()
-            return rounds.push_vectors(seconds)
+            with rounds.each() as attempt:
+                with attempt():
+                    rounds.push()
+                with attempt():
+                    rounds.pull()
+                rounds.tell()
+                return rounds.push_vectors(seconds)
         except (ValueError, TypeError, AttributeError, LookupError) as error:
             detail = f"what it answers is not understood ({type(error).__name__})"
             strange = HubUnusable(detail=detail)
@@ -127,31 +134,31 @@ class Helper:
             raise
 
     def _connected(self) -> Rounds:
-        if self._hub is None or self._rounds is None:
-            self._hub = self.connect()
+        if self.hub is None or self._rounds is None:
+            self.hub = self.connect()
             name = self._settings["sync.name"] or socket.gethostname()
-            self._rounds = Rounds(self._daemon, self._hub, name, self._pace)
+            self._rounds = Rounds(self._daemon, self.hub, name, self._pace)
             self._paced = 0
         return self._rounds
 
     def _wait(self, pause: float) -> None:
         """Until the hub or this board has news; after a failure for `pause` seconds."""
-        if pause or self._hub is None or self._rounds is None:
+        if pause or self.hub is None or self._rounds is None:
             time.sleep(pause)
             return
         every = self._settings["sync.seconds"]
         try:
             for _ in range(HUB_FACTOR):
-                if self._hub.listen(every) or self._rounds.is_due():
+                if self.hub.listen(every) or self._rounds.is_due():
                     return
         except NimadError as error:
             log.warning("%s", error.message)
             self._hang_up(error)
 
     def _hang_up(self, error: NimadError) -> None:
-        if self._hub is not None:
-            self._hub.close()
-        self._hub = self._rounds = None
+        if self.hub is not None:
+            self.hub.close()
+        self.hub = self._rounds = None
         try:
             self._daemon.call("fleet.confirm", told={"state": error.message})
         except NimadError as absent:

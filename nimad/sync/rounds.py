@@ -11,10 +11,11 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from nimad.client.connection import Connection
-from nimad.errors import FrameTooLarge, ParseError, RemoteError, UsageError
+from nimad.errors import FrameTooLarge, HubUnusable, ParseError, RemoteError, UsageError
 from nimad.hub.schema import KINDS
 from nimad.hub.session import Hub
 
@@ -78,9 +79,11 @@ class Rounds:
         """Give all that is new but vectors."""
         spaces = self.spaces(PUSH)
         now = self._hub.now() if spaces else 0
-        for space in spaces:
-            for kind in KINDS:
-                self._push_kind(space, kind, now)
+        with self.each() as attempt:
+            for space in spaces:
+                with attempt():
+                    for kind in KINDS:
+                        self._push_kind(space, kind, now)
 
     def push_vectors(self, seconds: float) -> bool:
         """Give vectors of memories that are on the hub, for some time: its index takes longer than
@@ -91,8 +94,31 @@ class Rounds:
         place = self._hub.vector_table(signature, embedder["dims"]) if spaces else None
         if place is None:
             return False
-        left = [self._push_kind(space, "vectors", 0, place, until) for space in spaces]
-        return any(left)
+        left = False
+        with self.each() as attempt:
+            for space in spaces:
+                with attempt():
+                    left |= self._push_kind(space, "vectors", 0, place, until)
+        return left
+
+    @contextmanager
+    def each(self) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+        """Tries things one by one: what the hub refuses for one namespace, whose server is away,
+        does not keep the others from going on; it is raised in the end."""
+        failed: list[HubUnusable] = []
+
+        @contextmanager
+        def attempt() -> Iterator[None]:
+            try:
+                yield
+            except HubUnusable as error:
+                if self._hub.closed:
+                    raise
+                failed.append(error)
+
+        yield attempt
+        for error in failed:
+            raise error
 
     def _push_kind(
         self, space: str, kind: str, now: int, place: str = "", until: float = math.inf
@@ -142,21 +168,32 @@ class Rounds:
         cursors: dict[tuple[str, str, str], int] = {
             (space, writer, kind): seq for space, writer, kind, seq in self.state["cursors"]
         }
+        news = {at: n for at, n in heads.items() if self._acknowledged.get(at) != n}
+        with self.each() as attempt:
+            for space in spaces:
+                with attempt():
+                    mine = {writer: n for (name, writer), n in heads.items() if name == space}
+                    if self._pull_space(space, mine, cursors):
+                        self.state = self._daemon.call("fleet.state")
+                    read = {at: n for at, n in news.items() if at[0] == space}
+                    if read and not self.state["purging"]:
+                        self._hub.acknowledge(self.state["store"], read)
+                        self._acknowledged.update(read)
+
+    def _pull_space(
+        self, space: str, heads: dict[str, int], cursors: dict[tuple[str, str, str], int]
+    ) -> bool:
+        """Take a namespace up to the heads of its streams; whether there was anything new."""
         behind = False
         for kind in KINDS:
-            for (space, writer), head in heads.items():
+            for writer, head in heads.items():
                 after = cursors.get((space, writer, kind), 0)
                 if after > head:  # the hub was restored from an older backup
                     after = 0
                 if after < head:
                     behind = True
                     self._pull_kind(space, writer, kind, after, head)
-        if behind:
-            self.state = self._daemon.call("fleet.state")
-        news = {at: n for at, n in heads.items() if self._acknowledged.get(at) != n}
-        if news and not self.state["purging"]:
-            self._hub.acknowledge(self.state["store"], news)
-            self._acknowledged.update(news)
+        return behind
 
     def _pull_kind(self, space: str, writer: str, kind: str, after: int, head: int) -> None:
         while after < head:

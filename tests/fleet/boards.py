@@ -16,6 +16,7 @@ from nimad.client.connection import Connection
 from nimad.config import load
 from nimad.errors import NimadError
 from nimad.hub.main import main as nimad_hub
+from nimad.hub.session import Hub
 from nimad.sync.main import Helper
 from tests.fleet.postgres import Postgres
 from tests.process import DaemonProcess
@@ -93,6 +94,11 @@ class Board:
         except NimadError:
             self._rounds = None
             raise
+
+    def rounds_hub(self) -> Hub:
+        """The connection of `round`."""
+        assert self._rounds is not None and self._rounds.hub is not None
+        return self._rounds.hub
 
     def sync(self, code: int | None = 0) -> int:
         """One round; its exit code, which must be `code` unless that is None."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -97,9 +98,13 @@ class Postgres:
         self.process.kill()
         self.process.wait()
 
+    def finish_process(self) -> None:
+        """End it at once, its children included."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait(30)
+
     def finish(self) -> None:
         """End it and delete its files."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(3)  # SIGQUIT: immediate shutdown, children included
-            self.process.wait(30)
+        self.finish_process()
         shutil.rmtree(self.place, ignore_errors=True)

@@ -219,6 +219,9 @@ def test_a_role_reads_and_writes_only_what_it_may(
             refused(f"SELECT * FROM nimad.{table}_3")
             refused(f"UPDATE nimad.{table} SET body = ''")
             refused(f"TRUNCATE nimad.{table}")
+        for space, rows in (("family", 1), ("garden", 0)):
+            find = f"SELECT * FROM nimad.candidates('{space}', ARRAY['the'], NULL, NULL, 10)"
+            assert len(thief.execute(find).fetchall()) == rows  # type: ignore[arg-type]
         assert thief.execute("DELETE FROM nimad.memories WHERE namespace = 'garden'").rowcount == 0
         moved = thief.execute(f"UPDATE nimad.streams SET head = 0 WHERE writer = '{store}'")
         assert moved.rowcount == 0

@@ -112,6 +112,21 @@ def test_only_shared_namespaces_are_on_the_wire(board: Board, wire: Wire) -> Non
     assert b"private" not in wire.seen
 
 
+def test_a_board_at_rest_is_silent(board: Board, wire: Wire) -> None:
+    """A round is made every ten minutes, and the hub is listened to every minute."""
+    board.remember("zebra", "family")
+    for _ in range(3):
+        board.round()
+    before = len(wire.seen)
+    board.round()
+    each_round = len(wire.seen) - before
+    before = len(wire.seen)
+    assert board.rounds_hub().listen(0.01) is False
+    each_minute = len(wire.seen) - before
+    print(f"{each_round} bytes a round, {each_minute} bytes a minute")
+    assert each_round / 10 + each_minute < 1000
+
+
 def test_what_is_sound_is_taken_and_the_rest_refused(board: Board, postgres: Postgres) -> None:
     mine = board.remember("my own", "family")
     board.round()

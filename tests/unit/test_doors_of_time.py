@@ -65,7 +65,7 @@ def filtered(store: MemoryStore, name: str, value: Any) -> int | None:
         name: query_verb.QUERY[name].check(value),
         "tags": (),
     }
-    where, as_of = query_verb._filter(given, times.local_zone(), None)
+    where, as_of = query_verb.question_filter(given, times.local_zone(), None)
     return {"after": where.after, "before": where.before, "as_of": as_of}[name]
 
 

@@ -408,7 +408,7 @@ def test_a_query_that_takes_too_long_is_given_up(
 
         return work_slowly
 
-    for name in ("postings", "holders"):
+    for name in ("postings", "holders", "rows"):
         monkeypatch.setattr(TermIndex, name, slow(getattr(TermIndex, name)))
     if count > 20:  # the words of a message are not asked for by meaning alone: it is encoded
         embedder = type(store.embedder)

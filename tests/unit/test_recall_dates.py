@@ -125,7 +125,8 @@ def test_a_day_is_found_however_it_is_written(
         ("fr", "Le déjeuner du mois dernier", "2018-02-01", "2018-02-28"),
         (
             "fr",
-            "Le déjeuner de l'été 2017|Le déjeuner de l'été dernier",
+            "Avons-nous pris le déjeuner ensemble l'été 2017 ?"
+            "|Où avons-nous pris le déjeuner l'été dernier ?",
             "2017-06-01",
             "2017-08-31",
         ),

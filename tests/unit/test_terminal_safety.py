@@ -80,6 +80,18 @@ LINES: dict[str, list[list[str]]] = {
     "status": [["status"]],
     "rebuild": [["rebuild", "words"]],
     "doctor": [["doctor"]],
+    "audit": [["audit"], ["audit", "--kind", "duplicate"]],
+    "redate": [["redate", "2023-05-08", "3"], ["redate", "no date", "3"]],
+    "metrics": [["metrics"]],
+    "bugreport": [["bugreport", "--print"]],
+    "backup": [
+        ["backup", "{backup}"],
+        ["backup", "{backup}", "--verify"],
+        ["backup", "{lines}", "--verify"],
+    ],
+    "restore": [["restore", "{backup}", "--into", "{restored}"], ["restore", "{lines}"]],
+    "fleet": [["fleet"], ["fleet", "join", EVIL, f"a{EVIL}=both"]],
+    "web": [["web", "--url"]],
 }
 """Command lines for each command, those that are refused among them."""
 FOR_PROGRAMS = {"mcp", "hook"}
@@ -210,7 +222,7 @@ def test_nothing_reaches_the_terminal_raw(
 ) -> None:
     monkeypatch.setenv("NIMAD_SOCKET", str(place / "spoilt"))
     files = {"graph": "graph.sqlite", "lines": "lines.jsonl", "turn": "turn.json"}
-    files["notes"] = "notes"
+    files |= {"notes": "notes", "backup": "a.nimad", "restored": "restored"}
     names = {name: str(place / file) for name, file in files.items()}
     shown = ""
     for line in LINES[command]:
