@@ -223,8 +223,9 @@ def test_two_stores_come_into_one_and_sources_of_one_name_stay_apart(tmp_path: P
 
 def test_what_a_fleet_brought_keeps_its_key_and_comes_once() -> None:
     with empty() as mine, empty() as other:
-        for store in (mine, other):
-            store.remember_many([Memory(text="same text"), Memory(text=f"of {id(store)}")])
+        for moment, store in enumerate((mine, other), 1):  # else both may be of one millisecond
+            same = Memory(text="same text", timestamp=moment)
+            store.remember_many([same, Memory(text=f"of {id(store)}")])
         me, they = identity(mine.records).store, identity(other.records).store
         with mine.records.write() as tx:  # as a round of nimad-sync leaves it
             tx.execute("INSERT INTO boards VALUES (-1, ?, 'porch@1')", (they,))
