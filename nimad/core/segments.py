@@ -58,13 +58,13 @@ def to_hot(ids: Sequence[int], vectors: NDArray[np.float32]) -> list[tuple[int, 
 
 
 def from_hot(
-    rows: Sequence[tuple[int, bytes]], dims: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """ids: int64[n], vectors: float32[n, dims] of rows of `hot`; damaged ones are left out."""
+    rows: Iterable[tuple[int, bytes]], dims: int
+) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+    """ids: int64[n], vectors: float16[n, dims] of rows of `hot`; damaged ones are left out."""
     kept = {i: data for i, data in rows if isinstance(data, bytes) and len(data) == 2 * dims}
     ids = np.fromiter(kept, np.int64, len(kept))
     joined = np.frombuffer(b"".join(kept.values()), np.float16)
-    return ids, joined.reshape(len(kept), dims).astype(np.float32)
+    return ids, joined.reshape(len(kept), dims)
 
 
 def new_segment_name(records: Records, index: BlockIndex) -> str:
@@ -93,7 +93,7 @@ def seal(
     records: Records,
     index: BlockIndex,
     ids: NDArray[np.int64],
-    vectors: NDArray[np.float32],
+    vectors: NDArray[np.floating],
     within: Callable[[Transaction], None] | None = None,
 ) -> None:
     """Put rows into a new segment; `within` joins its transaction (to move a cursor, say).

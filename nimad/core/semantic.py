@@ -259,11 +259,13 @@ class SemanticIndex(Projection):
     def flush(self) -> int:
         """Seal every hot vector into a segment; the number of rows."""
         with self._lock:
-            hot = {**dict(self._records.hot()), **self._late}
+            late = self._late.copy()
+            hot = {**dict(self._records.hot()), **late}
             ids, rows = segments.from_hot(sorted(hot.items()), self.embedder.dims)
+            del hot
 
             def forget_sealed() -> None:
-                self._late = {n: self._late[n] for n in self._late.keys() - hot.keys()}
+                self._late = {n: self._late[n] for n in self._late.keys() - late.keys()}
 
             def within(tx: Transaction) -> None:
                 # the next writer would put them among the hot ones again, and one that is

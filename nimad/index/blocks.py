@@ -31,7 +31,7 @@ from nimad.index.kernels.loader import load_kernels
 from nimad.index.located import Located
 from nimad.index.merge import MergedRows, kept_book
 from nimad.index.params import BlockParams, Damage, SegmentInfo
-from nimad.index.quantise import Ids, Query, Scores, quantise_rows
+from nimad.index.quantise import Ids, Query, Scores, Vectors, quantise_rows
 from nimad.index.rowsets import distinct
 from nimad.index.segment import SUFFIX, Sealed, Segment
 from nimad.index.view import FilterCache, Found, Search, View
@@ -98,7 +98,7 @@ class BlockIndex:
             self._view = view.joined_by(sealed)
         return damaged
 
-    def write_segment(self, name: str, ids: Ids, vectors: Scores) -> SegmentInfo:
+    def write_segment(self, name: str, ids: Ids, vectors: Vectors) -> SegmentInfo:
         """Seal `vectors: float32[n, dims]` of `ids: int64[n]` in a file, durable, not yet visible.
         Raises ValueError when an id comes twice, or a vector is not finite or of other dimensions;
         DiskFull when there is no room; nothing is left behind.
@@ -149,7 +149,7 @@ class BlockIndex:
         if drop:
             fsync_dir(self.directory)
 
-    def append(self, ids: Ids, vectors: Scores) -> None:
+    def append(self, ids: Ids, vectors: Vectors) -> None:
         """Add hot rows, searched at once; a row takes the place of an older one of its id.
 
         Ids that were removed stay removed.  Of an id that a segment under way holds already, that
@@ -290,7 +290,7 @@ class BlockIndex:
                 self._known.discard(name)
             raise
 
-    def _rows(self, ids: Ids, vectors: Scores) -> tuple[Ids, NDArray[np.int8]]:
+    def _rows(self, ids: Ids, vectors: Vectors) -> tuple[Ids, NDArray[np.int8]]:
         ids = np.asarray(ids, np.int64)
         if ids.ndim != 1 or vectors.shape != (len(ids), self.dims):
             raise ValueError(f"{ids.shape} ids need vectors [n, {self.dims}], got {vectors.shape}")

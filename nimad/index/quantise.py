@@ -18,13 +18,14 @@ from nimad.index.kernels.contract import MOST_DIMS, QUERY_MAX, ROW_MAX
 
 Ids = NDArray[np.int64]
 Scores = NDArray[np.float32]
+Vectors = NDArray[np.floating]
 
 _BATCH = 4096
 _TINY = np.finfo(np.float32).tiny
 
 
-def quantise_rows(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
-    """rint(127 x / max|x|) of each row of `vectors: float32[n, d]`: int8[n, d]; zeros stay zeros.
+def quantise_rows(vectors: Vectors) -> NDArray[np.int8]:
+    """rint(127 x / max|x|) of each row of `vectors: float[n, d]`: int8[n, d]; zeros stay zeros.
     Raises ValueError when a value is not finite, or d is not in 1..1024."""
     if vectors.ndim != 2 or not 0 < vectors.shape[1] <= MOST_DIMS:
         raise ValueError(f"vectors must be float32[n, 1..{MOST_DIMS}], got shape {vectors.shape}")
