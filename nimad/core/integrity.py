@@ -78,7 +78,7 @@ class Integrity:
             damaged += checksums.complete(self._records, ids)
             after = ids[-1]
             yield
-        problems = self._records.integrity_problems()
+        problems = checksums.integrity_problems(self._records)
         self._found = damaged
         self._keep(look)
         self._tell(damaged, problems)
@@ -92,7 +92,7 @@ class Integrity:
 
     def check(self) -> list[Problem]:
         """Read all of it now; writes nothing."""
-        problems = self._records.integrity_problems()
+        problems = checksums.integrity_problems(self._records)
         found = [Problem(PART, f"SQLite reports: {line}", RESTORE) for line in problems]
         damaged: list[int] = []
         after = 0

@@ -297,27 +297,6 @@ class Records:
             finally:
                 reader.execute("ROLLBACK")
 
-    def integrity_problems(self) -> list[str]:
-        """What SQLite finds wrong with the file; reads it whole.
-
-        What it says of the words index of nimad before schema 9 is left out: nothing reads that.
-        """
-        with (
-            translated(self.path),
-            contextlib.closing(schema.connect(self.path, readonly=True)) as fresh,
-        ):
-            try:
-                lines = fresh.execute("PRAGMA integrity_check(20)").fetchall()
-            except (sqlite3.DatabaseError, MemoryError) as error:
-                if getattr(error, "sqlite_errorname", "") not in ("", "SQLITE_CORRUPT_VTAB"):
-                    raise
-                # that index is damaged, or half dropped: SQLite 3.44 and newer look into it, too
-                sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
-                tables = [name.replace('"', '""') for (name,) in fresh.execute(sql)]
-                checks = (f'PRAGMA integrity_check("{name}")' for name in tables)
-                lines = [line for check in checks for line in fresh.execute(check)]
-        return [line for (line,) in lines if line != "ok" and "FTS5 table main.words" not in line]
-
     def rows(
         self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
     ) -> list[tuple[Any, ...]]:

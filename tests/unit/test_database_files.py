@@ -18,6 +18,7 @@ from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.errors import Busy, DiskFailed, DiskReadOnly, NimadError, StateUnusable
 from nimad.model import Memory
+from nimad.store import checksums
 from nimad.store import records as records_module
 from nimad.store.database_files import DatabaseFiles
 from nimad.store.records import Records
@@ -95,7 +96,7 @@ def test_files_taken_away_under_it_lose_nothing(
     harmed.set()
     reader.join()
     assert counted == [50, 51]
-    assert records.integrity_problems() == []
+    assert checksums.integrity_problems(records) == []
     assert records.checkpoint()
     assert [text for _, text in records.texts(0, 1000)] == wanted
 

@@ -17,7 +17,7 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.errors import RecordsDamaged, StateTooNew
 from nimad.model import Change, Filter, Memory, Relation
-from nimad.store import rows, schema, sources, words
+from nimad.store import checksums, rows, schema, sources, words
 from nimad.store.records import Records
 from tests.plain import search_words
 
@@ -302,7 +302,7 @@ def test_numbers_go_on_above_what_a_store_with_autoincrement_had_given(tmp_path:
             with records.write() as tx:
                 tx.delete_memories([expected])
                 tx.prune_changes(records.head() + 1)
-            assert records.integrity_problems() == []
+            assert checksums.integrity_problems(records) == []
 
 
 def test_no_copy_of_a_deleted_cell_stays_in_an_unused_part_of_a_page(tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_no_copy_of_a_deleted_cell_stays_in_an_unused_part_of_a_page(tmp_path: P
         data = b"".join(path.read_bytes() for path in tmp_path.iterdir())
         assert [who for who in gone if who.encode() in data] == []
         assert all(who.encode() in data for who in names.values())
-        assert records.integrity_problems() == []
+        assert checksums.integrity_problems(records) == []
         assert sorted(path.name for path in tmp_path.iterdir()) == [
             "records.sqlite",
             "records.sqlite-shm",

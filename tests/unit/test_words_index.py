@@ -20,6 +20,7 @@ from nimad.core import words as core_words
 from nimad.core.store import MemoryStore
 from nimad.errors import DiskFull, FormatCorrupt
 from nimad.model import Memory
+from nimad.store import checksums
 from nimad.store.analysis import Analysis
 from nimad.words import index, writer
 from nimad.words.segment import Segment
@@ -336,14 +337,14 @@ def test_a_former_table_goes(
     monkeypatch.setattr("nimad.store.words.DROPPED", 7)
     again = with_former_table(store, how)
     assert len(again.query("heron", k=50, mode="words").hits) == 40
-    assert again.degraded() == {} and again.records.integrity_problems() == []
+    assert again.degraded() == {} and checksums.integrity_problems(again.records) == []
     if by == "purge":
         assert again.forget([40], purge=True).unfinished == {}
     else:
         while maintenance.step(again):
-            assert again.records.integrity_problems() == [], "half dropped it is no damage"
+            assert checksums.integrity_problems(again.records) == [], "half dropped it is no damage"
     tables = again.records.rows("SELECT name FROM sqlite_schema WHERE name LIKE 'words%'")
-    assert tables == [] and again.records.integrity_problems() == []
+    assert tables == [] and checksums.integrity_problems(again.records) == []
     again.close()
 
 
