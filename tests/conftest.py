@@ -58,10 +58,10 @@ def make_daemon(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
     """Makes daemons that are not started yet (see DaemonProcess); all are ended afterwards."""
     made: list[DaemonProcess] = []
 
-    def make(place: str = "", **options: Any) -> DaemonProcess:
+    def make(place: str = "", fork: bool = True, **options: Any) -> DaemonProcess:
         directory = tmp_path / place
         directory.mkdir(exist_ok=True)
-        made.append(DaemonProcess(directory, **options))
+        made.append(DaemonProcess(directory, fork=fork, **options))
         return made[-1]
 
     yield make
