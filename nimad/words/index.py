@@ -12,12 +12,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.errors import FormatCorrupt, RecordsDamaged, WordsDamaged
 from nimad.index.kernels.contract import MOST_COUNTED, Counts, Numbers
 from nimad.store.analysis import Analysis
