@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
+from nimad.dataclass import dataclass
 from nimad.index.kernels.contract import Counts, Numbers
 from nimad.index.kernels.loader import load_kernels
 from nimad.recall import literals

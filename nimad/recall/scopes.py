@@ -6,12 +6,13 @@ import functools
 import math
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.model import Filter
 from nimad.recall import speaker_prefix
 from nimad.recall.columns import CODES, Columns, Rows, any_of
