@@ -1,9 +1,9 @@
-"""What a question costs after a `remember`, and where memories were forgotten: processor time in one
-process, of this checkout beside others, in turns.
+"""What a question costs after a `remember`, and where memories were forgotten: processor time
+inside one process, of this checkout beside others.
 
     python -m tests.benchmarks.query_after [--size 100000] [CHECKOUT ...]
 
-Each checkout has its .venv and fills a store of its own with made-up talk (`tests.benchmarks.talk`).
+Each checkout has its .venv and fills a store of its own with made-up talk.
 On a busy machine all figures grow; the ratios to the first checkout tell something.
 """
 
