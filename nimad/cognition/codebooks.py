@@ -11,7 +11,7 @@ import io
 import json
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nimad.cognition import episodes
 from nimad.cognition.sparse_block_vsa import SparseBlockHDVector
+from nimad.dataclass import dataclass
 from nimad.disk.durable import write_durable
 from nimad.text import words_of
 from nimad.vsa.algebra import BLOCKS, DIMS, length

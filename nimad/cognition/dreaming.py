@@ -7,7 +7,7 @@ An episode names two memories and quotes both.  To consolidate a session is to s
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from nimad.cognition.consciousness_workspace import now
 from nimad.cognition.sparse_block_memory import store_of
+from nimad.dataclass import dataclass
 from nimad.model import Memory
 from nimad.reflection import affects, dream, quotes
 from nimad.reflection.affects import Affects

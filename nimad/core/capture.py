@@ -12,9 +12,10 @@ them, after it all; a caller that got no answer sends them again, and what is th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from nimad.dataclass import dataclass
 from nimad.model import TURN_ROLES, Memory, Relation
 from nimad.store.transaction import ROLE_BITS, Transaction
 from nimad.text import common_form

@@ -15,11 +15,12 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from nimad.core.store import MemoryStore
 from nimad.core.validate import check_memory
+from nimad.dataclass import dataclass
 from nimad.errors import FleetQuota, NotShared, UsageError
 from nimad.model import TURN_ROLES, Memory, Relation
 from nimad.store import fleet, forgotten, stamps

@@ -14,12 +14,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from nimad.core.store import MemoryStore
 from nimad.core.validate import check_memory
+from nimad.dataclass import dataclass
 from nimad.errors import Busy, UsageError
 from nimad.fingerprint import fingerprint
 from nimad.model import Memory, Relation, Stage, now_ms

@@ -10,10 +10,10 @@ import os
 import stat
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from nimad.dataclass import dataclass
 from nimad.errors import (
     NimadError,
     SourceCorrupt,

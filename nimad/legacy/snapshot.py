@@ -29,11 +29,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nimad.closing import Closing
+from nimad.dataclass import dataclass
 from nimad.disk.failures import Fault, sqlite_fault
 from nimad.errors import DiskFull, SourceChanged, SourceNotRecognised, SourceUnreadable
 from nimad.legacy.detect import GRAPH, NOT_SQLITE, SQLITE_MAGIC, beside, open_plain, os_error

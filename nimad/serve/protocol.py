@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
+from nimad.dataclass import dataclass
 from nimad.errors import InvalidRequest, NimadError, ParseError, ReplyTooLarge
 from nimad.limits import MAX_FRAME, MAX_NODES, count_nodes, refuse_constant
 
