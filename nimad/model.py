@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from enum import StrEnum
 from typing import Any
 
+from nimad.dataclass import dataclass
 from nimad.namespaces import DEFAULT, Namespaces
 
 TURN_ROLES = ("input", "contemplation", "output")

@@ -70,21 +70,17 @@ def restore(file: BinaryIO, path: str, state: Path, tell: Tell) -> dict[str, Any
             raise StateNotEmpty(state=state)
         sweep(state)
         reader = BackupReader(file, path)
-        _check_size(reader, file, path, state)
+        packed = os.fstat(file.fileno()).st_size  # 0 for a pipe
+        if packed and reader.bytes > MOST_UNPACKED * packed + MARGIN_BYTES:
+            raise BackupDamaged(path=path, detail=f"it would grow to {reader.bytes >> 20} MiB")
+        free, needed = shutil.disk_usage(state).free, reader.bytes + MARGIN_BYTES
+        if free < needed:
+            raise DiskFull(detail=f"{state} needs {needed >> 20} MiB, {free >> 20} are free")
         with disk_errors(f"{path} could not be restored into {state}"):
             _unpack(reader, path, state, tell)
         return dict(reader.manifest)
     finally:
         lock.release()
-
-
-def _check_size(reader: BackupReader, file: BinaryIO, path: str, state: Path) -> None:
-    packed = os.fstat(file.fileno()).st_size  # 0 for a pipe
-    if packed and reader.bytes > MOST_UNPACKED * packed + MARGIN_BYTES:
-        raise BackupDamaged(path=path, detail=f"it would grow to {reader.bytes >> 20} MiB")
-    free, needed = shutil.disk_usage(state).free, reader.bytes + MARGIN_BYTES
-    if free < needed:
-        raise DiskFull(detail=f"{state} needs {needed >> 20} MiB, {free >> 20} are free")
 
 
 def _unpack(reader: BackupReader, path: str, state: Path, tell: Tell) -> None:

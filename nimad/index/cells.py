@@ -10,12 +10,12 @@ slightly different cells.  That changes what is scanned, never a score.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.index.drift import Fit
 from nimad.index.kernels.contract import Codes, Kernels
 from nimad.index.params import BlockParams

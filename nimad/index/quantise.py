@@ -9,11 +9,11 @@ only loss.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.index.kernels.contract import MOST_DIMS, QUERY_MAX, ROW_MAX
 
 Ids = NDArray[np.int64]

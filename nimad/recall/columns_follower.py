@@ -131,7 +131,7 @@ class ColumnsFollower:
             columns.touch(("time",), rows)
             columns.time[rows] = found[:, 1]
             session_neighbours.link_all_rows(columns)
-            columns.version += 1
+            columns.note_edit()
             columns.changed += int(np.count_nonzero(changed))
 
     def _remove(self, ranges: Sequence[tuple[int, int]]) -> None:

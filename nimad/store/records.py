@@ -10,13 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.disk.failures import check_room, check_writable, translated
 from nimad.errors import Busy, DiskFailed, DiskFull, NimadError
 from nimad.model import UNKNOWN, Change, DamagedMemory, Filter, Memory

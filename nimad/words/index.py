@@ -9,11 +9,11 @@ words.py).  Forgotten memories may stay in the postings: the caller knows what e
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,22 +39,8 @@ PLACES_KEPT = 1024
 Ids = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Postings:
-    """ids: int64[n], ascending; counts: how often each holds the term in its text."""
-
-    ids: Ids
-    counts: Counts
-
-    @classmethod
-    def of(cls, ids: Ids) -> Postings:
-        """From ids in any order, one for each occurrence."""
-        unique, counts = np.unique(ids, return_counts=True)
-        return cls(unique, counts.astype(np.uint16))
-
-
 Rows = tuple[Numbers, Counts]
-"""The ids of postings less the lowest id that counts, and the counts."""
+"""The rows that hold a term, ascending, and the counts."""
 
 
 class TermIndex:
@@ -79,8 +65,11 @@ class TermIndex:
         self._sealed: tuple[Segment, ...] = ()
         self._frozen: tuple[Segment, ...] = ()
         self._held = 0
-        self._kept: dict[tuple[str, int], Rows] = {}
+        self._kept: dict[str, Rows] = {}
+        """What segments have of terms."""
         self._kept_size = 0
+        self._layout = -1
+        self._rows_of = WeakKeyDictionary[Segment, int | NDArray[np.int32]]()
         self._listed: list[tuple[int, tuple[str, ...], int]] = []
         self._lists: dict[str, list[int]] = {}
         self._places: OrderedDict[str, list[tuple[Segment, int]]] = OrderedDict()
@@ -149,7 +138,6 @@ class TermIndex:
     def _list(self, number: int, terms: tuple[str, ...], length: int) -> None:
         with self._lock:
             self._listed.append((number, terms, length))
-            self._forget()
             for term in terms:
                 self._lists.setdefault(term, []).append(number)
             if len(self._listed) >= LISTED:
@@ -228,56 +216,67 @@ class TermIndex:
 
     # --- what a query asks --------------------------------------------------------------------
 
-    def postings(self, term: str, upto: int) -> Postings:
-        """Who holds a term; `upto`: the last id that the caller knows.
+    def rows(self, term: str, ids: Ids, layout: int) -> Rows:
+        """Who holds a term, and how often, as rows of the caller, of which there is at least one.
+
+        Kept for the terms that were asked last while `layout` stays: then rows are only added.
+
+        Args:
+            ids: int64[n], ascending: what the rows hold; others are left out.
 
         Raises WordsDamaged, also while the index is incomplete.
         """
-        found = self._read(term)
-        if len(found.ids) and found.ids[-1] > upto:
-            known = found.ids <= upto
-            return Postings(found.ids[known], found.counts[known])
-        return found
-
-    def rows(self, term: str, base: int, upto: int) -> Rows | None:
-        """The same for a caller that knows every id from `base` to `upto`: the ids less `base`, and
-        the counts; None where ids are missing between or below.  Those asked last are kept."""
-        kept = self._kept.get((term, base)) if self.complete else None
-        if kept is None:
-            kept = self._read_rows(term, base)
-            if kept is None:
-                return None
+        if layout != self._layout:
             with self._lock:
-                if len(kept[0]) <= POSTINGS_KEPT // 4 and (term, base) not in self._kept:
-                    self._kept[term, base] = kept
-                    self._kept_size += len(kept[0]) + 64
-                while self._kept_size > POSTINGS_KEPT:
-                    oldest = self._kept.pop(next(iter(self._kept)))
-                    self._kept_size -= len(oldest[0]) + 64
-        rows, counts = kept
-        if len(rows) and rows[-1] > upto - base:
-            end = rows.searchsorted(np.uint32(upto - base), "right")
-            return rows[:end], counts[:end]
-        return rows, counts
-
-    def _read_rows(self, term: str, base: int) -> Rows | None:
-        """What segments and lists have of a term, where nothing is in the way."""
+                self._layout = layout
+                self._rows_of.clear()
+                self._forget()
         found, late = self._find(term)
-        if beginning(term) is not None or (late and min(late) < base):
-            return None
+        kept = self._kept.get(term)
+        if kept is None:
+            kept = self._read_rows(found, ids, several=beginning(term) is not None)
+            if not any(segment.last > ids[-1] for segment, _ in found):
+                self._keep(term, kept)
+        if not late:
+            return kept
+        often = Counter(sorted(late))
+        more, counts = np.array([*often], np.int64), np.array([*often.values()])
+        rows = ids.searchsorted(more)
+        known = ids.take(rows, mode="clip") == more
+        rows, counts = rows[known], np.minimum(counts[known], MOST_COUNTED)
+        return (
+            np.concatenate([kept[0], rows.astype(np.uint32)]),
+            np.concatenate([kept[1], counts.astype(np.uint16)]),
+        )
+
+    def _keep(self, term: str, rows: Rows) -> None:
+        with self._lock:
+            if len(rows[0]) <= POSTINGS_KEPT // 4 and term not in self._kept:
+                self._kept[term] = rows
+                self._kept_size += len(rows[0]) + 64
+            while self._kept_size > POSTINGS_KEPT:
+                oldest = self._kept.pop(next(iter(self._kept)))
+                self._kept_size -= len(oldest[0]) + 64
+
+    def _read_rows(self, found: Sequence[tuple[Segment, int]], ids: Ids, *, several: bool) -> Rows:
+        """What segments have of a term, or of `several` that a row may hold side by side."""
         pieces = []
         with self._damage_told():
             for segment, number in found:
-                if (piece := segment.rows_of_term(number, base)) is None:
-                    return None
-                pieces.append(piece)
-        if late or not pieces:
-            more = Postings.of(np.array(late, np.int64))
-            pieces.append(((more.ids - base).astype(np.uint32), more.counts))
+                places = self._rows_of.get(segment)
+                if places is None:
+                    places = segment.places_in(ids)
+                    if segment.last <= ids[-1]:
+                        self._rows_of[segment] = places
+                pieces.append(segment.rows_of_term(number, places))
         if len(pieces) == 1:
             return pieces[0]
-        rows, counts = zip(*pieces, strict=True)
-        return np.concatenate(rows), np.concatenate(counts)
+        rows = np.concatenate([np.zeros(0, np.uint32), *(rows for rows, _ in pieces)])
+        counts = np.concatenate([np.zeros(0, np.uint16), *(counts for _, counts in pieces)])
+        if several:
+            rows, back = np.unique(rows, return_inverse=True)
+            counts = np.minimum(np.bincount(back, counts), MOST_COUNTED).astype(np.uint16)
+        return rows, counts
 
     @contextmanager
     def _damage_told(self) -> Iterator[None]:
@@ -290,19 +289,6 @@ class TermIndex:
     def _forget(self) -> None:
         """The postings that are kept are old, or too many."""
         self._kept, self._kept_size = {}, 0
-
-    def _read(self, term: str) -> Postings:
-        """What segments and lists have of a term."""
-        found, late = self._find(term)
-        with self._damage_told():
-            pieces = [segment.of_term(number) for segment, number in found]
-        more = Postings.of(np.array(late, np.int64))
-        ids = np.concatenate([*(ids for ids, _ in pieces), more.ids])
-        counts = np.concatenate([*(counts for _, counts in pieces), more.counts])
-        if beginning(term) is not None:  # of several terms
-            ids, back = np.unique(ids, return_inverse=True)
-            counts = np.minimum(np.bincount(back, counts), MOST_COUNTED).astype(np.uint16)
-        return Postings(ids, counts)
 
     def holders(self, term: str) -> int:
         """How many memories hold a term, forgotten ones, too; cheaper than to read which.

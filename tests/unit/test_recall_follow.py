@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Memory
 from nimad.recall import columns_follower
-from tests.unit.test_recall_columns_cache import TALK, check_columns, fill
+from tests.unit.test_recall_columns_cache import FILTERS, TALK, check_columns, fill
 
 CONFIG = Config().replace(graph__engine="none", embedder="hash")
 
@@ -125,6 +126,8 @@ def test_following_ends_at_what_reading_everything_gives(
                 case "follow":
                     with ends_within(20):
                         store.recall.follow()
+                    for where in FILTERS:
+                        store.recall._scopes.of(where).spoken_by(np.array([0, 2]))
                 case "save":
                     store.recall.keep()
                 case _:
