@@ -6,8 +6,9 @@ Names are compared as they are written; one that ends in a star stands for all t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
+
+from nimad.dataclass import dataclass
 
 DEFAULT = "default"
 """The namespace of a memory that names none."""

@@ -12,10 +12,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nimad.dataclass import dataclass
 from nimad.errors import ConfigError
 
 PLUGIN = "nima-memory"

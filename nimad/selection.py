@@ -23,11 +23,11 @@ What has no date passes no term of time.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any
 
 from nimad import when
+from nimad.dataclass import dataclass
 from nimad.model import LAYERS, MAX_NAME, ORIGINS, UNKNOWN, Filter, now_ms
 from nimad.namespaces import Namespaces
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from nimad.cognition.consciousness_workspace import (
     now,
     similarity,
 )
+from nimad.dataclass import dataclass
 from nimad.reflection import affects
 from nimad.reflection.themes import SMALL_TALK
 from nimad.store.words import STOP_WORDS

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -30,6 +29,7 @@ from nimad.cognition.embedded import (
 )
 from nimad.cognition.sparse_block_vsa import SparseBlockHDVector
 from nimad.core.store import MemoryStore
+from nimad.dataclass import dataclass
 from nimad.errors import NotFound
 from nimad.model import Filter, Memory
 from nimad.vsa import sparse

@@ -11,7 +11,7 @@ import stat
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -19,6 +19,7 @@ from nimad import human
 from nimad.ctl.arguments import Commands, add_command, add_time_zone, number
 from nimad.ctl.client import Client
 from nimad.ctl.screen import Progress, Screen, json_bytes
+from nimad.dataclass import dataclass
 from nimad.errors import (
     BadRecord,
     InputUnusable,

@@ -16,11 +16,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes
 
+from nimad.dataclass import dataclass
 from nimad.disk.failures import Fault, sqlite_fault
 from nimad.errors import (
     DiskFull,

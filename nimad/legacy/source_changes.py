@@ -17,9 +17,10 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from nimad.dataclass import dataclass
 from nimad.errors import SourceChanged
 from nimad.legacy.detect import os_error
 from nimad.legacy.hostile_reader import RowReader, pages

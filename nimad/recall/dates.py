@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad import when
+from nimad.dataclass import dataclass
 from nimad.datewords import DENSE_WEEKDAYS, MONTHS, SEASONS, WEEKDAYS
 from nimad.patterns import lazy_pattern
 from nimad.text import is_paired, tokens, words_of

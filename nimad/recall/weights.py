@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from nimad.dataclass import dataclass
 from nimad.embed.base import Embedder
 
 

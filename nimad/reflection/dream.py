@@ -24,9 +24,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from nimad.core.store import MemoryStore
+from nimad.dataclass import dataclass
 from nimad.errors import NotFound
 from nimad.model import Memory, Relation
 from nimad.namespaces import Namespaces

@@ -6,12 +6,12 @@ import contextlib
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nimad.core.store import MemoryStore
+from nimad.dataclass import dataclass
 from nimad.errors import Degraded
 from nimad.model import Memory
 from nimad.store.words import STOP_WORDS

@@ -13,9 +13,10 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from nimad.dataclass import dataclass
 from nimad.disk.failures import translated
 from nimad.errors import DiskFailed, DiskFull
 from nimad.store import rows

@@ -11,10 +11,10 @@ import re
 import sqlite3
 import time
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from nimad.dataclass import dataclass
 from nimad.disk.failures import translated
 from nimad.errors import RecordsDamaged, StateTooNew
 from nimad.store import schema

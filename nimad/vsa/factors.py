@@ -20,11 +20,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.vsa import algebra, codes
 from nimad.vsa.algebra import Vector
 from nimad.vsa.codes import Codes

@@ -20,6 +20,7 @@ MODULES = [file for name, file in TREE.files.items() if name != "nimad"]
 # Higher numbers may import lower ones (and their own); equal numbers of different units may not.
 LEVELS = {
     "errors": 0,
+    "dataclass": 0.01,
     "closing": 0.05,
     "limits": 0.05,
     "checks": 0.06,
@@ -80,6 +81,7 @@ FORBIDDEN_PAIRS = {("index", "store"), ("graph", "store"), ("graph", "index"), (
 FORBIDDEN_PAIRS |= {("dense", "index"), ("graph", "dense")}
 CTL_MAY_USE = {
     "client",
+    "dataclass",
     "errors",
     "closing",
     "limits",
