@@ -42,7 +42,7 @@ sys.dont_write_bytecode = False
 
 
 def pytest_collection_finish() -> None:
-    """What was collected stays to the end: walking all of it takes the collector 0.7 s each time."""
+    """What was collected stays: walking it all takes the garbage collector 0.7 s each time."""
     gc.collect()
     gc.freeze()
 
