@@ -82,6 +82,8 @@ class Columns:
         subjects: the names in `who` and their codes.
         seen: the last change of the records that is in the columns; -1 before the first.
         version: counts the changes of the columns.
+        edits: counts those of rows that were there already; new rows alone change only `version`.
+        layout: counts the times that memories got other rows.
         changed: rows that came or went since the columns were in a file.
         word_parts, before_parts, after_parts: these columns as kernels take them.
         mapped: rows that lie in the file (nimad/disk/private_map.py); their pages can be given back
@@ -105,7 +107,7 @@ class Columns:
     alive: NDArray[np.bool_]
 
     def __init__(self) -> None:
-        self.version = 0
+        self.version = self.edits = self.layout = 0
         self.changed = 0
         self.clear()
 
@@ -114,7 +116,8 @@ class Columns:
         self.count = 0
         self.dead = 0
         self.seen = -1
-        self.version += 1
+        self.note_edit()
+        self.layout += 1
         self.subjects = Subjects()
         self._sessions: dict[Session, int] | NDArray[np.int64] = {}
         self._ends: dict[int, int] | None = {}
@@ -149,7 +152,7 @@ class Columns:
         self.alive[rows] = False
         self.changed += len(rows)
         self.dead += len(rows)
-        self.version += 1
+        self.note_edit()
 
     def compact(self) -> None:
         """Take the dead rows out; no row has one as its neighbour."""
@@ -163,6 +166,12 @@ class Columns:
         self.count, self.dead = len(kept), 0
         self._show_rows()
         self._ends = None
+        self.note_edit()
+        self.layout += 1
+
+    def note_edit(self) -> None:
+        """Rows that were there already have changed."""
+        self.edits += 1
         self.version += 1
 
     @property
@@ -264,16 +273,9 @@ class Columns:
         found: Rows = rows[self.id[rows] == ids]
         return found
 
-    def among(self, ids: Rows, values: NDArray[Any]) -> tuple[Rows, NDArray[Any]]:
-        """The rows of `ids: int64[m]` (ascending) and their values."""
-        rows = self.rows_of(ids)
-        if len(rows) == len(ids):
-            return rows, values
-        return rows, values[np.isin(ids, self.id[rows], assume_unique=True)]
-
     def spoken_by(self, subjects: Rows, rows: Rows) -> NDArray[np.bool_]:
         """bool[m]: which rows are of one of some subjects."""
-        return _any_of(self.who[rows], subjects)
+        return any_of(self.who[rows], subjects)
 
     def same_as(self, text: str) -> Rows:
         """int64[m]: the rows whose text is this one in the common form."""
@@ -287,7 +289,7 @@ class Columns:
         """
         order = self._order
         if order is None or len(prints) * self.count < _SCANNED:
-            return np.flatnonzero(_any_of(self.print, prints))
+            return np.flatnonzero(any_of(self.print, prints))
         values, found = self.print, []
         for wanted in prints.tolist():
             first = bisect_left(order, wanted, key=values.__getitem__)
@@ -296,7 +298,7 @@ class Columns:
                 if end < len(order) and values[order[end]] == wanted:
                     end = bisect_right(order, wanted, lo=end, key=values.__getitem__)
                 found.append(order[first:end])
-        later = np.flatnonzero(_any_of(values[len(order) :], prints)) + len(order)
+        later = np.flatnonzero(any_of(values[len(order) :], prints)) + len(order)
         return np.sort(np.concatenate([*found, later]).astype(np.int64))
 
     def said(self, rows: Rows) -> list[tuple[int, int]]:
@@ -318,7 +320,7 @@ class Columns:
         ]
 
 
-def _any_of(values: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.bool_]:
+def any_of(values: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.bool_]:
     """Which values are any of a few wanted ones."""
     hit: NDArray[np.bool_] = values == wanted[0]
     for one in wanted[1:]:

@@ -280,13 +280,7 @@ class _Sums:
 
     def _holders(self, term: str) -> tuple[Numbers, Counts]:
         """The rows in the scope that hold a term, ascending, and how often."""
-        columns, found = self.columns, None
-        if columns.without_gaps:
-            found = self.terms.rows(term, int(columns.id[0]), columns.last_id)
-        if found is None:
-            postings = self.terms.postings(term, columns.last_id)
-            rows, counts = columns.among(postings.ids, postings.counts)
-            found = rows.astype(np.uint32), counts
+        found = self.terms.rows(term, self.columns.id, self.columns.layout)
         if not self.scope.whole:
             inside = self.scope.mask[found[0].astype(np.int64)]  # 5 times as fast as with uint32
             found = found[0][inside], found[1][inside]
@@ -316,7 +310,7 @@ def _chosen(
     for term in question.terms:
         watch.check()
         if scope.bound:
-            rows = columns.rows_of(terms.postings(term, columns.last_id).ids)
+            rows = terms.rows(term, columns.id, columns.layout)[0]
             holders[term] = int(np.count_nonzero(scope.mask[rows]))
         else:
             holders[term] = terms.holders(term)

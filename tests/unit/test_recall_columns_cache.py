@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,12 +20,15 @@ from nimad.recall import columns_cache
 from nimad.recall.columns import SAVED, Columns
 from nimad.recall.columns_cache import Saved
 from nimad.recall.columns_follower import ColumnsFollower
+from nimad.recall.scopes import Scopes
+from nimad.recall.weights import DEFAULT
 from nimad.words.index import TermIndex
 from tests.benchmarks.talk import make_talk
 
 CONFIG = Config().replace(graph__engine="none")
 FILE = "columns.nrc"
 NO_FILTER = Filter()
+FILTERS = NO_FILTER, Filter(who="Anna"), Filter(layer="input", after=1)
 TALK = make_talk(400, 8, seed=7)
 Shape = list[list[tuple[int, float]]]
 
@@ -239,5 +243,14 @@ def check_columns(store: MemoryStore) -> None:
         spelled = {code: name for name, code in columns.subjects.codes.items()}
         who = store.records.rows("SELECT lower(who) FROM memories ORDER BY id")
         assert [spelled.get(code) for code in columns.who[rows].tolist()] == [w for (w,) in who]
+    for where in FILTERS:
+        grown = store.recall._scopes.of(where)  # out of the scope before, where rows only came
+        anew = Scopes(store.records, kept, DEFAULT).of(where)
+        for name in {field.name for field in dataclasses.fields(anew)} - {"_spoken"}:
+            same = repr(getattr(grown, name)) == repr(getattr(anew, name))
+            assert same and np.array_equal(grown.mask, anew.mask), name
+        some = np.array([0, 2])
+        assert np.array_equal(grown.spoken_by(some), anew.spoken_by(some))
+        assert np.array_equal(grown.sample, anew.sample)
     pairs = set(zip(kept.session[mine].tolist(), fresh.session[read].tolist(), strict=True))
     assert len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
