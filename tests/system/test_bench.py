@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 
-from nimad.ctl import bench_command
+from nimad.ctl import bench
 from nimad.ctl.main import main
 
 
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_command, "STEP_SECONDS", 0.3)
-    monkeypatch.setattr(bench_command, "REST_SECONDS", 0.0)
-    monkeypatch.setattr(bench_command, "STARTS", 1)
-    monkeypatch.setattr(bench_command, "COMMANDS", 1)
-    monkeypatch.setattr(bench_command.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(bench, "STEP_SECONDS", 0.3)
+    monkeypatch.setattr(bench, "REST_SECONDS", 0.0)
+    monkeypatch.setattr(bench, "STARTS", 1)
+    monkeypatch.setattr(bench, "COMMANDS", 1)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
 
 
 def test_it_prints_a_table_and_leaves_nothing(
@@ -46,7 +47,7 @@ def test_what_ends_it_takes_the_directory_along(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bench_command, "_together", interrupt)
+    monkeypatch.setattr(bench, "rate_together", interrupt)
     assert main(["bench", "--in", str(tmp_path), "--memories", "100"]) == 130
     assert list(tmp_path.iterdir()) == []
 
