@@ -84,6 +84,7 @@ LINES: dict[str, list[list[str]]] = {
     "redate": [["redate", "2023-05-08", "3"], ["redate", "no date", "3"]],
     "metrics": [["metrics"]],
     "bugreport": [["bugreport", "--print"]],
+    "bench": [["bench", "--in", f"/nowhere{EVIL}"]],
     "backup": [
         ["backup", "{backup}"],
         ["backup", "{backup}", "--verify"],
