@@ -296,7 +296,7 @@ def _cover(rarity: Mapping[str, float], holders: Mapping[str, Numbers], sides: S
             share[holders[term].astype(np.int64)] += np.float32(value)
         rows = np.arange(len(share)) if sides.near is None else sides.near.rows
     else:
-        leaders = words.leaders(words.weights.candidates)[0]
+        leaders = words.leaders(words.most)[0]
         rows = leaders if sides.near is None else sides.near.rows
         share = np.zeros(len(rows), np.float32)
         sought = rows.astype(np.uint32)
