@@ -93,16 +93,13 @@ class NimadStore(BaseStore):  # type: ignore[misc]
                 )
                 return [self._item(document, searched=True) for document in found]
             case ListNamespacesOp():
-                return self._namespaces(op)
+                names = {self._labels(name) for name in self._client.namespaces(self._name(()))}
+                for condition in op.match_conditions or ():
+                    names = {labels for labels in names if _fits(condition, labels)}
+                if op.max_depth is not None:
+                    names = {labels[: op.max_depth] for labels in names}
+                return sorted(names)[op.offset : op.offset + op.limit]
         raise ValueError(f"{op!r} is no operation of a store")
-
-    def _namespaces(self, op: Any) -> list[Labels]:
-        found = {self._labels(name) for name in self._client.namespaces(self._name(()))}
-        for condition in op.match_conditions or ():
-            found = {labels for labels in found if _fits(condition, labels)}
-        if op.max_depth is not None:
-            found = {labels[: op.max_depth] for labels in found}
-        return sorted(found)[op.offset : op.offset + op.limit]
 
     def _name(self, labels: Sequence[str]) -> str:
         return ".".join((*self._root, *labels))

@@ -80,7 +80,21 @@ class DreamingEngine:
         began = now()
         most = self.default_cycles if duration_cycles is None else duration_cycles
         tone = affects.leading(int(initial_affect)).tone
-        episodes = [self._episode(pair, both, tone) for pair, both in self._nearest(max(0, most))]
+        episodes = []
+        for pair, both in self._nearest(max(0, most)):
+            felt = [value for memory in both for value in affects.told(memory).values()]
+            made = DreamEpisode(
+                " / ".join(f'"{quotes.quotation(m.text)}" [{m.id}]' for m in both),
+                vectors_of(self._store, both).mean(axis=0),
+                tone,
+                pair.kind,
+                now(),
+                emotional_intensity=max(felt, default=0.0),
+                ids=(pair.first, pair.second),
+                kind=pair.kind,
+                score=pair.score,
+            )
+            episodes.append(made)
         words = Counter(word for each in episodes for word in dict.fromkeys(each.content.split()))
         recurring = [word for word, count in words.items() if count > 2 and len(word) > 5][:3]
         reason = "" if episodes else NO_PAIRS
@@ -118,21 +132,6 @@ class DreamingEngine:
             pair = sound.get((one.id, other.id), Pair("link", one.id, other.id, near))
             made.append((pair, (one, other)))
         return made
-
-    def _episode(self, pair: Pair, both: tuple[Memory, Memory], tone: str) -> DreamEpisode:
-        quoted = " / ".join(f'"{quotes.quotation(m.text)}" [{m.id}]' for m in both)
-        felt = [value for memory in both for value in affects.told(memory).values()]
-        return DreamEpisode(
-            quoted,
-            vectors_of(self._store, both).mean(axis=0),
-            tone,
-            pair.kind,
-            now(),
-            emotional_intensity=max(felt, default=0.0),
-            ids=(pair.first, pair.second),
-            kind=pair.kind,
-            score=pair.score,
-        )
 
     def consolidate_to_memory(self, session: DreamSession | None = None) -> list[int]:
         """Suggest the pairs of a session (the last one); the numbers of the suggestions."""

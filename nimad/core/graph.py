@@ -176,7 +176,7 @@ class Graph(Projection):
                 self._build()
 
     def _build(self) -> Seal:
-        with graph_rows.one_moment(self._records):
+        with self._records.moment():
             about = About(
                 self._records.head(),
                 sum(self._records.counts().values()),

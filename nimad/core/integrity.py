@@ -1,8 +1,9 @@
 """Whether what is on the disk is what was written: read whole now and then, a little at a time.
 
-The records once a month: nothing can make them anew, so what is damaged stays in service, is named
-by `doctor`, and is for a person to mend.  The files of the projections once a week: what is damaged
-is set aside and made anew.  What was found and when is kept (`meta.integrity`) over a restart.
+The records once a month and after each power cut: nothing can make them anew, so what is damaged
+stays in service, is named by `doctor`, and is for a person to mend.  The files of the projections
+once a week: what is damaged is set aside and made anew.  What was found and when is kept
+(`meta.integrity`) over a restart.  A memory that is read is compared there and then.
 """
 
 from __future__ import annotations
@@ -46,9 +47,18 @@ class Integrity:
         self._records, self._health, self._projections = records, health, projections
         state: dict[str, Any] = json.loads(records.meta(KEY) or "{}")
         self._finished: dict[str, int] = {"records": 0, "files": 0, **state.get("finished", {})}
+        if records.cut_off:  # a card may lose what it had confirmed, when the power goes
+            self._finished["records"] = 0
         self._steps: Iterator[None] | None = None
         self._found: list[int] = checksums.damaged(records, state.get("damaged", []))
+        self._problems: list[str] = []
         self._tell(self._found, [])
+        records.on_damage = self._meet
+
+    def _meet(self, ids: set[int]) -> None:
+        """These were read and are damaged: that is told at once, not only by the next look."""
+        if not ids <= set(self._found):
+            self._tell(sorted(ids.union(self._found)), self._problems)
 
     def follow(self) -> bool:
         """One step of a look that is due; True while more is left."""
@@ -79,9 +89,8 @@ class Integrity:
             after = ids[-1]
             yield
         problems = checksums.integrity_problems(self._records)
-        self._found = damaged
-        self._keep(look)
         self._tell(damaged, problems)
+        self._keep(look)
 
     def _keep(self, look: str) -> None:
         """Write down what was found, and that a look was finished now."""
@@ -117,7 +126,8 @@ class Integrity:
         ids, more = ids_of_page(self._records, after, STEP_ROWS, EVERYTHING, STEP_BYTES)
         return ids or (ids_of_page(self._records, after, 1, EVERYTHING, 1 << 40)[0] if more else [])
 
-    def _tell(self, damaged: Sequence[int], problems: Sequence[str]) -> None:
+    def _tell(self, damaged: list[int], problems: list[str]) -> None:
+        self._found, self._problems = damaged, problems
         if not damaged and not problems:
             self._health.restore(PART)
             return

@@ -50,7 +50,7 @@ _MEMORY = {
 _MEMORIES = {"type": "array", "items": _MEMORY}
 SHOWN = (
     *("id", "text", "who", "where", "layer", "tags", "conversation", "origin", "agent"),
-    *("relation", "direction", "distance", "copies", "cut"),
+    *("relation", "direction", "distance", "copies", "cut", "damaged"),
 )
 """Fields of a memory that a model is shown as they are."""
 _DATE = "date, ISO 8601 or words such as 'last week'"
@@ -229,10 +229,19 @@ class Tools:
         }
 
     def _store(self, ask: Ask, content: str, when: str | None = None, **given: Any) -> JSON:
+        timestamp = None
+        if when is not None:
+            from nimad.model import now_ms
+            from nimad.when import read
+
+            try:
+                timestamp = read(when, now_ms()).first
+            except ValueError as error:
+                raise ToolRefused(f"when {error}") from None
         return ask(
             "remember",
             text=content,
-            timestamp=None if when is None else _moment(when),
+            timestamp=timestamp,
             time_zone=_time_zone(),
             origin="agent",
             agent=self._agent,
@@ -340,17 +349,6 @@ def _written(timestamp: int | None) -> str | None:
         return datetime.fromtimestamp(timestamp / 1000).astimezone().isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):  # no calendar has it
         return None
-
-
-def _moment(text: str) -> int:
-    """The first moment of a date in words or ISO 8601 [epoch milliseconds]."""
-    from nimad import when
-    from nimad.model import now_ms
-
-    try:
-        return when.read(text, now_ms()).first
-    except ValueError as error:
-        raise ToolRefused(f"when {error}") from None
 
 
 def _time_zone() -> str | None:

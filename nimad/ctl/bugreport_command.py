@@ -96,7 +96,16 @@ def run_bugreport(args: argparse.Namespace, client: Client, screen: Screen) -> i
 
 def collected(client: Client, redaction: Redaction) -> dict[str, str]:
     """Name of each part → its text."""
-    parts = {"README": README, "versions.json": _json(_versions()), "system.json": _json(_system())}
+    versions = {
+        "nimad": __version__,
+        "python": platform.python_version(),
+        "libc": " ".join(platform.libc_ver()),
+        "kernel": os.uname().release,
+        "machine": os.uname().machine,
+        "system": platform.freedesktop_os_release().get("PRETTY_NAME", ""),
+        "systemd": _output("systemctl", "--version").partition("\n")[0],
+    }
+    parts = {"README": README, "versions.json": _json(versions), "system.json": _json(_system())}
     parts["config.json"] = _json(_config(redaction))
     for verb in ("status", "doctor", "migrate.status"):
         parts[f"{verb}.json"] = _json(redaction.value(_asked(client, verb)))
@@ -129,18 +138,6 @@ def _asked(client: Client, verb: str) -> dict[str, Any]:
     except NimadError as error:
         return {"error": {"code": error.code, "message": error.message}}
     return found
-
-
-def _versions() -> dict[str, Any]:
-    return {
-        "nimad": __version__,
-        "python": platform.python_version(),
-        "libc": " ".join(platform.libc_ver()),
-        "kernel": os.uname().release,
-        "machine": os.uname().machine,
-        "system": platform.freedesktop_os_release().get("PRETTY_NAME", ""),
-        "systemd": _output("systemctl", "--version").partition("\n")[0],
-    }
 
 
 def _system() -> dict[str, Any]:

@@ -158,8 +158,11 @@ def _last_turns(path: str) -> Iterator[JSON]:
     A line is JSON with `type`, `message.content` (text or blocks), `uuid`, `timestamp`.  What tools
     said, what side agents said and what the program added itself is passed over.
     """
+    with open(path, "rb") as file:  # noqa: PTH123
+        file.seek(max(file.seek(0, os.SEEK_END) - TAIL, 0))
+        lines = file.read(TAIL).splitlines()
     output: list[str] = []
-    for line in _lines_backwards(path):
+    for line in reversed(lines):
         if b'"tool_result"' in line or not (b'"user"' in line or b'"assistant"' in line):
             continue
         try:
@@ -175,13 +178,6 @@ def _last_turns(path: str) -> Iterator[JSON]:
             told = {"input": text, "output": "".join(output)}
             yield {"uuid": entry["uuid"], "timestamp": entry.get("timestamp"), **told}
             output.clear()
-
-
-def _lines_backwards(path: str) -> list[bytes]:
-    with open(path, "rb") as file:  # noqa: PTH123
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - TAIL, 0))
-        return file.read(TAIL).splitlines()[::-1]
 
 
 def _text_of(content: Any) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +76,13 @@ class Redaction:
             else:
                 for first, end in spans:
                     shown[first:end] = b"\x01" * (end - first)
-        return " ".join("".join(self._pieces(text, shown)).split())
-
-    def _pieces(self, text: str, shown: bytearray) -> Iterator[str]:
-        """The parts that are told, and what stands for what is between them."""
+        pieces = []  # what is told, and what stands for what is between
         for found in re.finditer(rb"\x01+|\x00+", shown):
             piece = text[found.start() : found.end()]
             told = found[0][0] or (any(shown) and _FIGURE.fullmatch(piece))
             kinds = [word for word in re.findall(r"[A-Z]\w+", piece) if word in EXCEPTIONS]
-            yield piece if told else f" {' '.join([*kinds, HIDDEN])} "
+            pieces.append(piece if told else f" {' '.join([*kinds, HIDDEN])} ")
+        return " ".join("".join(pieces).split())
 
 
 def _constants(file: Path) -> Iterable[str]:

@@ -49,14 +49,13 @@ class FleetQuery:
 
     def __init__(self, store: MemoryStore, text: str, where: Filter) -> None:
         self._store, self._text, self._where = store, text, where
-        self._rarity = {word: self._rarity_of(word) for word in dict.fromkeys(tokens(text))}
-
-    def _rarity_of(self, word: str) -> float:
-        try:
-            held = sum(self._store.terms.holders(term) for term in self._store.terms.cut(word))
-        except WordsDamaged:
-            held = 0
-        return math.log(1 + 1e6 / (1 + held))
+        self._rarity: dict[str, float] = {}
+        for word in tokens(text):
+            try:
+                held = sum(store.terms.holders(term) for term in store.terms.cut(word))
+            except WordsDamaged:
+                held = 0
+            self._rarity[word] = math.log(1 + 1e6 / (1 + held))
 
     def ask(self, read: Read) -> list[Hit]:
         """What the hub has, and this store has not; best first, `id` 0.  Raises HubUnusable."""
@@ -92,7 +91,13 @@ class FleetQuery:
             memory.source = (board, key[1])
             if self._passes(memory) and not self._is_known(key):
                 found[key] = memory
-        return self._hits(list(found.values()), vector)
+        near = self._store.embedder.scale.near
+        hits = [
+            Hit(memory, score, {"words": words, "cosine": cosine})
+            for memory, score, words, cosine in self._scores(list(found.values()), vector)
+            if words >= LEAST_WORDS or cosine >= near
+        ]
+        return sorted(hits, key=lambda hit: -hit.score)
 
     def _exchange(self, request: dict[str, Any]) -> list[Any]:
         line, deadline = bytearray(), time.monotonic() + SECONDS
@@ -144,16 +149,6 @@ class FleetQuery:
             and (not where.origin or (memory.origin or UNKNOWN) in where.origin)
             and all(common_form(tag) in tags for tag in where.tags)
         )
-
-    def _hits(self, memories: Sequence[Memory], vector: Any) -> list[Hit]:
-        """Those that are near enough, best first."""
-        near = self._store.embedder.scale.near
-        found = []
-        for memory, score, words, cosine in self._scores(memories, vector):
-            if words >= LEAST_WORDS or cosine >= near:
-                parts = {"words": words, "cosine": cosine}
-                found.append(Hit(memory, score, parts))
-        return sorted(found, key=lambda hit: -hit.score)
 
     def _scores(
         self, memories: Sequence[Memory], vector: Any

@@ -92,6 +92,7 @@ from datetime import UTC
 from pathlib import Path
 
 from nimad.errors import RecordsDamaged, StateTooNew
+from nimad.store.rows import blob_checksum
 from nimad.text import FORM, common_form
 from nimad.times import read
 
@@ -403,6 +404,7 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cache_size = -2000")
     connection.execute("PRAGMA temp_store = MEMORY")
+    connection.create_function("blob_checksum", 2, blob_checksum, deterministic=True)
     if readonly:
         connection.execute("PRAGMA query_only = ON")
     else:

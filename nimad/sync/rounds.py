@@ -190,19 +190,14 @@ class Rounds:
                 after = cursors.get((space, writer, kind), 0)
                 if after > head:  # the hub was restored from an older backup
                     after = 0
-                if after < head:
+                while after < head:
                     behind = True
-                    self._pull_kind(space, writer, kind, after, head)
+                    found = self._hub.pull(space, writer, kind, after, head, BATCH)
+                    after = found[-1][0] if len(found) == BATCH else head
+                    self._apply(space, writer, kind, after, found)
+                    self.received += len(found)
+                    self._pace(self._hub.bytes)
         return behind
-
-    def _pull_kind(self, space: str, writer: str, kind: str, after: int, head: int) -> None:
-        while after < head:
-            found = self._hub.pull(space, writer, kind, after, head, BATCH)
-            upto = found[-1][0] if len(found) == BATCH else head
-            self._apply(space, writer, kind, upto, found)
-            self.received += len(found)
-            self._pace(self._hub.bytes)
-            after = upto
 
     def _apply(self, space: str, writer: str, kind: str, upto: int, found: list[Row]) -> None:
         """Hand rows to the daemon: in halves what no frame can hold, because it is too large or no

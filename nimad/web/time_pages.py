@@ -111,7 +111,12 @@ def over_time(daemon: Client, at: str | None = None, *, whole: bool = True) -> H
         periods = _all_periods(known["first"], known["last"])
         end = known["last"] + 1
     else:
-        periods, end = _parts_of(at), _span(at).end
+        parts = range(1, 13)  # the months of a year, or the days of a month
+        if len(at) > 4:
+            parts = range(1, calendar.monthrange(int(at[:4]), int(at[5:]))[1] + 1)
+        names = [f"{at}-{part:02}" for part in parts]
+        periods = [Period(name, name, _span(name).first) for name in names]
+        end = _span(at).end
     edges = [period.first for period in periods]
     counts = daemon.call("timeline", edges=[*edges, max(end, edges[-1] + 1)])["counts"]
     shown = [
@@ -133,16 +138,6 @@ def _span(name: str) -> when.Span:
         except ValueError:
             pass
     raise UsageError(detail=f"{name[:60]!r} is no year, month or day such as 2026-02-21.")
-
-
-def _parts_of(at: str) -> list[Period]:
-    """The months of a year, or the days of a month."""
-    if len(at) == 4:
-        names = [f"{at}-{month:02}" for month in range(1, 13)]
-    else:
-        days = calendar.monthrange(int(at[:4]), int(at[5:]))[1]
-        names = [f"{at}-{day:02}" for day in range(1, days + 1)]
-    return [Period(name, name, _span(name).first) for name in names]
 
 
 def _all_periods(first: int, last: int) -> list[Period]:

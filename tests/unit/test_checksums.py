@@ -19,11 +19,13 @@ from nimad.check import check
 from nimad.config import Config
 from nimad.core import integrity, maintenance
 from nimad.core.store import MemoryStore
+from nimad.ctl.injection import frame
 from nimad.disk import container
 from nimad.disk.container import Container
 from nimad.errors import NimadError
 from nimad.index import segment
-from nimad.model import Memory, Turn
+from nimad.model import DamagedMemory, Memory, Turn
+from nimad.serve.wire import exported, imported, memory_json
 from nimad.store import checksums
 from nimad.store.records import Records
 
@@ -214,6 +216,53 @@ def test_it_is_found_in_idle_time_named_kept_and_gone_once_it_is_mended(
         assert again.degraded() == {}
     finally:
         again.close()
+
+
+@pytest.mark.parametrize("blobs", [{}, FULL.blobs], ids=["no blobs", "blobs"])
+def test_a_damaged_memory_is_never_given_as_what_was_written(
+    store: MemoryStore, blobs: dict[str, bytes]
+) -> None:
+    """Not even the first time, before any look: it says so itself, and the answer, too."""
+    first, second = store.remember_many(
+        [replace(FULL, turn=None, blobs=blobs, text=f"{word} on the balcony") for word in "AB"]
+    )
+    harm(store.records, "UPDATE memories SET text = 'C on the balcony' WHERE id = ?", first)
+    answer = store.query("balcony", strictness=0)
+    told = {hit.memory.id: memory_json(hit.memory).get("damaged") for hit in answer.hits}
+    assert told == {first: True, second: None} and answer.degraded == ["records"]
+    assert str(first) in store.degraded()["records"]
+    line = exported(store.export(0, 10)[0])
+    assert line["damaged"] and imported(line, "default").extra == {"damaged": True, **FULL.extra}
+    assert frame([memory_json(store.get(number)) for number in (first, second)]).count("\n[") == 1
+
+
+def test_a_damaged_blob_is_damage_of_its_memory(store: MemoryStore) -> None:
+    first, second = store.remember_many([FULL, replace(FULL, turn=None)])
+    harm(store.records, "UPDATE blobs SET data = x'00' WHERE memory = ? AND name = 'other'", first)
+    assert [type(store.get(number)) for number in (first, second)] == [DamagedMemory, Memory]
+
+
+@pytest.mark.parametrize("moment", [1 << 61, -(1 << 61)])
+def test_a_damaged_time_is_no_date(store: MemoryStore, moment: int) -> None:
+    number = store.remember(FULL)
+    sql = "UPDATE memories SET timestamp = ?1, created = ?1, last_accessed = ?1 WHERE id = ?2"
+    harm(store.records, sql, moment, number)
+    line = exported(store.export(0, 10)[0])
+    assert [line[name] for name in ("timestamp", "created", "last_accessed")] == [None] * 3
+
+
+def test_the_records_are_looked_at_after_a_power_cut(store: MemoryStore) -> None:
+    """A card may lose what it had confirmed; a clean end asks for nothing."""
+    number = store.remember(FULL)
+    maintenance.finish(store)
+    harm(store.records, "UPDATE memories SET who = 'Mayb' WHERE id = ?", number)
+    maintenance.finish(store)
+    assert store.degraded() == {}
+    left = store.state.with_name("left")
+    shutil.copytree(store.state, left)  # with the WAL, as a cut leaves it
+    with closing(MemoryStore.open(left, CONFIG)) as after_cut:
+        maintenance.finish(after_cut)
+        assert str(number) in after_cut.degraded()["records"]
 
 
 def test_a_forgotten_memory_is_no_damage_any_more(store: MemoryStore) -> None:
