@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ class Manager:
         while line not in seen[-1]:
             seen.append(self.next())
         return seen
+
+
+@pytest.fixture
+def make_daemon(make_daemon: Make) -> Make:
+    """Starts are what is tested here."""
+    return partial(make_daemon, fork=False)
 
 
 @pytest.fixture
