@@ -43,7 +43,7 @@ from nimad.store import broadcasts, goals, sources, suggestions
 from nimad.store.goals import Goal
 from nimad.store.suggestions import Pair
 from tests import forked
-from tests.crash.test_every_point import DURABLE, POINTS
+from tests.crash.test_every_point import DURABLE, named_points
 from tests.legacy import stores
 from tests.legacy.checkpoints import episode, nested, save, sign, sparse, tensor
 from tests.legacy.moving import CALM, opened, status
@@ -604,7 +604,7 @@ def test_nothing_is_left_after_a_crash_at_any_point(filled: Filled, tmp_path: Pa
     _, engine, vectors = filled
     _, passed = run_purge(copied(filled, tmp_path), engine, None, "record")
     points = sorted(set(passed))
-    assert set(points) <= set(POINTS) | {f"durable.{point}" for point in DURABLE}
+    assert set(points) <= named_points() | {f"durable.{point}" for point in DURABLE}
     assert {"forget.committed", "purge.vectors", "purge.snapshots", "purge.cut_off"} <= set(points)
     for point in points:
         state = copied(filled, tmp_path)
