@@ -50,20 +50,16 @@ def complete(records: Records, ids: Sequence[int]) -> list[int]:
     """Give those of these memories a checksum that have none; which are not what was written."""
     found = _compare(records, ids)
     if lacking := [number for number, right in found if right is None]:
-        _add(records, lacking)
+        with records.write() as tx:  # they may have changed since
+            marks = ",".join(map(str, lacking))
+            blobs = _blobs(tx.rows(f"{BLOBS} ({marks})"))
+            made = [
+                (rows.checksum(row, blobs.get(row[PLACE], [])), row[PLACE])
+                for *row, known in tx.rows(f"{rows.STORED} WHERE m.id IN ({marks})")
+                if known is None
+            ]
+            tx.many("UPDATE memories SET checksum = ? WHERE id = ?", made)
     return sorted(number for number, right in found if right is False)
-
-
-def _add(records: Records, lacking: Sequence[int]) -> None:
-    with records.write() as tx:  # they may have changed since
-        marks = ",".join(map(str, lacking))
-        blobs = _blobs(tx.rows(f"{BLOBS} ({marks})"))
-        made = [
-            (rows.checksum(row, blobs.get(row[PLACE], [])), row[PLACE])
-            for *row, known in tx.rows(f"{rows.STORED} WHERE m.id IN ({marks})")
-            if known is None
-        ]
-        tx.many("UPDATE memories SET checksum = ? WHERE id = ?", made)
 
 
 def _compare(records: Records, ids: Sequence[int]) -> list[tuple[int, bool | None]]:
