@@ -136,6 +136,11 @@ class CutMemory(Memory):
     """A memory whose long values were read only in part; such a value ends in " …"."""
 
 
+@dataclass(slots=True)
+class DamagedMemory(Memory):
+    """A memory that is not what was written: its checksum differs."""
+
+
 @dataclass(slots=True, frozen=True)
 class Turn:
     """One exchange: the ids of its input, contemplation and output memories (None: not there)."""

@@ -27,7 +27,7 @@ from nimad.core.purge import Purge, Receipt
 from nimad.core.query_priority import QueryPriority
 from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import Setbacks
-from nimad.core.state_directory import StateLock, prepare_state, sweep
+from nimad.core.state_directory import StateLock, check_records, prepare_state, sweep
 from nimad.core.under_way import UnderWay
 from nimad.core.words import WordsIndex
 from nimad.core.writer import DocumentName, Writer
@@ -104,6 +104,7 @@ class MemoryStore:
             lock = StateLock(state)
             undo.callback(lock.release)
             sweep(state)
+            check_records(state)
             records = Records.open(state / "records.sqlite")
             undo.callback(records.close)
             store = cls(state, config, lock, records)

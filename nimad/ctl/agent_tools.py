@@ -50,7 +50,7 @@ _MEMORY = {
 _MEMORIES = {"type": "array", "items": _MEMORY}
 SHOWN = (
     *("id", "text", "who", "where", "layer", "tags", "conversation", "origin", "agent"),
-    *("relation", "direction", "distance", "copies", "cut"),
+    *("relation", "direction", "distance", "copies", "cut", "damaged"),
 )
 """Fields of a memory that a model is shown as they are."""
 _DATE = "date, ISO 8601 or words such as 'last week'"
