@@ -265,11 +265,13 @@ NOT_TEXT = {
             "conversation",
             "session",
             "gone",
+            "checksum",
         ],
         NUMBERS,
     ),
     "relations": dict.fromkeys(
-        ["id", "origin", "target", "relation", "weight", "source", "source_key"], NUMBERS
+        ["id", "origin", "target", "relation", "weight", "source", "source_key", "checksum"],
+        NUMBERS,
     ),
     "hot": {"id": NUMBERS},
     "unset_clock": dict.fromkeys(("memory", "boot", "ahead", "fields"), NUMBERS),
