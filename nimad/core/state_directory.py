@@ -27,6 +27,7 @@ PARTS = {
 }
 """Directories, and the names in them of files that a crash may leave half written.  Other files
 are not nimad's: a disk that is mounted there has its lost+found."""
+LOCK = "nimad.lock"
 FILES = r"columns\.nrc|records\.sqlite(-wal)?"
 """The same of the state directory itself."""
 
@@ -46,7 +47,7 @@ class StateLock:
             self._directory = _open(state, os.O_RDONLY | os.O_DIRECTORY, state)
             undo.callback(os.close, self._directory)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-            self._file = _open(state / "nimad.lock", flags, state)
+            self._file = _open(state / LOCK, flags, state)
             undo.callback(os.close, self._file)
             for descriptor in (self._file, self._directory):
                 try:

@@ -106,7 +106,7 @@ def served(place: Path, state: Path, settings: Path) -> Iterator[Client]:
                         raise NimadError(
                             detail=f"the restored store is not served: {told}"
                         ) from None
-                time.sleep(0.05)
+                time.sleep(0.01)
             yield client
     finally:
         process.terminate()

@@ -12,7 +12,6 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -22,15 +21,16 @@ from nimad.errors import FormatCorrupt, RecordsDamaged, WordsDamaged
 from nimad.index.kernels.contract import MOST_COUNTED, Counts, Numbers
 from nimad.store.analysis import Analysis
 from nimad.store.records import Records
-from nimad.store.words import PAGE, texts_between
+from nimad.store.words import pages, texts_between
 from nimad.text import beginning
 from nimad.words import writer
 from nimad.words.segment import Segment
 
-LISTED = 512
-"""Memories of the tail that are kept as lists, then they become a segment [memories]."""
+LISTED, LISTED_TERMS = 512, 50_000
+"""Memories of the tail that are kept as lists, and their terms of 20 bytes or so each: then they
+become a segment [memories], [terms]."""
 JOINED = 8
-"""Segments in memory of up to LISTED memories that are made one."""
+"""Segments in memory of up to LISTED memories, and LISTED_TERMS, that are made one."""
 POSTINGS_KEPT = 600_000
 """Postings kept of the terms that were asked last, until a rest: 4 MB [postings]."""
 PLACES_KEPT = 1024
@@ -70,7 +70,8 @@ class TermIndex:
         self._kept_size = 0
         self._layout = -1
         self._rows_of = WeakKeyDictionary[Segment, int | NDArray[np.int32]]()
-        self._listed: list[tuple[int, tuple[str, ...], int]] = []
+        self._listed: list[tuple[int, Sequence[str], int]] = []
+        self._listed_terms = 0
         self._lists: dict[str, list[int]] = {}
         self._places: OrderedDict[str, list[tuple[Segment, int]]] = OrderedDict()
 
@@ -101,6 +102,11 @@ class TermIndex:
         """How many memories are in the tail."""
         return len(self._listed) + sum(segment.documents for segment in self._frozen)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What the segments of the tail take in memory."""
+        return sum(segment.bytes for segment in self._frozen)
+
     def follow(self, last: int) -> None:
         """Read what came up to an id and is not here yet."""
         while self.complete and self.seen < last:
@@ -124,23 +130,22 @@ class TermIndex:
                 places = numbers.searchsorted(found)
                 lengths[places], known[places] = held, True
         fresh = np.flatnonzero(~known).tolist()
-        for start in range(0, len(fresh), PAGE):
-            part = fresh[start : start + PAGE]
-            made = self._analysis.of_texts([texts[place] for place in part])
-            for place, (terms, length) in zip(part, made, strict=True):
-                lengths[place] = length
-                if self.complete and ids[place] > self.seen:
-                    self._list(ids[place], terms, length)
+        made = self._analysis.of_texts(texts[place] for place in fresh)
+        for place, (terms, length) in zip(fresh, made, strict=True):
+            lengths[place] = length
+            if self.complete and ids[place] > self.seen:
+                self._list(ids[place], terms, length)
         if self.complete and len(ids):
             self.seen = max(self.seen, ids[-1])
         return lengths
 
-    def _list(self, number: int, terms: tuple[str, ...], length: int) -> None:
+    def _list(self, number: int, terms: Sequence[str], length: int) -> None:
         with self._lock:
             self._listed.append((number, terms, length))
             for term in terms:
                 self._lists.setdefault(term, []).append(number)
-            if len(self._listed) >= LISTED:
+            self._listed_terms += len(terms)
+            if len(self._listed) >= LISTED or self._listed_terms >= LISTED_TERMS:
                 self._freeze()
 
     def _freeze(self) -> None:
@@ -149,9 +154,9 @@ class TermIndex:
             ids, terms, lengths = zip(*self._listed, strict=True)
             made = writer.in_memory(writer.of_texts(ids, terms, lengths))
             self._frozen = (*self._frozen, made)
-            self._listed, self._lists = [], {}
+            self._listed, self._lists, self._listed_terms = [], {}, 0
         small = self._frozen[self._held :][-JOINED:]
-        if len(small) == JOINED and all(segment.documents <= LISTED for segment in small):
+        if len(small) == JOINED and all(map(_small, small)):
             every = np.concatenate([segment.ids for segment in small])
             joined = writer.in_memory(writer.of_segments(small, every))
             self._frozen = (*self._frozen[:-JOINED], joined)
@@ -193,6 +198,7 @@ class TermIndex:
             self.complete = complete
             self._sealed = tuple(sealed)
             self._frozen, self._listed, self._lists, self._held = (), [], {}, 0
+            self._listed_terms = 0
             self._places.clear()
             self._forget()
             self.seen = self.covered
@@ -206,8 +212,7 @@ class TermIndex:
         """What `writer.content` gives of the memories with these ids and texts, and the ids."""
         count = total = 0
         every = [np.zeros(0, np.int64)]
-        source = iter(rows)
-        while page := list(islice(source, PAGE)):
+        for page in pages(rows):
             ids, texts = zip(*page, strict=True)
             every.append(np.array(ids, np.int64))
             more = writer.content([self.segment_of(ids, texts)], every[-1])
@@ -322,3 +327,8 @@ class TermIndex:
             if len(self._places) > PLACES_KEPT:
                 self._places.popitem(last=False)
         return found, late
+
+
+def _small(segment: Segment) -> bool:
+    """Whether a segment in memory is one of lists, to be made one with others."""
+    return segment.documents <= LISTED and segment.postings <= LISTED_TERMS

@@ -62,6 +62,7 @@ class Segment:
         name: of the file without its suffix; "" in memory.
         documents, first, last, postings: see the region `state`.
         lengths: uint[d].  holders: uint32[t].
+        bytes: of all regions.
         container: the file; None in memory.
     """
 
@@ -99,6 +100,9 @@ class Segment:
         ):
             if (int(ends[-1]) if terms else 0) != len(held):
                 raise self.corrupt("its terms do not fit their postings")
+        arrays = [self._gaps, self._more, self._heads, self.holders, self.lengths, self._ids]
+        arrays += [self._term_ends, self._gap_ends, self._more_ends]
+        self.bytes = self._terms.nbytes + sum(a.nbytes for a in arrays if a is not None)
         self._kernels = load_kernels()
 
     @classmethod

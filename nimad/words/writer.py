@@ -21,8 +21,8 @@ from nimad.disk.durable import Buffer
 from nimad.index.varints import pack, unpack
 from nimad.words.segment import FORMAT, HEAD, VERSION, Ids, Segment
 
-MERGED = 300_000
-"""Postings that a merge has in memory at once, some 20 MB; those of one term are not cut."""
+MERGED = 40_000
+"""Postings that a merge has in memory at once, some 4 MB; those of one term are not cut."""
 
 Numbers = NDArray[np.int64]
 _ENDS = ("term_ends", "gap_ends", "more_ends")

@@ -27,9 +27,9 @@ TEXTS = [
 FILES = {"words-v1": [7, 8, 9, 10], "words-v1-gaps": [7, 9, 400, 5_000_000_000]}
 
 
-def analysed() -> list[tuple[tuple[str, ...], int]]:
+def analysed() -> list[tuple[list[str], int]]:
     with closing(Analysis()) as analysis:
-        return analysis.of_texts(TEXTS)
+        return list(analysis.of_texts(TEXTS))
 
 
 @pytest.mark.parametrize("name", FILES)
