@@ -16,7 +16,7 @@ from typing import Any
 from nimad.core.health import Health
 from nimad.core.projection import Problem, Projection
 from nimad.model import EVERYTHING, now_ms
-from nimad.store import checksums
+from nimad.store import checksums, row_checksums
 from nimad.store.bounded import ids_of_page
 from nimad.store.records import Records
 
@@ -51,8 +51,8 @@ class Integrity:
             self._finished["records"] = 0
         self._steps: Iterator[None] | None = None
         self._found: list[int] = checksums.damaged(records, state.get("damaged", []))
-        self._problems: list[str] = []
-        self._tell(self._found, [])
+        self._rows: list[str] = state.get("rows", [])
+        self._tell(self._found, self._rows)
         records.on_damage = self._meet
 
     def _meet(self, ids: set[int]) -> None:
@@ -88,21 +88,33 @@ class Integrity:
             damaged += checksums.complete(self._records, ids)
             after = ids[-1]
             yield
-        problems = checksums.integrity_problems(self._records)
-        self._tell(damaged, problems)
+        rows: list[str] = []
+        for found in row_checksums.damaged(self._records, complete=True):
+            rows += map(_not_as_written, found)
+            yield
+        self._rows = rows
+        self._tell(damaged, [*self._reported(), *rows])
         self._keep(look)
+
+    def _reported(self) -> list[str]:
+        return [f"SQLite reports: {each}" for each in checksums.integrity_problems(self._records)]
 
     def _keep(self, look: str) -> None:
         """Write down what was found, and that a look was finished now."""
         self._finished[look] = now_ms()
         state = {"finished": self._finished, "damaged": self._found[:KEPT]}
+        state["rows"] = self._rows[:KEPT]
         with self._records.write() as tx:
             tx.set_meta(KEY, json.dumps(state))
 
     def check(self) -> list[Problem]:
         """Read all of it now; writes nothing."""
-        problems = checksums.integrity_problems(self._records)
-        found = [Problem(PART, f"SQLite reports: {line}", RESTORE) for line in problems]
+        problems = self._reported()
+        for some in row_checksums.damaged(self._records, complete=False):
+            problems += map(_not_as_written, some)
+        found = [Problem(PART, line, RESTORE) for line in problems[:NAMED]]
+        if len(problems) > NAMED:
+            found.append(Problem(PART, f"{len(problems)} rows are damaged", RESTORE))
         damaged: list[int] = []
         after = 0
         while ids := self._next_ids(after):
@@ -131,10 +143,14 @@ class Integrity:
         if not damaged and not problems:
             self._health.restore(PART)
             return
-        told = [f"SQLite reports: {line}" for line in problems[:1]]
+        told = problems[:1]
         if damaged:
             names = ", ".join(map(str, damaged[:NAMED]))
             told.append(f"{len(damaged)} damaged (ids {names}{', ...' * (len(damaged) > NAMED)})")
         reason = f"{'; '.join(told)}; `nimactl doctor` tells what to do"
         log.error("the records are damaged: %s", reason)
         self._health.fail(PART, reason)
+
+
+def _not_as_written(row: str) -> str:
+    return f"{row} is not what was written: its checksum differs"

@@ -79,10 +79,8 @@ class MemoryStore:
         file = state / "columns.nrc"
         self.recall = Recall(records, lambda: self.semantic.serving, file=file, terms=terms)
         self.words = WordsIndex(state, records, self.health, self.maintenance, terms, self.recall)
-        columns = ColumnsCache(self.recall, file)
-        self.projections: list[Projection] = [
-            *(self.words, self.semantic, self.graph, self.dense, columns)
-        ]
+        first: list[Projection] = [self.words, self.semantic, self.graph, self.dense]
+        self.projections = [*first, ColumnsCache(self.recall, file)]
         for projection in self.projections:
             projection.open()
         self.writer = Writer(

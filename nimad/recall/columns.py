@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -53,8 +54,8 @@ CODES = {
 _TYPES |= dict.fromkeys(CODES, (np.uint8, 0))
 MOST_WORDS = (1 << 16) - 1
 """Length of the longest text that BM25 tells from longer ones [words]."""
-_SCANNED = 300_000
-"""Fingerprints that are compared faster than a few are looked up in their order."""
+_SCANNED = 20_000
+"""Fingerprints that are compared as fast as a few are looked up in their order."""
 SAVED = {name: kind for name, (kind, _) in _TYPES.items() if name != "length"}
 """The columns that a file holds; lengths depend on the embedder, too."""
 
@@ -288,17 +289,23 @@ class Columns:
         Mapped rows are found by their order, others are looked at one by one.
         """
         order = self._order
-        if order is None or len(prints) * self.count < _SCANNED:
+        if order is None or self.count < _SCANNED:
             return np.flatnonzero(any_of(self.print, prints))
-        values, found = self.print, []
+        found, count, reach = [], len(order), 2 * isqrt(len(order)) + 2
+        place, value = order.data, self.print.data.__getitem__  # as whole numbers of Python
         for wanted in prints.tolist():
-            first = bisect_left(order, wanted, key=values.__getitem__)
-            if first < len(order) and values[order[first]] == wanted:
+            # spread evenly, so it stands within four standard deviations of where it should
+            middle = ((wanted + (1 << 63)) * count) >> 64
+            low, high = max(middle - reach, 0), min(middle + reach, count)
+            if value(place[low]) >= wanted or value(place[high - 1]) < wanted:  # many are the same
+                low, high = 0, count
+            first = bisect_left(place, wanted, low, high, key=value)
+            if first < count and value(place[first]) == wanted:
                 end = first + 1
-                if end < len(order) and values[order[end]] == wanted:
-                    end = bisect_right(order, wanted, lo=end, key=values.__getitem__)
+                if end < count and value(place[end]) == wanted:
+                    end = bisect_right(place, wanted, end, key=value)
                 found.append(order[first:end])
-        later = np.flatnonzero(any_of(values[len(order) :], prints)) + len(order)
+        later = np.flatnonzero(any_of(self.print[count:], prints)) + count
         return np.sort(np.concatenate([*found, later]).astype(np.int64))
 
     def said(self, rows: Rows) -> list[tuple[int, int]]:

@@ -94,6 +94,11 @@ class LexicalScores:
     def _shares(self) -> tuple[float, float, float]:
         return self.weights.word_before, self.weights.word_beyond, self.weights.word_after
 
+    @property
+    def most(self) -> int:
+        """How many of the best are compared by meaning, in a large store."""
+        return self.weights.compared(self.columns.count)
+
     def release(self) -> None:
         """The query is answered: the next one may have the room."""
         if len(_SPARE) < 2 and self.columns.count > self.weights.exact_rows:
@@ -110,7 +115,7 @@ class LexicalScores:
         """The highest that is shared; 0 without any."""
         if self.columns.count <= self.weights.exact_rows:
             return float(self.shared.max(initial=0.0))
-        return float(self.leaders(self.weights.candidates)[1].max(initial=0.0))
+        return float(self.leaders(self.most)[1].max(initial=0.0))
 
     def leaders(self, count: int, mask: Flags | None = None) -> tuple[Rows, Floats]:
         """int64[m], ascending: the `count` rows (of a mask) that share most, of WIDE times as many

@@ -28,6 +28,7 @@ version what is new
 14      no `memories_facets`; numbers are given by nimad, without AUTOINCREMENT: both cost a page in
         each transaction
 15      `boards`, `departed`, `stamps`, `cursors`: what a fleet shares (docs/fleet.md)
+16      `relations.checksum`, `turns.checksum` (nimad/store/row_checksums.py)
 ======= ======================================================================================
 
 =========== ==================================================================================
@@ -97,7 +98,7 @@ from nimad.text import FORM, common_form
 from nimad.times import read
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 15
+SCHEMA = 16
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -371,6 +372,14 @@ CREATE TABLE cursors (
   PRIMARY KEY (namespace, writer, kind)
 ) WITHOUT ROWID;
 """,
+    16: "".join(
+        f"""
+ALTER TABLE {table} ADD COLUMN checksum INTEGER;
+CREATE TRIGGER {table}_changed AFTER UPDATE ON {table} WHEN new.checksum = old.checksum BEGIN
+  UPDATE {table} SET checksum = NULL WHERE id = new.id; END;
+"""
+        for table in ("relations", "turns")
+    ),
 }
 """By the version it leads to: the statements that bring an older file there."""
 

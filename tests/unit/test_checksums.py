@@ -24,9 +24,9 @@ from nimad.disk import container
 from nimad.disk.container import Container
 from nimad.errors import NimadError
 from nimad.index import segment
-from nimad.model import DamagedMemory, Memory, Turn
+from nimad.model import DamagedMemory, Memory, Relation, Turn
 from nimad.serve.wire import exported, imported, memory_json
-from nimad.store import checksums
+from nimad.store import checksums, row_checksums
 from nimad.store.records import Records
 
 CONFIG = Config().replace(**{"graph.engine": "none"})
@@ -77,8 +77,8 @@ def harm(records: Records, sql: str, *parameters: Any) -> None:
         outside.commit()
 
 
-def columns(records: Records) -> list[tuple[str, str]]:
-    return records.rows("SELECT name, type FROM pragma_table_info('memories')")
+def columns(records: Records, table: str = "memories") -> list[tuple[str, str]]:
+    return records.rows(f"SELECT name, type FROM pragma_table_info('{table}')")
 
 
 def test_a_change_of_any_column_is_noticed(records: Records) -> None:
@@ -382,3 +382,65 @@ def test_each_update_of_memories_keeps_the_checksum() -> None:
         for part in path.read_text(encoding="utf-8").split("UPDATE memories SET")[1:]:
             known = part.split("WHERE")[0]
             assert "checksum" in known or path.name == "schema.py", f"{path.name}: {known}"
+
+
+# --- relations and turns --------------------------------------------------------------------------
+
+
+def linked(store: MemoryStore) -> None:
+    """Two turns, and relations between their memories."""
+    layers = ("input", "output")
+    turns = [Memory(f"said {n}", turn=f"t{n // 2}", layer=layers[n % 2]) for n in range(4)]
+    first, second, *_ = store.remember_many(turns)
+    with store.records.write() as tx:
+        tx.add_relations([(Relation(first, second, "answers", 0.5), "k", {"a": 1})] * 3)
+
+
+def looked_at(store: MemoryStore, *, complete: bool = False) -> list[str]:
+    return [row for some in row_checksums.damaged(store.records, complete=complete) for row in some]
+
+
+def test_a_change_of_any_column_of_a_relation_or_turn_is_noticed(store: MemoryStore) -> None:
+    linked(store)
+    assert looked_at(store, complete=True) == []
+    for table, named in (("relations", "relation 2 of"), ("turns", "turn 2 of")):
+        harm(store.records, f"DROP TRIGGER {table}_changed")
+        for name, _ in columns(store.records, table):
+            if name == "id":
+                continue
+            kept = store.records.value(f"SELECT {name} FROM {table} WHERE id = 2")
+            other = f"{kept}x" if isinstance(kept, str) else (kept or 0) + 1
+            harm(store.records, f"UPDATE {table} SET {name} = ? WHERE id = 2", other)
+            (told,) = looked_at(store)
+            assert told.startswith(named), f"{table}.{name}: {told}"
+            harm(store.records, f"UPDATE {table} SET {name} = ? WHERE id = 2", kept)
+        assert looked_at(store) == []
+    harm(store.records, "UPDATE names SET name = 'answfrs' WHERE name = 'answers'")
+    assert looked_at(store) == [f"relation {n} of the memories 1, 2" for n in (1, 2, 3)]
+
+
+def test_rows_that_nimad_changes_are_no_damage(store: MemoryStore) -> None:
+    linked(store)
+    assert looked_at(store, complete=True) == []
+    store.forget([1])
+    assert looked_at(store) == []
+    assert store.records.rows("SELECT id FROM turns WHERE checksum IS NULL") == [(1,)]
+    assert looked_at(store, complete=True) == []
+    assert store.records.rows("SELECT id FROM turns WHERE checksum IS NULL") == []
+
+
+def test_a_damaged_relation_is_told_by_idle_time_and_doctor(store: MemoryStore) -> None:
+    linked(store)
+    maintenance.finish(store)
+    harm(store.records, "DROP TRIGGER relations_changed")
+    harm(store.records, "UPDATE relations SET target = 4 WHERE id = 3")
+    told = "relation 3 of the memories 1, 4 is not what was written: its checksum differs"
+    assert [problem.what for problem in store.integrity.check()] == [told]
+    assert told in store.degraded()["records"]
+    store.integrity._finished["records"] = 0
+    maintenance.finish(store)
+    assert told in store.degraded()["records"]
+    again = integrity.Integrity(store.records, store.health, [])
+    assert told in store.degraded()["records"], "kept over a restart"
+    harm(store.records, "UPDATE relations SET target = 2 WHERE id = 3")
+    assert again.check() == [] and store.degraded() == {}

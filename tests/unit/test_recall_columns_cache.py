@@ -16,6 +16,7 @@ from nimad.config import Config
 from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Memory
+from nimad.recall import columns as columns_module
 from nimad.recall import columns_cache
 from nimad.recall.columns import SAVED, Columns
 from nimad.recall.columns_cache import Saved
@@ -254,3 +255,20 @@ def check_columns(store: MemoryStore) -> None:
         assert np.array_equal(grown.sample, anew.sample)
     pairs = set(zip(kept.session[mine].tolist(), fresh.session[read].tolist(), strict=True))
     assert len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 400), later=st.integers(0, 5))
+def test_fingerprints_are_found_in_their_order(seed: int, count: int, later: int) -> None:
+    """Evenly spread ones, the same ones many times, and those that came after the file."""
+    rng = np.random.default_rng(seed)
+    prints = rng.integers(-(2**63), 2**63 - 1, count + later)
+    prints[rng.random(len(prints)) < rng.random()] = rng.choice([0, prints[0], 2**63 - 1, -(2**63)])
+    columns = Columns()
+    columns.append({"id": np.arange(1, len(prints) + 1), "print": prints})
+    columns._order = np.argsort(prints[:count], kind="stable").astype(np.uint32)
+    asked = np.unique(np.append(rng.choice(prints, 5), rng.integers(-(2**63), 2**63 - 1, 3)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns_module, "_SCANNED", 0)
+        found = columns._with_prints(asked)
+    assert found.tolist() == np.flatnonzero(np.isin(prints, asked)).tolist()

@@ -18,6 +18,7 @@ from nimad.core.state_directory import StateLock, prepare_state
 from nimad.core.store import MemoryStore
 from nimad.errors import RecordsDamaged, StateBusy, StateUnusable
 from nimad.model import Memory
+from tests import forked
 
 
 @contextlib.contextmanager
@@ -138,7 +139,7 @@ def test_a_start_on_a_full_disk_answers_or_says_so_and_the_next_one_has_everythi
 
     def start(*text: str) -> tuple[str, str]:
         run = [sys.executable, "-c", START, tmp_path / "state", end, *text]
-        done = subprocess.run(run, capture_output=True, text=True)
+        done = forked.run(run, capture_output=True, text=True)
         return done.stdout, done.stderr
 
     try:
