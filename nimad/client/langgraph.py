@@ -65,7 +65,18 @@ class NimadStore(BaseStore):  # type: ignore[misc]
             validate_op_namespace(op)
         results = [None if isinstance(op, PutOp) else self._read(op) for op in asked]
         last = {(op.namespace, op.key): op for op in asked if isinstance(op, PutOp)}
-        puts = [self._document(op) for op in last.values()]
+        puts: list[NewDocument] = []
+        for op in last.values():
+            name = self._name(op.namespace)
+            puts.append({"namespace": name, "key": op.key, "value": op.value})
+            if op.value is None:
+                continue
+            if self._origin is not None:
+                puts[-1]["origin"] = self._origin
+            paths = self._fields if op.index is None else op.index
+            if paths is not None:  # False: it is not searched
+                texts = (get_text_at_path(op.value, tokenize_path(path)) for path in paths or ())
+                puts[-1]["text"] = "\n".join(text for some in texts for text in some)
         for start in range(0, len(puts), MOST):
             self._client.put(*puts[start : start + MOST])
         return results
@@ -106,19 +117,6 @@ class NimadStore(BaseStore):  # type: ignore[misc]
 
     def _labels(self, name: str) -> Labels:
         return tuple(name.split("."))[len(self._root) :]
-
-    def _document(self, op: Any) -> NewDocument:
-        name = self._name(op.namespace)
-        document: NewDocument = {"namespace": name, "key": op.key, "value": op.value}
-        if op.value is None:
-            return document
-        if self._origin is not None:
-            document["origin"] = self._origin
-        paths = self._fields if op.index is None else op.index
-        if paths is not None:  # False: it is not searched
-            texts = (get_text_at_path(op.value, tokenize_path(path)) for path in paths or ())
-            document["text"] = "\n".join(text for some in texts for text in some)
-        return document
 
     def _item(self, document: Document, *, searched: bool = False) -> Any:
         made: dict[str, Any] = {
