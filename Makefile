@@ -8,7 +8,7 @@ PEER_PYTHON ?= /usr/bin/python3
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
 .PHONY: help setup run test test-slow test-web test-agents test-fleet client measure bench bench-peers bench-vsa bench-recall bench-migration minilm static lexicon lint deb
-.PHONY: deb-minilm test-deb test-release test-vm test-pi clean
+.PHONY: deb-minilm test-deb test-release test-vm test-pi test-card clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -108,6 +108,10 @@ test-vm: $(STAMP) ## the same on a machine of its own with 512 MB, limits and po
 test-pi: $(STAMP) ## the same on an emulated Raspberry Pi 5 with power cuts: ROUNDS=, MEMORY=, PAGES=4k|16k (as root)
 	@$(BIN)/python packaging/test_pi.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(MEMORY),--memory $(MEMORY)) \
 	  $(if $(PAGES),--pages $(PAGES)) $(if $(MEMORIES),--memories $(MEMORIES)) -- $(PYTEST)
+
+test-card: $(STAMP) ## nimad on cards that lose, tear or reorder writes, fail or lie: ROUNDS= IMAGES= SEED= (as root)
+	@$(BIN)/python packaging/test_card.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(IMAGES),--images $(IMAGES)) \
+	  $(if $(SEED),--seed $(SEED)) -- $(PYTEST)
 
 clean: ## remove what was built, but neither .venv nor the caches in ~/.cache/nimad
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -40,7 +40,8 @@ def check(store: MemoryStore) -> list[Problem]:
     with store.under_way.tell("doctor", lambda: 1 - len(waiting) / total):
         while waiting:
             try:
-                found.extend(waiting[-1]())
+                with integrity.told_as_damage(store.records):
+                    found.extend(waiting[-1]())
             except (NimadError, OSError) as error:
                 what, fix = f"it cannot be read: {error}", "look at the disk: `dmesg` may tell more"
                 if isinstance(error, NimadError):
@@ -79,7 +80,7 @@ OTHERS = {
 
 
 def _records(store: MemoryStore) -> Iterator[Problem]:
-    bug = "please report this: it is a bug"
+    bug = f"{integrity.RESTORE}; unless the disk lost what it had confirmed, report this as a bug"
     for table, column, other in REFERENCES:
         sql = _STRANGER.format(table=table, column=column, other=other)
         if number := store.records.value(sql):
@@ -111,9 +112,14 @@ def _sources(store: MemoryStore) -> Iterator[Problem]:
         path = store.state / "snapshots" / source.snapshot
         if not path.exists():
             yield Problem("snapshots", f"the backup {path.name} is missing", "none", "warning")
-        elif digest_of(path) != source.sha256:
-            fix = f"nimactl migrate --forget-backup {source.name}, and migrate the source again"
-            yield Problem("snapshots", f"the backup {path.name} is damaged", fix)
+            continue
+        fix = f"nimactl migrate --forget-backup {source.name}, and migrate the source again"
+        try:
+            if digest_of(path) != source.sha256:
+                yield Problem("snapshots", f"the backup {path.name} is damaged", fix)
+        except OSError as error:
+            what = f"the backup {path.name} cannot be read: {error.strerror}"
+            yield Problem("snapshots", what, fix)
 
 
 def _rest(store: MemoryStore) -> Iterator[Problem]:

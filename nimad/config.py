@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from nimad.dataclass import dataclass
 from nimad.errors import ConfigError
 from nimad.keys import KEYS, Key
 

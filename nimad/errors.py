@@ -188,7 +188,10 @@ class DiskFull(NimadError, code="disk_full", exit=74, wire=-32015):
 class DiskFailed(NimadError, code="disk_failed", exit=71, wire=-32049):
     """The disk cannot be read or written: {detail}"""
 
-    hint = "See `dmesg`: the card or disk may be dying. Copy the state directory while it is read."
+    hint = (
+        "See `dmesg`: the card or disk may be dying. Copy the state directory while it can be read,"
+        " or restore a backup on another one (docs/backup.md)."
+    )
 
 
 class DiskReadOnly(DiskFailed, code="disk_read_only", exit=71, wire=-32050):

@@ -5,10 +5,10 @@ The one source of config/nimad.yaml and nimad.yaml(5), which packaging/make_conf
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from nimad.checks import Check, choice, integer, number
+from nimad.dataclass import dataclass
 from nimad.namespaces import DIRECTIONS, LONGEST, read_rules
 from nimad.selection import read_rules as read_selections
 

@@ -93,6 +93,11 @@ def is_lengthy(verb: str, params: dict[str, Any]) -> bool:
     )
 
 
+def refuse_constant(name: str) -> Any:
+    """The `parse_constant` of `json`: NaN and Infinity are Python's.  Raises ValueError."""
+    raise ValueError(f"{name} is not JSON")
+
+
 def count_nodes(data: bytes, most: int = MAX_NODES) -> int:
     """Number of values that a JSON text holds, at most: one for each bracket and comma.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from enum import StrEnum
 from typing import Any
 
+from nimad.dataclass import dataclass
 from nimad.namespaces import DEFAULT, Namespaces
 
 TURN_ROLES = ("input", "contemplation", "output")
@@ -133,6 +134,11 @@ DATES = ("timestamp", "created")
 @dataclass(slots=True)
 class CutMemory(Memory):
     """A memory whose long values were read only in part; such a value ends in " …"."""
+
+
+@dataclass(slots=True)
+class DamagedMemory(Memory):
+    """A memory that is not what was written: its checksum differs."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -4,13 +4,15 @@
 
 Run by debian/rules, so it needs the standard library only and no network.  Every file is checked
 against its lock before a byte of it is unpacked.  Only modules and shared libraries come in; tests,
-headers, type stubs, what nobody imports of numpy, and all *.dist-info stay out, but the license
-texts are collected into one file per project.
+headers, type stubs, what nobody imports of numpy, its help texts, what numpy does not
+call of OpenBLAS, and all *.dist-info stay out, but the license texts are collected into one file
+per project.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import fnmatch
 import hashlib
 import struct
@@ -18,9 +20,11 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
 from fetch_wheels import LOCK_LINE
+from prune_library import imported, pruned
 from targets import SDIST_LOCK, Target, add_arguments
 
 DROPPED = (
@@ -48,6 +52,10 @@ DROPPED = (
     "psycopg/types/shapely.py",
     "yaml/_yaml.*",  # libyaml: the pure reader takes 2 ms for the whole configuration
 )
+EMPTIED = ("numpy/_core/_add_newdocs.py", "numpy/_core/_add_newdocs_scalars.py")
+"""Modules that do nothing but give compiled functions their help texts."""
+HELP_IS_READ = "numpy/_core/numeric.py"
+"""The module whose help texts numpy.ma reads and insists on."""
 SHT_SYMTAB = 2
 
 
@@ -78,6 +86,25 @@ def without_symbols(data: bytes) -> bytes:
             spans = [(at, length)] + ([headers[link][4:6]] if link != names else [])
             for first, many in spans:
                 out[first : first + many] = bytes(many)
+    return bytes(out)
+
+
+def without_help(source: bytes) -> bytes:
+    """A module without docstrings, each statement on its line: less to download, to read at each
+    start and to keep in memory."""
+    starts = list(accumulate(map(len, source.splitlines(keepends=True)), initial=0))
+    out = bytearray(source)
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    texts = [
+        node.body[0]
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None
+    ]
+    for text in sorted(texts, key=lambda text: text.lineno, reverse=True):
+        assert text.end_lineno is not None and text.end_col_offset is not None
+        first = starts[text.lineno - 1] + text.col_offset
+        end = starts[text.end_lineno - 1] + text.end_col_offset
+        out[first:end] = b"(None" + b"\n" * (text.end_lineno - text.lineno) + b")"
     return bytes(out)
 
 
@@ -148,11 +175,25 @@ def unpack(project: str, path: Path, into: Path) -> int:
             continue
         if ".." in PurePosixPath(name).parts or name.startswith("/"):
             raise VendorError(f"{path.name} wants to write outside its folder: {name}")
+        if name.startswith("numpy/") and name.endswith(".py") and name != HELP_IS_READ:
+            content = b"" if name in EMPTIED else without_help(content)
         place = into / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(without_symbols(content))
+        place.write_bytes(content)
         size += len(content)
     return size
+
+
+def shrink_libraries(tree: Path) -> None:
+    """Leaves out of the shared libraries below a folder what is never called or read."""
+    libraries = sorted(path for path in tree.rglob("*.so*") if path.is_file())
+    numpy = [path.read_bytes() for path in libraries if path.is_relative_to(tree / "numpy")]
+    wanted = set().union(*map(imported, numpy))
+    for path in libraries:
+        data = path.read_bytes()
+        if path.name.startswith("libscipy_openblas"):
+            data = pruned(data, wanted)
+        path.write_bytes(without_symbols(data))
 
 
 def main() -> int:
@@ -170,6 +211,7 @@ def main() -> int:
             size = unpack(project, path, options.into)
             write_licenses(project, path, options.licenses / f"{project}.txt")
             print(f"  {path.name}: {size / 1e6:.1f} MB")
+        shrink_libraries(options.into)
     except (VendorError, OSError) as error:
         print(f"vendor.py: {error}", file=sys.stderr)
         return 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +36,17 @@ os.environ["OPENCLAW_CONFIG_PATH"] = "/nowhere/openclaw.json"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# A test starts many processes: none compiles nimad anew, whatever the variable says here.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays: walking it all takes the garbage collector 0.7 s each time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def at_usual_priority(monkeypatch: pytest.MonkeyPatch) -> None:
     """Idle work gets its turn on a busy machine, too: at SCHED_IDLE it would hardly get one."""
@@ -58,10 +71,10 @@ def make_daemon(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
     """Makes daemons that are not started yet (see DaemonProcess); all are ended afterwards."""
     made: list[DaemonProcess] = []
 
-    def make(place: str = "", **options: Any) -> DaemonProcess:
+    def make(place: str = "", fork: bool = True, **options: Any) -> DaemonProcess:
         directory = tmp_path / place
         directory.mkdir(exist_ok=True)
-        made.append(DaemonProcess(directory, **options))
+        made.append(DaemonProcess(directory, fork=fork, **options))
         return made[-1]
 
     yield make

@@ -25,6 +25,8 @@ def take_back(connection: sqlite3.Connection, version: int) -> None:
             old.executescript(script)
         known = set(old.execute(_COLUMNS).fetchall())
         indexes = set(old.execute(_INDEXES).fetchall())
+    for table in ("relations", "turns"):
+        connection.execute(f"DROP TRIGGER IF EXISTS {table}_changed")
     for (name,) in set(connection.execute(_INDEXES).fetchall()) - indexes:
         connection.execute(f"DROP INDEX {name}")
     tables = {table for table, _ in known}

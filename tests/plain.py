@@ -47,12 +47,8 @@ def bm25(
     average = max(float(columns.words[mask].mean(dtype=np.float64)), 1.0)
     row_of = {int(number): row for row, number in enumerate(columns.id)}
     for term in question.terms:
-        found = terms.postings(term, int(columns.id[-1]))
-        pairs = [
-            (row_of[int(i)], c)
-            for i, c in zip(found.ids, found.counts, strict=True)
-            if int(i) in row_of
-        ]
+        found = holders(terms, term, int(columns.id[-1]))
+        pairs = [(row_of[i], count) for i, count in found.items() if i in row_of]
         pairs = [(row, count) for row, count in pairs if mask[row]]
         if not pairs:
             continue
@@ -70,6 +66,12 @@ def bm25(
             rarity = max(math.log((total + weights.unseen - count + 0.5) / (count + 0.5)), 1e-6)
             timed[hit] += weights.date * rarity
     return own + np.maximum(dated, timed)
+
+
+def holders(terms: TermIndex, term: str, last: int) -> dict[int, int]:
+    """The ids up to one that hold a term, and how often; rows that are ids."""
+    rows, counts = terms.rows(term, np.arange(last + 1), layout=-2 - last)
+    return dict(zip(rows.tolist(), counts.tolist(), strict=True))
 
 
 def spread(own: Floats, columns: Columns, mask: NDArray[np.bool_], weights: Weights) -> Floats:

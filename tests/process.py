@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests import forked
 from tests.client import Client
 
 READY_SECONDS = 30.0
@@ -24,7 +25,8 @@ CALM = "".join(
 class DaemonProcess:
     """`python -m nimad.daemon --foreground` on a state directory and a socket under `place`.
 
-    `config` is what its file says, and CALM.
+    `config` is what its file says, and CALM. `fork` saves most of its start, where neither
+    that nor the memory of the process is what is tested (see `forked`).
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class DaemonProcess:
         config: str | None = None,
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        fork: bool = False,
     ) -> None:
         self.state = place / "state"
         self.socket = place / "nimad.sock"
@@ -40,6 +43,7 @@ class DaemonProcess:
         self.config_file = place / "nimad.yaml"
         self.arguments = list(arguments)
         self.environment = dict(environment or {})
+        self.fork = fork
         self.process: subprocess.Popen[bytes] | None = None
         self.config_file.write_text(f"{config or ''}\n{CALM}")
 
@@ -52,7 +56,8 @@ class DaemonProcess:
     def spawn(self, **options: Any) -> None:
         """Start it and do not wait for anything."""
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
+            start = forked.Popen if self.fork else subprocess.Popen
+            self.process = start(
                 [*self.command, *self.arguments],
                 stderr=log,
                 stdin=subprocess.DEVNULL,

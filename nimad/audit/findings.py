@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import tzinfo
 from heapq import nlargest
 from itertools import islice
@@ -20,6 +20,7 @@ from nimad.audit.contradictions import differ, statements
 from nimad.audit.duplicates import LOOKED, Duplicates, Words, are_near, joined
 from nimad.audit.junk import kind_of_junk
 from nimad.core.store import MemoryStore
+from nimad.dataclass import dataclass
 from nimad.limits import AUDIT_KINDS
 from nimad.model import now_ms
 from nimad.namespaces import Namespaces

@@ -17,9 +17,9 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from nimad.config import Config
+from nimad.dataclass import dataclass
 from nimad.probe import board, heat, pressure
 
 GATED_SECONDS = 0.05

@@ -63,15 +63,14 @@ class MaintenanceJob:
         if ahead > 0:
             return Step(step, ahead)
         busy = self._worker.idle.closed_for()
-        latest = 0.0 if self._urgent() else LATEST_SECONDS
-        return Step(step, max(0.0, min(busy, ahead + latest)), yielding=busy <= 0)
-
-    def _urgent(self) -> bool:
-        """Words and meaning both are out of service, after an upgrade of a large store: no query
-        finds anything.  Or clients wrote without a pause: what waits lies in memory, and is read
-        again by the next start (many short runs would never come to an idle minute)."""
+        # It does not wait when words and meaning both are out of service, after an upgrade of a
+        # large store: no query finds anything.  Nor when clients wrote without a pause: what waits
+        # lies in memory, and is read again by the next start (many short runs would never come to
+        # an idle minute).
         reason = self._store.health.reason
-        return bool(reason("words") and reason("blocks")) or self._store.words.overdue
+        urgent = bool(reason("words") and reason("blocks")) or self._store.words.overdue
+        latest = 0.0 if urgent else LATEST_SECONDS
+        return Step(step, max(0.0, min(busy, ahead + latest)), yielding=busy <= 0)
 
     def _step(self) -> None:
         seen = self._changes

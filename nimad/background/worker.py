@@ -18,12 +18,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from nimad.background.idle_conditions import AllOf, Limits, MachineIdle, NoRecentRequests
 from nimad.config import Config
 from nimad.core.setbacks import Setbacks
+from nimad.dataclass import dataclass
 from nimad.errors import NimadError
 from nimad.probe.pressure import waited
 

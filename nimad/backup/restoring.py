@@ -21,7 +21,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,7 +30,7 @@ from nimad import config, heap
 from nimad.check import check
 from nimad.config import Config
 from nimad.core import maintenance
-from nimad.core.state_directory import StateLock, prepare_state, sweep
+from nimad.core.state_directory import LOCK, PARTS, StateLock, prepare_state, sweep
 from nimad.core.store import MemoryStore
 from nimad.disk.backup_file import RECORDS, BackupReader
 from nimad.disk.durable import TEMPORARY, replacing, write_durable
@@ -41,6 +41,7 @@ from nimad.errors import (
     InputUnusable,
     NimadError,
     RecordsDamaged,
+    StateBusy,
     StateNotEmpty,
     StateTooNew,
 )
@@ -61,30 +62,45 @@ def restore(file: BinaryIO, path: str, state: Path, tell: Tell) -> dict[str, Any
     """Put a backup into a state directory without memories; its manifest.
 
     `path` is the backup's name in errors.  Raises BackupDamaged, BackupTooNew, StateTooNew,
-    StateNotEmpty, StateBusy, StateUnusable, DiskFull; nothing is restored then.
+    StateNotEmpty, StateBusy, StateUnusable, DiskFull; nothing is restored then, nor left behind.
     """
-    prepare_state(state)
-    lock = StateLock(state)
-    try:
+    with ExitStack() as held, _undone(state):
+        prepare_state(state)
+        held.callback(StateLock(state).release)
         if any((state / f"{RECORDS}{end}").exists() for end in ("", "-wal")):
             raise StateNotEmpty(state=state)
         sweep(state)
         reader = BackupReader(file, path)
-        _check_size(reader, file, path, state)
+        packed = os.fstat(file.fileno()).st_size  # 0 for a pipe
+        if packed and reader.bytes > MOST_UNPACKED * packed + MARGIN_BYTES:
+            raise BackupDamaged(path=path, detail=f"it would grow to {reader.bytes >> 20} MiB")
+        free, needed = shutil.disk_usage(state).free, reader.bytes + MARGIN_BYTES
+        if free < needed:
+            raise DiskFull(detail=f"{state} needs {needed >> 20} MiB, {free >> 20} are free")
         with disk_errors(f"{path} could not be restored into {state}"):
             _unpack(reader, path, state, tell)
         return dict(reader.manifest)
-    finally:
-        lock.release()
 
 
-def _check_size(reader: BackupReader, file: BinaryIO, path: str, state: Path) -> None:
-    packed = os.fstat(file.fileno()).st_size  # 0 for a pipe
-    if packed and reader.bytes > MOST_UNPACKED * packed + MARGIN_BYTES:
-        raise BackupDamaged(path=path, detail=f"it would grow to {reader.bytes >> 20} MiB")
-    free, needed = shutil.disk_usage(state).free, reader.bytes + MARGIN_BYTES
-    if free < needed:
-        raise DiskFull(detail=f"{state} needs {needed >> 20} MiB, {free >> 20} are free")
+@contextmanager
+def _undone(state: Path) -> Iterator[None]:
+    """What fails in the block takes away again what it made of an empty state directory."""
+    new, before = not state.exists(), set[str]()
+    with suppress(OSError):
+        before = {path.name for path in state.iterdir()}
+    try:
+        yield
+    except StateBusy:  # it is another's
+        raise
+    except BaseException:
+        with suppress(OSError):
+            for name in PARTS.keys() - before:
+                (state / name).rmdir()
+            if LOCK not in before:
+                (state / LOCK).unlink()
+            if new:
+                state.rmdir()
+        raise
 
 
 def _unpack(reader: BackupReader, path: str, state: Path, tell: Tell) -> None:

@@ -50,29 +50,29 @@ def write_backup(store: MemoryStore, fd: int, path: str) -> dict[str, Any]:
             with store.maintenance:  # so that no purge is halfway
                 frozen = opened.enter_context(store.records.frozen())
                 kept, missing = _kept_files(store.state, frozen, opened)
-            manifest, facts = _facts(frozen, made)
+            sql = f"SELECT {schema.last_number('changes')}, {COUNTED}, {REACH}"
+            ((sequence, memories, relations, *last),) = frozen.connection.execute(sql)
+            reach = dict(zip(("last_memory", "last_source"), last, strict=True))
+            manifest = {
+                "nimad": __version__,
+                "schema": schema.SCHEMA,
+                "made": made,
+                "sequence": sequence,
+                "memories": memories,
+                "relations": relations,
+                "missing": missing,
+            }
             sizes = {RECORDS: frozen.size, **{name: size for name, (_, size) in kept.items()}}
-            writer = BackupWriter(file, {**manifest, "missing": missing}, sizes)
+            writer = BackupWriter(file, manifest, sizes)
             for name, (source, size) in {RECORDS: (frozen.fd, frozen.size), **kept}.items():
                 writer.add(name, size, _content(source, size))
             writer.finish()
     except BaseException:
         backups.forget(store.records, [path])
         raise
-    backups.note(store.records, path, made=made, **facts)
+    backups.note(store.records, path, made=made, sequence=sequence, **reach)
     crash_point("backup.written")
     return {**writer.manifest, "bytes": writer.bytes}
-
-
-def _facts(frozen: Frozen, made: int) -> tuple[dict[str, Any], dict[str, int]]:
-    """The manifest, and what is noted of the backup."""
-    sql = f"SELECT {schema.last_number('changes')}, {COUNTED}, {REACH}"
-    (row,) = frozen.connection.execute(sql)
-    sequence, memories, relations, *last = row
-    counts = {"sequence": sequence, "memories": memories, "relations": relations}
-    about = {"nimad": __version__, "schema": schema.SCHEMA, "made": made}
-    reach = dict(zip(("last_memory", "last_source"), last, strict=True))
-    return {**about, **counts}, {"sequence": sequence, **reach}
 
 
 def _kept_files(

@@ -131,28 +131,24 @@ class Client(Closing):
 
     def find(self, **sought: Unpack[Sought]) -> list[Document]:
         """Documents by their keys, or of a tree of namespaces: as many as `limit` says."""
-        keys = sought.get("keys")
-        if keys is not None:
-            return self._named(sought.get("namespace"), keys)
-        limit, offset = sought.get("limit", 10), sought.get("offset", 0)
         found: list[Document] = []
+        if (keys := sought.get("keys")) is not None:
+            while keys:
+                asked = list(keys[:MAX_KEYS])
+                space = sought.get("namespace")
+                reply = self.call("documents.find", namespace=space, keys=asked)
+                page = cast(list[Document], reply["documents"])
+                found += page
+                done = 1 + asked.index(page[-1]["key"]) if reply["more"] else len(asked)
+                keys = keys[done:]
+            return found
+        limit, offset = sought.get("limit", 10), sought.get("offset", 0)
         while limit > len(found):  # a frame may hold fewer
             part = {"limit": min(limit - len(found), MAX_RESULTS), "offset": offset + len(found)}
             reply = self.call("documents.find", **{**sought, **part})
             found += cast(list[Document], reply["documents"])
             if not reply["more"] and len(reply["documents"]) < part["limit"]:
                 break
-        return found
-
-    def _named(self, namespace: str | None, keys: Sequence[str]) -> list[Document]:
-        found: list[Document] = []
-        while keys:
-            asked = keys[:MAX_KEYS]
-            reply = self.call("documents.find", namespace=namespace, keys=list(asked))
-            page = cast(list[Document], reply["documents"])
-            found += page
-            done = 1 + asked.index(page[-1]["key"]) if reply["more"] else len(asked)
-            keys = keys[done:]
         return found
 
     def namespaces(self, tree: str | None = None) -> list[str]:

@@ -6,13 +6,14 @@ filled by chance, as it was there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
 from nimad.cognition import episodes
 from nimad.cognition.consciousness_workspace import AffectiveCore, Agent, GlobalWorkspace, now
 from nimad.cognition.sparse_block_vsa import SparseBlockHDVector
+from nimad.dataclass import dataclass
 from nimad.reflection import affects
 
 SHAPE = (100, 500, 10)

@@ -11,7 +11,7 @@ import io
 import json
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nimad.cognition import episodes
 from nimad.cognition.sparse_block_vsa import SparseBlockHDVector
+from nimad.dataclass import dataclass
 from nimad.disk.durable import write_durable
 from nimad.text import words_of
 from nimad.vsa.algebra import BLOCKS, DIMS, length
@@ -132,7 +133,11 @@ class Codebook:
         """
         if not self.vectors:
             return []
-        cosines = self._rows().cosines(flat(query))
+        now, made = list(self.vectors.values()), self._made
+        # `vectors` may have been changed in place
+        if made is None or len(now) != len(made[0]) or not all(map(operator.is_, now, made[0])):
+            self._made = made = (now, _Rows(now))
+        cosines = made[1].cosines(flat(query))
         labels = list(self.vectors)
         best = np.argsort(-cosines, kind="stable")[:top_k]
         return [(labels[place], float(cosines[place])) for place in best]
@@ -149,14 +154,6 @@ class Codebook:
         number = int(np.random.default_rng(self._drawn).integers(len(self.vectors)))
         label = list(self.vectors)[number]
         return label, self.vectors[label]
-
-    def _rows(self) -> _Rows:
-        """The hypervectors as they are now; `vectors` may have been changed in place."""
-        now = list(self.vectors.values())
-        made = self._made
-        if made is None or len(now) != len(made[0]) or not all(map(operator.is_, now, made[0])):
-            self._made = made = (now, _Rows(now))
-        return made[1]
 
 
 class CodebookBuilder:
@@ -234,25 +231,20 @@ class CodebookBuilder:
                 starts = np.cumsum(arrays["counts"])[:-1]
                 places = np.split(arrays["places"], starts)
                 values = np.split(arrays["values"], starts)
-            vectors = (
-                _vector(where, what, each["size"], each["block_dim"])
-                for where, what in zip(places, values, strict=True)
-            )
+            vectors: list[Flat | SparseBlockHDVector] = []
+            for where, what in zip(places, values, strict=True):
+                whole = np.zeros(each["size"], np.float32)
+                whole[where] = what
+                if each["block_dim"] is None:
+                    vectors.append(whole)
+                    continue
+                blocks = whole.reshape(-1, each["block_dim"])
+                active = np.flatnonzero(blocks.any(axis=1))
+                made = Sparse(active, blocks[active], len(blocks))
+                vectors.append(SparseBlockHDVector.of(made))
             labelled = dict(zip(each["labels"], vectors, strict=False))
             found[each["role"]] = Codebook(each["name"], labelled)
         return found
-
-
-def _vector(
-    places: NDArray[np.int32], values: Flat, size: int, block_dim: int | None
-) -> Flat | SparseBlockHDVector:
-    whole = np.zeros(size, np.float32)
-    whole[places] = values
-    if block_dim is None:
-        return whole
-    blocks = whole.reshape(-1, block_dim)
-    active = np.flatnonzero(blocks.any(axis=1))
-    return SparseBlockHDVector.of(Sparse(active, blocks[active], len(blocks)))
 
 
 def _values(meta: Mapping[str, Any], role: str) -> list[str]:

@@ -9,7 +9,6 @@ support it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import tzinfo
 
 import numpy as np
@@ -18,6 +17,7 @@ from nimad.cognition import episodes
 from nimad.cognition.codebooks import CodebookBuilder
 from nimad.cognition.resonator import ResonatorNetwork
 from nimad.core.store import MemoryStore
+from nimad.dataclass import dataclass
 from nimad.model import Filter, Hit
 from nimad.recall.query_context import Stopwatch
 from nimad.text import common_form

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from nimad.cognition.codebooks import flat
 from nimad.cognition.phi_estimator import PhiEstimator
+from nimad.dataclass import dataclass
 from nimad.reflection import affects
 from nimad.reflection.affects import Affects
 from nimad.text import common_form, words_of

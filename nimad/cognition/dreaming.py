@@ -7,7 +7,7 @@ An episode names two memories and quotes both.  To consolidate a session is to s
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from nimad.cognition.consciousness_workspace import now
 from nimad.cognition.sparse_block_memory import store_of
+from nimad.dataclass import dataclass
 from nimad.model import Memory
 from nimad.reflection import affects, dream, quotes
 from nimad.reflection.affects import Affects
@@ -79,7 +80,21 @@ class DreamingEngine:
         began = now()
         most = self.default_cycles if duration_cycles is None else duration_cycles
         tone = affects.leading(int(initial_affect)).tone
-        episodes = [self._episode(pair, both, tone) for pair, both in self._nearest(max(0, most))]
+        episodes = []
+        for pair, both in self._nearest(max(0, most)):
+            felt = [value for memory in both for value in affects.told(memory).values()]
+            made = DreamEpisode(
+                " / ".join(f'"{quotes.quotation(m.text)}" [{m.id}]' for m in both),
+                vectors_of(self._store, both).mean(axis=0),
+                tone,
+                pair.kind,
+                now(),
+                emotional_intensity=max(felt, default=0.0),
+                ids=(pair.first, pair.second),
+                kind=pair.kind,
+                score=pair.score,
+            )
+            episodes.append(made)
         words = Counter(word for each in episodes for word in dict.fromkeys(each.content.split()))
         recurring = [word for word, count in words.items() if count > 2 and len(word) > 5][:3]
         reason = "" if episodes else NO_PAIRS
@@ -117,21 +132,6 @@ class DreamingEngine:
             pair = sound.get((one.id, other.id), Pair("link", one.id, other.id, near))
             made.append((pair, (one, other)))
         return made
-
-    def _episode(self, pair: Pair, both: tuple[Memory, Memory], tone: str) -> DreamEpisode:
-        quoted = " / ".join(f'"{quotes.quotation(m.text)}" [{m.id}]' for m in both)
-        felt = [value for memory in both for value in affects.told(memory).values()]
-        return DreamEpisode(
-            quoted,
-            vectors_of(self._store, both).mean(axis=0),
-            tone,
-            pair.kind,
-            now(),
-            emotional_intensity=max(felt, default=0.0),
-            ids=(pair.first, pair.second),
-            kind=pair.kind,
-            score=pair.score,
-        )
 
     def consolidate_to_memory(self, session: DreamSession | None = None) -> list[int]:
         """Suggest the pairs of a session (the last one); the numbers of the suggestions."""

@@ -11,7 +11,6 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from nimad.cognition.embedded import (
     stores_at,
     take_over,
 )
+from nimad.dataclass import dataclass
 from nimad.disk.durable import size_of
 from nimad.errors import NimadError, VerifyFailed
 

@@ -8,7 +8,7 @@ process's.  What each number is, and is not: docs/cognition.md.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from nimad.cognition.theory_of_mind import (
     TheoryOfMindEngine,
 )
 from nimad.cognition.volition import Goal, VolitionalAgent
+from nimad.dataclass import dataclass
 from nimad.embed.tokens import TokenCounter
 from nimad.model import Filter, Memory, now_ms
 from nimad.reflection import affects, goals, lines

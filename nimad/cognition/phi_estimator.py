@@ -12,12 +12,13 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from nimad.cognition.codebooks import flat
+from nimad.dataclass import dataclass
 from nimad.vsa.lesions import lesion
 
 log = logging.getLogger(__name__)

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nimad.cognition.codebooks import Codebook, CodebookBuilder, flat
+from nimad.dataclass import dataclass
 from nimad.vsa import algebra, codes, factors, resonator
 from nimad.vsa.algebra import DIMS, Vector
 from nimad.vsa.factors import EXPLAINED

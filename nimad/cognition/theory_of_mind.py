@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
 from nimad.cognition.consciousness_workspace import now
 from nimad.cognition.volition import VolitionalWorkspace
+from nimad.dataclass import dataclass
 from nimad.reflection import affects
 from nimad.reflection.affects import Affects
 from nimad.reflection.themes import SMALL_TALK

@@ -6,12 +6,13 @@ itself; it is satisfied by broadcasts of memories only, each once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any
 
 from nimad.cognition.consciousness_workspace import Agent, GlobalWorkspace, now, similarity
 from nimad.cognition.embeddings import get_embedder
+from nimad.dataclass import dataclass
 
 FRESH = 0.3
 """Share of a new memory in the satisfaction of a goal; the rest is what it was before."""

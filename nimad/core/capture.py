@@ -12,9 +12,10 @@ them, after it all; a caller that got no answer sends them again, and what is th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from nimad.dataclass import dataclass
 from nimad.model import TURN_ROLES, Memory, Relation
 from nimad.store.transaction import ROLE_BITS, Transaction
 from nimad.text import common_form
@@ -108,27 +109,18 @@ class Capture:
             if added:
                 tx.add_memories(added)
                 plan.ids |= {memory.layer: memory.id for memory in added}
-                _connect(tx, plan.ids, added, turn.affect)
+                new, ids = {memory.layer for memory in added}, plan.ids
+                edges = [
+                    Relation(ids[origin], ids[target], name, WEIGHT)
+                    for name, origin, target in RELATIONS
+                    if origin in ids and target in ids and new & {origin, target}
+                ]
+                tx.add_relations([(edge, None, None) for edge in edges])
+                if turn.affect is not None:
+                    tx.keep_affect(added[0].id, turn.affect)
                 stored += added
             self.results.append(_result(turn, plan, state if added else "unchanged"))
         return stored
-
-
-def _connect(
-    tx: Transaction, ids: dict[str, int], added: Sequence[Memory], affect: str | None
-) -> None:
-    """The relations between what came and all that is there; the affect of the turn."""
-    new = {memory.layer for memory in added}
-    tx.add_relations(
-        [
-            (Relation(ids[origin], ids[target], name, WEIGHT), None, None)
-            for name, origin, target in RELATIONS
-            if origin in ids and target in ids and new & {origin, target}
-        ]
-    )
-    if affect is not None:
-        sql = "UPDATE turns SET affect = coalesce(affect, ?) WHERE id ="
-        tx.execute(f"{sql} (SELECT turn FROM memories WHERE id = ?)", (affect, added[0].id))
 
 
 def _compare(ask: Ask, turn: CapturedTurn) -> _Plan:

@@ -15,11 +15,12 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from nimad.core.store import MemoryStore
 from nimad.core.validate import check_memory
+from nimad.dataclass import dataclass
 from nimad.errors import FleetQuota, NotShared, UsageError
 from nimad.model import TURN_ROLES, Memory, Relation
 from nimad.store import fleet, forgotten, stamps
@@ -182,7 +183,12 @@ class Fleet:
                 tx.add_memories([each.memory for each in some], board=board)
                 kept += some
             for each in kept:
-                _finish(tx, each)
+                memory = each.memory
+                if memory.key is not None:
+                    stamps.learn(tx, memory.id, min(each.stamp, stamps.LATEST))
+                in_turn = memory.turn is not None and memory.layer in TURN_ROLES
+                if memory.affect is not None and in_turn:
+                    tx.keep_affect(memory.id, memory.affect)
             self._move_cursor(tx, origin, "memories")
             taking.added, taking.known = len(kept), len(sound) - len(kept)
             return [each.memory for each in kept]
@@ -302,13 +308,3 @@ class Fleet:
         if self.heard is not None:
             told |= {**self.heard[1], "heard_seconds": round(time.monotonic() - self.heard[0], 1)}
         return told
-
-
-def _finish(tx: Transaction, each: SharedMemory) -> None:
-    """What a new memory brings beside its row: the stamp of a document, the affect of its turn."""
-    memory = each.memory
-    if memory.key is not None:
-        stamps.learn(tx, memory.id, min(each.stamp, stamps.LATEST))
-    if memory.affect is not None and memory.turn is not None and memory.layer in TURN_ROLES:
-        sql = "UPDATE turns SET affect = coalesce(affect, ?) WHERE id ="
-        tx.execute(f"{sql} (SELECT turn FROM memories WHERE id = ?)", (memory.affect, memory.id))

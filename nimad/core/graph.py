@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from nimad import heap
 from nimad.config import Config
 from nimad.core.health import Health
 from nimad.core.projection import Problem, Projection
+from nimad.dataclass import dataclass
 from nimad.errors import Degraded, EngineUnsupported, GraphFailed, GraphMemory
 from nimad.graph.cypher import check_reads
 from nimad.graph.database import About, GraphDatabase
@@ -176,7 +176,7 @@ class Graph(Projection):
                 self._build()
 
     def _build(self) -> Seal:
-        with graph_rows.one_moment(self._records):
+        with self._records.moment():
             about = About(
                 self._records.head(),
                 sum(self._records.counts().values()),

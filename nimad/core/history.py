@@ -11,11 +11,12 @@ import json
 import math
 import threading
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import date
 from typing import Any
 
 from nimad.core.clock import Clock
+from nimad.dataclass import dataclass
 from nimad.disk.durable import size_of
 from nimad.errors import NimadError
 from nimad.store.records import Records

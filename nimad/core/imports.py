@@ -14,12 +14,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from nimad.core.store import MemoryStore
 from nimad.core.validate import check_memory
+from nimad.dataclass import dataclass
 from nimad.errors import Busy, UsageError
 from nimad.fingerprint import fingerprint
 from nimad.model import Memory, Relation, Stage, now_ms
@@ -155,25 +156,22 @@ class Imports:
         with self._records.exclusive():
             source = self.find(origin)
             if source is None:
+                name = origin.name
+                if not name:  # KIND-NAME of the path
+                    said = re.sub(r"[^\w.@+-]+", "-", Path(origin.path).stem).strip(".-")[:60]
+                    plain = not said or origin.kind in said
+                    base = origin.kind if plain else f"{origin.kind}-{said}"
+                    name = sources.free_name(self._records, base)
                 more = {"kind": origin.kind, "path": origin.path, "fingerprint": _mark(origin)}
-                more |= {"name": origin.name or self._free_name(origin), "strategy": "full"}
-                more |= {"sha256": ""}
+                more |= {"name": name, "strategy": "full", "sha256": ""}
                 with self._records.write() as tx:
                     sources.insert(tx, format=1, bytes=0, attached=now_ms(), **fresh, **more)
-                return sources.by_name(self._records, more["name"])
+                return sources.by_name(self._records, name)
             if source.stage is Stage.ROLLED_BACK:
                 sources.change(self._records, source.id, total=0, **fresh)
             elif source.stage is not Stage.VERIFIED:
                 raise Busy(detail=f"{source.name} is {source.state}; try again when it is done")
             return source
-
-    def _free_name(self, origin: Origin) -> str:
-        """KIND-NAME of the path, with a number where that is taken."""
-        taken = {source.name for source in sources.all_sources(self._records)}
-        said = re.sub(r"[^\w.@+-]+", "-", Path(origin.path).stem).strip(".-")[:60]
-        base = origin.kind if origin.kind in said or not said else f"{origin.kind}-{said}"
-        names = [base, *(f"{base}-{number}" for number in range(2, len(taken) + 3))]
-        return next(name for name in names if name not in taken)
 
 
 class _Work:
@@ -209,7 +207,13 @@ class _Work:
         moved = {old[key]: memory.id for key, memory in added.items() if key in old}
         for before, now in moved.items():
             forgotten.replace(tx, before, now)
-        self._keep(tx, kept, moved)
+        gone = set(self.removed)
+        for origin_source, *ends, name, weight, link, extra in kept:
+            # relations of what was replaced are those of what took its place
+            origin, target = (moved.get(end, end) for end in ends)
+            if not gone & {origin, target}:
+                made = (Relation(origin, target, name, weight), link, json.loads(extra or "null"))
+                tx.add_relations([made], origin_source)
         linked = self._link(tx)
         if delivery.first:
             tx.execute("DELETE FROM quarantine WHERE source = ? AND kind = ?", (source, ITEM))
@@ -223,17 +227,6 @@ class _Work:
 
     def _ids(self, tx: Transaction, keys: Sequence[str]) -> dict[str, int]:
         return dict(tx.rows(_IDS, (self._source.id, json.dumps(list(keys)))))
-
-    def _keep(
-        self, tx: Transaction, relations: Sequence[tuple[Any, ...]], moved: dict[int, int]
-    ) -> None:
-        """Give the relations of replaced memories to those that took their places."""
-        gone = set(self.removed)
-        for source, *ends, name, weight, key, extra in relations:
-            origin, target = (moved.get(end, end) for end in ends)
-            if not gone & {origin, target}:
-                made = Relation(origin, target, name, weight)
-                tx.add_relations([(made, key, json.loads(extra or "null"))], source)
 
     def _link(self, tx: Transaction) -> int:
         """Add relations that are not here yet, take out those that are gone; how many more."""

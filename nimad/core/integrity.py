@@ -1,12 +1,14 @@
 """Whether what is on the disk is what was written: read whole now and then, a little at a time.
 
-The records once a month: nothing can make them anew, so what is damaged stays in service, is named
-by `doctor`, and is for a person to mend.  The files of the projections once a week: what is damaged
-is set aside and made anew.  What was found and when is kept (`meta.integrity`) over a restart.
+The records once a month and after each power cut: nothing can make them anew, so what is damaged
+stays in service, is named by `doctor`, and is for a person to mend.  The files of the projections
+once a week: what is damaged is set aside and made anew.  What was found and when is kept
+(`meta.integrity`) over a restart.  A memory that is read is compared there and then.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -14,8 +16,9 @@ from typing import Any
 
 from nimad.core.health import Health
 from nimad.core.projection import Problem, Projection
+from nimad.errors import NimadError, RecordsDamaged
 from nimad.model import EVERYTHING, now_ms
-from nimad.store import checksums
+from nimad.store import checksums, row_checksums
 from nimad.store.bounded import ids_of_page
 from nimad.store.records import Records
 
@@ -39,6 +42,21 @@ NAMED = 20
 RESTORE = "stop nimad and restore a backup (nimactl restore)"
 
 
+@contextlib.contextmanager
+def told_as_damage(records: Records) -> Iterator[None]:
+    """What nobody thought of, told as damage of the records where SQLite finds them damaged: rows
+    that stand twice or in no order break what relies on them anywhere.  Raises RecordsDamaged."""
+    try:
+        yield
+    except (NimadError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if found := checksums.integrity_problems(records):
+            told = " ".join(found[0].split())
+            raise RecordsDamaged(path=records.path, detail=f"SQLite reports: {told}") from error
+        raise
+
+
 class Integrity:
     """The looks at what is stored; `follow` is called with `store.maintenance` held."""
 
@@ -46,9 +64,18 @@ class Integrity:
         self._records, self._health, self._projections = records, health, projections
         state: dict[str, Any] = json.loads(records.meta(KEY) or "{}")
         self._finished: dict[str, int] = {"records": 0, "files": 0, **state.get("finished", {})}
+        if records.cut_off:  # a card may lose what it had confirmed, when the power goes
+            self._finished["records"] = 0
         self._steps: Iterator[None] | None = None
         self._found: list[int] = checksums.damaged(records, state.get("damaged", []))
-        self._tell(self._found, [])
+        self._rows: list[str] = state.get("rows", [])
+        self._tell(self._found, self._rows)
+        records.on_damage = self._meet
+
+    def _meet(self, ids: set[int]) -> None:
+        """These were read and are damaged: that is told at once, not only by the next look."""
+        if not ids <= set(self._found):
+            self._tell(sorted(ids.union(self._found)), self._problems)
 
     def follow(self) -> bool:
         """One step of a look that is due; True while more is left."""
@@ -78,22 +105,33 @@ class Integrity:
             damaged += checksums.complete(self._records, ids)
             after = ids[-1]
             yield
-        problems = checksums.integrity_problems(self._records)
-        self._found = damaged
+        rows: list[str] = []
+        for found in row_checksums.damaged(self._records, complete=True):
+            rows += map(_not_as_written, found)
+            yield
+        self._rows = rows
+        self._tell(damaged, [*self._reported(), *rows])
         self._keep(look)
-        self._tell(damaged, problems)
+
+    def _reported(self) -> list[str]:
+        return [f"SQLite reports: {each}" for each in checksums.integrity_problems(self._records)]
 
     def _keep(self, look: str) -> None:
         """Write down what was found, and that a look was finished now."""
         self._finished[look] = now_ms()
         state = {"finished": self._finished, "damaged": self._found[:KEPT]}
+        state["rows"] = self._rows[:KEPT]
         with self._records.write() as tx:
             tx.set_meta(KEY, json.dumps(state))
 
     def check(self) -> list[Problem]:
         """Read all of it now; writes nothing."""
-        problems = checksums.integrity_problems(self._records)
-        found = [Problem(PART, f"SQLite reports: {line}", RESTORE) for line in problems]
+        problems = self._reported()
+        for some in row_checksums.damaged(self._records, complete=False):
+            problems += map(_not_as_written, some)
+        found = [Problem(PART, line, RESTORE) for line in problems[:NAMED]]
+        if len(problems) > NAMED:
+            found.append(Problem(PART, f"{len(problems)} rows are damaged", RESTORE))
         damaged: list[int] = []
         after = 0
         while ids := self._next_ids(after):
@@ -117,14 +155,19 @@ class Integrity:
         ids, more = ids_of_page(self._records, after, STEP_ROWS, EVERYTHING, STEP_BYTES)
         return ids or (ids_of_page(self._records, after, 1, EVERYTHING, 1 << 40)[0] if more else [])
 
-    def _tell(self, damaged: Sequence[int], problems: Sequence[str]) -> None:
+    def _tell(self, damaged: list[int], problems: list[str]) -> None:
+        self._found, self._problems = damaged, problems
         if not damaged and not problems:
             self._health.restore(PART)
             return
-        told = [f"SQLite reports: {line}" for line in problems[:1]]
+        told = problems[:1]
         if damaged:
             names = ", ".join(map(str, damaged[:NAMED]))
             told.append(f"{len(damaged)} damaged (ids {names}{', ...' * (len(damaged) > NAMED)})")
         reason = f"{'; '.join(told)}; `nimactl doctor` tells what to do"
         log.error("the records are damaged: %s", reason)
         self._health.fail(PART, reason)
+
+
+def _not_as_written(row: str) -> str:
+    return f"{row} is not what was written: its checksum differs"

@@ -11,10 +11,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nimad import heap
+from nimad.dataclass import dataclass
 from nimad.disk.durable import size_of
 from nimad.errors import Degraded, NimadError, UsageError
 from nimad.legacy.recent_catalog import RECENT

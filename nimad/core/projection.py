@@ -26,8 +26,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from nimad.dataclass import dataclass
 from nimad.store.forgotten import PurgeNote
 
 

@@ -20,7 +20,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from nimad.core.projection import Projection
 from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import describe
 from nimad.core.state_directory import PARTS
+from nimad.dataclass import dataclass
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.errors import Busy, UsageError
 from nimad.patterns import lazy_pattern

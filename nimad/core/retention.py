@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import tzinfo
 
 from nimad.core.purge import Receipt
 from nimad.core.store import MemoryStore
+from nimad.dataclass import dataclass
 from nimad.namespaces import Namespaces
 from nimad.selection import Selection
 

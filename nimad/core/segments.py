@@ -93,7 +93,7 @@ def seal(
     records: Records,
     index: BlockIndex,
     ids: NDArray[np.int64],
-    vectors: NDArray[np.floating],
+    vectors: NDArray[np.floating] | NDArray[np.int8],
     within: Callable[[Transaction], None] | None = None,
 ) -> None:
     """Put rows into a new segment; `within` joins its transaction (to move a cursor, say).

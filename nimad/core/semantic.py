@@ -259,13 +259,11 @@ class SemanticIndex(Projection):
     def flush(self) -> int:
         """Seal every hot vector into a segment; the number of rows."""
         with self._lock:
-            late = self._late.copy()
-            hot = {**dict(self._records.hot()), **late}
-            ids, rows = segments.from_hot(sorted(hot.items()), self.embedder.dims)
-            del hot
+            ids, rows = self.index.hot_rows()
+            sealed = self._late.keys() & set(ids.tolist())
 
             def forget_sealed() -> None:
-                self._late = {n: self._late[n] for n in self._late.keys() - late.keys()}
+                self._late = {n: self._late[n] for n in self._late.keys() - sealed}
 
             def within(tx: Transaction) -> None:
                 # the next writer would put them among the hot ones again, and one that is

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from nimad.dataclass import dataclass
 from nimad.errors import NimadError
 
 FIRST_PAUSE = 60.0

@@ -10,9 +10,9 @@ import pwd
 import stat
 from pathlib import Path
 
-from nimad.disk.durable import make_directory, sweep_temporary
+from nimad.disk.durable import make_directory, own_files, sweep_temporary
 from nimad.disk.failures import check_writable, disk_errors
-from nimad.errors import StateBusy, StateUnusable
+from nimad.errors import RecordsDamaged, StateBusy, StateUnusable
 from nimad.graph.limits import FILES as GRAPH_FILES
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ PARTS = {
 }
 """Directories, and the names in them of files that a crash may leave half written.  Other files
 are not nimad's: a disk that is mounted there has its lost+found."""
+LOCK = "nimad.lock"
 FILES = r"columns\.nrc|records\.sqlite(-wal)?"
 """The same of the state directory itself."""
 
@@ -46,7 +47,7 @@ class StateLock:
             self._directory = _open(state, os.O_RDONLY | os.O_DIRECTORY, state)
             undo.callback(os.close, self._directory)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-            self._file = _open(state / "nimad.lock", flags, state)
+            self._file = _open(state / LOCK, flags, state)
             undo.callback(os.close, self._file)
             for descriptor in (self._file, self._directory):
                 try:
@@ -106,6 +107,19 @@ def prepare_state(state: Path) -> None:
         raise StateUnusable(state=state, detail=f"{error.filename}: {error.strerror}") from error
     if not os.access(state, os.W_OK | os.X_OK):
         raise StateUnusable(state=state, detail="no permission to write there")
+
+
+def check_records(state: Path) -> None:
+    """Raises RecordsDamaged when the records are gone and what was made of them is there: a new
+    store would hide that.  (A restore that was interrupted leaves neither.)"""
+    if (state / "records.sqlite").exists():
+        return
+    left = [path for part in ("words", "blocks") for path in own_files(state / part, PARTS[part])]
+    if left:
+        told = f"the file is missing, and {left[0].name} says that there were some"
+        found = f"{told}; e2fsck puts what it finds into lost+found"
+        raise RecordsDamaged(path=state / "records.sqlite", detail=found)
+    log.info("there are no memories in %s yet", state)
 
 
 def sweep(state: Path) -> None:

@@ -21,13 +21,13 @@ from nimad.core.graph import Graph
 from nimad.core.health import Health
 from nimad.core.history import History
 from nimad.core.hypervectors import Hypervectors
-from nimad.core.integrity import Integrity
+from nimad.core.integrity import Integrity, told_as_damage
 from nimad.core.projection import Projection
 from nimad.core.purge import Purge, Receipt
 from nimad.core.query_priority import QueryPriority
 from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import Setbacks
-from nimad.core.state_directory import StateLock, prepare_state, sweep
+from nimad.core.state_directory import StateLock, check_records, prepare_state, sweep
 from nimad.core.under_way import UnderWay
 from nimad.core.words import WordsIndex
 from nimad.core.writer import DocumentName, Writer
@@ -75,23 +75,12 @@ class MemoryStore:
         self.dense = Hypervectors(state, records, self.health, self.maintenance)
         give_way = self.query_priority.yield_to_queries
         self.graph = Graph(state, config, records, self.health, give_way)
-        columns = state / "columns.nrc"
-        terms = TermIndex(records, lambda error: self.words.meet(error))
-        self.terms = terms
-        self.recall = Recall(
-            records,
-            lambda: self.semantic.serving,
-            file=columns,
-            terms=terms,
-        )
+        self.terms = terms = TermIndex(records, lambda error: self.words.meet(error))
+        file = state / "columns.nrc"
+        self.recall = Recall(records, lambda: self.semantic.serving, file=file, terms=terms)
         self.words = WordsIndex(state, records, self.health, self.maintenance, terms, self.recall)
-        self.projections: list[Projection] = [
-            self.words,
-            self.semantic,
-            self.graph,
-            self.dense,
-            ColumnsCache(self.recall, columns),
-        ]
+        first: list[Projection] = [self.words, self.semantic, self.graph, self.dense]
+        self.projections = [*first, ColumnsCache(self.recall, file)]
         for projection in self.projections:
             projection.open()
         self.writer = Writer(
@@ -115,10 +104,12 @@ class MemoryStore:
             lock = StateLock(state)
             undo.callback(lock.release)
             sweep(state)
+            check_records(state)
             records = Records.open(state / "records.sqlite")
             undo.callback(records.close)
-            store = cls(state, config, lock, records)
-            store.recall.load()
+            with told_as_damage(records):
+                store = cls(state, config, lock, records)
+                store.recall.load()
             undo.pop_all()
         return store
 
@@ -253,12 +244,7 @@ class MemoryStore:
         return self._answer(hits, began, watch.milliseconds())
 
     def similar(
-        self,
-        memory_id: int,
-        k: int = 10,
-        within: Namespaces | None = None,
-        *,
-        dense: bool = False,
+        self, memory_id: int, k: int = 10, within: Namespaces | None = None, *, dense: bool = False
     ) -> Answer:
         """The memories (of some namespaces) nearest in meaning to one, best first, itself left out.
 

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nimad import heap
 from nimad.core.health import Health
 from nimad.core.projection import Problem, Projection
 from nimad.core.segments import next_name
@@ -53,8 +54,11 @@ TAIL = 5000
 LEAST, MOST, SHARE = 256, 4096, 8
 """Memories of the tail from which on it is written to a file: one for SHARE in the files, but not
 fewer than LEAST, and MOST always [memories]."""
-FILLED = 1 << 16
-"""Memories that are indexed anew before a file of them is written [memories]."""
+TAIL_BYTES = 4 << 20
+"""Size of the tail in memory from which on it is written as well [bytes]."""
+FILLED, FILLED_BYTES = 1 << 16, 8 << 20
+"""Memories that are indexed anew before a file of them is written [memories], and the most
+that their index takes in memory [bytes]."""
 STEP_SECONDS = 0.05
 """Time after which the tail is read on in another step [seconds]."""
 RATIO = 3
@@ -144,9 +148,11 @@ class WordsIndex(Projection):
     @property
     def overdue(self) -> bool:
         """Whether a file should be written although the machine is not idle: nearly as many
-        memories wait for one as a start reads."""
+        memories wait for one as a start reads, or they take too much memory."""
         if not self._terms.complete:
             return False
+        if self._terms.waiting_bytes >= TAIL_BYTES:
+            return True
         last = self._records.value("SELECT max(id) FROM memories") or 0
         return int(last) - self._terms.covered >= MOST
 
@@ -164,7 +170,8 @@ class WordsIndex(Projection):
             return True
         sealed = self._terms.sealed
         covered = sum(segment.documents for segment in sealed)
-        if self._terms.waiting >= min(max(covered // SHARE, LEAST), MOST):
+        due = self._terms.waiting >= min(max(covered // SHARE, LEAST), MOST)
+        if due or self._terms.waiting_bytes >= TAIL_BYTES:
             self._replace([], self._terms.freeze())
             return True
         if len(small := _to_be_merged(sealed)) > 1:
@@ -198,7 +205,7 @@ class WordsIndex(Projection):
         after = self._pages[-1].last if self._pages else self._terms.covered
         if page := self._read_page(after):
             self._pages.append(page)
-        if page is None or sum(each.documents for each in self._pages) >= FILLED:
+        if page is None or _filled(self._pages):
             made, self._pages = self._pages, []
             if made:
                 self._replace([], made)
@@ -223,7 +230,7 @@ class WordsIndex(Projection):
             while page := self._read_page(after):
                 pages.append(page)
                 after = page.last
-                if sum(each.documents for each in pages) >= FILLED:
+                if _filled(pages):
                     made += self._write(pages)
                     pages = []
             made += self._write(pages)
@@ -245,6 +252,7 @@ class WordsIndex(Projection):
         crash_point("words.listed")
         self._terms.publish(sealed, parts)
         self._remove_unlisted()
+        heap.give_back()
 
     def _write(self, parts: Sequence[Segment]) -> list[Segment]:
         """A file of what is alive in some segments, not listed yet; none where nothing is."""
@@ -256,7 +264,10 @@ class WordsIndex(Projection):
         name = next_name(PREFIX, [], self._directory)
         writer.write_file(self._path(name), writer.of_segments(parts, alive))
         crash_point("words.written")
-        return [Segment.open(self._path(name))]
+        made = Segment.open(self._path(name))
+        assert made.container is not None
+        made.container.give_back()  # what was read to compare checksums
+        return [made]
 
     def _alive(self, first: int, last: int) -> Ids:
         sql = "SELECT id FROM memories WHERE id BETWEEN ? AND ? ORDER BY id"
@@ -342,6 +353,12 @@ class WordsIndex(Projection):
     def size(self) -> int:
         """Bytes of the files."""
         return size_of(self._directory)
+
+
+def _filled(pages: Sequence[Segment]) -> bool:
+    """Whether segments in memory are to become a file."""
+    documents, size = sum(page.documents for page in pages), sum(page.bytes for page in pages)
+    return documents >= FILLED or size >= FILLED_BYTES
 
 
 def _to_be_merged(sealed: Sequence[Segment]) -> Sequence[Segment]:

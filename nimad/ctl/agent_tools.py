@@ -50,7 +50,7 @@ _MEMORY = {
 _MEMORIES = {"type": "array", "items": _MEMORY}
 SHOWN = (
     *("id", "text", "who", "where", "layer", "tags", "conversation", "origin", "agent"),
-    *("relation", "direction", "distance", "copies", "cut"),
+    *("relation", "direction", "distance", "copies", "cut", "damaged"),
 )
 """Fields of a memory that a model is shown as they are."""
 _DATE = "date, ISO 8601 or words such as 'last week'"
@@ -229,10 +229,19 @@ class Tools:
         }
 
     def _store(self, ask: Ask, content: str, when: str | None = None, **given: Any) -> JSON:
+        timestamp = None
+        if when is not None:
+            from nimad.model import now_ms
+            from nimad.when import read
+
+            try:
+                timestamp = read(when, now_ms()).first
+            except ValueError as error:
+                raise ToolRefused(f"when {error}") from None
         return ask(
             "remember",
             text=content,
-            timestamp=None if when is None else _moment(when),
+            timestamp=timestamp,
             time_zone=_time_zone(),
             origin="agent",
             agent=self._agent,
@@ -318,8 +327,14 @@ def _shown(memory: JSON, most: int | None = None) -> JSON:
     shown.setdefault("text", "")
     if most is not None and len(shown["text"]) > most:
         shown |= {"text": f"{shown['text'][:most]} …", "cut": True}
-    if (when := _written(memory.get("timestamp"))) is not None:
-        shown["when"] = when
+    if (timestamp := memory.get("timestamp")) is not None:
+        from datetime import datetime
+
+        try:  # in this machine's zone
+            moment = datetime.fromtimestamp(timestamp / 1000).astimezone()
+            shown["when"] = moment.isoformat(timespec="seconds")
+        except (ValueError, OverflowError, OSError):  # no calendar has it
+            pass
     if memory["namespace"] != "default":
         shown["namespace"] = memory["namespace"]
     if "score" in memory:
@@ -328,29 +343,6 @@ def _shown(memory: JSON, most: int | None = None) -> JSON:
         others = [one for one in memory["context"]["memories"] if one["id"] != memory["id"]]
         shown["around"] = [_shown(one, most) for one in others]
     return shown
-
-
-def _written(timestamp: int | None) -> str | None:
-    """A time [epoch milliseconds] as ISO 8601 in this machine's zone; None where it has no date."""
-    from datetime import datetime
-
-    if timestamp is None:
-        return None
-    try:
-        return datetime.fromtimestamp(timestamp / 1000).astimezone().isoformat(timespec="seconds")
-    except (ValueError, OverflowError, OSError):  # no calendar has it
-        return None
-
-
-def _moment(text: str) -> int:
-    """The first moment of a date in words or ISO 8601 [epoch milliseconds]."""
-    from nimad import when
-    from nimad.model import now_ms
-
-    try:
-        return when.read(text, now_ms()).first
-    except ValueError as error:
-        raise ToolRefused(f"when {error}") from None
 
 
 def _time_zone() -> str | None:

@@ -96,14 +96,33 @@ def run_bugreport(args: argparse.Namespace, client: Client, screen: Screen) -> i
 
 def collected(client: Client, redaction: Redaction) -> dict[str, str]:
     """Name of each part → its text."""
-    parts = {"README": README, "versions.json": _json(_versions()), "system.json": _json(_system())}
+    versions = {
+        "nimad": __version__,
+        "python": platform.python_version(),
+        "libc": " ".join(platform.libc_ver()),
+        "kernel": os.uname().release,
+        "machine": os.uname().machine,
+        "system": platform.freedesktop_os_release().get("PRETTY_NAME", ""),
+        "systemd": _output("systemctl", "--version").partition("\n")[0],
+    }
+    parts = {"README": README, "versions.json": _json(versions), "system.json": _json(_system())}
     parts["config.json"] = _json(_config(redaction))
     for verb in ("status", "doctor", "migrate.status"):
         parts[f"{verb}.json"] = _json(redaction.value(_asked(client, verb)))
     families = _asked(client, "metrics").get("families")
     parts["metrics.prom"] = exposition(families) if families else "no figures\n"
     parts["units.txt"] = _output("systemctl", "show", f"--property={UNIT_FIELDS}", *UNITS)
-    parts["log.txt"] = _log(redaction)
+    # the last lines of the journal: when, how grave, and what the source has of the sentence
+    fields = "--output-fields=MESSAGE,PRIORITY"
+    units = ("--unit=nimad", "--user-unit=nimad")
+    lines = _output("journalctl", "-o", "json", fields, f"--lines={LINES}", "--no-pager", *units)
+    told = []
+    for line in lines.splitlines():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            entry = json.loads(line)
+            at = time.strftime("%F %T", time.gmtime(int(entry["__REALTIME_TIMESTAMP"]) / 1e6))
+            told.append(f"{at} <{int(entry['PRIORITY'])}> {redaction.text(str(entry['MESSAGE']))}")
+    parts["log.txt"] = "\n".join([*told, ""]) if told else "no line of nimad's can be read\n"
     return parts
 
 
@@ -129,18 +148,6 @@ def _asked(client: Client, verb: str) -> dict[str, Any]:
     except NimadError as error:
         return {"error": {"code": error.code, "message": error.message}}
     return found
-
-
-def _versions() -> dict[str, Any]:
-    return {
-        "nimad": __version__,
-        "python": platform.python_version(),
-        "libc": " ".join(platform.libc_ver()),
-        "kernel": os.uname().release,
-        "machine": os.uname().machine,
-        "system": platform.freedesktop_os_release().get("PRETTY_NAME", ""),
-        "systemd": _output("systemctl", "--version").partition("\n")[0],
-    }
 
 
 def _system() -> dict[str, Any]:
@@ -181,20 +188,6 @@ def _config(redaction: Redaction) -> dict[str, Any]:
         else:
             shown[name] = redaction.text(value) if isinstance(value, str) else HIDDEN
     return shown
-
-
-def _log(redaction: Redaction) -> str:
-    """The last lines of the journal: when, how grave, and what the source has of the sentence."""
-    fields = "--output-fields=MESSAGE,PRIORITY"
-    units = ("--unit=nimad", "--user-unit=nimad")
-    lines = _output("journalctl", "-o", "json", fields, f"--lines={LINES}", "--no-pager", *units)
-    told = []
-    for line in lines.splitlines():
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            entry = json.loads(line)
-            at = time.strftime("%F %T", time.gmtime(int(entry["__REALTIME_TIMESTAMP"]) / 1e6))
-            told.append(f"{at} <{int(entry['PRIORITY'])}> {redaction.text(str(entry['MESSAGE']))}")
-    return "\n".join([*told, ""]) if told else "no line of nimad's can be read\n"
 
 
 def _output(*command: str) -> str:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from nimad import config
 from nimad.ctl.client import Client
 from nimad.ctl.export_command import pages
 from nimad.ctl.screen import Progress, bar
+from nimad.dataclass import dataclass
 from nimad.errors import DaemonAbsent, NimadError
 from nimad.human import share
 
@@ -105,7 +106,7 @@ def served(place: Path, state: Path, settings: Path) -> Iterator[Client]:
                         raise NimadError(
                             detail=f"the restored store is not served: {told}"
                         ) from None
-                time.sleep(0.05)
+                time.sleep(0.01)
             yield client
     finally:
         process.terminate()

@@ -16,7 +16,7 @@ from nimad.ctl.arguments import (
 )
 from nimad.ctl.client import Client
 from nimad.ctl.screen import BOLD, DIM, Screen
-from nimad.ctl.terminal_text import one_line
+from nimad.ctl.terminal_text import cut, one_line
 from nimad.errors import UsageError
 from nimad.human import count
 from nimad.limits import MAX_RESULTS
@@ -95,7 +95,7 @@ def run_complete(args: argparse.Namespace, client: Client, screen: Screen) -> in
     if screen.json:
         return screen.result(result)
     for each in result["candidates"]:
-        filler = screen.style(_short(each["filler"]), BOLD)
+        filler = screen.style(cut(each["filler"], SHOWN), BOLD)
         ids = " ".join(map(str, each["ids"]))
         figures = screen.style(f"score {each['score']:.2f}  margin {each['margin']:.2f}", DIM)
         screen.line(f"{filler}  {figures}  [{ids}]")
@@ -122,7 +122,7 @@ def run_phi(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         return 0
     for each in result["results"]:
         ident = screen.style(str(each["id"]), BOLD)
-        screen.line(f"{ident}  phi {_phi(each)}  {_short(each['text'])}")
+        screen.line(f"{ident}  phi {_phi(each)}  {cut(each['text'], SHOWN)}")
     left = f"{count(result['measured'], 'memory')} measured"
     if result["not_measurable"]:
         left += f", {result['not_measurable']:,} not measurable"
@@ -143,13 +143,8 @@ def _show_one(screen: Screen, result: dict[str, object]) -> None:
     assert isinstance(roles, list)
     for role in roles:
         figures = screen.style(f"drop {role['drop']:.2f}  margin {role['margin']:.2f}", DIM)
-        screen.line(f"{one_line(role['role']):<8} {_short(role['filler'])}  {figures}")
+        screen.line(f"{one_line(role['role']):<8} {cut(role['filler'], SHOWN)}  {figures}")
 
 
 def _phi(found: dict[str, object]) -> str:
     return f"{found['phi']:.3f} +- {found['uncertainty']:.3f}"
-
-
-def _short(text: str) -> str:
-    line = one_line(text)
-    return line if len(line) <= SHOWN else f"{line[: SHOWN - 2]} …"

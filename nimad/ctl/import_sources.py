@@ -134,7 +134,11 @@ class _Run:
                     self._refuse(event.key, event.reason)
                 case Whole():
                     self._close()
-                    self._drop_parts(_part_key(event.prefix))
+                    # parts below it that were not told are gone, but not those that are not read
+                    for key, mark in self._known(_part_key(event.prefix))[0].items():
+                        part = key.partition("#")[0]
+                        if part not in self._parts and not part.startswith(tuple(self._blind)):
+                            self._forget(key, mark)
         self._close()
         for link in self._links:
             if link[1] in self._keys and link[2] in self._keys:
@@ -159,13 +163,6 @@ class _Run:
             for link in self._linked:
                 self._add("links_gone", link)
         self._open("", whole=False)
-
-    def _drop_parts(self, prefix: str) -> None:
-        """Forget the items of parts that were not told."""
-        for key, mark in self._known(prefix)[0].items():
-            part = key.partition("#")[0]
-            if part not in self._parts and not part.startswith(tuple(self._blind)):
-                self._forget(key, mark)
 
     def _forget(self, key: str, mark: str | None) -> None:
         if mark is not None:  # else it was forgotten here already
@@ -212,7 +209,10 @@ class _Run:
         else:
             self.counts["changed" if mark else "added"] += 1
             self.layers[memory.layer] += 1
-            self._add("items", _fields(key, memory))
+            told = {name: getattr(memory, name) for name in TOLD}
+            made = {name: value for name, value in told.items() if value != getattr(_USUAL, name)}
+            made |= {"text": memory.text, "timestamp": portable(memory.timestamp)}
+            self._add("items", {"item": key, **made})
         done = sum(self.counts[name] for name in ("added", "changed", "unchanged"))
         self._progress.show(f"{self._importer.kind}: {count(done, 'item')} read")
 
@@ -306,10 +306,3 @@ def _part_key(name: str) -> str:
 def _item_key(key: str) -> str:
     made = one_line(key)
     return made if len(made) <= MAX_ITEM else f"{made[: MAX_ITEM - 20]}~{key_of(key)}"
-
-
-def _fields(key: str, memory: Memory) -> dict[str, Any]:
-    """An item as `import.put` takes it."""
-    told = {name: getattr(memory, name) for name in TOLD}
-    made = {name: value for name, value in told.items() if value != getattr(_USUAL, name)}
-    return {"item": key, "text": memory.text, **made, "timestamp": portable(memory.timestamp)}

@@ -2,7 +2,7 @@
 frame is found again, so that what was recalled is never remembered once more.
 
 A memory may hold text that a stranger wrote.  Nothing of it can close the frame, since the
-characters of markup are escaped, and what is known to be untrusted is left out.
+characters of markup are escaped, and what is known to be untrusted or damaged is left out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def frame(memories: Iterable[dict[str, Any]]) -> str:
     lines: list[str] = []
     room = MAX_BLOCK - len(OPEN) - len(CLOSE) - len(WARNING) - 3
     for memory in memories:
-        if memory.get("origin") == "untrusted":
+        if memory.get("origin") == "untrusted" or memory.get("damaged"):
             continue
         said = prompt.line(memory["text"], memory["who"], memory["layer"], memory["timestamp"])
         said = " ".join(said[: 2 * MAX_LINE].split())

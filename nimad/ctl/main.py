@@ -43,6 +43,7 @@ COMMANDS = {
     "doctor": "service_commands",
     "metrics": "metrics_command",
     "bugreport": "bugreport_command",
+    "bench": "bench_command",
     "audit": "audit_command",
     "redate": "audit_command",
     "web": "web_command",

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 from nimad import __version__
 from nimad.closing import let_go
 from nimad.ctl.agent_tools import INSTRUCTIONS, ToolRefused, Tools, told_by
+from nimad.limits import refuse_constant
 
 MODERN = "2026-07-28"
 LEGACY = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
@@ -176,7 +177,7 @@ class Server:
 def _read(line: bytes) -> tuple[int | str | None, str, JSON] | None:
     """The id, method and params of a message; None for the answer to a question never asked."""
     try:
-        message = json.loads(line, parse_constant=_no_constant)
+        message = json.loads(line, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise Refused(PARSE_ERROR, f"not one JSON message on a line: {error}") from None
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
@@ -189,10 +190,6 @@ def _read(line: bytes) -> tuple[int | str | None, str, JSON] | None:
     if not isinstance(method, str) or not isinstance(params, dict):
         raise Refused(INVALID_REQUEST, "method must be a string, and params an object")
     return ident, method, params
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _check_era(method: str, params: JSON) -> bool:

@@ -144,6 +144,8 @@ def _heading(
         known.append(f"in {one_line(memory['namespace'])}")
     if memory.get("origin") == "untrusted":
         known.append("untrusted")
+    if memory.get("damaged"):
+        known.append("damaged (`nimactl doctor` tells what to do)")
     known += [f"#{one_line(tag)}" for tag in memory.get("tags") or ()]
     screen.line("  ".join([ident, *([lead] if lead else []), ", ".join(known), *more]))
 

@@ -22,7 +22,7 @@ from nimad.ctl.arguments import (
 )
 from nimad.ctl.client import Client
 from nimad.ctl.screen import BOLD, DIM, Screen
-from nimad.ctl.terminal_text import one_line
+from nimad.ctl.terminal_text import cut, one_line
 from nimad.ctl.under_way import shown_under_way
 from nimad.errors import UsageError
 from nimad.human import count, date
@@ -204,7 +204,7 @@ def run_step(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     for each in result["results"]:
         parts = "  ".join(f"{one_line(name)} {value:.2f}" for name, value in each["parts"].items())
         who = f"{one_line(each['who'])}: " if each.get("who") else ""
-        screen.line(f"{who}{_short(each['text'])} [{each['id']}]")
+        screen.line(f"{who}{cut(each['text'], SHOWN)} [{each['id']}]")
         screen.line("  " + screen.style(f"score {each['score']:.2f}  {parts}", DIM))
     if not result["results"]:
         screen.line("Nothing asks for attention.")
@@ -233,7 +233,7 @@ def run_dream(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         screen.line(f"{name}{one_line(pair['kind'])}  {pair['score']:.2f}")
         for memory in pair["memories"]:
             who = f"{one_line(memory['who'])}: " if memory.get("who") else ""
-            screen.line(f"    {who}{_short(memory['text'])} [{memory['id']}]")
+            screen.line(f"    {who}{cut(memory['text'], SHOWN)} [{memory['id']}]")
     if args.do == "list":
         if not result["results"]:
             screen.line("Nothing is suggested.")
@@ -323,7 +323,7 @@ def run_goal(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     _show_goal(screen, result["memory"])
     for near in result.get("results", ()):
         figure = screen.style(f"cosine {near['score']:.2f}", DIM)
-        screen.line(f"  {_short(near['text'])}  {figure}  [{near['id']}]")
+        screen.line(f"  {cut(near['text'], SHOWN)}  {figure}  [{near['id']}]")
     if args.do == "show" and not result["results"]:
         screen.line("  Nothing that was remembered since is near to it.")
     return 0
@@ -337,9 +337,4 @@ def _show_goal(screen: Screen, goal: dict[str, Any]) -> None:
     if goal.get("by"):
         known.append(f"by {goal['by']}")
     ident = screen.style(str(goal["id"]), BOLD)
-    screen.line(f"{ident}  {_short(goal['text'])}  {screen.style(', '.join(known), DIM)}")
-
-
-def _short(text: str) -> str:
-    line = one_line(text)
-    return line if len(line) <= SHOWN else f"{line[: SHOWN - 2]} …"
+    screen.line(f"{ident}  {cut(goal['text'], SHOWN)}  {screen.style(', '.join(known), DIM)}")

@@ -95,6 +95,12 @@ def _pieces(word: str, width: int) -> list[str]:
     return pieces
 
 
+def cut(text: str, most: int) -> str:
+    """One line of at most `most` characters; what was cut shows as `…`."""
+    line = one_line(text)
+    return line if len(line) <= most else f"{line[: most - 2]} …"
+
+
 def shorten(text: str, width: int | None) -> str:
     """One line of at most `width` columns; what was cut shows as `...`."""
     line = one_line(text)

@@ -11,7 +11,7 @@ from functools import partial
 from nimad.ctl.arguments import Commands, add_command, number, seconds, with_hint
 from nimad.ctl.client import Client
 from nimad.ctl.screen import Screen
-from nimad.errors import DaemonAbsent, NimadError, NotPermitted, SocketBusy, SocketUnusable
+from nimad.errors import DaemonAbsent, NotPermitted, SocketBusy, SocketUnusable
 
 PORT = 6462
 """As `nimad.web.address.PORT`, which is imported only when it runs."""
@@ -60,7 +60,12 @@ def run_web(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     try:
         listener, key, of_unit = address.take_listener(args.port)
     except OSError as error:
-        raise _not_listening(f"{address.HOST}:{args.port}", error) from None
+        place, hint = f"{address.HOST}:{args.port}", "--port names another port."
+        if error.errno == errno.EADDRINUSE:
+            hint = f"`nimactl web --url` shows the unit's address; {hint}"
+            raise with_hint(SocketBusy(socket=place), hint) from None
+        detail = error.strerror or str(error)
+        raise with_hint(SocketUnusable(socket=place, detail=detail), hint) from None
     if not of_unit:
         url = address.address_of(listener.getsockname()[1], key)
         screen.answer({"url": url}, url)
@@ -72,14 +77,6 @@ def run_web(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             WebServer(listener, guard, answer, args.idle).serve()
     return 0
-
-
-def _not_listening(place: str, error: OSError) -> NimadError:
-    if error.errno == errno.EADDRINUSE:
-        hint = "`nimactl web --url` shows the unit's address; --port names another port."
-        return with_hint(SocketBusy(socket=place), hint)
-    detail = error.strerror or str(error)
-    return with_hint(SocketUnusable(socket=place, detail=detail), "--port names another port.")
 
 
 def _show_unit(port: int, screen: Screen) -> int:

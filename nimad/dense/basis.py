@@ -33,13 +33,13 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.dense import levels
 from nimad.dense.spectrum import Rows, Shape
 from nimad.disk.container import Container, Summary, write_container

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.dense.basis import Basis
 from nimad.dense.spectrum import Shape
 from nimad.dense.vectors import ITEMS, MEMORIES, VectorFile

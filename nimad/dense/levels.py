@@ -12,11 +12,12 @@ PCM (1982).  Words instead of bits after the "ternary in a byte" packing that is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nimad.dataclass import dataclass
 
 _FINE = 256
 """Places in a range of 1 in which the digit of a coordinate is looked up."""

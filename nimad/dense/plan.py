@@ -7,12 +7,12 @@ blocks are sparse every block has the same levels, and only active blocks have w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.dense import levels
 from nimad.dense.levels import FINEST_PLANNED, LADDER
 from nimad.dense.spectrum import Rows, Shape

@@ -6,11 +6,11 @@ The nearest ones: candidates by sketch, then the cosine from decoded rows.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.dense.basis import Basis
 from nimad.dense.files import Opened
 from nimad.dense.sketch import bins, estimate

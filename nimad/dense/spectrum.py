@@ -12,10 +12,10 @@ Source: T. Plate, Holographic Reduced Representations (1995).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
+
+from nimad.dataclass import dataclass
 
 BLOCKS = 100
 _HALF = np.float32(np.sqrt(2))

@@ -12,11 +12,11 @@ Every step takes a few ten milliseconds and ends with a `yield`.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.dense import levels
 from nimad.dense.basis import LEVELS, Basis
 from nimad.dense.levels import LADDER

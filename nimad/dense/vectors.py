@@ -36,7 +36,6 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.dense.basis import NO_BASIS, Basis
 from nimad.dense.levels import STEPS
 from nimad.dense.plan import Plan

@@ -48,10 +48,10 @@ import os
 import struct
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from nimad.dataclass import dataclass
 from nimad.disk.durable import Buffer, replacing
 from nimad.errors import FormatCorrupt, FormatTooNew, FormatTooOld
 

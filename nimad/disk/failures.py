@@ -5,7 +5,8 @@
 | ENOSPC, EDQUOT, EFBIG | FULL            | DiskFull                                  |
 | EROFS                 | READONLY        | DiskReadOnly                              |
 | EIO and its kind      | IOERR           | DiskFailed                                |
-|                       | CORRUPT, NOTADB | RecordsDamaged                            |
+|                       | CORRUPT, NOTADB | RecordsDamaged; DiskFailed where the file |
+|                       |                 | cannot be read                            |
 |                       | CORRUPT_VTAB    | WordsDamaged (FTS5 of before schema 9)    |
 |                       | BUSY, LOCKED    | Busy                                      |
 |                       | CANTOPEN        | StateUnusable                             |
@@ -111,7 +112,7 @@ def translated(path: Path) -> Iterator[None]:
             case Fault.INDEX_DAMAGED:
                 ours = WordsDamaged(path=path, detail=str(error))
             case Fault.DAMAGED | Fault.NO_DATABASE:
-                ours = RecordsDamaged(path=path, detail=str(error))
+                ours = _unreadable(path) or RecordsDamaged(path=path, detail=str(error))
             case Fault.LOCKED:
                 ours = Busy(detail=f"another program keeps {path.name} locked")
             case Fault.NOT_OPENED:
@@ -124,6 +125,21 @@ def translated(path: Path) -> Iterator[None]:
             case _:
                 raise
         raise ours from error
+
+
+def _unreadable(path: Path) -> DiskFailed | None:
+    """What keeps a database from being read whole: SQLite takes a sector that cannot be read for
+    damage (SQLITE_IOERR_CORRUPTFS), and that may pass."""
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        try:
+            with disk_errors(f"{file} cannot be read"), file.open("rb", buffering=0) as content:
+                while content.read(1 << 20):
+                    pass
+        except FileNotFoundError:
+            pass
+        except DiskFailed as error:
+            return error
+    return None
 
 
 def _quotes_tables(error: Exception) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nimad.config import Config
+from nimad.dataclass import dataclass
 from nimad.embed.wordpiece import WordPiece
 
 DIMS = 256

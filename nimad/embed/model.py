@@ -22,12 +22,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.disk.container import Summary, write_container
 from nimad.embed.table import opened, read_spans, write_spans
 from nimad.embed.wordpiece import Span, TokenLines

@@ -24,12 +24,12 @@ import mmap
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.disk.container import Container, Summary, write_container
 from nimad.disk.durable import Buffer
 from nimad.embed.base import DIMS

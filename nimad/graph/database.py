@@ -15,10 +15,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nimad.dataclass import dataclass
 from nimad.disk.durable import crash_point, make_directory, set_aside
 from nimad.disk.failures import disk_errors, refusal_beside
 from nimad.errors import CypherTooMuch, DiskFull, GraphFailed, GraphMemory

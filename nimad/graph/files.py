@@ -26,9 +26,10 @@ import json
 import os
 import time
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from nimad.dataclass import dataclass
 from nimad.disk.durable import crash_point, fsync_dir, sweep_temporary, write_durable
 from nimad.errors import DiskFull, GraphFailed
 from nimad.graph.limits import FILES, VERSION

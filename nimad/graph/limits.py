@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from dataclasses import dataclass
 
+from nimad.dataclass import dataclass
 from nimad.errors import EngineUnsupported
 from nimad.keys import ENGINES
 

@@ -15,11 +15,11 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
+from nimad.dataclass import dataclass
 from nimad.errors import NimadError, SourceUnreadable
 from nimad.importers.items import Rejected
 from nimad.legacy.detect import check_owner, open_plain

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from nimad.dataclass import dataclass
 from nimad.importers.items import Item, moment
 from nimad.model import DEFAULT_NAMESPACE, Memory
 

@@ -99,7 +99,8 @@ class BlockIndex:
         return damaged
 
     def write_segment(self, name: str, ids: Ids, vectors: Vectors) -> SegmentInfo:
-        """Seal `vectors: float32[n, dims]` of `ids: int64[n]` in a file, durable, not yet visible.
+        """Seal `vectors: float32[n, dims]` of `ids: int64[n]`, or the int8 of `hot_rows`, in a
+        file, durable, not yet visible.
         Raises ValueError when an id comes twice, or a vector is not finite or of other dimensions;
         DiskFull when there is no room; nothing is left behind.
         """
@@ -168,6 +169,13 @@ class BlockIndex:
             sealed = tuple(s.without(replaced) for s in view.sealed)
             hot = view.hot.minus(replaced).plus(ids, rows)
             self._view = View(sealed, hot, view.removed)
+
+    def hot_rows(self) -> tuple[Ids, NDArray[np.int8]]:
+        """The ids of the hot rows, in no order, and the rows as they are scored: a copy."""
+        parts = [(part.chunk, part.live()) for part in self._view.hot]
+        ids = [np.zeros(0, np.int64), *(chunk.ids[slots] for chunk, slots in parts)]
+        rows = [np.zeros((0, self.dims), np.int8), *(chunk.rows[slots] for chunk, slots in parts)]
+        return np.concatenate(ids), np.concatenate(rows)
 
     def trim(self, ids: Ids) -> None:
         """Forget the hot rows of `ids`: a published segment holds them now."""

@@ -10,12 +10,12 @@ slightly different cells.  That changes what is scanned, never a score.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.index.drift import Fit
 from nimad.index.kernels.contract import Codes, Kernels
 from nimad.index.params import BlockParams
@@ -26,6 +26,7 @@ _SEED = 2_718_281
 _BLOCK_ROUNDS, _DIM_ROUNDS = 8, 4
 _ROWS_PER_DIM, _SAMPLE_PER_DIM = 40, 30
 _BATCH = 4096
+_GROUPS = 10
 
 
 class RowSource(Protocol):
@@ -81,7 +82,7 @@ def flat(source: RowSource, params: BlockParams, kernels: Kernels) -> Codebook:
 def learn(source: RowSource, params: BlockParams, kernels: Kernels) -> Codebook:
     """Learn blocks and dimensions from the rows and assign each row to one of them.  Holds one
     block's sample (at most 30 * dims rows as float32) and 9 bytes a row at a time."""
-    # one expression, so that the sample (31 MB) is gone before dimensions are learned
+    # one expression, so that the sample (20 MB) is gone before dimensions are learned
     blocks = quantise_rows(
         spherical_means(
             directions(source.take(sample(len(source.ids)))), params.blocks, _BLOCK_ROUNDS
@@ -132,8 +133,12 @@ def mean_direction(source: RowSource) -> NDArray[np.float32]:
     """What rows are centred on: float32[d], the mean of a sample's directions."""
     if not len(source.ids):
         return np.zeros(source.dims, np.float32)
-    some = directions(source.take(sample(len(source.ids))))
-    return np.asarray(some.mean(axis=0, dtype=np.float64), np.float32)
+    picks = sample(len(source.ids))
+    total = np.zeros(source.dims, np.float64)
+    for first in range(0, len(picks), _BATCH):
+        some = directions(source.take(picks[first : first + _BATCH]))
+        total += some.sum(axis=0, dtype=np.float64)
+    return np.asarray(total / len(picks), np.float32)
 
 
 def nearest(
@@ -165,7 +170,12 @@ def spherical_means(points: NDArray[np.float32], count: int, rounds: int) -> NDA
         # the direction of each group's sum; a group without one keeps its centre
         order = np.argsort(nearest, kind="stable")
         present, firsts = np.unique(nearest[order], return_index=True)
-        sums = np.add.reduceat(points[order], firsts, axis=0)
+        edges = np.append(firsts, len(order))
+        sums = np.empty((len(present), points.shape[1]), points.dtype)
+        for at in range(0, len(present), _GROUPS):  # all at once would be a copy of the points
+            mine = edges[at : at + _GROUPS + 1]
+            part = points[order[mine[0] : mine[-1]]]
+            sums[at : at + _GROUPS] = np.add.reduceat(part, mine[:-1] - mine[0], axis=0)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         out = centres.copy()
         usable = lengths[:, 0] > 1e-6

@@ -20,10 +20,11 @@ kept when 25,000 of the same kind are added, find .975 where new ones find .978.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nimad.dataclass import dataclass
 
 EDGES = 19
 PARTS = EDGES + 1

@@ -8,10 +8,11 @@ fills slots of the last chunk that older states do not look at, so nothing is co
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nimad.dataclass import dataclass
 
 CHUNK = 1024
 

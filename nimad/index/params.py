@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from nimad.dataclass import dataclass
 from nimad.errors import NimadError
 
 _CROWD = 50_000

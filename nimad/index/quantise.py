@@ -9,26 +9,28 @@ only loss.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.index.kernels.contract import MOST_DIMS, QUERY_MAX, ROW_MAX
 
 Ids = NDArray[np.int64]
 Scores = NDArray[np.float32]
-Vectors = NDArray[np.floating]
+Vectors = NDArray[np.floating] | NDArray[np.int8]
 
 _BATCH = 4096
 _TINY = np.finfo(np.float32).tiny
 
 
 def quantise_rows(vectors: Vectors) -> NDArray[np.int8]:
-    """rint(127 x / max|x|) of each row of `vectors: float[n, d]`: int8[n, d]; zeros stay zeros.
-    Raises ValueError when a value is not finite, or d is not in 1..1024."""
+    """rint(127 x / max|x|) of each row of `vectors: float[n, d]`: int8[n, d]; zeros stay zeros,
+    int8 stays as it is.  Raises ValueError when a value is not finite, or d is not in 1..1024."""
     if vectors.ndim != 2 or not 0 < vectors.shape[1] <= MOST_DIMS:
         raise ValueError(f"vectors must be float32[n, 1..{MOST_DIMS}], got shape {vectors.shape}")
+    if vectors.dtype == np.int8:
+        return vectors.astype(np.int8, copy=False)
     if len(vectors) == 1:  # what `remember` does: the path below takes 8 us more
         scaled = _scaled(np.asarray(vectors[0], np.float32), ROW_MAX)
         lone = np.zeros(vectors.shape[1], np.float32) if scaled is None else scaled

@@ -48,13 +48,13 @@ from __future__ import annotations
 import functools
 import mmap
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.disk.container import Container
 from nimad.errors import FormatCorrupt
 from nimad.index.drift import EDGES, PARTS, Fit

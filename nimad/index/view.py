@@ -13,10 +13,11 @@ it was made from: then both copies have the same score, and one is returned.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
+from nimad.dataclass import dataclass
 from nimad.index.hot import Hot
 from nimad.index.kernels.contract import Kernels, Marks
 from nimad.index.params import BlockParams

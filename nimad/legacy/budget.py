@@ -8,10 +8,10 @@ NIMA's becomes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nimad.dataclass import dataclass
 from nimad.errors import SourceTooLarge
 from nimad.legacy.values import Kept
 

@@ -20,10 +20,10 @@ import os
 import tarfile
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from nimad.closing import Closing
+from nimad.dataclass import dataclass
 from nimad.errors import (
     DiskFull,
     SourceChanged,

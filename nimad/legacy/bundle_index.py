@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from nimad.dataclass import dataclass
 from nimad.errors import NimadError, SourceCorrupt, SourceNotRecognised
 from nimad.legacy import checkpoint, sidecar, sparse
 from nimad.legacy.budget import Budget

@@ -10,10 +10,10 @@ import os
 import stat
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from nimad.dataclass import dataclass
 from nimad.errors import (
     NimadError,
     SourceCorrupt,
@@ -104,7 +104,7 @@ def detect(path: Path) -> Detected:
         file_format(head, resolved)
         return store_of([resolved], resolved.parent, resolved)
     _check_header(resolved, head, size)
-    log = _companion(resolved, "-wal")
+    log = beside(resolved, "-wal")
     log_bytes = log.stat().st_size if log.exists() else 0
     return Detected(GRAPH, _glance(resolved, head), resolved, size + log_bytes)
 
@@ -123,7 +123,7 @@ def store_of(files: Sequence[Path], root: Path, path: Path) -> Detected:
         while any(member.name == name for member in members):
             name, number = f"{number}-{name}"[:MAX_NAME], number + 1
         members.append(Member(name, file.resolve()))
-        if (checksum := _companion(file, CHECKSUM)).is_file():
+        if (checksum := beside(file, CHECKSUM)).is_file():
             check_owner(checksum)
             members.append(Member(name + CHECKSUM, checksum.resolve()))
     size = sum(member.path.stat().st_size for member in members)
@@ -181,7 +181,8 @@ def os_error(error: OSError, path: Path | str) -> NimadError:
     return SourceUnreadable(path=path, detail=error.strerror or str(error))
 
 
-def _companion(path: Path, suffix: str) -> Path:
+def beside(path: Path, suffix: str) -> Path:
+    """The file that is named as another one with something behind: its log, its checksum."""
     return path.with_name(path.name + suffix)
 
 
@@ -215,7 +216,7 @@ def _check_header(path: Path, head: bytes, size: int) -> None:
     # The count is only valid when both change counters agree (older writers left it alone), and
     # pages that live in a write-ahead log or were moved by an unfinished commit are not missing.
     valid = head[24:28] == head[92:96]
-    unfinished = any(_companion(path, suffix).exists() for suffix in ("-wal", "-journal"))
+    unfinished = any(beside(path, suffix).exists() for suffix in ("-wal", "-journal"))
     if valid and not unfinished and size < pages * page:
         raise SourceCorrupt(
             path=path, detail=f"it has {size} bytes where its header says {pages * page}"
@@ -231,7 +232,7 @@ def _glance(path: Path, head: bytes) -> int:
     may merely be changing: only the snapshot, which is stable, may say so.
     """
     in_wal_mode = head[18] == 2 or head[19] == 2
-    log_beside = _companion(path, "-wal").exists()
+    log_beside = beside(path, "-wal").exists()
     flags = "mode=ro&immutable=1" if in_wal_mode else "mode=ro"
     try:
         with sqlite_errors(path), closing(open_source(path, flags, timeout=0.2)) as connection:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from nimad.dataclass import dataclass
 from nimad.errors import SourceCorrupt
 from nimad.legacy.budget import Budget
 

@@ -34,13 +34,14 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from nimad import times
+from nimad.dataclass import dataclass
 from nimad.legacy.values import BrokenText, Value, canonical_json, encodes, pack, unpack
 from nimad.model import LAYERS, MAX_KEPT, MAX_TEXT, Memory
 

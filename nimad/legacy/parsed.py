@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from nimad.dataclass import dataclass
 from nimad.errors import SourceCorrupt, SourceNotRecognised
 
 MAX_DIMENSION = 1 << 20

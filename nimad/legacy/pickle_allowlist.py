@@ -20,9 +20,9 @@ from __future__ import annotations
 import datetime
 import math
 import struct
-from dataclasses import dataclass
 from typing import Any
 
+from nimad.dataclass import dataclass
 from nimad.legacy.pickle_vm import Builders, Name, Span, as_key
 
 STORAGES = {

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from nimad.dataclass import dataclass
 from nimad.errors import SourceCorrupt, SourceUnsafe
 from nimad.legacy.budget import Budget
 from nimad.legacy.values import BrokenText

@@ -19,9 +19,9 @@ import shutil
 import sqlite3
 from collections.abc import Collection, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
+from nimad.dataclass import dataclass
 from nimad.disk.durable import fsync_dir
 from nimad.disk.failures import Fault, sqlite_fault
 from nimad.errors import NimadError

@@ -29,14 +29,14 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nimad.closing import Closing
+from nimad.dataclass import dataclass
 from nimad.disk.failures import Fault, sqlite_fault
 from nimad.errors import DiskFull, SourceChanged, SourceNotRecognised, SourceUnreadable
-from nimad.legacy.detect import GRAPH, NOT_SQLITE, SQLITE_MAGIC, open_plain, os_error
+from nimad.legacy.detect import GRAPH, NOT_SQLITE, SQLITE_MAGIC, beside, open_plain, os_error
 from nimad.legacy.schema import identify, open_source, sqlite_errors
 from nimad.legacy.scratch import private_directory, scratch_directory
 from nimad.model import AttachRequest
@@ -109,11 +109,11 @@ def consistent_copy(path: Path, into: Path | None = None) -> Iterator[tuple[Path
     except OSError as error:
         raise os_error(error, path) from error
     for suffix in ("-wal", "-shm", "-journal"):
-        if _beside(source, suffix).is_symlink():  # SQLite would follow it, and never makes one
-            raise SourceUnreadable(path=_beside(source, suffix), detail="it is a link")
+        if beside(source, suffix).is_symlink():  # SQLite would follow it, and never makes one
+            raise SourceUnreadable(path=beside(source, suffix), detail="it is a link")
     with private_directory(into) as scratch:
         copy = scratch / "copy.sqlite"
-        sizes = [file_signature(_beside(source, suffix))[1] for suffix in ("", "-wal", "-journal")]
+        sizes = [file_signature(beside(source, suffix))[1] for suffix in ("", "-wal", "-journal")]
         check_space(sum(sizes) + sizes[1], source, into)  # the log is written twice
         try:
             _copy_consistently(source, copy)
@@ -121,7 +121,14 @@ def consistent_copy(path: Path, into: Path | None = None) -> Iterator[tuple[Path
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(detail=f"the copy of {source} did not fit in {into}") from error
             raise os_error(error, source) from error
-        _finish(copy, source)
+        # one plain file is made of the copy: its log written back, what was not committed undone
+        with copy.open("rb") as file:
+            if file.read(len(SQLITE_MAGIC)) != SQLITE_MAGIC:
+                raise SourceNotRecognised(path=source, detail=NOT_SQLITE)
+        with sqlite_errors(source), closing(open_source(copy, "mode=rw")) as connection:
+            connection.execute("PRAGMA synchronous=OFF")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute("PRAGMA journal_mode=DELETE")
         yield copy, source
 
 
@@ -170,7 +177,7 @@ def _copy_consistently(source: Path, copy: Path) -> None:
         # too: so the lock is taken anew before each attempt.
         for again in (True, False):
             locked = _lock_shared(file.fileno())
-            if not all(_beside(source, suffix).exists() for suffix in ("-wal", "-shm")):
+            if not all(beside(source, suffix).exists() for suffix in ("-wal", "-shm")):
                 break
             before = _signatures(source)
             if not _backup(source, copy):
@@ -235,7 +242,7 @@ def _copy_files(source: Path, copy: Path, steady: bool) -> None:
         if settle(max(signature[2] for signature in before)):
             before = _signatures(source)
         for suffix in ("", "-wal", "-journal"):
-            _copy_file(_beside(source, suffix), _beside(copy, suffix), required=not suffix)
+            _copy_file(beside(source, suffix), beside(copy, suffix), required=not suffix)
         if steady or _signatures(source) == before:
             return
         time.sleep(0.05 * (attempt + 1))
@@ -262,8 +269,8 @@ def _signatures(source: Path) -> list[FileSignature]:
 
     -shm counts by its inode alone: locking writes to it, and its birth means that a writer came.
     """
-    found = [file_signature(_beside(source, suffix)) for suffix in ("", "-wal", "-journal")]
-    return [*found, (file_signature(_beside(source, "-shm"))[0], 0, 0)]
+    found = [file_signature(beside(source, suffix)) for suffix in ("", "-wal", "-journal")]
+    return [*found, (file_signature(beside(source, "-shm"))[0], 0, 0)]
 
 
 def file_signature(path: Path) -> FileSignature:
@@ -275,27 +282,9 @@ def file_signature(path: Path) -> FileSignature:
     return (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
-
-
 def _remove(path: Path) -> None:
     for suffix in ("", "-wal", "-shm", "-journal"):
-        _beside(path, suffix).unlink(missing_ok=True)
-
-
-# --- the finished copy --------------------------------------------------------------------------
-
-
-def _finish(copy: Path, source: Path) -> None:
-    """Make the copy one plain file: log written back, commit undone."""
-    with copy.open("rb") as file:
-        if file.read(len(SQLITE_MAGIC)) != SQLITE_MAGIC:
-            raise SourceNotRecognised(path=source, detail=NOT_SQLITE)
-    with sqlite_errors(source), closing(open_source(copy, "mode=rw")) as connection:
-        connection.execute("PRAGMA synchronous=OFF")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.execute("PRAGMA journal_mode=DELETE")
+        beside(path, suffix).unlink(missing_ok=True)
 
 
 def digest_of(fd: int) -> tuple[str, int]:

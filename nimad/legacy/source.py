@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nimad.dataclass import dataclass
 from nimad.errors import (
     NimadError,
     SourceAltered,

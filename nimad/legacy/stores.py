@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from nimad.dataclass import dataclass
 from nimad.errors import NimadError, SourceNotRecognised, SourceUnreadable
 from nimad.legacy.detect import (
     CHECKPOINT,

@@ -16,8 +16,9 @@ import json
 import math
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from nimad.dataclass import dataclass
 
 MAX_DEPTH = 24
 """Levels of a value that are kept; what is nested deeper becomes {"$kept": ...}."""

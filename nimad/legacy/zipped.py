@@ -15,10 +15,10 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from nimad.dataclass import dataclass
 from nimad.errors import SourceCorrupt, SourceUnsupported
 
 LOCAL, END = b"PK\x03\x04", b"PK\x05\x06"

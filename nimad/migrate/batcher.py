@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from nimad.dataclass import dataclass
 from nimad.probe import cgroup, memory, pressure
 from nimad.probe.board import board as this_board
 

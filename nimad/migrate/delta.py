@@ -16,10 +16,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from nimad.core.store import MemoryStore
+from nimad.dataclass import dataclass
 from nimad.disk.durable import crash_point
 from nimad.disk.handed_over import check_handed_over
 from nimad.errors import SourceChanged, UsageError

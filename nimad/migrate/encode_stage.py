@@ -13,13 +13,14 @@ start computes again; what is listed is never encoded twice.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nimad.core import segments
 from nimad.core.store import MemoryStore
+from nimad.dataclass import dataclass
 from nimad.disk.durable import crash_point
 from nimad.embed.base import Embedder
 from nimad.migrate.run import Run

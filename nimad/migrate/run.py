@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import tzinfo
 
 from nimad.background.idle_conditions import GATED_SECONDS
 from nimad.closing import Closing
 from nimad.config import Config
 from nimad.core.store import MemoryStore
+from nimad.dataclass import dataclass
 from nimad.legacy.snapshot_kinds import open_snapshot
 from nimad.legacy.source import LegacySource
 from nimad.legacy.sqlite import LegacyGraph, Overlay

@@ -16,7 +16,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from itertools import chain
 from typing import Any
 
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.core.store import MemoryStore
+from nimad.dataclass import dataclass
 from nimad.dense.encoder import code
 from nimad.dense.files import Opened
 from nimad.dense.spectrum import Shape, to_spectrum

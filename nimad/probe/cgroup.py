@@ -10,9 +10,9 @@ Source: Linux, Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from pathlib import Path
 
+from nimad.dataclass import dataclass
 from nimad.probe.board import read
 
 PROC = Path("/proc")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from nimad.dataclass import dataclass
 from nimad.probe.board import read
 
 SYS = Path("/sys")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -53,8 +54,8 @@ CODES = {
 _TYPES |= dict.fromkeys(CODES, (np.uint8, 0))
 MOST_WORDS = (1 << 16) - 1
 """Length of the longest text that BM25 tells from longer ones [words]."""
-_SCANNED = 300_000
-"""Fingerprints that are compared faster than a few are looked up in their order."""
+_SCANNED = 20_000
+"""Fingerprints that are compared as fast as a few are looked up in their order."""
 SAVED = {name: kind for name, (kind, _) in _TYPES.items() if name != "length"}
 """The columns that a file holds; lengths depend on the embedder, too."""
 
@@ -82,6 +83,8 @@ class Columns:
         subjects: the names in `who` and their codes.
         seen: the last change of the records that is in the columns; -1 before the first.
         version: counts the changes of the columns.
+        edits: counts those of rows that were there already; new rows alone change only `version`.
+        layout: counts the times that memories got other rows.
         changed: rows that came or went since the columns were in a file.
         word_parts, before_parts, after_parts: these columns as kernels take them.
         mapped: rows that lie in the file (nimad/disk/private_map.py); their pages can be given back
@@ -105,7 +108,7 @@ class Columns:
     alive: NDArray[np.bool_]
 
     def __init__(self) -> None:
-        self.version = 0
+        self.version = self.edits = self.layout = 0
         self.changed = 0
         self.clear()
 
@@ -114,7 +117,8 @@ class Columns:
         self.count = 0
         self.dead = 0
         self.seen = -1
-        self.version += 1
+        self.note_edit()
+        self.layout += 1
         self.subjects = Subjects()
         self._sessions: dict[Session, int] | NDArray[np.int64] = {}
         self._ends: dict[int, int] | None = {}
@@ -149,7 +153,7 @@ class Columns:
         self.alive[rows] = False
         self.changed += len(rows)
         self.dead += len(rows)
-        self.version += 1
+        self.note_edit()
 
     def compact(self) -> None:
         """Take the dead rows out; no row has one as its neighbour."""
@@ -163,6 +167,12 @@ class Columns:
         self.count, self.dead = len(kept), 0
         self._show_rows()
         self._ends = None
+        self.note_edit()
+        self.layout += 1
+
+    def note_edit(self) -> None:
+        """Rows that were there already have changed."""
+        self.edits += 1
         self.version += 1
 
     @property
@@ -264,16 +274,9 @@ class Columns:
         found: Rows = rows[self.id[rows] == ids]
         return found
 
-    def among(self, ids: Rows, values: NDArray[Any]) -> tuple[Rows, NDArray[Any]]:
-        """The rows of `ids: int64[m]` (ascending) and their values."""
-        rows = self.rows_of(ids)
-        if len(rows) == len(ids):
-            return rows, values
-        return rows, values[np.isin(ids, self.id[rows], assume_unique=True)]
-
     def spoken_by(self, subjects: Rows, rows: Rows) -> NDArray[np.bool_]:
         """bool[m]: which rows are of one of some subjects."""
-        return _any_of(self.who[rows], subjects)
+        return any_of(self.who[rows], subjects)
 
     def same_as(self, text: str) -> Rows:
         """int64[m]: the rows whose text is this one in the common form."""
@@ -286,17 +289,23 @@ class Columns:
         Mapped rows are found by their order, others are looked at one by one.
         """
         order = self._order
-        if order is None or len(prints) * self.count < _SCANNED:
-            return np.flatnonzero(_any_of(self.print, prints))
-        values, found = self.print, []
+        if order is None or self.count < _SCANNED:
+            return np.flatnonzero(any_of(self.print, prints))
+        found, count, reach = [], len(order), 2 * isqrt(len(order)) + 2
+        place, value = order.data, self.print.data.__getitem__  # as whole numbers of Python
         for wanted in prints.tolist():
-            first = bisect_left(order, wanted, key=values.__getitem__)
-            if first < len(order) and values[order[first]] == wanted:
+            # spread evenly, so it stands within four standard deviations of where it should
+            middle = ((wanted + (1 << 63)) * count) >> 64
+            low, high = max(middle - reach, 0), min(middle + reach, count)
+            if value(place[low]) >= wanted or value(place[high - 1]) < wanted:  # many are the same
+                low, high = 0, count
+            first = bisect_left(place, wanted, low, high, key=value)
+            if first < count and value(place[first]) == wanted:
                 end = first + 1
-                if end < len(order) and values[order[end]] == wanted:
-                    end = bisect_right(order, wanted, lo=end, key=values.__getitem__)
+                if end < count and value(place[end]) == wanted:
+                    end = bisect_right(place, wanted, end, key=value)
                 found.append(order[first:end])
-        later = np.flatnonzero(_any_of(values[len(order) :], prints)) + len(order)
+        later = np.flatnonzero(any_of(self.print[count:], prints)) + count
         return np.sort(np.concatenate([*found, later]).astype(np.int64))
 
     def said(self, rows: Rows) -> list[tuple[int, int]]:
@@ -318,7 +327,7 @@ class Columns:
         ]
 
 
-def _any_of(values: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.bool_]:
+def any_of(values: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.bool_]:
     """Which values are any of a few wanted ones."""
     hit: NDArray[np.bool_] = values == wanted[0]
     for one in wanted[1:]:

@@ -28,13 +28,13 @@ import logging
 import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.disk.container import Container, write_container
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.disk.private_map import map_rows

@@ -16,11 +16,12 @@ from nimad.recall.columns import CODES, MOST_WORDS, NONE, Columns, Session, fing
 from nimad.recall.layers import is_instruction
 from nimad.recall.subjects import NO_SUBJECT, Subjects
 from nimad.store import rows
+from nimad.store.bounded import rows_within
 from nimad.store.records import Records
 from nimad.words.index import TermIndex
 
-_PAGE = 5000
-"""Memories read by one statement."""
+_PAGE, _PAGE_CHARS = 5000, 1_000_000
+"""Memories read by one statement, and the length of their texts [memories], [characters]."""
 _CHANGES = 100_000
 """Changes of the log read at once."""
 _BULK_ROWS = _PAGE // 10
@@ -97,15 +98,13 @@ class ColumnsFollower:
         columns = self._columns
         start = columns.count
         while most and columns.last_id < last:
-            limit = min(most, _PAGE)
-            bounds = (columns.last_id + 1, last, limit)
-            page = self._records.rows(PAGE_SQL, bounds)
-            if page:
-                words = self._terms.add([row[0] for row in page], [row[8] for row in page])
-                columns.append(_fields_of(page, words, columns.subjects, columns.sessions))
-            if len(page) < limit:
+            bounds = (columns.last_id + 1, last, min(most, _PAGE))
+            page = rows_within(self._records, PAGE_SQL, bounds, 8, _PAGE_CHARS)
+            if not page:
                 break
-            most -= limit
+            words = self._terms.add([row[0] for row in page], [row[8] for row in page])
+            columns.append(_fields_of(page, words, columns.subjects, columns.sessions))
+            most -= len(page)
         added = columns.count - start
         if added:
             if added > _BULK_ROWS:
@@ -131,7 +130,7 @@ class ColumnsFollower:
             columns.touch(("time",), rows)
             columns.time[rows] = found[:, 1]
             session_neighbours.link_all_rows(columns)
-            columns.version += 1
+            columns.note_edit()
             columns.changed += int(np.count_nonzero(changed))
 
     def _remove(self, ranges: Sequence[tuple[int, int]]) -> None:

@@ -9,11 +9,12 @@ by the same speaker.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.model import EVERYTHING, TURN_ROLES, Filter, Hit, Memory
 from nimad.recall.columns import NONE, Columns
 from nimad.store.bounded import get_within

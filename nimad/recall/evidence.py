@@ -21,12 +21,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.embed.base import Embedder
 from nimad.index.kernels.contract import Numbers
 from nimad.recall import evidence_weights, lexical
@@ -81,6 +82,8 @@ UNSEEN = 10
 """Memories that a store is taken to have besides, without any word of the question."""
 LEAST_SPREAD = 0.01
 """Of cosines in a store: below, it says nothing [standard deviation]."""
+_FEWER = 2
+"""Factor by which holders of a term are fewer than rows where looking them up is quicker."""
 NEVER = np.float32(-9)
 """Below every cosine."""
 USUAL_SIGNAL = 4.0
@@ -293,12 +296,16 @@ def _cover(rarity: Mapping[str, float], holders: Mapping[str, Numbers], sides: S
             share[holders[term].astype(np.int64)] += np.float32(value)
         rows = np.arange(len(share)) if sides.near is None else sides.near.rows
     else:
-        leaders = words.leaders(words.weights.candidates)[0]
+        leaders = words.leaders(words.most)[0]
         rows = leaders if sides.near is None else sides.near.rows
         share = np.zeros(len(rows), np.float32)
         sought = rows.astype(np.uint32)
         for term, value in rarity.items():
-            if len(held := holders[term]):
+            held = holders[term]
+            if len(held) * _FEWER < len(rows):  # then these are looked up, not the rows
+                at = sought.searchsorted(held)
+                share[at[sought.take(at, mode="clip") == held]] += np.float32(value)
+            elif len(held):
                 share += np.float32(value) * (
                     held.take(held.searchsorted(sought), mode="clip") == sought
                 )

@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
+from nimad.dataclass import dataclass
 from nimad.index.kernels.contract import Counts, Numbers
 from nimad.index.kernels.loader import load_kernels
 from nimad.recall import literals
@@ -93,6 +94,11 @@ class LexicalScores:
     def _shares(self) -> tuple[float, float, float]:
         return self.weights.word_before, self.weights.word_beyond, self.weights.word_after
 
+    @property
+    def most(self) -> int:
+        """How many of the best are compared by meaning, in a large store."""
+        return self.weights.compared(self.columns.count)
+
     def release(self) -> None:
         """The query is answered: the next one may have the room."""
         if len(_SPARE) < 2 and self.columns.count > self.weights.exact_rows:
@@ -109,7 +115,7 @@ class LexicalScores:
         """The highest that is shared; 0 without any."""
         if self.columns.count <= self.weights.exact_rows:
             return float(self.shared.max(initial=0.0))
-        return float(self.leaders(self.weights.candidates)[1].max(initial=0.0))
+        return float(self.leaders(self.most)[1].max(initial=0.0))
 
     def leaders(self, count: int, mask: Flags | None = None) -> tuple[Rows, Floats]:
         """int64[m], ascending: the `count` rows (of a mask) that share most, of WIDE times as many
@@ -279,13 +285,7 @@ class _Sums:
 
     def _holders(self, term: str) -> tuple[Numbers, Counts]:
         """The rows in the scope that hold a term, ascending, and how often."""
-        columns, found = self.columns, None
-        if columns.without_gaps:
-            found = self.terms.rows(term, int(columns.id[0]), columns.last_id)
-        if found is None:
-            postings = self.terms.postings(term, columns.last_id)
-            rows, counts = columns.among(postings.ids, postings.counts)
-            found = rows.astype(np.uint32), counts
+        found = self.terms.rows(term, self.columns.id, self.columns.layout)
         if not self.scope.whole:
             inside = self.scope.mask[found[0].astype(np.int64)]  # 5 times as fast as with uint32
             found = found[0][inside], found[1][inside]
@@ -315,7 +315,7 @@ def _chosen(
     for term in question.terms:
         watch.check()
         if scope.bound:
-            rows = columns.rows_of(terms.postings(term, columns.last_id).ids)
+            rows = terms.rows(term, columns.id, columns.layout)[0]
             holders[term] = int(np.count_nonzero(scope.mask[rows]))
         else:
             holders[term] = terms.holders(term)

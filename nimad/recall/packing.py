@@ -8,9 +8,9 @@ best hit that is larger than the whole budget is cut, at the end of a sentence.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from nimad import prompt
+from nimad.dataclass import dataclass
 from nimad.model import Memory
 from nimad.patterns import lazy_pattern
 from nimad.recall.context import Passage

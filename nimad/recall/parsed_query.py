@@ -12,12 +12,12 @@ What a query costs does not grow with its length: what is looked at is cut befor
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import tzinfo
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.patterns import lazy_pattern
 from nimad.recall import speaker_prefix
 from nimad.recall.columns import Columns

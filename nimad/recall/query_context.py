@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from datetime import tzinfo
 
+from nimad.dataclass import dataclass
 from nimad.embed.base import Embedder
 from nimad.errors import QueryTooLong
 from nimad.index.blocks import BlockIndex

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.model import Filter
 from nimad.recall import speaker_prefix
-from nimad.recall.columns import CODES, Columns, Rows
+from nimad.recall.columns import CODES, Columns, Rows, any_of
 from nimad.recall.layers import INPUT, OUTPUT
 from nimad.recall.subjects import NO_SUBJECT
 from nimad.recall.weights import Weights
@@ -47,11 +49,12 @@ class Scope:
         mask: bool[n], what may be returned.
         whole: that is every row.  filtered: rows that exist are left out.
         count: how many may be returned.
+        lengths: int64[m], how many of them have a text of that many words.
         average: how many words a text in the mask has.
         k1, b: of BM25, see `Weights`.
         subjects: bool[codes], whose memories are among them.
         prefixes: the codes of speakers in the texts, see `speaker_prefix`.
-        first, last: the times between which those lie that have one.
+        first, last: the times between which those lie that have one; 0 without any.
         layers: the codes of the layers of a chat with an agent, see `nimad.recall.layers`.
         instructions: bool[n] and int64[m], ascending: the standing instructions that users gave;
             None without any.
@@ -63,6 +66,7 @@ class Scope:
     whole: bool
     filtered: bool
     count: int
+    lengths: NDArray[np.int64]
     average: float
     k1: float
     b: float
@@ -75,19 +79,19 @@ class Scope:
     id: Rows
     who: NDArray[np.int32]
     bound: bool
-    _spoken: dict[tuple[int, ...], NDArray[np.uint32]] = field(default_factory=dict)
+    _spoken: dict[tuple[int, ...], tuple[int, NDArray[np.uint32]]] = field(default_factory=dict)
 
     def spoken_by(self, subjects: Rows) -> NDArray[np.uint32]:
         """uint32[m], ascending: the rows of some subjects; kept for the next query."""
         key = tuple(subjects.tolist())
-        if (known := self._spoken.get(key)) is None:
-            if len(self._spoken) >= _SUBJECTS_KEPT:
+        looked, found = self._spoken.get(key, (0, np.zeros(0, np.uint32)))
+        if looked < len(self.who):
+            if looked == 0 and len(self._spoken) >= _SUBJECTS_KEPT:
                 self._spoken.clear()
-            mine = self.who == key[0]
-            for code in key[1:]:
-                mine |= self.who == code
-            known = self._spoken[key] = np.flatnonzero(mine).astype(np.uint32)
-        return known
+            more = np.flatnonzero(any_of(self.who[looked:], subjects)) + looked
+            found = np.append(found, more.astype(np.uint32))
+            self._spoken[key] = len(self.who), found
+        return found
 
     @functools.cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -97,6 +101,8 @@ class Scope:
     @functools.cached_property
     def sample(self) -> Rows:
         """int64[m], ascending: some of the rows, of which the usual cosine is taken."""
+        if self.whole:  # each row is its own place
+            return places_evenly(self.count, BLOCKS)
         return evenly(self.rows, BLOCKS)
 
     @functools.cached_property
@@ -119,52 +125,59 @@ class Scopes:
         self._lock = threading.Lock()
         self._weights = weights
         self._kept: OrderedDict[Filter, Scope] = OrderedDict()
-        self._version = -1
+        self._edits = -1
+        self._looked = 0
         self._codes: dict[str, set[int]] = {}
-        """The codes that occur, of each field of few values."""
+        """The codes that occur in the rows looked at, of each field of few values."""
 
     def of(self, where: Filter) -> Scope:
-        """What passes a filter now."""
+        """What passes a filter now.  New rows are added to what is known of the others."""
+        columns = self._columns
         with self._lock:
-            if self._version != self._columns.version:
+            if self._edits != columns.edits:
                 self._kept.clear()
-                self._version = self._columns.version
-                self._codes = {
-                    name: set(np.flatnonzero(np.bincount(getattr(self._columns, name))).tolist())
-                    for name in CODES
-                }
+                self._edits, self._looked = columns.edits, 0
+                self._codes = {name: set() for name in CODES}
+            if self._looked < columns.count:
+                for name, known in self._codes.items():
+                    fresh = np.bincount(getattr(columns, name)[self._looked :])
+                    known.update(np.flatnonzero(fresh).tolist())
+                self._looked = columns.count
             where = self._without_idle(where)
-            if where not in self._kept:
-                self._kept[where] = self._make_scope(where)
+            scope = self._kept.get(where)
+            if scope is None or len(scope.mask) < columns.count:
+                scope = self._kept[where] = self._make_scope(where, scope)
             self._kept.move_to_end(where)
-            most = _KEPT if self._columns.count <= _LARGE else _LARGE_KEPT
+            most = _KEPT if columns.count <= _LARGE else _LARGE_KEPT
             while len(self._kept) > most:
                 self._kept.popitem(last=False)
-            return self._kept[where]
+            return scope
 
-    def _mask_of(self, where: Filter) -> NDArray[np.bool_]:
-        """bool[n]: the rows that pass a filter."""
+    def _mask_of(self, where: Filter, first: int) -> NDArray[np.bool_]:
+        """bool[n - first]: the rows from one on that pass a filter."""
         columns = self._columns
-        mask = columns.alive.copy()
+        mask = columns.alive[first:].copy()
         for column, name in ((columns.namespace, where.namespace), (columns.layer, where.layer)):
             if name is not None:
                 sql = "SELECT id FROM names WHERE folded = ?"
                 codes = [code for (code,) in self._records.rows(sql, (common_form(name),))]
-                mask &= np.isin(column, codes)
+                mask &= np.isin(column[first:], codes)
         for name, code_of in CODES.items():
             if wanted := getattr(where, name):
                 codes = [code_of.get(value, 0) for value in wanted]
-                mask &= np.isin(getattr(columns, name), codes)
+                mask &= np.isin(getattr(columns, name)[first:], codes)
         if where.within is not None:
-            mask &= np.isin(columns.namespace, self._records.names_within(where.within))
+            mask &= np.isin(columns.namespace[first:], self._records.names_within(where.within))
         if where.who is not None:
-            mask &= columns.who == columns.subjects.codes.get(common_form(where.who), _NO_ROW)
+            code = columns.subjects.codes.get(common_form(where.who), _NO_ROW)
+            mask &= columns.who[first:] == code
+        time = columns.time[first:]
         if where.after is not None or where.before is not None:
-            mask &= columns.time != 0
+            mask &= time != 0
         if where.after is not None:
-            mask &= columns.time >= where.after
+            mask &= time >= where.after
         if where.before is not None:
-            mask &= columns.time < where.before
+            mask &= time < where.before
         rest = Filter(
             where=where.where,
             agent=where.agent,
@@ -175,7 +188,7 @@ class Scopes:
         if rest:
             kept = np.zeros(columns.count, np.bool_)
             kept[columns.rows_of(self._records.matching(rest))] = True
-            mask &= kept
+            mask &= kept[first:]
         return mask
 
     def _without_idle(self, where: Filter) -> Filter:
@@ -188,46 +201,97 @@ class Scopes:
                 idle[name] = ()
         return replace(where, **idle) if idle else where
 
-    def _make_scope(self, where: Filter) -> Scope:
+    def _make_scope(self, where: Filter, known: Scope | None) -> Scope:
+        """The scope of a filter; `known`: that of the rows before the new ones."""
         columns, weights = self._columns, self._weights
-        mask = self._mask_of(where)
-        count = int(np.count_nonzero(mask))
-        times = columns.time[mask & (columns.time != 0)]
-        words = columns.words[mask]
-        average = max(float(words.mean(dtype=np.float64)), 1.0) if count else 1.0
-        low, high = MIXED
-        spread = float(np.log1p(words).std(dtype=np.float64)) if count else 0.0
-        mixed = min(max((spread - low) / (high - low), 0.0), 1.0)
+        first = 0 if known is None else len(known.mask)
+        fresh = self._mask_of(where, first)
+        lengths = np.bincount(columns.words[first:][fresh])
         layers = dict(self._records.rows(_LAYERS_SQL, (INPUT, OUTPUT)))
-        told = columns.instructs & (columns.layer == layers.get(INPUT, _NO_ROW))
-        who = columns.who[mask]
-        known = np.maximum(who, NO_SUBJECT) + 1
-        present = np.bincount(known, minlength=columns.subjects.next_code + 1)[1:] > 0
+        who = np.maximum(columns.who[first:][fresh], NO_SUBJECT) + 1
+        present = np.bincount(who, minlength=columns.subjects.next_code + 1)[1:] > 0
+        time = columns.time[first:][fresh]
+        times = time[time != 0]
+        mask, earlier, prefixes = fresh, list[int](), frozenset[int]()
+        if known is not None:
+            mask = np.concatenate([known.mask, fresh])
+            lengths = _sum_of(lengths, known.lengths)
+            present[: len(known.subjects)] |= known.subjects
+            earlier, prefixes = [known.first, known.last], known.prefixes
+        if (columns.who[first:] < NO_SUBJECT).any():
+            prefixes = speaker_prefix.recurring(columns.who[mask])
+        if len(times):
+            earlier += [int(times.min()), int(times.max())]
+        moments = [*filter(None, earlier)]
+        count, average, spread = _measured(lengths)
+        low, high = MIXED
+        mixed = min(max((spread - low) / (high - low), 0.0), 1.0)
         return Scope(
             mask=mask,
             whole=count == columns.count,
             filtered=count < columns.count - columns.dead,
             count=count,
+            lengths=lengths,
             average=average,
             k1=weights.k1,
             b=weights.b + (1 - weights.b) * mixed,
             subjects=present,
-            prefixes=speaker_prefix.recurring(who),
-            first=int(times.min()) if len(times) else 0,
-            last=int(times.max()) if len(times) else 0,
+            prefixes=prefixes,
+            first=min(moments, default=0),
+            last=max(moments, default=0),
             layers=layers,
-            instructions=(told, np.flatnonzero(told)) if told.any() else None,
+            instructions=self._instructions(layers.get(INPUT, _NO_ROW), known),
             id=columns.id,
             who=columns.who,
             bound=where.within is not None,
+            _spoken={} if known is None else known._spoken,
         )
+
+    def _instructions(self, layer: int, known: Scope | None) -> tuple[Flags, Rows] | None:
+        """See `Scope`; `layer` is that of what users say."""
+        columns, first = self._columns, 0 if known is None else len(known.mask)
+        told = columns.instructs[first:] & (columns.layer[first:] == layer)
+        earlier = None if known is None else known.instructions
+        if earlier is None:
+            if not told.any():
+                return None
+            earlier = np.zeros(first, np.bool_), np.zeros(0, np.int64)
+        rows = np.append(earlier[1], np.flatnonzero(told) + first)
+        return np.append(earlier[0], told), rows
+
+
+def _sum_of(some: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The sum of two tallies, the shorter one of which has no more to add."""
+    total = np.zeros(max(len(some), len(others)), np.int64)
+    total[: len(some)] += some
+    total[: len(others)] += others
+    return total
+
+
+def _measured(lengths: NDArray[np.int64]) -> tuple[int, float, float]:
+    """How many texts there are, their mean length, at least 1, and the standard deviation of the
+    logarithms of their lengths, of a tally of these."""
+    count = int(lengths.sum())
+    if not count:
+        return 0, 1.0, 0.0
+    words = np.flatnonzero(lengths)
+    lengths = lengths[words]
+    average = max(float((lengths * words).sum()) / count, 1.0)
+    logs = np.log1p(words.astype(np.uint16)).astype(np.float64)
+    mean = float((lengths * logs).sum()) / count
+    return count, average, math.sqrt(float((lengths * (logs - mean) ** 2).sum()) / count)
 
 
 def evenly(rows: Rows, blocks: int) -> Rows:
     """Some of the rows in blocks of neighbours, all over them: vectors that lie beside each other
     share pages.  All of them where they are few."""
-    if len(rows) <= 2 * blocks * _BLOCK:
-        return rows
-    starts = np.linspace(0, len(rows) - _BLOCK, blocks).astype(np.int64)
-    found: Rows = rows[(starts[:, None] + np.arange(_BLOCK)).ravel()]
-    return found
+    places = places_evenly(len(rows), blocks)
+    return rows if len(places) == len(rows) else rows[places]
+
+
+def places_evenly(count: int, blocks: int) -> Rows:
+    """The places of these among `count` rows."""
+    if count <= 2 * blocks * _BLOCK:
+        return np.arange(count)
+    starts = np.linspace(0, count - _BLOCK, blocks).astype(np.int64)
+    return (starts[:, None] + np.arange(_BLOCK)).ravel()

@@ -6,13 +6,14 @@ One call looks at one version of the columns and changes nothing, so queries go 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.errors import Degraded, WordsDamaged
 from nimad.index.rowsets import distinct
 from nimad.recall import evidence, lexical

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.embed.base import Embedder
 from nimad.index.blocks import BlockIndex
 from nimad.index.located import Located
@@ -31,7 +32,7 @@ LATE_ROWS = 32
 FAR_EFFORT = 1.0
 """Search effort (share of normal) for the far end.  With 0.25, .05 ms less at 100,000 memories,
 .9915 of the ten best are those of scoring every row instead of .996 (`whole_path`)."""
-NEAR_EFFORT = 0.4
+NEAR_EFFORT = 0.3
 """Search effort (share of normal) where words have found candidates, too: half of the time at
 100,000 memories, and the same ten best."""
 _BATCH = 4096
@@ -187,7 +188,7 @@ class SemanticScorer:
         columns, weights, scope = self._columns, self._weights, about.scope
         if scope.count <= weights.exact_rows // 4:
             return scope.rows
-        most, few = (max(n, 2 * about.wanted) for n in (weights.candidates, weights.nearest))
+        most, few = (max(n, 2 * about.wanted) for n in (about.words.most, weights.nearest))
         sets = [about.words.leaders(most)[0]]
         if about.extra is not None:
             sets += about.extra.leaders(most)

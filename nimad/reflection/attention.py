@@ -12,12 +12,12 @@ smaller id wins.  What is kept of a winner is its id (nimad/store/broadcasts.py)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nimad.core.store import MemoryStore
+from nimad.dataclass import dataclass
 from nimad.model import ORIGINS, UNKNOWN, Filter, Memory, now_ms
 from nimad.namespaces import Namespaces
 from nimad.reflection import affects, goals

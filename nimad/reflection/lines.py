@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, tzinfo
 from typing import Any
 
+from nimad.dataclass import dataclass
 from nimad.model import Memory
 
 QUOTED = ("quote", "promise", "goal")

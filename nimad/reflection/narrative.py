@@ -8,13 +8,14 @@ memories and people are of all.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import tzinfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nimad.core.store import MemoryStore
+from nimad.dataclass import dataclass
 from nimad.model import Filter, Memory
 from nimad.recall import speaker_prefix
 from nimad.recall.subjects import NO_SUBJECT

@@ -11,8 +11,9 @@ import struct
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from nimad.dataclass import dataclass
 from nimad.errors import NamespaceDenied, NotPermitted, OwnerOnly
 from nimad.namespaces import Bounds, Rule
 

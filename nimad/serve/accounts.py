@@ -10,9 +10,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
+from nimad.dataclass import dataclass
 from nimad.limits import MAX_FRAME, MAX_NODES, count_separators
 
 USER_REQUESTS = 16

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from nimad import checks
@@ -89,8 +88,13 @@ class DocumentVerbs:
         for (namespace, key), given in last.items():
             if given["value"] is None:
                 names.append((namespace, key))
-            else:
-                made.append(_memory(namespace, given))
+                continue
+            text = documents.text_of(given["value"]) if given["text"] is None else given["text"]
+            named = ("who", "importance", "origin", "agent")
+            rest = {name: given[name] for name in named if given[name] is not None}
+            tags, value = tuple(given["tags"] or ()), given["value"] or None
+            # its text may be empty: then no search finds it
+            made.append(Memory(text, namespace=namespace, key=key, extra=value, tags=tags, **rest))
         self._documents.put(made, names)
         return {"put": len(made), "gone": len(names)}
 
@@ -140,12 +144,3 @@ class DocumentVerbs:
         where = Filter(tree=call.params["tree"], documents=True, within=call.within)
         first, limit = call.params["offset"], call.params["limit"]
         return {"namespaces": self._documents.namespaces(where)[first : first + limit]}
-
-
-def _memory(namespace: str, given: Mapping[str, Any]) -> Memory:
-    """The memory that a document is; its text may be empty: then no search finds it."""
-    text = documents.text_of(given["value"]) if given["text"] is None else given["text"]
-    rest = {n: given[n] for n in ("who", "importance", "origin", "agent") if given[n] is not None}
-    tags = tuple(given["tags"] or ())
-    key, value = given["key"], given["value"] or None
-    return Memory(text, namespace=namespace, key=key, extra=value, tags=tags, **rest)

@@ -10,15 +10,13 @@ the two lists are merged; each keeps its own order.
 from __future__ import annotations
 
 import base64
-import json
 import math
-import socket
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from nimad import helper_line
 from nimad.core.store import MemoryStore
 from nimad.errors import Degraded, HubUnusable, WordsDamaged
 from nimad.model import UNKNOWN, Filter, Hit, Memory
@@ -49,14 +47,13 @@ class FleetQuery:
 
     def __init__(self, store: MemoryStore, text: str, where: Filter) -> None:
         self._store, self._text, self._where = store, text, where
-        self._rarity = {word: self._rarity_of(word) for word in dict.fromkeys(tokens(text))}
-
-    def _rarity_of(self, word: str) -> float:
-        try:
-            held = sum(self._store.terms.holders(term) for term in self._store.terms.cut(word))
-        except WordsDamaged:
-            held = 0
-        return math.log(1 + 1e6 / (1 + held))
+        self._rarity: dict[str, float] = {}
+        for word in tokens(text):
+            try:
+                held = sum(store.terms.holders(term) for term in store.terms.cut(word))
+            except WordsDamaged:
+                held = 0
+            self._rarity[word] = math.log(1 + 1e6 / (1 + held))
 
     def ask(self, read: Read) -> list[Hit]:
         """What the hub has, and this store has not; best first, `id` 0.  Raises HubUnusable."""
@@ -92,27 +89,25 @@ class FleetQuery:
             memory.source = (board, key[1])
             if self._passes(memory) and not self._is_known(key):
                 found[key] = memory
-        return self._hits(list(found.values()), vector)
+        near = self._store.embedder.scale.near
+        hits = [
+            Hit(memory, score, {"words": words, "cosine": cosine})
+            for memory, score, words, cosine in self._scores(list(found.values()), vector)
+            if words >= LEAST_WORDS or cosine >= near
+        ]
+        return sorted(hits, key=lambda hit: -hit.score)
 
     def _exchange(self, request: dict[str, Any]) -> list[Any]:
-        line, deadline = bytearray(), time.monotonic() + SECONDS
+        place = self._store.config["sync.socket"]
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as helper:
-                helper.settimeout(SECONDS)
-                helper.connect(self._store.config["sync.socket"])
-                helper.sendall(json.dumps(request).encode() + b"\n")
-                while not line.endswith(b"\n"):
-                    helper.settimeout(max(deadline - time.monotonic(), 0.001))
-                    more = helper.recv(1 << 16)
-                    if not more or len(line) > MOST_BYTES:
-                        raise HubUnusable(detail="nimad-sync hung up")
-                    line += more
-            reply = json.loads(line)
+            reply = helper_line.ask(place, request, SECONDS, MOST_BYTES)
             if "error" in reply:
                 raise HubUnusable(detail=str(reply["error"])[:300])
             return [(str(space), row) for space, row in reply["found"][:1000]]
         except (FileNotFoundError, ConnectionRefusedError):
             raise HubUnusable(detail="nimad-sync does not run") from None
+        except ConnectionResetError:
+            raise HubUnusable(detail="nimad-sync hung up") from None
         except TimeoutError:
             raise HubUnusable(detail=f"it did not answer within {SECONDS:g} s") from None
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
@@ -144,16 +139,6 @@ class FleetQuery:
             and (not where.origin or (memory.origin or UNKNOWN) in where.origin)
             and all(common_form(tag) in tags for tag in where.tags)
         )
-
-    def _hits(self, memories: Sequence[Memory], vector: Any) -> list[Hit]:
-        """Those that are near enough, best first."""
-        near = self._store.embedder.scale.near
-        found = []
-        for memory, score, words, cosine in self._scores(memories, vector):
-            if words >= LEAST_WORDS or cosine >= near:
-                parts = {"words": words, "cosine": cosine}
-                found.append(Hit(memory, score, parts))
-        return sorted(found, key=lambda hit: -hit.score)
 
     def _scores(
         self, memories: Sequence[Memory], vector: Any

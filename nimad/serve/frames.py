@@ -7,8 +7,9 @@ Pure: no socket is touched and no descriptor closed here; the connection does th
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from nimad.dataclass import dataclass
 from nimad.errors import FrameTooLarge
 from nimad.limits import MAX_FRAME
 

@@ -14,10 +14,10 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
+from nimad.dataclass import dataclass
 from nimad.errors import Busy, NimadError
 
 SPARE = 1

@@ -15,9 +15,9 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from nimad.dataclass import dataclass
 from nimad.errors import SocketBusy, SocketUnusable
 
 LONGEST_PATH = 107

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any
 
 from nimad import times, when
 from nimad.checks import Check, choice, text
+from nimad.dataclass import dataclass
 from nimad.errors import UsageError
 from nimad.model import ORIGINS, UNKNOWN
 from nimad.serve.protocol import shown

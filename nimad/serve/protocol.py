@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
+from nimad.dataclass import dataclass
 from nimad.errors import InvalidRequest, NimadError, ParseError, ReplyTooLarge
-from nimad.limits import MAX_FRAME, MAX_NODES, count_nodes
+from nimad.limits import MAX_FRAME, MAX_NODES, count_nodes, refuse_constant
 
 MAX_DEPTH = 64
 """Depth of nested arrays and objects in a frame [levels]."""
@@ -70,6 +70,8 @@ def decode(data: bytes, most: int = MAX_NODES) -> dict[str, Any]:
         raise ParseError(detail=f"byte {error.start} is not UTF-8") from None
     except json.JSONDecodeError as error:
         raise ParseError(detail=f"{error.msg} at character {error.pos}") from None
+    except ValueError as error:
+        raise ParseError(detail=str(error)) from None
     except RecursionError:
         raise ParseError(detail=f"it is nested deeper than {MAX_DEPTH} levels") from None
     if isinstance(value, list):
@@ -139,15 +141,11 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
-def _no_constant(name: str) -> Any:
-    raise ParseError(detail=f"{name} is not JSON")
-
-
 _JSON = json.JSONDecoder(
     object_pairs_hook=_unique,
     parse_int=_whole,
     parse_float=_finite,
-    parse_constant=_no_constant,
+    parse_constant=refuse_constant,
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, tzinfo
+from datetime import datetime
 from typing import Any
 
 from nimad import checks, times, when
@@ -26,7 +26,6 @@ from nimad.serve.verbs import Call, Verb
 from nimad.store import suggestions
 from nimad.store.bounded import get_within
 from nimad.store.goals import OPEN, STATES, Goal
-from nimad.when import Span
 
 BUDGET = 600
 """Tokens of a narrative where no budget is given [tokens]."""
@@ -114,7 +113,10 @@ class ReflectionVerbs:
             raise UsageError(detail="narrative takes either day or since")
         now = now_ms()
         if given["day"] is not None:
-            span = _day(params.span("narrative", "day", given["day"], now, zone), zone)
+            span = params.span("narrative", "day", given["day"], now, zone)
+            if span.end - span.first <= 1:  # of a moment the whole day, from midnight to midnight
+                day = datetime.fromtimestamp(span.first / 1000, zone).strftime("%Y-%m-%d")
+                span = when.read(day, span.first, zone)
             where = replace(where, after=span.first, before=span.end)
         if given["since"] is not None:
             span = params.span("narrative", "since", given["since"], now, zone)
@@ -274,14 +276,6 @@ class ReflectionVerbs:
         goals.done(self._store, call.params["id"], call.params["by"], call.within)
         goal, memory = goals.find(self._store, call.params["id"], call.within)
         return {"memory": _goal_json(goal, memory)}
-
-
-def _day(span: Span, zone: tzinfo) -> Span:
-    """What names more than a moment, as it is; the day of a moment, from midnight to midnight."""
-    if span.end - span.first > 1:
-        return span
-    day = datetime.fromtimestamp(span.first / 1000, zone).strftime("%Y-%m-%d")
-    return when.read(day, span.first, zone)
 
 
 def _pair_json(pair: tuple[int, str, int, int, float]) -> dict[str, Any]:

@@ -6,7 +6,9 @@ Counted on the event loop alone, which needs no lock; read from any thread.  Cos
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from nimad.dataclass import dataclass
 
 BOUNDS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
 """Upper bounds of the times that are counted apart [seconds]."""

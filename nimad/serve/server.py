@@ -11,10 +11,10 @@ import errno
 import logging
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from nimad import heap
 from nimad.config import Config
+from nimad.dataclass import dataclass
 from nimad.errors import Busy
 from nimad.serve import protocol
 from nimad.serve.access import Access, peer_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from nimad import __version__, checks
@@ -14,6 +14,7 @@ from nimad.check import check
 from nimad.core import maintenance, status
 from nimad.core.fleet import Fleet
 from nimad.core.store import MemoryStore
+from nimad.dataclass import dataclass
 from nimad.serve import params
 from nimad.serve.params import Param
 from nimad.serve.request_counts import RequestCounts

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from nimad.dataclass import dataclass
 from nimad.errors import NamespaceDenied, UsageError
 from nimad.namespaces import DEFAULT, Namespaces
 from nimad.serve import params

@@ -24,6 +24,7 @@ from nimad.model import (
     TURN_ROLES,
     Answer,
     CutMemory,
+    DamagedMemory,
     Hit,
     Memory,
 )
@@ -65,7 +66,11 @@ MOST_COPIES = 100
 IMPORT = {
     name: Param(_CONVERTED.get(field.kind, lambda value: value), None)
     for name, field in FIELDS.items()
-} | {"text": Param(lambda value: value), "id": Param(checks.integer(1, 2**63 - 1), None)}
+} | {
+    "text": Param(lambda value: value),
+    "id": Param(checks.integer(1, 2**63 - 1), None),
+    "damaged": Param(bool, None),
+}
 """What a line of `import` takes: everything that `export` writes.  The store checks the values."""
 
 _MOMENT = checks.integer(MIN_TIME, MAX_TIME)
@@ -143,9 +148,9 @@ def imported(
     """The memory of an imported line; UsageError names the field that is wrong.
 
     The old `id` is not kept, because ids are never reused; a `source`, which means nothing in
-    another store, is kept in `extra`.  `namespace` is for lines that name none, and a line that
-    tells no origin is "imported".  A time that is null stays undated, one without a zone is of
-    `zone`.  `notes` counts how times were read.
+    another store, is kept in `extra`, as is `damaged`.  `namespace` is for lines that name none,
+    and a line that tells no origin is "imported".  A time that is null stays undated, one without a
+    zone is of `zone`.  `notes` counts how times were read.
     """
     if not isinstance(fields, dict):
         raise UsageError(detail="a memory must be an object")
@@ -157,11 +162,11 @@ def imported(
     given.pop("id", None)
     if "origin" not in fields:
         given["origin"] = "imported"
-    source = given.pop("source", None)
+    told: dict[str, Any] = {n: given.pop(n) for n in ("source", "damaged") if n in given}
     counter = Counter() if notes is None else notes
     memory = _memory("a memory", {"namespace": namespace, **given}, zone, counter)
-    if source is not None and isinstance(memory.extra or {}, dict):
-        memory.extra = {"source": source, **(memory.extra or {})}
+    if told and isinstance(memory.extra or {}, dict):
+        memory.extra = {**told, **(memory.extra or {})}
     return memory
 
 
@@ -246,6 +251,8 @@ def memory_json(memory: Memory, *, blobs: bool = False) -> dict[str, Any]:
     del found["blobs"]
     if isinstance(memory, CutMemory):
         found["cut"] = True
+    if isinstance(memory, DamagedMemory):
+        found["damaged"] = True
     if blobs and memory.blobs:
         found["blobs"] = {n: base64.b64encode(b).decode() for n, b in memory.blobs.items()}
     return found

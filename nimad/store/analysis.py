@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
+from nimad.patterns import lazy_pattern
 from nimad.text import ANY_ENDING, asked_for, indexed, is_paired, signs, tokens
 
 TOKENIZER = "porter ascii"
 """English stems; words were cut before, by `nimad.text`, and stand between spaces."""
 STEMS_KEPT = 20_000
 """Stems that are remembered, about 3 MB; then they are asked for anew [stems]."""
+CUT = 20_000
+"""Tokens that wait to be stemmed together, about 1.5 MB; a token takes 55 to 80 bytes [tokens]."""
+PART = 100_000
+"""Length of the part of a text that is cut into tokens at a time, up to a blank [characters]."""
+_BLANK = lazy_pattern(r"\s")
 
 
 class Analysis:
@@ -53,18 +59,41 @@ class Analysis:
             self._learn(found)
             return tuple([self._stems[token] for token in found])
 
-    def of_texts(self, texts: Sequence[str]) -> list[tuple[tuple[str, ...], int]]:
+    def of_texts(self, texts: Iterable[str]) -> Iterator[tuple[list[str], int]]:
         """The terms of each memory's text, each as often as it stands there, and how many words
-        BM25 counts: signs are terms and no words."""
-        cut = []
+        BM25 counts: signs are terms and no words.
+
+        A term is one object wherever it stands, and some texts at a time are in memory.
+        """
+        made: list[tuple[list[str], int]] = []
+        waiting: list[tuple[list[str], list[str]]] = []
+        size = 0
         for text in texts:
-            words, marks = indexed(text)
-            found = tokens(words) if text.isascii() else words.split(" ") if words else []
-            cut.append((found + marks.split(" ") if marks else found, len(found)))
+            terms: list[str] = []
+            length = 0
+            for part in _parts(text):
+                words, marks = indexed(part)
+                found = tokens(words) if part.isascii() else words.split(" ") if words else []
+                length += len(found)
+                waiting.append((terms, found + marks.split(" ") if marks else found))
+                size += len(waiting[-1][1])
+                if size > CUT:
+                    self._stem_all(waiting)
+                    size = 0
+            made.append((terms, length))
+            if not size:
+                yield from made
+                made = []
+        self._stem_all(waiting)
+        yield from made
+
+    def _stem_all(self, waiting: list[tuple[list[str], list[str]]]) -> None:
+        """Put the term of each token into the list before it; then nothing waits any more."""
         with self._lock:
-            self._learn([token for found, _ in cut for token in found])
-            stems = self._stems
-            return [(tuple([stems[token] for token in found]), words) for found, words in cut]
+            self._learn([token for _, found in waiting for token in found])
+            for terms, found in waiting:
+                terms += map(self._stems.__getitem__, found)
+        waiting.clear()
 
     def _learn(self, found: Sequence[str]) -> None:
         """Ask for the stems of tokens that are not remembered, all at once."""
@@ -89,3 +118,12 @@ class Analysis:
         return [
             term for (term,) in self._stemmer.execute("SELECT term FROM one_terms ORDER BY offset")
         ]
+
+
+def _parts(text: str) -> Iterator[str]:
+    """A long text in parts that end at blanks: beyond one no rule looks."""
+    start = 0
+    while len(text) - start > PART and (blank := _BLANK.search(text, start + PART)):
+        yield text[start : blank.start()]
+        start = blank.end()
+    yield text[start:] if start else text

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from itertools import accumulate
+from typing import Any
 
 from nimad.disk.failures import translated
 from nimad.model import CutMemory, Filter, Memory
@@ -110,6 +111,21 @@ def ids_of_page(
                 break
             ids.append(number)
     return ids, more
+
+
+def rows_within(
+    records: Records, sql: str, parameters: Sequence[Any], text: int, room: int
+) -> list[tuple[Any, ...]]:
+    """The first rows of a statement, until the texts in one of its columns are `room` characters
+    long: one row at least, where there is one."""
+    found: list[tuple[Any, ...]] = []
+    with translated(records.path), records.reading() as reader:
+        for row in reader.execute(sql, parameters):
+            found.append(row)
+            room -= len(row[text])
+            if room < 0:
+                break
+    return found
 
 
 def ids_above(records: Records, after: int, limit: int, where: Filter) -> list[int]:

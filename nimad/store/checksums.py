@@ -14,7 +14,6 @@ from nimad.disk.failures import translated
 from nimad.store import rows, schema
 from nimad.store.records import Records
 
-PLACE = rows.FIELDS.index("id")
 BLOBS = "SELECT memory, name, data FROM blobs WHERE memory IN"
 Blobs = dict[int, list[tuple[str, bytes]]]
 
@@ -59,7 +58,7 @@ def _add(records: Records, lacking: Sequence[int]) -> None:
         marks = ",".join(map(str, lacking))
         blobs = _blobs(tx.rows(f"{BLOBS} ({marks})"))
         made = [
-            (rows.checksum(row, blobs.get(row[PLACE], [])), row[PLACE])
+            (rows.checksum(row, blobs.get(row[rows.ID], [])), row[rows.ID])
             for *row, known in tx.rows(f"{rows.STORED} WHERE m.id IN ({marks})")
             if known is None
         ]
@@ -71,7 +70,7 @@ def _compare(records: Records, ids: Sequence[int]) -> list[tuple[int, bool | Non
     blobs = _blobs(records.rows_in(BLOBS, ids))
     found = []
     for *row, known in records.rows_in(f"{rows.STORED} WHERE m.id IN", ids):
-        number = row[PLACE]
+        number = row[rows.ID]
         right = None if known is None else rows.checksum(row, blobs.get(number, [])) == known
         found.append((number, right))
     return found

@@ -90,7 +90,7 @@ class Shared:
         sql += (
             " min(memory) FROM unset_clock WHERE boot = :boot), 1 << 62) ORDER BY m.id LIMIT :limit"
         )
-        found = [rows.from_row(row) for row in self._ask(sql, after, limit, boot=boot)]
+        found = self._records.memories_of(self._ask(sql, after, limit, boot=boot))
         timed = self._records.rows_in(
             "SELECT memory, time FROM stamps WHERE memory IN", [m.id for m in found if m.key]
         )

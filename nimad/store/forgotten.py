@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from nimad.dataclass import dataclass
 from nimad.store import hypervector_files, source_delta, sources
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from nimad.disk.failures import translated
 from nimad.model import TURN_ROLES
 from nimad.store.records import Records
 from nimad.store.relations import LABEL
@@ -33,17 +31,6 @@ RELATIONS = "SELECT origin, target, id, relation, weight FROM relations ORDER BY
 MEMBERS = "SELECT id, input, contemplation, output FROM turns WHERE listed ORDER BY id"
 
 
-@contextmanager
-def one_moment(records: Records) -> Iterator[None]:
-    """Within the block, this thread reads the records as they were at its first read."""
-    with translated(records.path), records.reading() as reader:
-        reader.execute("BEGIN")
-        try:
-            yield
-        finally:
-            reader.execute("ROLLBACK")
-
-
 class Labels(dict[Any, str]):
     """A text → how it stands in CSV; None → nothing."""
 
@@ -59,7 +46,7 @@ class Labels(dict[Any, str]):
 def lines(records: Records, give_way: Callable[[], None]) -> Iterator[tuple[str, list[str]]]:
     """Pages of all rows: (table, lines), nodes before what connects them.
 
-    `give_way` is called before each page.  To be used within `one_moment`.
+    `give_way` is called before each page.  To be used within `Records.moment`.
     """
     label = Labels()
     name = {number: label[text] for number, text in records.rows("SELECT id, name FROM names")}

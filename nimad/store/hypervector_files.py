@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from nimad.dataclass import dataclass
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from nimad.dataclass import dataclass
 from nimad.store.records import Records
 from nimad.store.schema import last_number
 from nimad.store.transaction import Transaction

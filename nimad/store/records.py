@@ -8,22 +8,23 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.disk.failures import check_room, check_writable, translated
 from nimad.errors import Busy, DiskFailed, DiskFull, NimadError
-from nimad.model import UNKNOWN, Change, Filter, Memory
+from nimad.model import UNKNOWN, Change, DamagedMemory, Filter, Memory
 from nimad.namespaces import Namespaces
 from nimad.store import rows, schema
 from nimad.store.commits import Commits
 from nimad.store.database_files import DatabaseFiles
+from nimad.store.rows import Row
 from nimad.store.transaction import Transaction
 from nimad.text import common_form
 
@@ -69,6 +70,10 @@ class Records:
         self.path = path
         self.on_trouble: Callable[[DiskFailed | DiskFull | None], None] = lambda error: None
         """Called with what the disk refused, and with None once it takes a transaction again."""
+        self.on_damage: Callable[[set[int]], None] = lambda ids: None
+        """Called with the ids of memories that were read and are not what was written."""
+        self.cut_off = False
+        """Whether the last process ended without closing them: killed, or the power went."""
         self._commits = Commits(path, self._secure, lambda error: self.on_trouble(error))
         self._local = threading.local()
         self._readers: list[_Reader] = []
@@ -89,6 +94,7 @@ class Records:
         and the errors of the disk (`nimad.disk.failures`): only damage is told as damage.
         """
         check_room(path)
+        cut_off = path.with_name(f"{path.name}-wal").exists()
         if not path.exists():
             path.touch(mode=0o600)
         with translated(path), contextlib.ExitStack() as undo:
@@ -96,6 +102,7 @@ class Records:
             undo.callback(writer.close)
             schema.prepare(writer, path)
             opened = cls(path, writer)
+            opened.cut_off = cut_off
             undo.pop_all()
         return opened
 
@@ -327,13 +334,20 @@ class Records:
 
     def get(self, ids: Sequence[int]) -> dict[int, Memory]:
         """The memories with these ids; those that do not exist are left out.  No blobs."""
-        found = map(rows.from_row, self.rows_in(f"{rows.SELECT} WHERE m.id IN", ids))
-        return {memory.id: memory for memory in found}
+        found = self.rows_in(f"{rows.SELECT} WHERE m.id IN", ids)
+        return {memory.id: memory for memory in self.memories_of(found)}
 
     def page(self, after: int, limit: int) -> list[Memory]:
         """Up to `limit` memories with ids above `after`, by id, with their blobs."""
         sql = f"{rows.SELECT} WHERE m.id > ? ORDER BY m.id LIMIT ?"
-        return self.with_blobs([rows.from_row(row) for row in self.rows(sql, (after, limit))])
+        return self.with_blobs(self.memories_of(self.rows(sql, (after, limit))))
+
+    def memories_of(self, found: Iterable[Row]) -> list[Memory]:
+        """The memories of rows of SELECT, each compared with its checksum: SQLite has none."""
+        memories = [rows.from_row(row) for row in found]
+        if damaged := {one.id for one in memories if isinstance(one, DamagedMemory)}:
+            self.on_damage(damaged)
+        return memories
 
     def with_blobs(self, memories: list[Memory]) -> list[Memory]:
         """The same memories, their `blobs` filled."""

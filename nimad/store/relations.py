@@ -7,8 +7,8 @@ the last committed state, whatever else is under way.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
+from nimad.dataclass import dataclass
 from nimad.model import Memory
 from nimad.namespaces import Namespaces
 from nimad.store.bounded import get_within

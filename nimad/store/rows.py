@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 from json.encoder import encode_basestring
 from typing import Any
 
-from nimad.model import DATES, DEFAULT_NAMESPACE, Memory
+from nimad.model import DATES, DEFAULT_NAMESPACE, DamagedMemory, Memory
 from nimad.text import common_form
+from nimad.times import iso
 
 FIELDS = tuple(f.name for f in dataclasses.fields(Memory) if f.name != "blobs")
 INTERNED = ("where", "layer", "namespace", "agent", "conversation", "session")
@@ -29,8 +30,13 @@ RENAMED = {"where": "place"}
 """Field → column, where SQL has another use for the field's name."""
 
 _PLACE = {name: place for place, name in enumerate(FIELDS)}
+ID = _PLACE["id"]
+"""Where the id stands in a row."""
 _DATE_PLACES = [_PLACE[name] for name in DATES]
 _NAME_PLACES = [_PLACE[name] for name in INTERNED]
+_TURN, _SOURCE, _ORIGIN = (_PLACE[name] for name in ("turn", "source", "origin"))
+"""Places of what is shown otherwise than it is stored."""
+_MOMENT_PLACES = [*_DATE_PLACES, _PLACE["last_accessed"]]
 _ALL = operator.attrgetter(*FIELDS)
 _COLUMN = {name: RENAMED.get(name, name) for name in FIELDS}
 INTERNED_COLUMNS = tuple(_COLUMN[name] for name in INTERNED)
@@ -43,14 +49,18 @@ INSERT INTO memories ({", ".join(_COLUMN.values())}, source_key, checksum)
 VALUES ({", ".join("?" * (len(FIELDS) + 2))})
 """
 SELECT = f"""
-SELECT {", ".join(SHOWN.values())}, m.source_key
+SELECT {", ".join(SHOWN.values())}, m.source_key, m.turn, m.source, m.origin,
+  m.checksum - ifnull((SELECT sum(CASE typeof(data)
+    WHEN 'blob' THEN blob_checksum(CAST(name AS BLOB), data) ELSE -1 END
+  ) FROM blobs WHERE memory = m.id), 0)
 FROM memories m
 {" ".join(f"LEFT JOIN names {_COLUMN[n]} ON {_COLUMN[n]}.id = m.{_COLUMN[n]}" for n in INTERNED)}
 LEFT JOIN turns ON turns.id = m.turn
 LEFT JOIN sources ON sources.id = m.source
 LEFT JOIN boards ON boards.id = m.source
 """
-"""A row: the fields of a memory in their order, and its key in its source."""
+"""A row: the fields of a memory in their order, its key in its source, turn, source and origin as
+they are stored, and the checksum that stands in it, less what its blobs add to that."""
 
 STORED = f"""
 SELECT {", ".join(f"{_COLUMN[n]}.name" if n in INTERNED else f"m.{_COLUMN[n]}" for n in FIELDS)},
@@ -70,6 +80,8 @@ _TYPES: list[tuple[str, tuple[type, ...]]] = [
 _TYPES[_PLACE["importance"]] = ("importance", (float,))
 _TYPES[_PLACE["summary"]] = ("summary", (str, int))
 _TYPES.append(("source_key", (str, int)))
+_MEMBERS = [(None if name in ADDED else f'"{name}":', types) for name, types in _TYPES]
+"""How each column begins in the JSON that is summed up, None where it is added, and its types."""
 _WRITTEN: dict[type, Callable[[Any], str]] = {str: encode_basestring, int: repr, float: json.dumps}
 """How a value stands in JSON."""
 
@@ -143,35 +155,51 @@ def checksum(row: Row, blobs: Iterable[tuple[str, bytes]]) -> int | None:
     """
     plain: list[str] = []  # the members: an encoder for the whole object is slower
     total = 0
-    for (name, types), value in zip(_TYPES, row, strict=True):
+    for member, value in zip(_MEMBERS, row, strict=True):
         if value is None:
             continue
-        if type(value) not in types:
+        begin, types = member
+        if (kind := type(value)) not in types:
             return None
-        if name in ADDED:
+        if begin is None:
             total += value
         else:
-            written = _WRITTEN[type(value)](value)
-            plain.append(f'"{name}":{written}')
+            plain.append(begin + _WRITTEN[kind](value))
     for name, data in blobs:
         if not (isinstance(name, str) and isinstance(data, bytes)):
             return None
-        total += zlib.crc32(data, zlib.crc32(name.encode()))
+        total += blob_checksum(name.encode(), data)
     made = f"{{{','.join(plain)}}}"
     return total + zlib.crc32(made.encode("utf-8", "surrogatepass"))
+
+
+def blob_checksum(name: bytes, data: bytes) -> int:
+    """What a blob adds to the checksum of its memory."""
+    return zlib.crc32(data, zlib.crc32(name))
+
+
+def is_damaged(row: Row) -> bool:
+    """Whether a row of SELECT is not what was written; one without a checksum passes."""
+    *stored, turn, source, origin, known = row
+    stored[_TURN], stored[_SOURCE], stored[_ORIGIN] = turn, source, origin
+    return known is not None and checksum(stored, ()) != known
 
 
 def from_row(row: Row) -> Memory:
     """The memory of a row of SELECT.
 
-    A damaged row is a memory, too, with what can be read of it: `doctor` names it.
+    A damaged row is a memory, too (DamagedMemory), with what can be read of it.
     """
-    *values, key = row
-    if (kinds := tuple(map(type, values))) not in _SOUND:
+    *values, key, _, _, _, _ = row
+    if damaged := is_damaged(row):
+        values = _repaired(values)
+    elif (kinds := tuple(map(type, values))) not in _SOUND:
         if (repaired := _repaired(values)) == values and len(_SOUND) < 1000:
             _SOUND.add(kinds)
         values = repaired
-    memory = Memory(*values)  # as it is stored; what is packed is unpacked below
+    memory = (DamagedMemory if damaged else Memory)(
+        *values
+    )  # as it is stored; what is packed is unpacked below
     tags, extra, summary, source = (
         values[_PLACE[name]] for name in ("tags", "extra", "summary", "source")
     )
@@ -203,6 +231,11 @@ def _repaired(values: Row) -> list[Any]:
         if isinstance(value, bytes) and types[0] is str:
             value = value.decode("utf-8", "replace")
         made.append(value if type(value) in types else _NEEDED.get(name))
+    for place in _MOMENT_PLACES:
+        try:
+            iso(made[place] or 0)
+        except OverflowError:  # beyond the calendar
+            made[place] = None
     return made
 
 

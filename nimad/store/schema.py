@@ -28,6 +28,7 @@ version what is new
 14      no `memories_facets`; numbers are given by nimad, without AUTOINCREMENT: both cost a page in
         each transaction
 15      `boards`, `departed`, `stamps`, `cursors`: what a fleet shares (docs/fleet.md)
+16      `relations.checksum`, `turns.checksum` (nimad/store/row_checksums.py)
 ======= ======================================================================================
 
 =========== ==================================================================================
@@ -92,11 +93,12 @@ from datetime import UTC
 from pathlib import Path
 
 from nimad.errors import RecordsDamaged, StateTooNew
+from nimad.store.rows import blob_checksum
 from nimad.text import FORM, common_form
 from nimad.times import read
 
 APPLICATION_ID = 0x6E696D61
-SCHEMA = 15
+SCHEMA = 16
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -370,6 +372,14 @@ CREATE TABLE cursors (
   PRIMARY KEY (namespace, writer, kind)
 ) WITHOUT ROWID;
 """,
+    16: "".join(
+        f"""
+ALTER TABLE {table} ADD COLUMN checksum INTEGER;
+CREATE TRIGGER {table}_changed AFTER UPDATE ON {table} WHEN new.checksum = old.checksum BEGIN
+  UPDATE {table} SET checksum = NULL WHERE id = new.id; END;
+"""
+        for table in ("relations", "turns")
+    ),
 }
 """By the version it leads to: the statements that bring an older file there."""
 
@@ -403,6 +413,7 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cache_size = -2000")
     connection.execute("PRAGMA temp_store = MEMORY")
+    connection.create_function("blob_checksum", 2, blob_checksum, deterministic=True)
     if readonly:
         connection.execute("PRAGMA query_only = ON")
     else:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.errors import NotFound
 from nimad.legacy.values import FIRST_ID
 from nimad.model import Memory, Stage, State
@@ -129,6 +129,13 @@ def _source(row: Sequence[Any]) -> Source:
 def all_sources(records: Records) -> list[Source]:
     """Every source, in the order they were attached."""
     return [_source(row) for row in records.rows(f"{_SELECT} ORDER BY id")]
+
+
+def free_name(records: Records, wanted: str) -> str:
+    """A name for a new source: the one wanted, with a number where a source has it."""
+    taken = {source.name for source in all_sources(records)}
+    names = [wanted, *(f"{wanted}-{number}" for number in range(2, len(taken) + 3))]
+    return next(name for name in names if name not in taken)
 
 
 def due_sources(records: Records) -> list[Source]:

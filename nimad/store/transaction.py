@@ -205,6 +205,11 @@ class Transaction:
         self.execute(f"UPDATE turns SET {settings} WHERE id = ?", (*values.values(), number))
         self._changed("add", "turn", [number])
 
+    def keep_affect(self, memory: int, affect: str) -> None:
+        """Give the turn of a memory an affect, where it has none."""
+        sql = "UPDATE turns SET affect = coalesce(affect, ?) WHERE id ="
+        self.execute(f"{sql} (SELECT turn FROM memories WHERE id = ?)", (affect, memory))
+
     def add_turns(
         self, turns: Sequence[tuple[Turn, str | int, dict[str, Any] | None]], source: int
     ) -> list[int]:

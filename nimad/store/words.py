@@ -3,7 +3,7 @@ that carry no content."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from nimad.disk.durable import crash_point
 from nimad.disk.failures import translated
@@ -13,8 +13,9 @@ from nimad.text import signs, words_of
 
 PAGE = 1000
 """Memories whose texts are read at once: some 50 ms with what becomes of them [memories]."""
-LONG = 2000
-"""Length of text that counts as much as a memory there [characters]."""
+LONG = 500
+"""Length of text that counts as much as a memory there: half a million characters, of which Chinese
+has as many terms, take 30 MB until they are a segment [characters]."""
 DROPPED = 500
 """Rows of a former table that go in one transaction [rows]."""
 DROP_FORMER = (
@@ -158,16 +159,23 @@ def has_grammar(term: str) -> bool:
 def texts_between(records: Records, after: int, upto: int) -> list[tuple[int, str]]:
     """(id, text) of the next memories above the first id up to the second: PAGE, fewer where texts
     are long; what a flipped bit made of a text is read as one."""
-    page: list[tuple[int, str]] = []
-    taken = 0
     sql = "SELECT id, CAST(ifnull(text, '') AS TEXT) FROM memories WHERE id > ? AND id <= ?"
     with translated(records.path), records.reading() as reader:
-        for number, text in reader.execute(f"{sql} ORDER BY id", (after, upto)):
-            page.append((number, text))
-            taken += 1 + len(text) // LONG
-            if taken >= PAGE:
-                break
-    return page
+        return next(pages(reader.execute(f"{sql} ORDER BY id", (after, upto))), [])
+
+
+def pages(rows: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    """(id, text) in such pages."""
+    page: list[tuple[int, str]] = []
+    taken = 0
+    for number, text in rows:
+        page.append((number, text))
+        taken += 1 + len(text) // LONG
+        if taken >= PAGE:
+            yield page
+            page, taken = [], 0
+    if page:
+        yield page
 
 
 def drop_former(records: Records) -> bool:

@@ -115,7 +115,12 @@ class Helper:
         """One round, over a connection that is made when there is none; `seconds` for vectors.
         Whether there is more to do at once."""
         try:
-            rounds = self._connected()
+            if self.hub is None or self._rounds is None:
+                self.hub = self.connect()
+                name = self._settings["sync.name"] or socket.gethostname()
+                self._rounds = Rounds(self._daemon, self.hub, name, self._pace)
+                self._paced = 0
+            rounds = self._rounds
             rounds.begin()
             with rounds.each() as attempt:
                 with attempt():
@@ -132,14 +137,6 @@ class Helper:
         except NimadError as error:
             self._hang_up(error)
             raise
-
-    def _connected(self) -> Rounds:
-        if self.hub is None or self._rounds is None:
-            self.hub = self.connect()
-            name = self._settings["sync.name"] or socket.gethostname()
-            self._rounds = Rounds(self._daemon, self.hub, name, self._pace)
-            self._paced = 0
-        return self._rounds
 
     def _wait(self, pause: float) -> None:
         """Until the hub or this board has news; after a failure for `pause` seconds."""

@@ -190,19 +190,14 @@ class Rounds:
                 after = cursors.get((space, writer, kind), 0)
                 if after > head:  # the hub was restored from an older backup
                     after = 0
-                if after < head:
+                while after < head:
                     behind = True
-                    self._pull_kind(space, writer, kind, after, head)
+                    found = self._hub.pull(space, writer, kind, after, head, BATCH)
+                    after = found[-1][0] if len(found) == BATCH else head
+                    self._apply(space, writer, kind, after, found)
+                    self.received += len(found)
+                    self._pace(self._hub.bytes)
         return behind
-
-    def _pull_kind(self, space: str, writer: str, kind: str, after: int, head: int) -> None:
-        while after < head:
-            found = self._hub.pull(space, writer, kind, after, head, BATCH)
-            upto = found[-1][0] if len(found) == BATCH else head
-            self._apply(space, writer, kind, upto, found)
-            self.received += len(found)
-            self._pace(self._hub.bytes)
-            after = upto
 
     def _apply(self, space: str, writer: str, kind: str, upto: int, found: list[Row]) -> None:
         """Hand rows to the daemon: in halves what no frame can hold, because it is too large or no
@@ -264,6 +259,16 @@ class Rounds:
             peer["seconds"] = round(min(ago, peer["seconds"]), 1)
             if reader not in self.state["stores"]:
                 read.setdefault(space, {})[name, writer] = seq
+        purges: list[dict[str, Any]] = []  # of this board's: which others have purged it, too
+        for space in spaces:
+            readers = {name for name, _ in read.get(space, {})}
+            seen = {name: read[space].get((name, own), 0) for name in readers}
+            least = min(seen.values(), default=2**62)
+            for seq, store, number in self._hub.purges(space, own, least):
+                each = {"key": [store, number], "namespace": space}
+                each["done"] = sorted(name for name in readers if seen[name] >= seq)
+                each["pending"] = sorted(name for name in readers if seen[name] < seq)
+                purges.append(each)
         told = {
             "state": "connected",
             "epoch": self._hub.epoch,
@@ -271,24 +276,10 @@ class Rounds:
             "received": self.received,
             "refused": self.refused,
             "peers": peers,
-            "purges": [one for space in spaces for one in self._purges(space, own, read)],
+            "purges": purges,
             "at": int(time.time()),
         }
         self._daemon.call("fleet.confirm", told=told)
-
-    def _purges(
-        self, space: str, own: str, read: dict[str, dict[tuple[str, str], int]]
-    ) -> Iterator[dict[str, Any]]:
-        """What this board has purged and not every other has yet: who has, and who has not."""
-        readers = {name for name, _ in read.get(space, {})}
-        seen = {name: read[space].get((name, own), 0) for name in readers}
-        for seq, store, number in self._hub.purges(space, own, min(seen.values(), default=2**62)):
-            yield {
-                "key": [store, number],
-                "namespace": space,
-                "done": sorted(name for name in readers if seen[name] >= seq),
-                "pending": sorted(name for name in readers if seen[name] < seq),
-            }
 
 
 def has_key(entry: Any) -> bool:

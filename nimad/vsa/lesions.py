@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.vsa.algebra import dot, length
 
 Places = NDArray[np.intp] | slice
@@ -73,21 +73,17 @@ def lesion(
         without[places] -= part
         left, rest = product - dot(part, unit[places]), dot(without, without)
         found[name] = []
+        where: Places
         for _ in range(trials):
-            where, noise = _noise_like(places, part, len(vector), rng)
+            if isinstance(places, slice):  # noise of the same length: Gaussian everywhere
+                where, noise = places, rng.standard_normal(len(vector), np.float32)
+                noise *= np.float32(length(part) / length(noise))
+            else:  # or the part's few values at other places
+                where = rng.choice(len(vector), len(places), replace=False, shuffle=False)
+                noise = part
             norm = rest + dot(noise, noise) + 2 * dot(noise, without[where])
             found[name].append((left + dot(noise, unit[where])) / norm**0.5 if norm > 0 else 0.0)
     drops = {name: max(0.0, quality - float(np.mean(each))) for name, each in found.items()}
     sums = np.maximum(0, quality - np.array(list(found.values()))).sum(axis=0)
     spread = float(sums.std(ddof=1) / trials**0.5) if trials > 1 else 0.0
     return Lesions(min(1.0, sum(drops.values())), spread, quality, drops, found)
-
-
-def _noise_like(
-    places: Places, part: NDArray[np.float32], size: int, rng: np.random.Generator
-) -> tuple[Places, NDArray[np.float32]]:
-    """Noise of the length of a part: its few values at other places, or Gaussian everywhere."""
-    if isinstance(places, slice):
-        noise = rng.standard_normal(size, np.float32)
-        return places, noise * np.float32(length(part) / length(noise))
-    return rng.choice(size, len(places), replace=False, shuffle=False), part

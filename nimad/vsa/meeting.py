@@ -137,18 +137,10 @@ def meet(
             high, low, there = high[good] + first, low[good], there[good]
         found = np.empty((len(there), len(left.books) + len(right.books)), np.intp)
         chosen = [*head.rows(high), *(rest.rows(low) if rest.books else ()), *right.rows(there)]
-        for number, row in zip((*left.numbers, *right.numbers), chosen, strict=True):
+        books = (*left.books, *right.books)
+        total = np.zeros((len(there), len(strong)), np.intp)
+        for number, row, book in zip((*left.numbers, *right.numbers), chosen, books, strict=True):
             found[:, number] = row
-        yield found, _matches(strong, left, right, found)
-
-
-def _matches(
-    strong: NDArray[np.bool_], left: Group, right: Group, rows: NDArray[np.intp]
-) -> Indices:
-    """int[n]: in how many blocks the products have a strong value."""
-    total = np.zeros((len(rows), len(strong)), np.intp)
-    for group in (left, right):
-        for number, book in zip(group.numbers, group.books, strict=True):
-            total += book[rows[:, number]]
-    total %= strong.shape[1]
-    return np.asarray(np.count_nonzero(strong[np.arange(len(strong)), total], axis=1))
+            total += book[row]
+        strong_there = strong[np.arange(len(strong)), total % dims]
+        yield found, np.asarray(np.count_nonzero(strong_there, axis=1))

@@ -11,11 +11,10 @@ of the energy; such a one is better stored whole.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.vsa import algebra
 from nimad.vsa.algebra import Vector
 

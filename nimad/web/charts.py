@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from nimad.dataclass import dataclass
 from nimad.web.html import Html, tag
 
 WIDTH, HEIGHT = 640, 120

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import urlencode
 
+from nimad.dataclass import dataclass
 from nimad.web.html import Child, Html, tag
 
 THEMES = ("auto", "light", "dark")

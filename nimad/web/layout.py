@@ -143,6 +143,8 @@ def marks(memory: Mapping[str, Any]) -> list[Html]:
     found = [tag("span", memory["layer"], class_=f"mark {memory['layer']}")]
     if memory.get("origin") == "untrusted":
         found.append(tag("span", "untrusted", class_="mark warn"))
+    if memory.get("damaged"):
+        found.append(tag("span", "damaged", class_="mark warn"))
     if memory.get("namespace", "default") != "default":
         found.append(tag("bdi", memory["namespace"], class_="mark"))
     if memory.get("where"):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 
 from nimad.client.client import Client
+from nimad.dataclass import dataclass
 from nimad.errors import NimadError
 from nimad.web import check_page, memory_pages, search_page, source_pages, status_page, time_pages
 from nimad.web.exchange import THEMES, Page, Refused, Request, Response

@@ -164,12 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
                 break
 
     def do_GET(self) -> None:
-        """A page."""
-        self._respond()
-
-    do_HEAD = do_POST = do_GET  # noqa: N815
-
-    def _respond(self) -> None:
+        """A page, or why there is none."""
         try:
             response = self._response()
         except Refused as refused:
@@ -182,6 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
             log.error("%s in %s, line %s", type(error).__name__, frame.filename, frame.lineno)
             response = _plain(500, "This is a bug of nimad. Its log says where; please report it.")
         self._send(response)
+
+    do_HEAD = do_POST = do_GET  # noqa: N815
 
     def _response(self) -> Response:
         guard = self.server.guard

@@ -36,7 +36,13 @@ DISK_PARTS = {
 def show_status(request: Request, daemon: Client) -> Page:
     """How nimad is, and what it holds."""
     status = daemon.call("status", history=True)
-    content: list[Child] = [_health(status), _figures(status)]
+    figures = []
+    links = {"memories": "feed", "turns": None, "relations": None, "sources": "sources"}
+    for name, path in links.items():
+        if name in status:
+            label = tag("a", name, href=path) if path else name
+            figures.append(tag("div", tag("b", count(status[name])), tag("span", label)))
+    content: list[Child] = [_health(status), tag("div", figures, class_="figures")]
     content.append(over_time(daemon, whole=False))
     if status.get("bound"):
         return Page("Status", [*content, _namespaces(status)])
@@ -77,17 +83,6 @@ def _days(history: Sequence[Mapping[str, Any]]) -> Html | None:
         told = tag("p", f"{unit}, up to {most:,}", class_="dim")
         shown.append(panel(title, told, columns(days, f"{title}, day by day"), ends))
     return tag("div", shown, class_="two")
-
-
-def _figures(status: Mapping[str, Any]) -> Html:
-    """The numbers that are looked at first."""
-    shown = [("memories", "feed"), ("turns", None), ("relations", None), ("sources", "sources")]
-    boxes = []
-    for name, path in shown:
-        if name in status:
-            label = tag("a", name, href=path) if path else name
-            boxes.append(tag("div", tag("b", count(status[name])), tag("span", label)))
-    return tag("div", boxes, class_="figures")
 
 
 def _parts(status: Mapping[str, Any], backup: float) -> Html:

@@ -6,7 +6,7 @@ import calendar
 import re
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from nimad import when
 from nimad.client.client import Client
@@ -54,19 +54,15 @@ def show_feed(request: Request, daemon: Client) -> Page:
     if namespace:
         everything = tag("a", "all namespaces", href="feed")
         content.append(tag("p", "In ", tag("bdi", namespace), "; ", everything, class_="dim"))
-    content += [card(one, lead=_stored(one)) for one in found]
+    for one in found:
+        created, own = one["created"], one["timestamp"]
+        # when it came in is told where that is another time than its own
+        late = created is not None and (own is None or abs(created - own) >= 60_000)
+        content.append(card(one, lead=tag("span", "stored ", moment(created)) if late else None))
     if not found:
         content.append(empty("Nothing is remembered here yet."))
     content.append(tag("div", links, class_="buttons"))
     return Page("Feed", content, at="feed", refresh=None if below else follows(request))
-
-
-def _stored(memory: dict[str, Any]) -> Child:
-    """When it came in, where that is another time than its own."""
-    created, own = memory["created"], memory["timestamp"]
-    if created is None or (own is not None and abs(created - own) < 60_000):
-        return None
-    return tag("span", "stored ", moment(created))
 
 
 # --- the timeline ---------------------------------------------------------------------------------
@@ -111,7 +107,12 @@ def over_time(daemon: Client, at: str | None = None, *, whole: bool = True) -> H
         periods = _all_periods(known["first"], known["last"])
         end = known["last"] + 1
     else:
-        periods, end = _parts_of(at), _span(at).end
+        parts = range(1, 13)  # the months of a year, or the days of a month
+        if len(at) > 4:
+            parts = range(1, calendar.monthrange(int(at[:4]), int(at[5:]))[1] + 1)
+        names = [f"{at}-{part:02}" for part in parts]
+        periods = [Period(name, name, _span(name).first) for name in names]
+        end = _span(at).end
     edges = [period.first for period in periods]
     counts = daemon.call("timeline", edges=[*edges, max(end, edges[-1] + 1)])["counts"]
     shown = [
@@ -133,16 +134,6 @@ def _span(name: str) -> when.Span:
         except ValueError:
             pass
     raise UsageError(detail=f"{name[:60]!r} is no year, month or day such as 2026-02-21.")
-
-
-def _parts_of(at: str) -> list[Period]:
-    """The months of a year, or the days of a month."""
-    if len(at) == 4:
-        names = [f"{at}-{month:02}" for month in range(1, 13)]
-    else:
-        days = calendar.monthrange(int(at[:4]), int(at[5:]))[1]
-        names = [f"{at}-{day:02}" for day in range(1, days + 1)]
-    return [Period(name, name, _span(name).first) for name in names]
 
 
 def _all_periods(first: int, last: int) -> list[Period]:

@@ -9,11 +9,10 @@ words.py).  Forgotten memories may stay in the postings: the caller knows what e
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +21,16 @@ from nimad.errors import FormatCorrupt, RecordsDamaged, WordsDamaged
 from nimad.index.kernels.contract import MOST_COUNTED, Counts, Numbers
 from nimad.store.analysis import Analysis
 from nimad.store.records import Records
-from nimad.store.words import PAGE, texts_between
+from nimad.store.words import pages, texts_between
 from nimad.text import beginning
 from nimad.words import writer
 from nimad.words.segment import Segment
 
-LISTED = 512
-"""Memories of the tail that are kept as lists, then they become a segment [memories]."""
+LISTED, LISTED_TERMS = 512, 50_000
+"""Memories of the tail that are kept as lists, and their terms of 20 bytes or so each: then they
+become a segment [memories], [terms]."""
 JOINED = 8
-"""Segments in memory of up to LISTED memories that are made one."""
+"""Segments in memory of up to LISTED memories, and LISTED_TERMS, that are made one."""
 POSTINGS_KEPT = 600_000
 """Postings kept of the terms that were asked last, until a rest: 4 MB [postings]."""
 PLACES_KEPT = 1024
@@ -39,22 +39,8 @@ PLACES_KEPT = 1024
 Ids = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Postings:
-    """ids: int64[n], ascending; counts: how often each holds the term in its text."""
-
-    ids: Ids
-    counts: Counts
-
-    @classmethod
-    def of(cls, ids: Ids) -> Postings:
-        """From ids in any order, one for each occurrence."""
-        unique, counts = np.unique(ids, return_counts=True)
-        return cls(unique, counts.astype(np.uint16))
-
-
 Rows = tuple[Numbers, Counts]
-"""The ids of postings less the lowest id that counts, and the counts."""
+"""The rows that hold a term, ascending, and the counts."""
 
 
 class TermIndex:
@@ -79,9 +65,13 @@ class TermIndex:
         self._sealed: tuple[Segment, ...] = ()
         self._frozen: tuple[Segment, ...] = ()
         self._held = 0
-        self._kept: dict[tuple[str, int], Rows] = {}
+        self._kept: dict[str, Rows] = {}
+        """What segments have of terms."""
         self._kept_size = 0
-        self._listed: list[tuple[int, tuple[str, ...], int]] = []
+        self._layout = -1
+        self._rows_of = WeakKeyDictionary[Segment, int | NDArray[np.int32]]()
+        self._listed: list[tuple[int, Sequence[str], int]] = []
+        self._listed_terms = 0
         self._lists: dict[str, list[int]] = {}
         self._places: OrderedDict[str, list[tuple[Segment, int]]] = OrderedDict()
 
@@ -112,6 +102,11 @@ class TermIndex:
         """How many memories are in the tail."""
         return len(self._listed) + sum(segment.documents for segment in self._frozen)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What the segments of the tail take in memory."""
+        return sum(segment.bytes for segment in self._frozen)
+
     def follow(self, last: int) -> None:
         """Read what came up to an id and is not here yet."""
         while self.complete and self.seen < last:
@@ -135,24 +130,22 @@ class TermIndex:
                 places = numbers.searchsorted(found)
                 lengths[places], known[places] = held, True
         fresh = np.flatnonzero(~known).tolist()
-        for start in range(0, len(fresh), PAGE):
-            part = fresh[start : start + PAGE]
-            made = self._analysis.of_texts([texts[place] for place in part])
-            for place, (terms, length) in zip(part, made, strict=True):
-                lengths[place] = length
-                if self.complete and ids[place] > self.seen:
-                    self._list(ids[place], terms, length)
+        made = self._analysis.of_texts(texts[place] for place in fresh)
+        for place, (terms, length) in zip(fresh, made, strict=True):
+            lengths[place] = length
+            if self.complete and ids[place] > self.seen:
+                self._list(ids[place], terms, length)
         if self.complete and len(ids):
             self.seen = max(self.seen, ids[-1])
         return lengths
 
-    def _list(self, number: int, terms: tuple[str, ...], length: int) -> None:
+    def _list(self, number: int, terms: Sequence[str], length: int) -> None:
         with self._lock:
             self._listed.append((number, terms, length))
-            self._forget()
             for term in terms:
                 self._lists.setdefault(term, []).append(number)
-            if len(self._listed) >= LISTED:
+            self._listed_terms += len(terms)
+            if len(self._listed) >= LISTED or self._listed_terms >= LISTED_TERMS:
                 self._freeze()
 
     def _freeze(self) -> None:
@@ -161,9 +154,9 @@ class TermIndex:
             ids, terms, lengths = zip(*self._listed, strict=True)
             made = writer.in_memory(writer.of_texts(ids, terms, lengths))
             self._frozen = (*self._frozen, made)
-            self._listed, self._lists = [], {}
+            self._listed, self._lists, self._listed_terms = [], {}, 0
         small = self._frozen[self._held :][-JOINED:]
-        if len(small) == JOINED and all(segment.documents <= LISTED for segment in small):
+        if len(small) == JOINED and all(map(_small, small)):
             every = np.concatenate([segment.ids for segment in small])
             joined = writer.in_memory(writer.of_segments(small, every))
             self._frozen = (*self._frozen[:-JOINED], joined)
@@ -205,6 +198,7 @@ class TermIndex:
             self.complete = complete
             self._sealed = tuple(sealed)
             self._frozen, self._listed, self._lists, self._held = (), [], {}, 0
+            self._listed_terms = 0
             self._places.clear()
             self._forget()
             self.seen = self.covered
@@ -218,8 +212,7 @@ class TermIndex:
         """What `writer.content` gives of the memories with these ids and texts, and the ids."""
         count = total = 0
         every = [np.zeros(0, np.int64)]
-        source = iter(rows)
-        while page := list(islice(source, PAGE)):
+        for page in pages(rows):
             ids, texts = zip(*page, strict=True)
             every.append(np.array(ids, np.int64))
             more = writer.content([self.segment_of(ids, texts)], every[-1])
@@ -228,56 +221,67 @@ class TermIndex:
 
     # --- what a query asks --------------------------------------------------------------------
 
-    def postings(self, term: str, upto: int) -> Postings:
-        """Who holds a term; `upto`: the last id that the caller knows.
+    def rows(self, term: str, ids: Ids, layout: int) -> Rows:
+        """Who holds a term, and how often, as rows of the caller, of which there is at least one.
+
+        Kept for the terms that were asked last while `layout` stays: then rows are only added.
+
+        Args:
+            ids: int64[n], ascending: what the rows hold; others are left out.
 
         Raises WordsDamaged, also while the index is incomplete.
         """
-        found = self._read(term)
-        if len(found.ids) and found.ids[-1] > upto:
-            known = found.ids <= upto
-            return Postings(found.ids[known], found.counts[known])
-        return found
-
-    def rows(self, term: str, base: int, upto: int) -> Rows | None:
-        """The same for a caller that knows every id from `base` to `upto`: the ids less `base`, and
-        the counts; None where ids are missing between or below.  Those asked last are kept."""
-        kept = self._kept.get((term, base)) if self.complete else None
-        if kept is None:
-            kept = self._read_rows(term, base)
-            if kept is None:
-                return None
+        if layout != self._layout:
             with self._lock:
-                if len(kept[0]) <= POSTINGS_KEPT // 4 and (term, base) not in self._kept:
-                    self._kept[term, base] = kept
-                    self._kept_size += len(kept[0]) + 64
-                while self._kept_size > POSTINGS_KEPT:
-                    oldest = self._kept.pop(next(iter(self._kept)))
-                    self._kept_size -= len(oldest[0]) + 64
-        rows, counts = kept
-        if len(rows) and rows[-1] > upto - base:
-            end = rows.searchsorted(np.uint32(upto - base), "right")
-            return rows[:end], counts[:end]
-        return rows, counts
-
-    def _read_rows(self, term: str, base: int) -> Rows | None:
-        """What segments and lists have of a term, where nothing is in the way."""
+                self._layout = layout
+                self._rows_of.clear()
+                self._forget()
         found, late = self._find(term)
-        if beginning(term) is not None or (late and min(late) < base):
-            return None
+        kept = self._kept.get(term)
+        if kept is None:
+            kept = self._read_rows(found, ids, several=beginning(term) is not None)
+            if not any(segment.last > ids[-1] for segment, _ in found):
+                self._keep(term, kept)
+        if not late:
+            return kept
+        often = Counter(sorted(late))
+        more, counts = np.array([*often], np.int64), np.array([*often.values()])
+        rows = ids.searchsorted(more)
+        known = ids.take(rows, mode="clip") == more
+        rows, counts = rows[known], np.minimum(counts[known], MOST_COUNTED)
+        return (
+            np.concatenate([kept[0], rows.astype(np.uint32)]),
+            np.concatenate([kept[1], counts.astype(np.uint16)]),
+        )
+
+    def _keep(self, term: str, rows: Rows) -> None:
+        with self._lock:
+            if len(rows[0]) <= POSTINGS_KEPT // 4 and term not in self._kept:
+                self._kept[term] = rows
+                self._kept_size += len(rows[0]) + 64
+            while self._kept_size > POSTINGS_KEPT:
+                oldest = self._kept.pop(next(iter(self._kept)))
+                self._kept_size -= len(oldest[0]) + 64
+
+    def _read_rows(self, found: Sequence[tuple[Segment, int]], ids: Ids, *, several: bool) -> Rows:
+        """What segments have of a term, or of `several` that a row may hold side by side."""
         pieces = []
         with self._damage_told():
             for segment, number in found:
-                if (piece := segment.rows_of_term(number, base)) is None:
-                    return None
-                pieces.append(piece)
-        if late or not pieces:
-            more = Postings.of(np.array(late, np.int64))
-            pieces.append(((more.ids - base).astype(np.uint32), more.counts))
+                places = self._rows_of.get(segment)
+                if places is None:
+                    places = segment.places_in(ids)
+                    if segment.last <= ids[-1]:
+                        self._rows_of[segment] = places
+                pieces.append(segment.rows_of_term(number, places))
         if len(pieces) == 1:
             return pieces[0]
-        rows, counts = zip(*pieces, strict=True)
-        return np.concatenate(rows), np.concatenate(counts)
+        rows = np.concatenate([np.zeros(0, np.uint32), *(rows for rows, _ in pieces)])
+        counts = np.concatenate([np.zeros(0, np.uint16), *(counts for _, counts in pieces)])
+        if several:
+            rows, back = np.unique(rows, return_inverse=True)
+            counts = np.minimum(np.bincount(back, counts), MOST_COUNTED).astype(np.uint16)
+        return rows, counts
 
     @contextmanager
     def _damage_told(self) -> Iterator[None]:
@@ -290,19 +294,6 @@ class TermIndex:
     def _forget(self) -> None:
         """The postings that are kept are old, or too many."""
         self._kept, self._kept_size = {}, 0
-
-    def _read(self, term: str) -> Postings:
-        """What segments and lists have of a term."""
-        found, late = self._find(term)
-        with self._damage_told():
-            pieces = [segment.of_term(number) for segment, number in found]
-        more = Postings.of(np.array(late, np.int64))
-        ids = np.concatenate([*(ids for ids, _ in pieces), more.ids])
-        counts = np.concatenate([*(counts for _, counts in pieces), more.counts])
-        if beginning(term) is not None:  # of several terms
-            ids, back = np.unique(ids, return_inverse=True)
-            counts = np.minimum(np.bincount(back, counts), MOST_COUNTED).astype(np.uint16)
-        return Postings(ids, counts)
 
     def holders(self, term: str) -> int:
         """How many memories hold a term, forgotten ones, too; cheaper than to read which.
@@ -336,3 +327,8 @@ class TermIndex:
             if len(self._places) > PLACES_KEPT:
                 self._places.popitem(last=False)
         return found, late
+
+
+def _small(segment: Segment) -> bool:
+    """Whether a segment in memory is one of lists, to be made one with others."""
+    return segment.documents <= LISTED and segment.postings <= LISTED_TERMS

@@ -62,6 +62,7 @@ class Segment:
         name: of the file without its suffix; "" in memory.
         documents, first, last, postings: see the region `state`.
         lengths: uint[d].  holders: uint32[t].
+        bytes: of all regions.
         container: the file; None in memory.
     """
 
@@ -99,6 +100,9 @@ class Segment:
         ):
             if (int(ends[-1]) if terms else 0) != len(held):
                 raise self.corrupt("its terms do not fit their postings")
+        arrays = [self._gaps, self._more, self._heads, self.holders, self.lengths, self._ids]
+        arrays += [self._term_ends, self._gap_ends, self._more_ends]
+        self.bytes = self._terms.nbytes + sum(a.nbytes for a in arrays if a is not None)
         self._kernels = load_kernels()
 
     @classmethod
@@ -161,26 +165,31 @@ class Segment:
             return range(first, self.place(term + b"\xff"))
         return range(first, first + (first < len(self) and self.term(first) == term))
 
-    def of_term(self, number: int) -> tuple[Ids, Counts]:
-        """ids: int64[n], ascending, and how often each holds the term.  Raises FormatCorrupt."""
-        documents, counts = self._documents(number, 0)
-        if self._ids is None:
-            return self.first + documents.astype(np.int64), counts
-        return self.first + self._ids[documents].astype(np.int64), counts
+    def places_in(self, ids: Ids) -> int | NDArray[np.int32]:
+        """Where its documents stand in `ids: int64[n]`, ascending: the place of the first where all
+        of them do, one after the other; else int32[d], the place of each, -1 for none."""
+        place = int(ids.searchsorted(self.first))
+        end = place + self.documents
+        if self._ids is None and end <= len(ids) and ids[end - 1] == self.last:
+            return place  # no id is there twice, so none between is missing
+        mine = self.ids
+        places = ids.searchsorted(mine)
+        return np.where(ids.take(places, mode="clip") == mine, places, -1).astype(np.int32)
 
-    def rows_of_term(self, number: int, base: int) -> tuple[Numbers, Counts] | None:
-        """The same as ids less `base`; None where ids are missing between, or below it."""
-        if self._ids is not None or not 0 <= self.first - base <= self.last - base < 1 << 32:
-            return None
-        return self._documents(number, self.first - base)
-
-    def _documents(self, number: int, first: int) -> tuple[Numbers, Counts]:
+    def rows_of_term(self, number: int, places: int | NDArray[np.int32]) -> tuple[Numbers, Counts]:
+        """Which of the caller's rows, ascending, hold a term, and how often, by what `places_in`
+        gave.  Raises FormatCorrupt."""
         gaps, more = self.packed(number, number + 1)
         count = int(self.holders[number])
+        first = places if isinstance(places, int) else 0
         found, counts = self._kernels.postings(gaps, more, count, first, self.documents)
         if len(found) != count:
             raise self.corrupt("the postings of a term are not what was written")
-        return found, counts
+        if isinstance(places, int):
+            return found, counts
+        rows = places[found.astype(np.int64)]  # 5 times as fast as with uint32
+        known = rows >= 0
+        return rows[known].astype(np.uint32), counts[known]
 
     def packed(self, first: int, end: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """The bytes in `gaps` and `more` of some terms."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.disk.container import Summary, write_container
 from nimad.disk.durable import Buffer
 from nimad.index.varints import pack, unpack
 from nimad.words.segment import FORMAT, HEAD, VERSION, Ids, Segment
 
-MERGED = 300_000
-"""Postings that a merge has in memory at once, some 20 MB; those of one term are not cut."""
+MERGED = 40_000
+"""Postings that a merge has in memory at once, some 4 MB; those of one term are not cut."""
 
 Numbers = NDArray[np.int64]
 _ENDS = ("term_ends", "gap_ends", "more_ends")

@@ -25,7 +25,7 @@ _nimactl() {
   done
 
   # BEGIN words
-  local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export backup restore migrate status rebuild doctor metrics bugreport audit redate web fleet mcp hook"
+  local commands="query get similar related complete phi narrative goal dream person connect step graph remember forget capture import export backup restore migrate status rebuild doctor metrics bugreport bench audit redate web fleet mcp hook"
   local options="--help --json --socket --timeout --version"
   case $command in
     query) options="-k --mode --who --where --layer --namespace --agent --origin --tag --after --before --as-of --time-zone --context --budget --strictness --goal --fleet --explain --help --json --socket --timeout --version" ;;
@@ -51,6 +51,7 @@ _nimactl() {
     status) options="--history --help --json --socket --timeout --version" ;;
     metrics) options="--output --help --json --socket --timeout --version" ;;
     bugreport) options="--print --yes --help --json --socket --timeout --version" ;;
+    bench) options="--in --memories --help --json --socket --timeout --version" ;;
     audit) options="--kind --limit --time-zone --help --json --socket --timeout --version" ;;
     redate) options="--time-zone --help --json --socket --timeout --version" ;;
     web) options="--port --idle --url --help --json --socket --timeout --version" ;;

@@ -25,6 +25,7 @@ from nimad.reflection import goals
 from nimad.reflection.dream import Dreamer, accept, dream, reject
 from nimad.store import suggestions
 from nimad.store.relations import neighbours
+from tests import forked
 from tests.cognition import talk
 from tests.cognition.talk import opened
 
@@ -184,7 +185,7 @@ def test_a_kill_in_the_middle_leaves_nothing_for_the_doctor(tmp_path: Path) -> N
     opened(state, memories).close()
     pauses = random.Random(7)
     for _ in range(3):
-        with subprocess.Popen(
+        with forked.Popen(
             [sys.executable, "-c", DREAMING, str(state)], stdout=subprocess.PIPE, text=True
         ) as process:
             assert process.stdout is not None and process.stdout.readline() == "begin\n"

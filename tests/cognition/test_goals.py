@@ -21,6 +21,7 @@ from nimad.reflection import goals
 from nimad.serve.access import Peer
 from nimad.serve.memory_verbs import MemoryVerbs
 from nimad.serve.verbs import Call
+from tests import forked
 from tests.cognition import talk
 from tests.cognition.talk import opened
 
@@ -134,7 +135,7 @@ def test_a_goal_is_there_whole_or_not_at_all_after_a_kill(tmp_path: Path) -> Non
     state = tmp_path / "state"
     told = ""
     for pause in (0.02, 0.1):
-        with subprocess.Popen(
+        with forked.Popen(
             [sys.executable, "-c", ADDING, str(state)], stdout=subprocess.PIPE, text=True
         ) as process:
             assert process.stdout is not None and process.stdout.readline() == "begin\n"

@@ -19,6 +19,7 @@ from nimad.cognition.sparse_block_memory import SparseBlockConfig, SparseBlockMe
 from nimad.cognition.sparse_block_vsa import SparseBlockHDVector
 from nimad.errors import NotFound, StateBusy, UsageError
 from nimad.vsa import algebra, sparse
+from tests import forked
 
 EPISODES = [
     {"who": "Ann", "what": "bought a red bicycle", "where": "market", "importance": 0.9},
@@ -188,7 +189,7 @@ def test_a_directory_that_another_process_has_is_refused(tmp_path: Path) -> None
         "m = M(path=sys.argv[1]); print('ready', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "mine")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    with forked.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None and other.stdout.readline() == b"ready\n"
         with pytest.raises(StateBusy):
             SparseBlockMemory(path=tmp_path / "mine")

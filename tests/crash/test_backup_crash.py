@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +16,7 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.model import Memory
 from nimad.store import backups
+from tests import forked
 
 QUICK = Config().replace(embedder="hash", graph__engine="none")
 BACKUP = """
@@ -36,7 +36,7 @@ RESTORE = "import sys; from nimad.backup.restoring import main; sys.exit(main(sy
 def run(script: str, *arguments: str, crash_at: str = "", given: Path | None = None) -> int:
     environment = {**os.environ, "NIMAD_CRASH_AT": crash_at}
     with (given or Path(os.devnull)).open("rb") as stdin:
-        done = subprocess.run(
+        done = forked.run(
             [sys.executable, "-c", script, *arguments],
             env=environment,
             stdin=stdin,

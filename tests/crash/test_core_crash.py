@@ -15,6 +15,7 @@ from nimad.check import check
 from nimad.config import Config
 from nimad.core import maintenance, status
 from nimad.core.store import MemoryStore
+from tests import forked
 
 SECRET = "qxzvworm under the plank"
 
@@ -36,7 +37,7 @@ def run(state: Path, work: str, crash_at: str | None = None) -> int:
     if crash_at:
         environment["NIMAD_CRASH_AT"] = crash_at
     script = PRELUDE + textwrap.dedent(work)
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-c", script, str(state)],
         env=environment,
         capture_output=True,
@@ -169,7 +170,7 @@ def test_every_acknowledged_memory_survives_kills(tmp_path: Path) -> None:
     """)
     acknowledged: list[int] = []
     for delay in (0.05, 0.15, 0.3):
-        process = subprocess.Popen(
+        process = forked.Popen(
             [sys.executable, "-c", script, str(state)], stdout=subprocess.PIPE, text=True
         )
         assert process.stdout is not None

@@ -16,6 +16,7 @@ from nimad.config import Config
 from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.store import hypervector_files
+from tests import forked
 from tests.hypervectors import episodes, neighbours
 from tests.legacy import stores
 
@@ -73,9 +74,8 @@ PURGING = [
 
 
 def run(state: Path, source: Path, what: str, crash_at: str = "") -> int:
-    root = str(Path(__file__).parents[2])
-    environment = {**os.environ, "NIMAD_CRASH_AT": crash_at, "PYTHONPATH": root}
-    done = subprocess.run(
+    environment = {**os.environ, "NIMAD_CRASH_AT": crash_at}
+    done = forked.run(
         [sys.executable, "-c", SCRIPT, str(state), str(source), what],
         env=environment,
         capture_output=True,

@@ -16,6 +16,7 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.keys import ENGINES
 from nimad.model import Memory, Relation
+from tests import forked
 from tests.unit.test_graph import COUNT, KUZU_RUNS
 
 POINTS = ("graph.built", "graph.swap", "graph.swapped")
@@ -76,7 +77,7 @@ def test_a_crash_at_a_named_point(tmp_path: Path, point: str, engine: str) -> No
         pytest.skip("kuzu works with memory pages of 4 KiB only")
     state = tmp_path / "state"
     prepare(state, engine)
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-c", WORK, state, engine, "1"],
         env={**os.environ, "NIMAD_CRASH_AT": point},
         capture_output=True,
@@ -93,7 +94,7 @@ def test_crashes_at_random_moments(tmp_path: Path) -> None:
     for _ in range(6):
         work = [sys.executable, "-c", WORK, state, "ladybug", "20"]
         # The engine's process ends with it: at once when the power goes, soon after a kill.
-        with subprocess.Popen(work, stdout=subprocess.PIPE, start_new_session=True) as process:
+        with forked.Popen(work, stdout=subprocess.PIPE, start_new_session=True) as process:
             assert process.stdout is not None and process.stdout.readline() == b"ready\n"
             time.sleep(chance.uniform(0, 0.6))
             os.killpg(process.pid, signal.SIGKILL)
@@ -105,7 +106,7 @@ def test_an_engine_does_not_outlive_its_daemon(tmp_path: Path) -> None:
     prepare(state, "ladybug")
     script = WORK + "store.graph.query('RETURN 1')\nprint(store.graph.pid, flush=True)\ninput()\n"
     work = [sys.executable, "-c", script, state, "ladybug", "0"]
-    with subprocess.Popen(work, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with forked.Popen(work, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         pid = int(process.stdout.readline())

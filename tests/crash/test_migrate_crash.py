@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.legacy import stores
 from tests.legacy.moving import attach, opened, status
 
@@ -62,9 +63,8 @@ def run(
     state: Path, source: Path, what: str = "migrate", crash_at: str = "", engine: str = "none"
 ) -> int:
     """Migrate (or roll back) in a process of its own; its exit code."""
-    root = str(Path(__file__).parents[2])
-    environment = {**os.environ, "NIMAD_CRASH_AT": crash_at, "PYTHONPATH": root}
-    done = subprocess.run(
+    environment = {**os.environ, "NIMAD_CRASH_AT": crash_at}
+    done = forked.run(
         command(state, source, what, engine),
         env=environment,
         capture_output=True,
@@ -179,11 +179,10 @@ def test_a_delivery_goes_on(source: Path, migrated: Path, tmp_path: Path, point:
     subprocess.run(["cp", "-a", str(migrated), str(state)], check=True)
     subprocess.run(["cp", "-a", str(source), str(later)], check=True)
     stores.insert(later, "memory_nodes", [stores.node(key, turn_id="") for key in range(301, 311)])
-    root = str(Path(__file__).parents[2])
     for crash_at in (point, ""):
-        environment = {**os.environ, "NIMAD_CRASH_AT": crash_at, "PYTHONPATH": root}
+        environment = {**os.environ, "NIMAD_CRASH_AT": crash_at}
         command = [sys.executable, "-c", APPEND, str(state), str(source), str(later)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        done = forked.run(command, env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == (-signal.SIGKILL if crash_at else 0), done.stderr
     check_whole(state, 310)
 
@@ -194,10 +193,10 @@ def test_killed_at_random(source: Path, tmp_path: Path) -> None:
     state = tmp_path / "state"
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ}
     environment.pop("NIMAD_CRASH_AT", None)
     for _ in range(10):
-        process = subprocess.Popen(
+        process = forked.Popen(
             command(state, source, "migrate", "ladybug"), env=environment, stdout=subprocess.PIPE
         )
         assert process.stdout is not None

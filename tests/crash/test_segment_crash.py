@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 
 from nimad.disk.durable import sweep_temporary
 from nimad.index.blocks import BlockIndex
+from tests import forked
 from tests.vectors import clustered
 
 DIMS = 16
@@ -65,10 +65,8 @@ def crash(directory: Path, point: str) -> int:
     index.write_segment("a", np.arange(0, 100), VECTORS[:100])
     index.write_segment("b", np.arange(100, 200), VECTORS[100:200])
     (directory / "listed").write_text(json.dumps(["a", "b"]))
-    environment = {**os.environ, "NIMAD_CRASH_AT": point, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", WORK, str(directory)], env=environment, check=False
-    )
+    environment = {**os.environ, "NIMAD_CRASH_AT": point}
+    done = forked.run([sys.executable, "-c", WORK, str(directory)], env=environment, check=False)
     return done.returncode
 
 

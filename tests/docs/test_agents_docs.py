@@ -45,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     place = tmp_path_factory.mktemp("home")
     state = place / ".local" / "state" / "nimad"
     state.mkdir(parents=True)
-    daemon = DaemonProcess(place)
+    daemon = DaemonProcess(place, fork=True)
     daemon.socket = state / "nimad.sock"
     daemon.start()
     daemon.call("remember", text="Maya plays the cello")

@@ -84,7 +84,9 @@ class Home:
             call = f'"{sys.executable}" {f"-m {module} " if module else ""}"$@"'
             script.write_text(f"#!/bin/sh\nexec {call}\n")
             script.chmod(0o755)
-        self.daemon = DaemonProcess(place, config="migration:\n  idle_seconds: 0\n").start()
+        self.daemon = DaemonProcess(
+            place, config="migration:\n  idle_seconds: 0\n", fork=True
+        ).start()
 
     def run_until(self, number: int) -> subprocess.CompletedProcess[str]:
         """What that step of STEPS gave; it and those before it run once."""

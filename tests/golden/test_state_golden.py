@@ -87,7 +87,7 @@ def test_it_answers_like_a_new_store(
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What today's daemon answers on the directory `whole`, which is clean all the time."""
-    daemon = DaemonProcess(tmp_path_factory.mktemp("whole"), config=old_state.CONFIG)
+    daemon = DaemonProcess(tmp_path_factory.mktemp("whole"), config=old_state.CONFIG, fork=True)
     try:
         old_state.unpack("v1", "whole", daemon.state)
         told: dict[str, Any] = json.loads(json.dumps(old_state.answers(daemon.start().call)))

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -75,6 +76,37 @@ def test_a_large_export_is_read_in_little_memory(daemon: DaemonProcess, tmp_path
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["added"] == 8000
     assert int(ran.stderr) < LIMIT_MB * 1000
+
+
+def test_nimad_takes_a_large_export_in_little_memory(daemon: DaemonProcess, tmp_path: Path) -> None:
+    """Whatever waits in memory is bounded by its bytes: many long texts, and texts in Chinese, of
+    which each character is a term.  Pages of files are left out: the system takes them back."""
+    large = export(tmp_path / "large", 70, 2100)
+    pid, peak, done = daemon.call("status")["pid"], 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.01):
+            told = Path(f"/proc/{pid}/status").read_text()
+            peak = max(peak, int(told.partition("RssAnon:")[2].split()[0]))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        subprocess.run(command(daemon, large), capture_output=True, check=True)
+        rnd = random.Random(3)
+        for _ in range(50):
+            letters = (chr(0x4E00 + int(rnd.paretovariate(0.6)) % 4000) for _ in range(35_000))
+            daemon.call("remember", text="".join(letters))
+        daemon.call("query", text="猫")
+        deadline = time.monotonic() + 60
+        while daemon.call("status")["blocks"]["hot"] >= 2000:  # until they are sealed
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    finally:
+        done.set()
+        watching.join()
+    assert peak < LIMIT_MB * 1000
 
 
 def test_a_daemon_that_is_killed_loses_nothing(daemon: DaemonProcess, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests import forked
+
 SCHEMA_3 = (
     ", embedding BLOB DEFAULT NULL, strength REAL DEFAULT 1.0, decay_rate REAL DEFAULT 0.01,"
     " last_accessed INTEGER DEFAULT 0, is_ghost INTEGER DEFAULT 0,"
@@ -152,7 +154,7 @@ def writer(path: Path, before: str = "", after: str = "") -> Iterator[subprocess
     this one would drop them.
     """
     command = [sys.executable, "-c", WRITER, str(path), before, after]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = forked.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin and process.stdout
     try:
         assert process.stdout.readline() == b"ready\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.process import DaemonProcess
 
 BOMB = Path("/tmp/nimad-pickle-bomb")
@@ -40,7 +40,7 @@ def expected(legacy_dir: Path) -> dict[str, Any]:
 
 def nimactl(daemon: DaemonProcess, *args: object) -> tuple[int, Any]:
     command = [sys.executable, "-m", "nimad.ctl.main", "--socket", str(daemon.socket), "--json"]
-    ran = subprocess.run(
+    ran = forked.run(
         [*command, *(str(arg) for arg in args)],
         capture_output=True,
         text=True,

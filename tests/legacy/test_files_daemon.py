@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import subprocess
 import sys
 import time
 from contextlib import closing
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests import forked
 from tests.legacy import stores
 from tests.legacy.checkpoints import episode, nested, save, tensor
 from tests.process import DaemonProcess
@@ -26,7 +26,7 @@ D = 10_000
 
 def nimactl(daemon: DaemonProcess, *args: object) -> tuple[int, Any]:
     command = [sys.executable, "-m", "nimad.ctl.main", "--socket", str(daemon.socket), "--json"]
-    ran = subprocess.run(
+    ran = forked.run(
         [*command, *(str(arg) for arg in args)],
         capture_output=True,
         text=True,

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from nimad.errors import ConfigError
 from nimad.openclaw import Wish, default_path, find_problems, read_wish
+from tests import forked
 from tests.legacy import stores
 from tests.process import DaemonProcess
 
@@ -32,7 +33,7 @@ def write(path: Path, database: Any, plugin: bool = True) -> Path:
 
 def ladybug(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "nimad.migrate_to_ladybug", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return forked.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 # --- what keeps the plugin from remembering -------------------------------------------------------

@@ -27,6 +27,7 @@ from nimad.errors import (
 )
 from nimad.legacy import snapshot as module
 from nimad.legacy.snapshot import Snapshot, take_snapshot
+from tests import forked
 from tests.legacy import stores
 
 WAL = "connection.execute('PRAGMA journal_mode=wal')\n"
@@ -310,10 +311,10 @@ def test_a_killed_snapshot_is_cleared_away_by_the_next(source: Path, tmp_path: P
     code = (
         "import os, sys; from pathlib import Path; from nimad.legacy import snapshot\n"
         "def die(*_): os.kill(os.getpid(), 9)\n"
-        "snapshot._finish = die\n"
+        "snapshot.open_copy = die\n"
         "snapshot.take_snapshot(Path(sys.argv[1]), Path(sys.argv[2]))"
     )
-    killed = subprocess.run([sys.executable, "-c", code, str(source), str(scratch)])
+    killed = forked.run([sys.executable, "-c", code, str(source), str(scratch)])
     assert killed.returncode == -9
     (left,) = scratch.iterdir()
     assert left.stat().st_mode & 0o777 == 0o700

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.process import DaemonProcess
 from tests.system.test_nimactl import Tool
 
@@ -25,7 +26,7 @@ CONFIG = "embedder: hash\ngraph.engine: none\n"
 @pytest.fixture
 def tool(tmp_path: Path) -> Iterator[Tool]:
     """nimactl, and a daemon with 200 memories."""
-    daemon = DaemonProcess(tmp_path, CONFIG)
+    daemon = DaemonProcess(tmp_path, CONFIG, fork=True)
     try:
         daemon.start()
         lines = (json.dumps({"text": f"note {n} about the garden"}) for n in range(200))
@@ -48,7 +49,7 @@ def exported(daemon: DaemonProcess) -> list[dict[str, Any]]:
 
 def restored(tool: Tool, backup: Path, place: Path) -> DaemonProcess:
     """A daemon on what `nimactl restore --into` made."""
-    daemon = DaemonProcess(place, CONFIG)
+    daemon = DaemonProcess(place, CONFIG, fork=True)
     told = tool.json("restore", backup, "--into", daemon.state, "--config", daemon.config_file)
     assert told["problems"] == []
     return daemon
@@ -143,8 +144,8 @@ def test_what_is_refused(tool: Tool, tmp_path: Path) -> None:
 def test_it_goes_through_a_pipe(tool: Tool, tmp_path: Path) -> None:
     nimactl = [sys.executable, "-m", "nimad.ctl.main", "--json", "--socket", tool.daemon.socket]
     new = ["--into", tmp_path / "new", "--config", tool.daemon.config_file]
-    with subprocess.Popen([*nimactl, "backup", "-"], stdout=subprocess.PIPE) as writing:
-        told = subprocess.run(
+    with forked.Popen([*nimactl, "backup", "-"], stdout=subprocess.PIPE) as writing:
+        told = forked.run(
             [*nimactl, "restore", "-", *new], stdin=writing.stdout, capture_output=True, check=True
         )
     assert writing.returncode == 0
@@ -158,7 +159,7 @@ def test_a_drill_tells_a_good_backup_from_another(tool: Tool, tmp_path: Path) ->
 
     def drill(*args: object) -> tuple[int, dict[str, Any]]:
         nimactl = [sys.executable, "-m", "nimad.ctl.main", "--json", "--socket", tool.daemon.socket]
-        done = subprocess.run(
+        done = forked.run(
             [str(part) for part in (*nimactl, "backup", "--drill", *args)],
             env={**os.environ, "TMPDIR": str(scratch)},
             capture_output=True,
@@ -179,7 +180,7 @@ def test_a_drill_tells_a_good_backup_from_another(tool: Tool, tmp_path: Path) ->
 @pytest.mark.slow
 def test_a_drill_with_a_backup_of_another_store_fails(tool: Tool, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    other = DaemonProcess(tmp_path / "other", CONFIG)
+    other = DaemonProcess(tmp_path / "other", CONFIG, fork=True)
     try:
         other.start()
         lines = [json.dumps({"text": "of another store"})] * 250
@@ -220,7 +221,7 @@ def test_nimactl_killed_leaves_the_old_backup(tool: Tool, tmp_path: Path) -> Non
     tool.run("backup", path)
     before = path.read_bytes()
     tool.daemon.call("remember", text="more")
-    killed = subprocess.run(
+    killed = forked.run(
         [sys.executable, "-m", "nimad.ctl.main", "--socket", tool.daemon.socket, "backup", path],
         env={**os.environ, "NIMAD_CRASH_AT": "durable.before_rename"},
     )
@@ -242,12 +243,12 @@ def test_everything_goes_through_a_pipe_into_another_store_and_nothing_twice(
     assert told["exported"] == {"memory": 203, "turn": 1, "relation": 1}
     assert (tmp_path / "all.jsonl").read_text().splitlines()[1:] == whole.splitlines()[1:]
     (tmp_path / "new").mkdir()
-    other = DaemonProcess(tmp_path / "new", CONFIG)
+    other = DaemonProcess(tmp_path / "new", CONFIG, fork=True)
     try:
         new = Tool(other)
         other.start()
         nimactl = [sys.executable, "-m", "nimad.ctl.main", "--json", "--socket", other.socket]
-        piped = subprocess.run(
+        piped = forked.run(
             [*nimactl, "import", "-"], input=whole.encode(), capture_output=True, check=True
         )
         assert json.loads(piped.stdout)["imported"] == told["exported"]

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ class Manager:
         while line not in seen[-1]:
             seen.append(self.next())
         return seen
+
+
+@pytest.fixture
+def make_daemon(make_daemon: Make) -> Make:
+    """Starts are what is tested here."""
+    return partial(make_daemon, fork=False)
 
 
 @pytest.fixture
@@ -140,9 +147,13 @@ def test_everything_acknowledged_before_a_stop_is_there_afterwards(daemon: Daemo
 def test_a_second_signal_stops_at_once(daemon: DaemonProcess) -> None:
     texts = [{"text": str(number) + "x" * 190_000} for number in range(4)]
     daemon.call("import", memories=texts)
+    before = daemon.call("status")["requests"]
     with daemon.client() as deaf:
         for _ in range(6):
             deaf.send("export")
+        for asked in range(1, 1000):  # until all six have come
+            if daemon.call("status")["requests"] - before >= 6 + asked:
+                break
         time.sleep(0.3)
         daemon.signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):

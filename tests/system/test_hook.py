@@ -29,7 +29,7 @@ MOST = 10_000
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    daemon = DaemonProcess(tmp_path_factory.mktemp("hook")).start()
+    daemon = DaemonProcess(tmp_path_factory.mktemp("hook"), fork=True).start()
     daemon.call("remember", text="Pilar is allergic to penicillin", who="Maya")
     yield daemon
     daemon.finish()

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 def daemon() -> Iterator[DaemonProcess]:
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o711)
-        daemon = DaemonProcess(Path(place), config=CONFIG).start()
+        daemon = DaemonProcess(Path(place), config=CONFIG, fork=True).start()
         yield daemon
         daemon.finish()
 

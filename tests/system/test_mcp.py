@@ -97,7 +97,7 @@ class Bridge:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     """A daemon for the tests that need not know what else it remembers."""
-    daemon = DaemonProcess(tmp_path_factory.mktemp("shared")).start()
+    daemon = DaemonProcess(tmp_path_factory.mktemp("shared"), fork=True).start()
     yield daemon
     daemon.finish()
 

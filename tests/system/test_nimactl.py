@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.legacy import stores
 from tests.process import DaemonProcess
 
@@ -30,7 +31,7 @@ class Tool:
 
     def start(self, *args: object) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "nimad.ctl.main", "--socket", self.daemon.socket, *args]
-        return subprocess.Popen(
+        return forked.Popen(
             [str(part) for part in command],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -51,7 +52,7 @@ class Tool:
 
 @contextmanager
 def running(place: Path) -> Iterator[Tool]:
-    daemon = DaemonProcess(place, CONFIG)
+    daemon = DaemonProcess(place, CONFIG, fork=True)
     try:
         yield Tool(daemon.start())
     finally:

@@ -20,7 +20,7 @@ from tests.system.tools import need
 @pytest.mark.slow
 def test_the_exporter_serves_the_file(tmp_path: Path) -> None:
     program = need("prometheus-node-exporter", "prometheus-node-exporter")
-    daemon = DaemonProcess(tmp_path, "embedder: hash\n").start()
+    daemon = DaemonProcess(tmp_path, "embedder: hash\n", fork=True).start()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

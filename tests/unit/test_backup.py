@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -85,6 +86,7 @@ def test_a_migrated_store_comes_back_whole(tmp_path: Path) -> None:
     with opened(state) as (store, manager):
         migrate(manager, tmp_path / "graph.sqlite")
         store.remember(Memory(text="the key is under the blue pot", blobs={"x": b"\0\xff"}))
+        maintenance.finish(store)
         made = taken(store, tmp_path / "b")
         assert [each["name"].split("/")[0] for each in made["files"]] == [
             "records.sqlite",
@@ -190,11 +192,16 @@ def test_it_is_written_into_an_empty_file_only(store: MemoryStore, tmp_path: Pat
 
 
 def refused(path: Path, state: Path, error: type[NimadError], match: str = "") -> None:
-    """The backup is refused, and there is nothing of it in the directory."""
+    """The backup is refused, and nothing is left of it: no directory, or one as empty as it was."""
     with pytest.raises(error, match=match):
         restored(path, state)
-    left = [each.name for each in state.rglob("*") if each.is_file()]
-    assert left in ([], ["nimad.lock"])
+    assert not state.exists()
+    state.mkdir(mode=0o700)
+    (state / "lost+found").mkdir()
+    with pytest.raises(error, match=match):
+        restored(path, state)
+    assert [each.name for each in state.iterdir()] == ["lost+found"]
+    shutil.rmtree(state)
 
 
 def test_nothing_is_restored_over_memories(store: MemoryStore, backup: Path) -> None:

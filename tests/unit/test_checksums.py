@@ -19,12 +19,14 @@ from nimad.check import check
 from nimad.config import Config
 from nimad.core import integrity, maintenance
 from nimad.core.store import MemoryStore
+from nimad.ctl.injection import frame
 from nimad.disk import container
 from nimad.disk.container import Container
-from nimad.errors import NimadError
+from nimad.errors import NimadError, RecordsDamaged
 from nimad.index import segment
-from nimad.model import Memory, Turn
-from nimad.store import checksums
+from nimad.model import DamagedMemory, Memory, Relation, Turn
+from nimad.serve.wire import exported, imported, memory_json
+from nimad.store import checksums, row_checksums
 from nimad.store.records import Records
 
 CONFIG = Config().replace(**{"graph.engine": "none"})
@@ -75,8 +77,8 @@ def harm(records: Records, sql: str, *parameters: Any) -> None:
         outside.commit()
 
 
-def columns(records: Records) -> list[tuple[str, str]]:
-    return records.rows("SELECT name, type FROM pragma_table_info('memories')")
+def columns(records: Records, table: str = "memories") -> list[tuple[str, str]]:
+    return records.rows(f"SELECT name, type FROM pragma_table_info('{table}')")
 
 
 def test_a_change_of_any_column_is_noticed(records: Records) -> None:
@@ -216,6 +218,75 @@ def test_it_is_found_in_idle_time_named_kept_and_gone_once_it_is_mended(
         again.close()
 
 
+@pytest.mark.parametrize("blobs", [{}, FULL.blobs], ids=["no blobs", "blobs"])
+def test_a_damaged_memory_is_never_given_as_what_was_written(
+    store: MemoryStore, blobs: dict[str, bytes]
+) -> None:
+    """Not even the first time, before any look: it says so itself, and the answer, too."""
+    first, second = store.remember_many(
+        [replace(FULL, turn=None, blobs=blobs, text=f"{word} on the balcony") for word in "AB"]
+    )
+    harm(store.records, "UPDATE memories SET text = 'C on the balcony' WHERE id = ?", first)
+    answer = store.query("balcony", strictness=0)
+    told = {hit.memory.id: memory_json(hit.memory).get("damaged") for hit in answer.hits}
+    assert told == {first: True, second: None} and answer.degraded == ["records"]
+    assert str(first) in store.degraded()["records"]
+    line = exported(store.export(0, 10)[0])
+    assert line["damaged"] and imported(line, "default").extra == {"damaged": True, **FULL.extra}
+    assert frame([memory_json(store.get(number)) for number in (first, second)]).count("\n[") == 1
+
+
+def test_a_damaged_blob_is_damage_of_its_memory(store: MemoryStore) -> None:
+    first, second = store.remember_many([FULL, replace(FULL, turn=None)])
+    harm(store.records, "UPDATE blobs SET data = x'00' WHERE memory = ? AND name = 'other'", first)
+    assert [type(store.get(number)) for number in (first, second)] == [DamagedMemory, Memory]
+
+
+@pytest.mark.parametrize("moment", [1 << 61, -(1 << 61)])
+def test_a_damaged_time_is_no_date(store: MemoryStore, moment: int) -> None:
+    number = store.remember(FULL)
+    sql = "UPDATE memories SET timestamp = ?1, created = ?1, last_accessed = ?1 WHERE id = ?2"
+    harm(store.records, sql, moment, number)
+    line = exported(store.export(0, 10)[0])
+    assert [line[name] for name in ("timestamp", "created", "last_accessed")] == [None] * 3
+
+
+def test_the_records_are_looked_at_after_a_power_cut(store: MemoryStore) -> None:
+    """A card may lose what it had confirmed; a clean end asks for nothing."""
+    number = store.remember(FULL)
+    maintenance.finish(store)
+    harm(store.records, "UPDATE memories SET who = 'Mayb' WHERE id = ?", number)
+    maintenance.finish(store)
+    assert store.degraded() == {}
+    left = store.state.with_name("left")
+    shutil.copytree(store.state, left)  # with the WAL, as a cut leaves it
+    with closing(MemoryStore.open(left, CONFIG)) as after_cut:
+        maintenance.finish(after_cut)
+        assert str(number) in after_cut.degraded()["records"]
+
+
+def test_what_breaks_on_damaged_records_is_told_as_damage(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows in no order, as a card that lost a page leaves them, break a start or `doctor` anywhere;
+    on sound records it is a bug, and told as one."""
+    store.remember(FULL)
+    monkeypatch.setattr(store.words, "check", lambda: [][0])
+    with pytest.raises(IndexError):
+        check(store)
+    sql = "UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema"
+    sql += " WHERE name = 'memories_key') WHERE name = 'turns_output'"
+    with closing(sqlite3.connect(store.records.path, isolation_level=None)) as outside:
+        outside.execute("PRAGMA writable_schema = ON")
+        outside.execute(sql)
+    found = {problem.part: problem for problem in check(store)}
+    assert "SQLite reports" in found["check"].what and "backup" in found["check"].fix
+    monkeypatch.setattr("nimad.recall.ranking.Recall.load", lambda _: [][0])
+    store.close()
+    with pytest.raises(RecordsDamaged, match="SQLite reports"):
+        MemoryStore.open(store.state, CONFIG)
+
+
 def test_a_forgotten_memory_is_no_damage_any_more(store: MemoryStore) -> None:
     first, second = store.remember_many(
         [replace(FULL, turn=None), replace(FULL, turn=None, text="another")]
@@ -333,3 +404,65 @@ def test_each_update_of_memories_keeps_the_checksum() -> None:
         for part in path.read_text(encoding="utf-8").split("UPDATE memories SET")[1:]:
             known = part.split("WHERE")[0]
             assert "checksum" in known or path.name == "schema.py", f"{path.name}: {known}"
+
+
+# --- relations and turns --------------------------------------------------------------------------
+
+
+def linked(store: MemoryStore) -> None:
+    """Two turns, and relations between their memories."""
+    layers = ("input", "output")
+    turns = [Memory(f"said {n}", turn=f"t{n // 2}", layer=layers[n % 2]) for n in range(4)]
+    first, second, *_ = store.remember_many(turns)
+    with store.records.write() as tx:
+        tx.add_relations([(Relation(first, second, "answers", 0.5), "k", {"a": 1})] * 3)
+
+
+def looked_at(store: MemoryStore, *, complete: bool = False) -> list[str]:
+    return [row for some in row_checksums.damaged(store.records, complete=complete) for row in some]
+
+
+def test_a_change_of_any_column_of_a_relation_or_turn_is_noticed(store: MemoryStore) -> None:
+    linked(store)
+    assert looked_at(store, complete=True) == []
+    for table, named in (("relations", "relation 2 of"), ("turns", "turn 2 of")):
+        harm(store.records, f"DROP TRIGGER {table}_changed")
+        for name, _ in columns(store.records, table):
+            if name == "id":
+                continue
+            kept = store.records.value(f"SELECT {name} FROM {table} WHERE id = 2")
+            other = f"{kept}x" if isinstance(kept, str) else (kept or 0) + 1
+            harm(store.records, f"UPDATE {table} SET {name} = ? WHERE id = 2", other)
+            (told,) = looked_at(store)
+            assert told.startswith(named), f"{table}.{name}: {told}"
+            harm(store.records, f"UPDATE {table} SET {name} = ? WHERE id = 2", kept)
+        assert looked_at(store) == []
+    harm(store.records, "UPDATE names SET name = 'answfrs' WHERE name = 'answers'")
+    assert looked_at(store) == [f"relation {n} of the memories 1, 2" for n in (1, 2, 3)]
+
+
+def test_rows_that_nimad_changes_are_no_damage(store: MemoryStore) -> None:
+    linked(store)
+    assert looked_at(store, complete=True) == []
+    store.forget([1])
+    assert looked_at(store) == []
+    assert store.records.rows("SELECT id FROM turns WHERE checksum IS NULL") == [(1,)]
+    assert looked_at(store, complete=True) == []
+    assert store.records.rows("SELECT id FROM turns WHERE checksum IS NULL") == []
+
+
+def test_a_damaged_relation_is_told_by_idle_time_and_doctor(store: MemoryStore) -> None:
+    linked(store)
+    maintenance.finish(store)
+    harm(store.records, "DROP TRIGGER relations_changed")
+    harm(store.records, "UPDATE relations SET target = 4 WHERE id = 3")
+    told = "relation 3 of the memories 1, 4 is not what was written: its checksum differs"
+    assert [problem.what for problem in store.integrity.check()] == [told]
+    assert told in store.degraded()["records"]
+    store.integrity._finished["records"] = 0
+    maintenance.finish(store)
+    assert told in store.degraded()["records"]
+    again = integrity.Integrity(store.records, store.health, [])
+    assert told in store.degraded()["records"], "kept over a restart"
+    harm(store.records, "UPDATE relations SET target = 2 WHERE id = 3")
+    assert again.check() == [] and store.degraded() == {}

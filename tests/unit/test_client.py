@@ -35,7 +35,9 @@ SPEC.loader.exec_module(build_client)
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    daemon = DaemonProcess(tmp_path_factory.mktemp("client"), config="embedder: hash\n").start()
+    daemon = DaemonProcess(
+        tmp_path_factory.mktemp("client"), config="embedder: hash\n", fork=True
+    ).start()
     yield daemon
     daemon.finish()
 

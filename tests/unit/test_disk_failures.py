@@ -121,6 +121,15 @@ def test_only_damage_is_told_as_damage(tmp_path: Path, monkeypatch: pytest.Monke
             Records.open(path)
 
 
+def test_what_cannot_be_read_is_not_told_as_damage(tmp_path: Path) -> None:
+    """SQLite says "malformed" for a sector that cannot be read."""
+    path = tmp_path / "records.sqlite"
+    path.symlink_to("/proc/self/mem")  # EIO at its begin
+    with pytest.raises(DiskFailed) as told, translated(path):
+        raise sqlite_error("SQLITE_CORRUPT")
+    assert "Input/output error" in told.value.message and "backup" in told.value.next_step
+
+
 def test_a_size_limit_is_a_full_disk(records: Records) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))

@@ -27,6 +27,7 @@ from nimad.serve.frames import Frame
 from nimad.serve.request_counts import BOUNDS, UNKNOWN, UNREADABLE
 from nimad.serve.service_verbs import Traffic
 from nimad.serve.verb_table import verbs
+from tests import forked
 
 CANARY = "zyxgnu"
 ME = Peer(1, 0, 0)
@@ -160,7 +161,7 @@ def test_a_label_is_escaped() -> None:
 
 def nimactl(*args: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "nimad.ctl.main", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True)
+    return forked.run(command, capture_output=True, text=True)
 
 
 def test_without_a_daemon_the_file_says_so(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from nimad.disk.durable import size_of
 from nimad.errors import DiskFull
 from nimad.legacy.sqlite import LegacyGraph
 from nimad.migrate.report import spread
+from tests import forked
 from tests.legacy import stores
 from tests.legacy.moving import attach, migrate, opened
 from tests.process import DaemonProcess
@@ -145,7 +146,7 @@ def test_a_full_disk_pauses_and_nothing_is_lost(
     ballast = small_disk / "ballast"
     command = [sys.executable, "-m", "nimad.ctl.main", "--socket", str(daemon.socket), "migrate"]
     wishes = [str(source), "--strategy", "full", "--batch-size", "20", "--name", "graph"]
-    subprocess.run([*command, *wishes], check=True, capture_output=True)
+    forked.run([*command, *wishes], check=True, capture_output=True)
     until(lambda: daemon.call("migrate.status")["sources"][0]["copied"] > 0)
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:  # somebody else fills the card

@@ -100,16 +100,16 @@ def test_steps_between_two_looks_at_the_gate_are_short(source: Path, here: Opene
     real = manager._pipeline.advance
 
     def advance(due: Any) -> None:
-        began = time.perf_counter()
+        began = time.process_time()
         real(due)
-        took.append(time.perf_counter() - began)
+        took.append(time.process_time() - began)
 
     manager._pipeline.advance = advance  # type: ignore[method-assign]
     manager.worker.start()
     attach(manager, source, strategy="incremental")
     until(lambda: verified(manager))
     usual = sorted(took)[len(took) // 2]
-    assert len(took) > 20 and usual < 0.15, "50 ms are aimed at; others run on this machine too"
+    assert len(took) > 20 and usual < 0.15, "50 ms are aimed at"
     assert store.records.counts()["memories"] == 3000
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,16 +16,20 @@ from nimad.config import Config
 from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Memory
+from nimad.recall import columns as columns_module
 from nimad.recall import columns_cache
 from nimad.recall.columns import SAVED, Columns
 from nimad.recall.columns_cache import Saved
 from nimad.recall.columns_follower import ColumnsFollower
+from nimad.recall.scopes import Scopes
+from nimad.recall.weights import DEFAULT
 from nimad.words.index import TermIndex
 from tests.benchmarks.talk import make_talk
 
 CONFIG = Config().replace(graph__engine="none")
 FILE = "columns.nrc"
 NO_FILTER = Filter()
+FILTERS = NO_FILTER, Filter(who="Anna"), Filter(layer="input", after=1)
 TALK = make_talk(400, 8, seed=7)
 Shape = list[list[tuple[int, float]]]
 
@@ -239,5 +244,31 @@ def check_columns(store: MemoryStore) -> None:
         spelled = {code: name for name, code in columns.subjects.codes.items()}
         who = store.records.rows("SELECT lower(who) FROM memories ORDER BY id")
         assert [spelled.get(code) for code in columns.who[rows].tolist()] == [w for (w,) in who]
+    for where in FILTERS:
+        grown = store.recall._scopes.of(where)  # out of the scope before, where rows only came
+        anew = Scopes(store.records, kept, DEFAULT).of(where)
+        for name in {field.name for field in dataclasses.fields(anew)} - {"_spoken"}:
+            same = repr(getattr(grown, name)) == repr(getattr(anew, name))
+            assert same and np.array_equal(grown.mask, anew.mask), name
+        some = np.array([0, 2])
+        assert np.array_equal(grown.spoken_by(some), anew.spoken_by(some))
+        assert np.array_equal(grown.sample, anew.sample)
     pairs = set(zip(kept.session[mine].tolist(), fresh.session[read].tolist(), strict=True))
     assert len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 400), later=st.integers(0, 5))
+def test_fingerprints_are_found_in_their_order(seed: int, count: int, later: int) -> None:
+    """Evenly spread ones, the same ones many times, and those that came after the file."""
+    rng = np.random.default_rng(seed)
+    prints = rng.integers(-(2**63), 2**63 - 1, count + later)
+    prints[rng.random(len(prints)) < rng.random()] = rng.choice([0, prints[0], 2**63 - 1, -(2**63)])
+    columns = Columns()
+    columns.append({"id": np.arange(1, len(prints) + 1), "print": prints})
+    columns._order = np.argsort(prints[:count], kind="stable").astype(np.uint32)
+    asked = np.unique(np.append(rng.choice(prints, 5), rng.integers(-(2**63), 2**63 - 1, 3)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns_module, "_SCANNED", 0)
+        found = columns._with_prints(asked)
+    assert found.tolist() == np.flatnonzero(np.isin(prints, asked)).tolist()

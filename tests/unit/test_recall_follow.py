@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Memory
 from nimad.recall import columns_follower
-from tests.unit.test_recall_columns_cache import TALK, check_columns, fill
+from tests.unit.test_recall_columns_cache import FILTERS, TALK, check_columns, fill
 
 CONFIG = Config().replace(graph__engine="none", embedder="hash")
 
@@ -125,6 +126,8 @@ def test_following_ends_at_what_reading_everything_gives(
                 case "follow":
                     with ends_within(20):
                         store.recall.follow()
+                    for where in FILTERS:
+                        store.recall._scopes.of(where).spoken_by(np.array([0, 2]))
                 case "save":
                     store.recall.keep()
                 case _:
@@ -168,15 +171,14 @@ def test_what_the_log_no_longer_holds_is_found_by_the_ids(
     more = fill(store, 0, 5)
     prune(store)
     read: list[int] = []
-    plain = store.records.rows
+    plain = columns_follower.rows_within
 
-    def watched(sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
-        found = plain(sql, parameters)
-        if "m.text" in sql:
-            read.extend(row[0] for row in found)
+    def watched(*args: Any) -> list[tuple[Any, ...]]:
+        found = plain(*args)
+        read.extend(row[0] for row in found)
         return found
 
-    monkeypatch.setattr(store.records, "rows", watched)
+    monkeypatch.setattr(columns_follower, "rows_within", watched)
     store.recall.follow()
     assert read == more
     check_columns(store)

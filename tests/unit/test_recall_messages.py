@@ -101,11 +101,9 @@ def test_the_number_of_terms_has_a_bound(
 ) -> None:
     looked: list[str] = []
     terms = store.recall._terms
-    holders, postings = terms.holders, terms.postings
+    holders, rows = terms.holders, terms.rows
     monkeypatch.setattr(terms, "holders", lambda term: looked.append(term) or holders(term))
-    monkeypatch.setattr(
-        terms, "postings", lambda term, upto: looked.append(term) or postings(term, upto)
-    )
+    monkeypatch.setattr(terms, "rows", lambda term, *more: looked.append(term) or rows(term, *more))
     began = time.process_time()
     for mode in MODES:
         text = " ".join(f"Word{n}" for n in range(words))[:190_000]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import logging
 import re
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,10 +48,9 @@ def test_keys_are_told_as_far_as_they_are_ours(redaction: Redaction) -> None:
     assert told == {"memories": 3, "namespaces": {HIDDEN: 2}, HIDDEN: [HIDDEN, None, True]}
 
 
-@cache
-def logged() -> list[str]:
+def logged() -> set[str]:
     """The sentence of every line that nimad logs."""
-    found = []
+    found = set()
     for file in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if (
@@ -64,18 +61,21 @@ def logged() -> list[str]:
                 and isinstance(node.args[0], ast.Constant)
                 and isinstance(node.args[0].value, str)
             ):
-                found.append(node.args[0].value)
+                found.add(node.args[0].value)
     return found
 
 
-@pytest.mark.parametrize("sentence", sorted(set(logged())))
-def test_no_line_of_the_log_tells_what_it_was_filled_with(
-    redaction: Redaction, sentence: str
-) -> None:
-    filled = re.sub(r"%[-+ #0-9.]*[sr]", CANARY, sentence)
-    filled = re.sub(r"%[-+ #0-9.]*[dfgxi]", "123456789012", filled).replace("%%", "%")
-    told = redaction.text(filled)
-    assert not set(CANARY.split()) & set(re.findall(r"\w+", told)) and "123456789012" not in told
+def test_no_line_of_the_log_tells_what_it_was_filled_with(redaction: Redaction) -> None:
+    sentences = sorted(logged())
+    assert len(sentences) > 30
+    telling = []
+    for sentence in sentences:
+        filled = re.sub(r"%[-+ #0-9.]*[sr]", CANARY, sentence)
+        filled = re.sub(r"%[-+ #0-9.]*[dfgxi]", "123456789012", filled).replace("%%", "%")
+        told = redaction.text(filled)
+        if set(CANARY.split()) & set(re.findall(r"\w+", told)) or "123456789012" in told:
+            telling.append(sentence)
+    assert telling == []
 
 
 @pytest.mark.parametrize("cls", [cls for cls in all_errors() if cls is not RemoteError])
@@ -83,7 +83,3 @@ def test_no_error_tells_what_it_was_filled_with(redaction: Redaction, cls: type)
     text = re.sub(r"\{[^{}]*\}", CANARY, f"{' '.join((cls.__doc__ or '').split())} {cls.hint}")
     told = redaction.text(text)
     assert not set(CANARY.split()) & set(re.findall(r"\w+", told))
-
-
-def test_logging_is_looked_at() -> None:
-    assert len(logged()) > 30 and logging  # else the test above walks nothing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from nimad.config import Config
 from nimad.core.state_directory import StateLock, prepare_state
-from nimad.errors import StateBusy, StateUnusable
+from nimad.core.store import MemoryStore
+from nimad.errors import RecordsDamaged, StateBusy, StateUnusable
+from nimad.model import Memory
+from tests import forked
 
 
 @contextlib.contextmanager
@@ -77,6 +82,23 @@ def test_a_directory_that_everybody_may_write_to_is_refused(tmp_path: Path, mode
     assert list(tmp_path.iterdir()) == []
 
 
+def test_records_that_are_gone_are_not_replaced_by_a_new_store(tmp_path: Path) -> None:
+    """As after an e2fsck that could not save them; what a broken off restore left hides nothing."""
+    config = Config().replace(embedder="hash", graph__engine="none")
+    store = MemoryStore.open(tmp_path / "state", config)
+    store.remember(Memory(text="Maya planted basil"))
+    store.semantic.flush()
+    store.close()
+    (tmp_path / "state/records.sqlite").unlink()
+    with pytest.raises(RecordsDamaged, match="missing") as told:
+        MemoryStore.open(tmp_path / "state", config)
+    assert "lost+found" in told.value.message and "backup" in told.value.next_step
+    assert list((tmp_path / "state").glob("records.sqlite*")) == []
+    for part in ("blocks", "words"):
+        shutil.rmtree(tmp_path / "state" / part)
+    MemoryStore.open(tmp_path / "state", config).close()
+
+
 def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can give a directory away")
@@ -117,7 +139,7 @@ def test_a_start_on_a_full_disk_answers_or_says_so_and_the_next_one_has_everythi
 
     def start(*text: str) -> tuple[str, str]:
         run = [sys.executable, "-c", START, tmp_path / "state", end, *text]
-        done = subprocess.run(run, capture_output=True, text=True)
+        done = forked.run(run, capture_output=True, text=True)
         return done.stdout, done.stderr
 
     try:

@@ -84,6 +84,7 @@ LINES: dict[str, list[list[str]]] = {
     "redate": [["redate", "2023-05-08", "3"], ["redate", "no date", "3"]],
     "metrics": [["metrics"]],
     "bugreport": [["bugreport", "--print"]],
+    "bench": [["bench", "--in", f"/nowhere{EVIL}"]],
     "backup": [
         ["backup", "{backup}"],
         ["backup", "{backup}", "--verify"],
@@ -191,7 +192,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (place / "notes" / f"no text{EVIL}.md").write_bytes(b"\xff")
     turn = {"session": "s", "turn": f"t{EVIL}", "input": f"An old lantern. {EVIL}"}
     (place / "turn.json").write_text(json.dumps(turn))
-    daemon = DaemonProcess(place).start()
+    daemon = DaemonProcess(place, fork=True).start()
     fields = {"who": EVIL, "where": EVIL, "tags": [EVIL], "session": EVIL, "conversation": EVIL}
     turns = [
         {"text": f"The lantern {n} hangs here. {EVIL}", "turn": f"t{n // 3}{EVIL}", "layer": layer}

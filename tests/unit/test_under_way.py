@@ -104,13 +104,19 @@ def test_a_terminal_shows_it_and_nothing_is_left(
         termios.tcsetwinsize(theirs, (24, 80))
         screen = Screen()
         screen._err = os.fdopen(theirs, "w")
-        with under_way.shown_under_way(argparse.Namespace(socket=str(place)), screen, "audit"):
-            time.sleep(0.3)
         os.set_blocking(ours, False)
-        shown, until = "", time.monotonic() + 10
-        while not shown.endswith("\r\x1b[K") and time.monotonic() < until:
-            with contextlib.suppress(BlockingIOError):  # the kernel hands it over in its own time
-                shown += os.read(ours, 65536).decode()
+
+        def read_until(shown: str, awaited: str) -> str:
+            until = time.monotonic() + 10
+            while not shown.endswith(awaited) and time.monotonic() < until:
+                with contextlib.suppress(BlockingIOError):  # the kernel takes its own time
+                    shown += os.read(ours, 65536).decode()
+                time.sleep(0.01)
+            return shown
+
+        with under_way.shown_under_way(argparse.Namespace(socket=str(place)), screen, "audit"):
+            shown = read_until("", "0:00")
+        shown = read_until(shown, "\r\x1b[K")
     assert "audit [##########--------------]  42 %  0:00" in shown
     assert shown.endswith("\r\x1b[K")
     screen._err.close()

@@ -207,7 +207,7 @@ def test_every_side_reads_the_same_table_of_fields() -> None:
     """A field that is added to Memory is on the wire, checked, an option, and shown by itself."""
     shown = wire.memory_json(Memory("a", blobs={"b": b"c"}), blobs=True)
     assert list(shown) == ["id", *FIELDS]
-    assert set(wire.IMPORT) == {"id", *FIELDS}
+    assert set(wire.IMPORT) == {"id", "damaged", *FIELDS}
     assert set(wire.REMEMBER) == {name for name, field in FIELDS.items() if not field.kept}
     options = build(["remember"]).parse_args(["remember", "text"])
     assert {name for name, field in FIELDS.items() if field.flag} <= vars(options).keys()

@@ -37,7 +37,7 @@ FORBIDDEN = re.compile(r"on\w+|style|src|srcdoc|formaction|http-equiv")
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    made = DaemonProcess(tmp_path_factory.mktemp("web")).start()
+    made = DaemonProcess(tmp_path_factory.mktemp("web"), fork=True).start()
     turn = {"session": "s", "turn": EVIL, "input": "Is it mended?", "output": "Yes, on Monday."}
     made.call("capture", turns=[turn])
     fields = dict.fromkeys(("who", "where", "namespace", "agent", "summary", "affect"), EVIL)

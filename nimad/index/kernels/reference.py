@@ -271,7 +271,7 @@ class Reference:
                 beside = chain.at(beside).astype(np.int64)
                 beside = beside[(beside >= 0) & (beside < len(own))]
                 near.append(beside)
-        found = np.unique(np.concatenate(near))
+        found = distinct(np.concatenate(near))
         shared = self.shares(own, found, before, after, weights)
         kept = shared > 0 if mask is None else (shared > 0) & mask[found]
         return highest_rows(found[kept], shared[kept], k)

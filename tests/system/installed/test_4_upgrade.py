@@ -77,6 +77,8 @@ def make_it_version_one(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM meta WHERE key IN ('text_form', 'words', 'integrity')")
     for name in dict(connection.execute(INDEXES).fetchall()).keys() - indexes.keys():
         connection.execute(f"DROP INDEX {name}")
+    for table in ("relations", "turns"):
+        connection.execute(f"DROP TRIGGER IF EXISTS {table}_changed")
     for table, names in columns(connection).items():
         if table.startswith("sqlite_"):
             continue
