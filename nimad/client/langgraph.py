@@ -19,7 +19,6 @@ from langgraph.store.base import (
     GetOp,
     Item,
     ListNamespacesOp,
-    MatchCondition,
     PutOp,
     SearchItem,
     SearchOp,
@@ -106,7 +105,14 @@ class NimadStore(BaseStore):  # type: ignore[misc]
             case ListNamespacesOp():
                 names = {self._labels(name) for name in self._client.namespaces(self._name(()))}
                 for condition in op.match_conditions or ():
-                    names = {labels for labels in names if _fits(condition, labels)}
+                    begins = condition.match_type == "prefix"
+                    path = tuple(condition.path)  # * stands for any one label
+                    for labels in list(names):
+                        part = labels[: len(path)] if begins else labels[-len(path) :]
+                        pairs = zip(path, part, strict=False)
+                        same = all(asked in ("*", label) for asked, label in pairs)
+                        if path and (len(labels) < len(path) or not same):
+                            names.discard(labels)
                 if op.max_depth is not None:
                     names = {labels[: op.max_depth] for labels in names}
                 return sorted(names)[op.offset : op.offset + op.limit]
@@ -145,14 +151,6 @@ def _sendable(wanted: dict[str, Any]) -> dict[str, Any] | None:
         if any(isinstance(value, float) and math.isnan(value) for value in operands):
             return None
     return {name: plain(asked) for name, asked in wanted.items()}
-
-
-def _fits(condition: MatchCondition, labels: Labels) -> bool:
-    """Whether labels begin, or end, with those of a condition, where * is any one label."""
-    path = tuple(condition.path)
-    part = labels[: len(path)] if condition.match_type == "prefix" else labels[-len(path) :]
-    same = (asked in ("*", label) for asked, label in zip(path, part, strict=False))
-    return len(labels) >= len(path) and (not path or all(same))
 
 
 def _moment(milliseconds: int | None) -> datetime:
