@@ -145,9 +145,9 @@ same kind by sets of articles that were not fitted on.
 that kind was fitted on, and it stays silent more often than whole questions do. A third of these
 silences are right, for the answer would not be among the first ten. Tried: fitted on such sets as
 well, silence fell to 0.4 to 2.7 % there and to 0.2 to 1.1 % of whole questions, but answers to
-another store rose by 2 to 8 points for whole questions, and by up to 30 for keywords; of the sets that
-were fitted on, German answered 21.5 % of another subject, not 2.5, and LoCoMo 21, not 18.5. That was the
-best of some 20 fits, chosen with these sets in view, so it flatters them. It was not taken.
+another store rose by 2 to 8 points for whole questions, and by up to 30 for keywords; of the sets
+fitted on, German answered 21.5 % of another subject, not 2.5, and LoCoMo 21, not 18.5. That was
+the best of some 20 fits, chosen with these sets in view, so it flatters them. It was not taken.
 """
 LINES: list[str] = []
 
