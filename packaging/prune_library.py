@@ -77,12 +77,13 @@ def imported(data: bytes) -> set[str]:
 
 
 def pruned(data: bytes, wanted: set[str]) -> bytes:
-    """The library with zeros for what `wanted` cannot reach; as it is, when it has no symbols."""
+    """The library with zeros for what `wanted` cannot reach; as it is, when that cannot be told."""
     library = Library(data)
     text = library.sections[".text"]
     first, end = text.address, text.address + text.size
     own = list(library.symbols(".symtab", ".strtab"))
-    if not own or library.machine not in PLT_HEADER:
+    hidden = {".relr.dyn", ".plt.sec"} & library.sections.keys()  # other ways to point to one
+    if hidden or not own or library.machine not in PLT_HEADER:
         return data
     exported = list(library.symbols(".dynsym", ".dynstr"))
     named = [(n, a) for n, kind, _, a in own + exported if kind == STT_FUNC and first <= a < end]
