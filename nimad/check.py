@@ -40,7 +40,8 @@ def check(store: MemoryStore) -> list[Problem]:
     with store.under_way.tell("doctor", lambda: 1 - len(waiting) / total):
         while waiting:
             try:
-                found.extend(waiting[-1]())
+                with integrity.told_as_damage(store.records):
+                    found.extend(waiting[-1]())
             except (NimadError, OSError) as error:
                 what, fix = f"it cannot be read: {error}", "look at the disk: `dmesg` may tell more"
                 if isinstance(error, NimadError):

@@ -79,20 +79,21 @@ def read_rules(value: Any) -> tuple[Rule, ...]:
         return ()
     if not isinstance(value, (list, tuple)):
         raise ValueError("must be a list of rules")
-    return tuple(each if isinstance(each, Rule) else _read_rule(each) for each in value)
-
-
-def _read_rule(given: Any) -> Rule:
-    known = {"user", "group", "read", "control"}
-    if not isinstance(given, dict) or not given.keys() <= known:
-        raise ValueError("must hold rules of user or group, read, control")
-    user, group = (str(given.get(key) or "").strip() for key in ("user", "group"))
-    if bool(user) == bool(group):
-        raise ValueError("must name a user or a group in each rule, and not both")
-    read, control = _names(given.get("read")), _names(given.get("control"))
-    if not read and not control:
-        raise ValueError("must give each rule something to read or to control")
-    return Rule(user, group, read, control)
+    rules: list[Rule] = []
+    for given in value:
+        if isinstance(given, Rule):
+            rules.append(given)
+            continue
+        if not isinstance(given, dict) or not given.keys() <= {"user", "group", "read", "control"}:
+            raise ValueError("must hold rules of user or group, read, control")
+        user, group = (str(given.get(key) or "").strip() for key in ("user", "group"))
+        if bool(user) == bool(group):
+            raise ValueError("must name a user or a group in each rule, and not both")
+        read, control = _names(given.get("read")), _names(given.get("control"))
+        if not read and not control:
+            raise ValueError("must give each rule something to read or to control")
+        rules.append(Rule(user, group, read, control))
+    return tuple(rules)
 
 
 def _names(given: Any) -> tuple[str, ...]:

@@ -134,23 +134,18 @@ def _read_tree(path: Path) -> dict[str, Any]:
         raise ConfigError(path=path, detail=f"cannot be read ({error.strerror})") from error
     if len(raw) > MAX_BYTES:
         raise ConfigError(path=path, detail=f"is larger than {MAX_BYTES >> 20} MiB")
+    told: list[str] = []
     try:
-        tree = _read_json5(raw.decode("utf-8-sig"))
+        for token in _TOKEN.finditer(raw.decode("utf-8-sig")):
+            said = _as_json(token)
+            if said in ("}", "]") and told and told[-1] == ",":
+                told.pop()
+            if said:
+                told.append(said)
+        tree = json.loads(" ".join(told))
     except (ValueError, RecursionError) as error:
         raise ConfigError(path=path, detail="is neither JSON nor JSON5") from error
     return tree if isinstance(tree, dict) else {}
-
-
-def _read_json5(text: str) -> Any:
-    """The value of a JSON5 document.  Raises ValueError."""
-    told: list[str] = []
-    for token in _TOKEN.finditer(text):
-        said = _as_json(token)
-        if said in ("}", "]") and told and told[-1] == ",":
-            told.pop()
-        if said:
-            told.append(said)
-    return json.loads(" ".join(told))
 
 
 def _as_json(token: re.Match[str]) -> str:

@@ -93,25 +93,20 @@ def read(text: Any) -> Selection:
         name, value, joint = found[1].lower(), found[2].strip("\"'"), found[3]
         if name in dict(terms) and name not in MANY:
             raise ValueError(f"must name {name} once")
-        terms.append((name, _checked(name, value)))
+        if name not in FIELDS:
+            raise ValueError(f"must name fields among {', '.join(FIELDS)}")
+        if name in CHOICES and value not in CHOICES[name]:
+            raise ValueError(f"must name as {name} one of {', '.join(CHOICES[name])}")
+        if not 0 < len(value.strip()) <= MAX_NAME:
+            raise ValueError(f"must name a {name}")
+        if name in DATES:
+            try:
+                when.read(value, now_ms(), UTC)
+            except ValueError as error:
+                raise ValueError(f"must give {name} a date: it {error}") from None
+        terms.append((name, value))
         place, more = found.end(), bool(joint)
     return Selection(tuple(terms))
-
-
-def _checked(name: str, value: str) -> str:
-    """A value of a field that exists; ValueError otherwise."""
-    if name not in FIELDS:
-        raise ValueError(f"must name fields among {', '.join(FIELDS)}")
-    if name in CHOICES and value not in CHOICES[name]:
-        raise ValueError(f"must name as {name} one of {', '.join(CHOICES[name])}")
-    if not 0 < len(value.strip()) <= MAX_NAME:
-        raise ValueError(f"must name a {name}")
-    if name in DATES:
-        try:
-            when.read(value, now_ms(), UTC)
-        except ValueError as error:
-            raise ValueError(f"must give {name} a date: it {error}") from None
-    return value
 
 
 def read_rules(value: Any) -> tuple[Selection, ...]:

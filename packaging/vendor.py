@@ -4,8 +4,9 @@
 
 Run by debian/rules, so it needs the standard library only and no network.  Every file is checked
 against its lock before a byte of it is unpacked.  Only modules and shared libraries come in; tests,
-headers, type stubs, what nobody imports of numpy, its help texts, and all *.dist-info stay out, but
-the license texts are collected into one file per project.
+headers, type stubs, what nobody imports of numpy, its help texts, what numpy does not
+call of OpenBLAS, and all *.dist-info stay out, but the license texts are collected into one file
+per project.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
 from fetch_wheels import LOCK_LINE
+from prune_library import imported, pruned
 from targets import SDIST_LOCK, Target, add_arguments
 
 DROPPED = (
@@ -177,9 +179,21 @@ def unpack(project: str, path: Path, into: Path) -> int:
             content = b"" if name in EMPTIED else without_help(content)
         place = into / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(without_symbols(content))
+        place.write_bytes(content)
         size += len(content)
     return size
+
+
+def shrink_libraries(tree: Path) -> None:
+    """Leaves out of the shared libraries below a folder what is never called or read."""
+    libraries = sorted(path for path in tree.rglob("*.so*") if path.is_file())
+    numpy = [path.read_bytes() for path in libraries if path.is_relative_to(tree / "numpy")]
+    wanted = set().union(*map(imported, numpy))
+    for path in libraries:
+        data = path.read_bytes()
+        if path.name.startswith("libscipy_openblas"):
+            data = pruned(data, wanted)
+        path.write_bytes(without_symbols(data))
 
 
 def main() -> int:
@@ -197,6 +211,7 @@ def main() -> int:
             size = unpack(project, path, options.into)
             write_licenses(project, path, options.licenses / f"{project}.txt")
             print(f"  {path.name}: {size / 1e6:.1f} MB")
+        shrink_libraries(options.into)
     except (VendorError, OSError) as error:
         print(f"vendor.py: {error}", file=sys.stderr)
         return 1

@@ -226,20 +226,16 @@ class Duplicates:
         for run in _runs(words[kept], rows[kept]):
             for start in range(0, len(run), RUN):
                 part = run[start : start + RUN]
-                for one, others in _alike(sketches[part], sizes[part]):
-                    yield ids[np.stack([np.full(len(others), part[one]), part[others]], 1)]
-
-
-def _alike(sketches: NDArray[np.uint64], sizes: NDArray[np.float32]) -> Iterator[tuple[int, Pairs]]:
-    """Places of texts of a run whose sketches and sizes may be those of near duplicates: of one,
-    and of those behind it."""
-    for place in range(len(sizes) - 1):
-        least = np.minimum(sizes[place], sizes[place + 1 :])
-        more = np.abs(sizes[place] - sizes[place + 1 :])
-        apart = np.bitwise_count(sketches[place] ^ sketches[place + 1 :])
-        close = (apart <= more) & (more <= np.maximum(1, (1 / SAME_WORDS - 1) * least))
-        if close.any():
-            yield place, place + 1 + np.flatnonzero(close)
+                for place, one in enumerate(part[:-1]):
+                    # of those behind it the ones whose sketches and sizes may be near duplicates'
+                    rest = part[place + 1 :]
+                    least = np.minimum(sizes[one], sizes[rest])
+                    more = np.abs(sizes[one] - sizes[rest])
+                    apart = np.bitwise_count(sketches[one] ^ sketches[rest])
+                    close = (apart <= more) & (more <= np.maximum(1, (1 / SAME_WORDS - 1) * least))
+                    if close.any():
+                        others = rest[close]
+                        yield ids[np.stack([np.full(len(others), one), others], 1)]
 
 
 def _runs(keys: NDArray[np.uint64] | NDArray[np.uint32], rows: Pairs) -> Iterator[Pairs]:

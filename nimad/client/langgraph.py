@@ -19,7 +19,6 @@ from langgraph.store.base import (
     GetOp,
     Item,
     ListNamespacesOp,
-    MatchCondition,
     PutOp,
     SearchItem,
     SearchOp,
@@ -65,7 +64,18 @@ class NimadStore(BaseStore):  # type: ignore[misc]
             validate_op_namespace(op)
         results = [None if isinstance(op, PutOp) else self._read(op) for op in asked]
         last = {(op.namespace, op.key): op for op in asked if isinstance(op, PutOp)}
-        puts = [self._document(op) for op in last.values()]
+        puts: list[NewDocument] = []
+        for op in last.values():
+            name = self._name(op.namespace)
+            puts.append({"namespace": name, "key": op.key, "value": op.value})
+            if op.value is None:
+                continue
+            if self._origin is not None:
+                puts[-1]["origin"] = self._origin
+            paths = self._fields if op.index is None else op.index
+            if paths is not None:  # False: it is not searched
+                texts = (get_text_at_path(op.value, tokenize_path(path)) for path in paths or ())
+                puts[-1]["text"] = "\n".join(text for some in texts for text in some)
         for start in range(0, len(puts), MOST):
             self._client.put(*puts[start : start + MOST])
         return results
@@ -95,7 +105,14 @@ class NimadStore(BaseStore):  # type: ignore[misc]
             case ListNamespacesOp():
                 names = {self._labels(name) for name in self._client.namespaces(self._name(()))}
                 for condition in op.match_conditions or ():
-                    names = {labels for labels in names if _fits(condition, labels)}
+                    begins = condition.match_type == "prefix"
+                    path = tuple(condition.path)  # * stands for any one label
+                    for labels in list(names):
+                        part = labels[: len(path)] if begins else labels[-len(path) :]
+                        pairs = zip(path, part, strict=False)
+                        same = all(asked in ("*", label) for asked, label in pairs)
+                        if path and (len(labels) < len(path) or not same):
+                            names.discard(labels)
                 if op.max_depth is not None:
                     names = {labels[: op.max_depth] for labels in names}
                 return sorted(names)[op.offset : op.offset + op.limit]
@@ -106,19 +123,6 @@ class NimadStore(BaseStore):  # type: ignore[misc]
 
     def _labels(self, name: str) -> Labels:
         return tuple(name.split("."))[len(self._root) :]
-
-    def _document(self, op: Any) -> NewDocument:
-        name = self._name(op.namespace)
-        document: NewDocument = {"namespace": name, "key": op.key, "value": op.value}
-        if op.value is None:
-            return document
-        if self._origin is not None:
-            document["origin"] = self._origin
-        paths = self._fields if op.index is None else op.index
-        if paths is not None:  # False: it is not searched
-            texts = (get_text_at_path(op.value, tokenize_path(path)) for path in paths or ())
-            document["text"] = "\n".join(text for some in texts for text in some)
-        return document
 
     def _item(self, document: Document, *, searched: bool = False) -> Any:
         made: dict[str, Any] = {
@@ -147,14 +151,6 @@ def _sendable(wanted: dict[str, Any]) -> dict[str, Any] | None:
         if any(isinstance(value, float) and math.isnan(value) for value in operands):
             return None
     return {name: plain(asked) for name, asked in wanted.items()}
-
-
-def _fits(condition: MatchCondition, labels: Labels) -> bool:
-    """Whether labels begin, or end, with those of a condition, where * is any one label."""
-    path = tuple(condition.path)
-    part = labels[: len(path)] if condition.match_type == "prefix" else labels[-len(path) :]
-    same = (asked in ("*", label) for asked, label in zip(path, part, strict=False))
-    return len(labels) >= len(path) and (not path or all(same))
 
 
 def _moment(milliseconds: int | None) -> datetime:

@@ -105,23 +105,18 @@ def roles_of(memory: Memory, zone: tzinfo) -> dict[str, str]:
     if memory.timestamp is not None and "WHEN" not in found:
         with suppress(ValueError, OverflowError, OSError):
             found["WHEN"] = str(datetime.fromtimestamp(memory.timestamp / 1000, zone).date())
-    if memory.affect:
-        found.setdefault("EMOTION", _emotions(memory.affect))
+    if memory.affect:  # words, or JSON {name: strength}
+        told: Any = None
+        with suppress(ValueError):
+            told = json.loads(memory.affect)
+        felt = memory.affect
+        if isinstance(told, dict):
+            strong = {name: n for name, n in told.items() if isinstance(n, int | float) and n > 0}
+            felt = " ".join(strong)
+        found.setdefault("EMOTION", felt)
     if memory.tags:
         found.setdefault("THEME", " ".join(memory.tags))
     return {role: value for role, value in found.items() if value.strip()}
-
-
-def _emotions(affect: str) -> str:
-    """The names in an affect: words, or JSON {name: strength}."""
-    try:
-        told = json.loads(affect)
-    except ValueError:
-        return affect
-    if not isinstance(told, dict):
-        return affect
-    felt = [name for name, share in told.items() if isinstance(share, int | float) and share > 0]
-    return " ".join(felt)
 
 
 def filler(text: str, blocks: int, dims: int, active: int) -> Sparse:

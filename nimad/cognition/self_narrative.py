@@ -104,7 +104,17 @@ class SelfNarrativeGenerator:
             else:
                 groups.append([entry])
         groups.sort(key=len, reverse=True)
-        return [_theme(group) for group in groups[: self.max_themes]]
+        themes = []
+        for group in groups[: self.max_themes]:
+            words: Counter[str] = Counter()
+            for entry in group:
+                said = dict.fromkeys(words_of(common_form(str(entry.metadata.get("what") or ""))))
+                words.update(w for w in said if w not in STOP_WORDS | SMALL_TALK and len(w) > 2)
+            names = sorted(words, key=lambda word: (-words[word], word))[:2]
+            mean, contents = _mean([e.bound for e in group]), [e.content for e in group[:SAMPLES]]
+            span = group[0].timestamp, group[-1].timestamp
+            themes.append(NarrativeTheme(", ".join(names), mean, len(group), *span, contents))
+        return themes
 
     def answer_what_have_i_been_thinking(
         self, workspace: GlobalWorkspace, lookback_window: int = 20
@@ -115,22 +125,6 @@ class SelfNarrativeGenerator:
     def get_current_identity(self) -> Any:
         """The mean of the last narrative's vectors; None before the first."""
         return self.current_narrative.summary_vector if self.current_narrative else None
-
-
-def _theme(group: Sequence[WorkspaceEntry]) -> NarrativeTheme:
-    words: Counter[str] = Counter()
-    for entry in group:
-        said = dict.fromkeys(words_of(common_form(str(entry.metadata.get("what") or ""))))
-        words.update(w for w in said if w not in STOP_WORDS | SMALL_TALK and len(w) > 2)
-    best = sorted(words, key=lambda word: (-words[word], word))[:2]
-    return NarrativeTheme(
-        ", ".join(best),
-        _mean([entry.bound for entry in group]),
-        len(group),
-        group[0].timestamp,
-        group[-1].timestamp,
-        [entry.content for entry in group[:SAMPLES]],
-    )
 
 
 def _timeline(entries: Sequence[WorkspaceEntry]) -> list[dict[str, Any]]:

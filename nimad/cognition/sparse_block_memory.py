@@ -281,8 +281,13 @@ class SparseBlockMemory:
         results = [self._result(self.memory_metadata.place(i), score) for i, score in best]
         if emotion_vector:
             for result in results:
-                felt = _emotion_cosine(emotion_vector, result["metadata"])
-                result["score"] = 0.7 * result["score"] + 0.3 * felt
+                meta = result["metadata"]
+                felt = meta.get("emotion_vector") or dict.fromkeys(meta["emotions"] or (), 1.0)
+                product = sum(n * float(felt.get(name, 0)) for name, n in emotion_vector.items())
+                lengths = math.hypot(*emotion_vector.values())
+                lengths *= math.hypot(*map(float, felt.values()))
+                cosine = product / lengths if lengths else 0.0
+                result["score"] = 0.7 * result["score"] + 0.3 * cosine
             results.sort(key=lambda result: (-result["score"], result["id"]))
         self._count(began)
         return results
@@ -440,11 +445,3 @@ def store_of(memory_store: Any) -> tuple[Any, MemoryStore]:
         made.migrate_from_dense(episodes_of or [], episodes_of or [])
         return made, made.records_store
     return memory_store, memory_store.records_store
-
-
-def _emotion_cosine(wanted: Mapping[str, float], meta: Mapping[str, Any]) -> float:
-    """The cosine of emotions that are asked for with those of an episode."""
-    felt = meta.get("emotion_vector") or dict.fromkeys(meta["emotions"] or (), 1.0)
-    product = sum(share * float(felt.get(name, 0)) for name, share in wanted.items())
-    lengths = math.hypot(*wanted.values()) * math.hypot(*map(float, felt.values()))
-    return product / lengths if lengths else 0.0

@@ -48,24 +48,18 @@ def matches(value: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
         held: Any = value
         for step in [name] if name in value else name.split("."):
             held = held.get(step) if isinstance(held, dict) else None
-        if not _fits(held, asked):
-            return False
-    return True
-
-
-def _fits(held: Any, asked: Any) -> bool:
-    if not (isinstance(asked, dict) and asked and all(name.startswith("$") for name in asked)):
-        return bool(held == asked)
-    for operator, operand in asked.items():
-        if operator in ("$eq", "$ne"):
-            if (held == operand) != (operator == "$eq"):
+        if not (isinstance(asked, dict) and asked and all(n.startswith("$") for n in asked)):
+            asked = {"$eq": asked}
+        for operator, operand in asked.items():
+            try:
+                if operator in ("$eq", "$ne"):
+                    fits = (held == operand) == (operator == "$eq")
+                else:
+                    fits = _COMPARED[operator](held, operand)
+            except TypeError:  # of two kinds: neither is more than the other
+                fits = False
+            if not fits:
                 return False
-            continue
-        try:
-            if not _COMPARED[operator](held, operand):
-                return False
-        except TypeError:  # of two kinds: neither is more than the other
-            return False
     return True
 
 

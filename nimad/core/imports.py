@@ -157,13 +157,11 @@ class Imports:
             source = self.find(origin)
             if source is None:
                 name = origin.name
-                if not name:  # KIND-NAME of the path, with a number where that is taken
-                    taken = {source.name for source in sources.all_sources(self._records)}
+                if not name:  # KIND-NAME of the path
                     said = re.sub(r"[^\w.@+-]+", "-", Path(origin.path).stem).strip(".-")[:60]
                     plain = not said or origin.kind in said
                     base = origin.kind if plain else f"{origin.kind}-{said}"
-                    names = [base, *(f"{base}-{number}" for number in range(2, len(taken) + 3))]
-                    name = next(each for each in names if each not in taken)
+                    name = sources.free_name(self._records, base)
                 more = {"kind": origin.kind, "path": origin.path, "fingerprint": _mark(origin)}
                 more |= {"name": name, "strategy": "full", "sha256": ""}
                 with self._records.write() as tx:

@@ -8,6 +8,7 @@ once a week: what is damaged is set aside and made anew.  What was found and whe
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 
 from nimad.core.health import Health
 from nimad.core.projection import Problem, Projection
+from nimad.errors import NimadError, RecordsDamaged
 from nimad.model import EVERYTHING, now_ms
 from nimad.store import checksums, row_checksums
 from nimad.store.bounded import ids_of_page
@@ -38,6 +40,21 @@ KEPT = 1000
 NAMED = 20
 """Damaged memories that `doctor` names one by one [ids]."""
 RESTORE = "stop nimad and restore a backup (nimactl restore)"
+
+
+@contextlib.contextmanager
+def told_as_damage(records: Records) -> Iterator[None]:
+    """What nobody thought of, told as damage of the records where SQLite finds them damaged: rows
+    that stand twice or in no order break what relies on them anywhere.  Raises RecordsDamaged."""
+    try:
+        yield
+    except (NimadError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if found := checksums.integrity_problems(records):
+            told = " ".join(found[0].split())
+            raise RecordsDamaged(path=records.path, detail=f"SQLite reports: {told}") from error
+        raise
 
 
 class Integrity:

@@ -21,7 +21,7 @@ from nimad.core.graph import Graph
 from nimad.core.health import Health
 from nimad.core.history import History
 from nimad.core.hypervectors import Hypervectors
-from nimad.core.integrity import Integrity
+from nimad.core.integrity import Integrity, told_as_damage
 from nimad.core.projection import Projection
 from nimad.core.purge import Purge, Receipt
 from nimad.core.query_priority import QueryPriority
@@ -79,10 +79,8 @@ class MemoryStore:
         file = state / "columns.nrc"
         self.recall = Recall(records, lambda: self.semantic.serving, file=file, terms=terms)
         self.words = WordsIndex(state, records, self.health, self.maintenance, terms, self.recall)
-        columns = ColumnsCache(self.recall, file)
-        self.projections: list[Projection] = [
-            *(self.words, self.semantic, self.graph, self.dense, columns)
-        ]
+        first: list[Projection] = [self.words, self.semantic, self.graph, self.dense]
+        self.projections = [*first, ColumnsCache(self.recall, file)]
         for projection in self.projections:
             projection.open()
         self.writer = Writer(
@@ -109,8 +107,9 @@ class MemoryStore:
             check_records(state)
             records = Records.open(state / "records.sqlite")
             undo.callback(records.close)
-            store = cls(state, config, lock, records)
-            store.recall.load()
+            with told_as_damage(records):
+                store = cls(state, config, lock, records)
+                store.recall.load()
             undo.pop_all()
         return store
 

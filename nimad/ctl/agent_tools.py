@@ -327,8 +327,14 @@ def _shown(memory: JSON, most: int | None = None) -> JSON:
     shown.setdefault("text", "")
     if most is not None and len(shown["text"]) > most:
         shown |= {"text": f"{shown['text'][:most]} …", "cut": True}
-    if (when := _written(memory.get("timestamp"))) is not None:
-        shown["when"] = when
+    if (timestamp := memory.get("timestamp")) is not None:
+        from datetime import datetime
+
+        try:  # in this machine's zone
+            moment = datetime.fromtimestamp(timestamp / 1000).astimezone()
+            shown["when"] = moment.isoformat(timespec="seconds")
+        except (ValueError, OverflowError, OSError):  # no calendar has it
+            pass
     if memory["namespace"] != "default":
         shown["namespace"] = memory["namespace"]
     if "score" in memory:
@@ -337,18 +343,6 @@ def _shown(memory: JSON, most: int | None = None) -> JSON:
         others = [one for one in memory["context"]["memories"] if one["id"] != memory["id"]]
         shown["around"] = [_shown(one, most) for one in others]
     return shown
-
-
-def _written(timestamp: int | None) -> str | None:
-    """A time [epoch milliseconds] as ISO 8601 in this machine's zone; None where it has no date."""
-    from datetime import datetime
-
-    if timestamp is None:
-        return None
-    try:
-        return datetime.fromtimestamp(timestamp / 1000).astimezone().isoformat(timespec="seconds")
-    except (ValueError, OverflowError, OSError):  # no calendar has it
-        return None
 
 
 def _time_zone() -> str | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeAlias
 
 from nimad.ctl.client import Client
 from nimad.ctl.screen import Screen
@@ -209,14 +210,29 @@ def text_of(words: list[str]) -> str:
     return text
 
 
-def standard_input() -> str:
-    """What stands on standard input, up to 4 MiB; InputUnusable when it is no text."""
+def open_input(path: str) -> BinaryIO:
+    """The file to read, or standard input for "-"; InputUnusable says why not."""
     import sys
 
-    if sys.stdin is None:
-        raise InputUnusable(path="standard input", detail="it is closed")
+    name = "standard input" if path == "-" else shown_path(path)
+    if path == "-" and sys.stdin is None:
+        raise InputUnusable(path=name, detail="it is closed")
     try:
-        return sys.stdin.buffer.read(1 << 22).decode().removesuffix("\n")
+        return sys.stdin.buffer if path == "-" else open(path, "rb")  # noqa: PTH123
+    except (OSError, ValueError) as error:
+        detail = getattr(error, "strerror", None) or str(error)
+        raise InputUnusable(path=name, detail=detail) from error
+
+
+def shown_path(path: str) -> str:
+    """A path as text that can be sent and shown."""
+    return os.fsencode(path).decode("utf-8", "replace")[-300:]
+
+
+def standard_input() -> str:
+    """What stands on standard input, up to 4 MiB; InputUnusable when it is no text."""
+    try:
+        return open_input("-").read(1 << 22).decode().removesuffix("\n")
     except UnicodeDecodeError as error:
         detail = f"byte {error.start} is not UTF-8"
         raise InputUnusable(path="standard input", detail=detail) from None

@@ -112,7 +112,17 @@ def collected(client: Client, redaction: Redaction) -> dict[str, str]:
     families = _asked(client, "metrics").get("families")
     parts["metrics.prom"] = exposition(families) if families else "no figures\n"
     parts["units.txt"] = _output("systemctl", "show", f"--property={UNIT_FIELDS}", *UNITS)
-    parts["log.txt"] = _log(redaction)
+    # the last lines of the journal: when, how grave, and what the source has of the sentence
+    fields = "--output-fields=MESSAGE,PRIORITY"
+    units = ("--unit=nimad", "--user-unit=nimad")
+    lines = _output("journalctl", "-o", "json", fields, f"--lines={LINES}", "--no-pager", *units)
+    told = []
+    for line in lines.splitlines():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            entry = json.loads(line)
+            at = time.strftime("%F %T", time.gmtime(int(entry["__REALTIME_TIMESTAMP"]) / 1e6))
+            told.append(f"{at} <{int(entry['PRIORITY'])}> {redaction.text(str(entry['MESSAGE']))}")
+    parts["log.txt"] = "\n".join([*told, ""]) if told else "no line of nimad's can be read\n"
     return parts
 
 
@@ -178,20 +188,6 @@ def _config(redaction: Redaction) -> dict[str, Any]:
         else:
             shown[name] = redaction.text(value) if isinstance(value, str) else HIDDEN
     return shown
-
-
-def _log(redaction: Redaction) -> str:
-    """The last lines of the journal: when, how grave, and what the source has of the sentence."""
-    fields = "--output-fields=MESSAGE,PRIORITY"
-    units = ("--unit=nimad", "--user-unit=nimad")
-    lines = _output("journalctl", "-o", "json", fields, f"--lines={LINES}", "--no-pager", *units)
-    told = []
-    for line in lines.splitlines():
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            entry = json.loads(line)
-            at = time.strftime("%F %T", time.gmtime(int(entry["__REALTIME_TIMESTAMP"]) / 1e6))
-            told.append(f"{at} <{int(entry['PRIORITY'])}> {redaction.text(str(entry['MESSAGE']))}")
-    return "\n".join([*told, ""]) if told else "no line of nimad's can be read\n"
 
 
 def _output(*command: str) -> str:

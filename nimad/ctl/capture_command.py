@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from nimad.ctl.arguments import Commands, add_command, add_time_zone, with_hint
+from nimad.ctl.arguments import Commands, add_command, add_time_zone, open_input, with_hint
 from nimad.ctl.client import Client
 from nimad.ctl.screen import Screen, json_bytes
 from nimad.ctl.terminal_text import one_line
@@ -76,21 +75,15 @@ def _read(path: str) -> str:
     """The whole input as text; InputUnusable says why it cannot be had."""
     name = "standard input" if path == "-" else one_line(path)
     try:
-        if path == "-":
-            if sys.stdin is None:
-                raise InputUnusable(path=name, detail="it is closed")
-            data = sys.stdin.buffer.read(MAX_INPUT + 1)
-        else:
-            with open(path, "rb") as file:  # noqa: PTH123
-                data = file.read(MAX_INPUT + 1)
+        with open_input(path) as file:
+            data = file.read(MAX_INPUT + 1)
         if len(data) > MAX_INPUT:
             raise InputUnusable(path=name, detail=f"it is longer than {MAX_INPUT >> 20} MiB")
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputUnusable(path=name, detail=f"byte {error.start} is not UTF-8") from None
-    except (OSError, ValueError) as error:
-        detail = getattr(error, "strerror", None) or str(error)
-        raise InputUnusable(path=name, detail=detail) from error
+    except OSError as error:
+        raise InputUnusable(path=name, detail=error.strerror) from error
 
 
 def _turns(text: str, name: str) -> list[dict[str, Any]]:

@@ -118,7 +118,15 @@ def _configure(args: argparse.Namespace, screen: Screen) -> int:
             return screen.answer({"config": str(path)}, "left", f"Now: {step}")
         if config.load(path)["sync.namespaces"] and kept == text:
             raise ConfigError(path=path, detail="it has a section sync already")
-        _write(path, kept + _section(args.url, args.spaces))
+        if not args.url or not args.spaces:
+            raise UsageError(detail="`nimactl fleet join` needs a URL and SPACE=DIRECTION.")
+        lines = [BEGIN, "sync:", f"  url: {_quoted(args.url)}", "  namespaces:"]
+        for given in args.spaces:
+            name, sign, direction = given.rpartition("=")
+            if not sign:
+                raise UsageError(detail=f"{given[:60]!r} is not SPACE=DIRECTION.")
+            lines.append(f"    {_quoted(name)}: {_quoted(direction)}")
+        _write(path, kept + "\n".join(["", *lines, END, ""]))
     except OSError as error:
         raise with_hint(
             OutputUnusable(path=path, detail=error.strerror or error), "Try it as root."
@@ -126,18 +134,6 @@ def _configure(args: argparse.Namespace, screen: Screen) -> int:
     step = "put the hub's password into /etc/credstore/nimad-sync.pass, then"
     step += " systemctl reload nimad; systemctl enable --now nimad-sync"
     return screen.answer({"config": str(path)}, f"joined in {path}", f"Now: {step}")
-
-
-def _section(url: str | None, spaces: list[str]) -> str:
-    if not url or not spaces:
-        raise UsageError(detail="`nimactl fleet join` needs a URL and SPACE=DIRECTION.")
-    lines = [BEGIN, "sync:", f"  url: {_quoted(url)}", "  namespaces:"]
-    for given in spaces:
-        name, sign, direction = given.rpartition("=")
-        if not sign:
-            raise UsageError(detail=f"{given[:60]!r} is not SPACE=DIRECTION.")
-        lines.append(f"    {_quoted(name)}: {_quoted(direction)}")
-    return "\n".join(["", *lines, END, ""])
 
 
 def _quoted(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from nimad.ctl.arguments import Commands, add_command, number, standard_input
 from nimad.ctl.client import Client
 from nimad.ctl.screen import Screen
-from nimad.ctl.terminal_text import columns, one_line, shorten
+from nimad.ctl.terminal_text import columns, shorten
 from nimad.errors import UsageError
 from nimad.limits import MAX_ROWS
 
@@ -70,7 +70,14 @@ def run_graph(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         return screen.result(result)
     names, rows = result["columns"], result["rows"]
     widest = WIDEST if screen.terminal else None
-    cells = [[shorten(_shown(value), widest) for value in row] for row in [names, *rows]]
+    cells = []
+    for row in [names, *rows]:  # text as it is, nothing for null, the rest as JSON
+        shown = ("" if value is None else value for value in row)
+        texts = (
+            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for value in shown
+        )
+        cells.append([shorten(text, widest) for text in texts])
     widths = [max(columns(row[place]) for row in cells) for place in range(len(names))]
     for at, row in enumerate(cells):
         parts = []
@@ -86,12 +93,3 @@ def run_graph(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         changes = "1 change" if behind == 1 else f"{behind:,} changes"
         screen.note(f"the graph does not know {changes} since it was made; --fresh makes it anew.")
     return 0
-
-
-def _shown(value: Any) -> str:
-    """A cell: text as it is, nothing for null, the rest as JSON."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return one_line(value)
-    return one_line(json.dumps(value, ensure_ascii=False))

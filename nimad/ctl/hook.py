@@ -99,28 +99,26 @@ class Hook:
         turns = list(itertools.islice(_last_turns(self._given["transcript_path"]), TURNS))
         if turns and (answer := self._given.get("last_assistant_message")):
             turns[0]["output"] = answer
-        wanted = [made for turn in reversed(turns) if (made := self._captured(turn))]
+        wanted: list[JSON] = []
+        for turn in reversed(turns):
+            text = _without_words(without_frames(turn["input"]))
+            if not text or _is_left_alone(turn["input"]):
+                continue
+            made = {
+                "session": self._given["session_id"],
+                "turn": turn["uuid"],
+                "when": turn["timestamp"],
+                "where": self._given.get("cwd"),
+                "namespace": self._namespace,
+                "agent": self._agent,
+                "input": {"text": text[:MAX_KEPT], "who": _user(), "origin": "owner"},
+            }
+            if answer := without_frames(turn["output"]):
+                made["output"] = {"text": answer[:MAX_KEPT], "who": "self", "origin": "agent"}
+            wanted.append(made)
         if wanted:
             self._client.call("capture", turns=wanted)
         return ""
-
-    def _captured(self, turn: JSON) -> JSON | None:
-        """A turn as `capture` takes it; None where there is nothing to keep."""
-        text = _without_words(without_frames(turn["input"]))
-        if not text or _is_left_alone(turn["input"]):
-            return None
-        made = {
-            "session": self._given["session_id"],
-            "turn": turn["uuid"],
-            "when": turn["timestamp"],
-            "where": self._given.get("cwd"),
-            "namespace": self._namespace,
-            "agent": self._agent,
-            "input": {"text": text[:MAX_KEPT], "who": _user(), "origin": "owner"},
-        }
-        if answer := without_frames(turn["output"]):
-            made["output"] = {"text": answer[:MAX_KEPT], "who": "self", "origin": "agent"}
-        return made
 
     def _recall(self, text: str, **more: Any) -> str:
         where = {"namespace": self._namespace, "origin": TRUSTED, **more}
@@ -169,7 +167,10 @@ def _last_turns(path: str) -> Iterator[JSON]:
             entry = json.loads(line)
             if any(entry.get(mark) for mark in ("isSidechain", "isMeta", "isCompactSummary")):
                 continue
-            text = _text_of(entry["message"]["content"])
+            said = entry["message"]["content"]
+            if isinstance(said, list):  # blocks, of which some are text
+                said = "\n".join(one.get("text", "") for one in said if one.get("type") == "text")
+            text = said.strip() if isinstance(said, str) else ""
         except (ValueError, AttributeError, TypeError, KeyError):
             continue  # where the tail begins, what is being written, what is no message
         if entry.get("type") == "assistant" and text and not output:
@@ -178,12 +179,3 @@ def _last_turns(path: str) -> Iterator[JSON]:
             told = {"input": text, "output": "".join(output)}
             yield {"uuid": entry["uuid"], "timestamp": entry.get("timestamp"), **told}
             output.clear()
-
-
-def _text_of(content: Any) -> str:
-    """The text of a message: what stands in blocks of text."""
-    if isinstance(content, str):
-        return content.strip()
-    blocks = content if isinstance(content, list) else []
-    texts = (one.get("text", "") for one in blocks if one.get("type") == "text")
-    return "\n".join(texts).strip()

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import stat
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import field
@@ -16,7 +15,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from nimad import human
-from nimad.ctl.arguments import Commands, add_command, add_time_zone, number
+from nimad.ctl.arguments import (
+    Commands,
+    add_command,
+    add_time_zone,
+    number,
+    open_input,
+    shown_path,
+)
 from nimad.ctl.client import Client
 from nimad.ctl.screen import Progress, Screen, json_bytes
 from nimad.dataclass import dataclass
@@ -110,7 +116,7 @@ def run_import(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         if getattr(args, option):
             detail = f"--{option.replace('_', '-')} is for what another tool remembers"
             raise UsageError(detail=f"{detail}; {args.file} looks like memories, one a line.")
-    with _opened(args.file) as stream, Progress(screen.progress) as progress:
+    with open_input(args.file) as stream, Progress(screen.progress) as progress:
         client.call("ping")  # so that a daemon that is not there is no half-done import
         work = _Import(args, client, stream, progress)
         try:
@@ -158,7 +164,7 @@ class _Import:
             status = os.fstat(stream.fileno())
             self._bytes = status.st_size if stat.S_ISREG(status.st_mode) else 0
         self.argument = args.file
-        self.name = "stdin" if args.file == "-" else _named(args.file)
+        self.name = "stdin" if args.file == "-" else shown_path(args.file)
         self.next_line: int = args.from_line
         self.imported = 0
         self.first_id = self.last_id = 0
@@ -193,8 +199,19 @@ class _Import:
 
     def _send(self, memories: list[dict[str, Any]], numbers: list[int]) -> None:
         self.unsure = numbers[0], numbers[-1]
+        where = f"{self.name}:{numbers[0]}"
+        wishes = {"where": where, "namespace": self._namespace, "time_zone": name_to_hand_over()}
+        written = json_bytes(memories[0])
+        large = len(written) > MAX_PAYLOAD or count_nodes(written) > BATCH_NODES
         try:
-            reply = self._request(memories, f"{self.name}:{numbers[0]}")
+            if len(memories) == 1 and large:  # no frame holds it: it goes as a file
+                with open(os.memfd_create("memory", os.MFD_CLOEXEC), "wb") as file:  # noqa: PTH123
+                    file.write(written)
+                    file.flush()
+                    size = len(written)
+                    reply = self._client.call("import", file.fileno(), size=size, **wishes)
+            else:
+                reply = self._client.call("import", memories=memories, **wishes)
         except RemoteError:
             self.unsure = None
             raise
@@ -210,36 +227,6 @@ class _Import:
             with contextlib.suppress(OSError):
                 share = f"  {human.share(self._stream.tell(), self._bytes)}"
         self._progress.show(f"imported {self.count()}{share}")
-
-    def _request(self, memories: list[dict[str, Any]], where: str) -> dict[str, Any]:
-        """Send a batch; a memory that no frame holds goes as a file, by its descriptor."""
-        wishes = {"where": where, "namespace": self._namespace, "time_zone": name_to_hand_over()}
-        written = json_bytes(memories[0])
-        large = len(written) > MAX_PAYLOAD or count_nodes(written) > BATCH_NODES
-        if len(memories) == 1 and large:
-            with open(os.memfd_create("memory", os.MFD_CLOEXEC), "wb") as file:  # noqa: PTH123
-                file.write(written)
-                file.flush()
-                return self._client.call("import", file.fileno(), size=len(written), **wishes)
-        return self._client.call("import", memories=memories, **wishes)
-
-
-def _opened(path: str) -> BinaryIO:
-    """The file to read, or standard input; InputUnusable says why not."""
-    if path == "-":
-        if sys.stdin is None:
-            raise InputUnusable(path="standard input", detail="it is closed")
-        return sys.stdin.buffer
-    try:
-        return open(path, "rb")  # noqa: PTH123
-    except (OSError, ValueError) as error:
-        detail = getattr(error, "strerror", None) or str(error)
-        raise InputUnusable(path=_named(path), detail=detail) from error
-
-
-def _named(path: str) -> str:
-    """A path as text that can be sent and shown."""
-    return os.fsencode(path).decode("utf-8", "replace")[-300:]
 
 
 # --- the lines ------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,14 @@ class Redaction:
 
     def __init__(self, package: Path = Path(nimad.__file__).parent) -> None:
         self._package = package
-        constants = {text for file in sorted(package.rglob("*.py")) for text in _constants(file)}
+        constants: set[str] = set()  # the texts, f-strings with {} for what they fill in
+        for file in sorted(package.rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    constants.add(node.value)
+                elif isinstance(node, ast.JoinedStr):
+                    pieces = (p.value if isinstance(p, ast.Constant) else "{}" for p in node.values)
+                    constants.add("".join(map(str, pieces)))
         self._words = {text for text in constants if re.fullmatch(r"[\w.+/-]+", text)}
         templates = {
             tuple(part for part in _PLACE.split(" ".join(text.split())) if part.strip())
@@ -83,14 +89,3 @@ class Redaction:
             kinds = [word for word in re.findall(r"[A-Z]\w+", piece) if word in EXCEPTIONS]
             pieces.append(piece if told else f" {' '.join([*kinds, HIDDEN])} ")
         return " ".join("".join(pieces).split())
-
-
-def _constants(file: Path) -> Iterable[str]:
-    """The texts in a source file, f-strings with {} for what they fill in."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
-        elif isinstance(node, ast.JoinedStr):
-            yield "".join(
-                str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values
-            )

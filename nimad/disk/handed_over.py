@@ -43,26 +43,18 @@ def check_handed_over(fd: int, verb: str, beside: Path, *, writable: bool = Fals
 def distant_file_system(fd: int, beside: Path | None = None) -> str:
     """The name of the file system of a descriptor where it is one of DISTANT, and not that of
     `beside`; "" for any other."""
-    device = _device_of(fd)
-    near = beside is not None and device == beside.stat().st_dev
-    kind = "" if near else _file_systems().get(device, "")
-    return kind if kind.startswith(DISTANT) else ""
-
-
-def _device_of(fd: int) -> int:
-    """The number of the file system of a descriptor, without asking the file system itself."""
-    found = (ctypes.c_uint32 * 64)()  # struct statx has 256 bytes
+    found = (ctypes.c_uint32 * 64)()  # struct statx has 256 bytes; it does not ask the file system
     how = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC
     if ctypes.CDLL(None).statx(fd, b"", how, 0, ctypes.byref(found)):
         raise UsageError(detail="the file that was handed over may not be looked at")
-    return os.makedev(found[_DEVICE // 4], found[_DEVICE // 4 + 1])
-
-
-def _file_systems() -> dict[int, str]:
-    """The name of each file system that is mounted here, by its number (proc_pid_mountinfo(5))."""
-    found = {}
+    device = os.makedev(found[_DEVICE // 4], found[_DEVICE // 4 + 1])
+    if beside is not None and device == beside.stat().st_dev:
+        return ""
+    kind = ""
+    # the file systems that are mounted here: proc_pid_mountinfo(5)
     for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
         fields = line.split()
         major, minor = fields[2].split(":")
-        found[os.makedev(int(major), int(minor))] = fields[fields.index("-") + 1]
-    return found
+        if os.makedev(int(major), int(minor)) == device:
+            kind = fields[fields.index("-") + 1]
+    return kind if kind.startswith(DISTANT) else ""

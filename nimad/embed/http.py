@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad import helper_line
 from nimad.config import Config
 from nimad.embed.base import Embedder
 from nimad.errors import ConfigError, Degraded
@@ -70,7 +70,13 @@ class HttpEmbedder(Embedder):
                 if self.trouble is not None and self._clock() < self._not_before:
                     raise Degraded(part="embedder", detail=self.trouble)
             try:
-                made = self._parsed(self._exchange([texts[n] for n in part]), len(part))
+                limit = QUICK_SECONDS if len(part) == 1 else self._seconds
+                request = {
+                    "texts": [texts[n] for n in part],
+                    "seconds": min(limit, self._seconds),
+                }
+                reply = helper_line.ask(self._socket, request, limit + GRACE, MOST_BYTES)
+                made = self._parsed(reply, len(part))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 reason = str(error) or type(error).__name__
                 if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
@@ -86,28 +92,8 @@ class HttpEmbedder(Embedder):
             rows[part] = made
         return rows
 
-    def _exchange(self, texts: list[str]) -> bytes:
-        """One request and the line that answers it."""
-        limit = QUICK_SECONDS if len(texts) == 1 else self._seconds
-        request = {"texts": texts, "seconds": min(limit, self._seconds)}
-        deadline = time.monotonic() + limit + GRACE
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-            line.settimeout(limit + GRACE)
-            line.connect(self._socket)
-            line.sendall(json.dumps(request).encode() + b"\n")
-            found = bytearray()
-            while not found.endswith(b"\n"):
-                if len(found) > MOST_BYTES or time.monotonic() > deadline:
-                    raise ValueError("the helper's answer is too long, or too slow")
-                more = line.recv(1 << 16)
-                if not more:
-                    raise ValueError("the helper hung up")
-                found += more
-        return bytes(found)
-
-    def _parsed(self, line: bytes, count: int) -> NDArray[np.float32]:
+    def _parsed(self, reply: dict[str, Any], count: int) -> NDArray[np.float32]:
         """The vectors of a reply at length 1.  Raises ValueError and its kin."""
-        reply = json.loads(line)
         if "error" in reply:
             raise ValueError(str(reply["error"])[:300])
         size = int(reply["dims"])

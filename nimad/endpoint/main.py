@@ -15,11 +15,12 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from nimad import __version__, config
+from nimad import __version__, config, helper_line
 from nimad.endpoint.remote import Endpoint, EndpointError
 from nimad.errors import NimadError, SocketUnusable
 from nimad.serve.listen import listen_at
@@ -108,13 +109,9 @@ def serve(listener: socket.socket, endpoint: Endpoint) -> None:
     def answer(caller: socket.socket) -> None:
         try:
             with caller:
+                line = helper_line.read_line(caller, MOST_BYTES, time.monotonic() + PATIENCE)
                 caller.settimeout(PATIENCE)
-                line = bytearray()
-                while not line.endswith(b"\n") and len(line) <= MOST_BYTES:
-                    if not (more := caller.recv(1 << 16)):
-                        break
-                    line += more
-                caller.sendall(json.dumps(_reply(bytes(line), endpoint)).encode() + b"\n")
+                caller.sendall(json.dumps(_reply(line, endpoint)).encode() + b"\n")
         except OSError as error:
             log.info("a caller went away: %s", error)
         finally:

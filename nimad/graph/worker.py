@@ -103,12 +103,7 @@ def _open(settings: Settings) -> Engine:
     engine = Engine(path, settings.engine, limits, read_only=True)
     warm_up = {"a": 1, "b": "", "c": 0.5, "d": [1], "e": None, "f": True, "g": {"h": 1}}
     engine.ask(f"RETURN ${', $'.join(warm_up)}", warm_up, 10).close()  # it loads modules only now
-    _shut_in()
-    return engine
-
-
-def _shut_in() -> None:
-    """From now on this process opens no file, writes none, and takes a bounded amount of memory."""
+    # from now on this process opens no file, writes none, and takes a bounded amount of memory
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -118,6 +113,7 @@ def _shut_in() -> None:
     lowest = os.open("/dev/null", os.O_RDONLY)
     os.close(lowest)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, lowest))
+    return engine
 
 
 def _perform(engine: Engine, settings: Settings, request: dict[str, Any]) -> dict[str, Any]:

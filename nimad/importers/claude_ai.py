@@ -75,14 +75,12 @@ def _memories(name: str, file: IO[bytes]) -> Iterator[Event]:
             if isinstance(text, str):
                 yield Part(f"memories/{account}/{about}" if about else f"memories/{account}")
                 tags = (f"project:{about}",) if about else ()
-                yield from _notes(text, tags)
-
-
-def _notes(text: str, tags: tuple[str, ...], **extra: str) -> Iterator[Item]:
-    for entry in entries(text):
-        about = {**extra, **({"heading": entry.heading} if entry.heading else {})}
-        memory = Memory(entry.text, who="Claude", timestamp=None, tags=tags, extra=about or None)
-        yield Item("", memory)
+                for entry in entries(text):
+                    extra = {"heading": entry.heading} if entry.heading else None
+                    memory = Memory(
+                        entry.text, who="Claude", timestamp=None, tags=tags, extra=extra
+                    )
+                    yield Item("", memory)
 
 
 def _projects(name: str, file: IO[bytes]) -> Iterator[Event]:

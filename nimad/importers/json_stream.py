@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, Any
 
-from nimad.importers.files import MAX_LINE, Unfit, read_json
+from nimad.importers.files import MAX_LINE, Unfit, opened, read_json
+from nimad.importers.items import Rejected
 
 CHUNK = 1 << 18
 """Bytes that are read at a time."""
@@ -18,6 +20,26 @@ MAX_DEPTH = 200
 """Number of brackets around a value [brackets]."""
 _BRACKET = re.compile(rb'["\[\]{}]')
 _IN_TEXT = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+
+
+def memories_of(path: Path, *names: str) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:
+    """The objects of a list in a file that a user named, each with its place for a message; or why
+    one, or what follows, is none.  `names`: fields that may hold the list."""
+    where = path.name
+    try:
+        with opened(path, found=False) as file:
+            reader = ArrayReader(file, *names)
+            for number, value in enumerate(reader.values(), 1):
+                where = f"{path.name}, memory {number}"
+                if isinstance(value, dict):
+                    yield where, value
+                else:
+                    why = str(value) if isinstance(value, Unfit) else "it is not an object"
+                    yield where, Rejected(where, why)
+            if not reader.whole:
+                yield where, Rejected(path.name, "it ends in the middle", True)
+    except Unfit as error:
+        yield where, Rejected(path.name, str(error), True)
 
 
 class ArrayReader:

@@ -23,9 +23,8 @@ from nimad.importers.databases import (
     text,
     unpacked,
 )
-from nimad.importers.files import Unfit, opened
 from nimad.importers.items import Event, Importer, Item, Linked, Part, Rejected, moment
-from nimad.importers.json_stream import ArrayReader
+from nimad.importers.json_stream import memories_of
 from nimad.model import Memory
 
 NAME, PART = "sqlite_vec.db", "memories"
@@ -52,7 +51,11 @@ def read(path: Path) -> Iterator[Event]:
     """One part.  An export may be of some tags alone, so nothing counts as gone from it."""
     if path.suffix == ".json":
         yield Part(PART, whole=False)
-        yield from _exported(path)
+        for _, value in memories_of(path, "memories"):
+            if isinstance(value, Rejected):
+                yield value
+            else:
+                yield from _item(value, value.get("metadata"), listed(value.get("tags")))
         return
     yield Part(PART)
     refused: list[Rejected] = []
@@ -66,34 +69,15 @@ def read(path: Path) -> Iterator[Event]:
                     yield from _item(row, about, text(row["tags"]).split(","))
             if tables.columns("memory_graph"):  # older versions have none
                 for _, row in rows(tables, "memory_graph", _GRAPH, refused):
-                    yield _linked(row)
+                    kinds = [text(row["relationship_type"])]
+                    kinds += listed(unpacked(row["connection_types"]))
+                    relation = next((kind for kind in kinds if kind), "related")
+                    weight = row["similarity"] if isinstance(row["similarity"], float) else None
+                    ends = text(row["source_hash"]) or "?", text(row["target_hash"]) or "?"
+                    yield Linked(ends[0], PART, ends[1], relation, weight)
     except NimadError as error:
         yield Rejected(NAME, error.message, True)
     yield from refused
-
-
-def _linked(row: dict[str, Any]) -> Linked:
-    kinds = [text(row["relationship_type"]), *listed(unpacked(row["connection_types"]))]
-    weight = row["similarity"] if isinstance(row["similarity"], float) else None
-    relation = next((kind for kind in kinds if kind), "related")
-    ends = text(row["source_hash"]) or "?", text(row["target_hash"]) or "?"
-    return Linked(ends[0], PART, ends[1], relation, weight)
-
-
-def _exported(path: Path) -> Iterator[Event]:
-    try:
-        with opened(path, found=False) as file:
-            reader = ArrayReader(file, "memories")
-            for number, value in enumerate(reader.values(), 1):
-                if isinstance(value, dict):
-                    yield from _item(value, value.get("metadata"), listed(value.get("tags")))
-                else:
-                    why = str(value) if isinstance(value, Unfit) else "it is not an object"
-                    yield Rejected(f"{path.name}, memory {number}", why)
-            if not reader.whole:
-                yield Rejected(path.name, "it ends in the middle", True)
-    except Unfit as error:
-        yield Rejected(path.name, str(error), True)
 
 
 def _item(row: dict[str, Any], metadata: Any, tags: list[str]) -> Iterator[Item]:

@@ -23,9 +23,9 @@ from nimad.importers.databases import (
     rows,
     text,
 )
-from nimad.importers.files import Unfit, opened, shown
+from nimad.importers.files import shown
 from nimad.importers.items import Event, Importer, Item, Part, Rejected, moment
-from nimad.importers.json_stream import ArrayReader
+from nimad.importers.json_stream import memories_of
 from nimad.model import Memory
 
 NAME, PART = "history.db", "memories"
@@ -51,7 +51,13 @@ def read(path: Path) -> Iterator[Event]:
     """One part."""
     if path.suffix == ".json":
         yield Part(PART, whole=False)
-        yield from _listed(path)
+        for where, value in memories_of(path, "results", "memories"):
+            if isinstance(value, Rejected):
+                yield value
+            elif text(value.get("memory")):
+                yield _item(value)
+            else:
+                yield Rejected(where, "it holds no memory")
         return
     if not database(path, NAME).is_file() or has_tables(path, "storage.sqlite", "points"):
         detail = (
@@ -78,22 +84,6 @@ def read(path: Path) -> Iterator[Event]:
     except NimadError as error:
         yield Rejected(NAME, error.message, True)
     yield from refused
-
-
-def _listed(path: Path) -> Iterator[Event]:
-    try:
-        with opened(path, found=False) as file:
-            reader = ArrayReader(file, "results", "memories")
-            for number, value in enumerate(reader.values(), 1):
-                if isinstance(value, dict) and text(value.get("memory")):
-                    yield _item(value)
-                else:
-                    why = str(value) if isinstance(value, Unfit) else "it holds no memory"
-                    yield Rejected(f"{path.name}, memory {number}", why)
-            if not reader.whole:
-                yield Rejected(path.name, "it ends in the middle", True)
-    except Unfit as error:
-        yield Rejected(path.name, str(error), True)
 
 
 def _item(row: dict[str, Any]) -> Item:

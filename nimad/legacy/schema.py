@@ -63,7 +63,14 @@ def identify(connection: sqlite3.Connection, path: Path | str) -> Shape:
     make sense of the file.
     """
     with sqlite_errors(path):
-        kinds = _table_kinds(connection)
+        rows = connection.execute(
+            "SELECT lower(name), type, rootpage FROM sqlite_schema WHERE type IN ('table','view')"
+            f" AND lower(name) IN ('{NODES}', '{EDGES}', '{TURNS}') LIMIT 100"
+        )
+        kinds = {  # "table", "view" or "virtual table", which has no page
+            str(name): "virtual table" if kind == "table" and not page else str(kind)
+            for name, kind, page in rows
+        }
         if not kinds.get(NODES):
             missing = [name for name in (NODES, EDGES, TURNS) if name not in kinds]
             raise SourceNotRecognised(
@@ -81,18 +88,6 @@ def identify(connection: sqlite3.Connection, path: Path | str) -> Shape:
     known = {name.lower() for name in columns[NODES]}
     schema = 3 if known.intersection(SCHEMA_3_COLUMNS) else 1
     return Shape(schema, columns[NODES], columns[EDGES], columns[TURNS])
-
-
-def _table_kinds(connection: sqlite3.Connection) -> dict[str, str]:
-    """Name -> "table", "view" or "virtual table" for the three names that matter."""
-    rows = connection.execute(
-        "SELECT lower(name), type, rootpage FROM sqlite_schema WHERE type IN ('table','view')"
-        f" AND lower(name) IN ('{NODES}', '{EDGES}', '{TURNS}') LIMIT 100"
-    )
-    kinds = {}
-    for name, kind, rootpage in rows:
-        kinds[str(name)] = "virtual table" if kind == "table" and not rootpage else str(kind)
-    return kinds
 
 
 def _columns(

@@ -121,7 +121,14 @@ def consistent_copy(path: Path, into: Path | None = None) -> Iterator[tuple[Path
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(detail=f"the copy of {source} did not fit in {into}") from error
             raise os_error(error, source) from error
-        _finish(copy, source)
+        # one plain file is made of the copy: its log written back, what was not committed undone
+        with copy.open("rb") as file:
+            if file.read(len(SQLITE_MAGIC)) != SQLITE_MAGIC:
+                raise SourceNotRecognised(path=source, detail=NOT_SQLITE)
+        with sqlite_errors(source), closing(open_source(copy, "mode=rw")) as connection:
+            connection.execute("PRAGMA synchronous=OFF")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute("PRAGMA journal_mode=DELETE")
         yield copy, source
 
 
@@ -278,20 +285,6 @@ def file_signature(path: Path) -> FileSignature:
 def _remove(path: Path) -> None:
     for suffix in ("", "-wal", "-shm", "-journal"):
         beside(path, suffix).unlink(missing_ok=True)
-
-
-# --- the finished copy --------------------------------------------------------------------------
-
-
-def _finish(copy: Path, source: Path) -> None:
-    """Make the copy one plain file: log written back, commit undone."""
-    with copy.open("rb") as file:
-        if file.read(len(SQLITE_MAGIC)) != SQLITE_MAGIC:
-            raise SourceNotRecognised(path=source, detail=NOT_SQLITE)
-    with sqlite_errors(source), closing(open_source(copy, "mode=rw")) as connection:
-        connection.execute("PRAGMA synchronous=OFF")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.execute("PRAGMA journal_mode=DELETE")
 
 
 def digest_of(fd: int) -> tuple[str, int]:

@@ -18,6 +18,7 @@ import hashlib
 import json
 from array import array
 from dataclasses import field
+from functools import partial
 from pathlib import Path
 
 from nimad.dataclass import dataclass
@@ -118,32 +119,28 @@ def compare(graph: LegacyGraph, before: dict[str, Seen] | None) -> Difference:
     """As `look`, of an open database."""
     found = Difference({kind: Seen() for kind in KINDS}, graph.columns())
     for kind in KINDS:
-        _compare(found, kind, graph, None if before is None else before[kind])
+        old, at = Seen() if before is None else before[kind], 0
+        read = partial(graph.raw_rows, kind, limit=PAGE)
+        for key, row in pages(read, lambda item: item[0]):
+            data = row.encode() if isinstance(row, str) else canonical(row)
+            digest = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
+            found.seen[kind].add(key, digest)
+            while at < len(old.keys) and old.keys[at] < key:
+                _went(found, kind, old.keys[at])
+                at += 1
+            known = at < len(old.keys) and old.keys[at] == key
+            if before is not None and not (known and old.digests[at] == digest):
+                if isinstance(row, str):
+                    found.readable = False
+                else:
+                    found.rows += 1
+                    values = [kind, key, *map(pack, row)]
+                    line = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+                    found.lines.append(line)
+            at += known
+        for key in old.keys[at:]:
+            _went(found, kind, key)
     return found
-
-
-def _compare(found: Difference, kind: str, graph: LegacyGraph, before: Seen | None) -> None:
-    at, now = 0, found.seen[kind]
-    old = before or Seen()
-    for key, row in pages(lambda after: graph.raw_rows(kind, after, PAGE), lambda item: item[0]):
-        data = row.encode() if isinstance(row, str) else canonical(row)
-        digest = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
-        now.add(key, digest)
-        while at < len(old.keys) and old.keys[at] < key:
-            _went(found, kind, old.keys[at])
-            at += 1
-        known = at < len(old.keys) and old.keys[at] == key
-        if before is not None and not (known and old.digests[at] == digest):
-            if isinstance(row, str):
-                found.readable = False
-            else:
-                found.rows += 1
-                values = [kind, key, *map(pack, row)]
-                line = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
-                found.lines.append(line)
-        at += known
-    for key in old.keys[at:]:
-        _went(found, kind, key)
 
 
 def _went(found: Difference, kind: str, key: int) -> None:

@@ -51,7 +51,14 @@ class Tables:
         after: int | None = None
         while page := self._reader.page(quoted(table), stored, wanted, after, PAGE):
             for key, row in page:
-                yield key, row if isinstance(row, str) else _values(wanted, row)
+                if isinstance(row, str):
+                    yield key, row
+                    continue
+                values = (
+                    value.decode("utf-8", "replace") if isinstance(value, BrokenText) else value
+                    for value in row
+                )
+                yield key, dict(zip(wanted, values, strict=True))
             after = page[-1][0]
 
 
@@ -60,14 +67,6 @@ def open_tables(path: Path) -> Iterator[Tables]:
     """The tables of a database as they are at one moment.  Raises as `take_snapshot`."""
     with consistent_copy(path) as (copy, _), closing(Tables(copy)) as tables:
         yield tables
-
-
-def _values(names: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
-    values = [
-        value.decode("utf-8", "replace") if isinstance(value, BrokenText) else value
-        for value in row
-    ]
-    return dict(zip(names, values, strict=True))
 
 
 def table_names(path: Path) -> set[str]:

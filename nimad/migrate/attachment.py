@@ -149,16 +149,14 @@ def _renew(
 
 
 def _free_name(store: MemoryStore, asked: AttachRequest) -> str:
-    taken = {source.name for source in sources.all_sources(store.records)}
     if asked.name is not None:
-        if asked.name in taken:
+        if sources.free_name(store.records, asked.name) != asked.name:
             raise UsageError(detail=f"the name {asked.name} belongs to another source")
         return asked.name
     path = Path(asked.path)
     said = path.parent.name if path.stem in GENERIC and path.parent.name else path.stem
     stem = re.sub(r"[^\w.@+-]+", "-", said).strip(".-")[:80] or "source"
-    names = [stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 3))]
-    return next(name for name in names if name not in taken)
+    return sources.free_name(store.records, stem)
 
 
 def _keep(store: MemoryStore, copy: Path, name: str, kind: str) -> str:

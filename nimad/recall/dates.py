@@ -136,7 +136,10 @@ def _written(text: str) -> Iterator[tuple[list[Named], str]]:
         for found in _YEAR.finditer(text):
             yield _parts(year=found[0]), found[0]
         if dense or not SEASONS.keys().isdisjoint(spoken):
-            yield from _seasons(text)
+            for found in _SEASON.finditer(text):
+                year = _parts(year=found["year"] or found["first"])
+                season = SEASONS.get((found["name"] or found["last"]).casefold(), ())
+                yield year + [Named("month", month) for month in season], found[0]
     if not MONTHS.keys().isdisjoint(spoken):
         for found in _MONTH.finditer(text):
             if _is_month(found, text):
@@ -147,27 +150,14 @@ def _written(text: str) -> Iterator[tuple[list[Named], str]]:
     for word in WEEKDAYS.keys() & spoken:
         yield [Named("weekday", WEEKDAYS[word])], word
     if dense:
-        yield from _dense(text)
+        for found in _KANJI.finditer(text):  # what is written in Chinese or Japanese
+            if found[1] or found[2]:
+                yield _parts(year=found[1], month=found[2], day=found[3]), found[0]
+        for found in _DENSE_WEEKDAY.finditer(text):
+            yield [Named("weekday", DENSE_WEEKDAYS[found[1] or found[2]])], found[0]
     if dense or not _WEEKEND_WORDS.isdisjoint(spoken):
         for found in _WEEKEND.finditer(text):
             yield [Named("weekday", 5), Named("weekday", 6)], found[0]
-
-
-def _seasons(text: str) -> Iterator[tuple[list[Named], str]]:
-    for found in _SEASON.finditer(text):
-        year = _parts(year=found["year"] or found["first"])
-        season = SEASONS.get((found["name"] or found["last"]).casefold(), ())
-        yield year + [Named("month", month) for month in season], found[0]
-
-
-def _dense(text: str) -> Iterator[tuple[list[Named], str]]:
-    """What is written in Chinese or Japanese."""
-    for found in _KANJI.finditer(text):
-        year, month, day = found.groups()
-        if year or month:
-            yield _parts(year=year, month=month, day=day), found[0]
-    for found in _DENSE_WEEKDAY.finditer(text):
-        yield [Named("weekday", DENSE_WEEKDAYS[found[1] or found[2]])], found[0]
 
 
 def _numbered(found: re.Match[str]) -> list[Named]:

@@ -36,7 +36,6 @@ from nimad.store import goals, suggestions
 from nimad.store.bounded import get_within
 from nimad.store.relations import neighbours
 from nimad.store.suggestions import Pair, Suggestion
-from nimad.store.transaction import Transaction
 from nimad.store.words import STOP_WORDS
 from nimad.text import common_form, tokens, words_of
 
@@ -201,8 +200,20 @@ def accept(store: MemoryStore, number: int, within: Namespaces | None = None) ->
             relation = Relation(found.second, found.first, RELATIONS[found.kind], found.score)
             tx.add_relations([(relation, None, None)])
             suggestions.settle(tx, number, rejected=False)
-        else:
-            _copy_relations(tx, found.second, found.first)
+        else:  # the one that stays gets the relations of the other that it has not
+            sql = (
+                "SELECT origin, target, n.name, weight FROM relations r"
+                " JOIN names n ON n.id = r.relation WHERE origin = ?1 OR target = ?1 ORDER BY r.id"
+            )
+            has = {row[:3] for row in tx.rows(sql, (found.first,))}
+            wanted: dict[tuple[int, int, str], float | None] = {}
+            for *ends, name, weight in tx.rows(sql, (found.second,)):
+                origin, target = (found.first if end == found.second else end for end in ends)
+                if origin != target and (origin, target, name) not in has:
+                    wanted.setdefault((origin, target, name), weight)
+            edges = [Relation(*edge, weight=weight) for edge, weight in wanted.items()]
+            if edges:
+                tx.add_relations([(edge, None, None) for edge in edges])
     if found.kind not in RELATIONS:
         store.forget([found.second])
     else:
@@ -216,20 +227,3 @@ def reject(store: MemoryStore, number: int, within: Namespaces | None = None) ->
     with store.records.write() as tx:
         suggestions.settle(tx, number, rejected=True)
     return found
-
-
-def _copy_relations(tx: Transaction, one: int, other: int) -> None:
-    """Give a memory the relations of another one that it has not."""
-    sql = (
-        "SELECT origin, target, n.name, weight FROM relations r JOIN names n ON n.id = r.relation"
-        " WHERE origin = ?1 OR target = ?1 ORDER BY r.id"
-    )
-    has = {row[:3] for row in tx.rows(sql, (other,))}
-    wanted: dict[tuple[int, int, str], float | None] = {}
-    for origin, target, name, weight in tx.rows(sql, (one,)):
-        moved = (other if origin == one else origin, other if target == one else target, name)
-        if moved[0] != moved[1] and moved not in has:
-            wanted.setdefault(moved, weight)
-    if wanted:
-        edges = [Relation(*ends, weight=weight) for ends, weight in wanted.items()]
-        tx.add_relations([(edge, None, None) for edge in edges])

@@ -135,15 +135,18 @@ def _shared_out(rows: Vectors, count: int) -> NDArray[np.int64]:
 
 def _names(groups: Sequence[Sequence[Memory]], people: Collection[str]) -> list[list[str]]:
     """For each group the words that most of it has and others have not, as they are written."""
+    silent = STOP_WORDS | SMALL_TALK | set(people)  # words that name no theme
     spelled: dict[str, Counter[str]] = {}
     counts: list[Counter[str]] = []
     for group in groups:
         count: Counter[str] = Counter()
         for memory in group:
             own = {common_form(word): word for word in words_of(memory.text[:2000])}
-            own = {plain: word for plain, word in own.items() if _tells(plain, people)}
-            count.update(own.keys())
             for plain, word in own.items():
+                short = len(plain) < LETTERS and plain.isascii()
+                if short or plain in silent or plain.isdigit():
+                    continue
+                count[plain] += 1
                 spelled.setdefault(plain, Counter())[word] += 1
         counts.append(count)
     whole: Counter[str] = Counter()
@@ -160,10 +163,3 @@ def _names(groups: Sequence[Sequence[Memory]], people: Collection[str]) -> list[
         best = sorted(scores, key=lambda word: (-scores[word], word))[:NAMES]
         named.append([min(spelled[word].items(), key=lambda s: (-s[1], s[0]))[0] for word in best])
     return named
-
-
-def _tells(word: str, speakers: Collection[str]) -> bool:
-    """Whether a word may name a theme: no small one, no number, no speaker's name."""
-    if word in STOP_WORDS or word in SMALL_TALK or word in speakers or word.isdigit():
-        return False
-    return len(word) >= LETTERS or not word.isascii()

@@ -126,7 +126,12 @@ class Dispatcher:
         began = time.perf_counter()
         try:
             self._access.check(peer, verb.access, verb.name)
-            within = self._within(peer, verb)
+            within: Namespaces | None = None  # it is bound to some namespaces, or to none
+            if (bounds := self._access.bounds(peer)) is not None:
+                if not verb.bounded:
+                    detail = "it reaches beyond the namespaces that this user is bound to"
+                    raise NamespaceDenied(uid=peer.uid, verb=verb.name, detail=detail)
+                within = bounds.read if verb.access == "read" else bounds.control
             result = verb.answer(Call(request.params, peer, fds, within))
             try:
                 reply = protocol.result_reply(request.id, result)
@@ -148,16 +153,6 @@ class Dispatcher:
             return protocol.error_reply(request.id, failure), failure.code
         finally:
             close_all(fds)
-
-    def _within(self, peer: Peer, verb: Verb) -> Namespaces | None:
-        """The namespaces that a peer is bound to in a verb; NamespaceDenied where it knows none."""
-        bounds = self._access.bounds(peer)
-        if bounds is None:
-            return None
-        if not verb.bounded:
-            detail = "it reaches beyond the namespaces that this user is bound to"
-            raise NamespaceDenied(uid=peer.uid, verb=verb.name, detail=detail)
-        return bounds.read if verb.access == "read" else bounds.control
 
     @property
     def waiting(self) -> list[str]:

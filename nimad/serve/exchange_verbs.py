@@ -11,6 +11,7 @@ transaction, its lines are counted, and a bad one is named.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -173,15 +174,6 @@ class _Stored:
         return None
 
 
-def _stores_of(header: dict[str, Any]) -> Identity | None:
-    """Who the store was that an export is of, where it told."""
-    try:
-        parts = tuple((str(store), int(first)) for store, first in header["stores"])
-    except (KeyError, TypeError, ValueError):
-        return None
-    return Identity(parts) if parts else None
-
-
 class _Import:
     """One file on its way in: rows that are new, and rows that were here, by kind."""
 
@@ -203,7 +195,10 @@ class _Import:
             found = protocol.shown(header.get("format"))
             raise BadRecord(where="line 1", detail=f"its format is {found}, not {FORMAT}")
         self._stored = _Stored(self._records)
-        self._from = _stores_of(header)
+        self._from = None  # who the store was that it is of, where it told
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            parts = tuple((str(store), int(first)) for store, first in header["stores"])
+            self._from = Identity(parts) if parts else None
         while (fields := self._read(file, number := number + 1)) is not None:
             kind = fields.get("kind", "memory") if "text" not in fields else "memory"
             if kind != self._kind or len(self._rows) == MAX_IMPORT or self._bytes > PAGE_BYTES:

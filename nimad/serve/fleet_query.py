@@ -10,15 +10,13 @@ the two lists are merged; each keeps its own order.
 from __future__ import annotations
 
 import base64
-import json
 import math
-import socket
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from nimad import helper_line
 from nimad.core.store import MemoryStore
 from nimad.errors import Degraded, HubUnusable, WordsDamaged
 from nimad.model import UNKNOWN, Filter, Hit, Memory
@@ -100,24 +98,16 @@ class FleetQuery:
         return sorted(hits, key=lambda hit: -hit.score)
 
     def _exchange(self, request: dict[str, Any]) -> list[Any]:
-        line, deadline = bytearray(), time.monotonic() + SECONDS
+        place = self._store.config["sync.socket"]
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as helper:
-                helper.settimeout(SECONDS)
-                helper.connect(self._store.config["sync.socket"])
-                helper.sendall(json.dumps(request).encode() + b"\n")
-                while not line.endswith(b"\n"):
-                    helper.settimeout(max(deadline - time.monotonic(), 0.001))
-                    more = helper.recv(1 << 16)
-                    if not more or len(line) > MOST_BYTES:
-                        raise HubUnusable(detail="nimad-sync hung up")
-                    line += more
-            reply = json.loads(line)
+            reply = helper_line.ask(place, request, SECONDS, MOST_BYTES)
             if "error" in reply:
                 raise HubUnusable(detail=str(reply["error"])[:300])
             return [(str(space), row) for space, row in reply["found"][:1000]]
         except (FileNotFoundError, ConnectionRefusedError):
             raise HubUnusable(detail="nimad-sync does not run") from None
+        except ConnectionResetError:
+            raise HubUnusable(detail="nimad-sync hung up") from None
         except TimeoutError:
             raise HubUnusable(detail=f"it did not answer within {SECONDS:g} s") from None
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:

@@ -119,22 +119,18 @@ class Commits:
                 if joins:
                     self.writer.execute("RELEASE part")
         except BaseException as error:
-            if joins:
-                self._undo_part(error)
-            else:
+            if not joins:
                 self._undo(error)
+                raise
+            self._names.forget()
+            try:  # the part is rolled back; all of it where SQLite has, or cannot do less
+                self.writer.execute("ROLLBACK TO part")
+                self.writer.execute("RELEASE part")
+            except sqlite3.Error:
+                self._end(error)
             raise
         self._group = self._group or _Group()
         self._group.parts.append(tx)
-
-    def _undo_part(self, error: BaseException) -> None:
-        """Roll a part back; the whole transaction where SQLite has, or cannot do less."""
-        self._names.forget()
-        try:
-            self.writer.execute("ROLLBACK TO part")
-            self.writer.execute("RELEASE part")
-        except sqlite3.Error:
-            self._end(error)
 
     def _undo(self, error: BaseException) -> None:
         self._names.forget()

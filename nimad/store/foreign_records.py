@@ -81,11 +81,16 @@ def take_over(path: Path) -> ForeignRecords:
         if problems := [line for line in problems if line != "ok" and "FTS5" not in line]:
             raise RecordsDamaged(path=path, detail=f"SQLite reports: {problems[0]}")
         ((memories,),) = connection.execute("SELECT count(*) FROM memories")
-        found = ForeignRecords(memories, _files(connection, path))
+        files: dict[str, set[str]] = {}
+        for directory, (sql, form) in FILES.items():
+            files[directory] = {str(name) for (name,) in connection.execute(sql)}
+            for name in files[directory]:
+                if "/" in name or not re.fullmatch(form, name):
+                    raise RecordsDamaged(path=path, detail=f"it names the file {name!r}")
         for statement in LISTS:
             connection.execute(statement)
         connection.commit()
-        return found
+        return ForeignRecords(memories, files)
 
 
 def _compare_schema(connection: sqlite3.Connection, path: Path) -> None:
@@ -107,13 +112,3 @@ def _statements(connection: sqlite3.Connection) -> set[tuple[str, str]]:
     """The name and statement of each table, index and trigger, without blanks."""
     rows = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
     return {(name, re.sub(r"\s", "", sql)) for name, sql in rows}
-
-
-def _files(connection: sqlite3.Connection, path: Path) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for directory, (sql, form) in FILES.items():
-        found[directory] = {str(name) for (name,) in connection.execute(sql)}
-        for name in found[directory]:
-            if "/" in name or not re.fullmatch(form, name):
-                raise RecordsDamaged(path=path, detail=f"it names the file {name!r}")
-    return found

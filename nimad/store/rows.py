@@ -34,7 +34,7 @@ ID = _PLACE["id"]
 """Where the id stands in a row."""
 _DATE_PLACES = [_PLACE[name] for name in DATES]
 _NAME_PLACES = [_PLACE[name] for name in INTERNED]
-_OTHERWISE = [_PLACE[name] for name in ("turn", "source", "origin")]
+_TURN, _SOURCE, _ORIGIN = (_PLACE[name] for name in ("turn", "source", "origin"))
 """Places of what is shown otherwise than it is stored."""
 _MOMENT_PLACES = [*_DATE_PLACES, _PLACE["last_accessed"]]
 _ALL = operator.attrgetter(*FIELDS)
@@ -59,7 +59,7 @@ LEFT JOIN turns ON turns.id = m.turn
 LEFT JOIN sources ON sources.id = m.source
 LEFT JOIN boards ON boards.id = m.source
 """
-"""A row: the fields of a memory in their order, its key in its source, the columns of _OTHERWISE as
+"""A row: the fields of a memory in their order, its key in its source, turn, source and origin as
 they are stored, and the checksum that stands in it, less what its blobs add to that."""
 
 STORED = f"""
@@ -80,6 +80,8 @@ _TYPES: list[tuple[str, tuple[type, ...]]] = [
 _TYPES[_PLACE["importance"]] = ("importance", (float,))
 _TYPES[_PLACE["summary"]] = ("summary", (str, int))
 _TYPES.append(("source_key", (str, int)))
+_MEMBERS = [(None if name in ADDED else f'"{name}":', types) for name, types in _TYPES]
+"""How each column begins in the JSON that is summed up, None where it is added, and its types."""
 _WRITTEN: dict[type, Callable[[Any], str]] = {str: encode_basestring, int: repr, float: json.dumps}
 """How a value stands in JSON."""
 
@@ -153,16 +155,16 @@ def checksum(row: Row, blobs: Iterable[tuple[str, bytes]]) -> int | None:
     """
     plain: list[str] = []  # the members: an encoder for the whole object is slower
     total = 0
-    for (name, types), value in zip(_TYPES, row, strict=True):
+    for member, value in zip(_MEMBERS, row, strict=True):
         if value is None:
             continue
-        if type(value) not in types:
+        begin, types = member
+        if (kind := type(value)) not in types:
             return None
-        if name in ADDED:
+        if begin is None:
             total += value
         else:
-            written = _WRITTEN[type(value)](value)
-            plain.append(f'"{name}":{written}')
+            plain.append(begin + _WRITTEN[kind](value))
     for name, data in blobs:
         if not (isinstance(name, str) and isinstance(data, bytes)):
             return None
@@ -179,8 +181,7 @@ def blob_checksum(name: bytes, data: bytes) -> int:
 def is_damaged(row: Row) -> bool:
     """Whether a row of SELECT is not what was written; one without a checksum passes."""
     *stored, turn, source, origin, known = row
-    for place, value in zip(_OTHERWISE, (turn, source, origin), strict=True):
-        stored[place] = value
+    stored[_TURN], stored[_SOURCE], stored[_ORIGIN] = turn, source, origin
     return known is not None and checksum(stored, ()) != known
 
 

@@ -131,6 +131,13 @@ def all_sources(records: Records) -> list[Source]:
     return [_source(row) for row in records.rows(f"{_SELECT} ORDER BY id")]
 
 
+def free_name(records: Records, wanted: str) -> str:
+    """A name for a new source: the one wanted, with a number where a source has it."""
+    taken = {source.name for source in all_sources(records)}
+    names = [wanted, *(f"{wanted}-{number}" for number in range(2, len(taken) + 3))]
+    return next(name for name in names if name not in taken)
+
+
 def due_sources(records: Records) -> list[Source]:
     """The sources to work on: those that wait for no idle moment first, then in order."""
     stages = [stage.value for stage in Stage if stage.moving]

@@ -9,10 +9,12 @@ import logging
 import os
 import struct
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nimad import helper_line
 from nimad.errors import NimadError
 from nimad.hub.session import Hub
 from nimad.serve.access import peer_of
@@ -49,27 +51,22 @@ class Questions:
             with caller, contextlib.suppress(OSError):
                 if peer_of(caller).uid not in (0, self.uid):
                     continue
+                line = helper_line.read_line(caller, MOST_BYTES, time.monotonic() + PATIENCE)
+                reply: dict[str, Any]
+                try:
+                    reply = {"found": self._find(json.loads(line))}
+                except NimadError as error:
+                    if self._hub is not None:
+                        self._hub.close()
+                    self._hub = None
+                    reply = {"error": error.message}
+                except (ValueError, TypeError, LookupError, AttributeError) as error:
+                    reply = {"error": f"not understood ({type(error).__name__})"}
                 caller.settimeout(PATIENCE)
-                line = bytearray()
-                while not line.endswith(b"\n") and len(line) <= MOST_BYTES:
-                    if not (more := caller.recv(1 << 16)):
-                        break
-                    line += more
-                caller.sendall(json.dumps(self._reply(bytes(line))).encode() + b"\n")
-
-    def _reply(self, line: bytes) -> dict[str, Any]:
-        """{"found": [[namespace, row with the name of its board]]} or {"error": words}."""
-        try:
-            return {"found": self._find(json.loads(line))}
-        except NimadError as error:
-            if self._hub is not None:
-                self._hub.close()
-            self._hub = None
-            return {"error": error.message}
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
-            return {"error": f"not understood ({type(error).__name__})"}
+                caller.sendall(json.dumps(reply).encode() + b"\n")
 
     def _find(self, asked: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        """Namespaces, each with a row that has the name of its board."""
         if self._hub is None:
             self._hub = self._connect()
         packed = base64.b64decode(asked["vector"])

@@ -259,6 +259,16 @@ class Rounds:
             peer["seconds"] = round(min(ago, peer["seconds"]), 1)
             if reader not in self.state["stores"]:
                 read.setdefault(space, {})[name, writer] = seq
+        purges: list[dict[str, Any]] = []  # of this board's: which others have purged it, too
+        for space in spaces:
+            readers = {name for name, _ in read.get(space, {})}
+            seen = {name: read[space].get((name, own), 0) for name in readers}
+            least = min(seen.values(), default=2**62)
+            for seq, store, number in self._hub.purges(space, own, least):
+                each = {"key": [store, number], "namespace": space}
+                each["done"] = sorted(name for name in readers if seen[name] >= seq)
+                each["pending"] = sorted(name for name in readers if seen[name] < seq)
+                purges.append(each)
         told = {
             "state": "connected",
             "epoch": self._hub.epoch,
@@ -266,24 +276,10 @@ class Rounds:
             "received": self.received,
             "refused": self.refused,
             "peers": peers,
-            "purges": [one for space in spaces for one in self._purges(space, own, read)],
+            "purges": purges,
             "at": int(time.time()),
         }
         self._daemon.call("fleet.confirm", told=told)
-
-    def _purges(
-        self, space: str, own: str, read: dict[str, dict[tuple[str, str], int]]
-    ) -> Iterator[dict[str, Any]]:
-        """What this board has purged and not every other has yet: who has, and who has not."""
-        readers = {name for name, _ in read.get(space, {})}
-        seen = {name: read[space].get((name, own), 0) for name in readers}
-        for seq, store, number in self._hub.purges(space, own, min(seen.values(), default=2**62)):
-            yield {
-                "key": [store, number],
-                "namespace": space,
-                "done": sorted(name for name in readers if seen[name] >= seq),
-                "pending": sorted(name for name in readers if seen[name] < seq),
-            }
 
 
 def has_key(entry: Any) -> bool:

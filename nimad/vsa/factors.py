@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +109,10 @@ def factorize(
         raise ValueError(f"a table of {wanted**2 * right.size} sums is more than memory allows")
     found: dict[tuple[int, ...], int] = {}
     used = 0
-    for pair in itertools.islice(_key_pairs(order), tries if least <= len(order) else 0):
+    # pairs of blocks: at first such that share none, then the others
+    apart = zip(order[::2], order[1::2], strict=False)
+    key_pairs = dict.fromkeys([*apart, *itertools.combinations(order, 2)])
+    for pair in itertools.islice(key_pairs, tries if least <= len(order) else 0):
         later = 2 * used % len(order)  # others vote in each try: some of them are wrong, too
         voters = [b for b in (*order[later:], *order[:later]) if b not in pair][:VOTES]
         used += 1
@@ -166,13 +169,6 @@ def _least_matches(strong: NDArray[np.bool_], known: int, combinations: int) -> 
         if tail * combinations > FALSE_ALARM:
             return max(2, matches + 1)
     return 2
-
-
-def _key_pairs(order: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Pairs of blocks: at first such that share none, then the others."""
-    apart = list(zip(order[::2], order[1::2], strict=False))
-    yield from apart
-    yield from (pair for pair in itertools.combinations(order, 2) if pair not in set(apart))
 
 
 def _margins(

@@ -53,10 +53,15 @@ def show_memory(request: Request, daemon: Client) -> Page:
         note("Only the beginning of its long values is shown.", "warn") if "cut" in memory else None
     )
     ask = tag("a", "Forget it …", href=link_to("forget", id=number), class_="button danger")
+    around = [
+        tag("div", card(one), class_="here" if one["id"] == number else None)
+        for one in found["results"]
+    ]
     content: list[Child] = [
         tag("section", head, text, cut, tag("p", ask), class_="panel"),
         tag("div", _drawing(memory, related, similar["results"]), _fields(memory), class_="two"),
-        _conversation(number, found["results"]),
+        # its turn and its neighbours in the session, in the order of time
+        panel("What stood around it", around) if len(around) > 1 else None,
         _relations(related),
         panel(
             "Near in meaning",
@@ -112,16 +117,6 @@ def _fields(memory: Mapping[str, Any]) -> Html:
             shown = ", ".join(value) if field.kind == "tags" else str(value)
             rows[label] = tag("bdi", shown[:LONGEST_VALUE])
     return panel("Fields", facts(rows))
-
-
-def _conversation(number: int, around: Sequence[dict[str, Any]]) -> Html | None:
-    """Its turn and its neighbours in the session, in the order of time."""
-    if len(around) < 2:
-        return None
-    shown = [
-        tag("div", card(one), class_="here" if one["id"] == number else None) for one in around
-    ]
-    return panel("What stood around it", shown)
 
 
 def _relations(related: Sequence[dict[str, Any]]) -> Html | None:

@@ -6,7 +6,7 @@ import calendar
 import re
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from nimad import when
 from nimad.client.client import Client
@@ -54,19 +54,15 @@ def show_feed(request: Request, daemon: Client) -> Page:
     if namespace:
         everything = tag("a", "all namespaces", href="feed")
         content.append(tag("p", "In ", tag("bdi", namespace), "; ", everything, class_="dim"))
-    content += [card(one, lead=_stored(one)) for one in found]
+    for one in found:
+        created, own = one["created"], one["timestamp"]
+        # when it came in is told where that is another time than its own
+        late = created is not None and (own is None or abs(created - own) >= 60_000)
+        content.append(card(one, lead=tag("span", "stored ", moment(created)) if late else None))
     if not found:
         content.append(empty("Nothing is remembered here yet."))
     content.append(tag("div", links, class_="buttons"))
     return Page("Feed", content, at="feed", refresh=None if below else follows(request))
-
-
-def _stored(memory: dict[str, Any]) -> Child:
-    """When it came in, where that is another time than its own."""
-    created, own = memory["created"], memory["timestamp"]
-    if created is None or (own is not None and abs(created - own) < 60_000):
-        return None
-    return tag("span", "stored ", moment(created))
 
 
 # --- the timeline ---------------------------------------------------------------------------------

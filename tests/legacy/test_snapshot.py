@@ -311,7 +311,7 @@ def test_a_killed_snapshot_is_cleared_away_by_the_next(source: Path, tmp_path: P
     code = (
         "import os, sys; from pathlib import Path; from nimad.legacy import snapshot\n"
         "def die(*_): os.kill(os.getpid(), 9)\n"
-        "snapshot._finish = die\n"
+        "snapshot.open_copy = die\n"
         "snapshot.take_snapshot(Path(sys.argv[1]), Path(sys.argv[2]))"
     )
     killed = forked.run([sys.executable, "-c", code, str(source), str(scratch)])

@@ -159,3 +159,22 @@ def test_memories_that_tell_less_are_measured(data: Path) -> None:
         ("Anna:", None, None),
         ("Ben: ", None, None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("What is the name of the harbour pilot?", "name harbour pilot"),
+        ("Wie heißt der Hafenlotse von Bremen?", "heißt hafenlotse bremen"),
+        ("Как зовут лоцмана в порту?", "зовут лоцмана порту"),
+        ("港口的领航员是谁？", "港口 领航员"),
+    ],
+)
+def test_keywords_are_long_words_of_a_question(
+    monkeypatch: pytest.MonkeyPatch, question: str, words: str
+) -> None:
+    monkeypatch.setattr(sys, "path", [PACKAGING, *sys.path])
+    from make_xquad import keywords
+
+    made = keywords(question).lower().split()
+    assert 2 <= len(made) <= 4 and made == [word for word in words.split() if word in made]

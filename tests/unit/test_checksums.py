@@ -22,7 +22,7 @@ from nimad.core.store import MemoryStore
 from nimad.ctl.injection import frame
 from nimad.disk import container
 from nimad.disk.container import Container
-from nimad.errors import NimadError
+from nimad.errors import NimadError, RecordsDamaged
 from nimad.index import segment
 from nimad.model import DamagedMemory, Memory, Relation, Turn
 from nimad.serve.wire import exported, imported, memory_json
@@ -263,6 +263,28 @@ def test_the_records_are_looked_at_after_a_power_cut(store: MemoryStore) -> None
     with closing(MemoryStore.open(left, CONFIG)) as after_cut:
         maintenance.finish(after_cut)
         assert str(number) in after_cut.degraded()["records"]
+
+
+def test_what_breaks_on_damaged_records_is_told_as_damage(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows in no order, as a card that lost a page leaves them, break a start or `doctor` anywhere;
+    on sound records it is a bug, and told as one."""
+    store.remember(FULL)
+    monkeypatch.setattr(store.words, "check", lambda: [][0])
+    with pytest.raises(IndexError):
+        check(store)
+    sql = "UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema"
+    sql += " WHERE name = 'memories_key') WHERE name = 'turns_output'"
+    with closing(sqlite3.connect(store.records.path, isolation_level=None)) as outside:
+        outside.execute("PRAGMA writable_schema = ON")
+        outside.execute(sql)
+    found = {problem.part: problem for problem in check(store)}
+    assert "SQLite reports" in found["check"].what and "backup" in found["check"].fix
+    monkeypatch.setattr("nimad.recall.ranking.Recall.load", lambda _: [][0])
+    store.close()
+    with pytest.raises(RecordsDamaged, match="SQLite reports"):
+        MemoryStore.open(store.state, CONFIG)
 
 
 def test_a_forgotten_memory_is_no_damage_any_more(store: MemoryStore) -> None:

@@ -20,14 +20,16 @@ from nimad.core.store import MemoryStore
 from nimad.limits import MAX_FRAME, MAX_PAYLOAD
 from nimad.migrate.manager import MigrationManager
 from nimad.model import EVERYTHING, MAX_TEXT, Filter, Memory
-from nimad.serve import service_verbs
+from nimad.serve import service_verbs, wire
 from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
 from nimad.serve.frames import Frame
 from nimad.serve.oversize import Document, cut_to_fit
 from nimad.serve.protocol import encode, size_of
 from nimad.serve.verb_table import verbs
+from nimad.store import goals
 from nimad.store.bounded import fair_share, get_within, page_within
+from nimad.store.goals import Goal
 
 ME = Peer(os.getpid(), 0, 0)
 Ask = Callable[..., Any]
@@ -90,6 +92,31 @@ def test_an_export_gets_past_memories_larger_than_a_frame(ask: Ask, store: Memor
         Memory(text="last"),
     ]
     store.remember_many(given)
+    seen = exported(ask)
+    assert [memory["text"] for memory in seen] == [memory.text for memory in given]
+    assert b64decode(seen[2]["blobs"]["embedding"]) == blob
+
+
+@pytest.mark.parametrize("spare", [-100_000, 50, 10_000])
+def test_a_goal_larger_than_a_frame_is_exported_as_one(
+    ask: Ask, store: MemoryStore, spare: int
+) -> None:
+    """Also where the memory alone would fit, and is too large with what makes it a goal."""
+    (size,) = [
+        size_of(wire.exported(store.get(n))) for n in store.remember_many([Memory(text="x")])
+    ]
+    text = "\x01" * ((MAX_PAYLOAD - size - spare) // 6)
+    (number,) = store.remember_many([Memory(text="", extra={"kept": text})])
+    goal = Goal(number, 0.5, 1_700_000_000_000, due=1_800_000_000_000)
+    with store.records.write() as tx:
+        goals.add(tx, goal)
+    (_, seen) = exported(ask)
+    assert seen["extra"] == {"kept": text}
+    assert wire.imported_goal(seen) == goal._replace(memory=0)
+
+
+def exported(ask: Ask) -> list[dict[str, Any]]:
+    """What a client gets of all memories, pages and pieces."""
     seen: list[dict[str, Any]] = []
     after: int | None = 0
     while after is not None:
@@ -102,8 +129,7 @@ def test_an_export_gets_past_memories_larger_than_a_frame(ask: Ask, store: Memor
         else:
             seen += reply["result"]["memories"]
             after = reply["result"]["next"]
-    assert [memory["text"] for memory in seen] == [memory.text for memory in given]
-    assert b64decode(seen[2]["blobs"]["embedding"]) == blob
+    return seen
 
 
 def test_pieces_end_with_the_store(ask: Ask, store: MemoryStore) -> None:

@@ -27,6 +27,7 @@ LEVELS = {
     "dataclass": 0.01,
     "closing": 0.05,
     "limits": 0.05,
+    "helper_line": 0.055,
     "checks": 0.06,
     "namespaces": 0.08,
     "model": 0.1,
@@ -123,7 +124,7 @@ OWNERS = {
     "http": {"endpoint", "web"},
     "ssl": {"endpoint"},
     "socket": {
-        "embed",
+        "helper_line",
         "endpoint",
         "serve",
         "systemd",

@@ -15,6 +15,7 @@ from nimad.core.store import MemoryStore
 from nimad.model import Filter, Memory
 from nimad.store import words
 from tests.samples.languages import LANGUAGES, parts
+from tests.samples.phrases import PHRASES, phrases
 
 CONFIG = Config().replace(graph__engine="none")
 
@@ -223,3 +224,18 @@ def test_words_with_endings_are_found_in_other_forms(
 )
 def test_small_words_are_no_content(text: str, content: list[str]) -> None:
     assert words.terms(text) == content
+
+
+SILENT = {"finnish": 4, "czech": 3, "polish": 1, "ukrainian": 1}
+"""Phrases of ten that stay silent still, where most forms of a word begin in their own way: "termín
+nájmu" asks for "Nájem se platí"."""
+
+
+@pytest.mark.parametrize("language", PHRASES)
+def test_noun_phrases_and_keywords_are_answered(store: MemoryStore, language: str) -> None:
+    """What has no verb and no question mark, mostly with a word that the note has not."""
+    notes, asked, strange = phrases(language)
+    store.remember_many([Memory(text, timestamp=1) for text in notes])
+    missed = [text for n, text in enumerate(asked, 1) if n not in ids(store, text)]
+    assert len(missed) <= SILENT.get(language, 0), missed
+    assert len([text for text in strange if ids(store, text)]) <= 2

@@ -109,7 +109,8 @@ def examine(disk: Path, place: Path, record: Record, end: int) -> Finding:
         ask(finding, daemon, must, gone)
         moved(finding, daemon, end, record)
         back_up(finding, Tool(daemon), disk, end, record)
-        finding.told += re.findall(r"there are no memories in .+", daemon.log())
+        if must:
+            finding.told += re.findall(r"there are no memories in .+", daemon.log())
         if (code := daemon.stop()) != 0:
             finding.odd.append(f"it ended with {code}")
         if "Traceback" in daemon.log():
@@ -142,11 +143,17 @@ def compare(
 
 
 def problems(daemon: DaemonProcess) -> list[str]:
-    """What doctor tells, but for the little room on the card."""
-    try:
-        told = daemon.call("doctor")["problems"]
-    except RemoteFailure as error:
-        return [f"doctor: {error}: {error.hint}"]
+    """What doctor tells, but for the little room on the card; a purge that the cut interrupted is
+    waited for."""
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            told = daemon.call("doctor")["problems"]
+        except RemoteFailure as error:
+            return [f"doctor: {error}: {error.hint}"]
+        if time.monotonic() > deadline or all(each["part"] != "maintenance" for each in told):
+            break
+        time.sleep(0.5)
     return [
         f"{each['part']}: {each['what']}: {each['fix']}" for each in told if each["part"] != "disk"
     ]
