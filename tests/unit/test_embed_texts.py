@@ -104,23 +104,23 @@ def test_another_process_sees_the_same_rows(embedder: Embedder) -> None:
 
 
 HUGE = {
-    "one word": "a" * 50_000,
-    "one unknown word": "\U00012000" * 50_000,
-    "words": "the quick memory " * 2942,
-    "new words": " ".join(f"w{i:x}" for i in range(8250)),
-    "ideographs": "\u6f22\u5b57\u4eee\u540d" * 12_500,
-    "Thai": "\u0e01\u0e32\u0e23" * 16_667,
-    "emoji": "\U0001f600\U0001f9e0" * 25_000,
-    "punctuation": "?!" * 25_000,
-    "marks": "\u0301" * 50_000,
+    "one word": "a" * 200_000,
+    "one unknown word": "\U00012000" * 200_000,
+    "words": "the quick memory " * 11_765,
+    "new words": " ".join(f"w{i:x}" for i in range(33_000)),
+    "ideographs": "\u6f22\u5b57\u4eee\u540d" * 50_000,
+    "Thai": "\u0e01\u0e32\u0e23" * 66_667,
+    "emoji": "\U0001f600\U0001f9e0" * 100_000,
+    "punctuation": "?!" * 100_000,
+    "marks": "\u0301" * 200_000,
 }
 
 
 @pytest.mark.parametrize("name", HUGE)
-def test_texts_of_50_000_characters_take_linear_time(embedder: Embedder, name: str) -> None:
+def test_texts_of_200_000_characters_take_linear_time(embedder: Embedder, name: str) -> None:
     start = time.process_time()
     assert_unit_or_zero(embedder.embed([HUGE[name]]))
-    assert time.process_time() - start < 2  # under 0.3 s alone; a quadratic way would take 10 s
+    assert time.process_time() - start < 5  # under 1 s alone; a quadratic way would take minutes
 
 
 # (question, the memory it is about, one that it is not about)
