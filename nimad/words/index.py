@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad import heap
 from nimad.errors import FormatCorrupt, RecordsDamaged, WordsDamaged
 from nimad.index.kernels.contract import MOST_COUNTED, Counts, Numbers
 from nimad.store.analysis import Analysis
@@ -154,7 +155,11 @@ class TermIndex:
             ids, terms, lengths = zip(*self._listed, strict=True)
             made = writer.in_memory(writer.of_texts(ids, terms, lengths))
             self._frozen = (*self._frozen, made)
+            large = self._listed_terms >= LISTED_TERMS
             self._listed, self._lists, self._listed_terms = [], {}, 0
+            del ids, terms, lengths
+            if large:  # of so many terms pieces stay: 12 MB in a run of long Chinese texts
+                heap.give_back()
         small = self._frozen[self._held :][-JOINED:]
         if len(small) == JOINED and all(map(_small, small)):
             every = np.concatenate([segment.ids for segment in small])
