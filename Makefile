@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 STAMP := .venv/.complete
-WORKERS ?= 2
+WORKERS ?= 3
 PEERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nimad/peers
 PEER_PYTHON ?= /usr/bin/python3
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml packaging/setup.sh
 run: $(STAMP) ## show the whole path once, on a daemon of its own
 	@$(BIN)/python packaging/run_demo.py
 
-test: $(STAMP) ## run all but the slow tests in WORKERS=2 processes; PYTEST="-x -k words" is passed on
+test: $(STAMP) ## run all but the slow tests in WORKERS=3 processes; PYTEST="-x -k words" is passed on
 	@$(BIN)/pytest -m "not slow and not fleet" --numprocesses $(WORKERS) --dist worksteal --durations 10 $(PYTEST)
 
 test-slow: $(STAMP) ## run the slow tests, those that measure waits and memory too, one after another
