@@ -197,9 +197,8 @@ def from_row(row: Row) -> Memory:
         if (repaired := _repaired(values)) == values and len(_SOUND) < 1000:
             _SOUND.add(kinds)
         values = repaired
-    memory = (DamagedMemory if damaged else Memory)(
-        *values
-    )  # as it is stored; what is packed is unpacked below
+    kind = DamagedMemory if damaged else Memory
+    memory = kind(*values)  # as it is stored; what is packed is unpacked below
     tags, extra, summary, source = (
         values[_PLACE[name]] for name in ("tags", "extra", "summary", "source")
     )
