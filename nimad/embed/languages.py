@@ -17,10 +17,22 @@ are read as in another language, whatever the votes are.
 
 from __future__ import annotations
 
+from array import array
 from itertools import chain
-from typing import TypeVar
 
-from nimad.embed.features import HASHED, LONGEST_WORD, Spelling, features, is_dense, words
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.embed.features import (
+    HASHED,
+    LONGEST_WORD,
+    Recent,
+    Spelling,
+    features,
+    is_dense,
+    is_legible,
+    words,
+)
 from nimad.embed.lexicon import Lexicon
 from nimad.embed.wordpiece import UNKNOWN, WordPiece
 from nimad.patterns import lazy_pattern
@@ -34,8 +46,6 @@ LONGEST_PART = 16
 """Longest one [characters]."""
 LONGEST_DENSE = 8
 """Longest word that is looked for in a run of a script without spaces [characters]."""
-_PIECES_KEPT = 4096
-_LONGEST_KEPT = 48
 _OTHER_LATIN = lazy_pattern("[\u00c0-\u024f\u1e00-\u1eff]")
 _HANGUL = lazy_pattern("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
 _JOINED = lazy_pattern(r"\w[/\\_@=.:-]+\w|^[/\\-]\w")
@@ -46,9 +56,6 @@ _OTHER_SCRIPT = lazy_pattern(
 )
 
 
-_Value = TypeVar("_Value")
-
-
 class Reader:
     """Texts as the numbers of tokens, of words of the lexicon, and of hashed features."""
 
@@ -57,40 +64,49 @@ class Reader:
         self._english = Spelling(wordpiece)
         self._even = _Words(wordpiece, lexicon, self._english)
         self._other = _Words(wordpiece, lexicon, None)
-        self._votes = _Votes(wordpiece, first, lexicon)
+        self._pieces = _Pieces(wordpiece, first, lexicon)
 
-    def read(self, text: str) -> list[int]:
+    def read(self, text: str) -> NDArray[np.int64]:
         """Token ids, hashed features with `HASHED` added, slots of the lexicon with `ENTRY`."""
         parts = text.split(" ")
-        votes = sum(map(self._votes.__getitem__, parts))
+        ballots, tokens = zip(*map(self._pieces.__getitem__, parts), strict=True)
+        votes = sum(ballots)
+        if votes > 0 and None not in tokens and text.isascii():
+            return np.frombuffer(b"".join(tokens), np.int64)
         latin = self._english if votes > 0 else self._other if votes < 0 else self._even
-        if text.isascii():
-            return list(chain.from_iterable(map(latin.__getitem__, parts)))
-        return [
-            number
-            for part in parts
-            for number in (self._other if _OTHER_SCRIPT.search(part) else latin)[part]
-        ]
+        every = ((self._other if _OTHER_SCRIPT.search(part) else latin)[part] for part in parts)
+        return np.fromiter(chain.from_iterable(every), np.int64)
+
+    def rest(self) -> None:
+        """Forget the pieces of texts: they are read again as they are met."""
+        for table in (self._english, self._even, self._other, self._pieces):
+            table.rest()
 
 
-class _Votes(dict[str, int]):
-    """How the space-free pieces of texts met recently vote: above 0 for English."""
+class _Pieces(Recent[tuple[int, bytes | None]]):
+    """How the space-free pieces of texts met recently vote, above 0 for English, and the token ids
+    that they consist of there, int64; None where not all of their words can be read."""
 
     def __init__(self, wordpiece: WordPiece, first: int, lexicon: Lexicon) -> None:
         super().__init__()
         self._wordpiece, self._first = wordpiece, first
         self._votes = lexicon.votes.tobytes()
 
-    def __missing__(self, piece: str) -> int:
-        votes = -len(_OTHER_LATIN.findall(piece)[:1])
+    def make(self, piece: str) -> tuple[int, bytes | None]:
+        votes = 0 if piece.isascii() or not _OTHER_LATIN.search(piece) else -1
+        tokens: list[int] = []
+        read = True
         for word in self._wordpiece.words(piece):
             ids = self._wordpiece.pieces(word)
             if len(ids) == 1 and ids != (UNKNOWN,):
                 votes += (self._votes[ids[0] - self._first] + 128) % 256 - 128
-        return _kept(self, piece, 0 if votes < 0 and _JOINED.search(piece) else votes)
+            read = read and is_legible(word, ids)
+            tokens += ids
+        votes = 0 if votes < 0 and _JOINED.search(piece) else votes
+        return votes, array("q", tokens).tobytes() if read else None
 
 
-class _Words(dict[str, tuple[int, ...]]):
+class _Words(Recent[tuple[int, ...]]):
     """What the space-free pieces of texts met recently consist of, words of the lexicon included;
     punctuation is left out."""
 
@@ -99,11 +115,11 @@ class _Words(dict[str, tuple[int, ...]]):
         super().__init__()
         self._wordpiece, self._lexicon, self._english = wordpiece, lexicon, english
 
-    def __missing__(self, piece: str) -> tuple[int, ...]:
+    def make(self, piece: str) -> tuple[int, ...]:
         found = [number for word in words(common_form(piece)) for number in self._meant(word)]
         if self._english is not None and not any(number >= ENTRY for number in found):
             found = list(self._english[piece])
-        return _kept(self, piece, tuple(found))
+        return tuple(found)
 
     def _meant(self, word: str) -> list[int]:
         if is_dense(word):
@@ -155,12 +171,3 @@ class _Words(dict[str, tuple[int, ...]]):
 
 def _hashed(part: str) -> list[int]:
     return [HASHED + number for number in features(part)] if part else []
-
-
-def _kept(table: dict[str, _Value], piece: str, value: _Value) -> _Value:
-    """The value, after it was remembered; a table that is full is emptied."""
-    if len(piece) <= _LONGEST_KEPT:
-        if len(table) >= _PIECES_KEPT:
-            table.clear()
-        table[piece] = value
-    return value
