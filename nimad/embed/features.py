@@ -17,11 +17,9 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import chain
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,12 +41,9 @@ LONGEST_WORD = 64
 
 HASHED = 1 << 40
 """Tokens are numbered by their ids; a hashed feature is this plus its own number."""
-PIECES_KEPT = 2048
-"""Pieces of texts that a table of `Recent` remembers, 0.5 MB, and as many of before [pieces]."""
-LONGEST_KEPT = 48
-"""Longest piece that is remembered [characters]."""
+_PIECES_KEPT = 4096
+_LONGEST_KEPT = 48
 _STEP = 4096
-Value = TypeVar("Value")
 _ACCENTS = lazy_pattern("[\u0300-\u036f]+")
 _DENSE = (
     "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
@@ -112,40 +107,8 @@ def spelt_as(ids: Sequence[int]) -> Spelt:
     return Spelt(max(len(ids), 1), not ids, math.log(max(rank, 1)) / math.log(RAREST))
 
 
-class Recent(dict[str, Value], ABC):
-    """What was made of the pieces of texts met recently.
-
-    A table that is full becomes the one before, whose pieces come back as they are met again: so
-    those that every text has are not made anew each time that many rare ones came by.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._before: dict[str, Value] = {}
-
-    def rest(self) -> None:
-        """Forget all of it."""
-        self._before = {}
-        self.clear()
-
-    @abstractmethod
-    def make(self, piece: str) -> Value:
-        """The value of a piece."""
-
-    def __missing__(self, piece: str) -> Value:
-        value = self._before.get(piece)
-        if value is None:
-            value = self.make(piece)
-        if len(piece) <= LONGEST_KEPT:
-            if len(self) >= PIECES_KEPT:
-                self._before = dict(self)
-                self.clear()
-            self[piece] = value
-        return value
-
-
-class Spelling(Recent[tuple[int, ...]]):
-    """What the space-free pieces of texts met recently consist of."""
+class Spelling(dict[str, tuple[int, ...]]):
+    """What the space-free pieces of texts met recently consist of; emptied when full (1 MB)."""
 
     def __init__(self, wordpiece: WordPiece) -> None:
         super().__init__()
@@ -165,8 +128,7 @@ class Spelling(Recent[tuple[int, ...]]):
         read = {word for word in self._wordpiece.words(text) if self._legible(word)}
         return sum(word not in read and not self._legible(word) for word in words(text))
 
-    def make(self, piece: str) -> tuple[int, ...]:
-        """Token ids in order, and hashed features, each with `HASHED` added."""
+    def __missing__(self, piece: str) -> tuple[int, ...]:
         found: list[int] = []
         read: set[str] = set()
         unread = False
@@ -182,7 +144,12 @@ class Spelling(Recent[tuple[int, ...]]):
                 if word not in read:
                     ids = self._wordpiece.pieces(word)
                     found += ids if is_legible(word, ids) else [HASHED + n for n in features(word)]
-        return tuple(found)
+        spelt = tuple(found)
+        if len(piece) <= _LONGEST_KEPT:
+            if len(self) >= _PIECES_KEPT:
+                self.clear()
+            self[piece] = spelt
+        return spelt
 
     def _legible(self, word: str) -> bool:
         return is_legible(word, self._wordpiece.pieces(word))

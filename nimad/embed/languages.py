@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from array import array
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,6 @@ from numpy.typing import NDArray
 from nimad.embed.features import (
     HASHED,
     LONGEST_WORD,
-    Recent,
     Spelling,
     features,
     is_dense,
@@ -46,6 +46,8 @@ LONGEST_PART = 16
 """Longest one [characters]."""
 LONGEST_DENSE = 8
 """Longest word that is looked for in a run of a script without spaces [characters]."""
+_PIECES_KEPT = 4096
+_LONGEST_KEPT = 48
 _OTHER_LATIN = lazy_pattern("[\u00c0-\u024f\u1e00-\u1eff]")
 _HANGUL = lazy_pattern("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
 _JOINED = lazy_pattern(r"\w[/\\_@=.:-]+\w|^[/\\-]\w")
@@ -54,6 +56,9 @@ _OTHER_SCRIPT = lazy_pattern(
     "[\u0370-\u1dbf\u2c00-\u2c5f\u2c80-\u2ddf\u2e80-\u2fdf\u3005-\ud7ff\uf900-\ufdff\ufe70-\ufefc"
     "\U00010000-\U0001efff\U00020000-\U0003ffff]"
 )
+
+
+_Value = TypeVar("_Value")
 
 
 class Reader:
@@ -80,10 +85,10 @@ class Reader:
     def rest(self) -> None:
         """Forget the pieces of texts: they are read again as they are met."""
         for table in (self._english, self._even, self._other, self._pieces):
-            table.rest()
+            table.clear()
 
 
-class _Pieces(Recent[tuple[int, bytes | None]]):
+class _Pieces(dict[str, tuple[int, bytes | None]]):
     """How the space-free pieces of texts met recently vote, above 0 for English, and the token ids
     that they consist of there, int64; None where not all of their words can be read."""
 
@@ -92,7 +97,7 @@ class _Pieces(Recent[tuple[int, bytes | None]]):
         self._wordpiece, self._first = wordpiece, first
         self._votes = lexicon.votes.tobytes()
 
-    def make(self, piece: str) -> tuple[int, bytes | None]:
+    def __missing__(self, piece: str) -> tuple[int, bytes | None]:
         votes = 0 if piece.isascii() or not _OTHER_LATIN.search(piece) else -1
         tokens: list[int] = []
         read = True
@@ -103,10 +108,10 @@ class _Pieces(Recent[tuple[int, bytes | None]]):
             read = read and is_legible(word, ids)
             tokens += ids
         votes = 0 if votes < 0 and _JOINED.search(piece) else votes
-        return votes, array("q", tokens).tobytes() if read else None
+        return _kept(self, piece, (votes, array("q", tokens).tobytes() if read else None))
 
 
-class _Words(Recent[tuple[int, ...]]):
+class _Words(dict[str, tuple[int, ...]]):
     """What the space-free pieces of texts met recently consist of, words of the lexicon included;
     punctuation is left out."""
 
@@ -115,11 +120,11 @@ class _Words(Recent[tuple[int, ...]]):
         super().__init__()
         self._wordpiece, self._lexicon, self._english = wordpiece, lexicon, english
 
-    def make(self, piece: str) -> tuple[int, ...]:
+    def __missing__(self, piece: str) -> tuple[int, ...]:
         found = [number for word in words(common_form(piece)) for number in self._meant(word)]
         if self._english is not None and not any(number >= ENTRY for number in found):
             found = list(self._english[piece])
-        return tuple(found)
+        return _kept(self, piece, tuple(found))
 
     def _meant(self, word: str) -> list[int]:
         if is_dense(word):
@@ -171,3 +176,12 @@ class _Words(Recent[tuple[int, ...]]):
 
 def _hashed(part: str) -> list[int]:
     return [HASHED + number for number in features(part)] if part else []
+
+
+def _kept(table: dict[str, _Value], piece: str, value: _Value) -> _Value:
+    """The value, after it was remembered; a table that is full is emptied."""
+    if len(piece) <= _LONGEST_KEPT:
+        if len(table) >= _PIECES_KEPT:
+            table.clear()
+        table[piece] = value
+    return value

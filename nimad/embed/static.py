@@ -29,7 +29,7 @@ LEXICON = TABLE.with_suffix(".lexicon")
 RULES = 2
 """Counts the changes to this file and `features` that change a vector."""
 
-_STEP = 2048
+_STEP = 1024
 _SPELT_KEPT = 2048
 
 
@@ -88,7 +88,7 @@ class StaticEmbedder(Embedder):
         if not plain.all():
             owner = np.repeat(np.arange(len(found)), lengths)
             lengths = np.bincount(owner[plain], minlength=len(found))
-            for place in np.unique(owner[~plain]).tolist():
+            for place in sorted(set(owner[~plain].tolist())):  # np.unique would load numpy.ma
                 self._add_others(found[place], sums[place])
             numbers = numbers[plain]
         self._add_tokens(numbers - self._first, lengths, WHOLE, sums)
