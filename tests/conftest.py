@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from nimad.probe import priority
+from tests import threads
 from tests.process import DaemonProcess
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the processors are taken by the other workers
@@ -45,6 +46,13 @@ def pytest_collection_finish() -> None:
     """What was collected stays: walking it all takes the garbage collector 0.7 s each time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def threads_are_joined() -> Iterator[None]:
+    """A test finishes the threads that it starts, so that none of them fails in another one."""
+    with threads.all_finished():
+        yield
 
 
 @pytest.fixture

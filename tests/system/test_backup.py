@@ -19,6 +19,7 @@ import pytest
 from tests import forked
 from tests.process import DaemonProcess
 from tests.system.test_nimactl import Tool
+from tests.threads import Background, setting
 
 CONFIG = "embedder: hash\ngraph.engine: none\n"
 
@@ -65,15 +66,10 @@ def test_what_is_restored_is_what_was_there_at_the_backups_sequence(
             while not stop.wait(0.02):
                 client.call("remember", text="the kettle whistles", session="now")
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
+    with Background(write), setting(stop):
         time.sleep(0.2)
         made = tool.json("backup", tmp_path / "b.tar.gz")
         time.sleep(0.2)
-    finally:
-        stop.set()
-        writer.join()
     assert (tmp_path / "b.tar.gz").stat().st_mode & 0o777 == 0o600
     assert made["bytes"] == (tmp_path / "b.tar.gz").stat().st_size
     assert "is whole" in tool.run("backup", "--verify", tmp_path / "b.tar.gz")

@@ -11,6 +11,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from nimad.serve.listen import group_of, listen_at
 from nimad.serve.server import Limits, Server
 from nimad.serve.verbs import Call, Verb
 from tests.client import Client, RemoteFailure
+from tests.threads import PATIENCE, Background, side_by_side
 
 
 class Bench:
@@ -71,9 +73,9 @@ class Running:
         self.started = threading.Event()
         self.limits = limits
         self.drained: bool | None = None
-        self.thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self.thread = Background(lambda: asyncio.run(self._run()))
         self.thread.start()
-        assert self.started.wait(5)
+        assert self.started.wait(PATIENCE)
 
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -91,7 +93,7 @@ class Running:
         self.bench.gate.set()
         if self.thread.is_alive():
             self.stop()
-            self.thread.join(20)
+        self.thread.finish()
         self.listener.remove()
 
     def client(self) -> Client:
@@ -203,20 +205,15 @@ def test_a_frame_of_the_limit_goes_through_both_ways(start: Start) -> None:
 
 def test_many_clients_at_once_each_get_their_own_answers(start: Start) -> None:
     server = start()
-    wrong: list[Any] = []
 
     def ask(number: int) -> None:
         with server.client() as client:
             for turn in range(50):
-                if client.call("echo", value=[number, turn]) != [number, turn]:
-                    wrong.append((number, turn))
+                assert client.call("echo", value=[number, turn]) == [number, turn]
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong and server.server.requests == 1000
+    with side_by_side(partial(ask, number) for number in range(20)):
+        pass
+    assert server.server.requests == 1000
     assert eventually(lambda: server.server.clients == 0)
 
 

@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ import pytest
 from nimad.errors import DiskFull, DiskReadOnly
 from nimad.systemd import answer_callers
 from tests.process import DaemonProcess
+from tests.threads import Background
 
 SIZE = 12 << 20
 Daemons = Callable[..., DaemonProcess]
@@ -192,10 +192,8 @@ def test_callers_are_told_why_a_start_waits(tmp_path: Path) -> None:
         caller.connect(str(path))
         caller.sendall(b'{"jsonrpc": "2.0", "id": 7, "method": "status"}\n')
         error = DiskFull(detail="no room for records.sqlite-shm")
-        telling = threading.Thread(target=answer_callers, args=([listener], error, 0.5))
-        telling.start()
-        caller.settimeout(5)
-        reply = json.loads(caller.makefile().readline())
-        caller.close()
-        telling.join()
+        with Background(answer_callers, [listener], error, 0.5):
+            caller.settimeout(5)
+            reply = json.loads(caller.makefile().readline())
+            caller.close()
     assert reply["error"]["data"]["code"] == DiskFull.code and "shm" in reply["error"]["message"]

@@ -38,6 +38,7 @@ from nimad.store import backups, schema, sources
 from tests.golden import old_state
 from tests.legacy import moving, stores
 from tests.legacy.moving import migrate, opened
+from tests.threads import Background, setting
 
 QUICK = Config().replace(**moving.QUICK)
 REMADE = {"segments", "pending", "tombstones", "hot", "changes", "meta", "sqlite_sequence"}
@@ -133,15 +134,8 @@ def test_backups_one_after_the_other_beside_a_writer(store: MemoryStore, tmp_pat
         while not stop.wait(0.001):
             store.remember(Memory(text="the kettle whistles"))
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    made = []
-    try:
-        for number in range(5):
-            made.append(taken(store, tmp_path / f"b{number}"))
-    finally:
-        stop.set()
-        writer.join()
+    with Background(write), setting(stop):
+        made = [taken(store, tmp_path / f"b{number}") for number in range(5)]
     for number, each in enumerate(made):
         state = tmp_path / f"new{number}"
         with (tmp_path / f"b{number}").open("rb") as file:

