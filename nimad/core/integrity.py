@@ -140,18 +140,11 @@ class Integrity:
         with self._records.write() as tx:
             tx.set_meta(KEY, json.dumps(state))
 
-    def check(self) -> list[Problem]:
-        """Read all of it now; writes nothing."""
+    def examine(self) -> tuple[list[int], list[str]]:
+        """Read all of it now: ids of damaged memories, and what else is damaged; writes nothing."""
         self._file, self._rows = list(_of_file(self._records)), list(_of_rows(self._records))
         if self._rows:  # for idle time, which mends what can be
             self._finished["rows"] = 0
-        problems = [*self._file, *self._rows]
-        found = []
-        for line in problems[:NAMED]:
-            fix = next((FIXES[begin] for begin in FIXES if line.startswith(begin)), RESTORE)
-            found.append(Problem(PART, line, fix))
-        if len(problems) > NAMED:
-            found.append(Problem(PART, f"{len(problems)} rows are damaged", RESTORE))
         damaged: list[int] = []
         after = 0
         while ids := self._next_ids(after):
@@ -159,6 +152,17 @@ class Integrity:
             after = ids[-1]
         self._found = damaged
         self._tell()
+        return damaged, [*self._file, *self._rows]
+
+    def check(self) -> list[Problem]:
+        """What `examine` finds, with what mends it."""
+        damaged, problems = self.examine()
+        found = []
+        for line in problems[:NAMED]:
+            fix = next((FIXES[begin] for begin in FIXES if line.startswith(begin)), RESTORE)
+            found.append(Problem(PART, line, fix))
+        if len(problems) > NAMED:
+            found.append(Problem(PART, f"{len(problems)} rows are damaged", RESTORE))
         if len(damaged) > NAMED:
             found.append(Problem(PART, f"{len(damaged)} memories are damaged", RESTORE))
         sql = "SELECT m.id, s.name, s.snapshot FROM memories m LEFT JOIN sources s"

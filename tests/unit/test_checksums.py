@@ -27,6 +27,7 @@ from nimad.index import segment
 from nimad.model import DamagedMemory, Filter, Memory, Relation, Turn
 from nimad.serve.wire import exported, imported, memory_json
 from nimad.store import checksums, row_checksums
+from nimad.store.bounded import get_within
 from nimad.store.records import Records
 
 CONFIG = Config().replace(**{"graph.engine": "none"})
@@ -468,6 +469,14 @@ def test_each_update_of_memories_keeps_the_checksum() -> None:
         for part in path.read_text(encoding="utf-8").split("UPDATE memories SET")[1:]:
             known = part.split("WHERE")[0]
             assert "checksum" in known or path.name == "schema_versions.py", f"{path.name}: {known}"
+
+
+def test_a_damaged_memory_that_is_cut_says_so(store: MemoryStore) -> None:
+    ids = store.remember_many([Memory(f"{n} {'long ' * 300}") for n in range(20)])
+    harm(store.records, "UPDATE memories SET text = 'x' || text WHERE id = 7")
+    found = [memory_json(each) for each in get_within(store.records, ids, 20_000).values()]
+    assert all(each["cut"] for each in found)
+    assert [each["id"] for each in found if "damaged" in each] == [7]
 
 
 # --- relations and turns --------------------------------------------------------------------------
