@@ -265,7 +265,7 @@ SNAPSHOT = (
         ("DELETE FROM memories WHERE id = 7", "counts other memories"),
         (SNAPSHOT.replace("?", "'../../records.sqlite'"), "names the file"),
         (SNAPSHOT.replace("?", "'x.sqlite'"), "other files than came"),
-        ("INSERT INTO dense VALUES ('../x', 1, 1, 1, '', 1, 1, 'rows')", "names the file"),
+        ("INSERT INTO dense VALUES ('../x', 1, 1, 1, '', 1, 1, 'rows', NULL)", "names the file"),
     ],
 )
 def test_records_that_are_not_as_nimad_makes_them_are_refused(
@@ -277,9 +277,9 @@ def test_records_that_are_not_as_nimad_makes_them_are_refused(
 
 def test_lists_of_files_that_are_made_anew_are_not_believed(backup: Path, tmp_path: Path) -> None:
     def change(records: sqlite3.Connection) -> None:
-        records.execute("INSERT INTO segments VALUES ('../../x', 1, 1, '', 1, 1, 1)")
+        records.execute("INSERT INTO segments VALUES ('../../x', 1, 1, '', 1, 1, 1, NULL)")
         words = '{"form": "x", "segments": {"../../y": ["", 1, 1]}}'
-        records.execute("INSERT OR REPLACE INTO meta VALUES ('words', ?)", (words,))
+        records.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('words', ?)", (words,))
 
     for name in ("x.nsb", "y.nsw"):
         (tmp_path / name).write_bytes(b"of others")
