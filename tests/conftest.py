@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from nimad.probe import priority
 from tests import threads
@@ -21,8 +21,14 @@ from tests.process import DaemonProcess
 if "PYTEST_XDIST_WORKER" in os.environ:  # the processors are taken by the other workers
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# How long an example takes says more about the machine's other work than about ours.
-settings.register_profile("nimad", settings(), deadline=None)
+# How long examples take says more about the machine's other work than about ours.  In CI they are
+# the same ones each time: whether a change passes is not for chance to tell.
+settings.register_profile(
+    "nimad",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
 settings.load_profile("nimad")
 
 # Tests of priorities start from the usual one, also when all of it runs as idle or batch work.

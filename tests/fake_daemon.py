@@ -6,6 +6,7 @@ import array
 import json
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,10 @@ class FakeDaemon:
     """Listens at `path`; `answers` maps a verb to its result, or to a function of its parameters.
 
     `calls` are (verb, parameters) in order; `files` what the descriptors that came held.  The
-    answer `DROP` closes the connection instead of replying.
+    answer `DROP` closes the connection instead of replying, `HANG` waits until the daemon stops.
     """
 
-    DROP = object()
+    DROP, HANG = object(), object()
 
     def __init__(self, path: Path, **answers: Any) -> None:
         self.path = path
@@ -32,6 +33,7 @@ class FakeDaemon:
         self.files: list[bytes] = []
         self.frames: list[int] = []
         self._callers: Callers | None = None
+        self._stopping = threading.Event()
 
     def __enter__(self) -> FakeDaemon:
         self.start()
@@ -44,11 +46,13 @@ class FakeDaemon:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(str(self.path))
         listener.listen(8)
+        self._stopping.clear()
         self._callers = Callers(listener, self._serve).__enter__()
 
     def stop(self) -> None:
         assert self._callers is not None
         self.path.unlink(missing_ok=True)
+        self._stopping.set()
         self._callers.__exit__()
 
     def sent(self, verb: str) -> list[dict[str, Any]]:
@@ -78,7 +82,9 @@ class FakeDaemon:
             result = answer(params) if callable(answer) else answer
         except NimadError as error:
             return {"error": error.to_wire()}
-        return None if result is self.DROP else {"result": result}
+        if result is self.HANG:
+            self._stopping.wait()
+        return None if result in (self.DROP, self.HANG) else {"result": result}
 
 
 def _encoded(reply: dict[str, Any]) -> bytes:

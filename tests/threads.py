@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 PATIENCE = 120.0
-"""Longest wait for a thread that is about to end, on a busy machine too [s]."""
+"""Longest wait for what is about to happen, on a busy machine too [s]."""
 HUNG_UP = (
     *(errno.EBADF, errno.EINVAL, errno.ENOTCONN, errno.EPIPE),
     *(errno.ECONNRESET, errno.ECONNABORTED, errno.ESHUTDOWN),

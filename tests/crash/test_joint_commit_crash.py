@@ -12,7 +12,7 @@ import pytest
 
 from tests.client import Client
 from tests.process import DaemonProcess
-from tests.threads import side_by_side
+from tests.threads import PATIENCE, side_by_side
 
 CLIENTS = 8
 
@@ -49,6 +49,10 @@ def test_what_is_acknowledged_in_a_common_commit_is_there(
 
     for kill in range(kills):
         with side_by_side(partial(work, kill * CLIENTS + n) for n in range(CLIENTS)):
+            enough, until = len(acknowledged) + 20, time.monotonic() + PATIENCE
+            while len(acknowledged) < enough:
+                assert time.monotonic() < until
+                time.sleep(0.01)
             time.sleep(random.Random(kill).uniform(0.2, 0.8))
             daemon.kill()
         daemon.start()

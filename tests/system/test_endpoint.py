@@ -27,7 +27,7 @@ from nimad.endpoint.main import listen
 from nimad.endpoint.remote import Endpoint, EndpointError
 from nimad.errors import ConfigError, Degraded, SocketBusy, SocketUnusable
 from nimad.model import Memory
-from tests.threads import Background, Callers
+from tests.threads import PATIENCE, Background, Callers
 
 DIMS = 64
 TEXTS = [
@@ -104,7 +104,7 @@ class Helper:
         command = [sys.executable, "-m", "nimad.endpoint.main", "--config", str(self.file)]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stderr=log)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while not self.listens():
             assert self.process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
@@ -118,9 +118,15 @@ class Helper:
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
             self.process = None
             self.place.unlink(missing_ok=True)
+
+
+@pytest.fixture(autouse=True)
+def room_for_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a pause or two, and waits for a processor, are too long for a single text."""
+    monkeypatch.setattr("nimad.embed.http.QUICK_SECONDS", PATIENCE)
 
 
 @pytest.fixture

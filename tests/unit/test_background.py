@@ -122,7 +122,7 @@ def test_a_job_that_waits_is_passed_by(worker: Worker) -> None:
     worker.add(waiting)
     worker.add(sound)
     worker.start()
-    until(lambda: sound.left == 0, seconds=5)
+    until(lambda: sound.left == 0)
     assert not waiting.done
 
 

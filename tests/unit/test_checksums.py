@@ -161,7 +161,10 @@ memories = st.builds(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(st.lists(memories, min_size=1, max_size=5))
 def test_what_was_written_is_never_called_damaged(records: Records, given: list[Memory]) -> None:
     """Whatever it holds: SQLite gives some values back in another form than they went in."""

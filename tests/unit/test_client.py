@@ -24,7 +24,7 @@ from nimad.model import FIELDS, Memory
 from nimad.serve import document_verbs, query_verb, wire
 from tests.fake_daemon import FakeDaemon
 from tests.process import DaemonProcess
-from tests.threads import side_by_side
+from tests.threads import PATIENCE, side_by_side
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = importlib.util.spec_from_file_location("b", ROOT / "packaging" / "build_client.py")
@@ -187,7 +187,7 @@ def run(package: Path, script: str, **environment: str) -> subprocess.CompletedP
         env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
 

@@ -6,7 +6,6 @@ import grp
 import json
 import os
 import socket
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,12 +141,10 @@ def test_the_kernel_refuses_strangers(tmp_path: Path) -> None:
 
 
 def test_a_daemon_that_does_not_answer(tmp_path: Path) -> None:
-    done = threading.Event()
-    with FakeDaemon(tmp_path / "s", query=lambda p: done.wait(5) and None) as daemon:
+    with FakeDaemon(tmp_path / "s", query=FakeDaemon.HANG) as daemon:
         with pytest.raises(NoAnswer, match=r"within 0\.2 seconds") as caught:
             Client(str(daemon.path), timeout=0.2).call("query")
         assert caught.value.exit == 75
-        done.set()
 
 
 def test_a_full_queue_of_callers(tmp_path: Path) -> None:

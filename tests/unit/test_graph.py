@@ -378,7 +378,7 @@ def test_time_is_limited(store: MemoryStore) -> None:
             " UNWIND range(1, 100000) AS y WITH x, y WHERE x * y = 7 RETURN count(*)",
             seconds=0.3,
         )
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < PATIENCE
     assert ask(store, COUNT) == [[3]]
 
 
@@ -441,7 +441,7 @@ def test_single_changes_never_make_it_anew(
 def test_an_idle_engine_ends(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "IDLE_SECONDS", 0.2)
     ask(store, COUNT)
-    until = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE
     while store.graph.pid is not None and time.monotonic() < until:
         time.sleep(0.05)
     assert store.graph.pid is None

@@ -249,7 +249,7 @@ def test_the_thread_encodes_what_was_found_soon(
         wait_for(lambda: len(held(store)) == 2)
 
 
-def wait_for(done: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_for(done: Callable[[], bool], seconds: float = PATIENCE) -> None:
     until = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < until

@@ -276,7 +276,7 @@ MEMORY = st.tuples(TEXTS, st.sampled_from(["Anna", "Ben", None]), st.sampled_fro
 LAWS = settings(
     max_examples=25,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.threads import Background, Callers, all_finished, in_thread
+from tests.threads import PATIENCE, Background, Callers, all_finished, in_thread
 
 TESTS = Path(__file__).parents[1]
 NEW_THREADS = {"Thread", "Timer", "start_new_thread"}
@@ -59,8 +59,8 @@ def test_callers_that_are_hung_up_on_end_quietly(leaves: str) -> None:
             assert caller.recv(1)
             if leaves == "the caller":
                 caller.close()
-                assert ended.acquire(timeout=60)
-        assert leaves == "the caller" or ended.acquire(timeout=60)
+                assert ended.acquire(timeout=PATIENCE)
+        assert leaves == "the caller" or ended.acquire(timeout=PATIENCE)
         assert server.fileno() == -1
 
 

@@ -31,7 +31,7 @@ from nimad.reflection.dream import dream
 from nimad.serve.access import Peer
 from nimad.serve.service_verbs import ServiceVerbs, Traffic
 from nimad.serve.verbs import Call
-from tests.threads import Callers
+from tests.threads import PATIENCE, Callers
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_terminal_shows_it_and_nothing_is_left(
         os.set_blocking(ours, False)
 
         def read_until(shown: str, awaited: str) -> str:
-            until = time.monotonic() + 10
+            until = time.monotonic() + PATIENCE
             while not shown.endswith(awaited) and time.monotonic() < until:
                 with contextlib.suppress(BlockingIOError):  # the kernel takes its own time
                     shown += os.read(ours, 65536).decode()

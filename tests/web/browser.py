@@ -13,7 +13,7 @@ from nimad.client.client import Client
 from nimad.web import address, routes
 from nimad.web.guard import Guard
 from nimad.web.server import WebServer
-from tests.threads import Background, hang_up
+from tests.threads import PATIENCE, Background, hang_up
 
 KEY = "k" * 43
 FORM = "application/x-www-form-urlencoded"
@@ -27,7 +27,7 @@ class Pages:
         self._listener = address.listen(0)
         self.port: int = self._listener.getsockname()[1]
         self.host = f"127.0.0.1:{self.port}"
-        self._daemon = Client(str(place), timeout=10)
+        self._daemon = Client(str(place), timeout=PATIENCE)
         answer = partial(routes.answer, daemon=self._daemon, prefix=self.guard.prefix)
         server = WebServer(self._listener, self.guard, answer, idle)
         self.thread = Background(server.serve)
@@ -60,7 +60,7 @@ class Pages:
         if form is not None:
             body = urlencode({"seal": self.guard.seal, **form}, doseq=True).encode()
             sent = {"Content-Type": FORM, **sent}
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         connection.putrequest(method, path if whole else self.guard.prefix + path, skip_host=True)
         if body is not None:
             connection.putheader("Content-Length", str(len(body)))
