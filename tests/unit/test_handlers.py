@@ -414,9 +414,9 @@ def test_the_document_lists_every_verb_its_parameters_and_who_may(served: dict[s
 def test_a_query_that_takes_too_long_is_given_up(
     ask: Ask, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    store.configure(store.config.replace(recall__seconds=0.2))
     ask("remember", text="The kettle is in the garden")
     assert ask("query", text="kettle garden")["results"]
+    store.configure(store.config.replace(recall__seconds=0.2))
 
     slept: list[float] = []
 
