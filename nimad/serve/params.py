@@ -85,13 +85,6 @@ def source_name(value: Any) -> str:
     return value
 
 
-def flag(value: Any) -> bool:
-    """true or false."""
-    if not isinstance(value, bool):
-        raise ValueError("must be true or false")
-    return value
-
-
 def goal(value: Any) -> int | bool:
     """The id of a goal, or true: every open one."""
     if isinstance(value, bool):

@@ -179,6 +179,11 @@ def blob_checksum(name: bytes, data: bytes) -> int:
     return zlib.crc32(data, zlib.crc32(name))
 
 
+def row_checksum(*values: Any) -> int:
+    """The checksum of a row of any other table."""
+    return zlib.crc32(ascii(values).encode())
+
+
 def is_damaged(row: Row) -> bool:
     """Whether a row of SELECT is not what was written; one without a checksum passes."""
     *stored, turn, source, origin, known = row

@@ -47,7 +47,9 @@ WHERE id IN (SELECT id FROM doomed) AND namespace IN (SELECT id FROM names WHERE
 """
 
 _LOG = f"""
-INSERT INTO changes (seq, op, kind, first, last) SELECT {last_number("changes")} + 1, ?, ?, ?, ?
+INSERT INTO changes (seq, op, kind, first, last, checksum)
+SELECT seq, ?1, ?2, ?3, ?4, row_checksum(seq, ?1, ?2, ?3, ?4)
+FROM (SELECT {last_number("changes")} + 1 AS seq)
 """
 
 TurnKey = tuple[str | None, *tuple[int, ...]]
@@ -107,7 +109,8 @@ class Transaction:
 
     def set_meta(self, key: str, value: Any) -> None:
         """Store a single value."""
-        self.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+        sql = "INSERT OR REPLACE INTO meta (key, value, checksum) VALUES (?, ?, ?)"
+        self.execute(sql, (key, value, rows.row_checksum(key, value)))
 
     # --- adding -------------------------------------------------------------------------------
 
@@ -404,7 +407,8 @@ class Transaction:
 
     def add_hot(self, vectors: Iterable[tuple[int, bytes]]) -> None:
         """Keep vectors (float16 bytes) until a segment holds them."""
-        self.many("INSERT OR REPLACE INTO hot (id, vector) VALUES (?, ?)", vectors)
+        sql = "INSERT OR REPLACE INTO hot (id, vector, checksum) VALUES (?, ?, ?)"
+        self.many(sql, ((*row, rows.row_checksum(*row)) for row in vectors))
 
     def list_segment(self, info: Any, created: int) -> None:
         """Make a durable segment file count; its rows leave `hot`."""

@@ -20,6 +20,7 @@ from nimad.serve import query_verb
 from tests.fake_daemon import FakeDaemon, memory
 from tests.process import DaemonProcess
 from tests.system.tools import NIMACTL, START_NIMACTL
+from tests.threads import PATIENCE
 
 PLUGIN = Path(__file__).resolve().parents[2] / "packaging" / "claude-code"
 SESSION = "0b6f2a2e-2f0a-4b57-9a52-6f7d3d2b8f11"
@@ -49,7 +50,13 @@ def hook(
     command = [*NIMACTL, "hook", event, "--socket", str(socket), *options]
     environment = {**os.environ, "USER": "maya"}
     return subprocess.run(
-        command, input=data, capture_output=True, text=True, timeout=30, env=environment, **more
+        command,
+        input=data,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=environment,
+        **more,
     )
 
 
@@ -252,11 +259,11 @@ def test_whatever_comes_it_exits_with_0_and_says_nothing(event: str, tmp_path: P
 
 
 def test_a_daemon_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
-    with FakeDaemon(tmp_path / "s", query=lambda params: time.sleep(20)) as daemon:
+    with FakeDaemon(tmp_path / "s", query=FakeDaemon.HANG) as daemon:
         began = time.monotonic()
         ran = hook("prompt", prompt("What of Pilar?"), daemon.path)
         assert (ran.returncode, ran.stdout) == (0, "")
-        assert time.monotonic() - began < 5  # a second, on a machine at rest
+        assert time.monotonic() - began < 20  # a second, on a machine at rest
 
 
 def test_a_wrong_event_is_told() -> None:
