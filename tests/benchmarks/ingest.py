@@ -108,7 +108,10 @@ def main() -> None:
             for checkout in checkouts:
                 alone, beside = (run(checkout, file, talk, asked=each) for each in (False, True))
                 found[checkout].append([max(pair) for pair in zip(alone, beside, strict=True)])
-    medians = {c: [statistics.median(each) for each in zip(*f)] for c, f in found.items()}
+    medians = {
+        checkout: [statistics.median(each) for each in zip(*rounds, strict=True)]
+        for checkout, rounds in found.items()
+    }
     first = medians[checkouts[0]]
     for checkout, values in medians.items():
         told = [
