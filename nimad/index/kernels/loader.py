@@ -32,7 +32,7 @@ from nimad.index.kernels.reference import Reference
 
 NATIVE = Path(__file__).resolve().parent.parent / "native"
 CPUINFO = Path("/proc/cpuinfo")
-ABI = 4
+ABI = 5
 
 _SOURCES = ("contract.py", "intrinsics.py", "postings.py", "sign_codes.py", "source.py")
 
