@@ -8,7 +8,6 @@ from typing import Any
 from nimad import checks
 from nimad.core.graph import MAX_SECONDS, Graph
 from nimad.limits import MAX_ROWS
-from nimad.serve import params
 from nimad.serve.access import Access
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
@@ -29,7 +28,7 @@ GRAPH = {
     "parameters": Param(_parameters, None),
     "limit": Param(checks.integer(1, MAX_ROWS), 1000),
     "seconds": Param(checks.number(0.01, MAX_SECONDS), 10),
-    "fresh": Param(params.flag, False),
+    "fresh": Param(checks.flag, False),
 }
 
 

@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import Any
 
 from nimad.disk.failures import translated
-from nimad.model import CutMemory, Filter, Memory
+from nimad.model import CutDamagedMemory, CutMemory, DamagedMemory, Filter, Memory
 from nimad.store.records import Records
 
 READ_CHARS = 4 << 20
@@ -80,7 +80,7 @@ def cut_memory(memory: Memory, share: int) -> Memory:
     values |= {name: text[:most] + CUT for name, text in long.items() if len(text) > most}
     if extra > most:
         values["extra"] = None
-    return CutMemory(**values)
+    return (CutDamagedMemory if isinstance(memory, DamagedMemory) else CutMemory)(**values)
 
 
 def page_within(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from nimad.recall.scopes import Scopes
 from nimad.recall.weights import DEFAULT
 from nimad.words.index import TermIndex
 from tests.benchmarks.talk import make_talk
+from tests.threads import Background
 
 CONFIG = Config().replace(graph__engine="none")
 FILE = "columns.nrc"
@@ -151,17 +151,17 @@ def test_a_save_under_way_does_not_bring_the_file_back(
     fill(store, 0, 200)
     ask(store)
     plain = columns_cache.save
-    purges: list[threading.Thread] = []
+    purges: list[Background] = []
 
     def save(*given: object) -> None:
-        purges.append(threading.Thread(target=store.forget, args=([10],), kwargs={"purge": True}))
+        purges.append(Background(store.forget, [10], purge=True))
         purges[0].start()
         purges[0].join(0.3)
         plain(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(columns_cache, "save", save)
     assert store.recall.keep()
-    purges[0].join()
+    purges[0].finish()
     assert not (tmp_path / "state" / FILE).exists()
 
 
