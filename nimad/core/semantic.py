@@ -50,6 +50,9 @@ LATE_ROWS = 256
 """Vectors of a quick embedder that are not in the records: from so many on they are written
 together, or a little later when others write at the same time.  A start encodes their texts again,
 which takes 10 ms [rows]."""
+BULK = 64
+"""Memories that are stored together from which on queries are spared: they wait no longer than it
+takes to read and embed so many, 2 ms [memories]."""
 FIX = "nimactl rebuild blocks"
 LIVING = "FROM tombstones WHERE id IN (SELECT id FROM memories)"
 """Tombstones of memories: damage, for the memory needs a vector."""
@@ -223,11 +226,20 @@ class SemanticIndex(Projection):
 
     # --- writing --------------------------------------------------------------------------------
 
-    def encode(self, texts: Sequence[str]) -> Encoded:
-        """The embedder that serves and the vectors of texts, None while it is away."""
-        embedder = self.embedder
+    def encode(
+        self, texts: Sequence[str], before_each: Callable[[], object] = lambda: None
+    ) -> Encoded:
+        """The embedder that serves and the vectors of texts, None while it is away; a quick one is
+        given BULK texts at a time, and `before_each` is called between them."""
+        embedder, parts = self.embedder, [texts]
+        if embedder.quick and len(texts) > BULK:
+            parts = [texts[first : first + BULK] for first in range(0, len(texts), BULK)]
+        made: list[Rows] = []
         with contextlib.suppress(Degraded):
-            return embedder, segments.encode(embedder, texts)
+            for part in parts:
+                before_each()
+                made.append(segments.encode(embedder, part))
+            return embedder, np.concatenate(made)
         return embedder, None
 
     def write(self, tx: Transaction, ids: Sequence[int], rows: Rows) -> set[int]:

@@ -154,6 +154,15 @@ def test_another_file_in_the_place_of_the_records_is_not_written(
     assert not records.path.exists() or records.path.read_bytes() == b""
 
 
+def test_a_state_directory_that_was_moved_is_told_and_put_back(records: Records) -> None:
+    state = records.path.parent
+    state.rename(state.with_name("moved"))
+    with pytest.raises(StateUnusable, match="state was moved or deleted while nimad ran"):
+        add(records, "nowhere")
+    state.with_name("moved").rename(state)
+    assert add(records, "found again") == 51
+
+
 def test_a_new_file_has_its_tables_before_the_first_memory(tmp_path: Path) -> None:
     with closing(Records.open(tmp_path / "records.sqlite")) as opened:
         shutil.copy(opened.path, tmp_path / "copy.sqlite")

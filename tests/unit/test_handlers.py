@@ -300,6 +300,23 @@ def test_ping_status_doctor_rebuild(ask: Ask) -> None:
 ATTACH = {"path": "/home/x/graph.sqlite", "kind": "nima-sqlite", "sha256": "0" * 64, "size": 0}
 
 
+def test_a_state_directory_that_was_moved_is_no_bug_of_nimads(ask: Ask, tmp_path: Path) -> None:
+    ask("remember", text="before")
+    (tmp_path / "state").rename(tmp_path / "moved")
+    asked: dict[str, dict[str, Any]] = {
+        "remember": {"text": "nowhere"},
+        "import": {"memories": [{"text": "nowhere"}]},
+        "capture": {"turns": [{"turn": "t", "session": "s", "input": "a", "output": "b"}]},
+        "forget": {"ids": [1], "purge": True},
+        "rebuild": {"part": "all"},
+        "status": {},
+    }
+    for method, params in asked.items():
+        assert refused(ask, method, **params).code == "state_unusable"
+    (tmp_path / "moved").rename(tmp_path / "state")
+    assert ask("get", id=ask("remember", text="after")["id"])["memory"]["text"] == "after"
+
+
 def test_migration_verbs_are_strict(ask: Ask) -> None:
     assert ask("migrate.status")["sources"] == []
     assert ask("migrate.pause") == {"sources": []} == ask("migrate.resume")
