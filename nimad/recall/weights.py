@@ -59,8 +59,8 @@ class Weights:
     """
 
     semantic: float = 0.6
-    dense: float = 0.7
-    inner: float = 0.4
+    dense: float = 0.8
+    inner: float = 0.3
     subject: float = 0.3
     word_before: float = 0.5
     word_after: float = 0.4
