@@ -70,7 +70,8 @@ PARTS: Sequence[tuple[str, dict[str, Any], Sequence[Patch]]] = (
     ("beginnings of words with endings", {}, [("nimad.store.analysis.asked_for", str)]),
     ("small words of other languages", {}, [("nimad.store.words._OTHERS", [frozenset()])]),
     ("small words of Chinese count half", {}, [("nimad.store.words.GRAMMAR_SHARE", 1.0)]),
-    ("vectors of spelling alone count less", {"dense": 1}, []),
+    ("inner pairs of ideographs count less", {"inner": 1}, []),
+    ("vectors of paired scripts count less", {"dense": 1}, []),
     (
         "the last sentence of a message",
         {},

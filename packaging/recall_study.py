@@ -115,8 +115,9 @@ store its cosine counts a quarter beside the words (Latin languages but English,
 and pieces; Thai, Lao, Khmer, Burmese) or half (Chinese, Japanese; German at any size), and grows
 to the whole at 500 memories. Words that ask, and pairs of hiragana alone, are no terms of a
 Chinese or Japanese question. A pair with a small word of Chinese in it counts half, and the
-semantic side .4 of what it counts elsewhere. Words of Cyrillic, Greek and other scripts that the
-stemmer does not know are looked for by their beginnings.
+semantic side .8 of what it counts elsewhere. A name of five characters is four pairs: of those,
+an inner one counts three tenths unless more memories hold it than either neighbour. Words of
+Cyrillic, Greek and other scripts that the stemmer does not know are looked for by their beginnings.
 
 A Chinese question of 40 characters at 100,000 memories: `python -m tests.benchmarks.pairs`.
 """
