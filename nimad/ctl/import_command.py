@@ -10,6 +10,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -175,7 +176,8 @@ class _Import:
 
     def run(self) -> None:
         """Import everything; raises what stopped it, with the fields above true."""
-        for batch in LineReader(self._stream, self.name, self.next_line).batches():
+        batches = LineReader(self._stream, self.name, self.next_line).batches()
+        for batch in _read_ahead(batches) if self._bytes else batches:  # a pipe may wait for ever
             try:
                 self._send(batch.memories, batch.numbers)
             except RemoteError as error:
@@ -227,6 +229,15 @@ class _Import:
             with contextlib.suppress(OSError):
                 share = f"  {human.share(self._stream.tell(), self._bytes)}"
         self._progress.show(f"imported {self.count()}{share}")
+
+
+def _read_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same, each read while the one before is stored."""
+    with ThreadPoolExecutor(1) as pool:
+        due = pool.submit(next, batches, None)
+        while batch := due.result():
+            due = pool.submit(next, batches, None)
+            yield batch
 
 
 # --- the lines ------------------------------------------------------------------------------------

@@ -235,7 +235,7 @@ class _MappedRow(Mapped):
         self.memory.created = None
         if isinstance(value, str) and _CREATED.fullmatch(value):
             with suppress(ValueError):  # SQLite's datetime('now') is UTC, wherever the machine is
-                self.memory.created = times.read(value, UTC).at
+                self.memory.created = times.at_zone(datetime.fromisoformat(value), UTC)
         if not self.memory.created:
             self.keep(column, value)
 

@@ -20,8 +20,8 @@ class Weights:
         semantic: share of the semantic side; the lexical one gets the rest.
         dense: factor of that share for a question in a script that is cut into pairs of characters,
             of which vectors know fewer words.
-        named: factor of that share for a question that names a subject: what is left without the name
-            is shorter, and compares worse.
+        named: factor of that share for a question that names a subject: what is left without the
+            name is shorter, and compares worse.
         inner: factor of the rarity of a pair of ideographs whose characters the pairs beside it
             hold as well (`nimad.recall.lexical`): a long name would outweigh every other word.
         subject: for memories of a subject that the query names: a name says who, and little about

@@ -50,11 +50,11 @@ _ZONE = Param(params.zone, None)
 _ID = checks.integer(1, 2**63 - 1)
 
 _OFFSET = Param(checks.integer(0, 2**53), None)
-GET = {"id": Param(_ID), "offset": _OFFSET, "context": Param(params.flag, False)}
+GET = {"id": Param(_ID), "offset": _OFFSET, "context": Param(checks.flag, False)}
 SIMILAR = {
     "id": Param(_ID),
     "k": Param(checks.integer(1, MAX_RESULTS), None),
-    "dense": Param(params.flag, False),
+    "dense": Param(checks.flag, False),
 }
 RELATED = {
     "id": Param(_ID),
@@ -87,9 +87,9 @@ FORGET = {
     "ids": Param(params.many(1, MAX_IDS, "ids", _ID), []),
     "where": Param(selection.read, None),
     "time_zone": _ZONE,
-    "purge": Param(params.flag, False),
-    "all_forgotten": Param(params.flag, False),
-    "dry_run": Param(params.flag, False),
+    "purge": Param(checks.flag, False),
+    "all_forgotten": Param(checks.flag, False),
+    "dry_run": Param(checks.flag, False),
 }
 
 
