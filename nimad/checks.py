@@ -36,6 +36,13 @@ def choice(*names: str) -> Check:
     return check
 
 
+def flag(value: Any) -> bool:
+    """true or false."""
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
 def integer(low: int, high: int) -> Check:
     """A whole number in a range, both ends included."""
 

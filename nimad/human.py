@@ -1,7 +1,8 @@
-"""Numbers as people read them: counts, sizes, spans of time, dates."""
+"""What people read: counts, sizes, spans of time, dates; and the name of the one who is here."""
 
 from __future__ import annotations
 
+import os
 import time
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -14,6 +15,11 @@ _SPANS = (
     ("minute", MINUTE),
     ("second", 1),
 )
+
+
+def user_name() -> str:
+    """The name of the user who runs this: what they say in a transcript is theirs."""
+    return os.environ.get("USER") or os.environ.get("LOGNAME") or "user"
 
 
 def count(number: int, thing: str = "") -> str:

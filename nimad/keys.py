@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nimad.checks import Check, choice, integer, number
+from nimad.checks import Check, choice, flag, integer, number
 from nimad.dataclass import dataclass
 from nimad.namespaces import DIRECTIONS, LONGEST, read_rules
 from nimad.selection import read_rules as read_selections
@@ -34,12 +34,6 @@ def _choice(*names: str) -> Check:
         return one(value)
 
     return check
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("must be true or false")
-    return value
 
 
 def _text(value: Any) -> str:
@@ -226,7 +220,7 @@ KEYS: dict[str, Key] = {
     ),
     "dream.idle": Key(
         False,
-        _flag,
+        flag,
         "Whether `nimactl dream` runs by itself in idle moments: it looks for pairs of memories "
         "that should be one, or be linked, and only suggests (`nimactl dream list`).",
     ),
@@ -333,7 +327,7 @@ KEYS: dict[str, Key] = {
     ),
     "sync.metered": Key(
         True,
-        _flag,
+        flag,
         "Whether nimad-sync may use a metered connection (as NetworkManager tells).",
     ),
     "sync.max_memories": Key(

@@ -141,6 +141,11 @@ class DamagedMemory(Memory):
     """A memory that is not what was written: its checksum differs."""
 
 
+@dataclass(slots=True)
+class CutDamagedMemory(CutMemory, DamagedMemory):
+    """A memory that is both."""
+
+
 @dataclass(slots=True, frozen=True)
 class Turn:
     """One exchange: the ids of its input, contemplation and output memories (None: not there)."""

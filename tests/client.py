@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.threads import PATIENCE
+
 
 class RemoteFailure(Exception):
     """The error object of a reply."""
@@ -23,7 +25,7 @@ class RemoteFailure(Exception):
 class Client:
     """One connection; `call` asks and waits, `send` and `reply` do the halves."""
 
-    def __init__(self, path: Path, timeout: float = 20.0) -> None:
+    def __init__(self, path: Path, timeout: float = PATIENCE) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(timeout)
         self.sock.connect(str(path))

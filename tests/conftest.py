@@ -12,16 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from nimad.probe import priority
+from tests import threads
 from tests.process import DaemonProcess
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the processors are taken by the other workers
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# How long an example takes says more about the machine's other work than about ours.
-settings.register_profile("nimad", settings(), deadline=None)
+# How long examples take says more about the machine's other work than about ours.  In CI they are
+# the same ones each time: whether a change passes is not for chance to tell.
+settings.register_profile(
+    "nimad",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
 settings.load_profile("nimad")
 
 # Tests of priorities start from the usual one, also when all of it runs as idle or batch work.
@@ -45,6 +52,13 @@ def pytest_collection_finish() -> None:
     """What was collected stays: walking it all takes the garbage collector 0.7 s each time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def threads_are_joined() -> Iterator[None]:
+    """A test finishes the threads that it starts, so that none of them fails in another one."""
+    with threads.all_finished():
+        yield
 
 
 @pytest.fixture

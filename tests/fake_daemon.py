@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import contextlib
 import json
 import os
 import socket
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nimad.errors import NimadError, UnknownMethod
+from tests.threads import Callers
 
 Answer = Callable[[dict[str, Any]], Any]
 
@@ -21,10 +21,10 @@ class FakeDaemon:
     """Listens at `path`; `answers` maps a verb to its result, or to a function of its parameters.
 
     `calls` are (verb, parameters) in order; `files` what the descriptors that came held.  The
-    answer `DROP` closes the connection instead of replying.
+    answer `DROP` closes the connection instead of replying, `HANG` waits until the daemon stops.
     """
 
-    DROP = object()
+    DROP, HANG = object(), object()
 
     def __init__(self, path: Path, **answers: Any) -> None:
         self.path = path
@@ -32,8 +32,8 @@ class FakeDaemon:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.files: list[bytes] = []
         self.frames: list[int] = []
-        self._listener: socket.socket | None = None
-        self._threads: list[threading.Thread] = []
+        self._callers: Callers | None = None
+        self._stopping = threading.Event()
 
     def __enter__(self) -> FakeDaemon:
         self.start()
@@ -43,45 +43,34 @@ class FakeDaemon:
         self.stop()
 
     def start(self) -> None:
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(self.path))
-        self._listener.listen(8)
-        thread = threading.Thread(target=self._accept, args=(self._listener,), daemon=True)
-        thread.start()
-        self._threads.append(thread)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(self.path))
+        listener.listen(8)
+        self._stopping.clear()
+        self._callers = Callers(listener, self._serve).__enter__()
 
     def stop(self) -> None:
-        assert self._listener is not None
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        assert self._callers is not None
         self.path.unlink(missing_ok=True)
+        self._stopping.set()
+        self._callers.__exit__()
 
     def sent(self, verb: str) -> list[dict[str, Any]]:
         """The parameters of each call of a verb."""
         return [params for name, params in self.calls if name == verb]
 
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
     def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            for line, fds in _frames(connection):
-                for fd in fds:
-                    self.files.append(os.pread(fd, 1 << 24, 0))
-                    os.close(fd)
-                self.frames.append(len(line))
-                request = json.loads(line)
-                reply = self._reply(request)
-                if reply is None:
-                    return
-                reply = {"jsonrpc": "2.0", "id": request["id"], **reply}
-                connection.sendall(_encoded(reply) + b"\n")
+        for line, fds in _frames(connection):
+            for fd in fds:
+                self.files.append(os.pread(fd, 1 << 24, 0))
+                os.close(fd)
+            self.frames.append(len(line))
+            request = json.loads(line)
+            reply = self._reply(request)
+            if reply is None:
+                return
+            reply = {"jsonrpc": "2.0", "id": request["id"], **reply}
+            connection.sendall(_encoded(reply) + b"\n")
 
     def _reply(self, request: dict[str, Any]) -> dict[str, Any] | None:
         verb, params = request["method"], request["params"]
@@ -93,7 +82,9 @@ class FakeDaemon:
             result = answer(params) if callable(answer) else answer
         except NimadError as error:
             return {"error": error.to_wire()}
-        return None if result is self.DROP else {"result": result}
+        if result is self.HANG:
+            self._stopping.wait()
+        return None if result in (self.DROP, self.HANG) else {"result": result}
 
 
 def _encoded(reply: dict[str, Any]) -> bytes:

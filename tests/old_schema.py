@@ -13,11 +13,12 @@ _COLUMNS = (
     " WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%' AND t.sql NOT LIKE '%VIRTUAL%'"
     " AND t.name NOT LIKE 'words%'"
 )
+_TRIGGERS = "SELECT name FROM sqlite_schema WHERE type = 'trigger'"
 _INDEXES = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
 
 
 def take_back(connection: sqlite3.Connection, version: int) -> None:
-    """Drop the indexes, tables and columns that `version` had not; rows stay as they are."""
+    """Drop what `version` had not: triggers, indexes, tables and columns; rows stay as they are."""
     with closing(sqlite3.connect(":memory:")) as old:
         old.create_function("common_form", 1, common_form)
         old.create_function("read_time", 1, lambda value: value)
@@ -25,8 +26,9 @@ def take_back(connection: sqlite3.Connection, version: int) -> None:
             old.executescript(script)
         known = set(old.execute(_COLUMNS).fetchall())
         indexes = set(old.execute(_INDEXES).fetchall())
-    for table in ("relations", "turns"):
-        connection.execute(f"DROP TRIGGER IF EXISTS {table}_changed")
+        triggers = set(old.execute(_TRIGGERS).fetchall())
+    for (name,) in set(connection.execute(_TRIGGERS).fetchall()) - triggers:
+        connection.execute(f"DROP TRIGGER {name}")
     for (name,) in set(connection.execute(_INDEXES).fetchall()) - indexes:
         connection.execute(f"DROP INDEX {name}")
     tables = {table for table, _ in known}

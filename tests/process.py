@@ -13,8 +13,8 @@ from typing import Any
 
 from tests import forked
 from tests.client import Client
+from tests.threads import PATIENCE
 
-READY_SECONDS = 30.0
 CALM = "".join(
     f"migration.{key}: 0\n"
     for key in ("max_pressure", "max_load", "max_temperature", "min_battery")
@@ -72,7 +72,7 @@ class DaemonProcess:
         return self
 
     def wait_ready(self) -> None:
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             assert self.process is not None
             if self.process.poll() is not None:
@@ -89,7 +89,7 @@ class DaemonProcess:
         assert self.process is not None
         return self.process.pid
 
-    def client(self, timeout: float = 30.0) -> Client:
+    def client(self, timeout: float = PATIENCE) -> Client:
         return Client(self.socket, timeout)
 
     def call(self, method: str, params: dict[str, Any] | None = None, **more: Any) -> Any:
@@ -101,7 +101,7 @@ class DaemonProcess:
         assert self.process is not None
         self.process.send_signal(number)
 
-    def wait(self, seconds: float = 30.0) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         """The exit code, once it is over."""
         assert self.process is not None
         return self.process.wait(seconds)
@@ -136,4 +136,4 @@ class DaemonProcess:
         """Make sure that nothing is left running."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(PATIENCE)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
+import socket
 import struct
-import threading
 from collections.abc import Iterator
 from pathlib import Path
+
+from tests.threads import Background
 
 SIZE = 1 << 20
 LOOKUP, GETATTR, OPEN, READ, STATFS, RELEASE, FLUSH, INIT = 1, 3, 14, 15, 17, 18, 25, 26
@@ -30,19 +33,23 @@ def silent_file(place: Path) -> Iterator[Path]:
     if libc.mount(b"silent", os.fsencode(place), b"fuse", 0, options):
         os.close(device)
         raise OSError(ctypes.get_errno(), "cannot mount")
-    threading.Thread(target=_serve, args=(device,), daemon=True).start()
+    ours, theirs = socket.socketpair()
+    serving = Background(_serve, device, theirs)
+    serving.start()
     try:
         yield place / "never"
     finally:
         libc.umount2(os.fsencode(place), LAZILY)
-        with contextlib.suppress(OSError):  # it ends the reads that wait
-            Path(f"/sys/fs/fuse/connections/{place.name}/abort").write_text("1")
-        os.close(device)
+        ours.close()
+        serving.finish()
+        theirs.close()
+        os.close(device)  # it ends the reads that wait
 
 
-def _serve(device: int) -> None:
-    """Answer what the kernel asks; reads are not answered.  <linux/fuse.h>"""
-    while True:
+def _serve(device: int, end: socket.socket) -> None:
+    """Answer what the kernel asks until the other one of `end` is closed; reads are not answered.
+    <linux/fuse.h>"""
+    while end not in select.select([device, end], [], [])[0]:
         try:
             request = os.read(device, 1 << 20)
         except OSError:

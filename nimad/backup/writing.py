@@ -5,6 +5,10 @@ files that they name and nothing can make anew, snapshots and hypervectors, are 
 moment, and a file that is replaced or deleted later is read to its end all the same.  Nothing is
 written but the client's file, and a line that tells a later purge of it.
 
+All of the records is compared with its checksums first, and what is damaged is named in the
+manifest: a backup of it is better than none, but must not take the place of the last one in which
+it was sound.
+
 Crash prose: `backup.noted` leaves that line, of a backup that nobody gave its name; so does
 `backup.written`.  A purge then names one backup too many.  The client's file has no name yet.
 """
@@ -18,11 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from nimad import __version__
+from nimad.core.integrity import told_as_damage
 from nimad.core.store import MemoryStore
 from nimad.disk.backup_file import CHUNK, RECORDS, BackupWriter
 from nimad.disk.durable import crash_point
 from nimad.disk.failures import disk_errors
 from nimad.disk.handed_over import check_handed_over
+from nimad.errors import RecordsDamaged
 from nimad.model import now_ms
 from nimad.store import backups, schema
 from nimad.store.foreign_records import FILES
@@ -31,6 +37,9 @@ from nimad.store.records import Frozen
 COUNTED = "(SELECT count(*) FROM memories), (SELECT count(*) FROM relations)"
 REACH = "ifnull((SELECT max(id) FROM memories), 0), ifnull((SELECT max(id) FROM sources), 0)"
 """SQL: how many memories and relations there are, and the highest ids of a memory and a source."""
+
+MOST_NAMED, MOST_CHARS = 1000, 200
+"""Number of damaged rows that a manifest names, and the longest name [characters]."""
 
 
 def write_backup(store: MemoryStore, fd: int, path: str) -> dict[str, Any]:
@@ -45,6 +54,7 @@ def write_backup(store: MemoryStore, fd: int, path: str) -> dict[str, Any]:
     backups.note(store.records, path, made=made, **unknown)
     crash_point("backup.noted")
     try:
+        damaged = _damaged(store)
         with disk_errors("the backup could not be written"), ExitStack() as opened:
             file = opened.enter_context(open(os.dup(fd), "wb", buffering=CHUNK))  # noqa: PTH123
             with store.maintenance:  # so that no purge is halfway
@@ -61,6 +71,8 @@ def write_backup(store: MemoryStore, fd: int, path: str) -> dict[str, Any]:
                 "memories": memories,
                 "relations": relations,
                 "missing": missing,
+                "damaged": damaged,
+                "last_memory": reach["last_memory"],
             }
             sizes = {RECORDS: frozen.size, **{name: size for name, (_, size) in kept.items()}}
             writer = BackupWriter(file, manifest, sizes)
@@ -73,6 +85,17 @@ def write_backup(store: MemoryStore, fd: int, path: str) -> dict[str, Any]:
     backups.note(store.records, path, made=made, sequence=sequence, **reach)
     crash_point("backup.written")
     return {**writer.manifest, "bytes": writer.bytes}
+
+
+def _damaged(store: MemoryStore) -> list[str]:
+    """What the backup will hold that is not what was written, by name; the first MOST_NAMED."""
+    try:
+        with told_as_damage(store.records):
+            memories, others = store.integrity.examine()
+    except RecordsDamaged as error:
+        return [f"SQLite reports: {error.fields['detail']}"]
+    named = [*others, *(f"memory {number}" for number in memories)]
+    return [each[:MOST_CHARS] for each in named[:MOST_NAMED]]
 
 
 def _kept_files(

@@ -32,13 +32,19 @@ WEIGHT = 1.0
 Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 """Runs a statement with parameters and gives all rows: of a reader, or inside a transaction."""
 
-_STORED = """
-SELECT c.name, t.gone, t.input, t.contemplation, t.output FROM turns t
-LEFT JOIN names c ON c.id = t.conversation
-WHERE t.source = 0 AND t.name = ? AND (t.listed OR t.gone)
+_OF_SESSION = """
+t.source = 0 AND (t.listed OR t.gone)
   AND t.namespace = (SELECT id FROM names WHERE name = ?)
   AND t.session = (SELECT id FROM names WHERE name = ?)
+"""
+_STORED = f"""
+SELECT c.name, t.gone, t.input, t.contemplation, t.output FROM turns t
+LEFT JOIN names c ON c.id = t.conversation WHERE {_OF_SESSION} AND t.name = ?
 ORDER BY t.listed DESC, t.id LIMIT 1
+"""
+_NAMED = f"""
+SELECT t.name, t.gone, t.input, t.contemplation, t.output FROM turns t
+WHERE {_OF_SESSION} AND t.name > ? ORDER BY t.name LIMIT ?
 """
 _TEXTS = "SELECT id, text FROM memories WHERE id IN (?, ?, ?)"
 
@@ -123,8 +129,34 @@ class Capture:
         return stored
 
 
+def captured_parts(
+    ask: Ask, namespace: str, session: str, after: str, limit: int
+) -> list[tuple[str, str, int | None]]:
+    """What was captured of the turns of a session whose names come after one, those of `limit`
+    turns: the turn, the role, and the memory's id (None: it was forgotten)."""
+    return [
+        (name, role, number or None)
+        for name, gone, *members in ask(_NAMED, (namespace, session, after, limit))
+        for role, number in zip(TURN_ROLES, members, strict=True)
+        if number or gone & ROLE_BITS[role]
+    ]
+
+
+def is_captured(ask: Ask, memory: Memory) -> bool:
+    """Whether the part of a turn that a memory says it is was captured, forgotten ones too."""
+    if not (memory.turn and memory.session and memory.layer in TURN_ROLES):
+        return False
+    found = ask(_STORED, (memory.namespace, memory.session, memory.turn))
+    return any(
+        member or gone & ROLE_BITS[memory.layer]
+        for _, gone, *members in found
+        for role, member in zip(TURN_ROLES, members, strict=True)
+        if role == memory.layer
+    )
+
+
 def _compare(ask: Ask, turn: CapturedTurn) -> _Plan:
-    found = ask(_STORED, (turn.name, turn.namespace, turn.session))
+    found = ask(_STORED, (turn.namespace, turn.session, turn.name))
     conversation, gone, *members = found[0] if found else (None, 0, None, None, None)
     ids = {role: number for role, number in zip(TURN_ROLES, members, strict=True) if number}
     texts: dict[int, str] = dict(ask(_TEXTS, members)) if ids else {}

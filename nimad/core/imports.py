@@ -18,6 +18,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from nimad.core.capture import captured_parts, is_captured
 from nimad.core.store import MemoryStore
 from nimad.core.validate import check_memory
 from nimad.dataclass import dataclass
@@ -136,6 +137,12 @@ class Imports:
             "next": keys[-1] if len(keys) == limit else None,
         }
 
+    def captured(self, namespace: str, session: str, after: str, limit: int) -> dict[str, Any]:
+        """A page of what an agent captured of a session, which no transcript of it brings again."""
+        found = captured_parts(self._records.rows, namespace, session, after, limit)
+        full = len({name for name, *_ in found}) == limit
+        return {"captured": found, "next": found[-1][0] if full else None}
+
     def put(self, origin: Origin, delivery: Delivery) -> dict[str, Any]:
         """Take a delivery over; the reply of docs/protocol.md, import.put.
 
@@ -194,6 +201,8 @@ class _Work:
         if tx.rows("SELECT stage FROM sources WHERE id = ?", (source,)) != [(Stage.VERIFIED,)]:
             raise Busy(detail=f"{self._source.name} is being rolled back")
         barred = {key for (key,) in tx.rows(_BARRED, (source, json.dumps(list(self.wanted))))}
+        new = self.wanted.keys() - self._stored.keys()
+        barred |= {key for key in new if is_captured(tx.rows, self.wanted[key])}
         added = {key: memory for key, memory in self.wanted.items() if key not in barred}
         old = self._ids(tx, [*added, *delivery.gone])
         self.removed += old.values()

@@ -1,9 +1,10 @@
 """Whether what is on the disk is what was written: read whole now and then, a little at a time.
 
-The records once a month and after each power cut: nothing can make them anew, so what is damaged
-stays in service, is named by `doctor`, and is for a person to mend.  The files of the projections
-once a week: what is damaged is set aside and made anew.  What was found and when is kept
-(`meta.integrity`) over a restart.  A memory that is read is compared there and then.
+The memories once a month and after each power cut, the rows of all other tables once a week:
+nothing can make them anew, so what is damaged stays in service, is named by `doctor`, and is for a
+person to mend.  The files of the projections once a week: what is damaged is set aside and made
+anew.  What was found and when is kept (`meta.integrity`) over a restart.  A memory that is read is
+compared there and then.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from nimad.core.health import Health
 from nimad.core.projection import Problem, Projection
 from nimad.errors import NimadError, RecordsDamaged
 from nimad.model import EVERYTHING, now_ms
-from nimad.store import checksums, row_checksums
+from nimad.store import checksums, row_checksums, schema
 from nimad.store.bounded import ids_of_page
 from nimad.store.records import Records
 
@@ -30,7 +32,7 @@ KEY = "integrity"
 RECORDS_MS = 30 * 24 * 3600 * 1000
 """Time from the end of one look at the records to the next [ms]."""
 FILES_MS = 7 * 24 * 3600 * 1000
-"""The same for the files of projections [ms]."""
+"""The same for rows that are no memories, and for the files of projections [ms]."""
 STEP_ROWS = 500
 """Memories of one step [rows]."""
 STEP_BYTES = 4 << 20
@@ -40,6 +42,10 @@ KEPT = 1000
 NAMED = 20
 """Damaged memories that `doctor` names one by one [ids]."""
 RESTORE = "stop nimad and restore a backup (nimactl restore)"
+BLOCKS = "nimactl rebuild blocks"
+FIXES = {"a row of segments": BLOCKS, "a row of pending": BLOCKS}
+FIXES |= dict.fromkeys(("a row of names", "a row of phi"), f"wait for idle time; else {RESTORE}")
+"""What makes a damaged row anew, by the begin of its name."""
 
 
 @contextlib.contextmanager
@@ -51,10 +57,17 @@ def told_as_damage(records: Records) -> Iterator[None]:
     except (NimadError, OSError, MemoryError):
         raise
     except Exception as error:
-        if found := checksums.integrity_problems(records):
-            told = " ".join(found[0].split())
-            raise RecordsDamaged(path=records.path, detail=f"SQLite reports: {told}") from error
+        if found := next(chain(_of_file(records), _of_rows(records)), None):
+            raise RecordsDamaged(path=records.path, detail=" ".join(found.split())) from error
         raise
+
+
+def _of_file(records: Records) -> Iterator[str]:
+    yield from (f"SQLite reports: {each}" for each in checksums.integrity_problems(records))
+    with records.reading() as reader:
+        names = schema.differences(reader)
+    for name in [*names, *(f"sqlite_sequence ({n})" for n in row_checksums.wrong_numbers(records))]:
+        yield f"{name} is not what nimad writes"
 
 
 class Integrity:
@@ -62,24 +75,29 @@ class Integrity:
 
     def __init__(self, records: Records, health: Health, projections: Sequence[Projection]) -> None:
         self._records, self._health, self._projections = records, health, projections
-        state: dict[str, Any] = json.loads(records.meta(KEY) or "{}")
-        self._finished: dict[str, int] = {"records": 0, "files": 0, **state.get("finished", {})}
+        state: dict[str, Any] = {}
+        with contextlib.suppress(ValueError):  # damaged: everything is looked at
+            state = json.loads(records.meta(KEY) or "{}")
+        self._finished = {"records": 0, "rows": 0, "files": 0, **state.get("finished", {})}
         if records.cut_off:  # a card may lose what it had confirmed, when the power goes
-            self._finished["records"] = 0
+            self._finished |= {"records": 0, "rows": 0}
         self._steps: Iterator[None] | None = None
         self._found: list[int] = checksums.damaged(records, state.get("damaged", []))
+        self._file: list[str] = []
         self._rows: list[str] = state.get("rows", [])
-        self._tell(self._found, self._rows)
+        self._tell()
         records.on_damage = self._meet
 
     def _meet(self, ids: set[int]) -> None:
         """These were read and are damaged: that is told at once, not only by the next look."""
         if not ids <= set(self._found):
-            self._tell(sorted(ids.union(self._found)), self._problems)
+            self._found = sorted(ids.union(self._found))
+            self._tell()
 
     def follow(self) -> bool:
         """One step of a look that is due; True while more is left."""
-        for look, pause in (("records", RECORDS_MS), ("files", FILES_MS)):
+        pauses = {"records": RECORDS_MS, "rows": FILES_MS, "files": FILES_MS}
+        for look, pause in pauses.items():
             # a clock that was set back makes both due
             if self._steps is None and not 0 <= now_ms() - self._finished[look] < pause:
                 self._steps = self._look_at(look)
@@ -90,31 +108,29 @@ class Integrity:
             self._steps = None
             if not isinstance(error, StopIteration):
                 raise
-            return True  # the other look may be due
+            return True  # another look may be due
         return self._steps is not None
 
     def _look_at(self, look: str) -> Iterator[None]:
         if look == "files":
             for projection in self._projections:
                 yield from projection.verify_steps()
-            self._keep(look)
-            return
-        damaged: list[int] = []
-        after = 0
-        while ids := self._next_ids(after):
-            damaged += checksums.complete(self._records, ids)
-            after = ids[-1]
-            yield
-        rows: list[str] = []
-        for found in row_checksums.damaged(self._records, complete=True):
-            rows += map(_not_as_written, found)
-            yield
-        self._rows = rows
-        self._tell(damaged, [*self._reported(), *rows])
+        elif look == "rows":
+            rows: list[str] = []
+            for found in row_checksums.damaged(self._records, complete=True):
+                rows += map(_told, found)
+                yield
+            self._rows = rows
+        else:
+            damaged: list[int] = []
+            after = 0
+            while ids := self._next_ids(after):
+                damaged += checksums.complete(self._records, ids)
+                after = ids[-1]
+                yield
+            self._found, self._file = damaged, list(_of_file(self._records))
+        self._tell()
         self._keep(look)
-
-    def _reported(self) -> list[str]:
-        return [f"SQLite reports: {each}" for each in checksums.integrity_problems(self._records)]
 
     def _keep(self, look: str) -> None:
         """Write down what was found, and that a look was finished now."""
@@ -124,20 +140,29 @@ class Integrity:
         with self._records.write() as tx:
             tx.set_meta(KEY, json.dumps(state))
 
-    def check(self) -> list[Problem]:
-        """Read all of it now; writes nothing."""
-        problems = self._reported()
-        for some in row_checksums.damaged(self._records, complete=False):
-            problems += map(_not_as_written, some)
-        found = [Problem(PART, line, RESTORE) for line in problems[:NAMED]]
-        if len(problems) > NAMED:
-            found.append(Problem(PART, f"{len(problems)} rows are damaged", RESTORE))
+    def examine(self) -> tuple[list[int], list[str]]:
+        """Read all of it now: ids of damaged memories, and what else is damaged; writes nothing."""
+        self._file, self._rows = list(_of_file(self._records)), list(_of_rows(self._records))
+        if self._rows:  # for idle time, which mends what can be
+            self._finished["rows"] = 0
         damaged: list[int] = []
         after = 0
         while ids := self._next_ids(after):
             damaged += checksums.damaged(self._records, ids)
             after = ids[-1]
-        self._tell(damaged, problems)
+        self._found = damaged
+        self._tell()
+        return damaged, [*self._file, *self._rows]
+
+    def check(self) -> list[Problem]:
+        """What `examine` finds, with what mends it."""
+        damaged, problems = self.examine()
+        found = []
+        for line in problems[:NAMED]:
+            fix = next((FIXES[begin] for begin in FIXES if line.startswith(begin)), RESTORE)
+            found.append(Problem(PART, line, fix))
+        if len(problems) > NAMED:
+            found.append(Problem(PART, f"{len(problems)} rows are damaged", RESTORE))
         if len(damaged) > NAMED:
             found.append(Problem(PART, f"{len(damaged)} memories are damaged", RESTORE))
         sql = "SELECT m.id, s.name, s.snapshot FROM memories m LEFT JOIN sources s"
@@ -155,8 +180,8 @@ class Integrity:
         ids, more = ids_of_page(self._records, after, STEP_ROWS, EVERYTHING, STEP_BYTES)
         return ids or (ids_of_page(self._records, after, 1, EVERYTHING, 1 << 40)[0] if more else [])
 
-    def _tell(self, damaged: list[int], problems: list[str]) -> None:
-        self._found, self._problems = damaged, problems
+    def _tell(self) -> None:
+        damaged, problems = self._found, [*self._file, *self._rows]
         if not damaged and not problems:
             self._health.restore(PART)
             return
@@ -169,5 +194,10 @@ class Integrity:
         self._health.fail(PART, reason)
 
 
-def _not_as_written(row: str) -> str:
+def _of_rows(records: Records) -> Iterator[str]:
+    for some in row_checksums.damaged(records, complete=False):
+        yield from map(_told, some)
+
+
+def _told(row: str) -> str:
     return f"{row} is not what was written: its checksum differs"

@@ -12,6 +12,8 @@ from types import TracebackType
 
 LONGEST_PAUSE = 0.05
 """A pause ends after this time, even if a query is still under way [seconds]."""
+SHORT_PAUSE = 0.01
+"""The same of work for which a client waits, too [seconds]."""
 POLL_INTERVAL = 0.0005
 """Time between two looks during a pause [seconds]."""
 
@@ -36,10 +38,10 @@ class QueryPriority:
         with self._lock:
             self._queries -= 1
 
-    def yield_to_queries(self) -> None:
-        """Return when no query is under way, or after LONGEST_PAUSE.  Costs nothing when idle."""
+    def yield_to_queries(self, longest: float = LONGEST_PAUSE) -> None:
+        """Return when no query is under way, or after some seconds.  Costs nothing when idle."""
         if not self._queries:
             return
-        until = time.monotonic() + LONGEST_PAUSE
+        until = time.monotonic() + longest
         while self._queries and time.monotonic() < until:
             time.sleep(POLL_INTERVAL)

@@ -50,7 +50,12 @@ LATE_ROWS = 256
 """Vectors of a quick embedder that are not in the records: from so many on they are written
 together, or a little later when others write at the same time.  A start encodes their texts again,
 which takes 10 ms [rows]."""
+BULK = 64
+"""Memories that are stored together from which on queries are spared: they wait no longer than it
+takes to read and embed so many, 2 ms [memories]."""
 FIX = "nimactl rebuild blocks"
+LIVING = "FROM tombstones AS t WHERE EXISTS (SELECT 1 FROM memories WHERE id = t.id)"
+"""Tombstones of memories: damage, for the memory needs a vector."""
 
 Rows = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -150,21 +155,38 @@ class SemanticIndex(Projection):
             log.info("removed %s, a segment that was never committed", path.name)
             path.unlink()
         index.append(*segments.from_hot(records.hot(), embedder.dims))
+        if records.value(f"SELECT count(*) {LIVING}"):
+            with records.write() as tx:
+                tx.execute(f"DELETE {LIVING}")
         index.remove(records.tombstones())
-        missing = self.missing_vectors()
-        if embedder.quick and len(missing) < 2 * LATE_ROWS:
-            self.add(*segments.encode_memories(records, embedder, missing))
-        elif not self.due:
-            self.unencoded_ids = missing
         if self._damaged:
             with contextlib.suppress(NimadError, OSError):  # a full disk: `follow` does it later
                 self._retire_damaged()
 
-    def missing_vectors(self) -> list[int]:
-        """Ids without a vector: not in the index, and not waiting behind a source's cursor."""
-        every, indexed = self._records.ids(), self.index.ids()
+    def complete(self, every: Ids) -> None:
+        """The end of a start: look for memories without a vector, and for vectors without a memory.
+        `every`: int64[n], ascending, the ids of all memories."""
+        embedder = self.embedder
+        if self._records.meta("embedder") != signature(embedder):
+            return
+        missing = self.missing_vectors(every, mend=True)
+        if embedder.quick and len(missing) < 2 * LATE_ROWS:
+            self.add(*segments.encode_memories(self._records, embedder, missing))
+            missing = []
+        if not self.due:
+            self.unencoded_ids = missing
+
+    def missing_vectors(self, every: Ids | None = None, *, mend: bool = False) -> list[int]:
+        """Ids without a vector: not in the index, and not waiting behind a source's cursor.  With
+        `mend`, vectors without a memory are taken out: a bit flipped in their tombstone.
+
+        `every`: the ids of all memories, where they are known: the records must be read whole.
+        """
+        every, indexed = self._records.ids() if every is None else every, self.index.ids()
         if np.array_equal(every, indexed):  # nearly always
             return []
+        if mend:
+            self.index.remove(np.setdiff1d(indexed, every, assume_unique=True))
         lost = np.setdiff1d(every, indexed, assume_unique=True)
         join = "sources s JOIN memories m ON m.source = s.id"
         waiting = self._records.ids_of(f"SELECT m.id FROM {join} WHERE m.id > s.encode_cursor")
@@ -215,11 +237,20 @@ class SemanticIndex(Projection):
 
     # --- writing --------------------------------------------------------------------------------
 
-    def encode(self, texts: Sequence[str]) -> Encoded:
-        """The embedder that serves and the vectors of texts, None while it is away."""
-        embedder = self.embedder
+    def encode(
+        self, texts: Sequence[str], before_each: Callable[[], object] = lambda: None
+    ) -> Encoded:
+        """The embedder that serves and the vectors of texts, None while it is away; a quick one is
+        given BULK texts at a time, and `before_each` is called between them."""
+        embedder, parts = self.embedder, [texts]
+        if embedder.quick and len(texts) > BULK:
+            parts = [texts[first : first + BULK] for first in range(0, len(texts), BULK)]
+        made: list[Rows] = []
         with contextlib.suppress(Degraded):
-            return embedder, segments.encode(embedder, texts)
+            for part in parts:
+                before_each()
+                made.append(segments.encode(embedder, part))
+            return embedder, np.concatenate(made)
         return embedder, None
 
     def write(self, tx: Transaction, ids: Sequence[int], rows: Rows) -> set[int]:

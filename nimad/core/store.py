@@ -24,8 +24,8 @@ from nimad.core.hypervectors import Hypervectors
 from nimad.core.integrity import Integrity, told_as_damage
 from nimad.core.projection import Projection
 from nimad.core.purge import Purge, Receipt
-from nimad.core.query_priority import QueryPriority
-from nimad.core.semantic import SemanticIndex
+from nimad.core.query_priority import SHORT_PAUSE, QueryPriority
+from nimad.core.semantic import BULK, SemanticIndex
 from nimad.core.setbacks import Setbacks
 from nimad.core.state_directory import StateLock, check_records, prepare_state, sweep
 from nimad.core.under_way import UnderWay
@@ -46,6 +46,8 @@ from nimad.words.index import TermIndex
 
 DISK = "disk"
 """Its name in `degraded`, while it is read-only or fails: what is remembered is refused then."""
+CATCH_UP_SECONDS = 0.001
+"""Time after which words and columns look whether a query waits [seconds]."""
 
 
 class MemoryStore:
@@ -84,7 +86,7 @@ class MemoryStore:
         for projection in self.projections:
             projection.open()
         self.writer = Writer(
-            records, self.clock, self.semantic, self.setbacks, lambda: self.on_change()
+            records, self.clock, self.semantic, self.setbacks, self._stored, self._give_way
         )
         self.integrity = Integrity(records, self.health, self.projections)
         self.purge = Purge(
@@ -110,6 +112,8 @@ class MemoryStore:
             with told_as_damage(records):
                 store = cls(state, config, lock, records)
                 store.recall.load()
+                # the columns know every id, and their file is read sooner than all records
+                store.semantic.complete(store.recall.every_id())
             undo.pop_all()
         return store
 
@@ -182,6 +186,18 @@ class MemoryStore:
         The UsageError for a turn has its number in `fields["place"]`; nothing is stored then.
         """
         return self.writer.capture(turns)
+
+    def _stored(self, memories: int) -> None:
+        """Memories were stored.  Of many, words and columns learn here: the next query, which would
+        have to otherwise, then takes no longer than usual."""
+        self.on_change()
+        if memories >= BULK:
+            with contextlib.suppress(NimadError):  # they are stored; a query tells what is wrong
+                while self.recall.follow(CATCH_UP_SECONDS):
+                    self._give_way()
+
+    def _give_way(self) -> None:
+        self.query_priority.yield_to_queries(SHORT_PAUSE)
 
     def forget(
         self,

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
 from nimad.errors import UsageError
-from nimad.model import DATES, FIELDS, MAX_TAGS, MAX_TIME, MIN_TIME, Field, Memory
-
-_VALUES = attrgetter(*FIELDS)
-_USUAL = _VALUES(Memory(""))
-"""What stands in fields that were not filled: all of it can be stored."""
+from nimad.model import FIELDS, MAX_TAGS, MAX_TIME, MIN_TIME, Field, Memory
 
 
 def check_memory(memory: Memory, place: int = 0) -> None:
@@ -20,40 +16,13 @@ def check_memory(memory: Memory, place: int = 0) -> None:
 
     `place` is its number among those that are stored together; the error's `fields` has it.
     """
-    for (name, field), value, usual in zip(FIELDS.items(), _VALUES(memory), _USUAL, strict=True):
-        if value is usual or (value is None and name in DATES):
-            continue
-        if problem := _problem(value, field):
+    for (name, field, usual, find_problem), value in zip(_CHECKS, _VALUES(memory), strict=True):
+        if value is not usual and (problem := find_problem(value, field)):
             raise UsageError(detail=f"{name} {problem}", place=place)
 
 
-def _problem(value: Any, field: Field) -> str | None:
-    """What keeps a value from being stored; sources and blobs are made by nimad itself."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    match field.kind:
-        case "text":
-            return _text_problem(value, field)
-        case "choice" if not isinstance(value, str) or value not in field.choices:
-            return f"must be one of {', '.join(field.choices)}, not {str(value)[:60]!r}"
-        case "moment" if not isinstance(value, int) or not MIN_TIME <= value < MAX_TIME:
-            return "must be epoch milliseconds of the years 1 to 9999"
-        case "share" if not number or not math.isfinite(value) or not 0 <= value <= 1:
-            return f"must be a number from 0 to 1, not {str(value)[:60]}"
-        case "count" if not number or isinstance(value, float) or not 0 <= value <= field.most:
-            return f"must be a whole number from 0 to {field.most}"
-        case "tags" if not isinstance(value, (tuple, list)) or len(value) > MAX_TAGS:
-            return f"must be a list of at most {MAX_TAGS} texts"
-        case "tags":
-            return next(filter(None, (_text_problem(tag, field) for tag in value)), None)
-        case "json" if not isinstance(value, dict):
-            return "must be a JSON object"
-        case "json":
-            try:
-                packed = json.dumps(value, ensure_ascii=False, allow_nan=False)
-            except (TypeError, ValueError, RecursionError):
-                return "must be plain JSON"
-            return _text_problem(packed, field)
-    return None
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _text_problem(value: Any, field: Field) -> str | None:
@@ -70,3 +39,66 @@ def _text_problem(value: Any, field: Field) -> str | None:
     except UnicodeEncodeError:
         return "is not valid Unicode (a lone surrogate)"
     return None
+
+
+def _choice_problem(value: Any, field: Field) -> str | None:
+    if isinstance(value, str) and value in field.choices:
+        return None
+    return f"must be one of {', '.join(field.choices)}, not {str(value)[:60]!r}"
+
+
+def _moment_problem(value: Any, field: Field) -> str | None:
+    if value is None or (isinstance(value, int) and MIN_TIME <= value < MAX_TIME):
+        return None
+    return "must be epoch milliseconds of the years 1 to 9999"
+
+
+def _share_problem(value: Any, field: Field) -> str | None:
+    if _is_number(value) and 0 <= value <= 1:
+        return None
+    return f"must be a number from 0 to 1, not {str(value)[:60]}"
+
+
+def _count_problem(value: Any, field: Field) -> str | None:
+    if _is_number(value) and not isinstance(value, float) and 0 <= value <= field.most:
+        return None
+    return f"must be a whole number from 0 to {field.most}"
+
+
+def _tags_problem(value: Any, field: Field) -> str | None:
+    if not isinstance(value, (tuple, list)) or len(value) > MAX_TAGS:
+        return f"must be a list of at most {MAX_TAGS} texts"
+    return next(filter(None, (_text_problem(tag, field) for tag in value)), None)
+
+
+def _json_problem(value: Any, field: Field) -> str | None:
+    if not isinstance(value, dict):
+        return "must be a JSON object"
+    try:
+        packed = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return "must be plain JSON"
+    return _text_problem(packed, field)
+
+
+def _no_problem(value: Any, field: Field) -> str | None:
+    """Sources and blobs are made by nimad itself."""
+    return None
+
+
+_PROBLEMS: dict[str, Callable[[Any, Field], str | None]] = {
+    "text": _text_problem,
+    "choice": _choice_problem,
+    "moment": _moment_problem,
+    "share": _share_problem,
+    "count": _count_problem,
+    "tags": _tags_problem,
+    "json": _json_problem,
+}
+"""What keeps a value of each kind of field from being stored; None: nothing."""
+_VALUES = attrgetter(*FIELDS)
+_CHECKS = [
+    (name, field, usual, _PROBLEMS.get(field.kind, _no_problem))
+    for (name, field), usual in zip(FIELDS.items(), _VALUES(Memory("")), strict=True)
+]
+"""Each field, and what stands there when it was not filled, which can be stored."""

@@ -24,7 +24,8 @@ DocumentName: TypeAlias = tuple[str, str]
 
 
 class Writer:
-    """What a `MemoryStore` stores goes through here; `on_stored` is called after each commit."""
+    """What a `MemoryStore` stores goes through here; `on_stored` is called after each
+    commit with the number of memories, `give_way` now and then before one."""
 
     def __init__(
         self,
@@ -32,10 +33,11 @@ class Writer:
         clock: Clock,
         semantic: SemanticIndex,
         setbacks: Setbacks,
-        on_stored: Callable[[], None],
+        on_stored: Callable[[int], None],
+        give_way: Callable[[], object],
     ) -> None:
         self._records, self.clock, self._semantic = records, clock, semantic
-        self._setbacks, self._on_stored = setbacks, on_stored
+        self._setbacks, self._on_stored, self._give_way = setbacks, on_stored, give_way
         self.accesses = Accesses()
 
     def remember(
@@ -89,7 +91,7 @@ class Writer:
         now, fields = self.clock.date(memories)
         places = {id(memory): place for place, memory in enumerate(memories)}
         texts = [memory.text for memory in memories]
-        embedder, rows = self._semantic.encode(texts)
+        embedder, rows = self._semantic.encode(texts, self._give_way)
 
         with self._records.write_jointly() as tx:
             if embedder is not self._semantic.embedder:  # a rebuild swapped it meanwhile
@@ -111,7 +113,7 @@ class Writer:
             tx.after_commit(show)
         if rows is not None and self._semantic.unencoded_ids:
             self._setbacks.clear(self._semantic.name)  # the embedder is back: wait no longer
-        self._on_stored()
+        self._on_stored(len(ids))
         return ids
 
 

@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,6 +37,8 @@ OWN_NAME = r"nimad-\d{8}T\d{6}Z\.tar\.gz"
 """The form of the names of backups in a directory."""
 STALE_SECONDS = 3600.0
 """Age at which what a killed backup left in the directory is removed [seconds]."""
+DAMAGED_SHOWN = 20
+"""Number of damaged rows that are told of a backup; --json has all."""
 UNWELL = 1
 """Exit code where a restored store has problems."""
 SERVICE_HINT = (
@@ -138,8 +140,15 @@ def run_backup(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         f" {took(result['seconds'] * 1000)}"
     ]
     told += [f"left out, because it is gone: {name}" for name in result["missing"]]
-    result["deleted"] = _rotate(directory, path, args.keep, client) if directory else []
+    told += [f"it holds what is damaged: {each}" for each in result["damaged"][:DAMAGED_SHOWN]]
+    result["deleted"], spared = [], dict[str, str]()
+    if directory:
+        result["deleted"], spared = _rotate(directory, path, args.keep, result["damaged"], client)
     told += [f"deleted {gone}" for gone in result["deleted"]]
+    told += [
+        f"kept {kept}, the last one in which this is sound: {it}" for kept, it in spared.items()
+    ]
+    result["spared"] = list(spared)
     return screen.answer(result, *map(one_line, told))
 
 
@@ -157,8 +166,11 @@ def take_backup(file: BinaryIO, path: Path, client: Client, screen: Screen) -> d
     return {**result, "file": str(path), "seconds": round(time.monotonic() - began, 3)}
 
 
-def _rotate(directory: Path, newest: Path, keep: int | None, client: Client) -> list[str]:
-    """Delete all but the newest backups of a directory, and what killed ones left; the backups.
+def _rotate(
+    directory: Path, newest: Path, keep: int | None, damaged: Sequence[str], client: Client
+) -> tuple[list[str], dict[str, str]]:
+    """Delete all but the newest backups of a directory, and what killed ones left: the backups that
+    are gone; and those that are spared, with what of the `damaged` is sound only there.
 
     The new one stays, whatever the clock says.  A crash leaves some too many, for the next time.
     """
@@ -168,13 +180,35 @@ def _rotate(directory: Path, newest: Path, keep: int | None, client: Client) -> 
             if time.time() - left.stat().st_mtime > STALE_SECONDS:
                 left.unlink()
         found = [path for path in own_files(directory, OWN_NAME) if path != newest]
-        for path in found[: max(len(found) + 1 - keep, 0)] if keep else []:
-            path.unlink()
-            gone.append(str(path))
+        old = found[: max(len(found) + 1 - keep, 0)] if keep else []
+        spared = _last_sound(found, damaged) if old and damaged else {}
+        for path in old:
+            if path not in spared:
+                path.unlink()
+                gone.append(str(path))
         fsync_dir(directory)
     if gone:
         client.call("backup.forget", paths=gone)
-    return gone
+    return gone, {str(path): spared[path] for path in old if path in spared}
+
+
+def _last_sound(backups: Sequence[Path], damaged: Sequence[str]) -> dict[Path, str]:
+    """Of backups, oldest first: in which one of each damaged thing is sound for the last time."""
+    manifests: dict[Path, dict[str, Any]] = {}
+    for path in reversed(backups):
+        with contextlib.suppress(NimadError, OSError), path.open("rb") as file:
+            manifests[path] = BackupReader(file, str(path)).manifest
+    last: dict[Path, str] = {}
+    for name in damaged:
+        what = name.partition(":")[0]  # what SQLite reports differs from time to time
+        for path, manifest in manifests.items():
+            reach = manifest.get("last_memory", 0) if what.startswith("memory ") else None
+            if reach is not None and int(what.split()[1]) > reach > 0:
+                continue
+            if what not in {each.partition(":")[0] for each in manifest.get("damaged", ())}:
+                last.setdefault(path, what)
+                break
+    return last
 
 
 def _verify(name: str, screen: Screen) -> int:
@@ -188,9 +222,13 @@ def _verify(name: str, screen: Screen) -> int:
                 done += len(chunk)
                 progress.show(_drawn("reading", done, reader.bytes))
     facts = {key: reader.manifest.get(key) for key in ("made", "sequence", "memories", "nimad")}
-    result = {"file": name, "whole": True, **facts, "seconds": round(time.monotonic() - began, 3)}
+    damaged = [str(each) for each in reader.manifest.get("damaged", ())]
+    result = {"file": name, "whole": True, **facts, "damaged": damaged}
+    result["seconds"] = round(time.monotonic() - began, 3)
     told = f"{name} is whole: {count(int(facts['memories'] or 0), 'memory')}"
-    return screen.answer(result, one_line(f"{told} of {date(int(facts['made'] or 0))}"))
+    told = f"{told} of {date(int(facts['made'] or 0))}"
+    more = [f"it holds what was damaged before: {each}" for each in damaged[:DAMAGED_SHOWN]]
+    return screen.answer(result, *map(one_line, [told, *more]))
 
 
 def _drill(name: str | None, client: Client, screen: Screen) -> int:

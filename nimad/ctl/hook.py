@@ -20,6 +20,7 @@ from typing import Any
 from nimad.ctl.client import Client
 from nimad.ctl.injection import TRUSTED, frame, without_frames
 from nimad.errors import NimadError
+from nimad.human import user_name
 
 JSON = dict[str, Any]
 PATIENCE = 0.8
@@ -85,7 +86,7 @@ class Hook:
         stored = self._client.call(
             "remember",
             text=text,
-            who=_user(),
+            who=user_name(),
             where=place,
             importance=0.9,
             namespace=self._namespace,
@@ -111,7 +112,7 @@ class Hook:
                 "where": self._given.get("cwd"),
                 "namespace": self._namespace,
                 "agent": self._agent,
-                "input": {"text": text[:MAX_KEPT], "who": _user(), "origin": "owner"},
+                "input": {"text": text[:MAX_KEPT], "who": user_name(), "origin": "owner"},
             }
             if answer := without_frames(turn["output"]):
                 made["output"] = {"text": answer[:MAX_KEPT], "who": "self", "origin": "agent"}
@@ -144,10 +145,6 @@ def _is_left_alone(said: str) -> bool:
 def _without_words(said: str) -> str:
     """A prompt without #remember."""
     return re.sub(rf"(?<!\S){REMEMBER}(?!\S)\s*", "", said).strip()
-
-
-def _user() -> str:
-    return os.environ.get("USER") or os.environ.get("LOGNAME") or "user"
 
 
 def _last_turns(path: str) -> Iterator[JSON]:

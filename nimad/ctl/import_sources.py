@@ -103,6 +103,8 @@ class _Run:
         self._unread = False
         self._keys: set[str] = set()
         self._links: list[tuple[str, str, str, str, float | None]] = []
+        self._session: tuple[str | None, str] | None = None
+        self._captured: dict[tuple[str, str], int | None] = {}
         self._first = self._new = True
         self._last = ""
         self._empty()
@@ -182,6 +184,24 @@ class _Run:
             after = page["next"]
         return found, links
 
+    def _is_captured(self, memory: Memory) -> str | None:
+        """How an item counts that an agent captured as it was said: "unchanged" or "forgotten"."""
+        if not (memory.turn and memory.session):
+            return None
+        space = memory.namespace if memory.namespace != _USUAL.namespace else None
+        if self._session != (space, memory.session):
+            self._session, self._captured = (space, memory.session), {}
+            after: str | None = ""
+            while after is not None:
+                asked = {**self._origin, "session": memory.session, "namespace": space}
+                asked |= {"after": after, "limit": LISTED}
+                page = self._client.call("import.known", None, **asked)
+                self._captured |= {(turn, role): known for turn, role, known in page["captured"]}
+                after = page["next"]
+        if (part := (memory.turn, memory.layer)) not in self._captured:
+            return None
+        return "forgotten" if self._captured[part] is None else "unchanged"
+
     # --- items --------------------------------------------------------------------------------
 
     def _take(self, item: Item) -> None:
@@ -206,6 +226,8 @@ class _Run:
             self.counts["forgotten"] += 1
         elif mark == fingerprint(memory):
             self.counts["unchanged"] += 1
+        elif not mark and (state := self._is_captured(memory)):
+            self.counts[state] += 1
         else:
             self.counts["changed" if mark else "added"] += 1
             self.layers[memory.layer] += 1

@@ -165,6 +165,15 @@ def refusal_beside(path: Path) -> type[NimadError] | None:
     return None
 
 
+def missing(error: FileNotFoundError) -> StateUnusable:
+    """What keeps nimad from working when a file or directory of its own has gone."""
+    gone = Path(os.fsdecode(error.filename or "."))
+    while not gone.parent.exists():
+        gone = gone.parent
+    detail = f"{gone.name} was moved or deleted while nimad ran; stop nimad, put it back, start it"
+    return StateUnusable(state=gone.parent, detail=detail)
+
+
 def check_room(path: Path) -> None:
     """Raise what the disk refuses when SQLite's shared memory may find no room beside `path`.
 
@@ -177,10 +186,15 @@ def check_room(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise DiskReadOnly when the system has made the disk of `path` read-only; 2 µs.
+    """Raise DiskReadOnly when the system has made the disk of `path` read-only, StateUnusable when
+    `path` has gone; 2 µs.
 
     After an error ext4 may do that while the file is open, and then fsync reports success for what
     is only in RAM: nothing may be acknowledged.
     """
-    if os.statvfs(path).f_flag & os.ST_RDONLY:
+    try:
+        flags = os.statvfs(path).f_flag
+    except FileNotFoundError as error:
+        raise missing(error) from error
+    if flags & os.ST_RDONLY:
         raise DiskReadOnly(detail=f"{path} is on it")

@@ -119,7 +119,8 @@ def unit_rows(sums: NDArray[np.float64]) -> NDArray[np.float32]:
         sums: float64[n, dims], dims <= 512; whole numbers.  Overwritten.
     """
     _, exponents = np.frexp(np.abs(sums).max(axis=1, initial=0.0))
-    np.rint(np.ldexp(sums, (_BITS - exponents)[:, None], out=sums), out=sums)
+    sums *= np.ldexp(1.0, _BITS - exponents)[:, None]
+    np.rint(sums, out=sums)
     lengths = np.sqrt(np.square(sums).sum(axis=1))
     lengths[lengths == 0] = 1.0
     rows: NDArray[np.float32] = (sums / lengths[:, None]).astype(np.float32)
@@ -127,15 +128,14 @@ def unit_rows(sums: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def in_steps(
-    texts: Sequence[str], add: Callable[[str, NDArray[np.float64]], None]
+    texts: Sequence[str], add: Callable[[Sequence[str], NDArray[np.float64]], None]
 ) -> NDArray[np.float32]:
-    """float32[n, 256]: the unit rows of texts; `add(text, row)` puts a text's sum into a zero row.
+    """float32[n, 256]: the unit rows of texts; `add(texts, sums)` puts their sums into zero rows.
     Some hundred texts at a time, so that a large batch needs little more than its result."""
     rows = np.empty((len(texts), DIMS), np.float32)
     for start in range(0, len(texts), _TEXTS):
         part = texts[start : start + _TEXTS]
         sums = np.zeros((len(part), DIMS), np.float64)
-        for row, text in zip(sums, part, strict=True):
-            add(text, row)
+        add(part, sums)
         rows[start : start + _TEXTS] = unit_rows(sums)
     return rows

@@ -81,7 +81,9 @@ def features(word: str) -> list[int]:
     return [_hashed(marked), *(_hashed(gram) for n in GRAMS for gram in _grams(marked, n))]
 
 
-def add_features(found: Sequence[int], size: int, row: NDArray[np.float64]) -> None:
+def add_features(
+    found: Sequence[int] | NDArray[np.int64], size: int, row: NDArray[np.float64]
+) -> None:
     """Add features to `row`, a float64[256]: each adds or takes away `size` in 4 buckets."""
     for start in range(0, len(found), _STEP):  # bounds the memory that a long text takes
         numbers = np.array(found[start : start + _STEP], np.int64)
@@ -132,7 +134,7 @@ class Spelling(dict[str, tuple[int, ...]]):
         unread = False
         for word in self._wordpiece.words(piece):
             ids = self._wordpiece.pieces(word)
-            if _legible(word, ids):
+            if is_legible(word, ids):
                 found += ids
                 read.add(word)
             else:
@@ -141,7 +143,7 @@ class Spelling(dict[str, tuple[int, ...]]):
             for word in words(piece):
                 if word not in read:
                     ids = self._wordpiece.pieces(word)
-                    found += ids if _legible(word, ids) else [HASHED + n for n in features(word)]
+                    found += ids if is_legible(word, ids) else [HASHED + n for n in features(word)]
         spelt = tuple(found)
         if len(piece) <= _LONGEST_KEPT:
             if len(self) >= _PIECES_KEPT:
@@ -150,9 +152,9 @@ class Spelling(dict[str, tuple[int, ...]]):
         return spelt
 
     def _legible(self, word: str) -> bool:
-        return _legible(word, self._wordpiece.pieces(word))
+        return is_legible(word, self._wordpiece.pieces(word))
 
 
-def _legible(word: str, ids: tuple[int, ...]) -> bool:
+def is_legible(word: str, ids: tuple[int, ...]) -> bool:
     """Whether pieces mean something: single letters, as most of a foreign word becomes, do not."""
     return ids != (UNKNOWN,) and (len(ids) == 1 or len(word) >= 2 * len(ids))

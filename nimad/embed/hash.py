@@ -43,8 +43,9 @@ class HashEmbedder(Embedder):
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[n, 256]: see `nimad.embed.base.Embedder`.  About 0.05 ms a chat sentence."""
-        known = self._known.__getitem__
-        return in_steps(
-            texts,
-            lambda text, row: add_features([*chain.from_iterable(map(known, words(text)))], 1, row),
-        )
+        return in_steps(texts, self._add)
+
+    def _add(self, texts: Sequence[str], sums: NDArray[np.float64]) -> None:
+        for text, row in zip(texts, sums, strict=True):
+            found = map(self._known.__getitem__, words(text))
+            add_features([*chain.from_iterable(found)], 1, row)

@@ -17,10 +17,22 @@ are read as in another language, whatever the votes are.
 
 from __future__ import annotations
 
+from array import array
 from itertools import chain
 from typing import TypeVar
 
-from nimad.embed.features import HASHED, LONGEST_WORD, Spelling, features, is_dense, words
+import numpy as np
+from numpy.typing import NDArray
+
+from nimad.embed.features import (
+    HASHED,
+    LONGEST_WORD,
+    Spelling,
+    features,
+    is_dense,
+    is_legible,
+    words,
+)
 from nimad.embed.lexicon import Lexicon
 from nimad.embed.wordpiece import UNKNOWN, WordPiece
 from nimad.patterns import lazy_pattern
@@ -57,37 +69,46 @@ class Reader:
         self._english = Spelling(wordpiece)
         self._even = _Words(wordpiece, lexicon, self._english)
         self._other = _Words(wordpiece, lexicon, None)
-        self._votes = _Votes(wordpiece, first, lexicon)
+        self._pieces = _Pieces(wordpiece, first, lexicon)
 
-    def read(self, text: str) -> list[int]:
+    def read(self, text: str) -> NDArray[np.int64]:
         """Token ids, hashed features with `HASHED` added, slots of the lexicon with `ENTRY`."""
         parts = text.split(" ")
-        votes = sum(map(self._votes.__getitem__, parts))
+        ballots, tokens = zip(*map(self._pieces.__getitem__, parts), strict=True)
+        votes = sum(ballots)
+        if votes > 0 and None not in tokens and text.isascii():
+            return np.frombuffer(b"".join(tokens), np.int64)
         latin = self._english if votes > 0 else self._other if votes < 0 else self._even
-        if text.isascii():
-            return list(chain.from_iterable(map(latin.__getitem__, parts)))
-        return [
-            number
-            for part in parts
-            for number in (self._other if _OTHER_SCRIPT.search(part) else latin)[part]
-        ]
+        every = ((self._other if _OTHER_SCRIPT.search(part) else latin)[part] for part in parts)
+        return np.fromiter(chain.from_iterable(every), np.int64)
+
+    def rest(self) -> None:
+        """Forget the pieces of texts: they are read again as they are met."""
+        for table in (self._english, self._even, self._other, self._pieces):
+            table.clear()
 
 
-class _Votes(dict[str, int]):
-    """How the space-free pieces of texts met recently vote: above 0 for English."""
+class _Pieces(dict[str, tuple[int, bytes | None]]):
+    """How the space-free pieces of texts met recently vote, above 0 for English, and the token ids
+    that they consist of there, int64; None where not all of their words can be read."""
 
     def __init__(self, wordpiece: WordPiece, first: int, lexicon: Lexicon) -> None:
         super().__init__()
         self._wordpiece, self._first = wordpiece, first
         self._votes = lexicon.votes.tobytes()
 
-    def __missing__(self, piece: str) -> int:
-        votes = -len(_OTHER_LATIN.findall(piece)[:1])
+    def __missing__(self, piece: str) -> tuple[int, bytes | None]:
+        votes = 0 if piece.isascii() or not _OTHER_LATIN.search(piece) else -1
+        tokens: list[int] = []
+        read = True
         for word in self._wordpiece.words(piece):
             ids = self._wordpiece.pieces(word)
             if len(ids) == 1 and ids != (UNKNOWN,):
                 votes += (self._votes[ids[0] - self._first] + 128) % 256 - 128
-        return _kept(self, piece, 0 if votes < 0 and _JOINED.search(piece) else votes)
+            read = read and is_legible(word, ids)
+            tokens += ids
+        votes = 0 if votes < 0 and _JOINED.search(piece) else votes
+        return _kept(self, piece, (votes, array("q", tokens).tobytes() if read else None))
 
 
 class _Words(dict[str, tuple[int, ...]]):

@@ -8,6 +8,7 @@ can spell is hashed into the same space (`nimad.embed.features`).
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -67,37 +68,70 @@ class StaticEmbedder(Embedder):
         return self._spell(word)
 
     def _read_word(self, word: str) -> Spelt:
-        found = self._reader.read(composed(word))
+        found = self._reader.read(composed(word)).tolist()
         meant = [int(self._entries[n - ENTRY][0]) + self._first for n in found if n >= ENTRY]
         return spelt_as([*(n for n in found if n < HASHED), *meant])
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[n, 256]: see `nimad.embed.base.Embedder`.  About 0.05 ms a chat sentence."""
 
-        def add(text: str, row: NDArray[np.float64]) -> None:
-            found = self._reader.read(composed(text))
-            tokens = [n - self._first for n in found if n < HASHED]
-            self._add_tokens(tokens, WHOLE, row)
-            if len(tokens) < len(found):
-                hashed = [n - HASHED for n in found if HASHED <= n < ENTRY]
-                add_features(hashed, self._hashed * WHOLE, row)
-                meant = self._entries[[n - ENTRY for n in found if n >= ENTRY]]
-                for share, column in zip(SHARES, meant.T, strict=True):
-                    self._add_tokens(column, share, row)
+        return in_steps(texts, self._add)
 
-        return in_steps(texts, add)
+    def _add(self, texts: Sequence[str], sums: NDArray[np.float64]) -> None:
+        """Put the sums of texts into zero rows; few of their tokens at a time are in memory."""
+        found: list[NDArray[np.int64]] = []
+        held = done = 0
+        for place, text in enumerate(texts, 1):
+            found.append(self._reader.read(composed(text)))
+            held += len(found[-1])
+            if held >= _STEP or place == len(texts):
+                self._add_numbers(found, sums[done:place])
+                found, held, done = [], 0, place
+
+    def _add_numbers(self, found: Sequence[NDArray[np.int64]], sums: NDArray[np.float64]) -> None:
+        """The same of what texts were read as."""
+        lengths = np.fromiter(map(len, found), np.int64, len(found))
+        numbers = np.concatenate(found)
+        plain = numbers < HASHED
+        if not plain.all():
+            owner = np.repeat(np.arange(len(found)), lengths)
+            lengths = np.bincount(owner[plain], minlength=len(found))
+            for place in sorted(set(owner[~plain].tolist())):  # np.unique would load numpy.ma
+                self._add_others(found[place], sums[place])
+            numbers = numbers[plain]
+        self._add_tokens(numbers - self._first, lengths, WHOLE, sums)
+
+    def _add_others(self, found: NDArray[np.int64], row: NDArray[np.float64]) -> None:
+        """Add hashed features and words of the lexicon."""
+        meant = self._entries[found[found >= ENTRY] - ENTRY].astype(np.int64)
+        hashed = found[(found >= HASHED) & (found < ENTRY)] - HASHED
+        add_features(hashed, self._hashed * WHOLE, row)
+        for share, column in zip(SHARES, meant.T, strict=True):
+            self._add_tokens(column, np.array([len(column)]), share, row[None])
 
     def _add_tokens(
-        self, tokens: Sequence[int] | NDArray[np.uint16], share: int, row: NDArray[np.float64]
+        self,
+        tokens: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        share: int,
+        sums: NDArray[np.float64],
     ) -> None:
-        """Add the vectors of tokens of the table, each `share` times."""
-        for start in range(0, len(tokens), _STEP):  # bounds the memory that a long text takes
-            part = tokens[start : start + _STEP]
-            # whole numbers: BLAS may add them in any order
-            row += share * (self._weights[part] @ self._rows[part].astype(np.float64))
+        """Add the vectors of tokens of the table, each `share` times: the first of `lengths` to the
+        first row, and so on."""
+        ends = np.cumsum(lengths).tolist()
+        for first in range(0, len(tokens), _STEP):  # bounds the memory that a long text takes
+            part = tokens[first : first + _STEP]
+            vectors, weights = self._rows.take(part, axis=0), share * self._weights.take(part)
+            row, start = bisect_right(ends, first), 0
+            while start < len(part):
+                end = min(ends[row] - first, len(part))
+                # whole numbers: BLAS may add them in any order
+                sums[row] += weights[start:end] @ vectors[start:end].astype(np.float64)
+                row, start = row + 1, end
 
     def rest(self) -> None:
         """Give the pages of table and lexicon back: after an import all 15 MB of them count as this
-        process's."""
+        process's.  What was read of texts goes, too."""
+        self._reader.rest()
         for unmap in self._unmap:
             unmap()

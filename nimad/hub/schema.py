@@ -23,7 +23,8 @@ embedders   the tables of vectors
 =========== ==================================================================================
 
 Rights: `nimad_board` is the group of all boards' roles.  Row security lets a role see the
-namespaces that it may take from, and write to its own streams only, in those that it may give to.
+namespaces that it may take from; the function `store` lets it write to its own streams only, in
+those that it may give to.
 """
 
 from __future__ import annotations
@@ -57,7 +58,6 @@ def _policy(table: str, action: str, rule: str) -> str:
 
 def _kind(table: str) -> str:
     writer = ", writer" if table in BY_WRITER else ""
-    own = _own("writer") + ("" if writer else f" AND {_own('store')}")
     more = ", words tsvector" if table == "memories" else ""
     return f"""
 CREATE TABLE nimad.{table} (
@@ -65,10 +65,8 @@ CREATE TABLE nimad.{table} (
   seq bigint NOT NULL, body text NOT NULL{more}
 ) PARTITION BY HASH (namespace);
 CREATE INDEX {table}_stream ON nimad.{table} (namespace, writer, seq);
-GRANT SELECT, INSERT, DELETE ON nimad.{table} TO nimad_board;
+GRANT SELECT ON nimad.{table} TO nimad_board;
 {_policy(table, "SELECT", f"{_TAKES} OR {_GIVES} AND {_own('writer')}")}
-{_policy(table, "INSERT", f"{_GIVES} AND {own}")}
-{_policy(table, "DELETE", f"{_GIVES} AND {_own('writer')}" if writer else _GIVES)}
 {partitions(table, f"namespace, store, number{writer}")}
 """
 
@@ -107,13 +105,11 @@ BEGIN
       FOR VALUES WITH (MODULUS {PARTITIONS}, REMAINDER %s)', t || '_' || i, t, i);
   END LOOP;
   EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
-  EXECUTE format('GRANT SELECT, INSERT, DELETE ON %I TO nimad_board', t);
+  EXECUTE format('GRANT SELECT, INSERT ON %I TO nimad_board', t);
   EXECUTE format('CREATE POLICY may_select ON %I FOR SELECT TO nimad_board USING (%s)', t,
     $${_TAKES} OR {_GIVES} AND {_own("store")}$$);
   EXECUTE format('CREATE POLICY may_insert ON %I FOR INSERT TO nimad_board WITH CHECK (%s)', t,
     $${_GIVES} AND {_own("store")}$$);
-  EXECUTE format('CREATE POLICY may_delete ON %I FOR DELETE TO nimad_board USING (%s)', t,
-    $${_GIVES}$$);
   INSERT INTO embedders VALUES (wanted, size, t);
   RETURN t;
 END $made$;
@@ -122,6 +118,48 @@ GRANT EXECUTE ON FUNCTION nimad.vector_table TO nimad_board;
 """
 """A function that gives the table of an embedder's vectors, and makes it when it is new; it needs
 pgvector 0.7 for `halfvec`."""
+
+_STORE = f"""
+CREATE FUNCTION nimad.store(kind text, space text, author uuid, last bigint, stores uuid[],
+  numbers bigint[], bodies text[], texts text[]) RETURNS void LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = nimad, public, pg_temp AS $made$
+DECLARE place name; same constant text := 'namespace = $1 AND store = ANY ($2)
+  AND number = ANY ($3) AND (store, number) IN (SELECT * FROM unnest($2, $3))';
+BEGIN
+  IF kind NOT IN {KINDS} OR NOT EXISTS (SELECT FROM members m JOIN boards b USING (role)
+    WHERE m.role = session_user AND m.namespace = space AND m.push AND b.store = author) THEN
+    RAISE insufficient_privilege USING MESSAGE = 'this role may not give that';
+  END IF;
+  IF kind = 'memories' THEN
+    INSERT INTO memories (namespace, writer, seq, store, number, body, words)
+    SELECT space, author, last + u.i, u.s, u.n, u.b, array_to_tsvector(string_to_array(u.w, ' '))
+    FROM unnest(stores, numbers, bodies, texts) WITH ORDINALITY AS u (s, n, b, w, i)
+    WHERE u.s IN (SELECT b.store FROM boards b WHERE b.role = session_user)
+    AND NOT EXISTS (SELECT FROM tombstones t WHERE t.namespace = space AND t.store = ANY (stores)
+      AND t.number = ANY (numbers) AND t.store = u.s AND t.number = u.n)
+    ON CONFLICT DO NOTHING;
+    RETURN;
+  END IF;
+  FOR place IN SELECT 'memories' UNION ALL SELECT e.place FROM embedders e LOOP
+    EXIT WHEN kind != 'tombstones';
+    EXECUTE format('DELETE FROM %I WHERE %s', place, same) USING space, stores, numbers;
+  END LOOP;
+  IF kind IN {BY_WRITER} THEN
+    EXECUTE format('DELETE FROM %I WHERE writer = $4 AND %s', kind, same)
+      USING space, stores, numbers, author;
+  END IF;
+  EXECUTE format('INSERT INTO %I (namespace, writer, seq, store, number, body)
+    SELECT $1, $2, $3 + u.i, u.s, u.n, u.b FROM unnest($4, $5, $6) WITH ORDINALITY
+    AS u (s, n, b, i) WHERE $7 OR u.s IN (SELECT store FROM boards WHERE role = session_user)
+    ON CONFLICT DO NOTHING', kind)
+    USING space, author, last, stores, numbers, bodies, kind IN {BY_WRITER};
+END $made$;
+REVOKE ALL ON FUNCTION nimad.store FROM public;
+GRANT EXECUTE ON FUNCTION nimad.store TO nimad_board;
+"""
+"""A function that stores rows of a stream: of memories and relations those of the role's own stores
+that are not gone, of other kinds one a writer; a tombstone deletes its memory.  It looks after the
+rights itself: below row security postgres_fdw would send each row on its own."""
 
 _CANDIDATES = f"""
 CREATE FUNCTION nimad.candidates(space text, queries text[], place name, near text, most integer)
@@ -200,6 +238,7 @@ CREATE VIEW nimad.turns WITH (security_invoker) AS
   FROM nimad.memories WHERE body::json->>'turn' IS NOT NULL GROUP BY 1, 2, 3;
 GRANT SELECT ON nimad.turns TO nimad_board;
 {_VECTOR_TABLE}
+{_STORE}
 {_CANDIDATES}
 """,
 }

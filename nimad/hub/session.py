@@ -13,7 +13,6 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from nimad.errors import HubUnusable
 from nimad.hub.driver import psycopg
-from nimad.hub.schema import BY_WRITER
 
 CHANNEL = "nimad"
 """What LISTEN and NOTIFY name."""
@@ -207,33 +206,11 @@ class Hub:
             for entry in entries
         ]
         self.bytes += sum(map(len, bodies))
-        stores, numbers = zip(*(entry["key"] for entry in entries), strict=True)
-        given: list[Any] = [namespace, writer, head, list(stores), list(numbers), bodies]
-        keys = "namespace = %s AND (store, number) IN"
-        keys += " (SELECT s, n FROM unnest(%s::uuid[], %s::bigint[]) AS u (s, n))"
-        execute = self._connection.execute
-        if kind == "tombstones":
-            found = execute("SELECT place FROM embedders").fetchall()
-            for table in ("memories", *(place for (place,) in found)):
-                execute(f"DELETE FROM {table} WHERE {keys}", (namespace, *given[3:5]))
-        if kind in BY_WRITER:  # no ON CONFLICT DO UPDATE: a partition may be on another server
-            execute(
-                f"DELETE FROM {kind} WHERE {keys} AND writer = %s", (namespace, *given[3:5], writer)
-            )
-        words, column, value = "", "", ""
-        if kind == "memories":
-            words, column = ", %s::text[]", ", words"
-            value = ", array_to_tsvector(string_to_array(w, ' '))"
-            given.append([" ".join(entry.get("terms", ())) for entry in entries])
-        alive = " AND NOT EXISTS (SELECT FROM tombstones t WHERE t.namespace = %s AND t.store = s"
-        alive += " AND t.number = n)"
-        own = " AND s IN (SELECT store FROM boards WHERE role = current_user)"
-        execute(
-            f"INSERT INTO {kind} (namespace, writer, seq, store, number, body{column})"
-            f" SELECT %s, %s, %s + i, s, n, b{value} FROM unnest(%s::uuid[], %s::bigint[],"
-            f" %s::text[]{words}) WITH ORDINALITY AS u (s, n, b{', w' if words else ''}, i)"
-            " WHERE true" + (alive + own if kind == "memories" else "") + " ON CONFLICT DO NOTHING",
-            given + ([namespace] if kind == "memories" else []),
+        stores, numbers = (list(part) for part in zip(*(e["key"] for e in entries), strict=True))
+        words = [" ".join(entry.get("terms", ())) for entry in entries]
+        self._connection.execute(
+            "SELECT store(%s, %s, %s, %s, %s::uuid[], %s::bigint[], %s, %s)",
+            (kind, namespace, writer, head, stores, numbers, bodies, words),
         )
 
     def pull(

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from nimad.errors import NimadError
+from nimad.human import user_name
 from nimad.importers.databases import has_tables, listed, open_database, rows, text, unpacked
 from nimad.importers.items import Event, Importer, Item, Part, Rejected, moment
-from nimad.importers.transcripts import user
 from nimad.model import Memory
 
 NAME, AGENT = "claude-mem.db", "claude-code"
@@ -83,7 +83,7 @@ def _memory(table: str, said: str, row: dict[str, Any]) -> Memory:
     at = moment(row["created_at_epoch"] or row["created_at"], extra)
     return Memory(
         said,
-        who=user() if asked else "claude-mem",
+        who=user_name() if asked else "claude-mem",
         timestamp=at,
         layer="input" if asked else "output",
         agent=AGENT,

@@ -5,13 +5,13 @@ What stands between calls of tools, and what programs put into a message, was sa
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import field
 from typing import Any
 
 from nimad.dataclass import dataclass
+from nimad.human import user_name
 from nimad.importers.items import Item, moment
 from nimad.model import DEFAULT_NAMESPACE, Memory
 
@@ -62,11 +62,6 @@ class Conversation:
     extra: dict[str, Any] = field(default_factory=dict)
     framed: bool = True
     """Whether programs put text of theirs into messages, as agents' do."""
-
-
-def user() -> str:
-    """The name of whoever imports: a transcript is theirs."""
-    return os.environ.get("USER") or os.environ.get("LOGNAME") or "user"
 
 
 def without_frames(text: str) -> str:
@@ -121,7 +116,7 @@ def _items(turn: dict[str, Message], about: Conversation, place: int) -> Iterato
         if (message := turn.get(role)) is None:
             continue
         extra = dict(about.extra)
-        who = message.who or (user() if role == "input" else about.assistant)
+        who = message.who or (user_name() if role == "input" else about.assistant)
         at = moment(message.time, extra)
         yield Item(
             message.key,

@@ -69,7 +69,7 @@ class ColumnsFollower:
             return True
         changes = self._records.changes(columns.seen, min(most, _CHANGES))
         # asked last: what was pruned while the changes were read would be missing from them
-        if columns.seen < self._records.pruned_to():
+        if changes is None or columns.seen < self._records.pruned_to():
             # By the ids that exist: of what the columns hold only times may change, and no id is
             # given twice, so nothing else needs to be read again.
             last = int(self._records.value("SELECT max(id) FROM memories") or 0)

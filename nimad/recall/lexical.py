@@ -160,6 +160,7 @@ def score_words(
     for term, held in _chosen(question, columns, terms, scope, watch).items():
         watch.check()
         sums.add_term(term, question, held=held > 0)
+    sums.weigh_terms()
     sums.add_dates(on_dates)
     for literal in question.literals:
         watch.check()
@@ -183,8 +184,9 @@ class _Sums:
         own: float32[n].
         best: what each term could add.
         unknown, holders, literal: see `LexicalScores`.
-        dated: float32[n], of the words that a date stands for; None before the first.
-        best_dated: what they could add.
+        told: (rows, counts) and rarity of each term that is held; those of the words that a date
+            stands for are in `told_dated`.
+        dated: float32[n], of these; None without any.
         fresh: the rows that terms gave their first score; None where something else did, too.
     """
 
@@ -196,10 +198,11 @@ class _Sums:
     best: list[float] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
     holders: dict[str, Numbers] = field(default_factory=dict)
+    told: list[tuple[tuple[Numbers, Counts], float]] = field(default_factory=list)
+    told_dated: list[tuple[tuple[Numbers, Counts], float]] = field(default_factory=list)
     dated: Floats | None = None
-    best_dated: float = 0.0
     literal: Floats | None = None
-    fresh: list[Numbers] | None = field(default_factory=list)
+    fresh: Numbers | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -210,7 +213,7 @@ class _Sums:
             self.own = np.zeros(self.columns.count, np.float32)
 
     def add_term(self, term: str, question: ParsedQuery, *, held: bool) -> None:
-        """Add BM25 of one term to the rows that hold it."""
+        """Look up who holds a term, to be weighed together with the others."""
         rows, counts = self._holders(term) if held else _NOBODY
         self.holders[term] = rows
         rarity = self._rarity(len(rows)) * question.factors.get(term, 1.0)
@@ -218,26 +221,30 @@ class _Sums:
             if term not in question.met:
                 self.unknown.add(term)
                 self.best.append(rarity)
-            return
-        k1, b = self.scope.k1, self.scope.b
-        weights = (rarity, k1 + 1, k1, 1 - b, b, self.scope.average)
-        words = self.columns.word_parts
-        if term in question.dated:
-            if self.dated is None:
-                self.dated = np.zeros_like(self.own)
-            _KERNELS.weigh(self.dated, rows, counts, words, weights)
-            self.best_dated += rarity
+        elif term in question.dated:
+            self.told_dated.append(((rows, counts), rarity))
         else:
-            fresh = _KERNELS.weigh(self.own, rows, counts, words, weights)
-            if self.fresh is not None:
-                self.fresh.append(fresh)
+            self.told.append(((rows, counts), rarity))
             self.best.append(rarity)
+
+    def weigh_terms(self) -> None:
+        """Add BM25 of the terms to the rows that hold them."""
+        self.fresh = self._weigh(self.own, self.told)
+        if self.told_dated:
+            self.dated = np.zeros_like(self.own)
+            self._weigh(self.dated, self.told_dated)
+
+    def _weigh(self, own: Floats, told: list[tuple[tuple[Numbers, Counts], float]]) -> Numbers:
+        k1, b = self.scope.k1, self.scope.b
+        weights = (k1 + 1, k1, 1 - b, b, self.scope.average)
+        held, rarities = [each for each, _ in told], [rarity for _, rarity in told]
+        return _KERNELS.weigh(own, held, self.columns.word_parts, rarities, weights)
 
     def rows(self) -> Numbers:
         """The rows with a score."""
         if self.fresh is None:
             return np.flatnonzero(self.own).astype(np.uint32)
-        return np.concatenate([_NOBODY[0], *self.fresh])
+        return self.fresh
 
     def add_dates(self, on_dates: Mapping[str, Flags]) -> None:
         """Add what dates are worth, by their words or by the times of the rows."""
@@ -253,7 +260,10 @@ class _Sums:
                 best += rarity
         self.own += np.maximum(worth, timed)
         self.fresh = None
-        self.best.append(max(self.best_dated, best))
+        best_dated = 0.0
+        for _, rarity in self.told_dated:  # one after the other, as `measure`
+            best_dated += rarity
+        self.best.append(max(best_dated, best))
 
     def add_literal(self, literal: str, texts: Texts) -> None:
         """Add the rarity of a literal to the rows whose texts hold it."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nimad.dataclass import dataclass
 from nimad.errors import Degraded, WordsDamaged
+from nimad.index.quantise import Query
 from nimad.index.rowsets import distinct
 from nimad.recall import evidence, lexical
 from nimad.recall.columns import NONE, Columns, Rows
@@ -281,7 +282,8 @@ class Scoring:
         if query.around:  # what is wanted, and a little of what it is about
             mixed = parts[0] + AROUND * parts[1]
             vector = mixed / max(float(np.linalg.norm(mixed)), 1e-6)
-        if not vector.any():
+        asked = Query.of(vector, context.blocks.dims)
+        if asked is None:
             return None
         weights = self._weights
         extra = None
@@ -293,7 +295,7 @@ class Scoring:
                 lambda rows: unit * worth_of(bonuses, bonuses, rows),
             )
         about = SemanticQuery(
-            query=vector,
+            query=asked,
             scope=context.scope,
             words=words,
             same=same,

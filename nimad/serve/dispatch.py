@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from nimad.disk.failures import missing
 from nimad.errors import InvalidRequest, NamespaceDenied, NimadError, ReplyTooLarge, UnknownMethod
 from nimad.limits import is_lengthy
 from nimad.namespaces import Namespaces
@@ -146,6 +147,10 @@ class Dispatcher:
             if error.wire == NimadError.wire:
                 log.error("%s: %s", verb.name, error.message)
             return protocol.error_reply(request.id, error), error.code
+        except FileNotFoundError as error:
+            gone = missing(error)
+            log.error("%s: %s", verb.name, gone.message)
+            return protocol.error_reply(request.id, gone), gone.code
         except BaseException as error:  # SystemExit would end the loop, and the daemon with it
             frames = "".join(traceback.format_tb(error.__traceback__)).rstrip()
             log.error("the verb %s failed: %s\n%s", verb.name, describe(error), frames)

@@ -87,7 +87,7 @@ ENTRIES: dict[str, params.Spec] = {
         "by": Param(_key, None),
         "stamp": Param(_STAMP),
     },
-    "tombstones": {**_ENTRY, "purge": Param(params.flag)},
+    "tombstones": {**_ENTRY, "purge": Param(checks.flag)},
 }
 """What a row of each kind holds."""
 _MADE: dict[str, Callable[..., Any]] = {

@@ -56,6 +56,8 @@ KNOWN = {
     "prefix": Param(checks.text(MAX_KEY, empty=True), ""),
     "after": Param(checks.text(MAX_KEY, empty=True), ""),
     "limit": Param(checks.integer(1, MOST), MOST),
+    "session": Param(checks.text(MAX_NAME), None),
+    "namespace": Param(checks.text(MAX_NAME), None),
 }
 PUT = {
     **ORIGIN,
@@ -67,7 +69,7 @@ PUT = {
     ),
     "links_gone": Param(params.many(0, MOST, "keys", _KEY), []),
     "refused": Param(params.many(0, MOST, "notes", _rows(_KEY, checks.text(MAX_REASON))), []),
-    "first": Param(params.flag, False),
+    "first": Param(checks.flag, False),
 }
 
 
@@ -85,12 +87,16 @@ class ImportVerbs:
         ]
 
     def known(self, call: Call) -> dict[str, Any]:
-        """What is stored of a source, by key; no name where nothing is known of it."""
-        origin = _origin(call.params)
+        """What is stored of a source, by key; no name where nothing is known of it.  Of a session:
+        what was captured of it."""
+        given = call.params
+        if given["session"] is not None:
+            space = given["namespace"] or call.home
+            return self._imports.captured(space, given["session"], given["after"], given["limit"])
+        origin = _origin(given)
         source = self._imports.find(origin)
         if source is None:
             return {"name": None, "items": [], "links": [], "next": None}
-        given = call.params
         return self._imports.known(source, given["prefix"], given["after"], given["limit"])
 
     def put(self, call: Call) -> dict[str, Any]:

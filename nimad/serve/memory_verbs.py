@@ -27,8 +27,7 @@ from nimad.limits import (
     MAX_IDS,
     MAX_IMPORT,
     MAX_PAYLOAD,
-    MAX_RECORD,
-    MAX_RECORD_NODES,
+    MAX_RECORD_FILE,
     MAX_RESULTS,
     MAX_TURNS,
 )
@@ -50,11 +49,11 @@ _ZONE = Param(params.zone, None)
 _ID = checks.integer(1, 2**63 - 1)
 
 _OFFSET = Param(checks.integer(0, 2**53), None)
-GET = {"id": Param(_ID), "offset": _OFFSET, "context": Param(params.flag, False)}
+GET = {"id": Param(_ID), "offset": _OFFSET, "context": Param(checks.flag, False)}
 SIMILAR = {
     "id": Param(_ID),
     "k": Param(checks.integer(1, MAX_RESULTS), None),
-    "dense": Param(params.flag, False),
+    "dense": Param(checks.flag, False),
 }
 RELATED = {
     "id": Param(_ID),
@@ -73,7 +72,7 @@ EXPORT = {
 
 IMPORT = {
     "memories": Param(params.many(1, MAX_IMPORT, "memories"), None),
-    "size": Param(checks.integer(2, MAX_RECORD), None),
+    "size": Param(checks.integer(2, MAX_RECORD_FILE), None),
     "where": Param(checks.text(MAX_NAME), None),
     "namespace": _NAME,
     "time_zone": _ZONE,
@@ -87,9 +86,9 @@ FORGET = {
     "ids": Param(params.many(1, MAX_IDS, "ids", _ID), []),
     "where": Param(selection.read, None),
     "time_zone": _ZONE,
-    "purge": Param(params.flag, False),
-    "all_forgotten": Param(params.flag, False),
-    "dry_run": Param(params.flag, False),
+    "purge": Param(checks.flag, False),
+    "all_forgotten": Param(checks.flag, False),
+    "dry_run": Param(checks.flag, False),
 }
 
 
@@ -258,7 +257,7 @@ class MemoryVerbs:
         try:
             with open(os.dup(fds[0]), "rb") as file:  # noqa: PTH123
                 file.seek(0)
-                return protocol.decode(file.read(size), MAX_RECORD_NODES)
+                return protocol.decode_record(file.read(size))
         except OSError as error:
             raise UsageError(detail=f"the descriptor cannot be read: {error.strerror}") from None
 

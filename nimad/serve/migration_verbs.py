@@ -30,7 +30,7 @@ ATTACH = {
     "batch_size": Param(checks.integer(0, MAX_BATCH), None),
     "start_offset": Param(checks.integer(0, 2**53), 0),
     "name": Param(params.source_name, None),
-    "dry_run": Param(params.flag, False),
+    "dry_run": Param(checks.flag, False),
     "time_zone": Param(params.zone_name, None),
 }
 APPEND = {

@@ -34,23 +34,30 @@ Spec = Mapping[str, Param]
 def read(verb: str, spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
     """Every parameter of `spec`, checked; null counts as not given.  Raises UsageError that names
     the verb and the parameter: unknown, missing, or out of range."""
-    for name in given:
-        if name not in spec:
-            near = difflib.get_close_matches(name[:100], spec, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise UsageError(detail=f"{verb} takes no {shown(name)}{hint}")
-    values: dict[str, Any] = {}
+    values = read_given(verb, spec, given)
     for name, param in spec.items():
-        value = given.get(name)
-        if value is None:
+        if name not in values:
             if param.default is REQUIRED:
                 raise UsageError(detail=f"{verb} needs {name}")
             values[name] = param.default
-            continue
-        try:
-            values[name] = param.check(value)
-        except ValueError as error:
-            raise UsageError(detail=f"{verb}: {name} {error}, not {shown(value)}") from None
+    return values
+
+
+def read_given(verb: str, spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that are given, checked, in their order.  Raises as `read`, but for what is
+    missing."""
+    if not given.keys() <= spec.keys():
+        name = next(name for name in given if name not in spec)
+        near = difflib.get_close_matches(name[:100], spec, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(detail=f"{verb} takes no {shown(name)}{hint}")
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if value is not None:
+            try:
+                values[name] = spec[name].check(value)
+            except ValueError as error:
+                raise UsageError(detail=f"{verb}: {name} {error}, not {shown(value)}") from None
     return values
 
 
@@ -75,13 +82,6 @@ def source_name(value: Any) -> str:
         raise ValueError("must be a name of letters, digits, and . _ - @ +")
     if value.startswith((".", "-")):
         raise ValueError("must not begin with a dot or a dash")
-    return value
-
-
-def flag(value: Any) -> bool:
-    """true or false."""
-    if not isinstance(value, bool):
-        raise ValueError("must be true or false")
     return value
 
 

@@ -68,12 +68,12 @@ QUERY = {
     "before": Param(params.date, None),
     "as_of": Param(params.date, None),
     "time_zone": Param(params.zone, None),
-    "context": Param(params.flag, False),
+    "context": Param(checks.flag, False),
     "strictness": Param(checks.number(0, 1), None),
     "goal": Param(params.goal, None),
     "budget": Param(checks.integer(1, MAX_BUDGET), None),
-    "explain": Param(params.flag, False),
-    "fleet": Param(params.flag, False),
+    "explain": Param(checks.flag, False),
+    "fleet": Param(checks.flag, False),
 }
 
 

@@ -62,14 +62,14 @@ AFFECTS = ("SEEKING", "RAGE", "FEAR", "LUST", "CARE", "PANIC", "PLAY")
 STEP = {
     "n": Param(checks.integer(1, 50), 1),
     "affect": Param(params.many(0, len(AFFECTS), "affects", checks.choice(*AFFECTS)), []),
-    "dry_run": Param(params.flag, False),
+    "dry_run": Param(checks.flag, False),
     "namespace": _NAME,
 }
 
 
 DREAM = {
     "seconds": Param(checks.number(0, 3600), 10),
-    "dry_run": Param(params.flag, False),
+    "dry_run": Param(checks.flag, False),
 }
 SUGGESTIONS = {"k": Param(checks.integer(1, 100), 20), "namespace": _NAME}
 

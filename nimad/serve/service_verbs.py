@@ -23,7 +23,7 @@ from nimad.store import backups
 
 BACKUP = {"path": Param(params.path)}
 GONE = {"paths": Param(params.many(1, 1000, "paths", params.path))}
-STATUS = {"history": Param(params.flag, False)}
+STATUS = {"history": Param(checks.flag, False)}
 REBUILD = {"part": Param(checks.choice(*maintenance.PARTS, "all"))}
 
 

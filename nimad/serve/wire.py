@@ -45,10 +45,13 @@ def _source(value: Any) -> dict[str, Any]:
 
 
 def _blobs(value: Any) -> dict[str, bytes]:
-    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+    if not isinstance(value, dict) or not all(isinstance(v, str | bytes) for v in value.values()):
         raise ValueError("must hold base64 texts")
     try:
-        return {name: base64.b64decode(data, validate=True) for name, data in value.items()}
+        return {
+            name: data if isinstance(data, bytes) else base64.b64decode(data, validate=True)
+            for name, data in value.items()
+        }
     except (binascii.Error, ValueError):
         raise ValueError("must hold base64 texts") from None
 
@@ -154,11 +157,10 @@ def imported(
     """
     if not isinstance(fields, dict):
         raise UsageError(detail="a memory must be an object")
-    given = {
-        name: value
-        for name, value in params.read("a memory", IMPORT, fields).items()
-        if value is not None or (name in MOMENTS and name in fields)
-    }
+    given = params.read_given("a memory", IMPORT, fields)
+    if "text" not in given:
+        raise UsageError(detail="a memory needs text")
+    given |= {name: None for name in MOMENTS if name in fields and name not in given}
     given.pop("id", None)
     if "origin" not in fields:
         given["origin"] = "imported"
@@ -191,13 +193,13 @@ def _memory(verb: str, given: dict[str, Any], zone: tzinfo, notes: Counter[str])
     written."""
     kept: dict[str, Any] = {}
     for name in MOMENTS:
-        value = given.get(name)
+        if name not in given:
+            continue
+        value = given[name]
         try:
-            at, note = times.read(value, zone)
+            given[name], note = times.read(value, zone)
         except ValueError as error:
             raise UsageError(detail=f"{verb}: {name} {error}, not {shown(value)}") from None
-        if name in given:
-            given[name] = at
         if note:
             notes[note] += 1
         if note == times.NO_ZONE:

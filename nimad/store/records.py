@@ -468,8 +468,10 @@ class Records:
         return [r[0] for r in self.rows("SELECT name FROM segments ORDER BY created, name")]
 
     def hot(self) -> list[tuple[int, bytes]]:
-        """(id, float16 vector) of the memories that no segment holds yet, by id."""
-        return self.rows("SELECT id, vector FROM hot ORDER BY id")
+        """(id, float16 vector) of the memories that no segment holds yet, by id; damaged ones are
+        left out."""
+        found = self.rows("SELECT id, vector, checksum FROM hot ORDER BY id")
+        return [row[:2] for row in found if row[2] in (None, rows.row_checksum(*row[:2]))]
 
     def tombstones(self) -> NDArray[np.int64]:
         """int64[n]: forgotten ids that a listed segment may still hold, sorted."""
@@ -485,15 +487,14 @@ class Records:
         """Changes up to this number are gone: who is behind it must be rebuilt."""
         return int(self.meta("pruned_to") or 0)
 
-    def changes(self, after: int, limit: int) -> list[Change]:
-        """Up to `limit` changes after a sequence number, in order."""
-        sql = "SELECT seq, op, kind, first, last FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
-        return [Change(*row) for row in self.rows(sql, (after, limit))]
+    def changes(self, after: int, limit: int) -> list[Change] | None:
+        """Up to `limit` changes after a number, in order; None when one is not what was written."""
+        sql = "SELECT seq, op, kind, first, last, checksum FROM changes WHERE seq > ?"
+        found = self.rows(f"{sql} ORDER BY seq LIMIT ?", (after, limit))
+        whole = all(known in (None, rows.row_checksum(*row)) for *row, known in found)
+        return [Change(*row) for *row, _ in found] if whole else None
 
     def counts(self) -> dict[str, int]:
         """How many memories, turns and relations there are."""
-        row = self.rows(
-            "SELECT (SELECT count(*) FROM memories), (SELECT count(*) FROM turns WHERE listed),"
-            " (SELECT count(*) FROM relations)"
-        )[0]
-        return dict(zip(("memories", "turns", "relations"), row, strict=True))
+        tables = {"memories": "memories", "turns": "turns WHERE listed", "relations": "relations"}
+        return {name: self.value(f"SELECT count(*) FROM {of}") for name, of in tables.items()}

@@ -38,6 +38,7 @@ _TURN, _SOURCE, _ORIGIN = (_PLACE[name] for name in ("turn", "source", "origin")
 """Places of what is shown otherwise than it is stored."""
 _MOMENT_PLACES = [*_DATE_PLACES, _PLACE["last_accessed"]]
 _ALL = operator.attrgetter(*FIELDS)
+_packed = operator.itemgetter(*(_PLACE[name] for name in ("tags", "extra", "summary", "source")))
 _COLUMN = {name: RENAMED.get(name, name) for name in FIELDS}
 INTERNED_COLUMNS = tuple(_COLUMN[name] for name in INTERNED)
 SHOWN = {name: f"m.{_COLUMN[name]}" for name in FIELDS}
@@ -178,6 +179,11 @@ def blob_checksum(name: bytes, data: bytes) -> int:
     return zlib.crc32(data, zlib.crc32(name))
 
 
+def row_checksum(*values: Any) -> int:
+    """The checksum of a row of any other table."""
+    return zlib.crc32(ascii(values).encode())
+
+
 def is_damaged(row: Row) -> bool:
     """Whether a row of SELECT is not what was written; one without a checksum passes."""
     *stored, turn, source, origin, known = row
@@ -199,9 +205,7 @@ def from_row(row: Row) -> Memory:
         values = repaired
     kind = DamagedMemory if damaged else Memory
     memory = kind(*values)  # as it is stored; what is packed is unpacked below
-    tags, extra, summary, source = (
-        values[_PLACE[name]] for name in ("tags", "extra", "summary", "source")
-    )
+    tags, extra, summary, source = _packed(values)
     try:
         memory.tags = tuple(json.loads(tags)) if tags is not None else ()
         memory.extra = json.loads(extra) if extra is not None else None

@@ -47,7 +47,9 @@ WHERE id IN (SELECT id FROM doomed) AND namespace IN (SELECT id FROM names WHERE
 """
 
 _LOG = f"""
-INSERT INTO changes (seq, op, kind, first, last) SELECT {last_number("changes")} + 1, ?, ?, ?, ?
+INSERT INTO changes (seq, op, kind, first, last, checksum)
+SELECT seq, ?1, ?2, ?3, ?4, row_checksum(seq, ?1, ?2, ?3, ?4)
+FROM (SELECT {last_number("changes")} + 1 AS seq)
 """
 
 TurnKey = tuple[str | None, *tuple[int, ...]]
@@ -107,7 +109,8 @@ class Transaction:
 
     def set_meta(self, key: str, value: Any) -> None:
         """Store a single value."""
-        self.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+        sql = "INSERT OR REPLACE INTO meta (key, value, checksum) VALUES (?, ?, ?)"
+        self.execute(sql, (key, value, rows.row_checksum(key, value)))
 
     # --- adding -------------------------------------------------------------------------------
 
@@ -131,9 +134,8 @@ class Transaction:
         made: list[rows.Row] = []
         members: list[tuple[int, Memory]] = []
         turns = self._turn_ids(memories, source or 0)
-        for number, memory in enumerate(memories, first):
+        for number, (memory, turn) in enumerate(zip(memories, turns, strict=True), first):
             memory.id = number
-            turn = turns.get(self._turn_key(memory)) if turns else None
             if turn is not None and seat and memory.layer in TURN_ROLES:
                 members.append((turn, memory))
             made.append(rows.to_row(memory, self._names, turn, source or board))
@@ -168,13 +170,15 @@ class Transaction:
     def _next_id(self, table: str) -> int:
         return int(self.rows(f"SELECT {last_number(table)}")[0][0]) + 1
 
-    def _turn_key(self, memory: Memory) -> TurnKey:
-        scope = (memory.namespace, memory.conversation, memory.session)
-        return (memory.turn, *(self._names.id(name) or 0 for name in scope))
-
-    def _turn_ids(self, memories: Sequence[Memory], source: int) -> dict[TurnKey, int]:
-        """The ids of the turns that these memories name, made where they are new."""
-        wanted = dict.fromkeys(self._turn_key(m) for m in memories if m.turn is not None)
+    def _turn_ids(self, memories: Sequence[Memory], source: int) -> list[int | None]:
+        """The id of the turn that each memory names, made where it is new."""
+        keys: list[TurnKey | None] = [
+            None
+            if m.turn is None
+            else (m.turn, *map(self.name_id, (m.namespace, m.conversation, m.session)))
+            for m in memories
+        ]
+        wanted = dict.fromkeys(key for key in keys if key is not None)
         names = list(dict.fromkeys(key[0] for key in wanted))
         ids: dict[TurnKey, int] = {}
         for start in range(0, len(names), CHUNK):
@@ -186,11 +190,14 @@ class Transaction:
             )
             for number, name, *scope in self.rows(sql, (source, *part)):
                 ids[(name, *scope)] = number
-        for key in wanted:
-            if key not in ids:
-                columns = ("name", "namespace", "conversation", "session")
-                ids[key] = self._add_turn(source=source, **dict(zip(columns, key, strict=True)))
-        return ids
+        new = [key for key in wanted if key not in ids]
+        if new:
+            made = list(enumerate(new, self._next_id("turns")))
+            columns = "id, source, name, namespace, conversation, session"
+            sql = f"INSERT INTO turns ({columns}) VALUES (?, ?, ?, ?, ?, ?)"
+            self.many(sql, [(number, source, *key) for number, key in made])
+            ids |= {key: number for number, key in made}
+        return [None if key is None else ids[key] for key in keys]
 
     def _add_turn(self, **columns: Any) -> int:
         return self.insert("turns", id=self._next_id("turns"), **columns)
@@ -400,7 +407,8 @@ class Transaction:
 
     def add_hot(self, vectors: Iterable[tuple[int, bytes]]) -> None:
         """Keep vectors (float16 bytes) until a segment holds them."""
-        self.many("INSERT OR REPLACE INTO hot (id, vector) VALUES (?, ?)", vectors)
+        sql = "INSERT OR REPLACE INTO hot (id, vector, checksum) VALUES (?, ?, ?)"
+        self.many(sql, ((*row, rows.row_checksum(*row)) for row in vectors))
 
     def list_segment(self, info: Any, created: int) -> None:
         """Make a durable segment file count; its rows leave `hot`."""

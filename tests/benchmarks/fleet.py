@@ -20,12 +20,12 @@ from tests.fleet.postgres import Postgres
 WORDS = [f"{a}{b}" for a in "bdfgklmnprstvz" for b in ("ano", "ero", "ilo", "uma", "ola", "iren")]
 
 
-def fill(board: Board, first: int, count: int) -> None:
+def fill(board: Board, first: int, count: int, namespace: str = "family") -> None:
     """Import generated memories of about 60 characters."""
     drawn = random.Random(first)
     for start in range(first, first + count, 500):
         lines = [
-            {"text": f"{n} {' '.join(drawn.choices(WORDS, k=10))}", "namespace": "family"}
+            {"text": f"{n} {' '.join(drawn.choices(WORDS, k=10))}", "namespace": namespace}
             for n in range(start, min(start + 500, first + count))
         ]
         board.call("import", memories=lines)

@@ -64,6 +64,16 @@ def python(checkout: Path) -> str:
     return str(checkout / ".venv" / "bin" / "python")
 
 
+def connected(process: subprocess.Popen[bytes], socket: Path) -> Client:
+    """A client of a daemon that was just started."""
+    while process.poll() is None:
+        try:
+            return Client(socket, 60)
+        except OSError:
+            time.sleep(0.01)
+    raise RuntimeError("the daemon ended")
+
+
 class Asked:
     """A daemon of one checkout with a store of its own."""
 
@@ -74,7 +84,7 @@ class Asked:
         command = [python(checkout), "-m", "nimad.daemon", "--foreground", *paths]
         command += ["--config", str(place / "nimad.yaml")]
         self.process = subprocess.Popen(command, cwd=checkout, stderr=subprocess.DEVNULL)
-        self.client = self._connected(place / "socket")
+        self.client = connected(self.process, place / "socket")
         self.spent = 0.0
         self.best = [float("inf")] * QUESTIONS
 
@@ -86,14 +96,6 @@ class Asked:
             self.client.call("query", text=question)
             self.best[place] = min(self.best[place], time.perf_counter() - began)
         self.spent += self._seconds() - before
-
-    def _connected(self, socket: Path) -> Client:
-        while self.process.poll() is None:
-            try:
-                return Client(socket, 60)
-            except OSError:
-                time.sleep(0.01)
-        raise RuntimeError("the daemon ended")
 
     def _seconds(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()

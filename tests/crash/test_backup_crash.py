@@ -17,6 +17,7 @@ from nimad.core.store import MemoryStore
 from nimad.model import Memory
 from nimad.store import backups
 from tests import forked
+from tests.threads import PATIENCE
 
 QUICK = Config().replace(embedder="hash", graph__engine="none")
 BACKUP = """
@@ -41,7 +42,7 @@ def run(script: str, *arguments: str, crash_at: str = "", given: Path | None = N
             env=environment,
             stdin=stdin,
             capture_output=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode

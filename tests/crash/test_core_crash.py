@@ -16,6 +16,7 @@ from nimad.config import Config
 from nimad.core import maintenance, status
 from nimad.core.store import MemoryStore
 from tests import forked
+from tests.threads import PATIENCE
 
 SECRET = "qxzvworm under the plank"
 
@@ -42,7 +43,7 @@ def run(state: Path, work: str, crash_at: str | None = None) -> int:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode

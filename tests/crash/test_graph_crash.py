@@ -17,6 +17,7 @@ from nimad.core.store import MemoryStore
 from nimad.keys import ENGINES
 from nimad.model import Memory, Relation
 from tests import forked
+from tests.threads import PATIENCE
 from tests.unit.test_graph import COUNT, KUZU_RUNS
 
 POINTS = ("graph.built", "graph.swap", "graph.swapped")
@@ -81,7 +82,7 @@ def test_a_crash_at_a_named_point(tmp_path: Path, point: str, engine: str) -> No
         [sys.executable, "-c", WORK, state, engine, "1"],
         env={**os.environ, "NIMAD_CRASH_AT": point},
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert check_whole(state, engine) == (150 if point == "graph.swapped" else 100)
@@ -112,7 +113,7 @@ def test_an_engine_does_not_outlive_its_daemon(tmp_path: Path) -> None:
         pid = int(process.stdout.readline())
         assert Path(f"/proc/{pid}").exists()
         process.kill()
-    until = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE
     while alive(pid) and time.monotonic() < until:
         time.sleep(0.05)
     assert not alive(pid)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import random
-import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from tests.client import Client
 from tests.process import DaemonProcess
+from tests.threads import PATIENCE, side_by_side
 
 CLIENTS = 8
 
@@ -47,16 +48,13 @@ def test_what_is_acknowledged_in_a_common_commit_is_there(
                     forgotten.add(gone)
 
     for kill in range(kills):
-        threads = [
-            threading.Thread(target=work, args=(kill * CLIENTS + n,)) for n in range(CLIENTS)
-        ]
-        for thread in threads:
-            thread.start()
-        time.sleep(random.Random(kill).uniform(0.2, 0.8))
-        daemon.kill()
-        for thread in threads:
-            thread.join(30)
-            assert not thread.is_alive()
+        with side_by_side(partial(work, kill * CLIENTS + n) for n in range(CLIENTS)):
+            enough, until = len(acknowledged) + 20, time.monotonic() + PATIENCE
+            while len(acknowledged) < enough:
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            time.sleep(random.Random(kill).uniform(0.2, 0.8))
+            daemon.kill()
         daemon.start()
         assert daemon.call("doctor")["problems"] == []
         if kill % 10 == 0 or kill == kills - 1:  # what was there before, too

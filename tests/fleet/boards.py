@@ -16,10 +16,12 @@ from nimad.client.connection import Connection
 from nimad.config import load
 from nimad.errors import NimadError
 from nimad.hub.main import main as nimad_hub
+from nimad.hub.schema import KINDS, PARTITIONS
 from nimad.hub.session import Hub
 from nimad.sync.main import Helper
 from tests.fleet.postgres import Postgres
 from tests.process import DaemonProcess
+from tests.threads import PATIENCE
 
 CONFIG = "embedder: hash\ngraph.engine: none\n"
 
@@ -36,6 +38,32 @@ def make_hub(postgres: Postgres, boards: Mapping[str, Mapping[str, str]]) -> dic
     with contextlib.redirect_stdout(io.StringIO()) as told:
         assert nimad_hub(["init", postgres.url(), *given]) == 0
     return dict(re.findall(r"^(\S+): password (\S+)$", told.getvalue(), re.MULTILINE))
+
+
+def spread(hub: Postgres, shards: Sequence[Postgres]) -> None:
+    """What docs/fleet.md says: each shard is a hub of its own, whose partitions are those here.
+
+    Never the table that they are of: postgres_fdw deletes by a row's place in its file, which is
+    that of other rows in other partitions.
+    """
+    for n, shard in enumerate(shards):
+        shard.execute("CREATE DATABASE nimad", database="postgres")
+        assert nimad_hub(["init", shard.url()]) == 0
+        hub.execute(
+            "CREATE EXTENSION IF NOT EXISTS postgres_fdw",
+            f"CREATE SERVER shard{n} FOREIGN DATA WRAPPER postgres_fdw OPTIONS"
+            f" (host '127.0.0.1', port '{shard.port}', dbname 'nimad', batch_size '500')",
+            f"CREATE USER MAPPING FOR PUBLIC SERVER shard{n} OPTIONS"
+            " (user 'postgres', password_required 'false')",
+        )
+    for table in KINDS:
+        for n in range(PARTITIONS):
+            hub.execute(
+                f"DROP TABLE nimad.{table}_{n}",
+                f"CREATE FOREIGN TABLE nimad.{table}_{n} PARTITION OF nimad.{table} FOR VALUES"
+                f" WITH (MODULUS {PARTITIONS}, REMAINDER {n}) SERVER shard{n % len(shards)}"
+                f" OPTIONS (schema_name 'nimad', table_name '{table}_{n}')",
+            )
 
 
 class Board:
@@ -122,7 +150,7 @@ class Board:
         for process in (self.helper, self.daemon.process):
             if process is not None and process.poll() is None:
                 process.kill()
-                process.wait(10)
+                process.wait(PATIENCE)
 
 
 def settle(boards: Sequence[Board], rounds: int = 3) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
-import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 from tests.client import RemoteFailure
 from tests.fleet.boards import Board, make_hub
 from tests.fleet.postgres import Postgres, need_postgres
+from tests.threads import Background, Callers, hang_up, until_hung_up
 
 pytestmark = pytest.mark.fleet
 OTHER = uuid.UUID(int=7)
@@ -23,35 +22,28 @@ OTHER = uuid.UUID(int=7)
 LONE = '"\\ud800"'
 
 
-class Wire:
+class Wire(Callers):
     """A proxy on a port of 127.0.0.1 that keeps every byte."""
 
     def __init__(self, port: int) -> None:
         self.seen = bytearray()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        listener = socket.create_server(("127.0.0.1", 0))
+        super().__init__(listener, self._hand_on)
         self._target = port
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.port: int = listener.getsockname()[1]
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            far = socket.create_connection(("127.0.0.1", self._target))
-            for one, two in ((near, far), (far, near)):
-                threading.Thread(target=self._copy, args=(one, two), daemon=True).start()
+    def _hand_on(self, near: socket.socket) -> None:
+        far = socket.create_connection(("127.0.0.1", self._target))
+        with far, Background(self._copy, near, far):
+            self._copy(far, near)
 
     def _copy(self, one: socket.socket, two: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        with until_hung_up():
             while data := one.recv(1 << 16):
                 self.seen += data
                 two.sendall(data)
-        two.close()
-
-    def close(self) -> None:
-        self._listener.close()
+        for each in (one, two):
+            hang_up(each)
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +56,8 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def wire(postgres: Postgres) -> Iterator[Wire]:
-    made = Wire(postgres.port)
-    yield made
-    made.close()
+    with Wire(postgres.port) as made:
+        yield made
 
 
 @pytest.fixture

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nimad.errors import HubUnusable
-from nimad.hub.main import main as nimad_hub
-from nimad.hub.schema import KINDS, PARTITIONS
-from tests.fleet.boards import Board, make_hub
+from tests.fleet.boards import Board, make_hub, spread
 from tests.fleet.postgres import Postgres, need_postgres
 
 pytestmark = pytest.mark.fleet
@@ -21,36 +20,16 @@ SPACES = [f"space{n}" for n in range(12)]
 @pytest.fixture
 def servers() -> Iterator[list[Postgres]]:
     need_postgres()
-    made = [Postgres(fsync="off").start() for _ in range(SHARDS + 1)]
+    made = [Postgres(fsync="off", log_statement="mod").start() for _ in range(SHARDS + 1)]
     yield made
     for each in made:
         each.finish()
 
 
-def spread(hub: Postgres, shards: list[Postgres]) -> None:
-    """What docs/fleet.md says: each shard is a hub of its own, whose partitions are those here.
-
-    Never the table that they are of: postgres_fdw deletes by a row's place in its file, which is
-    that of other rows in other partitions.
-    """
-    for n, shard in enumerate(shards):
-        shard.execute("CREATE DATABASE nimad", database="postgres")
-        assert nimad_hub(["init", shard.url()]) == 0
-        hub.execute(
-            "CREATE EXTENSION IF NOT EXISTS postgres_fdw",
-            f"CREATE SERVER shard{n} FOREIGN DATA WRAPPER postgres_fdw OPTIONS"
-            f" (host '127.0.0.1', port '{shard.port}', dbname 'nimad', batch_size '500')",
-            f"CREATE USER MAPPING FOR PUBLIC SERVER shard{n} OPTIONS"
-            " (user 'postgres', password_required 'false')",
-        )
-    for table in KINDS:
-        for n in range(PARTITIONS):
-            hub.execute(
-                f"DROP TABLE nimad.{table}_{n}",
-                f"CREATE FOREIGN TABLE nimad.{table}_{n} PARTITION OF nimad.{table} FOR VALUES"
-                f" WITH (MODULUS {PARTITIONS}, REMAINDER {n}) SERVER shard{n % SHARDS}"
-                f" OPTIONS (schema_name 'nimad', table_name '{table}_{n}')",
-            )
+def inserts(shards: list[Postgres]) -> int:
+    """How many statements have put memories into the servers' partitions."""
+    logs = ((shard.place / "log").read_text() for shard in shards)
+    return sum(len(re.findall(r"execute \w+: INSERT INTO nimad\.memories_", log)) for log in logs)
 
 
 def test_a_namespace_is_on_one_server_and_others_do_without_it(
@@ -99,6 +78,11 @@ def test_a_namespace_is_on_one_server_and_others_do_without_it(
                 board.round(0)
         assert all(home.export(space) == car.export(space) for space in SPACES)
         assert [line["text"] for line in car.export(SPACES[0])] == [f"late in {SPACES[0]}"]
+        before = inserts(shards)
+        lines = [{"text": f"one of {n}", "namespace": SPACES[0]} for n in range(50)]
+        home.call("import", memories=lines)
+        home.round(0)
+        assert inserts(shards) == before + 1, "rows are not sent many at a time"
     finally:
         home.finish()
         car.finish()

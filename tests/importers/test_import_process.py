@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.process import DaemonProcess
+from tests.threads import Background, setting
 
 pytestmark = pytest.mark.slow
 NIMACTL = str(Path(sys.executable).parent / "nimactl")
@@ -94,9 +95,7 @@ def test_nimad_takes_a_large_export_in_little_memory(
             told = Path(f"/proc/{pid}/status").read_text()
             peak = max(peak, int(told.partition("RssAnon:")[2].split()[0]))
 
-    watching = threading.Thread(target=watch)
-    watching.start()
-    try:
+    with Background(watch), setting(done):
         subprocess.run(command(daemon, large), capture_output=True, check=True)
         rnd = random.Random(3)
         for _ in range(50):
@@ -107,9 +106,6 @@ def test_nimad_takes_a_large_export_in_little_memory(
         while daemon.call("status")["blocks"]["hot"] >= 2000:  # until they are sealed
             assert time.monotonic() < deadline
             time.sleep(0.2)
-    finally:
-        done.set()
-        watching.join()
     assert peak < LIMIT_MB * 1000, peak
 
 

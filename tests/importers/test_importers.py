@@ -378,6 +378,41 @@ def test_transcripts_alone_and_other_ways_to_name_a_source(
         assert found is not None and found.kind == "claude-code", path
 
 
+def test_a_turn_that_was_captured_does_not_come_again(
+    run: Run, store: Store, tmp_path: Path
+) -> None:
+    lines = [
+        {
+            "sessionId": "s1",
+            "uuid": f"u{number}",
+            "type": kind,
+            "timestamp": f"2026-11-01T10:00:0{number}.000Z",
+            "message": {"role": kind, "content": f"said {number}"},
+        }
+        for number, kind in enumerate(("user", "assistant") * 3)
+    ]
+    transcript = tmp_path / "s1.jsonl"
+    transcript.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    captured = [
+        {
+            "session": "s1",
+            "turn": f"u{number}",
+            "input": {"text": f"said {number}", "who": "maya"},
+            "output": {"text": f"said {number + 1}"},
+        }
+        for number in (0, 2)
+    ]
+    stored = store.call("capture", turns=captured)["turns"]
+    store.call("forget", ids=[stored[1]["ids"]["output"]])
+    for dry in (["--dry-run"], [], []):
+        before = store.texts()
+        report = run(transcript, *dry)
+        new = 2 if before == ["said 0", "said 1", "said 2"] else 0
+        assert [report[name] for name in ("added", "unchanged", "forgotten")] == [new, 5 - new, 1]
+    assert store.texts() == ["said 0", "said 1", "said 2", "said 4", "said 5"]
+    assert run(transcript, "--namespace", "other", "--name", "more")["added"] == 6
+
+
 def test_json_exports_of_databases(run: Run, store: Store, tmp_path: Path) -> None:
     """Nothing is gone that such an export does not tell."""
     exported = tmp_path / "export.json"

@@ -15,11 +15,12 @@ import pytest
 from nimad.health_check import health_check
 from tests import forked
 from tests.legacy import stores
+from tests.threads import PATIENCE
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "nimad.health_check", *map(str, arguments)]
-    return forked.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return forked.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def listing(directory: Path) -> dict[str, str]:

@@ -21,6 +21,7 @@ from nimad.openclaw import Wish, default_path, find_problems, read_wish
 from tests import forked
 from tests.legacy import stores
 from tests.process import DaemonProcess
+from tests.threads import PATIENCE
 
 Make = Callable[..., DaemonProcess]
 
@@ -187,7 +188,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 def settled(daemon: DaemonProcess, count: int) -> list[dict[str, Any]]:
     """The sources, when `count` are verified; fails after a while."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         found: list[dict[str, Any]] = daemon.call("migrate.status")["sources"]
         if [source["state"] for source in found] == ["verified"] * count:
@@ -233,7 +234,7 @@ def test_what_stands_in_the_way_is_logged_and_the_daemon_serves(
     wishes = {"backend": "ladybugdb", "auto_migrate": True, "path": str(tmp_path / "none")}
     claw = write(tmp_path / "openclaw.json", wishes)
     daemon = make_daemon("home", config=f"openclaw:\n  config: {claw}\n").start()
-    until = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE
     while "no auto-migration" not in daemon.log() and time.monotonic() < until:
         time.sleep(0.05)
     assert "nimactl migrate" in daemon.log()

@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -29,6 +28,7 @@ from nimad.legacy import snapshot as module
 from nimad.legacy.snapshot import Snapshot, take_snapshot
 from tests import forked
 from tests.legacy import stores
+from tests.threads import after
 
 WAL = "connection.execute('PRAGMA journal_mode=wal')\n"
 
@@ -196,11 +196,8 @@ def test_a_writer_that_leaves_while_it_is_copied(source: Path, scratch: Path) ->
         stores.create(source) if not source.exists() else None
         with stores.writer(source, WAL + "add(None)") as process:
             assert process.stdin
-            closer = threading.Timer(0.01, process.stdin.close)
-            closer.start()
-            with take_snapshot(source, scratch):
+            with after(0.01, process.stdin.close), take_snapshot(source, scratch):
                 pass
-            closer.join()
             process.wait()
         left = {path.name for path in source.parent.iterdir()}
         # A writer that could not clear up because it was being read leaves its log: that is its

@@ -6,11 +6,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import pytest
 from tests import forked
 from tests.process import DaemonProcess
 from tests.system.test_nimactl import Tool
+from tests.threads import Background, setting
 
 CONFIG = "embedder: hash\ngraph.engine: none\n"
 
@@ -65,15 +68,10 @@ def test_what_is_restored_is_what_was_there_at_the_backups_sequence(
             while not stop.wait(0.02):
                 client.call("remember", text="the kettle whistles", session="now")
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
+    with Background(write), setting(stop):
         time.sleep(0.2)
         made = tool.json("backup", tmp_path / "b.tar.gz")
         time.sleep(0.2)
-    finally:
-        stop.set()
-        writer.join()
     assert (tmp_path / "b.tar.gz").stat().st_mode & 0o777 == 0o600
     assert made["bytes"] == (tmp_path / "b.tar.gz").stat().st_size
     assert "is whole" in tool.run("backup", "--verify", tmp_path / "b.tar.gz")
@@ -113,6 +111,29 @@ def test_backups_in_a_directory_are_rotated_and_a_purge_names_those_left(
     assert (tmp_path / "fresh").exists() is False
     tool.run("backup", f"{tmp_path / 'fresh'}/")
     assert (tmp_path / "fresh").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_last_backup_in_which_a_memory_is_sound_is_never_rotated_away(
+    tool: Tool, tmp_path: Path
+) -> None:
+    place = tmp_path / "backups"
+    place.mkdir()
+    older, sound, damaged = (place / f"nimad-2020010{n}T000000Z.tar.gz" for n in (1, 2, 3))
+    for path in (older, sound):
+        assert tool.json("backup", path)["damaged"] == []
+    with closing(sqlite3.connect(tool.daemon.state / "records.sqlite")) as outside:
+        outside.execute("UPDATE memories SET text = 'x' || text WHERE id IN (5, 6)")
+        outside.commit()
+    assert tool.json("backup", damaged)["damaged"] == ["memory 5", "memory 6"]
+    assert "what was damaged before: memory 5" in tool.run("backup", "--verify", damaged)
+    told = tool.run("backup", f"{place}/", "--keep", 1)
+    assert "it holds what is damaged: memory 5" in told
+    assert f"kept {sound}, the last one in which this is sound: memory 5" in told
+    assert sound.exists() and not older.exists() and not damaged.exists()
+    tool.run("forget", 5, 6)
+    made = tool.json("backup", f"{place}/", "--keep", 1)
+    assert (made["damaged"], made["spared"]) == ([], []) and str(sound) in made["deleted"]
+    assert len(list(place.iterdir())) == 1
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ import pytest
 
 from tests.client import Client, RemoteFailure
 from tests.process import DaemonProcess
+from tests.threads import PATIENCE
 
 Make = Callable[..., DaemonProcess]
 
@@ -33,7 +34,7 @@ class Manager:
         self.sock.bind(str(path))
         self.environment = {"NOTIFY_SOCKET": str(path)}
 
-    def next(self, seconds: float = 20.0) -> list[str]:
+    def next(self, seconds: float = PATIENCE) -> list[str]:
         self.sock.settimeout(seconds)
         return self.sock.recv(4096).decode("utf-8").split("\n")
 
@@ -63,7 +64,7 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
 
 def nimad(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "nimad.daemon", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def test_help_names_every_exit_code() -> None:
@@ -159,7 +160,7 @@ def test_a_second_signal_stops_at_once(daemon: DaemonProcess) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             daemon.wait(0.7)
         daemon.signal(signal.SIGTERM)
-        assert daemon.wait(3) == 128 + signal.SIGTERM
+        assert daemon.wait() == 128 + signal.SIGTERM
     assert daemon.restart().call("status")["memories"] == 4
 
 
@@ -197,7 +198,7 @@ def test_hangup_applies_live_keys_and_names_those_that_need_a_restart(make_daemo
 
 def reload(daemon: DaemonProcess, until: str) -> None:
     daemon.signal(signal.SIGHUP)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while until not in daemon.log():
         assert time.monotonic() < deadline, daemon.log()
         time.sleep(0.02)
@@ -255,8 +256,10 @@ def test_it_feeds_the_watchdog_and_a_frozen_one_does_not(
 
 def test_no_manager_no_watchdog(make_daemon: Make) -> None:
     daemon = make_daemon(environment={"WATCHDOG_USEC": "200000", "WATCHDOG_PID": "1"}).start()
-    # Fed, it would be ten in each second; what follows a start is over in some second.
-    assert min(wakeups(daemon, 1.0) for _ in range(3)) <= 2
+    # Fed, it would be ten in each second; what follows a start ends.
+    deadline = time.monotonic() + PATIENCE
+    while wakeups(daemon, 1.0) > 2:
+        assert time.monotonic() < deadline
 
 
 def test_a_start_that_cannot_succeed_turns_callers_away(make_daemon: Make, tmp_path: Path) -> None:
@@ -276,7 +279,7 @@ def test_a_start_that_cannot_succeed_turns_callers_away(make_daemon: Make, tmp_p
                 command, pass_fds=[listener.fileno()], stderr=subprocess.DEVNULL, timeout=60
             )
             assert done.returncode == 78
-            caller.settimeout(5)
+            caller.settimeout(PATIENCE)
             assert caller.recv(1) == b""
         listener.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -329,7 +332,7 @@ def test_a_resting_daemon_sleeps_and_holds_no_compiler(make_daemon: Make) -> Non
     daemon = make_daemon(config="migration: {idle_seconds: 0.2}").start()
     daemon.call("remember", text="The lake was frozen over")
     daemon.call("query", text="was the lake frozen?")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while wakeups(daemon, 0.8) > 0:
         assert time.monotonic() < deadline, "what follows a change ends"
     assert wakeups(daemon, 2.0) <= 2
@@ -422,7 +425,7 @@ def storm(daemon: DaemonProcess, seed: int, number: int) -> None:
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock,
             contextlib.suppress(BrokenPipeError, ConnectionResetError),  # a frame was too large
         ):
-            sock.settimeout(20)
+            sock.settimeout(PATIENCE)
             sock.connect(str(daemon.socket))
             sock.sendall(b"".join(frame + b"\n" for _, frame in chunk))
             end = chance.random()
@@ -444,8 +447,10 @@ def test_ten_thousand_hostile_frames(daemon: DaemonProcess) -> None:
     grown = daemon.resident() - settled
     assert grown < 8 << 20, f"grew by {grown >> 10} KiB"
     assert daemon.call("get", id=kept)["memory"]["text"] == "The one true memory"
-    status = daemon.call("status")
-    assert status["clients"] == 1 and status["requests"] > 8000
+    deadline = time.monotonic() + PATIENCE
+    while (status := daemon.call("status"))["clients"] > 1:  # it notices that they have gone
+        assert time.monotonic() < deadline
+    assert status["requests"] > 8000
     assert "failed:" not in daemon.log() and "Traceback" not in daemon.log()
     assert [p for p in daemon.call("doctor")["problems"] if p["severity"] == "error"] == []
     assert daemon.stop() == 0

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,10 +22,12 @@ from nimad.core import maintenance, status
 from nimad.core.store import MemoryStore
 from nimad.embed.http import FIRST_PAUSE, HttpEmbedder
 from nimad.embed.registry import get_embedder
+from nimad.endpoint import remote
 from nimad.endpoint.main import listen
 from nimad.endpoint.remote import Endpoint, EndpointError
 from nimad.errors import ConfigError, Degraded, SocketBusy, SocketUnusable
 from nimad.model import Memory
+from tests.threads import PATIENCE, Background, Callers
 
 DIMS = 64
 TEXTS = [
@@ -75,10 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def api() -> Iterator[Api]:
     server = Api()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
+    with Background(server.serve_forever):
+        yield server
+        server.shutdown()
     server.server_close()
 
 
@@ -104,7 +104,7 @@ class Helper:
         command = [sys.executable, "-m", "nimad.endpoint.main", "--config", str(self.file)]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stderr=log)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while not self.listens():
             assert self.process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
@@ -118,9 +118,15 @@ class Helper:
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
             self.process = None
             self.place.unlink(missing_ok=True)
+
+
+@pytest.fixture(autouse=True)
+def room_for_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a pause or two, and waits for a processor, are too long for a single text."""
+    monkeypatch.setattr("nimad.embed.http.QUICK_SECONDS", PATIENCE)
 
 
 @pytest.fixture
@@ -192,21 +198,19 @@ def test_an_endpoint_that_quotes_a_text_gets_it_into_no_log(
     assert "SECRET" not in log
 
 
-def test_a_line_that_is_no_http_is_not_quoted() -> None:
+def test_a_line_that_is_no_http_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "ATTEMPTS", 1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
 
-        def answer() -> None:
-            for _ in range(2):
-                caller, _ = server.accept()
-                with caller:
-                    caller.recv(1 << 16)
-                    caller.sendall(b"SECRET SECRET\r\n\r\n")
+        def answer(caller: socket.socket) -> None:
+            caller.recv(1 << 16)
+            caller.sendall(b"SECRET SECRET\r\n\r\n")
 
-        threading.Thread(target=answer, daemon=True).start()
         endpoint = Endpoint(Config().replace(http__url=url))
-        with pytest.raises(EndpointError, match="does not speak HTTP") as found:
-            endpoint.embed(["a"], 0.3)
+        refused = pytest.raises(EndpointError, match="does not speak HTTP")
+        with Callers(server, answer), refused as found:
+            endpoint.embed(["a"], 60)
     assert "SECRET" not in str(found.value)
 
 

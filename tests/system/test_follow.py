@@ -13,6 +13,7 @@ import pytest
 from tests.legacy import stores
 from tests.process import DaemonProcess
 from tests.system.test_nimactl import CONFIG, Tool
+from tests.threads import PATIENCE
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def follow(tool: Tool, source: Path) -> subprocess.Popen[str]:
     return process
 
 
-def wait_for(done: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_for(done: Callable[[], bool], seconds: float = PATIENCE) -> None:
     until = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < until
@@ -59,7 +60,7 @@ def test_it_follows_until_it_is_told_to_end(
     with stores.writer(source, "add(31)", "add(32)"):
         wait_for(lambda: verified(tool, 32))
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     assert "row" in out and "no longer following" in err and "Traceback" not in err
     assert tool.json("migrate", "--verify", "graph")["ok"]
@@ -80,7 +81,7 @@ def test_it_waits_for_a_daemon_that_comes_back(tool: Tool, source: Path) -> None
         wait_for(lambda: verified(tool, 32))
     finally:
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0 and "it goes on" in err
 
 
@@ -89,7 +90,7 @@ def test_a_rollback_ends_it(tool: Tool, source: Path) -> None:
     wait_for(lambda: verified(tool, 30))
     tool.run("migrate", "--rollback", "graph", "--yes")
     stores.insert(source, "memory_nodes", [stores.node(31)])
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 64 and "rolled back" in err
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from tests.client import Client, RemoteFailure
 from tests.process import DaemonProcess
+from tests.threads import PATIENCE
 
 ANNA, BERT, STRANGER = 54_321, 54_322, 54_323
 CONFIG = f"""
@@ -61,7 +62,7 @@ def as_user(daemon: DaemonProcess, uid: int, *requests: tuple[str, dict[str, Any
 
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
-    assert ours.poll(60)
+    assert ours.poll(PATIENCE)
     found: list[Any] = ours.recv()
     process.join()
     return found
@@ -99,7 +100,7 @@ def test_a_rule_that_was_taken_away_counts_after_a_reload(daemon: DaemonProcess)
     text = daemon.config_file.read_text()
     daemon.config_file.write_text(text.replace(f"user: {BERT}", f"user: {STRANGER}"))
     daemon.signal(signal.SIGHUP)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while "the configuration was read again" not in daemon.log():
         assert time.monotonic() < deadline
         time.sleep(0.05)

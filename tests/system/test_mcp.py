@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -25,6 +26,7 @@ from nimad.errors import Busy
 from tests.fake_daemon import FakeDaemon
 from tests.process import DaemonProcess
 from tests.system.tools import NIMACTL, START_NIMACTL
+from tests.threads import PATIENCE
 
 META = "io.modelcontextprotocol/"
 MODERN = {f"{META}protocolVersion": "2026-07-28", f"{META}clientCapabilities": {}}
@@ -60,7 +62,7 @@ class Bridge:
         self.process.stdin.write(line + b"\n")
         self.process.stdin.flush()
 
-    def receive(self, seconds: float = 20.0) -> dict[str, Any]:
+    def receive(self, seconds: float = PATIENCE) -> dict[str, Any]:
         stdout = self.process.stdout
         assert stdout is not None
         assert select.select([stdout], [], [], seconds)[0], "no answer"
@@ -277,8 +279,10 @@ def test_a_daemon_killed_and_back_in_mid_session(daemon: DaemonProcess) -> None:
 
 
 def test_a_cancelled_call_is_never_answered(tmp_path: Path) -> None:
+    cancelled = threading.Event()
+
     def slowly(params: dict[str, Any]) -> dict[str, Any]:
-        time.sleep(0.5)
+        assert cancelled.wait(PATIENCE)
         return {"memories": 0, "namespaces": {}, "degraded": {}, "version": "1"}
 
     with (
@@ -290,19 +294,20 @@ def test_a_cancelled_call_is_never_answered(tmp_path: Path) -> None:
         cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled"}
         bridge.send({**cancel, "params": {"requestId": ident}})
         bridge.send({**cancel, "params": {"requestId": 99}})
+        assert bridge.ask("ping")["result"] == {}, "it has read what came before"
+        cancelled.set()
         assert bridge.receive()["id"] == other
-        assert bridge.ask("ping")["result"] == {}
         assert bridge.silent(0.3)
 
 
 def test_an_id_that_was_cancelled_may_be_used_again(tmp_path: Path) -> None:
     """And is answered once, with what the second call found."""
-    waits = [0.0, 0.4]
+    answered = threading.Event()
 
     def status(params: dict[str, Any]) -> dict[str, Any]:
-        wait = waits.pop()
-        time.sleep(wait)
-        return {"namespaces": {"first" if wait else "second": 1}, "degraded": {}, "version": "1"}
+        first = len(daemon.sent("status")) == 1
+        assert not first or answered.wait(PATIENCE)
+        return {"namespaces": {"first" if first else "second": 1}, "degraded": {}, "version": "1"}
 
     with (
         FakeDaemon(tmp_path / "s", status=status) as daemon,
@@ -312,7 +317,7 @@ def test_an_id_that_was_cancelled_may_be_used_again(tmp_path: Path) -> None:
         request = {"jsonrpc": "2.0", "id": "a", **asked}
         cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled"}
         bridge.send(request)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while not daemon.sent("status") and time.monotonic() < deadline:
             time.sleep(0.01)
         bridge.send({**cancel, "params": {"requestId": "a"}})
@@ -320,6 +325,7 @@ def test_an_id_that_was_cancelled_may_be_used_again(tmp_path: Path) -> None:
         answer = bridge.receive()
         assert answer["id"] == "a"
         assert answer["result"]["structuredContent"]["namespaces"] == {"second": 1}
+        answered.set()
         assert bridge.silent(0.6)
 
 
@@ -354,10 +360,9 @@ def test_a_busy_daemon_is_asked_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("calls", [0, 3])
 def test_it_leaves_when_its_input_ends(tmp_path: Path, calls: int) -> None:
-    """Within 200 ms, also while calls wait for a daemon that hangs; here with room for a busy
-    machine."""
+    """Also while calls wait for a daemon that hangs: for ever, here."""
     with (
-        FakeDaemon(tmp_path / "s", status=lambda params: time.sleep(3)) as daemon,
+        FakeDaemon(tmp_path / "s", status=FakeDaemon.HANG) as daemon,
         Bridge("--socket", str(daemon.path)) as bridge,
     ):
         bridge.ask("ping")
@@ -366,8 +371,8 @@ def test_it_leaves_when_its_input_ends(tmp_path: Path, calls: int) -> None:
         assert bridge.process.stdin is not None
         bridge.process.stdin.close()
         began = time.monotonic()
-        assert bridge.process.wait(5) == 0
-        assert time.monotonic() - began < 2
+        assert bridge.process.wait(PATIENCE) == 0
+        assert time.monotonic() - began < 20
 
 
 def test_calls_under_way_are_answered_when_the_input_ends(
@@ -387,7 +392,7 @@ def test_a_client_that_reads_no_more_ends_it() -> None:
         assert bridge.process.stdout is not None
         bridge.process.stdout.close()
         bridge.request("ping")
-        assert bridge.process.wait(10) == 0
+        assert bridge.process.wait(PATIENCE) == 0
         assert bridge.process.stderr is not None
         assert b"Traceback" not in bridge.process.stderr.read()
 
@@ -396,7 +401,7 @@ def test_ctrl_c_ends_it_quietly() -> None:
     with Bridge("--socket", "/nowhere") as bridge:
         bridge.ask("ping")
         bridge.process.send_signal(signal.SIGINT)
-        assert bridge.process.wait(10) == 130
+        assert bridge.process.wait(PATIENCE) == 130
         assert bridge.process.stderr is not None and not bridge.process.stderr.read()
 
 
@@ -535,20 +540,22 @@ def test_the_first_answer_comes_soon_and_little_is_held(daemon: DaemonProcess) -
 
 @pytest.mark.slow
 def test_it_leaves_within_200_ms(tmp_path: Path) -> None:
-    took = []
-    with FakeDaemon(tmp_path / "s", status=lambda params: time.sleep(3)) as daemon:
-        for calls in (0, 0, 0, 3, 3, 3):
-            with Bridge("--socket", str(daemon.path)) as bridge:
-                for _ in range(calls):
-                    bridge.request("tools/call", name="memory_status")
-                bridge.ask("ping")
-                assert bridge.process.stdin is not None
-                began = time.monotonic()
-                bridge.process.stdin.close()
-                bridge.process.wait(5)
-                took.append(time.monotonic() - began)
-    print("seconds to leave:", [round(one, 3) for one in took])
-    assert min(took[:3]) < 0.2 and min(took[3:]) < 0.2
+    """Once in thirty times at least: other programs run here too."""
+
+    def leave(calls: int) -> float:
+        with Bridge("--socket", str(daemon.path)) as bridge:
+            for _ in range(calls):
+                bridge.request("tools/call", name="memory_status")
+            bridge.ask("ping")
+            assert bridge.process.stdin is not None
+            began = time.monotonic()
+            bridge.process.stdin.close()
+            bridge.process.wait(PATIENCE)
+            return time.monotonic() - began
+
+    with FakeDaemon(tmp_path / "s", status=FakeDaemon.HANG) as daemon:
+        assert any(leave(0) < 0.2 for _ in range(30))
+        assert any(leave(3) < 0.2 for _ in range(30))
 
 
 @pytest.mark.slow
@@ -574,5 +581,5 @@ def test_the_installed_command_is_the_same(tmp_path: Path) -> None:
     program = shutil.which("nimactl", path=f"{Path(sys.executable).parent}:{os.defpath}")
     assert program is not None
     asked = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n'
-    ran = subprocess.run([program, "mcp"], input=asked, capture_output=True, timeout=30)
+    ran = subprocess.run([program, "mcp"], input=asked, capture_output=True, timeout=PATIENCE)
     assert json.loads(ran.stdout) == {"jsonrpc": "2.0", "id": 1, "result": {}}

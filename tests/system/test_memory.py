@@ -14,7 +14,7 @@ from tests.process import DaemonProcess
 
 MOST = 60.0
 """MB of proportional set size."""
-PATIENCE = 60.0
+PATIENCE = 300.0
 """How long it may take until all that waits for an idle moment is done [seconds]."""
 
 

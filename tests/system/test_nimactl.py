@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests import forked
+from tests import forked, threads
 from tests.legacy import stores
 from tests.process import DaemonProcess
+from tests.threads import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "embedder: hash\n"
@@ -138,8 +138,8 @@ def test_waiting_goes_on_through_a_kill(tool: Tool, tmp_path: Path) -> None:
             break
         time.sleep(0.01)
     tool.daemon.kill()
-    threading.Timer(1.0, tool.daemon.start).start()
-    out, err = process.communicate(timeout=60)
+    with threads.after(1.0, tool.daemon.start):
+        out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, out + err
     assert "verified 3,000" in out
     assert tool.json("status")["memories"] == 3000

@@ -15,6 +15,7 @@ import pytest
 from tests.process import DaemonProcess
 from tests.system.test_nimactl import Tool
 from tests.system.tools import need
+from tests.threads import PATIENCE
 
 
 @pytest.mark.slow
@@ -40,7 +41,7 @@ def test_the_exporter_serves_the_file(tmp_path: Path) -> None:
         tool = Tool(daemon)
         tool.run("remember", "The kettle leaks.")
         tool.run("metrics", "--output", place / "nimad.prom")
-        until = time.monotonic() + 20
+        until = time.monotonic() + PATIENCE
         while True:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as reply:

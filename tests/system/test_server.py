@@ -11,6 +11,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from nimad.serve.listen import group_of, listen_at
 from nimad.serve.server import Limits, Server
 from nimad.serve.verbs import Call, Verb
 from tests.client import Client, RemoteFailure
+from tests.threads import PATIENCE, Background, side_by_side
 
 
 class Bench:
@@ -53,7 +55,7 @@ class Bench:
 
     def wait(self, call: Call) -> str:
         self.entered.release()
-        assert self.gate.wait(30)
+        assert self.gate.wait(PATIENCE)
         return "done"
 
     def missing(self, call: Call) -> None:
@@ -71,9 +73,9 @@ class Running:
         self.started = threading.Event()
         self.limits = limits
         self.drained: bool | None = None
-        self.thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self.thread = Background(lambda: asyncio.run(self._run()))
         self.thread.start()
-        assert self.started.wait(5)
+        assert self.started.wait(PATIENCE)
 
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -91,7 +93,7 @@ class Running:
         self.bench.gate.set()
         if self.thread.is_alive():
             self.stop()
-            self.thread.join(20)
+        self.thread.finish()
         self.listener.remove()
 
     def client(self) -> Client:
@@ -114,7 +116,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         server.finish()
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -151,7 +153,7 @@ def test_a_notification_is_done_but_not_answered(start: Start) -> None:
     with server.client() as client:
         for method in (b"wait", b"no such", b"broken"):
             client.raw(b'{"jsonrpc": "2.0", "method": "%s"}\n' % method)
-        assert server.bench.entered.acquire(timeout=5)
+        assert server.bench.entered.acquire(timeout=PATIENCE)
         server.bench.gate.set()
         assert client.call("ping") == {"state": "ready"}
 
@@ -203,20 +205,15 @@ def test_a_frame_of_the_limit_goes_through_both_ways(start: Start) -> None:
 
 def test_many_clients_at_once_each_get_their_own_answers(start: Start) -> None:
     server = start()
-    wrong: list[Any] = []
 
     def ask(number: int) -> None:
         with server.client() as client:
             for turn in range(50):
-                if client.call("echo", value=[number, turn]) != [number, turn]:
-                    wrong.append((number, turn))
+                assert client.call("echo", value=[number, turn]) == [number, turn]
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong and server.server.requests == 1000
+    with side_by_side(partial(ask, number) for number in range(20)):
+        pass
+    assert server.server.requests == 1000
     assert eventually(lambda: server.server.clients == 0)
 
 
@@ -225,7 +222,7 @@ def test_reads_never_queue_behind_writes_nor_either_behind_lengthy_verbs(start: 
     with server.client() as busy, server.client() as client:
         for _ in range(3):
             busy.send("rebuild")
-        assert server.bench.entered.acquire(timeout=5)
+        assert server.bench.entered.acquire(timeout=PATIENCE)
         assert client.call("thread").startswith("read")
         assert client.call("write").startswith("write")
         server.bench.gate.set()
@@ -300,7 +297,7 @@ def test_a_silent_client_is_closed_but_not_one_that_waits_for_its_answer(start: 
         began = time.monotonic()
         slow.raw(b'{"jsonrpc": ')
         assert silent.reply() is None and slow.reply() is None
-        assert 0.3 < time.monotonic() - began < 3
+        assert 0.3 < time.monotonic() - began < 30
         server.bench.gate.set()
         assert waiting.result() == "done"
 
@@ -318,7 +315,7 @@ def test_one_more_client_takes_the_place_of_the_longest_idle_one(
             assert second.call("ping") == {"state": "ready"}
             for busy in (second, third):
                 busy.send("wait")
-                assert server.bench.entered.acquire(timeout=5)
+                assert server.bench.entered.acquire(timeout=PATIENCE)
             with server.client() as fourth:
                 with pytest.raises(RemoteFailure) as caught:
                     fourth.result()
@@ -340,6 +337,7 @@ def test_a_line_that_does_not_end_is_closed_unless_nobody_reads_it(
         assert "did not end" in half.reply()["error"]["message"]  # type: ignore[index]
         assert half.reply() is None
         time.sleep(0.4)
+        monkeypatch.setattr(connection, "FRAME_SECONDS", PATIENCE)
         server.bench.gate.set()
         assert [full.result() for _ in range(connection.IN_FLIGHT)] == ["done"] * 8
         full.raw(b', "method": "ping"}\n')
@@ -354,18 +352,20 @@ def test_users_take_turns_and_one_thread_is_left_for_the_others(start: Start) ->
 
     def work(uid: int, number: int) -> None:
         order.append((uid, number))
-        assert gate.wait(10)
+        assert gate.wait(PATIENCE)
 
     async def ask() -> None:
         lane = server.server.dispatcher._lanes["read"]
         jobs = [lane.submit(1, lambda n=n: work(1, n)) for n in range(4)]  # type: ignore[misc]
         jobs += [lane.submit(2, lambda n=n: work(2, n)) for n in range(3)]  # type: ignore[misc]
+        while len(order) < 2:
+            await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
         assert sorted(order) == [(1, 0), (2, 0)], "neither has both threads"
         gate.set()
         await asyncio.gather(*(job.outcome for job in jobs))
 
-    asyncio.run_coroutine_threadsafe(ask(), server.loop).result(10)
+    asyncio.run_coroutine_threadsafe(ask(), server.loop).result(PATIENCE)
     assert [n for uid, n in order if uid == 1] == [0, 1, 2, 3]
     assert [n for uid, n in order if uid == 2] == [0, 1, 2]
 
@@ -442,11 +442,11 @@ def test_descriptors_of_a_client_that_dies_are_closed(start: Start) -> None:
 
 
 def test_draining_finishes_what_is_under_way_and_takes_nothing_new(start: Start) -> None:
-    server = start(drain_seconds=10)
+    server = start(drain_seconds=PATIENCE)
     with server.client() as client, server.client() as idle:
         idle.call("ping")
         client.send("wait")
-        assert server.bench.entered.acquire(timeout=5)
+        assert server.bench.entered.acquire(timeout=PATIENCE)
         server.stop()
         assert idle.reply() is None
         with pytest.raises(ConnectionRefusedError):
@@ -454,7 +454,7 @@ def test_draining_finishes_what_is_under_way_and_takes_nothing_new(start: Start)
         server.bench.gate.set()
         assert client.result() == "done"
         assert client.reply() is None
-    server.thread.join(5)
+    server.thread.finish()
     assert server.drained is True
 
 
@@ -462,7 +462,7 @@ def test_draining_refuses_what_does_not_finish_in_time(start: Start) -> None:
     server = start(drain_seconds=0.2)
     with server.client() as client:
         client.send("wait")
-        assert server.bench.entered.acquire(timeout=5)
+        assert server.bench.entered.acquire(timeout=PATIENCE)
         server.stop()
         with pytest.raises(RemoteFailure) as caught:
             client.result()
@@ -476,13 +476,13 @@ def test_the_self_query_tells_busy_from_hung(start: Start, monkeypatch: pytest.M
 
     def query() -> bool:
         asked = asyncio.run_coroutine_threadsafe(server.server.dispatcher.self_query(), server.loop)
-        return asked.result(5)
+        return asked.result(PATIENCE)
 
     assert query()
     with server.client() as client:
         for _ in range(8):
             client.send("wait")
-        assert server.bench.entered.acquire(timeout=5)
+        assert server.bench.entered.acquire(timeout=PATIENCE)
         assert query(), "load is no reason to be killed"
         assert server.server.dispatcher.busy > 0
         monkeypatch.setattr(dispatch, "HUNG_SECONDS", 0.2)
@@ -490,7 +490,7 @@ def test_the_self_query_tells_busy_from_hung(start: Start, monkeypatch: pytest.M
         assert not query(), "a server whose workers are stuck must not vouch for itself"
         server.bench.gate.set()
         assert [client.result() for _ in range(8)] == ["done"] * 8
-        assert query()
+        assert eventually(query)
 
 
 # --- the socket -----------------------------------------------------------------------------------

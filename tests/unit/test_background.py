@@ -3,7 +3,6 @@ without migrations."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from nimad.core.store import MemoryStore
 from nimad.errors import Degraded, DiskFull
 from nimad.model import Memory
 from tests.legacy.moving import CALM, QUICK
+from tests.threads import in_thread
 from tests.unit.test_migrate_worker import until
 
 pytestmark = pytest.mark.usefixtures("at_usual_priority")
@@ -122,7 +122,7 @@ def test_a_job_that_waits_is_passed_by(worker: Worker) -> None:
     worker.add(waiting)
     worker.add(sound)
     worker.start()
-    until(lambda: sound.left == 0, seconds=5)
+    until(lambda: sound.left == 0)
     assert not waiting.done
 
 
@@ -250,9 +250,7 @@ def test_a_change_during_a_step_is_not_forgotten(
     job = MaintenanceJob(store, Worker(lambda: store.config, Clock()))
 
     def step(of: MemoryStore) -> bool:
-        changing = threading.Thread(target=store.on_change)
-        changing.start()
-        changing.join()
+        in_thread(store.on_change)
         return False
 
     monkeypatch.setattr(maintenance, "step", step)

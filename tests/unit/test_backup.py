@@ -38,6 +38,7 @@ from nimad.store import backups, schema, sources
 from tests.golden import old_state
 from tests.legacy import moving, stores
 from tests.legacy.moving import migrate, opened
+from tests.threads import Background, setting
 
 QUICK = Config().replace(**moving.QUICK)
 REMADE = {"segments", "pending", "tombstones", "hot", "changes", "meta", "sqlite_sequence"}
@@ -133,15 +134,8 @@ def test_backups_one_after_the_other_beside_a_writer(store: MemoryStore, tmp_pat
         while not stop.wait(0.001):
             store.remember(Memory(text="the kettle whistles"))
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    made = []
-    try:
-        for number in range(5):
-            made.append(taken(store, tmp_path / f"b{number}"))
-    finally:
-        stop.set()
-        writer.join()
+    with Background(write), setting(stop):
+        made = [taken(store, tmp_path / f"b{number}") for number in range(5)]
     for number, each in enumerate(made):
         state = tmp_path / f"new{number}"
         with (tmp_path / f"b{number}").open("rb") as file:
@@ -271,7 +265,7 @@ SNAPSHOT = (
         ("DELETE FROM memories WHERE id = 7", "counts other memories"),
         (SNAPSHOT.replace("?", "'../../records.sqlite'"), "names the file"),
         (SNAPSHOT.replace("?", "'x.sqlite'"), "other files than came"),
-        ("INSERT INTO dense VALUES ('../x', 1, 1, 1, '', 1, 1, 'rows')", "names the file"),
+        ("INSERT INTO dense VALUES ('../x', 1, 1, 1, '', 1, 1, 'rows', NULL)", "names the file"),
     ],
 )
 def test_records_that_are_not_as_nimad_makes_them_are_refused(
@@ -283,9 +277,9 @@ def test_records_that_are_not_as_nimad_makes_them_are_refused(
 
 def test_lists_of_files_that_are_made_anew_are_not_believed(backup: Path, tmp_path: Path) -> None:
     def change(records: sqlite3.Connection) -> None:
-        records.execute("INSERT INTO segments VALUES ('../../x', 1, 1, '', 1, 1, 1)")
+        records.execute("INSERT INTO segments VALUES ('../../x', 1, 1, '', 1, 1, 1, NULL)")
         words = '{"form": "x", "segments": {"../../y": ["", 1, 1]}}'
-        records.execute("INSERT OR REPLACE INTO meta VALUES ('words', ?)", (words,))
+        records.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('words', ?)", (words,))
 
     for name in ("x.nsb", "y.nsw"):
         (tmp_path / name).write_bytes(b"of others")

@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from nimad.model import FIELDS, Memory
 from nimad.serve import document_verbs, query_verb, wire
 from tests.fake_daemon import FakeDaemon
 from tests.process import DaemonProcess
+from tests.threads import PATIENCE, side_by_side
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = importlib.util.spec_from_file_location("b", ROOT / "packaging" / "build_client.py")
@@ -148,14 +148,11 @@ def test_what_was_cut_off_is_asked_again_only_where_that_does_no_harm(tmp_path: 
 def test_many_threads_share_a_client(daemon: DaemonProcess) -> None:
     with Client(str(daemon.socket)) as nimad:
         ids: list[int] = []
-        work = [
-            threading.Thread(target=lambda n=n: ids.append(nimad.remember(f"thread {n}")))
+        with side_by_side(
+            lambda n=n: ids.append(nimad.remember(f"thread {n}"))  # type: ignore[misc]
             for n in range(12)
-        ]
-        for thread in work:
-            thread.start()
-        for thread in work:
-            thread.join()
+        ):
+            pass
         assert len(set(ids)) == 12
 
 
@@ -190,7 +187,7 @@ def run(package: Path, script: str, **environment: str) -> subprocess.CompletedP
         env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
 

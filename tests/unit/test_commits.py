@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 import sqlite3
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from nimad.model import Memory
 from nimad.store import records as records_module
 from nimad.store.records import Records
 from nimad.store.writer_lock import WriterLock
+from tests.threads import Background, side_by_side
 
 THREADS = 6
 
@@ -51,7 +52,7 @@ def together(records: Records, *works: Callable[[], object]) -> list[object]:
         except Exception as error:
             outcomes[place] = error
 
-    threads = [threading.Thread(target=do, args=(place,)) for place in range(len(works))]
+    threads = [Background(do, place) for place in range(len(works))]
     with records.exclusive():
         for thread in threads:
             before = records.waiting_writers
@@ -59,8 +60,7 @@ def together(records: Records, *works: Callable[[], object]) -> list[object]:
             while records.waiting_writers == before:
                 time.sleep(0.001)
     for thread in threads:
-        thread.join(20)
-        assert not thread.is_alive()
+        thread.finish()
     return outcomes
 
 
@@ -176,12 +176,8 @@ def test_any_mixture_of_writers_loses_nothing(records: Records) -> None:
                 with records.exclusive():
                     assert set(acknowledged) <= set(records.ids().tolist())
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
+    with side_by_side(partial(work, seed) for seed in range(THREADS)):
+        pass
     found = records.get(records.ids().tolist())
     assert {number: memory.text for number, memory in found.items()} == acknowledged
     assert all(memory.session == f"s{memory.text.split()[1]}" for memory in found.values())
@@ -195,7 +191,7 @@ def test_the_lock_is_given_in_order_and_may_be_held_twice() -> None:
             assert lock.depth == 2
             order.append(number)
 
-    threads = [threading.Thread(target=take, args=(number,)) for number in range(THREADS)]
+    threads = [Background(take, number) for number in range(THREADS)]
     with lock:
         for number, thread in enumerate(threads):
             thread.start()
@@ -205,5 +201,5 @@ def test_the_lock_is_given_in_order_and_may_be_held_twice() -> None:
         lock.dismiss(dismissed)
         assert not lock.wait(dismissed) and lock.depth == 1
     for thread in threads:
-        thread.join(20)
+        thread.finish()
     assert order == list(range(THREADS)) and lock.waiting == lock.depth == 0

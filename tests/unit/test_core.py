@@ -19,6 +19,7 @@ from nimad.core.store import MemoryStore
 from nimad.errors import NotFound, StateBusy, UsageError
 from nimad.model import Filter, Memory, Relation
 from nimad.store import staged_segments
+from tests.threads import PATIENCE, Background, setting
 
 TEXTS = [
     "Maya planted basil and tomatoes on the balcony",
@@ -104,7 +105,7 @@ def test_a_write_that_waits_for_a_seal_puts_no_vector_back(
     monkeypatch.setattr(semantic, "LATE_ROWS", 5)
     store = MemoryStore.open(tmp_path / "state", Config())
     first = store.remember_many([Memory(text=text) for text in TEXTS[:4]])
-    waiting = threading.Thread(target=store.remember, args=(Memory(text=TEXTS[4]),))
+    waiting = Background(store.remember, Memory(text=TEXTS[4]))
 
     def let_one_wait(point: str) -> None:
         if point == "seal.listed":
@@ -114,7 +115,7 @@ def test_a_write_that_waits_for_a_seal_puts_no_vector_back(
 
     monkeypatch.setattr(segments, "crash_point", let_one_wait)
     assert store.semantic.flush() == 4
-    waiting.join()
+    waiting.finish()
     store.forget(first[:1])
     shutil.copytree(store.state, tmp_path / "crashed")
     store.close()
@@ -199,21 +200,16 @@ def test_maintenance_keeps_nobody_waiting(store: MemoryStore) -> None:
     def hold() -> None:
         with store.maintenance:
             held.set()
-            done.wait(30)
+            assert done.wait(PATIENCE)
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    try:
-        held.wait(10)
+    with Background(hold), setting(done):
+        assert held.wait(PATIENCE)
         late = store.remember(Memory(text="written during maintenance"))
         assert store.query("written during maintenance", k=1).hits[0].memory.id == late
         with store.records.write() as tx:
             tx.add_relations([(Relation(first, late, "after", None), None, None)])
         assert [r.memory.id for r in store.related(first)] == [second, late]
         assert store.forget([late]).forgotten == [late]
-    finally:
-        done.set()
-        thread.join()
 
 
 def test_without_a_graph_everything_else_works(tmp_path: Path) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import grp
 import json
 import os
 import socket
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,20 +28,15 @@ from nimad.errors import (
     UsageError,
 )
 from tests.fake_daemon import FakeDaemon
+from tests.threads import Callers
 
 
-def raw_server(path: Path, talk: Callable[[socket.socket], None]) -> None:
-    """Accept one connection and let `talk` do as it likes with it."""
+def raw_server(path: Path, talk: Callable[[socket.socket], None]) -> Callers:
+    """Let `talk` do as it likes with each connection."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(str(path))
     listener.listen(1)
-
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with listener, connection, contextlib.suppress(ConnectionError):
-            talk(connection)
-
-    threading.Thread(target=serve, daemon=True).start()
+    return Callers(listener, talk)
 
 
 def test_results_errors_and_parameters_travel(tmp_path: Path) -> None:
@@ -148,12 +141,10 @@ def test_the_kernel_refuses_strangers(tmp_path: Path) -> None:
 
 
 def test_a_daemon_that_does_not_answer(tmp_path: Path) -> None:
-    done = threading.Event()
-    with FakeDaemon(tmp_path / "s", query=lambda p: done.wait(5) and None) as daemon:
+    with FakeDaemon(tmp_path / "s", query=FakeDaemon.HANG) as daemon:
         with pytest.raises(NoAnswer, match=r"within 0\.2 seconds") as caught:
             Client(str(daemon.path), timeout=0.2).call("query")
         assert caught.value.exit == 75
-        done.set()
 
 
 def test_a_full_queue_of_callers(tmp_path: Path) -> None:
@@ -203,8 +194,7 @@ def test_nonsense_is_an_error(tmp_path: Path, answer: bytes) -> None:
         connection.recv(1 << 16)
         connection.sendall(answer)
 
-    raw_server(tmp_path / "s", talk)
-    with pytest.raises(DaemonAbsent):
+    with raw_server(tmp_path / "s", talk), pytest.raises(DaemonAbsent):
         Client(str(tmp_path / "s")).call("ping")
 
 
@@ -213,8 +203,7 @@ def test_a_refusal_before_the_request_was_read_is_told(tmp_path: Path) -> None:
         error = {"code": -32001, "message": "no", "data": {"code": "x", "exit": 76, "hint": "y"}}
         connection.sendall(json.dumps({"id": None, "error": error}).encode() + b"\n")
 
-    raw_server(tmp_path / "s", talk)
-    with pytest.raises(RemoteError, match="no"):
+    with raw_server(tmp_path / "s", talk), pytest.raises(RemoteError, match="no"):
         Client(str(tmp_path / "s")).call("remember", text="x" * 900_000)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sqlite3
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +20,7 @@ from nimad.ctl.main import main
 from nimad.errors import NotFound
 from nimad.zone_name import local_name
 from tests.fake_daemon import FakeDaemon, source
+from tests.threads import Background
 
 
 class Ran(NamedTuple):
@@ -215,12 +216,20 @@ def test_waiting_survives_a_restart_of_the_daemon(
 
     def restart(params: dict[str, Any]) -> Any:
         daemon.answers["migrate.status"] = listing(source())
-        daemon.stop()
-        threading.Timer(0.5, daemon.start).start()
+        coming.start()
+        while daemon.path.exists():
+            time.sleep(0.001)
         return FakeDaemon.DROP
 
+    def come_again() -> None:
+        daemon.stop()
+        time.sleep(0.5)
+        daemon.start()
+
+    coming = Background(come_again)
     daemon.answers["migrate.status"] = restart
     ran = run("migrate", graph, "--wait")
+    coming.finish()
     assert (ran.code, "verified" in ran.out) == (0, True)
 
 

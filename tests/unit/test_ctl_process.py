@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.fake_daemon import FakeDaemon, memory, source
+from tests.threads import PATIENCE
 
 NIMACTL = [sys.executable, "-m", "nimad.ctl.start"]
 HEAVY = {"numpy", "numba", "llvmlite", "tenacity", "sqlite3", "yaml", "psutil", "asyncio"}
@@ -41,7 +41,7 @@ def nimactl(
     environment: dict[str, str], *args: str, **more: Any
 ) -> subprocess.CompletedProcess[Any]:
     return subprocess.run(
-        [*NIMACTL, *args], env=environment, capture_output=True, timeout=30, **more
+        [*NIMACTL, *args], env=environment, capture_output=True, timeout=PATIENCE, **more
     )
 
 
@@ -96,13 +96,21 @@ def test_plain_commands_load_next_to_nothing(
     assert not loaded & {"argparse", "re", "json", "socket", "typing", "collections", "pathlib"}
 
 
-def test_help_comes_at_once(environment: dict[str, str]) -> None:
-    def once() -> float:
-        began = time.perf_counter()
-        assert nimactl(environment, "--help").returncode == 0
-        return time.perf_counter() - began
+def test_help_takes_little_of_a_processor(environment: dict[str, str]) -> None:
+    """Times of the clock would tell what else the machine does: an import is the measure."""
 
-    assert min(once() for _ in range(5)) < 0.15
+    def least(command: list[str]) -> float:
+        """The processor time that the quickest of five runs takes [s]."""
+        taken = []
+        for _ in range(5):
+            with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+                _, status, used = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+            assert process.returncode == 0
+            taken.append(used.ru_utime + used.ru_stime)
+        return min(taken)
+
+    assert least([*NIMACTL, "--help"]) < 2 * least([sys.executable, "-c", "import numpy"])
 
 
 # --- pipes and signals ----------------------------------------------------------------------------
@@ -117,7 +125,7 @@ def test_a_reader_that_leaves_is_no_error(daemon: FakeDaemon, environment: dict[
     assert process.stdout is not None and process.stderr is not None
     process.stdout.read(100)
     process.stdout.close()
-    assert process.wait(30) == 141
+    assert process.wait(PATIENCE) == 141
     assert process.stderr.read() == b""
     process.stderr.close()
 
@@ -139,21 +147,19 @@ def test_closed_outputs_do_no_harm(environment: dict[str, str]) -> None:
 
 
 def test_ctrl_c_is_told_in_one_line(daemon: FakeDaemon, environment: dict[str, str]) -> None:
-    entered, leave = threading.Event(), threading.Event()
+    entered = threading.Event()
 
     def wait(params: dict[str, Any]) -> Any:
         entered.set()
-        leave.wait(20)
-        return {}
+        return FakeDaemon.HANG
 
     daemon.answers["query"] = wait
     process = subprocess.Popen(
         [*NIMACTL, "query", "x"], env=environment, stderr=subprocess.PIPE, text=True
     )
-    assert entered.wait(20)
+    assert entered.wait(PATIENCE)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
-    leave.set()
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert said.startswith("nimactl: Stopped by the user.") and said.count("\n") == 1
 
@@ -190,7 +196,7 @@ def test_every_locale_can_show_and_ask_everything(
 
 def test_an_argument_that_is_no_text(environment: dict[str, str]) -> None:
     ran = subprocess.run(
-        [*NIMACTL, "query", b"\xff\xfe"], env=environment, capture_output=True, timeout=30
+        [*NIMACTL, "query", b"\xff\xfe"], env=environment, capture_output=True, timeout=PATIENCE
     )
     assert ran.returncode == 64
     assert b"not valid UTF-8" in ran.stderr
@@ -218,12 +224,12 @@ def on_a_terminal(environment: dict[str, str], *args: str, typed: bytes = b"") -
     os.write(leader, typed)
     shown = b""
     try:
-        while select.select([leader], [], [], 30)[0]:
+        while select.select([leader], [], [], PATIENCE)[0]:
             shown += os.read(leader, 1 << 16)
     except OSError:  # the terminal is closed when its last user ends
         pass
     os.close(leader)
-    return process.wait(30), shown.decode().replace("\r\n", "\n")
+    return process.wait(PATIENCE), shown.decode().replace("\r\n", "\n")
 
 
 def test_colours_only_where_they_are_wanted(environment: dict[str, str]) -> None:

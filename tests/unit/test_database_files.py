@@ -22,6 +22,7 @@ from nimad.store import checksums
 from nimad.store import records as records_module
 from nimad.store.database_files import DatabaseFiles
 from nimad.store.records import Records
+from tests.threads import PATIENCE, Background, in_thread, setting
 
 
 @pytest.fixture
@@ -85,16 +86,13 @@ def test_files_taken_away_under_it_lose_nothing(
         harmed.wait()
         counted.append(len(records.ids()))
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    asked.wait()
-    for end in ends:
-        harm(records.path.with_name(records.path.name + end))
-    add(records, "after it")
-    wanted = [*(f"memory {number}" for number in range(50)), "after it"]
-    assert after_a_power_cut(records, tmp_path / "copy") == wanted
-    harmed.set()
-    reader.join()
+    with Background(read), setting(harmed):
+        assert asked.wait(PATIENCE)
+        for end in ends:
+            harm(records.path.with_name(records.path.name + end))
+        add(records, "after it")
+        wanted = [*(f"memory {number}" for number in range(50)), "after it"]
+        assert after_a_power_cut(records, tmp_path / "copy") == wanted
     assert counted == [50, 51]
     assert checksums.integrity_problems(records) == []
     assert records.checkpoint()
@@ -114,9 +112,7 @@ def test_an_end_without_a_write_loses_nothing(
 def test_a_new_reader_and_a_fold_find_what_was_deleted(records: Records) -> None:
     records.path.with_name("records.sqlite-wal").unlink()
     counted: list[int] = []
-    reader = threading.Thread(target=lambda: counted.append(len(records.ids())))
-    reader.start()
-    reader.join()
+    in_thread(lambda: counted.append(len(records.ids())))
     assert counted == [50]
     records.path.with_name("records.sqlite-wal").unlink()
     assert records.checkpoint()
@@ -135,15 +131,12 @@ def test_a_long_question_holds_it_up_and_loses_nothing(
             inside.set()
             done.wait()
 
-    asking = threading.Thread(target=ask)
-    asking.start()
-    inside.wait()
-    records.path.with_name("records.sqlite-wal").unlink()
-    with pytest.raises(Busy):
-        add(records, "too early")
-    assert len(after_a_power_cut(records, tmp_path / "copy")) == 50
-    done.set()
-    asking.join()
+    with Background(ask), setting(done):
+        assert inside.wait(PATIENCE)
+        records.path.with_name("records.sqlite-wal").unlink()
+        with pytest.raises(Busy):
+            add(records, "too early")
+        assert len(after_a_power_cut(records, tmp_path / "copy")) == 50
     assert add(records, "later") == 51
     assert len(after_a_power_cut(records, tmp_path / "copy")) == 51
 
@@ -157,10 +150,17 @@ def test_another_file_in_the_place_of_the_records_is_not_written(
     with pytest.raises(StateUnusable, match=r"records\.sqlite was moved, deleted or replaced"):
         add(records, "nowhere")
     assert len(records.ids()) == 50  # who has read before goes on
-    new = threading.Thread(target=pytest.raises, args=(StateUnusable, records.ids))
-    new.start()
-    new.join()
+    in_thread(pytest.raises, StateUnusable, records.ids)
     assert not records.path.exists() or records.path.read_bytes() == b""
+
+
+def test_a_state_directory_that_was_moved_is_told_and_put_back(records: Records) -> None:
+    state = records.path.parent
+    state.rename(state.with_name("moved"))
+    with pytest.raises(StateUnusable, match="state was moved or deleted while nimad ran"):
+        add(records, "nowhere")
+    state.with_name("moved").rename(state)
+    assert add(records, "found again") == 51
 
 
 def test_a_new_file_has_its_tables_before_the_first_memory(tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def test_graph_is_asked_in_cypher(ask: Ask) -> None:
 
 def test_making_the_graph_needs_the_right_to_control(store: MemoryStore) -> None:
     reader = Peer(os.getpid(), 12_345, 12_345)
-    verb = graph_verb(store.graph, Access("", "nobody-of-this-name"))
+    verb = graph_verb(store, Access("", "nobody-of-this-name"))
     with pytest.raises(NimadError) as caught:
         verb.answer(Call({"cypher": "RETURN 1"}, reader))
     assert caught.value.exit == 77
@@ -298,6 +298,23 @@ def test_ping_status_doctor_rebuild(ask: Ask) -> None:
 # --- migrations -----------------------------------------------------------------------------------
 
 ATTACH = {"path": "/home/x/graph.sqlite", "kind": "nima-sqlite", "sha256": "0" * 64, "size": 0}
+
+
+def test_a_state_directory_that_was_moved_is_no_bug_of_nimads(ask: Ask, tmp_path: Path) -> None:
+    ask("remember", text="before")
+    (tmp_path / "state").rename(tmp_path / "moved")
+    asked: dict[str, dict[str, Any]] = {
+        "remember": {"text": "nowhere"},
+        "import": {"memories": [{"text": "nowhere"}]},
+        "capture": {"turns": [{"turn": "t", "session": "s", "input": "a", "output": "b"}]},
+        "forget": {"ids": [1], "purge": True},
+        "rebuild": {"part": "all"},
+        "status": {},
+    }
+    for method, params in asked.items():
+        assert refused(ask, method, **params).code == "state_unusable"
+    (tmp_path / "moved").rename(tmp_path / "state")
+    assert ask("get", id=ask("remember", text="after")["id"])["memory"]["text"] == "after"
 
 
 def test_migration_verbs_are_strict(ask: Ask) -> None:
@@ -397,9 +414,9 @@ def test_the_document_lists_every_verb_its_parameters_and_who_may(served: dict[s
 def test_a_query_that_takes_too_long_is_given_up(
     ask: Ask, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    store.configure(store.config.replace(recall__seconds=0.2))
     ask("remember", text="The kettle is in the garden")
     assert ask("query", text="kettle garden")["results"]
+    store.configure(store.config.replace(recall__seconds=0.2))
 
     slept: list[float] = []
 

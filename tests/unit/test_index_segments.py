@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from nimad.disk.container import Container
 from nimad.errors import FormatCorrupt, NotFound
 from nimad.index.blocks import BlockIndex, BlockParams
 from nimad.index.segment import Segment
+from tests.threads import setting, side_by_side
 from tests.vectors import clustered
 
 DIMS = 32
@@ -215,23 +217,18 @@ def test_readers_see_one_state_while_everything_changes(tmp_path: Path) -> None:
             if len(index.scores(VECTORS[row], ids(0, 1000))) != 1000:
                 problems.append((row, "scores"))
 
-    readers = [threading.Thread(target=read, args=(seed,)) for seed in range(3)]
-    for reader in readers:
-        reader.start()
-    for turn in range(6):
-        for part in range(4):
-            mine = ids(part * 250, part * 250 + 250)
-            index.write_segment(f"s{turn}-{part}", mine, VECTORS[mine])
-            index.publish([f"s{turn}-{part}"], [f"m{turn - 1}"] if part == 3 and turn else [])
-            index.trim(mine)
-        names = [f"s{turn}-{part}" for part in range(4)]
-        index.merge_segments(names, f"m{turn}")
-        index.publish([f"m{turn}"], names)
-        index.append(ids(2000 + turn, 2001 + turn), VECTORS[2000 + turn : 2001 + turn])
-        index.remove(ids(2000 + turn, 2001 + turn))
-    stop.set()
-    for reader in readers:
-        reader.join()
+    with side_by_side(partial(read, seed) for seed in range(3)), setting(stop):
+        for turn in range(6):
+            for part in range(4):
+                mine = ids(part * 250, part * 250 + 250)
+                index.write_segment(f"s{turn}-{part}", mine, VECTORS[mine])
+                index.publish([f"s{turn}-{part}"], [f"m{turn - 1}"] if part == 3 and turn else [])
+                index.trim(mine)
+            names = [f"s{turn}-{part}" for part in range(4)]
+            index.merge_segments(names, f"m{turn}")
+            index.publish([f"m{turn}"], names)
+            index.append(ids(2000 + turn, 2001 + turn), VECTORS[2000 + turn : 2001 + turn])
+            index.remove(ids(2000 + turn, 2001 + turn))
     assert problems == []
     assert index.ids().tolist() == list(range(1000))
     assert index.unlisted() == []

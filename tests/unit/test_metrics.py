@@ -28,6 +28,7 @@ from nimad.serve.request_counts import BOUNDS, UNKNOWN, UNREADABLE
 from nimad.serve.service_verbs import Traffic
 from nimad.serve.verb_table import verbs
 from tests import forked
+from tests.threads import Background, setting
 
 CANARY = "zyxgnu"
 ME = Peer(1, 0, 0)
@@ -188,10 +189,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
         while not done.is_set():
             seen.add(output.read_text())
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    for n in range(60):
-        _replace(output, "ab"[n % 2] * 300_000)
-    done.set()
-    reader.join()
+    with Background(read), setting(done):
+        for n in range(60):
+            _replace(output, "ab"[n % 2] * 300_000)
     assert seen <= whole

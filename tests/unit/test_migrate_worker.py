@@ -19,6 +19,7 @@ from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
 from tests.legacy import stores
 from tests.legacy.moving import attach, opened, status
+from tests.threads import PATIENCE
 
 Opened = tuple[MemoryStore, MigrationManager]
 pytestmark = pytest.mark.usefixtures("at_usual_priority")
@@ -37,7 +38,7 @@ def here(tmp_path: Path) -> Iterator[Opened]:
         yield made
 
 
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -69,16 +70,18 @@ def test_a_source_goes_on_after_a_stop(source: Path, tmp_path: Path) -> None:
 
 
 def test_incremental_waits_for_quiet(source: Path, here: Opened) -> None:
-    _, manager = here
+    store, manager = here
+    quiet, store.config = store.config, store.config.replace(migration__idle_seconds=3600.0)
     manager.worker.start()
     manager.worker.touch()
     attach(manager, source, strategy="incremental")
     end = time.monotonic() + 0.6
     while time.monotonic() < end:
-        manager.worker.touch()
         assert status(manager, "graph")["copied"] == 0
         assert not manager.status()["idle"]
         time.sleep(0.02)
+    store.config = quiet
+    manager.worker.wake()
     until(lambda: verified(manager))
 
 
@@ -86,7 +89,7 @@ def test_full_waits_for_nobody(source: Path, here: Opened) -> None:
     _, manager = here
     manager.worker.start()
     attach(manager, source)
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while not verified(manager):
         manager.worker.touch()
         assert time.monotonic() < end
@@ -163,11 +166,8 @@ def test_a_resting_thread_sleeps(here: Opened, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(worker.Worker, "_work", work)
     manager.worker.start()
-    time.sleep(0.5)
-    until(lambda: not wakes or time.monotonic() - wakes[-1] > 0.3)
-    before = len(wakes)
-    time.sleep(0.7)
-    assert len(wakes) == before
+    until(lambda: wakes)
+    until(lambda: time.monotonic() - wakes[-1] > 1.0)
 
 
 def fail_first(
@@ -256,7 +256,7 @@ def test_a_full_disk_is_no_failure(
     failed = fail_first(DiskFull(detail="full on purpose"), 7, monkeypatch)
     manager.worker.start()
     attach(manager, source)
-    assert failed.wait(10)
+    assert failed.wait(PATIENCE)
     until(lambda: verified(manager))
 
 
@@ -294,12 +294,12 @@ def test_stopping_does_not_wait_for_a_retry(
     source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, manager = here
-    manager._pipeline._waits = (30.0,)
+    manager._pipeline._waits = (10 * PATIENCE,)
     failed = fail_first(Busy(detail="locked"), 99, monkeypatch)
     manager.worker.start()
     attach(manager, source)
-    assert failed.wait(10)
+    assert failed.wait(PATIENCE)
     began = time.monotonic()
     manager.worker.stop()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < PATIENCE
     assert status(manager, "graph")["error"] is None

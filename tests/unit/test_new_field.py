@@ -47,7 +47,7 @@ patch(
     },
 )
 ADDED = "  extra TEXT,\n  mood TEXT,\n  weather TEXT\n);"
-patch("nimad.store.schema", {"  extra TEXT\n);": ADDED})
+patch("nimad.store.schema_versions", {"  extra TEXT\n);": ADDED})
 
 from nimad.config import Config
 from nimad.core.store import MemoryStore

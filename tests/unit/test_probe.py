@@ -15,6 +15,7 @@ import pytest
 
 from nimad.probe import cgroup, heat, memory, pressure, priority
 from nimad.probe.cgroup import Group, own_groups, room_of
+from tests.threads import PATIENCE, Background
 
 MIB = 1 << 20
 
@@ -221,13 +222,13 @@ def test_a_thread_goes_down_and_is_lifted_by_another() -> None:
         made[0].lower()
         policies.append(os.sched_getscheduler(0))
         steps[0].set()
-        steps[1].wait(10)
+        assert steps[1].wait(PATIENCE)
         policies.append(os.sched_getscheduler(0))
-        steps[2].wait(10)
+        assert steps[2].wait(PATIENCE)
 
-    thread = threading.Thread(target=work)
+    thread = Background(work)
     thread.start()
-    assert steps[0].wait(10)
+    assert steps[0].wait(PATIENCE)
     number = thread.native_id or 0
     assert io_class(number) == psutil.IOPRIO_CLASS_IDLE
     assert os.sched_getscheduler(os.getpid()) == os.SCHED_OTHER, "only that thread"
@@ -238,7 +239,7 @@ def test_a_thread_goes_down_and_is_lifted_by_another() -> None:
         time.sleep(0.001)
     assert io_class(number) == psutil.IOPRIO_CLASS_NONE
     steps[2].set()
-    thread.join()
+    thread.finish()
     assert policies == [priority.lowest(), os.SCHED_OTHER]
 
 

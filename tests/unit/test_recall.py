@@ -25,6 +25,7 @@ from nimad.recall.weights import DEFAULT, Weights
 from nimad.words.index import TermIndex
 from tests.plain import FollowedColumns, search_words
 from tests.samples.talk import ASKED, CHAT, DAYS_ASKED, LAPS, STRANGE
+from tests.threads import setting, side_by_side
 from tests.unit.test_recall_session_neighbours import by_definition
 
 CONFIG = Config().replace(graph__engine="none")
@@ -275,7 +276,7 @@ MEMORY = st.tuples(TEXTS, st.sampled_from(["Anna", "Ben", None]), st.sampled_fro
 LAWS = settings(
     max_examples=25,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 
 
@@ -368,32 +369,23 @@ def test_the_exact_sentence_comes_first_in_a_large_store_and_with_filters(
 def test_two_ask_and_one_writes_at_the_same_time(store: MemoryStore) -> None:
     """Nobody sees half a change; what was written before a question is in its answer."""
     store.remember_many([Memory(text=f"Note {n} about shelf {n % 9}.") for n in range(300)])
-    failures: list[BaseException] = []
     done = threading.Event()
 
     def ask() -> None:
-        try:
-            while not done.is_set():
-                hits = store.query("Which note is about shelf 4?", 20).hits
-                assert hits and len({hit.memory.id for hit in hits}) == len(hits)
-        except BaseException as error:
-            failures.append(error)
+        while not done.is_set():
+            hits = store.query("Which note is about shelf 4?", 20).hits
+            assert hits and len({hit.memory.id for hit in hits}) == len(hits)
 
-    askers = [threading.Thread(target=ask) for _ in range(3)]
-    for asker in askers:
-        asker.start()
-    for n in range(60):
-        (made,) = store.remember_many([Memory(text=f"Parcel {n} came.", session="s")])
-        assert store.query(f"Parcel {n} came.", 1).hits[0].memory.id == made
-        if n % 3 == 0:
-            store.forget([made])
-            assert made not in [hit.memory.id for hit in store.query(f"Parcel {n} came.").hits]
-        if n == 30:
-            maintenance.rebuild(store, "blocks")
-    done.set()
-    for asker in askers:
-        asker.join()
-    assert failures == []
+    with side_by_side([ask] * 3), setting(done):
+        for n in range(60):
+            (made,) = store.remember_many([Memory(text=f"Parcel {n} came.", session="s")])
+            assert store.query(f"Parcel {n} came.", 1).hits[0].memory.id == made
+            if n % 3 == 0:
+                store.forget([made])
+                found = store.query(f"Parcel {n} came.").hits
+                assert made not in [hit.memory.id for hit in found]
+            if n == 30:
+                maintenance.rebuild(store, "blocks")
 
 
 def test_the_steps_of_a_query_are_timed(store: MemoryStore) -> None:

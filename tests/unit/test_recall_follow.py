@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nimad.config import Config
+from nimad.core.semantic import BULK
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Memory
 from nimad.recall import columns_follower
@@ -182,3 +183,11 @@ def test_what_the_log_no_longer_holds_is_found_by_the_ids(
     store.recall.follow()
     assert read == more
     check_columns(store)
+
+
+def test_the_query_after_many_memories_has_nothing_to_catch_up_with(store: MemoryStore) -> None:
+    store.remember_many([Memory(text=f"the {n}th plum") for n in range(BULK)])
+    assert not store.recall.follow(0)
+    store.remember(Memory(text="one more plum"))
+    assert store.recall.follow(0)
+    assert {hit.memory.text for hit in store.query("more plum", k=1).hits} == {"one more plum"}

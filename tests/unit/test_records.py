@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +19,7 @@ from nimad.model import Change, Filter, Memory, Relation
 from nimad.store import checksums, rows, schema, sources, words
 from nimad.store.records import Records
 from tests.plain import search_words
+from tests.threads import in_thread
 
 
 @pytest.fixture
@@ -182,9 +182,7 @@ def test_readers_see_only_what_is_committed(records: Records) -> None:
     seen: list[int] = []
     with records.write() as tx:
         tx.add_memories([Memory(text="pending")])
-        thread = threading.Thread(target=lambda: seen.append(records.counts()["memories"]))
-        thread.start()
-        thread.join()
+        in_thread(lambda: seen.append(records.counts()["memories"]))
     assert seen == [0]
     assert records.counts()["memories"] == 1
 

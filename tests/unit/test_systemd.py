@@ -16,6 +16,7 @@ from nimad.errors import UsageError
 from nimad.lifecycle import resting, status_line
 from nimad.model import Stage
 from nimad.store.sources import COLUMNS, Source
+from tests.threads import PATIENCE
 
 
 def test_without_a_manager_nothing_happens() -> None:
@@ -30,7 +31,7 @@ def test_messages_are_utf8_lines_and_a_status_is_told_once(
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(1)
+        manager.settimeout(PATIENCE)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         notifier = systemd.Notifier()
         for status in ("idle", "idle", "moving\nBärenhöhle €", "idle"):

@@ -11,7 +11,6 @@ import json
 import os
 import socket
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import pytest
 from nimad.ctl.main import COMMANDS, main
 from tests.legacy.stores import small_store
 from tests.process import DaemonProcess
+from tests.threads import Background, Callers, hang_up, until_hung_up
 
 EVIL = "\x1b]0;owned\x07\x9b31m\u202e\r\x08"
 """What a terminal would obey: a new title, a colour, text from right to left, text written over."""
@@ -126,36 +126,27 @@ def spoil(value: Any, *, own: bool) -> Any:
     return value
 
 
-class Spoiler(contextlib.AbstractContextManager["Spoiler"]):
+class Spoiler(Callers):
     """A socket that hands requests, descriptors too, to a daemon and spoils what it replies."""
 
     def __init__(self, path: Path, daemon: Path) -> None:
-        self.path = path
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(path))
+        listener.listen()
+        super().__init__(listener, self._hand_on)
         self._daemon = daemon
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen()
 
-    def __enter__(self) -> Spoiler:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                daemon = socket.socket(socket.AF_UNIX)
-                daemon.connect(str(self._daemon))
-                for pump in (self._ask, self._reply):
-                    threading.Thread(target=pump, args=(client, daemon), daemon=True).start()
+    def _hand_on(self, client: socket.socket) -> None:
+        with socket.socket(socket.AF_UNIX) as daemon:
+            daemon.connect(str(self._daemon))
+            with Background(self._ask, client, daemon):
+                try:
+                    self._reply(client, daemon)
+                finally:
+                    hang_up(client)
 
     def _ask(self, client: socket.socket, daemon: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        with until_hung_up():
             while True:
                 data, files, *_ = socket.recv_fds(client, 1 << 16, 8)
                 if not data:
@@ -166,7 +157,7 @@ class Spoiler(contextlib.AbstractContextManager["Spoiler"]):
             daemon.shutdown(socket.SHUT_WR)
 
     def _reply(self, client: socket.socket, daemon: socket.socket) -> None:
-        with client, daemon, daemon.makefile("rb") as lines, contextlib.suppress(OSError):
+        with daemon.makefile("rb") as lines:
             for line in lines:
                 reply = json.loads(line)
                 body = "result" if "result" in reply else "error"

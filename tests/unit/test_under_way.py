@@ -19,6 +19,7 @@ import pytest
 
 from nimad.audit import findings
 from nimad.check import check
+from nimad.cognition.phi_of_memories import MemoryPhi
 from nimad.config import Config
 from nimad.core import maintenance
 from nimad.core.fleet import Fleet
@@ -31,6 +32,7 @@ from nimad.reflection.dream import dream
 from nimad.serve.access import Peer
 from nimad.serve.service_verbs import ServiceVerbs, Traffic
 from nimad.serve.verbs import Call
+from tests.threads import PATIENCE, Callers
 
 
 @pytest.fixture
@@ -63,8 +65,9 @@ def told_by(store: MemoryStore, work: Any, monkeypatch: pytest.MonkeyPatch) -> l
         lambda store: check(store),
         lambda store: maintenance.rebuild(store, "all"),
         lambda store: dream(store, 0.2),
+        lambda store: MemoryPhi(store, UTC, None).measure_more(0.2),
     ],
-    ids=["audit", "doctor", "rebuild", "dream"],
+    ids=["audit", "doctor", "rebuild", "dream", "phi"],
 )
 def test_it_tells_more_and_more(
     store: MemoryStore, work: Any, monkeypatch: pytest.MonkeyPatch
@@ -90,14 +93,12 @@ def test_a_terminal_shows_it_and_nothing_is_left(
         listener.bind(str(place))
         listener.listen()
 
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection, connection.makefile("rb") as lines:
+        def talk(connection: socket.socket) -> None:
+            with connection.makefile("rb") as lines:
                 for number, _ in enumerate(lines, 1):
                     reply = '{"jsonrpc":"2.0","id":%d,"result":{"under_way":{"audit":0.42}}}\n'
                     connection.sendall((reply % number).encode())
 
-        threading.Thread(target=serve, daemon=True).start()
         monkeypatch.setattr(under_way, "PATIENCE", 0.0)
         monkeypatch.setattr(under_way, "PAUSE", 0.1)
         ours, theirs = pty.openpty()
@@ -107,14 +108,15 @@ def test_a_terminal_shows_it_and_nothing_is_left(
         os.set_blocking(ours, False)
 
         def read_until(shown: str, awaited: str) -> str:
-            until = time.monotonic() + 10
+            until = time.monotonic() + PATIENCE
             while not shown.endswith(awaited) and time.monotonic() < until:
                 with contextlib.suppress(BlockingIOError):  # the kernel takes its own time
                     shown += os.read(ours, 65536).decode()
                 time.sleep(0.01)
             return shown
 
-        with under_way.shown_under_way(argparse.Namespace(socket=str(place)), screen, "audit"):
+        where = argparse.Namespace(socket=str(place))
+        with Callers(listener, talk), under_way.shown_under_way(where, screen, "audit"):
             shown = read_until("", "0:00")
         shown = read_until(shown, "\r\x1b[K")
     assert "audit [##########--------------]  42 %  0:00" in shown

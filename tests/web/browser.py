@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import threading
 from collections.abc import Mapping
 from functools import partial
 from html.parser import HTMLParser
@@ -16,6 +13,7 @@ from nimad.client.client import Client
 from nimad.web import address, routes
 from nimad.web.guard import Guard
 from nimad.web.server import WebServer
+from tests.threads import PATIENCE, Background, hang_up
 
 KEY = "k" * 43
 FORM = "application/x-www-form-urlencoded"
@@ -29,17 +27,16 @@ class Pages:
         self._listener = address.listen(0)
         self.port: int = self._listener.getsockname()[1]
         self.host = f"127.0.0.1:{self.port}"
-        self._daemon = Client(str(place), timeout=10)
+        self._daemon = Client(str(place), timeout=PATIENCE)
         answer = partial(routes.answer, daemon=self._daemon, prefix=self.guard.prefix)
         server = WebServer(self._listener, self.guard, answer, idle)
-        self.thread = threading.Thread(target=server.serve, daemon=True)
+        self.thread = Background(server.serve)
         self.thread.start()
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # it wakes up whoever waits there
-            self._listener.shutdown(socket.SHUT_RDWR)
+        hang_up(self._listener)
         self._listener.close()
-        self.thread.join(10)
+        self.thread.finish()
         self._daemon.close()
 
     @property
@@ -63,7 +60,7 @@ class Pages:
         if form is not None:
             body = urlencode({"seal": self.guard.seal, **form}, doseq=True).encode()
             sent = {"Content-Type": FORM, **sent}
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         connection.putrequest(method, path if whole else self.guard.prefix + path, skip_host=True)
         if body is not None:
             connection.putheader("Content-Length", str(len(body)))

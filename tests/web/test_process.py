@@ -16,6 +16,7 @@ import pytest
 from nimad.web import address
 from tests.process import DaemonProcess
 from tests.system.tools import NIMACTL
+from tests.threads import PATIENCE
 
 MAX_PSS = 30_000_000
 """Most memory that the process may take [bytes]."""
@@ -24,7 +25,7 @@ MAX_PSS = 30_000_000
 def open_pages(url: str) -> str:
     """What a browser shows for an address."""
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
-    with browser.open(url, timeout=20) as response:
+    with browser.open(url, timeout=PATIENCE) as response:
         return str(response.read().decode())
 
 
@@ -42,7 +43,7 @@ def test_it_serves_until_ctrl_c(daemon: DaemonProcess) -> None:
     )
     assert absent.returncode == 69 and "nimad-web.socket" in absent.stderr
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     assert "Traceback" not in process.stderr.read()
 
 
@@ -62,10 +63,10 @@ def test_it_is_small_and_ends_when_idle(daemon: DaemonProcess, tmp_path: Path) -
     url = address.unit_address(port, tmp_path)
     assert url is not None
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
-    with browser.open(url, timeout=20) as response:
+    with browser.open(url, timeout=PATIENCE) as response:
         begin = response.url
     for path in ("", "feed", "search?q=gauge", "timeline", "memory/1", "checks?run=doctor"):
-        with browser.open(begin + path, timeout=20) as response:
+        with browser.open(begin + path, timeout=PATIENCE) as response:
             assert response.status == 200
     pss, maps = 0, Path(f"/proc/{process.pid}/maps").read_text()
     for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines():
@@ -74,7 +75,7 @@ def test_it_is_small_and_ends_when_idle(daemon: DaemonProcess, tmp_path: Path) -
     print(f"PSS {pss / 1e6:.1f} MB")
     assert 0 < pss <= MAX_PSS
     assert "numpy" not in maps and "sqlite" not in maps
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE) == 0
     with socket.create_connection(("127.0.0.1", port)):  # the socket is still there
         pass
     listener.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -46,10 +47,14 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ("scan", "N", "AANAANNAA"),
         ("find", "N", "ANAAANAAAANANNAANNAAAAA"),
         ("dots", "", "ANANAAA"),
+        ("ranked", "", "AAANNANA"),
+        ("cosines", "", "ANNANAA"),
         ("postings", "N", "ANANNNNAA"),
-        ("weigh", "N", "AAANANANAA"),
+        ("weigh", "N", "AANAAANANAAA"),
         ("shares", "", "AANAANAANAA"),
         ("leaders", "N", "AANAANAANAANNAAAA"),
+        ("cover", "", "ANAAANA"),
+        ("seek", "", "ANANANNA"),
     )
 }
 """Result and arguments of each function, in the order of kernels/source.py: A is an address, N a
@@ -122,6 +127,8 @@ class Compiled:
         self._weigh = functions["weigh"]
         self._shares = functions["shares"]
         self._leaders = functions["leaders"]
+        self._ranked, self._cosines = functions["ranked"], functions["cosines"]
+        self._cover, self._seek = functions["cover"], functions["seek"]
 
     def encode(self, rows: Rows, mean: NDArray[np.float32]) -> Codes:
         n, dims = rows.shape
@@ -181,6 +188,29 @@ class Compiled:
         self._dots(_at(rows), dims, _at(picks), len(picks), _at(query), _at(out), _at(norms))
         return out, norms
 
+    def ranked(
+        self,
+        words: NDArray[np.uint64],
+        before: NDArray[np.uint32],
+        order: NDArray[np.uint32] | None,
+        numbers: Picks,
+    ) -> Picks:
+        _require(len(words) == len(before) and numbers.dtype == np.int64, "ranked")
+        words, before = _plain(words, np.uint64), _plain(before, np.uint32)
+        numbers, out = _plain(numbers, np.int64), np.empty(len(numbers), np.int64)
+        ordered = order is not None
+        at = _at(words), _at(before), 0 if order is None else _at(_plain(order, np.uint32))
+        self._ranked(*at, ordered, 64 * len(words), _at(numbers), len(numbers), _at(out))
+        return out
+
+    def cosines(self, vectors: Rows, rows: Picks, query: NDArray[np.int16]) -> NDArray[np.float32]:
+        n, dims = vectors.shape
+        _require(0 < dims <= MOST_DIMS and len(query) == dims, "cosines")
+        vectors, query = _plain(vectors, np.int8), _plain(query, np.int16)
+        rows, out = _plain(rows, np.int64), np.empty(len(rows), np.float32)
+        self._cosines(_at(vectors), n, dims, _at(rows), len(rows), _at(query), _at(out))
+        return out
+
     def find(
         self,
         space: Space,
@@ -224,20 +254,51 @@ class Compiled:
     def weigh(
         self,
         own: NDArray[np.float32],
-        rows: Numbers,
-        counts: Counts,
+        terms: Sequence[tuple[Numbers, Counts]],
         words: Parted,
+        rarities: Sequence[float],
         weights: Sequence[float],
     ) -> Numbers:
-        _require(len(rows) == len(counts) and len(own) <= len(words), "weigh")
-        _require(_are_plain(rows, own, np.uint32) and counts.dtype == np.uint16, "weigh")
-        _require(not len(rows) or rows[0] <= rows[-1] < len(own), "weigh")
-        fresh = np.empty(len(rows) + 1, np.uint32)
+        sound = len(own) <= len(words) and len(terms) == len(rarities)
+        places: list[int] = []
+        most = 0
+        for rows, counts in terms:
+            sound = sound and len(rows) == len(counts) and counts.dtype == np.uint16
+            sound = sound and _are_plain(rows, own, np.uint32) and counts.flags.c_contiguous
+            sound = sound and (not len(rows) or rows[0] <= rows[-1] < len(own))
+            places += (_at(rows), _at(counts), len(rows))
+            most += len(rows)
+        _require(sound, "weigh")
+        fresh = np.empty(most + 1, np.uint32)
         first, edge, more = _parts(words)
-        at = (_at(own), _at(rows), _at(counts), len(rows))
-        numbers = _scratch.numbers(weights)
-        found = self._weigh(*at, first, edge, more, words.first.itemsize, numbers, _at(fresh))
+        at, rarity = np.array([*places, 0], np.int64), np.array([*rarities, 0], np.float32)
+        column = first, edge, more, words.first.itemsize, _at(rarity), _scratch.numbers(weights)
+        found = self._weigh(_at(own), _at(at), len(terms), 0, 0, *column, _at(fresh))
         return fresh[:found]
+
+    def cover(
+        self, holders: Sequence[Numbers], values: Sequence[float], rows: Picks
+    ) -> NDArray[np.float32]:
+        _require(len(holders) == len(values) and rows.dtype == np.int64, "cover")
+        _require(all(h.dtype == np.uint32 and h.flags.c_contiguous for h in holders), "cover")
+        out = np.empty(len(rows), np.float32)
+        at = np.array([0, 0, *(n for held in holders for n in (_at(held), len(held)))], np.int64)
+        worth, rows = np.array([0, *values], np.float32), _plain(rows, np.int64)
+        places = _at(at) + 16, len(holders), 0, _at(worth) + 4
+        self._cover(*places, _at(rows), len(rows), _at(out))
+        return out
+
+    def seek(
+        self, values: NDArray[np.int64], order: NDArray[np.uint32], wanted: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        _require(values.dtype == np.int64 and values.flags.c_contiguous, "seek")
+        _require(order.dtype == np.uint32 and order.flags.c_contiguous, "seek")
+        _require(len(values) or not len(order), "seek")
+        wanted, spans = _plain(wanted, np.int64), np.empty((len(wanted), 2), np.int64)
+        # four standard deviations of where one should stand
+        reach, asked = 2 * isqrt(len(order)) + 2, (_at(wanted), len(wanted))
+        self._seek(_at(values), len(values) - 1, _at(order), len(order), *asked, reach, _at(spans))
+        return spans
 
     def shares(
         self,

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.client import RemoteFailure
-from tests.process import READY_SECONDS, DaemonProcess
+from tests.process import DaemonProcess
 from tests.system.card.record import Record, daemon_on
 from tests.system.card.usage import Kept
 from tests.system.test_nimactl import Tool
+from tests.threads import PATIENCE
 
 REFUSED = re.compile(r"(error|waiting): .+\. [A-Z`].+\.$|there are no memories in")
 """A line of its log that says what is wrong, and what to do."""
@@ -58,7 +59,7 @@ class Finding:
 def ready(daemon: DaemonProcess) -> bool:
     """Start it; False when it says that it cannot serve, and why, or waits for the disk."""
     daemon.spawn()
-    deadline = time.monotonic() + READY_SECONDS
+    deadline = time.monotonic() + PATIENCE
     assert daemon.process is not None
     while daemon.process.poll() is None and time.monotonic() < deadline:
         try:
@@ -145,7 +146,7 @@ def compare(
 def problems(daemon: DaemonProcess) -> list[str]:
     """What doctor tells, but for the little room on the card; a purge that the cut interrupted is
     waited for."""
-    deadline = time.monotonic() + READY_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             told = daemon.call("doctor")["problems"]
@@ -188,7 +189,7 @@ def ask(finding: Finding, daemon: DaemonProcess, must: list[Kept], gone: list[Ke
 def moved(finding: Finding, daemon: DaemonProcess, end: int, record: Record) -> None:
     """What was being migrated is, whole and once, soon."""
     for answered, name, texts in record.ledger.sources:
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + PATIENCE
         sources = daemon.call("migrate.status")["sources"]
         while sources and sources[0]["state"] != "verified" and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.client import Client, RemoteFailure
 from tests.system.machine.conftest import WORDS
+from tests.threads import Background, setting
 
 NEVER = 1 << 62
 """The position of what did not happen."""
@@ -85,13 +86,8 @@ class Usage:
     def under_way(self) -> Iterator[None]:
         """A thread does one thing after the other; a daemon that is gone is waited for."""
         self._stop.clear()
-        thread = threading.Thread(target=self._go_on)
-        thread.start()
-        try:
+        with Background(self._go_on), setting(self._stop):
             yield
-        finally:
-            self._stop.set()
-            thread.join()
 
     def _go_on(self) -> None:
         acts = [self.remember, self.put_in, self.capture, self.replace, self.forget, self.purge]
