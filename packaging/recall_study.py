@@ -153,11 +153,11 @@ the best of some 20 fits, chosen with these sets in view, so it flatters them. I
 Tried for the share of answerable questions that stay silent in articles that were not fitted on
 (German 2.3 %): what the signals of these have that those of false answers have not. Too little: the
 means of the two differ by half a deviation at most in what one memory holds, in the words that are
-unknown and in nearness, where the silent ones are farther. A fit that allows Chinese and Thai
-1.2 % in place of 3 made unseen Chinese 1.1 % silent, not 2.3 (others answered 22.0 and 9.5 %, not 15.8 and
-3.5) and German 2.0, but Spanish 1.1, not .7, Russian 2.7, not 1.8, and keywords 1 to 2 points more.
-A shift of the evidence for scripts in pairs did the same to Chinese, and let 25 % of the strange
-questions to small Japanese notes bring something. Neither was taken.
+unknown and in nearness, where the silent ones are farther. A fit that allows Chinese and Thai 1.2 %
+in place of 3 made unseen Chinese 1.1 % silent, not 2.3 (others answered 22.0 and 9.5 %, not 15.8
+and 3.5) and German 2.0, but Spanish 1.1, not .7, Russian 2.7, not 1.8, and keywords 1 to 2 points
+more. A shift of the evidence for scripts in pairs did the same to Chinese, and let 25 % of the
+strange questions to small Japanese notes bring something. Neither was taken.
 """
 LINES: list[str] = []
 
