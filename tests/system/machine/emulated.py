@@ -166,7 +166,7 @@ class Emulated:
         """Power off in order, as an owner would."""
         assert self._qemu is not None
         self.run("systemctl poweroff --no-block")
-        self._qemu.wait(timeout=120)
+        self._qemu.wait(timeout=600)
         self._hang_up()
 
     def cut_power(self) -> None:
