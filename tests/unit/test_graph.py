@@ -559,6 +559,7 @@ def test_a_build_that_a_purge_ends_begins_again(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the purge does not wait for it."""
+    monkeypatch.setattr("nimad.core.purge.CUT_OFF_SECONDS", PATIENCE)
     ids = family(store)
     reading, purged = threading.Event(), threading.Event()
     real = core_graph.graph_rows.lines
