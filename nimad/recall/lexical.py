@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from nimad.recall.parsed_query import LONG, ParsedQuery
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scope
 from nimad.recall.weights import Weights
-from nimad.text import tokens
+from nimad.text import is_ideographs, tokens
 from nimad.words.index import TermIndex
 
 ASKED = 16
@@ -157,7 +157,10 @@ def score_words(
         texts: is asked for the memories that hold every word of a literal.
     """
     sums = _Sums(columns, terms, scope, weights)
-    for term, held in _chosen(question, columns, terms, scope, watch).items():
+    chosen = _chosen(question, columns, terms, scope, watch)
+    if question.dense:
+        question = replace(question, factors=question.factors | sums.inner_pairs(chosen, question))
+    for term, held in chosen.items():
         watch.check()
         sums.add_term(term, question, held=held > 0)
     sums.weigh_terms()
@@ -226,6 +229,22 @@ class _Sums:
         else:
             self.told.append(((rows, counts), rarity))
             self.best.append(rarity)
+
+    def inner_pairs(self, chosen: Iterable[str], question: ParsedQuery) -> dict[str, float]:
+        """The factors of pairs of ideographs whose characters both neighbours hold as well: in a
+        name of four characters the middle pair tells nothing that the others do not.  A pair that
+        more memories hold than either neighbour is a word of its own, and keeps its factor."""
+        found = {}
+        run: list[tuple[str, int]] = []
+        for term in chosen:
+            held = len(self._holders(term)[0]) if is_ideographs(term) else 0
+            run = [*run[-2:], (term, held)]
+            if len(run) < 3 or not all(held for _, held in run):
+                continue
+            (first, before), (term, held), (last, after) = run
+            if first[1] == term[0] and term[1] == last[0] and held <= max(before, after):
+                found[term] = self.weights.inner * question.factors.get(term, 1.0)
+        return found
 
     def weigh_terms(self) -> None:
         """Add BM25 of the terms to the rows that hold them."""
@@ -317,22 +336,32 @@ def _chosen(
     """The terms to be asked, and whether memories hold them: of many, the rarest that are held.
 
     Those that none holds are asked, too, unless the query is long: they tell that little is met.
-    How rare a term is in what a bound user may not see must not show in the choice.
+    Of a long one the rarest are taken that the scope holds: what is rare in the whole store is
+    mostly in none of a few memories.  How rare a term is in what a bound user may not see must not
+    show in the choice.
     """
     if len(question.terms) <= LONG:
         return dict.fromkeys(question.terms, 1)
+
+    def within(term: str) -> int:
+        rows = terms.rows(term, columns.id, columns.layout)[0]
+        return int(np.count_nonzero(scope.mask[rows]))
+
     holders: dict[str, int] = {}
     for term in question.terms:
         watch.check()
-        if scope.bound:
-            rows = terms.rows(term, columns.id, columns.layout)[0]
-            holders[term] = int(np.count_nonzero(scope.mask[rows]))
-        else:
-            holders[term] = terms.holders(term)
+        holders[term] = within(term) if scope.bound else terms.holders(term)
 
     def commonness(term: str) -> float:
         return holders[term] / question.factors.get(term, 1.0) ** 2
 
-    known = sorted(filter(holders.get, holders), key=commonness)
-    kept = set(known[:ASKED]) | {t for t in holders if not holders[t] and not question.around}
+    kept = {t for t in holders if not holders[t] and not question.around}
+    asked = 0
+    for term in sorted(filter(holders.get, holders), key=commonness):
+        here = scope.whole or scope.bound or within(term) > 0
+        if here or not question.around:
+            kept.add(term)
+            asked += here
+        if asked == ASKED:
+            break
     return {term: held for term, held in holders.items() if term in kept}

@@ -390,8 +390,9 @@ class Scoring:
         """Of the semantic side in the score."""
         if context.mode != "hybrid":
             return float(context.mode == "meaning")
-        by_pairs = query.dense and context.embedder.by_spelling
-        return self._weights.semantic * (self._weights.dense if by_pairs else 1.0)
+        weights, by_pairs = self._weights, query.dense and context.embedder.by_spelling
+        share = weights.semantic * (weights.dense if by_pairs else 1.0)
+        return share * (weights.named if len(query.subjects) else 1.0)
 
     def _sides_of(self, shared: Floats, mixed: Floats, scored: _Scored) -> tuple[Floats, Floats]:
         """The lexical and the semantic term of the formula."""

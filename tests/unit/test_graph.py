@@ -575,8 +575,8 @@ def test_a_build_that_a_purge_ends_begins_again(
 
     def purge() -> None:
         assert reading.wait(PATIENCE)
-        threading.Timer(0.2, purged.set).start()
-        assert store.forget([ids[2]], purge=True).purged
+        with after(0.2, purged.set):
+            assert store.forget([ids[2]], purge=True).purged
 
     with Background(purge):
         assert store.graph.rebuild() == 2

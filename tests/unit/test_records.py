@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -328,3 +329,15 @@ def test_no_copy_of_a_deleted_cell_stays_in_an_unused_part_of_a_page(tmp_path: P
             "records.sqlite-shm",
             "records.sqlite-wal",
         ]
+
+
+def test_names_are_kept_by_what_they_take() -> None:
+    with closing(schema.connect(Path(":memory:"))) as connection:
+        schema.make(connection)
+        names = rows.Names(connection)
+        given = [f"{number} {'x' * 10_000}" for number in range(300)]
+        tracemalloc.start()
+        made = [names.id(f"{name[:-1]}x") for name in given]
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert held < 2 * rows.NAMES_HELD and made == [names.id(name) for name in given]
