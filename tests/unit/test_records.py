@@ -274,6 +274,16 @@ def test_a_store_of_version_one_is_brought_up_to_date_and_keeps_what_it_has(tmp_
     records.close()
 
 
+def test_each_older_version_is_brought_to_the_tables_of_this_one(tmp_path: Path) -> None:
+    for version in range(1, schema.SCHEMA + 1):
+        path = tmp_path / f"{version}.sqlite"
+        with closing(schema.connect(path)) as old:
+            schema.make(old, version)
+            old.execute(f"PRAGMA user_version = {version}")
+        with closing(Records.open(path)) as records, records.reading() as reader:
+            assert schema.differences(reader) == [], version
+
+
 def test_numbers_go_on_above_what_a_store_with_autoincrement_had_given(tmp_path: Path) -> None:
     path = tmp_path / "records.sqlite"
     old = sqlite3.connect(path)
