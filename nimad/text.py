@@ -72,6 +72,7 @@ _DENSE = (
     "\ua9e0-\ua9ff\uaa60-\uaadf\uac00-\ud7ff\uf900-\ufaff\U0001b000-\U0001b16f"
     "\U00020000-\U0003ffff"
 )
+_IDEOGRAPHS = lazy_pattern("[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]+")
 _PAIRED = lazy_pattern(f"[{_DENSE}]")
 _RUN = lazy_pattern(f"[{_DENSE}]+|[^{_DENSE}]+")
 
@@ -202,6 +203,11 @@ def pairs(run: str) -> list[str]:
 def is_paired(token: str) -> bool:
     """Whether a token is of a dense script."""
     return _PAIRED.match(token) is not None
+
+
+def is_ideographs(token: str) -> bool:
+    """Whether a token is a pair of ideographs, which are Chinese, or of Japanese Chinese words."""
+    return len(token) == 2 and _IDEOGRAPHS.fullmatch(token) is not None
 
 
 def asked_for(token: str) -> str:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import venv
 from pathlib import Path
+
+from download import download
 
 PYTHON = {
     "mcp-2": ["mcp==2.3.0", "jsonschema>=4.20"],
@@ -60,7 +61,7 @@ def main() -> int:
         print(f"installing {packages[0]} in {root / name}", flush=True)
         venv.create(root / name, with_pip=True, clear=True)
         pip = [str(root / name / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, "--disable-pip-version-check", *packages], check=True)
+        download([*pip, "--disable-pip-version-check", *packages])
         done.write_text(wanted)
     for name, packages in NODE.items():
         folder = root / name
@@ -72,7 +73,7 @@ def main() -> int:
         folder.mkdir(parents=True)
         (folder / "package.json").write_text('{"private": true, "type": "module"}\n')
         npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
-        subprocess.run([*npm, *packages], cwd=folder, check=True)
+        download([*npm, *packages], cwd=folder)
         done.write_text(wanted)
     return 0
 

@@ -11,10 +11,10 @@ import argparse
 import hashlib
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+from download import download
 from targets import SDIST_LOCK, Target, add_arguments
 
 LOCK_LINE = re.compile(r"^([A-Za-z0-9_.-]+)==(\S+) --hash=sha256:([0-9a-f]{64})$", re.MULTILINE)
@@ -46,7 +46,7 @@ def fetch(target: Target, cache: Path, minilm: bool = False) -> Path:
             continue
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes"]
         command += ["--no-deps", *options, "--dest", str(folder), "--requirement", str(lock)]
-        subprocess.run(command, check=True)
+        download(command)
     return folder
 
 

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from download import download
 from targets import add_arguments, host_arch
 
 INCLUDED = "systemd,systemd-sysv,dbus,python3"
@@ -64,7 +65,7 @@ def make_root(
         command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={included}"]
         command += [f"--architectures={arch or host_arch()}", f"--aptopt={settings.name}"]
         command += ['--customize-hook=rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap']
-        subprocess.run([*command, release, str(half), *sources(release)], check=True)
+        download([*command, release, str(half), *sources(release)])
     half.rename(place)
 
 

@@ -24,7 +24,13 @@ if [ ! -x "$venv/bin/python" ]; then
     fi
     "$python" -m venv "$venv"
 fi
-pip() { "$venv/bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
+pip() { # what a network refuses once is asked for again
+    for pause in 5 20 60 ''; do
+        "$venv/bin/python" -m pip --quiet --disable-pip-version-check "$@" && return
+        if [ -z "$pause" ]; then return 1; fi
+        sleep "$pause"
+    done
+}
 # The build runs with the setuptools installed here: pip's own isolated one would be downloaded again,
 # and without the settings for certificates and proxies that this machine may need.
 pip install 'setuptools>=71'

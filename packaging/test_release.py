@@ -19,6 +19,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from download import download
 from make_root import cached_root
 from targets import ROOT, Target, add_arguments, obstacles
 
@@ -50,9 +51,9 @@ def install_tools(target: Target, place: Path) -> None:
     with tempfile.TemporaryDirectory() as built:
         pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
         wheel = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", built]
-        subprocess.run([*wheel, "sdnotify"], check=True)
+        download([*wheel, "sdnotify"])
         install = [*pip, "install", "--target", str(place), "--find-links", built]
-        subprocess.run([*install, *target.pip_options(), *wanted], check=True)
+        download([*install, *target.pip_options(), *wanted])
 
 
 def project() -> dict[str, Any]:

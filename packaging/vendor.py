@@ -15,7 +15,6 @@ import argparse
 import ast
 import fnmatch
 import hashlib
-import struct
 import sys
 import tarfile
 import zipfile
@@ -25,6 +24,7 @@ from pathlib import Path, PurePosixPath
 
 from fetch_wheels import LOCK_LINE
 from prune_library import imported, pruned
+from strip_library import without_symbols
 from targets import SDIST_LOCK, Target, add_arguments
 
 DROPPED = (
@@ -38,8 +38,13 @@ DROPPED = (
     "numpy/lib/recfunctions.py",
     "numpy/polynomial/*",
     "numpy/testing/*",
+    "numpy/_typing/_[!_]*.py",
+    "numpy/typing/mypy_plugin.py",
     "numpy/_core/_simd.*",  # numpy's own test of its vector instructions, as are the *_tests below
     "numpy/_core/_*_tests.*",
+    "numpy/random/_[mps][tfh]*.so",  # MT19937, SFC64, Philox: see REPLACED
+    "numpy/random/mtrand.*",
+    "numpy/random/_pickle.py",
     "psutil/_ps[absw][!o]*.py",  # AIX, BSD, Solaris, Windows
     "psutil/_psosx.py",
     "onnxruntime/backend/*",
@@ -50,13 +55,33 @@ DROPPED = (
     "onnxruntime/capi/libonnxruntime*",  # for programs in C; the Python module holds it all, too
     "psycopg/crdb/*",  # another database
     "psycopg/types/shapely.py",
+    "numpy/ma/testutils.py",
+    "numpy/matlib.py",
+    "ladybug/torch_geometric_[fg]*.py",  # only with PyTorch
+    "_yaml/*",
+    "yaml/cyaml.py",
     "yaml/_yaml.*",  # libyaml: the pure reader takes 2 ms for the whole configuration
 )
 EMPTIED = ("numpy/_core/_add_newdocs.py", "numpy/_core/_add_newdocs_scalars.py")
 """Modules that do nothing but give compiled functions their help texts."""
 HELP_IS_READ = "numpy/_core/numeric.py"
 """The module whose help texts numpy.ma reads and insists on."""
-SHT_SYMTAB = 2
+_TYPES = b"""\
+from numpy._core.multiarray import ndarray
+ArrayLike = DTypeLike = NDArray = ndarray
+"""
+REPLACED = {
+    "numpy/_typing/__init__.py": _TYPES,
+    "numpy/typing/__init__.py": _TYPES,
+    "numpy/random/__init__.py": b"""\
+from ._generator import Generator, default_rng
+from ._pcg64 import PCG64
+from .bit_generator import BitGenerator, SeedSequence
+class RandomState: pass
+""",
+}
+"""Modules that bring along what nimad never asks for: what only type checkers read; random numbers
+as of old, of which `default_rng` wants to know whether it was given some."""
 
 
 class VendorError(Exception):
@@ -71,24 +96,6 @@ def wanted(path: str) -> bool:
     return not any(fnmatch.fnmatchcase(path, pattern) for pattern in DROPPED)
 
 
-def without_symbols(data: bytes) -> bytes:
-    """A shared library with zeros in place of the names of its functions that only debuggers read
-    (.symtab and .strtab): they pack well, and nothing moves.  `strip` would break libraries that
-    patchelf has changed.  Source: elf(5)."""
-    if data[:6] != b"\x7fELF\x02\x01":  # 64 bits, little endian
-        return data
-    out = bytearray(data)
-    (start,) = struct.unpack_from("<Q", data, 0x28)
-    size, count, names = struct.unpack_from("<HHH", data, 0x3A)
-    headers = [struct.unpack_from("<IIQQQQII", data, start + size * n) for n in range(count)]
-    for _, kind, _, _, at, length, link, _ in headers:
-        if kind == SHT_SYMTAB:
-            spans = [(at, length)] + ([headers[link][4:6]] if link != names else [])
-            for first, many in spans:
-                out[first : first + many] = bytes(many)
-    return bytes(out)
-
-
 def without_help(source: bytes) -> bytes:
     """A module without docstrings, each statement on its line: less to download, to read at each
     start and to keep in memory."""
@@ -96,15 +103,15 @@ def without_help(source: bytes) -> bytes:
     out = bytearray(source)
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
     texts = [
-        node.body[0]
+        (node.body[0], b'(""' if isinstance(node, ast.Module) else b"(None")
         for node in ast.walk(ast.parse(source))
         if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None
-    ]
-    for text in sorted(texts, key=lambda text: text.lineno, reverse=True):
+    ]  # only behind a text may a module import from __future__; numpy.ma expects none of others
+    for text, begin in sorted(texts, key=lambda found: found[0].lineno, reverse=True):
         assert text.end_lineno is not None and text.end_col_offset is not None
         first = starts[text.lineno - 1] + text.col_offset
         end = starts[text.end_lineno - 1] + text.end_col_offset
-        out[first:end] = b"(None" + b"\n" * (text.end_lineno - text.lineno) + b")"
+        out[first:end] = begin + b"\n" * (text.end_lineno - text.lineno) + b")"
     return bytes(out)
 
 
@@ -175,8 +182,8 @@ def unpack(project: str, path: Path, into: Path) -> int:
             continue
         if ".." in PurePosixPath(name).parts or name.startswith("/"):
             raise VendorError(f"{path.name} wants to write outside its folder: {name}")
-        if name.startswith("numpy/") and name.endswith(".py") and name != HELP_IS_READ:
-            content = b"" if name in EMPTIED else without_help(content)
+        if name.endswith(".py") and name != HELP_IS_READ:
+            content = b"" if name in EMPTIED else REPLACED.get(name) or without_help(content)
         place = into / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
@@ -185,14 +192,15 @@ def unpack(project: str, path: Path, into: Path) -> int:
 
 
 def shrink_libraries(tree: Path) -> None:
-    """Leaves out of the shared libraries below a folder what is never called or read."""
-    libraries = sorted(path for path in tree.rglob("*.so*") if path.is_file())
-    numpy = [path.read_bytes() for path in libraries if path.is_relative_to(tree / "numpy")]
-    wanted = set().union(*map(imported, numpy))
-    for path in libraries:
-        data = path.read_bytes()
-        if path.name.startswith("libscipy_openblas"):
-            data = pruned(data, wanted)
+    """Leaves out of the shared libraries below a folder what is never called or read.
+
+    What numpy brings along is for numpy alone; the exports of others stay.
+    """
+    libraries = {path: path.read_bytes() for path in sorted(tree.rglob("*.so*")) if path.is_file()}
+    wanted = set().union(*map(imported, libraries.values()))
+    for path, data in libraries.items():
+        if not path.is_relative_to(tree / "onnxruntime"):
+            data = pruned(data, wanted if path.parent == tree / "numpy.libs" else None)
         path.write_bytes(without_symbols(data))
 
 

@@ -82,15 +82,17 @@ class MemoryPhi:
         about so long, and keep what was found in one transaction."""
         until = time.monotonic() + seconds
         rows: list[PhiRow] = []
-        for number in self._unmeasured():
-            if time.monotonic() >= until:
-                break
-            memory = self._store.records.get([number]).get(number)
-            if memory is not None:
-                _, found = self._measured(memory)
-                phi = None if math.isnan(found.phi) else found.phi
-                quality = found.decomposition_quality
-                rows.append(PhiRow(number, phi, found.uncertainty, quality))
+        under_way = self._store.under_way
+        with under_way.tell("phi", lambda: 1 - (until - time.monotonic()) / (seconds or 1)):
+            for number in self._unmeasured():
+                if time.monotonic() >= until:
+                    break
+                memory = self._store.records.get([number]).get(number)
+                if memory is not None:
+                    _, found = self._measured(memory)
+                    phi = None if math.isnan(found.phi) else found.phi
+                    quality = found.decomposition_quality
+                    rows.append(PhiRow(number, phi, found.uncertainty, quality))
         if rows:
             with self._store.records.write() as tx:
                 phi_rows.keep(tx, rows, METHOD)

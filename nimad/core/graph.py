@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 MAX_SECONDS = 600.0
 """Time that a question may be given at most [seconds]."""
+TRIES = 5
+"""How often a build begins that purges end [builds]."""
 FAR_ROWS = 5000
 """Rows that must have changed, at least, before the graph is made anew in idle time [rows]."""
 FAR_SHARE = 4
@@ -149,6 +151,11 @@ class Graph(Projection):
         """Whether a question would make the graph first."""
         return self._database.seal is None or (fresh and self._behind() > 0)
 
+    @property
+    def fraction(self) -> float:
+        """How much of a build under way is done, from 0 to 1."""
+        return self._database.fraction
+
     def _behind(self) -> int:
         seal = self._database.seal
         return max(0, self._records.head() - (seal.watermark if seal else 0))
@@ -176,15 +183,21 @@ class Graph(Projection):
                 self._build()
 
     def _build(self) -> Seal:
-        with self._records.moment():
-            about = About(
-                self._records.head(),
-                sum(self._records.counts().values()),
-                graph_rows.last_ids(self._records),
-            )
-            seal = self._database.build(
-                about, lambda: graph_rows.lines(self._records, self._give_way)
-            )
+        for _ in range(TRIES):
+            with self._records.moment():
+                about = About(
+                    self._records.head(),
+                    sum(self._records.counts().values()),
+                    graph_rows.last_ids(self._records),
+                )
+                seal = self._database.build(
+                    about, lambda: graph_rows.lines(self._records, self._give_way)
+                )
+            if seal is not None:
+                break
+            log.info("a build of the graph was given up because memories were purged")
+        else:
+            raise GraphFailed(detail="it was given up because memories were purged; ask again")
         self._health.restore(self.name)
         heap.give_back()
         return seal

@@ -54,7 +54,7 @@ BULK = 64
 """Memories that are stored together from which on queries are spared: they wait no longer than it
 takes to read and embed so many, 2 ms [memories]."""
 FIX = "nimactl rebuild blocks"
-LIVING = "FROM tombstones WHERE id IN (SELECT id FROM memories)"
+LIVING = "FROM tombstones AS t WHERE EXISTS (SELECT 1 FROM memories WHERE id = t.id)"
 """Tombstones of memories: damage, for the memory needs a vector."""
 
 Rows = NDArray[np.float32]
@@ -159,19 +159,30 @@ class SemanticIndex(Projection):
             with records.write() as tx:
                 tx.execute(f"DELETE {LIVING}")
         index.remove(records.tombstones())
-        missing = self.missing_vectors(mend=True)
-        if embedder.quick and len(missing) < 2 * LATE_ROWS:
-            self.add(*segments.encode_memories(records, embedder, missing))
-        elif not self.due:
-            self.unencoded_ids = missing
         if self._damaged:
             with contextlib.suppress(NimadError, OSError):  # a full disk: `follow` does it later
                 self._retire_damaged()
 
-    def missing_vectors(self, *, mend: bool = False) -> list[int]:
+    def complete(self, every: Ids) -> None:
+        """The end of a start: look for memories without a vector, and for vectors without a memory.
+        `every`: int64[n], ascending, the ids of all memories."""
+        embedder = self.embedder
+        if self._records.meta("embedder") != signature(embedder):
+            return
+        missing = self.missing_vectors(every, mend=True)
+        if embedder.quick and len(missing) < 2 * LATE_ROWS:
+            self.add(*segments.encode_memories(self._records, embedder, missing))
+            missing = []
+        if not self.due:
+            self.unencoded_ids = missing
+
+    def missing_vectors(self, every: Ids | None = None, *, mend: bool = False) -> list[int]:
         """Ids without a vector: not in the index, and not waiting behind a source's cursor.  With
-        `mend`, vectors without a memory are taken out: a bit flipped in their tombstone."""
-        every, indexed = self._records.ids(), self.index.ids()
+        `mend`, vectors without a memory are taken out: a bit flipped in their tombstone.
+
+        `every`: the ids of all memories, where they are known: the records must be read whole.
+        """
+        every, indexed = self._records.ids() if every is None else every, self.index.ids()
         if np.array_equal(every, indexed):  # nearly always
             return []
         if mend:

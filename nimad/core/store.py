@@ -112,6 +112,8 @@ class MemoryStore:
             with told_as_damage(records):
                 store = cls(state, config, lock, records)
                 store.recall.load()
+                # the columns know every id, and their file is read sooner than all records
+                store.semantic.complete(store.recall.every_id())
             undo.pop_all()
         return store
 

@@ -10,6 +10,7 @@ from nimad.ctl.arguments import Commands, add_command, number, standard_input
 from nimad.ctl.client import Client
 from nimad.ctl.screen import Screen
 from nimad.ctl.terminal_text import columns, shorten
+from nimad.ctl.under_way import shown_under_way
 from nimad.errors import UsageError
 from nimad.limits import MAX_ROWS
 
@@ -58,14 +59,16 @@ def run_graph(args: argparse.Namespace, client: Client, screen: Screen) -> int:
             parameters[name] = json.loads(value)
         except ValueError:
             parameters[name] = value
-    result = client.call(
-        "graph",
-        cypher=standard_input() if args.cypher == "-" else args.cypher,
-        parameters=parameters or None,
-        limit=args.limit,
-        fresh=args.fresh or None,
-        seconds=None if args.timeout is None else min(600.0, args.timeout * SHARE),
-    )
+    cypher = standard_input() if args.cypher == "-" else args.cypher
+    with shown_under_way(args, screen, "graph"):
+        result = client.call(
+            "graph",
+            cypher=cypher,
+            parameters=parameters or None,
+            limit=args.limit,
+            fresh=args.fresh or None,
+            seconds=None if args.timeout is None else min(600.0, args.timeout * SHARE),
+        )
     if screen.json:
         return screen.result(result)
     names, rows = result["columns"], result["rows"]

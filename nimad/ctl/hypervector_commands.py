@@ -17,6 +17,7 @@ from nimad.ctl.arguments import (
 from nimad.ctl.client import Client
 from nimad.ctl.screen import BOLD, DIM, Screen
 from nimad.ctl.terminal_text import cut, one_line
+from nimad.ctl.under_way import shown_under_way
 from nimad.errors import UsageError
 from nimad.human import count
 from nimad.limits import MAX_RESULTS
@@ -112,9 +113,10 @@ def run_phi(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         raise UsageError(detail="phi needs either an ID or --top N.")
     if args.id is not None and args.seconds is not None:
         raise UsageError(detail="--seconds means something only with `nimactl phi --top`.")
-    result = client.call(
-        "phi", id=args.id, top=args.top, seconds=args.seconds, time_zone=name_to_hand_over()
-    )
+    with shown_under_way(args, screen, "phi"):
+        result = client.call(
+            "phi", id=args.id, top=args.top, seconds=args.seconds, time_zone=name_to_hand_over()
+        )
     if screen.json:
         return screen.result(result)
     if args.id is not None:

@@ -36,14 +36,21 @@ from nimad.errors import (
     UsageError,
 )
 from nimad.human import size
-from nimad.limits import MAX_IMPORT, MAX_NODES, MAX_PAYLOAD, MAX_RECORD, count_nodes
+from nimad.limits import (
+    MAX_IMPORT,
+    MAX_NODES,
+    MAX_PAYLOAD,
+    MAX_RECORD,
+    MAX_RECORD_FILE,
+    count_nodes,
+)
 from nimad.times import name_to_hand_over, sentences
 
 BATCH_BYTES = 900_000
 """Size of the memories of a batch, as JSON, unless one alone is larger [bytes]."""
 BATCH_NODES = MAX_NODES - 100
 """Number of values in a batch; each counts as many bytes as it may have there [values]."""
-LINE_BYTES = 2 * MAX_RECORD
+LINE_BYTES = MAX_RECORD_FILE
 """Length of the longest line: of a memory, some of whose characters may be escaped [bytes]."""
 
 
@@ -199,11 +206,12 @@ class _Import:
         """`1 memory`, `4,112 memories`."""
         return human.count(self.imported, "memory")
 
-    def _send(self, memories: list[dict[str, Any]], numbers: list[int]) -> None:
+    def _send(self, memories: list[Record], numbers: list[int]) -> None:
         self.unsure = numbers[0], numbers[-1]
         where = f"{self.name}:{numbers[0]}"
         wishes = {"where": where, "namespace": self._namespace, "time_zone": name_to_hand_over()}
-        written = json_bytes(memories[0])
+        first = memories[0]
+        written = first if isinstance(first, bytes) else json_bytes(first)
         large = len(written) > MAX_PAYLOAD or count_nodes(written) > BATCH_NODES
         try:
             if len(memories) == 1 and large:  # no frame holds it: it goes as a file
@@ -243,11 +251,15 @@ def _read_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
 # --- the lines ------------------------------------------------------------------------------------
 
 
+Record = dict[str, Any] | bytes
+"""A memory, or the line of one that is so large that only nimad parses it."""
+
+
 @dataclass
 class Batch:
     """Memories and the lines they stand on, which are not always consecutive: blank ones count."""
 
-    memories: list[dict[str, Any]] = field(default_factory=list)
+    memories: list[Record] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     bytes: int = 0
 
@@ -283,7 +295,7 @@ class LineReader:
         if batch.memories:
             yield batch
 
-    def _records(self) -> Iterator[tuple[dict[str, Any], int]]:
+    def _records(self) -> Iterator[tuple[Record, int]]:
         while line := self._read():
             self.number += 1
             if self.number < self._first:
@@ -294,7 +306,9 @@ class LineReader:
                 self._refuse(f"the line is longer than {size(LINE_BYTES)}")
             if self.number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
-            if line.strip():
+            if len(line) > MAX_RECORD and b'"blobs":{' in line:
+                yield line.strip(), BATCH_BYTES
+            elif line.strip():
                 yield self._record(line)
 
     def _read(self) -> bytes:

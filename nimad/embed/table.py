@@ -24,7 +24,9 @@ import mmap
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +87,7 @@ def read_table(path: Path) -> TokenTable:
         first, hashed = _NUMBERS.unpack(container.region("numbers"))
         table = TokenTable(
             tokens=TokenLines(container.region("tokens")),
-            spans=read_spans(container.region("characters")),
+            spans=_SpanLines(container.region("characters")),
             rows=np.frombuffer(container.region("rows"), "<i1").reshape(-1, DIMS),
             weights=np.frombuffer(container.region("weights"), "<u2"),
             first=first,
@@ -124,6 +126,26 @@ def write_spans(spans: Sequence[Span]) -> bytes:
         for span in spans
     )
     return "\n".join(lines).encode()
+
+
+class _SpanLines(Sequence[Span]):
+    """The spans of a region, read when first asked for."""
+
+    def __init__(self, region: Buffer) -> None:
+        self._region = region
+
+    @cached_property
+    def _read(self) -> list[Span]:
+        return read_spans(self._region)
+
+    def __len__(self) -> int:
+        return len(self._read)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self._read[number]
+
+    def __iter__(self) -> Iterator[Span]:
+        return iter(self._read)
 
 
 def read_spans(region: Buffer) -> list[Span]:

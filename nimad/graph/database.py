@@ -69,9 +69,9 @@ class Answer:
 class GraphDatabase:
     """Safe to use from many threads: one question at a time, and one build beside it.
 
-    `_building` is held during a build, `_asking` during a question, `_swapping` while the files
-    change or are opened; they are taken in this order.  A swap waits for no question: one under way
-    keeps the old file, which has no name any more.
+    `_dropping` is held while the files are dropped, `_building` during a build, `_asking` during a
+    question, `_swapping` while the files change or are opened; they are taken in this order.  A
+    swap waits for no question: one under way keeps the old file, which has no name any more.
     """
 
     def __init__(self, directory: Path, engine: str, limits: GraphLimits) -> None:
@@ -79,7 +79,8 @@ class GraphDatabase:
         self._limits = limits
         self._files = GraphFiles(directory, engine)
         self._building, self._asking = threading.Lock(), threading.Lock()
-        self._swapping = threading.Lock()
+        self._swapping, self._dropping = threading.Lock(), threading.Lock()
+        self._drops, self._progress = 0, (0, 1)
         self._process: EngineProcess | None = None
         self._serving: Seal | None = None  # of the file that the process has open
         self._builder: EngineProcess | None = None
@@ -115,12 +116,15 @@ class GraphDatabase:
             self.seal = None
 
     def drop(self) -> None:
-        """Remove every file: no byte of them is left.  A question under way fails."""
-        self._kill()
-        with self._building, self._asking, self._swapping:
-            self._stop()
-            self._files.drop()
-            self.seal = None
+        """Remove every file: no byte of them is left.  A question under way fails, a build is
+        given up."""
+        with self._dropping:
+            self._drops += 1
+            self._kill()
+            with self._building, self._asking, self._swapping:
+                self._stop()
+                self._files.drop()
+                self.seal = None
 
     def close(self) -> None:
         """End the engine's processes, and what they are busy with. Never raises."""
@@ -135,20 +139,32 @@ class GraphDatabase:
 
     # --- building -------------------------------------------------------------------------------
 
-    def build(self, about: About, pages: Pages) -> Seal:
-        """Make the graph anew; the old one serves until the swap.
+    @property
+    def fraction(self) -> float:
+        """How much of a build is done: rows that were handed over, from 0 to 1."""
+        done, rows = self._progress
+        return done / max(rows, 1)
+
+    def build(self, about: About, pages: Pages) -> Seal | None:
+        """Make the graph anew; the old one serves until the swap.  None when `drop` came in
+        between: what was read may hold what is purged.
 
         Runs out of memory once: it is tried again in small parts.  Raises EngineUnsupported,
         GraphFailed (GraphMemory), DiskFull, DiskFailed, DiskReadOnly; the old one stays then.
         """
         check_supported(self.engine)
+        with self._dropping:  # one that waits for its turn comes first
+            pass
         with self._building:
+            drops, self._progress = self._drops, (0, about.rows)
             try:
                 with disk_errors("the graph could not be written"):
                     return self._build(about, pages)
             except BaseException as error:
                 with suppress(OSError):
                     self._files.sweep_new()
+                if drops != self._drops and isinstance(error, GraphFailed):
+                    return None
                 # The engine says only that it could not write: the disk is asked why.
                 if isinstance(error, (DiskFull, GraphFailed)):
                     refused = refusal_beside(self._files.main)
@@ -181,7 +197,11 @@ class GraphDatabase:
             process = self._builder = EngineProcess(settings)
             try:
                 part = _Part(process, file, in_parts)
+                drops = self._drops
                 for table, lines in pages():
+                    if drops != self._drops:
+                        raise GraphFailed(detail="the graph is dropped")
+                    self._progress = sum(written.values()), self._progress[1]
                     part.add(table, lines)
                     written[table] = written.get(table, 0) + len(lines)
                 part.flush()

@@ -194,7 +194,7 @@ class BlockIndex:
         self._filters.clear()
 
     def search(
-        self, query: Scores, k: int, allowed: Ids | None = None, *, effort: float = 1.0
+        self, query: Scores | Query, k: int, allowed: Ids | None = None, *, effort: float = 1.0
     ) -> Found:
         """The k memories nearest to `query: float32[dims]`: ids int64[n <= k], cosines float32[n].
 
@@ -209,20 +209,20 @@ class BlockIndex:
 
         Raises ValueError when `query` has other dimensions or is not finite.
         """
-        asked = Query.of(query, self.dims)
+        asked = query if isinstance(query, Query) else Query.of(query, self.dims)
         if asked is None or k <= 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
         search = Search(self._kernels, self.params, asked, k, allowed, self._filters, effort)
         return search.run(self._view)
 
-    def scores(self, query: Scores, ids: Ids) -> Scores:
+    def scores(self, query: Scores | Query, ids: Ids) -> Scores:
         """The cosine of each of `ids: int64[m]` with `query: float32[dims]`: float32[m].
 
         nan where an id has no row; 0 where its row, or the query, is all zeros.  The same numbers
         as `search` gives.
         """
-        unique, back = np.unique(np.asarray(ids, np.int64), return_inverse=True)
-        return self.locate(unique).cosines(query, back)
+        asked = query if isinstance(query, Query) else Query.of(query, self.dims)
+        return self._view.scores(self._kernels, asked, np.asarray(ids, np.int64), self.dims)
 
     def holds(self, ids: Ids) -> NDArray[np.bool_]:
         """bool[m]: which of `ids: int64[m]` have a vector, hot or sealed, one of zeros too."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.index.kernels.contract import Kernels
-from nimad.index.quantise import Ids, Query, Scores, cosines
+from nimad.index.quantise import Ids, Query, Scores
 from nimad.index.view import View
 
 _NOWHERE, _ZEROS = -1, -2
@@ -75,7 +75,7 @@ class Located:
         there: NDArray[np.bool_] = self._matrix[picks] != _NOWHERE
         return there
 
-    def cosines(self, query: Scores, picks: Ids | None = None) -> Scores:
+    def cosines(self, query: Scores | Query, picks: Ids | None = None) -> Scores:
         """float32[m], or float32[p] of `ids[picks]`: the cosine of each with `query: float32[d]`.
 
         nan without a vector, 0 where it is all zeros: the numbers that `BlockIndex.search` gives.
@@ -84,11 +84,10 @@ class Located:
         matrix = self._matrix if picks is None else self._matrix[picks]
         rows = self._row if picks is None else self._row[picks]
         out = np.where(matrix == _NOWHERE, np.float32(np.nan), np.float32(0))
-        asked = Query.of(query, self.dims)
+        asked = query if isinstance(query, Query) else Query.of(query, self.dims)
         if asked is not None:
             for vectors, mine, places in self._sources(matrix, rows):
-                dots, norms = self._kernels.dots(vectors, mine, asked.values)
-                out[places] = cosines(dots, norms, asked)
+                out[places] = self._kernels.cosines(vectors, mine, asked.values)
         return out
 
     def rows(self, picks: Ids) -> Scores:

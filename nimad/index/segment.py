@@ -69,6 +69,7 @@ from nimad.index.kernels.contract import (
     ascends,
     groups,
 )
+from nimad.index.kernels.loader import load_kernels
 from nimad.index.params import SegmentInfo
 from nimad.index.quantise import Ids
 from nimad.index.rowsets import Ranks, marked
@@ -202,15 +203,15 @@ class Segment:
     def rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """The row of each of `ids: int64[m]`, -1 where the segment has none; O(m), or O(m log n)
         where ids lie far apart."""
+        if self._ranks is not None:
+            first, ranks = self.meta.first, self._ranks
+            return load_kernels().ranked(ranks.words, ranks.before, self._order, ids - first)
         found = np.full(len(ids), -1, np.int64)
         inside = np.flatnonzero((ids >= self.meta.first) & (ids <= self.meta.last))
         if not len(inside):
             return found
         wanted = (ids[inside] - self.meta.first).astype(self._ids.dtype)
-        if self._ranks is not None:
-            place = self._ranks.of_each(wanted)
-        else:
-            place = np.searchsorted(self._ids, wanted, sorter=self._order)
+        place = np.searchsorted(self._ids, wanted, sorter=self._order)
         rows = place if self._order is None else self._order[place]
         hit = self._ids[rows] == wanted
         found[inside[hit]] = rows[hit]

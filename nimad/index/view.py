@@ -22,6 +22,7 @@ from nimad.index.hot import Hot
 from nimad.index.kernels.contract import Kernels, Marks
 from nimad.index.params import BlockParams
 from nimad.index.quantise import Ids, Query, Scores, cosines
+from nimad.index.rowsets import distinct, marked
 from nimad.index.segment import Sealed, Segment
 
 Found = tuple[Ids, Scores]
@@ -60,6 +61,33 @@ class View:
                     sealed[number] = old.without(np.sort(segment.ids()))
             sealed.append(new.without(self.removed))
         return View(tuple(sealed), self.hot, self.removed)
+
+    def scores(self, kernels: Kernels, query: Query | None, ids: Ids, dims: int) -> Scores:
+        """See BlockIndex.scores; for `query` None all that have a row get 0."""
+        values = np.zeros(dims, np.int16) if query is None else query.values
+        out = np.full(len(ids), np.nan, np.float32)
+        for sealed in self.sealed:
+            segment = sealed.segment
+            rows = segment.rows_of(ids)
+            if sealed.alive is not None:
+                there = rows >= 0
+                there[there] = marked(sealed.alive, rows[there])
+                rows[~there] = -1
+            found = kernels.cosines(segment.vectors, rows, values)
+            if len(self.sealed) == 1:
+                out = found
+            else:
+                np.copyto(out, found, where=rows >= 0)
+        late = np.flatnonzero((ids >= self.hot.lowest) & (ids <= self.hot.highest))
+        if len(late):
+            mine = distinct(ids[late])
+            hot = np.full(len(mine), np.nan, np.float32)
+            for part in self.hot:
+                slots, places = part.slots_of(mine)
+                hot[places] = kernels.cosines(part.chunk.rows, slots, values)
+            found = hot[mine.searchsorted(ids[late])]
+            out[late] = np.where(np.isnan(found), out[late], found)
+        return out
 
     def stats(self) -> dict[str, int]:
         """See BlockIndex.stats."""

@@ -45,6 +45,8 @@ from nimad.dataclass import dataclass
 from nimad.legacy.values import BrokenText, Value, canonical_json, encodes, pack, unpack
 from nimad.model import LAYERS, MAX_KEPT, MAX_TEXT, Memory
 
+MAX_SHOWN = 1 << 20
+"""Length of all that is kept in `extra`; what comes later is kept in `blobs` [characters]."""
 LEGACY_LAYERS = frozenset(LAYERS) - {"note"}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
@@ -64,6 +66,8 @@ class Mapped:
     memory: Memory
     zone: tzinfo = UTC
     notes: list[tuple[str, str]] = field(default_factory=list)
+    shown: int = 0
+    """Length of what was kept so far [characters]."""
     timeless: bool = False
     """Whether its own time may be none that a memory can have: the next best is taken."""
 
@@ -85,7 +89,8 @@ class Mapped:
             form, written = ":text", packed
         elif not isinstance(packed, (int, float)):
             form, written = ":json", canonical_json(packed).decode()
-        if len(written) > MAX_KEPT:
+        self.shown += len(written)
+        if len(written) > MAX_KEPT or self.shown > MAX_SHOWN:
             self.memory.blobs[name + form] = written.encode()
             self.notes.append((name, f"{len(written)} characters long; kept, but not shown"))
             return

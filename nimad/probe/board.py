@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import platform
 from pathlib import Path
 
 PI_MODEL = Path("/proc/device-tree/model")
@@ -23,7 +22,7 @@ def board() -> str:
     """ "pi" for a Raspberry Pi, else "arm64", "x86_64" or what the kernel says."""
     if "Raspberry Pi" in read(PI_MODEL):
         return "pi"
-    machine = platform.machine()
+    machine = os.uname().machine
     return {"aarch64": "arm64", "AMD64": "x86_64"}.get(machine, machine)
 
 

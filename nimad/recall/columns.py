@@ -6,10 +6,8 @@ the records, `nimad.recall.session_neighbours` tells which rows are neighbours.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
-from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,8 @@ from numpy.typing import NDArray
 
 from nimad.disk import private_map
 from nimad.index.kernels.contract import Parted
+from nimad.index.kernels.loader import load_kernels
+from nimad.index.rowsets import distinct
 from nimad.model import FIELDS
 from nimad.recall.subjects import Subjects
 from nimad.text import common_form
@@ -291,22 +291,12 @@ class Columns:
         order = self._order
         if order is None or self.count < _SCANNED:
             return np.flatnonzero(any_of(self.print, prints))
-        found, count, reach = [], len(order), 2 * isqrt(len(order)) + 2
-        place, value = order.data, self.print.data.__getitem__  # as whole numbers of Python
-        for wanted in prints.tolist():
-            # spread evenly, so it stands within four standard deviations of where it should
-            middle = ((wanted + (1 << 63)) * count) >> 64
-            low, high = max(middle - reach, 0), min(middle + reach, count)
-            if value(place[low]) >= wanted or value(place[high - 1]) < wanted:  # many are the same
-                low, high = 0, count
-            first = bisect_left(place, wanted, low, high, key=value)
-            if first < count and value(place[first]) == wanted:
-                end = first + 1
-                if end < count and value(place[end]) == wanted:
-                    end = bisect_right(place, wanted, end, key=value)
-                found.append(order[first:end])
-        later = np.flatnonzero(any_of(self.print[count:], prints)) + count
-        return np.sort(np.concatenate([*found, later]).astype(np.int64))
+        count = len(order)
+        spans = load_kernels().seek(self.print, order, prints).tolist()
+        found: list[NDArray[Any]] = [order[first:end] for first, end in spans if first < end]
+        if count < self.count:
+            found.append(np.flatnonzero(any_of(self.print[count:], prints)) + count)
+        return np.sort(np.concatenate([order[:0], *found]).astype(np.int64))
 
     def said(self, rows: Rows) -> list[tuple[int, int]]:
         """What each row says, and who: equal where text and speaker are, in the common form."""
@@ -314,7 +304,7 @@ class Columns:
 
     def copies(self, rows: Rows, mask: NDArray[np.bool_]) -> list[Rows]:
         """For each row, the other rows in the mask that say the same."""
-        near = self._with_prints(np.unique(self.print[rows]))
+        near = self._with_prints(distinct(self.print[rows]))
         near = near[mask[near]]
         if len(near) == len(rows):
             return [rows[:0]] * len(rows)

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from nimad.dataclass import dataclass
 from nimad.embed.base import Embedder
 from nimad.index.kernels.contract import Numbers
+from nimad.index.kernels.loader import load_kernels
 from nimad.recall import evidence_weights, lexical
 from nimad.recall.columns import Rows
 from nimad.recall.lexical import LexicalScores
@@ -82,8 +83,6 @@ UNSEEN = 10
 """Memories that a store is taken to have besides, without any word of the question."""
 LEAST_SPREAD = 0.01
 """Of cosines in a store: below, it says nothing [standard deviation]."""
-_FEWER = 2
-"""Factor by which holders of a term are fewer than rows where looking them up is quicker."""
 NEVER = np.float32(-9)
 """Below every cosine."""
 USUAL_SIGNAL = 4.0
@@ -298,17 +297,8 @@ def _cover(rarity: Mapping[str, float], holders: Mapping[str, Numbers], sides: S
     else:
         leaders = words.leaders(words.most)[0]
         rows = leaders if sides.near is None else sides.near.rows
-        share = np.zeros(len(rows), np.float32)
-        sought = rows.astype(np.uint32)
-        for term, value in rarity.items():
-            held = holders[term]
-            if len(held) * _FEWER < len(rows):  # then these are looked up, not the rows
-                at = sought.searchsorted(held)
-                share[at[sought.take(at, mode="clip") == held]] += np.float32(value)
-            elif len(held):
-                share += np.float32(value) * (
-                    held.take(held.searchsorted(sought), mode="clip") == sought
-                )
+        held = [holders[term] for term in rarity]
+        share = load_kernels().cover(held, [*rarity.values()], rows)
     best = int(share.argmax()) if len(share) else -1
     if large:
         return _Coverage(rows, share, int(rows[best]) if len(rows) else -1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from nimad.recall.parsed_query import LONG, ParsedQuery
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scope
 from nimad.recall.weights import Weights
-from nimad.text import tokens
+from nimad.text import is_ideographs, tokens
 from nimad.words.index import TermIndex
 
 ASKED = 16
@@ -157,9 +157,13 @@ def score_words(
         texts: is asked for the memories that hold every word of a literal.
     """
     sums = _Sums(columns, terms, scope, weights)
-    for term, held in _chosen(question, columns, terms, scope, watch).items():
+    chosen = _chosen(question, columns, terms, scope, watch)
+    if question.dense:
+        question = replace(question, factors=question.factors | sums.inner_pairs(chosen, question))
+    for term, held in chosen.items():
         watch.check()
         sums.add_term(term, question, held=held > 0)
+    sums.weigh_terms()
     sums.add_dates(on_dates)
     for literal in question.literals:
         watch.check()
@@ -183,8 +187,9 @@ class _Sums:
         own: float32[n].
         best: what each term could add.
         unknown, holders, literal: see `LexicalScores`.
-        dated: float32[n], of the words that a date stands for; None before the first.
-        best_dated: what they could add.
+        told: (rows, counts) and rarity of each term that is held; those of the words that a date
+            stands for are in `told_dated`.
+        dated: float32[n], of these; None without any.
         fresh: the rows that terms gave their first score; None where something else did, too.
     """
 
@@ -196,10 +201,11 @@ class _Sums:
     best: list[float] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
     holders: dict[str, Numbers] = field(default_factory=dict)
+    told: list[tuple[tuple[Numbers, Counts], float]] = field(default_factory=list)
+    told_dated: list[tuple[tuple[Numbers, Counts], float]] = field(default_factory=list)
     dated: Floats | None = None
-    best_dated: float = 0.0
     literal: Floats | None = None
-    fresh: list[Numbers] | None = field(default_factory=list)
+    fresh: Numbers | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -210,7 +216,7 @@ class _Sums:
             self.own = np.zeros(self.columns.count, np.float32)
 
     def add_term(self, term: str, question: ParsedQuery, *, held: bool) -> None:
-        """Add BM25 of one term to the rows that hold it."""
+        """Look up who holds a term, to be weighed together with the others."""
         rows, counts = self._holders(term) if held else _NOBODY
         self.holders[term] = rows
         rarity = self._rarity(len(rows)) * question.factors.get(term, 1.0)
@@ -218,26 +224,46 @@ class _Sums:
             if term not in question.met:
                 self.unknown.add(term)
                 self.best.append(rarity)
-            return
-        k1, b = self.scope.k1, self.scope.b
-        weights = (rarity, k1 + 1, k1, 1 - b, b, self.scope.average)
-        words = self.columns.word_parts
-        if term in question.dated:
-            if self.dated is None:
-                self.dated = np.zeros_like(self.own)
-            _KERNELS.weigh(self.dated, rows, counts, words, weights)
-            self.best_dated += rarity
+        elif term in question.dated:
+            self.told_dated.append(((rows, counts), rarity))
         else:
-            fresh = _KERNELS.weigh(self.own, rows, counts, words, weights)
-            if self.fresh is not None:
-                self.fresh.append(fresh)
+            self.told.append(((rows, counts), rarity))
             self.best.append(rarity)
+
+    def inner_pairs(self, chosen: Iterable[str], question: ParsedQuery) -> dict[str, float]:
+        """The factors of pairs of ideographs whose characters both neighbours hold as well: in a
+        name of four characters the middle pair tells nothing that the others do not.  A pair that
+        more memories hold than either neighbour is a word of its own, and keeps its factor."""
+        found = {}
+        run: list[tuple[str, int]] = []
+        for term in chosen:
+            held = len(self._holders(term)[0]) if is_ideographs(term) else 0
+            run = [*run[-2:], (term, held)]
+            if len(run) < 3 or not all(held for _, held in run):
+                continue
+            (first, before), (term, held), (last, after) = run
+            if first[1] == term[0] and term[1] == last[0] and held <= max(before, after):
+                found[term] = self.weights.inner * question.factors.get(term, 1.0)
+        return found
+
+    def weigh_terms(self) -> None:
+        """Add BM25 of the terms to the rows that hold them."""
+        self.fresh = self._weigh(self.own, self.told)
+        if self.told_dated:
+            self.dated = np.zeros_like(self.own)
+            self._weigh(self.dated, self.told_dated)
+
+    def _weigh(self, own: Floats, told: list[tuple[tuple[Numbers, Counts], float]]) -> Numbers:
+        k1, b = self.scope.k1, self.scope.b
+        weights = (k1 + 1, k1, 1 - b, b, self.scope.average)
+        held, rarities = [each for each, _ in told], [rarity for _, rarity in told]
+        return _KERNELS.weigh(own, held, self.columns.word_parts, rarities, weights)
 
     def rows(self) -> Numbers:
         """The rows with a score."""
         if self.fresh is None:
             return np.flatnonzero(self.own).astype(np.uint32)
-        return np.concatenate([_NOBODY[0], *self.fresh])
+        return self.fresh
 
     def add_dates(self, on_dates: Mapping[str, Flags]) -> None:
         """Add what dates are worth, by their words or by the times of the rows."""
@@ -253,7 +279,10 @@ class _Sums:
                 best += rarity
         self.own += np.maximum(worth, timed)
         self.fresh = None
-        self.best.append(max(self.best_dated, best))
+        best_dated = 0.0
+        for _, rarity in self.told_dated:  # one after the other, as `measure`
+            best_dated += rarity
+        self.best.append(max(best_dated, best))
 
     def add_literal(self, literal: str, texts: Texts) -> None:
         """Add the rarity of a literal to the rows whose texts hold it."""
@@ -307,22 +336,32 @@ def _chosen(
     """The terms to be asked, and whether memories hold them: of many, the rarest that are held.
 
     Those that none holds are asked, too, unless the query is long: they tell that little is met.
-    How rare a term is in what a bound user may not see must not show in the choice.
+    Of a long one the rarest are taken that the scope holds: what is rare in the whole store is
+    mostly in none of a few memories.  How rare a term is in what a bound user may not see must not
+    show in the choice.
     """
     if len(question.terms) <= LONG:
         return dict.fromkeys(question.terms, 1)
+
+    def within(term: str) -> int:
+        rows = terms.rows(term, columns.id, columns.layout)[0]
+        return int(np.count_nonzero(scope.mask[rows]))
+
     holders: dict[str, int] = {}
     for term in question.terms:
         watch.check()
-        if scope.bound:
-            rows = terms.rows(term, columns.id, columns.layout)[0]
-            holders[term] = int(np.count_nonzero(scope.mask[rows]))
-        else:
-            holders[term] = terms.holders(term)
+        holders[term] = within(term) if scope.bound else terms.holders(term)
 
     def commonness(term: str) -> float:
         return holders[term] / question.factors.get(term, 1.0) ** 2
 
-    known = sorted(filter(holders.get, holders), key=commonness)
-    kept = set(known[:ASKED]) | {t for t in holders if not holders[t] and not question.around}
+    kept = {t for t in holders if not holders[t] and not question.around}
+    asked = 0
+    for term in sorted(filter(holders.get, holders), key=commonness):
+        here = scope.whole or scope.bound or within(term) > 0
+        if here or not question.around:
+            kept.add(term)
+            asked += here
+        if asked == ASKED:
+            break
     return {term: held for term, held in holders.items() if term in kept}

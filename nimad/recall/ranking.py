@@ -89,6 +89,12 @@ class Recall:
         with self._reading():
             pass
 
+    def every_id(self) -> Ids:
+        """int64[n], ascending: the ids of all memories."""
+        with self._reading():
+            columns = self._columns
+            return columns.id[columns.alive] if columns.dead else columns.id.copy()
+
     def warm_up(self) -> None:
         """Touch every part once: the first query is as fast as the second."""
         word_pattern(ascii_only=False)

@@ -31,8 +31,8 @@ _LARGE, _LARGE_KEPT = 50_000, 3
 BLOCKS = 32
 """Blocks of rows of which the usual cosine of a store is taken [rows of _BLOCK]."""
 _BLOCK = 8
-_SUBJECTS_KEPT = 16
-"""Combinations of subjects whose rows are kept."""
+_SUBJECTS_SHARE = 2
+"""Rows of combinations of subjects that are kept, for each row: four bytes each."""
 _LAYERS_SQL = "SELECT folded, id FROM names WHERE folded IN (?, ?)"
 MIXED = 0.7, 1.0
 """Standard deviations of the logarithms of lengths, between which the texts of a store become
@@ -86,7 +86,8 @@ class Scope:
         key = tuple(subjects.tolist())
         looked, found = self._spoken.get(key, (0, np.zeros(0, np.uint32)))
         if looked < len(self.who):
-            if looked == 0 and len(self._spoken) >= _SUBJECTS_KEPT:
+            kept = sum(len(rows) for _, rows in list(self._spoken.values()))
+            if looked == 0 and kept > _SUBJECTS_SHARE * len(self.who):
                 self._spoken.clear()
             more = np.flatnonzero(any_of(self.who[looked:], subjects)) + looked
             found = np.append(found, more.astype(np.uint32))

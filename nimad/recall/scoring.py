@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nimad.dataclass import dataclass
 from nimad.errors import Degraded, WordsDamaged
+from nimad.index.quantise import Query
 from nimad.index.rowsets import distinct
 from nimad.recall import evidence, lexical
 from nimad.recall.columns import NONE, Columns, Rows
@@ -281,7 +282,8 @@ class Scoring:
         if query.around:  # what is wanted, and a little of what it is about
             mixed = parts[0] + AROUND * parts[1]
             vector = mixed / max(float(np.linalg.norm(mixed)), 1e-6)
-        if not vector.any():
+        asked = Query.of(vector, context.blocks.dims)
+        if asked is None:
             return None
         weights = self._weights
         extra = None
@@ -293,7 +295,7 @@ class Scoring:
                 lambda rows: unit * worth_of(bonuses, bonuses, rows),
             )
         about = SemanticQuery(
-            query=vector,
+            query=asked,
             scope=context.scope,
             words=words,
             same=same,
@@ -388,8 +390,9 @@ class Scoring:
         """Of the semantic side in the score."""
         if context.mode != "hybrid":
             return float(context.mode == "meaning")
-        by_pairs = query.dense and context.embedder.by_spelling
-        return self._weights.semantic * (self._weights.dense if by_pairs else 1.0)
+        weights, by_pairs = self._weights, query.dense and context.embedder.by_spelling
+        share = weights.semantic * (weights.dense if by_pairs else 1.0)
+        return share * (weights.named if len(query.subjects) else 1.0)
 
     def _sides_of(self, shared: Floats, mixed: Floats, scored: _Scored) -> tuple[Floats, Floats]:
         """The lexical and the semantic term of the formula."""

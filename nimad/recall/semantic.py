@@ -19,6 +19,7 @@ from nimad.dataclass import dataclass
 from nimad.embed.base import Embedder
 from nimad.index.blocks import BlockIndex
 from nimad.index.located import Located
+from nimad.index.quantise import Query
 from nimad.index.rowsets import distinct, highest_rows
 from nimad.recall.columns import NONE, Columns, Floats, Rows
 from nimad.recall.lexical import LexicalScores
@@ -79,7 +80,7 @@ class SemanticQuery:
     """What is compared with the memories.
 
     Attributes:
-        query: float32[d].  words: the lexical scores.
+        words: the lexical scores.
         same: rows to be scored in any case.
         shares: of the vectors of the one before and the one after, for the embedder in use.
         late: the cosines of memories, by id, whose vectors are not stored yet; None: too slow.
@@ -88,7 +89,7 @@ class SemanticQuery:
         wanted: how many memories are asked for.
     """
 
-    query: Floats
+    query: Query
     scope: Scope
     words: LexicalScores
     same: Rows
@@ -124,11 +125,10 @@ class SemanticScorer:
         self._weights = weights
         self._every: Located | None = None
         self._measured: tuple[Located, int] | None = None
-        self._sampled: tuple[Scope, Located] | None = None
 
     def score(self, blocks: BlockIndex, about: SemanticQuery, watch: Stopwatch) -> SemanticScores:
         """Score every row in the scope; of a large store the nearest, and the best by words."""
-        columns, query = self._columns, about.query
+        columns, asked = self._columns, about.query
         if columns.count <= self._weights.exact_rows:
             every = self._every = blocks.locate(columns.id, self._every)
             if self._measured != (every, columns.version):  # some lengths are not known yet
@@ -140,22 +140,27 @@ class SemanticScorer:
             watch.lap("blocks")
             whole = about.scope.whole
             rows = np.arange(columns.count) if whole else about.scope.rows
-            cosines = np.append(every.cosines(query), np.float32(0))
-            self._encode_late(cosines, np.arange(columns.count), about)
+            cosines = np.append(every.cosines(asked), np.float32(0))  # the last for no neighbour
+            self._encode_late(cosines[:-1], np.arange(columns.count), about)
             picked = slice(columns.count) if whole else rows
-            sides: list[NDArray[Any]] = [c[picked] for c in (columns.before, columns.after)]
             sample = cosines[about.scope.sample]
+            plain = cosines[picked]
+            sides = [cosines.take(chain[picked]) for chain in (columns.before, columns.after)]
         else:
             rows = self._picked(blocks, about, watch)
-            near = self._with_neighbours(rows)
-            every = blocks.locate(columns.id[near])
-            cosines = np.append(every.cosines(query), np.float32(0))  # the last for no neighbour
-            self._encode_late(cosines, near, about)
-            self._measure_rows(rows[columns.length[rows] == 0], every, about.shares, near)
-            picked = near.searchsorted(rows)
-            sides = [_places(near, chain[rows]) for chain in (columns.before, columns.after)]
-            sample = self._sample(blocks, about.scope).cosines(query)
-        found = self._mix(rows, cosines, picked, sides, about.shares)
+            beside = [chain.take(rows) for chain in (columns.before, columns.after)]
+            among = np.concatenate([rows, *beside, about.scope.sample])
+            cosines = blocks.scores(asked, columns.id.take(among))
+            some, among = cosines[: 3 * len(rows)], among[: 3 * len(rows)]
+            some[among == NONE] = 0
+            self._encode_late(some, among, about)
+            unknown = rows[columns.length.take(rows) == 0]
+            if len(unknown):
+                near = self._with_neighbours(unknown)
+                self._measure_rows(unknown, blocks.locate(columns.id[near]), about.shares, near)
+            plain, *sides = some.reshape(3, -1)
+            sample = cosines[len(some) :]
+        found = self._mix(rows, plain, sides, about.shares)
         sample = sample[~np.isnan(sample)]
         watch.lap("cosines")
         if not len(sample):
@@ -164,28 +169,23 @@ class SemanticScorer:
         variance = float(sample @ sample) / len(sample) - usual**2
         return replace(found, usual=usual, spread=math.sqrt(max(variance, 0.0)))
 
-    def _sample(self, blocks: BlockIndex, scope: Scope) -> Located:
-        """Where some vectors of a scope lie, all over it; kept for the next query."""
-        known = self._sampled
-        if known is None or known[0] is not scope:
-            known = scope, blocks.locate(self._columns.id[scope.sample])
-        self._sampled = scope, blocks.locate(known[1].ids, known[1])
-        return self._sampled[1]
-
     def _encode_late(self, cosines: Floats, rows: Rows, about: SemanticQuery) -> None:
         """What is found by its words and has no vector yet is compared all the same; `cosines` of
-        some rows and of no neighbour."""
-        waiting = np.flatnonzero(np.isnan(cosines[:-1]))
+        some rows, one of which may come several times."""
+        waiting = np.flatnonzero(np.isnan(cosines))
         if about.late is None or not len(waiting):
             return
-        mine = rows[waiting]
+        mine = distinct(rows[waiting].astype(np.int64))
         best = highest(about.words.shared_by(mine), LATE_ROWS)
         if len(best):
-            cosines[waiting[best]] = about.late(self._columns.id[mine[best]])
+            found = np.full(len(mine), np.nan, np.float32)
+            found[best] = about.late(self._columns.id[mine[best]])
+            cosines[waiting] = found[mine.searchsorted(rows[waiting])]
 
     def _picked(self, blocks: BlockIndex, about: SemanticQuery, watch: Stopwatch) -> Rows:
         """The rows of a large store that are scored, ascending."""
         columns, weights, scope = self._columns, self._weights, about.scope
+        asked = about.query
         if scope.count <= weights.exact_rows // 4:
             return scope.rows
         most, few = (max(n, 2 * about.wanted) for n in (about.words.most, weights.nearest))
@@ -201,12 +201,13 @@ class SemanticScorer:
             best = np.concatenate([best, more])
         watch.lap("words")
         few, effort = (few, NEAR_EFFORT) if len(best) else (most, 1.0)
-        near, _ = blocks.search(about.query, few, scope.ids, effort=effort)
+        near, _ = blocks.search(asked, few, scope.ids, effort=effort)
         while len(near) == few and not self._say(columns.rows_of(np.sort(near)), about.wanted):
             few *= 8
-            near, _ = blocks.search(about.query, few, scope.ids, effort=effort)
+            near, _ = blocks.search(asked, few, scope.ids, effort=effort)
         # these are for the low end only, but scoring them as well does no harm
-        far, _ = blocks.search(-about.query, weights.furthest, scope.ids, effort=FAR_EFFORT)
+        opposite = Query(-asked.values, asked.norm)
+        far, _ = blocks.search(opposite, weights.furthest, scope.ids, effort=FAR_EFFORT)
         watch.lap("blocks")
         found = columns.rows_of(np.sort(np.concatenate([near, far])))
         return distinct(np.concatenate([found[scope.mask[found]], best, about.same]))
@@ -223,22 +224,14 @@ class SemanticScorer:
         return distinct(np.concatenate([both, highest_rows(rows, shared, most // 8)[0]]))
 
     def _mix(
-        self,
-        rows: Rows,
-        cosines: Floats,
-        picked: Rows | slice,
-        sides: Sequence[NDArray[Any]],
-        shares: tuple[float, float],
+        self, rows: Rows, plain: Floats, sides: Sequence[Floats], shares: tuple[float, float]
     ) -> SemanticScores:
-        """Of `cosines`, nan without a vector and at the end 0 for no neighbour: `picked` are those
-        of the rows, `sides` those of their neighbours."""
-        plain = cosines[picked]
+        """Of the cosines of rows, nan without a vector, and of their neighbours, 0 without one."""
         mixed = plain.copy()
-        missing = np.isnan(cosines)
-        if missing.any():
-            cosines = np.where(missing, np.float32(0), cosines)
         for side, share in zip(sides, shares, strict=True):
-            mixed += np.float32(share) * cosines.take(side)
+            missing = np.isnan(side)
+            known = np.where(missing, np.float32(0), side) if missing.any() else side
+            mixed += np.float32(share) * known
         lengths = self._columns.length.take(rows)
         mixed /= lengths if lengths.all() else np.where(lengths == 0, np.float32(1), lengths)
         low = float(np.fmin.reduce(mixed, initial=np.nan))  # nan counts only where all are
@@ -278,8 +271,9 @@ class SemanticScorer:
         picks = near if within is None else within.searchsorted(near)
         vectors = np.vstack([every.rows(picks), np.zeros((1, every.dims), np.float32)])
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors).astype(np.float64))
-        places = [
-            _places(near, found) for found in (rows, columns.before[rows], columns.after[rows])
+        places = [  # among `near`; behind them for no neighbour
+            np.where(found == NONE, len(near), near.searchsorted(found))
+            for found in (rows, columns.before[rows], columns.after[rows])
         ]
         shares = (1.0, *near_by)
         square = np.zeros(len(rows), np.float64)
@@ -296,11 +290,6 @@ class SemanticScorer:
         lengths = np.sqrt(np.maximum(square, 1e-6)).astype(np.float32)
         lengths[missing] = 0
         columns.length[rows] = lengths
-
-
-def _places(rows: Rows, some: NDArray[Any]) -> Rows:
-    """Where some rows stand among `rows`, ascending; behind them for no neighbour."""
-    return np.where(some == NONE, len(rows), rows.searchsorted(some))
 
 
 def highest(values: Floats, k: int) -> Rows:

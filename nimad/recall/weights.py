@@ -19,7 +19,11 @@ class Weights:
     Attributes:
         semantic: share of the semantic side; the lexical one gets the rest.
         dense: factor of that share for a question in a script that is cut into pairs of characters,
-            where vectors know spelling alone: they are the same pairs once more.
+            of which vectors know fewer words.
+        named: factor of that share for a question that names a subject: what is left without the
+            name is shorter, and compares worse.
+        inner: factor of the rarity of a pair of ideographs whose characters the pairs beside it
+            hold as well (`nimad.recall.lexical`): a long name would outweigh every other word.
         subject: for memories of a subject that the query names: a name says who, and little about
             what, so it is taken out of what is embedded, and must count elsewhere.
         word_before, word_after: what a turn takes of the lexical scores of its neighbours, because
@@ -57,7 +61,9 @@ class Weights:
     """
 
     semantic: float = 0.6
-    dense: float = 0.4
+    dense: float = 0.8
+    named: float = 0.92
+    inner: float = 0.3
     subject: float = 0.3
     word_before: float = 0.5
     word_after: float = 0.4

@@ -11,6 +11,7 @@ transaction, its lines are counted, and a bad one is named.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -31,7 +32,7 @@ from nimad.core.validate import check_memory
 from nimad.disk.failures import disk_errors
 from nimad.disk.handed_over import check_handed_over
 from nimad.errors import BadRecord, Busy, NimadError, UsageError
-from nimad.limits import MAX_IMPORT, MAX_RECORD, MAX_RECORD_NODES
+from nimad.limits import MAX_IMPORT, MAX_RECORD_FILE
 from nimad.model import DEFAULT_NAMESPACE, EVERYTHING, Memory, now_ms
 from nimad.serve import protocol, wire
 from nimad.serve.verbs import Call, Verb
@@ -47,8 +48,10 @@ FORMAT = 2
 """Version of the format; 1 is memories alone, without a first line."""
 PAGE_ROWS, PAGE_BYTES = 200, 2 << 20
 """Number of memories that are read at a time, and their size, unless one is larger [bytes]."""
-LINE_BYTES = MAX_RECORD
+LINE_BYTES = MAX_RECORD_FILE
 """Length of the longest line that is taken in [bytes]."""
+BLOB_PIECE = 3 << 18
+"""Size of the pieces in which blobs are written, a multiple of 3 [bytes]."""
 CHANGING = ("id", "access_count", "last_accessed", "goal")
 """Fields of a memory's line that do not tell whether it is the same memory."""
 FIRST_KINDS = ("source", "note", "board")
@@ -92,7 +95,7 @@ class ExchangeVerbs:
             for page in _pages(store.records):
                 for memory, goal in zip(page, goals.each_of(store.records, page), strict=True):
                     told = {} if goal is None else {"goal": wire.goal_json(goal)}
-                    file.write(_line({**wire.exported(memory), **told}))
+                    _write_memory(file, memory, told)
                 counts["memory"] += len(page)
             for kind in exchange.SELECT:
                 if kind not in FIRST_KINDS:
@@ -121,6 +124,21 @@ def _line(value: dict[str, Any]) -> bytes:
     return f"{text}\n".encode()
 
 
+def _write_memory(file: BinaryIO, memory: Memory, told: dict[str, Any]) -> None:
+    """A memory's line; its blobs come last and in pieces, for they may be large."""
+    blobs, memory.blobs = memory.blobs, {}
+    line = _line({**wire.exported(memory), **told})
+    begin = b',"blobs":{'
+    file.write(line[:-2] if blobs else line)
+    for name, data in blobs.items():
+        file.write(begin + json.dumps(name, ensure_ascii=False).encode() + b':"')
+        for first in range(0, len(data), BLOB_PIECE):
+            file.write(base64.b64encode(data[first : first + BLOB_PIECE]))
+        begin = b'",'
+    if blobs:
+        file.write(b'"}}\n')
+
+
 def _write_rows(file: BinaryIO, records: Records, kind: str) -> Counter[str]:
     number = 0
     for row in exchange.rows_of(records, kind):
@@ -146,8 +164,18 @@ def _mark(line: dict[str, Any]) -> int:
     told = {
         name: value for name, value in line.items() if name not in CHANGING and value is not None
     }
+    if isinstance(blobs := told.pop("blobs", None), dict):
+        told |= {f"blob {name}": _digest(data) for name, data in blobs.items()}
     text = json.dumps(told, sort_keys=True, ensure_ascii=False)
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def _digest(blob: Any) -> str:
+    """What tells a blob apart, as it is stored, or as a line has it."""
+    if isinstance(blob, str):
+        with contextlib.suppress(ValueError):
+            blob = base64.b64decode(blob, validate=True)
+    return blake2b(blob if isinstance(blob, bytes) else repr(blob).encode()).hexdigest()
 
 
 class _Stored:
@@ -157,7 +185,8 @@ class _Stored:
         marks, ids = array("Q"), array("q")
         for page in _pages(records):
             for memory in page:
-                marks.append(_mark(wire.exported(memory)))
+                blobs, memory.blobs = memory.blobs, {}
+                marks.append(_mark({**wire.exported(memory), "blobs": blobs}))
                 ids.append(memory.id)
         order = np.argsort(np.array(marks, np.uint64), kind="stable")
         self._marks, self._ids = np.array(marks, np.uint64)[order], np.array(ids, np.int64)[order]
@@ -199,13 +228,23 @@ class _Import:
         with contextlib.suppress(KeyError, TypeError, ValueError):
             parts = tuple((str(store), int(first)) for store, first in header["stores"])
             self._from = Identity(parts) if parts else None
-        while (fields := self._read(file, number := number + 1)) is not None:
-            kind = fields.get("kind", "memory") if "text" not in fields else "memory"
-            if kind != self._kind or len(self._rows) == MAX_IMPORT or self._bytes > PAGE_BYTES:
-                self._flush()
-                self._kind, self._first = kind, number
-            self._rows.append(fields)
+        while self._add(file, number := number + 1):
+            pass
         self._flush()
+
+    def _add(self, file: BinaryIO, number: int) -> bool:
+        """Take up the next line; False at the end.  What waits is stored once it is much."""
+        fields = self._read(file, number)
+        if fields is None:
+            return False
+        kind = fields.get("kind", "memory") if "text" not in fields else "memory"
+        if not self._rows or kind != self._kind or len(self._rows) == MAX_IMPORT:
+            self._flush()
+            self._kind, self._first = kind, number
+        self._rows.append(fields)
+        if self._bytes > PAGE_BYTES:
+            self._flush()
+        return True
 
     def _read(self, file: BinaryIO, number: int) -> dict[str, Any] | None:
         line = file.readline(LINE_BYTES + 1)
@@ -215,7 +254,7 @@ class _Import:
             if len(line) > LINE_BYTES:
                 raise UsageError(detail=f"the line is longer than {LINE_BYTES >> 20} MiB")
             self._bytes += len(line)
-            return protocol.decode(line, MAX_RECORD_NODES)
+            return protocol.decode_record(line)
         except NimadError as error:
             self._flush()
             raise BadRecord(where=f"line {number}", detail=error.message) from None

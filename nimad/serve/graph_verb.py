@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
 from nimad import checks
-from nimad.core.graph import MAX_SECONDS, Graph
+from nimad.core.graph import MAX_SECONDS
+from nimad.core.store import MemoryStore
 from nimad.limits import MAX_ROWS
 from nimad.serve.access import Access
 from nimad.serve.params import Param
@@ -32,14 +34,18 @@ GRAPH = {
 }
 
 
-def graph_verb(graph: Graph, access: Access | None) -> Verb:
+def graph_verb(store: MemoryStore, access: Access | None) -> Verb:
     """The verb: making the graph for an answer needs the right to control, as it writes a file."""
 
     def run(call: Call) -> dict[str, Any]:
-        fresh = call.params["fresh"]
-        if access is not None and graph.needs_build(fresh=fresh):
-            access.check(call.peer, "control", "graph")
-        answer = graph.query(**call.params)
+        graph = store.graph
+        under_way: AbstractContextManager[None] = nullcontext()
+        if graph.needs_build(fresh=call.params["fresh"]):
+            if access is not None:
+                access.check(call.peer, "control", "graph")
+            under_way = store.under_way.tell("graph", lambda: graph.fraction)
+        with under_way:
+            answer = graph.query(**call.params)
         return {**asdict(answer), "took_ms": round(answer.took_ms, 3)}
 
     return Verb("graph", "read", run, GRAPH)

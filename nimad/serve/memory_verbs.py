@@ -27,8 +27,7 @@ from nimad.limits import (
     MAX_IDS,
     MAX_IMPORT,
     MAX_PAYLOAD,
-    MAX_RECORD,
-    MAX_RECORD_NODES,
+    MAX_RECORD_FILE,
     MAX_RESULTS,
     MAX_TURNS,
 )
@@ -73,7 +72,7 @@ EXPORT = {
 
 IMPORT = {
     "memories": Param(params.many(1, MAX_IMPORT, "memories"), None),
-    "size": Param(checks.integer(2, MAX_RECORD), None),
+    "size": Param(checks.integer(2, MAX_RECORD_FILE), None),
     "where": Param(checks.text(MAX_NAME), None),
     "namespace": _NAME,
     "time_zone": _ZONE,
@@ -258,7 +257,7 @@ class MemoryVerbs:
         try:
             with open(os.dup(fds[0]), "rb") as file:  # noqa: PTH123
                 file.seek(0)
-                return protocol.decode(file.read(size), MAX_RECORD_NODES)
+                return protocol.decode_record(file.read(size))
         except OSError as error:
             raise UsageError(detail=f"the descriptor cannot be read: {error.strerror}") from None
 

@@ -6,23 +6,41 @@ NaN, infinite numbers, repeated keys and nesting that would exhaust the stack ar
 
 from __future__ import annotations
 
+import binascii
 import json
 import math
+import re
+import sys
 from collections import Counter
 from typing import Any
 
 from nimad.dataclass import dataclass
-from nimad.errors import InvalidRequest, NimadError, ParseError, ReplyTooLarge
-from nimad.limits import MAX_FRAME, MAX_NODES, count_nodes, refuse_constant
+from nimad.errors import InvalidRequest, NimadError, ParseError, ReplyTooLarge, UsageError
+from nimad.limits import (
+    MAX_FRAME,
+    MAX_NODES,
+    MAX_RECORD,
+    MAX_RECORD_FILE,
+    MAX_RECORD_NODES,
+    count_nodes,
+    refuse_constant,
+)
 
 MAX_DEPTH = 64
 """Depth of nested arrays and objects in a frame [levels]."""
 MAX_DIGITS = 1000
 """Length of the longest whole number: Python's time for one grows with its square [digits]."""
+MAX_HELD = 2 * MAX_RECORD + 1000
+"""Size of the text of a frame or record in memory; a character beyond U+FFFF makes all its
+characters take four bytes each [bytes]."""
 MAX_ID = 256
 """Length of the longest id of a request [characters]."""
 MAX_MESSAGE = 2000
 """Length of the longest error message and hint in a reply [characters]."""
+
+LONG = 1 << 20
+"""Length of base64 from which on it is decoded apart from what stands around it [bytes]."""
+_LONG_TEXT = re.compile(rb'"[A-Za-z0-9+/]{%d,}={0,2}"' % LONG)
 
 Id = str | int | float | None
 
@@ -65,7 +83,12 @@ def decode(data: bytes, most: int = MAX_NODES) -> dict[str, Any]:
     if count_nodes(data, most) > most:
         raise ParseError(detail=f"it holds more than {most} values")
     try:
-        value = _JSON.decode(data.decode("utf-8"))
+        text = data.decode("utf-8")
+        del data  # where nobody else holds it: a record has 12 MB
+        if sys.getsizeof(text) > MAX_HELD:
+            raise ParseError(detail=f"its letters take more than {MAX_HELD >> 20} MiB in memory")
+        value = _JSON.decode(text)
+        del text
     except UnicodeDecodeError as error:
         raise ParseError(detail=f"byte {error.start} is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -79,6 +102,43 @@ def decode(data: bytes, most: int = MAX_NODES) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidRequest(detail=f"it is {_kind(value)}, not an object")
     _check_tree(value)
+    return value
+
+
+def decode_record(data: bytes) -> dict[str, Any]:
+    """The JSON object of a memory that comes as a file or a line.  Long base64 of its blobs is made
+    bytes piece by piece, where `blobs` are its last field.  Raises as `decode`, UsageError for more
+    than MAX_RECORD."""
+    begin = data.rfind(b'"blobs":{') if len(data) > LONG else -1
+    places = [found.span() for found in _LONG_TEXT.finditer(data, begin)] if begin >= 0 else []
+    weight = len(data) - sum(end - first for first, end in places) * 3 // 4
+    if weight > MAX_RECORD:
+        most = f"{MAX_RECORD >> 20} MiB fit, {MAX_RECORD_FILE >> 20} MiB of blobs alone"
+        raise UsageError(detail=f"it has {len(data) >> 20} MiB as JSON; at most {most}")
+    parts: list[bytes] = []
+    blobs: list[bytes] = []
+    last = 0
+    with memoryview(data) as view:
+        for first, end in places:
+            try:
+                made = binascii.a2b_base64(view[first + 1 : end - 1], strict_mode=True)
+            except ValueError:
+                raise UsageError(detail="a blob of it is no base64") from None
+            blobs.append(made)
+            parts += [data[last:first], b'"\\u0000%d"' % len(blobs)]
+            last = end
+    parts.append(data[last:])
+    del data, view  # `decode` alone holds what it reads, and lets it go
+    parts[:] = [b"".join(parts)]
+    value = decode(parts.pop(), MAX_RECORD_NODES)
+    kept = value.get("blobs")
+    if places and isinstance(kept, dict):
+        marks = {f"\0{number}": blob for number, blob in enumerate(blobs, 1)}
+        found = {n: marks.pop(v, v) if isinstance(v, str) else v for n, v in kept.items()}
+        if not marks:
+            return {**value, "blobs": found}
+    if places:
+        raise UsageError(detail="blobs of this length must be its last field, in base64")
     return value
 
 

@@ -42,6 +42,6 @@ def verbs(
         *ReflectionVerbs(store).all(),
         *AuditVerbs(store).all(),
         metrics_verb(store, traffic),
-        graph_verb(store.graph, access),
+        graph_verb(store, access),
         *migration_verbs(migrations),
     ]

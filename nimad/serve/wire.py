@@ -45,10 +45,13 @@ def _source(value: Any) -> dict[str, Any]:
 
 
 def _blobs(value: Any) -> dict[str, bytes]:
-    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+    if not isinstance(value, dict) or not all(isinstance(v, str | bytes) for v in value.values()):
         raise ValueError("must hold base64 texts")
     try:
-        return {name: base64.b64decode(data, validate=True) for name, data in value.items()}
+        return {
+            name: data if isinstance(data, bytes) else base64.b64decode(data, validate=True)
+            for name, data in value.items()
+        }
     except (binascii.Error, ValueError):
         raise ValueError("must hold base64 texts") from None
 

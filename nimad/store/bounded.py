@@ -150,6 +150,11 @@ def blob_sizes(records: Records, memory_id: int) -> dict[str, int]:
 
 def blob_part(records: Records, memory_id: int, name: str, first: int, size: int) -> bytes:
     """`size` bytes of a blob from byte `first` on, fewer at its end."""
-    sql = "SELECT substr(data, ?, ?) FROM blobs WHERE memory = ? AND name = ?"
-    part: bytes = records.value(sql, (first + 1, size, memory_id, name)) or b""
-    return part
+    sql = "SELECT rowid FROM blobs WHERE memory = ? AND name = ?"
+    with translated(records.path), records.reading() as reader:
+        row = reader.execute(sql, (memory_id, name)).fetchone()
+        if row is None:
+            return b""
+        with reader.blobopen("blobs", "data", row[0], readonly=True) as blob:
+            blob.seek(min(first, len(blob)))
+            return blob.read(size)

@@ -27,6 +27,7 @@ version what is new
 16      `relations.checksum`, `turns.checksum` (nimad/store/row_checksums.py)
 17      a `checksum` in nearly all tables; the highest numbers that were deleted stand twice in
         `sqlite_sequence`, below 0 under the table's name with a - before it
+18      `blobs` with row ids: in an index, a look at a blob of 12 MB reads many of them whole
 ======= ======================================================================================
 """
 
@@ -344,6 +345,13 @@ CREATE TRIGGER {table}_deleted AFTER DELETE ON {table} BEGIN
 """
         for table, column in NUMBERED.items()
     ),
+    18: """
+ALTER TABLE blobs RENAME TO blobs_before;
+CREATE TABLE blobs (memory INTEGER NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL);
+INSERT INTO blobs (memory, name, data) SELECT memory, name, data FROM blobs_before;
+DROP TABLE blobs_before;
+CREATE UNIQUE INDEX blobs_memory ON blobs (memory, name);
+""",
 }
 """By the version it leads to: the statements that bring an older file there."""
 

@@ -22,6 +22,7 @@ def session(name: str, **more: Any) -> MemoryManager:
     manager = MemoryManager()
     provider = load_memory_provider("nimad")
     assert provider is not None, "the provider was not loaded"
+    sys.modules[type(provider).__module__].RECALL_SECONDS = 60  # on a busy machine, too
     manager.add_provider(provider)
     manager.initialize_all(name, hermes_home=HOME, platform="cli", **more)
     return manager

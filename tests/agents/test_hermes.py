@@ -50,7 +50,7 @@ def test_hermes_recalls_captures_and_calls_tools(daemon: DaemonProcess, tmp_path
         assert told[context] == READS
         assert "error" in told[f"{context} stores"]
     assert told["coder sees"] == []
-    assert told["away"] == "" and told["away took"] < 1
+    assert told["away"] == "" and told["away took"] < 20
     assert "No nimad answers" in told["away tool"]["error"]
     memories = daemon.call("export")["memories"]
     assert not [one for one in memories if "zebra" in one["text"] or "raining" in one["text"]]

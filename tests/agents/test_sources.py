@@ -13,6 +13,7 @@ import pytest
 
 from tests.agents.tools import HERE, NIMACTL, place, python_of, run, run_json
 from tests.process import DaemonProcess
+from tests.threads import PATIENCE
 
 pytestmark = [pytest.mark.slow, pytest.mark.agents]
 
@@ -121,7 +122,7 @@ class Server:
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(20)
+        self._process.wait(PATIENCE)
 
 
 def test_a_graph_as_the_memory_server_writes_it(daemon: DaemonProcess, tmp_path: Path) -> None:

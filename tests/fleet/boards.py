@@ -21,6 +21,7 @@ from nimad.hub.session import Hub
 from nimad.sync.main import Helper
 from tests.fleet.postgres import Postgres
 from tests.process import DaemonProcess
+from tests.threads import PATIENCE
 
 CONFIG = "embedder: hash\ngraph.engine: none\n"
 
@@ -149,7 +150,7 @@ class Board:
         for process in (self.helper, self.daemon.process):
             if process is not None and process.poll() is None:
                 process.kill()
-                process.wait(10)
+                process.wait(PATIENCE)
 
 
 def settle(boards: Sequence[Board], rounds: int = 3) -> None:

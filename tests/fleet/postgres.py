@@ -14,6 +14,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.threads import PATIENCE
+
 BASE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 ROOT = BASE / "nimad" / "rig" / "postgres"
 BIN = "/usr/lib/postgresql/17/bin"
@@ -65,7 +67,7 @@ class Postgres:
 
     def start(self) -> Postgres:
         """Start it and wait until it answers."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         options = [f"-c{name}={value}" for name, value in self.settings.items()]
         while True:
             if self.process is None or self.process.poll() is not None:
@@ -102,7 +104,7 @@ class Postgres:
         """End it at once, its children included."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGQUIT)
-            self.process.wait(30)
+            self.process.wait(PATIENCE)
 
     def finish(self) -> None:
         """End it and delete its files."""

@@ -14,6 +14,7 @@ from nimad.ctl.main import main as nimactl
 from tests.client import RemoteFailure
 from tests.fleet.boards import Board, make_hub, settle
 from tests.fleet.postgres import Postgres, need_postgres
+from tests.threads import PATIENCE
 
 pytestmark = pytest.mark.fleet
 SPACES = {
@@ -136,7 +137,7 @@ def test_a_question_may_ask_the_hub_for_what_is_not_here(
         assert [one["id"] for one in alone["results"]][:1] == [here]
         assert "does not run" in alone["fleet"]["why"]
         hut.start_sync()
-        until = time.monotonic() + 20
+        until = time.monotonic() + PATIENCE
         while (found := hut.call("query", **asked))["fleet"]["found"] != 1:
             assert time.monotonic() < until, found
             time.sleep(0.1)

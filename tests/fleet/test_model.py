@@ -21,6 +21,7 @@ import pytest
 from nimad.errors import NimadError
 from tests.fleet.boards import Board, make_hub, settle
 from tests.fleet.postgres import Postgres, need_postgres
+from tests.threads import PATIENCE
 
 pytestmark = pytest.mark.fleet
 ROUNDS, SEED = int(os.environ.get("ROUNDS", "3")), int(os.environ.get("SEED", "1"))
@@ -116,14 +117,14 @@ class World:
         helper = board.start_sync("--once")
         time.sleep(self.random.uniform(0.2, 0.7))
         board.daemon.kill()
-        helper.wait(60)
+        helper.wait(PATIENCE)
         self.restart(board)
 
     def kill_helper(self, board: Board) -> None:
         helper = board.start_sync("--once")
         time.sleep(self.random.uniform(0.2, 0.7))
         helper.kill()
-        helper.wait(10)
+        helper.wait(PATIENCE)
 
     def kill_hub(self, board: Board) -> None:
         helper = board.start_sync("--once")
@@ -134,7 +135,7 @@ class World:
                 self.remember(self.random.choice(self.boards))
             self.sync(self.random.choice(self.boards))
         self.postgres.start()
-        helper.wait(60)
+        helper.wait(PATIENCE)
 
     # --- what must hold ---------------------------------------------------------------------------
 

@@ -120,10 +120,29 @@ def _find_sizes(a: tuple[int, ...]) -> list[int]:
 
 
 def _weigh_sizes(a: tuple[int, ...]) -> list[int]:
-    rows = np.frombuffer(ctypes.string_at(a[1], a[3] * 4), np.uint32).astype(np.int64)
-    end, edge, width = int(rows.max(initial=-1)) + 1, a[5], a[7]
+    terms = _table(a[1], a[2], 3)
+    held = [np.frombuffer(ctypes.string_at(rows, count * 4), np.uint32) for rows, _, count in terms]
+    end, edge, width = 1 + max(int(rows.max(initial=0)) for rows in held), a[6], a[8]
     parts = [edge * width, 0, max(end - edge, 0) * width, 0]
-    return [end * 4, a[3] * 4, a[3] * 2, 0, *parts, 24, a[3] * 4 + 4]
+    most = sum(map(len, held))
+    return [end * 4, a[2] * 24, 0, 0, 0, *parts, a[2] * 4, 20, most * 4 + 4]
+
+
+def _seek_sizes(a: tuple[int, ...]) -> list[int]:
+    return [a[1] * 8 + 8, 0, a[3] * 4, 0, a[5] * 8, 0, 0, a[5] * 16]
+
+
+def _ranked_sizes(a: tuple[int, ...]) -> list[int]:
+    bits = np.frombuffer(ctypes.string_at(a[0], a[4] // 8), np.uint64)
+    held = int(np.bitwise_count(bits).sum())
+    return [a[4] // 8, a[4] // 16, held * 4 if a[3] else 0, 0, 0, a[6] * 8, 0, a[6] * 8]
+
+
+def _table(address: int, terms: int, width: int) -> list[list[int]]:
+    """A table of addresses and, in the last column, how many values each of them leads to."""
+    raw = np.frombuffer(ctypes.string_at(address, terms * width * 8), np.int64)
+    found: list[list[int]] = raw.reshape(terms, width).tolist()
+    return found
 
 
 def _shares_sizes(a: tuple[int, ...]) -> list[int]:
@@ -152,6 +171,10 @@ SIZES: dict[str, Callable[[tuple[int, ...]], list[int]]] = {
     "weigh": _weigh_sizes,
     "shares": _shares_sizes,
     "leaders": _leaders_sizes,
+    "ranked": _ranked_sizes,
+    "cosines": lambda a: [a[1] * a[2], 0, 0, a[4] * 8, 0, a[2] * 2, a[4] * 4],
+    "cover": lambda a: [a[1] * 16, 0, 0, a[1] * 4, a[5] * 8, 0, a[5] * 4],
+    "seek": _seek_sizes,
     "find": _find_sizes,
     "dots": _dots_sizes,
 }
@@ -163,10 +186,16 @@ POINTERS = {
     "find": (0, 2, 3, 4, 6, 7, 8, 9, 11, 14, 15, 18, 19, 20, 21, 22, 23),
     "dots": (0, 2, 4, 5, 6),
     "postings": (0, 2, 7, 8),
-    "weigh": (0, 1, 2, 4, 6, 8, 9),
+    "weigh": (0, 1, 5, 7, 9, 10, 11),
     "shares": (0, 1, 3, 4, 6, 7, 9, 10),
     "leaders": (0, 1, 3, 4, 6, 7, 9, 10, 13, 14, 15, 16),
+    "ranked": (0, 1, 2, 5, 7),
+    "cosines": (0, 3, 5, 6),
+    "cover": (0, 3, 4, 6),
+    "seek": (0, 2, 4, 7),
 }
+# Where a table of addresses is, how many rows it has, how wide the values are that they lead to.
+TABLES = {"weigh": (1, 2, (4, 2)), "cover": (0, 1, (4,))}
 
 
 def build_program(directory: Path) -> Path:
@@ -199,6 +228,15 @@ class _Function:
             places[number] = (len(image), size)
             values[number] = BASE + len(image)
             image += ctypes.string_at(args[number], size) + bytes(-size % 64)
+        if self.name in TABLES:
+            number, rows, widths = TABLES[self.name]
+            for line, row in enumerate(_table(args[number], args[rows], len(widths) + 1)):
+                for column, width in enumerate(widths):
+                    at = places[number][0] + 8 * (line * len(row) + column)
+                    struct.pack_into("<q", image, at, BASE + len(image))
+                    size = row[-1] * width
+                    image += ctypes.string_at(row[column], size) + bytes(-size % 64)
+            del places[number]  # only read
         values += [0] * (24 - len(values))
         struct.pack_into("<25q", image, 0, BASE + OBJECT + self.offset, *(int(v) for v in values))
         done = subprocess.run([QEMU, self.program], input=image, capture_output=True, check=True)

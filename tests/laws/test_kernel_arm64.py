@@ -11,6 +11,7 @@ from nimad.index.kernels.compiled import Compiled
 from nimad.index.kernels.contract import QUERY_MAX, Marks, Parted, Space
 from nimad.index.kernels.loader import NATIVE
 from nimad.index.kernels.reference import Reference
+from nimad.index.rowsets import Ranks
 from nimad.index.varints import pack
 from tests.laws import arm64
 from tests.system.tools import need
@@ -68,6 +69,8 @@ def test_an_arm64_object_equals_the_reference(emulated: Compiled, rows: int, dim
             assert [a.tobytes() for a in found] == [a.tobytes() for a in expected]
     picks = rng.integers(0, rows, 40)
     assert np.array_equal(emulated.dots(matrix, picks, query), REFERENCE.dots(matrix, picks, query))
+    compared = [form.cosines(matrix, picks - 1, query) for form in (emulated, REFERENCE)]
+    assert np.nan_to_num(compared[0]).tobytes() == np.nan_to_num(compared[1]).tobytes()
 
 
 @pytest.mark.parametrize("edge", [0, 20, 60])
@@ -84,9 +87,16 @@ def test_words_on_arm64_are_weighed_as_here(emulated: Compiled, edge: int) -> No
     for form in (emulated, REFERENCE):
         ids, counts = form.postings(gaps, more, 25, 0, 60)
         own = np.zeros(60, np.float32)
-        fresh = form.weigh(own, ids, counts, words, (3.1, 2.2, 1.2, 0.25, 0.75, 17.0))
+        terms = [(ids, counts), (ids[::2].copy(), counts[::2].copy())]
+        fresh = form.weigh(own, terms, words, (3.1, 0.7), (2.2, 1.2, 0.25, 0.75, 17.0))
         shared = form.shares(own, np.arange(60), before, after, (0.5, 0.3, 0.4))
         best = form.leaders(own, ids, before, after, (0.5, 0.3, 0.4), own < 4, 20, 9)
-        found.append([ids, counts, own, fresh, shared, *best])
+        covered = form.cover([ids, ids[::3].copy()], (0.3, 0.9), np.arange(5, 60))
+        order = np.argsort(often, kind="stable").astype(np.uint32)
+        places = form.seek(often, order, often[:7] + 1)
+        ranks = Ranks.of(rows, 64)
+        assert ranks is not None
+        ranked = form.ranked(ranks.words, ranks.before, order, np.arange(-1, 70))
+        found.append([ids, counts, own, fresh, shared, *best, covered, places, ranked])
     for mine, theirs in zip(*found, strict=True):
         assert mine.tobytes() == theirs.tobytes()

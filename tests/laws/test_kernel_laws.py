@@ -284,14 +284,16 @@ def test_words_are_weighed_as_the_reference_weighs_them(
     after[chain[:-1][linked]], before[chain[1:][linked]] = chain[1:][linked], chain[:-1][linked]
     before[rng.random(rows) < 0.05] = rows + 5  # damage: there is no such row
     sides = [parted(side, edge) for side in (before, after)]
-    weights = (float(rng.random() * 9), 2.2, 1.2, 0.25, 0.75, float(rng.random() * 50 + 1))
+    weights = (2.2, 1.2, 0.25, 0.75, float(rng.random() * 50 + 1))
+    rarities = [float(rng.random() * 9), 0.5, 2.0]
     found: list[list[np.ndarray]] = []
     wanted = rng.permutation(rows)
     for kernels in (form, REFERENCE):
         own = np.zeros(rows, np.float32)
-        fresh = [kernels.weigh(own, held, counts, words, weights)]
-        some = held[::2].copy()
-        fresh.append(kernels.weigh(own, some, counts[::2].copy(), words, (0.5, *weights[1:])))
+        none = held[:0], counts[:0]
+        terms = [(held, counts), none, (held[::2].copy(), counts[::2].copy())]
+        fresh = [kernels.weigh(own, terms[:1], words, rarities[:1], weights)]
+        fresh.append(kernels.weigh(own, terms, words, rarities, weights))
         shared = kernels.shares(own, wanted, *sides, (0.5, 0.3, 0.4))
         found.append([own, shared, *fresh])
     for mine, theirs in zip(*found, strict=True):
@@ -326,12 +328,70 @@ def test_the_rows_that_share_most_are_those_of_the_reference(
     assert np.array_equal(values, shared[found])
 
 
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32), rows=st.integers(1, 3000), many=st.booleans())
+def test_terms_cover_rows_as_the_reference_says(
+    form: Kernels, seed: int, rows: int, many: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    held = [
+        np.flatnonzero(rng.random(rows) < share).astype(np.uint32)
+        for share in (0.5, 0.01, 0, 1 if many else 0.1)
+    ]
+    values, wanted = rng.random(4).tolist(), np.flatnonzero(rng.random(rows) < rng.random())
+    covered = form.cover(held, values, wanted)
+    assert covered.tobytes() == REFERENCE.cover(held, values, wanted).tobytes()
+    assert not form.cover([], [], wanted).any()
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32), size=st.integers(0, 3000), kinds=st.integers(2, 3000))
+def test_values_are_found_in_their_order(form: Kernels, seed: int, size: int, kinds: int) -> None:
+    """Spread evenly, or not at all; the lowest and the highest among them."""
+    rng = np.random.default_rng(seed)
+    low, high = (np.iinfo(np.int64).min, np.iinfo(np.int64).max) if seed & 1 else (-3, 900)
+    known = rng.integers(low, high, kinds, endpoint=True)
+    known[:2] = low, high
+    values = rng.choice(known, size)
+    order = np.argsort(values, kind="stable").astype(np.uint32)[: size - seed % 2]
+    wanted = np.append(known[:9], rng.integers(low, high, 9))
+    spans = form.seek(values, order, wanted)
+    assert np.array_equal(spans, REFERENCE.seek(values, order, wanted))
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32), rows=st.integers(0, 300), dims=st.integers(1, 300))
+def test_rows_are_looked_up_and_compared_as_the_reference_does(
+    form: Kernels, seed: int, rows: int, dims: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    numbers = rng.permutation(rows + 40)[:rows]
+    ranks = Ranks.of(numbers, int(numbers.max(initial=0)) + 1)
+    if ranks is not None:
+        for order in (None, rng.permutation(rows).astype(np.uint32)):
+            asked = ranks.words, ranks.before, order, rng.integers(-5, rows + 99, 200)
+            assert np.array_equal(form.ranked(*asked), REFERENCE.ranked(*asked))
+        assert form.ranked(ranks.words, ranks.before, None, numbers).tolist() == [
+            int(np.count_nonzero(numbers < number)) for number in numbers
+        ]
+    vectors = rng.integers(-127, 128, (rows, dims)).astype(np.int8)
+    vectors[: rows // 9] = 0
+    query = rng.integers(-QUERY_MAX, QUERY_MAX + 1, dims).astype(np.int16)
+    for asked_query in (query, np.zeros(dims, np.int16)):
+        picks = rng.integers(-2, rows + 2, 100)
+        mine = form.cosines(vectors, picks, asked_query)
+        theirs = REFERENCE.cosines(vectors, picks, asked_query)
+        assert np.isnan(mine).tolist() == (picks < 0).tolist()
+        assert np.nan_to_num(mine).tobytes() == np.nan_to_num(theirs).tobytes()
+
+
 def test_wrong_rows_are_refused(form: Kernels) -> None:
     own = np.zeros(4, np.float32)
     words, side = parted(np.ones(4, np.uint8), 2), parted(np.full(4, -1, np.int32), 2)
     one, beyond = np.ones(1, np.uint16), np.array([4], np.uint32)
-    with pytest.raises(ValueError, match="weigh"):
-        form.weigh(own, beyond, one, words, (1.0,) * 6)
+    for held in (beyond, one.astype(np.int64), np.zeros(2, np.uint32)):
+        with pytest.raises(ValueError, match="weigh"):
+            form.weigh(own, [(one.astype(np.uint32), one), (held, one)], words, (1, 1), (1.0,) * 5)
     with pytest.raises(ValueError, match="leaders"):
         form.leaders(own, beyond, side, side, (1.0,) * 3, None, 3, 3)
     for rows in (np.array([4]), np.array([-1])):
@@ -341,7 +401,11 @@ def test_wrong_rows_are_refused(form: Kernels) -> None:
     with pytest.raises(ValueError, match="leaders"):
         form.leaders(own, zero, side, side, (1.0,) * 3, np.ones(3, np.bool_), 3, 3)
     with pytest.raises(ValueError, match="weigh"):
-        form.weigh(own, zero, one, parted(np.ones(3, np.uint8), 2), (1.0,) * 6)
+        form.weigh(own, [(zero, one)], parted(np.ones(3, np.uint8), 2), (1,), (1.0,) * 5)
+    with pytest.raises(ValueError, match="cover"):
+        form.cover([zero.astype(np.int64)], (1.0,), np.array([0]))
+    with pytest.raises(ValueError, match="seek"):
+        form.seek(np.zeros(0, np.int64), zero, np.array([0]))
     with pytest.raises(ValueError, match="shares"):
         short = parted(np.full(3, -1, np.int32), 2)
         form.shares(own, np.array([0]), short, side, (1.0,) * 3)

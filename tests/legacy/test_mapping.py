@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from nimad.legacy.mapping import NodeMapper, UnreadableRowError
 from nimad.legacy.values import BrokenText, Value, canonical
+from nimad.limits import MAX_RECORD
 from nimad.model import MAX_KEPT, MAX_TEXT, MAX_TIME, MIN_TIME, Memory
 
 COLUMNS = (
@@ -143,6 +144,16 @@ def test_a_long_text_elsewhere_does_not_burst_an_answer(column: str) -> None:
     assert [name for name, _ in mapped.notes] == [column]
     assert not mapped.memory.extra and len(mapped.memory.blobs) == 1
     assert MAPPER.row(mapped.memory) == long
+
+
+def test_many_long_texts_do_not_burst_an_import() -> None:
+    """Their JSON may be six times as long as what they say."""
+    wide = NodeMapper((*COLUMNS, *(f"c{n}" for n in range(100))), "graph", embedding_bytes=1536)
+    long = (*row(), *("\x01" * (MAX_KEPT - n) for n in range(100)))
+    mapped = wide.memory(long)
+    assert len(json.dumps(mapped.memory.extra)) < MAX_RECORD * 3 // 4
+    assert len(mapped.memory.blobs) > 40
+    assert wide.row(mapped.memory) == long
 
 
 @pytest.mark.parametrize("text", [BrokenText(b"\xff"), b"blob", 5, 5.5])

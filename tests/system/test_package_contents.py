@@ -6,15 +6,17 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy
 import pytest
 
+from tests.system.machine.conftest import store_of
 from tests.system.tools import need
 
 PACKAGE = Path(os.environ.get("NIMAD_DEB", Path(__file__).parents[2] / "dist" / "nimad.deb"))
-LARGEST, INSTALLED = 24_500_000, 87_000
+LARGEST, INSTALLED = 22_500_000, 83_500
 """Bytes to download, and kB on the disk; the packages for arm64 are a tenth smaller."""
 
 PRESENT_IN_EVERY_DEBIAN = {"libc6", "libgcc-s1", "libstdc++6", "tzdata", "zlib1g"}
@@ -176,18 +178,91 @@ def test_the_download_stays_small(package: Path) -> None:
     assert int(field(package, "Installed-Size")) < INSTALLED
 
 
-def test_linear_algebra_is_all_there(package: Path, tmp_path: Path) -> None:
-    """What numpy does not call of OpenBLAS is zeros: each routine gives the same bits as before."""
+@pytest.fixture(scope="module")
+def vendored(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The libraries of the package, where they run here."""
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine)
     if field(package, "Architecture") != machine:
         pytest.skip("the package is for another processor")
     if f"python3.{sys.version_info[1]}," not in field(package, "Depends"):
         pytest.skip("the package is for another Python")
-    subprocess.run(["dpkg-deb", "--extract", str(package), str(tmp_path)], check=True)
-    script = str(Path(__file__).with_name("linear_algebra.py"))
-    one = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    found = [
-        subprocess.check_output([sys.executable, "-IS", script, str(folder)], env=one)
-        for folder in (tmp_path / "usr/lib/nimad/vendor", Path(numpy.__file__).parents[1])
-    ]
-    assert found[0] == found[1]
+    into = tmp_path_factory.mktemp("package")
+    subprocess.run(["dpkg-deb", "--extract", str(package), str(into)], check=True)
+    return into / "usr/lib/nimad/vendor"
+
+
+def answers(script: str, folder: Path, *arguments: Path, **settings: str) -> bytes:
+    """What a script prints with the libraries of a folder."""
+    place = Path(__file__).with_name(script)
+    command = [sys.executable, "-IS", *map(str, (place, folder, *arguments))]
+    return subprocess.check_output(
+        command, env={**os.environ, "OPENBLAS_NUM_THREADS": "1", **settings}
+    )
+
+
+WHOLE = Path(numpy.__file__).parents[1]
+"""The same libraries, as their wheels have them."""
+
+
+@pytest.mark.parametrize("script", ["linear_algebra.py", "graph_queries.py"])
+def test_what_cannot_be_reached_is_zeros_and_nothing_else_is(vendored: Path, script: str) -> None:
+    """Each routine that numpy calls, and the graph, give the same bits as before."""
+    assert answers(script, vendored) == answers(script, WHOLE)
+
+
+def test_its_modules_are_imported_as_before(vendored: Path) -> None:
+    """Without help texts, and with what replaces some of them."""
+    script = "vendored_modules.py"
+    assert answers(script, vendored, vendored) == answers(script, WHOLE, vendored)
+
+
+def test_nimad_works_with_its_libraries(vendored: Path, tmp_path: Path) -> None:
+    """Each part is asked, of a nimad that is unpacked and not installed."""
+    commands = {}
+    for name in ("nimad", "nimactl"):
+        text = (vendored.parents[2] / "bin" / name).read_text()
+        commands[name] = tmp_path / f"{name}.py"
+        commands[name].write_text(text.replace("/usr/lib/nimad", str(vendored.parent)))
+    graph = store_of(40, tmp_path / "graph.sqlite")
+    place = ("--socket", str(tmp_path / "sock"))
+
+    def run(name: str, *arguments: str) -> list[str]:
+        return [sys.executable, "-IS", str(commands[name]), *arguments, *place]
+
+    def ask(*arguments: str) -> str:
+        return subprocess.check_output(run("nimactl", *arguments), text=True, timeout=120)
+
+    daemon = subprocess.Popen(
+        run("nimad", "--state", str(tmp_path / "state")), stderr=subprocess.PIPE
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "sock").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        ask("remember", "The kettle is in the shed")
+        assert "kettle" in ask("query", "Where is the kettle?")
+        ask("migrate", str(graph), "--strategy", "full", "--wait")
+        ask("rebuild")
+        ask("graph", "MATCH (m:Memory) RETURN count(*)")
+        ask("backup", str(tmp_path / "kept.nimad"))
+        ask("backup", "--verify", str(tmp_path / "kept.nimad"))
+        ask("audit")
+        ask("doctor")
+    finally:
+        daemon.terminate()
+        told = daemon.communicate()[1].decode()
+    assert "Traceback" not in told, told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("core", ["Prescott", "Nehalem", "Sandybridge", "Haswell", "SkylakeX"])
+def test_linear_algebra_is_all_there_for_each_kind_of_processor(vendored: Path, core: str) -> None:
+    """OpenBLAS has functions for each, of which it is told which to take."""
+    flags = Path("/proc/cpuinfo").read_text()
+    if (
+        os.uname().machine != "x86_64"
+        or {"Haswell": "avx2", "SkylakeX": "avx512f"}.get(core, "sse2") not in flags
+    ):
+        pytest.skip(f"this processor cannot do what a {core} does")
+    found = (answers("linear_algebra.py", f, OPENBLAS_CORETYPE=core) for f in (vendored, WHOLE))
+    assert len(set(found)) == 1

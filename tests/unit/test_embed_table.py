@@ -40,7 +40,7 @@ def write(path: Path, table: TokenTable) -> None:
 
 def test_reads_what_was_written(path: Path) -> None:
     wrote, read = small_table(), read_table(path)
-    assert (read.tokens, read.spans) == (wrote.tokens, wrote.spans)
+    assert (read.tokens, list(read.spans)) == (wrote.tokens, wrote.spans)
     assert (read.first, read.hashed) == (wrote.first, wrote.hashed)
     assert np.array_equal(read.rows, wrote.rows)
     assert np.array_equal(read.weights, wrote.weights)

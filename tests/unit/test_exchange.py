@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from nimad.legacy.bundle import take_bundle
 from nimad.legacy.detect import GRAPH
 from nimad.legacy.source import REFUSALS
 from nimad.legacy.stores import find
-from nimad.model import Memory, Relation
+from nimad.model import MAX_TEXT, Memory, Relation
 from nimad.serve.access import Peer
 from nimad.serve.exchange_verbs import ExchangeVerbs
 from nimad.serve.verbs import Call
@@ -198,6 +199,14 @@ def test_whatever_memories_hold_comes_back(memories: list[Memory]) -> None:
         check_exchange(store)
 
 
+def test_what_is_as_large_as_a_legacy_row_may_be_comes_back() -> None:
+    with empty() as store:
+        blob = random.Random(1).randbytes(16 << 20)
+        large = Memory("x" * MAX_TEXT, blobs={"a": blob, "b": b"1", "c": b""})
+        store.remember_many([Memory("before"), large, Memory("after", blobs={"a": b"12"})])
+        check_exchange(store)
+
+
 def test_two_stores_come_into_one_and_sources_of_one_name_stay_apart(tmp_path: Path) -> None:
     exports = []
     for number in (1, 2):
@@ -228,11 +237,11 @@ def test_what_a_fleet_brought_keeps_its_key_and_comes_once() -> None:
             store.remember_many([same, Memory(text=f"of {id(store)}")])
         me, they = identity(mine.records).store, identity(other.records).store
         with mine.records.write() as tx:  # as a round of nimad-sync leaves it
-            tx.execute("INSERT INTO boards VALUES (-1, ?, 'porch@1')", (they,))
+            tx.execute("INSERT INTO boards (id, store, name) VALUES (-1, ?, 'porch@1')", (they,))
             shared = [Memory(text="same text", source=("porch@1", 1), created=5, timestamp=5)]
             tx.add_memories(shared, board=-1)
         with other.records.write() as tx:
-            tx.execute("INSERT INTO boards VALUES (-1, ?, 'den@2')", (me,))
+            tx.execute("INSERT INTO boards (id, store, name) VALUES (-1, ?, 'den@2')", (me,))
             back = Memory(text=f"of {id(mine)}", source=("den@2", 2), created=5, timestamp=5)
             gone = Memory(text="of mine, forgotten there", source=("den@2", 9), created=5)
             tx.add_memories([back, gone], board=-1)

@@ -555,6 +555,36 @@ def test_a_purge_drops_it(store: MemoryStore, tmp_path: Path) -> None:
     assert ask(store, COUNT) == [[0]]
 
 
+def test_a_build_that_a_purge_ends_begins_again(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the purge does not wait for it."""
+    monkeypatch.setattr("nimad.core.purge.CUT_OFF_SECONDS", PATIENCE)
+    ids = family(store)
+    reading, purged = threading.Event(), threading.Event()
+    real = core_graph.graph_rows.lines
+    seen: list[float] = []
+
+    def slow(records: Any, give_way: Any) -> Any:
+        for page in real(records, give_way):
+            seen.append(store.graph.fraction)
+            yield page
+            reading.set()
+            assert purged.wait(PATIENCE)
+
+    monkeypatch.setattr(core_graph.graph_rows, "lines", slow)
+
+    def purge() -> None:
+        assert reading.wait(PATIENCE)
+        with after(0.2, purged.set):
+            assert store.forget([ids[2]], purge=True).purged
+
+    with Background(purge):
+        assert store.graph.rebuild() == 2
+    assert ask(store, COUNT) == [[2]]
+    assert seen[0] == 0 and 0 < max(seen) < 1
+
+
 def test_without_an_engine_it_says_so_and_keeps_nothing(opening: Open, engine: str) -> None:
     store = opening(engine)
     store.remember(Memory(text="x", who="Zzyzxperson"))

@@ -256,7 +256,7 @@ def test_graph_is_asked_in_cypher(ask: Ask) -> None:
 
 def test_making_the_graph_needs_the_right_to_control(store: MemoryStore) -> None:
     reader = Peer(os.getpid(), 12_345, 12_345)
-    verb = graph_verb(store.graph, Access("", "nobody-of-this-name"))
+    verb = graph_verb(store, Access("", "nobody-of-this-name"))
     with pytest.raises(NimadError) as caught:
         verb.answer(Call({"cypher": "RETURN 1"}, reader))
     assert caught.value.exit == 77

@@ -115,6 +115,19 @@ def test_a_goal_larger_than_a_frame_is_exported_as_one(
     assert wire.imported_goal(seen) == goal._replace(memory=0)
 
 
+def test_a_part_of_a_large_memory_does_not_read_others(ask: Ask, store: MemoryStore) -> None:
+    """Nor the whole blob once more than its checksum needs."""
+    size = 1 << 20
+    store.remember_many([Memory(f"m {n}", blobs={"photo": bytes(size)}) for n in range(40)])
+
+    def reads() -> int:
+        return int(Path("/proc/self/io").read_text().split("syscr:")[1].split()[0])
+
+    before = reads()
+    assert ask("get", id=25, offset=0)["result"]["piece"]["length"]
+    assert reads() - before < 1.5 * size / 4096
+
+
 def exported(ask: Ask) -> list[dict[str, Any]]:
     """What a client gets of all memories, pages and pieces."""
     seen: list[dict[str, Any]] = []

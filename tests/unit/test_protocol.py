@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -15,8 +16,8 @@ from nimad.errors import (
     ParseError,
     ReplyTooLarge,
 )
-from nimad.limits import MAX_FRAME
-from nimad.serve import protocol
+from nimad.limits import MAX_FRAME, MAX_RECORD
+from nimad.serve import protocol, wire
 from nimad.serve.frames import FrameDecoder
 
 
@@ -208,3 +209,43 @@ def test_an_error_whose_template_lacks_a_field_still_makes_a_reply() -> None:
 
     error = Forgetful(something="a field")
     assert json.loads(protocol.error_reply(1, error))["error"]["data"]["code"] == "internal"
+
+
+LONG = base64.b64encode(bytes(protocol.LONG // 3 * 3))
+"""Four thirds as long as what is decoded apart."""
+
+
+@pytest.mark.parametrize("end", [b"", b"AA==", b"AAA="])
+def test_long_blobs_of_a_record_are_bytes(end: bytes) -> None:
+    """And everything else is what `decode` makes of it."""
+    line = b'{"text":"%s","blobs":{"a":"%s","b":"AA==","c":"%s"}}' % (LONG, LONG + end, LONG)
+    found, plain = protocol.decode_record(line), protocol.decode(line)
+    assert found["text"] == plain["text"] and found["blobs"]["b"] == "AA=="
+    for name in "ac":
+        assert found["blobs"][name] == base64.b64decode(plain["blobs"][name])
+
+
+@pytest.mark.parametrize(
+    ("line", "detail"),
+    [
+        (b'{"text":"x","blobs":{"a":"\\u00001","b":"%s"}}', "base64 texts"),
+        (b'{"blobs":{"a":"b"},"text":"%s"}', "must be its last field"),
+        (b'{"blobs":{"a":{"b":"%s"}}}', "must be its last field"),
+        (b'{"blobs":{"a":"A%s"}}', "no base64"),
+        (b'{"blobs":{"a":"%s"},"blobs":{}}', ""),
+        (b'{"text":"' + b"x," * (6 << 20) + b'","blobs":{"a":"%s"}}', "at most 12 MiB fit"),
+        (b"[" * 70 + b'"blobs":{"a":"%s"}', ""),
+    ],
+)
+def test_records_that_are_none_are_refused(line: bytes, detail: str) -> None:
+    with pytest.raises(NimadError, match=detail):
+        wire.imported(protocol.decode_record(line % LONG), "default")
+
+
+def test_one_wide_letter_does_not_make_a_record_four_times_as_large() -> None:
+    """Python holds each character of a text in as many bytes as its widest needs."""
+    line = '{"text":"%s"}' % ("x" * (MAX_RECORD // 2 + 1000) + "%s")
+    for letter in ("\u00fc", "\u20ac"):
+        assert protocol.decode_record((line % letter).encode())["text"].endswith(letter)
+    with pytest.raises(ParseError, match="24 MiB in memory"):
+        protocol.decode_record((line % "\U0001f600").encode())

@@ -239,3 +239,10 @@ def test_noun_phrases_and_keywords_are_answered(store: MemoryStore, language: st
     missed = [text for n, text in enumerate(asked, 1) if n not in ids(store, text)]
     assert len(missed) <= SILENT.get(language, 0), missed
     assert len([text for text in strange if ids(store, text)]) <= 2
+
+
+def test_a_long_name_does_not_outweigh_all_other_words(store: MemoryStore) -> None:
+    """A name of five characters is four pairs, but no four words."""
+    notes = ["杰克逊维尔靠近大西洋。", "我们在杰克逊维尔住过。", "表妹从河边回来，脚扭伤了。"]
+    numbers = store.remember_many([Memory(note, timestamp=1) for note in notes])
+    assert ids(store, "表妹在杰克逊维尔的河边扭伤了吗？", "words")[0] == numbers[2]

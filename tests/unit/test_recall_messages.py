@@ -76,6 +76,20 @@ def test_so_it_is_in_chinese(store: MemoryStore) -> None:
     assert ids(store, f"{chat}我真正的问题是：钥匙在哪里？", 1) == numbers[:1]
 
 
+def test_what_others_keep_does_not_hide_what_is_asked(store: MemoryStore) -> None:
+    """What they have once would be the rarest words, and none of them is here."""
+    asked = " ".join(text for text, _ in english.QUESTIONS)
+    others = [*MESSAGE.split("."), *(f"{n}: {asked}" for n in range(40))]
+    alone = [ids_of_mine(store, MESSAGE + text) for text, _ in english.QUESTIONS]
+    store.remember_many([Memory(text, timestamp=1, namespace="others") for text in others])
+    assert [ids_of_mine(store, MESSAGE + text) for text, _ in english.QUESTIONS] == alone
+
+
+def ids_of_mine(store: MemoryStore, text: str) -> list[int]:
+    where = Filter(namespace="default")
+    return [hit.memory.id for hit in store.query(text, 3, "words", where).hits]
+
+
 def test_a_message_about_something_finds_it_without_a_question(store: MemoryStore) -> None:
     number = store.remember(Memory("The upholsterer asks 240 euros for the armchair.", timestamp=1))
     assert ids(store, MESSAGE, 1) == [number]

@@ -21,6 +21,7 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.embed.static import StaticEmbedder
 from nimad.index.blocks import BlockIndex
+from nimad.index.quantise import Query
 from nimad.model import Filter, Memory
 from nimad.recall import lexical
 from nimad.recall.dates import find_on_dates
@@ -82,7 +83,9 @@ class Sides:
             assert np.array_equal(theirs, shared[leaders])
         query = self.store.embedder.embed([asked.meaning])[0]
         if meaning and query.any():
-            sought = SemanticQuery(query, scope, words, columns.same_as(text), NEIGHBOURS)
+            asked = Query.of(query, self.store.blocks.dims)
+            assert asked is not None
+            sought = SemanticQuery(asked, scope, words, columns.same_as(text), NEIGHBOURS)
             near = self.meaning.score(self.store.blocks, sought, Stopwatch())
             cosines = self.store.blocks.scores(query, columns.id[near.rows])
             assert np.array_equal(near.plain, cosines, equal_nan=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from nimad.errors import NimadError, RemoteError
 from nimad.legacy.bundle import take_bundle
 from nimad.legacy.stores import find
 from nimad.limits import MAX_FRAME
-from nimad.model import FIELDS, MAX_TIME, MIN_TIME, Memory
+from nimad.model import FIELDS, MAX_TEXT, MAX_TIME, MIN_TIME, Memory
 from nimad.serve import protocol
 from nimad.serve.access import Peer
 from nimad.serve.memory_verbs import MemoryVerbs
@@ -179,6 +180,15 @@ def test_what_is_larger_than_a_frame() -> None:
                 *(Memory(f"m{n}", extra={str(k): k for k in range(60)}) for n in range(300)),
             ]
         )
+        check_round_trip(store)
+
+
+@pytest.mark.slow
+def test_what_is_as_large_as_a_legacy_row_may_be() -> None:
+    with empty() as store:
+        blob = random.Random(1).randbytes(16 << 20)
+        large = Memory("x" * MAX_TEXT, blobs={"a": blob, "b": b"1"})
+        store.remember_many([Memory("before"), large])
         check_round_trip(store)
 
 

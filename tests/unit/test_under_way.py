@@ -19,6 +19,7 @@ import pytest
 
 from nimad.audit import findings
 from nimad.check import check
+from nimad.cognition.phi_of_memories import MemoryPhi
 from nimad.config import Config
 from nimad.core import maintenance
 from nimad.core.fleet import Fleet
@@ -64,8 +65,9 @@ def told_by(store: MemoryStore, work: Any, monkeypatch: pytest.MonkeyPatch) -> l
         lambda store: check(store),
         lambda store: maintenance.rebuild(store, "all"),
         lambda store: dream(store, 0.2),
+        lambda store: MemoryPhi(store, UTC, None).measure_more(0.2),
     ],
-    ids=["audit", "doctor", "rebuild", "dream"],
+    ids=["audit", "doctor", "rebuild", "dream", "phi"],
 )
 def test_it_tells_more_and_more(
     store: MemoryStore, work: Any, monkeypatch: pytest.MonkeyPatch

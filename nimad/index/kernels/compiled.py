@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from nimad.index.kernels.contract import (
     Numbers,
     Parted,
     Picks,
+    Postings,
     Rows,
     Space,
     groups,
@@ -47,10 +49,14 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ("scan", "N", "AANAANNAAA"),
         ("find", "N", "ANAAANAAAANANNAANNAAAAAA"),
         ("dots", "", "ANANAAA"),
+        ("ranked", "", "AAANNANA"),
+        ("cosines", "", "ANNANAA"),
         ("postings", "N", "ANANNNNAA"),
-        ("weigh", "N", "AAANANANAA"),
-        ("shares", "", "AANAANAANAA"),
+        ("weigh", "N", "AANAAANANAAA"),
+        ("shares", "N", "AANAANAANAA"),
         ("leaders", "N", "AANAANAANAANNAAAA"),
+        ("cover", "", "ANAAANA"),
+        ("seek", "", "ANANANNA"),
     )
 }
 """Result and arguments of each function, in the order of kernels/source.py: A is an address, N a
@@ -125,6 +131,8 @@ class Compiled:
         self._weigh = functions["weigh"]
         self._shares = functions["shares"]
         self._leaders = functions["leaders"]
+        self._ranked, self._cosines = functions["ranked"], functions["cosines"]
+        self._cover, self._seek = functions["cover"], functions["seek"]
 
     def encode(self, rows: Rows, mean: NDArray[np.float32]) -> Codes:
         n, dims = rows.shape
@@ -183,6 +191,29 @@ class Compiled:
         self._dots(_at(rows), dims, _at(picks), len(picks), _at(query), _at(out), _at(norms))
         return out, norms
 
+    def ranked(
+        self,
+        words: NDArray[np.uint64],
+        before: NDArray[np.uint32],
+        order: NDArray[np.uint32] | None,
+        numbers: Picks,
+    ) -> Picks:
+        _require(len(words) == len(before) and numbers.dtype == np.int64, "ranked")
+        words, before = _plain(words, np.uint64), _plain(before, np.uint32)
+        numbers, out = _plain(numbers, np.int64), np.empty(len(numbers), np.int64)
+        ordered = order is not None
+        at = _at(words), _at(before), 0 if order is None else _at(_plain(order, np.uint32))
+        self._ranked(*at, ordered, 64 * len(words), _at(numbers), len(numbers), _at(out))
+        return out
+
+    def cosines(self, vectors: Rows, rows: Picks, query: NDArray[np.int16]) -> NDArray[np.float32]:
+        n, dims = vectors.shape
+        _require(0 < dims <= MOST_DIMS and len(query) == dims, "cosines")
+        vectors, query = _plain(vectors, np.int8), _plain(query, np.int16)
+        rows, out = _plain(rows, np.int64), np.empty(len(rows), np.float32)
+        self._cosines(_at(vectors), n, dims, _at(rows), len(rows), _at(query), _at(out))
+        return out
+
     def find(
         self,
         space: Space,
@@ -226,20 +257,51 @@ class Compiled:
     def weigh(
         self,
         own: NDArray[np.float32],
-        rows: Numbers,
-        counts: Counts,
+        terms: Sequence[tuple[Numbers, Counts]],
         words: Parted,
+        rarities: Sequence[float],
         weights: Sequence[float],
     ) -> Numbers:
-        _require(len(rows) == len(counts) and len(own) <= len(words), "weigh")
-        _require(_are_plain(rows, own, np.uint32) and counts.dtype == np.uint16, "weigh")
-        _require(not len(rows) or rows[0] <= rows[-1] < len(own), "weigh")
-        fresh = np.empty(len(rows) + 1, np.uint32)
+        sound = len(own) <= len(words) and len(terms) == len(rarities)
+        sound = sound and own.dtype == np.float32 and own.flags.c_contiguous
+        places: list[int] = []
+        most = 0
+        for term in terms:
+            *held, last = _held_by(term)
+            sound = sound and last < len(own)
+            places += held
+            most += held[-1]
+        _require(sound, "weigh")
+        fresh = np.empty(most + 1, np.uint32)
         first, edge, more = _parts(words)
-        at = (_at(own), _at(rows), _at(counts), len(rows))
-        numbers = _scratch.numbers(weights)
-        found = self._weigh(*at, first, edge, more, words.first.itemsize, numbers, _at(fresh))
+        at, rarity = np.array([*places, 0], np.int64), np.array([*rarities, 0], np.float32)
+        column = first, edge, more, words.first.itemsize, _at(rarity), _scratch.numbers(weights)
+        found = self._weigh(_at(own), _at(at), len(terms), 0, 0, *column, _at(fresh))
         return fresh[:found]
+
+    def cover(
+        self, holders: Sequence[Numbers], values: Sequence[float], rows: Picks
+    ) -> NDArray[np.float32]:
+        _require(len(holders) == len(values) and rows.dtype == np.int64, "cover")
+        _require(all(h.dtype == np.uint32 and h.flags.c_contiguous for h in holders), "cover")
+        out = np.empty(len(rows), np.float32)
+        at = np.array([0, 0, *(n for held in holders for n in (_at(held), len(held)))], np.int64)
+        worth, rows = np.array([0, *values], np.float32), _plain(rows, np.int64)
+        places = _at(at) + 16, len(holders), 0, _at(worth) + 4
+        self._cover(*places, _at(rows), len(rows), _at(out))
+        return out
+
+    def seek(
+        self, values: NDArray[np.int64], order: NDArray[np.uint32], wanted: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        _require(values.dtype == np.int64 and values.flags.c_contiguous, "seek")
+        _require(order.dtype == np.uint32 and order.flags.c_contiguous, "seek")
+        _require(len(values) or not len(order), "seek")
+        wanted, spans = _plain(wanted, np.int64), np.empty((len(wanted), 2), np.int64)
+        # four standard deviations of where one should stand
+        reach, asked = 2 * isqrt(len(order)) + 2, (_at(wanted), len(wanted))
+        self._seek(_at(values), len(values) - 1, _at(order), len(order), *asked, reach, _at(spans))
+        return spans
 
     def shares(
         self,
@@ -251,7 +313,7 @@ class Compiled:
     ) -> NDArray[np.float32]:
         out = np.empty(len(rows), np.float32)
         at = _linked("shares", own, rows, before, after)
-        self._shares(*at, _scratch.numbers(weights), _at(out))
+        _require(self._shares(*at, _scratch.numbers(weights), _at(out)) == len(rows), "shares")
         return out
 
     def leaders(
@@ -273,7 +335,22 @@ class Compiled:
         rest = _scratch.tallies, _at(marks), _at(found), _at(shared)
         filtered = mask is not None
         size = self._leaders(*at, _scratch.numbers(weights), _at(bits), filtered, wide, *rest)
+        _require(size >= 0, "leaders")
         return highest_rows(found[:size], shared[:size], k)
+
+
+def _held_by(term: tuple[Numbers, Counts]) -> tuple[int, int, int, int]:
+    """Where rows and counts of a term are, how many, and the last row; kept with Postings."""
+    made: tuple[int, int, int, int] | None = getattr(term, "places", None)
+    if made is None:
+        rows, counts = term
+        sound = rows.dtype == np.uint32 and counts.dtype == np.uint16 and len(rows) == len(counts)
+        sound = sound and rows.flags.c_contiguous and counts.flags.c_contiguous
+        _require(sound and (not len(rows) or rows[0] <= rows[-1]), "weigh")
+        made = _at(rows), _at(counts), len(rows), int(rows[-1]) if len(rows) else -1
+        if isinstance(term, Postings):
+            term.places = made
+    return made
 
 
 def _linked(
@@ -284,19 +361,13 @@ def _linked(
     after: Parted,
     kind: Any = np.int64,
 ) -> tuple[int, ...]:
-    """The arguments that tell what some rows and their neighbours have."""
+    """The arguments that tell what some rows and their neighbours have; the kernel checks rows."""
     edge = len(before.first)
     sides = len(before) == len(after) == len(own) and len(after.first) == edge
-    _require(sides and _are_plain(rows, own, kind), kernel)
-    _require(not len(rows) or (rows.min() >= 0 and rows.max() < len(own)), kernel)
+    plain = own.dtype == np.float32 and own.flags.c_contiguous and rows.flags.c_contiguous
+    _require(sides and plain and rows.dtype == kind, kernel)
     (first, _, more), (second, _, rest) = _parts(before), _parts(after)
     return _at(own), _at(rows), len(rows), first, second, edge, more, rest, len(own)
-
-
-def _are_plain(rows: NDArray[Any], own: NDArray[np.float32], kind: Any) -> bool:
-    """Whether both lie in memory as kernels take them."""
-    sound = rows.dtype == kind and rows.flags.c_contiguous
-    return sound and own.dtype == np.float32 and own.flags.c_contiguous
 
 
 def _parts(column: Parted) -> tuple[int, int, int]:

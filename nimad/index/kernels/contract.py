@@ -186,6 +186,13 @@ class Parted:
         )
 
 
+class Postings(tuple[Numbers, Counts]):
+    """Rows and counts of a term that are asked for often: what a form finds out about them it keeps
+    in `places`."""
+
+    places: Any
+
+
 class Kernels(Protocol):
     """The inner loops.  All results are exact: the same bits on every machine and in every form.
 
@@ -235,6 +242,26 @@ class Kernels(Protocol):
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """int32[m] each: <x, q> and <x, x> of the picked rows of `rows: int8[n, d]`."""
 
+    def ranked(
+        self,
+        words: NDArray[np.uint64],
+        before: NDArray[np.uint32],
+        order: NDArray[np.uint32] | None,
+        numbers: Picks,
+    ) -> Picks:
+        """How many numbers of a set lie below each of some numbers, or what `order` has at that
+        place: int64[m]; -1 for what is not in the set.
+
+        Args:
+            words, before: the set, see `nimad.index.rowsets.Ranks`.
+            order: of as many values as the set has numbers.
+            numbers: int64[m], any.
+        """
+
+    def cosines(self, vectors: Rows, rows: Picks, query: NDArray[np.int16]) -> NDArray[np.float32]:
+        """The cosines of `query: int16[d]` with rows of `vectors: int8[n, d]`, as `find` has them:
+        float32[m]; nan for a row below 0, 0 for one from n on.  rows: int64[m]."""
+
     def find(
         self,
         space: Space,
@@ -280,20 +307,42 @@ class Kernels(Protocol):
     def weigh(
         self,
         own: NDArray[np.float32],
-        rows: Numbers,
-        counts: Counts,
+        terms: Sequence[tuple[Numbers, Counts]],
         words: Parted,
+        rarities: Sequence[float],
         weights: Sequence[float],
     ) -> Numbers:
-        """Add BM25 of one term to `own: float32[n]`; the rows that had 0 before, in order.
+        """Add BM25 of some terms to `own: float32[n]`; the rows that had 0 before, in order.
 
         own[r] += rarity * count * above / (count + k1 * (fixed + share * words[r] / average)), from
-        left to right in float32.
+        left to right in float32, term after term.
 
         Args:
-            rows: ascending, in 0..n-1.
+            terms: the rows that hold each, ascending, in 0..n-1, and how often.
             words: of n rows; unsigned numbers of 1, 2 or 4 bytes.
-            weights: rarity, above, k1, fixed, share, average.
+            rarities: of each term.  weights: above, k1, fixed, share, average.
+        """
+
+    def cover(
+        self, holders: Sequence[Numbers], values: Sequence[float], rows: Picks
+    ) -> NDArray[np.float32]:
+        """What the terms are worth that each of some rows holds, added up in float32 in their
+        order: float32[m].
+
+        Args:
+            holders: the rows that hold each term, ascending.  values: of each term.
+            rows: int64[m], ascending.
+        """
+
+    def seek(
+        self, values: NDArray[np.int64], order: NDArray[np.uint32], wanted: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Where some values stand in an order: int64[m, 2], the first place and the end; the same
+        twice where one is missing.
+
+        Args:
+            order: uint32[k], places in `values`, all of them sound, from the lowest value on.
+            wanted: int64[m].
         """
 
     def shares(

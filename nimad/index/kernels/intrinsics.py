@@ -100,3 +100,13 @@ def onward(typing: Any, base: Any, index: Any) -> Any:
         return builder.gep(args[0], [args[1]])
 
     return base(base, types.int64), generate
+
+
+@intrinsic
+def pointer(typing: Any, address: Any, like: Any) -> Any:
+    """An address as a pointer of the type of another one."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], args[1].type)
+
+    return like(types.int64, like), generate

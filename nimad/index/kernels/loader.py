@@ -32,7 +32,7 @@ from nimad.index.kernels.reference import Reference
 
 NATIVE = Path(__file__).resolve().parent.parent / "native"
 CPUINFO = Path("/proc/cpuinfo")
-ABI = 5
+ABI = 6
 
 _SOURCES = ("contract.py", "intrinsics.py", "postings.py", "sign_codes.py", "source.py")
 
@@ -159,6 +159,8 @@ def _agrees(kernels: Kernels) -> bool:
             form.scan(codes, spans, planes, None, 5),
             *form.find(space, query, None, 1, 20, 5),
             *form.dots(numbers, picks, query),
+            form.cosines(numbers, picks - 1, query).view(np.uint32),
+            form.ranked(codes[0, 0, :2], np.array([0, 33], np.uint32), None, picks),
             *form.postings(packed, packed, 5, 7, 900),
             *_scored(form),
         ]
@@ -172,8 +174,12 @@ def _scored(form: Kernels) -> list[NDArray[Any]]:
     rows, counts = np.array([1, 4], np.uint32), np.array([1, 3], np.uint16)
     words = Parted(np.array([9, 5, 7], np.uint16), np.array([300, 4, 2], np.uint16))
     before, after = (np.arange(6, dtype=np.int32) + step for step in (-1, 1))
-    fresh = form.weigh(own, rows, counts, words, (1.5, 2.2, 1.2, 0.25, 0.75, 6.0))
+    terms = [(rows, counts), (rows[1:].copy(), counts[1:].copy())]
+    fresh = form.weigh(own, terms, words, (1.5, 0.5), (2.2, 1.2, 0.25, 0.75, 6.0))
     sides = Parted(before[:3], before[3:]), Parted(after[:3], after[3:])
     shares = sides[0], sides[1], (0.5, 0.3, 0.4)
     best = form.leaders(own, rows, *shares, np.arange(6) != 3, 1, 3)
-    return [own, fresh, form.shares(own, np.arange(6), *shares), *best]
+    covered = form.cover([rows, rows[1:]], (0.5, 0.25), np.arange(6))
+    order = np.array([3, 0, 2, 1], np.uint32)
+    places = form.seek(np.array([5, 9, 5, -7]), order, np.array([9, 5, 6, -7]))
+    return [own, fresh, form.shares(own, np.arange(6), *shares), *best, covered, places]

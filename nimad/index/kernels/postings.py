@@ -4,7 +4,7 @@ As in `nimad.index.kernels.source`, which gathers them: pointers and lengths, no
 column of memories lies in two parts, one mapped from a file and one in memory: row `r` is
 `first[r]` below `edge` and `more[r - edge]` from there on.
 """
-# mypy: disable-error-code="untyped-decorator,call-arg,no-untyped-call,no-any-return"
+# mypy: disable-error-code="untyped-decorator,call-arg,no-untyped-call,no-any-return,var-annotated"
 
 from __future__ import annotations
 
@@ -13,7 +13,18 @@ from typing import Any
 import numpy as np
 
 from nimad.index.kernels.contract import MOST_COUNTED, SAMPLED, STEPS
-from nimad.index.kernels.intrinsics import F32, I32, I64, U8, U16, U32, U64, inline, popcount
+from nimad.index.kernels.intrinsics import (
+    F32,
+    I32,
+    I64,
+    U8,
+    U16,
+    U32,
+    U64,
+    inline,
+    pointer,
+    popcount,
+)
 
 
 @inline
@@ -84,28 +95,116 @@ def _width_of(first: U8, edge: int, more: U8, width: int, row: int) -> np.int64:
 
 def weigh(
     own: F32,
+    terms: I64,
+    term_count: int,
     rows: U32,
     counts: U16,
-    count: int,
     first: U8,
     edge: int,
     more: U8,
     width: int,
+    rarities: F32,
     weights: F32,
     fresh: U32,
 ) -> int:
-    """Kernels.weigh; how many rows had nothing before, left in `fresh: uint32[count + 1]`."""
-    rarity, above, k1 = weights[0], weights[1], weights[2]
-    fixed, share, average = weights[3], weights[4], weights[5]
+    """Kernels.weigh; how many rows had nothing before, left in `fresh`, which has one place more
+    than there are postings.
+
+    `terms: int64[term_count, 3]` are the addresses of rows and counts of each term, and how many;
+    `rows` and `counts` only tell their types.
+    """
+    above, k1, fixed, share, average = weights[0], weights[1], weights[2], weights[3], weights[4]
     found = 0
-    for place in range(count):
-        row, held = np.int64(rows[place]), np.float32(counts[place])
-        words = np.float32(_width_of(first, edge, more, width, row))
-        size = k1 * (fixed + share * words / average)
-        fresh[found] = rows[place]  # without a branch: none could be foretold
-        found += int(own[row] == np.float32(0))
-        own[row] += rarity * held * above / (held + size)
+    for term in range(term_count):
+        rarity = rarities[term]
+        held_by, often = pointer(terms[3 * term], rows), pointer(terms[3 * term + 1], counts)
+        for place in range(terms[3 * term + 2]):
+            row, held = np.int64(held_by[place]), np.float32(often[place])
+            words = np.float32(_width_of(first, edge, more, width, row))
+            size = k1 * (fixed + share * words / average)
+            fresh[found] = held_by[place]  # without a branch: none could be foretold
+            found += int(own[row] == np.float32(0))
+            own[row] += rarity * held * above / (held + size)
     return found
+
+
+def cover(
+    terms: I64, term_count: int, like: U32, values: F32, rows: I64, count: int, out: F32
+) -> None:
+    """Kernels.cover; `terms: int64[term_count, 2]` are the address of each term's rows, and how
+    many; `like` only tells their type."""
+    for place in range(count):
+        out[place] = np.float32(0)
+    for term in range(term_count):
+        held, end, value = pointer(terms[2 * term], like), terms[2 * term + 1], values[term]
+        low = np.int64(0)
+        for place in range(count):
+            row = rows[place]
+            step = np.int64(1)  # the next one is mostly near: by doubled steps, then by halves
+            while low + step < end and np.int64(held[low + step]) < row:
+                low += step
+                step += step
+            high = min(low + step, end)
+            while low < high:
+                middle = (low + high) >> 1
+                if np.int64(held[middle]) < row:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low < end and np.int64(held[low]) == row:
+                out[place] += value
+
+
+@inline
+def _value(values: I64, most: int, order: U32, place: int) -> np.int64:
+    """The value at a place of an order; what a damaged one names beyond the last row is that."""
+    return values[min(int(order[place]), most)]
+
+
+@inline
+def _below(
+    values: I64, most: int, order: U32, low: int, high: int, wanted: int, also: int
+) -> np.int64:
+    """The first place from `low` on whose value is at least `wanted`, or above it (`also` 1)."""
+    while low < high:
+        middle = (low + high) >> 1
+        value = _value(values, most, order, middle)
+        if value < wanted or (also != 0 and value == wanted):
+            low = middle + 1
+        else:
+            high = middle
+    return np.int64(low)
+
+
+def seek(
+    values: I64,
+    most: int,
+    order: U32,
+    size: int,
+    wanted: I64,
+    count: int,
+    reach: int,
+    spans: I64,
+) -> None:
+    """Kernels.seek; `most` is the last place in `values`, `spans: int64[count, 2]`.
+
+    Values that are spread evenly over all numbers of 64 bits stand within `reach` of where they
+    should, so few pages are looked at; where one does not, everything is searched.
+    """
+    for number in range(count):
+        value = wanted[number]
+        middle = np.int64((np.float64(value) * 2.0**-64 + 0.5) * np.float64(size))
+        first, stop = max(int(middle) - reach, 0), min(int(middle) + reach, size)
+        astray = first >= stop or _value(values, most, order, first) >= value
+        if astray or _value(values, most, order, stop - 1) < value:
+            first, stop = 0, size
+        low = _below(values, most, order, first, stop, value, 0)
+        end = low
+        if low < size and _value(values, most, order, low) == value:
+            end = low + 1
+            if end < size and _value(values, most, order, end) == value:
+                end = _below(values, most, order, end, np.int64(size), value, 1)
+        spans[2 * number], spans[2 * number + 1] = low, end
 
 
 @inline
@@ -149,11 +248,14 @@ def shares(
     end: int,
     weights: F32,
     out: F32,
-) -> None:
-    """Kernels.shares; `out: float32[count]`."""
+) -> int:
+    """Kernels.shares; `out: float32[count]`; how many rows came before one that does not exist."""
     chains = before, after, edge, more_before, more_after, end
     for place in range(count):
+        if rows[place] < 0 or rows[place] >= end:
+            return place
         out[place] = _share(own, rows[place], chains, weights)
+    return count
 
 
 # --- the rows that share most ---------------------------------------------------------------------
@@ -199,13 +301,19 @@ def leaders(
     found: I64,
     shared: F32,
 ) -> int:
-    """What Kernels.leaders picks from, in `found` and `shared`, ascending; how many.
+    """What Kernels.leaders picks from, in `found` and `shared`, ascending; how many, or -1 where a
+    row does not exist.
 
     `mask` is looked at when `masked` is not 0.  `tallies` is room for int64[STEPS], `marks` for a
     bit a row, zeros; `found` and `shared` for min(5 * count, end) + 1.
     """
     chains = before, after, edge, more_before, more_after, end
     least, scale = np.int64(0), np.float32(0)
+    highest = np.uint32(0)
+    for place in range(count):
+        highest = max(highest, rows[place])
+    if count > 0 and np.int64(highest) >= end:
+        return -1
     if count > wide:
         top = np.float32(0)
         for place in range(0, count, SAMPLED):

@@ -34,7 +34,7 @@ from nimad.index.kernels.contract import (
     groups,
     rotation_signs,
 )
-from nimad.index.rowsets import distinct, highest_rows, joined, marked, spread
+from nimad.index.rowsets import Ranks, distinct, highest_rows, joined, marked, spread
 from nimad.index.varints import unpack
 
 _SIGNS = rotation_signs()
@@ -151,6 +151,36 @@ class Reference:
         norms = np.einsum("ij,ij->i", taken, taken).astype(np.int32)
         return products[:, 0] * np.int32(_SPLIT) + products[:, 1], norms
 
+    def ranked(
+        self,
+        words: NDArray[np.uint64],
+        before: NDArray[np.uint32],
+        order: NDArray[np.uint32] | None,
+        numbers: Picks,
+    ) -> Picks:
+        bits = np.unpackbits(words.view(np.uint8), bitorder="little").view(np.bool_)
+        inside = (numbers >= 0) & (numbers < len(bits))
+        inside[inside] = bits[numbers[inside]]
+        ranks = Ranks(words, before).of_each(numbers[inside].astype(np.uint64))
+        out = np.full(len(numbers), -1, np.int64)
+        out[inside] = ranks if order is None else order[ranks]
+        return out
+
+    def cosines(self, vectors: Rows, rows: Picks, query: NDArray[np.int16]) -> NDArray[np.float32]:
+        out: NDArray[np.float32] = np.where(rows < 0, np.float32(np.nan), np.float32(0))
+        there = (rows >= 0) & (rows < len(vectors))
+        out[there] = self._cosines(vectors, rows[there], query)
+        return out
+
+    def _cosines(
+        self, vectors: Rows, picks: Picks, query: NDArray[np.int16]
+    ) -> NDArray[np.float32]:
+        dots, norms = self.dots(vectors, picks, query)
+        wide = query.astype(np.int64)
+        length = np.sqrt(np.float64(max(int(wide @ wide), 1)))
+        found: NDArray[np.float32] = (dots / (_lengths(norms) * length)).astype(np.float32)
+        return found
+
     def find(
         self,
         space: Space,
@@ -168,10 +198,7 @@ class Reference:
             spans = np.array([[0, len(space.vectors)]])
         bits = None if marks is None else marks.bits
         picks = self.scan(space.codes, spans, planes, bits, k)
-        dots, norms = self.dots(space.vectors, picks, query)
-        wide = query.astype(np.int64)
-        length = np.sqrt(np.float64(max(int(wide @ wide), 1)))
-        return picks, (dots / (_lengths(norms) * length)).astype(np.float32)
+        return picks, self._cosines(space.vectors, picks, query)
 
     def _chosen(
         self,
@@ -216,17 +243,35 @@ class Reference:
     def weigh(
         self,
         own: NDArray[np.float32],
-        rows: Numbers,
-        counts: Counts,
+        terms: Sequence[tuple[Numbers, Counts]],
         words: Parted,
+        rarities: Sequence[float],
         weights: Sequence[float],
     ) -> Numbers:
-        rarity, above, k1, fixed, share, average = np.array(weights, np.float32)
-        sizes = k1 * (fixed + share * words.at(rows.astype(np.int64)).astype(np.float32) / average)
-        fresh: Numbers = rows[own[rows] == 0]
-        held = counts.astype(np.float32)
-        own[rows] += rarity * held * above / (held + sizes)
-        return fresh
+        above, k1, fixed, share, average = np.array(weights, np.float32)
+        fresh = [np.zeros(0, np.uint32)]
+        for (rows, counts), rarity in zip(terms, np.array(rarities, np.float32), strict=True):
+            length = words.at(rows.astype(np.int64)).astype(np.float32)
+            sizes = k1 * (fixed + share * length / average)
+            fresh.append(rows[own[rows] == 0])
+            held = counts.astype(np.float32)
+            own[rows] += rarity * held * above / (held + sizes)
+        return np.concatenate(fresh)
+
+    def cover(
+        self, holders: Sequence[Numbers], values: Sequence[float], rows: Picks
+    ) -> NDArray[np.float32]:
+        out = np.zeros(len(rows), np.float32)
+        for held, value in zip(holders, np.array(values, np.float32), strict=True):
+            out[np.isin(rows, held)] += value
+        return out
+
+    def seek(
+        self, values: NDArray[np.int64], order: NDArray[np.uint32], wanted: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        inside = values[order]
+        sides = [np.searchsorted(inside, wanted, "left"), np.searchsorted(inside, wanted, "right")]
+        return np.stack(sides, axis=1)
 
     def shares(
         self,

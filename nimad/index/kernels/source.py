@@ -50,10 +50,10 @@ from nimad.index.kernels.intrinsics import (
     prefetch,
     root,
 )
-from nimad.index.kernels.postings import leaders, postings, shares, weigh
+from nimad.index.kernels.postings import cover, leaders, postings, seek, shares, weigh
 from nimad.index.kernels.sign_codes import encode, planes
 
-ABI = 5
+ABI = 6
 
 _GROUP = WORDS * LANES
 _AHEAD = 3
@@ -314,17 +314,66 @@ _planes, _scan = inline(planes), inline(scan)
 
 
 @inline
-def _score(vectors: I8, dims: int, picks: I64, count: int, query: I16, scores: F32) -> None:
-    """The cosine of each picked row with the query."""
+def _length(query: I16, dims: int) -> np.float64:
+    """|q|, 1 at least."""
     whole = np.int64(0)
     for i in range(dims):
         whole += np.int64(query[i]) * np.int64(query[i])
-    length = root(np.float64(max(whole, np.int64(1))))
+    return root(np.float64(max(whole, np.int64(1))))
+
+
+@inline
+def _score(vectors: I8, dims: int, picks: I64, count: int, query: I16, scores: F32) -> None:
+    """The cosine of each picked row with the query."""
+    length = _length(query, dims)
     for at in range(count):
         _fetch_row(vectors, dims, picks, count, at)
         product, square = _dot(vectors, picks[at] * dims, dims, query)
         norm = root(np.float64(max(square, np.int32(1))))
         scores[at] = np.float32(np.float64(product) / (norm * length))
+
+
+def ranked(
+    words: U64,
+    before: U32,
+    order: U32,
+    ordered: int,
+    width: int,
+    numbers: I64,
+    count: int,
+    out: I64,
+) -> None:
+    """Kernels.ranked; `order` is looked at when `ordered` is not 0."""
+    for at in range(count):
+        number = numbers[at]
+        out[at] = np.int64(-1)
+        if 0 <= number < width:
+            word, bit = words[number >> 6], np.uint64(number & 63)
+            if (word >> bit) & np.uint64(1) != np.uint64(0):
+                lower = word & ((np.uint64(1) << bit) - np.uint64(1))
+                place = np.int64(before[number >> 6]) + np.int64(popcount(lower))
+                out[at] = np.int64(order[place]) if ordered != 0 else place
+
+
+def cosines(
+    vectors: I8, scored: int, dims: int, rows: I64, count: int, query: I16, out: F32
+) -> None:
+    """Kernels.cosines."""
+    length = _length(query, dims)
+    for at in range(count):
+        if at + _ROWS_AHEAD < count and 0 <= rows[at + _ROWS_AHEAD] < scored:
+            ahead = rows[at + _ROWS_AHEAD] * dims
+            for line in range(0, dims, _LINE):
+                prefetch(vectors, ahead + line)
+        row = rows[at]
+        if row < 0:
+            out[at] = np.float32(np.nan)
+        elif row >= scored:
+            out[at] = np.float32(0)
+        else:
+            product, square = _dot(vectors, row * dims, dims, query)
+            norm = root(np.float64(max(square, np.int32(1))))
+            out[at] = np.float32(np.float64(product) / (norm * length))
 
 
 # --- choosing posting lists -----------------------------------------------------------------------
@@ -464,7 +513,10 @@ def find(
 
 KERNELS: dict[str, Callable[..., Any]] = {
     kernel.__name__: kernel
-    for kernel in (encode, planes, distances, scan, find, dots, postings, weigh, shares, leaders)
+    for kernel in (
+        *(encode, planes, distances, scan, find, dots, ranked, cosines),
+        *(postings, weigh, shares, leaders, cover, seek),
+    )
 }
 
 

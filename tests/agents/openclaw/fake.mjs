@@ -15,7 +15,7 @@ export class FakeOpenClaw {
       plugins: { entries: { nimad: { hooks: { allowConversationAccess: true } } } },
     };
     plugin.register({
-      pluginConfig: { socket, ...settings },
+      pluginConfig: { socket, recallTimeoutMs: 60_000, ...settings }, // on a busy machine, too
       config: config ?? this.allowed,
       logger: { info: say("info"), warn: say("warn"), error: say("error"), debug() {} },
       registerTool: (factory, options) => this.tools.push({ factory, options }),

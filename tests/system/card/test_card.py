@@ -25,6 +25,7 @@ from tests.system.card.images import Cut, Moment, Unusable, copy, images, moment
 from tests.system.card.record import Record, daemon_on, format_card
 from tests.system.card.usage import Ledger, Usage
 from tests.system.test_nimactl import Tool
+from tests.threads import PATIENCE
 
 FAULTS = Path("build/card")
 """Where images that show a fault are kept."""
@@ -135,6 +136,9 @@ def test_a_card_that_refuses_writes(report: Report, tmp_path: Path, number: int)
             try:
                 usage = Usage(ledger, daemon.start().socket, number)
                 with usage.under_way():
+                    until = time.monotonic() + PATIENCE
+                    while len(ledger.answered()) < 30 and time.monotonic() < until:
+                        time.sleep(0.01)
                     time.sleep(chance.uniform(0.5, 3))
                     card.fail_writes(errno.EROFS if number % 2 else errno.EIO)
                     time.sleep(2)

@@ -13,8 +13,10 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.threads import PATIENCE
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-BOOT_SECONDS = 60.0
+BOOT_SECONDS = 300.0
 
 
 class Machine:
@@ -104,7 +106,7 @@ class Machine:
         """Powers off in order, as an owner would."""
         assert self.container is not None
         self.run("systemctl poweroff", check=False)
-        self.container.wait(timeout=60)
+        self.container.wait(timeout=PATIENCE)
 
     def cut_power(self) -> None:
         """Ends everything inside at once, without a warning.
@@ -113,7 +115,7 @@ class Machine:
         """
         assert self.container is not None
         os.kill(self.leader, signal.SIGKILL)
-        self.container.wait(timeout=60)
+        self.container.wait(timeout=PATIENCE)
 
     def remove(self) -> None:
         if self.container is not None and self.container.poll() is None:

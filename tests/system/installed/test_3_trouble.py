@@ -7,6 +7,7 @@ import time
 from tests.system.installed.conftest import CONFIG, Ask
 from tests.system.installed.machine import Machine
 from tests.system.installed.test_2_use import main_pid
+from tests.threads import PATIENCE
 
 
 def remember(ask: Ask, text: str) -> int:
@@ -44,7 +45,7 @@ def test_reload_applies_a_change_without_a_restart(machine: Machine, ask: Ask) -
     before = main_pid(machine)
     machine.run(f"printf 'recall:\\n  results: 2\\n' >> {CONFIG}")
     machine.run("systemctl reload nimad")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and len(ask("query note --mode words")["results"]) != 2:
         time.sleep(0.2)
     assert len(ask("query note --mode words")["results"]) == 2
