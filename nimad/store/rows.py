@@ -85,6 +85,8 @@ _MEMBERS = [(None if name in ADDED else f'"{name}":', types) for name, types in 
 """How each column begins in the JSON that is summed up, None where it is added, and its types."""
 _WRITTEN: dict[type, Callable[[Any], str]] = {str: encode_basestring, int: repr, float: json.dumps}
 """How a value stands in JSON."""
+NAMES_HELD = 1 << 20
+"""Length of all names that are kept with their ids [characters]."""
 LONG = 1 << 18
 """Length of the parts in which a longer text is summed up [characters]."""
 
@@ -101,6 +103,7 @@ class Names:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._ids: dict[str, int] = {}
+        self._held = 0
 
     def id(self, name: str | None) -> int | None:
         """The id of a name, made when it is new; None for None."""
@@ -117,14 +120,16 @@ class Names:
                 known = int(made.lastrowid or 0)
             else:
                 known = int(row[0])
-            if len(self._ids) > 50_000:
-                self._ids.clear()
+            self._held += len(name)
+            if self._held > NAMES_HELD:
+                self.forget()
             self._ids[name] = known
         return known
 
     def forget(self) -> None:
         """Drop the cache."""
         self._ids.clear()
+        self._held = 0
 
 
 def to_row(memory: Memory, names: Names, turn: int | None, source: int | None) -> Row:
