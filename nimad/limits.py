@@ -14,7 +14,7 @@ MAX_PAYLOAD = MAX_FRAME - ENVELOPE
 """Length of the largest result, and of the largest memory of an import, as JSON [bytes]."""
 MAX_RECORD = 12 << 20
 """Length of the largest memory of an import that comes as a file, as JSON, of whose blobs a quarter
-counts.  While it is stored it takes seven times as much, its blobs twice, and no client may make
+counts.  While it is stored it takes four times as much, its blobs twice, and no client may make
 the daemon take 100 MB [bytes]."""
 MAX_RECORD_FILE = 3 * MAX_RECORD
 """Length of the longest JSON of such a memory [bytes]."""

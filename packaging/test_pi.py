@@ -1,6 +1,6 @@
 """`make test-pi`: nimad on a look-alike of a Raspberry Pi 5, from the installation to power cuts.
 
-    python packaging/test_pi.py [--memory MB] [--pages 16k|4k] [--rounds N] [-- options of pytest]
+    python packaging/test_pi.py [--quick] [--memory MB] [--pages 16k|4k] [--rounds N] [-- pytest's]
 
 Debian trixie for arm64 with a kernel of 16 KiB pages on emulated Cortex-A76 cores, without
 acceleration: it runs anywhere, ten times slower than the board.  Times are upper bounds, to be
@@ -29,6 +29,8 @@ TOOLS = {
     "mkfs.ext4": "e2fsprogs",
 }
 KERNELS = {"16k": "linux-image-arm64-16k", "4k": "linux-image-arm64"}
+QUICK = "installs or rests or writes_little or purge or strict"
+"""Scenarios of the quick form, as pytest's -k takes them."""
 BOARD = Target("trixie", "arm64")
 FOREIGN = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
 """There when the kernel hands programs for arm64 to qemu, which making the machine needs."""
@@ -40,6 +42,7 @@ def main() -> int:
     parser.add_argument("--pages", choices=KERNELS, default="16k", help="pages of its kernel")
     parser.add_argument("--rounds", type=int, default=4, help="power cuts of each kind")
     parser.add_argument("--memories", type=int, default=10_000, help="size of the legacy store")
+    parser.add_argument("--quick", action="store_true", help="one power cut of each kind, no more")
     parser.add_argument("pytest", nargs="*", help="options for pytest")
     options = parser.parse_args()
     found = obstacles(Target(BOARD.release, host_arch()), TOOLS, "test-pi")
@@ -60,6 +63,9 @@ def main() -> int:
         "NIMAD_PI_MEMORIES": str(options.memories),
         "NIMAD_PI_REPORT": str(ROOT / "build" / "board.json"),
     }
+    if options.quick:
+        settings |= {"NIMAD_PI_ROUNDS": "1", "NIMAD_PI_MEMORIES": "500"}
+        options.pytest += ["-k", QUICK]
     command = [sys.executable, "-m", "pytest", "-vv", "-s", "-x", "tests/system/board"]
     return subprocess.run(
         [*command, *options.pytest], cwd=ROOT, env={**os.environ, **settings}

@@ -8,6 +8,7 @@ import logging
 import os
 import pwd
 import stat
+import time
 from pathlib import Path
 
 from nimad.disk.durable import make_directory, own_files, sweep_temporary
@@ -28,6 +29,8 @@ PARTS = {
 """Directories, and the names in them of files that a crash may leave half written.  Other files
 are not nimad's: a disk that is mounted there has its lost+found."""
 LOCK = "nimad.lock"
+ORPHAN_SECONDS = 10.0
+"""Longest wait for a lock whose holder is gone [s]."""
 FILES = r"columns\.nrc|records\.sqlite(-wal)?"
 """The same of the state directory itself."""
 
@@ -38,7 +41,8 @@ class StateLock:
     The lock on the directory is the one that counts: it holds even when `nimad.lock` is
     deleted.  The lock on the file is for file systems that cannot lock a directory (NFS), and
     keeps out versions of nimad that knew no other.  The kernel drops both when the process ends,
-    however it ends, so nothing stale can block a start.  Source: flock(2).
+    however it ends, so nothing stale can block a start.  A child that it was about to start when
+    it was killed has them until it runs its program: that is waited for.  Source: flock(2).
     """
 
     def __init__(self, state: Path) -> None:
@@ -49,16 +53,13 @@ class StateLock:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
             self._file = _open(state / LOCK, flags, state)
             undo.callback(os.close, self._file)
+            until = time.monotonic() + ORPHAN_SECONDS
             for descriptor in (self._file, self._directory):
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
-                    raise StateBusy(pid=holder or "unknown", state=state) from None
-                except OSError:
-                    if descriptor == self._file:
-                        raise
-                    # else a file system that locks files only
+                while (holder := self._try_lock(descriptor)) is not None:
+                    alive = Path("/proc", holder).exists()
+                    if alive or time.monotonic() > until:
+                        raise StateBusy(pid=holder or "unknown", state=state)
+                    time.sleep(0.01)
             self._undo = undo.pop_all()
         text = f"{os.getpid()}\n".encode()
         with contextlib.suppress(OSError):
@@ -67,6 +68,18 @@ class StateLock:
                 os.ftruncate(self._file, len(text))
             except OSError:  # better no name than the name of a process that is gone
                 os.ftruncate(self._file, 0)
+
+    def _try_lock(self, descriptor: int) -> str | None:
+        """None once it is locked; else the pid of who holds it, "" when that is unknown."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
+        except OSError:
+            if descriptor == self._file:
+                raise
+            # else a file system that locks files only
+        return None
 
     def release(self) -> None:
         """Let another process have the directory."""

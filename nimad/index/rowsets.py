@@ -21,7 +21,9 @@ def marked(bitmap: NDArray[np.uint8], rows: Ints) -> NDArray[np.bool_]:
 def distinct(numbers: Ints) -> Ints:
     """Each of some numbers once, ascending; faster than np.unique, which loads numpy.ma, too."""
     numbers = np.sort(numbers)
-    return numbers[np.append(True, numbers[1:] != numbers[:-1])] if len(numbers) else numbers
+    fresh = np.ones(len(numbers), np.bool_)
+    np.not_equal(numbers[1:], numbers[:-1], out=fresh[1:])
+    return numbers[fresh]
 
 
 def spread(firsts: Ints, ends: Ints) -> Ints:
@@ -50,8 +52,11 @@ def highest_rows(
     if len(rows) <= k:
         return rows, values
     bar = np.partition(values, len(values) - k)[len(values) - k]
-    kept = values > bar
-    kept[np.flatnonzero(values == bar)[: k - np.count_nonzero(kept)]] = True
+    kept = (values >= bar).nonzero()[0]
+    if len(kept) > k:  # of those that are equal to the last some are too many
+        above = values[kept] > bar
+        above[np.flatnonzero(~above)[: k - np.count_nonzero(above)]] = True
+        kept = kept[above]
     return rows[kept], values[kept]
 
 

@@ -22,44 +22,41 @@ _SAYING = (
     "|described|wrote|written|showed|shown"
 )
 _PAST = _SAYING[_SAYING.index("said") :]
+_AGENT = (
+    # English
+    r"(?:did|had) you\b",
+    rf"have you (?:\w+ )?(?:{_SAYING})\b",
+    rf"you(?:['’]ve| have| had)? (?:\w+ )?(?:{_PAST})\b",
+    r"your (?:\w+ )?(?:answer|suggestion|recommendation|advice|explanation|reply)",
+    # German
+    r"hast du\b|haben sie (?:mir|uns)\b",
+    r"dein(?:e[nrm]?)? (?:\w+ )?(?:antwort|vorschl|empfehl|erklärung|rat\b)",
+    # Spanish, French
+    r"(?:me|nos) (?:has |habías )?(?:recomend|suger|dij|aconsej|explic)",
+    r"(?:recomendaste|sugeriste|dijiste|aconsejaste|explicaste)\b",
+    r"tu (?:respuesta|sugerencia|recomendación|consejo|réponse|suggestion|conseil)",
+    r"as-tu\b|avez-vous\b",
+    r"(?:as|avez) (?:dit|recommandé|conseillé|suggéré|proposé|expliqué)",
+    # Russian
+    r"(?:ты|вы) (?:\w+ )?(?:сказал|(?:по)?советовал|рекомендовал|предл|объяснил)",
+    r"(?:тво|ваш)\w* (?:ответ|совет|предложени|рекомендаци)",
+)
 _OF_AGENT = lazy_pattern(
-    "|".join(
-        (
-            # English
-            r"\b(?:did|had) you\b",
-            rf"\bhave you (?:\w+ )?(?:{_SAYING})\b",
-            rf"\byou(?:['’]ve| have| had)? (?:\w+ )?(?:{_PAST})\b",
-            r"\byour (?:\w+ )?(?:answer|suggestion|recommendation|advice|explanation|reply)",
-            # German
-            r"\bhast du\b|\bhaben sie (?:mir|uns)\b",
-            r"\bdein(?:e[nrm]?)? (?:\w+ )?(?:antwort|vorschl|empfehl|erklärung|rat\b)",
-            # Spanish, French
-            r"\b(?:me|nos) (?:has |habías )?(?:recomend|suger|dij|aconsej|explic)",
-            r"\b(?:recomendaste|sugeriste|dijiste|aconsejaste|explicaste)\b",
-            r"\btu (?:respuesta|sugerencia|recomendación|consejo|réponse|suggestion|conseil)",
-            r"\bas-tu\b|\bavez-vous\b",
-            r"\b(?:as|avez) (?:dit|recommandé|conseillé|suggéré|proposé|expliqué)",
-            # Russian
-            r"\b(?:ты|вы) (?:\w+ )?(?:сказал|(?:по)?советовал|рекомендовал|предл|объяснил)",
-            r"\b(?:тво|ваш)\w* (?:ответ|совет|предложени|рекомендаци)",
-            # Chinese
-            r"[你您](?:之前|上次|曾经|刚才)?(?:[给向跟]我们?)?(?:推荐|建议|说过|告诉|提到|解释)",
-        )
-    ),
+    rf"\b(?:{'|'.join(_AGENT)})"
+    r"|[你您](?:之前|上次|曾经|刚才)?(?:[给向跟]我们?)?(?:推荐|建议|说过|告诉|提到|解释)",
     re.IGNORECASE,
 )
-"""Asks for what the agent answered."""
+"""Asks for what the agent answered; where a word begins is looked for once, for all of them."""
+_USER = (
+    r"I\b(?!\.)|(?:[Mm](?:y|e|ine|yself)|[Ww]e|[Oo]urs?|us)\b",
+    r"(?:[Ii]ch|[Mm]ir|[Mm]ich|[Mm]ein(?:e[nrms]?)?|[Ww]ir|[Uu]ns(?:er\w*)?)\b",
+    r"(?:[Yy]o|[Mm]is?|[Nn]osotr[oa]s|[Nn]uestr[oa]s?)\b",
+    r"(?:[Jj]e|[Mm]on|[Mm]es|[Nn]ous|[Nn]otre)\b|[JjMm]['’]",
+    r"(?:[Яя]|[Мм]не|[Мм]еня|[Мм]о(?:й|я|е|ё|и|ю|его|ей|их)|[Мм]ы|[Нн]ам|[Нн]аш\w*)\b",
+)
 _OF_USER = lazy_pattern(
-    "|".join(
-        (
-            r"\bI\b(?!\.)|\b(?:[Mm](?:y|e|ine|yself)|[Ww]e|[Oo]urs?|us)\b",
-            r"\b(?:[Ii]ch|[Mm]ir|[Mm]ich|[Mm]ein(?:e[nrms]?)?|[Ww]ir|[Uu]ns(?:er\w*)?)\b",
-            r"\b(?:[Yy]o|[Mm]is?|[Nn]osotr[oa]s|[Nn]uestr[oa]s?)\b",
-            r"\b(?:[Jj]e|[Mm]on|[Mm]es|[Nn]ous|[Nn]otre)\b|\b[JjMm]['’]",
-            r"\b(?:[Яя]|[Мм]не|[Мм]еня|[Мм]о(?:й|я|е|ё|и|ю|его|ей|их)|[Мм]ы|[Нн]ам|[Нн]аш\w*)\b",
-            r"[我咱]",
-        )
-    )
+    rf"\b(?:{'|'.join(_USER)})"
+    r"|[我咱]"
 )
 """Asks for what the user told."""
 

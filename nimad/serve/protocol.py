@@ -10,6 +10,7 @@ import binascii
 import json
 import math
 import re
+import sys
 from collections import Counter
 from typing import Any
 
@@ -29,6 +30,9 @@ MAX_DEPTH = 64
 """Depth of nested arrays and objects in a frame [levels]."""
 MAX_DIGITS = 1000
 """Length of the longest whole number: Python's time for one grows with its square [digits]."""
+MAX_HELD = 2 * MAX_RECORD + 1000
+"""Size of the text of a frame or record in memory; a character beyond U+FFFF makes all its
+characters take four bytes each [bytes]."""
 MAX_ID = 256
 """Length of the longest id of a request [characters]."""
 MAX_MESSAGE = 2000
@@ -79,7 +83,12 @@ def decode(data: bytes, most: int = MAX_NODES) -> dict[str, Any]:
     if count_nodes(data, most) > most:
         raise ParseError(detail=f"it holds more than {most} values")
     try:
-        value = _JSON.decode(data.decode("utf-8"))
+        text = data.decode("utf-8")
+        del data  # where nobody else holds it: a record has 12 MB
+        if sys.getsizeof(text) > MAX_HELD:
+            raise ParseError(detail=f"its letters take more than {MAX_HELD >> 20} MiB in memory")
+        value = _JSON.decode(text)
+        del text
     except UnicodeDecodeError as error:
         raise ParseError(detail=f"byte {error.start} is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -118,7 +127,10 @@ def decode_record(data: bytes) -> dict[str, Any]:
             blobs.append(made)
             parts += [data[last:first], b'"\\u0000%d"' % len(blobs)]
             last = end
-    value = decode(b"".join([*parts, data[last:]]) if places else data, MAX_RECORD_NODES)
+    parts.append(data[last:])
+    del data, view  # `decode` alone holds what it reads, and lets it go
+    parts[:] = [b"".join(parts)]
+    value = decode(parts.pop(), MAX_RECORD_NODES)
     kept = value.get("blobs")
     if places and isinstance(kept, dict):
         marks = {f"\0{number}": blob for number, blob in enumerate(blobs, 1)}

@@ -85,6 +85,10 @@ _MEMBERS = [(None if name in ADDED else f'"{name}":', types) for name, types in 
 """How each column begins in the JSON that is summed up, None where it is added, and its types."""
 _WRITTEN: dict[type, Callable[[Any], str]] = {str: encode_basestring, int: repr, float: json.dumps}
 """How a value stands in JSON."""
+NAMES_HELD = 1 << 20
+"""Length of all names that are kept with their ids [characters]."""
+LONG = 1 << 18
+"""Length of the parts in which a longer text is summed up [characters]."""
 
 Row = Sequence[Any]
 
@@ -99,6 +103,7 @@ class Names:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._ids: dict[str, int] = {}
+        self._held = 0
 
     def id(self, name: str | None) -> int | None:
         """The id of a name, made when it is new; None for None."""
@@ -115,14 +120,16 @@ class Names:
                 known = int(made.lastrowid or 0)
             else:
                 known = int(row[0])
-            if len(self._ids) > 50_000:
-                self._ids.clear()
+            self._held += len(name)
+            if self._held > NAMES_HELD:
+                self.forget()
             self._ids[name] = known
         return known
 
     def forget(self) -> None:
         """Drop the cache."""
         self._ids.clear()
+        self._held = 0
 
 
 def to_row(memory: Memory, names: Names, turn: int | None, source: int | None) -> Row:
@@ -155,7 +162,7 @@ def checksum(row: Row, blobs: Iterable[tuple[str, bytes]]) -> int | None:
     blob with its name before it.  A column that comes in a later version must be NULL in old rows.
     """
     plain: list[str] = []  # the members: an encoder for the whole object is slower
-    total = 0
+    total, crc, first = 0, 0, "{"
     for member, value in zip(_MEMBERS, row, strict=True):
         if value is None:
             continue
@@ -164,14 +171,22 @@ def checksum(row: Row, blobs: Iterable[tuple[str, bytes]]) -> int | None:
             return None
         if begin is None:
             total += value
-        else:
+        elif kind is not str or len(value) <= LONG:
             plain.append(begin + _WRITTEN[kind](value))
+        else:  # a part at a time: no client may make many copies of 12 MB
+            crc = _crc32(f'{first}{",".join([*plain, begin])}"', crc)
+            for start in range(0, len(value), LONG):
+                crc = _crc32(encode_basestring(value[start : start + LONG])[1:-1], crc)
+            first, plain = "", ['"']
     for name, data in blobs:
         if not (isinstance(name, str) and isinstance(data, bytes)):
             return None
         total += blob_checksum(name.encode(), data)
-    made = f"{{{','.join(plain)}}}"
-    return total + zlib.crc32(made.encode("utf-8", "surrogatepass"))
+    return total + _crc32(f"{first}{','.join(plain)}}}", crc)
+
+
+def _crc32(text: str, before: int) -> int:
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"), before)
 
 
 def blob_checksum(name: bytes, data: bytes) -> int:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nimad import heap
 from nimad.errors import FormatCorrupt, RecordsDamaged, WordsDamaged
-from nimad.index.kernels.contract import MOST_COUNTED, Counts, Numbers
+from nimad.index.kernels.contract import MOST_COUNTED, Counts, Numbers, Postings
 from nimad.store.analysis import Analysis
 from nimad.store.records import Records
 from nimad.store.words import pages, texts_between
@@ -244,7 +244,7 @@ class TermIndex:
         found, late = self._find(term)
         kept = self._kept.get(term)
         if kept is None:
-            kept = self._read_rows(found, ids, several=beginning(term) is not None)
+            kept = Postings(self._read_rows(found, ids, several=beginning(term) is not None))
             if not any(segment.last > ids[-1] for segment, _ in found):
                 self._keep(term, kept)
         if not late:

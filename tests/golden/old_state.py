@@ -220,7 +220,8 @@ def unpack(version: str, name: str, target: Path) -> Path:
     """Put one of the kept directories at `target`."""
     with lzma.open(HERE / f"state-{version}.tar.xz") as packed, tarfile.open(fileobj=packed) as tar:
         members = [m for m in tar.getmembers() if m.name.split("/")[0] == name]
-        tar.extractall(target.parent, members, filter="tar")
+        safely: dict[str, Any] = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}
+        tar.extractall(target.parent, members, **safely)  # Debian 12's Python has none
     (target.parent / name).rename(target)
     return target
 

@@ -26,6 +26,7 @@ from nimad.legacy.files import LegacyFiles
 from tests.client import RemoteFailure
 from tests.legacy.checkpoints import episode
 from tests.process import DaemonProcess
+from tests.threads import PATIENCE
 
 LIMIT = 40 << 20
 """Memory that a bundle may cost the process that asks for it [bytes]."""
@@ -261,14 +262,23 @@ def test_the_kernel_keeps_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
 
 
+def settled(daemon: DaemonProcess) -> int:
+    """The daemon's memory once it has not changed for five seconds [bytes]."""
+    until, looks = time.monotonic() + PATIENCE, [0]
+    while len(looks) < 6 or len(set(looks[-6:])) > 1:
+        assert time.monotonic() < until
+        time.sleep(1)
+        looks.append(daemon.resident())
+    return looks[-1]
+
+
 @pytest.mark.slow
 def test_hostile_bundles_cost_a_living_daemon_nothing(tmp_path: Path) -> None:
     """300 of them looked through one after the other, to the last row."""
     daemon = DaemonProcess(tmp_path).start()
     try:
         daemon.call("remember", text="Something to keep.")
-        time.sleep(2)  # the work after the first memory
-        rest = daemon.resident()
+        rest = settled(daemon)  # after the work that follows the first memory
         clear, status = (Path(f"/proc/{daemon.pid}/{name}") for name in ("clear_refs", "status"))
         clear.write_text("5")  # the peak begins anew
         taken = refused = 0
@@ -279,7 +289,7 @@ def test_hostile_bundles_cost_a_living_daemon_nothing(tmp_path: Path) -> None:
                 data = path.read_bytes()
                 asked = {"path": f"/x/{kind.__name__}-{seed}", "kind": FILES, "size": len(data)}
                 asked |= {"sha256": hashlib.sha256(data).hexdigest(), "dry_run": True}
-                with daemon.client(120) as client, path.open("rb") as file:
+                with daemon.client(10 * PATIENCE) as client, path.open("rb") as file:
                     client.send_with([file.fileno()], "migrate.attach", **asked)
                     try:
                         client.result()

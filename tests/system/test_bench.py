@@ -21,9 +21,7 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signal, "signal", lambda *_: None)
 
 
-def test_it_prints_a_table_and_leaves_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home = tmp_path / "card"
     home.mkdir()
     assert main(["bench", "--in", str(home), "--memories", "100"]) == 0
@@ -41,9 +39,7 @@ def test_figures_for_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert str(tmp_path) not in json.dumps(found)
 
 
-def test_what_ends_it_takes_the_directory_along(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 

@@ -405,9 +405,7 @@ def test_ctrl_c_ends_it_quietly() -> None:
         assert bridge.process.stderr is not None and not bridge.process.stderr.read()
 
 
-def test_an_empty_environment_still_leads_to_the_users_daemon(
-    make_daemon: Callable[..., DaemonProcess], tmp_path: Path
-) -> None:
+def test_empty_environment(make_daemon: Callable[..., DaemonProcess], tmp_path: Path) -> None:
     """Clients pass on HOME and PATH, but neither NIMAD_SOCKET nor XDG_RUNTIME_DIR."""
     if Path("/run/nimad/nimad.sock").exists():
         pytest.skip("a nimad of the system runs here, and is found first")

@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy
 import pytest
 
+from tests.system.machine.conftest import store_of
 from tests.system.tools import need
 
 PACKAGE = Path(os.environ.get("NIMAD_DEB", Path(__file__).parents[2] / "dist" / "nimad.deb"))
@@ -189,9 +191,10 @@ def vendored(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return into / "usr/lib/nimad/vendor"
 
 
-def answers(script: str, folder: Path, **settings: str) -> bytes:
+def answers(script: str, folder: Path, *arguments: Path, **settings: str) -> bytes:
     """What a script prints with the libraries of a folder."""
-    command = [sys.executable, "-IS", str(Path(__file__).with_name(script)), str(folder)]
+    place = Path(__file__).with_name(script)
+    command = [sys.executable, "-IS", *map(str, (place, folder, *arguments))]
     return subprocess.check_output(
         command, env={**os.environ, "OPENBLAS_NUM_THREADS": "1", **settings}
     )
@@ -205,6 +208,50 @@ WHOLE = Path(numpy.__file__).parents[1]
 def test_what_cannot_be_reached_is_zeros_and_nothing_else_is(vendored: Path, script: str) -> None:
     """Each routine that numpy calls, and the graph, give the same bits as before."""
     assert answers(script, vendored) == answers(script, WHOLE)
+
+
+def test_its_modules_are_imported_as_before(vendored: Path) -> None:
+    """Without help texts, and with what replaces some of them."""
+    script = "vendored_modules.py"
+    assert answers(script, vendored, vendored) == answers(script, WHOLE, vendored)
+
+
+def test_nimad_works_with_its_libraries(vendored: Path, tmp_path: Path) -> None:
+    """Each part is asked, of a nimad that is unpacked and not installed."""
+    commands = {}
+    for name in ("nimad", "nimactl"):
+        text = (vendored.parents[2] / "bin" / name).read_text()
+        commands[name] = tmp_path / f"{name}.py"
+        commands[name].write_text(text.replace("/usr/lib/nimad", str(vendored.parent)))
+    graph = store_of(40, tmp_path / "graph.sqlite")
+    place = ("--socket", str(tmp_path / "sock"))
+
+    def run(name: str, *arguments: str) -> list[str]:
+        return [sys.executable, "-IS", str(commands[name]), *arguments, *place]
+
+    def ask(*arguments: str) -> str:
+        return subprocess.check_output(run("nimactl", *arguments), text=True, timeout=120)
+
+    daemon = subprocess.Popen(
+        run("nimad", "--state", str(tmp_path / "state")), stderr=subprocess.PIPE
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "sock").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        ask("remember", "The kettle is in the shed")
+        assert "kettle" in ask("query", "Where is the kettle?")
+        ask("migrate", str(graph), "--strategy", "full", "--wait")
+        ask("rebuild")
+        ask("graph", "MATCH (m:Memory) RETURN count(*)")
+        ask("backup", str(tmp_path / "kept.nimad"))
+        ask("backup", "--verify", str(tmp_path / "kept.nimad"))
+        ask("audit")
+        ask("doctor")
+    finally:
+        daemon.terminate()
+        told = daemon.communicate()[1].decode()
+    assert "Traceback" not in told, told
 
 
 @pytest.mark.slow

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,7 +28,7 @@ from nimad.errors import NimadError, RecordsDamaged
 from nimad.index import segment
 from nimad.model import DamagedMemory, Filter, Memory, Relation, Turn
 from nimad.serve.wire import exported, imported, memory_json
-from nimad.store import checksums, row_checksums
+from nimad.store import checksums, row_checksums, rows
 from nimad.store.bounded import get_within
 from nimad.store.records import Records
 
@@ -174,6 +176,17 @@ def test_what_was_written_is_never_called_damaged(records: Records, given: list[
     assert checksums.damaged(records, ids) == []
     lacking = records.value("SELECT count(*) FROM memories WHERE checksum IS NULL")
     assert lacking == 0
+
+
+@given(st.text(st.characters(), max_size=12), st.integers(1, 5))
+def test_a_long_text_is_summed_up_in_parts_as_the_whole_is(text: str, part: int) -> None:
+    memory = Memory(text=text, affect=text, extra={text: text}, timestamp=1)
+    names: Any = SimpleNamespace(id=lambda name: 1)
+    sums = []
+    for long in (part, rows.LONG):
+        with mock.patch.object(rows, "LONG", long):
+            sums.append(rows.to_row(memory, names, None, None)[-1])
+    assert sums[0] == sums[1]
 
 
 def test_what_nimad_changes_itself_is_not_damage(store: MemoryStore) -> None:

@@ -559,6 +559,7 @@ def test_a_build_that_a_purge_ends_begins_again(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the purge does not wait for it."""
+    monkeypatch.setattr("nimad.core.purge.CUT_OFF_SECONDS", PATIENCE)
     ids = family(store)
     reading, purged = threading.Event(), threading.Event()
     real = core_graph.graph_rows.lines
@@ -575,8 +576,8 @@ def test_a_build_that_a_purge_ends_begins_again(
 
     def purge() -> None:
         assert reading.wait(PATIENCE)
-        threading.Timer(0.2, purged.set).start()
-        assert store.forget([ids[2]], purge=True).purged
+        with after(0.2, purged.set):
+            assert store.forget([ids[2]], purge=True).purged
 
     with Background(purge):
         assert store.graph.rebuild() == 2

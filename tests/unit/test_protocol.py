@@ -16,7 +16,7 @@ from nimad.errors import (
     ParseError,
     ReplyTooLarge,
 )
-from nimad.limits import MAX_FRAME
+from nimad.limits import MAX_FRAME, MAX_RECORD
 from nimad.serve import protocol, wire
 from nimad.serve.frames import FrameDecoder
 
@@ -240,3 +240,12 @@ def test_long_blobs_of_a_record_are_bytes(end: bytes) -> None:
 def test_records_that_are_none_are_refused(line: bytes, detail: str) -> None:
     with pytest.raises(NimadError, match=detail):
         wire.imported(protocol.decode_record(line % LONG), "default")
+
+
+def test_one_wide_letter_does_not_make_a_record_four_times_as_large() -> None:
+    """Python holds each character of a text in as many bytes as its widest needs."""
+    line = '{"text":"%s"}' % ("x" * (MAX_RECORD // 2 + 1000) + "%s")
+    for letter in ("\u00fc", "\u20ac"):
+        assert protocol.decode_record((line % letter).encode())["text"].endswith(letter)
+    with pytest.raises(ParseError, match="24 MiB in memory"):
+        protocol.decode_record((line % "\U0001f600").encode())

@@ -63,7 +63,7 @@ def test_following_ends_when_the_memories_of_a_change_are_gone(
 ) -> None:
     ids = fill(store, 0, 600)
     store.forget(ids[gone])
-    with ends_within(20):
+    with ends_within(120):
         store.recall.follow()
     check_columns(store)
 
@@ -125,7 +125,7 @@ def test_following_ends_at_what_reading_everything_gives(
                 case "prune":
                     prune(store)
                 case "follow":
-                    with ends_within(20):
+                    with ends_within(120):
                         store.recall.follow()
                     for where in FILTERS:
                         store.recall._scopes.of(where).spoken_by(np.array([0, 2]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -273,6 +274,16 @@ def test_a_store_of_version_one_is_brought_up_to_date_and_keeps_what_it_has(tmp_
     records.close()
 
 
+def test_each_older_version_is_brought_to_the_tables_of_this_one(tmp_path: Path) -> None:
+    for version in range(1, schema.SCHEMA + 1):
+        path = tmp_path / f"{version}.sqlite"
+        with closing(schema.connect(path)) as old:
+            schema.make(old, version)
+            old.execute(f"PRAGMA user_version = {version}")
+        with closing(Records.open(path)) as records, records.reading() as reader:
+            assert schema.differences(reader) == [], version
+
+
 def test_numbers_go_on_above_what_a_store_with_autoincrement_had_given(tmp_path: Path) -> None:
     path = tmp_path / "records.sqlite"
     old = sqlite3.connect(path)
@@ -328,3 +339,15 @@ def test_no_copy_of_a_deleted_cell_stays_in_an_unused_part_of_a_page(tmp_path: P
             "records.sqlite-shm",
             "records.sqlite-wal",
         ]
+
+
+def test_names_are_kept_by_what_they_take() -> None:
+    with closing(schema.connect(Path(":memory:"))) as connection:
+        schema.make(connection)
+        names = rows.Names(connection)
+        given = [f"{number} {'x' * 10_000}" for number in range(300)]
+        tracemalloc.start()
+        made = [names.id(f"{name[:-1]}x") for name in given]
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert held < 2 * rows.NAMES_HELD and made == [names.id(name) for name in given]

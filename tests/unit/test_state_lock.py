@@ -157,3 +157,20 @@ def test_a_start_on_a_full_disk_answers_or_says_so_and_the_next_one_has_everythi
         assert "basil" in start()[0]
     finally:
         subprocess.run(["umount", tmp_path], check=True)
+
+
+ORPHANED = """
+import os, sys, time
+from pathlib import Path
+from nimad.core.state_directory import StateLock
+lock = StateLock(Path(sys.argv[1]))
+if os.fork():
+    os._exit(0)
+time.sleep(0.5)
+"""
+
+
+def test_a_child_that_a_killed_daemon_was_starting_is_waited_for(tmp_path: Path) -> None:
+    """Between fork and exec it has the locks, too."""
+    subprocess.run([sys.executable, "-c", ORPHANED, tmp_path], check=True)
+    StateLock(tmp_path).release()

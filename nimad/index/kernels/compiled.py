@@ -29,6 +29,7 @@ from nimad.index.kernels.contract import (
     Numbers,
     Parted,
     Picks,
+    Postings,
     Rows,
     Space,
     groups,
@@ -51,7 +52,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ("cosines", "", "ANNANAA"),
         ("postings", "N", "ANANNNNAA"),
         ("weigh", "N", "AANAAANANAAA"),
-        ("shares", "", "AANAANAANAA"),
+        ("shares", "N", "AANAANAANAA"),
         ("leaders", "N", "AANAANAANAANNAAAA"),
         ("cover", "", "ANAAANA"),
         ("seek", "", "ANANANNA"),
@@ -260,14 +261,14 @@ class Compiled:
         weights: Sequence[float],
     ) -> Numbers:
         sound = len(own) <= len(words) and len(terms) == len(rarities)
+        sound = sound and own.dtype == np.float32 and own.flags.c_contiguous
         places: list[int] = []
         most = 0
-        for rows, counts in terms:
-            sound = sound and len(rows) == len(counts) and counts.dtype == np.uint16
-            sound = sound and _are_plain(rows, own, np.uint32) and counts.flags.c_contiguous
-            sound = sound and (not len(rows) or rows[0] <= rows[-1] < len(own))
-            places += (_at(rows), _at(counts), len(rows))
-            most += len(rows)
+        for term in terms:
+            *held, last = _held_by(term)
+            sound = sound and last < len(own)
+            places += held
+            most += held[-1]
         _require(sound, "weigh")
         fresh = np.empty(most + 1, np.uint32)
         first, edge, more = _parts(words)
@@ -310,7 +311,7 @@ class Compiled:
     ) -> NDArray[np.float32]:
         out = np.empty(len(rows), np.float32)
         at = _linked("shares", own, rows, before, after)
-        self._shares(*at, _scratch.numbers(weights), _at(out))
+        _require(self._shares(*at, _scratch.numbers(weights), _at(out)) == len(rows), "shares")
         return out
 
     def leaders(
@@ -332,7 +333,22 @@ class Compiled:
         rest = _scratch.tallies, _at(marks), _at(found), _at(shared)
         filtered = mask is not None
         size = self._leaders(*at, _scratch.numbers(weights), _at(bits), filtered, wide, *rest)
+        _require(size >= 0, "leaders")
         return highest_rows(found[:size], shared[:size], k)
+
+
+def _held_by(term: tuple[Numbers, Counts]) -> tuple[int, int, int, int]:
+    """Where rows and counts of a term are, how many, and the last row; kept with Postings."""
+    made: tuple[int, int, int, int] | None = getattr(term, "places", None)
+    if made is None:
+        rows, counts = term
+        sound = rows.dtype == np.uint32 and counts.dtype == np.uint16 and len(rows) == len(counts)
+        sound = sound and rows.flags.c_contiguous and counts.flags.c_contiguous
+        _require(sound and (not len(rows) or rows[0] <= rows[-1]), "weigh")
+        made = _at(rows), _at(counts), len(rows), int(rows[-1]) if len(rows) else -1
+        if isinstance(term, Postings):
+            term.places = made
+    return made
 
 
 def _linked(
@@ -343,19 +359,13 @@ def _linked(
     after: Parted,
     kind: Any = np.int64,
 ) -> tuple[int, ...]:
-    """The arguments that tell what some rows and their neighbours have."""
+    """The arguments that tell what some rows and their neighbours have; the kernel checks rows."""
     edge = len(before.first)
     sides = len(before) == len(after) == len(own) and len(after.first) == edge
-    _require(sides and _are_plain(rows, own, kind), kernel)
-    _require(not len(rows) or (rows.min() >= 0 and rows.max() < len(own)), kernel)
+    plain = own.dtype == np.float32 and own.flags.c_contiguous and rows.flags.c_contiguous
+    _require(sides and plain and rows.dtype == kind, kernel)
     (first, _, more), (second, _, rest) = _parts(before), _parts(after)
     return _at(own), _at(rows), len(rows), first, second, edge, more, rest, len(own)
-
-
-def _are_plain(rows: NDArray[Any], own: NDArray[np.float32], kind: Any) -> bool:
-    """Whether both lie in memory as kernels take them."""
-    sound = rows.dtype == kind and rows.flags.c_contiguous
-    return sound and own.dtype == np.float32 and own.flags.c_contiguous
 
 
 def _parts(column: Parted) -> tuple[int, int, int]:

@@ -185,6 +185,13 @@ class Parted:
         )
 
 
+class Postings(tuple[Numbers, Counts]):
+    """Rows and counts of a term that are asked for often: what a form finds out about them it keeps
+    in `places`."""
+
+    places: Any
+
+
 class Kernels(Protocol):
     """The inner loops.  All results are exact: the same bits on every machine and in every form.
 

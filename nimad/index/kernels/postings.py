@@ -248,11 +248,14 @@ def shares(
     end: int,
     weights: F32,
     out: F32,
-) -> None:
-    """Kernels.shares; `out: float32[count]`."""
+) -> int:
+    """Kernels.shares; `out: float32[count]`; how many rows came before one that does not exist."""
     chains = before, after, edge, more_before, more_after, end
     for place in range(count):
+        if rows[place] < 0 or rows[place] >= end:
+            return place
         out[place] = _share(own, rows[place], chains, weights)
+    return count
 
 
 # --- the rows that share most ---------------------------------------------------------------------
@@ -298,13 +301,19 @@ def leaders(
     found: I64,
     shared: F32,
 ) -> int:
-    """What Kernels.leaders picks from, in `found` and `shared`, ascending; how many.
+    """What Kernels.leaders picks from, in `found` and `shared`, ascending; how many, or -1 where a
+    row does not exist.
 
     `mask` is looked at when `masked` is not 0.  `tallies` is room for int64[STEPS], `marks` for a
     bit a row, zeros; `found` and `shared` for min(5 * count, end) + 1.
     """
     chains = before, after, edge, more_before, more_after, end
     least, scale = np.int64(0), np.float32(0)
+    highest = np.uint32(0)
+    for place in range(count):
+        highest = max(highest, rows[place])
+    if count > 0 and np.int64(highest) >= end:
+        return -1
     if count > wide:
         top = np.float32(0)
         for place in range(0, count, SAMPLED):
