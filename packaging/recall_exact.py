@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nimad.core.store import MemoryStore
 from nimad.index.blocks import BlockIndex
+from nimad.index.quantise import Query
 from nimad.recall.ranking import Recall
 from nimad.recall.weights import DEFAULT
 
@@ -32,9 +33,10 @@ class ExactLocated:
         """bool[p]: all of them."""
         return np.ones(len(picks), np.bool_)
 
-    def cosines(self, query: Floats, picks: Ids | None = None) -> Floats:
-        """float32[m], or float32[p] of those picked."""
-        found: Floats = (self._vectors if picks is None else self._vectors[picks]) @ query
+    def cosines(self, query: Query, picks: Ids | None = None) -> Floats:
+        """float32[m], or float32[p] of those picked; a query has 16 bits."""
+        asked = query.values.astype(np.float32) / np.float32(query.norm)
+        found: Floats = (self._vectors if picks is None else self._vectors[picks]) @ asked
         return found
 
     def rows(self, picks: Ids) -> Floats:
@@ -49,6 +51,7 @@ class ExactBlocks:
     def __init__(self, store: MemoryStore) -> None:
         rows = store.records.rows("SELECT id, text FROM memories ORDER BY id")
         ids = np.array([row[0] for row in rows], np.int64)
+        self.dims = store.embedder.dims
         self._located = ExactLocated(ids, store.embedder.embed([row[1] for row in rows]))
 
     def locate(self, ids: Ids, known: object = None) -> ExactLocated:

@@ -92,7 +92,8 @@ WAYS = """
 ## Beside other ways
 
 The usual ways as anybody would build them (`packaging/baselines.py`), and nimad through its socket,
-silence included. Intervals are of 1,000 samples drawn with replacement.
+silence included. Intervals are of 1,000 samples drawn with replacement. Times are of two processors
+under a load of 15 to 20: they tell of no board (docs/board.md does).
 
 ![nDCG@10 of each way on each set](recall.svg)
 """

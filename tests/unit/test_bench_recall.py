@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from nimad.model import Filter
 from nimad.recall.evidence import Model
 
 PACKAGING = str(Path(__file__).parents[2] / "packaging")
@@ -178,3 +179,16 @@ def test_keywords_are_long_words_of_a_question(
 
     made = keywords(question).lower().split()
     assert 2 <= len(made) <= 4 and made == [word for word in words.split() if word in made]
+
+
+def test_exact_vectors_find_what_blocks_find(data: Path) -> None:
+    from recall_exact import exact_recall
+    from recall_sets import read_set
+    from recall_store import loaded_set
+
+    given = read_set(data / "notes.json")
+    with loaded_set(given, "static") as store:
+        exact = exact_recall(store)
+        hits = exact.query(given.stores[0].questions[0].text, 10, "hybrid", Filter())
+        assert [hit.memory.text for hit in hits][:1] == NOTES[:1]
+        exact.close()
