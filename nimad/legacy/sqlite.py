@@ -167,8 +167,9 @@ class LegacyGraph(Closing):
             totals.count_time(row[time_at], self.zone)
             layer, text = str(row[layer_at]), row[text_at]
             layers[layer if layer in layers or len(layers) < MAX_LAYERS else "(others)"] += 1
-            totals.text_bytes += len(text.encode()) if isinstance(text, str) else 0
-            totals.blob_bytes += sum(len(value) for value in row if isinstance(value, bytes))
+            if isinstance(text, str):
+                totals.text_bytes += len(text) if text.isascii() else len(text.encode())
+            totals.blob_bytes += sum([len(value) for value in row if isinstance(value, bytes)])
         totals.by_layer = dict(sorted(layers.items()))
         if ids:
             totals.first_key, totals.last_key = ids[0], ids[-1]

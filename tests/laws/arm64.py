@@ -16,7 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from nimad.index.kernels.contract import BINS, BITS, PLANES, ROUNDS, STEPS, WORDS, groups
+from nimad.index.kernels.contract import (
+    BINS,
+    BITS,
+    FARTHEST_CODE,
+    PLANES,
+    ROUNDS,
+    STEPS,
+    WORDS,
+    groups,
+)
 
 QEMU = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
 ASSEMBLER = shutil.which("aarch64-linux-gnu-as")
@@ -80,6 +89,7 @@ _start:
 """
 
 _CODES = WORDS * 32 * 8
+_TALLIES = (FARTHEST_CODE + 1) * 4
 
 
 def _scan_sizes(a: tuple[int, ...]) -> list[int]:
@@ -87,7 +97,7 @@ def _scan_sizes(a: tuple[int, ...]) -> list[int]:
     end = int(spans.max(initial=0))
     marks = -(-end // 8) if a[5] else 0
     planes = PLANES * WORDS * 8
-    return [groups(end) * _CODES, a[2] * 16, 0, planes, marks, 0, 0, a[6] * 8, 256]
+    return [groups(end) * _CODES, a[2] * 16, 0, planes, marks, 0, 0, a[6] * 16, _TALLIES, 256]
 
 
 def _dots_sizes(a: tuple[int, ...]) -> list[int]:
@@ -104,7 +114,7 @@ def _find_sizes(a: tuple[int, ...]) -> list[int]:
     return [
         *(dims * 2, 0, dims * 4, ROUNDS * BITS * 4, blocks * dims, 0, len(starts) * 4),
         *(groups(cells) * _CODES, edges, groups(rows) * _CODES, 0, rows * dims, 0, 0),
-        *(-(-rows // 8) if a[16] else 0, edges, 0, 0, k * 8, k * 4, BITS * 4, 512),
+        *(-(-rows // 8) if a[16] else 0, edges, 0, 0, k * 16, k * 4, _TALLIES, BITS * 4, 512),
         (a[12] + BINS + 3 * cells + 2) * 8,
     ]
 
@@ -172,8 +182,8 @@ POINTERS = {
     "encode": (0, 3, 4, 5, 6),
     "planes": (0, 2, 3, 4, 5),
     "distances": (0, 2, 3, 4),
-    "scan": (0, 1, 3, 4, 7, 8),
-    "find": (0, 2, 3, 4, 6, 7, 8, 9, 11, 14, 15, 18, 19, 20, 21, 22),
+    "scan": (0, 1, 3, 4, 7, 8, 9),
+    "find": (0, 2, 3, 4, 6, 7, 8, 9, 11, 14, 15, 18, 19, 20, 21, 22, 23),
     "dots": (0, 2, 4, 5, 6),
     "postings": (0, 2, 7, 8),
     "weigh": (0, 1, 5, 7, 9, 10, 11),

@@ -409,3 +409,23 @@ def test_wrong_rows_are_refused(form: Kernels) -> None:
     with pytest.raises(ValueError, match="shares"):
         short = parted(np.full(3, -1, np.int32), 2)
         form.shares(own, np.array([0]), short, side, (1.0,) * 3)
+
+
+@pytest.mark.parametrize("order", ["nearer and nearer", "farther and farther", "all alike"])
+def test_a_scan_keeps_the_nearest_in_whatever_order_they_come(form: Kernels, order: str) -> None:
+    rng = np.random.default_rng(3)
+    packed = rng.integers(0, 1 << 63, (700, 8)).astype(np.uint64)
+    planes = rng.integers(0, 1 << 63, (4, 8)).astype(np.uint64)
+
+    def grouped(rows: np.ndarray) -> np.ndarray:
+        padded = np.zeros((groups(len(rows)) * LANES, 8), np.uint64)
+        padded[: len(rows)] = rows
+        return np.ascontiguousarray(padded.reshape(-1, LANES, 8).transpose(0, 2, 1))
+
+    away = REFERENCE.distances(grouped(packed), len(packed), planes)
+    sorted_ = packed[np.argsort(away if order == "farther and farther" else -away, kind="stable")]
+    codes = grouped(np.repeat(packed[:1], 700, axis=0) if order == "all alike" else sorted_)
+    spans = np.array([[0, 650], [660, 700]])
+    for k in (1, 2, 40, 700, 900):
+        expected = REFERENCE.scan(codes, spans, planes, None, k)
+        assert np.array_equal(form.scan(codes, spans, planes, None, k), expected)

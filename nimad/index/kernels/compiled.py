@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nimad.index.kernels.contract import (
     BINS,
     BITS,
+    FARTHEST_CODE,
     LANES,
     MOST_DIMS,
     PLANES,
@@ -45,8 +46,8 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ("encode", "", "ANNAAAA"),
         ("planes", "", "ANAAAA"),
         ("distances", "", "ANAAA"),
-        ("scan", "N", "AANAANNAA"),
-        ("find", "N", "ANAAANAAAANANNAANNAAAAA"),
+        ("scan", "N", "AANAANNAAA"),
+        ("find", "N", "ANAAANAAAANANNAANNAAAAAA"),
         ("dots", "", "ANANAAA"),
         ("ranked", "", "AAANNANA"),
         ("cosines", "", "ANNANAA"),
@@ -85,6 +86,8 @@ class _Scratch(threading.local):
         self._numbers_at = _at(self._numbers)
         self._tallies = np.zeros(STEPS, np.int64)
         self.tallies = _at(self._tallies)
+        self._distances = np.empty(FARTHEST_CODE + 1, np.int32)
+        self.distances = _at(self._distances)
         self.floats = _at(self._floats)
         self.words = _at(self._words)
         self.fit(256, 8192)
@@ -97,7 +100,7 @@ class _Scratch(threading.local):
     def fit(self, k: int, room: int) -> None:
         """Room for k results and `room` whole numbers; grows only."""
         self.k, self.size = k, room
-        self.rows, self.scores = np.empty(k, np.int64), np.empty(k, np.float32)
+        self.rows, self.scores = np.empty(2 * k, np.int64), np.empty(k, np.float32)
         self._room = np.empty(room, np.int64)
         self.rows_at, self.scores_at = _at(self.rows), _at(self.scores)
         self.room = _at(self._room)
@@ -169,13 +172,12 @@ class Compiled:
         codes, planes = _plain(codes, np.uint64), _plain(planes, np.uint64)
         spans = _plain(spans, np.int64)
         bits = _NO_MARKS if marks is None else _plain(marks, np.uint8)
-        heap = np.empty(k, np.int64)
+        k = min(k, end + 1)
+        kept = np.empty(2 * k, np.int64)
         filtered = marks is not None
         at = (_at(codes), _at(spans), len(spans), _at(planes), _at(bits))
-        size = self._scan(*at, filtered, k, _at(heap), _scratch.words)
-        rows: Picks = heap[:size] & 0xFFFFFFFF
-        rows.sort()
-        return rows
+        size = self._scan(*at, filtered, k, _at(kept), _scratch.distances, _scratch.words)
+        return kept[:size].copy()
 
     def dots(
         self, rows: Rows, picks: Picks, query: NDArray[np.int16]
@@ -233,7 +235,7 @@ class Compiled:
         bits, weights = 0, places[7]  # unfiltered: a cell counts for its rows
         if marks is not None:
             bits, weights = _at(marks.bits), _at(marks.weights)
-        room = (own.rows_at, own.scores_at, own.floats, own.words, own.room)
+        room = (own.rows_at, own.scores_at, own.distances, own.floats, own.words, own.room)
         filtered = marks is not None
         size = self._find(_at(query), *places, probes, wanted, bits, weights, filtered, k, *room)
         return own.rows[:size].copy(), own.scores[:size].copy()

@@ -32,9 +32,16 @@ from nimad.index.kernels.reference import Reference
 
 NATIVE = Path(__file__).resolve().parent.parent / "native"
 CPUINFO = Path("/proc/cpuinfo")
-ABI = 5
+ABI = 6
 
-_SOURCES = ("contract.py", "intrinsics.py", "postings.py", "sign_codes.py", "source.py")
+_SOURCES = (
+    "contract.py",
+    "intrinsics.py",
+    "postings.py",
+    "scanning.py",
+    "sign_codes.py",
+    "source.py",
+)
 
 
 @functools.cache

@@ -50,18 +50,14 @@ from nimad.index.kernels.intrinsics import (
     root,
 )
 from nimad.index.kernels.postings import cover, leaders, postings, seek, shares, weigh
+from nimad.index.kernels.scanning import GROUP, LINE, distances, distances32, scan
 from nimad.index.kernels.sign_codes import encode, planes
 
-ABI = 5
+ABI = 6
 
-_GROUP = WORDS * LANES
-_AHEAD = 3
-"""Distance at which posting lists are asked for before their turn [lists]."""
 _ROWS_AHEAD = 8
 """Distance at which rows are: 2,000 of 100,000 that no cache has take .07 ms in place of .10 with 3
 [rows]."""
-_LINE = 64
-"""Size of a cache line [bytes]."""
 
 # Dot products are summed in 32 bits.
 assert QUERY_MAX * ROW_MAX * MOST_DIMS < 1 << 31
@@ -126,112 +122,7 @@ def _sort_numbers(heap: I64, size: int) -> None:
         _sift_down(heap, last)
 
 
-# --- scanning codes -------------------------------------------------------------------------------
-
-
-@inline
-def _distances32(codes: U64, start: int, planes: U64, near: U64) -> None:
-    """The distances of the 32 rows whose group begins at codes[start]."""
-    for lane in range(LANES):
-        near[lane] = np.uint64(0)
-    for word in range(WORDS):
-        one, two = planes[word], planes[WORDS + word]
-        four, eight = planes[2 * WORDS + word], planes[3 * WORDS + word]
-        for lane in range(LANES):
-            code = codes[start + word * LANES + lane]
-            near[lane] += (
-                popcount(code ^ one)
-                + (popcount(code ^ two) << np.uint64(1))
-                + (popcount(code ^ four) << np.uint64(2))
-                + (popcount(code ^ eight) << np.uint64(3))
-            )
-
-
-def distances(codes: U64, n: int, planes: U64, out: I32, near: U64) -> None:
-    """Kernels.distances; `near` is room for uint64[32]."""
-    all_groups = (n + LANES - 1) // LANES
-    for group in range(all_groups):
-        _distances32(codes, group * _GROUP, planes, near)
-        first = group * LANES
-        for lane in range(min(LANES, n - first)):
-            out[first + lane] = np.int32(near[lane])
-
-
-@inline
-def _marked(marks: U8, group: int, end: int) -> np.uint64:
-    """The marks of a group's 32 rows; nothing beyond row `end` is read."""
-    word = np.uint64(0)
-    for byte in range(group * 4, min(group * 4 + 4, (end + 7) >> 3)):
-        word |= np.uint64(marks[byte]) << np.uint64(8 * (byte - group * 4))
-    return word
-
-
-@inline
-def _offer(near: U64, first: int, end: int, group: int, heap: I64, size: int, k: int) -> int:
-    """Offer the rows first..end of a group to the k nearest; how many there are then.
-
-    Rows come in ascending order, so an equal distance never takes an earlier row's place.
-    """
-    bar = heap[0] >> 32 if size == k else np.int64(1 << 32)
-    least = near[0]
-    for lane in range(1, LANES):
-        least = min(least, near[lane])
-    if np.int64(least) >= bar:
-        return size
-    for lane in range(first - group * LANES, end - group * LANES):
-        distance = np.int64(near[lane])
-        if distance >= bar:
-            continue
-        key = (distance << 32) | (group * LANES + lane)
-        size = _push(heap, size, k, key)
-        if size == k:
-            bar = heap[0] >> 32
-    return size
-
-
-@inline
-def _fetch_span(codes: U64, span: int) -> None:
-    """Ask for the first two groups of a posting list to come."""
-    start = span // LANES * _GROUP
-    for line in range(2 * _GROUP * 8 // _LINE):
-        prefetch(codes, start + line * (_LINE // 8))
-
-
-def scan(
-    codes: U64,
-    spans: I64,
-    span_count: int,
-    planes: U64,
-    marks: U8,
-    filtered: int,
-    k: int,
-    heap: I64,
-    near: U64,
-) -> int:
-    """Kernels.scan; leaves distance << 32 | row of each in `heap: int64[k]` and returns how many.
-
-    `marks` are looked at when `filtered` is not 0; `near` is room for uint64[32]; rows are below
-    2^32.
-    """
-    size = 0
-    for at in range(span_count):
-        if at + _AHEAD < span_count:
-            _fetch_span(codes, spans[2 * (at + _AHEAD)])
-        first, end = spans[2 * at], spans[2 * at + 1]
-        while first < end:
-            group = first // LANES
-            stop = min(end, (group + 1) * LANES)
-            word = np.uint64(0)
-            if filtered != 0:
-                word = _marked(marks, group, stop)
-            if filtered == 0 or word != 0:
-                _distances32(codes, group * _GROUP, planes, near)
-                if filtered != 0:  # unmarked rows get distances larger than any
-                    for lane in range(LANES):
-                        near[lane] |= (~(word >> np.uint64(lane)) & np.uint64(1)) << np.uint64(32)
-                size = _offer(near, first, stop, group, heap, size, k)
-            first = stop
-    return size
+# --- rescoring rows -------------------------------------------------------------------------------
 
 
 @inline
@@ -250,7 +141,7 @@ def _fetch_row(rows: I8, dims: int, picks: I64, count: int, at: int) -> None:
     """Ask for the row that comes some picks later."""
     if at + _ROWS_AHEAD < count:
         ahead = picks[at + _ROWS_AHEAD] * dims
-        for line in range(0, dims, _LINE):
+        for line in range(0, dims, LINE):
             prefetch(rows, ahead + line)
 
 
@@ -317,7 +208,7 @@ def cosines(
     for at in range(count):
         if at + _ROWS_AHEAD < count and 0 <= rows[at + _ROWS_AHEAD] < scored:
             ahead = rows[at + _ROWS_AHEAD] * dims
-            for line in range(0, dims, _LINE):
+            for line in range(0, dims, LINE):
                 prefetch(vectors, ahead + line)
         row = rows[at]
         if row < 0:
@@ -373,7 +264,7 @@ def _choose_spans(
         end = np.int64(block_start[active[number] + 1])
         while cell < end:
             group = cell // LANES
-            _distances32(cell_codes, group * _GROUP, planes, near)
+            distances32(cell_codes, group * GROUP, planes, near)
             stop = min(end, (group + 1) * LANES)
             for mine in range(cell, stop):
                 found = np.int64(near[mine - group * LANES]) >> 3
@@ -424,15 +315,16 @@ def find(
     weights: U32,
     filtered: int,
     k: int,
-    heap: I64,
+    kept: I64,
     scores: F32,
+    tallies: I32,
     floats: F32,
     words: U64,
     room: I64,
 ) -> int:
-    """Kernels.find: leaves rows in `heap: int64[k]` and cosines in `scores: float32[k]`.
+    """Kernels.find: leaves rows in `kept: int64[2 * k]` and cosines in `scores: float32[k]`.
 
-    `floats` is room for float32[512], `words` for uint64[64], `room` for
+    `tallies` is room for int32[7681], `floats` for float32[512], `words` for uint64[64], `room` for
     int64[probes + BINS + 3 * cells + 2].
     """
     plane, near = words, onward(words, PLANES * WORDS)
@@ -459,9 +351,8 @@ def find(
             rest,
             spans,
         )
-    size = _scan(codes, spans, count, plane, marks, filtered, k, heap, near)
-    _sort_numbers(heap, size)
-    _score(vectors, dims, heap, size, query, scores)
+    size = _scan(codes, spans, count, plane, marks, filtered, k, kept, tallies, near)
+    _score(vectors, dims, kept, size, query, scores)
     return size
 
 
