@@ -34,7 +34,7 @@ access:
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def daemon() -> Iterator[DaemonProcess]:
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o711)
@@ -97,6 +97,8 @@ def test_each_user_has_a_namespace_and_strangers_have_none(daemon: DaemonProcess
 
 
 def test_a_rule_that_was_taken_away_counts_after_a_reload(daemon: DaemonProcess) -> None:
+    kept = {"text": "The kettle is mine.", "namespace": "bert.1"}
+    assert as_user(daemon, BERT, ("remember", kept))[0]["id"]
     text = daemon.config_file.read_text()
     daemon.config_file.write_text(text.replace(f"user: {BERT}", f"user: {STRANGER}"))
     daemon.signal(signal.SIGHUP)
