@@ -20,6 +20,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import field
 from functools import partial
 from pathlib import Path
@@ -115,12 +116,14 @@ class Purge:
         if dry_run:
             receipt.removed = forgotten.would_remove(self._records, found)
         elif found or before or all_forgotten:
-            self._delete(receipt, purge, all_forgotten)
-            crash_point("forget.committed")
-            if purge:
-                receipt.removed["snapshots"], failed = self._scrub()
-                receipt.unfinished = {name: describe(error) for name, error in failed.items()}
-                receipt.purged = not failed
+            # Idle time must not take what is noted here: the receipt counts what went.
+            with self._lock if purge else nullcontext():
+                self._delete(receipt, purge, all_forgotten)
+                crash_point("forget.committed")
+                if purge:
+                    receipt.removed["snapshots"], failed = self._scrub()
+                    receipt.unfinished = {name: describe(error) for name, error in failed.items()}
+                    receipt.purged = not failed
         return receipt
 
     def _delete(self, receipt: Receipt, purge: bool, all_forgotten: bool) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nimad.check import check
-from nimad.core import maintenance, status
+from nimad.core import maintenance, purge, status
 from nimad.core.store import MemoryStore
 from nimad.disk import durable
 from nimad.errors import DiskFull, UsageError
@@ -20,6 +20,7 @@ from nimad.model import Memory
 from nimad.store import sources
 from tests.legacy import stores
 from tests.legacy.moving import migrate, opened
+from tests.threads import Background
 
 SECRET = "memory number 17"
 
@@ -108,6 +109,24 @@ def test_a_step_that_fails_is_tried_again_and_stops_nothing(
     maintenance.finish(store)
     assert traces(store) == [] and steps == [], "only what had failed is done again"
     assert status.describe(store)["waiting"] == {}
+
+
+def test_idle_time_does_not_take_the_purge_that_a_receipt_counts(
+    here: tuple[MemoryStore, MigrationManager, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _, _ = here
+    found = store.query(SECRET).hits[0].memory
+    idle = Background(store.purge.finish)
+
+    def let_idle_time_try(point: str) -> None:
+        if point == "forget.committed":
+            idle.start()
+            idle.join(0.3)
+
+    monkeypatch.setattr(purge, "crash_point", let_idle_time_try)
+    receipt = store.forget([found.id], purge=True)
+    idle.finish()
+    assert receipt.purged and receipt.removed["snapshots"] == 1 and traces(store) == []
 
 
 @pytest.mark.parametrize("part", ["words", "blocks", "graph", "dense", "columns"])
