@@ -327,11 +327,12 @@ class WordsIndex(Projection):
             for segment in self._terms.sealed:
                 if segment.container is not None:
                     segment.container.verify()
+            seen = self._terms.seen  # first, for what comes meanwhile is in the parts before that
             parts = [*self._terms.sealed, *self._terms.freeze()]
             with closing(connect(self._records.path, readonly=True)) as reader:
                 reader.execute("BEGIN")  # ids and texts are of one moment
                 sql = "SELECT id, CAST(ifnull(text, '') AS TEXT) FROM memories WHERE id <= ?"
-                rows = reader.execute(f"{sql} ORDER BY id", (self._terms.seen,))
+                rows = reader.execute(f"{sql} ORDER BY id", (seen,))
                 count, total, alive = self._terms.content_of(rows)
             if writer.content(parts, alive) != (count, total):
                 return "they do not match the records"

@@ -285,6 +285,22 @@ def test_doctor_tells_and_only_tells(sealed: MemoryStore) -> None:
     assert sealed.words.check() == []
 
 
+def test_what_comes_while_doctor_looks_is_no_damage(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freeze = index.TermIndex.freeze
+
+    def let_one_come(terms: index.TermIndex) -> tuple[Segment, ...]:
+        parts = freeze(terms)
+        number = store.remember(Memory("a lantern in the brook"))
+        store.query("lantern")
+        assert terms.seen == number
+        return parts
+
+    monkeypatch.setattr(index.TermIndex, "freeze", let_one_come)
+    assert store.words.check() == []
+
+
 @pytest.mark.parametrize("region", ["gaps", "more", "heads", "terms", "term_ends", "gap_ends"])
 def test_no_damage_reads_foreign_memory(tmp_path: Path, region: str) -> None:
     """What gets past the checksums, because it happened later, is an error or another answer."""
