@@ -95,14 +95,23 @@ def _records(store: MemoryStore) -> Iterator[Problem]:
 
 
 def _sources(store: MemoryStore) -> Iterator[Problem]:
-    for source in sources.all_sources(store.records):
+    sql = "SELECT count(*) FROM memories WHERE source = ?"
+    with store.records.moment():  # nothing is copied or forgotten in between
+        known = [
+            (
+                each,
+                store.records.value(sql, (each.id,)),
+                sources.count_notes(store.records, each.id),
+            )
+            for each in sources.all_sources(store.records)
+        ]
+    for source, held, notes in known:
         if source.stage == Stage.ROLLED_BACK:
             continue
         if source.error:
             fix = f"nimactl migrate --resume {source.name}"
             yield Problem("migration", f"{source.name}: {source.error}", fix)
-        held = store.records.value("SELECT count(*) FROM memories WHERE source = ?", (source.id,))
-        forgotten = sources.count_notes(store.records, source.id)["forgotten"]
+        forgotten = notes["forgotten"]
         if held + forgotten != source.copied:
             found = f"{held} memories (and {forgotten} forgotten), but {source.copied} were copied"
             fix = f"nimactl migrate --verify {source.name}"

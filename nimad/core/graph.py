@@ -262,9 +262,10 @@ class Graph(Projection):
         except GraphFailed as error:
             self._health.fail(self.name, error.message)
             return [Problem(self.name, error.message, "nothing: it is made anew in idle time")]
-        if seal.watermark != self._records.head():
-            return []
-        truth = self._records.counts()
+        with self._records.moment():  # nothing comes or goes in between
+            if seal.watermark != self._records.head():
+                return []
+            truth = self._records.counts()
         return [
             Problem(
                 self.name,
