@@ -232,10 +232,11 @@ def test_long_blobs_of_a_record_are_bytes(end: bytes) -> None:
         (b'{"blobs":{"a":"b"},"text":"%s"}', "must be its last field"),
         (b'{"blobs":{"a":{"b":"%s"}}}', "must be its last field"),
         (b'{"blobs":{"a":"A%s"}}', "no base64"),
-        (b'{"blobs":{"a":"%s"},"blobs":{}}', ""),
+        (b'{"blobs":{"a":"%s"},"blobs":{}}', "appears twice"),
         (b'{"text":"' + b"x," * (6 << 20) + b'","blobs":{"a":"%s"}}', "at most 12 MiB fit"),
-        (b"[" * 70 + b'"blobs":{"a":"%s"}', ""),
+        (b"[" * 70 + b'"blobs":{"a":"%s"}', "not one JSON object"),
     ],
+    ids=["no text", "not last", "in an object", "no base64", "twice", "large", "no object"],
 )
 def test_records_that_are_none_are_refused(line: bytes, detail: str) -> None:
     with pytest.raises(NimadError, match=detail):
