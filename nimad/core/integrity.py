@@ -130,10 +130,6 @@ class Integrity:
                 yield
             self._found, self._file = damaged, list(_of_file(self._records))
         self._tell()
-        self._keep(look)
-
-    def _keep(self, look: str) -> None:
-        """Write down what was found, and that a look was finished now."""
         self._finished[look] = now_ms()
         state = {"finished": self._finished, "damaged": self._found[:KEPT]}
         state["rows"] = self._rows[:KEPT]

@@ -81,11 +81,6 @@ def _json_problem(value: Any, field: Field) -> str | None:
     return _text_problem(packed, field)
 
 
-def _no_problem(value: Any, field: Field) -> str | None:
-    """Sources and blobs are made by nimad itself."""
-    return None
-
-
 _PROBLEMS: dict[str, Callable[[Any, Field], str | None]] = {
     "text": _text_problem,
     "choice": _choice_problem,
@@ -94,11 +89,12 @@ _PROBLEMS: dict[str, Callable[[Any, Field], str | None]] = {
     "count": _count_problem,
     "tags": _tags_problem,
     "json": _json_problem,
+    **dict.fromkeys(("source", "blobs"), lambda value, field: None),  # made by nimad itself
 }
 """What keeps a value of each kind of field from being stored; None: nothing."""
 _VALUES = attrgetter(*FIELDS)
 _CHECKS = [
-    (name, field, usual, _PROBLEMS.get(field.kind, _no_problem))
+    (name, field, usual, _PROBLEMS[field.kind])
     for (name, field), usual in zip(FIELDS.items(), _VALUES(Memory("")), strict=True)
 ]
 """Each field, and what stands there when it was not filled, which can be stored."""

@@ -108,7 +108,11 @@ class WordsIndex(Projection):
     def _open_listed(self) -> list[Segment]:
         """The listed files up to one that is damaged, which is set aside."""
         kept: list[Segment] = []
-        for name, digest in self._listed():
+        try:
+            known = json.loads(self._records.meta(LIST) or "{}")
+        except ValueError:
+            known = {}
+        for name, digest in known.get("segments", []) if known.get("form") == FORM else []:
             path = self._path(name)
             try:
                 segment = Segment.open(path)
@@ -122,14 +126,6 @@ class WordsIndex(Projection):
                 break
             kept.append(segment)
         return kept
-
-    def _listed(self) -> list[tuple[str, str]]:
-        """The names and ids of the files that count, in order."""
-        try:
-            known = json.loads(self._records.meta(LIST) or "{}")
-        except ValueError:
-            return []
-        return known.get("segments", []) if known.get("form") == FORM else []
 
     def _path(self, name: str) -> Path:
         return self._directory / (name + SUFFIX)

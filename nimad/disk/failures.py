@@ -118,7 +118,9 @@ def translated(path: Path) -> Iterator[None]:
                 refused = refusal_beside(path)
                 unusable = StateUnusable(state=path.parent, detail=detail)
                 ours = refused(detail=detail) if refused else unusable
-            case _ if _quotes_tables(error):
+            case fault if isinstance(error, UnicodeDecodeError) or (
+                fault == Fault.OTHER and str(error).startswith("no such ")
+            ):  # SQLite does not know its tables any more: all our statements fit them
                 told = f"{error}: its table definitions are damaged"
                 ours = RecordsDamaged(path=path, detail=told)
             case _:
@@ -139,13 +141,6 @@ def _unreadable(path: Path) -> DiskFailed | None:
         except DiskFailed as error:
             return error
     return None
-
-
-def _quotes_tables(error: Exception) -> bool:
-    """Whether SQLite does not know its tables any more: all our statements fit them."""
-    return isinstance(error, UnicodeDecodeError) or (
-        sqlite_fault(error) == Fault.OTHER and str(error).startswith("no such ")
-    )
 
 
 def refusal_beside(path: Path) -> type[NimadError] | None:

@@ -69,10 +69,6 @@ class Whole:
 Event: TypeAlias = Part | Item | Rejected | Linked | Whole
 
 
-def _same(path: Path) -> str:
-    return str(path)
-
-
 @dataclass(frozen=True)
 class Importer:
     """A kind of source.
@@ -92,7 +88,7 @@ class Importer:
     title: str
     detect: Callable[[Path], float]
     read: Callable[[Path], Iterator[Event]]
-    identity: Callable[[Path], str] = _same
+    identity: Callable[[Path], str] = str
     links: bool = False
 
 

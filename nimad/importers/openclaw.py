@@ -53,7 +53,11 @@ def read(path: Path) -> Iterator[Event]:
         yield from _session(path.name, path, None)
         return
     sessions: list[tuple[str, Path]] = []
-    for told in walk(path, _wanted, SKIPPED):
+
+    def is_wanted(name: str) -> bool:
+        return name.endswith((".md", ".jsonl")) and ".deleted." not in name
+
+    for told in walk(path, is_wanted, SKIPPED):
         if isinstance(told, Rejected):
             yield Part(f"notes/{told.key}")
             yield told
@@ -70,10 +74,6 @@ def read(path: Path) -> Iterator[Event]:
 def _namespace(agent: str | None) -> str:
     """Where our plugin keeps what an agent remembers, which no other one is to see."""
     return DEFAULT_NAMESPACE if agent in (None, "main") else f"agent.{agent}"
-
-
-def _wanted(name: str) -> bool:
-    return name.endswith((".md", ".jsonl")) and ".deleted." not in name
 
 
 def _note(name: str, path: Path) -> Iterator[Event]:

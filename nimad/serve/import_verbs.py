@@ -41,10 +41,6 @@ def _rows(*each: checks.Check) -> checks.Check:
     return check
 
 
-def _weight(value: Any) -> float | None:
-    return None if value is None else float(_WEIGHT(value))
-
-
 ORIGIN = {
     "kind": Param(checks.text(100)),
     "path": Param(params.path),
@@ -64,7 +60,15 @@ PUT = {
     "items": Param(params.many(0, MAX_IMPORT, "items"), []),
     "gone": Param(params.many(0, MOST, "keys", _KEY), []),
     "links": Param(
-        params.many(0, MOST, "relations", _rows(_KEY, _KEY, _KEY, checks.text(MAX_NAME), _weight)),
+        params.many(
+            0,
+            MOST,
+            "relations",
+            _rows(
+                *(_KEY, _KEY, _KEY, checks.text(MAX_NAME)),
+                lambda value: None if value is None else float(_WEIGHT(value)),
+            ),
+        ),
         [],
     ),
     "links_gone": Param(params.many(0, MOST, "keys", _KEY), []),

@@ -27,6 +27,7 @@ LEDGER = (
     *("relations", "turns", "attached", "started", "finished", "follow", "report"),
 )
 """Columns of `sources` that mean something without its snapshot."""
+OF_GOAL = 'UPDATE goals SET "by" = ? WHERE memory = ? AND "by" IS NULL'
 COUNTED = ("copied", "encoded", "linked", "verified")
 """Columns that count the memories that are here."""
 ENCODED = 2**63 - 1
@@ -112,7 +113,7 @@ class Taker:
             "board": self._board,
             "turn": self._turn,
             "relation": self._relation,
-            "goal": self._goal,
+            "goal": lambda tx, row: tx.execute(OF_GOAL, (row["by"], row["memory"])) > 0,
             "suggestion": self._suggestion,
             "broadcast": self._broadcast,
         }
@@ -209,10 +210,6 @@ class Taker:
         made = Relation(row["origin"], row["target"], row["relation"], weight)
         tx.add_relations([(made, key, json.loads(extra or "null"))], source)
         return True
-
-    def _goal(self, tx: Transaction, row: Row) -> bool:
-        sql = 'UPDATE goals SET "by" = ? WHERE memory = ? AND "by" IS NULL'
-        return tx.execute(sql, (row["by"], row["memory"])) > 0
 
     def _suggestion(self, tx: Transaction, row: Row) -> bool:
         columns = ("kind", "first", "second", "score", "created", "rejected")

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +101,8 @@ def resonate(
             if same == SETTLED:
                 break
         items = tuple(chosen)
-        best = max(best, (_likeness(vector, codebooks, items), items))
+        made = reduce(algebra.bind, (book[n] for book, n in zip(codebooks, items, strict=True)))
+        best = max(best, (float(algebra.similarity(vector, made)), items))
         if best[0] >= EXPLAINED:
             break
     explained, items = best
@@ -160,11 +162,3 @@ def _left(whole: Spectra, states: Sequence[Spectra], place: int) -> Spectra:
             phases = state.conj() / np.maximum(np.abs(state), 1e-12)
             left = np.asarray(left * phases, np.complex64)
     return left
-
-
-def _likeness(vector: Vector, codebooks: Sequence[Vector], items: Sequence[int]) -> float:
-    """The cosine of the input with the product of items."""
-    made = codebooks[0][items[0]]
-    for book, item in zip(codebooks[1:], items[1:], strict=True):
-        made = algebra.bind(made, book[item])
-    return float(algebra.similarity(vector, made))

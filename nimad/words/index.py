@@ -161,7 +161,11 @@ class TermIndex:
             if large:  # of so many terms pieces stay: 12 MB in a run of long Chinese texts
                 heap.give_back()
         small = self._frozen[self._held :][-JOINED:]
-        if len(small) == JOINED and all(map(_small, small)):
+        if len(small) == JOINED and all(
+            # those made of lists
+            each.documents <= LISTED and each.postings <= LISTED_TERMS
+            for each in small
+        ):
             every = np.concatenate([segment.ids for segment in small])
             joined = writer.in_memory(writer.of_segments(small, every))
             self._frozen = (*self._frozen[:-JOINED], joined)
@@ -332,8 +336,3 @@ class TermIndex:
             if len(self._places) > PLACES_KEPT:
                 self._places.popitem(last=False)
         return found, late
-
-
-def _small(segment: Segment) -> bool:
-    """Whether a segment in memory is one of lists, to be made one with others."""
-    return segment.documents <= LISTED and segment.postings <= LISTED_TERMS
