@@ -65,6 +65,7 @@ def columns(connection: sqlite3.Connection) -> dict[str, list[str]]:
     return tables
 
 
+TRIGGERS = "SELECT name FROM sqlite_schema WHERE type = 'trigger'"
 INDEXES = "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
 
 
@@ -77,8 +78,9 @@ def make_it_version_one(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM meta WHERE key IN ('text_form', 'words', 'integrity')")
     for name in dict(connection.execute(INDEXES).fetchall()).keys() - indexes.keys():
         connection.execute(f"DROP INDEX {name}")
-    for table in ("relations", "turns"):
-        connection.execute(f"DROP TRIGGER IF EXISTS {table}_changed")
+    for (name,) in connection.execute(TRIGGERS).fetchall():
+        connection.execute(f"DROP TRIGGER {name}")
+    connection.execute("DELETE FROM sqlite_sequence WHERE name LIKE '-%'")
     for table, names in columns(connection).items():
         if table.startswith("sqlite_"):
             continue
