@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from array import array
 from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import chain
@@ -107,8 +108,8 @@ def spelt_as(ids: Sequence[int]) -> Spelt:
     return Spelt(max(len(ids), 1), not ids, math.log(max(rank, 1)) / math.log(RAREST))
 
 
-class Spelling(dict[str, tuple[int, ...]]):
-    """What the space-free pieces of texts met recently consist of; emptied when full (1 MB)."""
+class Spelling(dict[str, "array[int]"]):
+    """What the space-free pieces of texts met recently consist of, as int64; emptied when full."""
 
     def __init__(self, wordpiece: WordPiece) -> None:
         super().__init__()
@@ -128,7 +129,7 @@ class Spelling(dict[str, tuple[int, ...]]):
         read = {word for word in self._wordpiece.words(text) if self._legible(word)}
         return sum(word not in read and not self._legible(word) for word in words(text))
 
-    def __missing__(self, piece: str) -> tuple[int, ...]:
+    def __missing__(self, piece: str) -> array[int]:
         found: list[int] = []
         read: set[str] = set()
         unread = False
@@ -144,7 +145,7 @@ class Spelling(dict[str, tuple[int, ...]]):
                 if word not in read:
                     ids = self._wordpiece.pieces(word)
                     found += ids if is_legible(word, ids) else [HASHED + n for n in features(word)]
-        spelt = tuple(found)
+        spelt = array("q", found)
         if len(piece) <= _LONGEST_KEPT:
             if len(self) >= _PIECES_KEPT:
                 self.clear()

@@ -111,7 +111,7 @@ class _Pieces(dict[str, tuple[int, bytes | None]]):
         return _kept(self, piece, (votes, array("q", tokens).tobytes() if read else None))
 
 
-class _Words(dict[str, tuple[int, ...]]):
+class _Words(dict[str, "array[int]"]):
     """What the space-free pieces of texts met recently consist of, words of the lexicon included;
     punctuation is left out."""
 
@@ -120,11 +120,11 @@ class _Words(dict[str, tuple[int, ...]]):
         super().__init__()
         self._wordpiece, self._lexicon, self._english = wordpiece, lexicon, english
 
-    def __missing__(self, piece: str) -> tuple[int, ...]:
+    def __missing__(self, piece: str) -> array[int]:
         found = [number for word in words(common_form(piece)) for number in self._meant(word)]
         if self._english is not None and not any(number >= ENTRY for number in found):
             found = list(self._english[piece])
-        return _kept(self, piece, tuple(found))
+        return _kept(self, piece, array("q", found))
 
     def _meant(self, word: str) -> list[int]:
         if is_dense(word):
