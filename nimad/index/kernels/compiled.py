@@ -285,10 +285,9 @@ class Compiled:
         _require(len(holders) == len(values) and rows.dtype == np.int64, "cover")
         _require(all(h.dtype == np.uint32 and h.flags.c_contiguous for h in holders), "cover")
         out = np.empty(len(rows), np.float32)
-        at = np.array([0, 0, *(n for held in holders for n in (_at(held), len(held)))], np.int64)
-        worth, rows = np.array([0, *values], np.float32), _plain(rows, np.int64)
-        places = _at(at) + 16, len(holders), 0, _at(worth) + 4
-        self._cover(*places, _at(rows), len(rows), _at(out))
+        at = np.array([*(n for held in holders for n in (_at(held), len(held))), 0], np.int64)
+        worth, rows = np.array([*values, 0], np.float32), _plain(rows, np.int64)
+        self._cover(_at(at), len(holders), 0, _at(worth), _at(rows), len(rows), _at(out))
         return out
 
     def seek(
