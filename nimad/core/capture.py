@@ -11,7 +11,7 @@ them, after it all; a caller that got no answer sends them again, and what is th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -135,10 +135,9 @@ def captured_parts(
     """What was captured of the turns of a session whose names come after one, those of `limit`
     turns: the turn, the role, and the memory's id (None: it was forgotten)."""
     return [
-        (name, role, number or None)
+        (name, role, number)
         for name, gone, *members in ask(_NAMED, (namespace, session, after, limit))
-        for role, number in zip(TURN_ROLES, members, strict=True)
-        if number or gone & ROLE_BITS[role]
+        for role, number in _known_parts(gone, members)
     ]
 
 
@@ -147,12 +146,14 @@ def is_captured(ask: Ask, memory: Memory) -> bool:
     if not (memory.turn and memory.session and memory.layer in TURN_ROLES):
         return False
     found = ask(_STORED, (memory.namespace, memory.session, memory.turn))
-    return any(
-        member or gone & ROLE_BITS[memory.layer]
-        for _, gone, *members in found
-        for role, member in zip(TURN_ROLES, members, strict=True)
-        if role == memory.layer
-    )
+    return any(memory.layer in dict(_known_parts(gone, members)) for _, gone, *members in found)
+
+
+def _known_parts(gone: int, members: Sequence[int | None]) -> Iterator[tuple[str, int | None]]:
+    """The parts of a turn that were captured, with their ids, None where one was forgotten."""
+    for role, number in zip(TURN_ROLES, members, strict=True):
+        if number or gone & ROLE_BITS[role]:
+            yield role, number or None
 
 
 def _compare(ask: Ask, turn: CapturedTurn) -> _Plan:
