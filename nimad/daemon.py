@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(f"  {name}: {settings[name]!r} (default {key.default!r})")
             return 0
         with contextlib.suppress(OSError):  # what `ps` and `top` show
-            Path("/proc/self/comm").write_text("nimad", encoding="ascii")
+            Path("/proc/self/comm").write_text("nimad", encoding="utf-8")
         heap.keep_small()
         sys.setswitchinterval(SWITCH_SECONDS)
         return _run(options, settings, notifier)
