@@ -15,6 +15,7 @@ container find that out when the file is read.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import signal
@@ -26,6 +27,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nimad.disk.failures import disk_errors
+
+log = logging.getLogger(__name__)
 
 Buffer = bytes | bytearray | memoryview
 
@@ -142,6 +145,15 @@ def sweep_temporary(directory: Path, form: str = ".*") -> list[str]:
     if leftovers:
         fsync_dir(directory)
     return [path.name for path in leftovers]
+
+
+def remove_strays(paths: Iterable[Path]) -> None:
+    """At a start: delete files that nothing names, which a crash left before it committed them.
+    One that the disk does not let go stays for the next start."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
+            log.info("removed %s, which was never committed", path)
 
 
 def set_aside(path: Path, aside: Path) -> Path:
