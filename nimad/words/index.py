@@ -30,6 +30,8 @@ from nimad.words.segment import Segment
 LISTED, LISTED_TERMS = 512, 50_000
 """Memories of the tail that are kept as lists, and their terms of 20 bytes or so each: then they
 become a segment [memories], [terms]."""
+BULK = 64
+"""Memories that come together from which on they are no lists first [memories]."""
 JOINED = 8
 """Segments in memory of up to LISTED memories, and LISTED_TERMS, that are made one."""
 POSTINGS_KEPT = 600_000
@@ -40,6 +42,8 @@ PLACES_KEPT = 1024
 Ids = NDArray[np.int64]
 
 
+_Listed = tuple[int, Sequence[str], int]
+"""A memory of the lists: its id, its terms, how many words it has."""
 Rows = tuple[Numbers, Counts]
 """The rows that hold a term, ascending, and the counts."""
 
@@ -71,7 +75,7 @@ class TermIndex:
         self._kept_size = 0
         self._layout = -1
         self._rows_of = WeakKeyDictionary[Segment, int | NDArray[np.int32]]()
-        self._listed: list[tuple[int, Sequence[str], int]] = []
+        self._listed: list[_Listed] = []
         self._listed_terms = 0
         self._lists: dict[str, list[int]] = {}
         self._places: OrderedDict[str, list[tuple[Segment, int]]] = OrderedDict()
@@ -132,22 +136,39 @@ class TermIndex:
                 lengths[places], known[places] = held, True
         fresh = np.flatnonzero(~known).tolist()
         made = self._analysis.of_texts(texts[place] for place in fresh)
+        late: list[_Listed] = []
         for place, (terms, length) in zip(fresh, made, strict=True):
             lengths[place] = length
             if self.complete and ids[place] > self.seen:
-                self._list(ids[place], terms, length)
+                late.append((ids[place], terms, length))
+                if len(late) == LISTED:
+                    self._take(late)
+                    late = []
+        self._take(late)
         if self.complete and len(ids):
             self.seen = max(self.seen, ids[-1])
         return lengths
 
-    def _list(self, number: int, terms: Sequence[str], length: int) -> None:
+    def _take(self, late: list[_Listed]) -> None:
+        """Put memories into the tail: few into the lists, many become a segment at once."""
         with self._lock:
-            self._listed.append((number, terms, length))
-            for term in terms:
-                self._lists.setdefault(term, []).append(number)
-            self._listed_terms += len(terms)
-            if len(self._listed) >= LISTED or self._listed_terms >= LISTED_TERMS:
+            if len(late) >= BULK:
                 self._freeze()
+                self._listed = late
+                self._listed_terms = sum(len(terms) for _, terms, _ in late)
+                self._freeze()
+            else:
+                for each in late:
+                    self._list(*each)
+
+    def _list(self, number: int, terms: Sequence[str], length: int) -> None:
+        """Put a memory into the lists; to be called with the lock."""
+        self._listed.append((number, terms, length))
+        for term in terms:
+            self._lists.setdefault(term, []).append(number)
+        self._listed_terms += len(terms)
+        if len(self._listed) >= LISTED or self._listed_terms >= LISTED_TERMS:
+            self._freeze()
 
     def _freeze(self) -> None:
         """Make a segment in memory of the lists; to be called with the lock."""
