@@ -66,7 +66,7 @@ class TermIndex:
         self.cut = self._analysis.cut
         self.complete = True
         self.seen = 0
-        self._lock = threading.Lock()
+        self._lock, self._adding = threading.Lock(), threading.Lock()
         self._sealed: tuple[Segment, ...] = ()
         self._frozen: tuple[Segment, ...] = ()
         self._held = 0
@@ -114,22 +114,38 @@ class TermIndex:
 
     def follow(self, last: int) -> None:
         """Read what came up to an id and is not here yet."""
+        with self._adding:
+            self._follow(last)
+
+    def _follow(self, last: int) -> None:
         while self.complete and self.seen < last:
             page = texts_between(self._records, self.seen, last)
             if not page:
                 self.seen = last
                 break
-            self.add([number for number, _ in page], [text for _, text in page])
+            self._add([number for number, _ in page], [text for _, text in page])
+
+    def add_ahead(self, ids: Sequence[int], texts: Sequence[str]) -> None:
+        """Take in memories, and what came before them, before columns are made of them: that takes
+        less of the lock that queries wait for."""
+        with self._adding:
+            if self.complete and len(ids):
+                self._follow(ids[0] - 1)
+                self._add(ids, texts)
 
     def add(self, ids: Sequence[int], texts: Sequence[str]) -> NDArray[np.int64]:
         """Take in memories, ids ascending; those that are here already are left as they are.
 
         Returns how many words each has.
         """
+        with self._adding:
+            return self._add(ids, texts)
+
+    def _add(self, ids: Sequence[int], texts: Sequence[str]) -> NDArray[np.int64]:
         lengths = np.zeros(len(ids), np.int64)
         numbers = np.array(ids, np.int64)
         known = np.zeros(len(ids), np.bool_)
-        for segment in self._sealed:
+        for segment in (*self._sealed, *self._frozen):
             if len(ids) and segment.first <= ids[-1] and ids[0] <= segment.last:
                 found, held = segment.lengths_of(numbers)
                 places = numbers.searchsorted(found)
@@ -224,7 +240,7 @@ class TermIndex:
     def restart(self, sealed: Sequence[Segment], complete: bool) -> None:
         """Take these segments and forget the tail; nothing is kept of what comes until the index is
         complete."""
-        with self._lock:
+        with self._adding, self._lock:
             self.complete = complete
             self._sealed = tuple(sealed)
             self._frozen, self._listed, self._lists, self._held = (), [], {}, 0
