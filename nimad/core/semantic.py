@@ -31,7 +31,7 @@ from nimad.core import segments
 from nimad.core.health import Health
 from nimad.core.projection import Problem, Projection
 from nimad.core.reencoding import Reencoding
-from nimad.disk.durable import set_aside, size_of
+from nimad.disk.durable import remove_strays, set_aside, size_of
 from nimad.embed.absent import AbsentEmbedder
 from nimad.embed.base import Embedder, signature
 from nimad.embed.registry import get_embedder
@@ -156,17 +156,16 @@ class SemanticIndex(Projection):
         self._note_damage(index.open(records.segment_names()))
         wanted = signature(self.wanted_embedder) if self.due else ""
         spared = set(staged_segments.names(records, wanted))
-        if spared != set(staged_segments.names(records)):
-            with records.write() as tx:  # an index under way for another embedder is given up
-                staged_segments.forget_others(tx, wanted)
-        for path in segments.stray_files(index, spared):
-            log.info("removed %s, a segment that was never committed", path.name)
-            path.unlink()
+        others = spared != set(staged_segments.names(records))
+        living = records.ids_of(f"SELECT id {LIVING}")
+        with contextlib.suppress(DiskFull, DiskFailed):  # the next start does it
+            if others or len(living):
+                with records.write() as tx:  # an index for a third embedder is given up
+                    staged_segments.forget_others(tx, wanted)
+                    tx.execute(f"DELETE {LIVING}")
+            remove_strays(segments.stray_files(index, spared))
         index.append(*segments.from_hot(records.hot(), embedder.dims))
-        if records.value(f"SELECT count(*) {LIVING}"):
-            with records.write() as tx:
-                tx.execute(f"DELETE {LIVING}")
-        index.remove(records.tombstones())
+        index.remove(np.setdiff1d(records.tombstones(), living))
         if self._damaged:
             with contextlib.suppress(NimadError, OSError):  # a full disk: `follow` does it later
                 self._retire_damaged()

@@ -25,7 +25,7 @@ from nimad.store.records import Records
 from nimad.store.words import pages, texts_between
 from nimad.text import beginning
 from nimad.words import writer
-from nimad.words.segment import Segment
+from nimad.words.segment import Ascending, Segment
 
 LISTED, LISTED_TERMS = 512, 50_000
 """Memories of the tail that are kept as lists, and their terms of 20 bytes or so each: then they
@@ -267,13 +267,13 @@ class TermIndex:
 
     # --- what a query asks --------------------------------------------------------------------
 
-    def rows(self, term: str, ids: Ids, layout: int) -> Rows:
+    def rows(self, term: str, ids: Ascending, layout: int) -> Rows:
         """Who holds a term, and how often, as rows of the caller, of which there is at least one.
 
         Kept for the terms that were asked last while `layout` stays: then rows are only added.
 
         Args:
-            ids: int64[n], ascending: what the rows hold; others are left out.
+            ids: what the rows hold; others are left out.
 
         Raises WordsDamaged, also while the index is incomplete.
         """
@@ -309,7 +309,9 @@ class TermIndex:
                 oldest = self._kept.pop(next(iter(self._kept)))
                 self._kept_size -= len(oldest[0]) + 64
 
-    def _read_rows(self, found: Sequence[tuple[Segment, int]], ids: Ids, *, several: bool) -> Rows:
+    def _read_rows(
+        self, found: Sequence[tuple[Segment, int]], ids: Ascending, *, several: bool
+    ) -> Rows:
         """What segments have of a term, or of `several` that a row may hold side by side."""
         pieces = []
         with self._damage_told():
