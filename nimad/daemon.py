@@ -33,9 +33,10 @@ from nimad.serve.listen import group_of, listen_at
 
 log = logging.getLogger("nimad")
 
-SWITCH_SECONDS = 0.001
+SWITCH_SECONDS = 0.0002
 """Time after which a thread that computes in Python lets others run [seconds].  With the default of
-0.005 a ping beside a busy thread took 5.4 ms instead of 1.5 ms (median)."""
+0.005 a ping beside a busy thread took 5.4 ms instead of 1.5 ms (median), and a query waits so long
+each time that it comes back from SQLite or a kernel."""
 
 
 @dataclass

@@ -49,10 +49,6 @@ class ColumnsFollower:
         self._terms = terms
         self._columns = columns
 
-    def stale(self) -> bool:
-        """Whether something changed since the last `sync`; 5 µs."""
-        return self._records.head() != self._columns.seen
-
     def sync(self, most: int = 1 << 60) -> bool:
         """Take over what changed since the last call; True when nothing is left.
 
