@@ -281,7 +281,7 @@ class Columns:
     def same_as(self, text: str) -> Rows:
         """int64[m]: the rows whose text is this one in the common form."""
         rows = self._with_prints(np.array([fingerprint(text)]))
-        return rows[self.alive[rows]]
+        return rows[self.alive[rows]] if len(rows) else rows
 
     def _with_prints(self, prints: NDArray[np.int64]) -> Rows:
         """int64[m], ascending: the rows with one of some fingerprints.
@@ -296,7 +296,9 @@ class Columns:
         found: list[NDArray[Any]] = [order[first:end] for first, end in spans if first < end]
         if count < self.count:
             found.append(np.flatnonzero(any_of(self.print[count:], prints)) + count)
-        return np.sort(np.concatenate([order[:0], *found]).astype(np.int64))
+        if not found:
+            return np.zeros(0, np.int64)
+        return np.sort(np.concatenate(found).astype(np.int64))
 
     def said(self, rows: Rows) -> list[tuple[int, int]]:
         """What each row says, and who: equal where text and speaker are, in the common form."""
