@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,9 @@ class Embedder(ABC):
     def create(cls, config: Config) -> Embedder:
         """The embedder as configured.  Raises ConfigError, TableDamaged, EmbedderMissing."""
         return cls()
+
+    def use(self, kernels: Any) -> None:  # noqa: B027 - most embedders have no use for them
+        """Take what reads texts faster, a `nimad.embed.vocabulary.TextSums`; no row changes."""
 
     def rest(self) -> None:  # noqa: B027 - most embedders have nothing to give back
         """Give memory back that the next call of `embed` can have again."""

@@ -81,6 +81,7 @@ class Recall:
         self._scoring = Scoring(records, self._columns, self._terms, weights)
         self._scopes = Scopes(records, self._columns, weights)
         self._serving: tuple[BlockIndex, Embedder] | None = None
+        self._unacknowledged = (0, 0)
         self._lock = ReadWriteLock()
         """Shared by queries, which change nothing; held alone to follow the records."""
 
@@ -93,7 +94,8 @@ class Recall:
         """int64[n], ascending: the ids of all memories."""
         with self._reading():
             columns = self._columns
-            return columns.id[columns.alive] if columns.dead else columns.id.copy()
+            every: Ids = columns.id[columns.alive[:]] if columns.dead else columns.id[:]
+            return every
 
     def warm_up(self) -> None:
         """Touch every part once: the first query is as fast as the second."""
@@ -113,6 +115,11 @@ class Recall:
             with self._lock.exclusive():
                 self._follower.sync(_FOLLOW_ROWS)
         return False
+
+    def spare(self, after: int, last: int) -> None:
+        """Queries need not have the changes above one up to another, additions all of them: their
+        writer calls `follow` and tells its client only then.  Ends with `spare(0, 0)`."""
+        self._unacknowledged = after, last
 
     def words_changed(self, sealed: Sequence[Segment], complete: bool) -> None:
         """These files of words count from now on, and they and what came later are all words there
@@ -242,11 +249,15 @@ class Recall:
         return context.passages(self._records, hits, around, upto, most, where)
 
     def _stale(self) -> bool:
-        return self._follower.stale() or self._parts() != self._serving
+        if self._parts() != self._serving:
+            return True
+        head, seen, (after, last) = self._records.head(), self._columns.seen, self._unacknowledged
+        return head != seen and not (after <= seen and head <= last)
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[BlockIndex, Embedder]]:
-        """Inside, the columns hold what was written before, and nothing changes them.
+        """Inside, the columns hold what was written before, and nothing changes them.  Of what is
+        not acknowledged yet (`spare`) they may hold a part.
 
         The first reader to find them stale follows the records; later readers also see them stale
         and wait behind it.  Gives the index and the embedder that the columns' lengths belong to.

@@ -273,7 +273,7 @@ class Scoring:
         if scope.instructions is not None:
             found["instruction"] = Bonus.where(weights.instruction, *scope.instructions)
         if query.layer in scope.layers:
-            asked = columns.layer == scope.layers[query.layer]
+            asked = columns.layer.equal(scope.layers[query.layer])
             found["layer"] = Bonus(np.float32(weights.layer), asked.__getitem__, mask=asked)
         return found
 

@@ -77,7 +77,7 @@ IMPORT = {
 }
 """What a line of `import` takes: everything that `export` writes.  The store checks the values."""
 
-_MOMENT = checks.integer(MIN_TIME, MAX_TIME)
+_MOMENT = checks.integer(MIN_TIME, MAX_TIME - 1)
 GOAL = {
     "priority": Param(checks.number(0, 1)),
     "since": Param(_MOMENT),

@@ -10,12 +10,14 @@ import ctypes
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 from math import isqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.embed.vocabulary import CRCS, Vocabulary, are_sums
 from nimad.index.kernels.contract import (
     BINS,
     BITS,
@@ -24,6 +26,8 @@ from nimad.index.kernels.contract import (
     MOST_DIMS,
     PLANES,
     STEPS,
+    TEXT_DIMS,
+    TEXT_WORD,
     WORDS,
     Codes,
     Counts,
@@ -58,6 +62,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ("leaders", "N", "AANAANAANAANNAAAA"),
         ("cover", "", "ANAAANA"),
         ("seek", "", "ANANANNA"),
+        ("text_sums", "", "AANAAAAANANNAAANAAAAAA"),
     )
 }
 """Result and arguments of each function, in the order of kernels/source.py: A is an address, N a
@@ -141,6 +146,7 @@ class Compiled:
         self._leaders = functions["leaders"]
         self._ranked, self._cosines = functions["ranked"], functions["cosines"]
         self._cover, self._seek = functions["cover"], functions["seek"]
+        self._text_sums = functions["text_sums"]
 
     def encode(self, rows: Rows, mean: NDArray[np.float32]) -> Codes:
         n, dims = rows.shape
@@ -330,6 +336,18 @@ class Compiled:
         self._seek(_at(values), len(values) - 1, _at(order), len(order), *asked, reach, _at(spans))
         return spans
 
+    def text_sums(
+        self, texts: Sequence[bytes], vocabulary: Vocabulary, sums: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        _require(are_sums(texts, sums), "text_sums")
+        read, added = np.zeros(len(texts) + 1, np.bool_), np.empty(TEXT_DIMS, np.int32)
+        word, room = np.empty(TEXT_WORD, np.uint8), np.empty(2 * TEXT_WORD, np.int64)
+        ends = np.array([0, *accumulate(map(len, texts))])[1:]
+        joined = np.frombuffer(b"".join([*texts, b" "]), np.uint8)
+        asked = _at(joined), _at(ends), len(texts), *_tables(vocabulary)
+        self._text_sums(*asked, *map(_at, (CRCS, word, room, added, sums, read)))
+        return read[:-1]
+
     def shares(
         self,
         own: NDArray[np.float32],
@@ -403,6 +421,18 @@ def _parts(column: Parted) -> tuple[int, int, int]:
     if made is None:
         made = _at(column.first), len(column.first), _at(column.more)
         column.__dict__["_parts"] = made
+    return made
+
+
+def _tables(vocabulary: Vocabulary) -> tuple[int, ...]:
+    """The arguments of `text_sums` that stay the same for a vocabulary; made once."""
+    made: tuple[int, ...] | None = vocabulary.__dict__.get("_tables")
+    if made is None:
+        v = vocabulary
+        spelt = _at(v.letters), _at(v.data), _at(v.starts), _at(v.ends)
+        slots = _at(v.heads), len(v.heads) - 1, _at(v.tails), len(v.tails) - 1
+        made = *spelt, *slots, v.longest, _at(v.votes), _at(v.rows), _at(v.weights), v.scale
+        v.__dict__["_tables"] = made
     return made
 
 

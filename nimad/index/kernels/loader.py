@@ -32,7 +32,7 @@ from nimad.index.kernels.reference import Reference
 
 NATIVE = Path(__file__).resolve().parent.parent / "native"
 CPUINFO = Path("/proc/cpuinfo")
-ABI = 6
+ABI = 7
 
 _SOURCES = (
     "contract.py",
@@ -41,6 +41,7 @@ _SOURCES = (
     "scanning.py",
     "sign_codes.py",
     "source.py",
+    "texts.py",
 )
 
 
