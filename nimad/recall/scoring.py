@@ -151,6 +151,10 @@ class Scoring:
         self.close = self._semantic.helper.close
         """Ends the thread that queries have beside their own."""
 
+    def rest(self) -> None:
+        """Give back what is kept for the next queries."""
+        lexical.rest()
+
     def best(self, context: QueryContext) -> list[tuple[int, float, dict[str, float], list[int]]]:
         """(id, score, parts, ids of its copies) of the best `k`, best first; none when too little
         of it is met."""
