@@ -130,9 +130,9 @@ class SemanticScorer:
         """Score every row in the scope; of a large store the nearest, and the best by words."""
         columns, asked = self._columns, about.query
         if columns.count <= self._weights.exact_rows:
-            every = self._every = blocks.locate(columns.id, self._every)
+            every = self._every = blocks.locate(columns.every_id, self._every)
             if self._measured != (every, columns.version):  # some lengths are not known yet
-                unknown = np.flatnonzero((columns.length == 0) & columns.alive)
+                unknown = np.flatnonzero((columns.length == 0) & columns.alive[:])
                 unknown = unknown[every.present(unknown)]
                 for start in range(0, len(unknown), _BATCH):
                     self._measure_rows(unknown[start : start + _BATCH], every, about.shares)
