@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from nimad.disk.durable import crash_point, fsync_dir, own_files
 from nimad.errors import NimadError, NotFound
-from nimad.index.kernels.contract import MOST_DIMS
+from nimad.index.kernels.contract import MOST_DIMS, Kernels
 from nimad.index.kernels.loader import load_kernels
 from nimad.index.located import Located
 from nimad.index.merge import MergedRows, kept_book
@@ -62,11 +62,14 @@ class BlockIndex:
         self.directory = directory
         self.dims = dims
         self.params = params
-        self._kernels = load_kernels()
         self._view = View()
         self._filters = FilterCache()
         self._writing = threading.Lock()
         self._known: set[str] = set()  # listed but damaged, or written and not yet published
+
+    @property
+    def _kernels(self) -> Kernels:
+        return load_kernels()  # what no start waits for: it checks whether they are right
 
     @property
     def kernels(self) -> str:

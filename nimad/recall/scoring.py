@@ -137,6 +137,10 @@ class Scoring:
         self._weights = weights
         self._semantic = SemanticScorer(columns, weights)
 
+    def rest(self) -> None:
+        """Give back what is kept for the next queries."""
+        lexical.rest()
+
     def best(self, context: QueryContext) -> list[tuple[int, float, dict[str, float], list[int]]]:
         """(id, score, parts, ids of its copies) of the best `k`, best first; none when too little
         of it is met."""
