@@ -27,7 +27,7 @@ from nimad.text import beginning
 from nimad.words import writer
 from nimad.words.segment import Ascending, Segment
 
-LISTED, LISTED_TERMS = 512, 50_000
+LISTED, LISTED_TERMS = 512, 20_000
 """Memories of the tail that are kept as lists, and their terms of 20 bytes or so each: then they
 become a segment [memories], [terms]."""
 BULK = 64
@@ -237,8 +237,7 @@ class TermIndex:
         with self._lock:
             self._forget()
         for segment in self._sealed:
-            if segment.container is not None:
-                segment.container.give_back()
+            segment.give_back()
 
     def restart(self, sealed: Sequence[Segment], complete: bool) -> None:
         """Take these segments and forget the tail; nothing is kept of what comes until the index is
