@@ -19,8 +19,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import tzinfo
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -30,15 +31,13 @@ from nimad.index.blocks import BlockIndex
 from nimad.index.quantise import Ids
 from nimad.locks import ReadWriteLock
 from nimad.model import EVERYTHING, Filter, Hit, Memory, now_ms
-from nimad.recall import context, lexical
+from nimad.recall import context
 from nimad.recall.columns import Columns
 from nimad.recall.columns_cache import KEEP_CHANGES, ColumnsCache
 from nimad.recall.columns_follower import ColumnsFollower
 from nimad.recall.context import Passage
-from nimad.recall.evidence import Evidence
 from nimad.recall.query_context import STRICTNESS, QueryContext, Stopwatch
 from nimad.recall.scopes import Scopes
-from nimad.recall.scoring import Scoring
 from nimad.recall.weights import DEFAULT, Weights
 from nimad.store.bounded import get_within
 from nimad.store.records import Records
@@ -46,6 +45,10 @@ from nimad.text import word_pattern
 from nimad.times import local_zone
 from nimad.words.index import TermIndex
 from nimad.words.segment import Segment
+
+if TYPE_CHECKING:
+    from nimad.recall.evidence import Evidence
+    from nimad.recall.scoring import Scoring
 
 MODES = ("hybrid", "meaning", "words")
 
@@ -78,12 +81,17 @@ class Recall:
         self._columns = Columns()
         self._follower = ColumnsFollower(records, self._terms, self._columns)
         self.columns_cache = ColumnsCache(file, records, self._columns)
-        self._scoring = Scoring(records, self._columns, self._terms, weights)
         self._scopes = Scopes(records, self._columns, weights)
         self._serving: tuple[BlockIndex, Embedder] | None = None
         self._unacknowledged = (0, 0)
         self._lock = ReadWriteLock()
         """Shared by queries, which change nothing; held alone to follow the records."""
+
+    @cached_property
+    def _scoring(self) -> Scoring:
+        from nimad.recall.scoring import Scoring  # no start waits for it
+
+        return Scoring(self._records, self._columns, self._terms, self.weights)
 
     def load(self) -> None:
         """Take the columns up, from their file and what was written since."""
@@ -144,11 +152,12 @@ class Recall:
         with self._lock.shared():
             self._columns.give_back()
         self._terms.rest()
-        lexical.rest()
+        self._scoring.rest()
 
     def close(self) -> None:
         """Give back what is held besides memory."""
         self._terms.close()
+        self._scoring.close()
 
     def query(
         self,
