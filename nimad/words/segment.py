@@ -119,7 +119,6 @@ class Segment:
         arrays = [self._gaps, self._more, self._heads, self.holders, self.lengths, self._ids]
         arrays += [self._term_ends, self._gap_ends, self._more_ends]
         self.bytes = self._terms.nbytes + sum(a.nbytes for a in arrays if a is not None)
-        self._kernels = load_kernels()
 
     @classmethod
     def open(cls, path: Path) -> Segment:
@@ -141,6 +140,11 @@ class Segment:
             if size == count * width:
                 return np.frombuffer(raw, f"<u{width}")
         raise self.corrupt(f"region {name} has {size} bytes for {count} numbers")
+
+    def give_back(self) -> None:
+        """Let go of what was read of its file."""
+        if self.container is not None:
+            self.container.give_back()
 
     def corrupt(self, detail: str) -> FormatCorrupt:
         """What to raise where it is not what was written."""
@@ -198,7 +202,7 @@ class Segment:
         gaps, more = self.packed(number, number + 1)
         count = int(self.holders[number])
         first = places if isinstance(places, int) else 0
-        found, counts = self._kernels.postings(gaps, more, count, first, self.documents)
+        found, counts = load_kernels().postings(gaps, more, count, first, self.documents)
         if len(found) != count:
             raise self.corrupt("the postings of a term are not what was written")
         if isinstance(places, int):
