@@ -75,7 +75,7 @@ def load(path: Path | None) -> Config:
         raise ConfigError(path=path, detail="there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(path=path, detail=f"cannot be read ({error})") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2024-13-45 is no date, say
         raise ConfigError(
             path=path, detail=f"is not YAML ({' '.join(str(error).split())})"
         ) from error
