@@ -135,7 +135,7 @@ def open_source(path: Path, flags: str, timeout: float = 5.0) -> sqlite3.Connect
     )
     for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "mmap_size=0"):
         connection.execute(f"PRAGMA {pragma}")
-    with suppress(sqlite3.Error):  # which the first statement of the caller meets, too
+    with suppress(sqlite3.Error, UnicodeDecodeError):  # the caller will meet it, too
         read_schema(connection, "SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
     return connection
 
