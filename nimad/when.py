@@ -19,7 +19,7 @@ from nimad import datewords as words
 from nimad import times
 from nimad.model import MAX_TIME, MIN_TIME
 from nimad.patterns import lazy_pattern
-from nimad.text import is_paired, words_of
+from nimad.text import words_of
 
 FORMS = (
     "a date (2023, 2023-05-08, 8 May 2023, May 2023), with or without a time (14:30, 3pm), an age"
@@ -410,7 +410,7 @@ _DENSE_DAY = lazy_pattern(
     r"(上|这|本)个?(?:周|星期|礼拜)([一二三四五六日天])|(先|今)週の?([月火水木金土日])曜"
 )
 _SEASONS = "|".join(words.SEASONS)
-_DENSE_SEASONS = "|".join(season for season in words.SEASONS if is_paired(season))
+_DENSE_SEASONS = "|".join(season for season in words.SEASONS if season > "\u2e80")
 _LAST_SEASON = lazy_pattern(
     rf"\b(?:{_LAST}) ({_SEASONS})\b|\b({_SEASONS}) (?:dernier|pas+ad[oa]|scors[oa])\b"
     rf"|\bпрошл(?:ым|ой) ({_SEASONS})\b|(去年の?(?:{_DENSE_SEASONS}))",

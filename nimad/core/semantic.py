@@ -283,7 +283,8 @@ class SemanticIndex(Projection):
             self.unencoded_ids = [*self.unencoded_ids, *ids]
             return
         self.index.append(np.array(ids, np.int64), rows)
-        self._late.update(segments.to_hot(ids, rows))
+        if not written:  # else all of these were
+            self._late.update(segments.to_hot(ids, rows))
         for number in written:
             self._late.pop(number, None)
 

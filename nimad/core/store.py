@@ -54,6 +54,8 @@ from nimad.words.index import TermIndex
 
 DISK = "disk"
 """Its name in `degraded`, while it is read-only or fails: what is remembered is refused then."""
+CUT = 256
+"""Memories that are cut into words between two looks whether a query waits: 3 ms [memories]."""
 CATCH_UP_SECONDS = 0.001
 """Time after which words and columns look whether a query waits [seconds]."""
 
@@ -96,7 +98,8 @@ class MemoryStore:
         for projection in self.projections:
             projection.open()
         self.writer = Writer(
-            records, self.clock, self.semantic, self.setbacks, self._stored, self._give_way
+            *(records, self.clock, self.semantic, self.setbacks),
+            *(self._stored, self.give_way, self.recall.spare),
         )
         self.integrity = Integrity(records, self.health, self.projections)
         self.purge = Purge(
@@ -213,16 +216,26 @@ class MemoryStore:
         """
         return self.writer.capture(turns)
 
-    def _stored(self, memories: int) -> None:
+    def _stored(self, memories: Sequence[Memory]) -> None:
         """Memories were stored.  Of many, words and columns learn here: the next query, which would
         have to otherwise, then takes no longer than usual."""
         self.on_change()
-        if memories >= BULK:
-            with contextlib.suppress(NimadError):  # they are stored; a query tells what is wrong
-                while self.recall.follow(CATCH_UP_SECONDS):
-                    self._give_way()
+        if len(memories) < BULK:
+            return
+        try:
+            for first in range(0, len(memories), CUT):
+                self.give_way()
+                part = memories[first : first + CUT]
+                self.terms.add_ahead([each.id for each in part], [each.text for each in part])
+            while self.recall.follow(CATCH_UP_SECONDS):
+                self.give_way()
+        except NimadError:  # they are stored; a query tells what is wrong
+            pass
+        finally:
+            self.recall.spare(0, 0)
 
-    def _give_way(self) -> None:
+    def give_way(self) -> None:
+        """Wait for the queries under way, a little: for long work for a client."""
         self.query_priority.yield_to_queries(SHORT_PAUSE)
 
     def forget(

@@ -31,7 +31,7 @@ from nimad.times import portable
 
 __all__ = ["import_source", "is_foreign"]
 
-BATCH_BYTES, BATCH_NODES = 900_000, MAX_NODES - 2000
+BATCH_BYTES, BATCH_NODES = 200_000, MAX_NODES - 2000
 """Size of the items of one request, as JSON [bytes], and number of values in them [values]."""
 LISTED = 500
 """Number of keys, relations or notes in one request [keys]."""

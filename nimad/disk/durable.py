@@ -171,10 +171,11 @@ def set_aside(path: Path, aside: Path) -> Path:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of the files below a directory; 0 where there is nothing."""
-    if path.is_dir():
-        return sum(size_of(Path(entry)) for entry in os.scandir(path))
+    """Bytes of a file, or of the files below a directory; 0 where there is nothing, or what is not
+    ours to read: root's lost+found in a state directory that is a disk of its own."""
     try:
+        if path.is_dir():
+            return sum(size_of(Path(entry)) for entry in os.scandir(path))
         return path.stat().st_size
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return 0

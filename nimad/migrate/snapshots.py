@@ -13,8 +13,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +43,9 @@ def received(store: MemoryStore, fd: int, asked: AttachRequest) -> Iterator[Path
     SourceUnsupported, UsageError when the descriptor is no ordinary file that can be read,
     SourceChanged when it is not what was promised, DiskFull.
     """
+    import shutil
+    import tempfile
+
     from nimad.legacy.snapshot_kinds import SUFFIXES
     from nimad.legacy.source import REFUSALS
 
