@@ -6,7 +6,6 @@ to an activated socket before READY waits in the kernel's queue.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import logging
@@ -16,82 +15,48 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from nimad import __version__, config, heap, logs, systemd
+from nimad import config, heap, logs, systemd
 from nimad.background.dream_job import DreamJob
 from nimad.background.maintenance_job import MaintenanceJob
 from nimad.background.retention_job import RetentionJob
 from nimad.background.worker import Worker
 from nimad.closing import let_go
 from nimad.config import KEYS, Config
-from nimad.errors import Interrupted, NimadError
+from nimad.core.store import MemoryStore
+from nimad.dataclass import dataclass
+from nimad.errors import Busy, Interrupted, NimadError
 from nimad.lifecycle import Daemon, open_store
 from nimad.migrate.manager import MigrationManager
 from nimad.serve.dispatch import describe
-from nimad.serve.listen import Listener, group_of, listen_at
+from nimad.serve.listen import group_of, listen_at
 
 log = logging.getLogger("nimad")
 
-SWITCH_SECONDS = 0.001
+SWITCH_SECONDS = 0.0002
 """Time after which a thread that computes in Python lets others run [seconds].  With the default of
-0.005 a ping beside a busy thread took 5.4 ms instead of 1.5 ms (median)."""
-
-DESCRIPTION = """\
-Memory for AI agents, on the device: keeps memories and answers over a Unix socket.
-nimactl(1) talks to it.  It stays in the foreground; systemd, or &, runs it behind.
-"""
-
-EPILOG = """\
-signals:
-  TERM, INT   finish the requests under way, then stop; a second one stops at once
-  HUP         read the configuration again
-
-exit codes:
-  0    stopped as asked
-  64   the command line is wrong
-  65   the records are damaged
-  70   a bug; the log has the details
-  73   the state directory or the socket cannot be made
-  74   the disk is full
-  75   another nimad has the state directory or the socket
-  78   the configuration is wrong, or a newer nimad wrote the state
-  130, 143   stopped at once, by a second signal
-
-files:
-  /etc/nimad/nimad.yaml     the configuration, nimad.yaml(5)
-  /var/lib/nimad            the state of the system's nimad
-  ~/.local/state/nimad      the state of a user's own
-"""
+0.005 a ping beside a busy thread took 5.4 ms instead of 1.5 ms (median), and a query waits so long
+each time that it comes back from SQLite or a kernel."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(64, f"nimad: {message}\nSee `nimad --help`.\n")
+@dataclass
+class Options:
+    """What the command line asks for; see nimad/options.py."""
 
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    made = _Parser(
-        prog="nimad",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument("--config", metavar="F", type=Path, help="read this nimad.yaml")
-    made.add_argument("--state", metavar="DIR", type=Path, help="keep the memories here")
-    made.add_argument("--socket", metavar="PATH", type=Path, help="listen here")
-    made.add_argument("--foreground", action="store_true", help="log for a person at a terminal")
-    made.add_argument(
-        "--check-config", action="store_true", help="check the configuration, no more"
-    )
-    made.add_argument("--version", action="version", version=f"nimad {__version__}")
-    return made
+    config: Path | None = None
+    state: Path | None = None
+    socket: Path | None = None
+    foreground: bool = False
+    check_config: bool = False
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon; its exit code."""
-    options = parser().parse_args(arguments)
+    options = Options()
+    if given := sys.argv[1:] if arguments is None else arguments:
+        from nimad.options import parser  # the unit gives none
+
+        parser().parse_args(given, options)
     os.umask(0o077)
     logs.set_up(options.foreground)
     notifier = systemd.Notifier()
@@ -106,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(f"  {name}: {settings[name]!r} (default {key.default!r})")
             return 0
         with contextlib.suppress(OSError):  # what `ps` and `top` show
-            Path("/proc/self/comm").write_text("nimad", encoding="ascii")
+            Path("/proc/self/comm").write_text("nimad", encoding="utf-8")
         heap.keep_small()
         sys.setswitchinterval(SWITCH_SECONDS)
         return _run(options, settings, notifier)
@@ -126,42 +91,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
         let_go()
 
 
-def _run(options: argparse.Namespace, settings: Config, notifier: systemd.Notifier) -> int:
-    # a reload that comes too early is none; until then, TERM simply ends the process
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def _run(options: Options, settings: Config, notifier: systemd.Notifier) -> int:
     state = (options.state or config.default_state()).absolute()
     place = (options.socket or config.default_socket()).absolute()
     sockets = systemd.listening_sockets()
-    store = open_store(state, settings, notifier, sockets)
-    own: Listener | None = None
-    closing = contextlib.ExitStack()
-    with closing:
-        closing.callback(store.close)
-        worker = Worker(lambda: store.config)
-        maintenance = MaintenanceJob(store, worker)
-        migrations = MigrationManager(store, worker, moved=maintenance.hurry)
-        worker.add(maintenance)  # behind the migrations: they leave more of it to do
-        worker.add(RetentionJob(store, worker))
-        worker.add(DreamJob(store, worker))
-        if not sockets:
-            groups = settings["access.read_group"], settings["access.control_group"]
-            own = listen_at(place, "" if settings["access.namespaces"] else group_of(*groups))
-            closing.callback(own.remove)
-            sockets = [own.sock]
-        else:
-            place = Path(os.fsdecode(sockets[0].getsockname()))
-        log.info("state %s, socket %s", state, place)
-        if options.foreground and sys.stderr.isatty():
-            log.info("stop it with Ctrl-C")
-        daemon = Daemon(store, worker, migrations, notifier, place)
-        if not asyncio.run(daemon.run(sockets)):
-            if own is not None:
-                own.remove()
-            log.info("stopped; what was acknowledged is safe")
-            logging.shutdown()
-            os._exit(0)
+    again = True
+    with contextlib.ExitStack() as listening:
+        while again:
+            # a reload that comes too early is none; until then, TERM simply ends the process
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            store = open_store(state, settings, notifier, sockets)
+            with contextlib.closing(store):
+                if not sockets:
+                    named = settings["access.read_group"], settings["access.control_group"]
+                    group = "" if settings["access.namespaces"] else group_of(*named)
+                    own = listen_at(place, group)
+                    listening.callback(own.remove)
+                    sockets = [own.sock]
+                else:
+                    place = Path(os.fsdecode(sockets[0].getsockname()))
+                log.info("state %s, socket %s", state, place)
+                if options.foreground and sys.stderr.isatty():
+                    log.info("stop it with Ctrl-C")
+                daemon = _make_daemon(store, notifier, place)
+                # who calls while the store is opened again waits in the kernel's queue
+                fixed = store.records.refusal is not None
+                drained = asyncio.run(
+                    daemon.run([sock.dup() for sock in sockets] if fixed else sockets)
+                )
+                again, settings = daemon.again and drained, store.config
+                if not again:
+                    listening.close()
+                if not drained:
+                    log.info("stopped; what was acknowledged is safe")
+                    logging.shutdown()
+                    os._exit(Busy.exit if daemon.again else 0)
     log.info("stopped")
     return 0
+
+
+def _make_daemon(store: MemoryStore, notifier: systemd.Notifier, place: Path) -> Daemon:
+    worker = Worker(lambda: store.config)
+    maintenance = MaintenanceJob(store, worker)
+    migrations = MigrationManager(store, worker, moved=maintenance.hurry)
+    worker.add(maintenance)  # behind the migrations: they leave more of it to do
+    worker.add(RetentionJob(store, worker))
+    worker.add(DreamJob(store, worker))
+    return Daemon(store, worker, migrations, notifier, place)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,17 @@ else:
             documented = cls.__doc__
             # The library would give a class without a docstring its signature, which takes long.
             cls.__doc__ = documented or " "
+            # It would also search every annotation that is text for the names of its own forms.
+            told = cls.__annotations__
+            plain = not any("ClassVar" in str(each) for each in told.values())
+            if plain:
+                cls.__annotations__ = dict.fromkeys(told, object)
             made = with_fields(init=False, repr=False, eq=False, slots=slots)(cls)
             made.__doc__ = documented
+            if plain:
+                made.__annotations__ = told
+                for name, kind in told.items():
+                    made.__dataclass_fields__[name].type = kind
             methods = {"__init__": initializer(made, frozen), "__repr__": show}
             if eq:
                 methods |= comparison(made, frozen)

@@ -22,8 +22,9 @@ from typing import Any
 from nimad import __version__, config, logs
 from nimad.background.worker import Worker
 from nimad.config import KEYS, Config
+from nimad.core.setbacks import describe
 from nimad.core.store import MemoryStore
-from nimad.errors import DiskFailed, DiskFull, NimadError
+from nimad.errors import DiskFailed, DiskFull, NimadError, StateBusy
 from nimad.migrate.auto_migration import auto_migrate
 from nimad.migrate.manager import MigrationManager
 from nimad.model import COUNTED_STAGES, STATES_AT_REST, Stage, State
@@ -45,7 +46,7 @@ STATUS_DEGRADED = 30.0
 BUSY_SECONDS = 10.0
 """Time of one request from which on the log says that the daemon is busy [seconds]."""
 DISK_SECONDS = 3.0
-"""Time between two looks whether a full or failing disk lets the store be opened [seconds]."""
+"""Time between two looks whether a disk takes writes that took none at the start [seconds]."""
 START_SECONDS = 900.0
 """Time that a start may take, as TimeoutStartSec= in nimad.service [seconds]."""
 LAST_COMMIT = 15.0
@@ -55,10 +56,11 @@ LAST_COMMIT = 15.0
 def open_store(
     state: Path, settings: Config, notifier: Notifier, sockets: Sequence[socket.socket]
 ) -> MemoryStore:
-    """The store, as soon as the disk lets it be opened.
+    """The store, to be read at least, as soon as the disk lets it be opened.
 
-    A full, read-only or failing disk may pass: clients that call meanwhile are told what it is,
-    and the start is tried again until it is over.
+    A full, read-only or failing disk may pass.  Until then the memories are served from it and
+    writes refused; where they cannot be read either, clients that call meanwhile are told why, and
+    the start is tried again until it is over.
     """
     told = ""
     while True:
@@ -66,15 +68,31 @@ def open_store(
         try:
             return MemoryStore.open(state, settings)
         except (DiskFull, DiskFailed) as error:
-            if error.message != told:
-                told = error.message
-                log.error("waiting: %s. %s", told.rstrip("."), error.next_step)
-            notifier.extend_start(2 * DISK_SECONDS + START_SECONDS)
-            answer_callers(sockets, error, DISK_SECONDS)
+            refusal = error.with_traceback(None)  # which would keep what was half opened
+        why = refusal.message.rstrip(".")
+        try:
+            store = MemoryStore.open(state, settings, refusal)
+            log.error("%s. The memories can be read. %s", why, refusal.next_step)
+            return store
+        except StateBusy:
+            raise
+        except (NimadError, OSError) as error:
+            if error is not refusal:
+                why += f"; and they cannot be read: {describe(error).rstrip('.')}"
+        if why != told:
+            told = why
+            log.error("waiting: %s. %s", told, refusal.next_step)
+        notifier.extend_start(2 * DISK_SECONDS + START_SECONDS)
+        notifier.watchdog()
+        answer_callers(sockets, refusal, DISK_SECONDS)
 
 
 class Daemon:
-    """One store, its background worker and its server from READY to the end."""
+    """One store, its background worker and its server from READY to the end.
+
+    A store that can only be read has no background work; it is to be opened `again` once its disk
+    takes writes.
+    """
 
     def __init__(
         self,
@@ -112,6 +130,8 @@ class Daemon:
         self._line_due: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped_by: signal.Signals | None = None
+        self.again = False
+        """After `run`: whether the store is to be opened anew, and served from then on."""
 
     async def run(self, listeners: Sequence[socket.socket]) -> bool:
         """Serve until a signal; True when nothing is under way any more, False when threads are."""
@@ -127,14 +147,18 @@ class Daemon:
         self._notifier.ready(line)
         log.info("nimad %s is ready: %s", __version__, line)
         self._follow_status(again)
-        self._worker.start()
+        if self._store.records.refusal is None:
+            self._worker.start()
+        else:
+            self._begin(self._await_disk())
         self._begin(asyncio.to_thread(self._settle_in))
         if self._notifier.watchdog_seconds:
             self._begin(self._watch(self._notifier.watchdog_seconds))
         await self._stop.wait()
         waiting = len(self._server.dispatcher.waiting)
         log.info("stopping: %d request(s) under way", waiting)
-        self._notifier.stopping(f"stopping, {waiting} requests under way")
+        if not self.again:
+            self._notifier.stopping(f"stopping, {waiting} requests under way")
         if self._line_due is not None:
             self._line_due.cancel()
         stopped = self._loop.run_in_executor(None, self._worker.stop)
@@ -155,7 +179,17 @@ class Daemon:
             self._store.recall.warm_up()
         except NimadError as error:  # as each question will be told
             log.error("%s", error.sentences)
-        auto_migrate(self._store, self._migrations)
+        if self._store.records.refusal is None:
+            auto_migrate(self._store, self._migrations)
+
+    async def _await_disk(self) -> None:
+        """End, to be started again, once the disk takes writes."""
+        while not await asyncio.to_thread(self._store.takes_writes):
+            await asyncio.sleep(DISK_SECONDS)
+        if not self._stop.is_set():
+            log.info("the disk takes writes again")
+            self.again = True
+            self._stop.set()
 
     def _begin(self, work: Any) -> None:
         task = self._loop.create_task(work)
@@ -169,7 +203,7 @@ class Daemon:
             log.warning("stopped at once; what was acknowledged is safe")
             logging.shutdown()
             os._exit(128 + number)
-        self._stopped_by = number
+        self._stopped_by, self.again = number, False
         self._stop.set()
 
     async def _reload(self) -> None:

@@ -30,6 +30,7 @@ from nimad import when
 from nimad.dataclass import dataclass
 from nimad.model import LAYERS, MAX_NAME, ORIGINS, UNKNOWN, Filter, now_ms
 from nimad.namespaces import Namespaces
+from nimad.patterns import lazy_pattern
 
 MAX_LENGTH = 4000
 """Length of the longest selection [characters]."""
@@ -38,7 +39,7 @@ MANY = ("origin", "tag")
 DATES = ("before", "after", "stored_before")
 FIELDS = (*NAMES, *MANY, *DATES, "found")
 CHOICES = {"layer": LAYERS, "origin": (*ORIGINS, UNKNOWN), "found": ("never",)}
-_TERM = re.compile(r"""\s*(\w+)\s*=\s*("[^"]*"|'[^']*'|[^\s"'=]+)\s*(and\s|\Z)""", re.IGNORECASE)
+_TERM = lazy_pattern(r"""\s*(\w+)\s*=\s*("[^"]*"|'[^']*'|[^\s"'=]+)\s*(and\s|\Z)""", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

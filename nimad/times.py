@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nimad import zone_name
-from nimad.model import MIN_TIME
+from nimad.model import MAX_TIME, MIN_TIME
 from nimad.patterns import lazy_pattern
 
 if TYPE_CHECKING:
@@ -85,9 +85,12 @@ def read(value: Any, zone: tzinfo) -> Reading:
         if not (found := _DIGITS.fullmatch(text)):
             try:
                 moment = datetime.fromisoformat(text[:60])
-                return Reading(at_zone(moment, zone) or None, "" if moment.tzinfo else NO_ZONE)
+                at = at_zone(moment, zone)
             except (ValueError, OverflowError):
                 raise ValueError(FORMS) from None
+            if not MIN_TIME <= at < MAX_TIME:  # of a zone where the calendar begins or ends later
+                raise ValueError(FORMS)
+            return Reading(at or None, "" if moment.tzinfo else NO_ZONE)
         value = float(text) if found[1] else int(text)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(FORMS)
@@ -105,6 +108,16 @@ def read(value: Any, zone: tzinfo) -> Reading:
 def at_zone(moment: datetime, zone: tzinfo) -> int:
     """Epoch milliseconds, rounded down; one that names no zone is of `zone`."""
     return ((moment if moment.tzinfo else moment.replace(tzinfo=zone)) - _EPOCH) // _MS
+
+
+def local(at: int, zone: tzinfo) -> datetime:
+    """Epoch milliseconds as a date and time of a zone, whatever they are: beyond the calendar its
+    first or last moment, and where only the zone's would be beyond it, that of UTC."""
+    moment = _EPOCH + min(max(at, MIN_TIME), MAX_TIME - 1) * _MS
+    try:
+        return moment.astimezone(zone)
+    except (OverflowError, ValueError):
+        return moment
 
 
 def iso(at: int) -> str:

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 from nimad import datewords as words
 from nimad import times
+from nimad.model import MAX_TIME, MIN_TIME
 from nimad.patterns import lazy_pattern
-from nimad.text import is_paired, words_of
+from nimad.text import words_of
 
 FORMS = (
     "a date (2023, 2023-05-08, 8 May 2023, May 2023), with or without a time (14:30, 3pm), an age"
@@ -71,7 +72,7 @@ def read(text: str, now: int, zone: tzinfo | None = None) -> Span:
         if ago := _AGO.fullmatch(given):
             return _moment(now - _amount(ago) // _MS)
         if found := _LAST_SOME.fullmatch(given):
-            return Span(now - _amount(found) // _MS, now + 1)
+            return Span(_moment(now - _amount(found) // _MS).first, now + 1)
         named = _written(given, _here(now, zone))
         if named is not None:
             return _milliseconds(*named, zone)
@@ -175,14 +176,17 @@ def _instant(at: datetime) -> Bounds:
 
 def _here(now: int, zone: tzinfo) -> datetime:
     """Date and time at an epoch millisecond, without the zone they are of."""
-    return datetime.fromtimestamp(now / 1000, zone).replace(tzinfo=None)
+    return times.local(now, zone).replace(tzinfo=None)
 
 
 def _milliseconds(first: datetime, end: datetime, zone: tzinfo) -> Span:
-    return Span(times.at_zone(first, zone), times.at_zone(end, zone))
+    bounds = times.at_zone(first, zone), times.at_zone(end, zone)
+    return Span(max(bounds[0], MIN_TIME), min(bounds[1], MAX_TIME))
 
 
 def _moment(at: int) -> Span:
+    if not MIN_TIME <= at < MAX_TIME:
+        raise ValueError(f"must be {FORMS}")
     return Span(at, at + 1)
 
 
@@ -406,7 +410,7 @@ _DENSE_DAY = lazy_pattern(
     r"(上|这|本)个?(?:周|星期|礼拜)([一二三四五六日天])|(先|今)週の?([月火水木金土日])曜"
 )
 _SEASONS = "|".join(words.SEASONS)
-_DENSE_SEASONS = "|".join(season for season in words.SEASONS if is_paired(season))
+_DENSE_SEASONS = "|".join(season for season in words.SEASONS if season > "\u2e80")
 _LAST_SEASON = lazy_pattern(
     rf"\b(?:{_LAST}) ({_SEASONS})\b|\b({_SEASONS}) (?:dernier|pas+ad[oa]|scors[oa])\b"
     rf"|\bпрошл(?:ым|ой) ({_SEASONS})\b|(去年の?(?:{_DENSE_SEASONS}))",

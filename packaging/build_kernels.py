@@ -8,8 +8,8 @@ llvmlite compiles that for each target, ld links it: on amd64 for arm64, too, wi
 and binutils-aarch64-linux-gnu and without a C compiler.  The objects need nothing, neither Python
 nor a C library.
 
-The same numba, llvmlite and binutils give the same bytes.  The objects belong to the repository (45
-to 80 kB each, mostly padding), because an installation from a checkout has only pip, and a build of
+The same numba, llvmlite and binutils give the same bytes.  The objects belong to the repository (54
+to 87 kB each, mostly padding), because an installation from a checkout has only pip, and a build of
 the package has no network.  A test compares the manifest's digest of the source with the source.
 """
 

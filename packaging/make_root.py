@@ -54,8 +54,11 @@ def make_root(
 ) -> None:
     """Runs mmdebstrap; the tar file appears under its name only when it is complete.
 
-    Another architecture needs qemu-user-static, arch-test and a quarter of an hour.
+    Another architecture needs qemu-user-static, arch-test and some minutes; its kernel gets no
+    initial RAM disk, for making one takes as long again.
     """
+    if (arch or host_arch()) != host_arch():
+        os.environ["INITRD"] = "No"  # read by the kernel's postinst.d/initramfs-tools
     included = f"{INCLUDED},udev,{kernel}" if kernel else also or INCLUDED
     place.parent.mkdir(parents=True, exist_ok=True)
     half = place.with_suffix(".part.tar")

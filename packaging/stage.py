@@ -14,9 +14,13 @@ import sys
 from pathlib import Path
 
 from targets import ROOT, SDIST_LOCK, Target, add_arguments
+from vendor import without_help
 
 ELF_MACHINES = {"amd64": 62, "arm64": 183}
 """e_machine of an ELF header (two bytes at offset 18): EM_X86_64 and EM_AARCH64."""
+
+DOCUMENTED = {"client", "cognition", "retrieval", "nima_episodic_integration.py"}
+"""What programs of others import, or may."""
 
 LAUNCHERS = ROOT / "packaging" / "launchers"
 
@@ -27,9 +31,13 @@ def is_for(path: Path, arch: str) -> bool:
 
 
 def stage_package(target: Target, into: Path) -> None:
-    """Copies nimad/ without byte-code and without the kernels of other architectures."""
+    """Copies nimad/ without byte-code, without the kernels of other architectures, and without
+    docstrings but where they are read: by users of the client, and as messages of errors."""
     tree = into / "usr/lib/nimad/nimad"
     shutil.copytree(ROOT / "nimad", tree, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    for path in tree.rglob("*.py"):
+        if path.name != "errors.py" and path.relative_to(tree).parts[0] not in DOCUMENTED:
+            path.write_bytes(without_help(path.read_bytes()))
     kernels = list(tree.rglob("*.so"))
     for path in kernels:
         if not is_for(path, target.arch):

@@ -46,7 +46,7 @@ def bm25(
     dated, timed = np.zeros_like(own), np.zeros_like(own)
     total = int(mask.sum())
     average = max(float(columns.words[mask].mean(dtype=np.float64)), 1.0)
-    row_of = {int(number): row for row, number in enumerate(columns.id)}
+    row_of = {int(number): row for row, number in enumerate(columns.id[:])}
 
     def told(term: str) -> list[tuple[int, int]]:
         found = holders(terms, term, int(columns.id[-1]))
@@ -70,7 +70,7 @@ def bm25(
         gained = dated if term in question.dated else own
         gained[rows] += rarity * counts * (weights.k1 + 1) / (counts + sizes)
     for part, named in question.dates.parts.items():
-        hit = Days(columns.time).on(part, named) & mask
+        hit = Days(columns.time[:]).on(part, named) & mask
         if 0 < (count := int(hit.sum())) < total:
             rarity = max(math.log((total + weights.unseen - count + 0.5) / (count + 0.5)), 1e-6)
             timed[hit] += weights.date * rarity
@@ -105,8 +105,8 @@ def mixed(
     shares: tuple[float, float],
 ) -> Floats:
     """float32[m]: cosines with the neighbours' share, each vector taken out of the index."""
-    vectors = {int(i): blocks.vector(int(i)) for i in columns.id}
-    cosines = blocks.scores(query, columns.id)
+    vectors = {int(i): blocks.vector(int(i)) for i in columns.id[:].tolist()}
+    cosines = blocks.scores(query, columns.id[:])
     out = np.zeros(len(rows), np.float32)
     for place, row in enumerate(rows):
         value = cosines[row]

@@ -31,8 +31,8 @@ from nimad.disk.handed_over import check_handed_over
 from nimad.errors import RecordsDamaged
 from nimad.model import now_ms
 from nimad.store import backups, schema
+from nimad.store.database_files import Frozen
 from nimad.store.foreign_records import FILES
-from nimad.store.records import Frozen
 
 COUNTED = "(SELECT count(*) FROM memories), (SELECT count(*) FROM relations)"
 REACH = "ifnull((SELECT max(id) FROM memories), 0), ifnull((SELECT max(id) FROM sources), 0)"

@@ -52,7 +52,8 @@ class Connection(Closing):
         self._buffer = b""
 
     def call(self, verb: str, fd: int | None = None, **params: Any) -> dict[str, Any]:
-        """The daemon's result; parameters that are None are left out, `fd` rides along.
+        """The daemon's result; parameters that are None are left out, bytes are JSON already, `fd`
+        rides along.
 
         Raises RemoteError for what the daemon refused, and DaemonAbsent, NotPermitted, OwnerOnly,
         NoAnswer, FrameTooLarge, UsageError for what did not get there.
@@ -99,6 +100,7 @@ class Connection(Closing):
     def _frame(self, verb: str, params: dict[str, Any]) -> bytes:
         self._ident += 1
         given = {name: value for name, value in params.items() if value is not None}
+        ready = {n: given.pop(n) for n in [*given] if isinstance(given[n], bytes)}
         request = {"jsonrpc": "2.0", "id": self._ident, "method": verb, "params": given}
         try:
             text = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
@@ -109,6 +111,9 @@ class Connection(Closing):
                 frame.decode("utf-8")
         except UnicodeError:
             raise UsageError(detail="what was given is not valid UTF-8") from None
+        if ready:  # "params" is the last member
+            more = b",".join(b'"%s":%s' % (name.encode(), value) for name, value in ready.items())
+            frame = b"%s%s%s}}" % (frame[:-2], b"," if given else b"", more)
         if len(frame) > MAX_FRAME:
             raise FrameTooLarge(limit=MAX_FRAME)
         return frame + b"\n"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from contextlib import suppress
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from typing import Any
 
 import numpy as np
@@ -103,8 +103,7 @@ def roles_of(memory: Memory, zone: tzinfo) -> dict[str, str]:
     """
     found = factors_of(metadata_of(memory))
     if memory.timestamp is not None and "WHEN" not in found:
-        with suppress(ValueError, OverflowError, OSError):
-            found["WHEN"] = str(datetime.fromtimestamp(memory.timestamp / 1000, zone).date())
+        found["WHEN"] = str(times.local(memory.timestamp, zone).date())
     if memory.affect:  # words, or JSON {name: strength}
         told: Any = None
         with suppress(ValueError):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
+from nimad import times
 from nimad.cognition.consciousness_workspace import (
     HISTORY,
     Agent,
     GlobalWorkspace,
     WorkspaceEntry,
-    now,
 )
 from nimad.cognition.episodes import metadata_of
 from nimad.core.store import MemoryStore
@@ -58,7 +57,7 @@ class MemoryAgent(Agent):
             if row.memory in memories:
                 entry = WorkspaceEntry(
                     vectors[row.memory],
-                    datetime.fromtimestamp(row.at / 1000, now().tzinfo),
+                    times.local(row.at, times.local_zone()),
                     self.name,
                     row.affect,
                     row.score,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -408,7 +408,7 @@ class ConsciousnessCore:
 
 
 def _moment(at: int) -> datetime:
-    return datetime.fromtimestamp(at / 1000, UTC).astimezone()
+    return times.local(at, times.local_zone())
 
 
 def create_consciousness_core(

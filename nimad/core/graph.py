@@ -97,10 +97,12 @@ class Graph(Projection):
 
     def open(self) -> None:
         """Look at what is there.  Without an engine nothing of a graph stays."""
+        writable = self._records.refusal is None
         if self.engine == "none":
-            self._database.drop()
+            if writable:
+                self._database.drop()
             return
-        self._database.open()
+        self._database.open(sweep=writable)
         try:
             check_supported(self.engine)
         except EngineUnsupported as error:

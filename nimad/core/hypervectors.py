@@ -37,7 +37,7 @@ from nimad.dense.search import fillers_of, item_spectrum, search, spectrum_of, t
 from nimad.dense.spectrum import bind, unbind
 from nimad.dense.vectors import Coded
 from nimad.disk.container import Summary
-from nimad.disk.durable import crash_point, set_aside, size_of
+from nimad.disk.durable import crash_point, remove_strays, set_aside, size_of
 from nimad.errors import NimadError, NoHypervector, NotFound
 from nimad.model import Hit, Stage, now_ms
 from nimad.store import hypervector_files, phi_rows, sources
@@ -89,9 +89,7 @@ class Hypervectors(Projection):
         if self._damaged:
             with contextlib.suppress(NimadError, OSError):  # a full disk: `follow` does it later
                 self._give_up_damaged()
-        for path in self.files.unlisted(each.name for each in self._listed()):
-            log.info("removed %s, which was never committed", path.name)
-            path.unlink()
+        remove_strays(self.files.unlisted(each.name for each in self._listed()))
 
     def _listed(self) -> list[Listed]:
         """The files that count."""

@@ -19,7 +19,6 @@ Crash prose:
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -225,6 +224,8 @@ def check_room(directory: Path, rows: int, dims: int) -> None:
     """Raises DiskFull when the disk has no room for `rows` vectors beside the old ones."""
     # a row, its code, its id, its share of the cells; and the same once more when segments merge
     need = 2 * rows * (dims + 64 + 16) + SPARE_BYTES
+    import shutil
+
     free = shutil.disk_usage(directory).free
     if free < need:
         raise DiskFull(

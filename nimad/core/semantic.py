@@ -31,12 +31,13 @@ from nimad.core import segments
 from nimad.core.health import Health
 from nimad.core.projection import Problem, Projection
 from nimad.core.reencoding import Reencoding
-from nimad.disk.durable import set_aside, size_of
+from nimad.disk.durable import remove_strays, set_aside, size_of
 from nimad.embed.absent import AbsentEmbedder
 from nimad.embed.base import Embedder, signature
 from nimad.embed.registry import get_embedder
 from nimad.errors import Degraded, DiskFailed, DiskFull, EmbedderMissing, NimadError, TableDamaged
 from nimad.index.blocks import BlockIndex, Damage
+from nimad.index.kernels.loader import load_kernels
 from nimad.store import staged_segments
 from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
@@ -60,6 +61,13 @@ LIVING = "FROM tombstones AS t WHERE EXISTS (SELECT 1 FROM memories WHERE id = t
 Rows = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Encoded: TypeAlias = tuple[Embedder, Rows | None]
+
+
+def _embedder(name: str, config: Config) -> Embedder:
+    """The embedder of that name, with the kernels of this machine."""
+    embedder = get_embedder(name, config)
+    embedder.use(load_kernels())
+    return embedder
 
 
 class SemanticIndex(Projection):
@@ -105,7 +113,7 @@ class SemanticIndex(Projection):
         the vectors that it made stay, and queries go by words; those of another serve on."""
         name = self._config["embedder"]
         try:
-            return get_embedder(name, self._config)
+            return _embedder(name, self._config)
         except (EmbedderMissing, TableDamaged) as error:
             stored = self._records.meta("embedder")
             if stored is None:
@@ -114,7 +122,7 @@ class SemanticIndex(Projection):
             log.error("%s", reason)
             if str(stored).partition(":")[0] == name:
                 return AbsentEmbedder(stored, reason)
-            serving = get_embedder(str(stored).partition(":")[0], self._config)
+            serving = _embedder(str(stored).partition(":")[0], self._config)
             self._health.fail("embedder", reason)
             return serving
 
@@ -132,7 +140,7 @@ class SemanticIndex(Projection):
         if stored == signature(wanted):
             return wanted, False
         try:
-            old = get_embedder(str(stored).split(":", 1)[0], self._config)
+            old = _embedder(str(stored).split(":", 1)[0], self._config)
         except NimadError:
             return wanted, True
         return (old if signature(old) == stored else wanted), True
@@ -148,17 +156,16 @@ class SemanticIndex(Projection):
         self._note_damage(index.open(records.segment_names()))
         wanted = signature(self.wanted_embedder) if self.due else ""
         spared = set(staged_segments.names(records, wanted))
-        if spared != set(staged_segments.names(records)):
-            with records.write() as tx:  # an index under way for another embedder is given up
-                staged_segments.forget_others(tx, wanted)
-        for path in segments.stray_files(index, spared):
-            log.info("removed %s, a segment that was never committed", path.name)
-            path.unlink()
+        others = spared != set(staged_segments.names(records))
+        living = records.ids_of(f"SELECT id {LIVING}")
+        with contextlib.suppress(DiskFull, DiskFailed):  # the next start does it
+            if others or len(living):
+                with records.write() as tx:  # an index for a third embedder is given up
+                    staged_segments.forget_others(tx, wanted)
+                    tx.execute(f"DELETE {LIVING}")
+            remove_strays(segments.stray_files(index, spared))
         index.append(*segments.from_hot(records.hot(), embedder.dims))
-        if records.value(f"SELECT count(*) {LIVING}"):
-            with records.write() as tx:
-                tx.execute(f"DELETE {LIVING}")
-        index.remove(records.tombstones())
+        index.remove(np.setdiff1d(records.tombstones(), living))
         if self._damaged:
             with contextlib.suppress(NimadError, OSError):  # a full disk: `follow` does it later
                 self._retire_damaged()
@@ -199,7 +206,7 @@ class SemanticIndex(Projection):
 
         Raises ConfigError, EmbedderMissing, TableDamaged: nothing has changed then.
         """
-        wanted = get_embedder(config["embedder"], config)
+        wanted = _embedder(config["embedder"], config)
         with self._lock:
             self._config = config
             self._health.restore("embedder")
@@ -276,7 +283,8 @@ class SemanticIndex(Projection):
             self.unencoded_ids = [*self.unencoded_ids, *ids]
             return
         self.index.append(np.array(ids, np.int64), rows)
-        self._late.update(segments.to_hot(ids, rows))
+        if not written:  # else all of these were
+            self._late.update(segments.to_hot(ids, rows))
         for number in written:
             self._late.pop(number, None)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nimad.disk.durable import make_directory, own_files, sweep_temporary
 from nimad.disk.failures import check_writable, disk_errors
-from nimad.errors import RecordsDamaged, StateBusy, StateUnusable
+from nimad.errors import DiskReadOnly, RecordsDamaged, StateBusy, StateUnusable
 from nimad.graph.limits import FILES as GRAPH_FILES
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ PARTS = {
 }
 """Directories, and the names in them of files that a crash may leave half written.  Other files
 are not nimad's: a disk that is mounted there has its lost+found."""
-LOCK = "nimad.lock"
+LOCK, RECORDS = "nimad.lock", "records.sqlite"
 ORPHAN_SECONDS = 10.0
 """Longest wait for a lock whose holder is gone [s]."""
 FILES = r"columns\.nrc|records\.sqlite(-wal)?"
@@ -45,13 +45,19 @@ class StateLock:
     it was killed has them until it runs its program: that is waited for.  Source: flock(2).
     """
 
-    def __init__(self, state: Path) -> None:
-        """Raises StateBusy when another process owns `state`, StateUnusable."""
+    def __init__(self, state: Path, *, writable: bool = True) -> None:
+        """Raises StateBusy when another process owns `state`, StateUnusable.  Where it is not
+        `writable`, `nimad.lock` names nobody, and may be missing."""
         with contextlib.ExitStack() as undo:
             self._directory = _open(state, os.O_RDONLY | os.O_DIRECTORY, state)
             undo.callback(os.close, self._directory)
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-            self._file = _open(state / LOCK, flags, state)
+            if writable:
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+                self._file = _open(state / LOCK, flags, state)
+            elif (state / LOCK).exists():
+                self._file = _open(state / LOCK, os.O_RDONLY | os.O_NOFOLLOW, state)
+            else:
+                self._file = os.dup(self._directory)
             undo.callback(os.close, self._file)
             until = time.monotonic() + ORPHAN_SECONDS
             for descriptor in (self._file, self._directory):
@@ -74,7 +80,9 @@ class StateLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
+            with contextlib.suppress(IsADirectoryError):
+                return os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
+            return ""
         except OSError:
             if descriptor == self._file:
                 raise
@@ -98,12 +106,28 @@ def _open(path: Path, flags: int, state: Path) -> int:
 def prepare_state(state: Path) -> None:
     """Make the state directory and its parts (mode 0700, durable).
 
-    Raises DiskFull, DiskReadOnly, DiskFailed when the disk refuses; StateUnusable when that cannot
-    be otherwise, and when the directory belongs to another user or everybody may write to it: the
-    memories in it could be read, changed or replaced by others.
+    Raises DiskFull, DiskReadOnly, DiskFailed when the disk or the directory refuses; StateUnusable
+    when that cannot be otherwise, and as `check_owner`.
     """
     try:
         make_directory(state)
+        check_owner(state)
+        check_writable(state)
+        with disk_errors(f"{state} cannot be used"):
+            for part in PARTS:
+                make_directory(state / part)
+    except OSError as error:
+        raise StateUnusable(state=state, detail=f"{error.filename}: {error.strerror}") from error
+    if not os.access(state, os.W_OK | os.X_OK):
+        if (state / RECORDS).exists():
+            raise DiskReadOnly(detail=f"{state} may not be written to: its mode or attributes")
+        raise StateUnusable(state=state, detail="no permission to write there")
+
+
+def check_owner(state: Path) -> None:
+    """Raises StateUnusable when it belongs to another user or everybody may write to it: the
+    memories in it could be read, changed or replaced by others."""
+    try:
         found = state.stat()
         if found.st_uid != os.geteuid():
             detail = f"it belongs to {_user(found.st_uid)}, and this is {_user(os.geteuid())}"
@@ -112,26 +136,20 @@ def prepare_state(state: Path) -> None:
             mode = stat.S_IMODE(found.st_mode)
             detail = f"everybody may write to it (mode {mode:04o}); chmod 0700 closes it"
             raise StateUnusable(state=state, detail=detail)
-        check_writable(state)
-        with disk_errors(f"{state} cannot be used"):
-            for part in PARTS:
-                make_directory(state / part)
     except OSError as error:
         raise StateUnusable(state=state, detail=f"{error.filename}: {error.strerror}") from error
-    if not os.access(state, os.W_OK | os.X_OK):
-        raise StateUnusable(state=state, detail="no permission to write there")
 
 
 def check_records(state: Path) -> None:
     """Raises RecordsDamaged when the records are gone and what was made of them is there: a new
     store would hide that.  (A restore that was interrupted leaves neither.)"""
-    if (state / "records.sqlite").exists():
+    if (state / RECORDS).exists():
         return
     left = [path for part in ("words", "blocks") for path in own_files(state / part, PARTS[part])]
     if left:
         told = f"the file is missing, and {left[0].name} says that there were some"
         found = f"{told}; e2fsck puts what it finds into lost+found"
-        raise RecordsDamaged(path=state / "records.sqlite", detail=found)
+        raise RecordsDamaged(path=state / RECORDS, detail=found)
     log.info("there are no memories in %s yet", state)
 
 

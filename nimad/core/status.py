@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -126,4 +125,6 @@ def disk(store: MemoryStore) -> dict[str, int]:
             parts[projection.name] = 0
     others = {"snapshots": "snapshots", "aside": "aside", "log": "migration.log"}
     parts |= {name: size_of(state / place) for name, place in others.items()}
+    import shutil
+
     return {**parts, "total": size_of(state), "free": shutil.disk_usage(state).free}

@@ -7,6 +7,7 @@ them, see nimad/core/projection.py.  This class ties them together; each verb is
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,11 +28,17 @@ from nimad.core.purge import Purge, Receipt
 from nimad.core.query_priority import SHORT_PAUSE, QueryPriority
 from nimad.core.semantic import BULK, SemanticIndex
 from nimad.core.setbacks import Setbacks
-from nimad.core.state_directory import StateLock, check_records, prepare_state, sweep
+from nimad.core.state_directory import (
+    StateLock,
+    check_owner,
+    check_records,
+    prepare_state,
+    sweep,
+)
 from nimad.core.under_way import UnderWay
 from nimad.core.words import WordsIndex
 from nimad.core.writer import DocumentName, Writer
-from nimad.disk.failures import disk_errors
+from nimad.disk.failures import disk_errors, refusal_beside
 from nimad.embed.base import Embedder
 from nimad.errors import DiskFailed, DiskFull, NimadError, NotFound
 from nimad.index.blocks import BlockIndex
@@ -39,6 +46,7 @@ from nimad.model import Answer, Filter, Hit, Memory, may_see
 from nimad.namespaces import Namespaces
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import Recall
+from nimad.store.fixed_records import FixedRecords
 from nimad.store.records import Records
 from nimad.store.relations import RelatedMemory, related_memories
 from nimad.store.transaction import Transaction
@@ -46,6 +54,8 @@ from nimad.words.index import TermIndex
 
 DISK = "disk"
 """Its name in `degraded`, while it is read-only or fails: what is remembered is refused then."""
+CUT = 256
+"""Memories that are cut into words between two looks whether a query waits: 3 ms [memories]."""
 CATCH_UP_SECONDS = 0.001
 """Time after which words and columns look whether a query waits [seconds]."""
 
@@ -73,6 +83,8 @@ class MemoryStore:
         self.clock = Clock(records)
         self.history = History(records, self.clock)
         records.on_trouble = self._disk_trouble
+        if records.refusal is not None:
+            self.health.fail(DISK, records.refusal.sentences)
         self.semantic = SemanticIndex(state, config, records, self.health, self.maintenance)
         self.dense = Hypervectors(state, records, self.health, self.maintenance)
         give_way = self.query_priority.yield_to_queries
@@ -86,7 +98,8 @@ class MemoryStore:
         for projection in self.projections:
             projection.open()
         self.writer = Writer(
-            records, self.clock, self.semantic, self.setbacks, self._stored, self._give_way
+            *(records, self.clock, self.semantic, self.setbacks),
+            *(self._stored, self.give_way, self.recall.spare),
         )
         self.integrity = Integrity(records, self.health, self.projections)
         self.purge = Purge(
@@ -94,20 +107,27 @@ class MemoryStore:
         )
 
     @classmethod
-    def open(cls, state: Path, config: Config) -> MemoryStore:
+    def open(cls, state: Path, config: Config, refusal: NimadError | None = None) -> MemoryStore:
         """Take the directory (made when missing), recover what a crash left.
 
         Raises StateBusy when another process owns it, StateUnusable, StateTooNew, RecordsDamaged;
         DiskFull, DiskReadOnly, DiskFailed: then it may be tried again; ConfigError,
         EmbedderMissing, TableDamaged while there are no vectors yet.
+
+        With `refusal`, why the disk takes no writes, it is only read, and each write is refused
+        (`store.fixed_records`).  Raises `refusal` also when it must be brought up to date first.
         """
-        prepare_state(state)
+        (prepare_state if refusal is None else check_owner)(state)
         with disk_errors(f"{state} cannot be opened"), contextlib.ExitStack() as undo:
-            lock = StateLock(state)
+            lock = StateLock(state, writable=refusal is None)
             undo.callback(lock.release)
-            sweep(state)
             check_records(state)
-            records = Records.open(state / "records.sqlite")
+            path = state / "records.sqlite"
+            if refusal is None:
+                sweep(state)
+                records = Records.open(path)
+            else:
+                records = FixedRecords.open_fixed(path, refusal)
             undo.callback(records.close)
             with told_as_damage(records):
                 store = cls(state, config, lock, records)
@@ -116,6 +136,15 @@ class MemoryStore:
                 store.semantic.complete(store.recall.every_id())
             undo.pop_all()
         return store
+
+    def takes_writes(self) -> bool:
+        """Whether the disk that refused writes at the start would not now."""
+        path = self.records.path
+        try:
+            prepare_state(self.state)
+            return os.access(path, os.W_OK) and refusal_beside(path) is None
+        except NimadError:
+            return False
 
     def close(self) -> None:
         """Write what is kept in RAM and give the directory free."""
@@ -187,16 +216,26 @@ class MemoryStore:
         """
         return self.writer.capture(turns)
 
-    def _stored(self, memories: int) -> None:
+    def _stored(self, memories: Sequence[Memory]) -> None:
         """Memories were stored.  Of many, words and columns learn here: the next query, which would
         have to otherwise, then takes no longer than usual."""
         self.on_change()
-        if memories >= BULK:
-            with contextlib.suppress(NimadError):  # they are stored; a query tells what is wrong
-                while self.recall.follow(CATCH_UP_SECONDS):
-                    self._give_way()
+        if len(memories) < BULK:
+            return
+        try:
+            for first in range(0, len(memories), CUT):
+                self.give_way()
+                part = memories[first : first + CUT]
+                self.terms.add_ahead([each.id for each in part], [each.text for each in part])
+            while self.recall.follow(CATCH_UP_SECONDS):
+                self.give_way()
+        except NimadError:  # they are stored; a query tells what is wrong
+            pass
+        finally:
+            self.recall.spare(0, 0)
 
-    def _give_way(self) -> None:
+    def give_way(self) -> None:
+        """Wait for the queries under way, a little: for long work for a client."""
         self.query_priority.yield_to_queries(SHORT_PAUSE)
 
     def forget(

@@ -23,7 +23,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +32,11 @@ from nimad import heap
 from nimad.core.health import Health
 from nimad.core.projection import Problem, Projection
 from nimad.core.segments import next_name
-from nimad.disk.durable import crash_point, fsync_dir, own_files, set_aside, size_of
+from nimad.disk.durable import crash_point, fsync_dir, own_files, remove_strays, set_aside, size_of
 from nimad.errors import FormatCorrupt, NimadError, RecordsDamaged, WordsDamaged
 from nimad.recall.ranking import Recall
 from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
-from nimad.store.schema import connect
 from nimad.store.words import drop_former, texts_between
 from nimad.text import FORM
 from nimad.words import writer
@@ -94,10 +93,8 @@ class WordsIndex(Projection):
         """Map the listed files; what a crash left is removed, what is damaged set aside."""
         kept = self._open_listed()
         named = {segment.name for segment in kept}
-        for path in own_files(self._directory, rf"{PREFIX}-\d+{SUFFIX}"):
-            if path.name.removesuffix(SUFFIX) not in named:
-                log.info("removed %s, a file of words that does not count", path.name)
-                path.unlink()
+        found = own_files(self._directory, rf"{PREFIX}-\d+{SUFFIX}")
+        remove_strays(path for path in found if path.name.removesuffix(SUFFIX) not in named)
         self._terms.restart(kept, complete=True)
         sql = "SELECT count(*) FROM (SELECT 1 FROM memories WHERE id > ? LIMIT ?)"
         if self._records.value(sql, (self._terms.covered, TAIL + 1)) > TAIL:
@@ -122,7 +119,8 @@ class WordsIndex(Projection):
                 log.error("the words in %s: %s", path.name, error.message)
                 self._damaged = True
                 if path.exists():
-                    set_aside(path, self._aside)
+                    with suppress(OSError):  # no place there; as good where it is
+                        set_aside(path, self._aside)
                 break
             kept.append(segment)
         return kept
@@ -261,8 +259,7 @@ class WordsIndex(Projection):
         writer.write_file(self._path(name), writer.of_segments(parts, alive))
         crash_point("words.written")
         made = Segment.open(self._path(name))
-        assert made.container is not None
-        made.container.give_back()  # what was read to compare checksums
+        made.give_back()  # what was read to compare checksums
         return [made]
 
     def _alive(self, first: int, last: int) -> Ids:
@@ -325,7 +322,7 @@ class WordsIndex(Projection):
                     segment.container.verify()
             seen = self._terms.seen  # first, for what comes meanwhile is in the parts before that
             parts = [*self._terms.sealed, *self._terms.freeze()]
-            with closing(connect(self._records.path, readonly=True)) as reader:
+            with closing(self._records.connect_reader()) as reader:
                 reader.execute("BEGIN")  # ids and texts are of one moment
                 sql = "SELECT id, CAST(ifnull(text, '') AS TEXT) FROM memories WHERE id <= ?"
                 rows = reader.execute(f"{sql} ORDER BY id", (seen,))

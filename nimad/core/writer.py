@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from nimad.core.accesses import Accesses
 from nimad.core.capture import Capture, CapturedTurn, StoredTurn
 from nimad.core.clock import Clock
-from nimad.core.semantic import SemanticIndex
+from nimad.core.semantic import BULK, SemanticIndex
 from nimad.core.setbacks import Setbacks
 from nimad.core.validate import check_memory
 from nimad.errors import UsageError
@@ -24,8 +25,9 @@ DocumentName: TypeAlias = tuple[str, str]
 
 
 class Writer:
-    """What a `MemoryStore` stores goes through here; `on_stored` is called after each
-    commit with the number of memories, `give_way` now and then before one."""
+    """What a `MemoryStore` stores goes through here; `on_stored` is called after each commit with
+    the memories, `give_way` now and then before one, and `spare` (of `Recall`) right after that of
+    BULK memories and more, whose client is told only after `on_stored`."""
 
     def __init__(
         self,
@@ -33,11 +35,13 @@ class Writer:
         clock: Clock,
         semantic: SemanticIndex,
         setbacks: Setbacks,
-        on_stored: Callable[[int], None],
+        on_stored: Callable[[Sequence[Memory]], None],
         give_way: Callable[[], object],
+        spare: Callable[[int, int], None],
     ) -> None:
         self._records, self.clock, self._semantic = records, clock, semantic
         self._setbacks, self._on_stored, self._give_way = setbacks, on_stored, give_way
+        self._spare = spare
         self.accesses = Accesses()
 
     def remember(
@@ -96,6 +100,7 @@ class Writer:
         with self._records.write_jointly() as tx:
             if embedder is not self._semantic.embedder:  # a rebuild swapped it meanwhile
                 _, rows = self._semantic.encode(texts)
+            before = tx.last_change()
             added = add(tx)
             ids = [memory.id for memory in added]
             chosen = [places[id(memory)] for memory in added]
@@ -111,9 +116,11 @@ class Writer:
                     self._semantic.index.remove(np.array(removed, np.int64))
 
             tx.after_commit(show)
+            if len(ids) >= BULK and not removed:
+                tx.after_commit(partial(self._spare, before, tx.last_change()))
         if rows is not None and self._semantic.unencoded_ids:
             self._setbacks.clear(self._semantic.name)  # the embedder is back: wait no longer
-        self._on_stored(len(ids))
+        self._on_stored(added)
         return ids
 
 

@@ -328,13 +328,9 @@ def _shown(memory: JSON, most: int | None = None) -> JSON:
     if most is not None and len(shown["text"]) > most:
         shown |= {"text": f"{shown['text'][:most]} …", "cut": True}
     if (timestamp := memory.get("timestamp")) is not None:
-        from datetime import datetime
+        from nimad.times import local, local_zone
 
-        try:  # in this machine's zone
-            moment = datetime.fromtimestamp(timestamp / 1000).astimezone()
-            shown["when"] = moment.isoformat(timespec="seconds")
-        except (ValueError, OverflowError, OSError):  # no calendar has it
-            pass
+        shown["when"] = local(timestamp, local_zone()).isoformat(timespec="seconds")
     if memory["namespace"] != "default":
         shown["namespace"] = memory["namespace"]
     if "score" in memory:

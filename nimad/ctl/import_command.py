@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn
 
 from nimad import human
 from nimad.ctl.arguments import (
@@ -25,7 +25,7 @@ from nimad.ctl.arguments import (
     shown_path,
 )
 from nimad.ctl.client import Client
-from nimad.ctl.screen import Progress, Screen, json_bytes
+from nimad.ctl.screen import Progress, Screen
 from nimad.dataclass import dataclass
 from nimad.errors import (
     BadRecord,
@@ -46,7 +46,7 @@ from nimad.limits import (
 )
 from nimad.times import name_to_hand_over, sentences
 
-BATCH_BYTES = 900_000
+BATCH_BYTES = 200_000
 """Size of the memories of a batch, as JSON, unless one alone is larger [bytes]."""
 BATCH_NODES = MAX_NODES - 100
 """Number of values in a batch; each counts as many bytes as it may have there [values]."""
@@ -206,12 +206,11 @@ class _Import:
         """`1 memory`, `4,112 memories`."""
         return human.count(self.imported, "memory")
 
-    def _send(self, memories: list[Record], numbers: list[int]) -> None:
+    def _send(self, memories: list[bytes], numbers: list[int]) -> None:
         self.unsure = numbers[0], numbers[-1]
         where = f"{self.name}:{numbers[0]}"
         wishes = {"where": where, "namespace": self._namespace, "time_zone": name_to_hand_over()}
-        first = memories[0]
-        written = first if isinstance(first, bytes) else json_bytes(first)
+        written = memories[0]
         large = len(written) > MAX_PAYLOAD or count_nodes(written) > BATCH_NODES
         try:
             if len(memories) == 1 and large:  # no frame holds it: it goes as a file
@@ -221,7 +220,7 @@ class _Import:
                     size = len(written)
                     reply = self._client.call("import", file.fileno(), size=size, **wishes)
             else:
-                reply = self._client.call("import", memories=memories, **wishes)
+                reply = self._client.call("import", memories=json_list(memories), **wishes)
         except RemoteError:
             self.unsure = None
             raise
@@ -239,6 +238,11 @@ class _Import:
         self._progress.show(f"imported {self.count()}{share}")
 
 
+def json_list(values: list[bytes]) -> bytes:
+    """Values that are JSON already as a list of them."""
+    return b"[%s]" % b",".join(values)
+
+
 def _read_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
     """The same, each read while the one before is stored."""
     with ThreadPoolExecutor(1) as pool:
@@ -251,15 +255,12 @@ def _read_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
 # --- the lines ------------------------------------------------------------------------------------
 
 
-Record = dict[str, Any] | bytes
-"""A memory, or the line of one that is so large that only nimad parses it."""
-
-
 @dataclass
 class Batch:
-    """Memories and the lines they stand on, which are not always consecutive: blank ones count."""
+    """Memories as JSON, a large one as it was written, and the lines they stand on, which are not
+    always consecutive: blank ones count."""
 
-    memories: list[Record] = field(default_factory=list)
+    memories: list[bytes] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     bytes: int = 0
 
@@ -295,7 +296,7 @@ class LineReader:
         if batch.memories:
             yield batch
 
-    def _records(self) -> Iterator[tuple[Record, int]]:
+    def _records(self) -> Iterator[tuple[bytes, int]]:
         while line := self._read():
             self.number += 1
             if self.number < self._first:
@@ -317,7 +318,7 @@ class LineReader:
         except OSError as error:
             raise InputUnusable(path=self._name, detail=error.strerror) from error
 
-    def _record(self, line: bytes) -> tuple[dict[str, Any], int]:
+    def _record(self, line: bytes) -> tuple[bytes, int]:
         try:
             memory = json.loads(
                 line.decode(), parse_constant=lambda name: self._refuse(f"{name} is not JSON")
@@ -338,7 +339,7 @@ class LineReader:
             self._refuse("it is not a JSON object")
         if len(encoded) > MAX_RECORD:
             self._refuse(f"the memory has {size(len(encoded))}; at most {size(MAX_RECORD)} fit")
-        return memory, max(len(encoded), (count_nodes(encoded) + 1) * BATCH_BYTES // BATCH_NODES)
+        return encoded, max(len(encoded), (count_nodes(encoded) + 1) * BATCH_BYTES // BATCH_NODES)
 
     def _refuse(self, detail: str) -> NoReturn:
         raise BadRecord(where=f"{self._name}:{self.number}", detail=detail) from None

@@ -15,6 +15,7 @@ container find that out when the file is read.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import signal
@@ -26,6 +27,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nimad.disk.failures import disk_errors
+
+log = logging.getLogger(__name__)
 
 Buffer = bytes | bytearray | memoryview
 
@@ -144,6 +147,15 @@ def sweep_temporary(directory: Path, form: str = ".*") -> list[str]:
     return [path.name for path in leftovers]
 
 
+def remove_strays(paths: Iterable[Path]) -> None:
+    """At a start: delete files that nothing names, which a crash left before it committed them.
+    One that the disk does not let go stays for the next start."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
+            log.info("removed %s, which was never committed", path)
+
+
 def set_aside(path: Path, aside: Path) -> Path:
     """Move a damaged file or directory into `aside`, under a name that is free; return where.  Both
     must be on one file system.  A crash leaves it at the old place or at the new one."""
@@ -159,10 +171,11 @@ def set_aside(path: Path, aside: Path) -> Path:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of the files below a directory; 0 where there is nothing."""
-    if path.is_dir():
-        return sum(size_of(Path(entry)) for entry in os.scandir(path))
+    """Bytes of a file, or of the files below a directory; 0 where there is nothing, or what is not
+    ours to read: root's lost+found in a state directory that is a disk of its own."""
     try:
+        if path.is_dir():
+            return sum(size_of(Path(entry)) for entry in os.scandir(path))
         return path.stat().st_size
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return 0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +86,9 @@ class Embedder(ABC):
         """The embedder as configured.  Raises ConfigError, TableDamaged, EmbedderMissing."""
         return cls()
 
+    def use(self, kernels: Any) -> None:  # noqa: B027 - most embedders have no use for them
+        """Take what reads texts faster, a `nimad.embed.vocabulary.TextSums`; no row changes."""
+
     def rest(self) -> None:  # noqa: B027 - most embedders have nothing to give back
         """Give memory back that the next call of `embed` can have again."""
 
@@ -118,6 +122,13 @@ def unit_rows(sums: NDArray[np.float64]) -> NDArray[np.float32]:
     Args:
         sums: float64[n, dims], dims <= 512; whole numbers.  Overwritten.
     """
+    if len(sums) == 1:  # a question: what follows takes twice as long
+        total = sums[0]
+        _, exponent = math.frexp(np.abs(total).max())
+        total *= math.ldexp(1.0, _BITS - exponent)
+        np.rint(total, out=total)
+        row: NDArray[np.float32] = (total / (math.sqrt(total @ total) or 1.0)).astype(np.float32)
+        return row[None]
     _, exponents = np.frexp(np.abs(sums).max(axis=1, initial=0.0))
     sums *= np.ldexp(1.0, _BITS - exponents)[:, None]
     np.rint(sums, out=sums)

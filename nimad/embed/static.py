@@ -21,7 +21,8 @@ from nimad.embed.features import HASHED, add_features, spelt_as
 from nimad.embed.languages import ENTRY, Reader
 from nimad.embed.lexicon import SHARES, WHOLE, read_lexicon
 from nimad.embed.table import read_table
-from nimad.embed.wordpiece import WordPiece
+from nimad.embed.vocabulary import TextSums, Vocabulary
+from nimad.embed.wordpiece import TokenLines, WordPiece
 from nimad.text import composed
 
 TABLE = Path(__file__).parent / "data" / "static.tokens"
@@ -31,6 +32,8 @@ RULES = 2
 
 _STEP = 1024
 _SPELT_KEPT = 2048
+_PLAIN = 1 << 16
+"""Length of the longest text that is handed to the kernel [characters]."""
 
 
 class StaticEmbedder(Embedder):
@@ -53,6 +56,7 @@ class StaticEmbedder(Embedder):
         self._entries = lexicon.entries
         self._spell = lru_cache(maxsize=_SPELT_KEPT)(self._read_word)
         self._unmap = (table.unmap, lexicon.unmap)
+        self._kernels: TextSums | None = None
 
     @cached_property
     def wordpiece(self) -> WordPiece:  # type: ignore[override]
@@ -62,6 +66,15 @@ class StaticEmbedder(Embedder):
     @cached_property
     def _reader(self) -> Reader:
         return Reader(self.wordpiece, self._first, self._lexicon)
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary | None:
+        lines, rows, weights = TokenLines.of(self._table.tokens), self._rows, self._table.weights
+        return Vocabulary.of(self.wordpiece, lines, self._lexicon.votes, rows, weights, WHOLE)
+
+    def use(self, kernels: TextSums) -> None:
+        """See `nimad.embed.base.Embedder`."""
+        self._kernels = kernels
 
     def spell(self, word: str) -> Spelt:
         """See `nimad.embed.base.Embedder`; a word of the lexicon is as rare as the English one."""
@@ -79,6 +92,19 @@ class StaticEmbedder(Embedder):
 
     def _add(self, texts: Sequence[str], sums: NDArray[np.float64]) -> None:
         """Put the sums of texts into zero rows; few of their tokens at a time are in memory."""
+        if self._kernels is not None and self._vocabulary is not None:
+            plain = [t.encode() if len(t) <= _PLAIN and t.isascii() else b"" for t in texts]
+            read = self._kernels.text_sums(plain, self._vocabulary, sums)
+            if not read.all():
+                left = np.flatnonzero(~read)
+                rest = np.zeros((len(left), DIMS), np.float64)
+                self._add_read([texts[place] for place in left.tolist()], rest)
+                sums[left] = rest
+        else:
+            self._add_read(texts, sums)
+
+    def _add_read(self, texts: Sequence[str], sums: NDArray[np.float64]) -> None:
+        """The same of texts that are read here."""
         found: list[NDArray[np.int64]] = []
         held = done = 0
         for place, text in enumerate(texts, 1):

@@ -15,7 +15,6 @@ The vocabulary is held in flat arrays: some 30 bytes a token where a dict of str
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -75,11 +74,22 @@ class WordPiece:
         padded = np.append(lines.data, np.zeros(2, np.uint8))
         tails = (padded[lines.starts] == _TAIL[0]) & (padded[lines.starts + 1] == _TAIL[1])
         tails &= lines.ends - lines.starts > 1
-        self._heads, self._tails = (
-            _Pieces(lines, np.flatnonzero(~tails), 0, first),
-            _Pieces(lines, np.flatnonzero(tails), 2, first),
+        self._first, self._heads, self._tails = (
+            first,
+            _Pieces(lines, np.flatnonzero(~tails), 0),
+            _Pieces(lines, np.flatnonzero(tails), 2),
         )
-        self._longest = max(self._heads.longest, self._tails.longest)
+        self.longest = max(self._heads.longest, self._tails.longest)
+
+    @property
+    def heads(self) -> NDArray[np.int32]:
+        """The table of the tokens that begin a word, see `nimad.embed.vocabulary.Vocabulary`."""
+        return self._heads.slots
+
+    @property
+    def tails(self) -> NDArray[np.int32]:
+        """That of those that continue one."""
+        return self._tails.slots
 
     def words(self, text: str) -> list[str]:
         """The words, punctuation marks and ideographs of a text, in the vocabulary's spelling."""
@@ -89,18 +99,18 @@ class WordPiece:
         """The ids of one of `words`; (UNKNOWN,) when it cannot be spelt."""
         whole = self._heads.get(word)
         if whole is not None:
-            return (whole,)
+            return (whole + self._first,)
         if len(word) > LONGEST_WORD:
             return (UNKNOWN,)
         start, found, table = 0, [], self._heads
         while start < len(word):
-            for end in range(min(len(word), start + self._longest), start, -1):
+            for end in range(min(len(word), start + self.longest), start, -1):
                 piece = table.get(word[start:end])
                 if piece is not None:
                     break
             else:
                 return (UNKNOWN,)
-            found.append(piece)
+            found.append(piece + self._first)
             start, table = end, self._tails
         return tuple(found)
 
@@ -147,24 +157,25 @@ class TokenLines(Sequence[str]):
 class _Pieces:
     """Some of the tokens; is a piece of text one of them?  A table of slots, probed in a row."""
 
-    def __init__(self, lines: TokenLines, picked: NDArray[np.int64], skip: int, first: int) -> None:
+    def __init__(self, lines: TokenLines, picked: NDArray[np.int64], skip: int) -> None:
         """`picked`: places of tokens in `lines`, whose first `skip` bytes do not count."""
-        self._data = lines.data.tobytes()
-        self._starts = array("i", (lines.starts[picked] + skip).astype(np.int32).tobytes())
-        self._ends = array("i", lines.ends[picked].astype(np.int32).tobytes())
-        self._ids = array("i", (picked + first).astype(np.int32).tobytes())
+        self._skip = skip
         self._mask = (4 << len(picked).bit_length() - 1) - 1
         hashes = _crc32_of_each(lines.data, lines.starts[picked] + skip, lines.ends[picked])
-        self._slots = array("i", _probed(hashes, self._mask).tobytes())
+        places = np.append(picked, -1).astype(np.int32)  # the last one for free slots
+        self.slots = places[_probed(hashes, self._mask)]
+        self._slots, self._data = self.slots.data, lines.data.data
+        self._starts, self._ends = lines.starts.data, lines.ends.data
         self.longest = int((lines.ends - lines.starts)[picked].max(initial=skip + 1)) - skip
 
     def get(self, piece: str) -> int | None:
-        """The id of a token, or None."""
+        """The place of a token in the lines, or None."""
         key = piece.encode("utf-8", "surrogatepass")
         slot = crc32(key) & self._mask
         while (number := self._slots[slot]) >= 0:
-            if self._data[self._starts[number] : self._ends[number]] == key:
-                return self._ids[number]
+            if self._data[self._starts[number] + self._skip : self._ends[number]] == key:
+                found: int = number
+                return found
             slot = (slot + 1) & self._mask
         return None
 

@@ -89,10 +89,11 @@ class GraphDatabase:
         self._closer: threading.Timer | None = None
         self.seal: Seal | None = None
 
-    def open(self) -> None:
-        """Look at what is there; remove what a crash, another engine or version left."""
-        make_directory(self._files.directory)
-        self._files.sweep()
+    def open(self, *, sweep: bool = True) -> None:
+        """Look at what is there; `sweep`: remove what a crash, another engine or version left."""
+        if sweep:
+            make_directory(self._files.directory)
+            self._files.sweep()
         self.seal = self._files.seal()
 
     @property

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from nimad.disk.durable import crash_point, fsync_dir, own_files
 from nimad.errors import NimadError, NotFound
-from nimad.index.kernels.contract import MOST_DIMS
+from nimad.index.kernels.contract import MOST_DIMS, Kernels
 from nimad.index.kernels.loader import load_kernels
 from nimad.index.located import Located
 from nimad.index.merge import MergedRows, kept_book
@@ -34,7 +34,7 @@ from nimad.index.params import BlockParams, Damage, SegmentInfo
 from nimad.index.quantise import Ids, Query, Scores, Vectors, quantise_rows
 from nimad.index.rowsets import distinct
 from nimad.index.segment import SUFFIX, Sealed, Segment
-from nimad.index.view import FilterCache, Found, Search, View
+from nimad.index.view import BegunSearch, FilterCache, Found, Search, View
 from nimad.index.writer import MemoryRows, write_segment
 
 __all__ = ["BlockIndex", "BlockParams", "Damage", "SegmentInfo"]
@@ -62,11 +62,14 @@ class BlockIndex:
         self.directory = directory
         self.dims = dims
         self.params = params
-        self._kernels = load_kernels()
         self._view = View()
         self._filters = FilterCache()
         self._writing = threading.Lock()
         self._known: set[str] = set()  # listed but damaged, or written and not yet published
+
+    @property
+    def _kernels(self) -> Kernels:
+        return load_kernels()  # what no start waits for: it checks whether they are right
 
     @property
     def kernels(self) -> str:
@@ -212,8 +215,15 @@ class BlockIndex:
         asked = query if isinstance(query, Query) else Query.of(query, self.dims)
         if asked is None or k <= 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        search = Search(self._kernels, self.params, asked, k, allowed, self._filters, effort)
-        return search.run(self._view)
+        begun = self.begin_search(asked, k, allowed, effort)
+        return begun.result(begun.work())
+
+    def begin_search(
+        self, query: Query, k: int, allowed: Ids | None = None, effort: float = 1.0
+    ) -> BegunSearch:
+        """The same search, prepared, for a `k` of 1 at least."""
+        search = Search(self._kernels, self.params, query, k, allowed, self._filters, effort)
+        return search.begin(self._view)
 
     def scores(self, query: Scores | Query, ids: Ids) -> Scores:
         """The cosine of each of `ids: int64[m]` with `query: float32[dims]`: float32[m].

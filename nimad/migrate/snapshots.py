@@ -13,15 +13,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from nimad.core.store import MemoryStore
-from nimad.disk.durable import crash_point, fsync_dir, own_files
+from nimad.disk.durable import crash_point, fsync_dir, own_files, remove_strays
 from nimad.disk.failures import disk_errors
 from nimad.disk.handed_over import check_handed_over
 from nimad.errors import DiskFull, NotFound, SourceChanged, SourceCorrupt, SourceUnsupported
@@ -45,6 +43,9 @@ def received(store: MemoryStore, fd: int, asked: AttachRequest) -> Iterator[Path
     SourceUnsupported, UsageError when the descriptor is no ordinary file that can be read,
     SourceChanged when it is not what was promised, DiskFull.
     """
+    import shutil
+    import tempfile
+
     from nimad.legacy.snapshot_kinds import SUFFIXES
     from nimad.legacy.source import REFUSALS
 
@@ -101,7 +102,7 @@ def delete(store: MemoryStore, name: str) -> int:
 
 
 def sweep(store: MemoryStore) -> list[str]:
-    """Remove snapshots that no source names; the names removed.
+    """Remove snapshots that no source names; their names.
 
     Only files that this process may have made; none at all where a link stands in place of the
     directory, because it may lead to databases of others.
@@ -110,8 +111,7 @@ def sweep(store: MemoryStore) -> list[str]:
     named = {source.snapshot for source in sources.all_sources(store.records)}
     found = [] if directory.is_symlink() else own_files(directory, OWN_NAME)
     strays = [p for p in found if p.name not in named and p.stat().st_uid == os.geteuid()]
-    for path in strays:
-        path.unlink()
+    remove_strays(strays)
     return [path.name for path in strays]
 
 

@@ -1,15 +1,28 @@
 """The columns in a file, so that a start need not read every memory: a projection, never the truth.
 
-It is a container (see `nimad.disk.container`) of format "columns", version 7, little-endian:
+It is a container (see `nimad.disk.container`) of format "columns", version 8, little-endian.  Each
+column has the narrowest type that holds its values, which the length of its region tells: bytes for
+each of n rows.
 
-    region    type           content
-    --------  -------------  ----------------------------------------------------------------
-    state     int64[4]       number of the last change in it, rows, dead rows, highest code of a
-                             subject + 1
-    sessions  int64[s, 3]    namespace, conversation, session (ids of names; -1: none) by code
-    subjects  int64[k, 2]    for each spelling in `who`: the id of a memory that has it, its code
-    order     uint32[n]      the rows in the order of their fingerprints
-    (column)  see `columns`  each column but `length`, one region each
+    region    type              content
+    --------  ----------------  -------------------------------------------------------------
+    state     int64[6]          number of the last change in it, rows, dead rows, highest code of a
+                                subject + 1, id of the first row, base of the times
+    sessions  int32[s, 3]       namespace, conversation, session (ids of names; -1: none) by code
+    subjects  int64[k, 2]       for each spelling in `who`: the id of a memory that has it, its code
+    order     uint32[n]         the rows in the order of their fingerprints
+    (field)   see `KIND`        for each kind its namespace, layer and so on, one region each
+    kind      uint8, 16, 32[n]  the kind of each row
+    T.of      int32, float32    of T, which is session, who or importance: the values; absent where
+                                T has the values themselves
+    T         uint8, uint16[n]  their places there, or int32, float32[n]
+    id        uint32, int64[n]  absent where each id follows the one before it
+    time_high uint8, uint16[n]  epoch milliseconds, less the base, without the lower 32 bits; absent
+                                where `time` has them whole
+    time      uint32, int64[n]  the lower 32 bits; 0 in both is no date
+    before    int32[n]          the row of the neighbour in the session, or -1; `after` alike
+    words     uint8, uint16[n]  length of the text
+    print     int64[n]          fingerprint of the text, 0 of what is forgotten
 
 No text is in it: names are read from the records again.  Texts are there as fingerprints, which is
 why a purge deletes the file.  A file that is behind the change log still counts: what came and went
@@ -26,7 +39,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -39,13 +51,14 @@ from nimad.disk.container import Container, write_container
 from nimad.disk.durable import crash_point, fsync_dir
 from nimad.disk.private_map import map_rows
 from nimad.errors import FormatCorrupt, FormatTooNew, FormatTooOld
-from nimad.recall.columns import SAVED, Columns
+from nimad.recall.columns import KIND, TABLES, Columns, Packed
+from nimad.recall.narrow import Coded, Ids
 from nimad.recall.subjects import Subjects
 from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
 
-FORMAT, VERSION = "columns", 7
+FORMAT, VERSION = "columns", 8
 KEEP_ROWS = 1000
 """Rows that must have changed before the file of a small store is written anew."""
 KEEP_SHARE = 8
@@ -58,39 +71,51 @@ DIGEST = "columns"
 """The key in `meta` of the file that counts."""
 
 
+WIDTHS: dict[str, tuple[Any, ...]] = {
+    "order": (np.uint32,),
+    "kind": (np.uint8, np.uint16, np.uint32),
+    "session": (np.uint8, np.uint16, np.int32),
+    "who": (np.uint8, np.uint16, np.int32),
+    "importance": (np.uint8, np.uint16, np.float32),
+    "id": (np.uint32, np.int64),
+    "time_high": (np.uint8, np.uint16),
+    "time": (np.uint32, np.int64),
+    "before": (np.int32,),
+    "after": (np.int32,),
+    "words": (np.uint8, np.uint16),
+    "print": (np.int64,),
+}
+"""The types that a column may have."""
+_MISSING = {"id", "time_high"}
+"""Columns that a file need not have."""
+
+
 @dataclass(frozen=True)
 class Saved:
-    """What is in the file: see its regions; `columns` by name, `subjects` as (name, code)."""
+    """What is in the file: see its regions; `subjects` as (name, code)."""
 
     seen: int
-    count: int
     dead: int
     next_code: int
-    sessions: NDArray[np.int64]
     subjects: list[tuple[str, int]]
-    columns: Mapping[str, NDArray[Any]]
-    order: NDArray[np.uint32]
+    packed: Packed
+
+    @property
+    def count(self) -> int:
+        """Of the rows."""
+        return self.packed.count
 
     @classmethod
     def of(cls, columns: Columns) -> Saved:
-        """A copy of everything but the lengths; what is forgotten leaves no trace in it."""
-        copied = {name: getattr(columns, name).copy() for name in SAVED}
-        copied["print"][~columns.alive] = 0
-        return cls(
-            seen=columns.seen,
-            count=columns.count,
-            dead=columns.dead,
-            next_code=columns.subjects.next_code,
-            sessions=columns.session_keys.copy(),
-            subjects=columns.subjects.spellings(),
-            columns=copied,
-            order=np.argsort(copied["print"], kind="stable").astype(np.uint32),
-        )
+        """A copy of everything but the lengths."""
+        subjects = columns.subjects
+        known = subjects.next_code, subjects.spellings()
+        return cls(columns.seen, columns.dead, *known, columns.packed())
 
     def restore(self, columns: Columns) -> None:
         """Fill columns with it, in place of reading the memories."""
         columns.clear()
-        columns.adopt(self.columns, self.count, self.sessions, self.order)
+        columns.adopt(self.packed)
         columns.subjects = Subjects(self.subjects, self.next_code)
         columns.seen, columns.dead, columns.changed = self.seen, self.dead, 0
 
@@ -111,7 +136,7 @@ class ColumnsCache:
         self._records = records
         self._columns = columns
         self._lock = threading.Lock()
-        self._written: tuple[str, int, NDArray[np.int64]] = ("", -1, np.zeros((0, 3), np.int64))
+        self._written = "", -1
         self.position: int | None = None
 
     def restore(self) -> None:
@@ -137,7 +162,7 @@ class ColumnsCache:
                 changed, version = columns.changed, columns.version
                 saved = Saved.of(columns)
             digest = save(self._path, self._records, saved)
-            self._written = digest, version, saved.sessions
+            self._written = digest, version
             columns.changed = max(0, columns.changed - changed)
             self.position = saved.seen
         return True
@@ -145,16 +170,14 @@ class ColumnsCache:
     def map_saved(self) -> None:
         """Let the columns lie in the file that was just written, unless they changed since; nothing
         may read them meanwhile."""
-        digest, version, sessions = self._written
+        digest, version = self._written
         columns = self._columns
         if self._path is None or version != columns.version:
             return
         try:
             container = Container.open(self._path, FORMAT, VERSION, VERSION)
             if container.digest == digest:
-                arrays = map_columns(container, columns.count)
-                order = arrays.pop("order")[: columns.count]
-                columns.adopt(arrays, columns.count, sessions, order)
+                columns.adopt(map_columns(container))
         except (FormatCorrupt, OSError) as error:  # they stay in memory
             log.warning("%s cannot be mapped: %s", self._path.name, error)
 
@@ -173,14 +196,18 @@ def save(path: Path, records: Records, saved: Saved) -> str:
     """Write the file and make it count; its id.  Raises DiskFull."""
     known = dict(records.rows("SELECT who, min(id) FROM memories WHERE who != '' GROUP BY who"))
     spelled = [(known[name], code) for name, code in saved.subjects if name in known]
-    state = np.array([saved.seen, saved.count, saved.dead, saved.next_code], "<i8")
-    regions = [
-        ("state", [state.tobytes()]),
-        ("sessions", [saved.sessions.astype("<i8").tobytes()]),
-        ("subjects", [np.array(spelled, "<i8").reshape(-1, 2).tobytes()]),
-        ("order", [saved.order.tobytes()]),
-        *((name, [array.tobytes()]) for name, array in saved.columns.items()),
-    ]
+    packed = saved.packed
+    state = [saved.seen, saved.count, saved.dead, saved.next_code, packed.first, packed.base]
+    arrays = {
+        "state": np.array(state, "<i8"),
+        "sessions": packed.sessions,
+        "subjects": np.array(spelled, "<i8").reshape(-1, 2),
+        "order": packed.order,
+        **{field: packed.tables["kind"][field] for field in KIND.names or ()},
+        **{f"{n}.of": table for n, table in packed.tables.items() if n != "kind"},
+        **packed.arrays,
+    }
+    regions = [(name, [array.tobytes()]) for name, array in arrays.items()]
     summary = write_container(path, FORMAT, VERSION, regions)
     crash_point("columns.written")
     with records.write() as tx:
@@ -188,18 +215,32 @@ def save(path: Path, records: Records, saved: Saved) -> str:
     return summary.digest
 
 
-def map_columns(container: Container, count: int) -> dict[str, NDArray[Any]]:
-    """The columns in a file as arrays of `count` rows with room for more, and `order`.  Raises
-    FormatCorrupt where they have other lengths, OSError."""
+def map_columns(container: Container) -> Packed:
+    """The columns in a file, with room for more rows.  Raises FormatCorrupt where they have other
+    lengths, OSError."""
+    _, count, _, _, first, base = _array(container, "state", np.int64).tolist()
     room = count + count // ROOM_SHARE + ROOM_ROWS
-    made = {}
-    for name, kind in {**SAVED, "order": np.uint32}.items():
-        if len(container.region(name)) != count * np.dtype(kind).itemsize:
+    arrays = {}
+    for name, kinds in WIDTHS.items():
+        if name in _MISSING and name not in container.regions:
+            continue
+        fitting = {count * np.dtype(kind).itemsize: kind for kind in kinds}
+        kind = fitting.get(len(container.region(name)))
+        if kind is None:
             detail = "its columns have different lengths"
             raise FormatCorrupt(path=container.path, detail=detail)
-        offset = container.regions[name].offset
-        made[name] = map_rows(container.path, offset, kind, count, room)
-    return made
+        arrays[name] = map_rows(container.path, container.regions[name].offset, kind, count, room)
+    order = arrays.pop("order")[:count]
+    fields = {field: _array(container, field, KIND[field]) for field in KIND.names or ()}
+    kinds_table = np.zeros(len(fields["alive"]), KIND)
+    for field, values in fields.items():
+        kinds_table[field] = values
+    tables = {"kind": kinds_table}
+    for name, (kind, _) in TABLES.items():
+        if f"{name}.of" in container.regions:
+            tables[name] = _array(container, f"{name}.of", kind)
+    sessions = _array(container, "sessions", np.int32).reshape(-1, 3)
+    return Packed(count, first, base, arrays, tables, sessions, order)
 
 
 def load(path: Path, records: Records) -> Saved | None:
@@ -213,26 +254,25 @@ def load(path: Path, records: Records) -> Saved | None:
             log.info("%s does not fit the records; the memories are read instead", path.name)
             return None
         container.verify()
-        seen, count, dead, next_code = _array(container, "state", np.int64).tolist()
+        seen, count, dead, next_code, *_ = _array(container, "state", np.int64).tolist()
         if seen > records.head():
             return None
-        columns = map_columns(container, count)
-        sessions = _array(container, "sessions", np.int64).reshape(-1, 3)
+        packed = map_columns(container)
         spelled = _array(container, "subjects", np.int64).reshape(-1, 2)
         # where the memory that stands for a spelling is gone, others of the same code are asked
         code_of = dict(spelled.tolist())
-        ids, who = columns["id"][:count], columns["who"][:count]
         sql = "SELECT min(id), who FROM memories WHERE id IN (SELECT value FROM json_each(?))"
         sql += " AND who != '' GROUP BY who"
         found = records.rows(sql, (json.dumps(list(code_of)),))
         lost = code_of.keys() - {number for number, _ in found}
         if lost:
+            who = Coded(packed.arrays["who"][:count], packed.tables.get("who"))[:]
+            ids = Ids(packed.arrays.get("id"), packed.first, count)[:count]
             others = ids[np.isin(who, [code_of[number] for number in lost])]
             code_of |= zip(ids.tolist(), who.tolist(), strict=True)
             found += records.rows(sql, (json.dumps(others.tolist()),))
         subjects = [(name, code_of[number]) for number, name in found]
-        order = columns.pop("order")[:count]
-        return Saved(seen, count, dead, next_code, sessions, subjects, columns, order)
+        return Saved(seen, dead, next_code, subjects, packed)
     except FormatTooOld:  # an upgrade
         log.info("%s is of an earlier nimad; the memories are read instead", path.name)
         return None
@@ -241,6 +281,6 @@ def load(path: Path, records: Records) -> Saved | None:
         return None
 
 
-def _array(container: Container, region: str, kind: type) -> NDArray[Any]:
+def _array(container: Container, region: str, kind: Any) -> NDArray[Any]:
     dtype = np.dtype(kind).newbyteorder("<")
     return np.frombuffer(container.region(region), dtype).astype(kind)

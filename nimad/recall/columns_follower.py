@@ -20,7 +20,7 @@ from nimad.store.bounded import rows_within
 from nimad.store.records import Records
 from nimad.words.index import TermIndex
 
-_PAGE, _PAGE_CHARS = 5000, 1_000_000
+_PAGE, _PAGE_CHARS = 5000, 250_000
 """Memories read by one statement, and the length of their texts [memories], [characters]."""
 _CHANGES = 100_000
 """Changes of the log read at once."""
@@ -49,10 +49,6 @@ class ColumnsFollower:
         self._terms = terms
         self._columns = columns
 
-    def stale(self) -> bool:
-        """Whether something changed since the last `sync`; 5 µs."""
-        return self._records.head() != self._columns.seen
-
     def sync(self, most: int = 1 << 60) -> bool:
         """Take over what changed since the last call; True when nothing is left.
 
@@ -75,7 +71,7 @@ class ColumnsFollower:
             last = int(self._records.value("SELECT max(id) FROM memories") or 0)
             if not self._read_new(last, most):
                 return False
-            gone = columns.id[columns.alive & ~np.isin(columns.id, self._records.ids())]
+            gone = columns.id[columns.alive[:] & ~np.isin(columns.id[:], self._records.ids())]
             self._remove([(number, number) for number in gone.tolist()])
             self._read_times(0, last)
             columns.seen = head
@@ -123,12 +119,11 @@ class ColumnsFollower:
             " WHERE id BETWEEN ? AND ? ORDER BY id"
         )
         found = np.array(self._records.rows(sql, (first, last)), np.int64).reshape(-1, 2)
-        found = found[np.isin(found[:, 0], columns.id)]
+        found = found[np.isin(found[:, 0], columns.id[:])]
         rows = columns.rows_of(found[:, 0])
         changed = columns.time[rows] != found[:, 1]
         if changed.any():
-            columns.touch(("time",), rows)
-            columns.time[rows] = found[:, 1]
+            columns.set_times(rows, found[:, 1])
             session_neighbours.link_all_rows(columns)
             columns.note_edit()
             columns.changed += int(np.count_nonzero(changed))
@@ -139,11 +134,11 @@ class ColumnsFollower:
         if not ranges or not columns.count:
             return
         first, last = np.array(ranges, np.int64).T
-        lows, highs = np.searchsorted(columns.id, first), np.searchsorted(columns.id, last, "right")
+        lows, highs = columns.id.searchsorted(first), columns.id.searchsorted(last, "right")
         doomed = np.zeros(columns.count, np.bool_)
         for low, high in zip(lows.tolist(), highs.tolist(), strict=True):
             doomed[low:high] = True
-        rows = np.flatnonzero(doomed & columns.alive)
+        rows = np.flatnonzero(doomed & columns.alive[:])
         if len(rows):
             columns.mark_dead(rows)
             session_neighbours.unlink_rows(columns, rows)

@@ -23,6 +23,7 @@ from nimad import when
 from nimad.dataclass import dataclass
 from nimad.datewords import DENSE_WEEKDAYS, MONTHS, SEASONS, WEEKDAYS
 from nimad.patterns import lazy_pattern
+from nimad.recall.narrow import Times
 from nimad.text import is_paired, tokens, words_of
 
 Ints = NDArray[np.int64]
@@ -195,11 +196,13 @@ def _parts(**given: str | None) -> list[Named]:
     ]
 
 
-def find_on_dates(times: Ints, dates: NamedDates, zone: tzinfo, mask: Flags) -> dict[str, Flags]:
-    """bool[n] for each part: which of `times: int64[n]` in the mask lie on what is named of it."""
+def find_on_dates(
+    times: Ints | Times, dates: NamedDates, zone: tzinfo, mask: Flags
+) -> dict[str, Flags]:
+    """bool[n] for each part: which of n times in the mask lie on what is named of it."""
     if not dates.parts:
         return {}
-    days = Days(times, zone)
+    days = Days(times[:], zone)
     return {part: days.on(part, named) & mask for part, named in dates.parts.items()}
 
 

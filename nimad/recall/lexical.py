@@ -38,7 +38,6 @@ PART = 3
 WIDE = 2
 """Rows of which the one is picked that shares most.  With 1 the ten best of 100,000 memories are
 .995 of those of scoring every row, with 2 .996, and no more with all."""
-_KERNELS = load_kernels()
 _NOBODY: tuple[Numbers, Counts] = (np.zeros(0, np.uint32), np.zeros(0, np.uint16))
 _SPARE: list[Floats] = []
 """Arrays of zeros for the next queries: new ones of a large store would be cleared by the kernel, a
@@ -92,7 +91,7 @@ class LexicalScores:
 
     def _shared_by(self, rows: Rows) -> Floats:
         sides = self.columns.before_parts, self.columns.after_parts
-        found = _KERNELS.shares(self.own, rows, *sides, self._shares)
+        found = load_kernels().shares(self.own, rows, *sides, self._shares)
         return found if self.scope.whole else found * self.scope.mask[rows]
 
     @property
@@ -132,7 +131,7 @@ class LexicalScores:
             inside = mask if inside is None else mask & inside
         columns = self.columns
         sides = columns.before_parts, columns.after_parts
-        found = _KERNELS.leaders(
+        found = load_kernels().leaders(
             self.own, self.rows, *sides, self._shares, inside, WIDE * count, count
         )
         if mask is None:
@@ -283,7 +282,7 @@ class _Sums:
         k1, b = self.scope.k1, self.scope.b
         weights = (k1 + 1, k1, 1 - b, b, self.scope.average)
         held, rarities = [each for each, _ in told], [rarity for _, rarity in told]
-        return _KERNELS.weigh(own, held, self.columns.word_parts, rarities, weights)
+        return load_kernels().weigh(own, held, self.columns.word_parts, rarities, weights)
 
     def rows(self) -> Numbers:
         """The rows with a score."""

@@ -19,8 +19,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import tzinfo
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -30,15 +31,13 @@ from nimad.index.blocks import BlockIndex
 from nimad.index.quantise import Ids
 from nimad.locks import ReadWriteLock
 from nimad.model import EVERYTHING, Filter, Hit, Memory, now_ms
-from nimad.recall import context, lexical
+from nimad.recall import context
 from nimad.recall.columns import Columns
 from nimad.recall.columns_cache import KEEP_CHANGES, ColumnsCache
 from nimad.recall.columns_follower import ColumnsFollower
 from nimad.recall.context import Passage
-from nimad.recall.evidence import Evidence
 from nimad.recall.query_context import STRICTNESS, QueryContext, Stopwatch
 from nimad.recall.scopes import Scopes
-from nimad.recall.scoring import Scoring
 from nimad.recall.weights import DEFAULT, Weights
 from nimad.store.bounded import get_within
 from nimad.store.records import Records
@@ -46,6 +45,10 @@ from nimad.text import word_pattern
 from nimad.times import local_zone
 from nimad.words.index import TermIndex
 from nimad.words.segment import Segment
+
+if TYPE_CHECKING:
+    from nimad.recall.evidence import Evidence
+    from nimad.recall.scoring import Scoring
 
 MODES = ("hybrid", "meaning", "words")
 
@@ -78,11 +81,17 @@ class Recall:
         self._columns = Columns()
         self._follower = ColumnsFollower(records, self._terms, self._columns)
         self.columns_cache = ColumnsCache(file, records, self._columns)
-        self._scoring = Scoring(records, self._columns, self._terms, weights)
         self._scopes = Scopes(records, self._columns, weights)
         self._serving: tuple[BlockIndex, Embedder] | None = None
+        self._unacknowledged = (0, 0)
         self._lock = ReadWriteLock()
         """Shared by queries, which change nothing; held alone to follow the records."""
+
+    @cached_property
+    def _scoring(self) -> Scoring:
+        from nimad.recall.scoring import Scoring  # no start waits for it
+
+        return Scoring(self._records, self._columns, self._terms, self.weights)
 
     def load(self) -> None:
         """Take the columns up, from their file and what was written since."""
@@ -93,7 +102,8 @@ class Recall:
         """int64[n], ascending: the ids of all memories."""
         with self._reading():
             columns = self._columns
-            return columns.id[columns.alive] if columns.dead else columns.id.copy()
+            every: Ids = columns.id[columns.alive[:]] if columns.dead else columns.id[:]
+            return every
 
     def warm_up(self) -> None:
         """Touch every part once: the first query is as fast as the second."""
@@ -113,6 +123,11 @@ class Recall:
             with self._lock.exclusive():
                 self._follower.sync(_FOLLOW_ROWS)
         return False
+
+    def spare(self, after: int, last: int) -> None:
+        """Queries need not have the changes above one up to another, additions all of them: their
+        writer calls `follow` and tells its client only then.  Ends with `spare(0, 0)`."""
+        self._unacknowledged = after, last
 
     def words_changed(self, sealed: Sequence[Segment], complete: bool) -> None:
         """These files of words count from now on, and they and what came later are all words there
@@ -137,11 +152,12 @@ class Recall:
         with self._lock.shared():
             self._columns.give_back()
         self._terms.rest()
-        lexical.rest()
+        self._scoring.rest()
 
     def close(self) -> None:
         """Give back what is held besides memory."""
         self._terms.close()
+        self._scoring.close()
 
     def query(
         self,
@@ -241,11 +257,15 @@ class Recall:
         return context.passages(self._records, hits, around, upto, most, where)
 
     def _stale(self) -> bool:
-        return self._follower.stale() or self._parts() != self._serving
+        if self._parts() != self._serving:
+            return True
+        head, seen, (after, last) = self._records.head(), self._columns.seen, self._unacknowledged
+        return head != seen and not (after <= seen and head <= last)
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[BlockIndex, Embedder]]:
-        """Inside, the columns hold what was written before, and nothing changes them.
+        """Inside, the columns hold what was written before, and nothing changes them.  Of what is
+        not acknowledged yet (`spare`) they may hold a part.
 
         The first reader to find them stale follows the records; later readers also see them stale
         and wait behind it.  Gives the index and the embedder that the columns' lengths belong to.

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from nimad.dataclass import dataclass
 from nimad.model import Filter
 from nimad.recall import speaker_prefix
-from nimad.recall.columns import CODES, Columns, Rows, any_of
+from nimad.recall.columns import CODES, Columns, Rows
 from nimad.recall.layers import INPUT, OUTPUT
+from nimad.recall.narrow import Coded, Ids
 from nimad.recall.subjects import NO_SUBJECT
 from nimad.recall.weights import Weights
 from nimad.store.records import Records
@@ -60,7 +61,7 @@ class Scope:
         layers: the codes of the layers of a chat with an agent, see `nimad.recall.layers`.
         instructions: bool[n] and int64[m], ascending: the standing instructions that users gave;
             None without any.
-        id, who: int64[n] and int32[n], of every row.
+        id, who: of every row.
         bound: the asker may know of nothing else.
     """
 
@@ -78,8 +79,8 @@ class Scope:
     last: int
     layers: dict[str, int]
     instructions: tuple[Flags, Rows] | None
-    id: Rows
-    who: NDArray[np.int32]
+    id: Ids
+    who: Coded
     bound: bool
     _spoken: dict[tuple[int, ...], tuple[int, NDArray[np.uint32]]] = field(default_factory=dict)
 
@@ -91,7 +92,7 @@ class Scope:
             kept = sum(len(rows) for _, rows in list(self._spoken.values()))
             if looked == 0 and kept > _SUBJECTS_SHARE * len(self.who):
                 self._spoken.clear()
-            more = np.flatnonzero(any_of(self.who[looked:], subjects)) + looked
+            more = np.flatnonzero(self.who.equal(subjects, looked)) + looked
             found = np.append(found, more.astype(np.uint32))
             self._spoken[key] = len(self.who), found
         return found
@@ -113,7 +114,7 @@ class Scope:
         """int64[count], ascending, read-only: their ids; None when nothing is left out."""
         if not self.filtered:
             return None
-        ids = self.id[self.mask]
+        ids: NDArray[np.int64] = self.id[self.mask]
         ids.flags.writeable = False  # so the index knows it again without comparing
         return ids
 
@@ -142,9 +143,9 @@ class Scopes:
                 self._edits, self._looked = columns.edits, 0
                 self._codes = {name: set() for name in CODES}
             if self._looked < columns.count:
+                kinds = columns.kinds[np.unique(columns.kind.codes[self._looked :])]
                 for name, known in self._codes.items():
-                    fresh = np.bincount(getattr(columns, name)[self._looked :])
-                    known.update(np.flatnonzero(fresh).tolist())
+                    known.update(kinds[name].tolist())
                 self._looked = columns.count
             where = self._without_idle(where)
             scope = self._kept.get(where)
@@ -159,28 +160,28 @@ class Scopes:
     def _mask_of(self, where: Filter, first: int) -> NDArray[np.bool_]:
         """bool[n - first]: the rows from one on that pass a filter."""
         columns = self._columns
-        mask = columns.alive[first:].copy()
-        for column, name in ((columns.namespace, where.namespace), (columns.layer, where.layer)):
+        kinds = columns.kinds
+        hit = kinds["alive"].copy()
+        for part, name in (("namespace", where.namespace), ("layer", where.layer)):
             if name is not None:
                 sql = "SELECT id FROM names WHERE folded = ?"
                 codes = [code for (code,) in self._records.rows(sql, (common_form(name),))]
-                mask &= np.isin(column[first:], codes)
-        for name, code_of in CODES.items():
-            if wanted := getattr(where, name):
-                codes = [code_of.get(value, 0) for value in wanted]
-                mask &= np.isin(getattr(columns, name)[first:], codes)
+                hit &= np.isin(kinds[part], codes)
+        for part, code_of in CODES.items():
+            if wanted := getattr(where, part):
+                hit &= np.isin(kinds[part], [code_of.get(value, 0) for value in wanted])
         if where.within is not None:
-            mask &= np.isin(columns.namespace[first:], self._records.names_within(where.within))
+            hit &= np.isin(kinds["namespace"], self._records.names_within(where.within))
+        mask = columns.kind.where(hit, first)
         if where.who is not None:
             code = columns.subjects.codes.get(common_form(where.who), _NO_ROW)
-            mask &= columns.who[first:] == code
-        time = columns.time[first:]
+            mask &= columns.who.equal(code, first)
         if where.after is not None or where.before is not None:
-            mask &= time != 0
+            mask &= columns.time.dated(first)
         if where.after is not None:
-            mask &= time >= where.after
+            mask &= columns.time.since(where.after, first)
         if where.before is not None:
-            mask &= time < where.before
+            mask &= ~columns.time.since(where.before, first)
         rest = Filter(
             where=where.where,
             agent=where.agent,
@@ -253,7 +254,8 @@ class Scopes:
     def _instructions(self, layer: int, known: Scope | None) -> tuple[Flags, Rows] | None:
         """See `Scope`; `layer` is that of what users say."""
         columns, first = self._columns, 0 if known is None else len(known.mask)
-        told = columns.instructs[first:] & (columns.layer[first:] == layer)
+        kinds = columns.kinds
+        told = columns.kind.where(kinds["instructs"] & (kinds["layer"] == layer), first)
         earlier = None if known is None else known.instructions
         if earlier is None:
             if not told.any():

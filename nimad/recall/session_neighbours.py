@@ -48,7 +48,7 @@ def link_new_rows(columns: Columns, start: int) -> None:
 def link_all_rows(columns: Columns) -> None:
     """All neighbours anew, by one sort.  Rows whose neighbours are unchanged keep their length."""
     old_before, old_after = columns.before.copy(), columns.after.copy()
-    rows = np.flatnonzero(columns.alive & (columns.session != NONE))
+    rows = np.flatnonzero(columns.alive[:] & ~columns.session.equal(NONE))
     order = rows[np.lexsort((rows, columns.time[rows], columns.session[rows]))]
     sessions = columns.session[order]
     same = sessions[1:] == sessions[:-1]
@@ -98,7 +98,7 @@ def _renew_talk(columns: Columns, rows: Rows) -> None:
         times = columns.time[rows[codes == code]]
         first, last = int(times.min()) - _REACH, int(times.max()) + _REACH
         # speakers beyond these count for bursts; 40 µs for 100,000 rows
-        order = np.flatnonzero(columns.time >= first - _REACH)
+        order = np.flatnonzero(columns.time.since(first - _REACH))
         order = order[columns.time[order] <= last + _REACH]
         order = order[(columns.session[order] == code) & columns.alive[order]]
         order = order[np.argsort(columns.time[order], kind="stable")]

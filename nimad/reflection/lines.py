@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import field
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from typing import Any
 
+from nimad import times
 from nimad.dataclass import dataclass
 from nimad.model import Memory
 
@@ -74,8 +75,8 @@ def memories(number: int) -> str:
 
 def day(at: int, zone: tzinfo, *, minutes: bool = False) -> str:
     """A time [epoch milliseconds] as a local date; with its minute, if asked for."""
-    moment = datetime.fromtimestamp(at / 1000, zone)
-    return moment.strftime("%Y-%m-%d %H:%M" if minutes else "%Y-%m-%d")
+    moment = times.local(at, zone).replace(tzinfo=None).isoformat(" ", "minutes")
+    return moment if minutes else moment[:10]
 
 
 def within_budget(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -35,7 +34,9 @@ _SPACE = Param(checks.text(MAX_NAME))
 
 def _store(value: Any) -> str:
     try:
-        return uuid.UUID(checks.text(36)(value)).hex
+        from uuid import UUID
+
+        return UUID(checks.text(36)(value)).hex
     except ValueError:
         raise ValueError("must be a UUID") from None
 

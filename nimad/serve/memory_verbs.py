@@ -18,6 +18,7 @@ from nimad import checks, selection, times
 from nimad.core.capture import CapturedTurn
 from nimad.core.purge import Receipt
 from nimad.core.retention import Chosen
+from nimad.core.semantic import BULK
 from nimad.core.store import MemoryStore
 from nimad.disk.handed_over import check_handed_over
 from nimad.errors import BadRecord, NamespaceDenied, NotFound, ReplyTooLarge, UsageError
@@ -225,6 +226,8 @@ class MemoryVerbs:
         try:
             with nullcontext() if given["memories"] else self._alone():
                 for fields in given["memories"] or [self._read_record(call.fds, given["size"])]:
+                    if not len(made) % BULK:
+                        self._store.give_way()
                     space = given["namespace"] or call.home
                     wanted.append(wire.imported_goal(fields))
                     made.append(wire.imported(fields, space, zone, notes))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
@@ -48,6 +47,8 @@ def read_given(verb: str, spec: Spec, given: Mapping[str, Any]) -> dict[str, Any
     missing."""
     if not given.keys() <= spec.keys():
         name = next(name for name in given if name not in spec)
+        import difflib
+
         near = difflib.get_close_matches(name[:100], spec, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UsageError(detail=f"{verb} takes no {shown(name)}{hint}")

@@ -88,6 +88,7 @@ def decode(data: bytes, most: int = MAX_NODES) -> dict[str, Any]:
         if sys.getsizeof(text) > MAX_HELD:
             raise ParseError(detail=f"its letters take more than {MAX_HELD >> 20} MiB in memory")
         value = _JSON.decode(text)
+        plain = text.isascii() and "\\u" not in text
         del text
     except UnicodeDecodeError as error:
         raise ParseError(detail=f"byte {error.start} is not UTF-8") from None
@@ -101,7 +102,7 @@ def decode(data: bytes, most: int = MAX_NODES) -> dict[str, Any]:
         raise InvalidRequest(detail="batches are not taken; send one request a line")
     if not isinstance(value, dict):
         raise InvalidRequest(detail=f"it is {_kind(value)}, not an object")
-    _check_tree(value)
+    _check_tree(value, plain)
     return value
 
 
@@ -209,21 +210,18 @@ _JSON = json.JSONDecoder(
 )
 
 
-def _check_tree(value: Any) -> None:
-    """Refuse what parsed but could not be passed on: deep nesting and lone surrogates."""
+def _check_tree(value: Any, plain: bool) -> None:
+    """Refuse what parsed but could not be passed on: deep nesting and lone surrogates, which the
+    text of a `plain` one cannot hold."""
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
         below: list[Any] = []
         for node in level:
-            if isinstance(node, dict):
-                for name in node:
-                    _check_text(name)
-                node = node.values()
-            for item in node:
-                if isinstance(item, (dict, list)):
-                    below.append(item)
-                elif isinstance(item, str):
-                    _check_text(item)
+            items = node.values() if isinstance(node, dict) else node
+            below += [item for item in items if isinstance(item, (dict, list))]
+            for text in () if plain else (*(node if isinstance(node, dict) else ()), *items):
+                if isinstance(text, str):
+                    _check_text(text)
         level = below
         if not level:
             return

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from nimad import checks, times, when
@@ -103,6 +102,7 @@ class ReflectionVerbs:
 
     def narrative(self, call: Call) -> dict[str, Any]:
         """What the memories of a day, of a person, since a date, or all of them tell."""
+        from nimad.reflection import lines
         from nimad.reflection.narrative import narrate
 
         began = time.perf_counter()
@@ -115,8 +115,7 @@ class ReflectionVerbs:
         if given["day"] is not None:
             span = params.span("narrative", "day", given["day"], now, zone)
             if span.end - span.first <= 1:  # of a moment the whole day, from midnight to midnight
-                day = datetime.fromtimestamp(span.first / 1000, zone).strftime("%Y-%m-%d")
-                span = when.read(day, span.first, zone)
+                span = when.read(lines.day(span.first, zone), span.first, zone)
             where = replace(where, after=span.first, before=span.end)
         if given["since"] is not None:
             span = params.span("narrative", "since", given["since"], now, zone)

@@ -90,18 +90,18 @@ class Analysis:
     def _stem_all(self, waiting: list[tuple[list[str], list[str]]]) -> None:
         """Put the term of each token into the list before it; then nothing waits any more."""
         with self._lock:
-            self._learn([token for _, found in waiting for token in found])
+            self._learn(set().union(*(found for _, found in waiting)))
             for terms, found in waiting:
                 terms += map(self._stems.__getitem__, found)
         waiting.clear()
 
-    def _learn(self, found: Sequence[str]) -> None:
+    def _learn(self, found: Iterable[str]) -> None:
         """Ask for the stems of tokens that are not remembered, all at once."""
-        wanted = dict.fromkeys(found)
-        missing = [token for token in wanted if token not in self._stems]
+        wanted = set(found)
+        missing = wanted.difference(self._stems)
         if missing and len(self._stems) + len(missing) > STEMS_KEPT:
             self._stems.clear()
-            missing = list(wanted)
+            missing = wanted
         plain = [token for token in missing if not is_paired(token)]
         self._stems.update((token, token) for token in missing)
         stems = self._stem(plain)

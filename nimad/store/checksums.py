@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from nimad.disk.failures import translated
-from nimad.store import rows, schema
+from nimad.store import rows
 from nimad.store.records import Records
 
 BLOBS = "SELECT memory, name, data FROM blobs WHERE memory IN"
@@ -25,7 +25,7 @@ def integrity_problems(records: Records) -> list[str]:
     """
     with (
         translated(records.path),
-        contextlib.closing(schema.connect(records.path, readonly=True)) as fresh,
+        contextlib.closing(records.connect_reader()) as fresh,
     ):
         try:
             lines = fresh.execute("PRAGMA integrity_check(20)").fetchall()

@@ -9,12 +9,14 @@ transaction asks here before it begins and before it is acknowledged; 5 µs a ti
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from nimad.dataclass import dataclass
 from nimad.disk.durable import fsync_dir, write_durable
 from nimad.disk.failures import disk_errors
-from nimad.errors import StateUnusable
+from nimad.errors import NimadError, StateUnusable
 
 CHUNK = 1 << 20
 
@@ -79,6 +81,30 @@ class DatabaseFiles:
         while part := os.pread(self._wal, CHUNK, at):
             yield part
             at += len(part)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """The records of one moment: a connection that reads them, and the `size` bytes [bytes] at the
+    begin of the descriptor `fd`, which SQLite owns: never to be closed."""
+
+    connection: sqlite3.Connection
+    fd: int
+    size: int
+
+
+class FixedFiles(DatabaseFiles):
+    """The files of a database on a disk that takes no writes: what refused them is told to each."""
+
+    def __init__(self, path: Path, refusal: NimadError) -> None:
+        self._refusal = refusal
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def intact(self) -> bool:
+        """Raises what refuses writes."""
+        raise type(self._refusal)(**self._refusal.fields) from self._refusal
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -9,7 +9,6 @@ for both would give the same ids to different memories; what was there before ke
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -55,8 +54,10 @@ def identity(records: Records) -> Identity:
     """Who this store is; decided now where it was not yet."""
     if (known := _read(records.rows)) is not None:
         return known
+    from uuid import uuid4
+
     with records.write() as tx:
-        made = _read(tx.rows) or Identity(((uuid.uuid4().hex, 0),))
+        made = _read(tx.rows) or Identity(((uuid4().hex, 0),))
         tx.set_meta(META, json.dumps(made.parts))
     return made
 

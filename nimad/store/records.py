@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.dataclass import dataclass
 from nimad.disk.failures import check_room, check_writable, translated
 from nimad.errors import Busy, DiskFailed, DiskFull, NimadError
 from nimad.model import UNKNOWN, Change, DamagedMemory, Filter, Memory
 from nimad.namespaces import Namespaces
 from nimad.store import rows, schema
 from nimad.store.commits import Commits
-from nimad.store.database_files import DatabaseFiles
+from nimad.store.database_files import DatabaseFiles, Frozen
 from nimad.store.rows import Row
 from nimad.store.transaction import Transaction
 from nimad.text import common_form
@@ -48,16 +47,6 @@ class _Reader:
         self.lock = threading.RLock()
 
 
-@dataclass(frozen=True)
-class Frozen:
-    """The records of one moment: a connection that reads them, and the `size` bytes [bytes] at the
-    begin of the descriptor `fd`, which SQLite owns: never to be closed."""
-
-    connection: sqlite3.Connection
-    fd: int
-    size: int
-
-
 class Records:
     """The system of record; open it with `Records.open`.
 
@@ -74,6 +63,8 @@ class Records:
         """Called with the ids of memories that were read and are not what was written."""
         self.cut_off = False
         """Whether the last process ended without closing them: killed, or the power went."""
+        self.refusal: NimadError | None = None
+        """Why they can only be read (`store.fixed_records`)."""
         self._commits = Commits(path, self._secure, lambda error: self.on_trouble(error))
         self._local = threading.local()
         self._readers: list[_Reader] = []
@@ -286,13 +277,17 @@ class Records:
                 with self._readers_lock:
                     if self._closed:
                         raise NimadError(detail="the records are closed")
-                    reader = _Reader(schema.connect(self.path, readonly=True))
+                    reader = _Reader(self.connect_reader())
                     self._readers.append(reader)
                 self._local.reader = reader
             with reader.lock:
                 if reader.connection is not None:
                     yield reader.connection
                     return
+
+    def connect_reader(self) -> sqlite3.Connection:
+        """A connection of the caller's own that only reads."""
+        return schema.connect(self.path, readonly=True)
 
     @contextlib.contextmanager
     def moment(self) -> Iterator[None]:

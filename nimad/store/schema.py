@@ -95,12 +95,31 @@ def decode(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
-    """A connection with our settings; transactions are begun explicitly."""
+def connect(path: Path, *, readonly: bool = False, fixed: bool = False) -> sqlite3.Connection:
+    """A connection with our settings; transactions are begun explicitly.
+
+    `fixed` is for a disk that takes no writes, where SQLite has no place for the shared memory of a
+    WAL.  Nothing changes the files, so each connection makes its own index of the WAL ("exclusive",
+    with locks that lock nothing); where there is no WAL, the file alone is read ("immutable").
+    Sources: https://www.sqlite.org/uri.html, https://www.sqlite.org/wal.html#noshm.
+    """
+    place = path.as_posix()
+    if fixed:
+        real = path.resolve()  # SQLite looks for the WAL beside the target of a link
+        wal = real.with_name(f"{real.name}-wal")
+        how = "vfs=unix-none" if wal.exists() and wal.stat().st_size else "immutable=1"
+        place = f"{real.as_uri()}?mode=ro&{how}"
     connection = sqlite3.connect(
-        path, timeout=30.0, isolation_level=None, check_same_thread=False, cached_statements=64
+        place,
+        timeout=30.0,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=64,
+        uri=fixed,
     )
     connection.text_factory = decode
+    if fixed:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cache_size = -2000")
     connection.execute("PRAGMA temp_store = MEMORY")
@@ -135,6 +154,17 @@ def temporary_files_in(directory: Path) -> Iterator[None]:
         os.environ.pop("SQLITE_TMPDIR")
         if before is not None:
             os.environ["SQLITE_TMPDIR"] = before
+
+
+def is_current(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether `prepare` would find nothing to do.  Raises RecordsDamaged for a file that is not
+    ours."""
+    ((version,),) = connection.execute("PRAGMA user_version")
+    ((application,),) = connection.execute("PRAGMA application_id")
+    if application != APPLICATION_ID:
+        raise RecordsDamaged(path=path, detail="it is no database of nimad's")
+    forms = connection.execute("SELECT value FROM meta WHERE key = 'text_form'").fetchall()
+    return version == SCHEMA and forms == [(FORM,)]
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:

@@ -17,6 +17,9 @@ SHIFT = 16
 """Length of the counter [bits]."""
 LATEST = 1 << 61
 """What no stamp exceeds."""
+LAST_MS = (LATEST >> SHIFT) - 1
+"""Time after which a clock, or the date of a document, gives no later stamp: in 3084 [epoch
+milliseconds]."""
 TRUSTED_FROM = 1_795_176_000_000
 """A clock before the release of the first version with stamps is not set [epoch milliseconds]."""
 
@@ -31,7 +34,8 @@ def note(tx: Transaction, memory: int, at: int) -> None:
     the clock shows [epoch milliseconds]."""
     if tx.rows(f"{_SHARED} AND m.id = ?", (memory,)):
         latest = _latest(tx) + 1
-        _write(tx, memory, max(latest, at << SHIFT if at >= TRUSTED_FROM else 0), mine=True)
+        shown = min(at, LAST_MS) << SHIFT if at >= TRUSTED_FROM else 0
+        _write(tx, memory, max(latest, shown), mine=True)
 
 
 def learn(tx: Transaction, memory: int, time: int) -> None:
@@ -65,10 +69,11 @@ def share(tx: Transaction) -> None:
     ):
         number = "id" if table == "memories" else "memory"
         tx.execute(
-            f"INSERT OR IGNORE INTO stamps (memory, time) SELECT o.{number}, max({column}, 0) << ?"
-            f" FROM {table} o WHERE o.{number} IN ({_SHARED})"
+            "INSERT OR IGNORE INTO stamps (memory, time)"
+            f" SELECT o.{number}, min(max({column}, 0), ?) << ? FROM {table} o"
+            f" WHERE o.{number} IN ({_SHARED})"
             + (" AND o.key IS NOT NULL" if table == "memories" else ""),
-            (SHIFT,),
+            (LAST_MS, SHIFT),
         )
     ((latest,),) = tx.rows("SELECT ifnull(max(time), 0) FROM stamps")
     tx.set_meta(META, max(latest, _latest(tx)))  # what comes next is later
@@ -76,6 +81,6 @@ def share(tx: Transaction) -> None:
 
 def cut_down(tx: Transaction, now: int) -> None:
     """No own stamp stays later than `now`, the hub's time [epoch milliseconds]."""
-    if now >= TRUSTED_FROM and _latest(tx) > (limit := (now + 1) << SHIFT):
+    if TRUSTED_FROM <= now <= LAST_MS and _latest(tx) > (limit := (now + 1) << SHIFT):
         tx.execute("UPDATE stamps SET time = ? WHERE mine AND time > ?", (limit, limit))
         tx.set_meta(META, limit)

@@ -97,6 +97,10 @@ class Transaction:
         """Run a statement for each row of parameters."""
         self.connection.executemany(sql, parameters)
 
+    def last_change(self) -> int:
+        """The number of the last change so far."""
+        return int(self.rows(f"SELECT {last_number('changes')}")[0][0])
+
     def insert(self, table: str, **values: Any) -> int:
         """Add a row with these columns; its rowid."""
         sql = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
-from nimad import human
+from nimad import human, times
 from nimad.errors import NimadError
 from nimad.web.charts import bar
 from nimad.web.exchange import Page, Request, link_to
@@ -97,10 +97,7 @@ def moment(milliseconds: int | None, *, long: bool = False) -> Html:
     """A time in the zone of this machine, or that there is none."""
     if milliseconds is None:
         return tag("span", "no date", class_="dim")
-    try:
-        exact = datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
-    except (ValueError, OverflowError, OSError):
-        exact = None
+    exact = times.local(milliseconds, UTC).isoformat(timespec="seconds")
     local, away = human.date(milliseconds), human.ago(milliseconds)
     shown = f"{local} ({away})" if long else local
     return tag("time", shown, datetime=exact, title=away)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 import re
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import NamedTuple
 
 from nimad import when
@@ -13,7 +13,7 @@ from nimad.client.client import Client
 from nimad.errors import UsageError
 from nimad.human import count
 from nimad.model import now_ms
-from nimad.times import local_zone
+from nimad.times import local, local_zone
 from nimad.web.charts import columns
 from nimad.web.exchange import Page, Request, link_to
 from nimad.web.html import Child, Html, tag
@@ -138,7 +138,7 @@ def _span(name: str) -> when.Span:
 
 def _all_periods(first: int, last: int) -> list[Period]:
     """The days, months or years from one moment to another: as many as can be looked at."""
-    begin, end = (datetime.fromtimestamp(at / 1000, local_zone()).date() for at in (first, last))
+    begin, end = (local(at, local_zone()).date() for at in (first, last))
     months = [
         f"{number // 12:04}-{number % 12 + 1:02}"
         for number in range(begin.year * 12 + begin.month - 1, end.year * 12 + end.month)

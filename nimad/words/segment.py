@@ -34,7 +34,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,22 @@ CHECKED = 32 << 20
 not needed to find terms [bytes]."""
 
 Ids = NDArray[np.int64]
+
+
+class Ascending(Protocol):
+    """Ids in their order: int64[n], or what is read like that and needs no array."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __getitem__(self, place: Any, /) -> Any:
+        """Those at some places."""
+
+    def take(self, places: Any, /, *, mode: Any) -> Any:
+        """The same; with "clip", places beyond are the last one."""
+
+    def searchsorted(self, ids: Any, /) -> Any:
+        """Where they stand, or would."""
 
 
 class Segment:
@@ -103,7 +119,6 @@ class Segment:
         arrays = [self._gaps, self._more, self._heads, self.holders, self.lengths, self._ids]
         arrays += [self._term_ends, self._gap_ends, self._more_ends]
         self.bytes = self._terms.nbytes + sum(a.nbytes for a in arrays if a is not None)
-        self._kernels = load_kernels()
 
     @classmethod
     def open(cls, path: Path) -> Segment:
@@ -125,6 +140,11 @@ class Segment:
             if size == count * width:
                 return np.frombuffer(raw, f"<u{width}")
         raise self.corrupt(f"region {name} has {size} bytes for {count} numbers")
+
+    def give_back(self) -> None:
+        """Let go of what was read of its file."""
+        if self.container is not None:
+            self.container.give_back()
 
     def corrupt(self, detail: str) -> FormatCorrupt:
         """What to raise where it is not what was written."""
@@ -165,8 +185,8 @@ class Segment:
             return range(first, self.place(term + b"\xff"))
         return range(first, first + (first < len(self) and self.term(first) == term))
 
-    def places_in(self, ids: Ids) -> int | NDArray[np.int32]:
-        """Where its documents stand in `ids: int64[n]`, ascending: the place of the first where all
+    def places_in(self, ids: Ascending) -> int | NDArray[np.int32]:
+        """Where its documents stand in `ids`: the place of the first where all
         of them do, one after the other; else int32[d], the place of each, -1 for none."""
         place = int(ids.searchsorted(self.first))
         end = place + self.documents
@@ -182,7 +202,7 @@ class Segment:
         gaps, more = self.packed(number, number + 1)
         count = int(self.holders[number])
         first = places if isinstance(places, int) else 0
-        found, counts = self._kernels.postings(gaps, more, count, first, self.documents)
+        found, counts = load_kernels().postings(gaps, more, count, first, self.documents)
         if len(found) != count:
             raise self.corrupt("the postings of a term are not what was written")
         if isinstance(places, int):

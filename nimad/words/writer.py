@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import field
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from nimad.disk.durable import Buffer
 from nimad.index.varints import pack, unpack
 from nimad.words.segment import FORMAT, HEAD, VERSION, Ids, Segment
 
-MERGED = 40_000
-"""Postings that a merge has in memory at once, some 4 MB; those of one term are not cut."""
+MERGED = 10_000
+"""Postings that a merge has in memory at once, some 2 MB; those of one term are not cut."""
+READ = 50
+"""Portions after which a merge lets go of what it has read of the files, some 4 MB [portions]."""
 
 Numbers = NDArray[np.int64]
 _ENDS = ("term_ends", "gap_ends", "more_ends")
@@ -48,7 +51,7 @@ class Portion:
 class Terms:
     """What a segment holds of its terms besides `gaps`, as it grows with each portion."""
 
-    heads: list[NDArray[np.uint64]] = field(default_factory=list)
+    heads: list[NDArray[Any]] = field(default_factory=list)
     terms: list[bytes] = field(default_factory=list)
     more: list[bytes] = field(default_factory=list)
     ends: dict[str, list[Numbers]] = field(
@@ -82,8 +85,7 @@ class Terms:
             self.ends[name].append(self.at[name] + np.cumsum(mine))
             self.at[name] += int(mine.sum())
         self.ends["holders"].append(holders)
-        heads = [int.from_bytes(term[:HEAD].ljust(HEAD, b"\0"), "big") for term in terms]
-        self.heads.append(np.array(heads, np.uint64))
+        self.heads.append(np.array(terms, f"S{HEAD}").view(f">u{HEAD}"))
         self.terms.append(b"".join(terms))
         self.more.append(extra)
         self.postings += len(numbers)
@@ -151,19 +153,16 @@ def of_texts(
     ids: Sequence[int], terms: Sequence[Sequence[str]], lengths: Sequence[int]
 ) -> list[tuple[str, Iterator[Buffer]]]:
     """The regions of some memories: ids ascending, the terms of each as they stand in its text."""
-    vocabulary: dict[str, int] = {}
-    found = [vocabulary.setdefault(term, len(vocabulary)) for of_one in terms for term in of_one]
-    spelled = [term.encode("utf-8", "surrogatepass") for term in vocabulary]
-    order = sorted(range(len(spelled)), key=spelled.__getitem__)
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
+    found = [*chain.from_iterable(terms)]
+    vocabulary = sorted(set(found))  # the order of code points is that of their bytes
+    spelled = " ".join(vocabulary).encode("utf-8", "surrogatepass").split(b" ")
+    rank = dict(zip(vocabulary, range(len(vocabulary)), strict=True))
+    ranks = np.fromiter(map(rank.__getitem__, found), np.int64, len(found))
     held = np.fromiter(map(len, terms), np.int64, len(terms))
     documents = np.repeat(np.arange(len(ids)), held)
-    keys, counts = np.unique(
-        rank[np.array(found, np.int64)] * max(len(ids), 1) + documents, return_counts=True
-    )
+    keys, counts = np.unique(ranks * max(len(ids), 1) + documents, return_counts=True)
     owner, documents = np.divmod(keys, max(len(ids), 1))
-    portion = Portion([spelled[number] for number in order], owner, documents, counts)
+    portion = Portion(spelled[: len(vocabulary)], owner, documents, counts)
     return _regions(iter([portion]), np.array(ids, np.int64), np.array(lengths, np.int64))
 
 
@@ -221,7 +220,12 @@ def _merged(segments: Sequence[Segment], places: Sequence[NDArray[np.int32]]) ->
     """All terms in order, in portions; `places`: the new document of each old one, -1 for none."""
     done = [0] * len(segments)
     totals = [np.append(0, np.cumsum(s.holders, dtype=np.int64)) for s in segments]
+    portions = 0
     while any(at < len(segment) for at, segment in zip(done, segments, strict=True)):
+        portions += 1
+        if portions % READ == 0:
+            for segment in segments:
+                segment.give_back()
         last = None
         share = MERGED // len(segments)
         for at, segment, total in zip(done, segments, totals, strict=True):

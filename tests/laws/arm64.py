@@ -23,6 +23,8 @@ from nimad.index.kernels.contract import (
     PLANES,
     ROUNDS,
     STEPS,
+    TEXT_DIMS,
+    TEXT_WORD,
     WORDS,
     groups,
 )
@@ -159,6 +161,21 @@ def _leaders_sizes(a: tuple[int, ...]) -> list[int]:
     return [*linked, end if a[11] else 0, 0, 0, STEPS * 8, marked, room * 8, room * 4]
 
 
+def _text_sums_sizes(a: tuple[int, ...]) -> list[int]:
+    count, slots = a[2], (a[8] + 1, a[10] + 1)
+    text_ends = np.frombuffer(ctypes.string_at(a[1], count * 8), np.int64)
+    tables = (
+        np.frombuffer(ctypes.string_at(a[place], size * 4), np.int32)
+        for place, size in zip((7, 9), slots, strict=True)
+    )
+    tokens = 1 + max(int(table.max()) for table in tables)
+    ends = np.frombuffer(ctypes.string_at(a[6], tokens * 8), np.int64)
+    spelt = [int(text_ends.max(initial=0)) + 1, count * 8, 0, 128, int(ends.max())]
+    held = [tokens, tokens * TEXT_DIMS, tokens * 2, 0, 1024, TEXT_WORD, TEXT_WORD * 16]
+    hashed = [slots[0] * 4, 0, slots[1] * 4, 0, 0]
+    return [*spelt, *[tokens * 8] * 2, *hashed, *held, 1024, count * TEXT_DIMS * 8, count]
+
+
 # How many bytes each pointer argument points to; 0 for a number.
 SIZES: dict[str, Callable[[tuple[int, ...]], list[int]]] = {
     "encode": lambda a: [
@@ -177,6 +194,7 @@ SIZES: dict[str, Callable[[tuple[int, ...]], list[int]]] = {
     "seek": _seek_sizes,
     "find": _find_sizes,
     "dots": _dots_sizes,
+    "text_sums": _text_sums_sizes,
 }
 POINTERS = {
     "encode": (0, 3, 4, 5, 6),
@@ -193,6 +211,7 @@ POINTERS = {
     "cosines": (0, 3, 5, 6),
     "cover": (0, 3, 4, 6),
     "seek": (0, 2, 4, 7),
+    "text_sums": (0, 1, 3, 4, 5, 6, 7, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21),
 }
 # Where a table of addresses is, how many rows it has, how wide the values are that they lead to.
 TABLES = {"weigh": (1, 2, (4, 2)), "cover": (0, 1, (4,))}

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nimad.embed.vocabulary import Vocabulary
+from nimad.embed.wordpiece import Span, TokenLines, WordPiece
 from nimad.index.kernels.compiled import Compiled
 from nimad.index.kernels.contract import QUERY_MAX, Marks, Parted, Space
-from nimad.index.kernels.loader import NATIVE
+from nimad.index.kernels.loader import NATIVE, load_kernels
 from nimad.index.kernels.reference import Reference
 from nimad.index.rowsets import Ranks
 from nimad.index.varints import pack
@@ -100,3 +102,25 @@ def test_words_on_arm64_are_weighed_as_here(emulated: Compiled, edge: int) -> No
         found.append([ids, counts, own, fresh, shared, *best, covered, places, ranked])
     for mine, theirs in zip(*found, strict=True):
         assert mine.tobytes() == theirs.tobytes()
+
+
+def test_texts_on_arm64_add_up_as_here(emulated: Compiled) -> None:
+    tokens = ["the", "un", "kind", "house", "-", "##kind", "##ly", "der"]
+    lines, rng = TokenLines.of(tokens), np.random.default_rng(7)
+    spans = [Span(45, 45, None), *(Span(n, n, chr(n + 32)) for n in range(65, 91))]
+    votes = np.array([2, 0, 1, 1, 0, 0, 0, -1], np.int8)
+    rows = rng.integers(-127, 128, (len(tokens), 256)).astype(np.int8)
+    weights = rng.integers(0, 4096, len(tokens)).astype(np.uint16)
+    wordpiece = WordPiece(lines, 999, spans)
+    vocabulary = Vocabulary.of(wordpiece, lines, votes, rows, weights, 16)
+    assert vocabulary is not None
+    texts = [b"The house  unkindly", b"der house der der", b"the-der -der the", b"the x", b""]
+    found = []
+    for form in (emulated, load_kernels()):
+        sums = np.zeros((len(texts), 256))
+        read = form.text_sums(texts, vocabulary, sums)
+        assert read.tolist() == [True, False, True, False, False]
+        found.append(sums)
+    expected = (rows[[0, 3, 1, 5, 6]] * weights[[0, 3, 1, 5, 6], None].astype(np.int64)).sum(axis=0)
+    assert np.array_equal(found[0][0], 16.0 * expected)
+    assert found[0].tobytes() == found[1].tobytes()

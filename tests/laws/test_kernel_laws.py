@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from itertools import pairwise, product
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from nimad.embed.static import StaticEmbedder
 from nimad.index.kernels.contract import (
     LANES,
     MOST_COUNTED,
@@ -383,6 +386,42 @@ def test_rows_are_looked_up_and_compared_as_the_reference_does(
         theirs = REFERENCE.cosines(vectors, picks, asked_query)
         assert np.isnan(mine).tolist() == (picks < 0).tolist()
         assert np.nan_to_num(mine).tobytes() == np.nan_to_num(theirs).tobytes()
+
+
+BY_PYTHON = StaticEmbedder()
+WORDS = ("the", "of", "House", "internationalisation", "unkindly", "der", "que", "die", "qzx", "x")
+BETWEEN = (" ", " ", " ", "  ", ", ", "-", "/", "__", "_", ".", "\n", "\x00", "\x1f", "'", "é")
+
+
+@functools.cache
+def embedder_with(form: Kernels) -> StaticEmbedder:
+    embedder = StaticEmbedder()
+    embedder.use(form)
+    return embedder
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts=st.lists(st.lists(st.sampled_from((*WORDS, *BETWEEN)), max_size=30), max_size=5))
+@example(texts=[["x" * 99], ["x" * 100], ["x" * 101], ["the "] * 5000, ["the "] * 20_000])
+@example(texts=[["the the /der"], ["the the der"], ["the the _-der"], ["the a-der_"], ["der"]])
+def test_texts_add_up_as_python_adds_them(form: Kernels, texts: list[list[str]]) -> None:
+    """English ones are read by the kernel, the others are left to Python, and all are equal."""
+    embedder, joined = embedder_with(form), ["".join(parts) for parts in texts]
+    assert embedder.embed(joined).tobytes() == BY_PYTHON.embed(joined).tobytes()
+
+
+def test_plain_english_is_read_by_the_kernel(form: Kernels) -> None:
+    """Else the law above would compare Python with itself."""
+    embedder, handed = StaticEmbedder(), []
+
+    class Watched:
+        def text_sums(self, texts: Any, vocabulary: Any, sums: Any) -> Any:
+            handed.append(form.text_sums(texts, vocabulary, sums))
+            return handed[-1]
+
+    embedder.use(Watched())
+    embedder.embed(["What did she say about the house?", "Das Haus der Welt", "d'été", ""])
+    assert handed[0].tolist() == [True, False, False, False]
 
 
 def test_wrong_rows_are_refused(form: Kernels) -> None:

@@ -92,7 +92,7 @@ def test_a_manual_page_is_well_formed(name: str) -> None:
 
 
 def test_the_daemon_s_manual_has_every_option() -> None:
-    from nimad.daemon import parser
+    from nimad.options import parser
 
     manual = (ROOT / "docs/man/nimad.8").read_text(encoding="utf-8").replace("\\-", "-")
     options = [text for action in parser()._actions for text in action.option_strings]

@@ -176,7 +176,7 @@ def test_neighbours_follow_their_times(board: Board) -> None:
     board.remember("three", session="s", who="Ada")
     board.store.query("one")
     chain = board.store.recall._columns
-    rows = {int(number): row for row, number in enumerate(chain.id)}
+    rows = {int(number): row for row, number in enumerate(chain.id[:])}
     assert chain.after[rows[old]] == rows[one], "what was 1970 is later now"
 
 

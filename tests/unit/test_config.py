@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from nimad.config import KEYS, Config, load
+from nimad.config import KEYS, Config, load, read_plain
 from nimad.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,3 +87,76 @@ def test_the_shipped_file_and_the_manual_are_up_to_date() -> None:
         [sys.executable, str(script), "--check"], capture_output=True, text=True, cwd=ROOT
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("text", ["embedder: 2024-13-45", "a: 2024-01-01T99:00:00", "[" * 100_000])
+def test_what_no_reader_of_yaml_takes_is_refused(tmp_path: Path, text: str) -> None:
+    (path := tmp_path / "nimad.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="is not YAML"):
+        load(path)
+
+
+def same(one: object, other: object) -> bool:
+    return one == other and repr(one) == repr(other)  # True is no 1
+
+
+WORDS = [
+    "log_level",
+    "true",
+    "no",
+    "on",
+    "y",
+    "null",
+    "info",
+    "0",
+    "7",
+    "012",
+    "1_0",
+    "-3",
+    "1e3",
+    "~",
+]
+WORDS += [
+    "/run/a.sock",
+    "/",
+    "# a",
+    "a b",
+    '""',
+    "'a",
+    "{}",
+    "[1]",
+    "|",
+    "&a",
+    "*a",
+    "!!str 1",
+    "2.0",
+    "\t",
+    "",
+]
+LINES = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from(["", "  ", "   ", " ", "    ", "\t", "# "]),
+    st.sampled_from([*WORDS, "graph", "dream", "a-b"]),
+    st.sampled_from([":", ": ", "", " : "]),
+    st.sampled_from(WORDS),
+)
+
+
+@given(st.lists(LINES, max_size=6).map("\n".join))
+def test_what_is_read_without_yaml_is_what_yaml_reads(text: str) -> None:
+    if (plain := read_plain(text)) is not None:
+        assert same(plain, yaml.safe_load(text) or {})
+
+
+def test_the_shipped_file_is_read_without_yaml_and_with_values_set() -> None:
+    shipped = (ROOT / "config" / "nimad.yaml").read_text(encoding="utf-8")
+    chosen = {"log_level": "debug", "flush_rows": "500", "engine": "none", "socket": "/run/x.sock"}
+    changed = "\n".join(
+        line.replace(f"#{name}: ", f"{name}: {chosen[name]} #").partition(" #")[0]
+        if (name := line.strip(" #").partition(":")[0]) in chosen and not line.startswith("# ")
+        else line
+        for line in shipped.split("\n")
+    )
+    for text in (shipped, changed):
+        assert same(read_plain(text), yaml.safe_load(text))
+    assert changed != shipped

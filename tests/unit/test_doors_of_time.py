@@ -79,7 +79,8 @@ def of_graph(store: MemoryStore, value: Any) -> int | None:
 
 def of_turn(store: MemoryStore, value: Any) -> int | None:
     turn = _turn(1, ("t", None, None, None, value, None), (), times.local_zone())
-    assert isinstance(turn, LegacyTurn)
+    if not isinstance(turn, LegacyTurn):
+        raise ValueError(turn.reason)
     assert value == ((turn.extra or {}).get("timestamp", turn.timestamp))
     return turn.timestamp
 

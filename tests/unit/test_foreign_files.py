@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nimad.background.worker import Worker
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import maintenance
+from nimad.core import maintenance, status
 from nimad.core.state_directory import PARTS
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import TEMPORARY
@@ -95,3 +98,23 @@ def test_a_link_in_place_of_the_snapshots_deletes_nothing(tmp_path: Path) -> Non
     (state / "snapshots").symlink_to(elsewhere)
     work(state)
     assert (elsewhere / "precious.sqlite").read_text() == "mine"
+
+
+def test_what_may_not_be_read_is_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state directory that is a disk of its own has a lost+found that only root may read."""
+    look = os.scandir
+
+    def refuse(place: Path) -> Any:
+        if Path(place).name == "lost+found":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+        return look(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with closing(MemoryStore.open(tmp_path, CONFIG)) as store:
+        for part in PARTS:
+            (tmp_path / part / "lost+found").mkdir()
+        store.remember_many([Memory("Maya planted basil")])
+        assert status.disk(store)["total"] > 0
+        assert [each for each in check(store) if each.severity != "note"] == []

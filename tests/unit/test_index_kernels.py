@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import shutil
 import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,7 +85,7 @@ def test_the_best_object_for_a_cpu(
     part: str,
     expected: list[str],
 ) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: arch)
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine=arch))
     monkeypatch.setattr(loader, "cpu", lambda: (frozenset(features), part))
     assert [entry["name"] for entry in loader.fitting()] == expected
 

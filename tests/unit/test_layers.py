@@ -71,6 +71,7 @@ LEVELS = {
     "serve": 4,
     "systemd": 4.85,
     "logs": 5.1,
+    "options": 5.12,
     "endpoint": 5.15,
     "hub": 5.16,
     "sync": 5.17,

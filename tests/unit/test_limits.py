@@ -18,7 +18,7 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.ctl import import_command
 from nimad.ctl.client import Client
-from nimad.ctl.import_command import BATCH_BYTES, LINE_BYTES, LineReader
+from nimad.ctl.import_command import BATCH_BYTES, LINE_BYTES, LineReader, json_list
 from nimad.ctl.main import build
 from nimad.errors import BadRecord, FrameTooLarge, UsageError
 from nimad.limits import (
@@ -84,7 +84,9 @@ def test_what_one_line_of_an_import_may_hold_passes_the_frame(
 ) -> None:
     text = "x" * (MAX_PAYLOAD - len('{"text":""}'))
     ((batch),) = LineReader(io.BytesIO(json.dumps({"text": text}).encode()), "f").batches()
-    frame = Client("/x")._frame("import", {"memories": batch.memories, "where": "f:1" * 300})
+    frame = Client("/x")._frame(
+        "import", {"memories": json_list(batch.memories), "where": "f:1" * 300}
+    )
     assert len(frame) <= MAX_FRAME + 1
     longer = json.dumps({"text": text + "x"}).encode()
     ((batch),) = LineReader(io.BytesIO(longer), "f").batches()

@@ -452,7 +452,7 @@ def check_columns(store: MemoryStore, columns: FollowedColumns) -> None:
         "SELECT id, timestamp, namespace, layer, conversation, session, who"
         " FROM memories ORDER BY id"
     )
-    alive = np.flatnonzero(columns.alive)
+    alive = np.flatnonzero(columns.alive[:])
     assert columns.id[alive].tolist() == [row[0] for row in rows]
     assert columns.time[alive].tolist() == [row[1] for row in rows]
     assert columns.namespace[alive].tolist() == [row[2] for row in rows]

@@ -18,7 +18,7 @@ from nimad.core.store import MemoryStore
 from nimad.model import Filter, Memory
 from nimad.recall import columns as columns_module
 from nimad.recall import columns_cache
-from nimad.recall.columns import SAVED, Columns
+from nimad.recall.columns import KIND, Columns
 from nimad.recall.columns_cache import Saved
 from nimad.recall.columns_follower import ColumnsFollower
 from nimad.recall.scopes import Scopes
@@ -232,8 +232,8 @@ def check_columns(store: MemoryStore) -> None:
     store.recall.query("anything", 1, "hybrid", where=NO_FILTER)
     kept, fresh = store.recall._columns, Columns()
     assert ColumnsFollower(store.records, TermIndex(store.records), fresh).sync()
-    mine, read = np.flatnonzero(kept.alive), np.flatnonzero(fresh.alive)
-    for name in SAVED.keys() - {"session", "who", "before", "after"}:
+    mine, read = np.flatnonzero(kept.alive[:]), np.flatnonzero(fresh.alive[:])
+    for name in ("id", "time", "importance", "words", "print", *(KIND.names or ())):
         assert np.array_equal(getattr(kept, name)[mine], getattr(fresh, name)[read]), name
     for name in ("before", "after"):
         sides = []
@@ -248,7 +248,9 @@ def check_columns(store: MemoryStore) -> None:
     for where in FILTERS:
         grown = store.recall._scopes.of(where)  # out of the scope before, where rows only came
         anew = Scopes(store.records, kept, DEFAULT).of(where)
-        for name in {field.name for field in dataclasses.fields(anew)} - {"_spoken"}:
+        assert grown.id[:].tolist() == anew.id[:].tolist()
+        assert grown.who[:].tolist() == anew.who[:].tolist()
+        for name in {field.name for field in dataclasses.fields(anew)} - {"_spoken", "id", "who"}:
             same = repr(getattr(grown, name)) == repr(getattr(anew, name))
             assert same and np.array_equal(grown.mask, anew.mask), name
         some = np.array([0, 2])

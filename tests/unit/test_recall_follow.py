@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -191,3 +192,44 @@ def test_the_query_after_many_memories_has_nothing_to_catch_up_with(store: Memor
     store.remember(Memory(text="one more plum"))
     assert store.recall.follow(0)
     assert {hit.memory.text for hit in store.query("more plum", k=1).hits} == {"one more plum"}
+
+
+def test_a_bulk_takes_what_came_before_it_along(store: MemoryStore) -> None:
+    """Its words are cut before its columns are made: what others wrote must not be passed by."""
+    for number in range(5):
+        store.remember(Memory(text=f"pelican number {number}"))
+    store.remember_many([Memory(text=f"otter number {number}") for number in range(BULK)])
+    store.remember(Memory(text="pelican number nine"))
+    assert len(store.query("pelican", 10, "words").hits) == 6
+    assert len(store.query("otter", 100, "words").hits) == BULK
+    assert store.words.check() == []
+
+
+def test_queries_need_not_have_what_no_client_knows_of(store: MemoryStore) -> None:
+    store.remember(Memory(text="a pelican"))
+    assert len(store.query("pelican", 10, "words").hits) == 1
+    before = store.records.head()
+    with store.records.write() as tx:
+        tx.add_memories([Memory(text="another pelican")])
+    store.recall.spare(before, store.records.head())
+    assert len(store.query("pelican", 10, "words").hits) == 1
+    store.remember(Memory(text="the third pelican"))  # acknowledged, so all before it is followed
+    assert len(store.query("pelican", 10, "words").hits) == 3
+    store.recall.spare(0, 0)
+    assert store.words.check() == []
+
+
+def test_many_bulks_at_a_time_leave_every_word(store: MemoryStore) -> None:
+    """Clients that write side by side, while others ask."""
+
+    def write(name: str) -> None:
+        for number in range(4):
+            memories = [Memory(text=f"{name} {number} {n}") for n in range(BULK + 9 * number)]
+            store.remember_many(memories)
+            assert len(store.query(name, 500, "words").hits) == sum(
+                BULK + 9 * before for before in range(number + 1)
+            )
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(write, ("heron", "badger", "marten")))
+    assert store.words.check() == []

@@ -129,8 +129,8 @@ def speaks(columns: FollowedColumns, rows: list[int], place: int, close: list[bo
 def by_definition(columns: FollowedColumns) -> list[tuple[int, int]]:
     """(before, after) of each row, one pair after the other."""
     made = [(NONE, NONE)] * columns.count
-    for code in set(columns.session.tolist()) - {NONE}:
-        rows = np.flatnonzero((columns.session == code) & columns.alive).tolist()
+    for code in set(columns.session[:].tolist()) - {NONE}:
+        rows = np.flatnonzero((columns.session[:] == code) & columns.alive[:]).tolist()
         rows.sort(key=lambda r: (int(columns.time[r]), r))
         pairs = list(itertools.pairwise(rows))
         close = [code > NONE or columns.time[b] - columns.time[a] <= GAP for a, b in pairs]
@@ -160,7 +160,7 @@ def test_rows_that_come_and_go(store: MemoryStore, columns: FollowedColumns, see
     for _ in range(25):
         store.remember_many([some() for _ in range(chance.choice([1, 1, 1, 5, 20]))])
         columns.sync()
-        known = columns.id[columns.alive].tolist()
+        known = columns.id[columns.alive[:]].tolist()
         if chance.random() < 0.5:
             store.forget(chance.sample(known, min(len(known), chance.choice([1, 1, 8]))))
             columns.sync()

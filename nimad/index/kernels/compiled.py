@@ -9,12 +9,15 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import accumulate
 from math import isqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.embed.vocabulary import CRCS, Vocabulary, are_sums
 from nimad.index.kernels.contract import (
     BINS,
     BITS,
@@ -23,6 +26,8 @@ from nimad.index.kernels.contract import (
     MOST_DIMS,
     PLANES,
     STEPS,
+    TEXT_DIMS,
+    TEXT_WORD,
     WORDS,
     Codes,
     Counts,
@@ -57,6 +62,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ("leaders", "N", "AANAANAANAANNAAAA"),
         ("cover", "", "ANAAANA"),
         ("seek", "", "ANANANNA"),
+        ("text_sums", "", "AANAAAAANANNAAANAAAAAA"),
     )
 }
 """Result and arguments of each function, in the order of kernels/source.py: A is an address, N a
@@ -76,8 +82,8 @@ def _at(array: NDArray[Any]) -> int:
         return address
 
 
-class _Scratch(threading.local):
-    """Room that a thread's calls work in, and its address: asking for an address takes 1 us."""
+class _Room:
+    """Room that calls work in, one at a time, and its address: asking for an address takes 1 us."""
 
     def __init__(self) -> None:
         self._floats = np.empty(BITS * _HALF_GROUP, np.float32)
@@ -106,6 +112,10 @@ class _Scratch(threading.local):
         self.room = _at(self._room)
 
 
+class _Scratch(_Room, threading.local):
+    """That of a thread's calls."""
+
+
 def _plain(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
     """The array itself when it is contiguous and of that type, or a copy that is."""
     return np.ascontiguousarray(array, dtype)
@@ -113,6 +123,9 @@ def _plain(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
 
 _SIGNS_AT = _at(_SIGNS)
 _scratch = _Scratch()
+_ROOMS: list[_Room] = []
+"""Rooms of searches that have ended, for the next ones; _ROOMS_KEPT at most."""
+_ROOMS_KEPT = 4
 
 
 class Compiled:
@@ -133,6 +146,7 @@ class Compiled:
         self._leaders = functions["leaders"]
         self._ranked, self._cosines = functions["ranked"], functions["cosines"]
         self._cover, self._seek = functions["cover"], functions["seek"]
+        self._text_sums = functions["text_sums"]
 
     def encode(self, rows: Rows, mean: NDArray[np.float32]) -> Codes:
         n, dims = rows.shape
@@ -223,11 +237,23 @@ class Compiled:
         wanted: int,
         k: int,
     ) -> tuple[Picks, NDArray[np.float32]]:
+        work, found = self.begin_find(space, query, marks, probes, wanted, k)
+        return found(work())
+
+    def begin_find(
+        self,
+        space: Space,
+        query: NDArray[np.int16],
+        marks: Marks | None,
+        probes: int,
+        wanted: int,
+        k: int,
+    ) -> tuple[Callable[[], Any], Callable[[Any], tuple[Picks, NDArray[np.float32]]]]:
         dims = space.vectors.shape[1]
         _require(len(query) == dims and min(probes, wanted, k) > 0, "find")
         _require(marks is None or marks.fits(space), "find")
         query = _plain(query, np.int16)
-        own = _scratch
+        own = _ROOMS.pop() if _ROOMS else _Room()
         size = probes + BINS + 3 * len(space.cell_start) + 2
         if k > own.k or size > own.size:
             own.fit(max(k, own.k), max(size, own.size))
@@ -237,8 +263,16 @@ class Compiled:
             bits, weights = _at(marks.bits), _at(marks.weights)
         room = (own.rows_at, own.scores_at, own.distances, own.floats, own.words, own.room)
         filtered = marks is not None
-        size = self._find(_at(query), *places, probes, wanted, bits, weights, filtered, k, *room)
-        return own.rows[:size].copy(), own.scores[:size].copy()
+        rest = probes, wanted, bits, weights, filtered, k, *room
+        kept = space, query, marks  # which nothing else may hold until then
+
+        def found(size: int) -> tuple[Picks, NDArray[np.float32]]:
+            picks = own.rows[:size].copy(), own.scores[:size].copy()
+            if kept and len(_ROOMS) < _ROOMS_KEPT:
+                _ROOMS.append(own)
+            return picks
+
+        return partial(self._find, _at(query), *places, *rest), found
 
     def postings(
         self,
@@ -301,6 +335,18 @@ class Compiled:
         reach, asked = 2 * isqrt(len(order)) + 2, (_at(wanted), len(wanted))
         self._seek(_at(values), len(values) - 1, _at(order), len(order), *asked, reach, _at(spans))
         return spans
+
+    def text_sums(
+        self, texts: Sequence[bytes], vocabulary: Vocabulary, sums: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        _require(are_sums(texts, sums), "text_sums")
+        read, added = np.zeros(len(texts) + 1, np.bool_), np.empty(TEXT_DIMS, np.int32)
+        word, room = np.empty(TEXT_WORD, np.uint8), np.empty(2 * TEXT_WORD, np.int64)
+        ends = np.array([0, *accumulate(map(len, texts))])[1:]
+        joined = np.frombuffer(b"".join([*texts, b" "]), np.uint8)
+        asked = _at(joined), _at(ends), len(texts), *_tables(vocabulary)
+        self._text_sums(*asked, *map(_at, (CRCS, word, room, added, sums, read)))
+        return read[:-1]
 
     def shares(
         self,
@@ -375,6 +421,18 @@ def _parts(column: Parted) -> tuple[int, int, int]:
     if made is None:
         made = _at(column.first), len(column.first), _at(column.more)
         column.__dict__["_parts"] = made
+    return made
+
+
+def _tables(vocabulary: Vocabulary) -> tuple[int, ...]:
+    """The arguments of `text_sums` that stay the same for a vocabulary; made once."""
+    made: tuple[int, ...] | None = vocabulary.__dict__.get("_tables")
+    if made is None:
+        v = vocabulary
+        spelt = _at(v.letters), _at(v.data), _at(v.starts), _at(v.ends)
+        slots = _at(v.heads), len(v.heads) - 1, _at(v.tails), len(v.tails) - 1
+        made = *spelt, *slots, v.longest, _at(v.votes), _at(v.rows), _at(v.weights), v.scale
+        v.__dict__["_tables"] = made
     return made
 
 

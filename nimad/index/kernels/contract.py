@@ -10,12 +10,14 @@ vectoriser finds 32 equal lanes: `codes: uint64[g, 8, 32]`, unused lanes zero.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nimad.embed.vocabulary import TextSums
 
 BITS = 512  # length of a sign code
 MOST_DIMS = 2 * BITS  # dimensions of a vector: it is folded into the code once
@@ -32,6 +34,8 @@ FARTHEST = 1 << 20  # above any <x, q> / |x|
 STEPS = 4096  # bins that sort what rows share
 SAMPLED = 16  # rows for one of a sample
 MOST_COUNTED = (1 << 16) - 1  # times that a term stands in a memory, as far as it is told
+TEXT_DIMS = 256  # dimensions of the sums of texts, see `nimad.embed.vocabulary`
+TEXT_WORD = 100  # letters of the longest word that is cut into tokens
 MARKED = 2  # weight of a marked row beside that of a row of its cell, see `Marks`
 
 Codes = NDArray[np.uint64]
@@ -193,7 +197,7 @@ class Postings(tuple[Numbers, Counts]):
     places: Any
 
 
-class Kernels(Protocol):
+class Kernels(TextSums, Protocol):
     """The inner loops.  All results are exact: the same bits on every machine and in every form.
 
     Every method may be called from several threads at once.
@@ -287,6 +291,18 @@ class Kernels(Protocol):
             marks: only these rows count.  None: all do.
             probes, wanted, k: at least 1.
         """
+
+    def begin_find(
+        self,
+        space: Space,
+        query: NDArray[np.int16],
+        marks: Marks | None,
+        probes: int,
+        wanted: int,
+        k: int,
+    ) -> tuple[Callable[[], Any], Callable[[Any], tuple[Picks, NDArray[np.float32]]]]:
+        """`find` in two steps: work that any thread may do, which compiled forms do without the
+        interpreter's lock, and what makes the answer of what the work gave.  Both once."""
 
     def postings(
         self,

@@ -18,7 +18,6 @@ import functools
 import hashlib
 import json
 import os
-import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from nimad.index.kernels.reference import Reference
 
 NATIVE = Path(__file__).resolve().parent.parent / "native"
 CPUINFO = Path("/proc/cpuinfo")
-ABI = 6
+ABI = 7
 
 _SOURCES = (
     "contract.py",
@@ -41,6 +40,7 @@ _SOURCES = (
     "scanning.py",
     "sign_codes.py",
     "source.py",
+    "texts.py",
 )
 
 
@@ -78,7 +78,7 @@ def fitting() -> list[dict[str, Any]]:
         listed = json.loads((NATIVE / "manifest.json").read_text())["objects"]
     except (OSError, ValueError):
         return []
-    machine = platform.machine()
+    machine = os.uname().machine
     features, part = cpu()
     usable = [e for e in listed if e["arch"] == machine and features.issuperset(e["needs"])]
     return sorted(usable, key=lambda e: (part in e["parts"], e["rank"]), reverse=True)

@@ -8,11 +8,14 @@ matrix product and are exact all the same: each partial sum is a whole number be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.embed.vocabulary import Vocabulary
 from nimad.index.kernels.contract import (
     BITS,
     FARTHEST,
@@ -200,6 +203,11 @@ class Reference:
         picks = self.scan(space.codes, spans, planes, bits, k)
         return picks, self._cosines(space.vectors, picks, query)
 
+    def begin_find(
+        self, *asked: Any
+    ) -> tuple[Callable[[], Any], Callable[[Any], tuple[Picks, NDArray[np.float32]]]]:
+        return partial(self.find, *asked), lambda found: found
+
     def _chosen(
         self,
         space: Space,
@@ -272,6 +280,12 @@ class Reference:
         inside = values[order]
         sides = [np.searchsorted(inside, wanted, "left"), np.searchsorted(inside, wanted, "right")]
         return np.stack(sides, axis=1)
+
+    def text_sums(
+        self, texts: Sequence[bytes], vocabulary: Vocabulary, sums: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Leaves every text: what they are read as is defined by nimad/embed/languages.py."""
+        return np.zeros(len(texts), np.bool_)
 
     def shares(
         self,

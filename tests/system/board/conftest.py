@@ -15,6 +15,10 @@ from tests.system.machine.emulated import PI, Emulated
 
 MEMORIES = int(os.environ.get("NIMAD_PI_MEMORIES", "10000"))
 ROUNDS = int(os.environ.get("NIMAD_PI_ROUNDS", "4"))
+REST = float(os.environ.get("NIMAD_PI_REST", "60"))
+"""Time before its memory at rest is measured [seconds]."""
+STORES = ROUNDS // 2 + 1
+"""Legacy stores that are migrated while the power goes."""
 GUEST = "/usr/local/lib/guest.py"
 Ask = Callable[..., Any]
 Guest = Callable[..., Any]
@@ -34,12 +38,14 @@ def report() -> Iterator[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
     folder = tmp_path_factory.mktemp("board")
-    made = Emulated(folder, int(os.environ["NIMAD_PI_MEMORY"]), PI)
+    made = Emulated(folder, int(os.environ["NIMAD_PI_MEMORY"]), PI, card=True)
     store = store_of(MEMORIES, folder / "graph.sqlite")
     files: dict[str, Path | str] = {
         GUEST: Path(__file__).with_name("guest.py"),
         "/home/maya/graph.sqlite": store,
     }
+    for number in range(STORES):
+        files[f"/home/maya/more{number}.sqlite"] = store_of(1500, folder / f"more{number}.sqlite")
     made.build(
         Path(os.environ["NIMAD_PI_ROOT"]), Path(os.environ["NIMAD_PI_DEB"]), files, install=False
     )

@@ -11,10 +11,11 @@ import random
 import socket
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 SOCKET = "/run/nimad/nimad.sock"
 TOLD = """
@@ -90,43 +91,88 @@ def remember(count: int) -> dict[str, float]:
 
 
 def query(count: int) -> dict[str, float]:
-    """Time of so many questions inside the daemon [ms]."""
+    """Time of so many questions inside the daemon, and of nimactl and Python as processes [ms]."""
     chance, client, took = random.Random(3), Client(), []
     for _ in range(count):
         about = f"What did Maya say about {chance.choice(WORDS)} and {chance.choice(WORDS)}?"
         took.append(client.call("query", text=about)["took_ms"])
     took.sort()
-    return {"query_ms_p50": took[count // 2], "query_ms_p95": took[count * 95 // 100]}
+    return {
+        "query_ms_p50": took[count // 2],
+        "query_ms_p95": took[count * 95 // 100],
+        "nimactl_query_ms": _process("nimactl", "query", "Who mended the gate?"),
+        "python_ms": _process("python3", "-ISc", "pass"),
+    }
 
 
-def write(seed: int) -> None:
-    """Remember, and forget every fifth, until the power goes; what was acknowledged is noted on the
-    line that leads outside before anything else happens."""
-    chance = random.Random(seed)
-    line = os.open("/dev/virtio-ports/acks", os.O_WRONLY)
-    client, mine = None, []
+def _process(*command: str) -> float:
+    """Median time of five such processes [ms]."""
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+        took.append(round((time.perf_counter() - began) * 1000, 1))
+    return sorted(took)[2]
 
-    def note(*words: object) -> None:
-        os.write(line, (" ".join(map(str, words)) + "\n").encode())
 
-    while True:
-        try:
-            client = client or Client()
-            if len(mine) >= 5:
-                gone = mine.pop(chance.randrange(5))
-                note("T", gone)  # from here on it may be there or not
-                client.call("forget", ids=[gone], purge=chance.random() < 0.3)
-                note("F", gone)
-            text = sentence(chance, chance.randrange(60, 900))
-            mine.append(client.call("remember", text=text)["id"])
-            note("A", mine[-1], zlib.crc32(text.encode()))
-        except RuntimeError as error:
-            note("E", error)
-            time.sleep(0.2)
-        except OSError as error:
-            client = None
-            note("C", type(error).__name__)
-            time.sleep(0.3)
+class Writer(threading.Thread):
+    """One of the programs that keep memories when the power goes, with a connection of its own.
+
+    What was acknowledged is noted on the line that leads outside before anything else happens: A
+    id checksum (it is there), T id (it may be there or not), F id (forgotten), E code, C error.
+    """
+
+    def __init__(self, seed: int, line: BinaryIO, *, purges: bool) -> None:
+        super().__init__()
+        self._chance, self._line, self._purges = random.Random(seed), line, purges
+        self._mine: list[int] = []
+        self._client: Client | None = None
+
+    def run(self) -> None:
+        while True:
+            try:
+                self._client = self._client or Client()
+                self._step(self._client)
+            except RuntimeError as error:
+                self._note(f"E {error}")
+                time.sleep(0.2)
+            except OSError as error:
+                self._client = None
+                self._note(f"C {type(error).__name__}")
+                time.sleep(0.3)
+
+    def _step(self, client: Client) -> None:
+        """Remember one or several, and forget some of them; or purge a hundred."""
+        chance = self._chance
+        if len(self._mine) > 30:
+            chance.shuffle(self._mine)
+            count = 100 if self._purges else chance.randrange(1, 25)
+            gone, self._mine = self._mine[:count], self._mine[count:]
+            self._note(*(f"T {i}" for i in gone))
+            client.call("forget", ids=gone, purge=self._purges or chance.random() < 0.3)
+            self._note(*(f"F {i}" for i in gone))
+        count = 100 if self._purges else chance.choice((1, 1, 1, 5, 20))
+        texts = [sentence(chance, chance.randrange(60, 900)) for _ in range(count)]
+        if count == 1:
+            ids = [client.call("remember", text=texts[0])["id"]]
+        else:
+            ids = client.call("import", memories=[{"text": text} for text in texts])["ids"]
+        sums = (zlib.crc32(text.encode()) for text in texts)
+        self._note(*(f"A {i} {crc}" for i, crc in zip(ids, sums, strict=True)))
+        self._mine += ids
+
+    def _note(self, *lines: str) -> None:
+        self._line.write("".join(f"{line}\n" for line in lines).encode())
+
+
+def write(seed: int, purgers: int = 0) -> None:
+    """Three that remember and forget, and some that purge, until the power goes."""
+    with open("/dev/virtio-ports/acks", "wb", buffering=0) as line:  # noqa: PTH123
+        writers = [Writer(seed + n, line, purges=n >= 3) for n in range(3 + purgers)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
 
 
 def dump() -> dict[int, int]:

@@ -2,8 +2,10 @@
 
 No network reaches it.  Commands go through the agent on a line of its own.  The disk is an image
 whose writes reach this machine's file at once (cache=none), so ending qemu is a power cut that
-keeps what the guest had written.  A disk that `logs_writes` can be set back to its last flush, as
-one with a volatile cache would be.
+keeps what the guest had written.  A machine with a card has a second disk.  When it `logs_writes`
+the card can be set back to its last flush, as one with a volatile cache would be; and a machine
+that was frozen goes on from there at each `boot`, with the card as it has become meanwhile: a power
+cut of the card that costs a second instead of a boot.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+from tests.system.machine.initrd import make_initrd
 
 AGENT = Path(__file__).with_name("agent.py")
 UNIT = """[Unit]
@@ -30,7 +34,7 @@ WantedBy=multi-user.target
 """
 PATIENT = "DefaultTimeoutStartSec=900\nDefaultDeviceTimeoutSec=900\n"
 """What systemd inside is told: on a busy machine the emulated one is slow, not broken."""
-DISK = "2600M"
+DISK, CARD = "2600M", "1G"
 BOOT_SECONDS = 900.0
 PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 FLUSH, FUA, DISCARD = 1, 2, 4  # flags of an entry of Linux's dm-log-writes, which qemu writes
@@ -76,11 +80,15 @@ PI = Hardware(
 class Emulated:
     """`build` once, then `boot`, `run` as often as wanted, `halt` or `cut_power`, `boot` again."""
 
-    def __init__(self, folder: Path, memory_mb: int = 512, hardware: Hardware = PC) -> None:
+    def __init__(
+        self, folder: Path, memory_mb: int = 512, hardware: Hardware = PC, *, card: bool = False
+    ) -> None:
         self._folder, self._memory, self._hardware = folder, memory_mb, hardware
         self._disk = folder / "disk.img"
-        self._socket = folder / "agent.sock"
+        self._card = folder / "card.img" if card else None
+        self._socket, self._monitor = folder / "agent.sock", folder / "monitor.sock"
         self._log, self._base = folder / "writes.log", folder / "base.img"
+        self._frozen: Path | None = None
         self.acks = folder / "acks.log"
         self.console = folder / "console.log"
         self._qemu: subprocess.Popen[bytes] | None = None
@@ -99,7 +107,6 @@ class Emulated:
             "/etc/systemd/system/agent.service": UNIT,
             "/etc/hostname": "board\n",
             "/etc/systemd/system.conf.d/patient.conf": f"[Manager]\n{PATIENT}",
-            "/etc/fstab": "/dev/vda / ext4 defaults,noatime 0 1\n",
             "/var/tmp/nimad.deb": package,
             **files,
         }
@@ -116,40 +123,43 @@ class Emulated:
         if install:
             _do("chroot", str(root), "env", PATH, "dpkg", "--install", "/var/tmp/nimad.deb")
             _do("chroot", str(root), "env", PATH, "usermod", "-aG", "nimad", "maya")
-        for name in ("vmlinuz", "initrd.img"):
-            shutil.copyfile(root / (root / name).readlink(), self._folder / name)
+        shutil.copyfile(root / "vmlinuz", self._folder / "vmlinuz")
+        if (root / "initrd.img").exists():
+            shutil.copyfile(root / "initrd.img", self._folder / "initrd.img")
+        else:
+            make_initrd(root, self._folder / "initrd.img")
         _do("mkfs.ext4", "-q", "-d", str(root), str(self._disk), DISK)
         shutil.rmtree(root)
+        if self._card:
+            _do("mkfs.ext4", "-q", str(self._card), CARD)
 
     def boot(self, *, clock: str = "", logs_writes: bool = False) -> None:
         """Switch on, and wait until it takes commands; raises TimeoutError when it does not.
 
-        `clock`: the date that its clock begins with, such as "1970-01-01".
+        `clock`: the date that its clock begins with, such as "1970-01-01"; `logs_writes`: those to
+        the card.
         """
-        self._socket.unlink(missing_ok=True)
+        for place in (self._socket, self._monitor):
+            place.unlink(missing_ok=True)
         hardware = self._hardware
         command = [*hardware.qemu, "-m", str(self._memory), "-smp", "2", "-display", "none"]
         command += ["-no-reboot", "-nic", "none", "-monitor", "none"]
+        command += ["-qmp", f"unix:{self._monitor},server=on,wait=off"]
         command += ["-kernel", str(self._folder / "vmlinuz")]
         command += ["-initrd", str(self._folder / "initrd.img")]
-        command += ["-append", f"root=/dev/vda rw console={hardware.console} quiet panic=-1 psi=1"]
-        if logs_writes:
-            _do("cp", "--sparse=always", str(self._disk), str(self._base))
-            self._log.write_bytes(b"")
-            file = f"driver=file,node-name=d0,filename={self._disk},cache.direct=on"
-            log = f"driver=file,node-name=l0,filename={self._log}"
-            for node in (file, log, "driver=blklogwrites,node-name=w0,file=d0,log=l0"):
-                command += ["-blockdev", node]
-            command += ["-device", f"{hardware.disk},drive=w0,write-cache=on"]
-        else:
-            command += ["-drive", f"file={self._disk},format=raw,if=none,id=d0,cache=none"]
-            command += ["-device", f"{hardware.disk},drive=d0"]
+        kernel = "root=/dev/vda rootflags=noatime rw quiet panic=-1 psi=1"
+        command += ["-append", f"{kernel} console={hardware.console}"]
+        command += self._disks(logs_writes)
+        command += ["-incoming", f"exec:cat {self._frozen}"] if self._frozen else []
         command += ["-rtc", f"base={clock}"] if clock else []
         command += ["-serial", f"file:{self.console}", *hardware.options(self._socket, self.acks)]
         with (self._folder / "qemu.log").open("ab") as log:
             self._qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, stdout=log)
         deadline = time.monotonic() + BOOT_SECONDS
-        self._line = self._connect(deadline)
+        self._line = self._connect(self._socket, deadline)
+        if self._frozen:
+            self.run("true", timeout=BOOT_SECONDS)
+            return
         while "ready" not in self._receive(deadline):
             pass
 
@@ -179,14 +189,34 @@ class Emulated:
         self._qemu.wait(timeout=60)
         self._hang_up()
 
+    def freeze(self) -> None:
+        """Switch off, but keep memory and disk as they are now: until `thaw`, each `boot` goes on
+        from here, with the card as it is then.  So nothing may have the card open."""
+        memory = self._folder / "memory"
+        monitor = self._connect(self._monitor, time.monotonic() + 60)
+        with monitor, monitor.makefile("rw") as lines:
+            lines.readline()  # its greeting
+            _ask(lines, "qmp_capabilities")
+            _ask(lines, "migrate", uri=f"exec:cat > {memory}")
+            while (state := _ask(lines, "query-migrate")["status"]) != "completed":
+                assert state in ("setup", "active", "device"), state
+                time.sleep(0.2)
+        self.cut_power()
+        self._frozen = memory
+
+    def thaw(self) -> None:
+        """From here on `boot` is a boot again, of the disk as it was frozen."""
+        self._frozen = None
+
     def forget_unflushed(self, kept: float, seed: int) -> int:
-        """Set the disk back to its last flush; of what was written later, a share `kept` stays, at
+        """Set the card back to its last flush; of what was written later, a share `kept` stays, at
         random.  The number of writes that are lost.  After `boot(logs_writes=True)` and a cut."""
         chance, lost = random.Random(seed), 0
         entries, sector = _log_entries(self._log)
         flushed = max((n for n, entry in enumerate(entries) if entry.flags & FLUSH), default=-1)
-        _do("cp", "--sparse=always", str(self._base), str(self._disk))
-        with self._disk.open("r+b") as disk, self._log.open("rb") as log:
+        assert self._card is not None
+        _do("cp", "--sparse=always", str(self._base), str(self._card))
+        with self._card.open("r+b") as disk, self._log.open("rb") as log:
             for number, entry in enumerate(entries):
                 if number > flushed and not entry.flags & FUA and chance.random() >= kept:
                     lost += 1
@@ -197,21 +227,41 @@ class Emulated:
         return lost
 
     def remove(self) -> None:
-        """Whatever it does: off with it, and its disk."""
+        """Whatever it does: off with it, and its disk; the card stays, to be looked at."""
         if self._qemu is not None and self._qemu.poll() is None:
             self.cut_power()
-        self._disk.unlink(missing_ok=True)
+        for place in (self._disk, self._base, self._frozen):
+            if place is not None:
+                place.unlink(missing_ok=True)
+
+    def _disks(self, logs_writes: bool) -> list[str]:
+        """Options of qemu: what is written to the disk of a frozen machine is gone at its end."""
+        kind, kept = self._hardware.disk, "off" if self._frozen is None else "on"
+        disk = f"file={self._disk},format=raw,if=none,id=d0,cache=none,snapshot={kept}"
+        made = ["-drive", disk, "-device", f"{kind},drive=d0"]
+        if self._card is None:
+            return made
+        made += ["-device", f"{kind},drive=w1,write-cache=on"]
+        file = f"driver=file,filename={self._card},cache.direct=on,node-name="
+        if not logs_writes:
+            return [*made, "-blockdev", f"{file}w1"]
+        _do("cp", "--sparse=always", str(self._card), str(self._base))
+        self._log.write_bytes(b"")
+        log = f"driver=file,node-name=l1,filename={self._log}"
+        for node in (f"{file}d1", log, "driver=blklogwrites,node-name=w1,file=d1,log=l1"):
+            made += ["-blockdev", node]
+        return made
 
     def _hang_up(self) -> None:
         if self._line is not None:
             self._line.close()
         self._line, self._waiting = None, b""
 
-    def _connect(self, deadline: float) -> socket.socket:
+    def _connect(self, place: Path, deadline: float) -> socket.socket:
         line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         while True:
             try:
-                line.connect(str(self._socket))
+                line.connect(str(place))
                 return line
             except OSError:
                 if time.monotonic() > deadline:
@@ -264,6 +314,15 @@ def _log_entries(path: Path) -> tuple[list[_Entry], int]:
             entries.append(_Entry(first, count, flags, place + sector))
             place += sector + size
     return entries, sector
+
+
+def _ask(lines: TextIO, command: str, **arguments: Any) -> Any:
+    """What qemu's monitor returns; what it tells by itself is passed over."""
+    lines.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+    lines.flush()
+    while "return" not in (answer := json.loads(lines.readline())):
+        assert "error" not in answer, answer
+    return answer["return"]
 
 
 def _do(*command: str) -> None:

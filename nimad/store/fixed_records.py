@@ -1,0 +1,49 @@
+"""The records on a disk that takes no writes: what is there is read, and each write is refused.
+
+For a start on a disk that is read-only, full or failing.  Nothing is made, brought up to date or
+folded; what stands in a WAL that a crash left is read with the rest (`schema.connect`).  Once the
+disk takes writes again the store is to be closed and opened anew.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from nimad.disk.failures import translated
+from nimad.errors import NimadError
+from nimad.store import schema
+from nimad.store.database_files import FixedFiles
+from nimad.store.records import Records
+
+
+class FixedRecords(Records):
+    """See the module; whoever opens it keeps other processes from writing to the files."""
+
+    def __init__(self, path: Path, writer: sqlite3.Connection, refusal: NimadError) -> None:
+        """Every write raises what `refusal` is."""
+        self._fixed = FixedFiles(path, refusal)
+        super().__init__(path, writer)
+        self.refusal = refusal
+
+    def _use(self, writer: sqlite3.Connection) -> None:
+        self._commits.use(writer)
+        self._files = self._fixed
+
+    @classmethod
+    def open_fixed(cls, path: Path, refusal: NimadError) -> FixedRecords:
+        """Raises `refusal` for a file that must be brought up to date first; else as `open`."""
+        with translated(path):
+            writer = schema.connect(path, fixed=True)
+            try:
+                if not schema.is_current(writer, path):
+                    raise refusal
+                return cls(path, writer, refusal)
+            except BaseException:
+                writer.close()
+                raise
+
+    def connect_reader(self) -> sqlite3.Connection:
+        """A connection of the caller's own that only reads."""
+        with translated(self.path):
+            return schema.connect(self.path, readonly=True, fixed=True)

@@ -1,0 +1,80 @@
+"""A store on a disk that takes no writes: read whole, never changed, and refused each write."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nimad.check import check
+from nimad.config import Config
+from nimad.core.store import MemoryStore
+from nimad.errors import DiskReadOnly, StateBusy
+from nimad.model import Memory
+
+REFUSAL = DiskReadOnly(detail="a test")
+
+
+def content(state: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in state.glob("records.sqlite*")}
+
+
+@pytest.fixture(params=["closed", "cut off"])
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """What a clean end leaves, or a power cut, whose WAL is not folded; with strays and damage."""
+    store = MemoryStore.open(tmp_path / "made", Config())
+    store.remember_many([Memory(text=f"kettle number {n}") for n in range(300)])
+    while any(projection.follow() for projection in store.projections):
+        pass
+    store.remember(Memory(text="the newest kettle"))
+    with store.records.write() as tx:
+        tx.execute("INSERT INTO tombstones (id) VALUES (7)")  # of a living memory: damage
+    if request.param == "cut off":
+        shutil.copytree(tmp_path / "made", tmp_path / "state")
+    store.close()
+    if request.param == "closed":
+        shutil.copytree(tmp_path / "made", tmp_path / "state")
+    (tmp_path / "state" / "blocks" / "seg-00000099.nsb").write_bytes(b"never committed")
+    (tmp_path / "state" / "records.sqlite-wal.tmp").write_bytes(b"left by a crash")
+    for file in (tmp_path / "state" / "words").glob("*.nsw"):
+        file.write_bytes(file.read_bytes()[:-1])
+    yield tmp_path / "state"
+
+
+def test_all_is_read_and_the_records_stay_as_they_are(state: Path) -> None:
+    before = content(state)
+    store = MemoryStore.open(state, Config(), REFUSAL)
+    with pytest.raises(StateBusy):
+        MemoryStore.open(state, Config(), REFUSAL)
+    assert store.records.counts()["memories"] == 301
+    assert len(store.export(0, 1000)) == 301
+    assert store.query("the newest kettle", k=1).hits[0].memory.id == 301
+    assert 7 in {hit.memory.id for hit in store.query("kettle number 6", k=5, mode="meaning").hits}
+    check(store)
+    for write in (
+        lambda: store.remember(Memory(text="x")),
+        lambda: store.forget([1], purge=True),
+        lambda: store.records.checkpoint(),
+        lambda: store.records.compact(),
+        lambda: store.projections[0].rebuild(),
+    ):
+        with pytest.raises(DiskReadOnly, match="a test"):
+            write()
+    store.close()
+    assert content(state) == before
+    store = MemoryStore.open(state, Config())
+    assert len(store.export(0, 1000)) == 301 and store.remember(Memory(text="x")) == 302
+    store.close()
+    assert not (state / "blocks" / "seg-00000099.nsb").exists()
+
+
+def test_what_must_be_brought_up_to_date_is_not_served(tmp_path: Path) -> None:
+    store = MemoryStore.open(tmp_path / "state", Config())
+    with store.records.write() as tx:
+        tx.execute("DELETE FROM meta WHERE key = 'text_form'")
+    store.close()
+    with pytest.raises(DiskReadOnly):
+        MemoryStore.open(tmp_path / "state", Config(), REFUSAL)
+    MemoryStore.open(tmp_path / "state", Config()).close()
