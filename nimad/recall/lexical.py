@@ -250,7 +250,7 @@ class _Sums:
             if len((last := self._holders(term[start:] + ANY_ENDING))[0]):
                 before = term[:start]
                 parts = [before, before.removesuffix("s"), before.removesuffix("en")]
-                first = [self._holders(*self.terms.cut(p)) for p in parts if len(p) >= PART]
+                first = [self._holders(self.terms.cut(p)[0]) for p in parts if len(p) >= PART]
                 first = [found for found in first if len(found[0])][:1]
                 return [last, *first] if first or len(term) - start > PART + 1 else []
         return []
