@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -268,7 +267,7 @@ class Scoring:
         found: Bonuses = {}
         if len(subjects := query.subjects):
             rows = scope.spoken_by(subjects) if self._is_large else None
-            speaks = partial(columns.spoken_by, subjects)
+            speaks = columns.spoken_by(subjects)
             found["subject"] = Bonus(np.float32(weights.subject), speaks, rows)
         if on_date is not None:
             found["date"] = Bonus.where(weights.on_date, on_date)
@@ -442,7 +441,9 @@ class Scoring:
         time = columns.time[rows]
         age = (time - scope.first) / max(scope.last - scope.first, 1)
         age[time == 0] = 0.5  # no date is neither old nor new
-        asks = columns.asks[rows] & (columns.layer[rows] != scope.layers.get(INPUT, NONE))
+        kinds = columns.kinds
+        answers = kinds["asks"] & (kinds["layer"] != scope.layers.get(INPUT, NONE))
+        asks = answers.take(columns.kind.codes[rows])
         exact = EXACT * np.isin(rows, scored.same) if len(scored.same) else np.zeros(len(rows))
         none, bonuses = np.zeros(len(rows), np.float32), scored.bonuses
         return {
