@@ -84,7 +84,7 @@ def load(path: Path | None) -> Config:
 
         try:
             loaded = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2024-13-45, say
             detail = f"is not YAML ({' '.join(str(error).split())})"
             raise ConfigError(path=path, detail=detail) from error
     if loaded is None:

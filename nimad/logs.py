@@ -14,7 +14,16 @@ PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 """The journal's priorities, sd-daemon(3)."""
 
 
-class JournalFormatter(logging.Formatter):
+class SafeFormatter(logging.Formatter):
+    """Shows control characters: names from outside must not steer the terminal of a reader."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record; ESC becomes `\\x1b`."""
+        text = super().format(record)
+        return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+class JournalFormatter(SafeFormatter):
     """`<priority>message` on every line: the journal adds time and name itself."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -23,7 +32,7 @@ class JournalFormatter(logging.Formatter):
         return "\n".join(mark + line for line in super().format(record).splitlines())
 
 
-class PersonFormatter(logging.Formatter):
+class PersonFormatter(SafeFormatter):
     """`12:34:56 message`, with the level where it matters."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -35,7 +44,7 @@ class PersonFormatter(logging.Formatter):
 def set_up(foreground: bool, stream: TextIO = sys.stderr) -> None:
     """Log to `stream`: with priorities when it is the journal, else readable or with the date."""
     handler = logging.StreamHandler(stream)
-    dated = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
+    dated = SafeFormatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
     if systemd.in_journal(stream):
         handler.setFormatter(JournalFormatter("%(message)s"))
     else:

@@ -6,7 +6,7 @@
 Debian trixie for arm64 with a kernel of 16 KiB pages on emulated Cortex-A76 cores, without
 acceleration: it runs anywhere, ten times slower than the board.  Times are upper bounds, to be
 compared with each other only; memory, bytes and counts are exact.  The machine without nimad is
-kept in ~/.cache/nimad/rig (made once, a quarter of an hour).  Prints a table, and writes it to
+kept in ~/.cache/nimad/rig (made once, some minutes).  Prints a table, and writes it to
 build/board.json.  Needs root.
 """
 

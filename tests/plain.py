@@ -13,10 +13,11 @@ from nimad.index.blocks import BlockIndex
 from nimad.recall.columns import NONE, Columns
 from nimad.recall.columns_follower import ColumnsFollower
 from nimad.recall.dates import Days
+from nimad.recall.lexical import BEGINNING, ENDING
 from nimad.recall.parsed_query import ParsedQuery
 from nimad.recall.weights import Weights
 from nimad.store.records import Records
-from nimad.text import indexed, tokens
+from nimad.text import ANY_ENDING, indexed, tokens
 from nimad.words.index import TermIndex
 
 Floats = NDArray[np.float32]
@@ -46,16 +47,24 @@ def bm25(
     total = int(mask.sum())
     average = max(float(columns.words[mask].mean(dtype=np.float64)), 1.0)
     row_of = {int(number): row for row, number in enumerate(columns.id[:])}
-    for term in question.terms:
+
+    def told(term: str) -> list[tuple[int, int]]:
         found = holders(terms, term, int(columns.id[-1]))
         pairs = [(row_of[i], count) for i, count in found.items() if i in row_of]
-        pairs = [(row, count) for row, count in pairs if mask[row]]
+        return [(row, count) for row, count in pairs if mask[row]]
+
+    for term in question.terms:
+        pairs, share = told(term), 1.0
+        kept = max(BEGINNING, len(term) - ENDING)
+        alike = term.isalpha() and kept < len(term) and not question.around
+        if not pairs and term not in question.met and alike:  # with another ending
+            pairs, share = told(term[:kept] + ANY_ENDING), weights.alike
         if not pairs:
             continue
         rows = np.array([row for row, _ in pairs])
         counts = np.array([count for _, count in pairs], np.float32)
         rarity = max(math.log((total + weights.unseen - len(rows) + 0.5) / (len(rows) + 0.5)), 1e-6)
-        rarity *= question.factors.get(term, 1.0)
+        rarity = share * rarity * question.factors.get(term, 1.0)
         words = columns.words[rows].astype(np.float32)
         sizes = weights.k1 * (1 - weights.b + weights.b * words / average)
         gained = dated if term in question.dated else own

@@ -34,7 +34,7 @@ from nimad.core.setbacks import describe
 from nimad.core.state_directory import PARTS
 from nimad.dataclass import dataclass
 from nimad.disk.durable import crash_point, fsync_dir
-from nimad.errors import Busy, UsageError
+from nimad.errors import Busy, NimadError, UsageError
 from nimad.patterns import lazy_pattern
 from nimad.store import backups, fleet, forgotten, source_delta, sources
 from nimad.store.forgotten import PurgeNote
@@ -178,7 +178,9 @@ class Purge:
                 try:
                     scrubbed += work() or 0
                 except Exception as error:
-                    log.error("a purge could not finish %s: %s", name, error, exc_info=error)
+                    expected = isinstance(error, (NimadError, OSError))
+                    told = None if expected else error
+                    log.error("a purge could not finish %s: %s", name, error, exc_info=told)
                     failed[name] = error
                 if name == self._projections[-1].name:
                     crash_point("purge.vectors")

@@ -259,8 +259,7 @@ class WordsIndex(Projection):
         writer.write_file(self._path(name), writer.of_segments(parts, alive))
         crash_point("words.written")
         made = Segment.open(self._path(name))
-        assert made.container is not None
-        made.container.give_back()  # what was read to compare checksums
+        made.give_back()  # what was read to compare checksums
         return [made]
 
     def _alive(self, first: int, last: int) -> Ids:

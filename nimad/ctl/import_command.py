@@ -46,7 +46,7 @@ from nimad.limits import (
 )
 from nimad.times import name_to_hand_over, sentences
 
-BATCH_BYTES = 900_000
+BATCH_BYTES = 200_000
 """Size of the memories of a batch, as JSON, unless one alone is larger [bytes]."""
 BATCH_NODES = MAX_NODES - 100
 """Number of values in a batch; each counts as many bytes as it may have there [values]."""

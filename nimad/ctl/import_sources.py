@@ -31,7 +31,7 @@ from nimad.times import portable
 
 __all__ = ["import_source", "is_foreign"]
 
-BATCH_BYTES, BATCH_NODES = 900_000, MAX_NODES - 2000
+BATCH_BYTES, BATCH_NODES = 200_000, MAX_NODES - 2000
 """Size of the items of one request, as JSON [bytes], and number of values in them [values]."""
 LISTED = 500
 """Number of keys, relations or notes in one request [keys]."""
@@ -41,6 +41,8 @@ MAX_PART, MAX_ITEM, MAX_REASON = 400, 150, 400
 """Length of the name of a part, of an item's key in it, of a reason [characters]."""
 SHOWN = 10
 """Number of refused items that people are told of."""
+KNOWN = ("added", "changed", "gone", "unchanged", "forgotten")
+"""How what could be read is counted: a source that has none of it is no success."""
 _USUAL = Memory("")
 
 
@@ -69,6 +71,10 @@ def import_source(args: argparse.Namespace, client: Client, screen: Screen) -> i
         error = VerifyFailed(name=work.name or importer.kind, differences=differing)
         hint = "`nimactl import` of the same path brings the difference in."
         return screen.fail(with_hint(error, hint), **work.result())
+    if counts["refused"] and not any(counts[name] for name in KNOWN):
+        where, why = work.refused[0]
+        detail = f"nothing of it can be taken; {where}: {why}"
+        return screen.fail(InputUnusable(path=shown(path), detail=detail), **work.result())
     return screen.answer(work.result(), *map(one_line, work.told()))
 
 

@@ -64,13 +64,18 @@ def _conversations(name: str, file: IO[bytes]) -> Iterator[Event]:
         if not told.get("is_do_not_remember"):
             extra = {"title": str(told["title"])[:300]} if told.get("title") else {}
             about = Conversation(session, assistant="ChatGPT", extra=extra, framed=False)
-            yield from turns(_messages(told), about)
+            way = _way(told)
+            if not way and any(
+                _within(told["mapping"], key).get("message") for key in told["mapping"]
+            ):
+                yield Rejected(where, "its current node leads to none of its messages")
+            yield from turns(_messages(told, way), about)
     if not reader.whole:
         yield Rejected(name, "it ends in the middle, or holds no list", True)
 
 
-def _messages(told: dict[str, Any]) -> Iterator[Message]:
-    """What is on the way to the current node, in its order."""
+def _way(told: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The messages from the current node back to the first, by their keys."""
     nodes = dict(told["mapping"])
     at = told.get("current_node")
     way: list[tuple[str, dict[str, Any]]] = []
@@ -78,6 +83,11 @@ def _messages(told: dict[str, Any]) -> Iterator[Message]:
         if isinstance(node.get("message"), dict):
             way.append((at, node["message"]))
         at = node.get("parent")
+    return way
+
+
+def _messages(told: dict[str, Any], way: list[tuple[str, dict[str, Any]]]) -> Iterator[Message]:
+    """What was said on the way to the current node, in its order."""
     time = told.get("create_time")
     for key, message in reversed(way):
         author, content = _within(message, "author"), _within(message, "content")

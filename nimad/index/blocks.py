@@ -34,7 +34,7 @@ from nimad.index.params import BlockParams, Damage, SegmentInfo
 from nimad.index.quantise import Ids, Query, Scores, Vectors, quantise_rows
 from nimad.index.rowsets import distinct
 from nimad.index.segment import SUFFIX, Sealed, Segment
-from nimad.index.view import FilterCache, Found, Search, View
+from nimad.index.view import BegunSearch, FilterCache, Found, Search, View
 from nimad.index.writer import MemoryRows, write_segment
 
 __all__ = ["BlockIndex", "BlockParams", "Damage", "SegmentInfo"]
@@ -215,8 +215,15 @@ class BlockIndex:
         asked = query if isinstance(query, Query) else Query.of(query, self.dims)
         if asked is None or k <= 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        search = Search(self._kernels, self.params, asked, k, allowed, self._filters, effort)
-        return search.run(self._view)
+        begun = self.begin_search(asked, k, allowed, effort)
+        return begun.result(begun.work())
+
+    def begin_search(
+        self, query: Query, k: int, allowed: Ids | None = None, effort: float = 1.0
+    ) -> BegunSearch:
+        """The same search, prepared, for a `k` of 1 at least."""
+        search = Search(self._kernels, self.params, query, k, allowed, self._filters, effort)
+        return search.begin(self._view)
 
     def scores(self, query: Scores | Query, ids: Ids) -> Scores:
         """The cosine of each of `ids: int64[m]` with `query: float32[dims]`: float32[m].

@@ -12,10 +12,13 @@ it was made from: then both copies have the same score, and one is returned.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field
+from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nimad.dataclass import dataclass
 from nimad.index.hot import Hot
@@ -26,6 +29,8 @@ from nimad.index.rowsets import distinct, marked
 from nimad.index.segment import Sealed, Segment
 
 Found = tuple[Ids, Scores]
+Step = tuple[Callable[[], Any], Callable[[Any], Found]]
+"""Work in a segment, and what makes of what it gave the nearest there."""
 
 _NO_IDS: Ids = np.zeros(0, np.int64)
 
@@ -185,9 +190,12 @@ class Search:
     filters: FilterCache = field(default_factory=FilterCache)
     effort: float = 1.0
 
-    def run(self, view: View) -> Found:
-        """The k best by (score descending, id ascending)."""
-        pieces = [self._sealed(sealed) for sealed in view.sealed]
+    def begin(self, view: View) -> BegunSearch:
+        """Prepare the search of a view."""
+        return BegunSearch(self, view, [self._sealed(sealed) for sealed in view.sealed])
+
+    def finish(self, view: View, pieces: list[Found]) -> Found:
+        """The k best by (score descending, id ascending), of what was found in the segments."""
         for part in view.hot:
             slots = part.live() if self.allowed is None else part.slots_of(self.allowed)[0]
             dots, norms = self.kernels.dots(part.chunk.rows, slots, self.query.values)
@@ -207,7 +215,7 @@ class Search:
         order = np.lexsort((ids, -scores))[: most or self.k]
         return ids[order], scores[order]
 
-    def _sealed(self, sealed: Sealed) -> Found:
+    def _sealed(self, sealed: Sealed) -> Step:
         scored, cells = sealed.segment.meta.scored, sealed.segment.meta.cells
         if self.allowed is not None:
             few = self.params.exact_filter
@@ -226,18 +234,41 @@ class Search:
         probes = int(self.params.probes * self.effort)
         return self._found(sealed.segment, sealed.marks, probes, max(1, int(wanted * self.effort)))
 
-    def _exact(self, segment: Segment, rows: Ids) -> Found:
-        dots, norms = self.kernels.dots(segment.vectors, rows, self.query.values)
-        scores = cosines(dots, norms, self.query)
-        return best(segment.ids_at(rows), scores, self.k)
+    def _exact(self, segment: Segment, rows: Ids) -> Step:
+        def scored(made: tuple[NDArray[np.int32], NDArray[np.int32]]) -> Found:
+            return best(segment.ids_at(rows), cosines(*made, self.query), self.k)
 
-    def _found(self, segment: Segment, marks: Marks | None, probes: int, wanted: int) -> Found:
+        return partial(self.kernels.dots, segment.vectors, rows, self.query.values), scored
+
+    def _found(self, segment: Segment, marks: Marks | None, probes: int, wanted: int) -> Step:
         """The rows that are nearest by their codes, rescored."""
-        k = self.params.rescored(self.k, segment.meta.scored)
-        rows, scores = self.kernels.find(
-            segment.space, self.query.values, marks, max(probes, 1), wanted, k
+        k, values = self.params.rescored(self.k, segment.meta.scored), self.query.values
+        work, found = self.kernels.begin_find(
+            segment.space, values, marks, max(probes, 1), wanted, k
         )
-        return best(segment.ids_at(rows), scores, self.k)
+
+        def nearest(made: Any) -> Found:
+            rows, scores = found(made)
+            return best(segment.ids_at(rows), scores, self.k)
+
+        return work, nearest
+
+
+class BegunSearch:
+    """A search that is prepared: `work` is what takes most of its time, and may be done by any
+    thread, mostly without the interpreter's lock; then `result` tells what it found."""
+
+    def __init__(self, search: Search, view: View, steps: Sequence[Step]) -> None:
+        self._search, self._view, self._steps = search, view, steps
+
+    def work(self) -> list[Any]:
+        """Do it; what it gave is for `result`."""
+        return [work() for work, _ in self._steps]
+
+    def result(self, made: list[Any]) -> Found:
+        """The k best; to be asked once."""
+        pieces = [found(one) for (_, found), one in zip(self._steps, made, strict=True)]
+        return self._search.finish(self._view, pieces)
 
 
 def best(ids: Ids, scores: Scores, k: int) -> Found:

@@ -36,6 +36,7 @@ from nimad.legacy.schema import (
     identify,
     open_source,
     quoted,
+    read_schema,
     row_key,
     sqlite_errors,
 )
@@ -136,7 +137,7 @@ def _prepare(
     for table, ids in (("purged", keys), ("later", later), ("growing", [1] if growing else [])):
         connection.execute(f"CREATE TEMP TABLE {table} (id INTEGER PRIMARY KEY)")
         connection.executemany(f"INSERT INTO {table} VALUES (?)", ((key,) for key in ids))
-    connection.execute("ATTACH ? AS kept", (f"{path.absolute().as_uri()}?mode=ro",))
+    read_schema(connection, "ATTACH ? AS kept", (f"{path.absolute().as_uri()}?mode=ro",))
 
 
 def _copy(connection: sqlite3.Connection, path: Path, shape: Shape) -> int:

@@ -14,8 +14,8 @@ stored (a generated column is an expression).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes
@@ -135,7 +135,28 @@ def open_source(path: Path, flags: str, timeout: float = 5.0) -> sqlite3.Connect
     )
     for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "mmap_size=0"):
         connection.execute(f"PRAGMA {pragma}")
+    with suppress(sqlite3.Error, UnicodeDecodeError):  # the caller will meet it, too
+        read_schema(connection, "SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
     return connection
+
+
+def read_schema(
+    connection: sqlite3.Connection, sql: str, parameters: Sequence[str] = ()
+) -> sqlite3.Cursor:
+    """Run a statement that reads a schema, also one whose indexes, checks or columns use JSON.
+
+    They are harmless, but SQLite does not say so of its JSON functions, and calls such a schema
+    malformed.  Trusting it gives it no other function that does more: extensions are off.
+    """
+    import sqlite3
+
+    try:
+        return connection.execute(sql, parameters)
+    except sqlite3.DatabaseError as error:
+        if "unsafe use of json" not in str(error):
+            raise
+        connection.execute("PRAGMA trusted_schema=ON")
+        return connection.execute(sql, parameters)
 
 
 @contextmanager

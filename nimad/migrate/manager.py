@@ -9,6 +9,7 @@ a verb for the length of its call.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,7 +25,7 @@ from nimad.migrate import snapshots
 from nimad.migrate.encode_on_hit import EncodeOnHit
 from nimad.migrate.log import MigrationLog
 from nimad.migrate.pipeline import MigrationJob, Pipeline
-from nimad.model import AttachRequest, Stage
+from nimad.model import LAYERS, AttachRequest, Stage
 from nimad.probe import memory
 from nimad.store import source_delta, sources
 from nimad.store.sources import Source
@@ -84,8 +85,12 @@ class MigrationManager:
             if source is not None and not asked.dry_run:
                 self._pipeline.reset()
                 self._encode_on_hit.needed = True
-                layers = reply["report"]["layers"]
-                self._log.info(f"Source: {source.name}, {source.total} nodes, layers: {layers}")
+                layers = Counter[str]()  # names of its own are for no log, which no purge reaches
+                for layer, number in reply["report"]["layers"].items():
+                    layers[layer if layer in LAYERS else "others"] += number
+                self._log.info(
+                    f"Source: {source.name}, {source.total} nodes, layers: {dict(layers)}"
+                )
         if not asked.dry_run:
             self._job.retry()
         return reply

@@ -50,6 +50,11 @@ def lowest() -> int:
     return os.SCHED_BATCH
 
 
+def take_usual() -> None:
+    """Run this thread as usual, whatever the one that started it had, which it would take over."""
+    Priority()._set(os.SCHED_OTHER, psutil.IOPRIO_CLASS_NONE)
+
+
 class Priority:
     """The priority of the thread that made it.  `lift` may be called from any thread."""
 

@@ -6,7 +6,7 @@ the records, `nimad.recall.session_neighbours` tells which rows are neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -413,9 +413,10 @@ class Columns:
         found: Rows = rows[self.id[rows] == ids]
         return found
 
-    def spoken_by(self, subjects: Rows, rows: Rows) -> NDArray[np.bool_]:
-        """bool[m]: which rows are of one of some subjects."""
-        return any_of(self.who[rows], subjects)
+    def spoken_by(self, subjects: Rows) -> Callable[[Rows], NDArray[np.bool_]]:
+        """What tells of rows: int64[m] which are of one of some subjects: bool[m]."""
+        spoken, wanted = self.who.codes, self.who.codes_of(subjects)
+        return lambda rows: any_of(spoken[rows], wanted)
 
     def same_as(self, text: str) -> Rows:
         """int64[m]: the rows whose text is this one in the common form."""

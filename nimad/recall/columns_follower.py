@@ -20,7 +20,7 @@ from nimad.store.bounded import rows_within
 from nimad.store.records import Records
 from nimad.words.index import TermIndex
 
-_PAGE, _PAGE_CHARS = 5000, 1_000_000
+_PAGE, _PAGE_CHARS = 5000, 250_000
 """Memories read by one statement, and the length of their texts [memories], [characters]."""
 _CHANGES = 100_000
 """Changes of the log read at once."""

@@ -161,7 +161,8 @@ class Model:
     def evidence(self, signals: Mapping[str, float], of: Set[str] | None = None) -> float:
         """The evidence [nats]; with `of`, all other signals being what is usual."""
         x = np.array([signals[name] for name in self.signals])
-        x = ((x - self._mean) * self._scale).clip(-USUAL_SIGNAL, USUAL_SIGNAL)
+        x = (x - self._mean) * self._scale
+        x = np.minimum(np.maximum(x, -USUAL_SIGNAL), USUAL_SIGNAL)  # `clip` takes twice as long
         if of is not None:
             x *= [name in of for name in self.signals]
         units = np.tanh(x @ self._into + self._bias)

@@ -23,13 +23,18 @@ from nimad.recall.parsed_query import LONG, ParsedQuery
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scope
 from nimad.recall.weights import Weights
-from nimad.text import is_ideographs, tokens
+from nimad.text import ANY_ENDING, is_ideographs, tokens
 from nimad.words.index import TermIndex
 
 ASKED = 16
 """Terms that are asked of a query that has more than LONG: the rarest that occur."""
 MEASURE = 10
 """Terms of a long query, the weightiest, that a memory should hold: no memory holds all."""
+BEGINNING, ENDING = 5, 3
+"""Of a word with another ending: the shortest beginning, and the longest ending [characters]."""
+PART = 3
+"""Of a German compound, the shortest part before the last one; the last one is longer
+[characters]."""
 WIDE = 2
 """Rows of which the one is picked that shares most.  With 1 the ten best of 100,000 memories are
 .995 of those of scoring every row, with 2 .996, and no more with all."""
@@ -223,11 +228,32 @@ class _Sums:
             if term not in question.met:
                 self.unknown.add(term)
                 self.best.append(rarity)
+                if not question.around:
+                    for alike in self._alike(term, compound=question.german):
+                        share = self.weights.alike * self._rarity(len(alike[0]))
+                        self.told.append((alike, share * question.factors.get(term, 1.0)))
         elif term in question.dated:
             self.told_dated.append(((rows, counts), rarity))
         else:
             self.told.append(((rows, counts), rarity))
             self.best.append(rarity)
+
+    def _alike(self, term: str, *, compound: bool) -> list[tuple[Numbers, Counts]]:
+        """Who holds what is left of a word that nobody holds: the word with another ending, or else
+        the last part of a compound and what is before it."""
+        if not term.isalpha():
+            return []
+        kept = max(BEGINNING, len(term) - ENDING)
+        if kept < len(term) and len((found := self._holders(term[:kept] + ANY_ENDING))[0]):
+            return [found]
+        for start in range(PART, len(term) - PART) if compound else ():
+            if len((last := self._holders(term[start:] + ANY_ENDING))[0]):
+                before = term[:start]
+                parts = [before, before.removesuffix("s"), before.removesuffix("en")]
+                first = [self._holders(self.terms.cut(p)[0]) for p in parts if len(p) >= PART]
+                first = [found for found in first if len(found[0])][:1]
+                return [last, *first] if first or len(term) - start > PART + 1 else []
+        return []
 
     def inner_pairs(self, chosen: Iterable[str], question: ParsedQuery) -> dict[str, float]:
         """The factors of pairs of ideographs whose characters both neighbours hold as well: in a

@@ -52,12 +52,22 @@ class Coded:
             return looked_up
         return any_of(codes, places.astype(codes.dtype))
 
+    def present(self, rows: Flags, first: int = 0) -> NDArray[Any]:
+        """The values that the rows from one on have which count, some perhaps twice."""
+        codes = self.codes[first:][rows]
+        if self.table is None:
+            return codes
+        return self.table[np.bincount(codes, minlength=len(self.table)) > 0]
+
     def equal(self, wanted: Any, first: int = 0) -> Flags:
         """bool[n - first]: the rows from one on with one of a few values."""
-        wanted = np.atleast_1d(wanted)
+        return any_of(self.codes[first:], self.codes_of(np.atleast_1d(wanted)))
+
+    def codes_of(self, wanted: NDArray[Any]) -> NDArray[Any]:
+        """The codes of a few values, as far as rows have them."""
         if self.table is None:
-            return any_of(self.codes[first:], wanted)
-        return self.where(np.isin(self.table, wanted), first)
+            return wanted
+        return np.flatnonzero(any_of(self.table, wanted)).astype(self.codes.dtype)
 
     def packed(self) -> Coded:
         """A copy that takes as little room as it can, with nothing in the table that no row has."""
@@ -102,7 +112,7 @@ class Times:
         above = self.high[rows].astype(np.int64)
         above <<= 32
         above |= low
-        np.add(above, self.base, out=above, where=above != 0)
+        above += (above != 0) * self.base
         return above
 
     def dated(self, first: int = 0) -> Flags:
@@ -125,6 +135,20 @@ class Times:
         hit &= high == above >> 32
         hit |= high > above >> 32
         return hit if moment > 0 else hit | ~self.dated(first)
+
+    def ends(self, rows: Flags, first: int = 0) -> list[int]:
+        """The first and the last time of the rows from one on that count; none without a date."""
+        low, counted = self.low[first:], self.dated(first) & rows
+        if not counted.any():
+            return []
+        if self.high is None:
+            times = low[counted]
+            return [int(times.min()), int(times.max())]
+        high = self.high[first:]
+        lowest = int(np.where(counted, high, np.iinfo(high.dtype).max).min())
+        highest = int(np.where(counted, high, 0).max())
+        least, most = low[counted & (high == lowest)].min(), low[counted & (high == highest)].max()
+        return [(lowest << 32) + int(least) + self.base, (highest << 32) + int(most) + self.base]
 
     def split(self, times: Ints) -> tuple[Ints, Ints] | None:
         """What `low` and `high` hold for some times; None where these do not fit."""
@@ -185,13 +209,14 @@ class Ids:
         """As of an array, but -1 is some id or other; with "clip" rows beyond are the last."""
         if mode == "clip":
             rows = np.minimum(rows, self._count - 1)
-        found: Ints = self[rows]
-        return found
+        found: Ints = rows + self.first if self.held is None else self.held.take(rows)
+        return found.astype(np.int64, copy=False)
 
     def searchsorted(self, ids: Any, side: Any = "left") -> Any:
         """As of an array."""
         if self.held is None:
-            return np.clip(np.asarray(ids) - self.first + (side == "right"), 0, self._count)
+            places = np.asarray(ids) - (self.first - (side == "right"))
+            return np.minimum(np.maximum(places, 0), self._count)
         if self.held.dtype == np.uint32:  # else all that is held would be made wider
             ids = np.clip(ids, 0, _LARGEST + 1).astype(np.uint32)
         return self.held.searchsorted(ids, side)

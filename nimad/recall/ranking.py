@@ -157,6 +157,7 @@ class Recall:
     def close(self) -> None:
         """Give back what is held besides memory."""
         self._terms.close()
+        self._scoring.close()
 
     def query(
         self,

@@ -38,6 +38,8 @@ _LAYERS_SQL = "SELECT folded, id FROM names WHERE folded IN (?, ?)"
 MIXED = 0.7, 1.0
 """Standard deviations of the logarithms of lengths, between which the texts of a store become
 mixed: talk, notes and diaries have .3 to .65, chats with an agent 1.0 to 1.5."""
+MIXED_K1 = 1.2
+"""BM25's k1 where they are: what a long text says again, it is about."""
 _NO_ROW = -(1 << 31)
 """A code that no row has."""
 
@@ -128,9 +130,6 @@ class Scopes:
         self._weights = weights
         self._kept: OrderedDict[Filter, Scope] = OrderedDict()
         self._edits = -1
-        self._looked = 0
-        self._codes: dict[str, set[int]] = {}
-        """The codes that occur in the rows looked at, of each field of few values."""
 
     def of(self, where: Filter) -> Scope:
         """What passes a filter now.  New rows are added to what is known of the others."""
@@ -138,13 +137,7 @@ class Scopes:
         with self._lock:
             if self._edits != columns.edits:
                 self._kept.clear()
-                self._edits, self._looked = columns.edits, 0
-                self._codes = {name: set() for name in CODES}
-            if self._looked < columns.count:
-                kinds = columns.kinds[np.unique(columns.kind.codes[self._looked :])]
-                for name, known in self._codes.items():
-                    known.update(kinds[name].tolist())
-                self._looked = columns.count
+                self._edits = columns.edits
             where = self._without_idle(where)
             scope = self._kept.get(where)
             if scope is None or len(scope.mask) < columns.count:
@@ -199,7 +192,7 @@ class Scopes:
         idle: dict[str, Any] = {}
         for name, code_of in CODES.items():
             wanted = {code_of.get(value, 0) for value in getattr(where, name)}
-            if wanted and self._codes[name] <= wanted:
+            if wanted and wanted.issuperset(self._columns.kinds[name].tolist()):
                 idle[name] = ()
         return replace(where, **idle) if idle else where
 
@@ -210,21 +203,18 @@ class Scopes:
         fresh = self._mask_of(where, first)
         lengths = np.bincount(columns.words[first:][fresh])
         layers = dict(self._records.rows(_LAYERS_SQL, (INPUT, OUTPUT)))
-        who = np.maximum(columns.who[first:][fresh], NO_SUBJECT) + 1
-        present = np.bincount(who, minlength=columns.subjects.next_code + 1)[1:] > 0
-        time = columns.time[first:][fresh]
-        times = time[time != 0]
+        who = columns.who.present(fresh, first)
+        present = np.zeros(columns.subjects.next_code, np.bool_)
+        present[who[who > NO_SUBJECT]] = True
         mask, earlier, prefixes = fresh, list[int](), frozenset[int]()
         if known is not None:
             mask = np.concatenate([known.mask, fresh])
             lengths = _sum_of(lengths, known.lengths)
             present[: len(known.subjects)] |= known.subjects
             earlier, prefixes = [known.first, known.last], known.prefixes
-        if (columns.who[first:] < NO_SUBJECT).any():
+        if (who < NO_SUBJECT).any():
             prefixes = speaker_prefix.recurring(columns.who[mask])
-        if len(times):
-            earlier += [int(times.min()), int(times.max())]
-        moments = [*filter(None, earlier)]
+        moments = [*filter(None, earlier), *columns.time.ends(fresh, first)]
         count, average, spread = _measured(lengths)
         low, high = MIXED
         mixed = min(max((spread - low) / (high - low), 0.0), 1.0)
@@ -235,7 +225,7 @@ class Scopes:
             count=count,
             lengths=lengths,
             average=average,
-            k1=weights.k1,
+            k1=weights.k1 + (MIXED_K1 - weights.k1) * mixed,
             b=weights.b + (1 - weights.b) * mixed,
             subjects=present,
             prefixes=prefixes,

@@ -5,9 +5,9 @@ One call looks at one version of the columns and changes nothing, so queries go 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from nimad.recall import evidence, lexical
 from nimad.recall.columns import NONE, Columns, Rows
 from nimad.recall.dates import Flags, find_on_dates
 from nimad.recall.evidence import Evidence, Sides
+from nimad.recall.helper_thread import Part
 from nimad.recall.layers import INPUT
 from nimad.recall.lexical import LexicalScores
 from nimad.recall.parsed_query import ParsedQuery, looked_at, parse_query
@@ -114,6 +115,16 @@ class _Scored:
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question as the index takes it; `far`: the search for what lies opposite, which has begun
+    where one is needed."""
+
+    vector: Floats
+    query: Query
+    far: Part | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Candidates:
     """rows: int64[m], with their own cosine and the mixed one: float32[m], nan for unknown; what
     they share of words: float32[m]; and whether each is a candidate."""
@@ -136,6 +147,8 @@ class Scoring:
         self._terms = terms
         self._weights = weights
         self._semantic = SemanticScorer(columns, weights)
+        self.close = self._semantic.helper.close
+        """Ends the thread that queries have beside their own."""
 
     def rest(self) -> None:
         """Give back what is kept for the next queries."""
@@ -207,22 +220,23 @@ class Scoring:
         if (text := looked_at(context.text)) is not context.text:
             context = replace(context, text=text)
         query = parse_query(context.text, columns, self._terms, scope, context.now, context.zone)
-        same = same[scope.mask[same]]
+        same = same[scope.mask[same]] if len(same) else same
         on_dates = find_on_dates(columns.time, query.dates, query.zone, scope.mask)
         on_date = None
         if query.dates.definite:
             on_date = np.logical_and.reduce(list(on_dates.values()))
+        asked = self._ask_meaning(context, query) if context.mode != "words" else None
         words = None
         if context.mode != "meaning":
             words = self._score_words(context, query, on_dates)
         if words is None:
+            if context.mode == "words":
+                asked = self._ask_meaning(context, query)
             context = replace(context, mode="meaning")
             words = LexicalScores.nothing(columns, scope, self._weights)
         context.watch.lap("words")
         bonuses = self._find_bonuses(query, scope, words, on_date)
-        near = None
-        if context.mode != "words":
-            near = self._score_meaning(context, query, words, bonuses, same)
+        near = self._score_meaning(context, query, asked, words, bonuses, same)
         return _Scored(context, query, words, bonuses, near, same, on_dates, on_date)
 
     def _score_words(
@@ -253,7 +267,7 @@ class Scoring:
         found: Bonuses = {}
         if len(subjects := query.subjects):
             rows = scope.spoken_by(subjects) if self._is_large else None
-            speaks = partial(columns.spoken_by, subjects)
+            speaks = columns.spoken_by(subjects)
             found["subject"] = Bonus(np.float32(weights.subject), speaks, rows)
         if on_date is not None:
             found["date"] = Bonus.where(weights.on_date, on_date)
@@ -266,47 +280,56 @@ class Scoring:
             found["layer"] = Bonus(np.float32(weights.layer), asked.__getitem__, mask=asked)
         return found
 
-    def _score_meaning(
-        self,
-        context: QueryContext,
-        query: ParsedQuery,
-        words: LexicalScores,
-        bonuses: Bonuses,
-        same: Rows,
-    ) -> SemanticScores | None:
+    def _ask_meaning(self, context: QueryContext, query: ParsedQuery) -> _Asked | None:
         """None without an embedder (words go on without it, and the reply says so), and for a
         query in which it knows nothing."""
+        context.watch.lap("words")
         try:
             texts = [query.meaning, query.around] if query.around else [query.meaning]
             parts = context.embedder.embed(texts)
         except Degraded:
             return None
-        context.watch.lap("embed")
         vector = parts[0]
         if query.around:  # what is wanted, and a little of what it is about
             mixed = parts[0] + AROUND * parts[1]
             vector = mixed / max(float(np.linalg.norm(mixed)), 1e-6)
         asked = Query.of(vector, context.blocks.dims)
+        context.watch.lap("embed")
+        if asked is None:
+            return None
+        return _Asked(vector, asked, self._semantic.begin_far(context.blocks, asked, context.scope))
+
+    def _score_meaning(
+        self,
+        context: QueryContext,
+        query: ParsedQuery,
+        asked: _Asked | None,
+        words: LexicalScores,
+        bonuses: Bonuses,
+        same: Rows,
+    ) -> SemanticScores | None:
+        """None where nothing is asked by meaning."""
         if asked is None:
             return None
         weights = self._weights
         extra = None
         if bonuses and self._is_large:
-            # beside the words of a row, in their unit
-            unit = np.float32(words.top / max(1 - self._share(context, query), 1e-6))
+            rest = max(1 - self._share(context, query), 1e-6)
             extra = SemanticBonus(
                 lambda count: [one.leaders(words, count) for one in bonuses.values()],
-                lambda rows: unit * worth_of(bonuses, bonuses, rows),
+                # beside the words of a row, in their unit
+                lambda rows: np.float32(words.top / rest) * worth_of(bonuses, bonuses, rows),
             )
         about = SemanticQuery(
-            query=asked,
+            query=asked.query,
             scope=context.scope,
             words=words,
             same=same,
             shares=weights.shares_of(context.embedder),
-            late=late_cosines(self._records, context.embedder, vector),
+            late=late_cosines(self._records, context.embedder, asked.vector),
             extra=extra,
             wanted=context.k,
+            far=asked.far,
         )
         return self._semantic.score(context.blocks, about, context.watch)
 
@@ -324,8 +347,9 @@ class Scoring:
             return found
         if words is not None:
             if context.embedder.quick:
+                asked = self._ask_meaning(context, scored.query)
                 near = self._score_meaning(
-                    context, scored.query, words, scored.bonuses, scored.same
+                    context, scored.query, asked, words, scored.bonuses, scored.same
                 )
             return self._evidence_of(scored, Sides(words, near, scored.on_date))
         words = self._score_words(context, scored.query, scored.on_dates)
@@ -402,8 +426,9 @@ class Scoring:
         """The lexical and the semantic term of the formula."""
         near, top = scored.near, max(scored.words.top, 1e-6)
         share = self._share(scored.context, scored.query)
-        unknown = np.isnan(mixed)
-        nearness = np.where(unknown, np.float32(0), mixed) if unknown.any() else mixed
+        nearness = mixed
+        if math.isnan(mixed.sum()):
+            nearness = np.where(np.isnan(mixed), np.float32(0), mixed)
         low, spread = (near.low, max(near.high - near.low, 1e-6)) if near else (0.0, 1.0)
         return (1 - share) * shared / top, share * np.maximum(nearness - low, 0) / spread
 
@@ -416,16 +441,19 @@ class Scoring:
         time = columns.time[rows]
         age = (time - scope.first) / max(scope.last - scope.first, 1)
         age[time == 0] = 0.5  # no date is neither old nor new
-        asks = columns.asks[rows] & (columns.layer[rows] != scope.layers.get(INPUT, NONE))
-        exact = np.isin(rows, scored.same) if len(scored.same) else np.zeros(len(rows))
+        kinds = columns.kinds
+        answers = kinds["asks"] & (kinds["layer"] != scope.layers.get(INPUT, NONE))
+        asks = answers.take(columns.kind.codes[rows])
+        exact = EXACT * np.isin(rows, scored.same) if len(scored.same) else np.zeros(len(rows))
+        none, bonuses = np.zeros(len(rows), np.float32), scored.bonuses
         return {
             "lexical": lexical,
             "semantic": semantic,
-            **{name: worth_of(scored.bonuses, (name,), rows) for name in BONUSES},
+            **{n: worth_of(bonuses, (n,), rows) if n in bonuses else none for n in BONUSES},
             "asks": -weights.asks * asks,
             "importance": weights.importance * columns.importance[rows],
             "recency": weights.recency * age,
-            "exact": EXACT * exact,
+            "exact": exact,
         }
 
 

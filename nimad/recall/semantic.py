@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from nimad.index.located import Located
 from nimad.index.quantise import Query
 from nimad.index.rowsets import distinct, highest_rows
 from nimad.recall.columns import NONE, Columns, Floats, Rows
+from nimad.recall.helper_thread import HelperThread, Part
 from nimad.recall.lexical import LexicalScores
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scope
@@ -36,6 +37,9 @@ FAR_EFFORT = 1.0
 NEAR_EFFORT = 0.3
 """Search effort (share of normal) where words have found candidates, too: half of the time at
 100,000 memories, and the same ten best."""
+BESIDE = 300_000
+"""Memories from which on those with most words among the memories of a subject are looked for
+beside the others: below, two threads that wait for each other's Python lose as much [memories]."""
 _BATCH = 4096
 """Rows whose lengths are computed at once."""
 _STRIDE = 16
@@ -87,6 +91,7 @@ class SemanticQuery:
         extra: what rows of a large store are worth besides their words, when the best by both are
             picked to be compared; a row without words is not picked for it.
         wanted: how many memories are asked for.
+        far: what `SemanticScorer.begin_far` gave.
     """
 
     query: Query
@@ -97,6 +102,7 @@ class SemanticQuery:
     late: Callable[[Rows], Floats] | None = None
     extra: SemanticBonus | None = None
     wanted: int = 10
+    far: Part | None = None
 
 
 def late_cosines(
@@ -125,6 +131,21 @@ class SemanticScorer:
         self._weights = weights
         self._every: Located | None = None
         self._measured: tuple[Located, int] | None = None
+        self.helper = HelperThread()
+
+    def _is_picked(self, scope: Scope) -> bool:
+        """Whether only some rows of a scope are scored."""
+        most = self._weights.exact_rows
+        return self._columns.count > most and scope.count > most // 4
+
+    def begin_far(self, blocks: BlockIndex, asked: Query, scope: Scope) -> Part | None:
+        """Begin to search for the furthest, beside what else the query does; None where all rows
+        are scored.  They are for the low end only, but scoring them as well does no harm."""
+        if not self._is_picked(scope):
+            return None
+        opposite, most = Query(-asked.values, asked.norm), self._weights.furthest
+        search = blocks.begin_search(opposite, most, scope.ids, FAR_EFFORT)
+        return self.helper.begin(search.work, search.result)
 
     def score(self, blocks: BlockIndex, about: SemanticQuery, watch: Stopwatch) -> SemanticScores:
         """Score every row in the scope; of a large store the nearest, and the best by words."""
@@ -160,14 +181,16 @@ class SemanticScorer:
                 self._measure_rows(unknown, blocks.locate(columns.id[near]), about.shares, near)
             plain, *sides = some.reshape(3, -1)
             sample = cosines[len(some) :]
-        found = self._mix(rows, plain, sides, about.shares)
-        sample = sample[~np.isnan(sample)]
+        mixed, low, high = self._mix(rows, plain, sides, about.shares)
+        if math.isnan(sample.sum()):  # some of them have no vector yet
+            sample = sample[~np.isnan(sample)]
         watch.lap("cosines")
         if not len(sample):
-            return found
+            return SemanticScores(rows, plain, mixed, low, high)
         usual = float(sample.sum()) / len(sample)
         variance = float(sample @ sample) / len(sample) - usual**2
-        return replace(found, usual=usual, spread=math.sqrt(max(variance, 0.0)))
+        spread = math.sqrt(max(variance, 0.0))
+        return SemanticScores(rows, plain, mixed, low, high, usual, spread)
 
     def _encode_late(self, cosines: Floats, rows: Rows, about: SemanticQuery) -> None:
         """What is found by its words and has no vector yet is compared all the same; `cosines` of
@@ -185,13 +208,19 @@ class SemanticScorer:
     def _picked(self, blocks: BlockIndex, about: SemanticQuery, watch: Stopwatch) -> Rows:
         """The rows of a large store that are scored, ascending."""
         columns, weights, scope = self._columns, self._weights, about.scope
-        asked = about.query
-        if scope.count <= weights.exact_rows // 4:
+        if not self._is_picked(scope):
             return scope.rows
         most, few = (max(n, 2 * about.wanted) for n in (about.words.most, weights.nearest))
-        sets = [about.words.leaders(most)[0]]
+        few, effort = (few, NEAR_EFFORT) if len(about.words.rows) else (most, 1.0)
+        search = blocks.begin_search(about.query, few, scope.ids, effort)
+        extra = None
         if about.extra is not None:
-            sets += about.extra.leaders(most)
+            work = partial(about.extra.leaders, most)
+            extra = self.helper.begin(work) if columns.count >= BESIDE else Part(work)
+        begun = self.helper.begin(search.work, search.result)
+        sets = [about.words.leaders(most)[0]]
+        if extra is not None:
+            sets += extra.result()
         best = self._most_promising(distinct(np.concatenate(sets)), about, most)
         more = best
         while len(more) >= most and not self._say(best, 2 * about.wanted):
@@ -200,14 +229,13 @@ class SemanticScorer:
             more = self._most_promising(others, about, most)
             best = np.concatenate([best, more])
         watch.lap("words")
-        few, effort = (few, NEAR_EFFORT) if len(best) else (most, 1.0)
-        near, _ = blocks.search(asked, few, scope.ids, effort=effort)
+        near, _ = begun.result()
         while len(near) == few and not self._say(columns.rows_of(np.sort(near)), about.wanted):
             few *= 8
-            near, _ = blocks.search(asked, few, scope.ids, effort=effort)
-        # these are for the low end only, but scoring them as well does no harm
-        opposite = Query(-asked.values, asked.norm)
-        far, _ = blocks.search(opposite, weights.furthest, scope.ids, effort=FAR_EFFORT)
+            near, _ = blocks.search(about.query, few, scope.ids, effort=effort)
+        opposite = about.far or self.begin_far(blocks, about.query, scope)
+        assert opposite is not None, "only some rows are scored"
+        far, _ = opposite.result()
         watch.lap("blocks")
         found = columns.rows_of(np.sort(np.concatenate([near, far])))
         return distinct(np.concatenate([found[scope.mask[found]], best, about.same]))
@@ -225,19 +253,22 @@ class SemanticScorer:
 
     def _mix(
         self, rows: Rows, plain: Floats, sides: Sequence[Floats], shares: tuple[float, float]
-    ) -> SemanticScores:
-        """Of the cosines of rows, nan without a vector, and of their neighbours, 0 without one."""
+    ) -> tuple[Floats, float, float]:
+        """The mixed cosines of rows, and the lowest and the highest of them.
+
+        Of the cosines of rows, nan without a vector, and of their neighbours, 0 without one.
+        """
         mixed = plain.copy()
         for side, share in zip(sides, shares, strict=True):
-            missing = np.isnan(side)
-            known = np.where(missing, np.float32(0), side) if missing.any() else side
-            mixed += np.float32(share) * known
+            if math.isnan(side.sum()):
+                side = np.where(np.isnan(side), np.float32(0), side)
+            mixed += np.float32(share) * side
         lengths = self._columns.length.take(rows)
         mixed /= lengths if lengths.all() else np.where(lengths == 0, np.float32(1), lengths)
         low = float(np.fmin.reduce(mixed, initial=np.nan))  # nan counts only where all are
         if math.isnan(low):
-            return SemanticScores(rows, plain, mixed, 0.0, 0.0)
-        return SemanticScores(rows, plain, mixed, low, float(np.fmax.reduce(mixed)))
+            return mixed, 0.0, 0.0
+        return mixed, low, float(np.fmax.reduce(mixed))
 
     def _say(self, rows: Rows, count: int) -> bool:
         """Whether rows have so many different texts: a sentence that was said often hides the

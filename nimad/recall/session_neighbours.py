@@ -101,12 +101,14 @@ def _renew_talk(columns: Columns, rows: Rows) -> None:
         order = np.flatnonzero(columns.time.since(first - _REACH))
         order = order[columns.time[order] <= last + _REACH]
         order = order[(columns.session[order] == code) & columns.alive[order]]
-        order = order[np.argsort(columns.time[order], kind="stable")]
+        moments = columns.time[order]
+        order = order[np.argsort(moments, kind="stable")]
+        moments.sort()
         near = _talk(columns, order, np.ones(max(len(order) - 1, 0), np.bool_))
         before, after = np.full_like(order, NONE), np.full_like(order, NONE)
         after[:-1][near] = order[1:][near]
         before[1:][near] = order[:-1][near]
-        inside = (columns.time[order] >= first) & (columns.time[order] <= last)
+        inside = (moments >= first) & (moments <= last)
         inner, before, after = order[inside], before[inside], after[inside]
         changed = (columns.before[inner] != before) | (columns.after[inner] != after)
         columns.length[inner[changed]] = 0

@@ -24,6 +24,8 @@ class Weights:
             name is shorter, and compares worse.
         inner: factor of the rarity of a pair of ideographs whose characters the pairs beside it
             hold as well (`nimad.recall.lexical`): a long name would outweigh every other word.
+        alike: factor of the rarity of what stands in place of a word that no memory holds: the word
+            with another ending, or parts of a German compound (`nimad.recall.lexical`).
         subject: for memories of a subject that the query names: a name says who, and little about
             what, so it is taken out of what is embedded, and must count elsewhere.
         word_before, word_after: what a turn takes of the lexical scores of its neighbours, because
@@ -39,8 +41,10 @@ class Weights:
         instruction: for what a user told an agent to do always: it shares few words with what it is
             for.  Never for what others said, or what was read somewhere.
         layer: for what the user told, or the agent answered, where the query tells which is meant.
-        k1, b: of BM25; the usual values, which FTS5 has, too.  Where texts of a few words stand
-            beside long ones, b grows to 1: length then tells who wrote, not how much is said.
+        k1, b: of BM25; b is the usual value, k1 below the usual 1.2: in a memory of a sentence or
+            two a word that comes again tells little more.  Where texts of a few words stand
+            beside long ones, b grows to 1, for length then tells who wrote, not how much is said,
+            and k1 to what is usual.
         asks: taken off a memory that ends as a question: it asks what is wanted, it does not say.
             Not off what a user tells an agent: most of that ends so.
         importance, recency: small: they order what is otherwise alike, they never lift the
@@ -64,6 +68,7 @@ class Weights:
     dense: float = 0.8
     named: float = 0.92
     inner: float = 0.3
+    alike: float = 0.5
     subject: float = 0.3
     word_before: float = 0.5
     word_after: float = 0.4
@@ -75,7 +80,7 @@ class Weights:
     literal: float = 0.2
     layer: float = 0.2
     instruction: float = 0.1
-    k1: float = 1.2
+    k1: float = 0.9
     b: float = 0.75
     asks: float = 0.08
     importance: float = 0.02

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from nimad.disk.failures import missing
+from nimad.disk.failures import disk_errors, missing
 from nimad.errors import InvalidRequest, NamespaceDenied, NimadError, ReplyTooLarge, UnknownMethod
 from nimad.limits import is_lengthy
 from nimad.namespaces import Namespaces
@@ -133,7 +133,8 @@ class Dispatcher:
                     detail = "it reaches beyond the namespaces that this user is bound to"
                     raise NamespaceDenied(uid=peer.uid, verb=verb.name, detail=detail)
                 within = bounds.read if verb.access == "read" else bounds.control
-            result = verb.answer(Call(request.params, peer, fds, within))
+            with disk_errors(f"{verb.name} could not be done"):
+                result = verb.answer(Call(request.params, peer, fds, within))
             try:
                 reply = protocol.result_reply(request.id, result)
             except ReplyTooLarge:

@@ -35,7 +35,8 @@ from nimad.store.goals import OPEN, STATES, Goal
 from nimad.store.relations import RelatedMemory
 
 MOMENTS = tuple(name for name, field in FIELDS.items() if field.kind == "moment")
-_fields_of = attrgetter(*FIELDS)
+_SHOWN = ("id", *(name for name in FIELDS if name != "blobs"))
+_shown_of = attrgetter(*_SHOWN)
 
 
 def _source(value: Any) -> dict[str, Any]:
@@ -246,11 +247,10 @@ def taken(fields: Any, namespace: str) -> Memory:
 
 def memory_json(memory: Memory, *, blobs: bool = False) -> dict[str, Any]:
     """A memory as docs/protocol.md has it; `blobs` adds its binary columns when there are any."""
-    found = {"id": memory.id, **dict(zip(FIELDS, _fields_of(memory), strict=True))}
+    found: dict[str, Any] = dict(zip(_SHOWN, _shown_of(memory), strict=True))
     found["tags"] = list(memory.tags)
     if memory.source is not None:
         found["source"] = {"name": memory.source[0], "id": memory.source[1]}
-    del found["blobs"]
     if isinstance(memory, CutMemory):
         found["cut"] = True
     if isinstance(memory, DamagedMemory):
@@ -262,7 +262,8 @@ def memory_json(memory: Memory, *, blobs: bool = False) -> dict[str, Any]:
 
 def hit_json(hit: Hit, *, explain: bool = False) -> dict[str, Any]:
     """A query's result: the memory and its score, with the score's parts when asked for."""
-    found = {**memory_json(hit.memory), "score": hit.score}
+    found = memory_json(hit.memory)
+    found["score"] = hit.score
     if hit.copies:
         found |= {"copies": len(hit.copies) + 1, "copy_ids": hit.copies[:MOST_COPIES]}
     if explain:

@@ -141,6 +141,11 @@ class Segment:
                 return np.frombuffer(raw, f"<u{width}")
         raise self.corrupt(f"region {name} has {size} bytes for {count} numbers")
 
+    def give_back(self) -> None:
+        """Let go of what was read of its file."""
+        if self.container is not None:
+            self.container.give_back()
+
     def corrupt(self, detail: str) -> FormatCorrupt:
         """What to raise where it is not what was written."""
         path = self.container.path if self.container else "a segment in memory"

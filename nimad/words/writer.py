@@ -22,8 +22,10 @@ from nimad.disk.durable import Buffer
 from nimad.index.varints import pack, unpack
 from nimad.words.segment import FORMAT, HEAD, VERSION, Ids, Segment
 
-MERGED = 40_000
-"""Postings that a merge has in memory at once, some 4 MB; those of one term are not cut."""
+MERGED = 10_000
+"""Postings that a merge has in memory at once, some 2 MB; those of one term are not cut."""
+READ = 50
+"""Portions after which a merge lets go of what it has read of the files, some 4 MB [portions]."""
 
 Numbers = NDArray[np.int64]
 _ENDS = ("term_ends", "gap_ends", "more_ends")
@@ -218,7 +220,12 @@ def _merged(segments: Sequence[Segment], places: Sequence[NDArray[np.int32]]) ->
     """All terms in order, in portions; `places`: the new document of each old one, -1 for none."""
     done = [0] * len(segments)
     totals = [np.append(0, np.cumsum(s.holders, dtype=np.int64)) for s in segments]
+    portions = 0
     while any(at < len(segment) for at, segment in zip(done, segments, strict=True)):
+        portions += 1
+        if portions % READ == 0:
+            for segment in segments:
+                segment.give_back()
         last = None
         share = MERGED // len(segments)
         for at, segment, total in zip(done, segments, totals, strict=True):

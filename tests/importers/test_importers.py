@@ -282,7 +282,7 @@ def test_a_link_in_place_of_a_file_is_not_followed(
         if not file.is_symlink():
             file.unlink()
             file.symlink_to(outside / file.relative_to(source))
-    report = run(source, "--from", kind)
+    report = run(source, "--from", kind, codes=(66,))["error"]
     assert report["added"] == 0 and report["refused"]
 
 
@@ -347,10 +347,20 @@ def test_bombs_are_refused(run: Run, tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.zip"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("conversations.json", "[" + " " * 30_000_000 + "]")
-    report = run(bomb, "--from", "chatgpt")
+    report = run(bomb, "--from", "chatgpt", codes=(66,))["error"]
     assert report["refusals"] == [
         {"key": "conversations.json", "reason": "it would unpack to 28 MiB"}
     ]
+
+
+def test_a_conversation_without_a_way_is_told(run: Run, tmp_path: Path) -> None:
+    said = {"author": {"role": "user"}, "content": {"content_type": "text", "parts": ["Hello"]}}
+    lost = {"id": "c", "mapping": {"n": {"id": "n", "message": said, "parent": None}}}
+    (tmp_path / "conversations.json").write_text(json.dumps([{**lost, "current_node": "gone"}]))
+    report = run(tmp_path, "--from", "chatgpt", codes=(66,))
+    assert "leads to none of its messages" in report["error"]["message"]
+    (tmp_path / "conversations.json").write_text(json.dumps([{**lost, "current_node": "n"}]))
+    assert run(tmp_path, "--from", "chatgpt")["added"] == 1
 
 
 def test_a_pipe_is_left_to_the_reader_of_lines(tmp_path: Path) -> None:

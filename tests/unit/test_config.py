@@ -89,6 +89,13 @@ def test_the_shipped_file_and_the_manual_are_up_to_date() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("text", ["embedder: 2024-13-45", "a: 2024-01-01T99:00:00", "[" * 100_000])
+def test_what_no_reader_of_yaml_takes_is_refused(tmp_path: Path, text: str) -> None:
+    (path := tmp_path / "nimad.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="is not YAML"):
+        load(path)
+
+
 def same(one: object, other: object) -> bool:
     return one == other and repr(one) == repr(other)  # True is no 1
 

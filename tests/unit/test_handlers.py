@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import json
 import os
@@ -11,7 +12,7 @@ import re
 import string
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,23 @@ def refused(ask: Ask, method: str, **params: Any) -> Refusal:
     with pytest.raises(Refusal) as caught:
         ask(method, **params)
     return caught.value
+
+
+@pytest.mark.parametrize("code", ["EIO", "ENOSPC", "EROFS"])
+def test_what_the_disk_says_is_told_by_every_verb(
+    store: MemoryStore, served: dict[str, Verb], ask: Ask, code: str
+) -> None:
+    """Wherever it is met: an old file that cannot be deleted, say, after its rebuild."""
+    error = OSError(getattr(errno, code), "it says no")
+
+    def fails(call: Call) -> None:
+        raise error
+
+    served |= {
+        name: replace(verb, run=fails, takes=None, descriptor="") for name, verb in served.items()
+    }
+    told = {"EIO": "disk_failed", "ENOSPC": "disk_full", "EROFS": "disk_read_only"}[code]
+    assert {refused(ask, name).code for name in served} == {told}
 
 
 # --- memories -------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from nimad.index.blocks import BlockIndex, BlockParams
+from nimad.index.quantise import Query
 from tests.vectors import Floats, clustered, cosine, nearest, real_nearest, real_vectors
 
 LEARNED = BlockParams(blocks=20, learn_rows=1000, scan_least=1200)
@@ -57,6 +58,24 @@ def test_every_number_of_dimensions(tmp_path: Path, dims: int) -> None:
         found = ids < 700
         exact = cosine(vectors[ids[found]], query)
         assert scores[found] == pytest.approx(exact, abs=0.02)
+
+
+def test_prepared_searches_find_the_same_in_any_order(tmp_path: Path) -> None:
+    """Several are under way in one query, their work is done by another thread."""
+    vectors = clustered(4000, 64, seed=5)
+    index = sealed(tmp_path, vectors[:3000], LEARNED)
+    index.append(np.arange(3000, 3400), vectors[3000:3400])
+    asked = [Query.of(vector, 64) for vector in vectors[3400::100]]
+    queries = [query for query in asked if query is not None]
+    for allowed in (None, np.arange(0, 3200, 3), np.arange(40)):
+        begun = [index.begin_search(query, 7, allowed) for query in queries]
+        with ThreadPoolExecutor(1) as other:
+            made = list(other.map(lambda search: search.work(), reversed(begun)))
+        for query, search, one in zip(queries, begun, reversed(made), strict=True):
+            for mine, theirs in zip(
+                search.result(one), index.search(query, 7, allowed), strict=True
+            ):
+                assert np.array_equal(mine, theirs)
 
 
 def test_refused_dimensions(tmp_path: Path) -> None:

@@ -269,3 +269,48 @@ def test_a_reader_of_the_log_delays_only_the_last_step(
     store.setbacks.clear()  # a minute later
     maintenance.finish(store)
     assert traces(store) == [] and store.purge.unfinished() is None
+
+
+def test_names_of_a_source_are_in_no_log(tmp_path: Path) -> None:
+    """A layer of its own, say: no purge reaches migration.log and the journal."""
+    path = tmp_path / "graph.sqlite"
+    with closing(sqlite3.connect(path)) as made:
+        made.execute(
+            "CREATE TABLE memory_nodes (id INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL,"
+            " layer TEXT NOT NULL, text TEXT NOT NULL, summary TEXT NOT NULL)"
+        )
+        row = "INSERT INTO memory_nodes VALUES (?, 1700000000000, ?, 'x', 'x')"
+        made.executemany(row, [(1, "note"), (2, "qxzlayer"), (3, "qxzother")])
+        made.commit()
+    with opened(tmp_path / "state") as (store, manager):
+        assert migrate(manager, path)["copied"] == 3
+        told = (store.state / "migration.log").read_text()
+        assert "'note': 1, 'others': 2" in told and "qxz" not in told
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE INDEX a ON memory_nodes(json_extract(affect_json, '$.CARE'))",
+        "CREATE INDEX a ON memory_nodes(text) WHERE json_valid(affect_json)",
+        "ALTER TABLE memory_nodes ADD COLUMN a TEXT AS (json_extract(affect_json, '$.CARE'))",
+        "CREATE TABLE a (value CHECK (json_valid(value)))",
+        "CREATE INDEX a ON memory_nodes(strftime('%Y', timestamp / 1000, 'unixepoch'))",
+        "CREATE VIEW a AS SELECT json_extract(affect_json, '$.CARE') FROM memory_nodes",
+    ],
+)
+def test_a_source_with_expressions_of_its_own_is_taken_and_purged(tmp_path: Path, sql: str) -> None:
+    """SQLite calls its JSON functions unsafe in a schema, and such a schema malformed."""
+    path = tmp_path / "graph.sqlite"
+    stores.small_store(path, 9, schema=3, mode="delete")
+    with closing(sqlite3.connect(path)) as made:
+        made.execute(sql)
+        made.execute("UPDATE memory_nodes SET text = 'the word is qxzcanary' WHERE id = 3")
+        made.commit()
+    with opened(tmp_path / "state") as (store, manager):
+        assert migrate(manager, path)["copied"] == 9
+        (found,) = store.records.ids_of("SELECT id FROM memories WHERE text LIKE '%qxz%'")
+        assert store.forget([int(found)], purge=True).removed["snapshots"] == 1
+        kept = [file.read_bytes() for file in store.state.rglob("*") if file.is_file()]
+        assert (store.state / "snapshots" / "graph.sqlite").exists()
+    assert not any(b"qxzcanary" in data for data in kept)

@@ -208,6 +208,31 @@ def test_words_with_endings_are_found_in_other_forms(
 
 
 @pytest.mark.parametrize(
+    ("question", "row"),
+    [
+        ("Wo war die Fehlermeldung für den Bericht?", 3),  # a compound, and its last part
+        ("Was ist mit den Funkwellen?", 1),  # both parts
+        ("Wer hat die alten Bänder restauriert?", 2),  # another ending
+    ],
+)
+def test_german_words_that_no_memory_holds_are_found_by_their_parts(
+    store: MemoryStore, question: str, row: int
+) -> None:
+    texts = (
+        "Der Funk schickt kurze Wellen.",
+        "Eine Restauration der alten Möbel kostet viel.",
+        "Eine Meldung stand auf dem Schirm.",
+        "Am Sonntag war das Wetter für den Ausflug zu schlecht.",
+        "Ich bin mit dem Rad über die Brücke gefahren.",
+        "Die Wellen an der Küste sind hoch.",
+    )
+    for text in texts:
+        store.remember(Memory(text=text))
+    (best, *_) = store.recall.query(question, 1, "words", Filter(), strictness=0.0)
+    assert best.memory.id == row
+
+
+@pytest.mark.parametrize(
     ("text", "content"),
     [
         ("Where is the key of the cellar?", ["key", "cellar"]),

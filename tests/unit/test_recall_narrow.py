@@ -84,6 +84,10 @@ class Shadow:
                 assert columns.id.searchsorted(asked, side) == np.searchsorted(ids, asked, side)
         assert columns.rows_of(ids).tolist() == list(range(columns.count))
         assert np.array_equal(columns.time.dated(1), times[1:] != 0)
+        dated = times[1:][times[1:] != 0].tolist()
+        every = np.ones(columns.count - 1, np.bool_)
+        assert columns.time.ends(every, 1) == ([min(dated), max(dated)] if dated else [])
+        assert set(columns.who.present(every, 1).tolist()) == set(self.plain["who"][1:])
         for moment in (-3, 0, 1, 1_800_000_000_000, *times[:5].tolist()):
             assert np.array_equal(columns.time.since(moment, 1), times[1:] >= moment)
 

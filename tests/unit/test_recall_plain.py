@@ -94,6 +94,7 @@ class Sides:
 
     def close(self) -> None:
         self.terms.close()
+        self.meaning.helper.close()
 
 
 @pytest.fixture

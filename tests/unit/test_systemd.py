@@ -19,6 +19,14 @@ from nimad.store.sources import COLUMNS, Source
 from tests.threads import PATIENCE
 
 
+def test_no_log_steers_a_terminal() -> None:
+    """Whatever stands in a name from outside: a key of the configuration, a file, a source."""
+    told = "there is no key \x1b]0;owned\x07\x9b2J\u202e\rfoo"
+    for kind in (logs.SafeFormatter, logs.PersonFormatter, logs.JournalFormatter):
+        shown = "".join(lines(kind("%(message)s"), logging.INFO, told))
+        assert shown.isprintable() and "\\x1b]0;owned\\x07\\x9b2J\\u202e" in shown, shown
+
+
 def test_without_a_manager_nothing_happens() -> None:
     notifier = systemd.Notifier({})
     notifier.ready("x")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from math import isqrt
 from typing import Any
@@ -81,8 +82,8 @@ def _at(array: NDArray[Any]) -> int:
         return address
 
 
-class _Scratch(threading.local):
-    """Room that a thread's calls work in, and its address: asking for an address takes 1 us."""
+class _Room:
+    """Room that calls work in, one at a time, and its address: asking for an address takes 1 us."""
 
     def __init__(self) -> None:
         self._floats = np.empty(BITS * _HALF_GROUP, np.float32)
@@ -111,6 +112,10 @@ class _Scratch(threading.local):
         self.room = _at(self._room)
 
 
+class _Scratch(_Room, threading.local):
+    """That of a thread's calls."""
+
+
 def _plain(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
     """The array itself when it is contiguous and of that type, or a copy that is."""
     return np.ascontiguousarray(array, dtype)
@@ -118,6 +123,9 @@ def _plain(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
 
 _SIGNS_AT = _at(_SIGNS)
 _scratch = _Scratch()
+_ROOMS: list[_Room] = []
+"""Rooms of searches that have ended, for the next ones; _ROOMS_KEPT at most."""
+_ROOMS_KEPT = 4
 
 
 class Compiled:
@@ -229,11 +237,23 @@ class Compiled:
         wanted: int,
         k: int,
     ) -> tuple[Picks, NDArray[np.float32]]:
+        work, found = self.begin_find(space, query, marks, probes, wanted, k)
+        return found(work())
+
+    def begin_find(
+        self,
+        space: Space,
+        query: NDArray[np.int16],
+        marks: Marks | None,
+        probes: int,
+        wanted: int,
+        k: int,
+    ) -> tuple[Callable[[], Any], Callable[[Any], tuple[Picks, NDArray[np.float32]]]]:
         dims = space.vectors.shape[1]
         _require(len(query) == dims and min(probes, wanted, k) > 0, "find")
         _require(marks is None or marks.fits(space), "find")
         query = _plain(query, np.int16)
-        own = _scratch
+        own = _ROOMS.pop() if _ROOMS else _Room()
         size = probes + BINS + 3 * len(space.cell_start) + 2
         if k > own.k or size > own.size:
             own.fit(max(k, own.k), max(size, own.size))
@@ -243,8 +263,16 @@ class Compiled:
             bits, weights = _at(marks.bits), _at(marks.weights)
         room = (own.rows_at, own.scores_at, own.distances, own.floats, own.words, own.room)
         filtered = marks is not None
-        size = self._find(_at(query), *places, probes, wanted, bits, weights, filtered, k, *room)
-        return own.rows[:size].copy(), own.scores[:size].copy()
+        rest = probes, wanted, bits, weights, filtered, k, *room
+        kept = space, query, marks  # which nothing else may hold until then
+
+        def found(size: int) -> tuple[Picks, NDArray[np.float32]]:
+            picks = own.rows[:size].copy(), own.scores[:size].copy()
+            if kept and len(_ROOMS) < _ROOMS_KEPT:
+                _ROOMS.append(own)
+            return picks
+
+        return partial(self._find, _at(query), *places, *rest), found
 
     def postings(
         self,

@@ -10,7 +10,7 @@ vectoriser finds 32 equal lanes: `codes: uint64[g, 8, 32]`, unused lanes zero.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -291,6 +291,18 @@ class Kernels(TextSums, Protocol):
             marks: only these rows count.  None: all do.
             probes, wanted, k: at least 1.
         """
+
+    def begin_find(
+        self,
+        space: Space,
+        query: NDArray[np.int16],
+        marks: Marks | None,
+        probes: int,
+        wanted: int,
+        k: int,
+    ) -> tuple[Callable[[], Any], Callable[[Any], tuple[Picks, NDArray[np.float32]]]]:
+        """`find` in two steps: work that any thread may do, which compiled forms do without the
+        interpreter's lock, and what makes the answer of what the work gave.  Both once."""
 
     def postings(
         self,

@@ -8,7 +8,9 @@ matrix product and are exact all the same: each partial sum is a whole number be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,6 +202,11 @@ class Reference:
         bits = None if marks is None else marks.bits
         picks = self.scan(space.codes, spans, planes, bits, k)
         return picks, self._cosines(space.vectors, picks, query)
+
+    def begin_find(
+        self, *asked: Any
+    ) -> tuple[Callable[[], Any], Callable[[Any], tuple[Picks, NDArray[np.float32]]]]:
+        return partial(self.find, *asked), lambda found: found
 
     def _chosen(
         self,

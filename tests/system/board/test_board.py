@@ -75,10 +75,10 @@ def assert_kept(board: Emulated, ask: Ask, guest: Guest) -> tuple[int, int]:
     assert {number: now.get(number) for number in kept} == kept
     assert not gone & now.keys(), "what was forgotten came back"
     deadline = time.monotonic() + 600
-    while found := faults(ask):  # a purge that the cut ended goes on by itself
+    while found := faults(ask):  # a purge that the cut ended goes on once nobody asks
         unfinished = [each for each in found if "is not finished" in each["what"]]
         assert found == unfinished and time.monotonic() < deadline, found
-        time.sleep(3)
+        time.sleep(10)
     return len(there), len(gone)
 
 
