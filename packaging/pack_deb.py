@@ -17,7 +17,7 @@ from pathlib import Path
 
 MAGIC = b"!<arch>\n"
 FILTERS = {
-    "amd64": ["--x86", "--lzma2=preset=9e,dict=16MiB"],
+    "amd64": ["--x86", "--lzma2=preset=9e,dict=16MiB,lc=4"],
     "arm64": ["--arm64", "--lzma2=preset=9e,dict=16MiB,lc=2,lp=2"],
 }
 
