@@ -37,7 +37,7 @@ class ColumnsCache(Projection):
 
     def scrub(self, note: PurgeNote) -> None:
         """Delete the file: there are fingerprints of texts in it.  It is written anew when idle."""
-        self._recall.columns_cache.discard()
+        self._recall.discard_columns()
 
     def check(self) -> list[Problem]:
         """Nothing can be wrong with it that costs an answer."""

@@ -366,6 +366,17 @@ class Columns:
         if self._order is not None:
             private_map.give_back(self._order)
 
+    def load(self) -> None:
+        """Keep mapped columns in memory: a file that is gone takes its room until no map of it is
+        left."""
+        if self.mapped:
+            for name, array in self._store.items():
+                self._store[name] = np.zeros(len(array), array.dtype)
+                self._store[name][: self.count] = array[: self.count]
+            self._order = None if self._order is None else self._order.copy()
+            self.mapped = 0
+            self._show_rows()
+
     def forget_lengths(self) -> None:
         """The vectors are others now."""
         self._store["length"] = np.zeros_like(self._store["length"])

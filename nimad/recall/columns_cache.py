@@ -168,11 +168,14 @@ class ColumnsCache:
         return True
 
     def map_saved(self) -> None:
-        """Let the columns lie in the file that was just written, unless they changed since; nothing
-        may read them meanwhile."""
+        """Let the columns lie in the file that was just written; where they changed since, it is
+        due again, for the one before is still mapped.  Nothing may read them meanwhile."""
         digest, version = self._written
         columns = self._columns
-        if self._path is None or version != columns.version:
+        if self._path is None:
+            return
+        if version != columns.version:
+            columns.changed += columns.count
             return
         try:
             container = Container.open(self._path, FORMAT, VERSION, VERSION)

@@ -147,6 +147,12 @@ class Recall:
                 self.columns_cache.map_saved()
         return saved
 
+    def discard_columns(self) -> None:
+        """Delete the file of the columns, so that nothing of it is left on the disk."""
+        self.columns_cache.discard()
+        with self._lock.exclusive():
+            self._columns.load()  # after the file is gone: it can no longer be mapped again
+
     def rest(self) -> None:
         """Give back what queries have read of the files."""
         with self._lock.shared():
