@@ -63,7 +63,9 @@ BM25's k1 at .9 in place of 1.2, merged: xquad-de +.004, locomo_dev +.004, memda
 that nothing was chosen on: Italian +.005 (SQuAD-it), English +.004 (SQuAD 2.0), Spanish articles
 +.003, Japanese +.002 (JaQuAD), Turkish +.002, German articles .000. Tried beside it: b at .5,
 too: English +.004 to +.009, xquad-de +.007, locomo_dev +.004 but recall -.003, memdaily -.002,
-merged -.006. The share of meaning at .5 for German: xquad-de .000, German articles -.004.
+merged -.006. Neither was taken: of 1,000,000 memories the ten best are then those of scoring every
+one .994 of the time, with k1 1.2 .998. The share of meaning at .5 for German: xquad-de .000, German
+articles -.004.
 
 A word that no memory holds is asked for by its beginning, in German also by the parts of a
 compound, at half of its rarity: xquad-de +.008 and recall +.008, technical +.002 and .000,
@@ -94,7 +96,6 @@ PARTS: Sequence[tuple[str, dict[str, Any], Sequence[Patch]]] = (
     ("literal: a part of its own", {"literal": 0}, []),
     ("layer: who is asked", {"layer": 0}, []),
     ("statements may end as questions", {}, [("nimad.recall.scoring.INPUT", "")]),
-    ("k1 below the usual", {"k1": 1.2}, []),
     ("b for mixed lengths", {}, [("nimad.recall.scopes.MIXED", (8.0, 9.0))]),
     ("standing instructions", {"instruction": 0}, []),
     ("beginnings of words with endings", {}, [("nimad.store.analysis.asked_for", str)]),

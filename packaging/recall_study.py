@@ -49,7 +49,7 @@ CHANGES: Sequence[tuple[str, dict[str, float]]] = (
     ("literal 0", {"literal": 0.0}),
     ("asks 0", {"asks": 0.0}),
     ("importance 0, recency 0", {"importance": 0.0, "recency": 0.0}),
-    ("k1 1.2", {"k1": 1.2}),
+    ("k1 0.9", {"k1": 0.9}),
     ("b 0.5", {"b": 0.5}),
     ("b 1", {"b": 1.0}),
     ("unseen 0", {"unseen": 0}),

@@ -19,6 +19,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ class BlockIndex:
         self._writing = threading.Lock()
         self._known: set[str] = set()  # listed but damaged, or written and not yet published
 
-    @property
+    @cached_property
     def _kernels(self) -> Kernels:
         return load_kernels()  # what no start waits for: it checks whether they are right
 

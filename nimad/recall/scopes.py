@@ -38,8 +38,6 @@ _LAYERS_SQL = "SELECT folded, id FROM names WHERE folded IN (?, ?)"
 MIXED = 0.7, 1.0
 """Standard deviations of the logarithms of lengths, between which the texts of a store become
 mixed: talk, notes and diaries have .3 to .65, chats with an agent 1.0 to 1.5."""
-MIXED_K1 = 1.2
-"""BM25's k1 where they are: what a long text says again, it is about."""
 _NO_ROW = -(1 << 31)
 """A code that no row has."""
 
@@ -225,7 +223,7 @@ class Scopes:
             count=count,
             lengths=lengths,
             average=average,
-            k1=weights.k1 + (MIXED_K1 - weights.k1) * mixed,
+            k1=weights.k1,
             b=weights.b + (1 - weights.b) * mixed,
             subjects=present,
             prefixes=prefixes,

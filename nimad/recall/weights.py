@@ -41,10 +41,8 @@ class Weights:
         instruction: for what a user told an agent to do always: it shares few words with what it is
             for.  Never for what others said, or what was read somewhere.
         layer: for what the user told, or the agent answered, where the query tells which is meant.
-        k1, b: of BM25; b is the usual value, k1 below the usual 1.2: in a memory of a sentence or
-            two a word that comes again tells little more.  Where texts of a few words stand
-            beside long ones, b grows to 1, for length then tells who wrote, not how much is said,
-            and k1 to what is usual.
+        k1, b: of BM25, the usual values.  Where texts of a few words stand beside long ones, b
+            grows to 1, for length then tells who wrote, not how much is said.
         asks: taken off a memory that ends as a question: it asks what is wanted, it does not say.
             Not off what a user tells an agent: most of that ends so.
         importance, recency: small: they order what is otherwise alike, they never lift the
@@ -80,7 +78,7 @@ class Weights:
     literal: float = 0.2
     layer: float = 0.2
     instruction: float = 0.1
-    k1: float = 0.9
+    k1: float = 1.2
     b: float = 0.75
     asks: float = 0.08
     importance: float = 0.02

@@ -37,8 +37,8 @@ JOINED = 8
 POSTINGS_KEPT = 600_000
 """Postings kept of the terms that were asked last, until a rest, at least: 4 MB [postings]."""
 KEPT_SHARE = 2
-"""Postings kept for each memory where that is more: 12 MB for a million of them.  Of the postings
-that 200 questions ask there, 600,000 kept spare 30 %, two million 78 % [postings]."""
+"""Postings kept for each memory where that is more: 12 MB for a million of them, of whose postings
+200 questions ask more than POSTINGS_KEPT [postings]."""
 PLACES_KEPT = 1024
 """Terms whose places in the segments are remembered [terms]."""
 
