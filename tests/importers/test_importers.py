@@ -540,4 +540,4 @@ def test_notes_in_a_directory_that_cannot_be_read_are_not_gone(
         directory.symlink_to(away)
     assert run(source)["gone"] == 0 and store.texts() == kept
     monkeypatch.setattr("nimad.importers.files.MAX_FILES", 0)
-    assert run(source, codes=(66,))["gone"] == 0 and store.texts() == kept
+    assert run(source, codes=(66,))["error"]["gone"] == 0 and store.texts() == kept
