@@ -14,7 +14,7 @@ stored (a generated column is an expression).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,11 +103,25 @@ def _columns(
     lower = {name.lower() for name in columns}
     if missing := [name for name in REQUIRED[table] if name not in lower]:
         raise SourceNotRecognised(path=path, detail=f"{table} has no column {', '.join(missing)}")
-    listed = connection.execute(f"PRAGMA table_list({table})").fetchall()
-    without_rowid = any(row[0] == "main" and row[4] for row in listed)
-    if lower.issuperset(ROW_KEYS) or without_rowid:
+    if not has_row_ids(connection, table, lower):
         raise SourceNotRecognised(path=path, detail=f"the rows of {table} have no id of their own")
     return columns
+
+
+def has_row_ids(connection: sqlite3.Connection, table: str, columns: Container[str]) -> bool:
+    """Whether a table, with columns of these names in small letters, has rowids that can be read.
+
+    PRAGMA table_list tells it, too, but opens every table, and one that is damaged can end that.
+    """
+    import sqlite3
+
+    key = next((name for name in ROW_KEYS if name not in columns), None)
+    try:
+        return bool(key) and bool(connection.execute(f"SELECT {key} FROM {quoted(table)} LIMIT 0"))
+    except sqlite3.OperationalError as error:
+        if "no such column" not in str(error):
+            raise
+        return False
 
 
 def row_key(columns: tuple[str, ...]) -> str:

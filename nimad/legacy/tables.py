@@ -13,7 +13,7 @@ from typing import Any
 
 from nimad.errors import NimadError
 from nimad.legacy.hostile_reader import RowReader
-from nimad.legacy.schema import ROW_KEYS, open_source, quoted, sqlite_errors
+from nimad.legacy.schema import has_row_ids, open_source, quoted, sqlite_errors
 from nimad.legacy.snapshot import consistent_copy
 from nimad.legacy.values import BrokenText
 
@@ -39,10 +39,9 @@ class Tables:
             if not [1 for (page,) in self._connection.execute(sql, (table,)) if page]:
                 return ()
             info = self._connection.execute(f"PRAGMA table_info({quoted(table)})").fetchall()
-            listed = self._connection.execute(f"PRAGMA table_list({quoted(table)})").fetchall()
-        names = tuple(str(row[1]) for row in info)
-        keyless = any(row[0] == "main" and row[4] for row in listed)
-        return () if keyless or set(map(str.lower, names)).issuperset(ROW_KEYS) else names
+            names = tuple(str(row[1]) for row in info)
+            keyed = has_row_ids(self._connection, table, set(map(str.lower, names)))
+        return names if keyed else ()
 
     def rows(self, table: str, wanted: Sequence[str]) -> Iterator[tuple[int, dict[str, Any] | str]]:
         """Each row: its id, and its values by column (None: the table has no such column; text that
