@@ -190,15 +190,18 @@ class Columns:
             self._widen("words", self.words, np.uint16)
         room = len(self._store["print"])
         if end > room:
-            size = max(end, room + room // 4, 1024)
-            self.mapped = 0
-            for name, array in self._store.items():
-                self._store[name] = np.zeros(size, array.dtype)
-                self._store[name][:start] = array[:start]
+            self._copy(max(end, room + room // 4, 1024))
         for name, array in self._store.items():
             array[start:end] = values[name]
         self.count = end
         self._show_rows()
+
+    def _copy(self, room: int) -> None:
+        """Keep the columns in memory, with room for so many rows."""
+        for name, array in self._store.items():
+            self._store[name] = np.zeros(room, array.dtype)
+            self._store[name][: self.count] = array[: self.count]
+        self.mapped = 0
 
     def _place_ids(self, ids: Rows) -> dict[str, Rows]:
         """What the array of ids is given for new ones; nothing as long as none is left out."""
@@ -370,12 +373,9 @@ class Columns:
         """Keep mapped columns in memory: a file that is gone takes its room until no map of it is
         left."""
         if self.mapped:
-            for name, array in self._store.items():
-                self._store[name] = np.zeros(len(array), array.dtype)
-                self._store[name][: self.count] = array[: self.count]
-            self._order = None if self._order is None else self._order.copy()
-            self.mapped = 0
+            self._copy(len(self._store["print"]))
             self._show_rows()
+        self._order = None  # what is not mapped must not be given back
 
     def forget_lengths(self) -> None:
         """The vectors are others now."""

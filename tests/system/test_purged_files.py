@@ -1,5 +1,6 @@
-"""After a purge the daemon holds no file of columns that is gone: its blocks would stay on the disk, with what
-is in them, and a disk whose files are so held cannot be made writable again after an error."""
+"""After a purge the daemon holds no file of columns that is gone: its blocks would stay on the
+disk, with what is in them, and a disk whose files are so held cannot be made writable again after
+an error."""
 
 from __future__ import annotations
 

@@ -277,6 +277,30 @@ def test_fingerprints_are_found_in_their_order(seed: int, count: int, later: int
     assert found.tolist() == np.flatnonzero(np.isin(prints, asked)).tolist()
 
 
+@pytest.mark.parametrize("more", [0, 20_000], ids=["as mapped", "grown beyond the room"])
+def test_nothing_is_mapped_of_a_file_that_was_discarded(
+    open_store: Callable[[], MemoryStore],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    more: int,
+) -> None:
+    """And what is in memory instead stays as it is when the files' pages are given back."""
+    monkeypatch.setattr(columns_module, "_SCANNED", 0)
+    store = open_store()
+    fill(store, 0, 400)
+    prints = np.arange(6000) * 1_000_003 % 6007
+    columns = store.recall._columns
+    columns.append({"id": np.arange(1001, 7001), "print": prints, "alive": prints >= 0})
+    columns.changed = columns.count
+    assert store.recall.keep()
+    columns.append({"id": np.arange(7001, 7001 + more), "print": -1 - np.arange(more)})
+    store.recall.discard_columns()
+    store.recall.rest()
+    assert str(tmp_path / "state" / FILE) not in Path("/proc/self/maps").read_text()
+    assert columns._with_prints(prints[77:78]).tolist() == [400 + 77]
+    assert columns.print[400:6400].tolist() == prints.tolist()
+
+
 def test_a_start_does_not_read_every_memory(tmp_path: Path) -> None:
     """The columns know every id, so the records are not read whole to find what has no vector."""
     with closing(MemoryStore.open(tmp_path, Config())) as store:
