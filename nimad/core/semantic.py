@@ -66,7 +66,7 @@ Encoded: TypeAlias = tuple[Embedder, Rows | None]
 def _embedder(name: str, config: Config) -> Embedder:
     """The embedder of that name, with the kernels of this machine."""
     embedder = get_embedder(name, config)
-    embedder.use(load_kernels())
+    embedder.use(load_kernels)  # which no start waits for
     return embedder
 
 

@@ -86,8 +86,9 @@ class Embedder(ABC):
         """The embedder as configured.  Raises ConfigError, TableDamaged, EmbedderMissing."""
         return cls()
 
-    def use(self, kernels: Any) -> None:  # noqa: B027 - most embedders have no use for them
-        """Take what reads texts faster, a `nimad.embed.vocabulary.TextSums`; no row changes."""
+    def use(self, kernels: Callable[[], Any]) -> None:  # noqa: B027 - most have no use for them
+        """Take what gives, when texts are read, what reads them faster: a
+        `nimad.embed.vocabulary.TextSums`; no row changes."""
 
     def rest(self) -> None:  # noqa: B027 - most embedders have nothing to give back
         """Give memory back that the next call of `embed` can have again."""

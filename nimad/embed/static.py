@@ -9,7 +9,7 @@ can spell is hashed into the same space (`nimad.embed.features`).
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -56,7 +56,7 @@ class StaticEmbedder(Embedder):
         self._entries = lexicon.entries
         self._spell = lru_cache(maxsize=_SPELT_KEPT)(self._read_word)
         self._unmap = (table.unmap, lexicon.unmap)
-        self._kernels: TextSums | None = None
+        self._kernels: Callable[[], TextSums] | None = None
 
     @cached_property
     def wordpiece(self) -> WordPiece:  # type: ignore[override]
@@ -72,7 +72,7 @@ class StaticEmbedder(Embedder):
         lines, rows, weights = TokenLines.of(self._table.tokens), self._rows, self._table.weights
         return Vocabulary.of(self.wordpiece, lines, self._lexicon.votes, rows, weights, WHOLE)
 
-    def use(self, kernels: TextSums) -> None:
+    def use(self, kernels: Callable[[], TextSums]) -> None:
         """See `nimad.embed.base.Embedder`."""
         self._kernels = kernels
 
@@ -94,7 +94,7 @@ class StaticEmbedder(Embedder):
         """Put the sums of texts into zero rows; few of their tokens at a time are in memory."""
         if self._kernels is not None and self._vocabulary is not None:
             plain = [t.encode() if len(t) <= _PLAIN and t.isascii() else b"" for t in texts]
-            read = self._kernels.text_sums(plain, self._vocabulary, sums)
+            read = self._kernels().text_sums(plain, self._vocabulary, sums)
             if not read.all():
                 left = np.flatnonzero(~read)
                 rest = np.zeros((len(left), DIMS), np.float64)

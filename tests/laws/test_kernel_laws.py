@@ -396,7 +396,7 @@ BETWEEN = (" ", " ", " ", "  ", ", ", "-", "/", "__", "_", ".", "\n", "\x00", "\
 @functools.cache
 def embedder_with(form: Kernels) -> StaticEmbedder:
     embedder = StaticEmbedder()
-    embedder.use(form)
+    embedder.use(lambda: form)
     return embedder
 
 
@@ -419,7 +419,7 @@ def test_plain_english_is_read_by_the_kernel(form: Kernels) -> None:
             handed.append(form.text_sums(texts, vocabulary, sums))
             return handed[-1]
 
-    embedder.use(Watched())
+    embedder.use(Watched)
     embedder.embed(["What did she say about the house?", "Das Haus der Welt", "d'été", ""])
     assert handed[0].tolist() == [True, False, False, False]
 
