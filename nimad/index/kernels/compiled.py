@@ -228,16 +228,8 @@ class Compiled:
         self._cosines(_at(vectors), n, dims, _at(rows), len(rows), _at(query), _at(out))
         return out
 
-    def find(
-        self,
-        space: Space,
-        query: NDArray[np.int16],
-        marks: Marks | None,
-        probes: int,
-        wanted: int,
-        k: int,
-    ) -> tuple[Picks, NDArray[np.float32]]:
-        work, found = self.begin_find(space, query, marks, probes, wanted, k)
+    def find(self, *asked: Any) -> tuple[Picks, NDArray[np.float32]]:
+        work, found = self.begin_find(*asked)
         return found(work())
 
     def begin_find(
@@ -253,7 +245,10 @@ class Compiled:
         _require(len(query) == dims and min(probes, wanted, k) > 0, "find")
         _require(marks is None or marks.fits(space), "find")
         query = _plain(query, np.int16)
-        own = _ROOMS.pop() if _ROOMS else _Room()
+        try:
+            own = _ROOMS.pop()
+        except IndexError:  # another thread may have taken the last one
+            own = _Room()
         size = probes + BINS + 3 * len(space.cell_start) + 2
         if k > own.k or size > own.size:
             own.fit(max(k, own.k), max(size, own.size))
