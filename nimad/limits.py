@@ -24,6 +24,9 @@ MAX_NODES = 20_000
 """Number of values in a request, those within others counted [values]."""
 MAX_IMPORT = 500
 """Number of memories in one import [memories]."""
+BATCH_BYTES = 200_000
+"""Size of what nimactl sends in one of the requests of an import, as JSON, unless one memory alone
+is larger [bytes]."""
 MAX_TURNS = 200
 """Number of turns in one capture [turns]."""
 MAX_DOCUMENTS = 500

@@ -29,6 +29,7 @@ from nimad.core.query_priority import SHORT_PAUSE, QueryPriority
 from nimad.core.semantic import BULK, SemanticIndex
 from nimad.core.setbacks import Setbacks
 from nimad.core.state_directory import (
+    RECORDS,
     StateLock,
     check_owner,
     check_records,
@@ -122,7 +123,7 @@ class MemoryStore:
             lock = StateLock(state, writable=refusal is None)
             undo.callback(lock.release)
             check_records(state)
-            path = state / "records.sqlite"
+            path = state / RECORDS
             if refusal is None:
                 sweep(state)
                 records = Records.open(path)

@@ -37,6 +37,7 @@ from nimad.errors import (
 )
 from nimad.human import size
 from nimad.limits import (
+    BATCH_BYTES,
     MAX_IMPORT,
     MAX_NODES,
     MAX_PAYLOAD,
@@ -46,8 +47,6 @@ from nimad.limits import (
 )
 from nimad.times import name_to_hand_over, sentences
 
-BATCH_BYTES = 200_000
-"""Size of the memories of a batch, as JSON, unless one alone is larger [bytes]."""
 BATCH_NODES = MAX_NODES - 100
 """Number of values in a batch; each counts as many bytes as it may have there [values]."""
 LINE_BYTES = MAX_RECORD_FILE

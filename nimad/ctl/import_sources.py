@@ -25,14 +25,14 @@ from nimad.importers.clean import cleaned
 from nimad.importers.files import shown
 from nimad.importers.items import Importer, Item, Linked, Part, Rejected, Whole, key_of
 from nimad.importers.registry import find_importer, is_foreign
-from nimad.limits import MAX_IMPORT, MAX_NODES, count_nodes
+from nimad.limits import BATCH_BYTES, MAX_IMPORT, MAX_NODES, count_nodes
 from nimad.model import Memory
 from nimad.times import portable
 
 __all__ = ["import_source", "is_foreign"]
 
-BATCH_BYTES, BATCH_NODES = 200_000, MAX_NODES - 2000
-"""Size of the items of one request, as JSON [bytes], and number of values in them [values]."""
+BATCH_NODES = MAX_NODES - 2000
+"""Number of values in the items of one request [values]."""
 LISTED = 500
 """Number of keys, relations or notes in one request [keys]."""
 MAX_LINKS = 200_000

@@ -23,9 +23,9 @@ from nimad.index.varints import pack, unpack
 from nimad.words.segment import FORMAT, HEAD, VERSION, Ids, Segment
 
 MERGED = 10_000
-"""Postings that a merge has in memory at once, some 2 MB; those of one term are not cut."""
+"""Postings that a merge has in memory at once, some 1 MB; those of one term are not cut."""
 READ = 50
-"""Portions after which a merge lets go of what it has read of the files, some 4 MB [portions]."""
+"""Portions after which a merge lets go of what it has read of the files, some 1 MB [portions]."""
 
 Numbers = NDArray[np.int64]
 _ENDS = ("term_ends", "gap_ends", "more_ends")

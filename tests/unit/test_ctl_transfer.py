@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from nimad.ctl import import_command
-from nimad.ctl.import_command import BATCH_BYTES, LineReader, json_list
+from nimad.ctl.import_command import LineReader, json_list
 from nimad.ctl.main import main
 from nimad.errors import BadRecord, Busy, ReplyTooLarge
+from nimad.limits import BATCH_BYTES
 from tests.fake_daemon import FakeDaemon, memory
 
 

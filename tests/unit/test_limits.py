@@ -18,10 +18,11 @@ from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.ctl import import_command
 from nimad.ctl.client import Client
-from nimad.ctl.import_command import BATCH_BYTES, LINE_BYTES, LineReader, json_list
+from nimad.ctl.import_command import LINE_BYTES, LineReader, json_list
 from nimad.ctl.main import build
 from nimad.errors import BadRecord, FrameTooLarge, UsageError
 from nimad.limits import (
+    BATCH_BYTES,
     LENGTHY,
     MAX_BUDGET,
     MAX_DEPTH,
