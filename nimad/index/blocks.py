@@ -254,6 +254,11 @@ class BlockIndex:
             return known
         return Located(view, self._kernels, ids, self.dims, known)
 
+    def has_segments_of(self, located: Located) -> bool:
+        """Whether each segment that it was looked up in is still in the index."""
+        mine = {id(sealed.segment) for sealed in self._view.sealed}
+        return mine.issuperset(id(sealed.segment) for sealed in located.view.sealed)
+
     def ids(self) -> Ids:
         """The live ids, hot and sealed, ascending: int64[n]."""
         return self._view.ids()

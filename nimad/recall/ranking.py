@@ -152,18 +152,33 @@ class Recall:
         self.columns_cache.discard()
         with self._lock.exclusive():
             self._columns.load()  # after the file is gone: it can no longer be mapped again
+            self._drop_segments()
 
     def rest(self) -> None:
         """Give back what queries have read of the files."""
         with self._lock.shared():
             self._columns.give_back()
         self._terms.rest()
-        self._scoring.rest()
+        with self._lock.exclusive():
+            self._drop_segments()
+        if self._has_scoring:
+            self._scoring.rest()
 
     def close(self) -> None:
         """Give back what is held besides memory."""
         self._terms.close()
-        self._scoring.close()
+        if self._has_scoring:
+            self._scoring.close()
+
+    @property
+    def _has_scoring(self) -> bool:
+        """Whether anything was asked: to rest or to end makes no ranking."""
+        return "_scoring" in self.__dict__
+
+    def _drop_segments(self) -> None:
+        """Let go of files that the index no longer has; to be called with the lock."""
+        if self._has_scoring:
+            self._scoring.drop_segments(self._parts()[0])
 
     def query(
         self,

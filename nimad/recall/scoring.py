@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nimad.dataclass import dataclass
 from nimad.errors import Degraded, WordsDamaged
+from nimad.index.blocks import BlockIndex
 from nimad.index.quantise import Query
 from nimad.index.rowsets import distinct
 from nimad.recall import evidence, lexical
@@ -149,6 +150,10 @@ class Scoring:
         self._semantic = SemanticScorer(columns, weights)
         self.close = self._semantic.helper.close
         """Ends the thread that queries have beside their own."""
+
+    def drop_segments(self, blocks: BlockIndex) -> None:
+        """Let go of segments that the index no longer has: their files are gone."""
+        self._semantic.drop_segments(blocks)
 
     def rest(self) -> None:
         """Give back what is kept for the next queries."""

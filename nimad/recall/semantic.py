@@ -133,6 +133,11 @@ class SemanticScorer:
         self._measured: tuple[Located, int] | None = None
         self.helper = HelperThread()
 
+    def drop_segments(self, blocks: BlockIndex) -> None:
+        """Let go of segments that the index no longer has: their files are gone."""
+        if self._every is not None and not blocks.has_segments_of(self._every):
+            self._every = self._measured = None
+
     def _is_picked(self, scope: Scope) -> bool:
         """Whether only some rows of a scope are scored."""
         most = self._weights.exact_rows
