@@ -104,9 +104,9 @@ def read_plain(text: str) -> dict[str, Any] | None:
     tree: dict[str, Any] = {}
     section = ""
     for line in text.split("\n"):
-        name, colon, value = line.strip(" ").partition(":")
-        if not name or name.startswith("#"):
+        if not (said := line.strip(" ")) or said.startswith("#"):
             continue
+        name, colon, value = said.partition(":")
         indented = line.startswith("  ") and line[2] != " "
         plain = _PLAIN.fullmatch(value)
         if not (colon and _NAME.fullmatch(name) and plain and (indented or line[0] != " ")):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nimad.config import KEYS, Config, load, read_plain
@@ -143,6 +143,8 @@ LINES = st.builds(
 
 
 @given(st.lists(LINES, max_size=6).map("\n".join))
+@example(":log_level")
+@example("graph: \n  :info")
 def test_what_is_read_without_yaml_is_what_yaml_reads(text: str) -> None:
     if (plain := read_plain(text)) is not None:
         assert same(plain, yaml.safe_load(text) or {})
