@@ -13,7 +13,6 @@ import pytest
 from nimad.check import check
 from nimad.core import maintenance, purge, status
 from nimad.core.store import MemoryStore
-from nimad.disk import durable
 from nimad.errors import DiskFull, UsageError
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
