@@ -22,8 +22,8 @@ from nimad.errors import NimadError, StateUnusable
 CHUNK = 1 << 20
 PAGE = 4096
 WAL_BYTES = 1 << 19
-"""Size that the WAL keeps.  Where it lies is on the disk then, and a commit overwrites it: one flush.
-Each commit that makes a file longer asks the file system for a commit of its journal, too: on ext4
+"""Size that the WAL keeps.  Its blocks are on the disk then, and a commit overwrites them: one
+flush.  A commit that makes a file longer asks the file system for one of its journal, too: on ext4
 20 KiB and a second flush for each memory [bytes]."""
 
 

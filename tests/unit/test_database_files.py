@@ -100,7 +100,7 @@ def test_files_taken_away_under_it_lose_nothing(
 
 
 def test_commits_overwrite_the_wal(records: Records, tmp_path: Path) -> None:
-    """It gets no longer, and folds itself: a commit costs the file system no more than the flush."""
+    """It gets no longer, and folds itself: a commit costs the file system a flush, no more."""
     wal, found = records.path.with_name("records.sqlite-wal"), set()
     for number in range(50, 400):
         add(records, f"memory {number}")
