@@ -8,6 +8,7 @@ transaction asks here before it begins and before it is acknowledged; 5 µs a ti
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,11 @@ from nimad.disk.failures import disk_errors
 from nimad.errors import NimadError, StateUnusable
 
 CHUNK = 1 << 20
+PAGE = 4096
+WAL_BYTES = 1 << 19
+"""Size that the WAL keeps.  Its blocks are on the disk then, and a commit overwrites them: one
+flush.  A commit that makes a file longer asks the file system for one of its journal, too: on ext4
+20 KiB and a second flush for each memory [bytes]."""
 
 
 class DatabaseFiles:
@@ -51,6 +57,18 @@ class DatabaseFiles:
 
     def _identity(self) -> list[tuple[int, int] | None]:
         return [_identity(path) for path in (self.path, self.wal, self.shm)]
+
+    def reserve_wal(self) -> None:
+        """Give a shorter WAL its size, in zeros, which are neither its header nor a frame to SQLite
+        (https://www.sqlite.org/walformat.html).
+
+        To be called with SQLite's lock for writing.  A disk without room is not told of: the
+        transaction itself may fit.
+        """
+        size = os.fstat(self._wal).st_size
+        with contextlib.suppress(OSError):
+            while size < WAL_BYTES:  # at once would make large pages, of which each change counts
+                size += os.pwrite(self._wal, bytes(min(PAGE, WAL_BYTES - size)), size)
 
     def restore_wal(self) -> None:
         """Put the WAL that SQLite holds open back under its name, durably.

@@ -64,7 +64,12 @@ class Records:
         """Whether the last process ended without closing them: killed, or the power went."""
         self.refusal: NimadError | None = None
         """Why they can only be read (`store.fixed_records`)."""
-        self._commits = Commits(path, self._secure, lambda error: self.on_trouble(error))
+        self._commits = Commits(
+            path,
+            self._secure,
+            lambda: self._files.reserve_wal(),
+            lambda error: self.on_trouble(error),
+        )
         self._local = threading.local()
         self._readers: list[_Reader] = []
         self._readers_lock = threading.Lock()
