@@ -65,10 +65,10 @@ class DatabaseFiles:
         To be called with SQLite's lock for writing.  A disk without room is not told of: the
         transaction itself may fit.
         """
-        size = os.fstat(self._wal).st_size
+        size = os.fstat(self.wal_content).st_size
         with contextlib.suppress(OSError):
             while size < WAL_BYTES:  # at once would make large pages, of which each change counts
-                size += os.pwrite(self._wal, bytes(min(PAGE, WAL_BYTES - size)), size)
+                size += os.pwrite(self.wal_content, bytes(min(PAGE, WAL_BYTES - size)), size)
 
     def restore_wal(self) -> None:
         """Put the WAL that SQLite holds open back under its name, durably.
