@@ -210,8 +210,7 @@ class SemanticIndex(Projection):
 
         Raises ConfigError, EmbedderMissing, TableDamaged: nothing has changed then.
         """
-        wanted = _embedder(config["embedder"], config)
-        if wanted is not self.wanted_embedder:
+        if (wanted := _embedder(config["embedder"], config)) is not self.wanted_embedder:
             wanted.check()
         with self._lock:
             self._config = config
