@@ -97,10 +97,9 @@ under a load of 15 to 20: they tell of no board (docs/board.md does).
 
 ![nDCG@10 of each way on each set](recall.svg)
 
-Asked of all its stores as one, memdaily is behind BM25 of pairs (.304, .320): 215 of the 826
-memories that answer its questions are said word for word in another store. nimad shows a sentence
-once, and names the others in `copies`; the usual ways show each. Where a result counts for its
-copies, nimad has .359 and recall .432 (`python packaging/recall_copies.py SET`).
+Of the 826 memories that answer questions of memdaily, 215 are said word for word in another of its
+stores, by other people without names. As long as a sentence was one result across namespaces, nimad
+showed one of them, and found less in all stores as one (.304, BM25 of pairs .320) than now.
 """
 PARTS = """
 ## What each part is worth

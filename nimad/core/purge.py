@@ -34,6 +34,7 @@ from nimad.core.setbacks import describe
 from nimad.core.state_directory import PARTS
 from nimad.dataclass import dataclass
 from nimad.disk.durable import crash_point, fsync_dir
+from nimad.disk.mapped import remove_file, remove_waiting
 from nimad.errors import Busy, NimadError, UsageError
 from nimad.patterns import lazy_pattern
 from nimad.store import backups, fleet, forgotten, source_delta, sources
@@ -233,7 +234,7 @@ class Purge:
         for path in sorted((self._state / "aside").iterdir()):
             if SET_ASIDE.fullmatch(path.name) and path.is_file() and not path.is_symlink():
                 log.warning("a purge deletes %s, which was set aside as damaged", path.name)
-                path.unlink()
+                remove_file(path)
             else:
                 log.warning("a purge leaves %r, which is none of nimad's files", str(path))
 
@@ -242,6 +243,7 @@ class Purge:
 
         Raises Busy when a reader, another program's, too, is in the way for longer.
         """
+        remove_waiting(self._state, mapped=True)
         for part in ("", *PARTS):
             fsync_dir(self._state / part)
         until = time.monotonic() + CUT_OFF_SECONDS

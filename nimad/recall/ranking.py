@@ -146,6 +146,7 @@ class Recall:
         saved = self.columns_cache.save_when_due(self._reading(), most_changes)
         if saved:
             with self._lock.exclusive():
+                self._scopes.clear()  # which hold the file of before
                 self.columns_cache.map_saved()
         return saved
 
@@ -153,6 +154,7 @@ class Recall:
         """Delete the file of the columns, so that nothing of it is left on the disk."""
         self.columns_cache.discard()
         with self._lock.exclusive():
+            self._scopes.clear()
             self._columns.load()  # after the file is gone: it can no longer be mapped again
             self._drop_segments()
 

@@ -45,10 +45,13 @@ class Commits:
         self,
         path: Path,
         secure: Callable[[], None],
+        begun: Callable[[], None],
         on_trouble: Callable[[DiskFailed | DiskFull | None], None],
     ) -> None:
-        """`secure` makes sure before BEGIN and after COMMIT that what is committed is durable."""
+        """`secure` makes sure before BEGIN and after COMMIT that what is committed is durable;
+        `begun` is called after each BEGIN."""
         self._path, self._secure, self._on_trouble = path, secure, on_trouble
+        self._begun = begun
         self.trouble: DiskFailed | DiskFull | None = None
         self.ended = 0
         self._lock = WriterLock()
@@ -118,6 +121,8 @@ class Commits:
             tx = Transaction(self.writer, self._names, joins)
             with translated(self._path):
                 self.writer.execute("SAVEPOINT part" if joins else "BEGIN IMMEDIATE")
+                if not joins:
+                    self._begun()
                 yield tx
                 if joins:
                     self.writer.execute("RELEASE part")

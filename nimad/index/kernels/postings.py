@@ -302,6 +302,46 @@ def _mark_chain(first: I32, edge: int, more: I32, row: int, end: int, marks: U64
             _mark(marks, beside)
 
 
+@inline
+def _mark_near(
+    rows: I64, count: int, chains: tuple[I32, I32, int, I32, I32, int], marks: U64
+) -> None:
+    """Mark some rows and the two on each side of them."""
+    before, after, edge, more_before, more_after, end = chains
+    for place in range(count):
+        if place + _AHEAD < count:
+            _fetch(before, edge, more_before, rows[place + _AHEAD])
+            _fetch(after, edge, more_after, rows[place + _AHEAD])
+        row = rows[place]
+        _mark(marks, row)
+        _mark_chain(before, edge, more_before, row, end, marks)
+        _mark_chain(after, edge, more_after, row, end, marks)
+
+
+@inline
+def _keep_highest(found: I64, shared: F32, size: int, k: int, tallies: I64) -> int:
+    """Leave the rows that share most, and those that may be equal to the last of `k`; how many."""
+    if size <= k:
+        return size
+    top = np.float32(0)
+    for place in range(size):
+        top = max(top, shared[place])
+    scale = np.float32(STEPS - 1) / top
+    for step in range(STEPS):
+        tallies[step] = 0
+    for place in range(size):
+        tallies[_step(shared[place], scale)] += 1
+    least, left = np.int64(STEPS), k
+    while least > 0 and left > 0:
+        least -= 1
+        left -= tallies[least]
+    kept = 0
+    for place in range(size):
+        found[kept], shared[kept] = found[place], shared[place]
+        kept += int(_step(shared[kept], scale) >= least)
+    return kept
+
+
 def leaders(
     own: F32,
     rows: U32,
@@ -353,14 +393,7 @@ def leaders(
     for place in range(count):  # without a branch
         found[kept] = np.int64(rows[place])
         kept += int(_step(own[found[kept]], scale) >= least)
-    for place in range(kept):
-        if place + _AHEAD < kept:
-            _fetch(before, edge, more_before, found[place + _AHEAD])
-            _fetch(after, edge, more_after, found[place + _AHEAD])
-        row = found[place]
-        _mark(marks, row)
-        _mark_chain(before, edge, more_before, row, end, marks)
-        _mark_chain(after, edge, more_after, row, end, marks)
+    _mark_near(found, kept, chains, marks)
     size = 0
     for word in range((end + 63) >> 6):
         left = marks[word]
@@ -369,22 +402,4 @@ def leaders(
             left &= left - np.uint64(1)
             found[size], shared[size] = row, _share(own, row, chains, weights)
             size += int(shared[size] > 0 and (masked == 0 or mask[row] != 0))
-    if size <= k:
-        return size
-    top = np.float32(0)
-    for place in range(size):
-        top = max(top, shared[place])
-    scale = np.float32(STEPS - 1) / top
-    for step in range(STEPS):
-        tallies[step] = 0
-    for place in range(size):
-        tallies[_step(shared[place], scale)] += 1
-    least, left = np.int64(STEPS), k
-    while least > 0 and left > 0:
-        least -= 1
-        left -= tallies[least]
-    count, size = size, 0
-    for place in range(count):
-        found[size], shared[size] = found[place], shared[place]
-        size += int(_step(shared[size], scale) >= least)
-    return size
+    return _keep_highest(found, shared, size, k, tallies)
