@@ -389,12 +389,11 @@ def leaders(
         while least > 0 and left >= 0:
             least -= 1
             left -= tallies[least]
-    kept = 0
+    kept = size = 0
     for place in range(count):  # without a branch
         found[kept] = np.int64(rows[place])
         kept += int(_step(own[found[kept]], scale) >= least)
     _mark_near(found, kept, chains, marks)
-    size = 0
     for word in range((end + 63) >> 6):
         left = marks[word]
         while left != np.uint64(0):
