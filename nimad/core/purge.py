@@ -76,7 +76,11 @@ class Receipt:
 
 
 class Purge:
-    """Forgets memories of one store, and finishes purges that were interrupted."""
+    """Forgets memories of one store, and finishes purges that were interrupted.
+
+    Attributes:
+        due: a purge was cut short or failed, and is to go on without waiting for idle time.
+    """
 
     def __init__(
         self,
@@ -89,6 +93,7 @@ class Purge:
     ) -> None:
         self._state, self._records, self._lock = state, records, lock
         self._semantic, self._dense, self._projections = semantic, dense, projections
+        self.due = self.unfinished() is not None
 
     def forget(
         self, ids: Sequence[int], purge: bool, dry_run: bool, all_forgotten: bool
@@ -191,6 +196,7 @@ class Purge:
                     forgotten.keep_steps(tx, list({**failed, steps[-1][0]: None}))
                 else:
                     forgotten.end_purge(tx)
+            self.due = bool(failed)
             return scrubbed, failed
 
     def _scrub_snapshots(self, note: PurgeNote) -> int:

@@ -23,11 +23,10 @@ ENOUGH = 250
 """Number of memories that each power cut waits for."""
 CARD = "/dev/vdb"
 TELLS = (
-    f"dmesg | tail -2; N=$(dumpe2fs -h {CARD} 2>&1 | sed -n 's/First orphan inode: *//p');"
-    f' debugfs -R "stat <$N>" {CARD} 2>&1 | head -5; P=$(pidof -s nimad || pgrep -o nimad);'
+    "dmesg | tail -40; P=$(systemctl show -p MainPID --value nimad);"
     f" grep {STATE} /proc/$P/maps | cut -c 50- | sort | uniq -c; ls -l /proc/$P/fd | grep {STATE}"
 )
-"""Commands that tell why the card cannot be made writable: what is on ext4's list, who holds it."""
+"""Commands that tell why the card cannot be made writable: what the kernel says, what is held."""
 Report = dict[str, Any]
 
 
