@@ -225,7 +225,7 @@ def _fit_one(table: Table, rows: NDArray[np.bool_], seed: int) -> Network:
     decay = np.array([DECAY_SETTING if n in SETTING else DECAY for n in table.names])
     decay = np.append(decay, DECAY_SETTING).astype(np.float32)[:, None]
     size = x.shape[1]
-    found = [
+    found: list[Floats] = [
         start.copy(),
         chance.normal(0, 1 / math.sqrt(size), (size, UNITS)),
         chance.normal(0, 0.1, UNITS),
