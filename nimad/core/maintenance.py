@@ -8,6 +8,7 @@ reason and tried more and more seldom (`nimad.core.setbacks`); the rest is done 
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -75,6 +76,7 @@ def rest(store: MemoryStore) -> None:
             projection.rest()
         store.records.rest()
     RECENT.drop()
+    gc.collect()  # empties the interpreter's lists of free tuples, too, each of which keeps a page
     heap.give_back()
 
 

@@ -40,7 +40,7 @@ NEAR_EFFORT = 0.3
 BESIDE = 300_000
 """Memories from which on those with most words among the memories of a subject are looked for
 beside the others: below, two threads that wait for each other's Python lose as much [memories]."""
-_BATCH = 4096
+_BATCH = 1024
 """Rows whose lengths are computed at once."""
 _STRIDE = 16
 """Values for each one that is sampled to set the bar of `highest`."""
