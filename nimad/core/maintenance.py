@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from nimad import heap
 from nimad.dataclass import dataclass
 from nimad.disk.durable import size_of
+from nimad.disk.mapped import remove_waiting
 from nimad.errors import Degraded, NimadError, UsageError
 from nimad.legacy.recent_catalog import RECENT
 from nimad.store.database_files import WAL_BYTES
@@ -56,6 +57,7 @@ def step(store: MemoryStore) -> bool:
         try:
             with store.maintenance:
                 more = work()
+                remove_waiting(store.state)
         except Exception as error:
             setback = store.setbacks.note(name, error)
             expected = isinstance(error, (NimadError, OSError))
@@ -75,6 +77,7 @@ def rest(store: MemoryStore) -> None:
         for projection in store.projections:
             projection.rest()
         store.records.rest()
+        remove_waiting(store.state)
     RECENT.drop()
     gc.collect()  # empties the interpreter's lists of free tuples, too, each of which keeps a page
     heap.give_back()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nimad.backup.restoring import restore
+from nimad.backup.writing import write_backup
 from nimad.check import check
 from nimad.config import Config
 from nimad.core.store import MemoryStore
@@ -68,6 +70,21 @@ def test_all_is_read_and_the_records_stay_as_they_are(state: Path) -> None:
     assert len(store.export(0, 1000)) == 301 and store.remember(Memory(text="x")) == 302
     store.close()
     assert not (state / "blocks" / "seg-00000099.nsb").exists()
+
+
+def test_a_backup_goes_to_another_disk(state: Path, tmp_path: Path) -> None:
+    before = content(state)
+    store = MemoryStore.open(state, Config(), REFUSAL)
+    with (tmp_path / "backup").open("w+b") as file:
+        made = write_backup(store, file.fileno(), str(file.name))
+        store.close()
+        assert not made["noted"] and content(state) == before
+        file.seek(0)
+        restore(file, file.name, tmp_path / "restored", lambda *_: None)
+    store = MemoryStore.open(tmp_path / "restored", Config())
+    assert len(store.export(0, 1000)) == made["memories"] == 301
+    assert store.records.value("PRAGMA integrity_check") == "ok"
+    store.close()
 
 
 def test_what_must_be_brought_up_to_date_is_not_served(tmp_path: Path) -> None:

@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from nimad.background.worker import Worker
 from nimad.config import Config
 from nimad.core.store import MemoryStore
-from nimad.errors import NimadError, NotFound
+from nimad.errors import DiskFailed, NimadError, NotFound
 from nimad.limits import MAX_FRAME
 from nimad.migrate.manager import MigrationManager
 from nimad.model import AttachRequest, Memory, Relation, now_ms
@@ -33,6 +33,7 @@ from nimad.serve.graph_verb import graph_verb
 from nimad.serve.params import REQUIRED
 from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Call, Verb
+from nimad.store.records import Records
 from nimad.words.index import TermIndex
 from tests.silent_file import can_mount, silent_file
 
@@ -535,3 +536,23 @@ def test_a_file_that_never_answers_is_refused(ask: Ask, tmp_path: Path, door: st
     with silent_file(place) as file:
         fd = os.open(file, os.O_RDWR)
         assert "fuse" in str(refused(ask, door, fds=(fd,), **DOORS[door]))
+
+
+def test_what_is_wrong_is_told_where_nothing_can_be_read(
+    ask: Ask, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.remember(Memory(text="the kettle"))
+
+    def fail(*_: Any, **__: Any) -> NoReturn:
+        raise DiskFailed(detail="a test")
+
+    for name in ("reading", "connect_reader", "rows", "write"):
+        monkeypatch.setattr(Records, name, fail)
+    status = ask("status", history=True)
+    assert "a test" in status["degraded"]["records"] and status["unread"]
+    assert "memories" not in status, "nobody knows how many there are"
+    doctor = ask("doctor")
+    assert any("a test" in problem["what"] for problem in doctor["problems"])
+    assert "memories" not in doctor["checked"]
+    families = {each["name"]: each["samples"] for each in ask("metrics")["families"]}
+    assert families["nimad_problems"] == [["", {}, 1]] and "nimad_memories" not in families
