@@ -294,7 +294,10 @@ class SemanticIndex(Projection):
             self._late.pop(number, None)
 
     def seal(
-        self, ids: Ids, rows: Rows, within: Callable[[Transaction], None] | None = None
+        self,
+        ids: Ids,
+        rows: Rows | NDArray[np.int8],
+        within: Callable[[Transaction], None] | None = None,
     ) -> None:
         """Put rows into a new segment; `within` joins its transaction (to move a cursor, say)."""
         with self._lock:
