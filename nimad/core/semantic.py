@@ -486,10 +486,9 @@ class SemanticIndex(Projection):
         large ones.  Damage is noted for `follow`, as by `check`."""
         found = []
         for damage in self.index.verify_steps():
-            if damage is not None:
-                found.append(damage)
+            found.append(damage)
             yield
-        self._note_damage(found)
+        self._note_damage([damage for damage in found if damage is not None])
 
     def size(self) -> int:
         """Bytes of the segments."""
