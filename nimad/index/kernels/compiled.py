@@ -57,9 +57,9 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ("ranked", "", "AAANNANA"),
         ("cosines", "", "ANNANAA"),
         ("postings", "N", "ANANNNNAA"),
-        ("weigh", "N", "AANAAANANAAA"),
+        ("weigh", "N", "AANAAANANAAAA"),
         ("shares", "N", "AANAANAANAA"),
-        ("leaders", "N", "AANAANAANAANNAAAA"),
+        ("leaders", "N", "AANAANAANAANNNAAAA"),
         ("cover", "", "ANAAANA"),
         ("seek", "", "ANANANNA"),
         ("text_sums", "", "AANAAAAANANNAAANAAAAAA"),
@@ -305,7 +305,8 @@ class Compiled:
         first, edge, more = _parts(words)
         at, rarity = np.array([*places, 0], np.int64), np.array([*rarities, 0], np.float32)
         column = first, edge, more, words.first.itemsize, _at(rarity), _scratch.numbers(weights)
-        found = self._weigh(_at(own), _at(at), len(terms), 0, 0, *column, _at(fresh))
+        rest = *column, _scratch.floats, _at(fresh)
+        found = self._weigh(_at(own), _at(at), len(terms), 0, 0, *rest)
         return fresh[:found]
 
     def cover(
@@ -370,11 +371,12 @@ class Compiled:
         at = _linked("leaders", own, rows, before, after, np.uint32)
         _require(min(wide, k) > 0 and (mask is None or mask.shape == own.shape), "leaders")
         bits = _NO_MARKS if mask is None else _plain(mask, np.bool_)
-        room, marks = min(5 * len(rows), len(own)) + 1, np.zeros(len(own) // 64 + 1, np.uint64)
+        room = max(len(rows), min(5 * len(rows), len(own))) + 1
+        marks = np.zeros(len(own) // 64 + 1, np.uint64)
         found, shared = np.empty(room, np.int64), np.empty(room, np.float32)
         rest = _scratch.tallies, _at(marks), _at(found), _at(shared)
         filtered = mask is not None
-        size = self._leaders(*at, _scratch.numbers(weights), _at(bits), filtered, wide, *rest)
+        size = self._leaders(*at, _scratch.numbers(weights), _at(bits), filtered, wide, k, *rest)
         _require(size >= 0, "leaders")
         return highest_rows(found[:size], shared[:size], k)
 
