@@ -224,7 +224,8 @@ EVERYTHING = Filter()
 class Hit:
     """A memory that answers a query, with its score (higher is better) and the score's parts.
 
-    `copies` are the ids of other memories that are the same text by the same speaker.
+    `copies` are the ids of other memories that are the same text by the same speaker in the
+    same namespace.
     """
 
     memory: Memory

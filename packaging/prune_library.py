@@ -1,15 +1,17 @@
-"""Empties those functions of a shared library that nothing can reach.
+"""Empties those functions of a shared library that nothing can reach, and what tells of them.
 
 Of most libraries all that they export can be reached, and all that data points to.  OpenBLAS holds
 all of LAPACK for programs in C and Fortran; numpy calls 57 functions of it, and these call four of
 gfortran's library.  What can be reached stays, bit for bit and in its place; the rest becomes
-zeros, which pack to nothing.
+zeros, which pack to nothing.  So does what tells of it: its frame, the names that nobody asks for,
+and what the loader would look up for calls that nobody makes.
 
 A function is a symbol's address up to the next symbol, or, without symbols, what a frame of
 .eh_frame_hdr describes.  Where in doubt, it stays: everything that data points to, and whatever may
 be a call, a jump or an address, also by chance.  Of OpenBLAS for x86 two kinds of data count only
 when code can reach them: tables of functions (`_Tables`).  Sources: elf(5), the System V ABI and
-the LSB on .eh_frame_hdr, Intel's and Arm's manuals of the instructions named below.
+the LSB on .eh_frame_hdr, the ELF specification of GNU's hash table (`_hash`), Intel's and Arm's
+manuals of the instructions named below.
 """
 
 from __future__ import annotations
@@ -183,18 +185,21 @@ class _Code:
         self.shift = text.offset - text.address
         own = list(library.symbols(".symtab", ".strtab"))
         symbols = own + list(library.symbols(".dynsym", ".dynstr"))
-        named = [(n, at) for n, kind, _, at, _ in symbols if kind in FUNCTIONS and self._has(at)]
+        named = [(n, at) for n, kind, _, at, _ in symbols if kind in FUNCTIONS and self.has(at)]
         self._cold_parts = not own
         """Whether parts of functions have no names, and are jumped into."""
         begins = {self.first, *(address for _, address in named)}
-        begins |= set(filter(self._has, library.frames())) if self._cold_parts else set()
+        begins |= set(filter(self.has, library.frames())) if self._cold_parts else set()
         self.starts = sorted(begins)
         self.ends = dict(zip(self.starts, [*self.starts[1:], self.end], strict=True))
         self._names = {address: name for name, address in named}
         self._parts = _parts(named)
         self._known = begins | slots.keys()
+        self.called = set[int]()
+        """The entries of .plt that `live` has met."""
 
-    def _has(self, address: int) -> bool:
+    def has(self, address: int) -> bool:
+        """Whether an address is in the code."""
         return self.first <= address < self.end
 
     def targets(self, start: int, code: bytes) -> set[int]:
@@ -208,19 +213,24 @@ class _Code:
             if self._tables is not None:
                 reached |= self._tables.near(found)
                 reached |= self._tables.kernels(self._names.get(start, "."), code, found)
-        return reached | set(filter(self._has, jumps)) if self._cold_parts else reached
+        return reached | set(filter(self.has, jumps)) if self._cold_parts else reached
+
+    def start_of(self, address: int) -> int:
+        """Where the function begins that an address is in."""
+        return self.starts[bisect.bisect_right(self.starts, address) - 1]
 
     def live(self, work: list[int]) -> set[int]:
         """Where those functions begin that some addresses lead to."""
         found = set[int]()
         while work:
             address = work.pop()
-            address = self._slots.get(address, address)
-            if not self._has(address):
+            if address in self._slots:
+                self.called.add(address)
+                address = self._slots[address]
+            if not self.has(address):
                 work += self._tables.near({address}) if self._tables is not None else ()
                 continue
-            start = self.starts[bisect.bisect_right(self.starts, address) - 1]
-            if start not in found:
+            if (start := self.start_of(address)) not in found:
                 found.add(start)
                 work += self._parts[start]
                 code = self._library.data[start + self.shift : self.ends[start] + self.shift]
@@ -253,11 +263,91 @@ def pruned(data: bytes, wanted: set[str] | None = None) -> bytes:
     for start in code.ends.keys() - live:
         size = code.ends[start] - start
         out[start + code.shift : start + code.shift + size] = bytes(size)
-    for start, at in frames.items():
-        if wanted is not None or start not in live:  # C and Fortran throw nothing through theirs
-            size = struct.unpack_from("<I", data, at)[0] - 12
-            out[at + 16 : at + 16 + size] = bytes(size)
+    _drop_calls(out, library, [at in code.called for at in slots])
+    gone = {f for f in frames if code.has(f) and code.start_of(f) not in live}
+    _drop_frames(out, library, gone if wanted is None else set(frames))  # Fortran throws nothing
+    if wanted is not None:
+        _drop_names(out, library, wanted)
     return bytes(out)
+
+
+def _drop_calls(out: bytearray, library: Library, called: list[bool]) -> None:
+    """Let entries of .plt that nobody calls ask for no name: the loader looks each up at once."""
+    for number, used in enumerate(called):
+        if not used:
+            at = library.sections[".rela.plt"].offset + 24 * number
+            struct.pack_into("<I", out, at + 12, 0)
+
+
+def _drop_frames(out: bytearray, library: Library, gone: set[int]) -> None:
+    """Take functions out of .eh_frame_hdr, and what .eh_frame describes of them."""
+    if not (frames := library.frames()):
+        return
+    header, table = library.sections[".eh_frame_hdr"], library.sections[".eh_frame"]
+    shift = table.address - table.offset - header.address
+    kept = [(f - header.address, at + shift) for f, at in frames.items() if f not in gone]
+    struct.pack_into("<I", out, header.offset + 8, len(kept))
+    pairs = b"".join(struct.pack("<ii", *pair) for pair in kept)
+    first = header.offset + 12
+    out[first : first + 8 * len(frames)] = pairs.ljust(8 * len(frames), b"\0")
+    for start in gone:
+        (size,) = struct.unpack_from("<I", library.data, frames[start])
+        out[frames[start] + 8 : frames[start] + 4 + size] = bytes(size - 4)
+    if not kept:
+        out[table.offset : table.offset + table.size] = bytes(table.size)
+
+
+def _drop_names(out: bytearray, library: Library, wanted: set[str]) -> None:
+    """Take exports out of .dynsym, .dynstr and .gnu.hash that neither others nor the library's own
+    relocations ask for."""
+    table, strings = library.sections[".dynsym"], library.sections[".dynstr"]
+    symbols = list(library.symbols(".dynsym", ".dynstr"))
+    again = Library(bytes(out))
+    asked = {n for part in (".rela.dyn", ".rela.plt") for _, n, _ in again.relocations(part)}
+    kept = {n for n, (_, _, section, *_) in enumerate(symbols) if n in asked or not section}
+    kept |= {n for n, (name, *_) in enumerate(symbols) if name in wanted}
+    for number, (name, *_) in enumerate(symbols):
+        if number not in kept:
+            at = table.offset + 24 * number
+            (begin,) = struct.unpack_from("<I", library.data, at)
+            out[strings.offset + begin : strings.offset + begin + len(name)] = bytes(len(name))
+            out[at : at + 24] = bytes(24)
+    told = {struct.unpack_from("<I", library.data, table.offset + 24 * n)[0] for n in kept}
+    told |= {value for _, value in struct.iter_unpack("<QQ", library.content(".dynamic"))}
+    for part in {".gnu.version_r", ".gnu.version_d"} & library.sections.keys():
+        told |= {number for (number,) in struct.iter_unpack("<I", library.content(part))}
+    for begin in told:  # and whatever else may be a name: of a library, a folder, a version
+        if begin < strings.size:
+            end = library.data.index(b"\0", strings.offset + begin)
+            out[strings.offset + begin : end] = library.data[strings.offset + begin : end]
+    _hash(out, library, {number: symbols[number][0] for number in kept})
+
+
+def _hash(out: bytearray, library: Library, kept: dict[int, str]) -> None:
+    """Let .gnu.hash lead to these symbols alone.
+
+    Its parts: four numbers (buckets, first symbol, words and shift of the filter), the filter's
+    words of 64 bits, the buckets, and for each symbol from the first on its hash, odd at the end of
+    a bucket's.
+    """
+    part = library.sections[".gnu.hash"]
+    buckets, first, words, shift = struct.unpack_from("<IIII", library.data, part.offset)
+    sums = {number: _gnu_hash(name) for number, name in kept.items() if number >= first}
+    bloom, begins, chain = [0] * words, [0] * buckets, [0] * (part.size // 4 - 4 - 2 * words)
+    for number, value in sorted(sums.items(), reverse=True):
+        bloom[value // 64 % words] |= 1 << value % 64 | 1 << (value >> shift) % 64
+        chain[buckets + number - first] = value & ~1 | (not begins[value % buckets])
+        begins[value % buckets] = number
+    chain[:buckets] = begins
+    content = struct.pack(f"<{words}Q{len(chain)}I", *bloom, *chain)
+    out[part.offset + 16 : part.offset + 16 + len(content)] = content
+
+
+def _gnu_hash(name: str) -> int:
+    value = 5381
+    for byte in name.encode():
+        value = (33 * value + byte) % 2**32
+    return value
 
 
 def _slots(

@@ -66,9 +66,10 @@ class MaintenanceJob:
         # It does not wait when words and meaning both are out of service, after an upgrade of a
         # large store: no query finds anything.  Nor when clients wrote without a pause: what waits
         # lies in memory, and is read again by the next start (many short runs would never come to
-        # an idle minute).
-        reason = self._store.health.reason
-        urgent = bool(reason("words") and reason("blocks")) or self._store.words.overdue
+        # an idle minute).  Nor when traces of what was purged are still to be removed.
+        store, reason = self._store, self._store.health.reason
+        urgent = bool(reason("words") and reason("blocks")) or store.words.overdue
+        urgent = urgent or (store.purge.due and not store.setbacks.remaining("purge"))
         latest = 0.0 if urgent else LATEST_SECONDS
         return Step(step, max(0.0, min(busy, ahead + latest)), yielding=busy <= 0)
 

@@ -44,7 +44,8 @@ _STORED = f"""
 SELECT source_key, id FROM memories WHERE {_SPAN.format("source_key")} ORDER BY source_key LIMIT ?
 """
 _FORGOTTEN = f"""
-SELECT key FROM quarantine WHERE {_SPAN.format("key")} AND kind = 'forgotten' ORDER BY key LIMIT ?
+SELECT key FROM quarantine WHERE {_SPAN.format("key")} AND kind = 'forgotten' AND instr(key, '#')
+ORDER BY key LIMIT ?
 """
 _IDS = """
 SELECT source_key, id FROM memories
@@ -200,7 +201,10 @@ class _Work:
         source, delivery = self._source.id, self._delivery
         if tx.rows("SELECT stage FROM sources WHERE id = ?", (source,)) != [(Stage.VERIFIED,)]:
             raise Busy(detail=f"{self._source.name} is being rolled back")
-        barred = {key for (key,) in tx.rows(_BARRED, (source, json.dumps(list(self.wanted))))}
+        known_as = {forgotten.digest_of(key): key for key in self.wanted}  # after a purge
+        noted = tx.rows(_BARRED, (source, json.dumps([*self.wanted, *known_as])))
+        barred = {known_as.get(key, key) for (key,) in noted}
+        stay_away = len(barred)
         new = self.wanted.keys() - self._stored.keys()
         barred |= {key for key in new if is_captured(tx.rows, self.wanted[key])}
         added = {key: memory for key, memory in self.wanted.items() if key not in barred}
@@ -231,7 +235,7 @@ class _Work:
         sources.advance(tx, source, relations=linked, **more)
         sources.update(tx, source, finished=now_ms(), error=None)
         counts = {"added": len(added) - len(moved), "changed": len(moved)}
-        self.counts = {**counts, "gone": len(old) - len(moved)}
+        self.counts = {**counts, "gone": len(old) - len(moved), "forgotten": stay_away}
         return list(added.values())
 
     def _ids(self, tx: Transaction, keys: Sequence[str]) -> dict[str, int]:

@@ -8,6 +8,7 @@ reason and tried more and more seldom (`nimad.core.setbacks`); the rest is done 
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -16,8 +17,10 @@ from typing import TYPE_CHECKING
 from nimad import heap
 from nimad.dataclass import dataclass
 from nimad.disk.durable import size_of
+from nimad.disk.mapped import remove_waiting
 from nimad.errors import Degraded, NimadError, UsageError
 from nimad.legacy.recent_catalog import RECENT
+from nimad.store.database_files import WAL_BYTES
 
 if TYPE_CHECKING:
     from nimad.core.store import MemoryStore
@@ -30,9 +33,8 @@ KEEP_CHANGES = 100_000
 """Changes kept at most for a projection that is behind; one that needs more is made anew [rows]."""
 PRUNE_CHANGES = 10_000
 """Changes that are pruned at once, at least: less is not worth a write [rows]."""
-FOLD_BYTES = 256 * 1024
-"""Size from which the WAL is folded: below, it would only write the same pages again [bytes].
-Earlier while it is larger than the file: then the file alone would be next to nothing."""
+FREE_PAGES = 64
+"""Free pages of the records from which they are given back to the file system [pages of 4 KiB]."""
 
 
 def step(store: MemoryStore) -> bool:
@@ -55,6 +57,7 @@ def step(store: MemoryStore) -> bool:
         try:
             with store.maintenance:
                 more = work()
+                remove_waiting(store.state)
         except Exception as error:
             setback = store.setbacks.note(name, error)
             expected = isinstance(error, (NimadError, OSError))
@@ -74,7 +77,9 @@ def rest(store: MemoryStore) -> None:
         for projection in store.projections:
             projection.rest()
         store.records.rest()
+        remove_waiting(store.state)
     RECENT.drop()
+    gc.collect()  # empties the interpreter's lists of free tuples, too, each of which keeps a page
     heap.give_back()
 
 
@@ -98,9 +103,9 @@ def prune_changes(store: MemoryStore) -> bool:
 
 
 def fold(store: MemoryStore) -> bool:
-    """Fold a large WAL into the file."""
-    wal, file = (size_of(store.state / f"records.sqlite{end}") for end in ("-wal", ""))
-    if wal > min(FOLD_BYTES, file):
+    """Give back what the WAL and the file take for nothing; commits fold the WAL by themselves."""
+    long = size_of(store.state / "records.sqlite-wal") > 2 * WAL_BYTES
+    if long or store.records.value("PRAGMA freelist_count") >= FREE_PAGES:
         store.records.release_space()
     return False  # folding again at once would not help: a reader may hold the WAL
 

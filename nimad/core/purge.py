@@ -34,6 +34,7 @@ from nimad.core.setbacks import describe
 from nimad.core.state_directory import PARTS
 from nimad.dataclass import dataclass
 from nimad.disk.durable import crash_point, fsync_dir
+from nimad.disk.mapped import remove_file, remove_waiting
 from nimad.errors import Busy, NimadError, UsageError
 from nimad.patterns import lazy_pattern
 from nimad.store import backups, fleet, forgotten, source_delta, sources
@@ -75,7 +76,11 @@ class Receipt:
 
 
 class Purge:
-    """Forgets memories of one store, and finishes purges that were interrupted."""
+    """Forgets memories of one store, and finishes purges that were interrupted.
+
+    Attributes:
+        due: a purge was cut short or failed, and is to go on without waiting for idle time.
+    """
 
     def __init__(
         self,
@@ -88,6 +93,7 @@ class Purge:
     ) -> None:
         self._state, self._records, self._lock = state, records, lock
         self._semantic, self._dense, self._projections = semantic, dense, projections
+        self.due = self.unfinished() is not None
 
     def forget(
         self, ids: Sequence[int], purge: bool, dry_run: bool, all_forgotten: bool
@@ -190,6 +196,7 @@ class Purge:
                     forgotten.keep_steps(tx, list({**failed, steps[-1][0]: None}))
                 else:
                     forgotten.end_purge(tx)
+            self.due = bool(failed)
             return scrubbed, failed
 
     def _scrub_snapshots(self, note: PurgeNote) -> int:
@@ -233,7 +240,7 @@ class Purge:
         for path in sorted((self._state / "aside").iterdir()):
             if SET_ASIDE.fullmatch(path.name) and path.is_file() and not path.is_symlink():
                 log.warning("a purge deletes %s, which was set aside as damaged", path.name)
-                path.unlink()
+                remove_file(path)
             else:
                 log.warning("a purge leaves %r, which is none of nimad's files", str(path))
 
@@ -242,6 +249,7 @@ class Purge:
 
         Raises Busy when a reader, another program's, too, is in the way for longer.
         """
+        remove_waiting(self._state, mapped=True)
         for part in ("", *PARTS):
             fsync_dir(self._state / part)
         until = time.monotonic() + CUT_OFF_SECONDS

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from nimad.core import segments
 from nimad.disk.durable import crash_point
+from nimad.disk.mapped import remove_file
 from nimad.embed.base import Embedder, signature
 from nimad.errors import DiskFull
 from nimad.index.blocks import BlockIndex
@@ -170,7 +171,7 @@ class Reencoding:
             self._on_finish(self.index, self.embedder)
         self._finished = True
         for name in old:
-            self.index.path(name).unlink(missing_ok=True)
+            remove_file(self.index.path(name))
         return len(self.index.ids())
 
     # --- the parts of a step ------------------------------------------------------------------

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.disk.durable import crash_point
+from nimad.disk.mapped import is_waiting
 from nimad.embed.base import Embedder
 from nimad.index.blocks import BlockIndex
 from nimad.model import now_ms
@@ -78,7 +79,7 @@ def stray_files(index: BlockIndex, known: Iterable[str]) -> list[Path]:
     return [
         path
         for path in index.unlisted()
-        if re.fullmatch(r"seg-\d+", path.stem) and path.stem not in named
+        if re.fullmatch(r"seg-\d+", path.stem) and path.stem not in named and not is_waiting(path)
     ]
 
 

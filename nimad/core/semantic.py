@@ -39,6 +39,7 @@ from nimad.embed.registry import get_embedder
 from nimad.errors import Degraded, DiskFailed, DiskFull, EmbedderMissing, NimadError, TableDamaged
 from nimad.index.blocks import BlockIndex, Damage
 from nimad.index.kernels.loader import load_kernels
+from nimad.index.quantise import Vectors
 from nimad.store import staged_segments
 from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
@@ -109,11 +110,13 @@ class SemanticIndex(Projection):
     def _find_wanted_embedder(self) -> Embedder:
         """The configured embedder.  A missing one does not keep the memories from being found:
         the vectors that it made stay, and queries go by words; those of another serve on."""
-        name = self._config["embedder"]
+        name, stored = self._config["embedder"], self._records.meta("embedder")
         try:
-            return _embedder(name, self._config)
+            wanted = _embedder(name, self._config)
+            if stored is None:
+                wanted.check()
+            return wanted
         except (EmbedderMissing, TableDamaged) as error:
-            stored = self._records.meta("embedder")
             if stored is None:
                 raise
             reason = error.sentences
@@ -163,7 +166,8 @@ class SemanticIndex(Projection):
                     tx.execute(f"DELETE {LIVING}")
             remove_strays(segments.stray_files(index, spared))
         index.append(*segments.from_hot(records.hot(), embedder.dims))
-        index.remove(np.setdiff1d(records.tombstones(), living))
+        gone = records.tombstones()  # setdiff1d would load numpy.ma, at each start
+        index.remove(np.setdiff1d(gone, living) if len(living) else gone)
         if self._damaged:
             with contextlib.suppress(NimadError, OSError):  # a full disk: `follow` does it later
                 self._retire_damaged()
@@ -175,9 +179,10 @@ class SemanticIndex(Projection):
         if self._records.meta("embedder") != signature(embedder):
             return
         missing = self.missing_vectors(every, mend=True)
-        if embedder.quick and len(missing) <= 2 * BULK_ROWS:
-            self.add(*segments.encode_memories(self._records, embedder, missing))
-            missing = []
+        if missing and embedder.quick and len(missing) <= 2 * BULK_ROWS:
+            with contextlib.suppress(Degraded):
+                self.add(*segments.encode_memories(self._records, embedder, missing))
+                missing = []
         if not self.due:
             self.unencoded_ids = missing
 
@@ -204,7 +209,8 @@ class SemanticIndex(Projection):
 
         Raises ConfigError, EmbedderMissing, TableDamaged: nothing has changed then.
         """
-        wanted = _embedder(config["embedder"], config)
+        if (wanted := _embedder(config["embedder"], config)) is not self.wanted_embedder:
+            wanted.check()
         with self._lock:
             self._config = config
             self._health.restore("embedder")
@@ -289,7 +295,7 @@ class SemanticIndex(Projection):
                 self._lock.release()
 
     def seal(
-        self, ids: Ids, rows: Rows, within: Callable[[Transaction], None] | None = None
+        self, ids: Ids, rows: Vectors, within: Callable[[Transaction], None] | None = None
     ) -> None:
         """Put rows into a new segment; `within` joins its transaction (to move a cursor, say)."""
         with self._lock:
@@ -473,10 +479,9 @@ class SemanticIndex(Projection):
         large ones.  Damage is noted for `follow`, as by `check`."""
         found = []
         for damage in self.index.verify_steps():
-            if damage is not None:
-                found.append(damage)
+            found.append(damage)
             yield
-        self._note_damage(found)
+        self._note_damage([damage for damage in found if damage is not None])
 
     def size(self) -> int:
         """Bytes of the segments."""

@@ -31,7 +31,7 @@ are not nimad's: a disk that is mounted there has its lost+found."""
 LOCK, RECORDS = "nimad.lock", "records.sqlite"
 ORPHAN_SECONDS = 10.0
 """Longest wait for a lock whose holder is gone [s]."""
-FILES = r"columns\.nrc|records\.sqlite(-wal)?"
+FILES = r"columns\.nrc(\.\d+)?|records\.sqlite(-wal)?"
 """The same of the state directory itself."""
 
 

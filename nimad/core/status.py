@@ -72,6 +72,19 @@ def describe(store: MemoryStore) -> dict[str, Any]:
     }
 
 
+def describe_unread(store: MemoryStore, error: NimadError) -> dict[str, Any]:
+    """The same where the records cannot be read: what is known without them, and why."""
+    return {
+        "uptime_seconds": round(time.monotonic() - store.started, 1),
+        "state_dir": str(store.state),
+        "memory": {"pss_bytes": memory.own_memory(), "available_bytes": memory.available_memory()},
+        "written_bytes": writes.own_writes(),
+        "degraded": {**store.degraded(), "records": error.message},
+        "waiting": store.setbacks.reasons(),
+        "unread": True,
+    }
+
+
 def describe_bound(store: MemoryStore, within: Namespaces) -> dict[str, Any]:
     """The same for a user that is bound to namespaces: counts of these, and nothing that tells how
     much else there is."""

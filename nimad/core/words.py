@@ -33,6 +33,7 @@ from nimad.core.health import Health
 from nimad.core.projection import Problem, Projection
 from nimad.core.segments import next_name
 from nimad.disk.durable import crash_point, fsync_dir, own_files, remove_strays, set_aside, size_of
+from nimad.disk.mapped import remove_file
 from nimad.errors import FormatCorrupt, NimadError, RecordsDamaged, WordsDamaged
 from nimad.recall.ranking import Recall
 from nimad.store.forgotten import PurgeNote
@@ -273,11 +274,11 @@ class WordsIndex(Projection):
             tx.set_meta(LIST, json.dumps({"form": FORM, "segments": files}))
 
     def _remove_unlisted(self) -> None:
-        """Remove the files that do not count any more; maps of them stay while they are used."""
+        """Remove the files that do not count any more, once they are not used."""
         named = {segment.name for segment in self._terms.sealed}
         for path in own_files(self._directory, rf"{PREFIX}-\d+{SUFFIX}"):
             if path.name.removesuffix(SUFFIX) not in named:
-                path.unlink()
+                remove_file(path)
         fsync_dir(self._directory)
 
     # --- the rest of a projection ---------------------------------------------------------------

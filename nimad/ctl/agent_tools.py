@@ -268,6 +268,8 @@ class Tools:
 
     def _status(self, ask: Ask) -> JSON:
         status = ask("status")
+        if status.get("unread"):
+            raise ToolRefused("; ".join(map(str, status["degraded"].values())))
         spaces = status["namespaces"]
         if self._namespace:
             spaces = {self._namespace: spaces.get(self._namespace, 0)}

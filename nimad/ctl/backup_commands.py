@@ -29,7 +29,16 @@ from nimad.ctl.terminal_text import one_line
 from nimad.ctl.watched import watched
 from nimad.disk.backup_file import BackupReader
 from nimad.disk.durable import TEMPORARY, fsync_dir, make_directory, own_files
-from nimad.errors import InputUnusable, NimadError, OutputUnusable, RemoteError, UsageError
+from nimad.errors import (
+    DiskFailed,
+    DiskFull,
+    DiskReadOnly,
+    InputUnusable,
+    NimadError,
+    OutputUnusable,
+    RemoteError,
+    UsageError,
+)
 from nimad.human import count, date, share, size, took
 from nimad.legacy.scratch import private_directory, scratch_directory
 
@@ -140,6 +149,10 @@ def run_backup(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         f" {took(result['seconds'] * 1000)}"
     ]
     told += [f"left out, because it is gone: {name}" for name in result["missing"]]
+    if not result["noted"]:
+        told.append(
+            "the disk of the memories takes no writes: a later purge will not name this backup"
+        )
     told += [f"it holds what is damaged: {each}" for each in result["damaged"][:DAMAGED_SHOWN]]
     result["deleted"], spared = [], dict[str, str]()
     if directory:
@@ -188,7 +201,11 @@ def _rotate(
                 gone.append(str(path))
         fsync_dir(directory)
     if gone:
-        client.call("backup.forget", paths=gone)
+        try:
+            client.call("backup.forget", paths=gone)
+        except RemoteError as error:  # with a disk that takes no writes a purge names some too many
+            if error.code not in (DiskReadOnly.code, DiskFailed.code, DiskFull.code):
+                raise
     return gone, {str(path): spared[path] for path in old if path in spared}
 
 

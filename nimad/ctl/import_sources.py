@@ -284,6 +284,8 @@ class _Run:
         given |= {**self._origin, "first": self._first}
         reply = self._client.call("import.put", None, **given)
         self.name = reply["name"]
+        self.counts["added"] -= reply.get("forgotten", 0)  # purged, of which only nimad knows
+        self.counts["forgotten"] += reply.get("forgotten", 0)
         self.sent += len(self._batch["items"])
         self._first = False
         self._empty()

@@ -20,18 +20,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PATIENCE = 60.0
-"""Time limit of a part of the answer [seconds]."""
+PATIENCE = "60"
+"""Time limit of a part of the answer, as an option gives it [seconds]."""
 
 
 def run(options: dict[str, Any]) -> int | None:
     """Do a command; its exit code, or None where `main` is to do it."""
     command, words, path = options["command"], options["words"], options.get("socket")
+    limit = options.get("timeout", PATIENCE)
+    if not (limit.isascii() and limit.isdigit() and 0 < int(limit) < 10**9):
+        return None
     if (params := _params(command, words, options)) is None:
         return None
     screen = Screen("json" in options)
     try:
-        result = _ask(path, command, params)
+        result = _ask(path, command, params, int(limit))
         if result is None or (command == "get" and result["memory"].get("cut")):
             return None
         if screen.json:
@@ -70,7 +73,7 @@ def _params(command: str, words: list[str], options: dict[str, Any]) -> dict[str
     return {"text": text, **params} if text.strip() else None
 
 
-def _ask(given: str | None, verb: str, params: dict[str, Any]) -> dict[str, Any] | None:
+def _ask(given: str | None, verb: str, params: dict[str, Any], limit: int) -> dict[str, Any] | None:
     """The daemon's result; None where nothing was sent.  Raises what Connection.call does."""
     request = {"jsonrpc": "2.0", "id": 1, "method": verb, "params": params}
     try:
@@ -81,7 +84,7 @@ def _ask(given: str | None, verb: str, params: dict[str, Any]) -> dict[str, Any]
         return None
     for path in candidates(given):
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-        connection.settimeout(PATIENCE)
+        connection.settimeout(limit)
         try:
             connection.connect(path)
         except OSError:
@@ -92,11 +95,12 @@ def _ask(given: str | None, verb: str, params: dict[str, Any]) -> dict[str, Any]
         except TimeoutError:
             from nimad.errors import NoAnswer
 
-            raise NoAnswer(socket=path, seconds=f"{PATIENCE:g}") from None
+            raise NoAnswer(socket=path, seconds=f"{limit:g}") from None
         except (OSError, ValueError) as error:
             from nimad.errors import DaemonAbsent
 
-            detail = f"the connection broke before it answered ({error})"
+            reason = getattr(error, "strerror", None) or error
+            detail = f"the connection broke before it answered ({reason})"
             raise DaemonAbsent(socket=path, detail=detail) from error
         if "error" in reply:
             from nimad.errors import RemoteError

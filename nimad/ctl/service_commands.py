@@ -103,12 +103,15 @@ def run_status(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         screen.line()
         screen.line(screen.style(f"{one_line(part)} is out of service", RED, BOLD))
         screen.paragraph(reason, "  ")
-        screen.line("  Queries go on without it. `nimactl doctor` tells what to do.")
+        if not result.get("unread"):
+            screen.line("  Queries go on without it. `nimactl doctor` tells what to do.")
     for work, reason in (result.get("waiting") or {}).items():
         screen.line()
         screen.line(screen.style(f"{one_line(work)} is not finished", BOLD))
         screen.paragraph(reason, "  ")
         screen.line("  It is tried again by itself.")
+    if result.get("unread"):
+        return 0
     screen.line()
     if result.get("bound"):  # to namespaces: it is told no more
         for name, number in result["namespaces"].items():

@@ -18,12 +18,17 @@ QUICK = {
     "hook": ("hook", {"--socket", "--namespace", "--agent"}),
     "query": (
         "quick",
-        {"--socket", "--json", "--namespace", "--agent", "--who", "--where", "-k"},
+        {"--socket", "--json", "--timeout", "--namespace", "--agent", "--who", "--where", "-k"},
     ),
-    "remember": ("quick", {"--socket", "--json", "--namespace", "--agent", "--who", "--where"}),
-    "get": ("quick", {"--socket", "--json"}),
+    "remember": (
+        "quick",
+        {"--socket", "--json", "--timeout", "--namespace", "--agent", "--who", "--where"},
+    ),
+    "get": ("quick", {"--socket", "--json", "--timeout"}),
 }
 """Commands that need no parser → the module whose `run` takes their options, and which it takes."""
+SHARED = frozenset({"--socket", "--json", "--timeout"})
+"""Options that may stand before the command."""
 EVENTS = frozenset({"session-start", "prompt", "stop"})
 FLAGS = frozenset({"--read-only", "--json"})
 
@@ -59,18 +64,19 @@ def run() -> None:
 
 def read_plain(given: Sequence[str]) -> dict[str, Any] | None:
     """The options of a command line of the usual form; None where it needs the parser."""
-    if given[:1] == ["--json"]:  # it may stand before the command
-        given = [*given[1:2], *given[:1], *given[2:]]
-    if not given or given[0] not in QUICK:
+    at = 0
+    while at < len(given) and given[at].partition("=")[0] in SHARED:
+        at += 1 if "=" in given[at] or given[at] in FLAGS else 2
+    if at >= len(given) or given[at] not in QUICK:
         return None
-    command, *others = given
+    command, others = given[at], list(given[at + 1 :])
     module, taken = QUICK[command]
     options: dict[str, Any] = {"command": command, "words": []}
     if command == "hook":
         if not others or others[0] not in EVENTS:
             return None
         options["event"] = others.pop(0)
-    left, last = iter(others), ""
+    left, last = iter([*given[:at], *others]), ""
     for word in left:
         name, given_here, value = word.partition("=")
         if not word.startswith("-") and module == "quick":

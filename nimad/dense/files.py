@@ -15,6 +15,7 @@ from nimad.dense.basis import Basis
 from nimad.dense.spectrum import Shape
 from nimad.dense.vectors import ITEMS, MEMORIES, VectorFile
 from nimad.disk.durable import own_files
+from nimad.disk.mapped import is_waiting, remove_file
 from nimad.errors import FormatCorrupt, NimadError
 
 SUFFIX = ".nsd"
@@ -94,7 +95,7 @@ class DenseFiles:
         with self._lock:
             self._files = tuple(each for each in self._files if each.listed.name not in gone)
         for name in gone:
-            self.path(name).unlink(missing_ok=True)
+            remove_file(self.path(name))
 
     def _bases(self, listed: Sequence[Listed]) -> tuple[dict[bytes, Basis], list[Damage]]:
         bases: dict[bytes, Basis] = {}
@@ -125,7 +126,7 @@ class DenseFiles:
         """Files of ours in the directory that no record names."""
         known = set(listed)
         found = own_files(self.directory, rf"dns-\d+{re.escape(SUFFIX)}")
-        return [path for path in found if path.stem not in known]
+        return [path for path in found if path.stem not in known and not is_waiting(path)]
 
     def verify(self, listed: Sequence[Listed]) -> list[Damage]:
         """Read all of these whole, and tell which are damaged."""

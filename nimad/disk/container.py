@@ -53,6 +53,7 @@ from typing import BinaryIO
 
 from nimad.dataclass import dataclass
 from nimad.disk.durable import Buffer, replacing
+from nimad.disk.mapped import note_map
 from nimad.errors import FormatCorrupt, FormatTooNew, FormatTooOld
 
 MAGIC = b"\x89NMD\r\n\x1a\n"
@@ -179,6 +180,7 @@ class Container:
                     refusal = FormatTooNew if head.version > newest else FormatTooOld
                     raise refusal(path=path, found=head.version, oldest=oldest, newest=newest)
                 map_ = mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ)
+                note_map(map_, file.fileno())
         except OSError as error:
             raise FormatCorrupt(path=path, detail=f"it cannot be read ({error})") from error
         return cls(path, head, map_)

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.disk.mapped import note_map
+
 _DONTNEED = 4
 _FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
 _FIXED = 0x10
@@ -51,6 +53,7 @@ def map_rows(path: Path, offset: int, kind: Any, count: int, room: int) -> NDArr
                 *(place, held, mmap.PROT_READ | mmap.PROT_WRITE),
                 *(mmap.MAP_PRIVATE | _FIXED, descriptor, offset - before),
             )
+            note_map(whole, descriptor)
         finally:
             os.close(descriptor)
         if mapped != place:

@@ -86,6 +86,10 @@ class Embedder(ABC):
         """The embedder as configured.  Raises ConfigError, TableDamaged, EmbedderMissing."""
         return cls()
 
+    def check(self) -> None:  # noqa: B027 - most have nothing to compare
+        """Raise TableDamaged where what vectors are made of is not what was written: what was not
+        compared yet is compared now."""
+
     def use(self, kernels: Callable[[], Any]) -> None:  # noqa: B027 - most have no use for them
         """Take what gives, when texts are read, what reads them faster: a
         `nimad.embed.vocabulary.TextSums`; no row changes."""
@@ -103,7 +107,7 @@ class Embedder(ABC):
 
         A row depends on its text alone, bit for bit: not on its neighbours, nor on the machine.
         Any str is taken, lone surrogates included.  Raises nothing but Degraded, and that only
-        where the vectors come from elsewhere.
+        where the vectors come from elsewhere, or what makes them is found damaged (`check`).
         """
 
 

@@ -79,7 +79,10 @@ class Reader:
         if votes > 0 and None not in tokens and text.isascii():
             return np.frombuffer(b"".join(tokens), np.int64)
         latin = self._english if votes > 0 else self._other if votes < 0 else self._even
-        every = ((self._other if _OTHER_SCRIPT.search(part) else latin)[part] for part in parts)
+        every = (
+            (latin if part.isascii() or not _OTHER_SCRIPT.search(part) else self._other)[part]
+            for part in parts
+        )
         return np.fromiter(chain.from_iterable(every), np.int64)
 
     def rest(self) -> None:

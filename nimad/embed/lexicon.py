@@ -24,7 +24,7 @@ Without Parallel Data, 2018).
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from nimad.dataclass import dataclass
 from nimad.disk.container import Summary, write_container
-from nimad.embed.table import opened
+from nimad.embed.table import opened, verify
 from nimad.errors import TableDamaged
 
 FORMAT = "lexicon"
@@ -58,6 +58,7 @@ class Lexicon:
         votes: int8[T]
         digest: of the content; "" before it is written.
         unmap: gives the mapped slots back to the system; the next use reads them again.
+        verify: compares what `read_lexicon` has left for later; raises TableDamaged.
     """
 
     table: str
@@ -66,6 +67,7 @@ class Lexicon:
     votes: NDArray[np.int8]
     digest: str = ""
     unmap: Callable[[], None] = lambda: None
+    verify: Callable[[], None] = lambda: None
 
     def find(self, word: str) -> int | None:
         """The slot of a word in its common form; None when it is not in the lexicon."""
@@ -103,10 +105,11 @@ def write_lexicon(path: Path, lexicon: Lexicon) -> Summary:
     return write_container(path, FORMAT, VERSION, regions)
 
 
-def read_lexicon(path: Path, table: str) -> Lexicon:
-    """Map a lexicon after comparing every checksum.  Raises TableDamaged when the file is missing,
-    is not what was written, is of another version, or was made for another table of tokens."""
-    with opened(path, FORMAT, VERSION) as container:
+def read_lexicon(path: Path, table: str, later: Sequence[str] = ()) -> Lexicon:
+    """Map a lexicon after comparing every checksum but those of the regions `later`.  Raises
+    TableDamaged when the file is missing, is not what was written, is of another version, or was
+    made for another table of tokens."""
+    with opened(path, FORMAT, VERSION, later) as container:
         made_for = str(container.region("tokens"), "utf-8")
         if made_for != table:
             detail = f"it was made for the tokens {made_for}, there are the tokens {table}"
@@ -123,4 +126,5 @@ def read_lexicon(path: Path, table: str) -> Lexicon:
             votes=np.frombuffer(container.region("votes"), "<i1"),
             digest=container.digest,
             unmap=unmap,
+            verify=lambda: verify(container, VERSION, later),
         )

@@ -8,6 +8,7 @@ can spell is hashed into the same space (`nimad.embed.features`).
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
@@ -23,7 +24,10 @@ from nimad.embed.lexicon import SHARES, WHOLE, read_lexicon
 from nimad.embed.table import read_table
 from nimad.embed.vocabulary import TextSums, Vocabulary
 from nimad.embed.wordpiece import TokenLines, WordPiece
+from nimad.errors import Degraded, TableDamaged
 from nimad.text import composed
+
+log = logging.getLogger(__name__)
 
 TABLE = Path(__file__).parent / "data" / "static.tokens"
 LEXICON = TABLE.with_suffix(".lexicon")
@@ -46,9 +50,11 @@ class StaticEmbedder(Embedder):
     scale = CosineScale(near=0.45, right=0.75, usual=0.15)
 
     def __init__(self, path: Path = TABLE) -> None:
-        """Raises TableDamaged when the table at `path`, or its lexicon beside it, is not whole."""
-        table = read_table(path)
-        lexicon = read_lexicon(path.with_suffix(LEXICON.suffix), table.digest)
+        """Raises TableDamaged when the table at `path`, or its lexicon beside it, is not whole, as
+        far as that is told without reading 14 MB, for which no start waits: see `check`."""
+        table = read_table(path, later=("rows",))
+        beside, large = path.with_suffix(LEXICON.suffix), ("checks", "entries", "votes")
+        lexicon = read_lexicon(beside, table.digest, later=large)
         self.revision = f"{RULES}-{table.digest[:16]}-{lexicon.digest[:16]}"
         self._table, self._lexicon = table, lexicon
         self._rows, self._first, self._hashed = table.rows, table.first, table.hashed
@@ -72,13 +78,30 @@ class StaticEmbedder(Embedder):
         lines, rows, weights = TokenLines.of(self._table.tokens), self._rows, self._table.weights
         return Vocabulary.of(self.wordpiece, lines, self._lexicon.votes, rows, weights, WHOLE)
 
+    @cached_property
+    def _damage(self) -> TableDamaged | None:
+        """What is wrong with the parts that `check` compares, which the first use does."""
+        try:
+            self._table.verify()
+            self._lexicon.verify()
+        except TableDamaged as error:
+            self.trouble = error.sentences
+            log.error("%s", self.trouble)
+            return error
+        return None
+
+    def check(self) -> None:
+        """See `nimad.embed.base.Embedder`."""
+        if (damage := self._damage) is not None:
+            raise damage
+
     def use(self, kernels: Callable[[], TextSums]) -> None:
         """See `nimad.embed.base.Embedder`."""
         self._kernels = kernels
 
     def spell(self, word: str) -> Spelt:
         """See `nimad.embed.base.Embedder`; a word of the lexicon is as rare as the English one."""
-        return self._spell(word)
+        return self._spell(word) if self._damage is None else super().spell(word)
 
     def _read_word(self, word: str) -> Spelt:
         found = self._reader.read(composed(word)).tolist()
@@ -87,7 +110,8 @@ class StaticEmbedder(Embedder):
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[n, 256]: see `nimad.embed.base.Embedder`.  About 0.05 ms a chat sentence."""
-
+        if self._damage is not None:
+            raise Degraded(part="embedder", detail=self.trouble)
         return in_steps(texts, self._add)
 
     def _add(self, texts: Sequence[str], sums: NDArray[np.float64]) -> None:

@@ -183,9 +183,16 @@ class GraphDatabase:
             self._files.sweep_new()
             counts = self._fill(pages, in_parts=True)
         crash_point("graph.built")
-        with self._swapping:
-            self._files.swap_in(about.watermark, counts, about.last)
-            self.seal = self._files.seal()
+        free = self._asking.acquire(blocking=False)  # else who asks ends it
+        try:
+            if free:
+                self._stop()
+            with self._swapping:
+                self._files.swap_in(about.watermark, counts, about.last)
+                self.seal = self._files.seal()
+        finally:
+            if free:
+                self._asking.release()
         assert self.seal is not None
         return self.seal
 
@@ -247,7 +254,7 @@ class GraphDatabase:
                 self._stop()
                 raise
             self._asked += 1
-            if self._asked >= MOST_ASKED:
+            if self._asked >= MOST_ASKED or self._serving != self.seal:
                 self._stop()
             self._used = time.monotonic()
             return Answer(reply["columns"], reply["rows"], reply["more"], serving)

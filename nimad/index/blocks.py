@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.disk.durable import crash_point, fsync_dir, own_files
+from nimad.disk.mapped import remove_file, remove_waiting
 from nimad.errors import NimadError, NotFound
 from nimad.index.kernels.contract import MOST_DIMS, Kernels
 from nimad.index.kernels.loader import load_kernels
@@ -150,7 +151,8 @@ class BlockIndex:
         self._filters.clear()
         crash_point("index.before_drop")
         for name in set(drop) - set(add):
-            self.path(name).unlink(missing_ok=True)
+            remove_file(self.path(name))
+        remove_waiting(self.directory)
         if drop:
             fsync_dir(self.directory)
 

@@ -10,7 +10,7 @@ slightly different cells.  That changes what is scanned, never a score.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
@@ -27,9 +27,6 @@ _SEED = 2_718_281
 _BLOCK_ROUNDS, _DIM_ROUNDS = 8, 4
 _ROWS_PER_DIM, _SAMPLE_PER_DIM = 40, 30
 _BATCH = 1024
-"""Rows that are float32 at a time: 1 MB, and as much again in BLAS, which keeps it [rows]."""
-_HELD = 4096
-"""Rows of a sample that stay float32 between rounds; of a larger one that would be 20 MB [rows]."""
 _GROUPS = 10
 
 
@@ -84,8 +81,8 @@ def flat(source: RowSource, params: BlockParams, kernels: Kernels) -> Codebook:
 
 
 def learn(source: RowSource, params: BlockParams, kernels: Kernels) -> Codebook:
-    """Learn blocks and dimensions from the rows and assign each row to one of them.  Holds a sample
-    of SAMPLE rows and 9 bytes a row at a time."""
+    """Learn blocks and dimensions from the rows and assign each row to one of them.  Holds the
+    sample (5 MB at 256 dimensions) or 9 bytes a row at a time."""
     sampled = source.take(sample(len(source.ids)))
     blocks = quantise_rows(spherical_means(sampled, params.blocks, _BLOCK_ROUNDS))
     del sampled
@@ -146,54 +143,51 @@ def nearest(
     source: RowSource, rows: NDArray[np.int64], centres: NDArray[np.int8]
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """The centre nearest to each of `rows` and its cosine: uint32[m], float32[m]."""
-    turned = directions(centres)
-    return _nearest(lambda part: directions(source.take(rows[part])), len(rows), turned)
+    parts = (source.take(rows[at : at + _BATCH]) for at in range(0, len(rows), _BATCH))
+    return _nearest(parts, len(rows), directions(centres))
 
 
 def _nearest(
-    points: Callable[[slice], NDArray[np.float32]], count: int, centres: NDArray[np.float32]
+    parts: Iterable[NDArray[np.int8]], count: int, centres: NDArray[np.float32]
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
-    """The row of `centres` nearest to each of `count` points, and its cosine; unit rows both."""
-    numbers, cosines = np.empty(count, np.uint32), np.empty(count, np.float32)
-    for first in range(0, count, _BATCH):
-        part = slice(first, min(first + _BATCH, count))
-        likeness = points(part) @ centres.T
-        numbers[part], cosines[part] = likeness.argmax(axis=1), likeness.max(axis=1)
+    """The same of `count` rows, which come in parts; few of them are float32 at a time."""
+    numbers, cosines, first = np.empty(count, np.uint32), np.empty(count, np.float32), 0
+    for part in parts:
+        likeness = directions(part) @ centres.T
+        numbers[first : first + len(part)] = likeness.argmax(axis=1)
+        cosines[first : first + len(part)] = likeness.max(axis=1)
+        first += len(part)
     return numbers, cosines
 
 
-def spherical_means(rows: NDArray[np.int8], count: int, rounds: int) -> NDArray[np.float32]:
-    """`count` unit directions near which those of `rows: int8[n, d]` gather: float32[c, d].
+def spherical_means(points: NDArray[np.int8], count: int, rounds: int) -> NDArray[np.float32]:
+    """`count` unit directions near which `points: int8[n, d]` (no zeros) gather: float32[c, d].
 
     Lloyd's iteration on the sphere (Dhillon and Modha 2001), from seeded points of the sample; a
     centre that loses all its points starts again at the point that is farthest from its own centre.
     Fewer than `count` when there are fewer points.
     """
-    held = directions(rows) if len(rows) <= _HELD else None
-
-    def points(some: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        return directions(rows[some]) if held is None else held[some]
-
-    count = min(count, len(rows))
-    chosen = np.random.Generator(np.random.PCG64(_SEED)).permutation(len(rows))[:count]
-    centres = points(np.sort(chosen))
+    count = min(count, len(points))
+    chosen = np.random.Generator(np.random.PCG64(_SEED)).permutation(len(points))[:count]
+    centres = directions(points[np.sort(chosen)])
     for _ in range(rounds):
-        numbers, cosines = _nearest(points, len(rows), centres)
+        parts = (points[at : at + _BATCH] for at in range(0, len(points), _BATCH))
+        nearest, cosines = _nearest(parts, len(points), centres)
         # the direction of each group's sum; a group without one keeps its centre
-        order = np.argsort(numbers, kind="stable")
-        present, firsts = np.unique(numbers[order], return_index=True)
+        order = np.argsort(nearest, kind="stable")
+        present, firsts = np.unique(nearest[order], return_index=True)
         edges = np.append(firsts, len(order))
-        sums = np.empty((len(present), rows.shape[1]), np.float32)
-        for at in range(0, len(present), _GROUPS):
+        sums = np.empty((len(present), points.shape[1]), np.float32)
+        for at in range(0, len(present), _GROUPS):  # all at once would be a copy of the points
             mine = edges[at : at + _GROUPS + 1]
-            part = points(order[mine[0] : mine[-1]])
+            part = directions(points[order[mine[0] : mine[-1]]])
             sums[at : at + _GROUPS] = np.add.reduceat(part, mine[:-1] - mine[0], axis=0)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         out = centres.copy()
         usable = lengths[:, 0] > 1e-6
         out[present[usable]] = sums[usable] / lengths[usable]
         centres = out
-        empty = np.flatnonzero(np.bincount(numbers, minlength=count) == 0)
+        empty = np.flatnonzero(np.bincount(nearest, minlength=count) == 0)
         farthest = np.argsort(cosines, kind="stable")
-        centres[empty] = points(farthest[: len(empty)])
+        centres[empty] = directions(points[farthest[: len(empty)]])
     return centres

@@ -448,11 +448,15 @@ class Columns:
         found: list[NDArray[Any]] = [order[first:end] for first, end in spans if first < end]
         if count < self.count:
             found.append(np.flatnonzero(any_of(self.print[count:], prints)) + count)
-        return np.sort(np.concatenate([order[:0], *found]).astype(np.int64))
+        if not found:
+            return np.zeros(0, np.int64)
+        return np.sort(np.concatenate(found).astype(np.int64))
 
-    def said(self, rows: Rows) -> list[tuple[int, int]]:
-        """What each row says, and who: equal where text and speaker are, in the common form."""
-        return list(zip(self.print[rows].tolist(), self.who[rows].tolist(), strict=True))
+    def said(self, rows: Rows) -> list[tuple[int, int, int]]:
+        """What each row says, who, and in which namespace: equal where text and speaker are, in the
+        common form.  "I have a sister" of two namespaces is of two people."""
+        parts = (self.print, self.who, self.namespace)
+        return list(zip(*(part[rows].tolist() for part in parts), strict=True))
 
     def copies(self, rows: Rows, mask: NDArray[np.bool_]) -> list[Rows]:
         """For each row, the other rows in the mask that say the same."""
@@ -460,7 +464,7 @@ class Columns:
         near = near[mask[near]]
         if len(near) == len(rows):
             return [rows[:0]] * len(rows)
-        groups: dict[tuple[int, int], list[int]] = {}
+        groups: dict[tuple[int, int, int], list[int]] = {}
         for row, key in zip(near.tolist(), self.said(near), strict=True):
             groups.setdefault(key, []).append(row)
         return [

@@ -49,6 +49,7 @@ from numpy.typing import NDArray
 from nimad.dataclass import dataclass
 from nimad.disk.container import Container, write_container
 from nimad.disk.durable import crash_point, fsync_dir
+from nimad.disk.mapped import keep_replaced, remove_waiting
 from nimad.disk.private_map import map_rows
 from nimad.errors import FormatCorrupt, FormatTooNew, FormatTooOld
 from nimad.recall.columns import KIND, TABLES, Columns, Packed
@@ -181,6 +182,7 @@ class ColumnsCache:
             container = Container.open(self._path, FORMAT, VERSION, VERSION)
             if container.digest == digest:
                 columns.adopt(map_columns(container))
+                remove_waiting(self._path.parent)
         except (FormatCorrupt, OSError) as error:  # they stay in memory
             log.warning("%s cannot be mapped: %s", self._path.name, error)
 
@@ -189,6 +191,7 @@ class ColumnsCache:
         if self._path is None:
             return
         with self._lock:
+            keep_replaced(self._path, gone=True)
             self._path.unlink(missing_ok=True)
             fsync_dir(self._path.parent)
             self._columns.changed += self._columns.count
@@ -211,6 +214,7 @@ def save(path: Path, records: Records, saved: Saved) -> str:
         **packed.arrays,
     }
     regions = [(name, [array.tobytes()]) for name, array in arrays.items()]
+    keep_replaced(path)
     summary = write_container(path, FORMAT, VERSION, regions)
     crash_point("columns.written")
     with records.write() as tx:

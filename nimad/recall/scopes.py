@@ -146,6 +146,11 @@ class Scopes:
                 self._kept.popitem(last=False)
             return scope
 
+    def clear(self) -> None:
+        """Forget them, and the columns that they were made of."""
+        with self._lock:
+            self._kept.clear()
+
     def _mask_of(self, where: Filter, first: int) -> NDArray[np.bool_]:
         """bool[n - first]: the rows from one on that pass a filter."""
         columns = self._columns

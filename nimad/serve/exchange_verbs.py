@@ -36,7 +36,7 @@ from nimad.limits import MAX_IMPORT, MAX_RECORD_FILE
 from nimad.model import DEFAULT_NAMESPACE, EVERYTHING, Memory, now_ms
 from nimad.serve import protocol, wire
 from nimad.serve.verbs import Call, Verb
-from nimad.store import exchange, goals, identity, sources
+from nimad.store import exchange, forgotten, goals, identity, sources
 from nimad.store.bounded import ids_of_page
 from nimad.store.exchange import Taker
 from nimad.store.goals import Goal
@@ -373,8 +373,11 @@ class _Import:
                 )
                 return True, own[0][0] if own else None
             found = tx.rows(_OF_SOURCE, key)
-            gone = "SELECT 1 FROM quarantine WHERE kind = 'forgotten' AND (source, key) = (?, ?)"
-            return bool(found or tx.rows(gone, key)), found[0][0] if found else None
+            gone = (
+                "SELECT 1 FROM quarantine WHERE kind = 'forgotten' AND source = ? AND key IN (?, ?)"
+            )
+            noted = tx.rows(gone, (*key, forgotten.digest_of(str(key[1]))))
+            return bool(found or noted), found[0][0] if found else None
         if memory.key is not None:
             name = (memory.namespace, memory.key)
             known = tx.documents([name]).get(name)

@@ -13,12 +13,17 @@ from typing import Any
 
 from nimad import __version__
 from nimad.core import status
+from nimad.core.integrity import PART
 from nimad.core.store import DISK, MemoryStore
+from nimad.errors import DiskFailed, RecordsDamaged
 from nimad.probe.memory import resident_memory
 from nimad.serve.request_counts import Family
 from nimad.serve.service_verbs import Traffic
 from nimad.serve.verbs import Call, Verb
 from nimad.store import backups, sources
+
+OUT = "Whether a part is out of service."
+PROBLEMS = "Parts out of service, and work that failed and waits."
 
 
 def metrics_verb(store: MemoryStore, traffic: Traffic) -> Verb:
@@ -33,14 +38,19 @@ def metrics_verb(store: MemoryStore, traffic: Traffic) -> Verb:
 
 
 def _families(store: MemoryStore, traffic: Traffic) -> Iterator[Family]:
-    told = status.describe(store)
+    yield _one("up", "Whether nimad answers.", 1)
+    try:
+        told = status.describe(store)
+    except (DiskFailed, RecordsDamaged):
+        yield _many("degraded", OUT, "part", {PART: 1})
+        yield _one("problems", PROBLEMS, 1)
+        return
     embedder, disk = told["embedder"], dict(told["disk"])
     build = {
         "version": __version__,
         "embedder": embedder["name"],
         "graph": told["graph"]["engine"],
     }
-    yield _one("up", "Whether nimad answers.", 1)
     yield _one("build_info", "The version, the embedder and the graph engine in use.", 1, **build)
     started = round(time.time() - told["uptime_seconds"])
     yield _one("start_time_seconds", "When nimad started, since 1970.", started)
@@ -63,7 +73,7 @@ def _families(store: MemoryStore, traffic: Traffic) -> Iterator[Family]:
     yield _many("backlog_memories", "Memories that wait to be encoded.", "kind", backlog)
     parts = [*(projection.name for projection in store.projections), DISK, "embedder"]
     out = {part: int(part in told["degraded"]) for part in parts}
-    yield _many("degraded", "Whether a part is out of service.", "part", out)
+    yield _many("degraded", OUT, "part", out)
     rows = dict.fromkeys(("total", "copied", "encoded", "linked", "verified"), 0)
     for source in sources.all_sources(store.records):
         for stage in rows:
@@ -73,7 +83,7 @@ def _families(store: MemoryStore, traffic: Traffic) -> Iterator[Family]:
     about = "When the last backup was made, since 1970; 0: none is known."
     yield _one("last_backup_timestamp_seconds", about, round(max(made, default=0) / 1000))
     problems = len(told["degraded"]) + len(told["waiting"])
-    yield _one("problems", "Parts out of service, and work that failed and waits.", problems)
+    yield _one("problems", PROBLEMS, problems)
 
 
 def _one(name: str, about: str, value: float, **labels: str) -> Family:

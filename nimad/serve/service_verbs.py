@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +16,7 @@ from nimad.core import maintenance, status
 from nimad.core.fleet import Fleet
 from nimad.core.store import MemoryStore
 from nimad.dataclass import dataclass
+from nimad.errors import DiskFailed, RecordsDamaged
 from nimad.serve import params
 from nimad.serve.params import Param
 from nimad.serve.request_counts import RequestCounts
@@ -72,21 +74,25 @@ class ServiceVerbs:
         }
         if call.within is not None:
             return {**about, **status.describe_bound(self._store, call.within)}
-        return {
-            **about,
-            **status.describe(self._store),
-            "fleet": self._fleet.status(),
-            "clients": self._traffic.clients(),
-            "requests": self._traffic.requests(),
-            **({"history": self._store.history.days()} if call.params["history"] else {}),
-        }
+        about |= {"clients": self._traffic.clients(), "requests": self._traffic.requests()}
+        try:
+            return {
+                **about,
+                **status.describe(self._store),
+                "fleet": self._fleet.status(),
+                **({"history": self._store.history.days()} if call.params["history"] else {}),
+            }
+        except (DiskFailed, RecordsDamaged) as error:
+            return {**about, **status.describe_unread(self._store, error)}
 
     def doctor(self, call: Call) -> dict[str, Any]:
         """Every invariant, walked."""
         began = time.perf_counter()
         problems = check(self._store)
         segments = self._store.blocks.stats()["segments"]
-        checked = {**self._store.records.counts(), "segments": segments}
+        checked = {"segments": segments}
+        with suppress(DiskFailed, RecordsDamaged):  # which is among the problems
+            checked = {**self._store.records.counts(), **checked}
         took = (time.perf_counter() - began) * 1000
         return {
             "problems": [asdict(problem) for problem in problems],

@@ -8,17 +8,21 @@ transaction asks here before it begins and before it is acknowledged; 5 µs a ti
 
 from __future__ import annotations
 
+import contextlib
 import os
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from nimad.dataclass import dataclass
 from nimad.disk.durable import fsync_dir, write_durable
 from nimad.disk.failures import disk_errors
 from nimad.errors import NimadError, StateUnusable
 
 CHUNK = 1 << 20
+PAGE = 4096
+WAL_BYTES = 1 << 19
+"""Size that the WAL keeps.  Its blocks are on the disk then, and a commit overwrites them: one
+flush.  A commit that makes a file longer asks the file system for one of its journal, too: on ext4
+20 KiB and a second flush for each memory [bytes]."""
 
 
 class DatabaseFiles:
@@ -29,14 +33,14 @@ class DatabaseFiles:
         one of the database, for backups: to close that would drop SQLite's locks."""
         self.path = path.resolve()  # SQLite puts the others beside the target of a link
         self.wal = self.path.with_name(self.path.name + "-wal")
-        self._shm = self.path.with_name(self.path.name + "-shm")
-        self._wal = os.open(self.wal, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self.shm = self.path.with_name(self.path.name + "-shm")
+        self.wal_content = os.open(self.wal, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         self.content = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         self._known = self._identity()
 
     def close(self) -> None:
         """To be called after the connections were closed."""
-        os.close(self._wal)
+        os.close(self.wal_content)
         os.close(self.content)
 
     def intact(self) -> bool:
@@ -52,7 +56,19 @@ class DatabaseFiles:
         return found == self._known
 
     def _identity(self) -> list[tuple[int, int] | None]:
-        return [_identity(path) for path in (self.path, self.wal, self._shm)]
+        return [_identity(path) for path in (self.path, self.wal, self.shm)]
+
+    def reserve_wal(self) -> None:
+        """Give a shorter WAL its size, in zeros, which are neither its header nor a frame to SQLite
+        (https://www.sqlite.org/walformat.html).
+
+        To be called with SQLite's lock for writing.  A disk without room is not told of: the
+        transaction itself may fit.
+        """
+        size = os.fstat(self.wal_content).st_size
+        with contextlib.suppress(OSError):
+            while size < WAL_BYTES:  # at once would make large pages, of which each change counts
+                size += os.pwrite(self.wal_content, bytes(min(PAGE, WAL_BYTES - size)), size)
 
     def restore_wal(self) -> None:
         """Put the WAL that SQLite holds open back under its name, durably.
@@ -72,35 +88,27 @@ class DatabaseFiles:
         with disk_errors(f"{self.wal} could not be written again"):
             at = 0
             for part in self._content():
-                at += os.pwrite(self._wal, part, at)
-            os.fsync(self._wal)
+                at += os.pwrite(self.wal_content, part, at)
+            os.fsync(self.wal_content)
             fsync_dir(self.path.parent)
 
     def _content(self) -> Iterator[bytes]:
         at = 0
-        while part := os.pread(self._wal, CHUNK, at):
+        while part := os.pread(self.wal_content, CHUNK, at):
             yield part
             at += len(part)
-
-
-@dataclass(frozen=True)
-class Frozen:
-    """The records of one moment: a connection that reads them, and the `size` bytes [bytes] at the
-    begin of the descriptor `fd`, which SQLite owns: never to be closed."""
-
-    connection: sqlite3.Connection
-    fd: int
-    size: int
 
 
 class FixedFiles(DatabaseFiles):
     """The files of a database on a disk that takes no writes: what refused them is told to each."""
 
     def __init__(self, path: Path, refusal: NimadError) -> None:
+        """Raises OSError."""
         self._refusal = refusal
-
-    def close(self) -> None:
-        """Nothing is open."""
+        real = path.resolve()
+        wal, self.shm = (real.with_name(f"{real.name}-{end}") for end in ("wal", "shm"))
+        self.content = os.open(real, os.O_RDONLY | os.O_CLOEXEC)
+        self.wal_content = os.open(wal if wal.exists() else os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def intact(self) -> bool:
         """Raises what refuses writes."""

@@ -7,8 +7,9 @@ It goes when a purge has removed the last trace.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -87,6 +88,22 @@ def sources_of(records: Records, ids: Sequence[int]) -> list[int]:
     return [number for (number,) in records.rows(sql, (json.dumps(list(ids)),))]
 
 
+def digest_of(key: str) -> str:
+    """What a purge leaves of an item's key, such as the name of a file, so that the item is known
+    again and stays away: 32 hexadecimal digits, which are no key, for those have a #."""
+    return hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+
+def _keep_digests(tx: Transaction, found: Iterable[tuple[int, Any]]) -> None:
+    """Put digests in the place of keys that name something, in what is kept of forgotten memories.
+    Now, not at the end of the purge: what is deleted then stands in the file for a while."""
+    texts = [(source, key) for source, key in found if isinstance(key, str) and "#" in key]
+    named = [(digest_of(key), source, key) for source, key in texts]
+    sql = "UPDATE OR REPLACE quarantine SET key = ? WHERE (source, kind, key) = (?, 'forgotten', ?)"
+    tx.many(sql, named)
+    tx.many("UPDATE forgotten SET source_key = ? WHERE (source, source_key) = (?, ?)", named)
+
+
 def begin_purge(tx: Transaction, ids: Sequence[int], all_forgotten: bool = False) -> None:
     """Write down, in the deleting transaction, whose traces are to go; drop what the records
     themselves keep of a source's rows.
@@ -104,14 +121,18 @@ def begin_purge(tx: Transaction, ids: Sequence[int], all_forgotten: bool = False
     for source, mine in of_source.items():  # rows that came after its snapshot, and remarks
         source_delta.forget_memories(tx, source, mine)
         sources.clear_remarks(tx, source, mine)
+        _keep_digests(tx, ((source, key) for key in mine))
     earlier = tx.rows("SELECT value FROM meta WHERE key = ?", (NOTE,))
     note = json.loads(earlier[0][0]) if earlier else {"ids": []}
     note |= {"ids": sorted({*ids, *note["ids"]}), "left": None}
     if all_forgotten:
         noted = "SELECT source, key FROM quarantine WHERE kind = 'forgotten'"
         keys = note.setdefault("keys", {})
-        for source, key in tx.rows(noted):
-            keys.setdefault(str(source), []).append(key)
+        found = tx.rows(noted)
+        for source, key in found:
+            if isinstance(key, int):
+                keys.setdefault(str(source), []).append(key)
+        _keep_digests(tx, found)
     tx.set_meta(NOTE, json.dumps(note))
 
 

@@ -7,7 +7,6 @@ import json
 import logging
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,7 +21,7 @@ from nimad.model import UNKNOWN, Change, DamagedMemory, Filter, Memory
 from nimad.namespaces import Namespaces
 from nimad.store import rows, schema
 from nimad.store.commits import Commits
-from nimad.store.database_files import DatabaseFiles, Frozen
+from nimad.store.database_files import DatabaseFiles
 from nimad.store.rows import Row
 from nimad.store.transaction import Transaction
 from nimad.text import common_form
@@ -65,7 +64,12 @@ class Records:
         """Whether the last process ended without closing them: killed, or the power went."""
         self.refusal: NimadError | None = None
         """Why they can only be read (`store.fixed_records`)."""
-        self._commits = Commits(path, self._secure, lambda error: self.on_trouble(error))
+        self._commits = Commits(
+            path,
+            self._secure,
+            lambda: self._files.reserve_wal(),
+            lambda error: self.on_trouble(error),
+        )
         self._local = threading.local()
         self._readers: list[_Reader] = []
         self._readers_lock = threading.Lock()
@@ -219,33 +223,10 @@ class Records:
                 connection.execute("VACUUM")
         return self.checkpoint()
 
-    @contextlib.contextmanager
-    def frozen(self) -> Iterator[Frozen]:
-        """The records as they are now, for as long as the block takes; others write on.
-
-        The WAL is folded into the file, and before anything else is written a reading transaction
-        begins.  While it lasts SQLite folds nothing: the file alone is the records of that moment
-        (https://www.sqlite.org/walformat.html, WAL_READ_LOCK(0)), and the WAL grows.  SQLite's own
-        backup would write a copy to the disk first.  Raises Busy while another program reads.
-        """
-        with translated(self.path), contextlib.closing(schema.connect(self.path)) as reader:
-            until = time.monotonic() + READER_SECONDS
-            while True:
-                self.checkpoint()  # most of it while others write
-                with self.exclusive():
-                    if self.checkpoint():
-                        reader.execute("BEGIN")
-                        reader.execute("SELECT count(*) FROM meta").fetchone()
-                        files = self._files
-                        break
-                if time.monotonic() > until:
-                    raise Busy(detail=f"another program reads {self.path.name}")
-                time.sleep(0.02)
-            ((pages,),) = reader.execute("PRAGMA page_count")
-            ((page_size,),) = reader.execute("PRAGMA page_size")
-            yield Frozen(reader, files.content, pages * page_size)
-            if self._files is not files:
-                raise Busy(detail=f"the files of {self.path.name} were restored meanwhile")
+    @property
+    def files(self) -> DatabaseFiles:
+        """The files of the connections that are open now."""
+        return self._files
 
     def rest(self) -> None:
         """Give back the pages that connections keep, up to 2 MB each; one at work keeps its own."""
@@ -473,6 +454,11 @@ class Records:
         return self.ids_of("SELECT id FROM tombstones ORDER BY id")
 
     # --- the change log ----------------------------------------------------------------------
+
+    @property
+    def commits(self) -> int:
+        """Changes with each transaction of this process, before it is acknowledged."""
+        return self._commits.ended
 
     def head(self) -> int:
         """The number of the last change; 0 when nothing ever changed."""

@@ -69,6 +69,7 @@ from datetime import UTC
 from pathlib import Path
 
 from nimad.errors import RecordsDamaged, StateTooNew
+from nimad.store.database_files import WAL_BYTES
 from nimad.store.rows import blob_checksum, row_checksum
 from nimad.store.schema_versions import NUMBERED, REFOLD, TABLES, UPGRADES
 from nimad.text import FORM, common_form
@@ -77,6 +78,9 @@ from nimad.times import read
 APPLICATION_ID = 0x6E696D61
 SCHEMA = max(UPGRADES)
 """The version of this nimad's tables."""
+FOLD_FRAMES = 120
+"""Pages in the WAL from which a commit folds it into the file, after which it begins anew: with
+those of one more memory they fit into WAL_BYTES [pages of 4 KiB]."""
 FORMER = (
     r"CREATEVIRTUALTABLEwordsUSINGfts5\(.*"
     r"|CREATETABLE'words_(data|idx|content|docsize|config)'\(.*"
@@ -129,7 +133,8 @@ def connect(path: Path, *, readonly: bool = False, fixed: bool = False) -> sqlit
     else:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = FAST")
-        connection.execute("PRAGMA journal_size_limit = 1048576")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {FOLD_FRAMES}")
         connection.create_function("common_form", 1, common_form, deterministic=True)
         connection.create_function("row_checksum", -1, row_checksum, deterministic=True)
         connection.create_function("read_time", 1, _read_time, deterministic=True)

@@ -36,6 +36,8 @@ DISK_PARTS = {
 def show_status(request: Request, daemon: Client) -> Page:
     """How nimad is, and what it holds."""
     status = daemon.call("status", history=True)
+    if status.get("unread"):
+        return Page("Status", _health(status))
     figures = []
     links = {"memories": "feed", "turns": None, "relations": None, "sources": "sources"}
     for name, path in links.items():

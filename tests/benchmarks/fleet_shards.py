@@ -73,12 +73,16 @@ def give(boards: Sequence[Board]) -> float:
 
 def processor_time(processes: Sequence[subprocess.Popen[bytes] | None]) -> float:
     """What processes and their children used so far, also those that have ended [seconds]."""
-    total = 0
-    for pid in (str(process.pid) for process in processes if process is not None):
-        for each in (pid, *Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
-            stat = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-            total += sum(map(int, stat[11:15]))
-    return total / HERTZ
+    while True:
+        total = 0
+        try:
+            for pid in (str(process.pid) for process in processes if process is not None):
+                for each in (pid, *Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+                    stat = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+                    total += sum(map(int, stat[11:15]))
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a child ended meanwhile: its time is its parent's from now on
+        return total / HERTZ
 
 
 def main() -> None:

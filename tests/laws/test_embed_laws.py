@@ -69,3 +69,8 @@ def test_unit_rows_have_length_one_and_the_same_direction(values: list[list[int]
     for given_row, row in zip(sums, rows, strict=True):
         length = np.linalg.norm(given_row)
         assert np.allclose(row * length, given_row, atol=length * 1e-6)
+
+
+@given(text=st.text(st.characters(max_codepoint=127)))
+def test_words_of_ascii_are_those_of_any_text(text: str) -> None:
+    assert [*words(text), "zurich"] == words(f"{text} Z\u00fcrich")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nimad.embed.registry import get_embedder
 from nimad.model import Memory
 from nimad.store.records import Records
-from nimad.text import common_form, composed, indexed, tokens
+from nimad.text import FAR_MARKS, NEAR_MARKS, common_form, composed, indexed, marks, tokens
 
 SCRIPTS = [
     (0x20, 0x7E), (0xA0, 0x24F), (0x300, 0x36F), (0x370, 0x3FF), (0x400, 0x52F), (0x591, 0x5F4),
@@ -63,3 +63,9 @@ def test_what_is_stored_comes_back_byte_for_byte(texts: list[str]) -> None:
             (text, text, text, (text,)) for text in texts
         ]
         records.close()
+
+
+def test_no_mark_is_missed_where_none_is_looked_for() -> None:
+    """Of the Unicode of this Python."""
+    assert marks(NEAR_MARKS) == marks((range(0x300, 0x10000),))
+    assert marks(FAR_MARKS) == marks((range(0x10000, 0x1F000),))

@@ -1,15 +1,18 @@
-"""After a purge the daemon holds no file that is gone: its blocks would stay on the
-disk, with what is in them, and a disk whose files are so held cannot be made writable again after
-an error."""
+"""The daemon holds no file that is gone: its blocks would stay on the disk, with what is in them,
+and a disk whose files are so held cannot be made writable again after an error."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from tests.process import DaemonProcess
-from tests.threads import PATIENCE
+from tests.system.machine.conftest import store_of
+from tests.system.test_nimactl import Tool
+from tests.threads import PATIENCE, Background, setting
 
 AT_ONCE = "migration.idle_seconds: 0\nblocks.flush_rows: 256\n"
 COUNT = 1500
@@ -17,16 +20,25 @@ COUNT = 1500
 
 
 def held(daemon: DaemonProcess) -> set[str]:
-    """The files of the state directory that the process has mapped or open."""
-    process = Path("/proc", str(daemon.pid))
-    lines = (process / "maps").read_text().splitlines()
-    found = {line.split(maxsplit=5)[-1] for line in lines}
-    for descriptor in (process / "fd").iterdir():
-        try:
-            found.add(str(descriptor.readlink()))
-        except FileNotFoundError:
-            continue  # closed meanwhile
+    """The files of the state directory that the process, or the graph's engine, has mapped or
+    open."""
+    found: set[str] = set()
+    for pid in (daemon.pid, *children(daemon.pid)):
+        with suppress(FileNotFoundError, ProcessLookupError):  # closed or ended meanwhile
+            lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+            found |= {line.split(maxsplit=5)[-1] for line in lines}
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(FileNotFoundError):
+                    found.add(str(descriptor.readlink()))
     return {name for name in found if name.startswith(f"{daemon.state}/")}
+
+
+def children(pid: int) -> list[int]:
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError):
+            found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def wait_until(true: Callable[[], bool]) -> None:
@@ -50,3 +62,64 @@ def test_no_file_that_is_gone_is_held(make_daemon: Callable[..., DaemonProcess])
     # segments that idle time makes one are let go at the next rest, without a question
     wait_until(lambda: not any(name.endswith(" (deleted)") for name in held(daemon)))
     assert len(daemon.call("query", text="wash 78 river", k=5)["results"]) == 5
+
+
+def import_some(tool: Tool, place: Path) -> None:
+    texts = [f"kite {number} over the dunes at {place.name}" for number in range(500)]
+    tool.daemon.call("import", memories=[{"text": text} for text in texts])
+
+
+def ask(tool: Tool, place: Path) -> None:
+    tool.daemon.call("query", text="kite 7 over the dunes", k=5)
+
+
+def ask_the_graph(tool: Tool, place: Path) -> None:
+    tool.run("graph", "MATCH (m:Memory) RETURN count(*)")
+
+
+def purge(tool: Tool, place: Path) -> None:
+    found = tool.daemon.call("query", text="kite 9 over the dunes", k=3)["results"]
+    tool.daemon.call("forget", ids=[hit["id"] for hit in found], purge=True)
+
+
+def migrate(tool: Tool, place: Path) -> None:
+    source = store_of(300, place / "old.sqlite")
+    tool.run("migrate", source, "--strategy", "full", "--wait")
+
+
+OPERATIONS: list[Callable[[Tool, Path], object]] = [
+    *(import_some, ask, import_some, ask_the_graph, import_some, purge, ask, migrate),
+    lambda tool, place: tool.run("rebuild", "words"),
+    lambda tool, place: tool.run("rebuild", "blocks"),
+    ask_the_graph,
+    lambda tool, place: tool.run("rebuild", "graph"),
+    *(ask, purge, import_some),
+    lambda tool, place: tool.run("backup", place / "kept.tar.gz"),
+    lambda tool, place: tool.run("rebuild", "all"),
+    lambda tool, place: tool.run("migrate", "--rollback", "old", "--yes"),
+    *(ask, import_some, purge),
+]
+
+
+def test_no_operation_deletes_a_file_that_is_held(
+    make_daemon: Callable[..., DaemonProcess], tmp_path: Path
+) -> None:
+    """Not for a moment, whoever reads meanwhile; SQLite's own files for what it sorts have no name
+    from their begin."""
+    tool = Tool(make_daemon(config=AT_ONCE).start())
+    gone: set[str] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.002):
+            gone.update(n for n in held(tool.daemon) if n.endswith(" (deleted)"))
+
+    with Background(look), setting(over):
+        for operation in OPERATIONS:
+            operation(tool, tmp_path)
+    assert not {name for name in gone if "/etilqs_" not in name}
+    # what was replaced goes at the next rest
+    wait_until(lambda: not list(tool.daemon.state.glob("columns.nrc.*")))
+    names = [Path(name).name for name in held(tool.daemon)]
+    for path in (*tool.daemon.state.glob("words/*"), *tool.daemon.state.glob("blocks/*")):
+        assert path.name in names, "it is listed, and so it is mapped"

@@ -23,6 +23,7 @@ import pytest
 from nimad.errors import DiskFull, DiskReadOnly
 from nimad.systemd import answer_callers
 from tests.process import DaemonProcess
+from tests.system.test_nimactl import Tool
 from tests.threads import PATIENCE, Background
 
 SIZE = 12 << 20
@@ -284,6 +285,8 @@ def test_a_disk_that_turns_read_only_in_use(make_daemon: Daemons, disk: Path) ->
     told = daemon.call("doctor")["problems"]
     assert any("read-only" in problem["what"] for problem in told)
     assert not any("bug" in problem["fix"] for problem in told)
+    backup = Tool(daemon).json("backup", daemon.log_file.with_name("kept.tar.gz"))
+    assert backup["memories"] == 1 and not backup["noted"]
     run("umount", "--lazy", disk)
     assert remember(daemon, "Jonas repaired the brake")["result"]["id"] == first + 1
     assert daemon.call("status")["degraded"] == {}

@@ -256,3 +256,22 @@ def test_a_change_during_a_step_is_not_forgotten(
     monkeypatch.setattr(maintenance, "step", step)
     (ready(job) or pytest.fail)()
     assert job.next_step() is not None
+
+
+def test_a_purge_that_was_cut_short_waits_for_no_idle_machine(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    store.config = store.config.replace(migration__idle_seconds=3600.0)
+    store.setbacks = Setbacks(clock)
+    worker = Worker(lambda: store.config, clock)
+    job = MaintenanceJob(store, worker)
+    worker.touch()
+    doomed = [store.remember(Memory(f"the kettle {number}")) for number in range(2)]
+    monkeypatch.setattr(store.words, "scrub", Steps(OSError(5, "I/O error")))
+    assert not store.forget(doomed[:1], purge=True).purged
+    assert store.purge.due and ready(job), "it may go on at once"
+    monkeypatch.undo()
+    (ready(job) or pytest.fail)()
+    assert store.purge.unfinished() is None and not store.purge.due
+    assert not ready(job), "what is left can wait"

@@ -35,6 +35,7 @@ from nimad.errors import (
 )
 from nimad.model import Memory
 from nimad.store import backups, schema, sources
+from nimad.store.frozen import frozen
 from tests.golden import old_state
 from tests.legacy import moving, stores
 from tests.legacy.moving import migrate, opened
@@ -114,12 +115,12 @@ def test_a_store_of_the_first_schema_comes_back(tmp_path: Path) -> None:
 
 
 def test_others_write_on_and_none_of_it_is_in_the_backup(store: MemoryStore) -> None:
-    with store.records.frozen() as frozen:
+    with frozen(store.records) as records:
         store.remember_many([Memory(text=f"later {n} " + "x" * 500) for n in range(3000)])
         assert not store.records.checkpoint()  # nothing is folded into the file meanwhile
         assert store.forget([1]).forgotten == [1]
-        content = os.pread(frozen.fd, frozen.size, 0)
-        (seen,) = frozen.connection.execute("SELECT count(*), max(id) FROM memories")
+        content = b"".join(records.content())
+        (seen,) = records.connection.execute("SELECT count(*), max(id) FROM memories")
     assert store.records.checkpoint()
     with closing(sqlite3.connect(":memory:")) as copy:
         copy.deserialize(content[:18] + b"\1\1" + content[20:])  # no WAL in memory
@@ -150,7 +151,7 @@ def test_backups_one_after_the_other_beside_a_writer(store: MemoryStore, tmp_pat
 
 def test_a_purge_meanwhile_is_finished_afterwards(store: MemoryStore) -> None:
     secret = store.remember(Memory(text="qxzvworm under the plank"))
-    with store.records.frozen():
+    with frozen(store.records):
         receipt = store.forget([secret], purge=True)
         assert not receipt.purged and receipt.unfinished.keys() == {"free pages"}
     store.setbacks.clear()
@@ -163,7 +164,7 @@ def test_a_purge_meanwhile_is_finished_afterwards(store: MemoryStore) -> None:
 def test_another_programs_reading_is_waited_for_and_told(
     store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nimad.store.records.READER_SECONDS", 0.1)
+    monkeypatch.setattr("nimad.store.frozen.READER_SECONDS", 0.1)
     with closing(sqlite3.connect(store.records.path, isolation_level=None)) as other:
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM memories").fetchone()

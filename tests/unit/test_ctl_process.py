@@ -79,7 +79,15 @@ def test_only_the_light_part_is_loaded(
     assert not HEAVY & loaded
 
 
-@pytest.mark.parametrize("args", [["query", "x"], ["--json", "query", "x"], ["remember", "a", "b"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["query", "x"],
+        ["--json", "query", "x"],
+        ["--timeout", "9", "query", "x"],
+        ["remember", "a", "b"],
+    ],
+)
 def test_plain_commands_load_next_to_nothing(
     daemon: FakeDaemon, environment: dict[str, str], args: list[str]
 ) -> None:

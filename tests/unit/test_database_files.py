@@ -20,7 +20,7 @@ from nimad.errors import Busy, DiskFailed, DiskReadOnly, NimadError, StateUnusab
 from nimad.model import Memory
 from nimad.store import checksums
 from nimad.store import records as records_module
-from nimad.store.database_files import DatabaseFiles
+from nimad.store.database_files import WAL_BYTES, DatabaseFiles
 from nimad.store.records import Records
 from tests.threads import PATIENCE, Background, in_thread, setting
 
@@ -97,6 +97,32 @@ def test_files_taken_away_under_it_lose_nothing(
     assert checksums.integrity_problems(records) == []
     assert records.checkpoint()
     assert [text for _, text in records.texts(0, 1000)] == wanted
+
+
+def test_commits_overwrite_the_wal(records: Records, tmp_path: Path) -> None:
+    """It gets no longer, and folds itself: a commit costs the file system a flush, no more."""
+    wal, found = records.path.with_name("records.sqlite-wal"), set()
+    for number in range(50, 400):
+        add(records, f"memory {number}")
+        found.add((wal.stat().st_size, wal.stat().st_blocks))
+    assert {size for size, _ in found} == {WAL_BYTES} and len(found) == 1
+    assert len(after_a_power_cut(records, tmp_path / "copy")) == 400
+
+
+def test_a_wal_of_any_length_is_lengthened(records: Records, tmp_path: Path) -> None:
+    """As of another version, or of a disk that had no room: what it holds is there, and stays."""
+    place, before = tmp_path / "copy", 50
+    for length in (0, 1, 31, 32, 4151, 50_000, WAL_BYTES - 1, WAL_BYTES + 10_000):
+        after_a_power_cut(records, place)
+        shutil.copytree(records.path.parent, place, dirs_exist_ok=True)
+        wal = place / "records.sqlite-wal"
+        os.truncate(wal, length)
+        with closing(Records.open(place / records.path.name)) as found:
+            count = len(found.ids())
+            assert count <= before and (length < WAL_BYTES - 1 or count == before)
+            add(found, "one more")
+            assert wal.stat().st_size == max(length, WAL_BYTES)
+            assert len(after_a_power_cut(found, tmp_path / "again")) == count + 1
 
 
 @pytest.mark.parametrize(("ends", "harm"), HARMS)

@@ -70,7 +70,7 @@ def test_a_lexicon_of_another_table_and_a_damaged_one_are_refused(path: Path) ->
     for at in range(0, len(whole), 37):
         file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
         with pytest.raises(TableDamaged, match=r"small\.lexicon is damaged"):
-            StaticEmbedder(path)
+            StaticEmbedder(path).check()
     file.unlink()
     with pytest.raises(TableDamaged, match=r"small\.lexicon"):
         StaticEmbedder(path)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from nimad.config import Config
+from nimad.core.store import MemoryStore
 from nimad.disk.container import write_container
+from nimad.embed import registry, static
 from nimad.embed.lexicon import Lexicon, write_lexicon
 from nimad.embed.static import StaticEmbedder
 from nimad.embed.table import FORMAT, VERSION, TokenTable, read_table, write_table
 from nimad.embed.wordpiece import Span
 from nimad.errors import FormatCorrupt, TableDamaged
+from nimad.model import Memory
 
 
 def small_table() -> TokenTable:
@@ -71,6 +77,8 @@ def test_every_changed_byte_is_found(path: Path) -> None:
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
         with pytest.raises(TableDamaged, match=r"small\.tokens is damaged"):
             read_table(path)
+        with pytest.raises(TableDamaged, match=r"small\.tokens is damaged"):
+            StaticEmbedder(path).check()
 
 
 @pytest.mark.parametrize("size", [0, 10, 500, -1])
@@ -108,3 +116,47 @@ def test_a_whole_file_whose_parts_do_not_fit_is_refused(path: Path) -> None:
     write_container(path, FORMAT, VERSION, [("numbers", [b"123"])])
     with pytest.raises(TableDamaged, match="does not fit together"):
         read_table(path)
+
+
+# --- a store on a damaged table ------------------------------------------------------------------
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """The shipped table with a flipped bit among its vectors, which no start compares."""
+    for source in (static.TABLE, static.LEXICON):
+        shutil.copyfile(source, tmp_path / source.name)
+    path = tmp_path / static.TABLE.name
+    with path.open("r+b") as file:
+        file.seek(4_000_000)
+        byte = file.read(1)[0]
+        file.seek(4_000_000)
+        file.write(bytes([byte ^ 1]))
+    return path
+
+
+def test_no_vector_comes_from_a_damaged_table(
+    damaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memories are kept and found by words, and `degraded` tells why; later they get vectors."""
+    settings = Config().replace(graph__engine="none")
+
+    def opened(table: Path) -> closing[MemoryStore]:
+        monkeypatch.setattr(registry, "_made", {})
+        monkeypatch.setattr(static.StaticEmbedder, "create", lambda _: static.StaticEmbedder(table))
+        return closing(MemoryStore.open(tmp_path / "state", settings))
+
+    with pytest.raises(TableDamaged, match=r"static\.tokens is damaged"), opened(damaged):
+        pass  # nothing has vectors yet
+    with opened(static.TABLE) as store:
+        old = store.remember(Memory("The kettle is in the shed"))
+    with opened(damaged) as store:
+        new = store.remember(Memory("The anvil is in the barn"))
+        for words, found in (("kettle shed", old), ("anvil barn", new)):
+            answer = store.query(words)
+            assert [hit.memory.id for hit in answer.hits] == [found]
+            assert "embedder" in answer.degraded
+        assert "static.tokens is damaged" in store.degraded()["embedder"]
+        assert store.blocks.ids().tolist() == []  # a start encodes the latest again
+    with opened(static.TABLE) as store:
+        assert store.blocks.ids().tolist() == [old, new] and not store.degraded()

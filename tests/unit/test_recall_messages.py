@@ -143,6 +143,14 @@ def test_a_sentence_counts_once(store: MemoryStore, mode: str) -> None:
     assert sorted([few.memory.id, *few.copies]) == mine[30:], "those that pass the filter"
 
 
+def test_the_same_words_of_two_namespaces_are_two_results(store: MemoryStore) -> None:
+    for name in ("ada", "bob"):
+        store.remember_many([Memory("I have a sister.", namespace=name) for _ in range(3)])
+    hits = store.query("a sister", 10).hits
+    assert sorted(hit.memory.namespace for hit in hits) == ["ada", "bob"]
+    assert [len(hit.copies) for hit in hits] == [2, 2]
+
+
 def test_so_it_does_in_context(store: MemoryStore) -> None:
     for n in range(5):
         store.remember_many(

@@ -22,6 +22,11 @@ LATER, DAY_AFTER = "2027-06-01", "2027-06-02"
 ENOUGH = 250
 """Number of memories that each power cut waits for."""
 CARD = "/dev/vdb"
+TELLS = (
+    "dmesg | tail -40; P=$(systemctl show -p MainPID --value nimad);"
+    f" grep {STATE} /proc/$P/maps | cut -c 50- | sort | uniq -c; ls -l /proc/$P/fd | grep {STATE}"
+)
+"""Commands that tell why the card cannot be made writable: what the kernel says, what is held."""
 Report = dict[str, Any]
 
 
@@ -206,9 +211,10 @@ class TestPowerCuts:
         is, nothing is acknowledged that is gone, and it goes on without a restart."""
         went_on = 0
         for number in range(ROUNDS):
-            before = len(acknowledged(card)[3])
+            there, *_, errors_before = acknowledged(card)
             start(card, f"python3 {GUEST} write {100 * number}")
-            time.sleep(random.Random(number).uniform(3, 10))
+            wait_for(card, len(there) + 50, 600)
+            time.sleep(random.Random(number).uniform(0, 7))
             card.run("echo u > /proc/sysrq-trigger")
             time.sleep(4)
             assert ask("query garden -k 1")["results"], "questions are answered meanwhile"
@@ -216,7 +222,7 @@ class TestPowerCuts:
             assert refused == "disk_read_only", refused
             count = len(acknowledged(card)[0])
             # ext4 refuses while files that were deleted are still open: then only the cut helps
-            refusal = card.run(f"mount -o remount,rw {STATE} 2>&1 || dmesg | tail -3", check=False)
+            refusal = card.run(f"mount -o remount,rw {STATE} 2>&1 || ({TELLS})", check=False)
             if not refusal:
                 wait_for(card, count + 1, 120)
                 went_on += 1
@@ -224,7 +230,7 @@ class TestPowerCuts:
             lost = card.forget_unflushed(number % 2, number)
             resume(card)
             kept, gone = assert_kept(card, ask, guest)
-            errors = set(acknowledged(card)[3][before:])
+            errors = set(acknowledged(card)[3][len(errors_before) :])
             assert "disk_read_only" in errors, errors
             assert errors <= {"disk_read_only", "ConnectionError"}, errors
             report |= {"read_only_rounds": number + 1, "read_only_went_on": went_on}
