@@ -160,7 +160,7 @@ KEYS: dict[str, Key] = {
         "rows",
     ),
     "migration.min_batch": Key(50, integer(1, 100_000), "Smallest automatic batch.", "rows"),
-    "migration.max_batch": Key(5000, integer(1, 100_000), "Largest automatic batch.", "rows"),
+    "migration.max_batch": Key(1000, integer(1, 100_000), "Largest automatic batch.", "rows"),
     "migration.batch_seconds": Key(
         2.0, number(0.1, 60), "What an automatic batch should take.", "seconds"
     ),

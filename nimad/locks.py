@@ -26,14 +26,16 @@ class ReadWriteLock:
     def shared(self) -> Iterator[None]:
         """Inside together with other readers."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._taken and not self._waiting)
+            while self._taken or self._waiting:
+                self._changed.wait()
             self._readers += 1
         try:
             yield
         finally:
             with self._changed:
                 self._readers -= 1
-                self._changed.notify_all()
+                if self._waiting:
+                    self._changed.notify_all()
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ reason and tried more and more seldom (`nimad.core.setbacks`); the rest is done 
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -78,6 +79,7 @@ def rest(store: MemoryStore) -> None:
         store.records.rest()
         remove_waiting(store.state)
     RECENT.drop()
+    gc.collect()  # empties the interpreter's lists of free tuples, too, each of which keeps a page
     heap.give_back()
 
 

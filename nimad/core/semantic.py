@@ -38,6 +38,7 @@ from nimad.embed.registry import get_embedder
 from nimad.errors import Degraded, DiskFailed, DiskFull, EmbedderMissing, NimadError, TableDamaged
 from nimad.index.blocks import BlockIndex, Damage
 from nimad.index.kernels.loader import load_kernels
+from nimad.index.quantise import Vectors
 from nimad.store import staged_segments
 from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
@@ -294,7 +295,7 @@ class SemanticIndex(Projection):
             self._late.pop(number, None)
 
     def seal(
-        self, ids: Ids, rows: Rows, within: Callable[[Transaction], None] | None = None
+        self, ids: Ids, rows: Vectors, within: Callable[[Transaction], None] | None = None
     ) -> None:
         """Put rows into a new segment; `within` joins its transaction (to move a cursor, say)."""
         with self._lock:
@@ -485,10 +486,9 @@ class SemanticIndex(Projection):
         large ones.  Damage is noted for `follow`, as by `check`."""
         found = []
         for damage in self.index.verify_steps():
-            if damage is not None:
-                found.append(damage)
+            found.append(damage)
             yield
-        self._note_damage(found)
+        self._note_damage([damage for damage in found if damage is not None])
 
     def size(self) -> int:
         """Bytes of the segments."""

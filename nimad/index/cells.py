@@ -10,6 +10,7 @@ slightly different cells.  That changes what is scanned, never a score.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
@@ -25,7 +26,7 @@ SAMPLE = 20_000
 _SEED = 2_718_281
 _BLOCK_ROUNDS, _DIM_ROUNDS = 8, 4
 _ROWS_PER_DIM, _SAMPLE_PER_DIM = 40, 30
-_BATCH = 4096
+_BATCH = 1024
 _GROUPS = 10
 
 
@@ -80,14 +81,11 @@ def flat(source: RowSource, params: BlockParams, kernels: Kernels) -> Codebook:
 
 
 def learn(source: RowSource, params: BlockParams, kernels: Kernels) -> Codebook:
-    """Learn blocks and dimensions from the rows and assign each row to one of them.  Holds one
-    block's sample (at most 30 * dims rows as float32) and 9 bytes a row at a time."""
-    # one expression, so that the sample (20 MB) is gone before dimensions are learned
-    blocks = quantise_rows(
-        spherical_means(
-            directions(source.take(sample(len(source.ids)))), params.blocks, _BLOCK_ROUNDS
-        )
-    )
+    """Learn blocks and dimensions from the rows and assign each row to one of them.  Holds the
+    sample (5 MB at 256 dimensions) or 9 bytes a row at a time."""
+    sampled = source.take(sample(len(source.ids)))
+    blocks = quantise_rows(spherical_means(sampled, params.blocks, _BLOCK_ROUNDS))
+    del sampled
     block_of, cosines = nearest(source, np.arange(len(source.ids)), blocks)
     fit = Fit.of(len(source.ids), cosines[held_out(len(source.ids))])
     members, edges = grouped(block_of, len(blocks))
@@ -98,7 +96,7 @@ def learn(source: RowSource, params: BlockParams, kernels: Kernels) -> Codebook:
         rows = members[edges[block] : edges[block + 1]]
         if len(rows):
             wanted = max(1, min(params.dims, len(rows) // _ROWS_PER_DIM))
-            picked = directions(source.take(rows[sample(len(rows), _SAMPLE_PER_DIM * wanted)]))
+            picked = source.take(rows[sample(len(rows), _SAMPLE_PER_DIM * wanted)])
             dims = quantise_rows(spherical_means(picked, wanted, _DIM_ROUNDS))
             cell_of[rows] = nearest(source, rows, dims)[0] + np.uint32(starts[-1])
             cells.append(dims)
@@ -145,17 +143,25 @@ def nearest(
     source: RowSource, rows: NDArray[np.int64], centres: NDArray[np.int8]
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """The centre nearest to each of `rows` and its cosine: uint32[m], float32[m]."""
-    turned = directions(centres).T
-    numbers, cosines = np.empty(len(rows), np.uint32), np.empty(len(rows), np.float32)
-    for first in range(0, len(rows), _BATCH):
-        likeness = directions(source.take(rows[first : first + _BATCH])) @ turned
-        numbers[first : first + _BATCH] = likeness.argmax(axis=1)
-        cosines[first : first + _BATCH] = likeness.max(axis=1)
+    parts = (source.take(rows[at : at + _BATCH]) for at in range(0, len(rows), _BATCH))
+    return _nearest(parts, len(rows), directions(centres))
+
+
+def _nearest(
+    parts: Iterable[NDArray[np.int8]], count: int, centres: NDArray[np.float32]
+) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    """The same of `count` rows, which come in parts; few of them are float32 at a time."""
+    numbers, cosines, first = np.empty(count, np.uint32), np.empty(count, np.float32), 0
+    for part in parts:
+        likeness = directions(part) @ centres.T
+        numbers[first : first + len(part)] = likeness.argmax(axis=1)
+        cosines[first : first + len(part)] = likeness.max(axis=1)
+        first += len(part)
     return numbers, cosines
 
 
-def spherical_means(points: NDArray[np.float32], count: int, rounds: int) -> NDArray[np.float32]:
-    """`count` unit directions near which `points: float32[n, d]` (unit rows) gather: float32[c, d].
+def spherical_means(points: NDArray[np.int8], count: int, rounds: int) -> NDArray[np.float32]:
+    """`count` unit directions near which `points: int8[n, d]` (no zeros) gather: float32[c, d].
 
     Lloyd's iteration on the sphere (Dhillon and Modha 2001), from seeded points of the sample; a
     centre that loses all its points starts again at the point that is farthest from its own centre.
@@ -163,18 +169,18 @@ def spherical_means(points: NDArray[np.float32], count: int, rounds: int) -> NDA
     """
     count = min(count, len(points))
     chosen = np.random.Generator(np.random.PCG64(_SEED)).permutation(len(points))[:count]
-    centres = points[np.sort(chosen)]
+    centres = directions(points[np.sort(chosen)])
     for _ in range(rounds):
-        likeness = points @ centres.T
-        nearest = likeness.argmax(axis=1)
+        parts = (points[at : at + _BATCH] for at in range(0, len(points), _BATCH))
+        nearest, cosines = _nearest(parts, len(points), centres)
         # the direction of each group's sum; a group without one keeps its centre
         order = np.argsort(nearest, kind="stable")
         present, firsts = np.unique(nearest[order], return_index=True)
         edges = np.append(firsts, len(order))
-        sums = np.empty((len(present), points.shape[1]), points.dtype)
+        sums = np.empty((len(present), points.shape[1]), np.float32)
         for at in range(0, len(present), _GROUPS):  # all at once would be a copy of the points
             mine = edges[at : at + _GROUPS + 1]
-            part = points[order[mine[0] : mine[-1]]]
+            part = directions(points[order[mine[0] : mine[-1]]])
             sums[at : at + _GROUPS] = np.add.reduceat(part, mine[:-1] - mine[0], axis=0)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         out = centres.copy()
@@ -182,6 +188,6 @@ def spherical_means(points: NDArray[np.float32], count: int, rounds: int) -> NDA
         out[present[usable]] = sums[usable] / lengths[usable]
         centres = out
         empty = np.flatnonzero(np.bincount(nearest, minlength=count) == 0)
-        farthest = np.argsort(likeness.max(axis=1), kind="stable")
-        centres[empty] = points[farthest[: len(empty)]]
+        farthest = np.argsort(cosines, kind="stable")
+        centres[empty] = directions(points[farthest[: len(empty)]])
     return centres

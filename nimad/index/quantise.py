@@ -20,7 +20,7 @@ Ids = NDArray[np.int64]
 Scores = NDArray[np.float32]
 Vectors = NDArray[np.floating] | NDArray[np.int8]
 
-_BATCH = 4096
+_BATCH = 1024
 _TINY = np.finfo(np.float32).tiny
 
 

@@ -32,7 +32,7 @@ from nimad.legacy.values import FIRST_ID, LAST_ID, BrokenText
 
 MAX_VALUE_BYTES = 16 << 20
 """Largest value, and largest row, that is read [bytes]."""
-PAGE_BYTES = 4 << 20
+PAGE_BYTES = 1 << 20
 """Size at which a page ends early [bytes]."""
 PAGE_SECONDS = 60.0
 """Time that a page may take before the source counts as damaged [seconds]."""

@@ -42,7 +42,7 @@ TURN_COLUMNS = (
     "timestamp",
     "affect_json",
 )
-PAGE = 1000
+PAGE = 250
 MAX_LAYERS = 32
 """Layers that are counted by name at most; a hostile file may have one in each row."""
 

@@ -23,13 +23,14 @@ from nimad.core.store import MemoryStore
 from nimad.dataclass import dataclass
 from nimad.disk.durable import crash_point
 from nimad.embed.base import Embedder
+from nimad.index.quantise import quantise_rows
 from nimad.migrate.run import Run
 from nimad.model import Stage
 from nimad.store import sources
 from nimad.store.transaction import Transaction
 
 SEGMENT_ROWS = 16_384
-"""A segment is sealed at this size: 16 MiB of vectors in memory at 256 dimensions."""
+"""A segment is sealed at this size: 4 MiB of vectors in memory at 256 dimensions."""
 GATED_ROWS = 4096
 """And at this one where others are to be spared: sealing takes 40 ms.  Upkeep merges them."""
 
@@ -51,7 +52,8 @@ class _Gathered:
     """Vectors that no segment holds yet; `cursor` moves when they are sealed (None: it stays)."""
 
     ids: list[int] = field(default_factory=list)
-    parts: list[NDArray[np.float32]] = field(default_factory=list)
+    parts: list[NDArray[np.int8]] = field(default_factory=list)
+    """As a segment has them: a quarter of the room."""
     cursor: int | None = None
 
     def add(self, run: Run, embedder: Embedder, ids: NDArray[np.int64]) -> None:
@@ -60,7 +62,7 @@ class _Gathered:
         kept, rows = segments.encode_memories(
             run.store.records, embedder, ids[~done].tolist(), run.give_way
         )
-        self.parts.append(rows)
+        self.parts.append(quantise_rows(rows))
         self.ids += kept
 
 
@@ -126,8 +128,11 @@ def _seal(run: Run, embedder: Embedder, gathered: _Gathered) -> None:
             sources.advance(tx, run.source_id, encoded=int(fresh.sum()))
 
         if fresh.any():
-            rows = np.concatenate(gathered.parts)[fresh]
-            store.semantic.seal(ids[fresh], rows, within=move_cursor)
+            rows = np.concatenate(gathered.parts)
+            gathered.parts.clear()
+            if not fresh.all():
+                ids, rows = ids[fresh], rows[fresh]
+            store.semantic.seal(ids, rows, within=move_cursor)
         else:
             with store.records.write() as tx:
                 move_cursor(tx)

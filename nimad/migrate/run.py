@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import field
 from datetime import tzinfo
 
+from nimad import heap
 from nimad.background.idle_conditions import GATED_SECONDS
 from nimad.closing import Closing
 from nimad.config import Config
@@ -201,3 +202,4 @@ class Run(Closing):
         more = f"{source.name}: {so_far} of {source.total} {done}"
         share, eta = progress.share(source), progress.eta(source)
         self.log.info(progress_line(progress.batches, most, share, eta, more), quiet=True)
+        heap.give_back()  # a stage's rows are of other sizes than those of the one before

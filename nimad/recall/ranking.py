@@ -84,6 +84,8 @@ class Recall:
         self._scopes = Scopes(records, self._columns, weights)
         self._serving: tuple[BlockIndex, Embedder] | None = None
         self._unacknowledged = (0, 0)
+        self._fresh: tuple[object, ...] | None = None
+        """What the columns were last found to be up to date at."""
         self._lock = ReadWriteLock()
         """Shared by queries, which change nothing; held alone to follow the records."""
 
@@ -282,8 +284,15 @@ class Recall:
     def _stale(self) -> bool:
         if self._parts() != self._serving:
             return True
-        head, seen, (after, last) = self._records.head(), self._columns.seen, self._unacknowledged
-        return head != seen and not (after <= seen and head <= last)
+        seen, (after, last) = self._columns.seen, self._unacknowledged
+        state = self._records.commits, seen, after, last  # before the head is read
+        if state == self._fresh:
+            return False
+        head = self._records.head()
+        if head != seen and not (after <= seen and head <= last):
+            return True
+        self._fresh = state
+        return False
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[BlockIndex, Embedder]]:

@@ -117,12 +117,12 @@ class _Scored:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A question as the index takes it; `far`: the search for what lies opposite, which has begun
-    where one is needed."""
+    """A question as the index takes it; `begun`: the search for the nearest and the furthest, where
+    one is needed."""
 
     vector: Floats
     query: Query
-    far: Part | None
+    begun: Part | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +302,8 @@ class Scoring:
         context.watch.lap("embed")
         if asked is None:
             return None
-        return _Asked(vector, asked, self._semantic.begin_far(context.blocks, asked, context.scope))
+        begun = self._semantic.begin(context.blocks, asked, context.scope, context.k)
+        return _Asked(vector, asked, begun)
 
     def _score_meaning(
         self,
@@ -334,7 +335,7 @@ class Scoring:
             late=late_cosines(self._records, context.embedder, asked.vector),
             extra=extra,
             wanted=context.k,
-            far=asked.far,
+            begun=asked.begun,
         )
         return self._semantic.score(context.blocks, about, context.watch)
 

@@ -92,7 +92,7 @@ class SemanticQuery:
         extra: what rows of a large store are worth besides their words, when the best by both are
             picked to be compared; a row without words is not picked for it.
         wanted: how many memories are asked for.
-        far: what `SemanticScorer.begin_far` gave.
+        begun: what `SemanticScorer.begin` gave.
     """
 
     query: Query
@@ -103,7 +103,7 @@ class SemanticQuery:
     late: Callable[[Rows], Floats] | None = None
     extra: SemanticBonus | None = None
     wanted: int = 10
-    far: Part | None = None
+    begun: Part | None = None
 
 
 def late_cosines(
@@ -144,14 +144,22 @@ class SemanticScorer:
         most = self._weights.exact_rows
         return self._columns.count > most and scope.count > most // 4
 
-    def begin_far(self, blocks: BlockIndex, asked: Query, scope: Scope) -> Part | None:
-        """Begin to search for the furthest, beside what else the query does; None where all rows
-        are scored.  They are for the low end only, but scoring them as well does no harm."""
+    def begin(self, blocks: BlockIndex, asked: Query, scope: Scope, wanted: int) -> Part | None:
+        """Begin to search for the nearest, as where words find candidates, too, and the furthest,
+        beside what else the query does; None where all rows are scored.  The furthest are for the
+        low end only, but scoring them as well does no harm."""
         if not self._is_picked(scope):
             return None
-        opposite, most = Query(-asked.values, asked.norm), self._weights.furthest
-        search = blocks.begin_search(opposite, most, scope.ids, FAR_EFFORT)
-        return self.helper.begin(search.work, search.result)
+        few, most = max(self._weights.nearest, 2 * wanted), self._weights.furthest
+        opposite = Query(-asked.values, asked.norm)
+        searches = [
+            blocks.begin_search(asked, few, scope.ids, NEAR_EFFORT),
+            blocks.begin_search(opposite, most, scope.ids, FAR_EFFORT),
+        ]
+        return self.helper.begin(
+            lambda: [search.work() for search in searches],
+            lambda made: [s.result(one)[0] for s, one in zip(searches, made, strict=True)],
+        )
 
     def score(self, blocks: BlockIndex, about: SemanticQuery, watch: Stopwatch) -> SemanticScores:
         """Score every row in the scope; of a large store the nearest, and the best by words."""
@@ -217,13 +225,13 @@ class SemanticScorer:
         if not self._is_picked(scope):
             return scope.rows
         most, few = (max(n, 2 * about.wanted) for n in (about.words.most, weights.nearest))
-        few, effort = (few, NEAR_EFFORT) if len(about.words.rows) else (most, 1.0)
-        search = blocks.begin_search(about.query, few, scope.ids, effort)
+        effort = NEAR_EFFORT if len(about.words.rows) else 1.0
+        begun = about.begun or self.begin(blocks, about.query, scope, about.wanted)
+        assert begun is not None, "only some rows are scored"
         extra = None
         if about.extra is not None:
             work = partial(about.extra.leaders, most)
             extra = self.helper.begin(work) if columns.count >= BESIDE else Part(work)
-        begun = self.helper.begin(search.work, search.result)
         sets = [about.words.leaders(most)[0]]
         if extra is not None:
             sets += extra.result()
@@ -235,13 +243,13 @@ class SemanticScorer:
             more = self._most_promising(others, about, most)
             best = np.concatenate([best, more])
         watch.lap("words")
-        near, _ = begun.result()
+        near, far = begun.result()
+        if effort == 1.0:  # no word was met
+            few = most
+            near, _ = blocks.search(about.query, few, scope.ids)
         while len(near) == few and not self._say(columns.rows_of(np.sort(near)), about.wanted):
             few *= 8
             near, _ = blocks.search(about.query, few, scope.ids, effort=effort)
-        opposite = about.far or self.begin_far(blocks, about.query, scope)
-        assert opposite is not None, "only some rows are scored"
-        far, _ = opposite.result()
         watch.lap("blocks")
         found = columns.rows_of(np.sort(np.concatenate([near, far])))
         return distinct(np.concatenate([found[scope.mask[found]], best, about.same]))

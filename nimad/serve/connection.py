@@ -88,6 +88,8 @@ class Connection:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing = asyncio.Lock()
         self._waiter: asyncio.Future[None] | None = None
+        self._reads = self._listens = False
+        """Whether it waits for bytes, and whether the loop tells it of them."""
         self._stopping = False
         self._gone = False
         self._frame_end = math.inf
@@ -166,16 +168,21 @@ class Connection:
             self._frame_end = math.inf
         elif self._frame_end == math.inf:
             self._frame_end = self._loop.time() + FRAME_SECONDS
-        self._loop.add_reader(self._sock, self.wake)
+        if not self._listens:
+            self._loop.add_reader(self._sock, self._on_bytes)
+        self._reads = self._listens = True
         try:
-            async with asyncio.timeout_at(self._frame_end if begun else None):
+            if begun:
+                async with asyncio.timeout_at(self._frame_end):
+                    await self._wait()
+            else:
                 await self._wait()
         except TimeoutError:
             detail = f"a line did not end within {FRAME_SECONDS:g} seconds"
             await self._refuse(ParseError(detail=detail))
             return False
         finally:
-            self._loop.remove_reader(self._sock)
+            self._reads = False
         if self._stopping:
             return False
         try:
@@ -186,6 +193,16 @@ class Connection:
         if not data and self._decoder.partial:
             await self._refuse(ParseError(detail="the connection ended in the middle of a line"))
         return bool(data)
+
+    def _on_bytes(self) -> None:
+        """There is something to read.  The loop is asked not to tell while nobody reads: it would
+        tell all the time.  Mostly a client sends nothing before it has its reply, and what is
+        asked for once stays."""
+        if self._reads:
+            self.wake()
+        else:
+            self._loop.remove_reader(self._sock)
+            self._listens = False
 
     async def _wait(self) -> None:
         """Sleep until `wake`."""

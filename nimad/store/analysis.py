@@ -47,6 +47,11 @@ class Analysis:
         """Close the stemmer."""
         self._stemmer.close()
 
+    def rest(self) -> None:
+        """Forget the stems of tokens: they are asked for again as they are met."""
+        with self._lock:
+            self._stems.clear()
+
     def _cut(self, word: str) -> tuple[str, ...]:
         found = [asked_for(token) for token in tokens(word) or signs(word)]
         return tuple(

@@ -38,6 +38,7 @@ class Commits:
     Attributes:
         writer: the connection that writes; for who holds the lock (`exclusive`).
         trouble: what the disk refused last, until it takes a transaction again.
+        ended: how many transactions were, committed or not: while it stays, nothing has changed.
     """
 
     def __init__(
@@ -52,11 +53,13 @@ class Commits:
         self._path, self._secure, self._on_trouble = path, secure, on_trouble
         self._begun = begun
         self.trouble: DiskFailed | DiskFull | None = None
+        self.ended = 0
         self._lock = WriterLock()
         self._group: _Group | None = None
 
     def use(self, writer: sqlite3.Connection) -> None:
         """From now on this connection writes."""
+        self.ended += 1
         self.writer, self._names = writer, rows.Names(writer)
 
     @property
@@ -162,6 +165,7 @@ class Commits:
 
     def _end(self, error: BaseException | None) -> None:
         """The pending transaction is committed, or (an error) is not: tell all who have a part."""
+        self.ended += 1
         if error is not None:
             self._undo(error)
         group, self._group = self._group, None

@@ -455,6 +455,11 @@ class Records:
 
     # --- the change log ----------------------------------------------------------------------
 
+    @property
+    def commits(self) -> int:
+        """Changes with each transaction of this process, before it is acknowledged."""
+        return self._commits.ended
+
     def head(self) -> int:
         """The number of the last change; 0 when nothing ever changed."""
         return int(self.value(f"SELECT {schema.last_number('changes')}"))

@@ -236,6 +236,7 @@ class TermIndex:
         """Give back what was read of the files."""
         with self._lock:
             self._forget()
+        self._analysis.rest()
         for segment in self._sealed:
             segment.give_back()
 

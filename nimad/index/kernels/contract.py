@@ -33,6 +33,7 @@ BINS = FARTHEST_CODE // 8 + 1  # values of distance // 8 that sort posting lists
 FARTHEST = 1 << 20  # above any <x, q> / |x|
 STEPS = 4096  # bins that sort what rows share
 SAMPLED = 16  # rows for one of a sample
+TABLED = 256  # lengths of texts, of one byte, whose part of BM25 is computed once
 MOST_COUNTED = (1 << 16) - 1  # times that a term stands in a memory, as far as it is told
 TEXT_DIMS = 256  # dimensions of the sums of texts, see `nimad.embed.vocabulary`
 TEXT_WORD = 100  # letters of the longest word that is cut into tokens
@@ -347,7 +348,7 @@ class Kernels(TextSums, Protocol):
 
         Args:
             holders: the rows that hold each term, ascending.  values: of each term.
-            rows: int64[m], ascending.
+            rows: int64[m], ascending, each once.
         """
 
     def seek(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nimad.index.kernels.contract import MOST_COUNTED, SAMPLED, STEPS
+from nimad.index.kernels.contract import MOST_COUNTED, SAMPLED, STEPS, TABLED
 from nimad.index.kernels.intrinsics import (
     F32,
     I32,
@@ -24,7 +24,11 @@ from nimad.index.kernels.intrinsics import (
     inline,
     pointer,
     popcount,
+    prefetch,
 )
+
+_AHEAD = 8
+"""Distance at which the neighbours of a row are asked for [rows]."""
 
 
 @inline
@@ -105,38 +109,81 @@ def weigh(
     width: int,
     rarities: F32,
     weights: F32,
+    sizes: F32,
     fresh: U32,
 ) -> int:
     """Kernels.weigh; how many rows had nothing before, left in `fresh`, which has one place more
     than there are postings.
 
     `terms: int64[term_count, 3]` are the addresses of rows and counts of each term, and how many;
-    `rows` and `counts` only tell their types.
+    `rows` and `counts` only tell their types; `sizes` is room for float32[TABLED].
     """
     above, k1, fixed, share, average = weights[0], weights[1], weights[2], weights[3], weights[4]
+    tabled = width == 1
+    for words in range(TABLED if tabled else 0):  # few lengths are different
+        sizes[words] = k1 * (fixed + share * np.float32(words) / average)
     found = 0
     for term in range(term_count):
         rarity = rarities[term]
         held_by, often = pointer(terms[3 * term], rows), pointer(terms[3 * term + 1], counts)
         for place in range(terms[3 * term + 2]):
             row, held = np.int64(held_by[place]), np.float32(often[place])
-            words = np.float32(_width_of(first, edge, more, width, row))
-            size = k1 * (fixed + share * words / average)
+            if tabled:
+                size = sizes[first[row] if row < edge else more[row - edge]]
+            else:
+                words = np.float32(_width_of(first, edge, more, width, row))
+                size = k1 * (fixed + share * words / average)
             fresh[found] = held_by[place]  # without a branch: none could be foretold
             found += int(own[row] == np.float32(0))
             own[row] += rarity * held * above / (held + size)
     return found
 
 
+@inline
+def _cover_marked(
+    held: U32, end: int, value: np.float32, marks: U64, before: U32, width: int, out: F32
+) -> None:
+    """Add what a term is worth to those of the marked rows that hold it."""
+    for place in range(end):
+        row = np.int64(held[place])
+        word, bit = row >> 6, np.uint64(row & 63)
+        if word < width and (marks[word] >> bit) & np.uint64(1):
+            lower = marks[word] & ((np.uint64(1) << bit) - np.uint64(1))
+            out[np.int64(before[word]) + np.int64(popcount(lower))] += value
+
+
 def cover(
-    terms: I64, term_count: int, like: U32, values: F32, rows: I64, count: int, out: F32
+    terms: I64,
+    term_count: int,
+    like: U32,
+    values: F32,
+    rows: I64,
+    count: int,
+    marks: U64,
+    before: U32,
+    width: int,
+    out: F32,
 ) -> None:
     """Kernels.cover; `terms: int64[term_count, 2]` are the address of each term's rows, and how
-    many; `like` only tells their type."""
+    many; `like` only tells their type.
+
+    With a `width`, `marks: uint64[width]`, zeros, has a bit for every row, and `before:
+    uint32[width]` is room: then all postings are looked at, which no branch has to foretell.  With
+    0 each row is searched for.
+    """
     for place in range(count):
         out[place] = np.float32(0)
+        if 0 <= rows[place] >> 6 < width:
+            marks[rows[place] >> 6] |= np.uint64(1) << np.uint64(rows[place] & 63)
+    total = np.uint64(0)
+    for word in range(width):
+        before[word] = np.uint32(total)
+        total += popcount(marks[word])
     for term in range(term_count):
         held, end, value = pointer(terms[2 * term], like), terms[2 * term + 1], values[term]
+        if width > 0:
+            _cover_marked(held, end, value, marks, before, width, out)
+            continue
         low = np.int64(0)
         for place in range(count):
             row = rows[place]
@@ -272,6 +319,15 @@ def _mark(marks: U64, row: int) -> None:
 
 
 @inline
+def _fetch(first: I32, edge: int, more: I32, row: int) -> None:
+    """Ask for the neighbour of a row."""
+    if row < edge:
+        prefetch(first, row)
+    else:
+        prefetch(more, row - edge)
+
+
+@inline
 def _mark_chain(first: I32, edge: int, more: I32, row: int, end: int, marks: U64) -> None:
     """Mark the two rows that follow one in a chain."""
     beside = _chain(first, edge, more, row, end)
@@ -280,6 +336,46 @@ def _mark_chain(first: I32, edge: int, more: I32, row: int, end: int, marks: U64
         beside = _chain(first, edge, more, beside, end)
         if beside >= 0:
             _mark(marks, beside)
+
+
+@inline
+def _mark_near(
+    rows: I64, count: int, chains: tuple[I32, I32, int, I32, I32, int], marks: U64
+) -> None:
+    """Mark some rows and the two on each side of them."""
+    before, after, edge, more_before, more_after, end = chains
+    for place in range(count):
+        if place + _AHEAD < count:
+            _fetch(before, edge, more_before, rows[place + _AHEAD])
+            _fetch(after, edge, more_after, rows[place + _AHEAD])
+        row = rows[place]
+        _mark(marks, row)
+        _mark_chain(before, edge, more_before, row, end, marks)
+        _mark_chain(after, edge, more_after, row, end, marks)
+
+
+@inline
+def _keep_highest(found: I64, shared: F32, size: int, k: int, tallies: I64) -> int:
+    """Leave the rows that share most, and those that may be equal to the last of `k`; how many."""
+    if size <= k:
+        return size
+    top = np.float32(0)
+    for place in range(size):
+        top = max(top, shared[place])
+    scale = np.float32(STEPS - 1) / top
+    for step in range(STEPS):
+        tallies[step] = 0
+    for place in range(size):
+        tallies[_step(shared[place], scale)] += 1
+    least, left = np.int64(STEPS), k
+    while least > 0 and left > 0:
+        least -= 1
+        left -= tallies[least]
+    kept = 0
+    for place in range(size):
+        found[kept], shared[kept] = found[place], shared[place]
+        kept += int(_step(shared[kept], scale) >= least)
+    return kept
 
 
 def leaders(
@@ -296,16 +392,18 @@ def leaders(
     mask: U8,
     masked: int,
     wide: int,
+    k: int,
     tallies: I64,
     marks: U64,
     found: I64,
     shared: F32,
 ) -> int:
-    """What Kernels.leaders picks from, in `found` and `shared`, ascending; how many, or -1 where a
-    row does not exist.
+    """What Kernels.leaders picks from, in `found` and `shared`, ascending; how many, `k` and a few
+    at most, or -1 where a row does not exist.
 
     `mask` is looked at when `masked` is not 0.  `tallies` is room for int64[STEPS], `marks` for a
-    bit a row, zeros; `found` and `shared` for min(5 * count, end) + 1.
+    bit a row, zeros; `found` and `shared` for one more than `count`, and than min(5 * count,
+    end).
     """
     chains = before, after, edge, more_before, more_after, end
     least, scale = np.int64(0), np.float32(0)
@@ -327,13 +425,11 @@ def leaders(
         while least > 0 and left >= 0:
             least -= 1
             left -= tallies[least]
-    for place in range(count):
-        row = np.int64(rows[place])
-        if _step(own[row], scale) >= least:
-            _mark(marks, row)
-            _mark_chain(before, edge, more_before, row, end, marks)
-            _mark_chain(after, edge, more_after, row, end, marks)
-    size = 0
+    kept = size = 0
+    for place in range(count):  # without a branch
+        found[kept] = np.int64(rows[place])
+        kept += int(_step(own[found[kept]], scale) >= least)
+    _mark_near(found, kept, chains, marks)
     for word in range((end + 63) >> 6):
         left = marks[word]
         while left != np.uint64(0):
@@ -341,4 +437,4 @@ def leaders(
             left &= left - np.uint64(1)
             found[size], shared[size] = row, _share(own, row, chains, weights)
             size += int(shared[size] > 0 and (masked == 0 or mask[row] != 0))
-    return size
+    return _keep_highest(found, shared, size, k, tallies)
