@@ -25,6 +25,7 @@ from nimad.model import Filter
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.samples import english, german, japanese, talk
 from tests.samples.languages import LANGUAGES, parts
+from tests.samples.phrases import PHRASES, phrases
 
 ANSWERED = ("own", "merged")
 """Groups whose questions have an answer."""
@@ -100,9 +101,11 @@ def shrunk(given: LabelledSet) -> LabelledSet:
 
 
 def notes_in_many_languages() -> Iterator[tuple[LabelledSet, list[tuple[int, str]]]]:
-    """Ten notes in each of many languages, and questions that they do not answer."""
-    for language in LANGUAGES:
-        notes, asked, strange = parts(language)
+    """Ten notes in each of many languages, asked by questions and by phrases, and such that they do
+    not answer."""
+    samples = [(name, parts(name)) for name in LANGUAGES]
+    samples += [(f"{name} phrases", phrases(name)) for name in PHRASES]
+    for language, (notes, asked, strange) in samples:
         keys = [f"{language}/{n}" for n in range(len(notes))]
         questions = [
             Question(text, frozenset([key]), "") for text, key in zip(asked, keys, strict=True)
@@ -147,6 +150,14 @@ def talk_samples() -> Iterator[tuple[LabelledSet, list[tuple[int, str]]]]:
     ]
     store = Store("laps", keys, fields, questions)
     yield LabelledSet(f"{NOTES}: laps", "part of nimad", [store]), []
+    fields = [{"text": talk.VISIT, "timestamp": NOON - n * 20 * 86_400_000} for n in range(6)]
+    questions = [
+        Question(text, frozenset([str(n)]), "", NOON)
+        for n, texts in enumerate(talk.VISITS_ASKED)
+        for text in texts
+    ]
+    store = Store("visits", keys[:6], fields, questions)
+    yield LabelledSet(f"{NOTES}: visits", "part of nimad", [store]), []
 
 
 def gather_all(

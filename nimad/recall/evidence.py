@@ -8,9 +8,9 @@ answer is shown.  No signal asks which data or which language this is; what stan
 is how much of the question the vocabulary of the embedder spells.
 
 The weights (`nimad.recall.evidence_weights`) are fitted on labelled sets of many kinds by
-`packaging/fit_evidence.py`, so that of each kind at most one answerable question in a hundred stays
-without an answer (two of commands, three in Russian, Chinese and the like, ten where notes are
-asked in another language), and as few others as then possible get one.
+`packaging/fit_evidence.py`, so that of each kind about one answerable question in a hundred stays
+without an answer (two of commands and in Russian and the like, eight where notes are asked in
+another language or by keywords), and as few others as then possible get one.
 docs/recall.md has the curves.  `strictness` moves the threshold along them.
 
 The modes words and meaning rank by one side alone, but look at the other before they refuse, where
@@ -247,14 +247,15 @@ def measure(
         covered, held, of_words = _of_words(asked, sides, scope.count)
         signals |= of_words | _of_known(asked, found, words)
         wanted = [one for one in found if not asked.met.issuperset(one.terms)]
-        signals["held"] = 1 - _missed(wanted, held)
+        signals["held"] = 1 - _missed(wanted, held, words)
         if near is not None:
             together = np.fmax(covered.share + (near.mixed - usual) / span, NEVER)
             best = int(together.argmax()) if len(together) else -1
             row = int(near.rows[best]) if best >= 0 else -1
             if row != covered.best:
-                held = _held_by(row, {t for word in wanted for t in word.terms}, words.holders)
-            signals["missed"] = _missed(wanted, held)
+                terms = {term for word in wanted for term in word.terms}
+                held = _held_by(row, terms, words.holders) | _held_by(row, words.alike, words.alike)
+            signals["missed"] = _missed(wanted, held, words)
             nearest = int(np.fmax(near.mixed, NEVER).argmax()) if best >= 0 else -1
             signals["agreed"] = float(covered.share[nearest]) if best >= 0 else 0.0
             most = float(together[best]) if best >= 0 else float(NEVER)
@@ -318,14 +319,17 @@ def _held_by(row: int, terms: Iterable[str], holders: Mapping[str, Numbers]) -> 
     return held
 
 
-def _missed(wanted: Sequence[_Word], held: Set[str]) -> float:
-    """The share of words, by rarity, whose terms are not held."""
+def _missed(wanted: Sequence[_Word], held: Set[str], words: LexicalScores) -> float:
+    """The share of words, by rarity, whose terms are not held; of those held in another form, a
+    part."""
     missed = total = 0.0
     for _, terms, rarity in wanted:
         total += rarity
         for term in terms:
             if term not in held:
                 missed += rarity / len(terms)
+            elif term in words.alike:
+                missed += (1 - words.weights.alike) * rarity / len(terms)
     return missed / total if total else 0.0
 
 
@@ -346,6 +350,10 @@ def _of_words(
         rarity = {term: value for term, value in rarity.items() if term not in asked.dated}
         holders[DATE] = np.flatnonzero(sides.on_date).astype(np.uint32)
         rarity[DATE] = lexical.rarity_of(count + UNSEEN, len(holders[DATE]))
+    for term, rows in words.alike.items():  # a form counts a part of the word, which is missed
+        whole, missed = rarity[term], f"{DATE}{term}"
+        rarity[term] = words.weights.alike * whole
+        holders[term], holders[missed], rarity[missed] = rows, rows[:0], whole - rarity[term]
     counted = sorted(rarity.values())[-lexical.MEASURE if asked.around else 0 :]
     total = max(sum(counted), 1e-6)
     found = _cover({term: value / total for term, value in rarity.items()}, holders, sides)
@@ -378,9 +386,12 @@ def _of_known(asked: ParsedQuery, found: Sequence[_Word], words: LexicalScores) 
     for place, (text, terms, rarity) in enumerate(found):
         if place and text[:1].isupper():
             names.update(terms)
-        missing = answered = 0
+        missing = answered = 0.0
         for term in terms:
-            if term in unknown:
+            if term in words.alike:
+                missing += 0.5
+                answered += 0.5
+            elif term in unknown:
                 missing += 1
             elif term not in met or len(words.holders[term]):
                 answered += 1

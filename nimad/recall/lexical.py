@@ -61,6 +61,8 @@ class LexicalScores:
             of how much of a question is met.
         unknown: the terms that no row holds.
         holders: for each term that was asked the rows in the scope that hold it, ascending.
+        alike: for terms that no row holds, the rows that hold another form; of compounds, the last
+            part.
         literal: float32[n], how rare the rarest literal is that a row holds, in [0, 1], where 1 is
             what stands in one memory; None where none is held.
     """
@@ -73,6 +75,7 @@ class LexicalScores:
     best: float
     unknown: frozenset[str]
     holders: dict[str, Numbers]
+    alike: dict[str, Numbers] = field(default_factory=dict)
     literal: Floats | None = None
     _kept: dict[int, tuple[Rows, Floats]] = field(default_factory=dict)
 
@@ -179,7 +182,7 @@ def score_words(
     unknown = frozenset(sums.unknown)
     return LexicalScores(
         *(columns, scope, weights, sums.own, sums.rows()),
-        *(measure, unknown, sums.holders, sums.literal),
+        *(measure, unknown, sums.holders, sums.alike, sums.literal),
     )
 
 
@@ -190,7 +193,7 @@ class _Sums:
     Attributes:
         own: float32[n].
         best: what each term could add.
-        unknown, holders, literal: see `LexicalScores`.
+        unknown, holders, alike, literal: see `LexicalScores`.
         told: (rows, counts) and rarity of each term that is held; those of the words that a date
             stands for are in `told_dated`.
         dated: float32[n], of these; None without any.
@@ -205,6 +208,7 @@ class _Sums:
     best: list[float] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
     holders: dict[str, Numbers] = field(default_factory=dict)
+    alike: dict[str, Numbers] = field(default_factory=dict)
     told: list[tuple[tuple[Numbers, Counts], float]] = field(default_factory=list)
     told_dated: list[tuple[tuple[Numbers, Counts], float]] = field(default_factory=list)
     dated: Floats | None = None
@@ -232,6 +236,7 @@ class _Sums:
                     for alike in self._alike(term, compound=question.german):
                         share = self.weights.alike * self._rarity(len(alike[0]))
                         self.told.append((alike, share * question.factors.get(term, 1.0)))
+                        self.alike.setdefault(term, alike[0])
         elif term in question.dated:
             self.told_dated.append(((rows, counts), rarity))
         else:

@@ -125,4 +125,5 @@ PHRASES: dict[str, str] = {
 def phrases(language: str) -> tuple[list[str], list[str], list[str]]:
     """The notes, ten phrases that ask for them, and five that no note answers."""
     found = PHRASES[language].strip().replace("\n", "|").split("|")
-    return parts(language)[0], *([t.strip() for t in part] for part in (found[:10], found[10:]))
+    found = [text.strip() for text in found]
+    return parts(language)[0], found[:10], found[10:]

@@ -33,3 +33,13 @@ DAYS_ASKED = [
     ("What happened last week?", set(range(2, 9))),
 ]
 """With the laps that answer them on Tuesday 5 March 2024."""
+VISIT = "Coffee with the neighbours."
+VISITS_ASKED = [
+    ("What happened on 5 March 2024?", "Was war am 5. März 2024?"),
+    ("What happened on 14 February 2024?", "2024-02-14"),
+    ("What happened on 25 January 2024?", "Was geschah am 25.1.2024?"),
+    ("What was on 5 January 2024?", "coffee 2024-01-05"),
+    ("Where was I on 16 December 2023?", "¿Qué pasó el 16 de diciembre de 2023?"),
+    ("What did we do on November 26, 2023?", "neighbours on 26 November 2023"),
+]
+"""By the days of six visits, the first one on Tuesday 5 March 2024, the others 20 days before."""

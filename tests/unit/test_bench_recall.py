@@ -127,7 +127,7 @@ def test_evidence_is_gathered_and_fitted(data: Path) -> None:
     assert {one.group for one in asked} == {"own", "merged", "wrong", "foreign"}
     table = fit_evidence.Table(asked, fit_evidence.SIDES["WORDS"])
     assert not {"together", "gap", "missed"} & set(table.names)
-    fitted = fit_evidence.fit(table, np.ones(len(table.x), np.bool_), steps=40)
+    fitted = fit_evidence.fit(table, np.ones(len(table.x), np.bool_))
     found = [Model(table.weights(fitted)).evidence(one.signals) for one in asked]
     assert found == pytest.approx(fitted.score(table.x).tolist(), abs=0.05)
     unseen = fit_evidence.unseen_table([talks], [notes, talks])

@@ -82,6 +82,20 @@ def test_one_unknown_name_beside_known_words_hardly_counts(store: MemoryStore) -
     assert strange.signals["strangers"] == 1 and strange.unknown_name
 
 
+def test_another_form_of_a_word_counts_half(tmp_path: Path) -> None:
+    """No memory holds "Nominierung" or "Fischmarkt", but one the plural and the last part."""
+    with closing(MemoryStore.open(tmp_path / "state", CONFIG)) as opened:
+        opened.remember_many([Memory(text, timestamp=1) for text in NOTES])
+        text = "Was war auf dem Fischmarkt bei der Nominierung?"
+        before = weigh(opened, text).signals
+        opened.remember(Memory("Edison erhielt Nominierungen auf jedem Markt.", timestamp=1))
+        after = weigh(opened, text).signals
+    assert (before["coverage"], before["common"], before["missed"]) == (0, 0, 1)
+    assert after["coverage"] == after["common"] == pytest.approx(0.5)
+    assert after["missed"] == after["held"] == pytest.approx(0.5)
+    assert before["unknown"] == 1 and after["unknown"] == 0
+
+
 def test_strictness_moves_the_threshold(store: MemoryStore) -> None:
     bars = [evidence.threshold(value / 10) for value in range(11)]
     assert bars == sorted(bars) and bars[5] == 0
