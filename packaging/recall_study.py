@@ -150,8 +150,9 @@ The weights were fitted on these sets, on parts of them, on XQuAD in further lan
 languages, and on samples that are part of nimad. What weights do to data of another kind is told by
 fitting them on all families of sets but one, and asking that one; what they do to other data of the
 same kind by sets of articles that were not fitted on.
-`xquad-*-keywords` are asked by two to four words of each question, as people type them. A third of
-their silences are right, for the answer would not be among the first ten. Until such sets (in six
+`xquad-*-keywords` are asked by two to four words of each question, as people type them. Of the
+fit before this one, a third of their silences were right: the answer was not among the first ten.
+Until such sets (in six
 languages, at most .08 silent) were fitted on as well, keywords stayed silent on 4.3 (English) to
 9.7 % (Spanish), and whole questions of unseen German articles on 2.3, not 1.3 %.
 
