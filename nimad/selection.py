@@ -91,7 +91,9 @@ def read(text: Any) -> Selection:
         found = _TERM.match(text, place)
         if found is None:
             raise ValueError('must be terms such as layer=contemplation, joined by "and"')
-        name, value, joint = found[1].lower(), found[2].strip("\"'"), found[3]
+        name, value, joint = found[1].lower(), found[2], found[3]
+        if value[0] in "\"'":
+            value = value[1:-1]
         if name in dict(terms) and name not in MANY:
             raise ValueError(f"must name {name} once")
         if name not in FIELDS:

@@ -96,7 +96,7 @@ class Fleet:
 
     def _check(self, namespace: str, directions: Sequence[str]) -> None:
         if self.directions.get(namespace) not in directions:
-            raise NotShared(namespace=namespace, direction=directions[1])
+            raise NotShared(namespace=repr(namespace), direction=directions[1])
 
     def cursors(self) -> list[tuple[str, str, str, int]]:
         """How far each stream was read: (namespace, writer, kind, number)."""

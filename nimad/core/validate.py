@@ -56,7 +56,7 @@ def _moment_problem(value: Any, field: Field) -> str | None:
 def _share_problem(value: Any, field: Field) -> str | None:
     if _is_number(value) and 0 <= value <= 1:
         return None
-    return f"must be a number from 0 to 1, not {str(value)[:60]}"
+    return f"must be a number from 0 to 1, not {str(value)[:60]!r}"
 
 
 def _count_problem(value: Any, field: Field) -> str | None:

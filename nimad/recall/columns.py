@@ -448,7 +448,9 @@ class Columns:
         found: list[NDArray[Any]] = [order[first:end] for first, end in spans if first < end]
         if count < self.count:
             found.append(np.flatnonzero(any_of(self.print[count:], prints)) + count)
-        return np.sort(np.concatenate([order[:0], *found]).astype(np.int64))
+        if not found:
+            return np.zeros(0, np.int64)
+        return np.sort(np.concatenate(found).astype(np.int64))
 
     def said(self, rows: Rows) -> list[tuple[int, int, int]]:
         """What each row says, who, and in which namespace: equal where text and speaker are, in the

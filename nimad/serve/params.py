@@ -130,10 +130,12 @@ def date(value: Any) -> Any:
     return text(100)(value) if isinstance(value, str) else times.read(value, UTC).at
 
 
-def span(verb: str, name: str, value: int | str, now: int, zone: tzinfo) -> when.Span:
+def span(verb: str, name: str, value: int | str | None, now: int, zone: tzinfo) -> when.Span:
     """What a checked `date` names; UsageError says which parameter is wrong."""
     if isinstance(value, int):
         return when.Span(value, value + 1)
+    if value is None:  # what 0 stands for where times are read
+        raise UsageError(detail=f"{verb}: {name} must be a date, not 0")
     try:
         return when.read(value, now, zone)
     except ValueError as error:

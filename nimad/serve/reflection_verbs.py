@@ -16,6 +16,7 @@ from nimad.embed.tokens import TokenCounter
 from nimad.errors import UsageError
 from nimad.limits import MAX_BUDGET
 from nimad.model import MAX_KEPT, MAX_NAME, ORIGINS, Memory, now_ms
+from nimad.namespaces import Namespaces
 from nimad.serve import params, wire
 from nimad.serve.oversize import cut_to_fit
 from nimad.serve.params import Param
@@ -25,6 +26,7 @@ from nimad.serve.verbs import Call, Verb
 from nimad.store import suggestions
 from nimad.store.bounded import get_within
 from nimad.store.goals import OPEN, STATES, Goal
+from nimad.text import common_form
 
 BUDGET = 600
 """Tokens of a narrative where no budget is given [tokens]."""
@@ -157,6 +159,15 @@ class ReflectionVerbs:
         lines = [line.as_json() for line in found]
         return {"lines": lines, "cosine": cosine, **self._took(began)}
 
+    def _narrowed(self, call: Call) -> Namespaces | None:
+        """What the peer is bound to, or of that only the namespaces of one name, however it is
+        spelled."""
+        if (name := call.params["namespace"]) is None:
+            return call.within
+        sql, within = "SELECT name FROM names WHERE folded = ?", call.within
+        found = [each for (each,) in self._store.records.rows(sql, (common_form(name),))]
+        return Namespaces(tuple(each for each in found if within is None or each in within))
+
     def step(self, call: Call) -> dict[str, Any]:
         """The memories that deserve attention now; which they were is kept, as ids."""
         from nimad.reflection.affects import Affects
@@ -166,7 +177,7 @@ class ReflectionVerbs:
         given = call.params
         mask = sum(Affects[name] for name in set(given["affect"]))
         with self._store.query_priority:
-            within = call.narrow(given["namespace"])
+            within = self._narrowed(call)
             won = attend(self._store, given["n"], mask, within, keep=not given["dry_run"])
         entries = [
             {**wire.memory_json(each.memory), "score": each.score, "parts": each.parts}
@@ -194,7 +205,7 @@ class ReflectionVerbs:
 
     def suggestions(self, call: Call) -> dict[str, Any]:
         """What dreams suggest, the nearest pairs first."""
-        within = call.narrow(call.params["namespace"])
+        within = self._narrowed(call)
         found = suggestions.waiting(self._store.records, call.params["k"], within)
         return {"results": self._pairs([each[:5] for each in found])}
 
@@ -256,7 +267,7 @@ class ReflectionVerbs:
         from nimad.reflection import goals
 
         state = call.params["state"]
-        within = call.narrow(call.params["namespace"])
+        within = self._narrowed(call)
         found = goals.listed(self._store, None if state == "all" else state, within)
         return {"results": [_goal_json(goal, memory) for goal, memory in found]}
 

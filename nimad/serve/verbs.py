@@ -33,13 +33,6 @@ class Call:
         """The namespace of a memory that names none."""
         return DEFAULT if self.within is None else self.within.home
 
-    def narrow(self, namespace: str | None) -> Namespaces | None:
-        """`within`, or of that only one namespace."""
-        if namespace is None:
-            return self.within
-        reached = self.within is None or namespace in self.within
-        return Namespaces((namespace,) if reached else ())
-
     def check_namespace(self, namespace: str) -> None:
         """Raise NamespaceDenied for a namespace that the peer may not write to."""
         if self.within is not None and namespace not in self.within:

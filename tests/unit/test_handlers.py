@@ -11,6 +11,7 @@ import random
 import re
 import string
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -556,3 +557,64 @@ def test_what_is_wrong_is_told_where_nothing_can_be_read(
     assert "memories" not in doctor["checked"]
     families = {each["name"]: each["samples"] for each in ask("metrics")["families"]}
     assert families["nimad_problems"] == [["", {}, 1]] and "nimad_memories" not in families
+
+
+SPELLED = ("Küche", "KÜCHE", "küche", "Ｋüche", " Küche ", unicodedata.normalize("NFD", "Küche"))
+ASKED: dict[str, dict[str, Any]] = {
+    "query": {"text": "kettle"},
+    "browse": {},
+    "timeline": {},
+    "export": {},
+    "complete": {"what": "kettle", "ask": "who"},
+    "narrative": {"since": "2020"},
+    "person": {"name": "Maya"},
+    "goal.list": {},
+    "dream.list": {},
+    "step": {"n": 3, "dry_run": True},
+}
+"""Verbs that ask of one namespace, whose name is compared in the common form."""
+
+
+def test_a_namespace_is_the_same_however_it_is_spelled(ask: Ask, served: dict[str, Verb]) -> None:
+    number = ask("remember", text="the kettle", who="Maya", namespace="Küche")["id"]
+    ask("goal.add", text="mend the kettle", namespace="Küche")
+    ask("dream", seconds=1)
+    as_they_are = {"import", "remember", "capture", "goal.add", "import.known"}  # names are told
+    narrowed = {
+        name
+        for name, verb in served.items()
+        if "namespace" in (verb.takes or {}) and not name.startswith(("documents.", "fleet."))
+    }
+    assert narrowed - as_they_are == ASKED.keys()
+    for verb, params in ASKED.items():
+        told = [ask(verb, **params, namespace=spelled) for spelled in SPELLED]
+        for each in told:
+            each.pop("took_ms", None)
+        assert all(each == told[0] for each in told), verb
+        found = json.dumps(told[0])
+        assert verb in ("dream.list", "timeline") or "kettle" in found or "Maya" in found
+    for spelled in SPELLED:
+        where = f'namespace="{spelled}" and layer=note'
+        assert number in ask("forget", where=where, dry_run=True)["forgotten"]
+
+
+def test_a_rule_may_quote_a_name_that_has_quotes(ask: Ask) -> None:
+    for name, told in (("the 'boss'", "\"the 'boss'\""), ('"Bo"', "'\"Bo\"'"), ("'", '"\'"')):
+        number = ask("remember", text="x", who=name)["id"]
+        assert ask("forget", where=f"who={told}", dry_run=True)["forgotten"] == [number]
+
+
+def test_a_memory_gets_no_date_that_is_none(ask: Ask) -> None:
+    number = ask("remember", text="x")["id"]
+    with pytest.raises(Refusal, match="must be a date"):
+        ask("redate", ids=[number], when=0)
+
+
+def test_a_refusal_shows_no_control_characters(ask: Ask) -> None:
+    for verb, params in (
+        ("remember", {"text": "x", "importance": "\x1b[2J"}),
+        ("fleet.changes", {"kind": "memories", "namespace": "\x1b[2J"}),
+    ):
+        with pytest.raises(Refusal) as refused:
+            ask(verb, **params)
+        assert "\x1b" not in str(refused.value)

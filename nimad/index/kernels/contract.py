@@ -348,7 +348,7 @@ class Kernels(TextSums, Protocol):
 
         Args:
             holders: the rows that hold each term, ascending.  values: of each term.
-            rows: int64[m], ascending.
+            rows: int64[m], ascending, each once.
         """
 
     def seek(

@@ -139,15 +139,51 @@ def weigh(
     return found
 
 
+@inline
+def _cover_marked(
+    held: U32, end: int, value: np.float32, marks: U64, before: U32, width: int, out: F32
+) -> None:
+    """Add what a term is worth to those of the marked rows that hold it."""
+    for place in range(end):
+        row = np.int64(held[place])
+        word, bit = row >> 6, np.uint64(row & 63)
+        if word < width and (marks[word] >> bit) & np.uint64(1):
+            lower = marks[word] & ((np.uint64(1) << bit) - np.uint64(1))
+            out[np.int64(before[word]) + np.int64(popcount(lower))] += value
+
+
 def cover(
-    terms: I64, term_count: int, like: U32, values: F32, rows: I64, count: int, out: F32
+    terms: I64,
+    term_count: int,
+    like: U32,
+    values: F32,
+    rows: I64,
+    count: int,
+    marks: U64,
+    before: U32,
+    width: int,
+    out: F32,
 ) -> None:
     """Kernels.cover; `terms: int64[term_count, 2]` are the address of each term's rows, and how
-    many; `like` only tells their type."""
+    many; `like` only tells their type.
+
+    With a `width`, `marks: uint64[width]`, zeros, has a bit for every row, and `before:
+    uint32[width]` is room: then all postings are looked at, which no branch has to foretell.  With
+    0 each row is searched for.
+    """
     for place in range(count):
         out[place] = np.float32(0)
+        if 0 <= rows[place] >> 6 < width:
+            marks[rows[place] >> 6] |= np.uint64(1) << np.uint64(rows[place] & 63)
+    total = np.uint64(0)
+    for word in range(width):
+        before[word] = np.uint32(total)
+        total += popcount(marks[word])
     for term in range(term_count):
         held, end, value = pointer(terms[2 * term], like), terms[2 * term + 1], values[term]
+        if width > 0:
+            _cover_marked(held, end, value, marks, before, width, out)
+            continue
         low = np.int64(0)
         for place in range(count):
             row = rows[place]
