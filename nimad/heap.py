@@ -14,8 +14,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 _PR_SET_THP_DISABLE = 41  # <linux/prctl.h>
 
-ARENAS = 2
-"""Arenas of the allocator; our threads rarely allocate at the same time."""
+ARENAS = 1
+"""Arenas of the allocator: our threads rarely allocate at the same time, and in each lie holes."""
 MAPPED_FROM = 1 << 20
 """Blocks from this size on are mapped, and go when they are freed [bytes].  A fixed size also ends
 glibc's habit of raising it: after an import of 10,000 memories and 200 queries the process held

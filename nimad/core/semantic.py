@@ -8,7 +8,7 @@ What a start puts right:
 
 | a crash left | what is done |
 |---|---|
-| vectors that only RAM held | encoded again before anything is served: 2 * LATE_ROWS at most |
+| vectors that only RAM held | encoded again before anything is served: 2 * BULK_ROWS at most |
 | a segment file that no row names | removed: its rows are still in `hot` or behind a cursor |
 | an index half made anew | goes on when the same embedder is still wanted, else removed |
 | a listed segment, damaged or missing | set aside; its memories are encoded again when idle |
@@ -31,6 +31,7 @@ from nimad.core import segments
 from nimad.core.health import Health
 from nimad.core.projection import Problem, Projection
 from nimad.core.reencoding import Reencoding
+from nimad.core.unwritten import BULK, UnwrittenVectors
 from nimad.disk.durable import remove_strays, set_aside, size_of
 from nimad.embed.absent import AbsentEmbedder
 from nimad.embed.base import Embedder, signature
@@ -48,13 +49,11 @@ log = logging.getLogger(__name__)
 
 REPAIR_ROWS = 1000
 """Memories without a vector that are encoded in one step [rows]."""
-LATE_ROWS = 256
-"""Vectors of a quick embedder that are not in the records: from so many on they are written
-together, or a little later when others write at the same time.  A start encodes their texts again,
-which takes 10 ms [rows]."""
-BULK = 64
-"""Memories that are stored together from which on queries are spared: they wait no longer than it
-takes to read and embed so many, 2 ms [memories]."""
+BULK_ROWS = 4096
+"""Vectors in memory from which on a bulk is sealed, before its client is told: 1 MB.  Of a quick
+embedder the records never hold those that came in bulk, and a start encodes them again [rows]."""
+WAITING_BYTES = 16 << 20
+"""Size of the vectors in memory from which on a bulk waits for other maintenance to end [bytes]."""
 FIX = "nimactl rebuild blocks"
 LIVING = "FROM tombstones AS t WHERE EXISTS (SELECT 1 FROM memories WHERE id = t.id)"
 """Tombstones of memories: damage, for the memory needs a vector."""
@@ -87,8 +86,7 @@ class SemanticIndex(Projection):
         self._records, self._health, self._lock = records, health, lock
         self._damaged: list[Damage] = []
         self.unencoded_ids: list[int] = []
-        self._late: dict[int, bytes] = {}
-        """Rows of `hot` that are not written yet: id → float16 vector."""
+        self._unwritten = UnwrittenVectors()
         self.uncertain = False
         """Whether a transaction may have raised and yet been committed, because the disk failed."""
         self.reencoding: Reencoding | None = None
@@ -181,7 +179,7 @@ class SemanticIndex(Projection):
         if self._records.meta("embedder") != signature(embedder):
             return
         missing = self.missing_vectors(every, mend=True)
-        if missing and embedder.quick and len(missing) < 2 * LATE_ROWS:
+        if missing and embedder.quick and len(missing) <= 2 * BULK_ROWS:
             with contextlib.suppress(Degraded):
                 self.add(*segments.encode_memories(self._records, embedder, missing))
                 missing = []
@@ -245,7 +243,8 @@ class SemanticIndex(Projection):
         self.serving = (index, embedder)
         self.reencoding = None
         self.due = signature(embedder) != signature(self.wanted_embedder)
-        self.unencoded_ids, self._damaged, self._late = [], [], {}
+        self.unencoded_ids, self._damaged = [], []
+        self._unwritten = UnwrittenVectors()
         self._health.restore(self.name)
 
     # --- writing --------------------------------------------------------------------------------
@@ -269,16 +268,7 @@ class SemanticIndex(Projection):
     def write(self, tx: Transaction, ids: Sequence[int], rows: Rows) -> set[int]:
         """Keep the vectors of memories in their transaction, or only in RAM, where they can be had
         again from the texts: the ids of those that are written now, to be given to `add`."""
-        late: dict[int, bytes] = {}
-        if self.embedder.quick:
-            if not tx.joins:  # the part before it may have written them
-                late = self._late
-            if len(late) + len(ids) < (LATE_ROWS // 8 if tx.joins else LATE_ROWS):
-                return set()
-        due = {**late, **dict(segments.to_hot(ids, rows))}
-        alive = tx.alive(due)
-        tx.add_hot((number, due[number]) for number in alive)
-        return set(due)
+        return self._unwritten.write(tx, ids, rows, quick=self.embedder.quick)
 
     def add(self, ids: Sequence[int], rows: Rows | None, written: Collection[int] = ()) -> None:
         """Show readers the vectors of memories that were committed; see `write`.
@@ -289,10 +279,20 @@ class SemanticIndex(Projection):
             self.unencoded_ids = [*self.unencoded_ids, *ids]
             return
         self.index.append(np.array(ids, np.int64), rows)
-        if not written:  # else all of these were
-            self._late.update(segments.to_hot(ids, rows))
-        for number in written:
-            self._late.pop(number, None)
+        if self.embedder.quick:
+            self._unwritten.add(ids, rows, written)
+
+    def seal_bulk(self) -> None:
+        """Seal the hot rows once they are many; while other maintenance runs, only when they take
+        too much memory.  For who has stored a bulk, and holds no lock."""
+        stats = self.index.stats()
+        if stats["hot"] >= BULK_ROWS and self._lock.acquire(
+            blocking=stats["hot"] * self.index.dims >= WAITING_BYTES
+        ):
+            try:
+                self.flush()
+            finally:
+                self._lock.release()
 
     def seal(
         self, ids: Ids, rows: Vectors, within: Callable[[Transaction], None] | None = None
@@ -304,18 +304,10 @@ class SemanticIndex(Projection):
     def flush(self) -> int:
         """Seal every hot vector into a segment; the number of rows."""
         with self._lock:
+            bulk = self._unwritten.bulk
             ids, rows = self.index.hot_rows()
-            sealed = self._late.keys() & set(ids.tolist())
-
-            def forget_sealed() -> None:
-                self._late = {n: self._late[n] for n in self._late.keys() - sealed}
-
-            def within(tx: Transaction) -> None:
-                # the next writer would put them among the hot ones again, and one that is
-                # forgotten there gets no tombstone for its segment
-                tx.after_commit(forget_sealed)
-
             if len(ids):
+                within = self._unwritten.seal(ids, bulk)
                 segments.seal(self._records, self.index, ids, rows, within)
             return len(ids)
 
@@ -358,7 +350,8 @@ class SemanticIndex(Projection):
                 log.info("the blocks are whole again")
         except (Degraded, DiskFull, DiskFailed) as error:
             waits = error  # what is there already is tidied up nevertheless
-        if self.index.stats()["hot"] >= self._config["blocks.flush_rows"] and self.flush():
+        due = self.index.stats()["hot"] >= self._config["blocks.flush_rows"]
+        if (due or self._unwritten.due) and self.flush():
             return True
         names = self._records.rows("SELECT name FROM segments ORDER BY rows, name")
         if len(names) > (most := self._config["blocks.merge_segments"]):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from pathlib import Path
 
+from nimad import heap
 from nimad.config import Config
 from nimad.core.capture import CapturedTurn, StoredTurn
 from nimad.core.clock import Clock
@@ -26,7 +27,7 @@ from nimad.core.integrity import Integrity, told_as_damage
 from nimad.core.projection import Projection
 from nimad.core.purge import Purge, Receipt
 from nimad.core.query_priority import SHORT_PAUSE, QueryPriority
-from nimad.core.semantic import BULK, SemanticIndex
+from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import Setbacks
 from nimad.core.state_directory import (
     RECORDS,
@@ -37,6 +38,7 @@ from nimad.core.state_directory import (
     sweep,
 )
 from nimad.core.under_way import UnderWay
+from nimad.core.unwritten import BULK
 from nimad.core.words import WordsIndex
 from nimad.core.writer import DocumentName, Writer
 from nimad.disk.failures import disk_errors, refusal_beside
@@ -57,6 +59,9 @@ DISK = "disk"
 """Its name in `degraded`, while it is read-only or fails: what is remembered is refused then."""
 CUT = 256
 """Memories that are cut into words between two looks whether a query waits: 3 ms [memories]."""
+TEXT = 1 << 19
+"""Length of the texts that are stored after which what they left in memory is given back: pages
+of the embedder's table, 13 MB, and pieces of what was freed [characters]."""
 CATCH_UP_SECONDS = 0.001
 """Time after which words and columns look whether a query waits [seconds]."""
 
@@ -81,6 +86,7 @@ class MemoryStore:
         self.query_priority = QueryPriority()
         self.under_way = UnderWay()
         self.started = time.monotonic()
+        self._taken_in = 0
         self.clock = Clock(records)
         self.history = History(records, self.clock)
         records.on_trouble = self._disk_trouble
@@ -221,6 +227,11 @@ class MemoryStore:
         """Memories were stored.  Of many, words and columns learn here: the next query, which would
         have to otherwise, then takes no longer than usual."""
         self.on_change()
+        self._taken_in += sum(len(each.text) for each in memories)
+        if self._taken_in >= TEXT:
+            self._taken_in = 0
+            self.embedder.rest()
+            heap.give_back()
         if len(memories) < BULK:
             return
         try:
@@ -230,6 +241,7 @@ class MemoryStore:
                 self.terms.add_ahead([each.id for each in part], [each.text for each in part])
             while self.recall.follow(CATCH_UP_SECONDS):
                 self.give_way()
+            self.semantic.seal_bulk()
         except NimadError:  # they are stored; a query tells what is wrong
             pass
         finally:

@@ -54,7 +54,7 @@ TAIL = 5000
 LEAST, MOST, SHARE = 256, 4096, 8
 """Memories of the tail from which on it is written to a file: one for SHARE in the files, but not
 fewer than LEAST, and MOST always [memories]."""
-TAIL_BYTES = 4 << 20
+TAIL_BYTES = 2 << 20
 """Size of the tail in memory from which on it is written as well [bytes]."""
 FILLED, FILLED_BYTES = 1 << 16, 8 << 20
 """Memories that are indexed anew before a file of them is written [memories], and the most

@@ -11,8 +11,9 @@ import numpy as np
 from nimad.core.accesses import Accesses
 from nimad.core.capture import Capture, CapturedTurn, StoredTurn
 from nimad.core.clock import Clock
-from nimad.core.semantic import BULK, SemanticIndex
+from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import Setbacks
+from nimad.core.unwritten import BULK
 from nimad.core.validate import check_memory
 from nimad.errors import UsageError
 from nimad.model import Memory

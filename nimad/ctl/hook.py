@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import PurePath
@@ -153,7 +154,10 @@ def _last_turns(path: str) -> Iterator[JSON]:
     A line is JSON with `type`, `message.content` (text or blocks), `uuid`, `timestamp`.  What tools
     said, what side agents said and what the program added itself is passed over.
     """
-    with open(path, "rb") as file:  # noqa: PTH123
+    # what is no ordinary file, a pipe say, might never answer
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return
         file.seek(max(file.seek(0, os.SEEK_END) - TAIL, 0))
         lines = file.read(TAIL).splitlines()
     output: list[str] = []
@@ -168,7 +172,7 @@ def _last_turns(path: str) -> Iterator[JSON]:
             if isinstance(said, list):  # blocks, of which some are text
                 said = "\n".join(one.get("text", "") for one in said if one.get("type") == "text")
             text = said.strip() if isinstance(said, str) else ""
-        except (ValueError, AttributeError, TypeError, KeyError):
+        except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
             continue  # where the tail begins, what is being written, what is no message
         if entry.get("type") == "assistant" and text and not output:
             output.append(text)  # the last text: those before it stand between calls of tools

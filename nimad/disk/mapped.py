@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 from nimad.disk.durable import TEMPORARY
 
 _maps: WeakKeyDictionary[mmap.mmap, tuple[int, int]] = WeakKeyDictionary()
-_waiting: set[Path] = set()
+_waiting: dict[Path, tuple[int, int]] = {}
 _lock = threading.Lock()
 
 
@@ -35,7 +35,7 @@ def remove_file(path: Path) -> None:
     """Delete a file, or, while it is mapped, let `remove_waiting` do so later.  Raises OSError."""
     with suppress(FileNotFoundError):
         if _is_mapped(path):
-            _waiting.add(path)
+            _waiting[path] = _identity(path)
         else:
             path.unlink()
 
@@ -48,13 +48,15 @@ def is_waiting(path: Path) -> bool:
 def remove_waiting(below: Path, *, mapped: bool = False) -> None:
     """Delete what waits in a directory or under it and is let go, or (`mapped`) all of it: a purge
     leaves nothing.  What the disk does not let go waits on; with `mapped` that raises OSError."""
-    for path in [each for each in list(_waiting) if each.is_relative_to(below)]:
+    for path, file in [each for each in list(_waiting.items()) if each[0].is_relative_to(below)]:
         try:
-            if mapped or not _is_mapped(path):
+            if _identity(path) == file:  # another file may have the name by now
+                if _is_mapped(path) and not mapped:
+                    continue
                 path.unlink()
-                _waiting.discard(path)
+            _waiting.pop(path, None)
         except FileNotFoundError:
-            _waiting.discard(path)
+            _waiting.pop(path, None)
         except OSError:
             if mapped:
                 raise
@@ -76,6 +78,10 @@ def keep_replaced(path: Path, *, gone: bool = False) -> None:
 
 
 def _is_mapped(path: Path) -> bool:
-    found = path.stat(follow_symlinks=False)
     with _lock:
-        return (found.st_dev, found.st_ino) in set(_maps.values())
+        return _identity(path) in set(_maps.values())
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat(follow_symlinks=False)
+    return found.st_dev, found.st_ino

@@ -21,8 +21,9 @@ from nimad.index.kernels.contract import BITS, LANES, Kernels
 from nimad.index.params import BlockParams, SegmentInfo
 from nimad.index.segment import FORMAT, SUFFIX, VERSION, Meta
 
-# A multiple of 32: each batch of codes is whole groups.
-_BATCH = 128 * LANES
+_BATCH = 512 * LANES
+"""Rows that are written at a time, 4 MB; a multiple of LANES: their codes are whole groups, and
+large: each batch of a merge reads all over the files [rows]."""
 
 
 class MemoryRows:

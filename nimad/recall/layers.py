@@ -66,6 +66,7 @@ _STANDING += "|immer|nie|niemals|ab jetzt|von nun an|siempre|nunca|a partir de a
 _STANDING += "|toujours|jamais|désormais|à partir de maintenant|всегда|никогда|отныне"
 _DENSE_STANDING = "以后|今后|从现在起|总是|始终|永远|每次|务必"
 _STANDING_WORDS = (*_STANDING.split("|"), *_DENSE_STANDING.split("|"))
+_ASCII_WORDS = tuple(word for word in _STANDING_WORDS if word.isascii())
 _INSTRUCTION = lazy_pattern(
     rf"\W*(?:(?:please|also|and|bitte|por favor|пожалуйста),? )*(?:{_STANDING})\b"
     rf"|.{{0,200}}\b(?:{_STANDING})\b[^.!?\n]*\b(?:when(?:ever)? I|if I|wenn ich|cuando (?:yo|te)"
@@ -78,7 +79,10 @@ _INSTRUCTION = lazy_pattern(
 def is_instruction(text: str) -> bool:
     """Whether a text says at its beginning what is to be done always, or when something comes."""
     folded = text.casefold()  # most texts have none of these words, and the pattern takes 15 us
-    return any(word in folded for word in _STANDING_WORDS) and bool(_INSTRUCTION.match(text))
+    for word in _ASCII_WORDS if text.isascii() else _STANDING_WORDS:
+        if word in folded:
+            return bool(_INSTRUCTION.match(text))
+    return False
 
 
 def layer_asked(text: str) -> str | None:

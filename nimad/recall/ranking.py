@@ -180,7 +180,10 @@ class Recall:
         return "_scoring" in self.__dict__
 
     def _drop_segments(self) -> None:
-        """Let go of files that the index no longer has; to be called with the lock."""
+        """Let go of an index that was replaced, and of files that the index no longer has; to be
+        called with the lock."""
+        if self._serving is not None:
+            self._serve_index()
         if self._has_scoring:
             self._scoring.drop_segments(self._parts()[0])
 
@@ -281,6 +284,12 @@ class Recall:
             around = context.ids_around(self._columns, hits)
         return context.passages(self._records, hits, around, upto, most, where)
 
+    def _serve_index(self) -> None:
+        parts = self._parts()
+        if parts != self._serving:  # another embedder, or a rebuild: other lengths
+            self._columns.forget_lengths()
+            self._serving = parts
+
     def _stale(self) -> bool:
         if self._parts() != self._serving:
             return True
@@ -309,10 +318,7 @@ class Recall:
                         self.columns_cache.restore()
                     while not self._follower.sync():
                         pass
-                    parts = self._parts()
-                    if parts != self._serving:  # another embedder, or a rebuild: other lengths
-                        self._columns.forget_lengths()
-                        self._serving = parts
+                    self._serve_index()
         with self._lock.shared():
             assert self._serving is not None
             yield self._serving

@@ -18,8 +18,8 @@ from nimad import checks, selection, times
 from nimad.core.capture import CapturedTurn
 from nimad.core.purge import Receipt
 from nimad.core.retention import Chosen
-from nimad.core.semantic import BULK
 from nimad.core.store import MemoryStore
+from nimad.core.unwritten import BULK
 from nimad.disk.handed_over import check_handed_over
 from nimad.errors import BadRecord, NamespaceDenied, NotFound, ReplyTooLarge, UsageError
 from nimad.limits import (

@@ -55,7 +55,7 @@ def start(command: list[str], tree: Path) -> tuple[float, float]:
         listener.bind(f"{place}/nimad.sock")
         listener.listen()
         given = {"NOTIFY_SOCKET": f"{place}/notify", "STATE_DIRECTORY": f"{tree}/state"}
-        given |= {"LISTEN_FDS": "1", "MALLOC_ARENA_MAX": "2", "LANG": "C.UTF-8"}
+        given |= {"LISTEN_FDS": "1", "MALLOC_ARENA_MAX": "1", "LANG": "C.UTF-8"}
         begun = time.perf_counter()
         if not (pid := os.fork()):
             os.dup2(os.open(f"{tree}/log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)

@@ -29,7 +29,7 @@ import pytest
 
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import maintenance, semantic
+from nimad.core import maintenance, unwritten
 from nimad.core.imports import Delivery, Imports, Origin
 from nimad.core.store import MemoryStore
 from nimad.index.segment import Segment
@@ -446,7 +446,7 @@ def filled(
         own_memories(store)
         store.semantic.flush()
         with pytest.MonkeyPatch.context() as patched:  # so that vectors stand in `hot`, too
-            patched.setattr(semantic, "LATE_ROWS", 1)
+            patched.setattr(unwritten, "LATE_ROWS", 1)
             own_memories(store)
         if request.param != "none":
             store.graph.rebuild()

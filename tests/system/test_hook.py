@@ -266,6 +266,26 @@ def test_whatever_comes_it_exits_with_0_and_says_nothing(event: str, tmp_path: P
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize("kind", ["pipe", "endless", "directory"])
+def test_a_transcript_that_is_no_file_is_not_waited_for(kind: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    path = {"pipe": tmp_path / "pipe", "endless": Path("/dev/zero"), "directory": tmp_path}[kind]
+    given = {"session_id": "s", "transcript_path": str(path), "cwd": "/a/b"}
+    with FakeDaemon(tmp_path / "s", capture={"turns": []}) as daemon:
+        ran = hook("stop", given, daemon.path)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def test_a_line_that_cannot_be_read_keeps_no_turn_away(
+    daemon: DaemonProcess, project: Path
+) -> None:
+    given = stop(project, entry("user", "Is the kettle warm?", 1), entry("assistant", "Yes.", 2))
+    with Path(given["transcript_path"]).open("a") as file:
+        file.write('\n{"type": "user", "message": ' + "[" * 100_000 + "\n")
+    hook("stop", given, daemon.socket, "--namespace", "nested")
+    assert [one["text"] for one in kept(daemon, "nested")] == ["Is the kettle warm?", "Yes."]
+
+
 def test_a_daemon_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
     with FakeDaemon(tmp_path / "s", query=FakeDaemon.HANG) as daemon:
         began = time.monotonic()

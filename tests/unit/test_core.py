@@ -14,7 +14,7 @@ import pytest
 
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import maintenance, reencoding, segments, semantic, status
+from nimad.core import maintenance, reencoding, segments, semantic, status, unwritten
 from nimad.core.store import MemoryStore
 from nimad.errors import NotFound, StateBusy, UsageError
 from nimad.model import Filter, Memory, Relation
@@ -73,7 +73,7 @@ def test_what_is_remembered_is_found_at_once_and_after_a_restart(store: MemorySt
 def test_vectors_are_written_a_few_at_a_time_and_made_again_after_a_crash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(semantic, "LATE_ROWS", 5)
+    monkeypatch.setattr(unwritten, "LATE_ROWS", 5)
     chance, store = random.Random(11), MemoryStore.open(tmp_path / "0", Config())
     alive: list[int] = []
     for step in range(1, 60):
@@ -102,7 +102,7 @@ def test_vectors_are_written_a_few_at_a_time_and_made_again_after_a_crash(
 def test_a_write_that_waits_for_a_seal_puts_no_vector_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(semantic, "LATE_ROWS", 5)
+    monkeypatch.setattr(unwritten, "LATE_ROWS", 5)
     store = MemoryStore.open(tmp_path / "state", Config())
     first = store.remember_many([Memory(text=text) for text in TEXTS[:4]])
     waiting = Background(store.remember, Memory(text=TEXTS[4]))
@@ -430,3 +430,53 @@ def test_export_pages_by_id_and_keeps_blobs(store: MemoryStore) -> None:
     rest = store.export(first[-1].id, 400)
     assert [m.id for m in first + rest] == list(range(1, 8))
     assert rest[-1].blobs == {"embedding": b"\x00\xff"}
+
+
+def test_a_bulk_waits_in_memory_until_it_is_sealed_and_is_made_again_after_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(semantic, "BULK_ROWS", 150)
+    store = MemoryStore.open(tmp_path / "state", Config())
+    number = 0
+    for step, (size, hot) in enumerate(((70, 70), (70, 140), (70, 0), (80, 80), (1, 81)), 1):
+        given = [f"{TEXTS[n % len(TEXTS)]}, as note {n} says" for n in range(number, number + size)]
+        ids = store.remember_many([Memory(text=text) for text in given])
+        number += size
+        assert store.records.hot() == [] and store.blocks.stats()["hot"] == hot
+        shutil.copytree(store.state, tmp_path / str(step))
+        told = [(hit.memory.id, hit.score) for hit in store.similar(ids[-1]).hits]
+        crashed = MemoryStore.open(tmp_path / str(step), Config())
+        assert len(crashed.blocks.ids()) == number and errors(crashed) == []
+        assert [(h.memory.id, h.score) for h in crashed.similar(ids[-1]).hits] == told
+        crashed.close()
+    store.forget(ids)
+    monkeypatch.setattr(unwritten, "LATE_ROWS", 50)
+    maintenance.finish(store)  # what is left of a bulk becomes a segment when it is quiet, once
+    assert store.blocks.stats() | {"hot": 0, "rows": number - 1} == store.blocks.stats()
+    assert not store.semantic.follow() and errors(store) == []
+    store.close()
+
+
+def test_a_bulk_waits_for_no_other_maintenance_but_when_it_takes_too_much_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(semantic, "BULK_ROWS", 70)
+    store = MemoryStore.open(tmp_path / "state", Config())
+
+    def remember() -> None:
+        store.remember_many([Memory(text=f"{text} {n}") for text in TEXTS for n in range(70)])
+
+    with store.maintenance:  # a merge, say
+        with Background(remember):
+            pass
+        waiting = store.blocks.stats()["hot"]
+        assert waiting >= 70
+        monkeypatch.setattr(semantic, "WAITING_BYTES", waiting * store.blocks.dims)
+        late = Background(remember)
+        late.start()
+        while store.blocks.stats()["hot"] < 2 * waiting:
+            time.sleep(0.001)
+        assert late.is_alive()
+    late.finish()
+    assert store.blocks.stats()["hot"] == 0
+    store.close()

@@ -37,8 +37,7 @@ def recall(store: MemoryStore, told: list[RecordsDamaged]) -> Recall:
 
 
 def path(store: MemoryStore) -> Path:
-    (found,) = (store.state / "words").iterdir()
-    return found
+    return max((store.state / "words").iterdir())  # earlier ones are still mapped
 
 
 def damage(store: MemoryStore) -> None:

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nimad.config import Config
-from nimad.core.semantic import BULK
 from nimad.core.store import MemoryStore
+from nimad.core.unwritten import BULK
 from nimad.model import Filter, Memory
 from nimad.recall import columns_follower
 from tests.unit.test_recall_columns_cache import FILTERS, TALK, check_columns, fill

@@ -217,7 +217,8 @@ class TestPowerCuts:
             time.sleep(random.Random(number).uniform(0, 7))
             card.run("echo u > /proc/sysrq-trigger")
             time.sleep(4)
-            assert ask("query garden -k 1")["results"], "questions are answered meanwhile"
+            found = ask("query garden -k 1")
+            assert found.get("results"), f"questions are answered meanwhile: {found}"
             refused = ask("remember 'not to be written'")["error"]["code"]
             assert refused == "disk_read_only", refused
             count = len(acknowledged(card)[0])
