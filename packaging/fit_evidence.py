@@ -74,9 +74,10 @@ MOST, MOST_NOTES, MOST_LOUD = 60.0, 40.0, 20.0
 """Largest multiplier of a kind, of a sample that is part of nimad, of what it does not answer."""
 FOREIGN = 3.0
 """What a question of another subject weighs beside one of another store of its set."""
-LIKELY_RIGHT, OTHERS, ACROSS, SMALL, NOTE = 0.3, 0.3, 0.2, 0.5, 0.2
-"""What an answer where there is none weighs: one of another store of ALIKE; in languages of which
-there are many sets; across languages; in small parts of a set; in samples."""
+LIKELY_RIGHT, LONG, OTHERS, SHORT, ACROSS, SMALL, NOTE = 0.3, 0.6, 0.6, 0.3, 0.2, 0.5, 0.2
+"""What an answer where there is none weighs: one of another store of ALIKE; the same in beam; in
+languages of which there are many sets; to keywords; across languages; in small parts of a set; in
+samples."""
 MEASURED = {"locomo_dev": 6.0, "xquad-en": 6.0, "xquad-de": 3.0}
 """The same in sets in which a false answer is false for certain."""
 ALIKE = ("technical", "timelineqa", "memdaily", "beam")
@@ -89,14 +90,14 @@ NOTES_SILENT, NOTES_LOUD = 0.004, 0.1
 there that may bring anything (tests/unit/test_recall_languages.py)."""
 SETTING = {*PARTS["store"], *PARTS["question"]}
 """Signals that tell of no answer."""
-NETWORKS, UNITS = 2, 16
+NETWORKS, UNITS = 4, 16
 """Networks of which the mean is taken, and the size of the hidden layer of each."""
 STEPS = 1200
 RATE = 0.05
 """Length of a step of the descent."""
-DECAY, DECAY_SETTING, KEEP = 0.15, 0.01, 0.5
-"""What draws to 0 what signals count in the units; the same of SETTING, and of what units count;
-what draws what counts directly to the logistic regression."""
+DECAY, DECAY_SETTING, DECAY_OUT, KEEP = 0.15, 0.1, 0.01, 1.0
+"""What draws to 0 what signals count in the units; the same of SETTING; of what units count; what
+draws what counts directly to the logistic regression."""
 SOFT = 0.6, 2.0
 """Width of the smooth step that stands for the threshold, at the end of fitting and at its begin:
 so what is far on the wrong side is drawn, too [nats]."""
@@ -174,7 +175,9 @@ def _weight(cell: str) -> float:
     if kind in MEASURED:
         return found * MEASURED[kind]
     if kind.startswith("xquad") and kind[6:] not in ("es", "ru", "zh"):
-        return found * OTHERS
+        return found * (SHORT if KEYWORDS in kind else OTHERS)
+    if kind.startswith("beam") and group == "wrong":
+        return LONG
     return LIKELY_RIGHT if group == "wrong" and kind.startswith(ALIKE) else found
 
 
@@ -249,7 +252,7 @@ def _fit_one(table: Table, rows: NDArray[np.bool_], seed: int) -> Network:
         slopes = [
             x.T @ slope + KEEP * (direct - start),
             x.T @ (slope[:, None] * out * (1 - units**2)) + decay * into,
-            units.T @ slope + DECAY_SETTING * out,
+            units.T @ slope + DECAY_OUT * out,
         ]
         rate = RATE * min(1.0, 2 * (1 - step / STEPS))
         for n, value in enumerate(slopes):
