@@ -13,10 +13,10 @@ of another kind than one.  What counts directly begins as a logistic regression,
 Then all is moved, by gradient descent (Adam) on a smooth count, to answer as few questions as
 possible that have no answer, while of each kind at most ALLOWED of those that have one stay silent.
 What tells of an answer is held close to the logistic regression, which does as well on data of
-another kind; what tells of the store and the question only (SETTING) moves freely, for how much is
-needed depends on it.  Each kind has a multiplier, which grows while too many of it stay silent (the
-Neyman-Pearson criterion with Lagrange multipliers, as in P. Rigollet and X. Tong, Neyman-Pearson
-Classification, Convexity and Stochastic Constraints, 2011).
+another kind; what tells of the store and the question only (SETTING) moves more freely, for how
+much is needed depends on it.  Each kind has a multiplier, which grows while too many of it stay
+silent (the Neyman-Pearson criterion with Lagrange multipliers, as in P. Rigollet and X. Tong,
+Neyman-Pearson Classification, Convexity and Stochastic Constraints, 2011).
 
 Printed is what the weights do to each set; `--left-out` writes what weights do to a family of sets
 that were fitted on all other families, and what nimad's own do to sets that were not fitted on.
