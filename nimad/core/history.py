@@ -11,6 +11,7 @@ import json
 import math
 import threading
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import date
 from typing import Any
@@ -103,7 +104,9 @@ class History:
 
     def _with(self, times: dict[int, Counter[int]]) -> list[Day]:
         """The days that are written, with what was counted of some; by date."""
-        known = [Day(*values) for values in json.loads(self._records.meta(KEY) or "[]")]
+        known: list[Day] = []
+        with suppress(ValueError, TypeError):  # damaged: it begins anew
+            known = [Day(*values) for values in json.loads(self._records.meta(KEY) or "[]")]
         found = {day.day: day for day in known}
         memories = int(self._records.value("SELECT count(*) FROM memories"))
         path = self._records.path

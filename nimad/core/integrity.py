@@ -134,6 +134,8 @@ class Integrity:
         state = {"finished": self._finished, "damaged": self._found[:KEPT]}
         state["rows"] = self._rows[:KEPT]
         with self._records.write() as tx:
+            if look == "records":
+                checksums.note_completed(tx)
             tx.set_meta(KEY, json.dumps(state))
 
     def examine(self) -> tuple[list[int], list[str]]:

@@ -205,7 +205,9 @@ class Scopes:
         first = 0 if known is None else len(known.mask)
         fresh = self._mask_of(where, first)
         lengths = np.bincount(columns.words[first:][fresh])
-        layers = dict(self._records.rows(_LAYERS_SQL, (INPUT, OUTPUT)))
+        used = columns.kinds["layer"].tolist()
+        named = self._records.rows(_LAYERS_SQL, (INPUT, OUTPUT))
+        layers = {name: code for name, code in named if code in used}
         who = columns.who.present(fresh, first)
         present = np.zeros(columns.subjects.next_code, np.bool_)
         present[who[who > NO_SUBJECT]] = True

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from nimad.disk.failures import translated
 from nimad.store import rows
 from nimad.store.records import Records
+from nimad.store.transaction import Transaction
 
 BLOBS = "SELECT memory, name, data FROM blobs WHERE memory IN"
 Blobs = dict[int, list[tuple[str, bytes]]]
@@ -41,16 +42,24 @@ def integrity_problems(records: Records) -> list[str]:
 
 
 def damaged(records: Records, ids: Sequence[int]) -> list[int]:
-    """Which of these memories are not what was written; those without a checksum pass."""
-    return sorted(number for number, right in _compare(records, ids) if right is False)
+    """Which of these memories are not what was written."""
+    return sorted(n for n, right in _compare(records, ids) if right is False)
 
 
 def complete(records: Records, ids: Sequence[int]) -> list[int]:
-    """Give those of these memories a checksum that have none; which are not what was written."""
+    """Give those of these memories a checksum that have none and may lack it; which are not what
+    was written."""
     found = _compare(records, ids)
     if lacking := [number for number, right in found if right is None]:
         _add(records, lacking)
     return sorted(number for number, right in found if right is False)
+
+
+def note_completed(tx: Transaction) -> None:
+    """Note that all memories have a checksum, if they do."""
+    noted = tx.rows("SELECT 1 FROM meta WHERE key = ?", (rows.CHECKSUMMED,))
+    if not noted and not tx.rows("SELECT 1 FROM memories WHERE checksum IS NULL LIMIT 1"):
+        tx.set_meta(rows.CHECKSUMMED, "1")
 
 
 def _add(records: Records, lacking: Sequence[int]) -> None:
@@ -66,7 +75,7 @@ def _add(records: Records, lacking: Sequence[int]) -> None:
 
 
 def _compare(records: Records, ids: Sequence[int]) -> list[tuple[int, bool | None]]:
-    """Each id, and whether its row is what was written; None: it has no checksum."""
+    """Each id, and whether its row is what was written; None: it may lack a checksum, and does."""
     blobs = _blobs(records.rows_in(BLOBS, ids))
     found = []
     for *row, known in records.rows_in(f"{rows.STORED} WHERE m.id IN", ids):

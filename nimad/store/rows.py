@@ -46,13 +46,19 @@ SHOWN = {name: f"m.{_COLUMN[name]}" for name in FIELDS}
 SHOWN |= {name: f"{_COLUMN[name]}.name" for name in INTERNED}
 SHOWN |= {"turn": "turns.name", "source": "coalesce(sources.name, boards.name)", "origin": ORIGIN}
 
+CHECKSUMMED = "checksummed"
+"""The key of meta which says that every memory has a checksum.  Then one without is damaged: a bit
+that flips in the head of a row takes its last column, the checksum, away."""
+LACKING = f"(SELECT -1 FROM meta WHERE key = '{CHECKSUMMED}')"
+"""What stands for a checksum that is not there: NULL where it may be lacking, else what none is."""
+
 INSERT = f"""
 INSERT INTO memories ({", ".join(_COLUMN.values())}, source_key, checksum)
 VALUES ({", ".join("?" * (len(FIELDS) + 2))})
 """
 SELECT = f"""
 SELECT {", ".join(SHOWN.values())}, m.source_key, m.turn, m.source, m.origin,
-  m.checksum - ifnull((SELECT sum(CASE typeof(data)
+  ifnull(m.checksum, {LACKING}) - ifnull((SELECT sum(CASE typeof(data)
     WHEN 'blob' THEN blob_checksum(CAST(name AS BLOB), data) ELSE -1 END
   ) FROM blobs WHERE memory = m.id), 0)
 FROM memories m
@@ -66,7 +72,7 @@ they are stored, and the checksum that stands in it, less what its blobs add to 
 
 STORED = f"""
 SELECT {", ".join(f"{_COLUMN[n]}.name" if n in INTERNED else f"m.{_COLUMN[n]}" for n in FIELDS)},
-  m.source_key, m.checksum
+  m.source_key, ifnull(m.checksum, {LACKING})
 FROM memories m
 {" ".join(f"LEFT JOIN names {_COLUMN[n]} ON {_COLUMN[n]}.id = m.{_COLUMN[n]}" for n in INTERNED)}
 """

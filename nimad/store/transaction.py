@@ -319,6 +319,7 @@ class Transaction:
                 for number, jump, fields in moves
             ],
         )
+        self.execute("DELETE FROM meta WHERE key = ?", (rows.CHECKSUMMED,))
         self._changed("change", "memory", [number for number, _, _ in moves])
 
     # --- deleting -----------------------------------------------------------------------------

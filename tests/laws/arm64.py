@@ -23,6 +23,7 @@ from nimad.index.kernels.contract import (
     PLANES,
     ROUNDS,
     STEPS,
+    TABLED,
     TEXT_DIMS,
     TEXT_WORD,
     WORDS,
@@ -127,7 +128,7 @@ def _weigh_sizes(a: tuple[int, ...]) -> list[int]:
     end, edge, width = 1 + max(int(rows.max(initial=0)) for rows in held), a[6], a[8]
     parts = [edge * width, 0, max(end - edge, 0) * width, 0]
     most = sum(map(len, held))
-    return [end * 4, a[2] * 24, 0, 0, 0, *parts, a[2] * 4, 20, most * 4 + 4]
+    return [end * 4, a[2] * 24, 0, 0, 0, *parts, a[2] * 4, 20, TABLED * 4, most * 4 + 4]
 
 
 def _seek_sizes(a: tuple[int, ...]) -> list[int]:
@@ -155,10 +156,10 @@ def _shares_sizes(a: tuple[int, ...]) -> list[int]:
 
 def _leaders_sizes(a: tuple[int, ...]) -> list[int]:
     count, end = a[2], a[8]
-    room = min(5 * count, end) + 1
+    room = max(count, min(5 * count, end)) + 1
     linked = [end * 4, count * 4, *_shares_sizes((*a[:10], 0))[2:10]]
     marked = (end // 64 + 1) * 8
-    return [*linked, end if a[11] else 0, 0, 0, STEPS * 8, marked, room * 8, room * 4]
+    return [*linked, end if a[11] else 0, 0, 0, 0, STEPS * 8, marked, room * 8, room * 4]
 
 
 def _text_sums_sizes(a: tuple[int, ...]) -> list[int]:
@@ -190,7 +191,9 @@ SIZES: dict[str, Callable[[tuple[int, ...]], list[int]]] = {
     "leaders": _leaders_sizes,
     "ranked": _ranked_sizes,
     "cosines": lambda a: [a[1] * a[2], 0, 0, a[4] * 8, 0, a[2] * 2, a[4] * 4],
-    "cover": lambda a: [a[1] * 16, 0, 0, a[1] * 4, a[5] * 8, 0, a[5] * 4],
+    "cover": lambda a: [
+        *(a[1] * 16, 0, 0, a[1] * 4, a[5] * 8, 0, a[8] * 8 + 8, a[8] * 4 + 4, 0, a[5] * 4)
+    ],
     "seek": _seek_sizes,
     "find": _find_sizes,
     "dots": _dots_sizes,
@@ -204,12 +207,12 @@ POINTERS = {
     "find": (0, 2, 3, 4, 6, 7, 8, 9, 11, 14, 15, 18, 19, 20, 21, 22, 23),
     "dots": (0, 2, 4, 5, 6),
     "postings": (0, 2, 7, 8),
-    "weigh": (0, 1, 5, 7, 9, 10, 11),
+    "weigh": (0, 1, 5, 7, 9, 10, 11, 12),
     "shares": (0, 1, 3, 4, 6, 7, 9, 10),
-    "leaders": (0, 1, 3, 4, 6, 7, 9, 10, 13, 14, 15, 16),
+    "leaders": (0, 1, 3, 4, 6, 7, 9, 10, 14, 15, 16, 17),
     "ranked": (0, 1, 2, 5, 7),
     "cosines": (0, 3, 5, 6),
-    "cover": (0, 3, 4, 6),
+    "cover": (0, 3, 4, 6, 7, 9),
     "seek": (0, 2, 4, 7),
     "text_sums": (0, 1, 3, 4, 5, 6, 7, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21),
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nimad.config import Config
@@ -104,6 +104,7 @@ STEPS = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(steps=STEPS)
+@example(steps=[("rollback", 1), ("rollback", 1), ("follow", 0), ("add", 1), ("forget", (0, 206))])
 def test_following_ends_at_what_reading_everything_gives(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, Any]]
 ) -> None:
