@@ -353,9 +353,9 @@ class SemanticIndex(Projection):
         due = self.index.stats()["hot"] >= self._config["blocks.flush_rows"]
         if (due or self._unwritten.due) and self.flush():
             return True
-        names = self._records.rows("SELECT name FROM segments ORDER BY rows, name")
-        if len(names) > (most := self._config["blocks.merge_segments"]):
-            self.merge([name for (name,) in names[: len(names) - most // 2]])
+        listed = self._records.rows("SELECT name, rows FROM segments ORDER BY rows, name")
+        if small := segments.small_ones(listed, self._config["blocks.merge_segments"]):
+            self.merge(small)
             return True
         if waits is not None:
             raise waits
