@@ -79,7 +79,7 @@ class Purge:
     """Forgets memories of one store, and finishes purges that were interrupted.
 
     Attributes:
-        due: a purge was cut short or failed, and is to go on without waiting for idle time.
+        due: a purge was cut short or failed; it is to go on without waiting for idle time.
     """
 
     def __init__(
@@ -124,12 +124,16 @@ class Purge:
         elif found or before or all_forgotten:
             # Idle time must not take what is noted here: the receipt counts what went.
             with self._lock if purge else nullcontext():
-                self._delete(receipt, purge, all_forgotten)
-                crash_point("forget.committed")
-                if purge:
-                    receipt.removed["snapshots"], failed = self._scrub()
-                    receipt.unfinished = {name: describe(error) for name, error in failed.items()}
-                    receipt.purged = not failed
+                try:
+                    self._delete(receipt, purge, all_forgotten)
+                    crash_point("forget.committed")
+                    if purge:
+                        receipt.removed["snapshots"], failed = self._scrub()
+                        told = {name: describe(error) for name, error in failed.items()}
+                        receipt.unfinished, receipt.purged = told, not failed
+                except BaseException:
+                    self.due = purge
+                    raise
         return receipt
 
     def _delete(self, receipt: Receipt, purge: bool, all_forgotten: bool) -> None:
@@ -168,6 +172,7 @@ class Purge:
         with self._lock:
             note = self.unfinished()
             if note is None:
+                self.due = False
                 return 0, {}
             failed: dict[str, Exception] = {}
             scrubbed = 0

@@ -117,8 +117,8 @@ def describe_bound(store: MemoryStore, within: Namespaces) -> dict[str, Any]:
 def waiting(store: MemoryStore) -> dict[str, str]:
     """Work that is unfinished or failed → why: an unfinished purge, what maintenance set aside."""
     found = store.setbacks.reasons()
-    note = store.purge.unfinished()
-    if note is not None:
+    # one that is under way is not waiting
+    if store.purge.due and (note := store.purge.unfinished()) is not None:
         found.setdefault(
             "purge", f"traces of {len(set(note.ids))} memories are still to be removed"
         )
