@@ -132,7 +132,7 @@ class Purge:
                         told = {name: describe(error) for name, error in failed.items()}
                         receipt.unfinished, receipt.purged = told, not failed
                 except BaseException:
-                    self.due = purge
+                    self.due |= purge
                     raise
         return receipt
 

@@ -479,9 +479,10 @@ class SemanticIndex(Projection):
         large ones.  Damage is noted for `follow`, as by `check`."""
         found = []
         for damage in self.index.verify_steps():
-            found.append(damage)
+            if damage is not None:
+                found.append(damage)
             yield
-        self._note_damage([damage for damage in found if damage is not None])
+        self._note_damage(found)
 
     def size(self) -> int:
         """Bytes of the segments."""

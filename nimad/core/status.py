@@ -10,6 +10,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from nimad.core.integrity import PART
 from nimad.disk.durable import size_of
 from nimad.errors import NimadError
 from nimad.model import Stage
@@ -34,8 +35,7 @@ def describe(store: MemoryStore) -> dict[str, Any]:
         done = int(records.value("SELECT coalesce(sum(rows), 0) FROM pending"))
     trouble = wanted.trouble or embedder.trouble
     return {
-        "uptime_seconds": round(time.monotonic() - store.started, 1),
-        "state_dir": str(store.state),
+        **_of_process(store),
         **counts,
         "namespaces": dict(
             records.rows(
@@ -60,8 +60,6 @@ def describe(store: MemoryStore) -> dict[str, Any]:
         },
         "graph": store.graph.status(),
         "disk": disk(store),
-        "memory": {"pss_bytes": memory.own_memory(), "available_bytes": memory.available_memory()},
-        "written_bytes": writes.own_writes(),
         "clock": store.clock.describe(),
         "degraded": store.degraded(),
         "waiting": waiting(store),
@@ -75,13 +73,20 @@ def describe(store: MemoryStore) -> dict[str, Any]:
 def describe_unread(store: MemoryStore, error: NimadError) -> dict[str, Any]:
     """The same where the records cannot be read: what is known without them, and why."""
     return {
+        **_of_process(store),
+        "degraded": {**store.degraded(), PART: error.message},
+        "waiting": store.setbacks.reasons(),
+        "unread": True,
+    }
+
+
+def _of_process(store: MemoryStore) -> dict[str, Any]:
+    """What needs no records."""
+    return {
         "uptime_seconds": round(time.monotonic() - store.started, 1),
         "state_dir": str(store.state),
         "memory": {"pss_bytes": memory.own_memory(), "available_bytes": memory.available_memory()},
         "written_bytes": writes.own_writes(),
-        "degraded": {**store.degraded(), "records": error.message},
-        "waiting": store.setbacks.reasons(),
-        "unread": True,
     }
 
 

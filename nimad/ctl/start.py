@@ -13,22 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+SHARED = {"--socket", "--json", "--timeout"}
+"""Options that may stand before the command."""
 QUICK = {
     "mcp": ("mcp_server", {"--socket", "--namespace", "--agent", "--read-only"}),
     "hook": ("hook", {"--socket", "--namespace", "--agent"}),
     "query": (
         "quick",
-        {"--socket", "--json", "--timeout", "--namespace", "--agent", "--who", "--where", "-k"},
+        SHARED | {"--namespace", "--agent", "--who", "--where", "-k"},
     ),
-    "remember": (
-        "quick",
-        {"--socket", "--json", "--timeout", "--namespace", "--agent", "--who", "--where"},
-    ),
-    "get": ("quick", {"--socket", "--json", "--timeout"}),
+    "remember": ("quick", SHARED | {"--namespace", "--agent", "--who", "--where"}),
+    "get": ("quick", SHARED),
 }
 """Commands that need no parser → the module whose `run` takes their options, and which it takes."""
-SHARED = frozenset({"--socket", "--json", "--timeout"})
-"""Options that may stand before the command."""
 EVENTS = frozenset({"session-start", "prompt", "stop"})
 FLAGS = frozenset({"--read-only", "--json"})
 

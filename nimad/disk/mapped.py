@@ -34,8 +34,8 @@ def note_map(made: mmap.mmap, descriptor: int) -> None:
 def remove_file(path: Path) -> None:
     """Delete a file, or, while it is mapped, let `remove_waiting` do so later.  Raises OSError."""
     with suppress(FileNotFoundError):
-        if _is_mapped(path):
-            _waiting[path] = _identity(path)
+        if _is_mapped(file := _identity(path)):
+            _waiting[path] = file
         else:
             path.unlink()
 
@@ -51,7 +51,7 @@ def remove_waiting(below: Path, *, mapped: bool = False) -> None:
     for path, file in [each for each in list(_waiting.items()) if each[0].is_relative_to(below)]:
         try:
             if _identity(path) == file:  # another file may have the name by now
-                if _is_mapped(path) and not mapped:
+                if _is_mapped(file) and not mapped:
                     continue
                 path.unlink()
             _waiting.pop(path, None)
@@ -70,16 +70,16 @@ def keep_replaced(path: Path, *, gone: bool = False) -> None:
         second = path.with_name(f"{path.name}.{path.stat().st_ino}{TEMPORARY}")
         if gone:
             path.rename(second)
-        elif _is_mapped(path):
+        elif _is_mapped(_identity(path)):
             second.hardlink_to(path)
         else:
             return
         remove_file(second)
 
 
-def _is_mapped(path: Path) -> bool:
+def _is_mapped(file: tuple[int, int]) -> bool:
     with _lock:
-        return _identity(path) in set(_maps.values())
+        return file in _maps.values()
 
 
 def _identity(path: Path) -> tuple[int, int]:
