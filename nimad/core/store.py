@@ -97,7 +97,10 @@ class MemoryStore:
         self.terms = terms = TermIndex(records, lambda error: self.words.meet(error))
         file = state / "columns.nrc"
         self.recall = Recall(records, lambda: self.semantic.serving, file=file, terms=terms)
-        self.words = WordsIndex(state, records, self.health, self.maintenance, terms, self.recall)
+        self.words = WordsIndex(
+            *(state, records, self.health, self.maintenance, terms, self.recall),
+            self.query_priority.yield_to_queries,
+        )
         first: list[Projection] = [self.words, self.semantic, self.graph, self.dense]
         self.projections = [*first, ColumnsCache(self.recall, file)]
         for projection in self.projections:

@@ -222,6 +222,18 @@ def test_words_of_ascii_are_cut_as_those_of_all_scripts() -> None:
             assert tokens(text) == [t for word in text.split() for t in _tokens(word)]
 
 
+def test_a_file_is_written_in_portions_between_which_questions_go_first(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "MERGED", 20)  # of 240 postings
+    asked: list[int] = []
+    monkeypatch.setattr(store.words, "_give_way", lambda: asked.append(1))
+    store.recall.follow()
+    store.words._replace([], store.terms.freeze())
+    assert len(asked) > 3
+    assert store.words.check() == []
+
+
 def test_what_is_remembered_writes_no_words(sealed: MemoryStore) -> None:
     before = sorted((sealed.state / "words").iterdir())
     number = sealed.remember(Memory("a badger in the snow"))
