@@ -19,8 +19,8 @@ from tests.threads import Background, setting
 pytestmark = pytest.mark.slow
 NIMACTL = str(Path(sys.executable).parent / "nimactl")
 LIMIT_MB = 100
-"""Resident memory of nimactl, and of the daemon; of the latter, while it takes Chinese texts, what is
-no file's [MB]."""
+"""Resident memory of nimactl, and of the daemon; of the latter, while it takes Chinese texts, what
+is no file's [MB]."""
 
 MEASURED = """
 import re, runpy, sys
