@@ -80,6 +80,8 @@ def read(value: Any, zone: tzinfo) -> Reading:
     """
     if value is None:
         return Reading(None)
+    if type(value) is int and _SIZES[1][0] <= value < _SIZES[2][0]:  # nearly always
+        return Reading(value)
     if isinstance(value, str):
         text = value.strip()
         if not (found := _DIGITS.fullmatch(text)):
