@@ -240,7 +240,7 @@ class _MappedRow(Mapped):
         self.memory.created = None
         if isinstance(value, str) and _CREATED.fullmatch(value):
             with suppress(ValueError):  # SQLite's datetime('now') is UTC, wherever the machine is
-                self.memory.created = times.at_zone(datetime.fromisoformat(value), UTC)
+                self.memory.created = _day_begin(value[:10]) + _time_of_day(value[11:])
         if not self.memory.created:
             self.keep(column, value)
 
@@ -308,6 +308,20 @@ def _created_back(memory: Memory) -> Value:
     minutes, second = divmod(seconds, 60)
     hour, minute = divmod(minutes, 60)
     return f"{iso_date(days)} {hour:02}:{minute:02}:{second:02}"
+
+
+@lru_cache(maxsize=256)
+def _day_begin(date: str) -> int:
+    """Epoch milliseconds of a day YYYY-MM-DD; kept, as `iso_date`.  Raises ValueError."""
+    return times.at_zone(datetime.fromisoformat(date), UTC)
+
+
+def _time_of_day(clock: str) -> int:
+    """Milliseconds since midnight of HH:MM:SS.  Raises ValueError."""
+    hour, minute, second = int(clock[:2]), int(clock[3:5]), int(clock[6:])
+    if hour > 23 or minute > 59 or second > 59:
+        raise ValueError(clock)
+    return ((hour * 60 + minute) * 60 + second) * 1000
 
 
 @lru_cache(maxsize=256)
