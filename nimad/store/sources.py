@@ -279,14 +279,6 @@ def memories(records: Records, source: int, keys: Iterable[int]) -> dict[int, Me
     return {int(memory.source[1]): memory for memory in found if memory.source}
 
 
-def ids_after(records: Records, source: int, after: int, limit: int) -> NDArray[np.int64]:
-    """int64[n]: up to `limit` ids above `after` of a source's memories, sorted."""
-    return records.ids_of(
-        "SELECT id FROM memories WHERE source = ? AND id > ? ORDER BY id LIMIT ?",
-        (source, after, limit),
-    )
-
-
 def all_memory_ids(records: Records, source: int) -> NDArray[np.int64]:
     """int64[n]: the ids of every memory of a source, sorted."""
     return records.ids_of("SELECT id FROM memories WHERE source = ? ORDER BY id", (source,))
