@@ -116,16 +116,17 @@ def _run(options: Options, settings: Config, notifier: systemd.Notifier) -> int:
                 daemon = _make_daemon(store, notifier, place)
                 # who calls while the store is opened again waits in the kernel's queue
                 fixed = store.records.refusal is not None
-                drained = asyncio.run(
-                    daemon.run([sock.dup() for sock in sockets] if fixed else sockets)
-                )
-                again, settings = daemon.again and drained, store.config
-                if not again:
-                    listening.close()
-                if not drained:
-                    log.info("stopped; what was acknowledged is safe")
-                    logging.shutdown()
-                    os._exit(Busy.exit if daemon.again else 0)
+                with asyncio.Runner() as runner:
+                    drained = runner.run(
+                        daemon.run([sock.dup() for sock in sockets] if fixed else sockets)
+                    )
+                    again, settings = daemon.again and drained, store.config
+                    if not again:
+                        listening.close()
+                    if not drained:  # threads are under way, for which the runner's end would wait
+                        log.info("stopped; what was acknowledged is safe")
+                        logging.shutdown()
+                        os._exit(Busy.exit if daemon.again else 0)
     log.info("stopped")
     return 0
 

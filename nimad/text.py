@@ -127,6 +127,8 @@ def _sign(letter: str) -> str:
 
 _FOLDED, _SIGNS = _Table(_fold), _Table(_sign)
 _WORDS = _Table(lambda letter: letter if unicodedata.category(letter)[0] in "LNM" else " ")
+_ASCII_WORDS = bytes(ord(_WORDS[ord(chr(code).casefold())]) for code in range(128)).ljust(256)
+"""The same of ASCII, as `bytes.translate` takes it, which is faster; in small letters."""
 
 
 def composed(text: str) -> str:
@@ -149,7 +151,7 @@ def common_form(text: str) -> str:
 def tokens(text: str) -> list[str]:
     """The words of a text in the common form, in order, dense scripts as pairs of characters."""
     if text.isascii():
-        return text.casefold().translate(_WORDS).split()
+        return text.encode().translate(_ASCII_WORDS).decode().split()
     return [token for word in text.split() for token in _tokens(word)]
 
 

@@ -78,10 +78,10 @@ def read(value: Any, zone: tzinfo) -> Reading:
 
     Raises ValueError("must be ...") for what is neither, or beyond the years 1 to 9999.
     """
-    if value.__class__ is int and _SIZES[1][0] <= value < _SIZES[2][0]:  # nearly all of them
-        return Reading(value)
     if value is None:
         return Reading(None)
+    if type(value) is int and _SIZES[1][0] <= value < _SIZES[2][0]:  # nearly always
+        return Reading(value)
     if isinstance(value, str):
         text = value.strip()
         if not (found := _DIGITS.fullmatch(text)):

@@ -126,15 +126,15 @@ def seal(
     with records.exclusive():
         with records.write() as tx:
             tx.list_segment(info, now_ms())
-            gone = np.setdiff1d(ids, tx.alive(ids))
-            tx.many("INSERT OR IGNORE INTO tombstones (id) VALUES (?)", [(int(i),) for i in gone])
-            tx.many("DELETE FROM hot WHERE id = ?", [(int(i),) for i in ids])
+            gone = tx.gone(ids)
+            tx.many("INSERT OR IGNORE INTO tombstones (id) VALUES (?)", [(i,) for i in gone])
+            tx.forget_hot(ids)
             if within is not None:
                 within(tx)
         crash_point("seal.listed")
         index.publish([name])
         index.trim(ids)
-        index.remove(gone.astype(np.int64))
+        index.remove(np.array(gone, np.int64))
 
 
 def merge(records: Records, index: BlockIndex, names: Sequence[str]) -> None:

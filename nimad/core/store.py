@@ -57,8 +57,6 @@ from nimad.words.index import TermIndex
 
 DISK = "disk"
 """Its name in `degraded`, while it is read-only or fails: what is remembered is refused then."""
-CUT = 256
-"""Memories that are cut into words between two looks whether a query waits: 3 ms [memories]."""
 TEXT = 1 << 19
 """Length of the texts that are stored after which what they left in memory is given back: pages
 of the embedder's table, 13 MB, and pieces of what was freed [characters]."""
@@ -99,7 +97,10 @@ class MemoryStore:
         self.terms = terms = TermIndex(records, lambda error: self.words.meet(error))
         file = state / "columns.nrc"
         self.recall = Recall(records, lambda: self.semantic.serving, file=file, terms=terms)
-        self.words = WordsIndex(state, records, self.health, self.maintenance, terms, self.recall)
+        self.words = WordsIndex(
+            *(state, records, self.health, self.maintenance, terms, self.recall),
+            self.query_priority.yield_to_queries,
+        )
         first: list[Projection] = [self.words, self.semantic, self.graph, self.dense]
         self.projections = [*first, ColumnsCache(self.recall, file)]
         for projection in self.projections:
@@ -235,10 +236,8 @@ class MemoryStore:
         if len(memories) < BULK:
             return
         try:
-            for first in range(0, len(memories), CUT):
-                self.give_way()
-                part = memories[first : first + CUT]
-                self.terms.add_ahead([each.id for each in part], [each.text for each in part])
+            ids, texts = [each.id for each in memories], [each.text for each in memories]
+            self.terms.add_ahead(ids, texts, self.give_way)
             while self.recall.follow(CATCH_UP_SECONDS):
                 self.give_way()
             self.semantic.seal_bulk()

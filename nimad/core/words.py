@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -80,11 +80,12 @@ class WordsIndex(Projection):
         lock: threading.RLock,
         terms: TermIndex,
         recall: Recall,
+        give_way: Callable[[], object],
     ) -> None:
-        """`recall` asks `terms`, and follows the records with it."""
+        """`recall` asks `terms`, and follows the records with it; `give_way` lets it go first."""
         self._records, self._health, self._lock = records, health, lock
         self._aside, self._directory = state / "aside", state / "words"
-        self._terms, self._recall = terms, recall
+        self._terms, self._recall, self._give_way = terms, recall, give_way
         self._pages: list[Segment] = []
         self._damaged = False
 
@@ -257,15 +258,17 @@ class WordsIndex(Projection):
         if not len(alive):
             return []
         name = next_name(PREFIX, [], self._directory)
-        writer.write_file(self._path(name), writer.of_segments(parts, alive))
+        writer.write_file(self._path(name), writer.of_segments(parts, alive, self._give_way))
         crash_point("words.written")
         made = Segment.open(self._path(name))
         made.give_back()  # what was read to compare checksums
         return [made]
 
     def _alive(self, first: int, last: int) -> Ids:
-        sql = "SELECT id FROM memories WHERE id BETWEEN ? AND ? ORDER BY id"
-        return self._records.ids_of(sql, (first, last))
+        sql = "FROM memories WHERE id BETWEEN ? AND ?"
+        if self._records.value(f"SELECT count(*) {sql}", (first, last)) == last - first + 1:
+            return np.arange(first, last + 1)  # a step a row would keep the interpreter's lock busy
+        return self._records.ids_of(f"SELECT id {sql} ORDER BY id", (first, last))
 
     def _list(self, sealed: Sequence[Segment]) -> None:
         """From here on these files count, in this order."""

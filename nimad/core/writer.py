@@ -14,7 +14,7 @@ from nimad.core.clock import Clock
 from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import Setbacks
 from nimad.core.unwritten import BULK
-from nimad.core.validate import check_memory
+from nimad.core.validate import are_sound, check_memory
 from nimad.errors import UsageError
 from nimad.model import Memory
 from nimad.store import forgotten, stamps
@@ -53,12 +53,15 @@ class Writer:
     ) -> list[int]:
         """See `MemoryStore.remember_many`."""
         named: set[DocumentName] = set()
+        sound = are_sound(memories)
         for place, memory in enumerate(memories):
-            check_memory(memory, place)
-            if memory.key is not None and (name := (memory.namespace, memory.key)) in named:
+            if not sound:
+                check_memory(memory, place)
+            if memory.key is None:
+                continue
+            if (name := (memory.namespace, memory.key)) in named:
                 raise UsageError(detail=f"two documents have the key {memory.key}", place=place)
-            if memory.key is not None:
-                named.add(name)
+            named.add(name)
         if not memories:
             return []
         removed: list[int] = []

@@ -16,6 +16,7 @@ from nimad.ctl.client import Client
 from nimad.ctl.screen import Progress, Screen
 from nimad.errors import UsageError
 from nimad.human import size
+from nimad.signals import heed
 
 
 def register(commands: Commands) -> None:
@@ -57,6 +58,7 @@ def run_bench(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         place = Path(tempfile.mkdtemp(prefix="nimad-bench-", dir=args.place))
     except OSError as error:
         raise UsageError(detail=f"{args.place} cannot be used ({error.strerror}).") from None
+    heed()
     for ends in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ends, signal.default_int_handler)  # the directory goes then, too
     try:

@@ -45,6 +45,7 @@ from nimad.legacy.scratch import private_directory, scratch_directory
 from nimad.legacy.snapshot import Snapshot, take_snapshot
 from nimad.legacy.source_changes import Difference, Seen, Signature, look, seen_in, signature
 from nimad.legacy.stores import Found, find
+from nimad.signals import heed
 from nimad.times import name_to_hand_over
 
 EVERY = 30.0
@@ -210,6 +211,7 @@ def follow(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     def end(number: int, frame: object) -> None:
         raise KeyboardInterrupt  # SIGTERM, which a service manager sends, ends it as Ctrl-C does
 
+    heed()
     before = signal.signal(signal.SIGTERM, end)
     try:
         _Tracker(args, client, screen, store).run()

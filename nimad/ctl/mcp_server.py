@@ -20,6 +20,7 @@ from nimad import __version__
 from nimad.closing import let_go
 from nimad.ctl.agent_tools import INSTRUCTIONS, ToolRefused, Tools, told_by
 from nimad.limits import refuse_constant
+from nimad.signals import heed
 
 MODERN = "2026-07-28"
 LEGACY = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
@@ -262,6 +263,7 @@ def run(options: dict[str, Any]) -> int:
     names = ("namespace", "agent", "read_only")
     tools = Tools(**{name: options[name] for name in names if name in options})
     server = Server(tools, sys.stdout.buffer, options.get("socket"), options.get("timeout"))
+    heed()
     try:
         server.serve(sys.stdin.buffer)
     except BrokenPipeError:  # the client has gone

@@ -12,6 +12,7 @@ from nimad.ctl.arguments import Commands, add_command, number, seconds, with_hin
 from nimad.ctl.client import Client
 from nimad.ctl.screen import Screen
 from nimad.errors import DaemonAbsent, NotPermitted, SocketBusy, SocketUnusable
+from nimad.signals import heed
 
 PORT = 6462
 """As `nimad.web.address.PORT`, which is imported only when it runs."""
@@ -73,6 +74,7 @@ def run_web(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         screen.note("it lets in whoever has it, until Ctrl-C ends this.")
     guard = Guard(key)
     with listener, Daemon(args.socket, timeout=args.timeout) as daemon:
+        heed()
         answer = partial(routes.answer, daemon=daemon, prefix=guard.prefix)
         with contextlib.suppress(KeyboardInterrupt):
             WebServer(listener, guard, answer, args.idle).serve()

@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
@@ -24,6 +23,7 @@ from nimad import __version__, config, helper_line
 from nimad.endpoint.remote import Endpoint, EndpointError
 from nimad.errors import NimadError, SocketUnusable
 from nimad.serve.listen import listen_at
+from nimad.signals import end_on_term
 from nimad.systemd import listening_sockets
 
 log = logging.getLogger("nimad-embedder")
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     os.umask(0o077)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    end_on_term()
     try:
         settings = config.load(options.config)
         endpoint = Endpoint(settings, read_key(settings["http.key_file"]))

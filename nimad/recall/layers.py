@@ -66,6 +66,9 @@ _STANDING += "|immer|nie|niemals|ab jetzt|von nun an|siempre|nunca|a partir de a
 _STANDING += "|toujours|jamais|désormais|à partir de maintenant|всегда|никогда|отныне"
 _DENSE_STANDING = "以后|今后|从现在起|总是|始终|永远|每次|务必"
 _STANDING_WORDS = (*_STANDING.split("|"), *_DENSE_STANDING.split("|"))
+_STANDING_WORDS = tuple(  # "never" stands in "whenever", too
+    word for word in _STANDING_WORDS if sum(each in word for each in _STANDING_WORDS) == 1
+)
 _ASCII_WORDS = tuple(word for word in _STANDING_WORDS if word.isascii())
 _INSTRUCTION = lazy_pattern(
     rf"\W*(?:(?:please|also|and|bitte|por favor|пожалуйста),? )*(?:{_STANDING})\b"

@@ -33,16 +33,38 @@ _REACH = (2 * BURST + 1) * GAP
 def link_new_rows(columns: Columns, start: int) -> None:
     """Give the rows from `start` on their neighbours."""
     rows, ends = np.arange(start, columns.count), columns.ends(start)
-    for row in rows[columns.session[rows] > NONE].tolist():
-        session = int(columns.session[row])  # its place is nearly always the end
-        before, after = ends.get(session, NONE), NONE
-        while before != NONE and columns.time[before] > columns.time[row]:
+    sessions, times = columns.session[rows].tolist(), columns.time[rows].tolist()
+    pairs: list[tuple[int, int]] = []
+    for row, session, moment in zip(rows.tolist(), sessions, times, strict=True):
+        if session <= NONE:
+            continue
+        last = ends.get(session, NONE)  # its place is nearly always behind it
+        time = columns.time[last] if last < start else times[last - start]
+        if last == NONE or time <= moment:
+            pairs.append((last, row))
+            ends[session] = row
+            continue
+        _link_ends(columns, pairs)
+        pairs = []
+        before, after = last, NONE
+        while before != NONE and columns.time[before] > moment:
             before, after = int(columns.before[before]), before
         _link(columns, before, row)
         _link(columns, row, after)
-        if after == NONE:
-            ends[session] = row
+    _link_ends(columns, pairs)
     _renew_talk(columns, rows)
+
+
+def _link_ends(columns: Columns, pairs: list[tuple[int, int]]) -> None:
+    """Make rows at the ends of sessions, NONE for a new one, and rows behind them neighbours."""
+    ends, rows = np.array(pairs, np.int64).reshape(-1, 2).T
+    columns.touch(("before",), rows)
+    columns.before[rows] = ends
+    columns.length[rows] = 0
+    ends, rows = ends[ends != NONE], rows[ends != NONE]
+    columns.touch(("after",), ends)
+    columns.after[ends] = rows
+    columns.length[ends] = 0
 
 
 def link_all_rows(columns: Columns) -> None:

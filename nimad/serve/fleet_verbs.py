@@ -69,12 +69,12 @@ APPLY = {
     "names": Param(_names, {}),
     "entries": Param(params.many(0, MOST_ROWS, "rows")),
 }
-CONFIRM = {"epoch": Param(checks.text(100), None), "told": Param(lambda value: value, None)}
+CONFIRM = {"epoch": Param(checks.text(100), None), "told": Param(params.unchanged, None)}
 
 _STAMP = checks.integer(0, LATEST)
 _ENTRY = {"key": Param(_key)}
 ENTRIES: dict[str, params.Spec] = {
-    "memories": {**_ENTRY, "body": Param(lambda value: value), "stamp": Param(_STAMP, 0)},
+    "memories": {**_ENTRY, "body": Param(params.unchanged), "stamp": Param(_STAMP, 0)},
     "relations": {
         **_ENTRY,
         "origin": Param(_key),

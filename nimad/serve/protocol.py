@@ -210,6 +210,9 @@ _JSON = json.JSONDecoder(
 )
 
 
+_NESTED = {dict, list}
+
+
 def _check_tree(value: Any, plain: bool) -> None:
     """Refuse what parsed but could not be passed on: deep nesting and lone surrogates, which the
     text of a `plain` one cannot hold."""
@@ -218,7 +221,8 @@ def _check_tree(value: Any, plain: bool) -> None:
         below: list[Any] = []
         for node in level:
             items = node.values() if isinstance(node, dict) else node
-            below += [item for item in items if isinstance(item, (dict, list))]
+            if not _NESTED.isdisjoint(map(type, items)):
+                below += [item for item in items if isinstance(item, (dict, list))]
             for text in () if plain else (*(node if isinstance(node, dict) else ()), *items):
                 if isinstance(text, str):
                     _check_text(text)

@@ -68,10 +68,10 @@ MOST_COPIES = 100
 """Number of ids of copies that a result names [ids]."""
 
 IMPORT = {
-    name: Param(_CONVERTED.get(field.kind, lambda value: value), None)
+    name: Param(_CONVERTED.get(field.kind, params.unchanged), None)
     for name, field in FIELDS.items()
 } | {
-    "text": Param(lambda value: value),
+    "text": Param(params.unchanged),
     "id": Param(checks.integer(1, 2**63 - 1), None),
     "damaged": Param(bool, None),
 }
@@ -105,8 +105,8 @@ TURN = {
     **{n: param for n, param in _CAPTURED.items() if n in (*_OF_TURN, *_OF_PART, "when")},
     "session": Param(checks.text(MAX_KEPT)),
     "turn": Param(checks.text(MAX_KEPT)),
-    "affect": Param(lambda value: value, None),
-    **{role: Param(lambda value: value, None) for role in TURN_ROLES},
+    "affect": Param(params.unchanged, None),
+    **{role: Param(params.unchanged, None) for role in TURN_ROLES},
 }
 """What a turn of `capture` takes, and each of its three parts."""
 

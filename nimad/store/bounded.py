@@ -6,6 +6,7 @@ number.  Long values are cut where all together would not fit; pages end where t
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from itertools import accumulate
@@ -118,14 +119,18 @@ def rows_within(
 ) -> list[tuple[Any, ...]]:
     """The first rows of a statement, until the texts in one of its columns are `room` characters
     long: one row at least, where there is one."""
-    found: list[tuple[Any, ...]] = []
-    with translated(records.path), records.reading() as reader:
-        for row in reader.execute(sql, parameters):
+
+    def take(cursor: sqlite3.Cursor) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = []
+        left = room
+        for row in cursor:
             found.append(row)
-            room -= len(row[text])
-            if room < 0:
+            left -= len(row[text])
+            if left < 0:
                 break
-    return found
+        return found
+
+    return records.read(sql, parameters, take)
 
 
 def ids_above(records: Records, after: int, limit: int, where: Filter) -> list[int]:

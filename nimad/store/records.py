@@ -283,17 +283,27 @@ class Records:
     def rows(
         self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
     ) -> list[tuple[Any, ...]]:
-        """All rows of a read-only statement; what is no UTF-8, because a bit flipped, as U+FFFD."""
+        """All rows of a read-only statement."""
+        return self.read(sql, parameters, sqlite3.Cursor.fetchall)
+
+    def read(
+        self,
+        sql: str,
+        parameters: Sequence[Any] | Mapping[str, Any],
+        take: Callable[[sqlite3.Cursor], list[tuple[Any, ...]]],
+    ) -> list[tuple[Any, ...]]:
+        """What `take` takes of a read-only statement, twice where a text is no UTF-8, because a bit
+        flipped: that stands there as U+FFFD."""
         with translated(self.path), self.reading() as reader:
             reader.text_factory = str  # faster
             try:
-                return reader.execute(sql, parameters).fetchall()
+                return take(reader.execute(sql, parameters))
             except sqlite3.OperationalError as error:
                 if hasattr(error, "sqlite_errorname"):  # SQLite's own, not one of the decoding
                     raise
             finally:
                 reader.text_factory = schema.decode
-            return reader.execute(sql, parameters).fetchall()
+            return take(reader.execute(sql, parameters))
 
     def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         """The first value of the first row, or None."""

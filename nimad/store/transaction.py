@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nimad.dataclass import dataclass
 from nimad.model import TURN_ROLES, Memory, Relation, Turn
 from nimad.store import rows
+from nimad.store.rows import Row
 from nimad.store.schema import last_number
 
 CREATED, TIMESTAMP = 1, 2
@@ -117,6 +122,18 @@ class Transaction:
         sql = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})"
         return int(self.connection.execute(sql, tuple(values.values())).lastrowid or 0)
 
+    def gone(self, ids: NDArray[np.int64]) -> list[int]:
+        """Those of these ids that are no memories, in their order: without the interpreter's lock,
+        however many they are."""
+        sql = "SELECT value FROM json_each(?) WHERE NOT EXISTS"
+        sql += " (SELECT 1 FROM memories WHERE id = value)"
+        return [number for (number,) in self.rows(sql, (json.dumps(ids.tolist()),))]
+
+    def forget_hot(self, ids: NDArray[np.int64]) -> None:
+        """Drop the hot vectors of some memories; as `gone`."""
+        sql = "DELETE FROM hot WHERE id IN (SELECT value FROM json_each(?))"
+        self.execute(sql, (json.dumps(ids.tolist()),))
+
     def alive(self, ids: Iterable[int]) -> list[int]:
         """Those of these ids that are memories, sorted."""
         sql = "SELECT id FROM memories WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
@@ -146,15 +163,14 @@ class Transaction:
         """
         seat = seat or source is None
         first = self._next_id("memories")
-        made: list[rows.Row] = []
         members: list[tuple[int, Memory]] = []
         turns = self._turn_ids(memories, source or 0)
         for number, (memory, turn) in enumerate(zip(memories, turns, strict=True), first):
             memory.id = number
             if turn is not None and seat and memory.layer in TURN_ROLES:
                 members.append((turn, memory))
-            made.append(rows.to_row(memory, self._names, turn, source or board))
-        self.many(rows.INSERT, made)
+        owners = zip(memories, turns, strict=True)
+        self._insert(rows.to_row(m, self._names, turn, source or board) for m, turn in owners)
         blobs = [(m.id, name, data) for m in memories for name, data in m.blobs.items()]
         if blobs:
             self.many("INSERT INTO blobs (memory, name, data) VALUES (?, ?, ?)", blobs)
@@ -168,6 +184,13 @@ class Transaction:
             )
             self._changed("add", "turn", [turn])
         return ids
+
+    def _insert(self, made: Iterator[Row]) -> None:
+        while part := [*islice(made, rows.TOGETHER)]:
+            if len(part) == rows.TOGETHER:
+                self.execute(rows.INSERT_TOGETHER, [*chain.from_iterable(part)])
+            else:
+                self.many(rows.INSERT, part)
 
     def documents(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, int]]:
         """The documents of these namespaces and keys: (id, when it was created)."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from nimad.client.connection import Connection
 from nimad.config import Config
 from nimad.errors import ConfigError, HubUnusable, NimadError
 from nimad.hub.session import Hub
+from nimad.signals import end_on_term
 from nimad.sync.questions import Questions
 from nimad.sync.rounds import Rounds
 
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     os.umask(0o077)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    end_on_term()
     try:
         settings = config.load(options.config)
         if not settings["sync.url"] or not settings["sync.namespaces"]:

@@ -32,8 +32,12 @@ LISTED, LISTED_TERMS = 512, 20_000
 become a segment [memories], [terms]."""
 BULK = 64
 """Memories that come together from which on they are no lists first [memories]."""
-JOINED = 8
-"""Segments in memory of up to LISTED memories, and LISTED_TERMS, that are made one."""
+CUT = 256
+"""Memories of a bulk that are cut into words between two looks whether a query waits: 3 ms
+[memories]."""
+JOINED = 16
+"""Segments in memory of up to LISTED memories, and LISTED_TERMS, that are made one: where memories
+are short, they are written to a file before there are so many."""
 POSTINGS_KEPT = 600_000
 """Postings kept of the terms that were asked last, until a rest, at least: 4 MB [postings]."""
 KEPT_SHARE = 2
@@ -45,6 +49,8 @@ PLACES_KEPT = 1024
 Ids = NDArray[np.int64]
 
 
+_Cut = tuple[list[str], int]
+"""What a memory's text was cut into: its terms, how many words it has."""
 _Listed = tuple[int, Sequence[str], int]
 """A memory of the lists: its id, its terms, how many words it has."""
 Rows = tuple[Numbers, Counts]
@@ -126,15 +132,30 @@ class TermIndex:
             if not page:
                 self.seen = last
                 break
-            self._add([number for number, _ in page], [text for _, text in page])
+            self._add_texts([number for number, _ in page], [text for _, text in page])
 
-    def add_ahead(self, ids: Sequence[int], texts: Sequence[str]) -> None:
+    def add_ahead(
+        self, ids: Sequence[int], texts: Sequence[str], give_way: Callable[[], object]
+    ) -> None:
         """Take in memories, and what came before them, before columns are made of them: that takes
-        less of the lock that queries wait for."""
+        less of the lock that queries wait for.  They are cut a part at a time, with `give_way`
+        before each, and become one segment, or several where they have many words."""
+        cut: list[_Cut] = []
+        for end in range(CUT, len(ids) + CUT, CUT):
+            give_way()
+            mine = ids[:end]
+            cut += self._analysis.of_texts(texts[end - CUT : end])
+            full = len(cut) > LISTED - CUT or sum(len(terms) for terms, _ in cut) >= LISTED_TERMS
+            if full or end >= len(ids):
+                give_way()
+                self._add_cut(mine[-len(cut) :], cut)
+                cut = []
+
+    def _add_cut(self, ids: Sequence[int], cut: Sequence[_Cut]) -> None:
         with self._adding:
-            if self.complete and len(ids):
+            if self.complete:
                 self._follow(ids[0] - 1)
-                self._add(ids, texts)
+                self._add(ids, lambda places: map(cut.__getitem__, places))
 
     def add(self, ids: Sequence[int], texts: Sequence[str]) -> NDArray[np.int64]:
         """Take in memories, ids ascending; those that are here already are left as they are.
@@ -142,9 +163,15 @@ class TermIndex:
         Returns how many words each has.
         """
         with self._adding:
-            return self._add(ids, texts)
+            return self._add_texts(ids, texts)
 
-    def _add(self, ids: Sequence[int], texts: Sequence[str]) -> NDArray[np.int64]:
+    def _add_texts(self, ids: Sequence[int], texts: Sequence[str]) -> NDArray[np.int64]:
+        return self._add(ids, lambda fresh: self._analysis.of_texts(texts[n] for n in fresh))
+
+    def _add(
+        self, ids: Sequence[int], cut: Callable[[Sequence[int]], Iterable[_Cut]]
+    ) -> NDArray[np.int64]:
+        """See `add`; `cut` gives what some of them, by place, were cut into."""
         lengths = np.zeros(len(ids), np.int64)
         numbers = np.array(ids, np.int64)
         known = np.zeros(len(ids), np.bool_)
@@ -154,9 +181,8 @@ class TermIndex:
                 places = numbers.searchsorted(found)
                 lengths[places], known[places] = held, True
         fresh = np.flatnonzero(~known).tolist()
-        made = self._analysis.of_texts(texts[place] for place in fresh)
         late: list[_Listed] = []
-        for place, (terms, length) in zip(fresh, made, strict=True):
+        for place, (terms, length) in zip(fresh, cut(fresh), strict=True):
             lengths[place] = length
             if self.complete and ids[place] > self.seen:
                 late.append((ids[place], terms, length))

@@ -6,7 +6,7 @@ Only what a few hundred thousand postings take is in memory at once.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from hashlib import blake2b
 from itertools import chain
@@ -169,18 +169,21 @@ def of_texts(
 # --- of segments --------------------------------------------------------------------------------
 
 
-def of_segments(segments: Sequence[Segment], alive: Ids) -> list[tuple[str, Iterator[Buffer]]]:
+def of_segments(
+    segments: Sequence[Segment], alive: Ids, give_way: Callable[[], object] = lambda: None
+) -> list[tuple[str, Iterator[Buffer]]]:
     """The regions of several segments together, in the order of ids, without what is forgotten.
 
-    `alive`: int64[m], ascending, the ids that exist.
+    `alive`: int64[m], ascending, the ids that exist.  `give_way` is called before each portion,
+    which takes some milliseconds.
     """
-    return _regions(*_living(segments, alive))
+    return _regions(*_living(segments, alive, give_way))
 
 
 def content(segments: Sequence[Segment], alive: Ids) -> tuple[int, int]:
     """How many postings of living memories segments have, and a sum over all of them, so that equal
     content is equal however it is cut into segments."""
-    portions, ids, lengths = _living(segments, alive)
+    portions, ids, lengths = _living(segments, alive, lambda: None)
     total = int((_mixed(ids, 3) * lengths.astype(np.uint64)).sum(dtype=np.uint64))
     count = 0
     for portion in portions:
@@ -201,7 +204,7 @@ def _mixed(numbers: Numbers, salt: int) -> NDArray[np.uint64]:
 
 
 def _living(
-    segments: Sequence[Segment], alive: Ids
+    segments: Sequence[Segment], alive: Ids, give_way: Callable[[], object]
 ) -> tuple[Iterator[Portion], Ids, NDArray[np.int64]]:
     """The portions of several segments together, and their documents' ids and lengths."""
     ids, lengths, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], []
@@ -213,15 +216,20 @@ def _living(
         ids.append(segment.ids[kept])
         lengths.append(segment.lengths[kept].astype(np.int64))
         base += len(ids[-1])
-    return _merged(segments, places), np.concatenate(ids), np.concatenate(lengths)
+    return _merged(segments, places, give_way), np.concatenate(ids), np.concatenate(lengths)
 
 
-def _merged(segments: Sequence[Segment], places: Sequence[NDArray[np.int32]]) -> Iterator[Portion]:
+def _merged(
+    segments: Sequence[Segment],
+    places: Sequence[NDArray[np.int32]],
+    give_way: Callable[[], object],
+) -> Iterator[Portion]:
     """All terms in order, in portions; `places`: the new document of each old one, -1 for none."""
     done = [0] * len(segments)
     totals = [np.append(0, np.cumsum(s.holders, dtype=np.int64)) for s in segments]
     portions = 0
     while any(at < len(segment) for at, segment in zip(done, segments, strict=True)):
+        give_way()
         portions += 1
         if portions % READ == 0:
             for segment in segments:

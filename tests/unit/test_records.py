@@ -7,6 +7,7 @@ import sqlite3
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,32 @@ def test_a_failed_transaction_leaves_nothing(records: Records) -> None:
     (number,) = add(records, Memory(text="kept", session="other", conversation="only here"))
     kept = records.get([number])[number]
     assert (kept.session, kept.conversation) == ("other", "only here")
+
+
+def test_many_memories_come_back_as_they_were(records: Records) -> None:
+    many = [replace(FULL, text=f"note {n}", turn=None) for n in range(2 * rows.TOGETHER + 3)]
+    many += [Memory("short") for _ in range(rows.TOGETHER)]
+    ids = add(records, *many)
+    found = records.get(ids)
+    assert [found[number].text for number in ids] == [memory.text for memory in many]
+    assert checksums.damaged(records, ids) == []
+    before = records.value("SELECT count(*) FROM memories")
+    with pytest.raises(sqlite3.IntegrityError), records.write() as tx:
+        tx.add_memories([Memory("new") for _ in range(rows.TOGETHER)])
+        twice = [rows.to_row(many[0], rows.Names(tx.connection), None, None)] * rows.TOGETHER
+        tx.execute(rows.INSERT_TOGETHER, [value for row in twice for value in row])
+    assert records.value("SELECT count(*) FROM memories") == before, "all of it, or nothing"
+
+
+def test_what_is_gone_is_told_of_any_ids(records: Records) -> None:
+    ids = add(records, *(Memory(f"note {n}") for n in range(9)))
+    with records.write() as tx:
+        tx.delete_memories(ids[2:4])
+        tx.add_hot((number, b"vector") for number in (ids[0], ids[5]))
+        assert tx.gone(np.array([ids[8], 999, ids[3], ids[0]])) == [999, ids[3]]
+        assert tx.gone(np.zeros(0, np.int64)) == []
+        tx.forget_hot(np.array([ids[5], ids[8], 999]))
+    assert [number for number, _ in records.hot()] == [ids[0]]
 
 
 def test_changes_are_logged_as_ranges(records: Records) -> None:

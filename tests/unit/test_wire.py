@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nimad import checks
-from nimad.core.validate import check_memory
+from nimad.core.validate import MANY, are_sound, check_memory
 from nimad.ctl.main import build
 from nimad.errors import UsageError
 from nimad.model import FIELDS, LAYERS, MAX_TIME, Hit, Memory
@@ -222,6 +222,25 @@ def test_every_side_reads_the_same_table_of_fields() -> None:
             setattr(memory, name, object())
             with pytest.raises(UsageError, match=name):
                 check_memory(memory)
+
+
+ODD = [None, True, 1, 0, 1.0, float("nan"), "", " ", "note", ("a",), ["a"], {"a": 1}, {1}, "\ud800"]
+
+
+@given(st.lists(st.tuples(st.sampled_from([*FIELDS]), st.sampled_from(ODD)), max_size=6))
+def test_many_memories_are_sound_where_each_is(changes: list[tuple[str, Any]]) -> None:
+    """A value that equals a sound one, as true equals 1, is looked at all the same."""
+    memories = [Memory("a", access_count=1, importance=1) for _ in range(MANY)]
+    for place, (name, value) in enumerate(changes):
+        setattr(memories[place], name, value)
+    try:
+        for memory in memories:
+            check_memory(memory)
+        sound = True
+    except UsageError:
+        sound = False
+    assert are_sound(memories) == sound
+    assert not are_sound(memories[1:]), "of few it is not known"
 
 
 def test_each_column_of_a_memory_is_a_field_of_it() -> None:

@@ -23,6 +23,7 @@ from nimad.errors import DiskFull, FormatCorrupt
 from nimad.model import Memory
 from nimad.store import checksums
 from nimad.store.analysis import Analysis
+from nimad.text import _tokens, tokens
 from nimad.words import index, writer
 from nimad.words.segment import Segment
 from tests.benchmarks.talk import make_talk
@@ -188,6 +189,49 @@ def test_what_comes_while_the_tail_is_written_is_held_once(
         assert store.words.follow()
         monkeypatch.undo()
         assert holders(store.recall._terms, "brook", 100) == dict.fromkeys(range(1, 41), 1)
+
+
+@pytest.mark.parametrize(("cut", "listed", "segments"), [(256, 512, 1), (30, 70, 2), (30, 30, 3)])
+def test_a_bulk_becomes_segments_as_it_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int, listed: int, segments: int
+) -> None:
+    monkeypatch.setattr(index, "CUT", cut)
+    monkeypatch.setattr(index, "LISTED", listed)
+    monkeypatch.setattr(index, "BULK", 20)
+    rng, ways = random.Random(5), 0
+
+    def give_way() -> None:
+        nonlocal ways
+        ways += 1
+
+    with closing(MemoryStore.open(tmp_path / "state", CONFIG)) as store:
+        monkeypatch.setattr(store, "give_way", give_way)
+        given = [Memory(rng.choice([text for text in TEXTS[:60] if text])) for _ in range(90)]
+        ids = store.remember_many(given)
+        assert [store.terms.waiting, len(store.terms.freeze())] == [90, segments]
+        assert ways >= -(-90 // cut) + segments, "others are let by before each step"
+        store.terms.add_ahead(ids, [memory.text for memory in given], lambda: None)
+        assert store.terms.waiting == 90, "what is there already is left as it is"
+        compare(store)
+
+
+def test_words_of_ascii_are_cut_as_those_of_all_scripts() -> None:
+    for code in range(128):
+        for around in ("{}", "Ab{}cD", " {} x{}"):
+            text = around.replace("{}", chr(code))
+            assert tokens(text) == [t for word in text.split() for t in _tokens(word)]
+
+
+def test_a_file_is_written_in_portions_between_which_questions_go_first(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "MERGED", 20)  # of 240 postings
+    asked: list[int] = []
+    monkeypatch.setattr(store.words, "_give_way", lambda: asked.append(1))
+    store.recall.follow()
+    store.words._replace([], store.terms.freeze())
+    assert len(asked) > 3
+    assert store.words.check() == []
 
 
 def test_what_is_remembered_writes_no_words(sealed: MemoryStore) -> None:
