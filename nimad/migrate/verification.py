@@ -40,7 +40,7 @@ from nimad.model import Stage, now_ms
 from nimad.store import sources
 from nimad.store.sources import Source
 
-PAGE = 500
+PAGE = 250
 YIELD_EVERY = 100
 """Memories compared between two looks at whether a query waits: 3 ms."""
 RELATIONS_PAGE, RELATION_PAGES = 1000, 10
