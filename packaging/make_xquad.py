@@ -99,6 +99,7 @@ def main() -> int:
     parser.add_argument("languages", nargs="+")
     parser.add_argument("--quarters", type=int, nargs="+", default=[0, 1])
     given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
     for pair in given.languages:
         language, _, other = pair.partition(":")
         articles = _articles(given.clone, language)

@@ -55,6 +55,18 @@ index, of which a namespace of ten memories held one or none; now they are those
 memdaily +.005, and 1.6 % silent, not 2.6. 24 words in place of 16: memdaily +.001, English messages
 -.005; the words of the wanted part in any case: German -.002.
 
+What memdaily missed in its own stores was read once more. Three of its 312 questions are
+"[ERRORQ]", which rightly stays silent, and is .010 of recall. A sentence of a Chinese message ended
+with "。" only, for wide question marks are usual ones by then and have no blank behind, and it
+ended inside of quotations: of XQuAD in Chinese behind 110 characters of memdaily's notes and
+questions 13.5 % stay silent, not 24.5, and .825 are found, not .712. And in stores of fewer
+memories than are asked for, what shares no word with a question was shown from the cosine on that
+texts about one thing have in English; of pairs .8 of that is enough: recall .979, not .973, and 6.4
+memories shown, not 6.1. Tried beside it: every memory that shares a word with the best (.978, and
+up to .7 memories more in small stores of other kinds); earlier questions of a message beside the
+last one (memdaily .974, XQuAD behind other messages -.013 in English, -.28 in Chinese); numbers of
+a message as heavy as its last sentence (memdaily .980, merged nDCG -.001).
+
 Talk: the share of meaning at .55 brought locomo_dev .003 and recall .005, but cost beam100k .007,
 and .003 and .005 in German and Turkish articles that nothing was chosen on. So it is taken where a
 speaker is named. A lower bonus for dates (.2) brought locomo_dev .001 and cost timelineqa .003.

@@ -49,7 +49,10 @@ one [words]."""
 
 _YEAR = lazy_pattern(r"(?<!\d)\d{4}(?!\d)")
 _PARAGRAPH = lazy_pattern(r"\n[^\S\n]*\n")
-_SENTENCE = lazy_pattern(r"(?<=[.!?…])\s+|(?<=[。！？])|\n")
+_SENTENCE = lazy_pattern(
+    r"(?<=[.!?…])\s+|(?:(?<=[。！？])|(?<=[!?])(?=[^\x00-\x7f]))(?![\"”’»」』）)])|\n"
+)
+"""Between two sentences; wide marks are usual ones by then (`composed`), with no blank behind."""
 _ENDING = lazy_pattern(r"(?<=\w)['’](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
 
 

@@ -395,7 +395,8 @@ class Scoring:
         kept = shared > 0
         if near is not None and not query.only_names:
             halfway = near.usual + self._weights.near * (near.high - near.usual)
-            kept |= mixed >= min(halfway, scored.context.embedder.scale.near)
+            near_one = scored.context.embedder.scale.near * self._known(scored.context, query)
+            kept |= mixed >= min(halfway, near_one)
         if len(also):
             kept |= np.isin(rows, also)
         return _Candidates(rows, plain, mixed, shared, kept)
@@ -424,9 +425,12 @@ class Scoring:
         """Of the semantic side in the score."""
         if context.mode != "hybrid":
             return float(context.mode == "meaning")
-        weights, by_pairs = self._weights, query.dense and context.embedder.by_spelling
-        share = weights.semantic * (weights.dense if by_pairs else 1.0)
-        return share * (weights.named if len(query.subjects) else 1.0)
+        share = self._weights.semantic * self._known(context, query)
+        return share * (self._weights.named if len(query.subjects) else 1.0)
+
+    def _known(self, context: QueryContext, query: ParsedQuery) -> float:
+        """What vectors know of a query beside one of words, by its script."""
+        return self._weights.dense if query.dense and context.embedder.by_spelling else 1.0
 
     def _sides_of(self, shared: Floats, mixed: Floats, scored: _Scored) -> tuple[Floats, Floats]:
         """The lexical and the semantic term of the formula."""

@@ -19,7 +19,8 @@ class Weights:
     Attributes:
         semantic: share of the semantic side; the lexical one gets the rest.
         dense: factor of that share for a question in a script that is cut into pairs of characters,
-            of which vectors know fewer words.
+            of which vectors know fewer words; and of the cosine that makes a memory near, for what
+            is about one thing there has less.
         named: factor of that share for a question that names a subject: what is left without the
             name is shorter, and compares worse.
         inner: factor of the rarity of a pair of ideographs whose characters the pairs beside it

@@ -111,6 +111,8 @@ _WRITTEN: dict[type, Callable[[Any], str]] = {
     float: lambda value: repr(value) if math.isfinite(value) else json.dumps(value),
 }
 """How a value stands in JSON."""
+_SUMS: dict[tuple[type, ...], Callable[[Sequence[Any]], int | None]] = {}
+"""What sums up a row, by the types of its columns."""
 NAMES_HELD = 1 << 20
 """Length of all names that are kept with their ids [characters]."""
 LONG = 1 << 18
@@ -187,28 +189,62 @@ def checksum(row: Row, blobs: Iterable[tuple[str, bytes]]) -> int | None:
     the order of the fields, with names in place of their ids; the columns in ADDED; CRC-32 of each
     blob with its name before it.  A column that comes in a later version must be NULL in old rows.
     """
-    plain: list[str] = []  # the members: an encoder for the whole object is slower
-    total, crc, first = 0, 0, "{"
-    for member, value in zip(_MEMBERS, row, strict=True):
-        if value is None:
-            continue
-        begin, types = member
-        if (kind := type(value)) not in types:
+    kinds = tuple(map(type, row))
+    sum_up = _SUMS.get(kinds)
+    if sum_up is None:
+        sum_up = _sum_of(kinds)
+        if len(_SUMS) < 1000:
+            _SUMS[kinds] = sum_up
+    total = sum_up(row)
+    for name, data in blobs:
+        if not (isinstance(name, str) and isinstance(data, bytes)):
             return None
+        if total is not None:
+            total += blob_checksum(name.encode(), data)
+    return total
+
+
+def _sum_of(kinds: tuple[type, ...]) -> Callable[[Row], int | None]:
+    """What sums up the columns of rows with these types.
+
+    It is compiled once: going through members and types anew took as long as all the rest of it.
+    """
+    there = [(place, kind) for place, kind in enumerate(kinds) if kind is not type(None)]
+    if any(kind not in _MEMBERS[place][1] for place, kind in there):
+        return lambda row: None
+    written = {str: "encode_basestring({})", int: "{}", float: "_WRITTEN[float]({})"}
+    plain, added, lengths = [], ["0"], ["0"]
+    for place, kind in there:
+        begin, value = _MEMBERS[place][0], f"row[{place}]"
         if begin is None:
-            total += value
-        elif kind is not str or len(value) <= LONG:
+            added.append(value)
+        else:
+            plain.append(f"{begin}{{{written[kind].format(value)}}}")
+        if kind is str:
+            lengths.append(f"len({value})")
+    whole = f"""_crc32(f'{{{{{",".join(plain)}}}}}', 0)"""
+    short, more = f"{'+'.join(lengths)} <= LONG", "+".join(added)
+    made: Callable[[Row], int | None] = eval(
+        f"lambda row: ({whole} if {short} else _in_parts(row)) + {more}", globals()
+    )
+    return made
+
+
+def _in_parts(row: Row) -> int:
+    """The CRC-32 of a row with long texts: no client may make many copies of 12 MB."""
+    plain: list[str] = []  # the members: an encoder for the whole object is slower
+    crc, first = 0, "{"
+    for (begin, _), value in zip(_MEMBERS, row, strict=True):
+        if value is None or begin is None:
+            continue
+        if (kind := type(value)) is not str or len(value) <= LONG:
             plain.append(begin + _WRITTEN[kind](value))
-        else:  # a part at a time: no client may make many copies of 12 MB
+        else:  # a part at a time
             crc = _crc32(f'{first}{",".join([*plain, begin])}"', crc)
             for start in range(0, len(value), LONG):
                 crc = _crc32(encode_basestring(value[start : start + LONG])[1:-1], crc)
             first, plain = "", ['"']
-    for name, data in blobs:
-        if not (isinstance(name, str) and isinstance(data, bytes)):
-            return None
-        total += blob_checksum(name.encode(), data)
-    return total + _crc32(f"{first}{','.join(plain)}}}", crc)
+    return _crc32(f"{first}{','.join(plain)}}}", crc)
 
 
 def _crc32(text: str, before: int) -> int:

@@ -12,9 +12,10 @@ import pytest
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Memory
-from nimad.recall.parsed_query import MOST_TERMS
+from nimad.recall.parsed_query import MOST_TERMS, _wanted_part
 from nimad.recall.ranking import Recall
 from nimad.recall.weights import Weights
+from nimad.text import composed
 from tests.samples import english
 
 MODES = ("hybrid", "words", "meaning")
@@ -25,6 +26,10 @@ Ferdinand, who told me about his expedition to Kamchatka, volcanoes and brown be
 mother reminded me that the upholsterer wants to be paid before the fifteenth.
 
 """
+CHAT = (
+    "小区里的花开得真灿烂，每天经过都心情大好，不知道楼上那家的小猫是不是又跑出来了，真是可爱，"
+    "哎呀，得记得去超市囤点生活用品，感觉家里的快用完了，邻居说下个月要装修，也会很吵"
+)
 STRANGE = "Anyway, before I forget it: which harpsichord did Ludovico tune in Samarkand?"
 
 
@@ -74,6 +79,39 @@ def test_so_it_is_in_chinese(store: MemoryStore) -> None:
     notes = ["我的钥匙在抽屉里。", "楼上的小猫叫米米。", "超市八点关门。", "邻居姓王，是医生。"]
     numbers = store.remember_many([Memory(note, timestamp=1) for note in notes])
     assert ids(store, f"{chat}我真正的问题是：钥匙在哪里？", 1) == numbers[:1]
+
+
+@pytest.mark.parametrize("mark", ["！", "？", "!", "?", "。"])
+def test_a_chinese_sentence_ends_with_any_mark_and_no_blank(mark: str) -> None:
+    assert _wanted_part(composed(f"{CHAT}{mark}我的钥匙在哪个抽屉里？")) == composed(
+        "我的钥匙在哪个抽屉里？"
+    )
+
+
+@pytest.mark.parametrize("marks", ["“”", '""', "「」"])
+def test_no_sentence_ends_inside_a_quotation(marks: str) -> None:
+    asked = f"内容是{marks[0]}回顾年度成果，探讨技术突破。{marks[1]}的活动，地点是什么？"
+    assert _wanted_part(composed(f"{CHAT}。{asked}")) == composed(asked)
+
+
+def test_marks_inside_of_words_end_no_sentence() -> None:
+    before = " ".join(MESSAGE.split()) + " "
+    asked = "What does curl http://host/a?b=c!d print in place of the harpsichord tuning?"
+    assert _wanted_part(composed(before + asked)) == asked
+
+
+def test_of_pairs_less_is_near(tmp_path: Path) -> None:
+    """The second note shares no pair of characters with the question."""
+    config = Config().replace(graph__engine="none")
+    notes = ["我妈妈在广州上班呢。", "我妈妈是个老师。"]
+    asked = "那个在广州工作的家伙，他是干什么的来着？"
+    with closing(MemoryStore.open(tmp_path / "state", config)) as opened:
+        numbers = opened.remember_many([Memory(note, timestamp=1) for note in notes])
+        alone = Recall(opened.records, lambda: (opened.blocks, opened.embedder), Weights(dense=1.0))
+        for recall, shown in ((opened.recall, numbers), (alone, numbers[:1])):
+            hits = recall.query(asked, 10, "hybrid", Filter(), strictness=0.0)
+            assert [hit.memory.id for hit in hits] == shown
+        alone.close()
 
 
 def test_what_others_keep_does_not_hide_what_is_asked(store: MemoryStore) -> None:
