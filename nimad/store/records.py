@@ -457,7 +457,7 @@ class Records:
         """(id, float16 vector) of the memories that no segment holds yet, by id; damaged ones are
         left out."""
         found = self.rows(f"SELECT id, vector, {rows.ROW_CHECKSUM} FROM hot ORDER BY id")
-        return [row[:2] for row in found if row[2] in (None, rows.row_checksum(*row[:2]))]
+        return [row[:2] for row in found if rows.is_hot(*row)]
 
     def tombstones(self) -> NDArray[np.int64]:
         """int64[n]: forgotten ids that a listed segment may still hold, sorted."""

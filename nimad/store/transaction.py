@@ -468,7 +468,7 @@ class Transaction:
     def add_hot(self, vectors: Iterable[tuple[int, bytes]]) -> None:
         """Keep vectors (float16 bytes) until a segment holds them."""
         sql = "INSERT OR REPLACE INTO hot (id, vector, checksum) VALUES (?, ?, ?)"
-        self.many(sql, ((*row, rows.row_checksum(*row)) for row in vectors))
+        self.many(sql, ((*row, rows.hot_checksum(*row)) for row in vectors))
 
     def list_segment(self, info: Any, created: int) -> None:
         """Make a durable segment file count; its rows leave `hot`."""

@@ -644,6 +644,9 @@ def test_a_checksum_that_goes_missing_from_any_table_is_noticed(store: MemorySto
         assert looked_at(store, complete=True) == [], "what is new or was changed is none"
     with store.records.write() as tx:
         tx.add_hot([(1, bytes(2)), (2, bytes(2))])
+    assert [number for number, _ in store.records.hot()] == [1, 2], "nor one that is no vector"
+    before = rows.row_checksum(2, bytes(2))  # as an earlier build wrote it
+    harm(store.records, "UPDATE hot SET checksum = ? WHERE id = 2", before)
     harm(store.records, "UPDATE hot SET checksum = NULL WHERE id = 1")
     assert 1 not in dict(store.records.hot()) and 2 in dict(store.records.hot())
     harm(store.records, "UPDATE changes SET checksum = NULL WHERE seq = 1")
