@@ -162,7 +162,7 @@ class WordsIndex(Projection):
             self._fill()
             return True
         self._health.restore(self.name)
-        if self._recall.follow(STEP_SECONDS):
+        if self._terms.waiting_bytes < TAIL_BYTES and self._recall.follow(STEP_SECONDS):
             return True
         sealed = self._terms.sealed
         covered = sum(segment.documents for segment in sealed)

@@ -19,7 +19,8 @@ from tests.threads import Background, setting
 pytestmark = pytest.mark.slow
 NIMACTL = str(Path(sys.executable).parent / "nimactl")
 LIMIT_MB = 100
-"""Resident memory of nimactl, and memory of the daemon that is no file's [MB]."""
+"""Resident memory of nimactl, and of the daemon; of the latter, while it takes Chinese texts, what
+is no file's [MB]."""
 
 MEASURED = """
 import re, runpy, sys
@@ -111,7 +112,7 @@ def test_nimad_takes_a_large_export_in_little_memory(
 
     subprocess.run(command(daemon, large), capture_output=True, check=True)
     print(f"VmHWM {told('VmHWM') / 1000:.1f} MB of the export")
-    assert told("VmHWM") < LIMIT_MB * 1100  # pages of files among it
+    assert told("VmHWM") < LIMIT_MB * 1000  # pages of files among it
     with Background(watch), setting(done):
         rnd = random.Random(3)
         for _ in range(50):

@@ -26,6 +26,7 @@ from nimad.errors import (
     UsageError,
 )
 from nimad.legacy.snapshot import take_snapshot
+from nimad.legacy.sqlite import LegacyGraph
 from nimad.migrate import copy_stage, rollback, snapshots, verification
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
@@ -500,7 +501,20 @@ def test_a_graph_that_fails_does_not_hold_the_memories_up(source: Path, tmp_path
 # --- verifying ----------------------------------------------------------------------------------
 
 
-def test_verification_finds_what_was_tampered_with(source: Path, here: Opened) -> None:
+@pytest.mark.parametrize("least", [1000, 3])
+def test_verification_finds_what_was_tampered_with(
+    source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch, least: int
+) -> None:
+    """Also of relations that come in several pages: a tenth of all, and no fewer than `least`."""
+    monkeypatch.setattr(verification, "RELATIONS_PAGE", least)
+    sizes: list[int] = []
+    edges = LegacyGraph.edges
+
+    def noted(self: LegacyGraph, after: int | None, limit: int) -> Any:
+        sizes.append(limit)
+        return edges(self, after, limit)
+
+    monkeypatch.setattr(LegacyGraph, "edges", noted)
     store, manager = here
     stores.small_store(source)
     migrate(manager, source)
@@ -514,7 +528,9 @@ def test_verification_finds_what_was_tampered_with(source: Path, here: Opened) -
     with store.records.write() as tx:
         for change in changes:
             tx.execute(change)
+    sizes.clear()
     found = manager.verify("graph")
+    assert sizes == [1000] * 2 or sizes == [3] * 8
     assert not found["ok"]
     assert (found["memories"]["identical"], found["memories"]["differing"]) == (28, 2)
     assert (found["relations"]["differing"], found["relations"]["missing"]) == (1, 1)

@@ -234,6 +234,26 @@ def test_a_file_is_written_in_portions_between_which_questions_go_first(
     assert store.words.check() == []
 
 
+def test_a_tail_that_takes_much_is_written_before_more_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much came that no question has looked for."""
+    monkeypatch.setattr(index, "LISTED", 10)
+    monkeypatch.setattr(core_words, "TAIL_BYTES", 20_000)
+    monkeypatch.setattr(core_words, "STEP_SECONDS", 0.001)
+    monkeypatch.setattr("nimad.recall.ranking._FOLLOW_ROWS", 20)
+    talk = iter(make_talk(800, 1, seed=4).memories)
+    with closing(MemoryStore.open(tmp_path / "state", CONFIG)) as store:
+        for _ in range(16):
+            store.remember_many([Memory(next(talk)["text"]) for _ in range(50)])
+        most = 0
+        while store.words.follow():
+            most = max(most, store.terms.waiting_bytes)
+        assert store.terms.seen == 800
+        assert 10_000 < most < 30_000
+        assert store.words.check() == []
+
+
 def test_what_is_remembered_writes_no_words(sealed: MemoryStore) -> None:
     before = sorted((sealed.state / "words").iterdir())
     number = sealed.remember(Memory("a badger in the snow"))
