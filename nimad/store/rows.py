@@ -49,8 +49,18 @@ SHOWN |= {"turn": "turns.name", "source": "coalesce(sources.name, boards.name)",
 CHECKSUMMED = "checksummed"
 """The key of meta which says that every memory has a checksum.  Then one without is damaged: a bit
 that flips in the head of a row takes its last column, the checksum, away."""
-LACKING = f"(SELECT -1 FROM meta WHERE key = '{CHECKSUMMED}')"
-"""What stands for a checksum that is not there: NULL where it may be lacking, else what none is."""
+ROWS_CHECKSUMMED = "rows_checksummed"
+"""The same for the rows of all other tables; one that is due for a checksum has 0 in its place."""
+
+
+def known_checksum(column: str, note: str) -> str:
+    """SQL for the checksum of a row; where none is there: NULL if it may be lacking, else what
+    none is.  `note` is the key of meta which says that it may not."""
+    return f"ifnull({column}, (SELECT -1 FROM meta WHERE key = '{note}'))"
+
+
+ROW_CHECKSUM = known_checksum("checksum", ROWS_CHECKSUMMED)
+"""That of a row of any other table."""
 
 _COLUMNS = (*_COLUMN.values(), "source_key", "checksum")
 _INTO = f"INSERT INTO memories ({', '.join(_COLUMNS)}) VALUES"
@@ -62,7 +72,7 @@ gives it away for 5 us a row, nobody who waits for it is woken in time [rows].""
 INSERT_TOGETHER = f"{_INTO} {', '.join([_VALUES] * TOGETHER)}"
 SELECT = f"""
 SELECT {", ".join(SHOWN.values())}, m.source_key, m.turn, m.source, m.origin,
-  ifnull(m.checksum, {LACKING}) - ifnull((SELECT sum(CASE typeof(data)
+  {known_checksum("m.checksum", CHECKSUMMED)} - ifnull((SELECT sum(CASE typeof(data)
     WHEN 'blob' THEN blob_checksum(CAST(name AS BLOB), data) ELSE -1 END
   ) FROM blobs WHERE memory = m.id), 0)
 FROM memories m
@@ -76,7 +86,7 @@ they are stored, and the checksum that stands in it, less what its blobs add to 
 
 STORED = f"""
 SELECT {", ".join(f"{_COLUMN[n]}.name" if n in INTERNED else f"m.{_COLUMN[n]}" for n in FIELDS)},
-  m.source_key, ifnull(m.checksum, {LACKING})
+  m.source_key, {known_checksum("m.checksum", CHECKSUMMED)}
 FROM memories m
 {" ".join(f"LEFT JOIN names {_COLUMN[n]} ON {_COLUMN[n]}.id = m.{_COLUMN[n]}" for n in INTERNED)}
 """
