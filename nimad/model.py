@@ -158,6 +158,11 @@ class Turn:
     affect: str | None = None
     id: int = 0
 
+    @property
+    def members(self) -> tuple[int | None, int | None, int | None]:
+        """Its memories, in the order of TURN_ROLES."""
+        return self.input, self.contemplation, self.output
+
 
 @dataclass(slots=True, frozen=True)
 class Relation:

@@ -94,7 +94,8 @@ WAYS = """
 
 The usual ways as anybody would build them (`packaging/baselines.py`), and nimad through its socket,
 silence included. Intervals are of 1,000 samples drawn with replacement. Times are of two processors
-under a load of 3 to 5: they tell of no board (docs/board.md does).
+under a load of 3 to 5: they tell of no board (docs/board.md does); memdaily was asked again later,
+its times are those of the run before.
 
 ![nDCG@10 of each way on each set](recall.svg)
 

@@ -49,6 +49,8 @@ MAX_SHOWN = 1 << 20
 """Length of all that is kept in `extra`; what comes later is kept in `blobs` [characters]."""
 LEGACY_LAYERS = frozenset(LAYERS) - {"note"}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_midnight = lru_cache(maxsize=256)(lambda date: datetime.fromisoformat(f"{date}T00:00Z"))
+"""When a day YYYY-MM-DD began; kept, because rows of a page have the same few."""
 _CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 
 
@@ -240,7 +242,8 @@ class _MappedRow(Mapped):
         self.memory.created = None
         if isinstance(value, str) and _CREATED.fullmatch(value):
             with suppress(ValueError):  # SQLite's datetime('now') is UTC, wherever the machine is
-                self.memory.created = times.at_zone(datetime.fromisoformat(value), UTC)
+                days = (_midnight(value[:10]) - EPOCH).days
+                self.memory.created = days * 86_400_000 + _time_of_day(value[11:])
         if not self.memory.created:
             self.keep(column, value)
 
@@ -308,6 +311,14 @@ def _created_back(memory: Memory) -> Value:
     minutes, second = divmod(seconds, 60)
     hour, minute = divmod(minutes, 60)
     return f"{iso_date(days)} {hour:02}:{minute:02}:{second:02}"
+
+
+def _time_of_day(clock: str) -> int:
+    """Milliseconds since midnight of HH:MM:SS.  Raises ValueError."""
+    hour, minute, second = int(clock[:2]), int(clock[3:5]), int(clock[6:])
+    if hour > 23 or minute > 59 or second > 59:
+        raise ValueError(clock)
+    return ((hour * 60 + minute) * 60 + second) * 1000
 
 
 @lru_cache(maxsize=256)

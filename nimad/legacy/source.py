@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import field
 from datetime import tzinfo
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from nimad.dataclass import dataclass
 from nimad.errors import (
@@ -60,8 +60,7 @@ class LegacyNode:
     notes: list[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class LegacyEdge:
+class LegacyEdge(NamedTuple):
     """An edge between two nodes, by their ids in the source, which may not exist.
 
     `extra` are the columns that are not modelled, as JSON can hold them (None: there are none).
@@ -75,8 +74,7 @@ class LegacyEdge:
     extra: dict[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True)
-class LegacyTurn:
+class LegacyTurn(NamedTuple):
     """A turn; its members are ids in the source, which may not exist, or None.
 
     `extra` as in `LegacyEdge`.
@@ -90,6 +88,11 @@ class LegacyTurn:
     timestamp: int | None
     affect: str | None
     extra: dict[str, Any] | None
+
+    @property
+    def members(self) -> tuple[int | None, int | None, int | None]:
+        """The keys of its memories, in the order of TURN_ROLES."""
+        return self.input, self.contemplation, self.output
 
 
 @dataclass

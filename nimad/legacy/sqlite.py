@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from nimad import times
 from nimad.closing import Closing
@@ -249,6 +249,8 @@ def _unmodelled(stored: tuple[str, ...], modelled: tuple[str, ...]) -> tuple[str
 
 
 def _extra(names: tuple[str, ...], values: list[Value]) -> dict[str, Any] | None:
+    if not names:
+        return None
     kept = zip(names, values, strict=True)
     return {name: pack(value) for name, value in kept if value is not None} or None
 
@@ -267,14 +269,17 @@ def _edge(key: int, row: Row | str, more: tuple[str, ...]) -> LegacyEdge | Unrea
     return LegacyEdge(key, source, target, relation, strength, _extra(more, others))
 
 
+def _is_member(value: Value) -> TypeGuard[int | None]:
+    return value is None or isinstance(value, int)
+
+
 def _turn(key: int, row: Row | str, more: tuple[str, ...], zone: tzinfo) -> LegacyTurn | Unreadable:
     if isinstance(row, str):
         return Unreadable("turn", key, row)
-    name, *members = row[:4]
-    timestamp, affect, *others = row[4:]
+    name, first, second, third, timestamp, affect, *others = row
     if not isinstance(name, str):
         return Unreadable("turn", key, "its turn_id is not readable text")
-    if not all(member is None or isinstance(member, int) for member in members):
+    if not (_is_member(first) and _is_member(second) and _is_member(third)):
         return Unreadable("turn", key, "one of its members is not an id")
     try:
         at = 0 if timestamp == 0 else times.read(timestamp, zone).at
@@ -282,7 +287,6 @@ def _turn(key: int, row: Row | str, more: tuple[str, ...], zone: tzinfo) -> Lega
         return Unreadable("turn", key, "its timestamp is no time")
     if affect is not None and not isinstance(affect, str):
         return Unreadable("turn", key, "its affect is not readable text")
-    first, second, third = (int(m) if isinstance(m, int) else None for m in members)
     if at != timestamp:
         more, others = (*more, "timestamp"), [*others, timestamp]
     extra = _extra(more, others)

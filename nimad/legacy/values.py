@@ -15,7 +15,8 @@ import base64
 import json
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any, TypeAlias
 
 from nimad.dataclass import dataclass
@@ -165,9 +166,32 @@ def canonical_json(packed: Any) -> bytes:
     return json.dumps(packed, sort_keys=True, separators=(",", ":")).encode()
 
 
-def canonical(row: Sequence[Value]) -> bytes:
+def canonical(row: Iterable[Value]) -> bytes:
     """A row as bytes: equal exactly when every column is equal, type included."""
-    return b"".join([_CANONICAL[value.__class__](value) for value in row])
+    parts: list[bytes] = []
+    for value in row:
+        if value.__class__ is str:  # most are
+            raw = value.encode()
+            parts += (_TEXT[size] if (size := len(raw)) < len(_TEXT) else _begin_text(size), raw)
+        else:
+            parts.append(_CANONICAL[value.__class__](value))
+    return b"".join(parts)
+
+
+def all_identical(mine: Sequence[tuple[Value, ...]], theirs: Sequence[tuple[Value, ...]]) -> bool:
+    """Whether rows are `identical` one by one, told for all at once; False also where only looking
+    at each would tell."""
+    if mine != theirs:
+        return False
+    ours, others = [*chain.from_iterable(mine)], [*chain.from_iterable(theirs)]
+    if [*map(type, ours)] != [*map(type, others)]:
+        return False
+    return 0.0 not in ours or _zeros(ours) == _zeros(others)
+
+
+def _zeros(values: Sequence[Value]) -> list[str]:
+    """How the zeros among values are written: 0.0 and -0.0 are equal, and not identical."""
+    return [repr(value) for value in values if value == 0.0]
 
 
 def identical(mine: Sequence[Value], theirs: Sequence[Value]) -> bool:
@@ -180,12 +204,19 @@ def identical(mine: Sequence[Value], theirs: Sequence[Value]) -> bool:
 
 _LONG = struct.Struct("<q").pack
 _DOUBLE = struct.Struct("<d").pack
+
+
+def _begin_text(size: int) -> bytes:
+    return b"T" + _LONG(size)
+
+
+_TEXT = [_begin_text(size) for size in range(512)]
+"""What is written before a text of so many bytes."""
 _CANONICAL: dict[type, Callable[[Any], bytes]] = {
     type(None): lambda value: b"N",
     int: lambda value: b"I" + _LONG(value),
     bool: lambda value: b"I" + _LONG(value),
     float: lambda value: b"F" + _DOUBLE(value),
-    str: lambda value: b"T" + _LONG(len(raw := value.encode())) + raw,
     bytes: lambda value: b"B" + _LONG(len(value)) + value,
-    BrokenText: lambda value: b"T" + _LONG(len(value)) + value,
+    BrokenText: lambda value: _begin_text(len(value)) + value,
 }

@@ -22,7 +22,6 @@ from nimad.model import TURN_ROLES, Relation, Stage, Turn
 from nimad.store import sources
 from nimad.store.records import Records
 from nimad.store.sources import Source
-from nimad.store.transaction import Transaction
 
 NO_SCOPE = [0, 0, 0]
 """Namespace, conversation and session of a turn of which no member is here."""
@@ -58,19 +57,24 @@ def row_note(row: Unreadable) -> Note:
     return row.kind, row.key, row.reason
 
 
-def _count(tx: Transaction, table: str, source: int) -> int:
+def _recount(run: Run, table: str) -> None:
+    """Set the counter of a source's turns or relations to what is here; batches add to it."""
+    records, source = run.store.records, run.source()
     listed = " AND listed" if table == "turns" else ""
-    return int(tx.rows(f"SELECT count(*) FROM {table} WHERE source = ?{listed}", (source,))[0][0])
+    number = records.value(f"SELECT count(*) FROM {table} WHERE source = ?{listed}", (source.id,))
+    if number != getattr(source, table):
+        sources.change(records, source.id, **{table: number})
 
 
 # --- turns --------------------------------------------------------------------------------------
 
 
 def _turns(run: Run) -> Iterator[None]:
+    _recount(run, "turns")
     source, graph = run.source(), run.graph()
     while page := graph.turns(cursor(source.turn_cursor), run.batcher.next_size()):
         with run.batch(len(page), Stage.LINKED):
-            turns, quarantine = _sort_turns(run.store.records, source, page)
+            turns, new, quarantine = _sort_turns(run.store.records, source, page)
             run.give_way()
             with run.store.records.write() as tx:
                 tx.add_turns(turns, source.id)
@@ -78,8 +82,8 @@ def _turns(run: Run) -> Iterator[None]:
                     keys = [row.key for row in page]
                     sources.release_from_quarantine(tx, source.id, "turn", keys)
                 sources.quarantine(tx, source.id, quarantine)
-                number = _count(tx, "turns", source.id)
-                sources.update(tx, source.id, turn_cursor=page[-1].key, turns=number)
+                sources.update(tx, source.id, turn_cursor=page[-1].key)
+                sources.advance(tx, source.id, turns=new)
         crash_point("migrate.turns")
         yield
         source = run.source()
@@ -87,8 +91,8 @@ def _turns(run: Run) -> Iterator[None]:
 
 def _sort_turns(
     records: Records, source: Source, page: Sequence[LegacyTurn | Unreadable]
-) -> tuple[list[NewTurn], list[Note]]:
-    """What of a page is to be added, and what to be noted."""
+) -> tuple[list[NewTurn], int, list[Note]]:
+    """What of a page is to be added or changed, how many of that are new, and what to be noted."""
     readable = [turn for turn in page if isinstance(turn, LegacyTurn)]
     quarantine = [row_note(row) for row in page if isinstance(row, Unreadable)]
     members = [key for turn in readable for key in member_keys(turn)]
@@ -107,7 +111,7 @@ def _sort_turns(
     turns: list[NewTurn] = []
     for legacy in readable:
         turn, extra = make_turn(legacy, ids)
-        first = next((i for i in (turn.input, turn.contemplation, turn.output) if i), 0)
+        first = next(filter(None, turn.members), 0)
         identity: Identity = (legacy.name, *scopes.get(first, NO_SCOPE))
         if taken.setdefault(identity, legacy.key) != legacy.key:
             reason = f"{SAME_NAME} {taken[identity]} already"
@@ -119,21 +123,20 @@ def _sort_turns(
             quarantine.append(("turn", legacy.key, reason))
         if legacy.key not in stored or stored[legacy.key][1] != turn_values(turn, extra):
             turns.append((turn, legacy.key, extra or None))
-    return turns, quarantine
+    return turns, sum(key not in stored for _, key, _ in turns), quarantine
 
 
 def member_keys(turn: LegacyTurn) -> list[int]:
     """The keys of a turn's memories."""
-    members = (turn.input, turn.contemplation, turn.output)
-    return [key for key in members if key is not None]
+    return [key for key in turn.members if key is not None]
 
 
 def _lost(turn: LegacyTurn, ids: dict[int, int]) -> list[tuple[str, str]]:
     """(role, column) of the members that are not here."""
     return [
         (role, f"{role}_node_id")
-        for role in TURN_ROLES
-        if (key := getattr(turn, role)) is not None and key not in ids
+        for role, key in zip(TURN_ROLES, turn.members, strict=True)
+        if key is not None and key not in ids
     ]
 
 
@@ -142,16 +145,13 @@ def make_turn(legacy: LegacyTurn, ids: dict[int, int]) -> tuple[Turn, dict[str, 
     extra = dict(legacy.extra or {})
     for role, column in _lost(legacy, ids):
         extra[column] = getattr(legacy, role)
-    first, second, third = (
-        None if (key := getattr(legacy, role)) is None else ids.get(key) for role in TURN_ROLES
-    )
+    first, second, third = (None if key is None else ids.get(key) for key in legacy.members)
     return Turn(legacy.name, first, second, third, legacy.timestamp, legacy.affect), extra
 
 
 def turn_values(turn: Turn, extra: dict[str, Any]) -> tuple[Any, ...]:
     """A turn as `stored_turns` shows it."""
-    members = (turn.input, turn.contemplation, turn.output)
-    return (*members, turn.timestamp, turn.affect, extra or None)
+    return (*turn.members, turn.timestamp, turn.affect, extra or None)
 
 
 def stored_turns(
@@ -173,6 +173,7 @@ def stored_turns(
 
 
 def _relations(run: Run) -> Iterator[None]:
+    _recount(run, "relations")
     source, graph = run.source(), run.graph()
     rerun = bool(source.note("rerun"))
     here = sources.relation_keys(run.store.records, source.id) if rerun else set()
@@ -196,8 +197,8 @@ def _relations(run: Run) -> Iterator[None]:
                     came_in = [int(key) for _, key, _ in relations if key is not None]
                     sources.release_from_quarantine(tx, source.id, "edge", came_in)
                 sources.quarantine(tx, source.id, quarantine)
-                number = _count(tx, "relations", source.id)
-                sources.update(tx, source.id, edge_cursor=page[-1].key, relations=number)
+                sources.update(tx, source.id, edge_cursor=page[-1].key)
+                sources.advance(tx, source.id, relations=len(relations))
         crash_point("migrate.relations")
         yield
         source = run.source()
@@ -205,8 +206,8 @@ def _relations(run: Run) -> Iterator[None]:
 
 def dangling(edge: LegacyEdge, ids: dict[int, int]) -> str | None:
     """Why an edge cannot be a relation; None when both its ends are here."""
+    if edge.source in ids and edge.target in ids:
+        return None
     ends = (("source", edge.source), ("target", edge.target))
     missing = [f"{end} memory {key}" for end, key in ends if key not in ids]
-    if not missing:
-        return None
     return f"{' and '.join(missing)} {'does' if len(missing) == 1 else 'do'} not exist"

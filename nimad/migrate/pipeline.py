@@ -24,6 +24,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from nimad import heap
 from nimad.background.worker import Step, Worker
 from nimad.core.setbacks import Setbacks, describe
 from nimad.core.store import MemoryStore
@@ -145,7 +146,8 @@ class Pipeline:
             try:
                 if self._steps is None:
                     self._steps = self._all_stages(self.run)
-                next(self._steps, None)
+                with heap.without_cycles():
+                    next(self._steps, None)
             except BaseException:
                 self._steps = None
                 self.run.close()

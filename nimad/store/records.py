@@ -456,8 +456,8 @@ class Records:
     def hot(self) -> list[tuple[int, bytes]]:
         """(id, float16 vector) of the memories that no segment holds yet, by id; damaged ones are
         left out."""
-        found = self.rows("SELECT id, vector, checksum FROM hot ORDER BY id")
-        return [row[:2] for row in found if row[2] in (None, rows.row_checksum(*row[:2]))]
+        found = self.rows(f"SELECT id, vector, {rows.ROW_CHECKSUM} FROM hot ORDER BY id")
+        return [row[:2] for row in found if rows.is_hot(*row)]
 
     def tombstones(self) -> NDArray[np.int64]:
         """int64[n]: forgotten ids that a listed segment may still hold, sorted."""
@@ -480,7 +480,7 @@ class Records:
 
     def changes(self, after: int, limit: int) -> list[Change] | None:
         """Up to `limit` changes after a number, in order; None when one is not what was written."""
-        sql = "SELECT seq, op, kind, first, last, checksum FROM changes WHERE seq > ?"
+        sql = f"SELECT seq, op, kind, first, last, {rows.ROW_CHECKSUM} FROM changes WHERE seq > ?"
         found = self.rows(f"{sql} ORDER BY seq LIMIT ?", (after, limit))
         whole = all(known in (None, rows.row_checksum(*row)) for *row, known in found)
         return [Change(*row) for *row, _ in found] if whole else None

@@ -3,9 +3,10 @@ idle time.
 
 Memories get theirs when they are stored (checksums.py), and so do the rows that are compared when
 they are read: `hot` and `changes`, and single values (`meta`).  The other rows get one by the first
-look that finds them, so that it costs nothing to write them; a trigger takes it away when the row
-is changed (schema_versions.py), and the next look gives it another.  An upgrade that adds a column
-to a table sets its checksums to NULL.
+look that finds them, so that it costs nothing to write them: until then 0 stands there, by default,
+and again when the row is changed, by a trigger (schema_versions.py).  An upgrade that adds a column
+to a table sets its checksums to 0.  NULL is the row of an older version, or damage: once a look has
+been at all rows, no row is without (`rows.ROWS_CHECKSUMMED`).
 
 What a flipped bit does to a table that has no checksum of its own, or whose rows nobody looks at
 here, is told in `ELSEWHERE`.
@@ -18,7 +19,7 @@ from typing import Any
 
 from nimad.dataclass import dataclass
 from nimad.store.records import Records
-from nimad.store.rows import row_checksum
+from nimad.store.rows import ROW_CHECKSUM, ROWS_CHECKSUMMED, known_checksum, row_checksum
 from nimad.store.schema_versions import NUMBERED
 from nimad.text import common_form
 
@@ -34,12 +35,14 @@ ELSEWHERE = {
 """By table that is not looked at here: how a flipped bit is noticed, or why it does no harm."""
 NAMED = {
     "relations": (
-        "SELECT r.id, r.checksum, r.origin, r.target, n.name, r.weight, r.source, r.source_key,"
-        " r.extra FROM relations r LEFT JOIN names n ON n.id = r.relation WHERE r.id > ?"
+        f"SELECT r.id, {known_checksum('r.checksum', ROWS_CHECKSUMMED)}, r.origin, r.target,"
+        " n.name, r.weight, r.source, r.source_key, r.extra"
+        " FROM relations r LEFT JOIN names n ON n.id = r.relation WHERE r.id > ?"
     ),
     "turns": (
-        "SELECT t.id, t.checksum, t.input, t.contemplation, t.output, t.name, t.source,"
-        " t.source_key, t.listed, t.timestamp, t.affect, t.extra, t.gone, n.name, c.name, s.name"
+        f"SELECT t.id, {known_checksum('t.checksum', ROWS_CHECKSUMMED)}, t.input, t.contemplation,"
+        " t.output, t.name, t.source, t.source_key, t.listed, t.timestamp, t.affect, t.extra,"
+        " t.gone, n.name, c.name, s.name"
         " FROM turns t LEFT JOIN names n ON n.id = t.namespace LEFT JOIN names c ON c.id ="
         " t.conversation LEFT JOIN names s ON s.id = t.session WHERE t.id > ?"
     ),
@@ -81,7 +84,7 @@ def _tables(records: Records) -> Iterator[_Table]:
         columns = records.rows("SELECT name, pk FROM pragma_table_info(?) ORDER BY cid", (name,))
         keys = [column for column, pk in sorted(columns, key=lambda each: each[1]) if pk]
         rest = [column for column, pk in columns if not pk and column != "checksum"]
-        every = ", ".join([*keys, "checksum", *rest])
+        every = ", ".join([*keys, ROW_CHECKSUM, *rest])
         key, marks = ", ".join(keys), ", ".join("?" * len(keys))
         end = f"ORDER BY {key} LIMIT {PAGE}"
         first = f"SELECT {every} FROM {name} {end}"
@@ -107,16 +110,19 @@ def damaged(records: Records, *, complete: bool) -> Iterator[list[str]]:
         for _ in range(0, most + 2 * PAGE, PAGE):  # however the rows are ordered
             if not (found := records.rows(sql, after)):
                 break
-            if complete and any(row[keys] is None for row in found):
+            if complete and not all(row[keys] for row in found):
                 with records.write() as tx:  # they may have changed since
-                    lacking = [row for row in tx.rows(sql, after) if row[keys] is None]
+                    lacking = [row for row in tx.rows(sql, after) if not row[keys]]
                     made = [(_checksum(row, keys), *row[:keys]) for row in lacking]
                     tx.many(table.give, made)
-            wrong = [row for row in found if row[keys] not in (None, _checksum(row, keys))]
+            wrong = [row for row in found if row[keys] and row[keys] != _checksum(row, keys)]
             if complete and wrong:
                 wrong = _mend(records, table.name, wrong)
             yield [table.label(row) for row in wrong]
             sql, after = table.later, found[-1][:keys]
+    if complete and not records.meta(ROWS_CHECKSUMMED):
+        with records.write() as tx:
+            tx.set_meta(ROWS_CHECKSUMMED, "1")
 
 
 def _mend(records: Records, table: str, wrong: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

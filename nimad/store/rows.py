@@ -49,8 +49,18 @@ SHOWN |= {"turn": "turns.name", "source": "coalesce(sources.name, boards.name)",
 CHECKSUMMED = "checksummed"
 """The key of meta which says that every memory has a checksum.  Then one without is damaged: a bit
 that flips in the head of a row takes its last column, the checksum, away."""
-LACKING = f"(SELECT -1 FROM meta WHERE key = '{CHECKSUMMED}')"
-"""What stands for a checksum that is not there: NULL where it may be lacking, else what none is."""
+ROWS_CHECKSUMMED = "rows_checksummed"
+"""The same for the rows of all other tables; one that is due for a checksum has 0 in its place."""
+
+
+def known_checksum(column: str, note: str) -> str:
+    """SQL for the checksum of a row; where none is there: NULL if it may be lacking, else what
+    none is.  `note` is the key of meta which says that it may not."""
+    return f"ifnull({column}, (SELECT -1 FROM meta WHERE key = '{note}'))"
+
+
+ROW_CHECKSUM = known_checksum("checksum", ROWS_CHECKSUMMED)
+"""That of a row of any other table."""
 
 _COLUMNS = (*_COLUMN.values(), "source_key", "checksum")
 _INTO = f"INSERT INTO memories ({', '.join(_COLUMNS)}) VALUES"
@@ -62,7 +72,7 @@ gives it away for 5 us a row, nobody who waits for it is woken in time [rows].""
 INSERT_TOGETHER = f"{_INTO} {', '.join([_VALUES] * TOGETHER)}"
 SELECT = f"""
 SELECT {", ".join(SHOWN.values())}, m.source_key, m.turn, m.source, m.origin,
-  ifnull(m.checksum, {LACKING}) - ifnull((SELECT sum(CASE typeof(data)
+  {known_checksum("m.checksum", CHECKSUMMED)} - ifnull((SELECT sum(CASE typeof(data)
     WHEN 'blob' THEN blob_checksum(CAST(name AS BLOB), data) ELSE -1 END
   ) FROM blobs WHERE memory = m.id), 0)
 FROM memories m
@@ -76,7 +86,7 @@ they are stored, and the checksum that stands in it, less what its blobs add to 
 
 STORED = f"""
 SELECT {", ".join(f"{_COLUMN[n]}.name" if n in INTERNED else f"m.{_COLUMN[n]}" for n in FIELDS)},
-  m.source_key, ifnull(m.checksum, {LACKING})
+  m.source_key, {known_checksum("m.checksum", CHECKSUMMED)}
 FROM memories m
 {" ".join(f"LEFT JOIN names {_COLUMN[n]} ON {_COLUMN[n]}.id = m.{_COLUMN[n]}" for n in INTERNED)}
 """
@@ -101,6 +111,8 @@ _WRITTEN: dict[type, Callable[[Any], str]] = {
     float: lambda value: repr(value) if math.isfinite(value) else json.dumps(value),
 }
 """How a value stands in JSON."""
+_SUMS: dict[tuple[type, ...], Callable[[Sequence[Any]], int | None]] = {}
+"""What sums up a row, by the types of its columns."""
 NAMES_HELD = 1 << 20
 """Length of all names that are kept with their ids [characters]."""
 LONG = 1 << 18
@@ -177,28 +189,62 @@ def checksum(row: Row, blobs: Iterable[tuple[str, bytes]]) -> int | None:
     the order of the fields, with names in place of their ids; the columns in ADDED; CRC-32 of each
     blob with its name before it.  A column that comes in a later version must be NULL in old rows.
     """
-    plain: list[str] = []  # the members: an encoder for the whole object is slower
-    total, crc, first = 0, 0, "{"
-    for member, value in zip(_MEMBERS, row, strict=True):
-        if value is None:
-            continue
-        begin, types = member
-        if (kind := type(value)) not in types:
+    kinds = tuple(map(type, row))
+    sum_up = _SUMS.get(kinds)
+    if sum_up is None:
+        sum_up = _sum_of(kinds)
+        if len(_SUMS) < 1000:
+            _SUMS[kinds] = sum_up
+    total = sum_up(row)
+    for name, data in blobs:
+        if not (isinstance(name, str) and isinstance(data, bytes)):
             return None
+        if total is not None:
+            total += blob_checksum(name.encode(), data)
+    return total
+
+
+def _sum_of(kinds: tuple[type, ...]) -> Callable[[Row], int | None]:
+    """What sums up the columns of rows with these types.
+
+    It is compiled once: going through members and types anew took as long as all the rest of it.
+    """
+    there = [(place, kind) for place, kind in enumerate(kinds) if kind is not type(None)]
+    if any(kind not in _MEMBERS[place][1] for place, kind in there):
+        return lambda row: None
+    written = {str: "encode_basestring({})", int: "{}", float: "_WRITTEN[float]({})"}
+    plain, added, lengths = [], ["0"], ["0"]
+    for place, kind in there:
+        begin, value = _MEMBERS[place][0], f"row[{place}]"
         if begin is None:
-            total += value
-        elif kind is not str or len(value) <= LONG:
+            added.append(value)
+        else:
+            plain.append(f"{begin}{{{written[kind].format(value)}}}")
+        if kind is str:
+            lengths.append(f"len({value})")
+    whole = f"""_crc32(f'{{{{{",".join(plain)}}}}}', 0)"""
+    short, more = f"{'+'.join(lengths)} <= LONG", "+".join(added)
+    made: Callable[[Row], int | None] = eval(
+        f"lambda row: ({whole} if {short} else _in_parts(row)) + {more}", globals()
+    )
+    return made
+
+
+def _in_parts(row: Row) -> int:
+    """The CRC-32 of a row with long texts: no client may make many copies of 12 MB."""
+    plain: list[str] = []  # the members: an encoder for the whole object is slower
+    crc, first = 0, "{"
+    for (begin, _), value in zip(_MEMBERS, row, strict=True):
+        if value is None or begin is None:
+            continue
+        if (kind := type(value)) is not str or len(value) <= LONG:
             plain.append(begin + _WRITTEN[kind](value))
-        else:  # a part at a time: no client may make many copies of 12 MB
+        else:  # a part at a time
             crc = _crc32(f'{first}{",".join([*plain, begin])}"', crc)
             for start in range(0, len(value), LONG):
                 crc = _crc32(encode_basestring(value[start : start + LONG])[1:-1], crc)
             first, plain = "", ['"']
-    for name, data in blobs:
-        if not (isinstance(name, str) and isinstance(data, bytes)):
-            return None
-        total += blob_checksum(name.encode(), data)
-    return total + _crc32(f"{first}{','.join(plain)}}}", crc)
+    return _crc32(f"{first}{','.join(plain)}}}", crc)
 
 
 def _crc32(text: str, before: int) -> int:
@@ -208,6 +254,19 @@ def _crc32(text: str, before: int) -> int:
 def blob_checksum(name: bytes, data: bytes) -> int:
     """What a blob adds to the checksum of its memory."""
     return zlib.crc32(data, zlib.crc32(name))
+
+
+def hot_checksum(number: int, vector: bytes) -> int:
+    """The checksum of a row of `hot`; `row_checksum` would write out its bytes as text first."""
+    return blob_checksum(b"%d" % number, vector)
+
+
+def is_hot(number: int, vector: Any, known: int | None) -> bool:
+    """Whether a row of `hot` is what was written, now or by an earlier build."""
+    if not isinstance(vector, bytes):
+        return False
+    whole = known is None or known == hot_checksum(number, vector)
+    return whole or known == row_checksum(number, vector)
 
 
 def row_checksum(*values: Any) -> int:

@@ -28,10 +28,13 @@ version what is new
 17      a `checksum` in nearly all tables; the highest numbers that were deleted stand twice in
         `sqlite_sequence`, below 0 under the table's name with a - before it
 18      `blobs` with row ids: in an index, a look at a blob of 12 MB reads many of them whole
+19      a row that is due for a checksum has 0 there, for NULL is also what a flipped bit leaves
 ======= ======================================================================================
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -156,6 +159,32 @@ def add_checksum(table: str, key: str | None) -> str:
 CREATE TRIGGER {table}_changed AFTER UPDATE ON {table} WHEN new.checksum = old.checksum BEGIN
   UPDATE {table} SET checksum = NULL WHERE {same}; END;
 """
+
+
+def mark_due(tables: Mapping[str, str]) -> str:
+    """SQL that makes 0 the checksum of a row that is new or was changed; by table the columns of
+    its key.
+
+    A default that SQLite computes is written with each new row, and does not stand for a column
+    that a damaged row lacks, as a constant would.  It concerns nothing that is stored: this way to
+    change it is that of https://www.sqlite.org/lang_altertable.html#otheralter.
+    """
+    named = ", ".join(f"'{table}'" for table in tables)
+    sql = f"""
+PRAGMA writable_schema = ON;
+UPDATE sqlite_schema SET sql = replace(sql, 'checksum INTEGER', 'checksum INTEGER DEFAULT (0 + 0)')
+  WHERE type = 'table' AND name IN ({named});
+PRAGMA writable_schema = RESET;
+"""
+    for table, key in tables.items():
+        same = " AND ".join(f"{name} = new.{name}" for name in key.split())
+        sql += f"""
+DROP TRIGGER {table}_changed;
+CREATE TRIGGER {table}_changed AFTER UPDATE ON {table}
+  WHEN new.checksum = old.checksum AND old.checksum BEGIN
+  UPDATE {table} SET checksum = 0 WHERE {same}; END;
+"""
+    return sql
 
 
 UPGRADES = {
@@ -352,6 +381,11 @@ INSERT INTO blobs (memory, name, data) SELECT memory, name, data FROM blobs_befo
 DROP TABLE blobs_before;
 CREATE UNIQUE INDEX blobs_memory ON blobs (memory, name);
 """,
+    19: """
+UPDATE changes SET checksum = row_checksum(seq, op, kind, first, last) WHERE checksum IS NULL;
+UPDATE hot SET checksum = row_checksum(id, vector) WHERE checksum IS NULL;
+"""
+    + mark_due({"relations": "id", "turns": "id", **{table: key for table, key in CHECKED if key}}),
 }
 """By the version it leads to: the statements that bring an older file there."""
 

@@ -20,6 +20,7 @@ from nimad.errors import NotFound
 from nimad.legacy.values import FIRST_ID
 from nimad.model import Memory, Stage, State
 from nimad.store.records import Records
+from nimad.store.rows import SELECT
 from nimad.store.transaction import Transaction
 
 BEGIN: dict[str, Any] = {
@@ -272,18 +273,10 @@ def memory_ids(records: Records, source: int, keys: Iterable[int]) -> dict[int, 
 
 def memories(records: Records, source: int, keys: Iterable[int]) -> dict[int, Memory]:
     """Key in the source → memory with its blobs, for the keys that were taken over."""
-    ids = memory_ids(records, source, keys)
-    found = records.get(list(ids.values()))
-    records.with_blobs(list(found.values()))
-    return {key: found[number] for key, number in ids.items() if number in found}
-
-
-def ids_after(records: Records, source: int, after: int, limit: int) -> NDArray[np.int64]:
-    """int64[n]: up to `limit` ids above `after` of a source's memories, sorted."""
-    return records.ids_of(
-        "SELECT id FROM memories WHERE source = ? AND id > ? ORDER BY id LIMIT ?",
-        (source, after, limit),
-    )
+    rows_of = f"{SELECT} WHERE m.source = ? AND m.source_key IN (SELECT value FROM json_each(?))"
+    rows = records.rows(rows_of, (source, json.dumps(sorted(set(keys)))))
+    found = records.with_blobs(records.memories_of(rows))
+    return {int(memory.source[1]): memory for memory in found if memory.source}
 
 
 def all_memory_ids(records: Records, source: int) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.dataclass import dataclass
 from nimad.model import TURN_ROLES, Memory, Relation, Turn
 from nimad.store import rows
 from nimad.store.rows import Row
@@ -59,6 +60,16 @@ FROM (SELECT {last_number("changes")} + 1 AS seq)
 
 TurnKey = tuple[str | None, *tuple[int, ...]]
 """A turn's name, and the `names` ids of its namespace, conversation and session (0: none)."""
+
+
+@dataclass(slots=True)
+class _StoredTurn:
+    """A turn of a source; `scope` are the `names` ids of its namespace, conversation, session."""
+
+    id: int
+    listed: bool
+    key: str | int | None
+    scope: list[int]
 
 
 class Transaction:
@@ -251,54 +262,75 @@ class Transaction:
 
         One that is here already, by its key or because memories named it, is brought up to date.
         """
+        known = self._turns_named({turn.name for turn, _, _ in turns}, source)
+        firsts = [next(filter(None, turn.members), 0) for turn, _, _ in turns]
+        sql = (
+            "SELECT id, namespace, coalesce(conversation, 0), coalesce(session, 0)"
+            " FROM memories WHERE id IN (SELECT value FROM json_each(?))"
+        )
+        scopes = {number: scope for number, *scope in self.rows(sql, (json.dumps(firsts),))}
         ids: list[int] = []
-        for turn, key, extra in turns:
-            number = self._turn_of_source(turn, key, source)
-            self.execute(
-                "UPDATE turns SET source_key = ?, listed = 1, input = ?, contemplation = ?,"
-                " output = ?, timestamp = ?, affect = ?, extra = ? WHERE id = ?",
-                (
-                    *(key, turn.input, turn.contemplation, turn.output, turn.timestamp),
-                    *(turn.affect, json.dumps(extra, ensure_ascii=False) if extra else None),
-                    number,
-                ),
-            )
+        made: list[rows.Row] = []
+        for (turn, key, extra), first in zip(turns, firsts, strict=True):
+            here = known.setdefault(turn.name, [])
+            number = self._turn_of_source(turn.name, key, source, scopes.get(first), here)
+            packed = json.dumps(extra, ensure_ascii=False) if extra else None
+            made.append((key, *turn.members, turn.timestamp, turn.affect, packed, number))
             ids.append(number)
+        self.many(
+            "UPDATE turns SET source_key = ?, listed = 1, input = ?, contemplation = ?,"
+            " output = ?, timestamp = ?, affect = ?, extra = ? WHERE id = ?",
+            made,
+        )
         self._changed("add", "turn", ids)
         return ids
 
-    def _turn_of_source(self, turn: Turn, key: str | int, source: int) -> int:
-        """The id of a source's turn: the row with its key, or the one that its members name.
+    def _turns_named(self, names: Iterable[str], source: int) -> dict[str, list[_StoredTurn]]:
+        """The turns of a source by their names, in the order of ids."""
+        known: dict[str, list[_StoredTurn]] = {}
+        sql = (
+            "SELECT name, id, listed, source_key, namespace, conversation, session FROM turns"
+            " WHERE source = ? AND name IN (SELECT value FROM json_each(?)) ORDER BY id"
+        )
+        for name, number, listed, key, *scope in self.rows(sql, (source, json.dumps([*names]))):
+            known.setdefault(name, []).append(_StoredTurn(number, bool(listed), key, scope))
+        return known
 
-        A turn without a member takes any row of its name that has no key; a new one where there is
-        none.
+    def _turn_of_source(
+        self,
+        name: str,
+        key: str | int,
+        source: int,
+        scope: list[int] | None,
+        here: list[_StoredTurn],
+    ) -> int:
+        """The id of a source's turn: of those with its name that are `here` the one with its key,
+        or the one that its members name, whose namespace, conversation and session are `scope`.
+
+        A turn without a member (None) takes any row of its name that has no key; a new one where
+        there is none.
         """
-        known = "SELECT id FROM turns WHERE source = ? AND name = ?"
-        of_member = self.rows(
-            "SELECT namespace, coalesce(conversation, 0), coalesce(session, 0)"
-            " FROM memories WHERE id = coalesce(?, ?, ?)",
-            (turn.input, turn.contemplation, turn.output),
-        )
-        scope = of_member[0] if of_member else (0, 0, 0)
-        found = self.rows(f"{known} AND listed AND source_key = ?", (source, turn.name, key))
-        named = self.rows(
-            f"{known} AND NOT listed AND (? OR (namespace, conversation, session) = (?, ?, ?))"
-            " ORDER BY id",
-            (source, turn.name, not of_member, *scope),
-        )
-        if found and named and of_member:  # its members came after it: one turn of both rows
-            kept, other = int(found[0][0]), int(named[0][0])
+        found = next((one for one in here if one.listed and one.key == key), None)
+        fits = (one for one in here if not one.listed and scope in (None, one.scope))
+        named = next(fits, None)
+        if found and named and scope:  # its members came after it: one turn of both rows
             self.execute(
                 "UPDATE memories SET turn = ?1, checksum = checksum + ?1 - turn WHERE turn = ?2",
-                (kept, other),
+                (found.id, named.id),
             )
-            self.execute("DELETE FROM turns WHERE id = ?", (other,))
+            self.execute("DELETE FROM turns WHERE id = ?", (named.id,))
+            here.remove(named)
             settings = "namespace = ?, conversation = ?, session = ?"
-            self.execute(f"UPDATE turns SET {settings} WHERE id = ?", (*scope, kept))
-        if found or named:
-            return int((found or named)[0][0])
-        columns = dict(zip(("namespace", "conversation", "session"), scope, strict=True))
-        return self._add_turn(source=source, name=turn.name, **columns)
+            self.execute(f"UPDATE turns SET {settings} WHERE id = ?", (*scope, found.id))
+            found.scope = scope
+        chosen = found or named
+        if chosen is None:
+            scope = scope or [0, 0, 0]
+            columns = dict(zip(("namespace", "conversation", "session"), scope, strict=True))
+            number = self._add_turn(source=source, name=name, **columns)
+            here.append(chosen := _StoredTurn(number, True, key, scope))
+        chosen.listed, chosen.key = True, key
+        return chosen.id
 
     def add_relations(
         self,
@@ -436,7 +468,7 @@ class Transaction:
     def add_hot(self, vectors: Iterable[tuple[int, bytes]]) -> None:
         """Keep vectors (float16 bytes) until a segment holds them."""
         sql = "INSERT OR REPLACE INTO hot (id, vector, checksum) VALUES (?, ?, ?)"
-        self.many(sql, ((*row, rows.row_checksum(*row)) for row in vectors))
+        self.many(sql, ((*row, rows.hot_checksum(*row)) for row in vectors))
 
     def list_segment(self, info: Any, created: int) -> None:
         """Make a durable segment file count; its rows leave `hot`."""

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nimad.legacy.mapping import NodeMapper, UnreadableRowError
-from nimad.legacy.values import BrokenText, Value, canonical
+from nimad.legacy.values import BrokenText, Value, all_identical, canonical, identical
 from nimad.limits import MAX_RECORD
 from nimad.model import MAX_KEPT, MAX_TEXT, MAX_TIME, MIN_TIME, Memory
 
@@ -233,3 +233,26 @@ def test_canonical_sees_types() -> None:
     values: list[Value] = [None, 0, 0.0, -0.0, "", b"", "0", b"0", 1, 1.0, "1"]
     assert len({canonical([value]) for value in values}) == len(values)
     assert canonical(["a", "bc"]) != canonical(["ab", "c"])
+
+
+ALIKE = st.sampled_from([0, 0.0, -0.0, 1, 1.0, math.nan, "", "1", b"1", BrokenText(b"1"), None])
+"""Values that are equal and not identical, or look the same."""
+ROWS = st.lists(st.tuples(ALIKE, ALIKE), max_size=3)
+
+
+@given(ROWS, ROWS)
+def test_rows_are_identical_as_their_bytes_are(mine: list[Any], theirs: list[Any]) -> None:
+    same = [*map(canonical, mine)] == [*map(canonical, theirs)]
+    pairs = zip(mine, theirs, strict=False)
+    assert same == (len(mine) == len(theirs) and all(identical(*pair) for pair in pairs))
+    if all_identical(mine, theirs):
+        assert same
+    whole = [row for row in mine if math.nan not in row]
+    assert all_identical(whole, [tuple(row) for row in whole])
+
+
+@pytest.mark.parametrize("clock", ["24:00:00", "23:60:00", "23:59:60", "99:99:99"])
+def test_a_time_of_day_that_is_none_is_kept_as_it_is(clock: str) -> None:
+    made = row(created_at=f"2026-03-01 {clock}")
+    memory = MAPPER.memory(made).memory
+    assert memory.created is None and MAPPER.row(memory) == made

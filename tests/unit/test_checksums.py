@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +29,7 @@ from nimad.errors import NimadError, RecordsDamaged
 from nimad.index import segment
 from nimad.model import DamagedMemory, Filter, Memory, Relation, Turn
 from nimad.serve.wire import exported, imported, memory_json
-from nimad.store import checksums, row_checksums, rows
+from nimad.store import checksums, row_checksums, rows, schema
 from nimad.store.bounded import get_within
 from nimad.store.records import Records
 
@@ -560,9 +561,9 @@ def test_rows_that_nimad_changes_are_no_damage(store: MemoryStore) -> None:
     assert looked_at(store, complete=True) == []
     store.forget([1])
     assert looked_at(store) == []
-    assert store.records.rows("SELECT id FROM turns WHERE checksum IS NULL") == [(1,)]
+    assert store.records.rows("SELECT id FROM turns WHERE checksum = 0") == [(1,)]
     assert looked_at(store, complete=True) == []
-    assert store.records.rows("SELECT id FROM turns WHERE checksum IS NULL") == []
+    assert store.records.rows("SELECT id FROM turns WHERE checksum = 0") == []
 
 
 def test_a_damaged_relation_is_told_by_idle_time_and_doctor(store: MemoryStore) -> None:
@@ -625,6 +626,47 @@ def test_each_table_is_looked_at_or_says_why_not(store: MemoryStore) -> None:
             )
         assert looked_at(store) == [], table
     assert {*row_checksums.ELSEWHERE} <= {*tables}
+
+
+def test_a_checksum_that_goes_missing_from_any_table_is_noticed(store: MemoryStore) -> None:
+    """As `rows.CHECKSUMMED` has it for memories: a look gives a damaged row no new one."""
+    linked(store)
+    tables = fill_every_table(store.records)
+    looked_at(store, complete=True)
+    checked = [t for t in tables if ("checksum", "INTEGER") in columns(store.records, t)]
+    assert {*tables} - {*checked} == {*row_checksums.ELSEWHERE} - {"memories", "hot", "changes"}
+    for table in {*checked} - {*row_checksums.ELSEWHERE}:
+        harm(store.records, f"UPDATE {table} SET checksum = NULL")
+        for complete in (False, True, False) if table != "phi" else (False,):  # made again
+            told = looked_at(store, complete=complete)
+            assert told and all(table.removesuffix("s") in line for line in told), table
+        harm(store.records, f"UPDATE {table} SET checksum = 0")
+        assert looked_at(store, complete=True) == [], "what is new or was changed is none"
+    with store.records.write() as tx:
+        tx.add_hot([(1, bytes(2)), (2, bytes(2))])
+    assert [number for number, _ in store.records.hot()] == [1, 2], "nor one that is no vector"
+    before = rows.row_checksum(2, bytes(2))  # as an earlier build wrote it
+    harm(store.records, "UPDATE hot SET checksum = ? WHERE id = 2", before)
+    harm(store.records, "UPDATE hot SET checksum = NULL WHERE id = 1")
+    assert 1 not in dict(store.records.hot()) and 2 in dict(store.records.hot())
+    harm(store.records, "UPDATE changes SET checksum = NULL WHERE seq = 1")
+    assert store.records.changes(0, 9) is None
+
+
+def test_rows_of_an_older_version_get_a_checksum_and_then_need_it(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite"
+    with closing(schema.connect(path)) as old:
+        schema.make(old, 18)
+        old.execute("PRAGMA user_version = 18")
+        old.execute("INSERT INTO relations (origin, target, relation) VALUES (1, 2, 1)")
+        old.execute("INSERT INTO changes (op, kind, first, last) VALUES ('add', 'relation', 1, 1)")
+    with closing(Records.open(path)) as records:
+        assert records.changes(0, 9) and records.value("SELECT checksum FROM relations") is None
+        assert [*chain(*row_checksums.damaged(records, complete=False))] == []
+        assert [*chain(*row_checksums.damaged(records, complete=True))] == []
+        assert records.value("SELECT checksum FROM relations") > 0
+        harm(records, "UPDATE relations SET checksum = NULL")
+        assert [*chain(*row_checksums.damaged(records, complete=True))] != []
 
 
 def key_of(records: Records, table: str) -> str:

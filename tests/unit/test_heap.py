@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
 import pytest
+
+from nimad import heap
 
 
 def test_huge_pages_are_off_for_the_process() -> None:
@@ -16,3 +19,10 @@ def test_huge_pages_are_off_for_the_process() -> None:
     if not shown:
         pytest.skip("this kernel does not tell whether huge pages are on")
     assert shown == ["0"]
+
+
+def test_garbage_is_looked_for_again_after_an_error() -> None:
+    with pytest.raises(ValueError, match="one"), heap.without_cycles():
+        assert not gc.isenabled()
+        raise ValueError("one")
+    assert gc.isenabled()
