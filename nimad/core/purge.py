@@ -252,7 +252,7 @@ class Purge:
     def _cut_off(self) -> None:
         """Write the records anew, cut their WAL to nothing, and make deletions of files durable.
 
-        Raises Busy when a reader, another program's, too, is in the way for longer.
+        Raises Busy when a reader, of nimad's own or another program's, is in the way for longer.
         """
         remove_waiting(self._state, mapped=True)
         for part in ("", *PARTS):
@@ -261,5 +261,5 @@ class Purge:
         while not self._records.compact():
             if time.monotonic() > until:
                 name = self._records.path.name
-                raise Busy(detail=f"another program reads {name}, which keeps its log from going")
+                raise Busy(detail=f"{name} is being read, which keeps its log from going")
             time.sleep(0.02)

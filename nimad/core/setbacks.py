@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable
 
 from nimad.dataclass import dataclass
-from nimad.errors import NimadError
+from nimad.errors import Busy, NimadError
 
 FIRST_PAUSE = 60.0
 """Pause after the first failure of a piece of work; each further one doubles it [seconds]."""
 LONGEST_PAUSE = 3600.0
 """Pause that is never exceeded [seconds]."""
+LONGEST_WHEN_BUSY = 300.0
+"""The same after `Busy`: who is in the way, a long look of nimad's own, say, will be gone soon, and
+a purge should not wait an hour for having met them four times [seconds]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class Setbacks:
         with self._lock:
             before = self._known.get(work)
             times = before.times + 1 if before else 1
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(times - 1, 20))
+            longest = LONGEST_WHEN_BUSY if isinstance(error, Busy) else LONGEST_PAUSE
+            pause = min(longest, FIRST_PAUSE * 2 ** min(times - 1, 20))
             self._known[work] = setback = Setback(why, times, self._clock() + pause)
         return setback
 

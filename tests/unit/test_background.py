@@ -16,7 +16,7 @@ from nimad.core import maintenance, words
 from nimad.core import setbacks as setbacks_module
 from nimad.core.setbacks import Setbacks
 from nimad.core.store import MemoryStore
-from nimad.errors import Degraded, DiskFull
+from nimad.errors import Busy, Degraded, DiskFull
 from nimad.model import Memory
 from tests.legacy.moving import CALM, QUICK
 from tests.threads import in_thread
@@ -76,6 +76,13 @@ def test_the_pauses_after_failures_grow_up_to_an_hour() -> None:
     setbacks.clear("job")
     assert setbacks.remaining("job") == 0.0
     assert setbacks.note("job", OSError(5, "on purpose")).due - clock.now == 60
+
+
+def test_what_is_busy_is_asked_again_within_minutes() -> None:
+    clock = Clock()
+    setbacks = Setbacks(clock)
+    told = [setbacks.note("purge", Busy(detail="on purpose")).due - clock.now for _ in range(6)]
+    assert told == [60, 120, 240, 300, 300, 300]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), DiskFull(detail="on purpose")])
