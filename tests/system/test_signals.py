@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
@@ -85,18 +86,24 @@ def ended(program: str, *arguments: object, number: signal.Signals = signal.SIGT
     return found
 
 
+NEEDS_LIBPQ = pytest.mark.skipif(not find_library("pq"), reason="libpq5 is not installed")
+HELPERS = [pytest.param(ENDPOINT, ACCEPT), pytest.param(SYNC, ROUND, marks=NEEDS_LIBPQ)]
+
+
 @pytest.mark.parametrize("how", ["late", "stuck"])
-def test_term_ends_the_helpers(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize(("program", "wait"), HELPERS, ids=["endpoint", "sync"])
+def test_term_ends_the_helpers(
+    tmp_path: Path, program: str, wait: dict[str, str], how: str
+) -> None:
     place = tmp_path / "nimad.yaml"
     place.write_text(
         '{"http": {"url": "http://127.0.0.1:9/", "socket": "%s"},'
         ' "sync": {"url": "postgresql:///nimad", "namespaces": {"family": "both"}}}'
         % (tmp_path / "socket")
     )
-    for program, wait in ((ENDPOINT, ACCEPT), (SYNC, ROUND)):
-        once = ["--once"] if program is SYNC else []
-        code = program.format(accept=wait[how], wait=wait[how])
-        assert ended(code, "--config", place, *once) == 0
+    once = ["--once"] if program is SYNC else []
+    code = program.format(accept=wait[how], wait=wait[how])
+    assert ended(code, "--config", place, *once) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
