@@ -75,7 +75,10 @@ def make_it_version_one(connection: sqlite3.Connection) -> None:
         empty.executescript(schema.TABLES)
         first = columns(empty)
         indexes = dict(empty.execute(INDEXES).fetchall())
-    connection.execute("DELETE FROM meta WHERE key IN ('text_form', 'words', 'integrity')")
+    connection.execute(
+        "DELETE FROM meta WHERE key IN ('text_form', 'words', 'integrity', 'checksummed',"
+        " 'rows_checksummed')"
+    )
     for name in dict(connection.execute(INDEXES).fetchall()).keys() - indexes.keys():
         connection.execute(f"DROP INDEX {name}")
     for (name,) in connection.execute(TRIGGERS).fetchall():
@@ -130,7 +133,10 @@ def test_an_upgrade_takes_a_store_of_the_first_schema_along(
     machine.put(newer, "/var/tmp/next.deb")
     machine.run("apt-get install --yes --reinstall /var/tmp/next.deb", timeout=300)
     machine.run("systemctl start nimad.socket nimad.service")
-    assert exported(machine) == before
+    after = exported(machine)
+    assert len(after) == len(before)
+    differing = [pair for pair in zip(after, before, strict=True) if pair[0] != pair[1]]
+    assert not differing[:1]  # pytest compares long lists for minutes
     assert ask("query 'apple tree' --mode words")["results"]
     assert ask("doctor")["problems"] == []
     with closing(sqlite3.connect(machine.root / "var/lib/nimad/records.sqlite")) as connection:
