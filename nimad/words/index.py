@@ -141,15 +141,16 @@ class TermIndex:
         less of the lock that queries wait for.  They are cut a part at a time, with `give_way`
         before each, and become one segment, or several where they have many words."""
         cut: list[_Cut] = []
-        for end in range(CUT, len(ids) + CUT, CUT):
+        start = 0
+        for place in range(0, len(ids), CUT):
             give_way()
-            mine = ids[:end]
-            cut += self._analysis.of_texts(texts[end - CUT : end])
+            cut += self._analysis.of_texts(texts[place : place + CUT])
+            end = start + len(cut)
             full = len(cut) > LISTED - CUT or sum(len(terms) for terms, _ in cut) >= LISTED_TERMS
-            if full or end >= len(ids):
+            if full or end == len(ids):
                 give_way()
-                self._add_cut(mine[-len(cut) :], cut)
-                cut = []
+                self._add_cut(ids[start:end], cut)
+                start, cut = end, []
 
     def _add_cut(self, ids: Sequence[int], cut: Sequence[_Cut]) -> None:
         with self._adding:
