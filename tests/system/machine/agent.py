@@ -1,5 +1,7 @@
 """Runs inside the emulated machine: takes commands from a line of its own, answers with JSON.
 
+    agent.py DEVICE
+
 A line comes in: {"command": "...", "user": "root", "timeout": 9}; one goes out: {"code", "out"}.
 Standard library only; it is copied into the machine as it is.
 """
@@ -9,12 +11,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 import tty
+from pathlib import Path
 from typing import Any
-
-LINES = ("/dev/virtio-ports/agent", "/dev/ttyS1")
-"""Where the line may be: a port of its own, or the second serial line."""
 
 
 def run(asked: dict[str, Any]) -> dict[str, Any]:
@@ -36,9 +37,11 @@ def run(asked: dict[str, Any]) -> dict[str, Any]:
     return {"code": done.returncode, "out": done.stdout.decode("utf-8", "replace")}
 
 
-def main() -> None:
-    """Answer until the machine ends."""
-    line = os.open(next(filter(os.path.exists, LINES)), os.O_RDWR | os.O_NOCTTY)
+def main(device: Path) -> None:
+    """Answer until the machine ends; the device may come later than this."""
+    while not device.exists():
+        time.sleep(0.1)
+    line = os.open(device, os.O_RDWR | os.O_NOCTTY)
     if os.isatty(line):
         tty.setraw(line)
     os.write(line, b'{"ready": true}\n')
@@ -56,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

@@ -26,8 +26,9 @@ from tests.system.machine.initrd import make_initrd
 AGENT = Path(__file__).with_name("agent.py")
 UNIT = """[Unit]
 Description=Takes the commands of the tests
+StartLimitIntervalSec=0
 [Service]
-ExecStart=/usr/bin/python3 /usr/local/lib/agent.py
+ExecStart=/usr/bin/python3 /usr/local/lib/agent.py {device}
 Restart=always
 [Install]
 WantedBy=multi-user.target
@@ -48,6 +49,7 @@ class Hardware:
     qemu: tuple[str, ...]
     console: str
     lines: tuple[str, ...]
+    agent: str
     disk: str
 
     def options(self, agent: Path, acks: Path) -> list[str]:
@@ -62,6 +64,7 @@ PC = Hardware(
     ("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-nodefaults"),
     "ttyS0",
     ("-serial", "chardev:agent", "-serial", "chardev:acks"),
+    "/dev/ttyS1",
     "virtio-blk-pci",
 )
 PI = Hardware(
@@ -72,6 +75,7 @@ PI = Hardware(
         *("-device", "virtserialport,chardev=agent,name=agent"),
         *("-device", "virtserialport,chardev=acks,name=acks"),
     ),
+    "/dev/virtio-ports/agent",
     "virtio-blk-pci",
 )
 """A Raspberry Pi 5 in what matters here: its cores and, with its kernel, pages of 16 KiB."""
@@ -104,7 +108,7 @@ class Emulated:
         _do("tar", "--extract", "--numeric-owner", f"--file={archive}", f"--directory={root}")
         inside = {
             "/usr/local/lib/agent.py": AGENT,
-            "/etc/systemd/system/agent.service": UNIT,
+            "/etc/systemd/system/agent.service": UNIT.format(device=self._hardware.agent),
             "/etc/hostname": "board\n",
             "/etc/systemd/system.conf.d/patient.conf": f"[Manager]\n{PATIENT}",
             "/var/tmp/nimad.deb": package,
