@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from nimad import heap
 from nimad.errors import FormatCorrupt, RecordsDamaged, WordsDamaged
 from nimad.index.kernels.contract import MOST_COUNTED, Counts, Numbers, Postings
-from nimad.store.analysis import Analysis
+from nimad.store.analysis import Analysis, CutTexts
 from nimad.store.records import Records
 from nimad.store.words import pages, texts_between
 from nimad.text import beginning
@@ -49,8 +49,6 @@ PLACES_KEPT = 1024
 Ids = NDArray[np.int64]
 
 
-_Cut = tuple[list[str], int]
-"""What a memory's text was cut into: its terms, how many words it has."""
 _Listed = tuple[int, Sequence[str], int]
 """A memory of the lists: its id, its terms, how many words it has."""
 Rows = tuple[Numbers, Counts]
@@ -140,23 +138,33 @@ class TermIndex:
         """Take in memories, and what came before them, before columns are made of them: that takes
         less of the lock that queries wait for.  They are cut a part at a time, with `give_way`
         before each, and become one segment, or several where they have many words."""
-        cut: list[_Cut] = []
-        start = 0
+        cut, start = CutTexts(), 0
         for place in range(0, len(ids), CUT):
             give_way()
-            cut += self._analysis.of_texts(texts[place : place + CUT])
-            end = start + len(cut)
-            full = len(cut) > LISTED - CUT or sum(len(terms) for terms, _ in cut) >= LISTED_TERMS
-            if full or end == len(ids):
+            cut.add(texts[place : place + CUT])
+            end = start + len(cut.held)
+            if len(cut.held) > LISTED - CUT or cut.size >= LISTED_TERMS or end == len(ids):
                 give_way()
-                self._add_cut(ids[start:end], cut)
-                start, cut = end, []
+                self._add_cut(ids[start:end], texts[start:end], cut)
+                cut, start = CutTexts(), end
 
-    def _add_cut(self, ids: Sequence[int], cut: Sequence[_Cut]) -> None:
+    def _add_cut(self, ids: Sequence[int], texts: Sequence[str], cut: CutTexts) -> None:
         with self._adding:
-            if self.complete:
-                self._follow(ids[0] - 1)
-                self._add(ids, lambda places: map(cut.__getitem__, places))
+            if not self.complete:
+                return
+            self._follow(ids[0] - 1)
+            if len(ids) < BULK or ids[0] <= self.seen:
+                self._add_texts(ids, texts)
+                return
+            terms = self._analysis.terms([*cut.numbers])
+            made = writer.of_tokens(ids, terms, cut.found(), cut.held, cut.lengths)
+            segment = writer.in_memory(made)
+            with self._lock:
+                self._freeze()
+                self._show(segment)
+            self.seen = ids[-1]
+            if cut.size >= LISTED_TERMS:
+                heap.give_back()
 
     def add(self, ids: Sequence[int], texts: Sequence[str]) -> NDArray[np.int64]:
         """Take in memories, ids ascending; those that are here already are left as they are.
@@ -167,12 +175,6 @@ class TermIndex:
             return self._add_texts(ids, texts)
 
     def _add_texts(self, ids: Sequence[int], texts: Sequence[str]) -> NDArray[np.int64]:
-        return self._add(ids, lambda fresh: self._analysis.of_texts(texts[n] for n in fresh))
-
-    def _add(
-        self, ids: Sequence[int], cut: Callable[[Sequence[int]], Iterable[_Cut]]
-    ) -> NDArray[np.int64]:
-        """See `add`; `cut` gives what some of them, by place, were cut into."""
         lengths = np.zeros(len(ids), np.int64)
         numbers = np.array(ids, np.int64)
         known = np.zeros(len(ids), np.bool_)
@@ -183,7 +185,8 @@ class TermIndex:
                 lengths[places], known[places] = held, True
         fresh = np.flatnonzero(~known).tolist()
         late: list[_Listed] = []
-        for place, (terms, length) in zip(fresh, cut(fresh), strict=True):
+        cut = self._analysis.of_texts(texts[place] for place in fresh)
+        for place, (terms, length) in zip(fresh, cut, strict=True):
             lengths[place] = length
             if self.complete and ids[place] > self.seen:
                 late.append((ids[place], terms, length))
@@ -221,12 +224,17 @@ class TermIndex:
         if self._listed:
             ids, terms, lengths = zip(*self._listed, strict=True)
             made = writer.in_memory(writer.of_texts(ids, terms, lengths))
-            self._frozen = (*self._frozen, made)
             large = self._listed_terms >= LISTED_TERMS
             self._listed, self._lists, self._listed_terms = [], {}, 0
             del ids, terms, lengths
             if large:  # of so many terms pieces stay: 12 MB in a run of long Chinese texts
                 heap.give_back()
+            self._show(made)
+
+    def _show(self, made: Segment) -> None:
+        """Put a segment into the tail, behind the others; to be called with the lock, and with
+        nothing in the lists."""
+        self._frozen = (*self._frozen, made)
         small = self._frozen[self._held :][-JOINED:]
         if len(small) == JOINED and all(
             # those made of lists
