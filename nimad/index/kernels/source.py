@@ -239,6 +239,22 @@ def _nearest_blocks(query: I16, dims: int, blocks: I8, count: int, probes: int, 
 
 
 @inline
+def _bar_of(tallies: I64, bounds: I64) -> tuple[Any, Any]:
+    """The last step of distance that is scanned, and how much of what counts at it."""
+    wanted, least, reach = bounds[0], bounds[1], bounds[2]
+    bar, left, last = np.int64(0), wanted, np.int64(BINS)
+    while bar < BINS and tallies[bar] < left:
+        left -= tallies[bar]
+        if left < wanted and last == BINS:
+            last = bar + reach
+        if bar >= last and wanted - left >= least:
+            left = wanted  # all at the bar, and nothing beyond
+            break
+        bar += 1
+    return bar, left
+
+
+@inline
 def _choose_spans(
     active: I64,
     active_count: int,
@@ -273,16 +289,7 @@ def _choose_spans(
                 tallies[found] += np.int64(weights[mine + 1]) - np.int64(weights[mine])
                 at += 1
             cell = stop
-    wanted, least, reach = bounds[0], bounds[1], bounds[2]
-    bar, left, last = np.int64(0), wanted, np.int64(BINS)
-    while bar < BINS and tallies[bar] < left:
-        left -= tallies[bar]
-        if left < wanted and last == BINS:
-            last = bar + reach
-        if bar >= last and wanted - left >= least:
-            left = wanted  # all at the bar, and nothing beyond
-            break
-        bar += 1
+    bar, left = _bar_of(tallies, bounds)
     count = at = 0
     for number in range(active_count):
         for cell in range(block_start[active[number]], block_start[active[number] + 1]):
@@ -346,19 +353,8 @@ def find(
         cells = np.int64(block_start[block_count])
         spans = onward(rest, BINS + cells)
         found = _nearest_blocks(query, dims, blocks, block_count, probes, active)
-        count = _choose_spans(
-            active,
-            found,
-            block_start,
-            cell_codes,
-            cell_start,
-            weights,
-            plane,
-            near,
-            bounds,
-            rest,
-            spans,
-        )
+        book = (active, found, block_start, cell_codes, cell_start)
+        count = _choose_spans(*book, weights, plane, near, bounds, rest, spans)
     few, margin = bounds[3], bounds[4]
     size = scan_near(
         *(codes, spans, count, plane, marks, filtered, k, few, margin, kept, tallies, near)
