@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -40,9 +40,9 @@ JOINED = 16
 are short, they are written to a file before there are so many."""
 POSTINGS_KEPT = 600_000
 """Postings kept of the terms that were asked last, until a rest, at least: 4 MB [postings]."""
-KEPT_SHARE = 2
-"""Postings kept for each memory where that is more: 12 MB for a million of them, of whose postings
-200 questions ask more than POSTINGS_KEPT [postings]."""
+KEPT_SHARE = 3
+"""Postings kept for each memory where that is more: 18 MB for a million of them, of whose postings
+200 questions ask 4,000,000 different ones [postings]."""
 PLACES_KEPT = 1024
 """Terms whose places in the segments are remembered [terms]."""
 
@@ -77,8 +77,8 @@ class TermIndex:
         self._sealed: tuple[Segment, ...] = ()
         self._frozen: tuple[Segment, ...] = ()
         self._held = 0
-        self._kept: dict[str, Rows] = {}
-        """What segments have of terms."""
+        self._kept = OrderedDict[str, Rows]()
+        """What segments have of terms, those that were asked last behind the others."""
         self._kept_size = 0
         self._layout = -1
         self._rows_of = WeakKeyDictionary[Segment, int | NDArray[np.int32]]()
@@ -322,7 +322,10 @@ class TermIndex:
                 self._forget()
         found, late = self._find(term)
         kept = self._kept.get(term)
-        if kept is None:
+        if kept is not None:
+            with suppress(KeyError):  # another query may have made room meanwhile
+                self._kept.move_to_end(term)
+        else:
             kept = Postings(self._read_rows(found, ids, several=beginning(term) is not None))
             if not any(segment.last > ids[-1] for segment, _ in found):
                 self._keep(term, kept, max(POSTINGS_KEPT, KEPT_SHARE * len(ids)))
@@ -344,7 +347,7 @@ class TermIndex:
                 self._kept[term] = rows
                 self._kept_size += len(rows[0]) + 64
             while self._kept_size > most:
-                oldest = self._kept.pop(next(iter(self._kept)))
+                _, oldest = self._kept.popitem(last=False)
                 self._kept_size -= len(oldest[0]) + 64
 
     def _read_rows(
@@ -379,7 +382,7 @@ class TermIndex:
 
     def _forget(self) -> None:
         """The postings that are kept are old, or too many."""
-        self._kept, self._kept_size = {}, 0
+        self._kept, self._kept_size = OrderedDict(), 0
 
     def holders(self, term: str) -> int:
         """How many memories hold a term, forgotten ones, too; cheaper than to read which.
