@@ -19,6 +19,7 @@ from nimad.index.kernels.contract import Parted
 from nimad.index.kernels.loader import load_kernels
 from nimad.index.rowsets import distinct
 from nimad.model import FIELDS
+from nimad.recall.late_order import LateOrder
 from nimad.recall.narrow import MOST_CODED, Coded, Ids, Table, Times, any_of, code_type
 from nimad.recall.subjects import Subjects
 from nimad.text import common_bytes
@@ -67,9 +68,6 @@ MOST_WORDS = (1 << 16) - 1
 """Length of the longest text that BM25 tells from longer ones [words]."""
 _SCANNED = 20_000
 """Fingerprints that are compared as fast as a few are looked up in their order."""
-_LATE, _LATE_SHARE = 8192, 4
-"""Rows behind those in order that are looked at one by one; more of them, and of one for each
-_LATE_SHARE before them, are put in order: 0.1 us a row."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +161,7 @@ class Columns:
         self._ends: dict[int, int] | None = {}
         self.mapped = 0
         self._order: NDArray[np.uint32] | None = None
-        self._late = (0, 0, np.zeros(0, np.uint32))
-        """The rows between two by their fingerprints: behind those that are mapped."""
+        self._late = LateOrder()
         self._written: set[str] = set()
         self._first = self._base = 0
         self._every_id: Rows | None = None
@@ -282,7 +279,7 @@ class Columns:
         self._store = {name: array[kept] for name, array in self._store.items()}
         self._store["id"] = ids
         self.mapped, self._order = 0, None
-        self._late = (0, 0, self._late[2][:0])
+        self._late.clear()
         for name in ("before", "after"):
             self._store[name] = place[self._store[name]]
         self.count, self.dead = len(kept), 0
@@ -340,7 +337,7 @@ class Columns:
         self._first, self._base = packed.first, packed.base
         self.count = self.mapped = packed.count
         self._sessions, self._order = packed.sessions, packed.order
-        self._late = (self.count, self.count, self._late[2][:0])
+        self._late.clear()
         self._ends, self._written = None, set()
         self._show_rows()
 
@@ -451,7 +448,9 @@ class Columns:
             return np.flatnonzero(any_of(self.print, prints))
         found: list[NDArray[Any]] = []
         count = 0
-        for order in self._orders():
+        mapped = [] if self._order is None else [self._order]
+        late = self._late.of(self.print, sum(map(len, mapped)))
+        for order in (*mapped, late) if len(late) else mapped:
             count += len(order)
             spans = load_kernels().seek(self.print, order, prints).tolist()
             found += [order[first:end] for first, end in spans if first < end]
@@ -460,19 +459,6 @@ class Columns:
         if not found:
             return np.zeros(0, np.int64)
         return np.sort(np.concatenate(found).astype(np.int64))
-
-    def _orders(self) -> list[NDArray[np.uint32]]:
-        """The rows up to some row by their fingerprints, in one part or two."""
-        mapped = [] if self._order is None else [self._order]
-        start = sum(map(len, mapped))
-        first, end, late = self._late
-        if first != start:
-            end, late = start, late[:0]
-        if self.count - end >= max(_LATE, (end - start) // _LATE_SHARE):
-            order = np.argsort(self.print[start : self.count], kind="stable") + start
-            end, late = self.count, order.astype(np.uint32)
-            self._late = start, end, late  # two queries may both do so
-        return [*mapped, late] if len(late) else mapped
 
     def said(self, rows: Rows) -> list[tuple[int, int, int]]:
         """What each row says, who, and in which namespace: equal where text and speaker are, in the

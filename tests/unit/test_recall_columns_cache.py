@@ -17,7 +17,7 @@ from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Memory
 from nimad.recall import columns as columns_module
-from nimad.recall import columns_cache
+from nimad.recall import columns_cache, late_order
 from nimad.recall.columns import KIND, Columns
 from nimad.recall.columns_cache import Saved
 from nimad.recall.columns_follower import ColumnsFollower
@@ -276,7 +276,7 @@ def test_fingerprints_are_found_in_their_order(seed: int, mapped: int, parts: li
     columns = Columns()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(columns_module, "_SCANNED", 0)
-        patch.setattr(columns_module, "_LATE", 8)
+        patch.setattr(late_order, "LATE", 8)
         for count in (1 + mapped, *parts):
             some = prints[columns.count : columns.count + count]
             ids = np.arange(columns.count, columns.count + count) + 1
