@@ -27,6 +27,8 @@ ROLE_BITS = {role: 1 << place for place, role in enumerate(TURN_ROLES)}
 """What `turns.gone` is the sum of: the roles whose memories were forgotten."""
 CHUNK = 500
 """Names in one IN (...) list."""
+MANY = 64
+"""Rows of one statement between two calls of `give_way`: 0.5 ms."""
 
 NAMED = {
     "memories": rows.INTERNED_COLUMNS,
@@ -78,6 +80,7 @@ class Transaction:
     Attributes:
         joins: others have written in it already, whom nothing here may disturb.
         error: what kept it from being committed, or `after_commit` from being done.
+        give_way: is called between statements where there are many.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Transaction:
     ) -> None:
         self.connection, self.joins = connection, joins
         self.error: BaseException | None = None
+        self.give_way: Callable[[], object] = lambda: None
         self._names = names
         self._after: list[Callable[[], None]] = []
 
@@ -111,7 +115,10 @@ class Transaction:
 
     def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         """Run a statement for each row of parameters."""
-        self.connection.executemany(sql, parameters)
+        every = iter(parameters)
+        while part := [*islice(every, MANY)]:
+            self.connection.executemany(sql, part)
+            self.give_way()
 
     def last_change(self) -> int:
         """The number of the last change so far."""
@@ -187,6 +194,7 @@ class Transaction:
 
     def _insert(self, made: Iterator[Row]) -> None:
         while part := [*islice(made, rows.TOGETHER)]:
+            self.give_way()
             if len(part) == rows.TOGETHER:
                 self.execute(rows.INSERT_TOGETHER, [*chain.from_iterable(part)])
             else:
@@ -210,12 +218,16 @@ class Transaction:
 
     def _turn_ids(self, memories: Sequence[Memory], source: int) -> list[int | None]:
         """The id of the turn that each memory names, made where it is new."""
-        keys: list[TurnKey | None] = [
-            None
-            if m.turn is None
-            else (m.turn, *map(self.name_id, (m.namespace, m.conversation, m.session)))
-            for m in memories
-        ]
+        keys: list[TurnKey | None] = []
+        for start in range(0, len(memories), MANY):
+            self.give_way()
+            keys += [
+                None
+                if m.turn is None
+                else (m.turn, *map(self.name_id, (m.namespace, m.conversation, m.session)))
+                for m in memories[start : start + MANY]
+            ]
+        self.give_way()
         wanted = dict.fromkeys(key for key in keys if key is not None)
         names = list(dict.fromkeys(key[0] for key in wanted))
         ids: dict[TurnKey, int] = {}
@@ -271,7 +283,9 @@ class Transaction:
         scopes = {number: scope for number, *scope in self.rows(sql, (json.dumps(firsts),))}
         ids: list[int] = []
         made: list[rows.Row] = []
-        for (turn, key, extra), first in zip(turns, firsts, strict=True):
+        for place, ((turn, key, extra), first) in enumerate(zip(turns, firsts, strict=True)):
+            if not place % MANY:
+                self.give_way()
             here = known.setdefault(turn.name, [])
             number = self._turn_of_source(turn.name, key, source, scopes.get(first), here)
             packed = json.dumps(extra, ensure_ascii=False) if extra else None
